@@ -1,0 +1,215 @@
+//! The part of a configuration that decides: what the engine reads, and all that it reads.
+//!
+//! A policy holds no secret, so it can stand in the journal: a change of it is an event.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::model::{Duration, LabelSet, Matcher};
+
+/// All that decides about alerts. Validated: route 0 exists, names resolve, indexes are in range.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Policy {
+    /// What the levels of severity mean.
+    pub severities: Severities,
+    /// Labels that do not make an alert another alert (names of replicas).
+    pub ignore_labels: Vec<SmolStr>,
+    /// The route tree, depth first; 0 is the root. Children are named by index.
+    pub routes: Vec<Route>,
+    /// Receivers by name.
+    pub receivers: BTreeMap<SmolStr, Receiver>,
+    /// Noise profiles by name; `default` is always there.
+    pub noise: BTreeMap<SmolStr, Noise>,
+    /// API v2: how long an alert without `endsAt` fires after it was last said. Default 5m.
+    pub resolve_timeout: Duration,
+    /// After how long without a word an alert counts as stale. Default 12h.
+    pub stale_after: Duration,
+}
+
+/// What the levels of severity are called, and what they mean.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Severities {
+    /// The label that names the level. Default `severity`.
+    pub label: SmolStr,
+    /// Highest first; never empty. A missing or unknown value is the highest.
+    pub levels: Vec<Level>,
+}
+
+/// One level of severity.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Level {
+    /// Its name.
+    pub name: SmolStr,
+    /// Other values of the label that mean the same; compared without case, like the name.
+    pub aliases: Vec<SmolStr>,
+    /// Nothing may hold the first page of a problem of this level.
+    pub never_hold: bool,
+    /// How long the first page waits, from `startsAt`, at most this long from receipt. Default 0s.
+    pub hold: Duration,
+}
+
+/// One node of the route tree.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Route {
+    /// Alertmanager's route key: `{}` for the root, `{}/{severity="page"}` below it.
+    pub key: SmolStr,
+    /// All must match.
+    pub matchers: Vec<Matcher>,
+    /// Go on to the next sibling after a match here.
+    pub continue_: bool,
+    /// Children, in order.
+    pub children: Vec<usize>,
+    /// Where its alerts go; inherited.
+    pub receiver: SmolStr,
+    /// By which labels alerts become a group; inherited.
+    pub group_by: GroupBy,
+    /// How long the first page of a group waits for more; levels marked `never_hold` do not. Default 0s.
+    pub group_wait: Duration,
+    /// Shortest time between two updates of one incident. Default 15s.
+    pub group_interval: Duration,
+    /// After how long the trigger of an open incident is repeated. Default 4h.
+    pub repeat_interval: Duration,
+    /// Name of its noise profile; inherited.
+    pub noise: SmolStr,
+    /// The line of the configuration where it stands, from 1.
+    pub line: u32,
+}
+
+/// By which labels a route groups.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupBy {
+    /// `['...']`: by all labels.
+    All,
+    /// By these, sorted; by none at all if empty.
+    Labels(Vec<SmolStr>),
+}
+
+impl GroupBy {
+    /// The group labels of an alert: those of its labels that are named here (missing ones are
+    /// left out, as Alertmanager does).
+    pub fn labels_of(&self, labels: &LabelSet) -> LabelSet {
+        match self {
+            GroupBy::All => labels.clone(),
+            GroupBy::Labels(names) => labels.filter(|n| names.iter().any(|name| name == n)),
+        }
+    }
+}
+
+/// A receiver, as far as deciding goes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Receiver {
+    /// Its integrations in order; none at all mutes what is routed here.
+    pub integrations: Vec<IntegrationRef>,
+}
+
+/// One integration of a receiver, as far as deciding goes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct IntegrationRef {
+    /// `pagerduty[0]`: kind and position.
+    pub name: SmolStr,
+    /// Whether it is told that an incident ended.
+    pub send_resolved: bool,
+    /// Whether it is told of changes to an open incident (repeats are always sent).
+    pub send_updates: bool,
+}
+
+/// A noise profile. The words of damping are RFC 2439's.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Noise {
+    /// In what time the flap penalty halves. Default 30m.
+    pub half_life: Duration,
+    /// Penalty, in thousandths, at which an alert counts as flapping. Default 3 (3000); 0 = off.
+    pub suppress_at: u32,
+    /// Penalty, in thousandths, at which it no longer does. Default 1 (1000).
+    pub reuse_at: u32,
+    /// The longest that flapping may withhold the truth. Default 4h.
+    pub max_hold: Duration,
+    /// How long an incident stays open after its last alert resolved. Default 2m.
+    pub resolve_hold: Duration,
+    /// For how long after an incident's page what starts joins it. Default 15m.
+    pub merge_window: Duration,
+    /// That many times the alerts is a new page; 0 = off. Default 3.
+    pub growth: u32,
+    /// Alerts that join within this time of the page are the same fan-out, not growth. Default 5m.
+    pub growth_settle: Duration,
+}
+
+impl Default for Noise {
+    fn default() -> Self {
+        Noise {
+            half_life: Duration::from_mins(30),
+            suppress_at: 3000,
+            reuse_at: 1000,
+            max_hold: Duration::from_hours(4),
+            resolve_hold: Duration::from_mins(2),
+            merge_window: Duration::from_mins(15),
+            growth: 3,
+            growth_settle: Duration::from_mins(5),
+        }
+    }
+}
+
+impl Severities {
+    /// The position of the level that `labels` name: 0 = the highest, also for a missing or
+    /// unknown value (in doubt, page).
+    pub fn level_of(&self, labels: &LabelSet) -> usize {
+        let value = labels.value(&self.label);
+        let named = |name: &SmolStr| name.eq_ignore_ascii_case(value);
+        self.levels.iter().position(|l| named(&l.name) || l.aliases.iter().any(named)).unwrap_or(0)
+    }
+}
+
+impl Default for Severities {
+    fn default() -> Self {
+        let level = |name: &str, aliases: &[&str], never_hold| Level {
+            name: name.into(),
+            aliases: aliases.iter().map(|a| (*a).into()).collect(),
+            never_hold,
+            hold: Duration::ZERO,
+        };
+        Severities {
+            label: "severity".into(),
+            levels: vec![
+                level("critical", &["page", "sev1", "P1"], true),
+                level("warning", &[], false),
+                level("info", &["none"], false),
+            ],
+        }
+    }
+}
+
+impl Policy {
+    /// The routes that `labels` take, in order: depth first, left to right; a node matches if all
+    /// its matchers do; after a child matched, its later siblings are tried only if it says
+    /// `continue`; the node itself if no child matched. Rule: Alertmanager `dispatch/route.go`.
+    pub fn matching_routes(&self, labels: &LabelSet) -> Vec<usize> {
+        let mut found = Vec::new();
+        self.collect(0, labels, &mut found);
+        found
+    }
+
+    fn collect(&self, at: usize, labels: &LabelSet, found: &mut Vec<usize>) -> bool {
+        let route = &self.routes[at];
+        if !route.matchers.iter().all(|m| m.matches(labels)) {
+            return false;
+        }
+        let before = found.len();
+        for &child in &route.children {
+            if self.collect(child, labels, found) && !self.routes[child].continue_ {
+                break;
+            }
+        }
+        if found.len() == before {
+            found.push(at);
+        }
+        true
+    }
+
+    /// The identity of an alert with these labels.
+    pub fn identity(&self, labels: &LabelSet) -> crate::model::AlertId {
+        crate::model::AlertId::of(labels, |name| self.ignore_labels.iter().any(|i| i == name))
+    }
+}

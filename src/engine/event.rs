@@ -1,0 +1,88 @@
+//! What goes into the engine and what comes out.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Policy;
+use crate::model::{AlertId, Batch, Decision, Notification, NotificationId, Report, Source, Timestamp};
+
+/// Something that happened. Journalled with the time at which it was handled.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// An upstream stated something that may change something.
+    Observe(Batch),
+    /// Upstreams repeated what was already known.
+    Seen(Seen),
+    /// A notification reached its end.
+    Delivered(Report),
+    /// A person asks for a dead letter to be sent again.
+    Replay(NotificationId),
+    /// The configuration, at start and whenever it changes.
+    Policy(Box<Policy>),
+    /// The program started; nothing was heard while it was down.
+    Started,
+    /// Only time passed.
+    Tick,
+}
+
+/// Unchanged repeats of one source since the last such event.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Seen {
+    /// The door.
+    pub source: Source,
+    /// What was repeated.
+    pub occurrences: Vec<SeenOccurrence>,
+}
+
+/// One full label set that was said again.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SeenOccurrence {
+    /// Identity of the alert.
+    pub alert: AlertId,
+    /// Identity of the full label set.
+    pub instance: AlertId,
+    /// How often.
+    pub count: u64,
+    /// The latest `endsAt` said, for a firing one from API v2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
+}
+
+/// What follows from an event. Nothing here may leave the process before the event is durable.
+#[derive(Default, Debug, PartialEq, Eq)]
+pub struct Effects {
+    /// To be sent, in this order for each (receiver, integration, incident).
+    pub notifications: Vec<Notification>,
+    /// For the ledger.
+    pub decisions: Vec<Decision>,
+    /// Stored notifications to be sent again as they are.
+    pub resend: Vec<NotificationId>,
+}
+
+/// Why the engine wants to be woken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// A firing alert's `endsAt` passes.
+    Ends,
+    /// Nothing was heard of an alert for too long.
+    Stale,
+    /// A re-fire told by the other member of an HA pair is believed.
+    Refire,
+    /// A hold ends.
+    Hold,
+    /// A flapping alert's penalty falls to `reuse_at`, or its `max_hold` ends.
+    Reuse,
+    /// A group's wait ends.
+    GroupWait,
+    /// An update of an incident may leave.
+    Update,
+    /// A resolved incident's hold ends.
+    ResolveHold,
+    /// An open incident is repeated.
+    Repeat,
+    /// A page that was refused for good is tried anew.
+    Retry,
+    /// Something remembered may be forgotten.
+    Forget,
+}

@@ -1,0 +1,3 @@
+//! The deterministic core.
+mod event;
+pub use event::{Effects, Event, Seen, SeenOccurrence, Why};

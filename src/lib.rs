@@ -1,0 +1,15 @@
+//! Squelch: a noise gate for the pager.
+//!
+//! Alertmanager (or Prometheus itself) says what fires; Squelch decides what a human must see, and
+//! loses nothing in between. Data flows one way, from [`ingest`] through the [`journal`] and the
+//! [`engine`] to [`deliver`]; imports point down only. `ARCHITECTURE.md` draws the map.
+
+pub mod commands;
+pub mod config;
+pub mod deliver;
+pub mod engine;
+pub mod ingest;
+pub mod journal;
+pub mod model;
+pub mod node;
+pub mod web;

@@ -1,0 +1,82 @@
+//! What an upstream said: observations and the request that carried them.
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::{LabelSet, Timestamp};
+
+/// Whether an alert fires.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// The alert's condition holds.
+    Firing,
+    /// The alert's condition held, and no longer does.
+    Resolved,
+}
+
+impl Status {
+    /// The word that Alertmanager uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Firing => "firing",
+            Status::Resolved => "resolved",
+        }
+    }
+}
+
+/// Which door an observation came through; the members of one HA pair are one source.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// Alertmanager's webhook: changes and rare repeats; a resolve is always said.
+    Alertmanager,
+    /// Prometheus' own API v2 client: re-sent every minute, each time with an `endsAt` ahead.
+    Prometheus,
+}
+
+impl Source {
+    /// Every source, for zero-initialised metrics.
+    pub const ALL: [Source; 2] = [Source::Alertmanager, Source::Prometheus];
+
+    /// The value of the label `source`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Alertmanager => "alertmanager",
+            Source::Prometheus => "prometheus",
+        }
+    }
+}
+
+/// One alert as one accepted request stated it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Observation {
+    /// Firing or resolved, as the sender said it (API v2: resolved when `ends_at` has passed).
+    pub status: Status,
+    /// The full label set; never empty.
+    pub labels: LabelSet,
+    /// Free text for people; may change from one observation to the next.
+    #[serde(default, skip_serializing_if = "LabelSet::is_empty")]
+    pub annotations: LabelSet,
+    /// When this firing episode began, as the sender said it.
+    pub starts_at: Timestamp,
+    /// Resolved: when it ended. Firing from API v2: until when it counts as firing if nothing more
+    /// is heard. Firing from a webhook: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
+    /// Where the rule that fired can be looked at; may be empty.
+    #[serde(default, skip_serializing_if = "SmolStr::is_empty")]
+    pub generator_url: SmolStr,
+}
+
+/// The valid observations of one request, in the order in which they stood there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Batch {
+    /// The door.
+    pub source: Source,
+    /// Which member of an HA pair spoke: its `externalURL`, or the sender's address. Two members
+    /// may disagree for a while; see the engine's rule for a re-fire.
+    pub peer: SmolStr,
+    /// What was said.
+    pub observations: Vec<Observation>,
+}

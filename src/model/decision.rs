@@ -1,0 +1,145 @@
+//! What became of an observation, and why.
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::{AlertId, Timestamp};
+
+/// What finally became of one observation at one (route, receiver).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disposition {
+    /// It interrupted a human.
+    Page,
+    /// It changed an open incident without interrupting.
+    Update,
+    /// It closed an incident.
+    Resolve,
+    /// It went out in a summary that interrupts nobody.
+    Digest,
+    /// It went nowhere, for the reason named.
+    Suppressed(Reason),
+}
+
+/// Why an observation was suppressed. A closed set.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// It repeats what was already known.
+    Duplicate,
+    /// A notification of its incident carried it, or it changed nothing that a human must see.
+    Grouped,
+    /// It was folded into the storm incident.
+    Storm,
+    /// Its alert flaps; the incident stays open and says so.
+    Flapping,
+    /// It was held, and ended before its hold did.
+    SelfResolved,
+    /// A familiar alert that was told not to open an incident.
+    Recurring,
+    /// Nothing unusual for its series.
+    Unsurprising,
+    /// Over the receiver's limit.
+    RateLimited,
+    /// Another alert that fires explains it.
+    Inhibited,
+    /// A silence matches it.
+    Silenced,
+    /// A time interval, or a receiver that has no integration, mutes it.
+    Muted,
+    /// Not heard of for too long.
+    Stale,
+    /// The resolve of something that nobody was paged for.
+    NeverPaged,
+}
+
+impl Disposition {
+    /// Every disposition, with every reason; for zero-initialised metrics.
+    pub const ALL: [Disposition; 17] = {
+        use Disposition::{Digest, Page, Resolve, Suppressed, Update};
+        [
+            Page,
+            Update,
+            Resolve,
+            Digest,
+            Suppressed(Reason::Duplicate),
+            Suppressed(Reason::Grouped),
+            Suppressed(Reason::Storm),
+            Suppressed(Reason::Flapping),
+            Suppressed(Reason::SelfResolved),
+            Suppressed(Reason::Recurring),
+            Suppressed(Reason::Unsurprising),
+            Suppressed(Reason::RateLimited),
+            Suppressed(Reason::Inhibited),
+            Suppressed(Reason::Silenced),
+            Suppressed(Reason::Muted),
+            Suppressed(Reason::Stale),
+            Suppressed(Reason::NeverPaged),
+        ]
+    };
+
+    /// The value of the label `disposition`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Disposition::Page => "page",
+            Disposition::Update => "update",
+            Disposition::Resolve => "resolve",
+            Disposition::Digest => "digest",
+            Disposition::Suppressed(_) => "suppressed",
+        }
+    }
+
+    /// The value of the label `reason`: empty unless suppressed.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Disposition::Suppressed(reason) => reason.as_str(),
+            Disposition::Page | Disposition::Update | Disposition::Resolve | Disposition::Digest => "",
+        }
+    }
+}
+
+impl Reason {
+    /// The value of the label `reason`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Duplicate => "duplicate",
+            Reason::Grouped => "grouped",
+            Reason::Storm => "storm",
+            Reason::Flapping => "flapping",
+            Reason::SelfResolved => "self_resolved",
+            Reason::Recurring => "recurring",
+            Reason::Unsurprising => "unsurprising",
+            Reason::RateLimited => "rate_limited",
+            Reason::Inhibited => "inhibited",
+            Reason::Silenced => "silenced",
+            Reason::Muted => "muted",
+            Reason::Stale => "stale",
+            Reason::NeverPaged => "never_paged",
+        }
+    }
+}
+
+/// One line of the ledger: what became of `count` observations of one alert at one route.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Decision {
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The alert.
+    pub alert: AlertId,
+    /// The route's key, as in a group key.
+    pub route: SmolStr,
+    /// The receiver.
+    pub receiver: SmolStr,
+    /// What became of them.
+    pub disposition: Disposition,
+    /// How many observations; 1 except for unchanged repeats.
+    pub count: u64,
+    /// The incident's `dedup_key`, where there is one.
+    #[serde(default, skip_serializing_if = "SmolStr::is_empty")]
+    pub incident: SmolStr,
+    /// The rule that decided, with its numbers, in one sentence.
+    pub rule: SmolStr,
+    /// When it would be released or looked at again, where a time is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Timestamp>,
+}

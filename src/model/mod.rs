@@ -1,0 +1,19 @@
+//! The words of the project as types: labels, matchers, alerts, notifications, durations, time.
+
+mod alert;
+mod decision;
+mod duration;
+mod fingerprint;
+mod labels;
+mod matcher;
+mod notification;
+mod time;
+
+pub use alert::{Batch, Observation, Source, Status};
+pub use decision::{Decision, Disposition, Reason};
+pub use duration::{Duration, DurationError};
+pub use fingerprint::{AlertId, Fingerprint, hex, sha256};
+pub use labels::LabelSet;
+pub use matcher::{MatchOp, Matcher, MatcherError, parse_matchers};
+pub use notification::{AlertView, Kind, Notification, NotificationId, Outcome, Rejection, Report};
+pub use time::{TimeError, Timestamp};

@@ -1,0 +1,138 @@
+//! What leaves: notifications, and what became of them.
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::{AlertId, LabelSet, Status, Timestamp};
+
+/// Number of a notification, unique for the life of the journal, rising.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NotificationId(pub u64);
+
+/// What a notification does to a human.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Opens an incident: interrupts.
+    Page,
+    /// Changes or repeats an open incident: interrupts nobody.
+    Update,
+    /// Closes an incident.
+    Resolve,
+    /// Reports what was held back: interrupts nobody.
+    Digest,
+}
+
+impl Kind {
+    /// Every kind, for zero-initialised metrics.
+    pub const ALL: [Kind; 4] = [Kind::Page, Kind::Update, Kind::Resolve, Kind::Digest];
+
+    /// The value of the label `kind`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Page => "page",
+            Kind::Update => "update",
+            Kind::Resolve => "resolve",
+            Kind::Digest => "digest",
+        }
+    }
+}
+
+/// One message for one integration of one receiver, complete: a worker needs nothing else but the
+/// integration's configuration to send it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Notification {
+    /// Its number.
+    pub id: NotificationId,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The receiver's name.
+    pub receiver: SmolStr,
+    /// The integration within the receiver, `pagerduty[0]`: kind and position.
+    pub integration: SmolStr,
+    /// What it does.
+    pub kind: Kind,
+    /// 64 hex digits, stable for the life of the incident, computed as Alertmanager computes it.
+    pub dedup_key: SmolStr,
+    /// Alertmanager's group key, `<route key>:<group labels>`.
+    pub group_key: SmolStr,
+    /// The n-th incident of the group, from 0.
+    pub generation: u32,
+    /// The labels by which the incident's alerts are grouped.
+    pub group_labels: LabelSet,
+    /// Name of the highest severity level among the alerts (the configured name, not an alias).
+    pub severity: SmolStr,
+    /// That level's position, 0 = the highest, and the number of levels.
+    pub level: (u8, u8),
+    /// The incident's alerts: firing ones first, then by label set. At most 1,000.
+    pub alerts: Vec<AlertView>,
+    /// How many further alerts the bound left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub truncated: u64,
+    /// When the incident was first paged.
+    pub opened_at: Timestamp,
+    /// One sentence that says why this was sent: "first page", "flapping: …", "worse: …".
+    pub why: SmolStr,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// One alert inside a notification.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AlertView {
+    /// Identity.
+    pub id: AlertId,
+    /// As the incident shows it; a flapping alert shows as firing.
+    pub status: Status,
+    /// The full label set.
+    pub labels: LabelSet,
+    /// Annotations as last said.
+    #[serde(default, skip_serializing_if = "LabelSet::is_empty")]
+    pub annotations: LabelSet,
+    /// Start of the occurrence.
+    pub starts_at: Timestamp,
+    /// End of the occurrence, once resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
+    /// Where the rule can be looked at.
+    #[serde(default, skip_serializing_if = "SmolStr::is_empty")]
+    pub generator_url: SmolStr,
+    /// The alert flaps: how often it changed since it was found to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flaps: Option<u32>,
+}
+
+/// What finally became of a notification, as its worker saw it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// Which one.
+    pub id: NotificationId,
+    /// The end.
+    pub outcome: Outcome,
+    /// How many attempts were made.
+    pub attempts: u32,
+}
+
+/// The end of a notification.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The receiver took it.
+    Accepted,
+    /// The receiver refused it for good: dead letter.
+    Rejected(Rejection),
+}
+
+/// Why a notification became a dead letter.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Rejection {
+    /// Alertmanager's word: `clientError`, `authError`, …
+    pub reason: SmolStr,
+    /// What the receiver said, cut to 1 KiB, secrets removed.
+    pub detail: String,
+    /// An earlier attempt may have been accepted (it timed out, or the connection broke).
+    pub ambiguous: bool,
+}

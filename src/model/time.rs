@@ -1,0 +1,120 @@
+//! A moment, in milliseconds since 1970-01-01T00:00:00Z.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Duration;
+
+/// A moment in milliseconds since the Unix epoch, UTC. Nothing here reads a clock.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+/// A text that is not an RFC 3339 time.
+#[derive(Debug, thiserror::Error)]
+#[error("{text:?} is not an RFC 3339 time such as 2026-01-31T09:30:00Z")]
+pub struct TimeError {
+    text: String,
+}
+
+impl Timestamp {
+    /// The first moment that can be written: 0001-01-01T00:00:00Z, Go's zero time.
+    pub const ZERO: Timestamp = Timestamp(-62_135_596_800_000);
+    /// The last moment that can be written: 9999-12-30T22:00:00Z.
+    pub const MAX: Timestamp = Timestamp(253_402_207_200_000);
+
+    /// The moment `ms` milliseconds after the epoch, kept between [`Self::ZERO`] and [`Self::MAX`].
+    pub fn from_millis(ms: i64) -> Self {
+        Timestamp(ms.clamp(Self::ZERO.0, Self::MAX.0))
+    }
+
+    /// Milliseconds since the epoch.
+    pub fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// Seconds since the epoch, as metrics want them.
+    pub fn as_secs_f64(self) -> f64 {
+        self.0 as f64 / 1000.0
+    }
+
+    /// Parses RFC 3339 with any offset; finer than a millisecond is cut off.
+    pub fn parse(text: &str) -> Result<Self, TimeError> {
+        let parsed: jiff::Timestamp =
+            text.parse().map_err(|_| TimeError { text: text.chars().take(64).collect() })?;
+        Ok(Self::from_millis(parsed.as_millisecond()))
+    }
+
+    /// How long after `earlier` this moment is; zero if it is not after it.
+    pub fn since(self, earlier: Timestamp) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+impl std::ops::Add<Duration> for Timestamp {
+    type Output = Timestamp;
+
+    fn add(self, rhs: Duration) -> Timestamp {
+        Self::from_millis(self.0.saturating_add(i64::try_from(rhs.as_millis()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl std::ops::Sub<Duration> for Timestamp {
+    type Output = Timestamp;
+
+    fn sub(self, rhs: Duration) -> Timestamp {
+        Self::from_millis(self.0.saturating_sub(i64::try_from(rhs.as_millis()).unwrap_or(i64::MAX)))
+    }
+}
+
+/// RFC 3339 in UTC; milliseconds are written only when there are any.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(t) => write!(f, "{t}"),
+            Err(_) => write!(f, "{}ms", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(d)?;
+        Timestamp::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_and_writes_rfc_3339() {
+        for text in ["2026-11-23T00:16:19Z", "2026-11-23T00:16:19.25Z", "0001-01-01T00:00:00Z"] {
+            assert_eq!(Timestamp::parse(text).unwrap().to_string(), text);
+        }
+        let offset = Timestamp::parse("2026-11-23T02:16:19.123456789+02:00").unwrap();
+        assert_eq!(offset.to_string(), "2026-11-23T00:16:19.123Z");
+        assert_eq!(Timestamp::parse("0001-01-01T00:00:00Z").unwrap(), Timestamp::ZERO);
+        assert!(Timestamp::parse("yesterday").is_err());
+    }
+
+    #[test]
+    fn arithmetic_stays_in_range() {
+        assert_eq!(Timestamp::MAX + Duration::from_secs(1), Timestamp::MAX);
+        assert_eq!(Timestamp::ZERO - Duration::from_secs(1), Timestamp::ZERO);
+        assert_eq!(Timestamp::ZERO.since(Timestamp::MAX), Duration::ZERO);
+    }
+}
