@@ -1,0 +1,232 @@
+//! Receivers and their integrations, with secrets; keys as in alertmanager.yml.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use smol_str::SmolStr;
+
+use super::Policy;
+use crate::model::Duration;
+
+/// A validated configuration file.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What decides; goes to the engine and into the journal.
+    pub policy: Policy,
+    /// Integrations of each receiver, in the order of [`Policy`]'s references; stays at the edge.
+    pub receivers: BTreeMap<SmolStr, Vec<Integration>>,
+}
+
+/// One integration: where a notification goes and how it is written.
+#[derive(Clone, Debug)]
+pub struct Integration {
+    /// `pagerduty[0]`: kind and position among all integrations of that kind in the receiver.
+    pub name: SmolStr,
+    /// What it speaks, with its own keys.
+    pub kind: IntegrationKind,
+    /// One attempt may take this long. Default 10s.
+    pub timeout: Duration,
+    /// `http_config`; unused by the console.
+    pub http: HttpConfig,
+}
+
+/// What an integration speaks.
+#[derive(Clone, Debug)]
+pub enum IntegrationKind {
+    /// `pagerduty_configs`
+    Pagerduty(PagerdutyConfig),
+    /// `slack_configs`
+    Slack(SlackConfig),
+    /// `webhook_configs`
+    Webhook(WebhookConfig),
+    /// `console_configs`: a line on standard output.
+    Console(ConsoleConfig),
+}
+
+impl IntegrationKind {
+    /// The value of the metric label `integration`.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            IntegrationKind::Pagerduty(_) => "pagerduty",
+            IntegrationKind::Slack(_) => "slack",
+            IntegrationKind::Webhook(_) => "webhook",
+            IntegrationKind::Console(_) => "console",
+        }
+    }
+}
+
+/// PagerDuty, Events API v2. Templated keys are minijinja templates; `None` = the default text.
+#[derive(Clone, Debug)]
+pub struct PagerdutyConfig {
+    /// `routing_key` / `routing_key_file`: the integration key of 32 characters.
+    pub routing_key: Secret,
+    /// `url`. Default `https://events.pagerduty.com/v2/enqueue`.
+    pub url: Url,
+    /// `client`, templated.
+    pub client: Option<String>,
+    /// `client_url`, templated.
+    pub client_url: Option<String>,
+    /// `description` (the summary), templated, cut to 1,024 characters.
+    pub description: Option<String>,
+    /// `severity`, templated: critical, error, warning or info.
+    pub severity: Option<String>,
+    /// `source`, templated.
+    pub source: Option<String>,
+    /// `component`, templated.
+    pub component: Option<String>,
+    /// `group`, templated.
+    pub group: Option<String>,
+    /// `class`, templated.
+    pub class: Option<String>,
+    /// `details`, values templated; they come on top of the default ones.
+    pub details: BTreeMap<String, String>,
+    /// `images`, each value templated.
+    pub images: Vec<PagerdutyImage>,
+    /// `links`, each value templated.
+    pub links: Vec<PagerdutyLink>,
+}
+
+/// A picture in a PagerDuty incident.
+#[derive(Clone, Debug, Default)]
+pub struct PagerdutyImage {
+    /// `src`: https only.
+    pub src: String,
+    /// `href`
+    pub href: String,
+    /// `alt`
+    pub alt: String,
+}
+
+/// A link in a PagerDuty incident.
+#[derive(Clone, Debug, Default)]
+pub struct PagerdutyLink {
+    /// `href`
+    pub href: String,
+    /// `text`
+    pub text: String,
+}
+
+/// A Slack incoming webhook.
+#[derive(Clone, Debug)]
+pub struct SlackConfig {
+    /// `api_url` / `api_url_file`: secret.
+    pub api_url: SecretUrl,
+    /// `channel`; an incoming webhook of today ignores it.
+    pub channel: Option<String>,
+    /// `username`, templated.
+    pub username: Option<String>,
+    /// `icon_emoji`, templated.
+    pub icon_emoji: Option<String>,
+    /// `icon_url`, templated.
+    pub icon_url: Option<String>,
+    /// `color`, templated.
+    pub color: Option<String>,
+    /// `title`, templated.
+    pub title: Option<String>,
+    /// `title_link`, templated.
+    pub title_link: Option<String>,
+    /// `pretext`, templated.
+    pub pretext: Option<String>,
+    /// `text`, templated.
+    pub text: Option<String>,
+    /// `footer`, templated.
+    pub footer: Option<String>,
+    /// `fallback`, templated.
+    pub fallback: Option<String>,
+}
+
+/// A receiver of Alertmanager's v4 body.
+#[derive(Clone, Debug)]
+pub struct WebhookConfig {
+    /// `url` / `url_file`: may hold a token, so it is treated as a secret.
+    pub url: SecretUrl,
+    /// `max_alerts`; 0 = all.
+    pub max_alerts: u64,
+}
+
+/// Notifications as text on standard output.
+#[derive(Clone, Debug, Default)]
+pub struct ConsoleConfig {}
+
+/// `http_config`, as far as it is supported.
+#[derive(Clone, Debug, Default)]
+pub struct HttpConfig {
+    /// `authorization`, or `basic_auth`.
+    pub auth: Option<HttpAuth>,
+    /// `http_headers`: name → value.
+    pub headers: BTreeMap<String, Secret>,
+    /// `tls_config.ca_file`: trusted instead of the system's roots.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Credentials of an HTTP client.
+#[derive(Clone, Debug)]
+pub enum HttpAuth {
+    /// `authorization: {type, credentials | credentials_file}`; type defaults to Bearer.
+    Authorization {
+        /// The scheme.
+        scheme: String,
+        /// The credentials.
+        credentials: Secret,
+    },
+    /// `basic_auth: {username, password | password_file}`
+    Basic {
+        /// User name.
+        username: String,
+        /// Password.
+        password: Secret,
+    },
+}
+
+/// A secret: given inline, or a file that is read each time it is needed, trimmed.
+///
+/// Has no `Serialize`; `Debug` and `Display` print `<secret>`.
+#[derive(Clone)]
+pub enum Secret {
+    /// The value itself.
+    Inline(std::sync::Arc<str>),
+    /// Where the value stands.
+    File(PathBuf),
+}
+
+/// A secret file that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("secret file {}: {reason}", path.display())]
+pub struct SecretError {
+    path: PathBuf,
+    reason: String,
+}
+
+impl Secret {
+    /// The value, for the one who sends it. A file is read now.
+    pub fn reveal(&self) -> Result<std::sync::Arc<str>, SecretError> {
+        match self {
+            Secret::Inline(value) => Ok(value.clone()),
+            Secret::File(path) => match std::fs::read_to_string(path) {
+                Ok(text) => Ok(text.trim().into()),
+                Err(e) => Err(SecretError { path: path.clone(), reason: e.to_string() }),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+/// An http or https URL from the configuration, checked when it was read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Url(pub String);
+
+/// A URL that is a secret as a whole.
+#[derive(Clone, Debug)]
+pub struct SecretUrl(pub Secret);

@@ -1,0 +1,80 @@
+//! The engine's counters: part of its state, so they survive a restart and are read as one whole.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::model::{Disposition, Duration, Kind, Source, Status, Timestamp};
+
+/// What the engine counted since the journal began, and how things stand.
+///
+/// Law: for each receiver, at every instant, `routed = Σ disposed + pending`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Stats {
+    /// Observations received.
+    #[serde(with = "pairs")]
+    pub received: BTreeMap<(Source, Status), u64>,
+    /// By receiver. Every receiver of the policy has an entry from the start.
+    pub receivers: BTreeMap<SmolStr, ReceiverStats>,
+    /// Alerts known, firing or not.
+    pub alerts: u64,
+    /// Alerts that fire.
+    pub firing: u64,
+}
+
+/// The counters of one receiver.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ReceiverStats {
+    /// Observations routed here, once for each route.
+    pub routed: u64,
+    /// What became of them.
+    #[serde(with = "pairs")]
+    pub disposed: BTreeMap<Disposition, u64>,
+    /// Accepted, not yet disposed.
+    pub pending: u64,
+    /// Notifications decided, by integration (`pagerduty[0]`) and kind.
+    #[serde(with = "pairs")]
+    pub notifications: BTreeMap<(SmolStr, Kind), u64>,
+    /// Incidents that are open at the pager, or about to be.
+    pub open: u64,
+    /// Incidents whose alerts have all resolved and that wait out `resolve_hold`.
+    pub resolving: u64,
+    /// Alerts that count as flapping here.
+    pub flapping: u64,
+    /// Alerts held before their first page.
+    pub held: u64,
+    /// Page delay: from `startsAt` (or receipt, if later) to the decision, one entry a page, by bucket of
+    /// [`PAGE_DELAY_BUCKETS`], the last being everything above.
+    pub page_delay: Vec<u64>,
+    /// Sum of all page delays.
+    pub page_delay_sum: Duration,
+    /// When the oldest of what is pending was received.
+    pub oldest_pending: Option<Timestamp>,
+}
+
+/// Upper bounds, in seconds, of the buckets of `squelch_page_delay_seconds`.
+pub const PAGE_DELAY_BUCKETS: [u64; 10] = [1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600];
+
+/// Maps with compound keys as lists of pairs: JSON has only strings for keys.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
+        map: &BTreeMap<K, V>,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
+        s.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'de, K, V, D>(d: D) -> Result<BTreeMap<K, V>, D::Error>
+    where
+        K: Deserialize<'de> + Ord,
+        V: Deserialize<'de>,
+        D: Deserializer<'de>,
+    {
+        Vec::<(K, V)>::deserialize(d).map(|v| v.into_iter().collect())
+    }
+}
