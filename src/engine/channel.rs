@@ -55,8 +55,6 @@ struct InFlight {
 /// A refused page or resolve is tried anew after this long, doubling up to [`RETRY_LONGEST`].
 const RETRY_FIRST: Duration = Duration::from_mins(5);
 const RETRY_LONGEST: Duration = Duration::from_hours(1);
-/// A resolve that was refused this often is given up: about a day.
-const RESOLVE_TRIES: u32 = 24;
 
 impl Channel {
     pub(super) fn new(integration: &IntegrationRef) -> Self {
@@ -78,7 +76,7 @@ impl Channel {
         self.send_updates
     }
 
-    /// Whether the integration wants to hear of the end.
+    /// Whether the integration wants to hear of the end; without, the incident stays open there.
     pub(super) fn takes_resolves(&self) -> bool {
         self.send_resolved
     }
@@ -108,7 +106,7 @@ impl Channel {
             Told::Nothing if !wanted.closed => Some(Kind::Page),
             Told::Nothing | Told::Open if wanted.closed => {
                 let owed = self.told == Told::Open || self.ambiguous;
-                if owed && self.send_resolved && self.refused < RESOLVE_TRIES {
+                if owed && self.send_resolved {
                     return Some(Kind::Resolve);
                 }
                 self.told = Told::Closed;
@@ -148,6 +146,12 @@ impl Channel {
             }
         }
         true
+    }
+
+    /// The integration is gone from the configuration: there is nobody left to tell of the end.
+    pub(super) fn abandon(&mut self) {
+        self.send_resolved = false;
+        self.retry_at = None;
     }
 
     /// A person asks to try now what was refused.

@@ -23,6 +23,10 @@ pub(super) struct Group {
     pub(super) next_generation: u32,
     /// Incidents that are not over, oldest first.
     pub(super) open: Vec<IncidentId>,
+    /// Incidents of which not all is said yet; while there are any, no generation is reused.
+    pub(super) unsettled: u32,
+    /// An incident of it ended at a receiver that is told of no ends: its key may be open there still.
+    pub(super) left_open: bool,
     /// Alerts that will be paged together, with the observations that wait with them.
     pub(super) wait: Option<Wait>,
 }
@@ -75,8 +79,8 @@ pub(super) fn place(
 }
 
 impl Group {
-    /// Whether it has no incident and no page about to leave.
+    /// Whether it has no incident that somebody must still hear of, and no page about to leave.
     pub(super) fn is_idle(&self) -> bool {
-        self.open.is_empty() && self.wait.is_none()
+        self.unsettled == 0 && self.wait.is_none()
     }
 }

@@ -68,7 +68,8 @@ impl Ledger {
             return;
         }
         let receiver = self.receiver(verdict.receiver);
-        receiver.pending -= count;
+        debug_assert!(receiver.pending >= count, "disposed more than was routed");
+        receiver.pending = receiver.pending.saturating_sub(count);
         *receiver.disposed.entry(verdict.disposition).or_default() += count;
         self.decisions.push(Decision {
             at: now,

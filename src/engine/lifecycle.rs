@@ -19,6 +19,7 @@ impl Engine {
         let id = self.new_incident(key);
         for (alert, count) in wait.alerts {
             let track = self.track(alert, key.0);
+            track.waits_in = None;
             track.incident = Some(id);
             let flaps = track.damping.flaps();
             if let Some(known) = self.alerts.alert(alert) {
@@ -47,6 +48,7 @@ impl Engine {
         let generation = group.next_generation;
         group.next_generation += 1;
         group.open.push(id);
+        group.unsettled += 1;
         self.incidents.insert(id, Incident::new(self.now, (key.clone(), text), generation, channels));
         self.timers.set(Timer::Repeat(id), repeat);
         self.gauges(key.0).open += 1;
@@ -93,15 +95,21 @@ impl Engine {
             let rule = "it resolved and fired again before anybody was told";
             return self.dispose_waiting_as(id, Reason::Flapping, rule);
         }
+        let due = incident.issued_at + settings.group_interval;
+        if due > self.now {
+            return self.timers.set_if_unset(Timer::Update(id), due);
+        }
+        // News of an incident whose page was refused is no reason to wait on: it is paged anew.
+        for channel in incident.channels.iter_mut().filter(|c| !c.was_opened()) {
+            channel.retry_now();
+        }
         if !incident.takes_updates() {
             for member in incident.members.values_mut() {
                 member.note();
             }
-            return self.dispose_waiting_as(id, Reason::Grouped, "the receiver wants no updates");
-        }
-        let due = incident.issued_at + settings.group_interval;
-        if due > self.now {
-            return self.timers.set_if_unset(Timer::Update(id), due);
+            incident.issued_at = self.now;
+            self.dispose_waiting_as(id, Reason::Grouped, "the receiver wants no updates");
+            return self.pump(id);
         }
         let why: SmolStr = match incident.members.values().find_map(|m| m.flaps.filter(|_| m.changed())) {
             Some(flaps) => format_smolstr!("flapping: changed {flaps} times; told again once it is calm"),
@@ -155,7 +163,6 @@ impl Engine {
         if let Some(group) = self.groups.get_mut(key) {
             group.open.retain(|open| *open != id);
         }
-        self.forget_group_later(key);
     }
 
     /// `repeat_interval` is over: the trigger is sent again under the same key. Silent at an
@@ -235,6 +242,10 @@ impl Engine {
         if !settled {
             incident.channels = channels;
             self.incidents.insert(id, incident);
+        } else if let Some(group) = self.groups.get_mut(&incident.group) {
+            group.unsettled -= 1;
+            group.left_open |= channels.iter().any(|c| !c.takes_resolves());
+            self.forget_group_later(&incident.group);
         }
         // What this one took over may be closed now.
         if let Some(old) = supersedes {

@@ -144,6 +144,14 @@ impl Engine {
     fn adopt(&mut self, policy: Policy) {
         self.lanes.update(&policy);
         self.ledger.update(&policy);
+        for (id, incident) in &mut self.incidents {
+            let receiver = policy.receivers.get(&self.lanes.lane(incident.group.0).receiver);
+            let known = |name: &str| receiver.is_some_and(|r| r.integrations.iter().any(|i| i.name == name));
+            for channel in incident.channels.iter_mut().filter(|c| !known(&c.integration)) {
+                channel.abandon();
+                self.timers.set(Timer::Retry(*id), self.now);
+            }
+        }
         self.policy = policy;
     }
 

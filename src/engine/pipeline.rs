@@ -6,13 +6,15 @@ use smol_str::{SmolStr, format_smolstr};
 use super::Engine;
 use super::alerts::{Change, InstanceKey};
 use super::event::Seen;
-use super::groups::{self, Group, Place, Wait};
+use super::groups::{self, Place, Wait};
 use super::incident::{IncidentId, Member, Phase};
 use super::lanes::LaneId;
 use super::ledger::Verdict;
 use super::timers::Timer;
 use super::track::Track;
-use crate::model::{AlertId, Batch, Disposition, Fingerprint, Observation, Reason, Status, Timestamp};
+use crate::model::{
+    AlertId, Batch, Disposition, Duration, Fingerprint, LabelSet, Observation, Reason, Status, Timestamp,
+};
 
 impl Engine {
     /// Normalise and route: what a request stated, one observation at a time.
@@ -143,7 +145,7 @@ impl Engine {
     fn admit(&mut self, alert: AlertId, lane: LaneId) {
         let Some(known) = self.alerts.alert(alert) else { return };
         let settings = self.lanes.lane(lane);
-        let key = (lane, settings.group_by.labels_of(&known.labels));
+        let key = self.group_key(lane, &known.labels);
         let level = &self.policy.severities.levels[self.policy.severities.level_of(&known.labels)];
         let wait = if level.never_hold { self.now } else { self.now + settings.group_wait };
         let track = self.tracks.entry((alert, lane)).or_default();
@@ -158,6 +160,7 @@ impl Engine {
                 let waiting = group.wait.get_or_insert_with(|| Wait { until: wait, alerts: Vec::new() });
                 waiting.until = waiting.until.min(wait);
                 waiting.alerts.push((alert, count));
+                track.waits_in = Some(key.clone());
                 self.timers.set(Timer::GroupWait(key), waiting.until);
             }
         }
@@ -273,8 +276,7 @@ impl Engine {
 
     /// Takes an alert out of a page that has not left yet; returns the observations that waited.
     fn leave_wait(&mut self, alert: AlertId, lane: LaneId) -> Option<u64> {
-        let labels = &self.alerts.alert(alert)?.labels;
-        let key = (lane, self.lanes.lane(lane).group_by.labels_of(labels));
+        let key = self.track(alert, lane).waits_in.take()?;
         let group = self.groups.get_mut(&key)?;
         let wait = group.wait.as_mut()?;
         let index = wait.alerts.iter().position(|(id, _)| *id == alert)?;
@@ -456,6 +458,12 @@ impl Engine {
         )
     }
 
+    /// The group of an alert; labels that do not make it another alert do not make another group.
+    fn group_key(&self, lane: LaneId, labels: &LabelSet) -> super::GroupKey {
+        let telling = labels.filter(|name| !self.policy.ignore_labels.iter().any(|i| i == name));
+        (lane, self.lanes.lane(lane).group_by.labels_of(&telling))
+    }
+
     fn fires(&self, alert: AlertId) -> bool {
         self.alerts.alert(alert).is_some_and(super::alerts::Alert::firing)
     }
@@ -479,11 +487,12 @@ impl Engine {
         self.alerts.alert(alert).map(|a| Fingerprint::of(&a.labels))
     }
 
-    /// The group is forgotten a day after its last incident, and its generations with it.
+    /// The group is forgotten a day after its last incident, and its generations with it; a month
+    /// after, where a key of it may still be open at a receiver that is told of no ends: a page
+    /// under an open key would be silent.
     pub(super) fn forget_group_later(&mut self, key: &super::GroupKey) {
-        if self.groups.get(key).is_some_and(Group::is_idle) {
-            let at = self.now + super::alerts::REMEMBER_RESOLVED;
-            self.timers.set(Timer::ForgetGroup(key.clone()), at);
-        }
+        let Some(group) = self.groups.get(key).filter(|g| g.is_idle()) else { return };
+        let days = if group.left_open { 30 } else { 1 };
+        self.timers.set(Timer::ForgetGroup(key.clone()), self.now + Duration::from_hours(24 * days));
     }
 }

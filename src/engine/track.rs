@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::damping::Damping;
+use super::groups::GroupKey;
 use super::incident::IncidentId;
 use crate::model::Timestamp;
 
@@ -16,6 +17,8 @@ pub(super) struct Track {
     pub(super) held_until: Option<Timestamp>,
     /// Observations that wait here: for a hold to end, or for flapping to.
     pub(super) waiting: u64,
+    /// The group of the page that it waits for, which has not left yet.
+    pub(super) waits_in: Option<GroupKey>,
     /// The incident that it is in, or was in last.
     pub(super) incident: Option<IncidentId>,
 }

@@ -1,0 +1,276 @@
+//! Laws over random histories, and a naive oracle.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::world::*;
+use crate::config::Noise;
+use crate::engine::{Engine, Event};
+use crate::model::{AlertId, Duration, Kind, LabelSet, Source, Status, Timestamp};
+
+const ALERTS: usize = 6;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Fire { alerts: Vec<usize>, peer: u8, api_v2: bool, moved: i64 },
+    Resolve { alerts: Vec<usize>, peer: u8 },
+    Advance(u64),
+    Answers(u8),
+    Answer(bool),
+    Started,
+    Reload(u8),
+    Snapshot,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let alerts = || prop::collection::vec(0..ALERTS, 1..4);
+    prop_oneof![
+        6 => (alerts(), 0u8..2, any::<bool>(), -30i64..30)
+            .prop_map(|(alerts, peer, api_v2, moved)| Step::Fire { alerts, peer, api_v2, moved }),
+        4 => (alerts(), 0u8..2).prop_map(|(alerts, peer)| Step::Resolve { alerts, peer }),
+        6 => (0u64..40_000).prop_map(Step::Advance),
+        2 => (0u64..8 * 3_600_000).prop_map(Step::Advance),
+        1 => (0u8..3).prop_map(Step::Answers),
+        2 => any::<bool>().prop_map(Step::Answer),
+        1 => Just(Step::Started),
+        1 => (0u8..3).prop_map(Step::Reload),
+        1 => Just(Step::Snapshot),
+    ]
+}
+
+fn alert(i: usize) -> LabelSet {
+    let severity = ["critical", "warning", "info"][i % 3];
+    labels(&[("alertname", ["A", "B"][i / 3]), ("instance", &i.to_string()), ("severity", severity)])
+}
+
+fn policy_variant(variant: u8) -> crate::config::Policy {
+    let mut policy = match variant {
+        0 => policy(&["alertname"], Noise::default()),
+        1 => policy(&[], Noise { growth: 0, ..Noise::default() }),
+        _ => policy(&["alertname", "instance"], Noise { resolve_hold: Duration::ZERO, ..Noise::default() }),
+    };
+    policy.severities.levels[1].hold = Duration::from_secs(20);
+    policy.routes[0].group_wait = Duration::from_secs(u64::from(variant) * 5);
+    if let Some(receiver) = policy.receivers.get_mut("pd") {
+        let slack = crate::config::IntegrationRef {
+            name: "slack[0]".into(),
+            send_resolved: variant != 0,
+            send_updates: variant == 2,
+        };
+        receiver.integrations.push(slack);
+    }
+    policy
+}
+
+/// Runs `steps`; laws of the pager and of accounting are asserted on the way.
+fn run(steps: &[Step]) -> World {
+    let mut world = World::new(policy_variant(0));
+    let mut started = [START; ALERTS];
+    for step in steps {
+        match step {
+            Step::Fire { alerts, peer, api_v2, moved } => {
+                let mut observations = Vec::new();
+                for &i in alerts {
+                    let fires = world.engine.alerts.alert(id(&world, i)).is_some_and(|a| a.firing());
+                    if !fires {
+                        started[i] = world.now;
+                    }
+                    let start = Timestamp::from_millis(started[i].as_millis() + moved * 100);
+                    let mut observation = firing(&alert(i), start);
+                    if *api_v2 {
+                        observation.ends_at = Some(world.now + Duration::from_mins(4));
+                    }
+                    observations.push(observation);
+                }
+                let peer = format!("am{peer}");
+                match api_v2 {
+                    true => world.say(Source::Prometheus, &peer, observations),
+                    false => world.webhook(&peer, observations),
+                }
+            }
+            Step::Resolve { alerts, peer } => {
+                let now = world.now;
+                let list = alerts.iter().map(|&i| resolved(&alert(i), started[i], now)).collect();
+                world.webhook(&format!("am{peer}"), list);
+            }
+            Step::Advance(ms) => world.advance(Duration::from_millis(*ms)),
+            Step::Answers(kind) => {
+                world.answers = [Answers::Accept, Answers::Hang, Answers::Reject][usize::from(*kind)];
+            }
+            Step::Answer(accept) => world.answer(*accept),
+            Step::Started => world.handle(Event::Started),
+            Step::Reload(variant) => world.handle(Event::Policy(Box::new(policy_variant(*variant)))),
+            Step::Snapshot => {
+                let bytes = world.engine.snapshot();
+                let restored = Engine::restore(&bytes).unwrap();
+                assert_eq!(restored, world.engine, "a restored engine is the same engine");
+                world.engine = restored;
+            }
+        }
+        world.now = world.now + Duration::from_millis(1);
+    }
+    world
+}
+
+fn id(world: &World, i: usize) -> AlertId {
+    world.engine.policy().identity(&alert(i))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 3_000, ..ProptestConfig::default() })]
+
+    /// Accounting, order and silence at open keys hold at every step (asserted in the world), and
+    /// the same events give the same bytes.
+    #[test]
+    fn laws_hold_and_replay_equals_live(steps in prop::collection::vec(step(), 1..60)) {
+        let world = run(&steps);
+        let (engine, trace) = replay(policy_variant(0), &world.events);
+        prop_assert_eq!(&trace, &world.trace);
+        prop_assert_eq!(engine.snapshot(), world.engine.snapshot());
+    }
+
+    /// Whatever happened, once the receivers answer again and everything has been quiet for long
+    /// enough, the pager shows the truth: what fires is in an open incident, and nothing else is
+    /// open.
+    #[test]
+    fn the_pager_converges_to_the_truth(steps in prop::collection::vec(step(), 1..60)) {
+        let mut world = run(&steps);
+        world.answers = Answers::Accept;
+        world.answer(true);
+        world.advance(Duration::from_hours(6));
+        while world.engine.stats().receivers["pd"].resolving > 0 {
+            world.advance(Duration::from_secs(10));
+        }
+        for i in 0..ALERTS {
+            let id = id(&world, i);
+            let fires = world.engine.alerts.alert(id).is_some_and(|a| a.firing());
+            let pager = world.pager.iter().filter(|((integration, _), _)| integration == "pagerduty[0]");
+            let shown = pager.filter(|(_, s)| s.open && s.firing.contains(&id)).count();
+            prop_assert_eq!(shown > 0, fires, "alert {}", i);
+            prop_assert!(shown <= 1, "alert {} is in {} open incidents", i, shown);
+        }
+        let any_fires = world.engine.alerts.firing() > 0;
+        let open = world.pager.iter().any(|((i, _), s)| i == "pagerduty[0]" && s.open);
+        prop_assert_eq!(open, any_fires);
+    }
+
+    /// A critical alert that starts to fire and is in no open incident is paged at once.
+    #[test]
+    fn a_new_critical_problem_pages_at_once(steps in prop::collection::vec(step(), 1..40)) {
+        let mut world = run(&steps);
+        world.answers = Answers::Accept;
+        world.answer(true);
+        let labels = labels(&[("alertname", "New"), ("instance", "n"), ("severity", "critical")]);
+        let (before, now) = (world.sent.len(), world.now);
+        world.webhook("am0", vec![firing(&labels, now)]);
+        let id = world.engine.policy().identity(&labels);
+        let told = world.sent[before..].iter().find(|n| {
+            n.kind != Kind::Resolve && n.alerts.iter().any(|a| a.id == id && a.status == Status::Firing)
+        });
+        // In a group of all alerts it may join an open incident, as an update within group_interval.
+        world.advance(Duration::from_secs(if told.is_some() { 0 } else { 16 }));
+        let told = world.sent[before..].iter().any(|n| n.alerts.iter().any(|a| a.id == id));
+        prop_assert!(told);
+    }
+
+    /// Without damping, hold, growth and severity, an oracle of a few lines says which pages and
+    /// resolves leave, and when.
+    #[test]
+    fn pages_as_the_naive_oracle_does(
+        steps in prop::collection::vec((0..ALERTS, any::<bool>(), 0u64..1_200_000), 1..80)
+    ) {
+        let window = Duration::from_mins(15);
+        let noise = Noise { suppress_at: 0, growth: 0, resolve_hold: Duration::ZERO, ..Noise::default() };
+        let mut world = World::new(policy(&["alertname"], noise));
+        let mut oracle = Oracle::default();
+        for (i, fire, wait) in steps {
+            let labels = alert_without_severity(i);
+            let name = labels.value("alertname").to_owned();
+            let now = world.now;
+            match fire {
+                true => oracle.fire(&name, i, now, window),
+                false => oracle.resolve(&name, i, now),
+            }
+            let start = oracle.started.get(&i).copied().unwrap_or(now);
+            world.webhook("am", vec![if fire { firing(&labels, start) } else { resolved(&labels, start, now) }]);
+            world.advance(Duration::from_millis(wait));
+        }
+        let got: Vec<_> = world
+            .sent
+            .iter()
+            .filter(|n| n.kind != Kind::Update)
+            .map(|n| (n.at, n.kind, n.group_labels.value("alertname").to_owned(), n.generation))
+            .collect();
+        prop_assert_eq!(got, oracle.log);
+    }
+}
+
+fn alert_without_severity(i: usize) -> LabelSet {
+    labels(&[("alertname", ["A", "B"][i / 3]), ("instance", &i.to_string())])
+}
+
+/// Which pages and resolves leave, by the text of the rule alone.
+#[derive(Default)]
+struct Oracle {
+    started: BTreeMap<usize, Timestamp>,
+    incidents: Vec<OracleIncident>,
+    log: Vec<(Timestamp, Kind, String, u32)>,
+}
+
+struct OracleIncident {
+    group: String,
+    generation: u32,
+    paged_at: Timestamp,
+    firing: BTreeSet<usize>,
+    resolved: BTreeMap<usize, Timestamp>,
+    open: bool,
+}
+
+impl Oracle {
+    fn fire(&mut self, group: &str, i: usize, now: Timestamp, window: Duration) {
+        if self.started.contains_key(&i) {
+            return;
+        }
+        self.started.insert(i, now);
+        let last = self.incidents.iter().rposition(|x| x.resolved.contains_key(&i));
+        let rejoins = last.filter(|n| {
+            let incident = &self.incidents[*n];
+            incident.open && incident.resolved.get(&i).is_some_and(|at| now < *at + window)
+        });
+        let newest = self.incidents.iter().rposition(|x| x.open && x.group == group);
+        let joins = newest.filter(|n| now < self.incidents[*n].paged_at + window);
+        match rejoins.or(joins) {
+            Some(n) => {
+                self.incidents[n].firing.insert(i);
+                self.incidents[n].resolved.remove(&i);
+            }
+            None => {
+                let generation = self.incidents.iter().filter(|x| x.group == group).count() as u32;
+                self.log.push((now, Kind::Page, group.into(), generation));
+                self.incidents.push(OracleIncident {
+                    group: group.into(),
+                    generation,
+                    paged_at: now,
+                    firing: BTreeSet::from([i]),
+                    resolved: BTreeMap::new(),
+                    open: true,
+                });
+            }
+        }
+    }
+
+    fn resolve(&mut self, group: &str, i: usize, now: Timestamp) {
+        if self.started.remove(&i).is_none() {
+            return;
+        }
+        let firing = |x: &&mut OracleIncident| x.firing.contains(&i);
+        let Some(incident) = self.incidents.iter_mut().find(firing) else { return };
+        incident.firing.remove(&i);
+        incident.resolved.insert(i, now);
+        if incident.firing.is_empty() {
+            incident.open = false;
+            self.log.push((now, Kind::Resolve, group.into(), incident.generation));
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! An engine, a pager that behaves as PagerDuty does, and a clock that a test turns.
+
+use std::collections::BTreeMap;
+
+use crate::config::{GroupBy, IntegrationRef, Noise, Policy, Receiver, Route, Severities};
+use crate::engine::{Effects, Engine, Event};
+use crate::model::{
+    AlertId, Batch, Duration, Kind, LabelSet, Notification, NotificationId, Observation, Outcome, Rejection,
+    Report, Source, Status, Timestamp,
+};
+
+/// Where every timeline starts.
+pub(super) const START: Timestamp = Timestamp::ZERO;
+
+/// A policy with one route to `pd`, which has one integration that wants to hear everything.
+pub(super) fn policy(group_by: &[&str], noise: Noise) -> Policy {
+    let pager = IntegrationRef { name: "pagerduty[0]".into(), send_resolved: true, send_updates: true };
+    Policy {
+        severities: Severities::default(),
+        ignore_labels: vec!["replica".into()],
+        routes: vec![Route {
+            key: "{}".into(),
+            matchers: Vec::new(),
+            continue_: false,
+            children: Vec::new(),
+            receiver: "pd".into(),
+            group_by: GroupBy::Labels(group_by.iter().map(|g| (*g).into()).collect()),
+            group_wait: Duration::ZERO,
+            group_interval: Duration::from_secs(15),
+            repeat_interval: Duration::from_hours(4),
+            noise: "default".into(),
+            line: 1,
+        }],
+        receivers: BTreeMap::from([("pd".into(), Receiver { integrations: vec![pager] })]),
+        noise: BTreeMap::from([("default".into(), noise)]),
+        resolve_timeout: Duration::from_mins(5),
+        stale_after: Duration::from_hours(12),
+    }
+}
+
+/// What the pager shows under one key.
+#[derive(Default, Debug, Clone)]
+pub(super) struct Shown {
+    pub(super) open: bool,
+    /// How often a human was interrupted.
+    pub(super) interrupted: u32,
+    pub(super) firing: Vec<AlertId>,
+}
+
+/// How the receivers answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Answers {
+    /// At once, and well.
+    Accept,
+    /// Not at all: notifications stay in flight until [`World::answer`].
+    Hang,
+    /// With a final refusal.
+    Reject,
+}
+
+pub(super) struct World {
+    pub(super) engine: Engine,
+    pub(super) now: Timestamp,
+    pub(super) answers: Answers,
+    pub(super) pager: BTreeMap<(String, String), Shown>,
+    pub(super) in_flight: Vec<Notification>,
+    /// Everything that went out, in order.
+    pub(super) sent: Vec<Notification>,
+    pub(super) decisions: Vec<crate::model::Decision>,
+    /// Every event with its time, for replay.
+    pub(super) events: Vec<(Timestamp, Event)>,
+    /// What each event led to, as bytes.
+    pub(super) trace: Vec<String>,
+}
+
+impl World {
+    pub(super) fn new(policy: Policy) -> Self {
+        World {
+            engine: Engine::new(policy),
+            now: START,
+            answers: Answers::Accept,
+            pager: BTreeMap::new(),
+            in_flight: Vec::new(),
+            sent: Vec::new(),
+            decisions: Vec::new(),
+            events: Vec::new(),
+            trace: Vec::new(),
+        }
+    }
+
+    /// Handles one event, audits, and lets the receivers answer.
+    pub(super) fn handle(&mut self, event: Event) {
+        let mut effects = Effects::default();
+        self.engine.handle(self.now, &event, &mut effects);
+        self.trace.push(format!("{effects:?}"));
+        self.events.push((self.now, event));
+        self.engine.audit();
+        self.decisions.append(&mut effects.decisions);
+        for notification in effects.notifications {
+            let key = (&notification.integration, &notification.dedup_key);
+            assert!(
+                !self.in_flight.iter().any(|n| (&n.integration, &n.dedup_key) == key),
+                "two in flight for one incident at one integration"
+            );
+            self.sent.push(notification.clone());
+            self.in_flight.push(notification);
+        }
+        match self.answers {
+            Answers::Accept => self.answer(true),
+            Answers::Reject => self.answer(false),
+            Answers::Hang => {}
+        }
+    }
+
+    /// Ends everything in flight.
+    pub(super) fn answer(&mut self, accept: bool) {
+        for notification in std::mem::take(&mut self.in_flight) {
+            if accept {
+                self.show(&notification);
+            }
+            let refusal = Rejection { reason: "clientError".into(), detail: "no".into(), ambiguous: false };
+            let outcome = if accept { Outcome::Accepted } else { Outcome::Rejected(refusal) };
+            self.handle(Event::Delivered(Report { id: notification.id, outcome, attempts: 1 }));
+        }
+    }
+
+    fn show(&mut self, n: &Notification) {
+        let shown = self.pager.entry((n.integration.to_string(), n.dedup_key.to_string())).or_default();
+        match n.kind {
+            Kind::Resolve => {
+                assert!(shown.open, "a resolve of {} that was not open", n.dedup_key);
+                shown.open = false;
+            }
+            Kind::Page => {
+                let keyed = n.integration.starts_with("pagerduty");
+                assert!(!shown.open || !keyed, "a page under the open key {} would be silent", n.dedup_key);
+                shown.open = true;
+                shown.interrupted += 1;
+            }
+            Kind::Update => assert!(shown.open, "an update of {} before its page", n.dedup_key),
+            Kind::Digest => {}
+        }
+        let firing = n.alerts.iter().filter(|a| a.status == Status::Firing);
+        shown.firing = firing.map(|a| a.id).collect();
+    }
+
+    /// Lets time pass, stopping at every deadline on the way.
+    pub(super) fn advance(&mut self, by: Duration) {
+        let end = self.now + by;
+        while let Some((at, _)) = self.engine.next_deadline()
+            && at <= end
+        {
+            self.now = self.now.max(at);
+            self.handle(Event::Tick);
+        }
+        self.now = end;
+    }
+
+    pub(super) fn say(&mut self, source: Source, peer: &str, observations: Vec<Observation>) {
+        self.handle(Event::Observe(Batch { source, peer: peer.into(), observations }));
+    }
+
+    /// A request as Alertmanager sends it: repeats that change nothing come as `Seen`.
+    pub(super) fn webhook(&mut self, peer: &str, observations: Vec<Observation>) {
+        let batch = Batch { source: Source::Alertmanager, peer: peer.into(), observations };
+        match self.engine.repeats(&batch) {
+            Some(seen) => self.handle(Event::Seen(seen)),
+            None => self.handle(Event::Observe(batch)),
+        }
+    }
+
+    pub(super) fn count(&self, kind: Kind) -> usize {
+        self.sent.iter().filter(|n| n.kind == kind).count()
+    }
+
+    /// Keys open at the pager.
+    pub(super) fn open(&self) -> usize {
+        self.pager.values().filter(|s| s.open).count()
+    }
+}
+
+pub(super) fn labels(pairs: &[(&str, &str)]) -> LabelSet {
+    LabelSet::from_pairs(pairs.iter().copied())
+}
+
+pub(super) fn firing(labels: &LabelSet, starts_at: Timestamp) -> Observation {
+    Observation {
+        status: Status::Firing,
+        labels: labels.clone(),
+        annotations: LabelSet::default(),
+        starts_at,
+        ends_at: None,
+        generator_url: Default::default(),
+    }
+}
+
+pub(super) fn resolved(labels: &LabelSet, starts_at: Timestamp, ends_at: Timestamp) -> Observation {
+    Observation { status: Status::Resolved, ends_at: Some(ends_at), ..firing(labels, starts_at) }
+}
+
+/// The engine that has handled `events` from the beginning, and what came of each.
+pub(super) fn replay(policy: Policy, events: &[(Timestamp, Event)]) -> (Engine, Vec<String>) {
+    let (mut engine, mut trace) = (Engine::new(policy), Vec::new());
+    for (now, event) in events {
+        let mut effects = Effects::default();
+        engine.handle(*now, event, &mut effects);
+        trace.push(format!("{effects:?}"));
+    }
+    (engine, trace)
+}
+
+/// Ids of notifications in flight, for reports by hand.
+pub(super) fn ids(notifications: &[Notification]) -> Vec<NotificationId> {
+    notifications.iter().map(|n| n.id).collect()
+}
