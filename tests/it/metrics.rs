@@ -207,3 +207,35 @@ fn lint(families: &BTreeMap<String, Family>) -> Vec<String> {
     }
     findings
 }
+
+/// `docs/metrics.md` is written from the exposition; `SQUELCH_WRITE_DOCS=1` writes it anew.
+#[test]
+fn the_documentation_lists_every_metric() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+    let table: String = parse(&render(&fresh_stats()))
+        .iter()
+        .map(|(name, family)| {
+            let labels: Vec<String> =
+                family.labels().into_iter().filter(|l| *l != "le").map(|l| format!("`{l}`")).collect();
+            format!("| `{name}` | {} | {} | {} |\n", family.kind[0], labels.join(", "), family.help[0])
+        })
+        .collect();
+    let page =
+        format!("{DOCUMENTATION}\n| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n{table}");
+    if std::env::var_os("SQUELCH_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(written, page, "SQUELCH_WRITE_DOCS=1 cargo test --test it documentation");
+}
+
+const DOCUMENTATION: &str = "\
+# Metrics
+
+`GET /metrics` answers in Prometheus' text format 0.0.4. Every combination of labels is there from the
+start, at 0. No label ever holds the name of an alert or of an instance.
+
+What the engine counts is part of its state: it survives a restart, and one scrape is one snapshot. For
+each receiver, in each scrape, `squelch_alerts_routed_total` = the sum of `squelch_alerts_disposed_total`
++ `squelch_alerts_pending`.
+";
