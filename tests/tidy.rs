@@ -2,6 +2,8 @@
 //!
 //! The compiler and clippy look after the rest. A finding names the file, the line and the rule.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics fails, which is what it is for")]
+
 #[path = "tidy/source.rs"]
 mod source;
 

@@ -1,5 +1,7 @@
 //! The integration tests: one binary, so that the program is linked once.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics fails, which is what it is for")]
+
 mod compose;
 mod dashboard;
 mod exposition;
