@@ -1,0 +1,130 @@
+//! What the node itself counts: commits, reloads, refused input, requests.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+use crate::model::Timestamp;
+
+/// Buckets of `squelch_journal_commit_seconds`: an fsync takes from a tenth of a millisecond on a
+/// good disk to seconds on one that is about to fail.
+const COMMIT_BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// Stands for a label value that was not announced when the meter was registered.
+const OTHER: &str = "other";
+
+/// The node's own metrics. Cheap to clone; clones count into the same metrics.
+#[derive(Clone)]
+pub struct NodeMeter {
+    commit: Histogram,
+    store_failures: IntCounter,
+    reload_successful: IntGauge,
+    reload_success_timestamp: Gauge,
+    invalid: IntCounterVec,
+    invalid_reasons: BTreeSet<String>,
+    requests: IntCounterVec,
+    handlers: BTreeSet<String>,
+}
+
+impl NodeMeter {
+    /// Registers the node's metrics in `registry`.
+    ///
+    /// `invalid_reasons` are all values of `squelch_alerts_invalid_total{reason}`, and `handlers` all
+    /// values of `squelch_http_requests_total{handler}` (matched paths); anything else counts as
+    /// `other`, which bounds the labels.
+    ///
+    /// # Errors
+    /// If one of the names is taken in `registry`, which is a mistake of the program.
+    pub fn register(
+        registry: &Registry,
+        invalid_reasons: &[&str],
+        handlers: &[&str],
+    ) -> Result<Self, prometheus::Error> {
+        let commit = HistogramOpts::new(
+            "squelch_journal_commit_seconds",
+            "Time that it took to make one batch of events durable.",
+        );
+        let meter = NodeMeter {
+            commit: Histogram::with_opts(commit.buckets(COMMIT_BUCKETS.into()))?,
+            store_failures: IntCounter::new(
+                "squelch_store_failures_total",
+                "Failures of the store; until it is recovered, input is answered 503.",
+            )?,
+            reload_successful: IntGauge::new(
+                "squelch_config_last_reload_successful",
+                "Whether the last attempt to load the configuration succeeded.",
+            )?,
+            reload_success_timestamp: Gauge::new(
+                "squelch_config_last_reload_success_timestamp_seconds",
+                "When the configuration was last loaded with success.",
+            )?,
+            invalid: IntCounterVec::new(
+                Opts::new("squelch_alerts_invalid_total", "Alerts, or whole bodies, refused as invalid."),
+                &["reason"],
+            )?,
+            invalid_reasons: owned(invalid_reasons),
+            requests: IntCounterVec::new(
+                Opts::new("squelch_http_requests_total", "HTTP requests answered."),
+                &["handler", "code"],
+            )?,
+            handlers: owned(handlers),
+        };
+        for reason in &meter.invalid_reasons {
+            meter.invalid.with_label_values(&[reason.as_str()]);
+        }
+        for handler in &meter.handlers {
+            meter.requests.with_label_values(&[handler.as_str(), "200"]);
+        }
+        let collectors: [Box<dyn Collector>; 6] = [
+            Box::new(meter.commit.clone()),
+            Box::new(meter.store_failures.clone()),
+            Box::new(meter.reload_successful.clone()),
+            Box::new(meter.reload_success_timestamp.clone()),
+            Box::new(meter.invalid.clone()),
+            Box::new(meter.requests.clone()),
+        ];
+        collectors.into_iter().try_for_each(|c| registry.register(c))?;
+        Ok(meter)
+    }
+
+    /// A commit of the journal succeeded and took this long.
+    pub fn committed(&self, took: Duration) {
+        self.commit.observe(took.as_secs_f64());
+    }
+
+    /// The store failed: a commit, a snapshot, or opening it.
+    pub fn store_failed(&self) {
+        self.store_failures.inc();
+    }
+
+    /// The configuration was loaded, at start or again, at `now` on the wall clock.
+    pub fn reloaded(&self, now: Timestamp) {
+        self.reload_successful.set(1);
+        self.reload_success_timestamp.set(now.as_secs_f64());
+    }
+
+    /// The configuration could not be loaded; the one before it stays in force.
+    pub fn reload_failed(&self) {
+        self.reload_successful.set(0);
+    }
+
+    /// `count` alerts were refused for `reason`.
+    pub fn refused(&self, reason: &str, count: u64) {
+        self.invalid.with_label_values(&[known(&self.invalid_reasons, reason)]).inc_by(count);
+    }
+
+    /// A request that matched the path `handler` was answered with status `code`.
+    pub fn answered(&self, handler: &str, code: u16) {
+        self.requests.with_label_values(&[known(&self.handlers, handler), code.to_string().as_str()]).inc();
+    }
+}
+
+fn known<'a>(values: &BTreeSet<String>, value: &'a str) -> &'a str {
+    if values.contains(value) { value } else { OTHER }
+}
+
+fn owned(values: &[&str]) -> BTreeSet<String> {
+    values.iter().map(|v| (*v).to_owned()).collect()
+}

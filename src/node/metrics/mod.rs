@@ -1,0 +1,200 @@
+//! What `/metrics` answers: Prometheus' text format 0.0.4.
+//!
+//! The engine's counters are engine state and come as one [`Stats`], so the conservation law holds
+//! within each scrape. What happens outside of the engine is counted in a [`Registry`] and appended.
+
+mod exposition;
+mod meter;
+mod process;
+
+use std::collections::BTreeMap;
+
+use prometheus::{Registry, TextEncoder};
+
+use crate::engine::{PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
+use crate::model::{Disposition, Kind, Source, Status};
+use exposition::{Exposition, Type};
+
+pub use meter::NodeMeter;
+
+/// Value of the header `Content-Type` that goes with [`render`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Renders everything that Squelch exports: the engine's state from `stats`, what `registry` gathers
+/// (the metrics of delivery, of the web and of the node), the process, and the build.
+///
+/// Every combination of labels is there from the start, at 0, so that `rate()` sees the first
+/// increase. No family of `registry` may bear the name of one that is made here.
+pub fn render(stats: &Stats, registry: &Registry) -> String {
+    let mut out = Exposition::default();
+    received(&mut out, stats);
+    dispositions(&mut out, stats);
+    notifications(&mut out, stats);
+    page_delay(&mut out, stats);
+    standing(&mut out, stats);
+    build_info(&mut out);
+    process::render(&mut out);
+    let mut text = out.into_text();
+    if let Err(error) = TextEncoder::new().encode_utf8(&registry.gather(), &mut text) {
+        // Cannot happen to what a registry gathered; a scrape without it still says the rest.
+        tracing::error!(%error, "metrics of the registry left out of a scrape");
+    }
+    text
+}
+
+fn received(out: &mut Exposition, stats: &Stats) {
+    out.family(
+        "squelch_alerts_received_total",
+        Type::Counter,
+        "Valid alerts received, unchanged repeats among them.",
+    );
+    for source in Source::ALL {
+        for status in [Status::Firing, Status::Resolved] {
+            let n = stats.received.get(&(source, status)).copied().unwrap_or(0);
+            out.sample(&[("source", source.as_str()), ("status", status.as_str())], n);
+        }
+    }
+}
+
+fn dispositions(out: &mut Exposition, stats: &Stats) {
+    by_receiver(
+        out,
+        stats,
+        ("squelch_alerts_routed_total", Type::Counter),
+        "Alerts received, once for each route that they took to the receiver.",
+        |r| r.routed,
+    );
+    out.family(
+        "squelch_alerts_disposed_total",
+        Type::Counter,
+        "Routed alerts by what finally became of them; reason says why one was suppressed.",
+    );
+    for (receiver, r) in &stats.receivers {
+        for disposition in Disposition::ALL {
+            let n = r.disposed.get(&disposition).copied().unwrap_or(0);
+            out.sample(
+                &[
+                    ("receiver", receiver),
+                    ("disposition", disposition.as_str()),
+                    ("reason", disposition.reason()),
+                ],
+                n,
+            );
+        }
+    }
+    by_receiver(
+        out,
+        stats,
+        ("squelch_alerts_pending", Type::Gauge),
+        "Routed alerts that are not disposed yet: routed = sum of disposed + pending, at every scrape.",
+        |r| r.pending,
+    );
+    out.family(
+        "squelch_alerts_oldest_pending_timestamp_seconds",
+        Type::Gauge,
+        "When the oldest pending alert was received; 0 if none is pending.",
+    );
+    for (receiver, r) in &stats.receivers {
+        out.sample(&[("receiver", receiver)], r.oldest_pending.map_or(0.0, |at| at.as_secs_f64()));
+    }
+}
+
+fn notifications(out: &mut Exposition, stats: &Stats) {
+    out.family(
+        "squelch_notifications_total",
+        Type::Counter,
+        "Notifications decided, by what they do: only kind=\"page\" interrupts a human.",
+    );
+    for (receiver, r) in &stats.receivers {
+        for ((integration, kind), n) in notifications_by_kind_word(r) {
+            out.sample(&[("receiver", receiver), ("integration", integration), ("kind", kind.as_str())], n);
+        }
+    }
+}
+
+/// `pagerduty[0]` and `pagerduty[1]` count as `pagerduty`; every kind that was not sent is 0.
+fn notifications_by_kind_word(r: &ReceiverStats) -> BTreeMap<(&str, Kind), u64> {
+    let mut sums = BTreeMap::new();
+    for ((name, kind), n) in &r.notifications {
+        let word = name.split_once('[').map_or(name.as_str(), |(word, _)| word);
+        for kind in Kind::ALL {
+            sums.entry((word, kind)).or_insert(0);
+        }
+        *sums.entry((word, *kind)).or_insert(0) += n;
+    }
+    sums
+}
+
+fn page_delay(out: &mut Exposition, stats: &Stats) {
+    out.family(
+        "squelch_page_delay_seconds",
+        Type::Histogram,
+        "Time from the start of a problem, or its receipt if that was later, to the decision to page.",
+    );
+    for (receiver, r) in &stats.receivers {
+        let mut cumulative = 0;
+        for (i, bound) in PAGE_DELAY_BUCKETS.iter().enumerate() {
+            cumulative += r.page_delay.get(i).copied().unwrap_or(0);
+            out.suffixed("_bucket", &[("receiver", receiver), ("le", &bound.to_string())], cumulative);
+        }
+        let count: u64 = r.page_delay.iter().sum();
+        out.suffixed("_bucket", &[("receiver", receiver), ("le", "+Inf")], count);
+        out.suffixed("_sum", &[("receiver", receiver)], r.page_delay_sum.as_secs_f64());
+        out.suffixed("_count", &[("receiver", receiver)], count);
+    }
+}
+
+fn standing(out: &mut Exposition, stats: &Stats) {
+    out.family(
+        "squelch_incidents",
+        Type::Gauge,
+        "Incidents open at the pager; resolving ones wait out resolve_hold.",
+    );
+    for (receiver, r) in &stats.receivers {
+        out.sample(&[("receiver", receiver), ("state", "open")], r.open);
+        out.sample(&[("receiver", receiver), ("state", "resolving")], r.resolving);
+    }
+    by_receiver(
+        out,
+        stats,
+        ("squelch_alerts_flapping", Type::Gauge),
+        "Alerts that count as flapping at the receiver.",
+        |r| r.flapping,
+    );
+    by_receiver(
+        out,
+        stats,
+        ("squelch_alerts_held", Type::Gauge),
+        "Alerts held back before their first page.",
+        |r| r.held,
+    );
+    out.family("squelch_alerts_known", Type::Gauge, "Alerts remembered, firing or not.");
+    out.sample(&[], stats.alerts);
+    out.family("squelch_alerts_firing", Type::Gauge, "Alerts that fire.");
+    out.sample(&[], stats.firing);
+}
+
+fn build_info(out: &mut Exposition) {
+    out.family("squelch_build_info", Type::Gauge, "Always 1; the labels say what was built, and with what.");
+    out.sample(
+        &[
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("revision", option_env!("SQUELCH_REVISION").unwrap_or("unknown")),
+            ("rustversion", env!("SQUELCH_RUST_VERSION")),
+        ],
+        1,
+    );
+}
+
+fn by_receiver(
+    out: &mut Exposition,
+    stats: &Stats,
+    (name, kind): (&'static str, Type),
+    help: &str,
+    value: impl Fn(&ReceiverStats) -> u64,
+) {
+    out.family(name, kind, help);
+    for (receiver, r) in &stats.receivers {
+        out.sample(&[("receiver", receiver)], value(r));
+    }
+}

@@ -1,0 +1,164 @@
+//! The demonstration of docker-compose.yml: its parts know each other's names, ports and files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::tools;
+
+#[derive(Deserialize)]
+struct Compose {
+    services: BTreeMap<String, Service>,
+    volumes: BTreeMap<String, Option<BTreeMap<String, String>>>,
+}
+
+#[derive(Deserialize)]
+struct Service {
+    image: String,
+    #[serde(default)]
+    command: Vec<String>,
+    #[serde(default)]
+    volumes: Vec<String>,
+    #[serde(default)]
+    ports: Vec<String>,
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn compose() -> Compose {
+    serde_saphyr::from_str(&read("docker-compose.yml")).unwrap()
+}
+
+/// The port on which a service listens inside: that of its `--web.listen-address`, else of the
+/// mapping that it publishes.
+fn port(name: &str, service: &Service) -> String {
+    let said = service.command.iter().find_map(|arg| arg.strip_prefix("--web.listen-address="));
+    let published = service.ports.first().unwrap_or_else(|| panic!("{name} publishes no port"));
+    let inside = published.rsplit(':').next().unwrap();
+    if let Some((_, port)) = said.and_then(|address| address.rsplit_once(':')) {
+        assert_eq!(port, inside, "{name} listens on another port than it publishes");
+    }
+    inside.to_owned()
+}
+
+#[test]
+fn the_neighbours_accept_the_files() {
+    tools::must_pass("docker-compose", &["config", "-q"], "");
+    tools::must_pass("promtool", &["check", "config", "config/prometheus/prometheus.yml"], "");
+    tools::must_pass("amtool", &["check-config", "config/alertmanager/alertmanager.yml"], "");
+}
+
+#[test]
+fn nothing_listens_beyond_this_machine() {
+    let mut hosts = BTreeSet::new();
+    for (name, service) in compose().services {
+        for mapping in &service.ports {
+            let parts: Vec<&str> = mapping.split(':').collect();
+            assert!(parts.len() == 3 && parts[0] == "127.0.0.1", "{name}: {mapping}");
+            assert!(hosts.insert(parts[1].to_owned()), "{name}: port {} is taken", parts[1]);
+        }
+    }
+}
+
+#[test]
+fn every_mounted_file_exists_and_no_image_floats() {
+    let compose = compose();
+    for (name, service) in &compose.services {
+        for volume in &service.volumes {
+            let from = volume.split(':').next().unwrap();
+            match from.strip_prefix("./") {
+                Some(path) => assert!(root().join(path).exists(), "{name}: {from} is not there"),
+                None => assert!(compose.volumes.contains_key(from), "{name}: volume {from} is not declared"),
+            }
+        }
+        let tag = service.image.rsplit_once(':').map(|(_, tag)| tag);
+        assert!(tag.is_some_and(|t| t != "latest"), "{name}: {}", service.image);
+    }
+}
+
+#[test]
+fn every_address_in_the_configurations_is_a_service_and_its_port() {
+    let compose = compose();
+    let there: BTreeSet<String> =
+        compose.services.iter().map(|(name, s)| format!("{name}:{}", port(name, s))).collect();
+    let mut called = BTreeSet::new();
+    for path in [
+        "config/prometheus/prometheus.yml",
+        "config/alertmanager/alertmanager.yml",
+        "config/compose/squelch.yml",
+        "config/grafana/provisioning/datasources/prometheus.yml",
+    ] {
+        for address in addresses(&read(path)) {
+            assert!(there.contains(&address), "{path}: nobody listens on {address}; there are {there:?}");
+            called.insert(address);
+        }
+    }
+    let members = ["alertmanager-a:9093", "alertmanager-b:9093"];
+    for needed in ["squelch:9096", "fake-pager:9196", "prometheus:9090"].iter().chain(&members) {
+        assert!(called.contains(*needed), "nobody calls {needed}");
+    }
+}
+
+/// `host:port` of every line that is no comment, but for the host `localhost`.
+fn addresses(text: &str) -> Vec<String> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == ':' || c == '.';
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .flat_map(|line| line.split(|c| !word(c)))
+        .filter(|token| {
+            let Some((host, port)) = token.split_once(':') else { return false };
+            host.starts_with(|c: char| c.is_ascii_lowercase())
+                && host != "localhost"
+                && port.len() == 4
+                && port.chars().all(|c| c.is_ascii_digit())
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn alertmanager_hands_over_at_once() {
+    let text = read("config/alertmanager/alertmanager.yml");
+    for line in ["url: http://squelch:9096/alertmanager/webhook", "group_wait: 1s", "group_interval: 15s"] {
+        assert!(text.contains(line), "{line}");
+    }
+    let (_, around) = text.split_once("routes:").unwrap();
+    assert!(around.contains("Squelch.*"), "alerts about Squelch go around it");
+}
+
+#[test]
+fn the_dashboard_is_where_grafana_looks() {
+    let compose = compose();
+    let grafana = &compose.services["grafana"];
+    let home = &grafana.environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"];
+    let (folder, file) = home.rsplit_once('/').unwrap();
+    let mounted = grafana.volumes.iter().find_map(|v| v.strip_suffix(&format!(":{folder}:ro"))).unwrap();
+    assert!(root().join(mounted).join(file).exists(), "{mounted}/{file}");
+    let provider = read("config/grafana/provisioning/dashboards/squelch.yml");
+    assert!(provider.contains(&format!("path: {folder}")), "{provider}");
+    assert_eq!(grafana.environment["GF_AUTH_ANONYMOUS_ORG_ROLE"], "Viewer");
+}
+
+#[test]
+fn the_image_is_what_compose_expects() {
+    let dockerfile = read("Dockerfile");
+    let compose = compose();
+    let squelch = &compose.services["squelch"];
+    for line in ["USER 65534:65534", "EXPOSE 9096", "VOLUME /squelch", "ENTRYPOINT [\"/bin/squelch\"]"] {
+        assert!(dockerfile.lines().any(|l| l == line), "{line}");
+    }
+    for flag in ["--config.file=/etc/squelch/squelch.yml", "--storage.path=/squelch"] {
+        assert!(dockerfile.contains(flag) && squelch.command.iter().any(|arg| arg == flag), "{flag}");
+    }
+    assert!(squelch.volumes.iter().any(|v| v.ends_with(":/squelch")), "the journal outlives the container");
+}

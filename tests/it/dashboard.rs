@@ -1,0 +1,294 @@
+//! The Grafana dashboard and the alerting rules ask only for what `/metrics` has.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use promql_parser::parser::{
+    AggregateExpr, BinaryExpr, Call, Expr, LabelModifier, ParenExpr, SubqueryExpr, UnaryExpr, VectorSelector,
+    parse as parse_promql,
+};
+use serde_json::Value;
+
+use crate::exposition::{fresh_stats, parse, render};
+use crate::tools;
+
+const DASHBOARD: &str = "config/grafana/dashboards/squelch.json";
+const RULES: &str = "config/prometheus/squelch-alerts.yml";
+
+/// Metrics that delivery registers: name, whether a counter, labels.
+const OF_DELIVERY: [(&str, &str, &[&str]); 5] = [
+    ("squelch_notifications_failed_total", "counter", &["receiver", "integration", "reason"]),
+    ("squelch_notification_latency_seconds", "histogram", &["integration", "le"]),
+    ("squelch_queue_length", "gauge", &["receiver"]),
+    ("squelch_queue_oldest_timestamp_seconds", "gauge", &["receiver"]),
+    ("squelch_receiver_circuit_open", "gauge", &["receiver"]),
+];
+
+/// What can be asked for: family → type and labels.
+type Known = BTreeMap<String, (String, BTreeSet<String>)>;
+
+fn known() -> Known {
+    let text = render(&fresh_stats());
+    let mut known: Known = parse(&text)
+        .into_iter()
+        .map(|(name, f)| (name, (f.kind[0].clone(), f.labels().into_iter().map(str::to_owned).collect())))
+        .collect();
+    for (name, kind, labels) in OF_DELIVERY {
+        known.insert(name.into(), (kind.into(), labels.iter().map(|l| (*l).to_owned()).collect()));
+    }
+    known.insert("up".into(), ("gauge".into(), BTreeSet::new()));
+    for (_, labels) in known.values_mut() {
+        labels.extend(["job".to_owned(), "instance".to_owned()]);
+    }
+    known
+}
+
+/// What is wrong with an expression; empty if nothing is.
+fn findings(expr: &str, known: &Known) -> Vec<String> {
+    let expr = expr.replace("$__rate_interval", "5m").replace("$__range", "1d");
+    let expr = ["$job", "$instance", "$receiver"].iter().fold(expr, |e, var| e.replace(var, ".+"));
+    if expr.contains('$') {
+        return vec![format!("unknown variable in {expr}")];
+    }
+    match parse_promql(&expr) {
+        Err(error) => vec![format!("{error}: {expr}")],
+        Ok(parsed) => {
+            let mut check = Check { known, found: Vec::new() };
+            check.walk(&parsed, false);
+            check.found
+        }
+    }
+}
+
+struct Check<'a> {
+    known: &'a Known,
+    found: Vec<String>,
+}
+
+impl Check<'_> {
+    /// Looks at `expr` and all below it; returns the labels that its series may have. `rated`: a
+    /// function that turns a counter into something readable stands directly above.
+    fn walk(&mut self, expr: &Expr, rated: bool) -> BTreeSet<String> {
+        match expr {
+            Expr::VectorSelector(selector) => self.selector(selector, rated),
+            Expr::MatrixSelector(matrix) => self.selector(&matrix.vs, rated),
+            Expr::Paren(ParenExpr { expr }) | Expr::Unary(UnaryExpr { expr }) => self.walk(expr, rated),
+            Expr::Subquery(SubqueryExpr { expr, .. }) => self.walk(expr, rated),
+            Expr::Call(Call { func, args }) => {
+                let rated = ["rate", "increase", "changes"].contains(&func.name);
+                args.args.iter().flat_map(|arg| self.walk(arg, rated)).collect()
+            }
+            Expr::Aggregate(AggregateExpr { expr, modifier, .. }) => {
+                let labels = self.walk(expr, rated);
+                match modifier {
+                    Some(LabelModifier::Include(by)) => {
+                        let by: BTreeSet<String> = by.labels.iter().map(ToString::to_string).collect();
+                        for label in by.difference(&labels) {
+                            self.found.push(format!("no label {label} to aggregate by: {expr}"));
+                        }
+                        by
+                    }
+                    Some(LabelModifier::Exclude(_)) => labels,
+                    None => BTreeSet::new(),
+                }
+            }
+            Expr::Binary(BinaryExpr { lhs, rhs, .. }) => {
+                // The law adds up raw counters of one scrape, which is what they are exact for.
+                let law = expr.to_string().contains("squelch_alerts_pending");
+                let labels = self.walk(lhs, rated || law);
+                &labels | &self.walk(rhs, rated || law)
+            }
+            Expr::NumberLiteral(_) | Expr::StringLiteral(_) => BTreeSet::new(),
+            Expr::Extension(_) => panic!("{expr} is not PromQL"),
+        }
+    }
+
+    fn selector(&mut self, selector: &VectorSelector, rated: bool) -> BTreeSet<String> {
+        let name = selector.name.clone().unwrap_or_default();
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|s| {
+            let family = name.strip_suffix(s)?;
+            self.known.get(family).filter(|(kind, _)| kind == "histogram")
+        });
+        let Some((kind, labels)) = family.or_else(|| self.known.get(&name)) else {
+            self.found.push(format!("no metric {name}"));
+            return BTreeSet::new();
+        };
+        if kind != "gauge" && !rated {
+            self.found.push(format!("{name} is a {kind}: only its rate or increase says something"));
+        }
+        for matcher in &selector.matchers.matchers {
+            if !labels.contains(&matcher.name) {
+                self.found.push(format!("{name} has no label {}", matcher.name));
+            }
+        }
+        if !selector.matchers.matchers.iter().any(|m| m.name == "job") {
+            self.found.push(format!("{name} is asked for of every job"));
+        }
+        labels.clone()
+    }
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+fn dashboard() -> Value {
+    serde_json::from_str(&read(DASHBOARD)).unwrap()
+}
+
+fn panels(dashboard: &Value) -> &Vec<Value> {
+    dashboard["panels"].as_array().unwrap()
+}
+
+#[test]
+fn the_checks_find_what_they_are_for() {
+    let known = known();
+    for (expr, finding) in [
+        ("squelch_made_up{job=\"a\"}", "no metric squelch_made_up"),
+        ("squelch_incidents{job=\"a\", alertname=\"b\"}", "squelch_incidents has no label alertname"),
+        ("squelch_incidents", "squelch_incidents is asked for of every job"),
+        ("sum by (reason) (squelch_incidents{job=\"a\"})", "no label reason to aggregate by"),
+        ("sum(squelch_alerts_routed_total{job=\"a\"})", "is a counter: only its rate"),
+        ("sum(squelch_incidents{job=\"a\"}", "unclosed left parenthesis"),
+        ("squelch_incidents{job=~\"$team\"}", "unknown variable"),
+    ] {
+        let found = findings(expr, &known);
+        assert!(found.len() == 1 && found[0].contains(finding), "{expr}: {found:?}");
+    }
+}
+
+#[test]
+fn every_expression_of_the_dashboard_can_be_answered() {
+    let (dashboard, known) = (dashboard(), known());
+    let mut asked = 0;
+    let annotations = dashboard["annotations"]["list"].as_array().unwrap();
+    for expr in panels(&dashboard)
+        .iter()
+        .flat_map(|p| p["targets"].as_array().into_iter().flatten())
+        .chain(annotations)
+        .map(|t| t["expr"].as_str().unwrap())
+    {
+        assert_eq!(findings(expr, &known), Vec::<String>::new());
+        asked += 1;
+    }
+    assert!(asked > 30, "{asked} expressions");
+}
+
+#[test]
+fn legends_name_labels_that_the_query_leaves() {
+    for panel in panels(&dashboard()) {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            let (expr, legend) = (target["expr"].as_str().unwrap(), target["legendFormat"].as_str().unwrap());
+            for label in legend.split("{{").skip(1).map(|rest| rest.split("}}").next().unwrap()) {
+                let kept = expr.contains("by (") && expr.contains(label);
+                assert!(kept || (!expr.contains("sum") && label == "instance"), "{legend}: {expr}");
+            }
+        }
+    }
+}
+
+#[test]
+fn panels_are_complete() {
+    for panel in panels(&dashboard()) {
+        let title = panel["title"].as_str().unwrap();
+        assert!(!title.is_empty());
+        if panel["type"] == "row" {
+            continue;
+        }
+        assert!(panel["description"].as_str().is_some_and(|d| d.ends_with('.')), "{title}: description");
+        let unit = panel["fieldConfig"]["defaults"]["unit"].as_str();
+        let units = ["short", "s", "bytes", "percentunit", "reqps", "bool_on_off"];
+        assert!(unit.is_some_and(|u| units.contains(&u)), "{title}: unit {unit:?}");
+        assert_eq!(panel["datasource"]["uid"], "${datasource}", "{title}");
+        let targets = panel["targets"].as_array().unwrap();
+        assert!(!targets.is_empty(), "{title}");
+        let ids: BTreeSet<&str> = targets.iter().map(|t| t["refId"].as_str().unwrap()).collect();
+        assert_eq!(ids.len(), targets.len(), "{title}: refId twice");
+        for target in targets {
+            assert_eq!(target["datasource"]["uid"], "${datasource}", "{title}");
+        }
+    }
+}
+
+#[test]
+fn panels_have_ids_and_places_of_their_own() {
+    let dashboard = dashboard();
+    let mut ids = BTreeSet::new();
+    let mut taken = BTreeMap::new();
+    for panel in panels(&dashboard) {
+        let title = panel["title"].as_str().unwrap();
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}: id twice");
+        let at = |side: &str| panel["gridPos"][side].as_u64().unwrap();
+        assert!(at("w") > 0 && at("h") > 0 && at("x") + at("w") <= 24, "{title}: beyond 24 columns");
+        for x in at("x")..at("x") + at("w") {
+            for y in at("y")..at("y") + at("h") {
+                if let Some(other) = taken.insert((x, y), title) {
+                    panic!("{title} lies on {other}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn variables_follow_the_mixins() {
+    let dashboard = dashboard();
+    let known = known();
+    assert_eq!(dashboard["schemaVersion"], 39);
+    assert!(dashboard.get("__inputs").is_none(), "works in the import dialogue only");
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    let names: Vec<&str> = variables.iter().map(|v| v["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["datasource", "job", "instance", "receiver"]);
+    assert_eq!(variables[0]["type"], "datasource");
+    for variable in &variables[1..] {
+        assert_eq!((&variable["multi"], &variable["allValue"]), (&true.into(), &".+".into()));
+        let query = variable["query"].as_str().unwrap();
+        let inner = query.strip_prefix("label_values(").unwrap().strip_suffix(')').unwrap();
+        let (selector, label) = inner.rsplit_once(", ").unwrap();
+        let metric = selector.split('{').next().unwrap();
+        assert!(known[metric].1.contains(label), "{query}");
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct RuleFile {
+    groups: Vec<RuleGroup>,
+}
+
+#[derive(serde::Deserialize)]
+struct RuleGroup {
+    rules: Vec<Rule>,
+}
+
+#[derive(serde::Deserialize)]
+struct Rule {
+    alert: String,
+    expr: String,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+}
+
+#[test]
+fn every_alerting_rule_can_fire() {
+    let known = known();
+    let file: RuleFile = serde_saphyr::from_str(&read(RULES)).unwrap();
+    let rules: Vec<Rule> = file.groups.into_iter().flat_map(|g| g.rules).collect();
+    assert!(rules.len() >= 8, "{} rules", rules.len());
+    for rule in &rules {
+        assert!(rule.alert.starts_with("Squelch"), "{}", rule.alert);
+        assert_eq!(findings(&rule.expr, &known), Vec::<String>::new(), "{}", rule.alert);
+        assert!(["critical", "warning"].contains(&rule.labels["severity"].as_str()), "{}", rule.alert);
+        let summary = &rule.annotations["summary"];
+        assert!(summary.ends_with('.') && !summary.contains("{{"), "{}: one group, one summary", rule.alert);
+
+        let mut check = Check { known: &known, found: Vec::new() };
+        let left = check.walk(&parse_promql(&rule.expr).unwrap(), false);
+        for used in rule.annotations["description"].split("$labels.").skip(1) {
+            let label = used.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap();
+            assert!(left.contains(label), "{}: {label} is not left", rule.alert);
+        }
+    }
+    for path in [RULES, "config/prometheus/demo-rules.yml"] {
+        tools::must_pass("promtool", &["check", "rules", path], "");
+    }
+}

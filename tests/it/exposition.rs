@@ -1,0 +1,121 @@
+//! Reads Prometheus' text format, and renders Squelch's own for the tests that need to know what
+//! metrics there are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prometheus::Registry;
+use squelch::engine::{ReceiverStats, Stats};
+use squelch::model::Kind;
+use squelch::node::metrics::{self, NodeMeter};
+
+/// A family, as its comments and samples say it.
+#[derive(Default, Debug)]
+pub struct Family {
+    /// Its `# HELP` lines.
+    pub help: Vec<String>,
+    /// Its `# TYPE` lines.
+    pub kind: Vec<String>,
+    /// Its samples, in order.
+    pub samples: Vec<Sample>,
+}
+
+/// One line of a family.
+#[derive(Debug)]
+pub struct Sample {
+    /// The name on the line, suffix included.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its value.
+    pub value: f64,
+}
+
+impl Family {
+    /// The names of all labels of all samples.
+    pub fn labels(&self) -> BTreeSet<&str> {
+        self.samples.iter().flat_map(|s| s.labels.keys()).map(String::as_str).collect()
+    }
+
+    /// The value of the one sample that has at least these labels.
+    pub fn value(&self, labels: &[(&str, &str)]) -> f64 {
+        let has = |s: &&Sample| labels.iter().all(|(k, v)| s.labels.get(*k).map(String::as_str) == Some(*v));
+        let found: Vec<f64> = self.samples.iter().filter(has).map(|s| s.value).collect();
+        assert_eq!(found.len(), 1, "{labels:?} names {} samples", found.len());
+        found[0]
+    }
+}
+
+/// Parses a text strictly: what is not a comment is a sample, and stands below its `# TYPE`.
+pub fn parse(text: &str) -> BTreeMap<String, Family> {
+    let mut families: BTreeMap<String, Family> = BTreeMap::new();
+    let mut current = String::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').expect("HELP has a text");
+            families.entry(name.into()).or_default().help.push(help.into());
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').expect("TYPE has a type");
+            families.entry(name.into()).or_default().kind.push(kind.into());
+            current = name.into();
+        } else {
+            let sample = parse_sample(line);
+            assert!(sample.name.starts_with(&current), "{line:?} stands in family {current}");
+            families.entry(current.clone()).or_default().samples.push(sample);
+        }
+    }
+    families
+}
+
+fn parse_sample(line: &str) -> Sample {
+    let (series, value) = line.rsplit_once(' ').expect("a sample has a value");
+    let (name, mut rest) = series.split_once('{').unwrap_or((series, "}"));
+    let mut labels = BTreeMap::new();
+    while let Some((label, after)) = rest.split_once("=\"") {
+        let (text, after) = unquote(after);
+        let twice = labels.insert(label.trim_start_matches(',').into(), text);
+        assert!(twice.is_none(), "label twice: {line}");
+        rest = after;
+    }
+    assert_eq!(rest, "}", "{line:?} is not a sample");
+    Sample { name: name.into(), labels, value: value.parse().expect("a number") }
+}
+
+/// The label value up to the closing quote, unescaped, and what follows the quote.
+fn unquote(text: &str) -> (String, &str) {
+    let (mut value, mut chars) = (String::new(), text.char_indices());
+    while let Some((i, c)) = chars.next() {
+        match c {
+            '"' => return (value, &text[i + 1..]),
+            '\\' => match chars.next() {
+                Some((_, 'n')) => value.push('\n'),
+                Some((_, c)) => value.push(c),
+                None => break,
+            },
+            c => value.push(c),
+        }
+    }
+    panic!("unterminated label value: {text:?}")
+}
+
+/// What the engine says when nothing has happened yet: two receivers, of which one has two
+/// integrations of one kind.
+pub fn fresh_stats() -> Stats {
+    let receiver = |integrations: &[&str]| {
+        let mut r = ReceiverStats::default();
+        for name in integrations {
+            r.notifications.extend(Kind::ALL.map(|kind| (((*name).into(), kind), 0)));
+        }
+        r
+    };
+    let mut stats = Stats::default();
+    stats.receivers.insert("pager".into(), receiver(&["pagerduty[0]", "pagerduty[1]"]));
+    stats.receivers.insert("chat".into(), receiver(&["slack[0]"]));
+    stats
+}
+
+/// What `/metrics` answers for `stats`, with the node's own metrics.
+pub fn render(stats: &Stats) -> String {
+    let registry = Registry::new();
+    NodeMeter::register(&registry, &["malformed", "no_labels"], &["/metrics"]).unwrap();
+    metrics::render(stats, &registry)
+}

@@ -1,0 +1,9 @@
+//! The integration tests: one binary, so that the program is linked once.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics fails, which is what it is for")]
+
+mod compose;
+mod dashboard;
+mod exposition;
+mod metrics;
+mod tools;

@@ -1,0 +1,241 @@
+//! `/metrics`: names by the rules of `promtool check metrics`, zeros from the start, right sums.
+
+use std::collections::BTreeMap;
+use std::time::Duration as StdDuration;
+
+use prometheus::Registry;
+use squelch::engine::PAGE_DELAY_BUCKETS;
+use squelch::model::{Disposition, Duration, Kind, Reason, Source, Status, Timestamp};
+use squelch::node::metrics::{self, NodeMeter};
+
+use crate::exposition::{Family, fresh_stats, parse, render};
+use crate::tools;
+
+#[test]
+fn passes_promlint() {
+    let text = render(&fresh_stats());
+    assert_eq!(lint(&parse(&text)), Vec::<String>::new());
+    tools::must_pass("promtool", &["check", "metrics"], &text);
+}
+
+#[test]
+fn promlint_finds_what_it_is_for() {
+    for (text, finding) in [
+        ("# TYPE a gauge\na 1\n", "a: no help"),
+        ("# HELP a A.\n# TYPE a counter\na 1\n", "a: counter must end in _total"),
+        ("# HELP a_total A.\n# TYPE a_total gauge\na_total 1\n", "a_total: only a counter may end in _total"),
+        ("# HELP a_count A.\n# TYPE a_count gauge\na_count 1\n", "a_count: suffix of a histogram"),
+        ("# HELP a A.\n# TYPE a gauge\na{le=\"1\"} 1\n", "a: label of a histogram"),
+        ("# HELP a_gauge A.\n# TYPE a_gauge gauge\na_gauge 1\n", "a_gauge: its type in its name"),
+        ("# HELP a:b A.\n# TYPE a:b gauge\na:b 1\n", "a:b: colons are for recording rules"),
+        ("# HELP aB A.\n# TYPE aB gauge\naB 1\n", "aB: not snake_case"),
+        ("# HELP a A.\n# TYPE a gauge\na{bC=\"1\"} 1\n", "a: label bC is not snake_case"),
+        ("# HELP a_ms A.\n# TYPE a_ms gauge\na_ms 1\n", "a_ms: abbreviated unit"),
+        ("# HELP a_minutes A.\n# TYPE a_minutes gauge\na_minutes 1\n", "a_minutes: not a base unit"),
+        ("# HELP a A.\n# TYPE a gauge\na 1\na 1\n", "a: series twice"),
+        ("# HELP a A.\n# TYPE a gauge\na 1\n# TYPE a gauge\n", "a: family twice"),
+    ] {
+        assert_eq!(lint(&parse(text)), [finding], "{text}");
+    }
+}
+
+#[test]
+fn every_combination_starts_at_zero() {
+    let families = parse(&render(&fresh_stats()));
+    for source in Source::ALL {
+        for status in [Status::Firing, Status::Resolved] {
+            let labels = [("source", source.as_str()), ("status", status.as_str())];
+            assert_eq!(families["squelch_alerts_received_total"].value(&labels), 0.0);
+        }
+    }
+    for receiver in ["pager", "chat"] {
+        for d in Disposition::ALL {
+            let labels = [("receiver", receiver), ("disposition", d.as_str()), ("reason", d.reason())];
+            assert_eq!(families["squelch_alerts_disposed_total"].value(&labels), 0.0);
+        }
+        for name in ["alerts_routed_total", "alerts_pending", "alerts_flapping", "alerts_held"] {
+            assert_eq!(families[&format!("squelch_{name}")].value(&[("receiver", receiver)]), 0.0);
+        }
+        for state in ["open", "resolving"] {
+            let labels = [("receiver", receiver), ("state", state)];
+            assert_eq!(families["squelch_incidents"].value(&labels), 0.0);
+        }
+    }
+    for (receiver, integration) in [("pager", "pagerduty"), ("chat", "slack")] {
+        for kind in Kind::ALL {
+            let labels = [("receiver", receiver), ("integration", integration), ("kind", kind.as_str())];
+            assert_eq!(families["squelch_notifications_total"].value(&labels), 0.0);
+        }
+    }
+    for reason in ["malformed", "no_labels"] {
+        assert_eq!(families["squelch_alerts_invalid_total"].value(&[("reason", reason)]), 0.0);
+    }
+    assert_eq!(families["squelch_store_failures_total"].value(&[]), 0.0);
+}
+
+#[test]
+fn says_what_the_engine_counted() {
+    let mut stats = fresh_stats();
+    stats.received.insert((Source::Prometheus, Status::Firing), 7);
+    let pager = stats.receivers.get_mut("pager").unwrap();
+    pager.routed = 7;
+    pager.pending = 1;
+    pager.disposed.insert(Disposition::Page, 2);
+    pager.disposed.insert(Disposition::Suppressed(Reason::Flapping), 4);
+    pager.notifications.insert(("pagerduty[0]".into(), Kind::Page), 2);
+    pager.notifications.insert(("pagerduty[1]".into(), Kind::Page), 3);
+    pager.page_delay = vec![0; PAGE_DELAY_BUCKETS.len() + 1];
+    pager.page_delay[0] = 1;
+    pager.page_delay[3] = 2;
+    *pager.page_delay.last_mut().unwrap() = 4;
+    pager.page_delay_sum = Duration::from_millis(12_345);
+    pager.oldest_pending = Some(Timestamp::from_millis(1_700_000_000_500));
+
+    let families = parse(&render(&stats));
+    let value = |name: &str, labels: &[(&str, &str)]| families[name].value(labels);
+    assert_eq!(
+        value("squelch_alerts_received_total", &[("source", "prometheus"), ("status", "firing")]),
+        7.0
+    );
+    let pages = [("receiver", "pager"), ("integration", "pagerduty"), ("kind", "page")];
+    assert_eq!(value("squelch_notifications_total", &pages), 5.0, "both integrations, summed");
+    let flapping = [("receiver", "pager"), ("disposition", "suppressed"), ("reason", "flapping")];
+    assert_eq!(value("squelch_alerts_disposed_total", &flapping), 4.0);
+    let oldest = "squelch_alerts_oldest_pending_timestamp_seconds";
+    assert_eq!(value(oldest, &[("receiver", "pager")]), 1_700_000_000.5);
+    assert_eq!(value(oldest, &[("receiver", "chat")]), 0.0);
+
+    let disposed: f64 = families["squelch_alerts_disposed_total"]
+        .samples
+        .iter()
+        .filter(|s| s.labels["receiver"] == "pager")
+        .map(|s| s.value)
+        .sum();
+    let of_pager = [("receiver", "pager")];
+    assert_eq!(
+        value("squelch_alerts_routed_total", &of_pager),
+        disposed + value("squelch_alerts_pending", &of_pager),
+        "the law holds within one scrape"
+    );
+
+    let delay: Vec<(String, f64)> = families["squelch_page_delay_seconds"]
+        .samples
+        .iter()
+        .filter(|s| s.labels["receiver"] == "pager")
+        .map(|s| (s.labels.get("le").cloned().unwrap_or_else(|| s.name.clone()), s.value))
+        .collect();
+    let delay = |le: &str| delay.iter().find(|(name, _)| name == le).unwrap().1;
+    assert_eq!((delay("1"), delay("15"), delay("30"), delay("3600")), (1.0, 1.0, 3.0, 3.0));
+    assert_eq!((delay("+Inf"), delay("squelch_page_delay_seconds_count")), (7.0, 7.0));
+    assert_eq!(delay("squelch_page_delay_seconds_sum"), 12.345);
+}
+
+#[test]
+fn the_node_counts() {
+    let registry = Registry::new();
+    let meter = NodeMeter::register(&registry, &["malformed"], &["/alertmanager/webhook"]).unwrap();
+    meter.committed(StdDuration::from_millis(2));
+    meter.store_failed();
+    meter.reloaded(Timestamp::from_millis(1_700_000_000_000));
+    meter.reload_failed();
+    meter.refused("malformed", 3);
+    meter.refused("made up by a client", 1);
+    meter.answered("/alertmanager/webhook", 503);
+    meter.answered("/made/up/by/a/client", 404);
+
+    let families = parse(&metrics::render(&fresh_stats(), &registry));
+    let value = |name: &str, labels: &[(&str, &str)]| families[name].value(labels);
+    assert_eq!(value("squelch_store_failures_total", &[]), 1.0);
+    assert_eq!(value("squelch_config_last_reload_successful", &[]), 0.0);
+    assert_eq!(value("squelch_config_last_reload_success_timestamp_seconds", &[]), 1.7e9);
+    assert_eq!(value("squelch_alerts_invalid_total", &[("reason", "malformed")]), 3.0);
+    assert_eq!(value("squelch_alerts_invalid_total", &[("reason", "other")]), 1.0);
+    let requests = "squelch_http_requests_total";
+    assert_eq!(value(requests, &[("handler", "/alertmanager/webhook"), ("code", "503")]), 1.0);
+    assert_eq!(value(requests, &[("handler", "other"), ("code", "404")]), 1.0);
+    let within = |le: &str| {
+        let commits = &families["squelch_journal_commit_seconds"].samples;
+        commits.iter().find(|s| s.labels.get("le").map(String::as_str) == Some(le)).unwrap().value
+    };
+    assert_eq!((within("0.001"), within("0.0025")), (0.0, 1.0));
+
+    assert!(NodeMeter::register(&registry, &[], &[]).is_err(), "names are taken once");
+}
+
+/// The rules of promlint (client_golang `prometheus/testutil/promlint`), as findings.
+fn lint(families: &BTreeMap<String, Family>) -> Vec<String> {
+    let mut findings = Vec::new();
+    for (name, family) in families {
+        let kind = family.kind.first().map_or("untyped", String::as_str);
+        let tokens: Vec<&str> = name.split('_').collect();
+        let labels = family.labels();
+        let mut series: Vec<_> = family.samples.iter().map(|s| (&s.name, &s.labels)).collect();
+        let all = series.len();
+        series.sort();
+        series.dedup();
+        let abbreviated = ["s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb", "tb", "pb", "m", "h", "d"];
+        let not_base =
+            ["minutes", "hours", "days", "weeks", "milliseconds", "microseconds", "bits", "percent"];
+        let rules = [
+            (family.help.is_empty(), "no help"),
+            (family.kind.len() > 1 || family.help.len() > 1, "family twice"),
+            (kind == "counter" && !name.ends_with("_total"), "counter must end in _total"),
+            (kind != "counter" && name.ends_with("_total"), "only a counter may end in _total"),
+            (
+                kind != "histogram" && ["_bucket", "_count", "_sum"].iter().any(|s| name.ends_with(s)),
+                "suffix of a histogram",
+            ),
+            (
+                kind != "histogram" && (labels.contains("le") || labels.contains("quantile")),
+                "label of a histogram",
+            ),
+            (
+                tokens.iter().any(|t| ["gauge", "counter", "histogram", "summary"].contains(t)),
+                "its type in its name",
+            ),
+            (name.contains(':'), "colons are for recording rules"),
+            (name.chars().any(|c| c.is_ascii_uppercase()), "not snake_case"),
+            (tokens.iter().any(|t| abbreviated.contains(t)), "abbreviated unit"),
+            (tokens.iter().any(|t| not_base.contains(t)), "not a base unit"),
+            (series.len() < all, "series twice"),
+        ];
+        findings
+            .extend(rules.iter().filter(|(broken, _)| *broken).map(|(_, what)| format!("{name}: {what}")));
+        for label in labels.iter().filter(|l| l.chars().any(|c| c.is_ascii_uppercase())) {
+            findings.push(format!("{name}: label {label} is not snake_case"));
+        }
+    }
+    findings
+}
+
+/// `docs/metrics.md` is written from the exposition; `SQUELCH_WRITE_DOCS=1` writes it anew.
+#[test]
+fn the_documentation_lists_every_metric() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+    let table: String = parse(&render(&fresh_stats()))
+        .iter()
+        .map(|(name, family)| {
+            let labels: Vec<String> =
+                family.labels().into_iter().filter(|l| *l != "le").map(|l| format!("`{l}`")).collect();
+            format!("| `{name}` | {} | {} | {} |\n", family.kind[0], labels.join(", "), family.help[0])
+        })
+        .collect();
+    let page =
+        format!("{DOCUMENTATION}\n| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n{table}");
+    if std::env::var_os("SQUELCH_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(written, page, "SQUELCH_WRITE_DOCS=1 cargo test --test it documentation");
+}
+
+const DOCUMENTATION: &str = "\
+# Metrics
+
+`GET /metrics` answers in Prometheus' text format 0.0.4. Every combination of labels is there from the
+start, at 0. No label ever holds the name of an alert or of an instance.
+
+What the engine counts is part of its state: it survives a restart, and one scrape is one snapshot. For
+each receiver, in each scrape, `squelch_alerts_routed_total` = the sum of `squelch_alerts_disposed_total`
++ `squelch_alerts_pending`.
+";

@@ -1,0 +1,324 @@
+//! Holds the sources to the shape of the house: what may be where, how long, and who imports whom.
+//!
+//! The compiler and clippy look after the rest. A finding names the file, the line and the rule.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics fails, which is what it is for")]
+
+#[path = "tidy/source.rs"]
+mod source;
+
+use std::collections::BTreeMap;
+
+use source::{Source, repository, sources};
+
+/// The rooms, top to bottom. A room imports only from rooms below it.
+const ROOMS: [&str; 10] =
+    ["commands", "node", "web", "deliver", "journal", "history", "engine", "ingest", "config", "model"];
+
+/// What the deterministic core must not name: async, threads, sockets, files, clocks, randomness,
+/// hash order, floats, and logging as a side channel.
+const NOT_IN_ENGINE: [&str; 22] = [
+    "async",
+    "await",
+    "tokio",
+    "hyper",
+    "axum",
+    "futures",
+    "moka",
+    "rand",
+    "tracing",
+    "SystemTime",
+    "Instant",
+    "HashMap",
+    "HashSet",
+    "RandomState",
+    "println",
+    "eprintln",
+    "dbg",
+    "f32",
+    "f64",
+    "thread_local",
+    "OnceLock",
+    "LazyLock",
+];
+
+/// Paths that read the world: by room, those that it may not name.
+const FS: &str = "std::fs";
+const WORLD: [&str; 12] = [
+    "std::net",
+    "std::env",
+    "std::thread",
+    "std::process",
+    "std::time::SystemTime",
+    "std::time::Instant",
+    "tokio",
+    "hyper",
+    "hyper_util",
+    "axum",
+    "jiff::Timestamp::now",
+    "jiff::Zoned::now",
+];
+
+const MOST_LINES: usize = 600;
+const MANY_LINES: usize = 400;
+const MOST_COLUMNS: usize = 110;
+
+/// Fails with all findings at once: one run, one list to work through.
+fn no_findings(findings: Vec<String>) {
+    assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
+}
+
+/// The findings of `rule` about each line of code, comments and strings blanked out.
+fn each_line(files: &[Source], rule: impl Fn(&Source, &str) -> Option<String>) -> Vec<String> {
+    let mut findings = Vec::new();
+    for file in files {
+        for (i, line) in file.code.lines().enumerate() {
+            findings.extend(rule(file, line).map(|what| format!("{}:{}: {what}", file.path, i + 1)));
+        }
+    }
+    findings
+}
+
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty())
+}
+
+#[test]
+fn imports_point_down_only() {
+    no_findings(upward_imports(&sources("src")));
+}
+
+fn upward_imports(files: &[Source]) -> Vec<String> {
+    let mut findings = Vec::new();
+    for file in files {
+        let Some(from) = file.room().and_then(rank) else { continue };
+        for (line, path) in file.paths() {
+            // `super::super::node` climbs out of a room as well as `crate::node` does.
+            let climbed = path
+                .strip_prefix("crate::")
+                .or_else(|| path.starts_with("super::super::").then(|| path.trim_start_matches("super::")));
+            let Some(to) = climbed.and_then(|p| p.split("::").next()) else { continue };
+            if rank(to).is_some_and(|to| to < from) {
+                findings
+                    .push(format!("{}:{line}: {} imports {path}, which lies above", file.path, ROOMS[from]));
+            }
+        }
+    }
+    findings
+}
+
+fn rank(room: &str) -> Option<usize> {
+    ROOMS.iter().position(|r| *r == room)
+}
+
+#[test]
+fn the_engine_is_deterministic() {
+    let engine: Vec<Source> = sources("src/engine");
+    no_findings(each_line(&engine, |_, line| {
+        let word = words(line).find(|w| NOT_IN_ENGINE.contains(w))?;
+        Some(format!("`{word}` has no place in the engine"))
+    }));
+}
+
+#[test]
+fn pure_rooms_do_not_read_the_world() {
+    let mut findings = Vec::new();
+    for room in ["engine", "ingest", "model", "config"] {
+        findings.extend(world_readers(room, &sources(&format!("src/{room}"))));
+    }
+    no_findings(findings);
+}
+
+fn world_readers(room: &str, files: &[Source]) -> Vec<String> {
+    let mut findings = Vec::new();
+    for file in files {
+        for (line, path) in file.paths() {
+            let named = |forbidden: &str| path == forbidden || path.starts_with(&format!("{forbidden}::"));
+            // The configuration is read from files, and secrets are; nothing else here is.
+            if WORLD.iter().any(|p| named(p)) || (room != "config" && named(FS)) {
+                findings.push(format!("{}:{line}: {room} names {path}", file.path));
+            }
+        }
+    }
+    findings
+}
+
+#[test]
+fn files_are_short() {
+    let mut findings = Vec::new();
+    for file in sources("src").iter().chain(&sources("tests")) {
+        let lines = file.text.lines().count();
+        if lines > MOST_LINES {
+            findings.push(format!("{}: {lines} lines; at most {MOST_LINES}: make it a folder", file.path));
+        } else if lines > MANY_LINES {
+            println!("{}: {lines} lines; when it grows a second thing, make it a folder", file.path);
+        }
+    }
+    no_findings(findings);
+}
+
+#[test]
+fn lines_are_short() {
+    let mut findings = Vec::new();
+    for file in sources("src").iter().chain(&sources("tests")) {
+        // What a string holds may be a wire format and cannot be broken.
+        for (i, line) in file.without_strings.lines().enumerate() {
+            let columns = line.trim_end().chars().count();
+            if columns > MOST_COLUMNS && !line.contains("://") {
+                findings.push(format!("{}:{}: {columns} columns; at most {MOST_COLUMNS}", file.path, i + 1));
+            }
+        }
+    }
+    no_findings(findings);
+}
+
+#[test]
+fn every_module_says_what_it_is_for() {
+    let mut findings = Vec::new();
+    for file in sources("src").iter().chain(&sources("tests")) {
+        // A file of tests beside its module needs no more than its name.
+        if !file.is_test_file() && !file.text.starts_with("//! ") {
+            findings.push(format!("{}: begins without a //! line", file.path));
+        }
+    }
+    no_findings(findings);
+}
+
+#[test]
+fn nothing_is_left_undone() {
+    let files: Vec<Source> = sources("src").into_iter().chain(sources("tests")).collect();
+    // Written apart, so that this file passes its own rule.
+    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
+    let mut findings = each_line(&files, |_, line| {
+        let stub = words(line).find(|w| ["todo", "unimplemented"].contains(w))?;
+        line.contains(&format!("{stub}!")).then(|| format!("`{stub}!` is no code"))
+    });
+    for file in &files {
+        for (i, line) in file.text.lines().enumerate() {
+            if let Some(mark) = words(line).find(|w| marks.contains(w)) {
+                findings.push(format!("{}:{}: {mark}: do it, or open an issue", file.path, i + 1));
+            }
+        }
+    }
+    no_findings(findings);
+}
+
+#[test]
+fn comments_draw_no_lines() {
+    let mut findings = Vec::new();
+    for file in sources("src").iter().chain(&sources("tests")) {
+        for (i, line) in file.text.lines().enumerate() {
+            let comment = line.trim_start().strip_prefix("//").unwrap_or("").trim();
+            if ["----", "====", "****", "────"].iter().any(|rule| comment.starts_with(rule)) {
+                findings.push(format!(
+                    "{}:{}: a drawn line; a file of two parts is two files",
+                    file.path,
+                    i + 1
+                ));
+            }
+        }
+    }
+    no_findings(findings);
+}
+
+#[test]
+fn exceptions_give_their_reason() {
+    let files: Vec<Source> = sources("src").into_iter().chain(sources("tests")).collect();
+    no_findings(files.iter().flat_map(unreasoned).collect());
+}
+
+fn unreasoned(file: &Source) -> Vec<String> {
+    let mut findings = Vec::new();
+    for (start, _) in file.code.match_indices("#[").chain(file.code.match_indices("#![")) {
+        let attribute = file.code[start..].split(']').next().unwrap_or("");
+        let name = attribute.trim_start_matches(['#', '!', '[']);
+        let exception = ["allow(", "expect("].iter().any(|a| name.starts_with(a)) && !name.contains("reason");
+        if exception || name == "ignore" {
+            let line = file.code[..start].matches('\n').count() + 1;
+            findings.push(format!("{}:{line}: {attribute}] gives no reason", file.path));
+        }
+    }
+    findings
+}
+
+#[test]
+fn no_test_sleeps_without_a_reason() {
+    let files: Vec<Source> = sources("tests").into_iter().chain(sources("src")).collect();
+    no_findings(files.iter().flat_map(sleepers).collect());
+}
+
+fn sleepers(file: &Source) -> Vec<String> {
+    let lines: Vec<&str> = file.text.lines().collect();
+    let with_tests = if file.path.starts_with("tests/") { &file.code } else { &file.tests };
+    let sleeps = with_tests.lines().enumerate().filter(|(_, line)| line.contains("thread::sleep"));
+    sleeps
+        .filter(|(i, _)| !lines[i.saturating_sub(1)..=*i].iter().any(|line| line.contains("// reason:")))
+        .map(|(i, _)| format!("{}:{}: sleeps; wait for the event, or say `// reason:`", file.path, i + 1))
+        .collect()
+}
+
+#[test]
+fn every_room_is_on_the_map() {
+    let map = std::fs::read_to_string(repository().join("ARCHITECTURE.md")).unwrap_or_default();
+    let mut findings = Vec::new();
+    for room in sources("src").iter().filter_map(Source::room).collect::<std::collections::BTreeSet<_>>() {
+        if rank(room).is_none() {
+            findings.push(format!("src/{room}/ has no place in the order of the rooms (tests/tidy.rs)"));
+        }
+        if !map.is_empty() && !map.contains(&format!("src/{room}/")) {
+            findings.push(format!("src/{room}/ is missing on the map in ARCHITECTURE.md"));
+        }
+    }
+    no_findings(findings);
+}
+
+/// Every rule above finds what it is for, in sources made for it.
+#[test]
+fn the_rules_bite() {
+    let file = |path: &str, text: &str| Source::new(path, text);
+    let up = file("src/engine/a.rs", "use std::fmt;\nuse crate::{model::X, node::{Y, z}};\n");
+    assert_eq!(
+        upward_imports(&[up]),
+        [
+            "src/engine/a.rs:2: engine imports crate::node::Y, which lies above",
+            "src/engine/a.rs:2: engine imports crate::node::z, which lies above"
+        ]
+    );
+    let inline = file("src/model/a.rs", "fn f() {\n    crate::web::serve();\n}\n");
+    assert_eq!(upward_imports(&[inline]).len(), 1);
+    let climbing = file("src/model/a.rs", "use super::super::web::serve;");
+    assert_eq!(upward_imports(&[climbing]).len(), 1);
+    let down = file("src/node/a.rs", "use crate::engine::X;\n// crate::commands::main\n");
+    assert_eq!(upward_imports(&[down]), Vec::<String>::new());
+    let test = file("src/model/a.rs", "#[cfg(test)]\nmod tests {\n    use crate::web::X;\n}\n");
+    assert_eq!(upward_imports(&[test]), Vec::<String>::new());
+
+    for (text, found) in [
+        ("use std::{fmt, net::TcpStream};", 1),
+        ("use std::fs;", 1),
+        ("let t = std::time::Instant::now();", 1),
+        ("use std::time::Duration; // std::net", 0),
+    ] {
+        assert_eq!(world_readers("model", &[file("src/model/a.rs", text)]).len(), found, "{text}");
+    }
+    assert_eq!(world_readers("config", &[file("src/config/a.rs", "use std::fs;")]).len(), 0);
+
+    for (text, found) in [
+        ("#[allow(dead_code)]\nfn f() {}", 1),
+        ("#![allow(dead_code)]", 1),
+        ("#[expect(dead_code, reason = \"why\")]\nfn f() {}", 0),
+        ("#[ignore]\nfn f() {}", 1),
+        ("#[ignore = \"why\"]\nfn f() {}", 0),
+        ("// #[ignore]\nconst A: &str = \"#[ignore]\";", 0),
+    ] {
+        assert_eq!(unreasoned(&file("src/a.rs", text)).len(), found, "{text}");
+    }
+    assert_eq!(sleepers(&file("tests/it/a.rs", "std::thread::sleep(d);")).len(), 1);
+    assert_eq!(sleepers(&file("tests/it/a.rs", "// reason: real\nstd::thread::sleep(d);")).len(), 0);
+    assert_eq!(sleepers(&file("src/node/a.rs", "std::thread::sleep(d);")).len(), 0);
+    let counted: BTreeMap<&str, usize> = [("let x: f64 = 1.0;", 1), ("x.as_secs_f64() // f64", 0)].into();
+    for (text, found) in counted {
+        let rule = |_: &Source, line: &str| words(line).any(|w| w == "f64").then(String::new);
+        assert_eq!(each_line(&[file("src/engine/a.rs", text)], rule).len(), found, "{text}");
+    }
+}
