@@ -234,7 +234,8 @@ impl<'a> Translator<'a> {
         }
         let look_behind = self.rest.starts_with("<=") || self.rest.starts_with("<!");
         if !look_behind && (self.eat("P<") || self.eat("<")) {
-            let (name, after) = self.rest.split_once('>').ok_or_else(|| self.wrong("group name without >"))?;
+            let (name, after) =
+                self.rest.split_once('>').ok_or_else(|| self.wrong("group name without >"))?;
             if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
                 return Err(self.wrong(&format!("invalid group name {name:?}")));
             }
@@ -481,11 +482,46 @@ mod tests {
     fn refuses_what_go_refuses() {
         let long = "a".repeat(MAX_PATTERN + 1);
         for bad in [
-            "(", ")", "a)", "[", "[a", r"[\d-", "*a", "a**", "a{2}{3}", "a*??", "(?x)a", "(?u)a", "(?=a)",
-            "(?!a)", "(?<=a)b", "(?<!a)b", r"\8", r"\1", r"\E", r"\Z", r"\C", r"\u0041", r"\é", r"\",
-            "[b-a]", "[a--b]", r"[a-\d]", "[[:nope:]]", r"\p{Alphabetic}", r"\p{sc=Greek}", r"\pé", "a{1001}",
-            "a{3,2}", "(?P<n>a)(?P<n>b)", "(?P<>a)", "(?-)", r"\x4", r"\x{110000}",
-            "(((a{1000}){1000}){1000})", &long,
+            "(",
+            ")",
+            "a)",
+            "[",
+            "[a",
+            r"[\d-",
+            "*a",
+            "a**",
+            "a{2}{3}",
+            "a*??",
+            "(?x)a",
+            "(?u)a",
+            "(?=a)",
+            "(?!a)",
+            "(?<=a)b",
+            "(?<!a)b",
+            r"\8",
+            r"\1",
+            r"\E",
+            r"\Z",
+            r"\C",
+            r"\u0041",
+            r"\é",
+            r"\",
+            "[b-a]",
+            "[a--b]",
+            r"[a-\d]",
+            "[[:nope:]]",
+            r"\p{Alphabetic}",
+            r"\p{sc=Greek}",
+            r"\pé",
+            "a{1001}",
+            "a{3,2}",
+            "(?P<n>a)(?P<n>b)",
+            "(?P<>a)",
+            "(?-)",
+            r"\x4",
+            r"\x{110000}",
+            "(((a{1000}){1000}){1000})",
+            &long,
         ] {
             let error = compile_anchored(bad).err();
             assert!(error.is_some(), "{} should be refused", &bad[..bad.len().min(40)]);

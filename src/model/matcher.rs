@@ -202,9 +202,9 @@ mod tests {
             ("", ""),
             ("  { a = b }  ", r#"a="b""#),
             (r#"a="x,y", b="{}""#, r#"a="x,y" & b="{}""#),
-            (r#"a="q\"\\""#, "error"),
-            (r#"a="q\"""#, "error"),
-            (r#"a="\d\n""#, r#"a="\d\n""#),
+            (r#"a="q\"\\""#, r#"a="q\"\\""#),
+            (r#"a="q\"""#, r#"a="q\"""#),
+            (r#"a="\d\n""#, r#"a="\\d\n""#),
             // Only UTF-8: quoted names, names that are no identifiers, Go's escapes in quoted names.
             (r#""foo bar"="x""#, r#""foo bar"="x""#),
             (r#""foo"=x"#, r#"foo="x""#),
@@ -232,8 +232,11 @@ mod tests {
             ("a=1,,b=2", "error"),
             (r#"foo=~"(""#, "error"),
         ];
-        let wrong: Vec<_> =
-            table.iter().filter(|(text, shown)| show(text) != *shown).map(|(text, _)| (text, show(text))).collect();
+        let wrong: Vec<_> = table
+            .iter()
+            .filter(|(text, shown)| show(text) != *shown)
+            .map(|(text, _)| (text, show(text)))
+            .collect();
         assert!(wrong.is_empty(), "{wrong:#?}");
     }
 

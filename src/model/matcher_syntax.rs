@@ -78,12 +78,8 @@ fn classic_value(raw: &str) -> Option<String> {
 
 /// `=~` has to be tried before `=`.
 fn operator(text: &str) -> Option<(MatchOp, &str)> {
-    const OPERATORS: [(&str, MatchOp); 4] = [
-        ("=~", MatchOp::Regex),
-        ("!~", MatchOp::NotRegex),
-        ("!=", MatchOp::NotEqual),
-        ("=", MatchOp::Equal),
-    ];
+    const OPERATORS: [(&str, MatchOp); 4] =
+        [("=~", MatchOp::Regex), ("!~", MatchOp::NotRegex), ("!=", MatchOp::NotEqual), ("=", MatchOp::Equal)];
     OPERATORS.iter().find_map(|(symbol, op)| Some((*op, text.strip_prefix(symbol)?)))
 }
 
