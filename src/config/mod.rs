@@ -10,6 +10,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use smol_str::SmolStr;
+
+use crate::model::Duration;
+
 pub use policy::{GroupBy, IntegrationRef, Level, Noise, Policy, Receiver, Route, Severities};
 pub use problem::{ConfigErrors, Problem};
 pub use receiver::{
@@ -28,7 +32,7 @@ pub const MAX_FILE: u64 = 10 * 1024 * 1024;
 /// or is larger than [`MAX_FILE`].
 pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
     let name = path.display().to_string();
-    let whole = |message: String| ConfigErrors::new(&name, vec![Problem::new(0, message)]);
+    let whole = |message: String| ConfigErrors::of_file(&name, message);
     let file = File::open(path).map_err(|e| whole(format!("cannot be opened: {e}")))?;
     let text = read_bounded(file).map_err(whole)?;
     parse(&text, &name, path.parent().unwrap_or(Path::new("")))
@@ -54,4 +58,28 @@ pub fn read_bounded(from: impl Read) -> Result<String, String> {
 /// Everything that is wrong with it, not only the first.
 pub fn parse(text: &str, file_name: &str, base_dir: &Path) -> Result<Config, ConfigErrors> {
     read::read(text, base_dir).map_err(|problems| ConfigErrors::new(file_name, problems))
+}
+
+/// The configuration that ships as `config/squelch.yml`: every page goes to the console.
+impl Default for Config {
+    fn default() -> Self {
+        let console = IntegrationRef { name: "console[0]".into(), send_resolved: true, send_updates: true };
+        let integration = Integration {
+            name: console.name.clone(),
+            kind: IntegrationKind::Console(ConsoleConfig {}),
+            timeout: Duration::from_secs(10),
+            http: HttpConfig::default(),
+        };
+        let name: SmolStr = "console".into();
+        let policy = Policy {
+            severities: Severities::default(),
+            ignore_labels: vec!["prometheus_replica".into()],
+            routes: vec![Route::root(name.clone(), 1)],
+            receivers: [(name.clone(), Receiver { integrations: vec![console] })].into(),
+            noise: [("default".into(), Noise::default())].into(),
+            resolve_timeout: Duration::from_mins(5),
+            stale_after: Duration::from_hours(12),
+        };
+        Config { policy, receivers: [(name, vec![integration])].into() }
+    }
 }

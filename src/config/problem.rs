@@ -32,6 +32,11 @@ pub struct ConfigErrors {
 }
 
 impl ConfigErrors {
+    /// One problem of a file as a whole.
+    pub fn of_file(file: &str, message: impl Into<String>) -> Self {
+        Self::new(file, vec![Problem::new(0, message)])
+    }
+
     pub(super) fn new(file: &str, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|p| p.line);
         problems.dedup();

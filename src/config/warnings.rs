@@ -1,5 +1,7 @@
 //! What is allowed, and probably not meant.
 
+use std::collections::BTreeSet;
+
 use super::{Config, HttpAuth, Integration, IntegrationKind, Problem, Secret};
 use crate::model::Duration;
 
@@ -47,10 +49,9 @@ fn unreachable_routes(config: &Config, found: &mut Vec<Problem>) {
 }
 
 fn unused_receivers(config: &Config, found: &mut Vec<Problem>) {
-    for name in config.receivers.keys() {
-        if !config.policy.routes.iter().any(|route| route.receiver == *name) {
-            found.push(Problem::new(0, format!("receiver {name:?} is named by no route; it gets nothing")));
-        }
+    let used: BTreeSet<&str> = config.policy.routes.iter().map(|route| route.receiver.as_str()).collect();
+    for name in config.receivers.keys().filter(|name| !used.contains(name.as_str())) {
+        found.push(Problem::new(0, format!("receiver {name:?} is named by no route; it gets nothing")));
     }
 }
 

@@ -101,8 +101,12 @@ fn check_url(text: &str) -> Result<(), String> {
     if authority.contains('@') {
         return Err("holds a user name; put it into http_config.basic_auth".into());
     }
-    if uri.host().unwrap_or_default().is_empty() {
+    let host = uri.host().unwrap_or_default();
+    if host.is_empty() {
         return Err("names no host".into());
+    }
+    if authority.len() > host.len() && uri.port_u16().is_none() {
+        return Err("has a port that is none".into());
     }
     Ok(())
 }

@@ -87,9 +87,9 @@ fn read_top(mut top: Section<'_>, base: &Path) -> Config {
     let severities = noise::severities(top.section("severities"));
     let ignore_labels = noise::ignore_labels(top.section("identity"));
     let profiles = noise::profiles(top.section("noise"));
-    let nodes = top.list("receivers").unwrap_or_default();
-    let receivers = receivers::read(nodes, &global.defaults, top.problems);
-    if receivers.deciding.is_empty() {
+    let nodes = top.list("receivers");
+    let receivers = receivers::read(nodes.unwrap_or_default(), &global.defaults, top.problems);
+    if top.node("receivers").is_none() || nodes.is_some_and(<[_]>::is_empty) {
         top.problems.add(top.line, "the configuration has no receivers; name at least one");
     }
     let names = routes::Names {
@@ -99,7 +99,9 @@ fn read_top(mut top: Section<'_>, base: &Path) -> Config {
     let routes = match top.section("route") {
         Some(root) => routes::read(root, &names),
         None => {
-            top.problems.add(top.line, "the configuration has no route; write route: {receiver: NAME}");
+            if top.node("route").is_none() {
+                top.problems.add(top.line, "the configuration has no route; write route: {receiver: NAME}");
+            }
             Vec::new()
         }
     };

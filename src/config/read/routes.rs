@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use super::section::{Section, Text, nearest, shown};
 use crate::config::{GroupBy, Route};
-use crate::model::{Duration, MatchOp, Matcher, MatcherError, parse_matchers};
+use crate::model::{MatchOp, Matcher, MatcherError, parse_matchers};
 
 /// Keys of Alertmanager's routes that this version does not have.
 const UNSUPPORTED: [&str; 3] = ["mute_time_intervals", "active_time_intervals", "labels"];
@@ -19,19 +19,7 @@ pub(super) struct Names<'n> {
 
 /// The tree below `root`, depth first; route 0 is the root.
 pub(super) fn read(root: Section<'_>, names: &Names<'_>) -> Vec<Route> {
-    let defaults = Route {
-        key: "{}".into(),
-        matchers: Vec::new(),
-        continue_: false,
-        children: Vec::new(),
-        receiver: SmolStr::default(),
-        group_by: GroupBy::Labels(Vec::new()),
-        group_wait: Duration::ZERO,
-        group_interval: Duration::from_secs(15),
-        repeat_interval: Duration::from_hours(4),
-        noise: "default".into(),
-        line: root.line,
-    };
+    let defaults = Route::root(SmolStr::default(), root.line);
     let mut routes = Vec::new();
     read_node(root, None, defaults, names, &mut routes);
     routes
@@ -96,7 +84,8 @@ fn read_node(
 
 /// A name, noted if it is defined nowhere.
 fn defined(keys: &Section<'_>, what: &str, name: Text<'_>, all: &BTreeSet<&str>) -> SmolStr {
-    if !all.contains(name.text) {
+    // With no receivers at all that is said already, once.
+    if !all.is_empty() && !all.contains(name.text) {
         let hint = match nearest(name.text, all.iter().copied()) {
             Some(near) => format!("did you mean {}?", shown(near)),
             None => format!("define it, or name one of {}", listed(all)),

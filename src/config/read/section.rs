@@ -1,6 +1,7 @@
 //! One mapping of the file, read key by key; what is wrong is noted and reading goes on.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use super::yaml::{Key, Node, Value};
 use crate::config::problem::Problem;
@@ -51,13 +52,12 @@ impl<'a> Section<'a> {
                 return None;
             }
         };
-        for (i, (key, _)) in entries.iter().enumerate() {
-            if let Some((first, _)) = entries[..i].iter().find(|(earlier, _)| earlier.name == key.name) {
-                let key_name = shown(&key.name);
-                problems.add(
-                    key.line,
-                    format!("{key_name} stands twice in {what}, first on line {}; keep one", first.line),
-                );
+        let mut lines: BTreeMap<&str, u32> = BTreeMap::new();
+        for (key, _) in entries {
+            if let Some(first) = lines.insert(&key.name, key.line) {
+                let name = shown(&key.name);
+                problems
+                    .add(key.line, format!("{name} stands twice in {what}, first on line {first}; keep one"));
             }
         }
         Some(Section { what, line: node.line, problems, entries, known: Vec::new(), unsupported: Vec::new() })
