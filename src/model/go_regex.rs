@@ -5,6 +5,8 @@
 //! characters in Go and an intersection in Rust. A pattern is therefore read with Go's grammar
 //! (`regexp/syntax`, flags `Perl`), and written anew, every literal escaped. What Go refuses is refused.
 
+mod class;
+
 use regex::{Regex, RegexBuilder};
 
 /// Longest pattern, in bytes.
@@ -275,83 +277,6 @@ impl<'a> Translator<'a> {
         self.before = Before::Nothing;
         Ok(())
     }
-
-    /// After `[`.
-    fn class(&mut self) -> Result<(), String> {
-        self.out.push('[');
-        if self.eat("^") {
-            self.out.push('^');
-        }
-        let mut first = true;
-        while first || !self.rest.starts_with(']') {
-            first = false;
-            if self.posix_class()? || self.class_escape()? {
-                continue;
-            }
-            let low = self.class_char()?;
-            push_in_class(&mut self.out, low);
-            if self.rest.starts_with('-') && self.rest.len() > 1 && !self.rest.starts_with("-]") {
-                self.eat("-");
-                let high = self.class_char()?;
-                if high < low {
-                    return Err(self.wrong(&format!("invalid range {low:?}-{high:?}")));
-                }
-                self.out.push('-');
-                push_in_class(&mut self.out, high);
-            }
-        }
-        self.eat("]");
-        self.atom("]");
-        Ok(())
-    }
-
-    /// `[:alpha:]` or `[:^alpha:]` inside a class.
-    fn posix_class(&mut self) -> Result<bool, String> {
-        const NAMES: [&str; 14] = [
-            "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct",
-            "space", "upper", "word", "xdigit",
-        ];
-        let Some((name, after)) = self.rest.strip_prefix("[:").and_then(|rest| rest.split_once(":]")) else {
-            return Ok(false);
-        };
-        if !NAMES.contains(&name.trim_start_matches('^')) || name.starts_with("^^") {
-            return Err(self.wrong(&format!("unknown character class [:{name}:]")));
-        }
-        self.rest = after;
-        self.out.push_str(&format!("[:{name}:]"));
-        Ok(true)
-    }
-
-    /// `\d`, `\pL` and their kin inside a class.
-    fn class_escape(&mut self) -> Result<bool, String> {
-        let Some(c) = self.rest.strip_prefix('\\').and_then(|rest| rest.chars().next()) else {
-            return Ok(false);
-        };
-        match c {
-            'd' | 'D' | 's' | 'S' | 'w' | 'W' => {
-                self.rest = &self.rest[2..];
-                self.out.push_str(perl_class(c));
-            }
-            'p' | 'P' => {
-                self.rest = &self.rest[2..];
-                let class = self.unicode_class(c == 'P')?;
-                self.out.push_str(&class);
-            }
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-
-    fn class_char(&mut self) -> Result<char, String> {
-        match self.next() {
-            None => Err(self.wrong("missing closing ]")),
-            Some('\\') => match self.next() {
-                None => Err(self.wrong("trailing backslash")),
-                Some(c) => self.escaped_char(c),
-            },
-            Some(c) => Ok(c),
-        }
-    }
 }
 
 fn perl_class(c: char) -> &'static str {
@@ -376,11 +301,6 @@ fn code_point(digits: &str, radix: u32) -> Option<char> {
 
 fn push_literal(out: &mut String, c: char) {
     out.push_str(&regex::escape(c.encode_utf8(&mut [0; 4])));
-}
-
-/// By number: inside a class more characters mean something to Rust than to Go (`&&`, `--`, `~~`, `[`).
-fn push_in_class(out: &mut String, c: char) {
-    out.push_str(&format!("\\x{{{:X}}}", c as u32));
 }
 
 struct Bounds {
