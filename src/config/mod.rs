@@ -1,10 +1,85 @@
 //! `squelch.yml` → a validated [`Config`]; every error names file, line and what would be right.
 
 mod policy;
+mod problem;
+mod read;
 mod receiver;
+mod warnings;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use smol_str::SmolStr;
+
+use crate::model::Duration;
 
 pub use policy::{GroupBy, IntegrationRef, Level, Noise, Policy, Receiver, Route, Severities};
+pub use problem::{ConfigErrors, Problem};
 pub use receiver::{
     Config, ConsoleConfig, HttpAuth, HttpConfig, Integration, IntegrationKind, PagerdutyConfig,
     PagerdutyImage, PagerdutyLink, Secret, SecretError, SecretUrl, SlackConfig, Url, WebhookConfig,
 };
+pub use warnings::warnings;
+
+/// The largest configuration file, in bytes.
+pub const MAX_FILE: u64 = 10 * 1024 * 1024;
+
+/// Reads and validates a file. `_file` keys in it are relative to its folder.
+///
+/// # Errors
+/// Everything that is wrong with the file, not only the first; also if it cannot be read, is no UTF-8
+/// or is larger than [`MAX_FILE`].
+pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+    let name = path.display().to_string();
+    let whole = |message: String| ConfigErrors::of_file(&name, message);
+    let file = File::open(path).map_err(|e| whole(format!("cannot be opened: {e}")))?;
+    let text = read_bounded(file).map_err(whole)?;
+    parse(&text, &name, path.parent().unwrap_or(Path::new("")))
+}
+
+/// The text of a configuration, of at most [`MAX_FILE`] bytes.
+///
+/// # Errors
+/// One sentence that says why there is none.
+pub fn read_bounded(from: impl Read) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    from.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|e| format!("cannot be read: {e}"))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(format!("is larger than {MAX_FILE} bytes; make it smaller"));
+    }
+    String::from_utf8(bytes).map_err(|_| "is not UTF-8; save it as UTF-8".into())
+}
+
+/// Validates the text of a file. `file_name` is what errors call it; `_file` keys in it are relative to
+/// `base_dir`.
+///
+/// # Errors
+/// Everything that is wrong with it, not only the first.
+pub fn parse(text: &str, file_name: &str, base_dir: &Path) -> Result<Config, ConfigErrors> {
+    read::read(text, base_dir).map_err(|problems| ConfigErrors::new(file_name, problems))
+}
+
+/// The configuration that ships as `config/squelch.yml`: every page goes to the console.
+impl Default for Config {
+    fn default() -> Self {
+        let console = IntegrationRef { name: "console[0]".into(), send_resolved: true, send_updates: true };
+        let integration = Integration {
+            name: console.name.clone(),
+            kind: IntegrationKind::Console(ConsoleConfig {}),
+            timeout: Duration::from_secs(10),
+            http: HttpConfig::default(),
+        };
+        let name: SmolStr = "console".into();
+        let policy = Policy {
+            severities: Severities::default(),
+            ignore_labels: vec!["prometheus_replica".into()],
+            routes: vec![Route::root(name.clone(), 1)],
+            receivers: [(name.clone(), Receiver { integrations: vec![console] })].into(),
+            noise: [("default".into(), Noise::default())].into(),
+            resolve_timeout: Duration::from_mins(5),
+            stale_after: Duration::from_hours(12),
+        };
+        Config { policy, receivers: [(name, vec![integration])].into() }
+    }
+}

@@ -162,6 +162,25 @@ impl Severities {
     }
 }
 
+impl Route {
+    /// A root route with the default times, that groups everything together and stands on `line`.
+    pub fn root(receiver: SmolStr, line: u32) -> Self {
+        Route {
+            key: "{}".into(),
+            matchers: Vec::new(),
+            continue_: false,
+            children: Vec::new(),
+            receiver,
+            group_by: GroupBy::Labels(Vec::new()),
+            group_wait: Duration::ZERO,
+            group_interval: Duration::from_secs(15),
+            repeat_interval: Duration::from_hours(4),
+            noise: "default".into(),
+            line,
+        }
+    }
+}
+
 impl Default for Severities {
     fn default() -> Self {
         let level = |name: &str, aliases: &[&str], never_hold| Level {

@@ -1,12 +1,13 @@
-//! Matchers as Alertmanager has them: `=`, `!=`, `=~`, `!~`.
+//! Matchers as Alertmanager has them: `=`, `!=`, `=~`, `!~`. Patterns are Go's, anchored at both ends.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smol_str::SmolStr;
 
-use super::LabelSet;
 use super::labels::Quoted;
+use super::{LabelSet, go_regex, matcher_syntax};
 
 /// How a matcher compares.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -36,20 +37,38 @@ pub struct Matcher {
 pub struct MatcherError(pub String);
 
 impl Matcher {
-    /// A matcher; compiles the pattern of `=~` and `!~`.
+    /// A matcher; compiles the pattern of `=~` and `!~` with the meaning that Go gives it.
     pub fn new(
         name: impl Into<SmolStr>,
         op: MatchOp,
         value: impl Into<SmolStr>,
     ) -> Result<Self, MatcherError> {
-        let value = value.into();
+        let (name, value) = (name.into(), value.into());
+        if name.is_empty() {
+            return Err(MatcherError("a matcher needs the name of a label".into()));
+        }
         let regex = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
             MatchOp::Regex | MatchOp::NotRegex => {
-                Some(regex::Regex::new(&format!("^(?:{value})$")).map_err(|e| MatcherError(e.to_string()))?)
+                Some(go_regex::compile_anchored(&value).map_err(MatcherError)?)
             }
         };
-        Ok(Matcher { name: name.into(), op, value, regex })
+        Ok(Matcher { name, op, value, regex })
+    }
+
+    /// The label it looks at.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it compares.
+    pub fn op(&self) -> MatchOp {
+        self.op
+    }
+
+    /// What it compares with: a value, or a pattern of Go.
+    pub fn value(&self) -> &str {
+        &self.value
     }
 
     /// Whether `labels` satisfy this matcher.
@@ -68,18 +87,34 @@ impl Matcher {
         let mut all = parse_matchers(text)?;
         match (all.pop(), all.is_empty()) {
             (Some(one), true) => Ok(one),
-            _ => Err(MatcherError(format!("{text:?} is not one matcher"))),
+            _ => Err(MatcherError(format!("{text:?} is not one matcher such as severity=\"page\""))),
         }
     }
 }
 
-/// Parses `{a="1", b=~"x|y"}` or the same without braces.
+/// Parses `{a="1", b=~"x|y"}` or the same without braces; none at all is no error.
+///
+/// Alertmanager has two grammars, the classic one and that for UTF-8 names, and reads with both: where
+/// they differ, or where only the classic one can read the text, the classic reading holds. Rule:
+/// `matcher/compat/parse.go`, fallback mode.
 pub fn parse_matchers(text: &str) -> Result<Vec<Matcher>, MatcherError> {
-    let _ = text;
-    Err(MatcherError("not written yet".into()))
+    if text.len() > MAX_TEXT {
+        return Err(MatcherError(format!("matchers of {} bytes are longer than {MAX_TEXT}", text.len())));
+    }
+    let raw = match (matcher_syntax::utf8(text), matcher_syntax::classic(text)) {
+        (_, Some(classic)) => classic,
+        (Ok(utf8), None) => utf8,
+        (Err(why), None) => return Err(MatcherError(format!("{text:?} is not a matcher: {why}"))),
+    };
+    raw.into_iter().map(|(name, op, value)| Matcher::new(name, op, value)).collect()
 }
 
-/// `name="value"`, quoted as in a route's key.
+/// The longest text of matchers that is read, in bytes.
+const MAX_TEXT: usize = 128 * 1024;
+
+/// `name="value"` as Alertmanager writes it into a route's key; parses back to an equal matcher. A name
+/// that could not stand bare is quoted, and then the value is escaped as Go would. Rule: `Matcher.String`
+/// of `pkg/labels/matcher.go`.
 impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let op = match self.op {
@@ -88,7 +123,19 @@ impl fmt::Display for Matcher {
             MatchOp::Regex => "=~",
             MatchOp::NotRegex => "!~",
         };
-        write!(f, "{}{op}{}", self.name, Quoted(&self.value))
+        if self.name.contains(matcher_syntax::is_reserved) {
+            return write!(f, "{}{op}{}", Quoted(&self.name), Quoted(&self.value));
+        }
+        write!(f, "{}{op}\"", self.name)?;
+        for c in self.value.chars() {
+            match c {
+                '\\' => f.write_str("\\\\")?,
+                '\n' => f.write_str("\\n")?,
+                '"' => f.write_str("\\\"")?,
+                c => write!(f, "{c}")?,
+            }
+        }
+        f.write_str("\"")
     }
 }
 
@@ -106,6 +153,19 @@ impl PartialEq for Matcher {
 
 impl Eq for Matcher {}
 
+/// By name, value and operator: the order in which Alertmanager sorts the matchers of a route.
+impl Ord for Matcher {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (&self.name, &self.value, self.op).cmp(&(&other.name, &other.value, other.op))
+    }
+}
+
+impl PartialOrd for Matcher {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl Serialize for Matcher {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(self)
@@ -116,5 +176,98 @@ impl<'de> Deserialize<'de> for Matcher {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(d)?;
         Matcher::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn show(text: &str) -> String {
+        match parse_matchers(text) {
+            Ok(all) => all.iter().map(Matcher::to_string).collect::<Vec<_>>().join(" & "),
+            Err(_) => "error".into(),
+        }
+    }
+
+    #[test]
+    fn reads_as_alertmanager_in_fallback_mode() {
+        let table = [
+            // What both grammars read alike.
+            (r#"foo="bar""#, r#"foo="bar""#),
+            ("foo=bar", r#"foo="bar""#),
+            (r#"{foo="bar"}"#, r#"foo="bar""#),
+            (r#"{foo!="a", b=~"x|y",c!~z,}"#, r#"foo!="a" & b=~"x|y" & c!~"z""#),
+            ("{}", ""),
+            ("", ""),
+            ("  { a = b }  ", r#"a="b""#),
+            (r#"a="x,y", b="{}""#, r#"a="x,y" & b="{}""#),
+            (r#"a="q\"\\""#, r#"a="q\"\\""#),
+            (r#"a="q\"""#, r#"a="q\"""#),
+            (r#"a="\d\n""#, r#"a="\\d\n""#),
+            // Only UTF-8: quoted names, names that are no identifiers, Go's escapes in quoted names.
+            (r#""foo bar"="x""#, r#""foo bar"="x""#),
+            (r#""foo"=x"#, r#"foo="x""#),
+            ("foo-bar=baz", r#"foo-bar="baz""#),
+            ("é=ü", r#"é="ü""#),
+            (r#"{"a b"="\u00e9\x41\101"}"#, r#""a b"="éAA""#),
+            // Only classic: empty values, loose braces, values with spaces or operators.
+            ("foo=", r#"foo="""#),
+            ("{foo=bar", r#"foo="bar""#),
+            ("foo=bar}", r#"foo="bar""#),
+            ("foo=bar baz", r#"foo="bar baz""#),
+            ("foo==bar", r#"foo="=bar""#),
+            (r#"foo="\d+""#, r#"foo="\\d+""#),
+            ("foo=\"a\nb\"", r#"foo="a\nb""#),
+            // Both read it, and differ: classic holds.
+            (r#"foo="\t""#, r#"foo="\\t""#),
+            (r#"foo="\u00e9""#, r#"foo="\\u00e9""#),
+            // Nobody reads it.
+            ("foo", "error"),
+            ("=x", "error"),
+            (r#"foo="bar"#, "error"),
+            (r#""="x""#, "error"),
+            (r#"""="x""#, "error"),
+            ("'foo'=x", "error"),
+            ("a=1,,b=2", "error"),
+            (r#"foo=~"(""#, "error"),
+        ];
+        let wrong: Vec<_> = table
+            .iter()
+            .filter(|(text, shown)| show(text) != *shown)
+            .map(|(text, _)| (text, show(text)))
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn matches_as_alertmanager() {
+        let labels = LabelSet::from_pairs([("a", "foo"), ("b", "x\ny")]);
+        let yes = ["a=foo", "a!=bar", "a=~fo+", "missing=", r#"missing="""#, "missing=~x*", "missing!=x"];
+        let no = ["a=bar", "a=~fo", "a!~f..", "b=~x.y", "missing=~x+", "missing!~.*"];
+        for text in yes {
+            assert!(Matcher::parse(text).unwrap().matches(&labels), "{text}");
+        }
+        for text in no {
+            assert!(!Matcher::parse(text).unwrap().matches(&labels), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn display_parses_back(name in "(\\PC|[{}=!~\"',` ]){1,8}", op in 0usize..2, value in "(?s).{0,12}") {
+            let op = [MatchOp::Equal, MatchOp::NotEqual][op];
+            let matcher = Matcher::new(name, op, value).unwrap();
+            proptest::prop_assert_eq!(Matcher::parse(&matcher.to_string()).unwrap(), matcher);
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "[a-c{}=!~,\"\\\\ nx0é]{0,16}") {
+            if let Ok(all) = parse_matchers(&text) {
+                for matcher in all {
+                    proptest::prop_assert_eq!(&Matcher::parse(&matcher.to_string()).unwrap(), &matcher);
+                }
+            }
+        }
     }
 }

@@ -4,8 +4,10 @@ mod alert;
 mod decision;
 mod duration;
 mod fingerprint;
+mod go_regex;
 mod labels;
 mod matcher;
+mod matcher_syntax;
 mod notification;
 mod time;
 

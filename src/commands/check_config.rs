@@ -1,0 +1,102 @@
+//! `squelch check-config`: says of each file whether it is valid, and what is in it.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::config::{self, Config, ConfigErrors};
+
+/// Validates configuration files.
+#[derive(clap::Args, Debug)]
+pub struct CheckConfig {
+    /// Files to check; `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// Checks `files` and writes the findings to `out` as `amtool check-config` does: success or failure of
+/// each, what is in it, and warnings, which do not fail it. The code is 0 if all are valid, 1 if one is
+/// not or `out` cannot be written.
+pub fn run(files: &[PathBuf], out: &mut dyn Write) -> ExitCode {
+    match check(files, out) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) | Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// The same, saying whether all files are valid.
+fn check(files: &[PathBuf], out: &mut dyn Write) -> io::Result<bool> {
+    let mut failed = 0;
+    for file in files {
+        write!(out, "Checking '{}'", file.display())?;
+        match load(file) {
+            Ok(config) => found(&config, file, out)?,
+            Err(errors) => {
+                failed += 1;
+                writeln!(out, "  FAILED: {errors}\n")?;
+            }
+        }
+    }
+    if failed > 0 {
+        let files = if failed == 1 { "file" } else { "files" };
+        writeln!(out, "{failed} {files} failed")?;
+    }
+    Ok(failed == 0)
+}
+
+fn load(file: &Path) -> Result<Config, ConfigErrors> {
+    if file != Path::new("-") {
+        return config::load(file);
+    }
+    let text = config::read_bounded(io::stdin().lock());
+    let text = text.map_err(|message| ConfigErrors::of_file("<stdin>", message))?;
+    config::parse(&text, "<stdin>", Path::new(""))
+}
+
+fn found(config: &Config, file: &Path, out: &mut dyn Write) -> io::Result<()> {
+    let policy = &config.policy;
+    writeln!(out, "  SUCCESS\nFound:")?;
+    writeln!(out, " - {}", plural(policy.receivers.len(), "receiver"))?;
+    writeln!(out, " - route tree of {}", plural(policy.routes.len(), "route"))?;
+    writeln!(out, " - {}", plural(policy.severities.levels.len(), "severity level"))?;
+    writeln!(out, " - {}", plural(policy.noise.len(), "noise profile"))?;
+    for warning in config::warnings(config) {
+        match warning.line {
+            0 => writeln!(out, "Warning: {}: {}", file.display(), warning.message)?,
+            line => writeln!(out, "Warning: {}:{line}: {}", file.display(), warning.message)?,
+        }
+    }
+    writeln!(out)
+}
+
+fn plural(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_is_there_and_what_is_wrong() {
+        let dir = tempfile::tempdir().unwrap();
+        let (good, bad) = (dir.path().join("good.yml"), dir.path().join("bad.yml"));
+        let text = "global: {stale_after: 1h}\nroute: {receiver: a}\nreceivers: [{name: a}]\n";
+        std::fs::write(&good, text).unwrap();
+        std::fs::write(&bad, "route:\n  reciever: a\n").unwrap();
+        let mut out = Vec::new();
+        assert!(check(std::slice::from_ref(&good), &mut out).unwrap());
+        let told = String::from_utf8(out).unwrap().replace(&good.display().to_string(), "F");
+        assert_eq!(
+            told,
+            "Checking 'F'  SUCCESS\nFound:\n - 1 receiver\n - route tree of 1 route\n - 3 severity levels\n \
+             - 1 noise profile\nWarning: F:2: stale_after 1h is less than three times repeat_interval 4h; if the \
+             sender repeats as rarely, live alerts are closed as stale: write stale_after: 12h or more\n\n"
+        );
+        let mut out = Vec::new();
+        assert!(!check(&[good, bad], &mut out).unwrap());
+        let told = String::from_utf8(out).unwrap();
+        assert!(told.contains("bad.yml'  FAILED: ") && told.contains("bad.yml:2: unknown key"), "{told}");
+        assert!(told.ends_with("1 file failed\n"), "{told}");
+    }
+}

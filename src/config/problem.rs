@@ -1,0 +1,63 @@
+//! What is wrong with a configuration file, and where.
+
+use std::fmt;
+
+/// The most problems that are shown of one file.
+const SHOWN: usize = 50;
+
+/// One problem.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    /// The line, from 1; 0 = the file as a whole.
+    pub line: u32,
+    /// What was found; what would be right.
+    pub message: String,
+}
+
+impl Problem {
+    pub(super) fn new(line: u32, message: impl Into<String>) -> Self {
+        Problem { line, message: message.into() }
+    }
+}
+
+/// Everything that is wrong with one file, in the order of its lines; never empty.
+///
+/// Displays as one line `file:line: what was found; what would be right` a problem, at most 50 of them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConfigErrors {
+    /// The file, as it was named.
+    pub file: String,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+}
+
+impl ConfigErrors {
+    /// One problem of a file as a whole.
+    pub fn of_file(file: &str, message: impl Into<String>) -> Self {
+        Self::new(file, vec![Problem::new(0, message)])
+    }
+
+    pub(super) fn new(file: &str, mut problems: Vec<Problem>) -> Self {
+        problems.sort_by_key(|p| p.line);
+        problems.dedup();
+        ConfigErrors { file: file.to_owned(), problems }
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, Problem { line, message }) in self.problems.iter().take(SHOWN).enumerate() {
+            let newline = if i == 0 { "" } else { "\n" };
+            match line {
+                0 => write!(f, "{newline}{}: {message}", self.file)?,
+                line => write!(f, "{newline}{}:{line}: {message}", self.file)?,
+            }
+        }
+        match self.problems.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\n{}: {more} more problems are not shown", self.file),
+        }
+    }
+}
+
+impl std::error::Error for ConfigErrors {}

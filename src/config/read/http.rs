@@ -1,0 +1,256 @@
+//! `http_config`, secrets and URLs.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::section::{Problems, Section, Text, scalar, shown};
+use super::yaml::{Node, Value};
+use crate::config::{HttpAuth, HttpConfig, Secret, SecretUrl, Url};
+
+/// Keys of Prometheus' `http_config` that this version does not have.
+const UNSUPPORTED: [&str; 8] = [
+    "oauth2",
+    "proxy_url",
+    "no_proxy",
+    "proxy_from_environment",
+    "proxy_connect_header",
+    "enable_http2",
+    "bearer_token",
+    "bearer_token_file",
+];
+const UNSUPPORTED_TLS: [&str; 9] = [
+    "ca",
+    "cert",
+    "cert_file",
+    "key",
+    "key_file",
+    "server_name",
+    "insecure_skip_verify",
+    "min_version",
+    "max_version",
+];
+/// Headers that the client sets itself.
+const RESERVED: [&str; 9] = [
+    "authorization",
+    "host",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "user-agent",
+    "connection",
+    "transfer-encoding",
+    "accept-encoding",
+];
+
+/// A secret: `key`, or the file that `file_key` names, relative to the configuration; not both.
+pub(super) fn secret(
+    keys: &mut Section<'_>,
+    key: &'static str,
+    file_key: &'static str,
+    base: &Path,
+) -> Option<Secret> {
+    let (inline, file) = (keys.text(key), keys.text(file_key));
+    if inline.is_some() && file.is_some() {
+        keys.problems.add(keys.line_of(file_key), format!("{key} and {file_key} are both given; keep one"));
+    }
+    for (name, value) in [(key, inline), (file_key, file)] {
+        if let Some(value) = value.filter(|value| value.text.trim().is_empty()) {
+            keys.problems.add(value.line, format!("{name} is empty; write a value, or remove it"));
+        }
+    }
+    match (inline, file) {
+        (Some(inline), _) => Some(Secret::Inline(inline.text.trim().into())),
+        (None, Some(file)) => Some(Secret::File(base.join(file.text))),
+        (None, None) => None,
+    }
+}
+
+/// The same for a secret that is a URL; its text is never shown.
+pub(super) fn secret_url(
+    keys: &mut Section<'_>,
+    key: &'static str,
+    file_key: &'static str,
+    base: &Path,
+) -> Option<SecretUrl> {
+    let secret = secret(keys, key, file_key, base)?;
+    if let Secret::Inline(url) = &secret {
+        if let Err(why) = check_url(url) {
+            keys.problems.add(keys.line_of(key), format!("{key} {why}; write an http or https URL"));
+        }
+    }
+    Some(SecretUrl(secret))
+}
+
+/// A URL that is no secret.
+pub(super) fn url(keys: &mut Section<'_>, key: &'static str) -> Option<Url> {
+    let text = keys.text(key)?;
+    if let Err(why) = check_url(text.text) {
+        let found = shown(text.text);
+        keys.problems.add(text.line, format!("{key} {found} {why}; write an http or https URL"));
+    }
+    Some(Url(text.text.to_owned()))
+}
+
+/// With the parser of the client that will send there: what passes here, it takes.
+fn check_url(text: &str) -> Result<(), String> {
+    let uri: hyper::Uri = text.parse().map_err(|_| "is not a URL".to_owned())?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err("is not an http or https URL".into());
+    }
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    if authority.contains('@') {
+        return Err("holds a user name; put it into http_config.basic_auth".into());
+    }
+    let host = uri.host().unwrap_or_default();
+    if host.is_empty() {
+        return Err("names no host".into());
+    }
+    if authority.len() > host.len() && uri.port_u16().is_none() {
+        return Err("has a port that is none".into());
+    }
+    Ok(())
+}
+
+/// `http_config`; `None` if there is none.
+pub(super) fn http_config(keys: &mut Section<'_>, base: &Path) -> Option<HttpConfig> {
+    let mut keys = keys.section("http_config")?;
+    let mut http = HttpConfig::default();
+    let authorization = keys.section("authorization").and_then(|keys| authorization(keys, base));
+    let basic = keys.section("basic_auth").and_then(|keys| basic_auth(keys, base));
+    if authorization.is_some() && basic.is_some() {
+        let line = keys.line_of("basic_auth");
+        keys.problems.add(line, "authorization and basic_auth are both given; keep one");
+    }
+    http.auth = authorization.or(basic);
+    if let Some(headers) = keys.section("http_headers") {
+        http.headers = http_headers(&headers, base);
+    }
+    if let Some(mut tls) = keys.section("tls_config") {
+        http.ca_file = tls.text("ca_file").map(|file| base.join(file.text));
+        tls.unsupported(&UNSUPPORTED_TLS);
+        tls.finish();
+    }
+    if keys.boolean("follow_redirects") == Some(true) {
+        let line = keys.line_of("follow_redirects");
+        let message = "follow_redirects is true; redirects are never followed, because a page can get lost in one: write false";
+        keys.problems.add(line, message);
+    }
+    keys.unsupported(&UNSUPPORTED);
+    keys.finish();
+    Some(http)
+}
+
+fn authorization(mut keys: Section<'_>, base: &Path) -> Option<HttpAuth> {
+    let scheme = keys.text("type").map_or("Bearer", |scheme| scheme.text.trim());
+    if scheme.eq_ignore_ascii_case("basic") {
+        keys.problems.add(keys.line_of("type"), "authorization type is Basic; write basic_auth instead");
+    } else if !is_token(scheme) {
+        keys.problems
+            .add(keys.line_of("type"), format!("authorization type is {}; write one word", shown(scheme)));
+    }
+    let credentials = secret(&mut keys, "credentials", "credentials_file", base);
+    if credentials.is_none() {
+        keys.problems
+            .add(keys.line, "authorization has no credentials; write credentials or credentials_file");
+    }
+    header_value(&keys, "credentials", credentials.as_ref());
+    keys.finish();
+    Some(HttpAuth::Authorization { scheme: scheme.to_owned(), credentials: credentials? })
+}
+
+fn basic_auth(mut keys: Section<'_>, base: &Path) -> Option<HttpAuth> {
+    let username = keys.text("username").map(|name| name.text.to_owned());
+    let password = secret(&mut keys, "password", "password_file", base);
+    if username.is_none() || password.is_none() {
+        keys.problems
+            .add(keys.line, "basic_auth is incomplete; write username, and password or password_file");
+    }
+    keys.unsupported(&["username_file", "username_ref", "password_ref"]);
+    keys.finish();
+    Some(HttpAuth::Basic { username: username?, password: password? })
+}
+
+/// `Name: {values: [x]}`, `{secrets: [x]}` or `{files: [f]}` as Prometheus has it, or `Name: x`.
+fn http_headers(headers: &Section<'_>, base: &Path) -> BTreeMap<String, Secret> {
+    let mut found = BTreeMap::new();
+    for (line, name, node) in headers.entries() {
+        let problems = headers.problems;
+        if !is_token(name) {
+            problems.add(
+                line,
+                format!("{} is not the name of a header; write letters, digits and -", shown(name)),
+            );
+        } else if RESERVED.contains(&name.to_ascii_lowercase().as_str()) {
+            problems.add(line, format!("header {name} is set by the client itself; remove it"));
+        }
+        if let Some(value) = header(name, node, base, problems) {
+            header_value(headers, name, Some(&value));
+            found.insert(name.to_owned(), value);
+        }
+    }
+    found
+}
+
+fn header(name: &str, node: &Node, base: &Path, problems: &Problems) -> Option<Secret> {
+    if let Some(value) = scalar(node) {
+        return Some(Secret::Inline(value.text.into()));
+    }
+    if !matches!(node.value, Value::Map(_)) {
+        problems.add(node.line, format!("header {} has no value; write values: [text]", shown(name)));
+        return None;
+    }
+    let mut keys = Section::new(node, format!("header {}", shown(name)), problems)?;
+    let inline = |text: Text<'_>| Secret::Inline(text.text.into());
+    let mut all: Vec<Secret> = keys.texts("values").unwrap_or_default().into_iter().map(inline).collect();
+    all.extend(keys.texts("secrets").unwrap_or_default().into_iter().map(inline));
+    let files = keys.texts("files").unwrap_or_default();
+    all.extend(files.into_iter().map(|file| Secret::File(base.join(file.text))));
+    keys.finish();
+    if all.len() != 1 {
+        let message =
+            format!("header {} has {} values; this version sends exactly one", shown(name), all.len());
+        problems.add(node.line, message);
+    }
+    all.pop()
+}
+
+fn header_value(keys: &Section<'_>, key: &str, value: Option<&Secret>) {
+    if let Some(Secret::Inline(text)) = value {
+        if !text.bytes().all(|b| b == b'\t' || (0x20..0x7f).contains(&b)) {
+            let message =
+                format!("{key} holds what a header cannot carry; write printable ASCII on one line");
+            keys.problems.add(keys.line_of(key), message);
+        }
+    }
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_urls_that_the_client_takes_pass() {
+        for good in
+            ["http://127.0.0.1:9096/x", "https://events.pagerduty.com/v2/enqueue", "http://[::1]:80/a?b=c"]
+        {
+            assert_eq!(check_url(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "x",
+            "/path",
+            "ftp://a/b",
+            "http://",
+            "http:///x",
+            "https://u:p@h/",
+            "http://a b/",
+            "http://h:99999/",
+        ] {
+            assert!(check_url(bad).is_err(), "{bad}");
+        }
+    }
+}

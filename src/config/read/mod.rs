@@ -1,0 +1,150 @@
+//! The text of `squelch.yml` → a validated [`Config`], or everything that is wrong with it.
+
+mod http;
+mod integrations;
+mod noise;
+mod receivers;
+mod routes;
+mod section;
+mod template;
+mod yaml;
+
+use std::path::Path;
+
+use integrations::Defaults;
+use section::{Problems, Section};
+
+use super::problem::Problem;
+use super::{Config, Policy, Url};
+use crate::model::Duration;
+
+/// Keys of Alertmanager, or of later versions, at the top of the file.
+const UNSUPPORTED: [&str; 9] = [
+    "inhibit_rules",
+    "time_intervals",
+    "mute_time_intervals",
+    "templates",
+    "tracing",
+    "event_recorder",
+    "heartbeat",
+    "sources",
+    "storage",
+];
+/// Keys of Alertmanager's `global` for integrations that this version does not have.
+const UNSUPPORTED_GLOBAL: [&str; 36] = [
+    "smtp_from",
+    "smtp_hello",
+    "smtp_smarthost",
+    "smtp_auth_username",
+    "smtp_auth_password",
+    "smtp_auth_password_file",
+    "smtp_auth_secret",
+    "smtp_auth_secret_file",
+    "smtp_auth_identity",
+    "smtp_require_tls",
+    "smtp_tls_config",
+    "smtp_force_implicit_tls",
+    "slack_app_token",
+    "slack_app_token_file",
+    "slack_app_url",
+    "opsgenie_api_url",
+    "opsgenie_api_key",
+    "opsgenie_api_key_file",
+    "wechat_api_url",
+    "wechat_api_secret",
+    "wechat_api_secret_file",
+    "wechat_api_corp_id",
+    "victorops_api_url",
+    "victorops_api_key",
+    "victorops_api_key_file",
+    "telegram_api_url",
+    "telegram_bot_token",
+    "telegram_bot_token_file",
+    "webex_api_url",
+    "jira_api_url",
+    "rocketchat_api_url",
+    "rocketchat_token",
+    "rocketchat_token_file",
+    "rocketchat_token_id",
+    "rocketchat_token_id_file",
+    "mattermost_webhook_url",
+];
+
+/// Reads the whole text; `base` is the folder to which `_file` keys are relative.
+pub(super) fn read(text: &str, base: &Path) -> Result<Config, Vec<Problem>> {
+    let root = yaml::parse(text).map_err(|problem| vec![problem])?;
+    let problems = Problems::default();
+    let config = Section::new(&root, "the configuration", &problems).map(|top| read_top(top, base));
+    let found = problems.into_inner();
+    match config {
+        Some(config) if found.is_empty() => Ok(config),
+        _ => Err(found),
+    }
+}
+
+fn read_top(mut top: Section<'_>, base: &Path) -> Config {
+    let global = global(top.section("global"), base);
+    let severities = noise::severities(top.section("severities"));
+    let ignore_labels = noise::ignore_labels(top.section("identity"));
+    let profiles = noise::profiles(top.section("noise"));
+    let nodes = top.list("receivers");
+    let receivers = receivers::read(nodes.unwrap_or_default(), &global.defaults, top.problems);
+    if top.node("receivers").is_none() || nodes.is_some_and(<[_]>::is_empty) {
+        top.problems.add(top.line, "the configuration has no receivers; name at least one");
+    }
+    let names = routes::Names {
+        receivers: receivers.deciding.keys().map(|name| name.as_str()).collect(),
+        profiles: profiles.keys().map(|name| name.as_str()).collect(),
+    };
+    let routes = match top.section("route") {
+        Some(root) => routes::read(root, &names),
+        None => {
+            if top.node("route").is_none() {
+                top.problems.add(top.line, "the configuration has no route; write route: {receiver: NAME}");
+            }
+            Vec::new()
+        }
+    };
+    top.unsupported(&UNSUPPORTED);
+    top.finish();
+    let policy = Policy {
+        severities,
+        ignore_labels,
+        routes,
+        receivers: receivers.deciding,
+        noise: profiles,
+        resolve_timeout: global.resolve_timeout,
+        stale_after: global.stale_after,
+    };
+    Config { policy, receivers: receivers.sending }
+}
+
+struct Global<'b> {
+    resolve_timeout: Duration,
+    stale_after: Duration,
+    defaults: Defaults<'b>,
+}
+
+fn global<'b>(section: Option<Section<'_>>, base: &'b Path) -> Global<'b> {
+    let mut global = Global {
+        resolve_timeout: Duration::from_mins(5),
+        stale_after: Duration::from_hours(12),
+        defaults: Defaults {
+            pagerduty_url: Url("https://events.pagerduty.com/v2/enqueue".into()),
+            slack_api_url: None,
+            http: crate::config::HttpConfig::default(),
+            base,
+        },
+    };
+    let Some(mut keys) = section else { return global };
+    global.resolve_timeout = keys.positive("resolve_timeout").unwrap_or(global.resolve_timeout);
+    global.stale_after = keys.positive("stale_after").unwrap_or(global.stale_after);
+    if let Some(url) = http::url(&mut keys, "pagerduty_url") {
+        global.defaults.pagerduty_url = url;
+    }
+    global.defaults.slack_api_url = http::secret_url(&mut keys, "slack_api_url", "slack_api_url_file", base);
+    global.defaults.http = http::http_config(&mut keys, base).unwrap_or_default();
+    keys.unsupported(&UNSUPPORTED_GLOBAL);
+    keys.finish();
+    global
+}

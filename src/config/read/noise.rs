@@ -1,0 +1,202 @@
+//! `noise`, `severities` and `identity`: what the engine decides by.
+
+use std::collections::BTreeMap;
+
+use smol_str::SmolStr;
+
+use super::section::{Problems, Section, shown};
+use super::yaml::Node;
+use crate::config::{Level, Noise, Severities};
+
+/// The most levels of severity: more could not be told apart by a person.
+const MAX_LEVELS: usize = 32;
+/// Largest penalty, in whole changes.
+const MAX_PENALTY: u32 = 1_000;
+/// Largest factor of growth.
+const MAX_GROWTH: u32 = 1_000_000;
+
+/// The profiles by name; `default` is always there.
+pub(super) fn profiles(section: Option<Section<'_>>) -> BTreeMap<SmolStr, Noise> {
+    let mut profiles = BTreeMap::from([("default".into(), Noise::default())]);
+    let Some(section) = section else { return profiles };
+    for (line, name, node) in section.entries() {
+        if name.is_empty() {
+            section.problems.add(line, "a noise profile has no name; write one, such as default");
+        }
+        if let Some(keys) = Section::new(node, format!("noise profile {}", shown(name)), section.problems) {
+            profiles.insert(name.into(), profile(keys));
+        }
+    }
+    profiles
+}
+
+fn profile(mut keys: Section<'_>) -> Noise {
+    let mut noise = Noise::default();
+    if let Some(flapping) = keys.section("flapping") {
+        read_flapping(flapping, &mut noise);
+    }
+    set(&mut noise.resolve_hold, keys.duration("resolve_hold"));
+    set(&mut noise.merge_window, keys.duration("merge_window"));
+    set(&mut noise.growth_settle, keys.duration("growth_settle"));
+    let growth = keys.parsed("growth", "0 (off) or a whole number from 2 to 1000000", |text| {
+        text.parse().ok().filter(|n| *n == 0 || (2..=MAX_GROWTH).contains(n))
+    });
+    set(&mut noise.growth, growth);
+    keys.unsupported(&["recurring_after", "storm", "limit", "budget", "mode", "digest"]);
+    keys.finish();
+    noise
+}
+
+fn read_flapping(mut keys: Section<'_>, noise: &mut Noise) {
+    set(&mut noise.half_life, keys.positive("half_life"));
+    set(&mut noise.max_hold, keys.positive("max_hold"));
+    let right = "a penalty above 1, such as 3 or 2.5, or 0 (off)";
+    let suppress_at = keys.parsed("suppress_at", right, |text| {
+        // One change alone adds 1: at or below that, every alert would count as flapping at once.
+        thousandths(text).filter(|n| *n == 0 || *n > 1_000)
+    });
+    set(&mut noise.suppress_at, suppress_at);
+    let reuse_at = keys.parsed("reuse_at", "a penalty such as 1 or 0.75", thousandths);
+    set(&mut noise.reuse_at, reuse_at);
+    if noise.suppress_at > 0 && noise.reuse_at == 0 {
+        let line = keys.line_of("reuse_at");
+        keys.problems
+            .add(line, "reuse_at is 0, which a decaying penalty never reaches; write more, such as 1");
+    }
+    if noise.suppress_at > 0 && noise.reuse_at >= noise.suppress_at {
+        let line = if reuse_at.is_some() { keys.line_of("reuse_at") } else { keys.line_of("suppress_at") };
+        let (reuse, suppress) = (decimal(noise.reuse_at), decimal(noise.suppress_at));
+        let message = format!(
+            "reuse_at {reuse} is not below suppress_at {suppress}; write a lower reuse_at, or a higher suppress_at"
+        );
+        keys.problems.add(line, message);
+    }
+    keys.finish();
+}
+
+/// A decimal of at most three places, in thousandths.
+fn thousandths(text: &str) -> Option<u32> {
+    let (whole, places) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(places) || places.len() > 3 {
+        return None;
+    }
+    let whole: u32 = whole.parse().ok().filter(|n| *n < MAX_PENALTY)?;
+    let places: u32 = format!("{places:0<3}").parse().ok()?;
+    Some(whole * 1_000 + places)
+}
+
+fn decimal(thousandths: u32) -> String {
+    let text = format!("{}.{:03}", thousandths / 1_000, thousandths % 1_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn set<T>(to: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *to = value;
+    }
+}
+
+/// The levels of severity; the built-in ones if none are named.
+pub(super) fn severities(section: Option<Section<'_>>) -> Severities {
+    let mut severities = Severities::default();
+    let Some(mut section) = section else { return severities };
+    let label =
+        section.parsed("label", "the name of a label", |text| (!text.is_empty()).then(|| text.into()));
+    set(&mut severities.label, label);
+    if let Some(nodes) = section.list("levels") {
+        let line = section.line_of("levels");
+        match nodes.len() {
+            0 => section.problems.add(line, "levels is empty; name at least one level, the highest first"),
+            n if n > MAX_LEVELS => {
+                section.problems.add(line, format!("levels has {n} levels; write at most {MAX_LEVELS}"));
+            }
+            _ => {}
+        }
+        severities.levels = levels(nodes, section.problems);
+    }
+    section.finish();
+    severities
+}
+
+fn levels(nodes: &[Node], problems: &Problems) -> Vec<Level> {
+    // Values are compared without case when alerts are read, so here too.
+    let mut taken: BTreeMap<String, u32> = BTreeMap::new();
+    let mut claim = |line: u32, value: &str| {
+        if let Some(first) = taken.insert(value.to_ascii_lowercase(), line) {
+            let value = shown(value);
+            problems.add(line, format!("severity {value} stands twice, first on line {first}; keep one"));
+        }
+    };
+    let mut levels = Vec::new();
+    for node in nodes {
+        let Some(mut keys) = Section::new(node, "severity level", problems) else { continue };
+        let name = keys.text("name").filter(|name| !name.text.is_empty());
+        match name {
+            Some(name) => claim(name.line, name.text),
+            None => problems.add(keys.line, "severity level has no name; write name: critical or the like"),
+        }
+        let aliases = keys.texts("aliases").unwrap_or_default();
+        for alias in &aliases {
+            claim(alias.line, alias.text);
+        }
+        let never_hold = keys.boolean("never_hold").unwrap_or(false);
+        let hold = keys.duration("hold").unwrap_or_default();
+        if never_hold && !hold.is_zero() {
+            let message = format!("hold is {hold} at a level marked never_hold; remove one of the two");
+            problems.add(keys.line_of("hold"), message);
+        }
+        keys.unsupported(&["respond_within", "digest"]);
+        keys.finish();
+        levels.push(Level {
+            name: name.map(|n| n.text.into()).unwrap_or_default(),
+            aliases: aliases.iter().map(|a| a.text.into()).collect(),
+            never_hold,
+            hold,
+        });
+    }
+    levels
+}
+
+/// `identity.ignore_labels`. By default only the label that the Prometheus operator sets on the alerts
+/// of each replica: a wider default (`replica`) would make two broken database replicas one alert.
+pub(super) fn ignore_labels(section: Option<Section<'_>>) -> Vec<SmolStr> {
+    let listed = section.and_then(|mut section| {
+        let listed = section.texts("ignore_labels");
+        let problems = section.problems;
+        section.finish();
+        Some((listed?, problems))
+    });
+    let Some((listed, problems)) = listed else { return vec!["prometheus_replica".into()] };
+    let mut names: Vec<SmolStr> = Vec::new();
+    for label in listed {
+        let name = shown(label.text);
+        if label.text == "alertname" {
+            problems.add(label.line, "ignore_labels holds alertname; it tells alerts apart, remove it");
+        } else if label.text.is_empty() || names.iter().any(|n| n == label.text) {
+            problems
+                .add(label.line, format!("ignore_labels holds {name} twice or empty; keep one name each"));
+        } else {
+            names.push(label.text.into());
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_thousandths() {
+        for (text, n) in
+            [("3", 3000), ("2.5", 2500), ("0", 0), ("0.001", 1), ("0.75", 750), ("999.999", 999_999)]
+        {
+            assert_eq!(thousandths(text), Some(n), "{text}");
+            assert_eq!(decimal(n), text);
+        }
+        for bad in ["", ".", "1.", ".5", "-1", "1e3", "1.0005", "1000", "x", "1.2.3"] {
+            assert_eq!(thousandths(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The route tree, with Alertmanager's inheritance and Alertmanager's route keys.
+
+use std::collections::BTreeSet;
+
+use smol_str::SmolStr;
+
+use super::section::{Section, Text, nearest, shown};
+use crate::config::{GroupBy, Route};
+use crate::model::{MatchOp, Matcher, MatcherError, parse_matchers};
+
+/// Keys of Alertmanager's routes that this version does not have.
+const UNSUPPORTED: [&str; 3] = ["mute_time_intervals", "active_time_intervals", "labels"];
+
+/// What routes may name.
+pub(super) struct Names<'n> {
+    pub(super) receivers: BTreeSet<&'n str>,
+    pub(super) profiles: BTreeSet<&'n str>,
+}
+
+/// The tree below `root`, depth first; route 0 is the root.
+pub(super) fn read(root: Section<'_>, names: &Names<'_>) -> Vec<Route> {
+    let defaults = Route::root(SmolStr::default(), root.line);
+    let mut routes = Vec::new();
+    read_node(root, None, defaults, names, &mut routes);
+    routes
+}
+
+/// Reads one node and what is below it. `route` comes with what the node inherits: receiver,
+/// `group_by`, the three times and the noise profile.
+fn read_node(
+    mut keys: Section<'_>,
+    parent: Option<&str>,
+    mut route: Route,
+    names: &Names<'_>,
+    routes: &mut Vec<Route>,
+) {
+    route.line = keys.line;
+    route.children.clear();
+    match keys.text("receiver") {
+        Some(name) => route.receiver = defined(&keys, "receiver", name, &names.receivers),
+        None if parent.is_none() => {
+            let message = "the root route has no receiver; name one, for what no other route takes";
+            keys.problems.add(keys.line, message);
+        }
+        None => {}
+    }
+    if let Some(name) = keys.text("noise") {
+        route.noise = defined(&keys, "noise profile", name, &names.profiles);
+    }
+    if let Some(labels) = keys.texts("group_by") {
+        route.group_by = group_by(&keys, &labels);
+    }
+    route.group_wait = keys.duration("group_wait").unwrap_or(route.group_wait);
+    route.group_interval = keys.positive("group_interval").unwrap_or(route.group_interval);
+    route.repeat_interval = keys.positive("repeat_interval").unwrap_or(route.repeat_interval);
+    route.continue_ = keys.boolean("continue").unwrap_or(false);
+    route.matchers = matchers(&mut keys);
+    route.key = match parent {
+        Some(parent) => format!("{parent}/{}", key_part(&route.matchers)).into(),
+        None => "{}".into(),
+    };
+    if parent.is_none() && !route.matchers.is_empty() {
+        keys.problems.add(keys.line, "the root route has matchers; it takes every alert, remove them");
+    }
+    if parent.is_none() && route.continue_ {
+        let line = keys.line_of("continue");
+        keys.problems.add(line, "the root route says continue; nothing stands beside it, remove it");
+    }
+    let children = keys.list("routes").unwrap_or_default();
+    keys.unsupported(&UNSUPPORTED);
+    let problems = keys.problems;
+    keys.finish();
+
+    let at = routes.len();
+    routes.push(route.clone());
+    for child in children {
+        if let Some(keys) = Section::new(child, "route", problems) {
+            let index = routes.len();
+            routes[at].children.push(index);
+            read_node(keys, Some(&route.key), route.clone(), names, routes);
+        }
+    }
+}
+
+/// A name, noted if it is defined nowhere.
+fn defined(keys: &Section<'_>, what: &str, name: Text<'_>, all: &BTreeSet<&str>) -> SmolStr {
+    // With no receivers at all that is said already, once.
+    if !all.is_empty() && !all.contains(name.text) {
+        let hint = match nearest(name.text, all.iter().copied()) {
+            Some(near) => format!("did you mean {}?", shown(near)),
+            None => format!("define it, or name one of {}", listed(all)),
+        };
+        keys.problems.add(name.line, format!("{what} {} is not defined; {hint}", shown(name.text)));
+    }
+    name.text.into()
+}
+
+fn listed(all: &BTreeSet<&str>) -> String {
+    let mut names: Vec<String> = all.iter().take(8).map(|name| shown(name)).collect();
+    if all.len() > names.len() {
+        names.push("…".into());
+    }
+    names.join(", ")
+}
+
+fn group_by(keys: &Section<'_>, labels: &[Text<'_>]) -> GroupBy {
+    let mut names: BTreeSet<SmolStr> = BTreeSet::new();
+    for label in labels {
+        if label.text.is_empty() {
+            keys.problems.add(label.line, "group_by holds an empty name; write the name of a label");
+        } else if !names.insert(label.text.into()) {
+            keys.problems.add(label.line, format!("group_by holds {} twice; keep one", shown(label.text)));
+        }
+    }
+    if !names.remove("...") {
+        return GroupBy::Labels(names.into_iter().collect());
+    }
+    if !names.is_empty() {
+        let line = keys.line_of("group_by");
+        keys.problems.add(line, "group_by holds ... (all labels) and others; write ['...'] alone");
+    }
+    GroupBy::All
+}
+
+/// `matchers`, and the deprecated `match` and `match_re`, sorted as Alertmanager sorts them.
+fn matchers(keys: &mut Section<'_>) -> Vec<Matcher> {
+    let mut read: Vec<(u32, Result<Vec<Matcher>, MatcherError>)> = Vec::new();
+    for (name, value) in keys.text_map("match") {
+        read.push((value.line, Matcher::new(name, MatchOp::Equal, value.text).map(|m| vec![m])));
+    }
+    for (name, value) in keys.text_map("match_re") {
+        // Alertmanager keeps such a pattern in its anchored form, and writes it so into the route's key.
+        let pattern = format!("^(?:{})$", value.text);
+        read.push((value.line, Matcher::new(name, MatchOp::Regex, pattern).map(|m| vec![m])));
+    }
+    for text in keys.texts("matchers").unwrap_or_default() {
+        read.push((text.line, parse_matchers(text.text)));
+    }
+    let mut all = Vec::new();
+    for (line, found) in read {
+        match found {
+            Ok(found) => all.extend(found),
+            Err(e) => keys.problems.add(line, format!("{e}; write matchers such as severity=\"page\"")),
+        }
+    }
+    all.sort();
+    all
+}
+
+/// `{a="1",b=~"x"}`: what one route adds to its parent's key.
+fn key_part(matchers: &[Matcher]) -> String {
+    let parts: Vec<String> = matchers.iter().map(Matcher::to_string).collect();
+    format!("{{{}}}", parts.join(","))
+}

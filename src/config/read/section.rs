@@ -1,0 +1,275 @@
+//! One mapping of the file, read key by key; what is wrong is noted and reading goes on.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use super::yaml::{Key, Node, Value};
+use crate::config::problem::Problem;
+use crate::model::Duration;
+
+/// Where everything that is wrong is noted.
+#[derive(Default)]
+pub(super) struct Problems(RefCell<Vec<Problem>>);
+
+impl Problems {
+    pub(super) fn add(&self, line: u32, message: impl Into<String>) {
+        self.0.borrow_mut().push(Problem::new(line, message));
+    }
+
+    pub(super) fn into_inner(self) -> Vec<Problem> {
+        self.0.into_inner()
+    }
+}
+
+/// A text of the file and its line.
+#[derive(Clone, Copy)]
+pub(super) struct Text<'a> {
+    pub(super) line: u32,
+    pub(super) text: &'a str,
+}
+
+/// One mapping. Each key that is asked for is thereby known; [`Section::finish`] reports the others.
+pub(super) struct Section<'a> {
+    /// What it is called in messages, such as `route` or `receiver "ops"`.
+    what: String,
+    /// The line on which it begins.
+    pub(super) line: u32,
+    pub(super) problems: &'a Problems,
+    entries: &'a [(Key, Node)],
+    known: Vec<&'static str>,
+    unsupported: Vec<&'static str>,
+}
+
+impl<'a> Section<'a> {
+    /// The mapping at `node`; an empty node is an empty mapping, anything else is noted.
+    pub(super) fn new(node: &'a Node, what: impl Into<String>, problems: &'a Problems) -> Option<Self> {
+        let what = what.into();
+        let entries = match &node.value {
+            Value::Map(entries) => entries.as_slice(),
+            Value::Null => &[],
+            other => {
+                problems.add(node.line, format!("{what} is {}; write keys and values", kind(other)));
+                return None;
+            }
+        };
+        let mut lines: BTreeMap<&str, u32> = BTreeMap::new();
+        for (key, _) in entries {
+            if let Some(first) = lines.insert(&key.name, key.line) {
+                let name = shown(&key.name);
+                problems
+                    .add(key.line, format!("{name} stands twice in {what}, first on line {first}; keep one"));
+            }
+        }
+        Some(Section { what, line: node.line, problems, entries, known: Vec::new(), unsupported: Vec::new() })
+    }
+
+    /// The value of a key; `None` if it is not there, or empty.
+    pub(super) fn node(&mut self, key: &'static str) -> Option<&'a Node> {
+        self.known.push(key);
+        let (_, node) = self.entries.iter().find(|(k, _)| k.name == key)?;
+        (!matches!(node.value, Value::Null)).then_some(node)
+    }
+
+    /// The line of a key that is there.
+    pub(super) fn line_of(&self, key: &str) -> u32 {
+        self.entries.iter().find(|(k, _)| k.name == key).map_or(self.line, |(k, _)| k.line)
+    }
+
+    pub(super) fn text(&mut self, key: &'static str) -> Option<Text<'a>> {
+        let node = self.node(key)?;
+        self.scalar(node, key)
+    }
+
+    fn scalar(&self, node: &'a Node, key: &str) -> Option<Text<'a>> {
+        let text = scalar(node);
+        if text.is_none() {
+            self.problems.add(node.line, format!("{key} is {}; write a text", kind(&node.value)));
+        }
+        text
+    }
+
+    /// A list of texts; `None` if the key is not there.
+    pub(super) fn texts(&mut self, key: &'static str) -> Option<Vec<Text<'a>>> {
+        let items = self.list(key)?;
+        Some(items.iter().filter_map(|item| self.scalar(item, key)).collect())
+    }
+
+    /// A list; `None` if the key is not there.
+    pub(super) fn list(&mut self, key: &'static str) -> Option<&'a [Node]> {
+        let node = self.node(key)?;
+        match &node.value {
+            Value::List(items) => Some(items),
+            other => {
+                self.problems.add(node.line, format!("{key} is {}; write a list", kind(other)));
+                None
+            }
+        }
+    }
+
+    pub(super) fn section(&mut self, key: &'static str) -> Option<Section<'a>> {
+        let node = self.node(key)?;
+        Section::new(node, key, self.problems)
+    }
+
+    /// Texts under free names, as in `details`.
+    pub(super) fn text_map(&mut self, key: &'static str) -> Vec<(&'a str, Text<'a>)> {
+        let Some(section) = self.section(key) else { return Vec::new() };
+        let pair = |(k, node): &'a (Key, Node)| Some((k.name.as_str(), self.scalar(node, &k.name)?));
+        section.entries.iter().filter_map(pair).collect()
+    }
+
+    /// Keys and values under free names, as the profiles of `noise`.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (u32, &'a str, &'a Node)> + use<'a> {
+        self.entries.iter().map(|(key, node)| (key.line, key.name.as_str(), node))
+    }
+
+    pub(super) fn duration(&mut self, key: &'static str) -> Option<Duration> {
+        const RIGHT: &str = "a duration such as 30s, 5m or 1h30m";
+        self.parsed(key, RIGHT, |text| text.parse().ok())
+    }
+
+    /// A duration that is not zero.
+    pub(super) fn positive(&mut self, key: &'static str) -> Option<Duration> {
+        let value = self.duration(key)?;
+        if value.is_zero() {
+            self.problems.add(self.line_of(key), format!("{key} is {value}; write more than no time"));
+        }
+        Some(value)
+    }
+
+    /// `true` or `false`, in any of the spellings that Alertmanager's YAML takes.
+    pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
+        self.parsed(key, "true or false", |text| match text {
+            "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => Some(true),
+            "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" => {
+                Some(false)
+            }
+            _ => None,
+        })
+    }
+
+    /// The value as `read` understands it; `right` says what it should be.
+    pub(super) fn parsed<T>(
+        &mut self,
+        key: &'static str,
+        right: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let node = self.node(key)?;
+        let value = scalar(node).and_then(|text| read(text.text));
+        if value.is_none() {
+            let found = match &node.value {
+                Value::Scalar(text) => shown(text),
+                other => kind(other).to_owned(),
+            };
+            self.problems.add(node.line, format!("{key} is {found}; write {right}"));
+        }
+        value
+    }
+
+    /// Keys that Alertmanager or a later version has, and this one not: they must not look as if they
+    /// were in force.
+    pub(super) fn unsupported(&mut self, keys: &[&'static str]) {
+        self.unsupported.extend(keys);
+    }
+
+    /// Reports every key that nobody asked for.
+    pub(super) fn finish(self) {
+        for (key, _) in self.entries {
+            let name = key.name.as_str();
+            if self.known.contains(&name) {
+                continue;
+            }
+            let message = if self.unsupported.contains(&name) {
+                format!(
+                    "{name} in {} is not supported by this version and would not be in force; remove it",
+                    self.what
+                )
+            } else {
+                let all = self.known.iter().chain(&self.unsupported).copied();
+                let hint = match nearest(name, all) {
+                    Some(near) => format!("did you mean {near}?"),
+                    None => format!("there are {}", self.known.join(", ")),
+                };
+                format!("unknown key {} in {}; {hint}", shown(name), self.what)
+            };
+            self.problems.add(key.line, message);
+        }
+    }
+}
+
+/// The text at `node`, if it is one.
+pub(super) fn scalar(node: &Node) -> Option<Text<'_>> {
+    match &node.value {
+        Value::Scalar(text) => Some(Text { line: node.line, text }),
+        _ => None,
+    }
+}
+
+/// A value for a message: quoted, and cut to 64 characters.
+pub(super) fn shown(text: &str) -> String {
+    match text.char_indices().nth(64) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+/// The one of `names` that `name` was probably meant to be: at most a third of it differs.
+pub(super) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let name: String = name.chars().take(64).collect::<String>().to_ascii_lowercase();
+    let (distance, near) = names.map(|n| (distance(&name, n), n)).min_by_key(|(d, _)| *d)?;
+    (distance <= 1 + name.chars().count().min(near.len()) / 3).then_some(near)
+}
+
+/// Insertions, deletions, replacements and swaps of neighbours that lead from `a` to `b`.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for (i, row) in rows.iter_mut().enumerate() {
+        row[0] = i;
+    }
+    rows[0] = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        for j in 1..=b.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            rows[i][j] = best;
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "empty",
+        Value::Scalar(_) => "a single value",
+        Value::List(_) => "a list",
+        Value::Map(_) => "a mapping",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_key_finds_its_neighbour() {
+        let keys = ["receiver", "routes", "group_by", "group_wait", "continue"];
+        for (found, meant) in [
+            ("reciever", Some("receiver")),
+            ("route", Some("routes")),
+            ("group-by", Some("group_by")),
+            ("groupwait", Some("group_wait")),
+            ("Continue", Some("continue")),
+            ("xyz", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(found, keys.into_iter()), meant, "{found}");
+        }
+        assert_eq!(distance("ab", "ba"), 1);
+        assert_eq!(distance("", "abc"), 3);
+    }
+}

@@ -1,0 +1,84 @@
+//! What is allowed, and probably not meant.
+
+use std::collections::BTreeSet;
+
+use super::{Config, HttpAuth, Integration, IntegrationKind, Problem, Secret};
+use crate::model::Duration;
+
+/// What looks like a mistake in a valid configuration, in the order of its lines.
+///
+/// Looks whether the files of secrets are there, since one that is missing costs a page later.
+pub fn warnings(config: &Config) -> Vec<Problem> {
+    let mut found = Vec::new();
+    stale(config, &mut found);
+    unreachable_routes(config, &mut found);
+    unused_receivers(config, &mut found);
+    missing_files(config, &mut found);
+    found.sort_by_key(|p| p.line);
+    found
+}
+
+/// An alert that is merely between two repeats must not be taken for one that is gone.
+fn stale(config: &Config, found: &mut Vec<Problem>) {
+    let policy = &config.policy;
+    let Some(longest) = policy.routes.iter().max_by_key(|route| route.repeat_interval) else { return };
+    let least = Duration::from_millis(longest.repeat_interval.as_millis().saturating_mul(3));
+    if policy.stale_after < least {
+        let message = format!(
+            "stale_after {} is less than three times repeat_interval {}; if the sender repeats as rarely, \
+             live alerts are closed as stale: write stale_after: {least} or more",
+            policy.stale_after, longest.repeat_interval,
+        );
+        found.push(Problem::new(longest.line, message));
+    }
+}
+
+fn unreachable_routes(config: &Config, found: &mut Vec<Problem>) {
+    let routes = &config.policy.routes;
+    for parent in routes {
+        let takes_all = |i: &&usize| routes[**i].matchers.is_empty() && !routes[**i].continue_;
+        let Some(&first) = parent.children.iter().find(takes_all) else { continue };
+        for &child in parent.children.iter().filter(|child| **child > first) {
+            let message = format!(
+                "no alert gets to this route: the one on line {} takes all; give that one matchers or continue: true",
+                routes[first].line
+            );
+            found.push(Problem::new(routes[child].line, message));
+        }
+    }
+}
+
+fn unused_receivers(config: &Config, found: &mut Vec<Problem>) {
+    let used: BTreeSet<&str> = config.policy.routes.iter().map(|route| route.receiver.as_str()).collect();
+    for name in config.receivers.keys().filter(|name| !used.contains(name.as_str())) {
+        found.push(Problem::new(0, format!("receiver {name:?} is named by no route; it gets nothing")));
+    }
+}
+
+fn missing_files(config: &Config, found: &mut Vec<Problem>) {
+    let all = config.receivers.values().flatten();
+    let mut missing: Vec<String> = all
+        .flat_map(secrets)
+        .filter_map(|secret| secret.reveal().err())
+        .map(|error| format!("{error}; nothing can be sent with it until it is there"))
+        .collect();
+    missing.sort();
+    missing.dedup();
+    found.extend(missing.into_iter().map(|message| Problem::new(0, message)));
+}
+
+fn secrets(integration: &Integration) -> Vec<&Secret> {
+    let mut all: Vec<&Secret> = integration.http.headers.values().collect();
+    match &integration.http.auth {
+        Some(HttpAuth::Authorization { credentials, .. }) => all.push(credentials),
+        Some(HttpAuth::Basic { password, .. }) => all.push(password),
+        None => {}
+    }
+    match &integration.kind {
+        IntegrationKind::Pagerduty(config) => all.push(&config.routing_key),
+        IntegrationKind::Slack(config) => all.push(&config.api_url.0),
+        IntegrationKind::Webhook(config) => all.push(&config.url.0),
+        IntegrationKind::Console(_) => {}
+    }
+    all
+}

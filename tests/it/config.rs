@@ -1,0 +1,255 @@
+//! The configuration: what ships loads, and what is wrong is said well.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use squelch::config::{self, Config, GroupBy, IntegrationKind, Secret};
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn parse(text: &str) -> Config {
+    config::parse(text, "squelch.yml", Path::new("/etc/squelch")).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn refused(text: &str) -> String {
+    config::parse(text, "squelch.yml", Path::new("/etc/squelch")).expect_err("should be refused").to_string()
+}
+
+const MINIMAL: &str = "route: {receiver: console}\nreceivers: [{name: console, console_configs: [{}]}]\n";
+
+#[test]
+fn what_ships_is_what_is_the_default() {
+    let mut shipped = config::load(&repository("config/squelch.yml")).unwrap_or_else(|e| panic!("{e}"));
+    assert!(config::warnings(&shipped).is_empty());
+    shipped.policy.routes[0].line = 1;
+    for (other, what) in [(parse(MINIMAL), "a minimal file"), (Config::default(), "Config::default")] {
+        assert_eq!(shipped.policy, other.policy, "{what}");
+        assert_eq!(format!("{:?}", shipped.receivers), format!("{:?}", other.receivers), "{what}");
+    }
+}
+
+/// Every key that the shipped file leaves to its default is still named in it.
+#[test]
+fn what_ships_names_every_key() {
+    let text = fs::read_to_string(repository("config/squelch.yml")).unwrap();
+    let policy = serde_json::to_value(&Config::default().policy).unwrap();
+    let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let mut names = keys(&policy["noise"]["default"]);
+    names.extend(keys(&policy["severities"]["levels"][0]));
+    names.extend(
+        ["resolve_timeout", "stale_after", "ignore_labels", "group_by", "group_wait"].map(String::from),
+    );
+    names.extend(["group_interval", "repeat_interval", "continue", "send_updates"].map(String::from));
+    for name in names {
+        assert!(text.contains(&format!("{name}:")), "{name} is not explained in config/squelch.yml");
+    }
+}
+
+#[test]
+fn examples_load() {
+    let mut seen = 0;
+    for entry in fs::read_dir(repository("config/examples")).unwrap() {
+        let path = entry.unwrap().path();
+        let loaded = config::load(&path).unwrap_or_else(|e| panic!("{e}"));
+        // Their secrets are not there; nothing else may be amiss.
+        for warning in config::warnings(&loaded) {
+            assert!(warning.message.starts_with("secret file "), "{path:?}: {warning:?}");
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, 3);
+}
+
+/// `tests/data/config/*.yml`, each with what is said about it beside it in `.err`.
+#[test]
+fn bad_files_are_refused_with_good_words() {
+    let mut seen = 0;
+    let mut wrong = String::new();
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(repository("tests/data/config")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    for path in paths.iter().filter(|path| path.extension().is_some_and(|e| e == "yml")) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let text = fs::read_to_string(path).unwrap();
+        let said = match config::parse(&text, &name, Path::new("")) {
+            Ok(_) => "no error at all".to_owned(),
+            Err(errors) => errors.to_string(),
+        };
+        let expected = fs::read_to_string(path.with_extension("err")).unwrap_or_default();
+        if said.trim_end() != expected.trim_end() {
+            wrong.push_str(&format!("--- {name}: said\n{said}\n--- expected\n{expected}\n"));
+        }
+        seen += 1;
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    assert!(seen >= 15, "only {seen} bad files were found");
+}
+
+#[test]
+fn routes_inherit_and_carry_alertmanagers_keys() {
+    let config = parse(
+        r#"
+route:
+  receiver: a
+  group_by: [x, a]
+  group_wait: 30s
+  noise: quiet
+  routes:
+    - match: {team: db}
+      match_re: {service: foo|bar}
+      matchers: ['b!="2", a="1"']
+      continue: yes
+      repeat_interval: 1h
+      routes:
+        - matchers: ['"odd name"="x"']
+          receiver: b
+          group_by: []
+    - {receiver: b, group_by: ['...'], noise: default}
+receivers: [{name: a}, {name: b}]
+noise: {quiet: {flapping: {suppress_at: 2.5}, growth: 0}}
+"#,
+    );
+    let routes = &config.policy.routes;
+    let keys: Vec<&str> = routes.iter().map(|route| route.key.as_str()).collect();
+    let middle = r#"{}/{a="1",b!="2",service=~"^(?:foo|bar)$",team="db"}"#;
+    assert_eq!(keys, ["{}", middle, &format!(r#"{middle}/{{"odd name"="x"}}"#), "{}/{}"]);
+    let shape: Vec<_> = routes
+        .iter()
+        .map(|r| (r.receiver.as_str(), r.continue_, r.noise.as_str(), r.group_wait.to_string(), r.line))
+        .collect();
+    assert_eq!(
+        shape,
+        [
+            ("a", false, "quiet", "30s".to_owned(), 3),
+            ("a", true, "quiet", "30s".to_owned(), 8),
+            ("b", false, "quiet", "30s".to_owned(), 14),
+            ("b", false, "default", "30s".to_owned(), 17),
+        ]
+    );
+    assert_eq!(routes[1].group_by, GroupBy::Labels(vec!["a".into(), "x".into()]));
+    assert_eq!(routes[2].group_by, GroupBy::Labels(vec![]));
+    assert_eq!(routes[3].group_by, GroupBy::All);
+    assert_eq!([&routes[1], &routes[2]].map(|r| r.repeat_interval.to_string()), ["1h", "1h"]);
+    assert_eq!((routes[0].children.clone(), routes[1].children.clone()), (vec![1, 3], vec![2]));
+    let quiet = &config.policy.noise["quiet"];
+    assert_eq!((quiet.suppress_at, quiet.reuse_at, quiet.growth), (2500, 1000, 0));
+    assert_eq!(config.policy.noise.len(), 2);
+    // What goes into the journal comes back the same.
+    let stored = serde_json::to_string(&config.policy).unwrap();
+    assert_eq!(serde_json::from_str::<config::Policy>(&stored).unwrap(), config.policy);
+}
+
+#[test]
+fn integrations_take_what_global_lends() {
+    let config = parse(
+        r#"
+global:
+  slack_api_url: https://hooks.slack.example/x
+  pagerduty_url: http://127.0.0.1:9097/v2/enqueue
+  http_config: {basic_auth: {username: u, password_file: pw}}
+route: {receiver: r}
+receivers:
+  - name: r
+    webhook_configs:
+      - url_file: hook
+        max_alerts: 5
+        send_resolved: false
+        http_config: {http_headers: {X-Token: {secrets: [t]}}, tls_config: {ca_file: ca.pem}, follow_redirects: false}
+    slack_configs: [{}, {api_url_file: /run/slack, send_updates: true}]
+    pagerduty_configs: [{routing_key: "0123456789", timeout: 3s, details: {n: 1}}]
+"#,
+    );
+    let names: Vec<String> = config.receivers["r"].iter().map(|i| i.name.to_string()).collect();
+    assert_eq!(names, ["pagerduty[0]", "slack[0]", "slack[1]", "webhook[0]"]);
+    let told: Vec<(bool, bool)> = config.policy.receivers["r"]
+        .integrations
+        .iter()
+        .map(|reference| (reference.send_resolved, reference.send_updates))
+        .collect();
+    assert_eq!(told, [(true, true), (false, false), (false, true), (false, true)]);
+    let file = |secret: &Secret| match secret {
+        Secret::File(path) => path.display().to_string(),
+        Secret::Inline(value) => format!("inline {value}"),
+    };
+    for integration in &config.receivers["r"] {
+        match &integration.kind {
+            IntegrationKind::Pagerduty(pagerduty) => {
+                assert_eq!(pagerduty.url.0, "http://127.0.0.1:9097/v2/enqueue");
+                assert_eq!(file(&pagerduty.routing_key), "inline 0123456789");
+                assert_eq!(integration.timeout.to_string(), "3s");
+                assert_eq!(pagerduty.details["n"], "1");
+                assert!(integration.http.auth.is_some());
+            }
+            IntegrationKind::Slack(slack) if integration.name == "slack[0]" => {
+                assert_eq!(file(&slack.api_url.0), "inline https://hooks.slack.example/x");
+            }
+            IntegrationKind::Slack(slack) => assert_eq!(file(&slack.api_url.0), "/run/slack"),
+            IntegrationKind::Webhook(webhook) => {
+                assert_eq!(file(&webhook.url.0), "/etc/squelch/hook");
+                assert_eq!(webhook.max_alerts, 5);
+                assert!(integration.http.auth.is_none(), "an http_config of its own replaces the global one");
+                assert_eq!(integration.http.ca_file.as_deref(), Some(Path::new("/etc/squelch/ca.pem")));
+                assert_eq!(file(&integration.http.headers["X-Token"]), "inline t");
+            }
+            IntegrationKind::Console(_) => panic!("there is no console"),
+        }
+    }
+    assert!(!format!("{config:?}").contains("hooks.slack"), "a secret is printed");
+}
+
+#[test]
+fn secrets_do_not_show_in_errors() {
+    let said = refused(
+        "route: {receiver: a}\nreceivers:\n- name: a\n  webhook_configs: [{url: 'htp://token-xyzzy@h/'}]\n  \
+         pagerduty_configs: [{routing_key: xyzzy, routing_key_file: f}]\n  \
+         slack_configs: [{api_url: 'https://u:xyzzy@h/'}]\n",
+    );
+    assert_eq!(said.lines().count(), 3, "{said}");
+    assert!(!said.contains("xyzzy"), "{said}");
+}
+
+#[test]
+fn too_large_a_file_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("squelch.yml");
+    fs::write(&path, vec![b'#'; usize::try_from(config::MAX_FILE).unwrap() + 1]).unwrap();
+    assert!(config::load(&path).unwrap_err().to_string().ends_with("make it smaller"));
+    assert!(config::load(&dir.path().join("none.yml")).unwrap_err().to_string().contains("cannot be opened"));
+}
+
+#[test]
+fn alias_bombs_are_refused() {
+    let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for i in 1..12 {
+        bomb.push_str(&format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 10].join(", ")));
+    }
+    assert!(refused(&bomb).contains("not valid YAML"));
+}
+
+#[test]
+fn many_problems_are_all_counted() {
+    let mut text = MINIMAL.to_owned();
+    for i in 0..60 {
+        text.push_str(&format!("zzzzzzzz{i}: 1\n"));
+    }
+    let said = refused(&text);
+    assert_eq!(said.lines().count(), 51);
+    assert!(said.ends_with("10 more problems are not shown"), "{said}");
+}
+
+#[test]
+fn what_is_probably_not_meant_is_said() {
+    let config = parse(
+        "global: {stale_after: 5h}\nroute:\n  receiver: a\n  repeat_interval: 1h\n  routes:\n  - receiver: a\n    \
+         repeat_interval: 2h\n  - matchers: [a=b]\nreceivers: [{name: a}, {name: b, webhook_configs: [{url_file: none}]}]\n",
+    );
+    let said: Vec<String> =
+        config::warnings(&config).iter().map(|w| format!("{}: {}", w.line, w.message)).collect();
+    assert_eq!(said.len(), 4, "{said:#?}");
+    assert!(said[0].starts_with(r#"0: receiver "b" is named by no route"#), "{said:#?}");
+    assert!(said[1].starts_with("0: secret file /etc/squelch/none:"), "{said:#?}");
+    assert!(said[2].starts_with("6: stale_after 5h"), "{said:#?}");
+    assert!(said[3].starts_with("8: no alert gets to this route: the one on line 6"), "{said:#?}");
+}
