@@ -163,3 +163,43 @@ fn failed(e: rusqlite::Error) -> JournalError {
 fn int(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Record;
+
+    fn record(seq: Seq, size: usize) -> Record {
+        let event = format!("\"{}\"", "x".repeat(size)).into_bytes();
+        Record { seq, now: Timestamp::from_millis(1), event }
+    }
+
+    #[test]
+    fn a_full_disk_poisons_the_handle_and_leaves_the_state_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = SqliteJournal::open(dir.path()).unwrap();
+        journal.recover().unwrap();
+        let small = [record(1, 10)];
+        journal.commit(&Commit { records: &small, ..Commit::default() }).unwrap();
+        let pages: i64 = journal.conn.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        // SQLite answers SQLITE_FULL beyond this, as it does when the disk is full.
+        journal.conn.pragma_update_and_check(None, "max_page_count", pages + 2, |_| Ok(())).unwrap();
+
+        let large = [record(2, 100_000)];
+        let full = journal.commit(&Commit { records: &large, ..Commit::default() });
+        assert!(matches!(&full, Err(JournalError::Failed(e)) if e.contains("full")), "{full:?}");
+        // There would be room for this one, but what the disk holds is not known any more.
+        let next = [record(2, 10)];
+        for _ in 0..2 {
+            let poisoned = journal.commit(&Commit { records: &next, ..Commit::default() });
+            assert!(matches!(poisoned, Err(JournalError::Failed(_))));
+        }
+        assert!(matches!(journal.snapshot(1, b""), Err(JournalError::Failed(_))));
+        assert!(matches!(journal.prune(Timestamp::MAX), Err(JournalError::Failed(_))));
+        drop(journal);
+
+        let mut journal = SqliteJournal::open(dir.path()).unwrap();
+        assert_eq!(journal.recover().unwrap().records, small);
+        journal.commit(&Commit { records: &large, ..Commit::default() }).unwrap();
+    }
+}
