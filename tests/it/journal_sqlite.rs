@@ -481,7 +481,7 @@ fn people_can_read_it_while_it_runs() {
         "1accepted 2queued 3accepted"
     );
     assert_eq!(
-        text("SELECT d.value->>'rule' FROM decision, json_each(body) AS d ORDER BY id DESC LIMIT 1"),
+        text("SELECT d.value->>'rule' FROM decision, json_each(body) AS d ORDER BY decision.id DESC LIMIT 1"),
         decision(at(3)).rule
     );
     let letter = [rejected(2)];

@@ -20,7 +20,7 @@
 //! that stays open keeps the WAL from being reused. Nobody else may write. For example:
 //! ```text
 //! sqlite3 -readonly squelch.db "SELECT datetime(at/1000, 'unixepoch'), d.value->>'disposition', d.value->>'rule'
-//!     FROM decision, json_each(body) AS d ORDER BY id DESC LIMIT 20"
+//!     FROM decision, json_each(body) AS d ORDER BY decision.id DESC LIMIT 20"
 //! ```
 //!
 //! # How it fails
