@@ -3,8 +3,9 @@
 //! The writer checkpoints by itself, right after a commit that leaves the WAL large. SQLite's own
 //! `wal_autocheckpoint` would do it at the same moment but drops the error, and a failed fsync must
 //! poison the handle. A second connection on its own thread was not worth it: under steady writing
-//! it never catches up, so that the writer has to help in any case to bound the file; and the pause
-//! that it spares is a few milliseconds in a thousand commits (`benches/journal.rs` prints it).
+//! it never catches up, so that the writer has to help in any case to bound the file. What it would
+//! spare shows in the p99 only (18 ms beside 12 ms for a raw append at 32 events a commit, 32 beside
+//! 20 at 256, on a disk whose fsync takes 4 ms; `benches/journal.rs`), far below what a sender waits.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
