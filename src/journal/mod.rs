@@ -1,6 +1,27 @@
 //! The durable log: events in, and what was decided about them, in one transaction a tick.
+//!
+//! [`Journal`] is the contract, and `tests/it/journal.rs` holds every implementation to it:
+//! [`SqliteJournal`] is what a server runs on (its page describes the file), [`MemoryJournal`] serves
+//! tests and `backtest`.
+//!
+//! The time of a commit is the `now` of its last record: nothing here reads a clock.
+
+use std::path::PathBuf;
 
 use crate::model::{Decision, Notification, NotificationId, Report, Timestamp};
+
+mod batch;
+mod memory;
+mod sqlite;
+
+pub use memory::MemoryJournal;
+pub use sqlite::SqliteJournal;
+
+/// How many dead letters [`Journal::prune`] keeps: the newest.
+pub const DEAD_LETTERS_KEPT: usize = 10_000;
+
+/// How many rows of a table one call of [`Journal::prune`] removes at most.
+pub const PRUNE_BATCH: usize = 1_000;
 
 /// Number of an event in the log; the first is 1.
 pub type Seq = u64;
@@ -12,7 +33,7 @@ pub struct Record {
     pub seq: Seq,
     /// The engine's time at which it was handled.
     pub now: Timestamp,
-    /// JSON of the event.
+    /// JSON of the event, on one line, with no blanks round it (as `serde_json::to_vec` writes it).
     pub event: Vec<u8>,
 }
 
@@ -23,13 +44,25 @@ pub struct Commit<'a> {
     pub records: &'a [Record],
     /// Decisions that followed.
     pub decisions: &'a [Decision],
-    /// Notifications that followed: they enter the outbox.
+    /// Notifications that followed: they enter the outbox. An id that was used before is refused.
     pub notifications: &'a [Notification],
     /// Notifications that reached their end: accepted ones leave the outbox, rejected ones become
-    /// dead letters.
+    /// dead letters. A report about one that is not in the outbox changes nothing.
     pub reports: &'a [Report],
-    /// Dead letters that go back to the outbox as they are.
+    /// Dead letters that go back to the outbox as they are; an id that is no dead letter changes
+    /// nothing. Applied after `reports`.
     pub resend: &'a [NotificationId],
+}
+
+impl Commit<'_> {
+    /// Whether it says nothing at all.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+            && self.decisions.is_empty()
+            && self.notifications.is_empty()
+            && self.reports.is_empty()
+            && self.resend.is_empty()
+    }
 }
 
 /// A notification that its receiver refused for good.
@@ -39,7 +72,7 @@ pub struct DeadLetter {
     pub notification: Notification,
     /// How it ended.
     pub report: Report,
-    /// When it ended.
+    /// When it ended: the time of the commit that said so.
     pub died_at: Timestamp,
 }
 
@@ -52,6 +85,18 @@ pub struct Recovered {
     pub records: Vec<Record>,
     /// Undelivered notifications, oldest first.
     pub outbox: Vec<Notification>,
+    /// Damage was found: where the damaged files are now. What could be read and verified was
+    /// carried over.
+    pub quarantined: Option<PathBuf>,
+    /// What a person must know about damage: one sentence each, for the log and the UI.
+    pub notes: Vec<String>,
+    /// After damage: undelivered notifications that were decided by events which are lost. They are
+    /// not in the outbox, since the engine may give their ids to others; they are named here once.
+    /// In doubt, page: send them, and report nothing about them.
+    pub orphans: Vec<Notification>,
+    /// After damage: undelivered notifications that the engine knows of and that can no longer be
+    /// read. Tell the engine that they were rejected, so that it decides anew.
+    pub unreadable: Vec<NotificationId>,
 }
 
 /// Why the journal could not do its work.
@@ -68,6 +113,9 @@ pub enum JournalError {
     /// A write or read failed. The handle is poisoned: open the journal anew.
     #[error("storage failed: {0}")]
     Failed(String),
+    /// The caller broke the contract. Nothing was written, and the handle is as it was.
+    #[error("storage refused: {0}")]
+    Refused(String),
     /// Written by a newer version.
     #[error(
         "storage format {found} is newer than this program's {supported}: run the newer program, or use another --storage.path"
@@ -82,19 +130,33 @@ pub enum JournalError {
 
 /// A durable log with an outbox. One owner; used from one thread.
 ///
-/// After an `Err` from a writing method the handle must not be used for writing again: what is on
+/// After [`JournalError::Failed`] from a writing method every later write fails at once: what is on
 /// disk is found out by opening anew, never by retrying (a failed fsync may have dropped the data).
+/// The failed write itself may turn out to be there or not, but never in part.
 pub trait Journal: Send {
-    /// Reads what is there. Called once, first.
+    /// Reads what is there. Called once, first: writing before it is refused.
     fn recover(&mut self) -> Result<Recovered, JournalError>;
 
-    /// Makes `commit` durable: when this returns `Ok`, power may fail.
+    /// Makes `commit` durable: when this returns `Ok`, power may fail. An empty one writes nothing.
+    ///
+    /// # Errors
+    /// [`JournalError::Refused`] if the records do not follow what is there without a gap, if an event
+    /// is not JSON on one line, or if a notification's id was used before.
     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), JournalError>;
 
     /// Stores a snapshot of the engine that includes every event up to `seq`; keeps this one and
-    /// the one before it, and may drop events that both contain.
+    /// the one before it, and drops the commits of events that both contain.
+    ///
+    /// # Errors
+    /// [`JournalError::Refused`] if `seq` is beyond the last event or before the newest snapshot.
     fn snapshot(&mut self, seq: Seq, body: &[u8]) -> Result<(), JournalError>;
 
-    /// The dead letters, newest first, at most `limit`.
+    /// The dead letters, those that died last first, at most `limit`.
     fn dead_letters(&mut self, limit: usize) -> Result<Vec<DeadLetter>, JournalError>;
+
+    /// Forgets decisions and accepted notifications older than `before`, and dead letters beyond the
+    /// newest [`DEAD_LETTERS_KEPT`]: at most [`PRUNE_BATCH`] rows of each, so that a commit never
+    /// waits long. True if there may be
+    /// more: call again between commits. What is undelivered stays.
+    fn prune(&mut self, before: Timestamp) -> Result<bool, JournalError>;
 }

@@ -6,5 +6,8 @@ mod compose;
 mod config;
 mod dashboard;
 mod exposition;
+mod journal;
+mod journal_model;
+mod journal_sqlite;
 mod metrics;
 mod tools;

@@ -1,0 +1,168 @@
+//! Reading: what a start finds, verified row by row, and the dead letters.
+
+use rusqlite::{Connection, Row, params};
+use smol_str::SmolStr;
+
+use super::int;
+use crate::journal::batch::{self, Tail, checksum};
+use crate::journal::{DeadLetter, Record, Recovered, Seq};
+use crate::model::{Notification, NotificationId, Outcome, Rejection, Report, Timestamp};
+
+/// What the file holds, as far as it verifies.
+pub(super) struct Loaded {
+    /// Where the events that can be applied end.
+    pub tail: Tail,
+    /// What they are.
+    pub recovered: Recovered,
+    /// Everything that did not verify; empty if all is well.
+    pub damage: Vec<String>,
+}
+
+/// Reads and verifies all that a start needs.
+pub(super) fn load(conn: &Connection) -> Result<Loaded, rusqlite::Error> {
+    let mut damage = Vec::new();
+    let (snapshot, at) = match newest_snapshot(conn, &mut damage)? {
+        Some((seq, at, body)) => (Some((seq, body)), at),
+        None => (None, Timestamp::ZERO),
+    };
+    let base = snapshot.as_ref().map_or(0, |(seq, _)| *seq);
+    let records = records_after(conn, base, &mut damage)?;
+    let tail = records.last().map_or(Tail { seq: base, now: at }, |r| Tail { seq: r.seq, now: r.now });
+    let beyond: Option<i64> = conn.query_row(
+        "SELECT max(seq) FROM (SELECT max(seq) AS seq FROM notification UNION ALL
+             SELECT seq FROM (SELECT seq FROM decision ORDER BY id DESC LIMIT 1))",
+        [],
+        |row| row.get(0),
+    )?;
+    if beyond.is_some_and(|seq| seq > int(tail.seq)) {
+        damage.push(format!("events after event {} are missing", tail.seq));
+    }
+    let outbox = outbox(conn, &mut damage)?;
+    Ok(Loaded { tail, recovered: Recovered { snapshot, records, outbox, ..Recovered::default() }, damage })
+}
+
+type Snapshot = (Seq, Timestamp, Vec<u8>);
+
+fn newest_snapshot(conn: &Connection, damage: &mut Vec<String>) -> Result<Option<Snapshot>, rusqlite::Error> {
+    let mut newest = None;
+    let mut statement = conn.prepare("SELECT seq, at, sha256, body FROM snapshot ORDER BY seq DESC")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (seq, at, body) = (row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, bytes(row, 3)?);
+        if bytes(row, 2)? != checksum(&[seq, at], body) {
+            damage.push(format!("the snapshot up to event {seq} does not match its checksum"));
+        } else if newest.is_none() {
+            newest = Some((number(seq), Timestamp::from_millis(at), body.to_vec()));
+        }
+    }
+    Ok(newest)
+}
+
+/// The events after `base`, up to the first that is damaged or missing.
+fn records_after(
+    conn: &Connection,
+    base: Seq,
+    damage: &mut Vec<String>,
+) -> Result<Vec<Record>, rusqlite::Error> {
+    let mut records: Vec<Record> = Vec::new();
+    let mut whole = true;
+    let mut statement =
+        conn.prepare("SELECT first_seq, last_seq, sha256, body FROM input ORDER BY first_seq")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (first, last) = (row.get::<_, i64>(0)?, row.get::<_, i64>(1)?);
+        let body = bytes(row, 3)?;
+        if bytes(row, 2)? != checksum(&[first, last], body) {
+            damage.push(format!("events {first} to {last} do not match their checksum"));
+            whole &= number(last) <= base;
+            continue;
+        }
+        let (first, last) = (number(first), number(last));
+        if last <= base || !whole {
+            continue;
+        }
+        let follows = match records.last() {
+            Some(end) => first == end.seq + 1,
+            None => first <= base + 1,
+        };
+        let decoded = match std::str::from_utf8(body) {
+            Ok(text) if follows => batch::decode(first, last, text),
+            Ok(_) => Err("what comes before is missing".into()),
+            Err(e) => Err(e.to_string()),
+        };
+        match decoded {
+            Ok(batch) => records.extend(batch.into_iter().filter(|r| r.seq > base)),
+            Err(reason) => {
+                damage.push(format!("events {first} to {last} cannot be applied: {reason}"));
+                whole = false;
+            }
+        }
+    }
+    Ok(records)
+}
+
+fn outbox(conn: &Connection, damage: &mut Vec<String>) -> Result<Vec<Notification>, rusqlite::Error> {
+    let mut outbox = Vec::new();
+    let mut statement = conn.prepare(
+        "SELECT id, seq, sha256, body, state, kind, receiver FROM notification
+         WHERE state IN ('queued', 'dead') ORDER BY id",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (id, seq, body) = (row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, bytes(row, 3)?);
+        let whole = bytes(row, 2)? == checksum(&[id, seq], body);
+        let queued = bytes(row, 4)? == b"queued";
+        match parse(id, body) {
+            Some(notification) if whole && queued => outbox.push(notification),
+            Some(_) if whole => {}
+            _ => damage.push(format!(
+                "notification {id} ({} for {}) does not match its checksum",
+                row.get::<_, String>(5)?,
+                row.get::<_, String>(6)?
+            )),
+        }
+    }
+    Ok(outbox)
+}
+
+/// See [`crate::journal::Journal::dead_letters`].
+pub(super) fn dead_letters(conn: &Connection, limit: usize) -> Result<Vec<DeadLetter>, rusqlite::Error> {
+    let mut statement = conn.prepare_cached(
+        "SELECT id, body, attempts, ended_at, reason, detail, ambiguous FROM notification
+         WHERE state = 'dead' ORDER BY ended_at DESC, id DESC LIMIT ?",
+    )?;
+    let mut rows = statement.query(params![i64::try_from(limit).unwrap_or(i64::MAX)])?;
+    let mut letters = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get(0)?;
+        let Some(notification) = parse(id, bytes(row, 1)?) else {
+            tracing::error!(id, "a dead letter cannot be read: restart to have the store verified");
+            continue;
+        };
+        let rejection = Rejection {
+            reason: SmolStr::new(row.get::<_, String>(4)?),
+            detail: row.get(5)?,
+            ambiguous: row.get(6)?,
+        };
+        let report =
+            Report { id: notification.id, outcome: Outcome::Rejected(rejection), attempts: row.get(2)? };
+        letters.push(DeadLetter { notification, report, died_at: Timestamp::from_millis(row.get(3)?) });
+    }
+    Ok(letters)
+}
+
+/// A notification's body, if it is one of that number.
+pub(super) fn parse(id: i64, body: &[u8]) -> Option<Notification> {
+    let notification: Notification = serde_json::from_slice(body).ok()?;
+    (notification.id == NotificationId(number(id))).then_some(notification)
+}
+
+/// The bytes of a text or a blob.
+pub(super) fn bytes<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], rusqlite::Error> {
+    Ok(row.get_ref(column)?.as_bytes()?)
+}
+
+/// Numbers were written from unsigned ones.
+pub(super) fn number(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}
