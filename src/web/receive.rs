@@ -36,7 +36,7 @@ pub(super) async fn webhook(
     };
     let received_at = app.gate.now();
     let (answers, sent) = (app.answers.clone(), bytes.clone());
-    let parsed = parse(bytes.len(), move || {
+    let parsed = parse(bytes.len(), share, move || {
         let key = Answers::key(source, peer, &sent);
         if let Some(known) = answers.get(&key) {
             return Ok(known);
@@ -45,7 +45,7 @@ pub(super) async fn webhook(
         answers.remember(key, &parsed);
         Ok(parsed)
     });
-    let parsed = match parsed.await {
+    let (parsed, share) = match parsed.await {
         Ok(Ok(parsed)) => parsed,
         Ok(Err(e)) => return app.refuse(source, peer, unusable(&e), &bytes).into_response(),
         Err(problem) => return problem.into_response(),
@@ -86,10 +86,10 @@ pub(super) async fn api_v2(
     };
     let (received_at, resolve_timeout) = (app.gate.now(), app.gate.resolve_timeout());
     let sent = bytes.clone();
-    let parsed = parse(bytes.len(), move || {
+    let parsed = parse(bytes.len(), share, move || {
         api_v2::parse(&sent, &peer.to_string(), received_at, resolve_timeout).map(Arc::new)
     });
-    let parsed = match parsed.await {
+    let (parsed, share) = match parsed.await {
         Ok(Ok(parsed)) => parsed,
         Ok(Err(e)) => return app.refuse(source, peer, unusable(&e), &bytes).into_api_v2(),
         Err(problem) => return problem.into_api_v2(),
@@ -108,10 +108,13 @@ pub(super) async fn api_v2(
 
 type ParseResult = Result<Arc<Parsed>, IngestError>;
 
+/// Runs `work`, which holds its share of memory as long as it runs, also when its client has gone away.
 async fn parse(
     length: usize,
+    share: Share,
     work: impl FnOnce() -> ParseResult + Send + 'static,
-) -> Result<ParseResult, Problem> {
+) -> Result<Result<(Arc<Parsed>, Share), IngestError>, Problem> {
+    let work = move || work().map(|parsed| (parsed, share));
     if length <= PARSE_INLINE_BYTES {
         return Ok(work());
     }
