@@ -164,16 +164,21 @@ impl Running {
     }
 }
 
+/// What must happen, or else the test fails rather than hangs.
+async fn soon<T>(event: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), event).await.expect("it never happened")
+}
+
 /// Reads until the server closes; a connection that stays open fails the test.
 async fn answer(stream: &mut TcpStream) -> Answer {
     let mut raw = Vec::new();
-    let read = tokio::time::timeout(Duration::from_secs(20), async {
+    soon(async {
         let mut chunk = [0; 4096];
         while let Ok(n @ 1..) = stream.read(&mut chunk).await {
             raw.extend_from_slice(&chunk[..n]);
         }
-    });
-    read.await.expect("the connection stays open");
+    })
+    .await;
     let text = String::from_utf8(raw).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
@@ -197,7 +202,7 @@ async fn takes_alertmanagers_body_and_answers_what_it_took() {
     for _ in 0..2 {
         let answer = running.hook(AM_025).await;
         assert_eq!((answer.status, answer.json()), (200, json!({"accepted": 1, "rejected": []})));
-        let batch = running.accepted.recv().await.unwrap();
+        let batch = soon(running.accepted.recv()).await.unwrap();
         assert_eq!((batch.peer.as_str(), batch.observations.len()), ("http://vm:19093", 1));
     }
     let empty = running.hook(r#"{"version":"4","alerts":[]}"#).await;
@@ -214,7 +219,7 @@ async fn a_partly_invalid_webhook_body_is_taken_and_says_what_was_not() {
     let said = answer.json();
     assert_eq!((&said["accepted"], &said["rejected"][0]["index"]), (&json!(2), &json!(1)));
     assert!(said["rejected"][0]["error"].as_str().unwrap().contains("labels are missing"));
-    assert_eq!(running.accepted.recv().await.unwrap().observations.len(), 2);
+    assert_eq!(soon(running.accepted.recv()).await.unwrap().observations.len(), 2);
     assert_eq!(running.rejected(), [InvalidReason::NoLabels]);
     let none = running.hook(r#"{"alerts":[7]}"#).await;
     assert_eq!((none.status, none.json()["accepted"].clone()), (200, json!(0)));
@@ -225,11 +230,11 @@ async fn api_v2_answers_as_alertmanager_does() {
     let mut running = start(Limits::default()).await;
     let whole = running.v2(r#"[{"labels":{"a":"b"}}]"#).await;
     assert_eq!((whole.status, whole.body.as_str()), (200, ""));
-    assert_eq!(running.accepted.recv().await.unwrap().peer, "127.0.0.1");
+    assert_eq!(soon(running.accepted.recv()).await.unwrap().peer, "127.0.0.1");
     let partly = running.v2(API_V2).await;
     assert_eq!(partly.status, 400);
     assert!(partly.json().as_str().unwrap().contains("alert 4: endsAt"));
-    let batch = running.accepted.recv().await.unwrap();
+    let batch = soon(running.accepted.recv()).await.unwrap();
     assert_eq!((batch.source, batch.observations.len()), (Source::Prometheus, 4));
     for headers in ["", "Content-Type: text/plain\r\n"] {
         let wrong = running.send("POST", "/api/v2/alerts", headers, b"[]").await;
@@ -266,9 +271,9 @@ async fn what_can_be_mended_is_taken_and_counted() {
     let long = "x".repeat(1 << 20);
     let body = format!(r#"{{"alerts":[{{"labels":{{"a":"{long}"}}}}]}}"#);
     assert_eq!(running.hook(body).await.json()["accepted"], 1);
-    assert!(running.accepted.recv().await.unwrap().observations[0].labels.value("a").len() <= 4096);
+    assert!(soon(running.accepted.recv()).await.unwrap().observations[0].labels.value("a").len() <= 4096);
     assert_eq!(running.hook(b"{\"alerts\":[{\"labels\":{\"a\":\"\xff\"}}]}").await.json()["accepted"], 1);
-    assert_eq!(running.accepted.recv().await.unwrap().observations[0].labels.value("a"), "\u{fffd}");
+    assert_eq!(soon(running.accepted.recv()).await.unwrap().observations[0].labels.value("a"), "\u{fffd}");
     assert_eq!(running.rejected(), [InvalidReason::Cut, InvalidReason::InvalidUtf8]);
 }
 
@@ -289,7 +294,11 @@ async fn a_node_that_does_not_answer_is_503_in_time() {
     running.mood.send(Mood::Slow).unwrap();
     assert_eq!(running.hook(AM_025).await.status, 503);
     running.mood.send(Mood::Well).unwrap();
-    assert_eq!(running.accepted.recv().await.unwrap().observations.len(), 1, "it is not dropped either");
+    assert_eq!(
+        soon(running.accepted.recv()).await.unwrap().observations.len(),
+        1,
+        "it is not dropped either"
+    );
 }
 
 #[tokio::test]
@@ -297,13 +306,13 @@ async fn a_client_that_goes_away_loses_nothing() {
     let mut running = start(Limits::default()).await;
     running.mood.send(Mood::Slow).unwrap();
     let stream = running.open(post(AM_025).as_bytes()).await;
-    running.begun.recv().await.unwrap();
+    soon(running.begun.recv()).await.unwrap();
     // A reset, not an orderly end: the server drops the handler at once.
     stream.set_zero_linger().unwrap();
     drop(stream);
     assert_eq!(running.get("/-/healthy").await.status, 200);
     running.mood.send(Mood::Well).unwrap();
-    assert_eq!(running.accepted.recv().await.unwrap().observations.len(), 1);
+    assert_eq!(soon(running.accepted.recv()).await.unwrap().observations.len(), 1);
 }
 
 #[tokio::test]
@@ -327,10 +336,10 @@ async fn memory_for_bodies_is_bounded_across_connections() {
     let mut running = start(Limits { bodies_in_flight_bytes: 2048, ..Limits::default() }).await;
     let padded = format!("{AM_025:<1500}");
     assert_eq!(running.hook(&padded).await.status, 200);
-    running.begun.recv().await.unwrap();
+    soon(running.begun.recv()).await.unwrap();
     running.mood.send(Mood::Slow).unwrap();
     let mut held = running.open(post(AM_025).as_bytes()).await;
-    running.begun.recv().await.unwrap();
+    soon(running.begun.recv()).await.unwrap();
     let over = running.hook(&padded).await;
     assert!(over.status == 503 && over.body.contains("2048 bytes"), "{}", over.body);
     running.mood.send(Mood::Well).unwrap();
@@ -443,14 +452,19 @@ async fn everything_hangs_under_the_prefix() {
 
 #[tokio::test]
 async fn shutdown_lets_requests_end_and_closes_what_idles() {
-    let mut running = start(Limits::default()).await;
+    let long = Duration::from_secs(3600);
+    let mut running =
+        start(Limits { shutdown_timeout: long, header_timeout: long, ..Limits::default() }).await;
+    let mut idle = running.open(b"GET /-/healthy HTTP/1.1\r\nHost: s\r\n\r\n").await;
+    idle.readable().await.unwrap();
     running.mood.send(Mood::Slow).unwrap();
     let mut busy = running.open(post(AM_025).as_bytes()).await;
-    running.begun.recv().await.unwrap();
+    soon(running.begun.recv()).await.unwrap();
     running.stop.send(()).unwrap();
+    assert_eq!(answer(&mut idle).await.status, 200);
     running.mood.send(Mood::Well).unwrap();
     assert_eq!(answer(&mut busy).await.status, 200);
-    running.ended.await.unwrap();
+    soon(running.ended).await.unwrap();
     assert!(TcpStream::connect(running.address).await.is_err());
 }
 
@@ -460,8 +474,8 @@ async fn shutdown_has_a_bound() {
     let mut running = start(limits).await;
     running.mood.send(Mood::Slow).unwrap();
     let mut stuck = running.open(post(AM_025).as_bytes()).await;
-    running.begun.recv().await.unwrap();
+    soon(running.begun.recv()).await.unwrap();
     running.stop.send(()).unwrap();
-    running.ended.await.unwrap();
+    soon(running.ended).await.unwrap();
     assert_eq!(answer(&mut stuck).await.status, 0);
 }
