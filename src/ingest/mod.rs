@@ -1,6 +1,21 @@
 //! Wire formats in: a request body → the observations that it states.
 //!
-//! Pure: bytes and the time of receipt in, a [`Parsed`] or an [`IngestError`] out.
+//! Pure: bytes and the time of receipt in, a [`Parsed`] or an [`IngestError`] out. What is wrong with
+//! one alert costs that alert alone; what can be mended without changing which alert it is, is mended
+//! and counted. The bounds are in [`bounds`].
+
+mod alert;
+pub mod api_v2;
+pub mod bounds;
+mod invalid;
+mod labels;
+mod text;
+pub mod webhook;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+pub use invalid::{IngestError, InvalidReason};
 
 use crate::model::Batch;
 
@@ -9,8 +24,28 @@ use crate::model::Batch;
 pub struct Parsed {
     /// The valid observations.
     pub batch: Batch,
-    /// One entry for each alert that could not be taken.
+    /// One entry for each alert that could not be taken, at most [`bounds::REJECTS_LISTED`].
     pub rejects: Vec<Reject>,
+    /// How many alerts could not be taken, by class; complete, unlike `rejects`.
+    pub rejected: BTreeMap<InvalidReason, u64>,
+    /// What was mended in alerts that were taken, by class.
+    pub mended: BTreeMap<InvalidReason, u64>,
+    /// Webhook: how many alerts `max_alerts` left out. Above 0, absence says nothing.
+    pub truncated: u64,
+    /// Webhook: the sender's receiver, as it stands in its configuration; for logs.
+    pub receiver: String,
+    /// Webhook: the sender's group key; for logs.
+    pub group_key: String,
+    /// Whether the time of receipt became part of an observation, so that parsing the same body
+    /// later would give another result.
+    pub depends_on_receipt: bool,
+}
+
+impl Parsed {
+    /// How many alerts could not be taken, listed or not.
+    pub fn rejected_total(&self) -> u64 {
+        self.rejected.values().sum()
+    }
 }
 
 /// An alert that could not be taken.
@@ -25,9 +60,10 @@ pub struct Reject {
     pub error: String,
 }
 
-/// Classes of invalid input; the values of `squelch_alerts_invalid_total{reason}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum InvalidReason {
-    /// Placeholder until the formats are written.
-    Malformed,
+/// The body as text, without a byte order mark, and whether bytes that are not UTF-8 were replaced: one
+/// garbled annotation is no reason to lose a page.
+fn decoded(body: &[u8]) -> (Cow<'_, str>, bool) {
+    let text = String::from_utf8_lossy(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
+    let mended = matches!(text, Cow::Owned(_));
+    (text, mended)
 }

@@ -1,1 +1,19 @@
-//! (being written)
+//! The HTTP surface: alerts in, health, metrics and the JSON API.
+//!
+//! What lies behind it is a [`Gate`]; nothing here decides about an alert.
+
+mod answers;
+mod api;
+mod body;
+mod gate;
+mod limits;
+mod ops;
+mod problem;
+mod receive;
+mod refusals;
+mod router;
+mod server;
+
+pub use gate::{BoxFuture, Gate, ReplayError, Unavailable};
+pub use limits::Limits;
+pub use server::serve;

@@ -1,0 +1,207 @@
+//! One alert, as both formats write it, and the list that collects them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use smol_str::SmolStr;
+
+use super::text::{Text, excerpt, head, string_or_empty, time};
+use super::{InvalidReason, Parsed, Reject, bounds, labels};
+use crate::model::{Batch, Observation, Source, Timestamp};
+
+/// The fields of an alert, not yet looked at. Unknown ones are skipped.
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct RawAlert<'a> {
+    #[serde(borrow)]
+    pub(super) status: Option<&'a RawValue>,
+    labels: Option<&'a RawValue>,
+    annotations: Option<&'a RawValue>,
+    starts_at: Option<&'a RawValue>,
+    ends_at: Option<&'a RawValue>,
+    #[serde(rename = "generatorURL")]
+    generator_url: Option<&'a RawValue>,
+}
+
+/// When an alert starts and ends, as far as it says so.
+pub(super) struct Times {
+    pub(super) starts_at: Option<Timestamp>,
+    pub(super) ends_at: Option<Timestamp>,
+}
+
+/// What a format makes of the times (and, in the webhook's case, of the status).
+pub(super) struct Episode {
+    pub(super) status: crate::model::Status,
+    pub(super) starts_at: Timestamp,
+    pub(super) ends_at: Option<Timestamp>,
+    /// The time of receipt stands in for one that was not given.
+    pub(super) by_receipt: bool,
+}
+
+/// Why an alert is refused: class and text.
+pub(super) type Fault = (InvalidReason, String);
+
+/// A format's own rule: status and times → an episode.
+pub(super) type Rule<'r> = &'r dyn Fn(&RawAlert<'_>, Times) -> Result<Episode, Fault>;
+
+/// Takes alerts one by one as the parser meets them, so that a body's alerts are never all in memory twice.
+pub(super) struct Intake<'r> {
+    rule: Rule<'r>,
+    next_index: usize,
+    observations: Vec<Observation>,
+    rejects: Vec<Reject>,
+    rejected: BTreeMap<InvalidReason, u64>,
+    mended: BTreeMap<InvalidReason, u64>,
+    by_receipt: bool,
+}
+
+impl<'r> Intake<'r> {
+    pub(super) fn new(rule: Rule<'r>) -> Self {
+        Intake {
+            rule,
+            next_index: 0,
+            observations: Vec::new(),
+            rejects: Vec::new(),
+            rejected: BTreeMap::new(),
+            mended: BTreeMap::new(),
+            by_receipt: false,
+        }
+    }
+
+    /// Notes that something was mended.
+    pub(super) fn mend(&mut self, reason: InvalidReason) {
+        *self.mended.entry(reason).or_default() += 1;
+    }
+
+    /// What was taken, as said by `peer`.
+    pub(super) fn finish(self, source: Source, peer: &str) -> Parsed {
+        Parsed {
+            batch: Batch {
+                source,
+                peer: head(peer, bounds::LABEL_BYTES).into(),
+                observations: self.observations,
+            },
+            rejects: self.rejects,
+            rejected: self.rejected,
+            mended: self.mended,
+            truncated: 0,
+            receiver: String::new(),
+            group_key: String::new(),
+            depends_on_receipt: self.by_receipt,
+        }
+    }
+
+    fn take(&mut self, raw: &RawValue) {
+        let index = self.next_index;
+        self.next_index += 1;
+        match self.read(raw) {
+            Ok(observation) => self.observations.push(observation),
+            Err((reason, error)) => {
+                *self.rejected.entry(reason).or_default() += 1;
+                if self.rejects.len() < bounds::REJECTS_LISTED {
+                    self.rejects.push(Reject { index, reason, error });
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, raw: &RawValue) -> Result<Observation, Fault> {
+        if self.observations.len() >= bounds::ALERTS {
+            let error =
+                format!("more than {} alerts in one body; several bodies would be right", bounds::ALERTS);
+            return Err((InvalidReason::TooManyAlerts, error));
+        }
+        match Text::of(raw) {
+            Text::Nested("an object") => {}
+            other => {
+                let error = format!("the alert is {}; an object would be right", other.found());
+                return Err((InvalidReason::NotAnObject, error));
+            }
+        }
+        let alert: RawAlert<'_> = serde_json::from_str(raw.get())
+            .map_err(|e| (InvalidReason::MalformedJson, format!("the alert cannot be read: {e}")))?;
+        let labels = labels::labels(alert.labels)?;
+        let bad_time = |error| (InvalidReason::BadTime, error);
+        let times = Times {
+            starts_at: time("startsAt", alert.starts_at).map_err(bad_time)?,
+            ends_at: time("endsAt", alert.ends_at).map_err(bad_time)?,
+        };
+        let episode = (self.rule)(&alert, times)?;
+        let annotations = labels::annotations(alert.annotations);
+        let generator_url = string_or_empty(alert.generator_url);
+        let endless_url = generator_url.len() > bounds::ANNOTATION_BYTES;
+        if labels.cut || annotations.cut || endless_url {
+            self.mend(InvalidReason::Cut);
+        }
+        if annotations.odd {
+            self.mend(InvalidReason::BadAnnotation);
+        }
+        self.by_receipt |= episode.by_receipt;
+        Ok(Observation {
+            status: episode.status,
+            labels: labels.set,
+            annotations: annotations.set,
+            starts_at: episode.starts_at,
+            ends_at: episode.ends_at,
+            generator_url: if endless_url { SmolStr::default() } else { generator_url.into() },
+        })
+    }
+}
+
+/// Feeds a JSON list to an [`Intake`]; answers what stood there instead if it is no list.
+pub(super) struct List<'i, 'r>(pub(super) &'i mut Intake<'r>);
+
+impl<'de> DeserializeSeed<'de> for List<'_, '_> {
+    type Value = Result<(), String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Self::Value, D::Error> {
+        d.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for List<'_, '_> {
+    type Value = Result<(), String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of alerts")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while let Some(raw) = seq.next_element::<&RawValue>()? {
+            self.0.take(raw);
+        }
+        Ok(Ok(()))
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<serde::de::IgnoredAny, serde::de::IgnoredAny>()?.is_some() {}
+        Ok(Err("an object".into()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Err("null".into()))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Err(format!("the string {:?}", excerpt(text))))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Err(value.to_string()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Err(format!("the number {value}")))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Err(format!("the number {value}")))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Err(format!("the number {value}")))
+    }
+}

@@ -1,0 +1,24 @@
+//! How much of a body is kept, so that no sender can grow the state without bound.
+//!
+//! A bound never costs an alert its identity: a long label value is cut, but a hash of the whole value
+//! stays in it. Only what no real alert has (hundreds of labels) is refused.
+
+/// Longest label name or value kept, in bytes. A longer one is cut and ends in `…` and 32 hex digits
+/// of the SHA-256 of the whole, so that two alerts that differ stay two.
+pub const LABEL_BYTES: usize = 4 << 10;
+
+/// Longest annotation name or value kept, in bytes; a longer one is cut and ends in `…`. Also the
+/// longest `generatorURL`: a longer one is left out, since half a link leads nowhere.
+pub const ANNOTATION_BYTES: usize = 16 << 10;
+
+/// An alert with more labels is refused.
+pub const LABELS: usize = 256;
+
+/// Annotations kept of one alert, in the order in which they stood; the rest is dropped.
+pub const ANNOTATIONS: usize = 256;
+
+/// Alerts taken from one body; the rest is refused. Prometheus sends 256 at a time.
+pub const ALERTS: usize = 100_000;
+
+/// Refused alerts that are named one by one; beyond that they are only counted.
+pub const REJECTS_LISTED: usize = 1_000;

@@ -1,0 +1,168 @@
+//! Alertmanager's webhook body, version 4, and Grafana's superset of it.
+//!
+//! Source: Alertmanager `template/template.go` (`Data`) and `notify/webhook/webhook.go` (`Message`). Unknown fields are
+//! skipped and every field newer than 0.6.0 may be missing: new ones are added without a new version number.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use smol_str::SmolStr;
+
+use super::alert::{Episode, Fault, Intake, List, RawAlert, Times};
+use super::text::{Text, excerpt, head, kind_of_body, string_or_empty};
+use super::{IngestError, InvalidReason, Parsed, bounds, decoded};
+use crate::model::{Source, Status, Timestamp};
+
+/// Reads a webhook body; `peer` names the sender where the body's `externalURL` does not.
+///
+/// # Errors
+/// The body is not JSON, or not an object with a list `alerts`.
+pub fn parse(body: &[u8], peer: &str, received_at: Timestamp) -> Result<Parsed, IngestError> {
+    let (body, mended) = decoded(body);
+    let rule = |alert: &RawAlert<'_>, times: Times| episode(alert, &times, received_at);
+    let mut intake = Intake::new(&rule);
+    if mended {
+        intake.mend(InvalidReason::InvalidUtf8);
+    }
+    if !body.trim_start().starts_with('{') {
+        serde_json::from_str::<IgnoredAny>(&body).map_err(|e| IngestError::malformed(&body, &e))?;
+        return Err(IngestError::NotV4 { found: kind_of_body(&body).into() });
+    }
+    let mut json = serde_json::Deserializer::from_str(&body);
+    let read = Message(&mut intake).deserialize(&mut json).and_then(|m| json.end().map(|()| m));
+    let envelope = read.map_err(|e| IngestError::malformed(&body, &e))?;
+    if let Some(found) = envelope.not_v4() {
+        return Err(IngestError::NotV4 { found });
+    }
+    let peer = if envelope.external_url.is_empty() { peer } else { &envelope.external_url };
+    let mut parsed = intake.finish(Source::Alertmanager, peer);
+    parsed.truncated = envelope.truncated;
+    parsed.receiver = unquoted(&envelope.receiver);
+    parsed.group_key = envelope.group_key;
+    Ok(parsed)
+}
+
+/// Status and times of one alert. The status is what the sender says; where it says nothing, an end that has
+/// passed makes it resolved. A resolve without an end ended on receipt, and none ends before it starts.
+fn episode(alert: &RawAlert<'_>, times: &Times, received_at: Timestamp) -> Result<Episode, Fault> {
+    let status = match alert.status.map(Text::of) {
+        Some(Text::Str(word)) if word == "firing" => Status::Firing,
+        Some(Text::Str(word)) if word == "resolved" => Status::Resolved,
+        None | Some(Text::Null) if times.ends_at.is_some_and(|t| t <= received_at) => Status::Resolved,
+        None | Some(Text::Null) => Status::Firing,
+        Some(other) => {
+            let error = format!("status is {}; firing or resolved would be right", other.found());
+            return Err((InvalidReason::BadStatus, error));
+        }
+    };
+    let by_receipt = alert.status.is_none()
+        || times.starts_at.is_none()
+        || (status == Status::Resolved && times.ends_at.is_none());
+    let ends_at = (status == Status::Resolved).then(|| times.ends_at.unwrap_or(received_at));
+    let starts_at = times.starts_at.or(ends_at).unwrap_or(received_at);
+    Ok(Episode { status, starts_at, ends_at: ends_at.map(|t| t.max(starts_at)), by_receipt })
+}
+
+/// Undoes Go's `regexp.QuoteMeta`, through which Alertmanager passes the receiver's name.
+fn unquoted(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    let mut chars = name.chars().peekable();
+    while let Some(c) = chars.next() {
+        match chars.peek() {
+            Some(&next) if c == '\\' && r"\.+*?()|[]{}^$".contains(next) => {
+                out.push(next);
+                chars.next();
+            }
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+/// What stands beside the alerts.
+#[derive(Default)]
+struct Envelope {
+    receiver: String,
+    external_url: String,
+    group_key: String,
+    truncated: u64,
+    /// None: no field `alerts`. Some(Err): it is something else than a list.
+    alerts: Option<Result<(), String>>,
+    /// The fields there are, for the error; at most 8.
+    fields: Vec<String>,
+}
+
+impl Envelope {
+    /// What was found in place of a version 4 body.
+    fn not_v4(&self) -> Option<String> {
+        match &self.alerts {
+            Some(Ok(())) => None,
+            // Go writes an empty list that was never made as null.
+            Some(Err(found)) if found == "null" => None,
+            Some(Err(found)) => Some(format!("`alerts` to be {found}")),
+            None if self.fields.is_empty() => Some("an empty object".into()),
+            None => Some(format!("an object without `alerts`, but with {}", self.fields.join(", "))),
+        }
+    }
+}
+
+/// Reads the outermost object, handing its alerts to an [`Intake`].
+struct Message<'i, 'r>(&'i mut Intake<'r>);
+
+impl<'de> DeserializeSeed<'de> for Message<'_, '_> {
+    type Value = Envelope;
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Envelope, D::Error> {
+        d.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Message<'_, '_> {
+    type Value = Envelope;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Alertmanager's webhook body")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope, A::Error> {
+        let mut envelope = Envelope::default();
+        while let Some(field) = map.next_key::<SmolStr>()? {
+            match field.as_str() {
+                "alerts" => envelope.alerts = Some(map.next_value_seed(List(&mut *self.0))?),
+                "receiver" => envelope.receiver = bounded(map.next_value()?),
+                "externalURL" => envelope.external_url = bounded(map.next_value()?),
+                "groupKey" => envelope.group_key = bounded(map.next_value()?),
+                "truncatedAlerts" => {
+                    let raw: &RawValue = map.next_value()?;
+                    envelope.truncated = serde_json::from_str(raw.get()).unwrap_or(0);
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            if envelope.fields.len() < 8 {
+                envelope.fields.push(format!("{:?}", excerpt(&field)));
+            }
+        }
+        Ok(envelope)
+    }
+}
+
+/// The string, cut to what a label may hold.
+fn bounded(raw: &RawValue) -> String {
+    head(&string_or_empty(Some(raw)), bounds::LABEL_BYTES).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unquoted;
+
+    #[test]
+    fn receivers_are_unquoted_as_go_quoted_them() {
+        assert_eq!(unquoted(r"raw\.\(x\)"), "raw.(x)");
+        assert_eq!(unquoted(r"a\\b"), r"a\b");
+        assert_eq!(unquoted(r"team-x"), "team-x");
+        assert_eq!(unquoted(r"odd\q\"), r"odd\q\");
+    }
+}

@@ -1,0 +1,66 @@
+//! What the HTTP surface needs of the node.
+
+use std::pin::Pin;
+
+use crate::ingest::InvalidReason;
+use crate::journal::DeadLetter;
+use crate::model::{Batch, Duration, NotificationId, Source, Timestamp};
+
+/// A future behind a pointer, so that [`Gate`] can be a trait object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The node as the HTTP surface sees it.
+pub trait Gate: Send + Sync + 'static {
+    /// The engine's time.
+    fn now(&self) -> Timestamp;
+
+    /// API v2: how long an alert without `endsAt` fires.
+    fn resolve_timeout(&self) -> Duration;
+
+    /// Takes a batch; resolves when it is durable. It is polled to the end even if the client goes
+    /// away.
+    ///
+    /// # Errors
+    /// It could not be made durable: the sender must keep it and try again.
+    fn accept(&self, batch: Batch) -> BoxFuture<'_, Result<(), Unavailable>>;
+
+    /// Whether alerts can be taken, else why not.
+    fn ready(&self) -> Result<(), String>;
+
+    /// Reads the configuration anew; the old one stays in force if that fails, and the error says why.
+    fn reload(&self) -> BoxFuture<'_, Result<(), String>>;
+
+    /// All metrics in Prometheus' text format 0.0.4.
+    fn metrics(&self) -> String;
+
+    /// The known alerts, as `/api/v1/alerts` answers them.
+    fn alerts(&self) -> BoxFuture<'_, Result<serde_json::Value, Unavailable>>;
+
+    /// The known incidents, as `/api/v1/incidents` answers them.
+    fn incidents(&self) -> BoxFuture<'_, Result<serde_json::Value, Unavailable>>;
+
+    /// The dead letters, newest first.
+    fn dead_letters(&self) -> BoxFuture<'_, Result<Vec<DeadLetter>, Unavailable>>;
+
+    /// Sends a dead letter again; resolves when that is durable.
+    fn replay(&self, id: NotificationId) -> BoxFuture<'_, Result<(), ReplayError>>;
+
+    /// Counts one alert, or one whole body, that was invalid or had to be mended.
+    fn rejected(&self, source: Source, reason: InvalidReason);
+}
+
+/// The node cannot do it now; the same may succeed later.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unavailable(pub String);
+
+/// Why a dead letter was not sent again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReplayError {
+    /// There is no dead letter of that number.
+    #[error("there is no dead letter of that number; GET /api/v1/dead-letters lists them")]
+    NotFound,
+    /// The node cannot do it now.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}

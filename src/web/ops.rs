@@ -1,0 +1,67 @@
+//! For those who run it: health, readiness, reload, metrics, and a page that says what this is.
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+
+use super::problem::Problem;
+use super::router::App;
+
+/// `GET /-/healthy`: the process answers.
+pub(super) async fn healthy() -> &'static str {
+    "Squelch is healthy.\n"
+}
+
+/// `GET /-/ready`: alerts can be taken.
+pub(super) async fn ready(State(app): State<App>) -> Response {
+    match app.gate.ready() {
+        Ok(()) => "Squelch is ready.\n".into_response(),
+        Err(why) => {
+            let text = format!("Squelch is not ready: {why}\n");
+            (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], text).into_response()
+        }
+    }
+}
+
+/// `POST /-/reload`: in a task of its own, so that it is never left half done by a client that goes away.
+pub(super) async fn reload(State(app): State<App>) -> Response {
+    let gate = std::sync::Arc::clone(&app.gate);
+    let task = tokio::spawn(async move { gate.reload().await });
+    match tokio::time::timeout(app.limits.answer_timeout, task).await {
+        Ok(Ok(Ok(()))) => StatusCode::OK.into_response(),
+        Ok(Ok(Err(why))) => {
+            let detail = format!("failed to reload; the old configuration stays in force: {why}");
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
+        }
+        Ok(Err(_)) => Problem::unavailable("the reload broke off").into_response(),
+        Err(_) => Problem::unavailable("the reload has not ended yet").into_response(),
+    }
+}
+
+/// `GET /metrics`
+pub(super) async fn metrics(State(app): State<App>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.gate.metrics()).into_response()
+}
+
+/// `GET /`
+pub(super) async fn index(State(app): State<App>) -> Response {
+    let prefix = &*app.prefix;
+    let links =
+        ["/api/v1/incidents", "/api/v1/alerts", "/api/v1/dead-letters", "/metrics", "/-/healthy", "/-/ready"]
+            .map(|path| format!("<li><a href=\"{0}{path}\">{path}</a></li>\n", escaped(prefix)))
+            .concat();
+    let page = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Squelch</title>\n\
+         <h1>Squelch {}</h1>\n<p>A noise gate for the pager. Point a <code>webhook_config</code> of Alertmanager at \
+         <code>{}/alertmanager/webhook</code>.</p>\n<ul>\n{links}</ul>\n</html>\n",
+        env!("CARGO_PKG_VERSION"),
+        escaped(prefix),
+    );
+    let policy = "default-src 'none'; frame-ancestors 'none'";
+    let headers = [(header::CONTENT_SECURITY_POLICY, policy), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    (headers, Html(page)).into_response()
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

@@ -1,0 +1,191 @@
+//! Alerts in: `POST /alertmanager/webhook` and `POST /api/v2/alerts`.
+//!
+//! 2xx only when what was said is durable; 503 when it could not be made so; 4xx only for what can never succeed.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::answers::Answers;
+use super::body::{self, Arrived, Refused, Share};
+use super::problem::{Problem, json as json_response};
+use super::router::{App, Peer};
+use crate::ingest::{IngestError, InvalidReason, Parsed, api_v2, webhook};
+use crate::model::Source;
+
+/// Bodies larger than this are parsed off the threads that serve connections.
+const PARSE_INLINE_BYTES: usize = 256 << 10;
+
+/// `POST /alertmanager/webhook`
+pub(super) async fn webhook(
+    State(app): State<App>,
+    Extension(Peer(peer)): Extension<Peer>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let source = Source::Alertmanager;
+    let Arrived { bytes, share } = match body::read(&headers, body, &app.limits, &app.room).await {
+        Ok(arrived) => arrived,
+        Err(refused) => return app.refuse(source, peer, refused, &[]).into_response(),
+    };
+    let received_at = app.gate.now();
+    let (answers, sent) = (app.answers.clone(), bytes.clone());
+    let parsed = parse(bytes.len(), share, move || {
+        let key = Answers::key(source, peer, &sent);
+        if let Some(known) = answers.get(&key) {
+            return Ok(known);
+        }
+        let parsed = Arc::new(webhook::parse(&sent, &peer.to_string(), received_at)?);
+        answers.remember(key, &parsed);
+        Ok(parsed)
+    });
+    let (parsed, share) = match parsed.await {
+        Ok(Ok(parsed)) => parsed,
+        Ok(Err(e)) => return app.refuse(source, peer, unusable(&e), &bytes).into_response(),
+        Err(problem) => return problem.into_response(),
+    };
+    app.note(source, peer, &parsed, &bytes);
+    if let Err(problem) = app.hand_over(&parsed, share).await {
+        return problem.into_response();
+    }
+    let mut answer = json!({ "accepted": parsed.batch.observations.len(), "rejected": parsed.rejects });
+    let unlisted = parsed.rejected_total() - parsed.rejects.len() as u64;
+    if unlisted > 0 {
+        answer["rejected_not_listed"] = unlisted.into();
+    }
+    json_response(StatusCode::OK, "application/json", &answer)
+}
+
+/// `POST /api/v2/alerts`, answered as Alertmanager answers it: 200 without a body, or 400 with a JSON
+/// string when some of the alerts were not valid, the others having been taken.
+pub(super) async fn api_v2(
+    State(app): State<App>,
+    Extension(Peer(peer)): Extension<Peer>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let source = Source::Prometheus;
+    if !is_json(&headers) {
+        let detail = match headers.get(header::CONTENT_TYPE) {
+            Some(found) => format!("unsupported media type {found:?}, only application/json is allowed"),
+            None => "no media type given, only application/json is allowed".to_owned(),
+        };
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        let refused = body::blamed(InvalidReason::UnsupportedType, status, detail);
+        return app.refuse(source, peer, refused, &[]).into_api_v2();
+    }
+    let Arrived { bytes, share } = match body::read(&headers, body, &app.limits, &app.room).await {
+        Ok(arrived) => arrived,
+        Err(refused) => return app.refuse(source, peer, refused, &[]).into_api_v2(),
+    };
+    let (received_at, resolve_timeout) = (app.gate.now(), app.gate.resolve_timeout());
+    let sent = bytes.clone();
+    let parsed = parse(bytes.len(), share, move || {
+        api_v2::parse(&sent, &peer.to_string(), received_at, resolve_timeout).map(Arc::new)
+    });
+    let (parsed, share) = match parsed.await {
+        Ok(Ok(parsed)) => parsed,
+        Ok(Err(e)) => return app.refuse(source, peer, unusable(&e), &bytes).into_api_v2(),
+        Err(problem) => return problem.into_api_v2(),
+    };
+    app.note(source, peer, &parsed, &bytes);
+    if let Err(problem) = app.hand_over(&parsed, share).await {
+        return problem.into_api_v2();
+    }
+    if parsed.rejected.is_empty() {
+        return StatusCode::OK.into_response();
+    }
+    let errors: Vec<String> =
+        parsed.rejects.iter().map(|r| format!("alert {}: {}", r.index, r.error)).collect();
+    json_response(StatusCode::BAD_REQUEST, "application/json", &errors.join("; ").into())
+}
+
+type ParseResult = Result<Arc<Parsed>, IngestError>;
+
+/// Runs `work`, which holds its share of memory as long as it runs, also when its client has gone away.
+async fn parse(
+    length: usize,
+    share: Share,
+    work: impl FnOnce() -> ParseResult + Send + 'static,
+) -> Result<Result<(Arc<Parsed>, Share), IngestError>, Problem> {
+    let work = move || work().map(|parsed| (parsed, share));
+    if length <= PARSE_INLINE_BYTES {
+        return Ok(work());
+    }
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| Problem::unavailable("the body could not be read; try again"))
+}
+
+fn unusable(error: &IngestError) -> Refused {
+    body::blamed(error.reason(), StatusCode::BAD_REQUEST, error.to_string())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let media_type = value.split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/json")
+}
+
+impl App {
+    /// Counts and logs a body that was refused as a whole.
+    fn refuse(&self, source: Source, peer: IpAddr, refused: Refused, body: &[u8]) -> Problem {
+        if let Some(reason) = refused.reason {
+            self.gate.rejected(source, reason);
+            self.refusals.log(peer, reason, &refused.problem.detail, body);
+        }
+        refused.problem
+    }
+
+    /// Counts and logs what was refused or mended in a body that was taken.
+    fn note(&self, source: Source, peer: IpAddr, parsed: &Parsed, body: &Bytes) {
+        for (&reason, &count) in parsed.rejected.iter().chain(&parsed.mended) {
+            for _ in 0..count {
+                self.gate.rejected(source, reason);
+            }
+            let first = parsed.rejects.iter().find(|r| r.reason == reason);
+            let detail = first.map_or_else(
+                || format!("{count} mended, and taken"),
+                |r| format!("{count} of the body's alerts; alert {}: {}", r.index, r.error),
+            );
+            self.refusals.log(peer, reason, &detail, body);
+        }
+        if parsed.truncated > 0 {
+            tracing::debug!(
+                %peer,
+                truncated = parsed.truncated,
+                receiver = parsed.receiver,
+                group_key = parsed.group_key,
+                "the sender's max_alerts left alerts out"
+            );
+        }
+    }
+
+    /// Hands the batch to the node and waits until it is durable. It is a task of its own: this one ends
+    /// when the client goes away, and what arrived must not end with it.
+    async fn hand_over(&self, parsed: &Arc<Parsed>, share: Share) -> Result<(), Problem> {
+        if parsed.batch.observations.is_empty() {
+            return Ok(());
+        }
+        let (gate, batch) = (Arc::clone(&self.gate), parsed.batch.clone());
+        let task = tokio::spawn(async move {
+            let accepted = gate.accept(batch).await;
+            drop(share);
+            accepted
+        });
+        match tokio::time::timeout(self.limits.answer_timeout, task).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(unavailable))) => Err(Problem::unavailable(unavailable.to_string())),
+            Ok(Err(_)) => Err(Problem::unavailable("the alerts could not be taken; try again")),
+            Err(_) => Err(Problem::unavailable(format!(
+                "the alerts were not durable within {:?}; try again",
+                self.limits.answer_timeout
+            ))),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! A line in the log for what was refused, without letting a sender fill the log.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use moka::sync::Cache;
+
+use crate::ingest::InvalidReason;
+
+/// How long one sender's refusals of one class stay unsaid after a line about them.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// Remembers what was said lately; at most 10,000 senders and classes.
+#[derive(Clone)]
+pub(super) struct Refusals {
+    said: Cache<(IpAddr, &'static str), ()>,
+}
+
+impl Refusals {
+    pub(super) fn new() -> Self {
+        Refusals { said: Cache::builder().max_capacity(10_000).time_to_live(QUIET).build() }
+    }
+
+    /// Logs that something of `peer` was refused or mended, with the start of its body.
+    pub(super) fn log(&self, peer: IpAddr, reason: InvalidReason, detail: &str, body: &[u8]) {
+        if self.first(peer, reason.as_str()) {
+            let start = start_of(body);
+            let reason = reason.as_str();
+            tracing::warn!(%peer, reason, detail, body = %start, "refused; not logged again for 60s");
+        }
+    }
+
+    /// Logs a request to a path or with a method that is not served.
+    pub(super) fn log_misdirected(&self, peer: IpAddr, method: &axum::http::Method, path: &str) {
+        if self.first(peer, "misdirected") {
+            let path = start_of(path.as_bytes());
+            tracing::warn!(%peer, %method, %path, "no such path or method; not logged again for 60s");
+        }
+    }
+
+    fn first(&self, peer: IpAddr, class: &'static str) -> bool {
+        self.said.entry((peer, class)).or_insert(()).is_fresh()
+    }
+}
+
+/// The first 200 bytes, with everything escaped that could confuse a log or a terminal.
+fn start_of(body: &[u8]) -> String {
+    String::from_utf8_lossy(&body[..body.len().min(200)]).escape_default().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_it_once_a_sender_and_class() {
+        let refusals = Refusals::new();
+        let (a, b) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        assert!(refusals.first(a, "not_v4"));
+        assert!(!refusals.first(a, "not_v4"));
+        assert!(refusals.first(a, "bad_time") && refusals.first(b, "not_v4"));
+    }
+
+    #[test]
+    fn escapes_what_a_terminal_would_obey() {
+        assert_eq!(start_of(b"a\n\x1b[2J\xff"), "a\\n\\u{1b}[2J\\u{fffd}");
+        assert_eq!(start_of(&[b'x'; 500]).len(), 200);
+    }
+}

@@ -1,0 +1,132 @@
+//! Connections: how many, how long, and how they end.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+use super::router::{App, Peer, router};
+use super::{Gate, Limits};
+
+/// Serves `gate` on `listener` until `shutdown` resolves; then takes no new connection, gives open
+/// requests [`Limits::shutdown_timeout`] to end, and returns.
+pub async fn serve(
+    listener: TcpListener,
+    gate: Arc<dyn Gate>,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) {
+    let header_timeout = limits.header_timeout;
+    let shutdown_timeout = limits.shutdown_timeout;
+    let slots = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let service = router(App::new(gate, limits));
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            (stream, peer, slot) = next(&listener, &slots) => {
+                let watcher = graceful.watcher();
+                connections.spawn(converse(stream, peer, slot, service.clone(), header_timeout, watcher));
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    if tokio::time::timeout(shutdown_timeout, graceful.shutdown()).await.is_err() {
+        tracing::warn!(
+            connections = connections.len(),
+            "requests did not end in time; their connections are closed"
+        );
+    }
+    connections.shutdown().await;
+}
+
+/// The next connection, once there is a slot for it. Errors are waited out: a server that stops
+/// accepting because it once ran out of file descriptors never pages again.
+async fn next(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, IpAddr, OwnedSemaphorePermit) {
+    let slot = loop {
+        match Arc::clone(slots).acquire_owned().await {
+            Ok(slot) => break slot,
+            // Only a closed semaphore fails, and nobody closes this one.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                // Answers are small and whole: waiting to fill a packet only delays them.
+                let _ = stream.set_nodelay(true);
+                return (stream, address.ip().to_canonical(), slot);
+            }
+            Err(e) => {
+                if let Some(pause) = pause_after(&e) {
+                    tracing::warn!(error = %e, "cannot accept connections; trying again in {pause:?}");
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
+    }
+}
+
+/// How long to wait after a failed accept. One connection that broke is no reason to wait; anything else
+/// (no file descriptors, no memory) would fail again at once, and would spin.
+fn pause_after(error: &io::Error) -> Option<Duration> {
+    match error.kind() {
+        io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::Interrupted => None,
+        _ => Some(Duration::from_secs(1)),
+    }
+}
+
+/// One connection, from its first request to its last.
+async fn converse(
+    stream: TcpStream,
+    peer: IpAddr,
+    slot: OwnedSemaphorePermit,
+    router: Router,
+    header_timeout: Duration,
+    watcher: Watcher,
+) {
+    let routes = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        routes.call(request)
+    });
+    // hyper's own builder: hyper-util's automatic one waits for ever for a silent client's first byte, and
+    // without a timer so does this one.
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(e) = watcher.watch(connection).await {
+        tracing::debug!(%peer, error = %e, "connection ended");
+    }
+    drop(slot);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_only_where_trying_again_at_once_would_spin() {
+        let too_many_files = io::Error::from_raw_os_error(24);
+        assert!(pause_after(&too_many_files).is_some());
+        assert!(pause_after(&io::ErrorKind::ConnectionAborted.into()).is_none());
+    }
+}

@@ -1,0 +1,276 @@
+//! Wire formats in, against bodies as Alertmanager, Grafana and Prometheus send them.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use squelch::ingest::{IngestError, InvalidReason, Parsed, api_v2, bounds, webhook};
+use squelch::model::{Duration, Fingerprint, Source, Status, Timestamp};
+
+const AM_025: &[u8] = include_bytes!("../data/ingest/alertmanager-0.25.json");
+const AM_034: &[u8] = include_bytes!("../data/ingest/alertmanager-0.34.json");
+const GRAFANA: &[u8] = include_bytes!("../data/ingest/grafana.json");
+const API_V2: &[u8] = include_bytes!("../data/ingest/api_v2.json");
+
+fn now() -> Timestamp {
+    at("2026-11-23T00:15:00Z")
+}
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse(text).unwrap()
+}
+
+fn hook(body: &[u8]) -> Result<Parsed, IngestError> {
+    webhook::parse(body, "192.0.2.7", now())
+}
+
+fn hook_alerts(alerts: Value) -> Parsed {
+    hook(json!({ "version": "4", "alerts": alerts }).to_string().as_bytes()).unwrap()
+}
+
+fn v2(body: &[u8]) -> Result<Parsed, IngestError> {
+    api_v2::parse(body, "192.0.2.7", now(), Duration::from_mins(5))
+}
+
+#[test]
+fn reads_what_alertmanager_0_25_sends() {
+    let parsed = hook(AM_025).unwrap();
+    assert_eq!(parsed.receiver, "raw.(x)");
+    assert_eq!(parsed.group_key, r#"{}:{alertname="Raw"}"#);
+    assert_eq!((parsed.batch.source, parsed.batch.peer.as_str()), (Source::Alertmanager, "http://vm:19093"));
+    let [alert] = parsed.batch.observations.as_slice() else { panic!("one alert") };
+    assert_eq!(alert.status, Status::Firing);
+    assert_eq!(Fingerprint::of(&alert.labels).to_string(), "22db5782a4fe1682");
+    assert_eq!(alert.annotations.value("summary"), "s");
+    assert_eq!((alert.starts_at, alert.ends_at), (at("2026-11-23T00:16:19Z"), None));
+    assert_eq!(alert.generator_url, "http://p/g?a=1&b=2");
+    assert!(parsed.rejects.is_empty() && parsed.mended.is_empty() && !parsed.depends_on_receipt);
+}
+
+#[test]
+fn reads_newer_fields_offsets_and_truncation() {
+    let parsed = hook(AM_034).unwrap();
+    assert_eq!(parsed.truncated, 3);
+    let [firing, resolved] = parsed.batch.observations.as_slice() else { panic!("two alerts") };
+    assert_eq!(firing.starts_at, at("2026-11-23T00:16:19.123Z"));
+    assert_eq!((resolved.status, resolved.ends_at), (Status::Resolved, Some(at("2026-11-23T00:16:00Z"))));
+}
+
+#[test]
+fn reads_grafanas_superset() {
+    let parsed = hook(GRAFANA).unwrap();
+    let [alert] = parsed.batch.observations.as_slice() else { panic!("one alert") };
+    assert_eq!(alert.labels.to_string(), r#"{alertname="High latency", grafana_folder="Shop"}"#);
+    assert!(parsed.rejects.is_empty());
+}
+
+#[test]
+fn fields_younger_than_the_format_may_be_missing() {
+    let parsed = hook(br#"{"alerts":[{"labels":{"a":"b"}}]}"#).unwrap();
+    assert_eq!(parsed.batch.peer, "192.0.2.7");
+    let alert = &parsed.batch.observations[0];
+    assert_eq!((alert.status, alert.starts_at, alert.ends_at), (Status::Firing, now(), None));
+    assert!(parsed.depends_on_receipt);
+    assert!(hook(br#"{"alerts":[]}"#).unwrap().batch.observations.is_empty());
+    assert!(hook(b"\xef\xbb\xbf{\"alerts\":null}\n").unwrap().batch.observations.is_empty());
+}
+
+#[test]
+fn times_of_a_resolve_are_completed() {
+    let parsed = hook_alerts(json!([
+        {"status": "resolved", "labels": {"a": "1"}, "startsAt": "2026-11-23T00:01:00Z"},
+        {"status": "resolved", "labels": {"a": "2"}, "startsAt": "2026-11-23T00:02:00Z", "endsAt": "2026-11-23T00:01:00Z"},
+        {"labels": {"a": "3"}, "startsAt": "2026-11-23T00:02:00Z", "endsAt": "2026-11-23T00:03:00Z"},
+    ]));
+    let ends: Vec<_> = parsed.batch.observations.iter().map(|o| (o.status, o.ends_at)).collect();
+    let expected = ["2026-11-23T00:15:00Z", "2026-11-23T00:02:00Z", "2026-11-23T00:03:00Z"];
+    assert_eq!(ends, expected.map(|t| (Status::Resolved, Some(at(t)))));
+}
+
+#[test]
+fn a_customised_body_is_refused_with_the_way_out() {
+    for (body, found) in [
+        (r#"{"text":"disk full"}"#, "with \"text\""),
+        (r#"[{"labels":{"a":"b"}}]"#, "found a list"),
+        (r#""hello""#, "found a string"),
+        (r#"{"alerts":"none"}"#, "`alerts` to be the string \"none\""),
+        (r#"{"alerts":{"a":1}}"#, "`alerts` to be an object"),
+        ("{}", "an empty object"),
+    ] {
+        let error = hook(body.as_bytes()).unwrap_err();
+        assert_eq!(error.reason(), InvalidReason::NotV4, "{body}");
+        let text = error.to_string();
+        assert!(text.contains(found) && text.contains("`payload:` unset"), "{text}");
+    }
+    let error = v2(AM_025).unwrap_err();
+    assert_eq!(error.reason(), InvalidReason::NotAList);
+    assert!(error.to_string().contains("/alertmanager/webhook"));
+}
+
+#[test]
+fn malformed_bodies_name_the_byte() {
+    let cut = &AM_025[..200];
+    let error = hook(cut).unwrap_err();
+    assert!(error.to_string().contains("at byte 200 of 200"), "{error}");
+    for bad in [&b""[..], b"   ", b"{\"alerts\":[]} x", b"{\"alerts\":[{]}", b"nonsense"] {
+        assert_eq!(hook(bad).unwrap_err().reason(), InvalidReason::MalformedJson, "{bad:?}");
+        assert_eq!(v2(bad).unwrap_err().reason(), InvalidReason::MalformedJson, "{bad:?}");
+    }
+}
+
+#[test]
+fn each_bad_alert_is_refused_alone() {
+    let good = json!({"status": "firing", "labels": {"a": "b"}, "startsAt": "2026-11-23T00:00:00Z"});
+    let with = |field: &str, value: Value| {
+        let mut alert = good.clone();
+        alert[field] = value;
+        alert
+    };
+    let many: serde_json::Map<_, _> = (0..300).map(|i| (format!("l{i}"), json!("v"))).collect();
+    let bad = [
+        (json!(7), InvalidReason::NotAnObject, "the number 7"),
+        (json!([["x"]]), InvalidReason::NotAnObject, "a list"),
+        (json!({"status": "firing"}), InvalidReason::NoLabels, "labels are missing"),
+        (with("labels", json!({"a": ""})), InvalidReason::NoLabels, "all empty"),
+        (with("labels", json!("x")), InvalidReason::BadLabel, "labels is"),
+        (with("labels", json!({"pod": 5})), InvalidReason::BadLabel, "label \"pod\" is the number 5"),
+        (with("labels", json!({"": "x"})), InvalidReason::BadLabel, "empty name"),
+        (with("labels", Value::Object(many)), InvalidReason::TooManyLabels, "300 labels"),
+        (with("startsAt", json!("yesterday")), InvalidReason::BadTime, "startsAt is \"yesterday\""),
+        (with("endsAt", json!({})), InvalidReason::BadTime, "endsAt is an object"),
+        (with("status", json!("maybe")), InvalidReason::BadStatus, "firing or resolved"),
+    ];
+    let mut alerts = vec![good.clone()];
+    for (alert, ..) in &bad {
+        alerts.extend([alert.clone(), good.clone()]);
+    }
+    let parsed = hook_alerts(json!(alerts));
+    assert_eq!(parsed.batch.observations.len(), bad.len() + 1);
+    assert_eq!(parsed.rejected_total(), bad.len() as u64);
+    for (i, ((_, reason, text), reject)) in bad.iter().zip(&parsed.rejects).enumerate() {
+        assert_eq!((reject.index, reject.reason), (2 * i + 1, *reason));
+        assert!(reject.error.contains(text), "{}", reject.error);
+    }
+}
+
+#[test]
+fn api_v2_follows_alertmanagers_rules_for_times() {
+    let parsed = v2(API_V2).unwrap();
+    assert_eq!(parsed.batch.source, Source::Prometheus);
+    let seen: Vec<_> = parsed
+        .batch
+        .observations
+        .iter()
+        .map(|o| (o.labels.value("alertname"), o.status, o.starts_at, o.ends_at.unwrap()))
+        .collect();
+    let midnight = at("2026-11-23T00:00:00Z");
+    let nine_past = at("2026-11-23T00:09:00Z");
+    assert_eq!(
+        seen,
+        [
+            ("Up", Status::Firing, midnight, at("2026-11-23T00:20:00Z")),
+            ("Gone", Status::Resolved, midnight, at("2026-11-23T00:10:00Z")),
+            ("Bare", Status::Firing, now(), at("2026-11-23T00:20:00Z")),
+            ("EndOnly", Status::Resolved, nine_past, nine_past),
+        ]
+    );
+    assert_eq!(parsed.batch.observations[0].labels.len(), 2, "an empty value is no label");
+    assert_eq!((parsed.rejects[0].index, parsed.rejects[0].reason), (4, InvalidReason::BadTime));
+    assert!(v2(b"[]").unwrap().batch.observations.is_empty());
+}
+
+#[test]
+fn nesting_costs_no_stack() {
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    let unknown = format!(r#"{{"extra":{deep},"alerts":[{{"labels":{{"a":"b"}},"values":{deep}}}]}}"#);
+    assert_eq!(hook(unknown.as_bytes()).unwrap().batch.observations.len(), 1);
+    let inside = format!(
+        r#"{{"alerts":[{{"labels":{{"a":{deep}}}}},{{"labels":{{"a":"b"}},"annotations":{deep}}}]}}"#
+    );
+    let parsed = hook(inside.as_bytes()).unwrap();
+    assert!(parsed.rejects[0].error.contains("label \"a\" is a list"));
+    assert_eq!(parsed.mended[&InvalidReason::BadAnnotation], 1);
+    assert_eq!(hook(deep.as_bytes()).unwrap_err().reason(), InvalidReason::NotV4);
+    assert_eq!(v2(deep.as_bytes()).unwrap().rejects[0].reason, InvalidReason::NotAnObject);
+    assert_eq!(hook("[".repeat(10_000).as_bytes()).unwrap_err().reason(), InvalidReason::MalformedJson);
+    assert_eq!(hook("{\"a\":".repeat(10_000).as_bytes()).unwrap_err().reason(), InvalidReason::MalformedJson);
+}
+
+#[test]
+fn bytes_that_are_not_utf8_lose_nothing() {
+    let body = b"{\"alerts\":[{\"labels\":{\"a\":\"b\xff\"},\"annotations\":{\"s\":\"caf\xe9\"}}]}";
+    let parsed = hook(body).unwrap();
+    assert_eq!(parsed.batch.observations[0].labels.value("a"), "b\u{fffd}");
+    assert_eq!(parsed.mended[&InvalidReason::InvalidUtf8], 1);
+}
+
+#[test]
+fn a_megabyte_of_label_is_cut_and_counted() {
+    let parsed = hook_alerts(json!([{"labels": {"a": "x".repeat(1 << 20)}}, {"labels": {"a": "b"}}]));
+    assert_eq!(parsed.batch.observations.len(), 2);
+    assert_eq!(parsed.batch.observations[0].labels.value("a").len(), bounds::LABEL_BYTES);
+    assert_eq!(parsed.mended[&InvalidReason::Cut], 1);
+}
+
+#[test]
+fn refusals_are_listed_up_to_a_bound_and_counted_beyond() {
+    let parsed = v2(format!("[{}0]", "0,".repeat(4_999)).as_bytes()).unwrap();
+    assert_eq!(parsed.rejects.len(), bounds::REJECTS_LISTED);
+    assert_eq!(parsed.rejected_total(), 5_000);
+}
+
+/// An alert as any sender might write it, and what must be read from it.
+fn valid_alert() -> impl Strategy<Value = Value> {
+    let text = "[ -~é😀\"\\\\\n]{1,12}";
+    let labels = proptest::collection::btree_map(text, text, 1..6);
+    let annotations = proptest::collection::btree_map(text, text, 0..4);
+    (labels, annotations, any::<bool>(), 0i64..4_000_000_000_000).prop_map(
+        |(labels, annotations, firing, starts)| {
+            json!({
+                "status": if firing { "firing" } else { "resolved" },
+                "labels": labels,
+                "annotations": annotations,
+                "startsAt": Timestamp::from_millis(starts).to_string(),
+                "endsAt": if firing { "0001-01-01T00:00:00Z".to_owned() } else { Timestamp::from_millis(starts + 1).to_string() },
+                "generatorURL": "http://p",
+                "future": [{"nested": {"x": 1}}],
+            })
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn everything_valid_survives(alerts in proptest::collection::vec(valid_alert(), 0..6), garbage in 0usize..3) {
+        let mut sent = alerts.clone();
+        for i in 0..garbage.min(sent.len()) {
+            sent.insert(i * 2, json!({"labels": {"a": i}}));
+        }
+        let parsed = hook_alerts(json!(sent));
+        prop_assert_eq!(parsed.rejects.len(), sent.len() - alerts.len());
+        prop_assert_eq!(parsed.batch.observations.len(), alerts.len());
+        for (observed, sent) in parsed.batch.observations.iter().zip(&alerts) {
+            prop_assert_eq!(&serde_json::to_value(&observed.labels).unwrap(), &sent["labels"]);
+            prop_assert_eq!(&serde_json::to_value(&observed.annotations).unwrap(), &sent["annotations"]);
+            prop_assert_eq!(observed.status.as_str(), sent["status"].as_str().unwrap());
+            prop_assert_eq!(observed.starts_at.to_string(), sent["startsAt"].as_str().unwrap());
+        }
+    }
+
+    #[test]
+    fn mutated_bodies_never_panic(
+        which in 0usize..4,
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0u8..3), 1..12),
+    ) {
+        let mut body = [AM_025, AM_034, GRAFANA, API_V2][which].to_vec();
+        for (at, byte, edit) in edits {
+            let at = at.index(body.len().max(1)).min(body.len().saturating_sub(1));
+            match edit {
+                0 if !body.is_empty() => body[at] = byte,
+                1 => body.insert(at, byte),
+                _ => body.truncate(at),
+            }
+        }
+        for parsed in [hook(&body), v2(&body)].into_iter().flatten() {
+            prop_assert!(parsed.batch.observations.iter().all(|o| !o.labels.is_empty()));
+        }
+    }
+}

@@ -1,0 +1,481 @@
+//! The HTTP surface over real sockets, with a fake node behind it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use squelch::ingest::InvalidReason;
+use squelch::journal::DeadLetter;
+use squelch::model::{Batch, Duration as Span, NotificationId, Source, Timestamp};
+use squelch::web::{BoxFuture, Gate, Limits, ReplayError, Unavailable, serve};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot, watch};
+
+const HOOK: &str = "/alertmanager/webhook";
+const AM_025: &str = include_str!("../data/ingest/alertmanager-0.25.json");
+const API_V2: &str = include_str!("../data/ingest/api_v2.json");
+
+/// What the fake node does with a batch, and how it is.
+#[derive(Clone, Copy, PartialEq)]
+enum Mood {
+    Well,
+    Down,
+    /// Holds every batch until the mood changes.
+    Slow,
+}
+
+struct Fake {
+    mood: watch::Receiver<Mood>,
+    begun: mpsc::UnboundedSender<()>,
+    accepted: mpsc::UnboundedSender<Batch>,
+    rejected: Mutex<Vec<(Source, InvalidReason)>>,
+}
+
+impl Fake {
+    fn down(&self) -> Result<(), Unavailable> {
+        match *self.mood.borrow() {
+            Mood::Down => Err(Unavailable("the disk is full".into())),
+            Mood::Well | Mood::Slow => Ok(()),
+        }
+    }
+}
+
+impl Gate for Fake {
+    fn now(&self) -> Timestamp {
+        Timestamp::parse("2026-11-23T00:15:00Z").unwrap()
+    }
+    fn resolve_timeout(&self) -> Span {
+        Span::from_mins(5)
+    }
+    fn accept(&self, batch: Batch) -> BoxFuture<'_, Result<(), Unavailable>> {
+        let mut mood = self.mood.clone();
+        Box::pin(async move {
+            self.begun.send(()).unwrap();
+            mood.wait_for(|m| *m != Mood::Slow).await.unwrap();
+            self.down()?;
+            self.accepted.send(batch).unwrap();
+            Ok(())
+        })
+    }
+    fn ready(&self) -> Result<(), String> {
+        self.down().map_err(|e| e.to_string())
+    }
+    fn reload(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async { self.down().map_err(|_| "squelch.yml:3: no such key".into()) })
+    }
+    fn metrics(&self) -> String {
+        "squelch_build_info 1\n".into()
+    }
+    fn alerts(&self) -> BoxFuture<'_, Result<Value, Unavailable>> {
+        Box::pin(async { self.down().map(|()| json!([{"alert": 1}])) })
+    }
+    fn incidents(&self) -> BoxFuture<'_, Result<Value, Unavailable>> {
+        Box::pin(async { self.down().map(|()| json!([])) })
+    }
+    fn dead_letters(&self) -> BoxFuture<'_, Result<Vec<DeadLetter>, Unavailable>> {
+        Box::pin(async { self.down().map(|()| Vec::new()) })
+    }
+    fn replay(&self, id: NotificationId) -> BoxFuture<'_, Result<(), ReplayError>> {
+        Box::pin(async move {
+            self.down()?;
+            if id == NotificationId(7) { Ok(()) } else { Err(ReplayError::NotFound) }
+        })
+    }
+    fn rejected(&self, source: Source, reason: InvalidReason) {
+        self.rejected.lock().unwrap().push((source, reason));
+    }
+}
+
+struct Running {
+    address: SocketAddr,
+    fake: Arc<Fake>,
+    mood: watch::Sender<Mood>,
+    begun: mpsc::UnboundedReceiver<()>,
+    accepted: mpsc::UnboundedReceiver<Batch>,
+    stop: oneshot::Sender<()>,
+    ended: tokio::task::JoinHandle<()>,
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e} in {:?}", self.body))
+    }
+    fn has(&self, header: &str) -> bool {
+        self.head.to_ascii_lowercase().lines().any(|line| line == header)
+    }
+}
+
+async fn start(limits: Limits) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (mood, watched) = watch::channel(Mood::Well);
+    let (begun_tx, begun) = mpsc::unbounded_channel();
+    let (accepted_tx, accepted) = mpsc::unbounded_channel();
+    let fake =
+        Arc::new(Fake { mood: watched, begun: begun_tx, accepted: accepted_tx, rejected: Mutex::default() });
+    let (stop, stopped) = oneshot::channel::<()>();
+    let gate = Arc::clone(&fake) as Arc<dyn Gate>;
+    let ended = tokio::spawn(serve(listener, gate, limits, async move {
+        let _ = stopped.await;
+    }));
+    Running { address, fake, mood, begun, accepted, stop, ended }
+}
+
+impl Running {
+    async fn open(&self, request: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        stream
+    }
+
+    async fn send(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: squelch\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut stream = self.open(head.as_bytes()).await;
+        // A body that is refused early may not be read to its end.
+        let _ = stream.write_all(body).await;
+        answer(&mut stream).await
+    }
+
+    async fn hook(&self, body: impl AsRef<[u8]>) -> Answer {
+        self.send("POST", HOOK, "Content-Type: application/json\r\n", body.as_ref()).await
+    }
+
+    async fn v2(&self, body: impl AsRef<[u8]>) -> Answer {
+        self.send("POST", "/api/v2/alerts", "Content-Type: application/json\r\n", body.as_ref()).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, "", b"").await
+    }
+
+    fn rejected(&self) -> Vec<InvalidReason> {
+        self.fake.rejected.lock().unwrap().iter().map(|(_, reason)| *reason).collect()
+    }
+}
+
+/// What must happen, or else the test fails rather than hangs.
+async fn soon<T>(event: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), event).await.expect("it never happened")
+}
+
+/// Reads until the server closes; a connection that stays open fails the test.
+async fn answer(stream: &mut TcpStream) -> Answer {
+    let mut raw = Vec::new();
+    soon(async {
+        let mut chunk = [0; 4096];
+        while let Ok(n @ 1..) = stream.read(&mut chunk).await {
+            raw.extend_from_slice(&chunk[..n]);
+        }
+    })
+    .await;
+    let text = String::from_utf8(raw).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
+}
+
+/// A whole request to the webhook, after which the connection ends.
+fn post(body: &str) -> String {
+    let length = body.len();
+    format!("POST {HOOK} HTTP/1.1\r\nHost: s\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
+fn short() -> Limits {
+    let brief = Duration::from_millis(200);
+    Limits { header_timeout: brief, body_timeout: brief, answer_timeout: brief, ..Limits::default() }
+}
+
+#[tokio::test]
+async fn takes_alertmanagers_body_and_answers_what_it_took() {
+    let mut running = start(Limits::default()).await;
+    for _ in 0..2 {
+        let answer = running.hook(AM_025).await;
+        assert_eq!((answer.status, answer.json()), (200, json!({"accepted": 1, "rejected": []})));
+        let batch = soon(running.accepted.recv()).await.unwrap();
+        assert_eq!((batch.peer.as_str(), batch.observations.len()), ("http://vm:19093", 1));
+    }
+    let empty = running.hook(r#"{"version":"4","alerts":[]}"#).await;
+    assert_eq!((empty.status, empty.json()), (200, json!({"accepted": 0, "rejected": []})));
+    assert!(running.rejected().is_empty());
+}
+
+#[tokio::test]
+async fn a_partly_invalid_webhook_body_is_taken_and_says_what_was_not() {
+    let mut running = start(Limits::default()).await;
+    let answer =
+        running.hook(r#"{"alerts":[{"labels":{"a":"b"}},{"labels":{}},{"labels":{"a":"c"}}]}"#).await;
+    assert_eq!(answer.status, 200);
+    let said = answer.json();
+    assert_eq!((&said["accepted"], &said["rejected"][0]["index"]), (&json!(2), &json!(1)));
+    assert!(said["rejected"][0]["error"].as_str().unwrap().contains("labels are missing"));
+    assert_eq!(soon(running.accepted.recv()).await.unwrap().observations.len(), 2);
+    assert_eq!(running.rejected(), [InvalidReason::NoLabels]);
+    let none = running.hook(r#"{"alerts":[7]}"#).await;
+    assert_eq!((none.status, none.json()["accepted"].clone()), (200, json!(0)));
+}
+
+#[tokio::test]
+async fn api_v2_answers_as_alertmanager_does() {
+    let mut running = start(Limits::default()).await;
+    let whole = running.v2(r#"[{"labels":{"a":"b"}}]"#).await;
+    assert_eq!((whole.status, whole.body.as_str()), (200, ""));
+    assert_eq!(soon(running.accepted.recv()).await.unwrap().peer, "127.0.0.1");
+    let partly = running.v2(API_V2).await;
+    assert_eq!(partly.status, 400);
+    assert!(partly.json().as_str().unwrap().contains("alert 4: endsAt"));
+    let batch = soon(running.accepted.recv()).await.unwrap();
+    assert_eq!((batch.source, batch.observations.len()), (Source::Prometheus, 4));
+    for headers in ["", "Content-Type: text/plain\r\n"] {
+        let wrong = running.send("POST", "/api/v2/alerts", headers, b"[]").await;
+        assert_eq!((wrong.status, wrong.json()["code"].clone()), (415, json!(415)));
+    }
+    let charset = "Content-Type: application/json; charset=utf-8\r\n";
+    assert_eq!(running.send("POST", "/api/v2/alerts", charset, b"[]").await.status, 200);
+    assert_eq!(running.v2("{").await.json()["code"], 400);
+}
+
+#[tokio::test]
+async fn unusable_bodies_get_a_400_that_says_why() {
+    let running = start(Limits::default()).await;
+    let deep = "[".repeat(10_000);
+    let cases = [
+        (&AM_025[..200], "at byte 200 of 200", InvalidReason::MalformedJson),
+        (r#"{"text":"customised"}"#, "`payload:` unset", InvalidReason::NotV4),
+        (r#"{"alerts":5}"#, "`alerts` to be the number 5", InvalidReason::NotV4),
+        (&deep, "not valid JSON", InvalidReason::MalformedJson),
+        ("", "not valid JSON", InvalidReason::MalformedJson),
+    ];
+    for (body, says, _) in cases {
+        let answer = running.hook(body).await;
+        assert_eq!(answer.status, 400, "{}", answer.body);
+        assert!(answer.has("content-type: application/problem+json"), "{}", answer.head);
+        assert!(answer.json()["detail"].as_str().unwrap().contains(says), "{}", answer.body);
+    }
+    assert_eq!(running.rejected(), cases.map(|(.., reason)| reason));
+}
+
+#[tokio::test]
+async fn what_can_be_mended_is_taken_and_counted() {
+    let mut running = start(Limits::default()).await;
+    let long = "x".repeat(1 << 20);
+    let body = format!(r#"{{"alerts":[{{"labels":{{"a":"{long}"}}}}]}}"#);
+    assert_eq!(running.hook(body).await.json()["accepted"], 1);
+    assert!(soon(running.accepted.recv()).await.unwrap().observations[0].labels.value("a").len() <= 4096);
+    assert_eq!(running.hook(b"{\"alerts\":[{\"labels\":{\"a\":\"\xff\"}}]}").await.json()["accepted"], 1);
+    assert_eq!(soon(running.accepted.recv()).await.unwrap().observations[0].labels.value("a"), "\u{fffd}");
+    assert_eq!(running.rejected(), [InvalidReason::Cut, InvalidReason::InvalidUtf8]);
+}
+
+#[tokio::test]
+async fn unavailable_is_503_and_nothing_else() {
+    let running = start(Limits::default()).await;
+    running.mood.send(Mood::Down).unwrap();
+    for answer in [running.hook(AM_025).await, running.v2(API_V2).await] {
+        assert_eq!(answer.status, 503);
+        assert!(answer.has("retry-after: 1"), "{}", answer.head);
+        assert!(answer.body.contains("the disk is full"));
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_answer_is_503_in_time() {
+    let mut running = start(short()).await;
+    running.mood.send(Mood::Slow).unwrap();
+    assert_eq!(running.hook(AM_025).await.status, 503);
+    running.mood.send(Mood::Well).unwrap();
+    assert_eq!(
+        soon(running.accepted.recv()).await.unwrap().observations.len(),
+        1,
+        "it is not dropped either"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_loses_nothing() {
+    let mut running = start(Limits::default()).await;
+    running.mood.send(Mood::Slow).unwrap();
+    let stream = running.open(post(AM_025).as_bytes()).await;
+    soon(running.begun.recv()).await.unwrap();
+    // A reset, not an orderly end: the server drops the handler at once.
+    stream.set_zero_linger().unwrap();
+    drop(stream);
+    assert_eq!(running.get("/-/healthy").await.status, 200);
+    running.mood.send(Mood::Well).unwrap();
+    assert_eq!(soon(running.accepted.recv()).await.unwrap().observations.len(), 1);
+}
+
+#[tokio::test]
+async fn large_bodies_are_413_and_name_limit_and_size() {
+    let running = start(Limits { body_bytes: 1000, ..Limits::default() }).await;
+    let announced = running.hook(" ".repeat(1001)).await;
+    assert_eq!(announced.status, 413);
+    assert!(announced.body.contains("limit of 1000 bytes: found 1001 bytes"), "{}", announced.body);
+    let chunked = format!(
+        "POST {HOOK} HTTP/1.1\r\nHost: s\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n{}\r\n0\r\n\r\n",
+        " ".repeat(1001)
+    );
+    let mut stream = running.open(chunked.as_bytes()).await;
+    assert_eq!(answer(&mut stream).await.status, 413);
+    assert_eq!(running.hook(" ".repeat(1000)).await.status, 400, "at the limit it is read");
+    assert_eq!(running.rejected()[..2], [InvalidReason::TooLarge; 2]);
+}
+
+#[tokio::test]
+async fn memory_for_bodies_is_bounded_across_connections() {
+    let mut running = start(Limits { bodies_in_flight_bytes: 2048, ..Limits::default() }).await;
+    let padded = format!("{AM_025:<1500}");
+    assert_eq!(running.hook(&padded).await.status, 200);
+    soon(running.begun.recv()).await.unwrap();
+    running.mood.send(Mood::Slow).unwrap();
+    let mut held = running.open(post(AM_025).as_bytes()).await;
+    soon(running.begun.recv()).await.unwrap();
+    let over = running.hook(&padded).await;
+    assert!(over.status == 503 && over.body.contains("2048 bytes"), "{}", over.body);
+    running.mood.send(Mood::Well).unwrap();
+    assert_eq!(answer(&mut held).await.status, 200);
+    assert_eq!(running.hook(&padded).await.status, 200);
+}
+
+#[tokio::test]
+async fn silent_and_half_silent_clients_are_let_go() {
+    let running = start(short()).await;
+    let half_head = format!("POST {HOOK} HTTP/1.1\r\nHost: s\r\n");
+    let half_body = format!("{half_head}Content-Length: 100\r\n\r\n{{\"alerts\"");
+    let idle = "GET /-/healthy HTTP/1.1\r\nHost: s\r\n\r\n";
+    for (sent, status) in [("", 0), (half_head.as_str(), 0), (half_body.as_str(), 408), (idle, 200)] {
+        let mut stream = running.open(sent.as_bytes()).await;
+        let answer = answer(&mut stream).await;
+        assert!(
+            answer.status == status || (status == 0 && answer.status == 408),
+            "{sent:?}: {}",
+            answer.head
+        );
+    }
+    assert_eq!(running.rejected(), [InvalidReason::Incomplete]);
+}
+
+#[tokio::test]
+async fn connections_are_bounded_and_waiting_ones_are_served_in_turn() {
+    let running = start(Limits { connections: 1, ..short() }).await;
+    let mut silent = running.open(b"").await;
+    let answered = running.get("/-/healthy").await;
+    assert_eq!(answered.status, 200);
+    assert_eq!(answer(&mut silent).await.status, 0, "the silent one was closed first");
+}
+
+#[tokio::test]
+async fn encoded_bodies_are_415() {
+    let running = start(Limits::default()).await;
+    let answer = running.send("POST", HOOK, "Content-Encoding: gzip\r\n", b"xx").await;
+    assert_eq!(answer.status, 415);
+    assert!(answer.body.contains("not compressed"));
+    assert_eq!(
+        running.send("POST", HOOK, "Content-Encoding: identity\r\n", AM_025.as_bytes()).await.status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn wrong_paths_and_methods_say_which_is_right() {
+    let running = start(Limits::default()).await;
+    for (method, path, status) in
+        [("POST", "/", 405), ("POST", "/webhook", 404), ("GET", HOOK, 405), ("POST", "/api/v1/alerts", 405)]
+    {
+        let answer = running.send(method, path, "", b"").await;
+        assert_eq!(answer.status, status, "{method} {path}");
+        assert!(answer.json()["detail"].as_str().unwrap().contains(HOOK), "{}", answer.body);
+        assert_eq!(
+            status == 405,
+            answer.head.to_ascii_lowercase().contains("\r\nallow: "),
+            "{}",
+            answer.head
+        );
+    }
+}
+
+#[tokio::test]
+async fn health_readiness_metrics_and_the_api() {
+    let running = start(Limits::default()).await;
+    for path in ["/-/healthy", "/-/ready"] {
+        for method in ["GET", "HEAD"] {
+            assert_eq!(running.send(method, path, "", b"").await.status, 200);
+        }
+    }
+    let metrics = running.get("/metrics").await;
+    assert!(metrics.has("content-type: text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(metrics.body, "squelch_build_info 1\n");
+    assert_eq!(running.get("/api/v1/alerts").await.json(), json!([{"alert": 1}]));
+    assert_eq!(running.get("/api/v1/incidents").await.json(), json!([]));
+    assert_eq!(running.get("/api/v1/dead-letters").await.json(), json!([]));
+    for (id, status) in [("7", 202), ("8", 404), ("x", 400)] {
+        let path = format!("/api/v1/dead-letters/{id}/replay");
+        assert_eq!(running.send("POST", &path, "", b"").await.status, status, "{id}");
+    }
+    assert_eq!(running.send("POST", "/-/reload", "", b"").await.status, 200);
+    assert!(running.get("/").await.body.contains("/alertmanager/webhook"));
+
+    running.mood.send(Mood::Down).unwrap();
+    assert_eq!(running.get("/-/healthy").await.status, 200);
+    let ready = running.get("/-/ready").await;
+    assert!(ready.status == 503 && ready.body.contains("the disk is full"));
+    let reload = running.send("POST", "/-/reload", "", b"").await;
+    assert!(reload.status == 500 && reload.body.contains("squelch.yml:3"));
+    assert_eq!(running.get("/api/v1/alerts").await.status, 503);
+    assert_eq!(running.send("POST", "/api/v1/dead-letters/7/replay", "", b"").await.status, 503);
+}
+
+#[tokio::test]
+async fn everything_hangs_under_the_prefix() {
+    let running = start(Limits { route_prefix: "squelch/".into(), ..Limits::default() }).await;
+    assert_eq!(
+        running.send("POST", "/squelch/alertmanager/webhook", "", AM_025.as_bytes()).await.status,
+        200
+    );
+    for path in ["/squelch", "/squelch/"] {
+        assert!(running.get(path).await.body.contains("\"/squelch/metrics\""));
+    }
+    let outside = running.hook(AM_025).await;
+    assert_eq!(outside.status, 404);
+    assert!(outside.body.contains("/squelch/alertmanager/webhook"));
+}
+
+#[tokio::test]
+async fn shutdown_lets_requests_end_and_closes_what_idles() {
+    let long = Duration::from_secs(3600);
+    let mut running =
+        start(Limits { shutdown_timeout: long, header_timeout: long, ..Limits::default() }).await;
+    let mut idle = running.open(b"GET /-/healthy HTTP/1.1\r\nHost: s\r\n\r\n").await;
+    idle.readable().await.unwrap();
+    running.mood.send(Mood::Slow).unwrap();
+    let mut busy = running.open(post(AM_025).as_bytes()).await;
+    soon(running.begun.recv()).await.unwrap();
+    running.stop.send(()).unwrap();
+    assert_eq!(answer(&mut idle).await.status, 200);
+    running.mood.send(Mood::Well).unwrap();
+    assert_eq!(answer(&mut busy).await.status, 200);
+    soon(running.ended).await.unwrap();
+    assert!(TcpStream::connect(running.address).await.is_err());
+}
+
+#[tokio::test]
+async fn shutdown_has_a_bound() {
+    let limits = Limits { shutdown_timeout: Duration::from_millis(100), ..Limits::default() };
+    let mut running = start(limits).await;
+    running.mood.send(Mood::Slow).unwrap();
+    let mut stuck = running.open(post(AM_025).as_bytes()).await;
+    soon(running.begun.recv()).await.unwrap();
+    running.stop.send(()).unwrap();
+    soon(running.ended).await.unwrap();
+    assert_eq!(answer(&mut stuck).await.status, 0);
+}
