@@ -28,8 +28,13 @@ pub(super) struct Verdict<'a> {
 impl Ledger {
     /// Gives every receiver of `policy` its counters, at zero.
     pub(super) fn update(&mut self, policy: &Policy) {
-        for name in policy.receivers.keys() {
-            self.receiver(name);
+        for (name, receiver) in &policy.receivers {
+            let stats = self.receiver(name);
+            for integration in &receiver.integrations {
+                for kind in Kind::ALL {
+                    stats.notifications.entry((integration.name.clone(), kind)).or_default();
+                }
+            }
         }
         for source in Source::ALL {
             for status in [Status::Firing, Status::Resolved] {

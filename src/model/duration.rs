@@ -115,7 +115,7 @@ impl fmt::Display for Duration {
         let mut rest = self.0;
         for (name, unit) in UNITS {
             let whole_only = matches!(name, "y" | "w");
-            if rest < unit || (whole_only && rest % unit != 0) {
+            if rest < unit || (whole_only && !rest.is_multiple_of(unit)) {
                 continue;
             }
             write!(f, "{}{name}", rest / unit)?;

@@ -89,7 +89,6 @@ fn says_what_the_engine_counted() {
     pager.page_delay[3] = 2;
     *pager.page_delay.last_mut().unwrap() = 4;
     pager.page_delay_sum = Duration::from_millis(12_345);
-    pager.oldest_pending = Some(Timestamp::from_millis(1_700_000_000_500));
 
     let families = parse(&render(&stats));
     let value = |name: &str, labels: &[(&str, &str)]| families[name].value(labels);
@@ -101,10 +100,6 @@ fn says_what_the_engine_counted() {
     assert_eq!(value("squelch_notifications_total", &pages), 5.0, "both integrations, summed");
     let flapping = [("receiver", "pager"), ("disposition", "suppressed"), ("reason", "flapping")];
     assert_eq!(value("squelch_alerts_disposed_total", &flapping), 4.0);
-    let oldest = "squelch_alerts_oldest_pending_timestamp_seconds";
-    assert_eq!(value(oldest, &[("receiver", "pager")]), 1_700_000_000.5);
-    assert_eq!(value(oldest, &[("receiver", "chat")]), 0.0);
-
     let disposed: f64 = families["squelch_alerts_disposed_total"]
         .samples
         .iter()

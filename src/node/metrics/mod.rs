@@ -89,14 +89,6 @@ fn dispositions(out: &mut Exposition, stats: &Stats) {
         "Routed alerts that are not disposed yet: routed = sum of disposed + pending, at every scrape.",
         |r| r.pending,
     );
-    out.family(
-        "squelch_alerts_oldest_pending_timestamp_seconds",
-        Type::Gauge,
-        "When the oldest pending alert was received; 0 if none is pending.",
-    );
-    for (receiver, r) in &stats.receivers {
-        out.sample(&[("receiver", receiver)], r.oldest_pending.map_or(0.0, |at| at.as_secs_f64()));
-    }
 }
 
 fn notifications(out: &mut Exposition, stats: &Stats) {
