@@ -172,7 +172,7 @@ impl Engine {
         let interval = self.lanes.lane(incident.group.0).repeat_interval;
         self.timers.set(Timer::Repeat(id), self.now + interval);
         if incident.phase == Phase::Open {
-            let why = format_smolstr!("fires still: repeated every {interval}");
+            let why = format_smolstr!("repeated after {interval}: it fires still");
             incident.issue(self.now, why.clone(), true);
             self.timers.clear(&Timer::Update(id));
             self.dispose_waiting(id, Some((Disposition::Update, Leader::First)), &why);

@@ -1,1 +1,194 @@
-//! placeholder
+//! Timelines as data: what arrives when, and under it what leaves and what was decided.
+//!
+//! `tests/data/timelines/*.txt`: a configuration, a line `---`, then steps `TIME VERB …`; the lines
+//! under a step, indented, are what follows from it and from the time before it. `UPDATE_GOLDEN=1`
+//! writes them anew; read the difference before it is kept.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::world::*;
+use crate::engine::{Engine, Event};
+use crate::model::{AlertId, Duration, LabelSet, Observation, Source, Status, Timestamp};
+
+macro_rules! timelines {
+    ($($name:ident)*) => { $(#[test] fn $name() { check(stringify!($name)); })* };
+}
+
+timelines! {
+    duplicates_of_an_ha_pair_count_once
+    duplicates_a_copy_from_the_other_member_waits_a_minute
+    duplicates_a_refire_from_the_same_member_counts_at_once
+    duplicates_a_later_start_means_a_missed_resolve
+    duplicates_a_page_that_failed_suppresses_nothing
+    duplicates_replicas_are_one_alert
+    repeats_are_owned_here
+    absence_is_not_a_resolve
+    absence_after_downtime_nothing_has_lapsed
+    prometheus_resends_extend_and_silence_resolves
+    flap_damping_holds_resolves_and_tells_once
+    flap_damping_ends_firing_with_a_new_page
+    flap_damping_max_hold_tells_the_truth
+    resolve_hold_swallows_a_short_gap
+    generations_the_window_counts_from_the_page
+    generations_a_chronic_alert_swallows_nothing
+    worse_a_higher_severity_pages_again
+    worse_three_times_the_alerts_pages_again
+    hold_counts_from_the_start_and_critical_never_waits
+    routes_continue_and_a_receiver_without_integrations
+    order_a_resolve_waits_for_its_page
+    reload_keeps_what_is_open
+    unknown_severity_is_the_highest
+}
+
+fn check(name: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/timelines/{name}.txt"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let (config, steps) = text.split_once("\n---\n").expect("a line --- after the configuration");
+    let parsed = crate::config::parse(config, name, Path::new(".")).unwrap_or_else(|e| panic!("{e}"));
+    let mut told = Told { world: World::new(parsed.policy), sent: 0, decided: 0, out: String::new() };
+    let mut got = format!("{config}\n---\n");
+    for step in steps.lines().filter(|l| !l.starts_with("    ") && !l.is_empty()) {
+        if step.starts_with('#') {
+            got += &format!("\n{step}\n");
+            continue;
+        }
+        told.step(step);
+        got += &format!("{step}\n{}", std::mem::take(&mut told.out));
+    }
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &got).unwrap();
+    }
+    assert!(got == text, "{} differs:\n{}", path.display(), difference(&text, &got));
+}
+
+fn difference(expected: &str, got: &str) -> String {
+    let (expected, got): (Vec<_>, Vec<_>) = (expected.lines().collect(), got.lines().collect());
+    let mut text = String::new();
+    for i in 0..expected.len().max(got.len()) {
+        let (e, g) = (expected.get(i).unwrap_or(&""), got.get(i).unwrap_or(&""));
+        let _ = if e == g { writeln!(text, "  {e}") } else { writeln!(text, "- {e}\n+ {g}") };
+    }
+    text
+}
+
+struct Told {
+    world: World,
+    sent: usize,
+    decided: usize,
+    out: String,
+}
+
+impl Told {
+    fn step(&mut self, line: &str) {
+        let (time, rest) = line.split_once(' ').expect("TIME VERB");
+        let at = START + time.parse::<Duration>().expect("a duration from the start");
+        self.world.advance(at.since(self.world.now));
+        self.write();
+        let (verb, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        match verb {
+            "wait" => {}
+            "accept" => self.world.answers = Answers::Accept,
+            "hang" => self.world.answers = Answers::Hang,
+            "reject" => self.world.answers = Answers::Reject,
+            "answer" => self.world.answer(rest == "accept"),
+            "restart" => {
+                self.world.engine = Engine::restore(&self.world.engine.snapshot()).unwrap();
+                self.world.handle(Event::Started);
+            }
+            "route" => {
+                let mut policy = self.world.engine.policy().clone();
+                policy.routes[0].key = rest.into();
+                self.world.handle(Event::Policy(Box::new(policy)));
+            }
+            peer => self.say(peer, rest),
+        }
+        self.write();
+    }
+
+    fn say(&mut self, peer: &str, rest: &str) {
+        let now = self.world.now;
+        let observations: Vec<_> = rest.split("; ").map(|text| observation(text, now)).collect();
+        match peer.starts_with("prom") {
+            true => self.world.say(Source::Prometheus, peer, observations),
+            false => self.world.webhook(peer, observations),
+        }
+    }
+
+    fn write(&mut self) {
+        let name = |world: &World, id: AlertId| {
+            let alert = world.engine.alerts.alert(id).map(|a| short(&a.labels));
+            alert.unwrap_or_else(|| "unknown".into())
+        };
+        let mut lines = Vec::new();
+        for n in &self.world.sent[self.sent..] {
+            let alerts: Vec<String> = n
+                .alerts
+                .iter()
+                .map(|a| {
+                    let sign = if a.status == Status::Firing { '+' } else { '-' };
+                    format!("{sign}{}{}", short(&a.labels), if a.flaps.is_some() { "~" } else { "" })
+                })
+                .collect();
+            lines.push((
+                n.at,
+                0,
+                format!(
+                    "{} → {}/{} #{} {} [{}] {}",
+                    n.kind.as_str(),
+                    n.receiver,
+                    n.integration,
+                    n.generation,
+                    n.severity,
+                    alerts.join(" "),
+                    n.why
+                ),
+            ));
+        }
+        for d in &self.world.decisions[self.decided..] {
+            let count = if d.count == 1 { String::new() } else { format!(" ×{}", d.count) };
+            let what = match d.disposition.reason() {
+                "" => d.disposition.as_str().to_owned(),
+                reason => format!("{}/{reason}", d.disposition.as_str()),
+            };
+            let text = format!("{}{count} at {}: {what}: {}", name(&self.world, d.alert), d.receiver, d.rule);
+            lines.push((d.at, 1, text));
+        }
+        (self.sent, self.decided) = (self.world.sent.len(), self.world.decisions.len());
+        lines.sort_by_key(|(at, order, _)| (*at, *order));
+        for (at, _, line) in lines {
+            let _ = writeln!(self.out, "    {} {line}", at.since(START));
+        }
+    }
+}
+
+/// `A{i=1}`: the name and what else tells it apart.
+fn short(labels: &LabelSet) -> String {
+    let rest = labels.iter().filter(|(n, _)| !matches!(*n, "alertname" | "severity"));
+    let rest: Vec<String> = rest.map(|(n, v)| format!("{n}={v}")).collect();
+    let name = labels.value("alertname");
+    if rest.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", rest.join(",")) }
+}
+
+/// `firing A i=1 severity=critical since=30s until=5m`; `since` and `until` count from the start.
+fn observation(text: &str, now: Timestamp) -> Observation {
+    let mut words = text.split(' ');
+    let status = words.next().unwrap();
+    let mut pairs = vec![("alertname", words.next().unwrap())];
+    let (mut starts_at, mut ends_at) = (now, None);
+    for word in words {
+        let (name, value) = word.split_once('=').unwrap();
+        let time = || START + value.parse::<Duration>().unwrap();
+        match name {
+            "since" => starts_at = time(),
+            "until" => ends_at = Some(time()),
+            _ => pairs.push((name, value)),
+        }
+    }
+    let labels = labels(&pairs);
+    match status {
+        "firing" => Observation { ends_at, ..firing(&labels, starts_at) },
+        "resolved" => resolved(&labels, starts_at, ends_at.unwrap_or(now)),
+        other => panic!("{other}: firing or resolved"),
+    }
+}

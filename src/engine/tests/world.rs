@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::config::{GroupBy, IntegrationRef, Noise, Policy, Receiver, Route, Severities};
 use crate::engine::{Effects, Engine, Event};
 use crate::model::{
-    AlertId, Batch, Duration, Kind, LabelSet, Notification, NotificationId, Observation, Outcome, Rejection,
-    Report, Source, Status, Timestamp,
+    AlertId, Batch, Duration, Kind, LabelSet, Notification, Observation, Outcome, Rejection, Report, Source,
+    Status, Timestamp,
 };
 
 /// Where every timeline starts.
@@ -168,15 +168,6 @@ impl World {
             None => self.handle(Event::Observe(batch)),
         }
     }
-
-    pub(super) fn count(&self, kind: Kind) -> usize {
-        self.sent.iter().filter(|n| n.kind == kind).count()
-    }
-
-    /// Keys open at the pager.
-    pub(super) fn open(&self) -> usize {
-        self.pager.values().filter(|s| s.open).count()
-    }
 }
 
 pub(super) fn labels(pairs: &[(&str, &str)]) -> LabelSet {
@@ -207,9 +198,4 @@ pub(super) fn replay(policy: Policy, events: &[(Timestamp, Event)]) -> (Engine, 
         trace.push(format!("{effects:?}"));
     }
     (engine, trace)
-}
-
-/// Ids of notifications in flight, for reports by hand.
-pub(super) fn ids(notifications: &[Notification]) -> Vec<NotificationId> {
-    notifications.iter().map(|n| n.id).collect()
 }
