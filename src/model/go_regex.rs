@@ -253,10 +253,10 @@ impl<'a> Translator<'a> {
         }
         let end = self.rest.find([':', ')']).ok_or_else(|| self.wrong("missing closing )"))?;
         let flags = &self.rest[..end];
-        let (on, off) = flags.split_once('-').unwrap_or((flags, "x"));
+        let (on, off) = flags.split_once('-').map_or((flags, None), |(on, off)| (on, Some(off)));
         let known = |flags: &str| flags.chars().all(|c| "imsU".contains(c));
         // `(?-:…)` names no flag to clear; Go refuses it too.
-        if !known(on) || off.is_empty() || !(known(off) || !flags.contains('-')) {
+        if !known(on) || off.is_some_and(|off| off.is_empty() || !known(off)) {
             return Err(self.wrong(&format!("invalid group flags {flags:?}; there are i, m, s and U")));
         }
         let scoped = self.rest[end..].starts_with(':');

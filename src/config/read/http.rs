@@ -73,10 +73,10 @@ pub(super) fn secret_url(
     base: &Path,
 ) -> Option<SecretUrl> {
     let secret = secret(keys, key, file_key, base)?;
-    if let Secret::Inline(url) = &secret {
-        if let Err(why) = check_url(url) {
-            keys.problems.add(keys.line_of(key), format!("{key} {why}; write an http or https URL"));
-        }
+    if let Secret::Inline(url) = &secret
+        && let Err(why) = check_url(url)
+    {
+        keys.problems.add(keys.line_of(key), format!("{key} {why}; write an http or https URL"));
     }
     Some(SecretUrl(secret))
 }
@@ -215,12 +215,11 @@ fn header(name: &str, node: &Node, base: &Path, problems: &Problems) -> Option<S
 }
 
 fn header_value(keys: &Section<'_>, key: &str, value: Option<&Secret>) {
-    if let Some(Secret::Inline(text)) = value {
-        if !text.bytes().all(|b| b == b'\t' || (0x20..0x7f).contains(&b)) {
-            let message =
-                format!("{key} holds what a header cannot carry; write printable ASCII on one line");
-            keys.problems.add(keys.line_of(key), message);
-        }
+    if let Some(Secret::Inline(text)) = value
+        && !text.bytes().all(|b| b == b'\t' || (0x20..0x7f).contains(&b))
+    {
+        let message = format!("{key} holds what a header cannot carry; write printable ASCII on one line");
+        keys.problems.add(keys.line_of(key), message);
     }
 }
 

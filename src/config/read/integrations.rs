@@ -63,12 +63,12 @@ pub(super) fn pagerduty(keys: &mut Section<'_>, defaults: &Defaults<'_>) -> Inte
         // A key that is missing is noted above; the rest is read all the same.
         routing_key: routing_key.unwrap_or_else(|| Secret::Inline("".into())),
     };
-    if let Some(severity) = config.severity.as_deref() {
-        if !severity.contains('{') && !PAGERDUTY_SEVERITIES.contains(&severity) {
-            let (line, found) = (keys.line_of("severity"), shown(severity));
-            problems
-                .add(line, format!("severity is {found}; write one of {}", PAGERDUTY_SEVERITIES.join(", ")));
-        }
+    if let Some(severity) = config.severity.as_deref()
+        && !severity.contains('{')
+        && !PAGERDUTY_SEVERITIES.contains(&severity)
+    {
+        let (line, found) = (keys.line_of("severity"), shown(severity));
+        problems.add(line, format!("severity is {found}; write one of {}", PAGERDUTY_SEVERITIES.join(", ")));
     }
     keys.unsupported(&["service_key", "service_key_file"]);
     IntegrationKind::Pagerduty(config)
