@@ -1,5 +1,7 @@
 //! One file a subcommand.
 
+pub mod fake_pager;
+
 /// Runs the command line.
 pub fn main() -> std::process::ExitCode {
     std::process::ExitCode::SUCCESS
