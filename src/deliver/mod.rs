@@ -203,7 +203,12 @@ impl Deliverer {
         Ok(())
     }
 
-    fn start(&self, key: &(SmolStr, SmolStr), transport: Arc<Transport>, integration: &Integration) -> Handle {
+    fn start(
+        &self,
+        key: &(SmolStr, SmolStr),
+        transport: Arc<Transport>,
+        integration: &Integration,
+    ) -> Handle {
         let limits = Limits {
             concurrency: self.options.concurrency,
             backoff: self.options.backoff,
@@ -255,4 +260,3 @@ impl Deliverer {
         self.meter.clone()
     }
 }
-

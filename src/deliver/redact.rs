@@ -58,7 +58,9 @@ mod tests {
     #[test]
     fn hides_urls_and_their_tokens() {
         let mut redactor = Redactor::default();
-        redactor.hide_url("https://me:pw@hooks.example/services/T0000000/B0000000/abcdefgh12345678?token=s3cr3t-token");
+        redactor.hide_url(
+            "https://me:pw@hooks.example/services/T0000000/B0000000/abcdefgh12345678?token=s3cr3t-token",
+        );
         let echo = "no POST /services/T0000000/B0000000/abcdefgh12345678 here; s3cr3t-token; user me:pw";
         let hidden = redactor.redact(echo);
         for secret in ["abcdefgh12345678", "s3cr3t-token", "T0000000", "pw"] {

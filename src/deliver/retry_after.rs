@@ -12,10 +12,8 @@ pub(super) fn of(headers: &HeaderMap) -> Option<Duration> {
         return Duration::try_from_secs_f64(seconds).ok();
     }
     let until = date(text)?;
-    let now = headers
-        .get(DATE)
-        .and_then(|value| date(value.to_str().ok()?))
-        .unwrap_or_else(jiff::Timestamp::now);
+    let now =
+        headers.get(DATE).and_then(|value| date(value.to_str().ok()?)).unwrap_or_else(jiff::Timestamp::now);
     Some(Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO))
 }
 

@@ -113,7 +113,8 @@ impl Schedule {
         }
         self.fresh.insert(rank(&notification));
         let notification = std::sync::Arc::new(notification);
-        let job = Job { notification, possible_repeat, attempts: 0, ambiguous: false, turn: 0, delayed_to: None };
+        let job =
+            Job { notification, possible_repeat, attempts: 0, ambiguous: false, turn: 0, delayed_to: None };
         self.jobs.insert(id, job);
         true
     }

@@ -50,11 +50,8 @@ pub(super) fn cut(text: String, max: usize) -> String {
 /// brackets what else the alerts have in common. As Alertmanager's `__subject`, but that the alert's
 /// name always comes first, and is there even where the alerts do not share one.
 pub(super) fn subject(view: &View<'_>) -> String {
-    let mut text = if view.is_firing() {
-        format!("[FIRING:{}]", view.firing.len())
-    } else {
-        "[RESOLVED]".to_owned()
-    };
+    let mut text =
+        if view.is_firing() { format!("[FIRING:{}]", view.firing.len()) } else { "[RESOLVED]".to_owned() };
     let group = &view.notification.group_labels;
     let name = match view.common_labels.value("alertname") {
         "" => names(view),
@@ -127,7 +124,8 @@ pub(super) fn http_url(text: &str) -> Option<&str> {
     let text = text.trim();
     let (scheme, rest) = text.split_once("://")?;
     let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-    let plain = !text.chars().any(|c| is_unsafe(c) || c.is_whitespace() || matches!(c, '<' | '>' | '"' | '|'));
+    let plain =
+        !text.chars().any(|c| is_unsafe(c) || c.is_whitespace() || matches!(c, '<' | '>' | '"' | '|'));
     (known && plain && !rest.is_empty()).then_some(text)
 }
 
@@ -151,7 +149,9 @@ mod tests {
     #[test]
     fn only_links_that_run_nothing() {
         assert_eq!(http_url(" https://wiki/x "), Some("https://wiki/x"));
-        for bad in ["javascript:alert(1)", "JavaScript://x", "https://", "http://a b", "http://a|b", "wiki/x", ""] {
+        for bad in
+            ["javascript:alert(1)", "JavaScript://x", "https://", "http://a b", "http://a|b", "wiki/x", ""]
+        {
             assert_eq!(http_url(bad), None, "{bad}");
         }
     }

@@ -104,11 +104,7 @@ impl Worker {
         }
     }
 
-    fn settle(
-        &mut self,
-        done: Result<(Id, Done), JoinError>,
-        under_way: &mut HashMap<Id, NotificationId>,
-    ) {
+    fn settle(&mut self, done: Result<(Id, Done), JoinError>, under_way: &mut HashMap<Id, NotificationId>) {
         let (id, result) = match done {
             Ok((task, (id, result))) => {
                 under_way.remove(&task);

@@ -16,7 +16,10 @@ pub(super) type Answered = (u16, Value);
 /// `POST /v2/enqueue`.
 pub(super) fn enqueue(state: &mut State, body: &[u8], rate_limit: u32, now: Timestamp) -> Answered {
     if body.len() > EVENT_BYTES {
-        return (413, json!({"status": "invalid event", "message": "Event is larger than 512 KB", "errors": []}));
+        return (
+            413,
+            json!({"status": "invalid event", "message": "Event is larger than 512 KB", "errors": []}),
+        );
     }
     let Ok(event) = serde_json::from_slice::<Value>(body) else {
         return invalid(vec!["Event is not valid JSON".into()]);
@@ -90,7 +93,7 @@ fn errors_of(event: &Value) -> Vec<String> {
         errors.push("'dedup_key' is too long (maximum is 255 characters)".to_owned());
     }
     if action != "trigger" {
-        if text("/dedup_key").is_empty() {
+        if ["acknowledge", "resolve"].contains(&action) && text("/dedup_key").is_empty() {
             errors.push("'dedup_key' is missing or blank".to_owned());
         }
         return errors;
@@ -105,7 +108,9 @@ fn errors_of(event: &Value) -> Vec<String> {
     }
     let severity = text("/payload/severity");
     if !severity.is_empty() && !SEVERITIES.contains(&severity) {
-        errors.push("'payload.severity' is invalid (must be one of: 'critical', 'warning', 'error', 'info')".into());
+        errors.push(
+            "'payload.severity' is invalid (must be one of: 'critical', 'warning', 'error', 'info')".into(),
+        );
     }
     errors
 }
