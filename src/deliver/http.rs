@@ -103,11 +103,8 @@ impl HttpClient {
             ..AttemptError::passing(FailureReason::Other, chain(&error))
         })?;
         let (status, retry_after) = (response.status().as_u16(), retry_after::of(response.headers()));
-        let body = match read(response).await {
-            Ok(body) => body,
-            // The status is the answer; a body that breaks off matters only where it is looked at.
-            Err(_) => Vec::new(),
-        };
+        // The status is the answer; a body that breaks off matters only where it is looked at.
+        let body = read(response).await.unwrap_or_default();
         Ok(Answer { status, retry_after, body })
     }
 

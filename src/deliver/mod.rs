@@ -229,7 +229,8 @@ impl Deliverer {
     }
 
     /// Lets what is being sent and what was never tried go out, for at most `timeout`; starts no
-    /// retries. How many notifications are left: the journal's outbox has them. Afterwards this
+    /// retries. How many notifications are left, an
+    /// integration that ran out of time counting as one: the journal's outbox has them. Afterwards this
     /// deliverer sends nothing more.
     pub async fn drain(&self, timeout: Duration) -> usize {
         let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));

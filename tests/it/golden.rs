@@ -1,5 +1,7 @@
 //! The wire formats, byte for byte. `UPDATE_GOLDEN=1` writes the files anew; read the difference.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
