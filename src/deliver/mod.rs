@@ -1,1 +1,263 @@
-//! (being written)
+//! The outbox's workers: each integration of each receiver has its own queue, pace and circuit.
+//!
+//! A notification that is handed over is tried until its receiver accepts it or refuses it for good;
+//! there is no third end. The engine lets at most one notification of an incident out at a time, so
+//! order among them is not this room's affair, and a queue is never longer than the incidents that
+//! are open. Nothing here is durable: what the journal's outbox still holds is sent again at the next
+//! start, marked as a possible repeat.
+
+mod attempt;
+mod backoff;
+mod circuit;
+mod console;
+mod http;
+mod meter;
+mod pace;
+mod pagerduty;
+mod redact;
+mod retry_after;
+mod schedule;
+mod slack;
+mod template;
+mod text;
+mod transport;
+mod view;
+mod webhook;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use smol_str::SmolStr;
+use tokio::sync::{mpsc, oneshot};
+
+pub use attempt::{AttemptError, FailureReason, Retry, Side};
+pub use backoff::Backoff;
+pub use console::{ConsoleSink, Stdout};
+pub use meter::Meter;
+pub use transport::check_templates;
+
+use crate::config::Integration;
+use crate::model::{Notification, Outcome, Rejection, Report};
+use pace::Pacer;
+use schedule::{Limits, Schedule};
+use transport::Transport;
+use worker::{Command, Worker};
+
+/// Definitions that a reload removed are kept for what is still to be said through them (an open
+/// incident keeps its receiver); beyond this many the first in name order without a queue go.
+const RETIRED: usize = 256;
+
+/// How delivery works where the configuration file has no say.
+#[derive(Clone)]
+pub struct Options {
+    /// `--web.external-url`: links in notifications lead there. May be empty.
+    pub external_url: Arc<str>,
+    /// Where the metrics are registered.
+    pub registry: prometheus::Registry,
+    /// Where `console_configs` write.
+    pub console: Arc<dyn ConsoleSink>,
+    /// Attempts under way at once at one integration. Default 8.
+    pub concurrency: usize,
+    /// Waits between the attempts at one notification, and between the probes of a circuit.
+    pub backoff: Backoff,
+    /// Retryable failures in a row that open an integration's circuit. Default 5.
+    pub circuit_after: u32,
+    /// A `Retry-After` longer than this is cut to it. Default 10 minutes: asking again is harmless, a
+    /// page that waits for a clerical error is not.
+    pub retry_after_max: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            external_url: "".into(),
+            registry: prometheus::Registry::new(),
+            console: Arc::new(Stdout),
+            concurrency: 8,
+            backoff: Backoff::default(),
+            circuit_after: 5,
+            retry_after_max: Duration::from_secs(600),
+        }
+    }
+}
+
+/// Why receivers cannot be used as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliverError {
+    /// A templated key is not a template.
+    #[error("receiver {receiver:?}, {integration}: {key} is not a valid template: {reason}")]
+    Template {
+        /// The receiver.
+        receiver: SmolStr,
+        /// The integration.
+        integration: SmolStr,
+        /// The key.
+        key: String,
+        /// What is wrong, and where.
+        reason: String,
+    },
+    /// A `ca_file` cannot be used.
+    #[error("tls_config.ca_file {}: {reason}", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// TLS cannot be set up at all.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// The registry holds these metrics already.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Delivers notifications.
+pub struct Deliverer {
+    options: Options,
+    meter: Arc<Meter>,
+    reports: mpsc::UnboundedSender<Report>,
+    workers: Mutex<Workers>,
+}
+
+/// Workers by receiver and integration.
+type Workers = BTreeMap<(SmolStr, SmolStr), Handle>;
+
+struct Handle {
+    inbox: mpsc::UnboundedSender<Command>,
+    task: tokio::task::JoinHandle<()>,
+    configured: bool,
+}
+
+impl Deliverer {
+    /// Starts a worker for each integration. To be called inside a tokio runtime.
+    ///
+    /// Each notification's end comes out of `reports`, once.
+    pub fn new(
+        receivers: &BTreeMap<SmolStr, Vec<Integration>>,
+        reports: mpsc::UnboundedSender<Report>,
+        options: Options,
+    ) -> Result<Self, DeliverError> {
+        let meter = Arc::new(Meter::new(&options.registry)?);
+        let deliverer = Deliverer { options, meter, reports, workers: Mutex::default() };
+        deliverer.reload(receivers)?;
+        Ok(deliverer)
+    }
+
+    /// Takes a notification over and returns at once. `possible_repeat`: it may have been said before,
+    /// as after a crash; keyless receivers say so.
+    ///
+    /// Where neither the present nor an earlier configuration of this process has its integration, it
+    /// becomes a dead letter.
+    pub fn send(&self, notification: Notification, possible_repeat: bool) {
+        let key = (notification.receiver.clone(), notification.integration.clone());
+        let id = notification.id;
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = workers
+            .get(&key)
+            .is_some_and(|w| w.inbox.send(Command::Send(Box::new(notification), possible_repeat)).is_ok());
+        if !sent {
+            let detail = format!("receiver {:?} has no integration {} any more", key.0, key.1);
+            tracing::error!(id = id.0, %detail, "the notification is a dead letter");
+            let reason = FailureReason::Other.as_str().into();
+            let outcome = Outcome::Rejected(Rejection { reason, detail, ambiguous: possible_repeat });
+            let _ = self.reports.send(Report { id, outcome, attempts: 0 });
+        }
+    }
+
+    /// Delivers by a new configuration from now on. What is queued goes out by the new definition of
+    /// its integration, or by the old one if there is none any more. On error nothing has changed.
+    pub fn reload(&self, receivers: &BTreeMap<SmolStr, Vec<Integration>>) -> Result<(), DeliverError> {
+        let mut transports = BTreeMap::new();
+        for (receiver, integrations) in receivers {
+            for integration in integrations {
+                let transport = Transport::new(receiver, integration, &self.options, self.meter.clone())?;
+                transports.insert((receiver.clone(), integration.name.clone()), (transport, integration));
+            }
+        }
+        self.meter.init(receivers);
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, handle) in workers.iter_mut() {
+            handle.configured = transports.contains_key(key);
+        }
+        for (key, (transport, integration)) in transports {
+            let transport = Arc::new(transport);
+            let taken =
+                workers.get(&key).is_some_and(|w| w.inbox.send(Command::Use(transport.clone())).is_ok());
+            if !taken {
+                let handle = self.start(&key, transport, integration);
+                workers.insert(key, handle);
+            }
+        }
+        let retired: Vec<_> =
+            workers.iter().filter(|(_, h)| !h.configured).map(|(key, _)| key.clone()).collect();
+        for key in retired.iter().take(retired.len().saturating_sub(RETIRED)) {
+            if let Some(handle) = workers.remove(key) {
+                // The task drains and ends by itself, however long that takes.
+                let _ = handle.inbox.send(Command::Retire);
+            }
+        }
+        Ok(())
+    }
+
+    fn start(
+        &self,
+        key: &(SmolStr, SmolStr),
+        transport: Arc<Transport>,
+        integration: &Integration,
+    ) -> Handle {
+        let limits = Limits {
+            concurrency: self.options.concurrency,
+            backoff: self.options.backoff,
+            circuit_after: self.options.circuit_after,
+            retry_after_max: self.options.retry_after_max,
+        };
+        let pacer = Pacer::for_kind(&integration.kind, tokio::time::Instant::now());
+        let worker = Worker {
+            receiver: key.0.clone(),
+            name: key.1.clone(),
+            transport,
+            schedule: Schedule::new(limits, pacer),
+            meter: self.meter.clone(),
+            reports: self.reports.clone(),
+        };
+        let (inbox, commands) = mpsc::unbounded_channel();
+        Handle { inbox, task: tokio::spawn(worker.run(commands)), configured: true }
+    }
+
+    /// Lets what is being sent and what was never tried go out, for at most `timeout`; starts no
+    /// retries. How many notifications are left, an
+    /// integration that ran out of time counting as one: the journal's outbox has them. Afterwards this
+    /// deliverer sends nothing more.
+    pub async fn drain(&self, timeout: Duration) -> usize {
+        let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
+        let deadline = tokio::time::Instant::now() + timeout;
+        let asked: Vec<_> = workers
+            .into_values()
+            .map(|handle| {
+                let (done, left) = oneshot::channel();
+                let _ = handle.inbox.send(Command::Drain(done));
+                (handle, left)
+            })
+            .collect();
+        let mut left_over = 0;
+        for (handle, left) in asked {
+            match tokio::time::timeout_at(deadline, left).await {
+                Ok(left) => left_over += left.unwrap_or(0),
+                Err(_) => {
+                    handle.task.abort();
+                    left_over += 1;
+                }
+            }
+        }
+        left_over
+    }
+
+    /// The metrics of delivery.
+    pub fn meter(&self) -> Arc<Meter> {
+        self.meter.clone()
+    }
+}

@@ -5,7 +5,9 @@
 mod compose;
 mod config;
 mod dashboard;
+mod deliver;
 mod exposition;
+mod golden;
 mod ingest;
 mod journal;
 mod journal_model;

@@ -1,0 +1,42 @@
+//! `squelch fake-pager`: a pager to practise on.
+//!
+//! It speaks PagerDuty's Events API v2, Slack's incoming webhooks and Alertmanager's webhook, and
+//! keeps what a human would have got: which incidents opened, merged and closed, and how often
+//! somebody was interrupted.
+
+mod events;
+mod fault;
+mod server;
+mod state;
+
+use std::net::SocketAddr;
+
+pub use fault::Fault;
+pub use server::FakePager;
+pub use state::{Incident, Message, Requests};
+
+/// Options of `squelch fake-pager`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Address to listen on.
+    #[arg(long = "listen-address", default_value = "127.0.0.1:9196")]
+    pub listen_address: SocketAddr,
+    /// Events that one PagerDuty routing key may send in 60 seconds before it is answered 429;
+    /// 0 = any number. PagerDuty's own limit is about 120.
+    #[arg(long = "pagerduty.rate-limit", default_value_t = 0)]
+    pub rate_limit: u32,
+}
+
+/// Serves until the process is stopped. Fails if the address cannot be listened on.
+pub async fn run(args: Args) -> std::io::Result<()> {
+    let pager = FakePager::bind(args.listen_address).await?;
+    pager.limit_rate(args.rate_limit);
+    let at = pager.url("");
+    println!("fake pager on {at}");
+    println!("  PagerDuty  url: {at}/v2/enqueue");
+    println!("  Slack      api_url: {at}/slack/any");
+    println!("  webhook    url: {at}/webhook/any");
+    println!("  see        {at}/incidents  {at}/messages  {at}/requests");
+    pager.serve_forever().await;
+    Ok(())
+}

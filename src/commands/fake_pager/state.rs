@@ -1,0 +1,248 @@
+//! What a human got: incidents, messages, and a count of requests.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::model::Timestamp;
+
+/// Incidents kept; the oldest go first.
+pub(super) const INCIDENTS: usize = 100_000;
+const MESSAGES: usize = 1000;
+/// Larger details are not kept.
+const DETAIL_BYTES: usize = 4096;
+/// Routing keys whose rate is watched; beyond it the count starts anew.
+const KEYS: usize = 10_000;
+const TEXT_CHARS: usize = 4096;
+
+/// One incident as the pager shows it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Incident {
+    /// The sender's key: `dedup_key`, or an Alertmanager body's `groupKey`.
+    pub dedup_key: String,
+    /// The routing key with all but its last four characters hidden, or `webhook/<name>`.
+    pub routing_key: String,
+    /// When it opened.
+    pub opened_at: Timestamp,
+    /// When it closed.
+    pub closed_at: Option<Timestamp>,
+    /// As last said.
+    pub summary: String,
+    /// As last said.
+    pub severity: String,
+    /// How many triggers it folded, the first included.
+    pub triggers: u64,
+    /// How often it interrupted a human: once, when it opened.
+    pub notified: u64,
+    /// Somebody has it in hand.
+    pub acknowledged: bool,
+    /// `custom_details` of the last trigger, or the last webhook body; null if beyond 4 KiB.
+    pub details: Value,
+    #[serde(skip)]
+    scope: String,
+}
+
+/// One Slack message.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Message {
+    /// When it came.
+    pub at: Timestamp,
+    /// Its text, or its first attachment's title.
+    pub title: String,
+    /// The body as it came.
+    pub body: Value,
+}
+
+/// How many requests were answered how.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Requests {
+    /// Notifications that arrived, whatever became of them.
+    pub total: u64,
+    /// By status; `reset` for those that got no answer.
+    pub by_status: BTreeMap<String, u64>,
+    /// Change events, which notify nobody.
+    pub change_events: u64,
+    /// Resolves and acknowledgements of what was not open, dropped silently as PagerDuty does.
+    pub dropped: u64,
+    /// Incidents forgotten because there were too many.
+    pub forgotten: u64,
+}
+
+/// What one event does to an incident.
+pub(super) struct Trigger {
+    pub scope: String,
+    pub shown: String,
+    pub key: String,
+    pub summary: String,
+    pub severity: String,
+    pub details: Value,
+}
+
+/// Everything a pager knows.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    incidents: VecDeque<Incident>,
+    /// Number of the incident at the front of the queue.
+    first: u64,
+    /// Number of the open incident of each (scope, key).
+    open: BTreeMap<(String, String), u64>,
+    messages: VecDeque<Message>,
+    pub requests: Requests,
+    rates: BTreeMap<String, VecDeque<Timestamp>>,
+}
+
+impl State {
+    pub(super) fn incidents(&self) -> Vec<Incident> {
+        self.incidents.iter().cloned().collect()
+    }
+
+    pub(super) fn messages(&self) -> Vec<Message> {
+        self.messages.iter().cloned().collect()
+    }
+
+    /// Opens an incident, or folds into the open one of that key without a word to anybody.
+    pub(super) fn trigger(&mut self, trigger: Trigger, now: Timestamp) {
+        let Trigger { scope, shown, key, summary, severity, details } = trigger;
+        let details = if details.to_string().len() > DETAIL_BYTES { Value::Null } else { details };
+        let (summary, open_key) = (cut(summary), (scope.clone(), key.clone()));
+        let at = self.open.get(&open_key).map(|number| number - self.first);
+        if let Some(incident) = at.and_then(|at| self.incidents.get_mut(usize::try_from(at).ok()?)) {
+            incident.triggers += 1;
+            (incident.summary, incident.severity, incident.details) = (summary, severity, details);
+            return;
+        }
+        if self.incidents.len() >= INCIDENTS {
+            if let Some(gone) = self.incidents.pop_front().filter(|gone| gone.closed_at.is_none()) {
+                self.open.remove(&(gone.scope, gone.dedup_key));
+            }
+            self.first += 1;
+            self.requests.forgotten += 1;
+        }
+        self.open.insert(open_key, self.first + self.incidents.len() as u64);
+        self.incidents.push_back(Incident {
+            dedup_key: key,
+            routing_key: shown,
+            opened_at: now,
+            closed_at: None,
+            summary,
+            severity,
+            triggers: 1,
+            notified: 1,
+            acknowledged: false,
+            details,
+            scope,
+        });
+    }
+
+    /// Closes the open incident of that key, or drops the event.
+    pub(super) fn resolve(&mut self, scope: &str, key: &str, now: Timestamp) {
+        let number = self.open.remove(&(scope.to_owned(), key.to_owned()));
+        match number.and_then(|n| self.incidents.get_mut(usize::try_from(n - self.first).ok()?)) {
+            Some(incident) => incident.closed_at = Some(now),
+            None => self.requests.dropped += 1,
+        }
+    }
+
+    /// Marks the open incident of that key, or drops the event.
+    pub(super) fn acknowledge(&mut self, scope: &str, key: &str) {
+        let number = self.open.get(&(scope.to_owned(), key.to_owned()));
+        match number.and_then(|n| self.incidents.get_mut(usize::try_from(n - self.first).ok()?)) {
+            Some(incident) => incident.acknowledged = true,
+            None => self.requests.dropped += 1,
+        }
+    }
+
+    pub(super) fn message(&mut self, body: Value, now: Timestamp) {
+        if self.messages.len() >= MESSAGES {
+            self.messages.pop_front();
+        }
+        let attached = body.pointer("/attachments/0/title").or_else(|| body.pointer("/attachments/0/text"));
+        let title = body.get("text").or(attached).and_then(Value::as_str).unwrap_or_default();
+        self.messages.push_back(Message { at: now, title: cut(title.to_owned()), body });
+    }
+
+    pub(super) fn answered(&mut self, status: Option<u16>) {
+        let status = status.map_or("reset".to_owned(), |s| s.to_string());
+        *self.requests.by_status.entry(status).or_default() += 1;
+    }
+
+    /// Whether `key` has sent fewer than `limit` events in the last 60 s; counts this one if so.
+    pub(super) fn within_rate(&mut self, key: &str, limit: u32, now: Timestamp) -> bool {
+        let since = now - crate::model::Duration::from_secs(60);
+        self.rates.retain(|_, times| times.back().is_some_and(|last| *last > since));
+        if self.rates.len() > KEYS {
+            self.rates.clear();
+        }
+        let times = self.rates.entry(key.to_owned()).or_default();
+        while times.front().is_some_and(|at| *at <= since) {
+            times.pop_front();
+        }
+        let within = times.len() < usize::try_from(limit).unwrap_or(usize::MAX);
+        if within {
+            times.push_back(now);
+        }
+        within
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = State::default();
+    }
+}
+
+fn cut(text: String) -> String {
+    match text.char_indices().nth(TEXT_CHARS) {
+        Some((at, _)) => text[..at].to_owned(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trigger(key: &str) -> Trigger {
+        let (scope, shown) = ("s".to_owned(), "…".to_owned());
+        let (summary, severity) = ("sum".to_owned(), "critical".to_owned());
+        Trigger { scope, shown, key: key.into(), summary, severity, details: Value::Null }
+    }
+
+    #[test]
+    fn keys_fold_close_and_open_anew() {
+        let (mut state, now) = (State::default(), Timestamp::from_millis(1000));
+        state.trigger(trigger("a"), now);
+        state.trigger(trigger("a"), now);
+        state.resolve("s", "b", now);
+        state.resolve("other", "a", now);
+        state.resolve("s", "a", now);
+        state.trigger(trigger("a"), now);
+        let seen: Vec<_> = state.incidents().iter().map(|i| (i.triggers, i.closed_at.is_some())).collect();
+        assert_eq!(seen, [(2, true), (1, false)]);
+        assert_eq!(state.requests.dropped, 2);
+    }
+
+    #[test]
+    fn the_newest_incidents_are_kept() {
+        let (mut state, now) = (State::default(), Timestamp::from_millis(1000));
+        for n in 0..INCIDENTS + 1 {
+            state.trigger(trigger(&n.to_string()), now);
+        }
+        assert_eq!((state.incidents.len(), state.requests.forgotten), (INCIDENTS, 1));
+        assert_eq!(state.incidents[0].dedup_key, "1");
+        state.resolve("s", "1", now);
+        assert!(state.incidents[0].closed_at.is_some());
+        state.resolve("s", "0", now);
+        assert_eq!(state.requests.dropped, 1);
+    }
+
+    #[test]
+    fn the_rate_is_over_a_rolling_minute() {
+        let (mut state, at) = (State::default(), |s: i64| Timestamp::from_millis(s * 1000));
+        assert!(state.within_rate("k", 2, at(100)));
+        assert!(state.within_rate("k", 2, at(130)));
+        assert!(!state.within_rate("k", 2, at(159)));
+        assert!(state.within_rate("other", 2, at(159)));
+        assert!(state.within_rate("k", 2, at(160)));
+        assert!(!state.within_rate("k", 2, at(161)));
+    }
+}

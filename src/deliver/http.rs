@@ -1,0 +1,291 @@
+//! One HTTP POST: no redirects, a bounded answer, no secret in what is said about it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Request, Response, Uri};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+use super::attempt::{AttemptError, FailureReason};
+use super::redact::Redactor;
+use super::text::{clean_line, cut};
+use super::{DeliverError, retry_after};
+use crate::config::{HttpAuth, HttpConfig};
+
+/// What is read of an answer, at most.
+const ANSWER_BYTES: usize = 16 * 1024;
+
+/// What a receiver answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// `Retry-After`, if it could be read.
+    pub retry_after: Option<Duration>,
+    /// The first 16 KiB of the body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The beginning of the body, as one line that is fit for a log.
+    pub(super) fn excerpt(&self) -> String {
+        cut(clean_line(String::from_utf8_lossy(&self.body).trim()), 512)
+    }
+}
+
+/// A client for one integration, with its own connections: a receiver that hangs shares nothing.
+pub(super) struct HttpClient {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    config: HttpConfig,
+    timeout: Duration,
+}
+
+impl HttpClient {
+    /// A client as `config` says. Reads `ca_file` or the system's roots now.
+    pub(super) fn new(config: &HttpConfig, timeout: Duration) -> Result<Self, DeliverError> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(timeout / 2));
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(tls(config.ca_file.as_deref())?)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(4)
+            .build(https);
+        Ok(HttpClient { client, config: config.clone(), timeout })
+    }
+
+    /// Posts `body` as JSON. An answer of any status is `Ok`.
+    pub(super) async fn post(&self, url: &str, body: Vec<u8>) -> Result<Answer, AttemptError> {
+        let mut redactor = Redactor::default();
+        redactor.hide_url(url);
+        let request = self.request(url, body, &mut redactor)?;
+        match tokio::time::timeout(self.timeout, self.exchange(request)).await {
+            Ok(Ok(mut answer)) => {
+                let text = String::from_utf8_lossy(&answer.body);
+                if let std::borrow::Cow::Owned(hidden) = redactor.redact(&text) {
+                    answer.body = hidden.into_bytes();
+                }
+                Ok(answer)
+            }
+            Ok(Err(mut error)) => {
+                error.detail = redactor.redact(&error.detail).into_owned();
+                Err(error)
+            }
+            Err(_) => Err(AttemptError {
+                ambiguous: true,
+                ..AttemptError::passing(
+                    FailureReason::ContextDeadlineExceeded,
+                    format!("no answer within {} ms", self.timeout.as_millis()),
+                )
+            }),
+        }
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, AttemptError> {
+        let response = self.client.request(request).await.map_err(|error| AttemptError {
+            ambiguous: !error.is_connect(),
+            ..AttemptError::passing(FailureReason::Other, chain(&error))
+        })?;
+        let (status, retry_after) = (response.status().as_u16(), retry_after::of(response.headers()));
+        // The status is the answer; a body that breaks off matters only where it is looked at.
+        let body = read(response).await.unwrap_or_default();
+        Ok(Answer { status, retry_after, body })
+    }
+
+    fn request(
+        &self,
+        url: &str,
+        body: Vec<u8>,
+        redactor: &mut Redactor,
+    ) -> Result<Request<Full<Bytes>>, AttemptError> {
+        let (uri, userinfo) = split_userinfo(url)?;
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(
+            header::USER_AGENT,
+            HeaderValue::from_static(concat!("Squelch/", env!("CARGO_PKG_VERSION"))),
+        );
+        let authorization = match (&self.config.auth, userinfo) {
+            (Some(HttpAuth::Authorization { scheme, credentials }), _) => {
+                let credentials = credentials.reveal().map_err(|e| AttemptError::ours(e.to_string()))?;
+                redactor.hide(&credentials);
+                Some(format!("{scheme} {credentials}"))
+            }
+            (Some(HttpAuth::Basic { username, password }), _) => {
+                let password = password.reveal().map_err(|e| AttemptError::ours(e.to_string()))?;
+                redactor.hide(&password);
+                Some(format!("Basic {}", base64(format!("{username}:{password}").as_bytes())))
+            }
+            (None, Some(userinfo)) => Some(format!("Basic {}", base64(&percent_decode(&userinfo)))),
+            (None, None) => None,
+        };
+        if let Some(text) = authorization {
+            let value = text.split_once(' ').map_or("", |(_, value)| value);
+            redactor.hide(value);
+            headers.insert(header::AUTHORIZATION, secret_header("authorization", &text)?);
+        }
+        for (name, value) in &self.config.headers {
+            let value = value.reveal().map_err(|e| AttemptError::ours(e.to_string()))?;
+            redactor.hide(&value);
+            let parsed = HeaderName::from_bytes(name.as_bytes())
+                .map_err(|_| AttemptError::ours(format!("http_headers: {name:?} is not a header name")))?;
+            headers.insert(parsed, secret_header(name, &value)?);
+        }
+        let mut request = Request::new(Full::new(Bytes::from(body)));
+        *request.method_mut() = hyper::Method::POST;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+}
+
+fn secret_header(name: &str, value: &str) -> Result<HeaderValue, AttemptError> {
+    let mut value = HeaderValue::from_str(value)
+        .map_err(|_| AttemptError::ours(format!("header {name}: its value holds a control character")))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Takes `user:password@` out of a URL, as Go's client does: it becomes basic authentication.
+fn split_userinfo(url: &str) -> Result<(Uri, Option<String>), AttemptError> {
+    let bad = || AttemptError::ours("the url is not one such as https://host/path");
+    let uri: Uri = url.trim().parse().map_err(|_| bad())?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
+        return Err(bad());
+    }
+    let Some((userinfo, host)) =
+        uri.authority().and_then(|a| a.as_str().rsplit_once('@')).map(|(u, h)| (u.to_owned(), h.to_owned()))
+    else {
+        return Ok((uri, None));
+    };
+    let mut parts = uri.into_parts();
+    parts.authority = Some(host.parse().map_err(|_| bad())?);
+    Ok((Uri::from_parts(parts).map_err(|_| bad())?, Some(userinfo)))
+}
+
+/// The first 16 KiB of the body. What is beyond is not read; the connection is then not reused.
+async fn read(response: Response<Incoming>) -> Result<Vec<u8>, hyper::Error> {
+    let mut body = Limited::new(response.into_body(), ANSWER_BYTES);
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => bytes.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
+            Err(error) => match error.downcast::<hyper::Error>() {
+                Ok(error) => return Err(*error),
+                Err(_) => break,
+            },
+        }
+    }
+    Ok(bytes)
+}
+
+fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, DeliverError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = || {
+        ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|e| DeliverError::Tls(e.to_string()))
+    };
+    let Some(path) = ca_file else {
+        return match builder()?.with_native_roots() {
+            Ok(config) => Ok(config.with_no_client_auth()),
+            Err(error) => {
+                tracing::warn!(%error, "no root certificates on this system: https receivers need tls_config.ca_file");
+                Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+            }
+        };
+    };
+    let wrong = |reason: String| DeliverError::CaFile { path: path.to_owned(), reason };
+    let mut roots = RootCertStore::empty();
+    for cert in CertificateDer::pem_file_iter(path).map_err(|e| wrong(e.to_string()))? {
+        let cert = cert.map_err(|e| wrong(e.to_string()))?;
+        roots.add(cert).map_err(|e| wrong(e.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(wrong("holds no certificate; it should be PEM".into()));
+    }
+    Ok(builder()?.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// An error with its causes: the outermost of hyper's says only "client error".
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    cut(clean_line(&text), 512)
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for i in 0..4 {
+            let six = (bits >> (18 - 6 * i)) & 63;
+            text.push(if i <= chunk.len() { char::from(ALPHABET[six as usize]) } else { '=' });
+        }
+    }
+    text
+}
+
+fn percent_decode(text: &str) -> Vec<u8> {
+    let bytes = text.as_bytes();
+    let (mut out, mut i) = (Vec::with_capacity(bytes.len()), 0);
+    while i < bytes.len() {
+        let hex = bytes.get(i + 1..i + 3).and_then(|h| std::str::from_utf8(h).ok());
+        match hex.filter(|_| bytes[i] == b'%').and_then(|h| u8::from_str_radix(h, 16).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                i += 3;
+            }
+            None => {
+                out.push(bytes[i]);
+                i += 1;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_of_rfc_4648() {
+        let table = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")];
+        for (plain, encoded) in table {
+            assert_eq!(base64(plain.as_bytes()), encoded);
+        }
+    }
+
+    #[test]
+    fn userinfo_becomes_basic_authentication() {
+        let (uri, userinfo) = split_userinfo("https://bob:p%40ss@host:8443/hook?a=1").unwrap();
+        assert_eq!(uri.to_string(), "https://host:8443/hook?a=1");
+        assert_eq!(percent_decode(&userinfo.unwrap()), b"bob:p@ss");
+        assert!(split_userinfo("ftp://host/").is_err());
+        assert!(split_userinfo("/only/a/path").is_err());
+    }
+}

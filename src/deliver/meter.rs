@@ -1,0 +1,155 @@
+//! What the workers export: failures, latency, queues, circuits. Every series starts at 0.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use smol_str::SmolStr;
+
+use super::attempt::FailureReason;
+use crate::config::Integration;
+use crate::model::{Notification, NotificationId, Timestamp};
+
+/// Seconds; Alertmanager's 1, 5, 10, 15, 20, with finer steps below.
+const LATENCY_BUCKETS: [f64; 9] = [0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0, 15.0, 20.0];
+
+/// The metrics of delivery.
+#[derive(Debug)]
+pub struct Meter {
+    failed: IntCounterVec,
+    template_errors: IntCounterVec,
+    latency: HistogramVec,
+    queue_length: IntGaugeVec,
+    queue_oldest: GaugeVec,
+    circuit_open: IntGaugeVec,
+    receivers: Mutex<BTreeMap<SmolStr, ReceiverState>>,
+}
+
+#[derive(Debug, Default)]
+struct ReceiverState {
+    queued: BTreeSet<(Timestamp, NotificationId)>,
+    open_circuits: BTreeSet<SmolStr>,
+}
+
+impl Meter {
+    /// Registers the metrics. Fails if the registry has some of that name already.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            IntCounterVec::new(Opts::new(name, help), labels).and_then(|m| register(registry, m))
+        };
+        let gauge = |name: &str, help: &str| {
+            IntGaugeVec::new(Opts::new(name, help), &["receiver"]).and_then(|m| register(registry, m))
+        };
+        Ok(Meter {
+            failed: counter(
+                "squelch_notifications_failed_total",
+                "Failed attempts to deliver a notification.",
+                &["receiver", "integration", "reason"],
+            )?,
+            template_errors: counter(
+                "squelch_notification_template_errors_total",
+                "Templated texts that failed and were replaced by the default text.",
+                &["receiver", "integration"],
+            )?,
+            latency: register(
+                registry,
+                HistogramVec::new(
+                    HistogramOpts::new(
+                        "squelch_notification_latency_seconds",
+                        "Time that one attempt to deliver a notification took.",
+                    )
+                    .buckets(LATENCY_BUCKETS.to_vec()),
+                    &["integration"],
+                )?,
+            )?,
+            queue_length: gauge(
+                "squelch_queue_length",
+                "Notifications decided that the receiver has neither accepted nor refused.",
+            )?,
+            queue_oldest: register(
+                registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "squelch_queue_oldest_timestamp_seconds",
+                        "When the oldest queued notification was decided, 0 for an empty queue.",
+                    ),
+                    &["receiver"],
+                )?,
+            )?,
+            circuit_open: gauge(
+                "squelch_receiver_circuit_open",
+                "Whether the circuit of an integration of the receiver is open.",
+            )?,
+            receivers: Mutex::default(),
+        })
+    }
+
+    /// Brings every series of these receivers into being, at 0.
+    pub(super) fn init(&self, receivers: &BTreeMap<SmolStr, Vec<Integration>>) {
+        for (receiver, integrations) in receivers {
+            self.queue_length.with_label_values(&[receiver]);
+            self.queue_oldest.with_label_values(&[receiver]);
+            self.circuit_open.with_label_values(&[receiver]);
+            for integration in integrations.iter().map(|i| i.kind.as_str()) {
+                self.latency.with_label_values(&[integration]);
+                self.template_errors.with_label_values(&[receiver.as_str(), integration]);
+                for reason in FailureReason::ALL {
+                    self.failed.with_label_values(&[receiver.as_str(), integration, reason.as_str()]);
+                }
+            }
+        }
+    }
+
+    pub(super) fn attempt(&self, integration: &str, took: Duration) {
+        self.latency.with_label_values(&[integration]).observe(took.as_secs_f64());
+    }
+
+    pub(super) fn failed(&self, receiver: &str, integration: &str, reason: FailureReason) {
+        self.failed.with_label_values(&[receiver, integration, reason.as_str()]).inc();
+    }
+
+    pub(super) fn template_error(&self, receiver: &str, integration: &str) {
+        self.template_errors.with_label_values(&[receiver, integration]).inc();
+    }
+
+    pub(super) fn queued(&self, n: &Notification) {
+        self.update(&n.receiver, |state| {
+            state.queued.insert((n.at, n.id));
+        });
+    }
+
+    pub(super) fn ended(&self, n: &Notification) {
+        self.update(&n.receiver, |state| {
+            state.queued.remove(&(n.at, n.id));
+        });
+    }
+
+    pub(super) fn circuit(&self, receiver: &str, integration: &str, open: bool) {
+        self.update(receiver, |state| {
+            if open {
+                state.open_circuits.insert(integration.into());
+            } else {
+                state.open_circuits.remove(integration);
+            }
+        });
+    }
+
+    fn update(&self, receiver: &str, change: impl FnOnce(&mut ReceiverState)) {
+        let mut receivers = self.receivers.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = receivers.entry(receiver.into()).or_default();
+        change(state);
+        let oldest = state.queued.first().map_or(0.0, |(at, _)| at.as_secs_f64());
+        self.queue_length.with_label_values(&[receiver]).set(state.queued.len() as i64);
+        self.queue_oldest.with_label_values(&[receiver]).set(oldest);
+        self.circuit_open.with_label_values(&[receiver]).set(i64::from(!state.open_circuits.is_empty()));
+    }
+}
+
+fn register<M: prometheus::core::Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: M,
+) -> Result<M, prometheus::Error> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}

@@ -1,0 +1,48 @@
+//! `Retry-After`: seconds, or an HTTP date (RFC 9110, 10.2.3).
+
+use std::time::Duration;
+
+use hyper::header::{DATE, HeaderMap, RETRY_AFTER};
+
+/// How long the answer with these headers asks to wait. A date is read against the answer's own
+/// `Date`, so that the two clocks need not agree. Fractions of a second are taken (Discord, Slack).
+pub(super) fn of(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let until = date(text)?;
+    let now =
+        headers.get(DATE).and_then(|value| date(value.to_str().ok()?)).unwrap_or_else(jiff::Timestamp::now);
+    Some(Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO))
+}
+
+fn date(text: &str) -> Option<jiff::Timestamp> {
+    jiff::fmt::rfc2822::parse(text.trim()).ok().map(|zoned| zoned.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(retry_after: &str, date: Option<&str>) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, retry_after.parse().unwrap());
+        if let Some(date) = date {
+            headers.insert(DATE, date.parse().unwrap());
+        }
+        of(&headers)
+    }
+
+    #[test]
+    fn reads_seconds_and_dates() {
+        let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(asked("30", None), Some(Duration::from_secs(30)));
+        assert_eq!(asked("0.5", None), Some(Duration::from_millis(500)));
+        assert_eq!(asked("Sun, 06 Nov 1994 08:50:07 GMT", date), Some(Duration::from_secs(30)));
+        assert_eq!(asked("Sun, 06 Nov 1994 08:00:00 GMT", date), Some(Duration::ZERO));
+        for nonsense in ["soon", "-1", "NaN", "inf", ""] {
+            assert_eq!(asked(nonsense, None), None, "{nonsense}");
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! What may leave next at one integration: order, pace, concurrency, retries and the circuit.
+//!
+//! Knows no sockets and no clock: the worker tells it the time, so that tests need not wait.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::attempt::{AttemptError, Retry, Side};
+use super::backoff::Backoff;
+use super::circuit::Circuit;
+use super::pace::Pacer;
+use crate::model::{Kind, Notification, NotificationId, Outcome, Rejection, Report};
+
+/// The numbers of a schedule.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Attempts under way at once.
+    pub concurrency: usize,
+    /// Waits between attempts.
+    pub backoff: Backoff,
+    /// Retryable failures in a row that open the circuit.
+    pub circuit_after: u32,
+    /// A longer `Retry-After` is cut to this.
+    pub retry_after_max: Duration,
+}
+
+/// One notification on its way.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// What is to be said.
+    pub notification: std::sync::Arc<Notification>,
+    /// It may have been said before: sent again after a crash, or an answer was lost.
+    pub possible_repeat: bool,
+    attempts: u32,
+    ambiguous: bool,
+    turn: u64,
+    delayed_to: Option<Instant>,
+}
+
+/// Pages first, then resolves, updates and digests; the higher severity first; the older first.
+type Rank = (u8, u8, NotificationId);
+
+fn rank(n: &Notification) -> Rank {
+    let kind = match n.kind {
+        Kind::Page => 0,
+        Kind::Resolve => 1,
+        Kind::Update => 2,
+        Kind::Digest => 3,
+    };
+    (kind, n.level.0, n.id)
+}
+
+/// What the worker is to do.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum Next {
+    /// Start an attempt at this one; it counts as under way.
+    Start(NotificationId),
+    /// Nothing before this moment, unless something else happens.
+    At(Instant),
+    /// Nothing until something else happens.
+    Nothing,
+}
+
+/// The waiting and the sent notifications of one integration.
+///
+/// Holds at most what the engine lets out: one notification for each open incident.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    limits: Limits,
+    pacer: Pacer,
+    circuit: Circuit,
+    jobs: BTreeMap<NotificationId, Job>,
+    in_flight: BTreeSet<NotificationId>,
+    /// Never tried.
+    fresh: BTreeSet<Rank>,
+    /// Tried, and their wait is over.
+    due: BTreeSet<Rank>,
+    /// Tried, and waiting.
+    delayed: BTreeSet<(Instant, NotificationId)>,
+    /// All that were tried and are not under way, least recently tried first.
+    tried: BTreeSet<(u64, NotificationId)>,
+    turns: u64,
+    hold_until: Option<Instant>,
+    draining: bool,
+}
+
+impl Schedule {
+    /// An empty schedule.
+    pub(super) fn new(limits: Limits, pacer: Pacer) -> Self {
+        Schedule {
+            circuit: Circuit::new(limits.circuit_after),
+            limits,
+            pacer,
+            jobs: BTreeMap::new(),
+            in_flight: BTreeSet::new(),
+            fresh: BTreeSet::new(),
+            due: BTreeSet::new(),
+            delayed: BTreeSet::new(),
+            tried: BTreeSet::new(),
+            turns: 0,
+            hold_until: None,
+            draining: false,
+        }
+    }
+
+    /// Takes a notification in; `false` if one of its number is here already.
+    pub(super) fn push(&mut self, notification: Notification, possible_repeat: bool) -> bool {
+        let id = notification.id;
+        if self.jobs.contains_key(&id) {
+            return false;
+        }
+        self.fresh.insert(rank(&notification));
+        let notification = std::sync::Arc::new(notification);
+        let job =
+            Job { notification, possible_repeat, attempts: 0, ambiguous: false, turn: 0, delayed_to: None };
+        self.jobs.insert(id, job);
+        true
+    }
+
+    /// How many have not reached their end.
+    pub(super) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Whether the circuit is open.
+    pub(super) fn circuit_is_open(&self) -> bool {
+        self.circuit.is_open()
+    }
+
+    /// The notification of that number, and whether it may be a repeat.
+    pub(super) fn job(&self, id: NotificationId) -> Option<&Job> {
+        self.jobs.get(&id)
+    }
+
+    /// From now on only what was never tried leaves, and only while the receiver is up.
+    pub(super) fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Whether a drain has nothing more to wait for.
+    pub(super) fn is_drained(&self) -> bool {
+        let stuck = self.circuit.is_open() || self.hold_until.is_some();
+        self.draining && self.in_flight.is_empty() && (self.fresh.is_empty() || stuck)
+    }
+
+    /// What to do at `now`. To be asked again after every start, arrival and end.
+    pub(super) fn next(&mut self, now: Instant) -> Next {
+        while let Some(&(at, id)) = self.delayed.first().filter(|(at, _)| *at <= now) {
+            self.delayed.remove(&(at, id));
+            if let Some(job) = self.jobs.get(&id) {
+                self.due.insert(rank(&job.notification));
+            }
+        }
+        let most = if self.circuit.is_open() { 1 } else { self.limits.concurrency.max(1) };
+        if self.in_flight.len() >= most {
+            return Next::Nothing;
+        }
+        let candidate = if self.circuit.is_open() { self.probe() } else { self.best() };
+        let Some((id, fresh)) = candidate else {
+            return match self.delayed.first() {
+                Some((at, _)) if !self.draining => Next::At(*at),
+                _ => Next::Nothing,
+            };
+        };
+        let wait_until = [self.hold_until, self.circuit.probe_at(fresh)].into_iter().flatten().max();
+        if let Some(at) = wait_until.filter(|at| *at > now) {
+            return Next::At(at);
+        }
+        if let Err(wait) = self.pacer.take(now) {
+            return Next::At(now + wait);
+        }
+        self.hold_until = None;
+        self.start(id);
+        Next::Start(id)
+    }
+
+    fn best(&self) -> Option<(NotificationId, bool)> {
+        let fresh = self.fresh.first();
+        let due = self.due.first().filter(|_| !self.draining);
+        match (fresh, due) {
+            (Some(f), Some(d)) => Some(if f < d { (f.2, true) } else { (d.2, false) }),
+            (Some(f), None) => Some((f.2, true)),
+            (None, Some(d)) => Some((d.2, false)),
+            (None, None) => None,
+        }
+    }
+
+    /// Who probes an open circuit: the never tried first, then each in turn, so that one
+    /// notification that the receiver cannot stomach does not hold back the others.
+    fn probe(&self) -> Option<(NotificationId, bool)> {
+        if self.draining {
+            return None;
+        }
+        let fresh = self.fresh.first().map(|(_, _, id)| (*id, true));
+        fresh.or_else(|| self.tried.first().map(|(_, id)| (*id, false)))
+    }
+
+    fn start(&mut self, id: NotificationId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let rank = rank(&job.notification);
+        self.fresh.remove(&rank);
+        self.due.remove(&rank);
+        if let Some(at) = job.delayed_to.take() {
+            self.delayed.remove(&(at, id));
+        }
+        self.tried.remove(&(job.turn, id));
+        self.turns += 1;
+        job.turn = self.turns;
+        job.attempts = job.attempts.saturating_add(1);
+        self.in_flight.insert(id);
+    }
+
+    /// An attempt ended. The report, if that was the end of its notification.
+    pub(super) fn settle(
+        &mut self,
+        id: NotificationId,
+        result: Result<(), AttemptError>,
+        now: Instant,
+    ) -> Option<Report> {
+        self.in_flight.remove(&id);
+        let was_open = self.circuit.is_open();
+        let outcome = match result {
+            Ok(()) => {
+                self.circuit.answered();
+                Some(Outcome::Accepted)
+            }
+            Err(error) => self.failed(id, error, now),
+        };
+        if was_open && !self.circuit.is_open() {
+            self.release_all();
+        }
+        let outcome = outcome?;
+        let job = self.jobs.remove(&id)?;
+        Some(Report { id, outcome, attempts: job.attempts })
+    }
+
+    fn failed(&mut self, id: NotificationId, error: AttemptError, now: Instant) -> Option<Outcome> {
+        let job = self.jobs.get_mut(&id)?;
+        job.ambiguous |= error.ambiguous;
+        let asked = match error.retry {
+            Retry::Never => {
+                if error.side == Side::Theirs {
+                    self.circuit.answered();
+                }
+                return Some(Outcome::Rejected(Rejection {
+                    reason: error.reason.as_str().into(),
+                    detail: error.detail,
+                    ambiguous: job.ambiguous,
+                }));
+            }
+            Retry::Backoff => None,
+            // `Retry-After: 0` is no leave to hammer.
+            Retry::After(wait) => {
+                Some(wait.max(self.limits.backoff.initial).min(self.limits.retry_after_max))
+            }
+        };
+        job.possible_repeat |= error.ambiguous;
+        let backoff = self.limits.backoff;
+        let at = now + asked.unwrap_or_else(|| backoff.wait(id, job.attempts));
+        job.delayed_to = Some(at);
+        self.delayed.insert((at, id));
+        self.tried.insert((job.turn, id));
+        if asked.is_some() {
+            self.hold_until = self.hold_until.max(Some(at));
+        }
+        self.circuit.failed(now, backoff.initial, |n| asked.unwrap_or_else(|| backoff.wait(id, n)));
+        None
+    }
+
+    /// The receiver is up again: what waited for it need not wait longer.
+    fn release_all(&mut self) {
+        for (_, id) in std::mem::take(&mut self.delayed) {
+            if let Some(job) = self.jobs.get(&id) {
+                self.due.insert(rank(&job.notification));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! The schedule in virtual time.
+
+use super::*;
+use crate::config::{ConsoleConfig, IntegrationKind};
+use crate::deliver::attempt::FailureReason;
+use crate::model::Timestamp;
+
+fn notification(id: u64, kind: Kind, level: u8) -> Notification {
+    Notification {
+        id: NotificationId(id),
+        at: Timestamp::from_millis(0),
+        receiver: "r".into(),
+        integration: "console[0]".into(),
+        kind,
+        dedup_key: "k".into(),
+        group_key: "{}:{}".into(),
+        generation: 0,
+        group_labels: Default::default(),
+        severity: "critical".into(),
+        level: (level, 3),
+        alerts: vec![],
+        truncated: 0,
+        opened_at: Timestamp::from_millis(0),
+        why: "first page".into(),
+    }
+}
+
+fn schedule(concurrency: usize, now: Instant) -> Schedule {
+    let limits = Limits {
+        concurrency,
+        backoff: Backoff::default(),
+        circuit_after: 5,
+        retry_after_max: Duration::from_secs(600),
+    };
+    Schedule::new(limits, Pacer::for_kind(&IntegrationKind::Console(ConsoleConfig {}), now))
+}
+
+fn down() -> Result<(), AttemptError> {
+    Err(AttemptError::passing(FailureReason::ServerError, "status 500"))
+}
+
+/// Steps to the next attempt in virtual time.
+fn step(schedule: &mut Schedule, now: &mut Instant) -> u64 {
+    loop {
+        match schedule.next(*now) {
+            Next::Start(id) => return id.0,
+            Next::At(at) => *now = at.max(*now),
+            Next::Nothing => panic!("nothing to do"),
+        }
+    }
+}
+
+#[test]
+fn pages_first_then_by_severity_then_by_age() {
+    let mut now = Instant::now();
+    let mut schedule = schedule(8, now);
+    let waiting = [
+        (1, Kind::Digest, 0),
+        (2, Kind::Update, 0),
+        (3, Kind::Resolve, 0),
+        (4, Kind::Page, 2),
+        (5, Kind::Page, 0),
+        (6, Kind::Page, 0),
+    ];
+    for (id, kind, level) in waiting {
+        assert!(schedule.push(notification(id, kind, level), false));
+    }
+    assert!(!schedule.push(notification(6, Kind::Page, 0), false));
+    let order: Vec<u64> = (0..6).map(|_| step(&mut schedule, &mut now)).collect();
+    assert_eq!(order, [5, 6, 4, 3, 2, 1]);
+}
+
+#[test]
+fn no_more_attempts_at_once_than_allowed() {
+    let mut now = Instant::now();
+    let mut schedule = schedule(2, now);
+    for id in 1..=3 {
+        schedule.push(notification(id, Kind::Page, 0), false);
+    }
+    assert_eq!(step(&mut schedule, &mut now), 1);
+    assert_eq!(step(&mut schedule, &mut now), 2);
+    assert_eq!(schedule.next(now), Next::Nothing);
+    assert!(schedule.settle(NotificationId(1), Ok(()), now).is_some());
+    assert_eq!(schedule.next(now), Next::Start(NotificationId(3)));
+}
+
+#[test]
+fn an_open_circuit_lets_one_probe_out_and_closes_on_success() {
+    let mut now = Instant::now();
+    let mut schedule = schedule(8, now);
+    for id in 1..=8 {
+        schedule.push(notification(id, Kind::Page, 0), false);
+    }
+    let began = now;
+    for _ in 0..5 {
+        let id = step(&mut schedule, &mut now);
+        assert_eq!(schedule.settle(NotificationId(id), down(), now), None);
+    }
+    assert!(schedule.circuit_is_open());
+    assert_eq!(now, began, "the first five leave at once");
+    assert!(matches!(schedule.next(now), Next::At(_)));
+    assert_eq!(step(&mut schedule, &mut now), 6, "the never tried probe first");
+    assert_eq!(schedule.next(now + Duration::from_secs(3600)), Next::Nothing, "one at a time");
+    schedule.settle(NotificationId(6), Ok(()), now);
+    assert!(!schedule.circuit_is_open());
+    let mut rest: Vec<u64> = (0..7).map(|_| step(&mut schedule, &mut now)).collect();
+    rest.sort_unstable();
+    assert_eq!(rest, [1, 2, 3, 4, 5, 7, 8], "nobody waits out a pause when the receiver is back");
+}
+
+#[test]
+fn a_page_that_the_receiver_cannot_stomach_does_not_hold_back_the_others() {
+    let mut now = Instant::now();
+    let mut schedule = schedule(8, now);
+    schedule.push(notification(1, Kind::Page, 0), false);
+    let began = now;
+    for _ in 0..20 {
+        assert_eq!(step(&mut schedule, &mut now), 1);
+        schedule.settle(NotificationId(1), down(), now);
+    }
+    assert!(now - began > Duration::from_secs(300), "the pauses grow: {:?}", now - began);
+    schedule.push(notification(2, Kind::Update, 2), false);
+    let asked = now;
+    assert_eq!(step(&mut schedule, &mut now), 2);
+    assert!(now - asked <= Duration::from_millis(500));
+    assert!(schedule.settle(NotificationId(2), Ok(()), now).is_some());
+    assert_eq!(step(&mut schedule, &mut now), 1);
+}
+
+#[test]
+fn retry_after_holds_the_integration_and_is_capped() {
+    let mut now = Instant::now();
+    let mut schedule = schedule(8, now);
+    schedule.push(notification(1, Kind::Page, 0), false);
+    assert_eq!(step(&mut schedule, &mut now), 1);
+    let asked = |seconds| {
+        let error = AttemptError::passing(FailureReason::RateLimited, "status 429");
+        Err(AttemptError { retry: Retry::After(Duration::from_secs(seconds)), ..error })
+    };
+    schedule.settle(NotificationId(1), asked(30), now);
+    schedule.push(notification(2, Kind::Page, 0), false);
+    assert_eq!(schedule.next(now), Next::At(now + Duration::from_secs(30)));
+    let before = now;
+    assert_eq!(step(&mut schedule, &mut now), 1, "the older page first");
+    assert_eq!(now - before, Duration::from_secs(30));
+    schedule.settle(NotificationId(1), asked(1_000_000), now);
+    let before = now;
+    step(&mut schedule, &mut now);
+    assert_eq!(now - before, Duration::from_secs(600));
+    schedule.settle(NotificationId(1), asked(0), now);
+    let before = now;
+    step(&mut schedule, &mut now);
+    assert_eq!(now - before, Duration::from_millis(500));
+}
+
+#[test]
+fn the_end_says_how_many_attempts_and_whether_one_may_have_been_accepted() {
+    let mut now = Instant::now();
+    let mut schedule = schedule(8, now);
+    schedule.push(notification(1, Kind::Page, 0), false);
+    step(&mut schedule, &mut now);
+    let lost = AttemptError {
+        ambiguous: true,
+        ..AttemptError::passing(FailureReason::ContextDeadlineExceeded, "no answer")
+    };
+    schedule.settle(NotificationId(1), Err(lost), now);
+    assert!(schedule.job(NotificationId(1)).unwrap().possible_repeat);
+    step(&mut schedule, &mut now);
+    let refused = Err(AttemptError::refused(FailureReason::AuthError, "status 401"));
+    let report = schedule.settle(NotificationId(1), refused, now).unwrap();
+    let Outcome::Rejected(rejection) = report.outcome else { panic!("{report:?}") };
+    assert_eq!((report.attempts, rejection.reason.as_str(), rejection.ambiguous), (2, "authError", true));
+    assert_eq!(schedule.len(), 0);
+}
+
+#[test]
+fn a_drain_tries_what_was_never_tried_and_nothing_else() {
+    let mut now = Instant::now();
+    let mut schedule = schedule(1, now);
+    schedule.push(notification(1, Kind::Page, 0), false);
+    schedule.push(notification(2, Kind::Page, 0), false);
+    step(&mut schedule, &mut now);
+    schedule.settle(NotificationId(1), down(), now);
+    schedule.drain();
+    assert!(!schedule.is_drained());
+    assert_eq!(step(&mut schedule, &mut now), 2);
+    schedule.settle(NotificationId(2), Ok(()), now);
+    assert_eq!(schedule.next(now + Duration::from_secs(3600)), Next::Nothing);
+    assert!(schedule.is_drained());
+    assert_eq!(schedule.len(), 1);
+}

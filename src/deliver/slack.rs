@@ -1,0 +1,217 @@
+//! `slack_configs`: an incoming webhook. Attachments carry the colour bar, as Alertmanager's do.
+
+use serde::Serialize;
+
+use super::attempt::{AttemptError, FailureReason};
+use super::http::Answer;
+use super::template::Renderer;
+use super::text::{alert_list, clean_line, clean_text, cut, http_url, subject};
+use super::view::View;
+use crate::config::SlackConfig;
+use crate::model::Kind;
+
+const TITLE_CHARS: usize = 1024;
+/// Slack advises 4,000 characters and refuses messages well before its hard limit.
+const TEXT_CHARS: usize = 3900;
+const SHORT_CHARS: usize = 255;
+/// More alerts than this are told by number.
+const ALERTS: usize = 10;
+
+#[derive(Serialize)]
+struct Message {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    channel: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    username: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    icon_emoji: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    icon_url: String,
+    attachments: [Attachment; 1],
+}
+
+#[derive(Serialize)]
+struct Attachment {
+    color: String,
+    fallback: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pretext: String,
+    title: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    title_link: String,
+    text: String,
+    footer: String,
+    ts: i64,
+    mrkdwn_in: [&'static str; 3],
+}
+
+/// The templated keys of the configuration, for compiling.
+pub(super) fn sources(config: &SlackConfig) -> Vec<(String, String)> {
+    let keys = [
+        ("username", &config.username),
+        ("icon_emoji", &config.icon_emoji),
+        ("icon_url", &config.icon_url),
+        ("color", &config.color),
+        ("title", &config.title),
+        ("title_link", &config.title_link),
+        ("pretext", &config.pretext),
+        ("text", &config.text),
+        ("footer", &config.footer),
+        ("fallback", &config.fallback),
+    ];
+    keys.into_iter().filter_map(|(key, text)| Some((key.to_owned(), text.clone()?))).collect()
+}
+
+/// Makes alert content plain text to Slack: `&`, `<`, `>` as Slack asks, so that no label holds a
+/// link or `<!channel>`, and a mark behind `@`, so that none says `@here`.
+pub(super) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in clean_text(text).chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '@' => out.push_str("@\u{2060}"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// The message. Slack has no key to fold repeats by, so one that may be a repeat says so.
+pub(super) fn message(config: &SlackConfig, view: &View<'_>, texts: &Renderer<'_>) -> Vec<u8> {
+    let n = view.notification;
+    let title = texts.text("title", || escape(&subject(view)));
+    let title = if view.possible_repeat { format!("{title} (possible repeat)") } else { title };
+    let short = |key: &str| cut(clean_line(texts.text(key, String::new).trim()), SHORT_CHARS);
+    let link = texts.text("title_link", || view.external_url.to_owned());
+    let attachment = Attachment {
+        color: cut(clean_line(texts.text("color", || color(view).to_owned()).trim()), SHORT_CHARS),
+        fallback: cut_escaped(texts.text("fallback", || escape(&subject(view))), TITLE_CHARS),
+        pretext: cut_escaped(texts.text("pretext", String::new), TEXT_CHARS),
+        title: cut_escaped(clean_line(title.trim()), TITLE_CHARS),
+        title_link: http_url(&link).unwrap_or_default().to_owned(),
+        text: cut_escaped(texts.text("text", || default_text(view)), TEXT_CHARS),
+        footer: cut_escaped(
+            texts.text("footer", || format!("Squelch: {}", escape(&clean_line(&n.why)))),
+            SHORT_CHARS,
+        ),
+        ts: n.at.as_millis() / 1000,
+        mrkdwn_in: ["pretext", "text", "fallback"],
+    };
+    let message = Message {
+        channel: clean_line(config.channel.as_deref().unwrap_or_default()),
+        username: short("username"),
+        icon_emoji: short("icon_emoji"),
+        icon_url: http_url(&texts.text("icon_url", String::new)).unwrap_or_default().to_owned(),
+        attachments: [attachment],
+    };
+    // Strings into memory: nothing here can fail.
+    serde_json::to_vec(&message).unwrap_or_default()
+}
+
+/// Cuts without leaving half an `&amp;` behind.
+fn cut_escaped(text: String, max: usize) -> String {
+    let short = cut(text, max);
+    let Some(at) = short.strip_suffix('…').and_then(|body| body.rfind('&')) else { return short };
+    if short[at..].contains(';') || short.len() - at > 10 { short } else { format!("{}…", &short[..at]) }
+}
+
+fn color(view: &View<'_>) -> &'static str {
+    match (view.is_firing(), view.notification.kind, view.notification.level) {
+        (false, _, _) => "good",
+        (_, Kind::Digest, _) => "#439FE0",
+        (_, _, (0, _)) => "danger",
+        (_, _, (level, levels)) if level + 1 >= levels => "#439FE0",
+        _ => "warning",
+    }
+}
+
+/// What the alerts say for themselves, then each of them.
+fn default_text(view: &View<'_>) -> String {
+    let mut text = String::new();
+    for name in ["summary", "description", "message"] {
+        let value = view.common_annotations.value(name);
+        if !value.is_empty() {
+            text.push_str(&escape(value));
+            text.push('\n');
+        }
+    }
+    let runbook = view.common_annotations.value("runbook_url");
+    if let Some(url) = http_url(runbook) {
+        text.push_str(&format!("<{}|Runbook>\n", url.replace('&', "&amp;")));
+    }
+    let lists = [("Firing", &view.firing, view.notification.truncated), ("Resolved", &view.resolved, 0)];
+    for (title, alerts, left_out) in lists {
+        if !alerts.is_empty() {
+            let list = escape(&alert_list(alerts, ALERTS, left_out));
+            text.push_str(&format!("*{title}:*\n{list}\n"));
+        }
+    }
+    text.trim_end().to_owned()
+}
+
+/// Refusals that the same message would meet again, as Slack's documentation lists them.
+const FINAL: [&str; 13] = [
+    "invalid_payload",
+    "invalid_attachments",
+    "invalid_blocks",
+    "invalid_token",
+    "no_text",
+    "no_service",
+    "no_team",
+    "no_active_hooks",
+    "user_not_found",
+    "channel_not_found",
+    "channel_is_archived",
+    "action_prohibited",
+    "too_many_attachments",
+];
+
+/// What a 2xx answer means: `ok` is success, a word of Slack's is a refusal, all else is not Slack.
+pub(super) fn check(answer: &Answer) -> Result<(), AttemptError> {
+    let body = String::from_utf8_lossy(&answer.body);
+    let body = body.trim();
+    let json: Option<serde_json::Value> = serde_json::from_str(body).ok();
+    if body == "ok" || json.as_ref().is_some_and(|j| j.get("ok") == Some(&true.into())) {
+        return Ok(());
+    }
+    let word = json.as_ref().and_then(|j| j.get("error")?.as_str()).unwrap_or(body);
+    let detail = format!("status {} with {:?} instead of ok", answer.status, answer.excerpt());
+    if FINAL.contains(&word) {
+        return Err(AttemptError::refused(FailureReason::ClientError, detail));
+    }
+    let limited = matches!(word, "rate_limited" | "ratelimited" | "rollup_error");
+    let reason = if limited { FailureReason::RateLimited } else { FailureReason::Other };
+    // A body that broke off may have been an `ok`.
+    Err(AttemptError { ambiguous: body.is_empty(), ..AttemptError::passing(reason, detail) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::attempt::Retry;
+
+    fn answered(body: &str) -> Result<(), AttemptError> {
+        check(&Answer { status: 200, retry_after: None, body: body.into() })
+    }
+
+    #[test]
+    fn only_ok_is_ok() {
+        assert_eq!(answered("ok"), Ok(()));
+        assert_eq!(answered("{\"ok\":true}"), Ok(()));
+        assert_eq!(answered("no_service").unwrap_err().retry, Retry::Never);
+        assert_eq!(answered("{\"ok\":false,\"error\":\"invalid_token\"}").unwrap_err().retry, Retry::Never);
+        let limited = answered("{\"retry_after\":1,\"ok\":false,\"error\":\"rate_limited\"}").unwrap_err();
+        assert_eq!((limited.retry, limited.reason), (Retry::Backoff, FailureReason::RateLimited));
+        assert_eq!(answered("<html>sign in</html>").unwrap_err().retry, Retry::Backoff);
+        assert!(answered("").unwrap_err().ambiguous);
+    }
+
+    #[test]
+    fn a_label_cannot_page_a_channel() {
+        assert_eq!(escape("<!channel> @here a&b"), "&lt;!channel&gt; @\u{2060}here a&amp;b");
+        assert_eq!(cut_escaped("aaa&amp;b".into(), 6), "aaa…");
+        assert_eq!(cut_escaped("aaa&amp;bcd".into(), 10), "aaa&amp;b…");
+    }
+}

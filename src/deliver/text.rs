@@ -1,0 +1,158 @@
+//! The default texts, and what makes alert content safe to show.
+
+use std::fmt::Write;
+
+use super::view::View;
+use crate::model::{AlertView, LabelSet};
+
+/// Whether a character could forge or hide text: control characters and those that turn the
+/// direction of writing.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn clean(text: &str, keep: impl Fn(char) -> bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if keep(c) || !is_unsafe(c) => out.push(c),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+        }
+    }
+    out
+}
+
+/// Escapes control and direction-turning characters; line breaks and tabs stay.
+pub(super) fn clean_text(text: &str) -> String {
+    clean(text, |c| matches!(c, '\n' | '\t'))
+}
+
+/// The same for what must be one line: line breaks and tabs are escaped too.
+pub(super) fn clean_line(text: &str) -> String {
+    clean(text, |_| false)
+}
+
+/// At most `max` characters; what is longer ends in `…`, Alertmanager's mark.
+pub(super) fn cut(text: String, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        None => text,
+        Some(_) => text.chars().take(max.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
+
+/// `[FIRING:2] HighLatency eu-west (checkout critical)`: the state, the group's labels, and in
+/// brackets what else the alerts have in common. As Alertmanager's `__subject`, but that the alert's
+/// name always comes first, and is there even where the alerts do not share one.
+pub(super) fn subject(view: &View<'_>) -> String {
+    let mut text =
+        if view.is_firing() { format!("[FIRING:{}]", view.firing.len()) } else { "[RESOLVED]".to_owned() };
+    let group = &view.notification.group_labels;
+    let name = match view.common_labels.value("alertname") {
+        "" => names(view),
+        name => name.to_owned(),
+    };
+    let of_group = group.iter().filter(|(n, _)| *n != "alertname").map(|(_, v)| v);
+    for word in std::iter::once(name.as_str()).chain(of_group).filter(|w| !w.is_empty()) {
+        let _ = write!(text, " {word}");
+    }
+    let rest: Vec<&str> = view
+        .common_labels
+        .iter()
+        .filter(|(n, v)| *n != "alertname" && group.value(n) != *v)
+        .map(|(_, v)| v)
+        .collect();
+    if !rest.is_empty() {
+        let _ = write!(text, " ({})", rest.join(" "));
+    }
+    clean_line(&text)
+}
+
+/// The names of alerts that do not share one: up to three, and how many more.
+fn names(view: &View<'_>) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for alert in &view.notification.alerts {
+        let name = alert.labels.value("alertname");
+        if !name.is_empty() && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let more = names.len().saturating_sub(3);
+    let shown = names.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}
+
+/// Alerts as text, one block each: labels, annotations, source, as Alertmanager's
+/// `__text_alert_list`. At most `most` of them; then how many were left out.
+pub(super) fn alert_list(alerts: &[&AlertView], most: usize, left_out: u64) -> String {
+    let mut text = String::new();
+    for alert in alerts.iter().take(most) {
+        pairs(&mut text, "Labels", &alert.labels);
+        pairs(&mut text, "Annotations", &alert.annotations);
+        if let Some(flaps) = alert.flaps {
+            let _ = writeln!(text, "Flapping: {flaps} changes so far");
+        }
+        if !alert.generator_url.is_empty() {
+            let _ = writeln!(text, "Source: {}", alert.generator_url);
+        }
+        text.push('\n');
+    }
+    let more = left_out + alerts.len().saturating_sub(most) as u64;
+    if more > 0 {
+        let _ = writeln!(text, "… and {more} more");
+    }
+    clean_text(text.trim_end())
+}
+
+fn pairs(text: &mut String, title: &str, set: &LabelSet) {
+    if set.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "{title}:");
+    for (name, value) in set.iter() {
+        let _ = writeln!(text, " - {name} = {value}");
+    }
+}
+
+/// The URL, if it is one that a browser opens without running anything: http or https.
+pub(super) fn http_url(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let (scheme, rest) = text.split_once("://")?;
+    let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+    let plain =
+        !text.chars().any(|c| is_unsafe(c) || c.is_whitespace() || matches!(c, '<' | '>' | '"' | '|'));
+    (known && plain && !rest.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_forges_or_hides_text_is_escaped() {
+        assert_eq!(clean_line("a\nb\u{202e}c\u{0}\u{1b}[31m"), "a\\nb\\u202ec\\u0000\\u001b[31m");
+        assert_eq!(clean_text("a\n\tb\r\u{85}"), "a\n\tb\\r\\u0085");
+        assert_eq!(clean_line("größer → ✓ 監視"), "größer → ✓ 監視");
+    }
+
+    #[test]
+    fn cutting_counts_characters() {
+        assert_eq!(cut("ééé".into(), 3), "ééé");
+        assert_eq!(cut("éééé".into(), 3), "éé…");
+    }
+
+    #[test]
+    fn only_links_that_run_nothing() {
+        assert_eq!(http_url(" https://wiki/x "), Some("https://wiki/x"));
+        for bad in
+            ["javascript:alert(1)", "JavaScript://x", "https://", "http://a b", "http://a|b", "wiki/x", ""]
+        {
+            assert_eq!(http_url(bad), None, "{bad}");
+        }
+    }
+}

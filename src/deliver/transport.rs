@@ -1,0 +1,152 @@
+//! One integration, ready to send: templates compiled, client built.
+
+use std::sync::Arc;
+
+use super::attempt::{AttemptError, failure_of};
+use super::console::ConsoleSink;
+use super::http::{Answer, HttpClient};
+use super::meter::Meter;
+use super::redact::Redactor;
+use super::template::{Renderer, Templates};
+use super::text::{clean_text, cut};
+use super::view::View;
+use super::{DeliverError, Options, console, pagerduty, slack, webhook};
+use crate::config::{Integration, IntegrationKind, Secret};
+use crate::model::Notification;
+
+/// What makes one attempt.
+pub(super) struct Transport {
+    receiver: smol_str::SmolStr,
+    integration: Integration,
+    templates: Templates,
+    http: Option<HttpClient>,
+    external_url: Arc<str>,
+    console: Arc<dyn ConsoleSink>,
+    meter: Arc<Meter>,
+}
+
+impl Transport {
+    pub(super) fn new(
+        receiver: &str,
+        integration: &Integration,
+        options: &Options,
+        meter: Arc<Meter>,
+    ) -> Result<Self, DeliverError> {
+        let templates = templates(receiver, integration)?;
+        let http = match integration.kind {
+            IntegrationKind::Console(_) => None,
+            _ => Some(HttpClient::new(&integration.http, integration.timeout.to_std())?),
+        };
+        Ok(Transport {
+            receiver: receiver.into(),
+            integration: integration.clone(),
+            templates,
+            http,
+            external_url: options.external_url.clone(),
+            console: options.console.clone(),
+            meter,
+        })
+    }
+
+    pub(super) fn kind(&self) -> &'static str {
+        self.integration.kind.as_str()
+    }
+
+    /// Renders and sends once.
+    pub(super) async fn attempt(&self, n: &Notification, possible_repeat: bool) -> Result<(), AttemptError> {
+        let view = View::new(n, &self.external_url, possible_repeat);
+        match &self.integration.kind {
+            IntegrationKind::Pagerduty(config) => {
+                let key = reveal(&config.routing_key).await?;
+                let body = self.render(&view, |texts| pagerduty::event(config, &key, &view, texts));
+                let url = pagerduty::url(config, n.kind);
+                self.post(&url, body, &key).await.and_then(|answer| pagerduty::check(&answer))
+            }
+            IntegrationKind::Slack(config) => {
+                let url = reveal(&config.api_url.0).await?;
+                let body = self.render(&view, |texts| slack::message(config, &view, texts));
+                self.post(&url, body, "").await.and_then(|answer| slack::check(&answer))
+            }
+            IntegrationKind::Webhook(config) => {
+                let url = reveal(&config.url.0).await?;
+                self.post(&url, webhook::body(&view, config.max_alerts), "").await.map(drop)
+            }
+            IntegrationKind::Console(_) => {
+                let (line, sink) = (console::line(&view), self.console.clone());
+                let written = tokio::task::spawn_blocking(move || sink.write_line(&line)).await;
+                match written {
+                    Ok(written) => written.map_err(|e| console::failed(&e)),
+                    Err(error) => Err(AttemptError::ours(format!("the console's sink: {error}"))),
+                }
+            }
+        }
+    }
+
+    fn render(&self, view: &View<'_>, body: impl FnOnce(&Renderer<'_>) -> Vec<u8>) -> Vec<u8> {
+        let texts = Renderer::new(&self.templates, view);
+        let body = body(&texts);
+        for error in texts.errors() {
+            tracing::warn!(
+                receiver = %self.receiver, integration = %self.integration.name, %error,
+                "template failed; the default text was sent"
+            );
+            self.meter.template_error(&self.receiver, self.kind());
+        }
+        body
+    }
+
+    async fn post(&self, url: &str, body: Vec<u8>, secret: &str) -> Result<Answer, AttemptError> {
+        let Some(http) = &self.http else { return Err(AttemptError::ours("no HTTP client")) };
+        let mut redactor = Redactor::default();
+        redactor.hide(secret);
+        let sent = http.post(url, body).await.and_then(|mut answer| {
+            if let std::borrow::Cow::Owned(hidden) = redactor.redact(&String::from_utf8_lossy(&answer.body)) {
+                answer.body = hidden.into_bytes();
+            }
+            failure_of(&answer).map_or(Ok(answer), Err)
+        });
+        sent.map_err(|error| AttemptError { detail: cut(error.detail, 1024), ..error })
+    }
+}
+
+fn templates(receiver: &str, integration: &Integration) -> Result<Templates, DeliverError> {
+    let (sources, escape) = match &integration.kind {
+        IntegrationKind::Pagerduty(config) => {
+            (pagerduty::sources(config), (|text: &str| clean_text(text)) as super::template::Escape)
+        }
+        IntegrationKind::Slack(config) => (slack::sources(config), slack::escape as super::template::Escape),
+        IntegrationKind::Webhook(_) | IntegrationKind::Console(_) => {
+            (Vec::new(), (|text: &str| clean_text(text)) as super::template::Escape)
+        }
+    };
+    Templates::new(sources, escape).map_err(|(key, reason)| DeliverError::Template {
+        receiver: receiver.into(),
+        integration: integration.name.clone(),
+        key,
+        reason,
+    })
+}
+
+/// Compiles the templates of all receivers: what `check-config` can find without a network.
+pub fn check_templates(
+    receivers: &std::collections::BTreeMap<smol_str::SmolStr, Vec<Integration>>,
+) -> Result<(), DeliverError> {
+    for (receiver, integrations) in receivers {
+        for integration in integrations {
+            templates(receiver, integration)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads a secret off the async threads: a file may stand on a file system that hangs.
+async fn reveal(secret: &Secret) -> Result<Arc<str>, AttemptError> {
+    let secret = secret.clone();
+    match secret {
+        Secret::Inline(value) => Ok(value),
+        Secret::File(_) => match tokio::task::spawn_blocking(move || secret.reveal()).await {
+            Ok(revealed) => revealed.map_err(|e| AttemptError::ours(e.to_string())),
+            Err(error) => Err(AttemptError::ours(format!("reading a secret: {error}"))),
+        },
+    }
+}

@@ -1,0 +1,155 @@
+//! The task of one integration: asks the schedule what may leave, and tells it how it went.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
+
+use super::attempt::AttemptError;
+use super::meter::Meter;
+use super::schedule::{Next, Schedule};
+use super::transport::Transport;
+use crate::model::{Notification, NotificationId, Outcome, Report};
+
+/// What a worker is told.
+pub(super) enum Command {
+    /// Deliver this.
+    Send(Box<Notification>, bool),
+    /// From now on deliver like this.
+    Use(Arc<Transport>),
+    /// Finish; answer with the number of notifications left.
+    Drain(oneshot::Sender<usize>),
+    /// Nothing more will come: end with the last of what is here.
+    Retire,
+}
+
+/// The state of the task.
+pub(super) struct Worker {
+    pub receiver: smol_str::SmolStr,
+    pub name: smol_str::SmolStr,
+    pub transport: Arc<Transport>,
+    pub schedule: Schedule,
+    pub meter: Arc<Meter>,
+    pub reports: mpsc::UnboundedSender<Report>,
+}
+
+type Done = (NotificationId, Result<(), AttemptError>);
+
+impl Worker {
+    /// Runs until drained, or until the deliverer is gone; attempts under way end with it.
+    pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
+        let mut attempts: JoinSet<Done> = JoinSet::new();
+        let mut under_way: HashMap<Id, NotificationId> = HashMap::new();
+        let mut drain: Option<oneshot::Sender<usize>> = None;
+        let mut retired = false;
+        loop {
+            if retired && self.schedule.len() == 0 {
+                return;
+            }
+            let wake = self.start_what_may(&mut attempts, &mut under_way);
+            if drain.is_some() && self.schedule.is_drained() {
+                if let Some(done) = drain.take() {
+                    let _ = done.send(self.schedule.len());
+                }
+                return;
+            }
+            tokio::select! {
+                command = inbox.recv(), if !retired => match command {
+                    Some(Command::Send(notification, repeat)) => self.accept(*notification, repeat),
+                    Some(Command::Use(transport)) => self.transport = transport,
+                    Some(Command::Drain(done)) => {
+                        self.schedule.drain();
+                        drain = Some(done);
+                    }
+                    Some(Command::Retire) => retired = true,
+                    None => return,
+                },
+                Some(done) = attempts.join_next_with_id() => self.settle(done, &mut under_way),
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    fn accept(&mut self, notification: Notification, possible_repeat: bool) {
+        self.meter.queued(&notification);
+        let id = notification.id.0;
+        if !self.schedule.push(notification, possible_repeat) {
+            tracing::debug!(receiver = %self.receiver, integration = %self.name, id, "already on its way");
+        }
+    }
+
+    fn start_what_may(
+        &mut self,
+        attempts: &mut JoinSet<Done>,
+        under_way: &mut HashMap<Id, NotificationId>,
+    ) -> Option<Instant> {
+        loop {
+            let id = match self.schedule.next(Instant::now()) {
+                Next::Start(id) => id,
+                Next::At(at) => return Some(at),
+                Next::Nothing => return None,
+            };
+            let Some(job) = self.schedule.job(id) else { continue };
+            let (notification, repeat) = (job.notification.clone(), job.possible_repeat);
+            let (transport, meter) = (self.transport.clone(), self.meter.clone());
+            let handle = attempts.spawn(async move {
+                let began = Instant::now();
+                let result = transport.attempt(&notification, repeat).await;
+                meter.attempt(transport.kind(), began.elapsed());
+                (id, result)
+            });
+            under_way.insert(handle.id(), id);
+        }
+    }
+
+    fn settle(&mut self, done: Result<(Id, Done), JoinError>, under_way: &mut HashMap<Id, NotificationId>) {
+        let (id, result) = match done {
+            Ok((task, (id, result))) => {
+                under_way.remove(&task);
+                (id, result)
+            }
+            Err(error) => {
+                let Some(id) = under_way.remove(&error.id()) else { return };
+                let panicked = AttemptError::ours("the attempt panicked; this is a bug");
+                (id, Err(AttemptError { ambiguous: true, ..panicked }))
+            }
+        };
+        let Some(notification) = self.schedule.job(id).map(|job| job.notification.clone()) else { return };
+        if let Err(error) = &result {
+            self.meter.failed(&self.receiver, self.transport.kind(), error.reason);
+            tracing::warn!(
+                receiver = %self.receiver, integration = %self.name, id = id.0,
+                kind = notification.kind.as_str(), retry = ?error.retry, %error, "attempt failed"
+            );
+        }
+        let was_open = self.schedule.circuit_is_open();
+        let report = self.schedule.settle(id, result, Instant::now());
+        let open = self.schedule.circuit_is_open();
+        if open != was_open {
+            self.meter.circuit(&self.receiver, &self.name, open);
+            let state = if open { "open" } else { "closed" };
+            tracing::warn!(receiver = %self.receiver, integration = %self.name, state, "circuit");
+        }
+        if let Some(report) = report {
+            if let Outcome::Rejected(rejection) = &report.outcome {
+                tracing::error!(
+                    receiver = %self.receiver, integration = %self.name, id = id.0,
+                    kind = notification.kind.as_str(), reason = %rejection.reason, detail = %rejection.detail,
+                    "refused for good; the notification is a dead letter"
+                );
+            }
+            self.meter.ended(&notification);
+            // The receiving end is gone only when the process is stopping.
+            let _ = self.reports.send(report);
+        }
+    }
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

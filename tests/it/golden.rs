@@ -1,0 +1,278 @@
+//! The wire formats, byte for byte. `UPDATE_GOLDEN=1` writes the files anew; read the difference.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use squelch::config::{
+    ConsoleConfig, Integration, IntegrationKind, PagerdutyImage, PagerdutyLink, Secret, SecretUrl,
+    WebhookConfig,
+};
+use squelch::deliver::{ConsoleSink, Deliverer, Options};
+use squelch::model::{
+    AlertId, AlertView, Kind, LabelSet, Notification, NotificationId, Outcome, Status, Timestamp,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+use crate::deliver::{integration, notification, pagerduty_config, slack_config};
+
+fn assert_golden(name: &str, actual: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, actual).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(actual, expected, "{name} (UPDATE_GOLDEN=1 writes it anew)");
+}
+
+/// Sends one notification; the body and the request line that arrived.
+async fn sent(
+    kind: impl FnOnce(String) -> IntegrationKind,
+    n: Notification,
+    repeat: bool,
+    answer: &'static str,
+) -> (String, String) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let (mut bytes, mut chunk) = (Vec::new(), [0u8; 65536]);
+        loop {
+            let read = stream.read(&mut chunk).await.unwrap();
+            assert!(read > 0, "the request is whole");
+            bytes.extend_from_slice(&chunk[..read]);
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+            let length = head
+                .lines()
+                .find_map(|l| l.to_lowercase().strip_prefix("content-length: ").map(str::to_owned));
+            if body.len() == length.unwrap().parse::<usize>().unwrap() {
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                return (head.lines().next().unwrap().to_owned(), body.to_owned());
+            }
+        }
+    });
+    let integration = Integration { name: n.integration.clone(), ..integration("", kind(url)) };
+    let (reports, mut ends) = mpsc::unbounded_channel();
+    let options = Options { external_url: "https://squelch.example/".into(), ..Options::default() };
+    let receivers = BTreeMap::from([(n.receiver.clone(), vec![integration])]);
+    let deliverer = Deliverer::new(&receivers, reports, options).unwrap();
+    deliverer.send(n, repeat);
+    let arrived = server.await.unwrap();
+    assert_eq!(ends.recv().await.unwrap().outcome, Outcome::Accepted);
+    arrived
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const ACCEPTED: &str = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
+
+fn pretty(body: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(body).unwrap();
+    format!("{value:#}\n")
+}
+
+fn alert(instance: &str, status: Status) -> AlertView {
+    let labels = LabelSet::from_pairs([
+        ("alertname", "HighLatency"),
+        ("cluster", "eu-west"),
+        ("instance", instance),
+        ("job", "checkout"),
+        ("severity", "warning"),
+    ]);
+    AlertView {
+        id: AlertId::of(&labels, |_| false),
+        status,
+        labels,
+        annotations: LabelSet::from_pairs([
+            ("summary", "p99 > 2s & rising <!channel> @here \u{202e}evil"),
+            ("runbook_url", "https://runbooks.example/latency?a=1&b=2"),
+        ]),
+        starts_at: Timestamp::parse("2026-11-23T09:58:30.25Z").unwrap(),
+        ends_at: (status == Status::Resolved).then(|| Timestamp::parse("2026-11-23T10:20:00Z").unwrap()),
+        generator_url: "http://prometheus.example/graph?g0.expr=a%3Cb&g0.tab=1".into(),
+        flaps: None,
+    }
+}
+
+fn incident(integration: &str, kind: Kind, generation: u32) -> Notification {
+    let firing = if kind == Kind::Resolve { Status::Resolved } else { Status::Firing };
+    Notification {
+        dedup_key: "46bf8266969596eea1b8cd9f96e1719cfc44f71611d698977094e4482ef6d984".into(),
+        group_key: r#"{}/{severity="warning"}:{alertname="HighLatency", cluster="eu-west"}"#.into(),
+        generation,
+        group_labels: LabelSet::from_pairs([("alertname", "HighLatency"), ("cluster", "eu-west")]),
+        severity: "warning".into(),
+        level: (1, 3),
+        alerts: vec![alert("a:9090", firing), alert("b:9090", firing), alert("c:9090", Status::Resolved)],
+        ..notification(7, "team.checkout", integration, kind)
+    }
+}
+
+fn webhook(max_alerts: u64) -> impl FnOnce(String) -> IntegrationKind {
+    move |url| {
+        let url = SecretUrl(Secret::Inline(format!("{url}/hook?token=1").into()));
+        IntegrationKind::Webhook(WebhookConfig { url, max_alerts })
+    }
+}
+
+#[tokio::test]
+async fn webhook_bodies() {
+    let cases = [
+        ("webhook_firing.json", 0, incident("webhook[0]", Kind::Page, 0)),
+        ("webhook_resolved.json", 0, incident("webhook[0]", Kind::Resolve, 0)),
+        (
+            "webhook_truncated.json",
+            1,
+            Notification { truncated: 4, ..incident("webhook[0]", Kind::Update, 0) },
+        ),
+        ("webhook_second_generation.json", 0, incident("webhook[0]", Kind::Page, 1)),
+    ];
+    for (name, max_alerts, n) in cases {
+        let (request, body) = sent(webhook(max_alerts), n, false, OK).await;
+        assert_eq!(request, "POST /hook?token=1 HTTP/1.1");
+        assert_golden(name, &body);
+    }
+}
+
+/// What Alertmanager 0.25 sent, measured; `notification_reason` came with 0.32.
+#[tokio::test]
+async fn a_webhook_body_is_alertmanagers_own() {
+    let labels = LabelSet::from_pairs([("alertname", "Raw"), ("instance", "b"), ("q", "a<b&\"c\"")]);
+    let raw = AlertView {
+        id: AlertId::of(&labels, |_| false),
+        labels,
+        annotations: LabelSet::from_pairs([("summary", "s")]),
+        starts_at: Timestamp::parse("2026-11-23T00:16:19Z").unwrap(),
+        generator_url: "http://p/g?a=1&b=2".into(),
+        ..alert("b", Status::Firing)
+    };
+    let n = Notification {
+        group_key: "{}:{alertname=\"Raw\"}".into(),
+        group_labels: LabelSet::from_pairs([("alertname", "Raw")]),
+        alerts: vec![raw],
+        ..notification(1, "raw.(x)", "webhook[0]", Kind::Page)
+    };
+    let (_, body) = sent(webhook(0), n, false, OK).await;
+    let measured = concat!(
+        r#"{"receiver":"raw\\.\\(x\\)","status":"firing","alerts":[{"status":"firing","labels":{"#,
+        r#""alertname":"Raw","instance":"b","q":"a\u003cb\u0026\"c\""},"annotations":{"summary":"s"},"#,
+        r#""startsAt":"2026-11-23T00:16:19Z","endsAt":"0001-01-01T00:00:00Z","#,
+        r#""generatorURL":"http://p/g?a=1\u0026b=2","fingerprint":"22db5782a4fe1682"}],"#,
+        r#""groupLabels":{"alertname":"Raw"},"commonLabels":{"alertname":"Raw","instance":"b","#,
+        r#""q":"a\u003cb\u0026\"c\""},"commonAnnotations":{"summary":"s"},"#,
+        r#""externalURL":"https://squelch.example/","version":"4","#,
+        r#""groupKey":"{}:{alertname=\"Raw\"}","truncatedAlerts":0}"#,
+        "\n"
+    );
+    assert_eq!(body.replace(r#""notification_reason":"first notification","#, ""), measured);
+}
+
+#[tokio::test]
+async fn pagerduty_events() {
+    let plain = |url: String| IntegrationKind::Pagerduty(pagerduty_config(format!("{url}/v2/enqueue")));
+    let cases = [
+        ("pagerduty_trigger.json", incident("pagerduty[0]", Kind::Page, 0), "/v2/enqueue"),
+        ("pagerduty_resolve.json", incident("pagerduty[0]", Kind::Resolve, 0), "/v2/enqueue"),
+        ("pagerduty_digest.json", incident("pagerduty[0]", Kind::Digest, 0), "/v2/change/enqueue"),
+    ];
+    for (name, n, path) in cases {
+        let (request, body) = sent(plain, n, false, ACCEPTED).await;
+        assert_eq!(request, format!("POST {path} HTTP/1.1"));
+        assert_golden(name, &pretty(&body));
+    }
+}
+
+#[tokio::test]
+async fn pagerduty_templated() {
+    let templated = |url: String| {
+        let mut config = pagerduty_config(format!("{url}/v2/enqueue"));
+        config.client = Some("{{ receiver }}".into());
+        config.client_url = Some("javascript:alert(1)".into());
+        config.description = Some("{{ common_labels.alertname }} {{ 'x' * 2000 }}".into());
+        config.severity = Some("error".into());
+        config.source = Some("{{ common_labels.nothing.at.all }}".into());
+        config.component = Some("{{ group_labels.cluster }}".into());
+        config.details = BTreeMap::from([
+            ("firing".into(), "{% for a in alerts.firing %}{{ a.labels.instance }} {% endfor %}".into()),
+            ("note".into(), "{{ why }} {{ severity }} {{ status }} {{ kind }} {{ num_resolved }}".into()),
+        ]);
+        config.images = vec![
+            PagerdutyImage { src: "http://plain.example/x.png".into(), ..Default::default() },
+            PagerdutyImage {
+                src: "https://i.example/x.png".into(),
+                href: "javascript:1".into(),
+                alt: "x".into(),
+            },
+        ];
+        config.links = vec![PagerdutyLink { href: "{{ external_url }}x".into(), text: "Squelch".into() }];
+        IntegrationKind::Pagerduty(config)
+    };
+    let (_, body) = sent(templated, incident("pagerduty[0]", Kind::Update, 1), false, ACCEPTED).await;
+    assert_golden("pagerduty_templated.json", &pretty(&body));
+}
+
+#[tokio::test]
+async fn slack_messages() {
+    let plain = |url: String| IntegrationKind::Slack(slack_config(format!("{url}/services/x")));
+    let cases = [
+        ("slack_firing.json", incident("slack[0]", Kind::Page, 0), false),
+        ("slack_possible_repeat.json", incident("slack[0]", Kind::Page, 0), true),
+        ("slack_resolved.json", incident("slack[0]", Kind::Resolve, 0), false),
+    ];
+    for (name, n, repeat) in cases {
+        let (_, body) = sent(plain, n, repeat, OK).await;
+        assert_golden(name, &pretty(&body));
+    }
+    let templated = |url: String| {
+        let mut config = slack_config(format!("{url}/services/x"));
+        config.channel = Some("#pages".into());
+        config.username = Some("squelch".into());
+        config.text = Some("<!here> {{ common_annotations.summary }}".into());
+        IntegrationKind::Slack(config)
+    };
+    let (_, body) = sent(templated, incident("slack[0]", Kind::Page, 0), false, OK).await;
+    assert_golden("slack_templated.json", &pretty(&body));
+}
+
+#[derive(Default)]
+struct Lines(Mutex<Vec<String>>);
+
+impl ConsoleSink for Lines {
+    fn write_line(&self, line: &str) -> std::io::Result<()> {
+        self.0.lock().unwrap().push(line.to_owned());
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn console_lines() {
+    let lines = Arc::new(Lines::default());
+    let (reports, mut ends) = mpsc::unbounded_channel();
+    let options = Options { console: lines.clone(), ..Options::default() };
+    let console = integration("console[0]", IntegrationKind::Console(ConsoleConfig {}));
+    let receivers = BTreeMap::from([("team.checkout".into(), vec![console])]);
+    let deliverer = Deliverer::new(&receivers, reports, options).unwrap();
+    let mut mixed = incident("console[0]", Kind::Page, 0);
+    mixed.group_labels = LabelSet::from_pairs([("cluster", "eu-west")]);
+    mixed.alerts = (0..5)
+        .map(|i| {
+            let labels =
+                LabelSet::from_pairs([("alertname", format!("A{i}")), ("cluster", "eu\nwest".into())]);
+            AlertView { labels, ..alert("x", Status::Firing) }
+        })
+        .collect();
+    let sends = [
+        (incident("console[0]", Kind::Page, 0), false),
+        (incident("console[0]", Kind::Update, 0), false),
+        (mixed, false),
+        (incident("console[0]", Kind::Resolve, 0), true),
+    ];
+    for (id, (n, repeat)) in sends.into_iter().enumerate() {
+        deliverer.send(Notification { id: NotificationId(id as u64), ..n }, repeat);
+        assert_eq!(ends.recv().await.unwrap().outcome, Outcome::Accepted);
+    }
+    assert_golden("console.txt", &(lines.0.lock().unwrap().join("\n") + "\n"));
+}
