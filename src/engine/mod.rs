@@ -1,5 +1,174 @@
-//! The deterministic core.
+//! The deterministic core: `(now, event)` → dispositions and effects.
+//!
+//! Sans-IO: no async, threads, clock, randomness, globals, floats, logging or hash-order dependence
+//! in here. Time, configuration and outcomes of deliveries come in as events, so the same events
+//! give the same decisions, byte for byte, in the server, in a replay and after a crash.
+//!
+//! **Every event must be durable before what follows from it leaves**: the caller journals the
+//! event with the time it gave, and only then releases the [`Effects`].
+
+mod alerts;
+mod channel;
+mod damping;
 mod event;
+mod groups;
+mod incident;
+mod lanes;
+mod ledger;
+mod lifecycle;
+mod notify;
+mod pairs;
+mod pipeline;
+mod snapshot;
 mod stats;
+mod timers;
+mod track;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
 pub use event::{Effects, Event, Seen, SeenOccurrence, Why};
+pub use snapshot::RestoreError;
 pub use stats::{PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
+
+use crate::config::Policy;
+use crate::model::{AlertId, Notification, NotificationId, Timestamp};
+use alerts::Alerts;
+use groups::{Group, GroupKey};
+use incident::{Incident, IncidentId};
+use lanes::{LaneId, Lanes};
+use ledger::Ledger;
+use timers::{Timer, Timers};
+use track::Track;
+
+/// Decides about alerts. One verb: [`Engine::handle`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Engine {
+    now: Timestamp,
+    policy: Policy,
+    lanes: Lanes,
+    alerts: Alerts,
+    #[serde(with = "pairs")]
+    tracks: BTreeMap<(AlertId, LaneId), Track>,
+    #[serde(with = "pairs")]
+    groups: BTreeMap<GroupKey, Group>,
+    #[serde(with = "pairs")]
+    incidents: BTreeMap<IncidentId, Incident>,
+    #[serde(with = "pairs")]
+    in_flight: BTreeMap<NotificationId, (IncidentId, usize)>,
+    /// Refused notifications that can be asked for again.
+    #[serde(with = "pairs")]
+    refused: BTreeMap<NotificationId, (IncidentId, usize)>,
+    timers: Timers,
+    ledger: Ledger,
+    next_incident: u64,
+    next_notification: u64,
+    /// Incidents that the event at hand touched; empty between events.
+    #[serde(skip)]
+    touched: BTreeSet<IncidentId>,
+    /// Notifications that the event at hand led to; empty between events.
+    #[serde(skip)]
+    outgoing: Vec<Notification>,
+}
+
+impl Engine {
+    /// An engine that has heard of nothing yet.
+    pub fn new(policy: Policy) -> Self {
+        let mut engine = Engine {
+            now: Timestamp::ZERO,
+            policy: policy.clone(),
+            lanes: Lanes::default(),
+            alerts: Alerts::default(),
+            tracks: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            incidents: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            timers: Timers::default(),
+            ledger: Ledger::default(),
+            next_incident: 1,
+            next_notification: 1,
+            touched: BTreeSet::new(),
+            outgoing: Vec::new(),
+        };
+        engine.adopt(policy);
+        engine
+    }
+
+    /// Takes an event in at `now` and adds to `effects` what follows from it and from the time that
+    /// passed. `now` is milliseconds of the engine's own time; an earlier one than before counts as
+    /// the same.
+    pub fn handle(&mut self, now: Timestamp, event: &Event, effects: &mut Effects) {
+        self.now = self.now.max(now);
+        if matches!(event, Event::Started) {
+            self.alerts.restarted(self.now, &self.policy, &mut self.timers);
+        }
+        self.fire_timers();
+        match event {
+            Event::Observe(batch) => self.observe(batch),
+            Event::Seen(seen) => self.seen(seen),
+            Event::Delivered(report) => self.delivered(report),
+            Event::Replay(id) => {
+                if !self.retry_refused(*id) {
+                    effects.resend.push(*id);
+                }
+            }
+            Event::Policy(policy) => self.adopt((**policy).clone()),
+            Event::Started | Event::Tick => {}
+        }
+        self.fire_timers();
+        while let Some(id) = self.touched.pop_first() {
+            self.settle(id);
+        }
+        effects.notifications.append(&mut self.outgoing);
+        effects.decisions.append(&mut self.ledger.take_decisions());
+    }
+
+    /// When [`Self::handle`] wants to be called next, if nothing else happens, and why.
+    pub fn next_deadline(&self) -> Option<(Timestamp, Why)> {
+        self.timers.next()
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The counters, and how things stand.
+    pub fn stats(&self) -> Stats {
+        Stats { alerts: self.alerts.len(), firing: self.alerts.firing(), ..self.ledger.stats().clone() }
+    }
+
+    fn adopt(&mut self, policy: Policy) {
+        self.lanes.update(&policy);
+        self.ledger.update(&policy);
+        self.policy = policy;
+    }
+
+    fn fire_timers(&mut self) {
+        while let Some(timer) = self.timers.pop_due(self.now) {
+            match timer {
+                Timer::Ends(alert, key) => self.lapsed(alert, key, false),
+                Timer::Stale(alert, key) => self.lapsed(alert, key, true),
+                Timer::Refire(alert, key) => self.believed(alert, key),
+                Timer::Hold(lane, alert) => self.hold_ended(lane, alert),
+                Timer::Reuse(lane, alert) => self.reuse(lane, alert),
+                Timer::GroupWait(group) => self.open(&group),
+                Timer::Update(id) => {
+                    self.touched.insert(id);
+                }
+                Timer::ResolveHold(id) => self.close(id),
+                Timer::Repeat(id) => self.repeat(id),
+                Timer::Retry(id) => self.pump(id),
+                Timer::ForgetAlert(alert) => self.alerts.forget(alert),
+                Timer::ForgetTrack(lane, alert) => self.forget_track(lane, alert),
+                Timer::ForgetGroup(group) => self.forget_group(&group),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

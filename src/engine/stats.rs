@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::model::{Disposition, Duration, Kind, Source, Status, Timestamp};
+use crate::model::{Disposition, Duration, Kind, Source, Status};
 
 /// What the engine counted since the journal began, and how things stand.
 ///
@@ -13,7 +13,7 @@ use crate::model::{Disposition, Duration, Kind, Source, Status, Timestamp};
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Stats {
     /// Observations received.
-    #[serde(with = "pairs")]
+    #[serde(with = "super::pairs")]
     pub received: BTreeMap<(Source, Status), u64>,
     /// By receiver. Every receiver of the policy has an entry from the start.
     pub receivers: BTreeMap<SmolStr, ReceiverStats>,
@@ -29,12 +29,12 @@ pub struct ReceiverStats {
     /// Observations routed here, once for each route.
     pub routed: u64,
     /// What became of them.
-    #[serde(with = "pairs")]
+    #[serde(with = "super::pairs")]
     pub disposed: BTreeMap<Disposition, u64>,
     /// Accepted, not yet disposed.
     pub pending: u64,
     /// Notifications decided, by integration (`pagerduty[0]`) and kind.
-    #[serde(with = "pairs")]
+    #[serde(with = "super::pairs")]
     pub notifications: BTreeMap<(SmolStr, Kind), u64>,
     /// Incidents that are open at the pager, or about to be.
     pub open: u64,
@@ -49,32 +49,7 @@ pub struct ReceiverStats {
     pub page_delay: Vec<u64>,
     /// Sum of all page delays.
     pub page_delay_sum: Duration,
-    /// When the oldest of what is pending was received.
-    pub oldest_pending: Option<Timestamp>,
 }
 
 /// Upper bounds, in seconds, of the buckets of `squelch_page_delay_seconds`.
 pub const PAGE_DELAY_BUCKETS: [u64; 10] = [1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600];
-
-/// Maps with compound keys as lists of pairs: JSON has only strings for keys.
-mod pairs {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
-        map: &BTreeMap<K, V>,
-        s: S,
-    ) -> Result<S::Ok, S::Error> {
-        s.collect_seq(map)
-    }
-
-    pub(super) fn deserialize<'de, K, V, D>(d: D) -> Result<BTreeMap<K, V>, D::Error>
-    where
-        K: Deserialize<'de> + Ord,
-        V: Deserialize<'de>,
-        D: Deserializer<'de>,
-    {
-        Vec::<(K, V)>::deserialize(d).map(|v| v.into_iter().collect())
-    }
-}

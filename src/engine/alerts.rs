@@ -1,0 +1,461 @@
+//! Normalise: observations → the occurrences of alerts.
+//!
+//! An alert fires while any full label set of it fires. The members of one HA pair are one source:
+//! whoever spoke last is believed, but for a late copy of what the other member already resolved.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::timers::{Timer, Timers};
+use crate::config::Policy;
+use crate::model::{AlertId, Duration, LabelSet, Observation, Source, Status, Timestamp};
+
+/// One full label set at one source.
+pub(super) type InstanceKey = (Source, AlertId);
+
+/// How long a firing copy from the other member of a pair waits for the resolve that member is
+/// about to send. Alertmanager's peers wake 15 s apart and flush every `group_interval`.
+pub(super) const REFIRE_WAIT: Duration = Duration::from_secs(60);
+
+/// How long an alert that no longer fires is remembered, to tell a late copy from a new problem.
+pub(super) const REMEMBER_RESOLVED: Duration = Duration::from_hours(24);
+
+/// An alert: what has an identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Alert {
+    /// The full label set as last said.
+    pub(super) labels: LabelSet,
+    /// Annotations as last said.
+    pub(super) annotations: LabelSet,
+    /// Where the rule can be looked at, as last said.
+    pub(super) generator_url: SmolStr,
+    /// Start of the current occurrence, or of the last one.
+    pub(super) starts_at: Timestamp,
+    /// End of the last occurrence; none while firing.
+    pub(super) ends_at: Option<Timestamp>,
+    /// When this program first heard of the occurrence.
+    pub(super) received_at: Timestamp,
+    #[serde(with = "super::pairs")]
+    instances: BTreeMap<InstanceKey, Instance>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Instance {
+    firing: bool,
+    starts_at: Timestamp,
+    last_seen: Timestamp,
+    /// Firing: until when, if nothing more is heard (API v2). Resolved: since when.
+    ends_at: Option<Timestamp>,
+    /// Who said so last; empty if nobody did and time passed.
+    peer: SmolStr,
+    /// A firing copy from the other member, waiting to be believed.
+    refire: Option<Refire>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Refire {
+    peer: SmolStr,
+    starts_at: Timestamp,
+    ends_at: Option<Timestamp>,
+}
+
+/// What an observation, or the passing of time, did to an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Nothing that anybody must know.
+    None,
+    /// It did not fire, and does.
+    Fired,
+    /// It fired, was resolved unheard at the time given, and fires anew.
+    Restarted {
+        /// When the former occurrence was last heard of.
+        last_seen: Timestamp,
+    },
+    /// It fired, and no longer does.
+    Resolved,
+    /// The resolve of an alert that was never heard to fire.
+    UnknownResolved,
+}
+
+/// All alerts, and whose full label sets they are.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Alerts {
+    known: BTreeMap<AlertId, Alert>,
+    /// Full label sets that are not their alert's identity, by their own.
+    owners: BTreeMap<AlertId, AlertId>,
+    firing: u64,
+}
+
+impl Alert {
+    /// Whether it fires.
+    pub(super) fn firing(&self) -> bool {
+        self.ends_at.is_none()
+    }
+
+    fn any_firing(&self) -> bool {
+        self.instances.values().any(|i| i.firing)
+    }
+}
+
+impl Alerts {
+    pub(super) fn alert(&self, id: AlertId) -> Option<&Alert> {
+        self.known.get(&id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&AlertId, &Alert)> {
+        self.known.iter()
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.known.len() as u64
+    }
+
+    /// How many fire.
+    pub(super) fn firing(&self) -> u64 {
+        self.firing
+    }
+
+    /// The alert that a full label set belongs to: the one that it belonged to before, if it is
+    /// known (so a change of `ignore_labels` does not split what fires), else its identity.
+    pub(super) fn owner(&self, instance: AlertId, labels: &LabelSet, policy: &Policy) -> AlertId {
+        match self.owners.get(&instance) {
+            Some(owner) => *owner,
+            None if self.known.contains_key(&instance) => instance,
+            None => policy.identity(labels),
+        }
+    }
+
+    /// Takes one observation in.
+    pub(super) fn observe(
+        &mut self,
+        now: Timestamp,
+        (source, peer): (Source, &SmolStr),
+        observation: &Observation,
+        (alert_id, instance_id): (AlertId, AlertId),
+        policy: &Policy,
+        timers: &mut Timers,
+    ) -> Change {
+        if alert_id != instance_id {
+            self.owners.insert(instance_id, alert_id);
+        }
+        let key = (source, instance_id);
+        let unknown = !self.known.contains_key(&alert_id);
+        let alert = self.known.entry(alert_id).or_insert_with(|| Alert::new(now, observation));
+        if observation.status == Status::Firing || !alert.firing() {
+            alert.labels = observation.labels.clone();
+        }
+        alert.annotations = observation.annotations.clone();
+        alert.generator_url = observation.generator_url.clone();
+        let fired_before = alert.firing();
+        let change = match observation.status {
+            Status::Firing => {
+                let change = alert.fire(now, key, peer, observation);
+                match change {
+                    InstanceChange::Waits => timers.set(Timer::Refire(alert_id, key), now + REFIRE_WAIT),
+                    InstanceChange::None | InstanceChange::Fired | InstanceChange::Restarted(_) => {
+                        Self::watch(alert_id, key, &alert.instances, policy, timers);
+                    }
+                    InstanceChange::Resolved => {}
+                }
+                change
+            }
+            Status::Resolved => {
+                timers.clear(&Timer::Refire(alert_id, key));
+                alert.resolve(now, key, peer, observation)
+            }
+        };
+        let change = match change {
+            InstanceChange::None | InstanceChange::Waits if unknown => Change::UnknownResolved,
+            InstanceChange::None | InstanceChange::Waits => Change::None,
+            InstanceChange::Fired if fired_before => Change::None,
+            InstanceChange::Fired => Change::Fired,
+            InstanceChange::Restarted(_) if alert.instances.values().filter(|i| i.firing).count() > 1 => {
+                Change::None
+            }
+            InstanceChange::Restarted(last_seen) => {
+                alert.starts_at = observation.starts_at;
+                alert.received_at = now;
+                Change::Restarted { last_seen }
+            }
+            InstanceChange::Resolved if alert.any_firing() => Change::None,
+            InstanceChange::Resolved => Change::Resolved,
+        };
+        self.settle(now, alert_id, fired_before, change, observation.ends_at, policy, timers);
+        change
+    }
+
+    /// Brings the alert in line with `change` of its instances.
+    #[expect(clippy::too_many_arguments, reason = "the one place where an alert changes state")]
+    fn settle(
+        &mut self,
+        now: Timestamp,
+        id: AlertId,
+        fired_before: bool,
+        change: Change,
+        ends_at: Option<Timestamp>,
+        policy: &Policy,
+        timers: &mut Timers,
+    ) {
+        let Some(alert) = self.known.get_mut(&id) else { return };
+        match change {
+            Change::Fired => {
+                let firing = alert.instances.values().filter(|i| i.firing);
+                alert.starts_at = firing.map(|i| i.starts_at).min().unwrap_or(now);
+                alert.received_at = now;
+                alert.ends_at = None;
+                self.firing += 1;
+                timers.clear(&Timer::ForgetAlert(id));
+            }
+            Change::Resolved => {
+                alert.ends_at = Some(ends_at.unwrap_or(now).max(alert.starts_at));
+                self.firing -= 1;
+            }
+            Change::None if fired_before => {
+                let firing = alert.instances.values().filter(|i| i.firing);
+                alert.starts_at = firing.map(|i| i.starts_at).min().unwrap_or(alert.starts_at);
+            }
+            Change::None | Change::Restarted { .. } | Change::UnknownResolved => {}
+        }
+        if !alert.firing() {
+            timers.set_if_unset(Timer::ForgetAlert(id), now + REMEMBER_RESOLVED.max(policy.stale_after));
+        }
+    }
+
+    /// Sets the timers by which a firing full label set ends if nothing more is heard.
+    fn watch(
+        id: AlertId,
+        key: InstanceKey,
+        instances: &BTreeMap<InstanceKey, Instance>,
+        policy: &Policy,
+        timers: &mut Timers,
+    ) {
+        let Some(instance) = instances.get(&key) else { return };
+        match instance.ends_at {
+            Some(ends_at) => timers.set_if_unset(Timer::Ends(id, key), ends_at),
+            None => timers.set_if_unset(Timer::Stale(id, key), instance.last_seen + policy.stale_after),
+        }
+    }
+
+    /// Whether `observation` only repeats what is known. Says for a firing one until when it holds.
+    pub(super) fn is_repeat(
+        &self,
+        (source, instance_id): InstanceKey,
+        alert_id: AlertId,
+        observation: &Observation,
+    ) -> bool {
+        let Some(alert) = self.known.get(&alert_id) else { return false };
+        let Some(instance) = alert.instances.get(&(source, instance_id)) else { return false };
+        let same = instance.refire.is_none()
+            && instance.firing == (observation.status == Status::Firing)
+            && alert.annotations == observation.annotations
+            && alert.generator_url == observation.generator_url;
+        same && (!instance.firing || observation.starts_at >= instance.starts_at)
+            && (!instance.firing || observation.starts_at <= instance.last_seen)
+    }
+
+    /// Takes in that a full label set was said again. Returns whether it fires, if it is known.
+    pub(super) fn seen(
+        &mut self,
+        now: Timestamp,
+        alert_id: AlertId,
+        key: InstanceKey,
+        ends_at: Option<Timestamp>,
+    ) -> Option<Status> {
+        let instance = self.known.get_mut(&alert_id)?.instances.get_mut(&key)?;
+        instance.last_seen = now;
+        if !instance.firing {
+            return Some(Status::Resolved);
+        }
+        instance.ends_at = instance.ends_at.max(ends_at);
+        Some(Status::Firing)
+    }
+
+    /// The timer [`Timer::Ends`] or [`Timer::Stale`] fired: it is set anew if something was heard
+    /// meanwhile; else the full label set fires no more.
+    pub(super) fn lapse(
+        &mut self,
+        now: Timestamp,
+        id: AlertId,
+        key: InstanceKey,
+        policy: &Policy,
+        timers: &mut Timers,
+    ) -> Change {
+        let Some(alert) = self.known.get_mut(&id) else { return Change::None };
+        let Some(instance) = alert.instances.get_mut(&key).filter(|i| i.firing) else { return Change::None };
+        let deadline = instance.ends_at.unwrap_or(instance.last_seen + policy.stale_after);
+        if deadline > now {
+            Self::watch(id, key, &alert.instances, policy, timers);
+            return Change::None;
+        }
+        instance.firing = false;
+        instance.peer = SmolStr::default();
+        let ended = instance.ends_at.unwrap_or(now).min(now);
+        instance.ends_at = Some(ended);
+        let change = if alert.any_firing() { Change::None } else { Change::Resolved };
+        self.settle(now, id, true, change, Some(ended), policy, timers);
+        change
+    }
+
+    /// The timer [`Timer::Refire`] fired: the other member did not take its word back.
+    pub(super) fn believe(
+        &mut self,
+        now: Timestamp,
+        id: AlertId,
+        key: InstanceKey,
+        policy: &Policy,
+        timers: &mut Timers,
+    ) -> Change {
+        let Some(alert) = self.known.get_mut(&id) else { return Change::None };
+        let fired_before = alert.firing();
+        let Some(instance) = alert.instances.get_mut(&key) else { return Change::None };
+        let Some(refire) = instance.refire.take() else { return Change::None };
+        instance.firing = true;
+        instance.starts_at = refire.starts_at;
+        instance.ends_at = refire.ends_at;
+        instance.peer = refire.peer;
+        Self::watch(id, key, &alert.instances, policy, timers);
+        let change = if fired_before { Change::None } else { Change::Fired };
+        self.settle(now, id, fired_before, change, None, policy, timers);
+        change
+    }
+
+    /// The timer [`Timer::ForgetAlert`] fired.
+    pub(super) fn forget(&mut self, id: AlertId) {
+        if self.known.get(&id).is_some_and(|a| !a.firing())
+            && let Some(alert) = self.known.remove(&id)
+        {
+            for (_, instance) in alert.instances.keys() {
+                self.owners.remove(instance);
+            }
+        }
+    }
+
+    /// Nothing was heard while the program was down: what a deadline was set for gets as long
+    /// again as a sender may take to speak.
+    pub(super) fn restarted(&mut self, now: Timestamp, policy: &Policy, timers: &mut Timers) {
+        let ends = now + policy.resolve_timeout;
+        let stale = now + Duration::from_millis(policy.stale_after.as_millis() / 3);
+        for alert in self.known.values_mut() {
+            for instance in alert.instances.values_mut().filter(|i| i.firing) {
+                match &mut instance.ends_at {
+                    Some(at) => *at = (*at).max(ends),
+                    None => {
+                        let heard = Timestamp::from_millis(stale.as_millis()) - policy.stale_after;
+                        instance.last_seen = instance.last_seen.max(heard);
+                    }
+                }
+            }
+        }
+        timers.not_before(|timer| match timer {
+            Timer::Ends(..) => Some(ends),
+            Timer::Stale(..) => Some(stale),
+            _ => None,
+        });
+    }
+}
+
+/// What an observation did to one full label set.
+enum InstanceChange {
+    None,
+    Fired,
+    Restarted(Timestamp),
+    Resolved,
+    Waits,
+}
+
+impl Alert {
+    fn new(now: Timestamp, observation: &Observation) -> Self {
+        Alert {
+            labels: observation.labels.clone(),
+            annotations: observation.annotations.clone(),
+            generator_url: observation.generator_url.clone(),
+            starts_at: observation.starts_at,
+            ends_at: Some(observation.ends_at.unwrap_or(now)),
+            received_at: now,
+            instances: BTreeMap::new(),
+        }
+    }
+
+    fn fire(
+        &mut self,
+        now: Timestamp,
+        key: InstanceKey,
+        peer: &SmolStr,
+        said: &Observation,
+    ) -> InstanceChange {
+        let Some(instance) = self.instances.get_mut(&key) else {
+            let instance = Instance {
+                firing: true,
+                starts_at: said.starts_at,
+                last_seen: now,
+                ends_at: said.ends_at,
+                peer: peer.clone(),
+                refire: None,
+            };
+            self.instances.insert(key, instance);
+            return InstanceChange::Fired;
+        };
+        let last_seen = std::mem::replace(&mut instance.last_seen, now);
+        if instance.firing {
+            instance.ends_at = instance.ends_at.max(said.ends_at);
+            instance.peer = peer.clone();
+            if said.starts_at > last_seen {
+                instance.starts_at = said.starts_at;
+                return InstanceChange::Restarted(last_seen);
+            }
+            instance.starts_at = instance.starts_at.min(said.starts_at);
+            return InstanceChange::None;
+        }
+        let new = instance.ends_at.is_none_or(|ended| said.starts_at > ended);
+        let same_peer = instance.peer.is_empty() || instance.peer == *peer;
+        if !new && !same_peer {
+            instance.refire =
+                Some(Refire { peer: peer.clone(), starts_at: said.starts_at, ends_at: said.ends_at });
+            return InstanceChange::Waits;
+        }
+        instance.firing = true;
+        instance.starts_at = said.starts_at;
+        instance.ends_at = said.ends_at;
+        instance.peer = peer.clone();
+        instance.refire = None;
+        InstanceChange::Fired
+    }
+
+    fn resolve(
+        &mut self,
+        now: Timestamp,
+        key: InstanceKey,
+        peer: &SmolStr,
+        said: &Observation,
+    ) -> InstanceChange {
+        let ended = said.ends_at.unwrap_or(now);
+        let Some(instance) = self.instances.get_mut(&key) else {
+            let instance = Instance {
+                firing: false,
+                starts_at: said.starts_at,
+                last_seen: now,
+                ends_at: Some(ended),
+                peer: peer.clone(),
+                refire: None,
+            };
+            self.instances.insert(key, instance);
+            return InstanceChange::None;
+        };
+        let late_copy = said.starts_at < instance.starts_at && ended <= instance.starts_at;
+        if late_copy && instance.firing {
+            return InstanceChange::None;
+        }
+        instance.last_seen = now;
+        instance.refire = None;
+        instance.peer = peer.clone();
+        if !instance.firing {
+            instance.ends_at = instance.ends_at.max(Some(ended));
+            return InstanceChange::None;
+        }
+        instance.firing = false;
+        instance.ends_at = Some(ended);
+        InstanceChange::Resolved
+    }
+}

@@ -1,0 +1,237 @@
+//! What one integration was told of one incident, and what it must be told next.
+//!
+//! The next notification leaves only after the outcome of the previous one is known, so nothing
+//! overtakes, and whatever changed meanwhile goes out as one: the pager converges to the truth.
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::config::IntegrationRef;
+use crate::model::{Duration, Kind, NotificationId, Outcome, Timestamp};
+
+/// The incident's side of the matter.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// The newest content that is to be told.
+    pub(super) version: u64,
+    /// The newest content that every integration is to be told, `send_updates` or not: a repeat.
+    pub(super) repeat: u64,
+    /// The incident is over, or another one took its place there.
+    pub(super) closed: bool,
+}
+
+/// One (incident, integration).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Channel {
+    pub(super) integration: SmolStr,
+    send_resolved: bool,
+    send_updates: bool,
+    told: Told,
+    /// Content last accepted.
+    version: u64,
+    in_flight: Option<InFlight>,
+    /// Refusals in a row, and when the next attempt is due.
+    refused: u32,
+    retry_at: Option<Timestamp>,
+    /// A page that was refused in the end may have been taken by an earlier attempt.
+    ambiguous: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Told {
+    Nothing,
+    Open,
+    Closed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct InFlight {
+    id: NotificationId,
+    kind: Kind,
+    version: u64,
+}
+
+/// A refused page or resolve is tried anew after this long, doubling up to [`RETRY_LONGEST`].
+const RETRY_FIRST: Duration = Duration::from_mins(5);
+const RETRY_LONGEST: Duration = Duration::from_hours(1);
+/// A resolve that was refused this often is given up: about a day.
+const RESOLVE_TRIES: u32 = 24;
+
+impl Channel {
+    pub(super) fn new(integration: &IntegrationRef) -> Self {
+        Channel {
+            integration: integration.name.clone(),
+            send_resolved: integration.send_resolved,
+            send_updates: integration.send_updates,
+            told: Told::Nothing,
+            version: 0,
+            in_flight: None,
+            refused: 0,
+            retry_at: None,
+            ambiguous: false,
+        }
+    }
+
+    /// Whether the integration wants to hear of changes.
+    pub(super) fn takes_updates(&self) -> bool {
+        self.send_updates
+    }
+
+    /// Whether the integration wants to hear of the end.
+    pub(super) fn takes_resolves(&self) -> bool {
+        self.send_resolved
+    }
+
+    /// Whether the page was accepted here, now or once.
+    pub(super) fn was_opened(&self) -> bool {
+        self.told != Told::Nothing
+    }
+
+    /// Whether nothing more will ever be sent here.
+    pub(super) fn settled(&self) -> bool {
+        self.told == Told::Closed && self.in_flight.is_none()
+    }
+
+    /// When a refused notification is tried anew.
+    pub(super) fn retry_at(&self) -> Option<Timestamp> {
+        self.retry_at.filter(|_| self.in_flight.is_none())
+    }
+
+    /// What is to be sent now, if anything. The caller sends it under the id that it reports to
+    /// [`Self::sent`].
+    pub(super) fn next(&mut self, now: Timestamp, wanted: Wanted) -> Option<Kind> {
+        if self.in_flight.is_some() || self.retry_at.is_some_and(|at| at > now) {
+            return None;
+        }
+        match self.told {
+            Told::Nothing if !wanted.closed => Some(Kind::Page),
+            Told::Nothing | Told::Open if wanted.closed => {
+                let owed = self.told == Told::Open || self.ambiguous;
+                if owed && self.send_resolved && self.refused < RESOLVE_TRIES {
+                    return Some(Kind::Resolve);
+                }
+                self.told = Told::Closed;
+                self.retry_at = None;
+                None
+            }
+            Told::Open => {
+                let goal = if self.send_updates { wanted.version } else { wanted.repeat };
+                (self.version < goal).then_some(Kind::Update)
+            }
+            Told::Nothing | Told::Closed => None,
+        }
+    }
+
+    /// A notification with content `version` was decided.
+    pub(super) fn sent(&mut self, id: NotificationId, kind: Kind, version: u64) {
+        self.in_flight = Some(InFlight { id, kind, version });
+        self.retry_at = None;
+    }
+
+    /// The outcome of a notification; ignored unless it is the one in flight.
+    pub(super) fn ended(&mut self, now: Timestamp, id: NotificationId, outcome: &Outcome) -> bool {
+        let Some(flight) = self.in_flight.take_if(|f| f.id == id) else { return false };
+        match (outcome, flight.kind) {
+            (Outcome::Accepted, Kind::Resolve) => self.told = Told::Closed,
+            (Outcome::Accepted, _) => {
+                self.told = Told::Open;
+                self.version = flight.version;
+                self.refused = 0;
+            }
+            (Outcome::Rejected(_), Kind::Update | Kind::Digest) => self.version = flight.version,
+            (Outcome::Rejected(rejection), Kind::Page | Kind::Resolve) => {
+                self.ambiguous |= rejection.ambiguous;
+                let wait = RETRY_FIRST.as_millis() << self.refused.min(4);
+                self.retry_at = Some(now + Duration::from_millis(wait.min(RETRY_LONGEST.as_millis())));
+                self.refused += 1;
+            }
+        }
+        true
+    }
+
+    /// A person asks to try now what was refused.
+    pub(super) fn retry_now(&mut self) {
+        self.retry_at = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Rejection;
+
+    const NOW: Timestamp = Timestamp::ZERO;
+    const OPEN: Wanted = Wanted { version: 1, repeat: 1, closed: false };
+
+    fn channel() -> Channel {
+        let all = IntegrationRef { name: "pagerduty[0]".into(), send_resolved: true, send_updates: true };
+        Channel::new(&all)
+    }
+
+    fn refusal(ambiguous: bool) -> Outcome {
+        Outcome::Rejected(Rejection { reason: "clientError".into(), detail: String::new(), ambiguous })
+    }
+
+    #[test]
+    fn a_resolve_never_overtakes_its_page() {
+        let mut c = channel();
+        assert_eq!(c.next(NOW, OPEN), Some(Kind::Page));
+        c.sent(NotificationId(1), Kind::Page, 1);
+        let closed = Wanted { closed: true, ..OPEN };
+        assert_eq!(c.next(NOW, closed), None);
+        assert!(c.ended(NOW, NotificationId(1), &Outcome::Accepted));
+        assert_eq!(c.next(NOW, closed), Some(Kind::Resolve));
+        c.sent(NotificationId(2), Kind::Resolve, 1);
+        assert!(!c.ended(NOW, NotificationId(1), &Outcome::Accepted), "an old report changes nothing");
+        c.ended(NOW, NotificationId(2), &Outcome::Accepted);
+        assert!(c.settled());
+    }
+
+    #[test]
+    fn changes_during_flight_go_out_as_one() {
+        let mut c = channel();
+        c.sent(NotificationId(1), Kind::Page, 1);
+        c.ended(NOW, NotificationId(1), &Outcome::Accepted);
+        assert_eq!(c.next(NOW, OPEN), None);
+        let wanted = Wanted { version: 5, ..OPEN };
+        assert_eq!(c.next(NOW, wanted), Some(Kind::Update));
+        c.sent(NotificationId(2), Kind::Update, 5);
+        c.ended(NOW, NotificationId(2), &Outcome::Accepted);
+        assert_eq!(c.next(NOW, wanted), None);
+    }
+
+    #[test]
+    fn a_refused_page_is_tried_anew_and_suppresses_nothing() {
+        let mut c = channel();
+        c.sent(NotificationId(1), Kind::Page, 1);
+        c.ended(NOW, NotificationId(1), &refusal(false));
+        assert_eq!(c.next(NOW, OPEN), None);
+        assert_eq!(c.next(c.retry_at().unwrap(), OPEN), Some(Kind::Page));
+        c.retry_now();
+        assert_eq!(c.next(NOW, OPEN), Some(Kind::Page));
+        assert_eq!(c.next(NOW, Wanted { closed: true, ..OPEN }), None, "nothing was opened");
+        assert!(c.settled());
+    }
+
+    #[test]
+    fn what_may_have_been_opened_is_closed() {
+        let mut c = channel();
+        c.sent(NotificationId(1), Kind::Page, 1);
+        c.ended(NOW, NotificationId(1), &refusal(true));
+        c.retry_now();
+        assert_eq!(c.next(NOW, Wanted { closed: true, ..OPEN }), Some(Kind::Resolve));
+    }
+
+    #[test]
+    fn without_updates_only_repeats_are_told() {
+        let slack = IntegrationRef { name: "slack[0]".into(), send_resolved: false, send_updates: false };
+        let mut c = Channel::new(&slack);
+        c.sent(NotificationId(1), Kind::Page, 1);
+        c.ended(NOW, NotificationId(1), &Outcome::Accepted);
+        assert_eq!(c.next(NOW, Wanted { version: 7, ..OPEN }), None);
+        assert_eq!(c.next(NOW, Wanted { version: 7, repeat: 7, closed: false }), Some(Kind::Update));
+        assert_eq!(c.next(NOW, Wanted { closed: true, ..OPEN }), None);
+        assert!(c.settled());
+    }
+}

@@ -1,0 +1,208 @@
+//! An incident: what a human is interrupted for. One generation of a group.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::channel::{Channel, Wanted};
+use super::groups::GroupKey;
+use crate::config::Noise;
+use crate::model::{AlertId, Timestamp, hex, sha256};
+
+/// Number of an incident; unique for the life of the journal.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct IncidentId(pub(super) u64);
+
+/// An incident at one receiver, from its page to the last word about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Incident {
+    pub(super) group: GroupKey,
+    pub(super) group_text: SmolStr,
+    pub(super) generation: u32,
+    pub(super) dedup_key: SmolStr,
+    pub(super) paged_at: Timestamp,
+    /// Highest severity level that the page told of; 0 is the highest of all.
+    pub(super) level: usize,
+    /// Alerts that the human knows of: those in the page, or that joined while it settled.
+    known_alerts: usize,
+    pub(super) phase: Phase,
+    pub(super) members: BTreeMap<AlertId, Member>,
+    /// Observations that the next notification disposes of, in the order in which they came.
+    pub(super) waiting: Vec<(AlertId, u64)>,
+    /// Counts what was issued; a channel that was told less is behind.
+    pub(super) version: u64,
+    /// The version that goes to every integration, wanting updates or not.
+    repeat: u64,
+    pub(super) issued_at: Timestamp,
+    /// Why the newest version was issued.
+    pub(super) why: SmolStr,
+    /// The incident that took this one's place.
+    pub(super) superseded_by: Option<IncidentId>,
+    /// The incident whose place this one took.
+    pub(super) supersedes: Option<IncidentId>,
+    /// Why it closes, if not because its alerts resolved.
+    pub(super) closing: Option<SmolStr>,
+    pub(super) channels: Vec<Channel>,
+}
+
+/// Where an incident is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Phase {
+    /// Something in it fires.
+    Open,
+    /// All has resolved; `resolve_hold` runs.
+    Resolving,
+    /// It is over; what is left is to say so.
+    Closed,
+}
+
+/// An alert in an incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Member {
+    pub(super) firing: bool,
+    pub(super) resolved_at: Option<Timestamp>,
+    /// What the newest issued version says of it: firing, and flapping; nothing if it is not in it.
+    pub(super) told: Option<(bool, bool)>,
+    pub(super) flaps: Option<u32>,
+}
+
+impl Member {
+    pub(super) fn firing() -> Self {
+        Member { firing: true, resolved_at: None, told: None, flaps: None }
+    }
+
+    /// Whether what was issued says otherwise.
+    pub(super) fn changed(&self) -> bool {
+        self.told != Some((self.firing, self.flaps.is_some()))
+    }
+
+    /// Takes what is true now as told.
+    pub(super) fn note(&mut self) {
+        self.told = Some((self.firing, self.flaps.is_some()));
+    }
+}
+
+/// `sha256_hex(group key)` for generation 0, as Alertmanager computes it, so that an incident that
+/// it opened is closed by us; `sha256_hex(group key + "#" + n)` for the n-th.
+pub(super) fn dedup_key(group_text: &str, generation: u32) -> SmolStr {
+    let text = match generation {
+        0 => group_text.to_owned(),
+        n => format!("{group_text}#{n}"),
+    };
+    hex(&sha256(text.as_bytes())).into()
+}
+
+impl Incident {
+    pub(super) fn new(
+        now: Timestamp,
+        (group, group_text): (GroupKey, SmolStr),
+        generation: u32,
+        channels: Vec<Channel>,
+    ) -> Self {
+        Incident {
+            dedup_key: dedup_key(&group_text, generation),
+            group,
+            group_text,
+            generation,
+            paged_at: now,
+            level: usize::MAX,
+            known_alerts: 0,
+            phase: Phase::Open,
+            members: BTreeMap::new(),
+            waiting: Vec::new(),
+            version: 0,
+            repeat: 0,
+            issued_at: now,
+            why: SmolStr::default(),
+            superseded_by: None,
+            supersedes: None,
+            closing: None,
+            channels,
+        }
+    }
+
+    /// How many of its alerts fire.
+    pub(super) fn firing(&self) -> usize {
+        self.members.values().filter(|m| m.firing).count()
+    }
+
+    /// Whether a new version would say anything new.
+    pub(super) fn has_news(&self) -> bool {
+        self.members.values().any(Member::changed)
+    }
+
+    /// Whether any integration wants to hear of changes.
+    pub(super) fn takes_updates(&self) -> bool {
+        self.channels.iter().any(Channel::takes_updates)
+    }
+
+    /// Makes a new version of what is to be told; to everybody if `repeat`.
+    pub(super) fn issue(&mut self, now: Timestamp, why: SmolStr, repeat: bool) {
+        self.version += 1;
+        if repeat {
+            self.repeat = self.version;
+        }
+        self.issued_at = now;
+        self.why = why;
+        for member in self.members.values_mut() {
+            member.note();
+        }
+    }
+
+    /// Fixes what the page told: its level and the number of its alerts.
+    pub(super) fn paged(&mut self, level: usize) {
+        self.level = level;
+        self.known_alerts = self.firing();
+    }
+
+    /// Counts a fan-out that is still arriving as known: alerts that join within `growth_settle`.
+    pub(super) fn settle(&mut self, now: Timestamp, noise: &Noise) {
+        if now < self.paged_at + noise.growth_settle {
+            self.known_alerts = self.known_alerts.max(self.firing());
+        }
+    }
+
+    /// Whether it got worse than what the human was paged for, and how.
+    pub(super) fn worse(&self, level: usize, level_name: &str, noise: &Noise) -> Option<SmolStr> {
+        if level < self.level {
+            return Some(smol_str::format_smolstr!("worse: now {level_name}, a higher severity than paged"));
+        }
+        let firing = self.firing();
+        let bound = self.known_alerts.saturating_mul(noise.growth as usize);
+        (noise.growth > 0 && self.known_alerts > 0 && firing >= bound).then(|| {
+            smol_str::format_smolstr!(
+                "worse: {firing} alerts fire, at least {} times the {} paged",
+                noise.growth,
+                self.known_alerts
+            )
+        })
+    }
+
+    /// What the channel at `index` must be told; `successor_open` says whether the incident that
+    /// took this one's place is open there.
+    pub(super) fn wanted(&self, successor_open: bool) -> Wanted {
+        Wanted {
+            version: self.version,
+            repeat: self.repeat,
+            closed: match self.superseded_by {
+                Some(_) => successor_open,
+                None => self.phase == Phase::Closed,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_generations() {
+        let zero = "46bf8266969596eea1b8cd9f96e1719cfc44f71611d698977094e4482ef6d984";
+        assert_eq!(dedup_key(r#"{}:{alertname="HA"}"#, 0), zero);
+        assert_eq!(dedup_key(r#"{}:{alertname="HA"}"#, 2), hex(&sha256(br#"{}:{alertname="HA"}#2"#)));
+    }
+}

@@ -1,0 +1,89 @@
+//! Lanes: each (route, receiver) that alerts may take, with the settings of its route.
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::config::{GroupBy, IntegrationRef, Noise, Policy};
+use crate::model::{Duration, LabelSet};
+
+/// Number of a lane; stable for the life of the journal.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct LaneId(pub(super) u32);
+
+/// One (route, receiver). A lane whose route is gone from the configuration keeps its settings:
+/// what is open on it goes on to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Lane {
+    pub(super) route: SmolStr,
+    pub(super) receiver: SmolStr,
+    pub(super) group_by: GroupBy,
+    pub(super) group_wait: Duration,
+    pub(super) group_interval: Duration,
+    pub(super) repeat_interval: Duration,
+    pub(super) noise: Noise,
+    pub(super) integrations: Vec<IntegrationRef>,
+    /// Whether the configuration still has it.
+    current: bool,
+}
+
+/// All lanes that the configuration has or had.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Lanes {
+    lanes: Vec<Lane>,
+    /// By index of the policy's routes.
+    of_route: Vec<LaneId>,
+}
+
+impl Lanes {
+    /// Takes a policy over.
+    pub(super) fn update(&mut self, policy: &Policy) {
+        for lane in &mut self.lanes {
+            lane.current = false;
+        }
+        self.of_route.clear();
+        for route in &policy.routes {
+            let integrations = policy.receivers.get(&route.receiver);
+            let lane = Lane {
+                route: route.key.clone(),
+                receiver: route.receiver.clone(),
+                group_by: route.group_by.clone(),
+                group_wait: route.group_wait,
+                group_interval: route.group_interval,
+                repeat_interval: route.repeat_interval,
+                noise: policy.noise.get(&route.noise).cloned().unwrap_or_default(),
+                integrations: integrations.map(|r| r.integrations.clone()).unwrap_or_default(),
+                current: true,
+            };
+            let same = |l: &Lane| l.route == lane.route && l.receiver == lane.receiver;
+            let index = match self.lanes.iter().position(same) {
+                Some(index) => {
+                    self.lanes[index] = lane;
+                    index
+                }
+                None => {
+                    self.lanes.push(lane);
+                    self.lanes.len() - 1
+                }
+            };
+            self.of_route.push(LaneId(index as u32));
+        }
+    }
+
+    /// The lanes that `labels` take, in the order of the routes, each once.
+    pub(super) fn matching(&self, policy: &Policy, labels: &LabelSet) -> Vec<LaneId> {
+        let mut lanes = Vec::with_capacity(1);
+        for route in policy.matching_routes(labels) {
+            let lane = self.of_route[route];
+            if !lanes.contains(&lane) {
+                lanes.push(lane);
+            }
+        }
+        lanes
+    }
+
+    /// A lane. Ids come from here and lanes are never removed.
+    pub(super) fn lane(&self, id: LaneId) -> &Lane {
+        &self.lanes[id.0 as usize]
+    }
+}

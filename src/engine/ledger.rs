@@ -1,0 +1,108 @@
+//! The ledger: every observation at every (route, receiver) is disposed once, and counted.
+
+use smol_str::SmolStr;
+
+use super::stats::{PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
+use crate::config::Policy;
+use crate::model::{AlertId, Decision, Disposition, Duration, Kind, Source, Status, Timestamp};
+
+/// Counts, and writes down what was decided in the event at hand.
+#[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Ledger {
+    stats: Stats,
+    #[serde(skip)]
+    decisions: Vec<Decision>,
+}
+
+/// What was decided about observations of one alert, before it is written down.
+pub(super) struct Verdict<'a> {
+    pub(super) alert: AlertId,
+    pub(super) route: &'a SmolStr,
+    pub(super) receiver: &'a SmolStr,
+    pub(super) incident: SmolStr,
+    pub(super) disposition: Disposition,
+    pub(super) rule: SmolStr,
+    pub(super) release: Option<Timestamp>,
+}
+
+impl Ledger {
+    /// Gives every receiver of `policy` its counters, at zero.
+    pub(super) fn update(&mut self, policy: &Policy) {
+        for name in policy.receivers.keys() {
+            self.receiver(name);
+        }
+        for source in Source::ALL {
+            for status in [Status::Firing, Status::Resolved] {
+                self.stats.received.entry((source, status)).or_default();
+            }
+        }
+    }
+
+    /// The counters of a receiver.
+    pub(super) fn receiver(&mut self, name: &SmolStr) -> &mut ReceiverStats {
+        self.stats.receivers.entry(name.clone()).or_insert_with(|| ReceiverStats {
+            page_delay: vec![0; PAGE_DELAY_BUCKETS.len() + 1],
+            ..ReceiverStats::default()
+        })
+    }
+
+    pub(super) fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Counts observations received.
+    pub(super) fn received(&mut self, source: Source, status: Status, count: u64) {
+        *self.stats.received.entry((source, status)).or_default() += count;
+    }
+
+    /// Counts observations that took a lane to `receiver`; they are pending until disposed.
+    pub(super) fn routed(&mut self, receiver: &SmolStr, count: u64) {
+        let receiver = self.receiver(receiver);
+        receiver.routed += count;
+        receiver.pending += count;
+    }
+
+    /// Disposes `count` pending observations.
+    pub(super) fn dispose(&mut self, now: Timestamp, count: u64, verdict: Verdict<'_>) {
+        if count == 0 {
+            return;
+        }
+        let receiver = self.receiver(verdict.receiver);
+        receiver.pending -= count;
+        *receiver.disposed.entry(verdict.disposition).or_default() += count;
+        self.decisions.push(Decision {
+            at: now,
+            alert: verdict.alert,
+            route: verdict.route.clone(),
+            receiver: verdict.receiver.clone(),
+            disposition: verdict.disposition,
+            count,
+            incident: verdict.incident,
+            rule: verdict.rule,
+            release: verdict.release,
+        });
+    }
+
+    /// Counts a notification that was decided.
+    pub(super) fn notified(&mut self, receiver: &SmolStr, integration: &SmolStr, kind: Kind) {
+        let receiver = self.receiver(receiver);
+        *receiver.notifications.entry((integration.clone(), kind)).or_default() += 1;
+    }
+
+    /// Counts how long the first page of a problem waited here.
+    pub(super) fn page_delay(&mut self, receiver: &SmolStr, delay: Duration) {
+        let receiver = self.receiver(receiver);
+        let seconds = delay.as_millis().div_ceil(1000);
+        let bucket = PAGE_DELAY_BUCKETS.iter().position(|upper| seconds <= *upper);
+        if let Some(count) = receiver.page_delay.get_mut(bucket.unwrap_or(PAGE_DELAY_BUCKETS.len())) {
+            *count += 1;
+        }
+        receiver.page_delay_sum =
+            Duration::from_millis(receiver.page_delay_sum.as_millis().saturating_add(delay.as_millis()));
+    }
+
+    /// Takes out what was decided since the last call.
+    pub(super) fn take_decisions(&mut self) -> Vec<Decision> {
+        std::mem::take(&mut self.decisions)
+    }
+}

@@ -1,0 +1,362 @@
+//! The life of an incident: it opens, changes, is repeated, gets worse, and closes.
+
+use smol_str::{SmolStr, format_smolstr};
+
+use super::Engine;
+use super::channel::Channel;
+use super::groups::GroupKey;
+use super::incident::{Incident, IncidentId, Member, Phase};
+use super::lanes::LaneId;
+use super::ledger::Verdict;
+use super::timers::Timer;
+use crate::model::{AlertId, Disposition, Kind, NotificationId, Outcome, Reason, Report, Timestamp};
+
+impl Engine {
+    /// A group's wait is over: its page leaves.
+    pub(super) fn open(&mut self, key: &GroupKey) {
+        let Some(wait) = self.groups.get_mut(key).and_then(|g| g.wait.take()) else { return };
+        let mut received = self.now;
+        let id = self.new_incident(key);
+        for (alert, count) in wait.alerts {
+            let track = self.track(alert, key.0);
+            track.incident = Some(id);
+            let flaps = track.damping.flaps();
+            if let Some(known) = self.alerts.alert(alert) {
+                received = received.min(known.received_at);
+            }
+            if let Some(incident) = self.incidents.get_mut(&id) {
+                incident.members.insert(alert, Member { flaps, ..Member::firing() });
+                incident.waiting.push((alert, count));
+            }
+        }
+        let delay = self.now.since(received);
+        let receiver = self.lanes.lane(key.0).receiver.clone();
+        self.ledger.page_delay(&receiver, delay);
+        self.page(id, "first page".into());
+    }
+
+    fn new_incident(&mut self, key: &GroupKey) -> IncidentId {
+        let lane = self.lanes.lane(key.0);
+        let text = format_smolstr!("{}:{}", lane.route, key.1);
+        let channels = lane.integrations.iter().map(Channel::new).collect();
+        let repeat = self.now + lane.repeat_interval;
+        let id = IncidentId(self.next_incident);
+        self.next_incident += 1;
+        let group = self.groups.entry(key.clone()).or_default();
+        self.timers.clear(&Timer::ForgetGroup(key.clone()));
+        let generation = group.next_generation;
+        group.next_generation += 1;
+        group.open.push(id);
+        self.incidents.insert(id, Incident::new(self.now, (key.clone(), text), generation, channels));
+        self.timers.set(Timer::Repeat(id), repeat);
+        self.gauges(key.0).open += 1;
+        id
+    }
+
+    /// Issues the first version of an incident: the observation that made it page is disposed as
+    /// the page, the others that it tells of as grouped.
+    fn page(&mut self, id: IncidentId, why: SmolStr) {
+        let Some(level) = self.level(id) else { return };
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        incident.paged(level);
+        incident.issue(self.now, why.clone(), true);
+        self.dispose_waiting(id, Some((Disposition::Page, Leader::First)), &why);
+        self.pump(id);
+    }
+
+    /// The highest level among the alerts of an incident that fire; 0 is the highest of all.
+    fn level(&self, id: IncidentId) -> Option<usize> {
+        let incident = self.incidents.get(&id)?;
+        let firing = incident.members.iter().filter(|(_, m)| m.firing);
+        firing
+            .filter_map(|(alert, _)| self.alerts.alert(*alert))
+            .map(|a| self.policy.severities.level_of(&a.labels))
+            .min()
+    }
+
+    /// Brings an incident that was touched in line with its alerts.
+    pub(super) fn settle(&mut self, id: IncidentId) {
+        let level = self.level(id);
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        if incident.phase == Phase::Closed || incident.superseded_by.is_some() {
+            return;
+        }
+        let lane = incident.group.0;
+        let settings = self.lanes.lane(lane);
+        incident.settle(self.now, &settings.noise);
+        let Some(level) = level else { return self.resolving(id, lane) };
+        let name = self.policy.severities.levels[level].name.clone();
+        if let Some(why) = incident.worse(level, &name, &settings.noise) {
+            return self.supersede(id, why);
+        }
+        if !incident.has_news() {
+            let rule = "it resolved and fired again before anybody was told";
+            return self.dispose_waiting_as(id, Reason::Flapping, rule);
+        }
+        if !incident.takes_updates() {
+            for member in incident.members.values_mut() {
+                member.note();
+            }
+            return self.dispose_waiting_as(id, Reason::Grouped, "the receiver wants no updates");
+        }
+        let due = incident.issued_at + settings.group_interval;
+        if due > self.now {
+            return self.timers.set_if_unset(Timer::Update(id), due);
+        }
+        let why: SmolStr = match incident.members.values().find_map(|m| m.flaps.filter(|_| m.changed())) {
+            Some(flaps) => format_smolstr!("flapping: changed {flaps} times; told again once it is calm"),
+            None => "its alerts changed".into(),
+        };
+        incident.issue(self.now, why.clone(), false);
+        self.dispose_waiting(id, Some((Disposition::Update, Leader::First)), &why);
+        self.pump(id);
+    }
+
+    /// Nothing in the incident fires any more: it stays open for `resolve_hold`.
+    fn resolving(&mut self, id: IncidentId, lane: LaneId) {
+        let hold = self.lanes.lane(lane).noise.resolve_hold;
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        if incident.phase == Phase::Resolving {
+            return;
+        }
+        incident.phase = Phase::Resolving;
+        let gauges = self.gauges(lane);
+        gauges.open -= 1;
+        gauges.resolving += 1;
+        self.timers.clear(&Timer::Update(id));
+        match hold.is_zero() {
+            true => self.close(id),
+            false => self.timers.set(Timer::ResolveHold(id), self.now + hold),
+        }
+    }
+
+    /// `resolve_hold` is over: the incident closes.
+    pub(super) fn close(&mut self, id: IncidentId) {
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        if incident.phase != Phase::Resolving {
+            return;
+        }
+        incident.phase = Phase::Closed;
+        let why = incident.closing.take().unwrap_or_else(|| "all its alerts resolved".into());
+        incident.issue(self.now, why.clone(), false);
+        let group = incident.group.clone();
+        let told = incident.channels.iter().any(Channel::takes_resolves);
+        let as_resolve = told.then_some((Disposition::Resolve, Leader::Last));
+        self.dispose_waiting(id, as_resolve, &why);
+        self.gauges(group.0).resolving -= 1;
+        self.leave_group(id, &group);
+        self.pump(id);
+    }
+
+    fn leave_group(&mut self, id: IncidentId, key: &GroupKey) {
+        for timer in [Timer::Update(id), Timer::ResolveHold(id), Timer::Repeat(id)] {
+            self.timers.clear(&timer);
+        }
+        if let Some(group) = self.groups.get_mut(key) {
+            group.open.retain(|open| *open != id);
+        }
+        self.forget_group_later(key);
+    }
+
+    /// `repeat_interval` is over: the trigger is sent again under the same key. Silent at an
+    /// incident that is open, it reopens one that a human closed while the problem lasts.
+    pub(super) fn repeat(&mut self, id: IncidentId) {
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        let interval = self.lanes.lane(incident.group.0).repeat_interval;
+        self.timers.set(Timer::Repeat(id), self.now + interval);
+        if incident.phase == Phase::Open {
+            let why = format_smolstr!("fires still: repeated every {interval}");
+            incident.issue(self.now, why.clone(), true);
+            self.timers.clear(&Timer::Update(id));
+            self.dispose_waiting(id, Some((Disposition::Update, Leader::First)), &why);
+            self.pump(id);
+        }
+    }
+
+    /// It got worse: a new generation takes what fires over, under a new key, so that it
+    /// interrupts. The old incident is resolved once the new page is accepted.
+    pub(super) fn supersede(&mut self, old: IncidentId, why: SmolStr) {
+        let Some(incident) = self.incidents.get(&old) else { return };
+        if incident.superseded_by.is_some() || incident.phase != Phase::Open {
+            return;
+        }
+        let key = incident.group.clone();
+        let new = self.new_incident(&key);
+        self.leave_group(old, &key);
+        self.gauges(key.0).open -= 1;
+        let Some(incident) = self.incidents.get_mut(&old) else { return };
+        incident.superseded_by = Some(new);
+        incident.why = format_smolstr!("goes on as another incident; {why}");
+        let waiting = std::mem::take(&mut incident.waiting);
+        let mut members = std::collections::BTreeMap::new();
+        for (alert, member) in incident.members.iter_mut().filter(|(_, m)| m.firing) {
+            members.insert(*alert, Member { told: None, ..member.clone() });
+            member.firing = false;
+            member.resolved_at = Some(self.now);
+        }
+        for alert in members.keys() {
+            self.track(*alert, key.0).incident = Some(new);
+        }
+        if let Some(incident) = self.incidents.get_mut(&new) {
+            incident.members = members;
+            incident.waiting = waiting;
+            // The observation that made it worse came last; it is the one that pages.
+            incident.waiting.reverse();
+            incident.supersedes = Some(old);
+        }
+        self.page(new, why);
+        self.pump(old);
+    }
+
+    /// Sends what each channel of an incident is behind with, and forgets the incident once all
+    /// is said.
+    pub(super) fn pump(&mut self, id: IncidentId) {
+        let Some(mut incident) = self.incidents.remove(&id) else { return };
+        let mut channels = std::mem::take(&mut incident.channels);
+        let mut retry: Option<Timestamp> = None;
+        for (index, channel) in channels.iter_mut().enumerate() {
+            let wanted = incident.wanted(self.successor_is_open(&incident, &channel.integration));
+            if let Some(kind) = channel.next(self.now, wanted) {
+                let notification = NotificationId(self.next_notification);
+                self.next_notification += 1;
+                channel.sent(notification, kind, incident.version);
+                self.in_flight.insert(notification, (id, index));
+                self.notify(notification, kind, &incident, &channel.integration);
+            }
+            retry = [retry, channel.retry_at()].into_iter().flatten().min();
+        }
+        match retry {
+            Some(at) => self.timers.set(Timer::Retry(id), at),
+            None => self.timers.clear(&Timer::Retry(id)),
+        }
+        let over = incident.phase == Phase::Closed || incident.superseded_by.is_some();
+        let settled = over && channels.iter().all(Channel::settled);
+        let supersedes = incident.supersedes;
+        if !settled {
+            incident.channels = channels;
+            self.incidents.insert(id, incident);
+        }
+        // What this one took over may be closed now.
+        if let Some(old) = supersedes {
+            self.pump(old);
+        }
+    }
+
+    /// Whether the incident that took the place of `incident` is open at `integration`, or over.
+    fn successor_is_open(&self, incident: &Incident, integration: &SmolStr) -> bool {
+        let Some(successor) = incident.superseded_by else { return false };
+        let Some(successor) = self.incidents.get(&successor) else { return true };
+        let channel = successor.channels.iter().find(|c| c.integration == *integration);
+        channel.is_none_or(|c| c.was_opened() || c.settled())
+    }
+
+    /// A notification reached its end.
+    pub(super) fn delivered(&mut self, report: &Report) {
+        let Some((id, index)) = self.in_flight.remove(&report.id) else { return };
+        let channel = self.incidents.get_mut(&id).and_then(|i| i.channels.get_mut(index));
+        if channel.is_some_and(|c| c.ended(self.now, report.id, &report.outcome)) {
+            if matches!(report.outcome, Outcome::Rejected(_)) {
+                self.refused.insert(report.id, (id, index));
+                while self.refused.len() > REFUSED_REMEMBERED {
+                    self.refused.pop_first();
+                }
+            }
+            self.pump(id);
+        }
+    }
+
+    /// A person asks for a refused notification: tried anew with what is true now. False if its
+    /// incident is not known any more.
+    pub(super) fn retry_refused(&mut self, id: NotificationId) -> bool {
+        let Some((incident, index)) = self.refused.remove(&id) else { return false };
+        let channel = self.incidents.get_mut(&incident).and_then(|i| i.channels.get_mut(index));
+        let Some(channel) = channel else { return false };
+        channel.retry_now();
+        self.pump(incident);
+        true
+    }
+
+    /// Whether the incident of a refused notification is still known, so that asking for it again
+    /// leaves nothing open behind it.
+    pub fn can_replay(&self, id: NotificationId) -> bool {
+        self.refused.get(&id).is_some_and(|(incident, _)| self.incidents.contains_key(incident))
+    }
+
+    /// What is remembered of an alert at a lane goes once it tells nothing any more.
+    pub(super) fn remember(&mut self, alert: AlertId, lane: LaneId) {
+        let noise = &self.lanes.lane(lane).noise;
+        let Some(track) = self.tracks.get(&(alert, lane)) else { return };
+        let at = track.damping.forget_at(noise).max(self.now + noise.merge_window);
+        self.timers.set(Timer::ForgetTrack(lane, alert), at);
+    }
+
+    pub(super) fn forget_track(&mut self, lane: LaneId, alert: AlertId) {
+        let Some(track) = self.tracks.get(&(alert, lane)) else { return };
+        let busy = track.presented || track.held_until.is_some() || track.damping.flaps().is_some();
+        if !busy {
+            self.tracks.remove(&(alert, lane));
+        }
+    }
+
+    pub(super) fn forget_group(&mut self, key: &GroupKey) {
+        if self.groups.get(key).is_some_and(super::Group::is_idle) {
+            self.groups.remove(key);
+        }
+    }
+
+    /// Disposes all that waits in an incident: one observation, the leader, as what is sent; the
+    /// others as grouped with it.
+    fn dispose_waiting(&mut self, id: IncidentId, sent: Option<(Disposition, Leader)>, rule: &SmolStr) {
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        let waiting = std::mem::take(&mut incident.waiting);
+        let (lane, key) = (incident.group.0, incident.dedup_key.clone());
+        let leader = match sent {
+            Some((_, Leader::First)) => waiting.iter().position(|(_, n)| *n > 0),
+            Some((_, Leader::Last)) => waiting.iter().rposition(|(_, n)| *n > 0),
+            None => None,
+        };
+        let Self { lanes, ledger, now, .. } = self;
+        let lane = lanes.lane(lane);
+        for (index, (alert, mut count)) in waiting.into_iter().enumerate() {
+            let mut dispose = |disposition, count, rule| {
+                let (route, receiver, incident) = (&lane.route, &lane.receiver, key.clone());
+                let verdict = Verdict { alert, route, receiver, incident, disposition, rule, release: None };
+                ledger.dispose(*now, count, verdict);
+            };
+            if let Some((disposition, _)) = sent.filter(|_| leader == Some(index)) {
+                dispose(disposition, 1, rule.clone());
+                count -= 1;
+            }
+            let with = format_smolstr!("told with others of its incident ({rule})");
+            dispose(Disposition::Suppressed(Reason::Grouped), count, with);
+        }
+    }
+
+    fn dispose_waiting_as(&mut self, id: IncidentId, reason: Reason, rule: &str) {
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        let waiting = std::mem::take(&mut incident.waiting);
+        let lane = incident.group.0;
+        for (alert, count) in waiting {
+            self.suppress(alert, lane, count, reason, rule.into(), None);
+        }
+    }
+}
+
+/// Which of the waiting observations made the notification go.
+#[derive(Clone, Copy)]
+enum Leader {
+    First,
+    Last,
+}
+
+/// How many refused notifications can be asked for again with what is true then.
+const REFUSED_REMEMBERED: usize = 10_000;
+
+impl Engine {
+    /// Decides one notification.
+    fn notify(&mut self, id: NotificationId, kind: Kind, incident: &Incident, integration: &SmolStr) {
+        let notification = self.render(id, kind, incident, integration);
+        self.ledger.notified(&notification.receiver, integration, kind);
+        self.outgoing.push(notification);
+    }
+}

@@ -1,0 +1,489 @@
+//! The way of an observation, top to bottom in the order in which it meets the stages:
+//! normalise → route → then per (route, receiver): duplicate → flap damping → hold → group.
+
+use smol_str::{SmolStr, format_smolstr};
+
+use super::Engine;
+use super::alerts::{Change, InstanceKey};
+use super::event::Seen;
+use super::groups::{self, Group, Place, Wait};
+use super::incident::{IncidentId, Member, Phase};
+use super::lanes::LaneId;
+use super::ledger::Verdict;
+use super::timers::Timer;
+use super::track::Track;
+use crate::model::{AlertId, Batch, Disposition, Fingerprint, Observation, Reason, Status, Timestamp};
+
+impl Engine {
+    /// Normalise and route: what a request stated, one observation at a time.
+    pub(super) fn observe(&mut self, batch: &Batch) {
+        for observation in &batch.observations {
+            self.ledger.received(batch.source, observation.status, 1);
+            let instance = AlertId::of(&observation.labels, |_| false);
+            let alert = self.alerts.owner(instance, &observation.labels, &self.policy);
+            let change = self.alerts.observe(
+                self.now,
+                (batch.source, &batch.peer),
+                observation,
+                (alert, instance),
+                &self.policy,
+                &mut self.timers,
+            );
+            for lane in self.lanes_of(alert, observation, change) {
+                self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
+                self.duplicate(alert, lane, change, observation.status);
+            }
+        }
+    }
+
+    /// The lanes that an observation takes: those that match, and those that the configuration no
+    /// longer has but on which the alert is still told of. A lane that the alert has not taken yet
+    /// is left out while such an old one tells the same receiver.
+    fn lanes_of(&self, alert: AlertId, observation: &Observation, change: Change) -> Vec<LaneId> {
+        let mut lanes = self.lanes.matching(&self.policy, &observation.labels);
+        let all = (alert, LaneId(0))..=(alert, LaneId(u32::MAX));
+        let old: Vec<LaneId> = self
+            .tracks
+            .range(all)
+            .filter(|((_, lane), track)| !lanes.contains(lane) && self.is_told(track))
+            .map(|((_, lane), _)| *lane)
+            .collect();
+        if !old.is_empty() && change != Change::UnknownResolved {
+            let told = |lane: &LaneId| {
+                let receiver = &self.lanes.lane(*lane).receiver;
+                old.iter().any(|o| self.lanes.lane(*o).receiver == *receiver)
+            };
+            lanes.retain(|lane| self.tracks.contains_key(&(alert, *lane)) || !told(lane));
+        }
+        lanes.extend(old);
+        lanes
+    }
+
+    fn is_told(&self, track: &Track) -> bool {
+        let alive = |id| self.incidents.get(&id).is_some_and(|i| i.phase != Phase::Closed);
+        track.presented || track.held_until.is_some() || track.incident.is_some_and(alive)
+    }
+
+    /// Duplicate: what repeats the current state of an occurrence goes no further.
+    fn duplicate(&mut self, alert: AlertId, lane: LaneId, change: Change, status: Status) {
+        if self.lanes.lane(lane).integrations.is_empty() {
+            let rule = "the receiver has no integration".into();
+            return self.suppress(alert, lane, 1, Reason::Muted, rule, None);
+        }
+        let unknown_here = !self.tracks.contains_key(&(alert, lane));
+        match change {
+            Change::None if unknown_here && status == Status::Firing && self.fires(alert) => {
+                self.fire(alert, lane, 1, 1);
+            }
+            Change::None => {
+                let rule = match status {
+                    Status::Firing if self.fires(alert) => "repeats that it fires",
+                    Status::Firing => {
+                        "a copy of what the other member of the pair resolved; believed if not resolved in 60s"
+                    }
+                    Status::Resolved => "repeats that it is resolved, or fires elsewhere still",
+                };
+                self.suppress(alert, lane, 1, Reason::Duplicate, rule.into(), None);
+            }
+            Change::UnknownResolved => {
+                let rule = "the resolve of an alert that was never heard to fire".into();
+                self.suppress(alert, lane, 1, Reason::NeverPaged, rule, None);
+            }
+            Change::Fired => self.fire(alert, lane, 1, 1),
+            Change::Restarted { last_seen } => self.restart(alert, lane, last_seen),
+            Change::Resolved if unknown_here => {
+                let rule = "the resolve of something that nobody was paged for here".into();
+                self.suppress(alert, lane, 1, Reason::NeverPaged, rule, None);
+            }
+            Change::Resolved => self.resolve(alert, lane, 1),
+        }
+    }
+
+    /// Flap damping, first half: an alert starts to fire. `waiting` observations say so.
+    pub(super) fn fire(&mut self, alert: AlertId, lane: LaneId, waiting: u64, changes: u32) {
+        self.damp(alert, lane, changes);
+        let track = self.track(alert, lane);
+        track.waiting += waiting;
+        if track.presented {
+            // It flaps: its resolve is withheld, and this takes it back.
+            let count = std::mem::take(&mut track.waiting);
+            let rule = self.flapping_rule(alert, lane);
+            let release = self.timers.deadline(&Timer::Reuse(lane, alert));
+            return self.suppress(alert, lane, count, Reason::Flapping, rule, release);
+        }
+        if track.held_until.is_some() {
+            return;
+        }
+        self.hold(alert, lane);
+    }
+
+    /// Hold: the first page waits, from `startsAt` and at most as long from receipt, unless the
+    /// level says that it never does.
+    fn hold(&mut self, alert: AlertId, lane: LaneId) {
+        let Some(known) = self.alerts.alert(alert) else { return };
+        let level = &self.policy.severities.levels[self.policy.severities.level_of(&known.labels)];
+        let until = known.starts_at.min(known.received_at) + level.hold;
+        if level.never_hold || until <= self.now {
+            return self.admit(alert, lane);
+        }
+        self.track(alert, lane).held_until = Some(until);
+        self.timers.set(Timer::Hold(lane, alert), until);
+        self.gauges(lane).held += 1;
+    }
+
+    /// The hold is over and the alert still fires.
+    pub(super) fn hold_ended(&mut self, lane: LaneId, alert: AlertId) {
+        if self.track(alert, lane).held_until.take().is_some() {
+            self.gauges(lane).held -= 1;
+            self.admit(alert, lane);
+        }
+    }
+
+    /// Group: the alert finds its incident, or opens one.
+    fn admit(&mut self, alert: AlertId, lane: LaneId) {
+        let Some(known) = self.alerts.alert(alert) else { return };
+        let settings = self.lanes.lane(lane);
+        let key = (lane, settings.group_by.labels_of(&known.labels));
+        let level = &self.policy.severities.levels[self.policy.severities.level_of(&known.labels)];
+        let wait = if level.never_hold { self.now } else { self.now + settings.group_wait };
+        let track = self.tracks.entry((alert, lane)).or_default();
+        track.presented = true;
+        let count = std::mem::take(&mut track.waiting);
+        let flaps = track.damping.flaps();
+        let group = self.groups.entry(key.clone()).or_default();
+        self.timers.clear(&Timer::ForgetGroup(key.clone()));
+        match groups::place(self.now, alert, track.incident, group, &self.incidents, &settings.noise) {
+            Place::Rejoin(id) | Place::Join(id) => self.join(id, alert, lane, count, flaps),
+            Place::Wait | Place::Open => {
+                let waiting = group.wait.get_or_insert_with(|| Wait { until: wait, alerts: Vec::new() });
+                waiting.until = waiting.until.min(wait);
+                waiting.alerts.push((alert, count));
+                self.timers.set(Timer::GroupWait(key), waiting.until);
+            }
+        }
+    }
+
+    fn join(&mut self, id: IncidentId, alert: AlertId, lane: LaneId, count: u64, flaps: Option<u32>) {
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        let member = incident.members.entry(alert).or_insert_with(Member::firing);
+        member.firing = true;
+        member.resolved_at = None;
+        member.flaps = flaps;
+        incident.waiting.push((alert, count));
+        incident.closing = None;
+        if incident.phase == Phase::Resolving {
+            incident.phase = Phase::Open;
+            self.timers.clear(&Timer::ResolveHold(id));
+            let gauges = self.gauges(lane);
+            gauges.resolving -= 1;
+            gauges.open += 1;
+        }
+        self.track(alert, lane).incident = Some(id);
+        self.touched.insert(id);
+    }
+
+    /// A resolve went unheard: the former occurrence ended when it was last heard of.
+    fn restart(&mut self, alert: AlertId, lane: LaneId, last_seen: Timestamp) {
+        let track = self.track(alert, lane);
+        if track.damping.flaps().is_none() && track.presented {
+            self.damp(alert, lane, 1);
+            if self.track(alert, lane).damping.flaps().is_none() {
+                self.retire(alert, lane, 0, last_seen);
+            }
+        }
+        self.fire(alert, lane, 1, 1);
+    }
+
+    /// Flap damping, second half: an alert stops to fire. `waiting` observations say so.
+    fn resolve(&mut self, alert: AlertId, lane: LaneId, waiting: u64) {
+        self.damp(alert, lane, 1);
+        let track = self.track(alert, lane);
+        if track.held_until.take().is_some() {
+            let held = std::mem::take(&mut track.waiting);
+            self.timers.clear(&Timer::Hold(lane, alert));
+            self.gauges(lane).held -= 1;
+            self.never_paged(alert, lane, held, waiting);
+            return self.remember(alert, lane);
+        }
+        if !track.presented {
+            let rule = "the resolve of something that nobody was paged for here".into();
+            return self.suppress(alert, lane, waiting, Reason::NeverPaged, rule, None);
+        }
+        if track.damping.flaps().is_some() {
+            track.waiting += waiting;
+            return;
+        }
+        self.retire(alert, lane, waiting, self.now);
+    }
+
+    fn never_paged(&mut self, alert: AlertId, lane: LaneId, fired: u64, resolved: u64) {
+        let rule = "it resolved before its hold or its group's wait was over".into();
+        self.suppress(alert, lane, fired, Reason::SelfResolved, rule, None);
+        let rule = "the resolve of something that nobody was paged for".into();
+        self.suppress(alert, lane, resolved, Reason::NeverPaged, rule, None);
+    }
+
+    /// Counts changes of an alert, and marks its incident if it begins to flap with them.
+    fn damp(&mut self, alert: AlertId, lane: LaneId, changes: u32) {
+        let noise = &self.lanes.lane(lane).noise;
+        let track = self.tracks.entry((alert, lane)).or_default();
+        let began = track.damping.change(self.now, changes, noise);
+        if let Some(deadline) = track.damping.reuse_deadline(noise) {
+            self.timers.set(Timer::Reuse(lane, alert), deadline);
+        }
+        let flaps = track.damping.flaps();
+        if let Some(id) = track.incident
+            && let Some(member) = self.incidents.get_mut(&id).and_then(|i| i.members.get_mut(&alert))
+            && flaps.is_some()
+        {
+            member.flaps = flaps;
+            self.touched.insert(id);
+        }
+        if began {
+            self.gauges(lane).flapping += 1;
+        }
+    }
+
+    /// The alert no longer fires, and what is behind this stage is told so.
+    fn retire(&mut self, alert: AlertId, lane: LaneId, waiting: u64, at: Timestamp) {
+        let track = self.track(alert, lane);
+        track.presented = false;
+        let incident = track.incident;
+        self.remember(alert, lane);
+        if let Some(fired) = self.leave_wait(alert, lane) {
+            return self.never_paged(alert, lane, fired, waiting);
+        }
+        let member =
+            incident.and_then(|id| self.incidents.get_mut(&id)).map(|i| (&mut i.members, &mut i.waiting));
+        if let Some((members, queue)) = member
+            && let Some(member) = members.get_mut(&alert)
+        {
+            member.firing = false;
+            member.flaps = None;
+            member.resolved_at = Some(at);
+            if waiting > 0 {
+                queue.push((alert, waiting));
+            }
+            self.touched.extend(incident);
+        } else {
+            let rule = "the resolve of something that is in no incident".into();
+            self.suppress(alert, lane, waiting, Reason::NeverPaged, rule, None);
+        }
+    }
+
+    /// Takes an alert out of a page that has not left yet; returns the observations that waited.
+    fn leave_wait(&mut self, alert: AlertId, lane: LaneId) -> Option<u64> {
+        let labels = &self.alerts.alert(alert)?.labels;
+        let key = (lane, self.lanes.lane(lane).group_by.labels_of(labels));
+        let group = self.groups.get_mut(&key)?;
+        let wait = group.wait.as_mut()?;
+        let index = wait.alerts.iter().position(|(id, _)| *id == alert)?;
+        let (_, count) = wait.alerts.remove(index);
+        if wait.alerts.is_empty() {
+            group.wait = None;
+            self.timers.clear(&Timer::GroupWait(key.clone()));
+            self.forget_group_later(&key);
+        }
+        Some(count)
+    }
+
+    /// Flapping may be over: the truth is told.
+    pub(super) fn reuse(&mut self, lane: LaneId, alert: AlertId) {
+        let (now, noise) = (self.now, self.lanes.lane(lane).noise.clone());
+        let track = self.track(alert, lane);
+        match track.damping.reuse_deadline(&noise) {
+            Some(deadline) if deadline > now => return self.timers.set(Timer::Reuse(lane, alert), deadline),
+            Some(_) => {}
+            None => return,
+        }
+        let flaps = track.damping.flaps().unwrap_or(0);
+        track.damping.release(now, &noise);
+        let (presented, incident) = (track.presented, track.incident);
+        self.gauges(lane).flapping -= 1;
+        if !presented {
+            return self.remember(alert, lane);
+        }
+        if let Some(id) = incident
+            && let Some(member) = self.incidents.get_mut(&id).and_then(|i| i.members.get_mut(&alert))
+        {
+            member.flaps = None;
+            self.touched.insert(id);
+        }
+        if !self.fires(alert) {
+            let waiting = std::mem::take(&mut self.track(alert, lane).waiting);
+            return self.retire(alert, lane, waiting, now);
+        }
+        if let Some(id) = incident {
+            let name = self.alerts.alert(alert).map(|a| a.labels.value("alertname").to_owned());
+            let why =
+                format_smolstr!("{} fires still after it changed {flaps} times", name.unwrap_or_default());
+            self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
+            if let Some(incident) = self.incidents.get_mut(&id) {
+                incident.waiting.push((alert, 1));
+            }
+            self.supersede(id, why);
+        }
+    }
+
+    /// A full label set was not said again in time.
+    pub(super) fn lapsed(&mut self, alert: AlertId, key: InstanceKey, stale: bool) {
+        let change = self.alerts.lapse(self.now, alert, key, &self.policy, &mut self.timers);
+        if change != Change::Resolved {
+            return;
+        }
+        for lane in self.taken_lanes(alert) {
+            self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
+            if !stale {
+                self.resolve(alert, lane, 1);
+                continue;
+            }
+            let noise = self.lanes.lane(lane).noise.clone();
+            let now = self.now;
+            let track = self.track(alert, lane);
+            if track.damping.flaps().is_some() {
+                track.damping.release(now, &noise);
+                self.gauges(lane).flapping -= 1;
+            }
+            let track = self.track(alert, lane);
+            let waiting = 1 + std::mem::take(&mut track.waiting);
+            let incident = track.incident;
+            if !track.presented {
+                let rule = format_smolstr!("not heard of for {}", self.policy.stale_after);
+                self.suppress(alert, lane, waiting, Reason::Stale, rule, None);
+                continue;
+            }
+            self.retire(alert, lane, waiting, now);
+            if let Some(incident) = incident.and_then(|id| self.incidents.get_mut(&id)) {
+                incident.closing =
+                    Some(format_smolstr!("stale: not heard of for {}", self.policy.stale_after));
+            }
+        }
+    }
+
+    /// The other member of the pair did not take its word back within a minute.
+    pub(super) fn believed(&mut self, alert: AlertId, key: InstanceKey) {
+        let change = self.alerts.believe(self.now, alert, key, &self.policy, &mut self.timers);
+        let Some(labels) = self.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
+        if change != Change::Fired {
+            return;
+        }
+        for lane in self.lanes.matching(&self.policy, &labels) {
+            self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
+            self.duplicate(alert, lane, Change::Fired, Status::Firing);
+        }
+    }
+
+    /// Unchanged repeats: evidence of life, and accounting.
+    pub(super) fn seen(&mut self, seen: &Seen) {
+        for one in &seen.occurrences {
+            let key = (seen.source, one.instance);
+            let Some(status) = self.alerts.seen(self.now, one.alert, key, one.ends_at) else { continue };
+            self.ledger.received(seen.source, status, one.count);
+            let Some(labels) = self.alerts.alert(one.alert).map(|a| a.labels.clone()) else { continue };
+            for lane in self.lanes.matching(&self.policy, &labels) {
+                self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), one.count);
+                let mute = self.lanes.lane(lane).integrations.is_empty();
+                let (reason, rule) = match mute {
+                    true => (Reason::Muted, "the receiver has no integration"),
+                    false => (Reason::Duplicate, "unchanged repeats"),
+                };
+                self.suppress(one.alert, lane, one.count, reason, rule.into(), None);
+            }
+        }
+    }
+
+    /// Whether every observation of `batch` only repeats what is known, at every lane that it
+    /// takes; then what the engine must be told of it, sooner or later, is in the answer.
+    pub fn repeats(&self, batch: &Batch) -> Option<Seen> {
+        let mut occurrences = Vec::with_capacity(batch.observations.len());
+        for observation in &batch.observations {
+            let instance = AlertId::of(&observation.labels, |_| false);
+            let alert = self.alerts.owner(instance, &observation.labels, &self.policy);
+            let known = self.alerts.is_repeat((batch.source, instance), alert, observation);
+            let taken = |lane: &LaneId| {
+                observation.status == Status::Resolved
+                    || self.lanes.lane(*lane).integrations.is_empty()
+                    || self.tracks.contains_key(&(alert, *lane))
+            };
+            if !known || !self.lanes.matching(&self.policy, &observation.labels).iter().all(taken) {
+                return None;
+            }
+            let ends_at = observation.ends_at.filter(|_| observation.status == Status::Firing);
+            occurrences.push(super::SeenOccurrence { alert, instance, count: 1, ends_at });
+        }
+        Some(Seen { source: batch.source, occurrences })
+    }
+
+    pub(super) fn suppress(
+        &mut self,
+        alert: AlertId,
+        lane: LaneId,
+        count: u64,
+        reason: Reason,
+        rule: SmolStr,
+        release: Option<Timestamp>,
+    ) {
+        let incident = self.tracks.get(&(alert, lane)).and_then(|t| self.incidents.get(&t.incident?));
+        let incident = incident.map(|i| i.dedup_key.clone()).unwrap_or_default();
+        let Self { lanes, ledger, now, .. } = self;
+        let lane = lanes.lane(lane);
+        let verdict = Verdict {
+            alert,
+            route: &lane.route,
+            receiver: &lane.receiver,
+            incident,
+            disposition: Disposition::Suppressed(reason),
+            rule,
+            release,
+        };
+        ledger.dispose(*now, count, verdict);
+    }
+
+    fn flapping_rule(&mut self, alert: AlertId, lane: LaneId) -> SmolStr {
+        let noise = self.lanes.lane(lane).noise.clone();
+        let now = self.now;
+        let track = self.track(alert, lane);
+        let penalty = track.damping.penalty_at(now, &noise);
+        format_smolstr!(
+            "flapping: changed {} times, penalty {}.{} (suppress_at {}.{}, reuse_at {}.{})",
+            track.damping.flaps().unwrap_or(0),
+            penalty / 1000,
+            penalty % 1000 / 100,
+            noise.suppress_at / 1000,
+            noise.suppress_at % 1000 / 100,
+            noise.reuse_at / 1000,
+            noise.reuse_at % 1000 / 100
+        )
+    }
+
+    fn fires(&self, alert: AlertId) -> bool {
+        self.alerts.alert(alert).is_some_and(super::alerts::Alert::firing)
+    }
+
+    pub(super) fn taken_lanes(&self, alert: AlertId) -> Vec<LaneId> {
+        let all = (alert, LaneId(0))..=(alert, LaneId(u32::MAX));
+        self.tracks.range(all).map(|((_, lane), _)| *lane).collect()
+    }
+
+    pub(super) fn track(&mut self, alert: AlertId, lane: LaneId) -> &mut Track {
+        self.tracks.entry((alert, lane)).or_default()
+    }
+
+    pub(super) fn gauges(&mut self, lane: LaneId) -> &mut super::ReceiverStats {
+        let Self { lanes, ledger, .. } = self;
+        ledger.receiver(&lanes.lane(lane).receiver)
+    }
+
+    /// Alertmanager's fingerprint of an alert, for people.
+    pub(super) fn fingerprint(&self, alert: AlertId) -> Option<Fingerprint> {
+        self.alerts.alert(alert).map(|a| Fingerprint::of(&a.labels))
+    }
+
+    /// The group is forgotten a day after its last incident, and its generations with it.
+    pub(super) fn forget_group_later(&mut self, key: &super::GroupKey) {
+        if self.groups.get(key).is_some_and(Group::is_idle) {
+            let at = self.now + super::alerts::REMEMBER_RESOLVED;
+            self.timers.set(Timer::ForgetGroup(key.clone()), at);
+        }
+    }
+}

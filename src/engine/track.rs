@@ -1,0 +1,21 @@
+//! What one lane knows of one alert.
+
+use serde::{Deserialize, Serialize};
+
+use super::damping::Damping;
+use super::incident::IncidentId;
+use crate::model::Timestamp;
+
+/// What one lane knows of one alert.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Track {
+    /// Whether the alert fires, as the stages behind damping and hold were told.
+    pub(super) presented: bool,
+    pub(super) damping: Damping,
+    /// Until when the first page is held.
+    pub(super) held_until: Option<Timestamp>,
+    /// Observations that wait here: for a hold to end, or for flapping to.
+    pub(super) waiting: u64,
+    /// The incident that it is in, or was in last.
+    pub(super) incident: Option<IncidentId>,
+}

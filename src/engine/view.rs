@@ -1,0 +1,58 @@
+//! How things stand, for people: read-only, in the words of the API.
+
+use serde_json::{Value, json};
+
+use super::Engine;
+use super::incident::Phase;
+use crate::model::Fingerprint;
+
+impl Engine {
+    /// Every known alert as JSON: identity, fingerprint, status, labels, times.
+    pub fn alerts_view(&self) -> Value {
+        let alert = |(id, alert): (&crate::model::AlertId, &super::alerts::Alert)| {
+            json!({
+                "id": id.to_string(),
+                "fingerprint": Fingerprint::of(&alert.labels).to_string(),
+                "status": if alert.firing() { "firing" } else { "resolved" },
+                "labels": alert.labels,
+                "annotations": alert.annotations,
+                "startsAt": alert.starts_at,
+                "endsAt": alert.ends_at,
+            })
+        };
+        self.alerts.iter().map(alert).collect()
+    }
+
+    /// Every incident that is not over as JSON: key, receiver, state, alerts, why.
+    pub fn incidents_view(&self) -> Value {
+        let incidents = self.incidents.values().map(|incident| {
+            let lane = self.lanes.lane(incident.group.0);
+            let state = match (incident.superseded_by, incident.phase) {
+                (Some(_), _) => "superseded",
+                (None, Phase::Open) => "open",
+                (None, Phase::Resolving) => "resolving",
+                (None, Phase::Closed) => "closing",
+            };
+            let alerts = incident.members.iter().filter_map(|(id, member)| {
+                Some(json!({
+                    "id": id.to_string(),
+                    "fingerprint": self.fingerprint(*id)?.to_string(),
+                    "firing": member.firing,
+                    "flaps": member.flaps,
+                }))
+            });
+            json!({
+                "dedupKey": incident.dedup_key,
+                "groupKey": incident.group_text,
+                "generation": incident.generation,
+                "receiver": lane.receiver,
+                "state": state,
+                "openedAt": incident.paged_at,
+                "why": incident.why,
+                "delivered": incident.channels.iter().filter(|c| c.was_opened()).map(|c| &c.integration).collect::<Vec<_>>(),
+                "alerts": alerts.collect::<Vec<_>>(),
+            })
+        });
+        incidents.collect()
+    }
+}
