@@ -155,9 +155,10 @@ impl Core {
         let (ended, end) = oneshot::channel();
         std::thread::Builder::new().name("engine".into()).spawn(move || {
             // Whatever ends this thread, nobody may go on waiting for it.
-            let _closed = CloseOnDrop(self.queue.clone());
+            let closed = CloseOnDrop(self.queue.clone());
             while self.step(self.patience()) == Flow::Continue {}
             drop(self);
+            drop(closed);
             let _ = ended.send(());
         })?;
         Ok(end)
@@ -477,7 +478,7 @@ fn due(
     Ok(())
 }
 
-/// Has a dead letter sent again, if there is one and the engine agrees.
+/// Has a dead letter sent again, if there is one: as it is, or anew if its incident goes on.
 fn replay(
     open: &mut Open,
     clock: &EngineClock,
@@ -486,18 +487,14 @@ fn replay(
     done: oneshot::Sender<Result<(), ReplayError>>,
 ) -> Result<(), JournalError> {
     let letters = open.journal.dead_letters(DEAD_LETTERS)?;
-    if letters.iter().any(|letter| letter.notification.id == id) {
-        tick.apply(open, clock, &Event::Replay(id))?;
-    }
-    if tick.resends(id) {
-        tick.wait(Box::new(move |outcome| {
-            let outcome = outcome.map(|_| ()).map_err(|e| ReplayError::Unavailable(Unavailable(e.into())));
-            let _ = done.send(outcome);
-        }));
-    } else {
+    if !letters.iter().any(|letter| letter.notification.id == id) {
         let _ = done.send(Err(ReplayError::NotFound));
+        return Ok(());
     }
-    Ok(())
+    tick.wait(Box::new(move |outcome| {
+        let _ = done.send(outcome.map(|_| ()).map_err(|e| Unavailable(e.into()).into()));
+    }));
+    tick.apply(open, clock, &Event::Replay(id))
 }
 
 fn dead_letters(done: oneshot::Sender<Result<Vec<crate::journal::DeadLetter>, Unavailable>>) -> Waiter {

@@ -84,7 +84,7 @@ impl NodeGate {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    fn view(&self, view: View) -> BoxFuture<Result<serde_json::Value, Unavailable>> {
+    fn view(&self, view: View) -> BoxFuture<'_, Result<serde_json::Value, Unavailable>> {
         let queue = self.queue.clone();
         Box::pin(async move { ask(&queue, |done| Command::View(view, done)).await? })
     }
@@ -99,7 +99,7 @@ impl Gate for NodeGate {
         Duration::from_millis(self.resolve_timeout.load(Ordering::Relaxed))
     }
 
-    fn accept(&self, batch: Batch) -> BoxFuture<Result<(), Unavailable>> {
+    fn accept(&self, batch: Batch) -> BoxFuture<'_, Result<(), Unavailable>> {
         let queue = self.queue.clone();
         Box::pin(async move { ask(&queue, |done| Command::Observe(batch, done)).await? })
     }
@@ -114,7 +114,7 @@ impl Gate for NodeGate {
         }
     }
 
-    fn reload(&self) -> BoxFuture<Result<(), String>> {
+    fn reload(&self) -> BoxFuture<'_, Result<(), String>> {
         let (queue, published) = (self.queue.clone(), self.published.clone());
         let (reload, resolve_timeout) = (self.reload.clone(), self.resolve_timeout.clone());
         // On a task of its own: a client that goes away must not stop a reload half way.
@@ -139,20 +139,20 @@ impl Gate for NodeGate {
         metrics::render(&self.published.stats.load(), &self.registry)
     }
 
-    fn alerts(&self) -> BoxFuture<Result<serde_json::Value, Unavailable>> {
+    fn alerts(&self) -> BoxFuture<'_, Result<serde_json::Value, Unavailable>> {
         self.view(View::Alerts)
     }
 
-    fn incidents(&self) -> BoxFuture<Result<serde_json::Value, Unavailable>> {
+    fn incidents(&self) -> BoxFuture<'_, Result<serde_json::Value, Unavailable>> {
         self.view(View::Incidents)
     }
 
-    fn dead_letters(&self) -> BoxFuture<Result<Vec<DeadLetter>, Unavailable>> {
+    fn dead_letters(&self) -> BoxFuture<'_, Result<Vec<DeadLetter>, Unavailable>> {
         let queue = self.queue.clone();
         Box::pin(async move { ask(&queue, Command::DeadLetters).await? })
     }
 
-    fn replay(&self, id: NotificationId) -> BoxFuture<Result<(), ReplayError>> {
+    fn replay(&self, id: NotificationId) -> BoxFuture<'_, Result<(), ReplayError>> {
         let queue = self.queue.clone();
         Box::pin(async move {
             ask(&queue, |done| Command::Replay(id, done)).await.map_err(ReplayError::Unavailable)?

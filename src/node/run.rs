@@ -122,7 +122,11 @@ impl Node {
         let meter = NodeMeter::register(&registry, &reasons, &[])?;
         let published = Arc::new(Published::new(meter));
         let (reports, ended) = mpsc::unbounded_channel();
-        let delivery = deliver::Options { external_url: options.external_url.clone() };
+        let delivery = deliver::Options {
+            external_url: options.external_url.as_str().into(),
+            registry: registry.clone(),
+            ..Default::default()
+        };
         let deliverer = Arc::new(Deliverer::new(&config.receivers, reports, delivery)?);
         let (queue, clock) = (Queue::new(Bounds::default()), Arc::new(EngineClock::system()));
         let storage = options.storage.clone();
@@ -155,7 +159,11 @@ impl Node {
         let web = listeners
             .into_iter()
             .map(|listener| {
-                let limits = web::Limits { route_prefix: options.route_prefix.clone(), ..Default::default() };
+                let limits = web::Limits {
+                    route_prefix: options.route_prefix.clone(),
+                    shutdown_timeout: FINISH_REQUESTS,
+                    ..Default::default()
+                };
                 let mut stop = stop.clone();
                 let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
                 tokio::spawn(web::serve(listener, gate.clone(), limits, stopped))
@@ -185,18 +193,16 @@ impl Node {
     pub async fn stop(self) {
         self.gate.stopping();
         let _ = self.stop_web.send(true);
-        let web = async {
-            for task in self.web {
-                let _ = task.await;
-            }
-        };
-        if tokio::time::timeout(FINISH_REQUESTS, web).await.is_err() {
-            tracing::warn!("requests were cut off after {} s", FINISH_REQUESTS.as_secs());
+        for task in self.web {
+            let _ = task.await;
         }
         let (done, quiesced) = oneshot::channel();
         let _ = self.queue.push(Command::Quiesce(done));
         let _ = quiesced.await;
-        self.deliverer.drain(FINISH_DELIVERIES).await;
+        let left = self.deliverer.drain(FINISH_DELIVERIES).await;
+        if left > 0 {
+            tracing::warn!(left, "notifications are not delivered yet: they are sent at the next start");
+        }
         let _ = self.stop_forwarder.send(());
         let _ = self.forwarder.await;
         let (done, stopped) = oneshot::channel();

@@ -75,11 +75,6 @@ impl Tick {
         self.apply(open, clock, &Event::Delivered(report))
     }
 
-    /// Whether the engine wants `id` to be sent again.
-    pub fn resends(&self, id: NotificationId) -> bool {
-        self.effects.resend.contains(&id)
-    }
-
     /// Tells `waiter` once all that was handled so far is durable.
     pub fn wait(&mut self, waiter: Waiter) {
         self.waiters.push(waiter);
