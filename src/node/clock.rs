@@ -31,6 +31,13 @@ impl Reading {
     }
 }
 
+/// What the machine's wall clock says; for log lines and metrics, never for a decision.
+pub fn wall() -> Timestamp {
+    Timestamp::from_millis(
+        i64::try_from(Reading::take().wall.div_euclid(NANOS_PER_MILLI)).unwrap_or(i64::MAX),
+    )
+}
+
 /// The arithmetic of engine time; reads no clock.
 ///
 /// A wall clock that jumps by an hour must neither end every alert nor fire every timer, so only

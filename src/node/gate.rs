@@ -11,12 +11,13 @@ use tokio::sync::{Mutex, oneshot};
 
 use crate::config::{Config, Integration};
 use crate::deliver::Deliverer;
+use crate::engine::Stats;
 use crate::ingest::InvalidReason;
 use crate::journal::DeadLetter;
 use crate::model::{Batch, Duration, NotificationId, Source, Timestamp};
 use crate::web::{BoxFuture, Gate, ReplayError, Unavailable};
 
-use super::clock::{EngineClock, Reading};
+use super::clock::{EngineClock, wall};
 use super::core::Published;
 use super::metrics;
 use super::queue::{Command, Queue, View};
@@ -82,6 +83,11 @@ impl NodeGate {
     /// From now on `/-/ready` says that the node is about to end.
     pub fn stopping(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// The counters as of the last durable tick.
+    pub fn stats(&self) -> Arc<Stats> {
+        self.published.stats.load_full()
     }
 
     fn view(&self, view: View) -> BoxFuture<'_, Result<serde_json::Value, Unavailable>> {
@@ -197,9 +203,4 @@ async fn ask<T>(
     let (done, answer) = oneshot::channel();
     queue.push(command(done)).map_err(|e| Unavailable(e.to_string()))?;
     answer.await.map_err(|_| Unavailable("the engine has ended".into()))
-}
-
-/// The machine's own idea of the time, as metrics want it.
-fn wall() -> Timestamp {
-    Timestamp::from_millis(i64::try_from(Reading::take().wall / 1_000_000).unwrap_or(i64::MAX))
 }
