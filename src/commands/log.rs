@@ -35,6 +35,8 @@ pub enum Level {
 
 /// Options of the log, in Prometheus' style.
 #[derive(Clone, Copy, Debug, clap::Args)]
+// Flattened into commands whose own options form the group of this name.
+#[group(skip)]
 pub struct Args {
     /// Only log messages with this severity or above.
     #[arg(long = "log.level", value_enum, default_value = "info")]
