@@ -1,9 +1,94 @@
 //! One file a subcommand.
 
 pub mod check_config;
+pub mod demo;
 pub mod fake_pager;
+pub mod log;
+pub mod serve;
 
-/// Runs the command line.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+use std::process::ExitCode;
+use std::sync::LazyLock;
+
+use clap::Parser;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "squelch", version = VERSION.as_str(), about, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Stand between Alertmanager and the pager.
+    Serve(serve::Args),
+    /// Say of configuration files whether they are valid, and what is in them.
+    CheckConfig(check_config::CheckConfig),
+    /// Show within a minute what it does, on a storm made for it.
+    Demo(demo::Args),
+    /// A pager to practise on: PagerDuty, Slack and webhooks.
+    FakePager(fake_pager::Args),
+}
+
+/// Runs the command line: 0 well, 1 failed, 2 wrong usage.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&format!("cannot start the runtime: {error}")),
+    };
+    runtime.block_on(async {
+        match cli.command {
+            Command::Serve(args) => serve::run(args).await,
+            Command::CheckConfig(args) => check_config::run(&args.files, &mut std::io::stdout()),
+            Command::Demo(args) => demo::run(args).await,
+            Command::FakePager(args) => match fake_pager::run(args).await {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => failed(&format!("cannot listen: {error}")),
+            },
+        }
+    })
+}
+
+fn failed(why: &str) -> ExitCode {
+    eprintln!("squelch: {why}");
+    ExitCode::FAILURE
+}
+
+/// `0.1.0 (revision abc)`; the revision is there if the build was told it in `SQUELCH_REVISION`.
+static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("SQUELCH_REVISION") {
+    Some(revision) => format!("{} (revision {revision})", env!("CARGO_PKG_VERSION")),
+    None => env!("CARGO_PKG_VERSION").to_owned(),
+});
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_are_prometheus_flags() {
+        let cli = Cli::try_parse_from([
+            "squelch",
+            "serve",
+            "--config.file=a.yml",
+            "--storage.path=d",
+            "--web.listen-address=127.0.0.1:1",
+            "--web.listen-address=[::1]:2",
+            "--log.level=debug",
+            "--log.format=json",
+        ])
+        .unwrap();
+        let Command::Serve(args) = cli.command else { panic!("not serve") };
+        assert_eq!(args.listen.len(), 2);
+        assert_eq!((args.log.level, args.log.format), (log::Level::Debug, log::Format::Json));
+        assert_eq!(Cli::try_parse_from(["squelch", "serve", "--no.such"]).unwrap_err().exit_code(), 2);
+    }
 }

@@ -131,6 +131,11 @@ impl Engine {
         self.timers.next()
     }
 
+    /// The engine's time: the latest at which it handled anything.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
     /// The policy in force.
     pub fn policy(&self) -> &Policy {
         &self.policy

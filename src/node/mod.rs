@@ -1,3 +1,23 @@
-//! (being written)
+//! The running process: a thread that owns engine and journal, and what leads to it and away.
+//!
+//! [`Queue`] bounds what waits for the engine's thread. [`Core`] takes from it, handles everything
+//! that waits as one tick, makes the tick durable in one commit, and then, and only then, answers,
+//! sends and publishes. Group commit needs no timer: while one commit syncs, the next tick gathers.
+//! [`NodeGate`] is what the web sees of this, and [`Node`] builds, reloads and ends it all.
 
+pub mod clock;
+pub mod core;
+mod gate;
 pub mod metrics;
+pub mod queue;
+mod recover;
+mod run;
+mod seen;
+mod tick;
+
+pub use self::core::{Core, Flow, OpenJournal, Outbox, Parts, Published};
+pub use clock::EngineClock;
+pub use gate::NodeGate;
+pub use queue::{Bounds, Command, PushError, Queue, View};
+pub use recover::RecoverError;
+pub use run::{Node, NodeError, Options, serve};

@@ -13,5 +13,6 @@ mod journal;
 mod journal_model;
 mod journal_sqlite;
 mod metrics;
+mod node;
 mod tools;
 mod web;

@@ -1,0 +1,229 @@
+//! `squelch demo`: a storm, the real server and a fake pager in one process, over real HTTP.
+
+mod report;
+mod storm;
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::{Request, StatusCode, header};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::time::Instant;
+
+use crate::model::{Kind, Timestamp};
+use crate::node::clock::wall;
+use crate::node::{Node, NodeError, Options};
+
+use super::fake_pager::FakePager;
+use super::log;
+use storm::{SECONDS, Step, Without};
+
+/// Options of `squelch demo`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// How long the storm lasts; its times and the configuration's shrink and stretch with it.
+    #[arg(long, default_value_t = SECONDS, value_parser = clap::value_parser!(u64).range(5..=3600))]
+    pub seconds: u64,
+    /// The same within 12 seconds.
+    #[arg(long, conflicts_with = "seconds")]
+    pub fast: bool,
+}
+
+/// Why the demo could not be shown.
+#[derive(Debug, thiserror::Error)]
+enum DemoError {
+    #[error("cannot write {}: {source}", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("the fake pager cannot listen: {0}")]
+    Pager(std::io::Error),
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error("the server does not listen anywhere")]
+    Deaf,
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// Shows it: 0 if the one incident that matters reached a human, else 1.
+pub async fn run(args: Args) -> ExitCode {
+    log::init(log::Args { level: log::Level::Warn, format: log::Format::Logfmt });
+    let folder = std::env::temp_dir().join(format!("squelch-demo-{}", std::process::id()));
+    let shown = show(if args.fast { 12 } else { args.seconds }, &folder).await;
+    let _ = std::fs::remove_dir_all(&folder);
+    match shown {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("squelch: {} was not paged", storm::PLANTED);
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("squelch: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether the planted incident was paged.
+async fn show(seconds: u64, folder: &Path) -> Result<bool, DemoError> {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let pager = FakePager::bind(any).await.map_err(DemoError::Pager)?;
+    let text = config(&pager.url("/v2/enqueue"), seconds);
+    let file = folder.join("squelch.yml");
+    std::fs::create_dir(folder)
+        .and_then(|()| std::fs::write(&file, &text))
+        .map_err(|source| DemoError::Write { path: file.clone(), source })?;
+    let node = Node::start(Options {
+        config_file: file,
+        storage: folder.join("data"),
+        listen: vec![any],
+        external_url: String::new(),
+        route_prefix: String::new(),
+    })
+    .await?;
+    let address = *node.addresses().first().ok_or(DemoError::Deaf)?;
+    println!("Squelch {} stands between a pair of Alertmanagers and a pager.", env!("CARGO_PKG_VERSION"));
+    println!("{seconds} seconds of storm; what the configuration says of noise shrinks with it:\n");
+    for line in text.lines().skip_while(|line| *line != "noise:") {
+        println!("    {line}");
+    }
+    println!("\nmetrics  http://{address}/metrics\npager    {}\n", pager.url("/incidents"));
+
+    let began = wall();
+    let mut without = Without::default();
+    let stormed = tokio::select! {
+        () = blow(&node, &pager, address, seconds, &mut without) => Ok(()),
+        _ = tokio::signal::ctrl_c() => Err(DemoError::Interrupted),
+    };
+    let stats = node.gate().stats();
+    node.stop().await;
+    stormed?;
+    let incidents = pager.incidents();
+    print!("{}", report::text(&stats, &without, &incidents, began));
+    Ok(incidents.iter().any(|i| i.summary.contains(storm::PLANTED) && i.notified > 0))
+}
+
+/// Sends every step at its time, twice, and shows how it goes.
+async fn blow(node: &Node, pager: &FakePager, to: SocketAddr, seconds: u64, without: &mut Without) {
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let begin = Instant::now();
+    let scaled = |ms: u64| Duration::from_millis(ms * seconds / SECONDS);
+    let mut starts: BTreeMap<storm::Alert, Timestamp> = BTreeMap::new();
+    let mut steps = storm::steps().into_iter().peekable();
+    let mut progress = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        let next = steps.peek().map_or(SECONDS * 1000, |step| step.at);
+        tokio::select! {
+            () = tokio::time::sleep_until(begin + scaled(next)) => {
+                let Some(step) = steps.next() else { break };
+                without.tell(&step);
+                let now = wall();
+                let starts_at = *starts.entry(step.alert.clone()).or_insert(now);
+                if !step.firing {
+                    starts.remove(&step.alert);
+                }
+                tell(&client, to, &step, starts_at, now).await;
+            }
+            _ = progress.tick() => show_progress(node, pager, begin.elapsed()),
+        }
+    }
+    show_progress(node, pager, begin.elapsed());
+    println!("\n");
+}
+
+/// Tells `step` as both members of the pair do. What is refused is told again, as they would.
+async fn tell(
+    client: &Client<HttpConnector, Full<Bytes>>,
+    to: SocketAddr,
+    step: &Step,
+    starts_at: Timestamp,
+    now: Timestamp,
+) {
+    for peer in storm::PEERS {
+        let body = Bytes::from(storm::body(step, peer, starts_at, now).to_string());
+        for pause in [Some(Duration::from_millis(100)), Some(Duration::from_secs(1)), None] {
+            let request = Request::post(format!("http://{to}/alertmanager/webhook"))
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(Full::new(body.clone()));
+            let Ok(request) = request else { return };
+            match client.request(request).await {
+                Ok(response) if response.status() == StatusCode::OK => break,
+                Ok(response) => tracing::warn!(status = %response.status(), "not taken"),
+                Err(error) => tracing::warn!(%error, "not heard"),
+            }
+            if let Some(pause) = pause {
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+}
+
+fn show_progress(node: &Node, pager: &FakePager, elapsed: Duration) {
+    let stats = node.gate().stats();
+    let alerts: u64 = stats.received.values().sum();
+    let interruptions: u64 = pager.incidents().iter().map(|i| i.notified).sum();
+    let line = format!("{:>4} s   {alerts:>4} alerts in   {interruptions:>3} pages out", elapsed.as_secs());
+    if std::io::stdout().is_terminal() {
+        print!("\r{line}");
+        let _ = std::io::stdout().flush();
+    } else if elapsed.subsec_millis() < 500 && elapsed.as_secs().is_multiple_of(5) {
+        println!("{line}");
+    }
+}
+
+/// The configuration of the demo: what stands in it for hours shrinks to seconds of the storm.
+fn config(pager: &str, seconds: u64) -> String {
+    let time = |of_storm: u64| crate::model::Duration::from_millis(of_storm * 1000 * seconds / SECONDS);
+    format!(
+        "\
+route:
+  receiver: pager
+  group_by: [service]
+  group_interval: {second}
+receivers:
+  - name: pager
+    pagerduty_configs:
+      - routing_key: 0123456789abcdef0123456789abcdef
+        url: {pager}
+noise:
+  default:
+    flapping: {{half_life: {half_life}, suppress_at: 3, reuse_at: 1, max_hold: {max_hold}}}
+    resolve_hold: {resolve_hold}
+    merge_window: {merge_window}
+    growth: 3
+    growth_settle: {settle}
+",
+        second = time(1),
+        half_life = time(4),
+        max_hold = time(40),
+        resolve_hold = time(2),
+        merge_window = time(20),
+        settle = time(10),
+    )
+}
+
+/// Pages that the engine decided on.
+fn pages(stats: &crate::engine::Stats) -> u64 {
+    let pages = |r: &crate::engine::ReceiverStats| {
+        r.notifications.iter().filter(|((_, kind), _)| *kind == Kind::Page).map(|(_, n)| n).sum::<u64>()
+    };
+    stats.receivers.values().map(pages).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_configuration_is_valid_at_any_length() {
+        for seconds in [5, 12, 60, 3600] {
+            let text = super::config("http://127.0.0.1:1/v2/enqueue", seconds);
+            crate::config::parse(&text, "squelch.yml", "".as_ref()).unwrap();
+        }
+    }
+}

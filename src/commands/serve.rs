@@ -1,0 +1,90 @@
+//! `squelch serve`: the proxy itself.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::node::{self, Options};
+
+use super::log;
+
+/// Options of `squelch serve`, in Prometheus' style.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Configuration file; read again on SIGHUP and POST /-/reload.
+    #[arg(long = "config.file", default_value = "squelch.yml", value_name = "FILE")]
+    pub config_file: PathBuf,
+    /// Directory of the journal; created if it is not there.
+    #[arg(long = "storage.path", default_value = "data/", value_name = "DIR")]
+    pub storage: PathBuf,
+    /// Address to listen on; may be given more than once.
+    #[arg(long = "web.listen-address", default_value = "127.0.0.1:9096", value_name = "ADDRESS")]
+    pub listen: Vec<SocketAddr>,
+    /// URL under which people reach this server; stands in notifications.
+    #[arg(long = "web.external-url", default_value = "", value_name = "URL")]
+    pub external_url: String,
+    /// Path under which everything is served; by default the path of --web.external-url.
+    #[arg(long = "web.route-prefix", value_name = "PATH")]
+    pub route_prefix: Option<String>,
+    /// The log.
+    #[command(flatten)]
+    pub log: log::Args,
+}
+
+impl From<Args> for Options {
+    fn from(args: Args) -> Options {
+        let prefix = args.route_prefix.unwrap_or_else(|| path_of(&args.external_url).to_owned());
+        let prefix = prefix.trim_matches('/');
+        Options {
+            config_file: args.config_file,
+            storage: args.storage,
+            listen: args.listen,
+            external_url: args.external_url.trim_end_matches('/').to_owned(),
+            route_prefix: if prefix.is_empty() { String::new() } else { format!("/{prefix}") },
+        }
+    }
+}
+
+/// Serves until told to end: 0 then, 1 if it cannot.
+pub async fn run(args: Args) -> ExitCode {
+    log::init(args.log);
+    match node::serve(args.into()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // On lines of its own: a configuration may be wrong in several places.
+            eprintln!("squelch: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The path of `http://host/path`; empty if there is none.
+fn path_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    rest.find('/').map_or("", |at| &rest[at..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prefix_follows_the_external_url_unless_given() {
+        let prefix = |url: &str, prefix: Option<&str>| {
+            let args = Args {
+                config_file: "c".into(),
+                storage: "d".into(),
+                listen: Vec::new(),
+                external_url: url.into(),
+                route_prefix: prefix.map(Into::into),
+                log: log::Args { level: log::Level::Info, format: log::Format::Logfmt },
+            };
+            Options::from(args).route_prefix
+        };
+        assert_eq!(prefix("https://ops.example/squelch/", None), "/squelch");
+        assert_eq!(prefix("https://ops.example", None), "");
+        assert_eq!(prefix("", None), "");
+        assert_eq!(prefix("https://ops.example/squelch", Some("/")), "");
+        assert_eq!(prefix("https://ops.example", Some("x/y/")), "/x/y");
+    }
+}

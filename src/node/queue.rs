@@ -1,0 +1,272 @@
+//! The bounded queue in front of the engine's thread.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::config::Policy;
+use crate::journal::DeadLetter;
+use crate::model::{Batch, NotificationId, Report};
+use crate::web::{ReplayError, Unavailable};
+
+/// What the engine's thread is asked to do. Each asker waits on the other end of its channel; one
+/// that has gone away changes nothing, for what was handed over is handled all the same.
+pub enum Command {
+    /// Observations of one request; answered when they are durable.
+    Observe(Batch, oneshot::Sender<Result<(), Unavailable>>),
+    /// A notification reached its end.
+    Delivered(Report),
+    /// A dead letter is to be sent again; answered when that is durable.
+    Replay(NotificationId, oneshot::Sender<Result<(), ReplayError>>),
+    /// The configuration changed; answered when that is durable.
+    Policy(Box<Policy>, oneshot::Sender<Result<(), Unavailable>>),
+    /// A read-only view.
+    View(View, oneshot::Sender<Result<serde_json::Value, Unavailable>>),
+    /// The dead letters, newest first.
+    DeadLetters(oneshot::Sender<Result<Vec<DeadLetter>, Unavailable>>),
+    /// No more work but reports: notifications stay in the outbox for the next start. Answered when
+    /// all that was accepted before is durable.
+    Quiesce(oneshot::Sender<()>),
+    /// The last command: take a snapshot and end the thread.
+    Stop(oneshot::Sender<()>),
+}
+
+/// Which view of the engine is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// All alerts known.
+    Alerts,
+    /// All incidents known.
+    Incidents,
+}
+
+/// Why a command was not taken.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PushError {
+    /// There is no room: the asker is told at once to come back.
+    #[error("{commands} requests of {weight} bytes wait for the disk already: try again")]
+    Full {
+        /// How many wait.
+        commands: usize,
+        /// How large they are together, about.
+        weight: usize,
+    },
+    /// The engine's thread has ended.
+    #[error("the engine has ended")]
+    Closed,
+}
+
+/// How much may wait, and how much one tick takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Commands that may wait. Default 4,096.
+    pub commands: usize,
+    /// Bytes, estimated, that may wait; one batch larger than this still fits an empty queue.
+    /// Default 64 MiB.
+    pub weight: usize,
+    /// Commands that one tick takes at most. Default 512.
+    pub tick_commands: usize,
+    /// Bytes at which one tick takes no more. Default 8 MiB.
+    pub tick_weight: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds { commands: 4096, weight: 64 << 20, tick_commands: 512, tick_weight: 8 << 20 }
+    }
+}
+
+/// Commands from any thread to the one that owns the engine. Cheap to clone.
+#[derive(Clone)]
+pub struct Queue {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    bounds: Bounds,
+    waiting: Mutex<Waiting>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    commands: VecDeque<(Command, usize)>,
+    weight: usize,
+    closed: bool,
+}
+
+impl Queue {
+    /// An empty queue.
+    pub fn new(bounds: Bounds) -> Queue {
+        let shared = Shared { bounds, waiting: Mutex::default(), arrived: Condvar::new() };
+        Queue { shared: Arc::new(shared) }
+    }
+
+    /// Hands `command` over, or says at once that there is no room. Reports and the commands of a
+    /// shutdown always fit: there is one report at most for each notification in the outbox, and
+    /// losing one would leave an incident waiting for ever.
+    pub fn push(&self, command: Command) -> Result<(), PushError> {
+        let weight = weight(&command);
+        let bounds = self.shared.bounds;
+        let mut waiting = self.lock();
+        let heavy = waiting.weight.saturating_add(weight) > bounds.weight && waiting.weight > 0;
+        let full = heavy || waiting.commands.len() >= bounds.commands;
+        if waiting.closed {
+            return Err(PushError::Closed);
+        }
+        if full && !always_fits(&command) {
+            return Err(PushError::Full { commands: waiting.commands.len(), weight: waiting.weight });
+        }
+        waiting.weight += weight;
+        waiting.commands.push_back((command, weight));
+        drop(waiting);
+        self.shared.arrived.notify_one();
+        Ok(())
+    }
+
+    /// Takes what one tick may handle, in order; waits at most `patience` for the first command.
+    pub fn take(&self, patience: std::time::Duration) -> Vec<Command> {
+        let bounds = self.shared.bounds;
+        let mut waiting = self.lock();
+        if waiting.commands.is_empty() && !patience.is_zero() {
+            waiting = self
+                .shared
+                .arrived
+                .wait_timeout_while(waiting, patience, |w| w.commands.is_empty())
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        let (mut taken, mut total) = (Vec::new(), 0);
+        while taken.len() < bounds.tick_commands && total < bounds.tick_weight {
+            let Some((command, weight)) = waiting.commands.pop_front() else { break };
+            waiting.weight -= weight;
+            total += weight;
+            taken.push(command);
+        }
+        taken
+    }
+
+    /// Takes nothing more from now on, and drops what waits: whoever waits for it sees that.
+    pub fn close(&self) {
+        let mut waiting = self.lock();
+        waiting.closed = true;
+        let dropped = std::mem::take(&mut waiting.commands);
+        waiting.weight = 0;
+        drop(waiting);
+        drop(dropped);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn always_fits(command: &Command) -> bool {
+    match command {
+        Command::Delivered(_) | Command::Quiesce(_) | Command::Stop(_) => true,
+        Command::Observe(..)
+        | Command::Replay(..)
+        | Command::Policy(..)
+        | Command::View(..)
+        | Command::DeadLetters(_) => false,
+    }
+}
+
+/// About how many bytes the command holds: its texts, and what each of them costs beside.
+fn weight(command: &Command) -> usize {
+    const EACH: usize = 128;
+    const PAIR: usize = 48;
+    let Command::Observe(batch, _) = command else { return EACH };
+    let text = |set: &crate::model::LabelSet| {
+        set.iter().map(|(name, value)| PAIR + name.len() + value.len()).sum::<usize>()
+    };
+    batch
+        .observations
+        .iter()
+        .map(|o| EACH + text(&o.labels) + text(&o.annotations) + o.generator_url.len())
+        .sum::<usize>()
+        + EACH
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{LabelSet, Observation, Outcome, Source, Status, Timestamp};
+
+    const NOW: std::time::Duration = std::time::Duration::ZERO;
+
+    fn observe(size: usize) -> Command {
+        let observation = Observation {
+            status: Status::Firing,
+            labels: LabelSet::from_pairs([("a", "x".repeat(size))]),
+            annotations: LabelSet::default(),
+            starts_at: Timestamp::ZERO,
+            ends_at: None,
+            generator_url: "".into(),
+        };
+        let batch = Batch { source: Source::Alertmanager, peer: "a".into(), observations: vec![observation] };
+        Command::Observe(batch, oneshot::channel().0)
+    }
+
+    fn report(id: u64) -> Command {
+        Command::Delivered(Report { id: NotificationId(id), outcome: Outcome::Accepted, attempts: 1 })
+    }
+
+    #[test]
+    fn a_full_queue_says_so_and_still_takes_reports() {
+        let queue = Queue::new(Bounds { commands: 2, ..Bounds::default() });
+        queue.push(observe(1)).unwrap();
+        queue.push(observe(1)).unwrap();
+        assert!(queue.push(observe(1)).unwrap_err().to_string().starts_with("2 requests of "));
+        queue.push(report(1)).unwrap();
+        assert_eq!(queue.take(NOW).len(), 3);
+        queue.push(observe(1)).unwrap();
+    }
+
+    #[test]
+    fn bytes_are_bounded_but_a_huge_batch_fits_an_empty_queue() {
+        let queue = Queue::new(Bounds { weight: 10_000, ..Bounds::default() });
+        queue.push(observe(20_000)).unwrap();
+        queue.push(observe(1)).unwrap_err();
+        queue.take(NOW);
+        queue.push(observe(6_000)).unwrap();
+        queue.push(observe(6_000)).unwrap_err();
+        queue.push(observe(2_000)).unwrap();
+    }
+
+    #[test]
+    fn a_tick_is_bounded_by_count_and_by_bytes() {
+        let queue = Queue::new(Bounds { tick_commands: 3, tick_weight: 10_000, ..Bounds::default() });
+        for _ in 0..4 {
+            queue.push(observe(1)).unwrap();
+        }
+        assert_eq!(queue.take(NOW).len(), 3);
+        assert_eq!(queue.take(NOW).len(), 1);
+        for _ in 0..3 {
+            queue.push(observe(6_000)).unwrap();
+        }
+        assert_eq!(queue.take(NOW).len(), 2);
+        assert_eq!(queue.take(NOW).len(), 1);
+        assert_eq!(queue.take(NOW).len(), 0);
+    }
+
+    #[test]
+    fn a_waiting_thread_wakes_for_the_first_command() {
+        let queue = Queue::new(Bounds::default());
+        let other = queue.clone();
+        let taker = std::thread::spawn(move || other.take(std::time::Duration::from_secs(60)).len());
+        queue.push(report(1)).unwrap();
+        assert_eq!(taker.join().unwrap(), 1);
+    }
+
+    #[test]
+    fn a_closed_queue_answers_whoever_waits() {
+        let queue = Queue::new(Bounds::default());
+        let (done, mut answer) = oneshot::channel();
+        queue.push(Command::View(View::Alerts, done)).unwrap();
+        queue.close();
+        assert_eq!(answer.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        queue.push(observe(1)).unwrap_err();
+    }
+}

@@ -1,0 +1,263 @@
+//! Builds the node, and ends it in order.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::config;
+use crate::deliver::{self, Deliverer};
+use crate::ingest::InvalidReason;
+use crate::journal::{Journal, SqliteJournal};
+use crate::model::{Notification, Report};
+use crate::web::{self, Gate};
+
+use super::clock::EngineClock;
+use super::core::{Core, Outbox, Parts, Published};
+use super::gate::{GateParts, NodeGate};
+use super::metrics::NodeMeter;
+use super::queue::{Bounds, Command, Queue};
+use super::recover::RecoverError;
+
+/// How long requests under way may take to end.
+const FINISH_REQUESTS: Duration = Duration::from_secs(5);
+/// How long deliveries under way may take to end.
+const FINISH_DELIVERIES: Duration = Duration::from_secs(10);
+
+/// What a node is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `squelch.yml`; read at the start and at each reload.
+    pub config_file: PathBuf,
+    /// Where the journal lives.
+    pub storage: PathBuf,
+    /// Where to listen; port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Under which URL people reach this node; stands in notifications. May be empty.
+    pub external_url: String,
+    /// Prefix of all HTTP paths; `/` or empty for none.
+    pub route_prefix: String,
+}
+
+/// Why a node could not start, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] config::ConfigErrors),
+    /// A receiver cannot be set up.
+    #[error(transparent)]
+    Deliver(#[from] deliver::DeliverError),
+    /// The storage cannot be used or understood.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// The address is taken, or not ours.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Two metrics of one name.
+    #[error(transparent)]
+    Metrics(#[from] prometheus::Error),
+    /// The system refuses a thread or a signal handler.
+    #[error("the system refuses {what}: {source}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The engine's thread ended by itself.
+    #[error("the engine's thread ended unexpectedly; the journal has all that was accepted")]
+    EngineEnded,
+}
+
+/// A running node.
+pub struct Node {
+    gate: Arc<NodeGate>,
+    queue: Queue,
+    deliverer: Arc<Deliverer>,
+    addresses: Vec<SocketAddr>,
+    web: Vec<JoinHandle<()>>,
+    stop_web: watch::Sender<bool>,
+    forwarder: JoinHandle<()>,
+    stop_forwarder: oneshot::Sender<()>,
+    engine: oneshot::Receiver<()>,
+}
+
+/// The deliverer, as the engine's thread reaches it: from outside of the runtime.
+struct ToDeliverer {
+    deliverer: Arc<Deliverer>,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Outbox for ToDeliverer {
+    fn send(&self, notification: Notification, possible_repeat: bool) {
+        let _inside = self.runtime.enter();
+        self.deliverer.send(notification, possible_repeat);
+    }
+}
+
+impl Node {
+    /// Loads the configuration, reads the storage, resumes deliveries, and listens.
+    pub async fn start(options: Options) -> Result<Node, NodeError> {
+        let config = config::load(&options.config_file)?;
+        // Before the storage is touched: a second instance on the same port must change nothing.
+        let mut listeners = Vec::new();
+        for &address in &options.listen {
+            let listener = TcpListener::bind(address).await;
+            listeners.push(listener.map_err(|source| NodeError::Listen { address, source })?);
+        }
+        let registry = Registry::new();
+        let reasons = InvalidReason::ALL.map(InvalidReason::as_str);
+        let meter = NodeMeter::register(&registry, &reasons, &[])?;
+        let published = Arc::new(Published::new(meter));
+        let (reports, ended) = mpsc::unbounded_channel();
+        let delivery = deliver::Options {
+            external_url: options.external_url.as_str().into(),
+            registry: registry.clone(),
+            ..Default::default()
+        };
+        let deliverer = Arc::new(Deliverer::new(&config.receivers, reports, delivery)?);
+        let (queue, clock) = (Queue::new(Bounds::default()), Arc::new(EngineClock::system()));
+        let storage = options.storage.clone();
+        let core = Core::start(Parts {
+            open_journal: Box::new(move || Ok(Box::new(SqliteJournal::open(&storage)?) as Box<dyn Journal>)),
+            queue: queue.clone(),
+            clock: clock.clone(),
+            outbox: Box::new(ToDeliverer {
+                deliverer: deliverer.clone(),
+                runtime: tokio::runtime::Handle::current(),
+            }),
+            published: published.clone(),
+            policy: config.policy.clone(),
+        })?;
+        let engine =
+            core.spawn().map_err(|source| NodeError::System { what: "the engine's thread", source })?;
+        let (stop_forwarder, stopped) = oneshot::channel();
+        let forwarder = tokio::spawn(forward(ended, queue.clone(), stopped));
+        let gate = Arc::new(NodeGate::new(GateParts {
+            queue: queue.clone(),
+            clock,
+            published,
+            registry,
+            config,
+            config_file: options.config_file,
+            deliverer: deliverer.clone(),
+        }));
+        let addresses = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
+        let (stop_web, stop) = watch::channel(false);
+        let web = listeners
+            .into_iter()
+            .map(|listener| {
+                let limits = web::Limits {
+                    route_prefix: options.route_prefix.clone(),
+                    shutdown_timeout: FINISH_REQUESTS,
+                    ..Default::default()
+                };
+                let mut stop = stop.clone();
+                let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
+                tokio::spawn(web::serve(listener, gate.clone(), limits, stopped))
+            })
+            .collect();
+        Ok(Node { gate, queue, deliverer, addresses, web, stop_web, forwarder, stop_forwarder, engine })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The node as the web sees it.
+    pub fn gate(&self) -> Arc<NodeGate> {
+        self.gate.clone()
+    }
+
+    /// Resolves only if the engine's thread ends by itself.
+    pub async fn failed(&mut self) {
+        let _ = (&mut self.engine).await;
+    }
+
+    /// Ends in order: no more requests, then what was accepted is made durable, then deliveries under
+    /// way may end (5 s and 10 s at most), then a snapshot. What is not delivered by then is sent at
+    /// the next start.
+    pub async fn stop(self) {
+        self.gate.stopping();
+        let _ = self.stop_web.send(true);
+        for task in self.web {
+            let _ = task.await;
+        }
+        let (done, quiesced) = oneshot::channel();
+        let _ = self.queue.push(Command::Quiesce(done));
+        let _ = quiesced.await;
+        let left = self.deliverer.drain(FINISH_DELIVERIES).await;
+        if left > 0 {
+            tracing::warn!(left, "notifications are not delivered yet: they are sent at the next start");
+        }
+        let _ = self.stop_forwarder.send(());
+        let _ = self.forwarder.await;
+        let (done, stopped) = oneshot::channel();
+        let _ = self.queue.push(Command::Stop(done));
+        let _ = stopped.await;
+        let _ = self.engine.await;
+    }
+}
+
+/// Brings reports of deliveries to the engine's thread until told to stop; what is there by then
+/// still goes.
+async fn forward(
+    mut reports: mpsc::UnboundedReceiver<Report>,
+    queue: Queue,
+    mut stop: oneshot::Receiver<()>,
+) {
+    loop {
+        tokio::select! {
+            biased;
+            report = reports.recv() => match report {
+                Some(report) => drop(queue.push(Command::Delivered(report))),
+                None => return,
+            },
+            _ = &mut stop => return,
+        }
+    }
+}
+
+/// Runs a node until SIGTERM or SIGINT; SIGHUP reloads. A second signal ends the process at once.
+pub async fn serve(options: Options) -> Result<(), NodeError> {
+    let handler =
+        |kind| signal(kind).map_err(|source| NodeError::System { what: "a signal handler", source });
+    let (mut term, mut int) = (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
+    let mut hangup = handler(SignalKind::hangup())?;
+    let mut node = Node::start(options).await?;
+    for address in node.addresses() {
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+    }
+    let gate = node.gate();
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            // Its outcome is in the log and in the metrics.
+            let _ = gate.reload().await;
+        }
+    });
+    tokio::select! {
+        _ = term.recv() => tracing::info!(signal = "SIGTERM", "shutting down"),
+        _ = int.recv() => tracing::info!(signal = "SIGINT", "shutting down"),
+        () = node.failed() => return Err(NodeError::EngineEnded),
+    }
+    tokio::select! {
+        () = node.stop() => {}
+        _ = term.recv() => std::process::exit(1),
+        _ = int.recv() => std::process::exit(1),
+    }
+    tracing::info!("ended");
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! One tick: what several events change, made durable together, and only then let out.
+
+use std::collections::BTreeSet;
+
+use crate::engine::{Effects, Engine, Event};
+use crate::journal::{Commit, DeadLetter, Journal, JournalError, Record, Seq};
+use crate::model::{Notification, NotificationId, Outcome, Report};
+
+use super::clock::EngineClock;
+use super::seen::SeenBuffer;
+
+/// How many dead letters are looked through, or shown, at most.
+pub const DEAD_LETTERS: usize = 10_000;
+
+/// The engine and the journal that remembers it, in step with each other.
+pub struct Open {
+    /// The durable log.
+    pub journal: Box<dyn Journal>,
+    /// The state after every event of the log, and after those of the tick under way.
+    pub engine: Engine,
+    /// The number of the last event handled; durable outside a tick.
+    pub seq: Seq,
+    /// Repeats that are not yet an event.
+    pub seen: SeenBuffer,
+}
+
+/// Told when the tick is durable, with the engine; or that it failed, and why.
+pub type Waiter = Box<dyn FnOnce(Result<&mut Open, &str>) + Send>;
+
+/// What has been handled and is not yet durable.
+#[derive(Default)]
+pub struct Tick {
+    records: Vec<Record>,
+    effects: Effects,
+    reports: Vec<Report>,
+    waiters: Vec<Waiter>,
+}
+
+/// What a durable tick lets out.
+pub struct Released {
+    /// To be sent; `true` = the receiver may have had it before.
+    pub notifications: Vec<(Notification, bool)>,
+    /// Notifications whose end is durable now.
+    pub ended: Vec<NotificationId>,
+    /// How many events became durable.
+    pub events: u64,
+    /// Whom to tell.
+    pub waiters: Vec<Waiter>,
+}
+
+impl Tick {
+    /// Handles `event` at the clock's time. What was gathered of repeats is an event before it:
+    /// what was said earlier must count earlier, above all when `event` decides who is stale.
+    pub fn apply(&mut self, open: &mut Open, clock: &EngineClock, event: &Event) -> Result<(), JournalError> {
+        self.flush(open, clock)?;
+        self.handle(open, clock, event)
+    }
+
+    /// Makes an event of what was gathered of repeats.
+    pub fn flush(&mut self, open: &mut Open, clock: &EngineClock) -> Result<(), JournalError> {
+        for seen in open.seen.take() {
+            self.handle(open, clock, &Event::Seen(seen))?;
+        }
+        Ok(())
+    }
+
+    /// Handles the end of a notification, which leaves the outbox in the same commit.
+    pub fn delivered(
+        &mut self,
+        open: &mut Open,
+        clock: &EngineClock,
+        report: Report,
+    ) -> Result<(), JournalError> {
+        self.reports.push(report.clone());
+        self.apply(open, clock, &Event::Delivered(report))
+    }
+
+    /// Tells `waiter` once all that was handled so far is durable.
+    pub fn wait(&mut self, waiter: Waiter) {
+        self.waiters.push(waiter);
+    }
+
+    /// Makes everything durable; on an error nothing of it may leave, and `open` must be thrown
+    /// away: the engine is ahead of the disk.
+    pub fn commit(self, open: &mut Open) -> Result<Released, (JournalError, Vec<Waiter>)> {
+        let Tick { records, mut effects, reports, waiters } = self;
+        let resent = match resent(open, &effects.resend) {
+            Ok(resent) => resent,
+            Err(e) => return Err((e, waiters)),
+        };
+        let commit = Commit {
+            records: &records,
+            decisions: &effects.decisions,
+            notifications: &effects.notifications,
+            reports: &reports,
+            resend: &effects.resend,
+        };
+        if !records.is_empty()
+            && let Err(e) = open.journal.commit(&commit)
+        {
+            return Err((e, waiters));
+        }
+        let new = std::mem::take(&mut effects.notifications).into_iter().map(|n| (n, false));
+        Ok(Released {
+            notifications: new.chain(resent).collect(),
+            ended: reports.iter().map(|r| r.id).collect(),
+            events: records.len() as u64,
+            waiters,
+        })
+    }
+
+    /// Gives up on what was handled: whoever waits is to be told.
+    pub fn abandon(self) -> Vec<Waiter> {
+        self.waiters
+    }
+
+    fn handle(&mut self, open: &mut Open, clock: &EngineClock, event: &Event) -> Result<(), JournalError> {
+        let body = serde_json::to_vec(event)
+            .map_err(|e| JournalError::Failed(format!("event {}: {e}", open.seq + 1)))?;
+        let now = clock.now();
+        open.engine.handle(now, event, &mut self.effects);
+        open.seq += 1;
+        self.records.push(Record { seq: open.seq, now, event: body });
+        Ok(())
+    }
+}
+
+/// The bodies of what is to be sent again, from the dead letters; each once. A keyless receiver
+/// may have had one whose end was ambiguous.
+fn resent(open: &mut Open, ids: &[NotificationId]) -> Result<Vec<(Notification, bool)>, JournalError> {
+    let mut wanted: BTreeSet<_> = ids.iter().copied().collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let letters = open.journal.dead_letters(DEAD_LETTERS)?;
+    let found = letters.into_iter().filter(|l| wanted.remove(&l.notification.id)).map(again).collect();
+    if !wanted.is_empty() {
+        tracing::error!(ids = ?wanted, "no dead letter of this number: it is sent at the next start");
+    }
+    Ok(found)
+}
+
+fn again(letter: DeadLetter) -> (Notification, bool) {
+    let ambiguous = match letter.report.outcome {
+        Outcome::Rejected(rejection) => rejection.ambiguous,
+        Outcome::Accepted => true,
+    };
+    (letter.notification, ambiguous)
+}
