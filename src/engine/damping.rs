@@ -31,8 +31,10 @@ pub(super) struct Damping {
     /// In thousandths of a change, as it was at `at`.
     penalty: u64,
     at: Timestamp,
-    /// Since when it counts as flapping, and how often it changed since.
-    flapping: Option<(Timestamp, u32)>,
+    /// How often it changed since it was last calm.
+    changes: u32,
+    /// Since when it counts as flapping.
+    flapping: Option<Timestamp>,
 }
 
 impl Damping {
@@ -43,25 +45,20 @@ impl Damping {
         if noise.suppress_at == 0 {
             return false;
         }
-        let ceiling = ceiling(noise);
-        self.penalty = (self.penalty_at(now, noise) + CHANGE * u64::from(changes)).min(ceiling);
+        let (before, ceiling) = (self.penalty_at(now, noise), ceiling(noise));
+        self.changes = if before < CHANGE / 10 { changes } else { self.changes.saturating_add(changes) };
+        self.penalty = (before + CHANGE * u64::from(changes)).min(ceiling);
         self.at = now;
-        match &mut self.flapping {
-            Some((_, count)) => {
-                *count += changes;
-                false
-            }
-            None if self.penalty >= u64::from(noise.suppress_at).min(ceiling) => {
-                self.flapping = Some((now, changes));
-                true
-            }
-            None => false,
+        let begins = self.flapping.is_none() && self.penalty >= u64::from(noise.suppress_at);
+        if begins {
+            self.flapping = Some(now);
         }
+        begins
     }
 
-    /// How often the alert changed since it began to flap, if it does.
+    /// How often the alert changed since it was last calm, if it flaps.
     pub(super) fn flaps(&self) -> Option<u32> {
-        self.flapping.map(|(_, count)| count)
+        self.flapping.map(|_| self.changes)
     }
 
     /// The penalty at `now`, in thousandths.
@@ -72,16 +69,17 @@ impl Damping {
     /// When the alert stops to count as flapping if it changes no more: the penalty falls to
     /// `reuse_at`, or `max_hold` is over.
     pub(super) fn reuse_deadline(&self, noise: &Noise) -> Option<Timestamp> {
-        let (since, _) = self.flapping?;
+        let since = self.flapping?;
         let calm = self.at + time_to_reach(self.penalty, u64::from(noise.reuse_at), noise.half_life);
         Some(calm.min(since + noise.max_hold))
     }
 
-    /// Ends flapping. After `max_hold` the history is forgotten, so that the truth is told at
-    /// least that often.
+    /// Ends flapping. After `max_hold` the penalty stays just short of `suppress_at`: the truth is
+    /// told, and the next change flaps again.
     pub(super) fn release(&mut self, now: Timestamp, noise: &Noise) {
-        if self.flapping.take().is_some_and(|(since, _)| now >= since + noise.max_hold) {
-            self.penalty = 0;
+        if self.flapping.take().is_some_and(|since| now >= since + noise.max_hold) {
+            self.penalty = self.penalty_at(now, noise).min(u64::from(noise.suppress_at) - 1);
+            self.at = now;
         }
     }
 
@@ -150,7 +148,7 @@ mod tests {
         assert!(!damping.change(minutes(2), 1, &noise));
         assert!(damping.change(minutes(3), 1, &noise));
         assert!(!damping.change(minutes(4), 1, &noise));
-        assert_eq!(damping.flaps(), Some(2));
+        assert_eq!(damping.flaps(), Some(5));
         let reuse = damping.reuse_deadline(&noise).unwrap();
         assert!(damping.penalty_at(reuse, &noise) <= 1000);
         assert!(damping.penalty_at(reuse - Duration::from_secs(10), &noise) > 1000);
@@ -169,7 +167,8 @@ mod tests {
         let end = damping.reuse_deadline(&noise).unwrap();
         assert!(end.since(Timestamp::from_millis(0)) <= Duration::from_mins(241));
         damping.release(end, &noise);
-        assert_eq!(damping.penalty, 0);
+        assert_eq!(damping.penalty, 2999);
+        assert!(damping.change(end, 1, &noise), "the next change flaps again");
     }
 
     #[test]

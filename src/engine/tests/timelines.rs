@@ -1,6 +1,7 @@
 //! Timelines as data: what arrives when, and under it what leaves and what was decided.
 //!
-//! `tests/data/timelines/*.txt`: a configuration, a line `---`, then steps `TIME VERB …`; the lines
+//! `tests/data/timelines/*.txt`: a configuration, a line `---`, then steps `TIME VERB …`, where the verb
+//! is the peer that speaks, `wait`, `boot` (the program was down until then), or what receivers do; the lines
 //! under a step, indented, are what follows from it and from the time before it. `UPDATE_GOLDEN=1`
 //! writes them anew; read the difference before it is kept.
 
@@ -83,16 +84,19 @@ impl Told {
     fn step(&mut self, line: &str) {
         let (time, rest) = line.split_once(' ').expect("TIME VERB");
         let at = START + time.parse::<Duration>().expect("a duration from the start");
-        self.world.advance(at.since(self.world.now));
-        self.write();
         let (verb, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        match verb {
+            "boot" => self.world.now = at,
+            _ => self.world.advance(at.since(self.world.now)),
+        }
+        self.write();
         match verb {
             "wait" => {}
             "accept" => self.world.answers = Answers::Accept,
             "hang" => self.world.answers = Answers::Hang,
             "reject" => self.world.answers = Answers::Reject,
             "answer" => self.world.answer(rest == "accept"),
-            "restart" => {
+            "boot" => {
                 self.world.engine = Engine::restore(&self.world.engine.snapshot()).unwrap();
                 self.world.handle(Event::Started);
             }
