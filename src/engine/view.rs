@@ -41,6 +41,8 @@ impl Engine {
                     "flaps": member.flaps,
                 }))
             });
+            let opened = incident.channels.iter().filter(|c| c.was_opened());
+            let delivered = opened.map(|c| &c.integration);
             json!({
                 "dedupKey": incident.dedup_key,
                 "groupKey": incident.group_text,
@@ -49,7 +51,7 @@ impl Engine {
                 "state": state,
                 "openedAt": incident.paged_at,
                 "why": incident.why,
-                "delivered": incident.channels.iter().filter(|c| c.was_opened()).map(|c| &c.integration).collect::<Vec<_>>(),
+                "delivered": delivered.collect::<Vec<_>>(),
                 "alerts": alerts.collect::<Vec<_>>(),
             })
         });

@@ -1,7 +1,8 @@
 //! `POST /api/v2/alerts`: what Prometheus, and anything else that speaks to an Alertmanager, sends.
 //!
-//! Rules of Alertmanager `api/v2/api.go` (`postAlertsHandler`): a missing `startsAt` is now, or `endsAt` if only
-//! that is given; a missing `endsAt` is now + `resolve_timeout`; an alert whose `endsAt` has come is resolved.
+//! Rules of Alertmanager `api/v2/api.go` (`postAlertsHandler`): a missing `startsAt` is now, or `endsAt`
+//! if only that is given; a missing `endsAt` is now + `resolve_timeout`; an alert whose `endsAt` has
+//! come is resolved.
 
 use serde::de::{DeserializeSeed, IgnoredAny};
 

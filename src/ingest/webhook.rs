@@ -1,7 +1,8 @@
 //! Alertmanager's webhook body, version 4, and Grafana's superset of it.
 //!
-//! Source: Alertmanager `template/template.go` (`Data`) and `notify/webhook/webhook.go` (`Message`). Unknown fields are
-//! skipped and every field newer than 0.6.0 may be missing: new ones are added without a new version number.
+//! Source: Alertmanager `template/template.go` (`Data`) and `notify/webhook/webhook.go` (`Message`).
+//! Unknown fields are skipped and every field newer than 0.6.0 may be missing: new ones are added
+//! without a new version number.
 
 use std::fmt;
 

@@ -1,6 +1,7 @@
 //! Alerts in: `POST /alertmanager/webhook` and `POST /api/v2/alerts`.
 //!
-//! 2xx only when what was said is durable; 503 when it could not be made so; 4xx only for what can never succeed.
+//! 2xx only when what was said is durable; 503 when it could not be made so; 4xx only for what can
+//! never succeed.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -239,7 +239,10 @@ fn valid_alert() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn everything_valid_survives(alerts in proptest::collection::vec(valid_alert(), 0..6), garbage in 0usize..3) {
+    fn everything_valid_survives(
+        alerts in proptest::collection::vec(valid_alert(), 0..6),
+        garbage in 0usize..3,
+    ) {
         let mut sent = alerts.clone();
         for i in 0..garbage.min(sent.len()) {
             sent.insert(i * 2, json!({"labels": {"a": i}}));

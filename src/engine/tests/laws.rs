@@ -193,7 +193,8 @@ proptest! {
                 false => oracle.resolve(&name, i, now),
             }
             let start = oracle.started.get(&i).copied().unwrap_or(now);
-            world.webhook("am", vec![if fire { firing(&labels, start) } else { resolved(&labels, start, now) }]);
+            let said = if fire { firing(&labels, start) } else { resolved(&labels, start, now) };
+            world.webhook("am", vec![said]);
             world.advance(Duration::from_millis(wait));
         }
         let got: Vec<_> = world
