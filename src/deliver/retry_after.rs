@@ -12,9 +12,13 @@ pub(super) fn of(headers: &HeaderMap) -> Option<Duration> {
         return Duration::try_from_secs_f64(seconds).ok();
     }
     let until = date(text)?;
-    let now =
-        headers.get(DATE).and_then(|value| date(value.to_str().ok()?)).unwrap_or_else(jiff::Timestamp::now);
+    let now = headers.get(DATE).and_then(|value| date(value.to_str().ok()?)).unwrap_or_else(here);
     Some(Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO))
+}
+
+#[expect(clippy::disallowed_methods, reason = "an HTTP-date is a moment of the wall clock")]
+fn here() -> jiff::Timestamp {
+    jiff::Timestamp::now()
 }
 
 fn date(text: &str) -> Option<jiff::Timestamp> {

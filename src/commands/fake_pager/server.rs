@@ -172,7 +172,7 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<
     let Ok(Ok(body)) = collected.map(|body| body.map(|b| b.to_bytes())) else {
         return Ok(json_answer(413, &json!({"message": "the body is too large, or did not come"})));
     };
-    let now = Timestamp::from_millis(jiff::Timestamp::now().as_millisecond());
+    let now = crate::node::clock::wall();
     match (&parts.method, path.as_str()) {
         (&Method::GET, "/incidents") => Ok(json_answer(200, &json!(shared.state().incidents()))),
         (&Method::GET, "/messages") => Ok(json_answer(200, &json!(shared.state().messages()))),

@@ -93,7 +93,7 @@ pub(super) fn url(keys: &mut Section<'_>, key: &'static str) -> Option<Url> {
 
 /// With the parser of the client that will send there: what passes here, it takes.
 fn check_url(text: &str) -> Result<(), String> {
-    let uri: axum::http::Uri = text.parse().map_err(|_| "is not a URL".to_owned())?;
+    let uri: hyper::Uri = text.parse().map_err(|_| "is not a URL".to_owned())?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err("is not an http or https URL".into());
     }

@@ -19,8 +19,8 @@
 //! `seq`) and its body. People may read all of it while the program runs, in short transactions: one
 //! that stays open keeps the WAL from being reused. Nobody else may write. For example:
 //! ```text
-//! sqlite3 -readonly squelch.db "SELECT datetime(at/1000, 'unixepoch'), d.value->>'disposition', d.value->>'rule'
-//!     FROM decision, json_each(body) AS d ORDER BY decision.id DESC LIMIT 20"
+//! sqlite3 -readonly squelch.db "SELECT datetime(at/1000, 'unixepoch'), d.value->>'disposition',
+//!     d.value->>'rule' FROM decision, json_each(body) AS d ORDER BY decision.id DESC LIMIT 20"
 //! ```
 //!
 //! # How it fails
