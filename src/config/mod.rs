@@ -1,5 +1,6 @@
 //! `squelch.yml` → a validated [`Config`]; every error names file, line and what would be right.
 
+mod noise;
 mod policy;
 mod problem;
 mod read;
@@ -14,7 +15,8 @@ use smol_str::SmolStr;
 
 use crate::model::Duration;
 
-pub use policy::{GroupBy, IntegrationRef, Level, Noise, Policy, Receiver, Route, Severities};
+pub use noise::{Familiar, Noise, Rhythm, Surprise};
+pub use policy::{GroupBy, IntegrationRef, Level, Policy, Receiver, Route, Severities};
 pub use problem::{ConfigErrors, Problem};
 pub use receiver::{
     Config, ConsoleConfig, HttpAuth, HttpConfig, Integration, IntegrationKind, PagerdutyConfig,

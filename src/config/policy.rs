@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use super::Noise;
 use crate::model::{Duration, LabelSet, Matcher};
 
 /// All that decides about alerts. Validated: route 0 exists, names resolve, indexes are in range.
@@ -114,42 +115,6 @@ pub struct IntegrationRef {
     pub send_resolved: bool,
     /// Whether it is told of changes to an open incident (repeats are always sent).
     pub send_updates: bool,
-}
-
-/// A noise profile. The words of damping are RFC 2439's.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Noise {
-    /// In what time the flap penalty halves. Default 30m.
-    pub half_life: Duration,
-    /// Penalty, in thousandths, at which an alert counts as flapping. Default 3 (3000); 0 = off.
-    pub suppress_at: u32,
-    /// Penalty, in thousandths, at which it no longer does. Default 1 (1000).
-    pub reuse_at: u32,
-    /// The longest that flapping may withhold the truth. Default 4h.
-    pub max_hold: Duration,
-    /// How long an incident stays open after its last alert resolved. Default 2m.
-    pub resolve_hold: Duration,
-    /// For how long after an incident's page what starts joins it. Default 15m.
-    pub merge_window: Duration,
-    /// That many times the alerts is a new page; 0 = off. Default 3.
-    pub growth: u32,
-    /// Alerts that join within this time of the page are the same fan-out, not growth. Default 5m.
-    pub growth_settle: Duration,
-}
-
-impl Default for Noise {
-    fn default() -> Self {
-        Noise {
-            half_life: Duration::from_mins(30),
-            suppress_at: 3000,
-            reuse_at: 1000,
-            max_hold: Duration::from_hours(4),
-            resolve_hold: Duration::from_mins(2),
-            merge_window: Duration::from_mins(15),
-            growth: 3,
-            growth_settle: Duration::from_mins(5),
-        }
-    }
 }
 
 impl Severities {

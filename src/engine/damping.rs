@@ -95,7 +95,8 @@ fn ceiling(noise: &Noise) -> u64 {
     ceiling.max(u64::from(noise.suppress_at))
 }
 
-fn decayed(penalty: u64, elapsed: Duration, half_life: Duration) -> u64 {
+/// `penalty` after `elapsed`.
+pub(super) fn decayed(penalty: u64, elapsed: Duration, half_life: Duration) -> u64 {
     let Some(steps) = (u128::from(elapsed.as_millis()) * 1024).checked_div(u128::from(half_life.as_millis()))
     else {
         return 0;
@@ -127,6 +128,10 @@ fn time_to_reach(penalty: u64, goal: u64, half_life: Duration) -> Duration {
 mod tests {
     use super::*;
 
+    fn noise() -> Noise {
+        Noise { suppress_at: 3000, ..Noise::default() }
+    }
+
     fn minutes(m: u64) -> Timestamp {
         Timestamp::from_millis(0) + Duration::from_mins(m)
     }
@@ -142,7 +147,7 @@ mod tests {
 
     #[test]
     fn fourth_change_in_minutes_flaps_and_an_hour_of_calm_ends_it() {
-        let (noise, mut damping) = (Noise::default(), Damping::default());
+        let (noise, mut damping) = (noise(), Damping::default());
         assert!(!damping.change(minutes(0), 1, &noise));
         assert!(!damping.change(minutes(1), 1, &noise));
         assert!(!damping.change(minutes(2), 1, &noise));
@@ -159,7 +164,7 @@ mod tests {
 
     #[test]
     fn max_hold_bounds_it_and_the_ceiling_bounds_the_penalty() {
-        let (noise, mut damping) = (Noise::default(), Damping::default());
+        let (noise, mut damping) = (noise(), Damping::default());
         for second in 0..10_000 {
             damping.change(Timestamp::from_millis(second * 1000), 1, &noise);
         }

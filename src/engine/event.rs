@@ -71,7 +71,7 @@ pub enum Why {
     Refire,
     /// A hold ends.
     Hold,
-    /// A flapping alert's penalty falls to `reuse_at`, or its `max_hold` ends.
+    /// A flapping alert's penalty falls to `reuse_at`, its `max_hold` ends, or it fired for long enough.
     Reuse,
     /// A group's wait ends.
     GroupWait,

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::incident::{Incident, IncidentId, Phase};
 use super::lanes::LaneId;
 use crate::config::Noise;
-use crate::model::{AlertId, LabelSet, Timestamp};
+use crate::model::{AlertId, LabelSet, Reason, Timestamp};
+use smol_str::SmolStr;
 
 /// The alerts that one lane puts together.
 pub(super) type GroupKey = (LaneId, LabelSet);
@@ -27,16 +28,59 @@ pub(super) struct Group {
     pub(super) unsettled: u32,
     /// An incident of it ended at a receiver that is told of no ends: its key may be open there still.
     pub(super) left_open: bool,
-    /// Alerts that will be paged together, with the observations that wait with them.
-    pub(super) wait: Option<Wait>,
+    /// What the next page tells, in the order in which it came.
+    pub(super) pending: Vec<Pending>,
+    /// What was not worth a page; the next page tells of it if it still matters then.
+    pub(super) quiet: Vec<Quiet>,
+    /// When each series fired last, for as long as it counts for a fan-out.
+    #[serde(with = "super::pairs")]
+    pub(super) recent: BTreeMap<AlertId, Timestamp>,
 }
 
-/// A page that is about to leave.
+/// An alert in a page that has not left yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Wait {
-    pub(super) until: Timestamp,
-    /// In the order in which they came.
-    pub(super) alerts: Vec<(AlertId, u64)>,
+pub(super) struct Pending {
+    pub(super) alert: AlertId,
+    /// Observations that wait with it.
+    pub(super) count: u64,
+    pub(super) fired_at: Timestamp,
+    pub(super) due: Timestamp,
+    pub(super) wait: Wait,
+    pub(super) worth: Worth,
+    /// It recovered meanwhile, and is told all the same.
+    pub(super) recovered: bool,
+}
+
+/// Why a page waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Wait {
+    /// `group_wait`, or not at all: what recovers meanwhile is not told.
+    Group,
+    /// The profile's `wait`: what recovers meanwhile is told; then the surprise decides.
+    Gather,
+    /// The series is familiar: it is held, and kept quiet if it recovers.
+    Familiar,
+}
+
+/// An alert that was kept quiet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Quiet {
+    pub(super) alert: AlertId,
+    pub(super) count: u64,
+    pub(super) fired_at: Timestamp,
+    pub(super) worth: Worth,
+    pub(super) resolved: bool,
+    pub(super) reason: Reason,
+    pub(super) rule: SmolStr,
+}
+
+/// What a firing counts towards a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Worth {
+    pub(super) series: AlertId,
+    /// In thousandths of a decade.
+    pub(super) surprise: u64,
 }
 
 /// Where an alert that starts to fire goes.
@@ -46,10 +90,8 @@ pub(super) enum Place {
     Rejoin(IncidentId),
     /// Into the incident whose page is recent.
     Join(IncidentId),
-    /// Into the page that is about to leave.
-    Wait,
-    /// Into a new incident.
-    Open,
+    /// Into the next page.
+    Next,
 }
 
 /// Finds the place of `alert`, whose last incident at this lane is `last`.
@@ -65,22 +107,44 @@ pub(super) fn place(
         |id: &IncidentId| incidents.get(id).filter(|i| i.phase != Phase::Closed && i.superseded_by.is_none());
     if let Some((id, incident)) = last.and_then(|id| Some((id, alive(&id)?)))
         && let Some(member) = incident.members.get(&alert)
-        && (member.firing || member.resolved_at.is_some_and(|at| now < at + noise.merge_window))
+        && (member.firing || member.resolved_at.is_some_and(|at| now <= at + noise.resolve_hold))
     {
         return Place::Rejoin(id);
     }
     let newest = group.open.iter().rev().find_map(|id| alive(id).map(|i| (*id, i)));
     if let Some((id, incident)) = newest
-        && now < incident.paged_at + noise.merge_window
+        && now <= incident.paged_at + noise.merge_window
     {
         return Place::Join(id);
     }
-    if group.wait.is_some() { Place::Wait } else { Place::Open }
+    Place::Next
 }
 
 impl Group {
+    /// The surprise of what fired since `since` and was not told: of each series the largest; their
+    /// sum, or the largest of all.
+    pub(super) fn surprise(&self, since: Timestamp, largest: bool) -> u64 {
+        let pending = self.pending.iter().map(|p| (p.fired_at, p.worth));
+        let quiet = self.quiet.iter().map(|q| (q.fired_at, q.worth));
+        let mut series: BTreeMap<AlertId, u64> = BTreeMap::new();
+        for (_, worth) in pending.chain(quiet).filter(|(at, _)| *at >= since) {
+            let best = series.entry(worth.series).or_default();
+            *best = (*best).max(worth.surprise);
+        }
+        if largest { series.into_values().max().unwrap_or(0) } else { series.into_values().sum() }
+    }
+
+    /// How many series fired since `since`; only those not told of, unless `told`.
+    pub(super) fn fan_out(&self, since: Timestamp, told: bool) -> usize {
+        let pending = self.pending.iter().map(|p| (p.fired_at, p.worth.series));
+        let quiet = self.quiet.iter().map(|q| (q.fired_at, q.worth.series));
+        let recent = self.recent.iter().filter(|_| told).map(|(series, at)| (*at, *series));
+        let late = pending.chain(quiet).chain(recent).filter(|(at, _)| *at >= since);
+        late.map(|(_, series)| series).collect::<std::collections::BTreeSet<_>>().len()
+    }
+
     /// Whether it has no incident that somebody must still hear of, and no page about to leave.
     pub(super) fn is_idle(&self) -> bool {
-        self.unsettled == 0 && self.wait.is_none()
+        self.unsettled == 0 && self.pending.is_empty() && self.quiet.iter().all(|q| q.resolved)
     }
 }

@@ -63,25 +63,47 @@ pub(super) enum Phase {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Member {
     pub(super) firing: bool,
+    /// When the occurrence started by which it came in.
+    pub(super) since: Timestamp,
     pub(super) resolved_at: Option<Timestamp>,
-    /// What the newest issued version says of it: firing, and flapping; nothing if it is not in it.
-    pub(super) told: Option<(bool, bool)>,
+    /// What the newest issued version says of it; nothing if it is not in it.
+    pub(super) told: Option<Told>,
     pub(super) flaps: Option<u32>,
 }
 
+/// What was issued of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Told {
+    /// It fires, in the occurrence that started then.
+    Firing(Timestamp),
+    /// It flaps; which occurrence it is in is no news.
+    Flapping,
+    /// It resolved.
+    Resolved,
+}
+
 impl Member {
-    pub(super) fn firing() -> Self {
-        Member { firing: true, resolved_at: None, told: None, flaps: None }
+    pub(super) fn firing(since: Timestamp) -> Self {
+        Member { firing: true, since, resolved_at: None, told: None, flaps: None }
+    }
+
+    fn truth(&self) -> Told {
+        match (self.firing, self.flaps) {
+            (false, _) => Told::Resolved,
+            (true, Some(_)) => Told::Flapping,
+            (true, None) => Told::Firing(self.since),
+        }
     }
 
     /// Whether what was issued says otherwise.
     pub(super) fn changed(&self) -> bool {
-        self.told != Some((self.firing, self.flaps.is_some()))
+        self.told != Some(self.truth())
     }
 
     /// Takes what is true now as told.
     pub(super) fn note(&mut self) {
-        self.told = Some((self.firing, self.flaps.is_some()));
+        self.told = Some(self.truth());
     }
 }
 
@@ -167,7 +189,7 @@ impl Incident {
 
     /// Whether it got worse than what the human was paged for, and how.
     pub(super) fn worse(&self, level: usize, level_name: &str, noise: &Noise) -> Option<SmolStr> {
-        if level < self.level {
+        if noise.escalate && level < self.level {
             return Some(smol_str::format_smolstr!("worse: now {level_name}, a higher severity than paged"));
         }
         let firing = self.firing();

@@ -12,31 +12,7 @@ use super::timers::Timer;
 use crate::model::{AlertId, Disposition, Kind, NotificationId, Outcome, Reason, Report, Timestamp};
 
 impl Engine {
-    /// A group's wait is over: its page leaves.
-    pub(super) fn open(&mut self, key: &GroupKey) {
-        let Some(wait) = self.groups.get_mut(key).and_then(|g| g.wait.take()) else { return };
-        let mut received = self.now;
-        let id = self.new_incident(key);
-        for (alert, count) in wait.alerts {
-            let track = self.track(alert, key.0);
-            track.waits_in = None;
-            track.incident = Some(id);
-            let flaps = track.damping.flaps();
-            if let Some(known) = self.alerts.alert(alert) {
-                received = received.min(known.received_at);
-            }
-            if let Some(incident) = self.incidents.get_mut(&id) {
-                incident.members.insert(alert, Member { flaps, ..Member::firing() });
-                incident.waiting.push((alert, count));
-            }
-        }
-        let delay = self.now.since(received);
-        let receiver = self.lanes.lane(key.0).receiver.clone();
-        self.ledger.page_delay(&receiver, delay);
-        self.page(id, "first page".into());
-    }
-
-    fn new_incident(&mut self, key: &GroupKey) -> IncidentId {
+    pub(super) fn new_incident(&mut self, key: &GroupKey) -> IncidentId {
         let lane = self.lanes.lane(key.0);
         let text = format_smolstr!("{}:{}", lane.route, key.1);
         let channels = lane.integrations.iter().map(Channel::new).collect();
@@ -57,8 +33,8 @@ impl Engine {
 
     /// Issues the first version of an incident: the observation that made it page is disposed as
     /// the page, the others that it tells of as grouped.
-    fn page(&mut self, id: IncidentId, why: SmolStr) {
-        let Some(level) = self.level(id) else { return };
+    pub(super) fn page(&mut self, id: IncidentId, why: SmolStr) {
+        let level = self.level(id, |_| true).unwrap_or(0);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         incident.paged(level);
         incident.issue(self.now, why.clone(), true);
@@ -66,11 +42,11 @@ impl Engine {
         self.pump(id);
     }
 
-    /// The highest level among the alerts of an incident that fire; 0 is the highest of all.
-    fn level(&self, id: IncidentId) -> Option<usize> {
+    /// The highest level among the alerts of an incident that `count`; 0 is the highest of all.
+    fn level(&self, id: IncidentId, count: impl Fn(&Member) -> bool) -> Option<usize> {
         let incident = self.incidents.get(&id)?;
-        let firing = incident.members.iter().filter(|(_, m)| m.firing);
-        firing
+        let members = incident.members.iter().filter(|(_, m)| count(m));
+        members
             .filter_map(|(alert, _)| self.alerts.alert(*alert))
             .map(|a| self.policy.severities.level_of(&a.labels))
             .min()
@@ -78,7 +54,7 @@ impl Engine {
 
     /// Brings an incident that was touched in line with its alerts.
     pub(super) fn settle(&mut self, id: IncidentId) {
-        let level = self.level(id);
+        let level = self.level(id, |m| m.firing);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         if incident.phase == Phase::Closed || incident.superseded_by.is_some() {
             return;
@@ -122,19 +98,21 @@ impl Engine {
 
     /// Nothing in the incident fires any more: it stays open for `resolve_hold`.
     fn resolving(&mut self, id: IncidentId, lane: LaneId) {
-        let hold = self.lanes.lane(lane).noise.resolve_hold;
+        let noise = &self.lanes.lane(lane).noise;
+        let (hold, stay_open) = (noise.resolve_hold, noise.stay_open);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         if incident.phase == Phase::Resolving {
             return;
         }
         incident.phase = Phase::Resolving;
+        let until = (self.now + hold).max(incident.paged_at + stay_open);
         let gauges = self.gauges(lane);
         gauges.open -= 1;
         gauges.resolving += 1;
         self.timers.clear(&Timer::Update(id));
-        match hold.is_zero() {
+        match until <= self.now {
             true => self.close(id),
-            false => self.timers.set(Timer::ResolveHold(id), self.now + hold),
+            false => self.timers.set(Timer::ResolveHold(id), until),
         }
     }
 

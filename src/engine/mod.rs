@@ -11,6 +11,8 @@ mod alerts;
 mod channel;
 mod damping;
 mod event;
+mod fixed;
+mod gather;
 mod groups;
 mod incident;
 mod lanes;
@@ -19,6 +21,7 @@ mod lifecycle;
 mod notify;
 mod pairs;
 mod pipeline;
+mod series;
 mod snapshot;
 mod stats;
 mod timers;
@@ -40,6 +43,7 @@ use groups::{Group, GroupKey};
 use incident::{Incident, IncidentId};
 use lanes::{LaneId, Lanes};
 use ledger::Ledger;
+use series::Series;
 use timers::{Timer, Timers};
 use track::Track;
 
@@ -56,6 +60,8 @@ pub struct Engine {
     groups: BTreeMap<GroupKey, Group>,
     #[serde(with = "pairs")]
     incidents: BTreeMap<IncidentId, Incident>,
+    #[serde(with = "pairs")]
+    series: BTreeMap<(LaneId, AlertId), Series>,
     #[serde(with = "pairs")]
     in_flight: BTreeMap<NotificationId, (IncidentId, usize)>,
     /// Refused notifications that can be asked for again.
@@ -84,6 +90,7 @@ impl Engine {
             tracks: BTreeMap::new(),
             groups: BTreeMap::new(),
             incidents: BTreeMap::new(),
+            series: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             refused: BTreeMap::new(),
             timers: Timers::default(),
@@ -168,7 +175,9 @@ impl Engine {
                 Timer::Refire(alert, key) => self.believed(alert, key),
                 Timer::Hold(lane, alert) => self.hold_ended(lane, alert),
                 Timer::Reuse(lane, alert) => self.reuse(lane, alert),
-                Timer::GroupWait(group) => self.open(&group),
+                Timer::Confirm(lane, alert) => self.confirmed(lane, alert),
+                Timer::GroupWait(group) => self.gathered(&group),
+                Timer::ForgetSeries(lane, series) => self.forget_series(lane, series),
                 Timer::Update(id) => {
                     self.touched.insert(id);
                 }

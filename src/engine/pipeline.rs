@@ -6,7 +6,7 @@ use smol_str::{SmolStr, format_smolstr};
 use super::Engine;
 use super::alerts::{Change, InstanceKey};
 use super::event::Seen;
-use super::groups::{self, Place, Wait};
+use super::groups::{self, Place};
 use super::incident::{IncidentId, Member, Phase};
 use super::lanes::LaneId;
 use super::ledger::Verdict;
@@ -108,6 +108,8 @@ impl Engine {
         track.waiting += waiting;
         if track.presented {
             // It flaps: its resolve is withheld, and this takes it back.
+            self.confirm_later(alert, lane);
+            let track = self.track(alert, lane);
             let count = std::mem::take(&mut track.waiting);
             let rule = self.flapping_rule(alert, lane);
             let release = self.timers.deadline(&Timer::Reuse(lane, alert));
@@ -141,35 +143,29 @@ impl Engine {
         }
     }
 
-    /// Group: the alert finds its incident, or opens one.
+    /// Group: the alert finds its incident, or a place in the next page.
     fn admit(&mut self, alert: AlertId, lane: LaneId) {
-        let Some(known) = self.alerts.alert(alert) else { return };
-        let settings = self.lanes.lane(lane);
-        let key = self.group_key(lane, &known.labels);
-        let level = &self.policy.severities.levels[self.policy.severities.level_of(&known.labels)];
-        let wait = if level.never_hold { self.now } else { self.now + settings.group_wait };
+        let Some(labels) = self.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
+        let key = self.group_key(lane, &labels);
+        let firing = self.remember_series(&key, &labels);
         let track = self.tracks.entry((alert, lane)).or_default();
         track.presented = true;
         let count = std::mem::take(&mut track.waiting);
         let flaps = track.damping.flaps();
+        let noise = &self.lanes.lane(lane).noise;
         let group = self.groups.entry(key.clone()).or_default();
         self.timers.clear(&Timer::ForgetGroup(key.clone()));
-        match groups::place(self.now, alert, track.incident, group, &self.incidents, &settings.noise) {
+        match groups::place(self.now, alert, track.incident, group, &self.incidents, noise) {
             Place::Rejoin(id) | Place::Join(id) => self.join(id, alert, lane, count, flaps),
-            Place::Wait | Place::Open => {
-                let waiting = group.wait.get_or_insert_with(|| Wait { until: wait, alerts: Vec::new() });
-                waiting.until = waiting.until.min(wait);
-                waiting.alerts.push((alert, count));
-                track.waits_in = Some(key.clone());
-                self.timers.set(Timer::GroupWait(key), waiting.until);
-            }
+            Place::Next => self.gather(&key, alert, &labels, count, firing),
         }
     }
 
     fn join(&mut self, id: IncidentId, alert: AlertId, lane: LaneId, count: u64, flaps: Option<u32>) {
+        let since = self.alerts.alert(alert).map_or(self.now, |a| a.starts_at);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
-        let member = incident.members.entry(alert).or_insert_with(Member::firing);
-        member.firing = true;
+        let member = incident.members.entry(alert).or_insert_with(|| Member::firing(since));
+        (member.firing, member.since) = (true, since);
         member.resolved_at = None;
         member.flaps = flaps;
         incident.waiting.push((alert, count));
@@ -214,12 +210,12 @@ impl Engine {
         }
         if track.damping.flaps().is_some() {
             track.waiting += waiting;
-            return;
+            return self.timers.clear(&Timer::Confirm(lane, alert));
         }
         self.retire(alert, lane, waiting, self.now);
     }
 
-    fn never_paged(&mut self, alert: AlertId, lane: LaneId, fired: u64, resolved: u64) {
+    pub(super) fn never_paged(&mut self, alert: AlertId, lane: LaneId, fired: u64, resolved: u64) {
         let rule = "it resolved before its hold or its group's wait was over".into();
         self.suppress(alert, lane, fired, Reason::SelfResolved, rule, None);
         let rule = "the resolve of something that nobody was paged for".into();
@@ -253,8 +249,8 @@ impl Engine {
         track.presented = false;
         let incident = track.incident;
         self.remember(alert, lane);
-        if let Some(fired) = self.leave_wait(alert, lane) {
-            return self.never_paged(alert, lane, fired, waiting);
+        if self.recover(alert, lane, waiting) {
+            return;
         }
         let member =
             incident.and_then(|id| self.incidents.get_mut(&id)).map(|i| (&mut i.members, &mut i.waiting));
@@ -274,22 +270,7 @@ impl Engine {
         }
     }
 
-    /// Takes an alert out of a page that has not left yet; returns the observations that waited.
-    fn leave_wait(&mut self, alert: AlertId, lane: LaneId) -> Option<u64> {
-        let key = self.track(alert, lane).waits_in.take()?;
-        let group = self.groups.get_mut(&key)?;
-        let wait = group.wait.as_mut()?;
-        let index = wait.alerts.iter().position(|(id, _)| *id == alert)?;
-        let (_, count) = wait.alerts.remove(index);
-        if wait.alerts.is_empty() {
-            group.wait = None;
-            self.timers.clear(&Timer::GroupWait(key.clone()));
-            self.forget_group_later(&key);
-        }
-        Some(count)
-    }
-
-    /// Flapping may be over: the truth is told.
+    /// Flapping may be over.
     pub(super) fn reuse(&mut self, lane: LaneId, alert: AlertId) {
         let (now, noise) = (self.now, self.lanes.lane(lane).noise.clone());
         let track = self.track(alert, lane);
@@ -298,6 +279,29 @@ impl Engine {
             Some(_) => {}
             None => return,
         }
+        self.release(alert, lane);
+    }
+
+    /// The alert fired for `confirm` without a break: it flaps no more, it is down.
+    pub(super) fn confirmed(&mut self, lane: LaneId, alert: AlertId) {
+        if self.track(alert, lane).damping.flaps().is_some() && self.fires(alert) {
+            self.release(alert, lane);
+        }
+    }
+
+    fn confirm_later(&mut self, alert: AlertId, lane: LaneId) {
+        let confirm = self.lanes.lane(lane).noise.confirm;
+        if !confirm.is_zero() {
+            self.timers.set(Timer::Confirm(lane, alert), self.now + confirm);
+        }
+    }
+
+    /// Flapping is over: the truth is told.
+    fn release(&mut self, alert: AlertId, lane: LaneId) {
+        let (now, noise) = (self.now, self.lanes.lane(lane).noise.clone());
+        self.timers.clear(&Timer::Confirm(lane, alert));
+        self.timers.clear(&Timer::Reuse(lane, alert));
+        let track = self.track(alert, lane);
         let flaps = track.damping.flaps().unwrap_or(0);
         track.damping.release(now, &noise);
         let (presented, incident) = (track.presented, track.incident);
@@ -315,7 +319,8 @@ impl Engine {
             let waiting = std::mem::take(&mut self.track(alert, lane).waiting);
             return self.retire(alert, lane, waiting, now);
         }
-        if let Some(id) = incident {
+        let recent = |id| self.incidents.get(&id).is_some_and(|i| now <= i.paged_at + noise.merge_window);
+        if let Some(id) = incident.filter(|id| !recent(*id)) {
             let name = self.alerts.alert(alert).map(|a| a.labels.value("alertname").to_owned());
             let why =
                 format_smolstr!("{} fires still after it changed {flaps} times", name.unwrap_or_default());

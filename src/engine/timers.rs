@@ -25,7 +25,9 @@ pub(super) enum Timer {
     Hold(LaneId, AlertId),
     /// Flapping may be over.
     Reuse(LaneId, AlertId),
-    /// A group's wait ends.
+    /// A flapping alert has fired for long enough without a break.
+    Confirm(LaneId, AlertId),
+    /// What waits for the next page of a group has waited long enough.
     GroupWait(GroupKey),
     /// An update may leave.
     Update(IncidentId),
@@ -39,6 +41,8 @@ pub(super) enum Timer {
     ForgetAlert(AlertId),
     /// What a route remembers of an alert is forgotten.
     ForgetTrack(LaneId, AlertId),
+    /// The memory of a series is worth nothing any more.
+    ForgetSeries(LaneId, AlertId),
     /// A group without an incident is forgotten.
     ForgetGroup(GroupKey),
 }
@@ -51,13 +55,16 @@ impl Timer {
             Timer::Stale(..) => Why::Stale,
             Timer::Refire(..) => Why::Refire,
             Timer::Hold(..) => Why::Hold,
-            Timer::Reuse(..) => Why::Reuse,
+            Timer::Reuse(..) | Timer::Confirm(..) => Why::Reuse,
             Timer::GroupWait(..) => Why::GroupWait,
             Timer::Update(..) => Why::Update,
             Timer::ResolveHold(..) => Why::ResolveHold,
             Timer::Repeat(..) => Why::Repeat,
             Timer::Retry(..) => Why::Retry,
-            Timer::ForgetAlert(..) | Timer::ForgetTrack(..) | Timer::ForgetGroup(..) => Why::Forget,
+            Timer::ForgetAlert(..)
+            | Timer::ForgetTrack(..)
+            | Timer::ForgetSeries(..)
+            | Timer::ForgetGroup(..) => Why::Forget,
         }
     }
 }

@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use super::section::{Problems, Section, shown};
 use super::yaml::Node;
-use crate::config::{Level, Noise, Severities};
+use crate::config::{Familiar, Level, Noise, Rhythm, Severities, Surprise};
 
 /// The most levels of severity: more could not be told apart by a person.
 const MAX_LEVELS: usize = 32;
@@ -36,12 +36,24 @@ fn profile(mut keys: Section<'_>) -> Noise {
         read_flapping(flapping, &mut noise);
     }
     set(&mut noise.resolve_hold, keys.duration("resolve_hold"));
+    set(&mut noise.stay_open, keys.duration("stay_open"));
     set(&mut noise.merge_window, keys.duration("merge_window"));
     set(&mut noise.growth_settle, keys.duration("growth_settle"));
     let growth = keys.parsed("growth", "0 (off) or a whole number from 2 to 1000000", |text| {
         text.parse().ok().filter(|n| *n == 0 || (2..=MAX_GROWTH).contains(n))
     });
     set(&mut noise.growth, growth);
+    set(&mut noise.escalate, keys.boolean("escalate"));
+    set(&mut noise.wait, keys.duration("wait"));
+    if let Some(section) = keys.section("surprise") {
+        read_surprise(section, &mut noise.surprise);
+    }
+    if let Some(section) = keys.section("rhythm") {
+        read_rhythm(section, &mut noise.rhythm);
+    }
+    if let Some(section) = keys.section("familiar") {
+        read_familiar(section, &mut noise.familiar);
+    }
     keys.unsupported(&["recurring_after", "storm", "limit", "budget", "mode", "digest"]);
     keys.finish();
     noise
@@ -50,6 +62,7 @@ fn profile(mut keys: Section<'_>) -> Noise {
 fn read_flapping(mut keys: Section<'_>, noise: &mut Noise) {
     set(&mut noise.half_life, keys.positive("half_life"));
     set(&mut noise.max_hold, keys.positive("max_hold"));
+    set(&mut noise.confirm, keys.duration("confirm"));
     let right = "a penalty above 1, such as 3 or 2.5, or 0 (off)";
     let suppress_at = keys.parsed("suppress_at", right, |text| {
         // One change alone adds 1: at or below that, every alert would count as flapping at once.
@@ -70,6 +83,58 @@ fn read_flapping(mut keys: Section<'_>, noise: &mut Noise) {
             "reuse_at {reuse} is not below suppress_at {suppress}; write a lower reuse_at, or a higher suppress_at"
         );
         keys.problems.add(line, message);
+    }
+    keys.finish();
+}
+
+fn read_surprise(mut keys: Section<'_>, surprise: &mut Surprise) {
+    let right = "a surprise such as 1.75, or 0 (off)";
+    set(&mut surprise.page_at, keys.parsed("page_at", right, thousandths));
+    set(&mut surprise.at_once, keys.parsed("at_once", right, thousandths));
+    set(&mut surprise.window, keys.positive("window"));
+    set(&mut surprise.half_life, keys.positive("half_life"));
+    let largest = keys.parsed("aggregate", "sum or largest", |text| match text {
+        "sum" => Some(false),
+        "largest" => Some(true),
+        _ => None,
+    });
+    set(&mut surprise.largest, largest);
+    keys.finish();
+}
+
+fn read_rhythm(mut keys: Section<'_>, rhythm: &mut Rhythm) {
+    let chance = keys.parsed("chance", "a chance below 1 such as 0.1, or 0 (off)", |text| {
+        thousandths(text).filter(|chance| *chance < 1_000)
+    });
+    set(&mut rhythm.chance, chance);
+    set(&mut rhythm.min, keys.positive("min"));
+    set(&mut rhythm.max, keys.positive("max"));
+    set(&mut rhythm.tolerance, keys.duration("tolerance"));
+    if rhythm.min >= rhythm.max {
+        let message = format!("min {} is not below max {}; write a shorter min", rhythm.min, rhythm.max);
+        keys.problems.add(keys.line_of("min"), message);
+    }
+    keys.finish();
+}
+
+fn read_familiar(mut keys: Section<'_>, familiar: &mut Familiar) {
+    set(&mut familiar.hold, keys.duration("hold"));
+    set(
+        &mut familiar.penalty,
+        keys.parsed("penalty", "a penalty such as 0.5, or 0 (every alert)", thousandths),
+    );
+    set(&mut familiar.half_life, keys.positive("half_life"));
+    let fan_out = keys.parsed("fan_out", "0 (never) or a whole number from 2 to 1000000", |text| {
+        text.parse().ok().filter(|n| *n == 0 || (2..=MAX_GROWTH).contains(n))
+    });
+    set(&mut familiar.fan_out, fan_out);
+    set(&mut familiar.within, keys.positive("within"));
+    set(&mut familiar.told, keys.boolean("told"));
+    let levels = keys.texts("levels").map(|levels| levels.iter().map(|l| l.text.into()).collect());
+    set(&mut familiar.levels, levels);
+    if !familiar.hold.is_zero() && familiar.levels.is_empty() {
+        let line = keys.line_of("hold");
+        keys.problems.add(line, "hold names no levels; write levels: [critical] or the like beside it");
     }
     keys.finish();
 }

@@ -17,7 +17,8 @@ impl Engine {
         }
         for (key, group) in &self.groups {
             let counts = expected.entry(self.lanes.lane(key.0).receiver.clone()).or_default();
-            counts[0] += group.wait.iter().flat_map(|w| &w.alerts).map(|(_, n)| n).sum::<u64>();
+            counts[0] += group.pending.iter().map(|p| p.count).sum::<u64>();
+            counts[0] += group.quiet.iter().map(|q| q.count).sum::<u64>();
         }
         for incident in self.incidents.values() {
             let counts = expected.entry(self.lanes.lane(incident.group.0).receiver.clone()).or_default();

@@ -50,6 +50,18 @@ fn policy_variant(variant: u8) -> crate::config::Policy {
         1 => policy(&[], Noise { growth: 0, ..Noise::default() }),
         _ => policy(&["alertname", "instance"], Noise { resolve_hold: Duration::ZERO, ..Noise::default() }),
     };
+    if let Some(noise) = policy.noise.get_mut("default") {
+        noise.suppress_at = 3000;
+        if variant == 2 {
+            noise.wait = Duration::from_mins(2);
+            noise.surprise.page_at = 2500;
+            noise.surprise.at_once = 6000;
+            noise.rhythm.chance = 100;
+            noise.familiar.hold = Duration::from_mins(3);
+            noise.familiar.levels = vec!["warning".into()];
+            noise.stay_open = Duration::from_mins(16);
+        }
+    }
     policy.severities.levels[1].hold = Duration::from_secs(20);
     policy.routes[0].group_wait = Duration::from_secs(u64::from(variant) * 5);
     if let Some(receiver) = policy.receivers.get_mut("pd") {
@@ -224,7 +236,6 @@ struct OracleIncident {
     generation: u32,
     paged_at: Timestamp,
     firing: BTreeSet<usize>,
-    resolved: BTreeMap<usize, Timestamp>,
     open: bool,
 }
 
@@ -234,17 +245,11 @@ impl Oracle {
             return;
         }
         self.started.insert(i, now);
-        let last = self.incidents.iter().rposition(|x| x.resolved.contains_key(&i));
-        let rejoins = last.filter(|n| {
-            let incident = &self.incidents[*n];
-            incident.open && incident.resolved.get(&i).is_some_and(|at| now < *at + window)
-        });
         let newest = self.incidents.iter().rposition(|x| x.open && x.group == group);
-        let joins = newest.filter(|n| now < self.incidents[*n].paged_at + window);
-        match rejoins.or(joins) {
+        let joins = newest.filter(|n| now <= self.incidents[*n].paged_at + window);
+        match joins {
             Some(n) => {
                 self.incidents[n].firing.insert(i);
-                self.incidents[n].resolved.remove(&i);
             }
             None => {
                 let generation = self.incidents.iter().filter(|x| x.group == group).count() as u32;
@@ -254,7 +259,6 @@ impl Oracle {
                     generation,
                     paged_at: now,
                     firing: BTreeSet::from([i]),
-                    resolved: BTreeMap::new(),
                     open: true,
                 });
             }
@@ -268,7 +272,6 @@ impl Oracle {
         let firing = |x: &&mut OracleIncident| x.firing.contains(&i);
         let Some(incident) = self.incidents.iter_mut().find(firing) else { return };
         incident.firing.remove(&i);
-        incident.resolved.insert(i, now);
         if incident.firing.is_empty() {
             incident.open = false;
             self.log.push((now, Kind::Resolve, group.into(), incident.generation));

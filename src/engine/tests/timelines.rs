@@ -30,7 +30,13 @@ timelines! {
     flap_damping_holds_resolves_and_tells_once
     flap_damping_ends_firing_with_a_new_page
     flap_damping_max_hold_tells_the_truth
+    flap_damping_a_flapper_that_stays_down_pages
     resolve_hold_swallows_a_short_gap
+    coalescing_wait_tells_what_recovered_meanwhile
+    surprise_what_is_usual_opens_no_page
+    rhythm_one_more_beat_opens_no_page
+    familiar_series_are_held_and_a_fan_out_lets_go
+    stay_open_what_comes_in_the_window_is_no_page
     generations_the_window_counts_from_the_page
     generations_a_chronic_alert_swallows_nothing
     worse_a_higher_severity_pages_again

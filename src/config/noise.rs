@@ -1,0 +1,160 @@
+//! A noise profile: every constant by which the engine holds, gathers or keeps quiet.
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::model::Duration;
+
+/// A noise profile. The words of damping are RFC 2439's.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Noise {
+    /// In what time the flap penalty halves. Default 30m.
+    pub half_life: Duration,
+    /// Penalty, in thousandths, at which an alert counts as flapping. Default 5 (5000); 0 = off.
+    pub suppress_at: u32,
+    /// Penalty, in thousandths, at which it no longer does. Default 1 (1000).
+    pub reuse_at: u32,
+    /// The longest that flapping may withhold the truth. Default 4h.
+    pub max_hold: Duration,
+    /// A flapping alert that fires for this long without a break is down, and paged anew; 0 = only
+    /// once it is calm. Default 10m.
+    pub confirm: Duration,
+    /// How long an incident stays open after its last alert resolved. Default 2m.
+    pub resolve_hold: Duration,
+    /// How long an incident stays open at least, from its page: what starts and ends meanwhile is
+    /// no page of its own. Default 0s.
+    pub stay_open: Duration,
+    /// For how long after an incident's page what starts joins it. Default 15m.
+    pub merge_window: Duration,
+    /// That many times the alerts is a new page; 0 = off. Default 3.
+    pub growth: u32,
+    /// Alerts that join within this time of the page are the same fan-out, not growth. Default 5m.
+    pub growth_settle: Duration,
+    /// A higher severity than was paged is a new page. Default true.
+    pub escalate: bool,
+    /// How long the page of a group waits for more, and then tells also what recovered meanwhile;
+    /// not for levels marked `never_hold`. Default 0s.
+    pub wait: Duration,
+    /// What is usual opens no page. Off by default.
+    pub surprise: Surprise,
+    /// One more beat of a series' own rhythm opens no page. Off by default.
+    pub rhythm: Rhythm,
+    /// Series that come again and again are held before they page. Off by default.
+    pub familiar: Familiar,
+}
+
+/// The surprise of a firing is -log10 of the chance that its series fires within `window`, at the
+/// rate at which it fired before. It is summed over the series that fired and were not told.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Surprise {
+    /// In thousandths: less than this at the end of the wait, and nobody is paged; 0 = off.
+    pub page_at: u32,
+    /// In thousandths: as much as this pages at once, without a wait; 0 = never.
+    pub at_once: u32,
+    /// Over what time surprise is gathered, and into what page what was kept quiet comes. Default 5m.
+    pub window: Duration,
+    /// In what time the memory of a series' rate halves. Default 1d.
+    pub half_life: Duration,
+    /// Take the largest surprise instead of the sum.
+    pub largest: bool,
+}
+
+/// A firing continues its series' rhythm if it fired one beat ago, two beats ago and so on, and that
+/// would hardly happen by chance at its rate.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Rhythm {
+    /// In thousandths: a rhythm counts if its chance is below; 0 = off.
+    pub chance: u32,
+    /// Shortest beat. Default 20m.
+    pub min: Duration,
+    /// Longest beat. Default 7d.
+    pub max: Duration,
+    /// How far from the beat a firing may be, and 1 % of the beat on top. Default 60s.
+    pub tolerance: Duration,
+}
+
+/// A series whose penalty (1 for each firing, decaying with `half_life`) is `penalty` before it
+/// fires is held for `hold`, and kept quiet if it recovers; a fan-out lets it go at once.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Familiar {
+    /// How long; 0 = off.
+    pub hold: Duration,
+    /// In thousandths. 0 holds every alert of the levels named.
+    pub penalty: u32,
+    /// In what time the penalty halves. Default 30d.
+    pub half_life: Duration,
+    /// That many series of the group firing within `within` page at once; 0 = never. Default 2.
+    pub fan_out: u32,
+    /// Default 15m.
+    pub within: Duration,
+    /// Whether series that were told of count for a fan-out. Default true.
+    pub told: bool,
+    /// The severity levels that may be held so, by name; only here may a `never_hold` level stand.
+    pub levels: Vec<SmolStr>,
+}
+
+impl Default for Surprise {
+    fn default() -> Self {
+        Surprise {
+            page_at: 0,
+            at_once: 0,
+            window: Duration::from_mins(5),
+            half_life: Duration::from_hours(24),
+            largest: false,
+        }
+    }
+}
+
+impl Default for Rhythm {
+    fn default() -> Self {
+        Rhythm {
+            chance: 0,
+            min: Duration::from_mins(20),
+            max: Duration::from_hours(7 * 24),
+            tolerance: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for Familiar {
+    fn default() -> Self {
+        Familiar {
+            hold: Duration::ZERO,
+            penalty: 500,
+            half_life: Duration::from_hours(30 * 24),
+            fan_out: 2,
+            within: Duration::from_mins(15),
+            told: true,
+            levels: Vec::new(),
+        }
+    }
+}
+
+impl Noise {
+    /// Whether anything in it needs to know how a series fired before.
+    pub fn remembers_series(&self) -> bool {
+        self.surprise.page_at > 0 || self.rhythm.chance > 0 || !self.familiar.hold.is_zero()
+    }
+}
+
+impl Default for Noise {
+    fn default() -> Self {
+        Noise {
+            half_life: Duration::from_mins(30),
+            suppress_at: 5000,
+            reuse_at: 1000,
+            max_hold: Duration::from_hours(4),
+            confirm: Duration::from_mins(10),
+            resolve_hold: Duration::from_mins(2),
+            stay_open: Duration::ZERO,
+            merge_window: Duration::from_mins(15),
+            growth: 3,
+            growth_settle: Duration::from_mins(5),
+            escalate: true,
+            wait: Duration::ZERO,
+            surprise: Surprise::default(),
+            rhythm: Rhythm::default(),
+            familiar: Familiar::default(),
+        }
+    }
+}
