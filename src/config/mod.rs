@@ -15,7 +15,7 @@ use smol_str::SmolStr;
 
 use crate::model::Duration;
 
-pub use noise::{Familiar, Noise, Rhythm, Surprise};
+pub use noise::{Familiar, Limit, Noise, Rhythm, Storm, Surprise};
 pub use policy::{GroupBy, IntegrationRef, Level, Policy, Receiver, Route, Severities};
 pub use problem::{ConfigErrors, Problem};
 pub use receiver::{

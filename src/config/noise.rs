@@ -41,6 +41,36 @@ pub struct Noise {
     pub rhythm: Rhythm,
     /// Series that come again and again are held before they page. Off by default.
     pub familiar: Familiar,
+    /// A series that fired less than this ago opens no page; not for levels marked `never_hold`.
+    /// Default 0s (off).
+    pub recurring_after: Duration,
+    /// More would-be pages than this at a receiver are one incident (ISA-18.2). Default 10 in 10m.
+    pub storm: Storm,
+    /// More pages than this at a receiver wait and are merged; not those of levels marked
+    /// `never_hold`. Default 6 in 10m.
+    pub limit: Limit,
+    /// More pages than this at a receiver are reported as over budget. Default 2 in 12h.
+    pub budget: Limit,
+}
+
+/// When a flood of would-be pages becomes one incident.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Storm {
+    /// It begins with more would-be pages than this within `window`; 0 = off. Default 10.
+    pub start: u32,
+    /// It ends with fewer. Default 5.
+    pub end: u32,
+    /// Default 10m.
+    pub window: Duration,
+}
+
+/// A number of pages in a time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Limit {
+    /// How many; 0 = no limit.
+    pub pages: u32,
+    /// In what time.
+    pub per: Duration,
 }
 
 /// The surprise of a firing is -log10 of the chance that its series fires within `window`, at the
@@ -133,7 +163,10 @@ impl Default for Familiar {
 impl Noise {
     /// Whether anything in it needs to know how a series fired before.
     pub fn remembers_series(&self) -> bool {
-        self.surprise.page_at > 0 || self.rhythm.chance > 0 || !self.familiar.hold.is_zero()
+        !self.recurring_after.is_zero()
+            || self.surprise.page_at > 0
+            || self.rhythm.chance > 0
+            || !self.familiar.hold.is_zero()
     }
 }
 
@@ -155,6 +188,10 @@ impl Default for Noise {
             surprise: Surprise::default(),
             rhythm: Rhythm::default(),
             familiar: Familiar::default(),
+            recurring_after: Duration::ZERO,
+            storm: Storm { start: 10, end: 5, window: Duration::from_mins(10) },
+            limit: Limit { pages: 6, per: Duration::from_mins(10) },
+            budget: Limit { pages: 2, per: Duration::from_hours(12) },
         }
     }
 }

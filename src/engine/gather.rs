@@ -5,7 +5,7 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::Engine;
 use super::groups::{GroupKey, Pending, Quiet, Wait, Worth};
-use super::incident::Member;
+use super::incident::{IncidentId, Member};
 use super::lanes::LaneId;
 use super::series::{Firing, series_of};
 use super::timers::Timer;
@@ -59,8 +59,18 @@ impl Engine {
             surprise: firing.map_or(0, |(_, f)| f.surprise),
         };
         self.track(alert, key.0).waits_in = Some(key.clone());
-        if let Some(beat) = firing.and_then(|(_, f)| f.beat).filter(|_| !level_is_exempt(self, labels)) {
-            let rule = format_smolstr!("one more beat of its own rhythm, every {}", rounded(beat));
+        let firing = firing.map(|(_, f)| f).filter(|_| !level_is_exempt(self, labels));
+        let recurring = self.lanes.lane(key.0).noise.recurring_after;
+        let rule = match firing {
+            Some(Firing { beat: Some(beat), .. }) => {
+                Some(format_smolstr!("one more beat of its own rhythm, every {}", rounded(beat)))
+            }
+            Some(Firing { last: Some(last), .. }) if now < last + recurring => {
+                Some(format_smolstr!("it fired {} ago, within recurring_after {recurring}", now.since(last)))
+            }
+            Some(_) | None => None,
+        };
+        if let Some(rule) = rule {
             let quiet = Quiet {
                 alert,
                 count,
@@ -164,7 +174,7 @@ impl Engine {
     }
 
     /// The page of a group leaves, with all that waits, and with what was kept quiet if it fires
-    /// still or is recent.
+    /// still or is recent; unless the receiver has had enough.
     fn open(&mut self, key: &GroupKey) {
         let since = self.now - self.lanes.lane(key.0).noise.surprise.window;
         let Some(group) = self.groups.get_mut(key) else { return };
@@ -174,34 +184,52 @@ impl Engine {
         let told = quiet.into_iter().filter(|q| !q.resolved || q.fired_at >= since);
         let told = told.map(|q| (q.alert, q.count, q.resolved));
         let all: Vec<_> = pending.into_iter().map(|p| (p.alert, p.count, p.recovered)).chain(told).collect();
+        if *key == self.merged_key(key.0) {
+            self.flow(key.0).merged_at = Some(self.now);
+        } else if self.merge(key, &all) {
+            return self.forget_group_later(key);
+        }
+        self.open_with(key, all);
+    }
+
+    fn open_with(&mut self, key: &GroupKey, all: Vec<(AlertId, u64, bool)>) {
         let mut received = self.now;
         let id = self.new_incident(key);
         for (alert, count, recovered) in all {
-            let now = self.now;
-            let track = self.track(alert, key.0);
-            if !recovered {
-                track.waits_in = None;
-                track.incident = Some(id);
-            }
-            let flaps = track.damping.flaps();
-            let known = self.alerts.alert(alert);
-            let since = known.map_or(now, |a| a.starts_at);
-            received = received.min(known.map_or(now, |a| a.received_at));
-            if let Some(incident) = self.incidents.get_mut(&id) {
-                let gone = Member { firing: false, resolved_at: Some(now), ..Member::firing(since) };
-                let member = incident.members.entry(alert).or_insert(gone);
-                if !recovered {
-                    *member = Member { flaps, ..Member::firing(since) };
-                }
-                if count > 0 {
-                    incident.waiting.push((alert, count));
-                }
+            self.enter(id, alert, recovered);
+            received = received.min(self.alerts.alert(alert).map_or(self.now, |a| a.received_at));
+            if let Some(incident) = self.incidents.get_mut(&id).filter(|_| count > 0) {
+                incident.waiting.push((alert, count));
             }
         }
         let receiver = self.lanes.lane(key.0).receiver.clone();
         self.ledger.page_delay(&receiver, self.now.since(received));
         self.page(id, "first page".into());
         self.touched.insert(id);
+    }
+
+    /// Puts an alert into an incident, as firing, or as recovered if it is not in it yet.
+    pub(super) fn enter(&mut self, id: IncidentId, alert: AlertId, recovered: bool) {
+        let now = self.now;
+        let Some(lane) = self.incidents.get(&id).map(|i| i.group.0) else { return };
+        let receiver = self.lanes.lane(lane).receiver.clone();
+        let mut flaps = None;
+        for lane in self.taken_lanes(alert) {
+            let waits = self.track(alert, lane).waits_in.is_some();
+            if waits && !recovered && self.lanes.lane(lane).receiver == receiver {
+                let track = self.track(alert, lane);
+                track.waits_in = None;
+                track.incident = Some(id);
+                flaps = track.damping.flaps();
+            }
+        }
+        let since = self.alerts.alert(alert).map_or(now, |a| a.starts_at);
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        let gone = Member { firing: false, resolved_at: Some(now), ..Member::firing(since) };
+        let member = incident.members.entry(alert).or_insert(gone);
+        if !recovered {
+            *member = Member { flaps, ..Member::firing(since) };
+        }
     }
 
     /// An alert that waits for a page, or is kept quiet, recovers; `resolved` observations say so.
@@ -226,6 +254,12 @@ impl Engine {
             return true;
         }
         let pending = group.pending.remove(index);
+        if pending.wait == Wait::Merged {
+            let rule = "over the receiver's limit; it resolved before there was room for its page";
+            self.suppress(alert, lane, pending.count, Reason::RateLimited, rule.into(), None);
+            self.never_paged(alert, lane, 0, resolved);
+            return true;
+        }
         if pending.wait == Wait::Familiar {
             group.quiet.push(Quiet {
                 alert,

@@ -61,6 +61,8 @@ pub(super) enum Wait {
     Gather,
     /// The series is familiar: it is held, and kept quiet if it recovers.
     Familiar,
+    /// The receiver has had enough: the page is merged with others.
+    Merged,
 }
 
 /// An alert that was kept quiet.

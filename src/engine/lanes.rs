@@ -82,6 +82,13 @@ impl Lanes {
         lanes
     }
 
+    /// The first lane to the same receiver: where what is merged at the receiver stands.
+    pub(super) fn first_of_receiver(&self, id: LaneId) -> LaneId {
+        let receiver = &self.lane(id).receiver;
+        let first = self.lanes.iter().position(|l| l.receiver == *receiver);
+        first.map_or(id, |index| LaneId(index as u32))
+    }
+
     /// A lane. Ids come from here and lanes are never removed.
     pub(super) fn lane(&self, id: LaneId) -> &Lane {
         &self.lanes[id.0 as usize]

@@ -37,6 +37,13 @@ impl Engine {
         let level = self.level(id, |_| true).unwrap_or(0);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         incident.paged(level);
+        let lane = incident.group.0;
+        let budget = self.lanes.lane(lane).noise.budget.clone();
+        let now = self.now;
+        if self.flow(lane).over_budget(now, &budget) {
+            self.gauges(lane).over_budget += 1;
+        }
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
         incident.issue(self.now, why.clone(), true);
         self.dispose_waiting(id, Some((Disposition::Page, Leader::First)), &why);
         self.pump(id);

@@ -12,12 +12,14 @@ mod channel;
 mod damping;
 mod event;
 mod fixed;
+mod flow;
 mod gather;
 mod groups;
 mod incident;
 mod lanes;
 mod ledger;
 mod lifecycle;
+mod merge;
 mod notify;
 mod pairs;
 mod pipeline;
@@ -31,6 +33,7 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 pub use event::{Effects, Event, Seen, SeenOccurrence, Why};
 pub use snapshot::RestoreError;
@@ -39,6 +42,7 @@ pub use stats::{PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
 use crate::config::Policy;
 use crate::model::{AlertId, Notification, NotificationId, Timestamp};
 use alerts::Alerts;
+use flow::Flow;
 use groups::{Group, GroupKey};
 use incident::{Incident, IncidentId};
 use lanes::{LaneId, Lanes};
@@ -64,6 +68,8 @@ pub struct Engine {
     series: BTreeMap<(LaneId, AlertId), Series>,
     #[serde(with = "pairs")]
     in_flight: BTreeMap<NotificationId, (IncidentId, usize)>,
+    #[serde(with = "pairs")]
+    flows: BTreeMap<SmolStr, Flow>,
     /// Refused notifications that can be asked for again.
     #[serde(with = "pairs")]
     refused: BTreeMap<NotificationId, (IncidentId, usize)>,
@@ -92,6 +98,7 @@ impl Engine {
             incidents: BTreeMap::new(),
             series: BTreeMap::new(),
             in_flight: BTreeMap::new(),
+            flows: BTreeMap::new(),
             refused: BTreeMap::new(),
             timers: Timers::default(),
             ledger: Ledger::default(),

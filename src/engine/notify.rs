@@ -1,10 +1,12 @@
 //! Notifications: an incident as it stands, put into the words of the model.
 
+use std::collections::BTreeMap;
+
 use smol_str::SmolStr;
 
 use super::Engine;
 use super::incident::{Incident, Member};
-use crate::model::{AlertId, AlertView, Kind, Notification, NotificationId, Status};
+use crate::model::{AlertId, AlertView, Kind, LabelSet, Notification, NotificationId, Status};
 
 /// A notification lists at most this many alerts.
 const MOST_ALERTS: usize = 1000;
@@ -35,7 +37,7 @@ impl Engine {
             dedup_key: incident.dedup_key.clone(),
             group_key: incident.group_text.clone(),
             generation: incident.generation,
-            group_labels: incident.group.1.clone(),
+            group_labels: self.title(incident),
             severity: levels[level].name.clone(),
             level: (level as u8, levels.len() as u8),
             alerts,
@@ -43,6 +45,23 @@ impl Engine {
             opened_at: incident.paged_at,
             why: incident.why.clone(),
         }
+    }
+
+    /// The labels that say what an incident is about: those of its group; of merged pages, the up to
+    /// three label values that explain most of it, if they hold for more than half.
+    fn title(&self, incident: &Incident) -> LabelSet {
+        if incident.group != self.merged_key(incident.group.0) {
+            return incident.group.1.clone();
+        }
+        let labels: Vec<_> =
+            incident.members.keys().filter_map(|id| self.alerts.alert(*id)).map(|a| &a.labels).collect();
+        let mut shares: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        for pair in labels.iter().flat_map(|l| l.iter()) {
+            *shares.entry(pair).or_default() += 1;
+        }
+        let mut shares: Vec<_> = shares.into_iter().filter(|(_, n)| n * 2 > labels.len()).collect();
+        shares.sort_by_key(|(pair, n)| (std::cmp::Reverse(*n), *pair));
+        LabelSet::from_pairs(shares.into_iter().take(3).map(|(pair, _)| pair))
     }
 
     fn alert_view(&self, id: AlertId, member: &Member, kind: Kind) -> Option<AlertView> {

@@ -319,8 +319,12 @@ impl Engine {
             let waiting = std::mem::take(&mut self.track(alert, lane).waiting);
             return self.retire(alert, lane, waiting, now);
         }
-        let recent = |id| self.incidents.get(&id).is_some_and(|i| now <= i.paged_at + noise.merge_window);
-        if let Some(id) = incident.filter(|id| !recent(*id)) {
+        // Within the window of its page a human is at it already: there it is an update.
+        let old = |id| {
+            let incident = self.incidents.get(&id).filter(|i| i.phase == Phase::Open);
+            incident.is_some_and(|i| i.superseded_by.is_none() && now > i.paged_at + noise.merge_window)
+        };
+        if let Some(id) = incident.filter(|id| old(*id)) {
             let name = self.alerts.alert(alert).map(|a| a.labels.value("alertname").to_owned());
             let why =
                 format_smolstr!("{} fires still after it changed {flaps} times", name.unwrap_or_default());

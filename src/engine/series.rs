@@ -37,6 +37,8 @@ pub(super) struct Firing {
     pub(super) surprise: u64,
     /// The beat that it continues, in milliseconds, if it continues a rhythm.
     pub(super) beat: Option<u64>,
+    /// When the series fired last.
+    pub(super) last: Option<Timestamp>,
     /// How familiar the series was, in thousandths of a firing.
     pub(super) penalty: u64,
 }
@@ -50,6 +52,7 @@ impl Series {
         let firing = Firing {
             surprise: surprise_of(rate, &noise.surprise),
             beat: self.beat(now, &noise.rhythm),
+            last: self.starts.last().copied(),
             penalty,
         };
         self.rate = rate + 1000;
@@ -64,6 +67,7 @@ impl Series {
     /// When nothing of this is worth remembering any more.
     pub(super) fn forget_at(&self, noise: &Noise) -> Timestamp {
         let memory = noise.rhythm.max.max(noise.familiar.half_life).max(noise.surprise.half_life);
+        let memory = memory.max(noise.recurring_after);
         let last = self.starts.last().copied().unwrap_or(Timestamp::ZERO);
         last + memory + memory + memory
     }

@@ -44,6 +44,8 @@ pub struct ReceiverStats {
     pub flapping: u64,
     /// Alerts held before their first page.
     pub held: u64,
+    /// Pages that left beyond the declared budget.
+    pub over_budget: u64,
     /// Page delay: from `startsAt` (or receipt, if later) to the decision, one entry a page, by bucket of
     /// [`PAGE_DELAY_BUCKETS`], the last being everything above.
     pub page_delay: Vec<u64>,

@@ -20,6 +20,8 @@ pub struct TimeError {
 impl Timestamp {
     /// The first moment that can be written: 0001-01-01T00:00:00Z, Go's zero time.
     pub const ZERO: Timestamp = Timestamp(-62_135_596_800_000);
+    /// 1970-01-01T00:00:00Z.
+    pub const EPOCH: Timestamp = Timestamp(0);
     /// The last moment that can be written: 9999-12-30T22:00:00Z.
     pub const MAX: Timestamp = Timestamp(253_402_207_200_000);
 

@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use super::section::{Problems, Section, shown};
 use super::yaml::Node;
-use crate::config::{Familiar, Level, Noise, Rhythm, Severities, Surprise};
+use crate::config::{Familiar, Level, Limit, Noise, Rhythm, Severities, Storm, Surprise};
 
 /// The most levels of severity: more could not be told apart by a person.
 const MAX_LEVELS: usize = 32;
@@ -54,7 +54,17 @@ fn profile(mut keys: Section<'_>) -> Noise {
     if let Some(section) = keys.section("familiar") {
         read_familiar(section, &mut noise.familiar);
     }
-    keys.unsupported(&["recurring_after", "storm", "limit", "budget", "mode", "digest"]);
+    set(&mut noise.recurring_after, keys.duration("recurring_after"));
+    if let Some(section) = keys.section("storm") {
+        read_storm(section, &mut noise.storm);
+    }
+    if let Some(section) = keys.section("limit") {
+        read_limit(section, &mut noise.limit);
+    }
+    if let Some(section) = keys.section("budget") {
+        read_limit(section, &mut noise.budget);
+    }
+    keys.unsupported(&["mode", "digest"]);
     keys.finish();
     noise
 }
@@ -85,6 +95,30 @@ fn read_flapping(mut keys: Section<'_>, noise: &mut Noise) {
         keys.problems.add(line, message);
     }
     keys.finish();
+}
+
+fn read_storm(mut keys: Section<'_>, storm: &mut Storm) {
+    set(&mut storm.start, keys.parsed("start", COUNT, count));
+    set(&mut storm.end, keys.parsed("end", COUNT, count));
+    set(&mut storm.window, keys.positive("window"));
+    if storm.start > 0 && storm.end > storm.start {
+        let message = format!("end {} is above start {}; write a lower end", storm.end, storm.start);
+        keys.problems.add(keys.line_of("end"), message);
+    }
+    keys.finish();
+}
+
+fn read_limit(mut keys: Section<'_>, limit: &mut Limit) {
+    set(&mut limit.pages, keys.parsed("pages", COUNT, count));
+    set(&mut limit.per, keys.positive("per"));
+    keys.finish();
+}
+
+/// What [`count`] takes.
+const COUNT: &str = "0 (off) or a whole number up to 1000";
+
+fn count(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|n| *n <= 1_000)
 }
 
 fn read_surprise(mut keys: Section<'_>, surprise: &mut Surprise) {

@@ -10,7 +10,7 @@ use crate::model::{
 };
 
 /// Where every timeline starts.
-pub(super) const START: Timestamp = Timestamp::ZERO;
+pub(super) const START: Timestamp = Timestamp::EPOCH;
 
 /// A policy with one route to `pd`, which has one integration that wants to hear everything.
 pub(super) fn policy(group_by: &[&str], noise: Noise) -> Policy {

@@ -1,0 +1,123 @@
+//! A receiver that has had enough: pages beyond the limit are merged into one, and a storm is one
+//! incident. Levels marked `never_hold` are merged into a page within a minute, never into an update.
+
+use smol_str::{SmolStr, format_smolstr};
+
+use super::Engine;
+use super::flow::Flow;
+use super::groups::{GroupKey, Pending, Wait, Worth};
+use super::incident::{IncidentId, Phase};
+use super::lanes::LaneId;
+use super::timers::Timer;
+use crate::model::{AlertId, Duration, LabelSet, Reason, Timestamp};
+
+/// Pages of levels marked `never_hold` are merged for at most this long.
+const MERGE_WITHIN: Duration = Duration::from_secs(60);
+
+/// The label of the group in which a receiver's merged pages stand.
+const MERGED: &str = "squelch_merged";
+
+impl Engine {
+    pub(super) fn flow(&mut self, lane: LaneId) -> &mut Flow {
+        self.flows.entry(self.lanes.lane(lane).receiver.clone()).or_default()
+    }
+
+    /// The group of a receiver's merged pages.
+    pub(super) fn merged_key(&self, lane: LaneId) -> GroupKey {
+        let receiver = &self.lanes.lane(lane).receiver;
+        (self.lanes.first_of_receiver(lane), LabelSet::from_pairs([(MERGED, receiver.as_str())]))
+    }
+
+    /// Storm, then limit: a would-be page of `key`. True if it was merged and does not leave by
+    /// itself; `all` are its alerts with the observations that wait, and whether they recovered.
+    pub(super) fn merge(&mut self, key: &GroupKey, all: &[(AlertId, u64, bool)]) -> bool {
+        let (now, noise) = (self.now, self.lanes.lane(key.0).noise.clone());
+        let urgent = all.iter().any(|(alert, _, recovered)| !recovered && self.never_holds(*alert));
+        if let Some(count) = self.flow(key.0).storm(now, &noise.storm) {
+            let rule = format_smolstr!(
+                "storm: {count} would-be pages within {} (start {}, end {})",
+                noise.storm.window,
+                noise.storm.start,
+                noise.storm.end
+            );
+            let merged = self.merged_key(key.0);
+            match self.storm_incident(&merged).filter(|_| !urgent) {
+                Some(id) => self.fold(id, key.0, all, &rule),
+                None => {
+                    let last = self.flow(key.0).merged_at.map_or(now, |at| at + MERGE_WITHIN);
+                    self.wait_merged(&merged, all, last.max(now));
+                }
+            }
+            return true;
+        }
+        if urgent {
+            return false;
+        }
+        match self.flow(key.0).limit(now, &noise.limit) {
+            Ok(()) => false,
+            Err(free) => {
+                let merged = self.merged_key(key.0);
+                self.wait_merged(&merged, all, free);
+                true
+            }
+        }
+    }
+
+    fn never_holds(&self, alert: AlertId) -> bool {
+        let severities = &self.policy.severities;
+        self.alerts.alert(alert).is_some_and(|a| severities.levels[severities.level_of(&a.labels)].never_hold)
+    }
+
+    /// The newest merged incident that is open.
+    fn storm_incident(&self, merged: &GroupKey) -> Option<IncidentId> {
+        let open = self.groups.get(merged)?.open.iter().rev();
+        open.copied().find(|id| {
+            let incident = self.incidents.get(id);
+            incident.is_some_and(|i| i.phase != Phase::Closed && i.superseded_by.is_none())
+        })
+    }
+
+    /// Folds a would-be page into the storm's incident, which tells of it as an update.
+    fn fold(&mut self, id: IncidentId, lane: LaneId, all: &[(AlertId, u64, bool)], rule: &SmolStr) {
+        for (alert, count, recovered) in all {
+            self.enter(id, *alert, *recovered);
+            self.suppress(*alert, lane, *count, Reason::Storm, rule.clone(), None);
+        }
+        if let Some(incident) = self.incidents.get_mut(&id)
+            && incident.phase == Phase::Resolving
+        {
+            incident.phase = Phase::Open;
+            self.timers.clear(&Timer::ResolveHold(id));
+            let gauges = self.gauges(lane);
+            gauges.resolving -= 1;
+            gauges.open += 1;
+        }
+        self.touched.insert(id);
+    }
+
+    /// Puts the alerts of a would-be page into the receiver's next merged page, due then.
+    fn wait_merged(&mut self, merged: &GroupKey, all: &[(AlertId, u64, bool)], due: Timestamp) {
+        let fired_at = self.now;
+        self.timers.clear(&Timer::ForgetGroup(merged.clone()));
+        for (alert, count, recovered) in all {
+            let worth = Worth { series: *alert, surprise: 0 };
+            let (alert, count, recovered) = (*alert, *count, *recovered);
+            let wait = Wait::Merged;
+            let group = self.groups.entry(merged.clone()).or_default();
+            group.pending.push(Pending { alert, count, fired_at, due, wait, worth, recovered });
+            if recovered {
+                continue;
+            }
+            let receiver = self.lanes.lane(merged.0).receiver.clone();
+            for lane in self.taken_lanes(alert) {
+                let same = self.lanes.lane(lane).receiver == receiver;
+                let track = self.track(alert, lane);
+                if same && track.waits_in.is_some() {
+                    track.waits_in = Some(merged.clone());
+                }
+            }
+        }
+        let first = self.groups.get(merged).and_then(|g| g.pending.iter().map(|p| p.due).min());
+        self.timers.set(Timer::GroupWait(merged.clone()), first.unwrap_or(due));
+    }
+}
