@@ -18,7 +18,8 @@ pub struct Args {
     #[arg(long = "storage.path", default_value = "data/", value_name = "DIR")]
     pub storage: PathBuf,
     /// Address to listen on; may be given more than once.
-    #[arg(long = "web.listen-address", default_value = "127.0.0.1:9096", value_name = "ADDRESS")]
+    #[arg(long = "web.listen-address", default_value = "127.0.0.1:9096", value_name = "ADDRESS",
+          value_parser = super::address)]
     pub listen: Vec<SocketAddr>,
     /// URL under which people reach this server; stands in notifications.
     #[arg(long = "web.external-url", default_value = "", value_name = "URL")]

@@ -135,7 +135,10 @@ async fn blow(node: &Node, pager: &FakePager, to: SocketAddr, seconds: u64, with
         }
     }
     show_progress(node, pager, begin.elapsed());
-    println!("\n");
+    if std::io::stdout().is_terminal() {
+        println!();
+    }
+    println!();
 }
 
 /// Tells `step` as both members of the pair do. What is refused is told again, as they would.
