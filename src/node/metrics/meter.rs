@@ -66,7 +66,10 @@ impl NodeMeter {
             )?,
             invalid_reasons: owned(invalid_reasons),
             requests: IntCounterVec::new(
-                Opts::new("squelch_http_requests_total", "HTTP requests answered."),
+                Opts::new(
+                    "squelch_http_requests_total",
+                    "HTTP requests answered, by path and status; a path that is not served counts as other.",
+                ),
                 &["handler", "code"],
             )?,
             handlers: owned(handlers),
