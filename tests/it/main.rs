@@ -6,6 +6,7 @@ mod compose;
 mod config;
 mod dashboard;
 mod deliver;
+mod documents;
 mod exposition;
 mod golden;
 mod ingest;

@@ -61,7 +61,7 @@ impl NodeMeter {
                 "When the configuration was last loaded with success.",
             )?,
             invalid: IntCounterVec::new(
-                Opts::new("squelch_alerts_invalid_total", "Alerts, or whole bodies, refused as invalid."),
+                Opts::new("squelch_alerts_invalid_total", "Alerts, or whole bodies, refused or mended."),
                 &["reason"],
             )?,
             invalid_reasons: owned(invalid_reasons),
