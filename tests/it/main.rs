@@ -15,5 +15,6 @@ mod journal_model;
 mod journal_sqlite;
 mod metrics;
 mod node;
+mod serve;
 mod tools;
 mod web;
