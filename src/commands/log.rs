@@ -78,7 +78,7 @@ where
         let mut fields = Fields::default();
         event.record(&mut fields);
         let level = event.metadata().level();
-        write!(out, "time={} level={level} msg=", wall())?;
+        write!(out, "time={:.3} level={level} msg=", wall())?;
         value(&mut out, &fields.message)?;
         writeln!(out, "{}", fields.rest)
     }
@@ -166,7 +166,8 @@ mod tests {
             tracing::warn!(peer = "10.0.0.1", n = 3, body = "a\n\u{1b}[31m \"x\" \u{202e}", "body refused");
         });
         let line = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
-        let rest = line.strip_prefix("time=2").unwrap().split_once("Z level=").unwrap().1;
+        let (time, rest) = line.strip_prefix("time=").unwrap().split_once("Z level=").unwrap();
+        assert_eq!(time.len(), "2026-11-23T04:21:22.280".len(), "{time}: of one width");
         assert_eq!(
             rest,
             "WARN msg=\"body refused\" peer=10.0.0.1 n=3 body=\"a\\n\\u001b[31m \\\"x\\\" \\u202e\"\n"

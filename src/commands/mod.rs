@@ -6,6 +6,7 @@ pub mod fake_pager;
 pub mod log;
 pub mod serve;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
@@ -51,6 +52,16 @@ pub fn main() -> ExitCode {
     })
 }
 
+/// Reads an address to listen on. No names, since one may stand for several addresses, and no bare
+/// `:9096`: that every interface is meant is to be said, because nothing here asks who calls.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let port = text.rsplit_once(':').map(|(_, port)| port).filter(|port| port.parse::<u16>().is_ok());
+        let port = port.unwrap_or("9096");
+        format!("write an IP address and a port: 127.0.0.1:{port}, or 0.0.0.0:{port} for every interface")
+    })
+}
+
 fn failed(why: &str) -> ExitCode {
     eprintln!("squelch: {why}");
     ExitCode::FAILURE
@@ -90,5 +101,16 @@ mod tests {
         assert_eq!(args.listen.len(), 2);
         assert_eq!((args.log.level, args.log.format), (log::Level::Debug, log::Format::Json));
         assert_eq!(Cli::try_parse_from(["squelch", "serve", "--no.such"]).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_told_what_would_be() {
+        for command in ["serve", "fake-pager"] {
+            for text in [":8096", "localhost:8096"] {
+                let flag = format!("--web.listen-address={text}");
+                let error = Cli::try_parse_from(["squelch", command, &flag]).unwrap_err().to_string();
+                assert!(error.contains("127.0.0.1:8096, or 0.0.0.0:8096"), "{error}");
+            }
+        }
     }
 }

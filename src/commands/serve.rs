@@ -18,10 +18,11 @@ pub struct Args {
     #[arg(long = "storage.path", default_value = "data/", value_name = "DIR")]
     pub storage: PathBuf,
     /// Address to listen on; may be given more than once.
-    #[arg(long = "web.listen-address", default_value = "127.0.0.1:9096", value_name = "ADDRESS")]
+    #[arg(long = "web.listen-address", default_value = "127.0.0.1:9096", value_name = "ADDRESS",
+          value_parser = super::address)]
     pub listen: Vec<SocketAddr>,
     /// URL under which people reach this server; stands in notifications.
-    #[arg(long = "web.external-url", default_value = "", value_name = "URL")]
+    #[arg(long = "web.external-url", default_value = "", value_name = "URL", value_parser = external_url)]
     pub external_url: String,
     /// Path under which everything is served; by default the path of --web.external-url.
     #[arg(long = "web.route-prefix", value_name = "PATH")]
@@ -58,6 +59,19 @@ pub async fn run(args: Args) -> ExitCode {
     }
 }
 
+/// Reads the URL that will stand in notifications: a link that leads nowhere is found out at night.
+fn external_url(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '"' | '<' | '>');
+    match host {
+        Some(host) if !host.is_empty() && !host.starts_with('/') && host.chars().all(plain) => {
+            Ok(text.into())
+        }
+        None if text.is_empty() => Ok(String::new()),
+        _ => Err("write http:// or https://, a host, and a path if there is one".into()),
+    }
+}
+
 /// The path of `http://host/path`; empty if there is none.
 fn path_of(url: &str) -> &str {
     let rest = url.split_once("://").map_or("", |(_, rest)| rest);
@@ -67,6 +81,17 @@ fn path_of(url: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_external_url_that_leads_nowhere_is_refused() {
+        for url in ["", "http://a", "https://ops.example:8443/squelch/"] {
+            assert_eq!(external_url(url).as_deref(), Ok(url));
+        }
+        for url in ["nonsense", "ops.example", "ftp://a", "http://", "http:///a", "http://a b", "http://a/?b"]
+        {
+            assert!(external_url(url).is_err(), "{url}");
+        }
+    }
 
     #[test]
     fn the_prefix_follows_the_external_url_unless_given() {

@@ -73,7 +73,8 @@ impl std::ops::Sub<Duration> for Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(t) => write!(f, "{t}"),
+            // With its flags: `{:.3}` is of one width, for a log.
+            Ok(t) => fmt::Display::fmt(&t, f),
             Err(_) => write!(f, "{}ms", self.0),
         }
     }

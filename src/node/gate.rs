@@ -21,6 +21,7 @@ use super::clock::{EngineClock, wall};
 use super::core::Published;
 use super::metrics;
 use super::queue::{Command, Queue, View};
+use super::run::log_warnings;
 
 /// The node as the web sees it. Cheap to share; never blocks.
 pub struct NodeGate {
@@ -168,6 +169,10 @@ impl Gate for NodeGate {
     fn rejected(&self, _source: Source, reason: InvalidReason) {
         self.published.meter.refused(reason.as_str(), 1);
     }
+
+    fn answered(&self, path: &str, code: u16) {
+        self.published.meter.answered(path, code);
+    }
 }
 
 impl Reload {
@@ -180,6 +185,7 @@ impl Reload {
             .await
             .map_err(|e| format!("the loading broke off: {e}"))?
             .map_err(|e| e.to_string())?;
+        log_warnings(&config);
         self.deliverer.reload(&config.receivers).map_err(|e| e.to_string())?;
         let timeout = config.policy.resolve_timeout;
         let policy = Box::new(config.policy);

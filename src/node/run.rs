@@ -111,6 +111,7 @@ impl Node {
     /// Loads the configuration, reads the storage, resumes deliveries, and listens.
     pub async fn start(options: Options) -> Result<Node, NodeError> {
         let config = config::load(&options.config_file)?;
+        log_warnings(&config);
         // Before the storage is touched: a second instance on the same port must change nothing.
         let mut listeners = Vec::new();
         for &address in &options.listen {
@@ -119,7 +120,7 @@ impl Node {
         }
         let registry = Registry::new();
         let reasons = InvalidReason::ALL.map(InvalidReason::as_str);
-        let meter = NodeMeter::register(&registry, &reasons, &[])?;
+        let meter = NodeMeter::register(&registry, &reasons, &web::paths())?;
         let published = Arc::new(Published::new(meter));
         let (reports, ended) = mpsc::unbounded_channel();
         let delivery = deliver::Options {
@@ -209,6 +210,13 @@ impl Node {
         let _ = self.queue.push(Command::Stop(done));
         let _ = stopped.await;
         let _ = self.engine.await;
+    }
+}
+
+/// What `check-config` warns of; not everybody asks it, and a secret that is missing costs a page.
+pub(super) fn log_warnings(config: &config::Config) {
+    for warning in config::warnings(config) {
+        tracing::warn!(line = warning.line, "configuration: {}", warning.message);
     }
 }
 

@@ -47,6 +47,10 @@ pub trait Gate: Send + Sync + 'static {
 
     /// Counts one alert, or one whole body, that was invalid or had to be mended.
     fn rejected(&self, source: Source, reason: InvalidReason);
+
+    /// Counts one answer with status `code`; `path` is one of [`super::paths`], or empty if the request
+    /// matched none of them.
+    fn answered(&self, path: &str, code: u16);
 }
 
 /// The node cannot do it now; the same may succeed later.

@@ -16,4 +16,5 @@ mod server;
 
 pub use gate::{BoxFuture, Gate, ReplayError, Unavailable};
 pub use limits::Limits;
+pub use router::paths;
 pub use server::serve;

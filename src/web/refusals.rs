@@ -43,9 +43,17 @@ impl Refusals {
     }
 }
 
-/// The first 200 bytes, with everything escaped that could confuse a log or a terminal.
+/// The first 200 bytes, with everything escaped that could confuse a terminal. Quotes and backslashes
+/// stay: the log escapes them as its format wants, and JSON escaped twice is hard to read.
 fn start_of(body: &[u8]) -> String {
-    String::from_utf8_lossy(&body[..body.len().min(200)]).escape_default().to_string()
+    let mut start = String::new();
+    for c in String::from_utf8_lossy(&body[..body.len().min(200)]).chars() {
+        match c {
+            '"' | '\'' | '\\' => start.push(c),
+            c => start.extend(c.escape_default()),
+        }
+    }
+    start
 }
 
 #[cfg(test)]
@@ -64,6 +72,7 @@ mod tests {
     #[test]
     fn escapes_what_a_terminal_would_obey() {
         assert_eq!(start_of(b"a\n\x1b[2J\xff"), "a\\n\\u{1b}[2J\\u{fffd}");
+        assert_eq!(start_of(br#"{"a":"\d"}"#), r#"{"a":"\d"}"#, "escaped once, by the log");
         assert_eq!(start_of(&[b'x'; 500]).len(), 200);
     }
 }

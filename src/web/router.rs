@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, StatusCode, Uri};
-use axum::routing::{get, post};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 
 use super::answers::Answers;
@@ -42,27 +44,68 @@ impl App {
     }
 }
 
+/// What is served, below the prefix: the one list of it.
+fn routes() -> [(&'static str, MethodRouter<App>); 11] {
+    [
+        ("/alertmanager/webhook", post(receive::webhook)),
+        ("/api/v2/alerts", post(receive::api_v2)),
+        ("/-/healthy", get(ops::healthy)),
+        ("/-/ready", get(ops::ready)),
+        ("/-/reload", post(ops::reload)),
+        ("/metrics", get(ops::metrics)),
+        ("/api/v1/alerts", get(api::alerts)),
+        ("/api/v1/incidents", get(api::incidents)),
+        ("/api/v1/dead-letters", get(api::dead_letters)),
+        ("/api/v1/dead-letters/{id}/replay", post(api::replay)),
+        ("/", get(ops::index)),
+    ]
+}
+
+/// The paths that are served, less the prefix, as [`Gate::answered`] names them.
+pub fn paths() -> Vec<&'static str> {
+    routes().map(|(path, _)| path).into()
+}
+
 /// Everything that is served, under the prefix.
 pub(super) fn router(app: App) -> Router {
     // A brace in a pattern would begin a parameter.
     let prefix = app.prefix.replace('{', "{{").replace('}', "}}");
-    let at = |path: &str| format!("{prefix}{path}");
-    let mut router = Router::new()
-        .route(&at("/alertmanager/webhook"), post(receive::webhook))
-        .route(&at("/api/v2/alerts"), post(receive::api_v2))
-        .route(&at("/-/healthy"), get(ops::healthy))
-        .route(&at("/-/ready"), get(ops::ready))
-        .route(&at("/-/reload"), post(ops::reload))
-        .route(&at("/metrics"), get(ops::metrics))
-        .route(&at("/api/v1/alerts"), get(api::alerts))
-        .route(&at("/api/v1/incidents"), get(api::incidents))
-        .route(&at("/api/v1/dead-letters"), get(api::dead_letters))
-        .route(&at("/api/v1/dead-letters/{id}/replay"), post(api::replay))
-        .route(&at("/"), get(ops::index));
+    let mut router = Router::new();
+    for (path, handlers) in routes() {
+        router = router.route(&format!("{prefix}{path}"), handlers);
+    }
     if !prefix.is_empty() {
         router = router.route(&prefix, get(ops::index));
     }
-    router.fallback(not_found).method_not_allowed_fallback(wrong_method).with_state(app)
+    let counted = Counted { gate: Arc::clone(&app.gate), prefix: prefix.into() };
+    router
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(counted, count))
+        .with_state(app)
+}
+
+/// What [`count`] needs.
+#[derive(Clone)]
+struct Counted {
+    gate: Arc<dyn Gate>,
+    /// As it stands in the patterns.
+    prefix: Arc<str>,
+}
+
+/// Tells the node of each answer: under the pattern that was matched, so that what clients make up
+/// makes no series.
+async fn count(
+    State(Counted { gate, prefix }): State<Counted>,
+    matched: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let response = next.run(request).await;
+    let path = matched.as_ref().map_or("", |path| path.as_str().strip_prefix(&*prefix).unwrap_or_default());
+    let path = if path.is_empty() && matched.is_some() { "/" } else { path };
+    gate.answered(path, response.status().as_u16());
+    response
 }
 
 /// `/a/b` for `a/b/` and the like; nothing for the root.

@@ -162,3 +162,46 @@ fn the_image_is_what_compose_expects() {
     }
     assert!(squelch.volumes.iter().any(|v| v.ends_with(":/squelch")), "the journal outlives the container");
 }
+
+/// The program itself is asked: every flag that compose and the image pass is one that it has.
+#[test]
+fn every_flag_is_one_that_the_program_has() {
+    let compose = compose();
+    let ours = compose.services.iter().filter(|(_, s)| s.image.starts_with("squelch:"));
+    let mut lines: Vec<Vec<String>> = ours.map(|(_, service)| service.command.clone()).collect();
+    let dockerfile = read("Dockerfile").replace("\\\n", " ");
+    let image = dockerfile.lines().find_map(|line| line.strip_prefix("CMD ")).unwrap();
+    lines.push(serde_json::from_str(image).unwrap());
+    assert_eq!(lines.len(), 3, "squelch, the fake pager, the image");
+    for line in lines {
+        let (command, flags) = line.split_first().unwrap();
+        let help = squelch(&[command, "--help"]);
+        assert!(help.status.success(), "squelch {command}");
+        let help = String::from_utf8(help.stdout).unwrap();
+        for flag in flags {
+            let name = flag.split('=').next().unwrap();
+            assert!(help.contains(&format!("{name} <")), "squelch {command} has no {name}:\n{help}");
+        }
+    }
+}
+
+#[test]
+fn every_configuration_that_is_shipped_is_valid() {
+    let mut files = vec!["config/squelch.yml".to_owned(), "config/compose/squelch.yml".to_owned()];
+    for entry in std::fs::read_dir(root().join("config/examples")).unwrap() {
+        files.push(format!("config/examples/{}", entry.unwrap().file_name().to_str().unwrap()));
+    }
+    assert!(files.len() >= 5, "{files:?}");
+    for file in files {
+        let checked = squelch(&["check-config", &file]);
+        let said = String::from_utf8(checked.stdout).unwrap();
+        assert!(checked.status.success(), "{said}");
+        // Secrets are not shipped with the examples.
+        let warns = said.lines().any(|l| l.starts_with("Warning: ") && !l.contains("secret file"));
+        assert!(!warns, "{said}");
+    }
+}
+
+fn squelch(args: &[&str]) -> std::process::Output {
+    std::process::Command::new(env!("CARGO_BIN_EXE_squelch")).args(args).current_dir(root()).output().unwrap()
+}

@@ -9,33 +9,20 @@ use promql_parser::parser::{
 };
 use serde_json::Value;
 
-use crate::exposition::{fresh_stats, parse, render};
+use crate::exposition::{fresh, parse};
 use crate::tools;
 
 const DASHBOARD: &str = "config/grafana/dashboards/squelch.json";
 const RULES: &str = "config/prometheus/squelch-alerts.yml";
 
-/// Metrics that delivery registers: name, whether a counter, labels.
-const OF_DELIVERY: [(&str, &str, &[&str]); 5] = [
-    ("squelch_notifications_failed_total", "counter", &["receiver", "integration", "reason"]),
-    ("squelch_notification_latency_seconds", "histogram", &["integration", "le"]),
-    ("squelch_queue_length", "gauge", &["receiver"]),
-    ("squelch_queue_oldest_timestamp_seconds", "gauge", &["receiver"]),
-    ("squelch_receiver_circuit_open", "gauge", &["receiver"]),
-];
-
 /// What can be asked for: family → type and labels.
 type Known = BTreeMap<String, (String, BTreeSet<String>)>;
 
 fn known() -> Known {
-    let text = render(&fresh_stats());
-    let mut known: Known = parse(&text)
+    let mut known: Known = parse(fresh())
         .into_iter()
         .map(|(name, f)| (name, (f.kind[0].clone(), f.labels().into_iter().map(str::to_owned).collect())))
         .collect();
-    for (name, kind, labels) in OF_DELIVERY {
-        known.insert(name.into(), (kind.into(), labels.iter().map(|l| (*l).to_owned()).collect()));
-    }
     known.insert("up".into(), ("gauge".into(), BTreeSet::new()));
     for (_, labels) in known.values_mut() {
         labels.extend(["job".to_owned(), "instance".to_owned()]);

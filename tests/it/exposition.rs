@@ -1,12 +1,14 @@
-//! Reads Prometheus' text format, and renders Squelch's own for the tests that need to know what
-//! metrics there are.
+//! Reads Prometheus' text format, and asks a real node for the tests that need to know what metrics
+//! there are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::LazyLock;
 
 use prometheus::Registry;
-use squelch::engine::{ReceiverStats, Stats};
-use squelch::model::Kind;
-use squelch::node::metrics::{self, NodeMeter};
+use squelch::engine::Stats;
+use squelch::node::{Node, Options, metrics};
+use squelch::web::Gate as _;
 
 /// A family, as its comments and samples say it.
 #[derive(Default, Debug)]
@@ -97,25 +99,45 @@ fn unquote(text: &str) -> (String, &str) {
     panic!("unterminated label value: {text:?}")
 }
 
-/// What the engine says when nothing has happened yet: two receivers, of which one has two
-/// integrations of one kind.
-pub fn fresh_stats() -> Stats {
-    let receiver = |integrations: &[&str]| {
-        let mut r = ReceiverStats::default();
-        for name in integrations {
-            r.notifications.extend(Kind::ALL.map(|kind| (((*name).into(), kind), 0)));
-        }
-        r
-    };
-    let mut stats = Stats::default();
-    stats.receivers.insert("pager".into(), receiver(&["pagerduty[0]", "pagerduty[1]"]));
-    stats.receivers.insert("chat".into(), receiver(&["slack[0]"]));
-    stats
+/// The configuration behind [`fresh`]: one receiver has two integrations of one kind, one has none.
+const CONFIGURATION: &str = "\
+route: {receiver: pager}
+receivers:
+  - name: pager
+    pagerduty_configs:
+      - {routing_key: 0123456789abcdef0123456789abcdef}
+      - {routing_key: 0123456789abcdef0123456789abcdee}
+  - name: chat
+    slack_configs: [{api_url: 'http://127.0.0.1:9/slack'}]
+    webhook_configs: [{url: 'http://127.0.0.1:9/hook'}]
+    console_configs: [{}]
+  - name: nobody
+";
+
+/// What `/metrics` answers on a node that has just started, and was asked nothing yet.
+pub fn fresh() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let config_file = folder.path().join("squelch.yml");
+        std::fs::write(&config_file, CONFIGURATION).unwrap();
+        let options = Options {
+            config_file,
+            storage: folder.path().join("data"),
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+            external_url: String::new(),
+            route_prefix: String::new(),
+        };
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let node = Node::start(options).await.unwrap();
+            let text = node.gate().metrics();
+            node.stop().await;
+            text
+        })
+    });
+    &TEXT
 }
 
-/// What `/metrics` answers for `stats`, with the node's own metrics.
+/// What `/metrics` answers for `stats` alone.
 pub fn render(stats: &Stats) -> String {
-    let registry = Registry::new();
-    NodeMeter::register(&registry, &["malformed", "no_labels"], &["/metrics"]).unwrap();
-    metrics::render(stats, &registry)
+    metrics::render(stats, &Registry::new())
 }

@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 use std::time::Duration as StdDuration;
 
 use prometheus::Registry;
-use squelch::engine::PAGE_DELAY_BUCKETS;
+use squelch::deliver::FailureReason;
+use squelch::engine::{PAGE_DELAY_BUCKETS, Stats};
+use squelch::ingest::InvalidReason;
 use squelch::model::{Disposition, Duration, Kind, Reason, Source, Status, Timestamp};
 use squelch::node::metrics::{self, NodeMeter};
 
-use crate::exposition::{Family, fresh_stats, parse, render};
+use crate::exposition::{Family, fresh, parse, render};
 use crate::tools;
 
 #[test]
 fn passes_promlint() {
-    let text = render(&fresh_stats());
-    assert_eq!(lint(&parse(&text)), Vec::<String>::new());
-    tools::must_pass("promtool", &["check", "metrics"], &text);
+    assert_eq!(lint(&parse(fresh())), Vec::<String>::new());
+    tools::must_pass("promtool", &["check", "metrics"], fresh());
 }
 
 #[test]
@@ -39,45 +40,73 @@ fn promlint_finds_what_it_is_for() {
     }
 }
 
+/// Of a node that runs: `rate()` sees a first increase only of what was there before it.
 #[test]
 fn every_combination_starts_at_zero() {
-    let families = parse(&render(&fresh_stats()));
+    let families = parse(fresh());
+    let is_zero = |name: &str, labels: &[(&str, &str)]| {
+        assert_eq!(families[name].value(labels), 0.0, "{name} {labels:?}");
+    };
     for source in Source::ALL {
         for status in [Status::Firing, Status::Resolved] {
             let labels = [("source", source.as_str()), ("status", status.as_str())];
-            assert_eq!(families["squelch_alerts_received_total"].value(&labels), 0.0);
+            is_zero("squelch_alerts_received_total", &labels);
         }
     }
-    for receiver in ["pager", "chat"] {
+    for receiver in ["pager", "chat", "nobody"] {
         for d in Disposition::ALL {
             let labels = [("receiver", receiver), ("disposition", d.as_str()), ("reason", d.reason())];
-            assert_eq!(families["squelch_alerts_disposed_total"].value(&labels), 0.0);
+            is_zero("squelch_alerts_disposed_total", &labels);
         }
         for name in ["alerts_routed_total", "alerts_pending", "alerts_flapping", "alerts_held"] {
-            assert_eq!(families[&format!("squelch_{name}")].value(&[("receiver", receiver)]), 0.0);
+            is_zero(&format!("squelch_{name}"), &[("receiver", receiver)]);
         }
         for state in ["open", "resolving"] {
-            let labels = [("receiver", receiver), ("state", state)];
-            assert_eq!(families["squelch_incidents"].value(&labels), 0.0);
+            is_zero("squelch_incidents", &[("receiver", receiver), ("state", state)]);
+        }
+        for name in ["queue_length", "queue_oldest_timestamp_seconds", "receiver_circuit_open"] {
+            is_zero(&format!("squelch_{name}"), &[("receiver", receiver)]);
         }
     }
-    for (receiver, integration) in [("pager", "pagerduty"), ("chat", "slack")] {
+    let integrations = [("pager", "pagerduty"), ("chat", "slack"), ("chat", "webhook"), ("chat", "console")];
+    for (receiver, integration) in integrations {
+        let of = [("receiver", receiver), ("integration", integration)];
+        is_zero("squelch_notification_template_errors_total", &of);
         for kind in Kind::ALL {
-            let labels = [("receiver", receiver), ("integration", integration), ("kind", kind.as_str())];
-            assert_eq!(families["squelch_notifications_total"].value(&labels), 0.0);
+            is_zero("squelch_notifications_total", &[of[0], of[1], ("kind", kind.as_str())]);
+        }
+        for reason in FailureReason::ALL {
+            is_zero("squelch_notifications_failed_total", &[of[0], of[1], ("reason", reason.as_str())]);
         }
     }
-    for reason in ["malformed", "no_labels"] {
-        assert_eq!(families["squelch_alerts_invalid_total"].value(&[("reason", reason)]), 0.0);
+    for reason in InvalidReason::ALL {
+        is_zero("squelch_alerts_invalid_total", &[("reason", reason.as_str())]);
     }
-    assert_eq!(families["squelch_store_failures_total"].value(&[]), 0.0);
+    for path in squelch::web::paths() {
+        is_zero("squelch_http_requests_total", &[("handler", path), ("code", "200")]);
+    }
+    is_zero("squelch_store_failures_total", &[]);
+}
+
+/// Whatever is added later: nothing that counts begins with another number, and no family is empty.
+#[test]
+fn no_counter_begins_with_anything_else() {
+    for (name, family) in parse(fresh()) {
+        assert!(!family.samples.is_empty(), "{name} has no series before something happens");
+        // The start itself is made durable, and takes CPU time.
+        let begun = ["squelch_journal_commit_seconds", "process_cpu_seconds_total"].contains(&name.as_str());
+        if family.kind[0] != "gauge" && !begun {
+            let not_zero: Vec<_> = family.samples.iter().filter(|s| s.value != 0.0).collect();
+            assert!(not_zero.is_empty(), "{not_zero:?}");
+        }
+    }
 }
 
 #[test]
 fn says_what_the_engine_counted() {
-    let mut stats = fresh_stats();
+    let mut stats = Stats::default();
     stats.received.insert((Source::Prometheus, Status::Firing), 7);
-    let pager = stats.receivers.get_mut("pager").unwrap();
+    let pager = stats.receivers.entry("pager".into()).or_default();
     pager.routed = 7;
     pager.pending = 1;
     pager.disposed.insert(Disposition::Page, 2);
@@ -138,7 +167,7 @@ fn the_node_counts() {
     meter.answered("/alertmanager/webhook", 503);
     meter.answered("/made/up/by/a/client", 404);
 
-    let families = parse(&metrics::render(&fresh_stats(), &registry));
+    let families = parse(&metrics::render(&Stats::default(), &registry));
     let value = |name: &str, labels: &[(&str, &str)]| families[name].value(labels);
     assert_eq!(value("squelch_store_failures_total", &[]), 1.0);
     assert_eq!(value("squelch_config_last_reload_successful", &[]), 0.0);
@@ -203,11 +232,11 @@ fn lint(families: &BTreeMap<String, Family>) -> Vec<String> {
     findings
 }
 
-/// `docs/metrics.md` is written from the exposition; `SQUELCH_WRITE_DOCS=1` writes it anew.
+/// `docs/metrics.md` and the table in `README.md` are written from the exposition;
+/// `SQUELCH_WRITE_DOCS=1` writes them anew.
 #[test]
 fn the_documentation_lists_every_metric() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
-    let table: String = parse(&render(&fresh_stats()))
+    let table: String = parse(fresh())
         .iter()
         .map(|(name, family)| {
             let labels: Vec<String> =
@@ -215,22 +244,36 @@ fn the_documentation_lists_every_metric() {
             format!("| `{name}` | {} | {} | {} |\n", family.kind[0], labels.join(", "), family.help[0])
         })
         .collect();
-    let page =
-        format!("{DOCUMENTATION}\n| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n{table}");
+    let table = format!("| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n{table}");
+    is_written("docs/metrics.md", |_| format!("{DOCUMENTATION}\n{table}"));
+    is_written("README.md", |readme| {
+        let (before, rest) = readme.split_once("<!-- metrics -->\n").expect("README.md: <!-- metrics -->");
+        let (_, after) = rest.split_once("<!-- /metrics -->\n").expect("README.md: <!-- /metrics -->");
+        format!("{before}<!-- metrics -->\n{table}<!-- /metrics -->\n{after}")
+    });
+}
+
+/// Fails unless the file at `path` is what `page` makes of it.
+fn is_written(path: &str, page: impl FnOnce(&str) -> String) {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let written = std::fs::read_to_string(&file).unwrap_or_default();
+    let page = page(&written);
     if std::env::var_os("SQUELCH_WRITE_DOCS").is_some() {
-        std::fs::write(&path, &page).unwrap();
+        std::fs::write(&file, &page).unwrap();
+        return;
     }
-    let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(written, page, "SQUELCH_WRITE_DOCS=1 cargo test --test it documentation");
+    assert_eq!(written, page, "{path}: SQUELCH_WRITE_DOCS=1 cargo test --test it documentation");
 }
 
 const DOCUMENTATION: &str = "\
 # Metrics
 
 `GET /metrics` answers in Prometheus' text format 0.0.4. Every combination of labels is there from the
-start, at 0. No label ever holds the name of an alert or of an instance.
+start, at 0, so that `rate()` sees the first increase; of `squelch_http_requests_total` that holds for code
+200. No label ever holds the name of an alert or of an instance. A histogram is three series: `_bucket`,
+`_sum` and `_count`.
 
 What the engine counts is part of its state: it survives a restart, and one scrape is one snapshot. For
 each receiver, in each scrape, `squelch_alerts_routed_total` = the sum of `squelch_alerts_disposed_total`
-+ `squelch_alerts_pending`.
++ `squelch_alerts_pending`. `ARCHITECTURE.md` says what each disposition and reason means.
 ";

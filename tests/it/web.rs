@@ -31,6 +31,7 @@ struct Fake {
     begun: mpsc::UnboundedSender<()>,
     accepted: mpsc::UnboundedSender<Batch>,
     rejected: Mutex<Vec<(Source, InvalidReason)>>,
+    answered: Mutex<Vec<(String, u16)>>,
 }
 
 impl Fake {
@@ -86,6 +87,9 @@ impl Gate for Fake {
     fn rejected(&self, source: Source, reason: InvalidReason) {
         self.rejected.lock().unwrap().push((source, reason));
     }
+    fn answered(&self, path: &str, code: u16) {
+        self.answered.lock().unwrap().push((path.to_owned(), code));
+    }
 }
 
 struct Running {
@@ -119,8 +123,13 @@ async fn start(limits: Limits) -> Running {
     let (mood, watched) = watch::channel(Mood::Well);
     let (begun_tx, begun) = mpsc::unbounded_channel();
     let (accepted_tx, accepted) = mpsc::unbounded_channel();
-    let fake =
-        Arc::new(Fake { mood: watched, begun: begun_tx, accepted: accepted_tx, rejected: Mutex::default() });
+    let fake = Arc::new(Fake {
+        mood: watched,
+        begun: begun_tx,
+        accepted: accepted_tx,
+        rejected: Mutex::default(),
+        answered: Mutex::default(),
+    });
     let (stop, stopped) = oneshot::channel::<()>();
     let gate = Arc::clone(&fake) as Arc<dyn Gate>;
     let ended = tokio::spawn(serve(listener, gate, limits, async move {
@@ -448,6 +457,27 @@ async fn everything_hangs_under_the_prefix() {
     let outside = running.hook(AM_025).await;
     assert_eq!(outside.status, 404);
     assert!(outside.body.contains("/squelch/alertmanager/webhook"));
+}
+
+#[tokio::test]
+async fn every_answer_is_counted_under_the_path_that_was_matched() {
+    for (prefix, root) in [("", "/"), ("/a{b}", "/a{b}")] {
+        let running = start(Limits { route_prefix: prefix.into(), ..Limits::default() }).await;
+        let at = |path: &str| format!("{prefix}{path}");
+        running.get(&at("/metrics")).await;
+        running.get(root).await;
+        running.send("POST", &at("/metrics"), "", b"").await;
+        running.send("POST", &at("/api/v1/dead-letters/9/replay"), "", b"").await;
+        running.send("POST", &at(HOOK), "", b"no").await;
+        running.get("/made/up").await;
+        let answered = running.fake.answered.lock().unwrap().clone();
+        let (paths, codes): (Vec<&str>, Vec<u16>) = answered.iter().map(|(p, c)| (p.as_str(), *c)).unzip();
+        let replay = "/api/v1/dead-letters/{id}/replay";
+        assert_eq!(paths, ["/metrics", "/", "/metrics", replay, HOOK, ""], "{prefix}");
+        assert_eq!(codes, [200, 200, 405, 404, 400, 404]);
+        let known = squelch::web::paths();
+        assert!(paths.iter().all(|path| path.is_empty() || known.contains(path)), "{known:?}");
+    }
 }
 
 #[tokio::test]

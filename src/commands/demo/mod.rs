@@ -89,8 +89,9 @@ async fn show(seconds: u64, folder: &Path) -> Result<bool, DemoError> {
     })
     .await?;
     let address = *node.addresses().first().ok_or(DemoError::Deaf)?;
-    println!("Squelch {} stands between a pair of Alertmanagers and a pager.", env!("CARGO_PKG_VERSION"));
-    println!("{seconds} seconds of storm; what the configuration says of noise shrinks with it:\n");
+    println!("Squelch {} stands between a pager and a pair of Alertmanagers,", env!("CARGO_PKG_VERSION"));
+    println!("which group by alertname and instance. {seconds} seconds of storm;");
+    println!("what the configuration says of noise shrinks with it:\n");
     for line in text.lines().skip_while(|line| *line != "noise:") {
         println!("    {line}");
     }
@@ -135,7 +136,10 @@ async fn blow(node: &Node, pager: &FakePager, to: SocketAddr, seconds: u64, with
         }
     }
     show_progress(node, pager, begin.elapsed());
-    println!("\n");
+    if std::io::stdout().is_terminal() {
+        println!();
+    }
+    println!();
 }
 
 /// Tells `step` as both members of the pair do. What is refused is told again, as they would.

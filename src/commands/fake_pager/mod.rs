@@ -19,11 +19,12 @@ pub use state::{Incident, Message, Requests};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Address to listen on.
-    #[arg(long = "listen-address", default_value = "127.0.0.1:9196")]
+    #[arg(long = "web.listen-address", default_value = "127.0.0.1:9196", value_name = "ADDRESS",
+          value_parser = super::address)]
     pub listen_address: SocketAddr,
     /// Events that one PagerDuty routing key may send in 60 seconds before it is answered 429;
     /// 0 = any number. PagerDuty's own limit is about 120.
-    #[arg(long = "pagerduty.rate-limit", default_value_t = 0)]
+    #[arg(long = "pagerduty.rate-limit", default_value_t = 0, value_name = "EVENTS")]
     pub rate_limit: u32,
 }
 

@@ -61,12 +61,15 @@ impl NodeMeter {
                 "When the configuration was last loaded with success.",
             )?,
             invalid: IntCounterVec::new(
-                Opts::new("squelch_alerts_invalid_total", "Alerts, or whole bodies, refused as invalid."),
+                Opts::new("squelch_alerts_invalid_total", "Alerts, or whole bodies, refused or mended."),
                 &["reason"],
             )?,
             invalid_reasons: owned(invalid_reasons),
             requests: IntCounterVec::new(
-                Opts::new("squelch_http_requests_total", "HTTP requests answered."),
+                Opts::new(
+                    "squelch_http_requests_total",
+                    "HTTP requests answered, by path and status; a path that is not served counts as other.",
+                ),
                 &["handler", "code"],
             )?,
             handlers: owned(handlers),
