@@ -160,6 +160,14 @@ impl Bench {
     }
 }
 
+/// The default, for a receiver that can take any number of pages.
+fn noise() -> Noise {
+    let (mut noise, default) = (Noise::default(), Noise::default());
+    (noise.storm.start, noise.limit.pages) = (0, 0);
+    assert_ne!(noise, default, "they are limited by default");
+    noise
+}
+
 fn policy() -> Policy {
     let integration = IntegrationRef { name: "webhook[0]".into(), send_resolved: true, send_updates: true };
     let root = Route {
@@ -180,7 +188,7 @@ fn policy() -> Policy {
         ignore_labels: Vec::new(),
         routes: vec![root],
         receivers: BTreeMap::from([("oncall".into(), Receiver { integrations: vec![integration] })]),
-        noise: BTreeMap::from([("default".into(), Noise::default())]),
+        noise: BTreeMap::from([("default".into(), noise())]),
         resolve_timeout: Duration::from_mins(5),
         stale_after: Duration::from_hours(12),
     }

@@ -15,6 +15,18 @@ const PARTS: [&str; 3] = ["", "-wal", "-shm"];
 /// How many sets of damaged files are kept; the oldest give way.
 const QUARANTINE_KEPT: usize = 5;
 
+/// Takes the lock, if it is free within a second: a child that its owner started holds a copy of it for
+/// as long as it takes to become another program.
+fn lock_soon(lock: &File) -> rustix::io::Result<()> {
+    for _ in 0..20 {
+        match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(std::time::Duration::from_millis(50)),
+            answer => return answer,
+        }
+    }
+    flock(lock, FlockOperation::NonBlockingLockExclusive)
+}
+
 /// A directory that this process owns until this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -44,7 +56,7 @@ impl Place {
             .write(true)
             .open(&path)
             .map_err(|e| unusable(format!("{} cannot be written: {e}", path.display())))?;
-        if let Err(e) = flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        if let Err(e) = lock_soon(&lock) {
             if e != rustix::io::Errno::WOULDBLOCK {
                 return Err(unusable(format!("{} cannot be locked: {e}", path.display())));
             }
