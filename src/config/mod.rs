@@ -2,7 +2,7 @@
 
 mod policy;
 mod problem;
-mod read;
+pub(crate) mod read;
 mod receiver;
 mod warnings;
 
