@@ -65,17 +65,13 @@ pub fn compare(test: &Test, shown: &Shown) -> Comparison {
     for index in pairs.iter().flatten() {
         free[*index] = false;
     }
+    let near = nearest(&test.expect, &pairs, &seen, &mut free);
     let mut rows: Vec<(Timestamp, Row)> = Vec::new();
-    for (expected, pair) in test.expect.iter().zip(&pairs) {
-        let (got, mark) = match pair {
-            Some(index) => (Some(seen[*index]), None),
-            None => match nearest(expected, &seen, &free) {
-                Some((index, mark)) => {
-                    free[index] = false;
-                    (Some(seen[index]), Some(mark))
-                }
-                None => (None, Some("missing".to_owned())),
-            },
+    for ((expected, pair), near) in test.expect.iter().zip(&pairs).zip(near) {
+        let (got, mark) = match (pair, near) {
+            (Some(index), _) => (Some(seen[*index]), None),
+            (None, Some((index, mark))) => (Some(seen[index]), Some(mark)),
+            (None, None) => (None, Some("missing".to_owned())),
         };
         let got = got.map(|got| Side::seen(got, test.start, mark.is_some()));
         rows.push((
@@ -99,9 +95,13 @@ pub fn compare(test: &Test, shown: &Shown) -> Comparison {
     rows.sort_by_key(|(at, _)| *at);
     let mut rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
     rows.extend(test.tallies.iter().map(|tally| sum(tally, &seen)));
-    let refused = shown.refused.iter().filter(|s| in_scope(test, &s.receiver));
-    let stopped = test.until.since(test.start);
-    Comparison { rows, stopped, refused: refused.map(|s| Side::seen(s, test.start, true)).collect() }
+    let not_accepted = |all: &[Seen], end: &str| -> Vec<Side> {
+        let here = all.iter().filter(|s| in_scope(test, &s.receiver));
+        here.map(|s| Side::not_accepted(s, test.start, end)).collect()
+    };
+    let mut refused = not_accepted(&shown.refused, "refused");
+    refused.extend(not_accepted(&shown.unanswered, "no answer"));
+    Comparison { rows, stopped: test.until.since(test.start), refused }
 }
 
 fn in_scope(test: &Test, receiver: &SmolStr) -> bool {
@@ -173,28 +173,59 @@ fn same_kind(expected: &Expectation, seen: &Seen) -> bool {
     (&expected.receiver, expected.kind) == (&seen.receiver, seen.kind)
 }
 
-/// What comes nearest to an expectation that nothing fits: the same at another time, then another at
-/// its time, then something of another kind at its time.
-fn nearest(expected: &Expectation, seen: &[&Seen], free: &[bool]) -> Option<(usize, String)> {
-    let candidates =
-        seen.iter().enumerate().filter(|(index, s)| free[*index] && s.receiver == expected.receiver);
-    let ranked = candidates.filter_map(|(index, seen)| {
-        let late = seen.at.since(expected.latest);
-        let off = late.max(expected.at.since(seen.at));
-        let difference = differs(expected, seen);
-        let (rank, mark) = match (same_kind(expected, seen), in_time(expected, seen)) {
-            (true, true) => (1, difference.unwrap_or("another incident").to_owned()),
-            (true, false) if difference.is_none() && !late.is_zero() => (0, format!("late by {off}")),
-            (true, false) if difference.is_none() => (0, format!("early by {off}")),
-            (false, true) if seen.kind != What::Suppressed && expected.kind != What::Suppressed => {
-                (2, format!("a {}, not a {}", seen.kind, expected.kind).replace("a update", "an update"))
+/// For each expectation that nothing fits, what comes nearest of what is free: something at its time that
+/// differs, then the same at another time, then something of another kind at its time.
+fn nearest(
+    expect: &[Expectation],
+    pairs: &[Option<usize>],
+    seen: &[&Seen],
+    free: &mut [bool],
+) -> Vec<Option<(usize, String)>> {
+    let mut near = vec![None; expect.len()];
+    for measure in [another_at_its_time, same_at_another_time, other_kind] {
+        for (i, expected) in expect.iter().enumerate() {
+            if pairs[i].is_some() || near[i].is_some() {
+                continue;
             }
-            _ => return None,
-        };
-        Some((rank, off, index, mark))
-    });
-    let (_, _, index, mark) = ranked.min_by_key(|(rank, off, index, _)| (*rank, *off, *index))?;
-    Some((index, mark))
+            let candidates = seen.iter().enumerate();
+            let candidates = candidates.filter(|(index, s)| free[*index] && s.receiver == expected.receiver);
+            let measured = candidates.filter_map(|(index, s)| Some((measure(expected, s)?, index)));
+            near[i] = measured.min_by_key(|((off, _), _)| *off).map(|((_, mark), index)| (index, mark));
+            if let Some((index, _)) = near[i] {
+                free[index] = false;
+            }
+        }
+    }
+    near
+}
+
+fn another_at_its_time(expected: &Expectation, seen: &Seen) -> Option<(Duration, String)> {
+    let here = same_kind(expected, seen) && in_time(expected, seen);
+    // All of it fits, and still it was not paired: its incident is known by another name.
+    here.then(|| (Duration::ZERO, differs(expected, seen).unwrap_or("another incident").to_owned()))
+}
+
+fn same_at_another_time(expected: &Expectation, seen: &Seen) -> Option<(Duration, String)> {
+    if !same_kind(expected, seen) || differs(expected, seen).is_some() {
+        return None;
+    }
+    let (late, early) = (seen.at.since(expected.latest), expected.at.since(seen.at));
+    Some(if late.is_zero() {
+        (early, format!("early by {early}"))
+    } else {
+        (late, format!("late by {late}"))
+    })
+}
+
+fn other_kind(expected: &Expectation, seen: &Seen) -> Option<(Duration, String)> {
+    let sent = seen.kind != What::Suppressed && expected.kind != What::Suppressed;
+    let mark = || format!("{}, not {}", article(seen.kind), article(expected.kind));
+    (sent && in_time(expected, seen)).then(|| (Duration::ZERO, mark()))
+}
+
+fn article(kind: What) -> String {
+    let article = if kind == What::Sent(Kind::Update) { "an" } else { "a" };
+    format!("{article} {kind}")
 }
 
 /// Pairs expectations with what fits them, as many as can be: each at most once, and each name of an
@@ -323,6 +354,13 @@ impl Side {
             alerts: alerts.map(|pattern| pattern.text.clone()).collect(),
             notes: notes.into_iter().flatten().collect(),
         }
+    }
+
+    fn not_accepted(seen: &Seen, start: Timestamp, end: &str) -> Self {
+        let mut side = Side::seen(seen, start, true);
+        let integration = seen.integrations.iter().map(|name| format!("{end} at {name}"));
+        side.notes.splice(0..0, integration);
+        side
     }
 
     /// `whole`: with everything that may help to see what is amiss.

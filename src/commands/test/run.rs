@@ -18,16 +18,19 @@ use crate::model::{
 pub struct Shown {
     /// What receivers accepted and what was suppressed, by time.
     pub seen: Vec<Seen>,
-    /// What receivers refused, or had not answered when the clock stopped, by time.
+    /// What receivers refused, by time.
     pub refused: Vec<Seen>,
+    /// What had no answer when the clock stopped, by time.
+    pub unanswered: Vec<Seen>,
 }
 
 /// A clock that would not stop: more steps than any configuration has reason for.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the clock took {MAX_STEPS} steps and was only at {at} of {until}; make the intervals longer or the test shorter"
+    "the clock took {steps} steps and was only at {at} of {until}; write longer intervals or a shorter test"
 )]
 pub struct Runaway {
+    steps: usize,
     at: Duration,
     until: Duration,
 }
@@ -44,7 +47,11 @@ const PROMETHEUS_RESENDS: Duration = Duration::from_mins(1);
 /// # Errors
 /// [`Runaway`], with a configuration whose intervals are next to nothing.
 pub fn run(policy: &Policy, test: &Test) -> Result<Shown, Runaway> {
-    let mut scene = Scene::new(policy, test.start);
+    run_within(policy, test, MAX_STEPS)
+}
+
+fn run_within(policy: &Policy, test: &Test, most_steps: usize) -> Result<Shown, Runaway> {
+    let mut scene = Scene::new(policy, test.start, most_steps);
     let (mut statements, mut answers) = (test.statements.as_slice(), test.answers.as_slice());
     loop {
         let next = [statements.first().map(|s| s.at), answers.first().map(|a| a.at)];
@@ -71,6 +78,7 @@ struct Scene {
     policy: Policy,
     now: Timestamp,
     steps: usize,
+    most_steps: usize,
     answer: Answer,
     answers: BTreeMap<SmolStr, Answer>,
     hanging: Vec<Notification>,
@@ -81,12 +89,13 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(policy: &Policy, start: Timestamp) -> Self {
+    fn new(policy: &Policy, start: Timestamp, most_steps: usize) -> Self {
         Scene {
             engine: Engine::new(policy.clone()),
             policy: policy.clone(),
             now: start,
             steps: 0,
+            most_steps,
             answer: Answer::Accept,
             answers: BTreeMap::new(),
             hanging: Vec::new(),
@@ -100,9 +109,9 @@ impl Scene {
     fn advance(&mut self, to: Timestamp, test: &Test) -> Result<(), Runaway> {
         while let Some((at, _)) = self.engine.next_deadline().filter(|(at, _)| *at <= to) {
             self.steps += 1;
-            if self.steps > MAX_STEPS {
+            if self.steps > self.most_steps {
                 let (at, until) = (self.now.since(test.start), test.until.since(test.start));
-                return Err(Runaway { at, until });
+                return Err(Runaway { steps: self.most_steps, at, until });
             }
             self.now = self.now.max(at);
             self.handle(Event::Tick);
@@ -243,10 +252,9 @@ impl Scene {
     }
 
     fn finish(mut self) -> Shown {
-        let hanging = std::mem::take(&mut self.hanging);
-        self.shown.refused.extend(hanging.into_iter().map(|n| seen(n.at, n)));
+        self.shown.unanswered =
+            std::mem::take(&mut self.hanging).into_iter().map(|n| seen(n.at, n)).collect();
         self.shown.seen.sort_by_key(|s| s.at);
-        self.shown.refused.sort_by_key(|s| s.at);
         self.shown
     }
 }
@@ -267,5 +275,76 @@ fn seen(at: Timestamp, notification: Notification) -> Seen {
         why: notification.why,
         reason: None,
         count: 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::commands::test::spec;
+
+    /// Runs the one test of `text` on the configuration of the test data.
+    fn shown(text: &str, most_steps: usize) -> Result<Vec<String>, Runaway> {
+        let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/behaviour");
+        let text = format!("config_file: squelch.yml\ntests:\n- name: t\n  expect: []\n{text}");
+        let suite = spec::parse(&text, "t.yml", &base).unwrap_or_else(|e| panic!("{e}"));
+        let start = suite.tests[0].start;
+        let line = |s: &Seen| {
+            let reason = s.reason.map(|r| format!("/{}", r.as_str())).unwrap_or_default();
+            format!("{} {}{reason} {}", s.at.since(start), s.kind, s.integrations.join("+"))
+        };
+        run_within(&suite.policy, &suite.tests[0], most_steps)
+            .map(|shown| shown.seen.iter().map(line).collect())
+    }
+
+    #[test]
+    fn integrations_that_accept_the_same_are_one() {
+        let got = shown("  input: [{labels: {alertname: A}, series: F R}]\n  until: 5m\n", 100).unwrap();
+        assert_eq!(got, ["0s page pagerduty[0]+console[0]", "3m resolve pagerduty[0]"]);
+    }
+
+    #[test]
+    fn a_receiver_that_hangs_accepts_later() {
+        let input = "  input: [{labels: {alertname: A, team: web}, series: F}]\n  until: 5m\n";
+        let got = shown(
+            &format!("{input}  deliveries: [{{at: 0m, answer: hang}}, {{at: 4m, answer: accept}}]\n"),
+            9,
+        );
+        assert_eq!(got.unwrap(), ["4m page console[0]"]);
+    }
+
+    #[test]
+    fn silence_is_no_word_and_a_repeat_is_one() {
+        let input =
+            |series| format!("  input: [{{labels: {{alertname: A, team: web}}, series: {series}}}]\n");
+        let page = "0s page console[0]".to_owned();
+        assert_eq!(shown(&input("F . ."), 100).unwrap(), [page.clone()]);
+        let repeat = |at| format!("{at} suppressed/duplicate ");
+        assert_eq!(shown(&input("F _ ."), 100).unwrap(), [page.clone(), repeat("1m")]);
+        assert_eq!(shown(&input(". _ F"), 100).unwrap(), ["2m page console[0]"]);
+    }
+
+    #[test]
+    fn members_of_a_pair_tell_of_one_occurrence() {
+        let one = "{labels: {alertname: A, team: web}, series: F . . . . R";
+        let text = format!("  input: [{one}, peer: a}}, {one}, peer: b, at: 10s}}]\n  until: 8m\n");
+        assert_eq!(
+            shown(&text, 100).unwrap(),
+            [
+                "0s page console[0]",
+                "10s suppressed/duplicate ",
+                "5m10s suppressed/duplicate ",
+                "7m resolve console[0]"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_clock_that_would_not_stop_is_stopped() {
+        let text = "  input: [{labels: {alertname: A, team: web}, series: F}]\n  until: 300d\n";
+        let error = shown(text, 10).unwrap_err().to_string();
+        assert!(error.starts_with("the clock took 10 steps and was only at 1d"), "{error}");
     }
 }
