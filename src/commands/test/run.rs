@@ -319,10 +319,8 @@ mod tests {
     fn silence_is_no_word_and_a_repeat_is_one() {
         let input =
             |series| format!("  input: [{{labels: {{alertname: A, team: web}}, series: {series}}}]\n");
-        let page = "0s page console[0]".to_owned();
-        assert_eq!(shown(&input("F . ."), 100).unwrap(), [page.clone()]);
-        let repeat = |at| format!("{at} suppressed/duplicate ");
-        assert_eq!(shown(&input("F _ ."), 100).unwrap(), [page.clone(), repeat("1m")]);
+        assert_eq!(shown(&input("F . ."), 100).unwrap(), ["0s page console[0]"]);
+        assert_eq!(shown(&input("F _ ."), 100).unwrap(), ["0s page console[0]", "1m suppressed/duplicate "]);
         assert_eq!(shown(&input(". _ F"), 100).unwrap(), ["2m page console[0]"]);
     }
 
@@ -344,7 +342,7 @@ mod tests {
     #[test]
     fn a_clock_that_would_not_stop_is_stopped() {
         let text = "  input: [{labels: {alertname: A, team: web}, series: F}]\n  until: 300d\n";
-        let error = shown(text, 10).unwrap_err().to_string();
-        assert!(error.starts_with("the clock took 10 steps and was only at 1d"), "{error}");
+        let error = shown(text, 2).unwrap_err().to_string();
+        assert!(error.starts_with("the clock took 2 steps and was only at 8h of 300d;"), "{error}");
     }
 }
