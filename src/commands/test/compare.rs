@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 
 use super::expect::{Expectation, Seen, Tally, What};
 use super::run::Shown;
-use super::spec::Test;
+use super::spec::{MAX_EXPECT, Test};
 use crate::model::{Duration, Kind, Status, Timestamp};
 
 /// Expectations and what was seen, side by side, by time.
@@ -248,9 +248,15 @@ const MOST_STEPS: usize = 100_000;
 
 impl<'a> Pairing<'a> {
     fn new(expect: &'a [Expectation], seen: &'a [&'a Seen]) -> Self {
+        // The others can take all but one of so many: more would pair no more.
         let fit = |e: &Expectation| {
             let fits = |s: &Seen| in_time(e, s) && same_kind(e, s) && differs(e, s).is_none();
-            seen.iter().enumerate().filter(|(_, s)| fits(s)).map(|(index, _)| index).collect()
+            seen.iter()
+                .enumerate()
+                .filter(|(_, s)| fits(s))
+                .map(|(index, _)| index)
+                .take(MAX_EXPECT)
+                .collect()
         };
         Pairing {
             expect,

@@ -109,7 +109,7 @@ pub const MAX_SPAN: Duration = Duration::from_hours(366 * 24);
 /// flapped under the default profile to be told of, shorter than the default `repeat_interval`.
 const AFTERWARDS: Duration = Duration::from_hours(3);
 /// The most that one test expects; the pairing recurses once for each.
-const MAX_EXPECT: usize = 1_000;
+pub const MAX_EXPECT: usize = 1_000;
 /// promtool's start: the Unix epoch.
 const START: i64 = 0;
 
