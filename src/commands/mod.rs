@@ -5,6 +5,7 @@ pub mod demo;
 pub mod fake_pager;
 pub mod log;
 pub mod serve;
+pub mod test;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ enum Command {
     Serve(serve::Args),
     /// Say of configuration files whether they are valid, and what is in them.
     CheckConfig(check_config::CheckConfig),
+    /// Run behaviour tests of a configuration: what fires when, and who must hear of it.
+    Test(test::Args),
     /// Show within a minute what it does, on a storm made for it.
     Demo(demo::Args),
     /// A pager to practise on: PagerDuty, Slack and webhooks.
@@ -43,6 +46,7 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Serve(args) => serve::run(args).await,
             Command::CheckConfig(args) => check_config::run(&args.files, &mut std::io::stdout()),
+            Command::Test(args) => test::run(&args, &mut std::io::stdout()),
             Command::Demo(args) => demo::run(args).await,
             Command::FakePager(args) => match fake_pager::run(args).await {
                 Ok(()) => ExitCode::SUCCESS,

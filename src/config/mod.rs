@@ -3,7 +3,7 @@
 mod noise;
 mod policy;
 mod problem;
-mod read;
+pub(crate) mod read;
 mod receiver;
 mod warnings;
 

@@ -15,7 +15,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(line: u32, message: impl Into<String>) -> Self {
+    pub(crate) fn new(line: u32, message: impl Into<String>) -> Self {
         Problem { line, message: message.into() }
     }
 }
@@ -37,7 +37,7 @@ impl ConfigErrors {
         Self::new(file, vec![Problem::new(0, message)])
     }
 
-    pub(super) fn new(file: &str, mut problems: Vec<Problem>) -> Self {
+    pub(crate) fn new(file: &str, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|p| p.line);
         problems.dedup();
         ConfigErrors { file: file.to_owned(), problems }

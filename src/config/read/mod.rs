@@ -5,9 +5,9 @@ mod integrations;
 mod noise;
 mod receivers;
 mod routes;
-mod section;
+pub(crate) mod section;
 mod template;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::path::Path;
 

@@ -9,32 +9,32 @@ use crate::model::Duration;
 
 /// Where everything that is wrong is noted.
 #[derive(Default)]
-pub(super) struct Problems(RefCell<Vec<Problem>>);
+pub(crate) struct Problems(RefCell<Vec<Problem>>);
 
 impl Problems {
-    pub(super) fn add(&self, line: u32, message: impl Into<String>) {
+    pub(crate) fn add(&self, line: u32, message: impl Into<String>) {
         self.0.borrow_mut().push(Problem::new(line, message));
     }
 
-    pub(super) fn into_inner(self) -> Vec<Problem> {
+    pub(crate) fn into_inner(self) -> Vec<Problem> {
         self.0.into_inner()
     }
 }
 
 /// A text of the file and its line.
 #[derive(Clone, Copy)]
-pub(super) struct Text<'a> {
-    pub(super) line: u32,
-    pub(super) text: &'a str,
+pub(crate) struct Text<'a> {
+    pub(crate) line: u32,
+    pub(crate) text: &'a str,
 }
 
 /// One mapping. Each key that is asked for is thereby known; [`Section::finish`] reports the others.
-pub(super) struct Section<'a> {
+pub(crate) struct Section<'a> {
     /// What it is called in messages, such as `route` or `receiver "ops"`.
     what: String,
     /// The line on which it begins.
-    pub(super) line: u32,
-    pub(super) problems: &'a Problems,
+    pub(crate) line: u32,
+    pub(crate) problems: &'a Problems,
     entries: &'a [(Key, Node)],
     known: Vec<&'static str>,
     unsupported: Vec<&'static str>,
@@ -42,7 +42,7 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     /// The mapping at `node`; an empty node is an empty mapping, anything else is noted.
-    pub(super) fn new(node: &'a Node, what: impl Into<String>, problems: &'a Problems) -> Option<Self> {
+    pub(crate) fn new(node: &'a Node, what: impl Into<String>, problems: &'a Problems) -> Option<Self> {
         let what = what.into();
         let entries = match &node.value {
             Value::Map(entries) => entries.as_slice(),
@@ -64,18 +64,20 @@ impl<'a> Section<'a> {
     }
 
     /// The value of a key; `None` if it is not there, or empty.
-    pub(super) fn node(&mut self, key: &'static str) -> Option<&'a Node> {
-        self.known.push(key);
+    pub(crate) fn node(&mut self, key: &'static str) -> Option<&'a Node> {
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         let (_, node) = self.entries.iter().find(|(k, _)| k.name == key)?;
         (!matches!(node.value, Value::Null)).then_some(node)
     }
 
     /// The line of a key that is there.
-    pub(super) fn line_of(&self, key: &str) -> u32 {
+    pub(crate) fn line_of(&self, key: &str) -> u32 {
         self.entries.iter().find(|(k, _)| k.name == key).map_or(self.line, |(k, _)| k.line)
     }
 
-    pub(super) fn text(&mut self, key: &'static str) -> Option<Text<'a>> {
+    pub(crate) fn text(&mut self, key: &'static str) -> Option<Text<'a>> {
         let node = self.node(key)?;
         self.scalar(node, key)
     }
@@ -89,13 +91,13 @@ impl<'a> Section<'a> {
     }
 
     /// A list of texts; `None` if the key is not there.
-    pub(super) fn texts(&mut self, key: &'static str) -> Option<Vec<Text<'a>>> {
+    pub(crate) fn texts(&mut self, key: &'static str) -> Option<Vec<Text<'a>>> {
         let items = self.list(key)?;
         Some(items.iter().filter_map(|item| self.scalar(item, key)).collect())
     }
 
     /// A list; `None` if the key is not there.
-    pub(super) fn list(&mut self, key: &'static str) -> Option<&'a [Node]> {
+    pub(crate) fn list(&mut self, key: &'static str) -> Option<&'a [Node]> {
         let node = self.node(key)?;
         match &node.value {
             Value::List(items) => Some(items),
@@ -106,30 +108,30 @@ impl<'a> Section<'a> {
         }
     }
 
-    pub(super) fn section(&mut self, key: &'static str) -> Option<Section<'a>> {
+    pub(crate) fn section(&mut self, key: &'static str) -> Option<Section<'a>> {
         let node = self.node(key)?;
         Section::new(node, key, self.problems)
     }
 
     /// Texts under free names, as in `details`.
-    pub(super) fn text_map(&mut self, key: &'static str) -> Vec<(&'a str, Text<'a>)> {
+    pub(crate) fn text_map(&mut self, key: &'static str) -> Vec<(&'a str, Text<'a>)> {
         let Some(section) = self.section(key) else { return Vec::new() };
         let pair = |(k, node): &'a (Key, Node)| Some((k.name.as_str(), self.scalar(node, &k.name)?));
         section.entries.iter().filter_map(pair).collect()
     }
 
     /// Keys and values under free names, as the profiles of `noise`.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (u32, &'a str, &'a Node)> + use<'a> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u32, &'a str, &'a Node)> + use<'a> {
         self.entries.iter().map(|(key, node)| (key.line, key.name.as_str(), node))
     }
 
-    pub(super) fn duration(&mut self, key: &'static str) -> Option<Duration> {
+    pub(crate) fn duration(&mut self, key: &'static str) -> Option<Duration> {
         const RIGHT: &str = "a duration such as 30s, 5m or 1h30m";
         self.parsed(key, RIGHT, |text| text.parse().ok())
     }
 
     /// A duration that is not zero.
-    pub(super) fn positive(&mut self, key: &'static str) -> Option<Duration> {
+    pub(crate) fn positive(&mut self, key: &'static str) -> Option<Duration> {
         let value = self.duration(key)?;
         if value.is_zero() {
             self.problems.add(self.line_of(key), format!("{key} is {value}; write more than no time"));
@@ -138,7 +140,7 @@ impl<'a> Section<'a> {
     }
 
     /// `true` or `false`, in any of the spellings that Alertmanager's YAML takes.
-    pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
+    pub(crate) fn boolean(&mut self, key: &'static str) -> Option<bool> {
         self.parsed(key, "true or false", |text| match text {
             "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => Some(true),
             "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" => {
@@ -149,7 +151,7 @@ impl<'a> Section<'a> {
     }
 
     /// The value as `read` understands it; `right` says what it should be.
-    pub(super) fn parsed<T>(
+    pub(crate) fn parsed<T>(
         &mut self,
         key: &'static str,
         right: &str,
@@ -169,12 +171,12 @@ impl<'a> Section<'a> {
 
     /// Keys that Alertmanager or a later version has, and this one not: they must not look as if they
     /// were in force.
-    pub(super) fn unsupported(&mut self, keys: &[&'static str]) {
+    pub(crate) fn unsupported(&mut self, keys: &[&'static str]) {
         self.unsupported.extend(keys);
     }
 
     /// Reports every key that nobody asked for.
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         for (key, _) in self.entries {
             let name = key.name.as_str();
             if self.known.contains(&name) {
@@ -199,7 +201,7 @@ impl<'a> Section<'a> {
 }
 
 /// The text at `node`, if it is one.
-pub(super) fn scalar(node: &Node) -> Option<Text<'_>> {
+pub(crate) fn scalar(node: &Node) -> Option<Text<'_>> {
     match &node.value {
         Value::Scalar(text) => Some(Text { line: node.line, text }),
         _ => None,
@@ -207,7 +209,7 @@ pub(super) fn scalar(node: &Node) -> Option<Text<'_>> {
 }
 
 /// A value for a message: quoted, and cut to 64 characters.
-pub(super) fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     match text.char_indices().nth(64) {
         Some((end, _)) => format!("{:?}…", &text[..end]),
         None => format!("{text:?}"),
@@ -215,7 +217,7 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 /// The one of `names` that `name` was probably meant to be: at most a third of it differs.
-pub(super) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let name: String = name.chars().take(64).collect::<String>().to_ascii_lowercase();
     let (distance, near) = names.map(|n| (distance(&name, n), n)).min_by_key(|(d, _)| *d)?;
     (distance <= 1 + name.chars().count().min(near.len()) / 3).then_some(near)

@@ -13,14 +13,14 @@ use super::super::problem::Problem;
 
 /// A value and the line on which it stands, from 1 (where it is defined, if it came by an alias).
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) line: u32,
-    pub(super) value: Value,
+pub(crate) struct Node {
+    pub(crate) line: u32,
+    pub(crate) value: Value,
 }
 
 /// What stands at a node.
 #[derive(Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// Nothing, `~` or `null`.
     Null,
     /// A text, number or boolean, as it is written in the file, without quotes.
@@ -33,13 +33,13 @@ pub(super) enum Value {
 
 /// A key and its line.
 #[derive(Debug)]
-pub(super) struct Key {
-    pub(super) line: u32,
-    pub(super) name: String,
+pub(crate) struct Key {
+    pub(crate) line: u32,
+    pub(crate) name: String,
 }
 
 /// Reads one document. Nesting, nodes and what aliases unfold to are bounded.
-pub(super) fn parse(text: &str) -> Result<Node, Problem> {
+pub(crate) fn parse(text: &str) -> Result<Node, Problem> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_depth: 64,

@@ -1,0 +1,348 @@
+//! One test on the engine, under a clock that only this turns.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use smol_str::SmolStr;
+
+use super::expect::{Seen, What};
+use super::spec::{Answer, Said, Statement, Test};
+use crate::config::Policy;
+use crate::engine::{Effects, Engine, Event};
+use crate::model::{
+    AlertId, Batch, Decision, Disposition, Duration, LabelSet, Notification, Observation, Outcome, Rejection,
+    Report, Source, Status, Timestamp,
+};
+
+/// What one test showed.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// What receivers accepted and what was suppressed, by time.
+    pub seen: Vec<Seen>,
+    /// What receivers refused, by time.
+    pub refused: Vec<Seen>,
+    /// What had no answer when the clock stopped, by time.
+    pub unanswered: Vec<Seen>,
+}
+
+/// A clock that would not stop: more steps than any configuration has reason for.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the clock took {steps} steps and was only at {at} of {until}; write longer intervals or a shorter test"
+)]
+pub struct Runaway {
+    steps: usize,
+    at: Duration,
+    until: Duration,
+}
+
+/// The most steps that the clock of one test takes.
+const MAX_STEPS: usize = 2_000_000;
+/// How much longer than its own rhythm Prometheus says that an alert holds, and the shortest rhythm at
+/// which it sends. Rule: `sendAlerts` and `resendDelay` of Prometheus' `rules/`.
+const PROMETHEUS_HOLDS: u64 = 4;
+const PROMETHEUS_RESENDS: Duration = Duration::from_mins(1);
+
+/// Runs a test from its start to the moment at which its clock stops. The same test shows the same.
+///
+/// # Errors
+/// [`Runaway`], with a configuration whose intervals are next to nothing.
+pub fn run(policy: &Policy, test: &Test) -> Result<Shown, Runaway> {
+    run_within(policy, test, MAX_STEPS)
+}
+
+fn run_within(policy: &Policy, test: &Test, most_steps: usize) -> Result<Shown, Runaway> {
+    let mut scene = Scene::new(policy, test.start, most_steps);
+    let (mut statements, mut answers) = (test.statements.as_slice(), test.answers.as_slice());
+    loop {
+        let next = [statements.first().map(|s| s.at), answers.first().map(|a| a.at)];
+        let Some(at) = next.into_iter().flatten().min() else { break };
+        scene.advance(at, test)?;
+        while let Some((change, rest)) = answers.split_first().filter(|(a, _)| a.at == at) {
+            answers = rest;
+            scene.change(change.receiver.as_ref(), change.answer);
+        }
+        if let Some(first) = statements.first().filter(|s| s.at == at) {
+            let together = |s: &&Statement| (s.at, s.source, &s.peer) == (at, first.source, &first.peer);
+            let count = statements.iter().take_while(together).count();
+            let (request, rest) = statements.split_at(count);
+            statements = rest;
+            scene.say(request);
+        }
+    }
+    scene.advance(test.until, test)?;
+    Ok(scene.finish())
+}
+
+struct Scene {
+    engine: Engine,
+    policy: Policy,
+    now: Timestamp,
+    steps: usize,
+    most_steps: usize,
+    answer: Answer,
+    answers: BTreeMap<SmolStr, Answer>,
+    hanging: Vec<Notification>,
+    /// What each sender said last, by label set.
+    told: BTreeMap<LabelSet, BTreeMap<(Source, SmolStr), Observation>>,
+    labels: BTreeMap<AlertId, LabelSet>,
+    shown: Shown,
+}
+
+impl Scene {
+    fn new(policy: &Policy, start: Timestamp, most_steps: usize) -> Self {
+        Scene {
+            engine: Engine::new(policy.clone()),
+            policy: policy.clone(),
+            now: start,
+            steps: 0,
+            most_steps,
+            answer: Answer::Accept,
+            answers: BTreeMap::new(),
+            hanging: Vec::new(),
+            told: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            shown: Shown::default(),
+        }
+    }
+
+    /// Lets time pass, stopping at every deadline on the way.
+    fn advance(&mut self, to: Timestamp, test: &Test) -> Result<(), Runaway> {
+        while let Some((at, _)) = self.engine.next_deadline().filter(|(at, _)| *at <= to) {
+            self.steps += 1;
+            if self.steps > self.most_steps {
+                let (at, until) = (self.now.since(test.start), test.until.since(test.start));
+                return Err(Runaway { steps: self.most_steps, at, until });
+            }
+            self.now = self.now.max(at);
+            self.handle(Event::Tick);
+        }
+        self.now = to;
+        Ok(())
+    }
+
+    fn handle(&mut self, event: Event) {
+        let mut waiting = VecDeque::from([event]);
+        while let Some(event) = waiting.pop_front() {
+            let mut effects = Effects::default();
+            self.engine.handle(self.now, &event, &mut effects);
+            for decision in effects.decisions {
+                self.decided(decision);
+            }
+            for notification in effects.notifications {
+                match self.answers.get(&notification.receiver).copied().unwrap_or(self.answer) {
+                    Answer::Hang => self.hanging.push(notification),
+                    answer => waiting.push_back(self.answered(notification, answer)),
+                }
+            }
+        }
+    }
+
+    /// A receiver, or every one, answers otherwise from now on; what hung is answered so.
+    fn change(&mut self, receiver: Option<&SmolStr>, answer: Answer) {
+        match receiver {
+            Some(name) => {
+                self.answers.insert(name.clone(), answer);
+            }
+            None => {
+                self.answers.clear();
+                self.answer = answer;
+            }
+        }
+        if answer == Answer::Hang {
+            return;
+        }
+        let concerned = |n: &Notification| receiver.is_none_or(|name| n.receiver == *name);
+        let (ended, hanging) = std::mem::take(&mut self.hanging).into_iter().partition(concerned);
+        self.hanging = hanging;
+        let ended: Vec<Notification> = ended;
+        for notification in ended {
+            let event = self.answered(notification, answer);
+            self.handle(event);
+        }
+    }
+
+    fn answered(&mut self, notification: Notification, answer: Answer) -> Event {
+        let id = notification.id;
+        let outcome = if answer == Answer::Accept {
+            self.accepted(notification);
+            Outcome::Accepted
+        } else {
+            self.shown.refused.push(seen(self.now, notification));
+            let (reason, detail) = ("clientError".into(), "the test refuses it".into());
+            Outcome::Rejected(Rejection { reason, detail, ambiguous: false })
+        };
+        Event::Delivered(Report { id, outcome, attempts: 1 })
+    }
+
+    /// The integrations of one receiver that accept the same at the same moment are seen as one.
+    fn accepted(&mut self, notification: Notification) {
+        let new = seen(self.now, notification);
+        let mut lately = self.shown.seen.iter_mut().rev().take_while(|s| s.at == new.at);
+        let same = lately.find(|s| {
+            (&s.receiver, s.kind, &s.key, &s.alerts, &s.why)
+                == (&new.receiver, new.kind, &new.key, &new.alerts, &new.why)
+                && !new.integrations.iter().any(|i| s.integrations.contains(i))
+        });
+        match same {
+            Some(same) => same.integrations.extend(new.integrations),
+            None => self.shown.seen.push(new),
+        }
+    }
+
+    fn decided(&mut self, decision: Decision) {
+        let Disposition::Suppressed(reason) = decision.disposition else { return };
+        let labels = self.labels.get(&decision.alert).cloned();
+        self.shown.seen.push(Seen {
+            at: decision.at,
+            receiver: decision.receiver,
+            integrations: Vec::new(),
+            kind: What::Suppressed,
+            alerts: labels.map(|labels| (Status::Firing, labels)).into_iter().collect(),
+            severity: SmolStr::default(),
+            key: decision.incident,
+            why: decision.rule,
+            reason: Some(reason),
+            count: decision.count,
+        });
+    }
+
+    /// What one sender says at one moment is one request.
+    fn say(&mut self, request: &[Statement]) {
+        let observations: Vec<Observation> =
+            request.iter().filter_map(|said| self.observation(said)).collect();
+        let (Some(first), false) = (request.first(), observations.is_empty()) else { return };
+        let batch = Batch { source: first.source, peer: first.peer.clone(), observations };
+        let event = match self.engine.repeats(&batch) {
+            Some(seen) => Event::Seen(seen),
+            None => Event::Observe(batch),
+        };
+        self.handle(event);
+    }
+
+    fn observation(&mut self, said: &Statement) -> Option<Observation> {
+        let told = self.told.entry(said.labels.clone()).or_default();
+        // The members of a pair tell of the same occurrence.
+        let firing = told.values().filter(|o| o.status == Status::Firing);
+        let elsewhere = firing.map(|o| o.starts_at).min();
+        let sender = (said.source, said.peer.clone());
+        let before = told.get(&sender);
+        let status = match said.said {
+            Said::Is(status) => status,
+            Said::Again => before?.status,
+        };
+        let open = before.filter(|o| o.status == Status::Firing || status == Status::Resolved);
+        let starts_at = said.starts_at.or(open.map(|o| o.starts_at)).or(elsewhere);
+        let repeated = before.filter(|o| (o.status, status) == (Status::Resolved, Status::Resolved));
+        let ends_at = said.ends_at.or(match (status, said.source) {
+            (Status::Resolved, _) => Some(repeated.and_then(|o| o.ends_at).unwrap_or(said.at)),
+            (Status::Firing, Source::Alertmanager) => None,
+            (Status::Firing, Source::Prometheus) => Some(said.at + prometheus_holds()),
+        });
+        let observation = Observation {
+            status,
+            labels: said.labels.clone(),
+            annotations: said.annotations.clone(),
+            starts_at: starts_at.unwrap_or(said.at),
+            ends_at,
+            generator_url: SmolStr::default(),
+        };
+        self.labels.insert(self.policy.identity(&said.labels), said.labels.clone());
+        told.insert(sender, observation.clone());
+        Some(observation)
+    }
+
+    fn finish(mut self) -> Shown {
+        self.shown.unanswered =
+            std::mem::take(&mut self.hanging).into_iter().map(|n| seen(n.at, n)).collect();
+        self.shown.seen.sort_by_key(|s| s.at);
+        self.shown
+    }
+}
+
+const fn prometheus_holds() -> Duration {
+    Duration::from_millis(PROMETHEUS_RESENDS.as_millis() * PROMETHEUS_HOLDS)
+}
+
+fn seen(at: Timestamp, notification: Notification) -> Seen {
+    Seen {
+        at,
+        receiver: notification.receiver,
+        integrations: vec![notification.integration],
+        kind: What::Sent(notification.kind),
+        alerts: notification.alerts.into_iter().map(|a| (a.status, a.labels)).collect(),
+        severity: notification.severity,
+        key: notification.dedup_key,
+        why: notification.why,
+        reason: None,
+        count: 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::commands::test::spec;
+
+    /// Runs the one test of `text` on the configuration of the test data.
+    fn shown(text: &str, most_steps: usize) -> Result<Vec<String>, Runaway> {
+        let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/behaviour");
+        let text = format!("config_file: squelch.yml\ntests:\n- name: t\n  expect: []\n{text}");
+        let suite = spec::parse(&text, "t.yml", &base).unwrap_or_else(|e| panic!("{e}"));
+        let start = suite.tests[0].start;
+        let line = |s: &Seen| {
+            let reason = s.reason.map(|r| format!("/{}", r.as_str())).unwrap_or_default();
+            format!("{} {}{reason} {}", s.at.since(start), s.kind, s.integrations.join("+"))
+        };
+        run_within(&suite.policy, &suite.tests[0], most_steps)
+            .map(|shown| shown.seen.iter().map(line).collect())
+    }
+
+    #[test]
+    fn integrations_that_accept_the_same_are_one() {
+        let got = shown("  input: [{labels: {alertname: A}, series: F R}]\n  until: 5m\n", 100).unwrap();
+        assert_eq!(got, ["0s page pagerduty[0]+console[0]", "3m resolve pagerduty[0]"]);
+    }
+
+    #[test]
+    fn a_receiver_that_hangs_accepts_later() {
+        let input = "  input: [{labels: {alertname: A, team: web}, series: F}]\n  until: 5m\n";
+        let got = shown(
+            &format!("{input}  deliveries: [{{at: 0m, answer: hang}}, {{at: 4m, answer: accept}}]\n"),
+            9,
+        );
+        assert_eq!(got.unwrap(), ["4m page console[0]"]);
+    }
+
+    #[test]
+    fn silence_is_no_word_and_a_repeat_is_one() {
+        let input =
+            |series| format!("  input: [{{labels: {{alertname: A, team: web}}, series: {series}}}]\n");
+        assert_eq!(shown(&input("F . ."), 100).unwrap(), ["0s page console[0]"]);
+        assert_eq!(shown(&input("F _ ."), 100).unwrap(), ["0s page console[0]", "1m suppressed/duplicate "]);
+        assert_eq!(shown(&input(". _ F"), 100).unwrap(), ["2m page console[0]"]);
+    }
+
+    #[test]
+    fn members_of_a_pair_tell_of_one_occurrence() {
+        let one = "{labels: {alertname: A, team: web}, series: F . . . . R";
+        let text = format!("  input: [{one}, peer: a}}, {one}, peer: b, at: 10s}}]\n  until: 8m\n");
+        assert_eq!(
+            shown(&text, 100).unwrap(),
+            [
+                "0s page console[0]",
+                "10s suppressed/duplicate ",
+                "5m10s suppressed/duplicate ",
+                "7m resolve console[0]"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_clock_that_would_not_stop_is_stopped() {
+        let text = "  input: [{labels: {alertname: A, team: web}, series: F}]\n  until: 300d\n";
+        let error = shown(text, 2).unwrap_err().to_string();
+        assert!(error.starts_with("the clock took 2 steps and was only at 8h of 300d;"), "{error}");
+    }
+}

@@ -1,0 +1,327 @@
+//! What a file of behaviour tests says, read and validated.
+//!
+//! Reading goes on after a mistake, so that one run names them all.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use smol_str::SmolStr;
+
+use super::expect::{self, Expectation, Tally};
+use super::series;
+use crate::config::read::section::{Problems, Section, nearest, shown};
+use crate::config::read::yaml::{self, Node};
+use crate::config::{self, ConfigErrors, Policy, Problem};
+use crate::model::{Duration, LabelSet, Source, Status, Timestamp};
+
+/// A file of tests, and the configuration that they are about.
+#[derive(Debug)]
+pub struct Suite {
+    /// What decides.
+    pub policy: Policy,
+    /// The tests, in the order of the file; at least one.
+    pub tests: Vec<Test>,
+}
+
+/// One test: what is said when, how receivers answer, and what must come of it.
+#[derive(Debug)]
+pub struct Test {
+    /// Its name; unique in the file.
+    pub name: String,
+    /// The line on which it begins, from 1.
+    pub line: u32,
+    /// What the clock shows at offset 0.
+    pub start: Timestamp,
+    /// When the clock stops.
+    pub until: Timestamp,
+    /// What upstreams say, by time.
+    pub statements: Vec<Statement>,
+    /// How receivers answer from when on, by time. Until told otherwise they accept.
+    pub answers: Vec<Answering>,
+    /// What must be seen.
+    pub expect: Vec<Expectation>,
+    /// How much must be suppressed.
+    pub tallies: Vec<Tally>,
+    /// Whether what is not expected fails the test.
+    pub exhaustive: bool,
+    /// Only what arrives at these is looked at; at all of them if empty.
+    pub receivers: BTreeSet<SmolStr>,
+}
+
+/// One alert as one request states it.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    /// When the request arrives.
+    pub at: Timestamp,
+    /// By which door.
+    pub source: Source,
+    /// From which member of a pair.
+    pub peer: SmolStr,
+    /// What it says.
+    pub said: Said,
+    /// The full label set.
+    pub labels: LabelSet,
+    /// Free text for people.
+    pub annotations: LabelSet,
+    /// Start of the occurrence, unless it follows from what was said before.
+    pub starts_at: Option<Timestamp>,
+    /// End of the occurrence, unless it follows from the time of the statement.
+    pub ends_at: Option<Timestamp>,
+}
+
+/// What is said of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// That it fires or is resolved.
+    Is(Status),
+    /// What this sender said of it last; nothing, if it said nothing yet.
+    Again,
+}
+
+/// How a receiver answers from a moment on.
+#[derive(Debug, Clone)]
+pub struct Answering {
+    /// From when on.
+    pub at: Timestamp,
+    /// Which receiver; every one if none is named.
+    pub receiver: Option<SmolStr>,
+    /// How.
+    pub answer: Answer,
+}
+
+/// How a receiver answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Answer {
+    /// At once, and well.
+    #[default]
+    Accept,
+    /// With a final refusal.
+    Reject,
+    /// Not at all, until it accepts or rejects again.
+    Hang,
+}
+
+/// The most statements of one test; beyond, the file is refused.
+pub const MAX_STATEMENTS: usize = 100_000;
+/// The longest that the clock of one test runs.
+pub const MAX_SPAN: Duration = Duration::from_hours(366 * 24);
+/// How long the clock runs on after the last thing that a test names: long enough for an alert that
+/// flapped under the default profile to be told of, shorter than the default `repeat_interval`.
+const AFTERWARDS: Duration = Duration::from_hours(3);
+/// The most that one test expects; the pairing recurses once for each.
+pub const MAX_EXPECT: usize = 1_000;
+/// promtool's start: the Unix epoch.
+const START: i64 = 0;
+
+/// Reads and validates a file of tests, and the configuration that it names.
+///
+/// # Errors
+/// Everything that is wrong with it, not only the first; also what is wrong with its configuration.
+pub fn load(path: &Path) -> Result<Suite, ConfigErrors> {
+    let name = path.display().to_string();
+    let whole = |message: String| ConfigErrors::of_file(&name, message);
+    let file = std::fs::File::open(path).map_err(|e| whole(format!("cannot be opened: {e}")))?;
+    let text = config::read_bounded(file).map_err(whole)?;
+    parse(&text, &name, path.parent().unwrap_or(Path::new("")))
+}
+
+/// Validates the text of a file. `file_name` is what errors call it; `config_file` in it is relative to
+/// `base`.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(text: &str, file_name: &str, base: &Path) -> Result<Suite, ConfigErrors> {
+    let refused = |problems: Vec<Problem>| ConfigErrors::new(file_name, problems);
+    let root = yaml::parse(text).map_err(|problem| refused(vec![problem]))?;
+    let problems = Problems::default();
+    let suite = Section::new(&root, "the file", &problems).and_then(|top| suite(top, base));
+    let found = problems.into_inner();
+    match suite {
+        Some(suite) if found.is_empty() => Ok(suite),
+        _ => Err(refused(found)),
+    }
+}
+
+fn suite(mut top: Section<'_>, base: &Path) -> Option<Suite> {
+    let problems = top.problems;
+    let policy = match top.text("config_file") {
+        None => {
+            problems.add(top.line, "the file names no configuration; write config_file: squelch.yml");
+            None
+        }
+        Some(file) => match config::load(&base.join(file.text)) {
+            Ok(config) => Some(config.policy),
+            Err(errors) => {
+                problems.add(file.line, format!("config_file is not valid:\n{errors}"));
+                None
+            }
+        },
+    };
+    let defaults = Defaults {
+        interval: top.positive("interval").unwrap_or(Duration::from_mins(1)),
+        start: start(&mut top).unwrap_or(Timestamp::from_millis(START)),
+        policy: policy.as_ref(),
+    };
+    let nodes = top.list("tests");
+    if nodes.is_none_or(<[_]>::is_empty) {
+        problems.add(top.line, "the file has no tests; write tests: and a list of them");
+    }
+    let mut tests: Vec<Test> = Vec::new();
+    for node in nodes.unwrap_or_default() {
+        let Some(test) = Section::new(node, "a test", problems).map(|keys| test(keys, &defaults)) else {
+            continue;
+        };
+        if let Some(first) = tests.iter().find(|t| t.name == test.name && !t.name.is_empty()) {
+            let (name, line) = (shown(&test.name), first.line);
+            problems.add(test.line, format!("a test on line {line} is called {name} too; name it otherwise"));
+        }
+        tests.push(test);
+    }
+    top.finish();
+    Some(Suite { policy: policy?, tests })
+}
+
+/// What holds for a test unless it says otherwise, and what its names may be.
+struct Defaults<'p> {
+    interval: Duration,
+    start: Timestamp,
+    policy: Option<&'p Policy>,
+}
+
+fn start(keys: &mut Section<'_>) -> Option<Timestamp> {
+    const RIGHT: &str = "a time such as 2026-01-05T09:00:00Z";
+    keys.parsed("start", RIGHT, |text| Timestamp::parse(text).ok())
+}
+
+fn test(mut keys: Section<'_>, defaults: &Defaults<'_>) -> Test {
+    let (line, problems) = (keys.line, keys.problems);
+    let name = keys.text("name").map_or_else(
+        || {
+            problems.add(line, "a test has no name; write name: and what it shows");
+            String::new()
+        },
+        |name| name.text.trim().to_owned(),
+    );
+    let interval = keys.positive("interval").unwrap_or(defaults.interval);
+    let start = start(&mut keys).unwrap_or(defaults.start);
+    let place = Place { problems, start, policy: defaults.policy };
+    let statements = series::statements(&mut keys, &place, interval);
+    let answers = answers(&mut keys, &place);
+    let receivers: BTreeSet<SmolStr> = keys
+        .texts("receivers")
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|name| place.receiver(name.line, name.text))
+        .collect();
+    let expect = expect::expectations(&mut keys, &place, &receivers);
+    if expect.len() > MAX_EXPECT {
+        let text = format!("a test that expects {} things; at most {MAX_EXPECT}", expect.len());
+        problems.add(line, text);
+    }
+    let tallies = expect::tallies(&mut keys, &place, &receivers);
+    let exhaustive = keys.boolean("exhaustive").unwrap_or(true);
+    let named = statements.iter().map(|s| s.at);
+    let named = named.chain(answers.iter().map(|a| a.at)).chain(expect.iter().map(|e| e.latest));
+    let last = named.max().unwrap_or(start);
+    let until = match keys.duration("until") {
+        None => last + AFTERWARDS,
+        Some(until) => {
+            if start + until < last {
+                let text = format!(
+                    "until is {until}, but the test names {} from its start; write that or later",
+                    last.since(start)
+                );
+                problems.add(keys.line_of("until"), text);
+            }
+            start + until
+        }
+    };
+    if until.since(start) > MAX_SPAN {
+        problems.add(line, format!("a test that lasts {}; at most {MAX_SPAN}", until.since(start)));
+    }
+    if expect.is_empty() && tallies.is_empty() && keys.node("expect").is_none() {
+        problems.add(line, "a test expects nothing; write expect: (an empty list if nobody is to hear)");
+    }
+    keys.finish();
+    Test { name, line, start, until, statements, answers, expect, tallies, exhaustive, receivers }
+}
+
+fn answers(keys: &mut Section<'_>, place: &Place<'_>) -> Vec<Answering> {
+    let mut answers = Vec::new();
+    for node in keys.list("deliveries").unwrap_or_default() {
+        let Some(mut keys) = Section::new(node, "deliveries", place.problems) else { continue };
+        let at = place.at(&mut keys);
+        let receiver = place.named_receiver(&mut keys);
+        let answer = keys.parsed("answer", "accept, reject or hang", |text| match text {
+            "accept" => Some(Answer::Accept),
+            "reject" => Some(Answer::Reject),
+            "hang" => Some(Answer::Hang),
+            _ => None,
+        });
+        if keys.node("answer").is_none() {
+            place.problems.add(keys.line, "deliveries has no answer; write accept, reject or hang");
+        }
+        keys.finish();
+        if let (Some(at), Some(answer)) = (at, answer) {
+            answers.push(Answering { at, receiver, answer });
+        }
+    }
+    answers.sort_by_key(|a| a.at);
+    answers
+}
+
+/// Where in the file a test is being read, and what it may name.
+pub(super) struct Place<'a> {
+    pub(super) problems: &'a Problems,
+    pub(super) start: Timestamp,
+    pub(super) policy: Option<&'a Policy>,
+}
+
+impl Place<'_> {
+    /// The moment `at`, which must be there.
+    pub(super) fn at(&self, keys: &mut Section<'_>) -> Option<Timestamp> {
+        if keys.node("at").is_none() {
+            self.problems.add(keys.line, "at is missing; write how long after the start, such as 5m");
+        }
+        keys.duration("at").map(|at| self.start + at)
+    }
+
+    /// A moment that may lie before the start: `-5m`.
+    pub(super) fn moment(&self, keys: &mut Section<'_>, key: &'static str) -> Option<Timestamp> {
+        const RIGHT: &str = "how long after the start, such as 5m, or before it, such as -5m";
+        keys.parsed(key, RIGHT, |text| match text.strip_prefix('-') {
+            Some(before) => Some(self.start - before.trim().parse::<Duration>().ok()?),
+            None => Some(self.start + text.parse::<Duration>().ok()?),
+        })
+    }
+
+    /// A receiver's name, if the configuration has it.
+    pub(super) fn receiver(&self, line: u32, name: &str) -> Option<SmolStr> {
+        let known = |policy: &Policy| policy.receivers.contains_key(name);
+        if self.policy.is_none_or(known) {
+            return Some(name.into());
+        }
+        let names = || self.policy.into_iter().flat_map(|p| p.receivers.keys().map(SmolStr::as_str));
+        let hint = match nearest(name, names()) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
+        };
+        self.problems.add(line, format!("the configuration has no receiver {}; {hint}", shown(name)));
+        None
+    }
+
+    /// The receiver that `receiver` names.
+    pub(super) fn named_receiver(&self, keys: &mut Section<'_>) -> Option<SmolStr> {
+        let name = keys.text("receiver")?;
+        self.receiver(name.line, name.text)
+    }
+
+    /// The list under `key`, each of its items a mapping called `what`.
+    pub(super) fn sections<'n>(
+        &'n self,
+        nodes: Option<&'n [Node]>,
+        what: &'static str,
+    ) -> impl Iterator<Item = Section<'n>> {
+        nodes.unwrap_or_default().iter().filter_map(move |node| Section::new(node, what, self.problems))
+    }
+}
