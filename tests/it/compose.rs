@@ -188,8 +188,13 @@ fn every_flag_is_one_that_the_program_has() {
 #[test]
 fn every_configuration_that_is_shipped_is_valid() {
     let mut files = vec!["config/squelch.yml".to_owned(), "config/compose/squelch.yml".to_owned()];
-    for entry in std::fs::read_dir(root().join("config/examples")).unwrap() {
-        files.push(format!("config/examples/{}", entry.unwrap().file_name().to_str().unwrap()));
+    for folder in ["config/examples", "config/profiles"] {
+        for entry in std::fs::read_dir(root().join(folder)).unwrap().map(Result::unwrap) {
+            // The examples' behaviour tests have a folder of their own.
+            if entry.file_type().unwrap().is_file() {
+                files.push(format!("{folder}/{}", entry.file_name().to_str().unwrap()));
+            }
+        }
     }
     assert!(files.len() >= 5, "{files:?}");
     for file in files {
