@@ -15,7 +15,7 @@ mod prometheus;
 mod render;
 mod replay;
 mod report;
-//SCN
+pub mod scenario;
 mod time;
 mod told;
 
