@@ -8,6 +8,7 @@ pub mod commands;
 pub mod config;
 pub mod deliver;
 pub mod engine;
+pub mod history;
 pub mod ingest;
 pub mod journal;
 pub mod model;

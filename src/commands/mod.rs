@@ -1,5 +1,6 @@
 //! One file a subcommand.
 
+pub mod backtest;
 pub mod check_config;
 pub mod demo;
 pub mod fake_pager;
@@ -29,6 +30,8 @@ enum Command {
     CheckConfig(check_config::CheckConfig),
     /// Run behaviour tests of a configuration: what fires when, and who must hear of it.
     Test(test::Args),
+    /// Say what a configuration would have made of the past.
+    Backtest(backtest::Args),
     /// Show within a minute what it does, on a storm made for it.
     Demo(demo::Args),
     /// A pager to practise on: PagerDuty, Slack and webhooks.
@@ -47,6 +50,7 @@ pub fn main() -> ExitCode {
             Command::Serve(args) => serve::run(args).await,
             Command::CheckConfig(args) => check_config::run(&args.files, &mut std::io::stdout()),
             Command::Test(args) => test::run(&args, &mut std::io::stdout()),
+            Command::Backtest(args) => backtest::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::FakePager(args) => match fake_pager::run(args).await {
                 Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! One HTTP POST: no redirects, a bounded answer, no secret in what is said about it.
+//! One HTTP request: no redirects, a bounded answer, no secret in what is said about it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,26 +25,28 @@ use crate::config::{HttpAuth, HttpConfig};
 /// What is read of an answer, at most.
 const ANSWER_BYTES: usize = 16 * 1024;
 
-/// What a receiver answered.
+/// What a server answered.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub struct Answer {
     /// The status code.
     pub status: u16,
     /// `Retry-After`, if it could be read.
     pub retry_after: Option<Duration>,
-    /// The first 16 KiB of the body.
+    /// The body, or as much of it as was wanted: of an answer to a post, 16 KiB.
     pub body: Vec<u8>,
+    /// There was more.
+    pub truncated: bool,
 }
 
 impl Answer {
     /// The beginning of the body, as one line that is fit for a log.
-    pub(super) fn excerpt(&self) -> String {
+    pub fn excerpt(&self) -> String {
         cut(clean_line(String::from_utf8_lossy(&self.body).trim()), 512)
     }
 }
 
 /// A client for one integration, with its own connections: a receiver that hangs shares nothing.
-pub(super) struct HttpClient {
+pub struct HttpClient {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     config: HttpConfig,
     timeout: Duration,
@@ -52,7 +54,7 @@ pub(super) struct HttpClient {
 
 impl HttpClient {
     /// A client as `config` says. Reads `ca_file` or the system's roots now.
-    pub(super) fn new(config: &HttpConfig, timeout: Duration) -> Result<Self, DeliverError> {
+    pub fn new(config: &HttpConfig, timeout: Duration) -> Result<Self, DeliverError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -74,15 +76,33 @@ impl HttpClient {
     pub(super) async fn post(&self, url: &str, body: Vec<u8>) -> Result<Answer, AttemptError> {
         let mut redactor = Redactor::default();
         redactor.hide_url(url);
-        let request = self.request(url, body, &mut redactor)?;
-        match tokio::time::timeout(self.timeout, self.exchange(request)).await {
-            Ok(Ok(mut answer)) => {
-                let text = String::from_utf8_lossy(&answer.body);
-                if let std::borrow::Cow::Owned(hidden) = redactor.redact(&text) {
-                    answer.body = hidden.into_bytes();
-                }
-                Ok(answer)
-            }
+        let request = self.request(url, Some(body), &mut redactor)?;
+        let mut answer = self.ask(request, ANSWER_BYTES, &redactor).await?;
+        let text = String::from_utf8_lossy(&answer.body);
+        if let std::borrow::Cow::Owned(hidden) = redactor.redact(&text) {
+            answer.body = hidden.into_bytes();
+        }
+        Ok(answer)
+    }
+
+    /// Gets what is at `url`, at most `most` bytes of it. An answer of any status is `Ok`.
+    ///
+    /// # Errors
+    /// No answer came, for the reason given, which names no secret of the URL.
+    pub async fn get(&self, url: &str, most: usize) -> Result<Answer, AttemptError> {
+        let mut redactor = Redactor::default();
+        let request = self.request(url, None, &mut redactor)?;
+        self.ask(request, most, &redactor).await
+    }
+
+    async fn ask(
+        &self,
+        request: Request<Full<Bytes>>,
+        most: usize,
+        redactor: &Redactor,
+    ) -> Result<Answer, AttemptError> {
+        match tokio::time::timeout(self.timeout, self.exchange(request, most)).await {
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(mut error)) => {
                 error.detail = redactor.redact(&error.detail).into_owned();
                 Err(error)
@@ -97,26 +117,28 @@ impl HttpClient {
         }
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, AttemptError> {
+    async fn exchange(&self, request: Request<Full<Bytes>>, most: usize) -> Result<Answer, AttemptError> {
         let response = self.client.request(request).await.map_err(|error| AttemptError {
             ambiguous: !error.is_connect(),
             ..AttemptError::passing(FailureReason::Other, chain(&error))
         })?;
         let (status, retry_after) = (response.status().as_u16(), retry_after::of(response.headers()));
         // The status is the answer; a body that breaks off matters only where it is looked at.
-        let body = read(response).await.unwrap_or_default();
-        Ok(Answer { status, retry_after, body })
+        let (body, truncated) = read(response, most).await.unwrap_or((Vec::new(), true));
+        Ok(Answer { status, retry_after, body, truncated })
     }
 
     fn request(
         &self,
         url: &str,
-        body: Vec<u8>,
+        body: Option<Vec<u8>>,
         redactor: &mut Redactor,
     ) -> Result<Request<Full<Bytes>>, AttemptError> {
         let (uri, userinfo) = split_userinfo(url)?;
         let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if body.is_some() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
         headers.insert(
             header::USER_AGENT,
             HeaderValue::from_static(concat!("Squelch/", env!("CARGO_PKG_VERSION"))),
@@ -147,8 +169,9 @@ impl HttpClient {
                 .map_err(|_| AttemptError::ours(format!("http_headers: {name:?} is not a header name")))?;
             headers.insert(parsed, secret_header(name, &value)?);
         }
-        let mut request = Request::new(Full::new(Bytes::from(body)));
-        *request.method_mut() = hyper::Method::POST;
+        let method = if body.is_some() { hyper::Method::POST } else { hyper::Method::GET };
+        let mut request = Request::new(Full::new(Bytes::from(body.unwrap_or_default())));
+        *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
         Ok(request)
@@ -179,20 +202,24 @@ fn split_userinfo(url: &str) -> Result<(Uri, Option<String>), AttemptError> {
     Ok((Uri::from_parts(parts).map_err(|_| bad())?, Some(userinfo)))
 }
 
-/// The first 16 KiB of the body. What is beyond is not read; the connection is then not reused.
-async fn read(response: Response<Incoming>) -> Result<Vec<u8>, hyper::Error> {
-    let mut body = Limited::new(response.into_body(), ANSWER_BYTES);
-    let mut bytes = Vec::new();
+/// The first `most` bytes of the body, about, and whether there are more. What is beyond is not read;
+/// the connection is then not reused.
+async fn read(response: Response<Incoming>, most: usize) -> Result<(Vec<u8>, bool), hyper::Error> {
+    let mut body = Limited::new(response.into_body(), most);
+    let (mut bytes, mut truncated) = (Vec::new(), false);
     while let Some(frame) = body.frame().await {
         match frame {
             Ok(frame) => bytes.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
             Err(error) => match error.downcast::<hyper::Error>() {
                 Ok(error) => return Err(*error),
-                Err(_) => break,
+                Err(_) => {
+                    truncated = true;
+                    break;
+                }
             },
         }
     }
-    Ok(bytes)
+    Ok((bytes, truncated))
 }
 
 fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, DeliverError> {

@@ -36,6 +36,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use attempt::{AttemptError, FailureReason, Retry, Side};
 pub use backoff::Backoff;
 pub use console::{ConsoleSink, Stdout};
+pub use http::{Answer, HttpClient};
 pub use meter::Meter;
 pub use transport::check_templates;
 

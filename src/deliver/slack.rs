@@ -193,7 +193,7 @@ mod tests {
     use crate::deliver::attempt::Retry;
 
     fn answered(body: &str) -> Result<(), AttemptError> {
-        check(&Answer { status: 200, retry_after: None, body: body.into() })
+        check(&Answer { status: 200, retry_after: None, body: body.into(), truncated: false })
     }
 
     #[test]

@@ -17,7 +17,9 @@ use std::collections::BTreeMap;
 
 pub use invalid::{IngestError, InvalidReason};
 
-use crate::model::Batch;
+use serde_json::value::RawValue;
+
+use crate::model::{Batch, LabelSet};
 
 /// What a body stated: its valid part, and what was wrong with the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +60,20 @@ pub struct Reject {
     pub reason: InvalidReason,
     /// What was wrong, and what would be right.
     pub error: String,
+}
+
+/// The label set that a JSON object of strings states, within [`bounds`], read as if it came in a
+/// request: so that a history is what was lived.
+///
+/// # Errors
+/// What is wrong, and what would be right.
+pub fn label_set(json: &RawValue) -> Result<LabelSet, String> {
+    labels::labels(Some(json)).map(|pairs| pairs.set).map_err(|(_, error)| error)
+}
+
+/// The annotations that a JSON object states, within [`bounds`]; nothing in them is an error.
+pub fn annotation_set(json: &RawValue) -> LabelSet {
+    labels::annotations(Some(json)).set
 }
 
 /// The body as text, without a byte order mark, and whether bytes that are not UTF-8 were replaced: one

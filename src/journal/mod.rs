@@ -15,7 +15,7 @@ mod memory;
 mod sqlite;
 
 pub use memory::MemoryJournal;
-pub use sqlite::SqliteJournal;
+pub use sqlite::{SqliteJournal, SqlitePast};
 
 /// How many dead letters [`Journal::prune`] keeps: the newest.
 pub const DEAD_LETTERS_KEPT: usize = 10_000;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics fails, which is what it is for")]
 
+mod backtest;
 mod behaviour;
 mod compose;
 mod config;

@@ -32,6 +32,7 @@
 //! and the damaged files are kept as `squelch.db.corrupt-<n>`.
 
 mod open;
+mod past;
 mod place;
 mod read;
 mod salvage;
@@ -42,6 +43,8 @@ mod write;
 use std::path::Path;
 
 use rusqlite::Connection;
+
+pub use past::SqlitePast;
 
 use super::batch::Tail;
 use super::{Commit, DeadLetter, Journal, JournalError, Recovered, Seq};

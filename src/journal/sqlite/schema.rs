@@ -53,6 +53,9 @@ CREATE TABLE snapshot (
 );
 "];
 
+/// How the one who may write opens the file.
+const OWNER: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_CREATE);
+
 /// Why a file could not be opened.
 #[derive(Debug)]
 pub(super) enum OpenError {
@@ -99,11 +102,23 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
 
 /// Whether [`open`] would take the file; writes nothing.
 pub(super) fn examine(path: &Path) -> Result<(), OpenError> {
-    own(path, &STEPS).map(drop)
+    own(path, &STEPS, OWNER).map(drop)
+}
+
+/// Opens `path`, which may be another process's, to read its rows; writes nothing to it.
+pub(super) fn open_reading(path: &Path) -> Result<Connection, OpenError> {
+    let (conn, version, _) = own(path, &STEPS, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    match version == STEPS.len() {
+        true => Ok(conn),
+        false => Err(OpenError::Refused(format!(
+            "format {version} is older than this program's {}: let `squelch serve` migrate it",
+            STEPS.len()
+        ))),
+    }
 }
 
 fn open_with(path: &Path, steps: &[&str]) -> Result<Connection, OpenError> {
-    let (mut conn, version, new) = own(path, steps)?;
+    let (mut conn, version, new) = own(path, steps, OWNER)?;
     configure(&conn, new)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     migrate(&mut conn, version, steps)?;
@@ -111,8 +126,12 @@ fn open_with(path: &Path, steps: &[&str]) -> Result<Connection, OpenError> {
 }
 
 /// A connection that leaves all as it is, the version found, and whether the file is new.
-fn own(path: &Path, steps: &[&str]) -> Result<(Connection, usize, bool), OpenError> {
-    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+fn own(
+    path: &Path,
+    steps: &[&str],
+    flags: OpenFlags,
+) -> Result<(Connection, usize, bool), OpenError> {
+    let conn = connect(path, flags)?;
     leave_wal_on_close(&conn);
     let version = pragma(&conn, "user_version")?;
     let owner = pragma(&conn, "application_id")?;

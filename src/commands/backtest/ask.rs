@@ -1,0 +1,74 @@
+//! Asks a Prometheus-compatible server for its `ALERTS`, window by window.
+
+use std::collections::VecDeque;
+use std::time::Duration as StdDuration;
+
+use tokio::sync::mpsc;
+
+use super::progress::Shown;
+use crate::config::HttpConfig;
+use crate::deliver::HttpClient;
+use crate::history::{HistoryError, Past, PrometheusHistory, Window, windows};
+use crate::model::Duration;
+use crate::node::clock::wall;
+
+/// The largest answer that is taken; a window whose answer is larger is asked for in halves.
+const ANSWER_BYTES: usize = 64 << 20;
+
+/// How long one answer may take: servers give a query two minutes by default.
+const TIMEOUT: StdDuration = StdDuration::from_secs(150);
+
+/// Asks for all from `since` ago until now and hands the events of each window to `out`; also the
+/// error that ended it.
+pub(super) async fn ask(
+    url: &str,
+    since: Duration,
+    step: Duration,
+    shown: &Shown,
+    out: mpsc::Sender<Result<Vec<Past>, HistoryError>>,
+) {
+    let now = wall();
+    let mut left: VecDeque<Window> = windows(now - since, now, step).into();
+    shown.of(left.len() as u64);
+    let client = match HttpClient::new(&HttpConfig::default(), TIMEOUT) {
+        Ok(client) => client,
+        Err(error) => return drop(out.send(Err(HistoryError::Source(error.to_string()))).await),
+    };
+    let mut history = PrometheusHistory::default();
+    while let Some(window) = left.pop_front() {
+        let events = match one(&client, url, &window).await {
+            Ok(Some(body)) => history.read(&window, &body),
+            Ok(None) => match window.halves() {
+                Some([first, second]) => {
+                    shown.grow();
+                    left.push_front(second);
+                    left.push_front(first);
+                    continue;
+                }
+                None => Err(HistoryError::Source(format!(
+                    "{}: the server cannot answer for this one step within {ANSWER_BYTES} bytes",
+                    window.start
+                ))),
+            },
+            Err(why) => Err(HistoryError::Source(why)),
+        };
+        let failed = events.is_err();
+        shown.add(1);
+        if out.send(events).await.is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// The answer for one window; none if it is too much for the server or for us.
+async fn one(client: &HttpClient, url: &str, window: &Window) -> Result<Option<Vec<u8>>, String> {
+    let url = format!("{}{}", url.trim_end_matches('/'), window.query());
+    let answer = client.get(&url, ANSWER_BYTES).await.map_err(|e| format!("asking the server: {}", e.detail))?;
+    match answer.status {
+        _ if answer.truncated => Ok(None),
+        200 => Ok(Some(answer.body)),
+        // 422: more samples than the server may load. 503: it took too long.
+        422 | 503 if window.halves().is_some() => Ok(None),
+        status => Err(format!("the server answered {status}: {}", answer.excerpt())),
+    }
+}

@@ -1,0 +1,73 @@
+//! Replaying the past: what a configuration would have made of the alerts that came.
+//!
+//! A history is an iterator of [`Past`]. Three readers give one: [`Jsonl`] the exchange format,
+//! [`PrometheusHistory`] the `ALERTS` series of a Prometheus-compatible server, [`journal`] the log
+//! of Squelch itself. [`Replay`] hands it to the same engine that serves; [`backtest`] does so in
+//! threads and writes a [`Report`].
+
+mod backtest;
+mod before;
+mod compare;
+pub mod journal;
+mod jsonl;
+mod notifications;
+mod prometheus;
+mod render;
+mod replay;
+mod report;
+pub mod scenario;
+mod time;
+mod told;
+
+pub use backtest::{Candidate, Progress, backtest};
+pub use before::{Alertmanager, GROUP_INTERVAL, GROUP_WAIT};
+pub use compare::{Comparison, Difference};
+pub use jsonl::{Jsonl, decompressed};
+pub use notifications::write_line;
+pub use prometheus::{PrometheusHistory, Window, windows};
+pub use render::render;
+pub use replay::{AFTER, Replay, Replayed};
+pub use report::{Delays, Notifications, Report, Span, Tally};
+pub use told::{Telling, Told};
+
+use crate::engine::Event;
+use crate::model::Timestamp;
+
+/// Something that happened, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// When it was handled.
+    pub at: Timestamp,
+    /// What it was.
+    pub event: Event,
+}
+
+impl Past {
+    /// How many observations it holds.
+    pub fn observations(&self) -> u64 {
+        match &self.event {
+            Event::Observe(batch) => batch.observations.len() as u64,
+            Event::Seen(seen) => seen.occurrences.iter().map(|o| o.count).sum(),
+            Event::Delivered(_) | Event::Replay(_) | Event::Policy(_) | Event::Started | Event::Tick => 0,
+        }
+    }
+}
+
+/// Why a history cannot be read further.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The reader failed.
+    #[error("reading the history: {0}")]
+    Io(#[from] std::io::Error),
+    /// A line is not what the format says.
+    #[error("line {line}: {reason}")]
+    Line {
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+    /// A source other than a file failed.
+    #[error("{0}")]
+    Source(String),
+}

@@ -1,0 +1,44 @@
+//! The notifications of a backtest as JSON lines, for a scorer.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use smol_str::SmolStr;
+
+use super::told::Telling;
+use crate::model::{Kind, LabelSet, Timestamp};
+
+#[derive(Serialize)]
+struct Line<'a> {
+    at: Timestamp,
+    kind: Kind,
+    receiver: &'a SmolStr,
+    incident: &'a SmolStr,
+    alerts: Vec<Alert<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Alert<'a> {
+    labels: &'a LabelSet,
+    starts_at: Timestamp,
+}
+
+/// Writes one notification as a line: `at`, `kind`, `receiver`, `incident` (the dedup key) and
+/// `alerts`: those that the kind says, see [`Telling::alerts`].
+///
+/// # Errors
+/// `out` failed.
+pub fn write_line(out: &mut impl Write, telling: &Telling<'_>) -> io::Result<()> {
+    let n = telling.notification;
+    let alerts = telling.alerts.iter().map(|a| Alert { labels: &a.labels, starts_at: a.starts_at });
+    let line = Line {
+        at: n.at,
+        kind: n.kind,
+        receiver: &n.receiver,
+        incident: &n.dedup_key,
+        alerts: alerts.collect(),
+    };
+    serde_json::to_writer(&mut *out, &line)?;
+    out.write_all(b"\n")
+}

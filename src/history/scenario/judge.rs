@@ -1,0 +1,102 @@
+//! Holds what was sent against what was planted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Planted, Scenario};
+use crate::history::report::Delays;
+use crate::history::told::Telling;
+use crate::model::{Duration, Kind, LabelSet, Timestamp};
+
+/// After its last alert a planted incident can still be told of for so long.
+const GRACE: Duration = Duration::from_mins(30);
+
+/// Takes notifications in, in order, and judges them at the end.
+#[derive(Debug)]
+pub struct Judge {
+    /// Planted incidents by each of their alerts.
+    of: BTreeMap<LabelSet, usize>,
+    truth: Vec<Planted>,
+    paged: Vec<Option<Timestamp>>,
+    pages_of: Vec<u64>,
+    pages: u64,
+    open: BTreeSet<String>,
+}
+
+/// What a scenario came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Incidents planted.
+    pub planted: u64,
+    /// Of those, incidents that a page told of while they lasted.
+    pub paged: u64,
+    /// All pages.
+    pub pages: u64,
+    /// Pages that told of a planted incident, each counted for each incident that it told of.
+    pub pages_of_planted: u64,
+    /// From the start of a planted incident to its first page.
+    pub delay: Delays,
+    /// The same, of those whose first alert is critical and was never seen before.
+    pub delay_critical: Delays,
+    /// Incidents still open at the pager at the end.
+    pub left_open: u64,
+}
+
+impl Judge {
+    /// A judge of what comes of `scenario`.
+    pub fn new(scenario: &Scenario) -> Self {
+        let truth = scenario.truth.clone();
+        let of = truth.iter().enumerate().flat_map(|(i, t)| t.alerts.iter().map(move |a| (a.clone(), i)));
+        Judge {
+            of: of.collect(),
+            paged: vec![None; truth.len()],
+            pages_of: vec![0; truth.len()],
+            truth,
+            pages: 0,
+            open: BTreeSet::new(),
+        }
+    }
+
+    /// Takes one notification in.
+    pub fn take(&mut self, telling: &Telling<'_>) {
+        let n = telling.notification;
+        match n.kind {
+            Kind::Page => {}
+            Kind::Resolve => return drop(self.open.remove(n.dedup_key.as_str())),
+            Kind::Update | Kind::Digest => return,
+        }
+        self.pages += 1;
+        self.open.insert(n.dedup_key.to_string());
+        // A page about what is known names what it adds; what it lists besides woke nobody for it.
+        let about = if telling.fresh.is_empty() { &telling.alerts } else { &telling.fresh };
+        let hit: BTreeSet<usize> = about.iter().filter_map(|a| self.of.get(&a.labels)).copied().collect();
+        for index in hit {
+            let planted = &self.truth[index];
+            if n.at >= planted.start && n.at <= planted.end + GRACE {
+                self.paged[index].get_or_insert(n.at);
+                self.pages_of[index] += 1;
+            }
+        }
+    }
+
+    /// The verdict.
+    pub fn verdict(&self) -> Verdict {
+        let (mut delay, mut delay_critical) = (Delays::default(), Delays::default());
+        for (planted, paged) in self.truth.iter().zip(&self.paged) {
+            if let Some(at) = paged {
+                delay.add(at.since(planted.start));
+                if planted.first_seen_critical {
+                    delay_critical.add(at.since(planted.start));
+                }
+            }
+        }
+        Verdict {
+            planted: self.truth.len() as u64,
+            paged: self.paged.iter().flatten().count() as u64,
+            pages: self.pages,
+            pages_of_planted: self.pages_of.iter().sum(),
+            delay,
+            delay_critical,
+            left_open: self.open.len() as u64,
+        }
+    }
+}

@@ -1,0 +1,62 @@
+use super::*;
+use crate::config::{Config, GroupBy, Policy};
+use crate::history::{Replay, Told};
+use crate::model::Duration;
+
+const ROUNDS: u32 = 40;
+const SEED: u64 = 2026;
+
+fn policy() -> Policy {
+    let mut policy = Config::default().policy;
+    policy.routes[0].group_by = GroupBy::Labels(vec!["cluster".into()]);
+    policy
+}
+
+fn judged(shape: Shape) -> Verdict {
+    let (scenario, policy) = (generate(shape, ROUNDS, SEED), policy());
+    let (mut judge, mut told) = (Judge::new(&scenario), Told::new(&policy));
+    let mut replay = Replay::new(&policy);
+    let mut sink = |n: &crate::model::Notification| {
+        if let Some(telling) = told.take(n) {
+            judge.take(&telling);
+        }
+    };
+    scenario.history.iter().for_each(|past| replay.feed(past, &mut sink));
+    replay.finish(&mut sink);
+    let verdict = judge.verdict();
+    let quantile = |delays: &crate::history::Delays, p| delays.quantile(p).unwrap_or(Duration::ZERO);
+    println!(
+        "{shape:?}: {} of {} paged, {} pages ({} for planted), delay p50 {} p99 {}, first-seen critical p50 {}",
+        verdict.paged,
+        verdict.planted,
+        verdict.pages,
+        verdict.pages_of_planted,
+        quantile(&verdict.delay, 50),
+        quantile(&verdict.delay, 99),
+        quantile(&verdict.delay_critical, 50),
+    );
+    verdict
+}
+
+#[test]
+fn the_same_seed_gives_the_same_history() {
+    for shape in Shape::ALL {
+        assert_eq!(generate(shape, 2, 7), generate(shape, 2, 7), "{shape:?}");
+        assert_ne!(generate(shape, 2, 7).history, generate(shape, 2, 8).history, "{shape:?}");
+    }
+}
+
+/// What holds for every shape under the default profile and `group_by: [cluster]`.
+#[test]
+fn the_default_profile_pages_every_planted_incident_at_once() {
+    let mut failed = Vec::new();
+    for shape in Shape::ALL {
+        let verdict = judged(shape);
+        let at_once = verdict.delay_critical.quantile(50).is_none_or(|d| d <= Duration::from_secs(1));
+        let pages = verdict.pages_of_planted * 10 <= verdict.planted * 12;
+        if verdict.paged < verdict.planted || !at_once || !pages {
+            failed.push((shape, verdict));
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
