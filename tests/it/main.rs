@@ -6,6 +6,7 @@ mod compose;
 mod config;
 mod dashboard;
 mod deliver;
+mod e2e;
 mod exposition;
 mod golden;
 mod ingest;
