@@ -105,10 +105,13 @@ impl Engine {
         if matches!(event, Event::Started) {
             self.alerts.restarted(self.now, &self.policy, &mut self.timers);
         }
+        if let Event::Seen(seen) = event {
+            // Repeats are gathered before they are an event: what they extend has not passed.
+            self.seen(seen);
+        }
         self.fire_timers();
         match event {
             Event::Observe(batch) => self.observe(batch),
-            Event::Seen(seen) => self.seen(seen),
             Event::Delivered(report) => self.delivered(report),
             Event::Replay(id) => {
                 if !self.retry_refused(*id) {
@@ -116,7 +119,7 @@ impl Engine {
                 }
             }
             Event::Policy(policy) => self.adopt((**policy).clone()),
-            Event::Started | Event::Tick => {}
+            Event::Seen(_) | Event::Started | Event::Tick => {}
         }
         self.fire_timers();
         while let Some(id) = self.touched.pop_first() {

@@ -334,6 +334,35 @@ fn repeats_count_before_what_changes_something() {
     assert!(at(|e| matches!(e, Event::Seen(_))) < at(|e| matches!(e, Event::Observe(_))));
 }
 
+/// Repeats wait for up to 30 s; an `endsAt` that they extend may come sooner. They were said before it
+/// passed, so it did not.
+#[test]
+fn repeats_that_wait_extend_an_end_that_is_due() {
+    let mut bench = Bench::new();
+    let mut said = firing("A");
+    said.source = Source::Prometheus;
+    let say = |bench: &mut Bench, said: &Batch, ends: i64| {
+        let mut said = said.clone();
+        said.observations[0].ends_at = Some(Timestamp::from_millis(T0 + ends));
+        bench.observe(said).unwrap();
+    };
+    say(&mut bench, &said, 8_000);
+    let (page, ..) = bench.sent()[0];
+    bench.report(page, Outcome::Accepted);
+    for second in 1..=20 {
+        bench.advance(Duration::from_secs(1));
+        bench.step();
+        say(&mut bench, &said, 8_000 + second * 1_000);
+        assert_eq!(bench.alerts()[0]["status"], "firing", "after {second} s");
+    }
+    for _ in 0..8 {
+        assert_eq!(bench.alerts()[0]["status"], "firing");
+        bench.advance(Duration::from_secs(1));
+        bench.step();
+    }
+    assert_eq!(bench.alerts()[0]["status"], "resolved", "nobody says it any more");
+}
+
 #[test]
 fn a_deadline_fires_by_itself() {
     let mut bench = Bench::new();
