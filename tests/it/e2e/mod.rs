@@ -39,7 +39,17 @@ async fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
 /// Waits until the pager's incidents are as they should be; fails with what they are.
 async fn shown(pager: &FakePager, what: &str, mut holds: impl FnMut(&[Incident]) -> bool) {
     let waited = tokio::time::timeout(PATIENCE, pager.wait_until(|pager| holds(&pager.incidents())));
-    assert!(waited.await.is_ok(), "the pager never showed: {what}; but {:#?}", pager.incidents());
+    assert!(waited.await.is_ok(), "the pager never showed: {what}; but\n{}", listed(&pager.incidents()));
+}
+
+/// Incidents, a line each; of many, those that are still open.
+fn listed(incidents: &[Incident]) -> String {
+    let worth = |i: &&Incident| incidents.len() <= 50 || i.closed_at.is_none();
+    let lines = incidents.iter().filter(worth).map(|i| {
+        let closed = i.closed_at.map_or("open".to_owned(), |at| at.to_string());
+        format!("{} to {closed}, {} triggers: {}\n", i.opened_at, i.triggers, i.summary)
+    });
+    format!("{} incidents\n{}", incidents.len(), lines.collect::<String>())
 }
 
 /// A pager on a free port.
