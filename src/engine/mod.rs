@@ -71,6 +71,9 @@ pub struct Engine {
     /// Notifications that the event at hand led to; empty between events.
     #[serde(skip)]
     outgoing: Vec<Notification>,
+    /// Refused notifications that the event at hand made good; empty between events.
+    #[serde(skip)]
+    made_good: Vec<NotificationId>,
 }
 
 impl Engine {
@@ -92,6 +95,7 @@ impl Engine {
             next_notification: 1,
             touched: BTreeSet::new(),
             outgoing: Vec::new(),
+            made_good: Vec::new(),
         };
         engine.adopt(policy);
         engine
@@ -126,6 +130,7 @@ impl Engine {
             self.settle(id);
         }
         effects.notifications.append(&mut self.outgoing);
+        effects.made_good.append(&mut self.made_good);
         effects.decisions.append(&mut self.ledger.take_decisions());
     }
 

@@ -141,6 +141,11 @@ impl Bench {
         self.ask(|done| Command::View(View::Alerts, done)).unwrap()
     }
 
+    fn letters(&mut self) -> Vec<NotificationId> {
+        let letters = self.ask(Command::DeadLetters).unwrap();
+        letters.iter().map(|letter| letter.notification.id).collect()
+    }
+
     fn take_log(&self) -> Vec<Happened> {
         std::mem::take(&mut *self.log.lock().unwrap())
     }
@@ -449,12 +454,49 @@ fn a_dead_letter_is_sent_again_on_request() {
     let answer = bench.ask(|done| Command::Replay(page, done));
     assert!(matches!(answer, Err(ReplayError::NotFound)), "it is no dead letter yet: {answer:?}");
     bench.report(page, refused());
-    let letters = bench.ask(Command::DeadLetters).unwrap();
-    assert_eq!(letters.iter().map(|l| l.notification.id).collect::<Vec<_>>(), [page]);
+    assert_eq!(bench.letters(), [page]);
     bench.ask(|done| Command::Replay(page, done)).unwrap();
     // Its incident goes on, so the engine says it anew, or as it was.
     let sent = bench.sent();
     assert!(matches!(sent[..], [(_, Kind::Page, false)]), "{sent:?}");
+    assert_eq!(bench.letters(), [page], "it is one until somebody was told");
+    bench.report(sent[0].0, Outcome::Accepted);
+    assert_eq!(bench.letters(), []);
+    assert_eq!(bench.crash().letters(), []);
+}
+
+/// A page that nobody got, sent once its incident is over, would open one that nothing closes.
+#[test]
+fn a_dead_letter_of_what_is_over_opens_nothing() {
+    let mut bench = Bench::new();
+    bench.observe(firing("A")).unwrap();
+    let (page, ..) = bench.sent()[0];
+    bench.report(page, refused());
+    bench.observe(batch("A", Status::Resolved)).unwrap();
+    bench.advance(Duration::from_hours(1));
+    bench.step();
+    assert_eq!(bench.sent(), [], "nothing was opened, so there is nothing to close");
+    assert_eq!(bench.letters(), [page], "that a page never came is not forgotten");
+    let answer = bench.ask(|done| Command::Replay(page, done));
+    assert_eq!(answer, Err(ReplayError::Over));
+    assert_eq!(bench.sent(), []);
+}
+
+/// What is tried anew by itself leaves no dead letter behind once it is accepted.
+#[test]
+fn a_page_that_came_late_is_no_dead_letter() {
+    let mut bench = Bench::new();
+    bench.observe(firing("A")).unwrap();
+    let (page, ..) = bench.sent()[0];
+    bench.report(page, refused());
+    bench.advance(Duration::from_mins(5));
+    bench.step();
+    let again = bench.sent();
+    assert!(matches!(again[..], [(_, Kind::Page, false)]), "{again:?}");
+    bench.report(again[0].0, Outcome::Accepted);
+    assert_eq!(bench.letters(), []);
+    let answer = bench.ask(|done| Command::Replay(page, done));
+    assert_eq!(answer, Err(ReplayError::NotFound));
 }
 
 #[test]
