@@ -92,7 +92,10 @@ async fn outages(world: &World, pager: &FakePager, squelch: &Squelch, first: &Al
     let told = |i: &[Incident]| about(i, "Fan").iter().any(|i| i.details["num_firing"] == "27");
     let all = async || {
         let incidents = squelch.get("/api/v1/incidents").await.json();
-        let fan = incidents.as_array()?.iter().find(|i| i["groupKey"].as_str().is_some_and(|k| k.contains("Fan")))?;
+        let fan = incidents
+            .as_array()?
+            .iter()
+            .find(|i| i["groupKey"].as_str().is_some_and(|k| k.contains("Fan")))?;
         (fan["alerts"].as_array()?.len() == 27).then_some(())
     };
     until("27 alerts in one incident", all).await;
@@ -102,7 +105,8 @@ async fn outages(world: &World, pager: &FakePager, squelch: &Squelch, first: &Al
     world.set("Plain", 0..1, false);
     // Some recover earlier: Alertmanager tells of the whole group, of most of it again.
     world.set("Fan", 0..20, false);
-    shown(pager, "seven hosts left", |i| about(i, "Fan").iter().any(|i| i.summary.contains("FIRING:7"))).await;
+    shown(pager, "seven hosts left", |i| about(i, "Fan").iter().any(|i| i.summary.contains("FIRING:7")))
+        .await;
     world.set("Fan", 20..27, false);
     shown(pager, "the end of the outage", |i| about(i, "Plain").iter().all(|i| i.closed_at.is_some())).await;
     first.metric("alertmanager_notifications_total").await

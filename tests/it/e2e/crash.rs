@@ -68,7 +68,7 @@ impl Random {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_page_is_lost_or_doubled_over_ten_kills() {
-    let seed = u64::from(std::process::id()) * 0x9e37_79b9 | 1;
+    let seed = (u64::from(std::process::id()) * 0x9e37_79b9) | 1;
     println!("seed {seed}");
     let mut random = Random(seed);
     let pager = pager().await;
@@ -107,7 +107,8 @@ async fn no_page_is_lost_or_doubled_over_ten_kills() {
     let mut shown = BTreeMap::<String, u64>::new();
     for incident in pager.incidents() {
         let at = incident.summary.find("Outage-").unwrap();
-        *shown.entry(incident.summary[at..at + "Outage-00000".len()].to_owned()).or_default() += incident.notified;
+        *shown.entry(incident.summary[at..at + "Outage-00000".len()].to_owned()).or_default() +=
+            incident.notified;
     }
     let expected = (0..outages).map(|n| (name(n), 1)).collect();
     assert_eq!(shown, expected, "each outage interrupts once");

@@ -89,7 +89,8 @@ async fn what_is_refused_is_a_dead_letter_and_can_be_sent_again() {
     let down = Told::fires("Down", "to", "any");
     squelch.hook(&body("http://am-0", std::slice::from_ref(&down))).await;
     let letters = async |squelch: &Squelch| squelch.get("/api/v1/dead-letters").await.json();
-    let listed = async || Some(letters(&squelch).await).filter(|l| l.as_array().is_some_and(|l| l.len() == 1));
+    let listed =
+        async || Some(letters(&squelch).await).filter(|l| l.as_array().is_some_and(|l| l.len() == 1));
     let letter = until("the dead letter is listed", listed).await;
     let text = letter.to_string();
     assert!(text.contains("clientError") && text.contains("\"pagerduty\""), "{letter:#}");
@@ -105,6 +106,10 @@ async fn what_is_refused_is_a_dead_letter_and_can_be_sent_again() {
     let answer = squelch.post(&format!("/api/v1/dead-letters/{id}/replay"), "").await;
     assert_eq!(answer.status, 202, "{}", answer.body);
     shown(&pager, "the page at last", |i| i.len() == 1).await;
+    let gone = async || letters(&squelch).await.as_array().is_some_and(Vec::is_empty).then_some(());
+    until("no dead letter is left", gone).await;
+    let answer = squelch.post(&format!("/api/v1/dead-letters/{id}/replay"), "").await;
+    assert_eq!(answer.status, 404, "{}", answer.body);
     assert_eq!(squelch.post("/api/v1/dead-letters/none/replay", "").await.status, 400);
 
     squelch.hook(&body("http://am-0", &[down.resolved()])).await;

@@ -97,7 +97,8 @@ async fn reloads_by_signal_and_by_request_and_keeps_what_works() {
     let loaded = "squelch_config_last_reload_successful";
     assert_eq!(squelch.scrape().await.sum(loaded, &[]), 0.0);
     squelch.child.signal(Signal::HUP);
-    let twice = async || (squelch.child.said().matches("configuration not loaded").count() == 2).then_some(());
+    let twice =
+        async || (squelch.child.said().matches("configuration not loaded").count() == 2).then_some(());
     until("the signal's failure is logged as well", twice).await;
     squelch.hook(&body("http://am-0", &[outage("third")])).await;
     shown(&pager, "a page by the configuration before", |i| i.len() == 3).await;

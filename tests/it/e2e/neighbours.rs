@@ -35,7 +35,8 @@ impl World {
                 for (series, value) in served.lock().unwrap().iter() {
                     writeln!(text, "{series} {value}").unwrap();
                 }
-                let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/plain; version=0.0.4\r\n";
+                let head =
+                    "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/plain; version=0.0.4\r\n";
                 let answer = format!("{head}Content-Length: {}\r\n\r\n{text}", text.len());
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
