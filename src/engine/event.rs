@@ -57,6 +57,8 @@ pub struct Effects {
     pub decisions: Vec<Decision>,
     /// Stored notifications to be sent again as they are.
     pub resend: Vec<NotificationId>,
+    /// Notifications that were refused, and whose receiver has been told since.
+    pub made_good: Vec<NotificationId>,
 }
 
 /// Why the engine wants to be woken.

@@ -251,10 +251,21 @@ impl Engine {
         let Some((id, index)) = self.in_flight.remove(&report.id) else { return };
         let channel = self.incidents.get_mut(&id).and_then(|i| i.channels.get_mut(index));
         if channel.is_some_and(|c| c.ended(self.now, report.id, &report.outcome)) {
-            if matches!(report.outcome, Outcome::Rejected(_)) {
-                self.refused.insert(report.id, (id, index));
-                while self.refused.len() > REFUSED_REMEMBERED {
-                    self.refused.pop_first();
+            match report.outcome {
+                Outcome::Rejected(_) => {
+                    self.refused.insert(report.id, (id, index));
+                    while self.refused.len() > REFUSED_REMEMBERED {
+                        self.refused.pop_first();
+                    }
+                }
+                // It knows how the incident stands, whatever it refused before.
+                Outcome::Accepted => {
+                    let earlier = self.refused.iter().filter(|(_, place)| **place == (id, index));
+                    let earlier: Vec<NotificationId> = earlier.map(|(refused, _)| *refused).collect();
+                    for refused in earlier {
+                        self.refused.remove(&refused);
+                        self.made_good.push(refused);
+                    }
                 }
             }
             self.pump(id);
@@ -264,7 +275,7 @@ impl Engine {
     /// A person asks for a refused notification: tried anew with what is true now. False if its
     /// incident is not known any more.
     pub(super) fn retry_refused(&mut self, id: NotificationId) -> bool {
-        let Some((incident, index)) = self.refused.remove(&id) else { return false };
+        let Some(&(incident, index)) = self.refused.get(&id) else { return false };
         let channel = self.incidents.get_mut(&incident).and_then(|i| i.channels.get_mut(index));
         let Some(channel) = channel else { return false };
         channel.retry_now();

@@ -83,6 +83,9 @@ pub struct Engine {
     /// Notifications that the event at hand led to; empty between events.
     #[serde(skip)]
     outgoing: Vec<Notification>,
+    /// Refused notifications that the event at hand made good; empty between events.
+    #[serde(skip)]
+    made_good: Vec<NotificationId>,
 }
 
 impl Engine {
@@ -106,6 +109,7 @@ impl Engine {
             next_notification: 1,
             touched: BTreeSet::new(),
             outgoing: Vec::new(),
+            made_good: Vec::new(),
         };
         engine.adopt(policy);
         engine
@@ -119,10 +123,13 @@ impl Engine {
         if matches!(event, Event::Started) {
             self.alerts.restarted(self.now, &self.policy, &mut self.timers);
         }
+        if let Event::Seen(seen) = event {
+            // Repeats are gathered before they are an event: what they extend has not passed.
+            self.seen(seen);
+        }
         self.fire_timers();
         match event {
             Event::Observe(batch) => self.observe(batch),
-            Event::Seen(seen) => self.seen(seen),
             Event::Delivered(report) => self.delivered(report),
             Event::Replay(id) => {
                 if !self.retry_refused(*id) {
@@ -130,13 +137,14 @@ impl Engine {
                 }
             }
             Event::Policy(policy) => self.adopt((**policy).clone()),
-            Event::Started | Event::Tick => {}
+            Event::Seen(_) | Event::Started | Event::Tick => {}
         }
         self.fire_timers();
         while let Some(id) = self.touched.pop_first() {
             self.settle(id);
         }
         effects.notifications.append(&mut self.outgoing);
+        effects.made_good.append(&mut self.made_good);
         effects.decisions.append(&mut self.ledger.take_decisions());
     }
 

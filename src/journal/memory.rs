@@ -227,5 +227,15 @@ impl Store {
                 *state = State::Queued;
             }
         }
+        for id in commit.made_good {
+            let dead = |(_, state): &(Notification, State)| matches!(state, State::Dead { .. });
+            if !self.notifications.get(id).is_some_and(dead) {
+                continue;
+            }
+            match self.notifications.get_mut(id) {
+                Some((_, state)) if self.kept => *state = State::Accepted { at: tail.now },
+                _ => drop(self.notifications.remove(id)),
+            }
+        }
     }
 }

@@ -52,6 +52,9 @@ pub struct Commit<'a> {
     /// Dead letters that go back to the outbox as they are; an id that is no dead letter changes
     /// nothing. Applied after `reports`.
     pub resend: &'a [NotificationId],
+    /// Dead letters that are none any more, since their receiver has been told by a later
+    /// notification; an id that is no dead letter changes nothing. Applied after `reports`.
+    pub made_good: &'a [NotificationId],
 }
 
 impl Commit<'_> {
@@ -62,6 +65,7 @@ impl Commit<'_> {
             && self.notifications.is_empty()
             && self.reports.is_empty()
             && self.resend.is_empty()
+            && self.made_good.is_empty()
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::config::Policy;
 use crate::engine::{Event, Stats, Why};
 use crate::journal::{Journal, JournalError};
-use crate::model::{Duration, Notification, NotificationId, Outcome, Rejection, Report, Timestamp};
+use crate::model::{Duration, Kind, Notification, NotificationId, Outcome, Rejection, Report, Timestamp};
 use crate::web::{ReplayError, Unavailable};
 
 use super::clock::EngineClock;
@@ -487,8 +487,13 @@ fn replay(
     done: oneshot::Sender<Result<(), ReplayError>>,
 ) -> Result<(), JournalError> {
     let letters = open.journal.dead_letters(DEAD_LETTERS)?;
-    if !letters.iter().any(|letter| letter.notification.id == id) {
+    let Some(letter) = letters.iter().find(|letter| letter.notification.id == id) else {
         let _ = done.send(Err(ReplayError::NotFound));
+        return Ok(());
+    };
+    let opens = matches!(letter.notification.kind, Kind::Page | Kind::Update);
+    if opens && !open.engine.can_replay(id) {
+        let _ = done.send(Err(ReplayError::Over));
         return Ok(());
     }
     tick.wait(Box::new(move |outcome| {

@@ -94,6 +94,7 @@ impl Tick {
             notifications: &effects.notifications,
             reports: &reports,
             resend: &effects.resend,
+            made_good: &effects.made_good,
         };
         if !records.is_empty()
             && let Err(e) = open.journal.commit(&commit)

@@ -39,6 +39,9 @@ pub(super) async fn replay(State(app): State<App>, Path(id): Path<String>) -> Re
         Ok(Ok(Err(error @ ReplayError::NotFound))) => {
             Problem::new(StatusCode::NOT_FOUND, error.to_string()).into_response()
         }
+        Ok(Ok(Err(error @ ReplayError::Over))) => {
+            Problem::new(StatusCode::CONFLICT, error.to_string()).into_response()
+        }
         Ok(Ok(Err(error @ ReplayError::Unavailable(_)))) => {
             Problem::unavailable(error.to_string()).into_response()
         }

@@ -64,6 +64,9 @@ pub enum ReplayError {
     /// There is no dead letter of that number.
     #[error("there is no dead letter of that number; GET /api/v1/dead-letters lists them")]
     NotFound,
+    /// It opens or changes an incident that nothing would close.
+    #[error("its incident is over: sent again, it would open one at the receiver that nothing closes")]
+    Over,
     /// The node cannot do it now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),

@@ -176,24 +176,31 @@ fn the_outbox_keeps_what_is_not_delivered(store: &dyn Store) {
     let again = [rejected(1), accepted(3), accepted(99)];
     tick(&mut *journal, 3, |c| c.reports = &again).unwrap();
     assert_eq!(dead(&mut *journal), [3]);
-    // Only a dead letter can be sent again.
+    // Only a dead letter can be sent again, or made good.
+    let good = [1, 2, 99].map(NotificationId);
+    tick(&mut *journal, 4, |c| c.made_good = &good).unwrap();
+    assert_eq!(dead(&mut *journal), [3]);
     let resend = [1, 2, 3, 99].map(NotificationId);
-    tick(&mut *journal, 4, |c| c.resend = &resend).unwrap();
+    tick(&mut *journal, 5, |c| c.resend = &resend).unwrap();
     assert!(dead(&mut *journal).is_empty());
     drop(journal);
 
     let mut journal = store.open();
     assert_eq!(ids(&journal.recover().unwrap()), [2, 3]);
-    let reports = [accepted(2), accepted(3)];
-    tick(&mut *journal, 5, |c| c.reports = &reports).unwrap();
+    let reports = [accepted(2), rejected(3)];
+    tick(&mut *journal, 6, |c| c.reports = &reports).unwrap();
+    assert_eq!(dead(&mut *journal), [3]);
+    let good = [NotificationId(3)];
+    tick(&mut *journal, 7, |c| c.made_good = &good).unwrap();
+    assert!(dead(&mut *journal).is_empty());
     drop(journal);
     let mut journal = store.open();
     assert!(journal.recover().unwrap().outbox.is_empty());
-    let used = [notification(3, at(6))];
-    assert!(is_refused(tick(&mut *journal, 6, |c| c.notifications = &used)), "ids are used once");
-    let twice = [notification(4, at(6)), notification(4, at(6))];
-    assert!(is_refused(tick(&mut *journal, 6, |c| c.notifications = &twice)));
-    tick(&mut *journal, 6, |_| {}).unwrap();
+    let used = [notification(3, at(8))];
+    assert!(is_refused(tick(&mut *journal, 8, |c| c.notifications = &used)), "ids are used once");
+    let twice = [notification(4, at(8)), notification(4, at(8))];
+    assert!(is_refused(tick(&mut *journal, 8, |c| c.notifications = &twice)));
+    tick(&mut *journal, 8, |_| {}).unwrap();
 }
 
 fn a_commit_needs_no_event(store: &dyn Store) {

@@ -14,7 +14,7 @@ use crate::journal::{
 /// What a caller may do, in any order.
 #[derive(Debug, Clone)]
 enum Step {
-    Commit { events: u64, notifications: u64, reports: Vec<(u64, bool)>, resend: Vec<u64> },
+    Commit { events: u64, notifications: u64, reports: Vec<(u64, bool)>, resend: Vec<u64>, good: Vec<u64> },
     Snapshot { back: u64 },
     Prune { back: u64 },
     Reopen,
@@ -22,11 +22,11 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let report = (1..12u64, any::<bool>());
-    let commit =
-        (0..4u64, 0..3u64, prop::collection::vec(report, 0..4), prop::collection::vec(1..12u64, 0..2));
+    let letters = || prop::collection::vec(1..12u64, 0..2);
+    let commit = (0..4u64, 0..3u64, prop::collection::vec(report, 0..4), letters(), letters());
     prop_oneof![
-        6 => commit.prop_map(|(events, notifications, reports, resend)| {
-            Step::Commit { events, notifications, reports, resend }
+        6 => commit.prop_map(|(events, notifications, reports, resend, good)| {
+            Step::Commit { events, notifications, reports, resend, good }
         }),
         1 => (0..4u64).prop_map(|back| Step::Snapshot { back }),
         1 => (0..9u64).prop_map(|back| Step::Prune { back }),
@@ -47,7 +47,7 @@ struct Model {
 impl Model {
     fn apply(&mut self, journal: &mut dyn Journal, step: &Step) {
         match step {
-            Step::Commit { events, notifications, reports, resend } => {
+            Step::Commit { events, notifications, reports, resend, good } => {
                 let records: Vec<_> = (self.end + 1..=self.end + events).map(record).collect();
                 self.end += events;
                 let new: Vec<_> =
@@ -62,6 +62,8 @@ impl Model {
                 for id in resend {
                     self.outbox.extend(self.dead.remove(id).map(|_| (*id, ())));
                 }
+                self.dead.retain(|id, _| !good.contains(id));
+                let good: Vec<_> = good.iter().map(|id| NotificationId(*id)).collect();
                 let reports: Vec<_> =
                     reports.iter().map(|(id, ok)| if *ok { accepted(*id) } else { rejected(*id) }).collect();
                 let resend: Vec<_> = resend.iter().map(|id| NotificationId(*id)).collect();
@@ -71,6 +73,7 @@ impl Model {
                     notifications: &new,
                     reports: &reports,
                     resend: &resend,
+                    made_good: &good,
                 };
                 journal.commit(&commit).unwrap();
             }

@@ -9,6 +9,7 @@ mod config;
 mod dashboard;
 mod deliver;
 mod documents;
+mod e2e;
 mod exposition;
 mod golden;
 mod ingest;

@@ -141,6 +141,11 @@ impl Bench {
         self.ask(|done| Command::View(View::Alerts, done)).unwrap()
     }
 
+    fn letters(&mut self) -> Vec<NotificationId> {
+        let letters = self.ask(Command::DeadLetters).unwrap();
+        letters.iter().map(|letter| letter.notification.id).collect()
+    }
+
     fn take_log(&self) -> Vec<Happened> {
         std::mem::take(&mut *self.log.lock().unwrap())
     }
@@ -342,6 +347,35 @@ fn repeats_count_before_what_changes_something() {
     assert!(at(|e| matches!(e, Event::Seen(_))) < at(|e| matches!(e, Event::Observe(_))));
 }
 
+/// Repeats wait for up to 30 s; an `endsAt` that they extend may come sooner. They were said before it
+/// passed, so it did not.
+#[test]
+fn repeats_that_wait_extend_an_end_that_is_due() {
+    let mut bench = Bench::new();
+    let mut said = firing("A");
+    said.source = Source::Prometheus;
+    let say = |bench: &mut Bench, said: &Batch, ends: i64| {
+        let mut said = said.clone();
+        said.observations[0].ends_at = Some(Timestamp::from_millis(T0 + ends));
+        bench.observe(said).unwrap();
+    };
+    say(&mut bench, &said, 8_000);
+    let (page, ..) = bench.sent()[0];
+    bench.report(page, Outcome::Accepted);
+    for second in 1..=20 {
+        bench.advance(Duration::from_secs(1));
+        bench.step();
+        say(&mut bench, &said, 8_000 + second * 1_000);
+        assert_eq!(bench.alerts()[0]["status"], "firing", "after {second} s");
+    }
+    for _ in 0..8 {
+        assert_eq!(bench.alerts()[0]["status"], "firing");
+        bench.advance(Duration::from_secs(1));
+        bench.step();
+    }
+    assert_eq!(bench.alerts()[0]["status"], "resolved", "nobody says it any more");
+}
+
 #[test]
 fn a_deadline_fires_by_itself() {
     let mut bench = Bench::new();
@@ -428,12 +462,49 @@ fn a_dead_letter_is_sent_again_on_request() {
     let answer = bench.ask(|done| Command::Replay(page, done));
     assert!(matches!(answer, Err(ReplayError::NotFound)), "it is no dead letter yet: {answer:?}");
     bench.report(page, refused());
-    let letters = bench.ask(Command::DeadLetters).unwrap();
-    assert_eq!(letters.iter().map(|l| l.notification.id).collect::<Vec<_>>(), [page]);
+    assert_eq!(bench.letters(), [page]);
     bench.ask(|done| Command::Replay(page, done)).unwrap();
     // Its incident goes on, so the engine says it anew, or as it was.
     let sent = bench.sent();
     assert!(matches!(sent[..], [(_, Kind::Page, false)]), "{sent:?}");
+    assert_eq!(bench.letters(), [page], "it is one until somebody was told");
+    bench.report(sent[0].0, Outcome::Accepted);
+    assert_eq!(bench.letters(), []);
+    assert_eq!(bench.crash().letters(), []);
+}
+
+/// A page that nobody got, sent once its incident is over, would open one that nothing closes.
+#[test]
+fn a_dead_letter_of_what_is_over_opens_nothing() {
+    let mut bench = Bench::new();
+    bench.observe(firing("A")).unwrap();
+    let (page, ..) = bench.sent()[0];
+    bench.report(page, refused());
+    bench.observe(batch("A", Status::Resolved)).unwrap();
+    bench.advance(Duration::from_hours(1));
+    bench.step();
+    assert_eq!(bench.sent(), [], "nothing was opened, so there is nothing to close");
+    assert_eq!(bench.letters(), [page], "that a page never came is not forgotten");
+    let answer = bench.ask(|done| Command::Replay(page, done));
+    assert_eq!(answer, Err(ReplayError::Over));
+    assert_eq!(bench.sent(), []);
+}
+
+/// What is tried anew by itself leaves no dead letter behind once it is accepted.
+#[test]
+fn a_page_that_came_late_is_no_dead_letter() {
+    let mut bench = Bench::new();
+    bench.observe(firing("A")).unwrap();
+    let (page, ..) = bench.sent()[0];
+    bench.report(page, refused());
+    bench.advance(Duration::from_mins(5));
+    bench.step();
+    let again = bench.sent();
+    assert!(matches!(again[..], [(_, Kind::Page, false)]), "{again:?}");
+    bench.report(again[0].0, Outcome::Accepted);
+    assert_eq!(bench.letters(), []);
+    let answer = bench.ask(|done| Command::Replay(page, done));
+    assert_eq!(answer, Err(ReplayError::NotFound));
 }
 
 #[test]

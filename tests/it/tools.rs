@@ -11,10 +11,17 @@ pub struct Verdict {
     pub said: String,
 }
 
-/// Runs `program` with `input` on its standard input, or `None` where it is not installed.
+/// Says that `program` cannot be asked.
 ///
 /// `tests/run` installs them all and sets `SQUELCH_TESTS_NEED_TOOLS`, under which a missing one
 /// fails the test: a check that is left out unseen checks nothing.
+pub fn missing(program: &str, error: &std::io::Error) {
+    let needed = std::env::var_os("SQUELCH_TESTS_NEED_TOOLS").is_some();
+    assert!(!needed, "{program}: {error}; tests/run installs it");
+    println!("not checked by {program}: {error}");
+}
+
+/// Runs `program` with `input` on its standard input, or `None` where it is [`missing`].
 pub fn ask(program: &str, args: &[&str], input: &str) -> Option<Verdict> {
     let spawned = Command::new(program)
         .args(args)
@@ -26,9 +33,7 @@ pub fn ask(program: &str, args: &[&str], input: &str) -> Option<Verdict> {
     let mut child = match spawned {
         Ok(child) => child,
         Err(error) => {
-            let needed = std::env::var_os("SQUELCH_TESTS_NEED_TOOLS").is_some();
-            assert!(!needed, "{program}: {error}; tests/run installs it");
-            println!("not checked by {program}: {error}");
+            missing(program, &error);
             return None;
         }
     };

@@ -81,7 +81,11 @@ impl Gate for Fake {
     fn replay(&self, id: NotificationId) -> BoxFuture<'_, Result<(), ReplayError>> {
         Box::pin(async move {
             self.down()?;
-            if id == NotificationId(7) { Ok(()) } else { Err(ReplayError::NotFound) }
+            match id {
+                NotificationId(7) => Ok(()),
+                NotificationId(8) => Err(ReplayError::Over),
+                _ => Err(ReplayError::NotFound),
+            }
         })
     }
     fn rejected(&self, source: Source, reason: InvalidReason) {
@@ -427,7 +431,7 @@ async fn health_readiness_metrics_and_the_api() {
     assert_eq!(running.get("/api/v1/alerts").await.json(), json!([{"alert": 1}]));
     assert_eq!(running.get("/api/v1/incidents").await.json(), json!([]));
     assert_eq!(running.get("/api/v1/dead-letters").await.json(), json!([]));
-    for (id, status) in [("7", 202), ("8", 404), ("x", 400)] {
+    for (id, status) in [("7", 202), ("8", 409), ("9", 404), ("x", 400)] {
         let path = format!("/api/v1/dead-letters/{id}/replay");
         assert_eq!(running.send("POST", &path, "", b"").await.status, status, "{id}");
     }

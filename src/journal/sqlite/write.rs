@@ -42,6 +42,14 @@ pub(super) fn commit(conn: &mut Connection, commit: &Commit<'_>, tail: Tail) -> 
         .and_then(|mut s| s.execute([int(id.0)]))
         .map_err(failed)?;
     }
+    for id in commit.made_good {
+        // Why it was refused stays to be read.
+        tx.prepare_cached(
+            "UPDATE notification SET state = 'accepted', ended_at = ? WHERE id = ? AND state = 'dead'",
+        )
+        .and_then(|mut s| s.execute([tail.now.as_millis(), int(id.0)]))
+        .map_err(failed)?;
+    }
     tx.commit().map_err(failed)
 }
 

@@ -1,0 +1,123 @@
+//! Receivers that hang, throttle and refuse, end to end.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use squelch::commands::fake_pager::{FakePager, Fault};
+use tokio::time::Instant;
+
+use super::sender::{Told, body};
+use super::squelch::{Home, Squelch};
+use super::{about, opened_and_closed, pager, shown, until};
+
+/// Receivers `slow` and `fast`, a webhook each, by the label `to`, and PagerDuty for the rest.
+fn config(pager: &FakePager) -> String {
+    format!(
+        "\
+route:
+  receiver: pagerduty
+  group_by: [alertname]
+  routes:
+    - {{receiver: slow, matchers: ['to=\"slow\"']}}
+    - {{receiver: fast, matchers: ['to=\"fast\"']}}
+receivers:
+  - name: pagerduty
+    pagerduty_configs: [{{routing_key: 0123456789abcdef0123456789abcdef, url: '{}'}}]
+  - name: slow
+    webhook_configs: [{{url: '{}'}}]
+  - name: fast
+    webhook_configs: [{{url: '{}'}}]
+noise: {{default: {{resolve_hold: 0s}}}}
+",
+        pager.url("/v2/enqueue"),
+        pager.url("/webhook/slow"),
+        pager.url("/webhook/fast"),
+    )
+}
+
+async fn started() -> (FakePager, Home, Squelch) {
+    let pager = pager().await;
+    let home = Home::new(&config(&pager));
+    let squelch = home.serve().await;
+    (pager, home, squelch)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_hangs_delays_no_other() {
+    let (pager, _home, squelch) = started().await;
+    let hang = Fault { next: 100, hang_ms: 600_000, path: "/webhook/slow".into(), ..Fault::default() };
+    pager.script(hang);
+    let slow: Vec<Told> = (0..50).map(|n| Told::fires(&format!("Slow{n}"), "to", "slow")).collect();
+    squelch.hook(&body("http://am-0", &slow)).await;
+    until("the slow ones hang", async || (pager.requests().total >= 8).then_some(())).await;
+    let began = Instant::now();
+    squelch.hook(&body("http://am-0", &[Told::fires("Fast", "to", "fast")])).await;
+    shown(&pager, "the page at the other receiver", |i| about(i, "Fast").len() == 1).await;
+    // Well below the 10 s after which the attempts at the slow receiver are given up.
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let queued = squelch.scrape().await.sum("squelch_queue_length", &[("receiver", "slow")]);
+    assert_eq!(queued, 50.0, "all are still owed");
+    assert_eq!(pager.incidents().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retry_after_is_honoured() {
+    let (pager, _home, squelch) = started().await;
+    pager.script(Fault {
+        next: 1,
+        answer: Some(429),
+        retry_after: Some(serde_json::from_str("4").unwrap()),
+        ..Fault::default()
+    });
+    squelch.hook(&body("http://am-0", &[Told::fires("Down", "to", "any")])).await;
+    until("the first attempt", async || (pager.requests().total == 1).then_some(())).await;
+    let began = Instant::now();
+    shown(&pager, "the page, later", |i| i.len() == 1).await;
+    // The plain schedule would have been back after 0.75 s at most.
+    assert!(began.elapsed() >= Duration::from_millis(3500), "{:?}", began.elapsed());
+    let requests = pager.requests();
+    assert_eq!((requests.total, requests.by_status["429"], requests.by_status["202"]), (2, 1, 1));
+    let failed = [("receiver", "pagerduty"), ("reason", "rateLimited")];
+    assert_eq!(squelch.scrape().await.sum("squelch_notifications_failed_total", &failed), 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_is_a_dead_letter_and_can_be_sent_again() {
+    let (pager, home, squelch) = started().await;
+    let refuse = Fault { next: 1000, answer: Some(400), path: "/v2/enqueue".into(), ..Fault::default() };
+    pager.script(refuse);
+    let down = Told::fires("Down", "to", "any");
+    squelch.hook(&body("http://am-0", std::slice::from_ref(&down))).await;
+    let letters = async |squelch: &Squelch| squelch.get("/api/v1/dead-letters").await.json();
+    let listed =
+        async || Some(letters(&squelch).await).filter(|l| l.as_array().is_some_and(|l| l.len() == 1));
+    let letter = until("the dead letter is listed", listed).await;
+    let text = letter.to_string();
+    assert!(text.contains("clientError") && text.contains("\"pagerduty\""), "{letter:#}");
+    assert_eq!(pager.incidents().len(), 0);
+    squelch.child.line(&["level=ERROR", "refused for good"]).await;
+
+    // It is still there after a restart, and so is the incident that it was to open.
+    assert_eq!(squelch.stop().await.code(), Some(0));
+    let squelch = home.serve().await;
+    assert_eq!(letters(&squelch).await, letter);
+    pager.clear();
+    let id = id_of(&letter);
+    let answer = squelch.post(&format!("/api/v1/dead-letters/{id}/replay"), "").await;
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    shown(&pager, "the page at last", |i| i.len() == 1).await;
+    let gone = async || letters(&squelch).await.as_array().is_some_and(Vec::is_empty).then_some(());
+    until("no dead letter is left", gone).await;
+    let answer = squelch.post(&format!("/api/v1/dead-letters/{id}/replay"), "").await;
+    assert_eq!(answer.status, 404, "{}", answer.body);
+    assert_eq!(squelch.post("/api/v1/dead-letters/none/replay", "").await.status, 400);
+
+    squelch.hook(&body("http://am-0", &[down.resolved()])).await;
+    shown(&pager, "its end", |i| opened_and_closed(i) == (1, 1)).await;
+    assert_eq!(pager.incidents()[0].triggers, 1);
+}
+
+fn id_of(letters: &Value) -> u64 {
+    let id = letters.pointer("/0/notification/id").or_else(|| letters.pointer("/0/id"));
+    id.and_then(Value::as_u64).unwrap_or_else(|| panic!("no id in {letters:#}"))
+}

@@ -1,0 +1,28 @@
+//! `squelch demo`, as somebody sees it who tries Squelch for the first time.
+
+use super::child::Child;
+use super::squelch::PROGRAM;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_pages_what_matters_and_says_what_it_removed() {
+    let mut demo = Child::start("demo", PROGRAM, &["demo", "--fast"]).unwrap();
+    let status = demo.ended().await;
+    let said = demo.said();
+    assert_eq!(status.code(), Some(0), "{said}");
+    let number = |row: &str| -> u64 {
+        let line = said.lines().find(|line| line.trim_start().starts_with(row));
+        let line = line.unwrap_or_else(|| panic!("no row {row:?} in:\n{said}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let (before, after) = (number("pages without Squelch"), number("pages with Squelch"));
+    assert_eq!(before, 43, "the storm is the same each time");
+    assert!((1..=6).contains(&after), "{after} pages:\n{said}");
+    assert_eq!(number("removed, in per cent"), (before - after) * 100 / before);
+    // Every step of the storm is told by both members of the pair.
+    let steps = 13 + 1 + 14 * 2 + 27 * 2 + 2;
+    assert_eq!(number("alerts in, from both"), steps * 2);
+    assert!(number("suppressed duplicate") >= steps, "{said}");
+    let human = said.split_once("what a human got").expect("the list of incidents").1;
+    let paged = human.lines().filter(|line| line.contains("PaymentsDown")).count();
+    assert_eq!(paged, 1, "{said}");
+}

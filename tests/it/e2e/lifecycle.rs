@@ -1,0 +1,190 @@
+//! Starting, reloading and ending the process, and what it says when it cannot.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use squelch::commands::fake_pager::{FakePager, Fault};
+use tokio::time::Instant;
+
+use super::child::Child;
+use super::sender::{Told, body};
+use super::squelch::{Home, PROGRAM};
+use super::{http, opened_and_closed, pager, shown, until};
+
+/// Everything goes to one webhook of `pager`.
+fn config(pager: &FakePager, hook: &str) -> String {
+    format!(
+        "\
+route: {{receiver: pager, group_by: [outage]}}
+receivers:
+  - name: pager
+    webhook_configs: [{{url: '{}', timeout: 1m}}]
+noise: {{default: {{resolve_hold: 0s}}}}
+",
+        pager.url(&format!("/webhook/{hook}"))
+    )
+}
+
+fn outage(name: &str) -> Told {
+    Told::fires("Down", "outage", name)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_lets_a_delivery_under_way_end() {
+    let pager = pager().await;
+    pager.script(Fault { next: 1, hang_ms: 2000, ..Fault::default() });
+    let home = Home::new(&config(&pager, "a"));
+    let squelch = home.serve().await;
+    let address = squelch.address;
+    squelch.hook(&body("http://am-0", &[outage("o")])).await;
+    // It has arrived, and hangs there.
+    until("the page is on its way", async || (pager.requests().total == 1).then_some(())).await;
+    assert_eq!(pager.incidents().len(), 0);
+    let began = Instant::now();
+    let status = squelch.stop().await;
+    assert_eq!(status.code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert_eq!(pager.incidents().len(), 1, "the delivery was let go");
+    assert!(http::get(address, "/-/ready").await.is_err(), "nobody listens any more");
+
+    // Its end was made durable too: the next process has nothing to send.
+    let squelch = home.serve().await;
+    squelch.child.line(&["msg=\"storage read\"", "undelivered=0"]).await;
+    assert_eq!(pager.requests().total, 1);
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_hangs_does_not_keep_the_process_and_is_told_by_the_next() {
+    let pager = pager().await;
+    pager.script(Fault { next: 1, hang_ms: 60_000, ..Fault::default() });
+    let home = Home::new(&config(&pager, "a"));
+    let squelch = home.serve().await;
+    squelch.hook(&body("http://am-0", &[outage("o")])).await;
+    until("the page is on its way", async || (pager.requests().total == 1).then_some(())).await;
+    let began = Instant::now();
+    assert_eq!(squelch.stop().await.code(), Some(0));
+    // 5 s for requests and 10 s for deliveries are the bounds; the rest is for a slow machine.
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert_eq!(pager.incidents().len(), 0);
+    let squelch = home.serve().await;
+    shown(&pager, "the page of the process before", |incidents| incidents.len() == 1).await;
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reloads_by_signal_and_by_request_and_keeps_what_works() {
+    let pager = pager().await;
+    let home = Home::new(&config(&pager, "a"));
+    let squelch = home.serve().await;
+    let hooks = || pager.incidents().into_iter().map(|i| i.routing_key).collect::<Vec<_>>();
+    let first = outage("first");
+    squelch.hook(&body("http://am-0", std::slice::from_ref(&first))).await;
+    shown(&pager, "the first page", |i| i.len() == 1).await;
+
+    home.configure(&config(&pager, "b"));
+    squelch.child.signal(Signal::HUP);
+    squelch.child.line(&["msg=\"configuration loaded\""]).await;
+    squelch.hook(&body("http://am-0", &[outage("second")])).await;
+    shown(&pager, "a page by the new configuration", |i| i.len() == 2).await;
+    assert_eq!(hooks(), ["webhook/a", "webhook/b"]);
+
+    home.configure("route:\n  receiver: pager\n  group_bye: [outage]\n");
+    let answer = squelch.post("/-/reload", "").await;
+    assert_eq!(answer.status, 500, "{}", answer.body);
+    let at = format!("{}:3: ", home.path("squelch.yml").display());
+    assert!(answer.body.contains(&at) && answer.body.contains("group_by"), "{}", answer.body);
+    let loaded = "squelch_config_last_reload_successful";
+    assert_eq!(squelch.scrape().await.sum(loaded, &[]), 0.0);
+    squelch.child.signal(Signal::HUP);
+    let twice =
+        async || (squelch.child.said().matches("configuration not loaded").count() == 2).then_some(());
+    until("the signal's failure is logged as well", twice).await;
+    squelch.hook(&body("http://am-0", &[outage("third")])).await;
+    shown(&pager, "a page by the configuration before", |i| i.len() == 3).await;
+    assert_eq!(hooks()[2], "webhook/b");
+
+    home.configure(&config(&pager, "c"));
+    let answer = squelch.post("/-/reload", "").await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(squelch.scrape().await.sum(loaded, &[]), 1.0);
+    squelch.hook(&body("http://am-0", &[outage("fourth")])).await;
+    shown(&pager, "a page by the newest configuration", |i| i.len() == 4).await;
+    assert_eq!(hooks()[3], "webhook/c");
+    assert_eq!(squelch.get("/-/reload").await.status, 405);
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_that_cannot_be_used_is_named_and_ends_the_start() {
+    let pager = pager().await;
+    let home = Home::new(&config(&pager, "a"));
+    // A file where a folder must be: not even root can write there.
+    std::fs::write(home.path("data"), "").unwrap();
+    let mut child = home.launch("127.0.0.1:0".parse().unwrap());
+    assert_eq!(child.ended().await.code(), Some(1));
+    let said = child.said();
+    let path = home.path("data").display().to_string();
+    assert!(said.lines().any(|l| l.starts_with("squelch: ") && l.contains(&path)), "{said}");
+    assert!(said.contains("cannot be"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_on_the_same_storage_is_refused() {
+    let pager = pager().await;
+    let home = Home::new(&config(&pager, "a"));
+    let squelch = home.serve().await;
+    let mut second = home.launch("127.0.0.1:0".parse().unwrap());
+    assert_eq!(second.ended().await.code(), Some(1));
+    let (said, pid) = (second.said(), squelch.child.pid());
+    assert!(said.contains(&home.path("data").display().to_string()), "{said}");
+    assert!(said.contains(&format!("another process (pid {pid}) uses it")), "{said}");
+
+    let mut third = home.launch(squelch.address);
+    assert_eq!(third.ended().await.code(), Some(1));
+    let said = third.said();
+    assert!(said.contains(&format!("cannot listen on {}", squelch.address)), "{said}");
+
+    squelch.hook(&body("http://am-0", &[outage("o")])).await;
+    shown(&pager, "the first process pages on", |i| i.len() == 1).await;
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_configuration_ends_the_start_with_file_and_line() {
+    let home = Home::new("route:\n  receiver: nobody\nreceivers:\n  - name: pager\n");
+    let mut child = home.launch("127.0.0.1:0".parse().unwrap());
+    assert_eq!(child.ended().await.code(), Some(1));
+    let said = child.said();
+    let at = format!("{}:2: ", home.path("squelch.yml").display());
+    assert!(said.contains(&at) && said.contains("nobody"), "{said}");
+    assert!(!home.path("data").exists(), "the storage is not touched by what cannot start");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_usage_exits_2() {
+    for args in [&["serve", "--no.such"][..], &["no-such-command"], &[], &["check-config"]] {
+        let mut child = Child::start("squelch", PROGRAM, args).unwrap();
+        assert_eq!(child.ended().await.code(), Some(2), "{args:?}: {}", child.said());
+    }
+    let mut child = Child::start("squelch", PROGRAM, &["--version"]).unwrap();
+    assert_eq!(child.ended().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_open_before_a_restart_is_closed_after_it() {
+    let pager = pager().await;
+    let home = Home::new(&config(&pager, "a"));
+    let squelch = home.serve().await;
+    let outage = outage("o");
+    squelch.hook(&body("http://am-0", std::slice::from_ref(&outage))).await;
+    shown(&pager, "the page", |i| i.len() == 1).await;
+    let before = squelch.scrape().await.engine_counters();
+    assert_eq!(squelch.stop().await.code(), Some(0));
+    let squelch = home.serve().await;
+    let after = squelch.scrape().await.engine_counters();
+    assert!(before.iter().all(|(name, n)| after[name] >= *n), "{before:#?} then {after:#?}");
+    squelch.hook(&body("http://am-0", &[outage.resolved()])).await;
+    shown(&pager, "its end", |i| opened_and_closed(i) == (1, 1)).await;
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}

@@ -1,0 +1,108 @@
+//! `squelch serve` as a child process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::child::Child;
+use super::http::{self, Answer};
+use super::scrape::Scrape;
+use super::until;
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_squelch");
+
+/// A folder with a configuration and a storage, in which Squelch runs one time after the other.
+pub struct Home {
+    folder: tempfile::TempDir,
+}
+
+/// A running Squelch.
+pub struct Squelch {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its process.
+    pub child: Child,
+}
+
+impl Home {
+    /// A folder with this `squelch.yml`.
+    pub fn new(config: &str) -> Home {
+        let home = Home { folder: tempfile::tempdir().unwrap() };
+        home.configure(config);
+        home
+    }
+
+    /// Writes `squelch.yml` anew.
+    pub fn configure(&self, config: &str) {
+        std::fs::write(self.path("squelch.yml"), config).unwrap();
+    }
+
+    /// A path in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Starts the program on this folder and waits for nothing.
+    pub fn launch(&self, listen: SocketAddr) -> Child {
+        let config = format!("--config.file={}", self.path("squelch.yml").display());
+        let storage = format!("--storage.path={}", self.path("data").display());
+        let listen = format!("--web.listen-address={listen}");
+        Child::start("squelch", PROGRAM, &["serve", &config, &storage, &listen]).unwrap()
+    }
+
+    /// Starts it on a port that the system gives.
+    pub async fn serve(&self) -> Squelch {
+        self.serve_on("127.0.0.1:0".parse().unwrap()).await
+    }
+
+    /// Starts it and waits until it listens and is ready.
+    pub async fn serve_on(&self, listen: SocketAddr) -> Squelch {
+        let child = self.launch(listen);
+        let line = child.line(&["msg=listening"]).await;
+        let address = line.split(' ').find_map(|field| field.strip_prefix("address=")).unwrap();
+        let squelch = Squelch { address: address.parse().unwrap(), child };
+        let ready = async || Some(squelch.get("/-/ready").await).filter(|a| a.status == 200);
+        until("Squelch is ready", ready).await;
+        squelch
+    }
+}
+
+impl Squelch {
+    /// `GET path`; there must be an answer.
+    pub async fn get(&self, path: &str) -> Answer {
+        http::get(self.address, path).await.unwrap()
+    }
+
+    /// `POST path`; there must be an answer.
+    pub async fn post(&self, path: &str, body: impl AsRef<[u8]>) -> Answer {
+        http::post(self.address, path, body.as_ref()).await.unwrap()
+    }
+
+    /// Sends a webhook body, which must be taken.
+    pub async fn hook(&self, body: &Value) {
+        let answer = self.post("/alertmanager/webhook", body.to_string()).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+
+    /// Its metrics.
+    pub async fn scrape(&self) -> Scrape {
+        Scrape::new(&self.get("/metrics").await.body)
+    }
+
+    /// SIGTERM, and waits for its end.
+    pub async fn stop(mut self) -> ExitStatus {
+        self.child.signal(Signal::TERM);
+        self.child.ended().await
+    }
+
+    /// The most memory that it ever had resident, in MiB.
+    pub fn peak_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() / 1024
+    }
+}
