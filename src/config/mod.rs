@@ -1,5 +1,7 @@
 //! `squelch.yml` → a validated [`Config`]; every error names file, line and what would be right.
 
+mod inhibit;
+mod interval;
 mod policy;
 mod problem;
 mod read;
@@ -14,7 +16,9 @@ use smol_str::SmolStr;
 
 use crate::model::Duration;
 
-pub use policy::{GroupBy, IntegrationRef, Level, Noise, Policy, Receiver, Route, Severities};
+pub use inhibit::InhibitRule;
+pub use interval::{Location, LocationError, Span, TimeInterval, TimeRange};
+pub use policy::{GroupBy, IntegrationRef, Level, Noise, Policy, Receiver, Route, Severities, Windows};
 pub use problem::{ConfigErrors, Problem};
 pub use receiver::{
     Config, ConsoleConfig, HttpAuth, HttpConfig, Integration, IntegrationKind, PagerdutyConfig,
@@ -79,6 +83,8 @@ impl Default for Config {
             noise: [("default".into(), Noise::default())].into(),
             resolve_timeout: Duration::from_mins(5),
             stale_after: Duration::from_hours(12),
+            time_intervals: Default::default(),
+            inhibit_rules: Vec::new(),
         };
         Config { policy, receivers: [(name, vec![integration])].into() }
     }
