@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::damping::Damping;
 use super::groups::GroupKey;
 use super::incident::IncidentId;
-use crate::model::Timestamp;
+use crate::model::{Reason, Timestamp};
 
 /// What one lane knows of one alert.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +13,8 @@ pub(super) struct Track {
     /// Whether the alert fires, as the stages behind damping and hold were told.
     pub(super) presented: bool,
     pub(super) damping: Damping,
+    /// Why it is muted, while it fires and is.
+    pub(super) muted: Option<Reason>,
     /// Until when the first page is held.
     pub(super) held_until: Option<Timestamp>,
     /// Observations that wait here: for a hold to end, or for flapping to.

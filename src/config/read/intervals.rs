@@ -161,8 +161,8 @@ fn days_of_month(from: &str, to: &str) -> Option<Span> {
     let number = |text: &str| text.parse().ok().filter(|n: &i16| *n != 0 && (-31..=31).contains(n));
     let (from, to) = (number(from)?, number(to)?);
     if from > 0 && to < 0 {
-        // Alertmanager measures a range over both ends in a month of 31 days, the last being 30.
-        return (from <= 31 + to).then_some(Span { from, to });
+        // Over both ends Alertmanager measures in a month whose last day is the 29th.
+        return (from <= 30 + to).then_some(Span { from, to });
     }
     ordered(from, to).filter(|_| from > 0 || to < 0)
 }

@@ -21,8 +21,7 @@ use super::{Config, Policy, Url};
 use crate::model::Duration;
 
 /// Keys of Alertmanager, or of later versions, at the top of the file.
-const UNSUPPORTED: [&str; 6] =
-    ["templates", "tracing", "event_recorder", "heartbeat", "sources", "storage"];
+const UNSUPPORTED: [&str; 6] = ["templates", "tracing", "event_recorder", "heartbeat", "sources", "storage"];
 /// Keys of Alertmanager's `global` for integrations that this version does not have.
 const UNSUPPORTED_GLOBAL: [&str; 36] = [
     "smtp_from",

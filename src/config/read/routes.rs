@@ -139,7 +139,8 @@ fn windows(keys: &mut Section<'_>, root: bool, names: &Names<'_>) -> Windows {
 
 fn interval(keys: &Section<'_>, name: Text<'_>, all: &BTreeSet<&str>) -> SmolStr {
     if all.is_empty() {
-        let message = format!("time interval {} is not defined; define it in time_intervals", shown(name.text));
+        let message =
+            format!("time interval {} is not defined; define it in time_intervals", shown(name.text));
         keys.problems.add(name.line, message);
     }
     defined(keys, "time interval", name, all)
