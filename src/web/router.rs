@@ -12,7 +12,7 @@ use super::answers::Answers;
 use super::body::Room;
 use super::problem::Problem;
 use super::refusals::Refusals;
-use super::{Gate, Limits, api, ops, receive};
+use super::{Gate, Limits, api, ops, receive, silences};
 
 /// Who is at the other end of the connection. The port is left out: it changes with each connection.
 #[derive(Clone, Copy)]
@@ -50,6 +50,8 @@ pub(super) fn router(app: App) -> Router {
     let mut router = Router::new()
         .route(&at("/alertmanager/webhook"), post(receive::webhook))
         .route(&at("/api/v2/alerts"), post(receive::api_v2))
+        .route(&at("/api/v2/silences"), get(silences::list).post(silences::post))
+        .route(&at("/api/v2/silence/{id}"), get(silences::one).delete(silences::expire))
         .route(&at("/-/healthy"), get(ops::healthy))
         .route(&at("/-/ready"), get(ops::ready))
         .route(&at("/-/reload"), post(ops::reload))

@@ -14,5 +14,6 @@ mod journal_model;
 mod journal_sqlite;
 mod metrics;
 mod node;
+mod silences;
 mod tools;
 mod web;
