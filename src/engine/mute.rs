@@ -15,6 +15,7 @@ use super::intervals::Intervals;
 use super::lanes::{Lane, LaneId};
 use super::silences::Silences;
 use super::timers::Timer;
+use super::track::Track;
 use super::{Engine, Stats};
 use crate::config::Policy;
 use crate::model::{
@@ -182,28 +183,31 @@ impl Engine {
         self.mutes = self.mutes.reindexed(&self.policy, &self.alerts);
         self.wind();
         self.mutes.dirty.extend(self.tracks.keys().map(|(alert, _)| *alert));
-        let muted: Vec<_> = self.tracks.iter().filter(|(_, t)| t.muted.is_some() && !t.presented).collect();
-        for (alert, lane) in muted.into_iter().map(|(key, _)| *key).collect::<Vec<_>>() {
+        self.remute();
+        let muted = self.tracks.iter().filter(|(_, t)| t.muted.is_some() && !t.presented);
+        for (alert, lane) in muted.map(|(key, _)| *key).collect::<Vec<_>>() {
             self.reroute(alert, lane);
         }
     }
 
     /// A muted alert that the routes take elsewhere now goes there: on its old lane nobody would hear
     /// of it, and upstream may not say it again for hours.
-    fn reroute(&mut self, alert: AlertId, lane: LaneId) {
-        let Some(known) = self.alerts.alert(alert).filter(|a| a.firing()) else { return };
+    /// Returns whether the routes do.
+    fn reroute(&mut self, alert: AlertId, lane: LaneId) -> bool {
+        let Some(known) = self.alerts.alert(alert).filter(|a| a.firing()) else { return false };
         let lanes = self.lanes.matching(&self.policy, &known.labels);
         if lanes.contains(&lane) {
-            return;
+            return false;
         }
         self.track(alert, lane).muted = None;
         self.remember(alert, lane);
         for new in lanes {
-            if !self.tracks.contains_key(&(alert, new)) {
+            if !self.tracks.get(&(alert, new)).is_some_and(Track::is_live) {
                 self.ledger.routed(&self.lanes.lane(new).receiver.clone(), 1);
                 self.duplicate(alert, new, Change::Fired, Status::Firing);
             }
         }
+        true
     }
 
     /// Looks anew at what may be muted now, or not any more. Returns whether there was anything.
@@ -229,7 +233,7 @@ impl Engine {
             (Some(_), Some(cause)) => track.muted = Some(cause.reason),
             (Some(_), None) => {
                 track.muted = None;
-                if !track.presented {
+                if !track.presented && !self.reroute(alert, lane) {
                     self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
                     self.fire(alert, lane, 1, 1);
                 }

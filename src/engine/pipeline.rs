@@ -71,7 +71,7 @@ impl Engine {
 
     fn is_told(&self, track: &Track) -> bool {
         let alive = |id| self.incidents.get(&id).is_some_and(|i| i.phase != Phase::Closed);
-        track.presented || track.held_until.is_some() || track.incident.is_some_and(alive)
+        track.is_live() || track.incident.is_some_and(alive)
     }
 
     /// Duplicate: what repeats the current state of an occurrence goes no further.

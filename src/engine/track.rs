@@ -24,3 +24,10 @@ pub(super) struct Track {
     /// The incident that it is in, or was in last.
     pub(super) incident: Option<IncidentId>,
 }
+
+impl Track {
+    /// Whether it is about an alert that was told of, will be, or would be were it not muted.
+    pub(super) fn is_live(&self) -> bool {
+        self.presented || self.held_until.is_some() || self.muted.is_some()
+    }
+}
