@@ -1,5 +1,7 @@
 //! `squelch.yml` → a validated [`Config`]; every error names file, line and what would be right.
 
+mod inhibit;
+mod interval;
 mod noise;
 mod policy;
 mod problem;
@@ -15,8 +17,10 @@ use smol_str::SmolStr;
 
 use crate::model::Duration;
 
+pub use inhibit::InhibitRule;
+pub use interval::{Location, LocationError, Span, TimeInterval, TimeRange};
 pub use noise::{Familiar, Limit, Noise, Rhythm, Storm, Surprise};
-pub use policy::{GroupBy, IntegrationRef, Level, Policy, Receiver, Route, Severities};
+pub use policy::{GroupBy, IntegrationRef, Level, Policy, Receiver, Route, Severities, Windows};
 pub use problem::{ConfigErrors, Problem};
 pub use receiver::{
     Config, ConsoleConfig, HttpAuth, HttpConfig, Integration, IntegrationKind, PagerdutyConfig,
@@ -81,6 +85,8 @@ impl Default for Config {
             noise: [("default".into(), Noise::default())].into(),
             resolve_timeout: Duration::from_mins(5),
             stale_after: Duration::from_hours(12),
+            time_intervals: Default::default(),
+            inhibit_rules: Vec::new(),
         };
         Config { policy, receivers: [(name, vec![integration])].into() }
     }

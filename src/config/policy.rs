@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::Noise;
+use super::{InhibitRule, Noise, TimeInterval};
 use crate::model::{Duration, LabelSet, Matcher};
 
 /// All that decides about alerts. Validated: route 0 exists, names resolve, indexes are in range.
@@ -27,6 +27,12 @@ pub struct Policy {
     pub resolve_timeout: Duration,
     /// After how long without a word an alert counts as stale. Default 12h.
     pub stale_after: Duration,
+    /// Time intervals by name; a moment is in one if it is in any of its entries.
+    #[serde(default)]
+    pub time_intervals: BTreeMap<SmolStr, Vec<TimeInterval>>,
+    /// Which firing alerts mute which others.
+    #[serde(default)]
+    pub inhibit_rules: Vec<InhibitRule>,
 }
 
 /// What the levels of severity are called, and what they mean.
@@ -74,8 +80,22 @@ pub struct Route {
     pub repeat_interval: Duration,
     /// Name of its noise profile; inherited.
     pub noise: SmolStr,
+    /// When it notifies nobody; not inherited.
+    #[serde(default)]
+    pub windows: Windows,
     /// The line of the configuration where it stands, from 1.
     pub line: u32,
+}
+
+/// The time intervals that mute a route.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Windows {
+    /// It is muted while any of these contains the time.
+    #[serde(rename = "mute_time_intervals")]
+    pub mute: Vec<SmolStr>,
+    /// If there are any, it is muted while none of these contains the time.
+    #[serde(rename = "active_time_intervals")]
+    pub active: Vec<SmolStr>,
 }
 
 /// By which labels a route groups.
@@ -141,6 +161,7 @@ impl Route {
             group_interval: Duration::from_secs(15),
             repeat_interval: Duration::from_hours(4),
             noise: "default".into(),
+            windows: Windows::default(),
             line,
         }
     }

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::Policy;
-use crate::model::{AlertId, Batch, Decision, Notification, NotificationId, Report, Source, Timestamp};
+use crate::model::{
+    AlertId, Batch, Decision, Notification, NotificationId, Report, SilenceChange, Source, Timestamp,
+};
 
 /// Something that happened. Journalled with the time at which it was handled.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -17,6 +19,8 @@ pub enum Event {
     Delivered(Report),
     /// A person asks for a dead letter to be sent again.
     Replay(NotificationId),
+    /// A person made, changed or ended a silence.
+    Silence(SilenceChange),
     /// The configuration, at start and whenever it changes.
     Policy(Box<Policy>),
     /// The program started; nothing was heard while it was down.
@@ -85,6 +89,8 @@ pub enum Why {
     Repeat,
     /// A page that was refused for good is tried anew.
     Retry,
+    /// A silence or a time interval begins or ends.
+    Mute,
     /// Something remembered may be forgotten.
     Forget,
 }

@@ -280,6 +280,26 @@ impl Engine {
         true
     }
 
+    /// Takes an alert that fires out of the next page, or out of what is kept quiet; returns the
+    /// observations that waited with it.
+    pub(super) fn leave_wait(&mut self, alert: AlertId, lane: LaneId) -> Option<u64> {
+        let key = self.track(alert, lane).waits_in.take()?;
+        let group = self.groups.get_mut(&key)?;
+        if let Some(index) = group.quiet.iter().rposition(|q| q.alert == alert && !q.resolved) {
+            let quiet = group.quiet.remove(index);
+            self.forget_group_later(&key);
+            return Some(quiet.count);
+        }
+        let index = group.pending.iter().rposition(|p| p.alert == alert && !p.recovered)?;
+        let pending = group.pending.remove(index);
+        match group.pending.iter().map(|p| p.due).min() {
+            Some(due) => self.timers.set(Timer::GroupWait(key.clone()), due),
+            None => self.timers.clear(&Timer::GroupWait(key.clone())),
+        }
+        self.forget_group_later(&key);
+        Some(pending.count)
+    }
+
     /// Forgets what was kept quiet, has resolved, and is too old for the next page.
     fn prune_quiet(&mut self, key: &GroupKey) {
         let noise = &self.lanes.lane(key.0).noise;

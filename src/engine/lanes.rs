@@ -1,9 +1,11 @@
 //! Lanes: each (route, receiver) that alerts may take, with the settings of its route.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::config::{GroupBy, IntegrationRef, Noise, Policy};
+use crate::config::{GroupBy, IntegrationRef, Noise, Policy, Windows};
 use crate::model::{Duration, LabelSet};
 
 /// Number of a lane; stable for the life of the journal.
@@ -23,6 +25,9 @@ pub(super) struct Lane {
     pub(super) repeat_interval: Duration,
     pub(super) noise: Noise,
     pub(super) integrations: Vec<IntegrationRef>,
+    /// When it notifies nobody: one entry for each route that is this lane.
+    #[serde(default)]
+    pub(super) windows: Vec<Windows>,
     /// Whether the configuration still has it.
     current: bool,
 }
@@ -35,6 +40,14 @@ pub(super) struct Lanes {
     of_route: Vec<LaneId>,
 }
 
+impl Lane {
+    /// Whether it names one of these time intervals.
+    pub(super) fn names_any(&self, intervals: &BTreeSet<SmolStr>) -> bool {
+        let mut names = self.windows.iter().flat_map(|w| w.mute.iter().chain(&w.active));
+        names.any(|name| intervals.contains(name))
+    }
+}
+
 impl Lanes {
     /// Takes a policy over.
     pub(super) fn update(&mut self, policy: &Policy) {
@@ -44,7 +57,7 @@ impl Lanes {
         self.of_route.clear();
         for route in &policy.routes {
             let integrations = policy.receivers.get(&route.receiver);
-            let lane = Lane {
+            let mut lane = Lane {
                 route: route.key.clone(),
                 receiver: route.receiver.clone(),
                 group_by: route.group_by.clone(),
@@ -53,11 +66,16 @@ impl Lanes {
                 repeat_interval: route.repeat_interval,
                 noise: policy.noise.get(&route.noise).cloned().unwrap_or_default(),
                 integrations: integrations.map(|r| r.integrations.clone()).unwrap_or_default(),
+                windows: vec![route.windows.clone()],
                 current: true,
             };
             let same = |l: &Lane| l.route == lane.route && l.receiver == lane.receiver;
             let index = match self.lanes.iter().position(same) {
                 Some(index) => {
+                    let old = &mut self.lanes[index];
+                    if old.current {
+                        lane.windows.append(&mut old.windows);
+                    }
                     self.lanes[index] = lane;
                     index
                 }

@@ -153,10 +153,11 @@ impl Engine {
     /// `repeat_interval` is over: the trigger is sent again under the same key. Silent at an
     /// incident that is open, it reopens one that a human closed while the problem lasts.
     pub(super) fn repeat(&mut self, id: IncidentId) {
+        let muted = self.is_muted(id);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         let interval = self.lanes.lane(incident.group.0).repeat_interval;
         self.timers.set(Timer::Repeat(id), self.now + interval);
-        if incident.phase == Phase::Open {
+        if incident.phase == Phase::Open && !muted {
             let why = format_smolstr!("repeated after {interval}: it fires still");
             incident.issue(self.now, why.clone(), true);
             self.timers.clear(&Timer::Update(id));
@@ -300,6 +301,7 @@ impl Engine {
     pub(super) fn forget_track(&mut self, lane: LaneId, alert: AlertId) {
         let Some(track) = self.tracks.get(&(alert, lane)) else { return };
         let busy = track.presented || track.held_until.is_some() || track.damping.flaps().is_some();
+        let busy = busy || track.muted.is_some();
         if !busy {
             self.tracks.remove(&(alert, lane));
         }

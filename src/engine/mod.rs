@@ -16,14 +16,18 @@ mod flow;
 mod gather;
 mod groups;
 mod incident;
+mod inhibition;
+mod intervals;
 mod lanes;
 mod ledger;
 mod lifecycle;
 mod merge;
+mod mute;
 mod notify;
 mod pairs;
 mod pipeline;
 mod series;
+mod silences;
 mod snapshot;
 mod stats;
 mod timers;
@@ -47,6 +51,7 @@ use groups::{Group, GroupKey};
 use incident::{Incident, IncidentId};
 use lanes::{LaneId, Lanes};
 use ledger::Ledger;
+use mute::Mutes;
 use series::Series;
 use timers::{Timer, Timers};
 use track::Track;
@@ -74,6 +79,8 @@ pub struct Engine {
     #[serde(with = "pairs")]
     refused: BTreeMap<NotificationId, (IncidentId, usize)>,
     timers: Timers,
+    #[serde(default)]
+    mutes: Mutes,
     ledger: Ledger,
     next_incident: u64,
     next_notification: u64,
@@ -104,6 +111,7 @@ impl Engine {
             flows: BTreeMap::new(),
             refused: BTreeMap::new(),
             timers: Timers::default(),
+            mutes: Mutes::default(),
             ledger: Ledger::default(),
             next_incident: 1,
             next_notification: 1,
@@ -127,6 +135,7 @@ impl Engine {
             // Repeats are gathered before they are an event: what they extend has not passed.
             self.seen(seen);
         }
+        self.mute_clock();
         self.fire_timers();
         match event {
             Event::Observe(batch) => self.observe(batch),
@@ -136,6 +145,7 @@ impl Engine {
                     effects.resend.push(*id);
                 }
             }
+            Event::Silence(change) => self.silence(change),
             Event::Policy(policy) => self.adopt((**policy).clone()),
             Event::Seen(_) | Event::Started | Event::Tick => {}
         }
@@ -165,7 +175,10 @@ impl Engine {
 
     /// The counters, and how things stand.
     pub fn stats(&self) -> Stats {
-        Stats { alerts: self.alerts.len(), firing: self.alerts.firing(), ..self.ledger.stats().clone() }
+        let stats = self.ledger.stats().clone();
+        let mut stats = Stats { alerts: self.alerts.len(), firing: self.alerts.firing(), ..stats };
+        self.mutes.count(&mut stats);
+        stats
     }
 
     fn adopt(&mut self, policy: Policy) {
@@ -180,10 +193,24 @@ impl Engine {
             }
         }
         self.policy = policy;
+        self.mutes_adopt();
+    }
+
+    /// What is due next. Whether an alert is muted is settled before anything is done about it, and
+    /// after all is heard that was due to be heard.
+    fn next_timer(&mut self) -> Option<Timer> {
+        let due = self.timers.pop_due(self.now);
+        if due.as_ref().is_some_and(Timer::is_evidence) {
+            return due;
+        }
+        match self.remute() {
+            true => due.or_else(|| self.timers.pop_due(self.now)),
+            false => due,
+        }
     }
 
     fn fire_timers(&mut self) {
-        while let Some(timer) = self.timers.pop_due(self.now) {
+        while let Some(timer) = self.next_timer() {
             match timer {
                 Timer::Ends(alert, key) => self.lapsed(alert, key, false),
                 Timer::Stale(alert, key) => self.lapsed(alert, key, true),
@@ -199,6 +226,7 @@ impl Engine {
                 Timer::ResolveHold(id) => self.close(id),
                 Timer::Repeat(id) => self.repeat(id),
                 Timer::Retry(id) => self.pump(id),
+                Timer::Mute => self.mute_clock(),
                 Timer::ForgetAlert(alert) => self.alerts.forget(alert),
                 Timer::ForgetTrack(lane, alert) => self.forget_track(lane, alert),
                 Timer::ForgetGroup(group) => self.forget_group(&group),

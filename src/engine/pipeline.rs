@@ -1,5 +1,6 @@
 //! The way of an observation, top to bottom in the order in which it meets the stages:
-//! normalise → route → then per (route, receiver): duplicate → flap damping → hold → group.
+//! normalise → route → then per (route, receiver): duplicate → silence, mute window, inhibition → flap
+//! damping → hold → group.
 
 use smol_str::{SmolStr, format_smolstr};
 
@@ -17,8 +18,10 @@ use crate::model::{
 };
 
 impl Engine {
-    /// Normalise and route: what a request stated, one observation at a time.
+    /// Normalise and route: what a request stated, one observation at a time. All of it is heard before
+    /// any of it is decided, so that what inhibits does so wherever it stands in the request.
     pub(super) fn observe(&mut self, batch: &Batch) {
+        let mut heard = Vec::with_capacity(batch.observations.len());
         for observation in &batch.observations {
             self.ledger.received(batch.source, observation.status, 1);
             let instance = AlertId::of(&observation.labels, |_| false);
@@ -31,6 +34,11 @@ impl Engine {
                 &self.policy,
                 &mut self.timers,
             );
+            self.heard(alert);
+            heard.push((alert, change, observation));
+        }
+        self.remute();
+        for (alert, change, observation) in heard {
             for lane in self.lanes_of(alert, observation, change) {
                 self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
                 self.duplicate(alert, lane, change, observation.status);
@@ -63,11 +71,11 @@ impl Engine {
 
     fn is_told(&self, track: &Track) -> bool {
         let alive = |id| self.incidents.get(&id).is_some_and(|i| i.phase != Phase::Closed);
-        track.presented || track.held_until.is_some() || track.incident.is_some_and(alive)
+        track.is_live() || track.incident.is_some_and(alive)
     }
 
     /// Duplicate: what repeats the current state of an occurrence goes no further.
-    fn duplicate(&mut self, alert: AlertId, lane: LaneId, change: Change, status: Status) {
+    pub(super) fn duplicate(&mut self, alert: AlertId, lane: LaneId, change: Change, status: Status) {
         if self.lanes.lane(lane).integrations.is_empty() {
             let rule = "the receiver has no integration".into();
             return self.suppress(alert, lane, 1, Reason::Muted, rule, None);
@@ -101,8 +109,13 @@ impl Engine {
         }
     }
 
-    /// Flap damping, first half: an alert starts to fire. `waiting` observations say so.
+    /// Silence, mute window and inhibition; then flap damping, first half: an alert starts to fire.
+    /// `waiting` observations say so.
     pub(super) fn fire(&mut self, alert: AlertId, lane: LaneId, waiting: u64, changes: u32) {
+        if let Some(cause) = self.mutes.cause(alert, self.lanes.lane(lane)) {
+            return self.mute(alert, lane, waiting, cause);
+        }
+        self.track(alert, lane).muted = None;
         self.damp(alert, lane, changes);
         let track = self.track(alert, lane);
         track.waiting += waiting;
@@ -195,6 +208,9 @@ impl Engine {
 
     /// Flap damping, second half: an alert stops to fire. `waiting` observations say so.
     fn resolve(&mut self, alert: AlertId, lane: LaneId, waiting: u64) {
+        if self.resolved_muted(alert, lane, waiting) {
+            return;
+        }
         self.damp(alert, lane, 1);
         let track = self.track(alert, lane);
         if track.held_until.take().is_some() {
@@ -319,6 +335,9 @@ impl Engine {
             let waiting = std::mem::take(&mut self.track(alert, lane).waiting);
             return self.retire(alert, lane, waiting, now);
         }
+        if self.track(alert, lane).muted.is_some() {
+            return;
+        }
         // Within the window of its page a human is at it already: there it is an update.
         let old = |id| {
             let incident = self.incidents.get(&id).filter(|i| i.phase == Phase::Open);
@@ -339,6 +358,7 @@ impl Engine {
     /// A full label set was not said again in time.
     pub(super) fn lapsed(&mut self, alert: AlertId, key: InstanceKey, stale: bool) {
         let change = self.alerts.lapse(self.now, alert, key, &self.policy, &mut self.timers);
+        self.heard(alert);
         if change != Change::Resolved {
             return;
         }
@@ -351,6 +371,7 @@ impl Engine {
             let noise = self.lanes.lane(lane).noise.clone();
             let now = self.now;
             let track = self.track(alert, lane);
+            track.muted = None;
             if track.damping.flaps().is_some() {
                 track.damping.release(now, &noise);
                 self.gauges(lane).flapping -= 1;
@@ -374,6 +395,7 @@ impl Engine {
     /// The other member of the pair did not take its word back within a minute.
     pub(super) fn believed(&mut self, alert: AlertId, key: InstanceKey) {
         let change = self.alerts.believe(self.now, alert, key, &self.policy, &mut self.timers);
+        self.heard(alert);
         let Some(labels) = self.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
         if change != Change::Fired {
             return;
@@ -450,7 +472,7 @@ impl Engine {
         ledger.dispose(*now, count, verdict);
     }
 
-    fn flapping_rule(&mut self, alert: AlertId, lane: LaneId) -> SmolStr {
+    pub(super) fn flapping_rule(&mut self, alert: AlertId, lane: LaneId) -> SmolStr {
         let noise = self.lanes.lane(lane).noise.clone();
         let now = self.now;
         let track = self.track(alert, lane);

@@ -50,6 +50,8 @@ impl Engine {
         if header.version != VERSION {
             return Err(RestoreError::Version(header.version));
         }
-        Ok(serde_json::from_slice::<Body>(bytes)?.engine)
+        let mut engine = serde_json::from_slice::<Body>(bytes)?.engine;
+        engine.reindex();
+        Ok(engine)
     }
 }

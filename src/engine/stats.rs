@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::model::{Disposition, Duration, Kind, Source, Status};
+use crate::model::{Disposition, Duration, Kind, SilenceState, Source, Status};
 
 /// What the engine counted since the journal began, and how things stand.
 ///
@@ -21,6 +21,9 @@ pub struct Stats {
     pub alerts: u64,
     /// Alerts that fire.
     pub firing: u64,
+    /// Silences that are kept, by state.
+    #[serde(default)]
+    pub silences: BTreeMap<SilenceState, u64>,
 }
 
 /// The counters of one receiver.

@@ -37,6 +37,8 @@ pub(super) enum Timer {
     Repeat(IncidentId),
     /// A refused notification is tried anew.
     Retry(IncidentId),
+    /// A silence or a time interval begins or ends.
+    Mute,
     /// An alert that does not fire is forgotten.
     ForgetAlert(AlertId),
     /// What a route remembers of an alert is forgotten.
@@ -48,6 +50,11 @@ pub(super) enum Timer {
 }
 
 impl Timer {
+    /// Whether it tells that an alert fires or does not, rather than that something is to be done.
+    pub(super) fn is_evidence(&self) -> bool {
+        matches!(self, Timer::Ends(..) | Timer::Stale(..) | Timer::Refire(..))
+    }
+
     /// The reason in the engine's public words.
     pub(super) fn why(&self) -> Why {
         match self {
@@ -61,6 +68,7 @@ impl Timer {
             Timer::ResolveHold(..) => Why::ResolveHold,
             Timer::Repeat(..) => Why::Repeat,
             Timer::Retry(..) => Why::Retry,
+            Timer::Mute => Why::Mute,
             Timer::ForgetAlert(..)
             | Timer::ForgetTrack(..)
             | Timer::ForgetSeries(..)

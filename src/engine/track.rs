@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::damping::Damping;
 use super::groups::GroupKey;
 use super::incident::IncidentId;
-use crate::model::Timestamp;
+use crate::model::{Reason, Timestamp};
 
 /// What one lane knows of one alert.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +13,8 @@ pub(super) struct Track {
     /// Whether the alert fires, as the stages behind damping and hold were told.
     pub(super) presented: bool,
     pub(super) damping: Damping,
+    /// Why it is muted, while it fires and is.
+    pub(super) muted: Option<Reason>,
     /// Until when the first page is held.
     pub(super) held_until: Option<Timestamp>,
     /// Observations that wait here: for a hold to end, or for flapping to.
@@ -21,4 +23,11 @@ pub(super) struct Track {
     pub(super) waits_in: Option<GroupKey>,
     /// The incident that it is in, or was in last.
     pub(super) incident: Option<IncidentId>,
+}
+
+impl Track {
+    /// Whether it is about an alert that was told of, will be, or would be were it not muted.
+    pub(super) fn is_live(&self) -> bool {
+        self.presented || self.held_until.is_some() || self.muted.is_some()
+    }
 }

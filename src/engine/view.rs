@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::Engine;
 use super::incident::Phase;
-use crate::model::Fingerprint;
+use crate::model::{AlertId, Fingerprint};
 
 impl Engine {
     /// Every known alert as JSON: identity, fingerprint, status, labels, times.
     pub fn alerts_view(&self) -> Value {
-        let alert = |(id, alert): (&crate::model::AlertId, &super::alerts::Alert)| {
+        let alert = |(id, alert): (&AlertId, &super::alerts::Alert)| {
             json!({
                 "id": id.to_string(),
                 "fingerprint": Fingerprint::of(&alert.labels).to_string(),
@@ -18,9 +18,25 @@ impl Engine {
                 "annotations": alert.annotations,
                 "startsAt": alert.starts_at,
                 "endsAt": alert.ends_at,
+                "muted": self.muted_view(*id),
             })
         };
         self.alerts.iter().map(alert).collect()
+    }
+
+    /// Where an alert is muted, why, and until when.
+    fn muted_view(&self, alert: AlertId) -> Vec<Value> {
+        let lanes = self.taken_lanes(alert).into_iter().map(|id| self.lanes.lane(id));
+        let muted = lanes.filter_map(|lane| Some((lane, self.mutes.cause(alert, lane)?)));
+        let view = |(lane, cause): (&super::lanes::Lane, super::mute::Cause)| {
+            json!({
+                "receiver": lane.receiver,
+                "reason": cause.reason.as_str(),
+                "rule": cause.rule,
+                "release": cause.release,
+            })
+        };
+        muted.map(view).collect()
     }
 
     /// Every incident that is not over as JSON: key, receiver, state, alerts, why.

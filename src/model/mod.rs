@@ -9,6 +9,7 @@ mod labels;
 mod matcher;
 mod matcher_syntax;
 mod notification;
+mod silence;
 mod time;
 
 pub use alert::{Batch, Observation, Source, Status};
@@ -18,4 +19,5 @@ pub use fingerprint::{AlertId, Fingerprint, hex, sha256};
 pub use labels::LabelSet;
 pub use matcher::{MatchOp, Matcher, MatcherError, parse_matchers};
 pub use notification::{AlertView, Kind, Notification, NotificationId, Outcome, Rejection, Report};
+pub use silence::{Silence, SilenceChange, SilenceError, SilenceRequest, SilenceState};
 pub use time::{TimeError, Timestamp};

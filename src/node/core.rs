@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
 use crate::config::Policy;
 use crate::engine::{Event, Stats, Why};
 use crate::journal::{Journal, JournalError};
-use crate::model::{Duration, Kind, Notification, NotificationId, Outcome, Rejection, Report, Timestamp};
-use crate::web::{ReplayError, Unavailable};
+use crate::model::{
+    Duration, Kind, Notification, NotificationId, Outcome, Rejection, Report, SilenceRequest, Timestamp,
+};
+use crate::web::{ReplayError, SilenceFailure, Unavailable};
 
 use super::clock::EngineClock;
 use super::metrics::NodeMeter;
@@ -222,6 +225,11 @@ impl Core {
                     tick.delivered(open, &self.clock, report)
                 }
                 Command::Replay(id, done) => replay(open, &self.clock, &mut tick, id, done),
+                Command::Silence(request, done) => silence(open, &self.clock, &mut tick, &request, done),
+                Command::Silences(done) => {
+                    tick.wait(told(done, |open| open.engine.silences()));
+                    Ok(())
+                }
                 Command::Policy(policy, done) => {
                     policy_now = Some((*policy).clone());
                     tick.wait(told(done, |_| ()));
@@ -359,6 +367,8 @@ impl Core {
             match command {
                 Command::Observe(_, done) | Command::Policy(_, done) => drop(done.send(Err(unavailable()))),
                 Command::Replay(_, done) => drop(done.send(Err(ReplayError::Unavailable(unavailable())))),
+                Command::Silence(_, done) => drop(done.send(Err(unavailable().into()))),
+                Command::Silences(done) => drop(done.send(Err(unavailable()))),
                 Command::View(_, done) => drop(done.send(Err(unavailable()))),
                 Command::DeadLetters(done) => drop(done.send(Err(unavailable()))),
                 Command::Delivered(report) if report.id.0 >= ORPHAN => {}
@@ -500,6 +510,28 @@ fn replay(
         let _ = done.send(outcome.map(|_| ()).map_err(|e| Unavailable(e.into()).into()));
     }));
     tick.apply(open, clock, &Event::Replay(id))
+}
+
+/// Grants a request about silences, or says why not; what is refused is no event.
+fn silence(
+    open: &mut Open,
+    clock: &EngineClock,
+    tick: &mut Tick,
+    request: &SilenceRequest,
+    done: oneshot::Sender<Result<SmolStr, SilenceFailure>>,
+) -> Result<(), JournalError> {
+    let change = match open.engine.plan_silence(clock.now(), request) {
+        Ok(change) => change,
+        Err(error) => {
+            let _ = done.send(Err(error.into()));
+            return Ok(());
+        }
+    };
+    let id = change.id().clone();
+    tick.wait(Box::new(move |outcome| {
+        let _ = done.send(outcome.map(|_| id).map_err(|e| Unavailable(e.into()).into()));
+    }));
+    tick.apply(open, clock, &Event::Silence(change))
 }
 
 fn dead_letters(done: oneshot::Sender<Result<Vec<crate::journal::DeadLetter>, Unavailable>>) -> Waiter {

@@ -14,8 +14,10 @@ use crate::deliver::Deliverer;
 use crate::engine::Stats;
 use crate::ingest::InvalidReason;
 use crate::journal::DeadLetter;
-use crate::model::{Batch, Duration, NotificationId, Source, Timestamp};
-use crate::web::{BoxFuture, Gate, ReplayError, Unavailable};
+use crate::model::{
+    Batch, Duration, NotificationId, Silence, SilenceRequest, SilenceState, Source, Timestamp,
+};
+use crate::web::{BoxFuture, Gate, ReplayError, SilenceFailure, Unavailable};
 
 use super::clock::{EngineClock, wall};
 use super::core::Published;
@@ -164,6 +166,16 @@ impl Gate for NodeGate {
         Box::pin(async move {
             ask(&queue, |done| Command::Replay(id, done)).await.map_err(ReplayError::Unavailable)?
         })
+    }
+
+    fn silence(&self, request: SilenceRequest) -> BoxFuture<'_, Result<SmolStr, SilenceFailure>> {
+        let queue = self.queue.clone();
+        Box::pin(async move { ask(&queue, |done| Command::Silence(request, done)).await? })
+    }
+
+    fn silences(&self) -> BoxFuture<'_, Result<Vec<(Silence, SilenceState)>, Unavailable>> {
+        let queue = self.queue.clone();
+        Box::pin(async move { ask(&queue, Command::Silences).await? })
     }
 
     fn rejected(&self, _source: Source, reason: InvalidReason) {

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
 use crate::config::Policy;
 use crate::journal::DeadLetter;
-use crate::model::{Batch, NotificationId, Report};
-use crate::web::{ReplayError, Unavailable};
+use crate::model::{Batch, NotificationId, Report, Silence, SilenceRequest, SilenceState};
+use crate::web::{ReplayError, SilenceFailure, Unavailable};
 
 /// What the engine's thread is asked to do. Each asker waits on the other end of its channel; one
 /// that has gone away changes nothing, for what was handed over is handled all the same.
@@ -19,6 +20,10 @@ pub enum Command {
     Delivered(Report),
     /// A dead letter is to be sent again; answered when that is durable.
     Replay(NotificationId, oneshot::Sender<Result<(), ReplayError>>),
+    /// A silence is to be made, changed or ended; answered with its id when that is durable.
+    Silence(SilenceRequest, oneshot::Sender<Result<SmolStr, SilenceFailure>>),
+    /// All silences that are kept.
+    Silences(oneshot::Sender<Result<Vec<(Silence, SilenceState)>, Unavailable>>),
     /// The configuration changed; answered when that is durable.
     Policy(Box<Policy>, oneshot::Sender<Result<(), Unavailable>>),
     /// A read-only view.
@@ -167,6 +172,8 @@ fn always_fits(command: &Command) -> bool {
         Command::Delivered(_) | Command::Quiesce(_) | Command::Stop(_) => true,
         Command::Observe(..)
         | Command::Replay(..)
+        | Command::Silence(..)
+        | Command::Silences(_)
         | Command::Policy(..)
         | Command::View(..)
         | Command::DeadLetters(_) => false,

@@ -69,6 +69,7 @@ pub fn rebuild(recovered: &Recovered, policy: &Policy) -> Result<Rebuilt, Recove
                 | Event::Seen(_)
                 | Event::Delivered(_)
                 | Event::Replay(_)
+                | Event::Silence(_)
                 | Event::Started
                 | Event::Tick => policy.clone(),
             })

@@ -2,9 +2,13 @@
 
 use std::pin::Pin;
 
+use smol_str::SmolStr;
+
 use crate::ingest::InvalidReason;
 use crate::journal::DeadLetter;
-use crate::model::{Batch, Duration, NotificationId, Source, Timestamp};
+use crate::model::{
+    Batch, Duration, NotificationId, Silence, SilenceError, SilenceRequest, SilenceState, Source, Timestamp,
+};
 
 /// A future behind a pointer, so that [`Gate`] can be a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -45,6 +49,12 @@ pub trait Gate: Send + Sync + 'static {
     /// Sends a dead letter again; resolves when that is durable.
     fn replay(&self, id: NotificationId) -> BoxFuture<'_, Result<(), ReplayError>>;
 
+    /// Makes, changes or ends a silence; resolves, with its id, when that is durable.
+    fn silence(&self, request: SilenceRequest) -> BoxFuture<'_, Result<SmolStr, SilenceFailure>>;
+
+    /// Every silence that is kept.
+    fn silences(&self) -> BoxFuture<'_, Result<Vec<(Silence, SilenceState)>, Unavailable>>;
+
     /// Counts one alert, or one whole body, that was invalid or had to be mended.
     fn rejected(&self, source: Source, reason: InvalidReason);
 
@@ -67,6 +77,17 @@ pub enum ReplayError {
     /// It opens or changes an incident that nothing would close.
     #[error("its incident is over: sent again, it would open one at the receiver that nothing closes")]
     Over,
+    /// The node cannot do it now.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// Why a request about silences was not granted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SilenceFailure {
+    /// It never will be, as it is.
+    #[error(transparent)]
+    Refused(#[from] SilenceError),
     /// The node cannot do it now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),

@@ -13,8 +13,9 @@ mod receive;
 mod refusals;
 mod router;
 mod server;
+mod silences;
 
-pub use gate::{BoxFuture, Gate, ReplayError, Unavailable};
+pub use gate::{BoxFuture, Gate, ReplayError, SilenceFailure, Unavailable};
 pub use limits::Limits;
 pub use router::paths;
 pub use server::serve;

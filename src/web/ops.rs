@@ -46,10 +46,17 @@ pub(super) async fn metrics(State(app): State<App>) -> Response {
 /// `GET /`
 pub(super) async fn index(State(app): State<App>) -> Response {
     let prefix = &*app.prefix;
-    let links =
-        ["/api/v1/incidents", "/api/v1/alerts", "/api/v1/dead-letters", "/metrics", "/-/healthy", "/-/ready"]
-            .map(|path| format!("<li><a href=\"{0}{path}\">{path}</a></li>\n", escaped(prefix)))
-            .concat();
+    let links = [
+        "/api/v1/incidents",
+        "/api/v1/alerts",
+        "/api/v1/dead-letters",
+        "/api/v2/silences",
+        "/metrics",
+        "/-/healthy",
+        "/-/ready",
+    ]
+    .map(|path| format!("<li><a href=\"{0}{path}\">{path}</a></li>\n", escaped(prefix)))
+    .concat();
     let page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Squelch</title>\n\
          <h1>Squelch {}</h1>\n<p>A noise gate for the pager. Point a <code>webhook_config</code> of Alertmanager at \

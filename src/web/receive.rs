@@ -72,13 +72,8 @@ pub(super) async fn api_v2(
     body: Body,
 ) -> Response {
     let source = Source::Prometheus;
-    if !is_json(&headers) {
-        let detail = match headers.get(header::CONTENT_TYPE) {
-            Some(found) => format!("unsupported media type {found:?}, only application/json is allowed"),
-            None => "no media type given, only application/json is allowed".to_owned(),
-        };
-        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        let refused = body::blamed(InvalidReason::UnsupportedType, status, detail);
+    if let Some(problem) = not_json(&headers) {
+        let refused = body::blamed(InvalidReason::UnsupportedType, problem.status, problem.detail);
         return app.refuse(source, peer, refused, &[]).into_api_v2();
     }
     let Arrived { bytes, share } = match body::read(&headers, body, &app.limits, &app.room).await {
@@ -127,10 +122,19 @@ fn unusable(error: &IngestError) -> Refused {
     body::blamed(error.reason(), StatusCode::BAD_REQUEST, error.to_string())
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+/// API v2 takes JSON that says so, and nothing else.
+pub(super) fn not_json(headers: &HeaderMap) -> Option<Problem> {
+    let found = headers.get(header::CONTENT_TYPE);
+    let value = found.and_then(|v| v.to_str().ok()).unwrap_or_default();
     let media_type = value.split(';').next().unwrap_or_default().trim();
-    media_type.eq_ignore_ascii_case("application/json")
+    if media_type.eq_ignore_ascii_case("application/json") {
+        return None;
+    }
+    let detail = match found {
+        Some(found) => format!("unsupported media type {found:?}, only application/json is allowed"),
+        None => "no media type given, only application/json is allowed".to_owned(),
+    };
+    Some(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
 }
 
 impl App {

@@ -14,7 +14,7 @@ use super::answers::Answers;
 use super::body::Room;
 use super::problem::Problem;
 use super::refusals::Refusals;
-use super::{Gate, Limits, api, ops, receive};
+use super::{Gate, Limits, api, ops, receive, silences};
 
 /// Who is at the other end of the connection. The port is left out: it changes with each connection.
 #[derive(Clone, Copy)]
@@ -45,10 +45,12 @@ impl App {
 }
 
 /// What is served, below the prefix: the one list of it.
-fn routes() -> [(&'static str, MethodRouter<App>); 11] {
+fn routes() -> [(&'static str, MethodRouter<App>); 13] {
     [
         ("/alertmanager/webhook", post(receive::webhook)),
         ("/api/v2/alerts", post(receive::api_v2)),
+        ("/api/v2/silences", get(silences::list).post(silences::post)),
+        ("/api/v2/silence/{id}", get(silences::one).delete(silences::expire)),
         ("/-/healthy", get(ops::healthy)),
         ("/-/ready", get(ops::ready)),
         ("/-/reload", post(ops::reload)),

@@ -19,5 +19,6 @@ mod journal_sqlite;
 mod metrics;
 mod node;
 mod serve;
+mod silences;
 mod tools;
 mod web;

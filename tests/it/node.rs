@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use squelch::config::{GroupBy, IntegrationRef, Noise, Policy, Receiver, Route, Severities};
+use squelch::config::{GroupBy, IntegrationRef, Noise, Policy, Receiver, Route, Severities, Windows};
 use squelch::engine::Event;
 use squelch::journal::{Commit, DeadLetter, Journal, JournalError, MemoryJournal, Recovered, Seq};
 use squelch::model::{
@@ -186,6 +186,7 @@ fn policy() -> Policy {
         group_interval: Duration::from_secs(15),
         repeat_interval: Duration::from_hours(4),
         noise: "default".into(),
+        windows: Windows::default(),
         line: 1,
     };
     Policy {
@@ -196,6 +197,8 @@ fn policy() -> Policy {
         noise: BTreeMap::from([("default".into(), noise())]),
         resolve_timeout: Duration::from_mins(5),
         stale_after: Duration::from_hours(12),
+        time_intervals: BTreeMap::new(),
+        inhibit_rules: Vec::new(),
     }
 }
 

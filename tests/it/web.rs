@@ -7,8 +7,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use squelch::ingest::InvalidReason;
 use squelch::journal::DeadLetter;
-use squelch::model::{Batch, Duration as Span, NotificationId, Source, Timestamp};
-use squelch::web::{BoxFuture, Gate, Limits, ReplayError, Unavailable, serve};
+use squelch::model::{
+    Batch, Duration as Span, NotificationId, Silence, SilenceRequest, SilenceState, Source, Timestamp,
+};
+use squelch::web::{BoxFuture, Gate, Limits, ReplayError, SilenceFailure, Unavailable, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -87,6 +89,18 @@ impl Gate for Fake {
                 _ => Err(ReplayError::NotFound),
             }
         })
+    }
+    fn silence(&self, request: SilenceRequest) -> BoxFuture<'_, Result<smol_str::SmolStr, SilenceFailure>> {
+        Box::pin(async move {
+            self.down()?;
+            match request {
+                SilenceRequest::Set(_) => Ok("made".into()),
+                SilenceRequest::Expire(id) => Err(squelch::model::SilenceError::Unknown(id).into()),
+            }
+        })
+    }
+    fn silences(&self) -> BoxFuture<'_, Result<Vec<(Silence, SilenceState)>, Unavailable>> {
+        Box::pin(async { self.down().map(|()| Vec::new()) })
     }
     fn rejected(&self, source: Source, reason: InvalidReason) {
         self.rejected.lock().unwrap().push((source, reason));

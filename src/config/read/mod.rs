@@ -1,7 +1,9 @@
 //! The text of `squelch.yml` → a validated [`Config`], or everything that is wrong with it.
 
 mod http;
+mod inhibition;
 mod integrations;
+mod intervals;
 mod noise;
 mod receivers;
 mod routes;
@@ -19,17 +21,7 @@ use super::{Config, Policy, Url};
 use crate::model::Duration;
 
 /// Keys of Alertmanager, or of later versions, at the top of the file.
-const UNSUPPORTED: [&str; 9] = [
-    "inhibit_rules",
-    "time_intervals",
-    "mute_time_intervals",
-    "templates",
-    "tracing",
-    "event_recorder",
-    "heartbeat",
-    "sources",
-    "storage",
-];
+const UNSUPPORTED: [&str; 6] = ["templates", "tracing", "event_recorder", "heartbeat", "sources", "storage"];
 /// Keys of Alertmanager's `global` for integrations that this version does not have.
 const UNSUPPORTED_GLOBAL: [&str; 36] = [
     "smtp_from",
@@ -92,9 +84,14 @@ fn read_top(mut top: Section<'_>, base: &Path) -> Config {
     if top.node("receivers").is_none() || nodes.is_some_and(<[_]>::is_empty) {
         top.problems.add(top.line, "the configuration has no receivers; name at least one");
     }
+    let lists = [top.list("time_intervals"), top.list("mute_time_intervals")];
+    let time_intervals = intervals::read(lists.into_iter().flatten(), top.problems);
+    let rules = top.list("inhibit_rules").unwrap_or_default();
+    let inhibit_rules = inhibition::read(rules, top.problems);
     let names = routes::Names {
         receivers: receivers.deciding.keys().map(|name| name.as_str()).collect(),
         profiles: profiles.keys().map(|name| name.as_str()).collect(),
+        intervals: time_intervals.keys().map(|name| name.as_str()).collect(),
     };
     let routes = match top.section("route") {
         Some(root) => routes::read(root, &names),
@@ -115,6 +112,8 @@ fn read_top(mut top: Section<'_>, base: &Path) -> Config {
         noise: profiles,
         resolve_timeout: global.resolve_timeout,
         stale_after: global.stale_after,
+        time_intervals,
+        inhibit_rules,
     };
     Config { policy, receivers: receivers.sending }
 }

@@ -5,16 +5,17 @@ use std::collections::BTreeSet;
 use smol_str::SmolStr;
 
 use super::section::{Section, Text, nearest, shown};
-use crate::config::{GroupBy, Route};
+use crate::config::{GroupBy, Route, Windows};
 use crate::model::{MatchOp, Matcher, MatcherError, parse_matchers};
 
 /// Keys of Alertmanager's routes that this version does not have.
-const UNSUPPORTED: [&str; 3] = ["mute_time_intervals", "active_time_intervals", "labels"];
+const UNSUPPORTED: [&str; 1] = ["labels"];
 
 /// What routes may name.
 pub(super) struct Names<'n> {
     pub(super) receivers: BTreeSet<&'n str>,
     pub(super) profiles: BTreeSet<&'n str>,
+    pub(super) intervals: BTreeSet<&'n str>,
 }
 
 /// The tree below `root`, depth first; route 0 is the root.
@@ -54,7 +55,8 @@ fn read_node(
     route.group_interval = keys.positive("group_interval").unwrap_or(route.group_interval);
     route.repeat_interval = keys.positive("repeat_interval").unwrap_or(route.repeat_interval);
     route.continue_ = keys.boolean("continue").unwrap_or(false);
-    route.matchers = matchers(&mut keys);
+    route.windows = windows(&mut keys, parent.is_none(), names);
+    route.matchers = matchers(&mut keys, ["match", "match_re", "matchers"]);
     route.key = match parent {
         Some(parent) => format!("{parent}/{}", key_part(&route.matchers)).into(),
         None => "{}".into(),
@@ -122,18 +124,42 @@ fn group_by(keys: &Section<'_>, labels: &[Text<'_>]) -> GroupBy {
     GroupBy::All
 }
 
-/// `matchers`, and the deprecated `match` and `match_re`, sorted as Alertmanager sorts them.
-fn matchers(keys: &mut Section<'_>) -> Vec<Matcher> {
+/// When a route notifies nobody. The root always may: what no other route takes must not get lost.
+fn windows(keys: &mut Section<'_>, root: bool, names: &Names<'_>) -> Windows {
+    let mut named = |key: &'static str| -> Vec<SmolStr> {
+        let Some(texts) = keys.texts(key) else { return Vec::new() };
+        if root && !texts.is_empty() {
+            let message = format!("the root route has {key}; name them on a route below it");
+            keys.problems.add(keys.line_of(key), message);
+        }
+        texts.iter().map(|name| interval(keys, *name, &names.intervals)).collect()
+    };
+    Windows { mute: named("mute_time_intervals"), active: named("active_time_intervals") }
+}
+
+fn interval(keys: &Section<'_>, name: Text<'_>, all: &BTreeSet<&str>) -> SmolStr {
+    if all.is_empty() {
+        let message =
+            format!("time interval {} is not defined; define it in time_intervals", shown(name.text));
+        keys.problems.add(name.line, message);
+    }
+    defined(keys, "time interval", name, all)
+}
+
+/// The matchers under the third of `names`, and the deprecated maps under the other two (`match` and
+/// `match_re`), sorted as Alertmanager sorts them.
+pub(super) fn matchers(keys: &mut Section<'_>, names: [&'static str; 3]) -> Vec<Matcher> {
+    let [equal, regex, list] = names;
     let mut read: Vec<(u32, Result<Vec<Matcher>, MatcherError>)> = Vec::new();
-    for (name, value) in keys.text_map("match") {
+    for (name, value) in keys.text_map(equal) {
         read.push((value.line, Matcher::new(name, MatchOp::Equal, value.text).map(|m| vec![m])));
     }
-    for (name, value) in keys.text_map("match_re") {
+    for (name, value) in keys.text_map(regex) {
         // Alertmanager keeps such a pattern in its anchored form, and writes it so into the route's key.
         let pattern = format!("^(?:{})$", value.text);
         read.push((value.line, Matcher::new(name, MatchOp::Regex, pattern).map(|m| vec![m])));
     }
-    for text in keys.texts("matchers").unwrap_or_default() {
+    for text in keys.texts(list).unwrap_or_default() {
         read.push((text.line, parse_matchers(text.text)));
     }
     let mut all = Vec::new();

@@ -34,6 +34,12 @@ impl Engine {
             let counted = [stats.pending, stats.held, stats.flapping, stats.open, stats.resolving];
             assert_eq!(counted, expected.remove(name).unwrap_or_default(), "counters of {name}");
         }
+        let mutes = self.mutes.reindexed(&self.policy, &self.alerts);
+        assert_eq!(self.mutes, mutes, "what the mutes know of the alerts");
+        for ((alert, lane), track) in &self.tracks {
+            let cause = self.mutes.cause(*alert, self.lanes.lane(*lane));
+            assert_eq!(track.muted.is_some(), track.is_live() && cause.is_some(), "whether {alert} is muted");
+        }
         assert!(expected.is_empty(), "no counters for {expected:?}");
         assert_eq!(self.alerts.firing(), self.alerts.iter().filter(|(_, a)| a.firing()).count() as u64);
     }

@@ -1,7 +1,7 @@
 //! Timelines as data: what arrives when, and under it what leaves and what was decided.
 //!
 //! `tests/data/timelines/*.txt`: a configuration, a line `---`, then steps `TIME VERB …`, where the verb
-//! is the peer that speaks, `wait`, `boot` (the program was down until then), or what receivers do; the lines
+//! is the peer that speaks, `silence ID until=TIME MATCHERS`, `expire ID`, `wait`, `boot` (the program was down until then), or what receivers do; the lines
 //! under a step, indented, are what follows from it and from the time before it. `UPDATE_GOLDEN=1`
 //! writes them anew; read the difference before it is kept.
 
@@ -10,7 +10,10 @@ use std::path::Path;
 
 use super::world::*;
 use crate::engine::{Engine, Event};
-use crate::model::{AlertId, Duration, LabelSet, Observation, Source, Status, Timestamp};
+use crate::model::{
+    AlertId, Duration, LabelSet, Observation, Silence, SilenceChange, Source, Status, Timestamp,
+    parse_matchers,
+};
 
 macro_rules! timelines {
     ($($name:ident)*) => { $(#[test] fn $name() { check(stringify!($name)); })* };
@@ -46,6 +49,18 @@ timelines! {
     order_a_resolve_waits_for_its_page
     reload_keeps_what_is_open
     unknown_severity_is_the_highest
+    silence_on_an_open_incident_stops_repeats_and_lets_the_resolve_through
+    silence_swallows_no_later_occurrence
+    silence_that_ends_pages_what_still_fires
+    silence_that_begins_calls_off_a_page_that_waits
+    mute_window_pages_in_the_morning_what_still_fires
+    mute_window_active_intervals_mute_outside
+    mute_a_second_cause_keeps_it_muted
+    mute_a_refire_in_an_open_incident_enters_later
+    inhibition_in_one_request_in_either_order
+    inhibition_lasts_as_long_as_the_source_and_the_last_of_several
+    inhibition_what_matches_both_sides_is_not_muted_by_its_like
+    inhibition_that_comes_late_keeps_the_incident_open_without_repeats
 }
 
 fn check(name: &str) {
@@ -106,6 +121,11 @@ impl Told {
                 self.world.engine = Engine::restore(&self.world.engine.snapshot()).unwrap();
                 self.world.handle(Event::Started);
             }
+            "silence" => {
+                let silence = silence(rest, self.world.now);
+                self.world.handle(Event::Silence(SilenceChange::Set { silence, replaces: None }));
+            }
+            "expire" => self.world.handle(Event::Silence(SilenceChange::Expire { id: rest.into() })),
             "route" => {
                 let mut policy = self.world.engine.policy().clone();
                 policy.routes[0].key = rest.into();
@@ -161,7 +181,15 @@ impl Told {
                 "" => d.disposition.as_str().to_owned(),
                 reason => format!("{}/{reason}", d.disposition.as_str()),
             };
-            let text = format!("{}{count} at {}: {what}: {}", name(&self.world, d.alert), d.receiver, d.rule);
+            let muted = matches!(d.disposition.reason(), "silenced" | "muted");
+            let release = d.release.filter(|_| muted);
+            let release = release.map(|at| format!(" (until {})", at.since(START))).unwrap_or_default();
+            let text = format!(
+                "{}{count} at {}: {what}: {}{release}",
+                name(&self.world, d.alert),
+                d.receiver,
+                d.rule
+            );
             lines.push((d.at, 1, text));
         }
         (self.sent, self.decided) = (self.world.sent.len(), self.world.decisions.len());
@@ -169,6 +197,21 @@ impl Told {
         for (at, _, line) in lines {
             let _ = writeln!(self.out, "    {} {line}", at.since(START));
         }
+    }
+}
+
+/// `night until=2h alertname=A`
+fn silence(text: &str, now: Timestamp) -> Silence {
+    let (id, rest) = text.split_once(" until=").expect("an id, and until when");
+    let (until, matchers) = rest.split_once(' ').expect("matchers");
+    Silence {
+        id: id.into(),
+        matchers: vec![parse_matchers(matchers).unwrap()],
+        starts_at: now,
+        ends_at: START + until.parse::<Duration>().unwrap(),
+        updated_at: now,
+        created_by: "me".into(),
+        comment: "work".into(),
     }
 }
 

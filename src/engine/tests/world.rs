@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{GroupBy, IntegrationRef, Noise, Policy, Receiver, Route, Severities};
+use crate::config::{GroupBy, IntegrationRef, Noise, Policy, Receiver, Route, Severities, Windows};
 use crate::engine::{Effects, Engine, Event};
 use crate::model::{
     AlertId, Batch, Duration, Kind, LabelSet, Notification, Observation, Outcome, Rejection, Report, Source,
@@ -29,12 +29,15 @@ pub(super) fn policy(group_by: &[&str], noise: Noise) -> Policy {
             group_interval: Duration::from_secs(15),
             repeat_interval: Duration::from_hours(4),
             noise: "default".into(),
+            windows: Windows::default(),
             line: 1,
         }],
         receivers: BTreeMap::from([("pd".into(), Receiver { integrations: vec![pager] })]),
         noise: BTreeMap::from([("default".into(), noise)]),
         resolve_timeout: Duration::from_mins(5),
         stale_after: Duration::from_hours(12),
+        time_intervals: BTreeMap::new(),
+        inhibit_rules: Vec::new(),
     }
 }
 

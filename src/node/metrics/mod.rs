@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use prometheus::{Registry, TextEncoder};
 
 use crate::engine::{PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
-use crate::model::{Disposition, Kind, Source, Status};
+use crate::model::{Disposition, Kind, SilenceState, Source, Status};
 use exposition::{Exposition, Type};
 
 pub use meter::NodeMeter;
@@ -164,6 +164,11 @@ fn standing(out: &mut Exposition, stats: &Stats) {
     out.sample(&[], stats.alerts);
     out.family("squelch_alerts_firing", Type::Gauge, "Alerts that fire.");
     out.sample(&[], stats.firing);
+    out.family("squelch_silences", Type::Gauge, "Silences kept; expired ones are kept for five days.");
+    for state in SilenceState::ALL {
+        let n = stats.silences.get(&state).copied().unwrap_or(0);
+        out.sample(&[("state", state.as_str())], n);
+    }
 }
 
 fn build_info(out: &mut Exposition) {

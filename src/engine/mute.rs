@@ -1,0 +1,292 @@
+//! Muting: what a silence, a mute window or a firing inhibitor keeps from notifying, and until when.
+//!
+//! It keeps back what starts to fire, never the resolve of an open incident. What still fires when
+//! the last cause ends enters anew, as an observation of the engine's own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, format_smolstr};
+
+use super::alerts::{Alerts, Change};
+use super::incident::IncidentId;
+use super::inhibition::Inhibition;
+use super::intervals::Intervals;
+use super::lanes::{Lane, LaneId};
+use super::silences::Silences;
+use super::timers::Timer;
+use super::track::Track;
+use super::{Engine, Stats};
+use crate::config::Policy;
+use crate::model::{
+    AlertId, Fingerprint, LabelSet, Reason, Silence, SilenceChange, SilenceError, SilenceRequest,
+    SilenceState, Status, Timestamp,
+};
+
+/// The three stages that mute, and what they know of the alerts.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mutes {
+    silences: Silences,
+    intervals: Intervals,
+    #[serde(skip)]
+    inhibition: Inhibition,
+    /// The firing alerts with the labels by which the stages know them.
+    #[serde(skip)]
+    firing: BTreeMap<AlertId, LabelSet>,
+    /// Alerts for which something may have changed; empty between events.
+    #[serde(skip)]
+    dirty: BTreeSet<AlertId>,
+}
+
+/// Why an alert is muted at a lane.
+pub(super) struct Cause {
+    pub(super) reason: Reason,
+    pub(super) rule: SmolStr,
+    /// When it ends, where that is known.
+    pub(super) release: Option<Timestamp>,
+}
+
+impl Mutes {
+    /// What follows from the policy and the firing alerts, made anew.
+    pub(super) fn reindexed(&self, policy: &Policy, alerts: &Alerts) -> Self {
+        let mut mutes = Mutes {
+            silences: self.silences.clone(),
+            intervals: self.intervals.clone(),
+            inhibition: Inhibition::new(&policy.inhibit_rules),
+            ..Mutes::default()
+        };
+        for (id, alert) in alerts.iter() {
+            mutes.heard(*id, Some(&alert.labels).filter(|_| alert.firing()));
+        }
+        mutes.dirty.clear();
+        mutes
+    }
+
+    /// Takes in that an alert fires with these labels, or, without, that it does not.
+    fn heard(&mut self, alert: AlertId, labels: Option<&LabelSet>) {
+        let old = self.firing.get(&alert);
+        if old == labels {
+            return;
+        }
+        if let Some(old) = old {
+            self.inhibition.ends(alert, old, &mut self.dirty);
+        }
+        self.silences.heard(alert, labels);
+        match labels {
+            Some(labels) => {
+                self.inhibition.fires(alert, labels, &mut self.dirty);
+                if self.firing.insert(alert, labels.clone()).is_some() {
+                    self.dirty.insert(alert);
+                }
+            }
+            None => drop(self.firing.remove(&alert)),
+        }
+    }
+
+    /// Why a firing alert is muted at a lane, if it is.
+    pub(super) fn cause(&self, alert: AlertId, lane: &Lane) -> Option<Cause> {
+        let labels = self.firing.get(&alert)?;
+        if let Some(silence) = self.silences.silence_of(alert) {
+            let release = Some(silence.ends_at);
+            return Some(Cause { reason: Reason::Silenced, rule: describe(silence), release });
+        }
+        if let Some((rule, release)) = self.intervals.muted(&lane.windows) {
+            return Some(Cause { reason: Reason::Muted, rule, release });
+        }
+        let by = self.inhibition.inhibitor(labels)?;
+        let source = self.firing.get(&by.source).map(Fingerprint::of).unwrap_or(Fingerprint(0));
+        let rule = match by.rule.name.as_str() {
+            "" => format_smolstr!("inhibited by {source} under inhibit rule {}", by.number),
+            name => format_smolstr!("inhibited by {source} under inhibit rule {name:?}"),
+        };
+        Some(Cause { reason: Reason::Inhibited, rule, release: None })
+    }
+
+    /// When to look at the clock next.
+    fn next_change(&self) -> Option<Timestamp> {
+        [self.silences.next_change(), self.intervals.next_change()].into_iter().flatten().min()
+    }
+
+    /// Counts the silences.
+    pub(super) fn count(&self, stats: &mut Stats) {
+        stats.silences = SilenceState::ALL.map(|state| (state, 0)).into();
+        for (_, state) in self.silences.iter() {
+            *stats.silences.entry(state).or_default() += 1;
+        }
+    }
+}
+
+fn describe(silence: &Silence) -> SmolStr {
+    let cut = |text: &str| text.chars().take(80).collect::<String>();
+    format_smolstr!("silence {} of {:?}: {:?}", silence.id, cut(&silence.created_by), cut(&silence.comment))
+}
+
+impl Engine {
+    /// What granting a request about silences would change: journalled as [`super::Event::Silence`], it
+    /// does so.
+    ///
+    /// # Errors
+    /// It cannot be granted, and why.
+    pub fn plan_silence(
+        &self,
+        now: Timestamp,
+        request: &SilenceRequest,
+    ) -> Result<SilenceChange, SilenceError> {
+        self.mutes.silences.plan(self.now.max(now), request)
+    }
+
+    /// Every silence that is kept, with its state.
+    pub fn silences(&self) -> Vec<(Silence, SilenceState)> {
+        self.mutes.silences.iter().map(|(silence, state)| (silence.clone(), state)).collect()
+    }
+
+    /// A person changed a silence.
+    pub(super) fn silence(&mut self, change: &SilenceChange) {
+        let Mutes { silences, firing, dirty, .. } = &mut self.mutes;
+        silences.apply(self.now, change, firing.iter().map(|(id, labels)| (*id, labels)), dirty);
+        self.wind();
+    }
+
+    /// Takes in what is known of an alert now, before anything is decided about it.
+    pub(super) fn heard(&mut self, alert: AlertId) {
+        let known = self.alerts.alert(alert).filter(|a| a.firing());
+        self.mutes.heard(alert, known.map(|a| &a.labels));
+    }
+
+    /// Looks at the clock if it is time: silences and windows begin and end before anything else that
+    /// is due, so that nothing leaves in the moment in which it is muted.
+    pub(super) fn mute_clock(&mut self) {
+        if self.timers.deadline(&Timer::Mute).is_none_or(|at| at > self.now) {
+            return;
+        }
+        self.mutes.silences.pass(self.now, &mut self.mutes.dirty);
+        let changed = self.mutes.intervals.pass(self.now, &self.policy.time_intervals);
+        if !changed.is_empty() {
+            let lanes = &self.lanes;
+            let concerned = self.tracks.keys().filter(|(_, lane)| lanes.lane(*lane).names_any(&changed));
+            self.mutes.dirty.extend(concerned.map(|(alert, _)| *alert));
+        }
+        self.wind();
+        self.remute();
+    }
+
+    fn wind(&mut self) {
+        match self.mutes.next_change() {
+            Some(at) => self.timers.set(Timer::Mute, at),
+            None => self.timers.clear(&Timer::Mute),
+        }
+    }
+
+    /// Takes a policy over, which is in place already.
+    pub(super) fn mutes_adopt(&mut self) {
+        self.mutes.intervals.adopt(self.now, &self.policy.time_intervals);
+        self.mutes = self.mutes.reindexed(&self.policy, &self.alerts);
+        self.wind();
+        self.mutes.dirty.extend(self.tracks.keys().map(|(alert, _)| *alert));
+        self.remute();
+        let muted = self.tracks.iter().filter(|(_, t)| t.muted.is_some() && !t.presented);
+        for (alert, lane) in muted.map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.reroute(alert, lane);
+        }
+    }
+
+    /// A muted alert that the routes take elsewhere now goes there: on its old lane nobody would hear
+    /// of it, and upstream may not say it again for hours.
+    /// Returns whether the routes do.
+    fn reroute(&mut self, alert: AlertId, lane: LaneId) -> bool {
+        let Some(known) = self.alerts.alert(alert).filter(|a| a.firing()) else { return false };
+        let lanes = self.lanes.matching(&self.policy, &known.labels);
+        if lanes.contains(&lane) {
+            return false;
+        }
+        self.track(alert, lane).muted = None;
+        self.remember(alert, lane);
+        for new in lanes {
+            if !self.tracks.get(&(alert, new)).is_some_and(Track::is_live) {
+                self.ledger.routed(&self.lanes.lane(new).receiver.clone(), 1);
+                self.duplicate(alert, new, Change::Fired, Status::Firing);
+            }
+        }
+        true
+    }
+
+    /// Looks anew at what may be muted now, or not any more. Returns whether there was anything.
+    pub(super) fn remute(&mut self) -> bool {
+        let any = !self.mutes.dirty.is_empty();
+        while let Some(alert) = self.mutes.dirty.pop_first() {
+            if self.alerts.alert(alert).is_some_and(|a| a.firing()) {
+                for lane in self.taken_lanes(alert) {
+                    self.look_again(alert, lane);
+                }
+            }
+        }
+        any
+    }
+
+    fn look_again(&mut self, alert: AlertId, lane: LaneId) {
+        let cause = self.mutes.cause(alert, self.lanes.lane(lane));
+        let track = self.track(alert, lane);
+        match (track.muted, cause) {
+            (None, Some(cause)) if track.presented || track.held_until.is_some() => {
+                self.mute(alert, lane, 0, cause);
+            }
+            (Some(_), Some(cause)) => track.muted = Some(cause.reason),
+            (Some(_), None) => {
+                track.muted = None;
+                if !track.presented && !self.reroute(alert, lane) {
+                    self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
+                    self.fire(alert, lane, 1, 1);
+                }
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// An alert that fires is muted; `count` observations say that it does. If it waits for its first
+    /// page, that is called off. If a human knows of it, its incident goes on.
+    pub(super) fn mute(&mut self, alert: AlertId, lane: LaneId, count: u64, cause: Cause) {
+        let mut count = count;
+        let track = self.track(alert, lane);
+        track.muted = Some(cause.reason);
+        if track.held_until.take().is_some() {
+            count += std::mem::take(&mut track.waiting);
+            self.timers.clear(&Timer::Hold(lane, alert));
+            self.gauges(lane).held -= 1;
+        }
+        if let Some(waited) = self.leave_wait(alert, lane) {
+            count += waited;
+            self.track(alert, lane).presented = false;
+        }
+        let withheld = std::mem::take(&mut self.track(alert, lane).waiting);
+        if withheld > 0 {
+            let rule = self.flapping_rule(alert, lane);
+            self.suppress(alert, lane, withheld, Reason::Flapping, rule, None);
+        }
+        self.suppress(alert, lane, count, cause.reason, cause.rule, cause.release);
+    }
+
+    /// A muted alert resolves. Returns whether nobody was told of it, so that all is said.
+    pub(super) fn resolved_muted(&mut self, alert: AlertId, lane: LaneId, count: u64) -> bool {
+        let track = self.track(alert, lane);
+        if track.muted.take().is_none() || track.presented {
+            return false;
+        }
+        let rule = "it resolved while it was muted, and nobody was paged for it".into();
+        self.suppress(alert, lane, count, Reason::NeverPaged, rule, None);
+        self.remember(alert, lane);
+        true
+    }
+
+    /// Whether all that fires in an incident is muted: then it is not repeated.
+    pub(super) fn is_muted(&self, id: IncidentId) -> bool {
+        let Some(incident) = self.incidents.get(&id) else { return false };
+        let mut firing = incident.members.iter().filter(|(_, member)| member.firing);
+        let muted = |alert| self.tracks.get(&(alert, incident.group.0)).is_some_and(|t| t.muted.is_some());
+        firing.all(|(alert, _)| muted(*alert))
+    }
+
+    /// Brings back what a snapshot leaves out.
+    pub(super) fn reindex(&mut self) {
+        self.mutes = self.mutes.reindexed(&self.policy, &self.alerts);
+    }
+}
