@@ -83,12 +83,12 @@ fn counts_pages_before_and_after_and_writes_what_was_sent() {
     let written = std::fs::read_to_string(place.path("n.jsonl")).unwrap();
     let sent: Vec<Value> = written.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     let kinds: Vec<&str> = sent.iter().map(|n| n["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["page", "update", "resolve", "page", "resolve"], "{written}");
+    assert_eq!(kinds, ["page", "update", "update", "resolve", "page", "resolve"], "{written}");
     assert_eq!(sent[0]["at"], "2026-01-01T08:00:00Z");
     assert_eq!(sent[1]["alerts"][0]["labels"]["instance"], "y", "an update names what it added");
     assert_eq!(sent[1]["alerts"].as_array().unwrap().len(), 1);
-    assert_eq!(sent[0]["incident"], sent[2]["incident"]);
-    assert_ne!(sent[0]["incident"], sent[3]["incident"]);
+    assert_eq!(sent[0]["incident"], sent[3]["incident"]);
+    assert_ne!(sent[0]["incident"], sent[4]["incident"]);
 
     let text = place.backtest(&args[..2]);
     let text = String::from_utf8(text.stdout).unwrap();
