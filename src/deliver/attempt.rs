@@ -159,7 +159,12 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, retry_after: Option<u64>) -> Answer {
-        Answer { status, retry_after: retry_after.map(Duration::from_secs), body: b"no".to_vec(), truncated: false }
+        Answer {
+            status,
+            retry_after: retry_after.map(Duration::from_secs),
+            body: b"no".to_vec(),
+            truncated: false,
+        }
     }
 
     #[test]

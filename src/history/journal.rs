@@ -21,7 +21,8 @@ pub fn past<E: std::fmt::Display>(
             Ok(event @ (Event::Observe(_) | Event::Seen(_) | Event::Started)) => Some(Ok(Past { at, event })),
             Ok(Event::Delivered(_) | Event::Replay(_) | Event::Policy(_) | Event::Tick) => None,
             Err(error) => {
-                let what = format!("the event of {at} in the journal cannot be read: {error}; use its version");
+                let what =
+                    format!("the event of {at} in the journal cannot be read: {error}; use its version");
                 Some(Err(HistoryError::Source(what)))
             }
         }
@@ -34,7 +35,8 @@ mod tests {
 
     #[test]
     fn what_followed_from_the_configuration_of_then_is_left_out() {
-        let records = [r#""started""#, r#""tick""#, r#"{"seen":{"source":"prometheus","occurrences":[]}}"#, "{"];
+        let records =
+            [r#""started""#, r#""tick""#, r#"{"seen":{"source":"prometheus","occurrences":[]}}"#, "{"];
         let records =
             records.iter().zip(1..).map(|(e, ms)| Ok::<_, String>((Timestamp::from_millis(ms), (*e).into())));
         let read: Vec<_> = past(records).collect();

@@ -66,7 +66,8 @@ impl<R: BufRead> Jsonl<R> {
             self.number += 1;
             let read = (&mut self.input).take(LINE_BYTES + 1).read_until(b'\n', &mut self.line)?;
             if read as u64 > LINE_BYTES {
-                let reason = format!("is longer than {LINE_BYTES} bytes; split it into several of the same time");
+                let reason =
+                    format!("is longer than {LINE_BYTES} bytes; split it into several of the same time");
                 return Err(HistoryError::Line { line: self.number, reason });
             }
             let mark: &[u8] = if self.number == 1 { b"\xef\xbb\xbf" } else { b"" };
@@ -97,7 +98,9 @@ impl<R: BufRead> Jsonl<R> {
             let labels = self.labels.of(alert.labels.get(), || ingest::label_set(alert.labels));
             let labels = labels.map_err(|e| wrong(format!("alert {index}: {e}")))?;
             let annotations = match alert.annotations {
-                Some(raw) => self.annotations.of(raw.get(), || Ok(ingest::annotation_set(raw))).unwrap_or_default(),
+                Some(raw) => {
+                    self.annotations.of(raw.get(), || Ok(ingest::annotation_set(raw))).unwrap_or_default()
+                }
                 None => LabelSet::default(),
             };
             let ended = alert.ends_at.map(|at| at.0).filter(|at| *at > Timestamp::ZERO);

@@ -90,7 +90,8 @@ impl PrometheusHistory {
         let mut events = Events::default();
         for series in data.result {
             let names = series.metric.into_iter();
-            let kept = names.filter(|(n, v)| !matches!(n.as_ref(), "__name__" | "alertstate") && !v.is_empty());
+            let kept =
+                names.filter(|(n, v)| !matches!(n.as_ref(), "__name__" | "alertstate") && !v.is_empty());
             let labels = LabelSet::from_pairs(kept);
             for (seconds, _) in series.values {
                 let at = Timestamp::from_millis((seconds * 1000.0).round() as i64);
@@ -214,7 +215,11 @@ mod tests {
                 let Event::Observe(batch) = past.event else { panic!("not an observation") };
                 assert_eq!(batch.observations[0].labels.to_string(), r#"{alertname="A"}"#);
                 let status = batch.observations[0].status.as_str();
-                said.push((past.at.as_millis() / 1000, status, batch.observations[0].starts_at.as_millis() / 1000));
+                said.push((
+                    past.at.as_millis() / 1000,
+                    status,
+                    batch.observations[0].starts_at.as_millis() / 1000,
+                ));
             }
         };
         read(Window { start: at(0), end: at(240), step }, r#"[60,"1"],[180,"1"],[240.000,"1"]"#);

@@ -58,7 +58,7 @@ fn totals(out: &mut impl Write, report: &Report) -> fmt::Result {
 fn total(out: &mut impl Write, name: &str, tally: &Tally) -> fmt::Result {
     write!(out, "{name:<32}{:>12}", thousands(tally.pages))?;
     for delay in [50, 90, 99].map(|p| tally.delay.quantile(p)).into_iter().chain([tally.delay.max()]) {
-        write!(out, "{:>12}", delay.map_or("-".into(), |d| length(d)))?;
+        write!(out, "{:>12}", delay.map_or("-".into(), length))?;
     }
     writeln!(out)
 }

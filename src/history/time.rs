@@ -91,7 +91,8 @@ mod tests {
         for text in ["2024-02-29T23:59:59.9999Z", "2026-11-23T02:16:19+02:00", "0001-01-01T00:00:00Z"] {
             assert_eq!(read(text).unwrap(), Timestamp::parse(text).unwrap(), "{text}");
         }
-        for text in ["2023-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01T24:00:00Z", "yesterday", ""] {
+        for text in ["2023-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01T24:00:00Z", "yesterday", ""]
+        {
             assert!(read(text).is_err(), "{text}");
         }
     }

@@ -10,7 +10,8 @@ use squelch::engine::Event;
 use squelch::journal::{Commit, Journal, Record, SqliteJournal};
 use squelch::model::{Batch, LabelSet, Observation, Source, Status, Timestamp};
 
-const CONFIG: &str = "route: {receiver: a, group_by: [cluster]}\nreceivers: [{name: a, console_configs: [{}]}]\n";
+const CONFIG: &str =
+    "route: {receiver: a, group_by: [cluster]}\nreceivers: [{name: a, console_configs: [{}]}]\n";
 
 struct Place(tempfile::TempDir);
 
@@ -44,7 +45,8 @@ impl Place {
 fn line(at: &str, status: &str, instance: &str, started: &str) -> String {
     let labels = json!({"alertname": "Down", "cluster": "c", "instance": instance, "severity": "critical"});
     let ends = if status == "firing" { "0001-01-01T00:00:00Z" } else { at };
-    let alert = json!({"status": status, "labels": labels, "annotations": {}, "startsAt": started, "endsAt": ends});
+    let alert =
+        json!({"status": status, "labels": labels, "annotations": {}, "startsAt": started, "endsAt": ends});
     format!("{}\n", json!({"at": at, "alerts": [alert]}))
 }
 
@@ -81,12 +83,12 @@ fn counts_pages_before_and_after_and_writes_what_was_sent() {
     let written = std::fs::read_to_string(place.path("n.jsonl")).unwrap();
     let sent: Vec<Value> = written.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     let kinds: Vec<&str> = sent.iter().map(|n| n["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["page", "update", "resolve", "page", "resolve"], "{written}");
+    assert_eq!(kinds, ["page", "update", "update", "resolve", "page", "resolve"], "{written}");
     assert_eq!(sent[0]["at"], "2026-01-01T08:00:00Z");
     assert_eq!(sent[1]["alerts"][0]["labels"]["instance"], "y", "an update names what it added");
     assert_eq!(sent[1]["alerts"].as_array().unwrap().len(), 1);
-    assert_eq!(sent[0]["incident"], sent[2]["incident"]);
-    assert_ne!(sent[0]["incident"], sent[3]["incident"]);
+    assert_eq!(sent[0]["incident"], sent[3]["incident"]);
+    assert_ne!(sent[0]["incident"], sent[4]["incident"]);
 
     let text = place.backtest(&args[..2]);
     let text = String::from_utf8(text.stdout).unwrap();
@@ -148,7 +150,8 @@ fn a_journal_is_read_while_its_server_holds_it() {
             ends_at: (status == Status::Resolved).then_some(now),
             generator_url: Default::default(),
         };
-        let batch = Batch { source: Source::Alertmanager, peer: "am".into(), observations: vec![observation] };
+        let batch =
+            Batch { source: Source::Alertmanager, peer: "am".into(), observations: vec![observation] };
         let event = serde_json::to_vec(&Event::Observe(batch)).unwrap();
         let records = [Record { seq, now, event }];
         journal.commit(&Commit { records: &records, ..Commit::default() }).unwrap();
@@ -187,10 +190,8 @@ fn prometheus(listener: TcpListener, requests: usize) -> Vec<String> {
             ("200 OK", json!({"status": "success", "data": {"resultType": "matrix", "result": [series]}}))
         };
         let body = body.to_string();
-        let answer = format!(
-            "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-            body.len()
-        );
+        let answer =
+            format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
         stream.write_all(answer.as_bytes()).unwrap();
         asked.push(head);
     }

@@ -61,7 +61,10 @@ impl Judge {
         let n = telling.notification;
         match n.kind {
             Kind::Page => {}
-            Kind::Resolve => return drop(self.open.remove(n.dedup_key.as_str())),
+            Kind::Resolve => {
+                self.open.remove(n.dedup_key.as_str());
+                return;
+            }
             Kind::Update | Kind::Digest => return,
         }
         self.pages += 1;

@@ -34,7 +34,8 @@ fn fan_out(plan: &mut Plan, round: u32, start: i64) {
     for i in 0..count {
         let alert = labels("InstanceDown", "east", &format!("db-{round}-{i}"), "critical");
         let from = if i == 0 { start } else { start + plan.dice.within(0, 120_000) };
-        plan.alert(&alert, from, start + length + plan.dice.within(0, 60_000));
+        let to = start + length + plan.dice.within(0, 60_000);
+        plan.alert(&alert, from, to);
         alerts.push(alert);
     }
     plan.truth(alerts, (start, start + length + MINUTE), true);
@@ -48,7 +49,8 @@ fn cascade(plan: &mut Plan, round: u32, start: i64) {
     for i in 0..count {
         let alert = labels("TargetDown", "west", &format!("rack-{round}-{i}"), "warning");
         let from = start + plan.dice.within(30_000, 300_000);
-        plan.alert(&alert, from, start + length + plan.dice.within(0, 60_000));
+        let to = start + length + plan.dice.within(0, 60_000);
+        plan.alert(&alert, from, to);
         alerts.push(alert);
     }
     plan.truth(alerts, (start, start + length + MINUTE), true);
@@ -75,13 +77,19 @@ fn duplicate_burst(plan: &mut Plan, round: u32, start: i64) {
     plan.truth(vec![alert], (start, end), false);
 }
 
-/// The chronic alert fires once, before all else; each round is another alert beside it.
+/// The chronic alert fires before all else and is repeated as Alertmanager does; each round is another
+/// alert beside it.
 fn chronic(plan: &mut Plan, round: u32, start: i64) {
+    let stuck = labels("KubeJobFailed", "batch", "nightly", "warning");
+    let from = super::START_MS - 60 * MINUTE;
+    let times = (from, from + 400 * 24 * 60 * MINUTE);
     if round == 0 {
-        let stuck = labels("KubeJobFailed", "batch", "nightly", "warning");
-        let (from, to) = (start - 60 * MINUTE, start + 400 * 24 * 60 * MINUTE);
-        plan.say(&stuck, Status::Firing, from, (from, to));
-        plan.truth(vec![stuck], (from, from + 60 * MINUTE), false);
+        plan.say(&stuck, Status::Firing, from, times);
+        plan.truth(vec![stuck.clone()], (from, from + 60 * MINUTE), false);
+    }
+    let repeats = super::START_MS + i64::from(round) * super::HALF_DAY_MS;
+    for i in 0..3 {
+        plan.say(&stuck, Status::Firing, repeats + i * 240 * MINUTE, times);
     }
     let alert = labels("DiskFull", "batch", &format!("node-{round}"), "critical");
     let length = plan.dice.minutes(20, 120);
@@ -96,7 +104,8 @@ fn needle(plan: &mut Plan, round: u32, start: i64) {
         let alert = labels("PodCrashLooping", "prod", &format!("pod-{round}-{i}"), "warning");
         // The first one comes at once; the others all along, so that the needle is among them.
         let from = if i == 0 { start } else { start + plan.dice.within(1, length) };
-        plan.alert(&alert, from, from + plan.dice.minutes(5, 30));
+        let to = from + plan.dice.minutes(5, 30);
+        plan.alert(&alert, from, to);
         flood.push(alert);
     }
     plan.truth(flood, (start, start + length), false);

@@ -54,8 +54,7 @@ impl SqlitePast {
             .map_err(failed)?;
         let mut rows = statement.query([int(self.last), COMMITS]).map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
-            let (first, last): (i64, i64) =
-                (row.get(0).map_err(failed)?, row.get(1).map_err(failed)?);
+            let (first, last): (i64, i64) = (row.get(0).map_err(failed)?, row.get(1).map_err(failed)?);
             let body = read::bytes(row, 3).map_err(failed)?;
             let whole = read::bytes(row, 2).map_err(failed)? == checksum(&[first, last], body);
             let (first, last) = (read::number(first), read::number(last));
@@ -79,7 +78,8 @@ impl Iterator for SqlitePast {
     type Item = Result<Record, JournalError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.waiting.is_empty() && !self.over
+        if self.waiting.is_empty()
+            && !self.over
             && let Err(error) = self.fill()
         {
             self.over = true;

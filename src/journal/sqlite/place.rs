@@ -31,7 +31,15 @@ fn lock_soon(lock: &File) -> rustix::io::Result<()> {
 #[derive(Debug)]
 pub(super) struct Place {
     dir: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Place {
+    /// Gives the lock up by name: closing the file leaves it with a child that was forked at this
+    /// very moment and still holds a copy.
+    fn drop(&mut self) {
+        let _ = flock(&self.lock, FlockOperation::Unlock);
+    }
 }
 
 impl Place {
@@ -72,7 +80,7 @@ impl Place {
             .and_then(|()| lock.rewind())
             .and_then(|()| writeln!(lock, "{}", std::process::id()))
             .map_err(|e| unusable(format!("{} cannot be written: {e}", path.display())))?;
-        Ok(Place { dir: dir.into(), _lock: lock })
+        Ok(Place { dir: dir.into(), lock })
     }
 
     /// The database.

@@ -126,11 +126,7 @@ fn open_with(path: &Path, steps: &[&str]) -> Result<Connection, OpenError> {
 }
 
 /// A connection that leaves all as it is, the version found, and whether the file is new.
-fn own(
-    path: &Path,
-    steps: &[&str],
-    flags: OpenFlags,
-) -> Result<(Connection, usize, bool), OpenError> {
+fn own(path: &Path, steps: &[&str], flags: OpenFlags) -> Result<(Connection, usize, bool), OpenError> {
     let conn = connect(path, flags)?;
     leave_wal_on_close(&conn);
     let version = pragma(&conn, "user_version")?;
