@@ -48,7 +48,12 @@ impl Past {
         match &self.event {
             Event::Observe(batch) => batch.observations.len() as u64,
             Event::Seen(seen) => seen.occurrences.iter().map(|o| o.count).sum(),
-            Event::Delivered(_) | Event::Replay(_) | Event::Policy(_) | Event::Started | Event::Tick => 0,
+            Event::Delivered(_)
+            | Event::Replay(_)
+            | Event::Silence(_)
+            | Event::Policy(_)
+            | Event::Started
+            | Event::Tick => 0,
         }
     }
 }
