@@ -52,7 +52,7 @@ struct InFlight {
     version: u64,
 }
 
-/// A refused page or resolve is tried anew after this long, doubling up to [`RETRY_LONGEST`].
+/// What was refused is tried anew, with what is true then, after this long, doubling up to [`RETRY_LONGEST`].
 const RETRY_FIRST: Duration = Duration::from_mins(5);
 const RETRY_LONGEST: Duration = Duration::from_hours(1);
 
@@ -137,8 +137,7 @@ impl Channel {
                 self.version = flight.version;
                 self.refused = 0;
             }
-            (Outcome::Rejected(_), Kind::Update | Kind::Digest) => self.version = flight.version,
-            (Outcome::Rejected(rejection), Kind::Page | Kind::Resolve) => {
+            (Outcome::Rejected(rejection), _) => {
                 self.ambiguous |= rejection.ambiguous;
                 let wait = RETRY_FIRST.as_millis() << self.refused.min(4);
                 self.retry_at = Some(now + Duration::from_millis(wait.min(RETRY_LONGEST.as_millis())));

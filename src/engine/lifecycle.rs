@@ -188,7 +188,13 @@ impl Engine {
             member.resolved_at = Some(self.now);
         }
         for alert in members.keys() {
-            self.track(*alert, key.0).incident = Some(new);
+            // What was merged at the receiver came by lanes of its own.
+            for lane in self.taken_lanes(*alert) {
+                let track = self.track(*alert, lane);
+                if track.incident == Some(old) {
+                    track.incident = Some(new);
+                }
+            }
         }
         if let Some(incident) = self.incidents.get_mut(&new) {
             incident.members = members;

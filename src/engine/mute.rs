@@ -281,7 +281,11 @@ impl Engine {
     pub(super) fn is_muted(&self, id: IncidentId) -> bool {
         let Some(incident) = self.incidents.get(&id) else { return false };
         let mut firing = incident.members.iter().filter(|(_, member)| member.firing);
-        let muted = |alert| self.tracks.get(&(alert, incident.group.0)).is_some_and(|t| t.muted.is_some());
+        let muted = |alert| {
+            let all = (alert, LaneId(0))..=(alert, LaneId(u32::MAX));
+            let mut tracks = self.tracks.range(all).filter(|(_, t)| t.incident == Some(id));
+            tracks.any(|(_, t)| t.muted.is_some())
+        };
         firing.all(|(alert, _)| muted(*alert))
     }
 
