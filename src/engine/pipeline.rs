@@ -47,8 +47,8 @@ impl Engine {
     }
 
     /// The lanes that an observation takes: those that match, and those that the configuration no
-    /// longer has but on which the alert is still told of. A lane that the alert has not taken yet
-    /// is left out while such an old one tells the same receiver.
+    /// longer has but on which the alert is still told of. A lane on which it is not told of is left
+    /// out while such an old one tells the same receiver.
     fn lanes_of(&self, alert: AlertId, observation: &Observation, change: Change) -> Vec<LaneId> {
         let mut lanes = self.lanes.matching(&self.policy, &observation.labels);
         let all = (alert, LaneId(0))..=(alert, LaneId(u32::MAX));
@@ -63,7 +63,8 @@ impl Engine {
                 let receiver = &self.lanes.lane(*lane).receiver;
                 old.iter().any(|o| self.lanes.lane(*o).receiver == *receiver)
             };
-            lanes.retain(|lane| self.tracks.contains_key(&(alert, *lane)) || !told(lane));
+            let taken = |lane: &LaneId| self.tracks.get(&(alert, *lane)).is_some_and(|t| self.is_told(t));
+            lanes.retain(|lane| taken(lane) || !told(lane));
         }
         lanes.extend(old);
         lanes

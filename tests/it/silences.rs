@@ -74,8 +74,8 @@ async fn amtool_adds_queries_updates_and_expires() {
     let query = running.says(&["silence", "query"]).await.unwrap();
     assert!(query.contains(&id) && query.contains("disk swap") && query.contains("host=~\"a|b\""), "{query}");
     assert!(running.says(&["silence", "query", "host=c"]).await.unwrap().lines().count() <= 1);
-    let updated = running.says(&["silence", "update", "--duration=2h", "-q", &id]).await.unwrap();
-    assert_eq!(updated, id, "the same, but longer");
+    running.says(&["silence", "update", "--duration=2h", &id]).await.unwrap();
+    assert_eq!(running.says(&["silence", "query", "-q"]).await.unwrap(), id, "the same, but longer");
 
     let alert = r#"[{"labels":{"alertname":"Down","host":"a"}}]"#;
     assert_eq!(running.http("POST", "/api/v2/alerts", alert).await.0, 200);
@@ -120,7 +120,7 @@ async fn what_is_no_silence_is_refused_and_unknown_ones_are_404() {
     assert_eq!(running.http("POST", "/api/v2/silences", "{").await.0, 400);
     assert_eq!(running.http("GET", "/api/v2/silence/nope", "").await.0, 404);
     assert_eq!(running.http("DELETE", "/api/v2/silence/nope", "").await.0, 404);
-    assert_eq!(running.http("GET", "/api/v2/silences?filter=%7B", "").await.0, 400);
+    assert_eq!(running.http("GET", "/api/v2/silences?filter=%3D1", "").await.0, 400);
     assert_eq!(running.http("GET", "/api/v2/silences?filter=a%3D1", "").await, (200, "[]\n".to_owned()));
     running.node.stop().await;
 }

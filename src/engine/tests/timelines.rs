@@ -1,7 +1,8 @@
 //! Timelines as data: what arrives when, and under it what leaves and what was decided.
 //!
 //! `tests/data/timelines/*.txt`: a configuration, a line `---`, then steps `TIME VERB …`, where the verb
-//! is the peer that speaks, `silence ID until=TIME MATCHERS`, `expire ID`, `wait`, `boot` (the program was down until then), or what receivers do; the lines
+//! is the peer that speaks, `silence ID until=TIME MATCHERS`, `expire ID`, `wait`, `boot` (the program
+//! was down until then), or what receivers do; the lines
 //! under a step, indented, are what follows from it and from the time before it. `UPDATE_GOLDEN=1`
 //! writes them anew; read the difference before it is kept.
 
