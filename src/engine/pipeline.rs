@@ -52,10 +52,16 @@ impl Engine {
     fn lanes_of(&self, alert: AlertId, observation: &Observation, change: Change) -> Vec<LaneId> {
         let mut lanes = self.lanes.matching(&self.policy, &observation.labels);
         let all = (alert, LaneId(0))..=(alert, LaneId(u32::MAX));
+        // An old lane on which only the incident lives goes first, if the alert goes on elsewhere.
+        let goes_on = |receiver: &SmolStr| {
+            let live = |lane: &LaneId| self.tracks.get(&(alert, *lane)).is_some_and(Track::is_live);
+            lanes.iter().any(|lane| self.lanes.lane(*lane).receiver == *receiver && live(lane))
+        };
         let old: Vec<LaneId> = self
             .tracks
             .range(all)
             .filter(|((_, lane), track)| !lanes.contains(lane) && self.is_told(track))
+            .filter(|((_, lane), track)| track.is_live() || !goes_on(&self.lanes.lane(*lane).receiver))
             .map(|((_, lane), _)| *lane)
             .collect();
         if !old.is_empty() && change != Change::UnknownResolved {
@@ -376,6 +382,10 @@ impl Engine {
             if track.damping.flaps().is_some() {
                 track.damping.release(now, &noise);
                 self.gauges(lane).flapping -= 1;
+            }
+            if self.track(alert, lane).held_until.take().is_some() {
+                self.timers.clear(&Timer::Hold(lane, alert));
+                self.gauges(lane).held -= 1;
             }
             let track = self.track(alert, lane);
             let waiting = 1 + std::mem::take(&mut track.waiting);

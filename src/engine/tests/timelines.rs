@@ -29,6 +29,7 @@ timelines! {
     duplicates_replicas_are_one_alert
     repeats_are_owned_here
     absence_is_not_a_resolve
+    absence_during_a_hold_pages_nobody
     absence_after_downtime_nothing_has_lapsed
     prometheus_resends_extend_and_silence_resolves
     flap_damping_holds_resolves_and_tells_once
