@@ -13,9 +13,7 @@ use super::lanes::LaneId;
 use super::ledger::Verdict;
 use super::timers::Timer;
 use super::track::Track;
-use crate::model::{
-    AlertId, Batch, Disposition, Duration, Fingerprint, LabelSet, Observation, Reason, Status, Timestamp,
-};
+use crate::model::{AlertId, Batch, Disposition, Duration, Fingerprint, LabelSet, Reason, Status, Timestamp};
 
 impl Engine {
     /// Normalise and route: what a request stated, one observation at a time. All of it is heard before
@@ -39,7 +37,7 @@ impl Engine {
         }
         self.remute();
         for (alert, change, observation) in heard {
-            for lane in self.lanes_of(alert, observation, change) {
+            for lane in self.lanes_of(alert, &observation.labels, change) {
                 self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
                 self.duplicate(alert, lane, change, observation.status);
             }
@@ -49,8 +47,8 @@ impl Engine {
     /// The lanes that an observation takes: those that match, and those that the configuration no
     /// longer has but on which the alert is still told of. A lane on which it is not told of is left
     /// out while such an old one tells the same receiver.
-    fn lanes_of(&self, alert: AlertId, observation: &Observation, change: Change) -> Vec<LaneId> {
-        let mut lanes = self.lanes.matching(&self.policy, &observation.labels);
+    fn lanes_of(&self, alert: AlertId, labels: &LabelSet, change: Change) -> Vec<LaneId> {
+        let mut lanes = self.lanes.matching(&self.policy, labels);
         let all = (alert, LaneId(0))..=(alert, LaneId(u32::MAX));
         // An old lane on which only the incident lives goes first, if the alert goes on elsewhere.
         let goes_on = |receiver: &SmolStr| {
@@ -411,7 +409,7 @@ impl Engine {
         if change != Change::Fired {
             return;
         }
-        for lane in self.lanes.matching(&self.policy, &labels) {
+        for lane in self.lanes_of(alert, &labels, change) {
             self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
             self.duplicate(alert, lane, Change::Fired, Status::Firing);
         }
