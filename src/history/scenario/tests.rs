@@ -55,7 +55,7 @@ fn the_same_seed_gives_the_same_history() {
 /// calm in between, a flood and a sweep that last longer than `merge_window` page once in each.
 fn most_pages(shape: Shape) -> u64 {
     match shape {
-        Shape::Flapper => 71,
+        Shape::Flapper => 118,
         Shape::Needle => 27,
         Shape::Sweep => 59,
         Shape::FanOut | Shape::Cascade | Shape::DuplicateBurst | Shape::Chronic | Shape::SlowBurn => 12,

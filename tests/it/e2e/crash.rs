@@ -35,7 +35,7 @@ receivers:
     webhook_configs: [{{url: '{}'}}]
   - name: pagerduty
     pagerduty_configs: [{{routing_key: 0123456789abcdef0123456789abcdef, url: '{}'}}]
-noise: {{default: {{resolve_hold: 500ms}}}}
+noise: {{default: {{resolve_hold: 500ms, storm: {{start: 0}}, limit: {{pages: 0}}}}}}
 ",
         pager.url("/webhook/hook"),
         pager.url("/v2/enqueue")

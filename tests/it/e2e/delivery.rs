@@ -27,7 +27,7 @@ receivers:
     webhook_configs: [{{url: '{}'}}]
   - name: fast
     webhook_configs: [{{url: '{}'}}]
-noise: {{default: {{resolve_hold: 0s}}}}
+noise: {{default: {{resolve_hold: 0s, storm: {{start: 0}}, limit: {{pages: 0}}}}}}
 ",
         pager.url("/v2/enqueue"),
         pager.url("/webhook/slow"),

@@ -19,7 +19,7 @@ route: {{receiver: pager, group_by: [outage]}}
 receivers:
   - name: pager
     webhook_configs: [{{url: '{}', timeout: 1m}}]
-noise: {{default: {{resolve_hold: 0s}}}}
+noise: {{default: {{resolve_hold: 0s, storm: {{start: 0}}, limit: {{pages: 0}}}}}}
 ",
         pager.url(&format!("/webhook/{hook}"))
     )
