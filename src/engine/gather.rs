@@ -186,13 +186,16 @@ impl Engine {
         let all: Vec<_> = pending.into_iter().map(|p| (p.alert, p.count, p.recovered)).chain(told).collect();
         if *key == self.merged_key(key.0) {
             self.flow(key.0).merged_at = Some(self.now);
-        } else if self.merge(key, &all) {
+            let why = format_smolstr!("{} alerts in one page: more pages than the receiver takes", all.len());
+            return self.open_with(key, all, why);
+        }
+        if self.merge(key, &all) {
             return self.forget_group_later(key);
         }
-        self.open_with(key, all);
+        self.open_with(key, all, "first page".into());
     }
 
-    fn open_with(&mut self, key: &GroupKey, all: Vec<(AlertId, u64, bool)>) {
+    fn open_with(&mut self, key: &GroupKey, all: Vec<(AlertId, u64, bool)>, why: SmolStr) {
         let mut received = self.now;
         let id = self.new_incident(key);
         for (alert, count, recovered) in all {
@@ -204,7 +207,7 @@ impl Engine {
         }
         let receiver = self.lanes.lane(key.0).receiver.clone();
         self.ledger.page_delay(&receiver, self.now.since(received));
-        self.page(id, "first page".into());
+        self.page(id, why);
         self.touched.insert(id);
     }
 

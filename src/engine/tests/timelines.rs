@@ -47,6 +47,11 @@ timelines! {
     worse_a_higher_severity_pages_again
     worse_three_times_the_alerts_pages_again
     hold_counts_from_the_start_and_critical_never_waits
+    limit_overflow_is_merged_into_one_page
+    limit_never_holds_a_critical_page
+    storm_is_one_incident_and_closes_with_its_last_alert
+    storm_merges_critical_pages_within_a_minute
+    recurring_series_open_no_page
     routes_continue_and_a_receiver_without_integrations
     order_a_resolve_waits_for_its_page
     reload_keeps_what_is_open
