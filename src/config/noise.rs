@@ -51,6 +51,9 @@ pub struct Noise {
     pub limit: Limit,
     /// More pages than this at a receiver are reported as over budget. Default 2 in 12h.
     pub budget: Limit,
+    /// How often a receiver is told what was held back there, if anything was; 0s = never. Default 24h.
+    #[serde(default)]
+    pub digest: Duration,
 }
 
 /// When a flood of would-be pages becomes one incident.
@@ -192,6 +195,7 @@ impl Default for Noise {
             storm: Storm { start: 10, end: 5, window: Duration::from_mins(10) },
             limit: Limit { pages: 6, per: Duration::from_mins(10) },
             budget: Limit { pages: 2, per: Duration::from_hours(12) },
+            digest: Duration::from_hours(24),
         }
     }
 }

@@ -65,7 +65,7 @@ pub(super) enum Next {
 
 /// The waiting and the sent notifications of one integration.
 ///
-/// Holds at most what the engine lets out: one notification for each open incident.
+/// Holds at most what the engine lets out: one notification for each open incident, and one digest.
 #[derive(Debug)]
 pub(super) struct Schedule {
     limits: Limits,

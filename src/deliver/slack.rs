@@ -93,7 +93,11 @@ pub(super) fn message(config: &SlackConfig, view: &View<'_>, texts: &Renderer<'_
         title_link: http_url(&link).unwrap_or_default().to_owned(),
         text: cut_escaped(texts.text("text", || default_text(view)), TEXT_CHARS),
         footer: cut_escaped(
-            texts.text("footer", || format!("Squelch: {}", escape(&clean_line(&n.why)))),
+            texts.text("footer", || match n.kind {
+                // Its text says it already.
+                Kind::Digest => "Squelch".into(),
+                _ => format!("Squelch: {}", escape(&clean_line(&n.why))),
+            }),
             SHORT_CHARS,
         ),
         ts: n.at.as_millis() / 1000,
@@ -119,8 +123,8 @@ fn cut_escaped(text: String, max: usize) -> String {
 
 fn color(view: &View<'_>) -> &'static str {
     match (view.is_firing(), view.notification.kind, view.notification.level) {
-        (false, _, _) => "good",
         (_, Kind::Digest, _) => "#439FE0",
+        (false, _, _) => "good",
         (_, _, (0, _)) => "danger",
         (_, _, (level, levels)) if level + 1 >= levels => "#439FE0",
         _ => "warning",
@@ -130,6 +134,11 @@ fn color(view: &View<'_>) -> &'static str {
 /// What the alerts say for themselves, then each of them.
 fn default_text(view: &View<'_>) -> String {
     let mut text = String::new();
+    if view.notification.kind == Kind::Digest {
+        // What it is about is in that one line; the alerts only illustrate it.
+        text.push_str(&escape(&clean_line(&view.notification.why)));
+        text.push('\n');
+    }
     for name in ["summary", "description", "message"] {
         let value = view.common_annotations.value(name);
         if !value.is_empty() {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::view::View;
-use crate::model::{AlertView, LabelSet};
+use crate::model::{AlertView, Kind, LabelSet};
 
 /// Whether a character could forge or hide text: control characters and those that turn the
 /// direction of writing.
@@ -48,10 +48,15 @@ pub(super) fn cut(text: String, max: usize) -> String {
 
 /// `[FIRING:2] HighLatency eu-west (checkout critical)`: the state, the group's labels, and in
 /// brackets what else the alerts have in common. As Alertmanager's `__subject`, but that the alert's
-/// name always comes first, and is there even where the alerts do not share one.
+/// name always comes first, and is there even where the alerts do not share one. A digest says
+/// `[DIGEST:5]`, how many alerts it is about.
 pub(super) fn subject(view: &View<'_>) -> String {
-    let mut text =
-        if view.is_firing() { format!("[FIRING:{}]", view.firing.len()) } else { "[RESOLVED]".to_owned() };
+    let n = view.notification;
+    let mut text = match n.kind {
+        Kind::Digest => format!("[DIGEST:{}]", n.alerts.len() as u64 + n.truncated),
+        _ if view.is_firing() => format!("[FIRING:{}]", view.firing.len()),
+        _ => "[RESOLVED]".to_owned(),
+    };
     let group = &view.notification.group_labels;
     let name = match view.common_labels.value("alertname") {
         "" => names(view),

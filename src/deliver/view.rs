@@ -29,12 +29,12 @@ impl<'a> View<'a> {
     }
 
     /// Whether the incident fires. What closes an incident says resolved whatever its alerts do (a
-    /// stale or superseded one still lists firing alerts); what opens or repeats one says firing.
+    /// stale or superseded one still lists firing alerts); what opens or repeats one says firing. A
+    /// digest is about no incident, and calls nobody, whatever it lists.
     pub(super) fn is_firing(&self) -> bool {
         match self.notification.kind {
             Kind::Page | Kind::Update => true,
-            Kind::Resolve => false,
-            Kind::Digest => !self.firing.is_empty(),
+            Kind::Resolve | Kind::Digest => false,
         }
     }
 

@@ -6,9 +6,11 @@
 use std::io;
 
 use serde::Serialize;
+use smol_str::SmolStr;
 
+use super::text::clean_line;
 use super::view::View;
-use crate::model::{AlertView, Fingerprint, Kind, LabelSet, Notification, Timestamp};
+use crate::model::{AlertId, AlertView, Fingerprint, Kind, LabelSet, Notification, Status, Timestamp};
 
 #[derive(Serialize)]
 struct Message<'a> {
@@ -49,6 +51,14 @@ struct Alert<'a> {
 /// that of the whole incident, not of what is left (Alertmanager's mistake, its issue 3396).
 pub(super) fn body(view: &View<'_>, max_alerts: u64) -> Vec<u8> {
     let n = view.notification;
+    let summary;
+    let (n, max_alerts) = match n.kind {
+        Kind::Digest => {
+            summary = digest(view);
+            (&summary, 0)
+        }
+        Kind::Page | Kind::Update | Kind::Resolve => (n, max_alerts),
+    };
     let most = match max_alerts {
         0 => n.alerts.len(),
         max => usize::try_from(max).unwrap_or(usize::MAX).min(n.alerts.len()),
@@ -75,8 +85,34 @@ pub(super) fn body(view: &View<'_>, max_alerts: u64) -> Vec<u8> {
     body
 }
 
+/// A digest in the words of a format that knows only alerts that fire or resolved: one alert of our
+/// own, resolved, with what is to be said in its annotations. What is listed in `alerts` is taken for
+/// news by whoever reads it: one that fires would open an incident that nobody closes, one that
+/// resolved might close an incident that is open.
+fn digest(view: &View<'_>) -> Notification {
+    let n = view.notification;
+    let labels = LabelSet::from_pairs([("alertname", "SquelchDigest"), ("receiver", &n.receiver)]);
+    let mut lines: Vec<String> =
+        n.alerts.iter().map(|a| clean_line(&format!("{} {}", a.status.as_str(), a.labels))).collect();
+    if n.truncated > 0 {
+        lines.push(format!("… and {} more", n.truncated));
+    }
+    let description = lines.join("\n");
+    let summary = AlertView {
+        id: AlertId::of(&labels, |_| false),
+        status: Status::Resolved,
+        labels,
+        annotations: LabelSet::from_pairs([("summary", n.why.as_str()), ("description", &description)]),
+        starts_at: n.opened_at,
+        ends_at: Some(n.at),
+        generator_url: SmolStr::default(),
+        flaps: None,
+    };
+    Notification { alerts: vec![summary], truncated: 0, ..n.clone() }
+}
+
 fn alert<'a>(alert: &'a AlertView, n: &Notification) -> Alert<'a> {
-    let firing = alert.status == crate::model::Status::Firing;
+    let firing = alert.status == Status::Firing;
     Alert {
         status: alert.status.as_str(),
         labels: &alert.labels,

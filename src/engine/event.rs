@@ -91,6 +91,8 @@ pub enum Why {
     Retry,
     /// A silence or a time interval begins or ends.
     Mute,
+    /// A receiver is told what was held back.
+    Digest,
     /// Something remembered may be forgotten.
     Forget,
 }

@@ -83,7 +83,7 @@ impl Engine {
             if let Some(group) = self.groups.get_mut(key) {
                 group.quiet.push(quiet);
             }
-            return;
+            return self.kept_quiet(key.0);
         }
         let noise = &self.lanes.lane(key.0).noise;
         let Some(group) = self.groups.get_mut(key) else { return };
@@ -142,13 +142,14 @@ impl Engine {
             decimal(settings.page_at.into()),
             settings.window
         );
-        let (mut recovered, mut waiting) = (Vec::new(), Vec::new());
+        let (mut recovered, mut waiting, mut kept) = (Vec::new(), Vec::new(), false);
         for pending in std::mem::take(&mut group.pending) {
             if pending.due > now {
                 waiting.push(pending);
                 continue;
             }
             let (alert, count) = (pending.alert, pending.count);
+            kept |= !pending.recovered;
             if pending.recovered {
                 recovered.push((alert, count));
             }
@@ -166,6 +167,9 @@ impl Engine {
         group.pending = waiting;
         for (alert, count) in recovered {
             self.suppress(alert, key.0, count, Reason::Unsurprising, rule.clone(), None);
+        }
+        if kept {
+            self.kept_quiet(key.0);
         }
         match next {
             Some(due) => self.timers.set(Timer::GroupWait(key.clone()), due),

@@ -107,6 +107,11 @@ impl Lanes {
         first.map_or(id, |index| LaneId(index as u32))
     }
 
+    /// Those that the configuration has now.
+    pub(super) fn current(&self) -> impl Iterator<Item = &Lane> {
+        self.lanes.iter().filter(|lane| lane.current)
+    }
+
     /// A lane. Ids come from here and lanes are never removed.
     pub(super) fn lane(&self, id: LaneId) -> &Lane {
         &self.lanes[id.0 as usize]

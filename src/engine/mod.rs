@@ -10,6 +10,7 @@
 mod alerts;
 mod channel;
 mod damping;
+mod digest;
 mod event;
 mod fixed;
 mod flow;
@@ -46,6 +47,7 @@ pub use stats::{PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
 use crate::config::Policy;
 use crate::model::{AlertId, Notification, NotificationId, Timestamp};
 use alerts::Alerts;
+use digest::Digests;
 use flow::Flow;
 use groups::{Group, GroupKey};
 use incident::{Incident, IncidentId};
@@ -81,6 +83,8 @@ pub struct Engine {
     timers: Timers,
     #[serde(default)]
     mutes: Mutes,
+    #[serde(default)]
+    digests: Digests,
     ledger: Ledger,
     next_incident: u64,
     next_notification: u64,
@@ -112,6 +116,7 @@ impl Engine {
             refused: BTreeMap::new(),
             timers: Timers::default(),
             mutes: Mutes::default(),
+            digests: Digests::default(),
             ledger: Ledger::default(),
             next_incident: 1,
             next_notification: 1,
@@ -194,6 +199,7 @@ impl Engine {
         }
         self.policy = policy;
         self.mutes_adopt();
+        self.digests_adopt();
     }
 
     /// What is due next. Whether an alert is muted is settled before anything is done about it, and
@@ -227,7 +233,8 @@ impl Engine {
                 Timer::Repeat(id) => self.repeat(id),
                 Timer::Retry(id) => self.pump(id),
                 Timer::Mute => self.mute_clock(),
-                Timer::ForgetAlert(alert) => self.alerts.forget(alert),
+                Timer::Digest(receiver) => self.digest(&receiver),
+                Timer::ForgetAlert(alert) => self.forget_alert(alert),
                 Timer::ForgetTrack(lane, alert) => self.forget_track(lane, alert),
                 Timer::ForgetGroup(group) => self.forget_group(&group),
             }

@@ -465,6 +465,7 @@ impl Engine {
         rule: SmolStr,
         release: Option<Timestamp>,
     ) {
+        self.held_back(alert, lane, reason, count);
         let incident = self.tracks.get(&(alert, lane)).and_then(|t| self.incidents.get(&t.incident?));
         let incident = incident.map(|i| i.dedup_key.clone()).unwrap_or_default();
         let Self { lanes, ledger, now, .. } = self;

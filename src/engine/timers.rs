@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::Why;
 use super::alerts::InstanceKey;
@@ -39,6 +40,8 @@ pub(super) enum Timer {
     Retry(IncidentId),
     /// A silence or a time interval begins or ends.
     Mute,
+    /// A receiver is told what was held back there. Before the alerts that it names are forgotten.
+    Digest(SmolStr),
     /// An alert that does not fire is forgotten.
     ForgetAlert(AlertId),
     /// What a route remembers of an alert is forgotten.
@@ -69,6 +72,7 @@ impl Timer {
             Timer::Repeat(..) => Why::Repeat,
             Timer::Retry(..) => Why::Retry,
             Timer::Mute => Why::Mute,
+            Timer::Digest(..) => Why::Digest,
             Timer::ForgetAlert(..)
             | Timer::ForgetTrack(..)
             | Timer::ForgetSeries(..)

@@ -26,9 +26,10 @@ pub struct Told {
 pub struct Telling<'a> {
     /// The notification.
     pub notification: &'a Notification,
-    /// Page: all that fires in it. Update and digest: those that the incident was not told of yet.
+    /// Page: all that fires in it. Update: those that the incident was not told of yet. Digest: all that
+    /// it lists, whether it fires still or not.
     pub alerts: Vec<&'a AlertView>,
-    /// Those of them that no open incident of this receiver told of.
+    /// Those of them that no open incident of this receiver told of; none in a digest.
     pub fresh: Vec<&'a AlertView>,
 }
 
@@ -51,6 +52,10 @@ impl Told {
             self.close(n);
             return Some(telling);
         }
+        if n.kind == Kind::Digest {
+            telling.alerts.extend(&n.alerts);
+            return Some(telling);
+        }
         for alert in n.alerts.iter().filter(|a| a.status == Status::Firing) {
             let key = (n.receiver.clone(), alert.id);
             let known = self.alerts.get(&key);
@@ -62,7 +67,7 @@ impl Told {
             if added || n.kind == Kind::Page {
                 telling.alerts.push(alert);
             }
-            if added && n.kind != Kind::Digest {
+            if added {
                 self.alerts.insert(key, (alert.starts_at, n.dedup_key.clone()));
                 self.open.entry((n.receiver.clone(), n.dedup_key.clone())).or_default().push(alert.id);
             }

@@ -53,9 +53,10 @@ pub struct Notification {
     pub integration: SmolStr,
     /// What it does.
     pub kind: Kind,
-    /// 64 hex digits, stable for the life of the incident, computed as Alertmanager computes it.
+    /// 64 hex digits, stable for the life of the incident, computed as Alertmanager computes it. Of a
+    /// digest: the same for all digests of the receiver.
     pub dedup_key: SmolStr,
-    /// Alertmanager's group key, `<route key>:<group labels>`.
+    /// Alertmanager's group key, `<route key>:<group labels>`; of a digest, `digest:<receiver>`.
     pub group_key: SmolStr,
     /// The n-th incident of the group, from 0.
     pub generation: u32,
@@ -65,12 +66,13 @@ pub struct Notification {
     pub severity: SmolStr,
     /// That level's position, 0 = the highest, and the number of levels.
     pub level: (u8, u8),
-    /// The incident's alerts: firing ones first, then by label set. At most 1,000.
+    /// The incident's alerts: firing ones first, then by label set. At most 1,000. Of a digest: what was
+    /// held back, as it stands now, the worst first; at most 100.
     pub alerts: Vec<AlertView>,
     /// How many further alerts the bound left out.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub truncated: u64,
-    /// When the incident was first paged.
+    /// When the incident was first paged. Of a digest: since when it tells what was held back.
     pub opened_at: Timestamp,
     /// One sentence that says why this was sent: "first page", "flapping: …", "worse: …".
     pub why: SmolStr,

@@ -111,6 +111,17 @@ fn incident(integration: &str, kind: Kind, generation: u32) -> Notification {
     }
 }
 
+/// As the engine makes them: no group, and its own key.
+fn digest(integration: &str) -> Notification {
+    Notification {
+        group_key: "digest:team.checkout".into(),
+        group_labels: LabelSet::default(),
+        truncated: 2,
+        why: "held back in the last 1d: 12 unsurprising (<HighLatency> 12)".into(),
+        ..incident(integration, Kind::Digest, 0)
+    }
+}
+
 fn webhook(max_alerts: u64) -> impl FnOnce(String) -> IntegrationKind {
     move |url| {
         let url = SecretUrl(Secret::Inline(format!("{url}/hook?token=1").into()));
@@ -129,6 +140,7 @@ async fn webhook_bodies() {
             Notification { truncated: 4, ..incident("webhook[0]", Kind::Update, 0) },
         ),
         ("webhook_second_generation.json", 0, incident("webhook[0]", Kind::Page, 1)),
+        ("webhook_digest.json", 1, digest("webhook[0]")),
     ];
     for (name, max_alerts, n) in cases {
         let (request, body) = sent(webhook(max_alerts), n, false, OK).await;
@@ -176,7 +188,7 @@ async fn pagerduty_events() {
     let cases = [
         ("pagerduty_trigger.json", incident("pagerduty[0]", Kind::Page, 0), "/v2/enqueue"),
         ("pagerduty_resolve.json", incident("pagerduty[0]", Kind::Resolve, 0), "/v2/enqueue"),
-        ("pagerduty_digest.json", incident("pagerduty[0]", Kind::Digest, 0), "/v2/change/enqueue"),
+        ("pagerduty_digest.json", digest("pagerduty[0]"), "/v2/change/enqueue"),
     ];
     for (name, n, path) in cases {
         let (request, body) = sent(plain, n, false, ACCEPTED).await;
@@ -221,6 +233,7 @@ async fn slack_messages() {
         ("slack_firing.json", incident("slack[0]", Kind::Page, 0), false),
         ("slack_possible_repeat.json", incident("slack[0]", Kind::Page, 0), true),
         ("slack_resolved.json", incident("slack[0]", Kind::Resolve, 0), false),
+        ("slack_digest.json", digest("slack[0]"), false),
     ];
     for (name, n, repeat) in cases {
         let (_, body) = sent(plain, n, repeat, OK).await;
@@ -269,6 +282,7 @@ async fn console_lines() {
         (incident("console[0]", Kind::Update, 0), false),
         (mixed, false),
         (incident("console[0]", Kind::Resolve, 0), true),
+        (digest("console[0]"), false),
     ];
     for (id, (n, repeat)) in sends.into_iter().enumerate() {
         deliverer.send(Notification { id: NotificationId(id as u64), ..n }, repeat);

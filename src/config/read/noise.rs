@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 use super::section::{Problems, Section, shown};
 use super::yaml::Node;
 use crate::config::{Familiar, Level, Limit, Noise, Rhythm, Severities, Storm, Surprise};
+use crate::model::Duration;
 
 /// The most levels of severity: more could not be told apart by a person.
 const MAX_LEVELS: usize = 32;
@@ -14,6 +15,8 @@ const MAX_LEVELS: usize = 32;
 const MAX_PENALTY: u32 = 1_000;
 /// Largest factor of growth.
 const MAX_GROWTH: u32 = 1_000_000;
+/// The shortest time between two digests: a message that interrupts nobody must not flood either.
+const DIGEST_MIN: Duration = Duration::from_mins(1);
 
 /// The profiles by name; `default` is always there.
 pub(super) fn profiles(section: Option<Section<'_>>) -> BTreeMap<SmolStr, Noise> {
@@ -64,7 +67,11 @@ fn profile(mut keys: Section<'_>) -> Noise {
     if let Some(section) = keys.section("budget") {
         read_limit(section, &mut noise.budget);
     }
-    keys.unsupported(&["mode", "digest"]);
+    let digest = keys.parsed("digest", "0s (off) or at least 1m, such as 24h", |text| {
+        text.parse().ok().filter(|every: &Duration| every.is_zero() || *every >= DIGEST_MIN)
+    });
+    set(&mut noise.digest, digest);
+    keys.unsupported(&["mode"]);
     keys.finish();
     noise
 }

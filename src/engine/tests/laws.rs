@@ -8,7 +8,8 @@ use super::world::*;
 use crate::config::{InhibitRule, Limit, Noise, Policy, Storm, TimeInterval, TimeRange};
 use crate::engine::{Engine, Event};
 use crate::model::{
-    AlertId, Duration, Kind, LabelSet, Silence, SilenceRequest, Source, Status, Timestamp, parse_matchers,
+    AlertId, Duration, Kind, LabelSet, Notification, Silence, SilenceRequest, Source, Status, Timestamp,
+    parse_matchers,
 };
 
 const ALERTS: usize = 6;
@@ -62,6 +63,8 @@ fn policy_variant(variant: u8) -> Policy {
     };
     if let Some(noise) = policy.noise.get_mut("default") {
         noise.suppress_at = 3000;
+        noise.digest = [Duration::from_hours(24), Duration::from_mins(10), Duration::from_hours(1)]
+            [usize::from(variant)];
         if variant == 1 {
             noise.limit = Limit { pages: 1, per: Duration::from_mins(5) };
             noise.storm = Storm { start: 2, end: 1, window: Duration::from_mins(5) };
@@ -252,6 +255,27 @@ proptest! {
         let open = world.pager.iter().any(|((i, _), s)| i == "pagerduty[0]" && s.open);
         prop_assert!(!open || any_fires);
         prop_assert!(open || !unmuted);
+    }
+
+    /// Whatever happened to the receivers meanwhile, a digest names every alert that was held back, at
+    /// or after the time when it was, and no two digests are on their way to one integration (asserted
+    /// in the world).
+    #[test]
+    fn a_digest_names_what_was_held_back(steps in prop::collection::vec(step(), 1..60)) {
+        let mut world = run(&steps);
+        world.answers = Answers::Accept;
+        world.answer(true);
+        world.advance(Duration::from_hours(49));
+        let told: Vec<_> = world.sent.iter().filter(|n| n.kind == Kind::Digest).collect();
+        prop_assert!(told.iter().all(|n| n.at >= n.opened_at && !n.alerts.is_empty()));
+        for d in world.decisions.iter().filter(|d| d.at + Duration::from_hours(24) <= world.now) {
+            let held = matches!(
+                d.disposition.reason(),
+                "storm" | "flapping" | "self_resolved" | "recurring" | "unsurprising" | "rate_limited"
+            );
+            let named = |n: &&&Notification| n.at >= d.at && n.alerts.iter().any(|a| a.id == d.alert);
+            prop_assert!(!held || told.iter().find(named).is_some(), "{:?} is in no digest", d);
+        }
     }
 
     /// A critical alert that starts to fire and is in no open incident is paged at once.

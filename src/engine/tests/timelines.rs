@@ -68,6 +68,10 @@ timelines! {
     inhibition_lasts_as_long_as_the_source_and_the_last_of_several
     inhibition_what_matches_both_sides_is_not_muted_by_its_like
     inhibition_that_comes_late_keeps_the_incident_open_without_repeats
+    digest_names_what_recovered_after_a_restart_too
+    digest_names_what_is_kept_quiet_for_as_long_as_it_fires
+    digest_waits_for_the_last_one_and_is_dropped_if_refused
+    digest_nothing_held_back_is_no_digest_and_off_is_off
 }
 
 fn check(name: &str) {

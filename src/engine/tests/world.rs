@@ -141,7 +141,8 @@ impl World {
                 shown.interrupted += 1;
             }
             Kind::Update => assert!(shown.open, "an update of {} before its page", n.dedup_key),
-            Kind::Digest => {}
+            // It opens, changes and closes nothing.
+            Kind::Digest => return,
         }
         let firing = n.alerts.iter().filter(|a| a.status == Status::Firing);
         shown.firing = firing.map(|a| a.id).collect();

@@ -1,0 +1,406 @@
+//! Digests: what was held back at a receiver is told there now and then, as one message that
+//! interrupts nobody.
+//!
+//! A period begins with the first thing held back and lasts for the `digest` of its profile; where
+//! nothing is held back there is no period, and no digest. A digest is worth no retry of its own: what
+//! a receiver refused is a dead letter, and the next period goes on without it.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, ToSmolStr, format_smolstr};
+
+use super::Engine;
+use super::incident::dedup_key;
+use super::lanes::LaneId;
+use super::timers::Timer;
+use crate::model::{
+    AlertId, AlertView, Duration, Kind, LabelSet, Notification, NotificationId, Reason, Status, Timestamp,
+};
+
+/// A period tells apart at most this many alerts for each receiver (an alert counts once for each
+/// reason); what is beyond is only counted.
+const REMEMBERED: usize = 1_000;
+/// A digest lists at most this many alerts.
+const LISTED: usize = 100;
+/// For each reason a digest names at most this many alert names, cut to [`NAME_CHARS`].
+const NAMED: usize = 3;
+const NAME_CHARS: usize = 60;
+/// An alert that a digest is late to name is remembered for as long again.
+const REMEMBER_ON: Duration = Duration::from_hours(1);
+
+/// What is held back at each receiver, and the digests that are on their way.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Digests {
+    #[serde(with = "super::pairs")]
+    periods: BTreeMap<SmolStr, Period>,
+    /// Receiver and integration of each digest whose end is not known yet.
+    #[serde(with = "super::pairs")]
+    on_way: BTreeMap<NotificationId, (SmolStr, SmolStr)>,
+}
+
+/// What was held back at one receiver since its last digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Period {
+    since: Timestamp,
+    due: Timestamp,
+    #[serde(with = "super::pairs")]
+    held: BTreeMap<(AlertId, Reason), Held>,
+    /// Observations of alerts beyond [`REMEMBERED`].
+    beyond: BTreeMap<Reason, u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Held {
+    alertname: SmolStr,
+    count: u64,
+}
+
+/// Whether somebody is to hear in a digest of what was suppressed for this reason. The others are no
+/// news to anybody, or the doing of a person.
+fn is_reported(reason: Reason) -> bool {
+    match reason {
+        Reason::Storm
+        | Reason::Flapping
+        | Reason::SelfResolved
+        | Reason::Recurring
+        | Reason::Unsurprising
+        | Reason::RateLimited => true,
+        Reason::Duplicate
+        | Reason::Grouped
+        | Reason::Inhibited
+        | Reason::Silenced
+        | Reason::Muted
+        | Reason::Stale
+        | Reason::NeverPaged => false,
+    }
+}
+
+impl Digests {
+    /// The period of `receiver`; if one begins, it lasts for `every`, and the time when it ends is
+    /// returned with it.
+    fn period(
+        &mut self,
+        now: Timestamp,
+        receiver: &SmolStr,
+        every: Duration,
+    ) -> (&mut Period, Option<Timestamp>) {
+        let begins = !self.periods.contains_key(receiver);
+        let due = now + every;
+        let period = self.periods.entry(receiver.clone()).or_insert_with(|| Period {
+            since: now,
+            due,
+            held: BTreeMap::new(),
+            beyond: BTreeMap::new(),
+        });
+        (period, begins.then_some(due))
+    }
+
+    /// Until when an alert must be known, so that a digest can say how it stands.
+    fn names_until(&self, alert: AlertId) -> Option<Timestamp> {
+        let from = (alert, Reason::Duplicate);
+        let names = |p: &&Period| p.held.range(from..).next().is_some_and(|((named, _), _)| *named == alert);
+        self.periods.values().filter(names).map(|p| p.due).max()
+    }
+
+    /// Whether a digest is on its way to an integration.
+    fn is_busy(&self, receiver: &SmolStr, integration: &SmolStr) -> bool {
+        self.on_way.values().any(|(r, i)| r == receiver && i == integration)
+    }
+}
+
+impl Period {
+    /// Counts `count` observations of `alert`.
+    fn hold(&mut self, alert: AlertId, alertname: &str, reason: Reason, count: u64) {
+        if let Some(held) = self.held.get_mut(&(alert, reason)) {
+            held.count += count;
+        } else if self.held.len() < REMEMBERED {
+            self.held.insert((alert, reason), Held { alertname: cut(alertname), count });
+        } else {
+            *self.beyond.entry(reason).or_default() += count;
+        }
+    }
+
+    /// How many observations of each alert, whatever the reason.
+    fn alerts(&self) -> BTreeMap<AlertId, u64> {
+        let mut alerts = BTreeMap::new();
+        for ((alert, _), held) in &self.held {
+            *alerts.entry(*alert).or_default() += held.count;
+        }
+        alerts
+    }
+
+    /// `held back in the last 1d: 12 unsurprising (A 9, B 3), 3 rate_limited (C 3)`: the most first.
+    /// Alerts of these names fire, and are `quiet` still.
+    fn why(&self, now: Timestamp, quiet: &BTreeMap<SmolStr, u64>) -> SmolStr {
+        let mut reasons: BTreeMap<Reason, (u64, BTreeMap<SmolStr, u64>)> = BTreeMap::new();
+        for ((_, reason), held) in &self.held {
+            let (total, names) = reasons.entry(*reason).or_default();
+            *total += held.count;
+            *names.entry(held.alertname.clone()).or_default() += held.count;
+        }
+        for (reason, count) in &self.beyond {
+            reasons.entry(*reason).or_default().0 += count;
+        }
+        let mut reasons: Vec<_> = reasons.into_iter().collect();
+        reasons.sort_by_key(|(reason, (total, _))| (Reverse(*total), *reason));
+        let mut parts: Vec<String> = reasons
+            .iter()
+            .map(|(reason, (total, names))| format!("{total} {}{}", reason.as_str(), most(names)))
+            .collect();
+        if !quiet.is_empty() {
+            let total: u64 = quiet.values().sum();
+            parts.push(format!("{total} firing and kept quiet still{}", most(quiet)));
+        }
+        let beyond: u64 = self.beyond.values().sum();
+        if beyond > 0 {
+            parts.push(format!("{beyond} of these of alerts beyond the first {REMEMBERED}"));
+        }
+        let lasted = Duration::from_secs(now.since(self.since).as_millis() / 1000);
+        format_smolstr!("held back in the last {lasted}: {}", parts.join(", "))
+    }
+}
+
+/// ` (A 9, B 3)`: the names with the highest counts, and how many more there are.
+fn most(names: &BTreeMap<SmolStr, u64>) -> String {
+    let mut names: Vec<_> = names.iter().filter(|(name, _)| !name.is_empty()).collect();
+    names.sort_by_key(|(name, count)| (Reverse(**count), *name));
+    let mut shown: Vec<String> = names.iter().take(NAMED).map(|(name, n)| format!("{name} {n}")).collect();
+    match names.len().saturating_sub(NAMED) {
+        0 => {}
+        1 => shown.push("1 other name".into()),
+        more => shown.push(format!("{more} other names")),
+    }
+    if shown.is_empty() { String::new() } else { format!(" ({})", shown.join(", ")) }
+}
+
+fn cut(name: &str) -> SmolStr {
+    match name.char_indices().nth(NAME_CHARS) {
+        Some((end, _)) => format_smolstr!("{}…", &name[..end]),
+        None => name.to_smolstr(),
+    }
+}
+
+impl Engine {
+    /// Notes what was held back, if somebody is to hear of it.
+    pub(super) fn held_back(&mut self, alert: AlertId, lane: LaneId, reason: Reason, count: u64) {
+        let settings = self.lanes.lane(lane);
+        if count == 0 || !is_reported(reason) || settings.noise.digest.is_zero() {
+            return;
+        }
+        let (period, begins) = self.digests.period(self.now, &settings.receiver, settings.noise.digest);
+        let labels = self.alerts.alert(alert).map(|a| &a.labels);
+        period.hold(alert, labels.map_or("", |l| l.value("alertname")), reason, count);
+        if let Some(due) = begins {
+            self.timers.set(Timer::Digest(settings.receiver.clone()), due);
+        }
+    }
+
+    /// Something that fires is kept quiet: it is not disposed yet, and told of all the same.
+    pub(super) fn kept_quiet(&mut self, lane: LaneId) {
+        let settings = self.lanes.lane(lane);
+        if settings.noise.digest.is_zero() {
+            return;
+        }
+        if let (_, Some(due)) = self.digests.period(self.now, &settings.receiver, settings.noise.digest) {
+            self.timers.set(Timer::Digest(settings.receiver.clone()), due);
+        }
+    }
+
+    /// The period of a receiver is over. Its digest goes to the integrations that want updates, or to
+    /// all if none does. One at which the last digest is still on its way is left out; while all are,
+    /// the period goes on.
+    pub(super) fn digest(&mut self, receiver: &SmolStr) {
+        let known = self.policy.receivers.get(receiver).filter(|r| !r.integrations.is_empty());
+        let Some(known) = known else {
+            self.digests.periods.remove(receiver);
+            return;
+        };
+        let any = known.integrations.iter().any(|i| i.send_updates);
+        let wants = known.integrations.iter().filter(|i| i.send_updates || !any);
+        let free = wants.filter(|i| !self.digests.is_busy(receiver, &i.name)).map(|i| i.name.clone());
+        let free: Vec<SmolStr> = free.collect();
+        if free.is_empty() {
+            return;
+        }
+        let Some(period) = self.digests.periods.remove(receiver) else { return };
+        let (lane, quiet) = self.quiet_at(receiver);
+        if period.held.is_empty() && quiet.is_empty() {
+            return;
+        }
+        let told = self.tell(receiver, &period, &quiet);
+        for integration in free {
+            let id = NotificationId(self.next_notification);
+            self.next_notification += 1;
+            self.ledger.notified(receiver, &integration, Kind::Digest);
+            self.digests.on_way.insert(id, (receiver.clone(), integration.clone()));
+            self.outgoing.push(Notification { id, integration, ..told.clone() });
+        }
+        // What fires on is told again, for as long as it is kept quiet.
+        if let Some(lane) = lane {
+            self.kept_quiet(lane);
+        }
+    }
+
+    /// A digest reached its end. A period that was over meanwhile need not wait longer.
+    pub(super) fn digest_ended(&mut self, id: NotificationId) {
+        let Some((receiver, _)) = self.digests.on_way.remove(&id) else { return };
+        if self.digests.periods.get(&receiver).is_some_and(|period| period.due <= self.now) {
+            self.digest(&receiver);
+        }
+    }
+
+    /// Takes a new policy over: what nobody is to hear of any more is dropped, and what is kept quiet
+    /// is told of from now on where it was not.
+    pub(super) fn digests_adopt(&mut self) {
+        let receivers: BTreeSet<SmolStr> =
+            self.lanes.current().filter(|l| !l.noise.digest.is_zero()).map(|l| l.receiver.clone()).collect();
+        let Self { digests, timers, now, .. } = self;
+        digests.periods.retain(|receiver, period| {
+            let stays = receivers.contains(receiver);
+            match stays {
+                // Other integrations may be free than before.
+                true if period.due <= *now => timers.set(Timer::Digest(receiver.clone()), *now),
+                true => {}
+                false => timers.clear(&Timer::Digest(receiver.clone())),
+            }
+            stays
+        });
+        for receiver in receivers {
+            if let (Some(lane), _) = self.quiet_at(&receiver) {
+                self.kept_quiet(lane);
+            }
+        }
+    }
+
+    /// Forgets an alert that does not fire, unless a digest has still to say how it stands.
+    pub(super) fn forget_alert(&mut self, alert: AlertId) {
+        match self.digests.names_until(alert) {
+            Some(due) => {
+                let at = if due > self.now { due } else { self.now + REMEMBER_ON };
+                self.timers.set_if_unset(Timer::ForgetAlert(alert), at);
+            }
+            None => self.alerts.forget(alert),
+        }
+    }
+
+    /// The alerts that fire and are kept quiet at a receiver, and the first lane on which one is.
+    fn quiet_at(&self, receiver: &SmolStr) -> (Option<LaneId>, BTreeSet<AlertId>) {
+        let (mut first, mut alerts) = (None, BTreeSet::new());
+        for ((lane, _), group) in &self.groups {
+            let settings = self.lanes.lane(*lane);
+            if settings.receiver != *receiver || settings.noise.digest.is_zero() {
+                continue;
+            }
+            let before = alerts.len();
+            alerts.extend(group.quiet.iter().filter(|q| !q.resolved).map(|q| q.alert));
+            if alerts.len() > before {
+                first = first.or(Some(*lane));
+            }
+        }
+        (first, alerts)
+    }
+
+    /// The digest of a period, but for its number and whom it goes to.
+    fn tell(&self, receiver: &SmolStr, period: &Period, quiet: &BTreeSet<AlertId>) -> Notification {
+        let mut counts = period.alerts();
+        for alert in quiet {
+            counts.entry(*alert).or_default();
+        }
+        let mut quiet_names: BTreeMap<SmolStr, u64> = BTreeMap::new();
+        for alert in quiet.iter().filter_map(|id| self.alerts.alert(*id)) {
+            *quiet_names.entry(cut(alert.labels.value("alertname"))).or_default() += 1;
+        }
+        let severities = &self.policy.severities;
+        let lowest = severities.levels.len() - 1;
+        let mut alerts: Vec<_> = counts
+            .iter()
+            .filter_map(|(id, count)| {
+                let view = self.as_it_stands(*id, receiver)?;
+                Some((severities.level_of(&view.labels), view.status, Reverse(*count), view))
+            })
+            .collect();
+        // The worst first: what is severe, what fires, what came most often.
+        alerts.sort_by(|a, b| (a.0, a.1, a.2, &a.3.labels).cmp(&(b.0, b.1, b.2, &b.3.labels)));
+        let level = alerts.first().map_or(lowest, |(level, ..)| *level);
+        let key = format_smolstr!("digest:{receiver}");
+        Notification {
+            id: NotificationId(0),
+            at: self.now,
+            receiver: receiver.clone(),
+            integration: SmolStr::default(),
+            kind: Kind::Digest,
+            dedup_key: dedup_key(&key, 0),
+            group_key: key,
+            generation: 0,
+            group_labels: LabelSet::default(),
+            severity: severities.levels[level].name.clone(),
+            level: (level as u8, severities.levels.len() as u8),
+            truncated: alerts.len().saturating_sub(LISTED) as u64,
+            alerts: alerts.into_iter().take(LISTED).map(|(.., view)| view).collect(),
+            opened_at: period.since,
+            why: period.why(self.now, &quiet_names),
+        }
+    }
+
+    fn as_it_stands(&self, id: AlertId, receiver: &SmolStr) -> Option<AlertView> {
+        let alert = self.alerts.alert(id)?;
+        let here = self.taken_lanes(id).into_iter().filter(|l| self.lanes.lane(*l).receiver == *receiver);
+        Some(AlertView {
+            id,
+            status: if alert.firing() { Status::Firing } else { Status::Resolved },
+            labels: alert.labels.clone(),
+            annotations: alert.annotations.clone(),
+            starts_at: alert.starts_at,
+            ends_at: alert.ends_at.filter(|_| !alert.firing()),
+            generator_url: alert.generator_url.clone(),
+            flaps: here.filter_map(|lane| self.tracks.get(&(id, lane))?.damping.flaps()).max(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn says_how_many_of_what_the_most_first() {
+        let mut digests = Digests::default();
+        let day = Duration::from_hours(24);
+        let (period, begins) = digests.period(at(0), &"pd".into(), day);
+        assert_eq!(begins, Some(at(86_400)));
+        period.hold(AlertId(1), "Down", Reason::RateLimited, 3);
+        for (n, name) in ["A", "B", "C", "D", "D"].iter().enumerate() {
+            period.hold(AlertId(n as u128), name, Reason::Unsurprising, 2 + n as u64 % 2);
+        }
+        let (period, begins) = digests.period(at(60), &"pd".into(), Duration::from_mins(1));
+        assert_eq!(begins, None, "a period goes on as it began");
+        assert_eq!(
+            period.why(at(86_400), &BTreeMap::from([("Job".into(), 2)])),
+            "held back in the last 1d: 12 unsurprising (D 5, B 3, A 2, 1 other name), \
+             3 rate_limited (Down 3), 2 firing and kept quiet still (Job 2)"
+        );
+        assert_eq!(digests.names_until(AlertId(4)), Some(at(86_400)));
+        assert_eq!(digests.names_until(AlertId(5)), None);
+    }
+
+    #[test]
+    fn a_flood_is_counted_and_not_remembered() {
+        let mut digests = Digests::default();
+        let (period, _) = digests.period(at(0), &"pd".into(), Duration::from_mins(1));
+        let name = "x".repeat(100_000);
+        for n in 0..5_000 {
+            period.hold(AlertId(n), &name, Reason::Storm, 1);
+        }
+        period.hold(AlertId(0), &name, Reason::Storm, 1);
+        assert_eq!(period.held.len(), REMEMBERED);
+        let why = period.why(at(60), &BTreeMap::new());
+        assert!(why.starts_with("held back in the last 1m: 5001 storm (xxx"), "{why}");
+        assert!(why.ends_with("… 1001), 4000 of these of alerts beyond the first 1000"), "{why}");
+    }
+}
