@@ -345,7 +345,7 @@ mod tests {
         let day = Duration::from_hours(24);
         let (period, begins) = digests.period(at(0), &"pd".into(), day);
         assert_eq!(begins, Some(at(86_400)));
-        period.hold(AlertId(1), "Down", Reason::RateLimited, 3);
+        period.hold(AlertId(9), "Down", Reason::RateLimited, 3);
         for (n, name) in ["A", "B", "C", "D", "D"].iter().enumerate() {
             period.hold(AlertId(n as u128), name, Reason::Unsurprising, 2 + n as u64 % 2);
         }
