@@ -3,8 +3,8 @@
 //! A notification that is handed over is tried until its receiver accepts it or refuses it for good;
 //! there is no third end. The engine lets at most one notification of an incident out at a time, so
 //! order among them is not this room's affair, and a queue is never longer than the incidents that
-//! are open. Nothing here is durable: what the journal's outbox still holds is sent again at the next
-//! start, marked as a possible repeat.
+//! are open, and a digest. Nothing here is durable: what the journal's outbox still holds is sent again
+//! at the next start, marked as a possible repeat.
 
 mod attempt;
 mod backoff;

@@ -19,8 +19,7 @@ use crate::model::{
     AlertId, AlertView, Duration, Kind, LabelSet, Notification, NotificationId, Reason, Status, Timestamp,
 };
 
-/// A period tells apart at most this many alerts for each receiver (an alert counts once for each
-/// reason); what is beyond is only counted.
+/// A period tells apart at most this many alerts for each receiver; what is beyond is only counted.
 const REMEMBERED: usize = 1_000;
 /// A digest lists at most this many alerts.
 const LISTED: usize = 100;
@@ -46,7 +45,7 @@ pub(super) struct Period {
     since: Timestamp,
     due: Timestamp,
     #[serde(with = "super::pairs")]
-    held: BTreeMap<(AlertId, Reason), Held>,
+    held: BTreeMap<AlertId, Held>,
     /// Observations of alerts beyond [`REMEMBERED`].
     beyond: BTreeMap<Reason, u64>,
 }
@@ -54,27 +53,8 @@ pub(super) struct Period {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Held {
     alertname: SmolStr,
-    count: u64,
-}
-
-/// Whether somebody is to hear in a digest of what was suppressed for this reason. The others are no
-/// news to anybody, or the doing of a person.
-fn is_reported(reason: Reason) -> bool {
-    match reason {
-        Reason::Storm
-        | Reason::Flapping
-        | Reason::SelfResolved
-        | Reason::Recurring
-        | Reason::Unsurprising
-        | Reason::RateLimited => true,
-        Reason::Duplicate
-        | Reason::Grouped
-        | Reason::Inhibited
-        | Reason::Silenced
-        | Reason::Muted
-        | Reason::Stale
-        | Reason::NeverPaged => false,
-    }
+    /// Observations, by why they were held back.
+    counts: BTreeMap<Reason, u64>,
 }
 
 impl Digests {
@@ -99,9 +79,7 @@ impl Digests {
 
     /// Until when an alert must be known, so that a digest can say how it stands.
     fn names_until(&self, alert: AlertId) -> Option<Timestamp> {
-        let from = (alert, Reason::Duplicate);
-        let names = |p: &&Period| p.held.range(from..).next().is_some_and(|((named, _), _)| *named == alert);
-        self.periods.values().filter(names).map(|p| p.due).max()
+        self.periods.values().filter(|period| period.held.contains_key(&alert)).map(|p| p.due).max()
     }
 
     /// Whether a digest is on its way to an integration.
@@ -113,32 +91,24 @@ impl Digests {
 impl Period {
     /// Counts `count` observations of `alert`.
     fn hold(&mut self, alert: AlertId, alertname: &str, reason: Reason, count: u64) {
-        if let Some(held) = self.held.get_mut(&(alert, reason)) {
-            held.count += count;
-        } else if self.held.len() < REMEMBERED {
-            self.held.insert((alert, reason), Held { alertname: cut(alertname), count });
-        } else {
+        if !self.held.contains_key(&alert) && self.held.len() == REMEMBERED {
             *self.beyond.entry(reason).or_default() += count;
+            return;
         }
-    }
-
-    /// How many observations of each alert, whatever the reason.
-    fn alerts(&self) -> BTreeMap<AlertId, u64> {
-        let mut alerts = BTreeMap::new();
-        for ((alert, _), held) in &self.held {
-            *alerts.entry(*alert).or_default() += held.count;
-        }
-        alerts
+        let new = || Held { alertname: cut(alertname), counts: BTreeMap::new() };
+        *self.held.entry(alert).or_insert_with(new).counts.entry(reason).or_default() += count;
     }
 
     /// `held back in the last 1d: 12 unsurprising (A 9, B 3), 3 rate_limited (C 3)`: the most first.
     /// Alerts of these names fire, and are `quiet` still.
     fn why(&self, now: Timestamp, quiet: &BTreeMap<SmolStr, u64>) -> SmolStr {
         let mut reasons: BTreeMap<Reason, (u64, BTreeMap<SmolStr, u64>)> = BTreeMap::new();
-        for ((_, reason), held) in &self.held {
-            let (total, names) = reasons.entry(*reason).or_default();
-            *total += held.count;
-            *names.entry(held.alertname.clone()).or_default() += held.count;
+        for held in self.held.values() {
+            for (reason, count) in &held.counts {
+                let (total, names) = reasons.entry(*reason).or_default();
+                *total += count;
+                *names.entry(held.alertname.clone()).or_default() += count;
+            }
         }
         for (reason, count) in &self.beyond {
             reasons.entry(*reason).or_default().0 += count;
@@ -186,7 +156,7 @@ impl Engine {
     /// Notes what was held back, if somebody is to hear of it.
     pub(super) fn held_back(&mut self, alert: AlertId, lane: LaneId, reason: Reason, count: u64) {
         let settings = self.lanes.lane(lane);
-        if count == 0 || !is_reported(reason) || settings.noise.digest.is_zero() {
+        if count == 0 || !reason.is_held_back() || settings.noise.digest.is_zero() {
             return;
         }
         let (period, begins) = self.digests.period(self.now, &settings.receiver, settings.noise.digest);
@@ -304,7 +274,8 @@ impl Engine {
 
     /// The digest of a period, but for its number and whom it goes to.
     fn tell(&self, receiver: &SmolStr, period: &Period, quiet: &BTreeSet<AlertId>) -> Notification {
-        let mut counts = period.alerts();
+        let held = period.held.iter().map(|(alert, held)| (*alert, held.counts.values().sum()));
+        let mut counts: BTreeMap<AlertId, u64> = held.collect();
         for alert in quiet {
             counts.entry(*alert).or_default();
         }
@@ -374,7 +345,7 @@ mod tests {
         let day = Duration::from_hours(24);
         let (period, begins) = digests.period(at(0), &"pd".into(), day);
         assert_eq!(begins, Some(at(86_400)));
-        period.hold(AlertId(1), "Down", Reason::RateLimited, 3);
+        period.hold(AlertId(9), "Down", Reason::RateLimited, 3);
         for (n, name) in ["A", "B", "C", "D", "D"].iter().enumerate() {
             period.hold(AlertId(n as u128), name, Reason::Unsurprising, 2 + n as u64 % 2);
         }

@@ -99,6 +99,26 @@ impl Disposition {
 }
 
 impl Reason {
+    /// Whether somebody is to hear of it in a digest: a page was held back that might have left. The
+    /// other reasons are no news to anybody, or the doing of a person.
+    pub fn is_held_back(self) -> bool {
+        match self {
+            Reason::Storm
+            | Reason::Flapping
+            | Reason::SelfResolved
+            | Reason::Recurring
+            | Reason::Unsurprising
+            | Reason::RateLimited => true,
+            Reason::Duplicate
+            | Reason::Grouped
+            | Reason::Inhibited
+            | Reason::Silenced
+            | Reason::Muted
+            | Reason::Stale
+            | Reason::NeverPaged => false,
+        }
+    }
+
     /// The value of the label `reason`.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -211,3 +211,33 @@ fn a_prometheus_is_asked_in_windows_that_it_can_answer() {
     assert!(asked[0].starts_with("GET /api/v1/query_range?query=ALERTS%7B"), "{}", asked[0]);
     assert!(asked[0].to_lowercase().contains("authorization: basic "), "{}", asked[0]);
 }
+
+#[test]
+fn writes_digests_with_what_was_held_back_though_it_recovered() {
+    let place = Place::new();
+    let held = "severities: {levels: [{name: critical, hold: 5m}]}\nnoise: {default: {digest: 30m}}\n";
+    place.write("squelch.yml", format!("{CONFIG}{held}").as_bytes());
+    let (one, two) = ("2026-01-01T08:00:00Z", "2026-01-01T09:00:00Z");
+    let history = [
+        line(one, "firing", "x", one),
+        line("2026-01-01T08:01:00Z", "resolved", "x", one),
+        line(two, "firing", "y", two),
+    ];
+    place.write("h.jsonl", history.concat().as_bytes());
+    let report = place.report(&["--history", "h.jsonl", "--notifications", "n.jsonl"]);
+    assert_eq!(
+        (report["squelch"]["digests"].clone(), report["squelch"]["pages"].clone()),
+        (1.into(), 1.into())
+    );
+    let sent = std::fs::read_to_string(place.path("n.jsonl")).unwrap();
+    let sent: Vec<Value> = sent.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let first = &sent[0];
+    assert_eq!(
+        (first["at"].clone(), first["kind"].clone()),
+        ("2026-01-01T08:31:00Z".into(), "digest".into())
+    );
+    assert_eq!(first["alerts"][0]["labels"]["instance"], "x");
+    assert_eq!(first["alerts"][0]["startsAt"], one);
+    // What a digest names is no less news to whoever is paged of it.
+    assert_eq!(sent[1]["kind"], "page");
+}

@@ -58,7 +58,13 @@ fn every_combination_starts_at_zero() {
             let labels = [("receiver", receiver), ("disposition", d.as_str()), ("reason", d.reason())];
             is_zero("squelch_alerts_disposed_total", &labels);
         }
-        for name in ["alerts_routed_total", "alerts_pending", "alerts_flapping", "alerts_held"] {
+        for name in [
+            "alerts_routed_total",
+            "alerts_pending",
+            "alerts_flapping",
+            "alerts_held",
+            "pages_over_budget_total",
+        ] {
             is_zero(&format!("squelch_{name}"), &[("receiver", receiver)]);
         }
         for state in ["open", "resolving"] {
@@ -114,6 +120,7 @@ fn says_what_the_engine_counted() {
     pager.notifications.insert(("pagerduty[0]".into(), Kind::Page), 2);
     pager.notifications.insert(("pagerduty[1]".into(), Kind::Page), 3);
     pager.page_delay = vec![0; PAGE_DELAY_BUCKETS.len() + 1];
+    pager.over_budget = 3;
     pager.page_delay[0] = 1;
     pager.page_delay[3] = 2;
     *pager.page_delay.last_mut().unwrap() = 4;
@@ -127,6 +134,7 @@ fn says_what_the_engine_counted() {
     );
     let pages = [("receiver", "pager"), ("integration", "pagerduty"), ("kind", "page")];
     assert_eq!(value("squelch_notifications_total", &pages), 5.0, "both integrations, summed");
+    assert_eq!(value("squelch_pages_over_budget_total", &[("receiver", "pager")]), 3.0);
     let flapping = [("receiver", "pager"), ("disposition", "suppressed"), ("reason", "flapping")];
     assert_eq!(value("squelch_alerts_disposed_total", &flapping), 4.0);
     let disposed: f64 = families["squelch_alerts_disposed_total"]

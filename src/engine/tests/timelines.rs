@@ -71,6 +71,7 @@ timelines! {
     digest_names_what_recovered_after_a_restart_too
     digest_names_what_is_kept_quiet_for_as_long_as_it_fires
     digest_waits_for_the_last_one_and_is_dropped_if_refused
+    digest_knows_still_what_resolved_a_day_ago
     digest_nothing_held_back_is_no_digest_and_off_is_off
 }
 

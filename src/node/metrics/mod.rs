@@ -30,6 +30,7 @@ pub fn render(stats: &Stats, registry: &Registry) -> String {
     received(&mut out, stats);
     dispositions(&mut out, stats);
     notifications(&mut out, stats);
+    over_budget(&mut out, stats);
     page_delay(&mut out, stats);
     standing(&mut out, stats);
     build_info(&mut out);
@@ -102,6 +103,16 @@ fn notifications(out: &mut Exposition, stats: &Stats) {
             out.sample(&[("receiver", receiver), ("integration", integration), ("kind", kind.as_str())], n);
         }
     }
+}
+
+fn over_budget(out: &mut Exposition, stats: &Stats) {
+    by_receiver(
+        out,
+        stats,
+        ("squelch_pages_over_budget_total", Type::Counter),
+        "Pages beyond the budget of the noise profile; they leave all the same.",
+        |r| r.over_budget,
+    );
 }
 
 /// `pagerduty[0]` and `pagerduty[1]` count as `pagerduty`; every kind that was not sent is 0.
