@@ -26,7 +26,8 @@ pub struct Told {
 pub struct Telling<'a> {
     /// The notification.
     pub notification: &'a Notification,
-    /// Page: all that fires in it. Update and digest: those that the incident was not told of yet.
+    /// Page: all of it, also what recovered while it waited. Update and digest: what fires and the
+    /// incident was not told of yet.
     pub alerts: Vec<&'a AlertView>,
     /// Those of them that no open incident of this receiver told of.
     pub fresh: Vec<&'a AlertView>,
@@ -51,7 +52,7 @@ impl Told {
             self.close(n);
             return Some(telling);
         }
-        for alert in n.alerts.iter().filter(|a| a.status == Status::Firing) {
+        for alert in n.alerts.iter().filter(|a| n.kind == Kind::Page || a.status == Status::Firing) {
             let key = (n.receiver.clone(), alert.id);
             let known = self.alerts.get(&key);
             let fresh = known.is_none_or(|(start, _)| *start != alert.starts_at);
