@@ -180,19 +180,22 @@ impl Incident {
         self.known_alerts = self.firing();
     }
 
-    /// Counts a fan-out that is still arriving as known: alerts that join within `growth_settle`.
-    pub(super) fn settle(&mut self, now: Timestamp, noise: &Noise) {
+    /// Whether it got worse than what the human was paged for, and how: `firing` of its alerts fire, one
+    /// of them at the level `higher` if that is above what was paged.
+    pub(super) fn worse(
+        &mut self,
+        now: Timestamp,
+        firing: usize,
+        higher: Option<&SmolStr>,
+        noise: &Noise,
+    ) -> Option<SmolStr> {
+        // A fan-out that is still arriving is known, not growth.
         if now < self.paged_at + noise.growth_settle {
-            self.known_alerts = self.known_alerts.max(self.firing());
+            self.known_alerts = self.known_alerts.max(firing);
         }
-    }
-
-    /// Whether it got worse than what the human was paged for, and how.
-    pub(super) fn worse(&self, level: usize, level_name: &str, noise: &Noise) -> Option<SmolStr> {
-        if noise.escalate && level < self.level {
-            return Some(smol_str::format_smolstr!("worse: now {level_name}, a higher severity than paged"));
+        if let Some(level) = higher {
+            return Some(smol_str::format_smolstr!("worse: now {level}, a higher severity than paged"));
         }
-        let firing = self.firing();
         let bound = self.known_alerts.saturating_mul(noise.growth as usize);
         (noise.growth > 0 && self.known_alerts > 0 && firing >= bound).then(|| {
             smol_str::format_smolstr!(

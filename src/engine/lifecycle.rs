@@ -34,7 +34,7 @@ impl Engine {
     /// Issues the first version of an incident: the observation that made it page is disposed as
     /// the page, the others that it tells of as grouped.
     pub(super) fn page(&mut self, id: IncidentId, why: SmolStr) {
-        let level = self.level(id, |_| true).unwrap_or(0);
+        let level = self.level(id).unwrap_or(0);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         incident.paged(level);
         let lane = incident.group.0;
@@ -49,29 +49,36 @@ impl Engine {
         self.pump(id);
     }
 
-    /// The highest level among the alerts of an incident that `count`; 0 is the highest of all.
-    fn level(&self, id: IncidentId, count: impl Fn(&Member) -> bool) -> Option<usize> {
-        let incident = self.incidents.get(&id)?;
-        let members = incident.members.iter().filter(|(_, m)| count(m));
-        members
-            .filter_map(|(alert, _)| self.alerts.alert(*alert))
-            .map(|a| self.policy.severities.level_of(&a.labels))
-            .min()
+    /// The highest level among the alerts of an incident; 0 is the highest of all.
+    fn level(&self, id: IncidentId) -> Option<usize> {
+        let alerts = self.incidents.get(&id)?.members.keys().filter_map(|alert| self.alerts.alert(*alert));
+        alerts.map(|a| self.policy.severities.level_of(&a.labels)).min()
     }
 
     /// Brings an incident that was touched in line with its alerts.
     pub(super) fn settle(&mut self, id: IncidentId) {
-        let level = self.level(id, |m| m.firing);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         if incident.phase == Phase::Closed || incident.superseded_by.is_some() {
             return;
         }
         let lane = incident.group.0;
         let settings = self.lanes.lane(lane);
-        incident.settle(self.now, &settings.noise);
-        let Some(level) = level else { return self.resolving(id, lane) };
-        let name = self.policy.severities.levels[level].name.clone();
-        if let Some(why) = incident.worse(level, &name, &settings.noise) {
+        let firing = incident.firing();
+        if firing == 0 {
+            return self.resolving(id, lane);
+        }
+        // Every alert of a storm comes by here, so only what may be higher is looked up: what was told
+        // was weighed when it came.
+        let (severities, alerts) = (&self.policy.severities, &self.alerts);
+        let higher = if settings.noise.escalate && incident.level > 0 {
+            let news = incident.members.iter().filter(|(_, m)| m.firing && m.changed());
+            let levels = news.filter_map(|(id, _)| Some(severities.level_of(&alerts.alert(*id)?.labels)));
+            levels.min().filter(|level| *level < incident.level)
+        } else {
+            None
+        };
+        let higher = higher.map(|level| &severities.levels[level].name);
+        if let Some(why) = incident.worse(self.now, firing, higher, &settings.noise) {
             return self.supersede(id, why);
         }
         if !incident.has_news() {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use smol_str::SmolStr;
 
 use super::Engine;
+use super::alerts::Alert;
 use super::incident::{Incident, Member};
 use crate::model::{AlertId, AlertView, Kind, LabelSet, Notification, NotificationId, Status};
 
@@ -20,14 +21,26 @@ impl Engine {
         integration: &SmolStr,
     ) -> Notification {
         let levels = &self.policy.severities.levels;
-        let mut alerts: Vec<AlertView> =
-            incident.members.iter().filter_map(|(id, member)| self.alert_view(*id, member, kind)).collect();
-        alerts.sort_by(|a, b| (a.status, &a.labels).cmp(&(b.status, &b.labels)));
-        let level_of = |a: &AlertView| self.policy.severities.level_of(&a.labels);
-        let firing = alerts.iter().filter(|a| a.status == Status::Firing).map(level_of).min();
+        let known = |(id, member): (&AlertId, _)| Some((*id, member, self.alerts.alert(*id)?));
+        let mut alerts: Vec<(AlertId, &Member, &Alert)> = incident.members.iter().filter_map(known).collect();
+        let status = |member: &Member| match member.firing && kind != Kind::Resolve {
+            true => Status::Firing,
+            false => Status::Resolved,
+        };
+        let firing = alerts.iter().filter(|(_, m, _)| status(m) == Status::Firing);
+        let firing = firing.map(|(_, _, a)| self.policy.severities.level_of(&a.labels)).min();
         let level = firing.unwrap_or(incident.level).min(levels.len() - 1);
         let truncated = alerts.len().saturating_sub(MOST_ALERTS);
-        alerts.truncate(MOST_ALERTS);
+        let order = |a: &(AlertId, &Member, &Alert), b: &(AlertId, &Member, &Alert)| {
+            (status(a.1), &a.2.labels, a.0).cmp(&(status(b.1), &b.2.labels, b.0))
+        };
+        if truncated > 0 {
+            // What is not listed need not be sorted, nor copied.
+            alerts.select_nth_unstable_by(MOST_ALERTS, order);
+            alerts.truncate(MOST_ALERTS);
+        }
+        alerts.sort_unstable_by(order);
+        let alerts = alerts.into_iter().map(|(id, m, alert)| alert_view(id, m, alert, status(m))).collect();
         Notification {
             id,
             at: self.now,
@@ -63,19 +76,20 @@ impl Engine {
         shares.sort_by_key(|(pair, n)| (std::cmp::Reverse(*n), *pair));
         LabelSet::from_pairs(shares.into_iter().take(3).map(|(pair, _)| pair))
     }
+}
 
-    fn alert_view(&self, id: AlertId, member: &Member, kind: Kind) -> Option<AlertView> {
-        let alert = self.alerts.alert(id)?;
-        let firing = member.firing && kind != Kind::Resolve;
-        Some(AlertView {
-            id,
-            status: if firing { Status::Firing } else { Status::Resolved },
-            labels: alert.labels.clone(),
-            annotations: alert.annotations.clone(),
-            starts_at: alert.starts_at,
-            ends_at: if firing { None } else { alert.ends_at.or(member.resolved_at) },
-            generator_url: alert.generator_url.clone(),
-            flaps: member.flaps,
-        })
+fn alert_view(id: AlertId, member: &Member, alert: &Alert, status: Status) -> AlertView {
+    AlertView {
+        id,
+        status,
+        labels: alert.labels.clone(),
+        annotations: alert.annotations.clone(),
+        starts_at: alert.starts_at,
+        ends_at: match status {
+            Status::Firing => None,
+            Status::Resolved => alert.ends_at.or(member.resolved_at),
+        },
+        generator_url: alert.generator_url.clone(),
+        flaps: member.flaps,
     }
 }

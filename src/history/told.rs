@@ -26,8 +26,8 @@ pub struct Told {
 pub struct Telling<'a> {
     /// The notification.
     pub notification: &'a Notification,
-    /// Page: all that fires in it. Update: those that the incident was not told of yet. Digest: all that
-    /// it lists, whether it fires still or not.
+    /// Page: all of it, also what recovered while it waited. Update: those that the incident was not told
+    /// of yet. Digest: all that it lists, whether it fires still or not.
     pub alerts: Vec<&'a AlertView>,
     /// Those of them that no open incident of this receiver told of; none in a digest.
     pub fresh: Vec<&'a AlertView>,
@@ -56,7 +56,7 @@ impl Told {
             telling.alerts.extend(&n.alerts);
             return Some(telling);
         }
-        for alert in n.alerts.iter().filter(|a| a.status == Status::Firing) {
+        for alert in n.alerts.iter().filter(|a| n.kind == Kind::Page || a.status == Status::Firing) {
             let key = (n.receiver.clone(), alert.id);
             let known = self.alerts.get(&key);
             let fresh = known.is_none_or(|(start, _)| *start != alert.starts_at);

@@ -49,16 +49,17 @@ pub struct AlertId(pub u128);
 
 impl AlertId {
     /// The identity of `labels`, less the names that `ignored` accepts.
-    pub fn of(labels: &LabelSet, mut ignored: impl FnMut(&str) -> bool) -> Self {
-        let mut hash = Sha256::new();
-        for (name, value) in labels.iter().filter(|(name, _)| !ignored(name)) {
-            hash.update(name.as_bytes());
-            hash.update([0xff]);
-            hash.update(value.as_bytes());
-            hash.update([0xff]);
+    pub fn of(labels: &LabelSet, ignored: impl Fn(&str) -> bool) -> Self {
+        let told = || labels.iter().filter(|(name, _)| !ignored(name));
+        let mut text = Vec::with_capacity(told().map(|(name, value)| name.len() + value.len() + 2).sum());
+        for (name, value) in told() {
+            text.extend_from_slice(name.as_bytes());
+            text.push(0xff);
+            text.extend_from_slice(value.as_bytes());
+            text.push(0xff);
         }
         let mut first = [0u8; 16];
-        first.copy_from_slice(&hash.finalize()[..16]);
+        first.copy_from_slice(&Sha256::digest(&text)[..16]);
         AlertId(u128::from_be_bytes(first))
     }
 }
