@@ -158,6 +158,10 @@ impl Engine {
         let interval = self.lanes.lane(incident.group.0).repeat_interval;
         self.timers.set(Timer::Repeat(id), self.now + interval);
         if incident.phase == Phase::Open && !muted {
+            if self.move_on(id) {
+                return;
+            }
+            let Some(incident) = self.incidents.get_mut(&id) else { return };
             let why = format_smolstr!("repeated after {interval}: it fires still");
             incident.issue(self.now, why.clone(), true);
             self.timers.clear(&Timer::Update(id));
@@ -207,6 +211,21 @@ impl Engine {
         self.pump(old);
     }
 
+    /// An open incident of which all integrations are gone from the configuration goes on, as a page, at
+    /// those that its receiver has today: nobody there was told. False if there is no need, or nobody.
+    pub(super) fn move_on(&mut self, id: IncidentId) -> bool {
+        let Some(incident) = self.incidents.get(&id) else { return false };
+        let nobody = self.lanes.lane(incident.group.0).integrations.is_empty();
+        if incident.superseded_by.is_some() || incident.phase != Phase::Open {
+            return false;
+        }
+        if nobody || incident.reaches_somebody() || self.is_muted(id) {
+            return false;
+        }
+        self.supersede(id, "its integrations were replaced".into());
+        true
+    }
+
     /// Sends what each channel of an incident is behind with, and forgets the incident once all
     /// is said.
     pub(super) fn pump(&mut self, id: IncidentId) {
@@ -222,7 +241,7 @@ impl Engine {
                 self.in_flight.insert(notification, (id, index));
                 self.notify(notification, kind, &incident, &channel.integration);
             }
-            retry = [retry, channel.retry_at()].into_iter().flatten().min();
+            retry = [retry, channel.retry_at(self.now)].into_iter().flatten().min();
         }
         match retry {
             Some(at) => self.timers.set(Timer::Retry(id), at),
