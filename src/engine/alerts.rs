@@ -22,6 +22,10 @@ pub(super) const REFIRE_WAIT: Duration = Duration::from_secs(60);
 /// How long an alert that no longer fires is remembered, to tell a late copy from a new problem.
 pub(super) const REMEMBER_RESOLVED: Duration = Duration::from_hours(24);
 
+/// Above so many full label sets of one alert, those that no longer fire are forgotten for a new one,
+/// the one first that was heard of least lately. Churning values of `ignore_labels` make them many.
+const INSTANCES: usize = 1000;
+
 /// An alert: what has an identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Alert {
@@ -148,12 +152,19 @@ impl Alerts {
         }
         alert.annotations = observation.annotations.clone();
         alert.generator_url = observation.generator_url.clone();
+        if alert.instances.len() >= INSTANCES && !alert.instances.contains_key(&key) {
+            alert.forget_an_instance(&mut self.owners);
+        }
         let fired_before = alert.firing();
         let change = match observation.status {
             Status::Firing => {
                 let change = alert.fire(now, key, peer, observation);
                 match change {
-                    InstanceChange::Waits => timers.set(Timer::Refire(alert_id, key), now + REFIRE_WAIT),
+                    InstanceChange::Waits => {
+                        timers.set(Timer::Refire(alert_id, key), now + REFIRE_WAIT);
+                        // It is not forgotten before that is decided.
+                        timers.clear(&Timer::ForgetAlert(alert_id));
+                    }
                     InstanceChange::None | InstanceChange::Fired | InstanceChange::Restarted(_) => {
                         Self::watch(alert_id, key, &alert.instances, policy, timers);
                     }
@@ -252,7 +263,7 @@ impl Alerts {
             && alert.annotations == observation.annotations
             && alert.generator_url == observation.generator_url;
         same && (!instance.firing || observation.starts_at >= instance.starts_at)
-            && (!instance.firing || observation.starts_at <= instance.last_seen)
+            && (!instance.firing || observation.starts_at <= instance.last_seen.max(instance.starts_at))
     }
 
     /// Takes in that a full label set was said again. Returns whether it fires, if it is known.
@@ -378,6 +389,15 @@ impl Alert {
         }
     }
 
+    fn forget_an_instance(&mut self, owners: &mut BTreeMap<AlertId, AlertId>) {
+        let gone = self.instances.iter().filter(|(_, i)| !i.firing && i.refire.is_none());
+        let Some(key) = gone.min_by_key(|(_, i)| i.last_seen).map(|(key, _)| *key) else { return };
+        self.instances.remove(&key);
+        if !self.instances.keys().any(|(_, instance)| *instance == key.1) {
+            owners.remove(&key.1);
+        }
+    }
+
     fn fire(
         &mut self,
         now: Timestamp,
@@ -401,7 +421,8 @@ impl Alert {
         if instance.firing {
             instance.ends_at = instance.ends_at.max(said.ends_at);
             instance.peer = peer.clone();
-            if said.starts_at > last_seen {
+            // A sender whose clock is ahead says each time a start that is later than all we know.
+            if said.starts_at > last_seen.max(instance.starts_at) {
                 instance.starts_at = said.starts_at;
                 return InstanceChange::Restarted(last_seen);
             }

@@ -35,6 +35,10 @@ pub(super) struct Channel {
     retry_at: Option<Timestamp>,
     /// A page that was refused in the end may have been taken by an earlier attempt.
     ambiguous: bool,
+    /// The integration is gone from the configuration; until then it may come back, and is told of the
+    /// end that it missed.
+    #[serde(default)]
+    abandoned: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +60,10 @@ struct InFlight {
 const RETRY_FIRST: Duration = Duration::from_mins(5);
 const RETRY_LONGEST: Duration = Duration::from_hours(1);
 
+/// How long an integration that is gone from the configuration may come back: a mistake in a file is found
+/// within a day.
+const ABANDONED: Duration = Duration::from_hours(24);
+
 impl Channel {
     pub(super) fn new(integration: &IntegrationRef) -> Self {
         Channel {
@@ -68,6 +76,7 @@ impl Channel {
             refused: 0,
             retry_at: None,
             ambiguous: false,
+            abandoned: None,
         }
     }
 
@@ -78,7 +87,7 @@ impl Channel {
 
     /// Whether the integration wants to hear of the end; without, the incident stays open there.
     pub(super) fn takes_resolves(&self) -> bool {
-        self.send_resolved
+        self.send_resolved && self.abandoned.is_none()
     }
 
     /// Whether the page was accepted here, now or once.
@@ -86,14 +95,23 @@ impl Channel {
         self.told != Told::Nothing
     }
 
+    /// Whether the integration is gone from the configuration: nobody is told of anything here.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.is_some()
+    }
+
     /// Whether nothing more will ever be sent here.
     pub(super) fn settled(&self) -> bool {
         self.told == Told::Closed && self.in_flight.is_none()
     }
 
-    /// When a refused notification is tried anew.
-    pub(super) fn retry_at(&self) -> Option<Timestamp> {
-        self.retry_at.filter(|_| self.in_flight.is_none())
+    /// When a refused notification is tried anew, or an integration that is gone is given up.
+    pub(super) fn retry_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let next = match self.abandoned {
+            Some(until) => Some(until).filter(|_| until > now && self.told != Told::Closed),
+            None => self.retry_at,
+        };
+        next.filter(|_| self.in_flight.is_none())
     }
 
     /// What is to be sent now, if anything. The caller sends it under the id that it reports to
@@ -102,11 +120,19 @@ impl Channel {
         if self.in_flight.is_some() || self.retry_at.is_some_and(|at| at > now) {
             return None;
         }
+        // What was refused may be no news any more; then there is nothing to try anew.
+        self.retry_at = None;
+        if let Some(until) = self.abandoned {
+            if wanted.closed && (until <= now || self.told == Told::Nothing && !self.ambiguous) {
+                self.told = Told::Closed;
+            }
+            return None;
+        }
         match self.told {
             Told::Nothing if !wanted.closed => Some(Kind::Page),
             Told::Nothing | Told::Open if wanted.closed => {
                 let owed = self.told == Told::Open || self.ambiguous;
-                if owed && self.send_resolved {
+                if owed && self.takes_resolves() {
                     return Some(Kind::Resolve);
                 }
                 self.told = Told::Closed;
@@ -147,10 +173,16 @@ impl Channel {
         true
     }
 
-    /// The integration is gone from the configuration: there is nobody left to tell of the end.
-    pub(super) fn abandon(&mut self) {
-        self.send_resolved = false;
-        self.retry_at = None;
+    /// The integration as the configuration has it now; without one there is nobody left to tell of the
+    /// end, unless it comes back before.
+    pub(super) fn adopt(&mut self, now: Timestamp, integration: Option<&IntegrationRef>) {
+        match integration {
+            Some(known) => {
+                self.abandoned = None;
+                (self.send_resolved, self.send_updates) = (known.send_resolved, known.send_updates);
+            }
+            None => self.abandoned = self.abandoned.or(Some(now + ABANDONED)),
+        }
     }
 
     /// A person asks to try now what was refused.
@@ -210,7 +242,7 @@ mod tests {
         c.sent(NotificationId(1), Kind::Page, 1);
         c.ended(NOW, NotificationId(1), &refusal(false));
         assert_eq!(c.next(NOW, OPEN), None);
-        assert_eq!(c.next(c.retry_at().unwrap(), OPEN), Some(Kind::Page));
+        assert_eq!(c.next(c.retry_at(NOW).unwrap(), OPEN), Some(Kind::Page));
         c.retry_now();
         assert_eq!(c.next(NOW, OPEN), Some(Kind::Page));
         assert_eq!(c.next(NOW, Wanted { closed: true, ..OPEN }), None, "nothing was opened");

@@ -78,7 +78,7 @@ impl Damping {
     /// told, and the next change flaps again.
     pub(super) fn release(&mut self, now: Timestamp, noise: &Noise) {
         if self.flapping.take().is_some_and(|since| now >= since + noise.max_hold) {
-            self.penalty = self.penalty_at(now, noise).min(u64::from(noise.suppress_at) - 1);
+            self.penalty = self.penalty_at(now, noise).min(u64::from(noise.suppress_at.saturating_sub(1)));
             self.at = now;
         }
     }

@@ -23,6 +23,9 @@ pub(super) struct Flow {
     /// Would-be pages, oldest first.
     would_be: Vec<Timestamp>,
     storm: bool,
+    /// When the storm began, while there is one.
+    #[serde(default)]
+    pub(super) storm_since: Option<Timestamp>,
     /// The limiter's theoretical arrival time, in nanoseconds since 1970.
     tat: u64,
     /// When a merged page left last.
@@ -44,6 +47,7 @@ impl Flow {
         let count = self.would_be.len();
         self.storm = storm.start > 0
             && if self.storm { count >= storm.end as usize } else { count > storm.start as usize };
+        self.storm_since = self.storm.then(|| self.storm_since.unwrap_or(now));
         self.storm.then_some(count)
     }
 

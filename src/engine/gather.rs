@@ -203,7 +203,7 @@ impl Engine {
         let mut received = self.now;
         let id = self.new_incident(key);
         for (alert, count, recovered) in all {
-            self.enter(id, alert, recovered);
+            self.enter(id, key, alert, recovered);
             received = received.min(self.alerts.alert(alert).map_or(self.now, |a| a.received_at));
             if let Some(incident) = self.incidents.get_mut(&id).filter(|_| count > 0) {
                 incident.waiting.push((alert, count));
@@ -215,16 +215,14 @@ impl Engine {
         self.touched.insert(id);
     }
 
-    /// Puts an alert into an incident, as firing, or as recovered if it is not in it yet.
-    pub(super) fn enter(&mut self, id: IncidentId, alert: AlertId, recovered: bool) {
+    /// Puts an alert that waited in `from` into an incident, as firing, or as recovered if it is not in
+    /// it yet. What waits elsewhere on another lane of the alert goes on to wait there.
+    pub(super) fn enter(&mut self, id: IncidentId, from: &GroupKey, alert: AlertId, recovered: bool) {
         let now = self.now;
-        let Some(lane) = self.incidents.get(&id).map(|i| i.group.0) else { return };
-        let receiver = self.lanes.lane(lane).receiver.clone();
         let mut flaps = None;
         for lane in self.taken_lanes(alert) {
-            let waits = self.track(alert, lane).waits_in.is_some();
-            if waits && !recovered && self.lanes.lane(lane).receiver == receiver {
-                let track = self.track(alert, lane);
+            let track = self.track(alert, lane);
+            if !recovered && track.waits_in.as_ref() == Some(from) {
                 track.waits_in = None;
                 track.incident = Some(id);
                 flaps = track.damping.flaps();
@@ -261,12 +259,6 @@ impl Engine {
             return true;
         }
         let pending = group.pending.remove(index);
-        if pending.wait == Wait::Merged {
-            let rule = "over the receiver's limit; it resolved before there was room for its page";
-            self.suppress(alert, lane, pending.count, Reason::RateLimited, rule.into(), None);
-            self.never_paged(alert, lane, 0, resolved);
-            return true;
-        }
         if pending.wait == Wait::Familiar {
             group.quiet.push(Quiet {
                 alert,
@@ -282,7 +274,12 @@ impl Engine {
             Some(due) => self.timers.set(Timer::GroupWait(key.clone()), due),
             None => self.timers.clear(&Timer::GroupWait(key.clone())),
         }
-        self.never_paged(alert, lane, pending.count, resolved);
+        let mut fired = pending.count;
+        if pending.wait == Wait::Merged {
+            let rule = "over the receiver's limit; it resolved before there was room for its page";
+            self.suppress(alert, lane, std::mem::take(&mut fired), Reason::RateLimited, rule.into(), None);
+        }
+        self.never_paged(alert, lane, fired, resolved);
         self.prune_quiet(&key);
         true
     }

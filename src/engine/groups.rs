@@ -105,8 +105,10 @@ pub(super) fn place(
     incidents: &BTreeMap<IncidentId, Incident>,
     noise: &Noise,
 ) -> Place {
-    let alive =
-        |id: &IncidentId| incidents.get(id).filter(|i| i.phase != Phase::Closed && i.superseded_by.is_none());
+    let alive = |id: &IncidentId| {
+        let alive = |i: &&Incident| i.phase != Phase::Closed && i.superseded_by.is_none();
+        incidents.get(id).filter(alive).filter(|i| i.reaches_somebody())
+    };
     if let Some((id, incident)) = last.and_then(|id| Some((id, alive(&id)?)))
         && let Some(member) = incident.members.get(&alert)
         && (member.firing || member.resolved_at.is_some_and(|at| now <= at + noise.resolve_hold))

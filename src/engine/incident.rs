@@ -156,6 +156,11 @@ impl Incident {
         self.members.values().any(Member::changed)
     }
 
+    /// Whether any integration is left that hears of it.
+    pub(super) fn reaches_somebody(&self) -> bool {
+        self.channels.iter().any(|c| !c.is_abandoned())
+    }
+
     /// Whether any integration wants to hear of changes.
     pub(super) fn takes_updates(&self) -> bool {
         self.channels.iter().any(Channel::takes_updates)

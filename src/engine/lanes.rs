@@ -13,8 +13,8 @@ use crate::model::{Duration, LabelSet};
 #[serde(transparent)]
 pub(super) struct LaneId(pub(super) u32);
 
-/// One (route, receiver). A lane whose route is gone from the configuration keeps its settings:
-/// what is open on it goes on to its end.
+/// One (route, receiver). A lane whose route is gone from the configuration keeps its settings,
+/// but for its receiver's integrations: what is open on it goes on to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Lane {
     pub(super) route: SmolStr,
@@ -53,6 +53,9 @@ impl Lanes {
     pub(super) fn update(&mut self, policy: &Policy) {
         for lane in &mut self.lanes {
             lane.current = false;
+            // What still waits on a lane that is gone goes to whom its receiver is today.
+            let integrations = policy.receivers.get(&lane.receiver);
+            lane.integrations = integrations.map(|r| r.integrations.clone()).unwrap_or_default();
         }
         self.of_route.clear();
         for route in &policy.routes {

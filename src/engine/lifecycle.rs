@@ -67,12 +67,11 @@ impl Engine {
         if firing == 0 {
             return self.resolving(id, lane);
         }
-        // Every alert of a storm comes by here, so only what may be higher is looked up: what was told
-        // was weighed when it came.
+        // Every alert of a storm comes by here: nothing is looked up where nothing can be higher.
         let (severities, alerts) = (&self.policy.severities, &self.alerts);
         let higher = if settings.noise.escalate && incident.level > 0 {
-            let news = incident.members.iter().filter(|(_, m)| m.firing && m.changed());
-            let levels = news.filter_map(|(id, _)| Some(severities.level_of(&alerts.alert(*id)?.labels)));
+            let firing = incident.members.iter().filter(|(_, m)| m.firing);
+            let levels = firing.filter_map(|(id, _)| Some(severities.level_of(&alerts.alert(*id)?.labels)));
             levels.min().filter(|level| *level < incident.level)
         } else {
             None
@@ -165,6 +164,10 @@ impl Engine {
         let interval = self.lanes.lane(incident.group.0).repeat_interval;
         self.timers.set(Timer::Repeat(id), self.now + interval);
         if incident.phase == Phase::Open && !muted {
+            if self.move_on(id) {
+                return;
+            }
+            let Some(incident) = self.incidents.get_mut(&id) else { return };
             let why = format_smolstr!("repeated after {interval}: it fires still");
             incident.issue(self.now, why.clone(), true);
             self.timers.clear(&Timer::Update(id));
@@ -214,6 +217,21 @@ impl Engine {
         self.pump(old);
     }
 
+    /// An open incident of which all integrations are gone from the configuration goes on, as a page, at
+    /// those that its receiver has today: nobody there was told. False if there is no need, or nobody.
+    pub(super) fn move_on(&mut self, id: IncidentId) -> bool {
+        let Some(incident) = self.incidents.get(&id) else { return false };
+        let nobody = self.lanes.lane(incident.group.0).integrations.is_empty();
+        if incident.superseded_by.is_some() || incident.phase != Phase::Open {
+            return false;
+        }
+        if nobody || incident.reaches_somebody() || self.is_muted(id) {
+            return false;
+        }
+        self.supersede(id, "its integrations were replaced".into());
+        true
+    }
+
     /// Sends what each channel of an incident is behind with, and forgets the incident once all
     /// is said.
     pub(super) fn pump(&mut self, id: IncidentId) {
@@ -229,7 +247,7 @@ impl Engine {
                 self.in_flight.insert(notification, (id, index));
                 self.notify(notification, kind, &incident, &channel.integration);
             }
-            retry = [retry, channel.retry_at()].into_iter().flatten().min();
+            retry = [retry, channel.retry_at(self.now)].into_iter().flatten().min();
         }
         match retry {
             Some(at) => self.timers.set(Timer::Retry(id), at),

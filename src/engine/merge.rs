@@ -41,11 +41,11 @@ impl Engine {
                 noise.storm.end
             );
             let merged = self.merged_key(key.0);
-            match self.storm_incident(&merged).filter(|_| !urgent) {
-                Some(id) => self.fold(id, key.0, all, &rule),
+            match self.storm_incident(&merged, noise.storm.window).filter(|_| !urgent) {
+                Some(id) => self.fold(id, key, all, &rule),
                 None => {
                     let last = self.flow(key.0).merged_at.map_or(now, |at| at + MERGE_WITHIN);
-                    self.wait_merged(&merged, all, last.max(now));
+                    self.wait_merged(key, &merged, all, last.max(now));
                 }
             }
             return true;
@@ -57,7 +57,7 @@ impl Engine {
             Ok(()) => false,
             Err(free) => {
                 let merged = self.merged_key(key.0);
-                self.wait_merged(&merged, all, free);
+                self.wait_merged(key, &merged, all, free);
                 true
             }
         }
@@ -68,35 +68,44 @@ impl Engine {
         self.alerts.alert(alert).is_some_and(|a| severities.levels[severities.level_of(&a.labels)].never_hold)
     }
 
-    /// The newest merged incident that is open.
-    fn storm_incident(&self, merged: &GroupKey) -> Option<IncidentId> {
+    /// The newest merged incident that is open and of this storm: what is left of another one does not
+    /// swallow it.
+    fn storm_incident(&self, merged: &GroupKey, window: Duration) -> Option<IncidentId> {
+        let began = self.flows.get(&self.lanes.lane(merged.0).receiver)?.storm_since? - window;
         let open = self.groups.get(merged)?.open.iter().rev();
         open.copied().find(|id| {
             let incident = self.incidents.get(id);
-            incident.is_some_and(|i| i.phase != Phase::Closed && i.superseded_by.is_none())
+            incident
+                .is_some_and(|i| i.phase != Phase::Closed && i.superseded_by.is_none() && i.paged_at >= began)
         })
     }
 
     /// Folds a would-be page into the storm's incident, which tells of it as an update.
-    fn fold(&mut self, id: IncidentId, lane: LaneId, all: &[(AlertId, u64, bool)], rule: &SmolStr) {
+    fn fold(&mut self, id: IncidentId, key: &GroupKey, all: &[(AlertId, u64, bool)], rule: &SmolStr) {
         for (alert, count, recovered) in all {
-            self.enter(id, *alert, *recovered);
-            self.suppress(*alert, lane, *count, Reason::Storm, rule.clone(), None);
+            self.enter(id, key, *alert, *recovered);
+            self.suppress(*alert, key.0, *count, Reason::Storm, rule.clone(), None);
         }
         if let Some(incident) = self.incidents.get_mut(&id)
             && incident.phase == Phase::Resolving
         {
             incident.phase = Phase::Open;
             self.timers.clear(&Timer::ResolveHold(id));
-            let gauges = self.gauges(lane);
+            let gauges = self.gauges(key.0);
             gauges.resolving -= 1;
             gauges.open += 1;
         }
         self.touched.insert(id);
     }
 
-    /// Puts the alerts of a would-be page into the receiver's next merged page, due then.
-    fn wait_merged(&mut self, merged: &GroupKey, all: &[(AlertId, u64, bool)], due: Timestamp) {
+    /// Puts the alerts of a would-be page of `key` into the receiver's next merged page, due then.
+    fn wait_merged(
+        &mut self,
+        key: &GroupKey,
+        merged: &GroupKey,
+        all: &[(AlertId, u64, bool)],
+        due: Timestamp,
+    ) {
         let fired_at = self.now;
         self.timers.clear(&Timer::ForgetGroup(merged.clone()));
         for (alert, count, recovered) in all {
@@ -108,11 +117,9 @@ impl Engine {
             if recovered {
                 continue;
             }
-            let receiver = self.lanes.lane(merged.0).receiver.clone();
             for lane in self.taken_lanes(alert) {
-                let same = self.lanes.lane(lane).receiver == receiver;
                 let track = self.track(alert, lane);
-                if same && track.waits_in.is_some() {
+                if track.waits_in.as_ref() == Some(key) {
                     track.waits_in = Some(merged.clone());
                 }
             }

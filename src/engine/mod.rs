@@ -13,6 +13,7 @@ mod damping;
 mod digest;
 mod event;
 mod fixed;
+mod flapping;
 mod flow;
 mod gather;
 mod groups;
@@ -191,15 +192,19 @@ impl Engine {
         self.ledger.update(&policy);
         for (id, incident) in &mut self.incidents {
             let receiver = policy.receivers.get(&self.lanes.lane(incident.group.0).receiver);
-            let known = |name: &str| receiver.is_some_and(|r| r.integrations.iter().any(|i| i.name == name));
-            for channel in incident.channels.iter_mut().filter(|c| !known(&c.integration)) {
-                channel.abandon();
-                self.timers.set(Timer::Retry(*id), self.now);
+            for channel in &mut incident.channels {
+                let mut integrations = receiver.iter().flat_map(|r| &r.integrations);
+                channel.adopt(self.now, integrations.find(|i| i.name == channel.integration));
             }
+            self.timers.set(Timer::Retry(*id), self.now);
         }
         self.policy = policy;
         self.mutes_adopt();
         self.digests_adopt();
+        self.readmit();
+        for id in self.incidents.keys().copied().collect::<Vec<_>>() {
+            self.move_on(id);
+        }
     }
 
     /// What is due next. Whether an alert is muted is settled before anything is done about it, and

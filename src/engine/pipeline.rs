@@ -24,6 +24,7 @@ impl Engine {
             self.ledger.received(batch.source, observation.status, 1);
             let instance = AlertId::of(&observation.labels, |_| false);
             let alert = self.alerts.owner(instance, &observation.labels, &self.policy);
+            let before = self.firing_level(alert);
             let change = self.alerts.observe(
                 self.now,
                 (batch.source, &batch.peer),
@@ -33,13 +34,46 @@ impl Engine {
                 &mut self.timers,
             );
             self.heard(alert);
-            heard.push((alert, change, observation));
+            let rose = self.firing_level(alert) < before;
+            heard.push((alert, change, observation, rose && change == Change::None));
         }
         self.remute();
-        for (alert, change, observation) in heard {
+        for (alert, change, observation, rose) in heard {
             for lane in self.lanes_of(alert, &observation.labels, change) {
                 self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
                 self.duplicate(alert, lane, change, observation.status);
+            }
+            if rose {
+                self.rose(alert);
+            }
+        }
+    }
+
+    /// The severity level of an alert that fires; of one that does not, higher than all.
+    fn firing_level(&self, alert: AlertId) -> Option<usize> {
+        let known = self.alerts.alert(alert).filter(|known| known.firing())?;
+        Some(self.policy.severities.level_of(&known.labels))
+    }
+
+    /// The severity of an alert rose while it fires, which `ignore_labels` may let it: what waits with it
+    /// waits no longer than the new level does, and its incident may be worse.
+    fn rose(&mut self, alert: AlertId) {
+        for lane in self.taken_lanes(alert) {
+            if self.track(alert, lane).muted.is_some() {
+                continue;
+            }
+            if self.track(alert, lane).held_until.take().is_some() {
+                self.timers.clear(&Timer::Hold(lane, alert));
+                self.gauges(lane).held -= 1;
+                self.hold(alert, lane);
+            } else if let Some(count) = self.leave_wait(alert, lane) {
+                let track = self.track(alert, lane);
+                track.presented = false;
+                track.waiting += count;
+                self.hold(alert, lane);
+            } else {
+                let incident = self.track(alert, lane).incident;
+                self.touched.extend(incident);
             }
         }
     }
@@ -74,6 +108,22 @@ impl Engine {
         lanes
     }
 
+    /// The routes changed: what fires and is not told of where it belongs now enters anew there.
+    /// Upstream may not say it again for hours.
+    pub(super) fn readmit(&mut self) {
+        let firing = self.alerts.iter().filter(|(_, alert)| alert.firing());
+        let firing: Vec<_> = firing.map(|(id, alert)| (*id, alert.labels.clone())).collect();
+        for (alert, labels) in firing {
+            for lane in self.lanes_of(alert, &labels, Change::None) {
+                let live = self.tracks.get(&(alert, lane)).is_some_and(Track::is_live);
+                if !live && !self.lanes.lane(lane).integrations.is_empty() {
+                    self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
+                    self.duplicate(alert, lane, Change::Fired, Status::Firing);
+                }
+            }
+        }
+    }
+
     fn is_told(&self, track: &Track) -> bool {
         let alive = |id| self.incidents.get(&id).is_some_and(|i| i.phase != Phase::Closed);
         track.is_live() || track.incident.is_some_and(alive)
@@ -81,13 +131,16 @@ impl Engine {
 
     /// Duplicate: what repeats the current state of an occurrence goes no further.
     pub(super) fn duplicate(&mut self, alert: AlertId, lane: LaneId, change: Change, status: Status) {
-        if self.lanes.lane(lane).integrations.is_empty() {
+        let track = self.tracks.get(&(alert, lane));
+        // What an incident is told of goes on to its end, whatever became of its receiver meanwhile.
+        let live = track.is_some_and(Track::is_live);
+        if self.lanes.lane(lane).integrations.is_empty() && !live {
             let rule = "the receiver has no integration".into();
             return self.suppress(alert, lane, 1, Reason::Muted, rule, None);
         }
-        let unknown_here = !self.tracks.contains_key(&(alert, lane));
+        let unknown_here = track.is_none();
         match change {
-            Change::None if unknown_here && status == Status::Firing && self.fires(alert) => {
+            Change::None if !live && status == Status::Firing && self.fires(alert) => {
                 self.fire(alert, lane, 1, 1);
             }
             Change::None => {
@@ -163,6 +216,13 @@ impl Engine {
 
     /// Group: the alert finds its incident, or a place in the next page.
     fn admit(&mut self, alert: AlertId, lane: LaneId) {
+        if self.lanes.lane(lane).integrations.is_empty() {
+            // It was held, and its receiver lost them meanwhile.
+            let held = std::mem::take(&mut self.track(alert, lane).waiting);
+            let rule = "the receiver has no integration".into();
+            self.suppress(alert, lane, held, Reason::Muted, rule, None);
+            return self.remember(alert, lane);
+        }
         let Some(labels) = self.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
         let key = self.group_key(lane, &labels);
         let firing = self.remember_series(&key, &labels);
@@ -174,7 +234,11 @@ impl Engine {
         let group = self.groups.entry(key.clone()).or_default();
         self.timers.clear(&Timer::ForgetGroup(key.clone()));
         match groups::place(self.now, alert, track.incident, group, &self.incidents, noise) {
-            Place::Rejoin(id) | Place::Join(id) => self.join(id, alert, lane, count, flaps),
+            Place::Rejoin(id) | Place::Join(id) => {
+                self.join(id, alert, lane, count, flaps);
+                // Its incident may be one of merged pages.
+                self.forget_group_later(&key);
+            }
             Place::Next => self.gather(&key, alert, &labels, count, firing),
         }
     }
@@ -243,35 +307,23 @@ impl Engine {
         self.suppress(alert, lane, resolved, Reason::NeverPaged, rule, None);
     }
 
-    /// Counts changes of an alert, and marks its incident if it begins to flap with them.
-    fn damp(&mut self, alert: AlertId, lane: LaneId, changes: u32) {
-        let noise = &self.lanes.lane(lane).noise;
-        let track = self.tracks.entry((alert, lane)).or_default();
-        let began = track.damping.change(self.now, changes, noise);
-        if let Some(deadline) = track.damping.reuse_deadline(noise) {
-            self.timers.set(Timer::Reuse(lane, alert), deadline);
-        }
-        let flaps = track.damping.flaps();
-        if let Some(id) = track.incident
-            && let Some(member) = self.incidents.get_mut(&id).and_then(|i| i.members.get_mut(&alert))
-            && flaps.is_some()
-        {
-            member.flaps = flaps;
-            self.touched.insert(id);
-        }
-        if began {
-            self.gauges(lane).flapping += 1;
-        }
-    }
-
     /// The alert no longer fires, and what is behind this stage is told so.
-    fn retire(&mut self, alert: AlertId, lane: LaneId, waiting: u64, at: Timestamp) {
+    pub(super) fn retire(&mut self, alert: AlertId, lane: LaneId, waiting: u64, at: Timestamp) {
         let track = self.track(alert, lane);
         track.presented = false;
         let incident = track.incident;
         self.remember(alert, lane);
         if self.recover(alert, lane, waiting) {
             return;
+        }
+        let elsewhere = self.taken_lanes(alert).into_iter().any(|other| {
+            let track = self.track(alert, other);
+            track.presented && track.incident == incident
+        });
+        if elsewhere && incident.is_some() {
+            // Merged pages: it stands in one incident by two ways, and one of them withholds its resolve.
+            let rule = "another route to its incident has not let its resolve through yet".into();
+            return self.suppress(alert, lane, waiting, Reason::Grouped, rule, None);
         }
         let member =
             incident.and_then(|id| self.incidents.get_mut(&id)).map(|i| (&mut i.members, &mut i.waiting));
@@ -288,75 +340,6 @@ impl Engine {
         } else {
             let rule = "the resolve of something that is in no incident".into();
             self.suppress(alert, lane, waiting, Reason::NeverPaged, rule, None);
-        }
-    }
-
-    /// Flapping may be over.
-    pub(super) fn reuse(&mut self, lane: LaneId, alert: AlertId) {
-        let (now, noise) = (self.now, self.lanes.lane(lane).noise.clone());
-        let track = self.track(alert, lane);
-        match track.damping.reuse_deadline(&noise) {
-            Some(deadline) if deadline > now => return self.timers.set(Timer::Reuse(lane, alert), deadline),
-            Some(_) => {}
-            None => return,
-        }
-        self.release(alert, lane);
-    }
-
-    /// The alert fired for `confirm` without a break: it flaps no more, it is down.
-    pub(super) fn confirmed(&mut self, lane: LaneId, alert: AlertId) {
-        if self.track(alert, lane).damping.flaps().is_some() && self.fires(alert) {
-            self.release(alert, lane);
-        }
-    }
-
-    fn confirm_later(&mut self, alert: AlertId, lane: LaneId) {
-        let confirm = self.lanes.lane(lane).noise.confirm;
-        if !confirm.is_zero() {
-            self.timers.set(Timer::Confirm(lane, alert), self.now + confirm);
-        }
-    }
-
-    /// Flapping is over: the truth is told.
-    fn release(&mut self, alert: AlertId, lane: LaneId) {
-        let (now, noise) = (self.now, self.lanes.lane(lane).noise.clone());
-        self.timers.clear(&Timer::Confirm(lane, alert));
-        self.timers.clear(&Timer::Reuse(lane, alert));
-        let track = self.track(alert, lane);
-        let flaps = track.damping.flaps().unwrap_or(0);
-        track.damping.release(now, &noise);
-        let (presented, incident) = (track.presented, track.incident);
-        self.gauges(lane).flapping -= 1;
-        if !presented {
-            return self.remember(alert, lane);
-        }
-        if let Some(id) = incident
-            && let Some(member) = self.incidents.get_mut(&id).and_then(|i| i.members.get_mut(&alert))
-        {
-            member.flaps = None;
-            self.touched.insert(id);
-        }
-        if !self.fires(alert) {
-            let waiting = std::mem::take(&mut self.track(alert, lane).waiting);
-            return self.retire(alert, lane, waiting, now);
-        }
-        if self.track(alert, lane).muted.is_some() {
-            return;
-        }
-        // Within the window of its page a human is at it already: there it is an update.
-        let old = |id| {
-            let incident = self.incidents.get(&id).filter(|i| i.phase == Phase::Open);
-            incident.is_some_and(|i| i.superseded_by.is_none() && now > i.paged_at + noise.merge_window)
-        };
-        if let Some(id) = incident.filter(|id| old(*id)) {
-            let name = self.alerts.alert(alert).map(|a| a.labels.value("alertname").to_owned());
-            let why =
-                format_smolstr!("{} fires still after it changed {flaps} times", name.unwrap_or_default());
-            self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
-            if let Some(incident) = self.incidents.get_mut(&id) {
-                incident.waiting.push((alert, 1));
-            }
-            self.supersede(id, why);
         }
     }
 
@@ -391,6 +374,7 @@ impl Engine {
             if !track.presented {
                 let rule = format_smolstr!("not heard of for {}", self.policy.stale_after);
                 self.suppress(alert, lane, waiting, Reason::Stale, rule, None);
+                self.remember(alert, lane);
                 continue;
             }
             self.retire(alert, lane, waiting, now);
@@ -445,7 +429,7 @@ impl Engine {
             let taken = |lane: &LaneId| {
                 observation.status == Status::Resolved
                     || self.lanes.lane(*lane).integrations.is_empty()
-                    || self.tracks.contains_key(&(alert, *lane))
+                    || self.tracks.get(&(alert, *lane)).is_some_and(Track::is_live)
             };
             if !known || !self.lanes.matching(&self.policy, &observation.labels).iter().all(taken) {
                 return None;
@@ -482,30 +466,13 @@ impl Engine {
         ledger.dispose(*now, count, verdict);
     }
 
-    pub(super) fn flapping_rule(&mut self, alert: AlertId, lane: LaneId) -> SmolStr {
-        let noise = self.lanes.lane(lane).noise.clone();
-        let now = self.now;
-        let track = self.track(alert, lane);
-        let penalty = track.damping.penalty_at(now, &noise);
-        format_smolstr!(
-            "flapping: changed {} times, penalty {}.{} (suppress_at {}.{}, reuse_at {}.{})",
-            track.damping.flaps().unwrap_or(0),
-            penalty / 1000,
-            penalty % 1000 / 100,
-            noise.suppress_at / 1000,
-            noise.suppress_at % 1000 / 100,
-            noise.reuse_at / 1000,
-            noise.reuse_at % 1000 / 100
-        )
-    }
-
     /// The group of an alert; labels that do not make it another alert do not make another group.
     fn group_key(&self, lane: LaneId, labels: &LabelSet) -> super::GroupKey {
         let telling = labels.filter(|name| !self.policy.ignore_labels.iter().any(|i| i == name));
         (lane, self.lanes.lane(lane).group_by.labels_of(&telling))
     }
 
-    fn fires(&self, alert: AlertId) -> bool {
+    pub(super) fn fires(&self, alert: AlertId) -> bool {
         self.alerts.alert(alert).is_some_and(super::alerts::Alert::firing)
     }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::engine::Engine;
-use crate::engine::incident::Phase;
+use crate::engine::incident::{Incident, Phase};
+use crate::engine::timers::Timer;
 
 impl Engine {
     /// Counts anew what the ledger keeps as running counters. Panics where they differ.
@@ -40,7 +41,54 @@ impl Engine {
             let cause = self.mutes.cause(*alert, self.lanes.lane(*lane));
             assert_eq!(track.muted.is_some(), track.is_live() && cause.is_some(), "whether {alert} is muted");
         }
+        self.audit_places();
         assert!(expected.is_empty(), "no counters for {expected:?}");
         assert_eq!(self.alerts.firing(), self.alerts.iter().filter(|(_, a)| a.firing()).count() as u64);
+    }
+
+    /// What fires is where the next stage finds it, what waits or is told as firing has an alert that can
+    /// end it, and what is over will be forgotten.
+    fn audit_places(&self) {
+        let over = |i: &Incident| i.phase == Phase::Closed || i.superseded_by.is_some();
+        for (key, group) in &self.groups {
+            let pending = group.pending.iter().filter(|p| !p.recovered).map(|p| p.alert);
+            let quiet = group.quiet.iter().filter(|q| !q.resolved).map(|q| q.alert);
+            for alert in pending.chain(quiet) {
+                let mut tracks = self.tracks.iter().filter(|((a, _), _)| *a == alert);
+                assert!(
+                    tracks.any(|(_, t)| t.presented && t.waits_in.as_ref() == Some(key)),
+                    "{alert} waits in {key:?}, and nothing would take it out"
+                );
+            }
+            let forgotten = self.timers.deadline(&Timer::ForgetGroup(key.clone())).is_some();
+            assert!(forgotten || !group.is_idle(), "{key:?} is never forgotten");
+        }
+        for (id, incident) in self.incidents.iter().filter(|(_, i)| !over(i)) {
+            for (alert, _) in incident.members.iter().filter(|(_, m)| m.firing) {
+                let mut tracks = self.tracks.iter().filter(|((a, _), _)| a == alert);
+                assert!(
+                    tracks.any(|(_, t)| t.presented && t.incident == Some(*id)),
+                    "{alert} fires in {}, and nothing would end it",
+                    incident.dedup_key
+                );
+            }
+        }
+        for ((alert, lane), track) in &self.tracks {
+            let waits = |key| {
+                let Some(group) = self.groups.get(key) else { return false };
+                group.pending.iter().any(|p| p.alert == *alert && !p.recovered)
+                    || group.quiet.iter().any(|q| q.alert == *alert && !q.resolved)
+            };
+            let member = track.incident.and_then(|id| self.incidents.get(&id)).filter(|i| !over(i));
+            let told = member.and_then(|i| i.members.get(alert)).is_some_and(|m| m.firing);
+            assert!(
+                !track.presented || told || track.waits_in.as_ref().is_some_and(waits),
+                "{alert} fires at {lane:?}, and is in no page"
+            );
+            let kept = track.is_live() || track.damping.flaps().is_some();
+            let forgotten = self.timers.deadline(&Timer::ForgetTrack(*lane, *alert)).is_some();
+            assert!(kept || forgotten, "{alert} at {lane:?} is never forgotten");
+            assert!(track.is_live() || track.waiting == 0, "{alert} waits for nothing");
+        }
     }
 }

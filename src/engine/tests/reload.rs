@@ -1,0 +1,170 @@
+//! A configuration that changes under open incidents: nobody is forgotten, and nothing stays open.
+
+use super::world::*;
+use crate::config::{IntegrationRef, Noise, Policy};
+use crate::engine::Event;
+use crate::model::{Duration, Kind, LabelSet, Source, Timestamp};
+
+fn at(minutes: u64) -> Timestamp {
+    START + Duration::from_mins(minutes)
+}
+
+fn down() -> LabelSet {
+    labels(&[("alertname", "Down"), ("severity", "critical")])
+}
+
+/// The policy with the receiver's integrations being these.
+fn with(integrations: &[&str]) -> Policy {
+    let mut policy = policy(&["alertname"], Noise::default());
+    let known =
+        |name: &&str| IntegrationRef { name: (*name).into(), send_resolved: true, send_updates: true };
+    policy
+        .receivers
+        .entry("pd".into())
+        .and_modify(|r| r.integrations = integrations.iter().map(known).collect());
+    policy
+}
+
+fn open(world: &World) -> Vec<&str> {
+    world.pager.iter().filter(|(_, s)| s.open).map(|((integration, _), _)| integration.as_str()).collect()
+}
+
+fn reload(world: &mut World, policy: Policy) {
+    world.handle(Event::Policy(Box::new(policy)));
+}
+
+#[test]
+fn an_integration_that_comes_back_is_told_of_the_end() {
+    let mut world = World::new(with(&["pagerduty[0]"]));
+    world.webhook("am", vec![firing(&down(), at(0))]);
+    world.advance(Duration::from_mins(1));
+    reload(&mut world, with(&[]));
+    world.advance(Duration::from_mins(1));
+    reload(&mut world, with(&["pagerduty[0]"]));
+    world.webhook("am", vec![resolved(&down(), at(0), at(2))]);
+    world.advance(Duration::from_mins(10));
+    assert_eq!(open(&world), [""; 0], "an incident was left open");
+}
+
+#[test]
+fn an_integration_that_comes_back_is_told_of_an_end_that_it_missed() {
+    let mut world = World::new(with(&["pagerduty[0]"]));
+    world.webhook("am", vec![firing(&down(), at(0))]);
+    world.advance(Duration::from_mins(1));
+    reload(&mut world, with(&[]));
+    world.webhook("am", vec![resolved(&down(), at(0), at(1))]);
+    world.advance(Duration::from_hours(20));
+    assert_eq!(open(&world), ["pagerduty[0]"]);
+    reload(&mut world, with(&["pagerduty[0]"]));
+    assert_eq!(open(&world), [""; 0], "an incident was left open");
+}
+
+#[test]
+fn an_integration_that_never_comes_back_is_given_up() {
+    let mut world = World::new(with(&["pagerduty[0]"]));
+    world.webhook("am", vec![firing(&down(), at(0))]);
+    reload(&mut world, with(&[]));
+    world.webhook("am", vec![resolved(&down(), at(0), at(1))]);
+    world.advance(Duration::from_hours(25));
+    assert!(world.engine.incidents.is_empty());
+}
+
+#[test]
+fn what_resolved_while_the_receiver_had_no_integration_pages_when_it_fires_anew() {
+    let mut world = World::new(with(&["pagerduty[0]"]));
+    world.webhook("am", vec![firing(&down(), at(0))]);
+    world.advance(Duration::from_mins(1));
+    reload(&mut world, with(&[]));
+    world.webhook("am", vec![resolved(&down(), at(0), at(1))]);
+    world.advance(Duration::from_mins(60));
+    reload(&mut world, with(&["pagerduty[0]"]));
+    let sent = world.sent.len();
+    let now = world.now;
+    world.webhook("am", vec![firing(&down(), now)]);
+    assert!(world.sent[sent..].iter().any(|n| n.kind == Kind::Page), "a page never came");
+}
+
+#[test]
+fn what_began_while_the_receiver_had_no_integration_pages_once_it_has_one() {
+    let mut world = World::new(with(&[]));
+    world.webhook("am", vec![firing(&down(), at(0))]);
+    world.advance(Duration::from_mins(5));
+    reload(&mut world, with(&["pagerduty[0]"]));
+    assert_eq!(open(&world), ["pagerduty[0]"]);
+}
+
+#[test]
+fn an_open_incident_pages_anew_where_all_its_integrations_were_replaced() {
+    let mut world = World::new(with(&["pagerduty[0]"]));
+    world.webhook("am", vec![firing(&down(), at(0))]);
+    world.advance(Duration::from_mins(1));
+    reload(&mut world, with(&["slack[0]"]));
+    world.pager.retain(|(integration, _), _| integration == "slack[0]");
+    assert_eq!(open(&world), ["slack[0]"], "nobody there knows of it");
+    let now = world.now;
+    world.webhook("am", vec![resolved(&down(), at(0), now)]);
+    world.advance(Duration::from_mins(10));
+    assert_eq!(open(&world), [""; 0]);
+}
+
+#[test]
+fn merged_pages_go_to_the_integrations_of_today() {
+    let mut first = with(&["pagerduty[0]"]);
+    for noise in first.noise.values_mut() {
+        noise.limit.pages = 1;
+    }
+    let mut renamed = first.clone();
+    renamed.routes[0].key = "{}/{renamed}".into();
+    let slack = IntegrationRef { name: "slack[0]".into(), send_resolved: true, send_updates: true };
+    renamed.receivers.entry("pd".into()).and_modify(|r| r.integrations = vec![slack]);
+    let mut world = World::new(first);
+    reload(&mut world, renamed);
+    for name in ["A", "B", "C"] {
+        let labels = labels(&[("alertname", name), ("severity", "warning")]);
+        world.webhook("am", vec![firing(&labels, at(0))]);
+    }
+    world.advance(Duration::from_mins(30));
+    assert!(world.sent.len() > 1);
+    assert!(world.sent.iter().all(|n| n.integration == "slack[0]"), "{:?}", world.sent);
+}
+
+#[test]
+fn damping_that_is_switched_off_while_something_flaps_ends_it() {
+    let mut noise = Noise { suppress_at: 3000, ..Noise::default() };
+    let mut world = World::new(policy(&["alertname"], noise.clone()));
+    for minute in 0..20 {
+        let now = world.now;
+        world.webhook(
+            "am",
+            vec![match minute % 2 {
+                0 => firing(&down(), now),
+                _ => resolved(&down(), now, now),
+            }],
+        );
+        world.advance(Duration::from_mins(1));
+    }
+    assert_eq!(world.engine.stats().receivers["pd"].flapping, 1);
+    noise.suppress_at = 0;
+    noise.max_hold = Duration::from_mins(5);
+    reload(&mut world, policy(&["alertname"], noise));
+    world.advance(Duration::from_hours(5));
+    assert_eq!(world.engine.stats().receivers["pd"].flapping, 0);
+    assert_eq!(open(&world), [""; 0]);
+}
+
+#[test]
+fn a_page_that_is_held_goes_to_the_receiver_of_today() {
+    let mut held = with(&["pagerduty[0]"]);
+    held.severities.levels[1].hold = Duration::from_mins(10);
+    let mut moved = held.clone();
+    moved.receivers.insert("new".into(), with(&["slack[0]"]).receivers["pd"].clone());
+    moved.receivers.remove("pd");
+    moved.routes[0].receiver = "new".into();
+    let mut world = World::new(held);
+    let warning = labels(&[("alertname", "Slow"), ("severity", "warning")]);
+    world.say(Source::Alertmanager, "am", vec![firing(&warning, at(0))]);
+    world.advance(Duration::from_mins(5));
+    reload(&mut world, moved);
+    world.advance(Duration::from_mins(30));
+    assert!(open(&world).contains(&"slack[0]"), "it waited for nobody: {:?}", world.sent);
+}
