@@ -2,5 +2,6 @@
 
 mod audit;
 mod laws;
+mod many;
 mod timelines;
 mod world;
