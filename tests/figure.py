@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT, GAP, LEFT, TOP, BOTTOM = 330, 250, 62, 62, 78, 70
+WIDTH, HEIGHT, GAP, LEFT, TOP, BOTTOM = 330, 250, 62, 62, 100, 70
 INK, PALE, LINE, OWN, OTHER = "#1f2933", "#d9dee4", "#2f6fb3", "#c2410c", "#7b8794"
 
 
@@ -70,7 +70,7 @@ def draw(panel, left):
         share = math.log(pages / least) / math.log(right / least)
         return left + share * WIDTH, TOP + HEIGHT - (paged - bottom) / (most - bottom) * HEIGHT
 
-    parts = [text(left, TOP - 12, f"{panel.stream}: {most} incidents", 13, weight="bold")]
+    parts = [text(left, TOP - 26, f"{panel.stream}: {most} incidents", 13, weight="bold")]
     for step in range(5):
         paged = bottom + (most - bottom) * step / 4
         _, y = at(least, paged)
@@ -101,11 +101,11 @@ def draw(panel, left):
 def label(x, y, name, left, kind, taken):
     """A name beside its mark, where there is room."""
     wide = 6.0 * len(name)
-    for dx, dy, anchor in [(9, 15, "start"), (9, -8, "start"), (-9, 15, "end"), (-9, -8, "end"), (9, 29, "start"),
+    for dx, dy, anchor in [(9, 15, "start"), (9, -8, "start"), (-9, -8, "end"), (-9, 15, "end"), (9, 29, "start"),
                            (-9, 29, "end"), (9, 43, "start"), (-9, 43, "end"), (9, 57, "start"), (-9, 57, "end")]:
         start = x + dx - (wide if anchor == "end" else 0)
         top = y + dy - 10
-        inside = start >= left and start + wide <= left + WIDTH + 30 and TOP - 4 <= top <= TOP + HEIGHT - 12
+        inside = start >= left and start + wide <= left + WIDTH + 30 and TOP - 22 <= top <= TOP + HEIGHT - 12
         free = all(start > r or start + wide < l or top > b or top + 12 < t for l, r, t, b in taken)
         if inside and free:
             break

@@ -98,6 +98,34 @@ fn counts_pages_before_and_after_and_writes_what_was_sent() {
 }
 
 #[test]
+fn a_page_counts_what_recovered_while_it_waited() {
+    let place = Place::new();
+    let wait = "noise: {default: {wait: 2m, flapping: {suppress_at: 0}}}\n";
+    place.write("squelch.yml", [CONFIG, wait].concat().as_bytes());
+    let warning =
+        |at, status, instance, started| line(at, status, instance, started).replace("critical", "warning");
+    let (x, y) = ("2026-01-01T08:00:00Z", "2026-01-01T08:01:00Z");
+    let history = [
+        warning(x, "firing", "x", x),
+        warning("2026-01-01T08:00:30Z", "resolved", "x", x),
+        warning(y, "firing", "y", y),
+        warning("2026-01-01T08:30:00Z", "resolved", "y", y),
+    ];
+    place.write("h.jsonl", history.concat().as_bytes());
+    let report = place.report(&["--history", "h.jsonl", "--notifications", "n.jsonl"]);
+    assert_eq!(report["squelch"]["pages"], 1);
+    let written = std::fs::read_to_string(place.path("n.jsonl")).unwrap();
+    let page: Value = serde_json::from_str(written.lines().next().unwrap()).unwrap();
+    let told: Vec<&str> = page["alerts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|a| a["labels"]["instance"].as_str().unwrap())
+        .collect();
+    assert_eq!((page["kind"].as_str(), told), (Some("page"), vec!["y", "x"]), "{written}");
+}
+
+#[test]
 fn gzip_gives_the_same_report_byte_for_byte() {
     let place = Place::new();
     place.write("h.jsonl", history().as_bytes());

@@ -3,6 +3,7 @@
 mod audit;
 mod found;
 mod laws;
+mod many;
 mod reload;
 mod timelines;
 mod world;

@@ -1,0 +1,49 @@
+//! An incident with more alerts than a notification lists.
+
+use super::world::{START, World, firing, labels, policy, resolved};
+use crate::config::Noise;
+use crate::model::{Duration, Kind, Source, Status};
+
+#[test]
+fn what_is_listed_is_what_fires_in_order_and_the_rest_is_counted() {
+    let mut world = World::new(policy(&[], Noise::default()));
+    let all: Vec<_> = (0..1500)
+        .map(|n| labels(&[("alertname", "Down"), ("instance", &format!("{n:04}")), ("severity", "warning")]))
+        .collect();
+    world.say(Source::Alertmanager, "a", all.iter().map(|l| firing(l, START)).collect());
+    let page = world.sent.last().unwrap();
+    assert_eq!((page.kind, page.alerts.len(), page.truncated), (Kind::Page, 1000, 500));
+    let listed: Vec<_> = page.alerts.iter().map(|a| a.labels.clone()).collect();
+    assert_eq!(listed, all[..1000], "the first by their labels");
+
+    // The first 900 recover: what fires comes first, whatever its labels.
+    let end = world.now;
+    world.say(Source::Alertmanager, "a", all[..900].iter().map(|l| resolved(l, START, end)).collect());
+    world.advance(Duration::from_mins(1));
+    let update = world.sent.last().unwrap();
+    let fires = update.alerts.iter().take_while(|a| a.status == Status::Firing);
+    let fires: Vec<_> = fires.map(|a| a.labels.clone()).collect();
+    assert_eq!(fires, all[900..]);
+    assert_eq!((update.alerts.len(), update.truncated), (1000, 500));
+    let recovered: Vec<_> = update.alerts[600..].iter().map(|a| a.labels.clone()).collect();
+    assert_eq!(recovered, all[..400]);
+}
+
+#[test]
+fn a_critical_alert_among_many_told_warnings_pages_again() {
+    let noise = Noise { growth: 0, ..Noise::default() };
+    let mut world = World::new(policy(&[], noise));
+    let alert = |n: u32, severity: &str| {
+        labels(&[("alertname", "Down"), ("instance", &n.to_string()), ("severity", severity)])
+    };
+    world.say(Source::Alertmanager, "a", (0..50).map(|n| firing(&alert(n, "warning"), START)).collect());
+    world.advance(Duration::from_mins(1));
+    let pages = |world: &World| world.sent.iter().filter(|n| n.kind == Kind::Page).count();
+    assert_eq!(pages(&world), 1);
+    world.say(Source::Alertmanager, "a", vec![firing(&alert(50, "critical"), world.now)]);
+    assert_eq!(pages(&world), 2);
+    assert_eq!(world.sent.last().unwrap().kind, Kind::Resolve, "the former incident is closed");
+    assert!(world.sent.iter().any(|n| n.why.contains("now critical")), "{:?}", world.sent.last());
+    world.say(Source::Alertmanager, "a", vec![firing(&alert(51, "critical"), world.now)]);
+    assert_eq!(pages(&world), 2, "it was told to be critical");
+}
