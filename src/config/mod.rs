@@ -2,6 +2,7 @@
 
 mod inhibit;
 mod interval;
+mod masked;
 mod noise;
 mod policy;
 mod problem;
@@ -88,6 +89,6 @@ impl Default for Config {
             time_intervals: Default::default(),
             inhibit_rules: Vec::new(),
         };
-        Config { policy, receivers: [(name, vec![integration])].into() }
+        Config { policy, receivers: [(name, vec![integration])].into(), masked: "".into() }
     }
 }

@@ -16,6 +16,8 @@ pub struct Config {
     pub policy: Policy,
     /// Integrations of each receiver, in the order of [`Policy`]'s references; stays at the edge.
     pub receivers: BTreeMap<SmolStr, Vec<Integration>>,
+    /// The file as YAML for people, its secrets masked; empty if it was made of no file.
+    pub masked: std::sync::Arc<str>,
 }
 
 /// One integration: where a notification goes and how it is written.

@@ -104,6 +104,14 @@ impl Alert {
 }
 
 impl Alerts {
+    /// These alone, for a copy of the engine.
+    pub(super) fn only(&self, ids: &[AlertId]) -> Alerts {
+        let known: BTreeMap<_, _> =
+            ids.iter().filter_map(|id| Some((*id, self.alert(*id)?.clone()))).collect();
+        let firing = known.values().filter(|alert| alert.firing()).count() as u64;
+        Alerts { known, owners: BTreeMap::new(), firing }
+    }
+
     pub(super) fn alert(&self, id: AlertId) -> Option<&Alert> {
         self.known.get(&id)
     }

@@ -25,6 +25,9 @@ const DECAY: [u64; 1024] = {
 /// What one change of one full history adds to the penalty.
 const CHANGE: u64 = 1000;
 
+/// So many changes of an alert are remembered, for people: how long it fires, and how long it does not.
+const REMEMBERED: usize = 24;
+
 /// How one alert flaps at one route.
 #[derive(Default, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Damping {
@@ -35,6 +38,9 @@ pub(super) struct Damping {
     changes: u32,
     /// Since when it counts as flapping.
     flapping: Option<Timestamp>,
+    /// When it changed since it was last calm, oldest first; the newest [`REMEMBERED`].
+    #[serde(default)]
+    recent: Vec<Timestamp>,
 }
 
 impl Damping {
@@ -46,7 +52,14 @@ impl Damping {
             return false;
         }
         let (before, ceiling) = (self.penalty_at(now, noise), ceiling(noise));
-        self.changes = if before < CHANGE / 10 { changes } else { self.changes.saturating_add(changes) };
+        if before < CHANGE / 10 {
+            (self.changes, self.recent) = (0, Vec::new());
+        }
+        self.changes = self.changes.saturating_add(changes);
+        if self.recent.len() == REMEMBERED {
+            self.recent.remove(0);
+        }
+        self.recent.push(now);
         self.penalty = (before + CHANGE * u64::from(changes)).min(ceiling);
         self.at = now;
         let begins = self.flapping.is_none() && self.penalty >= u64::from(noise.suppress_at);
@@ -59,6 +72,16 @@ impl Damping {
     /// How often the alert changed since it was last calm, if it flaps.
     pub(super) fn flaps(&self) -> Option<u32> {
         self.flapping.map(|_| self.changes)
+    }
+
+    /// Since when it flaps, if it does.
+    pub(super) fn since(&self) -> Option<Timestamp> {
+        self.flapping
+    }
+
+    /// How often it changed since it was last calm, and when, oldest first; the newest of them.
+    pub(super) fn changes(&self) -> (u32, &[Timestamp]) {
+        (self.changes, &self.recent)
     }
 
     /// The penalty at `now`, in thousandths.

@@ -1,6 +1,7 @@
 //! What goes into the engine and what comes out.
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::config::Policy;
 use crate::model::{
@@ -19,6 +20,8 @@ pub enum Event {
     Delivered(Report),
     /// A person asks for a dead letter to be sent again.
     Replay(NotificationId),
+    /// A person lets go what is held back.
+    Release(Release),
     /// A person made, changed or ended a silence.
     Silence(SilenceChange),
     /// The configuration, at start and whenever it changes.
@@ -27,6 +30,17 @@ pub enum Event {
     Started,
     /// Only time passed.
     Tick,
+}
+
+/// What a person lets go: an alert that waits for its page at a receiver, or flaps there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Release {
+    /// The alert.
+    pub alert: AlertId,
+    /// The receiver.
+    pub receiver: SmolStr,
+    /// Who.
+    pub by: SmolStr,
 }
 
 /// Unchanged repeats of one source since the last such event.

@@ -47,18 +47,18 @@ impl Engine {
             Some(_) => {}
             None => return,
         }
-        self.release(alert, lane);
+        self.calmed(alert, lane);
     }
 
     /// The alert fired for `confirm` without a break: it flaps no more, it is down.
     pub(super) fn confirmed(&mut self, lane: LaneId, alert: AlertId) {
         if self.track(alert, lane).damping.flaps().is_some() && self.fires(alert) {
-            self.release(alert, lane);
+            self.calmed(alert, lane);
         }
     }
 
     /// Flapping is over: the truth is told.
-    fn release(&mut self, alert: AlertId, lane: LaneId) {
+    pub(super) fn calmed(&mut self, alert: AlertId, lane: LaneId) {
         let (now, noise) = (self.now, self.lanes.lane(lane).noise.clone());
         self.timers.clear(&Timer::Confirm(lane, alert));
         self.timers.clear(&Timer::Reuse(lane, alert));

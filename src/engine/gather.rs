@@ -180,14 +180,7 @@ impl Engine {
     /// The page of a group leaves, with all that waits, and with what was kept quiet if it fires
     /// still or is recent; unless the receiver has had enough.
     fn open(&mut self, key: &GroupKey) {
-        let since = self.now - self.lanes.lane(key.0).noise.surprise.window;
-        let Some(group) = self.groups.get_mut(key) else { return };
-        let pending = std::mem::take(&mut group.pending);
-        self.timers.clear(&Timer::GroupWait(key.clone()));
-        let quiet = std::mem::take(&mut group.quiet);
-        let told = quiet.into_iter().filter(|q| !q.resolved || q.fired_at >= since);
-        let told = told.map(|q| (q.alert, q.count, q.resolved));
-        let all: Vec<_> = pending.into_iter().map(|p| (p.alert, p.count, p.recovered)).chain(told).collect();
+        let all = self.take_page(key);
         if *key == self.merged_key(key.0) {
             self.flow(key.0).merged_at = Some(self.now);
             let why = format_smolstr!("{} alerts in one page: more pages than the receiver takes", all.len());
@@ -199,7 +192,20 @@ impl Engine {
         self.open_with(key, all, "first page".into());
     }
 
-    fn open_with(&mut self, key: &GroupKey, all: Vec<(AlertId, u64, bool)>, why: SmolStr) {
+    /// What the next page of a group tells: alerts, the observations that wait with each, and whether it
+    /// recovered.
+    pub(super) fn take_page(&mut self, key: &GroupKey) -> Vec<(AlertId, u64, bool)> {
+        let since = self.now - self.lanes.lane(key.0).noise.surprise.window;
+        let Some(group) = self.groups.get_mut(key) else { return Vec::new() };
+        let pending = std::mem::take(&mut group.pending);
+        self.timers.clear(&Timer::GroupWait(key.clone()));
+        let quiet = std::mem::take(&mut group.quiet);
+        let told = quiet.into_iter().filter(|q| !q.resolved || q.fired_at >= since);
+        let told = told.map(|q| (q.alert, q.count, q.resolved));
+        pending.into_iter().map(|p| (p.alert, p.count, p.recovered)).chain(told).collect()
+    }
+
+    pub(super) fn open_with(&mut self, key: &GroupKey, all: Vec<(AlertId, u64, bool)>, why: SmolStr) {
         let mut received = self.now;
         let id = self.new_incident(key);
         for (alert, count, recovered) in all {

@@ -8,9 +8,11 @@
 //! event with the time it gave, and only then releases the [`Effects`].
 
 mod alerts;
+mod board;
 mod channel;
 mod damping;
 mod digest;
+mod dry;
 mod event;
 mod fixed;
 mod flapping;
@@ -28,6 +30,7 @@ mod mute;
 mod notify;
 mod pairs;
 mod pipeline;
+mod release;
 mod series;
 mod silences;
 mod snapshot;
@@ -41,7 +44,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-pub use event::{Effects, Event, Seen, SeenOccurrence, Why};
+pub use board::{AlertDetail, Board, BoardQuery, Flapper, IncidentDetail, Row, RowAlert, RowState};
+pub use dry::{DryRoute, DryRun, DryStep};
+pub use event::{Effects, Event, Release, Seen, SeenOccurrence, Why};
 pub use snapshot::RestoreError;
 pub use stats::{PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
 
@@ -151,6 +156,7 @@ impl Engine {
                     effects.resend.push(*id);
                 }
             }
+            Event::Release(release) => self.released(release),
             Event::Silence(change) => self.silence(change),
             Event::Policy(policy) => self.adopt((**policy).clone()),
             Event::Seen(_) | Event::Started | Event::Tick => {}

@@ -62,6 +62,17 @@ impl Mutes {
         mutes
     }
 
+    /// What concerns an alert with these labels, for a copy of the engine with `alerts`.
+    pub(super) fn only(&self, policy: &Policy, alerts: &Alerts, labels: &LabelSet) -> Self {
+        let silences = self.silences.only(labels);
+        Mutes { silences, intervals: self.intervals.clone(), ..Mutes::default() }.reindexed(policy, alerts)
+    }
+
+    /// The alert that mutes one with these labels, by the first rule that does.
+    pub(super) fn inhibitor(&self, labels: &LabelSet) -> Option<AlertId> {
+        self.inhibition.inhibitor(labels).map(|by| by.source)
+    }
+
     /// Takes in that an alert fires with these labels, or, without, that it does not.
     fn heard(&mut self, alert: AlertId, labels: Option<&LabelSet>) {
         let old = self.firing.get(&alert);

@@ -62,7 +62,7 @@ impl Engine {
 
     /// The labels that say what an incident is about: those of its group; of merged pages, the up to
     /// three label values that explain most of it, if they hold for more than half.
-    fn title(&self, incident: &Incident) -> LabelSet {
+    pub(super) fn title(&self, incident: &Incident) -> LabelSet {
         if incident.group != self.merged_key(incident.group.0) {
             return incident.group.1.clone();
         }

@@ -215,7 +215,7 @@ impl Engine {
     }
 
     /// Group: the alert finds its incident, or a place in the next page.
-    fn admit(&mut self, alert: AlertId, lane: LaneId) {
+    pub(super) fn admit(&mut self, alert: AlertId, lane: LaneId) {
         if self.lanes.lane(lane).integrations.is_empty() {
             // It was held, and its receiver lost them meanwhile.
             let held = std::mem::take(&mut self.track(alert, lane).waiting);
@@ -467,7 +467,7 @@ impl Engine {
     }
 
     /// The group of an alert; labels that do not make it another alert do not make another group.
-    fn group_key(&self, lane: LaneId, labels: &LabelSet) -> super::GroupKey {
+    pub(super) fn group_key(&self, lane: LaneId, labels: &LabelSet) -> super::GroupKey {
         let telling = labels.filter(|name| !self.policy.ignore_labels.iter().any(|i| i == name));
         (lane, self.lanes.lane(lane).group_by.labels_of(&telling))
     }

@@ -192,6 +192,13 @@ impl Silences {
         };
     }
 
+    /// Those that are about an alert with these labels, for a copy of the engine.
+    pub(super) fn only(&self, labels: &LabelSet) -> Silences {
+        let about = self.known.iter().filter(|(_, e)| e.silence.matches(labels));
+        let known = about.map(|(id, entry)| (id.clone(), entry.clone())).collect();
+        Silences { known, made: self.made, matched: BTreeMap::new() }
+    }
+
     /// The active silence about a firing alert; of several the one that ends last.
     pub(super) fn silence_of(&self, alert: AlertId) -> Option<&Silence> {
         let all = self.matched.get(&alert)?.iter().filter_map(|id| self.known.get(id));

@@ -18,9 +18,13 @@ pub fn past<E: std::fmt::Display>(
             Err(error) => return Some(Err(HistoryError::Source(error.to_string()))),
         };
         match serde_json::from_slice::<Event>(&json) {
-            Ok(event @ (Event::Observe(_) | Event::Seen(_) | Event::Silence(_) | Event::Started)) => {
-                Some(Ok(Past { at, event }))
-            }
+            Ok(
+                event @ (Event::Observe(_)
+                | Event::Seen(_)
+                | Event::Silence(_)
+                | Event::Release(_)
+                | Event::Started),
+            ) => Some(Ok(Past { at, event })),
             Ok(Event::Delivered(_) | Event::Replay(_) | Event::Policy(_) | Event::Tick) => None,
             Err(error) => {
                 let what =

@@ -53,6 +53,7 @@ impl Past {
             | Event::Silence(_)
             | Event::Policy(_)
             | Event::Started
+            | Event::Release(_)
             | Event::Tick => 0,
         }
     }

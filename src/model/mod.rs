@@ -17,6 +17,7 @@ pub use decision::{Decision, Disposition, Reason};
 pub use duration::{Duration, DurationError};
 pub use fingerprint::{AlertId, Fingerprint, hex, sha256};
 pub use labels::LabelSet;
+pub(crate) use labels::Quoted;
 pub use matcher::{MatchOp, Matcher, MatcherError, parse_matchers};
 pub use notification::{AlertView, Kind, Notification, NotificationId, Outcome, Rejection, Report};
 pub use silence::{Silence, SilenceChange, SilenceError, SilenceRequest, SilenceState};

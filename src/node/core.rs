@@ -9,12 +9,12 @@ use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
 use crate::config::Policy;
-use crate::engine::{Event, Stats, Why};
+use crate::engine::{Event, Release, Stats, Why};
 use crate::journal::{Journal, JournalError};
 use crate::model::{
     Duration, Kind, Notification, NotificationId, Outcome, Rejection, Report, SilenceRequest, Timestamp,
 };
-use crate::web::{ReplayError, SilenceFailure, Unavailable};
+use crate::web::{ReleaseError, ReplayError, SilenceFailure, Unavailable};
 
 use super::clock::EngineClock;
 use super::metrics::NodeMeter;
@@ -226,6 +226,11 @@ impl Core {
                 }
                 Command::Replay(id, done) => replay(open, &self.clock, &mut tick, id, done),
                 Command::Silence(request, done) => silence(open, &self.clock, &mut tick, &request, done),
+                Command::Release(release, done) => let_go(open, &self.clock, &mut tick, release, done),
+                Command::Look(look) => {
+                    tick.wait(Box::new(move |outcome| look(outcome.map(|open| &open.engine))));
+                    Ok(())
+                }
                 Command::Silences(done) => {
                     tick.wait(told(done, |open| open.engine.silences()));
                     Ok(())
@@ -368,6 +373,8 @@ impl Core {
                 Command::Observe(_, done) | Command::Policy(_, done) => drop(done.send(Err(unavailable()))),
                 Command::Replay(_, done) => drop(done.send(Err(ReplayError::Unavailable(unavailable())))),
                 Command::Silence(_, done) => drop(done.send(Err(unavailable().into()))),
+                Command::Release(_, done) => drop(done.send(Err(unavailable().into()))),
+                Command::Look(look) => look(Err(reason)),
                 Command::Silences(done) => drop(done.send(Err(unavailable()))),
                 Command::View(_, done) => drop(done.send(Err(unavailable()))),
                 Command::DeadLetters(done) => drop(done.send(Err(unavailable()))),
@@ -532,6 +539,24 @@ fn silence(
         let _ = done.send(outcome.map(|_| id).map_err(|e| Unavailable(e.into()).into()));
     }));
     tick.apply(open, clock, &Event::Silence(change))
+}
+
+/// Lets go what is held back, if it is.
+fn let_go(
+    open: &mut Open,
+    clock: &EngineClock,
+    tick: &mut Tick,
+    release: Release,
+    done: oneshot::Sender<Result<(), ReleaseError>>,
+) -> Result<(), JournalError> {
+    if !open.engine.can_release(release.alert, &release.receiver) {
+        let _ = done.send(Err(ReleaseError::NotHeld));
+        return Ok(());
+    }
+    tick.wait(Box::new(move |outcome| {
+        let _ = done.send(outcome.map(|_| ()).map_err(|e| Unavailable(e.into()).into()));
+    }));
+    tick.apply(open, clock, &Event::Release(release))
 }
 
 fn dead_letters(done: oneshot::Sender<Result<Vec<crate::journal::DeadLetter>, Unavailable>>) -> Waiter {

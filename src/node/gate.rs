@@ -5,19 +5,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use prometheus::Registry;
 use smol_str::SmolStr;
 use tokio::sync::{Mutex, oneshot};
 
 use crate::config::{Config, Integration};
 use crate::deliver::Deliverer;
-use crate::engine::Stats;
+use crate::engine::{Release, Stats};
 use crate::ingest::InvalidReason;
 use crate::journal::DeadLetter;
 use crate::model::{
     Batch, Duration, NotificationId, Silence, SilenceRequest, SilenceState, Source, Timestamp,
 };
-use crate::web::{BoxFuture, Gate, ReplayError, SilenceFailure, Unavailable};
+use crate::web::{BoxFuture, Gate, Look, ReleaseError, ReplayError, SilenceFailure, Unavailable};
 
 use super::clock::{EngineClock, wall};
 use super::core::Published;
@@ -43,6 +44,8 @@ struct Reload {
     deliverer: Arc<Deliverer>,
     /// The receivers in force, to go back to.
     receivers: Mutex<BTreeMap<SmolStr, Vec<Integration>>>,
+    /// The text in force, its secrets masked.
+    masked: ArcSwap<Arc<str>>,
 }
 
 /// What a [`NodeGate`] is made of.
@@ -79,6 +82,7 @@ impl NodeGate {
                 file: config_file,
                 deliverer,
                 receivers: Mutex::new(config.receivers),
+                masked: ArcSwap::from_pointee(config.masked),
             }),
         }
     }
@@ -168,6 +172,24 @@ impl Gate for NodeGate {
         })
     }
 
+    fn release(&self, release: Release) -> BoxFuture<'_, Result<(), ReleaseError>> {
+        let queue = self.queue.clone();
+        Box::pin(async move { ask(&queue, |done| Command::Release(release, done)).await? })
+    }
+
+    fn look(&self, look: Look) {
+        // A look that is not taken drops its end of a channel, which tells who waits.
+        let _ = self.queue.push(Command::Look(look));
+    }
+
+    fn stats(&self) -> Arc<Stats> {
+        self.published.stats.load_full()
+    }
+
+    fn configuration(&self) -> Arc<str> {
+        self.reload.masked.load_full().as_ref().clone()
+    }
+
     fn silence(&self, request: SilenceRequest) -> BoxFuture<'_, Result<SmolStr, SilenceFailure>> {
         let queue = self.queue.clone();
         Box::pin(async move { ask(&queue, |done| Command::Silence(request, done)).await? })
@@ -208,6 +230,7 @@ impl Reload {
             return Err(e.to_string());
         }
         *receivers = config.receivers;
+        self.masked.store(Arc::new(config.masked));
         resolve_timeout.store(timeout.as_millis(), Ordering::Relaxed);
         Ok(())
     }

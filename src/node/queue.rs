@@ -7,9 +7,10 @@ use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
 use crate::config::Policy;
+use crate::engine::Release;
 use crate::journal::DeadLetter;
 use crate::model::{Batch, NotificationId, Report, Silence, SilenceRequest, SilenceState};
-use crate::web::{ReplayError, SilenceFailure, Unavailable};
+use crate::web::{Look, ReleaseError, ReplayError, SilenceFailure, Unavailable};
 
 /// What the engine's thread is asked to do. Each asker waits on the other end of its channel; one
 /// that has gone away changes nothing, for what was handed over is handled all the same.
@@ -22,6 +23,10 @@ pub enum Command {
     Replay(NotificationId, oneshot::Sender<Result<(), ReplayError>>),
     /// A silence is to be made, changed or ended; answered with its id when that is durable.
     Silence(SilenceRequest, oneshot::Sender<Result<SmolStr, SilenceFailure>>),
+    /// A person lets go what is held back; answered when that is durable.
+    Release(Release, oneshot::Sender<Result<(), ReleaseError>>),
+    /// A look at the engine as it stands once the tick is durable.
+    Look(Look),
     /// All silences that are kept.
     Silences(oneshot::Sender<Result<Vec<(Silence, SilenceState)>, Unavailable>>),
     /// The configuration changed; answered when that is durable.
@@ -173,6 +178,8 @@ fn always_fits(command: &Command) -> bool {
         Command::Observe(..)
         | Command::Replay(..)
         | Command::Silence(..)
+        | Command::Release(..)
+        | Command::Look(_)
         | Command::Silences(_)
         | Command::Policy(..)
         | Command::View(..)

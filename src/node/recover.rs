@@ -71,6 +71,7 @@ pub fn rebuild(recovered: &Recovered, policy: &Policy) -> Result<Rebuilt, Recove
                 | Event::Replay(_)
                 | Event::Silence(_)
                 | Event::Started
+                | Event::Release(_)
                 | Event::Tick => policy.clone(),
             })
         });

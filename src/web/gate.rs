@@ -1,9 +1,11 @@
 //! What the HTTP surface needs of the node.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use smol_str::SmolStr;
 
+use crate::engine::{Engine, Release, Stats};
 use crate::ingest::InvalidReason;
 use crate::journal::DeadLetter;
 use crate::model::{
@@ -49,6 +51,19 @@ pub trait Gate: Send + Sync + 'static {
     /// Sends a dead letter again; resolves when that is durable.
     fn replay(&self, id: NotificationId) -> BoxFuture<'_, Result<(), ReplayError>>;
 
+    /// Lets go what is held back, so that it pages now; resolves when that is durable.
+    fn release(&self, release: Release) -> BoxFuture<'_, Result<(), ReleaseError>>;
+
+    /// Has `look` called with the engine as it is durable, or with why it cannot be seen. It is called on
+    /// the engine's thread: it must be quick, and copy no more than it shows.
+    fn look(&self, look: Look);
+
+    /// The counters as of the last durable tick.
+    fn stats(&self) -> Arc<Stats>;
+
+    /// The configuration in force as YAML, its secrets masked.
+    fn configuration(&self) -> Arc<str>;
+
     /// Makes, changes or ends a silence; resolves, with its id, when that is durable.
     fn silence(&self, request: SilenceRequest) -> BoxFuture<'_, Result<SmolStr, SilenceFailure>>;
 
@@ -62,6 +77,9 @@ pub trait Gate: Send + Sync + 'static {
     /// matched none of them.
     fn answered(&self, path: &str, code: u16);
 }
+
+/// A look at the engine.
+pub type Look = Box<dyn FnOnce(Result<&Engine, &str>) + Send>;
 
 /// The node cannot do it now; the same may succeed later.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,6 +95,17 @@ pub enum ReplayError {
     /// It opens or changes an incident that nothing would close.
     #[error("its incident is over: sent again, it would open one at the receiver that nothing closes")]
     Over,
+    /// The node cannot do it now.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// Why nothing was let go.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReleaseError {
+    /// The alert is not held back at that receiver, or no longer.
+    #[error("nothing of this alert is held back at that receiver any more; look again")]
+    NotHeld,
     /// The node cannot do it now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),

@@ -14,8 +14,9 @@ mod refusals;
 mod router;
 mod server;
 mod silences;
+mod ui;
 
-pub use gate::{BoxFuture, Gate, ReplayError, SilenceFailure, Unavailable};
+pub use gate::{BoxFuture, Gate, Look, ReleaseError, ReplayError, SilenceFailure, Unavailable};
 pub use limits::Limits;
 pub use router::paths;
 pub use server::serve;

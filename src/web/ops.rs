@@ -1,8 +1,8 @@
-//! For those who run it: health, readiness, reload, metrics, and a page that says what this is.
+//! For those who run it: health, readiness, reload and metrics.
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
 use super::router::App;
@@ -41,34 +41,4 @@ pub(super) async fn reload(State(app): State<App>) -> Response {
 /// `GET /metrics`
 pub(super) async fn metrics(State(app): State<App>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.gate.metrics()).into_response()
-}
-
-/// `GET /`
-pub(super) async fn index(State(app): State<App>) -> Response {
-    let prefix = &*app.prefix;
-    let links = [
-        "/api/v1/incidents",
-        "/api/v1/alerts",
-        "/api/v1/dead-letters",
-        "/api/v2/silences",
-        "/metrics",
-        "/-/healthy",
-        "/-/ready",
-    ]
-    .map(|path| format!("<li><a href=\"{0}{path}\">{path}</a></li>\n", escaped(prefix)))
-    .concat();
-    let page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Squelch</title>\n\
-         <h1>Squelch {}</h1>\n<p>A noise gate for the pager. Point a <code>webhook_config</code> of Alertmanager at \
-         <code>{}/alertmanager/webhook</code>.</p>\n<ul>\n{links}</ul>\n</html>\n",
-        env!("CARGO_PKG_VERSION"),
-        escaped(prefix),
-    );
-    let policy = "default-src 'none'; frame-ancestors 'none'";
-    let headers = [(header::CONTENT_SECURITY_POLICY, policy), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    (headers, Html(page)).into_response()
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

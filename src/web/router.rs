@@ -14,7 +14,7 @@ use super::answers::Answers;
 use super::body::Room;
 use super::problem::Problem;
 use super::refusals::Refusals;
-use super::{Gate, Limits, api, ops, receive, silences};
+use super::{Gate, Limits, api, ops, receive, silences, ui};
 
 /// Who is at the other end of the connection. The port is left out: it changes with each connection.
 #[derive(Clone, Copy)]
@@ -45,8 +45,8 @@ impl App {
 }
 
 /// What is served, below the prefix: the one list of it.
-fn routes() -> [(&'static str, MethodRouter<App>); 13] {
-    [
+fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
+    let api = [
         ("/alertmanager/webhook", post(receive::webhook)),
         ("/api/v2/alerts", post(receive::api_v2)),
         ("/api/v2/silences", get(silences::list).post(silences::post)),
@@ -59,13 +59,13 @@ fn routes() -> [(&'static str, MethodRouter<App>); 13] {
         ("/api/v1/incidents", get(api::incidents)),
         ("/api/v1/dead-letters", get(api::dead_letters)),
         ("/api/v1/dead-letters/{id}/replay", post(api::replay)),
-        ("/", get(ops::index)),
-    ]
+    ];
+    api.into_iter().chain(ui::routes()).collect()
 }
 
 /// The paths that are served, less the prefix, as [`Gate::answered`] names them.
 pub fn paths() -> Vec<&'static str> {
-    routes().map(|(path, _)| path).into()
+    routes().into_iter().map(|(path, _)| path).collect()
 }
 
 /// Everything that is served, under the prefix.
@@ -77,7 +77,7 @@ pub(super) fn router(app: App) -> Router {
         router = router.route(&format!("{prefix}{path}"), handlers);
     }
     if !prefix.is_empty() {
-        router = router.route(&prefix, get(ops::index));
+        router = router.route(&prefix, ui::front());
     }
     let counted = Counted { gate: Arc::clone(&app.gate), prefix: prefix.into() };
     router

@@ -10,7 +10,9 @@ use squelch::journal::DeadLetter;
 use squelch::model::{
     Batch, Duration as Span, NotificationId, Silence, SilenceRequest, SilenceState, Source, Timestamp,
 };
-use squelch::web::{BoxFuture, Gate, Limits, ReplayError, SilenceFailure, Unavailable, serve};
+use squelch::web::{
+    BoxFuture, Gate, Limits, Look, ReleaseError, ReplayError, SilenceFailure, Unavailable, serve,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -34,6 +36,7 @@ struct Fake {
     accepted: mpsc::UnboundedSender<Batch>,
     rejected: Mutex<Vec<(Source, InvalidReason)>>,
     answered: Mutex<Vec<(String, u16)>>,
+    engine: squelch::engine::Engine,
 }
 
 impl Fake {
@@ -102,6 +105,18 @@ impl Gate for Fake {
     fn silences(&self) -> BoxFuture<'_, Result<Vec<(Silence, SilenceState)>, Unavailable>> {
         Box::pin(async { self.down().map(|()| Vec::new()) })
     }
+    fn release(&self, _: squelch::engine::Release) -> BoxFuture<'_, Result<(), ReleaseError>> {
+        Box::pin(async { Err(ReleaseError::NotHeld) })
+    }
+    fn look(&self, look: Look) {
+        look(self.down().as_ref().map(|()| &self.engine).map_err(|e| e.0.as_str()));
+    }
+    fn stats(&self) -> Arc<squelch::engine::Stats> {
+        Arc::default()
+    }
+    fn configuration(&self) -> Arc<str> {
+        "route: {receiver: a}\n".into()
+    }
     fn rejected(&self, source: Source, reason: InvalidReason) {
         self.rejected.lock().unwrap().push((source, reason));
     }
@@ -147,6 +162,7 @@ async fn start(limits: Limits) -> Running {
         accepted: accepted_tx,
         rejected: Mutex::default(),
         answered: Mutex::default(),
+        engine: squelch::engine::Engine::new(squelch::config::Config::default().policy),
     });
     let (stop, stopped) = oneshot::channel::<()>();
     let gate = Arc::clone(&fake) as Arc<dyn Gate>;

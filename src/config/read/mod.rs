@@ -16,6 +16,7 @@ use std::path::Path;
 use integrations::Defaults;
 use section::{Problems, Section};
 
+use super::masked::masked;
 use super::problem::Problem;
 use super::{Config, Policy, Url};
 use crate::model::Duration;
@@ -69,7 +70,7 @@ pub(super) fn read(text: &str, base: &Path) -> Result<Config, Vec<Problem>> {
     let config = Section::new(&root, "the configuration", &problems).map(|top| read_top(top, base));
     let found = problems.into_inner();
     match config {
-        Some(config) if found.is_empty() => Ok(config),
+        Some(config) if found.is_empty() => Ok(Config { masked: masked(&root).into(), ..config }),
         _ => Err(found),
     }
 }
@@ -115,7 +116,7 @@ fn read_top(mut top: Section<'_>, base: &Path) -> Config {
         time_intervals,
         inhibit_rules,
     };
-    Config { policy, receivers: receivers.sending }
+    Config { policy, receivers: receivers.sending, masked: "".into() }
 }
 
 struct Global<'b> {

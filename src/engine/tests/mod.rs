@@ -1,6 +1,8 @@
 //! The engine under virtual time: timelines, laws, an oracle, replay.
 
 mod audit;
+mod board;
+mod dry;
 mod found;
 mod laws;
 mod many;

@@ -1,0 +1,464 @@
+//! How things stand, for the pages of the UI: what is open, what waits and why, a page at a time.
+//!
+//! A look costs one pass over incidents and tracks, in which nothing is copied but a sort key; only the
+//! rows that are shown are put into words.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use smol_str::{SmolStr, format_smolstr};
+
+use super::Engine;
+use super::groups::{GroupKey, Wait};
+use super::incident::{Incident, IncidentId, Phase};
+use super::lanes::LaneId;
+use super::timers::Timer;
+use super::track::Track;
+use crate::model::{AlertId, Duration, LabelSet, Matcher, Reason, Timestamp};
+
+/// What an open incident, or an alert that waits, is at now. In the order in which it matters to who looks.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum RowState {
+    /// Its page is on its way, and no receiver has taken it yet.
+    Passing,
+    /// A receiver shows it.
+    Paged,
+    /// An alert in it flaps: resolves and re-fires are withheld.
+    Flapping,
+    /// Nothing fires in it any more; it closes soon.
+    Resolving,
+    /// It waits before its first page.
+    Held,
+    /// It waits for room at its receiver, or for the next merged page of a storm.
+    RateLimited,
+    /// It fires and pages nobody: familiar, or nothing unusual. A digest tells of it.
+    Quiet,
+    /// A silence, a time interval or another alert mutes it.
+    Muted,
+}
+
+/// Which rows are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct BoardQuery {
+    /// All must match the labels of one alert of the row.
+    pub matchers: Vec<Matcher>,
+    /// Only this receiver's.
+    pub receiver: Option<SmolStr>,
+    /// Only those in this state.
+    pub state: Option<RowState>,
+    /// Rows to leave out at the beginning.
+    pub offset: usize,
+    /// The most rows.
+    pub limit: usize,
+}
+
+/// What is open and what waits.
+#[derive(Clone, Debug, Default)]
+pub struct Board {
+    /// The engine's time.
+    pub now: Timestamp,
+    /// The rows that were asked for.
+    pub rows: Vec<Row>,
+    /// How many match, shown or not.
+    pub matching: usize,
+    /// Of all rows to which the matchers and the receiver apply: how many are in which state.
+    pub states: BTreeMap<RowState, usize>,
+    /// The receivers of the configuration.
+    pub receivers: Vec<SmolStr>,
+}
+
+/// One incident, or one alert that waits.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// What it is at.
+    pub state: RowState,
+    /// Of an incident.
+    pub dedup_key: Option<SmolStr>,
+    /// Of an alert that waits; of an incident, of one of its alerts that fires.
+    pub alert: AlertId,
+    /// Of that alert: the labels.
+    pub labels: LabelSet,
+    /// The labels by which it is grouped; of an alert that waits, all of its labels.
+    pub title: LabelSet,
+    /// Where it goes.
+    pub receiver: SmolStr,
+    /// Name of its severity level.
+    pub severity: SmolStr,
+    /// Since when: an incident, of its page; an alert that waits, of its start.
+    pub since: Timestamp,
+    /// How many alerts of it fire.
+    pub firing: usize,
+    /// How many it has.
+    pub alerts: usize,
+    /// Why it is as it is, in one sentence.
+    pub why: SmolStr,
+    /// What happens next, and when, where that is known.
+    pub next: Option<(Timestamp, &'static str)>,
+    /// Whether a person can let it go now.
+    pub releasable: bool,
+}
+
+/// An incident with its alerts.
+#[derive(Clone, Debug)]
+pub struct IncidentDetail {
+    /// The engine's time.
+    pub now: Timestamp,
+    /// As it stands on the board.
+    pub row: Row,
+    /// Its group key.
+    pub group_key: SmolStr,
+    /// The n-th incident of its group.
+    pub generation: u32,
+    /// Integrations that show it.
+    pub shown_at: Vec<SmolStr>,
+    /// The alerts that were asked for; those that fire first.
+    pub alerts: Vec<RowAlert>,
+}
+
+/// An alert in an incident.
+#[derive(Clone, Debug)]
+pub struct RowAlert {
+    /// Identity.
+    pub id: AlertId,
+    /// Its labels.
+    pub labels: LabelSet,
+    /// Its annotations.
+    pub annotations: LabelSet,
+    /// Where its rule can be looked at, as the sender said.
+    pub generator_url: SmolStr,
+    /// Whether it fires, as the incident was told.
+    pub firing: bool,
+    /// Since when.
+    pub since: Timestamp,
+    /// How often it changed, while it flaps.
+    pub flaps: Option<u32>,
+}
+
+/// An alert, wherever it stands.
+#[derive(Clone, Debug)]
+pub struct AlertDetail {
+    /// The engine's time.
+    pub now: Timestamp,
+    /// As last said; since when it fires, or when it resolved.
+    pub alert: RowAlert,
+    /// Where it is open or waits, one row for each way that it took.
+    pub rows: Vec<Row>,
+    /// Where it flaps, or is about to.
+    pub flappers: Vec<Flapper>,
+}
+
+/// An alert that flaps at a receiver, or is about to.
+#[derive(Clone, Debug)]
+pub struct Flapper {
+    /// Identity.
+    pub alert: AlertId,
+    /// Its labels.
+    pub labels: LabelSet,
+    /// Where.
+    pub receiver: SmolStr,
+    /// Whether it fires now.
+    pub firing: bool,
+    /// How often it changed since it was last calm.
+    pub changes: u32,
+    /// When, oldest first; the newest of them.
+    pub recent: Vec<Timestamp>,
+    /// Its penalty now, in thousandths of a change.
+    pub penalty: u64,
+    /// At which penalty it flaps; in thousandths.
+    pub suppress_at: u32,
+    /// At which penalty it no longer does; in thousandths.
+    pub reuse_at: u32,
+    /// In what time the penalty halves.
+    pub half_life: Duration,
+    /// Since when it flaps, if it does.
+    pub since: Option<Timestamp>,
+    /// When it is calm at the latest, if it changes no more.
+    pub until: Option<Timestamp>,
+    /// The incident that it is in, or was in last, if that is open.
+    pub dedup_key: Option<SmolStr>,
+}
+
+/// What a row is made of.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Incident(IncidentId),
+    Track(AlertId, LaneId),
+}
+
+type Key = (RowState, usize, Reverse<Timestamp>, Source);
+
+impl Engine {
+    /// What is open and what waits: by state, the highest severity first, then the newest.
+    pub fn board(&self, query: &BoardQuery) -> Board {
+        let wanted = |lane: LaneId| {
+            query.receiver.as_ref().is_none_or(|receiver| self.lanes.lane(lane).receiver == *receiver)
+        };
+        let matches = |labels: &LabelSet| query.matchers.iter().all(|m| m.matches(labels));
+        let known = |alert: &AlertId| self.alerts.alert(*alert).is_some_and(|a| matches(&a.labels));
+        let mut keys: Vec<Key> = Vec::new();
+        for (id, incident) in self.incidents.iter().filter(|(_, i)| wanted(i.group.0)) {
+            let Some(state) = incident_state(incident) else { continue };
+            if query.matchers.is_empty() || incident.members.keys().any(known) {
+                keys.push((state, incident.level, Reverse(incident.paged_at), Source::Incident(*id)));
+            }
+        }
+        for ((alert, lane), track) in self.tracks.iter().filter(|((_, lane), _)| wanted(*lane)) {
+            let Some(state) = self.waiting_state(*alert, track) else { continue };
+            let Some(one) = self.alerts.alert(*alert).filter(|a| matches(&a.labels)) else { continue };
+            let level = self.policy.severities.level_of(&one.labels);
+            keys.push((state, level, Reverse(one.starts_at), Source::Track(*alert, *lane)));
+        }
+        let mut states = BTreeMap::new();
+        for (state, ..) in &keys {
+            *states.entry(*state).or_default() += 1;
+        }
+        keys.retain(|(state, ..)| query.state.is_none_or(|wanted| wanted == *state));
+        let matching = keys.len();
+        let end = query.offset.saturating_add(query.limit).min(keys.len());
+        if end < keys.len() {
+            // What is not shown need not be in order.
+            keys.select_nth_unstable(end);
+            keys.truncate(end);
+        }
+        keys.sort_unstable();
+        let shown = keys.into_iter().skip(query.offset);
+        let rows = shown.filter_map(|(state, _, _, source)| match source {
+            Source::Incident(id) => self.incident_row(id, state),
+            Source::Track(alert, lane) => self.track_row(alert, lane, state),
+        });
+        let rows = rows.collect();
+        let receivers = self.policy.receivers.keys().cloned().collect();
+        Board { now: self.now, rows, matching, states, receivers }
+    }
+
+    /// An incident that is not over, with up to `limit` of its alerts after the first `offset`.
+    pub fn incident(&self, dedup_key: &str, offset: usize, limit: usize) -> Option<IncidentDetail> {
+        let (id, incident) = self.incidents.iter().find(|(_, i)| i.dedup_key == dedup_key)?;
+        let row = self.incident_row(*id, incident_state(incident).unwrap_or(RowState::Resolving))?;
+        let mut members: Vec<_> = incident.members.iter().collect();
+        members.sort_by_key(|(id, member)| (!member.firing, Reverse(member.since), **id));
+        let alerts = members.into_iter().skip(offset).take(limit).filter_map(|(id, member)| {
+            let alert = self.alerts.alert(*id)?;
+            Some(RowAlert {
+                id: *id,
+                labels: alert.labels.clone(),
+                annotations: alert.annotations.clone(),
+                generator_url: alert.generator_url.clone(),
+                firing: member.firing,
+                since: if member.firing { member.since } else { member.resolved_at.unwrap_or(member.since) },
+                flaps: member.flaps,
+            })
+        });
+        let shown_at = incident.channels.iter().filter(|c| c.was_opened()).map(|c| c.integration.clone());
+        Some(IncidentDetail {
+            now: self.now,
+            row,
+            group_key: incident.group_text.clone(),
+            generation: incident.generation,
+            shown_at: shown_at.collect(),
+            alerts: alerts.collect(),
+        })
+    }
+
+    /// An alert that is known.
+    pub fn alert(&self, id: AlertId) -> Option<AlertDetail> {
+        let alert = self.alerts.alert(id)?;
+        let rows = self.taken_lanes(id).into_iter().filter_map(|lane| {
+            let track = self.tracks.get(&(id, lane))?;
+            if let Some(state) = self.waiting_state(id, track) {
+                return self.track_row(id, lane, state);
+            }
+            let incident = track.incident?;
+            self.incident_row(incident, incident_state(self.incidents.get(&incident)?)?)
+        });
+        let flappers = self.taken_lanes(id).into_iter().filter_map(|lane| self.flapper(id, lane));
+        Some(AlertDetail {
+            now: self.now,
+            rows: rows.collect(),
+            flappers: flappers.filter(|f| f.changes > 2).collect(),
+            alert: RowAlert {
+                id,
+                labels: alert.labels.clone(),
+                annotations: alert.annotations.clone(),
+                generator_url: alert.generator_url.clone(),
+                firing: alert.firing(),
+                since: alert.ends_at.unwrap_or(alert.starts_at),
+                flaps: None,
+            },
+        })
+    }
+
+    /// The alerts that flap, then those that changed most lately; how many there are in all.
+    pub fn flappers(&self, offset: usize, limit: usize) -> (Timestamp, Vec<Flapper>, usize) {
+        let mut keys: BTreeSet<(bool, Reverse<u64>, AlertId, LaneId)> = BTreeSet::new();
+        for ((alert, lane), track) in &self.tracks {
+            let penalty = track.damping.penalty_at(self.now, &self.lanes.lane(*lane).noise);
+            let flaps = track.damping.since().is_some();
+            if flaps || (track.damping.changes().0 >= 3 && penalty >= 1000) {
+                keys.insert((!flaps, Reverse(penalty), *alert, *lane));
+            }
+        }
+        let all = keys.len();
+        let rows = keys.into_iter().skip(offset).take(limit);
+        let rows = rows.filter_map(|(_, _, alert, lane)| self.flapper(alert, lane)).collect();
+        (self.now, rows, all)
+    }
+
+    fn flapper(&self, id: AlertId, lane: LaneId) -> Option<Flapper> {
+        let (alert, track) = (self.alerts.alert(id)?, self.tracks.get(&(id, lane))?);
+        let settings = self.lanes.lane(lane);
+        let (changes, recent) = track.damping.changes();
+        let incident = track.incident.and_then(|id| self.incidents.get(&id));
+        Some(Flapper {
+            alert: id,
+            labels: alert.labels.clone(),
+            receiver: settings.receiver.clone(),
+            firing: alert.firing(),
+            changes,
+            recent: recent.to_vec(),
+            penalty: track.damping.penalty_at(self.now, &settings.noise),
+            suppress_at: settings.noise.suppress_at,
+            reuse_at: settings.noise.reuse_at,
+            half_life: settings.noise.half_life,
+            since: track.damping.since(),
+            until: track.damping.reuse_deadline(&settings.noise),
+            dedup_key: incident.filter(|i| i.phase != Phase::Closed).map(|i| i.dedup_key.clone()),
+        })
+    }
+
+    /// What a track is at that is in no incident and not done; nothing if it is neither.
+    fn waiting_state(&self, alert: AlertId, track: &Track) -> Option<RowState> {
+        if track.muted.is_some() && !track.presented {
+            return self.fires(alert).then_some(RowState::Muted);
+        }
+        if track.held_until.is_some() {
+            return Some(RowState::Held);
+        }
+        match self.wait_of(alert, track.waits_in.as_ref()?) {
+            Some(Wait::Merged) => Some(RowState::RateLimited),
+            Some(Wait::Group | Wait::Gather | Wait::Familiar) => Some(RowState::Held),
+            None => Some(RowState::Quiet),
+        }
+    }
+
+    /// How an alert waits for the next page of a group; nothing if it is kept quiet.
+    fn wait_of(&self, alert: AlertId, key: &GroupKey) -> Option<Wait> {
+        let pending = &self.groups.get(key)?.pending;
+        pending.iter().find(|p| p.alert == alert && !p.recovered).map(|p| p.wait)
+    }
+
+    fn incident_row(&self, id: IncidentId, state: RowState) -> Option<Row> {
+        let incident = self.incidents.get(&id)?;
+        let firing = incident.members.iter().find(|(_, m)| m.firing).or(incident.members.iter().next());
+        let alert = *firing?.0;
+        let labels = self.alerts.alert(alert).map(|a| a.labels.clone()).unwrap_or_default();
+        let levels = &self.policy.severities.levels;
+        let flaps = |alert: &AlertId| {
+            let track = self.tracks.get(&(*alert, incident.group.0));
+            Some(track?.damping.reuse_deadline(&self.lanes.lane(incident.group.0).noise)?)
+        };
+        let deadline = |timer| self.timers.deadline(&timer);
+        let next = match state {
+            RowState::Passing => deadline(Timer::Retry(id)).map(|at| (at, "is tried anew")),
+            RowState::Resolving => deadline(Timer::ResolveHold(id)).map(|at| (at, "closes")),
+            RowState::Flapping => {
+                let calm = incident.members.iter().filter(|(_, m)| m.flaps.is_some());
+                calm.filter_map(|(alert, _)| flaps(alert)).max().map(|at| (at, "is calm at the latest"))
+            }
+            _ => {
+                let update = deadline(Timer::Update(id)).map(|at| (at, "is updated"));
+                update.or(deadline(Timer::Repeat(id)).map(|at| (at, "is repeated if it still fires")))
+            }
+        };
+        Some(Row {
+            state,
+            dedup_key: Some(incident.dedup_key.clone()),
+            alert,
+            labels,
+            title: self.title(incident),
+            receiver: self.lanes.lane(incident.group.0).receiver.clone(),
+            severity: levels[incident.level.min(levels.len() - 1)].name.clone(),
+            since: incident.paged_at,
+            firing: incident.firing(),
+            alerts: incident.members.len(),
+            why: incident.why.clone(),
+            next,
+            releasable: false,
+        })
+    }
+
+    fn track_row(&self, id: AlertId, lane: LaneId, state: RowState) -> Option<Row> {
+        let (alert, track) = (self.alerts.alert(id)?, self.tracks.get(&(id, lane))?);
+        let settings = self.lanes.lane(lane);
+        let (why, next) = match state {
+            RowState::Muted => self.muted_words(id, lane, track.muted),
+            _ => self.waiting_words(id, track),
+        };
+        Some(Row {
+            state,
+            dedup_key: None,
+            alert: id,
+            labels: alert.labels.clone(),
+            title: alert.labels.clone(),
+            receiver: settings.receiver.clone(),
+            severity: self.level_name(&alert.labels),
+            since: alert.starts_at,
+            firing: 1,
+            alerts: 1,
+            why,
+            next,
+            releasable: state != RowState::Muted,
+        })
+    }
+
+    /// The name of the severity level that `labels` name.
+    pub(super) fn level_name(&self, labels: &LabelSet) -> SmolStr {
+        self.policy.severities.levels[self.policy.severities.level_of(labels)].name.clone()
+    }
+
+    fn muted_words(
+        &self,
+        alert: AlertId,
+        lane: LaneId,
+        reason: Option<Reason>,
+    ) -> (SmolStr, Option<(Timestamp, &'static str)>) {
+        match self.mutes.cause(alert, self.lanes.lane(lane)) {
+            Some(cause) => (cause.rule, cause.release.map(|at| (at, "is looked at anew"))),
+            None => (reason.map_or("", Reason::as_str).into(), None),
+        }
+    }
+
+    fn waiting_words(&self, alert: AlertId, track: &Track) -> (SmolStr, Option<(Timestamp, &'static str)>) {
+        if let Some(at) = track.held_until {
+            return ("its severity level waits before the first page".into(), Some((at, "pages")));
+        }
+        let Some(key) = &track.waits_in else { return Default::default() };
+        let Some(group) = self.groups.get(key) else { return Default::default() };
+        if let Some(quiet) = group.quiet.iter().rev().find(|q| q.alert == alert && !q.resolved) {
+            return (quiet.rule.clone(), None);
+        }
+        let Some(pending) = group.pending.iter().find(|p| p.alert == alert && !p.recovered) else {
+            return Default::default();
+        };
+        let others = group.pending.len() - 1;
+        let why = match pending.wait {
+            Wait::Group => format_smolstr!("waits for the rest of its group; {others} others wait with it"),
+            Wait::Gather => format_smolstr!("its profile waits for more; {others} others wait with it"),
+            Wait::Familiar => "a familiar series: held, and kept quiet if it recovers".into(),
+            Wait::Merged => format_smolstr!("the receiver has had enough; merged with {others} others"),
+        };
+        (why, self.timers.deadline(&Timer::GroupWait(key.clone())).map(|at| (at, "pages")))
+    }
+}
+
+fn incident_state(incident: &Incident) -> Option<RowState> {
+    let opened = incident.channels.iter().any(|c| c.was_opened());
+    match incident.phase {
+        _ if incident.superseded_by.is_some() => None,
+        Phase::Closed => None,
+        Phase::Resolving => Some(RowState::Resolving),
+        Phase::Open if incident.members.values().any(|m| m.flaps.is_some()) => Some(RowState::Flapping),
+        Phase::Open if !opened => Some(RowState::Passing),
+        Phase::Open => Some(RowState::Paged),
+    }
+}

@@ -1,0 +1,271 @@
+//! A dry run: what would become of an alert, decided by a copy of this engine that holds what concerns it.
+//!
+//! The copy is a whole engine that handles a real event; nothing here decides. What is left out of it (other
+//! alerts, other groups) is what the alert does not meet. Every page is taken to be accepted at once, and
+//! an inhibitor that fires now to go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use smol_str::{SmolStr, format_smolstr};
+
+use super::alerts::Alert;
+use super::lanes::LaneId;
+use super::series::series_of;
+use super::timers::{Timer, Timers};
+use super::{Effects, Engine, Event};
+use crate::model::{
+    AlertId, Batch, Decision, Disposition, Duration, Kind, LabelSet, Observation, Outcome, Report, Source,
+    Status, Timestamp,
+};
+
+/// How far ahead of the chosen time it looks for the outcome.
+const HORIZON: Duration = Duration::from_hours(24);
+/// The most deadlines that it steps through.
+const MOST_STEPS: usize = 200;
+
+/// What would become of an alert.
+#[derive(Clone, Debug)]
+pub struct DryRun {
+    /// When it is taken to start: the time that was asked for, or now if that has passed.
+    pub at: Timestamp,
+    /// Name of its severity level.
+    pub severity: SmolStr,
+    /// The routes that it takes.
+    pub routes: Vec<DryRoute>,
+    /// What follows, in order.
+    pub steps: Vec<DryStep>,
+    /// Whether a receiver is paged within the horizon.
+    pub pages: bool,
+}
+
+/// One way that it takes.
+#[derive(Clone, Debug)]
+pub struct DryRoute {
+    /// Alertmanager's route key.
+    pub key: SmolStr,
+    /// The line of the configuration.
+    pub line: u32,
+    /// Where it leads.
+    pub receiver: SmolStr,
+    /// The noise profile.
+    pub noise: SmolStr,
+    /// The group that it falls into.
+    pub group: LabelSet,
+    /// The penalty of its flapping there at that time, and at which it counts; in thousandths.
+    pub penalty: (u64, u32),
+}
+
+/// One thing that follows.
+#[derive(Clone, Debug)]
+pub enum DryStep {
+    /// The observation is disposed.
+    Decided(Decision),
+    /// Nothing is decided yet: when the engine looks again at what waits.
+    Waits {
+        /// Since when.
+        at: Timestamp,
+        /// Until when, if nothing else happens.
+        until: Timestamp,
+    },
+    /// A message leaves.
+    Sent {
+        /// When.
+        at: Timestamp,
+        /// To whom.
+        receiver: SmolStr,
+        /// By which integration.
+        integration: SmolStr,
+        /// What it does.
+        kind: Kind,
+        /// Why.
+        why: SmolStr,
+    },
+}
+
+impl Engine {
+    /// What would become of an alert with these labels that starts to fire at `at`.
+    pub fn dry_run(&self, labels: &LabelSet, at: Timestamp) -> DryRun {
+        let at = at.max(self.now);
+        let instance = AlertId::of(labels, |_| false);
+        let alert = self.alerts.owner(instance, labels, &self.policy);
+        let mut copy = self.about(alert, labels);
+        copy.handle(at, &Event::Tick, &mut Effects::default());
+        let routes = self.policy.matching_routes(labels).into_iter().map(|index| {
+            let route = &self.policy.routes[index];
+            let lane = self.lanes.matching(&self.policy, labels).into_iter();
+            let lane = lane.into_iter().find(|l| self.lanes.lane(*l).route == route.key);
+            let damping = lane.and_then(|l| copy.tracks.get(&(alert, l)).map(|t| (l, &t.damping)));
+            let penalty = damping.map_or(0, |(l, d)| d.penalty_at(at, &copy.lanes.lane(l).noise));
+            let suppress_at = self.policy.noise.get(&route.noise).map_or(0, |n| n.suppress_at);
+            DryRoute {
+                key: route.key.clone(),
+                line: route.line,
+                receiver: route.receiver.clone(),
+                noise: route.noise.clone(),
+                group: route.group_by.labels_of(labels),
+                penalty: (penalty, suppress_at),
+            }
+        });
+        let routes = routes.collect();
+        let observation = Observation {
+            status: Status::Firing,
+            labels: labels.clone(),
+            annotations: LabelSet::default(),
+            starts_at: at,
+            ends_at: None,
+            generator_url: SmolStr::default(),
+        };
+        let peer = "dry run".into();
+        let batch = Batch { source: Source::Alertmanager, peer, observations: vec![observation] };
+        let mut run =
+            DryRun { at, severity: self.level_name(labels), routes, steps: Vec::new(), pages: false };
+        let mut now = at;
+        let mut event = Event::Observe(batch);
+        for _ in 0..MOST_STEPS {
+            copy.step_dry(now, &event, alert, &mut run);
+            let Some(next) = copy.dry_deadline(alert).filter(|next| *next <= at + HORIZON) else { break };
+            if now == at {
+                run.steps.push(DryStep::Waits { at: now, until: next });
+            }
+            (now, event) = (now.max(next), Event::Tick);
+        }
+        run
+    }
+
+    /// Handles `event`, lets every receiver accept, and notes what concerns `alert`.
+    fn step_dry(&mut self, now: Timestamp, event: &Event, alert: AlertId, run: &mut DryRun) {
+        let mut effects = Effects::default();
+        self.handle(now, event, &mut effects);
+        run.steps.extend(effects.decisions.into_iter().filter(|d| d.alert == alert).map(DryStep::Decided));
+        for notification in effects.notifications {
+            if notification.alerts.iter().any(|a| a.id == alert) {
+                run.pages |= notification.kind == Kind::Page;
+                run.steps.push(DryStep::Sent {
+                    at: now,
+                    receiver: notification.receiver,
+                    integration: notification.integration,
+                    kind: notification.kind,
+                    why: notification.why,
+                });
+            }
+            let report = Report { id: notification.id, outcome: Outcome::Accepted, attempts: 1 };
+            self.handle(now, &Event::Delivered(report), &mut Effects::default());
+        }
+    }
+
+    /// When something is decided about `alert` that is not decided yet; nothing once all is.
+    fn dry_deadline(&self, alert: AlertId) -> Option<Timestamp> {
+        let lanes = self.taken_lanes(alert);
+        let waits = lanes.iter().any(|lane| {
+            let track = &self.tracks[&(alert, *lane)];
+            let muted = track.muted.is_some() && !track.presented;
+            track.held_until.is_some() || track.waits_in.is_some() || muted
+        });
+        let told = |lane: &LaneId| {
+            let incident = self.tracks[&(alert, *lane)].incident.and_then(|id| self.incidents.get(&id));
+            incident.is_none_or(|i| i.waiting.iter().all(|(waiting, _)| *waiting != alert))
+        };
+        if !waits && lanes.iter().all(told) {
+            return None;
+        }
+        self.next_deadline().map(|(at, _)| at)
+    }
+
+    /// A copy of what concerns an alert.
+    fn about(&self, alert: AlertId, labels: &LabelSet) -> Engine {
+        let inhibitor = self.mutes.inhibitor(labels);
+        let alerts = self.alerts.only(&[Some(alert), inhibitor].into_iter().flatten().collect::<Vec<_>>());
+        let mut lanes: BTreeSet<LaneId> = self.lanes.matching(&self.policy, labels).into_iter().collect();
+        lanes.extend(self.taken_lanes(alert));
+        let keys = lanes.iter().flat_map(|lane| [self.group_key(*lane, labels), self.merged_key(*lane)]);
+        let groups: BTreeMap<_, _> =
+            keys.filter_map(|key| self.groups.get(&key).map(|g| (key, g.clone()))).collect();
+        let tracks: BTreeMap<_, _> = lanes
+            .iter()
+            .filter_map(|lane| Some(((alert, *lane), self.tracks.get(&(alert, *lane))?.clone())))
+            .collect();
+        let mut ids: BTreeSet<_> = groups.values().flat_map(|g| g.open.iter().copied()).collect();
+        ids.extend(tracks.values().filter_map(|t| t.incident));
+        let incidents: BTreeMap<_, _> =
+            ids.into_iter().filter_map(|id| Some((id, self.incidents.get(&id)?.clone()))).collect();
+        let series = series_of(labels);
+        let series = lanes.iter().map(|lane| (*lane, series));
+        let mut timers = Timers::default();
+        let incident_timers =
+            incidents.keys().flat_map(|id| [Timer::Update(*id), Timer::ResolveHold(*id), Timer::Repeat(*id)]);
+        let lane_timers = lanes.iter().flat_map(|lane| {
+            [Timer::Hold(*lane, alert), Timer::Reuse(*lane, alert), Timer::Confirm(*lane, alert)]
+        });
+        let wanted = incident_timers.chain(lane_timers).chain(groups.keys().cloned().map(Timer::GroupWait));
+        for timer in wanted.chain([Timer::Mute]) {
+            if let Some(at) = self.timers.deadline(&timer) {
+                timers.set(timer, at);
+            }
+        }
+        Engine {
+            now: self.now,
+            policy: self.policy.clone(),
+            lanes: self.lanes.clone(),
+            mutes: self.mutes.only(&self.policy, &alerts, labels),
+            alerts,
+            tracks,
+            groups,
+            series: series.filter_map(|key| Some((key, self.series.get(&key)?.clone()))).collect(),
+            in_flight: self
+                .in_flight
+                .iter()
+                .filter(|(_, (id, _))| incidents.contains_key(id))
+                .map(own)
+                .collect(),
+            incidents,
+            flows: self.flows.clone(),
+            refused: BTreeMap::new(),
+            timers,
+            digests: super::Digests::default(),
+            ledger: self.ledger.clone(),
+            next_incident: self.next_incident,
+            next_notification: self.next_notification,
+            touched: BTreeSet::new(),
+            outgoing: Vec::new(),
+            made_good: Vec::new(),
+        }
+    }
+
+    /// The labels of a known alert.
+    pub fn labels_of(&self, alert: AlertId) -> Option<LabelSet> {
+        self.alerts.alert(alert).map(|a: &Alert| a.labels.clone())
+    }
+}
+
+fn own<K: Copy, V: Copy>((key, value): (&K, &V)) -> (K, V) {
+    (*key, *value)
+}
+
+impl DryRun {
+    /// What becomes of it, in one sentence.
+    pub fn outcome(&self) -> SmolStr {
+        let sent = self.steps.iter().find_map(|step| match step {
+            DryStep::Sent { at, receiver, kind: Kind::Page, .. } => Some((*at, receiver)),
+            _ => None,
+        });
+        if let Some((at, receiver)) = sent {
+            return match at.since(self.at).is_zero() {
+                true => format_smolstr!("It pages {receiver} at once."),
+                false => format_smolstr!("It pages {receiver} after {}.", at.since(self.at)),
+            };
+        }
+        let decided = self.steps.iter().find_map(|step| match step {
+            DryStep::Decided(decision) => Some(decision),
+            _ => None,
+        });
+        match decided.map(|d| (d.disposition, &d.rule)) {
+            Some((Disposition::Suppressed(reason), rule)) => {
+                format_smolstr!("Nobody is paged: {} ({rule}).", reason.as_str().replace('_', " "))
+            }
+            Some((disposition, rule)) => {
+                format_smolstr!("No new page: it goes out as {} ({rule}).", disposition.as_str())
+            }
+            None => "Nobody is paged within a day.".into(),
+        }
+    }
+}

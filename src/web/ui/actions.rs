@@ -1,0 +1,176 @@
+//! What a person does: release, silence, expire. Each is durable before it is answered, and each leaves a
+//! line in the log that says who asked for it, and from where.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use smol_str::{SmolStr, format_smolstr};
+
+use super::bad;
+use super::page::Frame;
+use crate::engine::Release;
+use crate::model::{Duration, Silence, SilenceError, SilenceRequest, Timestamp, parse_matchers};
+use crate::web::body;
+use crate::web::gate::{ReleaseError, SilenceFailure};
+use crate::web::problem::Problem;
+use crate::web::router::{App, Peer};
+
+#[derive(Deserialize)]
+struct ReleaseForm {
+    alert: String,
+    receiver: SmolStr,
+    #[serde(default)]
+    by: String,
+}
+
+#[derive(Deserialize)]
+struct SilenceForm {
+    matchers: String,
+    #[serde(rename = "for")]
+    length: String,
+    comment: SmolStr,
+    by: String,
+}
+
+#[derive(Deserialize)]
+struct ExpireForm {
+    id: SmolStr,
+    #[serde(default)]
+    by: String,
+}
+
+/// `POST /act/release`
+pub(in crate::web) async fn release(
+    State(app): State<App>,
+    Extension(peer): Extension<Peer>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let frame = Frame::new(&app, &uri, &headers);
+    let done = async {
+        let form: ReleaseForm = form(&app, &headers, body).await?;
+        let alert = super::alert_id(&form.alert)?;
+        let by = author(&form.by, peer);
+        let release = Release { alert, receiver: form.receiver, by: by.clone() };
+        let (gate, asked) = (Arc::clone(&app.gate), release.clone());
+        finished(&app, tokio::spawn(async move { gate.release(asked).await })).await?.map_err(
+            |e| match e {
+                ReleaseError::NotHeld => Problem::new(StatusCode::CONFLICT, e.to_string()),
+                ReleaseError::Unavailable(e) => Problem::unavailable(e.to_string()),
+            },
+        )?;
+        tracing::info!(%by, peer = %peer.0, alert = %alert, receiver = %release.receiver, "released");
+        Ok("../?said=released")
+    };
+    answer(&frame, done.await)
+}
+
+/// `POST /act/silence`
+pub(in crate::web) async fn silence(
+    State(app): State<App>,
+    Extension(peer): Extension<Peer>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let frame = Frame::new(&app, &uri, &headers);
+    let done = async {
+        let form: SilenceForm = form(&app, &headers, body).await?;
+        let matchers = parse_matchers(&form.matchers).map_err(|e| bad(format!("what to silence: {e}")))?;
+        let length: Duration = form.length.trim().parse().map_err(|e| bad(format!("for how long: {e}")))?;
+        let now = app.gate.now();
+        let by = author(&form.by, peer);
+        let silence = Silence {
+            id: SmolStr::default(),
+            matchers: vec![matchers],
+            starts_at: now,
+            ends_at: now + length,
+            updated_at: Timestamp::ZERO,
+            created_by: by.clone(),
+            comment: form.comment,
+        };
+        let id = ask(&app, SilenceRequest::Set(silence)).await?;
+        tracing::info!(%by, peer = %peer.0, %id, "silenced");
+        Ok("../?said=silenced")
+    };
+    answer(&frame, done.await)
+}
+
+/// `POST /act/expire`
+pub(in crate::web) async fn expire(
+    State(app): State<App>,
+    Extension(peer): Extension<Peer>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let frame = Frame::new(&app, &uri, &headers);
+    let done = async {
+        let form: ExpireForm = form(&app, &headers, body).await?;
+        let id = ask(&app, SilenceRequest::Expire(form.id)).await?;
+        let by = author(&form.by, peer);
+        tracing::info!(%by, peer = %peer.0, %id, "silence expired");
+        Ok("../?said=expired")
+    };
+    answer(&frame, done.await)
+}
+
+/// Who did it, as far as they say.
+fn author(said: &str, peer: Peer) -> SmolStr {
+    match said.trim() {
+        "" => format_smolstr!("somebody at {}", peer.0),
+        name => super::text::tame(name, 100).into(),
+    }
+}
+
+async fn ask(app: &App, request: SilenceRequest) -> Result<SmolStr, Problem> {
+    let gate = Arc::clone(&app.gate);
+    finished(app, tokio::spawn(async move { gate.silence(request).await })).await?.map_err(|e| match e {
+        SilenceFailure::Refused(e @ SilenceError::Unknown(_)) => {
+            Problem::new(StatusCode::NOT_FOUND, e.to_string())
+        }
+        SilenceFailure::Refused(e) => bad(e.to_string()),
+        SilenceFailure::Unavailable(e) => Problem::unavailable(e.to_string()),
+    })
+}
+
+/// In a task of its own: a client that goes away must not leave it open whether it was done.
+async fn finished<T>(app: &App, task: tokio::task::JoinHandle<T>) -> Result<T, Problem> {
+    match tokio::time::timeout(app.limits.answer_timeout, task).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(_)) | Err(_) => Err(Problem::unavailable("it is not confirmed; look again")),
+    }
+}
+
+/// Reads a form; at most 64 kB of it.
+async fn form<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -> Result<T, Problem> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if !kind.starts_with("application/x-www-form-urlencoded") {
+        let detail = "send a form: Content-Type application/x-www-form-urlencoded";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    let arrived =
+        body::read(headers, body, &app.limits, &app.room).await.map_err(|refused| refused.problem)?;
+    let text = std::str::from_utf8(&arrived.bytes).map_err(|_| bad("the form is not UTF-8"))?;
+    let uri: Uri = format!("/?{text}").parse().map_err(|_| bad("not a form, or longer than 64 kB"))?;
+    Query::try_from_uri(&uri).map(|Query(form)| form).map_err(|e| bad(format!("the form: {e}")))
+}
+
+/// Back to the list, so that a reload of the page does not ask again.
+fn answer(frame: &Frame, done: Result<&'static str, Problem>) -> Response {
+    match done {
+        Ok(next) => {
+            let mut response = StatusCode::SEE_OTHER.into_response();
+            response.headers_mut().insert(header::LOCATION, HeaderValue::from_static(next));
+            response
+        }
+        Err(problem) => frame.problem(&problem),
+    }
+}

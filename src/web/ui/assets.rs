@@ -1,0 +1,107 @@
+//! The files that the pages load: in the program, compressed once, kept by browsers until they change.
+
+use std::io::Write as _;
+use std::sync::OnceLock;
+
+use axum::extract::Path;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::model::{hex, sha256};
+
+/// One file.
+struct Asset {
+    name: &'static str,
+    kind: &'static str,
+    bytes: &'static [u8],
+}
+
+const JS: &str = "text/javascript; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+
+static ASSETS: [Asset; 6] = [
+    Asset { name: "squelch.css", kind: CSS, bytes: include_bytes!("assets/squelch.css") },
+    Asset { name: "squelch.js", kind: JS, bytes: include_bytes!("assets/squelch.js") },
+    Asset { name: "htmx.min.js", kind: JS, bytes: include_bytes!("assets/htmx.min.js") },
+    Asset { name: "uPlot.iife.min.js", kind: JS, bytes: include_bytes!("assets/uPlot.iife.min.js") },
+    Asset { name: "uPlot.min.css", kind: CSS, bytes: include_bytes!("assets/uPlot.min.css") },
+    Asset { name: "icon.svg", kind: "image/svg+xml", bytes: include_bytes!("assets/icon.svg") },
+];
+
+/// The compressed files and their tags, in the order of [`ASSETS`].
+static PACKED: OnceLock<Vec<(Vec<u8>, String)>> = OnceLock::new();
+
+fn packed() -> &'static [(Vec<u8>, String)] {
+    PACKED.get_or_init(|| {
+        let tag = |asset: &Asset| format!("\"{}\"", &hex(&sha256(asset.bytes))[..16]);
+        ASSETS.iter().map(|asset| (gzip(asset.bytes, Compression::best()), tag(asset))).collect()
+    })
+}
+
+/// `bytes` compressed; a vector takes all that is written to it.
+pub(super) fn gzip(bytes: &[u8], level: Compression) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), level);
+    let _ = encoder.write_all(bytes);
+    encoder.finish().unwrap_or_default()
+}
+
+/// Whether the client takes gzip.
+pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    accepted.split(',').any(|coding| {
+        let (name, q) = coding.split_once(';').unwrap_or((coding, ""));
+        name.trim().eq_ignore_ascii_case("gzip") && !matches!(q.trim(), "q=0" | "q=0.0")
+    })
+}
+
+/// `GET /assets/{file}`
+pub(in crate::web) async fn serve(Path(file): Path<String>, headers: HeaderMap) -> Response {
+    let Some(index) = ASSETS.iter().position(|asset| asset.name == file) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let (asset, (small, tag)) = (&ASSETS[index], &packed()[index]);
+    let mut response = if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == tag.as_str()) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else if takes_gzip(&headers) {
+        ([(header::CONTENT_ENCODING, "gzip")], small.as_slice()).into_response()
+    } else {
+        asset.bytes.into_response()
+    };
+    let headers = response.headers_mut();
+    let value = axum::http::HeaderValue::from_static;
+    headers.insert(header::CONTENT_TYPE, value(asset.kind));
+    headers.insert(header::CACHE_CONTROL, value("public, max-age=300"));
+    headers.insert(header::VARY, value("Accept-Encoding"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, value("nosniff"));
+    if let Ok(tag) = tag.parse() {
+        headers.insert(header::ETAG, tag);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_a_page_loads_is_less_than_half_of_what_it_may_be() {
+        let bytes: usize = packed().iter().map(|(small, _)| small.len()).sum();
+        assert!(
+            bytes < 50_000,
+            "{bytes} bytes of assets; with the page at most 100 kB are to be transferred"
+        );
+    }
+
+    #[test]
+    fn gzip_is_for_those_who_take_it() {
+        let takes = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_ENCODING, value.parse().unwrap());
+            takes_gzip(&headers)
+        };
+        assert!(takes("gzip, deflate, br") && takes("br;q=1.0, gzip;q=0.8"));
+        assert!(!takes("gzip;q=0") && !takes("identity") && !takes("notgzip"));
+    }
+}

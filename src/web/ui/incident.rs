@@ -1,0 +1,162 @@
+//! One incident, or one alert: what it is about, where it stands, and what a person can do about it.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::Response;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::page::{self, Frame};
+use super::{ROWS, alert_id, look, now, offset, text};
+use crate::engine::{AlertDetail, IncidentDetail, Row, RowAlert};
+use crate::model::{Fingerprint, Timestamp};
+use crate::web::problem::Problem;
+use crate::web::router::App;
+
+/// What is asked for in the address line.
+#[derive(Deserialize)]
+pub(in crate::web) struct Asked {
+    key: String,
+    page: Option<usize>,
+}
+
+/// `GET /incident?key=…`
+pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
+    let frame = Frame::new(&app, &uri, &headers);
+    let asked: Asked = match super::asked(&uri) {
+        Ok(asked) => asked,
+        Err(problem) => return frame.problem(&problem),
+    };
+    let (key, from) = (asked.key.clone(), offset(asked.page));
+    match look(&app, move |engine| engine.incident(&key, from, ROWS)).await {
+        Ok(Some(detail)) => frame.page("Incident", body(&frame, &asked, &detail)),
+        Ok(None) => {
+            let detail = "no open incident has this key: it is over, or was never one";
+            frame.problem(&Problem::new(StatusCode::NOT_FOUND, detail))
+        }
+        Err(problem) => frame.problem(&problem),
+    }
+}
+
+fn body(frame: &Frame, asked: &Asked, detail: &IncidentDetail) -> Markup {
+    let link = |page: usize| {
+        let page = page.to_string();
+        frame.to(&format!("incident{}", text::query(&[("key", &asked.key), ("page", &page)])))
+    };
+    let page = asked.page.unwrap_or(1).max(1);
+    let row = &detail.row;
+    let (state, _) = text::state(row.state);
+    let summary = format!("{state}, {} of {} alerts fire", row.firing, row.alerts);
+    html! {
+        (page::live(&link(page), "5s", detail.now.as_millis(), &summary, html! {
+            h1.long { (text::title(if row.title.is_empty() { &row.labels } else { &row.title })) }
+            (stand(frame, detail.now, row))
+            dl.facts {
+                div { dt { "Paged" } dd { (text::moment(row.since)) ", " (text::ago(detail.now, row.since)) " ago" } }
+                div { dt { "Shown at" } dd { @if detail.shown_at.is_empty() { "no receiver yet" } @else { @for name in &detail.shown_at { bdi { (text::tame(name, 60)) } " " } } } }
+                div { dt { "Alerts" } dd { (row.firing) " of " (row.alerts) " fire" } }
+                div { dt { "Group key" } dd { code { bdi { (text::tame(&detail.group_key, 400)) } } } }
+                div { dt { "Generation" } dd { (detail.generation) } }
+                div { dt { "Dedup key" } dd { code { (asked.key) } } }
+            }
+            h2 { "Alerts" }
+            table.rows {
+                caption.unseen { "Alerts of the incident, those that fire first" }
+                thead { tr { th scope="col" { "State" } th scope="col" { "What" } th scope="col" { "Since" } } }
+                tbody { @for alert in &detail.alerts { (alert_row(frame, detail.now, alert)) } }
+            }
+            (page::pager(row.alerts, page, link))
+        }))
+    }
+}
+
+/// Where something stands: state, why, what next, and what can be done.
+fn stand(frame: &Frame, now: Timestamp, row: &Row) -> Markup {
+    let (state, class) = text::state(row.state);
+    html! {
+        div.stand {
+            p {
+                span class=(format!("state {class}")) { (state) } " at "
+                bdi { (text::tame(&row.receiver, 60)) } " · " span.sev { (text::tame(&row.severity, 40)) }
+                " · " (text::sentence(&row.why))
+            }
+            @if let Some((at, what)) = row.next { p.next { "Next: it " (what) " " (text::until(now, at)) } }
+            div.act { (now::actions(frame, row)) }
+        }
+    }
+}
+
+fn alert_row(frame: &Frame, now: Timestamp, alert: &RowAlert) -> Markup {
+    let link = frame.to(&format!("alert{}", text::query(&[("id", &alert.id.to_string())])));
+    html! {
+        tr data-row {
+            td data-label="State" {
+                @if alert.firing { span.state.paged { "firing" } } @else { span.state.expired { "resolved" } }
+                @if let Some(flaps) = alert.flaps { " " span.state.flapping { (flaps) " changes" } }
+            }
+            td.what {
+                a id=(format!("a{}", alert.id)) href=(link) { (text::title(&alert.labels)) }
+                p.why { (text::sentence(alert.annotations.value("summary"))) }
+            }
+            td data-label="Since" { (text::ago(now, alert.since)) }
+        }
+    }
+}
+
+/// What is asked for in the address line.
+#[derive(Deserialize)]
+pub(in crate::web) struct AskedAlert {
+    id: String,
+}
+
+/// `GET /alert?id=…`
+pub(in crate::web) async fn alert(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
+    let frame = Frame::new(&app, &uri, &headers);
+    let asked: AskedAlert = match super::asked(&uri) {
+        Ok(asked) => asked,
+        Err(problem) => return frame.problem(&problem),
+    };
+    let id = match alert_id(&asked.id) {
+        Ok(id) => id,
+        Err(problem) => return frame.problem(&problem),
+    };
+    match look(&app, move |engine| engine.alert(id)).await {
+        Ok(Some(detail)) => frame.page("Alert", alert_body(&frame, &detail)),
+        Ok(None) => {
+            let detail = "this alert is not known any more; it resolved more than a day ago, or never fired";
+            frame.problem(&Problem::new(StatusCode::NOT_FOUND, detail))
+        }
+        Err(problem) => frame.problem(&problem),
+    }
+}
+
+fn alert_body(frame: &Frame, detail: &AlertDetail) -> Markup {
+    let alert = &detail.alert;
+    let here = frame.to(&format!("alert{}", text::query(&[("id", &alert.id.to_string())])));
+    let matchers = text::matchers_of(&alert.labels);
+    let dry = frame.to(&format!("routing{}", text::query(&[("labels", &matchers)])));
+    let silence = frame.to(&format!("silences{}", text::query(&[("q", &matchers)])));
+    let state = if alert.firing { "firing" } else { "resolved" };
+    html! {
+        (page::live(&here, "5s", detail.now.as_millis(), state, html! {
+            h1.long { (text::title(&alert.labels)) }
+            @for row in &detail.rows { (stand(frame, detail.now, row)) }
+            @if detail.rows.is_empty() {
+                div.stand {
+                    p { "It is open nowhere, and waits nowhere." }
+                    div.act { a.button href=(silence) { "Silence" } }
+                }
+            }
+            dl.facts {
+                div { dt { "State" } dd { (state) " for " (text::ago(detail.now, alert.since)) } }
+                div { dt { "Fingerprint" } dd { code { (Fingerprint::of(&alert.labels)) } } }
+                @if !alert.generator_url.is_empty() { div { dt { "Rule" } dd { (text::link(&alert.generator_url, "where it is evaluated")) } } }
+                div { dt { "What if" } dd { a href=(dry) { "see its route and what would become of it" } } }
+            }
+            @for flapper in &detail.flappers { (super::flapping::card(detail.now, flapper)) }
+            h2 { "Labels" }
+            (text::labels_in_full(&alert.labels))
+            @if !alert.annotations.is_empty() { h2 { "Annotations" } (text::labels_in_full(&alert.annotations)) }
+        }))
+    }
+}

@@ -1,0 +1,204 @@
+//! The frame round every page.
+
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use flate2::Compression;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::assets;
+use crate::web::problem::Problem;
+use crate::web::router::App;
+
+/// Nothing inline, nothing from elsewhere, no frame round it.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// What htmx may do: no eval, no style of its own, and nothing but this server.
+const HTMX: &str = r#"{"includeIndicatorStyles":false,"allowEval":false,"selfRequestsOnly":true,
+"historyCacheSize":0,"allowScriptTags":false,"timeout":10000}"#;
+
+/// The views, with their key, and where they are below the root.
+const VIEWS: [(&str, &str); 3] = [("Now", "./"), ("Flapping", "flapping"), ("Routing", "routing")];
+
+/// One request for a page.
+pub(super) struct Frame {
+    /// The way back to `/`, from this page: links are relative, so that they work under any prefix, also
+    /// one that a proxy takes off.
+    root: String,
+    gzip: bool,
+    trouble: Option<String>,
+    said: Option<&'static str>,
+}
+
+impl Frame {
+    pub(super) fn new(app: &App, uri: &Uri, headers: &HeaderMap) -> Frame {
+        let root = root(uri.path(), &app.prefix);
+        let said = uri.query().and_then(|q| q.split('&').find_map(|pair| pair.strip_prefix("said=")));
+        let said = said.and_then(|word| SAID.iter().find(|(known, _)| *known == word)).map(|(_, text)| *text);
+        Frame { root, gzip: assets::takes_gzip(headers), trouble: app.gate.ready().err(), said }
+    }
+
+    /// A link to `path` below the root.
+    pub(super) fn to(&self, path: &str) -> String {
+        format!("{}{}", self.root, path.strip_prefix("./").unwrap_or(path))
+    }
+
+    /// The page `title`, one of the views or none of them.
+    pub(super) fn page(&self, title: &str, body: Markup) -> Response {
+        self.answer(StatusCode::OK, title, body)
+    }
+
+    /// A page that says what went wrong.
+    pub(super) fn problem(&self, problem: &Problem) -> Response {
+        let reason = problem.status.canonical_reason().unwrap_or("It did not work");
+        let body = html! {
+            h1 { (reason) }
+            p.problem role="alert" { (super::text::tame(&problem.detail, 1_000)) }
+            p { a href=(self.to("./")) { "What is open now" } }
+        };
+        self.answer(problem.status, reason, body)
+    }
+
+    fn answer(&self, status: StatusCode, title: &str, body: Markup) -> Response {
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    meta name="htmx-config" content=(HTMX);
+                    title { (title) " · Squelch" }
+                    link rel="icon" type="image/svg+xml" href=(self.to("assets/icon.svg"));
+                    link rel="stylesheet" href=(self.to("assets/squelch.css"));
+                    @if title == "Noise" {
+                        link rel="stylesheet" href=(self.to("assets/uPlot.min.css"));
+                        script src=(self.to("assets/uPlot.iife.min.js")) defer {}
+                    }
+                    script src=(self.to("assets/htmx.min.js")) defer {}
+                    script src=(self.to("assets/squelch.js")) defer {}
+                }
+                body {
+                    a.skip href="#main" { "Skip to the content" }
+                    header.top {
+                        a.brand href=(self.to("./")) { img src=(self.to("assets/icon.svg")) alt="" width="22" height="22"; "Squelch" }
+                        nav aria-label="Views" {
+                            @for (name, path) in VIEWS {
+                                a href=(self.to(path)) aria-current=[(name == title).then_some("page")] { (name) }
+                            }
+                        }
+                        button.keys type="button" data-keys aria-label="Keyboard shortcuts" { "?" }
+                    }
+                    @if let Some(trouble) = &self.trouble {
+                        p.trouble role="alert" { "Not accepting alerts: " (super::text::tame(trouble, 300)) }
+                    }
+                    @if let Some(said) = self.said { p.said role="status" { (said) } }
+                    p #status .unseen role="status" aria-live="polite" {}
+                    main #main tabindex="-1" { (body) }
+                    footer { "Squelch " (env!("CARGO_PKG_VERSION")) " · " a href=(self.to("metrics")) { "metrics" } }
+                    (keys())
+                }
+            }
+        };
+        let bytes = page.into_string().into_bytes();
+        let mut response = match self.gzip {
+            true => {
+                let small = assets::gzip(&bytes, Compression::fast());
+                (status, [(header::CONTENT_ENCODING, "gzip")], small).into_response()
+            }
+            false => (status, bytes).into_response(),
+        };
+        let headers = response.headers_mut();
+        for (name, value) in [
+            (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+            (header::CONTENT_SECURITY_POLICY, POLICY),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (header::REFERRER_POLICY, "no-referrer"),
+            (header::CACHE_CONTROL, "no-store"),
+            (header::VARY, "Accept-Encoding"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+/// The way from `path` to the root of what is served under `prefix`.
+fn root(path: &str, prefix: &str) -> String {
+    let below = path.strip_prefix(prefix).unwrap_or(path);
+    match below.matches('/').count() {
+        // `/squelch` for `/squelch/`.
+        0 => format!("{}/", path.rsplit('/').next().unwrap_or_default()),
+        1 => "./".into(),
+        deeper => "../".repeat(deeper - 1),
+    }
+}
+
+/// What an action says once it is done; the word stands in the address line.
+const SAID: [(&str, &str); 4] = [
+    ("released", "Released: what was held back leaves now."),
+    ("silenced", "The silence is in force."),
+    ("expired", "The silence is ended."),
+    ("changed", "Done."),
+];
+
+/// The part of a page that is asked for again and again; `summary` is read out when it changes.
+pub(super) fn live(url: &str, every: &str, now_ms: i64, summary: &str, body: Markup) -> Markup {
+    html! {
+        div #live hx-get=(url) hx-trigger=(format!("every {every}")) hx-select="#live" hx-swap="outerHTML"
+            data-now=(now_ms) data-summary=(summary) { (body) }
+    }
+}
+
+/// Links to the pages of a long list.
+pub(super) fn pager(all: usize, page: usize, link: impl Fn(usize) -> String) -> Markup {
+    let pages = all.div_ceil(super::ROWS).max(1);
+    html! {
+        @if pages > 1 {
+            nav.pager aria-label="Pages of the list" {
+                @if page > 1 { a rel="prev" href=(link(page - 1)) { "← newer" } }
+                span { "page " (page) " of " (pages) " · " (all) " in all" }
+                @if page < pages { a rel="next" href=(link(page + 1)) { "older →" } }
+            }
+        }
+    }
+}
+
+fn keys() -> Markup {
+    let keys = [
+        ("/", "filter"),
+        ("↓ ↑  or  j k", "next and previous row"),
+        ("Enter", "open the row"),
+        ("1 … 5", "the views"),
+        ("Esc", "leave the filter, close this"),
+        ("?", "this list"),
+    ];
+    html! {
+        dialog #keys aria-labelledby="keys-title" {
+            h2 #keys-title { "Keys" }
+            dl { @for (key, what) in keys { div { dt { kbd { (key) } } dd { (what) } } } }
+            form method="dialog" { button { "Close" } }
+        }
+        (PreEscaped("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::root;
+
+    #[test]
+    fn links_lead_to_the_root_from_everywhere() {
+        for (path, prefix, way) in [
+            ("/", "", "./"),
+            ("/noise", "", "./"),
+            ("/act/release", "", "../"),
+            ("/a/b", "/a/b", "b/"),
+            ("/a/b/", "/a/b", "./"),
+            ("/a/b/noise", "/a/b", "./"),
+            ("/a/b/act/release", "/a/b", "../"),
+        ] {
+            assert_eq!(root(path, prefix), way, "{path} under {prefix:?}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! *Routing and health*: where labels lead and what would become of them, how the receivers do, and the
+//! configuration in force.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::page::Frame;
+use super::{bad, look, text};
+use crate::engine::{DryRun, DryStep, Stats};
+use crate::model::{Disposition, Kind, LabelSet, MatchOp, Timestamp, parse_matchers};
+use crate::web::problem::Problem;
+use crate::web::router::App;
+
+/// The most characters of the configuration that are shown.
+const MOST_CONFIG: usize = 40_000;
+
+/// What is asked for in the address line.
+#[derive(Deserialize, Default)]
+pub(in crate::web) struct Asked {
+    #[serde(default)]
+    labels: String,
+    #[serde(default)]
+    at: String,
+}
+
+/// `GET /routing`
+pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
+    let frame = Frame::new(&app, &uri, &headers);
+    let asked: Asked = match super::asked(&uri) {
+        Ok(asked) => asked,
+        Err(problem) => return frame.problem(&problem),
+    };
+    let run = match dry_run(&app, &asked).await {
+        Ok(run) => run,
+        Err(problem) => return frame.problem(&problem),
+    };
+    let stats = app.gate.stats();
+    let config = app.gate.configuration();
+    let body = html! {
+        h1 { "Routing and health" }
+        section aria-labelledby="dry" {
+            h2 #dry { "What would become of an alert" }
+            form.silence method="get" action=(frame.to("routing")) {
+                label { span { "Labels" } input #q name="labels" type="search" value=(asked.labels) autocomplete="off" spellcheck="false" placeholder="alertname=\"DiskFull\", severity=\"warning\"" aria-keyshortcuts="/"; }
+                label { span { "starting at" } input name="at" value=(asked.at) placeholder="now, or 2026-11-26T03:00:00Z" size="22"; }
+                button.primary { "Try" }
+            }
+            p.why { "A copy of the engine decides; nothing is sent, and nothing changes. Receivers are taken to answer at once." }
+            @if let Some((labels, run)) = &run { (outcome(labels, run)) }
+        }
+        section aria-labelledby="receivers" { h2 #receivers { "Receivers" } (receivers(&stats)) }
+        section aria-labelledby="config" {
+            h2 #config { "Configuration in force" }
+            p.why { "Secrets are masked; comments are left out." }
+            pre.config tabindex="0" { code { (text::tame_lines(&config, MOST_CONFIG)) } }
+        }
+    };
+    frame.page("Routing", body)
+}
+
+async fn dry_run(app: &App, asked: &Asked) -> Result<Option<(LabelSet, DryRun)>, Problem> {
+    if asked.labels.trim().is_empty() {
+        return Ok(None);
+    }
+    let labels = read_labels(&asked.labels)?;
+    let at = match asked.at.trim() {
+        "" | "now" => Timestamp::ZERO,
+        text => Timestamp::parse(text).map_err(|e| bad(format!("the time: {e}")))?,
+    };
+    let wanted = labels.clone();
+    let run = look(app, move |engine| engine.dry_run(&wanted, at)).await?;
+    Ok(Some((labels, run)))
+}
+
+/// Labels as they stand in a list of matchers that are all `=`.
+fn read_labels(text: &str) -> Result<LabelSet, Problem> {
+    let matchers = parse_matchers(text).map_err(|e| bad(format!("the labels: {e}")))?;
+    if let Some(other) = matchers.iter().find(|m| m.op() != MatchOp::Equal) {
+        return Err(bad(format!("the labels: {other} is no label; write name=\"value\"")));
+    }
+    if matchers.is_empty() {
+        return Err(bad("the labels: write at least one, such as alertname=\"DiskFull\""));
+    }
+    Ok(LabelSet::from_pairs(matchers.iter().map(|m| (m.name(), m.value()))))
+}
+
+fn outcome(labels: &LabelSet, run: &DryRun) -> Markup {
+    html! {
+        div.stand #outcome {
+            p.long { (text::title(labels)) " · severity level " b { (run.severity) } ", starting " (text::moment(run.at)) }
+            p.outcome role="status" {
+                span class=(if run.pages { "state paged" } else { "state muted" }) { @if run.pages { "pages" } @else { "no page" } }
+                " " (text::sentence(&run.outcome()))
+            }
+            table.rows {
+                caption { "Its way through the route tree" }
+                thead { tr { th scope="col" { "Route" } th scope="col" { "Receiver" } th scope="col" { "Group" } th scope="col" { "Profile" } th scope="col" { "Flap penalty" } } }
+                tbody { @for route in &run.routes { tr {
+                    td.what { code { bdi { (text::tame(&route.key, 300)) } } p.why { "line " (route.line) } }
+                    td data-label="Receiver" { bdi { (text::tame(&route.receiver, 60)) } }
+                    td data-label="Group" { (text::title(&route.group)) }
+                    td data-label="Profile" { (text::tame(&route.noise, 60)) }
+                    td data-label="Flap penalty" { (text::decimal(route.penalty.0)) " of " (text::decimal(route.penalty.1.into())) }
+                } } }
+            }
+            ol.steps {
+                @for step in &run.steps { li { (one_step(run.at, step)) } }
+            }
+        }
+    }
+}
+
+fn one_step(start: Timestamp, step: &DryStep) -> Markup {
+    let after = |at: Timestamp| html! { b { "+" (text::span(at.since(start))) } " " };
+    match step {
+        DryStep::Waits { at, until } => {
+            html! { (after(*at)) "waits; looked at again after " (text::span(until.since(*at))) }
+        }
+        DryStep::Sent { at, receiver, integration, kind, why } => html! {
+            (after(*at)) span class=(if *kind == Kind::Page { "state paged" } else { "state held" }) { (kind.as_str()) }
+            " leaves for " bdi { (text::tame(receiver, 60)) } " by " (text::tame(integration, 60)) ": " (text::sentence(why))
+        },
+        DryStep::Decided(decision) => html! {
+            (after(decision.at)) span class=(disposed(decision.disposition)) { (decision.disposition.as_str()) }
+            @if !decision.disposition.reason().is_empty() { " as " b { (decision.disposition.reason().replace('_', " ")) } }
+            " at " bdi { (text::tame(&decision.receiver, 60)) } ": " (text::sentence(&decision.rule))
+        },
+    }
+}
+
+/// The class that colours a disposition.
+pub(super) fn disposed(disposition: Disposition) -> &'static str {
+    match disposition {
+        Disposition::Page => "state paged",
+        Disposition::Update | Disposition::Digest => "state held",
+        Disposition::Resolve => "state resolving",
+        Disposition::Suppressed(_) => "state muted",
+    }
+}
+
+fn receivers(stats: &Stats) -> Markup {
+    html! {
+        table.rows {
+            caption.unseen { "Receivers" }
+            thead { tr {
+                th scope="col" { "Receiver" } th.n scope="col" { "Open" } th.n scope="col" { "Held" } th.n scope="col" { "Flapping" }
+                th.n scope="col" { "Pages decided" } th.n scope="col" { "Over budget" } th.n scope="col" { "Not decided" }
+            } }
+            tbody { @for (name, receiver) in &stats.receivers { tr data-row {
+                td.what { bdi { (text::tame(name, 60)) } }
+                td.n data-label="Open" { (receiver.open) }
+                td.n data-label="Held" { (receiver.held) }
+                td.n data-label="Flapping" { (receiver.flapping) }
+                td.n data-label="Pages decided" { (receiver.notifications.iter().filter(|((_, kind), _)| *kind == Kind::Page).map(|(_, n)| n).sum::<u64>()) }
+                td.n data-label="Over budget" { (receiver.over_budget) }
+                td.n data-label="Not decided" { (receiver.pending) }
+            } } }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_read_as_matchers_that_are_equal() {
+        assert_eq!(read_labels(r#"{a="1", b="x y"}"#).unwrap().to_string(), r#"{a="1", b="x y"}"#);
+        for (text, says) in [("a=~\"x\"", "is no label"), ("{}", "at least one"), ("a=", "")] {
+            let read = read_labels(text);
+            assert!(read.is_err() == !says.is_empty(), "{text}: {read:?}");
+        }
+    }
+}

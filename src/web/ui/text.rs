@@ -1,0 +1,203 @@
+//! Times, lengths of time and labels, as people read them; whatever they hold, it is text.
+
+use maud::{Markup, html};
+use smol_str::SmolStr;
+
+use crate::engine::RowState;
+use crate::model::{Duration, LabelSet, MatchOp, Matcher, Timestamp};
+
+/// The most characters of one value in a list.
+const CUT: usize = 120;
+/// The most characters of one value on a page of its own.
+const CUT_DETAIL: usize = 4_000;
+/// The most labels of one alert in a list.
+const MOST_LABELS: usize = 12;
+
+/// `text` of at most `most` characters, with everything that moves, hides or turns what stands beside it
+/// made visible.
+pub(super) fn tame(text: &str, most: usize) -> String {
+    let shown = |c: char| match c {
+        '\n' | '\t' => ' ',
+        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
+            '\u{fffd}'
+        }
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    let mut tame: String = text.chars().take(most).map(shown).collect();
+    if text.chars().nth(most).is_some() {
+        tame.push('…');
+    }
+    tame
+}
+
+/// The same with its lines.
+pub(super) fn tame_lines(text: &str, most: usize) -> String {
+    let lines: Vec<String> = text.lines().map(|line| tame(line, 400)).collect();
+    let whole = lines.join("\n");
+    match whole.char_indices().nth(most) {
+        Some((cut, _)) => format!("{}\n… (cut)", &whole[..cut]),
+        None => whole,
+    }
+}
+
+/// One sentence of ours with words of others in it.
+pub(super) fn sentence(text: &str) -> Markup {
+    html! { bdi { (tame(text, 300)) } }
+}
+
+/// Labels of an alert in a list: its name first and alone.
+pub(super) fn title(labels: &LabelSet) -> Markup {
+    let name = labels.value("alertname");
+    let others: Vec<_> =
+        labels.iter().filter(|(label, _)| !matches!(*label, "alertname" | "severity")).collect();
+    let (few, more) = (others.iter().take(MOST_LABELS), others.len().saturating_sub(MOST_LABELS));
+    html! {
+        @if !name.is_empty() { bdi.name { (tame(name, CUT)) } " " }
+        @for (name, value) in few { (label(name, value, CUT)) " " }
+        @if more > 0 { span.more { "and " (more) " more labels" } }
+    }
+}
+
+/// All labels of an alert, one below the other.
+pub(super) fn labels_in_full(labels: &LabelSet) -> Markup {
+    html! {
+        dl.labels {
+            @for (name, value) in labels.iter() {
+                div { dt { bdi { (tame(name, CUT)) } } dd { bdi { (tame(value, CUT_DETAIL)) } } }
+            }
+        }
+    }
+}
+
+fn label(name: &str, value: &str, cut: usize) -> Markup {
+    html! { bdi.l { span { (tame(name, cut)) "=" } (tame(value, cut)) } }
+}
+
+/// A link where the sender said one is, if a browser may follow it.
+pub(super) fn link(url: &str, text: &str) -> Markup {
+    let safe = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
+    html! { @if safe && url.len() < 4_000 { a href=(url) rel="noreferrer noopener" target="_blank" { (text) } } }
+}
+
+/// `90061 s` as `1d 1h`: the two largest units, or less than a second as `now`.
+pub(super) fn span(length: Duration) -> String {
+    let seconds = length.as_millis() / 1000;
+    let units = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+    let Some(first) = units.iter().position(|(_, size)| seconds >= *size) else { return "0s".into() };
+    let (unit, size) = units[first];
+    let mut text = format!("{}{unit}", seconds / size);
+    if let Some((unit, smaller)) = units.get(first + 1)
+        && seconds % size / smaller > 0
+    {
+        text.push_str(&format!(" {}{unit}", seconds % size / smaller));
+    }
+    text
+}
+
+/// How long ago `at` was, counting on.
+pub(super) fn ago(now: Timestamp, at: Timestamp) -> Markup {
+    html! { time.ago datetime=(at) data-at=(at.as_millis()) title=(at) { (span(now.since(at))) } }
+}
+
+/// How long it is until `at`, counting down.
+pub(super) fn until(now: Timestamp, at: Timestamp) -> Markup {
+    html! {
+        time.until datetime=(at) data-at=(at.as_millis()) title=(at) {
+            @if at > now { "in " (span(at.since(now))) } @else { "now" }
+        }
+    }
+}
+
+/// A moment; a browser shows it in its own zone.
+pub(super) fn moment(at: Timestamp) -> Markup {
+    let seconds = Timestamp::from_millis(at.as_millis().div_euclid(1000) * 1000);
+    html! { time.at datetime=(at) title=(at) { (seconds) } }
+}
+
+/// Thousandths as a decimal with one place.
+pub(super) fn decimal(thousandths: u64) -> String {
+    format!("{}.{}", thousandths / 1000, thousandths % 1000 / 100)
+}
+
+/// Matchers that match these labels and no others.
+pub(super) fn matchers_of(labels: &LabelSet) -> String {
+    let matchers = labels.iter().filter_map(|(n, v)| Matcher::new(n, MatchOp::Equal, v).ok());
+    matchers.map(|m| m.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// What a state is called, and the class that colours it.
+pub(super) fn state(state: RowState) -> (&'static str, &'static str) {
+    match state {
+        RowState::Passing => ("passing through", "passing"),
+        RowState::Paged => ("paged", "paged"),
+        RowState::Flapping => ("flapping", "flapping"),
+        RowState::Resolving => ("resolving", "resolving"),
+        RowState::Held => ("held", "held"),
+        RowState::RateLimited => ("rate-limited", "limited"),
+        RowState::Quiet => ("kept quiet", "quiet"),
+        RowState::Muted => ("muted", "muted"),
+    }
+}
+
+/// All states with a word for the address line.
+pub(super) const STATES: [(RowState, &str); 8] = [
+    (RowState::Passing, "passing"),
+    (RowState::Paged, "paged"),
+    (RowState::Flapping, "flapping"),
+    (RowState::Resolving, "resolving"),
+    (RowState::Held, "held"),
+    (RowState::RateLimited, "limited"),
+    (RowState::Quiet, "quiet"),
+    (RowState::Muted, "muted"),
+];
+
+/// `key=value` pairs for the address line; empty values are left out.
+pub(super) fn query(pairs: &[(&str, &str)]) -> SmolStr {
+    let mut text = String::new();
+    for (key, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
+        text.push(if text.is_empty() { '?' } else { '&' });
+        text.push_str(key);
+        text.push('=');
+        for byte in value.bytes() {
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => text.push(byte.into()),
+                b' ' => text.push('+'),
+                _ => text.push_str(&format!("%{byte:02X}")),
+            }
+        }
+    }
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_told_in_two_units() {
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (60, "1m"), (3_700, "1h 1m"), (90_061, "1d 1h")] {
+            assert_eq!(span(Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn hostile_text_is_cut_and_tamed() {
+        assert_eq!(tame("a\u{202e}b\u{0}c\nd", 10), "a\u{fffd}b\u{fffd}c d");
+        assert_eq!(tame(&"x".repeat(10_000), 5), "xxxxx…");
+        let labels =
+            LabelSet::from_pairs([("alertname", "<script>alert(1)</script>"), ("a", "\"><img src=x>")]);
+        let shown = title(&labels).into_string();
+        assert!(!shown.contains("<script") && !shown.contains("<img"), "{shown}");
+        assert!(link("javascript:alert(1)", "rule").into_string().is_empty());
+        assert!(link("https://a/\"onclick=x", "rule").into_string().contains("&quot;onclick"));
+    }
+
+    #[test]
+    fn address_lines_are_escaped() {
+        assert_eq!(query(&[("q", "a=\"b c\"&"), ("page", "")]), "?q=a%3D%22b+c%22%26");
+        let labels = LabelSet::from_pairs([("a", "x\"y"), ("b c", "1")]);
+        let read = crate::model::parse_matchers(&matchers_of(&labels)).unwrap();
+        assert!(read.iter().all(|m| m.matches(&labels)));
+    }
+}
