@@ -2,11 +2,13 @@
 
 mod inhibit;
 mod interval;
+mod lines;
 mod noise;
 mod policy;
 mod problem;
 pub(crate) mod read;
 mod receiver;
+mod storage;
 mod warnings;
 
 use std::fs::File;
@@ -19,6 +21,7 @@ use crate::model::Duration;
 
 pub use inhibit::InhibitRule;
 pub use interval::{Location, LocationError, Span, TimeInterval, TimeRange};
+pub use lines::Lines;
 pub use noise::{Familiar, Limit, Noise, Rhythm, Storm, Surprise};
 pub use policy::{GroupBy, IntegrationRef, Level, Policy, Receiver, Route, Severities, Windows};
 pub use problem::{ConfigErrors, Problem};
@@ -26,6 +29,7 @@ pub use receiver::{
     Config, ConsoleConfig, HttpAuth, HttpConfig, Integration, IntegrationKind, PagerdutyConfig,
     PagerdutyImage, PagerdutyLink, Secret, SecretError, SecretUrl, SlackConfig, Url, WebhookConfig,
 };
+pub use storage::Storage;
 pub use warnings::warnings;
 
 /// The largest configuration file, in bytes.
@@ -87,7 +91,8 @@ impl Default for Config {
             stale_after: Duration::from_hours(12),
             time_intervals: Default::default(),
             inhibit_rules: Vec::new(),
+            lines: Lines::default(),
         };
-        Config { policy, receivers: [(name, vec![integration])].into() }
+        Config { policy, receivers: [(name, vec![integration])].into(), storage: Storage::default() }
     }
 }

@@ -8,6 +8,7 @@
 //! event with the time it gave, and only then releases the [`Effects`].
 
 mod alerts;
+mod basis;
 mod channel;
 mod damping;
 mod digest;

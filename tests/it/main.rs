@@ -16,6 +16,7 @@ mod ingest;
 mod journal;
 mod journal_model;
 mod journal_sqlite;
+mod ledger;
 mod metrics;
 mod node;
 mod serve;

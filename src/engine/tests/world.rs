@@ -38,6 +38,7 @@ pub(super) fn policy(group_by: &[&str], noise: Noise) -> Policy {
         stale_after: Duration::from_hours(12),
         time_intervals: BTreeMap::new(),
         inhibit_rules: Vec::new(),
+        lines: Default::default(),
     }
 }
 
