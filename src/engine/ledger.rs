@@ -26,6 +26,9 @@ pub(super) struct Ledger {
     swept: Timestamp,
     #[serde(skip)]
     decisions: Vec<Decision>,
+    /// As they came.
+    #[serde(skip)]
+    disposed_repeats: Vec<Decision>,
 }
 
 /// Unchanged repeats are written down once in this time, and before anything else that is decided about
@@ -123,11 +126,17 @@ impl Ledger {
         }
         self.count(&verdict, count);
         let key = (verdict.alert, verdict.lane.route.clone(), verdict.lane.receiver.clone());
+        let mut first = self.decision(now, count, verdict);
+        first.basis.repeats_since = Some(now);
+        self.disposed_repeats.push(first.clone());
         match self.repeats.get_mut(&key) {
-            Some(known) if known.disposition == verdict.disposition => known.count += count,
+            Some(known) if known.disposition == first.disposition => {
+                known.count += count;
+                if !first.basis.labels.is_empty() {
+                    known.basis.labels = first.basis.labels;
+                }
+            }
             _ => {
-                let mut first = self.decision(now, count, verdict);
-                first.basis.repeats_since = Some(now);
                 if let Some(other) = self.repeats.insert(key, first) {
                     self.decisions.push(Decision { at: now, ..other });
                 }
@@ -188,6 +197,11 @@ impl Ledger {
         }
         receiver.page_delay_sum =
             Duration::from_millis(receiver.page_delay_sum.as_millis().saturating_add(delay.as_millis()));
+    }
+
+    /// Takes out the repeats that were disposed since the last call.
+    pub(super) fn take_repeats(&mut self) -> Vec<Decision> {
+        std::mem::take(&mut self.disposed_repeats)
     }
 
     /// Takes out what was decided since the last call.
