@@ -70,6 +70,20 @@ pub fn parse(text: &str, file_name: &str, base_dir: &Path) -> Result<Config, Con
     read::read(text, base_dir).map_err(|problems| ConfigErrors::new(file_name, problems))
 }
 
+/// Reads the options of an HTTP client: the keys of Prometheus' `http_config`, as amtool and promtool take
+/// them by `--http.config.file`.
+///
+/// # Errors
+/// Everything that is wrong with the file.
+pub fn load_http(path: &Path) -> Result<HttpConfig, ConfigErrors> {
+    let name = path.display().to_string();
+    let whole = |message: String| ConfigErrors::of_file(&name, message);
+    let file = File::open(path).map_err(|e| whole(format!("cannot be opened: {e}")))?;
+    let text = read_bounded(file).map_err(whole)?;
+    let base = path.parent().unwrap_or(Path::new(""));
+    read::http_file(&text, base).map_err(|problems| ConfigErrors::new(&name, problems))
+}
+
 /// The configuration that ships as `config/squelch.yml`: every page goes to the console.
 impl Default for Config {
     fn default() -> Self {

@@ -144,6 +144,7 @@ fn follow(
     let mut follower: Option<Follower> = None;
     let mut looks = 0u32;
     while !stop.load(Ordering::Relaxed) {
+        follower = follower.filter(|follower| follower.journal.is_current());
         let done = match &mut follower {
             None => Follower::open(dir, meter.clone()).map(|opened| follower.insert(opened)).map(|_| true),
             Some(follower) => follower.step().and_then(|more| match more {

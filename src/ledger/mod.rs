@@ -21,6 +21,7 @@ mod search;
 mod write;
 
 pub use entry::{Entry, OtherwiseEntry};
+pub use explain::timeline;
 pub use follow::{Follower, Following};
 pub use meter::Meter;
 pub use query::{MAX_LIMIT, Page, Query};

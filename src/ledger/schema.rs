@@ -1,5 +1,6 @@
 //! The file: how it is opened, and its tables.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -54,6 +55,11 @@ CREATE INDEX decision_kind ON decision (receiver, kind);
 /// Where the ledger of a storage directory is.
 pub(super) fn path(dir: &Path) -> PathBuf {
     dir.join("ledger.db")
+}
+
+/// The number that the filesystem gives the file; 0 if there is none.
+pub(super) fn number(dir: &Path) -> u64 {
+    std::fs::metadata(path(dir)).map_or(0, |m| m.ino())
 }
 
 /// Opens the file for its one writer, and makes it anew where it is not there, damaged or of another

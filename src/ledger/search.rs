@@ -32,7 +32,8 @@ const JOINS: &str = "
 #[derive(Debug)]
 pub struct Reader {
     dir: PathBuf,
-    idle: Mutex<Vec<Connection>>,
+    /// Each with the number of the file that it has open.
+    idle: Mutex<Vec<(u64, Connection)>>,
 }
 
 impl Reader {
@@ -55,9 +56,11 @@ impl Reader {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
+        let number = schema::number(&self.dir);
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut conn = match idle {
-            Some(conn) => conn,
+        // A ledger that was made anew is another file.
+        let mut conn = match idle.filter(|(known, _)| *known == number) {
+            Some((_, conn)) => conn,
             None => schema::open_reading(&self.dir)?,
         };
         let until = Instant::now() + LONGEST;
@@ -70,12 +73,11 @@ impl Reader {
             Err(_) if Instant::now() > until => {
                 Err(LedgerError::TooLong(LONGEST.as_millis().try_into().unwrap_or(u64::MAX)))
             }
-            // A file that was made anew is another one: such a connection is not kept.
             Err(e) => Err(e),
             Ok(found) => {
                 let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
                 if idle.len() < KEPT {
-                    idle.push(conn);
+                    idle.push((number, conn));
                 }
                 Ok(found)
             }
@@ -220,10 +222,13 @@ fn with_each(all: &[Where], condition: &'static str, values: &[i64]) -> Vec<Wher
     all.iter().flat_map(|one| values.iter().map(move |value| each(one, *value))).collect()
 }
 
+/// Asked apart, each is the end of the index; asked as one, SQLite looks at every row.
+const BOUNDS: &str = "SELECT (SELECT min(id) FROM decision), (SELECT max(id) FROM decision)";
+
 /// The first id whose time is `at` or later; by halving, since times rise with ids.
 fn first_from(conn: &Connection, at: Timestamp) -> Result<i64, LedgerError> {
     let bounds: (Option<i64>, Option<i64>) =
-        conn.query_row("SELECT min(id), max(id) FROM decision", [], |r| Ok((r.get(0)?, r.get(1)?)))?;
+        conn.query_row(BOUNDS, [], |r| Ok((r.get(0)?, r.get(1)?)))?;
     let (Some(mut low), Some(high)) = bounds else { return Ok(0) };
     let mut high = high + 1;
     let mut next = conn.prepare_cached("SELECT at FROM decision WHERE id >= ? ORDER BY id LIMIT 1")?;

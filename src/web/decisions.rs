@@ -71,7 +71,7 @@ fn read(asked: &[(String, String)]) -> Result<Query, String> {
                 let limit = value.parse().ok().filter(|n| (1..=MAX_LIMIT).contains(n));
                 query.limit = limit.ok_or_else(|| wrong("a number from 1 to 1000"))?;
             }
-            _ => return Err(format!("there is no parameter {name:?}; /api/v1/openapi.json lists them")),
+            _ => return Err(format!("there is no parameter {name:?}; docs/ledger.md lists them")),
         }
     }
     for (given, of) in [(&dispositions, Disposition::as_str as fn(_) -> _), (&reasons, Disposition::reason)] {
@@ -135,7 +135,7 @@ mod tests {
             ("since", "yesterday", "2026-01-31"),
             ("fingerprint", "12", "16 hex"),
             ("filter", "=", "filter"),
-            ("labels", "a", "openapi"),
+            ("labels", "a", "docs/ledger.md"),
         ] {
             let error = asked(&[(name, value)]).unwrap_err();
             assert!(error.contains(says), "{name}={value}: {error}");

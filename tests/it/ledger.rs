@@ -225,6 +225,8 @@ fn a_crash_before_indexing_loses_nothing_and_doubles_nothing() {
     store.index();
     assert_eq!(store.found(&all()).len(), 301);
     // The ledger is lost, or is no ledger: it is made anew.
+    let reader = Reader::new(store.path());
+    reader.search(&all()).unwrap();
     for damage in [None, Some("this is no database".repeat(1000))] {
         for suffix in ["", "-wal", "-shm"] {
             let _ = std::fs::remove_file(store.path().join(format!("ledger.db{suffix}")));
@@ -232,9 +234,13 @@ fn a_crash_before_indexing_loses_nothing_and_doubles_nothing() {
         if let Some(text) = damage {
             std::fs::write(store.path().join("ledger.db"), text).unwrap();
         }
+        store.commit(&[]);
         store.index();
         assert_eq!(store.found(&all()).len(), 301);
     }
+    store.commit(&[decision(at(500), 500, Disposition::Page)]);
+    store.index();
+    assert_eq!(reader.search(&all()).unwrap().decisions.len(), 302, "a reader from before sees the new file");
 }
 
 /// A store that was repaired, or whose decisions had all left, numbers its rows anew.
@@ -282,4 +288,59 @@ fn no_ledger_says_where_one_would_be() {
     let dir = tempfile::tempdir().unwrap();
     let error = Reader::new(dir.path()).search(&all()).unwrap_err();
     assert!(matches!(&error, LedgerError::Missing(_)) && error.to_string().contains("--storage.path"));
+}
+
+/// A recorded timeline: the engine decides, the journal keeps, the ledger tells.
+#[test]
+fn a_flapping_alert_is_explained_in_plain_sentences() {
+    use squelch::engine::{Effects, Engine, Event};
+    use squelch::model::{Batch, Observation, Source, Status};
+
+    let text = "route: {receiver: pager}\nreceivers: [{name: pager, console_configs: [{}]}]\nnoise:\n  \
+                default:\n    flapping: {suppress_at: 3, reuse_at: 1}\n    resolve_hold: 0s\n";
+    let policy = squelch::config::parse(text, "squelch.yml", Path::new("")).unwrap().policy;
+    let mut engine = Engine::new(policy);
+    let mut store = Store::new();
+    let mut step = |now: Timestamp, status: Option<Status>, started: Timestamp| {
+        let mut effects = Effects::default();
+        let event = match status {
+            Some(status) => Event::Observe(Batch {
+                source: Source::Alertmanager,
+                peer: "a".into(),
+                observations: vec![Observation {
+                    status,
+                    labels: LabelSet::from_pairs([("alertname", "Down"), ("severity", "warning")]),
+                    annotations: LabelSet::default(),
+                    starts_at: started,
+                    ends_at: (status == Status::Resolved).then_some(now),
+                    generator_url: "".into(),
+                }],
+            }),
+            None => Event::Tick,
+        };
+        engine.handle(now, &event, &mut effects);
+        let mut decisions = std::mem::take(&mut effects.decisions);
+        for notification in std::mem::take(&mut effects.notifications) {
+            let outcome = squelch::model::Outcome::Accepted;
+            let report = squelch::model::Report { id: notification.id, outcome, attempts: 1 };
+            engine.handle(now, &Event::Delivered(report), &mut effects);
+        }
+        decisions.append(&mut effects.decisions);
+        if !decisions.is_empty() {
+            store.commit(&decisions);
+        }
+    };
+    for turn in 0..3 {
+        let started = at(turn * 120);
+        step(started, Some(Status::Firing), started);
+        step(started + Duration::from_secs(60), Some(Status::Resolved), started);
+    }
+    for minute in 6..240 {
+        step(at(minute * 60), None, at(0));
+    }
+    store.index();
+    let told = squelch::ledger::timeline(&store.found(&all()));
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden/explain.txt");
+    let expected = std::fs::read_to_string(&golden).unwrap_or_default();
+    assert_eq!(told, expected, "{} differs:\n{told}", golden.display());
 }

@@ -17,6 +17,7 @@ mod journal;
 mod journal_model;
 mod journal_sqlite;
 mod ledger;
+mod ledger_month;
 mod metrics;
 mod node;
 mod serve;

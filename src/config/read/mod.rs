@@ -19,7 +19,7 @@ use integrations::Defaults;
 use section::{Problems, Section};
 
 use super::problem::Problem;
-use super::{Config, Lines, Policy, Url};
+use super::{Config, HttpConfig, Lines, Policy, Url};
 use crate::model::Duration;
 
 /// Keys of Alertmanager, or of later versions, at the top of the file.
@@ -74,6 +74,17 @@ pub(super) fn read(text: &str, base: &Path) -> Result<Config, Vec<Problem>> {
     match config {
         Some(config) if found.is_empty() => Ok(config),
         _ => Err(found),
+    }
+}
+
+/// Reads the options of an HTTP client.
+pub(super) fn http_file(text: &str, base: &Path) -> Result<HttpConfig, Vec<Problem>> {
+    let root = yaml::parse(text).map_err(|problem| vec![problem])?;
+    let problems = Problems::default();
+    let config = Section::new(&root, "the file", &problems).map(|keys| http::client(keys, base));
+    match (config, problems.into_inner()) {
+        (Some(config), found) if found.is_empty() => Ok(config),
+        (_, found) => Err(found),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The decisions that a journal holds, for whoever indexes them; a server may be writing it.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension};
@@ -27,6 +28,9 @@ pub struct Decided {
 #[derive(Debug)]
 pub struct SqliteDecisions {
     conn: Connection,
+    path: PathBuf,
+    /// The number that the filesystem gave the file.
+    number: u64,
 }
 
 impl SqliteDecisions {
@@ -45,7 +49,13 @@ impl SqliteDecisions {
             OpenError::Refused(reason) => unusable(reason),
             OpenError::Newer(found) => JournalError::Newer { found, supported: schema::supported() },
         })?;
-        Ok(SqliteDecisions { conn })
+        let number = number(&path);
+        Ok(SqliteDecisions { conn, path, number })
+    }
+
+    /// Whether the file is still the journal: a repair puts another one in its place.
+    pub fn is_current(&self) -> bool {
+        number(&self.path) == self.number
     }
 
     /// The number of the newest row; 0 if there is none.
@@ -89,4 +99,8 @@ impl SqliteDecisions {
         }
         Ok(found)
     }
+}
+
+fn number(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |m| m.ino())
 }
