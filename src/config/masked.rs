@@ -51,6 +51,9 @@ fn write(text: &mut String, node: &Node, indent: usize, place: &Place) {
             for item in items {
                 let mut inner = String::new();
                 write(&mut inner, item, indent + 2, place);
+                if inner.is_empty() {
+                    inner = format!("{}\n", scalar(item, place));
+                }
                 let _ = write!(text, "{pad}- {}", inner.trim_start());
             }
         }

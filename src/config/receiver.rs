@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use smol_str::SmolStr;
 
-use super::Policy;
+use super::{Policy, Storage};
 use crate::model::Duration;
 
 /// A validated configuration file.
@@ -18,6 +18,8 @@ pub struct Config {
     pub receivers: BTreeMap<SmolStr, Vec<Integration>>,
     /// The file as YAML for people, its secrets masked; empty if it was made of no file.
     pub masked: std::sync::Arc<str>,
+    /// How much of the past is kept.
+    pub storage: Storage,
 }
 
 /// One integration: where a notification goes and how it is written.

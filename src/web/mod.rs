@@ -5,6 +5,7 @@
 mod answers;
 mod api;
 mod body;
+mod decisions;
 mod gate;
 mod limits;
 mod ops;
@@ -16,7 +17,9 @@ mod server;
 mod silences;
 mod ui;
 
-pub use gate::{BoxFuture, Gate, Look, ReleaseError, ReplayError, SilenceFailure, Unavailable};
+pub use gate::{
+    BoxFuture, Gate, Look, ReleaseError, ReplayError, SearchError, SilenceFailure, Unavailable,
+};
 pub use limits::Limits;
 pub use router::paths;
 pub use server::serve;

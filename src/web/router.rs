@@ -14,7 +14,7 @@ use super::answers::Answers;
 use super::body::Room;
 use super::problem::Problem;
 use super::refusals::Refusals;
-use super::{Gate, Limits, api, ops, receive, silences, ui};
+use super::{Gate, Limits, api, decisions, ops, receive, silences, ui};
 
 /// Who is at the other end of the connection. The port is left out: it changes with each connection.
 #[derive(Clone, Copy)]
@@ -57,6 +57,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/metrics", get(ops::metrics)),
         ("/api/v1/alerts", get(api::alerts)),
         ("/api/v1/incidents", get(api::incidents)),
+        ("/api/v1/decisions", get(decisions::list)),
         ("/api/v1/dead-letters", get(api::dead_letters)),
         ("/api/v1/dead-letters/{id}/replay", post(api::replay)),
     ];
