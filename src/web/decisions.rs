@@ -32,7 +32,7 @@ pub(super) async fn list(State(app): State<App>, Asked(asked): Asked<Vec<(String
 }
 
 /// The query that parameters mean.
-fn read(asked: &[(String, String)]) -> Result<Query, String> {
+pub(super) fn read(asked: &[(String, String)]) -> Result<Query, String> {
     let mut query = Query { limit: LIMIT, ..Query::default() };
     let (mut dispositions, mut reasons): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     for (name, value) in asked {

@@ -17,9 +17,7 @@ mod server;
 mod silences;
 mod ui;
 
-pub use gate::{
-    BoxFuture, Gate, Look, ReleaseError, ReplayError, SearchError, SilenceFailure, Unavailable,
-};
+pub use gate::{BoxFuture, Gate, Look, ReleaseError, ReplayError, SearchError, SilenceFailure, Unavailable};
 pub use limits::Limits;
 pub use router::paths;
 pub use server::serve;

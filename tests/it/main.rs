@@ -23,4 +23,5 @@ mod node;
 mod serve;
 mod silences;
 mod tools;
+mod ui;
 mod web;

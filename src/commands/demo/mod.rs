@@ -95,7 +95,8 @@ async fn show(seconds: u64, folder: &Path) -> Result<bool, DemoError> {
     for line in text.lines().skip_while(|line| *line != "noise:") {
         println!("    {line}");
     }
-    println!("\nmetrics  http://{address}/metrics\npager    {}\n", pager.url("/incidents"));
+    println!("\npages    http://{address}/");
+    println!("metrics  http://{address}/metrics\npager    {}\n", pager.url("/incidents"));
 
     let began = wall();
     let mut without = Without::default();

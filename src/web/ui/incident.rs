@@ -7,8 +7,9 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::page::{self, Frame};
-use super::{ROWS, alert_id, look, now, offset, text};
+use super::{ROWS, alert_id, decisions, lanes, look, now, offset, text};
 use crate::engine::{AlertDetail, IncidentDetail, Row, RowAlert};
+use crate::ledger::Entry;
 use crate::model::{Fingerprint, Timestamp};
 use crate::web::problem::Problem;
 use crate::web::router::App;
@@ -120,8 +121,13 @@ pub(in crate::web) async fn alert(State(app): State<App>, uri: Uri, headers: Hea
         Ok(id) => id,
         Err(problem) => return frame.problem(&problem),
     };
+    let story = match decisions::of_alert(&app, id).await {
+        Ok(page) => page.decisions,
+        Err(problem) => return frame.problem(&problem),
+    };
     match look(&app, move |engine| engine.alert(id)).await {
-        Ok(Some(detail)) => frame.page("Alert", alert_body(&frame, &detail)),
+        Ok(Some(detail)) => frame.page("Alert", alert_body(&frame, &detail, &story)),
+        Ok(None) if !story.is_empty() => frame.page("Alert", past(&frame, &story)),
         Ok(None) => {
             let detail = "this alert is not known any more; it resolved more than a day ago, or never fired";
             frame.problem(&Problem::new(StatusCode::NOT_FOUND, detail))
@@ -130,7 +136,12 @@ pub(in crate::web) async fn alert(State(app): State<App>, uri: Uri, headers: Hea
     }
 }
 
-fn alert_body(frame: &Frame, detail: &AlertDetail) -> Markup {
+/// What is left of an alert that the engine does not know any more.
+fn past(frame: &Frame, story: &[Entry]) -> Markup {
+    html! { h1 { "An alert of the past" } (lanes::draw(story)) (decisions::table(frame, story)) }
+}
+
+fn alert_body(frame: &Frame, detail: &AlertDetail, story: &[Entry]) -> Markup {
     let alert = &detail.alert;
     let here = frame.to(&format!("alert{}", text::query(&[("id", &alert.id.to_string())])));
     let matchers = text::matchers_of(&alert.labels);
@@ -154,6 +165,7 @@ fn alert_body(frame: &Frame, detail: &AlertDetail) -> Markup {
                 div { dt { "What if" } dd { a href=(dry) { "see its route and what would become of it" } } }
             }
             @for flapper in &detail.flappers { (super::flapping::card(detail.now, flapper)) }
+            @if !story.is_empty() { h2 { "What became of it" } (lanes::draw(story)) (decisions::table(frame, story)) }
             h2 { "Labels" }
             (text::labels_in_full(&alert.labels))
             @if !alert.annotations.is_empty() { h2 { "Annotations" } (text::labels_in_full(&alert.annotations)) }

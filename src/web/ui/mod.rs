@@ -6,12 +6,16 @@
 mod actions;
 mod advice;
 mod assets;
+mod decisions;
 mod flapping;
 mod incident;
+mod lanes;
+mod noise;
 mod now;
 mod page;
 mod routing;
 mod silence;
+mod tally;
 mod text;
 
 use axum::extract::Query;
@@ -29,10 +33,13 @@ use crate::model::AlertId;
 const ROWS: usize = 50;
 
 /// The pages, what they load, and what they ask for.
-pub(super) fn routes() -> [(&'static str, MethodRouter<App>); 10] {
+pub(super) fn routes() -> [(&'static str, MethodRouter<App>); 13] {
     [
         ("/", get(now::show)),
         ("/incident", get(incident::show)),
+        ("/noise", get(noise::show)),
+        ("/noise.csv", get(noise::csv)),
+        ("/decisions", get(decisions::show)),
         ("/flapping", get(flapping::show)),
         ("/routing", get(routing::show)),
         ("/silences", get(silence::show)),

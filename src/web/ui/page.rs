@@ -17,8 +17,14 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 const HTMX: &str = r#"{"includeIndicatorStyles":false,"allowEval":false,"selfRequestsOnly":true,
 "historyCacheSize":0,"allowScriptTags":false,"timeout":10000}"#;
 
-/// The views, with their key, and where they are below the root.
-const VIEWS: [(&str, &str); 3] = [("Now", "./"), ("Flapping", "flapping"), ("Routing", "routing")];
+/// The views, by their keys 1 to 5, and where they are below the root.
+const VIEWS: [(&str, &str); 5] = [
+    ("Now", "./"),
+    ("Noise", "noise"),
+    ("Decisions", "decisions"),
+    ("Flapping", "flapping"),
+    ("Routing", "routing"),
+];
 
 /// One request for a page.
 pub(super) struct Frame {

@@ -3,18 +3,18 @@
 
 mod bad_input;
 mod chain;
-mod child;
+pub(crate) mod child;
 mod crash;
 mod delivery;
 mod demo;
 mod direct;
 mod explain;
-mod http;
+pub(crate) mod http;
 mod lifecycle;
 mod neighbours;
 mod scrape;
 mod sender;
-mod squelch;
+pub(crate) mod squelch;
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks `probe` until it has an answer; fails after [`PATIENCE`], saying what never happened.
-async fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = probe().await {

@@ -1,0 +1,168 @@
+//! *Decisions*: the ledger, filtered, in words and in swim-lanes.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::page::Frame;
+use super::{ROWS, bad, lanes, text};
+use crate::ledger::{Entry, LedgerError, Page, Query};
+use crate::model::{AlertId, Disposition, LabelSet};
+use crate::web::decisions;
+use crate::web::gate::SearchError;
+use crate::web::problem::Problem;
+use crate::web::router::App;
+
+/// What is asked for in the address line.
+#[derive(Deserialize, Default)]
+pub(in crate::web) struct Asked {
+    #[serde(default)]
+    q: String,
+    #[serde(default)]
+    receiver: String,
+    /// A disposition, or a reason.
+    #[serde(default)]
+    what: String,
+    #[serde(default)]
+    since: String,
+    #[serde(default)]
+    until: String,
+    #[serde(default)]
+    incident: String,
+    #[serde(default)]
+    cursor: String,
+}
+
+/// `GET /decisions`
+pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
+    let frame = Frame::new(&app, &uri, &headers);
+    let found = async {
+        let asked: Asked = super::asked(&uri)?;
+        let found = search(&app, asked.query()?).await?;
+        Ok::<_, Problem>((asked, found))
+    };
+    match found.await {
+        Ok((asked, found)) => frame.page("Decisions", body(&frame, &asked, &found)),
+        Err(problem) => frame.problem(&problem),
+    }
+}
+
+/// Asks the ledger.
+pub(super) async fn search(app: &App, query: Query) -> Result<Page, Problem> {
+    app.gate.decisions(query).await.map_err(|error| match error {
+        SearchError::Ledger(LedgerError::TooLong(_)) => bad(error.to_string()),
+        other => Problem::unavailable(other.to_string()),
+    })
+}
+
+/// What became of one alert lately, newest first.
+pub(super) async fn of_alert(app: &App, alert: AlertId) -> Result<Page, Problem> {
+    search(app, Query { alert: Some(alert), limit: ROWS, ..Query::default() }).await
+}
+
+impl Asked {
+    fn query(&self) -> Result<Query, Problem> {
+        let is_disposition = Disposition::ALL.iter().any(|d| d.as_str() == self.what);
+        let what = if is_disposition { "disposition" } else { "reason" };
+        let rows = ROWS.to_string();
+        let pairs = [
+            ("filter", &self.q),
+            ("receiver", &self.receiver),
+            (what, &self.what),
+            ("since", &self.since),
+            ("until", &self.until),
+            ("incident", &self.incident),
+            ("cursor", &self.cursor),
+            ("limit", &rows),
+        ];
+        let given = pairs.into_iter().filter(|(_, value)| !value.trim().is_empty());
+        let given: Vec<_> = given.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
+        decisions::read(&given).map_err(bad)
+    }
+
+    fn older(&self, cursor: &str) -> String {
+        let pairs = [
+            ("q", self.q.as_str()),
+            ("receiver", &self.receiver),
+            ("what", &self.what),
+            ("since", &self.since),
+            ("until", &self.until),
+            ("incident", &self.incident),
+            ("cursor", cursor),
+        ];
+        text::query(&pairs).into()
+    }
+}
+
+fn body(frame: &Frame, asked: &Asked, found: &Page) -> Markup {
+    let mut words: Vec<&str> = Disposition::ALL.iter().map(|d| d.as_str()).collect();
+    words.dedup();
+    let words =
+        words.into_iter().chain(Disposition::ALL.iter().map(|d| d.reason()).filter(|r| !r.is_empty()));
+    html! {
+        h1 { "Decisions" }
+        form.silence role="search" method="get" action=(frame.to("decisions")) {
+            label { span { "Labels match" } input #q name="q" type="search" value=(asked.q) autocomplete="off" spellcheck="false" placeholder="alertname=~\"Disk.*\"" aria-keyshortcuts="/"; }
+            label { span { "What became of it" }
+                select name="what" {
+                    option value="" { "anything" }
+                    @for word in words { option value=(word) selected[asked.what == word] { (word.replace('_', " ")) } }
+                }
+            }
+            label { span { "Receiver" } input name="receiver" value=(asked.receiver) size="10"; }
+            label { span { "Since" } input name="since" value=(asked.since) placeholder="2026-11-25T00:00:00Z"; }
+            label { span { "Until" } input name="until" value=(asked.until) placeholder="now"; }
+            button.primary { "Search" }
+        }
+        @if found.decisions.is_empty() { p.empty { "Nothing was decided that matches." } }
+        @else {
+            (lanes::draw(&found.decisions))
+            (table(frame, &found.decisions))
+        }
+        nav.pager aria-label="Pages of the list" {
+            @if !asked.cursor.is_empty() { a href=(frame.to(&format!("decisions{}", asked.older("")))) { "← newest" } }
+            @if let Some(next) = &found.next { a rel="next" href=(frame.to(&format!("decisions{}", asked.older(next)))) { "older →" } }
+        }
+    }
+}
+
+/// Decisions in words.
+pub(super) fn table(frame: &Frame, entries: &[Entry]) -> Markup {
+    html! {
+        table.rows.ledger {
+            caption.unseen { "Decisions, the newest first" }
+            thead { tr { th scope="col" { "When" } th scope="col" { "Became" } th scope="col" { "Alert and why" } th scope="col" { "Receiver" } } }
+            tbody { @for entry in entries { (row(frame, entry)) } }
+        }
+    }
+}
+
+fn row(frame: &Frame, entry: &Entry) -> Markup {
+    let labels = LabelSet::from_pairs(entry.labels.iter().map(|(n, v)| (n.as_str(), v.as_str())));
+    let word = entry.reason.as_deref().unwrap_or(&entry.disposition).replace('_', " ");
+    let class = match entry.disposition.as_str() {
+        "page" => "state paged",
+        "update" => "state held",
+        "resolve" => "state resolving",
+        "digest" => "state quiet",
+        _ => "state",
+    };
+    html! {
+        tr data-row {
+            td data-label="When" { (text::moment(entry.at)) }
+            td data-label="State" { span class=(class) { (word) } @if entry.count > 1 { span.dim { " ×" (entry.count) } } }
+            td.what {
+                a id=(format!("d{}", entry.id)) href=(frame.to(&format!("alert{}", text::query(&[("id", &entry.alert)])))) { (text::title(&labels)) }
+                p.why {
+                    (text::sentence(&entry.rule))
+                    @if !entry.setting.is_empty() { " · by " code { bdi { (text::tame(&entry.setting, 100)) } } @if let Some(line) = entry.line { ", line " (line) } }
+                    @if let Some(release) = &entry.release_condition { " · " (text::sentence(release)) }
+                    @if let Some(otherwise) = &entry.counterfactual { " · " (text::sentence(otherwise)) }
+                }
+            }
+            td data-label="Receiver" { bdi { (text::tame(&entry.receiver, 60)) } }
+        }
+    }
+}

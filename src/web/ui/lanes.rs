@@ -1,0 +1,89 @@
+//! Swim-lanes: what became of alerts over time, one lane for each alert and receiver.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html};
+
+use super::text;
+use crate::ledger::Entry;
+use crate::model::Timestamp;
+
+/// The most lanes of one drawing.
+const MOST: usize = 12;
+const WIDTH: u64 = 900;
+const NAMES: u64 = 230;
+const HEIGHT: usize = 30;
+
+/// Draws `entries`, which stand newest first; the newest lane on top.
+pub(super) fn draw(entries: &[Entry]) -> Markup {
+    let mut lanes: Vec<(&Entry, Vec<&Entry>)> = Vec::new();
+    for entry in entries {
+        let same = |(first, _): &(&Entry, _)| first.alert == entry.alert && first.receiver == entry.receiver;
+        match lanes.iter().position(same) {
+            Some(index) => lanes[index].1.push(entry),
+            None if lanes.len() < MOST => lanes.push((entry, vec![entry])),
+            None => {}
+        }
+    }
+    let times = lanes.iter().flat_map(|(_, lane)| lane.iter().map(|entry| entry.at));
+    let starts = lanes.iter().flat_map(|(_, lane)| lane.iter().filter_map(|entry| entry.starts_at));
+    let (Some(first), Some(last)) = (times.clone().min(), times.max()) else { return html! {} };
+    // What began long ago does not press the rest together.
+    let oldest = first - (last.since(first)).max(crate::model::Duration::from_mins(1));
+    let first = starts.min().unwrap_or(first).max(oldest).min(first);
+    let whole = last.since(first).as_millis().max(1);
+    let x = |at: Timestamp| NAMES + at.since(first).as_millis().min(whole) * (WIDTH - NAMES - 12) / whole;
+    let height = lanes.len() * HEIGHT + 24;
+    html! {
+        figure.lanes {
+            svg viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-label=(format!("{} alerts over time; the table has the same in words", lanes.len())) {
+                @for (row, (head, lane)) in lanes.iter().enumerate() {
+                    @let y = row * HEIGHT + 15;
+                    text x="0" y=(y + 4) { (name(head)) }
+                    line.rule x1=(NAMES) x2=(WIDTH) y1=(y) y2=(y) {}
+                    @for (from, to) in occurrences(lane) {
+                        rect.track x=(x(from)) y=(y - 4) width=((x(to) - x(from)).max(2)) height="8" rx="2" {}
+                    }
+                    @for entry in lane.iter().rev() {
+                        circle class=(entry.disposition) cx=(x(entry.at)) cy=(y) r=(if entry.disposition == "page" { 6 } else { 4 }) {
+                            title { (text::tame(&said(entry), 200)) }
+                        }
+                    }
+                }
+                text.dim x=(NAMES) y=(height - 4) { (clock(first)) }
+                text.dim x=(WIDTH) y=(height - 4) text-anchor="end" { (clock(last)) }
+            }
+            figcaption {
+                span.state.paged { "page" } " " span.state.held { "update" } " " span.state.resolving { "resolve" } " "
+                span.state { "suppressed" } " · a bar: the occurrence, from its start to what was last heard of it"
+            }
+        }
+    }
+}
+
+fn name(entry: &Entry) -> String {
+    let name = entry.labels.get("alertname").map_or("", String::as_str);
+    let other = entry.labels.iter().find(|(label, _)| matches!(label.as_str(), "instance" | "host" | "pod"));
+    let other = other.map_or(String::new(), |(_, value)| format!(" {value}"));
+    text::tame(&format!("{name}{other}"), 34)
+}
+
+fn said(entry: &Entry) -> String {
+    format!("{} {}: {}", clock(entry.at), entry.reason.as_ref().unwrap_or(&entry.disposition), entry.rule)
+}
+
+fn clock(at: Timestamp) -> String {
+    format!("{}", Timestamp::from_millis(at.as_millis().div_euclid(1000) * 1000))
+}
+
+/// Each occurrence, from its start to the last entry about it.
+fn occurrences(lane: &[&Entry]) -> BTreeMap<Timestamp, Timestamp> {
+    let mut spans = BTreeMap::new();
+    for entry in lane {
+        if let Some(start) = entry.starts_at {
+            let end = spans.entry(start).or_insert(entry.at);
+            *end = entry.at.max(*end);
+        }
+    }
+    spans
+}

@@ -1,0 +1,224 @@
+//! *Noise*: what came in, what went out, and which rules to mend first.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+use serde::Deserialize;
+use smol_str::SmolStr;
+
+use super::page::Frame;
+use super::tally::Tally;
+use super::{decisions, look, text};
+use crate::config::Limit;
+use crate::ledger::{MAX_LIMIT, Query};
+use crate::model::{Disposition, Duration, Timestamp};
+use crate::web::problem::Problem;
+use crate::web::router::App;
+
+/// The stretches of time that can be looked at.
+const SPANS: [(&str, Duration); 4] = [
+    ("1h", Duration::from_hours(1)),
+    ("6h", Duration::from_hours(6)),
+    ("24h", Duration::from_hours(24)),
+    ("7d", Duration::from_hours(7 * 24)),
+];
+/// Pages of the ledger that one look reads at most; what is older is left out, and that is said.
+const MOST_PAGES: usize = 20;
+/// Names in the table.
+const TOP: usize = 25;
+/// Names in the download.
+const TOP_CSV: usize = 10_000;
+
+/// What is asked for in the address line.
+#[derive(Deserialize, Default)]
+pub(in crate::web) struct Asked {
+    #[serde(default)]
+    span: String,
+}
+
+/// What one look saw.
+struct Seen {
+    span: &'static str,
+    tally: Tally,
+    /// Where the reading ended, if not at the beginning of the span.
+    cut_at: Option<Timestamp>,
+    budgets: BTreeMap<SmolStr, (u64, Limit)>,
+}
+
+/// `GET /noise`
+pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
+    let frame = Frame::new(&app, &uri, &headers);
+    match seen(&app, &uri).await {
+        Ok(seen) => frame.page("Noise", body(&frame, &seen)),
+        Err(problem) => frame.problem(&problem),
+    }
+}
+
+/// `GET /noise.csv`
+pub(in crate::web) async fn csv(State(app): State<App>, uri: Uri) -> Response {
+    let seen = match seen(&app, &uri).await {
+        Ok(seen) => seen,
+        Err(problem) => return problem.into_response(),
+    };
+    let mut text = String::from("alertname,in,pages,flaps,median_seconds,night_pages\n");
+    for (name, counts) in seen.tally.top(TOP_CSV) {
+        let lasted = counts.lasted().map_or(0, |d| d.as_millis() / 1000);
+        let (came, pages, flaps, night) = (counts.came, counts.pages, counts.flaps, counts.night);
+        let _ = writeln!(text, "{},{came},{pages},{flaps},{lasted},{night}", cell(name));
+    }
+    let headers = [
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
+        (header::CONTENT_DISPOSITION, "attachment; filename=\"squelch-noise.csv\""),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (StatusCode::OK, headers, text).into_response()
+}
+
+/// A cell of RFC 4180 that no spreadsheet takes for a formula.
+fn cell(text: &str) -> String {
+    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+    format!("\"{guard}{}\"", text.replace('"', "\"\""))
+}
+
+async fn seen(app: &App, uri: &Uri) -> Result<Seen, Problem> {
+    let asked: Asked = super::asked(uri)?;
+    let (span, length) = SPANS.into_iter().find(|(name, _)| *name == asked.span).unwrap_or(SPANS[2]);
+    let now = app.gate.now();
+    let since = now - length;
+    let mut tally = Tally::new(since, now);
+    let mut query = Query { since: Some(since), limit: MAX_LIMIT, ..Query::default() };
+    let mut cut_at = None;
+    for read in 1..=MOST_PAGES {
+        let page = decisions::search(app, query.clone()).await?;
+        page.decisions.iter().for_each(|entry| tally.add(entry));
+        query.before = page.next.and_then(|next| next.parse().ok());
+        if query.before.is_none() {
+            break;
+        }
+        if read == MOST_PAGES {
+            cut_at = page.decisions.last().map(|entry| entry.at);
+        }
+    }
+    let budgets = budgets(app, now).await?;
+    Ok(Seen { span, tally, cut_at, budgets })
+}
+
+/// Of each receiver with a budget: the pages within its time, and what it may take.
+async fn budgets(app: &App, now: Timestamp) -> Result<BTreeMap<SmolStr, (u64, Limit)>, Problem> {
+    let declared = look(app, |engine| {
+        let policy = engine.policy();
+        let of = |route: &crate::config::Route| {
+            Some((route.receiver.clone(), policy.noise.get(&route.noise)?.budget.clone()))
+        };
+        policy.routes.iter().filter_map(of).filter(|(_, b)| b.pages > 0).collect::<BTreeMap<_, _>>()
+    })
+    .await?;
+    let Some(longest) = declared.values().map(|b| b.per).max() else { return Ok(BTreeMap::new()) };
+    let query = Query {
+        since: Some(now - longest),
+        dispositions: vec![Disposition::Page],
+        limit: MAX_LIMIT,
+        ..Query::default()
+    };
+    let pages = decisions::search(app, query).await?.decisions;
+    let counted = declared.into_iter().map(|(receiver, budget)| {
+        let since = now - budget.per;
+        let count = pages.iter().filter(|p| p.receiver == receiver.as_str() && p.at >= since).count() as u64;
+        (receiver, (count, budget))
+    });
+    Ok(counted.collect())
+}
+
+fn body(frame: &Frame, seen: &Seen) -> Markup {
+    let tally = &seen.tally;
+    let span = |name: &str| frame.to(&format!("noise{}", text::query(&[("span", name)])));
+    html! {
+        div.head {
+            h1 { "Noise" }
+            ul.states aria-label="Time" {
+                @for (name, _) in SPANS { li { a href=(span(name)) aria-current=[(name == seen.span).then_some("true")] { "last " (name) } } }
+            }
+            a.button href=(frame.to(&format!("noise.csv{}", text::query(&[("span", seen.span)])))) { "Download CSV" }
+        }
+        @if let Some(cut) = seen.cut_at {
+            p.lead { "There is more than one look reads: counted are the newest " (MOST_PAGES * MAX_LIMIT) " decisions, since " (text::moment(cut)) "." }
+        }
+        div.tiles {
+            div.tile { b { @match tally.removed() { Some(share) => { (share) " %" }, None => "–" } } span { "of what came in interrupted nobody" } }
+            div.tile { b { (tally.came) } span { "observations came in" } }
+            div.tile { b { (tally.pages) } span { "pages went out" } }
+            @for (receiver, (pages, budget)) in &seen.budgets {
+                div.tile {
+                    b { (pages) span { " / " (budget.pages) } }
+                    span { "pages at " bdi { (text::tame(receiver, 40)) } " in " (budget.per) @if *pages > budget.pages.into() { " " span.state.paged { "over budget" } } @else { ", within budget" } }
+                }
+            }
+        }
+        h2 { "In and out over time" }
+        div #chart .chart role="img" aria-label=(format!("{} observations in, {} pages out", tally.came, tally.pages)) data-series=(tally.series()) {}
+        h2 { "What became of it" }
+        @if tally.by_fate.is_empty() { p.empty { "Nothing came in." } } @else { (fates(tally)) }
+        h2 { "What comes most" }
+        (names(frame, tally))
+    }
+}
+
+fn fates(tally: &Tally) -> Markup {
+    let mut fates: Vec<_> = tally.by_fate.iter().collect();
+    fates.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), name.as_str()));
+    html! {
+        table.rows {
+            caption.unseen { "Observations by what became of them" }
+            thead { tr { th scope="col" { "Became" } th.n scope="col" { "Observations" } th scope="col" { "Share" } } }
+            tbody { @for (name, count) in fates {
+                @let share = *count * 100 / tally.came.max(1);
+                tr data-row {
+                    td data-label="State" { (name.replace('_', " ")) }
+                    td.n data-label="Observations" { (count) }
+                    td data-label="Share" { div.share {
+                        svg viewBox="0 0 100 10" aria-hidden="true" { rect.track width="100" height="10" rx="2" {} rect.fill width=(share) height="10" rx="2" {} }
+                        (share) " %"
+                    } }
+                }
+            } }
+        }
+    }
+}
+
+fn names(frame: &Frame, tally: &Tally) -> Markup {
+    html! {
+        table.rows {
+            caption.unseen { "Alert names that came most" }
+            thead { tr {
+                th scope="col" { "Alert" } th.n scope="col" { "In" } th.n scope="col" { "Pages" } th.n scope="col" { "Flaps" }
+                th.n scope="col" { "Lasted (median)" } th.n scope="col" { "Night pages (22–6 UTC)" }
+            } }
+            tbody { @for (name, counts) in tally.top(TOP) {
+                @let filter = format!("alertname={}", crate::model::Quoted(name));
+                tr data-row {
+                    td.what { a href=(frame.to(&format!("decisions{}", text::query(&[("q", &filter)])))) { bdi.name { (text::tame(name, 100)) } } }
+                    td.n data-label="In" { (counts.came) }
+                    td.n data-label="Pages" { (counts.pages) }
+                    td.n data-label="Flaps" { (counts.flaps) }
+                    td.n data-label="Lasted" { @match counts.lasted() { Some(lasted) => (text::span(lasted)), None => "–" } }
+                    td.n data-label="Night pages" { (counts.night) }
+                }
+            } }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_cell_is_a_formula() {
+        for (text, cell) in [("Disk", "\"Disk\""), ("=1+1", "\"'=1+1\""), ("a\"b,c", "\"a\"\"b,c\"")] {
+            assert_eq!(super::cell(text), cell);
+        }
+    }
+}

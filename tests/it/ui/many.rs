@@ -1,0 +1,41 @@
+//! Ten thousand open alerts: every page stays small.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::hostile::{CONFIG, body};
+use crate::e2e::squelch::Home;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_view_stays_small_with_ten_thousand_open_alerts() {
+    let home = Home::new(CONFIG);
+    let squelch = home.serve().await;
+    for part in 0..20 {
+        let labels: Vec<_> = (0..500)
+            .map(|n| json!({"alertname": "Down", "host": format!("h{}", part * 500 + n), "severity": "critical"}))
+            .collect();
+        squelch.hook(&body(&labels, &json!({"summary": "it is down"}))).await;
+    }
+    let now = squelch.get("/").await;
+    assert!(now.body.contains("10000"), "all are counted");
+    for path in [
+        "/",
+        "/?q=host%3D~%22h9.*%22",
+        "/?page=100",
+        "/noise",
+        "/decisions",
+        "/flapping",
+        "/routing",
+        "/silences",
+    ] {
+        let began = Instant::now();
+        let answer = squelch.get(path).await;
+        println!("{path}: {} bytes in {:?}", answer.body.len(), began.elapsed());
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        assert!(answer.body.len() < 150_000, "{path}: {} bytes", answer.body.len());
+        assert!(answer.body.matches("<tr data-row").count() <= 60, "{path}: rows");
+    }
+    let csv = squelch.get("/noise.csv?span=1h").await.body;
+    assert!(csv.starts_with("alertname,in,pages,flaps,median_seconds,night_pages\n"), "{csv}");
+}

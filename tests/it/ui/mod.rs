@@ -1,0 +1,7 @@
+//! The pages: in a real browser, against the real program.
+
+mod browser;
+mod demo;
+mod hostile;
+mod many;
+mod pages;
