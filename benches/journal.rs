@@ -60,6 +60,7 @@ fn sqlite(dir: &Path, batch: u64) -> Vec<Duration> {
         incident: "".into(),
         rule: "it repeats what was known".into(),
         release: None,
+        basis: Default::default(),
     };
     let decisions = vec![decision; batch as usize];
     measure(|n| {

@@ -11,6 +11,7 @@ pub mod engine;
 pub mod history;
 pub mod ingest;
 pub mod journal;
+pub mod ledger;
 pub mod model;
 pub mod node;
 pub mod web;

@@ -13,8 +13,10 @@ use source::{Source, repository, sources};
 use squelch::model::Disposition;
 
 /// The rooms, top to bottom. A room imports only from rooms below it.
-const ROOMS: [&str; 10] =
-    ["commands", "node", "web", "deliver", "journal", "history", "engine", "ingest", "config", "model"];
+const ROOMS: [&str; 11] = [
+    "commands", "node", "web", "deliver", "ledger", "journal", "history", "engine", "ingest", "config",
+    "model",
+];
 
 /// What the deterministic core must not name: async, threads, sockets, files, clocks, randomness,
 /// hash order, floats, and logging as a side channel.

@@ -3,9 +3,11 @@
 pub mod backtest;
 pub mod check_config;
 pub mod demo;
+pub mod explain;
 pub mod fake_pager;
 pub mod log;
 pub mod serve;
+mod server;
 pub mod test;
 
 use std::net::SocketAddr;
@@ -32,6 +34,8 @@ enum Command {
     Test(test::Args),
     /// Say what a configuration would have made of the past.
     Backtest(backtest::Args),
+    /// Say of alerts why they did or did not page.
+    Explain(explain::Args),
     /// Show within a minute what it does, on a storm made for it.
     Demo(demo::Args),
     /// A pager to practise on: PagerDuty, Slack and webhooks.
@@ -51,6 +55,7 @@ pub fn main() -> ExitCode {
             Command::CheckConfig(args) => check_config::run(&args.files, &mut std::io::stdout()),
             Command::Test(args) => test::run(&args, &mut std::io::stdout()),
             Command::Backtest(args) => backtest::run(args).await,
+            Command::Explain(args) => explain::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::FakePager(args) => match fake_pager::run(args).await {
                 Ok(()) => ExitCode::SUCCESS,

@@ -2,11 +2,13 @@
 
 mod inhibit;
 mod interval;
+mod lines;
 mod noise;
 mod policy;
 mod problem;
 pub(crate) mod read;
 mod receiver;
+mod storage;
 mod warnings;
 
 use std::fs::File;
@@ -19,6 +21,7 @@ use crate::model::Duration;
 
 pub use inhibit::InhibitRule;
 pub use interval::{Location, LocationError, Span, TimeInterval, TimeRange};
+pub use lines::Lines;
 pub use noise::{Familiar, Limit, Noise, Rhythm, Storm, Surprise};
 pub use policy::{GroupBy, IntegrationRef, Level, Policy, Receiver, Route, Severities, Windows};
 pub use problem::{ConfigErrors, Problem};
@@ -26,6 +29,7 @@ pub use receiver::{
     Config, ConsoleConfig, HttpAuth, HttpConfig, Integration, IntegrationKind, PagerdutyConfig,
     PagerdutyImage, PagerdutyLink, Secret, SecretError, SecretUrl, SlackConfig, Url, WebhookConfig,
 };
+pub use storage::Storage;
 pub use warnings::warnings;
 
 /// The largest configuration file, in bytes.
@@ -66,6 +70,20 @@ pub fn parse(text: &str, file_name: &str, base_dir: &Path) -> Result<Config, Con
     read::read(text, base_dir).map_err(|problems| ConfigErrors::new(file_name, problems))
 }
 
+/// Reads the options of an HTTP client: the keys of Prometheus' `http_config`, as amtool and promtool take
+/// them by `--http.config.file`.
+///
+/// # Errors
+/// Everything that is wrong with the file.
+pub fn load_http(path: &Path) -> Result<HttpConfig, ConfigErrors> {
+    let name = path.display().to_string();
+    let whole = |message: String| ConfigErrors::of_file(&name, message);
+    let file = File::open(path).map_err(|e| whole(format!("cannot be opened: {e}")))?;
+    let text = read_bounded(file).map_err(whole)?;
+    let base = path.parent().unwrap_or(Path::new(""));
+    read::http_file(&text, base).map_err(|problems| ConfigErrors::new(&name, problems))
+}
+
 /// The configuration that ships as `config/squelch.yml`: every page goes to the console.
 impl Default for Config {
     fn default() -> Self {
@@ -87,7 +105,8 @@ impl Default for Config {
             stale_after: Duration::from_hours(12),
             time_intervals: Default::default(),
             inhibit_rules: Vec::new(),
+            lines: Lines::default(),
         };
-        Config { policy, receivers: [(name, vec![integration])].into() }
+        Config { policy, receivers: [(name, vec![integration])].into(), storage: Storage::default() }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{InhibitRule, Noise, TimeInterval};
+use super::{InhibitRule, Lines, Noise, TimeInterval};
 use crate::model::{Duration, LabelSet, Matcher};
 
 /// All that decides about alerts. Validated: route 0 exists, names resolve, indexes are in range.
@@ -33,6 +33,9 @@ pub struct Policy {
     /// Which firing alerts mute which others.
     #[serde(default)]
     pub inhibit_rules: Vec<InhibitRule>,
+    /// Where all this stands in the file.
+    #[serde(default, skip_serializing_if = "Lines::is_empty")]
+    pub lines: Lines,
 }
 
 /// What the levels of severity are called, and what they mean.

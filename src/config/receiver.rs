@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use smol_str::SmolStr;
 
-use super::Policy;
+use super::{Policy, Storage};
 use crate::model::Duration;
 
 /// A validated configuration file.
@@ -16,6 +16,8 @@ pub struct Config {
     pub policy: Policy,
     /// Integrations of each receiver, in the order of [`Policy`]'s references; stays at the edge.
     pub receivers: BTreeMap<SmolStr, Vec<Integration>>,
+    /// How much of the past is kept.
+    pub storage: Storage,
 }
 
 /// One integration: where a notification goes and how it is written.

@@ -251,7 +251,10 @@ impl Engine {
                 let at = if due > self.now { due } else { self.now + REMEMBER_ON };
                 self.timers.set_if_unset(Timer::ForgetAlert(alert), at);
             }
-            None => self.alerts.forget(alert),
+            None => {
+                self.alerts.forget(alert);
+                self.ledger.forget(self.now, alert);
+            }
         }
     }
 

@@ -57,12 +57,25 @@ pub struct SeenOccurrence {
 pub struct Effects {
     /// To be sent, in this order for each (receiver, integration, incident).
     pub notifications: Vec<Notification>,
-    /// For the ledger.
+    /// For the ledger: unchanged repeats are among them once in an hour, as one.
     pub decisions: Vec<Decision>,
+    /// Unchanged repeats as they were disposed; they are written down later, with [`Self::decisions`].
+    pub repeats: Vec<Decision>,
     /// Stored notifications to be sent again as they are.
     pub resend: Vec<NotificationId>,
     /// Notifications that were refused, and whose receiver has been told since.
     pub made_good: Vec<NotificationId>,
+}
+
+impl Effects {
+    /// Takes out what was disposed, each observation once, when it was: for whoever watches decisions
+    /// rather than keeps them.
+    pub fn take_disposed(&mut self) -> Vec<Decision> {
+        let mut disposed = std::mem::take(&mut self.decisions);
+        disposed.retain(|decision| decision.basis.repeats_since.is_none());
+        disposed.append(&mut self.repeats);
+        disposed
+    }
 }
 
 /// Why the engine wants to be woken.

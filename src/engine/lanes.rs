@@ -1,6 +1,6 @@
 //! Lanes: each (route, receiver) that alerts may take, with the settings of its route.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -28,6 +28,12 @@ pub(super) struct Lane {
     /// When it notifies nobody: one entry for each route that is this lane.
     #[serde(default)]
     pub(super) windows: Vec<Windows>,
+    /// The line of its route in the configuration; 0 where that is not known.
+    #[serde(default)]
+    pub(super) line: u32,
+    /// The name of its noise profile, and the lines of what stands in it.
+    #[serde(default)]
+    pub(super) profile: (SmolStr, BTreeMap<SmolStr, u32>),
     /// Whether the configuration still has it.
     current: bool,
 }
@@ -70,6 +76,11 @@ impl Lanes {
                 noise: policy.noise.get(&route.noise).cloned().unwrap_or_default(),
                 integrations: integrations.map(|r| r.integrations.clone()).unwrap_or_default(),
                 windows: vec![route.windows.clone()],
+                line: route.line,
+                profile: (
+                    route.noise.clone(),
+                    policy.lines.noise.get(&route.noise).cloned().unwrap_or_default(),
+                ),
                 current: true,
             };
             let same = |l: &Lane| l.route == lane.route && l.receiver == lane.receiver;

@@ -357,12 +357,13 @@ impl Engine {
             Some((_, Leader::Last)) => waiting.iter().rposition(|(_, n)| *n > 0),
             None => None,
         };
-        let Self { lanes, ledger, now, .. } = self;
+        let Self { lanes, ledger, alerts, now, .. } = self;
         let lane = lanes.lane(lane);
         for (index, (alert, mut count)) in waiting.into_iter().enumerate() {
             let mut dispose = |disposition, count, rule| {
-                let (route, receiver, incident) = (&lane.route, &lane.receiver, key.clone());
-                let verdict = Verdict { alert, route, receiver, incident, disposition, rule, release: None };
+                let (known, incident, basis) = (alerts.alert(alert), key.clone(), lane.basis());
+                let verdict =
+                    Verdict { alert, known, lane, incident, disposition, rule, release: None, basis };
                 ledger.dispose(*now, count, verdict);
             };
             if let Some((disposition, _)) = sent.filter(|_| leader == Some(index)) {

@@ -8,6 +8,7 @@
 //! event with the time it gave, and only then releases the [`Effects`].
 
 mod alerts;
+mod basis;
 mod channel;
 mod damping;
 mod digest;
@@ -162,6 +163,7 @@ impl Engine {
         effects.notifications.append(&mut self.outgoing);
         effects.made_good.append(&mut self.made_good);
         effects.decisions.append(&mut self.ledger.take_decisions());
+        effects.repeats.append(&mut self.ledger.take_repeats());
     }
 
     /// When [`Self::handle`] wants to be called next, if nothing else happens, and why.

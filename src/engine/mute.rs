@@ -17,9 +17,9 @@ use super::silences::Silences;
 use super::timers::Timer;
 use super::track::Track;
 use super::{Engine, Stats};
-use crate::config::Policy;
+use crate::config::{Lines, Policy};
 use crate::model::{
-    AlertId, Fingerprint, LabelSet, Reason, Silence, SilenceChange, SilenceError, SilenceRequest,
+    AlertId, Basis, Fingerprint, LabelSet, Reason, Silence, SilenceChange, SilenceError, SilenceRequest,
     SilenceState, Status, Timestamp,
 };
 
@@ -30,6 +30,9 @@ pub(super) struct Mutes {
     intervals: Intervals,
     #[serde(skip)]
     inhibition: Inhibition,
+    /// Where rules and intervals stand in the configuration.
+    #[serde(skip)]
+    lines: Lines,
     /// The firing alerts with the labels by which the stages know them.
     #[serde(skip)]
     firing: BTreeMap<AlertId, LabelSet>,
@@ -44,6 +47,8 @@ pub(super) struct Cause {
     pub(super) rule: SmolStr,
     /// When it ends, where that is known.
     pub(super) release: Option<Timestamp>,
+    /// The setting, and its line.
+    pub(super) basis: Basis,
 }
 
 impl Mutes {
@@ -53,6 +58,7 @@ impl Mutes {
             silences: self.silences.clone(),
             intervals: self.intervals.clone(),
             inhibition: Inhibition::new(&policy.inhibit_rules),
+            lines: policy.lines.clone(),
             ..Mutes::default()
         };
         for (id, alert) in alerts.iter() {
@@ -88,10 +94,12 @@ impl Mutes {
         let labels = self.firing.get(&alert)?;
         if let Some(silence) = self.silences.silence_of(alert) {
             let release = Some(silence.ends_at);
-            return Some(Cause { reason: Reason::Silenced, rule: describe(silence), release });
+            let basis = Basis { setting: format_smolstr!("silence {}", silence.id), ..Basis::default() };
+            return Some(Cause { reason: Reason::Silenced, rule: describe(silence), release, basis });
         }
         if let Some((rule, release)) = self.intervals.muted(&lane.windows) {
-            return Some(Cause { reason: Reason::Muted, rule, release });
+            let basis = self.interval_basis(lane, &rule);
+            return Some(Cause { reason: Reason::Muted, rule, release, basis });
         }
         let by = self.inhibition.inhibitor(labels)?;
         let source = self.firing.get(&by.source).map(Fingerprint::of).unwrap_or(Fingerprint(0));
@@ -99,7 +107,23 @@ impl Mutes {
             "" => format_smolstr!("inhibited by {source} under inhibit rule {}", by.number),
             name => format_smolstr!("inhibited by {source} under inhibit rule {name:?}"),
         };
-        Some(Cause { reason: Reason::Inhibited, rule, release: None })
+        let (index, setting) = (by.number - 1, format_smolstr!("inhibit_rules[{}]", by.number - 1));
+        let line = self.lines.inhibit_rules.get(index).copied().unwrap_or(0);
+        let basis = Basis { setting, line, ..Basis::default() };
+        Some(Cause { reason: Reason::Inhibited, rule, release: None, basis })
+    }
+
+    /// The time interval that `rule` names.
+    fn interval_basis(&self, lane: &Lane, rule: &str) -> Basis {
+        let mut names = lane.windows.iter().flat_map(|w| w.mute.iter().chain(&w.active));
+        match names.find(|name| rule.contains(&format!("{name:?}"))) {
+            Some(name) => Basis {
+                setting: format_smolstr!("time_intervals.{name}"),
+                line: self.lines.time_intervals.get(name).copied().unwrap_or(0),
+                ..Basis::default()
+            },
+            None => lane.basis(),
+        }
     }
 
     /// When to look at the clock next.
@@ -262,7 +286,8 @@ impl Engine {
             let rule = self.flapping_rule(alert, lane);
             self.suppress(alert, lane, withheld, Reason::Flapping, rule, None);
         }
-        self.suppress(alert, lane, count, cause.reason, cause.rule, cause.release);
+        let basis = Basis { otherwise: self.otherwise(alert, lane, cause.reason), ..cause.basis };
+        self.suppress_by(alert, lane, count, cause.reason, (cause.rule, cause.release), basis);
     }
 
     /// A muted alert resolves. Returns whether nobody was told of it, so that all is said.

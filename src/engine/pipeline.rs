@@ -13,7 +13,9 @@ use super::lanes::LaneId;
 use super::ledger::Verdict;
 use super::timers::Timer;
 use super::track::Track;
-use crate::model::{AlertId, Batch, Disposition, Duration, Fingerprint, LabelSet, Reason, Status, Timestamp};
+use crate::model::{
+    AlertId, Basis, Batch, Disposition, Duration, Fingerprint, LabelSet, Reason, Status, Timestamp,
+};
 
 impl Engine {
     /// Normalise and route: what a request stated, one observation at a time. All of it is heard before
@@ -413,7 +415,14 @@ impl Engine {
                     true => (Reason::Muted, "the receiver has no integration"),
                     false => (Reason::Duplicate, "unchanged repeats"),
                 };
-                self.suppress(one.alert, lane, one.count, reason, rule.into(), None);
+                let incident = self.incident_key(one.alert, lane);
+                let Self { lanes, ledger, alerts, now, .. } = &mut *self;
+                let (alert, known, lane) = (one.alert, alerts.alert(one.alert), lanes.lane(lane));
+                let (disposition, basis) = (Disposition::Suppressed(reason), lane.basis());
+                let rule = rule.into();
+                let verdict =
+                    Verdict { alert, known, lane, incident, disposition, rule, release: None, basis };
+                ledger.dispose_repeats(*now, one.count, verdict);
             }
         }
     }
@@ -449,25 +458,38 @@ impl Engine {
         rule: SmolStr,
         release: Option<Timestamp>,
     ) {
+        if count > 0 {
+            self.suppress_by(alert, lane, count, reason, (rule, release), self.basis(alert, lane, reason));
+        }
+    }
+
+    /// Suppresses what rests on `basis`.
+    pub(super) fn suppress_by(
+        &mut self,
+        alert: AlertId,
+        lane: LaneId,
+        count: u64,
+        reason: Reason,
+        (rule, release): (SmolStr, Option<Timestamp>),
+        basis: Basis,
+    ) {
         self.held_back(alert, lane, reason, count);
-        let incident = self.tracks.get(&(alert, lane)).and_then(|t| self.incidents.get(&t.incident?));
-        let incident = incident.map(|i| i.dedup_key.clone()).unwrap_or_default();
-        let Self { lanes, ledger, now, .. } = self;
-        let lane = lanes.lane(lane);
-        let verdict = Verdict {
-            alert,
-            route: &lane.route,
-            receiver: &lane.receiver,
-            incident,
-            disposition: Disposition::Suppressed(reason),
-            rule,
-            release,
-        };
+        let incident = self.incident_key(alert, lane);
+        let Self { lanes, ledger, alerts, now, .. } = self;
+        let (known, lane, disposition) =
+            (alerts.alert(alert), lanes.lane(lane), Disposition::Suppressed(reason));
+        let verdict = Verdict { alert, known, lane, incident, disposition, rule, release, basis };
         ledger.dispose(*now, count, verdict);
     }
 
+    /// The `dedup_key` of the incident that an alert is in, or was in last; empty if it is not known.
+    fn incident_key(&self, alert: AlertId, lane: LaneId) -> SmolStr {
+        let incident = self.tracks.get(&(alert, lane)).and_then(|t| self.incidents.get(&t.incident?));
+        incident.map(|i| i.dedup_key.clone()).unwrap_or_default()
+    }
+
     /// The group of an alert; labels that do not make it another alert do not make another group.
-    fn group_key(&self, lane: LaneId, labels: &LabelSet) -> super::GroupKey {
+    pub(super) fn group_key(&self, lane: LaneId, labels: &LabelSet) -> super::GroupKey {
         let telling = labels.filter(|name| !self.policy.ignore_labels.iter().any(|i| i == name));
         (lane, self.lanes.lane(lane).group_by.labels_of(&telling))
     }

@@ -86,15 +86,14 @@ impl Replay {
     /// Hands one event in and answers what it leads to. Whether it led to anything.
     fn handle(&mut self, at: Timestamp, event: &Event, sink: &mut impl FnMut(&Notification)) -> bool {
         self.engine.handle(at, event, &mut self.effects);
-        let mut decided = !self.effects.decisions.is_empty();
-        self.effects.decisions.clear();
+        let mut decided = !self.effects.take_disposed().is_empty();
         let mut out = VecDeque::from(std::mem::take(&mut self.effects.notifications));
         while let Some(notification) = out.pop_front() {
             decided = true;
             sink(&notification);
             let report = Report { id: notification.id, outcome: Outcome::Accepted, attempts: 1 };
             self.engine.handle(at, &Event::Delivered(report), &mut self.effects);
-            self.effects.decisions.clear();
+            self.effects.take_disposed();
             out.extend(self.effects.notifications.drain(..));
         }
         decided

@@ -15,7 +15,7 @@ mod memory;
 mod sqlite;
 
 pub use memory::MemoryJournal;
-pub use sqlite::{SqliteJournal, SqlitePast};
+pub use sqlite::{Decided, SqliteDecisions, SqliteJournal, SqlitePast};
 
 /// How many dead letters [`Journal::prune`] keeps: the newest.
 pub const DEAD_LETTERS_KEPT: usize = 10_000;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{AlertId, Timestamp};
+use super::{AlertId, LabelSet, Timestamp};
 
 /// What finally became of one observation at one (route, receiver).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -162,4 +162,54 @@ pub struct Decision {
     /// When it would be released or looked at again, where a time is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Timestamp>,
+    /// What it rests on, for people who ask why.
+    #[serde(default, skip_serializing_if = "Basis::is_empty")]
+    pub basis: Basis,
+}
+
+/// What a decision rests on. Rows of before there was one read as empty.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Basis {
+    /// The setting that decided, as a path in the configuration: `noise.default.flapping`,
+    /// `inhibit_rules[0]`, `route {}/{severity="page"}`; or `silence <id>`.
+    #[serde(skip_serializing_if = "SmolStr::is_empty")]
+    pub setting: SmolStr,
+    /// The line of the configuration where that stands, from 1; 0 where it stands in no file.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub line: u32,
+    /// The alert's labels; empty where the ledger was told of them within the last day.
+    #[serde(skip_serializing_if = "LabelSet::is_empty")]
+    pub labels: LabelSet,
+    /// When the alert's occurrence started, as its sender said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub starts_at: Option<Timestamp>,
+    /// The observations are unchanged repeats, the first of them heard then and the last at the
+    /// decision's own time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeats_since: Option<Timestamp>,
+    /// What would have become of it without the setting that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otherwise: Option<Otherwise>,
+}
+
+/// What would have become of an observation without the setting that suppressed it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Otherwise {
+    /// It would have paged then.
+    Page(Timestamp),
+    /// It would have changed the incident of this `dedup_key`, which was open.
+    Update(SmolStr),
+}
+
+impl Basis {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Basis::default()
+    }
+}
+
+fn is_zero(line: &u32) -> bool {
+    *line == 0
 }

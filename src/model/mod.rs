@@ -13,7 +13,7 @@ mod silence;
 mod time;
 
 pub use alert::{Batch, Observation, Source, Status};
-pub use decision::{Decision, Disposition, Reason};
+pub use decision::{Basis, Decision, Disposition, Otherwise, Reason};
 pub use duration::{Duration, DurationError};
 pub use fingerprint::{AlertId, Fingerprint, hex, sha256};
 pub use labels::LabelSet;

@@ -5,19 +5,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use prometheus::Registry;
 use smol_str::SmolStr;
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, Semaphore, oneshot};
 
-use crate::config::{Config, Integration};
+use crate::config::{Config, Integration, Storage};
 use crate::deliver::Deliverer;
 use crate::engine::Stats;
 use crate::ingest::InvalidReason;
 use crate::journal::DeadLetter;
+use crate::ledger;
 use crate::model::{
     Batch, Duration, NotificationId, Silence, SilenceRequest, SilenceState, Source, Timestamp,
 };
-use crate::web::{BoxFuture, Gate, ReplayError, SilenceFailure, Unavailable};
+use crate::web::{BoxFuture, Gate, ReplayError, SearchError, SilenceFailure, Unavailable};
 
 use super::clock::{EngineClock, wall};
 use super::core::Published;
@@ -35,7 +37,13 @@ pub struct NodeGate {
     resolve_timeout: Arc<AtomicU64>,
     stopping: AtomicBool,
     reload: Arc<Reload>,
+    ledger: Arc<ledger::Reader>,
+    searches: Arc<Semaphore>,
 }
+
+/// So many searches of the ledger run at once; more wait for [`SEARCH_PATIENCE`].
+const SEARCHES: usize = 4;
+const SEARCH_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// What a reload needs; one reload at a time.
 struct Reload {
@@ -43,6 +51,7 @@ struct Reload {
     deliverer: Arc<Deliverer>,
     /// The receivers in force, to go back to.
     receivers: Mutex<BTreeMap<SmolStr, Vec<Integration>>>,
+    keep: Arc<ArcSwap<Storage>>,
 }
 
 /// What a [`NodeGate`] is made of.
@@ -61,12 +70,17 @@ pub struct GateParts {
     pub config_file: PathBuf,
     /// Whose receivers a reload changes.
     pub deliverer: Arc<Deliverer>,
+    /// What became of every alert.
+    pub ledger: ledger::Reader,
+    /// How much of that is kept; follows the configuration.
+    pub keep: Arc<ArcSwap<Storage>>,
 }
 
 impl NodeGate {
     /// A gate to a running node.
     pub fn new(parts: GateParts) -> NodeGate {
-        let GateParts { queue, clock, published, registry, config, config_file, deliverer } = parts;
+        let GateParts { queue, clock, published, registry, config, config_file, deliverer, ledger, keep } =
+            parts;
         published.meter.reloaded(wall());
         NodeGate {
             queue,
@@ -79,7 +93,10 @@ impl NodeGate {
                 file: config_file,
                 deliverer,
                 receivers: Mutex::new(config.receivers),
+                keep,
             }),
+            ledger: Arc::new(ledger),
+            searches: Arc::new(Semaphore::new(SEARCHES)),
         }
     }
 
@@ -156,6 +173,21 @@ impl Gate for NodeGate {
         self.view(View::Incidents)
     }
 
+    fn decisions(&self, query: ledger::Query) -> BoxFuture<'_, Result<ledger::Page, SearchError>> {
+        let (ledger, searches) = (self.ledger.clone(), self.searches.clone());
+        Box::pin(async move {
+            let waited = tokio::time::timeout(SEARCH_PATIENCE, searches.acquire_owned()).await;
+            let Ok(Ok(place)) = waited else { return Err(SearchError::Busy) };
+            let work = move || {
+                let found = ledger.search(&query);
+                drop(place);
+                found
+            };
+            let found = tokio::task::spawn_blocking(work).await;
+            Ok(found.map_err(|e| ledger::LedgerError::Failed(e.to_string()))??)
+        })
+    }
+
     fn dead_letters(&self) -> BoxFuture<'_, Result<Vec<DeadLetter>, Unavailable>> {
         let queue = self.queue.clone();
         Box::pin(async move { ask(&queue, Command::DeadLetters).await? })
@@ -208,6 +240,7 @@ impl Reload {
             return Err(e.to_string());
         }
         *receivers = config.receivers;
+        self.keep.store(Arc::new(config.storage));
         resolve_timeout.store(timeout.as_millis(), Ordering::Relaxed);
         Ok(())
     }

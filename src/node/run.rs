@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,6 +16,7 @@ use crate::config;
 use crate::deliver::{self, Deliverer};
 use crate::ingest::InvalidReason;
 use crate::journal::{Journal, SqliteJournal};
+use crate::ledger;
 use crate::model::{Notification, Report};
 use crate::web::{self, Gate};
 
@@ -92,6 +94,7 @@ pub struct Node {
     forwarder: JoinHandle<()>,
     stop_forwarder: oneshot::Sender<()>,
     engine: oneshot::Receiver<()>,
+    ledger: ledger::Following,
 }
 
 /// The deliverer, as the engine's thread reaches it: from outside of the runtime.
@@ -144,6 +147,17 @@ impl Node {
         })?;
         let engine =
             core.spawn().map_err(|source| NodeError::System { what: "the engine's thread", source })?;
+        let keep = Arc::new(ArcSwap::from_pointee(config.storage));
+        let (kept, times) = (keep.clone(), clock.clone());
+        let ledger_meter = ledger::Meter::new(&registry)?;
+        let following = ledger::Following::start(
+            &options.storage,
+            ledger_meter,
+            move || times.now(),
+            move || **kept.load(),
+        );
+        let following =
+            following.map_err(|source| NodeError::System { what: "the ledger's thread", source })?;
         let (stop_forwarder, stopped) = oneshot::channel();
         let forwarder = tokio::spawn(forward(ended, queue.clone(), stopped));
         let gate = Arc::new(NodeGate::new(GateParts {
@@ -154,6 +168,8 @@ impl Node {
             config,
             config_file: options.config_file,
             deliverer: deliverer.clone(),
+            ledger: ledger::Reader::new(&options.storage),
+            keep,
         }));
         let addresses = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
         let (stop_web, stop) = watch::channel(false);
@@ -170,7 +186,19 @@ impl Node {
                 tokio::spawn(web::serve(listener, gate.clone(), limits, stopped))
             })
             .collect();
-        Ok(Node { gate, queue, deliverer, addresses, web, stop_web, forwarder, stop_forwarder, engine })
+        let ledger = following;
+        Ok(Node {
+            gate,
+            queue,
+            deliverer,
+            addresses,
+            web,
+            stop_web,
+            forwarder,
+            stop_forwarder,
+            engine,
+            ledger,
+        })
     }
 
     /// Where it listens.
@@ -210,6 +238,8 @@ impl Node {
         let _ = self.queue.push(Command::Stop(done));
         let _ = stopped.await;
         let _ = self.engine.await;
+        let ledger = self.ledger;
+        let _ = tokio::task::spawn_blocking(move || ledger.stop()).await;
     }
 }
 

@@ -6,6 +6,7 @@ use smol_str::SmolStr;
 
 use crate::ingest::InvalidReason;
 use crate::journal::DeadLetter;
+use crate::ledger::{LedgerError, Page, Query};
 use crate::model::{
     Batch, Duration, NotificationId, Silence, SilenceError, SilenceRequest, SilenceState, Source, Timestamp,
 };
@@ -43,6 +44,9 @@ pub trait Gate: Send + Sync + 'static {
     /// The known incidents, as `/api/v1/incidents` answers them.
     fn incidents(&self) -> BoxFuture<'_, Result<serde_json::Value, Unavailable>>;
 
+    /// Searches the ledger; never waits for the engine.
+    fn decisions(&self, query: Query) -> BoxFuture<'_, Result<Page, SearchError>>;
+
     /// The dead letters, newest first.
     fn dead_letters(&self) -> BoxFuture<'_, Result<Vec<DeadLetter>, Unavailable>>;
 
@@ -67,6 +71,17 @@ pub trait Gate: Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unavailable(pub String);
+
+/// Why the ledger was not searched.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    /// As many searches as may run at once are under way, and others wait.
+    #[error("too many searches at once; try again")]
+    Busy,
+    /// The ledger says no.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
 
 /// Why a dead letter was not sent again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

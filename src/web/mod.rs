@@ -5,6 +5,7 @@
 mod answers;
 mod api;
 mod body;
+mod decisions;
 mod gate;
 mod limits;
 mod ops;
@@ -15,7 +16,7 @@ mod router;
 mod server;
 mod silences;
 
-pub use gate::{BoxFuture, Gate, ReplayError, SilenceFailure, Unavailable};
+pub use gate::{BoxFuture, Gate, ReplayError, SearchError, SilenceFailure, Unavailable};
 pub use limits::Limits;
 pub use router::paths;
 pub use server::serve;

@@ -14,7 +14,7 @@ use super::answers::Answers;
 use super::body::Room;
 use super::problem::Problem;
 use super::refusals::Refusals;
-use super::{Gate, Limits, api, ops, receive, silences};
+use super::{Gate, Limits, api, decisions, ops, receive, silences};
 
 /// Who is at the other end of the connection. The port is left out: it changes with each connection.
 #[derive(Clone, Copy)]
@@ -45,7 +45,7 @@ impl App {
 }
 
 /// What is served, below the prefix: the one list of it.
-fn routes() -> [(&'static str, MethodRouter<App>); 13] {
+fn routes() -> [(&'static str, MethodRouter<App>); 14] {
     [
         ("/alertmanager/webhook", post(receive::webhook)),
         ("/api/v2/alerts", post(receive::api_v2)),
@@ -57,6 +57,7 @@ fn routes() -> [(&'static str, MethodRouter<App>); 13] {
         ("/metrics", get(ops::metrics)),
         ("/api/v1/alerts", get(api::alerts)),
         ("/api/v1/incidents", get(api::incidents)),
+        ("/api/v1/decisions", get(decisions::list)),
         ("/api/v1/dead-letters", get(api::dead_letters)),
         ("/api/v1/dead-letters/{id}/replay", post(api::replay)),
         ("/", get(ops::index)),

@@ -79,6 +79,7 @@ pub(crate) fn decision(now: Timestamp) -> Decision {
         incident: "".into(),
         rule: "it repeats what was known".into(),
         release: None,
+        basis: Default::default(),
     }
 }
 

@@ -16,6 +16,8 @@ mod ingest;
 mod journal;
 mod journal_model;
 mod journal_sqlite;
+mod ledger;
+mod ledger_month;
 mod metrics;
 mod node;
 mod serve;

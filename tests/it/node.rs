@@ -199,6 +199,7 @@ fn policy() -> Policy {
         stale_after: Duration::from_hours(12),
         time_intervals: BTreeMap::new(),
         inhibit_rules: Vec::new(),
+        lines: Default::default(),
     }
 }
 

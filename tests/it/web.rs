@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use squelch::ingest::InvalidReason;
 use squelch::journal::DeadLetter;
+use squelch::ledger::{Page, Query};
 use squelch::model::{
     Batch, Duration as Span, NotificationId, Silence, SilenceRequest, SilenceState, Source, Timestamp,
 };
-use squelch::web::{BoxFuture, Gate, Limits, ReplayError, SilenceFailure, Unavailable, serve};
+use squelch::web::{BoxFuture, Gate, Limits, ReplayError, SearchError, SilenceFailure, Unavailable, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -76,6 +77,10 @@ impl Gate for Fake {
     }
     fn incidents(&self) -> BoxFuture<'_, Result<Value, Unavailable>> {
         Box::pin(async { self.down().map(|()| json!([])) })
+    }
+    fn decisions(&self, _: Query) -> BoxFuture<'_, Result<Page, SearchError>> {
+        let page = Page { decisions: Vec::new(), next: None };
+        Box::pin(async { self.down().map(|()| page).map_err(|_| SearchError::Busy) })
     }
     fn dead_letters(&self) -> BoxFuture<'_, Result<Vec<DeadLetter>, Unavailable>> {
         Box::pin(async { self.down().map(|()| Vec::new()) })

@@ -125,7 +125,7 @@ impl Scene {
         while let Some(event) = waiting.pop_front() {
             let mut effects = Effects::default();
             self.engine.handle(self.now, &event, &mut effects);
-            for decision in effects.decisions {
+            for decision in effects.take_disposed() {
                 self.decided(decision);
             }
             for notification in effects.notifications {

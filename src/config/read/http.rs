@@ -113,7 +113,11 @@ fn check_url(text: &str) -> Result<(), String> {
 
 /// `http_config`; `None` if there is none.
 pub(super) fn http_config(keys: &mut Section<'_>, base: &Path) -> Option<HttpConfig> {
-    let mut keys = keys.section("http_config")?;
+    Some(client(keys.section("http_config")?, base))
+}
+
+/// The keys in an `http_config`.
+pub(super) fn client(mut keys: Section<'_>, base: &Path) -> HttpConfig {
     let mut http = HttpConfig::default();
     let authorization = keys.section("authorization").and_then(|keys| authorization(keys, base));
     let basic = keys.section("basic_auth").and_then(|keys| basic_auth(keys, base));
@@ -137,7 +141,7 @@ pub(super) fn http_config(keys: &mut Section<'_>, base: &Path) -> Option<HttpCon
     }
     keys.unsupported(&UNSUPPORTED);
     keys.finish();
-    Some(http)
+    http
 }
 
 fn authorization(mut keys: Section<'_>, base: &Path) -> Option<HttpAuth> {

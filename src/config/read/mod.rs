@@ -4,10 +4,12 @@ mod http;
 mod inhibition;
 mod integrations;
 mod intervals;
+mod lines;
 mod noise;
 mod receivers;
 mod routes;
 pub(crate) mod section;
+mod storage;
 mod template;
 pub(crate) mod yaml;
 
@@ -17,11 +19,11 @@ use integrations::Defaults;
 use section::{Problems, Section};
 
 use super::problem::Problem;
-use super::{Config, Policy, Url};
+use super::{Config, HttpConfig, Lines, Policy, Url};
 use crate::model::Duration;
 
 /// Keys of Alertmanager, or of later versions, at the top of the file.
-const UNSUPPORTED: [&str; 6] = ["templates", "tracing", "event_recorder", "heartbeat", "sources", "storage"];
+const UNSUPPORTED: [&str; 5] = ["templates", "tracing", "event_recorder", "heartbeat", "sources"];
 /// Keys of Alertmanager's `global` for integrations that this version does not have.
 const UNSUPPORTED_GLOBAL: [&str; 36] = [
     "smtp_from",
@@ -66,7 +68,8 @@ const UNSUPPORTED_GLOBAL: [&str; 36] = [
 pub(super) fn read(text: &str, base: &Path) -> Result<Config, Vec<Problem>> {
     let root = yaml::parse(text).map_err(|problem| vec![problem])?;
     let problems = Problems::default();
-    let config = Section::new(&root, "the configuration", &problems).map(|top| read_top(top, base));
+    let config = Section::new(&root, "the configuration", &problems);
+    let config = config.map(|top| read_top(top, base, lines::read(&root)));
     let found = problems.into_inner();
     match config {
         Some(config) if found.is_empty() => Ok(config),
@@ -74,7 +77,18 @@ pub(super) fn read(text: &str, base: &Path) -> Result<Config, Vec<Problem>> {
     }
 }
 
-fn read_top(mut top: Section<'_>, base: &Path) -> Config {
+/// Reads the options of an HTTP client.
+pub(super) fn http_file(text: &str, base: &Path) -> Result<HttpConfig, Vec<Problem>> {
+    let root = yaml::parse(text).map_err(|problem| vec![problem])?;
+    let problems = Problems::default();
+    let config = Section::new(&root, "the file", &problems).map(|keys| http::client(keys, base));
+    match (config, problems.into_inner()) {
+        (Some(config), found) if found.is_empty() => Ok(config),
+        (_, found) => Err(found),
+    }
+}
+
+fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
     let global = global(top.section("global"), base);
     let severities = noise::severities(top.section("severities"));
     let ignore_labels = noise::ignore_labels(top.section("identity"));
@@ -102,6 +116,7 @@ fn read_top(mut top: Section<'_>, base: &Path) -> Config {
             Vec::new()
         }
     };
+    let storage = storage::read(top.section("storage"));
     top.unsupported(&UNSUPPORTED);
     top.finish();
     let policy = Policy {
@@ -114,8 +129,9 @@ fn read_top(mut top: Section<'_>, base: &Path) -> Config {
         stale_after: global.stale_after,
         time_intervals,
         inhibit_rules,
+        lines,
     };
-    Config { policy, receivers: receivers.sending }
+    Config { policy, receivers: receivers.sending, storage }
 }
 
 struct Global<'b> {

@@ -38,6 +38,7 @@ pub(super) fn policy(group_by: &[&str], noise: Noise) -> Policy {
         stale_after: Duration::from_hours(12),
         time_intervals: BTreeMap::new(),
         inhibit_rules: Vec::new(),
+        lines: Default::default(),
     }
 }
 
@@ -98,7 +99,7 @@ impl World {
         self.trace.push(format!("{effects:?}"));
         self.events.push((self.now, event));
         self.engine.audit();
-        self.decisions.append(&mut effects.decisions);
+        self.decisions.append(&mut effects.take_disposed());
         for notification in effects.notifications {
             let key = (&notification.integration, &notification.dedup_key);
             assert!(

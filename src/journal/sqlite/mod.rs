@@ -31,6 +31,7 @@
 //! before its end) never keeps the program from starting: whatever verifies is copied into a new file,
 //! and the damaged files are kept as `squelch.db.corrupt-<n>`.
 
+mod decided;
 mod open;
 mod past;
 mod place;
@@ -44,6 +45,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
+pub use decided::{Decided, SqliteDecisions};
 pub use past::SqlitePast;
 
 use super::batch::Tail;

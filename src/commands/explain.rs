@@ -1,0 +1,159 @@
+//! `squelch explain`: why alerts did or did not page, as a timeline in plain sentences.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::server::{self, Server};
+use super::{backtest::Output, failed};
+use crate::ledger::{Page, Query, Reader, timeline};
+use crate::model::{Duration, Fingerprint, Matcher, Timestamp, parse_matchers};
+use crate::node::clock::wall;
+
+/// Options of `squelch explain`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// What is asked for: a fingerprint (16 hex digits), a dedup_key (64), or matchers such as
+    /// alertname=Down host=~"db.*"; the first may be a bare alertname, as for amtool.
+    #[arg(required = true, value_name = "FINGERPRINT|DEDUP_KEY|MATCHERS")]
+    pub what: Vec<String>,
+    /// How far to look back.
+    #[arg(long, default_value = "7d", value_name = "DURATION")]
+    pub since: Duration,
+    /// Only at this receiver.
+    #[arg(long, value_name = "NAME")]
+    pub receiver: Option<String>,
+    /// How many decisions are read at most, the newest, from 1 to 1000.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub limit: u16,
+    /// Read the storage directory of a server instead of asking one; it may be running.
+    #[arg(long = "storage.path", value_name = "DIR")]
+    pub storage: Option<PathBuf>,
+    /// The server.
+    #[command(flatten)]
+    pub server: server::Args,
+    /// Output format.
+    #[arg(short, long, value_enum, default_value = "simple")]
+    pub output: Output,
+}
+
+/// What was asked for.
+#[derive(Debug)]
+enum What {
+    Fingerprint(Fingerprint),
+    Incident(String),
+    Matchers(Vec<Matcher>),
+}
+
+/// Explains: 0 then, 1 if nothing is known or nobody can be asked, 2 if the question makes no sense.
+pub async fn run(args: Args) -> ExitCode {
+    let what = match read(&args.what) {
+        Ok(what) => what,
+        Err(why) => {
+            eprintln!("squelch: {why}");
+            return ExitCode::from(2);
+        }
+    };
+    let since = wall() - args.since;
+    let page = match &args.storage {
+        Some(dir) => {
+            let (reader, query) = (Reader::new(dir), query(what, since, &args));
+            let found = tokio::task::spawn_blocking(move || reader.search(&query)).await;
+            found.map_err(|e| e.to_string()).and_then(|found| found.map_err(|e| e.to_string()))
+        }
+        None => ask(what, since, &args).await,
+    };
+    let page = match page {
+        Ok(page) => page,
+        Err(why) => return failed(&why),
+    };
+    let mut text = match args.output {
+        Output::Simple => timeline(&page.decisions),
+        Output::Json => match serde_json::to_string_pretty(&page.decisions) {
+            Ok(text) => text + "\n",
+            Err(e) => return failed(&e.to_string()),
+        },
+    };
+    if page.next.is_some() && args.output == Output::Simple {
+        text.push_str(&format!("Older decisions are left out; --limit is {}.\n", args.limit));
+    }
+    if std::io::stdout().lock().write_all(text.as_bytes()).is_err() {
+        return ExitCode::FAILURE;
+    }
+    if page.decisions.is_empty() {
+        return failed(&format!("nothing was decided about that in the last {}", args.since));
+    }
+    ExitCode::SUCCESS
+}
+
+fn read(words: &[String]) -> Result<What, String> {
+    if let [word] = words {
+        let is_hex = word.bytes().all(|b| b.is_ascii_hexdigit());
+        match word.len() {
+            16 if is_hex => {
+                let number = u64::from_str_radix(word, 16).map_err(|e| e.to_string())?;
+                return Ok(What::Fingerprint(Fingerprint(number)));
+            }
+            64 if is_hex => return Ok(What::Incident(word.to_ascii_lowercase())),
+            _ => {}
+        }
+    }
+    let mut matchers = Vec::new();
+    for (n, word) in words.iter().enumerate() {
+        match n == 0 && !word.contains(['=', '~', '{']) {
+            true => {
+                matchers.extend(parse_matchers(&format!("alertname={word:?}")).map_err(|e| e.to_string())?)
+            }
+            false => matchers.extend(parse_matchers(word).map_err(|e| e.to_string())?),
+        }
+    }
+    match matchers.is_empty() {
+        true => Err("no matcher is given; one such as alertname=Down would be right".into()),
+        false => Ok(What::Matchers(matchers)),
+    }
+}
+
+fn query(what: What, since: Timestamp, args: &Args) -> Query {
+    let query = Query {
+        since: Some(since),
+        receiver: args.receiver.clone(),
+        limit: args.limit.into(),
+        ..Query::default()
+    };
+    match what {
+        What::Fingerprint(fingerprint) => Query { fingerprint: Some(fingerprint), ..query },
+        What::Incident(key) => Query { incident: Some(key), ..query },
+        What::Matchers(matchers) => Query { matchers, ..query },
+    }
+}
+
+async fn ask(what: What, since: Timestamp, args: &Args) -> Result<Page, String> {
+    let mut parameters = vec![("since", since.to_string()), ("limit", args.limit.to_string())];
+    parameters.extend(args.receiver.iter().map(|name| ("receiver", name.clone())));
+    match what {
+        What::Fingerprint(fingerprint) => parameters.push(("fingerprint", fingerprint.to_string())),
+        What::Incident(key) => parameters.push(("incident", key)),
+        What::Matchers(all) => parameters.extend(all.iter().map(|m| ("filter", m.to_string()))),
+    }
+    Server::new(&args.server)?.get("/api/v1/decisions", &parameters).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_is_known_by_its_form() {
+        let read = |words: &[&str]| read(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
+        assert!(matches!(
+            read(&["22db5782a4fe1682"]),
+            Ok(What::Fingerprint(Fingerprint(0x22db_5782_a4fe_1682)))
+        ));
+        assert!(matches!(read(&[&"a".repeat(64)]), Ok(What::Incident(_))));
+        let Ok(What::Matchers(all)) = read(&["Down", "host=~a|b"]) else { panic!("no matchers") };
+        let texts: Vec<String> = all.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, [r#"alertname="Down""#, r#"host=~"a|b""#]);
+        assert!(read(&["{}"]).is_err());
+        assert!(read(&["a", "b"]).is_err(), "only the first is a bare alertname");
+    }
+}

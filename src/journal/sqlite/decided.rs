@@ -1,0 +1,106 @@
+//! The decisions that a journal holds, for whoever indexes them; a server may be writing it.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::schema::{self, OpenError};
+use super::{failed, read};
+use crate::journal::JournalError;
+use crate::journal::batch::checksum;
+use crate::model::Decision;
+
+/// One commit's decisions.
+#[derive(Debug)]
+pub struct Decided {
+    /// The row's number; rises, and begins anew in a new file.
+    pub row: i64,
+    /// Its checksum.
+    pub sha256: Vec<u8>,
+    /// The commit's time, in milliseconds.
+    pub at: i64,
+    /// What was decided, in order; nothing if the row does not verify.
+    pub decisions: Vec<Decision>,
+}
+
+/// The decisions of the journal in a directory. Takes no lock and changes nothing.
+#[derive(Debug)]
+pub struct SqliteDecisions {
+    conn: Connection,
+    path: PathBuf,
+    /// The number that the filesystem gave the file.
+    number: u64,
+}
+
+impl SqliteDecisions {
+    /// Opens the journal in `dir` for reading.
+    ///
+    /// # Errors
+    /// There is none, it cannot be read, or its format is not this program's.
+    pub fn open(dir: &Path) -> Result<Self, JournalError> {
+        let path: PathBuf = dir.join("squelch.db");
+        let unusable = |reason: String| JournalError::Unusable { path: path.display().to_string(), reason };
+        if !path.is_file() {
+            return Err(unusable("no journal here; the --storage.path of a server would be right".into()));
+        }
+        let conn = schema::open_reading(&path).map_err(|e| match e {
+            OpenError::Damaged(reason) => unusable(format!("{reason}: start the server, which repairs it")),
+            OpenError::Refused(reason) => unusable(reason),
+            OpenError::Newer(found) => JournalError::Newer { found, supported: schema::supported() },
+        })?;
+        let number = number(&path);
+        Ok(SqliteDecisions { conn, path, number })
+    }
+
+    /// Whether the file is still the journal: a repair puts another one in its place.
+    pub fn is_current(&self) -> bool {
+        number(&self.path) == self.number
+    }
+
+    /// The number of the newest row; 0 if there is none.
+    pub fn newest(&self) -> Result<i64, JournalError> {
+        let newest = self
+            .conn
+            .prepare_cached("SELECT max(id) FROM decision")
+            .and_then(|mut s| s.query_row([], |row| row.get::<_, Option<i64>>(0)));
+        Ok(newest.map_err(failed)?.unwrap_or(0))
+    }
+
+    /// The checksum of a row, if it is there.
+    pub fn checksum(&self, row: i64) -> Result<Option<Vec<u8>>, JournalError> {
+        let sql = "SELECT sha256 FROM decision WHERE id = ?";
+        self.conn.query_row(sql, [row], |row| row.get(0)).optional().map_err(failed)
+    }
+
+    /// At most `limit` rows after `row`, in order.
+    pub fn after(&self, row: i64, limit: usize) -> Result<Vec<Decided>, JournalError> {
+        self.read(row, limit).map_err(failed)
+    }
+
+    fn read(&self, row: i64, limit: usize) -> Result<Vec<Decided>, rusqlite::Error> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT id, seq, at, sha256, body FROM decision WHERE id > ? ORDER BY id LIMIT ?",
+        )?;
+        let mut rows = statement.query([row, i64::try_from(limit).unwrap_or(i64::MAX)])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (id, seq, at) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let (sha256, body) = (read::bytes(row, 3)?, read::bytes(row, 4)?);
+            let decisions = match sha256 == checksum(&[seq, at], body) {
+                true => serde_json::from_slice(body).map_err(|e| e.to_string()),
+                false => Err("it does not match its checksum".into()),
+            };
+            let decisions = decisions.unwrap_or_else(|error| {
+                tracing::error!(row = id, error, "decisions cannot be read, and are missing in the ledger");
+                Vec::new()
+            });
+            found.push(Decided { row: id, sha256: sha256.to_vec(), at, decisions });
+        }
+        Ok(found)
+    }
+}
+
+fn number(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |m| m.ino())
+}

@@ -1,0 +1,85 @@
+//! One line of the ledger, as people and programs read it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Timestamp;
+
+/// What became of observations of one alert at one route and receiver, and why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Decision)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// Its number; rises with time.
+    pub id: u64,
+    /// When it was decided.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// The alert's identity, 32 hex digits.
+    pub alert: String,
+    /// Alertmanager's fingerprint, 16 hex digits.
+    pub fingerprint: String,
+    /// The alert's labels, as they were said last.
+    pub labels: BTreeMap<String, String>,
+    /// `page`, `update`, `resolve`, `digest` or `suppressed`.
+    pub disposition: String,
+    /// Why it was suppressed; missing otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How many observations.
+    pub count: u64,
+    /// The receiver.
+    pub receiver: String,
+    /// The route's key.
+    pub route: String,
+    /// The `dedup_key` of the incident, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<String>,
+    /// The rule that decided, with its numbers, in one sentence.
+    pub rule: String,
+    /// The setting that decided, as a path in the configuration, or `silence <id>`.
+    pub setting: String,
+    /// The line of the configuration where that stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// When the occurrence started, as its sender said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub starts_at: Option<Timestamp>,
+    /// Of unchanged repeats: when the first of them was heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub repeats_since: Option<Timestamp>,
+    /// When it would be released or looked at again, where a time is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub release: Option<Timestamp>,
+    /// What would release it, in one sentence; missing where nothing was held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_condition: Option<String>,
+    /// What would have become of it without the setting that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otherwise: Option<OtherwiseEntry>,
+    /// The same as one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counterfactual: Option<String>,
+}
+
+/// What would have become of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Otherwise)]
+#[serde(rename_all = "camelCase", tag = "action")]
+pub enum OtherwiseEntry {
+    /// It would have paged.
+    Page {
+        /// Then.
+        #[schema(value_type = String, format = DateTime)]
+        at: Timestamp,
+    },
+    /// It would have changed an open incident.
+    Update {
+        /// The one of this `dedup_key`.
+        incident: String,
+    },
+}

@@ -1,0 +1,106 @@
+//! Sentences about a decision: what would release it, and what would have been without it.
+
+use std::collections::BTreeMap;
+
+use super::{Entry, OtherwiseEntry};
+use crate::model::{Disposition, LabelSet, Reason, Timestamp};
+
+/// What would release what was suppressed; nothing where nothing was held.
+pub(super) fn release_condition(disposition: Disposition, release: Option<Timestamp>) -> Option<String> {
+    let Disposition::Suppressed(reason) = disposition else { return None };
+    let what = match reason {
+        Reason::Flapping => "released once its penalty falls to reuse_at, or max_hold is over",
+        Reason::Silenced => "released when the silence ends",
+        Reason::Muted => "released when the time interval, or the route, lets it through",
+        Reason::Inhibited => "released when the alert that inhibits it resolves",
+        Reason::Storm => "told with the storm's incident; it pages by itself once the storm is over",
+        Reason::RateLimited => "released when the receiver has room for a page",
+        Reason::Unsurprising => "told with the next page of its group, and in the digest",
+        Reason::Recurring => "told with the next page of its group, and in the digest",
+        Reason::SelfResolved => "nothing is left to release: it had resolved",
+        Reason::Duplicate | Reason::Grouped | Reason::Stale | Reason::NeverPaged => return None,
+    };
+    Some(match release {
+        Some(at) => format!("{what}; due {at}"),
+        None => what.to_owned(),
+    })
+}
+
+/// What would have been without the setting that decided.
+pub(super) fn counterfactual(otherwise: &OtherwiseEntry) -> String {
+    match otherwise {
+        OtherwiseEntry::Page { at } => format!("without this rule it would have paged at {at}"),
+        OtherwiseEntry::Update { incident } => {
+            let short: String = incident.chars().take(12).collect();
+            format!("without this rule it would have been an update of incident {short}")
+        }
+    }
+}
+
+/// What happened, as one plain sentence without its time.
+pub(super) fn sentence(entry: &Entry) -> String {
+    let times = match entry.count {
+        1 => String::new(),
+        n => format!(" ×{n}"),
+    };
+    let incident = match &entry.incident {
+        Some(key) => format!(" incident {}", key.chars().take(12).collect::<String>()),
+        None => " its incident".to_owned(),
+    };
+    let mut text = match (entry.disposition.as_str(), entry.reason.as_deref()) {
+        ("page", _) => format!("paged, and opened{incident}: {}", entry.rule),
+        ("update", _) => format!("told as an update of{incident}: {}", entry.rule),
+        ("resolve", _) => format!("resolved, and closed{incident}: {}", entry.rule),
+        (_, Some(reason)) if entry.repeats_since.is_some() => {
+            format!("repeated{times}, unchanged ({reason})")
+        }
+        (_, Some(reason)) => format!("suppressed{times} ({reason}): {}", entry.rule),
+        (other, None) => format!("{other}{times}: {}", entry.rule),
+    };
+    if entry.reason.is_some() && entry.repeats_since.is_none() {
+        match entry.line {
+            Some(line) => text.push_str(&format!("; by {}, line {line}", entry.setting)),
+            None if !entry.setting.is_empty() => text.push_str(&format!("; by {}", entry.setting)),
+            None => {}
+        }
+        for more in [&entry.release_condition, &entry.counterfactual].into_iter().flatten() {
+            text.push_str("; ");
+            text.push_str(more);
+        }
+    }
+    text
+}
+
+/// A timeline of `entries`, which stand newest first as a search gives them: for each alert and receiver
+/// what became of it, oldest first. What a sender wrote cannot begin a line or steer a terminal.
+pub fn timeline(entries: &[Entry]) -> String {
+    let mut stories: BTreeMap<(&BTreeMap<String, String>, &str, &str), Vec<&Entry>> = BTreeMap::new();
+    for entry in entries.iter().rev() {
+        stories.entry((&entry.labels, &entry.fingerprint, &entry.receiver)).or_default().push(entry);
+    }
+    let mut text = String::new();
+    for ((labels, fingerprint, receiver), story) in stories {
+        let labels = LabelSet::from_pairs(labels.iter().map(|(n, v)| (n.as_str(), v.as_str())));
+        text.push_str(&plain(&format!("{labels} ({fingerprint}) at {receiver}")));
+        text.push('\n');
+        let mut started = None;
+        for entry in story {
+            if let Some(at) = entry.starts_at.filter(|at| started != Some(*at)) {
+                text.push_str(&format!("  {at}  fired\n"));
+                started = Some(at);
+            }
+            let at = entry.repeats_since.unwrap_or(entry.at);
+            text.push_str(&format!("  {at}  {}\n", plain(&sentence(entry))));
+        }
+    }
+    text
+}
+
+/// Without what a terminal would act on.
+fn plain(text: &str) -> String {
+    let bad = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if bad(c) { '\u{fffd}' } else { c }).collect()
+}

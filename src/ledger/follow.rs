@@ -1,0 +1,173 @@
+//! Following the journal: a thread that reads what was decided after it is durable, and indexes it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::write::{Mark, Writer};
+use super::{LedgerError, Meter};
+use crate::config::Storage;
+use crate::journal::SqliteDecisions;
+use crate::model::Timestamp;
+
+/// Rows of the journal read and indexed at a time: short transactions on both sides.
+const ROWS: usize = 256;
+/// How often it looks for what is new.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long it waits after a failure.
+const AGAIN: Duration = Duration::from_secs(10);
+/// Looks between two at what is too old: a minute.
+const PRUNE_LOOKS: u32 = 240;
+/// How long it may go on at the end; what is left is indexed at the next start.
+const FINISH: Duration = Duration::from_secs(2);
+
+/// Indexes what the journal in a directory holds, from where it was left.
+pub struct Follower {
+    writer: Writer,
+    journal: SqliteDecisions,
+    mark: Mark,
+    /// Rows that were decided by then are in the ledger: after the journal began anew.
+    known: i64,
+    meter: Meter,
+}
+
+impl Follower {
+    /// Opens both files.
+    ///
+    /// # Errors
+    /// The journal cannot be read, or the ledger cannot be made.
+    pub fn open(dir: &Path, meter: Meter) -> Result<Follower, LedgerError> {
+        let journal = SqliteDecisions::open(dir)?;
+        let writer = Writer::open(dir)?;
+        let mark = writer.mark()?;
+        let mut follower = Follower { writer, journal, mark, known: i64::MIN, meter };
+        follower.check()?;
+        Ok(follower)
+    }
+
+    /// Sees to it that the journal is the one that was followed: its rows are numbered anew when it was
+    /// repaired, or when all of them had left. Then all that is newer than what was indexed is.
+    fn check(&mut self) -> Result<(), LedgerError> {
+        let there = self.journal.checksum(self.mark.row)?;
+        let newest = self.journal.newest()?;
+        let replaced = match there {
+            Some(sha256) => sha256 != self.mark.sha256,
+            None => newest < self.mark.row,
+        };
+        if replaced {
+            (self.known, self.mark.row) = (self.mark.at, 0);
+        }
+        Ok(())
+    }
+
+    /// Indexes the next rows. False if there were none.
+    ///
+    /// # Errors
+    /// Either file failed. Nothing is lost: it goes on from the last row that was indexed.
+    pub fn step(&mut self) -> Result<bool, LedgerError> {
+        let rows = self.journal.after(self.mark.row, ROWS)?;
+        let Some(last) = rows.last() else {
+            self.meter.behind.set(0);
+            if self.mark.row > self.journal.newest()? {
+                self.check()?;
+                return Ok(self.mark.row == 0 && self.journal.newest()? > 0);
+            }
+            return Ok(false);
+        };
+        let mark = Mark { row: last.row, sha256: last.sha256.clone(), at: last.at.max(self.mark.at) };
+        let new = rows.iter().filter(|row| row.at > self.known).flat_map(|row| &row.decisions);
+        let new: Vec<_> = new.cloned().collect();
+        self.writer.add(&new, &mark)?;
+        self.mark = mark;
+        let behind = self.journal.newest()?.saturating_sub(self.mark.row);
+        self.meter.behind.set(behind);
+        self.meter.indexed.inc_by(new.len() as u64);
+        Ok(true)
+    }
+
+    /// Removes what is too old or too much. True if there may be more.
+    ///
+    /// # Errors
+    /// The ledger failed.
+    pub fn prune(&mut self, now: Timestamp, keep: Storage) -> Result<bool, LedgerError> {
+        let removed = self.writer.prune(now, keep)?;
+        self.meter.removed.inc_by(removed.rows);
+        self.meter.size.set(i64::try_from(self.writer.size()?).unwrap_or(i64::MAX));
+        Ok(removed.more)
+    }
+}
+
+/// The thread that indexes.
+pub struct Following {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Following {
+    /// Starts a thread, named `ledger`, that indexes the journal in `dir` until [`Following::stop`]: it
+    /// looks for what is new four times a second, and each minute for what is too old. `now` gives the
+    /// time, `keep` how much is kept.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn start(
+        dir: &Path,
+        meter: Meter,
+        now: impl Fn() -> Timestamp + Send + 'static,
+        keep: impl Fn() -> Storage + Send + 'static,
+    ) -> std::io::Result<Following> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (dir, stopped) = (dir.to_owned(), stop.clone());
+        let run = move || follow(&dir, &meter, &stopped, now, keep);
+        let thread = std::thread::Builder::new().name("ledger".into()).spawn(run)?;
+        Ok(Following { stop, thread })
+    }
+
+    /// Indexes what is left, for at most 2 s, and ends. Blocks.
+    pub fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.thread().unpark();
+        // It ends by a panic at worst, and then there is nothing left to wait for.
+        let _ = self.thread.join();
+    }
+}
+
+fn follow(
+    dir: &Path,
+    meter: &Meter,
+    stop: &AtomicBool,
+    now: impl Fn() -> Timestamp,
+    keep: impl Fn() -> Storage,
+) {
+    let mut follower: Option<Follower> = None;
+    let mut looks = 0u32;
+    while !stop.load(Ordering::Relaxed) {
+        follower = follower.filter(|follower| follower.journal.is_current());
+        let done = match &mut follower {
+            None => Follower::open(dir, meter.clone()).map(|opened| follower.insert(opened)).map(|_| true),
+            Some(follower) => follower.step().and_then(|more| match more {
+                false if looks % PRUNE_LOOKS == 0 => follower.prune(now(), keep()),
+                more => Ok(more),
+            }),
+        };
+        match done {
+            Ok(true) => {}
+            Ok(false) => {
+                looks = looks.wrapping_add(1);
+                std::thread::park_timeout(LOOK);
+            }
+            Err(error) => {
+                meter.failures.inc();
+                tracing::warn!(%error, "the ledger is not written; trying again in 10 s");
+                follower = None;
+                std::thread::park_timeout(AGAIN);
+            }
+        }
+    }
+    let until = Instant::now() + FINISH;
+    if let Some(mut follower) = follower {
+        while Instant::now() < until && matches!(follower.step(), Ok(true)) {}
+    }
+}

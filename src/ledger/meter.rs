@@ -1,0 +1,60 @@
+//! The ledger's metrics.
+
+use prometheus::core::Collector;
+use prometheus::{IntCounter, IntGauge, Registry};
+
+/// What can be seen of the thread that writes the ledger.
+#[derive(Debug, Clone)]
+pub struct Meter {
+    pub(super) behind: IntGauge,
+    pub(super) indexed: IntCounter,
+    pub(super) size: IntGauge,
+    pub(super) removed: IntCounter,
+    pub(super) failures: IntCounter,
+}
+
+impl Meter {
+    /// Registers the metrics.
+    ///
+    /// # Errors
+    /// The registry has some of that name already.
+    pub fn new(registry: &Registry) -> Result<Meter, prometheus::Error> {
+        Ok(Meter {
+            behind: register(
+                registry,
+                IntGauge::new("squelch_ledger_behind", "Commits whose decisions are not in the ledger yet."),
+            )?,
+            indexed: register(
+                registry,
+                IntCounter::new("squelch_ledger_decisions_total", "Decisions written to the ledger."),
+            )?,
+            size: register(
+                registry,
+                IntGauge::new("squelch_ledger_size_bytes", "Size of the ledger's file, without its WAL."),
+            )?,
+            removed: register(
+                registry,
+                IntCounter::new(
+                    "squelch_ledger_removed_total",
+                    "Rows that left the ledger by storage.retention or storage.max_size.",
+                ),
+            )?,
+            failures: register(
+                registry,
+                IntCounter::new(
+                    "squelch_ledger_failures_total",
+                    "Times that the ledger could not be written.",
+                ),
+            )?,
+        })
+    }
+}
+
+fn register<M: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: Result<M, prometheus::Error>,
+) -> Result<M, prometheus::Error> {
+    let metric = metric?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}

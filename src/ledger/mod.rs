@@ -1,0 +1,53 @@
+//! The ledger: what became of every alert and why, to be searched by people.
+//!
+//! It is an index of what the journal says, in a file of its own, `ledger.db` beside `squelch.db`: written
+//! behind by a thread of its own ([`Follower`]), so that no page waits for it, and read over connections
+//! of their own ([`Reader`]), so that no reader waits for it, or it for them. It holds nothing that the
+//! journal did not hold: if it is lost or damaged it is made anew from what the journal still has.
+//!
+//! # The file
+//! Rows name each other by numbers. `decision` has one row for each decision, newest last, unchanged
+//! repeats of one occurrence being one row whose count grows; `alert`, `pair` and `alert_pair` are the
+//! alerts and by which labels they are found; `text` are sentences and settings, by day, so that they
+//! leave with their day. Times are milliseconds since 1970, UTC.
+
+mod entry;
+mod explain;
+mod follow;
+mod meter;
+mod query;
+mod schema;
+mod search;
+mod write;
+
+pub use entry::{Entry, OtherwiseEntry};
+pub use explain::timeline;
+pub use follow::{Follower, Following};
+pub use meter::Meter;
+pub use query::{MAX_LIMIT, Page, Query};
+pub use search::Reader;
+
+/// Why the ledger could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// There is none yet.
+    #[error("there is no ledger at {0}: the --storage.path of a server would be right")]
+    Missing(String),
+    /// SQLite says no.
+    #[error("ledger: {0}")]
+    Failed(String),
+    /// A search took longer than it may.
+    #[error(
+        "the search took longer than {0} ms: narrow it by alert, incident, receiver with reason, or time"
+    )]
+    TooLong(u64),
+    /// The journal, from which it is made, cannot be read.
+    #[error(transparent)]
+    Journal(#[from] crate::journal::JournalError),
+}
+
+impl From<rusqlite::Error> for LedgerError {
+    fn from(e: rusqlite::Error) -> Self {
+        LedgerError::Failed(e.to_string())
+    }
+}

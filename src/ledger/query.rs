@@ -1,0 +1,45 @@
+//! What is asked of the ledger, and one page of the answer.
+
+use serde::{Deserialize, Serialize};
+
+use super::Entry;
+use crate::model::{AlertId, Disposition, Fingerprint, Matcher, Timestamp};
+
+/// The most entries on one page.
+pub const MAX_LIMIT: usize = 1_000;
+
+/// What is searched for: all that is given must hold. Newest first.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// All must match the alert's labels.
+    pub matchers: Vec<Matcher>,
+    /// Alertmanager's fingerprint.
+    pub fingerprint: Option<Fingerprint>,
+    /// The alert.
+    pub alert: Option<AlertId>,
+    /// The `dedup_key` of an incident.
+    pub incident: Option<String>,
+    /// The receiver's name.
+    pub receiver: Option<String>,
+    /// Any of these; all if empty.
+    pub dispositions: Vec<Disposition>,
+    /// Decided then or later.
+    pub since: Option<Timestamp>,
+    /// Decided before.
+    pub until: Option<Timestamp>,
+    /// Only what is older than this entry: see [`Page::next`].
+    pub before: Option<u64>,
+    /// How many at most; kept between 1 and [`MAX_LIMIT`].
+    pub limit: usize,
+}
+
+/// One page of what was found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Decisions)]
+pub struct Page {
+    /// Newest first.
+    pub decisions: Vec<Entry>,
+    /// The cursor of the next page, to be given as `cursor`; missing on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}

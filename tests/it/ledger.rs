@@ -1,0 +1,346 @@
+//! The ledger: written behind the journal, searched by people.
+
+use std::path::Path;
+
+use prometheus::Registry;
+use squelch::config::Storage;
+use squelch::journal::{Commit, Journal, Record, SqliteJournal};
+use squelch::ledger::{Entry, Follower, LedgerError, Meter, Query, Reader};
+use squelch::model::{
+    AlertId, Basis, Decision, Disposition, Duration, LabelSet, Otherwise, Reason, Timestamp, parse_matchers,
+};
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::parse("2026-11-23T00:00:00Z").unwrap() + Duration::from_secs(seconds)
+}
+
+fn labels(n: u64) -> LabelSet {
+    let host = format!("host-{n}");
+    LabelSet::from_pairs([("alertname", if n % 2 == 0 { "Even" } else { "Odd" }), ("host", host.as_str())])
+}
+
+/// The decision about alert `n`, with its labels.
+fn decision(now: Timestamp, n: u64, disposition: Disposition) -> Decision {
+    Decision {
+        at: now,
+        alert: AlertId(u128::from(n)),
+        route: "{}".into(),
+        receiver: if n % 3 == 0 { "slack" } else { "pager" }.into(),
+        disposition,
+        count: 1,
+        incident: format!("incident-{}", n % 5).into(),
+        rule: "a rule with its numbers".into(),
+        release: Some(now + Duration::from_mins(5)),
+        basis: Basis {
+            setting: "noise.default.flapping".into(),
+            line: 7,
+            labels: labels(n),
+            starts_at: Some(now),
+            repeats_since: None,
+            otherwise: Some(Otherwise::Page(now)),
+        },
+    }
+}
+
+struct Store {
+    dir: tempfile::TempDir,
+    journal: SqliteJournal,
+    seq: u64,
+}
+
+impl Store {
+    fn new() -> Store {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = SqliteJournal::open(dir.path()).unwrap();
+        journal.recover().unwrap();
+        Store { dir, journal, seq: 0 }
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn commit(&mut self, decisions: &[Decision]) {
+        self.seq += 1;
+        let now = decisions.last().map_or(at(0), |d| d.at);
+        let records = [Record { seq: self.seq, now, event: b"\"tick\"".to_vec() }];
+        self.journal.commit(&Commit { records: &records, decisions, ..Commit::default() }).unwrap();
+    }
+
+    fn follow(&self) -> Follower {
+        Follower::open(self.path(), Meter::new(&Registry::new()).unwrap()).unwrap()
+    }
+
+    fn index(&self) {
+        let mut follower = self.follow();
+        while follower.step().unwrap() {}
+    }
+
+    fn found(&self, query: &Query) -> Vec<Entry> {
+        Reader::new(self.path()).search(query).unwrap().decisions
+    }
+}
+
+fn all() -> Query {
+    Query { limit: 1000, ..Query::default() }
+}
+
+const FLAPPING: Disposition = Disposition::Suppressed(Reason::Flapping);
+
+#[test]
+fn each_way_to_search_finds_what_a_look_at_every_row_finds() {
+    let mut store = Store::new();
+    let kinds = [Disposition::Page, Disposition::Update, FLAPPING, Disposition::Suppressed(Reason::Storm)];
+    for n in 0..600u64 {
+        store.commit(&[decision(at(n), n % 40, kinds[n as usize % 4])]);
+    }
+    store.index();
+    let everything = store.found(&all());
+    assert_eq!(everything.len(), 600);
+    assert!(everything.windows(2).all(|w| w[0].id > w[1].id && w[0].at >= w[1].at), "newest first");
+    let matchers = |text: &str| Query { matchers: parse_matchers(text).unwrap(), ..all() };
+    let fingerprint = squelch::model::Fingerprint::of(&labels(7));
+    type Says = Box<dyn Fn(&Entry) -> bool>;
+    let cases: Vec<(&str, Query, Says)> = vec![
+        ("equal", matchers("host=host-7"), Box::new(|e| e.labels["host"] == "host-7")),
+        (
+            "two",
+            matchers("alertname=Odd,host=~host-1.*"),
+            Box::new(|e| e.labels["alertname"] == "Odd" && e.labels["host"].starts_with("host-1")),
+        ),
+        ("not", matchers("alertname!=Odd"), Box::new(|e| e.labels["alertname"] != "Odd")),
+        ("none has it", matchers("team=\"\""), Box::new(|_| true)),
+        ("nobody", matchers("team=db"), Box::new(|_| false)),
+        (
+            "fingerprint",
+            Query { fingerprint: Some(fingerprint), ..all() },
+            Box::new(|e| e.labels["host"] == "host-7"),
+        ),
+        ("alert", Query { alert: Some(AlertId(9)), ..all() }, Box::new(|e| e.labels["host"] == "host-9")),
+        (
+            "incident",
+            Query { incident: Some("incident-3".into()), ..all() },
+            Box::new(|e| e.incident.as_deref() == Some("incident-3")),
+        ),
+        ("receiver", Query { receiver: Some("slack".into()), ..all() }, Box::new(|e| e.receiver == "slack")),
+        (
+            "reason",
+            Query { dispositions: vec![FLAPPING], ..all() },
+            Box::new(|e| e.reason.as_deref() == Some("flapping")),
+        ),
+        (
+            "time, receiver and reason",
+            Query {
+                since: Some(at(100)),
+                until: Some(at(200)),
+                receiver: Some("pager".into()),
+                dispositions: vec![FLAPPING, Disposition::Page],
+                ..all()
+            },
+            Box::new(|e| {
+                e.at >= at(100)
+                    && e.at < at(200)
+                    && e.receiver == "pager"
+                    && (e.disposition == "page" || e.reason.as_deref() == Some("flapping"))
+            }),
+        ),
+        (
+            "incident and labels",
+            Query { incident: Some("incident-2".into()), ..matchers("alertname=Even") },
+            Box::new(|e| e.incident.as_deref() == Some("incident-2") && e.labels["alertname"] == "Even"),
+        ),
+    ];
+    for (what, query, says) in cases {
+        let expected: Vec<&Entry> = everything.iter().filter(|e| says(e)).collect();
+        let found = store.found(&query);
+        assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{what}");
+    }
+    let one = &everything[0];
+    assert_eq!((one.setting.as_str(), one.line, one.count), ("noise.default.flapping", Some(7), 1));
+    assert!(one.counterfactual.as_ref().unwrap().contains("it would have paged at 2026-11-23T00:09:59Z"));
+}
+
+#[test]
+fn pages_stay_as_they_are_while_more_is_written() {
+    let mut store = Store::new();
+    for n in 0..95 {
+        store.commit(&[decision(at(n), n % 7, FLAPPING)]);
+    }
+    store.index();
+    let reader = Reader::new(store.path());
+    for filter in [Query::default(), Query { matchers: parse_matchers("alertname=Odd").unwrap(), ..all() }] {
+        let whole: Vec<u64> = {
+            let query = Query { limit: 1000, ..filter.clone() };
+            reader.search(&query).unwrap().decisions.iter().map(|e| e.id).collect()
+        };
+        let (mut seen, mut before) = (Vec::new(), None);
+        loop {
+            let page = reader.search(&Query { limit: 10, before, ..filter.clone() }).unwrap();
+            assert!(page.decisions.len() <= 10);
+            seen.extend(page.decisions.iter().map(|e| e.id));
+            let now = at(1000 + store.seq);
+            store.commit(&[decision(now, 1, Disposition::Page)]);
+            store.index();
+            match page.next {
+                Some(next) => before = Some(next.parse().unwrap()),
+                None => break,
+            }
+        }
+        assert_eq!(seen, whole);
+    }
+}
+
+#[test]
+fn unchanged_repeats_are_one_row_of_their_occurrence() {
+    let mut store = Store::new();
+    let repeats = |now: Timestamp, count, started| {
+        let mut d = decision(now, 1, Disposition::Suppressed(Reason::Duplicate));
+        (d.count, d.basis.starts_at, d.basis.repeats_since) = (count, Some(started), Some(now));
+        d
+    };
+    store.commit(&[decision(at(0), 1, Disposition::Page)]);
+    store.commit(&[repeats(at(60), 30, at(0)), repeats(at(3660), 60, at(0))]);
+    store.index();
+    store.commit(&[repeats(at(7200), 10, at(0))]);
+    store.commit(&[decision(at(7300), 1, Disposition::Resolve), repeats(at(7400), 5, at(7300))]);
+    store.index();
+    let found: Vec<(String, u64)> =
+        store.found(&all()).into_iter().map(|e| (e.disposition, e.count)).collect();
+    let expected = [("suppressed", 5), ("resolve", 1), ("suppressed", 100), ("page", 1)];
+    assert_eq!(found, expected.map(|(d, n)| (d.to_owned(), n)));
+}
+
+/// Between commit and indexing nothing may be lost or doubled, whichever of the two stops.
+#[test]
+fn a_crash_before_indexing_loses_nothing_and_doubles_nothing() {
+    let mut store = Store::new();
+    for n in 0..300 {
+        store.commit(&[decision(at(n), n, FLAPPING)]);
+    }
+    let mut follower = store.follow();
+    assert!(follower.step().unwrap());
+    drop(follower);
+    store.commit(&[decision(at(400), 400, Disposition::Page)]);
+    store.index();
+    store.index();
+    assert_eq!(store.found(&all()).len(), 301);
+    // The ledger is lost, or is no ledger: it is made anew.
+    let reader = Reader::new(store.path());
+    reader.search(&all()).unwrap();
+    for damage in [None, Some("this is no database".repeat(1000))] {
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(store.path().join(format!("ledger.db{suffix}")));
+        }
+        if let Some(text) = damage {
+            std::fs::write(store.path().join("ledger.db"), text).unwrap();
+        }
+        store.commit(&[]);
+        store.index();
+        assert_eq!(store.found(&all()).len(), 301);
+    }
+    store.commit(&[decision(at(500), 500, Disposition::Page)]);
+    store.index();
+    assert_eq!(reader.search(&all()).unwrap().decisions.len(), 302, "a reader from before sees the new file");
+}
+
+/// A store that was repaired, or whose decisions had all left, numbers its rows anew.
+#[test]
+fn a_journal_that_begins_anew_is_followed_from_its_first_new_row() {
+    let mut store = Store::new();
+    for n in 0..20 {
+        store.commit(&[decision(at(n), n, FLAPPING)]);
+    }
+    store.index();
+    while store.journal.prune(at(1000)).unwrap() {}
+    for n in 0..3 {
+        store.commit(&[decision(at(2000 + n), 50 + n, Disposition::Page)]);
+    }
+    store.index();
+    assert_eq!(store.found(&all()).len(), 23);
+    store.index();
+    assert_eq!(store.found(&all()).len(), 23);
+}
+
+#[test]
+fn what_is_too_old_or_too_much_leaves() {
+    let mut store = Store::new();
+    let day = 86_400;
+    for n in 0..40 {
+        let mut old = decision(at(n * day), n, FLAPPING);
+        old.rule = format!("rule {n}").into();
+        store.commit(&[old]);
+    }
+    store.index();
+    let mut follower = store.follow();
+    let keep = Storage { retention: Duration::from_hours(24 * 10), ..Storage::default() };
+    while follower.prune(at(40 * day), keep).unwrap() {}
+    let left = store.found(&all());
+    assert_eq!(left.len(), 10);
+    assert!(left.iter().all(|e| e.at >= at(30 * day) && e.rule.starts_with("rule ")), "{left:?}");
+    let gone = Query { matchers: parse_matchers("host=host-3").unwrap(), ..all() };
+    assert!(store.found(&gone).is_empty());
+    while follower.prune(at(40 * day), Storage { max_size: 1, ..Storage::default() }).unwrap() {}
+    assert!(store.found(&all()).is_empty());
+}
+
+#[test]
+fn no_ledger_says_where_one_would_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = Reader::new(dir.path()).search(&all()).unwrap_err();
+    assert!(matches!(&error, LedgerError::Missing(_)) && error.to_string().contains("--storage.path"));
+}
+
+/// A recorded timeline: the engine decides, the journal keeps, the ledger tells.
+#[test]
+fn a_flapping_alert_is_explained_in_plain_sentences() {
+    use squelch::engine::{Effects, Engine, Event};
+    use squelch::model::{Batch, Observation, Source, Status};
+
+    let text = "route: {receiver: pager}\nreceivers: [{name: pager, console_configs: [{}]}]\nnoise:\n  \
+                default:\n    flapping: {suppress_at: 3, reuse_at: 1}\n    resolve_hold: 0s\n";
+    let policy = squelch::config::parse(text, "squelch.yml", Path::new("")).unwrap().policy;
+    let mut engine = Engine::new(policy);
+    let mut store = Store::new();
+    let mut step = |now: Timestamp, status: Option<Status>, started: Timestamp| {
+        let mut effects = Effects::default();
+        let event = match status {
+            Some(status) => Event::Observe(Batch {
+                source: Source::Alertmanager,
+                peer: "a".into(),
+                observations: vec![Observation {
+                    status,
+                    labels: LabelSet::from_pairs([("alertname", "Down"), ("severity", "warning")]),
+                    annotations: LabelSet::default(),
+                    starts_at: started,
+                    ends_at: (status == Status::Resolved).then_some(now),
+                    generator_url: "".into(),
+                }],
+            }),
+            None => Event::Tick,
+        };
+        engine.handle(now, &event, &mut effects);
+        let mut decisions = std::mem::take(&mut effects.decisions);
+        for notification in std::mem::take(&mut effects.notifications) {
+            let outcome = squelch::model::Outcome::Accepted;
+            let report = squelch::model::Report { id: notification.id, outcome, attempts: 1 };
+            engine.handle(now, &Event::Delivered(report), &mut effects);
+        }
+        decisions.append(&mut effects.decisions);
+        if !decisions.is_empty() {
+            store.commit(&decisions);
+        }
+    };
+    for turn in 0..3 {
+        let started = at(turn * 120);
+        step(started, Some(Status::Firing), started);
+        step(started + Duration::from_secs(60), Some(Status::Resolved), started);
+    }
+    for minute in 6..240 {
+        step(at(minute * 60), None, at(0));
+    }
+    store.index();
+    let told = squelch::ledger::timeline(&store.found(&all()));
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden/explain.txt");
+    let expected = std::fs::read_to_string(&golden).unwrap_or_default();
+    assert_eq!(told, expected, "{} differs:\n{told}", golden.display());
+}
