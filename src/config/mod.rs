@@ -1,5 +1,7 @@
 //! `squelch.yml` → a validated [`Config`]; every error names file, line and what would be right.
 
+mod access;
+mod addresses;
 mod inhibit;
 mod interval;
 mod noise;
@@ -7,7 +9,9 @@ mod policy;
 mod problem;
 pub(crate) mod read;
 mod receiver;
+mod signing;
 mod warnings;
+mod web;
 
 use std::fs::File;
 use std::io::Read;
@@ -17,6 +21,8 @@ use smol_str::SmolStr;
 
 use crate::model::Duration;
 
+pub use access::{AccessRules, AlertSource, Credential, Role, User};
+pub use addresses::{AddressPolicy, Network};
 pub use inhibit::InhibitRule;
 pub use interval::{Location, LocationError, Span, TimeInterval, TimeRange};
 pub use noise::{Familiar, Limit, Noise, Rhythm, Storm, Surprise};
@@ -26,7 +32,9 @@ pub use receiver::{
     Config, ConsoleConfig, HttpAuth, HttpConfig, Integration, IntegrationKind, PagerdutyConfig,
     PagerdutyImage, PagerdutyLink, Secret, SecretError, SecretUrl, SlackConfig, Url, WebhookConfig,
 };
+pub use signing::{SigningKeys, SigningSecretError};
 pub use warnings::warnings;
+pub use web::{ClientAuth, TlsServerConfig, WebConfig, load_web, parse_web};
 
 /// The largest configuration file, in bytes.
 pub const MAX_FILE: u64 = 10 * 1024 * 1024;
@@ -88,6 +96,6 @@ impl Default for Config {
             time_intervals: Default::default(),
             inhibit_rules: Vec::new(),
         };
-        Config { policy, receivers: [(name, vec![integration])].into() }
+        Config { policy, receivers: [(name, vec![integration])].into(), access: AccessRules::default() }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use prometheus::Registry;
 use smol_str::SmolStr;
 use tokio::sync::{Mutex, oneshot};
@@ -17,13 +18,13 @@ use crate::journal::DeadLetter;
 use crate::model::{
     Batch, Duration, NotificationId, Silence, SilenceRequest, SilenceState, Source, Timestamp,
 };
-use crate::web::{BoxFuture, Gate, ReplayError, SilenceFailure, Unavailable};
+use crate::web::{Access, Area, BoxFuture, Gate, ReplayError, SilenceFailure, Unavailable};
 
 use super::clock::{EngineClock, wall};
 use super::core::Published;
 use super::metrics;
 use super::queue::{Command, Queue, View};
-use super::run::log_warnings;
+use super::run::{NodeError, load_access, log_warnings};
 
 /// The node as the web sees it. Cheap to share; never blocks.
 pub struct NodeGate {
@@ -33,6 +34,7 @@ pub struct NodeGate {
     registry: Registry,
     /// Milliseconds; of the policy in force.
     resolve_timeout: Arc<AtomicU64>,
+    access: Arc<ArcSwap<Access>>,
     stopping: AtomicBool,
     reload: Arc<Reload>,
 }
@@ -40,6 +42,7 @@ pub struct NodeGate {
 /// What a reload needs; one reload at a time.
 struct Reload {
     file: PathBuf,
+    web_file: Option<PathBuf>,
     deliverer: Arc<Deliverer>,
     /// The receivers in force, to go back to.
     receivers: Mutex<BTreeMap<SmolStr, Vec<Integration>>>,
@@ -59,6 +62,10 @@ pub struct GateParts {
     pub config: Config,
     /// Where it was read, and is read again.
     pub config_file: PathBuf,
+    /// `--web.config.file`, if there is one.
+    pub web_file: Option<PathBuf>,
+    /// Who may do what, from the start on.
+    pub access: Access,
     /// Whose receivers a reload changes.
     pub deliverer: Arc<Deliverer>,
 }
@@ -66,7 +73,8 @@ pub struct GateParts {
 impl NodeGate {
     /// A gate to a running node.
     pub fn new(parts: GateParts) -> NodeGate {
-        let GateParts { queue, clock, published, registry, config, config_file, deliverer } = parts;
+        let GateParts { queue, clock, published, registry, config, config_file, web_file, access, deliverer } =
+            parts;
         published.meter.reloaded(wall());
         NodeGate {
             queue,
@@ -74,9 +82,11 @@ impl NodeGate {
             published,
             registry,
             resolve_timeout: Arc::new(AtomicU64::new(config.policy.resolve_timeout.as_millis())),
+            access: Arc::new(ArcSwap::from_pointee(access)),
             stopping: AtomicBool::new(false),
             reload: Arc::new(Reload {
                 file: config_file,
+                web_file,
                 deliverer,
                 receivers: Mutex::new(config.receivers),
             }),
@@ -108,6 +118,14 @@ impl Gate for NodeGate {
         Duration::from_millis(self.resolve_timeout.load(Ordering::Relaxed))
     }
 
+    fn access(&self) -> Arc<Access> {
+        self.access.load_full()
+    }
+
+    fn refused(&self, area: Area) {
+        self.published.meter.denied(area.as_str());
+    }
+
     fn accept(&self, batch: Batch) -> BoxFuture<'_, Result<(), Unavailable>> {
         let queue = self.queue.clone();
         Box::pin(async move { ask(&queue, |done| Command::Observe(batch, done)).await? })
@@ -126,9 +144,10 @@ impl Gate for NodeGate {
     fn reload(&self) -> BoxFuture<'_, Result<(), String>> {
         let (queue, published) = (self.queue.clone(), self.published.clone());
         let (reload, resolve_timeout) = (self.reload.clone(), self.resolve_timeout.clone());
+        let access = self.access.clone();
         // On a task of its own: a client that goes away must not stop a reload half way.
         let task = tokio::spawn(async move {
-            let outcome = reload.run(&queue, &resolve_timeout).await;
+            let outcome = reload.run(&queue, &resolve_timeout, &access).await;
             match &outcome {
                 Ok(()) => {
                     published.meter.reloaded(wall());
@@ -190,10 +209,20 @@ impl Gate for NodeGate {
 impl Reload {
     /// Loads the file and puts it in force: deliverer first, since the engine may send to a new
     /// receiver the moment it knows of it, and back again if the engine could not be told.
-    async fn run(&self, queue: &Queue, resolve_timeout: &AtomicU64) -> Result<(), String> {
+    async fn run(
+        &self,
+        queue: &Queue,
+        resolve_timeout: &AtomicU64,
+        access: &ArcSwap<Access>,
+    ) -> Result<(), String> {
         let mut receivers = self.receivers.lock().await;
-        let file = self.file.clone();
-        let config = tokio::task::spawn_blocking(move || crate::config::load(&file))
+        let (file, web_file) = (self.file.clone(), self.web_file.clone());
+        let load = move || -> Result<_, NodeError> {
+            let config = crate::config::load(&file)?;
+            let access = load_access(&config, web_file.as_deref())?;
+            Ok((config, access))
+        };
+        let (config, new_access) = tokio::task::spawn_blocking(load)
             .await
             .map_err(|e| format!("the loading broke off: {e}"))?
             .map_err(|e| e.to_string())?;
@@ -207,6 +236,7 @@ impl Reload {
             }
             return Err(e.to_string());
         }
+        access.store(Arc::new(new_access));
         *receivers = config.receivers;
         resolve_timeout.store(timeout.as_millis(), Ordering::Relaxed);
         Ok(())

@@ -1,5 +1,6 @@
 //! The text of `squelch.yml` → a validated [`Config`], or everything that is wrong with it.
 
+mod access;
 mod http;
 mod inhibition;
 mod integrations;
@@ -21,7 +22,7 @@ use super::{Config, Policy, Url};
 use crate::model::Duration;
 
 /// Keys of Alertmanager, or of later versions, at the top of the file.
-const UNSUPPORTED: [&str; 6] = ["templates", "tracing", "event_recorder", "heartbeat", "sources", "storage"];
+const UNSUPPORTED: [&str; 5] = ["templates", "tracing", "event_recorder", "heartbeat", "storage"];
 /// Keys of Alertmanager's `global` for integrations that this version does not have.
 const UNSUPPORTED_GLOBAL: [&str; 36] = [
     "smtp_from",
@@ -102,6 +103,9 @@ fn read_top(mut top: Section<'_>, base: &Path) -> Config {
             Vec::new()
         }
     };
+    let sources = top.list("sources").unwrap_or_default();
+    let users = top.list("users").unwrap_or_default();
+    let access = access::read(sources, users, base, top.problems);
     top.unsupported(&UNSUPPORTED);
     top.finish();
     let policy = Policy {
@@ -115,7 +119,7 @@ fn read_top(mut top: Section<'_>, base: &Path) -> Config {
         time_intervals,
         inhibit_rules,
     };
-    Config { policy, receivers: receivers.sending }
+    Config { policy, receivers: receivers.sending, access }
 }
 
 struct Global<'b> {
