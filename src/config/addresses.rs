@@ -1,6 +1,6 @@
 //! Where outgoing connections may go, by address.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// Networks never connected to, whatever is allowed: what answers there is the machine's own cloud, its
