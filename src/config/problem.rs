@@ -15,14 +15,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// What a message quotes of the file may hold line breaks; the message stays one line.
     pub(crate) fn new(line: u32, message: impl Into<String>) -> Self {
-        let message: String = message.into();
-        if !message.contains(char::is_control) {
-            return Problem { line, message };
-        }
-        let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-        Problem { line, message: message.chars().map(escaped).collect() }
+        Problem { line, message: message.into() }
     }
 }
 

@@ -73,8 +73,8 @@ pub struct GateParts {
 impl NodeGate {
     /// A gate to a running node.
     pub fn new(parts: GateParts) -> NodeGate {
-        let GateParts { queue, clock, published, registry, config, config_file, web_file, access, deliverer } =
-            parts;
+        let GateParts { queue, clock, published, registry, config, deliverer, .. } = parts;
+        let (config_file, web_file, access) = (parts.config_file, parts.web_file, parts.access);
         published.meter.reloaded(wall());
         NodeGate {
             queue,
