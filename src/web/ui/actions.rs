@@ -16,6 +16,7 @@ use super::bad;
 use super::page::Frame;
 use crate::engine::Release;
 use crate::model::{Duration, Silence, SilenceError, SilenceRequest, Timestamp, parse_matchers};
+use crate::web::access::Caller;
 use crate::web::body;
 use crate::web::gate::{ReleaseError, SilenceFailure};
 use crate::web::problem::Problem;
@@ -49,6 +50,7 @@ struct ExpireForm {
 pub(in crate::web) async fn release(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
+    caller: Option<Extension<Caller>>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
@@ -57,7 +59,7 @@ pub(in crate::web) async fn release(
     let done = async {
         let form: ReleaseForm = form(&app, &headers, body).await?;
         let alert = super::alert_id(&form.alert)?;
-        let by = author(&form.by, peer);
+        let by = author(&form.by, peer, caller);
         let release = Release { alert, receiver: form.receiver, by: by.clone() };
         let (gate, asked) = (Arc::clone(&app.gate), release.clone());
         finished(&app, tokio::spawn(async move { gate.release(asked).await })).await?.map_err(
@@ -76,6 +78,7 @@ pub(in crate::web) async fn release(
 pub(in crate::web) async fn silence(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
+    caller: Option<Extension<Caller>>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
@@ -86,7 +89,7 @@ pub(in crate::web) async fn silence(
         let matchers = parse_matchers(&form.matchers).map_err(|e| bad(format!("what to silence: {e}")))?;
         let length: Duration = form.length.trim().parse().map_err(|e| bad(format!("for how long: {e}")))?;
         let now = app.gate.now();
-        let by = author(&form.by, peer);
+        let by = author(&form.by, peer, caller);
         let silence = Silence {
             id: SmolStr::default(),
             matchers: vec![matchers],
@@ -103,10 +106,11 @@ pub(in crate::web) async fn silence(
     answer(&frame, done.await)
 }
 
-/// `POST /act/expire`
+/// `POST /silences/expire`
 pub(in crate::web) async fn expire(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
+    caller: Option<Extension<Caller>>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
@@ -115,15 +119,18 @@ pub(in crate::web) async fn expire(
     let done = async {
         let form: ExpireForm = form(&app, &headers, body).await?;
         let id = ask(&app, SilenceRequest::Expire(form.id)).await?;
-        let by = author(&form.by, peer);
+        let by = author(&form.by, peer, caller);
         tracing::info!(%by, peer = %peer.0, %id, "silence expired");
         Ok("../?said=expired")
     };
     answer(&frame, done.await)
 }
 
-/// Who did it, as far as they say.
-fn author(said: &str, peer: Peer) -> SmolStr {
+/// Who did it: whoever is known cannot sign for another; of others, as far as they say.
+fn author(said: &str, peer: Peer, caller: Option<Extension<Caller>>) -> SmolStr {
+    if let Some(Extension(caller)) = caller {
+        return caller.name;
+    }
     match said.trim() {
         "" => format_smolstr!("somebody at {}", peer.0),
         name => super::text::tame(name, 100).into(),

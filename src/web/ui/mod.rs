@@ -47,7 +47,7 @@ pub(super) fn routes() -> [(&'static str, MethodRouter<App>); 13] {
         ("/assets/{file}", get(assets::serve)),
         ("/act/release", post(actions::release)),
         ("/act/silence", post(actions::silence)),
-        ("/act/expire", post(actions::expire)),
+        ("/silences/expire", post(actions::expire)),
     ]
 }
 

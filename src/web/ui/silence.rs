@@ -105,7 +105,7 @@ fn row(frame: &Frame, now: Timestamp, silence: &Silence, state: SilenceState) ->
                 @if state == SilenceState::Expired {
                     a.button href=(frame.to(&format!("silences{}", text::query(&[("q", &matchers)])))) { "Again" }
                 } @else {
-                    form method="post" action=(frame.to("act/expire")) {
+                    form method="post" action=(frame.to("silences/expire")) {
                         input type="hidden" name="id" value=(silence.id);
                         input type="hidden" name="by" value="" data-author;
                         button { "Expire" }

@@ -102,10 +102,10 @@ async fn what_is_wrong_is_said_in_words() {
         ("/act/release", "alert=1", 400),
         ("/act/silence", "matchers=&for=2h&comment=x&by=y", 400),
         ("/act/silence", "matchers=a%3Db&for=soon&comment=x&by=y", 400),
-        ("/act/expire", "id=none", 404),
+        ("/silences/expire", "id=none", 404),
     ] {
         let answer = form(path, body).await;
         assert_eq!(answer.status, status, "{path} {body}: {}", answer.body);
     }
-    assert_eq!(squelch.post("/act/expire", "{}").await.status, 415);
+    assert_eq!(squelch.post("/silences/expire", "{}").await.status, 415);
 }
