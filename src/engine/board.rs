@@ -359,15 +359,15 @@ impl Engine {
         };
         let deadline = |timer| self.timers.deadline(&timer);
         let next = match state {
-            RowState::Passing => deadline(Timer::Retry(id)).map(|at| (at, "is tried anew")),
+            RowState::Passing => deadline(Timer::Retry(id)).map(|at| (at, "tries anew")),
             RowState::Resolving => deadline(Timer::ResolveHold(id)).map(|at| (at, "closes")),
             RowState::Flapping => {
                 let calm = incident.members.iter().filter(|(_, m)| m.flaps.is_some());
-                calm.filter_map(|(alert, _)| flaps(alert)).max().map(|at| (at, "is calm at the latest"))
+                calm.filter_map(|(alert, _)| flaps(alert)).max().map(|at| (at, "calms at the latest"))
             }
             _ => {
-                let update = deadline(Timer::Update(id)).map(|at| (at, "is updated"));
-                update.or(deadline(Timer::Repeat(id)).map(|at| (at, "is repeated if it still fires")))
+                let update = deadline(Timer::Update(id)).map(|at| (at, "updates"));
+                update.or(deadline(Timer::Repeat(id)).map(|at| (at, "repeats")))
             }
         };
         Some(Row {
@@ -423,7 +423,7 @@ impl Engine {
         reason: Option<Reason>,
     ) -> (SmolStr, Option<(Timestamp, &'static str)>) {
         match self.mutes.cause(alert, self.lanes.lane(lane)) {
-            Some(cause) => (cause.rule, cause.release.map(|at| (at, "is looked at anew"))),
+            Some(cause) => (cause.rule, cause.release.map(|at| (at, "is looked at again"))),
             None => (reason.map_or("", Reason::as_str).into(), None),
         }
     }

@@ -50,7 +50,7 @@ fn body(frame: &Frame, asked: &Asked, detail: &IncidentDetail) -> Markup {
     let summary = format!("{state}, {} of {} alerts fire", row.firing, row.alerts);
     html! {
         (page::live(&link(page), "5s", detail.now.as_millis(), &summary, html! {
-            h1.long { (text::title(if row.title.is_empty() { &row.labels } else { &row.title })) }
+            h1.long { (now::heading(row)) }
             (stand(frame, detail.now, row))
             dl.facts {
                 div { dt { "Paged" } dd { (text::moment(row.since)) ", " (text::ago(detail.now, row.since)) " ago" } }

@@ -143,13 +143,11 @@ fn one(frame: &Frame, now: Timestamp, row: &Row) -> Markup {
         Some(key) => frame.to(&format!("incident{}", text::query(&[("key", key)]))),
         None => frame.to(&format!("alert{}", text::query(&[("id", &row.alert.to_string())]))),
     };
-    // A group by nothing says nothing.
-    let title = if row.title.is_empty() { &row.labels } else { &row.title };
     html! {
         tr data-row {
             td data-label="State" { span class=(format!("state {class}")) { (state) } }
             td.what {
-                a id=(format!("r{}", row.alert)) href=(link) { (text::title(title)) }
+                a id=(format!("r{}", row.alert)) href=(link) { (heading(row)) }
                 p.why { span class="sev" { (text::tame(&row.severity, 40)) } " " (text::sentence(&row.why)) }
             }
             td data-label="Receiver" { bdi { (text::tame(&row.receiver, 60)) } }
@@ -158,6 +156,17 @@ fn one(frame: &Frame, now: Timestamp, row: &Row) -> Markup {
             td data-label="Next" { @if let Some((at, what)) = row.next { (what) " " (text::until(now, at)) } @else { span.dim { "–" } } }
             td.act { (actions(frame, row)) }
         }
+    }
+}
+
+/// What a row is about: the labels of its group, and the name of an alert in it where they do not have it.
+pub(super) fn heading(row: &Row) -> Markup {
+    let name = row.labels.value("alertname");
+    // A group by nothing says nothing.
+    let title = if row.title.is_empty() { &row.labels } else { &row.title };
+    html! {
+        @if title.value("alertname").is_empty() && !name.is_empty() { (text::alert_name(name)) " " }
+        (text::title(title))
     }
 }
 

@@ -53,10 +53,15 @@ pub(super) fn title(labels: &LabelSet) -> Markup {
         labels.iter().filter(|(label, _)| !matches!(*label, "alertname" | "severity")).collect();
     let (few, more) = (others.iter().take(MOST_LABELS), others.len().saturating_sub(MOST_LABELS));
     html! {
-        @if !name.is_empty() { bdi.name { (tame(name, CUT)) } " " }
+        @if !name.is_empty() { (alert_name(name)) " " }
         @for (name, value) in few { (label(name, value, CUT)) " " }
         @if more > 0 { span.more { "and " (more) " more labels" } }
     }
+}
+
+/// What an alert is called.
+pub(super) fn alert_name(name: &str) -> Markup {
+    html! { bdi.name { (tame(name, CUT)) } }
 }
 
 /// All labels of an alert, one below the other.

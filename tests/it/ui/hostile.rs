@@ -12,7 +12,7 @@ severities:
   label: severity
   levels:
     - {name: critical, never_hold: true}
-    - {name: warning, hold: 1h}
+    - {name: warning, hold: 52w}
 noise:
   default:
     storm: {start: 0}

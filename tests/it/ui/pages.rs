@@ -73,7 +73,7 @@ async fn what_is_wrong_is_said_in_words() {
     let home = Home::new(CONFIG);
     let squelch = home.serve().await;
     for (path, status, says) in [
-        ("/?q=%7B", 400, "the filter"),
+        ("/?q=%3D", 400, "the filter"),
         ("/?page=x", 400, "the address"),
         ("/incident?key=x", 404, "no open incident"),
         ("/alert?id=x", 400, "32 hex digits"),
