@@ -7,6 +7,7 @@ mod policy;
 mod problem;
 pub(crate) mod read;
 mod receiver;
+mod trust;
 mod warnings;
 
 use std::fs::File;
@@ -26,6 +27,7 @@ pub use receiver::{
     Config, ConsoleConfig, HttpAuth, HttpConfig, Integration, IntegrationKind, PagerdutyConfig,
     PagerdutyImage, PagerdutyLink, Secret, SecretError, SecretUrl, SlackConfig, Url, WebhookConfig,
 };
+pub use trust::{FailOpen, Heartbeat, Limits, SelfWatch};
 pub use warnings::warnings;
 
 /// The largest configuration file, in bytes.
@@ -81,12 +83,16 @@ impl Default for Config {
             severities: Severities::default(),
             ignore_labels: vec!["prometheus_replica".into()],
             routes: vec![Route::root(name.clone(), 1)],
-            receivers: [(name.clone(), Receiver { integrations: vec![console] })].into(),
+            receivers: [(name.clone(), Receiver::new(vec![console]))].into(),
             noise: [("default".into(), Noise::default())].into(),
             resolve_timeout: Duration::from_mins(5),
             stale_after: Duration::from_hours(12),
             time_intervals: Default::default(),
             inhibit_rules: Vec::new(),
+            failopen: FailOpen::default(),
+            heartbeats: Vec::new(),
+            self_watch: SelfWatch::default(),
+            limits: Limits::default(),
         };
         Config { policy, receivers: [(name, vec![integration])].into() }
     }

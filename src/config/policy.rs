@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{InhibitRule, Noise, TimeInterval};
+use super::{FailOpen, Heartbeat, InhibitRule, Limits, Noise, SelfWatch, TimeInterval};
 use crate::model::{Duration, LabelSet, Matcher};
 
 /// All that decides about alerts. Validated: route 0 exists, names resolve, indexes are in range.
@@ -33,6 +33,18 @@ pub struct Policy {
     /// Which firing alerts mute which others.
     #[serde(default)]
     pub inhibit_rules: Vec<InhibitRule>,
+    /// What leaves while the storage is unusable.
+    #[serde(default)]
+    pub failopen: FailOpen,
+    /// Alerts whose silence pages.
+    #[serde(default)]
+    pub heartbeats: Vec<Heartbeat>,
+    /// What Squelch says about itself.
+    #[serde(default)]
+    pub self_watch: SelfWatch,
+    /// Bounds of what is remembered.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 /// What the levels of severity are called, and what they mean.
@@ -128,6 +140,23 @@ impl GroupBy {
 pub struct Receiver {
     /// Its integrations in order; none at all mutes what is routed here.
     pub integrations: Vec<IntegrationRef>,
+    /// The receiver that is told instead where this one cannot be reached; following these ends.
+    #[serde(default)]
+    pub fallback: Option<SmolStr>,
+    /// After how long a page that was not taken goes to the fallback too. Default 5m.
+    #[serde(default = "fallback_after")]
+    pub fallback_after: Duration,
+}
+
+fn fallback_after() -> Duration {
+    Duration::from_mins(5)
+}
+
+impl Receiver {
+    /// A receiver without a fallback.
+    pub fn new(integrations: Vec<IntegrationRef>) -> Self {
+        Receiver { integrations, fallback: None, fallback_after: fallback_after() }
+    }
 }
 
 /// One integration of a receiver, as far as deciding goes.
