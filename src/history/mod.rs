@@ -52,6 +52,8 @@ impl Past {
             | Event::Replay(_)
             | Event::Silence(_)
             | Event::Policy(_)
+            | Event::Alarm(_)
+            | Event::Poisoned(_)
             | Event::Started
             | Event::Tick => 0,
         }
