@@ -25,8 +25,6 @@ pub enum Event {
     Silence(SilenceChange),
     /// Something went wrong outside of the engine that a person must hear of.
     Alarm(Alarm),
-    /// A batch that the engine could not handle, set aside: what fires in it is paged as it is.
-    Poisoned(Batch),
     /// The configuration, at start and whenever it changes.
     Policy(Box<Policy>),
     /// The program started; nothing was heard while it was down.

@@ -176,7 +176,6 @@ impl Engine {
             Event::Silence(change) => self.silence(change),
             Event::Policy(policy) => self.adopt((**policy).clone()),
             Event::Alarm(alarm) => self.alarm(alarm),
-            Event::Poisoned(batch) => self.poisoned(batch),
             Event::Seen(_) | Event::Started | Event::Tick => {}
         }
         self.fire_timers();

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::SmolStr;
 
 use super::Engine;
 use super::event::Alarm;
@@ -13,22 +13,21 @@ use super::groups::GroupKey;
 use super::incident::{IncidentId, Phase};
 use super::stats::Bound;
 use super::timers::Timer;
-use crate::model::{AlertId, Batch, Duration, LabelSet, Status, Timestamp};
+use crate::model::{AlertId, Duration, LabelSet, Timestamp};
 
 /// How often it looks again.
 const EVERY: Duration = Duration::from_mins(1);
 /// Alerts that nobody was told of are told apart up to this many.
 const UNHEARD: usize = 10_000;
-/// So many alerts of an event that could not be handled are paged one by one.
-const PLAIN: usize = 20;
-/// How long such a page stays open: nothing here hears of its end.
-const PLAIN_LASTS: Duration = Duration::from_hours(24);
 
 /// What is wrong now.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Watch {
     /// Firing alerts that nobody was told of in time.
     unheard: BTreeSet<AlertId>,
+    /// Firing alerts that were muted when that was due: it counts anew.
+    #[serde(default)]
+    excused: BTreeSet<AlertId>,
     /// Incidents whose page a receiver has not taken in time.
     stuck: BTreeSet<IncidentId>,
     /// What is raised, by what it is about.
@@ -60,10 +59,15 @@ impl Engine {
     pub(super) fn unheard(&mut self, alert: AlertId) {
         let Some(within) = self.silence_of(alert) else {
             self.watch.unheard.remove(&alert);
+            self.watch.excused.remove(&alert);
             return;
         };
-        if self.is_excused(alert) {
-            // What mutes it may end, and then it must be told of.
+        let excused = self.is_excused(alert);
+        if excused || self.watch.excused.remove(&alert) {
+            // What mutes it may end, and then it must be told of in time.
+            if excused {
+                self.watch.excused.insert(alert);
+            }
             self.watch.unheard.remove(&alert);
             self.timers.set(Timer::Unheard(alert), self.now + within.max(EVERY));
             return;
@@ -170,7 +174,7 @@ impl Engine {
         let names = self.watch.unheard.iter().take(3).filter_map(|id| self.alerts.alert(*id));
         let names: Vec<&str> = names.map(|a| a.labels.value("alertname")).collect();
         let summary = format!(
-            "{} alerts fire that nobody was told of in time: {}{}",
+            "fires, and nobody was told of it in time: {} alerts, {}{}",
             self.watch.unheard.len(),
             names.join(", "),
             if self.watch.unheard.len() > names.len() { " and others" } else { "" }
@@ -234,33 +238,5 @@ impl Engine {
         if self.watch.raised.contains_key(&alarm.name) {
             self.watch.lapses.insert(alarm.name.clone(), self.now + alarm.lasts);
         }
-    }
-
-    /// An event that the engine could not handle: what fired in it is paged as it is.
-    pub(super) fn poisoned(&mut self, batch: &Batch) {
-        let firing = batch.observations.iter().filter(|o| o.status == Status::Firing);
-        for observation in firing.clone().take(PLAIN) {
-            let lanes = self.lanes.matching(&self.policy, &observation.labels);
-            let receivers: BTreeSet<SmolStr> =
-                lanes.into_iter().map(|lane| self.lanes.lane(lane).receiver.clone()).collect();
-            for receiver in receivers {
-                let summary = "paged as it came: it could not be handled, which is a bug of Squelch";
-                if let Some(key) = self.raise(&receiver, &observation.labels, summary) {
-                    let what =
-                        format_smolstr!("plain:{receiver}:{}", AlertId::of(&observation.labels, |_| false));
-                    self.watch.raised.insert(what.clone(), key);
-                    self.watch.lapses.insert(what, self.now + PLAIN_LASTS);
-                    self.timers.set_if_unset(Timer::Watch, self.now + EVERY);
-                }
-            }
-        }
-        let all = firing.count();
-        let summary = format!(
-            "an event with {all} firing alerts could not be handled and was set aside; {} of them are paged as they are",
-            all.min(PLAIN)
-        );
-        let alarm =
-            Alarm { name: "SquelchEventPoisoned".into(), summary: summary.into(), lasts: PLAIN_LASTS };
-        self.alarm(&alarm);
     }
 }

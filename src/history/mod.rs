@@ -53,7 +53,6 @@ impl Past {
             | Event::Silence(_)
             | Event::Policy(_)
             | Event::Alarm(_)
-            | Event::Poisoned(_)
             | Event::Started
             | Event::Tick => 0,
         }

@@ -8,7 +8,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::oneshot;
 
 use crate::config::Policy;
-use crate::engine::{Event, Stats, Why};
+use crate::engine::{Alarm, Event, Stats, Why};
 use crate::journal::{Journal, JournalError};
 use crate::model::{Duration, Notification, NotificationId, Report, Timestamp};
 use crate::web::Unavailable;
@@ -17,6 +17,7 @@ use super::asks::{dead_letters, replay, silence, told};
 use super::clock::EngineClock;
 use super::down::Down;
 use super::failopen::{FAIL_OPEN, Meanwhile};
+use super::input::InputWatch;
 use super::metrics::NodeMeter;
 use super::queue::{Command, Queue, View};
 use super::recover::RecoverError;
@@ -88,6 +89,8 @@ pub struct Core {
     pub(super) in_flight: BTreeSet<NotificationId>,
     /// Ends that the journal could not take; applied once it can. Bounded by `in_flight`.
     pub(super) owed: Vec<Report>,
+    /// What a person must hear of, until the storage has taken it.
+    pub(super) alarms: Vec<Alarm>,
     /// What goes on while the storage is unusable.
     pub(super) meanwhile: Option<Meanwhile>,
     pub(super) quiesced: bool,
@@ -105,6 +108,7 @@ pub(super) struct Upkeep {
     pub(super) pruned_at: Timestamp,
     /// The deadline that a tick left where it was.
     pub(super) stuck: Option<(Timestamp, Why)>,
+    pub(super) input: InputWatch,
 }
 
 /// All that a [`Core`] needs.
@@ -142,6 +146,7 @@ impl Core {
             store: Store::Down(down),
             in_flight: BTreeSet::new(),
             owed: Vec::new(),
+            alarms: Vec::new(),
             meanwhile: None,
             quiesced: false,
         };
@@ -199,6 +204,12 @@ impl Core {
         let mut tick = Tick::default();
         let (mut stop, mut policy_now) = (None, None);
         let mut failed = if self.quiesced { Ok(()) } else { due(open, upkeep, &self.clock, &mut tick) };
+        if failed.is_ok()
+            && !self.quiesced
+            && let Some(alarm) = upkeep.input.look(self.clock.now(), self.published.meter.unread())
+        {
+            failed = tick.apply(open, &self.clock, &Event::Alarm(alarm));
+        }
         let mut commands = commands.into_iter();
         while failed.is_ok()
             && let Some(command) = commands.next()

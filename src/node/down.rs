@@ -1,18 +1,21 @@
 //! The storage is unusable: what is answered, what goes on, and the way back up.
 
-use crate::engine::Event;
+use crate::engine::{Alarm, Event};
 use crate::journal::{JournalError, Record};
 use crate::model::{Duration, Notification, NotificationId, Outcome, Rejection, Report, Timestamp};
 use crate::web::{ReplayError, Unavailable};
 
 use super::core::{Core, Flow, PRUNE_EVERY, Store, Upkeep};
 use super::failopen::{FAIL_OPEN, Meanwhile, ORPHAN};
+use super::input::InputWatch;
 use super::queue::Command;
 use super::recover::{RecoverError, rebuild};
 use super::seen::SeenBuffer;
 use super::tick::{Open, Tick};
 
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// How long the incident about damaged storage stays open: nothing here hears that somebody looked.
+const DAMAGE_LASTS: Duration = Duration::from_hours(24);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 /// Why the storage is not in use, and when it is tried again.
@@ -139,6 +142,11 @@ impl Core {
         for note in &recovered.notes {
             tracing::warn!("{note}");
         }
+        if recovered.quarantined.is_some() {
+            let summary: String = recovered.notes.join("; ").chars().take(1000).collect();
+            let name = "SquelchStorageDamaged".into();
+            self.alarms.push(Alarm { name, summary: summary.into(), lasts: DAMAGE_LASTS });
+        }
         let rebuilt = rebuild(&recovered, &self.policy)?;
         self.clock.not_before(rebuilt.engine.now());
         tracing::info!(
@@ -162,11 +170,15 @@ impl Core {
         if *open.engine.policy() != self.policy {
             tick.apply(&mut open, &self.clock, &policy())?;
         }
+        for alarm in &self.alarms {
+            tick.apply(&mut open, &self.clock, &Event::Alarm(alarm.clone()))?;
+        }
         let unreadable = recovered.unreadable.into_iter().map(unreadable);
         for report in self.owed.iter().cloned().chain(unreadable) {
             tick.delivered(&mut open, &self.clock, report)?;
         }
         let mut released = tick.commit(&mut open).map_err(|(e, _)| e)?;
+        self.alarms.clear();
         let meanwhile = self.meanwhile.take();
         if let Some(meanwhile) = &meanwhile {
             for (notification, possible_repeat) in &mut released.notifications {
@@ -175,8 +187,13 @@ impl Core {
             tracing::info!(events = meanwhile.held().len(), "what happened without storage is stored now");
         }
         let now = self.clock.now();
-        let upkeep =
-            Upkeep { events: rebuilt.replayed, snapshot_at: now, pruned_at: now - PRUNE_EVERY, stuck: None };
+        let upkeep = Upkeep {
+            events: rebuilt.replayed,
+            snapshot_at: now,
+            pruned_at: now - PRUNE_EVERY,
+            stuck: None,
+            input: InputWatch::new(now, self.published.meter.unread()),
+        };
         self.store = Store::Up { open, upkeep };
         self.published.trouble.store(None);
         if !self.quiesced {

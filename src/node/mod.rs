@@ -11,6 +11,7 @@ pub mod core;
 mod down;
 mod failopen;
 mod gate;
+mod input;
 pub mod metrics;
 pub mod queue;
 mod recover;

@@ -71,7 +71,6 @@ pub fn rebuild(recovered: &Recovered, policy: &Policy) -> Result<Rebuilt, Recove
                 | Event::Replay(_)
                 | Event::Silence(_)
                 | Event::Alarm(_)
-                | Event::Poisoned(_)
                 | Event::Started
                 | Event::Tick => policy.clone(),
             })

@@ -89,6 +89,16 @@ fn policy_variant(variant: u8) -> Policy {
             noise.stay_open = Duration::from_mins(16);
         }
     }
+    policy.limits.alerts = if variant % 2 == 1 { 4 } else { 1_000_000 };
+    policy.self_watch.enabled = variant == 4;
+    if variant == 4 {
+        policy.heartbeats = vec![crate::config::Heartbeat {
+            name: "five".into(),
+            matchers: parse_matchers("instance=5").unwrap(),
+            silent_after: Duration::from_mins(10),
+            receiver: None,
+        }];
+    }
     if variant == 4 {
         policy.stale_after = Duration::from_hours(1);
     }

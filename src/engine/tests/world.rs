@@ -166,6 +166,11 @@ impl World {
         self.now = end;
     }
 
+    /// The policy that it was born under, as far as none was adopted since.
+    pub(super) fn events_policy(&self) -> Policy {
+        self.engine.policy().clone()
+    }
+
     pub(super) fn say(&mut self, source: Source, peer: &str, observations: Vec<Observation>) {
         self.handle(Event::Observe(Batch { source, peer: peer.into(), observations }));
     }

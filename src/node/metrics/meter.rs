@@ -21,6 +21,7 @@ pub struct NodeMeter {
     commit: Histogram,
     store_failures: IntCounter,
     failed_open: IntCounterVec,
+    unread: std::sync::Arc<std::sync::atomic::AtomicU64>,
     reload_successful: IntGauge,
     reload_success_timestamp: Gauge,
     invalid: IntCounterVec,
@@ -53,6 +54,7 @@ impl NodeMeter {
                 "squelch_store_failures_total",
                 "Failures of the store; until it is recovered, input is answered 503.",
             )?,
+            unread: Default::default(),
             failed_open: IntCounterVec::new(
                 Opts::new(
                     "squelch_failopen_notifications_total",
@@ -109,6 +111,16 @@ impl NodeMeter {
     /// The store failed: a commit, a snapshot, or opening it.
     pub fn store_failed(&self) {
         self.store_failures.inc();
+    }
+
+    /// Input was refused, and what it said is lost.
+    pub fn lost_input(&self) {
+        self.unread.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// How often [`Self::lost_input`] was said.
+    pub fn unread(&self) -> u64 {
+        self.unread.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Brings the series of these receivers into being, at 0.
