@@ -80,8 +80,9 @@ impl Engine {
     pub(super) fn heartbeats_adopt(&mut self) {
         let (now, settings) = (self.now, self.policy.heartbeats.clone());
         let gone = |name: &SmolStr| !settings.iter().any(|h| h.name == *name);
+        let names: Vec<SmolStr> = self.heartbeats.by_name.keys().filter(|name| gone(name)).cloned().collect();
         let removed: Vec<Beats> =
-            self.heartbeats.by_name.extract_if(.., |name, _| gone(name)).map(|(_, beats)| beats).collect();
+            names.iter().filter_map(|name| self.heartbeats.by_name.remove(name)).collect();
         for beats in removed {
             for key in beats.senders.into_values().filter_map(|b| b.silent).chain(beats.never) {
                 self.clear(&key, "the heartbeat is not configured any more");
