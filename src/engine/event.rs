@@ -1,10 +1,12 @@
 //! What goes into the engine and what comes out.
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::config::Policy;
 use crate::model::{
-    AlertId, Batch, Decision, Notification, NotificationId, Report, SilenceChange, Source, Timestamp,
+    AlertId, Batch, Decision, Duration, Notification, NotificationId, Report, SilenceChange, Source,
+    Timestamp,
 };
 
 /// Something that happened. Journalled with the time at which it was handled.
@@ -21,12 +23,25 @@ pub enum Event {
     Replay(NotificationId),
     /// A person made, changed or ended a silence.
     Silence(SilenceChange),
+    /// Something went wrong outside of the engine that a person must hear of.
+    Alarm(Alarm),
     /// The configuration, at start and whenever it changes.
     Policy(Box<Policy>),
     /// The program started; nothing was heard while it was down.
     Started,
     /// Only time passed.
     Tick,
+}
+
+/// Something that went wrong, for the receiver of `self_watch`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Alarm {
+    /// Its `alertname`; one incident for each name.
+    pub name: SmolStr,
+    /// What went wrong, in one sentence.
+    pub summary: SmolStr,
+    /// It is over after this time, unless it is raised again.
+    pub lasts: Duration,
 }
 
 /// Unchanged repeats of one source since the last such event.
@@ -106,6 +121,10 @@ pub enum Why {
     Mute,
     /// A receiver is told what was held back.
     Digest,
+    /// Self-watch: somebody should have been told by now, or it is looked at again.
+    Watch,
+    /// A heartbeat has been silent for long enough.
+    Heartbeat,
     /// Something remembered may be forgotten.
     Forget,
 }

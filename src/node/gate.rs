@@ -229,6 +229,10 @@ impl Gate for NodeGate {
 
     fn rejected(&self, _source: Source, reason: InvalidReason) {
         self.published.meter.refused(reason.as_str(), 1);
+        let mended = [InvalidReason::BadAnnotation, InvalidReason::Cut, InvalidReason::InvalidUtf8];
+        if !mended.contains(&reason) {
+            self.published.meter.lost_input();
+        }
     }
 
     fn answered(&self, path: &str, code: u16) {

@@ -6,4 +6,5 @@ mod laws;
 mod many;
 mod reload;
 mod timelines;
+mod trust;
 mod world;

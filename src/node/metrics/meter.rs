@@ -20,6 +20,8 @@ const OTHER: &str = "other";
 pub struct NodeMeter {
     commit: Histogram,
     store_failures: IntCounter,
+    failed_open: IntCounterVec,
+    unread: std::sync::Arc<std::sync::atomic::AtomicU64>,
     reload_successful: IntGauge,
     reload_success_timestamp: Gauge,
     invalid: IntCounterVec,
@@ -52,6 +54,14 @@ impl NodeMeter {
             store_failures: IntCounter::new(
                 "squelch_store_failures_total",
                 "Failures of the store; until it is recovered, input is answered 503.",
+            )?,
+            unread: Default::default(),
+            failed_open: IntCounterVec::new(
+                Opts::new(
+                    "squelch_failopen_notifications_total",
+                    "Pages sent while the store was unusable, as failopen says.",
+                ),
+                &["receiver"],
             )?,
             reload_successful: IntGauge::new(
                 "squelch_config_last_reload_successful",
@@ -91,9 +101,10 @@ impl NodeMeter {
         for handler in &meter.handlers {
             meter.requests.with_label_values(&[handler.as_str(), "200"]);
         }
-        let collectors: [Box<dyn Collector>; 7] = [
+        let collectors: [Box<dyn Collector>; 8] = [
             Box::new(meter.commit.clone()),
             Box::new(meter.store_failures.clone()),
+            Box::new(meter.failed_open.clone()),
             Box::new(meter.reload_successful.clone()),
             Box::new(meter.reload_success_timestamp.clone()),
             Box::new(meter.invalid.clone()),
@@ -112,6 +123,28 @@ impl NodeMeter {
     /// The store failed: a commit, a snapshot, or opening it.
     pub fn store_failed(&self) {
         self.store_failures.inc();
+    }
+
+    /// Input was refused, and what it said is lost.
+    pub fn lost_input(&self) {
+        self.unread.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// How often [`Self::lost_input`] was said.
+    pub fn unread(&self) -> u64 {
+        self.unread.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Brings the series of these receivers into being, at 0.
+    pub fn receivers<'a>(&self, names: impl Iterator<Item = &'a smol_str::SmolStr>) {
+        for name in names {
+            self.failed_open.with_label_values(&[name.as_str()]);
+        }
+    }
+
+    /// A page left without storage.
+    pub fn failed_open(&self, receiver: &str) {
+        self.failed_open.with_label_values(&[receiver]).inc();
     }
 
     /// The configuration was loaded, at start or again, at `now` on the wall clock.
