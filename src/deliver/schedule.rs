@@ -120,7 +120,7 @@ impl Schedule {
     }
 
     /// How many have not reached their end.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.jobs.len()
     }
 
@@ -135,12 +135,12 @@ impl Schedule {
     }
 
     /// From now on only what was never tried leaves, and only while the receiver is up.
-    pub fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         self.draining = true;
     }
 
     /// Whether a drain has nothing more to wait for.
-    pub fn is_drained(&self) -> bool {
+    pub(super) fn is_drained(&self) -> bool {
         let stuck = self.circuit.is_open() || self.hold_until.is_some();
         self.draining && self.in_flight.is_empty() && (self.fresh.is_empty() || stuck)
     }

@@ -133,11 +133,11 @@ impl Transport {
         let Some(http) = &self.http else { return Err(AttemptError::ours("no HTTP client")) };
         let mut redactor = Redactor::default();
         redactor.hide(secret);
-        let sent = http.post(url, body).await.and_then(|mut answer| {
+        let sent = http.post(url, body).await.map(|mut answer| {
             if let std::borrow::Cow::Owned(hidden) = redactor.redact(&String::from_utf8_lossy(&answer.body)) {
                 answer.body = hidden.into_bytes();
             }
-            Ok(answer)
+            answer
         });
         sent.map_err(|error| AttemptError { detail: cut(error.detail, 1024), ..error })
     }

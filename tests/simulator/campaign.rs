@@ -37,7 +37,8 @@ pub fn campaign(from: u64, seeds: u64) -> Vec<String> {
                         Ok(outcome) => drop(steps.fetch_add(outcome.steps, Ordering::Relaxed)),
                         Err(finding) => {
                             let told = failures.lock().map_or(TOLD, |f| f.len());
-                            let text = if told < TOLD { tell(seed) } else { format!("seed {seed}: {finding}") };
+                            let text =
+                                if told < TOLD { tell(seed) } else { format!("seed {seed}: {finding}") };
                             say(&format!("{text}\n"));
                             if let Ok(mut failures) = failures.lock() {
                                 failures.push(text);
@@ -56,7 +57,9 @@ pub fn campaign(from: u64, seeds: u64) -> Vec<String> {
     let failed = failures.lock().map_or(0, |f| f.len());
     let (steps, took) = (steps.load(Ordering::Relaxed), began.elapsed().as_secs());
     let rate = rate(seeds, began);
-    say(&format!("simulator: {seeds} seeds from {from} in {took}s, {rate}/s, {steps} steps, {failed} failed\n"));
+    say(&format!(
+        "simulator: {seeds} seeds from {from} in {took}s, {rate}/s, {steps} steps, {failed} failed\n"
+    ));
     failures.into_inner().unwrap_or_default()
 }
 

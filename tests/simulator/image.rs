@@ -18,7 +18,7 @@ type Image = BTreeMap<&'static str, Vec<u8>>;
 /// A directory with a journal in it, replaced by another one at each crash.
 pub struct Files {
     dir: TempDir,
-    /// What the directory held when it was last synced.
+    /// What the directory held before the write under way; all of it was synced.
     last: Image,
     /// What the next start finds, if the process is dead.
     crashed: Option<Image>,
@@ -37,19 +37,12 @@ impl Files {
                 let _ = std::fs::write(self.dir.path().join(name), bytes);
             }
         }
-        let journal = SqliteJournal::open(self.dir.path())?;
-        self.synced();
-        Ok(Box::new(journal))
+        Ok(Box::new(SqliteJournal::open(self.dir.path())?))
     }
 
-    /// A write is about to begin.
+    /// A write that will be torn is about to begin.
     pub fn before(&mut self) {
         self.last = image(self.dir.path());
-    }
-
-    /// A write has returned.
-    pub fn synced(&mut self) {
-        self.last.clear();
     }
 
     /// The machine died in the write that has just been made: of its sectors some are there.

@@ -70,7 +70,7 @@ impl Workers {
     /// Starts what may leave at `now`; and when to ask again.
     pub fn pump(&mut self, now: Millis) -> (Vec<Attempt>, Option<Millis>) {
         let (mut begun, mut wake) = (Vec::new(), None);
-        for lane in 0..LANES {
+        for (lane, secret) in SECRETS.iter().enumerate() {
             loop {
                 let id = match self.schedules[lane].next(at(now)) {
                     Next::Start(id) => id,
@@ -90,7 +90,7 @@ impl Workers {
                     && self.early.insert(id);
                 begun.push(Attempt {
                     lane,
-                    request: transports()[lane].request(&n, flagged, SECRETS[lane]),
+                    request: transports()[lane].request(&n, flagged, secret),
                     notification: n,
                     flagged,
                     early: early.then_some(Report { id, outcome: Outcome::Accepted, attempts: 1 }),
@@ -136,7 +136,8 @@ fn transports() -> &'static [Transport] {
         let meter = Arc::new(Meter::new(&options.registry).unwrap_or_else(|e| panic!("{e}")));
         let make = |(receiver, name): (&str, &str)| {
             let integrations = &configuration(0).receivers[receiver];
-            let integration = integrations.iter().find(|i| i.name == name).unwrap_or_else(|| panic!("{name}"));
+            let integration =
+                integrations.iter().find(|i| i.name == name).unwrap_or_else(|| panic!("{name}"));
             Transport::new(receiver, integration, &options, meter.clone()).unwrap_or_else(|e| panic!("{e}"))
         };
         NAMES.map(make).into_iter().collect()

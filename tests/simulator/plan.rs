@@ -186,7 +186,8 @@ impl Plan {
                 }
             }
         }
-        for _ in 0..rng.between(0, 12) {
+        let troubles = if rng.once_in(4) { 40 } else { 12 };
+        for _ in 0..rng.between(0, troubles) {
             let kind = kinds[rng.index(kinds.len())];
             let at = rng.below(ACTIVE);
             acts.push((at, trouble(kind, &mut rng, &setup)));

@@ -34,6 +34,6 @@ impl Rng {
     }
 
     pub fn index(&mut self, n: usize) -> usize {
-        usize::try_from(self.below(n as u64)).unwrap()
+        usize::try_from(self.below(n as u64)).unwrap_or(0)
     }
 }

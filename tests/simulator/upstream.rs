@@ -190,9 +190,10 @@ fn alert(i: usize, t: &Truth) -> Value {
 
 /// What Prometheus posts by API v2 at `now`; `None` if there is nothing to say.
 pub fn api_v2(truth: &[Truth; ALERTS], now: Millis) -> Option<Vec<u8>> {
-    let said = truth.iter().enumerate().filter(|(_, t)| {
-        t.starts.is_some() && t.ends.is_none_or(|ends| now < ends + RESOLVED_FOR)
-    });
+    let said = truth
+        .iter()
+        .enumerate()
+        .filter(|(_, t)| t.starts.is_some() && t.ends.is_none_or(|ends| now < ends + RESOLVED_FOR));
     let said: Vec<Value> = said
         .map(|(i, t)| {
             let labels: BTreeMap<&str, String> = labels(i).into_iter().collect();

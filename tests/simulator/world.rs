@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::bugs::Bug;
 use crate::disk::Disk;
-use crate::outbox::Workers;
+use crate::outbox::{Attempt, Workers};
 use crate::pager::{Pagers, Reply};
 use crate::plan::{ALERTS, Act, CALM, END, MINUTE, Millis, Mode, Plan, RESOLVED, SECOND, Setup, Write};
 use crate::policy::configuration;
@@ -29,15 +29,34 @@ pub enum Due {
     Start,
     /// Prometheus tells an Alertmanager, or the gate, how things are.
     Evaluate,
-    Flush { member: usize, group: usize },
+    Flush {
+        member: usize,
+        group: usize,
+    },
     /// The other member of the pair has waited, and looks whether it was told.
-    Waited { member: usize, group: usize },
-    Send { member: usize, group: usize },
+    Waited {
+        member: usize,
+        group: usize,
+    },
+    Send {
+        member: usize,
+        group: usize,
+    },
     Timeout(u64),
     /// An attempt's answer arrives; the number is that of the process that asked.
-    Settle { lane: usize, id: NotificationId, reply: Reply, life: u64 },
-    Arrive { attempt: usize, life: u64 },
+    Settle {
+        lane: usize,
+        id: NotificationId,
+        reply: Reply,
+        life: u64,
+    },
+    Arrive {
+        attempt: usize,
+        life: u64,
+    },
     Calm,
+    /// Critical alerts are paged by now.
+    Soon,
     Resolve,
 }
 
@@ -90,6 +109,8 @@ pub struct World {
     pub members: Vec<Alertmanager>,
     pub vanished: BTreeSet<usize>,
     pub partition: bool,
+    /// A receiver refused something for good.
+    pub refused: bool,
     /// For each member: whether requests get lost, or answers do.
     pub cut: [Option<bool>; 2],
     pub requests: Requests,
@@ -103,7 +124,7 @@ pub struct World {
     clocks: Arc<Clocks>,
     offset: i64,
     life: u64,
-    attempts: Vec<(usize, Arc<Notification>, bool, (String, Vec<u8>))>,
+    attempts: Vec<Attempt>,
     core_due: Millis,
     lanes_due: Millis,
     busy_until: Millis,
@@ -128,6 +149,7 @@ impl World {
             members: (0..members).map(Alertmanager::new).collect(),
             vanished: BTreeSet::new(),
             partition: false,
+            refused: false,
             cut: [None; 2],
             requests: Requests::default(),
             pagers: Pagers::new(),
@@ -155,6 +177,7 @@ impl World {
         world.at(0, Due::Start);
         world.at(SECOND, Due::Evaluate);
         world.at(CALM, Due::Calm);
+        world.at(CALM + 10 * MINUTE, Due::Soon);
         world.at(RESOLVED, Due::Resolve);
         world
     }
@@ -243,6 +266,7 @@ impl World {
                 self.check_words();
                 self.becalm();
             }
+            Due::Soon => self.check_soon(),
             Due::Resolve => {
                 self.note("everything resolves");
                 let now = self.now;
@@ -296,6 +320,7 @@ impl World {
             }
             Act::Receiver { lane, mode, lasts } => {
                 self.pagers.modes[*lane] = *mode;
+                self.refused |= *mode == Mode::Refuses;
                 Some(*lasts)
             }
             Act::Alertmanager { member, down, remembers } => {
@@ -504,7 +529,11 @@ impl World {
             let mark = if repeat { " (possible repeat)" } else { "" };
             self.note(format_args!(
                 "out {} {} {}/{} {key}{mark}: {}",
-                n.kind.as_str(), n.id.0, n.receiver, n.integration, n.why
+                n.kind.as_str(),
+                n.id.0,
+                n.receiver,
+                n.integration,
+                n.why
             ));
             self.workers.push(n, repeat);
         }
@@ -515,20 +544,22 @@ impl World {
         let (begun, wake) = self.workers.pump(self.now);
         self.lanes_due = wake.unwrap_or(Millis::MAX);
         for attempt in begun {
-            if let (Some(report), Some(process)) = (attempt.early, &self.process) {
-                let _ = process.queue.push(Command::Delivered(report));
+            if let (Some(report), Some(process)) = (&attempt.early, &self.process) {
+                let _ = process.queue.push(Command::Delivered(report.clone()));
                 self.poke();
             }
             let number = self.attempts.len();
-            self.attempts.push((attempt.lane, attempt.notification, attempt.flagged, attempt.request));
+            self.attempts.push(attempt);
             let at = self.now + self.rng.between(2, 120);
             self.at(at, Due::Arrive { attempt: number, life: self.life });
         }
     }
 
     fn arrive(&mut self, attempt: usize) {
-        let (lane, n, flagged, request) = self.attempts[attempt].clone();
-        let reply = self.pagers.arrives(lane, &n, flagged, &request, self.true_time());
+        let now = self.true_time();
+        let attempt = &self.attempts[attempt];
+        let (lane, n) = (attempt.lane, attempt.notification.clone());
+        let reply = self.pagers.arrives(lane, &n, attempt.flagged, &attempt.request, now);
         self.note(format_args!("{} {} at lane {lane}: {reply:?}", n.kind.as_str(), n.id.0));
         let after = if matches!(reply, Reply::Silence) { 10 * SECOND } else { self.rng.between(2, 120) };
         let at = self.now + after;
