@@ -14,6 +14,7 @@ mod policy;
 mod requests;
 mod rng;
 mod run;
+mod trouble;
 mod upstream;
 mod world;
 
