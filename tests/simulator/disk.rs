@@ -173,9 +173,10 @@ struct Handle {
 }
 
 impl Handle {
-    /// Does a write, or what the plan says in its stead.
+    /// Does a write, or what the plan says in its stead. `single`: it is one transaction, which can tear.
     fn write<T>(
         &mut self,
+        single: bool,
         commit: Option<&Commit<'_>>,
         work: impl FnOnce(&mut dyn Journal) -> Result<T, JournalError>,
     ) -> Result<T, JournalError> {
@@ -209,7 +210,7 @@ impl Handle {
         };
         state.excuses += 1;
         self.poisoned = true;
-        let torn = fate == Write::Torn && matches!(state.store, Store::Files(_));
+        let torn = fate == Write::Torn && single && matches!(state.store, Store::Files(_));
         let mut there = matches!(fate, Write::FailsLate | Write::DiesAfter);
         if fate == Write::Torn && !torn {
             there = state.rng.once_in(2);
@@ -260,7 +261,7 @@ impl Journal for Handle {
         let lost = self.disk.state().bug == Some(Bug::EndsLost);
         let reports = if lost { &[] } else { commit.reports };
         let stored = Commit { reports, ..*commit };
-        self.write(Some(commit), |inner| inner.commit(&stored))
+        self.write(true, Some(commit), |inner| inner.commit(&stored))
     }
 
     fn snapshot(&mut self, seq: Seq, body: &[u8]) -> Result<(), JournalError> {
@@ -273,7 +274,7 @@ impl Journal for Handle {
                 body = old.unwrap_or(body);
             }
         }
-        self.write(None, |inner| inner.snapshot(seq, &body))
+        self.write(true, None, |inner| inner.snapshot(seq, &body))
     }
 
     fn dead_letters(&mut self, limit: usize) -> Result<Vec<DeadLetter>, JournalError> {
@@ -281,7 +282,7 @@ impl Journal for Handle {
     }
 
     fn prune(&mut self, before: Timestamp) -> Result<bool, JournalError> {
-        self.write(None, |inner| inner.prune(before))
+        self.write(false, None, |inner| inner.prune(before))
     }
 }
 

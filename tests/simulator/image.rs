@@ -51,14 +51,17 @@ impl Files {
         let mut torn = self.last.clone();
         for (name, new) in after {
             let old = torn.entry(name).or_default();
-            // All of a prefix, and of the rest each sector or not: disks reorder what was not synced.
-            let prefix = rng.index(new.len() / SECTOR + 2);
             let length = if rng.once_in(4) { old.len() } else { new.len() };
             let was = old.len();
             old.resize(was.max(new.len()), 0);
-            for (n, sector) in new.chunks(SECTOR).enumerate() {
-                let at = n * SECTOR;
-                if old[at..at + sector.len()] != *sector && (n < prefix || rng.once_in(2)) {
+            let sectors = new.chunks(SECTOR).enumerate().map(|(n, sector)| (n * SECTOR, sector));
+            let changed: Vec<(usize, &[u8])> =
+                sectors.filter(|(at, sector)| old[*at..*at + sector.len()] != **sector).collect();
+            // All of a prefix, and of the rest nothing, or each sector or not: disks reorder what was not
+            // synced.
+            let (prefix, reorders) = (rng.index(changed.len() + 1), rng.once_in(2));
+            for (n, (at, sector)) in changed.into_iter().enumerate() {
+                if n < prefix || (reorders && rng.once_in(2)) {
                     old[at..at + sector.len()].copy_from_slice(sector);
                 }
             }

@@ -165,7 +165,7 @@ impl Plan {
             seed,
             pair: !direct && rng.once_in(2),
             direct,
-            sqlite: rng.once_in(8),
+            sqlite: rng.once_in(6),
             max_alerts: if rng.once_in(4) { 2 } else { 0 },
             queue: if rng.once_in(6) { 1 } else { 4096 },
             policy: rng.index(POLICIES),
@@ -178,6 +178,10 @@ impl Plan {
             let fire = rng.below(5) < 3;
             let at = rng.below(ACTIVE);
             acts.push((at, if fire { Act::Fire(alert) } else { Act::Resolve(alert) }));
+            if setup.sqlite && rng.once_in(3) {
+                // What says so is most likely the next write.
+                acts.push((at, Act::Write(Write::Torn)));
+            }
             if rng.once_in(12) {
                 // A flapper.
                 for n in 0..rng.between(2, 8) {
