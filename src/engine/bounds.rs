@@ -143,9 +143,10 @@ impl Engine {
                     (Reason::Storm, rule)
                 }
             };
-            let setting =
-                if reason == Reason::Storm { "limits.alerts".into() } else { settings.basis().setting };
-            let basis = Basis { setting, line: settings.line, ..Basis::default() };
+            let basis = match reason {
+                Reason::Storm => Basis { setting: "limits.alerts".into(), ..Basis::default() },
+                _ => settings.basis(),
+            };
             let verdict = Verdict {
                 alert,
                 known: None,
