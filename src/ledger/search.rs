@@ -227,8 +227,7 @@ const BOUNDS: &str = "SELECT (SELECT min(id) FROM decision), (SELECT max(id) FRO
 
 /// The first id whose time is `at` or later; by halving, since times rise with ids.
 fn first_from(conn: &Connection, at: Timestamp) -> Result<i64, LedgerError> {
-    let bounds: (Option<i64>, Option<i64>) =
-        conn.query_row(BOUNDS, [], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    let bounds: (Option<i64>, Option<i64>) = conn.query_row(BOUNDS, [], |r| Ok((r.get(0)?, r.get(1)?)))?;
     let (Some(mut low), Some(high)) = bounds else { return Ok(0) };
     let mut high = high + 1;
     let mut next = conn.prepare_cached("SELECT at FROM decision WHERE id >= ? ORDER BY id LIMIT 1")?;
