@@ -34,7 +34,8 @@ struct Plan {
 const HELP: &str = "\
 --alerts N       observations sent for each line (default 200000)
 --sizes N,N,…    active alerts for cost and memory (default 1000,10000,100000)
---only PART,…    workloads, sizes, latency, recovery (default all)";
+--only PART,…    workloads, sizes, latency, recovery (default all); or one of the workloads: Repeats,
+                 Storm, Resolve, Flapping, HugeGroup, ManyGroups";
 
 fn plan() -> Plan {
     let mut plan = Plan { alerts: 200_000, sizes: vec![1_000, 10_000, 100_000], only: Vec::new() };
@@ -71,8 +72,9 @@ fn main() {
 
 async fn run(plan: &Plan) {
     let wanted = |part: &str| plan.only.is_empty() || plan.only.iter().any(|p| p == part);
-    if wanted("workloads") {
-        for workload in Workload::ALL {
+    for workload in Workload::ALL {
+        let name = format!("{workload:?}");
+        if wanted("workloads") || plan.only.contains(&name) {
             for api in [Api::V2, Api::Webhook] {
                 compare(plan, workload, api).await;
             }

@@ -21,6 +21,10 @@ pub struct Args {
     #[arg(long = "web.listen-address", default_value = "127.0.0.1:9096", value_name = "ADDRESS",
           value_parser = super::address)]
     pub listen: Vec<SocketAddr>,
+    /// TLS, headers and users of the HTTP surface, as Prometheus' exporter-toolkit has them; read
+    /// again on reload.
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub web_config: Option<PathBuf>,
     /// URL under which people reach this server; stands in notifications.
     #[arg(long = "web.external-url", default_value = "", value_name = "URL", value_parser = external_url)]
     pub external_url: String,
@@ -40,6 +44,7 @@ impl From<Args> for Options {
             config_file: args.config_file,
             storage: args.storage,
             listen: args.listen,
+            web_config_file: args.web_config,
             external_url: args.external_url.trim_end_matches('/').to_owned(),
             route_prefix: if prefix.is_empty() { String::new() } else { format!("/{prefix}") },
         }
@@ -100,6 +105,7 @@ mod tests {
                 config_file: "c".into(),
                 storage: "d".into(),
                 listen: Vec::new(),
+                web_config: None,
                 external_url: url.into(),
                 route_prefix: prefix.map(Into::into),
                 log: log::Args { level: log::Level::Info, format: log::Format::Logfmt },

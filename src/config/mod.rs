@@ -1,5 +1,7 @@
 //! `squelch.yml` → a validated [`Config`]; every error names file, line and what would be right.
 
+mod access;
+mod addresses;
 mod inhibit;
 mod interval;
 mod lines;
@@ -8,8 +10,10 @@ mod policy;
 mod problem;
 pub(crate) mod read;
 mod receiver;
+mod signing;
 mod storage;
 mod warnings;
+mod web;
 
 use std::fs::File;
 use std::io::Read;
@@ -19,6 +23,8 @@ use smol_str::SmolStr;
 
 use crate::model::Duration;
 
+pub use access::{AccessRules, AlertSource, Credential, Role, User};
+pub use addresses::{AddressPolicy, Network};
 pub use inhibit::InhibitRule;
 pub use interval::{Location, LocationError, Span, TimeInterval, TimeRange};
 pub use lines::Lines;
@@ -29,8 +35,10 @@ pub use receiver::{
     Config, ConsoleConfig, HttpAuth, HttpConfig, Integration, IntegrationKind, PagerdutyConfig,
     PagerdutyImage, PagerdutyLink, Secret, SecretError, SecretUrl, SlackConfig, Url, WebhookConfig,
 };
+pub use signing::{SigningKeys, SigningSecretError};
 pub use storage::Storage;
 pub use warnings::warnings;
+pub use web::{ClientAuth, TlsServerConfig, WebConfig, load_web, parse_web};
 
 /// The largest configuration file, in bytes.
 pub const MAX_FILE: u64 = 10 * 1024 * 1024;
@@ -107,6 +115,11 @@ impl Default for Config {
             inhibit_rules: Vec::new(),
             lines: Lines::default(),
         };
-        Config { policy, receivers: [(name, vec![integration])].into(), storage: Storage::default() }
+        Config {
+            policy,
+            receivers: [(name, vec![integration])].into(),
+            access: AccessRules::default(),
+            storage: Storage::default(),
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use smol_str::SmolStr;
 
-use super::{Policy, Storage};
+use super::{AccessRules, AddressPolicy, Policy, Storage};
 use crate::model::Duration;
 
 /// A validated configuration file.
@@ -18,6 +18,8 @@ pub struct Config {
     pub receivers: BTreeMap<SmolStr, Vec<Integration>>,
     /// How much of the past is kept.
     pub storage: Storage,
+    /// `sources` and `users`; stays at the edge.
+    pub access: AccessRules,
 }
 
 /// One integration: where a notification goes and how it is written.
@@ -145,6 +147,9 @@ pub struct WebhookConfig {
     pub url: SecretUrl,
     /// `max_alerts`; 0 = all.
     pub max_alerts: u64,
+    /// `signing_secret` / `signing_secret_file`: one Standard Webhooks secret, or several with blanks
+    /// between them while they are being changed.
+    pub signing_secret: Option<Secret>,
 }
 
 /// Notifications as text on standard output.
@@ -160,6 +165,8 @@ pub struct HttpConfig {
     pub headers: BTreeMap<String, Secret>,
     /// `tls_config.ca_file`: trusted instead of the system's roots.
     pub ca_file: Option<PathBuf>,
+    /// `allow_addresses` and `deny_addresses`: where connections may go.
+    pub addresses: AddressPolicy,
 }
 
 /// Credentials of an HTTP client.

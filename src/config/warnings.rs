@@ -77,7 +77,10 @@ fn secrets(integration: &Integration) -> Vec<&Secret> {
     match &integration.kind {
         IntegrationKind::Pagerduty(config) => all.push(&config.routing_key),
         IntegrationKind::Slack(config) => all.push(&config.api_url.0),
-        IntegrationKind::Webhook(config) => all.push(&config.url.0),
+        IntegrationKind::Webhook(config) => {
+            all.push(&config.url.0);
+            all.extend(&config.signing_secret);
+        }
         IntegrationKind::Console(_) => {}
     }
     all

@@ -1,9 +1,12 @@
 //! One HTTP request: no redirects, a bounded answer, no secret in what is said about it.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -16,6 +19,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
+use super::addresses::{Blocked, Checked};
 use super::attempt::{AttemptError, FailureReason};
 use super::redact::Redactor;
 use super::text::{clean_line, cut};
@@ -47,7 +51,7 @@ impl Answer {
 
 /// A client for one integration, with its own connections: a receiver that hangs shares nothing.
 pub struct HttpClient {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector<Checked>>, Full<Bytes>>,
     config: HttpConfig,
     timeout: Duration,
 }
@@ -55,7 +59,7 @@ pub struct HttpClient {
 impl HttpClient {
     /// A client as `config` says. Reads `ca_file` or the system's roots now.
     pub fn new(config: &HttpConfig, timeout: Duration) -> Result<Self, DeliverError> {
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(Checked::new(config.addresses.clone()));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(timeout / 2));
@@ -72,11 +76,19 @@ impl HttpClient {
         Ok(HttpClient { client, config: config.clone(), timeout })
     }
 
-    /// Posts `body` as JSON. An answer of any status is `Ok`.
-    pub(super) async fn post(&self, url: &str, body: Vec<u8>) -> Result<Answer, AttemptError> {
+    /// Posts `body` as JSON, with `headers` on top of the configured ones. An answer of any status is `Ok`.
+    pub(super) async fn post(
+        &self,
+        url: &str,
+        body: Vec<u8>,
+        headers: &[(&'static str, String)],
+    ) -> Result<Answer, AttemptError> {
         let mut redactor = Redactor::default();
         redactor.hide_url(url);
-        let request = self.request(url, Some(body), &mut redactor)?;
+        let mut request = self.request(url, Some(body), &mut redactor)?;
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, secret_header(name, value)?);
+        }
         let mut answer = self.ask(request, ANSWER_BYTES, &redactor).await?;
         let text = String::from_utf8_lossy(&answer.body);
         if let std::borrow::Cow::Owned(hidden) = redactor.redact(&text) {
@@ -135,6 +147,13 @@ impl HttpClient {
         redactor: &mut Redactor,
     ) -> Result<Request<Full<Bytes>>, AttemptError> {
         let (uri, userinfo) = split_userinfo(url)?;
+        // An address in the URL is not looked up, and so not seen by the resolver.
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        if let Ok(address) = host.parse::<IpAddr>()
+            && !self.config.addresses.allows(address)
+        {
+            return Err(AttemptError::ours(Blocked { host: host.to_owned(), address }.to_string()));
+        }
         let mut headers = HeaderMap::new();
         if body.is_some() {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -152,9 +171,9 @@ impl HttpClient {
             (Some(HttpAuth::Basic { username, password }), _) => {
                 let password = password.reveal().map_err(|e| AttemptError::ours(e.to_string()))?;
                 redactor.hide(&password);
-                Some(format!("Basic {}", base64(format!("{username}:{password}").as_bytes())))
+                Some(format!("Basic {}", STANDARD.encode(format!("{username}:{password}"))))
             }
-            (None, Some(userinfo)) => Some(format!("Basic {}", base64(&percent_decode(&userinfo)))),
+            (None, Some(userinfo)) => Some(format!("Basic {}", STANDARD.encode(percent_decode(&userinfo)))),
             (None, None) => None,
         };
         if let Some(text) = authorization {
@@ -262,20 +281,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     cut(clean_line(&text), 512)
 }
 
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for i in 0..4 {
-            let six = (bits >> (18 - 6 * i)) & 63;
-            text.push(if i <= chunk.len() { char::from(ALPHABET[six as usize]) } else { '=' });
-        }
-    }
-    text
-}
-
 fn percent_decode(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let (mut out, mut i) = (Vec::with_capacity(bytes.len()), 0);
@@ -298,14 +303,6 @@ fn percent_decode(text: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_of_rfc_4648() {
-        let table = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")];
-        for (plain, encoded) in table {
-            assert_eq!(base64(plain.as_bytes()), encoded);
-        }
-    }
 
     #[test]
     fn userinfo_becomes_basic_authentication() {

@@ -6,6 +6,7 @@
 //! are open, and a digest. Nothing here is durable: what the journal's outbox still holds is sent again
 //! at the next start, marked as a possible repeat.
 
+mod addresses;
 mod attempt;
 mod backoff;
 mod circuit;
@@ -17,6 +18,7 @@ mod pagerduty;
 mod redact;
 mod retry_after;
 mod schedule;
+mod signature;
 mod slack;
 mod template;
 mod text;
@@ -41,7 +43,7 @@ pub use meter::Meter;
 pub use transport::check_templates;
 
 use crate::config::Integration;
-use crate::model::{Notification, Outcome, Rejection, Report};
+use crate::model::{Notification, Outcome, Rejection, Report, Timestamp};
 use pace::Pacer;
 use schedule::{Limits, Schedule};
 use transport::Transport;
@@ -58,6 +60,8 @@ pub struct Options {
     pub external_url: Arc<str>,
     /// Where the metrics are registered.
     pub registry: prometheus::Registry,
+    /// The wall clock, for the time in signatures; the epoch unless it is set.
+    pub wall: fn() -> Timestamp,
     /// Where `console_configs` write.
     pub console: Arc<dyn ConsoleSink>,
     /// Attempts under way at once at one integration. Default 8.
@@ -76,6 +80,7 @@ impl Default for Options {
         Options {
             external_url: "".into(),
             registry: prometheus::Registry::new(),
+            wall: || Timestamp::ZERO,
             console: Arc::new(Stdout),
             concurrency: 8,
             backoff: Backoff::default(),

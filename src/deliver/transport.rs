@@ -10,9 +10,9 @@ use super::redact::Redactor;
 use super::template::{Renderer, Templates};
 use super::text::{clean_text, cut};
 use super::view::View;
-use super::{DeliverError, Options, console, pagerduty, slack, webhook};
-use crate::config::{Integration, IntegrationKind, Secret};
-use crate::model::Notification;
+use super::{DeliverError, Options, console, pagerduty, signature, slack, webhook};
+use crate::config::{Integration, IntegrationKind, Secret, SigningKeys};
+use crate::model::{Notification, Timestamp};
 
 /// What makes one attempt.
 pub(super) struct Transport {
@@ -23,6 +23,7 @@ pub(super) struct Transport {
     external_url: Arc<str>,
     console: Arc<dyn ConsoleSink>,
     meter: Arc<Meter>,
+    wall: fn() -> Timestamp,
 }
 
 impl Transport {
@@ -45,6 +46,7 @@ impl Transport {
             external_url: options.external_url.clone(),
             console: options.console.clone(),
             meter,
+            wall: options.wall,
         })
     }
 
@@ -69,7 +71,19 @@ impl Transport {
             }
             IntegrationKind::Webhook(config) => {
                 let url = reveal(&config.url.0).await?;
-                self.post(&url, webhook::body(&view, config.max_alerts), "").await.map(drop)
+                let body = webhook::body(&view, config.max_alerts);
+                let mut headers = Vec::new();
+                let mut redactor = Redactor::default();
+                if let Some(secret) = &config.signing_secret {
+                    let secret = reveal(secret).await?;
+                    for one in secret.split_whitespace() {
+                        redactor.hide(one);
+                        redactor.hide(one.trim_start_matches("whsec_"));
+                    }
+                    let keys = SigningKeys::parse(&secret).map_err(|e| AttemptError::ours(e.to_string()))?;
+                    headers = signature::headers(&keys, &signature::id_of(n), (self.wall)(), &body);
+                }
+                self.post_with(&url, body, &headers, redactor).await.map(drop)
             }
             IntegrationKind::Console(_) => {
                 let (line, sink) = (console::line(&view), self.console.clone());
@@ -96,10 +110,20 @@ impl Transport {
     }
 
     async fn post(&self, url: &str, body: Vec<u8>, secret: &str) -> Result<Answer, AttemptError> {
-        let Some(http) = &self.http else { return Err(AttemptError::ours("no HTTP client")) };
         let mut redactor = Redactor::default();
         redactor.hide(secret);
-        let sent = http.post(url, body).await.and_then(|mut answer| {
+        self.post_with(url, body, &[], redactor).await
+    }
+
+    async fn post_with(
+        &self,
+        url: &str,
+        body: Vec<u8>,
+        headers: &[(&'static str, String)],
+        redactor: Redactor,
+    ) -> Result<Answer, AttemptError> {
+        let Some(http) = &self.http else { return Err(AttemptError::ours("no HTTP client")) };
+        let sent = http.post(url, body, headers).await.and_then(|mut answer| {
             if let std::borrow::Cow::Owned(hidden) = redactor.redact(&String::from_utf8_lossy(&answer.body)) {
                 answer.body = hidden.into_bytes();
             }

@@ -21,8 +21,20 @@ impl LabelSet {
         N: Into<SmolStr>,
         V: Into<SmolStr>,
     {
-        let map: BTreeMap<SmolStr, SmolStr> = pairs.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
-        LabelSet(map.into_iter().collect())
+        let mut pairs: Vec<(SmolStr, SmolStr)> =
+            pairs.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
+        if !pairs.is_sorted_by(|(a, _), (b, _)| a < b) {
+            // Stable, so that of equal names the last stays the last.
+            pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+            pairs.dedup_by(|later, kept| {
+                let same = later.0 == kept.0;
+                if same {
+                    std::mem::swap(later, kept);
+                }
+                same
+            });
+        }
+        LabelSet(pairs.into())
     }
 
     /// The value of `name`, or the empty string.

@@ -19,13 +19,13 @@ use crate::ledger;
 use crate::model::{
     Batch, Duration, NotificationId, Silence, SilenceRequest, SilenceState, Source, Timestamp,
 };
-use crate::web::{BoxFuture, Gate, ReplayError, SearchError, SilenceFailure, Unavailable};
+use crate::web::{Access, Area, BoxFuture, Gate, ReplayError, SearchError, SilenceFailure, Unavailable};
 
 use super::clock::{EngineClock, wall};
 use super::core::Published;
 use super::metrics;
 use super::queue::{Command, Queue, View};
-use super::run::log_warnings;
+use super::run::{NodeError, load_access, log_warnings};
 
 /// The node as the web sees it. Cheap to share; never blocks.
 pub struct NodeGate {
@@ -35,6 +35,7 @@ pub struct NodeGate {
     registry: Registry,
     /// Milliseconds; of the policy in force.
     resolve_timeout: Arc<AtomicU64>,
+    access: Arc<ArcSwap<Access>>,
     stopping: AtomicBool,
     reload: Arc<Reload>,
     ledger: Arc<ledger::Reader>,
@@ -48,6 +49,7 @@ const SEARCH_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 /// What a reload needs; one reload at a time.
 struct Reload {
     file: PathBuf,
+    web_file: Option<PathBuf>,
     deliverer: Arc<Deliverer>,
     /// The receivers in force, to go back to.
     receivers: Mutex<BTreeMap<SmolStr, Vec<Integration>>>,
@@ -68,6 +70,10 @@ pub struct GateParts {
     pub config: Config,
     /// Where it was read, and is read again.
     pub config_file: PathBuf,
+    /// `--web.config.file`, if there is one.
+    pub web_file: Option<PathBuf>,
+    /// Who may do what, from the start on.
+    pub access: Access,
     /// Whose receivers a reload changes.
     pub deliverer: Arc<Deliverer>,
     /// What became of every alert.
@@ -79,8 +85,8 @@ pub struct GateParts {
 impl NodeGate {
     /// A gate to a running node.
     pub fn new(parts: GateParts) -> NodeGate {
-        let GateParts { queue, clock, published, registry, config, config_file, deliverer, ledger, keep } =
-            parts;
+        let GateParts { queue, clock, published, registry, config, deliverer, ledger, keep, .. } = parts;
+        let (config_file, web_file, access) = (parts.config_file, parts.web_file, parts.access);
         published.meter.reloaded(wall());
         NodeGate {
             queue,
@@ -88,9 +94,11 @@ impl NodeGate {
             published,
             registry,
             resolve_timeout: Arc::new(AtomicU64::new(config.policy.resolve_timeout.as_millis())),
+            access: Arc::new(ArcSwap::from_pointee(access)),
             stopping: AtomicBool::new(false),
             reload: Arc::new(Reload {
                 file: config_file,
+                web_file,
                 deliverer,
                 receivers: Mutex::new(config.receivers),
                 keep,
@@ -125,6 +133,14 @@ impl Gate for NodeGate {
         Duration::from_millis(self.resolve_timeout.load(Ordering::Relaxed))
     }
 
+    fn access(&self) -> Arc<Access> {
+        self.access.load_full()
+    }
+
+    fn refused(&self, area: Area) {
+        self.published.meter.denied(area.as_str());
+    }
+
     fn accept(&self, batch: Batch) -> BoxFuture<'_, Result<(), Unavailable>> {
         let queue = self.queue.clone();
         Box::pin(async move { ask(&queue, |done| Command::Observe(batch, done)).await? })
@@ -143,9 +159,10 @@ impl Gate for NodeGate {
     fn reload(&self) -> BoxFuture<'_, Result<(), String>> {
         let (queue, published) = (self.queue.clone(), self.published.clone());
         let (reload, resolve_timeout) = (self.reload.clone(), self.resolve_timeout.clone());
+        let access = self.access.clone();
         // On a task of its own: a client that goes away must not stop a reload half way.
         let task = tokio::spawn(async move {
-            let outcome = reload.run(&queue, &resolve_timeout).await;
+            let outcome = reload.run(&queue, &resolve_timeout, &access).await;
             match &outcome {
                 Ok(()) => {
                     published.meter.reloaded(wall());
@@ -222,10 +239,20 @@ impl Gate for NodeGate {
 impl Reload {
     /// Loads the file and puts it in force: deliverer first, since the engine may send to a new
     /// receiver the moment it knows of it, and back again if the engine could not be told.
-    async fn run(&self, queue: &Queue, resolve_timeout: &AtomicU64) -> Result<(), String> {
+    async fn run(
+        &self,
+        queue: &Queue,
+        resolve_timeout: &AtomicU64,
+        access: &ArcSwap<Access>,
+    ) -> Result<(), String> {
         let mut receivers = self.receivers.lock().await;
-        let file = self.file.clone();
-        let config = tokio::task::spawn_blocking(move || crate::config::load(&file))
+        let (file, web_file) = (self.file.clone(), self.web_file.clone());
+        let load = move || -> Result<_, NodeError> {
+            let config = crate::config::load(&file)?;
+            let access = load_access(&config, web_file.as_deref())?;
+            Ok((config, access))
+        };
+        let (config, new_access) = tokio::task::spawn_blocking(load)
             .await
             .map_err(|e| format!("the loading broke off: {e}"))?
             .map_err(|e| e.to_string())?;
@@ -239,6 +266,7 @@ impl Reload {
             }
             return Err(e.to_string());
         }
+        access.store(Arc::new(new_access));
         *receivers = config.receivers;
         self.keep.store(Arc::new(config.storage));
         resolve_timeout.store(timeout.as_millis(), Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! Builds the node, and ends it in order.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::ingest::InvalidReason;
 use crate::journal::{Journal, SqliteJournal};
 use crate::ledger;
 use crate::model::{Notification, Report};
-use crate::web::{self, Gate};
+use crate::web::{self, Access, Gate};
 
 use super::clock::EngineClock;
 use super::core::{Core, Outbox, Parts, Published};
@@ -45,6 +45,8 @@ pub struct Options {
     pub external_url: String,
     /// Prefix of all HTTP paths; `/` or empty for none.
     pub route_prefix: String,
+    /// `--web.config.file`: TLS and users of the HTTP surface; read at the start and at each reload.
+    pub web_config_file: Option<PathBuf>,
 }
 
 /// Why a node could not start, or could not go on.
@@ -53,6 +55,9 @@ pub enum NodeError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] config::ConfigErrors),
+    /// A certificate, or a secret of a source or user, cannot be used.
+    #[error(transparent)]
+    Access(#[from] web::AccessError),
     /// A receiver cannot be set up.
     #[error(transparent)]
     Deliver(#[from] deliver::DeliverError),
@@ -115,6 +120,8 @@ impl Node {
     pub async fn start(options: Options) -> Result<Node, NodeError> {
         let config = config::load(&options.config_file)?;
         log_warnings(&config);
+        let access = load_access(&config, options.web_config_file.as_deref())?;
+        warn_if_open(&access, &options.listen);
         // Before the storage is touched: a second instance on the same port must change nothing.
         let mut listeners = Vec::new();
         for &address in &options.listen {
@@ -129,6 +136,7 @@ impl Node {
         let delivery = deliver::Options {
             external_url: options.external_url.as_str().into(),
             registry: registry.clone(),
+            wall: super::clock::wall,
             ..Default::default()
         };
         let deliverer = Arc::new(Deliverer::new(&config.receivers, reports, delivery)?);
@@ -167,6 +175,8 @@ impl Node {
             registry,
             config,
             config_file: options.config_file,
+            web_file: options.web_config_file,
+            access,
             deliverer: deliverer.clone(),
             ledger: ledger::Reader::new(&options.storage),
             keep,
@@ -178,6 +188,7 @@ impl Node {
             .map(|listener| {
                 let limits = web::Limits {
                     route_prefix: options.route_prefix.clone(),
+                    external_url: options.external_url.clone(),
                     shutdown_timeout: FINISH_REQUESTS,
                     ..Default::default()
                 };
@@ -241,6 +252,26 @@ impl Node {
         let ledger = self.ledger;
         let _ = tokio::task::spawn_blocking(move || ledger.stop()).await;
     }
+}
+
+/// Who may do what, by `squelch.yml` and the web-config file.
+pub(super) fn load_access(config: &config::Config, web_file: Option<&Path>) -> Result<Access, NodeError> {
+    let web = web_file.map(config::load_web).transpose()?.unwrap_or_default();
+    Ok(Access::new(&config.access, &web)?)
+}
+
+/// Anybody who gets through to an open gate can page the people on call, or silence everything.
+fn warn_if_open(access: &Access, listen: &[SocketAddr]) {
+    let beyond = listen.iter().find(|address| !address.ip().to_canonical().is_loopback());
+    let Some(address) = beyond else { return };
+    let open = match (access.guards_ingest(), access.guards_people()) {
+        (true, true) => return,
+        (true, false) => {
+            "read and silence everything: write users, or --web.config.file with basic_auth_users"
+        }
+        (false, _) => "send alerts, and read and silence everything: write sources and users",
+    };
+    tracing::warn!(%address, "listening beyond this machine without asking who calls; anybody who gets there can {open}");
 }
 
 /// What `check-config` warns of; not everybody asks it, and a secret that is missing costs a page.

@@ -31,9 +31,12 @@ impl Answers {
     }
 
     /// The key of a body.
-    pub(super) fn key(source: Source, peer: IpAddr, body: &[u8]) -> [u8; 32] {
+    pub(super) fn key(source: Source, sender: Option<&str>, peer: IpAddr, body: &[u8]) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(source.as_str());
+        hash.update([0]);
+        // No name of a source holds a zero byte, and none is empty.
+        hash.update(sender.unwrap_or_default());
         hash.update([0]);
         hash.update(peer.to_string());
         hash.update([0]);
@@ -80,7 +83,7 @@ mod tests {
         let answers = Answers::new();
         let peer = IpAddr::from([192, 0, 2, 1]);
         let remembered = |body: &str| {
-            let key = Answers::key(Source::Alertmanager, peer, body.as_bytes());
+            let key = Answers::key(Source::Alertmanager, None, peer, body.as_bytes());
             let parsed = webhook::parse(body.as_bytes(), "p", Timestamp::from_millis(0)).unwrap();
             answers.remember(key, &Arc::new(parsed));
             answers.get(&key).is_some()
@@ -89,7 +92,8 @@ mod tests {
         assert!(remembered(&format!(r#"{{"alerts":[{alert}]}}"#)));
         assert!(!remembered(&format!(r#"{{"alerts":[{alert},5]}}"#)));
         assert!(!remembered(r#"{"alerts":[{"status":"firing","labels":{"a":"b"}}]}"#));
-        let other = Answers::key(Source::Alertmanager, IpAddr::from([192, 0, 2, 2]), b"x");
-        assert_ne!(other, Answers::key(Source::Alertmanager, peer, b"x"));
+        let this = Answers::key(Source::Alertmanager, None, peer, b"x");
+        assert_ne!(this, Answers::key(Source::Alertmanager, None, IpAddr::from([192, 0, 2, 2]), b"x"));
+        assert_ne!(this, Answers::key(Source::Alertmanager, Some("a"), peer, b"x"));
     }
 }

@@ -1,9 +1,11 @@
 //! What the HTTP surface needs of the node.
 
 use std::pin::Pin;
+use std::sync::{Arc, LazyLock};
 
 use smol_str::SmolStr;
 
+use super::access::{Access, Area};
 use crate::ingest::InvalidReason;
 use crate::journal::DeadLetter;
 use crate::ledger::{LedgerError, Page, Query};
@@ -21,6 +23,15 @@ pub trait Gate: Send + Sync + 'static {
 
     /// API v2: how long an alert without `endsAt` fires.
     fn resolve_timeout(&self) -> Duration;
+
+    /// Who may do what, as of the last reload. Without a say of its own: anybody anything.
+    fn access(&self) -> Arc<Access> {
+        static OPEN: LazyLock<Arc<Access>> = LazyLock::new(|| Arc::new(Access::open()));
+        Arc::clone(&OPEN)
+    }
+
+    /// Counts a request that was refused because of who sent it.
+    fn refused(&self, _area: Area) {}
 
     /// Takes a batch; resolves when it is durable. It is polled to the end even if the client goes
     /// away.

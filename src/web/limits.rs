@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Path under which everything is served, such as `/squelch`; empty for the root.
     pub route_prefix: String,
+    /// `--web.external-url`: by what name browsers may call this server. May be empty.
+    pub external_url: String,
     /// Connections open at a time; further ones wait in the kernel's queue. Default 2,000.
     pub connections: usize,
     /// How long a connection may take to send a request's head. hyper counts the wait for the next
@@ -31,6 +33,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             route_prefix: String::new(),
+            external_url: String::new(),
             connections: 2_000,
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),

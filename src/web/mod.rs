@@ -2,20 +2,25 @@
 //!
 //! What lies behind it is a [`Gate`]; nothing here decides about an alert.
 
+mod access;
 mod answers;
 mod api;
 mod body;
 mod decisions;
 mod gate;
+mod guard;
 mod limits;
 mod ops;
+mod passwords;
 mod problem;
 mod receive;
 mod refusals;
 mod router;
 mod server;
 mod silences;
+mod tls;
 
+pub use access::{Access, AccessError, Area};
 pub use gate::{BoxFuture, Gate, ReplayError, SearchError, SilenceFailure, Unavailable};
 pub use limits::Limits;
 pub use router::paths;

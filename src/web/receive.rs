@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use super::access::Caller;
 use super::answers::Answers;
 use super::body::{self, Arrived, Refused, Share};
 use super::problem::{Problem, json as json_response};
@@ -27,6 +28,7 @@ const PARSE_INLINE_BYTES: usize = 256 << 10;
 pub(super) async fn webhook(
     State(app): State<App>,
     Extension(Peer(peer)): Extension<Peer>,
+    caller: Option<Extension<Caller>>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -37,12 +39,14 @@ pub(super) async fn webhook(
     };
     let received_at = app.gate.now();
     let (answers, sent) = (app.answers.clone(), bytes.clone());
+    let caller = caller.map(|Extension(caller)| caller.name);
     let parsed = parse(bytes.len(), share, move || {
-        let key = Answers::key(source, peer, &sent);
+        let key = Answers::key(source, caller.as_deref(), peer, &sent);
         if let Some(known) = answers.get(&key) {
             return Ok(known);
         }
-        let parsed = Arc::new(webhook::parse(&sent, &peer.to_string(), received_at)?);
+        let parsed = webhook::parse(&sent, &peer.to_string(), received_at)?;
+        let parsed = Arc::new(bound(parsed, caller.as_deref()));
         answers.remember(key, &parsed);
         Ok(parsed)
     });
@@ -68,6 +72,7 @@ pub(super) async fn webhook(
 pub(super) async fn api_v2(
     State(app): State<App>,
     Extension(Peer(peer)): Extension<Peer>,
+    caller: Option<Extension<Caller>>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -82,8 +87,10 @@ pub(super) async fn api_v2(
     };
     let (received_at, resolve_timeout) = (app.gate.now(), app.gate.resolve_timeout());
     let sent = bytes.clone();
+    let caller = caller.map(|Extension(caller)| caller.name);
     let parsed = parse(bytes.len(), share, move || {
-        api_v2::parse(&sent, &peer.to_string(), received_at, resolve_timeout).map(Arc::new)
+        api_v2::parse(&sent, &peer.to_string(), received_at, resolve_timeout)
+            .map(|parsed| Arc::new(bound(parsed, caller.as_deref())))
     });
     let (parsed, share) = match parsed.await {
         Ok(Ok(parsed)) => parsed,
@@ -100,6 +107,15 @@ pub(super) async fn api_v2(
     let errors: Vec<String> =
         parsed.rejects.iter().map(|r| format!("alert {}: {}", r.index, r.error)).collect();
     json_response(StatusCode::BAD_REQUEST, "application/json", &errors.join("; ").into())
+}
+
+/// Binds what was said to whose credentials came with it: a sender names itself, but within its own name.
+/// Members of a pair that share credentials stay two.
+fn bound(mut parsed: Parsed, source: Option<&str>) -> Parsed {
+    if let Some(source) = source {
+        parsed.batch.peer = format!("{source}@{}", parsed.batch.peer).into();
+    }
+    parsed
 }
 
 type ParseResult = Result<Arc<Parsed>, IngestError>;

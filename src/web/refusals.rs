@@ -38,6 +38,24 @@ impl Refusals {
         }
     }
 
+    /// Logs a request of somebody who is not known, or not allowed.
+    pub(super) fn log_unknown(&self, peer: IpAddr, area: &'static str, path: &str) {
+        if self.first(peer, area) {
+            let path = start_of(path.as_bytes());
+            tracing::warn!(
+                %peer, area, %path,
+                "refused: wrong or no credentials; a sender of alerts does not try again; not logged again for 60s"
+            );
+        }
+    }
+
+    /// Logs a request that a page of another site made a browser send.
+    pub(super) fn log_foreign(&self, peer: IpAddr, detail: &str) {
+        if self.first(peer, "foreign") {
+            tracing::warn!(%peer, detail, "refused a request from another site; not logged again for 60s");
+        }
+    }
+
     fn first(&self, peer: IpAddr, class: &'static str) -> bool {
         self.said.entry((peer, class)).or_insert(()).is_fresh()
     }

@@ -12,6 +12,7 @@ use axum::{Extension, Router};
 
 use super::answers::Answers;
 use super::body::Room;
+use super::guard;
 use super::problem::Problem;
 use super::refusals::Refusals;
 use super::{Gate, Limits, api, decisions, ops, receive, silences};
@@ -84,6 +85,7 @@ pub(super) fn router(app: App) -> Router {
     router
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(app.clone(), guard::guard))
         .layer(from_fn_with_state(counted, count))
         .with_state(app)
 }

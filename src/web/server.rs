@@ -12,12 +12,15 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
+use super::guard::{Certificate, OnLoopback};
 use super::router::{App, Peer, router};
-use super::{Gate, Limits};
+use super::{Access, Gate, Limits};
 
 /// Serves `gate` on `listener` until `shutdown` resolves; then takes no new connection, gives open
 /// requests [`Limits::shutdown_timeout`] to end, and returns.
@@ -30,7 +33,7 @@ pub async fn serve(
     let header_timeout = limits.header_timeout;
     let shutdown_timeout = limits.shutdown_timeout;
     let slots = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
-    let service = router(App::new(gate, limits));
+    let service = router(App::new(Arc::clone(&gate), limits));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
@@ -39,7 +42,11 @@ pub async fn serve(
             () = &mut shutdown => break,
             (stream, peer, slot) = next(&listener, &slots) => {
                 let watcher = graceful.watcher();
-                connections.spawn(converse(stream, peer, slot, service.clone(), header_timeout, watcher));
+                let (router, access) = (service.clone(), gate.access());
+                connections.spawn(async move {
+                    greet(stream, peer, &access, router, header_timeout, watcher).await;
+                    drop(slot);
+                });
             }
         }
         while connections.try_join_next().is_some() {}
@@ -93,18 +100,55 @@ fn pause_after(error: &io::Error) -> Option<Duration> {
     }
 }
 
-/// One connection, from its first request to its last.
-async fn converse(
+/// Who is at the ends of a connection.
+struct Ends {
+    peer: IpAddr,
+    on_loopback: bool,
+    certificate: Option<Certificate>,
+}
+
+/// A connection from its handshake on, if there is one: with the certificate that is in force now. What
+/// is open already goes on with the one that it has.
+async fn greet(
     stream: TcpStream,
     peer: IpAddr,
-    slot: OwnedSemaphorePermit,
+    access: &Access,
+    router: Router,
+    timeout: Duration,
+    watcher: Watcher,
+) {
+    let on_loopback = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
+    let mut ends = Ends { peer, on_loopback, certificate: None };
+    let Some(tls) = access.tls() else { return converse(stream, ends, router, timeout, watcher).await };
+    let stream = match tokio::time::timeout(timeout, TlsAcceptor::from(tls).accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(e)) => return tracing::debug!(%peer, error = %e, "no TLS came about"),
+        Err(_) => return tracing::debug!(%peer, "no TLS came about in time"),
+    };
+    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    ends.certificate = shown.map(|certificate| Certificate(Arc::new(certificate.clone().into_owned())));
+    if ends.certificate.as_ref().is_some_and(|certificate| !access.takes_certificate(&certificate.0)) {
+        return tracing::warn!(%peer, "refused: the client's certificate has none of client_allowed_sans");
+    }
+    converse(stream, ends, router, timeout, watcher).await;
+}
+
+/// One connection, from its first request to its last.
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ends: Ends,
     router: Router,
     header_timeout: Duration,
     watcher: Watcher,
 ) {
+    let ends_peer = ends.peer;
     let routes = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(Peer(ends.peer));
+        request.extensions_mut().insert(OnLoopback(ends.on_loopback));
+        if let Some(certificate) = &ends.certificate {
+            request.extensions_mut().insert(certificate.clone());
+        }
         routes.call(request)
     });
     // hyper's own builder: hyper-util's automatic one waits for ever for a silent client's first byte, and
@@ -113,10 +157,10 @@ async fn converse(
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         .serve_connection(TokioIo::new(stream), service);
-    if let Err(e) = watcher.watch(connection).await {
-        tracing::debug!(%peer, error = %e, "connection ended");
+    let connection = watcher.watch(connection);
+    if let Err(e) = connection.await {
+        tracing::debug!(peer = %ends_peer, error = %e, "connection ended");
     }
-    drop(slot);
 }
 
 #[cfg(test)]

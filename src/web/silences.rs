@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use smol_str::SmolStr;
 
+use super::access::Caller;
 use super::body;
 use super::gate::SilenceFailure;
 use super::problem::{Problem, json as json_response};
@@ -84,7 +86,12 @@ pub(super) async fn one(State(app): State<App>, Path(id): Path<String>) -> Respo
 }
 
 /// `POST /api/v2/silences`: makes one, or changes the one whose id is given.
-pub(super) async fn post(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn post(
+    State(app): State<App>,
+    caller: Option<Extension<Caller>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     if let Some(problem) = not_json(&headers) {
         return problem.into_api_v2();
     }
@@ -92,10 +99,14 @@ pub(super) async fn post(State(app): State<App>, headers: HeaderMap, body: Body)
         Ok(arrived) => arrived,
         Err(refused) => return refused.problem.into_api_v2(),
     };
-    let wanted = match read(&arrived.bytes) {
+    let mut wanted = match read(&arrived.bytes) {
         Ok(wanted) => wanted,
         Err(why) => return Problem::new(StatusCode::BAD_REQUEST, why).into_api_v2(),
     };
+    // Whoever is known cannot sign for another.
+    if let Some(Extension(caller)) = caller {
+        wanted.created_by = caller.name;
+    }
     match ask(&app, SilenceRequest::Set(wanted)).await {
         Ok(id) => json_response(StatusCode::OK, "application/json", &json!({ "silenceID": id })),
         Err(problem) => problem.into_api_v2(),

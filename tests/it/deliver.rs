@@ -70,7 +70,10 @@ fn slack(url: String) -> Integration {
 
 fn webhook(url: String) -> Integration {
     let url = SecretUrl(Secret::Inline(url.into()));
-    integration("webhook[0]", IntegrationKind::Webhook(WebhookConfig { url, max_alerts: 0 }))
+    integration(
+        "webhook[0]",
+        IntegrationKind::Webhook(WebhookConfig { url, max_alerts: 0, signing_secret: None }),
+    )
 }
 
 pub fn notification(id: u64, receiver: &str, integration: &str, kind: Kind) -> Notification {

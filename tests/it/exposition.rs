@@ -121,6 +121,7 @@ pub fn fresh() -> &'static str {
         let config_file = folder.path().join("squelch.yml");
         std::fs::write(&config_file, CONFIGURATION).unwrap();
         let options = Options {
+            web_config_file: None,
             config_file,
             storage: folder.path().join("data"),
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],

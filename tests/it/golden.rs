@@ -125,7 +125,7 @@ fn digest(integration: &str) -> Notification {
 fn webhook(max_alerts: u64) -> impl FnOnce(String) -> IntegrationKind {
     move |url| {
         let url = SecretUrl(Secret::Inline(format!("{url}/hook?token=1").into()));
-        IntegrationKind::Webhook(WebhookConfig { url, max_alerts })
+        IntegrationKind::Webhook(WebhookConfig { url, max_alerts, signing_secret: None })
     }
 }
 

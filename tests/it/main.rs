@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics fails, which is what it is for")]
 
+mod access;
 mod backtest;
 mod behaviour;
 mod compose;
@@ -11,6 +12,7 @@ mod deliver;
 mod documents;
 mod e2e;
 mod exposition;
+mod fuzz;
 mod golden;
 mod ingest;
 mod journal;
@@ -20,6 +22,7 @@ mod ledger;
 mod ledger_month;
 mod metrics;
 mod node;
+mod outgoing;
 mod serve;
 mod silences;
 mod tools;

@@ -25,6 +25,7 @@ async fn start() -> Running {
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
         external_url: String::new(),
         route_prefix: String::new(),
+        web_config_file: None,
     };
     let node = Node::start(options).await.unwrap();
     let address = node.addresses()[0];

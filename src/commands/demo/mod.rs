@@ -86,6 +86,7 @@ async fn show(seconds: u64, folder: &Path) -> Result<bool, DemoError> {
         listen: vec![any],
         external_url: String::new(),
         route_prefix: String::new(),
+        web_config_file: None,
     })
     .await?;
     let address = *node.addresses().first().ok_or(DemoError::Deaf)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::section::{Problems, Section, Text, scalar, shown};
 use super::yaml::{Node, Value};
-use crate::config::{HttpAuth, HttpConfig, Secret, SecretUrl, Url};
+use crate::config::{AddressPolicy, HttpAuth, HttpConfig, Network, Secret, SecretUrl, Url};
 
 /// Keys of Prometheus' `http_config` that this version does not have.
 const UNSUPPORTED: [&str; 8] = [
@@ -134,6 +134,10 @@ pub(super) fn client(mut keys: Section<'_>, base: &Path) -> HttpConfig {
         tls.unsupported(&UNSUPPORTED_TLS);
         tls.finish();
     }
+    http.addresses = AddressPolicy {
+        allow: networks(&mut keys, "allow_addresses"),
+        deny: networks(&mut keys, "deny_addresses"),
+    };
     if keys.boolean("follow_redirects") == Some(true) {
         let line = keys.line_of("follow_redirects");
         let message = "follow_redirects is true; redirects are never followed, because a page can get lost in one: write false";
@@ -142,6 +146,19 @@ pub(super) fn client(mut keys: Section<'_>, base: &Path) -> HttpConfig {
     keys.unsupported(&UNSUPPORTED);
     keys.finish();
     http
+}
+
+fn networks(keys: &mut Section<'_>, key: &'static str) -> Vec<Network> {
+    let read = |text: Text<'_>| match text.text.parse() {
+        Ok(network) => Some(network),
+        Err(_) => {
+            let right = "write addresses and networks such as 10.0.0.0/8";
+            keys.problems.add(text.line, format!("{key} has {}; {right}", shown(text.text)));
+            None
+        }
+    };
+    let texts = keys.texts(key).unwrap_or_default();
+    texts.into_iter().filter_map(read).collect()
 }
 
 fn authorization(mut keys: Section<'_>, base: &Path) -> Option<HttpAuth> {

@@ -7,7 +7,7 @@ use super::section::{Section, shown};
 use super::template;
 use crate::config::{
     ConsoleConfig, HttpConfig, IntegrationKind, PagerdutyConfig, PagerdutyImage, PagerdutyLink, Secret,
-    SecretUrl, SlackConfig, Url, WebhookConfig,
+    SecretUrl, SigningKeys, SlackConfig, Url, WebhookConfig,
 };
 
 /// What PagerDuty takes as a severity.
@@ -136,9 +136,15 @@ pub(super) fn webhook(keys: &mut Section<'_>, defaults: &Defaults<'_>) -> Integr
         keys.problems.add(keys.line, "webhook_configs has no URL; write url or url_file");
     }
     let max_alerts = keys.parsed("max_alerts", "0 (all) or a whole number", |text| text.parse().ok());
+    let signing_secret = secret(keys, "signing_secret", "signing_secret_file", defaults.base);
+    if let Some(Secret::Inline(text)) = &signing_secret
+        && let Err(wrong) = SigningKeys::parse(text)
+    {
+        keys.problems.add(keys.line_of("signing_secret"), wrong.to_string());
+    }
     keys.unsupported(&["payload"]);
     let url = url.unwrap_or_else(|| SecretUrl(Secret::Inline("".into())));
-    IntegrationKind::Webhook(WebhookConfig { url, max_alerts: max_alerts.unwrap_or(0) })
+    IntegrationKind::Webhook(WebhookConfig { url, max_alerts: max_alerts.unwrap_or(0), signing_secret })
 }
 
 pub(super) fn console(_: &mut Section<'_>, _: &Defaults<'_>) -> IntegrationKind {

@@ -1,5 +1,6 @@
 //! The text of `squelch.yml` → a validated [`Config`], or everything that is wrong with it.
 
+mod access;
 mod http;
 mod inhibition;
 mod integrations;
@@ -23,7 +24,7 @@ use super::{Config, HttpConfig, Lines, Policy, Url};
 use crate::model::Duration;
 
 /// Keys of Alertmanager, or of later versions, at the top of the file.
-const UNSUPPORTED: [&str; 5] = ["templates", "tracing", "event_recorder", "heartbeat", "sources"];
+const UNSUPPORTED: [&str; 4] = ["templates", "tracing", "event_recorder", "heartbeat"];
 /// Keys of Alertmanager's `global` for integrations that this version does not have.
 const UNSUPPORTED_GLOBAL: [&str; 36] = [
     "smtp_from",
@@ -117,6 +118,9 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
         }
     };
     let storage = storage::read(top.section("storage"));
+    let sources = top.list("sources").unwrap_or_default();
+    let users = top.list("users").unwrap_or_default();
+    let access = access::read(sources, users, base, top.problems);
     top.unsupported(&UNSUPPORTED);
     top.finish();
     let policy = Policy {
@@ -131,7 +135,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
         inhibit_rules,
         lines,
     };
-    Config { policy, receivers: receivers.sending, storage }
+    Config { policy, receivers: receivers.sending, access, storage }
 }
 
 struct Global<'b> {

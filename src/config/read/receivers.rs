@@ -124,7 +124,12 @@ fn integration(
     let (mut timeout, mut http) = (None, None);
     if kind.sends {
         timeout = keys.positive("timeout");
-        http = Some(http_config(&mut keys, defaults.base).unwrap_or_else(|| defaults.http.clone()));
+        let mut own = http_config(&mut keys, defaults.base).unwrap_or_else(|| defaults.http.clone());
+        // A wall round everything must not fall because one receiver has a password of its own.
+        if own.addresses.is_empty() {
+            own.addresses = defaults.http.addresses.clone();
+        }
+        http = Some(own);
     }
     keys.finish();
     let integration = Integration {

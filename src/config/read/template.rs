@@ -18,6 +18,8 @@ pub(super) fn check(problems: &Problems, key: &str, text: Text<'_>) -> Option<St
     match problem(text.text) {
         None => Some(text.text.to_owned()),
         Some(problem) => {
+            // A template may have several lines, an error about it has one.
+            let problem: String = problem.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
             problems.add(text.line, format!("{key} {problem}"));
             None
         }

@@ -26,6 +26,7 @@ pub struct NodeMeter {
     invalid_reasons: BTreeSet<String>,
     requests: IntCounterVec,
     handlers: BTreeSet<String>,
+    denied: IntCounterVec,
 }
 
 impl NodeMeter {
@@ -73,20 +74,31 @@ impl NodeMeter {
                 &["handler", "code"],
             )?,
             handlers: owned(handlers),
+            denied: IntCounterVec::new(
+                Opts::new(
+                    "squelch_http_requests_denied_total",
+                    "Requests refused because of who sent them, by what they were for; refused alerts are lost.",
+                ),
+                &["area"],
+            )?,
         };
+        for area in crate::web::Area::GUARDED {
+            meter.denied.with_label_values(&[area.as_str()]);
+        }
         for reason in &meter.invalid_reasons {
             meter.invalid.with_label_values(&[reason.as_str()]);
         }
         for handler in &meter.handlers {
             meter.requests.with_label_values(&[handler.as_str(), "200"]);
         }
-        let collectors: [Box<dyn Collector>; 6] = [
+        let collectors: [Box<dyn Collector>; 7] = [
             Box::new(meter.commit.clone()),
             Box::new(meter.store_failures.clone()),
             Box::new(meter.reload_successful.clone()),
             Box::new(meter.reload_success_timestamp.clone()),
             Box::new(meter.invalid.clone()),
             Box::new(meter.requests.clone()),
+            Box::new(meter.denied.clone()),
         ];
         collectors.into_iter().try_for_each(|c| registry.register(c))?;
         Ok(meter)
@@ -116,6 +128,11 @@ impl NodeMeter {
     /// `count` alerts were refused for `reason`.
     pub fn refused(&self, reason: &str, count: u64) {
         self.invalid.with_label_values(&[known(&self.invalid_reasons, reason)]).inc_by(count);
+    }
+
+    /// A request for `area` was refused because of who sent it.
+    pub fn denied(&self, area: &str) {
+        self.denied.with_label_values(&[area]).inc();
     }
 
     /// A request that matched the path `handler` was answered with status `code`.

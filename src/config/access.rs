@@ -1,0 +1,77 @@
+//! Who may send alerts and who may do what: `sources` and `users`.
+
+use smol_str::SmolStr;
+
+use super::Secret;
+
+/// Everyone that the configuration knows. Empty: nobody is asked who they are, but for
+/// `basic_auth_users` of the web-config file.
+#[derive(Clone, Debug, Default)]
+pub struct AccessRules {
+    /// `sources`: who may send alerts. Empty: whoever may administer.
+    pub sources: Vec<AlertSource>,
+    /// `users`: people and programs, and what each may do.
+    pub users: Vec<User>,
+}
+
+/// One sender of alerts. Its name stands before what it says of itself, so that no sender can pass
+/// for another.
+#[derive(Clone, Debug)]
+pub struct AlertSource {
+    /// Unique among sources.
+    pub name: SmolStr,
+    /// Any one of them is enough; never empty.
+    pub credentials: Vec<Credential>,
+}
+
+/// One who may look, silence or administer.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Unique among users; stands in the log and in `createdBy`.
+    pub name: SmolStr,
+    /// What it may do.
+    pub role: Role,
+    /// Any one of them is enough. Empty: the user of that name in the web-config file.
+    pub credentials: Vec<Credential>,
+}
+
+/// What shows who somebody is.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// `authorization: {credentials | credentials_file}`: a bearer token.
+    Bearer(Secret),
+    /// `basic_auth: {username, password | password_file}`
+    Basic {
+        /// User name; no secret.
+        username: String,
+        /// Password.
+        password: Secret,
+    },
+    /// `client_san`: a DNS name or IP address of a client certificate that was verified.
+    ClientSan(String),
+}
+
+/// What somebody may do; each includes the ones before it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Role {
+    /// Look: pages, API, metrics.
+    Read,
+    /// And make, change and expire silences.
+    Silence,
+    /// And reload, replay, and whatever else changes something.
+    Admin,
+}
+
+impl Role {
+    /// Every role, the least first.
+    pub const ALL: [Role; 3] = [Role::Read, Role::Silence, Role::Admin];
+
+    /// The word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Read => "read",
+            Role::Silence => "silence",
+            Role::Admin => "admin",
+        }
+    }
+}

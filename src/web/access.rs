@@ -1,0 +1,319 @@
+//! Who somebody is, and what they may do.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use sha2::{Digest, Sha256};
+use smol_str::SmolStr;
+use subtle::ConstantTimeEq;
+
+use super::passwords::Passwords;
+use super::tls;
+use crate::config::{AccessRules, Credential, Role, SecretError, WebConfig};
+
+/// Who may do what, with TLS and headers: everything that a reload exchanges at once. Secrets are kept as
+/// digests.
+pub struct Access {
+    tls: Option<Arc<ServerConfig>>,
+    sans: Vec<String>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    passwords: Passwords,
+    sources: Vec<Known>,
+    users: Vec<Known>,
+}
+
+/// Somebody of whom the configuration knows.
+struct Known {
+    name: SmolStr,
+    role: Role,
+    proofs: Vec<Proof>,
+}
+
+/// What shows that it is them.
+enum Proof {
+    Bearer([u8; 32]),
+    Basic([u8; 32]),
+    San(String),
+}
+
+/// Why access cannot be ruled as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// A secret cannot be read.
+    #[error("{what} {name:?}: {source}")]
+    Secret {
+        /// `source` or `user`.
+        what: &'static str,
+        /// Whose.
+        name: SmolStr,
+        /// What the system says.
+        source: SecretError,
+    },
+    /// A secret is empty: anybody would know it.
+    #[error("{what} {name:?}: the secret is empty; write one of at least 16 random characters")]
+    Empty {
+        /// `source` or `user`.
+        what: &'static str,
+        /// Whose.
+        name: SmolStr,
+    },
+    /// A user who can never log in.
+    #[error(
+        "user {0:?} has no credential; write one, or put the user into basic_auth_users of --web.config.file"
+    )]
+    NoCredential(SmolStr),
+    /// A certificate or key cannot be used.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// TLS cannot be set up at all.
+    #[error("tls_server_config: {0}")]
+    Tls(String),
+}
+
+/// What part of the surface a request is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Area {
+    /// Anybody: `/-/healthy` and `/-/ready`.
+    Open,
+    /// Alerts in.
+    Ingest,
+    /// Whoever has this role.
+    Of(Role),
+}
+
+impl Area {
+    /// Every value of the label `area`.
+    pub const GUARDED: [Area; 4] =
+        [Area::Ingest, Area::Of(Role::Read), Area::Of(Role::Silence), Area::Of(Role::Admin)];
+
+    /// The value of the label `area`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Area::Open => "open",
+            Area::Ingest => "ingest",
+            Area::Of(role) => role.as_str(),
+        }
+    }
+}
+
+/// What a request shows of its sender.
+pub(super) struct Shown<'a> {
+    pub(super) headers: &'a HeaderMap,
+    /// The certificate that was verified in the handshake.
+    pub(super) certificate: Option<&'a CertificateDer<'static>>,
+}
+
+/// Somebody who was recognised.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Caller {
+    pub(super) name: SmolStr,
+    pub(super) role: Role,
+}
+
+/// Whether a request may go on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It may; nobody was asked.
+    Anyone,
+    /// It may.
+    Known(Caller),
+    /// Nobody knows who that is.
+    Unknown,
+    /// Known, and not allowed this.
+    NotAllowed(Caller),
+}
+
+impl Access {
+    /// Nobody is asked, plain HTTP: as without any configuration.
+    pub fn open() -> Self {
+        Access {
+            tls: None,
+            sans: Vec::new(),
+            headers: Vec::new(),
+            passwords: Passwords::new(&Default::default()),
+            sources: Vec::new(),
+            users: Vec::new(),
+        }
+    }
+
+    /// As both files say; reads the files of secrets, keys and certificates now.
+    ///
+    /// # Errors
+    /// One of them cannot be read or used, or a user has no way to log in.
+    pub fn new(rules: &AccessRules, web: &WebConfig) -> Result<Self, AccessError> {
+        let passwords = Passwords::new(&web.users);
+        let mut sources = Vec::new();
+        for source in &rules.sources {
+            let proofs = proofs("source", &source.name, &source.credentials)?;
+            // What a source may do beyond sending is decided by `users`: nothing.
+            sources.push(Known { name: source.name.clone(), role: Role::Read, proofs });
+        }
+        let mut users = Vec::new();
+        for user in &rules.users {
+            let proofs = proofs("user", &user.name, &user.credentials)?;
+            if proofs.is_empty() && !passwords.has(&user.name) {
+                return Err(AccessError::NoCredential(user.name.clone()));
+            }
+            users.push(Known { name: user.name.clone(), role: user.role, proofs });
+        }
+        let mut headers = Vec::new();
+        for (name, value) in &web.headers {
+            // Both were checked when the file was read.
+            if let (Ok(name), Ok(value)) = (name.parse(), value.parse()) {
+                headers.push((name, value));
+            }
+        }
+        let tls = web.tls.as_ref();
+        Ok(Access {
+            tls: tls.map(tls::server_config).transpose()?,
+            sans: tls.map(|tls| tls.client_allowed_sans.clone()).unwrap_or_default(),
+            headers,
+            passwords,
+            sources,
+            users,
+        })
+    }
+
+    /// What new connections are served with; `None` = plain HTTP.
+    pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.tls.clone()
+    }
+
+    /// Whether a client's certificate has a name that is allowed.
+    pub(super) fn takes_certificate(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.sans.is_empty() || self.sans.iter().any(|san| tls::is_for(certificate, san))
+    }
+
+    /// `http_server_config.headers`
+    pub(super) fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.headers
+    }
+
+    /// Whether anybody who sends alerts is asked who they are.
+    pub fn guards_ingest(&self) -> bool {
+        !self.sources.is_empty() || self.guards_people()
+    }
+
+    /// Whether anybody who looks, silences or administers is asked who they are.
+    pub fn guards_people(&self) -> bool {
+        !self.users.is_empty() || !self.passwords.is_empty()
+    }
+
+    /// Whether the request may enter `area`.
+    ///
+    /// Alerts come from a source; where there are none, from whoever may administer. Everything else is
+    /// for users: a source that was broken into cannot silence what would tell of it.
+    pub(super) async fn judge(&self, area: Area, shown: &Shown<'_>) -> Verdict {
+        let role = match area {
+            Area::Open => return Verdict::Anyone,
+            Area::Ingest if !self.guards_ingest() => return Verdict::Anyone,
+            Area::Ingest if !self.sources.is_empty() => {
+                return self.find(&self.sources, shown).map_or(Verdict::Unknown, Verdict::Known);
+            }
+            Area::Of(_) if !self.guards_people() => return Verdict::Anyone,
+            Area::Ingest => Role::Admin,
+            Area::Of(role) => role,
+        };
+        match self.user(shown).await {
+            Some(caller) if caller.role >= role => Verdict::Known(caller),
+            Some(caller) => Verdict::NotAllowed(caller),
+            None => Verdict::Unknown,
+        }
+    }
+
+    async fn user(&self, shown: &Shown<'_>) -> Option<Caller> {
+        if let Some(caller) = self.find(&self.users, shown) {
+            return Some(caller);
+        }
+        if self.passwords.is_empty() {
+            return None;
+        }
+        let basic = credentials(shown.headers, "basic")?;
+        let at = basic.iter().position(|b| *b == b':')?;
+        let name = String::from_utf8_lossy(&basic[..at]).into_owned();
+        if !self.passwords.verify(&name, &basic[at + 1..]).await {
+            return None;
+        }
+        let role = match self.users.iter().find(|user| user.proofs.is_empty() && user.name == name) {
+            Some(user) => user.role,
+            // As everywhere that exporter-toolkit guards: whoever may enter may do everything.
+            None if self.users.is_empty() => Role::Admin,
+            None => Role::Read,
+        };
+        Some(Caller { name: name.into(), role })
+    }
+
+    /// The one of `known` whom the request shows. All are compared, so that the time says nothing about
+    /// how near a guess came.
+    fn find(&self, known: &[Known], shown: &Shown<'_>) -> Option<Caller> {
+        let bearer = credentials(shown.headers, "bearer").map(|token| digest(&token));
+        let basic = credentials(shown.headers, "basic").map(|pair| digest(&pair));
+        let same = |a: &[u8; 32], b: &Option<[u8; 32]>| b.as_ref().is_some_and(|b| a.ct_eq(b).into());
+        let mut found = None;
+        for one in known {
+            let shows = one.proofs.iter().fold(false, |found, proof| {
+                found
+                    | match proof {
+                        Proof::Bearer(digest) => same(digest, &bearer),
+                        Proof::Basic(digest) => same(digest, &basic),
+                        Proof::San(san) => shown.certificate.is_some_and(|cert| tls::is_for(cert, san)),
+                    }
+            });
+            if shows && found.is_none() {
+                found = Some(Caller { name: one.name.clone(), role: one.role });
+            }
+        }
+        found
+    }
+}
+
+fn proofs(what: &'static str, name: &SmolStr, all: &[Credential]) -> Result<Vec<Proof>, AccessError> {
+    let reveal = |secret: &crate::config::Secret| {
+        let value = secret.reveal();
+        let value = value.map_err(|source| AccessError::Secret { what, name: name.clone(), source })?;
+        if value.is_empty() {
+            return Err(AccessError::Empty { what, name: name.clone() });
+        }
+        Ok(value)
+    };
+    let mut proofs = Vec::new();
+    for credential in all {
+        proofs.push(match credential {
+            Credential::Bearer(token) => Proof::Bearer(digest(reveal(token)?.as_bytes())),
+            Credential::Basic { username, password } => {
+                Proof::Basic(digest(format!("{username}:{}", reveal(password)?).as_bytes()))
+            }
+            Credential::ClientSan(san) => Proof::San(san.clone()),
+        });
+    }
+    Ok(proofs)
+}
+
+/// Compared in place of the secret: of one length, whatever the secret's is.
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// What `Authorization` holds behind this scheme; of `basic`, decoded. Several such headers are none.
+fn credentials(headers: &HeaderMap, scheme: &str) -> Option<Vec<u8>> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let (only, None) = (all.next()?.to_str().ok()?, all.next()) else { return None };
+    let (found, rest) = only.split_once(' ')?;
+    if !found.eq_ignore_ascii_case(scheme) {
+        return None;
+    }
+    match scheme {
+        "basic" => STANDARD.decode(rest.trim()).ok(),
+        _ => Some(rest.trim().as_bytes().to_vec()),
+    }
+}

@@ -1,0 +1,284 @@
+//! What stands before every handler: whose browser sent this, who it is, and what every answer carries.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use rustls::pki_types::CertificateDer;
+
+use super::access::{Area, Caller, Shown, Verdict};
+use super::problem::Problem;
+use super::router::{App, Peer};
+use crate::config::Role;
+
+/// Where alerts come in.
+const INGEST: [&str; 2] = ["/alertmanager/webhook", "/api/v2/alerts"];
+/// What says nothing but whether it works.
+const OPEN: [&str; 2] = ["/-/healthy", "/-/ready"];
+/// Pages have no script, style or picture but our own, and stand in no frame.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+    connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// The end of the connection that is ours is a loopback address.
+#[derive(Clone, Copy)]
+pub(super) struct OnLoopback(pub(super) bool);
+
+/// The certificate that the client showed in the handshake.
+#[derive(Clone)]
+pub(super) struct Certificate(pub(super) Arc<CertificateDer<'static>>);
+
+/// Lets a request through to its handler, or answers in its place; then adds the headers.
+pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let access = app.gate.access();
+    let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let matched = matched.as_deref().map(|path| path.strip_prefix(&*app.prefix).unwrap_or(path));
+    let area = area(request.method(), matched);
+    let peer = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
+    let mut response = match foreign(&request, area, &app.limits.external_url) {
+        Some(problem) => {
+            app.refusals.log_foreign(peer, &problem.detail);
+            problem.into_response()
+        }
+        None => {
+            let certificate = request.extensions().get::<Certificate>().cloned();
+            let shown = Shown {
+                headers: request.headers(),
+                certificate: certificate.as_ref().map(|certificate| &*certificate.0),
+            };
+            match access.judge(area, &shown).await {
+                Verdict::Anyone => audited(&app, area, peer, None, request, next).await,
+                Verdict::Known(caller) => {
+                    request.extensions_mut().insert(caller.clone());
+                    audited(&app, area, peer, Some(caller), request, next).await
+                }
+                Verdict::Unknown => {
+                    app.gate.refused(area);
+                    app.refusals.log_unknown(peer, area.as_str(), request.uri().path());
+                    unknown(area)
+                }
+                Verdict::NotAllowed(caller) => {
+                    app.gate.refused(area);
+                    app.refusals.log_unknown(peer, area.as_str(), request.uri().path());
+                    let (name, needed) = (&caller.name, area.as_str());
+                    let detail =
+                        format!("{name} has the role {}, and this needs {needed}", caller.role.as_str());
+                    Problem::new(StatusCode::FORBIDDEN, detail).into_response()
+                }
+            }
+        }
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if matched.is_some_and(|path| path.starts_with("/api/")) {
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    }
+    for (name, value) in access.headers() {
+        headers.insert(name.clone(), value.clone());
+    }
+    response
+}
+
+/// What a request is for. A method that changes something needs an administrator unless it is known to
+/// need less: a path that is added later is closed until somebody opens it.
+fn area(method: &Method, path: Option<&str>) -> Area {
+    let path = path.unwrap_or_default();
+    if changes(method) {
+        match path {
+            path if INGEST.contains(&path) => Area::Ingest,
+            path if path.split('/').any(|part| matches!(part, "silence" | "silences")) => {
+                Area::Of(Role::Silence)
+            }
+            _ => Area::Of(Role::Admin),
+        }
+    } else if OPEN.contains(&path) {
+        Area::Open
+    } else {
+        Area::Of(Role::Read)
+    }
+}
+
+fn changes(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// Why a request is one that a page of somebody else's made a browser send.
+///
+/// Only browsers send `Origin` and `Sec-Fetch-Site`, so no sender of alerts is refused by mistake. On
+/// loopback the name by which we were called is looked at too: one that an attacker let point here makes
+/// his page of the same origin (DNS rebinding). Names without a dot are nobody's to register.
+fn foreign(request: &Request, area: Area, external_url: &str) -> Option<Problem> {
+    let headers = request.headers();
+    let refused = |detail: String| Some(Problem::new(StatusCode::FORBIDDEN, detail));
+    let host = host(request.uri(), headers);
+    let browser = headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
+    let loopback = request.extensions().get::<OnLoopback>().is_some_and(|local| local.0);
+    if loopback && (area != Area::Ingest || browser) && !is_ours(host, external_url) {
+        let host: String = host.chars().take(100).collect();
+        return refused(format!(
+            "the name {host:?} is not known to be this server's; call it by its address or localhost, or start \
+             it with --web.external-url"
+        ));
+    }
+    if !changes(request.method()) {
+        return None;
+    }
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
+    let same_site = site.is_none_or(|site| matches!(site, b"same-origin" | b"none"));
+    let same_origin = origin.is_none_or(|origin| {
+        let authority =
+            |url: &str| url.split_once("://").map(|(_, rest)| rest.split('/').next() == Some(host));
+        authority(origin) == Some(true) || (!external_url.is_empty() && is_origin_of(origin, external_url))
+    });
+    if same_site && same_origin {
+        return None;
+    }
+    refused(
+        "a page of another site may not change anything here; send it from this server's own pages".into(),
+    )
+}
+
+/// The host and port by which we were called.
+fn host<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> &'r str {
+    let named = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    uri.authority().map_or(named, |authority| authority.as_str())
+}
+
+fn is_ours(host: &str, external_url: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    bare.parse::<IpAddr>().is_ok()
+        || !name.contains('.')
+        || name.ends_with(".localhost")
+        || external_url
+            .parse::<Uri>()
+            .is_ok_and(|url| url.host().is_some_and(|h| h.eq_ignore_ascii_case(&name)))
+}
+
+fn is_origin_of(origin: &str, url: &str) -> bool {
+    url.strip_prefix(origin).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn unknown(area: Area) -> Response {
+    let detail = match area {
+        Area::Ingest => {
+            "no source of this server has these credentials; write those of its entry in sources into the \
+             sender's http_config"
+        }
+        Area::Open | Area::Of(_) => "log in with a user name and password, or a bearer token",
+    };
+    let mut response = Problem::new(StatusCode::UNAUTHORIZED, detail).into_response();
+    let challenge = HeaderValue::from_static("Basic realm=\"squelch\", charset=\"UTF-8\"");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response
+}
+
+/// Runs the handler; what changes something leaves a line in the log, whoever it was.
+async fn audited(
+    app: &App,
+    area: Area,
+    peer: IpAddr,
+    caller: Option<Caller>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = next.run(request).await;
+    if let Area::Of(role) = area
+        && changes(&method)
+    {
+        let user = caller.as_ref().map_or("", |caller| caller.name.as_str());
+        let (role, status) = (role.as_str(), response.status().as_u16());
+        let path: String = path.strip_prefix(&*app.prefix).unwrap_or(&path).chars().take(200).collect();
+        tracing::info!(user, %peer, %method, ?path, needs = role, status, "audit");
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_to_need_less_needs_an_administrator() {
+        let of = |method, path: &str| area(&method, Some(path).filter(|path| !path.is_empty()));
+        for path in super::super::paths() {
+            let post = of(Method::POST, path);
+            let expected = match path {
+                "/alertmanager/webhook" | "/api/v2/alerts" => Area::Ingest,
+                path if path.contains("silence") => Area::Of(Role::Silence),
+                _ => Area::Of(Role::Admin),
+            };
+            assert_eq!(post, expected, "{path}");
+            let open = path == "/-/healthy" || path == "/-/ready";
+            assert_eq!(of(Method::GET, path) == Area::Open, open, "{path}");
+        }
+        assert_eq!(of(Method::DELETE, "/api/v2/silence/{id}"), Area::Of(Role::Silence));
+        assert_eq!(of(Method::from_bytes(b"BREW").unwrap(), ""), Area::Of(Role::Admin));
+        assert_eq!(of(Method::GET, ""), Area::Of(Role::Read));
+    }
+
+    fn asked(method: &str, area: Area, headers: &[(&str, &str)]) -> bool {
+        let mut request = axum::http::Request::builder().method(method).uri("/x");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(axum::body::Body::empty()).unwrap();
+        request.extensions_mut().insert(OnLoopback(true));
+        foreign(&request, area, "https://ops.example/squelch").is_none()
+    }
+
+    #[test]
+    fn pages_of_other_sites_change_nothing() {
+        let admin = Area::Of(Role::Admin);
+        let post = |headers: &[(&str, &str)]| asked("POST", admin, headers);
+        let host = ("host", "localhost:9096");
+        assert!(post(&[host]));
+        assert!(post(&[host, ("origin", "http://localhost:9096"), ("sec-fetch-site", "same-origin")]));
+        assert!(post(&[("host", "ops.example"), ("origin", "https://ops.example")]));
+        assert!(post(&[host, ("origin", "https://ops.example")]), "behind a proxy that changes the host");
+        assert!(!post(&[host, ("origin", "https://ops.example.evil.example")]));
+        for site in ["cross-site", "same-site"] {
+            assert!(!post(&[host, ("sec-fetch-site", site)]), "{site}");
+        }
+        for origin in ["null", "http://evil.example", "http://localhost:9097", "http://localhost", ""] {
+            assert!(!post(&[host, ("origin", origin)]), "{origin}");
+            assert!(!asked("POST", Area::Ingest, &[host, ("origin", origin)]), "{origin}");
+            assert!(!asked("DELETE", admin, &[host, ("origin", origin)]), "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_was_made_to_point_here_is_refused() {
+        let read = Area::Of(Role::Read);
+        for host in
+            ["localhost:9096", "127.0.0.1:9096", "[::1]:9096", "squelch", "a.localhost", "ops.example"]
+        {
+            assert!(asked("GET", read, &[("host", host)]), "{host}");
+        }
+        for host in ["evil.example", "evil.example:9096", "127.0.0.1.evil.example", "localhost.evil.example."]
+        {
+            assert!(!asked("GET", read, &[("host", host)]), "{host}");
+            let origin = format!("http://{host}");
+            assert!(!asked("POST", Area::Ingest, &[("host", host), ("origin", &origin)]), "{host}");
+            assert!(
+                asked("POST", Area::Ingest, &[("host", host)]),
+                "an Alertmanager may call us what it likes"
+            );
+        }
+    }
+}

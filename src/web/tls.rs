@@ -1,0 +1,95 @@
+//! TLS in front of the HTTP surface, as the web-config file has it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::verify_server_name;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{NamedGroup, RootCertStore, ServerConfig};
+
+use super::access::AccessError;
+use crate::config::{ClientAuth, TlsServerConfig};
+
+/// What connections are served with; reads the files now.
+pub(super) fn server_config(tls: &TlsServerConfig) -> Result<Arc<ServerConfig>, AccessError> {
+    let provider = Arc::new(provider(tls));
+    let versions: &[&rustls::SupportedProtocolVersion] = match (tls.only_tls12, tls.only_tls13) {
+        (true, _) => &[&rustls::version::TLS12],
+        (_, true) => &[&rustls::version::TLS13],
+        _ => rustls::DEFAULT_VERSIONS,
+    };
+    let unusable = |e: rustls::Error| AccessError::Tls(e.to_string());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .map_err(unusable)?;
+    let builder = match &tls.client_ca_file {
+        Some(file) if tls.client_auth != ClientAuth::None => {
+            let mut roots = RootCertStore::empty();
+            for cert in certificates(file)? {
+                roots.add(cert).map_err(|e| wrong(file, e.to_string()))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier = match tls.client_auth {
+                ClientAuth::IfGiven => verifier.allow_unauthenticated(),
+                ClientAuth::None | ClientAuth::Require => verifier,
+            };
+            builder.with_client_cert_verifier(verifier.build().map_err(|e| wrong(file, e.to_string()))?)
+        }
+        _ => builder.with_no_client_auth(),
+    };
+    let key = PrivateKeyDer::from_pem_file(&tls.key_file).map_err(|e| wrong(&tls.key_file, e.to_string()))?;
+    let mut config = builder
+        .with_single_cert(certificates(&tls.cert_file)?, key)
+        .map_err(|e| wrong(&tls.cert_file, e.to_string()))?;
+    config.ignore_client_order = tls.prefer_server_cipher_suites;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// ring's algorithms, less what the file does not name. The suites of TLS 1.3 stay, as in Go.
+fn provider(tls: &TlsServerConfig) -> CryptoProvider {
+    let mut provider = ring::default_provider();
+    if !tls.cipher_suites.is_empty() {
+        provider.cipher_suites.retain(|suite| {
+            let name = format!("{:?}", suite.suite());
+            name.starts_with("TLS13_") || tls.cipher_suites.contains(&name)
+        });
+    }
+    if !tls.curves.is_empty() {
+        provider.kx_groups.retain(|group| {
+            let name = match group.name() {
+                NamedGroup::X25519 => "X25519",
+                NamedGroup::secp256r1 => "CurveP256",
+                NamedGroup::secp384r1 => "CurveP384",
+                _ => return false,
+            };
+            tls.curves.iter().any(|wanted| wanted == name)
+        });
+    }
+    provider
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, AccessError> {
+    let certificates: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(file).map_err(|e| wrong(file, e.to_string()))?.collect();
+    let certificates = certificates.map_err(|e| wrong(file, e.to_string()))?;
+    if certificates.is_empty() {
+        return Err(wrong(file, "holds no certificate; it should be PEM".into()));
+    }
+    Ok(certificates)
+}
+
+fn wrong(file: &Path, reason: String) -> AccessError {
+    AccessError::File { path: file.to_owned(), reason }
+}
+
+/// Whether a certificate is for this DNS name or IP address: one of its subject alternative names.
+pub(super) fn is_for(certificate: &CertificateDer<'_>, san: &str) -> bool {
+    let (Ok(parsed), Ok(name)) = (ParsedCertificate::try_from(certificate), ServerName::try_from(san)) else {
+        return false;
+    };
+    verify_server_name(&parsed, &name).is_ok()
+}
