@@ -145,8 +145,10 @@ impl Ledger {
         if now >= self.swept + WRITE_REPEATS {
             self.swept = now;
             let old = |d: &Decision| d.basis.repeats_since.is_none_or(|since| since + WRITE_REPEATS <= now);
-            let old = self.repeats.extract_if(.., |_, d| old(d));
-            self.decisions.extend(old.map(|(_, repeats)| Decision { at: now, ..repeats }));
+            let (written, kept): (BTreeMap<_, _>, _) =
+                std::mem::take(&mut self.repeats).into_iter().partition(|(_, d)| old(d));
+            self.repeats = kept;
+            self.decisions.extend(written.into_values().map(|repeats| Decision { at: now, ..repeats }));
             self.named.retain(|_, at| *at + NAME_AGAIN > now);
         }
     }
