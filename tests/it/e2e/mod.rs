@@ -8,6 +8,7 @@ mod crash;
 mod delivery;
 mod demo;
 mod direct;
+mod faults;
 mod http;
 mod lifecycle;
 mod neighbours;
