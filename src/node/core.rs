@@ -404,6 +404,9 @@ impl Core {
         for note in &recovered.notes {
             tracing::warn!("{note}");
         }
+        if let Some(path) = &recovered.quarantined {
+            tracing::error!(path = %path.display(), "the storage was damaged; its files are kept here");
+        }
         let rebuilt = rebuild(&recovered, &self.policy)?;
         self.clock.not_before(rebuilt.engine.now());
         tracing::info!(

@@ -5,6 +5,7 @@
 mod answers;
 mod api;
 mod body;
+mod crowd;
 mod gate;
 mod limits;
 mod ops;

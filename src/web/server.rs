@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+use super::crowd::{Crowd, Seat};
 use super::router::{App, Peer, router};
 use super::{Gate, Limits};
 
@@ -30,16 +31,18 @@ pub async fn serve(
     let header_timeout = limits.header_timeout;
     let shutdown_timeout = limits.shutdown_timeout;
     let slots = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
-    let service = router(App::new(gate, limits));
+    let service = router(App::new(Arc::clone(&gate), limits));
+    let crowd = Crowd::default();
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
-            (stream, peer, slot) = next(&listener, &slots) => {
+            (stream, peer, slot) = next(&listener, &slots, &crowd, gate.as_ref()) => {
                 let watcher = graceful.watcher();
-                connections.spawn(converse(stream, peer, slot, service.clone(), header_timeout, watcher));
+                let seat = crowd.enter();
+                connections.spawn(converse(stream, peer, (slot, seat), service.clone(), header_timeout, watcher));
             }
         }
         while connections.try_join_next().is_some() {}
@@ -54,22 +57,21 @@ pub async fn serve(
     connections.shutdown().await;
 }
 
-/// The next connection, once there is a slot for it. Errors are waited out: a server that stops
+/// The next connection, and a slot for it: if need be that of the connection which has been idle longest.
+/// Errors are waited out: a server that stops
 /// accepting because it once ran out of file descriptors never pages again.
-async fn next(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, IpAddr, OwnedSemaphorePermit) {
-    let slot = loop {
-        match Arc::clone(slots).acquire_owned().await {
-            Ok(slot) => break slot,
-            // Only a closed semaphore fails, and nobody closes this one.
-            Err(_) => std::future::pending().await,
-        }
-    };
+async fn next(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+    crowd: &Crowd,
+    gate: &dyn Gate,
+) -> (TcpStream, IpAddr, OwnedSemaphorePermit) {
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
                 // Answers are small and whole: waiting to fill a packet only delays them.
                 let _ = stream.set_nodelay(true);
-                return (stream, address.ip().to_canonical(), slot);
+                return (stream, address.ip().to_canonical(), slot(slots, crowd, gate).await);
             }
             Err(e) => {
                 if let Some(pause) = pause_after(&e) {
@@ -78,6 +80,20 @@ async fn next(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, IpA
                 }
             }
         }
+    }
+}
+
+/// A slot, as soon as there is one. Only a closed semaphore fails, and nobody closes this one.
+async fn slot(slots: &Arc<Semaphore>, crowd: &Crowd, gate: &dyn Gate) -> OwnedSemaphorePermit {
+    if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+        return slot;
+    }
+    if crowd.make_room() {
+        gate.crowded();
+    }
+    match Arc::clone(slots).acquire_owned().await {
+        Ok(slot) => slot,
+        Err(_) => std::future::pending().await,
     }
 }
 
@@ -97,15 +113,23 @@ fn pause_after(error: &io::Error) -> Option<Duration> {
 async fn converse(
     stream: TcpStream,
     peer: IpAddr,
-    slot: OwnedSemaphorePermit,
+    (slot, seat): (OwnedSemaphorePermit, Seat),
     router: Router,
     header_timeout: Duration,
     watcher: Watcher,
 ) {
     let routes = TowerToHyperService::new(router);
+    let seat = Arc::new(seat);
+    let seated = Arc::clone(&seat);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
-        routes.call(request)
+        seated.is_busy();
+        let (answer, seated) = (routes.call(request), Arc::clone(&seated));
+        async move {
+            let answer = answer.await;
+            seated.is_idle();
+            answer
+        }
     });
     // hyper's own builder: hyper-util's automatic one waits for ever for a silent client's first byte, and
     // without a timer so does this one.
@@ -113,8 +137,11 @@ async fn converse(
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         .serve_connection(TokioIo::new(stream), service);
-    if let Err(e) = watcher.watch(connection).await {
-        tracing::debug!(%peer, error = %e, "connection ended");
+    tokio::select! {
+        ended = watcher.watch(connection) => if let Err(e) = ended {
+            tracing::debug!(%peer, error = %e, "connection ended");
+        },
+        () = seat.asked_to_go() => tracing::debug!(%peer, "an idle connection made room for a new one"),
     }
     drop(slot);
 }

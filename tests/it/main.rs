@@ -18,6 +18,7 @@ mod journal_model;
 mod journal_sqlite;
 mod metrics;
 mod node;
+mod reliability;
 mod serve;
 mod silences;
 mod tools;

@@ -25,6 +25,7 @@ pub struct NodeMeter {
     invalid: IntCounterVec,
     invalid_reasons: BTreeSet<String>,
     requests: IntCounterVec,
+    crowded: IntCounter,
     handlers: BTreeSet<String>,
 }
 
@@ -73,6 +74,10 @@ impl NodeMeter {
                 &["handler", "code"],
             )?,
             handlers: owned(handlers),
+            crowded: IntCounter::new(
+                "squelch_http_connections_crowded_out_total",
+                "Connections closed, the longest idle first, because a new one came when there were too many.",
+            )?,
         };
         for reason in &meter.invalid_reasons {
             meter.invalid.with_label_values(&[reason.as_str()]);
@@ -80,13 +85,14 @@ impl NodeMeter {
         for handler in &meter.handlers {
             meter.requests.with_label_values(&[handler.as_str(), "200"]);
         }
-        let collectors: [Box<dyn Collector>; 6] = [
+        let collectors: [Box<dyn Collector>; 7] = [
             Box::new(meter.commit.clone()),
             Box::new(meter.store_failures.clone()),
             Box::new(meter.reload_successful.clone()),
             Box::new(meter.reload_success_timestamp.clone()),
             Box::new(meter.invalid.clone()),
             Box::new(meter.requests.clone()),
+            Box::new(meter.crowded.clone()),
         ];
         collectors.into_iter().try_for_each(|c| registry.register(c))?;
         Ok(meter)
@@ -121,6 +127,11 @@ impl NodeMeter {
     /// A request that matched the path `handler` was answered with status `code`.
     pub fn answered(&self, handler: &str, code: u16) {
         self.requests.with_label_values(&[known(&self.handlers, handler), code.to_string().as_str()]).inc();
+    }
+
+    /// A connection was closed to make room for a new one.
+    pub fn crowded(&self) {
+        self.crowded.inc();
     }
 }
 

@@ -99,7 +99,7 @@ async fn alertmanager_does_not_start_on_a_damaged_nflog() {
     let Some((_, mut child)) = launch(folder.path(), &theirs(&pager, &["a"], "1s")) else { return };
     let status = child.ended().await;
     println!("damaged state: Alertmanager ends with {status}");
-    assert_eq!(status.code(), Some(1), "{}", child.said());
+    assert!(!status.success(), "{}", child.said());
 }
 
 #[tokio::test(flavor = "multi_thread")]

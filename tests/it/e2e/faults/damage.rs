@@ -22,7 +22,9 @@ fn overwrite(path: &Path, at: impl Fn(u64) -> u64, length: usize) {
 
 /// A file with this damage: incidents that were open are told again by their sender, and whatever is
 /// told then reaches the pager, and is closed there.
-async fn starts_and_tells_again(damage: impl Fn(&Path, &Path), said_as: &[&str]) {
+///
+/// Without `killed` the process had ended in order, and left no WAL that would mend the file.
+async fn starts_and_tells_again(killed: bool, damage: impl Fn(&Path, &Path), said_as: &[&str]) {
     let pager = pager().await;
     let home = Home::new(&config(&pager));
     let (db, wal) = (home.path("data/squelch.db"), home.path("data/squelch.db-wal"));
@@ -39,7 +41,11 @@ async fn starts_and_tells_again(damage: impl Fn(&Path, &Path), said_as: &[&str])
         squelch.hook(&body("http://am-0", std::slice::from_ref(one))).await;
     }
     shown(&pager, "all pages", |i| i.len() == 60).await;
-    squelch.child.kill();
+    if killed {
+        squelch.child.kill();
+    } else {
+        assert_eq!(squelch.stop().await.code(), Some(0));
+    }
 
     damage(&db, &wal);
     let squelch = home.serve().await;
@@ -68,12 +74,12 @@ const QUARANTINED: [&str; 2] = ["level=ERROR", "squelch.db.corrupt-1"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_header_is_put_aside() {
-    starts_and_tells_again(|db, _| overwrite(db, |_| 0, 100), &QUARANTINED).await;
+    starts_and_tells_again(false, |db, _| overwrite(db, |_| 0, 100), &QUARANTINED).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_page_in_the_middle_is_put_aside() {
-    starts_and_tells_again(|db, _| overwrite(db, |size| size / 8192 * 4096, 4096), &QUARANTINED).await;
+    starts_and_tells_again(false, |db, _| overwrite(db, |size| size / 8192 * 4096, 4096), &QUARANTINED).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,12 +89,17 @@ async fn a_file_that_was_cut_is_put_aside() {
         let size = file.metadata().unwrap().len();
         file.set_len(size / 2 + 100).unwrap();
     };
-    starts_and_tells_again(cut, &QUARANTINED).await;
+    starts_and_tells_again(true, cut, &QUARANTINED).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_wal_is_kept_and_said() {
-    starts_and_tells_again(|_, wal| overwrite(wal, |size| size / 3, 512), &QUARANTINED).await;
+    starts_and_tells_again(
+        true,
+        |_, wal| overwrite(wal, |size| size / 3, 512),
+        &["level=ERROR", "the WAL is broken"],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,18 +109,18 @@ async fn a_torn_end_of_the_wal_is_no_damage() {
         let size = file.metadata().unwrap().len();
         file.set_len(size - 1000).unwrap();
     };
-    starts_and_tells_again(tear, &[]).await;
+    starts_and_tells_again(true, tear, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wal_without_its_file_starts() {
-    starts_and_tells_again(|db, _| std::fs::remove_file(db).unwrap(), &[]).await;
+    starts_and_tells_again(true, |db, _| std::fs::remove_file(db).unwrap(), &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_was_emptied_starts() {
     let empty = |db: &Path, _: &Path| File::options().write(true).open(db).unwrap().set_len(0).unwrap();
-    starts_and_tells_again(empty, &[]).await;
+    starts_and_tells_again(true, empty, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,5 +130,5 @@ async fn a_damaged_snapshot_is_left_out_and_said() {
         let rows = store.execute("UPDATE snapshot SET body = x'00' || substr(body, 2)", []).unwrap();
         assert!(rows > 0, "no snapshot to damage");
     };
-    starts_and_tells_again(spoil, &["snapshot"]).await;
+    starts_and_tells_again(false, spoil, &["snapshot"]).await;
 }
