@@ -42,7 +42,8 @@ pub async fn serve(
             (stream, peer, slot) = next(&listener, &slots, &crowd, gate.as_ref()) => {
                 let watcher = graceful.watcher();
                 let seat = crowd.enter();
-                connections.spawn(converse(stream, peer, (slot, seat), service.clone(), header_timeout, watcher));
+                let service = service.clone();
+                connections.spawn(converse(stream, peer, (slot, seat), service, header_timeout, watcher));
             }
         }
         while connections.try_join_next().is_some() {}

@@ -27,7 +27,8 @@ async fn jumps_by(seconds: i64) {
     }
     // As Prometheus sends it: it ends by itself unless it is said again within 4 minutes.
     let ends = now() + Span::from_mins(4);
-    let direct = json!([{"labels": {"alertname": "Direct", "severity": "critical"}, "startsAt": now(), "endsAt": ends}]);
+    let labels = json!({"alertname": "Direct", "severity": "critical"});
+    let direct = json!([{"labels": labels, "startsAt": now(), "endsAt": ends}]);
     assert_eq!(squelch.post("/api/v2/alerts", direct.to_string()).await.status, 200);
     let told = alert("Told");
     squelch.hook(&body("http://am-0", std::slice::from_ref(&told))).await;
