@@ -142,7 +142,8 @@ impl Core {
         for note in &recovered.notes {
             tracing::warn!("{note}");
         }
-        if recovered.quarantined.is_some() {
+        if let Some(path) = &recovered.quarantined {
+            tracing::error!(path = %path.display(), "the storage was damaged; its files are kept here");
             let summary: String = recovered.notes.join("; ").chars().take(1000).collect();
             let name = "SquelchStorageDamaged".into();
             self.alarms.push(Alarm { name, summary: summary.into(), lasts: DAMAGE_LASTS });

@@ -238,6 +238,10 @@ impl Gate for NodeGate {
     fn answered(&self, path: &str, code: u16) {
         self.published.meter.answered(path, code);
     }
+
+    fn crowded(&self) {
+        self.published.meter.crowded();
+    }
 }
 
 impl Reload {

@@ -76,6 +76,9 @@ pub trait Gate: Send + Sync + 'static {
     /// Counts one answer with status `code`; `path` is one of [`super::paths`], or empty if the request
     /// matched none of them.
     fn answered(&self, path: &str, code: u16);
+
+    /// Counts a connection that was closed to make room for a new one.
+    fn crowded(&self);
 }
 
 /// The node cannot do it now; the same may succeed later.

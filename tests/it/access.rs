@@ -44,6 +44,7 @@ impl Gate for Fake {
     fn refused(&self, area: Area) {
         self.refused.lock().unwrap().push(area.as_str());
     }
+    fn crowded(&self) {}
     fn accept(&self, batch: Batch) -> BoxFuture<'_, Result<(), Unavailable>> {
         self.peers.lock().unwrap().push(batch.peer.to_string());
         Box::pin(async { Ok(()) })

@@ -1,6 +1,7 @@
 //! The HTTP surface over real sockets, with a fake node behind it.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ struct Fake {
     accepted: mpsc::UnboundedSender<Batch>,
     rejected: Mutex<Vec<(Source, InvalidReason)>>,
     answered: Mutex<Vec<(String, u16)>>,
+    crowded: AtomicU64,
 }
 
 impl Fake {
@@ -113,6 +115,9 @@ impl Gate for Fake {
     fn answered(&self, path: &str, code: u16) {
         self.answered.lock().unwrap().push((path.to_owned(), code));
     }
+    fn crowded(&self) {
+        self.crowded.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 struct Running {
@@ -152,6 +157,7 @@ async fn start(limits: Limits) -> Running {
         accepted: accepted_tx,
         rejected: Mutex::default(),
         answered: Mutex::default(),
+        crowded: AtomicU64::default(),
     });
     let (stop, stopped) = oneshot::channel::<()>();
     let gate = Arc::clone(&fake) as Arc<dyn Gate>;
@@ -404,6 +410,22 @@ async fn connections_are_bounded_and_waiting_ones_are_served_in_turn() {
     let answered = running.get("/-/healthy").await;
     assert_eq!(answered.status, 200);
     assert_eq!(answer(&mut silent).await.status, 0, "the silent one was closed first");
+}
+
+#[tokio::test]
+async fn the_longest_idle_connection_makes_room_and_a_busy_one_does_not() {
+    let mut running = start(Limits { connections: 2, ..Limits::default() }).await;
+    running.mood.send_replace(Mood::Slow);
+    let mut busy = running.open(post(AM_025).as_bytes()).await;
+    running.begun.recv().await.unwrap();
+    let mut silent = running.open(b"POST ").await;
+    // Well before the 30 s after which the silent one would have been let go.
+    let healthy = tokio::time::timeout(Duration::from_secs(20), running.get("/-/healthy")).await;
+    assert_eq!(healthy.expect("there is room").status, 200);
+    assert_eq!(answer(&mut silent).await.status, 0);
+    assert_eq!(running.fake.crowded.load(Ordering::Relaxed), 1);
+    running.mood.send_replace(Mood::Well);
+    assert_eq!(answer(&mut busy).await.status, 200, "who is being served is not interrupted");
 }
 
 #[tokio::test]

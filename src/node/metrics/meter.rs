@@ -27,6 +27,7 @@ pub struct NodeMeter {
     invalid: IntCounterVec,
     invalid_reasons: BTreeSet<String>,
     requests: IntCounterVec,
+    crowded: IntCounter,
     handlers: BTreeSet<String>,
     denied: IntCounterVec,
 }
@@ -91,6 +92,10 @@ impl NodeMeter {
                 ),
                 &["area"],
             )?,
+            crowded: IntCounter::new(
+                "squelch_http_connections_crowded_out_total",
+                "Connections closed, the longest idle first, because a new one came when there were too many.",
+            )?,
         };
         for area in crate::web::Area::GUARDED {
             meter.denied.with_label_values(&[area.as_str()]);
@@ -101,7 +106,7 @@ impl NodeMeter {
         for handler in &meter.handlers {
             meter.requests.with_label_values(&[handler.as_str(), "200"]);
         }
-        let collectors: [Box<dyn Collector>; 8] = [
+        let collectors: [Box<dyn Collector>; 9] = [
             Box::new(meter.commit.clone()),
             Box::new(meter.store_failures.clone()),
             Box::new(meter.failed_open.clone()),
@@ -110,6 +115,7 @@ impl NodeMeter {
             Box::new(meter.invalid.clone()),
             Box::new(meter.requests.clone()),
             Box::new(meter.denied.clone()),
+            Box::new(meter.crowded.clone()),
         ];
         collectors.into_iter().try_for_each(|c| registry.register(c))?;
         Ok(meter)
@@ -171,6 +177,11 @@ impl NodeMeter {
     /// A request that matched the path `handler` was answered with status `code`.
     pub fn answered(&self, handler: &str, code: u16) {
         self.requests.with_label_values(&[known(&self.handlers, handler), code.to_string().as_str()]).inc();
+    }
+
+    /// A connection was closed to make room for a new one.
+    pub fn crowded(&self) {
+        self.crowded.inc();
     }
 }
 
