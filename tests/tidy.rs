@@ -287,7 +287,9 @@ fn every_disposition_is_in_the_architecture_with_who_gives_it() {
     let listed: Vec<Vec<String>> = rows
         .map(|row| row.trim_matches('|').split(" |").take(3).map(|c| c.trim().replace('`', "")).collect())
         .collect();
-    let engine = sources("src/engine");
+    // It says what a reason rests on, and gives none.
+    let engine: Vec<Source> =
+        sources("src/engine").into_iter().filter(|file| file.path != "src/engine/basis.rs").collect();
     let expected: Vec<Vec<String>> = Disposition::ALL
         .iter()
         .map(|disposition| {

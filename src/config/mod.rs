@@ -13,6 +13,7 @@ pub(crate) mod read;
 mod receiver;
 mod signing;
 mod storage;
+mod trust;
 mod warnings;
 mod web;
 
@@ -38,6 +39,7 @@ pub use receiver::{
 };
 pub use signing::{SigningKeys, SigningSecretError};
 pub use storage::Storage;
+pub use trust::{FailOpen, Heartbeat, Limits, SelfWatch};
 pub use warnings::warnings;
 pub use web::{ClientAuth, TlsServerConfig, WebConfig, load_web, parse_web};
 
@@ -108,13 +110,17 @@ impl Default for Config {
             severities: Severities::default(),
             ignore_labels: vec!["prometheus_replica".into()],
             routes: vec![Route::root(name.clone(), 1)],
-            receivers: [(name.clone(), Receiver { integrations: vec![console] })].into(),
+            receivers: [(name.clone(), Receiver::new(vec![console]))].into(),
             noise: [("default".into(), Noise::default())].into(),
             resolve_timeout: Duration::from_mins(5),
             stale_after: Duration::from_hours(12),
             time_intervals: Default::default(),
             inhibit_rules: Vec::new(),
             lines: Lines::default(),
+            failopen: FailOpen::default(),
+            heartbeats: Vec::new(),
+            self_watch: SelfWatch::default(),
+            limits: Limits::default(),
         };
         Config {
             policy,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{InhibitRule, Lines, Noise, TimeInterval};
+use super::{FailOpen, Heartbeat, InhibitRule, Limits, Lines, Noise, SelfWatch, TimeInterval};
 use crate::model::{Duration, LabelSet, Matcher};
 
 /// All that decides about alerts. Validated: route 0 exists, names resolve, indexes are in range.
@@ -36,6 +36,18 @@ pub struct Policy {
     /// Where all this stands in the file.
     #[serde(default, skip_serializing_if = "Lines::is_empty")]
     pub lines: Lines,
+    /// What leaves while the storage is unusable.
+    #[serde(default)]
+    pub failopen: FailOpen,
+    /// Alerts whose silence pages.
+    #[serde(default)]
+    pub heartbeats: Vec<Heartbeat>,
+    /// What Squelch says about itself.
+    #[serde(default)]
+    pub self_watch: SelfWatch,
+    /// Bounds of what is remembered.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 /// What the levels of severity are called, and what they mean.
@@ -58,6 +70,10 @@ pub struct Level {
     pub never_hold: bool,
     /// How long the first page waits, from `startsAt`, at most this long from receipt. Default 0s.
     pub hold: Duration,
+    /// Within what time from receipt somebody must have been told of an alert of this level; none: no
+    /// such promise. It holds nothing and releases nothing by itself: what is later is a fault to report.
+    #[serde(default)]
+    pub respond_within: Option<Duration>,
 }
 
 /// One node of the route tree.
@@ -127,6 +143,23 @@ impl GroupBy {
 pub struct Receiver {
     /// Its integrations in order; none at all mutes what is routed here.
     pub integrations: Vec<IntegrationRef>,
+    /// The receiver that is told instead where this one cannot be reached; following these ends.
+    #[serde(default)]
+    pub fallback: Option<SmolStr>,
+    /// After how long a page that was not taken goes to the fallback too. Default 5m.
+    #[serde(default = "fallback_after")]
+    pub fallback_after: Duration,
+}
+
+fn fallback_after() -> Duration {
+    Duration::from_mins(5)
+}
+
+impl Receiver {
+    /// A receiver without a fallback.
+    pub fn new(integrations: Vec<IntegrationRef>) -> Self {
+        Receiver { integrations, fallback: None, fallback_after: fallback_after() }
+    }
 }
 
 /// One integration of a receiver, as far as deciding goes.
@@ -177,6 +210,7 @@ impl Default for Severities {
             aliases: aliases.iter().map(|a| (*a).into()).collect(),
             never_hold,
             hold: Duration::ZERO,
+            respond_within: None,
         };
         Severities {
             label: "severity".into(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 use smol_str::SmolStr;
@@ -30,6 +30,20 @@ pub struct Meter {
 struct ReceiverState {
     queued: BTreeSet<(Timestamp, NotificationId)>,
     open_circuits: BTreeSet<SmolStr>,
+    accepted: Option<Instant>,
+}
+
+/// How delivery to one receiver goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Notifications that it has neither accepted nor refused.
+    pub queued: usize,
+    /// When the oldest of them was decided.
+    pub oldest: Option<Timestamp>,
+    /// Integrations whose circuit is open.
+    pub open_circuits: Vec<SmolStr>,
+    /// How long ago it accepted something last; nothing since the program started, if it has not.
+    pub accepted: Option<Duration>,
 }
 
 impl Meter {
@@ -119,9 +133,24 @@ impl Meter {
         });
     }
 
-    pub(super) fn ended(&self, n: &Notification) {
+    /// How delivery goes, by receiver; one to which nothing was ever sent is left out.
+    pub fn health(&self) -> BTreeMap<SmolStr, Health> {
+        let receivers = self.receivers.lock().unwrap_or_else(PoisonError::into_inner);
+        let health = |state: &ReceiverState| Health {
+            queued: state.queued.len(),
+            oldest: state.queued.first().map(|(at, _)| *at),
+            open_circuits: state.open_circuits.iter().cloned().collect(),
+            accepted: state.accepted.map(|at| at.elapsed()),
+        };
+        receivers.iter().map(|(name, state)| (name.clone(), health(state))).collect()
+    }
+
+    pub(super) fn ended(&self, n: &Notification, accepted: bool) {
         self.update(&n.receiver, |state| {
             state.queued.remove(&(n.at, n.id));
+            if accepted {
+                state.accepted = Some(Instant::now());
+            }
         });
     }
 

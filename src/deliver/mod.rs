@@ -39,14 +39,13 @@ pub use attempt::{AttemptError, FailureReason, Retry, Side};
 pub use backoff::Backoff;
 pub use console::{ConsoleSink, Stdout};
 pub use http::{Answer, HttpClient};
-pub use meter::Meter;
-pub use transport::check_templates;
+pub use meter::{Health, Meter};
+pub use pace::Pacer;
+pub use schedule::{Job, Limits, Next, Schedule};
+pub use transport::{Transport, check_templates};
 
 use crate::config::Integration;
 use crate::model::{Notification, Outcome, Rejection, Report, Timestamp};
-use pace::Pacer;
-use schedule::{Limits, Schedule};
-use transport::Transport;
 use worker::{Command, Worker};
 
 /// Definitions that a reload removed are kept for what is still to be said through them (an open

@@ -30,7 +30,7 @@ type Limiter = RateLimiter<NotKeyed, InMemoryState, SetClock, NoOpMiddleware<Nan
 
 /// Spaces attempts so that a receiver's own limit is not met.
 #[derive(Debug)]
-pub(super) struct Pacer {
+pub struct Pacer {
     origin: Instant,
     clock: SetClock,
     limiter: Option<Limiter>,
@@ -39,7 +39,7 @@ pub(super) struct Pacer {
 impl Pacer {
     /// The pace that the vendor documents: PagerDuty about 120 a minute and key (100 here, burst
     /// 20), Slack one a second and channel (burst 5); a webhook or the console none.
-    pub(super) fn for_kind(kind: &IntegrationKind, origin: Instant) -> Self {
+    pub fn for_kind(kind: &IntegrationKind, origin: Instant) -> Self {
         let quota = match kind {
             IntegrationKind::Pagerduty(_) => Some(Quota::per_minute(count(100)).allow_burst(count(20))),
             IntegrationKind::Slack(_) => Some(Quota::per_second(count(1)).allow_burst(count(5))),

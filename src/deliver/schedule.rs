@@ -15,7 +15,7 @@ use crate::model::{Kind, Notification, NotificationId, Outcome, Rejection, Repor
 
 /// The numbers of a schedule.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub struct Limits {
     /// Attempts under way at once.
     pub concurrency: usize,
     /// Waits between attempts.
@@ -28,7 +28,7 @@ pub(super) struct Limits {
 
 /// One notification on its way.
 #[derive(Debug)]
-pub(super) struct Job {
+pub struct Job {
     /// What is to be said.
     pub notification: std::sync::Arc<Notification>,
     /// It may have been said before: sent again after a crash, or an answer was lost.
@@ -54,7 +54,7 @@ fn rank(n: &Notification) -> Rank {
 
 /// What the worker is to do.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) enum Next {
+pub enum Next {
     /// Start an attempt at this one; it counts as under way.
     Start(NotificationId),
     /// Nothing before this moment, unless something else happens.
@@ -67,7 +67,7 @@ pub(super) enum Next {
 ///
 /// Holds at most what the engine lets out: one notification for each open incident, and one digest.
 #[derive(Debug)]
-pub(super) struct Schedule {
+pub struct Schedule {
     limits: Limits,
     pacer: Pacer,
     circuit: Circuit,
@@ -88,7 +88,7 @@ pub(super) struct Schedule {
 
 impl Schedule {
     /// An empty schedule.
-    pub(super) fn new(limits: Limits, pacer: Pacer) -> Self {
+    pub fn new(limits: Limits, pacer: Pacer) -> Self {
         Schedule {
             circuit: Circuit::new(limits.circuit_after),
             limits,
@@ -106,7 +106,7 @@ impl Schedule {
     }
 
     /// Takes a notification in; `false` if one of its number is here already.
-    pub(super) fn push(&mut self, notification: Notification, possible_repeat: bool) -> bool {
+    pub fn push(&mut self, notification: Notification, possible_repeat: bool) -> bool {
         let id = notification.id;
         if self.jobs.contains_key(&id) {
             return false;
@@ -125,12 +125,12 @@ impl Schedule {
     }
 
     /// Whether the circuit is open.
-    pub(super) fn circuit_is_open(&self) -> bool {
+    pub fn circuit_is_open(&self) -> bool {
         self.circuit.is_open()
     }
 
     /// The notification of that number, and whether it may be a repeat.
-    pub(super) fn job(&self, id: NotificationId) -> Option<&Job> {
+    pub fn job(&self, id: NotificationId) -> Option<&Job> {
         self.jobs.get(&id)
     }
 
@@ -146,7 +146,7 @@ impl Schedule {
     }
 
     /// What to do at `now`. To be asked again after every start, arrival and end.
-    pub(super) fn next(&mut self, now: Instant) -> Next {
+    pub fn next(&mut self, now: Instant) -> Next {
         while let Some(&(at, id)) = self.delayed.first().filter(|(at, _)| *at <= now) {
             self.delayed.remove(&(at, id));
             if let Some(job) = self.jobs.get(&id) {
@@ -213,7 +213,7 @@ impl Schedule {
     }
 
     /// An attempt ended. The report, if that was the end of its notification.
-    pub(super) fn settle(
+    pub fn settle(
         &mut self,
         id: NotificationId,
         result: Result<(), AttemptError>,

@@ -15,7 +15,7 @@ use crate::config::{Integration, IntegrationKind, Secret, SigningKeys};
 use crate::model::{Notification, Timestamp};
 
 /// What makes one attempt.
-pub(super) struct Transport {
+pub struct Transport {
     receiver: smol_str::SmolStr,
     integration: Integration,
     templates: Templates,
@@ -27,7 +27,11 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub(super) fn new(
+    /// A transport of one integration.
+    ///
+    /// # Errors
+    /// A template, a `ca_file` or TLS cannot be used.
+    pub fn new(
         receiver: &str,
         integration: &Integration,
         options: &Options,
@@ -56,22 +60,22 @@ impl Transport {
 
     /// Renders and sends once.
     pub(super) async fn attempt(&self, n: &Notification, possible_repeat: bool) -> Result<(), AttemptError> {
-        let view = View::new(n, &self.external_url, possible_repeat);
+        let secret = match &self.integration.kind {
+            IntegrationKind::Pagerduty(config) => reveal(&config.routing_key).await?,
+            IntegrationKind::Slack(config) => reveal(&config.api_url.0).await?,
+            IntegrationKind::Webhook(config) => reveal(&config.url.0).await?,
+            IntegrationKind::Console(_) => "".into(),
+        };
+        let (url, body) = self.request(n, possible_repeat, &secret);
         match &self.integration.kind {
-            IntegrationKind::Pagerduty(config) => {
-                let key = reveal(&config.routing_key).await?;
-                let body = self.render(&view, |texts| pagerduty::event(config, &key, &view, texts));
-                let url = pagerduty::url(config, n.kind);
-                self.post(&url, body, &key).await.and_then(|answer| pagerduty::check(&answer))
+            // The others' secret is the URL, which the client hides by itself.
+            IntegrationKind::Pagerduty(_) => {
+                self.post(&url, body, &secret).await.and_then(|answer| self.judge(&answer))
             }
-            IntegrationKind::Slack(config) => {
-                let url = reveal(&config.api_url.0).await?;
-                let body = self.render(&view, |texts| slack::message(config, &view, texts));
-                self.post(&url, body, "").await.and_then(|answer| slack::check(&answer))
+            IntegrationKind::Slack(_) => {
+                self.post(&url, body, "").await.and_then(|answer| self.judge(&answer))
             }
             IntegrationKind::Webhook(config) => {
-                let url = reveal(&config.url.0).await?;
-                let body = webhook::body(&view, config.max_alerts);
                 let mut headers = Vec::new();
                 let mut redactor = Redactor::default();
                 if let Some(secret) = &config.signing_secret {
@@ -83,16 +87,49 @@ impl Transport {
                     let keys = SigningKeys::parse(&secret).map_err(|e| AttemptError::ours(e.to_string()))?;
                     headers = signature::headers(&keys, &signature::id_of(n), (self.wall)(), &body);
                 }
-                self.post_with(&url, body, &headers, redactor).await.map(drop)
+                let answer = self.post_with(&url, body, &headers, redactor).await;
+                answer.and_then(|answer| self.judge(&answer))
             }
             IntegrationKind::Console(_) => {
-                let (line, sink) = (console::line(&view), self.console.clone());
+                let (line, sink) = (String::from_utf8_lossy(&body).into_owned(), self.console.clone());
                 let written = tokio::task::spawn_blocking(move || sink.write_line(&line)).await;
                 match written {
                     Ok(written) => written.map_err(|e| console::failed(&e)),
                     Err(error) => Err(AttemptError::ours(format!("the console's sink: {error}"))),
                 }
             }
+        }
+    }
+
+    /// What is posted, and where: URL and body. `secret` is the routing key of PagerDuty and the URL of
+    /// Slack and webhooks. The console's body is its line, and it has no URL.
+    pub fn request(&self, n: &Notification, possible_repeat: bool, secret: &str) -> (String, Vec<u8>) {
+        let view = View::new(n, &self.external_url, possible_repeat);
+        match &self.integration.kind {
+            IntegrationKind::Pagerduty(config) => {
+                let body = self.render(&view, |texts| pagerduty::event(config, secret, &view, texts));
+                (pagerduty::url(config, n.kind), body)
+            }
+            IntegrationKind::Slack(config) => {
+                (secret.to_owned(), self.render(&view, |texts| slack::message(config, &view, texts)))
+            }
+            IntegrationKind::Webhook(config) => (secret.to_owned(), webhook::body(&view, config.max_alerts)),
+            IntegrationKind::Console(_) => (String::new(), console::line(&view).into_bytes()),
+        }
+    }
+
+    /// What an answer means.
+    ///
+    /// # Errors
+    /// The receiver did not take it, or did not say so in its own words.
+    pub fn judge(&self, answer: &Answer) -> Result<(), AttemptError> {
+        if let Some(error) = failure_of(answer) {
+            return Err(error);
+        }
+        match &self.integration.kind {
+            IntegrationKind::Pagerduty(_) => pagerduty::check(answer),
+            IntegrationKind::Slack(_) => slack::check(answer),
+            IntegrationKind::Webhook(_) | IntegrationKind::Console(_) => Ok(()),
         }
     }
 
@@ -123,11 +160,11 @@ impl Transport {
         redactor: Redactor,
     ) -> Result<Answer, AttemptError> {
         let Some(http) = &self.http else { return Err(AttemptError::ours("no HTTP client")) };
-        let sent = http.post(url, body, headers).await.and_then(|mut answer| {
+        let sent = http.post(url, body, headers).await.map(|mut answer| {
             if let std::borrow::Cow::Owned(hidden) = redactor.redact(&String::from_utf8_lossy(&answer.body)) {
                 answer.body = hidden.into_bytes();
             }
-            failure_of(&answer).map_or(Ok(answer), Err)
+            answer
         });
         sent.map_err(|error| AttemptError { detail: cut(error.detail, 1024), ..error })
     }

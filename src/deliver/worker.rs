@@ -140,7 +140,7 @@ impl Worker {
                     "refused for good; the notification is a dead letter"
                 );
             }
-            self.meter.ended(&notification);
+            self.meter.ended(&notification, report.outcome == Outcome::Accepted);
             // The receiving end is gone only when the process is stopping.
             let _ = self.reports.send(report);
         }

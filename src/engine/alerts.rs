@@ -90,12 +90,20 @@ pub(super) struct Alerts {
     /// Full label sets that are not their alert's identity, by their own.
     owners: BTreeMap<AlertId, AlertId>,
     firing: u64,
+    /// Firing full label sets that were forgotten for new ones.
+    #[serde(default)]
+    forgotten: u64,
 }
 
 impl Alert {
     /// Whether it fires.
     pub(super) fn firing(&self) -> bool {
         self.ends_at.is_none()
+    }
+
+    /// Whether one of its senders says something that is not believed yet.
+    pub(super) fn is_disputed(&self) -> bool {
+        self.instances.values().any(|i| i.refire.is_some())
     }
 
     fn any_firing(&self) -> bool {
@@ -109,7 +117,7 @@ impl Alerts {
         let known: BTreeMap<_, _> =
             ids.iter().filter_map(|id| Some((*id, self.alert(*id)?.clone()))).collect();
         let firing = known.values().filter(|alert| alert.firing()).count() as u64;
-        Alerts { known, owners: BTreeMap::new(), firing }
+        Alerts { known, owners: BTreeMap::new(), firing, forgotten: 0 }
     }
 
     pub(super) fn alert(&self, id: AlertId) -> Option<&Alert> {
@@ -122,6 +130,11 @@ impl Alerts {
 
     pub(super) fn len(&self) -> u64 {
         self.known.len() as u64
+    }
+
+    /// How many firing full label sets were forgotten for new ones of the same alert.
+    pub(super) fn label_sets_forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// How many fire.
@@ -161,7 +174,7 @@ impl Alerts {
         alert.annotations = observation.annotations.clone();
         alert.generator_url = observation.generator_url.clone();
         if alert.instances.len() >= INSTANCES && !alert.instances.contains_key(&key) {
-            alert.forget_an_instance(&mut self.owners);
+            self.forgotten += u64::from(alert.forget_an_instance(&mut self.owners));
         }
         let fired_before = alert.firing();
         let change = match observation.status {
@@ -397,13 +410,17 @@ impl Alert {
         }
     }
 
-    fn forget_an_instance(&mut self, owners: &mut BTreeMap<AlertId, AlertId>) {
-        let gone = self.instances.iter().filter(|(_, i)| !i.firing && i.refire.is_none());
-        let Some(key) = gone.min_by_key(|(_, i)| i.last_seen).map(|(key, _)| *key) else { return };
+    /// Forgets the one that was heard of least lately: of those that do not fire, or else, if hundreds do,
+    /// of all. Returns whether it fired.
+    fn forget_an_instance(&mut self, owners: &mut BTreeMap<AlertId, AlertId>) -> bool {
+        let order = |i: &Instance| (i.firing || i.refire.is_some(), i.last_seen);
+        let least = self.instances.iter().min_by_key(|(_, i)| order(i));
+        let Some((key, fired)) = least.map(|(key, i)| (*key, i.firing)) else { return false };
         self.instances.remove(&key);
         if !self.instances.keys().any(|(_, instance)| *instance == key.1) {
             owners.remove(&key.1);
         }
+        fired
     }
 
     fn fire(

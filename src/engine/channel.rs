@@ -39,6 +39,12 @@ pub(super) struct Channel {
     /// end that it missed.
     #[serde(default)]
     abandoned: Option<Timestamp>,
+    /// The receiver, where it is a fallback and not the incident's own.
+    #[serde(default)]
+    pub(super) receiver: Option<SmolStr>,
+    /// Since when a fallback is told.
+    #[serde(default)]
+    pub(super) since: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,7 +83,24 @@ impl Channel {
             retry_at: None,
             ambiguous: false,
             abandoned: None,
+            receiver: None,
+            since: None,
         }
+    }
+
+    /// A way to `receiver`, which is told in the place of another one from `now` on.
+    pub(super) fn fallback(integration: &IntegrationRef, receiver: SmolStr, now: Timestamp) -> Self {
+        Channel { receiver: Some(receiver), since: Some(now), ..Channel::new(integration) }
+    }
+
+    /// Whether the page has not been accepted here, and still should be.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.told == Told::Nothing && self.abandoned.is_none()
+    }
+
+    /// Whether what was sent last was refused for good.
+    pub(super) fn was_refused(&self) -> bool {
+        self.refused > 0 && self.in_flight.is_none()
     }
 
     /// Whether the integration wants to hear of changes.

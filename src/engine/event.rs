@@ -5,7 +5,8 @@ use smol_str::SmolStr;
 
 use crate::config::Policy;
 use crate::model::{
-    AlertId, Batch, Decision, Notification, NotificationId, Report, SilenceChange, Source, Timestamp,
+    AlertId, Batch, Decision, Duration, Notification, NotificationId, Report, SilenceChange, Source,
+    Timestamp,
 };
 
 /// Something that happened. Journalled with the time at which it was handled.
@@ -24,6 +25,8 @@ pub enum Event {
     Release(Release),
     /// A person made, changed or ended a silence.
     Silence(SilenceChange),
+    /// Something went wrong outside of the engine that a person must hear of.
+    Alarm(Alarm),
     /// The configuration, at start and whenever it changes.
     Policy(Box<Policy>),
     /// The program started; nothing was heard while it was down.
@@ -41,6 +44,17 @@ pub struct Release {
     pub receiver: SmolStr,
     /// Who.
     pub by: SmolStr,
+}
+
+/// Something that went wrong, for the receiver of `self_watch`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Alarm {
+    /// Its `alertname`; one incident for each name.
+    pub name: SmolStr,
+    /// What went wrong, in one sentence.
+    pub summary: SmolStr,
+    /// It is over after this time, unless it is raised again.
+    pub lasts: Duration,
 }
 
 /// Unchanged repeats of one source since the last such event.
@@ -120,6 +134,10 @@ pub enum Why {
     Mute,
     /// A receiver is told what was held back.
     Digest,
+    /// Self-watch: somebody should have been told by now, or it is looked at again.
+    Watch,
+    /// A heartbeat has been silent for long enough.
+    Heartbeat,
     /// Something remembered may be forgotten.
     Forget,
 }

@@ -20,6 +20,8 @@ impl Engine {
             return None;
         }
         let series = series_of(labels);
+        self.bound_series(&(key.0, series));
+        let noise = &self.lanes.lane(key.0).noise;
         let memory = self.series.entry((key.0, series)).or_default();
         let firing = memory.fired(self.now, noise);
         self.timers.set_if_unset(Timer::ForgetSeries(key.0, series), memory.forget_at(noise));
@@ -83,6 +85,7 @@ impl Engine {
             if let Some(group) = self.groups.get_mut(key) {
                 group.quiet.push(quiet);
             }
+            self.bound_quiet(key);
             return self.kept_quiet(key.0);
         }
         let noise = &self.lanes.lane(key.0).noise;
@@ -235,6 +238,7 @@ impl Engine {
             }
         }
         let since = self.alerts.alert(alert).map_or(now, |a| a.starts_at);
+        self.bound_members(id);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         let gone = Member { firing: false, resolved_at: Some(now), ..Member::firing(since) };
         let member = incident.members.entry(alert).or_insert(gone);

@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 
 use super::channel::{Channel, Wanted};
 use super::groups::GroupKey;
+use super::own::Own;
 use crate::config::Noise;
 use crate::model::{AlertId, Timestamp, hex, sha256};
 
@@ -45,6 +46,9 @@ pub(super) struct Incident {
     /// Why it closes, if not because its alerts resolved.
     pub(super) closing: Option<SmolStr>,
     pub(super) channels: Vec<Channel>,
+    /// What it shows, if it is one of Squelch's own.
+    #[serde(default)]
+    pub(super) own: Option<Own>,
 }
 
 /// Where an incident is in its life.
@@ -143,6 +147,7 @@ impl Incident {
             supersedes: None,
             closing: None,
             channels,
+            own: None,
         }
     }
 

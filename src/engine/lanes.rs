@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use super::own::ROUTE;
 use crate::config::{GroupBy, IntegrationRef, Noise, Policy, Windows};
 use crate::model::{Duration, LabelSet};
 
@@ -117,8 +118,32 @@ impl Lanes {
     /// The first lane to the same receiver: where what is merged at the receiver stands.
     pub(super) fn first_of_receiver(&self, id: LaneId) -> LaneId {
         let receiver = &self.lane(id).receiver;
-        let first = self.lanes.iter().position(|l| l.receiver == *receiver);
+        let first = self.lanes.iter().position(|l| l.receiver == *receiver && l.route != ROUTE);
         first.map_or(id, |index| LaneId(index as u32))
+    }
+
+    /// The lane of Squelch's own incidents at a receiver; none if that reaches nobody.
+    pub(super) fn own(&mut self, receiver: &SmolStr, policy: &Policy) -> Option<LaneId> {
+        let settings = policy.receivers.get(receiver).filter(|r| !r.integrations.is_empty())?;
+        if let Some(index) = self.lanes.iter().position(|l| l.route == ROUTE && l.receiver == *receiver) {
+            return Some(LaneId(index as u32));
+        }
+        let usual = crate::config::Route::root(receiver.clone(), 0);
+        self.lanes.push(Lane {
+            route: ROUTE.into(),
+            receiver: receiver.clone(),
+            group_by: usual.group_by,
+            group_wait: usual.group_wait,
+            group_interval: usual.group_interval,
+            repeat_interval: usual.repeat_interval,
+            noise: Noise::default(),
+            integrations: settings.integrations.clone(),
+            windows: Vec::new(),
+            line: 0,
+            profile: Default::default(),
+            current: false,
+        });
+        Some(LaneId((self.lanes.len() - 1) as u32))
     }
 
     /// Those that the configuration has now.

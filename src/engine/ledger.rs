@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use super::alerts::Alert;
 use super::lanes::Lane;
-use super::stats::{PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
+use super::stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
 use crate::config::Policy;
 use crate::model::{AlertId, Basis, Decision, Disposition, Duration, Kind, Source, Status, Timestamp};
 
@@ -145,8 +145,10 @@ impl Ledger {
         if now >= self.swept + WRITE_REPEATS {
             self.swept = now;
             let old = |d: &Decision| d.basis.repeats_since.is_none_or(|since| since + WRITE_REPEATS <= now);
-            let old = self.repeats.extract_if(.., |_, d| old(d));
-            self.decisions.extend(old.map(|(_, repeats)| Decision { at: now, ..repeats }));
+            let (written, kept): (BTreeMap<_, _>, _) =
+                std::mem::take(&mut self.repeats).into_iter().partition(|(_, d)| old(d));
+            self.repeats = kept;
+            self.decisions.extend(written.into_values().map(|repeats| Decision { at: now, ..repeats }));
             self.named.retain(|_, at| *at + NAME_AGAIN > now);
         }
     }
@@ -185,6 +187,16 @@ impl Ledger {
     pub(super) fn notified(&mut self, receiver: &SmolStr, integration: &SmolStr, kind: Kind) {
         let receiver = self.receiver(receiver);
         *receiver.notifications.entry((integration.clone(), kind)).or_default() += 1;
+    }
+
+    /// Counts an observation of an alert that there is no room for.
+    pub(super) fn overflow(&mut self) {
+        self.stats.overflow += 1;
+    }
+
+    /// Counts what a bound made go.
+    pub(super) fn bound(&mut self, bound: Bound, count: u64) {
+        *self.stats.bounds.entry(bound).or_default() += count;
     }
 
     /// Counts how long the first page of a problem waited here.

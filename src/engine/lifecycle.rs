@@ -46,6 +46,7 @@ impl Engine {
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         incident.issue(self.now, why.clone(), true);
         self.dispose_waiting(id, Some((Disposition::Page, Leader::First)), &why);
+        self.watch_page(id);
         self.pump(id);
     }
 
@@ -58,7 +59,7 @@ impl Engine {
     /// Brings an incident that was touched in line with its alerts.
     pub(super) fn settle(&mut self, id: IncidentId) {
         let Some(incident) = self.incidents.get_mut(&id) else { return };
-        if incident.phase == Phase::Closed || incident.superseded_by.is_some() {
+        if incident.phase == Phase::Closed || incident.superseded_by.is_some() || incident.own.is_some() {
             return;
         }
         let lane = incident.group.0;
@@ -213,6 +214,8 @@ impl Engine {
             incident.waiting.reverse();
             incident.supersedes = Some(old);
         }
+        self.own_moved(old, new);
+        self.fallbacks_moved(old, new);
         self.page(new, why);
         self.pump(old);
     }
@@ -239,13 +242,13 @@ impl Engine {
         let mut channels = std::mem::take(&mut incident.channels);
         let mut retry: Option<Timestamp> = None;
         for (index, channel) in channels.iter_mut().enumerate() {
-            let wanted = incident.wanted(self.successor_is_open(&incident, &channel.integration));
+            let wanted = incident.wanted(self.successor_is_open(&incident, channel));
             if let Some(kind) = channel.next(self.now, wanted) {
                 let notification = NotificationId(self.next_notification);
                 self.next_notification += 1;
                 channel.sent(notification, kind, incident.version);
                 self.in_flight.insert(notification, (id, index));
-                self.notify(notification, kind, &incident, &channel.integration);
+                self.notify(notification, kind, &incident, channel);
             }
             retry = [retry, channel.retry_at(self.now)].into_iter().flatten().min();
         }
@@ -270,11 +273,12 @@ impl Engine {
         }
     }
 
-    /// Whether the incident that took the place of `incident` is open at `integration`, or over.
-    fn successor_is_open(&self, incident: &Incident, integration: &SmolStr) -> bool {
+    /// Whether the incident that took the place of `incident` is open where `at` leads, or over.
+    fn successor_is_open(&self, incident: &Incident, at: &Channel) -> bool {
         let Some(successor) = incident.superseded_by else { return false };
         let Some(successor) = self.incidents.get(&successor) else { return true };
-        let channel = successor.channels.iter().find(|c| c.integration == *integration);
+        let channel =
+            successor.channels.iter().find(|c| c.integration == at.integration && c.receiver == at.receiver);
         channel.is_none_or(|c| c.was_opened() || c.settled())
     }
 
@@ -302,7 +306,11 @@ impl Engine {
                     }
                 }
             }
+            if matches!(report.outcome, Outcome::Rejected(_)) {
+                self.fall_back(id, true);
+            }
             self.pump(id);
+            self.say_refused();
         }
     }
 
@@ -397,9 +405,13 @@ const REFUSED_REMEMBERED: usize = 10_000;
 
 impl Engine {
     /// Decides one notification.
-    fn notify(&mut self, id: NotificationId, kind: Kind, incident: &Incident, integration: &SmolStr) {
-        let notification = self.render(id, kind, incident, integration);
-        self.ledger.notified(&notification.receiver, integration, kind);
+    fn notify(&mut self, id: NotificationId, kind: Kind, incident: &Incident, channel: &Channel) {
+        let mut notification = self.render(id, kind, incident, &channel.integration);
+        if let Some(fallback) = &channel.receiver {
+            let home = std::mem::replace(&mut notification.receiver, fallback.clone());
+            notification.why = format_smolstr!("fallback, {home:?} was not reached: {}", notification.why);
+        }
+        self.ledger.notified(&notification.receiver, &channel.integration, kind);
         self.outgoing.push(notification);
     }
 }

@@ -10,16 +10,19 @@
 mod alerts;
 mod basis;
 mod board;
+mod bounds;
 mod channel;
 mod damping;
 mod digest;
 mod dry;
 mod event;
+mod fallback;
 mod fixed;
 mod flapping;
 mod flow;
 mod gather;
 mod groups;
+mod heartbeats;
 mod incident;
 mod inhibition;
 mod intervals;
@@ -29,6 +32,7 @@ mod lifecycle;
 mod merge;
 mod mute;
 mod notify;
+mod own;
 mod pairs;
 mod pipeline;
 mod release;
@@ -39,6 +43,7 @@ mod stats;
 mod timers;
 mod track;
 mod view;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,16 +52,18 @@ use smol_str::SmolStr;
 
 pub use board::{AlertDetail, Board, BoardQuery, Flapper, IncidentDetail, Row, RowAlert, RowState};
 pub use dry::{DryRoute, DryRun, DryStep};
-pub use event::{Effects, Event, Release, Seen, SeenOccurrence, Why};
+pub use event::{Alarm, Effects, Event, Release, Seen, SeenOccurrence, Why};
 pub use snapshot::RestoreError;
-pub use stats::{PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
+pub use stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
 
 use crate::config::Policy;
 use crate::model::{AlertId, Notification, NotificationId, Timestamp};
 use alerts::Alerts;
+use bounds::Bounds;
 use digest::Digests;
 use flow::Flow;
 use groups::{Group, GroupKey};
+use heartbeats::Heartbeats;
 use incident::{Incident, IncidentId};
 use lanes::{LaneId, Lanes};
 use ledger::Ledger;
@@ -64,6 +71,7 @@ use mute::Mutes;
 use series::Series;
 use timers::{Timer, Timers};
 use track::Track;
+use watch::Watch;
 
 /// Decides about alerts. One verb: [`Engine::handle`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +100,15 @@ pub struct Engine {
     mutes: Mutes,
     #[serde(default)]
     digests: Digests,
+    /// Incidents of Squelch's own that are open.
+    #[serde(default, with = "pairs")]
+    own: BTreeMap<GroupKey, IncidentId>,
+    #[serde(default)]
+    watch: Watch,
+    #[serde(default)]
+    heartbeats: Heartbeats,
+    #[serde(default)]
+    bounds: Bounds,
     ledger: Ledger,
     next_incident: u64,
     next_notification: u64,
@@ -124,6 +141,10 @@ impl Engine {
             timers: Timers::default(),
             mutes: Mutes::default(),
             digests: Digests::default(),
+            own: BTreeMap::new(),
+            watch: Watch::default(),
+            heartbeats: Heartbeats::default(),
+            bounds: Bounds::default(),
             ledger: Ledger::default(),
             next_incident: 1,
             next_notification: 1,
@@ -142,6 +163,7 @@ impl Engine {
         self.now = self.now.max(now);
         if matches!(event, Event::Started) {
             self.alerts.restarted(self.now, &self.policy, &mut self.timers);
+            self.heartbeats_started();
         }
         if let Event::Seen(seen) = event {
             // Repeats are gathered before they are an event: what they extend has not passed.
@@ -160,6 +182,7 @@ impl Engine {
             Event::Release(release) => self.released(release),
             Event::Silence(change) => self.silence(change),
             Event::Policy(policy) => self.adopt((**policy).clone()),
+            Event::Alarm(alarm) => self.alarm(alarm),
             Event::Seen(_) | Event::Started | Event::Tick => {}
         }
         self.fire_timers();
@@ -192,6 +215,8 @@ impl Engine {
         let stats = self.ledger.stats().clone();
         let mut stats = Stats { alerts: self.alerts.len(), firing: self.alerts.firing(), ..stats };
         self.mutes.count(&mut stats);
+        stats.heartbeats = self.heartbeats.last();
+        stats.bounds.insert(Bound::LabelSets, self.alerts.label_sets_forgotten());
         stats
     }
 
@@ -199,8 +224,9 @@ impl Engine {
         self.lanes.update(&policy);
         self.ledger.update(&policy);
         for (id, incident) in &mut self.incidents {
-            let receiver = policy.receivers.get(&self.lanes.lane(incident.group.0).receiver);
+            let home = &self.lanes.lane(incident.group.0).receiver;
             for channel in &mut incident.channels {
+                let receiver = policy.receivers.get(channel.receiver.as_ref().unwrap_or(home));
                 let mut integrations = receiver.iter().flat_map(|r| &r.integrations);
                 channel.adopt(self.now, integrations.find(|i| i.name == channel.integration));
             }
@@ -209,7 +235,11 @@ impl Engine {
         self.policy = policy;
         self.mutes_adopt();
         self.digests_adopt();
+        self.heartbeats_adopt();
         self.readmit();
+        for alert in self.alerts.iter().filter(|(_, a)| a.firing()).map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.watch_anew(alert);
+        }
         for id in self.incidents.keys().copied().collect::<Vec<_>>() {
             self.move_on(id);
         }
@@ -247,6 +277,10 @@ impl Engine {
                 Timer::Retry(id) => self.pump(id),
                 Timer::Mute => self.mute_clock(),
                 Timer::Digest(receiver) => self.digest(&receiver),
+                Timer::Unheard(alert) => self.unheard(alert),
+                Timer::Undelivered(id) => self.undelivered(id),
+                Timer::Watch => self.look(),
+                Timer::Heartbeat => self.heartbeat_due(),
                 Timer::ForgetAlert(alert) => self.forget_alert(alert),
                 Timer::ForgetTrack(lane, alert) => self.forget_track(lane, alert),
                 Timer::ForgetGroup(group) => self.forget_group(&group),

@@ -315,7 +315,7 @@ impl Engine {
 
     /// Whether all that fires in an incident is muted: then it is not repeated.
     pub(super) fn is_muted(&self, id: IncidentId) -> bool {
-        let Some(incident) = self.incidents.get(&id) else { return false };
+        let Some(incident) = self.incidents.get(&id).filter(|i| i.own.is_none()) else { return false };
         let mut firing = incident.members.iter().filter(|(_, member)| member.firing);
         let muted = |alert| {
             let all = (alert, LaneId(0))..=(alert, LaneId(u32::MAX));

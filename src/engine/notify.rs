@@ -40,7 +40,9 @@ impl Engine {
             alerts.truncate(MOST_ALERTS);
         }
         alerts.sort_unstable_by(order);
-        let alerts = alerts.into_iter().map(|(id, m, alert)| alert_view(id, m, alert, status(m))).collect();
+        let mut alerts: Vec<AlertView> =
+            alerts.into_iter().map(|(id, m, alert)| alert_view(id, m, alert, status(m))).collect();
+        alerts.extend(incident.own.as_ref().map(|own| own.view(incident, kind, self.now)));
         Notification {
             id,
             at: self.now,

@@ -26,6 +26,14 @@ impl Engine {
             self.ledger.received(batch.source, observation.status, 1);
             let instance = AlertId::of(&observation.labels, |_| false);
             let alert = self.alerts.owner(instance, &observation.labels, &self.policy);
+            let unknown = self.alerts.alert(alert).is_none();
+            if unknown && !self.has_room() {
+                if observation.status == Status::Firing {
+                    self.beat(batch.source, alert, &observation.labels);
+                }
+                self.overflow(observation, alert);
+                continue;
+            }
             let before = self.firing_level(alert);
             let change = self.alerts.observe(
                 self.now,
@@ -36,6 +44,12 @@ impl Engine {
                 &mut self.timers,
             );
             self.heard(alert);
+            if observation.status == Status::Firing {
+                self.beat(batch.source, alert, &observation.labels);
+            }
+            if matches!(change, Change::Fired | Change::Restarted { .. }) {
+                self.watch_alert(alert);
+            }
             let rose = self.firing_level(alert) < before;
             heard.push((alert, change, observation, rose && change == Change::None));
         }
@@ -141,6 +155,14 @@ impl Engine {
             return self.suppress(alert, lane, 1, Reason::Muted, rule, None);
         }
         let unknown_here = track.is_none();
+        let heartbeat = || {
+            let known = self.alerts.alert(alert)?;
+            self.policy.heartbeat_of(&known.labels)
+        };
+        if let Some(heartbeat) = Some(()).filter(|()| !live).and_then(|()| heartbeat()) {
+            let rule = format_smolstr!("heartbeat {}: only its silence pages", heartbeat.name);
+            return self.suppress(alert, lane, 1, Reason::Muted, rule, None);
+        }
         match change {
             Change::None if !live && status == Status::Firing && self.fires(alert) => {
                 self.fire(alert, lane, 1, 1);
@@ -227,6 +249,7 @@ impl Engine {
         }
         let Some(labels) = self.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
         let key = self.group_key(lane, &labels);
+        self.bound_groups(&key);
         let firing = self.remember_series(&key, &labels);
         let track = self.tracks.entry((alert, lane)).or_default();
         track.presented = true;
@@ -247,6 +270,7 @@ impl Engine {
 
     fn join(&mut self, id: IncidentId, alert: AlertId, lane: LaneId, count: u64, flaps: Option<u32>) {
         let since = self.alerts.alert(alert).map_or(self.now, |a| a.starts_at);
+        self.bound_members(id);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         let member = incident.members.entry(alert).or_insert_with(|| Member::firing(since));
         (member.firing, member.since) = (true, since);
@@ -278,7 +302,7 @@ impl Engine {
     }
 
     /// Flap damping, second half: an alert stops to fire. `waiting` observations say so.
-    fn resolve(&mut self, alert: AlertId, lane: LaneId, waiting: u64) {
+    pub(super) fn resolve(&mut self, alert: AlertId, lane: LaneId, waiting: u64) {
         if self.resolved_muted(alert, lane, waiting) {
             return;
         }
@@ -391,6 +415,7 @@ impl Engine {
     pub(super) fn believed(&mut self, alert: AlertId, key: InstanceKey) {
         let change = self.alerts.believe(self.now, alert, key, &self.policy, &mut self.timers);
         self.heard(alert);
+        self.watch_alert(alert);
         let Some(labels) = self.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
         if change != Change::Fired {
             return;

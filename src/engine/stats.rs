@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::model::{Disposition, Duration, Kind, SilenceState, Source, Status};
+use crate::model::{Disposition, Duration, Kind, SilenceState, Source, Status, Timestamp};
 
 /// What the engine counted since the journal began, and how things stand.
 ///
@@ -24,6 +24,65 @@ pub struct Stats {
     /// Silences that are kept, by state.
     #[serde(default)]
     pub silences: BTreeMap<SilenceState, u64>,
+    /// When each heartbeat was last heard from the sender that is silent longest; nothing for never.
+    #[serde(default)]
+    pub heartbeats: BTreeMap<SmolStr, Option<Timestamp>>,
+    /// Observations beyond `limits.alerts`.
+    #[serde(default)]
+    pub overflow: u64,
+    /// How much was forgotten early, or left out, by the bound that bit.
+    #[serde(default)]
+    pub bounds: BTreeMap<Bound, u64>,
+}
+
+/// What has a bound.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// Alerts known: those that resolved were forgotten early.
+    Alerts,
+    /// Full label sets of one alert.
+    LabelSets,
+    /// Groups remembered.
+    Groups,
+    /// Memories of series.
+    Series,
+    /// Alerts kept quiet in one group.
+    Quiet,
+    /// Members of one incident.
+    Members,
+    /// Senders of one heartbeat.
+    Heartbeats,
+    /// Alerts told apart that nobody heard of in time.
+    Unheard,
+}
+
+impl Bound {
+    /// Every bound, for zero-initialised metrics.
+    pub const ALL: [Bound; 8] = [
+        Bound::Alerts,
+        Bound::LabelSets,
+        Bound::Groups,
+        Bound::Series,
+        Bound::Quiet,
+        Bound::Members,
+        Bound::Heartbeats,
+        Bound::Unheard,
+    ];
+
+    /// The value of the label `bound`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Bound::Alerts => "alerts",
+            Bound::LabelSets => "label_sets",
+            Bound::Groups => "groups",
+            Bound::Series => "series",
+            Bound::Quiet => "quiet",
+            Bound::Members => "members",
+            Bound::Heartbeats => "heartbeats",
+            Bound::Unheard => "unheard",
+        }
+    }
 }
 
 /// The counters of one receiver.

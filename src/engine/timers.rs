@@ -42,6 +42,14 @@ pub(super) enum Timer {
     Mute,
     /// A receiver is told what was held back there. Before the alerts that it names are forgotten.
     Digest(SmolStr),
+    /// Somebody should have been told of an alert by now.
+    Unheard(AlertId),
+    /// A page should have been taken by now.
+    Undelivered(IncidentId),
+    /// What is wrong is looked at again.
+    Watch,
+    /// A heartbeat has been silent for long enough.
+    Heartbeat,
     /// An alert that does not fire is forgotten.
     ForgetAlert(AlertId),
     /// What a route remembers of an alert is forgotten.
@@ -73,6 +81,8 @@ impl Timer {
             Timer::Retry(..) => Why::Retry,
             Timer::Mute => Why::Mute,
             Timer::Digest(..) => Why::Digest,
+            Timer::Unheard(..) | Timer::Undelivered(..) | Timer::Watch => Why::Watch,
+            Timer::Heartbeat => Why::Heartbeat,
             Timer::ForgetAlert(..)
             | Timer::ForgetTrack(..)
             | Timer::ForgetSeries(..)

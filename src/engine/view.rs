@@ -7,6 +7,11 @@ use super::incident::Phase;
 use crate::model::{AlertId, Fingerprint};
 
 impl Engine {
+    /// Whether an alert fires, as far as anybody said.
+    pub fn still_fires(&self, alert: AlertId) -> bool {
+        self.fires(alert)
+    }
+
     /// Every known alert as JSON: identity, fingerprint, status, labels, times.
     pub fn alerts_view(&self) -> Value {
         let alert = |(id, alert): (&AlertId, &super::alerts::Alert)| {

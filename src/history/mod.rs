@@ -52,6 +52,7 @@ impl Past {
             | Event::Replay(_)
             | Event::Silence(_)
             | Event::Policy(_)
+            | Event::Alarm(_)
             | Event::Started
             | Event::Release(_)
             | Event::Tick => 0,

@@ -74,7 +74,8 @@ pub(super) fn sentence(entry: &Entry) -> String {
 /// A timeline of `entries`, which stand newest first as a search gives them: for each alert and receiver
 /// what became of it, oldest first. What a sender wrote cannot begin a line or steer a terminal.
 pub fn timeline(entries: &[Entry]) -> String {
-    let mut stories: BTreeMap<(&BTreeMap<String, String>, &str, &str), Vec<&Entry>> = BTreeMap::new();
+    type Whose<'a> = (&'a BTreeMap<String, String>, &'a str, &'a str);
+    let mut stories: BTreeMap<Whose<'_>, Vec<&Entry>> = BTreeMap::new();
     for entry in entries.iter().rev() {
         stories.entry((&entry.labels, &entry.fingerprint, &entry.receiver)).or_default().push(entry);
     }

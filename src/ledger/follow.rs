@@ -148,7 +148,7 @@ fn follow(
         let done = match &mut follower {
             None => Follower::open(dir, meter.clone()).map(|opened| follower.insert(opened)).map(|_| true),
             Some(follower) => follower.step().and_then(|more| match more {
-                false if looks % PRUNE_LOOKS == 0 => follower.prune(now(), keep()),
+                false if looks.is_multiple_of(PRUNE_LOOKS) => follower.prune(now(), keep()),
                 more => Ok(more),
             }),
         };

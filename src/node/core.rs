@@ -5,23 +5,23 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
 use crate::config::Policy;
-use crate::engine::{Event, Release, Stats, Why};
+use crate::engine::{Alarm, Event, Stats, Why};
 use crate::journal::{Journal, JournalError};
-use crate::model::{
-    Duration, Kind, Notification, NotificationId, Outcome, Rejection, Report, SilenceRequest, Timestamp,
-};
-use crate::web::{ReleaseError, ReplayError, SilenceFailure, Unavailable};
+use crate::model::{Duration, Notification, NotificationId, Report, Timestamp};
+use crate::web::Unavailable;
 
+use super::asks::{dead_letters, let_go, replay, silence, told};
 use super::clock::EngineClock;
+use super::down::Down;
+use super::failopen::{FAIL_OPEN, Meanwhile};
+use super::input::InputWatch;
 use super::metrics::NodeMeter;
 use super::queue::{Command, Queue, View};
-use super::recover::{RecoverError, rebuild};
-use super::seen::SeenBuffer;
-use super::tick::{DEAD_LETTERS, Open, Released, Tick, Waiter};
+use super::recover::RecoverError;
+use super::tick::{Open, Released, Tick};
 
 /// A snapshot is taken after this many events.
 pub const SNAPSHOT_EVENTS: u64 = 10_000;
@@ -35,14 +35,8 @@ pub const KEEP: Duration = Duration::from_hours(30 * 24);
 /// How soon it goes on if one call did not remove all: commits come between.
 const PRUNE_AGAIN: Duration = Duration::from_secs(1);
 
-const BACKOFF_MIN: Duration = Duration::from_secs(1);
-const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// The condition variable counts time that a suspended machine does not: look again this often.
 const PATIENCE_MAX: Duration = Duration::from_secs(10);
-
-/// Added to the number of a notification that outlived its event, after damage to the storage: the
-/// engine may give the bare number to another one.
-const ORPHAN: u64 = 1 << 63;
 
 const STOPPING: &str = "shutting down";
 
@@ -83,33 +77,38 @@ pub enum Flow {
 
 /// See the module.
 pub struct Core {
-    open_journal: OpenJournal,
+    pub(super) open_journal: OpenJournal,
     queue: Queue,
-    clock: Arc<EngineClock>,
-    outbox: Box<dyn Outbox>,
-    published: Arc<Published>,
-    policy: Policy,
-    store: Store,
+    pub(super) clock: Arc<EngineClock>,
+    pub(super) outbox: Box<dyn Outbox>,
+    pub(super) published: Arc<Published>,
+    pub(super) policy: Policy,
+    pub(super) store: Store,
     /// Handed to the outbox and not yet durably ended: after the journal was read again, these are
     /// on their way already. Bounded by the journal's outbox.
-    in_flight: BTreeSet<NotificationId>,
+    pub(super) in_flight: BTreeSet<NotificationId>,
     /// Ends that the journal could not take; applied once it can. Bounded by `in_flight`.
-    owed: Vec<Report>,
-    quiesced: bool,
+    pub(super) owed: Vec<Report>,
+    /// What a person must hear of, until the storage has taken it.
+    pub(super) alarms: Vec<Alarm>,
+    /// What goes on while the storage is unusable.
+    pub(super) meanwhile: Option<Meanwhile>,
+    pub(super) quiesced: bool,
 }
 
-enum Store {
+pub(super) enum Store {
     Up { open: Box<Open>, upkeep: Upkeep },
-    Down { reason: String, retry_at: Timestamp, backoff: Duration },
+    Down(Down),
 }
 
 /// When what must be done now and then was done last.
-struct Upkeep {
-    events: u64,
-    snapshot_at: Timestamp,
-    pruned_at: Timestamp,
+pub(super) struct Upkeep {
+    pub(super) events: u64,
+    pub(super) snapshot_at: Timestamp,
+    pub(super) pruned_at: Timestamp,
     /// The deadline that a tick left where it was.
-    stuck: Option<(Timestamp, Why)>,
+    pub(super) stuck: Option<(Timestamp, Why)>,
+    pub(super) input: InputWatch,
 }
 
 /// All that a [`Core`] needs.
@@ -135,7 +134,8 @@ impl Core {
     /// The journal cannot be used or understood; nothing was sent then.
     pub fn start(parts: Parts) -> Result<Core, RecoverError> {
         let Parts { open_journal, queue, clock, outbox, published, policy } = parts;
-        let retry_at = clock.now();
+        published.meter.receivers(policy.receivers.keys());
+        let down = Down::new(String::new(), clock.now());
         let mut core = Core {
             open_journal,
             queue,
@@ -143,9 +143,11 @@ impl Core {
             outbox,
             published,
             policy,
-            store: Store::Down { reason: String::new(), retry_at, backoff: BACKOFF_MIN },
+            store: Store::Down(down),
             in_flight: BTreeSet::new(),
             owed: Vec::new(),
+            alarms: Vec::new(),
+            meanwhile: None,
             quiesced: false,
         };
         core.bring_up(true)?;
@@ -171,7 +173,10 @@ impl Core {
     pub fn patience(&self) -> Duration {
         let now = self.clock.now();
         let due = match &self.store {
-            Store::Down { retry_at, .. } => Some(*retry_at),
+            Store::Down(down) => {
+                let meanwhile = self.meanwhile.as_ref().and_then(|m| m.due(now, &self.policy.failopen));
+                Some(meanwhile.map_or(down.retry_at, |at| at.min(down.retry_at)))
+            }
             Store::Up { open, upkeep } => {
                 let deadline = (!self.quiesced)
                     .then(|| open.engine.next_deadline())
@@ -190,7 +195,7 @@ impl Core {
         let commands = self.queue.take(patience.to_std());
         match self.store {
             Store::Up { .. } => self.tick(commands),
-            Store::Down { .. } => self.refuse(commands),
+            Store::Down(_) => self.refuse(commands),
         }
     }
 
@@ -199,6 +204,12 @@ impl Core {
         let mut tick = Tick::default();
         let (mut stop, mut policy_now) = (None, None);
         let mut failed = if self.quiesced { Ok(()) } else { due(open, upkeep, &self.clock, &mut tick) };
+        if failed.is_ok()
+            && !self.quiesced
+            && let Some(alarm) = upkeep.input.look(self.clock.now(), self.published.meter.unread())
+        {
+            failed = tick.apply(open, &self.clock, &Event::Alarm(alarm));
+        }
         let mut commands = commands.into_iter();
         while failed.is_ok()
             && let Some(command) = commands.next()
@@ -218,7 +229,7 @@ impl Core {
                         None => tick.apply(open, &self.clock, &Event::Observe(batch)),
                     }
                 }
-                Command::Delivered(report) if report.id.0 >= ORPHAN => Ok(()),
+                Command::Delivered(report) if report.id.0 >= FAIL_OPEN => Ok(()),
                 Command::Delivered(report) => {
                     // Until this is durable it is owed; see `Core::owed`.
                     self.owed.push(report.clone());
@@ -278,15 +289,16 @@ impl Core {
         match outcome {
             Ok(released) => {
                 if let Some(policy) = policy_now {
+                    self.published.meter.receivers(policy.receivers.keys());
                     self.policy = policy;
                 }
                 self.release(released);
                 self.upkeep(stop.is_some());
             }
-            Err((error, waiters)) => {
-                self.go_down(&error);
+            Err((error, left)) => {
+                self.go_down(&error, left.records, left.notifications);
                 let reason = error.to_string();
-                waiters.into_iter().for_each(|tell| tell(Err(&reason)));
+                left.waiters.into_iter().for_each(|tell| tell(Err(&reason)));
                 if self.refuse(commands.collect()) == Flow::Stopped {
                     return Flow::Stopped;
                 }
@@ -296,7 +308,7 @@ impl Core {
     }
 
     /// The tick is durable: now, and not before, it may be seen from outside.
-    fn release(&mut self, released: Released) {
+    pub(super) fn release(&mut self, released: Released) {
         let Store::Up { open, upkeep } = &mut self.store else { return };
         upkeep.events += released.events;
         for id in &released.ended {
@@ -336,133 +348,17 @@ impl Core {
             Ok(())
         })();
         if let Err(e) = done {
-            self.go_down(&e);
+            self.go_down(&e, Vec::new(), Vec::new());
         }
     }
 
-    fn finish(&mut self, stop: Option<oneshot::Sender<()>>) -> Flow {
+    pub(super) fn finish(&mut self, stop: Option<oneshot::Sender<()>>) -> Flow {
         let Some(done) = stop else { return Flow::Continue };
         // Gives the lock on the storage back before anybody is told that it is free.
-        let retry_at = Timestamp::MAX;
-        self.store = Store::Down { reason: STOPPING.into(), retry_at, backoff: BACKOFF_MIN };
+        self.store = Store::Down(Down::new(STOPPING.into(), Timestamp::MAX));
         let _ = done.send(());
         Flow::Stopped
     }
-
-    fn go_down(&mut self, error: &JournalError) {
-        tracing::error!(%error, "storage failed: nothing is accepted until it is read again");
-        self.published.meter.store_failed();
-        self.stay_down(error.to_string(), BACKOFF_MIN);
-    }
-
-    fn stay_down(&mut self, reason: String, backoff: Duration) {
-        self.published.trouble.store(Some(Arc::new(reason.clone())));
-        let retry_at = self.clock.now() + backoff;
-        self.store = Store::Down { reason, retry_at, backoff };
-    }
-
-    /// Answers everybody that nothing can be accepted, keeps reports, and tries the journal again
-    /// when it is time.
-    fn refuse(&mut self, commands: Vec<Command>) -> Flow {
-        let Store::Down { reason, retry_at, backoff } = &self.store else { return Flow::Continue };
-        let (retry_at, backoff) = (*retry_at, *backoff);
-        let unavailable = || Unavailable(reason.clone());
-        let mut stop = None;
-        for command in commands {
-            match command {
-                Command::Observe(_, done) | Command::Policy(_, done) => drop(done.send(Err(unavailable()))),
-                Command::Replay(_, done) => drop(done.send(Err(ReplayError::Unavailable(unavailable())))),
-                Command::Silence(_, done) => drop(done.send(Err(unavailable().into()))),
-                Command::Release(_, done) => drop(done.send(Err(unavailable().into()))),
-                Command::Look(look) => look(Err(reason)),
-                Command::Silences(done) => drop(done.send(Err(unavailable()))),
-                Command::View(_, done) => drop(done.send(Err(unavailable()))),
-                Command::DeadLetters(done) => drop(done.send(Err(unavailable()))),
-                Command::Delivered(report) if report.id.0 >= ORPHAN => {}
-                Command::Delivered(report) if self.owed.len() < self.in_flight.len() => {
-                    self.owed.push(report);
-                }
-                Command::Delivered(report) => tracing::error!(?report, "a report too many was dropped"),
-                Command::Quiesce(done) => {
-                    self.quiesced = true;
-                    let _ = done.send(());
-                }
-                Command::Stop(done) => stop = Some(done),
-            }
-        }
-        if stop.is_none() && self.clock.now() >= retry_at {
-            match self.bring_up(false) {
-                Ok(()) => tracing::info!("storage is read again: accepting"),
-                Err(error) => {
-                    tracing::error!(%error, "storage still fails");
-                    let doubled = Duration::from_millis(backoff.as_millis().saturating_mul(2));
-                    self.stay_down(error.to_string(), doubled.min(BACKOFF_MAX));
-                }
-            }
-        }
-        self.finish(stop)
-    }
-
-    /// Opens the journal, rebuilds the engine, says that it started, applies the reports that are
-    /// owed, and sends what is not on its way yet.
-    fn bring_up(&mut self, first: bool) -> Result<(), RecoverError> {
-        let mut journal = (self.open_journal)()?;
-        let recovered = journal.recover()?;
-        for note in &recovered.notes {
-            tracing::warn!("{note}");
-        }
-        let rebuilt = rebuild(&recovered, &self.policy)?;
-        self.clock.not_before(rebuilt.engine.now());
-        tracing::info!(
-            events = rebuilt.replayed,
-            seq = rebuilt.last_seq,
-            undelivered = recovered.outbox.len(),
-            "storage read"
-        );
-        let seen = SeenBuffer::default();
-        let mut open = Box::new(Open { journal, engine: rebuilt.engine, seq: rebuilt.last_seq, seen });
-        let mut tick = Tick::default();
-        let policy = || Event::Policy(Box::new(self.policy.clone()));
-        if rebuilt.fresh {
-            tick.apply(&mut open, &self.clock, &policy())?;
-        }
-        tick.apply(&mut open, &self.clock, &Event::Started)?;
-        if *open.engine.policy() != self.policy {
-            tick.apply(&mut open, &self.clock, &policy())?;
-        }
-        let unreadable = recovered.unreadable.into_iter().map(unreadable);
-        for report in self.owed.iter().cloned().chain(unreadable) {
-            tick.delivered(&mut open, &self.clock, report)?;
-        }
-        let released = tick.commit(&mut open).map_err(|(e, _)| e)?;
-        let now = self.clock.now();
-        let upkeep =
-            Upkeep { events: rebuilt.replayed, snapshot_at: now, pruned_at: now - PRUNE_EVERY, stuck: None };
-        self.store = Store::Up { open, upkeep };
-        self.published.trouble.store(None);
-        if !self.quiesced {
-            // What was handed over before the journal failed is on its way; after a restart nobody
-            // knows, and a keyless receiver is told so.
-            for mut orphan in recovered.orphans {
-                orphan.id.0 |= ORPHAN;
-                self.outbox.send(orphan, true);
-            }
-            for notification in recovered.outbox {
-                if self.in_flight.insert(notification.id) {
-                    self.outbox.send(notification, first);
-                }
-            }
-        }
-        self.release(released);
-        Ok(())
-    }
-}
-
-/// What the engine is told of a notification that the storage lost: it decides anew.
-fn unreadable(id: NotificationId) -> Report {
-    let detail = "the storage was damaged and the text is lost".to_owned();
-    let rejection = Rejection { reason: "storageDamaged".into(), detail, ambiguous: true };
-    Report { id, outcome: Outcome::Rejected(rejection), attempts: 0 }
 }
 
 /// Handles the passing of time, if it is time: repeats that have waited long enough, and the
@@ -493,90 +389,6 @@ fn due(
         upkeep.stuck = Some(deadline);
     }
     Ok(())
-}
-
-/// Has a dead letter sent again, if there is one: as it is, or anew if its incident goes on.
-fn replay(
-    open: &mut Open,
-    clock: &EngineClock,
-    tick: &mut Tick,
-    id: NotificationId,
-    done: oneshot::Sender<Result<(), ReplayError>>,
-) -> Result<(), JournalError> {
-    let letters = open.journal.dead_letters(DEAD_LETTERS)?;
-    let Some(letter) = letters.iter().find(|letter| letter.notification.id == id) else {
-        let _ = done.send(Err(ReplayError::NotFound));
-        return Ok(());
-    };
-    let opens = matches!(letter.notification.kind, Kind::Page | Kind::Update);
-    if opens && !open.engine.can_replay(id) {
-        let _ = done.send(Err(ReplayError::Over));
-        return Ok(());
-    }
-    tick.wait(Box::new(move |outcome| {
-        let _ = done.send(outcome.map(|_| ()).map_err(|e| Unavailable(e.into()).into()));
-    }));
-    tick.apply(open, clock, &Event::Replay(id))
-}
-
-/// Grants a request about silences, or says why not; what is refused is no event.
-fn silence(
-    open: &mut Open,
-    clock: &EngineClock,
-    tick: &mut Tick,
-    request: &SilenceRequest,
-    done: oneshot::Sender<Result<SmolStr, SilenceFailure>>,
-) -> Result<(), JournalError> {
-    let change = match open.engine.plan_silence(clock.now(), request) {
-        Ok(change) => change,
-        Err(error) => {
-            let _ = done.send(Err(error.into()));
-            return Ok(());
-        }
-    };
-    let id = change.id().clone();
-    tick.wait(Box::new(move |outcome| {
-        let _ = done.send(outcome.map(|_| id).map_err(|e| Unavailable(e.into()).into()));
-    }));
-    tick.apply(open, clock, &Event::Silence(change))
-}
-
-/// Lets go what is held back, if it is.
-fn let_go(
-    open: &mut Open,
-    clock: &EngineClock,
-    tick: &mut Tick,
-    release: Release,
-    done: oneshot::Sender<Result<(), ReleaseError>>,
-) -> Result<(), JournalError> {
-    if !open.engine.can_release(release.alert, &release.receiver) {
-        let _ = done.send(Err(ReleaseError::NotHeld));
-        return Ok(());
-    }
-    tick.wait(Box::new(move |outcome| {
-        let _ = done.send(outcome.map(|_| ()).map_err(|e| Unavailable(e.into()).into()));
-    }));
-    tick.apply(open, clock, &Event::Release(release))
-}
-
-fn dead_letters(done: oneshot::Sender<Result<Vec<crate::journal::DeadLetter>, Unavailable>>) -> Waiter {
-    Box::new(move |outcome| {
-        let letters = match outcome {
-            Ok(open) => open.journal.dead_letters(DEAD_LETTERS).map_err(|e| Unavailable(e.to_string())),
-            Err(reason) => Err(Unavailable(reason.into())),
-        };
-        let _ = done.send(letters);
-    })
-}
-
-/// Answers with what `read` sees once the tick is durable.
-fn told<T: Send + 'static>(
-    done: oneshot::Sender<Result<T, Unavailable>>,
-    read: impl FnOnce(&mut Open) -> T + Send + 'static,
-) -> Waiter {
-    Box::new(move |outcome| {
-        let _ = done.send(outcome.map(read).map_err(|reason| Unavailable(reason.into())));
-    })
 }
 
 struct CloseOnDrop(Queue);

@@ -11,7 +11,7 @@ use smol_str::SmolStr;
 use tokio::sync::{Mutex, Semaphore, oneshot};
 
 use crate::config::{Config, Integration, Storage};
-use crate::deliver::Deliverer;
+use crate::deliver::{Deliverer, Health};
 use crate::engine::{Release, Stats};
 use crate::ingest::InvalidReason;
 use crate::journal::DeadLetter;
@@ -236,6 +236,10 @@ impl Gate for NodeGate {
         self.published.stats.load_full()
     }
 
+    fn health(&self) -> BTreeMap<SmolStr, Health> {
+        self.reload.deliverer.meter().health()
+    }
+
     fn configuration(&self) -> Arc<str> {
         self.reload.masked.load_full().as_ref().clone()
     }
@@ -252,10 +256,18 @@ impl Gate for NodeGate {
 
     fn rejected(&self, _source: Source, reason: InvalidReason) {
         self.published.meter.refused(reason.as_str(), 1);
+        let mended = [InvalidReason::BadAnnotation, InvalidReason::Cut, InvalidReason::InvalidUtf8];
+        if !mended.contains(&reason) {
+            self.published.meter.lost_input();
+        }
     }
 
     fn answered(&self, path: &str, code: u16) {
         self.published.meter.answered(path, code);
+    }
+
+    fn crowded(&self) {
+        self.published.meter.crowded();
     }
 }
 

@@ -5,9 +5,13 @@
 //! sends and publishes. Group commit needs no timer: while one commit syncs, the next tick gathers.
 //! [`NodeGate`] is what the web sees of this, and [`Node`] builds, reloads and ends it all.
 
+mod asks;
 pub mod clock;
 pub mod core;
+mod down;
+mod failopen;
 mod gate;
+mod input;
 pub mod metrics;
 pub mod queue;
 mod recover;

@@ -70,6 +70,7 @@ pub fn rebuild(recovered: &Recovered, policy: &Policy) -> Result<Rebuilt, Recove
                 | Event::Delivered(_)
                 | Event::Replay(_)
                 | Event::Silence(_)
+                | Event::Alarm(_)
                 | Event::Started
                 | Event::Release(_)
                 | Event::Tick => policy.clone(),

@@ -32,6 +32,9 @@ const FINISH_REQUESTS: Duration = Duration::from_secs(5);
 /// How long deliveries under way may take to end.
 const FINISH_DELIVERIES: Duration = Duration::from_secs(10);
 
+/// The process is gone at the latest this long after it was told to end.
+const HARD_EXIT: Duration = Duration::from_secs(25);
+
 /// What a node is started with.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -300,6 +303,20 @@ async fn forward(
     }
 }
 
+/// Ends the process if its orderly end hangs, as on a disk that never answers; the next start goes on from
+/// what is durable.
+fn hard_exit() {
+    let spawned = std::thread::Builder::new().name("hard-exit".into()).spawn(|| {
+        // reason: a thread of its own, since the runtime may be what hangs.
+        std::thread::sleep(HARD_EXIT);
+        tracing::error!("the orderly end hangs: ending at once");
+        std::process::exit(1);
+    });
+    if let Err(error) = spawned {
+        tracing::warn!(%error, "nothing ends the process if its orderly end hangs");
+    }
+}
+
 /// Runs a node until SIGTERM or SIGINT; SIGHUP reloads. A second signal ends the process at once.
 pub async fn serve(options: Options) -> Result<(), NodeError> {
     let handler =
@@ -322,6 +339,7 @@ pub async fn serve(options: Options) -> Result<(), NodeError> {
         _ = int.recv() => tracing::info!(signal = "SIGINT", "shutting down"),
         () = node.failed() => return Err(NodeError::EngineEnded),
     }
+    hard_exit();
     tokio::select! {
         () = node.stop() => {}
         _ = term.recv() => std::process::exit(1),

@@ -36,12 +36,22 @@ pub struct Tick {
     waiters: Vec<Waiter>,
 }
 
+/// What is left of a tick that could not be made durable.
+pub struct Abandoned {
+    /// Whom to tell.
+    pub waiters: Vec<Waiter>,
+    /// What it handled. It may turn out to be durable after all, as a whole.
+    pub records: Vec<Record>,
+    /// What followed from that, and has not left.
+    pub notifications: Vec<Notification>,
+}
+
 /// What a durable tick lets out.
 pub struct Released {
     /// To be sent; `true` = the receiver may have had it before.
     pub notifications: Vec<(Notification, bool)>,
     /// Notifications whose end is durable now.
-    pub ended: Vec<NotificationId>,
+    pub ended: BTreeSet<NotificationId>,
     /// How many events became durable.
     pub events: u64,
     /// Whom to tell.
@@ -82,12 +92,12 @@ impl Tick {
 
     /// Makes everything durable; on an error nothing of it may leave, and `open` must be thrown
     /// away: the engine is ahead of the disk.
-    pub fn commit(self, open: &mut Open) -> Result<Released, (JournalError, Vec<Waiter>)> {
-        let Tick { records, mut effects, reports, waiters } = self;
-        let resent = match resent(open, &effects.resend) {
+    pub fn commit(self, open: &mut Open) -> Result<Released, (JournalError, Abandoned)> {
+        let resent = match resent(open, &self.effects.resend) {
             Ok(resent) => resent,
-            Err(e) => return Err((e, waiters)),
+            Err(e) => return Err((e, self.abandon())),
         };
+        let Tick { records, effects, reports, waiters } = self;
         let commit = Commit {
             records: &records,
             decisions: &effects.decisions,
@@ -99,20 +109,40 @@ impl Tick {
         if !records.is_empty()
             && let Err(e) = open.journal.commit(&commit)
         {
-            return Err((e, waiters));
+            return Err((e, Abandoned { waiters, records, notifications: effects.notifications }));
         }
-        let new = std::mem::take(&mut effects.notifications).into_iter().map(|n| (n, false));
+        let ended: BTreeSet<NotificationId> = reports.iter().map(|r| r.id).collect();
+        // What was sent without storage, and has ended since, does not leave a second time.
+        let new = effects.notifications.into_iter().filter(|n| !ended.contains(&n.id)).map(|n| (n, false));
         Ok(Released {
             notifications: new.chain(resent).collect(),
-            ended: reports.iter().map(|r| r.id).collect(),
+            ended,
             events: records.len() as u64,
             waiters,
         })
     }
 
     /// Gives up on what was handled: whoever waits is to be told.
-    pub fn abandon(self) -> Vec<Waiter> {
-        self.waiters
+    pub fn abandon(self) -> Abandoned {
+        let Tick { records, effects, waiters, .. } = self;
+        Abandoned { waiters, records, notifications: effects.notifications }
+    }
+
+    /// Handles once more, at their own times, events that no storage took when they happened. Those of
+    /// a commit that was durable after all are left out: it says so by its numbers.
+    pub fn catch_up(&mut self, open: &mut Open, held: &[Record]) -> Result<(), JournalError> {
+        let durable = open.seq;
+        for record in held.iter().filter(|r| r.seq == 0 || r.seq > durable) {
+            let event: Event = serde_json::from_slice(&record.event)
+                .map_err(|e| JournalError::Failed(format!("an event held in memory: {e}")))?;
+            if let Event::Delivered(report) = &event {
+                self.reports.push(report.clone());
+            }
+            open.engine.handle(record.now, &event, &mut self.effects);
+            open.seq += 1;
+            self.records.push(Record { seq: open.seq, ..record.clone() });
+        }
+        Ok(())
     }
 
     fn handle(&mut self, open: &mut Open, clock: &EngineClock, event: &Event) -> Result<(), JournalError> {

@@ -1,11 +1,13 @@
 //! What the HTTP surface needs of the node.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 
 use smol_str::SmolStr;
 
 use super::access::{Access, Area};
+use crate::deliver::Health;
 use crate::engine::{Engine, Release, Stats};
 use crate::ingest::InvalidReason;
 use crate::journal::DeadLetter;
@@ -75,6 +77,9 @@ pub trait Gate: Send + Sync + 'static {
     /// The counters as of the last durable tick.
     fn stats(&self) -> Arc<Stats>;
 
+    /// How delivery goes, by receiver.
+    fn health(&self) -> BTreeMap<SmolStr, Health>;
+
     /// The configuration in force as YAML, its secrets masked.
     fn configuration(&self) -> Arc<str>;
 
@@ -90,6 +95,9 @@ pub trait Gate: Send + Sync + 'static {
     /// Counts one answer with status `code`; `path` is one of [`super::paths`], or empty if the request
     /// matched none of them.
     fn answered(&self, path: &str, code: u16);
+
+    /// Counts a connection that was closed to make room for a new one.
+    fn crowded(&self);
 }
 
 /// A look at the engine.

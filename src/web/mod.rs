@@ -6,6 +6,7 @@ mod access;
 mod answers;
 mod api;
 mod body;
+mod crowd;
 mod decisions;
 mod gate;
 mod guard;

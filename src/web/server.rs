@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::crowd::{Crowd, Seat};
 use super::guard::{Certificate, OnLoopback};
 use super::router::{App, Peer, router};
 use super::{Access, Gate, Limits};
@@ -34,17 +35,25 @@ pub async fn serve(
     let shutdown_timeout = limits.shutdown_timeout;
     let slots = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
     let service = router(App::new(Arc::clone(&gate), limits));
+    let crowd = Crowd::default();
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
-            (stream, peer, slot) = next(&listener, &slots) => {
+            (stream, peer, slot) = next(&listener, &slots, &crowd, gate.as_ref()) => {
                 let watcher = graceful.watcher();
+                let seat = Arc::new(crowd.enter());
                 let (router, access) = (service.clone(), gate.access());
                 connections.spawn(async move {
-                    greet(stream, peer, &access, router, header_timeout, watcher).await;
+                    let served = greet(stream, peer, &access, router, (header_timeout, watcher), &seat);
+                    tokio::select! {
+                        () = served => {}
+                        () = seat.asked_to_go() => {
+                            tracing::debug!(%peer, "an idle connection made room for a new one");
+                        }
+                    }
                     drop(slot);
                 });
             }
@@ -61,22 +70,21 @@ pub async fn serve(
     connections.shutdown().await;
 }
 
-/// The next connection, once there is a slot for it. Errors are waited out: a server that stops
+/// The next connection, and a slot for it: if need be that of the connection which has been idle longest.
+/// Errors are waited out: a server that stops
 /// accepting because it once ran out of file descriptors never pages again.
-async fn next(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, IpAddr, OwnedSemaphorePermit) {
-    let slot = loop {
-        match Arc::clone(slots).acquire_owned().await {
-            Ok(slot) => break slot,
-            // Only a closed semaphore fails, and nobody closes this one.
-            Err(_) => std::future::pending().await,
-        }
-    };
+async fn next(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+    crowd: &Crowd,
+    gate: &dyn Gate,
+) -> (TcpStream, IpAddr, OwnedSemaphorePermit) {
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
                 // Answers are small and whole: waiting to fill a packet only delays them.
                 let _ = stream.set_nodelay(true);
-                return (stream, address.ip().to_canonical(), slot);
+                return (stream, address.ip().to_canonical(), slot(slots, crowd, gate).await);
             }
             Err(e) => {
                 if let Some(pause) = pause_after(&e) {
@@ -85,6 +93,20 @@ async fn next(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, IpA
                 }
             }
         }
+    }
+}
+
+/// A slot, as soon as there is one. Only a closed semaphore fails, and nobody closes this one.
+async fn slot(slots: &Arc<Semaphore>, crowd: &Crowd, gate: &dyn Gate) -> OwnedSemaphorePermit {
+    if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+        return slot;
+    }
+    if crowd.make_room() {
+        gate.crowded();
+    }
+    match Arc::clone(slots).acquire_owned().await {
+        Ok(slot) => slot,
+        Err(_) => std::future::pending().await,
     }
 }
 
@@ -114,12 +136,14 @@ async fn greet(
     peer: IpAddr,
     access: &Access,
     router: Router,
-    timeout: Duration,
-    watcher: Watcher,
+    (timeout, watcher): (Duration, Watcher),
+    seat: &Arc<Seat>,
 ) {
     let on_loopback = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
     let mut ends = Ends { peer, on_loopback, certificate: None };
-    let Some(tls) = access.tls() else { return converse(stream, ends, router, timeout, watcher).await };
+    let Some(tls) = access.tls() else {
+        return converse(stream, ends, router, (timeout, watcher), seat).await;
+    };
     let stream = match tokio::time::timeout(timeout, TlsAcceptor::from(tls).accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(e)) => return tracing::debug!(%peer, error = %e, "no TLS came about"),
@@ -130,7 +154,7 @@ async fn greet(
     if ends.certificate.as_ref().is_some_and(|certificate| !access.takes_certificate(&certificate.0)) {
         return tracing::warn!(%peer, "refused: the client's certificate has none of client_allowed_sans");
     }
-    converse(stream, ends, router, timeout, watcher).await;
+    converse(stream, ends, router, (timeout, watcher), seat).await;
 }
 
 /// One connection, from its first request to its last.
@@ -138,18 +162,25 @@ async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     ends: Ends,
     router: Router,
-    header_timeout: Duration,
-    watcher: Watcher,
+    (header_timeout, watcher): (Duration, Watcher),
+    seat: &Arc<Seat>,
 ) {
     let ends_peer = ends.peer;
     let routes = TowerToHyperService::new(router);
+    let seated = Arc::clone(seat);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Peer(ends.peer));
         request.extensions_mut().insert(OnLoopback(ends.on_loopback));
         if let Some(certificate) = &ends.certificate {
             request.extensions_mut().insert(certificate.clone());
         }
-        routes.call(request)
+        seated.is_busy();
+        let (answer, seated) = (routes.call(request), Arc::clone(&seated));
+        async move {
+            let answer = answer.await;
+            seated.is_idle();
+            answer
+        }
     });
     // hyper's own builder: hyper-util's automatic one waits for ever for a silent client's first byte, and
     // without a timer so does this one.

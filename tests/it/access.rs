@@ -46,6 +46,7 @@ impl Gate for Fake {
     fn refused(&self, area: Area) {
         self.refused.lock().unwrap().push(area.as_str());
     }
+    fn crowded(&self) {}
     fn accept(&self, batch: Batch) -> BoxFuture<'_, Result<(), Unavailable>> {
         self.peers.lock().unwrap().push(batch.peer.to_string());
         Box::pin(async { Ok(()) })
@@ -94,6 +95,9 @@ impl Gate for Fake {
     }
     fn stats(&self) -> Arc<squelch::engine::Stats> {
         Arc::default()
+    }
+    fn health(&self) -> std::collections::BTreeMap<smol_str::SmolStr, squelch::deliver::Health> {
+        Default::default()
     }
     fn configuration(&self) -> Arc<str> {
         "".into()

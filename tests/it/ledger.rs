@@ -16,7 +16,10 @@ fn at(seconds: u64) -> Timestamp {
 
 fn labels(n: u64) -> LabelSet {
     let host = format!("host-{n}");
-    LabelSet::from_pairs([("alertname", if n % 2 == 0 { "Even" } else { "Odd" }), ("host", host.as_str())])
+    LabelSet::from_pairs([
+        ("alertname", if n.is_multiple_of(2) { "Even" } else { "Odd" }),
+        ("host", host.as_str()),
+    ])
 }
 
 /// The decision about alert `n`, with its labels.
@@ -25,7 +28,7 @@ fn decision(now: Timestamp, n: u64, disposition: Disposition) -> Decision {
         at: now,
         alert: AlertId(u128::from(n)),
         route: "{}".into(),
-        receiver: if n % 3 == 0 { "slack" } else { "pager" }.into(),
+        receiver: if n.is_multiple_of(3) { "slack" } else { "pager" }.into(),
         disposition,
         count: 1,
         incident: format!("incident-{}", n % 5).into(),
@@ -343,4 +346,56 @@ fn a_flapping_alert_is_explained_in_plain_sentences() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden/explain.txt");
     let expected = std::fs::read_to_string(&golden).unwrap_or_default();
     assert_eq!(told, expected, "{} differs:\n{told}", golden.display());
+}
+
+/// A month of unchanged repeats would be most of the journal.
+#[test]
+fn repeats_reach_the_journal_once_an_hour_and_a_restart_loses_none() {
+    use squelch::engine::{Effects, Engine, Event};
+    use squelch::model::{Batch, Observation, Source, Status};
+
+    let mut engine = Engine::new(squelch::config::Config::default().policy);
+    let observed = |status, now: Timestamp| Batch {
+        source: Source::Prometheus,
+        peer: "p".into(),
+        observations: vec![Observation {
+            status,
+            labels: labels(1),
+            annotations: LabelSet::default(),
+            starts_at: at(0),
+            ends_at: Some(if status == Status::Firing { now + Duration::from_mins(4) } else { now }),
+            generator_url: "".into(),
+        }],
+    };
+    let (mut written, mut disposed) = (Vec::new(), 0);
+    let mut handle = |engine: &mut Engine, now: Timestamp, event: Event| {
+        let mut effects = Effects::default();
+        engine.handle(now, &event, &mut effects);
+        disposed += effects.repeats.iter().map(|d| d.count).sum::<u64>();
+        written.append(&mut effects.decisions);
+    };
+    handle(&mut engine, at(0), Event::Observe(observed(Status::Firing, at(0))));
+    for minute in 1..=180 {
+        let now = at(minute * 60);
+        let seen = engine.repeats(&observed(Status::Firing, now)).unwrap();
+        handle(&mut engine, now, Event::Seen(seen));
+        if minute == 90 {
+            engine = Engine::restore(&engine.snapshot()).unwrap();
+        }
+    }
+    handle(&mut engine, at(10_830), Event::Observe(observed(Status::Resolved, at(10_830))));
+    handle(&mut engine, at(11_400), Event::Tick);
+    let repeats: Vec<u64> =
+        written.iter().filter(|d| d.basis.repeats_since.is_some()).map(|d| d.count).collect();
+    assert_eq!((repeats.iter().sum::<u64>(), disposed), (180, 180));
+    assert!(repeats.len() <= 4, "{repeats:?}");
+    let kinds: Vec<&str> = written.iter().map(|d| d.disposition.as_str()).collect();
+    assert_eq!(
+        (kinds.first(), kinds.last()),
+        (Some(&"page"), Some(&"resolve")),
+        "repeats come before: {kinds:?}"
+    );
+    let named = written.iter().filter(|d| !d.basis.labels.is_empty()).count();
+    assert_eq!(named, 1, "labels once a day");
+    assert!(written.iter().all(|d| d.basis.setting == "route {}"), "{written:?}");
 }

@@ -23,6 +23,7 @@ mod ledger_month;
 mod metrics;
 mod node;
 mod outgoing;
+mod reliability;
 mod serve;
 mod silences;
 mod tools;

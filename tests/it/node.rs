@@ -1,10 +1,15 @@
 //! The engine's thread against a journal in memory, an outbox that records, and a clock by hand.
 
+#[path = "node_failopen.rs"]
+mod failopen;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use squelch::config::{GroupBy, IntegrationRef, Noise, Policy, Receiver, Route, Severities, Windows};
+use squelch::config::{
+    FailOpen, GroupBy, IntegrationRef, Limits, Noise, Policy, Receiver, Route, SelfWatch, Severities, Windows,
+};
 use squelch::engine::Event;
 use squelch::journal::{Commit, DeadLetter, Journal, JournalError, MemoryJournal, Recovered, Seq};
 use squelch::model::{
@@ -51,10 +56,11 @@ impl Journal for Logged {
     }
 }
 
-struct Recording(Log);
+struct Recording(Log, Arc<Mutex<Vec<Notification>>>);
 
 impl Outbox for Recording {
     fn send(&self, n: Notification, possible_repeat: bool) {
+        self.1.lock().unwrap().push(n.clone());
         self.0.lock().unwrap().push(Happened::Sent(n.id, n.kind, possible_repeat));
     }
 }
@@ -68,6 +74,8 @@ struct Bench {
     /// Set: the journal cannot be opened, for this reason.
     broken: Arc<Mutex<Option<String>>>,
     log: Log,
+    /// Everything handed over, in full.
+    notifications: Arc<Mutex<Vec<Notification>>>,
     millis: Arc<AtomicI64>,
 }
 
@@ -80,6 +88,7 @@ impl Bench {
         let (journal, broken) = (Arc::new(Mutex::new(journal)), Arc::new(Mutex::new(None::<String>)));
         let (log, millis) = (Log::default(), Arc::new(AtomicI64::new(millis)));
         let queue = Queue::new(bounds);
+        let notifications = Arc::<Mutex<Vec<Notification>>>::default();
         let meter = NodeMeter::register(&prometheus::Registry::new(), &[], &[]).unwrap();
         let published = Arc::new(Published::new(meter));
         let (handle, reason, commits, now) = (journal.clone(), broken.clone(), log.clone(), millis.clone());
@@ -97,12 +106,12 @@ impl Bench {
                 let nanos = i128::from(now.load(Ordering::Relaxed)) * 1_000_000;
                 Reading { boot: nanos, wall: nanos }
             })),
-            outbox: Box::new(Recording(log.clone())),
+            outbox: Box::new(Recording(log.clone(), notifications.clone())),
             published: published.clone(),
             policy,
         })
         .unwrap();
-        Bench { core, queue, published, journal, broken, log, millis }
+        Bench { core, queue, published, journal, broken, log, notifications, millis }
     }
 
     /// The process dies here, and another one starts on what is on disk.
@@ -193,13 +202,17 @@ fn policy() -> Policy {
         severities: Severities::default(),
         ignore_labels: Vec::new(),
         routes: vec![root],
-        receivers: BTreeMap::from([("oncall".into(), Receiver { integrations: vec![integration] })]),
+        receivers: BTreeMap::from([("oncall".into(), Receiver::new(vec![integration]))]),
         noise: BTreeMap::from([("default".into(), noise())]),
         resolve_timeout: Duration::from_mins(5),
         stale_after: Duration::from_hours(12),
         time_intervals: BTreeMap::new(),
         inhibit_rules: Vec::new(),
         lines: Default::default(),
+        failopen: FailOpen::default(),
+        heartbeats: Vec::new(),
+        self_watch: SelfWatch { enabled: false, ..SelfWatch::default() },
+        limits: Limits::default(),
     }
 }
 
@@ -404,7 +417,9 @@ fn a_deadline_fires_by_itself() {
 #[test]
 fn a_failed_commit_is_refused_until_the_journal_is_read_again() {
     for applied in [false, true] {
-        let mut bench = Bench::new();
+        let failopen = FailOpen { after: Duration::ZERO, ..FailOpen::default() };
+        let policy = Policy { failopen, ..policy() };
+        let mut bench = Bench::with(MemoryJournal::new(true), policy, Bounds::default(), T0);
         bench.observe(firing("A")).unwrap();
         let (page, ..) = bench.sent()[0];
         let before = bench.alerts();

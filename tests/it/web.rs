@@ -1,6 +1,7 @@
 //! The HTTP surface over real sockets, with a fake node behind it.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -38,6 +39,7 @@ struct Fake {
     rejected: Mutex<Vec<(Source, InvalidReason)>>,
     answered: Mutex<Vec<(String, u16)>>,
     engine: squelch::engine::Engine,
+    crowded: AtomicU64,
 }
 
 impl Fake {
@@ -119,6 +121,9 @@ impl Gate for Fake {
     fn stats(&self) -> Arc<squelch::engine::Stats> {
         Arc::default()
     }
+    fn health(&self) -> std::collections::BTreeMap<smol_str::SmolStr, squelch::deliver::Health> {
+        Default::default()
+    }
     fn configuration(&self) -> Arc<str> {
         "route: {receiver: a}\n".into()
     }
@@ -127,6 +132,9 @@ impl Gate for Fake {
     }
     fn answered(&self, path: &str, code: u16) {
         self.answered.lock().unwrap().push((path.to_owned(), code));
+    }
+    fn crowded(&self) {
+        self.crowded.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -168,6 +176,7 @@ async fn start(limits: Limits) -> Running {
         rejected: Mutex::default(),
         answered: Mutex::default(),
         engine: squelch::engine::Engine::new(squelch::config::Config::default().policy),
+        crowded: AtomicU64::default(),
     });
     let (stop, stopped) = oneshot::channel::<()>();
     let gate = Arc::clone(&fake) as Arc<dyn Gate>;
@@ -420,6 +429,22 @@ async fn connections_are_bounded_and_waiting_ones_are_served_in_turn() {
     let answered = running.get("/-/healthy").await;
     assert_eq!(answered.status, 200);
     assert_eq!(answer(&mut silent).await.status, 0, "the silent one was closed first");
+}
+
+#[tokio::test]
+async fn the_longest_idle_connection_makes_room_and_a_busy_one_does_not() {
+    let mut running = start(Limits { connections: 2, ..Limits::default() }).await;
+    running.mood.send_replace(Mood::Slow);
+    let mut busy = running.open(post(AM_025).as_bytes()).await;
+    running.begun.recv().await.unwrap();
+    let mut silent = running.open(b"POST ").await;
+    // Well before the 30 s after which the silent one would have been let go.
+    let healthy = tokio::time::timeout(Duration::from_secs(20), running.get("/-/healthy")).await;
+    assert_eq!(healthy.expect("there is room").status, 200);
+    assert_eq!(answer(&mut silent).await.status, 0);
+    assert_eq!(running.fake.crowded.load(Ordering::Relaxed), 1);
+    running.mood.send_replace(Mood::Well);
+    assert_eq!(answer(&mut busy).await.status, 200, "who is being served is not interrupted");
 }
 
 #[tokio::test]

@@ -6,15 +6,15 @@ use super::state::{State, Trigger};
 use crate::model::{Timestamp, hex, sha256};
 
 /// The largest event that is taken: 512 KB.
-pub(super) const EVENT_BYTES: usize = 512_000;
+pub const EVENT_BYTES: usize = 512_000;
 
 const SEVERITIES: [&str; 4] = ["critical", "error", "warning", "info"];
 
 /// An answer: status and body.
-pub(super) type Answered = (u16, Value);
+pub type Answered = (u16, Value);
 
 /// `POST /v2/enqueue`.
-pub(super) fn enqueue(state: &mut State, body: &[u8], rate_limit: u32, now: Timestamp) -> Answered {
+pub fn enqueue(state: &mut State, body: &[u8], rate_limit: u32, now: Timestamp) -> Answered {
     if body.len() > EVENT_BYTES {
         return (
             413,
@@ -60,7 +60,7 @@ pub(super) fn enqueue(state: &mut State, body: &[u8], rate_limit: u32, now: Time
 }
 
 /// `POST /v2/change/enqueue`: kept by nobody here, only counted.
-pub(super) fn change(state: &mut State, body: &[u8]) -> Answered {
+pub fn change(state: &mut State, body: &[u8]) -> Answered {
     let summary = serde_json::from_slice::<Value>(body)
         .ok()
         .and_then(|event| Some(event.pointer("/payload/summary")?.as_str()?.to_owned()));

@@ -11,9 +11,10 @@ mod state;
 
 use std::net::SocketAddr;
 
+pub use events::{Answered, change, enqueue};
 pub use fault::Fault;
 pub use server::FakePager;
-pub use state::{Incident, Message, Requests};
+pub use state::{Incident, Message, Requests, State};
 
 /// Options of `squelch fake-pager`.
 #[derive(Debug, clap::Args)]

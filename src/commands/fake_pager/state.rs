@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::model::Timestamp;
 
 /// Incidents kept; the oldest go first.
-pub(super) const INCIDENTS: usize = 100_000;
+pub const INCIDENTS: usize = 100_000;
 const MESSAGES: usize = 1000;
 /// Larger details are not kept.
 const DETAIL_BYTES: usize = 4096;
@@ -70,7 +70,7 @@ pub struct Requests {
 }
 
 /// What one event does to an incident.
-pub(super) struct Trigger {
+pub struct Trigger {
     pub scope: String,
     pub shown: String,
     pub key: String,
@@ -81,28 +81,31 @@ pub(super) struct Trigger {
 
 /// Everything a pager knows.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub struct State {
     incidents: VecDeque<Incident>,
     /// Number of the incident at the front of the queue.
     first: u64,
     /// Number of the open incident of each (scope, key).
     open: BTreeMap<(String, String), u64>,
     messages: VecDeque<Message>,
+    /// How many requests were answered how.
     pub requests: Requests,
     rates: BTreeMap<String, VecDeque<Timestamp>>,
 }
 
 impl State {
-    pub(super) fn incidents(&self) -> Vec<Incident> {
+    /// Every incident that is kept, oldest first.
+    pub fn incidents(&self) -> Vec<Incident> {
         self.incidents.iter().cloned().collect()
     }
 
-    pub(super) fn messages(&self) -> Vec<Message> {
+    /// Every Slack message that is kept, oldest first.
+    pub fn messages(&self) -> Vec<Message> {
         self.messages.iter().cloned().collect()
     }
 
     /// Opens an incident, or folds into the open one of that key without a word to anybody.
-    pub(super) fn trigger(&mut self, trigger: Trigger, now: Timestamp) {
+    pub fn trigger(&mut self, trigger: Trigger, now: Timestamp) {
         let Trigger { scope, shown, key, summary, severity, details } = trigger;
         let details = if details.to_string().len() > DETAIL_BYTES { Value::Null } else { details };
         let (summary, open_key) = (cut(summary), (scope.clone(), key.clone()));
@@ -136,7 +139,7 @@ impl State {
     }
 
     /// Closes the open incident of that key, or drops the event.
-    pub(super) fn resolve(&mut self, scope: &str, key: &str, now: Timestamp) {
+    pub fn resolve(&mut self, scope: &str, key: &str, now: Timestamp) {
         let number = self.open.remove(&(scope.to_owned(), key.to_owned()));
         match number.and_then(|n| self.incidents.get_mut(usize::try_from(n - self.first).ok()?)) {
             Some(incident) => incident.closed_at = Some(now),
@@ -145,7 +148,7 @@ impl State {
     }
 
     /// Marks the open incident of that key, or drops the event.
-    pub(super) fn acknowledge(&mut self, scope: &str, key: &str) {
+    pub fn acknowledge(&mut self, scope: &str, key: &str) {
         let number = self.open.get(&(scope.to_owned(), key.to_owned()));
         match number.and_then(|n| self.incidents.get_mut(usize::try_from(n - self.first).ok()?)) {
             Some(incident) => incident.acknowledged = true,
@@ -153,7 +156,8 @@ impl State {
         }
     }
 
-    pub(super) fn message(&mut self, body: Value, now: Timestamp) {
+    /// Keeps a Slack message.
+    pub fn message(&mut self, body: Value, now: Timestamp) {
         if self.messages.len() >= MESSAGES {
             self.messages.pop_front();
         }
@@ -162,13 +166,14 @@ impl State {
         self.messages.push_back(Message { at: now, title: cut(title.to_owned()), body });
     }
 
-    pub(super) fn answered(&mut self, status: Option<u16>) {
+    /// Counts an answer; none for a connection that was reset.
+    pub fn answered(&mut self, status: Option<u16>) {
         let status = status.map_or("reset".to_owned(), |s| s.to_string());
         *self.requests.by_status.entry(status).or_default() += 1;
     }
 
     /// Whether `key` has sent fewer than `limit` events in the last 60 s; counts this one if so.
-    pub(super) fn within_rate(&mut self, key: &str, limit: u32, now: Timestamp) -> bool {
+    pub fn within_rate(&mut self, key: &str, limit: u32, now: Timestamp) -> bool {
         let since = now - crate::model::Duration::from_secs(60);
         self.rates.retain(|_, times| times.back().is_some_and(|last| *last > since));
         if self.rates.len() > KEYS {
@@ -185,7 +190,8 @@ impl State {
         within
     }
 
-    pub(super) fn clear(&mut self) {
+    /// Forgets everything.
+    pub fn clear(&mut self) {
         *self = State::default();
     }
 }

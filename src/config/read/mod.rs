@@ -12,6 +12,7 @@ mod routes;
 pub(crate) mod section;
 mod storage;
 mod template;
+mod trust;
 pub(crate) mod yaml;
 
 use std::path::Path;
@@ -25,7 +26,7 @@ use super::{Config, HttpConfig, Lines, Policy, Url};
 use crate::model::Duration;
 
 /// Keys of Alertmanager, or of later versions, at the top of the file.
-const UNSUPPORTED: [&str; 4] = ["templates", "tracing", "event_recorder", "heartbeat"];
+const UNSUPPORTED: [&str; 3] = ["templates", "tracing", "event_recorder"];
 /// Keys of Alertmanager's `global` for integrations that this version does not have.
 const UNSUPPORTED_GLOBAL: [&str; 36] = [
     "smtp_from",
@@ -95,6 +96,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
     let severities = noise::severities(top.section("severities"));
     let ignore_labels = noise::ignore_labels(top.section("identity"));
     let profiles = noise::profiles(top.section("noise"));
+    let problems = top.problems;
     let nodes = top.list("receivers");
     let receivers = receivers::read(nodes.unwrap_or_default(), &global.defaults, top.problems);
     if top.node("receivers").is_none() || nodes.is_some_and(<[_]>::is_empty) {
@@ -102,6 +104,10 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
     }
     let lists = [top.list("time_intervals"), top.list("mute_time_intervals")];
     let time_intervals = intervals::read(lists.into_iter().flatten(), top.problems);
+    let heartbeats = trust::heartbeats(&mut top, &receivers.deciding, problems);
+    let self_watch = trust::self_watch(top.section("self_watch"), &receivers.deciding);
+    let limits = trust::limits(top.section("limits"));
+    trust::known_levels(&global.failopen, &severities, top.line_of("global"), problems);
     let rules = top.list("inhibit_rules").unwrap_or_default();
     let inhibit_rules = inhibition::read(rules, top.problems);
     let names = routes::Names {
@@ -135,6 +141,10 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
         time_intervals,
         inhibit_rules,
         lines,
+        failopen: global.failopen,
+        heartbeats,
+        self_watch,
+        limits,
     };
     Config { policy, receivers: receivers.sending, access, storage, masked: "".into() }
 }
@@ -142,6 +152,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
 struct Global<'b> {
     resolve_timeout: Duration,
     stale_after: Duration,
+    failopen: crate::config::FailOpen,
     defaults: Defaults<'b>,
 }
 
@@ -149,6 +160,7 @@ fn global<'b>(section: Option<Section<'_>>, base: &'b Path) -> Global<'b> {
     let mut global = Global {
         resolve_timeout: Duration::from_mins(5),
         stale_after: Duration::from_hours(12),
+        failopen: crate::config::FailOpen::default(),
         defaults: Defaults {
             pagerduty_url: Url("https://events.pagerduty.com/v2/enqueue".into()),
             slack_api_url: None,
@@ -159,6 +171,7 @@ fn global<'b>(section: Option<Section<'_>>, base: &'b Path) -> Global<'b> {
     let Some(mut keys) = section else { return global };
     global.resolve_timeout = keys.positive("resolve_timeout").unwrap_or(global.resolve_timeout);
     global.stale_after = keys.positive("stale_after").unwrap_or(global.stale_after);
+    global.failopen = trust::failopen(&mut keys);
     if let Some(url) = http::url(&mut keys, "pagerduty_url") {
         global.defaults.pagerduty_url = url;
     }

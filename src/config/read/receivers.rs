@@ -6,7 +6,8 @@ use smol_str::SmolStr;
 
 use super::http::http_config;
 use super::integrations::{self, Defaults};
-use super::section::{Problems, Section, shown};
+use super::section::{Problems, Section, Text, shown};
+use super::trust::check_fallbacks;
 use super::yaml::Node;
 use crate::config::{Integration, IntegrationKind, IntegrationRef, Receiver};
 use crate::model::Duration;
@@ -40,6 +41,7 @@ pub(super) struct Receivers {
 pub(super) fn read(nodes: &[Node], defaults: &Defaults<'_>, problems: &Problems) -> Receivers {
     let mut found = Receivers::default();
     let mut lines: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut fallbacks: Vec<(SmolStr, Text<'_>)> = Vec::new();
     for node in nodes {
         let Some(mut keys) = Section::new(node, "receiver", problems) else { continue };
         let name = keys.text("name").filter(|name| !name.text.is_empty());
@@ -65,14 +67,20 @@ pub(super) fn read(nodes: &[Node], defaults: &Defaults<'_>, problems: &Problems)
                 sending.push(integration);
             }
         }
+        let mut receiver = Receiver::new(deciding);
+        let fallback = keys.text("fallback");
+        receiver.fallback = fallback.map(|name| name.text.into());
+        receiver.fallback_after = keys.positive("fallback_after").unwrap_or(receiver.fallback_after);
         keys.unsupported(&UNSUPPORTED);
         keys.unsupported(&["labels"]);
         keys.finish();
         if let Some(name) = name {
-            found.deciding.insert(name.text.into(), Receiver { integrations: deciding });
+            fallbacks.extend(fallback.map(|fallback| (name.text.into(), fallback)));
+            found.deciding.insert(name.text.into(), receiver);
             found.sending.insert(name.text.into(), sending);
         }
     }
+    check_fallbacks(&found.deciding, &fallbacks, problems);
     found
 }
 

@@ -112,6 +112,29 @@ fn policy_variant(variant: u8) -> Policy {
     policy
 }
 
+/// Few alerts are known at once, the gate watches itself, one alert is a heartbeat, and the receiver has a
+/// fallback.
+fn trusted(variant: u8) -> Policy {
+    let mut policy = policy_variant(variant);
+    policy.limits.alerts = if variant % 2 == 1 { 4 } else { 1_000_000 };
+    policy.self_watch.enabled = variant > 1;
+    if variant > 2 {
+        policy.heartbeats = vec![crate::config::Heartbeat {
+            name: "five".into(),
+            matchers: parse_matchers("instance=5").unwrap(),
+            silent_after: Duration::from_mins(10),
+            receiver: None,
+        }];
+    }
+    let name = "webhook[0]".into();
+    let second = crate::config::IntegrationRef { name, send_resolved: true, send_updates: variant != 3 };
+    policy.receivers.insert("second".into(), crate::config::Receiver::new(vec![second]));
+    if let Some(receiver) = policy.receivers.get_mut("pd") {
+        receiver.fallback = Some("second".into());
+    }
+    policy
+}
+
 /// Every alert goes two ways to the receiver, and each way waits and groups differently.
 fn two_routes(policy: &mut Policy) {
     let second = policy.routes.len();
@@ -155,6 +178,11 @@ fn mute(policy: &mut Policy, variant: u8) {
 
 /// Runs `steps`; laws of the pager and of accounting are asserted on the way.
 fn run(steps: &[Step]) -> World {
+    run_under(steps, policy_variant)
+}
+
+/// The same, with the policies of `variant` at each reload.
+fn run_under(steps: &[Step], variants: fn(u8) -> Policy) -> World {
     let mut world = World::new(policy_variant(0));
     let mut started = [START; ALERTS];
     for step in steps {
@@ -194,7 +222,7 @@ fn run(steps: &[Step]) -> World {
             }
             Step::Answer(accept) => world.answer(*accept),
             Step::Started => world.handle(Event::Started),
-            Step::Reload(variant) => world.handle(Event::Policy(Box::new(policy_variant(*variant)))),
+            Step::Reload(variant) => world.handle(Event::Policy(Box::new(variants(*variant)))),
             Step::Silence { matchers, delay, length } => {
                 let starts_at = world.now + Duration::from_millis(*delay);
                 let request = SilenceRequest::Set(Silence {
@@ -248,6 +276,25 @@ proptest! {
         let (engine, trace) = replay(policy_variant(0), &world.events);
         prop_assert_eq!(&trace, &world.trace);
         prop_assert_eq!(engine.snapshot(), world.engine.snapshot());
+    }
+
+    /// The same with small bounds, a heartbeat, self-watch and a fallback; and once all is well and
+    /// nothing fires, nothing is open anywhere.
+    #[test]
+    fn laws_hold_under_bounds_and_with_what_the_gate_says_of_itself(
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let mut world = run_under(&steps, trusted);
+        let (engine, trace) = replay(policy_variant(0), &world.events);
+        prop_assert_eq!(&trace, &world.trace);
+        prop_assert_eq!(engine.snapshot(), world.engine.snapshot());
+        world.answers = Answers::Accept;
+        world.answer(true);
+        world.handle(Event::Policy(Box::new(trusted(0))));
+        world.advance(Duration::from_hours(40));
+        prop_assert_eq!(world.engine.stats().firing, 0);
+        let open: Vec<_> = world.pager.iter().filter(|((i, _), s)| s.open && i != "slack[0]").collect();
+        prop_assert!(open.is_empty(), "open still: {:?}", open);
     }
 
     /// Whatever happened, once the receivers answer again and everything has been quiet for long

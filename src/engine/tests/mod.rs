@@ -8,4 +8,5 @@ mod laws;
 mod many;
 mod reload;
 mod timelines;
+mod trust;
 mod world;

@@ -73,6 +73,12 @@ timelines! {
     digest_waits_for_the_last_one_and_is_dropped_if_refused
     digest_knows_still_what_resolved_a_day_ago
     digest_nothing_held_back_is_no_digest_and_off_is_off
+    heartbeat_its_silence_pages_and_its_firing_does_not
+    heartbeat_never_heard_pages_too
+    self_watch_a_silence_is_no_alarm_and_a_page_in_time_is_none
+    self_watch_a_page_that_hangs_is_an_alarm_until_it_is_taken
+    fallback_is_told_of_what_was_refused_and_of_its_end
+    fallback_is_told_of_what_is_not_taken_in_time
 }
 
 fn check(name: &str) {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{GroupBy, IntegrationRef, Noise, Policy, Receiver, Route, Severities, Windows};
+use crate::config::{
+    FailOpen, GroupBy, IntegrationRef, Limits, Noise, Policy, Receiver, Route, SelfWatch, Severities, Windows,
+};
 use crate::engine::{Effects, Engine, Event};
 use crate::model::{
     AlertId, Batch, Duration, Kind, LabelSet, Notification, Observation, Outcome, Rejection, Report, Source,
@@ -32,13 +34,17 @@ pub(super) fn policy(group_by: &[&str], noise: Noise) -> Policy {
             windows: Windows::default(),
             line: 1,
         }],
-        receivers: BTreeMap::from([("pd".into(), Receiver { integrations: vec![pager] })]),
+        receivers: BTreeMap::from([("pd".into(), Receiver::new(vec![pager]))]),
         noise: BTreeMap::from([("default".into(), noise)]),
         resolve_timeout: Duration::from_mins(5),
         stale_after: Duration::from_hours(12),
         time_intervals: BTreeMap::new(),
         inhibit_rules: Vec::new(),
         lines: Default::default(),
+        failopen: FailOpen::default(),
+        heartbeats: Vec::new(),
+        self_watch: SelfWatch { enabled: false, ..SelfWatch::default() },
+        limits: Limits::default(),
     }
 }
 
@@ -159,6 +165,11 @@ impl World {
             self.handle(Event::Tick);
         }
         self.now = end;
+    }
+
+    /// The policy that it was born under, as far as none was adopted since.
+    pub(super) fn events_policy(&self) -> Policy {
+        self.engine.policy().clone()
     }
 
     pub(super) fn say(&mut self, source: Source, peer: &str, observations: Vec<Observation>) {

@@ -81,7 +81,9 @@ pub(super) fn is_damage(e: &rusqlite::Error) -> bool {
     match e {
         // `Unknown` is SQLITE_ERROR: a table or a column is not there.
         rusqlite::Error::SqliteFailure(e, _) => {
-            matches!(e.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
+            // A short read: the file ends before a page that it should hold.
+            e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ
+                || matches!(e.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
         }
         rusqlite::Error::SqlInputError { .. }
         | rusqlite::Error::InvalidColumnType(..)

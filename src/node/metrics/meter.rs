@@ -20,11 +20,14 @@ const OTHER: &str = "other";
 pub struct NodeMeter {
     commit: Histogram,
     store_failures: IntCounter,
+    failed_open: IntCounterVec,
+    unread: std::sync::Arc<std::sync::atomic::AtomicU64>,
     reload_successful: IntGauge,
     reload_success_timestamp: Gauge,
     invalid: IntCounterVec,
     invalid_reasons: BTreeSet<String>,
     requests: IntCounterVec,
+    crowded: IntCounter,
     handlers: BTreeSet<String>,
     denied: IntCounterVec,
 }
@@ -52,6 +55,14 @@ impl NodeMeter {
             store_failures: IntCounter::new(
                 "squelch_store_failures_total",
                 "Failures of the store; until it is recovered, input is answered 503.",
+            )?,
+            unread: Default::default(),
+            failed_open: IntCounterVec::new(
+                Opts::new(
+                    "squelch_failopen_notifications_total",
+                    "Pages sent while the store was unusable, as failopen says.",
+                ),
+                &["receiver"],
             )?,
             reload_successful: IntGauge::new(
                 "squelch_config_last_reload_successful",
@@ -81,6 +92,10 @@ impl NodeMeter {
                 ),
                 &["area"],
             )?,
+            crowded: IntCounter::new(
+                "squelch_http_connections_crowded_out_total",
+                "Connections closed, the longest idle first, because a new one came when there were too many.",
+            )?,
         };
         for area in crate::web::Area::GUARDED {
             meter.denied.with_label_values(&[area.as_str()]);
@@ -91,14 +106,16 @@ impl NodeMeter {
         for handler in &meter.handlers {
             meter.requests.with_label_values(&[handler.as_str(), "200"]);
         }
-        let collectors: [Box<dyn Collector>; 7] = [
+        let collectors: [Box<dyn Collector>; 9] = [
             Box::new(meter.commit.clone()),
             Box::new(meter.store_failures.clone()),
+            Box::new(meter.failed_open.clone()),
             Box::new(meter.reload_successful.clone()),
             Box::new(meter.reload_success_timestamp.clone()),
             Box::new(meter.invalid.clone()),
             Box::new(meter.requests.clone()),
             Box::new(meter.denied.clone()),
+            Box::new(meter.crowded.clone()),
         ];
         collectors.into_iter().try_for_each(|c| registry.register(c))?;
         Ok(meter)
@@ -112,6 +129,28 @@ impl NodeMeter {
     /// The store failed: a commit, a snapshot, or opening it.
     pub fn store_failed(&self) {
         self.store_failures.inc();
+    }
+
+    /// Input was refused, and what it said is lost.
+    pub fn lost_input(&self) {
+        self.unread.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// How often [`Self::lost_input`] was said.
+    pub fn unread(&self) -> u64 {
+        self.unread.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Brings the series of these receivers into being, at 0.
+    pub fn receivers<'a>(&self, names: impl Iterator<Item = &'a smol_str::SmolStr>) {
+        for name in names {
+            self.failed_open.with_label_values(&[name.as_str()]);
+        }
+    }
+
+    /// A page left without storage.
+    pub fn failed_open(&self, receiver: &str) {
+        self.failed_open.with_label_values(&[receiver]).inc();
     }
 
     /// The configuration was loaded, at start or again, at `now` on the wall clock.
@@ -138,6 +177,11 @@ impl NodeMeter {
     /// A request that matched the path `handler` was answered with status `code`.
     pub fn answered(&self, handler: &str, code: u16) {
         self.requests.with_label_values(&[known(&self.handlers, handler), code.to_string().as_str()]).inc();
+    }
+
+    /// A connection was closed to make room for a new one.
+    pub fn crowded(&self) {
+        self.crowded.inc();
     }
 }
 

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 
 use prometheus::{Registry, TextEncoder};
 
-use crate::engine::{PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
-use crate::model::{Disposition, Kind, SilenceState, Source, Status};
+use crate::engine::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
+use crate::model::{Disposition, Kind, SilenceState, Source, Status, Timestamp};
 use exposition::{Exposition, Type};
 
 pub use meter::NodeMeter;
@@ -33,6 +33,7 @@ pub fn render(stats: &Stats, registry: &Registry) -> String {
     over_budget(&mut out, stats);
     page_delay(&mut out, stats);
     standing(&mut out, stats);
+    bounds(&mut out, stats);
     build_info(&mut out);
     process::render(&mut out);
     let mut text = out.into_text();
@@ -179,6 +180,32 @@ fn standing(out: &mut Exposition, stats: &Stats) {
     for state in SilenceState::ALL {
         let n = stats.silences.get(&state).copied().unwrap_or(0);
         out.sample(&[("state", state.as_str())], n);
+    }
+}
+
+fn bounds(out: &mut Exposition, stats: &Stats) {
+    out.family(
+        "squelch_alerts_overflow_total",
+        Type::Counter,
+        "Alerts received beyond limits.alerts: told together, one incident for each receiver.",
+    );
+    out.sample(&[], stats.overflow);
+    out.family(
+        "squelch_bounds_exceeded_total",
+        Type::Counter,
+        "What was forgotten early, or left out, because a bound of the memory was reached.",
+    );
+    for bound in Bound::ALL {
+        let n = stats.bounds.get(&bound).copied().unwrap_or(0);
+        out.sample(&[("bound", bound.as_str())], n);
+    }
+    out.family(
+        "squelch_heartbeat_last_timestamp_seconds",
+        Type::Gauge,
+        "When the heartbeat was last heard from the sender that is silent longest, 0 if never.",
+    );
+    for (name, last) in &stats.heartbeats {
+        out.sample(&[("heartbeat", name)], last.map_or(0.0, Timestamp::as_secs_f64));
     }
 }
 

@@ -10,9 +10,9 @@ use crate::model::Timestamp;
 
 /// The most lanes of one drawing.
 const MOST: usize = 12;
-const WIDTH: u64 = 900;
-const NAMES: u64 = 230;
-const HEIGHT: usize = 30;
+const WIDTH: u64 = 1200;
+const NAMES: u64 = 260;
+const HEIGHT: usize = 22;
 
 /// Draws `entries`, which stand newest first; the newest lane on top.
 pub(super) fn draw(entries: &[Entry]) -> Markup {

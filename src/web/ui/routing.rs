@@ -1,16 +1,20 @@
 //! *Routing and health*: where labels lead and what would become of them, how the receivers do, and the
 //! configuration in force.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
+use smol_str::SmolStr;
 
 use super::page::Frame;
 use super::{bad, look, text};
+use crate::deliver::Health;
 use crate::engine::{DryRun, DryStep, Stats};
-use crate::model::{Disposition, Kind, LabelSet, MatchOp, Timestamp, parse_matchers};
+use crate::model::{Disposition, Duration, Kind, LabelSet, MatchOp, Timestamp, parse_matchers};
 use crate::web::problem::Problem;
 use crate::web::router::App;
 
@@ -51,7 +55,7 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
             p.why { "A copy of the engine decides; nothing is sent, and nothing changes. Receivers are taken to answer at once." }
             @if let Some((labels, run)) = &run { (outcome(labels, run)) }
         }
-        section aria-labelledby="receivers" { h2 #receivers { "Receivers" } (receivers(&stats)) }
+        section aria-labelledby="receivers" { h2 #receivers { "Receivers" } (receivers(app.gate.now(), &stats, &app.gate.health())) }
         section aria-labelledby="config" {
             h2 #config { "Configuration in force" }
             p.why { "Secrets are masked; comments are left out." }
@@ -141,16 +145,30 @@ pub(super) fn disposed(disposition: Disposition) -> &'static str {
     }
 }
 
-fn receivers(stats: &Stats) -> Markup {
+fn receivers(now: Timestamp, stats: &Stats, health: &BTreeMap<SmolStr, Health>) -> Markup {
+    let unused = Health::default();
     html! {
         table.rows {
             caption.unseen { "Receivers" }
             thead { tr {
-                th scope="col" { "Receiver" } th.n scope="col" { "Open" } th.n scope="col" { "Held" } th.n scope="col" { "Flapping" }
+                th scope="col" { "Receiver" } th scope="col" { "Circuit" } th scope="col" { "Last accepted" } th.n scope="col" { "Queue" } th.n scope="col" { "Open" } th.n scope="col" { "Held" } th.n scope="col" { "Flapping" }
                 th.n scope="col" { "Pages decided" } th.n scope="col" { "Over budget" } th.n scope="col" { "Not decided" }
             } }
-            tbody { @for (name, receiver) in &stats.receivers { tr data-row {
+            tbody { @for (name, receiver) in &stats.receivers {
+                @let health = health.get(name).unwrap_or(&unused);
+                tr data-row {
                 td.what { bdi { (text::tame(name, 60)) } }
+                td data-label="Circuit" {
+                    @if health.open_circuits.is_empty() { span.state.resolving { "closed" } }
+                    @else { span.state.paged { "open" } @for name in &health.open_circuits { " " (text::tame(name, 60)) } }
+                }
+                td data-label="Last accepted" {
+                    @match health.accepted {
+                        Some(ago) => (text::ago(now, now - Duration::from_millis(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)))),
+                        None => span.dim { "nothing since the start" },
+                    }
+                }
+                td.n data-label="Queue" { (health.queued) @if let Some(oldest) = health.oldest { ", oldest " (text::ago(now, oldest)) } }
                 td.n data-label="Open" { (receiver.open) }
                 td.n data-label="Held" { (receiver.held) }
                 td.n data-label="Flapping" { (receiver.flapping) }

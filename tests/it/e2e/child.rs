@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -25,8 +26,14 @@ pub struct Child {
 impl Child {
     /// Starts `program`, or `None` where it is not installed.
     pub fn start(name: &str, program: &str, args: &[&str]) -> Option<Child> {
+        Self::start_with(name, program, args, &[])
+    }
+
+    /// [`Child::start`] with more in its environment.
+    pub fn start_with(name: &str, program: &str, args: &[&str], more: &[(&str, &Path)]) -> Option<Child> {
         let command = Command::new(program)
             .args(args)
+            .envs(more.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -17,7 +17,7 @@ use super::sender::{Told, body};
 use super::squelch::{Home, Squelch};
 use super::{PATIENCE, pager, shown};
 
-/// How often the process is killed.
+/// How often the process is killed, unless `SQUELCH_KILLS` says otherwise, as `tests/faults` does.
 const KILLS: u32 = 10;
 /// One outage in so many goes to PagerDuty, which takes only 100 events a minute.
 const PAGERDUTY: u64 = 16;
@@ -67,19 +67,20 @@ impl Random {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_page_is_lost_or_doubled_over_ten_kills() {
+async fn no_page_is_lost_or_doubled_over_many_kills() {
     let seed = (u64::from(std::process::id()) * 0x9e37_79b9) | 1;
-    println!("seed {seed}");
+    let kills = std::env::var("SQUELCH_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS);
+    println!("seed {seed}, {kills} kills");
     let mut random = Random(seed);
     let pager = pager().await;
-    unreliable(&pager);
+    unreliable(&pager, kills);
     let home = Home::new(&config(&pager));
     let listen = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let (ledger, stop) = (Arc::<Ledger>::default(), Arc::new(AtomicBool::new(false)));
     let storm = tokio::spawn(storm(listen, ledger.clone(), stop.clone(), seed));
 
     let mut counted = BTreeMap::new();
-    for kill in 0..KILLS {
+    for kill in 0..kills {
         if kill % 4 == 3 {
             // In the middle of its start: nothing may depend on how far it came.
             let mut child = home.launch(listen);
@@ -135,9 +136,10 @@ async fn no_page_is_lost_or_doubled_over_ten_kills() {
 
 /// Lets the pager be slow, so that a kill meets deliveries under way, before and after they took
 /// effect; now and then it fails, and now and then its answer is lost.
-fn unreliable(pager: &FakePager) {
+fn unreliable(pager: &FakePager, kills: u32) {
     let slow = |next, accepted| Fault { next, hang_ms: 60, accepted, ..Fault::default() };
-    for _ in 0..200 {
+    // The pager keeps a thousand scripts.
+    for _ in 0..(20 * kills).clamp(200, 250) {
         pager.script(slow(6, true));
         pager.script(Fault { next: 1, reset: true, accepted: true, ..Fault::default() });
         pager.script(slow(6, false));

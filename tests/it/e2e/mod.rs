@@ -9,6 +9,7 @@ mod delivery;
 mod demo;
 mod direct;
 mod explain;
+mod faults;
 pub(crate) mod http;
 mod lifecycle;
 mod neighbours;

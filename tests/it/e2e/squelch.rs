@@ -1,7 +1,7 @@
 //! `squelch serve` as a child process.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use rustix::process::Signal;
@@ -48,10 +48,15 @@ impl Home {
 
     /// Starts the program on this folder and waits for nothing.
     pub fn launch(&self, listen: SocketAddr) -> Child {
+        self.launch_with(listen, &[])
+    }
+
+    /// [`Home::launch`] with more in its environment.
+    pub fn launch_with(&self, listen: SocketAddr, more: &[(&str, &Path)]) -> Child {
         let config = format!("--config.file={}", self.path("squelch.yml").display());
         let storage = format!("--storage.path={}", self.path("data").display());
         let listen = format!("--web.listen-address={listen}");
-        Child::start("squelch", PROGRAM, &["serve", &config, &storage, &listen]).unwrap()
+        Child::start_with("squelch", PROGRAM, &["serve", &config, &storage, &listen], more).unwrap()
     }
 
     /// Starts it on a port that the system gives.
@@ -61,7 +66,11 @@ impl Home {
 
     /// Starts it and waits until it listens and is ready.
     pub async fn serve_on(&self, listen: SocketAddr) -> Squelch {
-        let child = self.launch(listen);
+        Self::ready(self.launch(listen)).await
+    }
+
+    /// Waits until what was launched listens and is ready.
+    pub async fn ready(child: Child) -> Squelch {
         let line = child.line(&["msg=listening"]).await;
         let address = line.split(' ').find_map(|field| field.strip_prefix("address=")).unwrap();
         let squelch = Squelch { address: address.parse().unwrap(), child };

@@ -6,7 +6,16 @@ use super::browser::{Browser, CONTRAST, DESK, Look, STRUCTURE, TOO_WIDE};
 use crate::e2e::child::Child;
 use crate::e2e::squelch::PROGRAM;
 
-const VIEWS: [&str; 5] = ["", "noise", "decisions", "flapping", "routing"];
+const VIEWS: [(&str, &str); 5] = [
+    ("now", ""),
+    ("noise", "noise?span=1h"),
+    ("decisions", "decisions?q=service%3D~%22billing%7Cpayments%7Carchive%22"),
+    ("flapping", "flapping"),
+    (
+        "routing",
+        "routing?labels=alertname%3DQueueDepthHigh%2Cinstance%3Dbilling-1%2Cservice%3Dbilling%2Cseverity%3Dwarning",
+    ),
+];
 
 /// The demo, and where its pages are.
 async fn demo(seconds: &str) -> (Child, String) {
@@ -91,33 +100,33 @@ async fn every_view_works_under_the_traffic_of_the_demo() {
 
     let size = "return performance.getEntriesByType('navigation').concat(performance.getEntriesByType('resource'))\
                 .filter((e) => !e.name.includes('htmx-request')).reduce((n, e) => n + e.transferSize, 0);";
-    for view in VIEWS {
+    for (name, view) in VIEWS {
         browser.open(&format!("{url}{view}")).await;
         assert_eq!(browser.run(STRUCTURE).await, json!([]), "/{view}");
         assert_eq!(browser.run(CONTRAST).await, json!([]), "/{view} in the light theme");
         let bytes = browser.run(size).await.as_u64().unwrap();
         assert!(bytes < 100_000, "/{view}: {bytes} bytes");
-        browser.shoot(&format!("{}-light.png", if view.is_empty() { "now" } else { view })).await;
+        browser.shoot(&format!("{name}-light.png")).await;
     }
     browser.close().await;
 
     let Some(browser) = Browser::start(Look { dark: true, width: 1280 }).await else { return };
-    for view in VIEWS {
+    for (name, view) in VIEWS {
         browser.open(&format!("{url}{view}")).await;
         assert_eq!(
             browser.run("return matchMedia('(prefers-color-scheme: dark)').matches;").await,
             json!(true)
         );
         assert_eq!(browser.run(CONTRAST).await, json!([]), "/{view} in the dark theme");
-        browser.shoot(&format!("{}-dark.png", if view.is_empty() { "now" } else { view })).await;
+        browser.shoot(&format!("{name}-dark.png")).await;
     }
     browser.close().await;
 
     let Some(browser) = Browser::start(Look { dark: true, width: 360 }).await else { return };
-    for view in VIEWS {
+    for (name, view) in VIEWS {
         browser.open(&format!("{url}{view}")).await;
         assert_eq!(browser.run(TOO_WIDE).await, json!(0), "/{view} on a phone");
-        browser.shoot(&format!("{}-phone.png", if view.is_empty() { "now" } else { view })).await;
+        browser.shoot(&format!("{name}-phone.png")).await;
     }
     let small = "return Array.from(document.querySelectorAll('main button, main .button, .states a'))\
                  .filter((e) => e.offsetParent && e.getBoundingClientRect().height < 43).map((e) => e.textContent);";

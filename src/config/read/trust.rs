@@ -1,0 +1,145 @@
+//! `heartbeat`, `self_watch`, `limits`, and the fallbacks of receivers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use smol_str::{SmolStr, format_smolstr};
+
+use super::routes::matchers;
+use super::section::{Problems, Section, Text, nearest, shown};
+use super::yaml::{Node, Value};
+use crate::config::{FailOpen, Heartbeat, Limits, Receiver, SelfWatch, Severities};
+use crate::model::Duration;
+
+/// The most heartbeats: each is a label value of a metric.
+const MAX_HEARTBEATS: usize = 100;
+
+/// `failopen_after` and `failopen_levels` of `global`.
+pub(super) fn failopen(keys: &mut Section<'_>) -> FailOpen {
+    let mut found = FailOpen::default();
+    found.after = keys.duration("failopen_after").unwrap_or(found.after);
+    let levels = keys.texts("failopen_levels").unwrap_or_default();
+    found.levels = levels.iter().map(|level| level.text.into()).collect();
+    found
+}
+
+/// Levels that are named and not there are an error: what they name would not leave.
+pub(super) fn known_levels(found: &FailOpen, severities: &Severities, line: u32, problems: &Problems) {
+    for name in found.levels.iter().filter(|n| !severities.levels.iter().any(|l| l.name == **n)) {
+        let all = severities.levels.iter().map(|l| l.name.as_str());
+        let hint = nearest(name, all).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        let message = format!("failopen_levels names {}, which is no level{hint}", shown(name));
+        problems.add(line, message);
+    }
+}
+
+/// `heartbeat`: one, or a list of them.
+pub(super) fn heartbeats(
+    top: &mut Section<'_>,
+    receivers: &BTreeMap<SmolStr, Receiver>,
+    problems: &Problems,
+) -> Vec<Heartbeat> {
+    let Some(node) = top.node("heartbeat") else { return Vec::new() };
+    let nodes: Vec<&Node> = match &node.value {
+        Value::List(items) => items.iter().collect(),
+        _ => vec![node],
+    };
+    if nodes.len() > MAX_HEARTBEATS {
+        problems
+            .add(node.line, format!("there are {} heartbeats; write at most {MAX_HEARTBEATS}", nodes.len()));
+    }
+    let (mut found, mut names) = (Vec::new(), BTreeSet::new());
+    for (index, node) in nodes.into_iter().enumerate() {
+        let Some(mut keys) = Section::new(node, "heartbeat", problems) else { continue };
+        let name = keys.text("name").filter(|name| !name.text.is_empty());
+        let name: SmolStr = name.map_or_else(|| format_smolstr!("heartbeat[{index}]"), |n| n.text.into());
+        let matchers = matchers(&mut keys, ["match", "match_re", "matchers"]);
+        if matchers.is_empty() {
+            let message = "heartbeat has no matchers; write matchers: ['alertname=\"Watchdog\"'] or the like";
+            problems.add(keys.line, message);
+        }
+        if !names.insert(name.clone()) {
+            problems
+                .add(keys.line, format!("heartbeat {} stands twice; give each its own name", shown(&name)));
+        }
+        let silent_after = keys.positive("silent_after").unwrap_or(Duration::from_mins(10));
+        let receiver = receiver(&mut keys, receivers);
+        keys.finish();
+        found.push(Heartbeat { name, matchers, silent_after, receiver });
+    }
+    found
+}
+
+/// `self_watch`.
+pub(super) fn self_watch(section: Option<Section<'_>>, receivers: &BTreeMap<SmolStr, Receiver>) -> SelfWatch {
+    let mut found = SelfWatch::default();
+    let Some(mut keys) = section else { return found };
+    found.enabled = keys.boolean("enabled").unwrap_or(found.enabled);
+    found.receiver = receiver(&mut keys, receivers);
+    found.unheard_after = keys.duration("unheard_after").unwrap_or(found.unheard_after);
+    found.undelivered_after = keys.duration("undelivered_after").unwrap_or(found.undelivered_after);
+    keys.finish();
+    found
+}
+
+/// `limits`.
+pub(super) fn limits(section: Option<Section<'_>>) -> Limits {
+    let mut found = Limits::default();
+    let Some(mut keys) = section else { return found };
+    let alerts = keys.parsed("alerts", "a whole number from 100 to 100000000", |text| {
+        text.parse().ok().filter(|n| (100..=100_000_000).contains(n))
+    });
+    found.alerts = alerts.unwrap_or(found.alerts);
+    keys.finish();
+    found
+}
+
+/// A `fallback` names another receiver, and following them ends.
+pub(super) fn check_fallbacks(
+    receivers: &BTreeMap<SmolStr, Receiver>,
+    named: &[(SmolStr, Text<'_>)],
+    problems: &Problems,
+) {
+    for (receiver, fallback) in named {
+        let name = shown(fallback.text);
+        if receiver == fallback.text {
+            let message = format!("fallback of receiver {name} is itself; name another receiver");
+            problems.add(fallback.line, message);
+            continue;
+        }
+        let Some(known) = receivers.get(fallback.text) else {
+            problems.add(fallback.line, unknown(fallback.text, receivers));
+            continue;
+        };
+        if known.integrations.is_empty() {
+            let message =
+                format!("fallback {name} has no integration; name a receiver that reaches somebody");
+            problems.add(fallback.line, message);
+        }
+        let (mut at, mut steps) = (Some(known), 0);
+        while let Some(next) = at.and_then(|r| r.fallback.as_ref()).filter(|_| steps <= receivers.len()) {
+            if next == receiver {
+                let message =
+                    format!("fallback {name} leads back to receiver {receiver:?}; break the circle");
+                problems.add(fallback.line, message);
+                break;
+            }
+            (at, steps) = (receivers.get(next), steps + 1);
+        }
+    }
+}
+
+fn receiver(keys: &mut Section<'_>, receivers: &BTreeMap<SmolStr, Receiver>) -> Option<SmolStr> {
+    let name = keys.text("receiver")?;
+    if !receivers.contains_key(name.text) {
+        keys.problems.add(name.line, unknown(name.text, receivers));
+    }
+    Some(name.text.into())
+}
+
+fn unknown(name: &str, receivers: &BTreeMap<SmolStr, Receiver>) -> String {
+    let hint = match nearest(name, receivers.keys().map(|n| n.as_str())) {
+        Some(near) => format!("did you mean {near}?"),
+        None => "define it under receivers".to_owned(),
+    };
+    format!("receiver {} is not defined; {hint}", shown(name))
+}

@@ -1,0 +1,107 @@
+//! What keeps the gate honest: fail open, heartbeats, self-watch and bounds.
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::{Level, Policy};
+use crate::model::{Duration, LabelSet, Matcher};
+
+/// What leaves while the storage is unusable.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FailOpen {
+    /// How long the storage must have been unusable; 0 = nothing ever leaves without it. Default 60s.
+    pub after: Duration,
+    /// Names of the severity levels whose pages leave; empty = those marked `never_hold`.
+    pub levels: Vec<SmolStr>,
+}
+
+impl Default for FailOpen {
+    fn default() -> Self {
+        FailOpen { after: Duration::from_secs(60), levels: Vec::new() }
+    }
+}
+
+impl FailOpen {
+    /// Whether pages of this level leave.
+    pub fn lets_out(&self, level: &Level) -> bool {
+        if self.levels.is_empty() { level.never_hold } else { self.levels.contains(&level.name) }
+    }
+}
+
+/// An alert that always fires, so that its silence says something.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// What it is called in metrics and pages; unique. Default `heartbeat[0]` and so on.
+    pub name: SmolStr,
+    /// All must match; never empty.
+    pub matchers: Vec<Matcher>,
+    /// How long it may be silent before a page says so. Default 10m.
+    pub silent_after: Duration,
+    /// Who is paged; the receiver of `self_watch` if none.
+    pub receiver: Option<SmolStr>,
+}
+
+impl Heartbeat {
+    /// Whether an alert with these labels is this heartbeat.
+    pub fn matches(&self, labels: &LabelSet) -> bool {
+        self.matchers.iter().all(|m| m.matches(labels))
+    }
+}
+
+/// What Squelch says about itself; never through the noise stages.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SelfWatch {
+    /// Whether it does. Default true.
+    pub enabled: bool,
+    /// Who is told; the receiver of the root route if none.
+    pub receiver: Option<SmolStr>,
+    /// An alert of a level marked `never_hold` that nobody was told of for this long is an alarm; a
+    /// level's own `respond_within` goes before it. 0 = only levels with `respond_within`. Default 30m.
+    pub unheard_after: Duration,
+    /// A page that a receiver has not taken for this long is an alarm; 0 = never. Default 5m.
+    pub undelivered_after: Duration,
+}
+
+impl Default for SelfWatch {
+    fn default() -> Self {
+        SelfWatch {
+            enabled: true,
+            receiver: None,
+            unheard_after: Duration::from_mins(30),
+            undelivered_after: Duration::from_mins(5),
+        }
+    }
+}
+
+/// Bounds of what is remembered.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Limits {
+    /// Alerts known, firing or not; further ones are told together. Default 1,000,000.
+    pub alerts: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { alerts: 1_000_000 }
+    }
+}
+
+impl Policy {
+    /// The receiver of what Squelch says about itself, if it does.
+    pub fn watcher(&self) -> Option<&SmolStr> {
+        let root = || self.routes.first().map(|route| &route.receiver);
+        self.self_watch.receiver.as_ref().or_else(root).filter(|_| self.self_watch.enabled)
+    }
+
+    /// Which heartbeat an alert with these labels is, if it is one.
+    pub fn heartbeat_of(&self, labels: &LabelSet) -> Option<&Heartbeat> {
+        self.heartbeats.iter().find(|h| h.matches(labels))
+    }
+
+    /// How long an alert with these labels may fire without anybody being told, if there is a bound.
+    pub fn told_within(&self, labels: &LabelSet) -> Option<Duration> {
+        let level = self.severities.levels.get(self.severities.level_of(labels))?;
+        let unheard = Some(self.self_watch.unheard_after).filter(|d| level.never_hold && !d.is_zero());
+        level.respond_within.or(unheard).filter(|_| self.self_watch.enabled)
+    }
+}

@@ -1,0 +1,98 @@
+//! Incidents of Squelch's own: what it pages about itself, past every noise stage.
+//!
+//! Each stands on a lane of its own to its receiver, which no route leads to, and is named by the labels
+//! of the one alert that it shows. It is opened once, updated, repeated like any other, and closed.
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::Engine;
+use super::groups::GroupKey;
+use super::incident::{Incident, IncidentId, Phase};
+use crate::model::{AlertId, AlertView, Duration, Kind, LabelSet, Status, Timestamp};
+
+/// The route key of these lanes; those of the configuration begin with a brace.
+pub(super) const ROUTE: &str = "squelch";
+
+/// Shortest time between two updates of one such incident.
+const UPDATE_EVERY: Duration = Duration::from_mins(1);
+
+/// The one alert of such an incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Own {
+    annotations: LabelSet,
+    starts_at: Timestamp,
+}
+
+impl Own {
+    /// The alert, as a notification of `kind` shows it.
+    pub(super) fn view(&self, incident: &Incident, kind: Kind, now: Timestamp) -> AlertView {
+        let labels = incident.group.1.clone();
+        let over = kind == Kind::Resolve;
+        AlertView {
+            id: AlertId::of(&labels, |_| false),
+            status: if over { Status::Resolved } else { Status::Firing },
+            labels,
+            annotations: self.annotations.clone(),
+            starts_at: self.starts_at,
+            ends_at: over.then_some(now),
+            generator_url: SmolStr::default(),
+            flaps: None,
+        }
+    }
+}
+
+impl Engine {
+    /// Opens the incident of `name` and `labels` at `receiver`, or says in it what has changed. Returns
+    /// its key; none if the receiver reaches nobody.
+    pub(super) fn raise(&mut self, receiver: &SmolStr, labels: &LabelSet, summary: &str) -> Option<GroupKey> {
+        let lane = self.lanes.own(receiver, &self.policy)?;
+        let key = (lane, labels.clone());
+        let annotations = LabelSet::from_pairs([("summary", summary)]);
+        let now = self.now;
+        let Some(id) = self.own.get(&key).copied() else {
+            let id = self.new_incident(&key);
+            if let Some(incident) = self.incidents.get_mut(&id) {
+                incident.own = Some(Own { annotations, starts_at: now });
+            }
+            self.own.insert(key.clone(), id);
+            self.page(id, summary.into());
+            return Some(key);
+        };
+        let Some(incident) = self.incidents.get_mut(&id) else { return Some(key) };
+        let Some(own) = incident.own.as_mut().filter(|own| own.annotations != annotations) else {
+            return Some(key);
+        };
+        if incident.issued_at + UPDATE_EVERY <= now {
+            own.annotations = annotations;
+            incident.issue(now, summary.into(), false);
+            self.pump(id);
+        }
+        Some(key)
+    }
+
+    /// Closes an incident of Squelch's own, if it is open.
+    pub(super) fn clear(&mut self, key: &GroupKey, why: &str) {
+        let Some(id) = self.own.remove(key) else { return };
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        if incident.phase != Phase::Open || incident.superseded_by.is_some() {
+            return;
+        }
+        incident.phase = Phase::Resolving;
+        incident.closing = Some(why.into());
+        let gauges = self.gauges(key.0);
+        gauges.open -= 1;
+        gauges.resolving += 1;
+        self.close(id);
+    }
+
+    /// An incident of Squelch's own goes on as another one.
+    pub(super) fn own_moved(&mut self, old: IncidentId, new: IncidentId) {
+        let own = self.incidents.get(&old).and_then(|i| i.own.clone());
+        if let (Some(_), Some(incident)) = (&own, self.incidents.get_mut(&new)) {
+            let key = incident.group.clone();
+            incident.own = own;
+            self.own.insert(key, new);
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Self-watch: what went wrong here that a person must hear of, and when it is over.
+//!
+//! It looks once a minute while there is anything to look at, and not at all otherwise.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::Engine;
+use super::event::Alarm;
+use super::groups::GroupKey;
+use super::incident::{IncidentId, Phase};
+use super::stats::Bound;
+use super::timers::Timer;
+use crate::model::{AlertId, Duration, LabelSet, Timestamp};
+
+/// How often it looks again.
+const EVERY: Duration = Duration::from_mins(1);
+/// Alerts that nobody was told of are told apart up to this many.
+const UNHEARD: usize = 10_000;
+
+/// What is wrong now.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Watch {
+    /// Firing alerts that nobody was told of in time.
+    unheard: BTreeSet<AlertId>,
+    /// Firing alerts that were muted when that was due: it counts anew.
+    #[serde(default)]
+    excused: BTreeSet<AlertId>,
+    /// Incidents whose page a receiver has not taken in time.
+    stuck: BTreeSet<IncidentId>,
+    /// What is raised, by what it is about.
+    #[serde(with = "super::pairs")]
+    raised: BTreeMap<SmolStr, GroupKey>,
+    /// When what was raised from outside is over, unless it is raised again.
+    lapses: BTreeMap<SmolStr, Timestamp>,
+}
+
+impl Engine {
+    /// An alert begins to fire: somebody must hear of it in time.
+    pub(super) fn watch_alert(&mut self, alert: AlertId) {
+        let Some(known) = self.alerts.alert(alert).filter(|a| a.firing()) else { return };
+        if self.policy.heartbeat_of(&known.labels).is_some() {
+            return;
+        }
+        if let Some(within) = self.policy.told_within(&known.labels) {
+            self.timers.set(Timer::Unheard(alert), known.received_at + within);
+        }
+    }
+
+    /// The policy changed: what fires is watched as it says, from when it began.
+    pub(super) fn watch_anew(&mut self, alert: AlertId) {
+        self.timers.clear(&Timer::Unheard(alert));
+        self.watch_alert(alert);
+    }
+
+    /// The time is over within which somebody should have been told.
+    pub(super) fn unheard(&mut self, alert: AlertId) {
+        let Some(within) = self.silence_of(alert) else {
+            self.watch.unheard.remove(&alert);
+            self.watch.excused.remove(&alert);
+            return;
+        };
+        let excused = self.is_excused(alert);
+        if excused || self.watch.excused.remove(&alert) {
+            // What mutes it may end, and then it must be told of in time.
+            if excused {
+                self.watch.excused.insert(alert);
+            }
+            self.watch.unheard.remove(&alert);
+            self.timers.set(Timer::Unheard(alert), self.now + within.max(EVERY));
+            return;
+        }
+        if self.watch.unheard.len() < UNHEARD {
+            self.watch.unheard.insert(alert);
+        } else {
+            self.ledger.bound(Bound::Unheard, 1);
+        }
+        self.timers.set(Timer::Unheard(alert), self.now + EVERY);
+        self.timers.set_if_unset(Timer::Watch, self.now);
+    }
+
+    /// Within what time somebody must be told of an alert of which nobody was.
+    fn silence_of(&self, alert: AlertId) -> Option<Duration> {
+        let known = self.alerts.alert(alert).filter(|a| a.firing())?;
+        let within = self.policy.told_within(&known.labels)?;
+        let told = self.taken_lanes(alert).into_iter().any(|lane| {
+            let track = self.tracks.get(&(alert, lane));
+            let incident = track.filter(|t| t.presented).and_then(|t| self.incidents.get(&t.incident?));
+            incident.is_some_and(|i| i.channels.iter().any(super::channel::Channel::was_opened))
+        });
+        (!told).then_some(within)
+    }
+
+    /// Whether a person or a rule wants it so: it is muted wherever it goes, or it goes nowhere.
+    fn is_excused(&self, alert: AlertId) -> bool {
+        let Some(known) = self.alerts.alert(alert) else { return true };
+        self.lanes.matching(&self.policy, &known.labels).into_iter().all(|lane| {
+            let settings = self.lanes.lane(lane);
+            settings.integrations.is_empty() || self.mutes.cause(alert, settings).is_some()
+        })
+    }
+
+    /// A page left: whether it is taken is looked at when its receiver's patience is over.
+    pub(super) fn watch_page(&mut self, id: IncidentId) {
+        let Some(incident) = self.incidents.get(&id) else { return };
+        let receiver = self.policy.receivers.get(&self.lanes.lane(incident.group.0).receiver);
+        let fallback = receiver.filter(|r| r.fallback.is_some()).map(|r| r.fallback_after);
+        let alarm = self.undelivered_after().filter(|_| incident.own.is_none());
+        if let Some(first) = fallback.into_iter().chain(alarm).min() {
+            self.timers.set(Timer::Undelivered(id), self.now + first);
+        }
+    }
+
+    fn undelivered_after(&self) -> Option<Duration> {
+        let after = self.policy.self_watch.undelivered_after;
+        Some(after).filter(|after| self.policy.self_watch.enabled && !after.is_zero())
+    }
+
+    /// A page may not have been taken in time: its receiver's fallback is told too, and so is a person.
+    pub(super) fn undelivered(&mut self, id: IncidentId) {
+        self.watch.stuck.remove(&id);
+        let Some(incident) = self.incidents.get(&id) else { return };
+        let own = incident.own.is_some();
+        let over = incident.phase == Phase::Closed || incident.superseded_by.is_some();
+        let waiting = incident.channels.iter().any(|c| c.is_waiting());
+        if over || !waiting {
+            return;
+        }
+        if self.undelivered_after().is_some_and(|after| incident.paged_at + after <= self.now) && !own {
+            self.watch.stuck.insert(id);
+            self.timers.set_if_unset(Timer::Watch, self.now);
+        }
+        self.fall_back(id, false);
+        self.timers.set(Timer::Undelivered(id), self.now + EVERY);
+    }
+
+    /// Says what is wrong, and closes what no longer is.
+    pub(super) fn look(&mut self) {
+        for id in self.watch.stuck.clone() {
+            let Some(incident) = self.incidents.get(&id) else {
+                self.watch.stuck.remove(&id);
+                continue;
+            };
+            let over = incident.phase == Phase::Closed || incident.superseded_by.is_some();
+            if over || !incident.channels.iter().any(|c| c.is_waiting()) {
+                self.watch.stuck.remove(&id);
+            }
+        }
+        let unheard: Vec<AlertId> = self.watch.unheard.iter().copied().collect();
+        for alert in unheard {
+            if self.silence_of(alert).is_none() || self.is_excused(alert) {
+                self.watch.unheard.remove(&alert);
+            }
+        }
+        self.say_unheard();
+        self.say_stuck();
+        self.say_refused();
+        self.overflow_over();
+        let now = self.now;
+        let past = self.watch.lapses.iter().filter(|(_, at)| **at <= now);
+        for what in past.map(|(what, _)| what.clone()).collect::<Vec<_>>() {
+            self.watch.lapses.remove(&what);
+            self.put(&what, None);
+        }
+        let quiet = self.watch.raised.is_empty() && self.watch.stuck.is_empty();
+        if !quiet || !self.watch.unheard.is_empty() || self.overflows() {
+            self.timers.set(Timer::Watch, self.now + EVERY);
+        }
+    }
+
+    fn say_unheard(&mut self) {
+        let names = self.watch.unheard.iter().take(3).filter_map(|id| self.alerts.alert(*id));
+        let names: Vec<&str> = names.map(|a| a.labels.value("alertname")).collect();
+        let summary = format!(
+            "fires, and nobody was told of it in time: {} alerts, {}{}",
+            self.watch.unheard.len(),
+            names.join(", "),
+            if self.watch.unheard.len() > names.len() { " and others" } else { "" }
+        );
+        let summary = (!self.watch.unheard.is_empty()).then_some(summary);
+        self.put("SquelchAlertUnheard", summary.as_deref());
+    }
+
+    fn say_stuck(&mut self) {
+        let mut receivers: BTreeMap<SmolStr, u64> = BTreeMap::new();
+        for incident in self.watch.stuck.iter().filter_map(|id| self.incidents.get(id)) {
+            *receivers.entry(self.lanes.lane(incident.group.0).receiver.clone()).or_default() += 1;
+        }
+        let after = self.policy.self_watch.undelivered_after;
+        let parts: Vec<String> = receivers.iter().map(|(name, n)| format!("{n} of {name:?}")).collect();
+        let summary = format!("pages not taken by their receiver for {after}: {}", parts.join(", "));
+        let summary = (!receivers.is_empty()).then_some(summary);
+        self.put("SquelchPagesUndelivered", summary.as_deref());
+    }
+
+    /// Dead letters about incidents that are not over: of the others there is nothing left to tell.
+    pub(super) fn say_refused(&mut self) {
+        let lives = |id: &IncidentId| self.incidents.get(id).is_some_and(|i| i.own.is_none());
+        let mut receivers: BTreeMap<SmolStr, u64> = BTreeMap::new();
+        for (id, _) in self.refused.values().filter(|(id, _)| lives(id)) {
+            let Some(incident) = self.incidents.get(id) else { continue };
+            *receivers.entry(self.lanes.lane(incident.group.0).receiver.clone()).or_default() += 1;
+        }
+        let parts: Vec<String> = receivers.iter().map(|(name, n)| format!("{n} of {name:?}")).collect();
+        let summary = format!("dead letters, refused by their receiver for good: {}", parts.join(", "));
+        let summary = (!receivers.is_empty()).then_some(summary);
+        self.put("SquelchDeadLetters", summary.as_deref());
+    }
+
+    /// Raises what is wrong at the receiver that watches, or closes it.
+    fn put(&mut self, what: &str, summary: Option<&str>) {
+        let watcher = self.policy.watcher().cloned();
+        match summary.zip(watcher) {
+            Some((summary, watcher)) => {
+                let labels = LabelSet::from_pairs([("alertname", what)]);
+                if let Some(key) = self.raise(&watcher, &labels, summary) {
+                    let before = self.watch.raised.insert(what.into(), key.clone());
+                    // Another receiver watches now.
+                    if let Some(before) = before.filter(|before| *before != key) {
+                        self.clear(&before, "another receiver is told of it now");
+                    }
+                    self.timers.set_if_unset(Timer::Watch, self.now + EVERY);
+                }
+            }
+            None => {
+                if let Some(key) = self.watch.raised.remove(what) {
+                    self.clear(&key, "it is over");
+                }
+            }
+        }
+    }
+
+    /// Something went wrong outside of the engine.
+    pub(super) fn alarm(&mut self, alarm: &Alarm) {
+        self.put(&alarm.name, Some(&alarm.summary));
+        if self.watch.raised.contains_key(&alarm.name) {
+            self.watch.lapses.insert(alarm.name.clone(), self.now + alarm.lasts);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What a tick does for those who ask: replays, silences, views.
+
+use smol_str::SmolStr;
+use tokio::sync::oneshot;
+
+use crate::engine::{Event, Release};
+use crate::journal::{DeadLetter, JournalError};
+use crate::model::{Kind, NotificationId, SilenceRequest};
+use crate::web::{ReleaseError, ReplayError, SilenceFailure, Unavailable};
+
+use super::clock::EngineClock;
+use super::tick::{DEAD_LETTERS, Open, Tick, Waiter};
+
+/// Has a dead letter sent again, if there is one: as it is, or anew if its incident goes on.
+pub(super) fn replay(
+    open: &mut Open,
+    clock: &EngineClock,
+    tick: &mut Tick,
+    id: NotificationId,
+    done: oneshot::Sender<Result<(), ReplayError>>,
+) -> Result<(), JournalError> {
+    let letters = open.journal.dead_letters(DEAD_LETTERS)?;
+    let Some(letter) = letters.iter().find(|letter| letter.notification.id == id) else {
+        let _ = done.send(Err(ReplayError::NotFound));
+        return Ok(());
+    };
+    let opens = matches!(letter.notification.kind, Kind::Page | Kind::Update);
+    if opens && !open.engine.can_replay(id) {
+        let _ = done.send(Err(ReplayError::Over));
+        return Ok(());
+    }
+    tick.wait(Box::new(move |outcome| {
+        let _ = done.send(outcome.map(|_| ()).map_err(|e| Unavailable(e.into()).into()));
+    }));
+    tick.apply(open, clock, &Event::Replay(id))
+}
+
+/// Grants a request about silences, or says why not; what is refused is no event.
+pub(super) fn silence(
+    open: &mut Open,
+    clock: &EngineClock,
+    tick: &mut Tick,
+    request: &SilenceRequest,
+    done: oneshot::Sender<Result<SmolStr, SilenceFailure>>,
+) -> Result<(), JournalError> {
+    let change = match open.engine.plan_silence(clock.now(), request) {
+        Ok(change) => change,
+        Err(error) => {
+            let _ = done.send(Err(error.into()));
+            return Ok(());
+        }
+    };
+    let id = change.id().clone();
+    tick.wait(Box::new(move |outcome| {
+        let _ = done.send(outcome.map(|_| id).map_err(|e| Unavailable(e.into()).into()));
+    }));
+    tick.apply(open, clock, &Event::Silence(change))
+}
+
+/// Lets go what is held back, if it is.
+pub(super) fn let_go(
+    open: &mut Open,
+    clock: &EngineClock,
+    tick: &mut Tick,
+    release: Release,
+    done: oneshot::Sender<Result<(), ReleaseError>>,
+) -> Result<(), JournalError> {
+    if !open.engine.can_release(release.alert, &release.receiver) {
+        let _ = done.send(Err(ReleaseError::NotHeld));
+        return Ok(());
+    }
+    tick.wait(Box::new(move |outcome| {
+        let _ = done.send(outcome.map(|_| ()).map_err(|e| Unavailable(e.into()).into()));
+    }));
+    tick.apply(open, clock, &Event::Release(release))
+}
+
+pub(super) fn dead_letters(done: oneshot::Sender<Result<Vec<DeadLetter>, Unavailable>>) -> Waiter {
+    Box::new(move |outcome| {
+        let letters = match outcome {
+            Ok(open) => open.journal.dead_letters(DEAD_LETTERS).map_err(|e| Unavailable(e.to_string())),
+            Err(reason) => Err(Unavailable(reason.into())),
+        };
+        let _ = done.send(letters);
+    })
+}
+
+/// Answers with what `read` sees once the tick is durable.
+pub(super) fn told<T: Send + 'static>(
+    done: oneshot::Sender<Result<T, Unavailable>>,
+    read: impl FnOnce(&mut Open) -> T + Send + 'static,
+) -> Waiter {
+    Box::new(move |outcome| {
+        let _ = done.send(outcome.map(read).map_err(|reason| Unavailable(reason.into())));
+    })
+}

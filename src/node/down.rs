@@ -1,0 +1,226 @@
+//! The storage is unusable: what is answered, what goes on, and the way back up.
+
+use crate::engine::{Alarm, Event};
+use crate::journal::{JournalError, Record};
+use crate::model::{Duration, Notification, NotificationId, Outcome, Rejection, Report, Timestamp};
+use crate::web::{ReplayError, Unavailable};
+
+use super::core::{Core, Flow, PRUNE_EVERY, Store, Upkeep};
+use super::failopen::{FAIL_OPEN, Meanwhile, ORPHAN};
+use super::input::InputWatch;
+use super::queue::Command;
+use super::recover::{RecoverError, rebuild};
+use super::seen::SeenBuffer;
+use super::tick::{Open, Tick};
+
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// How long the incident about damaged storage stays open: nothing here hears that somebody looked.
+const DAMAGE_LASTS: Duration = Duration::from_hours(24);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// Why the storage is not in use, and when it is tried again.
+pub(super) struct Down {
+    pub(super) reason: String,
+    pub(super) retry_at: Timestamp,
+    backoff: Duration,
+}
+
+impl Down {
+    /// Tried again at `retry_at`, and then after the shortest wait.
+    pub(super) fn new(reason: String, retry_at: Timestamp) -> Self {
+        Down { reason, retry_at, backoff: BACKOFF_MIN }
+    }
+}
+
+impl Core {
+    /// The storage failed. The engine, which is ahead of it by `records`, goes on in memory to say what
+    /// must leave without storage, if it may; `notifications` followed from these records.
+    pub(super) fn go_down(
+        &mut self,
+        error: &JournalError,
+        records: Vec<Record>,
+        notifications: Vec<Notification>,
+    ) {
+        tracing::error!(%error, "storage failed: nothing is accepted until it is read again");
+        self.published.meter.store_failed();
+        let now = self.clock.now();
+        let before = std::mem::replace(&mut self.store, Store::Down(Down::new(String::new(), now)));
+        if let Store::Up { open, .. } = before
+            && !self.policy.failopen.after.is_zero()
+        {
+            // The storage is let go of here: it is opened anew by the same program.
+            let Open { engine, journal, .. } = *open;
+            drop(journal);
+            self.meanwhile = Some(Meanwhile::new(now, engine, records, notifications));
+        }
+        self.stay_down(error.to_string(), BACKOFF_MIN);
+    }
+
+    fn stay_down(&mut self, reason: String, backoff: Duration) {
+        self.published.trouble.store(Some(std::sync::Arc::new(reason.clone())));
+        let retry_at = self.clock.now() + backoff;
+        self.store = Store::Down(Down { reason, retry_at, backoff });
+    }
+
+    /// Answers everybody that nothing can be accepted, sends what must leave all the same, keeps
+    /// reports, and tries the journal again when it is time.
+    pub(super) fn refuse(&mut self, commands: Vec<Command>) -> Flow {
+        let Store::Down(down) = &self.store else { return Flow::Continue };
+        let (retry_at, backoff, reason) = (down.retry_at, down.backoff, down.reason.clone());
+        let unavailable = || Unavailable(reason.clone());
+        let mut stop = None;
+        for command in commands {
+            match command {
+                Command::Observe(batch, done) => {
+                    let _ = done.send(Err(unavailable()));
+                    if let Some(meanwhile) = self.meanwhile.as_mut().filter(|_| !self.quiesced) {
+                        meanwhile.observe(self.clock.now(), batch);
+                    }
+                }
+                Command::Policy(_, done) => drop(done.send(Err(unavailable()))),
+                Command::Replay(_, done) => drop(done.send(Err(ReplayError::Unavailable(unavailable())))),
+                Command::Silence(_, done) => drop(done.send(Err(unavailable().into()))),
+                Command::Release(_, done) => drop(done.send(Err(unavailable().into()))),
+                Command::Look(look) => look(Err(&reason)),
+                Command::Silences(done) => drop(done.send(Err(unavailable()))),
+                Command::View(_, done) => drop(done.send(Err(unavailable()))),
+                Command::DeadLetters(done) => drop(done.send(Err(unavailable()))),
+                Command::Delivered(report) if report.id.0 >= ORPHAN => {}
+                Command::Delivered(report) => self.delivered_without_storage(report),
+                Command::Quiesce(done) => {
+                    self.quiesced = true;
+                    let _ = done.send(());
+                }
+                Command::Stop(done) => stop = Some(done),
+            }
+        }
+        if stop.is_none() && self.clock.now() >= retry_at {
+            match self.bring_up(false) {
+                Ok(()) => tracing::info!("storage is read again: accepting"),
+                Err(error) => {
+                    tracing::error!(%error, "storage still fails");
+                    let doubled = Duration::from_millis(backoff.as_millis().saturating_mul(2));
+                    self.stay_down(error.to_string(), doubled.min(BACKOFF_MAX));
+                }
+            }
+        }
+        self.send_without_storage();
+        self.finish(stop)
+    }
+
+    fn delivered_without_storage(&mut self, mut report: Report) {
+        let without_storage = report.id.0 >= FAIL_OPEN;
+        report.id.0 &= !FAIL_OPEN;
+        if let Some(meanwhile) = &mut self.meanwhile {
+            meanwhile.handle(self.clock.now(), &Event::Delivered(report));
+        } else if without_storage {
+            tracing::debug!(id = report.id.0, "the end of a page that was sent without storage comes late");
+        } else if self.owed.len() < self.in_flight.len() {
+            self.owed.push(report);
+        } else {
+            tracing::error!(?report, "a report too many was dropped");
+        }
+    }
+
+    /// What the engine would have sent, as far as it must not wait for the storage.
+    fn send_without_storage(&mut self) {
+        let Some(meanwhile) = self.meanwhile.as_mut().filter(|_| !self.quiesced) else { return };
+        meanwhile.pass_time(self.clock.now());
+        for notification in meanwhile.take(self.clock.now(), &self.policy) {
+            tracing::warn!(
+                receiver = %notification.receiver, key = %notification.dedup_key,
+                "a page is sent without storage"
+            );
+            self.published.meter.failed_open(&notification.receiver);
+            self.outbox.send(notification, false);
+        }
+    }
+
+    /// Opens the journal, rebuilds the engine, says that it started, applies the reports that are
+    /// owed, and sends what is not on its way yet.
+    pub(super) fn bring_up(&mut self, first: bool) -> Result<(), RecoverError> {
+        let mut journal = (self.open_journal)()?;
+        let recovered = journal.recover()?;
+        for note in &recovered.notes {
+            tracing::warn!("{note}");
+        }
+        if let Some(path) = &recovered.quarantined {
+            tracing::error!(path = %path.display(), "the storage was damaged; its files are kept here");
+            let summary: String = recovered.notes.join("; ").chars().take(1000).collect();
+            let name = "SquelchStorageDamaged".into();
+            self.alarms.push(Alarm { name, summary: summary.into(), lasts: DAMAGE_LASTS });
+        }
+        let rebuilt = rebuild(&recovered, &self.policy)?;
+        self.clock.not_before(rebuilt.engine.now());
+        tracing::info!(
+            events = rebuilt.replayed,
+            seq = rebuilt.last_seq,
+            undelivered = recovered.outbox.len(),
+            "storage read"
+        );
+        let seen = SeenBuffer::default();
+        let mut open = Box::new(Open { journal, engine: rebuilt.engine, seq: rebuilt.last_seq, seen });
+        let mut tick = Tick::default();
+        let policy = || Event::Policy(Box::new(self.policy.clone()));
+        if rebuilt.fresh {
+            tick.apply(&mut open, &self.clock, &policy())?;
+        }
+        if let Some(meanwhile) = &self.meanwhile {
+            tick.catch_up(&mut open, meanwhile.held())?;
+            self.clock.not_before(open.engine.now());
+        }
+        tick.apply(&mut open, &self.clock, &Event::Started)?;
+        if *open.engine.policy() != self.policy {
+            tick.apply(&mut open, &self.clock, &policy())?;
+        }
+        for alarm in &self.alarms {
+            tick.apply(&mut open, &self.clock, &Event::Alarm(alarm.clone()))?;
+        }
+        let unreadable = recovered.unreadable.into_iter().map(unreadable);
+        for report in self.owed.iter().cloned().chain(unreadable) {
+            tick.delivered(&mut open, &self.clock, report)?;
+        }
+        let mut released = tick.commit(&mut open).map_err(|(e, _)| e)?;
+        self.alarms.clear();
+        let meanwhile = self.meanwhile.take();
+        if let Some(meanwhile) = &meanwhile {
+            for (notification, possible_repeat) in &mut released.notifications {
+                *possible_repeat |= meanwhile.has_sent(notification.id);
+            }
+            tracing::info!(events = meanwhile.held().len(), "what happened without storage is stored now");
+        }
+        let now = self.clock.now();
+        let upkeep = Upkeep {
+            events: rebuilt.replayed,
+            snapshot_at: now,
+            pruned_at: now - PRUNE_EVERY,
+            stuck: None,
+            input: InputWatch::new(now, self.published.meter.unread()),
+        };
+        self.store = Store::Up { open, upkeep };
+        self.published.trouble.store(None);
+        if !self.quiesced {
+            // What was handed over before the journal failed is on its way; after a restart nobody
+            // knows, and a keyless receiver is told so.
+            for mut orphan in recovered.orphans {
+                orphan.id.0 |= ORPHAN;
+                self.outbox.send(orphan, true);
+            }
+            for notification in recovered.outbox {
+                if !released.ended.contains(&notification.id) && self.in_flight.insert(notification.id) {
+                    let sent = meanwhile.as_ref().is_some_and(|m| m.has_sent(notification.id));
+                    self.outbox.send(notification, first || sent);
+                }
+            }
+        }
+        self.release(released);
+        Ok(())
+    }
+}
+
+/// What the engine is told of a notification that the storage lost: it decides anew.
+fn unreadable(id: NotificationId) -> Report {
+    let detail = "the storage was damaged and the text is lost".to_owned();
+    let rejection = Rejection { reason: "storageDamaged".into(), detail, ambiguous: true };
+    Report { id, outcome: Outcome::Rejected(rejection), attempts: 0 }
+}

@@ -1,0 +1,139 @@
+//! Fail open: while the storage is unusable, the engine goes on in memory, and of what it decides the
+//! pages of the configured levels leave after `failopen_after`, under the keys that it would have given
+//! them. Everything else waits.
+//!
+//! What it handled is kept with its times. Once there is storage again, these events are journalled and
+//! handled before anything else, by the engine that was read from it: the same events at the same times
+//! lead to the same incidents, so what was sent is neither paged under another key nor left open.
+
+use std::collections::BTreeSet;
+
+use crate::config::{FailOpen, Policy};
+use crate::engine::{Effects, Engine, Event};
+use crate::journal::Record;
+use crate::model::{Batch, Kind, Notification, NotificationId, Status, Timestamp};
+
+/// Added to the number of a notification that outlived its event, after damage to the storage: the
+/// engine may give the bare number to another one.
+pub(super) const ORPHAN: u64 = 1 << 63;
+/// Added to the number of a notification that left without storage, which may be damaged too.
+pub(super) const FAIL_OPEN: u64 = 1 << 62;
+
+/// How many bytes of events are kept at most, as JSON. The upper half is for alerts that may page.
+const HELD_BYTES: usize = 64 << 20;
+
+/// The engine while the storage is unusable.
+pub(super) struct Meanwhile {
+    engine: Engine,
+    since: Timestamp,
+    /// Events that are durable nowhere; a number other than 0 is that of a commit whose end is unknown.
+    held: Vec<Record>,
+    bytes: usize,
+    /// Pages decided, and not sent yet.
+    waiting: Vec<Notification>,
+    sent: BTreeSet<NotificationId>,
+    /// The deadline that a tick left where it was.
+    stuck: Option<Timestamp>,
+}
+
+impl Meanwhile {
+    /// `engine` has handled `records`, from which `notifications` followed, and none of it is durable.
+    pub(super) fn new(
+        now: Timestamp,
+        engine: Engine,
+        records: Vec<Record>,
+        notifications: Vec<Notification>,
+    ) -> Self {
+        let bytes = records.iter().map(|r| r.event.len()).sum();
+        let mut meanwhile = Meanwhile {
+            engine,
+            since: now,
+            held: records,
+            bytes,
+            waiting: Vec::new(),
+            sent: BTreeSet::new(),
+            stuck: None,
+        };
+        meanwhile.keep(notifications);
+        meanwhile
+    }
+
+    /// The events that no storage has taken, in order.
+    pub(super) fn held(&self) -> &[Record] {
+        &self.held
+    }
+
+    /// Whether this notification was sent already.
+    pub(super) fn has_sent(&self, id: NotificationId) -> bool {
+        self.sent.contains(&id)
+    }
+
+    /// Takes in what a sender said, who was told to say it again. Repeats are left out; above half of
+    /// the bound, so is what holds no alert of a level that may page.
+    pub(super) fn observe(&mut self, now: Timestamp, batch: Batch) {
+        if self.engine.repeats(&batch).is_some() {
+            return;
+        }
+        let severities = &self.engine.policy().severities;
+        let urgent = |b: &Batch| {
+            b.observations.iter().any(|o| {
+                o.status == Status::Firing
+                    && severities.levels.get(severities.level_of(&o.labels)).is_some_and(|l| l.never_hold)
+            })
+        };
+        if self.bytes >= HELD_BYTES || self.bytes >= HELD_BYTES / 2 && !urgent(&batch) {
+            return;
+        }
+        self.handle(now, &Event::Observe(batch));
+    }
+
+    /// Lets the engine do what is due.
+    pub(super) fn pass_time(&mut self, now: Timestamp) {
+        let due = |engine: &Engine| engine.next_deadline().map(|(at, _)| at).filter(|at| *at <= now);
+        let Some(deadline) = due(&self.engine).filter(|at| self.stuck != Some(*at)) else { return };
+        self.handle(now, &Event::Tick);
+        self.stuck = due(&self.engine).filter(|at| *at == deadline);
+    }
+
+    /// Handles an event, and keeps it.
+    pub(super) fn handle(&mut self, now: Timestamp, event: &Event) {
+        let Ok(body) = serde_json::to_vec(event) else { return };
+        let mut effects = Effects::default();
+        self.engine.handle(now, event, &mut effects);
+        self.bytes += body.len();
+        self.held.push(Record { seq: 0, now, event: body });
+        self.keep(effects.notifications);
+    }
+
+    fn keep(&mut self, notifications: Vec<Notification>) {
+        self.waiting.extend(notifications.into_iter().filter(|n| n.kind == Kind::Page));
+    }
+
+    /// When something is to be done here next.
+    pub(super) fn due(&self, now: Timestamp, settings: &FailOpen) -> Option<Timestamp> {
+        let deadline = self.engine.next_deadline().map(|(at, _)| at).filter(|at| self.stuck != Some(*at));
+        let open = (!self.waiting.is_empty()).then_some(self.since + settings.after);
+        [deadline, open.filter(|at| *at > now)].into_iter().flatten().min()
+    }
+
+    /// The pages that leave now: of the levels that may, about something that fires still. Numbered so
+    /// that nothing else can have their numbers.
+    pub(super) fn take(&mut self, now: Timestamp, policy: &Policy) -> Vec<Notification> {
+        if now < self.since + policy.failopen.after {
+            return Vec::new();
+        }
+        let mut leaving = Vec::new();
+        for mut n in std::mem::take(&mut self.waiting) {
+            let fires = n.alerts.iter().any(|a| a.status == Status::Firing && self.engine.still_fires(a.id));
+            let Some(level) = policy.severities.levels.get(usize::from(n.level.0)) else { continue };
+            if !fires || !policy.failopen.lets_out(level) {
+                continue;
+            }
+            self.sent.insert(n.id);
+            n.id.0 |= FAIL_OPEN;
+            n.why = smol_str::format_smolstr!("sent without storage, which is unusable: {}", n.why);
+            leaving.push(n);
+        }
+        leaving
+    }
+}

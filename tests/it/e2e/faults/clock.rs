@@ -1,0 +1,102 @@
+//! Clocks that jump, and a process that is stopped for a while.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::json;
+use squelch::model::Duration as Span;
+use tokio::time::sleep;
+
+use super::shim::Shim;
+use super::{alert, config, insist};
+use crate::e2e::sender::{body, now};
+use crate::e2e::squelch::Home;
+use crate::e2e::{about, http, opened_and_closed, pager, shown};
+
+const HOUR: i64 = 3600;
+
+/// A jump of the wall clock while alerts with an `endsAt` are open, and a restart under it.
+async fn jumps_by(seconds: i64) {
+    let pager = pager().await;
+    let home = Home::new(&config(&pager));
+    let Some(shim) = Shim::new(&home) else { return };
+    let squelch = shim.serve(&home).await;
+    if !shim.has_the_clock() {
+        println!("skipped: the clock of this machine's vDSO cannot be replaced");
+        return;
+    }
+    // As Prometheus sends it: it ends by itself unless it is said again within 4 minutes.
+    let ends = now() + Span::from_mins(4);
+    let labels = json!({"alertname": "Direct", "severity": "critical"});
+    let direct = json!([{"labels": labels, "startsAt": now(), "endsAt": ends}]);
+    assert_eq!(squelch.post("/api/v2/alerts", direct.to_string()).await.status, 200);
+    let told = alert("Told");
+    squelch.hook(&body("http://am-0", std::slice::from_ref(&told))).await;
+    shown(&pager, "both pages", |i| i.len() == 2).await;
+
+    shim.wall_is_off_by(seconds);
+    let after = alert("After");
+    squelch.hook(&body("http://am-0", std::slice::from_ref(&after))).await;
+    shown(&pager, "a page after the jump", |i| about(i, "After").len() == 1).await;
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(opened_and_closed(&pager.incidents()), (3, 0), "a jump ends nothing");
+
+    // Engine time after the restart is not before what is journalled, nor does it end what is open.
+    assert_eq!(squelch.stop().await.code(), Some(0));
+    let squelch = shim.serve(&home).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(opened_and_closed(&pager.incidents()), (3, 0), "a restart under it ends nothing");
+    shim.wall_is_off_by(0);
+    insist(&squelch, &body("http://am-0", &[told.resolved(), after.resolved()])).await;
+    shown(&pager, "their ends", |i| opened_and_closed(i) == (3, 2)).await;
+    assert!(pager.incidents().iter().all(|i| i.notified == 1), "{:#?}", pager.incidents());
+    let again = alert("Again");
+    squelch.hook(&body("http://am-0", std::slice::from_ref(&again))).await;
+    shown(&pager, "a page once the clock is right", |i| about(i, "Again").len() == 1).await;
+    assert!(!squelch.child.said().contains("panicked"));
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wall_clock_an_hour_ahead_ends_nothing() {
+    jumps_by(HOUR).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wall_clock_an_hour_behind_stops_no_page() {
+    jumps_by(-HOUR).await;
+}
+
+/// SIGSTOP for `pause` while a sender tries and gives up, as Alertmanager does; then SIGCONT.
+async fn stopped_for(pause: Duration) {
+    let pager = pager().await;
+    let home = Home::new(&config(&pager));
+    let squelch = home.serve().await;
+    let (before, during) = (alert("Before"), alert("During"));
+    squelch.hook(&body("http://am-0", std::slice::from_ref(&before))).await;
+    shown(&pager, "the first page", |i| i.len() == 1).await;
+    squelch.child.signal(Signal::STOP);
+    let sent = body("http://am-0", std::slice::from_ref(&during)).to_string();
+    let patience = pause / 2;
+    let given_up = http::post(squelch.address, "/alertmanager/webhook", sent.as_bytes());
+    assert!(tokio::time::timeout(patience, given_up).await.is_err(), "who is stopped answers nothing");
+    sleep(pause - patience).await;
+    squelch.child.signal(Signal::CONT);
+    insist(&squelch, &body("http://am-0", std::slice::from_ref(&during))).await;
+    shown(&pager, "the second page", |i| i.len() == 2).await;
+    insist(&squelch, &body("http://am-0", &[before.resolved(), during.resolved()])).await;
+    shown(&pager, "both ends", |i| opened_and_closed(i) == (2, 2)).await;
+    assert!(pager.incidents().iter().all(|i| i.triggers == 1), "{:#?}", pager.incidents());
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_was_stopped_goes_on_and_repeats_nothing() {
+    stopped_for(Duration::from_secs(4)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a minute; tests/faults runs it"]
+async fn a_process_that_was_stopped_for_a_minute_goes_on_and_repeats_nothing() {
+    stopped_for(Duration::from_secs(60)).await;
+}

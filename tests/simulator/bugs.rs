@@ -1,0 +1,60 @@
+//! Bugs that a gate could have, planted at the seams of the simulator: a simulator that finds nothing
+//! proves nothing. None of them needs a switch in the product.
+
+/// What is wrong with the program under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// 200 as soon as a request is in the queue.
+    AckOnArrival,
+    /// A commit returns before it is durable: it becomes so with the next.
+    AckBeforeSync,
+    /// A full queue drops the request and says 200.
+    FullQueueAcks,
+    /// A delivery counts as accepted when it starts; if it fails, it is not tried again.
+    AcceptedWhenSent,
+    /// The next notification of an incident may leave while the one before is still being retried.
+    ResolveOvertakes,
+    /// A refusal confirms the page: it is not sent anew.
+    RefusalConfirms,
+    /// What is sent again after a crash does not say so.
+    RepeatUnmarked,
+    /// Ends of deliveries are not stored: a crash forgets them.
+    EndsLost,
+    /// A restart begins the generations of each group at 0 again.
+    GenerationsForgotten,
+    /// What is missing in a group's payload counts as resolved.
+    AbsenceResolves,
+    /// An answer cache remembers a body before it is durable.
+    CacheTooEarly,
+    /// A notification is given up after three attempts.
+    GivesUp,
+    /// A start forgets the outbox.
+    OutboxForgotten,
+    /// Events and the outbox are two transactions.
+    TwoTransactions,
+    /// Engine time is the wall clock.
+    WallClock,
+    /// A snapshot of before the last events is stored as one of after them.
+    StaleSnapshot,
+}
+
+impl Bug {
+    pub const ALL: [Bug; 16] = [
+        Bug::AckOnArrival,
+        Bug::AckBeforeSync,
+        Bug::FullQueueAcks,
+        Bug::AcceptedWhenSent,
+        Bug::ResolveOvertakes,
+        Bug::RefusalConfirms,
+        Bug::RepeatUnmarked,
+        Bug::EndsLost,
+        Bug::GenerationsForgotten,
+        Bug::AbsenceResolves,
+        Bug::CacheTooEarly,
+        Bug::GivesUp,
+        Bug::OutboxForgotten,
+        Bug::TwoTransactions,
+        Bug::WallClock,
+        Bug::StaleSnapshot,
+    ];
+}

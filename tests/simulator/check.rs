@@ -1,0 +1,138 @@
+//! What must be so when the world is calm: the pager shows the truth.
+
+use std::collections::BTreeMap;
+
+use squelch::model::{AlertId, LabelSet};
+
+use crate::disk::State;
+use crate::plan::{ALERTS, LANES, MINUTE};
+use crate::policy::NAMES;
+use crate::upstream::labels;
+use crate::world::World;
+
+impl World {
+    /// The gate's view of each alert: what all senders said last and had acknowledged.
+    pub fn check_words(&mut self) {
+        let state = self.disk.state();
+        let statuses = statuses(&state);
+        // An `endsAt` passes, and what nobody repeats is stale after an hour.
+        let fresh = if self.setup.direct { 3 * MINUTE } else { 50 * MINUTE };
+        let mut findings = Vec::new();
+        for (i, (_, status)) in statuses.iter().enumerate() {
+            let status = status.as_str();
+            match self.requests.word(i, self.now.saturating_sub(fresh)) {
+                Some(true) if status != "firing" => {
+                    findings.push(format!("all said that alert {i} fires, and the gate says {status}"));
+                }
+                // A copy of the other member counts after a minute.
+                Some(false)
+                    if status == "firing" && self.requests.word(i, self.now - 2 * MINUTE).is_none() =>
+                {
+                    findings
+                        .push(format!("all said that alert {i} has resolved, and the gate says {status}"));
+                }
+                _ => {}
+            }
+        }
+        drop(state);
+        self.findings.append(&mut findings);
+    }
+
+    /// All has been well for ten minutes: a critical alert that the gate knows of is in an open incident.
+    /// Only a refusal for good may take longer, since it is tried anew after five minutes and then hourly.
+    pub fn check_soon(&mut self) {
+        if self.refused {
+            return;
+        }
+        let state = self.disk.state();
+        let statuses = statuses(&state);
+        let mut findings = Vec::new();
+        for i in (0..ALERTS).filter(|i| i % 3 == 0 && self.truth[*i].fires() && statuses[*i].1 == "firing") {
+            let lane = if i % 4 == 3 { 2 } else { 0 };
+            if !self.pagers.shows(lane, statuses[i].0) {
+                findings
+                    .push(format!("critical alert {i} fires, and after ten calm minutes nobody is paged"));
+            }
+        }
+        drop(state);
+        self.findings.append(&mut findings);
+    }
+
+    /// What fires has been firing, and all has been well, for more than an hour: the gate knows of it, and
+    /// each integration shows it.
+    pub fn check_calm(&mut self) {
+        self.check_words();
+        let state = self.disk.state();
+        let statuses = statuses(&state);
+        let mut findings = Vec::new();
+        for i in (0..ALERTS).filter(|i| self.truth[*i].fires()) {
+            let (id, status) = &statuses[i];
+            // What a sender cuts from its payloads nobody has heard of.
+            if status != "firing" && self.setup.max_alerts > 0 {
+                continue;
+            }
+            if status != "firing" {
+                findings.push(format!("alert {i} fires, and the gate says {status}"));
+            }
+            let team = if i % 4 == 3 { "team" } else { "oncall" };
+            for (lane, (receiver, name)) in NAMES.iter().enumerate() {
+                if *receiver == team && !self.pagers.shows(lane, *id) {
+                    findings.push(format!("alert {i} fires, and {receiver}/{name} does not show it"));
+                }
+            }
+        }
+        for (i, (id, status)) in statuses.iter().enumerate() {
+            let over = status != "firing" && self.requests.word(i, 0) == Some(false);
+            let shown = (0..LANES).filter(|lane| self.pagers.shows(*lane, *id));
+            findings.extend(
+                shown
+                    .filter(|_| over && !self.truth[i].fires())
+                    .map(|lane| format!("alert {i} resolved long ago, and lane {lane} shows it as firing")),
+            );
+        }
+        drop(state);
+        self.findings.append(&mut findings);
+    }
+
+    /// Everything resolved long ago: nothing is open, waits, or is owed.
+    pub fn check_end(&mut self) {
+        for lane in 0..LANES {
+            let open = self.pagers.open(lane);
+            if !open.is_empty() {
+                self.findings.push(format!("nothing fires, and lane {lane} shows {open:?} as open"));
+            }
+        }
+        let state = self.disk.state();
+        let undelivered = state.undelivered();
+        let mut findings = Vec::new();
+        if undelivered > 0 {
+            findings.push(format!("{undelivered} notifications were never delivered"));
+        }
+        if let Some(engine) = state.engine() {
+            for (name, r) in engine.stats().receivers {
+                if r.pending + r.open + r.resolving + r.held > 0 {
+                    findings.push(format!("nothing fires, and {name} is not at rest: {r:?}"));
+                }
+            }
+        }
+        drop(state);
+        self.findings.append(&mut findings);
+    }
+}
+
+/// Identity of each alert, and what the durable events say of it.
+fn statuses(state: &State) -> Vec<(AlertId, String)> {
+    let Some(engine) = state.engine() else { return vec![(AlertId(0), "unknown".into()); ALERTS] };
+    let view = engine.alerts_view();
+    let known: BTreeMap<&str, &str> = view
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|a| Some((a["id"].as_str()?, a["status"].as_str()?)))
+        .collect();
+    let status = |i| {
+        let id = engine.policy().identity(&LabelSet::from_pairs(labels(i)));
+        (id, known.get(id.to_string().as_str()).copied().unwrap_or("unknown").to_owned())
+    };
+    (0..ALERTS).map(status).collect()
+}

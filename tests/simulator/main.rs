@@ -1,0 +1,98 @@
+//! A deterministic simulator: the whole gate but for its sockets, among senders, receivers, a disk and
+//! clocks that fail as a seed says, and a checker of what is promised. `docs/simulator.md` describes it,
+//! `tests/sim --seeds N` runs it.
+
+mod bugs;
+mod campaign;
+mod check;
+mod disk;
+mod image;
+mod outbox;
+mod pager;
+mod plan;
+mod policy;
+mod requests;
+mod rng;
+mod run;
+mod trouble;
+mod upstream;
+mod world;
+
+use bugs::Bug;
+use plan::Plan;
+
+/// Seeds that failed once.
+const KEPT: &str = include_str!("seeds.txt");
+/// How many seeds every run of the tests tries.
+const SEEDS: u64 = 2_000;
+/// A planted bug that so many seeds do not find is not found.
+const FIND_WITHIN: u64 = 400;
+
+#[test]
+fn what_failed_once_does_not_fail_again() {
+    for line in KEPT.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+        let seed = line.split_whitespace().next().and_then(|word| word.parse().ok());
+        let seed: u64 = seed.unwrap_or_else(|| panic!("seeds.txt: {line:?} begins with no number"));
+        let outcome = run::run(&Plan::of(seed), None);
+        assert!(outcome.findings.is_empty(), "seed {seed}: {:#?}", outcome.findings);
+    }
+}
+
+/// `SQUELCH_SIM_SEEDS` and `SQUELCH_SIM_FROM` ask for others; `tests/sim` sets them.
+#[test]
+fn every_seed_keeps_the_promises() {
+    let ask = |name: &str, default| std::env::var(name).map_or(default, |n| n.parse().unwrap_or(default));
+    let (seeds, from) = (ask("SQUELCH_SIM_SEEDS", SEEDS), ask("SQUELCH_SIM_FROM", 0));
+    let failures = campaign::campaign(from, seeds);
+    assert!(failures.is_empty(), "{} of {seeds} seeds failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn the_same_seed_twice_is_the_same_run() {
+    for seed in 0..40 {
+        let (first, second) = (run::run(&Plan::of(seed), None), run::run(&Plan::of(seed), None));
+        assert_eq!(first, second, "seed {seed}");
+        assert!(first.trace.len() > 3, "seed {seed} does nothing: {:?}", first.trace);
+    }
+}
+
+#[test]
+fn the_runs_see_what_they_are_for() {
+    let mut sums = [0; 5];
+    for seed in 0..60 {
+        let outcome = run::run(&Plan::of(seed), None);
+        for (sum, n) in sums.iter_mut().zip(outcome.seen) {
+            *sum += n;
+        }
+    }
+    let [accepted, refused, pages, decisions, failures] = sums;
+    assert!(accepted > 500 && refused > 50 && pages > 50 && decisions > 1_000 && failures > 20, "{sums:?}");
+}
+
+#[test]
+fn every_planted_bug_is_found() {
+    let mut missed = Vec::new();
+    for bug in Bug::ALL {
+        let found = (0..FIND_WITHIN).find_map(|seed| {
+            let outcome = run::run(&Plan::of(seed), Some(bug));
+            let finding = outcome.findings.first()?;
+            Some((seed + 1, finding.clone()))
+        });
+        match found {
+            Some((seeds, finding)) => println!("{bug:?}: {seeds} seeds: {finding}"),
+            None => missed.push(format!("{bug:?}")),
+        }
+    }
+    assert!(missed.is_empty(), "not found within {FIND_WITHIN} seeds: {missed:?}");
+}
+
+/// A failing seed is made small: of what it planned only that is left without which it passes.
+#[test]
+fn a_failing_run_is_shrunk() {
+    let fails = |plan: &Plan| !run::run(plan, Some(Bug::RepeatUnmarked)).findings.is_empty();
+    let plan = (0..FIND_WITHIN).map(Plan::of).find(|plan| plan.acts.len() > 5 && fails(plan));
+    let plan = plan.unwrap_or_else(|| panic!("the bug is not found"));
+    let small = campaign::shrink(&plan, fails);
+    assert!(fails(&small), "{small:?}");
+    assert!(small.acts.len() < plan.acts.len(), "{small:?}");
+}

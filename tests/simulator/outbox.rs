@@ -1,0 +1,160 @@
+//! The delivery workers without sockets and tasks: the product's own schedules, bodies and readings of
+//! answers, stepped by the scheduler.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use squelch::deliver::{
+    AttemptError, Backoff, FailureReason, Limits, Meter, Next, Options, Pacer, Retry, Schedule, Side,
+    Transport,
+};
+use squelch::model::{Notification, NotificationId, Outcome, Report};
+use tokio::time::Instant;
+
+use crate::bugs::Bug;
+use crate::pager::Reply;
+use crate::plan::{LANES, Millis};
+use crate::policy::{NAMES, SECRETS, configuration};
+
+/// An attempt that begins.
+pub struct Attempt {
+    pub lane: usize,
+    pub notification: Arc<Notification>,
+    pub flagged: bool,
+    pub request: (String, Vec<u8>),
+    /// What the gate is told at once, if it is a bug's.
+    pub early: Option<Report>,
+}
+
+/// The workers of all integrations.
+pub struct Workers {
+    schedules: Vec<Schedule>,
+    bug: Option<Bug>,
+    attempts: BTreeMap<NotificationId, u32>,
+    early: BTreeSet<NotificationId>,
+    pub under_way: BTreeMap<NotificationId, (usize, Arc<Notification>)>,
+}
+
+impl Workers {
+    pub fn new(bug: Option<Bug>) -> Workers {
+        let limits = Limits {
+            concurrency: 8,
+            backoff: Backoff::default(),
+            circuit_after: 5,
+            retry_after_max: Duration::from_secs(600),
+        };
+        let schedule = |lane| {
+            let (receiver, name) = NAMES[lane];
+            let integrations = &configuration(0).receivers[receiver];
+            let kind = integrations.iter().find(|i| i.name == name).map(|i| &i.kind);
+            Schedule::new(limits, Pacer::for_kind(kind.unwrap_or_else(|| panic!("{name}")), at(0)))
+        };
+        Workers {
+            schedules: (0..LANES).map(schedule).collect(),
+            bug,
+            attempts: BTreeMap::new(),
+            early: BTreeSet::new(),
+            under_way: BTreeMap::new(),
+        }
+    }
+
+    pub fn push(&mut self, notification: Notification, possible_repeat: bool) {
+        let possible_repeat = possible_repeat && self.bug != Some(Bug::RepeatUnmarked);
+        let name = (notification.receiver.as_str(), notification.integration.as_str());
+        if let Some(lane) = NAMES.iter().position(|known| *known == name) {
+            self.schedules[lane].push(notification, possible_repeat);
+        }
+    }
+
+    /// Starts what may leave at `now`; and when to ask again.
+    pub fn pump(&mut self, now: Millis) -> (Vec<Attempt>, Option<Millis>) {
+        let (mut begun, mut wake) = (Vec::new(), None);
+        for (lane, secret) in SECRETS.iter().enumerate() {
+            loop {
+                let id = match self.schedules[lane].next(at(now)) {
+                    Next::Start(id) => id,
+                    Next::At(instant) => {
+                        let due = since(instant).max(now + 1);
+                        wake = Some(wake.map_or(due, |w: Millis| w.min(due)));
+                        break;
+                    }
+                    Next::Nothing => break,
+                };
+                let Some(job) = self.schedules[lane].job(id) else { break };
+                let (n, flagged) = (job.notification.clone(), job.possible_repeat);
+                let flagged = flagged && self.bug != Some(Bug::RepeatUnmarked);
+                *self.attempts.entry(id).or_default() += 1;
+                self.under_way.insert(id, (lane, n.clone()));
+                let early = matches!(self.bug, Some(Bug::AcceptedWhenSent | Bug::ResolveOvertakes))
+                    && self.early.insert(id);
+                begun.push(Attempt {
+                    lane,
+                    request: transports()[lane].request(&n, flagged, secret),
+                    notification: n,
+                    flagged,
+                    early: early.then_some(Report { id, outcome: Outcome::Accepted, attempts: 1 }),
+                });
+            }
+        }
+        (begun, wake)
+    }
+
+    /// An attempt ended; the report, if that was the end of its notification.
+    pub fn settle(&mut self, lane: usize, id: NotificationId, reply: &Reply, now: Millis) -> Option<Report> {
+        self.under_way.remove(&id);
+        let result = match reply {
+            Reply::Answer(answer) => transports()[lane].judge(answer),
+            Reply::Silence => Err(AttemptError {
+                retry: Retry::Backoff,
+                side: Side::Theirs,
+                reason: FailureReason::ContextDeadlineExceeded,
+                ambiguous: true,
+                detail: "no answer within 10s".into(),
+            }),
+        };
+        let gives_up = self.bug == Some(Bug::GivesUp) && self.attempts.get(&id).is_some_and(|n| *n >= 3);
+        let once = self.bug == Some(Bug::AcceptedWhenSent);
+        let result = if result.is_err() && (gives_up || once) { Ok(()) } else { result };
+        let mut report = self.schedules[lane].settle(id, result, at(now))?;
+        self.attempts.remove(&id);
+        if self.early.remove(&id) || gives_up {
+            return None;
+        }
+        if self.bug == Some(Bug::RefusalConfirms) {
+            report.outcome = Outcome::Accepted;
+        }
+        Some(report)
+    }
+}
+
+/// The real integrations, made once: they hold nothing of a run.
+fn transports() -> &'static [Transport] {
+    static ALL: OnceLock<Vec<Transport>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let options = Options::default();
+        let meter = Arc::new(Meter::new(&options.registry).unwrap_or_else(|e| panic!("{e}")));
+        let make = |(receiver, name): (&str, &str)| {
+            let integrations = &configuration(0).receivers[receiver];
+            let integration =
+                integrations.iter().find(|i| i.name == name).unwrap_or_else(|| panic!("{name}"));
+            Transport::new(receiver, integration, &options, meter.clone()).unwrap_or_else(|e| panic!("{e}"))
+        };
+        NAMES.map(make).into_iter().collect()
+    })
+}
+
+/// Virtual time as the schedules know it: only differences count.
+fn at(now: Millis) -> Instant {
+    origin() + Duration::from_millis(now)
+}
+
+fn since(instant: Instant) -> Millis {
+    let nanos = instant.saturating_duration_since(origin()).as_nanos();
+    u64::try_from(nanos.div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+fn origin() -> Instant {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    *ORIGIN.get_or_init(Instant::now)
+}

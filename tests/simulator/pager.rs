@@ -1,0 +1,182 @@
+//! The receivers as they are: PagerDuty by the fake pager's own rules, Slack, a webhook; and what a human
+//! must never see there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use squelch::commands::fake_pager::{self, State};
+use squelch::deliver::Answer;
+use squelch::model::{AlertId, Kind, Notification, NotificationId, Status, Timestamp};
+
+use crate::plan::{LANES, Mode};
+
+/// PagerDuty's own limit for one key, in a minute.
+const RATE: u32 = 120;
+
+/// What became of a request.
+pub enum Reply {
+    Answer(Answer),
+    /// Nothing came back in time.
+    Silence,
+}
+
+/// What a receiver shows under one key.
+#[derive(Default, Debug)]
+struct Shown {
+    open: bool,
+    pages: u32,
+    firing: BTreeSet<AlertId>,
+    /// The newest notification that closed it.
+    closed_by: Option<NotificationId>,
+    /// A request was taken and its answer lost: what the gate knows of it may differ.
+    unsure: bool,
+}
+
+/// All receivers.
+pub struct Pagers {
+    pub modes: [Mode; LANES],
+    state: State,
+    shown: BTreeMap<(usize, String), Shown>,
+    taken: BTreeSet<(usize, NotificationId)>,
+    pub findings: Vec<String>,
+}
+
+impl Pagers {
+    pub fn new() -> Pagers {
+        Pagers {
+            modes: [Mode::Well; LANES],
+            state: State::default(),
+            shown: BTreeMap::new(),
+            taken: BTreeSet::new(),
+            findings: Vec::new(),
+        }
+    }
+
+    /// A request arrives at the receiver of `lane`.
+    pub fn arrives(
+        &mut self,
+        lane: usize,
+        n: &Notification,
+        flagged: bool,
+        request: &(String, Vec<u8>),
+        now: Timestamp,
+    ) -> Reply {
+        let status = |status, retry_after| Reply::Answer(answer(status, retry_after, Vec::new()));
+        match self.modes[lane] {
+            Mode::Fails => status(500, None),
+            Mode::Later => status(503, Some(20)),
+            Mode::Limits => status(429, None),
+            Mode::Refuses => status(400, None),
+            Mode::Hangs => Reply::Silence,
+            // A webhook has no body to read: its 200 is the truth.
+            Mode::Lies if lane == 2 => status(500, None),
+            Mode::Lies => Reply::Answer(answer(200, None, b"{\"error\": \"try later\"}".to_vec())),
+            Mode::Well => self.takes(lane, n, flagged, request, now, true),
+            Mode::TakesAndHangs => {
+                self.takes(lane, n, flagged, request, now, false);
+                Reply::Silence
+            }
+            Mode::Gateway => {
+                self.takes(lane, n, flagged, request, now, false);
+                status(502, None)
+            }
+        }
+    }
+
+    fn takes(
+        &mut self,
+        lane: usize,
+        n: &Notification,
+        flagged: bool,
+        request: &(String, Vec<u8>),
+        now: Timestamp,
+        heard: bool,
+    ) -> Reply {
+        let (url, body) = request;
+        let reply = match lane {
+            0 if url.ends_with("/v2/change/enqueue") => fake_pager::change(&mut self.state, body),
+            0 => fake_pager::enqueue(&mut self.state, body, RATE, now),
+            1 => {
+                let message = serde_json::from_slice::<Value>(body).unwrap_or_default();
+                if flagged && !message.to_string().contains("(possible repeat)") {
+                    self.findings.push(format!("Slack is not told that {} may be a repeat", n.id.0));
+                }
+                self.state.message(message, now);
+                (200, Value::Null)
+            }
+            _ => (200, Value::Null),
+        };
+        if (200..300).contains(&reply.0) {
+            self.judge(lane, n, flagged, heard);
+        } else if reply.0 != 429 {
+            self.findings.push(format!("lane {lane} refuses {}: {} {}", n.id.0, reply.0, reply.1));
+        }
+        let body = if lane == 1 { b"ok".to_vec() } else { reply.1.to_string().into_bytes() };
+        Reply::Answer(answer(reply.0, None, body))
+    }
+
+    /// Holds what a receiver took to the promises.
+    fn judge(&mut self, lane: usize, n: &Notification, flagged: bool, heard: bool) {
+        let again = !self.taken.insert((lane, n.id));
+        let key: String = n.dedup_key.chars().take(8).collect();
+        let mut found = |what: &str| {
+            self.findings.push(format!("lane {lane}, {} {} of {key}: {what}", n.kind.as_str(), n.id.0));
+        };
+        if again && !flagged {
+            found("taken twice, and not marked as a possible repeat");
+        }
+        if n.kind == Kind::Digest {
+            return;
+        }
+        let shown = self.shown.entry((lane, n.dedup_key.to_string())).or_default();
+        let stale = shown.closed_by.is_some_and(|closed| n.id < closed);
+        match n.kind {
+            Kind::Page | Kind::Update if stale => found("comes after the resolve that followed it"),
+            Kind::Page if shown.open && !again && !shown.unsure => found("is silent: its key is open"),
+            Kind::Update if shown.pages == 0 => found("comes before its page"),
+            Kind::Update if !shown.open && !again && !shown.unsure => found("reopens what was closed"),
+            Kind::Resolve if shown.pages == 0 => found("overtakes its page"),
+            Kind::Resolve if !shown.open && !again && !shown.unsure => found("closes what is closed"),
+            Kind::Page | Kind::Update | Kind::Resolve | Kind::Digest => {}
+        }
+        shown.unsure |= !heard;
+        shown.open = n.kind != Kind::Resolve;
+        shown.pages += u32::from(n.kind == Kind::Page);
+        if n.kind == Kind::Resolve {
+            shown.closed_by = shown.closed_by.max(Some(n.id));
+        }
+        shown.firing = n.alerts.iter().filter(|a| a.status == Status::Firing).map(|a| a.id).collect();
+    }
+
+    /// The process died: of the requests that were on their way, this one was never heard of.
+    pub fn unheard(&mut self, lane: usize, n: &Notification) {
+        if let Some(shown) = self.shown.get_mut(&(lane, n.dedup_key.to_string())) {
+            shown.unsure = true;
+        }
+    }
+
+    /// Whether an open incident at `lane` says that `alert` fires.
+    pub fn shows(&self, lane: usize, alert: AlertId) -> bool {
+        self.shown.iter().any(|((l, _), s)| *l == lane && s.open && s.firing.contains(&alert))
+    }
+
+    /// The keys that are open at `lane`. PagerDuty's are the fake pager's, not this file's own count.
+    pub fn open(&self, lane: usize) -> Vec<String> {
+        if lane == 0 {
+            let open = self.state.incidents().into_iter().filter(|i| i.closed_at.is_none());
+            return open.map(|i| i.dedup_key).collect();
+        }
+        let open = self.shown.iter().filter(|((l, _), s)| *l == lane && s.open);
+        open.map(|((_, key), _)| key.clone()).collect()
+    }
+
+    /// How many incidents were opened at PagerDuty.
+    pub fn opened(&self) -> usize {
+        self.state.incidents().len()
+    }
+}
+
+fn answer(status: u16, retry_after: Option<u64>, body: Vec<u8>) -> Answer {
+    let retry_after = retry_after.map(std::time::Duration::from_secs);
+    Answer { status, retry_after, body, truncated: false }
+}

@@ -1,0 +1,232 @@
+//! What happens in a run: drawn from the seed before it starts, so that a failing run can be shrunk by
+//! leaving things out.
+
+use crate::rng::Rng;
+
+/// Milliseconds of true time from the start of the run.
+pub type Millis = u64;
+
+pub const SECOND: Millis = 1_000;
+pub const MINUTE: Millis = 60 * SECOND;
+/// Faults and changes happen within this time.
+pub const ACTIVE: Millis = 35 * MINUTE;
+/// The longest that a fault lasts, and the longest that a process is down.
+pub const LONGEST: Millis = 8 * MINUTE;
+/// Everything is well from here on: what fires goes on firing.
+pub const CALM: Millis = ACTIVE + LONGEST;
+/// What fires resolves here.
+pub const RESOLVED: Millis = CALM + 75 * MINUTE;
+/// Nothing may be open here: `stale_after` and `max_hold` of the policies have passed.
+pub const END: Millis = RESOLVED + 100 * MINUTE;
+
+/// How many alerts there are.
+pub const ALERTS: usize = 9;
+/// How many integrations there are: PagerDuty, Slack, a webhook.
+pub const LANES: usize = 3;
+/// How many configurations there are.
+pub const POLICIES: usize = 4;
+
+/// How a receiver answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Well,
+    /// 500, not taken.
+    Fails,
+    /// 503 with `Retry-After`, not taken.
+    Later,
+    /// 429, not taken.
+    Limits,
+    /// Not taken, no answer within the timeout.
+    Hangs,
+    /// Taken, and no answer within the timeout.
+    TakesAndHangs,
+    /// Taken, and 502 from a gateway in between.
+    Gateway,
+    /// 400: refused for good.
+    Refuses,
+    /// 200 with an error in the body.
+    Lies,
+}
+
+const MODES: [Mode; 8] = [
+    Mode::Fails,
+    Mode::Later,
+    Mode::Limits,
+    Mode::Hangs,
+    Mode::TakesAndHangs,
+    Mode::Gateway,
+    Mode::Refuses,
+    Mode::Lies,
+];
+
+/// What becomes of the next write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// It fails and is not there.
+    Fails,
+    /// It fails, and is there all the same.
+    FailsLate,
+    /// The machine dies before anything of it is on disk.
+    DiesBefore,
+    /// The machine dies after it is durable and before the caller knows.
+    DiesAfter,
+    /// The machine dies in it: what is on disk is any part of what was being written.
+    Torn,
+}
+
+#[derive(Clone, Debug)]
+pub enum Act {
+    Fire(usize),
+    Resolve(usize),
+    /// SIGKILL between two steps. `again`: the first write of the start after it dies too.
+    Crash {
+        down: Millis,
+        again: Option<Write>,
+    },
+    /// SIGTERM and a start.
+    Restart {
+        down: Millis,
+    },
+    Write(Write),
+    /// No write succeeds and the store cannot be opened.
+    DiskFull(Millis),
+    DiskSlow {
+        lasts: Millis,
+        commit: Millis,
+    },
+    Receiver {
+        lane: usize,
+        mode: Mode,
+        lasts: Millis,
+    },
+    /// The Alertmanager restarts; without its notification log it forgets whom it told.
+    Alertmanager {
+        member: usize,
+        down: Millis,
+        remembers: bool,
+    },
+    /// The members of the pair do not hear each other.
+    Partition(Millis),
+    /// Requests get lost, or their answers do.
+    Cut {
+        member: usize,
+        answers: bool,
+        lasts: Millis,
+    },
+    /// The wall clock of the gate's machine is off by so much.
+    Jump {
+        by: i64,
+        lasts: Millis,
+    },
+    /// SIGSTOP, then SIGCONT.
+    Stop(Millis),
+    Silence {
+        matchers: usize,
+        lasts: Millis,
+    },
+    /// A member's own silence: the alert vanishes from its payloads.
+    Vanish {
+        alert: usize,
+        lasts: Millis,
+    },
+    Reload(usize),
+    /// The operator sends every dead letter again.
+    Replay,
+}
+
+/// What is the same for the whole run.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    pub seed: u64,
+    /// Two Alertmanagers.
+    pub pair: bool,
+    /// Prometheus itself speaks to the gate, by API v2.
+    pub direct: bool,
+    /// The journal is the SQLite file, whose crashes are made of images of it.
+    pub sqlite: bool,
+    /// `max_alerts` of the Alertmanagers; 0 = all.
+    pub max_alerts: usize,
+    /// The queue holds only so many requests.
+    pub queue: usize,
+    pub policy: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub setup: Setup,
+    pub acts: Vec<(Millis, Act)>,
+}
+
+impl Plan {
+    pub fn of(seed: u64) -> Plan {
+        let mut rng = Rng::new(seed);
+        let direct = rng.once_in(5);
+        let setup = Setup {
+            seed,
+            pair: !direct && rng.once_in(2),
+            direct,
+            sqlite: rng.once_in(6),
+            max_alerts: if rng.once_in(4) { 2 } else { 0 },
+            queue: if rng.once_in(6) { 1 } else { 4096 },
+            policy: rng.index(POLICIES),
+        };
+        // Swarm testing: each run has its own few kinds of trouble, so that rare ones meet.
+        let kinds: Vec<u64> = (0..rng.between(1, 6)).map(|_| rng.below(13)).collect();
+        let mut acts = Vec::new();
+        for _ in 0..rng.between(6, 22) {
+            let alert = rng.index(ALERTS);
+            let fire = rng.below(5) < 3;
+            let at = rng.below(ACTIVE);
+            acts.push((at, if fire { Act::Fire(alert) } else { Act::Resolve(alert) }));
+            if setup.sqlite && rng.once_in(3) {
+                // What says so is most likely the next write.
+                acts.push((at, Act::Write(Write::Torn)));
+            }
+            if rng.once_in(12) {
+                // A flapper.
+                for n in 0..rng.between(2, 8) {
+                    let at = (at + n * rng.between(20, 90) * SECOND).min(ACTIVE - 1);
+                    acts.push((at, if n % 2 == 0 { Act::Fire(alert) } else { Act::Resolve(alert) }));
+                }
+            }
+        }
+        let troubles = if rng.once_in(4) { 40 } else { 12 };
+        for _ in 0..rng.between(0, troubles) {
+            let kind = kinds[rng.index(kinds.len())];
+            let at = rng.below(ACTIVE);
+            acts.push((at, trouble(kind, &mut rng, &setup)));
+        }
+        acts.sort_by_key(|(at, _)| *at);
+        Plan { setup, acts }
+    }
+}
+
+fn trouble(kind: u64, rng: &mut Rng, setup: &Setup) -> Act {
+    let lasts = rng.between(SECOND, LONGEST);
+    let down = rng.between(100, 90 * SECOND);
+    let member = rng.index(2);
+    let writes = [Write::Fails, Write::FailsLate, Write::DiesBefore, Write::DiesAfter, Write::Torn];
+    let write = writes[rng.index(writes.len())];
+    match kind {
+        0 => Act::Crash { down, again: rng.once_in(3).then_some(write) },
+        1 | 2 => Act::Write(write),
+        3 => Act::DiskFull(lasts),
+        4 => Act::DiskSlow { lasts, commit: rng.between(100, 8 * SECOND) },
+        5 | 6 => Act::Receiver { lane: rng.index(LANES), mode: MODES[rng.index(MODES.len())], lasts },
+        7 => Act::Alertmanager { member, down, remembers: rng.once_in(2) },
+        8 if setup.pair => Act::Partition(lasts),
+        8 | 9 => Act::Cut { member, answers: rng.once_in(2), lasts },
+        // An `endsAt` is a time of Prometheus' clock: a gate whose clock is an hour off cannot read it.
+        10 if !setup.direct => Act::Jump { by: if rng.once_in(2) { 3_600_000 } else { -3_600_000 }, lasts },
+        10 => Act::Stop(down),
+        11 => match rng.below(3) {
+            0 => Act::Silence { matchers: rng.index(3), lasts },
+            1 => Act::Vanish { alert: rng.index(ALERTS), lasts },
+            _ => Act::Replay,
+        },
+        _ => match rng.below(3) {
+            0 => Act::Restart { down },
+            _ => Act::Reload(rng.index(POLICIES)),
+        },
+    }
+}

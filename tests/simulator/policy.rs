@@ -1,0 +1,51 @@
+//! The configurations of the runs, read by the program's own reader.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use squelch::config::{self, Config};
+
+use crate::plan::POLICIES;
+
+/// PagerDuty's routing key, and the URLs of the other receivers.
+pub const SECRETS: [&str; 3] =
+    ["0123456789abcdef0123456789abcdef", "http://slack.invalid/hook", "http://team.invalid/hook"];
+/// Receiver and integration of each lane.
+pub const NAMES: [(&str, &str); 3] =
+    [("oncall", "pagerduty[0]"), ("oncall", "slack[0]"), ("team", "webhook[0]")];
+
+const NOISE: [&str; POLICIES] = [
+    "{storm: {start: 0}, limit: {pages: 0, per: 10m}, flapping: {max_hold: 30m}}",
+    "{storm: {start: 3, end: 2, window: 10m}, flapping: {max_hold: 30m, suppress_at: 3}, digest: 20m}",
+    "{wait: 1m, limit: {pages: 1, per: 5m}, flapping: {max_hold: 20m}, growth: 2}",
+    "{resolve_hold: 0s, merge_window: 1m, flapping: {max_hold: 30m}, digest: 0s}",
+];
+const GROUP_BY: [&str; POLICIES] = ["[alertname]", "[instance]", "[alertname]", "[alertname, instance]"];
+
+/// Configuration number `n`.
+pub fn configuration(n: usize) -> &'static Config {
+    static ALL: OnceLock<Vec<Config>> = OnceLock::new();
+    &ALL.get_or_init(|| (0..POLICIES).map(read).collect())[n]
+}
+
+fn read(n: usize) -> Config {
+    let (noise, group_by, [key, slack, team]) = (NOISE[n], GROUP_BY[n], SECRETS);
+    let text = format!(
+        "global: {{stale_after: 1h}}
+noise: {{default: {noise}}}
+route:
+  receiver: oncall
+  group_by: {group_by}
+  repeat_interval: 30m
+  routes:
+    - {{matchers: ['team=\"web\"'], receiver: team}}
+receivers:
+  - name: oncall
+    pagerduty_configs: [{{routing_key: {key}}}]
+    slack_configs: [{{api_url: '{slack}', send_resolved: true}}]
+  - name: team
+    webhook_configs: [{{url: '{team}'}}]
+"
+    );
+    config::parse(&text, "simulated.yml", Path::new("")).unwrap_or_else(|e| panic!("{e}"))
+}

@@ -1,0 +1,287 @@
+//! What upstreams send, and what they do with the answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use squelch::ingest::{api_v2, webhook};
+use squelch::model::{Batch, Duration, Observation, Status};
+use squelch::node::Command;
+use squelch::web::Unavailable;
+use tokio::sync::oneshot;
+
+use crate::bugs::Bug;
+use crate::plan::{MINUTE, Millis, SECOND};
+use crate::upstream::{self, GROUP_INTERVAL, labels};
+use crate::world::{Due, World};
+
+/// Prometheus waits so long for an answer.
+const TIMEOUT: Millis = 10 * SECOND;
+/// The second member of a pair waits so long for the first.
+const PEER_TIMEOUT: Millis = 15 * SECOND;
+
+type Answer = oneshot::Receiver<Result<(), Unavailable>>;
+
+/// A request that waits for its answer.
+struct Request {
+    /// Member and group; `None` for Prometheus.
+    from: Option<(usize, usize)>,
+    batch: Batch,
+    /// The alerts it states, and whether they fire.
+    said: Vec<(usize, bool)>,
+    body: Vec<u8>,
+    answer: Answer,
+    /// The answer gets lost on its way.
+    lost: bool,
+}
+
+/// All requests under way.
+#[derive(Default)]
+pub struct Requests {
+    waiting: BTreeMap<u64, Request>,
+    number: u64,
+    /// For a bug: bodies that are believed to be known.
+    cached: BTreeSet<Vec<u8>>,
+    /// For another: what was said of each group.
+    listed: BTreeMap<(usize, usize), BTreeSet<usize>>,
+    /// Groups that have a flush waiting, so that none has two.
+    flushes: BTreeSet<(usize, usize)>,
+    /// The last word of each member about each alert that was acknowledged, and when; `None` while it is
+    /// not known whether a later one was taken.
+    pub words: BTreeMap<(usize, usize), Option<(bool, Millis)>>,
+    pub accepted: u64,
+    pub refused: u64,
+}
+
+/// What an upstream learns of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Heard {
+    Accepted,
+    /// 503, or no connection: Alertmanager tries again at once.
+    Unavailable,
+}
+
+impl World {
+    /// Prometheus evaluates its rules, and tells everybody.
+    pub fn evaluate(&mut self) {
+        if self.setup.direct {
+            if let Some(body) = upstream::api_v2(&self.truth, self.now) {
+                self.post(None, body, Vec::new());
+            }
+            return;
+        }
+        for member in 0..self.members.len() {
+            if !self.members[member].up {
+                continue;
+            }
+            self.members[member].hears(&self.truth, self.now);
+            for group in 0..3 {
+                // Each group of each member has a phase of its own.
+                let phase = (member as Millis * 7 + group as Millis * 4) * SECOND;
+                let next = (self.now + SECOND).next_multiple_of(GROUP_INTERVAL) + phase % GROUP_INTERVAL;
+                if self.requests.flushes.insert((member, group)) {
+                    self.at(next, Due::Flush { member, group });
+                }
+            }
+        }
+    }
+
+    pub fn flush(&mut self, member: usize, group: usize) {
+        // The second member waits before it looks at the log that gossip brings it.
+        match member {
+            0 => self.waited(member, group),
+            _ => self.at(self.now + PEER_TIMEOUT, Due::Waited { member, group }),
+        }
+    }
+
+    pub fn waited(&mut self, member: usize, group: usize) {
+        self.requests.flushes.remove(&(member, group));
+        if !self.members[member].up {
+            return;
+        }
+        let (now, setup) = (self.now, self.setup);
+        let begun = self.members[member].flush(group, now, &self.vanished, &setup).is_some();
+        if begun {
+            self.send(member, group);
+        }
+    }
+
+    /// One attempt of a flush.
+    pub fn send(&mut self, member: usize, group: usize) {
+        let Some(flush) = self.members[member].sending.get_mut(&group) else { return };
+        if self.now >= flush.deadline {
+            // Given up until the next flush.
+            self.members[member].sending.remove(&group);
+            if self.requests.flushes.insert((member, group)) {
+                self.at(self.now + SECOND, Due::Flush { member, group });
+            }
+            return;
+        }
+        flush.attempt += 1;
+        let (body, listed) = (flush.body.clone(), flush.listed.clone());
+        self.post(Some((member, group)), body, listed);
+    }
+
+    fn post(&mut self, from: Option<(usize, usize)>, body: Vec<u8>, listed: Vec<usize>) {
+        let cut = self.cut[from.map_or(0, |(member, _)| member)];
+        let Some(process) = &self.process else {
+            return self.heard(from, Heard::Unavailable);
+        };
+        if cut == Some(false) {
+            return self.lose(from);
+        }
+        let now = process.clock.now();
+        let parsed = match from {
+            Some((member, _)) => webhook::parse(&body, &format!("10.0.0.{member}"), now),
+            None => api_v2::parse(&body, "10.0.0.9", now, Duration::from_mins(5)),
+        };
+        let mut batch = match parsed {
+            Ok(parsed) => parsed.batch,
+            Err(e) => {
+                self.findings.push(format!("a good body was refused: {e}"));
+                return;
+            }
+        };
+        let said: Vec<(usize, bool)> = batch.observations.iter().filter_map(stated).collect();
+        let speaker = from.map_or(0, |(member, _)| member);
+        for (i, _) in &said {
+            self.requests.words.insert((speaker, *i), None);
+        }
+        if self.bug == Some(Bug::AbsenceResolves)
+            && let Some(from) = from
+        {
+            self.requests.resolve_absent(from, &listed, &mut batch);
+        }
+        if self.bug == Some(Bug::CacheTooEarly) && !self.requests.cached.insert(body.clone()) {
+            self.disk.state().acknowledged(&batch);
+            return self.heard(from, Heard::Accepted);
+        }
+        let (done, answer) = oneshot::channel();
+        if let Err(full) = process.queue.push(Command::Observe(batch.clone(), done)) {
+            self.note(format_args!("503: {full}"));
+            if self.bug == Some(Bug::FullQueueAcks) {
+                self.disk.state().acknowledged(&batch);
+                return self.heard(from, Heard::Accepted);
+            }
+            return self.heard(from, Heard::Unavailable);
+        }
+        if self.bug == Some(Bug::AckOnArrival) {
+            self.disk.state().acknowledged(&batch);
+        }
+        self.requests.number += 1;
+        let (number, lost) = (self.requests.number, cut == Some(true));
+        self.requests.waiting.insert(number, Request { from, batch, said, body, answer, lost });
+        self.at(self.now + TIMEOUT, Due::Timeout(number));
+        self.poke();
+    }
+
+    /// Brings the answers that are there to whoever waits.
+    pub fn answer(&mut self) {
+        let mut answered = Vec::new();
+        for (number, request) in &mut self.requests.waiting {
+            match request.answer.try_recv() {
+                Ok(answer) => answered.push((*number, answer.is_ok())),
+                Err(oneshot::error::TryRecvError::Closed) => answered.push((*number, false)),
+                Err(oneshot::error::TryRecvError::Empty) => {}
+            }
+        }
+        for (number, ok) in answered {
+            let Some(request) = self.requests.waiting.remove(&number) else { continue };
+            if ok {
+                self.requests.accepted += 1;
+                let speaker = request.from.map_or(0, |(member, _)| member);
+                for (i, fires) in &request.said {
+                    self.requests.words.insert((speaker, *i), Some((*fires, self.now)));
+                }
+                self.disk.state().acknowledged(&request.batch);
+            } else {
+                self.requests.refused += 1;
+            }
+            match (request.lost, ok) {
+                (true, _) => self.lose(request.from),
+                (false, true) => self.heard(request.from, Heard::Accepted),
+                (false, false) => self.heard(request.from, Heard::Unavailable),
+            }
+        }
+    }
+
+    /// The process is gone: connections are reset.
+    pub fn hang_up(&mut self) {
+        for request in std::mem::take(&mut self.requests.waiting).into_values() {
+            self.heard(request.from, Heard::Unavailable);
+        }
+    }
+
+    pub fn timeout(&mut self, number: u64) {
+        if let Some(request) = self.requests.waiting.remove(&number) {
+            self.note(format_args!("no answer for {} bytes", request.body.len()));
+            self.heard(request.from, Heard::Unavailable);
+        }
+    }
+
+    /// No answer will come; the sender learns that when it has waited.
+    fn lose(&mut self, from: Option<(usize, usize)>) {
+        if let Some((member, group)) = from {
+            self.at(self.now + TIMEOUT, Due::Send { member, group });
+        }
+    }
+
+    fn heard(&mut self, from: Option<(usize, usize)>, heard: Heard) {
+        // Prometheus counts a failure and goes on; it says it again in a minute.
+        let Some((member, group)) = from else { return };
+        match heard {
+            Heard::Accepted => {
+                self.members[member].delivered(group);
+                if self.members.len() == 2 && !self.partition && self.members[1 - member].up {
+                    let (first, second) = self.members.split_at_mut(1);
+                    let (told, other) = match member {
+                        0 => (&first[0], &mut second[0]),
+                        _ => (&second[0], &mut first[0]),
+                    };
+                    other.hears_of(group, told);
+                }
+                // The next flush sees what came meanwhile.
+                if self.requests.flushes.insert((member, group)) {
+                    self.at(self.now + GROUP_INTERVAL, Due::Flush { member, group });
+                }
+            }
+            Heard::Unavailable => {
+                let attempt = self.members[member].sending.get(&group).map_or(1, |f| f.attempt.min(8));
+                let mut wait = 500;
+                for _ in 1..attempt {
+                    wait = (wait * 3 / 2).min(MINUTE);
+                }
+                let at = self.now + self.rng.between(wait / 2, wait * 3 / 2);
+                self.at(at, Due::Send { member, group });
+            }
+        }
+    }
+}
+
+/// Which alert an observation is about, and whether it says that it fires.
+fn stated(o: &Observation) -> Option<(usize, bool)> {
+    Some((o.labels.value("instance").parse().ok()?, o.status == Status::Firing))
+}
+
+impl Requests {
+    /// What all who spoke of alert `i` said last, if they agree and spoke since `since`.
+    pub fn word(&self, i: usize, since: Millis) -> Option<bool> {
+        let mut words = self.words.iter().filter(|((_, alert), _)| *alert == i).map(|(_, word)| *word);
+        let first = words.next()??;
+        let agreed = words.all(|word| word.is_some_and(|(fires, at)| fires == first.0 && at >= since));
+        (agreed && first.1 >= since).then_some(first.0)
+    }
+
+    /// What [`Bug::AbsenceResolves`] makes of a payload.
+    fn resolve_absent(&mut self, from: (usize, usize), listed: &[usize], batch: &mut Batch) {
+        let Some(example) = batch.observations.first().cloned() else { return };
+        let known = self.listed.entry(from).or_default();
+        for i in known.iter().filter(|i| !listed.contains(i)) {
+            batch.observations.push(Observation {
+                status: Status::Resolved,
+                labels: squelch::model::LabelSet::from_pairs(labels(*i)),
+                ends_at: Some(example.starts_at),
+                ..example.clone()
+            });
+        }
+        known.extend(listed);
+    }
+}

@@ -1,0 +1,185 @@
+//! What the plan brings about: faults and their ends, changes of the world, and the operator.
+
+use squelch::model::{Duration, Silence, SilenceRequest, parse_matchers};
+use squelch::node::Command;
+use tokio::sync::oneshot;
+
+use crate::plan::{Act, Millis, Mode};
+use crate::policy::configuration;
+use crate::upstream::Truth;
+use crate::world::{Due, World};
+
+impl World {
+    pub fn act(&mut self, act: Act) {
+        self.note(format_args!("{act:?}"));
+        let over = match &act {
+            Act::Fire(i) => {
+                if !self.truth[*i].fires() {
+                    self.truth[*i] = Truth { starts: Some(self.now), ends: None };
+                    self.evaluate();
+                }
+                None
+            }
+            Act::Resolve(i) => {
+                if self.truth[*i].fires() {
+                    self.truth[*i].ends = Some(self.now);
+                    self.evaluate();
+                }
+                None
+            }
+            Act::Crash { down, again } => {
+                if self.process.is_some() {
+                    self.armed = *again;
+                    self.crash(*down);
+                }
+                None
+            }
+            Act::Restart { down } => {
+                self.stop(*down);
+                None
+            }
+            Act::Write(write) => {
+                self.disk.plan(*write);
+                None
+            }
+            Act::DiskFull(lasts) => {
+                self.disk.state().full = true;
+                Some(*lasts)
+            }
+            Act::DiskSlow { lasts, commit } => {
+                self.commit = *commit;
+                Some(*lasts)
+            }
+            Act::Receiver { lane, mode, lasts } => {
+                self.pagers.modes[*lane] = *mode;
+                self.refused |= *mode == Mode::Refuses;
+                Some(*lasts)
+            }
+            Act::Alertmanager { member, down, remembers } => {
+                if let Some(am) = self.members.get_mut(*member) {
+                    am.dies(*remembers);
+                }
+                Some(*down)
+            }
+            Act::Partition(lasts) => {
+                self.partition = true;
+                Some(*lasts)
+            }
+            Act::Cut { member, answers, lasts } => {
+                self.cut[*member] = Some(*answers);
+                Some(*lasts)
+            }
+            Act::Jump { by, lasts } => {
+                self.offset = *by;
+                self.set_time(self.now);
+                Some(*lasts)
+            }
+            Act::Stop(lasts) => {
+                self.busy_until = self.busy_until.max(self.now + lasts);
+                None
+            }
+            Act::Silence { matchers, lasts } => {
+                self.silence(*matchers, *lasts);
+                None
+            }
+            Act::Vanish { alert, lasts } => {
+                self.vanished.insert(*alert);
+                Some(*lasts)
+            }
+            Act::Reload(policy) => {
+                self.reload(*policy);
+                None
+            }
+            Act::Replay => {
+                self.replay();
+                None
+            }
+        };
+        if let Some(lasts) = over {
+            self.at(self.now + lasts, Due::Over(act));
+        }
+    }
+
+    /// A fault is over; one of its kind that began later goes with it.
+    pub fn over(&mut self, act: &Act) {
+        match act {
+            Act::DiskFull(_) => self.disk.state().full = false,
+            Act::DiskSlow { .. } => self.commit = 3,
+            Act::Receiver { lane, .. } => self.pagers.modes[*lane] = Mode::Well,
+            Act::Alertmanager { member, .. } => {
+                if let Some(am) = self.members.get_mut(*member) {
+                    am.up = true;
+                }
+                self.evaluate();
+            }
+            Act::Partition(_) => self.partition = false,
+            Act::Cut { member, .. } => self.cut[*member] = None,
+            Act::Jump { .. } => self.offset = 0,
+            Act::Vanish { alert, .. } => {
+                self.vanished.remove(alert);
+                self.evaluate();
+            }
+            _ => {}
+        }
+    }
+
+    pub fn becalm(&mut self) {
+        self.note("all is well from here");
+        self.calm = true;
+        (self.partition, self.cut, self.commit, self.offset) = (false, [None; 2], 3, 0);
+        self.pagers.modes = [Mode::Well; 3];
+        self.vanished.clear();
+        self.armed = None;
+        let mut disk = self.disk.state();
+        (disk.full, disk.next) = (false, None);
+        drop(disk);
+        self.members.iter_mut().for_each(|am| am.up = true);
+        if self.process.is_none() {
+            self.at(self.now, Due::Start);
+        }
+        self.evaluate();
+    }
+
+    pub fn reload(&mut self, policy: usize) {
+        let Some(process) = &self.process else {
+            self.policy = policy;
+            return;
+        };
+        let (done, _) = oneshot::channel();
+        let told = Box::new(configuration(policy).policy.clone());
+        if process.queue.push(Command::Policy(told, done)).is_ok() {
+            self.policy = policy;
+            self.poke();
+        }
+    }
+
+    pub fn replay(&mut self) {
+        let letters = self.disk.state().dead_letters();
+        let Some(process) = &mut self.process else { return };
+        for id in letters {
+            let (done, answer) = oneshot::channel();
+            if process.queue.push(Command::Replay(id, done)).is_ok() {
+                process.replays.push(answer);
+            }
+        }
+        self.poke();
+    }
+
+    pub fn silence(&mut self, matchers: usize, lasts: Millis) {
+        let Some(process) = &self.process else { return };
+        let now = process.clock.now();
+        let text = ["alertname=A", "severity=warning", "instance=~[0-4]"][matchers];
+        let request = SilenceRequest::Set(Silence {
+            id: "".into(),
+            matchers: vec![parse_matchers(text).unwrap_or_default()],
+            starts_at: now,
+            ends_at: now + Duration::from_millis(lasts),
+            updated_at: now,
+            created_by: "operator".into(),
+            comment: "work".into(),
+        });
+        let (done, _) = oneshot::channel();
+        let _ = process.queue.push(Command::Silence(request, done));
+        self.poke();
+    }
+}

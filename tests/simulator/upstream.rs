@@ -1,0 +1,210 @@
+//! Alertmanagers and a Prometheus as the gate meets them. Alertmanager's rules are those of its
+//! `dispatch`, `notify` and `nflog`: a group is flushed each `group_interval`, retried after a 5xx within
+//! the flush and never after a 4xx, told again after `repeat_interval`, and forgotten with the process.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use squelch::model::Timestamp;
+
+use crate::plan::{ALERTS, MINUTE, Millis, SECOND, Setup};
+
+pub const GROUP_INTERVAL: Millis = 15 * SECOND;
+const REPEAT: Millis = 20 * MINUTE;
+/// For how long Prometheus says that an alert has resolved.
+const RESOLVED_FOR: Millis = 15 * MINUTE;
+/// True time at the start of a run.
+pub const EPOCH: i64 = 1_800_000_000_000;
+
+/// An alert as it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Truth {
+    pub starts: Option<Millis>,
+    pub ends: Option<Millis>,
+}
+
+impl Truth {
+    pub fn fires(&self) -> bool {
+        self.starts.is_some() && self.ends.is_none()
+    }
+}
+
+/// Name, instance, severity and team of alert `i`.
+pub fn labels(i: usize) -> [(&'static str, String); 4] {
+    [
+        ("alertname", ["A", "B", "C"][i / 3].into()),
+        ("instance", i.to_string()),
+        ("severity", ["critical", "warning", "info"][i % 3].into()),
+        ("team", if i % 4 == 3 { "web" } else { "db" }.into()),
+    ]
+}
+
+pub fn time(at: Millis) -> String {
+    Timestamp::from_millis(EPOCH + i64::try_from(at).unwrap_or(0)).to_string()
+}
+
+/// What an Alertmanager told of a group.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    firing: BTreeSet<usize>,
+    resolved: BTreeSet<usize>,
+    at: Millis,
+}
+
+/// A notification under way.
+#[derive(Clone, Debug)]
+pub struct Flush {
+    pub body: Vec<u8>,
+    pub deadline: Millis,
+    pub attempt: u32,
+    told: Told,
+    /// What stands in the body, for a bug that reads too much into it.
+    pub listed: Vec<usize>,
+}
+
+/// One member.
+pub struct Alertmanager {
+    member: usize,
+    pub up: bool,
+    alerts: BTreeMap<usize, Truth>,
+    log: BTreeMap<usize, Told>,
+    pub sending: BTreeMap<usize, Flush>,
+}
+
+impl Alertmanager {
+    pub fn new(member: usize) -> Alertmanager {
+        let (alerts, log, sending) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Alertmanager { member, up: true, alerts, log, sending }
+    }
+
+    pub fn dies(&mut self, remembers: bool) {
+        self.up = false;
+        self.alerts.clear();
+        self.sending.clear();
+        if !remembers {
+            self.log.clear();
+        }
+    }
+
+    /// Prometheus says how things are.
+    pub fn hears(&mut self, truth: &[Truth; ALERTS], now: Millis) {
+        for (i, t) in truth.iter().enumerate() {
+            let recent = t.ends.is_none_or(|ends| now < ends + RESOLVED_FOR);
+            let known = self.alerts.contains_key(&i);
+            if t.starts.is_some() && recent && (t.fires() || known || t.ends.is_some()) {
+                self.alerts.insert(i, *t);
+            }
+        }
+    }
+
+    /// Hears by gossip what the other member told.
+    pub fn hears_of(&mut self, group: usize, other: &Alertmanager) {
+        if let Some(told) = other.log.get(&group) {
+            self.log.insert(group, told.clone());
+        }
+    }
+
+    /// Flushes `group`: what is to be sent, if anything is.
+    pub fn flush(
+        &mut self,
+        group: usize,
+        now: Millis,
+        vanished: &BTreeSet<usize>,
+        setup: &Setup,
+    ) -> Option<&Flush> {
+        if self.sending.contains_key(&group) {
+            return None;
+        }
+        let mine = self.alerts.iter().filter(|(i, _)| **i / 3 == group && !vanished.contains(i));
+        let (firing, resolved): (Vec<_>, Vec<_>) = mine.map(|(i, t)| (*i, *t)).partition(|(_, t)| t.fires());
+        let told = Told {
+            firing: firing.iter().map(|(i, _)| *i).collect(),
+            resolved: resolved.iter().map(|(i, _)| *i).collect(),
+            at: now,
+        };
+        let needed = match self.log.get(&group) {
+            None => !told.firing.is_empty(),
+            Some(last) => {
+                !told.firing.is_subset(&last.firing)
+                    || (told.firing.is_empty() && !last.firing.is_empty())
+                    || (!told.firing.is_empty() && !told.resolved.is_subset(&last.resolved))
+                    || (!told.firing.is_empty() && last.at + REPEAT < now)
+            }
+        };
+        if !needed || (firing.is_empty() && resolved.is_empty()) {
+            if !needed {
+                self.alerts.retain(|i, t| *i / 3 != group || t.fires());
+            }
+            return None;
+        }
+        let mut all: Vec<(usize, Truth)> = firing.into_iter().chain(resolved).collect();
+        // Sorted by instance, not by state, and cut: what is left out may fire.
+        all.sort_by_key(|(i, _)| *i);
+        let most = if setup.max_alerts == 0 { all.len() } else { setup.max_alerts.min(all.len()) };
+        let cut = all.len() - most;
+        all.truncate(most);
+        let status = if all.iter().any(|(_, t)| t.fires()) { "firing" } else { "resolved" };
+        let name = ["A", "B", "C"][group];
+        let body = json!({
+            "receiver": "squelch",
+            "status": status,
+            "alerts": all.iter().map(|(i, t)| alert(*i, t)).collect::<Vec<_>>(),
+            "groupLabels": {"alertname": name},
+            "commonLabels": {"alertname": name},
+            "commonAnnotations": {},
+            "externalURL": format!("http://am{}:9093", self.member),
+            "version": "4",
+            "groupKey": format!("{{}}:{{alertname=\"{name}\"}}"),
+            "truncatedAlerts": cut,
+        });
+        let flush = Flush {
+            body: body.to_string().into_bytes(),
+            deadline: now + GROUP_INTERVAL,
+            attempt: 0,
+            told,
+            listed: all.iter().map(|(i, _)| *i).collect(),
+        };
+        Some(self.sending.entry(group).or_insert(flush))
+    }
+
+    /// The gate answered 200: it is told, and what has resolved is forgotten.
+    pub fn delivered(&mut self, group: usize) {
+        let Some(flush) = self.sending.remove(&group) else { return };
+        self.alerts.retain(|i, t| !flush.told.resolved.contains(i) || t.fires());
+        self.log.insert(group, flush.told);
+    }
+}
+
+fn alert(i: usize, t: &Truth) -> Value {
+    let labels: BTreeMap<&str, String> = labels(i).into_iter().collect();
+    json!({
+        "status": if t.fires() { "firing" } else { "resolved" },
+        "labels": labels,
+        "annotations": {"summary": format!("alert {i}")},
+        "startsAt": time(t.starts.unwrap_or(0)),
+        "endsAt": t.ends.map_or("0001-01-01T00:00:00Z".into(), time),
+        "generatorURL": "http://prometheus/graph",
+        "fingerprint": "0123456789abcdef",
+    })
+}
+
+/// What Prometheus posts by API v2 at `now`; `None` if there is nothing to say.
+pub fn api_v2(truth: &[Truth; ALERTS], now: Millis) -> Option<Vec<u8>> {
+    let said = truth
+        .iter()
+        .enumerate()
+        .filter(|(_, t)| t.starts.is_some() && t.ends.is_none_or(|ends| now < ends + RESOLVED_FOR));
+    let said: Vec<Value> = said
+        .map(|(i, t)| {
+            let labels: BTreeMap<&str, String> = labels(i).into_iter().collect();
+            json!({
+                "labels": labels,
+                "annotations": {"summary": format!("alert {i}")},
+                "startsAt": time(t.starts.unwrap_or(0)),
+                "endsAt": time(t.ends.unwrap_or(now + 4 * MINUTE)),
+                "generatorURL": "http://prometheus/graph",
+            })
+        })
+        .collect();
+    (!said.is_empty()).then(|| Value::from(said).to_string().into_bytes())
+}

@@ -1,0 +1,448 @@
+//! One run: everything there is, in one thread, in the order of virtual time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use squelch::model::{Duration, Notification, NotificationId, Timestamp};
+use squelch::node::clock::Reading;
+use squelch::node::metrics::NodeMeter;
+use squelch::node::{Bounds, Command, Core, EngineClock, Flow, Outbox, Parts, Published, Queue};
+use tokio::sync::oneshot;
+
+use crate::bugs::Bug;
+use crate::disk::Disk;
+use crate::outbox::{Attempt, Workers};
+use crate::pager::{Pagers, Reply};
+use crate::plan::{ALERTS, Act, CALM, END, MINUTE, Millis, Plan, RESOLVED, SECOND, Setup, Write};
+use crate::policy::configuration;
+use crate::requests::Requests;
+use crate::rng::Rng;
+use crate::upstream::{Alertmanager, EPOCH, Truth};
+
+/// Something that is due.
+#[derive(Debug)]
+pub enum Due {
+    Act(Act),
+    /// A fault is over.
+    Over(Act),
+    Start,
+    /// Prometheus tells an Alertmanager, or the gate, how things are.
+    Evaluate,
+    Flush {
+        member: usize,
+        group: usize,
+    },
+    /// The other member of the pair has waited, and looks whether it was told.
+    Waited {
+        member: usize,
+        group: usize,
+    },
+    Send {
+        member: usize,
+        group: usize,
+    },
+    Timeout(u64),
+    /// An attempt's answer arrives; the number is that of the process that asked.
+    Settle {
+        lane: usize,
+        id: NotificationId,
+        reply: Reply,
+        life: u64,
+    },
+    Arrive {
+        attempt: usize,
+        life: u64,
+    },
+    Calm,
+    /// Critical alerts are paged by now.
+    Soon,
+    Resolve,
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Reply::Answer(answer) => write!(f, "{}", answer.status),
+            Reply::Silence => write!(f, "no answer"),
+        }
+    }
+}
+
+type Tray = Arc<Mutex<Vec<(Notification, bool)>>>;
+
+/// Where the engine's thread puts what is to be sent: nothing that is not durable may come.
+struct Sending(Tray, Disk);
+
+impl Outbox for Sending {
+    fn send(&self, n: Notification, possible_repeat: bool) {
+        self.1.state().leaves(n.id);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((n, possible_repeat));
+    }
+}
+
+/// What dies with a crash.
+pub struct Process {
+    core: Core,
+    pub queue: Queue,
+    pub clock: Arc<EngineClock>,
+    published: Arc<Published>,
+    tray: Tray,
+    pub replays: Vec<oneshot::Receiver<Result<(), squelch::web::ReplayError>>>,
+}
+
+/// The machine's clocks, in nanoseconds.
+#[derive(Default)]
+struct Clocks {
+    boot: AtomicI64,
+    wall: AtomicI64,
+}
+
+pub struct World {
+    pub setup: Setup,
+    pub bug: Option<Bug>,
+    pub rng: Rng,
+    pub now: Millis,
+    pub process: Option<Process>,
+    pub disk: Disk,
+    pub truth: [Truth; ALERTS],
+    pub members: Vec<Alertmanager>,
+    pub vanished: BTreeSet<usize>,
+    pub partition: bool,
+    /// A receiver refused something for good.
+    pub refused: bool,
+    /// For each member: whether requests get lost, or answers do.
+    pub cut: [Option<bool>; 2],
+    pub requests: Requests,
+    pub pagers: Pagers,
+    pub workers: Workers,
+    pub trace: Vec<String>,
+    pub findings: Vec<String>,
+    pub steps: u64,
+    due: BTreeMap<(Millis, u64), Due>,
+    numbers: u64,
+    clocks: Arc<Clocks>,
+    pub offset: i64,
+    life: u64,
+    attempts: Vec<Attempt>,
+    core_due: Millis,
+    lanes_due: Millis,
+    pub busy_until: Millis,
+    pub commit: Millis,
+    pub policy: usize,
+    pub calm: bool,
+    pub armed: Option<Write>,
+}
+
+impl World {
+    pub fn new(plan: &Plan, bug: Option<Bug>) -> World {
+        let setup = plan.setup;
+        let members = if setup.direct { 0 } else { 1 + usize::from(setup.pair) };
+        let mut world = World {
+            setup,
+            bug,
+            rng: Rng::new(setup.seed ^ 0xa5a5_a5a5),
+            now: 0,
+            process: None,
+            disk: Disk::new(setup.sqlite, Rng::new(setup.seed ^ 0x5a5a), bug),
+            truth: [Truth::default(); ALERTS],
+            members: (0..members).map(Alertmanager::new).collect(),
+            vanished: BTreeSet::new(),
+            partition: false,
+            refused: false,
+            cut: [None; 2],
+            requests: Requests::default(),
+            pagers: Pagers::new(),
+            workers: Workers::new(bug),
+            trace: Vec::new(),
+            findings: Vec::new(),
+            steps: 0,
+            due: BTreeMap::new(),
+            numbers: 0,
+            clocks: Arc::default(),
+            offset: 0,
+            life: 0,
+            attempts: Vec::new(),
+            core_due: 0,
+            lanes_due: Millis::MAX,
+            busy_until: 0,
+            commit: 3,
+            policy: setup.policy,
+            calm: false,
+            armed: None,
+        };
+        for (at, act) in &plan.acts {
+            world.at(*at, Due::Act(act.clone()));
+        }
+        world.at(0, Due::Start);
+        world.at(SECOND, Due::Evaluate);
+        world.at(CALM, Due::Calm);
+        world.at(CALM + 10 * MINUTE, Due::Soon);
+        world.at(RESOLVED, Due::Resolve);
+        world
+    }
+
+    /// Runs to the end, or to the first finding.
+    pub fn run(&mut self) {
+        let mut calm_checked = false;
+        while self.now <= END && self.findings.is_empty() {
+            let next = self.due.first_key_value().map_or(END + 1, |((at, _), _)| *at);
+            let core = if self.process.is_some() { self.core_due.max(self.busy_until) } else { Millis::MAX };
+            let lanes = if self.process.is_some() { self.lanes_due.max(self.now) } else { Millis::MAX };
+            let at = next.min(core).min(lanes).max(self.now);
+            if at >= RESOLVED - 1 && !calm_checked {
+                calm_checked = true;
+                self.check_calm();
+                continue;
+            }
+            self.set_time(at);
+            if at > END {
+                break;
+            }
+            self.steps += 1;
+            if core <= at {
+                self.step();
+            } else if lanes <= at {
+                self.pump();
+            } else if let Some((_, due)) = self.due.pop_first() {
+                self.handle(due);
+            }
+            self.collect();
+        }
+        if self.findings.is_empty() {
+            self.check_end();
+        }
+    }
+
+    pub fn at(&mut self, at: Millis, due: Due) {
+        self.numbers += 1;
+        self.due.insert((at.max(self.now), self.numbers), due);
+    }
+
+    pub fn note(&mut self, what: impl std::fmt::Display) {
+        let now = self.now;
+        self.trace.push(format!("{:>7}.{:03} {what}", now / SECOND, now % SECOND));
+    }
+
+    /// There is something in the queue: the engine's thread wakes within some milliseconds.
+    pub fn poke(&mut self) {
+        self.core_due = self.core_due.min(self.now + self.rng.below(4));
+    }
+
+    /// The time by the receivers' clocks, which are right.
+    pub fn true_time(&self) -> Timestamp {
+        Timestamp::from_millis(EPOCH + i64::try_from(self.now).unwrap_or(0))
+    }
+
+    pub fn set_time(&mut self, at: Millis) {
+        self.now = at;
+        let boot = i64::try_from(at).unwrap_or(0);
+        self.clocks.boot.store(boot, Ordering::Relaxed);
+        self.clocks.wall.store(EPOCH + boot + self.offset, Ordering::Relaxed);
+    }
+
+    fn collect(&mut self) {
+        self.findings.append(&mut self.disk.state().findings);
+        self.findings.append(&mut self.pagers.findings);
+    }
+
+    fn handle(&mut self, due: Due) {
+        match due {
+            Due::Act(act) => self.act(act),
+            Due::Over(act) => self.over(&act),
+            Due::Start => self.start(),
+            Due::Evaluate => {
+                self.evaluate();
+                self.at(self.now + MINUTE, Due::Evaluate);
+            }
+            Due::Flush { member, group } => self.flush(member, group),
+            Due::Waited { member, group } => self.waited(member, group),
+            Due::Send { member, group } => self.send(member, group),
+            Due::Timeout(number) => self.timeout(number),
+            Due::Arrive { attempt, life } if life == self.life => self.arrive(attempt),
+            Due::Settle { lane, id, reply, life } if life == self.life => self.settle(lane, id, &reply),
+            Due::Arrive { .. } | Due::Settle { .. } => {}
+            Due::Calm => {
+                self.check_words();
+                self.becalm();
+            }
+            Due::Soon => self.check_soon(),
+            Due::Resolve => {
+                self.note("everything resolves");
+                let now = self.now;
+                for t in self.truth.iter_mut().filter(|t| t.fires()) {
+                    t.ends = Some(now);
+                }
+                self.evaluate();
+            }
+        }
+    }
+
+    fn start(&mut self) {
+        if self.process.is_some() {
+            return;
+        }
+        if let Some(write) = self.armed.take() {
+            self.disk.plan(write);
+        }
+        self.disk.state().died = false;
+        let (clocks, raw) = (self.clocks.clone(), self.bug == Some(Bug::WallClock));
+        let clock = Arc::new(EngineClock::driven_by(move || {
+            let nanos = |clock: &AtomicI64| i128::from(clock.load(Ordering::Relaxed)) * 1_000_000;
+            let wall = nanos(&clocks.wall);
+            Reading { boot: if raw { wall } else { nanos(&clocks.boot) }, wall }
+        }));
+        let queue = Queue::new(Bounds { commands: self.setup.queue, ..Bounds::default() });
+        let meter = NodeMeter::register(&prometheus::Registry::new(), &[], &[]);
+        let published = Arc::new(Published::new(meter.unwrap_or_else(|e| panic!("{e}"))));
+        let (tray, disk) = (Tray::default(), self.disk.clone());
+        let core = Core::start(Parts {
+            open_journal: Box::new(move || disk.open()),
+            queue: queue.clone(),
+            clock: clock.clone(),
+            outbox: Box::new(Sending(tray.clone(), self.disk.clone())),
+            published: published.clone(),
+            policy: configuration(self.policy).policy.clone(),
+        });
+        self.life += 1;
+        match core {
+            Ok(core) => {
+                self.note("started");
+                self.process = Some(Process { core, queue, clock, published, tray, replays: Vec::new() });
+                self.workers = Workers::new(self.bug);
+                self.core_due = self.now;
+                self.lanes_due = self.now;
+                self.take_tray();
+            }
+            Err(error) => {
+                // Its supervisor starts it again.
+                self.note(format_args!("not started: {error}"));
+                let known = { self.disk.state().excuses > 0 };
+                if !known {
+                    self.findings.push(format!("does not start on a disk that is well: {error}"));
+                }
+                self.disk.killed();
+                self.at(self.now + 2 * SECOND, Due::Start);
+            }
+        }
+    }
+
+    /// The process is gone, and with it all that was not durable.
+    pub fn crash(&mut self, down: Millis) {
+        self.disk.killed();
+        let Some(process) = self.process.take() else { return };
+        self.note("the process is gone");
+        drop(process);
+        self.life += 1;
+        // What was on its way to a receiver arrives, or does not.
+        for (lane, n) in std::mem::take(&mut self.workers.under_way).into_values() {
+            self.pagers.unheard(lane, &n);
+        }
+        self.busy_until = self.now;
+        self.at(self.now + down, Due::Start);
+        self.hang_up();
+    }
+
+    /// SIGTERM: what was accepted becomes durable, and a snapshot is taken.
+    pub fn stop(&mut self, down: Millis) {
+        let Some(process) = &self.process else { return };
+        let (done, _) = oneshot::channel();
+        let _ = process.queue.push(Command::Quiesce(done));
+        let (done, _) = oneshot::channel();
+        let _ = process.queue.push(Command::Stop(done));
+        for _ in 0..50 {
+            let Some(process) = &mut self.process else { return };
+            let flow = process.core.step(Duration::ZERO);
+            if self.disk.state().died {
+                return self.crash(down);
+            }
+            self.answer();
+            if flow == Flow::Stopped {
+                self.note("stopped");
+                return self.crash(down);
+            }
+        }
+        self.findings.push("SIGTERM does not end it".into());
+    }
+
+    fn step(&mut self) {
+        let Some(process) = &mut self.process else { return };
+        process.core.step(Duration::ZERO);
+        if self.disk.state().died {
+            let down = self.rng.between(100, 30 * SECOND);
+            return self.crash(down);
+        }
+        self.busy_until = self.now + 1 + self.rng.below(self.commit);
+        let patience = process.core.patience().as_millis().max(1);
+        // At rest it would look again each ten seconds, and find nothing.
+        let idle = if patience >= 10_000 && self.calm { 60 * SECOND } else { patience };
+        self.core_due = self.now + idle;
+        let durable = self.disk.state().fresh();
+        if let Some(durable) = durable
+            && process.published.trouble.load().is_none()
+        {
+            let published = process.published.stats.load_full();
+            if durable != *published && self.bug.is_none() {
+                self.findings.push("the counters that are shown are not those of what is durable".into());
+            }
+        }
+        process.replays.retain_mut(|r| matches!(r.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
+        self.answer();
+        self.take_tray();
+    }
+
+    fn take_tray(&mut self) {
+        let Some(process) = &self.process else { return };
+        let tray = std::mem::take(&mut *process.tray.lock().unwrap_or_else(PoisonError::into_inner));
+        for (n, repeat) in tray {
+            let key: String = n.dedup_key.chars().take(8).collect();
+            let mark = if repeat { " (possible repeat)" } else { "" };
+            self.note(format_args!(
+                "out {} {} {}/{} {key}{mark}: {}",
+                n.kind.as_str(),
+                n.id.0,
+                n.receiver,
+                n.integration,
+                n.why
+            ));
+            self.workers.push(n, repeat);
+        }
+        self.lanes_due = self.now;
+    }
+
+    fn pump(&mut self) {
+        let (begun, wake) = self.workers.pump(self.now);
+        self.lanes_due = wake.unwrap_or(Millis::MAX);
+        for attempt in begun {
+            if let (Some(report), Some(process)) = (&attempt.early, &self.process) {
+                let _ = process.queue.push(Command::Delivered(report.clone()));
+                self.poke();
+            }
+            let number = self.attempts.len();
+            self.attempts.push(attempt);
+            let at = self.now + self.rng.between(2, 120);
+            self.at(at, Due::Arrive { attempt: number, life: self.life });
+        }
+    }
+
+    fn arrive(&mut self, attempt: usize) {
+        let now = self.true_time();
+        let attempt = &self.attempts[attempt];
+        let (lane, n) = (attempt.lane, attempt.notification.clone());
+        let reply = self.pagers.arrives(lane, &n, attempt.flagged, &attempt.request, now);
+        self.note(format_args!("{} {} at lane {lane}: {reply:?}", n.kind.as_str(), n.id.0));
+        let after = if matches!(reply, Reply::Silence) { 10 * SECOND } else { self.rng.between(2, 120) };
+        let at = self.now + after;
+        self.at(at, Due::Settle { lane, id: n.id, reply, life: self.life });
+    }
+
+    fn settle(&mut self, lane: usize, id: NotificationId, reply: &Reply) {
+        if let Some(report) = self.workers.settle(lane, id, reply, self.now)
+            && let Some(process) = &self.process
+        {
+            let _ = process.queue.push(Command::Delivered(report));
+            self.poke();
+        }
+        self.lanes_due = self.now;
+    }
+}
