@@ -55,6 +55,10 @@ pub struct Level {
     pub never_hold: bool,
     /// How long the first page waits, from `startsAt`, at most this long from receipt. Default 0s.
     pub hold: Duration,
+    /// Within what time from receipt somebody must have been told of an alert of this level; none: no
+    /// such promise. It holds nothing and releases nothing by itself: what is later is a fault to report.
+    #[serde(default)]
+    pub respond_within: Option<Duration>,
 }
 
 /// One node of the route tree.
@@ -174,6 +178,7 @@ impl Default for Severities {
             aliases: aliases.iter().map(|a| (*a).into()).collect(),
             never_hold,
             hold: Duration::ZERO,
+            respond_within: None,
         };
         Severities {
             label: "severity".into(),

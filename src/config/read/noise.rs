@@ -252,13 +252,15 @@ fn levels(nodes: &[Node], problems: &Problems) -> Vec<Level> {
             let message = format!("hold is {hold} at a level marked never_hold; remove one of the two");
             problems.add(keys.line_of("hold"), message);
         }
-        keys.unsupported(&["respond_within", "digest"]);
+        let respond_within = keys.positive("respond_within");
+        keys.unsupported(&["digest"]);
         keys.finish();
         levels.push(Level {
             name: name.map(|n| n.text.into()).unwrap_or_default(),
             aliases: aliases.iter().map(|a| a.text.into()).collect(),
             never_hold,
             hold,
+            respond_within,
         });
     }
     levels
