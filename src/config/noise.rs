@@ -54,6 +54,20 @@ pub struct Noise {
     /// How often a receiver is told what was held back there, if anything was; 0s = never. Default 24h.
     #[serde(default)]
     pub digest: Duration,
+    /// Whether its decisions are in force. Default enforce.
+    #[serde(default)]
+    pub mode: Mode,
+}
+
+/// Whether what is decided is also done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Yes.
+    #[default]
+    Enforce,
+    /// No: what upstream says goes on as it came, and what would have become of it is counted.
+    Observe,
 }
 
 /// When a flood of would-be pages becomes one incident.
@@ -196,6 +210,7 @@ impl Default for Noise {
             limit: Limit { pages: 6, per: Duration::from_mins(10) },
             budget: Limit { pages: 2, per: Duration::from_hours(12) },
             digest: Duration::from_hours(24),
+            mode: Mode::Enforce,
         }
     }
 }

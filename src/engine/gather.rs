@@ -209,8 +209,8 @@ impl Engine {
                 incident.waiting.push((alert, count));
             }
         }
-        let receiver = self.lanes.lane(key.0).receiver.clone();
-        self.ledger.page_delay(&receiver, self.now.since(received));
+        let Self { lanes, ledger, now, .. } = self;
+        ledger.page_delay(lanes.lane(key.0), now.since(received));
         self.page(id, why);
         self.touched.insert(id);
     }

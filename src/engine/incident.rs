@@ -18,6 +18,8 @@ pub(super) struct IncidentId(pub(super) u64);
 /// An incident at one receiver, from its page to the last word about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Incident {
+    #[serde(default)]
+    pub(super) side: Side,
     pub(super) group: GroupKey,
     pub(super) group_text: SmolStr,
     pub(super) generation: u32,
@@ -45,6 +47,19 @@ pub(super) struct Incident {
     /// Why it closes, if not because its alerts resolved.
     pub(super) closing: Option<SmolStr>,
     pub(super) channels: Vec<Channel>,
+}
+
+/// Who decided that there is an incident, and who is told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Side {
+    /// The engine did, and its receiver is told.
+    #[default]
+    Ours,
+    /// The engine would have: nobody is told.
+    Shadow,
+    /// Upstream did, and its receiver is told as upstream would have told it.
+    Mirror,
 }
 
 /// Where an incident is in its life.
@@ -125,6 +140,7 @@ impl Incident {
         channels: Vec<Channel>,
     ) -> Self {
         Incident {
+            side: Side::Ours,
             dedup_key: dedup_key(&group_text, generation),
             group,
             group_text,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::config::{GroupBy, IntegrationRef, Noise, Policy, Windows};
+use crate::config::{GroupBy, IntegrationRef, Mode, Noise, Policy, Windows};
 use crate::model::{Duration, LabelSet};
 
 /// Number of a lane; stable for the life of the journal.
@@ -41,6 +41,11 @@ pub(super) struct Lanes {
 }
 
 impl Lane {
+    /// Whether it decides in the shadow: what upstream says goes on as it came.
+    pub(super) fn observes(&self) -> bool {
+        self.noise.mode == Mode::Observe
+    }
+
     /// Whether it names one of these time intervals.
     pub(super) fn names_any(&self, intervals: &BTreeSet<SmolStr>) -> bool {
         let mut names = self.windows.iter().flat_map(|w| w.mute.iter().chain(&w.active));
@@ -72,7 +77,10 @@ impl Lanes {
                 windows: vec![route.windows.clone()],
                 current: true,
             };
-            let same = |l: &Lane| l.route == lane.route && l.receiver == lane.receiver;
+            // What began in the shadow ends there, so a change of mode is another lane.
+            let same = |l: &Lane| {
+                l.route == lane.route && l.receiver == lane.receiver && l.observes() == lane.observes()
+            };
             let index = match self.lanes.iter().position(same) {
                 Some(index) => {
                     let old = &mut self.lanes[index];
@@ -103,10 +111,11 @@ impl Lanes {
         lanes
     }
 
-    /// The first lane to the same receiver: where what is merged at the receiver stands.
+    /// The first lane to the same receiver, in the same mode: where what is merged at the receiver stands.
     pub(super) fn first_of_receiver(&self, id: LaneId) -> LaneId {
-        let receiver = &self.lane(id).receiver;
-        let first = self.lanes.iter().position(|l| l.receiver == *receiver);
+        let lane = self.lane(id);
+        let same = |l: &Lane| l.receiver == lane.receiver && l.observes() == lane.observes();
+        let first = self.lanes.iter().position(same);
         first.map_or(id, |index| LaneId(index as u32))
     }
 

@@ -26,6 +26,7 @@ mod lifecycle;
 mod merge;
 mod mute;
 mod notify;
+mod observe;
 mod pairs;
 mod pipeline;
 mod series;
@@ -55,6 +56,7 @@ use incident::{Incident, IncidentId};
 use lanes::{LaneId, Lanes};
 use ledger::Ledger;
 use mute::Mutes;
+use observe::Mirrors;
 use series::Series;
 use timers::{Timer, Timers};
 use track::Track;
@@ -86,6 +88,8 @@ pub struct Engine {
     mutes: Mutes,
     #[serde(default)]
     digests: Digests,
+    #[serde(default)]
+    mirrors: Mirrors,
     ledger: Ledger,
     next_incident: u64,
     next_notification: u64,
@@ -118,6 +122,7 @@ impl Engine {
             timers: Timers::default(),
             mutes: Mutes::default(),
             digests: Digests::default(),
+            mirrors: Mirrors::default(),
             ledger: Ledger::default(),
             next_incident: 1,
             next_notification: 1,

@@ -38,15 +38,22 @@ impl Engine {
             heard.push((alert, change, observation, rose && change == Change::None));
         }
         self.remute();
+        let mut observed = Vec::new();
         for (alert, change, observation, rose) in heard {
+            let mut mirrored = Vec::new();
             for lane in self.lanes_of(alert, &observation.labels, change) {
-                self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
+                self.routed(lane, 1);
                 self.duplicate(alert, lane, change, observation.status);
+                if self.lanes.lane(lane).observes() {
+                    mirrored.push(lane);
+                }
             }
             if rose {
                 self.rose(alert);
             }
+            observed.push((alert, observation.status, mirrored));
         }
+        self.mirror(batch, observed);
     }
 
     /// The severity level of an alert that fires; of one that does not, higher than all.
@@ -92,7 +99,8 @@ impl Engine {
         let old: Vec<LaneId> = self
             .tracks
             .range(all)
-            .filter(|((_, lane), track)| !lanes.contains(lane) && self.is_told(track))
+            .filter(|((_, lane), _)| !lanes.contains(lane))
+            .filter(|((_, lane), track)| self.is_told(track) || self.is_mirrored(alert, *lane))
             .filter(|((_, lane), track)| track.is_live() || !goes_on(&self.lanes.lane(*lane).receiver))
             .map(|((_, lane), _)| *lane)
             .collect();
@@ -117,8 +125,9 @@ impl Engine {
             for lane in self.lanes_of(alert, &labels, Change::None) {
                 let live = self.tracks.get(&(alert, lane)).is_some_and(Track::is_live);
                 if !live && !self.lanes.lane(lane).integrations.is_empty() {
-                    self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
+                    self.routed(lane, 1);
                     self.duplicate(alert, lane, Change::Fired, Status::Firing);
+                    self.mirror_alone(alert, lane);
                 }
             }
         }
@@ -350,8 +359,9 @@ impl Engine {
         if change != Change::Resolved {
             return;
         }
+        self.mirror_lapsed(alert, stale);
         for lane in self.taken_lanes(alert) {
-            self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
+            self.routed(lane, 1);
             if !stale {
                 self.resolve(alert, lane, 1);
                 continue;
@@ -394,8 +404,9 @@ impl Engine {
             return;
         }
         for lane in self.lanes_of(alert, &labels, change) {
-            self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
+            self.routed(lane, 1);
             self.duplicate(alert, lane, Change::Fired, Status::Firing);
+            self.mirror_alone(alert, lane);
         }
     }
 
@@ -407,13 +418,15 @@ impl Engine {
             self.ledger.received(seen.source, status, one.count);
             let Some(labels) = self.alerts.alert(one.alert).map(|a| a.labels.clone()) else { continue };
             for lane in self.lanes.matching(&self.policy, &labels) {
-                self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), one.count);
+                self.routed(lane, one.count);
                 let mute = self.lanes.lane(lane).integrations.is_empty();
                 let (reason, rule) = match mute {
                     true => (Reason::Muted, "the receiver has no integration"),
                     false => (Reason::Duplicate, "unchanged repeats"),
                 };
                 self.suppress(one.alert, lane, one.count, reason, rule.into(), None);
+                let disposition = Disposition::Suppressed(reason);
+                self.passed_on(one.alert, lane, one.count, disposition, rule.into(), SmolStr::default());
             }
         }
     }
@@ -421,6 +434,9 @@ impl Engine {
     /// Whether every observation of `batch` only repeats what is known, at every lane that it
     /// takes; then what the engine must be told of it, sooner or later, is in the answer.
     pub fn repeats(&self, batch: &Batch) -> Option<Seen> {
+        if self.is_for_the_mirror(batch) {
+            return None;
+        }
         let mut occurrences = Vec::with_capacity(batch.observations.len());
         for observation in &batch.observations {
             let instance = AlertId::of(&observation.labels, |_| false);
@@ -454,12 +470,16 @@ impl Engine {
         let incident = incident.map(|i| i.dedup_key.clone()).unwrap_or_default();
         let Self { lanes, ledger, now, .. } = self;
         let lane = lanes.lane(lane);
+        let disposition = Disposition::Suppressed(reason);
+        if lane.observes() {
+            return ledger.dispose_in_shadow(lane, count, disposition);
+        }
         let verdict = Verdict {
             alert,
             route: &lane.route,
             receiver: &lane.receiver,
             incident,
-            disposition: Disposition::Suppressed(reason),
+            disposition,
             rule,
             release,
         };
@@ -467,7 +487,7 @@ impl Engine {
     }
 
     /// The group of an alert; labels that do not make it another alert do not make another group.
-    fn group_key(&self, lane: LaneId, labels: &LabelSet) -> super::GroupKey {
+    pub(super) fn group_key(&self, lane: LaneId, labels: &LabelSet) -> super::GroupKey {
         let telling = labels.filter(|name| !self.policy.ignore_labels.iter().any(|i| i == name));
         (lane, self.lanes.lane(lane).group_by.labels_of(&telling))
     }
@@ -487,7 +507,14 @@ impl Engine {
 
     pub(super) fn gauges(&mut self, lane: LaneId) -> &mut super::ReceiverStats {
         let Self { lanes, ledger, .. } = self;
-        ledger.receiver(&lanes.lane(lane).receiver)
+        ledger.account(lanes.lane(lane))
+    }
+
+    /// Counts observations that took a lane; they are pending until disposed.
+    pub(super) fn routed(&mut self, lane: LaneId, count: u64) {
+        let account = self.gauges(lane);
+        account.routed += count;
+        account.pending += count;
     }
 
     /// Alertmanager's fingerprint of an alert, for people.

@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use super::section::{Problems, Section, shown};
 use super::yaml::Node;
-use crate::config::{Familiar, Level, Limit, Noise, Rhythm, Severities, Storm, Surprise};
+use crate::config::{Familiar, Level, Limit, Mode, Noise, Rhythm, Severities, Storm, Surprise};
 use crate::model::Duration;
 
 /// The most levels of severity: more could not be told apart by a person.
@@ -71,7 +71,12 @@ fn profile(mut keys: Section<'_>) -> Noise {
         text.parse().ok().filter(|every: &Duration| every.is_zero() || *every >= DIGEST_MIN)
     });
     set(&mut noise.digest, digest);
-    keys.unsupported(&["mode"]);
+    let mode = keys.parsed("mode", "enforce or observe", |text| match text {
+        "enforce" => Some(Mode::Enforce),
+        "observe" => Some(Mode::Observe),
+        _ => None,
+    });
+    set(&mut noise.mode, mode);
     keys.finish();
     noise
 }
