@@ -230,6 +230,9 @@ impl Engine {
         }
         let since = self.alerts.alert(alert).map_or(now, |a| a.starts_at);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
+        if let Some(known) = self.alerts.alert(alert) {
+            incident.came(now, known.labels.value("alertname"));
+        }
         let gone = Member { firing: false, resolved_at: Some(now), ..Member::firing(since) };
         let member = incident.members.entry(alert).or_insert(gone);
         if !recovered {

@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 
 use super::channel::{Channel, Wanted};
 use super::groups::GroupKey;
-use crate::config::Noise;
+use crate::config::{Noise, Rolling};
 use crate::model::{AlertId, Timestamp, hex, sha256};
 
 /// Number of an incident; unique for the life of the journal.
@@ -31,6 +31,9 @@ pub(super) struct Incident {
     known_alerts: usize,
     pub(super) phase: Phase,
     pub(super) members: BTreeMap<AlertId, Member>,
+    /// When the last alert of each name came in, for `rolling`; at most [`NAMES`].
+    #[serde(default)]
+    names: BTreeMap<SmolStr, Timestamp>,
     /// Observations that the next notification disposes of, in the order in which they came.
     pub(super) waiting: Vec<(AlertId, u64)>,
     /// Counts what was issued; a channel that was told less is behind.
@@ -48,6 +51,9 @@ pub(super) struct Incident {
     pub(super) closing: Option<SmolStr>,
     pub(super) channels: Vec<Channel>,
 }
+
+/// An incident remembers the names of so many kinds of alerts.
+const NAMES: usize = 1000;
 
 /// Who decided that there is an incident, and who is told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -150,6 +156,7 @@ impl Incident {
             known_alerts: 0,
             phase: Phase::Open,
             members: BTreeMap::new(),
+            names: BTreeMap::new(),
             waiting: Vec::new(),
             version: 0,
             repeat: 0,
@@ -160,6 +167,19 @@ impl Incident {
             closing: None,
             channels,
         }
+    }
+
+    /// Notes that an alert of this name came in.
+    pub(super) fn came(&mut self, now: Timestamp, name: &str) {
+        if self.names.len() < NAMES || self.names.contains_key(name) {
+            self.names.insert(name.into(), now);
+        }
+    }
+
+    /// Whether an alert of this name that starts now is more of the same.
+    pub(super) fn rolls_on(&self, now: Timestamp, name: &str, rolling: &Rolling) -> bool {
+        let last = self.names.get(name).filter(|_| !rolling.within.is_zero());
+        last.is_some_and(|at| now <= *at + rolling.within) && now <= self.paged_at + rolling.at_most
     }
 
     /// How many of its alerts fire.

@@ -354,7 +354,7 @@ impl Engine {
     pub(super) fn remember(&mut self, alert: AlertId, lane: LaneId) {
         let noise = &self.lanes.lane(lane).noise;
         let Some(track) = self.tracks.get(&(alert, lane)) else { return };
-        let at = track.damping.forget_at(noise).max(self.now + noise.merge_window);
+        let at = track.damping.forget_at(noise).max(self.now + noise.merge_window.max(noise.resolve_hold));
         self.timers.set(Timer::ForgetTrack(lane, alert), at);
     }
 

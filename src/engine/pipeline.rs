@@ -235,6 +235,9 @@ impl Engine {
         let Some(labels) = self.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
         let key = self.group_key(lane, &labels);
         let firing = self.remember_series(&key, &labels);
+        let severities = &self.policy.severities;
+        let exempt = severities.levels[severities.level_of(&labels)].never_hold;
+        let name = Some(labels.value("alertname")).filter(|_| !exempt);
         let track = self.tracks.entry((alert, lane)).or_default();
         track.presented = true;
         let count = std::mem::take(&mut track.waiting);
@@ -242,7 +245,7 @@ impl Engine {
         let noise = &self.lanes.lane(lane).noise;
         let group = self.groups.entry(key.clone()).or_default();
         self.timers.clear(&Timer::ForgetGroup(key.clone()));
-        match groups::place(self.now, alert, track.incident, group, &self.incidents, noise) {
+        match groups::place(self.now, alert, track.incident, group, &self.incidents, noise, name) {
             Place::Rejoin(id) | Place::Join(id) => {
                 self.join(id, alert, lane, count, flaps);
                 // Its incident may be one of merged pages.
@@ -255,6 +258,9 @@ impl Engine {
     fn join(&mut self, id: IncidentId, alert: AlertId, lane: LaneId, count: u64, flaps: Option<u32>) {
         let since = self.alerts.alert(alert).map_or(self.now, |a| a.starts_at);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
+        if let Some(known) = self.alerts.alert(alert) {
+            incident.came(self.now, known.labels.value("alertname"));
+        }
         let member = incident.members.entry(alert).or_insert_with(|| Member::firing(since));
         (member.firing, member.since) = (true, since);
         member.resolved_at = None;

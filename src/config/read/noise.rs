@@ -41,6 +41,11 @@ fn profile(mut keys: Section<'_>) -> Noise {
     set(&mut noise.resolve_hold, keys.duration("resolve_hold"));
     set(&mut noise.stay_open, keys.duration("stay_open"));
     set(&mut noise.merge_window, keys.duration("merge_window"));
+    if let Some(mut section) = keys.section("rolling") {
+        set(&mut noise.rolling.within, section.duration("within"));
+        set(&mut noise.rolling.at_most, section.positive("at_most"));
+        section.finish();
+    }
     set(&mut noise.growth_settle, keys.duration("growth_settle"));
     let growth = keys.parsed("growth", "0 (off) or a whole number from 2 to 1000000", |text| {
         text.parse().ok().filter(|n| *n == 0 || (2..=MAX_GROWTH).contains(n))
