@@ -4,6 +4,7 @@ mod audit;
 mod found;
 mod laws;
 mod many;
+mod observe;
 mod reload;
 mod timelines;
 mod trust;
