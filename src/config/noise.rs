@@ -26,6 +26,9 @@ pub struct Noise {
     pub stay_open: Duration,
     /// For how long after an incident's page what starts joins it. Default 15m.
     pub merge_window: Duration,
+    /// After `merge_window` more of what an incident has told of still joins it. Off by default.
+    #[serde(default)]
+    pub rolling: Rolling,
     /// That many times the alerts is a new page; 0 = off. Default 3.
     pub growth: u32,
     /// Alerts that join within this time of the page are the same fan-out, not growth. Default 5m.
@@ -54,6 +57,37 @@ pub struct Noise {
     /// How often a receiver is told what was held back there, if anything was; 0s = never. Default 24h.
     #[serde(default)]
     pub digest: Duration,
+    /// Whether its decisions are in force. Default enforce.
+    #[serde(default)]
+    pub mode: Mode,
+}
+
+/// Whether what is decided is also done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Yes.
+    #[default]
+    Enforce,
+    /// No: what upstream says goes on as it came, and what would have become of it is counted.
+    Observe,
+}
+
+/// An alert whose name the newest incident of its group told of joins it if the last of that name came
+/// less than `within` ago; not one of a level marked `never_hold`, and not later than `at_most` after
+/// the page: a rollout that goes on is one incident, and another name is another problem.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Rolling {
+    /// 0s = off.
+    pub within: Duration,
+    /// Default 2h.
+    pub at_most: Duration,
+}
+
+impl Default for Rolling {
+    fn default() -> Self {
+        Rolling { within: Duration::ZERO, at_most: Duration::from_hours(2) }
+    }
 }
 
 /// When a flood of would-be pages becomes one incident.
@@ -184,6 +218,7 @@ impl Default for Noise {
             resolve_hold: Duration::from_mins(2),
             stay_open: Duration::ZERO,
             merge_window: Duration::from_mins(15),
+            rolling: Rolling::default(),
             growth: 3,
             growth_settle: Duration::from_mins(5),
             escalate: true,
@@ -196,6 +231,7 @@ impl Default for Noise {
             limit: Limit { pages: 6, per: Duration::from_mins(10) },
             budget: Limit { pages: 2, per: Duration::from_hours(12) },
             digest: Duration::from_hours(24),
+            mode: Mode::Enforce,
         }
     }
 }

@@ -94,10 +94,12 @@ impl Engine {
 
     /// The open incident that an alert would join now.
     fn open_incident(&self, alert: AlertId, lane: LaneId) -> Option<SmolStr> {
-        let key = self.group_key(lane, &self.alerts.alert(alert)?.labels);
+        let labels = &self.alerts.alert(alert)?.labels;
+        let key = self.group_key(lane, labels);
+        let name = self.rolls_by(labels);
         let last = self.tracks.get(&(alert, lane)).and_then(|track| track.incident);
         let (group, noise) = (self.groups.get(&key)?, &self.lanes.lane(lane).noise);
-        match place(self.now, alert, last, group, &self.incidents, noise) {
+        match place(self.now, alert, last, group, &self.incidents, noise, name) {
             Place::Rejoin(id) | Place::Join(id) => self.incidents.get(&id).map(|i| i.dedup_key.clone()),
             Place::Next => None,
         }

@@ -132,7 +132,9 @@ impl Engine {
             let settings = self.lanes.lane(lane);
             let receiver = settings.receiver.clone();
             let mute = settings.integrations.is_empty();
-            self.ledger.routed(&receiver, 1);
+            let account = self.ledger.account(settings);
+            account.routed += 1;
+            account.pending += 1;
             let (reason, rule) = match (observation.status, mute) {
                 (Status::Resolved, _) => {
                     (Reason::NeverPaged, "the resolve of an alert that is not known".into())
@@ -157,7 +159,10 @@ impl Engine {
                 release: None,
                 basis,
             };
-            self.ledger.dispose(self.now, 1, verdict);
+            match settings.observes() {
+                true => self.ledger.dispose_in_shadow(settings, 1, verdict.disposition),
+                false => self.ledger.dispose(self.now, 1, verdict),
+            }
             if reason == Reason::Storm {
                 let now = self.now;
                 let new = || Overflow { count: 0, last: now, key: None };

@@ -156,7 +156,7 @@ impl Engine {
     /// Notes what was held back, if somebody is to hear of it.
     pub(super) fn held_back(&mut self, alert: AlertId, lane: LaneId, reason: Reason, count: u64) {
         let settings = self.lanes.lane(lane);
-        if count == 0 || !reason.is_held_back() || settings.noise.digest.is_zero() {
+        if count == 0 || !reason.is_held_back() || settings.noise.digest.is_zero() || settings.observes() {
             return;
         }
         let (period, begins) = self.digests.period(self.now, &settings.receiver, settings.noise.digest);
@@ -170,7 +170,7 @@ impl Engine {
     /// Something that fires is kept quiet: it is not disposed yet, and told of all the same.
     pub(super) fn kept_quiet(&mut self, lane: LaneId) {
         let settings = self.lanes.lane(lane);
-        if settings.noise.digest.is_zero() {
+        if settings.noise.digest.is_zero() || settings.observes() {
             return;
         }
         if let (_, Some(due)) = self.digests.period(self.now, &settings.receiver, settings.noise.digest) {
@@ -224,8 +224,8 @@ impl Engine {
     /// Takes a new policy over: what nobody is to hear of any more is dropped, and what is kept quiet
     /// is told of from now on where it was not.
     pub(super) fn digests_adopt(&mut self) {
-        let receivers: BTreeSet<SmolStr> =
-            self.lanes.current().filter(|l| !l.noise.digest.is_zero()).map(|l| l.receiver.clone()).collect();
+        let receivers = self.lanes.current().filter(|l| !l.noise.digest.is_zero());
+        let receivers: BTreeSet<SmolStr> = receivers.map(|l| l.receiver.clone()).collect();
         let Self { digests, timers, now, .. } = self;
         digests.periods.retain(|receiver, period| {
             let stays = receivers.contains(receiver);
@@ -263,7 +263,7 @@ impl Engine {
         let (mut first, mut alerts) = (None, BTreeSet::new());
         for ((lane, _), group) in &self.groups {
             let settings = self.lanes.lane(*lane);
-            if settings.receiver != *receiver || settings.noise.digest.is_zero() {
+            if settings.receiver != *receiver || settings.noise.digest.is_zero() || settings.observes() {
                 continue;
             }
             let before = alerts.len();

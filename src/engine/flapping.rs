@@ -92,7 +92,7 @@ impl Engine {
             let name = self.alerts.alert(alert).map(|a| a.labels.value("alertname").to_owned());
             let why =
                 format_smolstr!("{} fires still after it changed {flaps} times", name.unwrap_or_default());
-            self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
+            self.routed(lane, 1);
             if let Some(incident) = self.incidents.get_mut(&id) {
                 incident.waiting.push((alert, 1));
             }

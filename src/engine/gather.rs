@@ -218,8 +218,8 @@ impl Engine {
                 incident.waiting.push((alert, count));
             }
         }
-        let receiver = self.lanes.lane(key.0).receiver.clone();
-        self.ledger.page_delay(&receiver, self.now.since(received));
+        let Self { lanes, ledger, now, .. } = self;
+        ledger.page_delay(lanes.lane(key.0), now.since(received));
         self.page(id, why);
         self.touched.insert(id);
     }
@@ -240,6 +240,9 @@ impl Engine {
         let since = self.alerts.alert(alert).map_or(now, |a| a.starts_at);
         self.bound_members(id);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
+        if let Some(known) = self.alerts.alert(alert) {
+            incident.came(now, known.labels.value("alertname"));
+        }
         let gone = Member { firing: false, resolved_at: Some(now), ..Member::firing(since) };
         let member = incident.members.entry(alert).or_insert(gone);
         if !recovered {

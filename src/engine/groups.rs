@@ -96,7 +96,8 @@ pub(super) enum Place {
     Next,
 }
 
-/// Finds the place of `alert`, whose last incident at this lane is `last`.
+/// Finds the place of `alert`, whose last incident at this lane is `last`; by `name` it may join what rolls
+/// on.
 pub(super) fn place(
     now: Timestamp,
     alert: AlertId,
@@ -104,6 +105,7 @@ pub(super) fn place(
     group: &Group,
     incidents: &BTreeMap<IncidentId, Incident>,
     noise: &Noise,
+    name: Option<&str>,
 ) -> Place {
     let alive = |id: &IncidentId| {
         let alive = |i: &&Incident| i.phase != Phase::Closed && i.superseded_by.is_none();
@@ -117,7 +119,8 @@ pub(super) fn place(
     }
     let newest = group.open.iter().rev().find_map(|id| alive(id).map(|i| (*id, i)));
     if let Some((id, incident)) = newest
-        && now <= incident.paged_at + noise.merge_window
+        && (now <= incident.paged_at + noise.merge_window
+            || name.is_some_and(|name| incident.rolls_on(now, name, &noise.rolling)))
     {
         return Place::Join(id);
     }

@@ -106,7 +106,7 @@ impl Engine {
         for alert in beats.map(|(id, _)| *id).collect::<Vec<_>>() {
             for lane in self.taken_lanes(alert) {
                 if self.tracks.get(&(alert, lane)).is_some_and(super::Track::is_live) {
-                    self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
+                    self.routed(lane, 1);
                     self.resolve(alert, lane, 1);
                 }
             }

@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 use super::channel::{Channel, Wanted};
 use super::groups::GroupKey;
 use super::own::Own;
-use crate::config::Noise;
+use crate::config::{Noise, Rolling};
 use crate::model::{AlertId, Timestamp, hex, sha256};
 
 /// Number of an incident; unique for the life of the journal.
@@ -19,6 +19,8 @@ pub(super) struct IncidentId(pub(super) u64);
 /// An incident at one receiver, from its page to the last word about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Incident {
+    #[serde(default)]
+    pub(super) side: Side,
     pub(super) group: GroupKey,
     pub(super) group_text: SmolStr,
     pub(super) generation: u32,
@@ -30,6 +32,9 @@ pub(super) struct Incident {
     known_alerts: usize,
     pub(super) phase: Phase,
     pub(super) members: BTreeMap<AlertId, Member>,
+    /// When the last alert of each name came in, for `rolling`; at most [`NAMES`].
+    #[serde(default)]
+    names: BTreeMap<SmolStr, Timestamp>,
     /// Observations that the next notification disposes of, in the order in which they came.
     pub(super) waiting: Vec<(AlertId, u64)>,
     /// Counts what was issued; a channel that was told less is behind.
@@ -49,6 +54,22 @@ pub(super) struct Incident {
     /// What it shows, if it is one of Squelch's own.
     #[serde(default)]
     pub(super) own: Option<Own>,
+}
+
+/// An incident remembers the names of so many kinds of alerts.
+const NAMES: usize = 1000;
+
+/// Who decided that there is an incident, and who is told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Side {
+    /// The engine did, and its receiver is told.
+    #[default]
+    Ours,
+    /// The engine would have: nobody is told.
+    Shadow,
+    /// Upstream did, and its receiver is told as upstream would have told it.
+    Mirror,
 }
 
 /// Where an incident is in its life.
@@ -129,6 +150,7 @@ impl Incident {
         channels: Vec<Channel>,
     ) -> Self {
         Incident {
+            side: Side::Ours,
             dedup_key: dedup_key(&group_text, generation),
             group,
             group_text,
@@ -138,6 +160,7 @@ impl Incident {
             known_alerts: 0,
             phase: Phase::Open,
             members: BTreeMap::new(),
+            names: BTreeMap::new(),
             waiting: Vec::new(),
             version: 0,
             repeat: 0,
@@ -149,6 +172,19 @@ impl Incident {
             channels,
             own: None,
         }
+    }
+
+    /// Notes that an alert of this name came in.
+    pub(super) fn came(&mut self, now: Timestamp, name: &str) {
+        if self.names.len() < NAMES || self.names.contains_key(name) {
+            self.names.insert(name.into(), now);
+        }
+    }
+
+    /// Whether an alert of this name that starts now is more of the same.
+    pub(super) fn rolls_on(&self, now: Timestamp, name: &str, rolling: &Rolling) -> bool {
+        let last = self.names.get(name).filter(|_| !rolling.within.is_zero());
+        last.is_some_and(|at| now <= *at + rolling.within) && now <= self.paged_at + rolling.at_most
     }
 
     /// How many of its alerts fire.

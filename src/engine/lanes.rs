@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::own::ROUTE;
-use crate::config::{GroupBy, IntegrationRef, Noise, Policy, Windows};
+use crate::config::{GroupBy, IntegrationRef, Mode, Noise, Policy, Windows};
 use crate::model::{Duration, LabelSet};
 
 /// Number of a lane; stable for the life of the journal.
@@ -48,6 +48,11 @@ pub(super) struct Lanes {
 }
 
 impl Lane {
+    /// Whether it decides in the shadow: what upstream says goes on as it came.
+    pub(super) fn observes(&self) -> bool {
+        self.noise.mode == Mode::Observe
+    }
+
     /// Whether it names one of these time intervals.
     pub(super) fn names_any(&self, intervals: &BTreeSet<SmolStr>) -> bool {
         let mut names = self.windows.iter().flat_map(|w| w.mute.iter().chain(&w.active));
@@ -84,7 +89,10 @@ impl Lanes {
                 ),
                 current: true,
             };
-            let same = |l: &Lane| l.route == lane.route && l.receiver == lane.receiver;
+            // What began in the shadow ends there, so a change of mode is another lane.
+            let same = |l: &Lane| {
+                l.route == lane.route && l.receiver == lane.receiver && l.observes() == lane.observes()
+            };
             let index = match self.lanes.iter().position(same) {
                 Some(index) => {
                     let old = &mut self.lanes[index];
@@ -115,10 +123,12 @@ impl Lanes {
         lanes
     }
 
-    /// The first lane to the same receiver: where what is merged at the receiver stands.
+    /// The first lane to the same receiver, in the same mode: where what is merged at the receiver stands.
     pub(super) fn first_of_receiver(&self, id: LaneId) -> LaneId {
-        let receiver = &self.lane(id).receiver;
-        let first = self.lanes.iter().position(|l| l.receiver == *receiver && l.route != ROUTE);
+        let lane = self.lane(id);
+        let same =
+            |l: &Lane| l.receiver == lane.receiver && l.observes() == lane.observes() && l.route != ROUTE;
+        let first = self.lanes.iter().position(same);
         first.map_or(id, |index| LaneId(index as u32))
     }
 

@@ -55,6 +55,7 @@ impl Ledger {
     /// Gives every receiver of `policy` its counters, at zero.
     pub(super) fn update(&mut self, policy: &Policy) {
         for (name, receiver) in &policy.receivers {
+            counters(&mut self.stats.shadow, name);
             let stats = self.receiver(name);
             for integration in &receiver.integrations {
                 for kind in Kind::ALL {
@@ -71,10 +72,7 @@ impl Ledger {
 
     /// The counters of a receiver.
     pub(super) fn receiver(&mut self, name: &SmolStr) -> &mut ReceiverStats {
-        self.stats.receivers.entry(name.clone()).or_insert_with(|| ReceiverStats {
-            page_delay: vec![0; PAGE_DELAY_BUCKETS.len() + 1],
-            ..ReceiverStats::default()
-        })
+        counters(&mut self.stats.receivers, name)
     }
 
     /// An alert is forgotten: of its repeats nothing more will be heard.
@@ -97,11 +95,24 @@ impl Ledger {
         *self.stats.received.entry((source, status)).or_default() += count;
     }
 
-    /// Counts observations that took a lane to `receiver`; they are pending until disposed.
-    pub(super) fn routed(&mut self, receiver: &SmolStr, count: u64) {
-        let receiver = self.receiver(receiver);
-        receiver.routed += count;
-        receiver.pending += count;
+    /// The counters of a lane: its receiver's, or those of its receiver's shadow.
+    pub(super) fn account(&mut self, lane: &Lane) -> &mut ReceiverStats {
+        match lane.observes() {
+            true => counters(&mut self.stats.shadow, &lane.receiver),
+            false => self.receiver(&lane.receiver),
+        }
+    }
+
+    /// Disposes `count` pending observations of a lane that only observes: they are counted, and told
+    /// nobody.
+    pub(super) fn dispose_in_shadow(&mut self, lane: &Lane, count: u64, disposition: Disposition) {
+        if count == 0 {
+            return;
+        }
+        let account = self.account(lane);
+        debug_assert!(account.pending >= count, "disposed more than was routed");
+        account.pending = account.pending.saturating_sub(count);
+        *account.disposed.entry(disposition).or_default() += count;
     }
 
     /// Disposes `count` pending observations.
@@ -200,8 +211,8 @@ impl Ledger {
     }
 
     /// Counts how long the first page of a problem waited here.
-    pub(super) fn page_delay(&mut self, receiver: &SmolStr, delay: Duration) {
-        let receiver = self.receiver(receiver);
+    pub(super) fn page_delay(&mut self, lane: &Lane, delay: Duration) {
+        let receiver = self.account(lane);
         let seconds = delay.as_millis().div_ceil(1000);
         let bucket = PAGE_DELAY_BUCKETS.iter().position(|upper| seconds <= *upper);
         if let Some(count) = receiver.page_delay.get_mut(bucket.unwrap_or(PAGE_DELAY_BUCKETS.len())) {
@@ -220,4 +231,11 @@ impl Ledger {
     pub(super) fn take_decisions(&mut self) -> Vec<Decision> {
         std::mem::take(&mut self.decisions)
     }
+}
+
+fn counters<'a>(of: &'a mut BTreeMap<SmolStr, ReceiverStats>, name: &SmolStr) -> &'a mut ReceiverStats {
+    of.entry(name.clone()).or_insert_with(|| ReceiverStats {
+        page_delay: vec![0; PAGE_DELAY_BUCKETS.len() + 1],
+        ..ReceiverStats::default()
+    })
 }

@@ -5,7 +5,7 @@ use smol_str::{SmolStr, format_smolstr};
 use super::Engine;
 use super::channel::Channel;
 use super::groups::GroupKey;
-use super::incident::{Incident, IncidentId, Member, Phase};
+use super::incident::{Incident, IncidentId, Member, Phase, Side, dedup_key};
 use super::lanes::LaneId;
 use super::ledger::Verdict;
 use super::timers::Timer;
@@ -21,11 +21,25 @@ impl Engine {
         self.next_incident += 1;
         let group = self.groups.entry(key.clone()).or_default();
         self.timers.clear(&Timer::ForgetGroup(key.clone()));
-        let generation = group.next_generation;
-        group.next_generation += 1;
+        let mut generation = group.next_generation;
+        let side = if lane.observes() { Side::Shadow } else { Side::Ours };
+        if side == Side::Ours {
+            // A key that was mirrored may be open: a page under it would be silent.
+            while self.mirrors.holds(
+                &self.incidents,
+                &self.lanes,
+                &lane.receiver,
+                &dedup_key(&text, generation),
+            ) {
+                generation += 1;
+            }
+        }
+        group.next_generation = generation + 1;
         group.open.push(id);
         group.unsettled += 1;
-        self.incidents.insert(id, Incident::new(self.now, (key.clone(), text), generation, channels));
+        let mut incident = Incident::new(self.now, (key.clone(), text), generation, channels);
+        incident.side = side;
+        self.incidents.insert(id, incident);
         self.timers.set(Timer::Repeat(id), repeat);
         self.gauges(key.0).open += 1;
         id
@@ -228,7 +242,14 @@ impl Engine {
         if incident.superseded_by.is_some() || incident.phase != Phase::Open {
             return false;
         }
-        if nobody || incident.reaches_somebody() || self.is_muted(id) {
+        if nobody || incident.reaches_somebody() {
+            return false;
+        }
+        if incident.side == Side::Mirror {
+            self.mirror_moves_on(id);
+            return false;
+        }
+        if self.is_muted(id) {
             return false;
         }
         self.supersede(id, "its integrations were replaced".into());
@@ -243,6 +264,10 @@ impl Engine {
         let mut retry: Option<Timestamp> = None;
         for (index, channel) in channels.iter_mut().enumerate() {
             let wanted = incident.wanted(self.successor_is_open(&incident, channel));
+            if incident.side == Side::Shadow {
+                channel.pretend(self.now, wanted, incident.version);
+                continue;
+            }
             if let Some(kind) = channel.next(self.now, wanted) {
                 let notification = NotificationId(self.next_notification);
                 self.next_notification += 1;
@@ -262,6 +287,8 @@ impl Engine {
         if !settled {
             incident.channels = channels;
             self.incidents.insert(id, incident);
+        } else if incident.side == Side::Mirror {
+            self.mirrors.unsettled.remove(&id);
         } else if let Some(group) = self.groups.get_mut(&incident.group) {
             group.unsettled -= 1;
             group.left_open |= channels.iter().any(|c| !c.takes_resolves());
@@ -335,7 +362,7 @@ impl Engine {
     pub(super) fn remember(&mut self, alert: AlertId, lane: LaneId) {
         let noise = &self.lanes.lane(lane).noise;
         let Some(track) = self.tracks.get(&(alert, lane)) else { return };
-        let at = track.damping.forget_at(noise).max(self.now + noise.merge_window);
+        let at = track.damping.forget_at(noise).max(self.now + noise.merge_window.max(noise.resolve_hold));
         self.timers.set(Timer::ForgetTrack(lane, alert), at);
     }
 
@@ -369,6 +396,9 @@ impl Engine {
         let lane = lanes.lane(lane);
         for (index, (alert, mut count)) in waiting.into_iter().enumerate() {
             let mut dispose = |disposition, count, rule| {
+                if lane.observes() {
+                    return ledger.dispose_in_shadow(lane, count, disposition);
+                }
                 let (known, incident, basis) = (alerts.alert(alert), key.clone(), lane.basis());
                 let verdict =
                     Verdict { alert, known, lane, incident, disposition, rule, release: None, basis };

@@ -19,7 +19,17 @@ const MERGED: &str = "squelch_merged";
 
 impl Engine {
     pub(super) fn flow(&mut self, lane: LaneId) -> &mut Flow {
-        self.flows.entry(self.lanes.lane(lane).receiver.clone()).or_default()
+        let key = self.flow_key(lane);
+        self.flows.entry(key).or_default()
+    }
+
+    /// Whose flow a lane's pages are part of. What would have been sent takes no place from what is sent.
+    fn flow_key(&self, lane: LaneId) -> SmolStr {
+        let lane = self.lanes.lane(lane);
+        match lane.observes() {
+            true => format_smolstr!("{}\0observe", lane.receiver),
+            false => lane.receiver.clone(),
+        }
     }
 
     /// The group of a receiver's merged pages.
@@ -71,7 +81,7 @@ impl Engine {
     /// The newest merged incident that is open and of this storm: what is left of another one does not
     /// swallow it.
     fn storm_incident(&self, merged: &GroupKey, window: Duration) -> Option<IncidentId> {
-        let began = self.flows.get(&self.lanes.lane(merged.0).receiver)?.storm_since? - window;
+        let began = self.flows.get(&self.flow_key(merged.0))?.storm_since? - window;
         let open = self.groups.get(merged)?.open.iter().rev();
         open.copied().find(|id| {
             let incident = self.incidents.get(id);

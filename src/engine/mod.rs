@@ -32,6 +32,7 @@ mod lifecycle;
 mod merge;
 mod mute;
 mod notify;
+mod observe;
 mod own;
 mod pairs;
 mod pipeline;
@@ -68,6 +69,7 @@ use incident::{Incident, IncidentId};
 use lanes::{LaneId, Lanes};
 use ledger::Ledger;
 use mute::Mutes;
+use observe::Mirrors;
 use series::Series;
 use timers::{Timer, Timers};
 use track::Track;
@@ -109,6 +111,8 @@ pub struct Engine {
     heartbeats: Heartbeats,
     #[serde(default)]
     bounds: Bounds,
+    #[serde(default)]
+    mirrors: Mirrors,
     ledger: Ledger,
     next_incident: u64,
     next_notification: u64,
@@ -145,6 +149,7 @@ impl Engine {
             watch: Watch::default(),
             heartbeats: Heartbeats::default(),
             bounds: Bounds::default(),
+            mirrors: Mirrors::default(),
             ledger: Ledger::default(),
             next_incident: 1,
             next_notification: 1,

@@ -231,15 +231,16 @@ impl Engine {
     fn reroute(&mut self, alert: AlertId, lane: LaneId) -> bool {
         let Some(known) = self.alerts.alert(alert).filter(|a| a.firing()) else { return false };
         let lanes = self.lanes.matching(&self.policy, &known.labels);
-        if lanes.contains(&lane) {
+        if lanes.contains(&lane) || self.is_mirrored(alert, lane) {
             return false;
         }
         self.track(alert, lane).muted = None;
         self.remember(alert, lane);
         for new in lanes {
             if !self.tracks.get(&(alert, new)).is_some_and(Track::is_live) {
-                self.ledger.routed(&self.lanes.lane(new).receiver.clone(), 1);
+                self.routed(new, 1);
                 self.duplicate(alert, new, Change::Fired, Status::Firing);
+                self.mirror_alone(alert, new);
             }
         }
         true
@@ -269,7 +270,7 @@ impl Engine {
             (Some(_), None) => {
                 track.muted = None;
                 if !track.presented && !self.reroute(alert, lane) {
-                    self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
+                    self.routed(lane, 1);
                     self.fire(alert, lane, 1, 1);
                 }
             }

@@ -54,15 +54,22 @@ impl Engine {
             heard.push((alert, change, observation, rose && change == Change::None));
         }
         self.remute();
+        let mut observed = Vec::new();
         for (alert, change, observation, rose) in heard {
+            let mut mirrored = Vec::new();
             for lane in self.lanes_of(alert, &observation.labels, change) {
-                self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
+                self.routed(lane, 1);
                 self.duplicate(alert, lane, change, observation.status);
+                if self.lanes.lane(lane).observes() {
+                    mirrored.push(lane);
+                }
             }
             if rose {
                 self.rose(alert);
             }
+            observed.push((alert, observation.status, mirrored));
         }
+        self.mirror(batch, observed);
     }
 
     /// The severity level of an alert that fires; of one that does not, higher than all.
@@ -108,7 +115,8 @@ impl Engine {
         let old: Vec<LaneId> = self
             .tracks
             .range(all)
-            .filter(|((_, lane), track)| !lanes.contains(lane) && self.is_told(track))
+            .filter(|((_, lane), _)| !lanes.contains(lane))
+            .filter(|((_, lane), track)| self.is_told(track) || self.is_mirrored(alert, *lane))
             .filter(|((_, lane), track)| track.is_live() || !goes_on(&self.lanes.lane(*lane).receiver))
             .map(|((_, lane), _)| *lane)
             .collect();
@@ -133,8 +141,9 @@ impl Engine {
             for lane in self.lanes_of(alert, &labels, Change::None) {
                 let live = self.tracks.get(&(alert, lane)).is_some_and(Track::is_live);
                 if !live && !self.lanes.lane(lane).integrations.is_empty() {
-                    self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
+                    self.routed(lane, 1);
                     self.duplicate(alert, lane, Change::Fired, Status::Firing);
+                    self.mirror_alone(alert, lane);
                 }
             }
         }
@@ -251,6 +260,7 @@ impl Engine {
         let key = self.group_key(lane, &labels);
         self.bound_groups(&key);
         let firing = self.remember_series(&key, &labels);
+        let name = self.rolls_by(&labels);
         let track = self.tracks.entry((alert, lane)).or_default();
         track.presented = true;
         let count = std::mem::take(&mut track.waiting);
@@ -258,7 +268,7 @@ impl Engine {
         let noise = &self.lanes.lane(lane).noise;
         let group = self.groups.entry(key.clone()).or_default();
         self.timers.clear(&Timer::ForgetGroup(key.clone()));
-        match groups::place(self.now, alert, track.incident, group, &self.incidents, noise) {
+        match groups::place(self.now, alert, track.incident, group, &self.incidents, noise, name) {
             Place::Rejoin(id) | Place::Join(id) => {
                 self.join(id, alert, lane, count, flaps);
                 // Its incident may be one of merged pages.
@@ -272,6 +282,9 @@ impl Engine {
         let since = self.alerts.alert(alert).map_or(self.now, |a| a.starts_at);
         self.bound_members(id);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
+        if let Some(known) = self.alerts.alert(alert) {
+            incident.came(self.now, known.labels.value("alertname"));
+        }
         let member = incident.members.entry(alert).or_insert_with(|| Member::firing(since));
         (member.firing, member.since) = (true, since);
         member.resolved_at = None;
@@ -376,8 +389,9 @@ impl Engine {
         if change != Change::Resolved {
             return;
         }
+        self.mirror_lapsed(alert, stale);
         for lane in self.taken_lanes(alert) {
-            self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
+            self.routed(lane, 1);
             if !stale {
                 self.resolve(alert, lane, 1);
                 continue;
@@ -421,8 +435,9 @@ impl Engine {
             return;
         }
         for lane in self.lanes_of(alert, &labels, change) {
-            self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), 1);
+            self.routed(lane, 1);
             self.duplicate(alert, lane, Change::Fired, Status::Firing);
+            self.mirror_alone(alert, lane);
         }
     }
 
@@ -434,7 +449,7 @@ impl Engine {
             self.ledger.received(seen.source, status, one.count);
             let Some(labels) = self.alerts.alert(one.alert).map(|a| a.labels.clone()) else { continue };
             for lane in self.lanes.matching(&self.policy, &labels) {
-                self.ledger.routed(&self.lanes.lane(lane).receiver.clone(), one.count);
+                self.routed(lane, one.count);
                 let mute = self.lanes.lane(lane).integrations.is_empty();
                 let (reason, rule) = match mute {
                     true => (Reason::Muted, "the receiver has no integration"),
@@ -442,12 +457,17 @@ impl Engine {
                 };
                 let incident = self.incident_key(one.alert, lane);
                 let Self { lanes, ledger, alerts, now, .. } = &mut *self;
-                let (alert, known, lane) = (one.alert, alerts.alert(one.alert), lanes.lane(lane));
-                let (disposition, basis) = (Disposition::Suppressed(reason), lane.basis());
-                let rule = rule.into();
-                let verdict =
-                    Verdict { alert, known, lane, incident, disposition, rule, release: None, basis };
-                ledger.dispose_repeats(*now, one.count, verdict);
+                let (alert, known, settings) = (one.alert, alerts.alert(one.alert), lanes.lane(lane));
+                let disposition = Disposition::Suppressed(reason);
+                if settings.observes() {
+                    ledger.dispose_in_shadow(settings, one.count, disposition);
+                } else {
+                    let (rule, basis, lane) = (rule.into(), settings.basis(), settings);
+                    let verdict =
+                        Verdict { alert, known, lane, incident, disposition, rule, release: None, basis };
+                    ledger.dispose_repeats(*now, one.count, verdict);
+                }
+                self.passed_on(one.alert, lane, one.count, disposition, rule.into(), SmolStr::default());
             }
         }
     }
@@ -455,6 +475,9 @@ impl Engine {
     /// Whether every observation of `batch` only repeats what is known, at every lane that it
     /// takes; then what the engine must be told of it, sooner or later, is in the answer.
     pub fn repeats(&self, batch: &Batch) -> Option<Seen> {
+        if self.is_for_the_mirror(batch) {
+            return None;
+        }
         let mut occurrences = Vec::with_capacity(batch.observations.len());
         for observation in &batch.observations {
             let instance = AlertId::of(&observation.labels, |_| false);
@@ -503,6 +526,9 @@ impl Engine {
         let Self { lanes, ledger, alerts, now, .. } = self;
         let (known, lane, disposition) =
             (alerts.alert(alert), lanes.lane(lane), Disposition::Suppressed(reason));
+        if lane.observes() {
+            return ledger.dispose_in_shadow(lane, count, disposition);
+        }
         let verdict = Verdict { alert, known, lane, incident, disposition, rule, release, basis };
         ledger.dispose(*now, count, verdict);
     }
@@ -534,7 +560,21 @@ impl Engine {
 
     pub(super) fn gauges(&mut self, lane: LaneId) -> &mut super::ReceiverStats {
         let Self { lanes, ledger, .. } = self;
-        ledger.receiver(&lanes.lane(lane).receiver)
+        ledger.account(lanes.lane(lane))
+    }
+
+    /// By what name an alert may join an incident that rolls on; by none, if its level is never held.
+    pub(super) fn rolls_by<'a>(&self, labels: &'a LabelSet) -> Option<&'a str> {
+        let severities = &self.policy.severities;
+        let exempt = severities.levels[severities.level_of(labels)].never_hold;
+        Some(labels.value("alertname")).filter(|_| !exempt)
+    }
+
+    /// Counts observations that took a lane; they are pending until disposed.
+    pub(super) fn routed(&mut self, lane: LaneId, count: u64) {
+        let account = self.gauges(lane);
+        account.routed += count;
+        account.pending += count;
     }
 
     /// Alertmanager's fingerprint of an alert, for people.

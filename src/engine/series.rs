@@ -133,7 +133,8 @@ pub(super) fn series_of(labels: &LabelSet) -> AlertId {
 }
 
 /// `value` without the parts that a new container changes, if it has any: the last two parts of
-/// `frontend-579b9bff58-t2dbm`, and UUIDs.
+/// `frontend-579b9bff58-t2dbm`, UUIDs, the virtual interfaces
+/// of containers, and hexadecimal ids of containers, commits and images.
 fn stable(value: &str) -> Option<String> {
     let parts: Vec<&str> = value.split('-').collect();
     if let [head @ .., hash, suffix] = parts.as_slice()
@@ -146,7 +147,20 @@ fn stable(value: &str) -> Option<String> {
     let uuid = parts.len() == 5
         && parts.iter().map(|p| p.len()).eq([8, 4, 4, 4, 12])
         && parts.iter().all(|p| p.bytes().all(|b| b.is_ascii_hexdigit()));
-    uuid.then(|| "*".to_owned())
+    if uuid {
+        return Some("*".to_owned());
+    }
+    // A node's address, a device and a process are other things of the same kind only where their form leaves
+    // no doubt: `db-1`, `disk2` and `10.0.0.1:9100` may be names that a person gave, and stay.
+    if let Some(hash) = value.strip_prefix("veth").or_else(|| value.strip_prefix("cali"))
+        && (7..=11).contains(&hash.len())
+        && hash.bytes().all(|b| b.is_ascii_hexdigit())
+    {
+        return Some(format!("{}*", &value[..4]));
+    }
+    let id = value.rsplit_once([':', '/', '@']).map_or(value, |(_, id)| id);
+    let hex = [32, 40, 64].contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit());
+    hex.then(|| format!("{}*", &value[..value.len() - id.len()]))
 }
 
 /// Eight to ten characters of Kubernetes' alphabet for random names, with a digit among them.
@@ -205,9 +219,29 @@ mod tests {
         let of = |pod: &str| series_of(&LabelSet::from_pairs([("alertname", "A"), ("pod", pod)]));
         assert_eq!(of("frontend-579b9bff58-t2dbm"), of("frontend-7c6d5f4b9c-zzx8w"));
         assert_ne!(of("frontend-579b9bff58-t2dbm"), of("cart-579b9bff58-t2dbm"));
-        for (one, other) in
-            [("db-1", "db-2"), ("10.0.0.1:9100", "10.0.0.2:9100"), ("web-eu-paris", "web-eu-milan")]
-        {
+        for (one, other) in [
+            ("veth1a2b3c4", "veth99887ff"),
+            ("cali01234567890", "caliabcdefabcde"),
+            ("123e4567-e89b-12d3-a456-426614174000", "00000000-0000-4000-8000-00000000000a"),
+            (
+                "app@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                "app@sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+            ),
+        ] {
+            assert_eq!(of(one), of(other));
+        }
+        for (one, other) in [
+            ("eth0", "eth1"),
+            ("nvme0n1", "nvme1n1"),
+            ("vethernet", "veth"),
+            ("calico", "cali"),
+            ("node-1a2b", "node-3c4d"),
+            ("20260101", "20260102"),
+            ("deadbeef", "cafebabe"),
+            ("db-1", "db-2"),
+            ("10.0.0.1:9100", "10.0.0.2:9100"),
+            ("web-eu-paris", "web-eu-milan"),
+        ] {
             assert_ne!(of(one), of(other));
         }
     }

@@ -17,6 +17,9 @@ pub struct Stats {
     pub received: BTreeMap<(Source, Status), u64>,
     /// By receiver. Every receiver of the policy has an entry from the start.
     pub receivers: BTreeMap<SmolStr, ReceiverStats>,
+    /// By receiver, what would have become of what was only observed. The law holds here too.
+    #[serde(default)]
+    pub shadow: BTreeMap<SmolStr, ReceiverStats>,
     /// Alerts known, firing or not.
     pub alerts: u64,
     /// Alerts that fire.

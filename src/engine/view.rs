@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Engine;
-use super::incident::Phase;
+use super::incident::{Phase, Side};
 use crate::model::{AlertId, Fingerprint};
 
 impl Engine {
@@ -46,7 +46,8 @@ impl Engine {
 
     /// Every incident that is not over as JSON: key, receiver, state, alerts, why.
     pub fn incidents_view(&self) -> Value {
-        let incidents = self.incidents.values().map(|incident| {
+        let told = self.incidents.values().filter(|incident| incident.side != Side::Shadow);
+        let incidents = told.map(|incident| {
             let lane = self.lanes.lane(incident.group.0);
             let state = match (incident.superseded_by, incident.phase) {
                 (Some(_), _) => "superseded",

@@ -192,7 +192,12 @@ mod tests {
             ends_at: None,
             generator_url: Default::default(),
         };
-        let batch = Batch { source: Source::Alertmanager, peer: "p".into(), observations: vec![observation] };
+        let batch = Batch {
+            source: Source::Alertmanager,
+            peer: "p".into(),
+            observations: vec![observation],
+            upstream: None,
+        };
         model.observe(at(s), &batch);
     }
 

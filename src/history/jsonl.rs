@@ -114,7 +114,7 @@ impl<R: BufRead> Jsonl<R> {
                 generator_url: Default::default(),
             });
         }
-        let batch = Batch { source: Source::Alertmanager, peer: PEER.into(), observations };
+        let batch = Batch { source: Source::Alertmanager, peer: PEER.into(), observations, upstream: None };
         Ok(Some(Past { at: line.at.0, event: Event::Observe(batch) }))
     }
 }

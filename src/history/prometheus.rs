@@ -143,7 +143,8 @@ impl Events {
     fn into_past(self) -> Vec<Past> {
         let past = self.0.into_iter().map(|((at, _), mut observations)| {
             observations.sort_by(|a, b| a.labels.cmp(&b.labels));
-            let batch = Batch { source: Source::Alertmanager, peer: PEER.into(), observations };
+            let batch =
+                Batch { source: Source::Alertmanager, peer: PEER.into(), observations, upstream: None };
             Past { at, event: Event::Observe(batch) }
         });
         past.collect()

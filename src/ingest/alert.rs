@@ -83,6 +83,7 @@ impl<'r> Intake<'r> {
                 source,
                 peer: head(peer, bounds::LABEL_BYTES).into(),
                 observations: self.observations,
+                upstream: None,
             },
             rejects: self.rejects,
             rejected: self.rejected,

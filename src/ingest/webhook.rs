@@ -13,7 +13,7 @@ use smol_str::SmolStr;
 use super::alert::{Episode, Fault, Intake, List, RawAlert, Times};
 use super::text::{Text, excerpt, head, kind_of_body, string_or_empty};
 use super::{IngestError, InvalidReason, Parsed, bounds, decoded};
-use crate::model::{Source, Status, Timestamp};
+use crate::model::{LabelSet, Source, Status, Timestamp, Upstream};
 
 /// Reads a webhook body; `peer` names the sender where the body's `externalURL` does not.
 ///
@@ -38,6 +38,11 @@ pub fn parse(body: &[u8], peer: &str, received_at: Timestamp) -> Result<Parsed, 
     }
     let peer = if envelope.external_url.is_empty() { peer } else { &envelope.external_url };
     let mut parsed = intake.finish(Source::Alertmanager, peer);
+    parsed.batch.upstream = (!envelope.group_key.is_empty()).then(|| Upstream {
+        group_key: envelope.group_key.as_str().into(),
+        group_labels: envelope.group_labels,
+        truncated: envelope.truncated,
+    });
     parsed.truncated = envelope.truncated;
     parsed.receiver = unquoted(&envelope.receiver);
     parsed.group_key = envelope.group_key;
@@ -87,6 +92,7 @@ struct Envelope {
     receiver: String,
     external_url: String,
     group_key: String,
+    group_labels: LabelSet,
     truncated: u64,
     /// None: no field `alerts`. Some(Err): it is something else than a list.
     alerts: Option<Result<(), String>>,
@@ -134,6 +140,10 @@ impl<'de> Visitor<'de> for Message<'_, '_> {
                 "receiver" => envelope.receiver = bounded(map.next_value()?),
                 "externalURL" => envelope.external_url = bounded(map.next_value()?),
                 "groupKey" => envelope.group_key = bounded(map.next_value()?),
+                "groupLabels" => {
+                    let raw: &RawValue = map.next_value()?;
+                    envelope.group_labels = super::annotation_set(raw);
+                }
                 "truncatedAlerts" => {
                     let raw: &RawValue = map.next_value()?;
                     envelope.truncated = serde_json::from_str(raw.get()).unwrap_or(0);

@@ -79,4 +79,24 @@ pub struct Batch {
     pub peer: SmolStr,
     /// What was said.
     pub observations: Vec<Observation>,
+    /// The notification that said it, if it was one: Alertmanager's webhook groups, API v2 does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Upstream>,
+}
+
+/// What an upstream's notification says beside its alerts.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Upstream {
+    /// The sender's key of the group; never empty. Its SHA-256 is the sender's key at the pager.
+    pub group_key: SmolStr,
+    /// The labels by which the sender grouped.
+    #[serde(default, skip_serializing_if = "LabelSet::is_empty")]
+    pub group_labels: LabelSet,
+    /// How many alerts the sender's `max_alerts` left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub truncated: u64,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }

@@ -12,7 +12,7 @@ mod notification;
 mod silence;
 mod time;
 
-pub use alert::{Batch, Observation, Source, Status};
+pub use alert::{Batch, Observation, Source, Status, Upstream};
 pub use decision::{Basis, Decision, Disposition, Otherwise, Reason};
 pub use duration::{Duration, DurationError};
 pub use fingerprint::{AlertId, Fingerprint, hex, sha256};

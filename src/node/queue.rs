@@ -219,7 +219,12 @@ mod tests {
             ends_at: None,
             generator_url: "".into(),
         };
-        let batch = Batch { source: Source::Alertmanager, peer: "a".into(), observations: vec![observation] };
+        let batch = Batch {
+            source: Source::Alertmanager,
+            peer: "a".into(),
+            observations: vec![observation],
+            upstream: None,
+        };
         Command::Observe(batch, oneshot::channel().0)
     }
 

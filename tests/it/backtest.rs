@@ -178,8 +178,12 @@ fn a_journal_is_read_while_its_server_holds_it() {
             ends_at: (status == Status::Resolved).then_some(now),
             generator_url: Default::default(),
         };
-        let batch =
-            Batch { source: Source::Alertmanager, peer: "am".into(), observations: vec![observation] };
+        let batch = Batch {
+            source: Source::Alertmanager,
+            peer: "am".into(),
+            observations: vec![observation],
+            upstream: None,
+        };
         let event = serde_json::to_vec(&Event::Observe(batch)).unwrap();
         let records = [Record { seq, now, event }];
         journal.commit(&Commit { records: &records, ..Commit::default() }).unwrap();

@@ -308,6 +308,7 @@ fn a_flapping_alert_is_explained_in_plain_sentences() {
         let mut effects = Effects::default();
         let event = match status {
             Some(status) => Event::Observe(Batch {
+                upstream: None,
                 source: Source::Alertmanager,
                 peer: "a".into(),
                 observations: vec![Observation {
@@ -356,6 +357,7 @@ fn repeats_reach_the_journal_once_an_hour_and_a_restart_loses_none() {
 
     let mut engine = Engine::new(squelch::config::Config::default().policy);
     let observed = |status, now: Timestamp| Batch {
+        upstream: None,
         source: Source::Prometheus,
         peer: "p".into(),
         observations: vec![Observation {

@@ -225,7 +225,7 @@ fn batch(name: &str, status: Status) -> Batch {
         ends_at: (status == Status::Resolved).then(|| Timestamp::from_millis(T0 + 60_000)),
         generator_url: "".into(),
     };
-    Batch { source: Source::Alertmanager, peer: "a".into(), observations: vec![observation] }
+    Batch { source: Source::Alertmanager, peer: "a".into(), observations: vec![observation], upstream: None }
 }
 
 fn firing(name: &str) -> Batch {

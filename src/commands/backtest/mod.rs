@@ -99,8 +99,11 @@ async fn replayed(args: Args, shown: Arc<Shown>) -> Result<Report, String> {
     report.unwrap_or_else(|error| Err(error.to_string()))
 }
 
+/// The policy of a file as if it were in force: of one that observes, what it would do is the question.
 fn policy(file: &Path) -> Result<Policy, String> {
-    config::load(file).map(|config| config.policy).map_err(|errors| errors.to_string())
+    let mut policy = config::load(file).map(|config| config.policy).map_err(|errors| errors.to_string())?;
+    policy.noise.values_mut().for_each(|noise| noise.mode = config::Mode::Enforce);
+    Ok(policy)
 }
 
 type Events = Box<dyn Iterator<Item = Result<Past, HistoryError>>>;

@@ -214,7 +214,7 @@ impl Scene {
         let observations: Vec<Observation> =
             request.iter().filter_map(|said| self.observation(said)).collect();
         let (Some(first), false) = (request.first(), observations.is_empty()) else { return };
-        let batch = Batch { source: first.source, peer: first.peer.clone(), observations };
+        let batch = Batch { source: first.source, peer: first.peer.clone(), observations, upstream: None };
         let event = match self.engine.repeats(&batch) {
             Some(seen) => Event::Seen(seen),
             None => Event::Observe(batch),

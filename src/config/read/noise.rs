@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use super::section::{Problems, Section, shown};
 use super::yaml::Node;
-use crate::config::{Familiar, Level, Limit, Noise, Rhythm, Severities, Storm, Surprise};
+use crate::config::{Familiar, Level, Limit, Mode, Noise, Rhythm, Severities, Storm, Surprise};
 use crate::model::Duration;
 
 /// The most levels of severity: more could not be told apart by a person.
@@ -41,6 +41,11 @@ fn profile(mut keys: Section<'_>) -> Noise {
     set(&mut noise.resolve_hold, keys.duration("resolve_hold"));
     set(&mut noise.stay_open, keys.duration("stay_open"));
     set(&mut noise.merge_window, keys.duration("merge_window"));
+    if let Some(mut section) = keys.section("rolling") {
+        set(&mut noise.rolling.within, section.duration("within"));
+        set(&mut noise.rolling.at_most, section.positive("at_most"));
+        section.finish();
+    }
     set(&mut noise.growth_settle, keys.duration("growth_settle"));
     let growth = keys.parsed("growth", "0 (off) or a whole number from 2 to 1000000", |text| {
         text.parse().ok().filter(|n| *n == 0 || (2..=MAX_GROWTH).contains(n))
@@ -71,7 +76,12 @@ fn profile(mut keys: Section<'_>) -> Noise {
         text.parse().ok().filter(|every: &Duration| every.is_zero() || *every >= DIGEST_MIN)
     });
     set(&mut noise.digest, digest);
-    keys.unsupported(&["mode"]);
+    let mode = keys.parsed("mode", "enforce or observe", |text| match text {
+        "enforce" => Some(Mode::Enforce),
+        "observe" => Some(Mode::Observe),
+        _ => None,
+    });
+    set(&mut noise.mode, mode);
     keys.finish();
     noise
 }

@@ -3,37 +3,48 @@
 use std::collections::BTreeMap;
 
 use crate::engine::Engine;
-use crate::engine::incident::{Incident, Phase};
+use crate::engine::incident::{Incident, Phase, Side};
 use crate::engine::timers::Timer;
 
 impl Engine {
     /// Counts anew what the ledger keeps as running counters. Panics where they differ.
     pub(crate) fn audit(&self) {
         let mut expected: BTreeMap<_, [u64; 5]> = BTreeMap::new();
+        let account = |lane| {
+            let lane = self.lanes.lane(lane);
+            (lane.observes(), lane.receiver.clone())
+        };
         for ((_, lane), track) in &self.tracks {
-            let counts = expected.entry(self.lanes.lane(*lane).receiver.clone()).or_default();
+            let counts = expected.entry(account(*lane)).or_default();
             counts[0] += track.waiting;
             counts[1] += u64::from(track.held_until.is_some());
             counts[2] += u64::from(track.damping.flaps().is_some());
         }
         for (key, group) in &self.groups {
-            let counts = expected.entry(self.lanes.lane(key.0).receiver.clone()).or_default();
+            let counts = expected.entry(account(key.0)).or_default();
             counts[0] += group.pending.iter().map(|p| p.count).sum::<u64>();
             counts[0] += group.quiet.iter().map(|q| q.count).sum::<u64>();
         }
         for incident in self.incidents.values() {
-            let counts = expected.entry(self.lanes.lane(incident.group.0).receiver.clone()).or_default();
+            let (_, receiver) = account(incident.group.0);
+            let counts = expected.entry((incident.side == Side::Shadow, receiver)).or_default();
             counts[0] += incident.waiting.iter().map(|(_, n)| n).sum::<u64>();
             if incident.superseded_by.is_none() {
                 counts[3] += u64::from(incident.phase == Phase::Open);
                 counts[4] += u64::from(incident.phase == Phase::Resolving);
             }
         }
-        for (name, stats) in &self.stats().receivers {
+        let all = self.stats();
+        let real = all.receivers.iter().map(|(name, stats)| (false, name, stats));
+        for (shadow, name, stats) in real.chain(all.shadow.iter().map(|(name, stats)| (true, name, stats))) {
             let disposed: u64 = stats.disposed.values().sum();
             assert_eq!(stats.routed, disposed + stats.pending, "the accounting law at {name}");
             let counted = [stats.pending, stats.held, stats.flapping, stats.open, stats.resolving];
-            assert_eq!(counted, expected.remove(name).unwrap_or_default(), "counters of {name}");
+            assert_eq!(
+                counted,
+                expected.remove(&(shadow, name.clone())).unwrap_or_default(),
+                "counters of {name}"
+            );
         }
         let mutes = self.mutes.reindexed(&self.policy, &self.alerts);
         assert_eq!(self.mutes, mutes, "what the mutes know of the alerts");
@@ -63,7 +74,7 @@ impl Engine {
             let forgotten = self.timers.deadline(&Timer::ForgetGroup(key.clone())).is_some();
             assert!(forgotten || !group.is_idle(), "{key:?} is never forgotten");
         }
-        for (id, incident) in self.incidents.iter().filter(|(_, i)| !over(i)) {
+        for (id, incident) in self.incidents.iter().filter(|(_, i)| !over(i) && i.side != Side::Mirror) {
             for (alert, _) in incident.members.iter().filter(|(_, m)| m.firing) {
                 let mut tracks = self.tracks.iter().filter(|((a, _), _)| a == alert);
                 assert!(

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::world::*;
-use crate::config::{GroupBy, InhibitRule, Limit, Noise, Policy, Storm, TimeInterval, TimeRange};
+use crate::config::{GroupBy, InhibitRule, Limit, Mode, Noise, Policy, Storm, TimeInterval, TimeRange};
 use crate::engine::{Engine, Event};
 use crate::model::{
     AlertId, Duration, Kind, LabelSet, Notification, Silence, SilenceRequest, Source, Status, Timestamp,
@@ -39,7 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0u8..3).prop_map(Step::Answers),
         2 => any::<bool>().prop_map(Step::Answer),
         1 => Just(Step::Started),
-        1 => (0u8..6).prop_map(Step::Reload),
+        1 => (0u8..8).prop_map(Step::Reload),
         1 => Just(Step::Snapshot),
         1 => (0..MATCHERS.len(), 0u64..600_000, 1u64..3 * 3_600_000)
             .prop_map(|(matchers, delay, length)| Step::Silence { matchers, delay, length }),
@@ -65,7 +65,10 @@ fn policy_variant(variant: u8) -> Policy {
         // What was heard of an hour ago is stale; nothing is limited but by the storm.
         4 => policy(&[], Noise { confirm: Duration::from_mins(1), ..Noise::default() }),
         // The receiver has lost its integrations.
-        _ => policy(&["instance"], Noise::default()),
+        5 => policy(&["instance"], Noise::default()),
+        // What variant 0 and 3 do, in the shadow.
+        6 => policy(&["alertname"], Noise { mode: Mode::Observe, ..Noise::default() }),
+        _ => policy(&["alertname"], Noise { growth: 2, mode: Mode::Observe, ..Noise::default() }),
     };
     if let Some(noise) = policy.noise.get_mut("default") {
         noise.suppress_at = 3000;

@@ -6,6 +6,7 @@ mod dry;
 mod found;
 mod laws;
 mod many;
+mod observe;
 mod reload;
 mod timelines;
 mod trust;

@@ -173,12 +173,12 @@ impl World {
     }
 
     pub(super) fn say(&mut self, source: Source, peer: &str, observations: Vec<Observation>) {
-        self.handle(Event::Observe(Batch { source, peer: peer.into(), observations }));
+        self.handle(Event::Observe(Batch { source, peer: peer.into(), observations, upstream: None }));
     }
 
     /// A request as Alertmanager sends it: repeats that change nothing come as `Seen`.
     pub(super) fn webhook(&mut self, peer: &str, observations: Vec<Observation>) {
-        let batch = Batch { source: Source::Alertmanager, peer: peer.into(), observations };
+        let batch = Batch { source: Source::Alertmanager, peer: peer.into(), observations, upstream: None };
         match self.engine.repeats(&batch) {
             Some(seen) => self.handle(Event::Seen(seen)),
             None => self.handle(Event::Observe(batch)),

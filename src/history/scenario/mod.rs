@@ -80,7 +80,7 @@ pub fn generate(shape: Shape, rounds: u32, seed: u64) -> Scenario {
         shapes::plant(&mut plan, shape, round, start);
     }
     let history = plan.said.into_iter().map(|(at, observations)| {
-        let batch = Batch { source: Source::Alertmanager, peer: PEER.into(), observations };
+        let batch = Batch { source: Source::Alertmanager, peer: PEER.into(), observations, upstream: None };
         Past { at: Timestamp::from_millis(at), event: Event::Observe(batch) }
     });
     Scenario { history: history.collect(), truth: plan.truth }

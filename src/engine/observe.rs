@@ -1,0 +1,349 @@
+//! `mode: observe`: what upstream says goes on to the receiver as it came, under upstream's own keys,
+//! while the engine decides in the shadow what it would have done.
+//!
+//! A mirrored incident is one notification group of the sender: it pages, changes, repeats and resolves
+//! when the sender says so. What came without a group (API v2) has that which Alertmanager would give it:
+//! `<route key>:<group labels>` of the route that it took. What began in one mode ends in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, format_smolstr};
+
+use super::Engine;
+use super::channel::Channel;
+use super::incident::{Incident, IncidentId, Member, Phase, Side, dedup_key};
+use super::lanes::{LaneId, Lanes};
+use super::ledger::Verdict;
+use crate::model::{AlertId, Batch, Disposition, Duration, LabelSet, Reason, Status, Timestamp};
+
+/// The other member of an HA pair says the same within this time: one notification, not two.
+const COPY_WITHIN: Duration = Duration::from_secs(60);
+
+/// The sender's incidents. Bounded by the alerts: each open one holds an alert that fires.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mirrors {
+    /// Those that are open, by receiver and the sender's group key.
+    #[serde(with = "super::pairs")]
+    pub(super) open: BTreeMap<(SmolStr, SmolStr), Mirror>,
+    /// Those of which not all is said yet.
+    pub(super) unsettled: BTreeSet<IncidentId>,
+}
+
+/// What is known of the sender's last word on an incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mirror {
+    incident: IncidentId,
+    peer: SmolStr,
+    at: Timestamp,
+}
+
+impl Mirrors {
+    /// Whether a mirrored incident has, or may still have, this key at `receiver`.
+    pub(super) fn holds(
+        &self,
+        incidents: &BTreeMap<IncidentId, Incident>,
+        lanes: &Lanes,
+        receiver: &SmolStr,
+        key: &SmolStr,
+    ) -> bool {
+        let unsettled = self.unsettled.iter().filter_map(|id| incidents.get(id));
+        let mut held = unsettled.filter(|i| i.dedup_key == *key);
+        held.any(|i| lanes.lane(i.group.0).receiver == *receiver)
+    }
+}
+
+/// One of the sender's notifications, as far as it concerns one receiver.
+struct Said<'a> {
+    receiver: SmolStr,
+    /// A lane to the receiver.
+    lane: LaneId,
+    text: SmolStr,
+    labels: LabelSet,
+    peer: &'a SmolStr,
+    /// Alerts that the sender's `max_alerts` left out.
+    truncated: u64,
+    /// The alerts of the whole group are listed, not only those that changed.
+    whole: bool,
+    alerts: Vec<(AlertId, Status)>,
+    /// The observations to be accounted for, each with its lane.
+    counted: Vec<(AlertId, Status, LaneId)>,
+}
+
+impl Engine {
+    /// Passes on what a request said: `observed` are its alerts, with the lanes that only observe.
+    pub(super) fn mirror(&mut self, batch: &Batch, observed: Vec<(AlertId, Status, Vec<LaneId>)>) {
+        if self.mirrors.open.is_empty() && observed.iter().all(|(_, _, lanes)| lanes.is_empty()) {
+            return;
+        }
+        let of_it = |key: &(SmolStr, SmolStr)| batch.upstream.as_ref().is_none_or(|u| u.group_key == key.1);
+        let shown: Vec<_> = self.mirrors.open.iter().filter(|(key, _)| of_it(key)).collect();
+        let mut said: BTreeMap<(SmolStr, SmolStr), Said<'_>> = BTreeMap::new();
+        for (alert, status, lanes) in observed {
+            // Without a group of the sender's, what the engine holds for true is what is told.
+            let truth = if self.fires(alert) { Status::Firing } else { Status::Resolved };
+            let status = if batch.upstream.is_some() { status } else { truth };
+            let mut entry = |receiver: &SmolStr, lane, text: SmolStr, labels, counted: Option<LaneId>| {
+                let one = said.entry((receiver.clone(), text.clone())).or_insert_with(|| Said {
+                    receiver: receiver.clone(),
+                    lane,
+                    text,
+                    labels,
+                    peer: &batch.peer,
+                    truncated: batch.upstream.as_ref().map_or(0, |u| u.truncated),
+                    whole: batch.upstream.is_some(),
+                    alerts: Vec::new(),
+                    counted: Vec::new(),
+                });
+                if !one.alerts.contains(&(alert, status)) {
+                    one.alerts.push((alert, status));
+                }
+                one.counted.extend(counted.map(|lane| (alert, status, lane)));
+            };
+            for lane in &lanes {
+                let receiver = &self.lanes.lane(*lane).receiver;
+                let (text, labels) = match &batch.upstream {
+                    Some(upstream) => (upstream.group_key.clone(), upstream.group_labels.clone()),
+                    None => self.own_group(alert, *lane),
+                };
+                entry(receiver, *lane, text, labels, Some(*lane));
+            }
+            // Its lane may be another one by now: what is shown is brought to its end all the same.
+            let ends = batch.upstream.is_some() || status == Status::Resolved;
+            for (key, mirror) in shown.iter().filter(|_| ends) {
+                if lanes.iter().any(|l| self.lanes.lane(*l).receiver == key.0) {
+                    continue;
+                }
+                let Some(incident) = self.incidents.get(&mirror.incident) else { continue };
+                if incident.members.get(&alert).is_some_and(|m| m.firing) {
+                    entry(&key.0, incident.group.0, key.1.clone(), incident.group.1.clone(), None);
+                }
+            }
+        }
+        for said in said.into_values() {
+            self.pass_on(said);
+        }
+    }
+
+    /// An alert fires at a lane that only observes, and no request says so: a reload brought it there, or
+    /// the other member of a pair is believed by now.
+    pub(super) fn mirror_alone(&mut self, alert: AlertId, lane: LaneId) {
+        if !self.lanes.lane(lane).observes() {
+            return;
+        }
+        if self.is_mirrored(alert, lane) {
+            return;
+        }
+        let receiver = self.lanes.lane(lane).receiver.clone();
+        let (text, labels) = self.own_group(alert, lane);
+        let peer = SmolStr::default();
+        let alerts = vec![(alert, Status::Firing)];
+        let counted = vec![(alert, Status::Firing, lane)];
+        let (peer, whole) = (&peer, false);
+        self.pass_on(Said { receiver, lane, text, labels, peer, truncated: 0, whole, alerts, counted });
+    }
+
+    /// An alert fires no more, and no request said so.
+    pub(super) fn mirror_lapsed(&mut self, alert: AlertId, stale: bool) {
+        let shows = |mirror: &Mirror| {
+            let member = self.incidents.get(&mirror.incident).and_then(|i| i.members.get(&alert));
+            member.is_some_and(|m| m.firing)
+        };
+        let open = self.mirrors.open.iter().filter(|(_, mirror)| shows(mirror));
+        let shown: Vec<_> = open.map(|(key, mirror)| (key.clone(), mirror.incident)).collect();
+        for ((receiver, text), id) in shown {
+            let Some(incident) = self.incidents.get_mut(&id) else { continue };
+            let (lane, labels) = incident.group.clone();
+            if stale {
+                let after = self.policy.stale_after;
+                incident.closing = Some(format_smolstr!("stale: not heard of for {after}"));
+            }
+            let peer = SmolStr::default();
+            let alerts = vec![(alert, Status::Resolved)];
+            let counted = vec![(alert, Status::Resolved, lane)];
+            let (peer, whole) = (&peer, false);
+            self.pass_on(Said { receiver, lane, text, labels, peer, truncated: 0, whole, alerts, counted });
+        }
+    }
+
+    /// Whether the receiver of a lane that only observes is shown that an alert fires.
+    pub(super) fn is_mirrored(&self, alert: AlertId, lane: LaneId) -> bool {
+        let lane = self.lanes.lane(lane);
+        let shown = |(key, mirror): (&(SmolStr, SmolStr), &Mirror)| {
+            let incident = self.incidents.get(&mirror.incident).filter(|_| key.0 == lane.receiver);
+            incident.is_some_and(|i| i.members.get(&alert).is_some_and(|m| m.firing))
+        };
+        lane.observes() && self.mirrors.open.iter().any(shown)
+    }
+
+    /// Whether a request is to be passed on though it changes nothing: a repeat of the sender's.
+    pub(super) fn is_for_the_mirror(&self, batch: &Batch) -> bool {
+        let Some(upstream) = &batch.upstream else { return false };
+        let observed = |labels| {
+            let lanes = self.lanes.matching(&self.policy, labels);
+            lanes.into_iter().any(|lane| self.lanes.lane(lane).observes())
+        };
+        self.mirrors.open.keys().any(|(_, text)| *text == upstream.group_key)
+            || batch.observations.iter().any(|o| observed(&o.labels))
+    }
+
+    /// The integrations of a mirrored incident are gone, and its receiver has others: they are told too.
+    pub(super) fn mirror_moves_on(&mut self, id: IncidentId) {
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        for integration in &self.lanes.lane(incident.group.0).integrations {
+            if !incident.channels.iter().any(|c| c.integration == integration.name) {
+                incident.channels.push(Channel::new(integration));
+            }
+        }
+    }
+
+    /// The group that Alertmanager would give an alert at a lane, and its labels.
+    fn own_group(&self, alert: AlertId, lane: LaneId) -> (SmolStr, LabelSet) {
+        let labels = self.alerts.alert(alert).map(|a| a.labels.clone()).unwrap_or_default();
+        let (_, labels) = self.group_key(lane, &labels);
+        (format_smolstr!("{}:{}", self.lanes.lane(lane).route, labels), labels)
+    }
+
+    /// One notification of the sender's goes on to a receiver.
+    fn pass_on(&mut self, said: Said<'_>) {
+        let key = (said.receiver.clone(), said.text.clone());
+        let fires = said.alerts.iter().any(|(_, status)| *status == Status::Firing);
+        let Some(known) = self.mirrors.open.get(&key) else {
+            if self.lanes.lane(said.lane).integrations.is_empty() {
+                return self.settle_accounts(&said, None, Reason::Muted, "the receiver has no integration");
+            }
+            if !fires {
+                let rule = "the resolve of something that nobody was paged for";
+                return self.settle_accounts(&said, None, Reason::NeverPaged, rule);
+            }
+            return self.open_mirror(key, &said);
+        };
+        let id = known.incident;
+        let copy = *known.peer != **said.peer && self.now < known.at + COPY_WITHIN;
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        let fired: BTreeSet<AlertId> = firing(incident).collect();
+        if said.whole {
+            incident.members.clear();
+        }
+        for (alert, status) in &said.alerts {
+            let (now, since) = (self.now, self.alerts.alert(*alert).map_or(self.now, |a| a.starts_at));
+            let member = Member { firing: *status == Status::Firing, ..Member::firing(since) };
+            let resolved_at = (!member.firing).then_some(now);
+            incident.members.insert(*alert, Member { resolved_at, ..member });
+        }
+        let fires_on: BTreeSet<AlertId> = firing(incident).collect();
+        // What the sender left out may fire: in doubt it stays open.
+        let closes = fires_on.is_empty() && said.truncated == 0;
+        if !closes && copy && said.whole && fired == fires_on {
+            let rule = "the other member of the pair says the same";
+            return self.settle_accounts(&said, None, Reason::Duplicate, rule);
+        }
+        if !closes && !said.whole && fired == fires_on {
+            let rule = "repeats the current state";
+            return self.settle_accounts(&said, None, Reason::Duplicate, rule);
+        }
+        if closes {
+            incident.phase = Phase::Closed;
+            let why = incident.closing.take().unwrap_or_else(|| "upstream says that it resolved".into());
+            incident.issue(self.now, why, false);
+            self.mirrors.open.remove(&key);
+            self.ledger.receiver(&key.0).open -= 1;
+            let told = (id, Disposition::Resolve);
+            self.settle_accounts(&said, Some(told), Reason::Grouped, "as upstream said it");
+        } else {
+            incident.issue(self.now, "as upstream says it".into(), true);
+            let mirror = Mirror { incident: id, peer: said.peer.clone(), at: self.now };
+            self.mirrors.open.insert(key, mirror);
+            let told = (id, Disposition::Update);
+            self.settle_accounts(&said, Some(told), Reason::Grouped, "as upstream said it");
+        }
+        self.pump(id);
+    }
+
+    fn open_mirror(&mut self, key: (SmolStr, SmolStr), said: &Said<'_>) {
+        // Our own incident, or the last one of the sender's, may have the key still: a page under it would
+        // be silent.
+        let used = |text: &SmolStr| {
+            let ours = self.incidents.values().filter(|i| i.side != Side::Shadow && i.dedup_key == *text);
+            ours.into_iter().any(|i| self.lanes.lane(i.group.0).receiver == key.0)
+        };
+        let generation = (0..).find(|n| !used(&dedup_key(&said.text, *n))).unwrap_or(u32::MAX);
+        let id = IncidentId(self.next_incident);
+        self.next_incident += 1;
+        let channels = self.lanes.lane(said.lane).integrations.iter().map(Channel::new).collect();
+        let group = ((said.lane, said.labels.clone()), said.text.clone());
+        let mut incident = Incident::new(self.now, group, generation, channels);
+        incident.side = Side::Mirror;
+        for (alert, status) in &said.alerts {
+            let since = self.alerts.alert(*alert).map_or(self.now, |a| a.starts_at);
+            let resolved_at = (*status == Status::Resolved).then_some(self.now);
+            let firing = *status == Status::Firing;
+            incident.members.insert(*alert, Member { firing, resolved_at, ..Member::firing(since) });
+        }
+        let severities = &self.policy.severities;
+        let alerts = firing(&incident).filter_map(|alert| self.alerts.alert(alert));
+        let level = alerts.map(|a| severities.level_of(&a.labels)).min();
+        incident.paged(level.unwrap_or(0));
+        incident.issue(self.now, "as upstream says it".into(), true);
+        self.incidents.insert(id, incident);
+        self.ledger.receiver(&key.0).open += 1;
+        self.mirrors.unsettled.insert(id);
+        self.mirrors.open.insert(key, Mirror { incident: id, peer: said.peer.clone(), at: self.now });
+        let told = (id, Disposition::Page);
+        self.settle_accounts(said, Some(told), Reason::Grouped, "as upstream said it");
+        self.pump(id);
+    }
+
+    /// Disposes the observations of a notification: one as what was sent, if anything was, and the others
+    /// for `reason`.
+    fn settle_accounts(
+        &mut self,
+        said: &Said<'_>,
+        told: Option<(IncidentId, Disposition)>,
+        reason: Reason,
+        rule: &str,
+    ) {
+        let incident = told.and_then(|(id, _)| self.incidents.get(&id)).map(|i| i.dedup_key.clone());
+        let leads = if told.is_some_and(|(_, d)| d == Disposition::Resolve) {
+            Status::Resolved
+        } else {
+            Status::Firing
+        };
+        let first = said.counted.iter().position(|(_, status, _)| *status == leads).unwrap_or(0);
+        for (index, (alert, _, lane)) in said.counted.iter().enumerate() {
+            let disposition = match told {
+                Some((_, disposition)) if index == first => disposition,
+                Some(_) | None => Disposition::Suppressed(reason),
+            };
+            self.passed_on(*alert, *lane, 1, disposition, rule.into(), incident.clone().unwrap_or_default());
+        }
+    }
+
+    /// Accounts for observations that upstream decided about: routed and disposed at once. Nothing, at
+    /// a lane that is in force.
+    pub(super) fn passed_on(
+        &mut self,
+        alert: AlertId,
+        lane: LaneId,
+        count: u64,
+        disposition: Disposition,
+        rule: SmolStr,
+        incident: SmolStr,
+    ) {
+        let Self { lanes, ledger, alerts, now, .. } = self;
+        let lane = lanes.lane(lane);
+        if !lane.observes() || count == 0 {
+            return;
+        }
+        let account = ledger.receiver(&lane.receiver);
+        account.routed += count;
+        account.pending += count;
+        let (known, basis) = (alerts.alert(alert), lane.basis());
+        let verdict = Verdict { alert, known, lane, incident, disposition, rule, release: None, basis };
+        ledger.dispose(*now, count, verdict);
+    }
+}
+
+fn firing(incident: &Incident) -> impl Iterator<Item = AlertId> + use<'_> {
+    incident.members.iter().filter(|(_, m)| m.firing).map(|(alert, _)| *alert)
+}

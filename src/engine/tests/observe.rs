@@ -1,0 +1,135 @@
+//! `mode: observe`: the pager shows what Alertmanager would have shown, and a change of mode loses nothing.
+
+use super::world::*;
+use crate::config::{Mode, Noise};
+use crate::engine::Event;
+use crate::model::{
+    Batch, Disposition, Duration, Kind, LabelSet, Observation, Source, Upstream, hex, sha256,
+};
+
+const KEY: &str = r#"{}/{team="db"}:{alertname="Down"}"#;
+
+fn mode(mode: Mode) -> Event {
+    Event::Policy(Box::new(policy(&["instance"], Noise { mode, ..Noise::default() })))
+}
+
+fn world(first: Mode) -> World {
+    World::new(policy(&["instance"], Noise { mode: first, ..Noise::default() }))
+}
+
+fn down(instance: &str) -> LabelSet {
+    labels(&[("alertname", "Down"), ("instance", instance), ("severity", "warning")])
+}
+
+fn notify(world: &mut World, peer: &str, observations: Vec<Observation>) {
+    let group_labels = labels(&[("alertname", "Down")]);
+    let upstream = Some(Upstream { group_key: KEY.into(), group_labels, truncated: 0 });
+    let batch = Batch { source: Source::Alertmanager, peer: peer.into(), observations, upstream };
+    match world.engine.repeats(&batch) {
+        Some(seen) => world.handle(Event::Seen(seen)),
+        None => world.handle(Event::Observe(batch)),
+    }
+}
+
+fn kinds(world: &World) -> Vec<Kind> {
+    world.sent.iter().map(|n| n.kind).collect()
+}
+
+fn open_keys(world: &World) -> Vec<String> {
+    world.pager.iter().filter(|(_, s)| s.open).map(|((_, key), _)| key.clone()).collect()
+}
+
+#[test]
+fn each_notification_goes_on_under_the_senders_key() {
+    let mut world = world(Mode::Observe);
+    let start = world.now;
+    notify(&mut world, "a", vec![firing(&down("1"), start), firing(&down("2"), start)]);
+    world.advance(Duration::from_hours(4));
+    notify(&mut world, "a", vec![firing(&down("1"), start), firing(&down("2"), start)]);
+    world.advance(Duration::from_mins(1));
+    let end = world.now;
+    notify(&mut world, "a", vec![resolved(&down("1"), start, end), resolved(&down("2"), start, end)]);
+    assert_eq!(kinds(&world), [Kind::Page, Kind::Update, Kind::Resolve], "also the sender's repeat");
+    let key = hex(&sha256(KEY.as_bytes()));
+    assert!(world.sent.iter().all(|n| n.dedup_key == key && n.group_key == KEY));
+    assert_eq!(world.sent[0].alerts.len(), 2, "one incident, where enforcing would have made two");
+    world.advance(Duration::from_hours(1));
+    let stats = world.engine.stats();
+    let (real, shadow) = (&stats.receivers["pd"], &stats.shadow["pd"]);
+    assert_eq!((real.routed, real.pending, shadow.routed, shadow.pending), (6, 0, 6, 0));
+    assert_eq!((real.disposed[&Disposition::Page], shadow.disposed[&Disposition::Page]), (1, 2));
+    assert!(world.decisions.iter().all(|d| d.incident == key), "what would have been is counted, not told");
+}
+
+#[test]
+fn the_copy_of_the_other_member_is_no_second_notification() {
+    let mut world = world(Mode::Observe);
+    let start = world.now;
+    notify(&mut world, "a", vec![firing(&down("1"), start)]);
+    world.advance(Duration::from_secs(5));
+    notify(&mut world, "b", vec![firing(&down("1"), start)]);
+    assert_eq!(kinds(&world), [Kind::Page]);
+    world.advance(Duration::from_hours(4));
+    notify(&mut world, "b", vec![firing(&down("1"), start)]);
+    assert_eq!(kinds(&world), [Kind::Page, Kind::Update], "a repeat is no copy");
+}
+
+#[test]
+fn what_observe_opened_is_closed_after_the_switch() {
+    let mut world = world(Mode::Observe);
+    let start = world.now;
+    notify(&mut world, "a", vec![firing(&down("1"), start)]);
+    world.handle(mode(Mode::Enforce));
+    assert_eq!(kinds(&world), [Kind::Page], "nothing is paged twice for the switch");
+    world.advance(Duration::from_mins(1));
+    let end = world.now;
+    notify(&mut world, "a", vec![firing(&down("1"), start), firing(&down("2"), end)]);
+    assert!(
+        world.sent.iter().any(|n| n.kind == Kind::Update && n.group_key == KEY),
+        "it goes on as it began"
+    );
+    let page = world.sent.iter().rfind(|n| n.kind == Kind::Page).unwrap();
+    assert_eq!(page.group_key, r#"{}:{instance="2"}"#, "what is new is decided by the engine");
+    world.advance(Duration::from_mins(1));
+    let end = world.now;
+    notify(&mut world, "a", vec![resolved(&down("1"), start, end), resolved(&down("2"), start, end)]);
+    world.advance(Duration::from_mins(5));
+    assert_eq!(open_keys(&world), Vec::<String>::new());
+}
+
+#[test]
+fn what_enforce_opened_is_closed_after_the_switch() {
+    let mut world = world(Mode::Enforce);
+    let start = world.now;
+    notify(&mut world, "a", vec![firing(&down("1"), start)]);
+    world.handle(mode(Mode::Observe));
+    world.advance(Duration::from_mins(1));
+    let end = world.now;
+    notify(&mut world, "a", vec![resolved(&down("1"), start, end), firing(&down("2"), end)]);
+    world.advance(Duration::from_mins(5));
+    assert_eq!(open_keys(&world), [hex(&sha256(KEY.as_bytes()))], "only the sender's incident is left");
+    notify(&mut world, "a", vec![resolved(&down("2"), end, end)]);
+    assert_eq!(open_keys(&world), Vec::<String>::new());
+}
+
+#[test]
+fn a_stale_alert_closes_what_the_sender_left_open() {
+    let mut world = world(Mode::Observe);
+    let start = world.now;
+    notify(&mut world, "a", vec![firing(&down("1"), start)]);
+    world.advance(Duration::from_hours(13));
+    assert_eq!(kinds(&world), [Kind::Page, Kind::Resolve]);
+    assert!(world.sent[1].why.starts_with("stale"), "{}", world.sent[1].why);
+}
+
+#[test]
+fn what_has_no_group_has_alertmanagers() {
+    let mut world = world(Mode::Observe);
+    let (start, until) = (world.now, world.now + Duration::from_mins(4));
+    let said = |instance| Observation { ends_at: Some(until), ..firing(&down(instance), start) };
+    world.say(Source::Prometheus, "p", vec![said("1"), said("2")]);
+    let keys: Vec<_> = world.sent.iter().map(|n| n.group_key.as_str()).collect();
+    assert_eq!(keys, [r#"{}:{instance="1"}"#, r#"{}:{instance="2"}"#]);
+    world.advance(Duration::from_mins(5));
+    assert_eq!(open_keys(&world), Vec::<String>::new(), "an end that passes is a resolve");
+}
