@@ -355,7 +355,7 @@ impl Engine {
         let levels = &self.policy.severities.levels;
         let flaps = |alert: &AlertId| {
             let track = self.tracks.get(&(*alert, incident.group.0));
-            Some(track?.damping.reuse_deadline(&self.lanes.lane(incident.group.0).noise)?)
+            track?.damping.reuse_deadline(&self.lanes.lane(incident.group.0).noise)
         };
         let deadline = |timer| self.timers.deadline(&timer);
         let next = match state {

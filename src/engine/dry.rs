@@ -116,7 +116,8 @@ impl Engine {
             generator_url: SmolStr::default(),
         };
         let peer = "dry run".into();
-        let batch = Batch { source: Source::Alertmanager, peer, observations: vec![observation] };
+        let observations = vec![observation];
+        let batch = Batch { source: Source::Alertmanager, peer, observations, upstream: None };
         let mut run =
             DryRun { at, severity: self.level_name(labels), routes, steps: Vec::new(), pages: false };
         let mut now = at;
@@ -136,7 +137,9 @@ impl Engine {
     fn step_dry(&mut self, now: Timestamp, event: &Event, alert: AlertId, run: &mut DryRun) {
         let mut effects = Effects::default();
         self.handle(now, event, &mut effects);
-        run.steps.extend(effects.decisions.into_iter().filter(|d| d.alert == alert).map(DryStep::Decided));
+        // Repeats that were counted before are told on the way; they are not this observation.
+        let own = |d: &Decision| d.alert == alert && d.basis.repeats_since.is_none();
+        run.steps.extend(effects.decisions.into_iter().filter(own).map(DryStep::Decided));
         for notification in effects.notifications {
             if notification.alerts.iter().any(|a| a.id == alert) {
                 run.pages |= notification.kind == Kind::Page;
@@ -223,6 +226,7 @@ impl Engine {
             timers,
             digests: super::Digests::default(),
             own: BTreeMap::new(),
+            mirrors: super::Mirrors::default(),
             watch: super::Watch::default(),
             heartbeats: self.heartbeats.clone(),
             bounds: self.bounds.clone(),

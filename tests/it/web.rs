@@ -496,7 +496,7 @@ async fn health_readiness_metrics_and_the_api() {
         assert_eq!(running.send("POST", &path, "", b"").await.status, status, "{id}");
     }
     assert_eq!(running.send("POST", "/-/reload", "", b"").await.status, 200);
-    assert!(running.get("/").await.body.contains("/alertmanager/webhook"));
+    assert!(running.get("/").await.body.contains("All quiet."));
 
     running.mood.send(Mood::Down).unwrap();
     assert_eq!(running.get("/-/healthy").await.status, 200);
@@ -515,8 +515,8 @@ async fn everything_hangs_under_the_prefix() {
         running.send("POST", "/squelch/alertmanager/webhook", "", AM_025.as_bytes()).await.status,
         200
     );
-    for path in ["/squelch", "/squelch/"] {
-        assert!(running.get(path).await.body.contains("\"/squelch/metrics\""));
+    for (path, link) in [("/squelch", "\"squelch/metrics\""), ("/squelch/", "\"./metrics\"")] {
+        assert!(running.get(path).await.body.contains(link), "{path}");
     }
     let outside = running.hook(AM_025).await;
     assert_eq!(outside.status, 404);

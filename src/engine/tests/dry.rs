@@ -34,6 +34,22 @@ fn it_says_what_then_happens_and_changes_nothing() {
 }
 
 #[test]
+fn repeats_that_were_counted_before_are_not_its_outcome() {
+    let mut world = world();
+    let disk = labels(&[("alertname", "Disk"), ("severity", "critical")]);
+    let start = world.now;
+    world.webhook("a", vec![firing(&disk, start)]);
+    world.advance(Duration::from_secs(30));
+    world.webhook("a", vec![firing(&disk, start)]);
+    let run = world.engine.dry_run(&disk, world.now + Duration::from_secs(30));
+    let repeats = run
+        .steps
+        .iter()
+        .any(|step| matches!(step, DryStep::Decided(decision) if decision.basis.repeats_since.is_some()));
+    assert!(!repeats && !run.outcome().contains("duplicate"), "{run:?}");
+}
+
+#[test]
 fn it_waits_pages_or_is_silenced_as_the_time_has_it() {
     let mut world = world();
     let of = |severity| labels(&[("alertname", "Disk"), ("severity", severity)]);

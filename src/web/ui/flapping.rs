@@ -155,8 +155,10 @@ fn changes(now: Timestamp, flapper: &Flapper) -> Markup {
     let mut edges = flapper.recent.clone();
     edges.push(now);
     let count = edges.len();
-    let spells =
-        edges.windows(2).enumerate().filter(|(index, _)| ((count - 2 - index) % 2 == 0) == flapper.firing);
+    let spells = edges
+        .windows(2)
+        .enumerate()
+        .filter(|(index, _)| (count - 2 - index).is_multiple_of(2) == flapper.firing);
     let said = format!("{} changes in {}", flapper.recent.len(), text::span(now.since(first)));
     html! {
         figure {

@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(read_labels(r#"{a="1", b="x y"}"#).unwrap().to_string(), r#"{a="1", b="x y"}"#);
         for (text, says) in [("a=~\"x\"", "is no label"), ("{}", "at least one"), ("a=", "")] {
             let read = read_labels(text);
-            assert!(read.is_err() == !says.is_empty(), "{text}: {read:?}");
+            assert!(read.is_err() != says.is_empty(), "{text}: {read:?}");
         }
     }
 }
