@@ -267,6 +267,9 @@ impl DryRun {
             _ => None,
         });
         match decided.map(|d| (d.disposition, &d.rule)) {
+            Some((Disposition::Suppressed(reason), rule)) if rule.starts_with(reason.as_str()) => {
+                format_smolstr!("Nobody is paged: {rule}.")
+            }
             Some((Disposition::Suppressed(reason), rule)) => {
                 format_smolstr!("Nobody is paged: {} ({rule}).", reason.as_str().replace('_', " "))
             }

@@ -104,11 +104,14 @@ fn body(frame: &Frame, asked: &Asked, found: &Page) -> Markup {
     html! {
         h1 { "Decisions" }
         form.silence role="search" method="get" action=(frame.to("decisions")) {
-            label { span { "Labels match" } input #q name="q" type="search" value=(asked.q) autocomplete="off" spellcheck="false" placeholder="alertname=~\"Disk.*\"" aria-keyshortcuts="/"; }
+            label { span { "Labels match" } input #q name="q" type="search" value=(asked.q)
+                autocomplete="off" spellcheck="false" placeholder="alertname=~\"Disk.*\""
+                aria-keyshortcuts="/"; }
             label { span { "What became of it" }
                 select name="what" {
                     option value="" { "anything" }
-                    @for word in words { option value=(word) selected[asked.what == word] { (word.replace('_', " ")) } }
+                    @for word in words { option value=(word) selected[asked.what == word] {
+                        (word.replace('_', " ")) } }
                 }
             }
             label { span { "Receiver" } input name="receiver" value=(asked.receiver) size="10"; }
@@ -123,7 +126,8 @@ fn body(frame: &Frame, asked: &Asked, found: &Page) -> Markup {
         }
         nav.pager aria-label="Pages of the list" {
             @if !asked.cursor.is_empty() { a href=(frame.to(&format!("decisions{}", asked.older("")))) { "← newest" } }
-            @if let Some(next) = &found.next { a rel="next" href=(frame.to(&format!("decisions{}", asked.older(next)))) { "older →" } }
+            @if let Some(next) = &found.next { a rel="next"
+                href=(frame.to(&format!("decisions{}", asked.older(next)))) { "older →" } }
         }
     }
 }
@@ -152,12 +156,17 @@ fn row(frame: &Frame, entry: &Entry) -> Markup {
     html! {
         tr data-row {
             td data-label="When" { (text::moment(entry.at)) }
-            td data-label="State" { span class=(class) { (word) } @if entry.count > 1 { span.dim { " ×" (entry.count) } } }
+            td data-label="State" { span class=(class) { (word) } @if entry.count > 1 { span.dim
+                { " ×" (entry.count) } } }
             td.what {
-                a id=(format!("d{}", entry.id)) href=(frame.to(&format!("alert{}", text::query(&[("id", &entry.alert)])))) { (text::title(&labels)) }
+                a id=(format!("d{}", entry.id))
+                    href=(frame.to(&format!("alert{}", text::query(&[("id", &entry.alert)])))) {
+                    (text::title(&labels)) }
                 p.why {
                     (text::sentence(&entry.rule))
-                    @if !entry.setting.is_empty() { " · by " code { bdi { (text::tame(&entry.setting, 100)) } } @if let Some(line) = entry.line { ", line " (line) } }
+                    @if !entry.setting.is_empty() { " · by " code
+                        { bdi { (text::tame(&entry.setting, 100)) } } @if let Some(line) = entry.line {
+                        ", line " (line) } }
                     @if let Some(release) = &entry.release_condition { " · " (text::sentence(release)) }
                     @if let Some(otherwise) = &entry.counterfactual { " · " (text::sentence(otherwise)) }
                 }

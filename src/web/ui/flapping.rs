@@ -91,11 +91,13 @@ fn facts(now: Timestamp, flapper: &Flapper) -> Markup {
         p {
             @match flapper.since {
                 Some(since) => {
-                    span.state.flapping { "flapping" } " for " (text::ago(now, since)) " at " bdi { (text::tame(&flapper.receiver, 60)) }
+                    span.state.flapping { "flapping" } " for " (text::ago(now, since)) " at " bdi {
+                        (text::tame(&flapper.receiver, 60)) }
                     " · " (flapper.changes) " changes · "
                     @if let Some(until) = flapper.until { "calm at the latest " (text::until(now, until)) ", if it changes no more" }
                 },
-                None => { span.state.held { "unsteady" } " at " bdi { (text::tame(&flapper.receiver, 60)) } " · " (flapper.changes) " changes" },
+                None => { span.state.held { "unsteady" } " at " bdi { (text::tame(&flapper.receiver, 60))
+                    } " · " (flapper.changes) " changes" },
             }
             " · now " @if flapper.firing { "firing" } @else { "resolved" }
         }

@@ -54,7 +54,8 @@ fn body(frame: &Frame, asked: &Asked, detail: &IncidentDetail) -> Markup {
             (stand(frame, detail.now, row))
             dl.facts {
                 div { dt { "Paged" } dd { (text::moment(row.since)) ", " (text::ago(detail.now, row.since)) " ago" } }
-                div { dt { "Shown at" } dd { @if detail.shown_at.is_empty() { "no receiver yet" } @else { @for name in &detail.shown_at { bdi { (text::tame(name, 60)) } " " } } } }
+                div { dt { "Shown at" } dd { @if detail.shown_at.is_empty() { "no receiver yet" } @else
+                    { @for name in &detail.shown_at { bdi { (text::tame(name, 60)) } " " } } } }
                 div { dt { "Alerts" } dd { (row.firing) " of " (row.alerts) " fire" } }
                 div { dt { "Group key" } dd { code { bdi { (text::tame(&detail.group_key, 400)) } } } }
                 div { dt { "Generation" } dd { (detail.generation) } }
@@ -161,7 +162,8 @@ fn alert_body(frame: &Frame, detail: &AlertDetail, story: &[Entry]) -> Markup {
             dl.facts {
                 div { dt { "State" } dd { (state) " for " (text::ago(detail.now, alert.since)) } }
                 div { dt { "Fingerprint" } dd { code { (Fingerprint::of(&alert.labels)) } } }
-                @if !alert.generator_url.is_empty() { div { dt { "Rule" } dd { (text::link(&alert.generator_url, "where it is evaluated")) } } }
+                @if !alert.generator_url.is_empty() { div
+                    { dt { "Rule" } dd { (text::link(&alert.generator_url, "where it is evaluated")) } } }
                 div { dt { "What if" } dd { a href=(dry) { "see its route and what would become of it" } } }
             }
             @for flapper in &detail.flappers { (super::flapping::card(detail.now, flapper)) }

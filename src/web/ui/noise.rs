@@ -141,7 +141,8 @@ fn body(frame: &Frame, seen: &Seen) -> Markup {
         div.head {
             h1 { "Noise" }
             ul.states aria-label="Time" {
-                @for (name, _) in SPANS { li { a href=(span(name)) aria-current=[(name == seen.span).then_some("true")] { "last " (name) } } }
+                @for (name, _) in SPANS { li { a href=(span(name))
+                    aria-current=[(name == seen.span).then_some("true")] { "last " (name) } } }
             }
             a.button href=(frame.to(&format!("noise.csv{}", text::query(&[("span", seen.span)])))) { "Download CSV" }
         }
@@ -149,18 +150,22 @@ fn body(frame: &Frame, seen: &Seen) -> Markup {
             p.lead { "There is more than one look reads: counted are the newest " (MOST_PAGES * MAX_LIMIT) " decisions, since " (text::moment(cut)) "." }
         }
         div.tiles {
-            div.tile { b { @match tally.removed() { Some(share) => { (share) " %" }, None => "–" } } span { "of what came in interrupted nobody" } }
+            div.tile { b { @match tally.removed() { Some(share) => { (share) " %" }, None => "–" } } span
+                { "of what came in interrupted nobody" } }
             div.tile { b { (tally.came) } span { "observations came in" } }
             div.tile { b { (tally.pages) } span { "pages went out" } }
             @for (receiver, (pages, budget)) in &seen.budgets {
                 div.tile {
                     b { (pages) span { " / " (budget.pages) } }
-                    span { "pages at " bdi { (text::tame(receiver, 40)) } " in " (budget.per) @if *pages > budget.pages.into() { " " span.state.paged { "over budget" } } @else { ", within budget" } }
+                    span { "pages at " bdi { (text::tame(receiver, 40)) } " in " (budget.per) @if *pages >
+                        budget.pages.into() { " " span.state.paged { "over budget" } } @else {
+                        ", within budget" } }
                 }
             }
         }
         h2 { "In and out over time" }
-        div #chart .chart role="img" aria-label=(format!("{} observations in, {} pages out", tally.came, tally.pages)) data-series=(tally.series()) {}
+        div #chart .chart role="img" aria-label=(format!("{} observations in, {} pages out", tally.came,
+            tally.pages)) data-series=(tally.series()) {}
         h2 { "What became of it" }
         @if tally.by_fate.is_empty() { p.empty { "Nothing came in." } } @else { (fates(tally)) }
         h2 { "What comes most" }
@@ -181,7 +186,8 @@ fn fates(tally: &Tally) -> Markup {
                     td data-label="State" { (name.replace('_', " ")) }
                     td.n data-label="Observations" { (count) }
                     td data-label="Share" { div.share {
-                        svg viewBox="0 0 100 10" aria-hidden="true" { rect.track width="100" height="10" rx="2" {} rect.fill width=(share) height="10" rx="2" {} }
+                        svg viewBox="0 0 100 10" aria-hidden="true" { rect.track width="100" height="10"
+                            rx="2" {} rect.fill width=(share) height="10" rx="2" {} }
                         (share) " %"
                     } }
                 }
@@ -201,11 +207,13 @@ fn names(frame: &Frame, tally: &Tally) -> Markup {
             tbody { @for (name, counts) in tally.top(TOP) {
                 @let filter = format!("alertname={}", crate::model::Quoted(name));
                 tr data-row {
-                    td.what { a href=(frame.to(&format!("decisions{}", text::query(&[("q", &filter)])))) { bdi.name { (text::tame(name, 100)) } } }
+                    td.what { a href=(frame.to(&format!("decisions{}", text::query(&[("q", &filter)])))) {
+                        bdi.name { (text::tame(name, 100)) } } }
                     td.n data-label="In" { (counts.came) }
                     td.n data-label="Pages" { (counts.pages) }
                     td.n data-label="Flaps" { (counts.flaps) }
-                    td.n data-label="Lasted" { @match counts.lasted() { Some(lasted) => (text::span(lasted)), None => "–" } }
+                    td.n data-label="Lasted" { @match counts.lasted()
+                        { Some(lasted) => (text::span(lasted)), None => "–" } }
                     td.n data-label="Night pages" { (counts.night) }
                 }
             } }

@@ -96,11 +96,13 @@ fn body(frame: &Frame, asked: &Asked, board: &Board, silences: &[(Silence, Silen
         (page::live(&here(asked.with(&asked.state, page)), "3s", board.now.as_millis(), &summary, html! {
             ul.states aria-label="By state" {
                 @let all: usize = board.states.values().sum();
-                li { a href=(here(asked.with("", 1))) aria-current=[asked.state.is_empty().then_some("true")] { b { (all) } " all" } }
+                li { a href=(here(asked.with("", 1)))
+                    aria-current=[asked.state.is_empty().then_some("true")] { b { (all) } " all" } }
                 @for (state, word) in text::STATES {
                     @let (name, class) = text::state(state);
                     @if count(state) > 0 || asked.state == word {
-                        li { a class=(class) href=(here(asked.with(word, 1))) aria-current=[(asked.state == word).then_some("true")] {
+                        li { a class=(class) href=(here(asked.with(word, 1))) aria-current=[(asked.state
+                            == word).then_some("true")] {
                             b { (count(state)) } " " (name)
                         } }
                     }
@@ -153,7 +155,8 @@ fn one(frame: &Frame, now: Timestamp, row: &Row) -> Markup {
             td data-label="Receiver" { bdi { (text::tame(&row.receiver, 60)) } }
             td.n data-label="Alerts" { (row.firing) @if row.alerts > row.firing { span.dim { "/" (row.alerts) } } }
             td data-label="Age" { (text::ago(now, row.since)) }
-            td data-label="Next" { @if let Some((at, what)) = row.next { (what) " " (text::until(now, at)) } @else { span.dim { "–" } } }
+            td data-label="Next" { @if let Some((at, what)) = row.next { (what) " " (text::until(now, at))
+                } @else { span.dim { "–" } } }
             td.act { (actions(frame, row)) }
         }
     }
@@ -192,7 +195,8 @@ fn few_silences(frame: &Frame, now: Timestamp, silences: &[(Silence, SilenceStat
         section aria-labelledby="silences-title" {
             h2 #silences-title {
                 "Silences "
-                a.aside href=(frame.to("silences")) { @if silences.len() > FEW_SILENCES { "all " (silences.len()) } @else { "new, or ended ones" } }
+                a.aside href=(frame.to("silences")) { @if silences.len() > FEW_SILENCES
+                    { "all " (silences.len()) } @else { "new, or ended ones" } }
             }
             @if silences.is_empty() { p.empty { "No silence is in force." } }
             @else { (super::silence::table(frame, now, silences.iter().take(FEW_SILENCES))) }

@@ -48,14 +48,17 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
         section aria-labelledby="dry" {
             h2 #dry { "What would become of an alert" }
             form.silence method="get" action=(frame.to("routing")) {
-                label { span { "Labels" } input #q name="labels" type="search" value=(asked.labels) autocomplete="off" spellcheck="false" placeholder="alertname=\"DiskFull\", severity=\"warning\"" aria-keyshortcuts="/"; }
+                label { span { "Labels" } input #q name="labels" type="search" value=(asked.labels)
+                    autocomplete="off" spellcheck="false"
+                    placeholder="alertname=\"DiskFull\", severity=\"warning\"" aria-keyshortcuts="/"; }
                 label { span { "starting at" } input name="at" value=(asked.at) placeholder="now, or 2026-11-26T03:00:00Z" size="22"; }
                 button.primary { "Try" }
             }
             p.why { "A copy of the engine decides; nothing is sent, and nothing changes. Receivers are taken to answer at once." }
             @if let Some((labels, run)) = &run { (outcome(labels, run)) }
         }
-        section aria-labelledby="receivers" { h2 #receivers { "Receivers" } (receivers(app.gate.now(), &stats, &app.gate.health())) }
+        section aria-labelledby="receivers" { h2 #receivers { "Receivers" }
+            (receivers(app.gate.now(), &stats, &app.gate.health())) }
         section aria-labelledby="config" {
             h2 #config { "Configuration in force" }
             p.why { "Secrets are masked; comments are left out." }
@@ -101,13 +104,15 @@ fn outcome(labels: &LabelSet, run: &DryRun) -> Markup {
             }
             table.rows {
                 caption { "Its way through the route tree" }
-                thead { tr { th scope="col" { "Route" } th scope="col" { "Receiver" } th scope="col" { "Group" } th scope="col" { "Profile" } th scope="col" { "Flap penalty" } } }
+                thead { tr { th scope="col" { "Route" } th scope="col" { "Receiver" } th scope="col" {
+                    "Group" } th scope="col" { "Profile" } th scope="col" { "Flap penalty" } } }
                 tbody { @for route in &run.routes { tr {
                     td.what { code { bdi { (text::tame(&route.key, 300)) } } p.why { "line " (route.line) } }
                     td data-label="Receiver" { bdi { (text::tame(&route.receiver, 60)) } }
                     td data-label="Group" { (text::title(&route.group)) }
                     td data-label="Profile" { (text::tame(&route.noise, 60)) }
-                    td data-label="Flap penalty" { (text::decimal(route.penalty.0)) " of " (text::decimal(route.penalty.1.into())) }
+                    td data-label="Flap penalty" { (text::decimal(route.penalty.0)) " of "
+                        (text::decimal(route.penalty.1.into())) }
                 } } }
             }
             ol.steps {
@@ -128,8 +133,10 @@ fn one_step(start: Timestamp, step: &DryStep) -> Markup {
             " leaves for " bdi { (text::tame(receiver, 60)) } " by " (text::tame(integration, 60)) ": " (text::sentence(why))
         },
         DryStep::Decided(decision) => html! {
-            (after(decision.at)) span class=(disposed(decision.disposition)) { (decision.disposition.as_str()) }
-            @if !decision.disposition.reason().is_empty() { " as " b { (decision.disposition.reason().replace('_', " ")) } }
+            (after(decision.at)) span class=(disposed(decision.disposition)) {
+                (decision.disposition.as_str()) }
+            @if !decision.disposition.reason().is_empty() { " as " b
+                { (decision.disposition.reason().replace('_', " ")) } }
             " at " bdi { (text::tame(&decision.receiver, 60)) } ": " (text::sentence(&decision.rule))
         },
     }
@@ -151,7 +158,9 @@ fn receivers(now: Timestamp, stats: &Stats, health: &BTreeMap<SmolStr, Health>) 
         table.rows {
             caption.unseen { "Receivers" }
             thead { tr {
-                th scope="col" { "Receiver" } th scope="col" { "Circuit" } th scope="col" { "Last accepted" } th.n scope="col" { "Queue" } th.n scope="col" { "Open" } th.n scope="col" { "Held" } th.n scope="col" { "Flapping" }
+                th scope="col" { "Receiver" } th scope="col" { "Circuit" } th scope="col" {
+                    "Last accepted" } th.n scope="col" { "Queue" } th.n scope="col" { "Open" } th.n
+                    scope="col" { "Held" } th.n scope="col" { "Flapping" }
                 th.n scope="col" { "Pages decided" } th.n scope="col" { "Over budget" } th.n scope="col" { "Not decided" }
             } }
             tbody { @for (name, receiver) in &stats.receivers {
@@ -160,19 +169,24 @@ fn receivers(now: Timestamp, stats: &Stats, health: &BTreeMap<SmolStr, Health>) 
                 td.what { bdi { (text::tame(name, 60)) } }
                 td data-label="Circuit" {
                     @if health.open_circuits.is_empty() { span.state.resolving { "closed" } }
-                    @else { span.state.paged { "open" } @for name in &health.open_circuits { " " (text::tame(name, 60)) } }
+                    @else { span.state.paged { "open" } @for name in &health.open_circuits { " "
+                        (text::tame(name, 60)) } }
                 }
                 td data-label="Last accepted" {
                     @match health.accepted {
-                        Some(ago) => (text::ago(now, now - Duration::from_millis(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)))),
+                        Some(ago) => (text::ago(now, now -
+                            Duration::from_millis(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)))),
                         None => span.dim { "nothing since the start" },
                     }
                 }
-                td.n data-label="Queue" { (health.queued) @if let Some(oldest) = health.oldest { ", oldest " (text::ago(now, oldest)) } }
+                td.n data-label="Queue" { (health.queued) @if let Some(oldest) = health.oldest {
+                    ", oldest " (text::ago(now, oldest)) } }
                 td.n data-label="Open" { (receiver.open) }
                 td.n data-label="Held" { (receiver.held) }
                 td.n data-label="Flapping" { (receiver.flapping) }
-                td.n data-label="Pages decided" { (receiver.notifications.iter().filter(|((_, kind), _)| *kind == Kind::Page).map(|(_, n)| n).sum::<u64>()) }
+                td.n data-label="Pages decided" {
+                    (receiver.notifications.iter().filter(|((_, kind), _)| *kind == Kind::Page).map(|(_,
+                    n)| n).sum::<u64>()) }
                 td.n data-label="Over budget" { (receiver.over_budget) }
                 td.n data-label="Not decided" { (receiver.pending) }
             } } }

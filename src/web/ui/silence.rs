@@ -56,7 +56,9 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
 fn form(frame: &Frame, matchers: &str) -> Markup {
     html! {
         form.silence method="post" action=(frame.to("act/silence")) {
-            label { span { "Silence what matches" } input name="matchers" required value=(matchers) autocomplete="off" spellcheck="false" placeholder="alertname=\"DiskFull\", host=~\"db-.*\""; }
+            label { span { "Silence what matches" } input name="matchers" required value=(matchers)
+                autocomplete="off" spellcheck="false"
+                placeholder="alertname=\"DiskFull\", host=~\"db-.*\""; }
             label { span { "for" } input name="for" required value="2h" size="6" pattern="[0-9a-z]+" title="such as 30m, 2h or 1d12h"; }
             label { span { "because" } input name="comment" required maxlength="500" placeholder="what is being done about it"; }
             label { span { "by" } input name="by" required maxlength="100" autocomplete="username" data-author; }
@@ -92,7 +94,8 @@ fn row(frame: &Frame, now: Timestamp, silence: &Silence, state: SilenceState) ->
     html! {
         tr data-row {
             td data-label="State" { span class=(format!("state {}", state.as_str())) { (state.as_str()) } }
-            td.what { code { bdi { (text::tame(&matchers, 300)) } } p.why { (text::sentence(&silence.comment)) } }
+            td.what { code { bdi { (text::tame(&matchers, 300)) } } p.why {
+                (text::sentence(&silence.comment)) } }
             td data-label="By" { bdi { (text::tame(&silence.created_by, 60)) } }
             td data-label="Ends" {
                 @match state {
