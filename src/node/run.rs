@@ -248,12 +248,13 @@ impl Node {
         }
         let _ = self.stop_forwarder.send(());
         let _ = self.forwarder.await;
+        // Before the journal: the last connection to its file is the one that moves the WAL into it.
+        let ledger = self.ledger;
+        let _ = tokio::task::spawn_blocking(move || ledger.stop()).await;
         let (done, stopped) = oneshot::channel();
         let _ = self.queue.push(Command::Stop(done));
         let _ = stopped.await;
         let _ = self.engine.await;
-        let ledger = self.ledger;
-        let _ = tokio::task::spawn_blocking(move || ledger.stop()).await;
     }
 }
 

@@ -10,6 +10,7 @@ use super::{alert, config, insist};
 use crate::e2e::sender::{Told, body};
 use crate::e2e::squelch::Home;
 use crate::e2e::{about, opened_and_closed, pager, shown};
+use ::squelch::commands::fake_pager::Incident;
 
 const GARBAGE: [u8; 4096] = [0xa5; 4096];
 
@@ -60,14 +61,19 @@ async fn starts_and_tells_again(killed: bool, damage: impl Fn(&Path, &Path), sai
     let over: Vec<Told> = many.iter().chain([&new]).map(Told::resolved).collect();
     insist(&squelch, &body("http://am-0", &over)).await;
     shown(&pager, "the end of everything", |i| {
-        let (opened, closed) = opened_and_closed(i);
+        let (opened, closed) = opened_and_closed(&told(i));
         opened >= 61 && closed == opened
     })
     .await;
     // The keys are those of before, so that nothing opens twice.
-    assert_eq!(pager.incidents().len(), 61);
+    assert_eq!(told(&pager.incidents()).len(), 61);
     assert!(!squelch.child.said().contains("panicked"));
     assert_eq!(squelch.stop().await.code(), Some(0));
+}
+
+/// All but what Squelch says of its own storage, which stays open for a day.
+fn told(incidents: &[Incident]) -> Vec<Incident> {
+    incidents.iter().filter(|i| !i.summary.contains("SquelchStorageDamaged")).cloned().collect()
 }
 
 const QUARANTINED: [&str; 2] = ["level=ERROR", "squelch.db.corrupt-1"];
