@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::view::View;
-use crate::model::{AlertView, Kind, LabelSet};
+use crate::model::{AlertView, Kind, LabelSet, Share, partial_shares};
 
 /// Whether a character could forge or hide text: control characters and those that turn the
 /// direction of writing.
@@ -48,7 +48,8 @@ pub(super) fn cut(text: String, max: usize) -> String {
 
 /// `[FIRING:2] HighLatency eu-west (checkout critical)`: the state, the group's labels, and in
 /// brackets what else the alerts have in common. As Alertmanager's `__subject`, but that the alert's
-/// name always comes first, and is there even where the alerts do not share one. A digest says
+/// name always comes first, and is there even where the alerts do not share one; and that what only most
+/// of them have in common is said too, with how many: `(critical, service=db: 12 of 14 alerts)`. A digest says
 /// `[DIGEST:5]`, how many alerts it is about.
 pub(super) fn subject(view: &View<'_>) -> String {
     let n = view.notification;
@@ -62,7 +63,12 @@ pub(super) fn subject(view: &View<'_>) -> String {
         "" => names(view),
         name => name.to_owned(),
     };
-    let of_group = group.iter().filter(|(n, _)| *n != "alertname").map(|(_, v)| v);
+    // Merged pages are titled by what most of their alerts have; where not all do, it is said with how many.
+    let of_all = |(name, value): &(&str, &str)| {
+        let having = n.alerts.iter().filter(|alert| alert.labels.value(name) == *value).count();
+        having == 0 || having == n.alerts.len()
+    };
+    let of_group = group.iter().filter(|(n, _)| *n != "alertname").filter(of_all).map(|(_, v)| v);
     for word in std::iter::once(name.as_str()).chain(of_group).filter(|w| !w.is_empty()) {
         let _ = write!(text, " {word}");
     }
@@ -72,10 +78,23 @@ pub(super) fn subject(view: &View<'_>) -> String {
         .filter(|(n, v)| *n != "alertname" && group.value(n) != *v)
         .map(|(_, v)| v)
         .collect();
+    let rest = Some(rest.join(" ")).filter(|rest| !rest.is_empty());
+    let rest: Vec<String> = rest.into_iter().chain(of_most(view)).collect();
     if !rest.is_empty() {
-        let _ = write!(text, " ({})", rest.join(" "));
+        let _ = write!(text, " ({})", rest.join(", "));
     }
     clean_line(&text)
+}
+
+/// What most of the alerts have in common, and not all: up to two label values, with how many.
+fn of_most(view: &View<'_>) -> Vec<String> {
+    if view.notification.kind == Kind::Digest {
+        return Vec::new();
+    }
+    let labels: Vec<&LabelSet> = view.notification.alerts.iter().map(|alert| &alert.labels).collect();
+    let shares = partial_shares(&labels, 2, |name| name == "alertname");
+    let said = |s: &Share<'_>| format!("{}={}: {} of {} alerts", s.name, s.value, s.sets, labels.len());
+    shares.iter().map(said).collect()
 }
 
 /// The names of alerts that do not share one: up to three, and how many more.

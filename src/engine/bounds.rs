@@ -199,7 +199,8 @@ impl Engine {
                 LabelSet::from_pairs([("alertname", "SquelchTooManyAlerts"), ("receiver", &receiver)]);
             let key = self.raise(&receiver, &labels, &summary);
             if let Some(overflow) = self.bounds.overflows.get_mut(&receiver) {
-                overflow.key = key;
+                // A receiver that reaches nobody just now is told of the end all the same.
+                overflow.key = key.or(overflow.key.take());
             }
         }
     }

@@ -19,7 +19,7 @@ impl Engine {
         if !noise.remembers_series() {
             return None;
         }
-        let series = series_of(labels);
+        let series = series_of(labels, &noise.identifiers);
         self.bound_series(&(key.0, series));
         let noise = &self.lanes.lane(key.0).noise;
         let memory = self.series.entry((key.0, series)).or_default();
@@ -192,7 +192,8 @@ impl Engine {
         if self.merge(key, &all) {
             return self.forget_group_later(key);
         }
-        self.open_with(key, all, "first page".into());
+        let why = self.broke_out(key, &all).unwrap_or("first page".into());
+        self.open_with(key, all, why);
     }
 
     /// What the next page of a group tells: alerts, the observations that wait with each, and whether it
@@ -218,6 +219,7 @@ impl Engine {
                 incident.waiting.push((alert, count));
             }
         }
+        self.draw_in(id, key);
         let Self { lanes, ledger, now, .. } = self;
         ledger.page_delay(lanes.lane(key.0), now.since(received));
         self.page(id, why);

@@ -212,12 +212,7 @@ impl Engine {
         track.waiting += waiting;
         if track.presented {
             // It flaps: its resolve is withheld, and this takes it back.
-            self.confirm_later(alert, lane);
-            let track = self.track(alert, lane);
-            let count = std::mem::take(&mut track.waiting);
-            let rule = self.flapping_rule(alert, lane);
-            let release = self.timers.deadline(&Timer::Reuse(lane, alert));
-            return self.suppress(alert, lane, count, Reason::Flapping, rule, release);
+            return self.refire(alert, lane);
         }
         if track.held_until.is_some() {
             return;
@@ -278,7 +273,14 @@ impl Engine {
         }
     }
 
-    fn join(&mut self, id: IncidentId, alert: AlertId, lane: LaneId, count: u64, flaps: Option<u32>) {
+    pub(super) fn join(
+        &mut self,
+        id: IncidentId,
+        alert: AlertId,
+        lane: LaneId,
+        count: u64,
+        flaps: Option<u32>,
+    ) {
         let since = self.alerts.alert(alert).map_or(self.now, |a| a.starts_at);
         self.bound_members(id);
         let Some(incident) = self.incidents.get_mut(&id) else { return };

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::world::*;
-use crate::config::{GroupBy, InhibitRule, Limit, Mode, Noise, Policy, Storm, TimeInterval, TimeRange};
+use crate::config::{
+    GroupBy, InhibitRule, Limit, Mode, Noise, Policy, Rolling, Storm, TimeInterval, TimeRange,
+};
 use crate::engine::{Engine, Event};
 use crate::model::{
     AlertId, Duration, Kind, LabelSet, Notification, Silence, SilenceRequest, Source, Status, Timestamp,
@@ -403,6 +405,8 @@ proptest! {
             suppress_at: 0,
             growth: 0,
             resolve_hold: Duration::ZERO,
+            stay_open_again: Duration::ZERO,
+            rolling: Rolling { within: Duration::ZERO, ..Rolling::default() },
             limit: off,
             ..Noise::default()
         };

@@ -9,11 +9,20 @@ const SEED: u64 = 2026;
 fn policy() -> Policy {
     let mut policy = Config::default().policy;
     policy.routes[0].group_by = GroupBy::Labels(vec!["cluster".into()]);
+    if let Some(noise) = policy.noise.get_mut("default") {
+        let v = |n: &str, d: u32| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
+        noise.growth = v("G", noise.growth);
+        noise.growth_from = v("F", noise.growth_from);
+        noise.suppress_at = v("SUPP", noise.suppress_at);
+        noise.half_life = Duration::from_secs(u64::from(v("HL", 1800)));
+        noise.confirm = Duration::from_secs(u64::from(v("CONFIRM", 600)));
+    }
     policy
 }
 
 fn judge(shape: Shape, policy: &Policy) -> Verdict {
-    let scenario = generate(shape, ROUNDS, SEED);
+    let scenario =
+        generate(shape, ROUNDS, std::env::var("SEED").ok().and_then(|v| v.parse().ok()).unwrap_or(SEED));
     let (mut judge, mut told) = (Judge::new(&scenario), Told::new(policy));
     let mut replay = Replay::new(policy);
     let mut sink = |n: &crate::model::Notification| {
