@@ -20,7 +20,7 @@ GATES = {
     "kubernetes kubernetes": (43, 52, None, 120),
     "ids-storms default": (1226, 40, None, 300),
     "probes default": (1224, 448, 60, 600),
-    "kubernetes default": (107, 53, None, 120),
+    "kubernetes default": (107, 53, None, 300),
 }
 
 

@@ -156,12 +156,73 @@ pub(super) fn http_url(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{AlertId, Notification, NotificationId, Status, Timestamp};
 
     #[test]
     fn what_forges_or_hides_text_is_escaped() {
         assert_eq!(clean_line("a\nb\u{202e}c\u{0}\u{1b}[31m"), "a\\nb\\u202ec\\u0000\\u001b[31m");
         assert_eq!(clean_text("a\n\tb\r\u{85}"), "a\n\tb\\r\\u0085");
         assert_eq!(clean_line("größer → ✓ 監視"), "größer → ✓ 監視");
+    }
+
+    /// A page of alerts with these names, services and severities.
+    fn page(alerts: &[(&str, &str, &str)], group: LabelSet) -> Notification {
+        let view = |(name, service, severity): &(&str, &str, &str)| {
+            let pairs =
+                [("alertname", *name), ("cluster", "eu-1"), ("service", service), ("severity", severity)];
+            let labels = LabelSet::from_pairs(pairs);
+            AlertView {
+                id: AlertId::of(&labels, |_| false),
+                status: Status::Firing,
+                labels,
+                annotations: LabelSet::default(),
+                starts_at: Timestamp::ZERO,
+                ends_at: None,
+                generator_url: Default::default(),
+                flaps: None,
+            }
+        };
+        Notification {
+            id: NotificationId(1),
+            at: Timestamp::ZERO,
+            receiver: "r".into(),
+            integration: "console[0]".into(),
+            kind: Kind::Page,
+            dedup_key: "k".into(),
+            group_key: "g".into(),
+            generation: 0,
+            group_labels: group,
+            severity: "critical".into(),
+            level: (0, 3),
+            alerts: alerts.iter().map(view).collect(),
+            truncated: 0,
+            opened_at: Timestamp::ZERO,
+            why: "first page".into(),
+        }
+    }
+
+    #[test]
+    fn a_title_says_what_most_alerts_share_and_how_many_do() {
+        let alerts = [
+            ("Latency", "db", "critical"),
+            ("Errors", "db", "critical"),
+            ("Errors", "db", "warning"),
+            ("Disk", "web", "critical"),
+        ];
+        let cluster = LabelSet::from_pairs([("cluster", "eu-1")]);
+        let title = |n: &Notification| subject(&View::new(n, "", false));
+        let said = title(&page(&alerts, cluster.clone()));
+        assert_eq!(
+            said,
+            "[FIRING:4] Latency, Errors, Disk eu-1 (service=db: 3 of 4 alerts, severity=critical: 3 of 4 alerts)"
+        );
+        assert_eq!(title(&page(&alerts[1..2], cluster)), "[FIRING:1] Errors eu-1 (db critical)");
+        // Merged pages are titled by what most have; that not all do is said.
+        let merged = LabelSet::from_pairs([("cluster", "eu-1"), ("service", "db")]);
+        assert!(
+            title(&page(&alerts, merged))
+                .starts_with("[FIRING:4] Latency, Errors, Disk eu-1 (service=db: 3 of 4")
+        );
     }
 
     #[test]
