@@ -40,9 +40,9 @@ pub struct Noise {
     /// After `merge_window` more of what an incident has told of still joins it.
     #[serde(default)]
     pub rolling: Rolling,
-    /// That many times the alerts is a new page; 0 = off. Default 3.
+    /// That many times the alerts is a new page; 0 = off. Default 5.
     pub growth: u32,
-    /// So many alerts must fire for that at least; 0 = any number. Default 10.
+    /// So many alerts must fire for that at least; 0 = any number. Default 12.
     #[serde(default)]
     pub growth_from: u32,
     /// Alerts that join within this time of the page are the same fan-out, not growth. Default 5m.
@@ -286,8 +286,8 @@ impl Default for Noise {
             stay_open_again: Duration::from_mins(16),
             merge_window: Duration::from_mins(15),
             rolling: Rolling::default(),
-            growth: 3,
-            growth_from: 10,
+            growth: 5,
+            growth_from: 12,
             growth_settle: Duration::from_mins(5),
             escalate: true,
             wait: Duration::ZERO,
