@@ -19,13 +19,13 @@ pub struct Noise {
     /// A flapping alert that fires for this long without a break is down, and paged anew; 0 = only
     /// once it is calm. Default 10m.
     pub confirm: Duration,
-    /// That many flapping alerts of a group that fire again within `flap_within` page at once: what
+    /// That many flapping alerts of a group that fire again within `within` page at once: what
     /// starts together has a cause. 0 = never. Default 2.
     #[serde(default)]
-    pub flap_fan_out: u32,
+    pub fan_out: u32,
     /// Default 5m.
     #[serde(default)]
-    pub flap_within: Duration,
+    pub within: Duration,
     /// How long an incident stays open after its last alert resolved. Default 2m.
     pub resolve_hold: Duration,
     /// How long an incident stays open at least, from its page: what starts and ends meanwhile is
@@ -279,8 +279,8 @@ impl Default for Noise {
             reuse_at: 1000,
             max_hold: Duration::from_hours(4),
             confirm: Duration::from_mins(10),
-            flap_fan_out: 2,
-            flap_within: Duration::from_mins(5),
+            fan_out: 2,
+            within: Duration::from_mins(5),
             resolve_hold: Duration::from_mins(2),
             stay_open: Duration::ZERO,
             stay_open_again: Duration::from_mins(16),

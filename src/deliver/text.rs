@@ -63,7 +63,7 @@ pub(super) fn subject(view: &View<'_>) -> String {
         "" => names(view),
         name => name.to_owned(),
     };
-    // Merged pages are titled by what most of their alerts have; where not all do, it is said with how many.
+    // Merged pages are titled by what most of their alerts have; where not all do, how many is said.
     let of_all = |(name, value): &(&str, &str)| {
         let having = n.alerts.iter().filter(|alert| alert.labels.value(name) == *value).count();
         having == 0 || having == n.alerts.len()

@@ -96,11 +96,11 @@ impl Engine {
         self.touched.insert(old);
     }
 
-    /// Flapping alerts of a group that fire again together have a cause: `flap_fan_out` of them within
-    /// `flap_within`, and all of them start anew. Returns whether they do.
+    /// Flapping alerts of a group that fire again together have a cause: `fan_out` of them within
+    /// `within`, and all of them start anew. Returns whether they do.
     fn breaks_out(&mut self, key: &GroupKey, alert: AlertId, lane: LaneId) -> bool {
         let (now, noise) = (self.now, &self.lanes.lane(lane).noise);
-        let (fan_out, within) = (noise.flap_fan_out as usize, noise.flap_within);
+        let (fan_out, within) = (noise.fan_out as usize, noise.within);
         if fan_out == 0 {
             return false;
         }
@@ -134,7 +134,7 @@ impl Engine {
         let noise = &self.lanes.lane(key.0).noise;
         let flaps = |alert| self.tracks.get(&(alert, key.0)).is_some_and(|t| t.damping.flaps().is_some());
         let flapping = all.iter().filter(|(alert, _, recovered)| !recovered && flaps(*alert)).count();
-        let (fan_out, within) = (noise.flap_fan_out, noise.flap_within);
+        let (fan_out, within) = (noise.fan_out, noise.within);
         (fan_out > 0 && flapping >= fan_out as usize).then(|| {
             format_smolstr!("{flapping} flapping alerts fire together, within {within} (fan_out {fan_out})")
         })

@@ -16,7 +16,7 @@ pub(super) fn stable(value: &str, kinds: &[Identifier]) -> Option<String> {
     })
 }
 
-/// `frontend-579b9bff58-t2dbm`: what a ReplicaSet or a CronJob adds, and `proxy-x7k2p`: what a DaemonSet does.
+/// `frontend-579b9bff58-t2dbm`, what a ReplicaSet or a CronJob adds; `proxy-x7k2p`, what a DaemonSet does.
 fn pod(value: &str) -> Option<String> {
     let (head, suffix) = value.rsplit_once('-').filter(|(head, _)| !head.is_empty())?;
     match head.rsplit_once('-') {

@@ -99,8 +99,8 @@ fn read_flapping(mut keys: Section<'_>, noise: &mut Noise) {
     set(&mut noise.half_life, keys.positive("half_life"));
     set(&mut noise.max_hold, keys.positive("max_hold"));
     set(&mut noise.confirm, keys.duration("confirm"));
-    set(&mut noise.flap_fan_out, keys.parsed("fan_out", SEVERAL, several));
-    set(&mut noise.flap_within, keys.positive("within"));
+    set(&mut noise.fan_out, keys.parsed("fan_out", SEVERAL, several));
+    set(&mut noise.within, keys.positive("within"));
     let right = "a penalty above 1, such as 3 or 2.5, or 0 (off)";
     let suppress_at = keys.parsed("suppress_at", right, |text| {
         // One change alone adds 1: at or below that, every alert would count as flapping at once.

@@ -75,7 +75,7 @@ fn policy_variant(variant: u8) -> Policy {
     if let Some(noise) = policy.noise.get_mut("default") {
         noise.suppress_at = 3000;
         noise.growth_from = 0;
-        noise.flap_fan_out = if variant == 1 { 0 } else { 2 };
+        noise.fan_out = if variant == 1 { 0 } else { 2 };
         noise.digest = [Duration::from_hours(24), Duration::from_mins(10), Duration::from_hours(1)]
             [usize::from(variant % 3)];
         if variant >= 3 {

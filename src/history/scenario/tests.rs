@@ -57,9 +57,9 @@ fn the_same_seed_gives_the_same_history() {
     }
 }
 
-/// Pages for each planted incident, in tenths, that a shape may cost. The aim is 1.2 for all. What the default
-/// profile costs beyond it may fall and must not rise: a flapper that is calm for up to an hour in between pages
-/// again each time, since nothing tells it from one that breaks anew.
+/// Pages for each planted incident, in tenths, that a shape may cost. The aim is 1.2 for all. What the
+/// default profile costs beyond it may fall and must not rise: a flapper that is calm for up to an hour in
+/// between pages again each time, since nothing tells it from one that breaks anew.
 fn most_pages(shape: Shape) -> u64 {
     match shape {
         Shape::Flapper => 113,
