@@ -242,7 +242,7 @@ impl Engine {
         let since = self.alerts.alert(alert).map_or(now, |a| a.starts_at);
         self.bound_members(id);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
-        if let Some(known) = self.alerts.alert(alert) {
+        if let Some(known) = self.alerts.alert(alert).filter(|_| flaps.is_none()) {
             incident.came(now, known.labels.value("alertname"));
         }
         let gone = Member { firing: false, resolved_at: Some(now), ..Member::firing(since) };

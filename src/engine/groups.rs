@@ -124,7 +124,10 @@ pub(super) fn place(
     if let Some((id, _)) = own.filter(|_| left_at.is_some_and(|at| now <= at + noise.resolve_hold)) {
         return Place::Rejoin(id);
     }
-    let rolls_on = |i: &Incident| name.is_some_and(|name| i.rolls_on(now, name, &noise.rolling));
+    // What comes back is no rollout, which goes from one alert to the next.
+    let rolls_on = |i: &Incident| {
+        !i.members.contains_key(&alert) && name.is_some_and(|name| i.rolls_on(now, name, &noise.rolling))
+    };
     if let Some((id, _)) = newest.filter(|(_, incident)| rolls_on(incident)) {
         return Place::Join(id);
     }

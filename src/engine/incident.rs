@@ -35,7 +35,8 @@ pub(super) struct Incident {
     known_alerts: usize,
     pub(super) phase: Phase,
     pub(super) members: BTreeMap<AlertId, Member>,
-    /// When the last alert of each name came in, for `rolling`; at most [`NAMES`].
+    /// When the last alert of each name came in that was not in it yet and does not flap, for `rolling`; at
+    /// most [`NAMES`].
     #[serde(default)]
     names: BTreeMap<SmolStr, Timestamp>,
     /// Observations that the next notification disposes of, in the order in which they came.
@@ -178,7 +179,7 @@ impl Incident {
         }
     }
 
-    /// Notes that an alert of this name came in.
+    /// Notes that one more alert of this name came in.
     pub(super) fn came(&mut self, now: Timestamp, name: &str) {
         if self.names.len() < NAMES || self.names.contains_key(name) {
             self.names.insert(name.into(), now);

@@ -284,7 +284,9 @@ impl Engine {
         let since = self.alerts.alert(alert).map_or(self.now, |a| a.starts_at);
         self.bound_members(id);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
-        if let Some(known) = self.alerts.alert(alert) {
+        // A rollout goes from one alert to the next; one that comes and goes is none.
+        let anew = flaps.is_none() && !incident.members.contains_key(&alert);
+        if let Some(known) = self.alerts.alert(alert).filter(|_| anew) {
             incident.came(self.now, known.labels.value("alertname"));
         }
         let member = incident.members.entry(alert).or_insert_with(|| Member::firing(since));
