@@ -49,8 +49,8 @@ pub(super) fn cut(text: String, max: usize) -> String {
 /// `[FIRING:2] HighLatency eu-west (checkout critical)`: the state, the group's labels, and in
 /// brackets what else the alerts have in common. As Alertmanager's `__subject`, but that the alert's
 /// name always comes first, and is there even where the alerts do not share one; and that what only most
-/// of them have in common is said too, with how many: `(critical, service=db: 12 of 14 alerts)`. A digest says
-/// `[DIGEST:5]`, how many alerts it is about.
+/// of them have in common is said too, with how many: `(critical, service=db: 12 of 14 alerts)`. A digest
+/// says `[DIGEST:5]`, how many alerts it is about.
 pub(super) fn subject(view: &View<'_>) -> String {
     let n = view.notification;
     let mut text = match n.kind {
@@ -63,7 +63,7 @@ pub(super) fn subject(view: &View<'_>) -> String {
         "" => names(view),
         name => name.to_owned(),
     };
-    // Merged pages are titled by what most of their alerts have; where not all do, how many is said.
+    // Merged pages are titled by what most of their alerts have; where not all do, it is said apart.
     let of_all = |(name, value): &(&str, &str)| {
         let having = n.alerts.iter().filter(|alert| alert.labels.value(name) == *value).count();
         having == 0 || having == n.alerts.len()

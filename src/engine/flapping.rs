@@ -215,7 +215,9 @@ impl Engine {
             member.flaps = None;
             self.touched.insert(id);
         }
-        if !self.fires(alert) {
+        // What is a heartbeat now is told of no more, firing or not.
+        let known = self.alerts.alert(alert).filter(|a| a.firing());
+        if known.is_none_or(|a| self.policy.heartbeat_of(&a.labels).is_some()) {
             let waiting = std::mem::take(&mut self.track(alert, lane).waiting);
             return self.retire(alert, lane, waiting, now);
         }

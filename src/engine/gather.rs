@@ -5,7 +5,7 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::Engine;
 use super::groups::{GroupKey, Pending, Quiet, Wait, Worth};
-use super::incident::{IncidentId, Member};
+use super::incident::{IncidentId, Member, Phase};
 use super::lanes::LaneId;
 use super::series::{Firing, series_of};
 use super::timers::Timer;
@@ -223,6 +223,40 @@ impl Engine {
         let Self { lanes, ledger, now, .. } = self;
         ledger.page_delay(lanes.lane(key.0), now.since(received));
         self.page(id, why);
+        self.touched.insert(id);
+    }
+
+    /// An alert that fires joins an incident, which the next version of it tells.
+    pub(super) fn join(
+        &mut self,
+        id: IncidentId,
+        alert: AlertId,
+        lane: LaneId,
+        count: u64,
+        flaps: Option<u32>,
+    ) {
+        let since = self.alerts.alert(alert).map_or(self.now, |a| a.starts_at);
+        self.bound_members(id);
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        // A rollout goes from one alert to the next; one that comes and goes is none.
+        let anew = flaps.is_none() && !incident.members.contains_key(&alert);
+        if let Some(known) = self.alerts.alert(alert).filter(|_| anew) {
+            incident.came(self.now, known.labels.value("alertname"));
+        }
+        let member = incident.members.entry(alert).or_insert_with(|| Member::firing(since));
+        (member.firing, member.since) = (true, since);
+        member.resolved_at = None;
+        member.flaps = flaps;
+        incident.waiting.push((alert, count));
+        incident.closing = None;
+        if incident.phase == Phase::Resolving {
+            incident.phase = Phase::Open;
+            self.timers.clear(&Timer::ResolveHold(id));
+            let gauges = self.gauges(lane);
+            gauges.resolving -= 1;
+            gauges.open += 1;
+        }
+        self.track(alert, lane).incident = Some(id);
         self.touched.insert(id);
     }
 

@@ -496,29 +496,3 @@ impl Oracle {
         }
     }
 }
-
-#[test]
-fn zz_debug() {
-    let fire = |i| Step::Fire { alerts: vec![i], peer: 0, api_v2: false, moved: 0 };
-    let steps = [
-        fire(5),
-        Step::Reload(3),
-        Step::Reload(0),
-        fire(0),
-        Step::Reload(3),
-        Step::Advance(3598241),
-        Step::Resolve { alerts: vec![5], peer: 0 },
-    ];
-    for n in 1..=steps.len() {
-        let world = std::panic::catch_unwind(|| run_under(&steps[..n], trusted));
-        if let Ok(world) = world {
-            eprintln!("== after {n}");
-            for ((alert, lane), track) in &world.engine.tracks {
-                eprintln!("{alert} {lane:?} {track:?}");
-            }
-            for d in world.decisions.iter().rev().take(4) {
-                eprintln!("   {d:?}");
-            }
-        }
-    }
-}
