@@ -24,6 +24,7 @@ mod flow;
 mod gather;
 mod groups;
 mod heartbeats;
+mod identifiers;
 mod incident;
 mod inhibition;
 mod intervals;

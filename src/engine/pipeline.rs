@@ -8,7 +8,7 @@ use super::Engine;
 use super::alerts::Change;
 use super::event::Seen;
 use super::groups::{self, Place};
-use super::incident::{IncidentId, Member, Phase};
+use super::incident::Phase;
 use super::lanes::{Lane, LaneId};
 use super::ledger::Verdict;
 use super::timers::Timer;
@@ -212,12 +212,7 @@ impl Engine {
         track.waiting += waiting;
         if track.presented {
             // It flaps: its resolve is withheld, and this takes it back.
-            self.confirm_later(alert, lane);
-            let track = self.track(alert, lane);
-            let count = std::mem::take(&mut track.waiting);
-            let rule = self.flapping_rule(alert, lane);
-            let release = self.timers.deadline(&Timer::Reuse(lane, alert));
-            return self.suppress(alert, lane, count, Reason::Flapping, rule, release);
+            return self.refire(alert, lane);
         }
         if track.held_until.is_some() {
             return;
@@ -276,30 +271,6 @@ impl Engine {
             }
             Place::Next => self.gather(&key, alert, &labels, count, firing),
         }
-    }
-
-    fn join(&mut self, id: IncidentId, alert: AlertId, lane: LaneId, count: u64, flaps: Option<u32>) {
-        let since = self.alerts.alert(alert).map_or(self.now, |a| a.starts_at);
-        self.bound_members(id);
-        let Some(incident) = self.incidents.get_mut(&id) else { return };
-        if let Some(known) = self.alerts.alert(alert) {
-            incident.came(self.now, known.labels.value("alertname"));
-        }
-        let member = incident.members.entry(alert).or_insert_with(|| Member::firing(since));
-        (member.firing, member.since) = (true, since);
-        member.resolved_at = None;
-        member.flaps = flaps;
-        incident.waiting.push((alert, count));
-        incident.closing = None;
-        if incident.phase == Phase::Resolving {
-            incident.phase = Phase::Open;
-            self.timers.clear(&Timer::ResolveHold(id));
-            let gauges = self.gauges(lane);
-            gauges.resolving -= 1;
-            gauges.open += 1;
-        }
-        self.track(alert, lane).incident = Some(id);
-        self.touched.insert(id);
     }
 
     /// A resolve went unheard: the former occurrence ended when it was last heard of.
