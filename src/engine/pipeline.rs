@@ -26,6 +26,10 @@ impl Engine {
             self.ledger.received(batch.source, observation.status, 1);
             let instance = AlertId::of(&observation.labels, |_| false);
             let alert = self.alerts.owner(instance, &observation.labels, &self.policy);
+            if self.is_aside(alert) {
+                self.pass_by(alert, observation);
+                continue;
+            }
             let unknown = self.alerts.alert(alert).is_none();
             if unknown && !self.has_room() {
                 if observation.status == Status::Firing {

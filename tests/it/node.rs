@@ -2,6 +2,8 @@
 
 #[path = "node_failopen.rs"]
 mod failopen;
+#[path = "node_poison.rs"]
+mod poison;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -11,7 +13,7 @@ use squelch::config::{
     FailOpen, GroupBy, IntegrationRef, Limits, Noise, Policy, Receiver, Route, SelfWatch, Severities, Windows,
 };
 use squelch::engine::Event;
-use squelch::journal::{Commit, DeadLetter, Journal, JournalError, MemoryJournal, Recovered, Seq};
+use squelch::journal::{Commit, DeadLetter, Journal, JournalError, MemoryJournal, Record, Recovered, Seq};
 use squelch::model::{
     Batch, Duration, Kind, LabelSet, Notification, NotificationId, Observation, Outcome, Rejection, Report,
     Source, Status, Timestamp,
@@ -116,10 +118,14 @@ impl Bench {
 
     /// The process dies here, and another one starts on what is on disk.
     fn crash(self) -> Bench {
+        self.crash_under(policy())
+    }
+
+    fn crash_under(self, policy: Policy) -> Bench {
         let journal = self.journal.lock().unwrap().clone();
         let millis = self.millis.load(Ordering::Relaxed);
         drop(self.core);
-        Self::with(journal, policy(), Bounds::default(), millis)
+        Self::with(journal, policy, Bounds::default(), millis)
     }
 
     fn step(&mut self) -> Flow {
@@ -153,6 +159,11 @@ impl Bench {
     fn letters(&mut self) -> Vec<NotificationId> {
         let letters = self.ask(Command::DeadLetters).unwrap();
         letters.iter().map(|letter| letter.notification.id).collect()
+    }
+
+    /// Everything handed over since the last call, in full.
+    fn told(&self) -> Vec<Notification> {
+        std::mem::take(&mut *self.notifications.lock().unwrap())
     }
 
     fn take_log(&self) -> Vec<Happened> {
@@ -550,6 +561,28 @@ fn events_bring_a_snapshot() {
     let recovered = bench.journal.lock().unwrap().clone().recover().unwrap();
     let (seq, _) = recovered.snapshot.expect("a snapshot after five minutes");
     assert!(recovered.records.iter().all(|r| r.seq > seq));
+}
+
+/// Input that cannot be read and keeps coming: what it would have said is lost, so a person hears of it.
+#[test]
+fn input_that_is_refused_for_five_minutes_pages() {
+    let policy = Policy { self_watch: SelfWatch::default(), ..policy() };
+    let mut bench = Bench::with(MemoryJournal::new(true), policy, Bounds::default(), T0);
+    for minute in 0..5 {
+        assert_eq!(bench.told(), [], "after {minute} minutes");
+        bench.published.meter.lost_input();
+        bench.advance(Duration::from_mins(1));
+        bench.step();
+    }
+    let told = bench.told();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!((told[0].kind, told[0].group_labels.value("alertname")), (Kind::Page, "SquelchInputRefused"));
+    bench.report(told[0].id, Outcome::Accepted);
+    for _ in 0..6 {
+        bench.advance(Duration::from_mins(1));
+        bench.step();
+    }
+    assert_eq!(bench.told().iter().map(|n| n.kind).collect::<Vec<_>>(), [Kind::Resolve], "it is over");
 }
 
 #[test]

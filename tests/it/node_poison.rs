@@ -1,0 +1,149 @@
+//! What the engine breaks on costs one input: it is put aside and told, and everything else goes on.
+
+use super::*;
+
+/// A route of its own for `Poison`, with a child that is not there: whatever finds its way breaks on it.
+fn no_way_for_poison() -> Policy {
+    let mut policy = policy();
+    let root = policy.routes[0].clone();
+    let matchers = squelch::model::parse_matchers("alertname=Poison").unwrap();
+    policy.routes.push(Route { key: "{}/{poison}".into(), matchers, children: vec![99], ..root });
+    policy.routes[0].children = vec![1];
+    watched(policy)
+}
+
+fn watched(policy: Policy) -> Policy {
+    Policy { self_watch: SelfWatch::default(), ..policy }
+}
+
+/// A bench whose engine remembers nonsense of the alert `name`: a lane that it never had. It finds the way of
+/// the alert, and breaks when it is to decide about it.
+fn nonsense_about(name: &str) -> Bench {
+    let mut bench = Bench::with(MemoryJournal::new(true), watched(policy()), Bounds::default(), T0);
+    bench.observe(firing("Sound")).unwrap();
+    bench.ask(Command::Stop);
+    let mut journal = bench.journal.lock().unwrap().reopen();
+    let recovered = journal.recover().unwrap();
+    let (seq, body) = recovered.snapshot.unwrap();
+    let mut state: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let tracks = state["engine"]["tracks"].as_array_mut().unwrap();
+    let mut track = tracks[0].clone();
+    let labels = &firing(name).observations[0].labels;
+    track[0] = serde_json::json!([squelch::model::AlertId::of(labels, |_| false), 99]);
+    tracks.push(track);
+    journal.snapshot(seq, &serde_json::to_vec(&state).unwrap()).unwrap();
+    let millis = bench.millis.load(Ordering::Relaxed);
+    drop(bench.core);
+    let bench = Bench::with(journal, watched(policy()), Bounds::default(), millis);
+    let unsent = bench.told();
+    assert_eq!(unsent.len(), 1, "the page of Sound is sent again");
+    bench
+}
+
+fn names(told: &[Notification]) -> Vec<(Kind, &str)> {
+    let mut all: Vec<_> = told.iter().map(|n| (n.kind, n.alerts[0].labels.value("alertname"))).collect();
+    all.sort_unstable();
+    all
+}
+
+#[test]
+fn an_alert_that_breaks_the_engine_is_told_as_it_stands_and_the_rest_goes_on() {
+    let mut bench = nonsense_about("Poison");
+    let mut all = firing("Good");
+    all.observations.push(firing("Poison").observations.remove(0));
+    all.observations.push(firing("AlsoGood").observations.remove(0));
+    let answer = bench.observe(all.clone());
+    assert!(answer.is_err_and(|e| e.to_string().contains("the engine broke")), "it is to be said again");
+    assert_eq!(bench.published.trouble.load_full(), None, "the engine is there again");
+    let told = bench.told();
+    let page = |name| (Kind::Page, name);
+    assert_eq!(names(&told), [page("AlsoGood"), page("Good"), page("Poison"), page("SquelchEngineBroke")]);
+    assert!(told.iter().any(|n| n.why.contains("told as it stands")), "{told:#?}");
+    assert!(told.iter().any(|n| n.why.contains("Poison") && n.why.contains("this is a bug")), "{told:#?}");
+    for n in &told {
+        bench.report(n.id, Outcome::Accepted);
+    }
+
+    // Its sender says it again: it is known to be aside, and breaks nothing.
+    bench.observe(all).unwrap();
+    bench.observe(firing("Later")).unwrap();
+    let told = bench.told();
+    assert_eq!(names(&told), [page("Later")]);
+    bench.report(told[0].id, Outcome::Accepted);
+
+    // Nor after the process died; and its end closes what it opened.
+    let mut bench = bench.crash_under(watched(policy()));
+    bench.observe(firing("Poison")).unwrap();
+    assert_eq!(bench.told(), []);
+    bench.observe(batch("Poison", Status::Resolved)).unwrap();
+    assert_eq!(names(&bench.told()), [(Kind::Resolve, "Poison")]);
+    let stats = bench.published.stats.load();
+    let oncall = &stats.receivers["oncall"];
+    assert_eq!(oncall.routed, oncall.disposed.values().sum::<u64>() + oncall.pending);
+}
+
+/// Not even the way of it can be found: a person hears of it, and nothing else is lost.
+#[test]
+fn an_alert_that_cannot_even_be_told_is_left_out_and_a_person_hears_of_it() {
+    let mut bench = Bench::with(MemoryJournal::new(true), no_way_for_poison(), Bounds::default(), T0);
+    bench.observe(firing("Poison")).unwrap_err();
+    let told = bench.told();
+    assert_eq!(names(&told), [(Kind::Page, "SquelchEngineBroke")]);
+    bench.report(told[0].id, Outcome::Accepted);
+    assert_eq!(bench.published.trouble.load_full(), None);
+    bench.observe(firing("Good")).unwrap();
+    assert_eq!(names(&bench.told()), [(Kind::Page, "Good")]);
+}
+
+/// If it goes on, it is not read anew each time at once: nothing is taken for a while, and critical pages
+/// leave without storage, but for what no engine can find a way for.
+#[test]
+fn an_engine_that_breaks_on_everything_fails_open() {
+    let mut bench = Bench::with(MemoryJournal::new(true), no_way_for_poison(), Bounds::default(), T0);
+    for _ in 0..8 {
+        bench.observe(firing("Poison")).unwrap_err();
+        bench.advance(Duration::from_secs(20));
+    }
+    bench.observe(firing("Poison")).unwrap_err();
+    assert!(bench.published.trouble.load_full().is_some(), "it waits before it reads again");
+    bench.told();
+    bench.observe(firing("Good")).unwrap_err();
+    bench.advance(Duration::from_secs(31));
+    bench.step();
+    bench.observe(firing("Good")).unwrap();
+    assert_eq!(names(&bench.told()), [(Kind::Page, "Good")]);
+}
+
+/// An event that breaks the engine each time that it is read would end the program at each start.
+#[test]
+fn a_stored_event_that_breaks_the_engine_does_not_keep_it_from_starting() {
+    let mut bench = Bench::with(MemoryJournal::new(true), watched(policy()), Bounds::default(), T0);
+    bench.observe(firing("Before")).unwrap();
+    bench.ask(Command::Stop);
+    // As a version would leave it that took the configuration and the alert, where this one breaks.
+    let mut journal = bench.journal.lock().unwrap().reopen();
+    let (seq, _) = journal.recover().unwrap().snapshot.unwrap();
+    let events = [
+        Event::Policy(Box::new(no_way_for_poison())),
+        Event::Observe(firing("Poison")),
+        Event::Observe(firing("After")),
+    ];
+    let now = Timestamp::from_millis(bench.millis.load(Ordering::Relaxed));
+    let record = |(n, e): (u64, &Event)| Record { seq: seq + n, now, event: serde_json::to_vec(e).unwrap() };
+    let records: Vec<Record> = (1..).zip(&events).map(record).collect();
+    journal.commit(&Commit { records: &records, ..Commit::default() }).unwrap();
+    drop(bench.core);
+
+    // Under today's configuration there is a way for it, and it pages.
+    let mut bench = Bench::with(journal, watched(policy()), Bounds::default(), T0);
+    let told = bench.told();
+    assert_eq!(
+        names(&told),
+        [(Kind::Page, "Before"), (Kind::Page, "Poison"), (Kind::Page, "SquelchEngineBroke")]
+    );
+    let known = bench.alerts().to_string();
+    assert!(known.contains("After"), "what came after it is known: {known}");
+    bench.step();
+    let recovered = bench.journal.lock().unwrap().clone().recover().unwrap();
+    assert_eq!(recovered.records, [], "the next start does not meet it again");
+}
