@@ -57,12 +57,12 @@ struct Instance {
     /// A firing copy from the other member, waiting to be believed.
     refire: Option<Refire>,
     /// It has fired again since: a resolve that ended no later is a late copy, or an old one said anew.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     over_until: Timestamp,
 }
 
-fn is_zero(at: &Timestamp) -> bool {
-    *at == Timestamp::ZERO
+fn is_default(at: &Timestamp) -> bool {
+    *at == Timestamp::default()
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -407,7 +407,7 @@ enum InstanceChange {
 impl Instance {
     /// It did not fire, and does.
     fn fires_again(&mut self) {
-        self.over_until = self.over_until.max(self.ends_at.unwrap_or(Timestamp::ZERO));
+        self.over_until = self.over_until.max(self.ends_at.unwrap_or_default());
         self.firing = true;
     }
 }
@@ -453,7 +453,7 @@ impl Alert {
                 ends_at: said.ends_at,
                 peer: peer.clone(),
                 refire: None,
-                over_until: Timestamp::ZERO,
+                over_until: Timestamp::default(),
             };
             self.instances.insert(key, instance);
             return InstanceChange::Fired;
@@ -502,7 +502,7 @@ impl Alert {
                 ends_at: Some(ended),
                 peer: peer.clone(),
                 refire: None,
-                over_until: Timestamp::ZERO,
+                over_until: Timestamp::default(),
             };
             self.instances.insert(key, instance);
             return InstanceChange::None;

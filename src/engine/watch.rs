@@ -144,12 +144,15 @@ impl Engine {
         if over || !waiting {
             return;
         }
-        if self.undelivered_after().is_some_and(|after| incident.paged_at + after <= self.now) && !own {
+        let alarm = self.undelivered_after().filter(|_| !own).map(|after| incident.paged_at + after);
+        let (due, alarm) = (alarm.is_some_and(|at| at <= self.now), alarm.filter(|at| *at > self.now));
+        if due {
             self.watch.stuck.insert(id);
             self.timers.set_if_unset(Timer::Watch, self.now);
         }
         self.fall_back(id, false);
-        self.timers.set(Timer::Undelivered(id), self.now + EVERY);
+        let again = self.now + EVERY;
+        self.timers.set(Timer::Undelivered(id), alarm.map_or(again, |at| at.min(again)));
     }
 
     /// Says what is wrong, and closes what no longer is.

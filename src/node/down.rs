@@ -136,9 +136,12 @@ impl Core {
             match self.bring_up() {
                 Ok(()) => tracing::info!("storage is read again: accepting"),
                 Err(error) => {
-                    tracing::error!(%error, "storage still cannot be used");
-                    if let RecoverError::Engine(_) = error {
-                        self.go_on_afresh();
+                    match error {
+                        RecoverError::Engine(_) => {
+                            tracing::error!(%error, "the engine cannot be read anew");
+                            self.go_on_afresh();
+                        }
+                        _ => tracing::error!(%error, "storage still fails"),
                     }
                     self.stay_down(error.to_string(), doubled(backoff));
                 }
