@@ -5,7 +5,7 @@ use crate::journal::{JournalError, Record};
 use crate::model::{Duration, Notification, NotificationId, Outcome, Rejection, Report, Timestamp};
 use crate::web::{ReplayError, Unavailable};
 
-use super::core::{Core, Flow, PRUNE_EVERY, SNAPSHOT_EVERY, Store, Upkeep};
+use super::core::{Core, Flow, PRUNE_EVERY, SNAPSHOT_NOW, Store, Upkeep};
 use super::failopen::{FAIL_OPEN, Meanwhile, ORPHAN};
 use super::input::InputWatch;
 use super::poison::Broken;
@@ -13,6 +13,7 @@ use super::queue::Command;
 use super::recover::{RecoverError, rebuild};
 use super::seen::SeenBuffer;
 use super::tick::{Open, Tick};
+use super::words::Words;
 
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// How long the incident about damaged storage stays open: nothing here hears that somebody looked.
@@ -109,7 +110,9 @@ impl Core {
         let mut stop = None;
         for command in commands {
             match command {
-                Command::Observe(batch, done) => {
+                // What must not be lost has to be read.
+                Command::Recognise(_, _, done) => drop(done.send(Ok(false))),
+                Command::Observe(batch, _, done) => {
                     let _ = done.send(Err(unavailable()));
                     if let Some(meanwhile) = self.meanwhile.as_mut().filter(|_| !self.quiesced) {
                         meanwhile.observe(self.clock.now(), batch);
@@ -235,7 +238,8 @@ impl Core {
             "storage read"
         );
         let seen = SeenBuffer::default();
-        let mut open = Box::new(Open { journal, engine: rebuilt.engine, seq: rebuilt.last_seq, seen });
+        let (engine, seq, words) = (rebuilt.engine, rebuilt.last_seq, Words::default());
+        let mut open = Box::new(Open { journal, engine, seq, seen, words });
         let mut tick = Tick::default();
         let policy = || Event::Policy(Box::new(self.policy.clone()));
         if rebuilt.fresh {
@@ -269,10 +273,11 @@ impl Core {
             tracing::info!(events = meanwhile.held().len(), "what happened without storage is stored now");
         }
         let now = self.clock.now();
+        let replay = recovered.records.iter().map(|record| record.event.len() as u64).sum();
         let upkeep = Upkeep {
-            events: rebuilt.replayed,
             // The next start is not to meet again what was left out of this one.
-            snapshot_at: if was_left_out { now - SNAPSHOT_EVERY } else { now },
+            replay: if was_left_out { SNAPSHOT_NOW } else { replay },
+            snapshot_at: now,
             pruned_at: now - PRUNE_EVERY,
             stuck: None,
             input: InputWatch::new(now, self.published.meter.unread()),

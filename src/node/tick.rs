@@ -9,6 +9,7 @@ use crate::model::{Notification, NotificationId, Outcome, Report, Timestamp};
 use super::clock::EngineClock;
 use super::poison::{Broken, Failure, guarded};
 use super::seen::SeenBuffer;
+use super::words::Words;
 
 /// How many dead letters are looked through, or shown, at most.
 pub const DEAD_LETTERS: usize = 10_000;
@@ -23,6 +24,8 @@ pub struct Open {
     pub seq: Seq,
     /// Repeats that are not yet an event.
     pub seen: SeenBuffer,
+    /// What came of words that were said before.
+    pub words: Words,
 }
 
 /// Told when the tick is durable, with the engine; or that it failed, and why.
@@ -55,6 +58,8 @@ pub struct Released {
     pub ended: BTreeSet<NotificationId>,
     /// How many events became durable.
     pub events: u64,
+    /// How many bytes they have.
+    pub bytes: u64,
     /// Whom to tell.
     pub waiters: Vec<Waiter>,
 }
@@ -114,6 +119,7 @@ impl Tick {
             notifications: new.chain(resent).collect(),
             ended,
             events: records.len() as u64,
+            bytes: records.iter().map(|record| record.event.len() as u64).sum(),
             waiters,
         })
     }
