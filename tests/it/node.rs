@@ -13,6 +13,7 @@ use squelch::config::{
     FailOpen, GroupBy, IntegrationRef, Limits, Noise, Policy, Receiver, Route, SelfWatch, Severities, Windows,
 };
 use squelch::engine::Event;
+use squelch::ingest::Said;
 use squelch::journal::{Commit, DeadLetter, Journal, JournalError, MemoryJournal, Record, Recovered, Seq};
 use squelch::model::{
     Batch, Duration, Kind, LabelSet, Notification, NotificationId, Observation, Outcome, Rejection, Report,
@@ -402,6 +403,35 @@ fn repeats_that_wait_extend_an_end_that_is_due() {
         bench.step();
     }
     assert_eq!(bench.alerts()[0]["status"], "resolved", "nobody says it any more");
+}
+
+/// A re-fire may be said in the very words of before: a repeat while it fires, and news once it does not.
+#[test]
+fn words_that_were_said_before_are_news_once_the_alert_resolved() {
+    for source in [Source::Alertmanager, Source::Prometheus] {
+        let mut bench = Bench::new();
+        let mut said = firing("A");
+        said.source = source;
+        if source == Source::Prometheus {
+            said.observations[0].ends_at = Some(Timestamp::from_millis(T0 + 240_000));
+        }
+        let words = [Said { who: 1, what: 2, ends_at: said.observations[0].ends_at }];
+        for _ in 0..2 {
+            bench.ask(|done| Command::Observe(said.clone(), words.to_vec(), done)).unwrap();
+        }
+        let recognised =
+            |bench: &mut Bench| bench.ask(|done| Command::Recognise(source, words.into(), done)).unwrap();
+        assert!(recognised(&mut bench), "{source:?}: a repeat");
+        let (page, ..) = bench.sent()[0];
+        bench.report(page, Outcome::Accepted);
+        if source == Source::Alertmanager {
+            bench.observe(batch("A", Status::Resolved)).unwrap();
+        }
+        bench.advance(Duration::from_mins(10));
+        bench.step();
+        assert_eq!(bench.alerts()[0]["status"], "resolved");
+        assert!(!recognised(&mut bench), "{source:?}: it must be read, for it fires again");
+    }
 }
 
 #[test]
