@@ -15,6 +15,8 @@ use crate::model::{
 pub enum Event {
     /// An upstream stated something that may change something.
     Observe(Batch),
+    /// The same, and the engine broke when it was to decide about it: it passes the stages by.
+    Aside(Batch),
     /// Upstreams repeated what was already known.
     Seen(Seen),
     /// A notification reached its end.

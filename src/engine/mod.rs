@@ -8,6 +8,7 @@
 //! event with the time it gave, and only then releases the [`Effects`].
 
 mod alerts;
+mod aside;
 mod basis;
 mod board;
 mod bounds;
@@ -62,6 +63,7 @@ pub use stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
 use crate::config::Policy;
 use crate::model::{AlertId, Notification, NotificationId, Timestamp};
 use alerts::Alerts;
+use aside::Asides;
 use bounds::Bounds;
 use digest::Digests;
 use flow::Flow;
@@ -114,6 +116,8 @@ pub struct Engine {
     #[serde(default)]
     bounds: Bounds,
     #[serde(default)]
+    asides: Asides,
+    #[serde(default)]
     mirrors: Mirrors,
     ledger: Ledger,
     next_incident: u64,
@@ -151,6 +155,7 @@ impl Engine {
             watch: Watch::default(),
             heartbeats: Heartbeats::default(),
             bounds: Bounds::default(),
+            asides: Asides::default(),
             mirrors: Mirrors::default(),
             ledger: Ledger::default(),
             next_incident: 1,
@@ -180,6 +185,7 @@ impl Engine {
         self.fire_timers();
         match event {
             Event::Observe(batch) => self.observe(batch),
+            Event::Aside(batch) => self.put_aside(batch),
             Event::Delivered(report) => self.delivered(report),
             Event::Replay(id) => {
                 if !self.retry_refused(*id) {

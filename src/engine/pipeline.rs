@@ -26,6 +26,10 @@ impl Engine {
             self.ledger.received(batch.source, observation.status, 1);
             let instance = AlertId::of(&observation.labels, |_| false);
             let alert = self.alerts.owner(instance, &observation.labels, &self.policy);
+            if self.is_aside(alert) {
+                self.pass_by(alert, observation);
+                continue;
+            }
             let unknown = self.alerts.alert(alert).is_none();
             if unknown && !self.has_room() {
                 if observation.status == Status::Firing {
@@ -464,14 +468,25 @@ impl Engine {
     }
 
     /// What [`Self::repeats`] would say of observations of which no more is known than that the same was
-    /// said before in the same words, and taken: which alert and which full label set each was of.
-    pub fn repeats_still(&self, source: Source, known: impl IntoIterator<Item = (AlertId, AlertId)>) -> bool {
+    /// said before in the same words, and taken: which alert and which full label set each was of, and
+    /// whether it was said to fire.
+    pub fn repeats_still(
+        &self,
+        source: Source,
+        known: impl IntoIterator<Item = (AlertId, AlertId, Status)>,
+    ) -> bool {
         let passes_on = !self.mirrors.open.is_empty() || self.lanes.current().any(Lane::observes);
         !passes_on
-            && known.into_iter().all(|(alert, instance)| {
-                let said = self.alerts.undisputed(alert, (source, instance));
-                said.is_some_and(|(labels, status)| self.is_taken(alert, labels, status))
+            && known.into_iter().all(|(alert, instance, said)| {
+                let stands = self.alerts.undisputed(alert, (source, instance));
+                let stands = stands.filter(|(_, status)| *status == said);
+                stands.is_some_and(|(labels, status)| self.is_taken(alert, labels, status))
             })
+    }
+
+    /// What a source says of a full label set, if it is believed.
+    pub fn status_of(&self, source: Source, alert: AlertId, instance: AlertId) -> Option<Status> {
+        self.alerts.undisputed(alert, (source, instance)).map(|(_, status)| status)
     }
 
     /// Whether an alert that still has this status is news at none of the lanes that it takes.
@@ -480,7 +495,8 @@ impl Engine {
             self.lanes.lane(*lane).integrations.is_empty()
                 || self.tracks.get(&(alert, *lane)).is_some_and(Track::is_live)
         };
-        status == Status::Resolved || self.lanes.matching(&self.policy, labels).iter().all(taken)
+        let everywhere = || self.lanes.matching(&self.policy, labels).iter().all(taken);
+        !self.is_aside(alert) && (status == Status::Resolved || everywhere())
     }
 
     pub(super) fn suppress(
