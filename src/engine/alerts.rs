@@ -156,7 +156,7 @@ impl Alerts {
         match self.owners.get(&instance) {
             Some(owner) => *owner,
             None if self.known.contains_key(&instance) => instance,
-            None => policy.identity(labels),
+            None => policy.identity_given(instance, labels),
         }
     }
 

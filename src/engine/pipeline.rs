@@ -10,7 +10,7 @@ use super::event::Seen;
 use super::groups::{self, Place};
 use super::incident::Phase;
 use super::lanes::{Lane, LaneId};
-use super::ledger::Verdict;
+use super::ledger::{NO_INTEGRATION, Verdict};
 use super::timers::Timer;
 use super::track::Track;
 use crate::model::{
@@ -427,20 +427,17 @@ impl Engine {
                 self.routed(lane, one.count);
                 let mute = self.lanes.lane(lane).integrations.is_empty();
                 let (reason, rule) = match mute {
-                    true => (Reason::Muted, "the receiver has no integration"),
+                    true => (Reason::Muted, NO_INTEGRATION),
                     false => (Reason::Duplicate, "unchanged repeats"),
                 };
                 let incident = self.incident_key(one.alert, lane);
                 let Self { lanes, ledger, alerts, now, .. } = &mut *self;
-                let (alert, known, settings) = (one.alert, alerts.alert(one.alert), lanes.lane(lane));
                 let disposition = Disposition::Suppressed(reason);
-                if settings.observes() {
-                    ledger.dispose_in_shadow(settings, one.count, disposition);
+                if lanes.lane(lane).observes() {
+                    ledger.dispose_in_shadow(lanes.lane(lane), one.count, disposition);
                 } else {
-                    let (rule, basis, lane) = (rule.into(), settings.basis(), settings);
-                    let verdict =
-                        Verdict { alert, known, lane, incident, disposition, rule, release: None, basis };
-                    ledger.dispose_repeats(*now, one.count, verdict);
+                    let (of, why) = ((one.alert, lane), (reason, incident));
+                    ledger.dispose_repeats(*now, one.count, of, why, (alerts, lanes));
                 }
                 self.passed_on(one.alert, lane, one.count, disposition, rule.into(), SmolStr::default());
             }
@@ -526,10 +523,10 @@ impl Engine {
         self.held_back(alert, lane, reason, count);
         let incident = self.incident_key(alert, lane);
         let Self { lanes, ledger, alerts, now, .. } = self;
-        let (known, lane, disposition) =
-            (alerts.alert(alert), lanes.lane(lane), Disposition::Suppressed(reason));
-        if lane.observes() {
-            return ledger.dispose_in_shadow(lane, count, disposition);
+        let lane = (lane, lanes.lane(lane));
+        let (known, disposition) = (alerts.alert(alert), Disposition::Suppressed(reason));
+        if lane.1.observes() {
+            return ledger.dispose_in_shadow(lane.1, count, disposition);
         }
         let verdict = Verdict { alert, known, lane, incident, disposition, rule, release, basis };
         ledger.dispose(*now, count, verdict);
