@@ -56,6 +56,8 @@ pub(super) struct Intake<'r> {
     rejected: BTreeMap<InvalidReason, u64>,
     mended: BTreeMap<InvalidReason, u64>,
     by_receipt: bool,
+    /// Alerts of one rule stand together, and share the text of its address.
+    last_url: SmolStr,
 }
 
 impl<'r> Intake<'r> {
@@ -68,6 +70,7 @@ impl<'r> Intake<'r> {
             rejected: BTreeMap::new(),
             mended: BTreeMap::new(),
             by_receipt: false,
+            last_url: SmolStr::default(),
         }
     }
 
@@ -141,13 +144,16 @@ impl<'r> Intake<'r> {
             self.mend(InvalidReason::BadAnnotation);
         }
         self.by_receipt |= episode.by_receipt;
+        if !endless_url && self.last_url != *generator_url {
+            self.last_url = generator_url.into();
+        }
         Ok(Observation {
             status: episode.status,
             labels: labels.set,
             annotations: annotations.set,
             starts_at: episode.starts_at,
             ends_at: episode.ends_at,
-            generator_url: if endless_url { SmolStr::default() } else { generator_url.into() },
+            generator_url: if endless_url { SmolStr::default() } else { self.last_url.clone() },
         })
     }
 }

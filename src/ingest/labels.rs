@@ -40,32 +40,21 @@ pub(super) fn labels(raw: Option<&RawValue>) -> Result<Pairs, (InvalidReason, St
             return Err((InvalidReason::BadLabel, error));
         }
     }
-    let entries: Entries<'_> = serde_json::from_str(raw.get())
-        .map_err(|e| (InvalidReason::BadLabel, format!("labels cannot be read: {e}")))?;
-    if entries.count > bounds::LABELS {
-        let error = format!("{} labels; at most {} would be right", entries.count, bounds::LABELS);
-        return Err((InvalidReason::TooManyLabels, error));
-    }
+    let pairs = match strings(raw, bounds::LABELS) {
+        Some(pairs) => pairs,
+        None => odd_labels(raw)?,
+    };
     let mut cut = false;
-    let mut pairs = Vec::with_capacity(entries.kept.len());
-    for (name, value) in entries.kept {
+    let mut kept = Vec::with_capacity(pairs.len());
+    for (name, value) in pairs {
         if name.is_empty() {
             let error = "a label has an empty name; any other text would be right".to_owned();
             return Err((InvalidReason::BadLabel, error));
         }
-        let value = match Text::of(value) {
-            Text::Str(text) => identifying(&text, &mut cut),
-            Text::Null => SmolStr::default(),
-            other => {
-                let error =
-                    format!("label {:?} is {}; a string would be right", excerpt(&name), other.found());
-                return Err((InvalidReason::BadLabel, error));
-            }
-        };
-        pairs.push((identifying(&name, &mut cut), value));
+        kept.push((identifying(name, &mut cut), identifying(value, &mut cut)));
     }
     // The last of two with the same name wins, as in Go, and only then does an empty value count.
-    let mut set = LabelSet::from_pairs(pairs);
+    let mut set = LabelSet::from_pairs(kept);
     if set.iter().any(|(_, value)| value.is_empty()) {
         set = LabelSet::from_pairs(set.iter().filter(|(_, value)| !value.is_empty()));
     }
@@ -75,12 +64,47 @@ pub(super) fn labels(raw: Option<&RawValue>) -> Result<Pairs, (InvalidReason, St
     Ok(Pairs { set, cut, odd: false })
 }
 
+/// Names and values of an object, decoded.
+type Texts<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
+/// The pairs of an object, read in one pass; nothing if there are more than `most`, or anything in it is not
+/// plainly a string.
+fn strings(raw: &RawValue, most: usize) -> Option<Texts<'_>> {
+    let Strings(texts) = serde_json::from_str(raw.get()).ok()?;
+    Some(texts).filter(|texts| texts.len() <= most)
+}
+
+/// What [`strings`] leaves: too many labels, values that are no strings, halves of surrogate pairs.
+fn odd_labels(raw: &RawValue) -> Result<Texts<'_>, (InvalidReason, String)> {
+    let entries: Entries<'_> = serde_json::from_str(raw.get())
+        .map_err(|e| (InvalidReason::BadLabel, format!("labels cannot be read: {e}")))?;
+    if entries.count > bounds::LABELS {
+        let error = format!("{} labels; at most {} would be right", entries.count, bounds::LABELS);
+        return Err((InvalidReason::TooManyLabels, error));
+    }
+    let read = |(name, value): (SmolStr, &'_ RawValue)| match Text::of(value) {
+        Text::Str(text) => Ok((Cow::Owned(name.into()), Cow::Owned(text.into_owned()))),
+        Text::Null => Ok((Cow::Owned(name.into()), Cow::Borrowed(""))),
+        other => {
+            let error = format!("label {:?} is {}; a string would be right", excerpt(&name), other.found());
+            Err((InvalidReason::BadLabel, error))
+        }
+    };
+    entries.kept.into_iter().map(read).collect()
+}
+
 /// Reads `annotations`. They are for people only, so nothing in them costs an alert: a number is written
 /// as text, what is no text at all is dropped.
 pub(super) fn annotations(raw: Option<&RawValue>) -> Pairs {
     let Some(raw) = raw else { return Pairs::default() };
     if matches!(Text::of(raw), Text::Null) {
         return Pairs::default();
+    }
+    if let Some(texts) = strings(raw, bounds::ANNOTATIONS) {
+        let mut cut = false;
+        let kept = texts.into_iter().map(|(n, v)| (readable(n, &mut cut), readable(v, &mut cut)));
+        let set = LabelSet::from_pairs(kept);
+        return Pairs { set, cut, odd: false };
     }
     let Ok(entries) = serde_json::from_str::<Entries<'_>>(raw.get()) else {
         return Pairs { odd: true, ..Pairs::default() };
@@ -100,31 +124,66 @@ pub(super) fn annotations(raw: Option<&RawValue>) -> Pairs {
                 continue;
             }
         };
-        pairs.push((readable(&name, &mut found.cut), readable(&value, &mut found.cut)));
+        let name = readable(Cow::Owned(name.into()), &mut found.cut);
+        pairs.push((name, readable(value, &mut found.cut)));
     }
     found.set = LabelSet::from_pairs(pairs);
     found
 }
 
 /// `text` within [`bounds::LABEL_BYTES`]; a cut one keeps a hash of the whole.
-fn identifying(text: &str, cut: &mut bool) -> SmolStr {
+fn identifying<'a>(text: Cow<'a, str>, cut: &mut bool) -> Cow<'a, str> {
     if text.len() <= bounds::LABEL_BYTES {
-        return text.into();
+        return text;
     }
     *cut = true;
     let tail = format!("…{}", &hex(&sha256(text.as_bytes()))[..32]);
-    let kept = head(text, bounds::LABEL_BYTES - tail.len());
+    let kept = head(&text, bounds::LABEL_BYTES - tail.len());
     format!("{kept}{tail}").into()
 }
 
 /// `text` within [`bounds::ANNOTATION_BYTES`].
-fn readable(text: &str, cut: &mut bool) -> SmolStr {
+fn readable<'a>(text: Cow<'a, str>, cut: &mut bool) -> Cow<'a, str> {
     if text.len() <= bounds::ANNOTATION_BYTES {
-        return text.into();
+        return text;
     }
     *cut = true;
-    let kept = head(text, bounds::ANNOTATION_BYTES - "…".len());
+    let kept = head(&text, bounds::ANNOTATION_BYTES - "…".len());
     format!("{kept}…").into()
+}
+
+/// See [`strings`].
+struct Strings<'a>(Texts<'a>);
+
+/// A string, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Plain<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Strings<'a> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_map(StringsVisitor)
+    }
+}
+
+struct StringsVisitor;
+
+impl<'de> Visitor<'de> for StringsVisitor {
+    type Value = Strings<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of strings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut texts = Texts::with_capacity(8);
+        while let Some((Plain(name), Plain(value))) = map.next_entry()? {
+            if texts.len() > bounds::LABELS {
+                return Err(serde::de::Error::custom("more than are taken"));
+            }
+            texts.push((name, value));
+        }
+        Ok(Strings(texts))
+    }
 }
 
 /// The entries of an object in order, values not yet looked at; counted beyond the bound, not kept.
