@@ -230,6 +230,7 @@ impl Engine {
             watch: super::Watch::default(),
             heartbeats: self.heartbeats.clone(),
             bounds: self.bounds.clone(),
+            asides: self.asides.clone(),
             ledger: self.ledger.clone(),
             next_incident: self.next_incident,
             next_notification: self.next_notification,

@@ -290,6 +290,7 @@ impl Engine {
     /// False if it does neither.
     pub(super) fn recover(&mut self, alert: AlertId, lane: LaneId, resolved: u64) -> bool {
         let Some(key) = self.track(alert, lane).waits_in.take() else { return false };
+        let urgent = self.never_holds(alert);
         let Some(group) = self.groups.get_mut(&key) else { return false };
         if let Some(quiet) = group.quiet.iter_mut().rev().find(|q| q.alert == alert && !q.resolved) {
             quiet.resolved = true;
@@ -302,7 +303,8 @@ impl Engine {
         let waits = |p: &Pending| p.alert == alert && !p.recovered;
         let Some(index) = group.pending.iter().rposition(waits) else { return false };
         let pending = &mut group.pending[index];
-        if pending.wait == Wait::Gather {
+        // A storm merges the page of a level that is never held; it does not take it away.
+        if pending.wait == Wait::Gather || pending.wait == Wait::Merged && urgent {
             pending.recovered = true;
             pending.count += resolved;
             return true;

@@ -396,13 +396,13 @@ impl Engine {
             None => None,
         };
         let Self { lanes, ledger, alerts, now, .. } = self;
-        let lane = lanes.lane(lane);
+        let lane = (lane, lanes.lane(lane));
         for (index, (alert, mut count)) in waiting.into_iter().enumerate() {
             let mut dispose = |disposition, count, rule| {
-                if lane.observes() {
-                    return ledger.dispose_in_shadow(lane, count, disposition);
+                if lane.1.observes() {
+                    return ledger.dispose_in_shadow(lane.1, count, disposition);
                 }
-                let (known, incident, basis) = (alerts.alert(alert), key.clone(), lane.basis());
+                let (known, incident, basis) = (alerts.alert(alert), key.clone(), lane.1.basis());
                 let verdict =
                     Verdict { alert, known, lane, incident, disposition, rule, release: None, basis };
                 ledger.dispose(*now, count, verdict);

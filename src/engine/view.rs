@@ -4,15 +4,21 @@ use serde_json::{Value, json};
 
 use super::Engine;
 use super::incident::{Phase, Side};
-use crate::model::{AlertId, Fingerprint};
+use crate::model::{AlertId, AlertView, Fingerprint};
+
+/// So many alerts or incidents are shown at most: whoever decides does not wait for whoever looks.
+const SHOWN: usize = 10_000;
+/// So many alerts of one incident.
+const SHOWN_OF_ONE: usize = 1_000;
 
 impl Engine {
     /// Whether an alert fires, as far as anybody said.
-    pub fn still_fires(&self, alert: AlertId) -> bool {
-        self.fires(alert)
+    pub fn still_fires(&self, alert: &AlertView) -> bool {
+        self.fires(alert.id) || self.own.keys().any(|(_, labels)| *labels == alert.labels)
     }
 
-    /// Every known alert as JSON: identity, fingerprint, status, labels, times.
+    /// The alerts that are known, as JSON: identity, fingerprint, status, labels, times. Those that fire come
+    /// first; of more than 10,000 the others are left out.
     pub fn alerts_view(&self) -> Value {
         let alert = |(id, alert): (&AlertId, &super::alerts::Alert)| {
             json!({
@@ -26,7 +32,8 @@ impl Engine {
                 "muted": self.muted_view(*id),
             })
         };
-        self.alerts.iter().map(alert).collect()
+        let of = |firing| self.alerts.iter().filter(move |(_, alert)| alert.firing() == firing);
+        of(true).chain(of(false)).take(SHOWN).map(alert).collect()
     }
 
     /// Where an alert is muted, why, and until when.
@@ -44,7 +51,8 @@ impl Engine {
         muted.map(view).collect()
     }
 
-    /// Every incident that is not over as JSON: key, receiver, state, alerts, why.
+    /// The incidents that are not over as JSON: key, receiver, state, alerts, why. At most 10,000, and of each
+    /// at most 1,000 alerts.
     pub fn incidents_view(&self) -> Value {
         let told = self.incidents.values().filter(|incident| incident.side != Side::Shadow);
         let incidents = told.map(|incident| {
@@ -55,7 +63,7 @@ impl Engine {
                 (None, Phase::Resolving) => "resolving",
                 (None, Phase::Closed) => "closing",
             };
-            let alerts = incident.members.iter().filter_map(|(id, member)| {
+            let alerts = incident.members.iter().take(SHOWN_OF_ONE).filter_map(|(id, member)| {
                 Some(json!({
                     "id": id.to_string(),
                     "fingerprint": self.fingerprint(*id)?.to_string(),
@@ -77,6 +85,6 @@ impl Engine {
                 "alerts": alerts.collect::<Vec<_>>(),
             })
         });
-        incidents.collect()
+        incidents.take(SHOWN).collect()
     }
 }

@@ -371,9 +371,9 @@ fn repeats_reach_the_journal_once_an_hour_and_a_restart_loses_none() {
     };
     let (mut written, mut disposed) = (Vec::new(), 0);
     let mut handle = |engine: &mut Engine, now: Timestamp, event: Event| {
-        let mut effects = Effects::default();
+        let mut effects = Effects::watched();
         engine.handle(now, &event, &mut effects);
-        disposed += effects.repeats.iter().map(|d| d.count).sum::<u64>();
+        disposed += effects.repeats.iter().flatten().map(|d| d.count).sum::<u64>();
         written.append(&mut effects.decisions);
     };
     handle(&mut engine, at(0), Event::Observe(observed(Status::Firing, at(0))));

@@ -25,6 +25,7 @@ timelines! {
     duplicates_a_copy_from_the_other_member_waits_a_minute
     duplicates_a_refire_from_the_same_member_counts_at_once
     duplicates_a_later_start_means_a_missed_resolve
+    duplicates_an_old_resolve_ends_nothing_that_fires_now
     duplicates_a_page_that_failed_suppresses_nothing
     duplicates_replicas_are_one_alert
     repeats_are_owned_here
@@ -57,6 +58,7 @@ timelines! {
     limit_never_holds_a_critical_page
     storm_is_one_incident_and_closes_with_its_last_alert
     storm_merges_critical_pages_within_a_minute
+    storm_pages_a_critical_alert_that_was_short
     recurring_series_open_no_page
     routes_continue_and_a_receiver_without_integrations
     order_a_resolve_waits_for_its_page
@@ -83,6 +85,8 @@ timelines! {
     heartbeat_never_heard_pages_too
     self_watch_a_silence_is_no_alarm_and_a_page_in_time_is_none
     self_watch_a_page_that_hangs_is_an_alarm_until_it_is_taken
+    self_watch_whatever_keeps_an_alert_back_is_an_alarm
+    self_watch_an_inhibited_alert_is_explained_by_what_was_told
     fallback_is_told_of_what_was_refused_and_of_its_end
     fallback_is_told_of_what_is_not_taken_in_time
 }

@@ -38,6 +38,24 @@ fn a_cardinality_bomb_is_one_page_that_says_how_many() {
     assert_eq!((replayed, trace), (world.engine.clone(), world.trace.clone()));
 }
 
+/// The view is made on the thread that decides: a look at very many must not hold up a page.
+#[test]
+fn a_look_at_very_many_alerts_is_bounded_and_shows_what_fires() {
+    let mut world = bounded(1_000_000);
+    world.answers = Answers::Accept;
+    let all: Vec<_> = (0..10_500).map(|n| firing(&numbered(n), START)).collect();
+    world.say(crate::model::Source::Alertmanager, "am", all);
+    let over: Vec<_> = (0..500).map(|n| resolved(&numbered(n), START, START)).collect();
+    world.say(crate::model::Source::Alertmanager, "am", over);
+    let view = world.engine.alerts_view();
+    let shown = view.as_array().unwrap();
+    assert_eq!(shown.len(), 10_000);
+    assert!(shown.iter().all(|alert| alert["status"] == "firing"));
+    let incidents = world.engine.incidents_view();
+    let alerts = incidents.as_array().unwrap().iter().map(|i| i["alerts"].as_array().unwrap().len());
+    assert!(alerts.max().is_some_and(|most| most <= 1_000));
+}
+
 #[test]
 fn what_resolved_first_makes_room() {
     let mut world = bounded(100);
