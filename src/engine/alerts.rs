@@ -160,7 +160,7 @@ impl Alerts {
         match self.owners.get(&instance) {
             Some(owner) => *owner,
             None if self.known.contains_key(&instance) => instance,
-            None => policy.identity(labels),
+            None => policy.identity_given(instance, labels),
         }
     }
 

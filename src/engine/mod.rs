@@ -25,6 +25,7 @@ mod flow;
 mod gather;
 mod groups;
 mod heartbeats;
+mod identifiers;
 mod incident;
 mod inhibition;
 mod intervals;
@@ -172,6 +173,7 @@ impl Engine {
     /// the same.
     pub fn handle(&mut self, now: Timestamp, event: &Event, effects: &mut Effects) {
         self.now = self.now.max(now);
+        self.ledger.watch(effects.repeats.is_some());
         if matches!(event, Event::Started) {
             self.alerts.restarted(self.now, &self.policy, &mut self.timers);
             self.heartbeats_started();
@@ -204,7 +206,9 @@ impl Engine {
         effects.notifications.append(&mut self.outgoing);
         effects.made_good.append(&mut self.made_good);
         effects.decisions.append(&mut self.ledger.take_decisions());
-        effects.repeats.append(&mut self.ledger.take_repeats());
+        if let Some(repeats) = &mut effects.repeats {
+            repeats.append(&mut self.ledger.take_repeats());
+        }
     }
 
     /// When [`Self::handle`] wants to be called next, if nothing else happens, and why.

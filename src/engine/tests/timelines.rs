@@ -37,16 +37,22 @@ timelines! {
     flap_damping_ends_firing_with_a_new_page
     flap_damping_max_hold_tells_the_truth
     flap_damping_a_flapper_that_stays_down_pages
+    flap_damping_flappers_that_come_together_page
+    flap_damping_joins_a_page_of_its_group
     resolve_hold_swallows_a_short_gap
     coalescing_wait_tells_what_recovered_meanwhile
     surprise_what_is_usual_opens_no_page
     rhythm_one_more_beat_opens_no_page
     familiar_series_are_held_and_a_fan_out_lets_go
     stay_open_what_comes_in_the_window_is_no_page
+    stay_open_again_what_came_back_once_may_do_so_again
+    rolling_more_of_the_same_is_no_page
     generations_the_window_counts_from_the_page
     generations_a_chronic_alert_swallows_nothing
+    generations_a_recent_page_goes_before_an_old_incident
     worse_a_higher_severity_pages_again
     worse_three_times_the_alerts_pages_again
+    worse_few_alerts_are_no_growth
     hold_counts_from_the_start_and_critical_never_waits
     limit_overflow_is_merged_into_one_page
     limit_never_holds_a_critical_page
