@@ -57,12 +57,16 @@ struct Instance {
     /// A firing copy from the other member, waiting to be believed.
     refire: Option<Box<Refire>>,
     /// It has fired again since: a resolve that ended no later is a late copy, or an old one said anew.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default = "never", skip_serializing_if = "is_never")]
     over_until: Timestamp,
 }
 
-fn is_default(at: &Timestamp) -> bool {
-    *at == Timestamp::default()
+fn never() -> Timestamp {
+    Timestamp::ZERO
+}
+
+fn is_never(at: &Timestamp) -> bool {
+    *at == never()
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -431,7 +435,7 @@ enum InstanceChange {
 impl Instance {
     /// It did not fire, and does.
     fn fires_again(&mut self) {
-        self.over_until = self.over_until.max(self.ends_at.unwrap_or_default());
+        self.over_until = self.over_until.max(self.ends_at.unwrap_or(never()));
         self.firing = true;
     }
 }
@@ -477,7 +481,7 @@ impl Alert {
                 ends_at: said.ends_at,
                 peer: peer.clone(),
                 refire: None,
-                over_until: Timestamp::default(),
+                over_until: never(),
             };
             self.instances.insert(key, instance);
             return InstanceChange::Fired;
@@ -526,7 +530,7 @@ impl Alert {
                 ends_at: Some(ended),
                 peer: peer.clone(),
                 refire: None,
-                over_until: Timestamp::default(),
+                over_until: never(),
             };
             self.instances.insert(key, instance);
             return InstanceChange::None;

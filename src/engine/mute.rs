@@ -51,6 +51,13 @@ pub(super) struct Cause {
     pub(super) basis: Basis,
 }
 
+impl Cause {
+    /// Whether another alert is the cause, and no person and no time.
+    pub(super) fn is_inhibition(&self) -> bool {
+        self.reason == Reason::Inhibited
+    }
+}
+
 impl Mutes {
     /// What follows from the policy and the firing alerts, made anew.
     pub(super) fn reindexed(&self, policy: &Policy, alerts: &Alerts) -> Self {

@@ -51,8 +51,8 @@ impl Engine {
         muted.map(view).collect()
     }
 
-    /// The incidents that are not over as JSON: key, receiver, state, alerts, why. At most 10,000, and of each
-    /// at most 1,000 alerts.
+    /// The incidents that are not over as JSON: key, receiver, state, alerts, why. At most 10,000, and of
+    /// each at most 1,000 alerts.
     pub fn incidents_view(&self) -> Value {
         let told = self.incidents.values().filter(|incident| incident.side != Side::Shadow);
         let incidents = told.map(|incident| {

@@ -13,7 +13,7 @@ use super::groups::GroupKey;
 use super::incident::{IncidentId, Phase};
 use super::stats::Bound;
 use super::timers::Timer;
-use crate::model::{AlertId, Duration, LabelSet, Reason, Timestamp};
+use crate::model::{AlertId, Duration, LabelSet, Timestamp};
 
 /// How often it looks again.
 const EVERY: Duration = Duration::from_mins(1);
@@ -103,8 +103,7 @@ impl Engine {
         let Some(known) = self.alerts.alert(alert) else { return true };
         self.lanes.matching(&self.policy, &known.labels).into_iter().all(|lane| {
             let settings = self.lanes.lane(lane);
-            let muted =
-                |cause: super::mute::Cause| cause.reason != Reason::Inhibited || counts(&known.labels);
+            let muted = |cause: super::mute::Cause| !cause.is_inhibition() || counts(&known.labels);
             settings.integrations.is_empty() || self.mutes.cause(alert, settings).is_some_and(muted)
         })
     }

@@ -16,8 +16,8 @@ fn watched(policy: Policy) -> Policy {
     Policy { self_watch: SelfWatch::default(), ..policy }
 }
 
-/// A bench whose engine remembers nonsense of the alert `name`, which fired once: a lane that it never had. It
-/// finds the way of the alert, and breaks when it is to decide about it.
+/// A bench whose engine remembers nonsense of the alert `name`, which fired once: a lane that it never had.
+/// It finds the way of the alert, and breaks when it is to decide about it.
 fn nonsense_about(name: &str) -> Bench {
     let mut bench = Bench::with(MemoryJournal::new(true), watched(policy()), Bounds::default(), T0);
     for status in [Status::Firing, Status::Resolved] {

@@ -516,22 +516,26 @@ impl Journal for Nothing {
 }
 
 fn forget_generations(body: &mut Vec<u8>) {
-    fn clear(value: &mut serde_json::Value) {
+    fn clear(value: &mut rmpv::Value) {
         match value {
-            serde_json::Value::Object(map) => {
-                for (key, value) in map {
-                    if key == "next_generation" {
+            rmpv::Value::Map(fields) => {
+                for (key, value) in fields {
+                    if key.as_str() == Some("next_generation") {
                         *value = 0.into();
                     }
                     clear(value);
                 }
             }
-            serde_json::Value::Array(list) => list.iter_mut().for_each(clear),
+            rmpv::Value::Array(list) => list.iter_mut().for_each(clear),
             _ => {}
         }
     }
-    if let Ok(mut value) = serde_json::from_slice(body) {
-        clear(&mut value);
-        *body = serde_json::to_vec(&value).unwrap_or_default();
-    }
+    let spoiled = || -> Option<Vec<u8>> {
+        let mut state = rmpv::decode::read_value(&mut zstd::decode_all(&**body).ok()?.as_slice()).ok()?;
+        clear(&mut state);
+        let mut written = Vec::new();
+        rmpv::encode::write_value(&mut written, &state).ok()?;
+        zstd::encode_all(&*written, 1).ok()
+    };
+    *body = spoiled().expect("a snapshot as the engine writes it");
 }

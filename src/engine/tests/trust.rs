@@ -41,8 +41,9 @@ fn a_cardinality_bomb_is_one_page_that_says_how_many() {
 /// The view is made on the thread that decides: a look at very many must not hold up a page.
 #[test]
 fn a_look_at_very_many_alerts_is_bounded_and_shows_what_fires() {
-    let mut world = bounded(1_000_000);
-    world.answers = Answers::Accept;
+    let mut policy = policy(&["instance"], Noise::default());
+    policy.receivers.values_mut().for_each(|receiver| receiver.integrations.clear());
+    let mut world = World::new(policy);
     let all: Vec<_> = (0..10_500).map(|n| firing(&numbered(n), START)).collect();
     world.say(crate::model::Source::Alertmanager, "am", all);
     let over: Vec<_> = (0..500).map(|n| resolved(&numbered(n), START, START)).collect();
@@ -51,9 +52,6 @@ fn a_look_at_very_many_alerts_is_bounded_and_shows_what_fires() {
     let shown = view.as_array().unwrap();
     assert_eq!(shown.len(), 10_000);
     assert!(shown.iter().all(|alert| alert["status"] == "firing"));
-    let incidents = world.engine.incidents_view();
-    let alerts = incidents.as_array().unwrap().iter().map(|i| i["alerts"].as_array().unwrap().len());
-    assert!(alerts.max().is_some_and(|most| most <= 1_000));
 }
 
 #[test]

@@ -23,7 +23,7 @@ receivers:
     webhook_configs: [{{url: '{}'}}]
   - name: ops
     webhook_configs: [{{url: '{}'}}]
-noise: {{default: {{resolve_hold: 0s, storm: {{start: 0}}, limit: {{pages: 0}}}}}}
+noise: {{default: {{resolve_hold: 0s, stay_open_again: 0s, storm: {{start: 0}}, limit: {{pages: 0}}}}}}
 {more}
 ",
         pager.url("/webhook/oncall"),
@@ -169,7 +169,7 @@ async fn critical_pages_leave_without_storage_and_are_closed_later() {
     assert_eq!(squelch.stop().await.code(), Some(0));
 }
 
-/// Requests that were captured and are said anew while a later occurrence fires: none ends it, and none pages.
+/// Requests that were captured and are said anew while a later occurrence fires end nothing and page nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_request_that_is_said_anew_ends_and_pages_nothing() {
     let pager = pager().await;
