@@ -577,11 +577,6 @@ impl Engine {
         account.pending += count;
     }
 
-    /// Alertmanager's fingerprint of an alert, for people.
-    pub(super) fn fingerprint(&self, alert: AlertId) -> Option<Fingerprint> {
-        self.alerts.alert(alert).map(|a| Fingerprint::of(&a.labels))
-    }
-
     /// The group is forgotten a day after its last incident, and its generations with it; a month
     /// after, where a key of it may still be open at a receiver that is told of no ends: a page
     /// under an open key would be silent.

@@ -4,8 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use smol_str::SmolStr;
 use squelch::engine::{Effects, Engine, Event, Stats};
-use squelch::journal::{Commit, DeadLetter, Journal, JournalError, MemoryJournal, Record, Recovered, Seq};
+use squelch::journal::{
+    Commit, DeadLetter, Journal, JournalError, LetterQuery, MemoryJournal, Record, Recovered, Seq,
+};
 use squelch::model::{
     AlertId, Batch, Disposition, Notification, NotificationId, Outcome, Report, Status, Timestamp,
 };
@@ -277,8 +280,12 @@ impl Journal for Handle {
         self.write(true, None, |inner| inner.snapshot(seq, &body))
     }
 
-    fn dead_letters(&mut self, limit: usize) -> Result<Vec<DeadLetter>, JournalError> {
-        self.inner.dead_letters(limit)
+    fn dead_letters(&mut self, wanted: &LetterQuery) -> Result<Vec<DeadLetter>, JournalError> {
+        self.inner.dead_letters(wanted)
+    }
+
+    fn dead_letter_counts(&mut self) -> Result<BTreeMap<SmolStr, u64>, JournalError> {
+        self.inner.dead_letter_counts()
     }
 
     fn prune(&mut self, before: Timestamp) -> Result<bool, JournalError> {
@@ -495,8 +502,11 @@ impl Journal for Nothing {
     fn snapshot(&mut self, _: Seq, _: &[u8]) -> Result<(), JournalError> {
         Ok(())
     }
-    fn dead_letters(&mut self, _: usize) -> Result<Vec<DeadLetter>, JournalError> {
+    fn dead_letters(&mut self, _: &LetterQuery) -> Result<Vec<DeadLetter>, JournalError> {
         Ok(Vec::new())
+    }
+    fn dead_letter_counts(&mut self) -> Result<BTreeMap<SmolStr, u64>, JournalError> {
+        Ok(BTreeMap::new())
     }
     fn prune(&mut self, _: Timestamp) -> Result<bool, JournalError> {
         Ok(false)

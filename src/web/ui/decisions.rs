@@ -7,13 +7,12 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::page::Frame;
-use super::{ROWS, bad, lanes, text};
-use crate::ledger::{Entry, LedgerError, Page, Query};
+use super::{ROWS, lanes, text};
+use crate::ledger::{Entry, Page, Query};
 use crate::model::{AlertId, Disposition, LabelSet};
-use crate::web::decisions;
-use crate::web::gate::SearchError;
 use crate::web::problem::Problem;
 use crate::web::router::App;
+use crate::web::v1::{DecisionsAsked, PageLimit, search};
 
 /// What is asked for in the address line.
 #[derive(Deserialize, Default)]
@@ -49,14 +48,6 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
     }
 }
 
-/// Asks the ledger.
-pub(super) async fn search(app: &App, query: Query) -> Result<Page, Problem> {
-    app.gate.decisions(query).await.map_err(|error| match error {
-        SearchError::Ledger(LedgerError::TooLong(_)) => bad(error.to_string()),
-        other => Problem::unavailable(other.to_string()),
-    })
-}
-
 /// What became of one alert lately, newest first.
 pub(super) async fn of_alert(app: &App, alert: AlertId) -> Result<Page, Problem> {
     search(app, Query { alert: Some(alert), limit: ROWS, ..Query::default() }).await
@@ -65,21 +56,24 @@ pub(super) async fn of_alert(app: &App, alert: AlertId) -> Result<Page, Problem>
 impl Asked {
     fn query(&self) -> Result<Query, Problem> {
         let is_disposition = Disposition::ALL.iter().any(|d| d.as_str() == self.what);
-        let what = if is_disposition { "disposition" } else { "reason" };
-        let rows = ROWS.to_string();
-        let pairs = [
-            ("filter", &self.q),
-            ("receiver", &self.receiver),
-            (what, &self.what),
-            ("since", &self.since),
-            ("until", &self.until),
-            ("incident", &self.incident),
-            ("cursor", &self.cursor),
-            ("limit", &rows),
-        ];
-        let given = pairs.into_iter().filter(|(_, value)| !value.trim().is_empty());
-        let given: Vec<_> = given.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
-        decisions::read(&given).map_err(bad)
+        let given = |text: &String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let (disposition, reason) = match is_disposition {
+            true => (given(&self.what), None),
+            false => (None, given(&self.what)),
+        };
+        let asked = DecisionsAsked {
+            filter: given(&self.q).into_iter().collect(),
+            receiver: given(&self.receiver),
+            disposition,
+            reason,
+            since: given(&self.since),
+            until: given(&self.until),
+            incident: given(&self.incident),
+            cursor: given(&self.cursor),
+            limit: PageLimit(ROWS),
+            ..DecisionsAsked::default()
+        };
+        asked.query()
     }
 
     fn older(&self, cursor: &str) -> String {
