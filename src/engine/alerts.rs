@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use super::few::Few;
 use super::timers::{Timer, Timers};
 use crate::config::Policy;
 use crate::model::{AlertId, Duration, LabelSet, Observation, Source, Status, Timestamp};
@@ -41,8 +42,7 @@ pub(super) struct Alert {
     pub(super) ends_at: Option<Timestamp>,
     /// When this program first heard of the occurrence.
     pub(super) received_at: Timestamp,
-    #[serde(with = "super::pairs")]
-    instances: BTreeMap<InstanceKey, Instance>,
+    instances: Few<InstanceKey, Instance>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,11 +55,12 @@ struct Instance {
     /// Who said so last; empty if nobody did and time passed.
     peer: SmolStr,
     /// A firing copy from the other member, waiting to be believed.
-    refire: Option<Refire>,
+    refire: Option<Box<Refire>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Refire {
+    said_at: Timestamp,
     peer: SmolStr,
     starts_at: Timestamp,
     ends_at: Option<Timestamp>,
@@ -188,20 +189,25 @@ impl Alerts {
                 let change = alert.fire(now, key, peer, observation);
                 match change {
                     InstanceChange::Waits => {
-                        timers.set(Timer::Refire(alert_id, key), now + REFIRE_WAIT);
+                        timers.set_by(Timer::Refire(alert_id), now + REFIRE_WAIT);
                         // It is not forgotten before that is decided.
                         timers.clear(&Timer::ForgetAlert(alert_id));
                     }
                     InstanceChange::None | InstanceChange::Fired | InstanceChange::Restarted(_) => {
-                        Self::watch(alert_id, key, &alert.instances, policy, timers);
+                        if let Some(instance) = alert.instances.get(&key) {
+                            Self::watch(alert_id, instance, policy, timers);
+                        }
                     }
                     InstanceChange::Resolved => {}
                 }
                 change
             }
             Status::Resolved => {
-                timers.clear(&Timer::Refire(alert_id, key));
-                alert.resolve(now, key, peer, observation)
+                let change = alert.resolve(now, key, peer, observation);
+                if !alert.is_disputed() {
+                    timers.clear(&Timer::Refire(alert_id));
+                }
+                change
             }
         };
         let change = match change {
@@ -261,18 +267,11 @@ impl Alerts {
         }
     }
 
-    /// Sets the timers by which a firing full label set ends if nothing more is heard.
-    fn watch(
-        id: AlertId,
-        key: InstanceKey,
-        instances: &BTreeMap<InstanceKey, Instance>,
-        policy: &Policy,
-        timers: &mut Timers,
-    ) {
-        let Some(instance) = instances.get(&key) else { return };
+    /// Sets the timer by which a firing full label set ends if nothing more is heard.
+    fn watch(id: AlertId, instance: &Instance, policy: &Policy, timers: &mut Timers) {
         match instance.ends_at {
-            Some(ends_at) => timers.set_if_unset(Timer::Ends(id, key), ends_at),
-            None => timers.set_if_unset(Timer::Stale(id, key), instance.last_seen + policy.stale_after),
+            Some(ends_at) => timers.set_by(Timer::Ends(id), ends_at),
+            None => timers.set_by(Timer::Stale(id), instance.last_seen + policy.stale_after),
         }
     }
 
@@ -293,6 +292,13 @@ impl Alerts {
             && (!instance.firing || observation.starts_at <= instance.last_seen.max(instance.starts_at))
     }
 
+    /// The labels of an alert, and what one source says of one of its full label sets, if that is believed.
+    pub(super) fn undisputed(&self, alert: AlertId, key: InstanceKey) -> Option<(&LabelSet, Status)> {
+        let alert = self.known.get(&alert)?;
+        let instance = alert.instances.get(&key).filter(|i| i.refire.is_none())?;
+        Some((&alert.labels, if instance.firing { Status::Firing } else { Status::Resolved }))
+    }
+
     /// Takes in that a full label set was said again. Returns whether it fires, if it is known.
     pub(super) fn seen(
         &mut self,
@@ -310,29 +316,35 @@ impl Alerts {
         Some(Status::Firing)
     }
 
-    /// The timer [`Timer::Ends`] or [`Timer::Stale`] fired: it is set anew if something was heard
-    /// meanwhile; else the full label set fires no more.
+    /// The timer [`Timer::Ends`] or, for what has no end of its own, [`Timer::Stale`] fired: full label
+    /// sets of which nothing was heard meanwhile fire no more; for the others it is set anew.
     pub(super) fn lapse(
         &mut self,
         now: Timestamp,
         id: AlertId,
-        key: InstanceKey,
+        stale: bool,
         policy: &Policy,
         timers: &mut Timers,
     ) -> Change {
         let Some(alert) = self.known.get_mut(&id) else { return Change::None };
-        let Some(instance) = alert.instances.get_mut(&key).filter(|i| i.firing) else { return Change::None };
-        let deadline = instance.ends_at.unwrap_or(instance.last_seen + policy.stale_after);
-        if deadline > now {
-            Self::watch(id, key, &alert.instances, policy, timers);
+        let mut last_end = None;
+        for instance in alert.instances.values_mut().filter(|i| i.firing && i.ends_at.is_none() == stale) {
+            let deadline = instance.ends_at.unwrap_or(instance.last_seen + policy.stale_after);
+            if deadline > now {
+                Self::watch(id, instance, policy, timers);
+                continue;
+            }
+            instance.firing = false;
+            instance.peer = SmolStr::default();
+            let ended = instance.ends_at.unwrap_or(now).min(now);
+            instance.ends_at = Some(ended);
+            last_end = last_end.max(Some(ended));
+        }
+        if last_end.is_none() {
             return Change::None;
         }
-        instance.firing = false;
-        instance.peer = SmolStr::default();
-        let ended = instance.ends_at.unwrap_or(now).min(now);
-        instance.ends_at = Some(ended);
         let change = if alert.any_firing() { Change::None } else { Change::Resolved };
-        self.settle(now, id, true, change, Some(ended), policy, timers);
+        self.settle(now, id, true, change, last_end, policy, timers);
         change
     }
 
@@ -341,19 +353,31 @@ impl Alerts {
         &mut self,
         now: Timestamp,
         id: AlertId,
-        key: InstanceKey,
         policy: &Policy,
         timers: &mut Timers,
     ) -> Change {
         let Some(alert) = self.known.get_mut(&id) else { return Change::None };
-        let fired_before = alert.firing();
-        let Some(instance) = alert.instances.get_mut(&key) else { return Change::None };
-        let Some(refire) = instance.refire.take() else { return Change::None };
-        instance.firing = true;
-        instance.starts_at = refire.starts_at;
-        instance.ends_at = refire.ends_at;
-        instance.peer = refire.peer;
-        Self::watch(id, key, &alert.instances, policy, timers);
+        let (fired_before, mut believed) = (alert.firing(), false);
+        for instance in alert.instances.values_mut() {
+            match instance.refire.take() {
+                Some(refire) if refire.said_at + REFIRE_WAIT <= now => {
+                    instance.firing = true;
+                    instance.starts_at = refire.starts_at;
+                    instance.ends_at = refire.ends_at;
+                    instance.peer = refire.peer;
+                    Self::watch(id, instance, policy, timers);
+                    believed = true;
+                }
+                Some(refire) => {
+                    timers.set_by(Timer::Refire(id), refire.said_at + REFIRE_WAIT);
+                    instance.refire = Some(refire);
+                }
+                None => {}
+            }
+        }
+        if !believed {
+            return Change::None;
+        }
         let change = if fired_before { Change::None } else { Change::Fired };
         self.settle(now, id, fired_before, change, None, policy, timers);
         change
@@ -412,7 +436,7 @@ impl Alert {
             starts_at: observation.starts_at,
             ends_at: Some(observation.ends_at.unwrap_or(now)),
             received_at: now,
-            instances: BTreeMap::new(),
+            instances: Few::default(),
         }
     }
 
@@ -463,8 +487,8 @@ impl Alert {
         let new = instance.ends_at.is_none_or(|ended| said.starts_at > ended);
         let same_peer = instance.peer.is_empty() || instance.peer == *peer;
         if !new && !same_peer {
-            instance.refire =
-                Some(Refire { peer: peer.clone(), starts_at: said.starts_at, ends_at: said.ends_at });
+            let (peer, starts_at, ends_at) = (peer.clone(), said.starts_at, said.ends_at);
+            instance.refire = Some(Box::new(Refire { said_at: now, peer, starts_at, ends_at }));
             return InstanceChange::Waits;
         }
         instance.firing = true;

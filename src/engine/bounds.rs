@@ -198,7 +198,8 @@ impl Engine {
             let labels =
                 LabelSet::from_pairs([("alertname", "SquelchTooManyAlerts"), ("receiver", &receiver)]);
             let key = self.raise(&receiver, &labels, &summary);
-            if let Some(overflow) = self.bounds.overflows.get_mut(&receiver) {
+            // A receiver that reaches nobody now may have been told before, and is to hear of the end.
+            if let Some(overflow) = self.bounds.overflows.get_mut(&receiver).filter(|_| key.is_some()) {
                 overflow.key = key;
             }
         }

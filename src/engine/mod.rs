@@ -17,6 +17,7 @@ mod digest;
 mod dry;
 mod event;
 mod fallback;
+mod few;
 mod fixed;
 mod flapping;
 mod flow;
@@ -214,6 +215,11 @@ impl Engine {
         self.now
     }
 
+    /// How many alerts are known, firing or not: the measure of its size.
+    pub fn alerts_known(&self) -> u64 {
+        self.alerts.len()
+    }
+
     /// The policy in force.
     pub fn policy(&self) -> &Policy {
         &self.policy
@@ -270,9 +276,9 @@ impl Engine {
     fn fire_timers(&mut self) {
         while let Some(timer) = self.next_timer() {
             match timer {
-                Timer::Ends(alert, key) => self.lapsed(alert, key, false),
-                Timer::Stale(alert, key) => self.lapsed(alert, key, true),
-                Timer::Refire(alert, key) => self.believed(alert, key),
+                Timer::Ends(alert) => self.lapsed(alert, false),
+                Timer::Stale(alert) => self.lapsed(alert, true),
+                Timer::Refire(alert) => self.believed(alert),
                 Timer::Hold(lane, alert) => self.hold_ended(lane, alert),
                 Timer::Reuse(lane, alert) => self.reuse(lane, alert),
                 Timer::Confirm(lane, alert) => self.confirmed(lane, alert),

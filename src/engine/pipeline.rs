@@ -5,16 +5,16 @@
 use smol_str::{SmolStr, format_smolstr};
 
 use super::Engine;
-use super::alerts::{Change, InstanceKey};
+use super::alerts::Change;
 use super::event::Seen;
 use super::groups::{self, Place};
 use super::incident::{IncidentId, Member, Phase};
-use super::lanes::LaneId;
+use super::lanes::{Lane, LaneId};
 use super::ledger::Verdict;
 use super::timers::Timer;
 use super::track::Track;
 use crate::model::{
-    AlertId, Basis, Batch, Disposition, Duration, Fingerprint, LabelSet, Reason, Status, Timestamp,
+    AlertId, Basis, Batch, Disposition, Duration, Fingerprint, LabelSet, Reason, Source, Status, Timestamp,
 };
 
 impl Engine {
@@ -382,9 +382,9 @@ impl Engine {
         }
     }
 
-    /// A full label set was not said again in time.
-    pub(super) fn lapsed(&mut self, alert: AlertId, key: InstanceKey, stale: bool) {
-        let change = self.alerts.lapse(self.now, alert, key, &self.policy, &mut self.timers);
+    /// An alert may not have been said again in time.
+    pub(super) fn lapsed(&mut self, alert: AlertId, stale: bool) {
+        let change = self.alerts.lapse(self.now, alert, stale, &self.policy, &mut self.timers);
         self.heard(alert);
         if change != Change::Resolved {
             return;
@@ -426,8 +426,8 @@ impl Engine {
     }
 
     /// The other member of the pair did not take its word back within a minute.
-    pub(super) fn believed(&mut self, alert: AlertId, key: InstanceKey) {
-        let change = self.alerts.believe(self.now, alert, key, &self.policy, &mut self.timers);
+    pub(super) fn believed(&mut self, alert: AlertId) {
+        let change = self.alerts.believe(self.now, alert, &self.policy, &mut self.timers);
         self.heard(alert);
         self.watch_alert(alert);
         let Some(labels) = self.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
@@ -483,18 +483,33 @@ impl Engine {
             let instance = AlertId::of(&observation.labels, |_| false);
             let alert = self.alerts.owner(instance, &observation.labels, &self.policy);
             let known = self.alerts.is_repeat((batch.source, instance), alert, observation);
-            let taken = |lane: &LaneId| {
-                observation.status == Status::Resolved
-                    || self.lanes.lane(*lane).integrations.is_empty()
-                    || self.tracks.get(&(alert, *lane)).is_some_and(Track::is_live)
-            };
-            if !known || !self.lanes.matching(&self.policy, &observation.labels).iter().all(taken) {
+            if !known || !self.is_taken(alert, &observation.labels, observation.status) {
                 return None;
             }
             let ends_at = observation.ends_at.filter(|_| observation.status == Status::Firing);
             occurrences.push(super::SeenOccurrence { alert, instance, count: 1, ends_at });
         }
         Some(Seen { source: batch.source, occurrences })
+    }
+
+    /// What [`Self::repeats`] would say of observations of which no more is known than that the same was
+    /// said before in the same words, and taken: which alert and which full label set each was of.
+    pub fn repeats_still(&self, source: Source, known: impl IntoIterator<Item = (AlertId, AlertId)>) -> bool {
+        let passes_on = !self.mirrors.open.is_empty() || self.lanes.current().any(Lane::observes);
+        !passes_on
+            && known.into_iter().all(|(alert, instance)| {
+                let said = self.alerts.undisputed(alert, (source, instance));
+                said.is_some_and(|(labels, status)| self.is_taken(alert, labels, status))
+            })
+    }
+
+    /// Whether an alert that still has this status is news at none of the lanes that it takes.
+    fn is_taken(&self, alert: AlertId, labels: &LabelSet, status: Status) -> bool {
+        let taken = |lane: &LaneId| {
+            self.lanes.lane(*lane).integrations.is_empty()
+                || self.tracks.get(&(alert, *lane)).is_some_and(Track::is_live)
+        };
+        status == Status::Resolved || self.lanes.matching(&self.policy, labels).iter().all(taken)
     }
 
     pub(super) fn suppress(

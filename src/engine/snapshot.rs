@@ -1,11 +1,17 @@
 //! The engine's state as bytes: versioned, so that an older one is migrated and a newer refused.
+//!
+//! MessagePack with the names of the fields, so that fields may be added, compressed by zstd. What is text
+//! for people (times, identities, label sets) is written there as the numbers and bytes that it is.
 
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
 
-/// Version of the format written here.
-const VERSION: u32 = 1;
+/// Version of the format written here. 1 was JSON, and of no release.
+const VERSION: u32 = 2;
+
+/// zstd's fastest level: state is repetitive, and whoever waits for a page waits for this.
+const LEVEL: i32 = 1;
 
 #[derive(Serialize)]
 struct Written<'a> {
@@ -13,6 +19,7 @@ struct Written<'a> {
     engine: &'a Engine,
 }
 
+/// What every version begins with.
 #[derive(Deserialize)]
 struct Header {
     version: u32,
@@ -20,15 +27,19 @@ struct Header {
 
 #[derive(Deserialize)]
 struct Body {
+    version: u32,
     engine: Engine,
 }
 
 /// A snapshot that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// Not a snapshot, or damaged.
+    /// Damaged.
     #[error("engine snapshot cannot be read: {0}")]
-    Damaged(#[from] serde_json::Error),
+    Damaged(#[from] rmp_serde::decode::Error),
+    /// Not compressed as this program does it.
+    #[error("engine snapshot cannot be unpacked: {0}")]
+    Packed(#[from] std::io::Error),
     /// Of a version that this program does not know.
     #[error(
         "engine snapshot has version {0}, and this program knows {VERSION}: run the program that wrote it"
@@ -37,21 +48,36 @@ pub enum RestoreError {
 }
 
 impl Engine {
-    /// The whole state as JSON. Taken between events.
+    /// The whole state. Taken between events.
     pub fn snapshot(&self) -> Vec<u8> {
-        // Serialising plain data into memory has no way to fail: no maps with other than string keys
-        // are left, and no type's Serialize returns an error of its own.
-        serde_json::to_vec(&Written { version: VERSION, engine: self }).unwrap_or_default()
+        // Writing plain data into memory has no way to fail: no type's Serialize returns an error of its
+        // own, and a Vec takes all.
+        let written = || -> Option<Vec<u8>> {
+            let mut packed = zstd::Encoder::new(Vec::new(), LEVEL).ok()?;
+            let mut to = rmp_serde::Serializer::new(&mut packed).with_struct_map();
+            Written { version: VERSION, engine: self }.serialize(&mut to).ok()?;
+            packed.finish().ok()
+        };
+        written().unwrap_or_default()
     }
 
     /// The state that [`Self::snapshot`] wrote.
+    ///
+    /// # Errors
+    /// It is damaged, or of another version.
     pub fn restore(bytes: &[u8]) -> Result<Engine, RestoreError> {
-        let header: Header = serde_json::from_slice(bytes)?;
-        if header.version != VERSION {
-            return Err(RestoreError::Version(header.version));
+        let unpacked = || zstd::Decoder::with_buffer(bytes);
+        match rmp_serde::from_read::<_, Body>(unpacked()?) {
+            Ok(Body { version: VERSION, mut engine }) => {
+                engine.reindex();
+                Ok(engine)
+            }
+            Ok(Body { version, .. }) => Err(RestoreError::Version(version)),
+            // Of another version nothing but its number may be understood.
+            Err(e) => match rmp_serde::from_read::<_, Header>(unpacked()?) {
+                Ok(Header { version }) if version != VERSION => Err(RestoreError::Version(version)),
+                Ok(_) | Err(_) => Err(e.into()),
+            },
         }
-        let mut engine = serde_json::from_slice::<Body>(bytes)?.engine;
-        engine.reindex();
-        Ok(engine)
     }
 }

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::Why;
-use super::alerts::InstanceKey;
 use super::groups::GroupKey;
 use super::incident::IncidentId;
 use super::lanes::LaneId;
@@ -16,12 +15,12 @@ use crate::model::{AlertId, Timestamp};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Timer {
-    /// The `endsAt` of a firing full label set passes.
-    Ends(AlertId, InstanceKey),
-    /// A firing full label set was not heard of for too long.
-    Stale(AlertId, InstanceKey),
+    /// The first `endsAt` of an alert's firing full label sets passes.
+    Ends(AlertId),
+    /// A firing full label set of an alert was not heard of for too long.
+    Stale(AlertId),
     /// A re-fire told by the other member of a pair is believed.
-    Refire(AlertId, InstanceKey),
+    Refire(AlertId),
     /// A hold before the first page ends.
     Hold(LaneId, AlertId),
     /// Flapping may be over.
@@ -117,6 +116,13 @@ impl Timers {
     /// Sets `timer` only if it is not set.
     pub(super) fn set_if_unset(&mut self, timer: Timer, at: Timestamp) {
         if !self.at.contains_key(&timer) {
+            self.set(timer, at);
+        }
+    }
+
+    /// Sets `timer`, unless it fires by then anyway.
+    pub(super) fn set_by(&mut self, timer: Timer, at: Timestamp) {
+        if self.at.get(&timer).is_none_or(|known| *known > at) {
             self.set(timer, at);
         }
     }

@@ -18,12 +18,12 @@ use crate::model::{Batch, Observation, Source, Timestamp};
 pub(super) struct RawAlert<'a> {
     #[serde(borrow)]
     pub(super) status: Option<&'a RawValue>,
-    labels: Option<&'a RawValue>,
-    annotations: Option<&'a RawValue>,
-    starts_at: Option<&'a RawValue>,
-    ends_at: Option<&'a RawValue>,
+    pub(super) labels: Option<&'a RawValue>,
+    pub(super) annotations: Option<&'a RawValue>,
+    pub(super) starts_at: Option<&'a RawValue>,
+    pub(super) ends_at: Option<&'a RawValue>,
     #[serde(rename = "generatorURL")]
-    generator_url: Option<&'a RawValue>,
+    pub(super) generator_url: Option<&'a RawValue>,
 }
 
 /// When an alert starts and ends, as far as it says so.

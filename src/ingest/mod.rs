@@ -7,6 +7,7 @@
 mod alert;
 pub mod api_v2;
 pub mod bounds;
+mod glance;
 mod invalid;
 mod labels;
 mod text;
@@ -15,6 +16,7 @@ pub mod webhook;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+pub use glance::{Glance, Said};
 pub use invalid::{IngestError, InvalidReason};
 
 use serde_json::value::RawValue;

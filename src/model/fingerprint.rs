@@ -44,7 +44,10 @@ impl fmt::Debug for Fingerprint {
 
 /// The identity of an alert, or of one full label set: the first 128 bits of SHA-256 over
 /// `name 0xFF value 0xFF` in the order of the names. 0xFF never occurs in UTF-8.
+///
+/// Packed to the alignment of a pointer: most keys of the engine have one beside something small.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(Rust, packed(8))]
 pub struct AlertId(pub u128);
 
 impl AlertId {
@@ -66,7 +69,7 @@ impl AlertId {
 
 impl fmt::Display for AlertId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        write!(f, "{:032x}", { self.0 })
     }
 }
 
@@ -76,16 +79,35 @@ impl fmt::Debug for AlertId {
     }
 }
 
+/// Hexadecimal where people read; 16 bytes where they do not.
 impl Serialize for AlertId {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
+        if s.is_human_readable() { s.collect_str(self) } else { s.serialize_bytes(&self.0.to_be_bytes()) }
     }
 }
 
 impl<'de> Deserialize<'de> for AlertId {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        if !d.is_human_readable() {
+            return d.deserialize_bytes(AlertIdBytes);
+        }
         let text = std::borrow::Cow::<str>::deserialize(d)?;
         u128::from_str_radix(&text, 16).map(AlertId).map_err(serde::de::Error::custom)
+    }
+}
+
+struct AlertIdBytes;
+
+impl serde::de::Visitor<'_> for AlertIdBytes {
+    type Value = AlertId;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("16 bytes")
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<AlertId, E> {
+        let bytes = bytes.try_into().map_err(|_| E::invalid_length(bytes.len(), &self))?;
+        Ok(AlertId(u128::from_be_bytes(bytes)))
     }
 }
 

@@ -86,14 +86,18 @@ impl fmt::Debug for Timestamp {
     }
 }
 
+/// RFC 3339 where people read; milliseconds where they do not.
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
+        if s.is_human_readable() { s.collect_str(self) } else { s.serialize_i64(self.0) }
     }
 }
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        if !d.is_human_readable() {
+            return i64::deserialize(d).map(Timestamp::from_millis);
+        }
         let text = std::borrow::Cow::<str>::deserialize(d)?;
         Timestamp::parse(&text).map_err(serde::de::Error::custom)
     }

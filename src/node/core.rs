@@ -8,7 +8,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::oneshot;
 
 use crate::config::Policy;
-use crate::engine::{Alarm, Event, Stats, Why};
+use crate::engine::{Alarm, Engine, Event, Stats, Why};
 use crate::journal::{Journal, JournalError};
 use crate::model::{Duration, Notification, NotificationId, Report, Timestamp};
 use crate::web::Unavailable;
@@ -23,9 +23,13 @@ use super::queue::{Command, Queue};
 use super::recover::RecoverError;
 use super::tick::{Open, Released, Tick};
 
-/// A snapshot is taken after this many events.
-pub const SNAPSHOT_EVENTS: u64 = 10_000;
-/// A snapshot is taken after this time, if there was any event.
+/// A snapshot is taken when so many bytes of events would have to be replayed, or, if that is more,
+/// [`SNAPSHOT_PER_ALERT`] for each alert known: what it costs to write is then as little of all as what it
+/// spares to read.
+pub const SNAPSHOT_BYTES: u64 = 16 << 20;
+/// See [`SNAPSHOT_BYTES`].
+pub const SNAPSHOT_PER_ALERT: u64 = 1 << 10;
+/// A snapshot is taken after this time too, once an eighth of [`SNAPSHOT_PER_ALERT`] has gathered.
 pub const SNAPSHOT_EVERY: Duration = Duration::from_mins(5);
 /// How often what is too old leaves the journal.
 pub const PRUNE_EVERY: Duration = Duration::from_hours(24);
@@ -103,12 +107,26 @@ pub(super) enum Store {
 
 /// When what must be done now and then was done last.
 pub(super) struct Upkeep {
-    pub(super) events: u64,
+    /// Bytes of events since the last snapshot.
+    pub(super) replay: u64,
     pub(super) snapshot_at: Timestamp,
     pub(super) pruned_at: Timestamp,
     /// The deadline that a tick left where it was.
     pub(super) stuck: Option<(Timestamp, Why)>,
     pub(super) input: InputWatch,
+}
+
+impl Upkeep {
+    /// When a snapshot is due, if nothing more happens.
+    fn snapshot_due(&self, engine: &Engine) -> Option<Timestamp> {
+        let state = engine.alerts_known() * SNAPSHOT_PER_ALERT;
+        match self.replay {
+            0 => None,
+            replay if replay >= SNAPSHOT_BYTES.max(state) => Some(self.snapshot_at),
+            replay if replay * 8 >= state => Some(self.snapshot_at + SNAPSHOT_EVERY),
+            _ => None,
+        }
+    }
 }
 
 /// All that a [`Core`] needs.
@@ -182,7 +200,7 @@ impl Core {
                     .then(|| open.engine.next_deadline())
                     .flatten()
                     .filter(|deadline| upkeep.stuck != Some(*deadline));
-                let snapshot = (upkeep.events > 0).then_some(upkeep.snapshot_at + SNAPSHOT_EVERY);
+                let snapshot = upkeep.snapshot_due(&open.engine);
                 let prune = Some(upkeep.pruned_at + PRUNE_EVERY);
                 [deadline.map(|(at, _)| at), open.seen.due(), snapshot, prune].into_iter().flatten().min()
             }
@@ -215,14 +233,29 @@ impl Core {
             && let Some(command) = commands.next()
         {
             failed = match command {
-                Command::Observe(_, done) if self.quiesced => {
+                Command::Observe(_, _, done) if self.quiesced => {
                     let _ = done.send(Err(Unavailable(STOPPING.into())));
                     Ok(())
                 }
-                Command::Observe(batch, done) => {
+                Command::Recognise(_, _, done) if self.quiesced => {
+                    let _ = done.send(Err(Unavailable(STOPPING.into())));
+                    Ok(())
+                }
+                Command::Recognise(source, said, done) => {
+                    match open.words.repeats(&open.engine, source, &said) {
+                        Some(seen) => {
+                            tick.wait(told(done, |_| true));
+                            open.seen.add(self.clock.now(), seen);
+                        }
+                        None => drop(done.send(Ok(false))),
+                    }
+                    Ok(())
+                }
+                Command::Observe(batch, said, done) => {
                     tick.wait(told(done, |_| ()));
                     match open.engine.repeats(&batch) {
                         Some(seen) => {
+                            open.words.learn(&open.engine, &said, &seen);
                             open.seen.add(self.clock.now(), seen);
                             Ok(())
                         }
@@ -299,7 +332,7 @@ impl Core {
     /// The tick is durable: now, and not before, it may be seen from outside.
     pub(super) fn release(&mut self, released: Released) {
         let Store::Up { open, upkeep } = &mut self.store else { return };
-        upkeep.events += released.events;
+        upkeep.replay += released.bytes;
         for id in &released.ended {
             self.in_flight.remove(id);
         }
@@ -322,13 +355,13 @@ impl Core {
     fn upkeep(&mut self, last: bool) {
         let now = self.clock.now();
         let Store::Up { open, upkeep } = &mut self.store else { return };
-        let snapshot_due = upkeep.events >= SNAPSHOT_EVENTS || now >= upkeep.snapshot_at + SNAPSHOT_EVERY;
+        let snapshot_due = upkeep.snapshot_due(&open.engine).is_some_and(|at| at <= now);
         let done = (|| {
-            if upkeep.events > 0 && (snapshot_due || last) {
+            if upkeep.replay > 0 && (snapshot_due || last) {
                 let body = open.engine.snapshot();
                 open.journal.snapshot(open.seq, &body)?;
                 tracing::debug!(seq = open.seq, bytes = body.len(), "snapshot taken");
-                (upkeep.events, upkeep.snapshot_at) = (0, now);
+                (upkeep.replay, upkeep.snapshot_at) = (0, now);
             }
             if now >= upkeep.pruned_at + PRUNE_EVERY {
                 let more = open.journal.prune(now - KEEP)?;

@@ -12,6 +12,7 @@ use super::queue::Command;
 use super::recover::{RecoverError, rebuild};
 use super::seen::SeenBuffer;
 use super::tick::{Open, Tick};
+use super::words::Words;
 
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// How long the incident about damaged storage stays open: nothing here hears that somebody looked.
@@ -71,7 +72,9 @@ impl Core {
         let mut stop = None;
         for command in commands {
             match command {
-                Command::Observe(batch, done) => {
+                // What must not be lost has to be read.
+                Command::Recognise(_, _, done) => drop(done.send(Ok(false))),
+                Command::Observe(batch, _, done) => {
                     let _ = done.send(Err(unavailable()));
                     if let Some(meanwhile) = self.meanwhile.as_mut().filter(|_| !self.quiesced) {
                         meanwhile.observe(self.clock.now(), batch);
@@ -157,7 +160,8 @@ impl Core {
             "storage read"
         );
         let seen = SeenBuffer::default();
-        let mut open = Box::new(Open { journal, engine: rebuilt.engine, seq: rebuilt.last_seq, seen });
+        let (engine, seq, words) = (rebuilt.engine, rebuilt.last_seq, Words::default());
+        let mut open = Box::new(Open { journal, engine, seq, seen, words });
         let mut tick = Tick::default();
         let policy = || Event::Policy(Box::new(self.policy.clone()));
         if rebuilt.fresh {
@@ -189,7 +193,7 @@ impl Core {
         }
         let now = self.clock.now();
         let upkeep = Upkeep {
-            events: rebuilt.replayed,
+            replay: recovered.records.iter().map(|record| record.event.len() as u64).sum(),
             snapshot_at: now,
             pruned_at: now - PRUNE_EVERY,
             stuck: None,

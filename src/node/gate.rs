@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, Semaphore, oneshot};
 use crate::config::{Config, Integration, Storage};
 use crate::deliver::{Deliverer, Health};
 use crate::engine::{Release, Stats};
-use crate::ingest::InvalidReason;
+use crate::ingest::{InvalidReason, Said};
 use crate::journal::{DeadLetters, LetterQuery};
 use crate::ledger;
 use crate::model::{Batch, Duration, NotificationId, SilenceRequest, Source, Timestamp};
@@ -158,9 +158,13 @@ impl Gate for NodeGate {
         self.published.meter.denied(area.as_str());
     }
 
-    fn accept(&self, batch: Batch) -> BoxFuture<'_, Result<(), Unavailable>> {
+    fn accept(&self, batch: Batch, said: Vec<Said>) -> BoxFuture<'_, Result<(), Unavailable>> {
         let queue = self.queue.clone();
-        Box::pin(async move { ask(&queue, |done| Command::Observe(batch, done)).await? })
+        Box::pin(async move { ask(&queue, |done| Command::Observe(batch, said, done)).await? })
+    }
+
+    fn recognise(&self, source: Source, said: Arc<[Said]>) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        Box::pin(async move { ask(&self.queue, |done| Command::Recognise(source, said, done)).await? })
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -18,6 +18,7 @@ mod recover;
 mod run;
 mod seen;
 mod tick;
+mod words;
 
 pub use self::core::{Core, Flow, OpenJournal, Outbox, Parts, Published};
 pub use clock::EngineClock;

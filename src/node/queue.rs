@@ -8,15 +8,20 @@ use tokio::sync::oneshot;
 
 use crate::config::Policy;
 use crate::engine::Release;
+use crate::ingest::Said;
 use crate::journal::{DeadLetters, LetterQuery};
-use crate::model::{Batch, NotificationId, Report, SilenceRequest};
+use crate::model::{Batch, NotificationId, Report, SilenceRequest, Source};
 use crate::web::{Look, ReleaseError, ReplayError, SilenceFailure, Unavailable};
 
 /// What the engine's thread is asked to do. Each asker waits on the other end of its channel; one
 /// that has gone away changes nothing, for what was handed over is handled all the same.
 pub enum Command {
-    /// Observations of one request; answered when they are durable.
-    Observe(Batch, oneshot::Sender<Result<(), Unavailable>>),
+    /// Observations of one request, and the words that they were said in where those were looked at;
+    /// answered when they are durable.
+    Observe(Batch, Vec<Said>, oneshot::Sender<Result<(), Unavailable>>),
+    /// The words of a request that was not read. True, once that is durable, if all of it only repeats what
+    /// is known: then it has been taken. Else it must be read, and observed.
+    Recognise(Source, Arc<[Said]>, oneshot::Sender<Result<bool, Unavailable>>),
     /// A notification reached its end.
     Delivered(Report),
     /// A dead letter is to be sent again; answered when that is durable.
@@ -163,6 +168,7 @@ fn always_fits(command: &Command) -> bool {
     match command {
         Command::Delivered(_) | Command::Quiesce(_) | Command::Stop(_) => true,
         Command::Observe(..)
+        | Command::Recognise(..)
         | Command::Replay(..)
         | Command::Silence(..)
         | Command::Release(..)
@@ -175,15 +181,15 @@ fn always_fits(command: &Command) -> bool {
 /// About how many bytes the command holds: its texts, and what each of them costs beside.
 fn weight(command: &Command) -> usize {
     const EACH: usize = 128;
-    const PAIR: usize = 48;
-    let Command::Observe(batch, _) = command else { return EACH };
-    let text = |set: &crate::model::LabelSet| {
-        set.iter().map(|(name, value)| PAIR + name.len() + value.len()).sum::<usize>()
+    let batch = match command {
+        Command::Observe(batch, _, _) => batch,
+        Command::Recognise(_, said, _) => return EACH + size_of_val(&**said),
+        _ => return EACH,
     };
     batch
         .observations
         .iter()
-        .map(|o| EACH + text(&o.labels) + text(&o.annotations) + o.generator_url.len())
+        .map(|o| EACH + o.labels.bytes() + o.annotations.bytes() + o.generator_url.len())
         .sum::<usize>()
         + EACH
 }
@@ -191,7 +197,7 @@ fn weight(command: &Command) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{LabelSet, Observation, Outcome, Source, Status, Timestamp};
+    use crate::model::{LabelSet, Observation, Outcome, Status, Timestamp};
 
     const NOW: std::time::Duration = std::time::Duration::ZERO;
 
@@ -210,7 +216,7 @@ mod tests {
             observations: vec![observation],
             upstream: None,
         };
-        Command::Observe(batch, oneshot::channel().0)
+        Command::Observe(batch, Vec::new(), oneshot::channel().0)
     }
 
     fn report(id: u64) -> Command {

@@ -1,6 +1,6 @@
 //! Unchanged repeats, gathered until they are worth an event.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::engine::{Seen, SeenOccurrence};
 use crate::model::{AlertId, Duration, Source, Timestamp};
@@ -17,8 +17,8 @@ pub const FLUSH_AT: usize = 50_000;
 /// with the process costs at most [`FLUSH_AFTER`] of evidence of life.
 #[derive(Debug, Default)]
 pub struct SeenBuffer {
-    /// Ordered, so that the same repeats always make the same event.
-    by_source: BTreeMap<Source, BTreeMap<AlertId, SeenOccurrence>>,
+    /// By source and full label set, without an order: [`Self::take`] gives one.
+    by_source: BTreeMap<Source, HashMap<AlertId, SeenOccurrence>>,
     len: usize,
     since: Option<Timestamp>,
 }
@@ -51,12 +51,15 @@ impl SeenBuffer {
         Some(if self.len >= FLUSH_AT { since } else { since + FLUSH_AFTER })
     }
 
-    /// What is gathered, one event a source; nothing is left.
+    /// What is gathered, one event a source; nothing is left. In the order of the label sets, so that the
+    /// same repeats always make the same event.
     pub fn take(&mut self) -> impl Iterator<Item = Seen> + use<> {
         let all = std::mem::take(self);
-        all.by_source
-            .into_iter()
-            .map(|(source, map)| Seen { source, occurrences: map.into_values().collect() })
+        all.by_source.into_iter().map(|(source, map)| {
+            let mut occurrences: Vec<_> = map.into_values().collect();
+            occurrences.sort_unstable_by_key(|one| one.instance);
+            Seen { source, occurrences }
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use crate::model::{Notification, NotificationId, Outcome, Report};
 
 use super::clock::EngineClock;
 use super::seen::SeenBuffer;
+use super::words::Words;
 
 /// How many dead letters are looked through, or shown, at most.
 pub const DEAD_LETTERS: usize = 10_000;
@@ -22,6 +23,8 @@ pub struct Open {
     pub seq: Seq,
     /// Repeats that are not yet an event.
     pub seen: SeenBuffer,
+    /// What came of words that were said before.
+    pub words: Words,
 }
 
 /// Told when the tick is durable, with the engine; or that it failed, and why.
@@ -54,6 +57,8 @@ pub struct Released {
     pub ended: BTreeSet<NotificationId>,
     /// How many events became durable.
     pub events: u64,
+    /// How many bytes they have.
+    pub bytes: u64,
     /// Whom to tell.
     pub waiters: Vec<Waiter>,
 }
@@ -118,6 +123,7 @@ impl Tick {
             notifications: new.chain(resent).collect(),
             ended,
             events: records.len() as u64,
+            bytes: records.iter().map(|record| record.event.len() as u64).sum(),
             waiters,
         })
     }

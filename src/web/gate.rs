@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 use super::access::{Access, Area};
 use crate::deliver::Health;
 use crate::engine::{Engine, Release, Stats};
-use crate::ingest::InvalidReason;
+use crate::ingest::{InvalidReason, Said};
 use crate::journal::{DeadLetters, LetterQuery};
 use crate::ledger::{LedgerError, Page, Query, Tally};
 use crate::model::{Batch, Duration, NotificationId, SilenceError, SilenceRequest, Source, Timestamp};
@@ -34,12 +34,21 @@ pub trait Gate: Send + Sync + 'static {
     /// Counts a request that was refused because of who sent it.
     fn refused(&self, _area: Area) {}
 
-    /// Takes a batch; resolves when it is durable. It is polled to the end even if the client goes
+    /// Takes a batch, and the words in which it was said where those were looked at; resolves when it is durable. It is polled to the end even if the client goes
     /// away.
     ///
     /// # Errors
     /// It could not be made durable: the sender must keep it and try again.
-    fn accept(&self, batch: Batch) -> BoxFuture<'_, Result<(), Unavailable>>;
+    fn accept(&self, batch: Batch, said: Vec<Said>) -> BoxFuture<'_, Result<(), Unavailable>>;
+
+    /// Takes a body that was looked at and not read, if all in it only repeats what is known; resolves
+    /// when that is durable. False: it must be read, and then accepted with the same words.
+    ///
+    /// # Errors
+    /// Nothing can be taken now.
+    fn recognise(&self, _source: Source, _said: Arc<[Said]>) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        Box::pin(async { Ok(false) })
+    }
 
     /// Whether alerts can be taken, else why not.
     fn ready(&self) -> Result<(), String>;

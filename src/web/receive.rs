@@ -14,12 +14,12 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::access::Caller;
-use super::answers::Answers;
+use super::answers::named;
 use super::body::{self, Arrived, Refused, Share};
 use super::problem::{Problem, json as json_response};
 use super::router::{App, Peer};
-use crate::ingest::{IngestError, InvalidReason, Parsed, api_v2, webhook};
-use crate::model::Source;
+use crate::ingest::{IngestError, InvalidReason, Parsed, Reject, Said, api_v2, webhook};
+use crate::model::{Batch, Source};
 
 /// Bodies larger than this are parsed off the threads that serve connections.
 const PARSE_INLINE_BYTES: usize = 256 << 10;
@@ -37,18 +37,18 @@ pub(super) async fn webhook(
         Ok(arrived) => arrived,
         Err(refused) => return app.refuse(source, peer, refused, &[]).into_response(),
     };
-    let received_at = app.gate.now();
-    let (answers, sent) = (app.answers.clone(), bytes.clone());
     let caller = caller.map(|Extension(caller)| caller.name);
+    let (answers, sent, sender) = (app.answers.clone(), bytes.clone(), caller.clone());
+    let said = read(bytes.len(), move || answers.webhook(sender.as_deref(), peer, &sent)).await;
+    let said = said.ok().flatten().unwrap_or_default();
+    match app.recognise(source, &said).await {
+        Ok(true) => return accepted(said.len(), &[], 0),
+        Ok(false) => {}
+        Err(problem) => return problem.into_response(),
+    }
+    let (received_at, sent) = (app.gate.now(), bytes.clone());
     let parsed = parse(bytes.len(), share, move || {
-        let key = Answers::key(source, caller.as_deref(), peer, &sent);
-        if let Some(known) = answers.get(&key) {
-            return Ok(known);
-        }
-        let parsed = webhook::parse(&sent, &peer.to_string(), received_at)?;
-        let parsed = Arc::new(bound(parsed, caller.as_deref()));
-        answers.remember(key, &parsed);
-        Ok(parsed)
+        webhook::parse(&sent, &peer.to_string(), received_at).map(|parsed| bound(parsed, caller.as_deref()))
     });
     let (parsed, share) = match parsed.await {
         Ok(Ok(parsed)) => parsed,
@@ -56,11 +56,17 @@ pub(super) async fn webhook(
         Err(problem) => return problem.into_response(),
     };
     app.note(source, peer, &parsed, &bytes);
-    if let Err(problem) = app.hand_over(&parsed, share).await {
+    let unlisted = parsed.rejected_total() - parsed.rejects.len() as u64;
+    let taken = parsed.batch.observations.len();
+    if let Err(problem) = app.hand_over(parsed.batch, &said, share).await {
         return problem.into_response();
     }
-    let mut answer = json!({ "accepted": parsed.batch.observations.len(), "rejected": parsed.rejects });
-    let unlisted = parsed.rejected_total() - parsed.rejects.len() as u64;
+    accepted(taken, &parsed.rejects, unlisted)
+}
+
+/// What a webhook is told: how many of its alerts were taken, and what was wrong with the others.
+fn accepted(taken: usize, rejects: &[Reject], unlisted: u64) -> Response {
+    let mut answer = json!({ "accepted": taken, "rejected": rejects });
     if unlisted > 0 {
         answer["rejected_not_listed"] = unlisted.into();
     }
@@ -86,11 +92,19 @@ pub(super) async fn api_v2(
         Err(refused) => return app.refuse(source, peer, refused, &[]).into_api_v2(),
     };
     let (received_at, resolve_timeout) = (app.gate.now(), app.gate.resolve_timeout());
-    let sent = bytes.clone();
     let caller = caller.map(|Extension(caller)| caller.name);
+    let (answers, sent, sender) = (app.answers.clone(), bytes.clone(), named(caller.as_deref(), peer));
+    let said = read(bytes.len(), move || answers.glance().api_v2(&sent, &sender, received_at)).await;
+    let said: Arc<[Said]> = said.ok().flatten().unwrap_or_default().into();
+    match app.recognise(source, &said).await {
+        Ok(true) => return StatusCode::OK.into_response(),
+        Ok(false) => {}
+        Err(problem) => return problem.into_api_v2(),
+    }
+    let sent = bytes.clone();
     let parsed = parse(bytes.len(), share, move || {
         api_v2::parse(&sent, &peer.to_string(), received_at, resolve_timeout)
-            .map(|parsed| Arc::new(bound(parsed, caller.as_deref())))
+            .map(|parsed| bound(parsed, caller.as_deref()))
     });
     let (parsed, share) = match parsed.await {
         Ok(Ok(parsed)) => parsed,
@@ -98,7 +112,7 @@ pub(super) async fn api_v2(
         Err(problem) => return problem.into_api_v2(),
     };
     app.note(source, peer, &parsed, &bytes);
-    if let Err(problem) = app.hand_over(&parsed, share).await {
+    if let Err(problem) = app.hand_over(parsed.batch, &said, share).await {
         return problem.into_api_v2();
     }
     if parsed.rejected.is_empty() {
@@ -118,20 +132,25 @@ fn bound(mut parsed: Parsed, source: Option<&str>) -> Parsed {
     parsed
 }
 
-type ParseResult = Result<Arc<Parsed>, IngestError>;
-
-/// Runs `work`, which holds its share of memory as long as it runs, also when its client has gone away.
-async fn parse(
+/// Runs `work` on a body of `length` bytes, here or where it holds up no connection.
+async fn read<T: Send + 'static>(
     length: usize,
-    share: Share,
-    work: impl FnOnce() -> ParseResult + Send + 'static,
-) -> Result<Result<(Arc<Parsed>, Share), IngestError>, Problem> {
-    let work = move || work().map(|parsed| (parsed, share));
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
     if length <= PARSE_INLINE_BYTES {
         return Ok(work());
     }
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|_| Problem::unavailable("the body could not be read; try again"))
+}
+
+/// Runs `work`, which holds its share of memory as long as it runs, also when its client has gone away.
+async fn parse(
+    length: usize,
+    share: Share,
+    work: impl FnOnce() -> Result<Parsed, IngestError> + Send + 'static,
+) -> Result<Result<(Parsed, Share), IngestError>, Problem> {
+    read(length, move || work().map(|parsed| (parsed, share))).await
 }
 
 fn unusable(error: &IngestError) -> Refused {
@@ -189,13 +208,13 @@ impl App {
 
     /// Hands the batch to the node and waits until it is durable. It is a task of its own: this one ends
     /// when the client goes away, and what arrived must not end with it.
-    async fn hand_over(&self, parsed: &Arc<Parsed>, share: Share) -> Result<(), Problem> {
-        if parsed.batch.observations.is_empty() {
+    async fn hand_over(&self, batch: Batch, said: &[Said], share: Share) -> Result<(), Problem> {
+        if batch.observations.is_empty() {
             return Ok(());
         }
-        let (gate, batch) = (Arc::clone(&self.gate), parsed.batch.clone());
+        let (gate, said) = (Arc::clone(&self.gate), said.to_vec());
         let task = tokio::spawn(async move {
-            let accepted = gate.accept(batch).await;
+            let accepted = gate.accept(batch, said).await;
             drop(share);
             accepted
         });
@@ -203,10 +222,25 @@ impl App {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(unavailable))) => Err(Problem::unavailable(unavailable.to_string())),
             Ok(Err(_)) => Err(Problem::unavailable("the alerts could not be taken; try again")),
-            Err(_) => Err(Problem::unavailable(format!(
-                "the alerts were not durable within {:?}; try again",
-                self.limits.answer_timeout
-            ))),
+            Err(_) => Err(self.too_late()),
         }
+    }
+
+    /// Has the node take what only repeats what it knows; false if there is anything else. Nothing is lost
+    /// if the client goes away meanwhile: it was told nothing.
+    async fn recognise(&self, source: Source, said: &Arc<[Said]>) -> Result<bool, Problem> {
+        if said.is_empty() {
+            return Ok(false);
+        }
+        let asked = self.gate.recognise(source, Arc::clone(said));
+        match tokio::time::timeout(self.limits.answer_timeout, asked).await {
+            Ok(answer) => answer.map_err(|unavailable| Problem::unavailable(unavailable.to_string())),
+            Err(_) => Err(self.too_late()),
+        }
+    }
+
+    fn too_late(&self) -> Problem {
+        let within = self.limits.answer_timeout;
+        Problem::unavailable(format!("the alerts were not durable within {within:?}; try again"))
     }
 }

@@ -47,7 +47,7 @@ impl Gate for Fake {
         self.refused.lock().unwrap().push(area.as_str());
     }
     fn crowded(&self) {}
-    fn accept(&self, batch: Batch) -> BoxFuture<'_, Result<(), Unavailable>> {
+    fn accept(&self, batch: Batch, _: Vec<squelch::ingest::Said>) -> BoxFuture<'_, Result<(), Unavailable>> {
         self.peers.lock().unwrap().push(batch.peer.to_string());
         Box::pin(async { Ok(()) })
     }

@@ -25,8 +25,9 @@ pub struct Outcome {
     /// What happened, one line each.
     pub trace: Vec<String>,
     pub steps: u64,
-    /// Requests accepted and refused, incidents at PagerDuty, decisions, failures of the disk.
-    pub seen: [u64; 5],
+    /// Requests accepted, those of them that were not read, and refused; incidents at PagerDuty, decisions,
+    /// failures of the disk.
+    pub seen: [u64; 6],
 }
 
 pub fn run(plan: &Plan, bug: Option<Bug>) -> Outcome {
@@ -44,8 +45,9 @@ pub fn run(plan: &Plan, bug: Option<Bug>) -> Outcome {
     }
     let opened = u64::try_from(world.pagers.opened()).unwrap_or(u64::MAX);
     let decisions = world.disk.state().decisions;
+    let requests = &world.requests;
     Outcome {
-        seen: [world.requests.accepted, world.requests.refused, opened, decisions, excuses],
+        seen: [requests.accepted, requests.recognised, requests.refused, opened, decisions, excuses],
         findings: std::mem::take(&mut world.findings),
         trace: std::mem::take(&mut world.trace),
         steps: world.steps,
