@@ -53,14 +53,14 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 pub use board::{AlertDetail, Board, BoardQuery, Flapper, IncidentDetail, Row, RowAlert, RowState};
-pub use view::{
-    AlertEntry, AlertQuery, Glance, INCIDENT_STATES, IncidentEntry, IncidentQuery, MemberEntry, NextEntry,
-    StandingEntry,
-};
 pub use dry::{DryRoute, DryRun, DryStep};
 pub use event::{Alarm, Effects, Event, Release, Seen, SeenOccurrence, Why};
 pub use snapshot::RestoreError;
 pub use stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
+pub use view::{
+    AlertEntry, AlertQuery, Glance, INCIDENT_STATES, IncidentEntry, IncidentQuery, MemberEntry, NextEntry,
+    StandingEntry,
+};
 
 use crate::config::Policy;
 use crate::model::{AlertId, Notification, NotificationId, Timestamp};

@@ -14,7 +14,7 @@ use super::ledger::Verdict;
 use super::timers::Timer;
 use super::track::Track;
 use crate::model::{
-    AlertId, Basis, Batch, Disposition, Duration, Fingerprint, LabelSet, Reason, Source, Status, Timestamp,
+    AlertId, Basis, Batch, Disposition, Duration, LabelSet, Reason, Source, Status, Timestamp,
 };
 
 impl Engine {

@@ -351,8 +351,7 @@ impl Engine {
 }
 
 /// The states of an incident as the API names them.
-pub const INCIDENT_STATES: [&str; 6] =
-    ["passing", "paged", "flapping", "resolving", "superseded", "closing"];
+pub const INCIDENT_STATES: [&str; 6] = ["passing", "paged", "flapping", "resolving", "superseded", "closing"];
 
 fn state_word(incident: &Incident) -> &'static str {
     match (incident.superseded_by, incident.phase) {

@@ -25,12 +25,10 @@ mod write;
 
 pub use advice::{Advice, advice};
 pub use entry::{Entry, OtherwiseEntry};
-pub use explain::timeline;
+pub use explain::{plain, timeline};
 pub use follow::{Follower, Following};
 pub use meter::Meter;
-pub use noise::{
-    AdviceEntry, BudgetEntry, FateEntry, NameEntry, NoiseEntry, ReceiverNoiseEntry, StepEntry,
-};
+pub use noise::{AdviceEntry, BudgetEntry, FateEntry, NameEntry, NoiseEntry, ReceiverNoiseEntry, StepEntry};
 pub use query::{MAX_LIMIT, Page, Query};
 pub use search::Reader;
 pub use tally::{Advised, Name, Tally, removed};

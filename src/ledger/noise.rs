@@ -154,11 +154,7 @@ impl NoiseEntry {
         });
         let budget = |receiver: &str| {
             let Limit { pages, per } = budgets.get(receiver)?;
-            Some(BudgetEntry {
-                pages: *pages,
-                per: per.to_string(),
-                most: tally.most_pages(receiver, *per),
-            })
+            Some(BudgetEntry { pages: *pages, per: per.to_string(), most: tally.most_pages(receiver, *per) })
         };
         let receivers = tally.receivers.iter().map(|(receiver, (came, paged))| ReceiverNoiseEntry {
             receiver: receiver.clone(),

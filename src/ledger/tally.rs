@@ -247,7 +247,8 @@ impl Tally {
 
 /// The share of `came` that did not page, in percent, rounded down.
 pub fn removed(came: u64, pages: u64) -> Option<u64> {
-    (came > 0).then(|| u64::try_from(u128::from(came - pages.min(came)) * 100 / u128::from(came)).unwrap_or(0))
+    (came > 0)
+        .then(|| u64::try_from(u128::from(came - pages.min(came)) * 100 / u128::from(came)).unwrap_or(0))
 }
 
 impl Name {

@@ -43,7 +43,8 @@ pub(super) async fn list(State(app): State<App>, Query(query): Query<Vec<(String
 
 /// `GET /api/v2/silence/{id}`
 pub(super) async fn one(State(app): State<App>, Path(id): Path<String>) -> Response {
-    let found = look(&app, move |engine| engine.silence_by_id(&id).map(|(s, state)| SilenceEntry::new(s, state)));
+    let found =
+        look(&app, move |engine| engine.silence_by_id(&id).map(|(s, state)| SilenceEntry::new(s, state)));
     match found.await {
         Ok(Some(silence)) => json_response(StatusCode::OK, "application/json", &silence),
         Ok(None) => Problem::new(StatusCode::NOT_FOUND, "there is no silence of that id").into_api_v2(),

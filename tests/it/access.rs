@@ -10,10 +10,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use squelch::config::{self, WebConfig};
 use squelch::ingest::InvalidReason;
-use squelch::journal::DeadLetter;
-use squelch::model::{
-    Batch, Duration, NotificationId, Silence, SilenceRequest, SilenceState, Source, Timestamp,
-};
+use squelch::journal::{DeadLetters, LetterQuery};
+use squelch::model::{Batch, Duration, NotificationId, SilenceRequest, Source, Timestamp};
 use squelch::web::{
     Access, Area, BoxFuture, Gate, Limits, ReleaseError, ReplayError, SilenceFailure, Unavailable, serve,
 };
@@ -66,14 +64,15 @@ impl Gate for Fake {
     ) -> BoxFuture<'_, Result<squelch::ledger::Page, squelch::web::SearchError>> {
         Box::pin(async { Err(squelch::web::SearchError::Busy) })
     }
-    fn alerts(&self) -> BoxFuture<'_, Result<serde_json::Value, Unavailable>> {
-        Box::pin(async { Ok(serde_json::json!([])) })
+    fn noise(
+        &self,
+        _: Timestamp,
+        _: Timestamp,
+    ) -> BoxFuture<'_, Result<squelch::ledger::Tally, squelch::web::SearchError>> {
+        Box::pin(async { Ok(squelch::ledger::Tally::default()) })
     }
-    fn incidents(&self) -> BoxFuture<'_, Result<serde_json::Value, Unavailable>> {
-        self.alerts()
-    }
-    fn dead_letters(&self) -> BoxFuture<'_, Result<Vec<DeadLetter>, Unavailable>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn dead_letters(&self, _: LetterQuery) -> BoxFuture<'_, Result<DeadLetters, Unavailable>> {
+        Box::pin(async { Ok(DeadLetters::default()) })
     }
     fn replay(&self, _: NotificationId) -> BoxFuture<'_, Result<(), ReplayError>> {
         Box::pin(async { Ok(()) })
@@ -83,9 +82,6 @@ impl Gate for Fake {
             self.silenced_by.lock().unwrap().push(silence.created_by.to_string());
         }
         Box::pin(async { Ok("made".into()) })
-    }
-    fn silences(&self) -> BoxFuture<'_, Result<Vec<(Silence, SilenceState)>, Unavailable>> {
-        Box::pin(async { Ok(Vec::new()) })
     }
     fn release(&self, _: squelch::engine::Release) -> BoxFuture<'_, Result<(), ReleaseError>> {
         Box::pin(async { Ok(()) })
@@ -201,7 +197,7 @@ async fn each_may_do_what_its_role_says_and_no_more() {
     let hook = ("POST", "/alertmanager/webhook", ALERT);
     let look = ("GET", "/api/v1/incidents", "");
     let silence = ("POST", "/api/v2/silences", SILENCE);
-    let expire = ("DELETE", "/api/v2/silence/x", "");
+    let expire = ("DELETE", "/api/v1/silences/x", "");
     let reload = ("POST", "/-/reload", "");
     let replay = ("POST", "/api/v1/dead-letters/7/replay", "");
     let nothing = ("POST", "/no/such/path", "");

@@ -487,5 +487,8 @@ fn people_can_read_it_while_it_runs() {
     let letter = [rejected(2)];
     journal.commit(&Commit { reports: &letter, ..Commit::default() }).unwrap();
     assert_eq!(text("SELECT reason FROM notification WHERE state = 'dead'"), "clientError");
-    assert!(matches!(journal.dead_letters(&LetterQuery::newest(1)).unwrap()[0].report.outcome, Outcome::Rejected(_)));
+    assert!(matches!(
+        journal.dead_letters(&LetterQuery::newest(1)).unwrap()[0].report.outcome,
+        Outcome::Rejected(_)
+    ));
 }

@@ -11,8 +11,8 @@ use smol_str::SmolStr;
 use squelch::config::{
     FailOpen, GroupBy, IntegrationRef, Limits, Noise, Policy, Receiver, Route, SelfWatch, Severities, Windows,
 };
-use squelch::engine::Event;
 use squelch::engine::AlertQuery;
+use squelch::engine::Event;
 use squelch::journal::{
     Commit, DeadLetter, Journal, JournalError, LetterQuery, MemoryJournal, Recovered, Seq,
 };

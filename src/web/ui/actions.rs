@@ -87,8 +87,10 @@ pub(in crate::web) async fn silence(
     let frame = Frame::new(&app, &uri, &headers);
     let done = async {
         let form: SilenceForm = form(&app, &headers, body).await?;
-        let matchers = parse_matchers(&form.matchers).map_err(|e| Problem::bad(format!("what to silence: {e}")))?;
-        let length: Duration = form.length.trim().parse().map_err(|e| Problem::bad(format!("for how long: {e}")))?;
+        let matchers =
+            parse_matchers(&form.matchers).map_err(|e| Problem::bad(format!("what to silence: {e}")))?;
+        let length: Duration =
+            form.length.trim().parse().map_err(|e| Problem::bad(format!("for how long: {e}")))?;
         let now = app.gate.now();
         let by = author(&form.by, peer, caller);
         let silence = Silence {
@@ -148,7 +150,8 @@ async fn form<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -
     let arrived =
         body::read(headers, body, &app.limits, &app.room).await.map_err(|refused| refused.problem)?;
     let text = std::str::from_utf8(&arrived.bytes).map_err(|_| Problem::bad("the form is not UTF-8"))?;
-    let uri: Uri = format!("/?{text}").parse().map_err(|_| Problem::bad("not a form, or longer than 64 kB"))?;
+    let uri: Uri =
+        format!("/?{text}").parse().map_err(|_| Problem::bad("not a form, or longer than 64 kB"))?;
     Query::try_from_uri(&uri).map(|Query(form)| form).map_err(|e| Problem::bad(format!("the form: {e}")))
 }
 

@@ -174,9 +174,15 @@ fn receivers(now: Timestamp, stats: &Stats, health: &BTreeMap<SmolStr, Health>) 
                 }
                 td data-label="Last accepted" {
                     @match health.accepted {
-                        Some(ago) => (text::ago(now, now -
-                            Duration::from_millis(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)))),
+                        Some(ago) => (text::ago(now, before(now, ago))),
                         None => span.dim { "nothing since the start" },
+                    }
+                    @if let Some(failure) = &health.failed {
+                        p.why {
+                            "failed " (text::ago(now, before(now, failure.ago))) " ago at "
+                            (text::tame(&failure.integration, 60)) ": " (failure.reason.as_str()) ", "
+                            (text::sentence(&failure.detail))
+                        }
                     }
                 }
                 td.n data-label="Queue" { (health.queued) @if let Some(oldest) = health.oldest {
@@ -192,6 +198,11 @@ fn receivers(now: Timestamp, stats: &Stats, health: &BTreeMap<SmolStr, Health>) 
             } } }
         }
     }
+}
+
+/// When something was that is so long ago.
+fn before(now: Timestamp, ago: std::time::Duration) -> Timestamp {
+    now - Duration::from_millis(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

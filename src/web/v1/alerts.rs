@@ -65,12 +65,7 @@ async fn page(app: &App, uri: &Uri) -> Result<AlertPage, Problem> {
         fingerprint: asked::read("fingerprint", asked.fingerprint.as_ref(), "16 hex digits", |text| {
             hex(text, 16).and_then(|n| u64::try_from(n).ok()).map(Fingerprint)
         })?,
-        status: word(
-            "status",
-            asked.status.as_ref(),
-            &[Status::Firing, Status::Resolved],
-            Status::as_str,
-        )?,
+        status: word("status", asked.status.as_ref(), &[Status::Firing, Status::Resolved], Status::as_str)?,
         receiver: asked.receiver.map(Into::into),
         state: word("state", asked.state.as_ref(), &RowState::ALL, RowState::as_str)?,
         after: cursor(asked.cursor.as_ref(), |text| hex(text, 32).map(AlertId))?,

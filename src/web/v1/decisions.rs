@@ -101,9 +101,9 @@ impl Asked {
         let asked: Vec<_> =
             all.filter(|d| has(&dispositions, d.as_str()) && has(&reasons, d.reason())).collect();
         match asked.is_empty() {
-            true => Err(Problem::bad(
-                "no decision has both that disposition and that reason; give one of them",
-            )),
+            true => {
+                Err(Problem::bad("no decision has both that disposition and that reason; give one of them"))
+            }
             false => Ok(asked),
         }
     }
