@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
     /// How many alert names are listed, those that came most.
-    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = top())]
     pub top: u16,
     /// Read the storage directory of a server instead of asking one; it may be running.
     #[arg(long = "storage.path", value_name = "DIR")]
@@ -37,6 +37,10 @@ pub struct Args {
     /// Output format.
     #[arg(short, long, value_enum, default_value = "simple")]
     pub output: Output,
+}
+
+fn top() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..=1000)
 }
 
 /// Reports: 0 then, 1 if nobody can be asked, 2 if the question makes no sense.

@@ -564,11 +564,6 @@ impl Engine {
         self.alerts.alert(alert).is_some_and(super::alerts::Alert::firing)
     }
 
-    pub(super) fn taken_lanes(&self, alert: AlertId) -> Vec<LaneId> {
-        let all = (alert, LaneId(0))..=(alert, LaneId(u32::MAX));
-        self.tracks.range(all).map(|((_, lane), _)| *lane).collect()
-    }
-
     pub(super) fn track(&mut self, alert: AlertId, lane: LaneId) -> &mut Track {
         self.tracks.entry((alert, lane)).or_default()
     }

@@ -34,8 +34,8 @@ pub trait Gate: Send + Sync + 'static {
     /// Counts a request that was refused because of who sent it.
     fn refused(&self, _area: Area) {}
 
-    /// Takes a batch, and the words in which it was said where those were looked at; resolves when it is durable. It is polled to the end even if the client goes
-    /// away.
+    /// Takes a batch, and the words in which it was said where those were looked at; resolves when it is
+    /// durable. It is polled to the end even if the client goes away.
     ///
     /// # Errors
     /// It could not be made durable: the sender must keep it and try again.

@@ -43,7 +43,9 @@ fn main() -> ExitCode {
     let failed = check(&names);
     let outcome = if failed == 0 { "ok" } else { "FAILED" };
     let passed = names.len() - failed;
-    println!("\ntest result: {outcome}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out");
+    println!(
+        "\ntest result: {outcome}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out"
+    );
     ExitCode::from(u8::from(failed > 0))
 }
 
