@@ -295,6 +295,26 @@ async fn every_answer_carries_the_headers_and_the_web_config_has_the_last_word()
 }
 
 #[tokio::test]
+async fn the_buttons_of_the_pages_ask_who_presses_them() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("am-b.password"), "hunter22").unwrap();
+    let (_, address) = start(access(RULES, &web_users(), folder.path())).await;
+    let (scrape, bot) = (bearer("token-of-scrape"), bearer("token-of-bot"));
+    let alice = basic("alice", "wonderland");
+    // Whoever may is told that this is no form.
+    for (path, codes) in [
+        ("/act/silence", [401, 403, 415, 415]),
+        ("/silences/expire", [401, 403, 415, 415]),
+        ("/act/release", [401, 403, 403, 415]),
+    ] {
+        for (who, expected) in [&String::new(), &scrape, &bot, &alice].into_iter().zip(codes) {
+            let (code, answer) = ask(address, "POST", path, who, "{}").await;
+            assert_eq!(code, expected, "{path} by {who:?}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_page_of_another_site_reaches_nothing_that_changes() {
     let (fake, address) = start(Access::open()).await;
     let evil = "Origin: http://evil.example\r\n";
@@ -302,6 +322,12 @@ async fn a_page_of_another_site_reaches_nothing_that_changes() {
         ("POST", "/alertmanager/webhook", ALERT),
         ("POST", "/api/v2/silences", SILENCE),
         ("DELETE", "/api/v2/silence/x", ""),
+        ("POST", "/api/v1/silences", SILENCE),
+        ("DELETE", "/api/v1/silences/x", ""),
+        ("POST", "/api/v1/dead-letters/7/replay", ""),
+        ("POST", "/act/silence", ""),
+        ("POST", "/act/release", ""),
+        ("POST", "/silences/expire", ""),
         ("POST", "/-/reload", ""),
     ] {
         let (code, answer) = ask(address, method, path, evil, body).await;
