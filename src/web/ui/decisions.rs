@@ -6,10 +6,10 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::page::Frame;
+use super::page::{self, Frame};
 use super::{ROWS, lanes, text};
 use crate::ledger::{Entry, Page, Query};
-use crate::model::{AlertId, Disposition, LabelSet};
+use crate::model::{AlertId, Disposition, LabelSet, Timestamp};
 use crate::web::problem::Problem;
 use crate::web::router::App;
 use crate::web::v1::{DecisionsAsked, PageLimit, search};
@@ -43,7 +43,7 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
         Ok::<_, Problem>((asked, found))
     };
     match found.await {
-        Ok((asked, found)) => frame.page("Decisions", body(&frame, &asked, &found)),
+        Ok((asked, found)) => frame.page("Decisions", body(&frame, &asked, app.gate.now(), &found)),
         Err(problem) => frame.problem(&problem),
     }
 }
@@ -90,7 +90,7 @@ impl Asked {
     }
 }
 
-fn body(frame: &Frame, asked: &Asked, found: &Page) -> Markup {
+fn body(frame: &Frame, asked: &Asked, now: Timestamp, found: &Page) -> Markup {
     let mut words: Vec<&str> = Disposition::ALL.iter().map(|d| d.as_str()).collect();
     words.dedup();
     let words =
@@ -113,6 +113,17 @@ fn body(frame: &Frame, asked: &Asked, found: &Page) -> Markup {
             label { span { "Until" } input name="until" value=(asked.until) placeholder="now"; }
             button.primary { "Search" }
         }
+        // What is older than a moment does not change.
+        @if asked.cursor.is_empty() && asked.until.trim().is_empty() {
+            @let here = frame.to(&format!("decisions{}", asked.older("")));
+            @let count = format!("{} decisions", found.decisions.len());
+            (page::live(&here, "5s", now.as_millis(), &count, list(frame, asked, found)))
+        } @else { (list(frame, asked, found)) }
+    }
+}
+
+fn list(frame: &Frame, asked: &Asked, found: &Page) -> Markup {
+    html! {
         @if found.decisions.is_empty() { p.empty { "Nothing was decided that matches." } }
         @else {
             (lanes::draw(&found.decisions))

@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use smol_str::SmolStr;
 
-use super::page::Frame;
+use super::page::{self, Frame};
 use super::text;
 use crate::config::Limit;
 use crate::ledger::Tally;
@@ -102,6 +102,14 @@ fn body(frame: &Frame, seen: &Seen) -> Markup {
             }
             a.button href=(frame.to(&format!("noise.csv{}", text::query(&[("span", seen.span)])))) { "Download CSV" }
         }
+        @let said = format!("{} pages of {}", tally.pages, tally.came);
+        (page::live(&span(seen.span), "15s", tally.to.as_millis(), &said, counts(frame, seen)))
+    }
+}
+
+fn counts(frame: &Frame, seen: &Seen) -> Markup {
+    let tally = &seen.tally;
+    html! {
         @if let Some(cut) = tally.cut_at {
             p.lead { "There is more than one look reads: counted is what was decided since " (text::moment(cut)) "." }
         }

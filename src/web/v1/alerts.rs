@@ -51,7 +51,7 @@ pub struct AlertPage {
 
 /// Alerts that are remembered, and where they stand.
 #[utoipa::path(
-    get, path = "/api/v1/alerts", tag = "state", params(Asked),
+    get, path = "/api/v1/alerts", operation_id = "listAlerts", tag = "state", params(Asked),
     responses((status = 200, description = "One page.", body = AlertPage), Refusal)
 )]
 pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {

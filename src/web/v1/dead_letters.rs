@@ -95,7 +95,7 @@ struct Replayed {
 
 /// Notifications that receivers refused for good.
 #[utoipa::path(
-    get, path = "/api/v1/dead-letters", tag = "delivery", params(Asked),
+    get, path = "/api/v1/dead-letters", operation_id = "listDeadLetters", tag = "delivery", params(Asked),
     responses((status = 200, description = "One page.", body = LetterPage), Refusal)
 )]
 pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
@@ -147,7 +147,7 @@ fn entry(letter: DeadLetter) -> LetterEntry {
 
 /// Sends one of them again: 202, since the receiver has yet to take it.
 #[utoipa::path(
-    post, path = "/api/v1/dead-letters/{id}/replay", tag = "delivery",
+    post, path = "/api/v1/dead-letters/{id}/replay", operation_id = "replayDeadLetter", tag = "delivery",
     params(("id" = u64, Path, description = "The number of the letter.")),
     responses(
         (status = 202, description = "It is on its way.", body = Replayed),

@@ -46,7 +46,7 @@ pub(in crate::web) struct Asked {
 
 /// What became of every alert, and why; the newest first.
 #[utoipa::path(
-    get, path = "/api/v1/decisions", tag = "history", params(Asked),
+    get, path = "/api/v1/decisions", operation_id = "listDecisions", tag = "history", params(Asked),
     responses(
         (status = 200, description = "One page.", body = Page),
         (status = 422, description = "The search is too broad.", body = Details,

@@ -65,7 +65,7 @@ struct Nothing {}
 
 /// This description.
 #[utoipa::path(
-    get, path = "/api/v1/openapi.json", tag = "description",
+    get, path = "/api/v1/openapi.json", operation_id = "readDescription", tag = "description",
     responses((status = 200, description = "OpenAPI 3.1.", body = serde_json::Value), Refusal)
 )]
 pub(super) async fn serve(State(app): State<App>, uri: Uri) -> Response {

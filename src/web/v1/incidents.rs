@@ -47,7 +47,7 @@ pub struct IncidentPage {
 
 /// Incidents that are not over.
 #[utoipa::path(
-    get, path = "/api/v1/incidents", tag = "state", params(Asked),
+    get, path = "/api/v1/incidents", operation_id = "listIncidents", tag = "state", params(Asked),
     responses((status = 200, description = "One page.", body = IncidentPage), Refusal)
 )]
 pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {

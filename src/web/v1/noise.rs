@@ -34,7 +34,7 @@ pub(super) struct Asked {
 
 /// What came in over a stretch of time, what went out, and which rules to mend first.
 #[utoipa::path(
-    get, path = "/api/v1/noise", tag = "history", params(Asked),
+    get, path = "/api/v1/noise", operation_id = "countNoise", tag = "history", params(Asked),
     responses(
         (status = 200, description = "The counts.", body = NoiseEntry),
         (status = 422, description = "The counting takes too long.", body = Details,

@@ -92,7 +92,7 @@ struct FailureEntry {
 
 /// How delivery to each receiver goes.
 #[utoipa::path(
-    get, path = "/api/v1/receivers", tag = "delivery", params(Asked),
+    get, path = "/api/v1/receivers", operation_id = "listReceivers", tag = "delivery", params(Asked),
     responses((status = 200, description = "One page.", body = ReceiverPage), Refusal)
 )]
 pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {

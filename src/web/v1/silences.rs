@@ -56,7 +56,7 @@ pub(super) struct Changed {
 
 /// Silences that are kept: all that are in force or to come, and expired ones for five days.
 #[utoipa::path(
-    get, path = "/api/v1/silences", tag = "silences", params(Asked),
+    get, path = "/api/v1/silences", operation_id = "listSilences", tag = "silences", params(Asked),
     responses((status = 200, description = "One page.", body = SilencePage), Refusal)
 )]
 pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
@@ -83,7 +83,8 @@ async fn page(app: &App, uri: &Uri) -> Result<SilencePage, Problem> {
 
 /// Makes a silence, or changes the one whose id is given.
 #[utoipa::path(
-    post, path = "/api/v1/silences", tag = "silences", request_body = SilenceForm,
+    post, path = "/api/v1/silences", operation_id = "setSilence", tag = "silences",
+    request_body = SilenceForm,
     responses(
         (status = 200, description = "It is in force, and on disk.", body = Changed),
         (status = 413, description = "Too long.", body = Details, content_type = "application/problem+json"),
@@ -108,7 +109,7 @@ pub(super) async fn set(
 
 /// One silence.
 #[utoipa::path(
-    get, path = "/api/v1/silences/{id}", tag = "silences",
+    get, path = "/api/v1/silences/{id}", operation_id = "readSilence", tag = "silences",
     params(("id" = String, Path, description = "Its id.")),
     responses((status = 200, description = "The silence.", body = SilenceEntry), Refusal)
 )]
@@ -125,7 +126,7 @@ pub(super) async fn one(State(app): State<App>, Named(id): Named, uri: Uri) -> R
 
 /// Ends a silence; what it kept back and still fires pages then. One that is over may be ended again.
 #[utoipa::path(
-    delete, path = "/api/v1/silences/{id}", tag = "silences",
+    delete, path = "/api/v1/silences/{id}", operation_id = "expireSilence", tag = "silences",
     params(("id" = String, Path, description = "Its id.")),
     responses((status = 200, description = "It is over.", body = Changed), Refusal)
 )]

@@ -108,7 +108,7 @@ struct SpentEntry {
 
 /// Counts since the journal began, and how things stand.
 #[utoipa::path(
-    get, path = "/api/v1/stats", tag = "state",
+    get, path = "/api/v1/stats", operation_id = "readStats", tag = "state",
     responses((status = 200, description = "The counts.", body = StatsEntry), Refusal)
 )]
 pub(super) async fn stats(State(app): State<App>, uri: Uri) -> Response {

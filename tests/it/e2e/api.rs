@@ -155,8 +155,11 @@ async fn what_is_served_is_described_and_the_reverse() {
     let described = Described::read(&squelch).await;
     assert_eq!(described.0["openapi"].as_str().unwrap().split_once('.').unwrap().0, "3");
     let mut methods: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (path, method, _) in described.operations() {
+    let mut names = BTreeSet::new();
+    for (path, method, operation) in described.operations() {
         methods.entry(path).or_default().insert(method);
+        let name = operation["operationId"].as_str().unwrap();
+        assert!(names.insert(name), "{name} stands for one operation");
     }
     let served: BTreeSet<&str> =
         squelch::web::paths().into_iter().filter(|path| path.starts_with("/api/v1/")).collect();
