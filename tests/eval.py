@@ -11,6 +11,17 @@ MUST_BE_0 = ["critical_10m_never_told", "left_open", "silent_pages", "unknown_al
 SHOWN = ["pages", "updates", "incidents_paged", "incidents", "delay_p50_s", "delay_p99_s", "pages_per_incident"]
 KEPT = ["pages", "incidents_paged", "delay_p50_s", "delay_p99_s"] + MUST_BE_0
 SLACK_S = 1
+# What must hold whatever is committed: pages at most, incidents paged at least, p50 and p99 of the delay at most.
+# Each history under its own profile; and under the default no more pages than a fixed window of 15 minutes, and
+# every incident.
+GATES = {
+    "ids-storms ids-storms": (890, 39, None, 300),
+    "probes probes": (720, 447, 60, 600),
+    "kubernetes kubernetes": (43, 52, None, 120),
+    "ids-storms default": (1226, 40, None, 300),
+    "probes default": (1224, 448, 60, 600),
+    "kubernetes default": (107, 53, None, 300),
+}
 
 
 def published(readme):
@@ -47,6 +58,20 @@ def worse(name, new, old):
     return found
 
 
+def missed(name, score):
+    """The gates that a score does not meet, a sentence each."""
+    if name not in GATES:
+        return []
+    pages, paged, p50, p99 = GATES[name]
+    found = []
+    for key, most in [("pages", pages), ("delay_p50_s", p50), ("delay_p99_s", p99)]:
+        if most is not None and score[key] > most:
+            found.append(f"{name}: {key} {score[key]:.6g}, the gate is {most}")
+    if score["incidents_paged"] < paged:
+        found.append(f"{name}: {score['incidents_paged']} incidents paged, the gate is {paged}")
+    return found + [f"{name}: {key} is {score[key]}, the gate is 0" for key in MUST_BE_0 if score[key]]
+
+
 def main():
     readme, directory, committed = sys.argv[1:]
     scores = {}
@@ -63,17 +88,20 @@ def main():
             if name.startswith(stream + " "):
                 print(f"  squelch, {name.split()[1]}: " + ", ".join(f"{k} {score[k]:.6g}" for k in SHOWN))
                 print("    must be 0: " + ", ".join(f"{k} {score[k]}" for k in MUST_BE_0))
+    gates = [line for name, score in scores.items() for line in missed(name, score)]
+    gates += [f"{name}: a gate without a score" for name in GATES if name not in scores]
+    print("\n" + ("\n".join(gates) if gates else f"all {len(GATES)} gates are met"))
     if os.environ.get("UPDATE"):
         kept = {name: {k: score[k] for k in KEPT} for name, score in scores.items()}
         with open(committed, "w") as f:
             json.dump(kept, f, indent=1, sort_keys=True)
             f.write("\n")
         print(f"\nwrote {committed}")
-        return 0
+        return 1 if gates else 0
     before = json.load(open(committed)) if os.path.exists(committed) else {}
     found = [line for name, score in scores.items() for line in worse(name, score, before.get(name, {}))]
     print("\n" + ("\n".join(found) if found else "nothing got worse"))
-    return 1 if found else 0
+    return 1 if found or gates else 0
 
 
 sys.exit(main())

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::node::{self, Options};
 
 use super::log;
@@ -54,6 +56,7 @@ impl From<Args> for Options {
 /// Serves until told to end: 0 then, 1 if it cannot.
 pub async fn run(args: Args) -> ExitCode {
     log::init(args.log);
+    raise_open_files();
     match node::serve(args.into()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -61,6 +64,15 @@ pub async fn run(args: Args) -> ExitCode {
             eprintln!("squelch: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Takes as many open files as the system lets it have: connections, deliveries and the storage share them.
+fn raise_open_files() {
+    let limits = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits.clone() });
+    if let Err(error) = raised {
+        tracing::warn!(%error, limit = ?limits.current, "the limit of open files cannot be raised");
     }
 }
 

@@ -30,7 +30,7 @@ pub use addresses::{AddressPolicy, Network};
 pub use inhibit::InhibitRule;
 pub use interval::{Location, LocationError, Span, TimeInterval, TimeRange};
 pub use lines::Lines;
-pub use noise::{Familiar, Limit, Mode, Noise, Rhythm, Rolling, Storm, Surprise};
+pub use noise::{Familiar, Identifier, Limit, Mode, Noise, Rhythm, Rolling, Storm, Surprise};
 pub use policy::{GroupBy, IntegrationRef, Level, Policy, Receiver, Route, Severities, Windows};
 pub use problem::{ConfigErrors, Problem};
 pub use receiver::{

@@ -19,18 +19,32 @@ pub struct Noise {
     /// A flapping alert that fires for this long without a break is down, and paged anew; 0 = only
     /// once it is calm. Default 10m.
     pub confirm: Duration,
+    /// That many flapping alerts of a group that fire again within `within` page at once: what
+    /// starts together has a cause. 0 = never. Default 2.
+    #[serde(default)]
+    pub fan_out: u32,
+    /// Default 5m.
+    #[serde(default)]
+    pub within: Duration,
     /// How long an incident stays open after its last alert resolved. Default 2m.
     pub resolve_hold: Duration,
     /// How long an incident stays open at least, from its page: what starts and ends meanwhile is
     /// no page of its own. Default 0s.
     pub stay_open: Duration,
+    /// The same for an incident whose group had another one within a day: what came back once may do so
+    /// again. Default 16m, a little more than `merge_window`.
+    #[serde(default)]
+    pub stay_open_again: Duration,
     /// For how long after an incident's page what starts joins it. Default 15m.
     pub merge_window: Duration,
-    /// After `merge_window` more of what an incident has told of still joins it. Off by default.
+    /// After `merge_window` more of what an incident has told of still joins it.
     #[serde(default)]
     pub rolling: Rolling,
-    /// That many times the alerts is a new page; 0 = off. Default 3.
+    /// That many times the alerts is a new page; 0 = off. Default 5.
     pub growth: u32,
+    /// So many alerts must fire for that at least; 0 = any number. Default 12.
+    #[serde(default)]
+    pub growth_from: u32,
     /// Alerts that join within this time of the page are the same fan-out, not growth. Default 5m.
     pub growth_settle: Duration,
     /// A higher severity than was paged is a new page. Default true.
@@ -38,6 +52,10 @@ pub struct Noise {
     /// How long the page of a group waits for more, and then tells also what recovered meanwhile;
     /// not for levels marked `never_hold`. Default 0s.
     pub wait: Duration,
+    /// Kinds of identifiers in label values that do not make an alert another series, for `surprise`,
+    /// `rhythm`, `familiar` and `recurring_after`. Default: all but `target`.
+    #[serde(default)]
+    pub identifiers: Vec<Identifier>,
     /// What is usual opens no page. Off by default.
     pub surprise: Surprise,
     /// One more beat of a series' own rhythm opens no page. Off by default.
@@ -73,12 +91,58 @@ pub enum Mode {
     Observe,
 }
 
+/// A kind of value that is another one with each container, request or address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Identifier {
+    /// What Kubernetes adds to the names of pods: `cart-579b9bff58-t2dbm`, `proxy-x7k2p`.
+    Pod,
+    /// A UUID.
+    Uuid,
+    /// Interfaces of containers and devices that are numbered as they come: `veth1a2b3c4`, `dm-3`, `loop7`.
+    Device,
+    /// Hexadecimal ids of containers, commits and images.
+    Hash,
+    /// Numbers of nine digits and more.
+    Number,
+    /// An IP address alone.
+    Ip,
+    /// An IP address with a port, as Prometheus names what it scrapes.
+    Target,
+}
+
+impl Identifier {
+    /// Every kind.
+    pub const ALL: [Identifier; 7] = [
+        Identifier::Pod,
+        Identifier::Uuid,
+        Identifier::Device,
+        Identifier::Hash,
+        Identifier::Number,
+        Identifier::Ip,
+        Identifier::Target,
+    ];
+
+    /// Its name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Identifier::Pod => "pod",
+            Identifier::Uuid => "uuid",
+            Identifier::Device => "device",
+            Identifier::Hash => "hash",
+            Identifier::Number => "number",
+            Identifier::Ip => "ip",
+            Identifier::Target => "target",
+        }
+    }
+}
+
 /// An alert whose name the newest incident of its group told of joins it if the last of that name came
 /// less than `within` ago; not one of a level marked `never_hold`, and not later than `at_most` after
 /// the page: a rollout that goes on is one incident, and another name is another problem.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Rolling {
-    /// 0s = off.
+    /// 0s = off. Default 6m.
     pub within: Duration,
     /// Default 2h.
     pub at_most: Duration,
@@ -86,7 +150,7 @@ pub struct Rolling {
 
 impl Default for Rolling {
     fn default() -> Self {
-        Rolling { within: Duration::ZERO, at_most: Duration::from_hours(2) }
+        Rolling { within: Duration::from_mins(6), at_most: Duration::from_hours(2) }
     }
 }
 
@@ -215,14 +279,19 @@ impl Default for Noise {
             reuse_at: 1000,
             max_hold: Duration::from_hours(4),
             confirm: Duration::from_mins(10),
+            fan_out: 2,
+            within: Duration::from_mins(5),
             resolve_hold: Duration::from_mins(2),
             stay_open: Duration::ZERO,
+            stay_open_again: Duration::from_mins(16),
             merge_window: Duration::from_mins(15),
             rolling: Rolling::default(),
-            growth: 3,
+            growth: 5,
+            growth_from: 12,
             growth_settle: Duration::from_mins(5),
             escalate: true,
             wait: Duration::ZERO,
+            identifiers: Identifier::ALL.into_iter().filter(|kind| *kind != Identifier::Target).collect(),
             surprise: Surprise::default(),
             rhythm: Rhythm::default(),
             familiar: Familiar::default(),

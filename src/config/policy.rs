@@ -262,4 +262,12 @@ impl Policy {
     pub fn identity(&self, labels: &LabelSet) -> crate::model::AlertId {
         crate::model::AlertId::of(labels, |name| self.ignore_labels.iter().any(|i| i == name))
     }
+
+    /// The same, where the identity of the full label set is known: mostly nothing is ignored in it.
+    pub fn identity_given(&self, full: crate::model::AlertId, labels: &LabelSet) -> crate::model::AlertId {
+        match self.ignore_labels.iter().any(|ignored| !labels.value(ignored).is_empty()) {
+            true => self.identity(labels),
+            false => full,
+        }
+    }
 }

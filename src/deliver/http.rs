@@ -29,6 +29,9 @@ use crate::config::{HttpAuth, HttpConfig};
 /// What is read of an answer, at most.
 const ANSWER_BYTES: usize = 16 * 1024;
 
+/// An answer that is there already is read within this time.
+const LATE: Duration = Duration::from_millis(100);
+
 /// What a server answered.
 #[derive(Debug)]
 pub struct Answer {
@@ -131,7 +134,13 @@ impl HttpClient {
         most: usize,
         redactor: &Redactor,
     ) -> Result<Answer, AttemptError> {
-        match tokio::time::timeout(self.timeout, self.exchange(request, most)).await {
+        let mut exchange = std::pin::pin!(self.exchange(request, most));
+        let mut answered = tokio::time::timeout(self.timeout, &mut exchange).await;
+        if answered.is_err() {
+            // A process that was stopped meanwhile finds the answer, and that its time is over, at once.
+            answered = tokio::time::timeout(LATE, exchange).await;
+        }
+        match answered {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(mut error)) => {
                 error.detail = redactor.redact(&error.detail).into_owned();

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::view::View;
-use crate::model::{AlertView, Kind, LabelSet};
+use crate::model::{AlertView, Kind, LabelSet, Share, partial_shares};
 
 /// Whether a character could forge or hide text: control characters and those that turn the
 /// direction of writing.
@@ -48,8 +48,9 @@ pub(super) fn cut(text: String, max: usize) -> String {
 
 /// `[FIRING:2] HighLatency eu-west (checkout critical)`: the state, the group's labels, and in
 /// brackets what else the alerts have in common. As Alertmanager's `__subject`, but that the alert's
-/// name always comes first, and is there even where the alerts do not share one. A digest says
-/// `[DIGEST:5]`, how many alerts it is about.
+/// name always comes first, and is there even where the alerts do not share one; and that what only most
+/// of them have in common is said too, with how many: `(critical, service=db: 12 of 14 alerts)`. A digest
+/// says `[DIGEST:5]`, how many alerts it is about.
 pub(super) fn subject(view: &View<'_>) -> String {
     let n = view.notification;
     let mut text = match n.kind {
@@ -62,7 +63,12 @@ pub(super) fn subject(view: &View<'_>) -> String {
         "" => names(view),
         name => name.to_owned(),
     };
-    let of_group = group.iter().filter(|(n, _)| *n != "alertname").map(|(_, v)| v);
+    // Merged pages are titled by what most of their alerts have; where not all do, it is said apart.
+    let of_all = |(name, value): &(&str, &str)| {
+        let having = n.alerts.iter().filter(|alert| alert.labels.value(name) == *value).count();
+        having == 0 || having == n.alerts.len()
+    };
+    let of_group = group.iter().filter(|(n, _)| *n != "alertname").filter(of_all).map(|(_, v)| v);
     for word in std::iter::once(name.as_str()).chain(of_group).filter(|w| !w.is_empty()) {
         let _ = write!(text, " {word}");
     }
@@ -72,10 +78,23 @@ pub(super) fn subject(view: &View<'_>) -> String {
         .filter(|(n, v)| *n != "alertname" && group.value(n) != *v)
         .map(|(_, v)| v)
         .collect();
+    let rest = Some(rest.join(" ")).filter(|rest| !rest.is_empty());
+    let rest: Vec<String> = rest.into_iter().chain(of_most(view)).collect();
     if !rest.is_empty() {
-        let _ = write!(text, " ({})", rest.join(" "));
+        let _ = write!(text, " ({})", rest.join(", "));
     }
     clean_line(&text)
+}
+
+/// What most of the alerts have in common, and not all: up to two label values, with how many.
+fn of_most(view: &View<'_>) -> Vec<String> {
+    if view.notification.kind == Kind::Digest {
+        return Vec::new();
+    }
+    let labels: Vec<&LabelSet> = view.notification.alerts.iter().map(|alert| &alert.labels).collect();
+    let shares = partial_shares(&labels, 2, |name| name == "alertname");
+    let said = |s: &Share<'_>| format!("{}={}: {} of {} alerts", s.name, s.value, s.sets, labels.len());
+    shares.iter().map(said).collect()
 }
 
 /// The names of alerts that do not share one: up to three, and how many more.
@@ -137,12 +156,73 @@ pub(super) fn http_url(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{AlertId, Notification, NotificationId, Status, Timestamp};
 
     #[test]
     fn what_forges_or_hides_text_is_escaped() {
         assert_eq!(clean_line("a\nb\u{202e}c\u{0}\u{1b}[31m"), "a\\nb\\u202ec\\u0000\\u001b[31m");
         assert_eq!(clean_text("a\n\tb\r\u{85}"), "a\n\tb\\r\\u0085");
         assert_eq!(clean_line("größer → ✓ 監視"), "größer → ✓ 監視");
+    }
+
+    /// A page of alerts with these names, services and severities.
+    fn page(alerts: &[(&str, &str, &str)], group: LabelSet) -> Notification {
+        let view = |(name, service, severity): &(&str, &str, &str)| {
+            let pairs =
+                [("alertname", *name), ("cluster", "eu-1"), ("service", service), ("severity", severity)];
+            let labels = LabelSet::from_pairs(pairs);
+            AlertView {
+                id: AlertId::of(&labels, |_| false),
+                status: Status::Firing,
+                labels,
+                annotations: LabelSet::default(),
+                starts_at: Timestamp::ZERO,
+                ends_at: None,
+                generator_url: Default::default(),
+                flaps: None,
+            }
+        };
+        Notification {
+            id: NotificationId(1),
+            at: Timestamp::ZERO,
+            receiver: "r".into(),
+            integration: "console[0]".into(),
+            kind: Kind::Page,
+            dedup_key: "k".into(),
+            group_key: "g".into(),
+            generation: 0,
+            group_labels: group,
+            severity: "critical".into(),
+            level: (0, 3),
+            alerts: alerts.iter().map(view).collect(),
+            truncated: 0,
+            opened_at: Timestamp::ZERO,
+            why: "first page".into(),
+        }
+    }
+
+    #[test]
+    fn a_title_says_what_most_alerts_share_and_how_many_do() {
+        let alerts = [
+            ("Latency", "db", "critical"),
+            ("Errors", "db", "critical"),
+            ("Errors", "db", "warning"),
+            ("Disk", "web", "critical"),
+        ];
+        let cluster = LabelSet::from_pairs([("cluster", "eu-1")]);
+        let title = |n: &Notification| subject(&View::new(n, "", false));
+        let said = title(&page(&alerts, cluster.clone()));
+        assert_eq!(
+            said,
+            "[FIRING:4] Latency, Errors, Disk eu-1 (service=db: 3 of 4 alerts, severity=critical: 3 of 4 alerts)"
+        );
+        assert_eq!(title(&page(&alerts[1..2], cluster)), "[FIRING:1] Errors eu-1 (db critical)");
+        // Merged pages are titled by what most have; that not all do is said.
+        let merged = LabelSet::from_pairs([("cluster", "eu-1"), ("service", "db")]);
+        assert!(
+            title(&page(&alerts, merged))
+                .starts_with("[FIRING:4] Latency, Errors, Disk eu-1 (service=db: 3 of 4")
+        );
     }
 
     #[test]

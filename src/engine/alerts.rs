@@ -56,6 +56,13 @@ struct Instance {
     peer: SmolStr,
     /// A firing copy from the other member, waiting to be believed.
     refire: Option<Box<Refire>>,
+    /// It has fired again since: a resolve that ended no later is a late copy, or an old one said anew.
+    #[serde(default, skip_serializing_if = "is_default")]
+    over_until: Timestamp,
+}
+
+fn is_default(at: &Timestamp) -> bool {
+    *at == Timestamp::default()
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,7 +162,7 @@ impl Alerts {
         match self.owners.get(&instance) {
             Some(owner) => *owner,
             None if self.known.contains_key(&instance) => instance,
-            None => policy.identity(labels),
+            None => policy.identity_given(instance, labels),
         }
     }
 
@@ -361,7 +368,7 @@ impl Alerts {
         for instance in alert.instances.values_mut() {
             match instance.refire.take() {
                 Some(refire) if refire.said_at + REFIRE_WAIT <= now => {
-                    instance.firing = true;
+                    instance.fires_again();
                     instance.starts_at = refire.starts_at;
                     instance.ends_at = refire.ends_at;
                     instance.peer = refire.peer;
@@ -427,6 +434,14 @@ enum InstanceChange {
     Waits,
 }
 
+impl Instance {
+    /// It did not fire, and does.
+    fn fires_again(&mut self) {
+        self.over_until = self.over_until.max(self.ends_at.unwrap_or_default());
+        self.firing = true;
+    }
+}
+
 impl Alert {
     fn new(now: Timestamp, observation: &Observation) -> Self {
         Alert {
@@ -468,6 +483,7 @@ impl Alert {
                 ends_at: said.ends_at,
                 peer: peer.clone(),
                 refire: None,
+                over_until: Timestamp::default(),
             };
             self.instances.insert(key, instance);
             return InstanceChange::Fired;
@@ -479,6 +495,7 @@ impl Alert {
             // A sender whose clock is ahead says each time a start that is later than all we know.
             if said.starts_at > last_seen.max(instance.starts_at) {
                 instance.starts_at = said.starts_at;
+                instance.over_until = said.starts_at;
                 return InstanceChange::Restarted(last_seen);
             }
             instance.starts_at = instance.starts_at.min(said.starts_at);
@@ -491,7 +508,7 @@ impl Alert {
             instance.refire = Some(Box::new(Refire { said_at: now, peer, starts_at, ends_at }));
             return InstanceChange::Waits;
         }
-        instance.firing = true;
+        instance.fires_again();
         instance.starts_at = said.starts_at;
         instance.ends_at = said.ends_at;
         instance.peer = peer.clone();
@@ -515,12 +532,13 @@ impl Alert {
                 ends_at: Some(ended),
                 peer: peer.clone(),
                 refire: None,
+                over_until: Timestamp::default(),
             };
             self.instances.insert(key, instance);
             return InstanceChange::None;
         };
-        let late_copy = said.starts_at < instance.starts_at && ended <= instance.starts_at;
-        if late_copy && instance.firing {
+        let before = said.starts_at < instance.starts_at && ended <= instance.starts_at;
+        if (before || ended <= instance.over_until) && instance.firing {
             return InstanceChange::None;
         }
         instance.last_seen = now;

@@ -79,7 +79,16 @@ impl Engine {
         let at: Timestamp = match reason {
             Reason::Duplicate | Reason::Grouped | Reason::Stale | Reason::NeverPaged => return None,
             Reason::Muted if settings.integrations.is_empty() => return None,
-            Reason::Silenced | Reason::Inhibited | Reason::Muted | Reason::Flapping => {
+            Reason::Flapping => {
+                let own = self.tracks.get(&(alert, lane)).and_then(|track| track.incident);
+                let key = self.group_key(lane, &known.labels);
+                let recent = self.recent_incident(&key, own).and_then(|id| self.incidents.get(&id));
+                if let Some(incident) = recent {
+                    return Some(Otherwise::Update(incident.dedup_key.clone()));
+                }
+                self.now + wait
+            }
+            Reason::Silenced | Reason::Inhibited | Reason::Muted => {
                 if let Some(key) = self.open_incident(alert, lane) {
                     return Some(Otherwise::Update(key));
                 }

@@ -152,7 +152,7 @@ impl Engine {
             let verdict = Verdict {
                 alert,
                 known: None,
-                lane: settings,
+                lane: (lane, settings),
                 incident: SmolStr::default(),
                 disposition: Disposition::Suppressed(reason),
                 rule,

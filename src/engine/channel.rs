@@ -33,6 +33,9 @@ pub(super) struct Channel {
     /// Refusals in a row, and when the next attempt is due.
     refused: u32,
     retry_at: Option<Timestamp>,
+    /// The content that was refused last. A newer one is tried without a wait: another alert is in it.
+    #[serde(default)]
+    refused_version: u64,
     /// A page that was refused in the end may have been taken by an earlier attempt.
     ambiguous: bool,
     /// The integration is gone from the configuration; until then it may come back, and is told of the
@@ -81,6 +84,7 @@ impl Channel {
             in_flight: None,
             refused: 0,
             retry_at: None,
+            refused_version: 0,
             ambiguous: false,
             abandoned: None,
             receiver: None,
@@ -140,7 +144,8 @@ impl Channel {
     /// What is to be sent now, if anything. The caller sends it under the id that it reports to
     /// [`Self::sent`].
     pub(super) fn next(&mut self, now: Timestamp, wanted: Wanted) -> Option<Kind> {
-        if self.in_flight.is_some() || self.retry_at.is_some_and(|at| at > now) {
+        let waits = self.retry_at.is_some_and(|at| at > now) && wanted.version <= self.refused_version;
+        if self.in_flight.is_some() || waits {
             return None;
         }
         // What was refused may be no news any more; then there is nothing to try anew.
@@ -199,6 +204,7 @@ impl Channel {
                 self.ambiguous |= rejection.ambiguous;
                 let wait = RETRY_FIRST.as_millis() << self.refused.min(4);
                 self.retry_at = Some(now + Duration::from_millis(wait.min(RETRY_LONGEST.as_millis())));
+                self.refused_version = flight.version;
                 self.refused += 1;
             }
         }
@@ -274,6 +280,7 @@ mod tests {
         c.sent(NotificationId(1), Kind::Page, 1);
         c.ended(NOW, NotificationId(1), &refusal(false));
         assert_eq!(c.next(NOW, OPEN), None);
+        assert_eq!(c.clone().next(NOW, Wanted { version: 2, ..OPEN }), Some(Kind::Page), "it says more now");
         assert_eq!(c.next(c.retry_at(NOW).unwrap(), OPEN), Some(Kind::Page));
         c.retry_now();
         assert_eq!(c.next(NOW, OPEN), Some(Kind::Page));

@@ -84,6 +84,14 @@ impl Damping {
         (self.changes, &self.recent)
     }
 
+    /// How long before its newest change it had changed before.
+    pub(super) fn pause(&self) -> Duration {
+        match self.recent.as_slice() {
+            [.., before, newest] => newest.since(*before),
+            _ => Duration::ZERO,
+        }
+    }
+
     /// The penalty at `now`, in thousandths.
     pub(super) fn penalty_at(&self, now: Timestamp, noise: &Noise) -> u64 {
         decayed(self.penalty, now.since(self.at), noise.half_life)

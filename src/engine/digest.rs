@@ -252,8 +252,8 @@ impl Engine {
                 self.timers.set_if_unset(Timer::ForgetAlert(alert), at);
             }
             None => {
+                self.ledger.forget(self.now, alert, (&self.alerts, &self.lanes));
                 self.alerts.forget(alert);
-                self.ledger.forget(self.now, alert);
             }
         }
     }

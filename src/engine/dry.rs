@@ -191,8 +191,8 @@ impl Engine {
         ids.extend(tracks.values().filter_map(|t| t.incident));
         let incidents: BTreeMap<_, _> =
             ids.into_iter().filter_map(|id| Some((id, self.incidents.get(&id)?.clone()))).collect();
-        let series = series_of(labels);
-        let series = lanes.iter().map(|lane| (*lane, series));
+        let series =
+            lanes.iter().map(|lane| (*lane, series_of(labels, &self.lanes.lane(*lane).noise.identifiers)));
         let mut timers = Timers::default();
         let incident_timers =
             incidents.keys().flat_map(|id| [Timer::Update(*id), Timer::ResolveHold(*id), Timer::Repeat(*id)]);
@@ -230,6 +230,7 @@ impl Engine {
             watch: super::Watch::default(),
             heartbeats: self.heartbeats.clone(),
             bounds: self.bounds.clone(),
+            asides: self.asides.clone(),
             ledger: self.ledger.clone(),
             next_incident: self.next_incident,
             next_notification: self.next_notification,

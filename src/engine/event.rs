@@ -15,6 +15,8 @@ use crate::model::{
 pub enum Event {
     /// An upstream stated something that may change something.
     Observe(Batch),
+    /// The same, and the engine broke when it was to decide about it: it passes the stages by.
+    Aside(Batch),
     /// Upstreams repeated what was already known.
     Seen(Seen),
     /// A notification reached its end.
@@ -87,8 +89,9 @@ pub struct Effects {
     pub notifications: Vec<Notification>,
     /// For the ledger: unchanged repeats are among them once in an hour, as one.
     pub decisions: Vec<Decision>,
-    /// Unchanged repeats as they were disposed; they are written down later, with [`Self::decisions`].
-    pub repeats: Vec<Decision>,
+    /// Unchanged repeats as they were disposed, if anybody watches; they are written down later, with
+    /// [`Self::decisions`].
+    pub repeats: Option<Vec<Decision>>,
     /// Stored notifications to be sent again as they are.
     pub resend: Vec<NotificationId>,
     /// Notifications that were refused, and whose receiver has been told since.
@@ -96,12 +99,17 @@ pub struct Effects {
 }
 
 impl Effects {
+    /// For one who watches what is decided, repeats too.
+    pub fn watched() -> Effects {
+        Effects { repeats: Some(Vec::new()), ..Effects::default() }
+    }
+
     /// Takes out what was disposed, each observation once, when it was: for whoever watches decisions
     /// rather than keeps them.
     pub fn take_disposed(&mut self) -> Vec<Decision> {
         let mut disposed = std::mem::take(&mut self.decisions);
         disposed.retain(|decision| decision.basis.repeats_since.is_none());
-        disposed.append(&mut self.repeats);
+        disposed.extend(self.repeats.iter_mut().flat_map(std::mem::take));
         disposed
     }
 }

@@ -4,10 +4,11 @@
 use smol_str::{SmolStr, format_smolstr};
 
 use super::Engine;
-use super::incident::Phase;
+use super::groups::GroupKey;
+use super::incident::{IncidentId, Member, Phase};
 use super::lanes::LaneId;
 use super::timers::Timer;
-use crate::model::AlertId;
+use crate::model::{AlertId, Reason};
 
 impl Engine {
     /// Counts changes of an alert, and marks its incident if it begins to flap with them.
@@ -28,6 +29,144 @@ impl Engine {
         }
         if began {
             self.gauges(lane).flapping += 1;
+        }
+    }
+
+    /// A flapping alert fires again, and its resolve was withheld. While a page of its group is recent, that
+    /// is told there as an update, unless it was gone for no longer than `resolve_hold`. Later it is held:
+    /// it is part of the next page of its group, and opens one only with others that flap, or if it lasts.
+    pub(super) fn refire(&mut self, alert: AlertId, lane: LaneId) {
+        self.confirm_later(alert, lane);
+        let Some(labels) = self.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
+        let key = self.group_key(lane, &labels);
+        let track = self.track(alert, lane);
+        let (own, waits, gone) = (track.incident, track.waits_in.is_some(), track.damping.pause());
+        match self.recent_incident(&key, own) {
+            _ if waits => {}
+            Some(id) if own != Some(id) || gone > self.lanes.lane(lane).noise.resolve_hold => {
+                return self.tell_again(alert, lane, id);
+            }
+            Some(_) => {}
+            None if self.breaks_out(&key, alert, lane) => return,
+            None => {}
+        }
+        let count = std::mem::take(&mut self.track(alert, lane).waiting);
+        let rule = self.flapping_rule(alert, lane);
+        let release = self.timers.deadline(&Timer::Reuse(lane, alert));
+        self.suppress(alert, lane, count, Reason::Flapping, rule, release);
+    }
+
+    /// The incident with a recent page in which an alert of this group is told of: its `own`, else the
+    /// group's newest.
+    pub(super) fn recent_incident(&self, key: &GroupKey, own: Option<IncidentId>) -> Option<IncidentId> {
+        let noise = &self.lanes.lane(key.0).noise;
+        let own = own.and_then(|id| Some((id, self.incidents.get(&id).filter(|i| i.takes_alerts())?)));
+        let newest = self.groups.get(key).and_then(|group| group.newest(&self.incidents));
+        let mut both = [own, newest].into_iter().flatten();
+        both.find(|(_, incident)| incident.is_recent(self.now, noise)).map(|(id, _)| id)
+    }
+
+    /// An incident is told that a flapping alert fires again, as an update.
+    fn tell_again(&mut self, alert: AlertId, lane: LaneId, id: IncidentId) {
+        if self.track(alert, lane).incident != Some(id) {
+            self.leave(alert, lane);
+        }
+        let track = self.track(alert, lane);
+        let (count, flaps) = (std::mem::take(&mut track.waiting), track.damping.flaps());
+        self.join(id, alert, lane, count, flaps);
+        if let Some(member) = self.incidents.get_mut(&id).and_then(|i| i.members.get_mut(&alert)) {
+            member.told = None;
+        }
+    }
+
+    /// An alert goes on elsewhere: in the incident that it is in it counts as resolved.
+    fn leave(&mut self, alert: AlertId, lane: LaneId) {
+        let Some(old) = self.track(alert, lane).incident.take() else { return };
+        let stays = self.taken_lanes(alert).into_iter().any(|other| {
+            let track = self.track(alert, other);
+            track.presented && track.incident == Some(old)
+        });
+        let now = self.now;
+        let Some(incident) = self.incidents.get_mut(&old).filter(|_| !stays) else { return };
+        let Some(member) = incident.members.get_mut(&alert) else { return };
+        (member.firing, member.flaps, member.resolved_at) = (false, None, Some(now));
+        if incident.firing() == 0 {
+            incident.closing = Some("what fires in it goes on in another incident".into());
+        }
+        self.touched.insert(old);
+    }
+
+    /// Flapping alerts of a group that fire again together have a cause: `fan_out` of them within
+    /// `within`, and all of them start anew. Returns whether they do.
+    fn breaks_out(&mut self, key: &GroupKey, alert: AlertId, lane: LaneId) -> bool {
+        let (now, noise) = (self.now, &self.lanes.lane(lane).noise);
+        let (fan_out, within) = (noise.fan_out as usize, noise.within);
+        if fan_out == 0 {
+            return false;
+        }
+        self.bound_groups(key);
+        let held = &mut self.groups.entry(key.clone()).or_default().held;
+        held.retain(|(other, at)| *other != alert && now <= *at + within);
+        held.push((alert, now));
+        let held: Vec<AlertId> = held.iter().map(|(alert, _)| *alert).collect();
+        let goes = |alert: &AlertId| {
+            let track = self.tracks.get(&(*alert, lane));
+            let free = |t: &super::Track| t.muted.is_none() && t.waits_in.is_none() && t.presented;
+            self.fires(*alert) && track.is_some_and(|t| free(t) && t.damping.flaps().is_some())
+        };
+        let together: Vec<AlertId> = held.into_iter().filter(goes).collect();
+        if together.len() < fan_out {
+            self.forget_group_later(key);
+            return false;
+        }
+        self.groups.entry(key.clone()).or_default().held.clear();
+        for alert in together {
+            self.leave(alert, lane);
+            self.timers.clear(&Timer::Confirm(lane, alert));
+            self.track(alert, lane).presented = false;
+            self.admit(alert, lane);
+        }
+        true
+    }
+
+    /// Why a page leaves, if flapping alerts that fire together made it.
+    pub(super) fn broke_out(&self, key: &GroupKey, all: &[(AlertId, u64, bool)]) -> Option<SmolStr> {
+        let noise = &self.lanes.lane(key.0).noise;
+        let flaps = |alert| self.tracks.get(&(alert, key.0)).is_some_and(|t| t.damping.flaps().is_some());
+        let flapping = all.iter().filter(|(alert, _, recovered)| !recovered && flaps(*alert)).count();
+        let (fan_out, within) = (noise.fan_out, noise.within);
+        (fan_out > 0 && flapping >= fan_out as usize).then(|| {
+            format_smolstr!("{flapping} flapping alerts fire together, within {within} (fan_out {fan_out})")
+        })
+    }
+
+    /// What flaps in older incidents of a group, and fires, is part of its new page.
+    pub(super) fn draw_in(&mut self, id: IncidentId, key: &GroupKey) {
+        let older = self.groups.get(key).map_or(Vec::new(), |group| group.open.clone());
+        for old in older.into_iter().filter(|old| *old != id) {
+            let Some(incident) = self.incidents.get(&old) else { continue };
+            let flapping = incident.members.iter().filter(|(_, m)| m.firing && m.flaps.is_some());
+            let flapping = flapping.filter(|(alert, _)| self.fires(**alert));
+            let flapping: Vec<_> = flapping.map(|(alert, m)| (*alert, m.flaps)).collect();
+            for (alert, flaps) in flapping {
+                let lanes = self.taken_lanes(alert).into_iter();
+                let here =
+                    |t: &super::Track| t.incident == Some(old) && t.muted.is_none() && t.waits_in.is_none();
+                let lanes: Vec<_> =
+                    lanes.filter(|lane| self.tracks.get(&(alert, *lane)).is_some_and(here)).collect();
+                if lanes.is_empty() {
+                    continue;
+                }
+                for lane in lanes {
+                    self.leave(alert, lane);
+                    self.track(alert, lane).incident = Some(id);
+                }
+                let since = self.alerts.alert(alert).map_or(self.now, |a| a.starts_at);
+                self.bound_members(id);
+                if let Some(incident) = self.incidents.get_mut(&id) {
+                    incident.members.insert(alert, Member { flaps, ..Member::firing(since) });
+                }
+            }
         }
     }
 
@@ -76,7 +215,9 @@ impl Engine {
             member.flaps = None;
             self.touched.insert(id);
         }
-        if !self.fires(alert) {
+        // What is a heartbeat now is told of no more, firing or not.
+        let known = self.alerts.alert(alert).filter(|a| a.firing());
+        if known.is_none_or(|a| self.policy.heartbeat_of(&a.labels).is_some()) {
             let waiting = std::mem::take(&mut self.track(alert, lane).waiting);
             return self.retire(alert, lane, waiting, now);
         }
@@ -86,7 +227,7 @@ impl Engine {
         // Within the window of its page a human is at it already: there it is an update.
         let old = |id| {
             let incident = self.incidents.get(&id).filter(|i| i.phase == Phase::Open);
-            incident.is_some_and(|i| i.superseded_by.is_none() && now > i.paged_at + noise.merge_window)
+            incident.is_some_and(|i| i.superseded_by.is_none() && !i.is_recent(now, &noise))
         };
         if let Some(id) = incident.filter(|id| old(*id)) {
             let name = self.alerts.alert(alert).map(|a| a.labels.value("alertname").to_owned());

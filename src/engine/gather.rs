@@ -5,7 +5,7 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::Engine;
 use super::groups::{GroupKey, Pending, Quiet, Wait, Worth};
-use super::incident::{IncidentId, Member};
+use super::incident::{IncidentId, Member, Phase};
 use super::lanes::LaneId;
 use super::series::{Firing, series_of};
 use super::timers::Timer;
@@ -19,7 +19,7 @@ impl Engine {
         if !noise.remembers_series() {
             return None;
         }
-        let series = series_of(labels);
+        let series = series_of(labels, &noise.identifiers);
         self.bound_series(&(key.0, series));
         let noise = &self.lanes.lane(key.0).noise;
         let memory = self.series.entry((key.0, series)).or_default();
@@ -192,7 +192,8 @@ impl Engine {
         if self.merge(key, &all) {
             return self.forget_group_later(key);
         }
-        self.open_with(key, all, "first page".into());
+        let why = self.broke_out(key, &all).unwrap_or("first page".into());
+        self.open_with(key, all, why);
     }
 
     /// What the next page of a group tells: alerts, the observations that wait with each, and whether it
@@ -218,9 +219,44 @@ impl Engine {
                 incident.waiting.push((alert, count));
             }
         }
+        self.draw_in(id, key);
         let Self { lanes, ledger, now, .. } = self;
         ledger.page_delay(lanes.lane(key.0), now.since(received));
         self.page(id, why);
+        self.touched.insert(id);
+    }
+
+    /// An alert that fires joins an incident, which the next version of it tells.
+    pub(super) fn join(
+        &mut self,
+        id: IncidentId,
+        alert: AlertId,
+        lane: LaneId,
+        count: u64,
+        flaps: Option<u32>,
+    ) {
+        let since = self.alerts.alert(alert).map_or(self.now, |a| a.starts_at);
+        self.bound_members(id);
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        // A rollout goes from one alert to the next; one that comes and goes is none.
+        let anew = flaps.is_none() && !incident.members.contains_key(&alert);
+        if let Some(known) = self.alerts.alert(alert).filter(|_| anew) {
+            incident.came(self.now, known.labels.value("alertname"));
+        }
+        let member = incident.members.entry(alert).or_insert_with(|| Member::firing(since));
+        (member.firing, member.since) = (true, since);
+        member.resolved_at = None;
+        member.flaps = flaps;
+        incident.waiting.push((alert, count));
+        incident.closing = None;
+        if incident.phase == Phase::Resolving {
+            incident.phase = Phase::Open;
+            self.timers.clear(&Timer::ResolveHold(id));
+            let gauges = self.gauges(lane);
+            gauges.resolving -= 1;
+            gauges.open += 1;
+        }
+        self.track(alert, lane).incident = Some(id);
         self.touched.insert(id);
     }
 
@@ -240,7 +276,7 @@ impl Engine {
         let since = self.alerts.alert(alert).map_or(now, |a| a.starts_at);
         self.bound_members(id);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
-        if let Some(known) = self.alerts.alert(alert) {
+        if let Some(known) = self.alerts.alert(alert).filter(|_| flaps.is_none()) {
             incident.came(now, known.labels.value("alertname"));
         }
         let gone = Member { firing: false, resolved_at: Some(now), ..Member::firing(since) };
@@ -254,6 +290,7 @@ impl Engine {
     /// False if it does neither.
     pub(super) fn recover(&mut self, alert: AlertId, lane: LaneId, resolved: u64) -> bool {
         let Some(key) = self.track(alert, lane).waits_in.take() else { return false };
+        let urgent = self.never_holds(alert);
         let Some(group) = self.groups.get_mut(&key) else { return false };
         if let Some(quiet) = group.quiet.iter_mut().rev().find(|q| q.alert == alert && !q.resolved) {
             quiet.resolved = true;
@@ -266,7 +303,8 @@ impl Engine {
         let waits = |p: &Pending| p.alert == alert && !p.recovered;
         let Some(index) = group.pending.iter().rposition(waits) else { return false };
         let pending = &mut group.pending[index];
-        if pending.wait == Wait::Gather {
+        // A storm merges the page of a level that is never held; it does not take it away.
+        if pending.wait == Wait::Gather || pending.wait == Wait::Merged && urgent {
             pending.recovered = true;
             pending.count += resolved;
             return true;

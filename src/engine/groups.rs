@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::incident::{Incident, IncidentId, Phase};
+use super::incident::{Incident, IncidentId};
 use super::lanes::LaneId;
 use crate::config::Noise;
 use crate::model::{AlertId, LabelSet, Reason, Timestamp};
@@ -35,6 +35,9 @@ pub(super) struct Group {
     /// When each series fired last, for as long as it counts for a fan-out.
     #[serde(with = "super::pairs")]
     pub(super) recent: BTreeMap<AlertId, Timestamp>,
+    /// Flapping alerts that fired again and were held, and when; for as long as it counts for a fan-out.
+    #[serde(default)]
+    pub(super) held: Vec<(AlertId, Timestamp)>,
 }
 
 /// An alert in a page that has not left yet.
@@ -107,27 +110,40 @@ pub(super) fn place(
     noise: &Noise,
     name: Option<&str>,
 ) -> Place {
-    let alive = |id: &IncidentId| {
-        let alive = |i: &&Incident| i.phase != Phase::Closed && i.superseded_by.is_none();
-        incidents.get(id).filter(alive).filter(|i| i.reaches_somebody())
-    };
-    if let Some((id, incident)) = last.and_then(|id| Some((id, alive(&id)?)))
-        && let Some(member) = incident.members.get(&alert)
-        && (member.firing || member.resolved_at.is_some_and(|at| now <= at + noise.resolve_hold))
-    {
+    let alive = |id: IncidentId| incidents.get(&id).filter(|i| i.takes_alerts());
+    let own = last.and_then(|id| Some((id, alive(id)?.members.get(&alert)?)));
+    if let Some((id, _)) = own.filter(|(_, member)| member.firing) {
         return Place::Rejoin(id);
     }
-    let newest = group.open.iter().rev().find_map(|id| alive(id).map(|i| (*id, i)));
-    if let Some((id, incident)) = newest
-        && (now <= incident.paged_at + noise.merge_window
-            || name.is_some_and(|name| incident.rolls_on(now, name, &noise.rolling)))
-    {
+    // A recent page goes before an old incident that the alert left a moment ago: there somebody looks.
+    let newest = group.newest(incidents);
+    if let Some((id, _)) = newest.filter(|(_, incident)| incident.is_recent(now, noise)) {
+        return Place::Join(id);
+    }
+    let left_at = own.and_then(|(_, member)| member.resolved_at);
+    if let Some((id, _)) = own.filter(|_| left_at.is_some_and(|at| now <= at + noise.resolve_hold)) {
+        return Place::Rejoin(id);
+    }
+    // What comes back is no rollout, which goes from one alert to the next.
+    let rolls_on = |i: &Incident| {
+        !i.members.contains_key(&alert) && name.is_some_and(|name| i.rolls_on(now, name, &noise.rolling))
+    };
+    if let Some((id, _)) = newest.filter(|(_, incident)| rolls_on(incident)) {
         return Place::Join(id);
     }
     Place::Next
 }
 
 impl Group {
+    /// The newest incident that alerts may join.
+    pub(super) fn newest<'a>(
+        &self,
+        incidents: &'a BTreeMap<IncidentId, Incident>,
+    ) -> Option<(IncidentId, &'a Incident)> {
+        let alive = |id: &IncidentId| Some((*id, incidents.get(id).filter(|i| i.takes_alerts())?));
+        self.open.iter().rev().find_map(alive)
+    }
+
     /// The surprise of what fired since `since` and was not told: of each series the largest; their
     /// sum, or the largest of all.
     pub(super) fn surprise(&self, since: Timestamp, largest: bool) -> u64 {

@@ -26,13 +26,17 @@ pub(super) struct Incident {
     pub(super) generation: u32,
     pub(super) dedup_key: SmolStr,
     pub(super) paged_at: Timestamp,
+    /// Its group had another incident within a day.
+    #[serde(default)]
+    pub(super) again: bool,
     /// Highest severity level that the page told of; 0 is the highest of all.
     pub(super) level: usize,
     /// Alerts that the human knows of: those in the page, or that joined while it settled.
     known_alerts: usize,
     pub(super) phase: Phase,
     pub(super) members: BTreeMap<AlertId, Member>,
-    /// When the last alert of each name came in, for `rolling`; at most [`NAMES`].
+    /// When the last alert of each name came in that was not in it yet and does not flap, for `rolling`; at
+    /// most [`NAMES`].
     #[serde(default)]
     names: BTreeMap<SmolStr, Timestamp>,
     /// Observations that the next notification disposes of, in the order in which they came.
@@ -156,6 +160,7 @@ impl Incident {
             group_text,
             generation,
             paged_at: now,
+            again: false,
             level: usize::MAX,
             known_alerts: 0,
             phase: Phase::Open,
@@ -174,7 +179,7 @@ impl Incident {
         }
     }
 
-    /// Notes that an alert of this name came in.
+    /// Notes that one more alert of this name came in.
     pub(super) fn came(&mut self, now: Timestamp, name: &str) {
         if self.names.len() < NAMES || self.names.contains_key(name) {
             self.names.insert(name.into(), now);
@@ -185,6 +190,16 @@ impl Incident {
     pub(super) fn rolls_on(&self, now: Timestamp, name: &str, rolling: &Rolling) -> bool {
         let last = self.names.get(name).filter(|_| !rolling.within.is_zero());
         last.is_some_and(|at| now <= *at + rolling.within) && now <= self.paged_at + rolling.at_most
+    }
+
+    /// Whether alerts may join it.
+    pub(super) fn takes_alerts(&self) -> bool {
+        self.phase != Phase::Closed && self.superseded_by.is_none() && self.reaches_somebody()
+    }
+
+    /// Whether its page is recent: what starts now belongs to it.
+    pub(super) fn is_recent(&self, now: Timestamp, noise: &Noise) -> bool {
+        now <= self.paged_at + noise.merge_window
     }
 
     /// How many of its alerts fire.
@@ -243,7 +258,8 @@ impl Incident {
             return Some(smol_str::format_smolstr!("worse: now {level}, a higher severity than paged"));
         }
         let bound = self.known_alerts.saturating_mul(noise.growth as usize);
-        (noise.growth > 0 && self.known_alerts > 0 && firing >= bound).then(|| {
+        let grows = noise.growth > 0 && self.known_alerts > 0 && firing >= noise.growth_from as usize;
+        (grows && firing >= bound).then(|| {
             smol_str::format_smolstr!(
                 "worse: {firing} alerts fire, at least {} times the {} paged",
                 noise.growth,

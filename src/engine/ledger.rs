@@ -4,20 +4,22 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
-use super::alerts::Alert;
-use super::lanes::Lane;
+use super::alerts::{Alert, Alerts};
+use super::lanes::{Lane, LaneId, Lanes};
 use super::stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
 use crate::config::Policy;
-use crate::model::{AlertId, Basis, Decision, Disposition, Duration, Kind, Source, Status, Timestamp};
+use crate::model::{
+    AlertId, Basis, Decision, Disposition, Duration, Kind, Reason, Source, Status, Timestamp,
+};
 
 /// Counts, and writes down what was decided in the event at hand.
 #[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Ledger {
     stats: Stats,
-    /// Unchanged repeats that are counted and not written down yet, by alert, route and receiver. Their
-    /// bound is that of the alerts; see [`WRITE_REPEATS`].
+    /// Unchanged repeats that are counted and not written down yet. Their bound is that of the alerts; see
+    /// [`WRITE_REPEATS`].
     #[serde(default, with = "super::pairs")]
-    repeats: BTreeMap<(AlertId, SmolStr, SmolStr), Decision>,
+    repeats: BTreeMap<(AlertId, LaneId), Repeats>,
     /// When the labels of an alert were written down last.
     #[serde(default, with = "super::pairs")]
     named: BTreeMap<AlertId, Timestamp>,
@@ -26,23 +28,53 @@ pub(super) struct Ledger {
     swept: Timestamp,
     #[serde(skip)]
     decisions: Vec<Decision>,
-    /// As they came.
+    /// Unchanged repeats as they are disposed, for whoever watches the event at hand.
     #[serde(skip)]
-    disposed_repeats: Vec<Decision>,
+    disposed_repeats: Option<Vec<Decision>>,
+}
+
+/// Unchanged repeats of one alert at one lane. There may be as many of these as alerts: what can be told later
+/// is not kept.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct Repeats {
+    count: u64,
+    since: Timestamp,
+    starts_at: Timestamp,
+    reason: Reason,
+    incident: SmolStr,
 }
 
 /// Unchanged repeats are written down once in this time, and before anything else that is decided about
 /// their alert: a month of them would otherwise be most of the journal.
 const WRITE_REPEATS: Duration = Duration::from_hours(1);
 
+/// The rule where nobody is told of anything.
+pub(super) const NO_INTEGRATION: &str = "the receiver has no integration";
+
 /// Labels are written down once in this time, so that what is kept of the journal names its alerts.
 const NAME_AGAIN: Duration = Duration::from_hours(24);
+
+impl Repeats {
+    fn verdict<'a>(&self, key: (AlertId, LaneId), known: Option<&'a Alert>, lane: &'a Lane) -> Verdict<'a> {
+        let rule = if self.reason == Reason::Muted { NO_INTEGRATION } else { "unchanged repeats" };
+        Verdict {
+            alert: key.0,
+            known,
+            lane: (key.1, lane),
+            incident: self.incident.clone(),
+            disposition: Disposition::Suppressed(self.reason),
+            rule: rule.into(),
+            release: None,
+            basis: Basis { repeats_since: Some(self.since), ..lane.basis() },
+        }
+    }
+}
 
 /// What was decided about observations of one alert, before it is written down.
 pub(super) struct Verdict<'a> {
     pub(super) alert: AlertId,
     pub(super) known: Option<&'a Alert>,
-    pub(super) lane: &'a Lane,
+    pub(super) lane: (LaneId, &'a Lane),
     pub(super) incident: SmolStr,
     pub(super) disposition: Disposition,
     pub(super) rule: SmolStr,
@@ -75,14 +107,22 @@ impl Ledger {
         counters(&mut self.stats.receivers, name)
     }
 
-    /// An alert is forgotten: of its repeats nothing more will be heard.
-    pub(super) fn forget(&mut self, now: Timestamp, alert: AlertId) {
+    /// An alert is about to be forgotten: of its repeats nothing more will be heard.
+    pub(super) fn forget(&mut self, now: Timestamp, alert: AlertId, (alerts, lanes): (&Alerts, &Lanes)) {
+        let all = (alert, LaneId(0))..=(alert, LaneId(u32::MAX));
+        for key in self.repeats.range(all).map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.write_repeats(now, key, alerts.alert(alert), lanes.lane(key.1));
+        }
         self.named.remove(&alert);
-        let all = (alert, SmolStr::default(), SmolStr::default())..;
-        let left = self.repeats.range(all).map(|(key, _)| key).take_while(|key| key.0 == alert);
-        for key in left.cloned().collect::<Vec<_>>() {
-            let last = self.repeats.remove(&key);
-            self.decisions.extend(last.map(|repeats| Decision { at: now, ..repeats }));
+    }
+
+    /// Writes down what was gathered of repeats, if anything was.
+    fn write_repeats(&mut self, now: Timestamp, key: (AlertId, LaneId), known: Option<&Alert>, lane: &Lane) {
+        if let Some(repeats) = self.repeats.remove(&key) {
+            let verdict = repeats.verdict(key, known, lane);
+            let mut decision = self.decision(now, repeats.count, verdict);
+            decision.basis.starts_at = Some(repeats.starts_at);
+            self.decisions.push(decision);
         }
     }
 
@@ -120,55 +160,57 @@ impl Ledger {
         if count == 0 {
             return;
         }
-        self.count(&verdict, count);
-        let key = (verdict.alert, verdict.lane.route.clone(), verdict.lane.receiver.clone());
-        if let Some(repeats) = self.repeats.remove(&key) {
-            self.decisions.push(Decision { at: now, ..repeats });
-        }
+        let account = &verdict.lane.1.receiver;
+        self.count(account, verdict.disposition, count);
+        self.write_repeats(now, (verdict.alert, verdict.lane.0), verdict.known, verdict.lane.1);
         let decision = self.decision(now, count, verdict);
         self.decisions.push(decision);
     }
 
-    /// Disposes `count` pending observations that repeat what is known: they are written down later, as
-    /// one.
-    pub(super) fn dispose_repeats(&mut self, now: Timestamp, count: u64, verdict: Verdict<'_>) {
+    /// Disposes `count` pending observations that repeat what is known, as `reason` says: they are written
+    /// down later, as one.
+    pub(super) fn dispose_repeats(
+        &mut self,
+        now: Timestamp,
+        count: u64,
+        (alert, lane): (AlertId, LaneId),
+        (reason, incident): (Reason, SmolStr),
+        (alerts, lanes): (&Alerts, &Lanes),
+    ) {
         if count == 0 {
             return;
         }
-        self.count(&verdict, count);
-        let key = (verdict.alert, verdict.lane.route.clone(), verdict.lane.receiver.clone());
-        let mut first = self.decision(now, count, verdict);
-        first.basis.repeats_since = Some(now);
-        self.disposed_repeats.push(first.clone());
-        match self.repeats.get_mut(&key) {
-            Some(known) if known.disposition == first.disposition => {
-                known.count += count;
-                if !first.basis.labels.is_empty() {
-                    known.basis.labels = first.basis.labels;
-                }
-            }
+        let settings = lanes.lane(lane);
+        self.count(&settings.receiver, Disposition::Suppressed(reason), count);
+        let known = alerts.alert(alert);
+        let starts_at = known.map_or(now, |known| known.starts_at);
+        let new = Repeats { count, since: now, starts_at, reason, incident };
+        if self.disposed_repeats.is_some() {
+            let decision = self.decision(now, count, new.verdict((alert, lane), known, settings));
+            self.disposed_repeats.iter_mut().for_each(|watched| watched.push(decision.clone()));
+        }
+        match self.repeats.get_mut(&(alert, lane)) {
+            Some(repeats) if repeats.reason == reason => repeats.count += count,
             _ => {
-                if let Some(other) = self.repeats.insert(key, first) {
-                    self.decisions.push(Decision { at: now, ..other });
-                }
+                self.write_repeats(now, (alert, lane), known, settings);
+                self.repeats.insert((alert, lane), new);
             }
         }
         if now >= self.swept + WRITE_REPEATS {
             self.swept = now;
-            let old = |d: &Decision| d.basis.repeats_since.is_none_or(|since| since + WRITE_REPEATS <= now);
-            let (written, kept): (BTreeMap<_, _>, _) =
-                std::mem::take(&mut self.repeats).into_iter().partition(|(_, d)| old(d));
-            self.repeats = kept;
-            self.decisions.extend(written.into_values().map(|repeats| Decision { at: now, ..repeats }));
+            let old = self.repeats.iter().filter(|(_, r)| r.since + WRITE_REPEATS <= now);
+            for key in old.map(|(key, _)| *key).collect::<Vec<_>>() {
+                self.write_repeats(now, key, alerts.alert(key.0), lanes.lane(key.1));
+            }
             self.named.retain(|_, at| *at + NAME_AGAIN > now);
         }
     }
 
-    fn count(&mut self, verdict: &Verdict<'_>, count: u64) {
-        let receiver = self.receiver(&verdict.lane.receiver);
+    fn count(&mut self, receiver: &SmolStr, disposition: Disposition, count: u64) {
+        let receiver = self.receiver(receiver);
         debug_assert!(receiver.pending >= count, "disposed more than was routed");
         receiver.pending = receiver.pending.saturating_sub(count);
-        *receiver.disposed.entry(verdict.disposition).or_default() += count;
+        *receiver.disposed.entry(disposition).or_default() += count;
     }
 
     fn decision(&mut self, now: Timestamp, count: u64, verdict: Verdict<'_>) -> Decision {
@@ -183,8 +225,8 @@ impl Ledger {
         Decision {
             at: now,
             alert: verdict.alert,
-            route: verdict.lane.route.clone(),
-            receiver: verdict.lane.receiver.clone(),
+            route: verdict.lane.1.route.clone(),
+            receiver: verdict.lane.1.receiver.clone(),
             disposition: verdict.disposition,
             count,
             incident: verdict.incident,
@@ -222,9 +264,14 @@ impl Ledger {
             Duration::from_millis(receiver.page_delay_sum.as_millis().saturating_add(delay.as_millis()));
     }
 
-    /// Takes out the repeats that were disposed since the last call.
+    /// Whether somebody watches the repeats of the event at hand.
+    pub(super) fn watch(&mut self, watched: bool) {
+        self.disposed_repeats = watched.then(Vec::new);
+    }
+
+    /// Takes out the repeats that were disposed since it is watched.
     pub(super) fn take_repeats(&mut self) -> Vec<Decision> {
-        std::mem::take(&mut self.disposed_repeats)
+        self.disposed_repeats.take().unwrap_or_default()
     }
 
     /// Takes out what was decided since the last call.

@@ -22,6 +22,7 @@ impl Engine {
         let group = self.groups.entry(key.clone()).or_default();
         self.timers.clear(&Timer::ForgetGroup(key.clone()));
         let mut generation = group.next_generation;
+        let again = generation > 0;
         let side = if lane.observes() { Side::Shadow } else { Side::Ours };
         if side == Side::Ours {
             // A key that was mirrored may be open: a page under it would be silent.
@@ -38,7 +39,7 @@ impl Engine {
         group.open.push(id);
         group.unsettled += 1;
         let mut incident = Incident::new(self.now, (key.clone(), text), generation, channels);
-        incident.side = side;
+        (incident.side, incident.again) = (side, again);
         self.incidents.insert(id, incident);
         self.timers.set(Timer::Repeat(id), repeat);
         self.gauges(key.0).open += 1;
@@ -127,12 +128,13 @@ impl Engine {
     /// Nothing in the incident fires any more: it stays open for `resolve_hold`.
     fn resolving(&mut self, id: IncidentId, lane: LaneId) {
         let noise = &self.lanes.lane(lane).noise;
-        let (hold, stay_open) = (noise.resolve_hold, noise.stay_open);
+        let (hold, stay_open, again) = (noise.resolve_hold, noise.stay_open, noise.stay_open_again);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         if incident.phase == Phase::Resolving {
             return;
         }
         incident.phase = Phase::Resolving;
+        let stay_open = if incident.again { stay_open.max(again) } else { stay_open };
         let until = (self.now + hold).max(incident.paged_at + stay_open);
         let gauges = self.gauges(lane);
         gauges.open -= 1;
@@ -206,6 +208,7 @@ impl Engine {
         incident.superseded_by = Some(new);
         incident.why = format_smolstr!("goes on as another incident; {why}");
         let waiting = std::mem::take(&mut incident.waiting);
+        let again = incident.again;
         let mut members = std::collections::BTreeMap::new();
         for (alert, member) in incident.members.iter_mut().filter(|(_, m)| m.firing) {
             members.insert(*alert, Member { told: None, ..member.clone() });
@@ -222,7 +225,7 @@ impl Engine {
             }
         }
         if let Some(incident) = self.incidents.get_mut(&new) {
-            incident.members = members;
+            (incident.members, incident.again) = (members, again);
             incident.waiting = waiting;
             // The observation that made it worse came last; it is the one that pages.
             incident.waiting.reverse();
@@ -393,13 +396,13 @@ impl Engine {
             None => None,
         };
         let Self { lanes, ledger, alerts, now, .. } = self;
-        let lane = lanes.lane(lane);
+        let lane = (lane, lanes.lane(lane));
         for (index, (alert, mut count)) in waiting.into_iter().enumerate() {
             let mut dispose = |disposition, count, rule| {
-                if lane.observes() {
-                    return ledger.dispose_in_shadow(lane, count, disposition);
+                if lane.1.observes() {
+                    return ledger.dispose_in_shadow(lane.1, count, disposition);
                 }
-                let (known, incident, basis) = (alerts.alert(alert), key.clone(), lane.basis());
+                let (known, incident, basis) = (alerts.alert(alert), key.clone(), lane.1.basis());
                 let verdict =
                     Verdict { alert, known, lane, incident, disposition, rule, release: None, basis };
                 ledger.dispose(*now, count, verdict);

@@ -73,7 +73,7 @@ impl Engine {
         }
     }
 
-    fn never_holds(&self, alert: AlertId) -> bool {
+    pub(super) fn never_holds(&self, alert: AlertId) -> bool {
         let severities = &self.policy.severities;
         self.alerts.alert(alert).is_some_and(|a| severities.levels[severities.level_of(&a.labels)].never_hold)
     }

@@ -8,6 +8,7 @@
 //! event with the time it gave, and only then releases the [`Effects`].
 
 mod alerts;
+mod aside;
 mod basis;
 mod board;
 mod bounds;
@@ -24,6 +25,7 @@ mod flow;
 mod gather;
 mod groups;
 mod heartbeats;
+mod identifiers;
 mod incident;
 mod inhibition;
 mod intervals;
@@ -65,6 +67,7 @@ pub use view::{
 use crate::config::Policy;
 use crate::model::{AlertId, Notification, NotificationId, Timestamp};
 use alerts::Alerts;
+use aside::Asides;
 use bounds::Bounds;
 use digest::Digests;
 use flow::Flow;
@@ -117,6 +120,8 @@ pub struct Engine {
     #[serde(default)]
     bounds: Bounds,
     #[serde(default)]
+    asides: Asides,
+    #[serde(default)]
     mirrors: Mirrors,
     ledger: Ledger,
     next_incident: u64,
@@ -154,6 +159,7 @@ impl Engine {
             watch: Watch::default(),
             heartbeats: Heartbeats::default(),
             bounds: Bounds::default(),
+            asides: Asides::default(),
             mirrors: Mirrors::default(),
             ledger: Ledger::default(),
             next_incident: 1,
@@ -171,6 +177,7 @@ impl Engine {
     /// the same.
     pub fn handle(&mut self, now: Timestamp, event: &Event, effects: &mut Effects) {
         self.now = self.now.max(now);
+        self.ledger.watch(effects.repeats.is_some());
         if matches!(event, Event::Started) {
             self.alerts.restarted(self.now, &self.policy, &mut self.timers);
             self.heartbeats_started();
@@ -183,6 +190,7 @@ impl Engine {
         self.fire_timers();
         match event {
             Event::Observe(batch) => self.observe(batch),
+            Event::Aside(batch) => self.put_aside(batch),
             Event::Delivered(report) => self.delivered(report),
             Event::Replay(id) => {
                 if !self.retry_refused(*id) {
@@ -202,7 +210,9 @@ impl Engine {
         effects.notifications.append(&mut self.outgoing);
         effects.made_good.append(&mut self.made_good);
         effects.decisions.append(&mut self.ledger.take_decisions());
-        effects.repeats.append(&mut self.ledger.take_repeats());
+        if let Some(repeats) = &mut effects.repeats {
+            repeats.append(&mut self.ledger.take_repeats());
+        }
     }
 
     /// When [`Self::handle`] wants to be called next, if nothing else happens, and why.

@@ -1,13 +1,11 @@
 //! Notifications: an incident as it stands, put into the words of the model.
 
-use std::collections::BTreeMap;
-
 use smol_str::SmolStr;
 
 use super::Engine;
 use super::alerts::Alert;
 use super::incident::{Incident, Member};
-use crate::model::{AlertId, AlertView, Kind, LabelSet, Notification, NotificationId, Status};
+use crate::model::{AlertId, AlertView, Kind, LabelSet, Notification, NotificationId, Status, shares};
 
 /// A notification lists at most this many alerts.
 const MOST_ALERTS: usize = 1000;
@@ -70,13 +68,7 @@ impl Engine {
         }
         let labels: Vec<_> =
             incident.members.keys().filter_map(|id| self.alerts.alert(*id)).map(|a| &a.labels).collect();
-        let mut shares: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-        for pair in labels.iter().flat_map(|l| l.iter()) {
-            *shares.entry(pair).or_default() += 1;
-        }
-        let mut shares: Vec<_> = shares.into_iter().filter(|(_, n)| n * 2 > labels.len()).collect();
-        shares.sort_by_key(|(pair, n)| (std::cmp::Reverse(*n), *pair));
-        LabelSet::from_pairs(shares.into_iter().take(3).map(|(pair, _)| pair))
+        LabelSet::from_pairs(shares(&labels).into_iter().take(3).map(|share| (share.name, share.value)))
     }
 }
 

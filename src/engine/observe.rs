@@ -331,14 +331,14 @@ impl Engine {
         incident: SmolStr,
     ) {
         let Self { lanes, ledger, alerts, now, .. } = self;
-        let lane = lanes.lane(lane);
-        if !lane.observes() || count == 0 {
+        let lane = (lane, lanes.lane(lane));
+        if !lane.1.observes() || count == 0 {
             return;
         }
-        let account = ledger.receiver(&lane.receiver);
+        let account = ledger.receiver(&lane.1.receiver);
         account.routed += count;
         account.pending += count;
-        let (known, basis) = (alerts.alert(alert), lane.basis());
+        let (known, basis) = (alerts.alert(alert), lane.1.basis());
         let verdict = Verdict { alert, known, lane, incident, disposition, rule, release: None, basis };
         ledger.dispose(*now, count, verdict);
     }

@@ -8,9 +8,9 @@ use super::Engine;
 use super::alerts::Change;
 use super::event::Seen;
 use super::groups::{self, Place};
-use super::incident::{IncidentId, Member, Phase};
+use super::incident::Phase;
 use super::lanes::{Lane, LaneId};
-use super::ledger::Verdict;
+use super::ledger::{NO_INTEGRATION, Verdict};
 use super::timers::Timer;
 use super::track::Track;
 use crate::model::{
@@ -26,6 +26,10 @@ impl Engine {
             self.ledger.received(batch.source, observation.status, 1);
             let instance = AlertId::of(&observation.labels, |_| false);
             let alert = self.alerts.owner(instance, &observation.labels, &self.policy);
+            if self.is_aside(alert) {
+                self.pass_by(alert, observation);
+                continue;
+            }
             let unknown = self.alerts.alert(alert).is_none();
             if unknown && !self.has_room() {
                 if observation.status == Status::Firing {
@@ -212,12 +216,7 @@ impl Engine {
         track.waiting += waiting;
         if track.presented {
             // It flaps: its resolve is withheld, and this takes it back.
-            self.confirm_later(alert, lane);
-            let track = self.track(alert, lane);
-            let count = std::mem::take(&mut track.waiting);
-            let rule = self.flapping_rule(alert, lane);
-            let release = self.timers.deadline(&Timer::Reuse(lane, alert));
-            return self.suppress(alert, lane, count, Reason::Flapping, rule, release);
+            return self.refire(alert, lane);
         }
         if track.held_until.is_some() {
             return;
@@ -276,30 +275,6 @@ impl Engine {
             }
             Place::Next => self.gather(&key, alert, &labels, count, firing),
         }
-    }
-
-    fn join(&mut self, id: IncidentId, alert: AlertId, lane: LaneId, count: u64, flaps: Option<u32>) {
-        let since = self.alerts.alert(alert).map_or(self.now, |a| a.starts_at);
-        self.bound_members(id);
-        let Some(incident) = self.incidents.get_mut(&id) else { return };
-        if let Some(known) = self.alerts.alert(alert) {
-            incident.came(self.now, known.labels.value("alertname"));
-        }
-        let member = incident.members.entry(alert).or_insert_with(|| Member::firing(since));
-        (member.firing, member.since) = (true, since);
-        member.resolved_at = None;
-        member.flaps = flaps;
-        incident.waiting.push((alert, count));
-        incident.closing = None;
-        if incident.phase == Phase::Resolving {
-            incident.phase = Phase::Open;
-            self.timers.clear(&Timer::ResolveHold(id));
-            let gauges = self.gauges(lane);
-            gauges.resolving -= 1;
-            gauges.open += 1;
-        }
-        self.track(alert, lane).incident = Some(id);
-        self.touched.insert(id);
     }
 
     /// A resolve went unheard: the former occurrence ended when it was last heard of.
@@ -452,20 +427,17 @@ impl Engine {
                 self.routed(lane, one.count);
                 let mute = self.lanes.lane(lane).integrations.is_empty();
                 let (reason, rule) = match mute {
-                    true => (Reason::Muted, "the receiver has no integration"),
+                    true => (Reason::Muted, NO_INTEGRATION),
                     false => (Reason::Duplicate, "unchanged repeats"),
                 };
                 let incident = self.incident_key(one.alert, lane);
                 let Self { lanes, ledger, alerts, now, .. } = &mut *self;
-                let (alert, known, settings) = (one.alert, alerts.alert(one.alert), lanes.lane(lane));
                 let disposition = Disposition::Suppressed(reason);
-                if settings.observes() {
-                    ledger.dispose_in_shadow(settings, one.count, disposition);
+                if lanes.lane(lane).observes() {
+                    ledger.dispose_in_shadow(lanes.lane(lane), one.count, disposition);
                 } else {
-                    let (rule, basis, lane) = (rule.into(), settings.basis(), settings);
-                    let verdict =
-                        Verdict { alert, known, lane, incident, disposition, rule, release: None, basis };
-                    ledger.dispose_repeats(*now, one.count, verdict);
+                    let (of, why) = ((one.alert, lane), (reason, incident));
+                    ledger.dispose_repeats(*now, one.count, of, why, (alerts, lanes));
                 }
                 self.passed_on(one.alert, lane, one.count, disposition, rule.into(), SmolStr::default());
             }
@@ -493,14 +465,25 @@ impl Engine {
     }
 
     /// What [`Self::repeats`] would say of observations of which no more is known than that the same was
-    /// said before in the same words, and taken: which alert and which full label set each was of.
-    pub fn repeats_still(&self, source: Source, known: impl IntoIterator<Item = (AlertId, AlertId)>) -> bool {
+    /// said before in the same words, and taken: which alert and which full label set each was of, and
+    /// whether it was said to fire.
+    pub fn repeats_still(
+        &self,
+        source: Source,
+        known: impl IntoIterator<Item = (AlertId, AlertId, Status)>,
+    ) -> bool {
         let passes_on = !self.mirrors.open.is_empty() || self.lanes.current().any(Lane::observes);
         !passes_on
-            && known.into_iter().all(|(alert, instance)| {
-                let said = self.alerts.undisputed(alert, (source, instance));
-                said.is_some_and(|(labels, status)| self.is_taken(alert, labels, status))
+            && known.into_iter().all(|(alert, instance, said)| {
+                let stands = self.alerts.undisputed(alert, (source, instance));
+                let stands = stands.filter(|(_, status)| *status == said);
+                stands.is_some_and(|(labels, status)| self.is_taken(alert, labels, status))
             })
+    }
+
+    /// What a source says of a full label set, if it is believed.
+    pub fn status_of(&self, source: Source, alert: AlertId, instance: AlertId) -> Option<Status> {
+        self.alerts.undisputed(alert, (source, instance)).map(|(_, status)| status)
     }
 
     /// Whether an alert that still has this status is news at none of the lanes that it takes.
@@ -509,7 +492,8 @@ impl Engine {
             self.lanes.lane(*lane).integrations.is_empty()
                 || self.tracks.get(&(alert, *lane)).is_some_and(Track::is_live)
         };
-        status == Status::Resolved || self.lanes.matching(&self.policy, labels).iter().all(taken)
+        let everywhere = || self.lanes.matching(&self.policy, labels).iter().all(taken);
+        !self.is_aside(alert) && (status == Status::Resolved || everywhere())
     }
 
     pub(super) fn suppress(
@@ -539,10 +523,10 @@ impl Engine {
         self.held_back(alert, lane, reason, count);
         let incident = self.incident_key(alert, lane);
         let Self { lanes, ledger, alerts, now, .. } = self;
-        let (known, lane, disposition) =
-            (alerts.alert(alert), lanes.lane(lane), Disposition::Suppressed(reason));
-        if lane.observes() {
-            return ledger.dispose_in_shadow(lane, count, disposition);
+        let lane = (lane, lanes.lane(lane));
+        let (known, disposition) = (alerts.alert(alert), Disposition::Suppressed(reason));
+        if lane.1.observes() {
+            return ledger.dispose_in_shadow(lane.1, count, disposition);
         }
         let verdict = Verdict { alert, known, lane, incident, disposition, rule, release, basis };
         ledger.dispose(*now, count, verdict);

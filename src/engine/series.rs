@@ -1,13 +1,14 @@
 //! How a series fired before: its rate, its rhythm, and how familiar it is.
 //!
-//! A series is an alert less what changes with each start of a container: the hashes that a
-//! ReplicaSet puts into pod names, and UUIDs. They do not make an alert new.
+//! A series is an alert less the identifiers in its label values (`identifiers.rs`): they do not make an
+//! alert new.
 
 use serde::{Deserialize, Serialize};
 
 use super::damping::decayed;
 use super::fixed::{ONE, chance_of_any, multiply, surprise};
-use crate::config::{Noise, Rhythm, Surprise};
+use super::identifiers::stable;
+use crate::config::{Identifier, Noise, Rhythm, Surprise};
 use crate::model::{AlertId, LabelSet, Timestamp};
 
 /// So many starts are remembered of a series.
@@ -122,61 +123,14 @@ fn surprise_of(rate: u64, settings: &Surprise) -> u64 {
     surprise(chance_of_any(expected, u128::from(settings.half_life.as_millis()) * 14_427 * 1000))
 }
 
-/// The identity of an alert's series at a lane.
-pub(super) fn series_of(labels: &LabelSet) -> AlertId {
-    let changes = labels.iter().any(|(_, value)| stable(value).is_some());
+/// The identity of an alert's series, where identifiers of these kinds do not make another one.
+pub(super) fn series_of(labels: &LabelSet, kinds: &[Identifier]) -> AlertId {
+    let changes = labels.iter().any(|(_, value)| stable(value, kinds).is_some());
     if !changes {
         return AlertId::of(labels, |_| false);
     }
-    let pairs = labels.iter().map(|(n, v)| (n.to_owned(), stable(v).unwrap_or_else(|| v.to_owned())));
+    let pairs = labels.iter().map(|(n, v)| (n.to_owned(), stable(v, kinds).unwrap_or_else(|| v.to_owned())));
     AlertId::of(&LabelSet::from_pairs(pairs), |_| false)
-}
-
-/// `value` without the parts that a new container changes, if it has any: the last two parts of
-/// `frontend-579b9bff58-t2dbm`, UUIDs, the virtual interfaces
-/// of containers, and hexadecimal ids of containers, commits and images.
-fn stable(value: &str) -> Option<String> {
-    let parts: Vec<&str> = value.split('-').collect();
-    if let [head @ .., hash, suffix] = parts.as_slice()
-        && !head.is_empty()
-        && is_template_hash(hash)
-        && is_pod_suffix(suffix)
-    {
-        return Some(format!("{}-*-*", head.join("-")));
-    }
-    let uuid = parts.len() == 5
-        && parts.iter().map(|p| p.len()).eq([8, 4, 4, 4, 12])
-        && parts.iter().all(|p| p.bytes().all(|b| b.is_ascii_hexdigit()));
-    if uuid {
-        return Some("*".to_owned());
-    }
-    // A node's address, a device and a process are other things of the same kind only where their form leaves
-    // no doubt: `db-1`, `disk2` and `10.0.0.1:9100` may be names that a person gave, and stay.
-    if let Some(hash) = value.strip_prefix("veth").or_else(|| value.strip_prefix("cali"))
-        && (7..=11).contains(&hash.len())
-        && hash.bytes().all(|b| b.is_ascii_hexdigit())
-    {
-        return Some(format!("{}*", &value[..4]));
-    }
-    let id = value.rsplit_once([':', '/', '@']).map_or(value, |(_, id)| id);
-    let hex = [32, 40, 64].contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit());
-    hex.then(|| format!("{}*", &value[..value.len() - id.len()]))
-}
-
-/// Eight to ten characters of Kubernetes' alphabet for random names, with a digit among them.
-fn is_template_hash(text: &str) -> bool {
-    (8..=10).contains(&text.len()) && is_random(text) && text.bytes().any(|b| b.is_ascii_digit())
-}
-
-fn is_pod_suffix(text: &str) -> bool {
-    text.len() == 5 && is_random(text)
-}
-
-/// Lower-case letters and digits; random names hold no vowels, so that they spell no words, but
-/// template hashes of old are hexadecimal.
-fn is_random(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
-        && !text.bytes().any(|b| matches!(b, b'i' | b'o' | b'u'))
 }
 
 #[cfg(test)]
@@ -216,33 +170,11 @@ mod tests {
 
     #[test]
     fn a_restarted_pod_is_no_new_series_and_another_host_is() {
-        let of = |pod: &str| series_of(&LabelSet::from_pairs([("alertname", "A"), ("pod", pod)]));
+        let kinds = Noise::default().identifiers;
+        let of = |pod: &str| series_of(&LabelSet::from_pairs([("alertname", "A"), ("pod", pod)]), &kinds);
         assert_eq!(of("frontend-579b9bff58-t2dbm"), of("frontend-7c6d5f4b9c-zzx8w"));
         assert_ne!(of("frontend-579b9bff58-t2dbm"), of("cart-579b9bff58-t2dbm"));
-        for (one, other) in [
-            ("veth1a2b3c4", "veth99887ff"),
-            ("cali01234567890", "caliabcdefabcde"),
-            ("123e4567-e89b-12d3-a456-426614174000", "00000000-0000-4000-8000-00000000000a"),
-            (
-                "app@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                "app@sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
-            ),
-        ] {
-            assert_eq!(of(one), of(other));
-        }
-        for (one, other) in [
-            ("eth0", "eth1"),
-            ("nvme0n1", "nvme1n1"),
-            ("vethernet", "veth"),
-            ("calico", "cali"),
-            ("node-1a2b", "node-3c4d"),
-            ("20260101", "20260102"),
-            ("deadbeef", "cafebabe"),
-            ("db-1", "db-2"),
-            ("10.0.0.1:9100", "10.0.0.2:9100"),
-            ("web-eu-paris", "web-eu-milan"),
-        ] {
-            assert_ne!(of(one), of(other));
-        }
+        assert_eq!(of("203.0.113.7"), of("203.0.113.8"));
+        assert_ne!(of("10.0.0.1:9100"), of("10.0.0.2:9100"));
     }
 }

@@ -58,11 +58,13 @@ pub enum Bound {
     Heartbeats,
     /// Alerts told apart that nobody heard of in time.
     Unheard,
+    /// Alerts put aside because the engine broke on them.
+    Asides,
 }
 
 impl Bound {
     /// Every bound, for zero-initialised metrics.
-    pub const ALL: [Bound; 8] = [
+    pub const ALL: [Bound; 9] = [
         Bound::Alerts,
         Bound::LabelSets,
         Bound::Groups,
@@ -71,6 +73,7 @@ impl Bound {
         Bound::Members,
         Bound::Heartbeats,
         Bound::Unheard,
+        Bound::Asides,
     ];
 
     /// The value of the label `bound`.
@@ -84,6 +87,7 @@ impl Bound {
             Bound::Members => "members",
             Bound::Heartbeats => "heartbeats",
             Bound::Unheard => "unheard",
+            Bound::Asides => "asides",
         }
     }
 }

@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 use super::Engine;
 use super::board::{RowState, incident_state};
 use super::incident::{Incident, IncidentId, Phase, Side};
-use crate::model::{AlertId, Fingerprint, LabelSet, Matcher, Status, Timestamp};
+use crate::model::{AlertId, AlertView, Fingerprint, LabelSet, Matcher, Status, Timestamp};
 
 /// Alerts or incidents that one look passes.
 const LOOKED_AT: usize = 10_000;
@@ -197,8 +197,8 @@ pub struct MemberEntry {
 
 impl Engine {
     /// Whether an alert fires, as far as anybody said.
-    pub fn still_fires(&self, alert: AlertId) -> bool {
-        self.fires(alert)
+    pub fn still_fires(&self, alert: &AlertView) -> bool {
+        self.fires(alert.id) || self.own.keys().any(|(_, labels)| *labels == alert.labels)
     }
 
     /// Alerts that are remembered.

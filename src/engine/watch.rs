@@ -13,7 +13,7 @@ use super::groups::GroupKey;
 use super::incident::{IncidentId, Phase};
 use super::stats::Bound;
 use super::timers::Timer;
-use crate::model::{AlertId, Duration, LabelSet, Timestamp};
+use crate::model::{AlertId, Duration, LabelSet, Reason, Timestamp};
 
 /// How often it looks again.
 const EVERY: Duration = Duration::from_mins(1);
@@ -85,20 +85,36 @@ impl Engine {
     fn silence_of(&self, alert: AlertId) -> Option<Duration> {
         let known = self.alerts.alert(alert).filter(|a| a.firing())?;
         let within = self.policy.told_within(&known.labels)?;
-        let told = self.taken_lanes(alert).into_iter().any(|lane| {
-            let track = self.tracks.get(&(alert, lane));
-            let incident = track.filter(|t| t.presented).and_then(|t| self.incidents.get(&t.incident?));
-            incident.is_some_and(|i| i.channels.iter().any(super::channel::Channel::was_opened))
-        });
-        (!told).then_some(within)
+        (!self.was_told(alert)).then_some(within)
     }
 
-    /// Whether a person or a rule wants it so: it is muted wherever it goes, or it goes nowhere.
+    /// Whether a person wants it so, or somebody was told of what explains it: it is muted wherever it
+    /// goes, or it goes nowhere.
     fn is_excused(&self, alert: AlertId) -> bool {
+        self.is_kept_from_all(alert, |inhibited| {
+            let source = self.mutes.inhibitor(inhibited);
+            source.is_none_or(|source| self.was_told(source) || self.is_kept_from_all(source, |_| false))
+        })
+    }
+
+    /// Whether an alert is kept from everybody by a silence, by a time interval, or because it goes nowhere;
+    /// or inhibited, if that counts.
+    fn is_kept_from_all(&self, alert: AlertId, counts: impl Fn(&LabelSet) -> bool) -> bool {
         let Some(known) = self.alerts.alert(alert) else { return true };
         self.lanes.matching(&self.policy, &known.labels).into_iter().all(|lane| {
             let settings = self.lanes.lane(lane);
-            settings.integrations.is_empty() || self.mutes.cause(alert, settings).is_some()
+            let muted =
+                |cause: super::mute::Cause| cause.reason != Reason::Inhibited || counts(&known.labels);
+            settings.integrations.is_empty() || self.mutes.cause(alert, settings).is_some_and(muted)
+        })
+    }
+
+    /// Whether somebody was told of an alert.
+    fn was_told(&self, alert: AlertId) -> bool {
+        self.taken_lanes(alert).into_iter().any(|lane| {
+            let track = self.tracks.get(&(alert, lane));
+            let incident = track.filter(|t| t.presented).and_then(|t| self.incidents.get(&t.incident?));
+            incident.is_some_and(|i| i.channels.iter().any(super::channel::Channel::was_opened))
         })
     }
 
@@ -128,12 +144,15 @@ impl Engine {
         if over || !waiting {
             return;
         }
-        if self.undelivered_after().is_some_and(|after| incident.paged_at + after <= self.now) && !own {
+        let alarm = self.undelivered_after().filter(|_| !own).map(|after| incident.paged_at + after);
+        let (due, alarm) = (alarm.is_some_and(|at| at <= self.now), alarm.filter(|at| *at > self.now));
+        if due {
             self.watch.stuck.insert(id);
             self.timers.set_if_unset(Timer::Watch, self.now);
         }
         self.fall_back(id, false);
-        self.timers.set(Timer::Undelivered(id), self.now + EVERY);
+        let again = self.now + EVERY;
+        self.timers.set(Timer::Undelivered(id), alarm.map_or(again, |at| at.min(again)));
     }
 
     /// Says what is wrong, and closes what no longer is.
@@ -158,6 +177,7 @@ impl Engine {
         self.say_stuck();
         self.say_refused();
         self.overflow_over();
+        self.asides_over();
         let now = self.now;
         let past = self.watch.lapses.iter().filter(|(_, at)| **at <= now);
         for what in past.map(|(what, _)| what.clone()).collect::<Vec<_>>() {
@@ -165,7 +185,7 @@ impl Engine {
             self.put(&what, None);
         }
         let quiet = self.watch.raised.is_empty() && self.watch.stuck.is_empty();
-        if !quiet || !self.watch.unheard.is_empty() || self.overflows() {
+        if !quiet || !self.watch.unheard.is_empty() || self.overflows() || self.has_asides() {
             self.timers.set(Timer::Watch, self.now + EVERY);
         }
     }

@@ -48,7 +48,7 @@ impl Past {
     /// How many observations it holds.
     pub fn observations(&self) -> u64 {
         match &self.event {
-            Event::Observe(batch) => batch.observations.len() as u64,
+            Event::Observe(batch) | Event::Aside(batch) => batch.observations.len() as u64,
             Event::Seen(seen) => seen.occurrences.iter().map(|o| o.count).sum(),
             Event::Delivered(_)
             | Event::Replay(_)

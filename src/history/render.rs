@@ -68,7 +68,11 @@ fn change(pages: u64, report: &Report) -> String {
         0 => "as many as before, none".to_owned(),
         before => {
             let per_mille = pages as i128 * 1000 / before as i128 - 1000;
-            let sign = if per_mille > 0 { '+' } else { '-' };
+            let sign = match per_mille {
+                0 => '±',
+                more if more > 0 => '+',
+                _ => '-',
+            };
             format!("{sign}{}.{} %", per_mille.abs() / 10, per_mille.abs() % 10)
         }
     };

@@ -1,6 +1,6 @@
 //! What every journal checks before it writes, and the text form of a batch of events.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
@@ -58,7 +58,7 @@ impl Tail {
 }
 
 /// One line of a batch.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Line<'a> {
     seq: Seq,
     now: Timestamp,
@@ -74,15 +74,15 @@ fn raw(event: &[u8]) -> Result<&RawValue, &'static str> {
     Ok(value)
 }
 
-/// The text of a batch: one JSON object a line.
+/// The text of a batch: one JSON object a line. The events were checked by [`Tail::after`].
 pub(super) fn encode(records: &[Record]) -> Result<String, JournalError> {
-    let refused = |seq: Seq, reason: String| JournalError::Refused(format!("event {seq}: {reason}"));
+    use std::io::Write;
     let mut text = Vec::with_capacity(records.iter().map(|r| r.event.len() + 64).sum());
     for record in records {
-        let event = raw(&record.event).map_err(|e| refused(record.seq, e.into()))?;
-        let line = Line { seq: record.seq, now: record.now, event };
-        serde_json::to_writer(&mut text, &line).map_err(|e| refused(record.seq, e.to_string()))?;
-        text.push(b'\n');
+        // As a `Line` is written; writing to memory does not fail.
+        let _ = write!(text, "{{\"seq\":{},\"now\":\"{}\",\"event\":", record.seq, record.now);
+        text.extend_from_slice(&record.event);
+        text.extend_from_slice(b"}\n");
     }
     String::from_utf8(text).map_err(|e| JournalError::Refused(e.to_string()))
 }

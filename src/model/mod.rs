@@ -9,6 +9,7 @@ mod labels;
 mod matcher;
 mod matcher_syntax;
 mod notification;
+mod shares;
 mod silence;
 mod time;
 
@@ -20,5 +21,6 @@ pub use labels::LabelSet;
 pub(crate) use labels::Quoted;
 pub use matcher::{MatchOp, Matcher, MatcherError, parse_matchers};
 pub use notification::{AlertView, Kind, Notification, NotificationId, Outcome, Rejection, Report};
+pub use shares::{Share, partial_shares, shares};
 pub use silence::{Silence, SilenceChange, SilenceError, SilenceRequest, SilenceState};
 pub use time::{TimeError, Timestamp};

@@ -4,11 +4,12 @@ use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
 use crate::engine::{Event, Release};
-use crate::journal::{DeadLetters, JournalError, LetterQuery};
+use crate::journal::{DeadLetters, LetterQuery};
 use crate::model::{Kind, NotificationId, SilenceRequest};
 use crate::web::{ReleaseError, ReplayError, SilenceFailure, Unavailable};
 
 use super::clock::EngineClock;
+use super::poison::{Failure, guarded};
 use super::tick::{DEAD_LETTERS, Open, Tick, Waiter};
 
 /// Has a dead letter sent again, if there is one: as it is, or anew if its incident goes on.
@@ -18,14 +19,14 @@ pub(super) fn replay(
     tick: &mut Tick,
     id: NotificationId,
     done: oneshot::Sender<Result<(), ReplayError>>,
-) -> Result<(), JournalError> {
+) -> Result<(), Failure> {
     let letters = open.journal.dead_letters(&LetterQuery::newest(DEAD_LETTERS))?;
     let Some(letter) = letters.iter().find(|letter| letter.notification.id == id) else {
         let _ = done.send(Err(ReplayError::NotFound));
         return Ok(());
     };
     let opens = matches!(letter.notification.kind, Kind::Page | Kind::Update);
-    if opens && !open.engine.can_replay(id) {
+    if opens && !guarded(|| open.engine.can_replay(id)).is_ok_and(|can| can) {
         let _ = done.send(Err(ReplayError::Over));
         return Ok(());
     }
@@ -42,10 +43,14 @@ pub(super) fn silence(
     tick: &mut Tick,
     request: &SilenceRequest,
     done: oneshot::Sender<Result<SmolStr, SilenceFailure>>,
-) -> Result<(), JournalError> {
-    let change = match open.engine.plan_silence(clock.now(), request) {
-        Ok(change) => change,
-        Err(error) => {
+) -> Result<(), Failure> {
+    let change = match guarded(|| open.engine.plan_silence(clock.now(), request)) {
+        Ok(Ok(change)) => change,
+        Err(reason) => {
+            let _ = done.send(Err(Unavailable(format!("the engine broke on it: {reason}")).into()));
+            return Ok(());
+        }
+        Ok(Err(error)) => {
             let _ = done.send(Err(error.into()));
             return Ok(());
         }
@@ -64,8 +69,8 @@ pub(super) fn let_go(
     tick: &mut Tick,
     release: Release,
     done: oneshot::Sender<Result<(), ReleaseError>>,
-) -> Result<(), JournalError> {
-    if !open.engine.can_release(release.alert, &release.receiver) {
+) -> Result<(), Failure> {
+    if !guarded(|| open.engine.can_release(release.alert, &release.receiver)).is_ok_and(|can| can) {
         let _ = done.send(Err(ReleaseError::NotHeld));
         return Ok(());
     }

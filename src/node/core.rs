@@ -19,6 +19,7 @@ use super::down::Down;
 use super::failopen::{FAIL_OPEN, Meanwhile};
 use super::input::InputWatch;
 use super::metrics::NodeMeter;
+use super::poison::{Broken, Failure, Suspects, guarded};
 use super::queue::{Command, Queue};
 use super::recover::RecoverError;
 use super::tick::{Open, Released, Tick};
@@ -31,6 +32,8 @@ pub const SNAPSHOT_BYTES: u64 = 16 << 20;
 pub const SNAPSHOT_PER_ALERT: u64 = 1 << 10;
 /// A snapshot is taken after this time too, once an eighth of [`SNAPSHOT_PER_ALERT`] has gathered.
 pub const SNAPSHOT_EVERY: Duration = Duration::from_mins(5);
+/// In place of the bytes that would have to be replayed: a snapshot is due whatever there is.
+pub(super) const SNAPSHOT_NOW: u64 = 1 << 62;
 /// How often what is too old leaves the journal.
 pub const PRUNE_EVERY: Duration = Duration::from_hours(24);
 /// How old delivered notifications and decisions grow in the journal.
@@ -97,6 +100,12 @@ pub struct Core {
     pub(super) alarms: Vec<Alarm>,
     /// What goes on while the storage is unusable.
     pub(super) meanwhile: Option<Meanwhile>,
+    /// What the engine broke on.
+    pub(super) suspects: Suspects,
+    /// When the engine broke last, and how long nothing was taken then.
+    pub(super) broke: Option<(Timestamp, Duration)>,
+    /// Whether the storage was read by this process.
+    pub(super) born: bool,
     pub(super) quiesced: bool,
 }
 
@@ -166,20 +175,34 @@ impl Core {
             owed: Vec::new(),
             alarms: Vec::new(),
             meanwhile: None,
+            suspects: Suspects::default(),
+            broke: None,
+            born: false,
             quiesced: false,
         };
-        core.bring_up(true)?;
+        match core.bring_up() {
+            // To end here would be to end at every start.
+            Err(RecoverError::Engine(broken)) => core.break_down(&broken),
+            other => other?,
+        }
         Ok(core)
     }
 
     /// Runs on a thread of its own, named `engine`, until [`Command::Stop`]. The receiver resolves
-    /// when the thread ends: in error if it ended by a panic.
+    /// when the thread ends.
     pub fn spawn(mut self) -> std::io::Result<oneshot::Receiver<()>> {
         let (ended, end) = oneshot::channel();
         std::thread::Builder::new().name("engine".into()).spawn(move || {
             // Whatever ends this thread, nobody may go on waiting for it.
             let closed = CloseOnDrop(self.queue.clone());
-            while self.step(self.patience()) == Flow::Continue {}
+            loop {
+                match guarded(|| self.step(self.patience())) {
+                    Ok(Flow::Continue) => {}
+                    Ok(Flow::Stopped) => break,
+                    // Whoever waited for this tick hears that it has ended, and asks again.
+                    Err(reason) => self.break_down(&Broken { event: Box::new(Event::Tick), reason }),
+                }
+            }
             drop(self);
             drop(closed);
             let _ = ended.send(());
@@ -242,7 +265,7 @@ impl Core {
                     Ok(())
                 }
                 Command::Recognise(source, said, done) => {
-                    match open.words.repeats(&open.engine, source, &said) {
+                    match guarded(|| open.words.repeats(&open.engine, source, &said)).ok().flatten() {
                         Some(seen) => {
                             tick.wait(told(done, |_| true));
                             open.seen.add(self.clock.now(), seen);
@@ -253,7 +276,7 @@ impl Core {
                 }
                 Command::Observe(batch, said, done) => {
                     tick.wait(told(done, |_| ()));
-                    match open.engine.repeats(&batch) {
+                    match guarded(|| open.engine.repeats(&batch)).ok().flatten() {
                         Some(seen) => {
                             open.words.learn(&open.engine, &said, &seen);
                             open.seen.add(self.clock.now(), seen);
@@ -300,13 +323,13 @@ impl Core {
         let outcome = match failed {
             Ok(()) => {
                 let started = Instant::now();
-                let outcome = tick.commit(open);
+                let outcome = tick.commit(open).map_err(|(e, left)| (Failure::Storage(e), left));
                 if outcome.as_ref().is_ok_and(|released| released.events > 0) {
                     self.published.meter.committed(started.elapsed());
                 }
                 outcome
             }
-            Err(e) => Err((e, tick.abandon())),
+            Err(failure) => Err((failure, tick.abandon())),
         };
         match outcome {
             Ok(released) => {
@@ -317,9 +340,12 @@ impl Core {
                 self.release(released);
                 self.upkeep(stop.is_some());
             }
-            Err((error, left)) => {
-                self.go_down(&error, left.records, left.notifications);
-                let reason = error.to_string();
+            Err((failure, left)) => {
+                let reason = failure.to_string();
+                match failure {
+                    Failure::Storage(error) => self.go_down(&error, left.records, left.notifications),
+                    Failure::Engine(broken) => self.break_down(&broken),
+                }
                 left.waiters.into_iter().for_each(|tell| tell(Err(&reason)));
                 if self.refuse(commands.collect()) == Flow::Stopped {
                     return Flow::Stopped;
@@ -348,7 +374,11 @@ impl Core {
         if released.events > 0 {
             self.published.stats.store(Arc::new(open.engine.stats()));
         }
-        released.waiters.into_iter().for_each(|tell| tell(Ok(open)));
+        for tell in released.waiters {
+            if let Err(reason) = guarded(|| tell(Ok(open))) {
+                tracing::error!(reason, "an answer broke off");
+            }
+        }
     }
 
     /// Snapshots and prunes when it is time; always takes the last snapshot.
@@ -385,12 +415,7 @@ impl Core {
 
 /// Handles the passing of time, if it is time: repeats that have waited long enough, and the
 /// engine's own deadline.
-fn due(
-    open: &mut Open,
-    upkeep: &mut Upkeep,
-    clock: &EngineClock,
-    tick: &mut Tick,
-) -> Result<(), JournalError> {
+fn due(open: &mut Open, upkeep: &mut Upkeep, clock: &EngineClock, tick: &mut Tick) -> Result<(), Failure> {
     let now = clock.now();
     let passed = |open: &Open| open.engine.next_deadline().filter(|(at, _)| *at <= now);
     if open.seen.due().is_some_and(|at| at <= now) || passed(open).is_some() {

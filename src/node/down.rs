@@ -5,9 +5,10 @@ use crate::journal::{JournalError, Record};
 use crate::model::{Duration, Notification, NotificationId, Outcome, Rejection, Report, Timestamp};
 use crate::web::{ReplayError, Unavailable};
 
-use super::core::{Core, Flow, PRUNE_EVERY, Store, Upkeep};
+use super::core::{Core, Flow, PRUNE_EVERY, SNAPSHOT_NOW, Store, Upkeep};
 use super::failopen::{FAIL_OPEN, Meanwhile, ORPHAN};
 use super::input::InputWatch;
+use super::poison::Broken;
 use super::queue::Command;
 use super::recover::{RecoverError, rebuild};
 use super::seen::SeenBuffer;
@@ -18,6 +19,8 @@ const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// How long the incident about damaged storage stays open: nothing here hears that somebody looked.
 const DAMAGE_LASTS: Duration = Duration::from_hours(24);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// An engine that breaks after so long without is read anew at once.
+const CALM: Duration = Duration::from_mins(1);
 
 /// Why the storage is not in use, and when it is tried again.
 pub(super) struct Down {
@@ -55,6 +58,41 @@ impl Core {
             self.meanwhile = Some(Meanwhile::new(now, engine, records, notifications));
         }
         self.stay_down(error.to_string(), BACKOFF_MIN);
+    }
+
+    /// The engine broke, and is not to be trusted: what is durable is read anew, at once the first time and
+    /// later if it goes on.
+    pub(super) fn break_down(&mut self, broken: &Broken) {
+        self.note(broken);
+        self.suspects.add((*broken.event).clone());
+        let now = self.clock.now();
+        let backoff = match self.broke {
+            Some((at, backoff)) if now < at + CALM => doubled(backoff).max(BACKOFF_MIN),
+            _ => Duration::ZERO,
+        };
+        self.broke = Some((now, backoff));
+        self.stay_down(broken.to_string(), backoff);
+        if !backoff.is_zero() {
+            self.go_on_afresh();
+        }
+    }
+
+    /// Says that the engine broke.
+    fn note(&mut self, broken: &Broken) {
+        tracing::error!(error = %broken, input = broken.excerpt(), "the engine broke; this is a bug");
+        self.published.meter.engine_broke();
+        if !matches!(*broken.event, Event::Alarm(_)) {
+            let alarm = broken.alarm();
+            self.alarms.retain(|known| known.name != alarm.name);
+            self.alarms.push(alarm);
+        }
+    }
+
+    /// Pages go out all the same after a while.
+    fn go_on_afresh(&mut self) {
+        if self.meanwhile.is_none() && !self.policy.failopen.after.is_zero() {
+            self.meanwhile = Meanwhile::afresh(self.clock.now(), self.policy.clone());
+        }
     }
 
     fn stay_down(&mut self, reason: String, backoff: Duration) {
@@ -96,12 +134,17 @@ impl Core {
             }
         }
         if stop.is_none() && self.clock.now() >= retry_at {
-            match self.bring_up(false) {
+            match self.bring_up() {
                 Ok(()) => tracing::info!("storage is read again: accepting"),
                 Err(error) => {
-                    tracing::error!(%error, "storage still fails");
-                    let doubled = Duration::from_millis(backoff.as_millis().saturating_mul(2));
-                    self.stay_down(error.to_string(), doubled.min(BACKOFF_MAX));
+                    match error {
+                        RecoverError::Engine(_) => {
+                            tracing::error!(%error, "the engine cannot be read anew");
+                            self.go_on_afresh();
+                        }
+                        _ => tracing::error!(%error, "storage still fails"),
+                    }
+                    self.stay_down(error.to_string(), doubled(backoff));
                 }
             }
         }
@@ -138,8 +181,32 @@ impl Core {
     }
 
     /// Opens the journal, rebuilds the engine, says that it started, applies the reports that are
-    /// owed, and sends what is not on its way yet.
-    pub(super) fn bring_up(&mut self, first: bool) -> Result<(), RecoverError> {
+    /// owed, and sends what is not on its way yet. What the engine breaks on meanwhile is put aside.
+    pub(super) fn bring_up(&mut self) -> Result<(), RecoverError> {
+        loop {
+            match self.read_anew() {
+                Err(RecoverError::Engine(broken)) if self.give_way(&broken) => self.note(&broken),
+                done => return done,
+            }
+        }
+    }
+
+    /// Takes what the engine broke on out of its way; false if it is none of what is handled at a start.
+    fn give_way(&mut self, broken: &Broken) -> bool {
+        let (owed, alarms) = (self.owed.len(), self.alarms.len());
+        match &*broken.event {
+            Event::Delivered(report) => self.owed.retain(|owed| owed.id != report.id),
+            Event::Alarm(alarm) => self.alarms.retain(|known| known != alarm),
+            event if self.suspects.broke(event) => return true,
+            _ => {}
+        }
+        // Else it was held in memory, and those who said it were told to say it again.
+        (owed, alarms) != (self.owed.len(), self.alarms.len())
+            || self.meanwhile.take_if(|m| !m.held().is_empty()).is_some()
+    }
+
+    fn read_anew(&mut self) -> Result<(), RecoverError> {
+        let first = !self.born;
         let mut journal = (self.open_journal)()?;
         let recovered = journal.recover()?;
         for note in &recovered.notes {
@@ -152,6 +219,15 @@ impl Core {
             self.alarms.push(Alarm { name, summary: summary.into(), lasts: DAMAGE_LASTS });
         }
         let rebuilt = rebuild(&recovered, &self.policy)?;
+        let was_left_out = !rebuilt.left_out.is_empty();
+        for (seq, broken) in rebuilt.left_out {
+            if self.suspects.add_stored(seq, (*broken.event).clone()) {
+                self.note(&broken);
+                if let Event::Delivered(report) = *broken.event {
+                    self.owed.push(report);
+                }
+            }
+        }
         self.clock.not_before(rebuilt.engine.now());
         tracing::info!(
             events = rebuilt.replayed,
@@ -182,8 +258,11 @@ impl Core {
         for report in self.owed.iter().cloned().chain(unreadable) {
             tick.delivered(&mut open, &self.clock, report)?;
         }
+        self.suspects.apply(&mut tick, &mut open, &self.clock)?;
         let mut released = tick.commit(&mut open).map_err(|(e, _)| e)?;
         self.alarms.clear();
+        self.suspects.settled();
+        self.born = true;
         let meanwhile = self.meanwhile.take();
         if let Some(meanwhile) = &meanwhile {
             for (notification, possible_repeat) in &mut released.notifications {
@@ -192,8 +271,10 @@ impl Core {
             tracing::info!(events = meanwhile.held().len(), "what happened without storage is stored now");
         }
         let now = self.clock.now();
+        let replay = recovered.records.iter().map(|record| record.event.len() as u64).sum();
         let upkeep = Upkeep {
-            replay: recovered.records.iter().map(|record| record.event.len() as u64).sum(),
+            // The next start is not to meet again what was left out of this one.
+            replay: if was_left_out { SNAPSHOT_NOW } else { replay },
             snapshot_at: now,
             pruned_at: now - PRUNE_EVERY,
             stuck: None,
@@ -218,6 +299,10 @@ impl Core {
         self.release(released);
         Ok(())
     }
+}
+
+fn doubled(backoff: Duration) -> Duration {
+    Duration::from_millis(backoff.as_millis().saturating_mul(2)).min(BACKOFF_MAX)
 }
 
 /// What the engine is told of a notification that the storage lost: it decides anew.

@@ -13,6 +13,8 @@ use crate::engine::{Effects, Engine, Event};
 use crate::journal::Record;
 use crate::model::{Batch, Kind, Notification, NotificationId, Status, Timestamp};
 
+use super::poison::guarded;
+
 /// Added to the number of a notification that outlived its event, after damage to the storage: the
 /// engine may give the bare number to another one.
 pub(super) const ORPHAN: u64 = 1 << 63;
@@ -29,6 +31,8 @@ pub(super) struct Meanwhile {
     /// Events that are durable nowhere; a number other than 0 is that of a commit whose end is unknown.
     held: Vec<Record>,
     bytes: usize,
+    /// Whether what it handles is kept: not of an engine that does not know what the storage knows.
+    keeps: bool,
     /// Pages decided, and not sent yet.
     waiting: Vec<Notification>,
     sent: BTreeSet<NotificationId>,
@@ -50,12 +54,24 @@ impl Meanwhile {
             since: now,
             held: records,
             bytes,
+            keeps: true,
             waiting: Vec::new(),
             sent: BTreeSet::new(),
             stuck: None,
         };
         meanwhile.keep(notifications);
         meanwhile
+    }
+
+    /// There is no engine to go on with: one that has heard of nothing takes its place. It sends under the
+    /// keys of first generations, and what it handles is not kept, for its numbers are its own.
+    pub(super) fn afresh(now: Timestamp, policy: Policy) -> Option<Self> {
+        let engine = guarded(|| {
+            let mut engine = Engine::new(policy);
+            engine.handle(now, &Event::Started, &mut Effects::default());
+            engine
+        });
+        Some(Meanwhile { keeps: false, ..Self::new(now, engine.ok()?, Vec::new(), Vec::new()) })
     }
 
     /// The events that no storage has taken, in order.
@@ -65,13 +81,13 @@ impl Meanwhile {
 
     /// Whether this notification was sent already.
     pub(super) fn has_sent(&self, id: NotificationId) -> bool {
-        self.sent.contains(&id)
+        self.keeps && self.sent.contains(&id)
     }
 
     /// Takes in what a sender said, who was told to say it again. Repeats are left out; above half of
     /// the bound, so is what holds no alert of a level that may page.
     pub(super) fn observe(&mut self, now: Timestamp, batch: Batch) {
-        if self.engine.repeats(&batch).is_some() {
+        if guarded(|| self.engine.repeats(&batch)).is_ok_and(|repeats| repeats.is_some()) {
             return;
         }
         let severities = &self.engine.policy().severities;
@@ -99,10 +115,25 @@ impl Meanwhile {
     pub(super) fn handle(&mut self, now: Timestamp, event: &Event) {
         let Ok(body) = serde_json::to_vec(event) else { return };
         let mut effects = Effects::default();
-        self.engine.handle(now, event, &mut effects);
-        self.bytes += body.len();
-        self.held.push(Record { seq: 0, now, event: body });
+        if let Err(reason) = guarded(|| self.engine.handle(now, event, &mut effects)) {
+            return self.broke(now, event, &reason);
+        }
+        if self.keeps {
+            self.bytes += body.len();
+            self.held.push(Record { seq: 0, now, event: body });
+        }
         self.keep(effects.notifications);
+    }
+
+    /// This engine broke, too. Senders were told to say again what it held; what it broke on is told as it
+    /// stands, if it can be.
+    fn broke(&mut self, now: Timestamp, event: &Event, reason: &str) {
+        tracing::error!(reason, ?event, "the engine broke while it went on without storage");
+        let Some(fresh) = Self::afresh(now, self.engine.policy().clone()) else { return };
+        *self = Meanwhile { since: self.since, waiting: std::mem::take(&mut self.waiting), ..fresh };
+        if let Event::Observe(batch) = event {
+            self.handle(now, &Event::Aside(batch.clone()));
+        }
     }
 
     fn keep(&mut self, notifications: Vec<Notification>) {
@@ -124,7 +155,7 @@ impl Meanwhile {
         }
         let mut leaving = Vec::new();
         for mut n in std::mem::take(&mut self.waiting) {
-            let fires = n.alerts.iter().any(|a| a.status == Status::Firing && self.engine.still_fires(a.id));
+            let fires = n.alerts.iter().any(|a| a.status == Status::Firing && self.engine.still_fires(a));
             let Some(level) = policy.severities.levels.get(usize::from(n.level.0)) else { continue };
             if !fires || !policy.failopen.lets_out(level) {
                 continue;

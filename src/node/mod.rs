@@ -13,6 +13,7 @@ mod failopen;
 mod gate;
 mod input;
 pub mod metrics;
+mod poison;
 pub mod queue;
 mod recover;
 mod run;

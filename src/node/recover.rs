@@ -4,6 +4,11 @@ use crate::config::Policy;
 use crate::engine::{Effects, Engine, Event};
 use crate::journal::{JournalError, Recovered, Seq};
 
+use super::poison::{Broken, Failure, guarded};
+
+/// So many stored events may break the engine and be left out.
+const LEFT_OUT: usize = 16;
+
 /// Why the engine cannot be brought up from what is stored.
 ///
 /// None of these is passed over: an engine that forgot its open incidents would never close them.
@@ -28,6 +33,18 @@ pub enum RecoverError {
         /// What was wrong with it.
         reason: String,
     },
+    /// The engine broke on something that cannot be left out.
+    #[error(transparent)]
+    Engine(#[from] Broken),
+}
+
+impl From<Failure> for RecoverError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Storage(error) => error.into(),
+            Failure::Engine(broken) => broken.into(),
+        }
+    }
 }
 
 /// An engine in the state in which the last durable event left it.
@@ -40,48 +57,66 @@ pub struct Rebuilt {
     pub replayed: u64,
     /// There was nothing: the journal is new.
     pub fresh: bool,
+    /// Stored events that broke the engine and were left out.
+    pub left_out: Vec<(Seq, Broken)>,
 }
 
 /// Restores the snapshot and replays what came after it. Effects are discarded: what followed from
 /// these events is in the outbox and the ledger already, written in the same transactions.
 ///
-/// An empty journal gives an engine under `policy`.
+/// An event that breaks the engine is left out, and it begins anew: the program would end there at each
+/// start. An empty journal gives an engine under `policy`.
 pub fn rebuild(recovered: &Recovered, policy: &Policy) -> Result<Rebuilt, RecoverError> {
+    let mut left_out: Vec<(Seq, Broken)> = Vec::new();
+    loop {
+        match replay(recovered, policy, &left_out) {
+            Ok(rebuilt) => return Ok(Rebuilt { left_out, ..rebuilt }),
+            Err(Stop::Broke(seq, broken)) if left_out.len() < LEFT_OUT => left_out.push((seq, broken)),
+            Err(Stop::Broke(_, broken)) => return Err(broken.into()),
+            Err(Stop::Unreadable(error)) => return Err(error),
+        }
+    }
+}
+
+enum Stop {
+    Broke(Seq, Broken),
+    Unreadable(RecoverError),
+}
+
+fn replay(recovered: &Recovered, policy: &Policy, left_out: &[(Seq, Broken)]) -> Result<Rebuilt, Stop> {
     let (mut engine, mut last_seq) = match &recovered.snapshot {
         Some((seq, body)) => {
-            let engine = Engine::restore(body)
-                .map_err(|e| RecoverError::Snapshot { seq: *seq, reason: e.to_string() })?;
-            (Some(engine), *seq)
+            let restored = guarded(|| Engine::restore(body)).and_then(|r| r.map_err(|e| e.to_string()));
+            let engine = restored.map_err(|reason| RecoverError::Snapshot { seq: *seq, reason });
+            (Some(engine.map_err(Stop::Unreadable)?), *seq)
         }
         None => (None, 0),
     };
     let mut replayed = 0;
     let mut effects = Effects::default();
     for record in &recovered.records {
+        (last_seq, replayed) = (record.seq, replayed + 1);
+        if left_out.iter().any(|(seq, _)| *seq == record.seq) {
+            continue;
+        }
         let event: Event = serde_json::from_slice(&record.event)
-            .map_err(|e| RecoverError::Event { seq: record.seq, reason: e.to_string() })?;
+            .map_err(|e| Stop::Unreadable(RecoverError::Event { seq: record.seq, reason: e.to_string() }))?;
         // A journal begins with the policy of its first start: the engine must be born under the
         // policy it was born under then, whatever the configuration says today.
-        let engine = engine.get_or_insert_with(|| {
-            Engine::new(match &event {
-                Event::Policy(first) => (**first).clone(),
-                Event::Observe(_)
-                | Event::Seen(_)
-                | Event::Delivered(_)
-                | Event::Replay(_)
-                | Event::Silence(_)
-                | Event::Alarm(_)
-                | Event::Started
-                | Event::Release(_)
-                | Event::Tick => policy.clone(),
-            })
+        let born_under = match &event {
+            Event::Policy(first) => first,
+            _ => policy,
+        };
+        let handled = guarded(|| {
+            let engine = engine.get_or_insert_with(|| Engine::new(born_under.clone()));
+            engine.handle(record.now, &event, &mut effects);
         });
-        engine.handle(record.now, &event, &mut effects);
+        if let Err(reason) = handled {
+            return Err(Stop::Broke(record.seq, Broken { event: Box::new(event), reason }));
+        }
         effects = Effects::default();
-        last_seq = record.seq;
-        replayed += 1;
     }
     let fresh = engine.is_none();
     let engine = engine.unwrap_or_else(|| Engine::new(policy.clone()));
-    Ok(Rebuilt { engine, last_seq, replayed, fresh })
+    Ok(Rebuilt { engine, last_seq, replayed, fresh, left_out: Vec::new() })
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use prometheus::Registry;
+use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -31,6 +32,10 @@ use super::recover::RecoverError;
 const FINISH_REQUESTS: Duration = Duration::from_secs(5);
 /// How long deliveries under way may take to end.
 const FINISH_DELIVERIES: Duration = Duration::from_secs(10);
+
+/// Open files that no connection from outside may take: a quarter of all, within these bounds.
+const KEPT_FILES_LEAST: u64 = 64;
+const KEPT_FILES_MOST: u64 = 512;
 
 /// The process is gone at the latest this long after it was told to end.
 const HARD_EXIT: Duration = Duration::from_secs(25);
@@ -186,6 +191,7 @@ impl Node {
         }));
         let addresses = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
         let (stop_web, stop) = watch::channel(false);
+        let connections = connections(listeners.len());
         let web = listeners
             .into_iter()
             .map(|listener| {
@@ -193,6 +199,7 @@ impl Node {
                     route_prefix: options.route_prefix.clone(),
                     external_url: options.external_url.clone(),
                     shutdown_timeout: FINISH_REQUESTS,
+                    connections,
                     ..Default::default()
                 };
                 let mut stop = stop.clone();
@@ -256,6 +263,15 @@ impl Node {
         let _ = stopped.await;
         let _ = self.engine.await;
     }
+}
+
+/// How many connections each of the listeners may have: some of the files that may be open are kept for the
+/// storage and for deliveries, or whoever opens connections and says nothing stops the pages.
+fn connections(listeners: usize) -> usize {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let kept = (files / 4).clamp(KEPT_FILES_LEAST, KEPT_FILES_MOST);
+    let share = files.saturating_sub(kept) / listeners.max(1) as u64;
+    usize::try_from(share).unwrap_or(usize::MAX).clamp(1, web::Limits::default().connections)
 }
 
 /// Who may do what, by `squelch.yml` and the web-config file.

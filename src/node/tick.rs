@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::engine::{Effects, Engine, Event};
 use crate::journal::{Commit, DeadLetter, Journal, JournalError, LetterQuery, Record, Seq};
-use crate::model::{Notification, NotificationId, Outcome, Report};
+use crate::model::{Notification, NotificationId, Outcome, Report, Timestamp};
 
 use super::clock::EngineClock;
+use super::poison::{Broken, Failure, guarded};
 use super::seen::SeenBuffer;
 use super::words::Words;
 
@@ -66,13 +67,13 @@ pub struct Released {
 impl Tick {
     /// Handles `event` at the clock's time. What was gathered of repeats is an event before it:
     /// what was said earlier must count earlier, above all when `event` decides who is stale.
-    pub fn apply(&mut self, open: &mut Open, clock: &EngineClock, event: &Event) -> Result<(), JournalError> {
+    pub fn apply(&mut self, open: &mut Open, clock: &EngineClock, event: &Event) -> Result<(), Failure> {
         self.flush(open, clock)?;
         self.handle(open, clock, event)
     }
 
     /// Makes an event of what was gathered of repeats.
-    pub fn flush(&mut self, open: &mut Open, clock: &EngineClock) -> Result<(), JournalError> {
+    pub fn flush(&mut self, open: &mut Open, clock: &EngineClock) -> Result<(), Failure> {
         for seen in open.seen.take() {
             self.handle(open, clock, &Event::Seen(seen))?;
         }
@@ -80,12 +81,7 @@ impl Tick {
     }
 
     /// Handles the end of a notification, which leaves the outbox in the same commit.
-    pub fn delivered(
-        &mut self,
-        open: &mut Open,
-        clock: &EngineClock,
-        report: Report,
-    ) -> Result<(), JournalError> {
+    pub fn delivered(&mut self, open: &mut Open, clock: &EngineClock, report: Report) -> Result<(), Failure> {
         self.reports.push(report.clone());
         self.apply(open, clock, &Event::Delivered(report))
     }
@@ -136,7 +132,7 @@ impl Tick {
 
     /// Handles once more, at their own times, events that no storage took when they happened. Those of
     /// a commit that was durable after all are left out: it says so by its numbers.
-    pub fn catch_up(&mut self, open: &mut Open, held: &[Record]) -> Result<(), JournalError> {
+    pub fn catch_up(&mut self, open: &mut Open, held: &[Record]) -> Result<(), Failure> {
         let durable = open.seq;
         for record in held.iter().filter(|r| r.seq == 0 || r.seq > durable) {
             let event: Event = serde_json::from_slice(&record.event)
@@ -144,21 +140,26 @@ impl Tick {
             if let Event::Delivered(report) = &event {
                 self.reports.push(report.clone());
             }
-            open.engine.handle(record.now, &event, &mut self.effects);
+            self.decide(open, record.now, &event)?;
             open.seq += 1;
             self.records.push(Record { seq: open.seq, ..record.clone() });
         }
         Ok(())
     }
 
-    fn handle(&mut self, open: &mut Open, clock: &EngineClock, event: &Event) -> Result<(), JournalError> {
+    fn handle(&mut self, open: &mut Open, clock: &EngineClock, event: &Event) -> Result<(), Failure> {
         let body = serde_json::to_vec(event)
             .map_err(|e| JournalError::Failed(format!("event {}: {e}", open.seq + 1)))?;
         let now = clock.now();
-        open.engine.handle(now, event, &mut self.effects);
+        self.decide(open, now, event)?;
         open.seq += 1;
         self.records.push(Record { seq: open.seq, now, event: body });
         Ok(())
+    }
+
+    fn decide(&mut self, open: &mut Open, now: Timestamp, event: &Event) -> Result<(), Broken> {
+        let handled = guarded(|| open.engine.handle(now, event, &mut self.effects));
+        handled.map_err(|reason| Broken { event: Box::new(event.clone()), reason })
     }
 }
 

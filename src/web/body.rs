@@ -80,7 +80,8 @@ pub(super) async fn read(
         Ok(result) => result,
         Err(_) => {
             let detail = format!("the body did not arrive within {:?}", limits.body_timeout);
-            Err(blamed(InvalidReason::Incomplete, StatusCode::REQUEST_TIMEOUT, detail))
+            // Not 408: Alertmanager does not try again after a 4xx, and the next time it may arrive.
+            Err(blamed(InvalidReason::Incomplete, StatusCode::SERVICE_UNAVAILABLE, detail))
         }
     }
 }

@@ -4,11 +4,14 @@
 //! them to run into their timeout would keep a page waiting as long.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::sync::Notify;
 
-/// The connections that wait for a request, or for the rest of its head. Bounded by the connections.
+/// The connections that wait for a request, or for the rest of it. Bounded by the connections.
 #[derive(Clone, Default)]
 pub(super) struct Crowd(Arc<Mutex<Idle>>);
 
@@ -50,7 +53,7 @@ impl Crowd {
 }
 
 impl Seat {
-    /// A request was read as far as its body: from now on nobody interrupts it.
+    /// A request is there as a whole: from now on nobody interrupts it.
     pub(super) fn is_busy(&self) {
         if let Some(turn) = self.turn().take() {
             self.crowd.lock().waiting.remove(&turn);
@@ -80,6 +83,53 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.is_busy();
+    }
+}
+
+/// A body on its way. Until it is there as a whole its connection counts as idle: a client that sends a
+/// byte now and then costs no more than one that sends nothing.
+pub(super) struct Arriving {
+    body: Incoming,
+    seat: Arc<Seat>,
+}
+
+impl Arriving {
+    pub(super) fn new(body: Incoming, seat: Arc<Seat>) -> Self {
+        let arriving = Arriving { body, seat };
+        arriving.look();
+        arriving
+    }
+
+    fn look(&self) {
+        if self.body.is_end_stream() {
+            self.seat.is_busy();
+        }
+    }
+}
+
+impl Body for Arriving {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        match &frame {
+            Poll::Ready(None) => self.seat.is_busy(),
+            Poll::Ready(Some(_)) => self.look(),
+            Poll::Pending => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -8,7 +8,7 @@ use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-/// Verdicts kept.
+/// Verdicts kept of each kind.
 const KEPT: u64 = 1_000;
 /// Passwords tried at a time: somebody who guesses must not take every processor from the engine.
 const AT_A_TIME: usize = 2;
@@ -18,7 +18,9 @@ pub(super) struct Passwords {
     users: BTreeMap<String, Arc<str>>,
     /// What an unknown user's password is tried against: as dear as the dearest real one.
     decoy: Arc<str>,
-    verdicts: Cache<[u8; 32], bool>,
+    right: Cache<[u8; 32], ()>,
+    /// Apart from those that are right: somebody who guesses must not make those forgotten.
+    wrong: Cache<[u8; 32], ()>,
     slots: Semaphore,
 }
 
@@ -29,7 +31,8 @@ impl Passwords {
         Passwords {
             users: users.iter().map(|(user, hash)| (user.clone(), hash.as_str().into())).collect(),
             decoy: format!("$2b${cost:02}${}", ".".repeat(53)).into(),
-            verdicts: Cache::new(KEPT),
+            right: Cache::new(KEPT),
+            wrong: Cache::new(KEPT),
             slots: Semaphore::new(AT_A_TIME),
         }
     }
@@ -47,15 +50,18 @@ impl Passwords {
         let known = self.users.get(user);
         let hash = known.unwrap_or(&self.decoy);
         let key = key(user, password, hash);
-        if let Some(verdict) = self.verdicts.get(&key) {
-            return verdict;
+        if self.right.contains_key(&key) {
+            return true;
+        }
+        if self.wrong.contains_key(&key) {
+            return false;
         }
         // Nobody closes it; if it were, refusing is the safe side.
         let Ok(_slot) = self.slots.acquire().await else { return false };
         let (hash, password) = (Arc::clone(hash), password.to_vec());
         let tried = tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash).unwrap_or(false));
         let verdict = tried.await.unwrap_or(false) && known.is_some();
-        self.verdicts.insert(key, verdict);
+        if verdict { &self.right } else { &self.wrong }.insert(key, ());
         verdict
     }
 }
@@ -90,7 +96,8 @@ mod tests {
             assert!(!passwords.verify("bob", b"fakepassword").await);
             assert!(!passwords.verify("", b"").await);
         }
-        assert_eq!(passwords.verdicts.iter().count(), 4, "each is found out once");
+        let found_out = (passwords.right.iter().count(), passwords.wrong.iter().count());
+        assert_eq!(found_out, (1, 3), "each is found out once");
     }
 
     #[test]

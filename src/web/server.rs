@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::crowd::{Crowd, Seat};
+use super::crowd::{Arriving, Crowd, Seat};
 use super::guard::{Certificate, OnLoopback};
 use super::router::{App, Peer, router};
 use super::{Access, Gate, Limits};
@@ -174,7 +174,7 @@ async fn converse(
         if let Some(certificate) = &ends.certificate {
             request.extensions_mut().insert(certificate.clone());
         }
-        seated.is_busy();
+        let request = request.map(|body| Arriving::new(body, Arc::clone(&seated)));
         let (answer, seated) = (routes.call(request), Arc::clone(&seated));
         async move {
             let answer = answer.await;

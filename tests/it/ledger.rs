@@ -300,7 +300,7 @@ fn a_flapping_alert_is_explained_in_plain_sentences() {
     use squelch::model::{Batch, Observation, Source, Status};
 
     let text = "route: {receiver: pager}\nreceivers: [{name: pager, console_configs: [{}]}]\nnoise:\n  \
-                default:\n    flapping: {suppress_at: 3, reuse_at: 1}\n    resolve_hold: 0s\n";
+                default:\n    flapping: {suppress_at: 3, reuse_at: 1}\n    resolve_hold: 0s\n    merge_window: 1m\n";
     let policy = squelch::config::parse(text, "squelch.yml", Path::new("")).unwrap().policy;
     let mut engine = Engine::new(policy);
     let mut store = Store::new();
@@ -371,9 +371,9 @@ fn repeats_reach_the_journal_once_an_hour_and_a_restart_loses_none() {
     };
     let (mut written, mut disposed) = (Vec::new(), 0);
     let mut handle = |engine: &mut Engine, now: Timestamp, event: Event| {
-        let mut effects = Effects::default();
+        let mut effects = Effects::watched();
         engine.handle(now, &event, &mut effects);
-        disposed += effects.repeats.iter().map(|d| d.count).sum::<u64>();
+        disposed += effects.repeats.iter().flatten().map(|d| d.count).sum::<u64>();
         written.append(&mut effects.decisions);
     };
     handle(&mut engine, at(0), Event::Observe(observed(Status::Firing, at(0))));

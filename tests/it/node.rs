@@ -2,6 +2,8 @@
 
 #[path = "node_failopen.rs"]
 mod failopen;
+#[path = "node_poison.rs"]
+mod poison;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,8 +15,9 @@ use squelch::config::{
 };
 use squelch::engine::AlertQuery;
 use squelch::engine::Event;
+use squelch::ingest::Said;
 use squelch::journal::{
-    Commit, DeadLetter, Journal, JournalError, LetterQuery, MemoryJournal, Recovered, Seq,
+    Commit, DeadLetter, Journal, JournalError, LetterQuery, MemoryJournal, Record, Recovered, Seq,
 };
 use squelch::model::{
     Batch, Duration, Kind, LabelSet, Notification, NotificationId, Observation, Outcome, Rejection, Report,
@@ -123,10 +126,14 @@ impl Bench {
 
     /// The process dies here, and another one starts on what is on disk.
     fn crash(self) -> Bench {
+        self.crash_under(policy())
+    }
+
+    fn crash_under(self, policy: Policy) -> Bench {
         let journal = self.journal.lock().unwrap().clone();
         let millis = self.millis.load(Ordering::Relaxed);
         drop(self.core);
-        Self::with(journal, policy(), Bounds::default(), millis)
+        Self::with(journal, policy, Bounds::default(), millis)
     }
 
     fn step(&mut self) -> Flow {
@@ -166,6 +173,11 @@ impl Bench {
     fn letters(&mut self) -> Vec<NotificationId> {
         let letters = self.ask(|done| Command::DeadLetters(LetterQuery::newest(100), done)).unwrap().letters;
         letters.iter().map(|letter| letter.notification.id).collect()
+    }
+
+    /// Everything handed over since the last call, in full.
+    fn told(&self) -> Vec<Notification> {
+        std::mem::take(&mut *self.notifications.lock().unwrap())
     }
 
     fn take_log(&self) -> Vec<Happened> {
@@ -406,6 +418,35 @@ fn repeats_that_wait_extend_an_end_that_is_due() {
     assert_eq!(bench.alerts()[0]["status"], "resolved", "nobody says it any more");
 }
 
+/// A re-fire may be said in the very words of before: a repeat while it fires, and news once it does not.
+#[test]
+fn words_that_were_said_before_are_news_once_the_alert_resolved() {
+    for source in [Source::Alertmanager, Source::Prometheus] {
+        let mut bench = Bench::new();
+        let mut said = firing("A");
+        said.source = source;
+        if source == Source::Prometheus {
+            said.observations[0].ends_at = Some(Timestamp::from_millis(T0 + 240_000));
+        }
+        let words = [Said { who: 1, what: 2, ends_at: said.observations[0].ends_at }];
+        for _ in 0..2 {
+            bench.ask(|done| Command::Observe(said.clone(), words.to_vec(), done)).unwrap();
+        }
+        let recognised =
+            |bench: &mut Bench| bench.ask(|done| Command::Recognise(source, words.into(), done)).unwrap();
+        assert!(recognised(&mut bench), "{source:?}: a repeat");
+        let (page, ..) = bench.sent()[0];
+        bench.report(page, Outcome::Accepted);
+        if source == Source::Alertmanager {
+            bench.observe(batch("A", Status::Resolved)).unwrap();
+        }
+        bench.advance(Duration::from_mins(10));
+        bench.step();
+        assert_eq!(bench.alerts()[0]["status"], "resolved");
+        assert!(!recognised(&mut bench), "{source:?}: it must be read, for it fires again");
+    }
+}
+
 #[test]
 fn a_deadline_fires_by_itself() {
     let mut bench = Bench::new();
@@ -563,6 +604,28 @@ fn events_bring_a_snapshot() {
     let recovered = bench.journal.lock().unwrap().clone().recover().unwrap();
     let (seq, _) = recovered.snapshot.expect("a snapshot after five minutes");
     assert!(recovered.records.iter().all(|r| r.seq > seq));
+}
+
+/// Input that cannot be read and keeps coming: what it would have said is lost, so a person hears of it.
+#[test]
+fn input_that_is_refused_for_five_minutes_pages() {
+    let policy = Policy { self_watch: SelfWatch::default(), ..policy() };
+    let mut bench = Bench::with(MemoryJournal::new(true), policy, Bounds::default(), T0);
+    for minute in 0..5 {
+        assert_eq!(bench.told(), [], "after {minute} minutes");
+        bench.published.meter.lost_input();
+        bench.advance(Duration::from_mins(1));
+        bench.step();
+    }
+    let told = bench.told();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!((told[0].kind, told[0].group_labels.value("alertname")), (Kind::Page, "SquelchInputRefused"));
+    bench.report(told[0].id, Outcome::Accepted);
+    for _ in 0..6 {
+        bench.advance(Duration::from_mins(1));
+        bench.step();
+    }
+    assert_eq!(bench.told().iter().map(|n| n.kind).collect::<Vec<_>>(), [Kind::Resolve], "it is over");
 }
 
 #[test]

@@ -29,10 +29,6 @@ impl Bench {
         self.core.step(Duration::ZERO);
         assert!(self.published.trouble.load().is_none(), "the journal is read again");
     }
-
-    fn told(&self) -> Vec<Notification> {
-        std::mem::take(&mut *self.notifications.lock().unwrap())
-    }
 }
 
 fn warning(name: &str) -> Batch {

@@ -10,7 +10,8 @@ fn read(path: &str) -> Option<String> {
 fn named(document: &str) -> Vec<&str> {
     let tables = document.lines().filter(|line| line.starts_with('|'));
     let code = tables.flat_map(|line| line.split('`').skip(1).step_by(2));
-    code.filter(|code| code.contains("::")).collect()
+    // A command that runs one is no name of one.
+    code.filter(|code| code.contains("::") && !code.contains(' ')).collect()
 }
 
 /// Whether `room::…::name` is a test: of the integration tests, of the engine's, or a timeline.

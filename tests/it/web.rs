@@ -402,7 +402,7 @@ async fn silent_and_half_silent_clients_are_let_go() {
     let half_head = format!("POST {HOOK} HTTP/1.1\r\nHost: s\r\n");
     let half_body = format!("{half_head}Content-Length: 100\r\n\r\n{{\"alerts\"");
     let idle = "GET /-/healthy HTTP/1.1\r\nHost: s\r\n\r\n";
-    for (sent, status) in [("", 0), (half_head.as_str(), 0), (half_body.as_str(), 408), (idle, 200)] {
+    for (sent, status) in [("", 0), (half_head.as_str(), 0), (half_body.as_str(), 503), (idle, 200)] {
         let mut stream = running.open(sent.as_bytes()).await;
         let answer = answer(&mut stream).await;
         assert!(
@@ -421,6 +421,18 @@ async fn connections_are_bounded_and_waiting_ones_are_served_in_turn() {
     let answered = running.get("/-/healthy").await;
     assert_eq!(answered.status, 200);
     assert_eq!(answer(&mut silent).await.status, 0, "the silent one was closed first");
+}
+
+/// Who sends a byte of a body now and then is as idle as who sends nothing.
+#[tokio::test]
+async fn a_body_that_does_not_come_makes_room_too() {
+    let running = start(Limits { connections: 2, ..Limits::default() }).await;
+    let half = format!("POST {HOOK} HTTP/1.1\r\nHost: s\r\nContent-Length: 100\r\n\r\n{{\"alerts\"");
+    let (mut first, _second) = (running.open(half.as_bytes()).await, running.open(half.as_bytes()).await);
+    // Well before the 30 s after which a body that does not come is given up.
+    let healthy = tokio::time::timeout(Duration::from_secs(20), running.get("/-/healthy")).await;
+    assert_eq!(healthy.expect("there is room").status, 200);
+    assert_eq!(answer(&mut first).await.status, 0, "the one that has been idle longest is closed");
 }
 
 #[tokio::test]

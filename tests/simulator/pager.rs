@@ -67,7 +67,11 @@ impl Pagers {
             Mode::Later => status(503, Some(20)),
             Mode::Limits => status(429, None),
             Mode::Refuses => status(400, None),
-            Mode::Hangs => Reply::Silence,
+            Mode::Hangs => {
+                // The gate cannot know whether it was taken.
+                self.shown.entry((lane, n.dedup_key.to_string())).or_default().unsure = true;
+                Reply::Silence
+            }
             // A webhook has no body to read: its 200 is the truth.
             Mode::Lies if lane == 2 => status(500, None),
             Mode::Lies => Reply::Answer(answer(200, None, b"{\"error\": \"try later\"}".to_vec())),
@@ -135,7 +139,7 @@ impl Pagers {
             Kind::Page if shown.open && !again && !shown.unsure => found("is silent: its key is open"),
             Kind::Update if shown.pages == 0 => found("comes before its page"),
             Kind::Update if !shown.open && !again && !shown.unsure => found("reopens what was closed"),
-            Kind::Resolve if shown.pages == 0 => found("overtakes its page"),
+            Kind::Resolve if shown.pages == 0 && !shown.unsure => found("overtakes its page"),
             Kind::Resolve if !shown.open && !again && !shown.unsure => found("closes what is closed"),
             Kind::Page | Kind::Update | Kind::Resolve | Kind::Digest => {}
         }

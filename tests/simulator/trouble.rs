@@ -71,6 +71,7 @@ impl World {
             }
             Act::Jump { by, lasts } => {
                 self.offset = *by;
+                self.jumped |= *by > 0;
                 self.set_time(self.now);
                 Some(*lasts)
             }

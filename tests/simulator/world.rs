@@ -123,6 +123,8 @@ pub struct World {
     numbers: u64,
     clocks: Arc<Clocks>,
     pub offset: i64,
+    /// The wall clock was an hour ahead once: a start then takes what it knows to be as old.
+    pub jumped: bool,
     life: u64,
     attempts: Vec<Attempt>,
     core_due: Millis,
@@ -161,6 +163,7 @@ impl World {
             numbers: 0,
             clocks: Arc::default(),
             offset: 0,
+            jumped: false,
             life: 0,
             attempts: Vec::new(),
             core_due: 0,

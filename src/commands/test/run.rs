@@ -126,7 +126,7 @@ impl Scene {
     fn handle(&mut self, event: Event) {
         let mut waiting = VecDeque::from([event]);
         while let Some(event) = waiting.pop_front() {
-            let mut effects = Effects::default();
+            let mut effects = Effects::watched();
             self.engine.handle(self.now, &event, &mut effects);
             for decision in effects.take_disposed() {
                 self.decided(decision);

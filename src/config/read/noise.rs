@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use super::section::{Problems, Section, shown};
 use super::yaml::Node;
-use crate::config::{Familiar, Level, Limit, Mode, Noise, Rhythm, Severities, Storm, Surprise};
+use crate::config::{Familiar, Identifier, Level, Limit, Mode, Noise, Rhythm, Severities, Storm, Surprise};
 use crate::model::Duration;
 
 /// The most levels of severity: more could not be told apart by a person.
@@ -40,6 +40,7 @@ fn profile(mut keys: Section<'_>) -> Noise {
     }
     set(&mut noise.resolve_hold, keys.duration("resolve_hold"));
     set(&mut noise.stay_open, keys.duration("stay_open"));
+    set(&mut noise.stay_open_again, keys.duration("stay_open_again"));
     set(&mut noise.merge_window, keys.duration("merge_window"));
     if let Some(mut section) = keys.section("rolling") {
         set(&mut noise.rolling.within, section.duration("within"));
@@ -51,8 +52,16 @@ fn profile(mut keys: Section<'_>) -> Noise {
         text.parse().ok().filter(|n| *n == 0 || (2..=MAX_GROWTH).contains(n))
     });
     set(&mut noise.growth, growth);
+    let from = keys.parsed("growth_from", "0 (any number) or a whole number up to 1000000", |text| {
+        text.parse().ok().filter(|n| *n <= MAX_GROWTH)
+    });
+    set(&mut noise.growth_from, from);
     set(&mut noise.escalate, keys.boolean("escalate"));
     set(&mut noise.wait, keys.duration("wait"));
+    if let Some(kinds) = keys.texts("identifiers") {
+        noise.identifiers =
+            kinds.iter().filter_map(|kind| identifier(kind.text, kind.line, keys.problems)).collect();
+    }
     if let Some(section) = keys.section("surprise") {
         read_surprise(section, &mut noise.surprise);
     }
@@ -90,6 +99,8 @@ fn read_flapping(mut keys: Section<'_>, noise: &mut Noise) {
     set(&mut noise.half_life, keys.positive("half_life"));
     set(&mut noise.max_hold, keys.positive("max_hold"));
     set(&mut noise.confirm, keys.duration("confirm"));
+    set(&mut noise.fan_out, keys.parsed("fan_out", SEVERAL, several));
+    set(&mut noise.within, keys.positive("within"));
     let right = "a penalty above 1, such as 3 or 2.5, or 0 (off)";
     let suppress_at = keys.parsed("suppress_at", right, |text| {
         // One change alone adds 1: at or below that, every alert would count as flapping at once.
@@ -138,6 +149,22 @@ fn count(text: &str) -> Option<u32> {
     text.parse().ok().filter(|n| *n <= 1_000)
 }
 
+fn identifier(text: &str, line: u32, problems: &Problems) -> Option<Identifier> {
+    let found = Identifier::ALL.into_iter().find(|kind| kind.as_str() == text);
+    if found.is_none() {
+        let all = Identifier::ALL.map(Identifier::as_str).join(", ");
+        problems.add(line, format!("identifiers holds {}; write some of {all}", shown(text)));
+    }
+    found
+}
+
+/// What [`several`] takes.
+const SEVERAL: &str = "0 (never) or a whole number from 2 to 1000000";
+
+fn several(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|n| *n == 0 || (2..=MAX_GROWTH).contains(n))
+}
+
 fn read_surprise(mut keys: Section<'_>, surprise: &mut Surprise) {
     let right = "a surprise such as 1.75, or 0 (off)";
     set(&mut surprise.page_at, keys.parsed("page_at", right, thousandths));
@@ -175,10 +202,7 @@ fn read_familiar(mut keys: Section<'_>, familiar: &mut Familiar) {
         keys.parsed("penalty", "a penalty such as 0.5, or 0 (every alert)", thousandths),
     );
     set(&mut familiar.half_life, keys.positive("half_life"));
-    let fan_out = keys.parsed("fan_out", "0 (never) or a whole number from 2 to 1000000", |text| {
-        text.parse().ok().filter(|n| *n == 0 || (2..=MAX_GROWTH).contains(n))
-    });
-    set(&mut familiar.fan_out, fan_out);
+    set(&mut familiar.fan_out, keys.parsed("fan_out", SEVERAL, several));
     set(&mut familiar.within, keys.positive("within"));
     set(&mut familiar.told, keys.boolean("told"));
     let levels = keys.texts("levels").map(|levels| levels.iter().map(|l| l.text.into()).collect());

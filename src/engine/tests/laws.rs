@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::world::*;
-use crate::config::{GroupBy, InhibitRule, Limit, Mode, Noise, Policy, Storm, TimeInterval, TimeRange};
+use crate::config::{
+    GroupBy, InhibitRule, Limit, Mode, Noise, Policy, Rolling, Storm, TimeInterval, TimeRange,
+};
 use crate::engine::{Engine, Event};
 use crate::model::{
     AlertId, Duration, Kind, LabelSet, Notification, Silence, SilenceRequest, Source, Status, Timestamp,
@@ -72,6 +74,8 @@ fn policy_variant(variant: u8) -> Policy {
     };
     if let Some(noise) = policy.noise.get_mut("default") {
         noise.suppress_at = 3000;
+        noise.growth_from = 0;
+        noise.fan_out = if variant == 1 { 0 } else { 2 };
         noise.digest = [Duration::from_hours(24), Duration::from_mins(10), Duration::from_hours(1)]
             [usize::from(variant % 3)];
         if variant >= 3 {
@@ -403,6 +407,8 @@ proptest! {
             suppress_at: 0,
             growth: 0,
             resolve_hold: Duration::ZERO,
+            stay_open_again: Duration::ZERO,
+            rolling: Rolling { within: Duration::ZERO, ..Rolling::default() },
             limit: off,
             ..Noise::default()
         };

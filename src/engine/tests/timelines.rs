@@ -25,6 +25,7 @@ timelines! {
     duplicates_a_copy_from_the_other_member_waits_a_minute
     duplicates_a_refire_from_the_same_member_counts_at_once
     duplicates_a_later_start_means_a_missed_resolve
+    duplicates_an_old_resolve_ends_nothing_that_fires_now
     duplicates_a_page_that_failed_suppresses_nothing
     duplicates_replicas_are_one_alert
     repeats_are_owned_here
@@ -36,21 +37,28 @@ timelines! {
     flap_damping_ends_firing_with_a_new_page
     flap_damping_max_hold_tells_the_truth
     flap_damping_a_flapper_that_stays_down_pages
+    flap_damping_flappers_that_come_together_page
+    flap_damping_joins_a_page_of_its_group
     resolve_hold_swallows_a_short_gap
     coalescing_wait_tells_what_recovered_meanwhile
     surprise_what_is_usual_opens_no_page
     rhythm_one_more_beat_opens_no_page
     familiar_series_are_held_and_a_fan_out_lets_go
     stay_open_what_comes_in_the_window_is_no_page
+    stay_open_again_what_came_back_once_may_do_so_again
+    rolling_more_of_the_same_is_no_page
     generations_the_window_counts_from_the_page
     generations_a_chronic_alert_swallows_nothing
+    generations_a_recent_page_goes_before_an_old_incident
     worse_a_higher_severity_pages_again
     worse_three_times_the_alerts_pages_again
+    worse_few_alerts_are_no_growth
     hold_counts_from_the_start_and_critical_never_waits
     limit_overflow_is_merged_into_one_page
     limit_never_holds_a_critical_page
     storm_is_one_incident_and_closes_with_its_last_alert
     storm_merges_critical_pages_within_a_minute
+    storm_pages_a_critical_alert_that_was_short
     recurring_series_open_no_page
     routes_continue_and_a_receiver_without_integrations
     order_a_resolve_waits_for_its_page
@@ -77,6 +85,8 @@ timelines! {
     heartbeat_never_heard_pages_too
     self_watch_a_silence_is_no_alarm_and_a_page_in_time_is_none
     self_watch_a_page_that_hangs_is_an_alarm_until_it_is_taken
+    self_watch_whatever_keeps_an_alert_back_is_an_alarm
+    self_watch_an_inhibited_alert_is_explained_by_what_was_told
     fallback_is_told_of_what_was_refused_and_of_its_end
     fallback_is_told_of_what_is_not_taken_in_time
 }

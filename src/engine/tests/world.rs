@@ -100,7 +100,7 @@ impl World {
 
     /// Handles one event, audits, and lets the receivers answer.
     pub(super) fn handle(&mut self, event: Event) {
-        let mut effects = Effects::default();
+        let mut effects = Effects::watched();
         self.engine.handle(self.now, &event, &mut effects);
         self.trace.push(format!("{effects:?}"));
         self.events.push((self.now, event));
@@ -209,7 +209,7 @@ pub(super) fn resolved(labels: &LabelSet, starts_at: Timestamp, ends_at: Timesta
 pub(super) fn replay(policy: Policy, events: &[(Timestamp, Event)]) -> (Engine, Vec<String>) {
     let (mut engine, mut trace) = (Engine::new(policy), Vec::new());
     for (now, event) in events {
-        let mut effects = Effects::default();
+        let mut effects = Effects::watched();
         engine.handle(*now, event, &mut effects);
         trace.push(format!("{effects:?}"));
     }

@@ -57,15 +57,19 @@ fn the_same_seed_gives_the_same_history() {
     }
 }
 
-/// Pages for each planted incident, in tenths, that a shape may cost. 1.2 is the aim for all. What the
-/// default profile costs beyond it may fall and must not rise: a flapper pages again whenever it was
-/// calm in between, a flood and a sweep that last longer than `merge_window` page once in each.
+/// Pages for each planted incident, in tenths, that a shape may cost. The aim is 1.2 for all. What the
+/// default profile costs beyond it may fall and must not rise: a flapper that is calm for up to an hour in
+/// between pages again each time, since nothing tells it from one that breaks anew.
 fn most_pages(shape: Shape) -> u64 {
     match shape {
-        Shape::Flapper => 118,
-        Shape::Needle => 27,
-        Shape::Sweep => 59,
-        Shape::FanOut | Shape::Cascade | Shape::DuplicateBurst | Shape::Chronic | Shape::SlowBurn => 12,
+        Shape::Flapper => 113,
+        Shape::FanOut
+        | Shape::Cascade
+        | Shape::DuplicateBurst
+        | Shape::Chronic
+        | Shape::Needle
+        | Shape::Sweep
+        | Shape::SlowBurn => 12,
     }
 }
 

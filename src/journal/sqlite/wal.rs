@@ -50,7 +50,8 @@ const FRAME_HEADER: usize = 24;
 ///
 /// SQLite ends a WAL at the first frame whose checksum fails, which is right after a power cut: the
 /// last transaction was not synced, so nobody was told of it. But a transaction begins only after the
-/// one before it was synced: whole transactions behind a broken frame mean that durable ones are lost.
+/// one before it was synced: whole transactions behind a broken frame, each chained to the one before it,
+/// mean that durable ones are lost. What a torn write left behind a later torn one is not chained to it.
 /// Damage within the very last transaction cannot be told from a power cut.
 /// Format: <https://sqlite.org/fileformat2.html#the_write_ahead_log>
 pub(super) fn broken(path: &Path) -> io::Result<Option<String>> {
@@ -78,7 +79,7 @@ pub(super) fn broken(path: &Path) -> io::Result<Option<String>> {
     let mut sound = sum == (word(&header, 24), word(&header, 28));
     let salt = (word(&header, 16), word(&header, 20));
     let mut frame = vec![0; FRAME_HEADER + page_size as usize];
-    let (mut number, mut at, mut behind) = (0u64, 0, 0);
+    let (mut number, mut at, mut behind, mut lost) = (0u64, 0, 0, false);
     while fill(&mut wal, &mut frame)? {
         number += 1;
         let ours = (word(&frame, 8), word(&frame, 12)) == salt;
@@ -86,17 +87,18 @@ pub(super) fn broken(path: &Path) -> io::Result<Option<String>> {
         let stored = (word(&frame, 16), word(&frame, 20));
         let commits = ours && word(&frame, 4) != 0;
         let matches = ours && computed == stored;
-        if sound && !matches {
+        if !matches {
+            at = if sound { number } else { at };
             // If this frame was to end a transaction, a single one behind it is proof enough.
-            (sound, at, behind) = (false, number, u32::from(commits));
-        } else if !sound && matches {
+            (sound, behind) = (false, u32::from(commits));
+        } else if !sound {
             behind += u32::from(commits);
+            lost |= behind >= 2;
         }
         // The sums are chained; behind a broken frame the chain goes on from what was stored.
         sum = stored;
     }
-    Ok((!sound && behind >= 2)
-        .then(|| format!("the WAL is broken at frame {at} of {number}: commits after it are lost")))
+    Ok(lost.then(|| format!("the WAL is broken at frame {at} of {number}: commits after it are lost")))
 }
 
 /// Fills `buffer`; false at the end of the file, also if that is in the midst of it.

@@ -20,6 +20,7 @@ const OTHER: &str = "other";
 pub struct NodeMeter {
     commit: Histogram,
     store_failures: IntCounter,
+    engine_failures: IntCounter,
     failed_open: IntCounterVec,
     unread: std::sync::Arc<std::sync::atomic::AtomicU64>,
     reload_successful: IntGauge,
@@ -55,6 +56,10 @@ impl NodeMeter {
             store_failures: IntCounter::new(
                 "squelch_store_failures_total",
                 "Failures of the store; until it is recovered, input is answered 503.",
+            )?,
+            engine_failures: IntCounter::new(
+                "squelch_engine_failures_total",
+                "Times that the engine broke on an input, which was put aside; each is a bug.",
             )?,
             unread: Default::default(),
             failed_open: IntCounterVec::new(
@@ -106,9 +111,10 @@ impl NodeMeter {
         for handler in &meter.handlers {
             meter.requests.with_label_values(&[handler.as_str(), "200"]);
         }
-        let collectors: [Box<dyn Collector>; 9] = [
+        let collectors: [Box<dyn Collector>; 10] = [
             Box::new(meter.commit.clone()),
             Box::new(meter.store_failures.clone()),
+            Box::new(meter.engine_failures.clone()),
             Box::new(meter.failed_open.clone()),
             Box::new(meter.reload_successful.clone()),
             Box::new(meter.reload_success_timestamp.clone()),
@@ -129,6 +135,11 @@ impl NodeMeter {
     /// The store failed: a commit, a snapshot, or opening it.
     pub fn store_failed(&self) {
         self.store_failures.inc();
+    }
+
+    /// The engine broke.
+    pub fn engine_broke(&self) {
+        self.engine_failures.inc();
     }
 
     /// Input was refused, and what it said is lost.

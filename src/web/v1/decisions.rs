@@ -83,7 +83,7 @@ impl Asked {
             let Some(text) = text else { return Ok(None) };
             let mut all: Vec<&str> = Disposition::ALL.into_iter().map(of).filter(|w| !w.is_empty()).collect();
             all.dedup();
-            for word in text.split(',').filter(|word| !all.contains(word)) {
+            if let Some(word) = text.split(',').find(|word| !all.contains(word)) {
                 let shown: String = word.chars().take(64).collect();
                 return Err(Problem::bad(format!("{shown:?} is not one of {}", all.join(", "))));
             }

@@ -53,10 +53,26 @@ impl Home {
 
     /// [`Home::launch`] with more in its environment.
     pub fn launch_with(&self, listen: SocketAddr, more: &[(&str, &Path)]) -> Child {
-        let config = format!("--config.file={}", self.path("squelch.yml").display());
-        let storage = format!("--storage.path={}", self.path("data").display());
-        let listen = format!("--web.listen-address={listen}");
-        Child::start_with("squelch", PROGRAM, &["serve", &config, &storage, &listen], more).unwrap()
+        let args = self.args(listen);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        Child::start_with("squelch", PROGRAM, &args, more).unwrap()
+    }
+
+    /// Starts it with so many files that may be open, softly and at most; `None` without `prlimit`.
+    pub fn launch_with_files(&self, soft: u64, hard: u64) -> Option<Child> {
+        let files = format!("--nofile={soft}:{hard}");
+        let args = self.args("127.0.0.1:0".parse().unwrap());
+        let all: Vec<&str> = [&files, PROGRAM].into_iter().chain(args.iter().map(String::as_str)).collect();
+        Child::start("squelch", "prlimit", &all)
+    }
+
+    fn args(&self, listen: SocketAddr) -> [String; 4] {
+        [
+            "serve".to_owned(),
+            format!("--config.file={}", self.path("squelch.yml").display()),
+            format!("--storage.path={}", self.path("data").display()),
+            format!("--web.listen-address={listen}"),
+        ]
     }
 
     /// Starts it on a port that the system gives.

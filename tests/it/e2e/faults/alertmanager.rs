@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{alert, config, peak_mib};
 use crate::e2e::child::{Child, free_port};
-use crate::e2e::sender::body;
+use crate::e2e::sender::{body, now};
 use crate::e2e::squelch::Home;
 use crate::e2e::{about, http, pager, shown, until};
 
@@ -126,6 +126,26 @@ async fn alertmanager_takes_a_body_of_200_megabytes() {
     );
     assert!(status == 200 && after > before + 200, "{status}: {before}, then {after} MiB");
     assert!(ours == 413 && peak < idle + 100, "{ours}: {idle}, then {peak} MiB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a comparison; tests/faults runs it"]
+async fn alertmanager_ends_what_fires_when_an_old_request_is_said_anew() {
+    let (pager, folder) = (pager().await, tempfile::tempdir().unwrap());
+    let Some((address, _child)) = alertmanager(folder.path(), &theirs(&pager, &["a"], "1s")).await else {
+        return;
+    };
+    tell(address, "Down", "a").await;
+    shown(&pager, "the page", |i| i.len() == 1).await;
+    let hour = squelch::model::Duration::from_hours(1);
+    let (starts, ends) = (now() - hour - hour, now() - hour);
+    let labels = json!({"alertname": "Down", "to": "a", "severity": "critical"});
+    let old = json!([{"labels": labels, "startsAt": starts, "endsAt": ends}]).to_string();
+    assert_eq!(http::post(address, "/api/v2/alerts", old.as_bytes()).await.unwrap().status, 200);
+    let ended = timeout(Duration::from_secs(20), pager.wait_until(|p| p.incidents()[0].closed_at.is_some()));
+    let ended = ended.await.is_ok();
+    println!("an old request said anew: Alertmanager ends what fires: {ended}");
+    assert!(ended);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -86,6 +86,51 @@ async fn ten_thousand_idle_connections_delay_no_page() {
     assert_eq!(squelch.stop().await.code(), Some(0));
 }
 
+/// Clients that open all the connections there are leave files for deliveries and for the storage.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_leave_open_files_for_pages_and_storage() {
+    let pager = pager().await;
+    let home = Home::new(&config(&pager));
+    let Some(child) = home.launch_with_files(200, 200) else { return };
+    let squelch = Home::ready(child).await;
+    let idle = slow(&squelch, 150, "").await;
+    let bodies = slow(&squelch, 150, &format!("{HEAD}Content-Length: 100000\r\n\r\n{{")).await;
+    let took = critical(&squelch, &pager, "Critical").await;
+    let scrape = squelch.scrape().await;
+    let open = scrape.sum("process_open_fds", &[]);
+    println!("with 300 connections and 200 files {open} are open, and a page takes {took:?}");
+    assert!(open <= 180.0, "{open} of 200 files are open");
+    assert!(scrape.sum("squelch_http_connections_crowded_out_total", &[]) >= 100.0);
+    assert!(!squelch.child.said().contains("cannot accept"), "{}", squelch.child.said());
+    drop((idle, bodies));
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_files_may_be_open_as_the_system_lets() {
+    let pager = pager().await;
+    let home = Home::new(&config(&pager));
+    let Some(child) = home.launch_with_files(256, 1024) else { return };
+    let squelch = Home::ready(child).await;
+    assert_eq!(squelch.scrape().await.sum("process_max_fds", &[]), 1024.0);
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}
+
+/// 2,500 clients that each send the head of a request and a byte of its body: there is room for a page.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_do_not_come_delay_no_page() {
+    let pager = pager().await;
+    let home = Home::new(&config(&pager));
+    let squelch = home.serve().await;
+    let slow = slow(&squelch, 2_500, &format!("{HEAD}Content-Length: 100000\r\n\r\n{{")).await;
+    let took = critical(&squelch, &pager, "Critical").await;
+    println!("with 2,500 bodies that do not come a page takes {took:?}");
+    let crowded = squelch.scrape().await.sum("squelch_http_connections_crowded_out_total", &[]);
+    assert!(crowded >= 500.0, "{crowded} made room");
+    drop(slow);
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gigabyte_and_a_bomb_are_refused_unread() {
     let pager = pager().await;

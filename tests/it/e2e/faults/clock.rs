@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
+use squelch::commands::fake_pager::Fault;
 use squelch::model::Duration as Span;
 use tokio::time::sleep;
 
@@ -11,7 +12,7 @@ use super::shim::Shim;
 use super::{alert, config, insist};
 use crate::e2e::sender::{body, now};
 use crate::e2e::squelch::Home;
-use crate::e2e::{about, http, opened_and_closed, pager, shown};
+use crate::e2e::{about, http, opened_and_closed, pager, shown, until};
 
 const HOUR: i64 = 3600;
 
@@ -86,6 +87,25 @@ async fn stopped_for(pause: Duration) {
     shown(&pager, "the second page", |i| i.len() == 2).await;
     insist(&squelch, &body("http://am-0", &[before.resolved(), during.resolved()])).await;
     shown(&pager, "both ends", |i| opened_and_closed(i) == (2, 2)).await;
+    assert!(pager.incidents().iter().all(|i| i.triggers == 1), "{:#?}", pager.incidents());
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}
+
+/// The answer and the end of its time are met at once: what was taken is not said again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_came_while_it_was_stopped_counts() {
+    let pager = pager().await;
+    let home = Home::new(&config(&pager).replace("timeout: 5s", "timeout: 1s"));
+    let squelch = home.serve().await;
+    pager.script(Fault { next: 1, hang_ms: 300, ..Fault::default() });
+    squelch.hook(&body("http://am-0", &[alert("Down")])).await;
+    until("the page is under way", async || (pager.requests().total == 1).then_some(())).await;
+    squelch.child.signal(Signal::STOP);
+    sleep(Duration::from_secs(3)).await;
+    squelch.child.signal(Signal::CONT);
+    squelch.hook(&body("http://am-0", &[alert("Other")])).await;
+    shown(&pager, "another page", |i| i.len() == 2).await;
+    sleep(Duration::from_secs(2)).await;
     assert!(pager.incidents().iter().all(|i| i.triggers == 1), "{:#?}", pager.incidents());
     assert_eq!(squelch.stop().await.code(), Some(0));
 }

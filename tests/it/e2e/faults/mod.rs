@@ -12,6 +12,7 @@ mod rogue;
 mod shim;
 mod signals;
 mod tls;
+mod watch;
 
 use squelch::commands::fake_pager::FakePager;
 

@@ -4,10 +4,38 @@ use rustix::process::Signal;
 use squelch::commands::fake_pager::Fault;
 use tokio::time::Instant;
 
+use super::shim::Shim;
 use super::{alert, config, insist};
 use crate::e2e::sender::{Told, body};
 use crate::e2e::squelch::Home;
-use crate::e2e::{opened_and_closed, pager, shown, until};
+use crate::e2e::{http, opened_and_closed, pager, shown, until};
+
+/// A disk that answers no more: the process is gone within its bound all the same, and the next one goes on.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes half a minute; tests/faults runs it"]
+async fn sigterm_with_a_disk_that_hangs_ends_at_its_bound() {
+    let pager = pager().await;
+    let home = Home::new(&config(&pager));
+    let Some(shim) = Shim::new(&home) else { return };
+    let mut squelch = shim.serve(&home).await;
+    squelch.hook(&body("http://am-0", &[alert("Before")])).await;
+    shown(&pager, "the page", |i| i.len() == 1).await;
+    shim.syncs_take(600_000);
+    let (to, sent) = (squelch.address, body("http://am-0", &[alert("During")]).to_string());
+    let during = tokio::spawn(async move { http::post(to, "/alertmanager/webhook", sent.as_bytes()).await });
+    let hangs = async || (shim.met() > 0).then_some(());
+    until("the disk hangs", hangs).await;
+    squelch.child.signal(Signal::TERM);
+    assert_eq!(squelch.child.ended().await.code(), Some(1), "{}", squelch.child.said());
+    assert!(squelch.child.said().contains("the orderly end hangs"), "{}", squelch.child.said());
+    let answer = during.await.unwrap();
+    assert!(answer.is_err() || answer.is_ok_and(|a| a.status == 503), "nothing was durable");
+    shim.syncs_take(0);
+    let squelch = shim.serve(&home).await;
+    insist(&squelch, &body("http://am-0", &[alert("During")])).await;
+    shown(&pager, "its page", |i| i.len() == 2).await;
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_sigterm_ends_at_once_and_the_next_process_pages() {

@@ -1,0 +1,149 @@
+//! Alerts that are put aside: the engine broke when it was to decide about them. They are told as they
+//! stand, one incident for each at every receiver that they are routed to, past every noise stage, and are
+//! decided about again once they have resolved.
+//!
+//! What can break is kept out of here: nothing is read of what is remembered of the alert.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, format_smolstr};
+
+use super::Engine;
+use super::groups::GroupKey;
+use super::lanes::LaneId;
+use super::ledger::Verdict;
+use super::stats::Bound;
+use super::timers::Timer;
+use crate::model::{AlertId, Batch, Disposition, Observation, Reason, Status, Timestamp};
+
+/// So many alerts are aside at most; what is over is decided about as usual.
+const ASIDE: usize = 1000;
+
+const WHY: &str = "the engine broke on it, so it is told as it stands";
+
+/// The alerts that are aside.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Asides {
+    #[serde(with = "super::pairs")]
+    alerts: BTreeMap<AlertId, Aside>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Aside {
+    last_seen: Timestamp,
+    /// The incidents that tell of it.
+    told: BTreeSet<GroupKey>,
+}
+
+impl Engine {
+    /// Whether an alert passes the stages by.
+    pub(super) fn is_aside(&self, alert: AlertId) -> bool {
+        self.asides.alerts.contains_key(&alert)
+    }
+
+    /// Puts the alerts of `batch` aside, and tells of those that fire.
+    pub(super) fn put_aside(&mut self, batch: &Batch) {
+        for observation in &batch.observations {
+            self.ledger.received(batch.source, observation.status, 1);
+            let instance = AlertId::of(&observation.labels, |_| false);
+            let alert = self.alerts.owner(instance, &observation.labels, &self.policy);
+            if !self.is_aside(alert) && self.asides.alerts.len() >= ASIDE {
+                self.ledger.bound(Bound::Asides, 1);
+                continue;
+            }
+            if observation.status == Status::Firing {
+                let aside = Aside { last_seen: self.now, told: BTreeSet::new() };
+                self.asides.alerts.entry(alert).or_insert(aside);
+            }
+            self.pass_by(alert, observation);
+        }
+    }
+
+    /// An observation of an alert that is aside, or is to be.
+    pub(super) fn pass_by(&mut self, alert: AlertId, observation: &Observation) {
+        let now = self.now;
+        let lanes = self.lanes.matching(&self.policy, &observation.labels);
+        match observation.status {
+            Status::Firing => {
+                let summary = match observation.annotations.value("summary") {
+                    "" => SmolStr::new_static(WHY),
+                    summary => format_smolstr!("{summary} ({WHY})"),
+                };
+                for lane in lanes {
+                    let disposition = self.tell_aside(alert, lane, observation, &summary);
+                    self.dispose_aside(alert, lane, disposition);
+                }
+                if let Some(aside) = self.asides.alerts.get_mut(&alert) {
+                    aside.last_seen = now;
+                }
+                self.timers.set_if_unset(Timer::Watch, now);
+            }
+            Status::Resolved => {
+                let told = self.asides.alerts.remove(&alert).map(|aside| aside.told).unwrap_or_default();
+                let disposition = match told.is_empty() {
+                    true => Disposition::Suppressed(Reason::NeverPaged),
+                    false => Disposition::Resolve,
+                };
+                for key in told {
+                    self.clear(&key, "it resolved");
+                }
+                for lane in lanes {
+                    self.dispose_aside(alert, lane, disposition);
+                }
+            }
+        }
+    }
+
+    /// Opens the incident of an alert that is aside at the receiver of a lane, if it is not open.
+    fn tell_aside(
+        &mut self,
+        alert: AlertId,
+        lane: LaneId,
+        observation: &Observation,
+        summary: &str,
+    ) -> Disposition {
+        let receiver = self.lanes.lane(lane).receiver.clone();
+        let heartbeat = self.policy.heartbeat_of(&observation.labels).is_some();
+        let key = (!heartbeat).then(|| self.raise(&receiver, &observation.labels, summary)).flatten();
+        let Some(key) = key else { return Disposition::Suppressed(Reason::Muted) };
+        match self.asides.alerts.get_mut(&alert).is_none_or(|aside| aside.told.insert(key)) {
+            true => Disposition::Page,
+            false => Disposition::Suppressed(Reason::Duplicate),
+        }
+    }
+
+    fn dispose_aside(&mut self, alert: AlertId, lane: LaneId, disposition: Disposition) {
+        self.routed(lane, 1);
+        let Self { lanes, ledger, now, .. } = self;
+        let lane = (lane, lanes.lane(lane));
+        if lane.1.observes() {
+            return ledger.dispose_in_shadow(lane.1, 1, disposition);
+        }
+        let (incident, rule, release) = (SmolStr::default(), SmolStr::new_static(WHY), None);
+        let basis = lane.1.basis();
+        let verdict = Verdict { alert, known: None, lane, incident, disposition, rule, release, basis };
+        ledger.dispose(*now, 1, verdict);
+    }
+
+    /// Closes what was not said again for `stale_after`.
+    pub(super) fn asides_over(&mut self) {
+        let (now, patience) = (self.now, self.policy.stale_after);
+        let mut over = BTreeSet::new();
+        self.asides.alerts.retain(|_, aside| {
+            let stays = aside.last_seen + patience > now;
+            if !stays {
+                over.append(&mut aside.told);
+            }
+            stays
+        });
+        for key in over {
+            self.clear(&key, "stale: it was not said again");
+        }
+    }
+
+    /// Whether any alert is aside.
+    pub(super) fn has_asides(&self) -> bool {
+        !self.asides.alerts.is_empty()
+    }
+}

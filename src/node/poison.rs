@@ -1,0 +1,163 @@
+//! What the engine breaks on: a panic is caught where the engine is called, and costs one input and not the
+//! process.
+//!
+//! An engine that broke is half way through an event and is not trusted: it is read anew from what is
+//! durable. What it broke on is tried once more then, an alert at a time; an alert that breaks it again is
+//! put aside and told as it stands ([`Event::Aside`]); what even that breaks on is left out. Each time a
+//! person is told so, past the engine's stages.
+
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::engine::{Alarm, Event};
+use crate::journal::{JournalError, Seq};
+use crate::model::{Batch, Duration};
+
+use super::clock::EngineClock;
+use super::tick::{Open, Tick};
+
+/// After so many alerts that broke it, the others of the same inputs are not tried any more.
+const TRIED: u32 = 8;
+/// After so many, they are left out: their senders were told to say them again.
+const TOLD: u32 = 32;
+/// How much of an input stands in the log.
+const EXCERPT: usize = 4096;
+/// How long the incident about it stays open: nothing here hears that somebody looked.
+const ALARM_LASTS: Duration = Duration::from_hours(24);
+
+/// Runs what may panic; what it said if it did. Whatever it was changing is not to be used any more.
+pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    let said = |panic: Box<dyn Any + Send>| match panic.downcast::<String>() {
+        Ok(said) => *said,
+        Err(panic) => panic.downcast_ref::<&str>().map_or("it did not say why", |said| *said).to_owned(),
+    };
+    catch_unwind(AssertUnwindSafe(work)).map_err(said)
+}
+
+/// The engine broke on an event.
+#[derive(Debug, thiserror::Error)]
+#[error("the engine broke on {}: {reason}", word(event))]
+pub struct Broken {
+    /// What it was to handle.
+    pub event: Box<Event>,
+    /// What the panic said.
+    pub reason: String,
+}
+
+/// Why a tick cannot go on. The engine is ahead of the disk then, or half way, and is thrown away.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] JournalError),
+    /// The engine broke.
+    #[error(transparent)]
+    Engine(#[from] Broken),
+}
+
+impl Broken {
+    /// The beginning of the event, for the log.
+    pub(super) fn excerpt(&self) -> String {
+        serde_json::to_string(&self.event).unwrap_or_default().chars().take(EXCERPT).collect()
+    }
+
+    /// What a person is told.
+    pub(super) fn alarm(&self) -> Alarm {
+        let about = match &*self.event {
+            Event::Observe(batch) | Event::Aside(batch) => {
+                let first = batch.observations.first().map(|o| o.labels.to_string()).unwrap_or_default();
+                let first: String = first.chars().take(500).collect();
+                format!("{} alerts, {first} the first", batch.observations.len())
+            }
+            event => word(event).to_owned(),
+        };
+        let summary = format!(
+            "the engine broke on {about}, and was read anew from what is durable; this is a bug: the log has the input"
+        );
+        Alarm { name: "SquelchEngineBroke".into(), summary: summary.into(), lasts: ALARM_LASTS }
+    }
+}
+
+fn word(event: &Event) -> &'static str {
+    match event {
+        Event::Observe(_) => "what an upstream said",
+        Event::Aside(_) => "an alert that it was only to tell of",
+        Event::Seen(_) => "repeats",
+        Event::Delivered(_) => "the end of a notification",
+        Event::Replay(_) => "a dead letter that is to be sent again",
+        Event::Release(_) => "what a person lets go",
+        Event::Silence(_) => "a silence",
+        Event::Alarm(_) => "an alarm",
+        Event::Policy(_) => "the configuration",
+        Event::Started => "the start",
+        Event::Tick => "the passing of time",
+    }
+}
+
+/// What the engine broke on, until it has been decided about or told. Bounded by what one tick takes.
+#[derive(Debug, Default)]
+pub(super) struct Suspects {
+    /// Each of one alert.
+    waiting: Vec<Event>,
+    /// How many of them broke it.
+    broke: u32,
+    /// Stored events that were left out when the engine was read.
+    stored: BTreeSet<Seq>,
+}
+
+impl Suspects {
+    /// Takes in an event that the engine broke on. Only what was said of alerts is kept.
+    pub(super) fn add(&mut self, event: Event) {
+        let (batch, aside) = match event {
+            Event::Observe(batch) => (batch, false),
+            Event::Aside(batch) => (batch, true),
+            _ => return,
+        };
+        let Batch { source, peer, observations, .. } = batch;
+        self.waiting.extend(observations.into_iter().map(|one| {
+            let one = Batch { source, peer: peer.clone(), observations: vec![one], upstream: None };
+            if aside { Event::Aside(one) } else { Event::Observe(one) }
+        }));
+    }
+
+    /// Takes in a stored event that was left out; false if it is known already.
+    pub(super) fn add_stored(&mut self, seq: Seq, event: Event) -> bool {
+        let new = self.stored.insert(seq);
+        if new {
+            self.add(event);
+        }
+        new
+    }
+
+    /// Tries them all, or those that are aside already tells.
+    pub(super) fn apply(&self, tick: &mut Tick, open: &mut Open, clock: &EngineClock) -> Result<(), Failure> {
+        self.waiting.iter().try_for_each(|event| tick.apply(open, clock, event))
+    }
+
+    /// The engine broke on one of them again: it is put aside, or left out. False if it is none of them.
+    pub(super) fn broke(&mut self, event: &Event) -> bool {
+        let Some(index) = self.waiting.iter().position(|waiting| waiting == event) else { return false };
+        self.broke += 1;
+        match self.waiting.remove(index) {
+            Event::Observe(batch) => self.waiting.insert(index, Event::Aside(batch)),
+            lost => tracing::error!(event = ?lost, "an alert that cannot even be told of is left out"),
+        }
+        if self.broke >= TOLD {
+            tracing::error!(alerts = self.waiting.len(), "alerts that came with it are left out");
+            self.waiting.clear();
+        } else if self.broke >= TRIED {
+            for event in &mut self.waiting {
+                if let Event::Observe(batch) = event {
+                    *event = Event::Aside(batch.clone());
+                }
+            }
+        }
+        true
+    }
+
+    /// All of it is durable.
+    pub(super) fn settled(&mut self) {
+        *self = Suspects::default();
+    }
+}
