@@ -1,13 +1,13 @@
 //! `squelch explain`: why alerts did or did not page, as a timeline in plain sentences.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::asking::{matchers, say, say_json, senseless};
 use super::server::{self, Server};
 use super::{backtest::Output, failed};
 use crate::ledger::{Page, Query, Reader, timeline};
-use crate::model::{Duration, Fingerprint, Matcher, Timestamp, parse_matchers};
+use crate::model::{Duration, Fingerprint, Matcher, Timestamp};
 use crate::node::clock::wall;
 
 /// Options of `squelch explain`.
@@ -49,10 +49,7 @@ enum What {
 pub async fn run(args: Args) -> ExitCode {
     let what = match read(&args.what) {
         Ok(what) => what,
-        Err(why) => {
-            eprintln!("squelch: {why}");
-            return ExitCode::from(2);
-        }
+        Err(why) => return senseless(&why),
     };
     let since = wall() - args.since;
     let page = match &args.storage {
@@ -67,23 +64,17 @@ pub async fn run(args: Args) -> ExitCode {
         Ok(page) => page,
         Err(why) => return failed(&why),
     };
-    let mut text = match args.output {
-        Output::Simple => timeline(&page.decisions),
-        Output::Json => match serde_json::to_string_pretty(&page.decisions) {
-            Ok(text) => text + "\n",
-            Err(e) => return failed(&e.to_string()),
-        },
+    let told = match args.output {
+        Output::Json => say_json(&page.decisions),
+        Output::Simple => {
+            let left_out = format!("Older decisions are left out; --limit is {}.\n", args.limit);
+            say(&(timeline(&page.decisions) + if page.next.is_some() { &left_out } else { "" }))
+        }
     };
-    if page.next.is_some() && args.output == Output::Simple {
-        text.push_str(&format!("Older decisions are left out; --limit is {}.\n", args.limit));
-    }
-    if std::io::stdout().lock().write_all(text.as_bytes()).is_err() {
-        return ExitCode::FAILURE;
-    }
     if page.decisions.is_empty() {
         return failed(&format!("nothing was decided about that in the last {}", args.since));
     }
-    ExitCode::SUCCESS
+    told
 }
 
 fn read(words: &[String]) -> Result<What, String> {
@@ -98,15 +89,7 @@ fn read(words: &[String]) -> Result<What, String> {
             _ => {}
         }
     }
-    let mut matchers = Vec::new();
-    for (n, word) in words.iter().enumerate() {
-        match n == 0 && !word.contains(['=', '~', '{']) {
-            true => {
-                matchers.extend(parse_matchers(&format!("alertname={word:?}")).map_err(|e| e.to_string())?)
-            }
-            false => matchers.extend(parse_matchers(word).map_err(|e| e.to_string())?),
-        }
-    }
+    let matchers = matchers(words)?;
     match matchers.is_empty() {
         true => Err("no matcher is given; one such as alertname=Down would be right".into()),
         false => Ok(What::Matchers(matchers)),
@@ -154,6 +137,5 @@ mod tests {
         let texts: Vec<String> = all.iter().map(ToString::to_string).collect();
         assert_eq!(texts, [r#"alertname="Down""#, r#"host=~"a|b""#]);
         assert!(read(&["{}"]).is_err());
-        assert!(read(&["a", "b"]).is_err(), "only the first is a bare alertname");
     }
 }

@@ -1,13 +1,18 @@
 //! One file a subcommand.
 
+pub mod alerts;
+mod asking;
 pub mod backtest;
 pub mod check_config;
 pub mod demo;
 pub mod explain;
 pub mod fake_pager;
+pub mod incidents;
 pub mod log;
+pub mod report;
 pub mod serve;
 mod server;
+pub mod silence;
 pub mod test;
 
 use std::net::SocketAddr;
@@ -36,6 +41,14 @@ enum Command {
     Backtest(backtest::Args),
     /// Say of alerts why they did or did not page.
     Explain(explain::Args),
+    /// List the alerts that a server remembers, or export their history.
+    Alerts(alerts::Args),
+    /// List what is open, where, why, and what happens next.
+    Incidents(incidents::Args),
+    /// Make, list, change and end silences.
+    Silence(silence::Args),
+    /// Say how much noise was removed, where it comes from, and what would calm it.
+    Report(report::Args),
     /// Show within a minute what it does, on a storm made for it.
     Demo(demo::Args),
     /// A pager to practise on: PagerDuty, Slack and webhooks.
@@ -56,6 +69,10 @@ pub fn main() -> ExitCode {
             Command::Test(args) => test::run(&args, &mut std::io::stdout()),
             Command::Backtest(args) => backtest::run(args).await,
             Command::Explain(args) => explain::run(args).await,
+            Command::Alerts(args) => alerts::run(args).await,
+            Command::Incidents(args) => incidents::run(args).await,
+            Command::Silence(args) => silence::run(args).await,
+            Command::Report(args) => report::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::FakePager(args) => match fake_pager::run(args).await {
                 Ok(()) => ExitCode::SUCCESS,

@@ -3,8 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hyper::Method;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
 use crate::config::{self, HttpConfig};
-use crate::deliver::HttpClient;
+use crate::deliver::{Answer, AttemptError, HttpClient};
+use crate::ledger::MAX_LIMIT;
 
 /// The largest answer that is taken.
 const ANSWER_BYTES: usize = 64 << 20;
@@ -48,29 +53,90 @@ impl Server {
     ///
     /// # Errors
     /// There is no answer, or it says no, for the reason given.
-    pub async fn get<T: serde::de::DeserializeOwned>(
+    pub async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
         parameters: &[(&str, String)],
     ) -> Result<T, String> {
-        let mut url = format!("{}{path}", self.url);
+        let mut url = self.at(path);
         for (n, (name, value)) in parameters.iter().enumerate() {
             url.push(if n == 0 { '?' } else { '&' });
             url.push_str(&format!("{name}={}", encoded(value)));
         }
-        let answer = self.client.get(&url, ANSWER_BYTES).await;
-        let answer = answer.map_err(|e| format!("asking the server: {}", e.detail))?;
-        match answer.status {
-            200 if !answer.truncated => serde_json::from_slice(&answer.body)
-                .map_err(|e| format!("the server's answer is not what this version reads: {e}")),
-            200 => Err(format!("the server's answer is longer than {ANSWER_BYTES} bytes; ask for less")),
-            status => Err(format!("the server answered {status}: {}", answer.excerpt())),
+        answered(self.client.get(&url, ANSWER_BYTES).await)
+    }
+
+    /// What is on the pages of a list, up to `limit` entries; `open` takes a page apart into its entries
+    /// and the cursor of the next.
+    ///
+    /// # Errors
+    /// There is no answer, or it says no, for the reason given.
+    pub async fn list<P: DeserializeOwned, T>(
+        &self,
+        path: &str,
+        parameters: &[(&str, String)],
+        limit: usize,
+        open: impl Fn(P) -> (Vec<T>, Option<String>),
+    ) -> Result<Vec<T>, String> {
+        let (mut all, mut cursor) = (Vec::new(), None::<String>);
+        while all.len() < limit {
+            let mut asked = parameters.to_vec();
+            asked.push(("limit", (limit - all.len()).min(MAX_LIMIT).to_string()));
+            asked.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+            let (entries, next) = open(self.get(path, &asked).await?);
+            all.extend(entries);
+            cursor = next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// What the server says to a JSON body at `path`.
+    ///
+    /// # Errors
+    /// There is no answer, or it says no, for the reason given.
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, String> {
+        let body = serde_json::to_vec(body).map_err(|e| e.to_string())?;
+        answered(self.client.change(Method::POST, &self.at(path), body, ANSWER_BYTES).await)
+    }
+
+    /// What the server says when what is at `path` is to go.
+    ///
+    /// # Errors
+    /// There is no answer, or it says no, for the reason given.
+    pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
+        answered(self.client.change(Method::DELETE, &self.at(path), Vec::new(), ANSWER_BYTES).await)
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+}
+
+fn answered<T: DeserializeOwned>(answer: Result<Answer, AttemptError>) -> Result<T, String> {
+    let answer = answer.map_err(|e| format!("asking the server: {}", e.detail))?;
+    match answer.status {
+        200 if !answer.truncated => serde_json::from_slice(&answer.body)
+            .map_err(|e| format!("the server's answer is not what this version reads: {e}")),
+        200 => Err(format!("the server's answer is longer than {ANSWER_BYTES} bytes; ask for less")),
+        status => {
+            let problem = serde_json::from_slice::<Problem>(&answer.body);
+            let why = problem.map_or_else(|_| answer.excerpt(), |problem| problem.detail);
+            Err(format!("the server answered {status}: {why}"))
         }
     }
 }
 
+/// Problem details, of which a person wants the detail.
+#[derive(Deserialize)]
+struct Problem {
+    detail: String,
+}
+
 /// A parameter's value as it stands in a URL.
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
         match byte {

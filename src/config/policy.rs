@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{FailOpen, Heartbeat, InhibitRule, Limits, Lines, Noise, SelfWatch, TimeInterval};
+use super::{FailOpen, Heartbeat, InhibitRule, Limit, Limits, Lines, Noise, SelfWatch, TimeInterval};
 use crate::model::{Duration, LabelSet, Matcher};
 
 /// All that decides about alerts. Validated: route 0 exists, names resolve, indexes are in range.
@@ -171,6 +171,14 @@ pub struct IntegrationRef {
     pub send_resolved: bool,
     /// Whether it is told of changes to an open incident (repeats are always sent).
     pub send_updates: bool,
+}
+
+impl Policy {
+    /// The page budget of each receiver that has one; of several routes that lead to it, that of the last.
+    pub fn budgets(&self) -> BTreeMap<SmolStr, Limit> {
+        let of = |route: &Route| Some((route.receiver.clone(), self.noise.get(&route.noise)?.budget.clone()));
+        self.routes.iter().filter_map(of).filter(|(_, budget)| budget.pages > 0).collect()
+    }
 }
 
 impl Severities {

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Request, Response, Uri};
+use hyper::{Method, Request, Response, Uri};
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -110,6 +110,24 @@ impl HttpClient {
         self.ask(request, most, &redactor).await
     }
 
+    /// Sends `body` as JSON to `url`, with this method, and takes at most `most` bytes of the answer, which
+    /// of any status is `Ok`.
+    ///
+    /// # Errors
+    /// No answer came, for the reason given, which names no secret of the URL.
+    pub async fn change(
+        &self,
+        method: Method,
+        url: &str,
+        body: Vec<u8>,
+        most: usize,
+    ) -> Result<Answer, AttemptError> {
+        let mut redactor = Redactor::default();
+        let mut request = self.request(url, Some(body), &mut redactor)?;
+        *request.method_mut() = method;
+        self.ask(request, most, &redactor).await
+    }
+
     async fn ask(
         &self,
         request: Request<Full<Bytes>>,
@@ -197,7 +215,7 @@ impl HttpClient {
                 .map_err(|_| AttemptError::ours(format!("http_headers: {name:?} is not a header name")))?;
             headers.insert(parsed, secret_header(name, &value)?);
         }
-        let method = if body.is_some() { hyper::Method::POST } else { hyper::Method::GET };
+        let method = if body.is_some() { Method::POST } else { Method::GET };
         let mut request = Request::new(Full::new(Bytes::from(body.unwrap_or_default())));
         *request.method_mut() = method;
         *request.uri_mut() = uri;

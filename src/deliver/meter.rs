@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 use smol_str::SmolStr;
 
-use super::attempt::FailureReason;
+use super::attempt::{AttemptError, FailureReason};
 use crate::config::Integration;
 use crate::model::{Notification, NotificationId, Timestamp};
 
@@ -31,6 +31,7 @@ struct ReceiverState {
     queued: BTreeSet<(Timestamp, NotificationId)>,
     open_circuits: BTreeSet<SmolStr>,
     accepted: Option<Instant>,
+    failed: Option<(Instant, SmolStr, AttemptError)>,
 }
 
 /// How delivery to one receiver goes.
@@ -44,6 +45,21 @@ pub struct Health {
     pub open_circuits: Vec<SmolStr>,
     /// How long ago it accepted something last; nothing since the program started, if it has not.
     pub accepted: Option<Duration>,
+    /// How an attempt failed last; nothing since the program started, if none has.
+    pub failed: Option<Failure>,
+}
+
+/// An attempt that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// How long ago.
+    pub ago: Duration,
+    /// The integration.
+    pub integration: SmolStr,
+    /// Its class.
+    pub reason: FailureReason,
+    /// What happened, without secrets.
+    pub detail: String,
 }
 
 impl Meter {
@@ -119,8 +135,10 @@ impl Meter {
         self.latency.with_label_values(&[integration]).observe(took.as_secs_f64());
     }
 
-    pub(super) fn failed(&self, receiver: &str, integration: &str, reason: FailureReason) {
-        self.failed.with_label_values(&[receiver, integration, reason.as_str()]).inc();
+    /// An attempt of the integration `name`, of this kind, failed.
+    pub(super) fn failed(&self, receiver: &str, kind: &str, name: &SmolStr, error: &AttemptError) {
+        self.failed.with_label_values(&[receiver, kind, error.reason.as_str()]).inc();
+        self.update(receiver, |state| state.failed = Some((Instant::now(), name.clone(), error.clone())));
     }
 
     pub(super) fn template_error(&self, receiver: &str, integration: &str) {
@@ -141,6 +159,12 @@ impl Meter {
             oldest: state.queued.first().map(|(at, _)| *at),
             open_circuits: state.open_circuits.iter().cloned().collect(),
             accepted: state.accepted.map(|at| at.elapsed()),
+            failed: state.failed.as_ref().map(|(at, integration, error)| Failure {
+                ago: at.elapsed(),
+                integration: integration.clone(),
+                reason: error.reason,
+                detail: error.detail.clone(),
+            }),
         };
         receivers.iter().map(|(name, state)| (name.clone(), health(state))).collect()
     }

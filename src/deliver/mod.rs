@@ -39,7 +39,7 @@ pub use attempt::{AttemptError, FailureReason, Retry, Side};
 pub use backoff::Backoff;
 pub use console::{ConsoleSink, Stdout};
 pub use http::{Answer, HttpClient};
-pub use meter::{Health, Meter};
+pub use meter::{Failure, Health, Meter};
 pub use pace::Pacer;
 pub use schedule::{Job, Limits, Next, Schedule};
 pub use transport::{Transport, check_templates};

@@ -118,7 +118,7 @@ impl Worker {
         };
         let Some(notification) = self.schedule.job(id).map(|job| job.notification.clone()) else { return };
         if let Err(error) = &result {
-            self.meter.failed(&self.receiver, self.transport.kind(), error.reason);
+            self.meter.failed(&self.receiver, self.transport.kind(), &self.name, error);
             tracing::warn!(
                 receiver = %self.receiver, integration = %self.name, id = id.0,
                 kind = notification.kind.as_str(), retry = ?error.retry, %error, "attempt failed"

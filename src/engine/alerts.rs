@@ -140,6 +140,12 @@ impl Alerts {
         self.known.iter()
     }
 
+    /// Those behind `id` in the order of their identity; all without.
+    pub(super) fn after(&self, id: Option<AlertId>) -> impl Iterator<Item = (&AlertId, &Alert)> {
+        let from = id.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        self.known.range((from, std::ops::Bound::Unbounded))
+    }
+
     pub(super) fn len(&self) -> u64 {
         self.known.len() as u64
     }

@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
 use super::Engine;
@@ -17,7 +18,9 @@ use super::track::Track;
 use crate::model::{AlertId, Duration, LabelSet, Matcher, Reason, Timestamp};
 
 /// What an open incident, or an alert that waits, is at now. In the order in which it matters to who looks.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = State)]
 pub enum RowState {
     /// Its page is on its way, and no receiver has taken it yet.
     Passing,
@@ -35,6 +38,34 @@ pub enum RowState {
     Quiet,
     /// A silence, a time interval or another alert mutes it.
     Muted,
+}
+
+impl RowState {
+    /// Every state, in order.
+    pub const ALL: [RowState; 8] = [
+        RowState::Passing,
+        RowState::Paged,
+        RowState::Flapping,
+        RowState::Resolving,
+        RowState::Held,
+        RowState::RateLimited,
+        RowState::Quiet,
+        RowState::Muted,
+    ];
+
+    /// The word of the API and of address lines.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RowState::Passing => "passing",
+            RowState::Paged => "paged",
+            RowState::Flapping => "flapping",
+            RowState::Resolving => "resolving",
+            RowState::Held => "held",
+            RowState::RateLimited => "rate_limited",
+            RowState::Quiet => "quiet",
+            RowState::Muted => "muted",
+        }
+    }
 }
 
 /// Which rows are wanted.
@@ -185,6 +216,8 @@ enum Source {
     Track(AlertId, LaneId),
 }
 
+/// Why, and what comes next.
+type Words = (SmolStr, Option<(Timestamp, &'static str)>);
 type Key = (RowState, usize, Reverse<Timestamp>, Source);
 
 impl Engine {
@@ -327,7 +360,7 @@ impl Engine {
     }
 
     /// What a track is at that is in no incident and not done; nothing if it is neither.
-    fn waiting_state(&self, alert: AlertId, track: &Track) -> Option<RowState> {
+    pub(super) fn waiting_state(&self, alert: AlertId, track: &Track) -> Option<RowState> {
         if track.muted.is_some() && !track.presented {
             return self.fires(alert).then_some(RowState::Muted);
         }
@@ -347,7 +380,7 @@ impl Engine {
         pending.iter().find(|p| p.alert == alert && !p.recovered).map(|p| p.wait)
     }
 
-    fn incident_row(&self, id: IncidentId, state: RowState) -> Option<Row> {
+    pub(super) fn incident_row(&self, id: IncidentId, state: RowState) -> Option<Row> {
         let incident = self.incidents.get(&id)?;
         let firing = incident.members.iter().find(|(_, m)| m.firing).or(incident.members.iter().next());
         let alert = *firing?.0;
@@ -390,10 +423,7 @@ impl Engine {
     fn track_row(&self, id: AlertId, lane: LaneId, state: RowState) -> Option<Row> {
         let (alert, track) = (self.alerts.alert(id)?, self.tracks.get(&(id, lane))?);
         let settings = self.lanes.lane(lane);
-        let (why, next) = match state {
-            RowState::Muted => self.muted_words(id, lane, track.muted),
-            _ => self.waiting_words(id, track),
-        };
+        let (why, next) = self.words(id, lane, track, state);
         Some(Row {
             state,
             dedup_key: None,
@@ -416,19 +446,22 @@ impl Engine {
         self.policy.severities.levels[self.policy.severities.level_of(labels)].name.clone()
     }
 
-    fn muted_words(
-        &self,
-        alert: AlertId,
-        lane: LaneId,
-        reason: Option<Reason>,
-    ) -> (SmolStr, Option<(Timestamp, &'static str)>) {
+    /// Why an alert waits, or is muted, and what comes next.
+    pub(super) fn words(&self, alert: AlertId, lane: LaneId, track: &Track, state: RowState) -> Words {
+        match state {
+            RowState::Muted => self.muted_words(alert, lane, track.muted),
+            _ => self.waiting_words(alert, track),
+        }
+    }
+
+    fn muted_words(&self, alert: AlertId, lane: LaneId, reason: Option<Reason>) -> Words {
         match self.mutes.cause(alert, self.lanes.lane(lane)) {
             Some(cause) => (cause.rule, cause.release.map(|at| (at, "is looked at again"))),
             None => (reason.map_or("", Reason::as_str).into(), None),
         }
     }
 
-    fn waiting_words(&self, alert: AlertId, track: &Track) -> (SmolStr, Option<(Timestamp, &'static str)>) {
+    fn waiting_words(&self, alert: AlertId, track: &Track) -> Words {
         if let Some(at) = track.held_until {
             return ("its severity level waits before the first page".into(), Some((at, "pages")));
         }
@@ -451,7 +484,7 @@ impl Engine {
     }
 }
 
-fn incident_state(incident: &Incident) -> Option<RowState> {
+pub(super) fn incident_state(incident: &Incident) -> Option<RowState> {
     let opened = incident.channels.iter().any(|c| c.was_opened());
     match incident.phase {
         _ if incident.superseded_by.is_some() => None,

@@ -59,6 +59,10 @@ pub use dry::{DryRoute, DryRun, DryStep};
 pub use event::{Alarm, Effects, Event, Release, Seen, SeenOccurrence, Why};
 pub use snapshot::RestoreError;
 pub use stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
+pub use view::{
+    AlertEntry, AlertQuery, Glance, INCIDENT_STATES, IncidentEntry, IncidentQuery, MemberEntry, NextEntry,
+    StandingEntry,
+};
 
 use crate::config::Policy;
 use crate::model::{AlertId, Notification, NotificationId, Timestamp};

@@ -182,6 +182,16 @@ impl Engine {
         self.mutes.silences.iter().map(|(silence, state)| (silence.clone(), state)).collect()
     }
 
+    /// The silences that are kept, in the order of their ids, from behind `id` on.
+    pub fn silences_after(&self, id: Option<&str>) -> impl Iterator<Item = (&Silence, SilenceState)> {
+        self.mutes.silences.after(id)
+    }
+
+    /// One silence, with its state.
+    pub fn silence_by_id(&self, id: &str) -> Option<(&Silence, SilenceState)> {
+        self.mutes.silences.one(id)
+    }
+
     /// A person changed a silence.
     pub(super) fn silence(&mut self, change: &SilenceChange) {
         let Mutes { silences, firing, dirty, .. } = &mut self.mutes;

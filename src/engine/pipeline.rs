@@ -14,7 +14,7 @@ use super::ledger::{NO_INTEGRATION, Verdict};
 use super::timers::Timer;
 use super::track::Track;
 use crate::model::{
-    AlertId, Basis, Batch, Disposition, Duration, Fingerprint, LabelSet, Reason, Source, Status, Timestamp,
+    AlertId, Basis, Batch, Disposition, Duration, LabelSet, Reason, Source, Status, Timestamp,
 };
 
 impl Engine {
@@ -548,11 +548,6 @@ impl Engine {
         self.alerts.alert(alert).is_some_and(super::alerts::Alert::firing)
     }
 
-    pub(super) fn taken_lanes(&self, alert: AlertId) -> Vec<LaneId> {
-        let all = (alert, LaneId(0))..=(alert, LaneId(u32::MAX));
-        self.tracks.range(all).map(|((_, lane), _)| *lane).collect()
-    }
-
     pub(super) fn track(&mut self, alert: AlertId, lane: LaneId) -> &mut Track {
         self.tracks.entry((alert, lane)).or_default()
     }
@@ -574,11 +569,6 @@ impl Engine {
         let account = self.gauges(lane);
         account.routed += count;
         account.pending += count;
-    }
-
-    /// Alertmanager's fingerprint of an alert, for people.
-    pub(super) fn fingerprint(&self, alert: AlertId) -> Option<Fingerprint> {
-        self.alerts.alert(alert).map(|a| Fingerprint::of(&a.labels))
     }
 
     /// The group is forgotten a day after its last incident, and its generations with it; a month

@@ -1,6 +1,7 @@
 //! Silences: what a person told to be quiet. Rules: Alertmanager `silence/silence.go`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
@@ -204,6 +205,17 @@ impl Silences {
         let all = self.matched.get(&alert)?.iter().filter_map(|id| self.known.get(id));
         let active = all.filter(|e| e.state == SilenceState::Active).map(|e| &e.silence);
         active.max_by_key(|s| s.ends_at)
+    }
+
+    /// Those behind `id` in the order of their ids; all without.
+    pub(super) fn after(&self, id: Option<&str>) -> impl Iterator<Item = (&Silence, SilenceState)> {
+        let from = id.map_or(Bound::Unbounded, Bound::Excluded);
+        self.known.range::<str, _>((from, Bound::Unbounded)).map(|(_, e)| (&e.silence, e.state))
+    }
+
+    /// The one of this id.
+    pub(super) fn one(&self, id: &str) -> Option<(&Silence, SilenceState)> {
+        self.known.get(id).map(|e| (&e.silence, e.state))
     }
 
     /// Every silence, with its state.

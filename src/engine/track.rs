@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Engine;
 use super::damping::Damping;
 use super::groups::GroupKey;
 use super::incident::IncidentId;
-use crate::model::{Reason, Timestamp};
+use super::lanes::LaneId;
+use crate::model::{AlertId, Reason, Timestamp};
 
 /// What one lane knows of one alert.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,5 +31,12 @@ impl Track {
     /// Whether it is about an alert that was told of, will be, or would be were it not muted.
     pub(super) fn is_live(&self) -> bool {
         self.presented || self.held_until.is_some() || self.muted.is_some()
+    }
+}
+
+impl Engine {
+    pub(super) fn taken_lanes(&self, alert: AlertId) -> Vec<LaneId> {
+        let all = (alert, LaneId(0))..=(alert, LaneId(u32::MAX));
+        self.tracks.range(all).map(|((_, lane), _)| *lane).collect()
     }
 }

@@ -8,6 +8,7 @@
 mod backtest;
 mod before;
 mod compare;
+mod export;
 pub mod journal;
 mod jsonl;
 mod notifications;
@@ -22,6 +23,7 @@ mod told;
 pub use backtest::{Candidate, Progress, backtest};
 pub use before::{Alertmanager, GROUP_INTERVAL, GROUP_WAIT};
 pub use compare::{Comparison, Difference};
+pub use export::write_history;
 pub use jsonl::{Jsonl, decompressed};
 pub use notifications::write_line;
 pub use prometheus::{PrometheusHistory, Window, windows};

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use smol_str::SmolStr;
+
 use super::batch::Tail;
 use super::{
-    Commit, DEAD_LETTERS_KEPT, DeadLetter, Journal, JournalError, PRUNE_BATCH, Record, Recovered, Seq,
+    Commit, DEAD_LETTERS_KEPT, DeadLetter, Journal, JournalError, LetterQuery, PRUNE_BATCH, Record,
+    Recovered, Seq,
 };
 use crate::model::{Decision, Notification, NotificationId, Outcome, Report, Timestamp};
 
@@ -161,7 +164,7 @@ impl Journal for MemoryJournal {
         })
     }
 
-    fn dead_letters(&mut self, limit: usize) -> Result<Vec<DeadLetter>, JournalError> {
+    fn dead_letters(&mut self, wanted: &LetterQuery) -> Result<Vec<DeadLetter>, JournalError> {
         let store = self.lock();
         let letter = |(notification, state): &(Notification, State)| match state {
             State::Dead { at, report } => {
@@ -170,14 +173,26 @@ impl Journal for MemoryJournal {
             State::Queued | State::Accepted { .. } => None,
         };
         let mut letters: Vec<DeadLetter> = store.notifications.values().filter_map(letter).collect();
+        letters.retain(|l| {
+            wanted.receiver.as_ref().is_none_or(|receiver| l.notification.receiver == *receiver)
+                && wanted.after.is_none_or(|after| (l.died_at, l.notification.id) < after)
+        });
         letters.sort_by_key(|l| std::cmp::Reverse((l.died_at, l.notification.id)));
-        letters.truncate(limit);
+        letters.truncate(wanted.limit);
         Ok(letters)
+    }
+
+    fn dead_letter_counts(&mut self) -> Result<BTreeMap<SmolStr, u64>, JournalError> {
+        let mut counts = BTreeMap::new();
+        for letter in self.dead_letters(&LetterQuery::newest(usize::MAX))? {
+            *counts.entry(letter.notification.receiver).or_default() += 1;
+        }
+        Ok(counts)
     }
 
     fn prune(&mut self, before: Timestamp) -> Result<bool, JournalError> {
         let surplus: Vec<NotificationId> = self
-            .dead_letters(usize::MAX)?
+            .dead_letters(&LetterQuery::newest(usize::MAX))?
             .iter()
             .skip(DEAD_LETTERS_KEPT)
             .map(|letter| letter.notification.id)

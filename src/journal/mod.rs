@@ -6,7 +6,10 @@
 //!
 //! The time of a commit is the `now` of its last record: nothing here reads a clock.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+use smol_str::SmolStr;
 
 use crate::model::{Decision, Notification, NotificationId, Report, Timestamp};
 
@@ -70,7 +73,7 @@ impl Commit<'_> {
 }
 
 /// A notification that its receiver refused for good.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     /// What was to be said.
     pub notification: Notification,
@@ -78,6 +81,33 @@ pub struct DeadLetter {
     pub report: Report,
     /// When it ended: the time of the commit that said so.
     pub died_at: Timestamp,
+}
+
+/// Which dead letters are wanted: all that is given must hold.
+#[derive(Debug, Clone, Default)]
+pub struct LetterQuery {
+    /// Only those behind the one that died then and has this number.
+    pub after: Option<(Timestamp, NotificationId)>,
+    /// Only this receiver's.
+    pub receiver: Option<SmolStr>,
+    /// The most that are wanted.
+    pub limit: usize,
+}
+
+impl LetterQuery {
+    /// The newest `limit` of all.
+    pub fn newest(limit: usize) -> LetterQuery {
+        LetterQuery { limit, ..LetterQuery::default() }
+    }
+}
+
+/// What a look at the dead letters finds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeadLetters {
+    /// Those that were asked for.
+    pub letters: Vec<DeadLetter>,
+    /// How many there are in all, by receiver.
+    pub by_receiver: BTreeMap<SmolStr, u64>,
 }
 
 /// What a start finds.
@@ -155,8 +185,11 @@ pub trait Journal: Send {
     /// [`JournalError::Refused`] if `seq` is beyond the last event or before the newest snapshot.
     fn snapshot(&mut self, seq: Seq, body: &[u8]) -> Result<(), JournalError>;
 
-    /// The dead letters, those that died last first, at most `limit`.
-    fn dead_letters(&mut self, limit: usize) -> Result<Vec<DeadLetter>, JournalError>;
+    /// Dead letters, those that died last first.
+    fn dead_letters(&mut self, wanted: &LetterQuery) -> Result<Vec<DeadLetter>, JournalError>;
+
+    /// How many dead letters there are, by receiver.
+    fn dead_letter_counts(&mut self) -> Result<BTreeMap<SmolStr, u64>, JournalError>;
 
     /// Forgets decisions and accepted notifications older than `before`, and dead letters beyond the
     /// newest [`DEAD_LETTERS_KEPT`]: at most [`PRUNE_BATCH`] rows of each, so that a commit never

@@ -97,8 +97,8 @@ pub fn timeline(entries: &[Entry]) -> String {
     text
 }
 
-/// Without what a terminal would act on.
-fn plain(text: &str) -> String {
+/// `text` without what a terminal would act on, or would begin a line.
+pub fn plain(text: &str) -> String {
     let bad = |c: char| {
         c.is_control()
             || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -11,21 +11,27 @@
 //! alerts and by which labels they are found; `text` are sentences and settings, by day, so that they
 //! leave with their day. Times are milliseconds since 1970, UTC.
 
+mod advice;
 mod entry;
 mod explain;
 mod follow;
 mod meter;
+mod noise;
 mod query;
 mod schema;
 mod search;
+mod tally;
 mod write;
 
+pub use advice::{Advice, advice};
 pub use entry::{Entry, OtherwiseEntry};
-pub use explain::timeline;
+pub use explain::{plain, timeline};
 pub use follow::{Follower, Following};
 pub use meter::Meter;
+pub use noise::{AdviceEntry, BudgetEntry, FateEntry, NameEntry, NoiseEntry, ReceiverNoiseEntry, StepEntry};
 pub use query::{MAX_LIMIT, Page, Query};
 pub use search::Reader;
+pub use tally::{Advised, Name, Tally, removed};
 
 /// Why the ledger could not do its work.
 #[derive(Debug, thiserror::Error)]

@@ -226,7 +226,7 @@ fn with_each(all: &[Where], condition: &'static str, values: &[i64]) -> Vec<Wher
 const BOUNDS: &str = "SELECT (SELECT min(id) FROM decision), (SELECT max(id) FROM decision)";
 
 /// The first id whose time is `at` or later; by halving, since times rise with ids.
-fn first_from(conn: &Connection, at: Timestamp) -> Result<i64, LedgerError> {
+pub(super) fn first_from(conn: &Connection, at: Timestamp) -> Result<i64, LedgerError> {
     let bounds: (Option<i64>, Option<i64>) = conn.query_row(BOUNDS, [], |r| Ok((r.get(0)?, r.get(1)?)))?;
     let (Some(mut low), Some(high)) = bounds else { return Ok(0) };
     let mut high = high + 1;

@@ -4,7 +4,7 @@ use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
 use crate::engine::{Event, Release};
-use crate::journal::DeadLetter;
+use crate::journal::{DeadLetters, LetterQuery};
 use crate::model::{Kind, NotificationId, SilenceRequest};
 use crate::web::{ReleaseError, ReplayError, SilenceFailure, Unavailable};
 
@@ -20,7 +20,7 @@ pub(super) fn replay(
     id: NotificationId,
     done: oneshot::Sender<Result<(), ReplayError>>,
 ) -> Result<(), Failure> {
-    let letters = open.journal.dead_letters(DEAD_LETTERS)?;
+    let letters = open.journal.dead_letters(&LetterQuery::newest(DEAD_LETTERS))?;
     let Some(letter) = letters.iter().find(|letter| letter.notification.id == id) else {
         let _ = done.send(Err(ReplayError::NotFound));
         return Ok(());
@@ -80,13 +80,17 @@ pub(super) fn let_go(
     tick.apply(open, clock, &Event::Release(release))
 }
 
-pub(super) fn dead_letters(done: oneshot::Sender<Result<Vec<DeadLetter>, Unavailable>>) -> Waiter {
+pub(super) fn dead_letters(
+    wanted: LetterQuery,
+    done: oneshot::Sender<Result<DeadLetters, Unavailable>>,
+) -> Waiter {
     Box::new(move |outcome| {
-        let letters = match outcome {
-            Ok(open) => open.journal.dead_letters(DEAD_LETTERS).map_err(|e| Unavailable(e.to_string())),
-            Err(reason) => Err(Unavailable(reason.into())),
-        };
-        let _ = done.send(letters);
+        let found = outcome.map_err(str::to_owned).and_then(|open| {
+            let letters = open.journal.dead_letters(&wanted).map_err(|e| e.to_string())?;
+            let by_receiver = open.journal.dead_letter_counts().map_err(|e| e.to_string())?;
+            Ok(DeadLetters { letters, by_receiver })
+        });
+        let _ = done.send(found.map_err(Unavailable));
     })
 }
 

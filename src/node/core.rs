@@ -20,7 +20,7 @@ use super::failopen::{FAIL_OPEN, Meanwhile};
 use super::input::InputWatch;
 use super::metrics::NodeMeter;
 use super::poison::{Broken, Failure, Suspects, guarded};
-use super::queue::{Command, Queue, View};
+use super::queue::{Command, Queue};
 use super::recover::RecoverError;
 use super::tick::{Open, Released, Tick};
 
@@ -298,24 +298,13 @@ impl Core {
                     tick.wait(Box::new(move |outcome| look(outcome.map(|open| &open.engine))));
                     Ok(())
                 }
-                Command::Silences(done) => {
-                    tick.wait(told(done, |open| open.engine.silences()));
-                    Ok(())
-                }
                 Command::Policy(policy, done) => {
                     policy_now = Some((*policy).clone());
                     tick.wait(told(done, |_| ()));
                     tick.apply(open, &self.clock, &Event::Policy(policy))
                 }
-                Command::View(view, done) => {
-                    tick.wait(told(done, move |open| match view {
-                        View::Alerts => open.engine.alerts_view(),
-                        View::Incidents => open.engine.incidents_view(),
-                    }));
-                    Ok(())
-                }
-                Command::DeadLetters(done) => {
-                    tick.wait(dead_letters(done));
+                Command::DeadLetters(wanted, done) => {
+                    tick.wait(dead_letters(wanted, done));
                     Ok(())
                 }
                 Command::Quiesce(done) => {

@@ -123,9 +123,7 @@ impl Core {
                 Command::Silence(_, done) => drop(done.send(Err(unavailable().into()))),
                 Command::Release(_, done) => drop(done.send(Err(unavailable().into()))),
                 Command::Look(look) => look(Err(&reason)),
-                Command::Silences(done) => drop(done.send(Err(unavailable()))),
-                Command::View(_, done) => drop(done.send(Err(unavailable()))),
-                Command::DeadLetters(done) => drop(done.send(Err(unavailable()))),
+                Command::DeadLetters(_, done) => drop(done.send(Err(unavailable()))),
                 Command::Delivered(report) if report.id.0 >= ORPHAN => {}
                 Command::Delivered(report) => self.delivered_without_storage(report),
                 Command::Quiesce(done) => {

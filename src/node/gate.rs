@@ -14,11 +14,9 @@ use crate::config::{Config, Integration, Storage};
 use crate::deliver::{Deliverer, Health};
 use crate::engine::{Release, Stats};
 use crate::ingest::{InvalidReason, Said};
-use crate::journal::DeadLetter;
+use crate::journal::{DeadLetters, LetterQuery};
 use crate::ledger;
-use crate::model::{
-    Batch, Duration, NotificationId, Silence, SilenceRequest, SilenceState, Source, Timestamp,
-};
+use crate::model::{Batch, Duration, NotificationId, SilenceRequest, Source, Timestamp};
 use crate::web::{
     Access, Area, BoxFuture, Gate, Look, ReleaseError, ReplayError, SearchError, SilenceFailure, Unavailable,
 };
@@ -26,7 +24,7 @@ use crate::web::{
 use super::clock::{EngineClock, wall};
 use super::core::Published;
 use super::metrics;
-use super::queue::{Command, Queue, View};
+use super::queue::{Command, Queue};
 use super::run::{NodeError, load_access, log_warnings};
 
 /// The node as the web sees it. Cheap to share; never blocks.
@@ -123,9 +121,23 @@ impl NodeGate {
         self.published.stats.load_full()
     }
 
-    fn view(&self, view: View) -> BoxFuture<'_, Result<serde_json::Value, Unavailable>> {
-        let queue = self.queue.clone();
-        Box::pin(async move { ask(&queue, |done| Command::View(view, done)).await? })
+    /// Runs a search of the ledger off the threads that serve, when there is room for one.
+    fn searching<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&ledger::Reader) -> Result<T, ledger::LedgerError> + Send + 'static,
+    ) -> BoxFuture<'_, Result<T, SearchError>> {
+        let (ledger, searches) = (self.ledger.clone(), self.searches.clone());
+        Box::pin(async move {
+            let waited = tokio::time::timeout(SEARCH_PATIENCE, searches.acquire_owned()).await;
+            let Ok(Ok(place)) = waited else { return Err(SearchError::Busy) };
+            let work = move || {
+                let found = work(&ledger);
+                drop(place);
+                found
+            };
+            let found = tokio::task::spawn_blocking(work).await;
+            Ok(found.map_err(|e| ledger::LedgerError::Failed(e.to_string()))??)
+        })
     }
 }
 
@@ -191,32 +203,17 @@ impl Gate for NodeGate {
         metrics::render(&self.published.stats.load(), &self.registry)
     }
 
-    fn alerts(&self) -> BoxFuture<'_, Result<serde_json::Value, Unavailable>> {
-        self.view(View::Alerts)
-    }
-
-    fn incidents(&self) -> BoxFuture<'_, Result<serde_json::Value, Unavailable>> {
-        self.view(View::Incidents)
-    }
-
     fn decisions(&self, query: ledger::Query) -> BoxFuture<'_, Result<ledger::Page, SearchError>> {
-        let (ledger, searches) = (self.ledger.clone(), self.searches.clone());
-        Box::pin(async move {
-            let waited = tokio::time::timeout(SEARCH_PATIENCE, searches.acquire_owned()).await;
-            let Ok(Ok(place)) = waited else { return Err(SearchError::Busy) };
-            let work = move || {
-                let found = ledger.search(&query);
-                drop(place);
-                found
-            };
-            let found = tokio::task::spawn_blocking(work).await;
-            Ok(found.map_err(|e| ledger::LedgerError::Failed(e.to_string()))??)
-        })
+        self.searching(move |ledger| ledger.search(&query))
     }
 
-    fn dead_letters(&self) -> BoxFuture<'_, Result<Vec<DeadLetter>, Unavailable>> {
+    fn noise(&self, from: Timestamp, to: Timestamp) -> BoxFuture<'_, Result<ledger::Tally, SearchError>> {
+        self.searching(move |ledger| ledger.tally(from, to))
+    }
+
+    fn dead_letters(&self, wanted: LetterQuery) -> BoxFuture<'_, Result<DeadLetters, Unavailable>> {
         let queue = self.queue.clone();
-        Box::pin(async move { ask(&queue, Command::DeadLetters).await? })
+        Box::pin(async move { ask(&queue, |done| Command::DeadLetters(wanted, done)).await? })
     }
 
     fn replay(&self, id: NotificationId) -> BoxFuture<'_, Result<(), ReplayError>> {
@@ -251,11 +248,6 @@ impl Gate for NodeGate {
     fn silence(&self, request: SilenceRequest) -> BoxFuture<'_, Result<SmolStr, SilenceFailure>> {
         let queue = self.queue.clone();
         Box::pin(async move { ask(&queue, |done| Command::Silence(request, done)).await? })
-    }
-
-    fn silences(&self) -> BoxFuture<'_, Result<Vec<(Silence, SilenceState)>, Unavailable>> {
-        let queue = self.queue.clone();
-        Box::pin(async move { ask(&queue, Command::Silences).await? })
     }
 
     fn rejected(&self, _source: Source, reason: InvalidReason) {

@@ -24,6 +24,6 @@ mod words;
 pub use self::core::{Core, Flow, OpenJournal, Outbox, Parts, Published};
 pub use clock::EngineClock;
 pub use gate::NodeGate;
-pub use queue::{Bounds, Command, PushError, Queue, View};
+pub use queue::{Bounds, Command, PushError, Queue};
 pub use recover::RecoverError;
 pub use run::{Node, NodeError, Options, serve};

@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use crate::config::Policy;
 use crate::engine::Release;
 use crate::ingest::Said;
-use crate::journal::DeadLetter;
-use crate::model::{Batch, NotificationId, Report, Silence, SilenceRequest, SilenceState, Source};
+use crate::journal::{DeadLetters, LetterQuery};
+use crate::model::{Batch, NotificationId, Report, SilenceRequest, Source};
 use crate::web::{Look, ReleaseError, ReplayError, SilenceFailure, Unavailable};
 
 /// What the engine's thread is asked to do. Each asker waits on the other end of its channel; one
@@ -32,28 +32,15 @@ pub enum Command {
     Release(Release, oneshot::Sender<Result<(), ReleaseError>>),
     /// A look at the engine as it stands once the tick is durable.
     Look(Look),
-    /// All silences that are kept.
-    Silences(oneshot::Sender<Result<Vec<(Silence, SilenceState)>, Unavailable>>),
     /// The configuration changed; answered when that is durable.
     Policy(Box<Policy>, oneshot::Sender<Result<(), Unavailable>>),
-    /// A read-only view.
-    View(View, oneshot::Sender<Result<serde_json::Value, Unavailable>>),
-    /// The dead letters, newest first.
-    DeadLetters(oneshot::Sender<Result<Vec<DeadLetter>, Unavailable>>),
+    /// Dead letters, newest first.
+    DeadLetters(LetterQuery, oneshot::Sender<Result<DeadLetters, Unavailable>>),
     /// No more work but reports: notifications stay in the outbox for the next start. Answered when
     /// all that was accepted before is durable.
     Quiesce(oneshot::Sender<()>),
     /// The last command: take a snapshot and end the thread.
     Stop(oneshot::Sender<()>),
-}
-
-/// Which view of the engine is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum View {
-    /// All alerts known.
-    Alerts,
-    /// All incidents known.
-    Incidents,
 }
 
 /// Why a command was not taken.
@@ -186,10 +173,8 @@ fn always_fits(command: &Command) -> bool {
         | Command::Silence(..)
         | Command::Release(..)
         | Command::Look(_)
-        | Command::Silences(_)
         | Command::Policy(..)
-        | Command::View(..)
-        | Command::DeadLetters(_) => false,
+        | Command::DeadLetters(..) => false,
     }
 }
 
@@ -289,7 +274,7 @@ mod tests {
     fn a_closed_queue_answers_whoever_waits() {
         let queue = Queue::new(Bounds::default());
         let (done, mut answer) = oneshot::channel();
-        queue.push(Command::View(View::Alerts, done)).unwrap();
+        queue.push(Command::DeadLetters(LetterQuery::newest(1), done)).unwrap();
         queue.close();
         assert_eq!(answer.try_recv(), Err(oneshot::error::TryRecvError::Closed));
         queue.push(observe(1)).unwrap_err();

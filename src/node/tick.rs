@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::engine::{Effects, Engine, Event};
-use crate::journal::{Commit, DeadLetter, Journal, JournalError, Record, Seq};
+use crate::journal::{Commit, DeadLetter, Journal, JournalError, LetterQuery, Record, Seq};
 use crate::model::{Notification, NotificationId, Outcome, Report, Timestamp};
 
 use super::clock::EngineClock;
@@ -170,7 +170,7 @@ fn resent(open: &mut Open, ids: &[NotificationId]) -> Result<Vec<(Notification, 
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let letters = open.journal.dead_letters(DEAD_LETTERS)?;
+    let letters = open.journal.dead_letters(&LetterQuery::newest(DEAD_LETTERS))?;
     let found = letters.into_iter().filter(|l| wanted.remove(&l.notification.id)).map(again).collect();
     if !wanted.is_empty() {
         tracing::error!(ids = ?wanted, "no dead letter of this number: it is sent at the next start");

@@ -10,11 +10,9 @@ use super::access::{Access, Area};
 use crate::deliver::Health;
 use crate::engine::{Engine, Release, Stats};
 use crate::ingest::{InvalidReason, Said};
-use crate::journal::DeadLetter;
-use crate::ledger::{LedgerError, Page, Query};
-use crate::model::{
-    Batch, Duration, NotificationId, Silence, SilenceError, SilenceRequest, SilenceState, Source, Timestamp,
-};
+use crate::journal::{DeadLetters, LetterQuery};
+use crate::ledger::{LedgerError, Page, Query, Tally};
+use crate::model::{Batch, Duration, NotificationId, SilenceError, SilenceRequest, Source, Timestamp};
 
 /// A future behind a pointer, so that [`Gate`] can be a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -36,8 +34,8 @@ pub trait Gate: Send + Sync + 'static {
     /// Counts a request that was refused because of who sent it.
     fn refused(&self, _area: Area) {}
 
-    /// Takes a batch, and the words in which it was said where those were looked at; resolves when it is durable. It is polled to the end even if the client goes
-    /// away.
+    /// Takes a batch, and the words in which it was said where those were looked at; resolves when it is
+    /// durable. It is polled to the end even if the client goes away.
     ///
     /// # Errors
     /// It could not be made durable: the sender must keep it and try again.
@@ -61,17 +59,14 @@ pub trait Gate: Send + Sync + 'static {
     /// All metrics in Prometheus' text format 0.0.4.
     fn metrics(&self) -> String;
 
-    /// The known alerts, as `/api/v1/alerts` answers them.
-    fn alerts(&self) -> BoxFuture<'_, Result<serde_json::Value, Unavailable>>;
-
-    /// The known incidents, as `/api/v1/incidents` answers them.
-    fn incidents(&self) -> BoxFuture<'_, Result<serde_json::Value, Unavailable>>;
-
     /// Searches the ledger; never waits for the engine.
     fn decisions(&self, query: Query) -> BoxFuture<'_, Result<Page, SearchError>>;
 
-    /// The dead letters, newest first.
-    fn dead_letters(&self) -> BoxFuture<'_, Result<Vec<DeadLetter>, Unavailable>>;
+    /// Counts what the ledger has of the time from `from` to `to`; never waits for the engine.
+    fn noise(&self, from: Timestamp, to: Timestamp) -> BoxFuture<'_, Result<Tally, SearchError>>;
+
+    /// Dead letters, newest first.
+    fn dead_letters(&self, wanted: LetterQuery) -> BoxFuture<'_, Result<DeadLetters, Unavailable>>;
 
     /// Sends a dead letter again; resolves when that is durable.
     fn replay(&self, id: NotificationId) -> BoxFuture<'_, Result<(), ReplayError>>;
@@ -94,9 +89,6 @@ pub trait Gate: Send + Sync + 'static {
 
     /// Makes, changes or ends a silence; resolves, with its id, when that is durable.
     fn silence(&self, request: SilenceRequest) -> BoxFuture<'_, Result<SmolStr, SilenceFailure>>;
-
-    /// Every silence that is kept.
-    fn silences(&self) -> BoxFuture<'_, Result<Vec<(Silence, SilenceState)>, Unavailable>>;
 
     /// Counts one alert, or one whole body, that was invalid or had to be mended.
     fn rejected(&self, source: Source, reason: InvalidReason);

@@ -4,13 +4,13 @@
 
 mod access;
 mod answers;
-mod api;
 mod body;
+mod budget;
 mod crowd;
-mod decisions;
 mod gate;
 mod guard;
 mod limits;
+mod look;
 mod ops;
 mod passwords;
 mod problem;
@@ -19,11 +19,15 @@ mod refusals;
 mod router;
 mod server;
 mod silences;
+mod silencing;
 mod tls;
 mod ui;
+mod v1;
 
 pub use access::{Access, AccessError, Area};
 pub use gate::{BoxFuture, Gate, Look, ReleaseError, ReplayError, SearchError, SilenceFailure, Unavailable};
 pub use limits::Limits;
 pub use router::paths;
 pub use server::serve;
+pub use silencing::{MatcherForm, SilenceEntry, SilenceForm};
+pub use v1::{AlertPage, IncidentPage, SilencePage};

@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 
 /// An answer that says no.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,9 +13,28 @@ pub(super) struct Problem {
     pub(super) detail: String,
 }
 
+/// Problem details, as RFC 9457 has them.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Details<'a> {
+    /// Always `about:blank`: what the status says is all there is to the kind.
+    r#type: &'a str,
+    /// What the status is called.
+    title: &'a str,
+    /// The HTTP status.
+    status: u16,
+    /// What is wrong, and what would be right.
+    detail: &'a str,
+}
+
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Problem { status, detail: detail.into() }
+    }
+
+    /// 400: what was asked makes no sense.
+    pub(super) fn bad(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
     /// 503: the sender keeps what it has and tries again.
@@ -31,19 +51,22 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::json!({
-            "type": "about:blank",
-            "title": self.status.canonical_reason().unwrap_or_default(),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-        });
-        json(self.status, "application/problem+json", &body)
+        let details = Details {
+            r#type: "about:blank",
+            title: self.status.canonical_reason().unwrap_or_default(),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+        };
+        json(self.status, "application/problem+json", &details)
     }
 }
 
 /// A JSON answer; a 503 says when to come back.
-pub(super) fn json(status: StatusCode, content_type: &'static str, body: &serde_json::Value) -> Response {
-    let mut response = (status, [(header::CONTENT_TYPE, content_type)], format!("{body}\n")).into_response();
+pub(super) fn json(status: StatusCode, content_type: &'static str, body: &impl Serialize) -> Response {
+    let Ok(body) = serde_json::to_string(body) else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let mut response = (status, [(header::CONTENT_TYPE, content_type)], body + "\n").into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

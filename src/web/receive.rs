@@ -120,7 +120,7 @@ pub(super) async fn api_v2(
     }
     let errors: Vec<String> =
         parsed.rejects.iter().map(|r| format!("alert {}: {}", r.index, r.error)).collect();
-    json_response(StatusCode::BAD_REQUEST, "application/json", &errors.join("; ").into())
+    json_response(StatusCode::BAD_REQUEST, "application/json", &errors.join("; "))
 }
 
 /// Binds what was said to whose credentials came with it: a sender names itself, but within its own name.

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Path, Request, State};
+use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
@@ -15,11 +16,23 @@ use super::body::Room;
 use super::guard;
 use super::problem::Problem;
 use super::refusals::Refusals;
-use super::{Gate, Limits, api, decisions, ops, receive, silences, ui};
+use super::{Gate, Limits, ops, receive, silences, ui, v1};
 
 /// Who is at the other end of the connection. The port is left out: it changes with each connection.
 #[derive(Clone, Copy)]
 pub(super) struct Peer(pub(super) IpAddr);
+
+/// The last part of a path that names something.
+pub(super) struct Named(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(name)| Named(name)).map_err(|e| Problem::bad(format!("the path: {}", e.body_text())))
+    }
+}
 
 /// What every handler shares.
 #[derive(Clone)]
@@ -56,13 +69,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/-/ready", get(ops::ready)),
         ("/-/reload", post(ops::reload)),
         ("/metrics", get(ops::metrics)),
-        ("/api/v1/alerts", get(api::alerts)),
-        ("/api/v1/incidents", get(api::incidents)),
-        ("/api/v1/decisions", get(decisions::list)),
-        ("/api/v1/dead-letters", get(api::dead_letters)),
-        ("/api/v1/dead-letters/{id}/replay", post(api::replay)),
     ];
-    api.into_iter().chain(ui::routes()).collect()
+    api.into_iter().chain(v1::routes()).chain(ui::routes()).collect()
 }
 
 /// The paths that are served, less the prefix, as [`Gate::answered`] names them.

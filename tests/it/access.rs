@@ -10,10 +10,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use squelch::config::{self, WebConfig};
 use squelch::ingest::InvalidReason;
-use squelch::journal::DeadLetter;
-use squelch::model::{
-    Batch, Duration, NotificationId, Silence, SilenceRequest, SilenceState, Source, Timestamp,
-};
+use squelch::journal::{DeadLetters, LetterQuery};
+use squelch::model::{Batch, Duration, NotificationId, SilenceRequest, Source, Timestamp};
 use squelch::web::{
     Access, Area, BoxFuture, Gate, Limits, ReleaseError, ReplayError, SilenceFailure, Unavailable, serve,
 };
@@ -66,14 +64,15 @@ impl Gate for Fake {
     ) -> BoxFuture<'_, Result<squelch::ledger::Page, squelch::web::SearchError>> {
         Box::pin(async { Err(squelch::web::SearchError::Busy) })
     }
-    fn alerts(&self) -> BoxFuture<'_, Result<serde_json::Value, Unavailable>> {
-        Box::pin(async { Ok(serde_json::json!([])) })
+    fn noise(
+        &self,
+        _: Timestamp,
+        _: Timestamp,
+    ) -> BoxFuture<'_, Result<squelch::ledger::Tally, squelch::web::SearchError>> {
+        Box::pin(async { Ok(squelch::ledger::Tally::default()) })
     }
-    fn incidents(&self) -> BoxFuture<'_, Result<serde_json::Value, Unavailable>> {
-        self.alerts()
-    }
-    fn dead_letters(&self) -> BoxFuture<'_, Result<Vec<DeadLetter>, Unavailable>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn dead_letters(&self, _: LetterQuery) -> BoxFuture<'_, Result<DeadLetters, Unavailable>> {
+        Box::pin(async { Ok(DeadLetters::default()) })
     }
     fn replay(&self, _: NotificationId) -> BoxFuture<'_, Result<(), ReplayError>> {
         Box::pin(async { Ok(()) })
@@ -83,9 +82,6 @@ impl Gate for Fake {
             self.silenced_by.lock().unwrap().push(silence.created_by.to_string());
         }
         Box::pin(async { Ok("made".into()) })
-    }
-    fn silences(&self) -> BoxFuture<'_, Result<Vec<(Silence, SilenceState)>, Unavailable>> {
-        Box::pin(async { Ok(Vec::new()) })
     }
     fn release(&self, _: squelch::engine::Release) -> BoxFuture<'_, Result<(), ReleaseError>> {
         Box::pin(async { Ok(()) })
@@ -199,9 +195,9 @@ async fn each_may_do_what_its_role_says_and_no_more() {
         "Authorization: Bearer\r\n".into(),
     ];
     let hook = ("POST", "/alertmanager/webhook", ALERT);
-    let look = ("GET", "/api/v1/incidents", "");
+    let look = ("GET", "/api/v1/openapi.json", "");
     let silence = ("POST", "/api/v2/silences", SILENCE);
-    let expire = ("DELETE", "/api/v2/silence/x", "");
+    let expire = ("DELETE", "/api/v1/silences/x", "");
     let reload = ("POST", "/-/reload", "");
     let replay = ("POST", "/api/v1/dead-letters/7/replay", "");
     let nothing = ("POST", "/no/such/path", "");
@@ -247,7 +243,7 @@ async fn without_sources_whoever_may_administer_may_send() {
 async fn sources_alone_leave_the_rest_open_as_before() {
     let rules = "sources: [{name: a, authorization: {credentials: abc}}]\n";
     let (_, address) = start(access(rules, "", "".as_ref())).await;
-    assert_eq!(ask(address, "GET", "/api/v1/alerts", "", "").await.0, 200);
+    assert_eq!(ask(address, "GET", "/api/v1/openapi.json", "", "").await.0, 200);
     assert_eq!(ask(address, "POST", "/alertmanager/webhook", "", ALERT).await.0, 401);
 }
 
@@ -294,8 +290,28 @@ async fn every_answer_carries_the_headers_and_the_web_config_has_the_last_word()
             assert!(answer.contains(header), "{method} {path}: {answer}");
         }
     }
-    let (_, answer) = ask(address, "GET", "/api/v1/alerts", "", "").await;
+    let (_, answer) = ask(address, "GET", "/api/v1/openapi.json", "", "").await;
     assert!(answer.contains("cache-control: no-store"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_buttons_of_the_pages_ask_who_presses_them() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("am-b.password"), "hunter22").unwrap();
+    let (_, address) = start(access(RULES, &web_users(), folder.path())).await;
+    let (scrape, bot) = (bearer("token-of-scrape"), bearer("token-of-bot"));
+    let alice = basic("alice", "wonderland");
+    // Whoever may is told that this is no form.
+    for (path, codes) in [
+        ("/act/silence", [401, 403, 415, 415]),
+        ("/silences/expire", [401, 403, 415, 415]),
+        ("/act/release", [401, 403, 403, 415]),
+    ] {
+        for (who, expected) in [&String::new(), &scrape, &bot, &alice].into_iter().zip(codes) {
+            let (code, answer) = ask(address, "POST", path, who, "{}").await;
+            assert_eq!(code, expected, "{path} by {who:?}: {answer}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -306,6 +322,12 @@ async fn a_page_of_another_site_reaches_nothing_that_changes() {
         ("POST", "/alertmanager/webhook", ALERT),
         ("POST", "/api/v2/silences", SILENCE),
         ("DELETE", "/api/v2/silence/x", ""),
+        ("POST", "/api/v1/silences", SILENCE),
+        ("DELETE", "/api/v1/silences/x", ""),
+        ("POST", "/api/v1/dead-letters/7/replay", ""),
+        ("POST", "/act/silence", ""),
+        ("POST", "/act/release", ""),
+        ("POST", "/silences/expire", ""),
         ("POST", "/-/reload", ""),
     ] {
         let (code, answer) = ask(address, method, path, evil, body).await;

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use squelch::journal::{
-    Commit, DeadLetter, Journal, JournalError, MemoryJournal, Record, Recovered, Seq, SqliteJournal,
+    Commit, DeadLetter, Journal, JournalError, LetterQuery, MemoryJournal, Record, Recovered, Seq,
+    SqliteJournal,
 };
 use squelch::model::{
     AlertId, Decision, Disposition, Kind, LabelSet, Notification, NotificationId, Outcome, Reason, Rejection,
@@ -109,7 +110,7 @@ pub(crate) fn ids(recovered: &Recovered) -> Vec<u64> {
 }
 
 pub(crate) fn dead(journal: &mut dyn Journal) -> Vec<u64> {
-    journal.dead_letters(100).unwrap().iter().map(|l| l.notification.id.0).collect()
+    journal.dead_letters(&LetterQuery::newest(100)).unwrap().iter().map(|l| l.notification.id.0).collect()
 }
 
 fn is_refused(result: Result<(), JournalError>) -> bool {
@@ -172,7 +173,7 @@ fn the_outbox_keeps_what_is_not_delivered(store: &dyn Store) {
     let recovered = journal.recover().unwrap();
     assert_eq!(recovered.outbox, [three[1].clone()]);
     let letter = DeadLetter { notification: three[2].clone(), report: rejected(3), died_at: at(2) };
-    assert_eq!(journal.dead_letters(9).unwrap(), [letter]);
+    assert_eq!(journal.dead_letters(&LetterQuery::newest(9)).unwrap(), [letter]);
     // Ended is ended: later reports about the same change nothing, nor do those about nothing.
     let again = [rejected(1), accepted(3), accepted(99)];
     tick(&mut *journal, 3, |c| c.reports = &again).unwrap();
@@ -211,7 +212,11 @@ fn a_commit_needs_no_event(store: &dyn Store) {
     let page = [notification(1, at(1))];
     tick(&mut *journal, 1, |c| c.notifications = &page).unwrap();
     journal.commit(&Commit { reports: &[rejected(1)], ..Commit::default() }).unwrap();
-    assert_eq!(journal.dead_letters(1).unwrap()[0].died_at, at(1), "the time of the log");
+    assert_eq!(
+        journal.dead_letters(&LetterQuery::newest(1)).unwrap()[0].died_at,
+        at(1),
+        "the time of the log"
+    );
     drop(journal);
     let mut journal = store.open();
     assert_eq!(journal.recover().unwrap().records, [record(1)]);
@@ -270,10 +275,24 @@ fn what_died_last_is_shown_first(store: &dyn Store) {
         journal.commit(&Commit { records: &[record(seq)], reports: &reports, ..Commit::default() }).unwrap();
     }
     assert_eq!(dead(&mut *journal), [2, 4, 1, 3]);
-    let newest: Vec<_> =
-        journal.dead_letters(2).unwrap().iter().map(|l| (l.notification.id.0, l.died_at)).collect();
+    let newest: Vec<_> = journal
+        .dead_letters(&LetterQuery::newest(2))
+        .unwrap()
+        .iter()
+        .map(|l| (l.notification.id.0, l.died_at))
+        .collect();
     assert_eq!(newest, [(2, at(4)), (4, at(3))]);
-    assert!(journal.dead_letters(0).unwrap().is_empty());
+    assert!(journal.dead_letters(&LetterQuery::newest(0)).unwrap().is_empty());
+    let (after, receiver) = (Some((at(3), NotificationId(4))), |name: &str| Some(name.into()));
+    let older = LetterQuery { after, ..LetterQuery::newest(9) };
+    let listed = |journal: &mut dyn Journal, query: &LetterQuery| -> Vec<u64> {
+        journal.dead_letters(query).unwrap().iter().map(|l| l.notification.id.0).collect()
+    };
+    assert_eq!(listed(&mut *journal, &older), [1, 3], "what is behind");
+    let ours = journal.dead_letters(&LetterQuery::newest(1)).unwrap().remove(0).notification.receiver;
+    assert_eq!(listed(&mut *journal, &LetterQuery { receiver: receiver("nobody"), ..older.clone() }), [0; 0]);
+    assert_eq!(listed(&mut *journal, &LetterQuery { receiver: Some(ours.clone()), ..older }), [1, 3]);
+    assert_eq!(journal.dead_letter_counts().unwrap(), [(ours, 4)].into());
 }
 
 fn pruning_forgets_only_what_is_over(store: &dyn Store) {
@@ -306,8 +325,12 @@ fn dead_letters_have_a_bound(store: &dyn Store) {
     journal.commit(&Commit { reports: &reports, ..Commit::default() }).unwrap();
     assert!(journal.prune(at(0)).unwrap(), "one round is not enough");
     while journal.prune(at(0)).unwrap() {}
-    let kept: Vec<_> =
-        journal.dead_letters(usize::MAX).unwrap().iter().map(|l| l.notification.id.0).collect();
+    let kept: Vec<_> = journal
+        .dead_letters(&LetterQuery::newest(usize::MAX))
+        .unwrap()
+        .iter()
+        .map(|l| l.notification.id.0)
+        .collect();
     assert_eq!(kept, (1_501..=bound + 1_500).rev().collect::<Vec<_>>());
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rusqlite::Connection;
-use squelch::journal::{Commit, Journal, JournalError, Record, Recovered, SqliteJournal};
+use squelch::journal::{Commit, Journal, JournalError, LetterQuery, Record, Recovered, SqliteJournal};
 use squelch::model::Outcome;
 
 use crate::journal::{accepted, at, decision, ids, notification, record, rejected, tick};
@@ -487,5 +487,8 @@ fn people_can_read_it_while_it_runs() {
     let letter = [rejected(2)];
     journal.commit(&Commit { reports: &letter, ..Commit::default() }).unwrap();
     assert_eq!(text("SELECT reason FROM notification WHERE state = 'dead'"), "clientError");
-    assert!(matches!(journal.dead_letters(1).unwrap()[0].report.outcome, Outcome::Rejected(_)));
+    assert!(matches!(
+        journal.dead_letters(&LetterQuery::newest(1)).unwrap()[0].report.outcome,
+        Outcome::Rejected(_)
+    ));
 }

@@ -138,6 +138,12 @@ fn a_month_of_ten_million_observations() {
             },
         ),
     ];
+    for days in [1, 7, 30] {
+        let (began, end) = (Instant::now(), start + Duration::from_hours(HOURS));
+        let tally = reader.tally(end - Duration::from_hours(24 * days), end).unwrap();
+        let took = began.elapsed().as_secs_f64() * 1000.0;
+        println!("{took:>8.1} ms to count {days} days: {} observations, {} pages", tally.came, tally.pages);
+    }
     for (what, query) in queries {
         reader.search(&query).unwrap();
         let began = Instant::now();

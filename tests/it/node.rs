@@ -11,19 +11,23 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use smol_str::SmolStr;
 use squelch::config::{
     FailOpen, GroupBy, IntegrationRef, Limits, Noise, Policy, Receiver, Route, SelfWatch, Severities, Windows,
 };
+use squelch::engine::AlertQuery;
 use squelch::engine::Event;
 use squelch::ingest::Said;
-use squelch::journal::{Commit, DeadLetter, Journal, JournalError, MemoryJournal, Record, Recovered, Seq};
+use squelch::journal::{
+    Commit, DeadLetter, Journal, JournalError, LetterQuery, MemoryJournal, Record, Recovered, Seq,
+};
 use squelch::model::{
     Batch, Duration, Kind, LabelSet, Notification, NotificationId, Observation, Outcome, Rejection, Report,
     Source, Status, Timestamp,
 };
 use squelch::node::clock::Reading;
 use squelch::node::metrics::NodeMeter;
-use squelch::node::{Bounds, Command, Core, EngineClock, Flow, Outbox, Parts, Published, Queue, View};
+use squelch::node::{Bounds, Command, Core, EngineClock, Flow, Outbox, Parts, Published, Queue};
 use squelch::web::{ReplayError, Unavailable};
 use tokio::sync::oneshot;
 
@@ -53,8 +57,11 @@ impl Journal for Logged {
     fn snapshot(&mut self, seq: Seq, body: &[u8]) -> Result<(), JournalError> {
         self.0.snapshot(seq, body)
     }
-    fn dead_letters(&mut self, limit: usize) -> Result<Vec<DeadLetter>, JournalError> {
-        self.0.dead_letters(limit)
+    fn dead_letters(&mut self, wanted: &LetterQuery) -> Result<Vec<DeadLetter>, JournalError> {
+        self.0.dead_letters(wanted)
+    }
+    fn dead_letter_counts(&mut self) -> Result<BTreeMap<SmolStr, u64>, JournalError> {
+        self.0.dead_letter_counts()
     }
     fn prune(&mut self, before: Timestamp) -> Result<bool, JournalError> {
         self.0.prune(before)
@@ -156,11 +163,17 @@ impl Bench {
     }
 
     fn alerts(&mut self) -> serde_json::Value {
-        self.ask(|done| Command::View(View::Alerts, done)).unwrap()
+        let query = AlertQuery { limit: 1000, ..AlertQuery::default() };
+        let found = self.ask(|done| {
+            Command::Look(Box::new(move |engine| {
+                let _ = done.send(engine.unwrap().alerts(&query).found);
+            }))
+        });
+        serde_json::to_value(found).unwrap()
     }
 
     fn letters(&mut self) -> Vec<NotificationId> {
-        let letters = self.ask(Command::DeadLetters).unwrap();
+        let letters = self.ask(|done| Command::DeadLetters(LetterQuery::newest(100), done)).unwrap().letters;
         letters.iter().map(|letter| letter.notification.id).collect()
     }
 

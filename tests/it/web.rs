@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use squelch::ingest::InvalidReason;
-use squelch::journal::DeadLetter;
-use squelch::ledger::{Page, Query};
-use squelch::model::{
-    Batch, Duration as Span, NotificationId, Silence, SilenceRequest, SilenceState, Source, Timestamp,
-};
+use squelch::journal::{DeadLetters, LetterQuery};
+use squelch::ledger::{Page, Query, Tally};
+use squelch::model::{Batch, Duration as Span, NotificationId, SilenceRequest, Source, Timestamp};
 use squelch::web::{
     BoxFuture, Gate, Limits, Look, ReleaseError, ReplayError, SearchError, SilenceFailure, Unavailable, serve,
 };
@@ -77,18 +75,15 @@ impl Gate for Fake {
     fn metrics(&self) -> String {
         "squelch_build_info 1\n".into()
     }
-    fn alerts(&self) -> BoxFuture<'_, Result<Value, Unavailable>> {
-        Box::pin(async { self.down().map(|()| json!([{"alert": 1}])) })
-    }
-    fn incidents(&self) -> BoxFuture<'_, Result<Value, Unavailable>> {
-        Box::pin(async { self.down().map(|()| json!([])) })
-    }
     fn decisions(&self, _: Query) -> BoxFuture<'_, Result<Page, SearchError>> {
         let page = Page { decisions: Vec::new(), next: None };
         Box::pin(async { self.down().map(|()| page).map_err(|_| SearchError::Busy) })
     }
-    fn dead_letters(&self) -> BoxFuture<'_, Result<Vec<DeadLetter>, Unavailable>> {
-        Box::pin(async { self.down().map(|()| Vec::new()) })
+    fn noise(&self, _: Timestamp, _: Timestamp) -> BoxFuture<'_, Result<Tally, SearchError>> {
+        Box::pin(async { self.down().map(|()| Tally::default()).map_err(|_| SearchError::Busy) })
+    }
+    fn dead_letters(&self, _: LetterQuery) -> BoxFuture<'_, Result<DeadLetters, Unavailable>> {
+        Box::pin(async { self.down().map(|()| DeadLetters::default()) })
     }
     fn replay(&self, id: NotificationId) -> BoxFuture<'_, Result<(), ReplayError>> {
         Box::pin(async move {
@@ -108,9 +103,6 @@ impl Gate for Fake {
                 SilenceRequest::Expire(id) => Err(squelch::model::SilenceError::Unknown(id).into()),
             }
         })
-    }
-    fn silences(&self) -> BoxFuture<'_, Result<Vec<(Silence, SilenceState)>, Unavailable>> {
-        Box::pin(async { self.down().map(|()| Vec::new()) })
     }
     fn release(&self, _: squelch::engine::Release) -> BoxFuture<'_, Result<(), ReleaseError>> {
         Box::pin(async { Err(ReleaseError::NotHeld) })
@@ -500,9 +492,9 @@ async fn health_readiness_metrics_and_the_api() {
     let metrics = running.get("/metrics").await;
     assert!(metrics.has("content-type: text/plain; version=0.0.4; charset=utf-8"));
     assert_eq!(metrics.body, "squelch_build_info 1\n");
-    assert_eq!(running.get("/api/v1/alerts").await.json(), json!([{"alert": 1}]));
-    assert_eq!(running.get("/api/v1/incidents").await.json(), json!([]));
-    assert_eq!(running.get("/api/v1/dead-letters").await.json(), json!([]));
+    assert_eq!(running.get("/api/v1/alerts").await.json(), json!({"alerts": []}));
+    assert_eq!(running.get("/api/v1/incidents").await.json(), json!({"incidents": []}));
+    assert_eq!(running.get("/api/v1/dead-letters").await.json(), json!({"deadLetters": []}));
     for (id, status) in [("7", 202), ("8", 409), ("9", 404), ("x", 400)] {
         let path = format!("/api/v1/dead-letters/{id}/replay");
         assert_eq!(running.send("POST", &path, "", b"").await.status, status, "{id}");
@@ -516,7 +508,12 @@ async fn health_readiness_metrics_and_the_api() {
     assert!(ready.status == 503 && ready.body.contains("the disk is full"));
     let reload = running.send("POST", "/-/reload", "", b"").await;
     assert!(reload.status == 500 && reload.body.contains("squelch.yml:3"));
-    assert_eq!(running.get("/api/v1/alerts").await.status, 503);
+    for list in
+        ["alerts", "incidents", "decisions", "silences", "stats", "receivers", "noise", "dead-letters"]
+    {
+        let answer = running.get(&format!("/api/v1/{list}")).await;
+        assert!(answer.status == 503 && answer.has("content-type: application/problem+json"), "{list}");
+    }
     assert_eq!(running.send("POST", "/api/v1/dead-letters/7/replay", "", b"").await.status, 503);
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use squelch::engine::AlertQuery;
 use squelch::model::{AlertId, LabelSet};
 
 use crate::disk::State;
@@ -128,13 +129,9 @@ impl World {
 /// Identity of each alert, and what the durable events say of it.
 fn statuses(state: &State) -> Vec<(AlertId, String)> {
     let Some(engine) = state.engine() else { return vec![(AlertId(0), "unknown".into()); ALERTS] };
-    let view = engine.alerts_view();
-    let known: BTreeMap<&str, &str> = view
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|a| Some((a["id"].as_str()?, a["status"].as_str()?)))
-        .collect();
+    let all = AlertQuery { limit: usize::MAX, ..AlertQuery::default() };
+    let view = engine.alerts(&all).found;
+    let known: BTreeMap<&str, &str> = view.iter().map(|a| (a.id.as_str(), a.status.as_str())).collect();
     let status = |i| {
         let id = engine.policy().identity(&LabelSet::from_pairs(labels(i)));
         (id, known.get(id.to_string().as_str()).copied().unwrap_or("unknown").to_owned())

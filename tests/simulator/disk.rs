@@ -4,8 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use smol_str::SmolStr;
 use squelch::engine::{Effects, Engine, Event, Stats};
-use squelch::journal::{Commit, DeadLetter, Journal, JournalError, MemoryJournal, Record, Recovered, Seq};
+use squelch::journal::{
+    Commit, DeadLetter, Journal, JournalError, LetterQuery, MemoryJournal, Record, Recovered, Seq,
+};
 use squelch::model::{
     AlertId, Batch, Disposition, LabelSet, Notification, NotificationId, Outcome, Report, Status, Timestamp,
 };
@@ -277,8 +280,12 @@ impl Journal for Handle {
         self.write(true, None, |inner| inner.snapshot(seq, &body))
     }
 
-    fn dead_letters(&mut self, limit: usize) -> Result<Vec<DeadLetter>, JournalError> {
-        self.inner.dead_letters(limit)
+    fn dead_letters(&mut self, wanted: &LetterQuery) -> Result<Vec<DeadLetter>, JournalError> {
+        self.inner.dead_letters(wanted)
+    }
+
+    fn dead_letter_counts(&mut self) -> Result<BTreeMap<SmolStr, u64>, JournalError> {
+        self.inner.dead_letter_counts()
     }
 
     fn prune(&mut self, before: Timestamp) -> Result<bool, JournalError> {
@@ -343,10 +350,8 @@ impl State {
     /// Whether the durable events say that an alert fires no more.
     fn is_resolved(&self, labels: &LabelSet) -> bool {
         let Some(engine) = &self.shadow else { return false };
-        let id = engine.policy().identity(labels).to_string();
-        let view = engine.alerts_view();
-        let mut all = view.as_array().into_iter().flatten();
-        all.any(|a| a["id"] == id.as_str() && a["status"] == "resolved")
+        let id = engine.policy().identity(labels);
+        engine.alert(id).is_some_and(|detail| !detail.alert.firing)
     }
 
     /// The commit is on disk: replays it, and holds the live engine to what comes of that.
@@ -507,8 +512,11 @@ impl Journal for Nothing {
     fn snapshot(&mut self, _: Seq, _: &[u8]) -> Result<(), JournalError> {
         Ok(())
     }
-    fn dead_letters(&mut self, _: usize) -> Result<Vec<DeadLetter>, JournalError> {
+    fn dead_letters(&mut self, _: &LetterQuery) -> Result<Vec<DeadLetter>, JournalError> {
         Ok(Vec::new())
+    }
+    fn dead_letter_counts(&mut self) -> Result<BTreeMap<SmolStr, u64>, JournalError> {
+        Ok(BTreeMap::new())
     }
     fn prune(&mut self, _: Timestamp) -> Result<bool, JournalError> {
         Ok(false)

@@ -1,5 +1,6 @@
 //! An incident with more alerts than a notification lists.
 
+use super::super::{AlertQuery, IncidentQuery};
 use super::world::{START, World, firing, labels, policy, resolved};
 use crate::config::Noise;
 use crate::model::{Duration, Kind, Source, Status};
@@ -46,4 +47,32 @@ fn a_critical_alert_among_many_told_warnings_pages_again() {
     assert!(world.sent.iter().any(|n| n.why.contains("now critical")), "{:?}", world.sent.last());
     world.say(Source::Alertmanager, "a", vec![firing(&alert(51, "critical"), world.now)]);
     assert_eq!(pages(&world), 2, "it was told to be critical");
+}
+
+#[test]
+fn a_look_passes_so_many_alerts_and_then_says_where_to_go_on() {
+    let mut world = World::new(policy(&[], Noise::default()));
+    let alert =
+        |n: usize| labels(&[("alertname", "Down"), ("instance", &n.to_string()), ("severity", "warning")]);
+    for part in 0..6 {
+        let said = (part * 2_000..(part + 1) * 2_000).map(|n| firing(&alert(n), START)).collect();
+        world.say(Source::Alertmanager, "a", said);
+    }
+    let matchers = crate::model::parse_matchers("instance=~\"1|2|3\"").unwrap();
+    let mut query = AlertQuery { matchers, limit: 100, ..AlertQuery::default() };
+    let (mut found, mut looks) = (Vec::new(), 0);
+    loop {
+        let glance = world.engine.alerts(&query);
+        found.extend(glance.found.into_iter().map(|alert| alert.labels.value("instance").to_owned()));
+        looks += 1;
+        query.after = glance.next;
+        if query.after.is_none() {
+            break;
+        }
+    }
+    found.sort();
+    assert_eq!((found, looks), (vec!["1".into(), "2".into(), "3".into()], 2));
+    let incident = world.engine.open_incidents(&IncidentQuery { limit: 9, ..IncidentQuery::default() });
+    let [only] = incident.found.as_slice() else { panic!("{:?}", incident.found) };
+    assert!(incident.next.is_none() && only.alerts.len() == 100 && only.size >= 10_000, "{}", only.size);
 }

@@ -41,15 +41,17 @@ mod schema;
 mod wal;
 mod write;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::Connection;
+use smol_str::SmolStr;
 
 pub use decided::{Decided, SqliteDecisions};
 pub use past::SqlitePast;
 
 use super::batch::Tail;
-use super::{Commit, DeadLetter, Journal, JournalError, Recovered, Seq};
+use super::{Commit, DeadLetter, Journal, JournalError, LetterQuery, Recovered, Seq};
 use crate::model::Timestamp;
 
 /// The journal in a directory. One process owns it at a time.
@@ -149,8 +151,12 @@ impl Journal for SqliteJournal {
         Ok(())
     }
 
-    fn dead_letters(&mut self, limit: usize) -> Result<Vec<DeadLetter>, JournalError> {
-        read::dead_letters(&self.conn, limit).map_err(failed)
+    fn dead_letters(&mut self, wanted: &LetterQuery) -> Result<Vec<DeadLetter>, JournalError> {
+        read::dead_letters(&self.conn, wanted).map_err(failed)
+    }
+
+    fn dead_letter_counts(&mut self) -> Result<BTreeMap<SmolStr, u64>, JournalError> {
+        read::dead_letter_counts(&self.conn).map_err(failed)
     }
 
     fn prune(&mut self, before: Timestamp) -> Result<bool, JournalError> {

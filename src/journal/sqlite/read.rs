@@ -1,11 +1,13 @@
 //! Reading: what a start finds, verified row by row, and the dead letters.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, Row, params};
 use smol_str::SmolStr;
 
 use super::int;
 use crate::journal::batch::{self, Tail, checksum};
-use crate::journal::{DeadLetter, Record, Recovered, Seq};
+use crate::journal::{DeadLetter, LetterQuery, Record, Recovered, Seq};
 use crate::model::{Notification, NotificationId, Outcome, Rejection, Report, Timestamp};
 
 /// What the file holds, as far as it verifies.
@@ -126,12 +128,19 @@ fn outbox(conn: &Connection, damage: &mut Vec<String>) -> Result<Vec<Notificatio
 }
 
 /// See [`crate::journal::Journal::dead_letters`].
-pub(super) fn dead_letters(conn: &Connection, limit: usize) -> Result<Vec<DeadLetter>, rusqlite::Error> {
+pub(super) fn dead_letters(
+    conn: &Connection,
+    wanted: &LetterQuery,
+) -> Result<Vec<DeadLetter>, rusqlite::Error> {
     let mut statement = conn.prepare_cached(
         "SELECT id, body, attempts, ended_at, reason, detail, ambiguous FROM notification
-         WHERE state = 'dead' ORDER BY ended_at DESC, id DESC LIMIT ?",
+         WHERE state = 'dead' AND (ended_at, id) < (?, ?) AND (?3 IS NULL OR receiver = ?3)
+         ORDER BY ended_at DESC, id DESC LIMIT ?4",
     )?;
-    let mut rows = statement.query(params![i64::try_from(limit).unwrap_or(i64::MAX)])?;
+    let after = wanted.after.map_or((i64::MAX, i64::MAX), |(at, id)| (at.as_millis(), int(id.0)));
+    let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
+    let receiver = wanted.receiver.as_deref();
+    let mut rows = statement.query(params![after.0, after.1, receiver, limit])?;
     let mut letters = Vec::new();
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
@@ -149,6 +158,14 @@ pub(super) fn dead_letters(conn: &Connection, limit: usize) -> Result<Vec<DeadLe
         letters.push(DeadLetter { notification, report, died_at: Timestamp::from_millis(row.get(3)?) });
     }
     Ok(letters)
+}
+
+/// See [`crate::journal::Journal::dead_letter_counts`].
+pub(super) fn dead_letter_counts(conn: &Connection) -> Result<BTreeMap<SmolStr, u64>, rusqlite::Error> {
+    let sql = "SELECT receiver, count(*) FROM notification WHERE state = 'dead' GROUP BY receiver";
+    let mut statement = conn.prepare_cached(sql)?;
+    let count = |row: &Row<'_>| Ok((SmolStr::new(row.get::<_, String>(0)?), number(row.get(1)?)));
+    statement.query_map([], count)?.collect()
 }
 
 /// A notification's body, if it is one of that number.

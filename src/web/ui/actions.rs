@@ -12,15 +12,16 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use smol_str::{SmolStr, format_smolstr};
 
-use super::bad;
 use super::page::Frame;
 use crate::engine::Release;
-use crate::model::{Duration, Silence, SilenceError, SilenceRequest, Timestamp, parse_matchers};
+use crate::model::{Duration, Silence, SilenceRequest, Timestamp, parse_matchers};
 use crate::web::access::Caller;
 use crate::web::body;
-use crate::web::gate::{ReleaseError, SilenceFailure};
+use crate::web::gate::ReleaseError;
+use crate::web::look::finished;
 use crate::web::problem::Problem;
 use crate::web::router::{App, Peer};
+use crate::web::silencing::ask;
 
 #[derive(Deserialize)]
 struct ReleaseForm {
@@ -86,8 +87,10 @@ pub(in crate::web) async fn silence(
     let frame = Frame::new(&app, &uri, &headers);
     let done = async {
         let form: SilenceForm = form(&app, &headers, body).await?;
-        let matchers = parse_matchers(&form.matchers).map_err(|e| bad(format!("what to silence: {e}")))?;
-        let length: Duration = form.length.trim().parse().map_err(|e| bad(format!("for how long: {e}")))?;
+        let matchers =
+            parse_matchers(&form.matchers).map_err(|e| Problem::bad(format!("what to silence: {e}")))?;
+        let length: Duration =
+            form.length.trim().parse().map_err(|e| Problem::bad(format!("for how long: {e}")))?;
         let now = app.gate.now();
         let by = author(&form.by, peer, caller);
         let silence = Silence {
@@ -137,25 +140,6 @@ fn author(said: &str, peer: Peer, caller: Option<Extension<Caller>>) -> SmolStr 
     }
 }
 
-async fn ask(app: &App, request: SilenceRequest) -> Result<SmolStr, Problem> {
-    let gate = Arc::clone(&app.gate);
-    finished(app, tokio::spawn(async move { gate.silence(request).await })).await?.map_err(|e| match e {
-        SilenceFailure::Refused(e @ SilenceError::Unknown(_)) => {
-            Problem::new(StatusCode::NOT_FOUND, e.to_string())
-        }
-        SilenceFailure::Refused(e) => bad(e.to_string()),
-        SilenceFailure::Unavailable(e) => Problem::unavailable(e.to_string()),
-    })
-}
-
-/// In a task of its own: a client that goes away must not leave it open whether it was done.
-async fn finished<T>(app: &App, task: tokio::task::JoinHandle<T>) -> Result<T, Problem> {
-    match tokio::time::timeout(app.limits.answer_timeout, task).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(_)) | Err(_) => Err(Problem::unavailable("it is not confirmed; look again")),
-    }
-}
-
 /// Reads a form; at most 64 kB of it.
 async fn form<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -> Result<T, Problem> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -165,9 +149,10 @@ async fn form<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -
     }
     let arrived =
         body::read(headers, body, &app.limits, &app.room).await.map_err(|refused| refused.problem)?;
-    let text = std::str::from_utf8(&arrived.bytes).map_err(|_| bad("the form is not UTF-8"))?;
-    let uri: Uri = format!("/?{text}").parse().map_err(|_| bad("not a form, or longer than 64 kB"))?;
-    Query::try_from_uri(&uri).map(|Query(form)| form).map_err(|e| bad(format!("the form: {e}")))
+    let text = std::str::from_utf8(&arrived.bytes).map_err(|_| Problem::bad("the form is not UTF-8"))?;
+    let uri: Uri =
+        format!("/?{text}").parse().map_err(|_| Problem::bad("not a form, or longer than 64 kB"))?;
+    Query::try_from_uri(&uri).map(|Query(form)| form).map_err(|e| Problem::bad(format!("the form: {e}")))
 }
 
 /// Back to the list, so that a reload of the page does not ask again.

@@ -6,14 +6,13 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::page::Frame;
-use super::{ROWS, bad, lanes, text};
-use crate::ledger::{Entry, LedgerError, Page, Query};
-use crate::model::{AlertId, Disposition, LabelSet};
-use crate::web::decisions;
-use crate::web::gate::SearchError;
+use super::page::{self, Frame};
+use super::{ROWS, lanes, text};
+use crate::ledger::{Entry, Page, Query};
+use crate::model::{AlertId, Disposition, LabelSet, Timestamp};
 use crate::web::problem::Problem;
 use crate::web::router::App;
+use crate::web::v1::{DecisionsAsked, PageLimit, search};
 
 /// What is asked for in the address line.
 #[derive(Deserialize, Default)]
@@ -44,17 +43,9 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
         Ok::<_, Problem>((asked, found))
     };
     match found.await {
-        Ok((asked, found)) => frame.page("Decisions", body(&frame, &asked, &found)),
+        Ok((asked, found)) => frame.page("Decisions", body(&frame, &asked, app.gate.now(), &found)),
         Err(problem) => frame.problem(&problem),
     }
-}
-
-/// Asks the ledger.
-pub(super) async fn search(app: &App, query: Query) -> Result<Page, Problem> {
-    app.gate.decisions(query).await.map_err(|error| match error {
-        SearchError::Ledger(LedgerError::TooLong(_)) => bad(error.to_string()),
-        other => Problem::unavailable(other.to_string()),
-    })
 }
 
 /// What became of one alert lately, newest first.
@@ -65,21 +56,24 @@ pub(super) async fn of_alert(app: &App, alert: AlertId) -> Result<Page, Problem>
 impl Asked {
     fn query(&self) -> Result<Query, Problem> {
         let is_disposition = Disposition::ALL.iter().any(|d| d.as_str() == self.what);
-        let what = if is_disposition { "disposition" } else { "reason" };
-        let rows = ROWS.to_string();
-        let pairs = [
-            ("filter", &self.q),
-            ("receiver", &self.receiver),
-            (what, &self.what),
-            ("since", &self.since),
-            ("until", &self.until),
-            ("incident", &self.incident),
-            ("cursor", &self.cursor),
-            ("limit", &rows),
-        ];
-        let given = pairs.into_iter().filter(|(_, value)| !value.trim().is_empty());
-        let given: Vec<_> = given.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
-        decisions::read(&given).map_err(bad)
+        let given = |text: &String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let (disposition, reason) = match is_disposition {
+            true => (given(&self.what), None),
+            false => (None, given(&self.what)),
+        };
+        let asked = DecisionsAsked {
+            filter: given(&self.q).into_iter().collect(),
+            receiver: given(&self.receiver),
+            disposition,
+            reason,
+            since: given(&self.since),
+            until: given(&self.until),
+            incident: given(&self.incident),
+            cursor: given(&self.cursor),
+            limit: PageLimit(ROWS),
+            ..DecisionsAsked::default()
+        };
+        asked.query()
     }
 
     fn older(&self, cursor: &str) -> String {
@@ -96,7 +90,7 @@ impl Asked {
     }
 }
 
-fn body(frame: &Frame, asked: &Asked, found: &Page) -> Markup {
+fn body(frame: &Frame, asked: &Asked, now: Timestamp, found: &Page) -> Markup {
     let mut words: Vec<&str> = Disposition::ALL.iter().map(|d| d.as_str()).collect();
     words.dedup();
     let words =
@@ -119,6 +113,17 @@ fn body(frame: &Frame, asked: &Asked, found: &Page) -> Markup {
             label { span { "Until" } input name="until" value=(asked.until) placeholder="now"; }
             button.primary { "Search" }
         }
+        // What is older than a moment does not change.
+        @if asked.cursor.is_empty() && asked.until.trim().is_empty() {
+            @let here = frame.to(&format!("decisions{}", asked.older("")));
+            @let count = format!("{} decisions", found.decisions.len());
+            (page::live(&here, "5s", now.as_millis(), &count, list(frame, asked, found)))
+        } @else { (list(frame, asked, found)) }
+    }
+}
+
+fn list(frame: &Frame, asked: &Asked, found: &Page) -> Markup {
+    html! {
         @if found.decisions.is_empty() { p.empty { "Nothing was decided that matches." } }
         @else {
             (lanes::draw(&found.decisions))

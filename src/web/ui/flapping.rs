@@ -6,10 +6,10 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::advice::advice;
 use super::page::{self, Frame};
 use super::{look, text};
 use crate::engine::Flapper;
+use crate::ledger::advice;
 use crate::model::{Duration, Timestamp};
 use crate::web::router::App;
 
@@ -105,7 +105,7 @@ fn facts(now: Timestamp, flapper: &Flapper) -> Markup {
             (penalty(flapper))
             (changes(now, flapper))
         }
-        @if let Some(yaml) = advice.yaml(flapper) {
+        @if let Some(yaml) = advice.yaml(flapper.labels.value("alertname")) {
             div.advice {
                 pre tabindex="0" { code { (yaml) } }
                 button type="button" data-copy=(yaml) { "Copy" }

@@ -35,7 +35,7 @@ pub(super) fn draw(entries: &[Entry]) -> Markup {
     let x = |at: Timestamp| NAMES + at.since(first).as_millis().min(whole) * (WIDTH - NAMES - 12) / whole;
     let height = lanes.len() * HEIGHT + 24;
     html! {
-        figure.lanes {
+        figure.lanes tabindex="0" {
             svg viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-label=(format!("{} alerts over time; the table has the same in words", lanes.len())) {
                 @for (row, (head, lane)) in lanes.iter().enumerate() {
                     @let y = row * HEIGHT + 15;

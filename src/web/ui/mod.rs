@@ -4,7 +4,6 @@
 //! request to the node like any other, durable before it is answered.
 
 mod actions;
-mod advice;
 mod assets;
 mod decisions;
 mod flapping;
@@ -15,18 +14,19 @@ mod now;
 mod page;
 mod routing;
 mod silence;
-mod tally;
 mod text;
 
+#[cfg(test)]
+pub(super) use text::query as query_of;
+
 use axum::extract::Query;
-use axum::http::{StatusCode, Uri};
+use axum::http::Uri;
 use axum::routing::{MethodRouter, get, post};
 use serde::de::DeserializeOwned;
-use tokio::sync::oneshot;
 
+use super::look::look;
 use super::problem::Problem;
 use super::router::App;
-use crate::engine::Engine;
 use crate::model::AlertId;
 
 /// Rows of one page of a list.
@@ -56,37 +56,15 @@ pub(super) fn front() -> MethodRouter<App> {
     get(now::show)
 }
 
-/// What `read` sees of the engine.
-async fn look<T: Send + 'static>(
-    app: &App,
-    read: impl FnOnce(&Engine) -> T + Send + 'static,
-) -> Result<T, Problem> {
-    let (done, answer) = oneshot::channel();
-    app.gate.look(Box::new(move |engine| {
-        let _ = done.send(engine.map(read).map_err(str::to_owned));
-    }));
-    match tokio::time::timeout(app.limits.answer_timeout, answer).await {
-        Ok(Ok(Ok(seen))) => Ok(seen),
-        Ok(Ok(Err(reason))) => Err(Problem::unavailable(reason)),
-        Ok(Err(_)) => Err(Problem::unavailable("the node takes no more requests at the moment; try again")),
-        Err(_) => Err(Problem::unavailable("no answer in time; try again")),
-    }
-}
-
 /// An alert as an address line names it.
 fn alert_id(text: &str) -> Result<AlertId, Problem> {
     let number = u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32);
-    number.map(AlertId).ok_or_else(|| bad("an alert is named by 32 hex digits"))
+    number.map(AlertId).ok_or_else(|| Problem::bad("an alert is named by 32 hex digits"))
 }
 
 /// What an address line asks for.
 fn asked<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
-    Query::try_from_uri(uri).map(|Query(asked)| asked).map_err(|e| bad(format!("the address: {e}")))
-}
-
-/// What is wrong with what was asked for.
-fn bad(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, detail)
+    Query::try_from_uri(uri).map(|Query(asked)| asked).map_err(|e| Problem::bad(format!("the address: {e}")))
 }
 
 /// The rows before page `page` (from 1).

@@ -10,14 +10,15 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use smol_str::SmolStr;
 
-use super::page::Frame;
-use super::tally::Tally;
-use super::{decisions, look, text};
+use super::page::{self, Frame};
+use super::text;
 use crate::config::Limit;
-use crate::ledger::{MAX_LIMIT, Query};
-use crate::model::{Disposition, Duration, Timestamp};
+use crate::ledger::Tally;
+use crate::model::Duration;
+use crate::web::budget;
 use crate::web::problem::Problem;
 use crate::web::router::App;
+use crate::web::v1::unsearched;
 
 /// The stretches of time that can be looked at.
 const SPANS: [(&str, Duration); 4] = [
@@ -26,8 +27,6 @@ const SPANS: [(&str, Duration); 4] = [
     ("24h", Duration::from_hours(24)),
     ("7d", Duration::from_hours(7 * 24)),
 ];
-/// Pages of the ledger that one look reads at most; what is older is left out, and that is said.
-const MOST_PAGES: usize = 20;
 /// Names in the table.
 const TOP: usize = 25;
 /// Names in the download.
@@ -44,8 +43,6 @@ pub(in crate::web) struct Asked {
 struct Seen {
     span: &'static str,
     tally: Tally,
-    /// Where the reading ended, if not at the beginning of the span.
-    cut_at: Option<Timestamp>,
     budgets: BTreeMap<SmolStr, (u64, Limit)>,
 }
 
@@ -89,49 +86,8 @@ async fn seen(app: &App, uri: &Uri) -> Result<Seen, Problem> {
     let asked: Asked = super::asked(uri)?;
     let (span, length) = SPANS.into_iter().find(|(name, _)| *name == asked.span).unwrap_or(SPANS[2]);
     let now = app.gate.now();
-    let since = now - length;
-    let mut tally = Tally::new(since, now);
-    let mut query = Query { since: Some(since), limit: MAX_LIMIT, ..Query::default() };
-    let mut cut_at = None;
-    for read in 1..=MOST_PAGES {
-        let page = decisions::search(app, query.clone()).await?;
-        page.decisions.iter().for_each(|entry| tally.add(entry));
-        query.before = page.next.and_then(|next| next.parse().ok());
-        if query.before.is_none() {
-            break;
-        }
-        if read == MOST_PAGES {
-            cut_at = page.decisions.last().map(|entry| entry.at);
-        }
-    }
-    let budgets = budgets(app, now).await?;
-    Ok(Seen { span, tally, cut_at, budgets })
-}
-
-/// Of each receiver with a budget: the pages within its time, and what it may take.
-async fn budgets(app: &App, now: Timestamp) -> Result<BTreeMap<SmolStr, (u64, Limit)>, Problem> {
-    let declared = look(app, |engine| {
-        let policy = engine.policy();
-        let of = |route: &crate::config::Route| {
-            Some((route.receiver.clone(), policy.noise.get(&route.noise)?.budget.clone()))
-        };
-        policy.routes.iter().filter_map(of).filter(|(_, b)| b.pages > 0).collect::<BTreeMap<_, _>>()
-    })
-    .await?;
-    let Some(longest) = declared.values().map(|b| b.per).max() else { return Ok(BTreeMap::new()) };
-    let query = Query {
-        since: Some(now - longest),
-        dispositions: vec![Disposition::Page],
-        limit: MAX_LIMIT,
-        ..Query::default()
-    };
-    let pages = decisions::search(app, query).await?.decisions;
-    let counted = declared.into_iter().map(|(receiver, budget)| {
-        let since = now - budget.per;
-        let count = pages.iter().filter(|p| p.receiver == receiver.as_str() && p.at >= since).count() as u64;
-        (receiver, (count, budget))
-    });
-    Ok(counted.collect())
+    let tally = app.gate.noise(now - length, now).await.map_err(unsearched)?;
+    Ok(Seen { span, tally, budgets: budget::spent(app, now).await? })
 }
 
 fn body(frame: &Frame, seen: &Seen) -> Markup {
@@ -146,8 +102,16 @@ fn body(frame: &Frame, seen: &Seen) -> Markup {
             }
             a.button href=(frame.to(&format!("noise.csv{}", text::query(&[("span", seen.span)])))) { "Download CSV" }
         }
-        @if let Some(cut) = seen.cut_at {
-            p.lead { "There is more than one look reads: counted are the newest " (MOST_PAGES * MAX_LIMIT) " decisions, since " (text::moment(cut)) "." }
+        @let said = format!("{} pages of {}", tally.pages, tally.came);
+        (page::live(&span(seen.span), "15s", tally.to.as_millis(), &said, counts(frame, seen)))
+    }
+}
+
+fn counts(frame: &Frame, seen: &Seen) -> Markup {
+    let tally = &seen.tally;
+    html! {
+        @if let Some(cut) = tally.cut_at {
+            p.lead { "There is more than one look reads: counted is what was decided since " (text::moment(cut)) "." }
         }
         div.tiles {
             div.tile { b { @match tally.removed() { Some(share) => { (share) " %" }, None => "–" } } span
@@ -165,7 +129,7 @@ fn body(frame: &Frame, seen: &Seen) -> Markup {
         }
         h2 { "In and out over time" }
         div #chart .chart role="img" aria-label=(format!("{} observations in, {} pages out", tally.came,
-            tally.pages)) data-series=(tally.series()) {}
+            tally.pages)) data-series=(series(tally)) {}
         h2 { "What became of it" }
         @if tally.by_fate.is_empty() { p.empty { "Nothing came in." } } @else { (fates(tally)) }
         h2 { "What comes most" }
@@ -173,17 +137,30 @@ fn body(frame: &Frame, seen: &Seen) -> Markup {
     }
 }
 
+/// Seconds since 1970 of each step, what came in and what went out, as uPlot reads it.
+fn series(tally: &Tally) -> serde_json::Value {
+    let step = tally.step().as_millis();
+    let start = |index: usize| tally.from.as_millis() / 1000 + (index as u64 * step / 1000) as i64;
+    let times: Vec<i64> = (0..tally.over_time.len()).map(start).collect();
+    let came: Vec<u64> = tally.over_time.iter().map(|(came, _)| *came).collect();
+    let pages: Vec<u64> = tally.over_time.iter().map(|(_, pages)| *pages).collect();
+    serde_json::json!([times, came, pages])
+}
+
 fn fates(tally: &Tally) -> Markup {
-    let mut fates: Vec<_> = tally.by_fate.iter().collect();
-    fates.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), name.as_str()));
+    let word = |(disposition, reason): &(String, String)| {
+        if reason.is_empty() { disposition.clone() } else { reason.replace('_', " ") }
+    };
+    let mut fates: Vec<_> = tally.by_fate.iter().map(|(fate, count)| (word(fate), *count)).collect();
+    fates.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), name.clone()));
     html! {
         table.rows {
             caption.unseen { "Observations by what became of them" }
             thead { tr { th scope="col" { "Became" } th.n scope="col" { "Observations" } th scope="col" { "Share" } } }
             tbody { @for (name, count) in fates {
-                @let share = *count * 100 / tally.came.max(1);
+                @let share = count * 100 / tally.came.max(1);
                 tr data-row {
-                    td data-label="State" { (name.replace('_', " ")) }
+                    td data-label="State" { (name) }
                     td.n data-label="Observations" { (count) }
                     td data-label="Share" { div.share {
                         svg viewBox="0 0 100 10" aria-hidden="true" { rect.track width="100" height="10"

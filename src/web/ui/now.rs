@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::page::{self, Frame};
 use super::text;
-use super::{ROWS, bad, look, offset};
+use super::{ROWS, look, offset};
 use crate::engine::{Board, BoardQuery, Row, RowState};
 use crate::model::{Silence, SilenceState, Timestamp, parse_matchers};
 use crate::web::problem::Problem;
@@ -46,9 +46,9 @@ type Seen = (Board, Vec<(Silence, SilenceState)>);
 
 async fn board(app: &App, asked: &Asked) -> Result<Seen, Problem> {
     let query = BoardQuery {
-        matchers: parse_matchers(&asked.q).map_err(|e| bad(format!("the filter: {e}")))?,
+        matchers: parse_matchers(&asked.q).map_err(|e| Problem::bad(format!("the filter: {e}")))?,
         receiver: (!asked.receiver.is_empty()).then(|| asked.receiver.as_str().into()),
-        state: text::STATES.iter().find(|(_, word)| *word == asked.state).map(|(state, _)| *state),
+        state: RowState::ALL.into_iter().find(|state| state.as_str() == asked.state),
         offset: offset(asked.page),
         limit: ROWS,
     };
@@ -98,7 +98,8 @@ fn body(frame: &Frame, asked: &Asked, board: &Board, silences: &[(Silence, Silen
                 @let all: usize = board.states.values().sum();
                 li { a href=(here(asked.with("", 1)))
                     aria-current=[asked.state.is_empty().then_some("true")] { b { (all) } " all" } }
-                @for (state, word) in text::STATES {
+                @for state in RowState::ALL {
+                    @let word = state.as_str();
                     @let (name, class) = text::state(state);
                     @if count(state) > 0 || asked.state == word {
                         li { a class=(class) href=(here(asked.with(word, 1))) aria-current=[(asked.state

@@ -97,7 +97,8 @@ impl Frame {
                     @if let Some(said) = self.said { p.said role="status" { (said) } }
                     p #status .unseen role="status" aria-live="polite" {}
                     main #main tabindex="-1" { (body) }
-                    footer { "Squelch " (env!("CARGO_PKG_VERSION")) " · " a href=(self.to("metrics")) { "metrics" } }
+                    footer { "Squelch " (env!("CARGO_PKG_VERSION")) " · " a href=(self.to("metrics")) { "metrics" } " · "
+                        a href=(self.to("api/v1/openapi.json")) { "API" } }
                     (keys())
                 }
             }

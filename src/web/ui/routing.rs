@@ -11,7 +11,7 @@ use serde::Deserialize;
 use smol_str::SmolStr;
 
 use super::page::Frame;
-use super::{bad, look, text};
+use super::{look, text};
 use crate::deliver::Health;
 use crate::engine::{DryRun, DryStep, Stats};
 use crate::model::{Disposition, Duration, Kind, LabelSet, MatchOp, Timestamp, parse_matchers};
@@ -75,7 +75,7 @@ async fn dry_run(app: &App, asked: &Asked) -> Result<Option<(LabelSet, DryRun)>,
     let labels = read_labels(&asked.labels)?;
     let at = match asked.at.trim() {
         "" | "now" => Timestamp::ZERO,
-        text => Timestamp::parse(text).map_err(|e| bad(format!("the time: {e}")))?,
+        text => Timestamp::parse(text).map_err(|e| Problem::bad(format!("the time: {e}")))?,
     };
     let wanted = labels.clone();
     let run = look(app, move |engine| engine.dry_run(&wanted, at)).await?;
@@ -84,12 +84,12 @@ async fn dry_run(app: &App, asked: &Asked) -> Result<Option<(LabelSet, DryRun)>,
 
 /// Labels as they stand in a list of matchers that are all `=`.
 fn read_labels(text: &str) -> Result<LabelSet, Problem> {
-    let matchers = parse_matchers(text).map_err(|e| bad(format!("the labels: {e}")))?;
+    let matchers = parse_matchers(text).map_err(|e| Problem::bad(format!("the labels: {e}")))?;
     if let Some(other) = matchers.iter().find(|m| m.op() != MatchOp::Equal) {
-        return Err(bad(format!("the labels: {other} is no label; write name=\"value\"")));
+        return Err(Problem::bad(format!("the labels: {other} is no label; write name=\"value\"")));
     }
     if matchers.is_empty() {
-        return Err(bad("the labels: write at least one, such as alertname=\"DiskFull\""));
+        return Err(Problem::bad("the labels: write at least one, such as alertname=\"DiskFull\""));
     }
     Ok(LabelSet::from_pairs(matchers.iter().map(|m| (m.name(), m.value()))))
 }
@@ -174,9 +174,15 @@ fn receivers(now: Timestamp, stats: &Stats, health: &BTreeMap<SmolStr, Health>) 
                 }
                 td data-label="Last accepted" {
                     @match health.accepted {
-                        Some(ago) => (text::ago(now, now -
-                            Duration::from_millis(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)))),
+                        Some(ago) => (text::ago(now, before(now, ago))),
                         None => span.dim { "nothing since the start" },
+                    }
+                    @if let Some(failure) = &health.failed {
+                        p.why {
+                            "failed " (text::ago(now, before(now, failure.ago))) " ago at "
+                            (text::tame(&failure.integration, 60)) ": " (failure.reason.as_str()) ", "
+                            (text::sentence(&failure.detail))
+                        }
                     }
                 }
                 td.n data-label="Queue" { (health.queued) @if let Some(oldest) = health.oldest {
@@ -192,6 +198,11 @@ fn receivers(now: Timestamp, stats: &Stats, health: &BTreeMap<SmolStr, Health>) 
             } } }
         }
     }
+}
+
+/// When something was that is so long ago.
+fn before(now: Timestamp, ago: std::time::Duration) -> Timestamp {
+    now - Duration::from_millis(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -145,20 +145,8 @@ pub(super) fn state(state: RowState) -> (&'static str, &'static str) {
     }
 }
 
-/// All states with a word for the address line.
-pub(super) const STATES: [(RowState, &str); 8] = [
-    (RowState::Passing, "passing"),
-    (RowState::Paged, "paged"),
-    (RowState::Flapping, "flapping"),
-    (RowState::Resolving, "resolving"),
-    (RowState::Held, "held"),
-    (RowState::RateLimited, "limited"),
-    (RowState::Quiet, "quiet"),
-    (RowState::Muted, "muted"),
-];
-
 /// `key=value` pairs for the address line; empty values are left out.
-pub(super) fn query(pairs: &[(&str, &str)]) -> SmolStr {
+pub(in crate::web) fn query(pairs: &[(&str, &str)]) -> SmolStr {
     let mut text = String::new();
     for (key, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
         text.push(if text.is_empty() { '?' } else { '&' });

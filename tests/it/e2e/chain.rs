@@ -101,7 +101,7 @@ async fn outages(world: &World, pager: &FakePager, squelch: &Squelch) {
     shown(pager, "a page", |i| about(i, "Plain").len() == 1).await;
     let all = async || {
         let incidents = squelch.get("/api/v1/incidents").await.json();
-        let fan = incidents
+        let fan = incidents["incidents"]
             .as_array()?
             .iter()
             .find(|i| i["groupKey"].as_str().is_some_and(|k| k.contains("Fan")))?;

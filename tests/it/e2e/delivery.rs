@@ -89,7 +89,8 @@ async fn what_is_refused_is_a_dead_letter_and_can_be_sent_again() {
     pager.script(refuse);
     let down = Told::fires("Down", "to", "any");
     squelch.hook(&body("http://am-0", std::slice::from_ref(&down))).await;
-    let letters = async |squelch: &Squelch| squelch.get("/api/v1/dead-letters").await.json();
+    let letters =
+        async |squelch: &Squelch| squelch.get("/api/v1/dead-letters").await.json()["deadLetters"].take();
     let listed =
         async || Some(letters(&squelch).await).filter(|l| l.as_array().is_some_and(|l| l.len() == 1));
     let letter = until("the dead letter is listed", listed).await;
@@ -119,6 +120,6 @@ async fn what_is_refused_is_a_dead_letter_and_can_be_sent_again() {
 }
 
 fn id_of(letters: &Value) -> u64 {
-    let id = letters.pointer("/0/notification/id").or_else(|| letters.pointer("/0/id"));
+    let id = letters.pointer("/0/id");
     id.and_then(Value::as_u64).unwrap_or_else(|| panic!("no id in {letters:#}"))
 }

@@ -14,6 +14,8 @@ use super::PATIENCE;
 pub struct Answer {
     /// Its status.
     pub status: u16,
+    /// Its head, in lower case.
+    pub head: String,
     /// Its body.
     pub body: String,
 }
@@ -58,7 +60,7 @@ pub async fn send(to: SocketAddr, head: &str, body: &[u8]) -> io::Result<Answer>
         };
         let status = head.split(' ').nth(1).and_then(|s| s.parse().ok());
         let status = status.ok_or_else(|| io::Error::other(format!("not an answer: {head:?}")))?;
-        Ok(Answer { status, body: body.to_owned() })
+        Ok(Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() })
     };
     tokio::time::timeout(PATIENCE, exchange).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

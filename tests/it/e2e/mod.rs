@@ -1,9 +1,11 @@
 //! The real program as its users run it: child processes, real sockets, real signals, and where it
 //! matters a real Prometheus and real Alertmanagers.
 
+mod api;
 mod bad_input;
 mod chain;
 pub(crate) mod child;
+mod commands;
 mod crash;
 mod delivery;
 mod demo;

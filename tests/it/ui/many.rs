@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use super::browser::{Browser, DESK};
 use super::hostile::{CONFIG, body};
 use crate::e2e::squelch::Home;
 
@@ -36,6 +37,20 @@ async fn every_view_stays_small_with_ten_thousand_open_alerts() {
         assert!(answer.body.len() < 150_000, "{path}: {} bytes", answer.body.len());
         assert!(answer.body.matches("<tr data-row").count() <= 60, "{path}: rows");
     }
+    let Some(browser) = Browser::start(DESK).await else { return };
+    for path in
+        ["/", "/noise?span=1h", "/decisions", "/flapping", "/routing?labels=alertname%3DDown%2Chost%3Dh1"]
+    {
+        browser.open(&format!("http://{}{path}", squelch.address)).await;
+        let said = browser.run("return document.querySelector('h1').textContent;").await;
+        let took = "const n = performance.getEntriesByType('navigation')[0];\
+                    return n.loadEventEnd ? Math.round(n.loadEventEnd - n.startTime) : 'not loaded';";
+        // Time is told and not asserted: how much there is to draw is what a view can keep small.
+        println!("{path}: loaded in {} ms in a browser", browser.run(took).await);
+        let drawn = browser.run("return document.querySelectorAll('*').length;").await.as_u64().unwrap();
+        assert!(drawn < 2_500, "{path} ({said}): {drawn} elements");
+    }
+    browser.close().await;
     let csv = squelch.get("/noise.csv?span=1h").await.body;
     assert!(csv.starts_with("alertname,in,pages,flaps,median_seconds,night_pages\n"), "{csv}");
 }

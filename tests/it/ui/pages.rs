@@ -26,6 +26,11 @@ async fn a_held_alert_is_released_by_a_click_and_pages() {
     browser.wait("it is paged", "return !!document.querySelector('.rows .state.paged');").await;
     browser.close().await;
     until("the log has it", async || squelch.child.said().contains("msg=released").then_some(())).await;
+    let audited = async || {
+        let said = squelch.child.said();
+        said.lines().any(|line| line.contains("msg=audit") && line.contains("/act/release")).then_some(())
+    };
+    until("it is audited", audited).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

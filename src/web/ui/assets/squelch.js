@@ -108,18 +108,17 @@
     if (text) getSelection().selectAllChildren(text);
   }
 
-  let drawn = null;
+  let plot = null;
   function chart() {
     const place = one("#chart");
-    if (!place || !window.uPlot || drawn === place.dataset.series) return;
-    drawn = place.dataset.series;
+    if (!place || !window.uPlot || place.firstChild) return;
+    if (plot) plot.destroy();
     const style = getComputedStyle(document.documentElement);
     const colour = (name) => style.getPropertyValue(name).trim();
-    const data = JSON.parse(drawn);
+    const data = JSON.parse(place.dataset.series);
     const axis = { stroke: colour("--dim"), grid: { stroke: colour("--rule"), width: 1 }, ticks: { stroke: colour("--rule") } };
     const bars = window.uPlot.paths.bars({ size: [0.9, 60] });
-    place.textContent = "";
-    new window.uPlot({
+    plot = new window.uPlot({
       width: Math.max(280, place.clientWidth - 16), height: 220, cursor: { y: false },
       scales: { y: { range: (u, low, high) => [0, Math.max(1, high)] } },
       axes: [axis, axis],

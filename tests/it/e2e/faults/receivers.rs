@@ -61,7 +61,7 @@ async fn failed(squelch: &Squelch, reason: &str) {
 }
 
 async fn letters(squelch: &Squelch) -> Vec<Value> {
-    squelch.get("/api/v1/dead-letters").await.json().as_array().unwrap().clone()
+    squelch.get("/api/v1/dead-letters").await.json()["deadLetters"].as_array().unwrap().clone()
 }
 
 /// The page and its resolve, in this order, at what was a bad receiver.
@@ -177,7 +177,7 @@ async fn is_a_dead_letter(answer: &'static str, reason: &str) {
     let down = pages_both(&squelch, &good, reason).await;
     let found = until("a dead letter", async || letters(&squelch).await.pop()).await;
     assert!(found.to_string().contains(reason), "{found:#}");
-    let id = found.pointer("/notification/id").or_else(|| found.get("id")).and_then(Value::as_u64).unwrap();
+    let id = found["id"].as_u64().unwrap();
     rogue.becomes(Manner::Good);
     let replayed = squelch.post(&format!("/api/v1/dead-letters/{id}/replay"), "").await;
     assert_eq!(replayed.status, 202, "{}", replayed.body);

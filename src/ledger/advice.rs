@@ -7,7 +7,6 @@
 
 use smol_str::{SmolStr, format_smolstr};
 
-use crate::engine::Flapper;
 use crate::model::{Duration, Timestamp};
 
 /// Firing spells longer than this are no blips: a `for` of that length would delay what is real.
@@ -16,20 +15,20 @@ const BLIP: Duration = Duration::from_mins(5);
 const ENOUGH: usize = 2;
 
 /// What was seen, and what follows.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Advice {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advice {
     /// How long it fired, shortest first.
-    pub(super) on: Vec<Duration>,
+    pub on: Vec<Duration>,
     /// How long it did not, shortest first.
-    pub(super) off: Vec<Duration>,
+    pub off: Vec<Duration>,
     /// The `for:` that would have kept every spell from firing, where all are short.
-    pub(super) wait: Option<Duration>,
+    pub wait: Option<Duration>,
     /// The `keep_firing_for:` that would have made one occurrence of all spells.
-    pub(super) keep: Option<Duration>,
+    pub keep: Option<Duration>,
 }
 
 /// The advice for what an alert did: its newest changes, the last of which made it as it is.
-pub(super) fn advice(recent: &[Timestamp], firing: bool) -> Advice {
+pub fn advice(recent: &[Timestamp], firing: bool) -> Advice {
     let (mut on, mut off) = (Vec::new(), Vec::new());
     // Changes alternate: the newest one began what is true now.
     let ends = recent.windows(2).rev();
@@ -56,10 +55,10 @@ fn rounded(length: Duration) -> Duration {
 }
 
 impl Advice {
-    /// The rule as it would be, to be copied.
-    pub(super) fn yaml(&self, flapper: &Flapper) -> Option<SmolStr> {
+    /// The rule of this name as it would be, to be copied.
+    pub fn yaml(&self, alertname: &str) -> Option<SmolStr> {
         let keep = self.keep?;
-        let name = crate::model::Quoted(flapper.labels.value("alertname")).to_string();
+        let name = crate::model::Quoted(alertname).to_string();
         let mut text = format!("- alert: {name}\n");
         if let Some(wait) = self.wait {
             text.push_str(&format!("  for: {wait}\n"));

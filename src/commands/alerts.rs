@@ -1,0 +1,183 @@
+//! `squelch alerts`: the alerts that a server remembers, and where they stand; or a history of them.
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::asking::{filters, matchers, moment, say, say_json, senseless, table};
+use super::backtest::Output;
+use super::failed;
+use super::server::{self, Server};
+use crate::engine::{AlertEntry, Event};
+use crate::history::{self, write_history};
+use crate::journal::SqlitePast;
+use crate::model::{Duration, LabelSet, Matcher, Observation, Status, Timestamp};
+use crate::node::clock::wall;
+use crate::web::AlertPage;
+
+/// Options of `squelch alerts`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Only alerts that match, such as alertname=Down host=~"db.*"; the first may be a bare alertname.
+    #[arg(value_name = "MATCHERS")]
+    pub matchers: Vec<String>,
+    /// Which alerts.
+    #[arg(long, value_enum, default_value = "firing")]
+    pub status: Which,
+    /// Only alerts that went to this receiver.
+    #[arg(short, long, value_name = "NAME")]
+    pub receiver: Option<String>,
+    /// Only alerts at this: passing, paged, flapping, resolving, held, rate_limited, quiet or muted.
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<String>,
+    /// How many are listed at most.
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub limit: usize,
+    /// Write a history that `backtest --history` reads, in place of a list: of a server, the last
+    /// occurrence of each alert that it remembers; of --storage.path, all that was said and is still there.
+    #[arg(long, conflicts_with_all = ["status", "receiver", "state", "limit", "output"])]
+    pub export: bool,
+    /// With --export: read the storage directory of a server; it may be running.
+    #[arg(long = "storage.path", value_name = "DIR", requires = "export")]
+    pub storage: Option<PathBuf>,
+    /// With --export: how far to look back; all without.
+    #[arg(long, value_name = "DURATION", requires = "export")]
+    pub since: Option<Duration>,
+    /// The server.
+    #[command(flatten)]
+    pub server: server::Args,
+    /// Output format.
+    #[arg(short, long, value_enum, default_value = "simple")]
+    pub output: Output,
+}
+
+/// Which alerts are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Which {
+    /// Those that fire.
+    Firing,
+    /// Those that resolved and are still remembered.
+    Resolved,
+    /// All.
+    All,
+}
+
+/// Lists or exports: 0 then, 1 if nobody can be asked, 2 if the question makes no sense.
+pub async fn run(args: Args) -> ExitCode {
+    let wanted = match matchers(&args.matchers) {
+        Ok(wanted) => wanted,
+        Err(why) => return senseless(&why),
+    };
+    if args.export {
+        return match export(&args, wanted).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => failed(&why),
+        };
+    }
+    let alerts = match ask(&args, args.status, args.limit).await {
+        Ok(alerts) => alerts,
+        Err(why) => return failed(&why),
+    };
+    match args.output {
+        Output::Json => say_json(&alerts),
+        Output::Simple => say(&simple(&alerts)),
+    }
+}
+
+async fn ask(args: &Args, status: Which, limit: usize) -> Result<Vec<AlertEntry>, String> {
+    let mut parameters = filters(&args.matchers)?;
+    match status {
+        Which::Firing => parameters.push(("status", "firing".into())),
+        Which::Resolved => parameters.push(("status", "resolved".into())),
+        Which::All => {}
+    }
+    parameters.extend(args.receiver.iter().map(|name| ("receiver", name.clone())));
+    parameters.extend(args.state.iter().map(|state| ("state", state.clone())));
+    let server = Server::new(&args.server)?;
+    server.list("/api/v1/alerts", &parameters, limit, |page: AlertPage| (page.alerts, page.next)).await
+}
+
+/// A line for each receiver at which an alert stands, the newest alert first.
+fn simple(alerts: &[AlertEntry]) -> String {
+    let mut alerts: Vec<&AlertEntry> = alerts.iter().collect();
+    alerts.sort_by_key(|alert| (std::cmp::Reverse(alert.starts_at), alert.labels.to_string()));
+    let mut rows = Vec::new();
+    for alert in alerts {
+        let others = alert.labels.filter(|name| name != "alertname");
+        let row = |receiver: &str, state: &str, why: &str| {
+            vec![
+                alert.labels.value("alertname").to_owned(),
+                moment(alert.starts_at),
+                state.to_owned(),
+                receiver.to_owned(),
+                others.to_string(),
+                why.to_owned(),
+            ]
+        };
+        match alert.receivers.as_slice() {
+            [] => rows.push(row("-", alert.status.as_str(), "")),
+            all => rows.extend(all.iter().map(|s| row(&s.receiver, s.state.as_str(), &s.why))),
+        }
+    }
+    table(&["Alertname", "Starts At", "State", "Receiver", "Labels", "Why"], &rows)
+}
+
+async fn export(args: &Args, wanted: Vec<Matcher>) -> Result<(), String> {
+    let from = args.since.map_or(Timestamp::ZERO, |since| wall() - since);
+    let past = match &args.storage {
+        Some(dir) => {
+            let dir = dir.clone();
+            let written = tokio::task::spawn_blocking(move || export_journal(&dir, &wanted, from)).await;
+            return written.map_err(|e| e.to_string())?;
+        }
+        None => said(&ask(args, Which::All, usize::MAX).await?, from),
+    };
+    let mut out = BufWriter::new(io::stdout().lock());
+    for (at, observations) in past {
+        write_history(&mut out, at, &observations).map_err(unwritten)?;
+    }
+    out.flush().map_err(unwritten)
+}
+
+/// What was said of these alerts last: a line when each began, and one when it ended.
+fn said(alerts: &[AlertEntry], from: Timestamp) -> Vec<(Timestamp, Vec<Observation>)> {
+    let mut lines = Vec::new();
+    for alert in alerts {
+        let observation = |status, ends_at| Observation {
+            status,
+            labels: alert.labels.clone(),
+            annotations: alert.annotations.clone(),
+            starts_at: alert.starts_at,
+            ends_at,
+            generator_url: alert.generator_url.clone(),
+        };
+        lines.push((alert.starts_at, vec![observation(Status::Firing, None)]));
+        if let Some(ended) = alert.ends_at {
+            let at = ended.max(alert.starts_at);
+            lines.push((at, vec![observation(Status::Resolved, Some(ended))]));
+        }
+    }
+    lines.retain(|(at, _)| *at >= from);
+    // Of one time, in the order of the list: what begins before what ends.
+    lines.sort_by_key(|(at, _)| *at);
+    lines
+}
+
+fn export_journal(dir: &Path, wanted: &[Matcher], from: Timestamp) -> Result<(), String> {
+    let records = SqlitePast::open(dir).map_err(|e| e.to_string())?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let matches = |labels: &LabelSet| wanted.iter().all(|m| m.matches(labels));
+    for past in history::journal::past(records.map(|r| r.map(|r| (r.now, r.event)))) {
+        let past = past.map_err(|e| e.to_string())?;
+        let Event::Observe(mut batch) = past.event else { continue };
+        batch.observations.retain(|o| matches(&o.labels));
+        if past.at >= from && !batch.observations.is_empty() {
+            write_history(&mut out, past.at, &batch.observations).map_err(unwritten)?;
+        }
+    }
+    out.flush().map_err(unwritten)
+}
+
+fn unwritten(error: io::Error) -> String {
+    format!("writing the history: {error}")
+}

@@ -1,0 +1,85 @@
+//! `squelch incidents`: what is open, where, why, and what happens next.
+
+use std::process::ExitCode;
+
+use super::asking::{filters, moment, say, say_json, senseless, table};
+use super::backtest::Output;
+use super::failed;
+use super::server::{self, Server};
+use crate::engine::IncidentEntry;
+use crate::web::IncidentPage;
+
+/// Options of `squelch incidents`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Only incidents with an alert that matches, such as alertname=Down; the first may be a bare
+    /// alertname.
+    #[arg(value_name = "MATCHERS")]
+    pub matchers: Vec<String>,
+    /// Only at this receiver.
+    #[arg(short, long, value_name = "NAME")]
+    pub receiver: Option<String>,
+    /// Only incidents in this state: passing, paged, flapping, resolving, superseded or closing.
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<String>,
+    /// How many are listed at most, the newest.
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub limit: usize,
+    /// The server.
+    #[command(flatten)]
+    pub server: server::Args,
+    /// Output format.
+    #[arg(short, long, value_enum, default_value = "simple")]
+    pub output: Output,
+}
+
+/// Lists: 0 then, 1 if nobody can be asked, 2 if the question makes no sense.
+pub async fn run(args: Args) -> ExitCode {
+    let mut parameters = match filters(&args.matchers) {
+        Ok(parameters) => parameters,
+        Err(why) => return senseless(&why),
+    };
+    parameters.extend(args.receiver.iter().map(|name| ("receiver", name.clone())));
+    parameters.extend(args.state.iter().map(|state| ("state", state.clone())));
+    let found = async {
+        let page = |page: IncidentPage| (page.incidents, page.next);
+        Server::new(&args.server)?.list("/api/v1/incidents", &parameters, args.limit, page).await
+    };
+    match (found.await, args.output) {
+        (Err(why), _) => failed(&why),
+        (Ok(incidents), Output::Json) => say_json(&incidents),
+        (Ok(incidents), Output::Simple) => say(&simple(&incidents)),
+    }
+}
+
+fn simple(incidents: &[IncidentEntry]) -> String {
+    let row = |incident: &IncidentEntry| {
+        let next = incident
+            .next
+            .as_ref()
+            .map_or("-".to_owned(), |next| format!("{} {}", next.action, moment(next.at)));
+        vec![
+            incident.state.to_string(),
+            incident.severity.to_string(),
+            incident.receiver.to_string(),
+            moment(incident.opened_at),
+            format!("{}/{}", incident.firing, incident.size),
+            next,
+            incident.dedup_key.chars().take(12).collect(),
+            what(incident),
+        ]
+    };
+    let rows: Vec<_> = incidents.iter().map(row).collect();
+    let head = ["State", "Severity", "Receiver", "Opened At", "Firing", "Next", "Key", "Group"];
+    table(&head, &rows)
+}
+
+/// The labels of its group, and the name of an alert in it where they do not have it.
+fn what(incident: &IncidentEntry) -> String {
+    let group = incident.group_key.rsplit_once(":{").map_or("", |(_, labels)| labels);
+    let name = incident.alerts.first().map_or("", |alert| alert.labels.value("alertname"));
+    match group.contains("alertname=") || name.is_empty() {
+        true => format!("{{{group}"),
+        false => format!("{name} {{{group}"),
+    }
+}

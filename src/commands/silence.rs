@@ -1,0 +1,264 @@
+//! `squelch silence`: made, listed, changed and ended, by amtool's conventions.
+
+use std::process::ExitCode;
+
+use serde::{Deserialize, Serialize};
+
+use super::asking::{filters, matchers, moment, say, say_json, senseless, table};
+use super::backtest::Output;
+use super::failed;
+use super::server::{self, Server};
+use crate::model::{Duration, SilenceState, Timestamp};
+use crate::node::clock::wall;
+use crate::web::{MatcherForm, SilenceEntry, SilenceForm, SilencePage};
+
+/// Options of `squelch silence`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum What {
+    /// Silence what matches, from now on; prints the id.
+    Add(Add),
+    /// List silences; those in force or to come, the first to end first.
+    Query(Query),
+    /// Change how long silences last, or why there are any; prints their ids.
+    Update(Update),
+    /// End silences. What they kept back and still fires pages then.
+    Expire(Expire),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Add {
+    /// What is silenced: matchers such as alertname=Down host=~"db.*"; the first may be a bare alertname.
+    #[arg(required = true, value_name = "MATCHERS")]
+    matchers: Vec<String>,
+    /// Why.
+    #[arg(short, long, required = true)]
+    comment: String,
+    /// Who; whoever runs this, if it is not given. A server that knows who asks writes that.
+    #[arg(short, long)]
+    author: Option<String>,
+    /// How long.
+    #[arg(short, long, default_value = "1h", value_name = "DURATION")]
+    duration: Duration,
+    /// From when, RFC 3339; now if it is not given.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    start: Option<Timestamp>,
+    /// Until when, RFC 3339, in place of --duration.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    end: Option<Timestamp>,
+    #[command(flatten)]
+    server: server::Args,
+    /// Output format.
+    #[arg(short, long, value_enum, default_value = "simple")]
+    output: Output,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Query {
+    /// Only silences with such matchers, as if those were labels; the first may be a bare alertname.
+    #[arg(value_name = "MATCHERS")]
+    matchers: Vec<String>,
+    /// Those that are over, in place of those that are not.
+    #[arg(long)]
+    expired: bool,
+    /// Only those that end within this time; with --expired, that ended within it.
+    #[arg(long, value_name = "DURATION")]
+    within: Option<Duration>,
+    /// Only those of this author.
+    #[arg(long, value_name = "NAME")]
+    created_by: Option<String>,
+    /// Only their ids.
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    server: server::Args,
+    /// Output format.
+    #[arg(short, long, value_enum, default_value = "simple")]
+    output: Output,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Update {
+    /// Which ones.
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<String>,
+    /// How long from now on.
+    #[arg(short, long, value_name = "DURATION")]
+    duration: Option<Duration>,
+    /// Until when, RFC 3339, in place of --duration.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    end: Option<Timestamp>,
+    /// Why.
+    #[arg(short, long)]
+    comment: Option<String>,
+    #[command(flatten)]
+    server: server::Args,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Expire {
+    /// Which ones.
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<String>,
+    #[command(flatten)]
+    server: server::Args,
+}
+
+/// What the server says of a silence that it made, changed or ended.
+#[derive(Serialize, Deserialize)]
+struct Changed {
+    #[serde(rename = "silenceID")]
+    silence_id: String,
+}
+
+/// Does it: 0 then, 1 if it was refused or nobody can be asked, 2 if it makes no sense.
+pub async fn run(args: Args) -> ExitCode {
+    match args.what {
+        What::Add(args) => add(args).await,
+        What::Query(args) => query(args).await,
+        What::Update(args) => update(args).await,
+        What::Expire(args) => expire(args).await,
+    }
+}
+
+async fn add(args: Add) -> ExitCode {
+    let starts_at = args.start.unwrap_or_else(wall);
+    let ends_at = args.end.unwrap_or(starts_at + args.duration);
+    let matchers = match matchers(&args.matchers) {
+        Ok(matchers) if matchers.is_empty() => {
+            return senseless("no matcher is given; one such as alertname=Down would be right");
+        }
+        Ok(matchers) => matchers,
+        Err(why) => return senseless(&why),
+    };
+    if ends_at <= starts_at {
+        return senseless(&format!("it would end at {ends_at}; a time after {starts_at} would be right"));
+    }
+    let form = SilenceForm {
+        id: None,
+        matchers: matchers.iter().map(MatcherForm::from).collect(),
+        starts_at,
+        ends_at,
+        created_by: args.author.unwrap_or_else(whoever),
+        comment: args.comment,
+    };
+    let made = async { set(&Server::new(&args.server)?, &form).await };
+    match (made.await, args.output) {
+        (Err(why), _) => failed(&why),
+        (Ok(changed), Output::Json) => say_json(&changed),
+        (Ok(changed), Output::Simple) => say(&format!("{}\n", changed.silence_id)),
+    }
+}
+
+async fn set(server: &Server, form: &SilenceForm) -> Result<Changed, String> {
+    server.post("/api/v1/silences", form).await
+}
+
+async fn query(args: Query) -> ExitCode {
+    let parameters = match filters(&args.matchers) {
+        Ok(parameters) => parameters,
+        Err(why) => return senseless(&why),
+    };
+    let found = async {
+        let page = |page: SilencePage| (page.silences, page.next);
+        Server::new(&args.server)?.list("/api/v1/silences", &parameters, usize::MAX, page).await
+    };
+    let mut silences: Vec<SilenceEntry> = match found.await {
+        Ok(silences) => silences,
+        Err(why) => return failed(&why),
+    };
+    let now = wall();
+    silences.retain(|silence| {
+        let within = |length| match args.expired {
+            true => silence.ends_at >= now - length,
+            false => silence.ends_at <= now + length,
+        };
+        (silence.status.state == SilenceState::Expired) == args.expired
+            && args.within.is_none_or(within)
+            && args.created_by.as_ref().is_none_or(|name| *name == silence.created_by)
+    });
+    silences.sort_by(|a, b| (a.ends_at, &a.id).cmp(&(b.ends_at, &b.id)));
+    match (args.quiet, args.output) {
+        (true, _) => say(&silences.iter().map(|silence| format!("{}\n", silence.id)).collect::<String>()),
+        (false, Output::Json) => say_json(&silences),
+        (false, Output::Simple) => say(&simple(&silences)),
+    }
+}
+
+fn simple(silences: &[SilenceEntry]) -> String {
+    let row = |silence: &SilenceEntry| {
+        let matchers = silence.matchers.iter().map(|m| m.matcher().map_or_else(|e| e, |m| m.to_string()));
+        vec![
+            silence.id.clone(),
+            matchers.collect::<Vec<_>>().join(" "),
+            moment(silence.starts_at),
+            moment(silence.ends_at),
+            silence.status.state.as_str().to_owned(),
+            silence.created_by.clone(),
+            silence.comment.clone(),
+        ]
+    };
+    let rows: Vec<_> = silences.iter().map(row).collect();
+    table(&["ID", "Matchers", "Starts At", "Ends At", "State", "Created By", "Comment"], &rows)
+}
+
+async fn update(args: Update) -> ExitCode {
+    if args.duration.is_none() && args.end.is_none() && args.comment.is_none() {
+        return senseless("nothing is changed; --duration, --end or --comment would be right");
+    }
+    let done = async {
+        let server = Server::new(&args.server)?;
+        let mut ids = String::new();
+        for id in &args.ids {
+            let old: SilenceEntry = server.get(&one(id), &[]).await?;
+            let end = args.end.or(args.duration.map(|length| wall() + length));
+            let form = SilenceForm {
+                id: Some(old.id),
+                matchers: old.matchers,
+                starts_at: old.starts_at,
+                ends_at: end.unwrap_or(old.ends_at),
+                created_by: old.created_by,
+                comment: args.comment.clone().unwrap_or(old.comment),
+            };
+            ids.push_str(&format!("{}\n", set(&server, &form).await?.silence_id));
+        }
+        Ok::<_, String>(ids)
+    };
+    match done.await {
+        Ok(ids) => say(&ids),
+        Err(why) => failed(&why),
+    }
+}
+
+async fn expire(args: Expire) -> ExitCode {
+    let done = async {
+        let server = Server::new(&args.server)?;
+        for id in &args.ids {
+            let _: Changed = server.delete(&one(id)).await?;
+        }
+        Ok::<_, String>(())
+    };
+    match done.await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => failed(&why),
+    }
+}
+
+fn one(id: &str) -> String {
+    format!("/api/v1/silences/{}", server::encoded(id))
+}
+
+/// Who runs this, as far as the system says.
+fn whoever() -> String {
+    let name = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody".into())
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).map_err(|e| e.to_string())
+}

@@ -1,0 +1,186 @@
+//! What was counted, as people and programs read it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::{Tally, removed};
+use crate::config::Limit;
+use crate::model::Timestamp;
+
+/// What came in over a stretch of time, what went out, and which rules to mend first. An observation counts
+/// once for each receiver that it went to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Noise)]
+#[serde(rename_all = "camelCase")]
+pub struct NoiseEntry {
+    /// From then.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// Until then.
+    #[schema(value_type = String, format = DateTime)]
+    pub until: Timestamp,
+    /// From when on it was counted, if there was more than one look reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub counted_since: Option<Timestamp>,
+    /// Observations that came in.
+    pub came: u64,
+    /// Pages that went out.
+    pub pages: u64,
+    /// The share of what came in that interrupted nobody, rounded down; missing if nothing came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed_percent: Option<u64>,
+    /// What became of it, the most first.
+    pub fates: Vec<FateEntry>,
+    /// What came in and what went out, in steps of equal length.
+    pub over_time: Vec<StepEntry>,
+    /// By alertname, those that came most first.
+    pub alerts: Vec<NameEntry>,
+    /// By receiver.
+    pub receivers: Vec<ReceiverNoiseEntry>,
+    /// What would calm the alerts that flap damping kept back most.
+    pub advice: Vec<AdviceEntry>,
+}
+
+/// How many observations something became of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Fate)]
+pub struct FateEntry {
+    /// `page`, `update`, `resolve`, `digest` or `suppressed`.
+    pub disposition: String,
+    /// Why it was suppressed; missing otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How many observations.
+    pub count: u64,
+}
+
+/// One step of time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Step)]
+pub struct StepEntry {
+    /// When it begins.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// Observations that came in.
+    pub came: u64,
+    /// Pages that went out.
+    pub pages: u64,
+}
+
+/// What the alerts of one name did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = NameNoise)]
+#[serde(rename_all = "camelCase")]
+pub struct NameEntry {
+    /// The name.
+    pub alertname: String,
+    /// Observations that came in.
+    pub came: u64,
+    /// Pages that went out.
+    pub pages: u64,
+    /// Observations that flap damping kept back.
+    pub flaps: u64,
+    /// How long its occurrences lasted, in the median; missing if none is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub median_seconds: Option<u64>,
+    /// Pages from 22 to 6, UTC.
+    pub night_pages: u64,
+}
+
+/// What a receiver got.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ReceiverNoise)]
+pub struct ReceiverNoiseEntry {
+    /// The receiver.
+    pub receiver: String,
+    /// Observations that came in for it.
+    pub came: u64,
+    /// Pages that went out to it.
+    pub pages: u64,
+    /// What it may take, where that is declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetEntry>,
+}
+
+/// A page budget, and the most that was spent of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Budget)]
+pub struct BudgetEntry {
+    /// So many pages.
+    pub pages: u32,
+    /// In this time, such as `12h`.
+    pub per: String,
+    /// The most pages in any stretch of that length.
+    pub most: u64,
+}
+
+/// An alert, and how its rule could be calmer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Advice)]
+pub struct AdviceEntry {
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Observations of it that flap damping kept back.
+    pub flaps: u64,
+    /// The lines for its rule.
+    pub yaml: String,
+}
+
+impl NoiseEntry {
+    /// What `tally` counted, with the `most` names that came most, and the budgets of receivers.
+    pub fn new(tally: &Tally, budgets: &BTreeMap<SmolStr, Limit>, most: usize) -> NoiseEntry {
+        let fate = |((disposition, reason), count): (&(String, String), &u64)| FateEntry {
+            disposition: disposition.clone(),
+            reason: Some(reason.clone()).filter(|reason| !reason.is_empty()),
+            count: *count,
+        };
+        let mut fates: Vec<_> = tally.by_fate.iter().map(fate).collect();
+        fates.sort_by_key(|fate| std::cmp::Reverse(fate.count));
+        let step = tally.step();
+        let over_time = tally.over_time.iter().scan(tally.from, |at, (came, pages)| {
+            let began = std::mem::replace(at, *at + step);
+            Some(StepEntry { at: began, came: *came, pages: *pages })
+        });
+        let names = tally.top(most).into_iter().map(|(alertname, name)| NameEntry {
+            alertname: alertname.to_owned(),
+            came: name.came,
+            pages: name.pages,
+            flaps: name.flaps,
+            median_seconds: name.lasted().map(|lasted| lasted.as_millis() / 1000),
+            night_pages: name.night,
+        });
+        let budget = |receiver: &str| {
+            let Limit { pages, per } = budgets.get(receiver)?;
+            Some(BudgetEntry { pages: *pages, per: per.to_string(), most: tally.most_pages(receiver, *per) })
+        };
+        let receivers = tally.receivers.iter().map(|(receiver, (came, paged))| ReceiverNoiseEntry {
+            receiver: receiver.clone(),
+            came: *came,
+            pages: paged.len() as u64,
+            budget: budget(receiver),
+        });
+        let advice = tally.advice.iter().filter_map(|advised| {
+            Some(AdviceEntry {
+                labels: advised.labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
+                flaps: advised.flaps,
+                yaml: advised.advice.yaml(advised.labels.value("alertname"))?.to_string(),
+            })
+        });
+        NoiseEntry {
+            since: tally.from,
+            until: tally.to,
+            counted_since: tally.cut_at,
+            came: tally.came,
+            pages: tally.pages,
+            removed_percent: removed(tally.came, tally.pages),
+            fates,
+            over_time: over_time.collect(),
+            alerts: names.collect(),
+            receivers: receivers.collect(),
+            advice: advice.collect(),
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Counting: what came in over a stretch of time, what went out, and which rules to mend first.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+
+use super::advice::{Advice, advice};
+use super::search::first_from;
+use super::{LedgerError, Reader};
+use crate::model::{Duration, LabelSet, Timestamp};
+
+/// Steps of [`Tally::over_time`].
+const BUCKETS: u64 = 48;
+/// Hours, UTC, at which a page wakes somebody: from ten in the evening to six.
+const NIGHT: [i64; 8] = [22, 23, 0, 1, 2, 3, 4, 5];
+/// Decisions that are read, the newest; what is older is left out, and [`Tally::cut_at`] says so.
+const MOST_ROWS: i64 = 2_000_000;
+/// Occurrences whose length is kept; those beyond count, and their lengths do not.
+const MOST_OCCURRENCES: usize = 500_000;
+/// Alerts for which a change of their rule is advised.
+const MOST_ADVICE: usize = 20;
+/// Changes that an advice looks at, the newest.
+const MOST_CHANGES: usize = 24;
+
+/// Counts over a stretch of time. An observation counts once for each receiver that it went to.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// From then.
+    pub from: Timestamp,
+    /// Until then.
+    pub to: Timestamp,
+    /// From when on it was counted, if there was more than [`MOST_ROWS`] decisions.
+    pub cut_at: Option<Timestamp>,
+    /// Observations that came in.
+    pub came: u64,
+    /// Pages that went out.
+    pub pages: u64,
+    /// Observations by what became of them: the disposition, and the reason where there is one.
+    pub by_fate: BTreeMap<(String, String), u64>,
+    /// What came in and what went out, from one [`Tally::step`] to the next.
+    pub over_time: Vec<(u64, u64)>,
+    /// By receiver: what came in, and when it was paged.
+    pub receivers: BTreeMap<String, (u64, Vec<Timestamp>)>,
+    /// By alertname.
+    pub names: BTreeMap<String, Name>,
+    /// What would calm the alerts that flap damping kept back most.
+    pub advice: Vec<Advised>,
+}
+
+/// What the alerts of one name did.
+#[derive(Clone, Debug, Default)]
+pub struct Name {
+    /// Observations that came in.
+    pub came: u64,
+    /// Pages that went out.
+    pub pages: u64,
+    /// Observations that flap damping kept back.
+    pub flaps: u64,
+    /// Pages at night: from 22 to 6, UTC.
+    pub night: u64,
+    /// How long its occurrences lasted, in milliseconds: from the start to what was last heard.
+    lasted: Vec<i64>,
+}
+
+/// An alert, and how its rule could be calmer.
+#[derive(Clone, Debug)]
+pub struct Advised {
+    /// Its labels.
+    pub labels: LabelSet,
+    /// Observations of it that flap damping kept back.
+    pub flaps: u64,
+    /// What was seen, and what follows.
+    pub advice: Advice,
+}
+
+/// One decision, as it is counted.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    at: i64,
+    alert: i64,
+    receiver: i64,
+    kind: i64,
+    count: u64,
+    starts_at: Option<i64>,
+}
+
+/// What one alert did.
+#[derive(Default)]
+struct OneAlert {
+    name: Name,
+    /// Of each occurrence its start, and what was last heard of it.
+    occurrences: BTreeMap<i64, i64>,
+}
+
+/// The numbers of small tables, and what they stand for.
+struct Words {
+    kinds: BTreeMap<i64, (String, String)>,
+    receivers: BTreeMap<i64, String>,
+}
+
+impl Reader {
+    /// Counts what was decided from `from` on and before `to`.
+    ///
+    /// # Errors
+    /// There is no ledger, it cannot be read, or the counting takes longer than 5 s.
+    pub fn tally(&self, from: Timestamp, to: Timestamp) -> Result<Tally, LedgerError> {
+        self.with(|conn| tally(conn, from, to))
+    }
+}
+
+fn tally(conn: &Connection, from: Timestamp, to: Timestamp) -> Result<Tally, LedgerError> {
+    let words = Words {
+        kinds: named(conn, "kind")?
+            .into_iter()
+            .map(|(id, kind)| match kind.split_once(' ') {
+                Some((disposition, reason)) => (id, (disposition.to_owned(), reason.to_owned())),
+                None => (id, (kind, String::new())),
+            })
+            .collect(),
+        receivers: named(conn, "receiver")?,
+    };
+    let mut tally = Tally::new(from, to);
+    let mut alerts: BTreeMap<i64, OneAlert> = BTreeMap::new();
+    let (first, end) = (first_from(conn, from)?, first_from(conn, to)?);
+    let mut statement = conn.prepare_cached(
+        "SELECT at, alert, receiver, kind, count, starts_at FROM decision
+         WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT ?",
+    )?;
+    let mut rows = statement.query([first, end, MOST_ROWS])?;
+    let (mut read, mut occurrences, mut last) = (0, 0, 0);
+    while let Some(row) = rows.next()? {
+        let counted = Counted {
+            at: row.get(0)?,
+            alert: row.get(1)?,
+            receiver: row.get(2)?,
+            kind: row.get(3)?,
+            count: row.get::<_, i64>(4)?.unsigned_abs(),
+            starts_at: row.get(5)?,
+        };
+        (read, last) = (read + 1, counted.at);
+        tally.add(&words, &counted, alerts.entry(counted.alert).or_default(), &mut occurrences);
+    }
+    tally.cut_at = (read >= MOST_ROWS).then(|| Timestamp::from_millis(last));
+    let mut labels = conn.prepare_cached("SELECT labels FROM alert WHERE id = ?")?;
+    let mut flapped: Vec<(u64, i64)> = Vec::new();
+    let mut read = |id: i64| -> Result<LabelSet, LedgerError> {
+        let text: String = labels.query_row([id], |row| row.get(0))?;
+        Ok(serde_json::from_str(&text).unwrap_or_default())
+    };
+    for (id, one) in &alerts {
+        tally.names.entry(read(*id)?.value("alertname").to_owned()).or_default().add(one);
+        if one.name.flaps > 0 {
+            flapped.push((one.name.flaps, *id));
+        }
+    }
+    flapped.sort_unstable_by_key(|(flaps, id)| (std::cmp::Reverse(*flaps), *id));
+    for (flaps, id) in flapped.into_iter().take(MOST_ADVICE) {
+        let Some(one) = alerts.get(&id) else { continue };
+        let advice = advice(&one.changes(), false);
+        if advice.keep.is_some() {
+            tally.advice.push(Advised { labels: read(id)?, flaps, advice });
+        }
+    }
+    for (_, paged) in tally.receivers.values_mut() {
+        paged.sort_unstable();
+    }
+    Ok(tally)
+}
+
+/// The names of a small table by their numbers.
+fn named(conn: &Connection, table: &str) -> Result<BTreeMap<i64, String>, rusqlite::Error> {
+    let mut statement = conn.prepare_cached(&format!("SELECT id, name FROM {table}"))?;
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+impl Tally {
+    fn new(from: Timestamp, to: Timestamp) -> Tally {
+        Tally { from, to, over_time: vec![(0, 0); BUCKETS as usize], ..Tally::default() }
+    }
+
+    fn add(&mut self, words: &Words, row: &Counted, alert: &mut OneAlert, occurrences: &mut usize) {
+        let Some((disposition, reason)) = words.kinds.get(&row.kind) else { return };
+        let at = Timestamp::from_millis(row.at);
+        let page = u64::from(disposition == "page");
+        self.came += row.count;
+        self.pages += page;
+        *self.by_fate.entry((disposition.clone(), reason.clone())).or_default() += row.count;
+        let index = at.since(self.from).as_millis() / self.step().as_millis();
+        if let Some((came, pages)) = self.over_time.get_mut(index.min(BUCKETS - 1) as usize) {
+            *came += row.count;
+            *pages += page;
+        }
+        if let Some(receiver) = words.receivers.get(&row.receiver) {
+            let (came, paged) = match self.receivers.get_mut(receiver) {
+                Some(known) => known,
+                None => self.receivers.entry(receiver.clone()).or_default(),
+            };
+            *came += row.count;
+            paged.extend((page > 0).then_some(at));
+        }
+        let name = &mut alert.name;
+        name.came += row.count;
+        name.pages += page;
+        name.flaps += if reason == "flapping" { row.count } else { 0 };
+        let hour = row.at.div_euclid(3_600_000).rem_euclid(24);
+        name.night += if NIGHT.contains(&hour) { page } else { 0 };
+        let Some(start) = row.starts_at else { return };
+        if let Some(last) = alert.occurrences.get_mut(&start) {
+            *last = row.at.max(*last);
+        } else if *occurrences < MOST_OCCURRENCES {
+            *occurrences += 1;
+            alert.occurrences.insert(start, row.at.max(start));
+        }
+    }
+
+    /// The length of one step of [`Tally::over_time`].
+    pub fn step(&self) -> Duration {
+        Duration::from_millis((self.to.since(self.from).as_millis() / BUCKETS).max(1))
+    }
+
+    /// The share of what came in that interrupted nobody, in percent, rounded down.
+    pub fn removed(&self) -> Option<u64> {
+        removed(self.came, self.pages)
+    }
+
+    /// The names that came most, with what they did.
+    pub fn top(&self, most: usize) -> Vec<(&str, &Name)> {
+        let mut names: Vec<_> = self.names.iter().map(|(name, counts)| (name.as_str(), counts)).collect();
+        names.sort_by_key(|(name, counts)| (std::cmp::Reverse((counts.came, counts.pages)), *name));
+        names.truncate(most);
+        names
+    }
+
+    /// The most pages at a receiver within any stretch of `per`.
+    pub fn most_pages(&self, receiver: &str, per: Duration) -> u64 {
+        let Some((_, paged)) = self.receivers.get(receiver) else { return 0 };
+        let (mut most, mut first) = (0, 0);
+        for (index, at) in paged.iter().enumerate() {
+            while paged.get(first).is_some_and(|begin| at.since(*begin) >= per) {
+                first += 1;
+            }
+            most = most.max(index + 1 - first);
+        }
+        most as u64
+    }
+}
+
+/// The share of `came` that did not page, in percent, rounded down.
+pub fn removed(came: u64, pages: u64) -> Option<u64> {
+    (came > 0)
+        .then(|| u64::try_from(u128::from(came - pages.min(came)) * 100 / u128::from(came)).unwrap_or(0))
+}
+
+impl Name {
+    /// How long its occurrences lasted, in the median.
+    pub fn lasted(&self) -> Option<Duration> {
+        let mut all = self.lasted.clone();
+        all.sort_unstable();
+        all.get(all.len() / 2).map(|millis| Duration::from_millis(millis.unsigned_abs()))
+    }
+
+    fn add(&mut self, one: &OneAlert) {
+        self.came += one.name.came;
+        self.pages += one.name.pages;
+        self.flaps += one.name.flaps;
+        self.night += one.name.night;
+        self.lasted.extend(one.occurrences.iter().map(|(start, last)| last - start));
+    }
+}
+
+impl OneAlert {
+    /// When it fired and when that was over, the newest times.
+    fn changes(&self) -> Vec<Timestamp> {
+        let newest = self.occurrences.iter().rev().take(MOST_CHANGES / 2);
+        let mut changes: Vec<_> = newest.flat_map(|(start, last)| [*last, *start]).collect();
+        changes.reverse();
+        changes.into_iter().map(Timestamp::from_millis).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_what_came_what_paged_and_what_woke_somebody() {
+        let at = |text| Timestamp::parse(text).unwrap();
+        let kind = |disposition: &str, reason: &str| (disposition.to_owned(), reason.to_owned());
+        let words = Words {
+            kinds: [(1, kind("page", "")), (2, kind("suppressed", "flapping"))].into(),
+            receivers: [(1, "pager".to_owned())].into(),
+        };
+        let mut tally = Tally::new(at("2026-11-25T00:00:00Z"), at("2026-11-26T00:00:00Z"));
+        let (mut alert, mut occurrences) = (OneAlert::default(), 0);
+        let start = at("2026-11-25T01:00:00Z").as_millis();
+        for (time, kind, count) in
+            [("2026-11-25T12:00:00Z", 2, 9), ("2026-11-25T01:10:00Z", 1, 1), ("2026-11-25T01:00:00Z", 1, 1)]
+        {
+            let at = at(time).as_millis();
+            let row = Counted { at, alert: 1, receiver: 1, kind, count, starts_at: Some(start) };
+            tally.add(&words, &row, &mut alert, &mut occurrences);
+        }
+        tally.names.entry("Disk".into()).or_default().add(&alert);
+        assert_eq!((tally.came, tally.pages, tally.removed()), (11, 2, Some(81)));
+        let (name, disk) = tally.top(5)[0];
+        assert_eq!((name, disk.came, disk.pages, disk.flaps, disk.night), ("Disk", 11, 2, 9, 2));
+        assert_eq!(disk.lasted(), Some(Duration::from_hours(11)));
+        assert_eq!((tally.over_time[2], tally.over_time[24]), ((2, 2), (9, 0)));
+        assert_eq!(tally.by_fate[&kind("suppressed", "flapping")], 9);
+        for paged in tally.receivers.values_mut() {
+            paged.1.sort_unstable();
+        }
+        assert_eq!(tally.most_pages("pager", Duration::from_mins(11)), 2);
+        assert_eq!(tally.most_pages("pager", Duration::from_mins(10)), 1);
+        assert_eq!((Tally::default().removed(), removed(u64::MAX, 0)), (None, Some(100)));
+    }
+
+    #[test]
+    fn an_alert_changes_where_its_occurrences_begin_and_end() {
+        let minutes = |n: i64| n * 60_000;
+        let occurrences = [(0, 1), (10, 11), (20, 22)].map(|(a, b)| (minutes(a), minutes(b)));
+        let alert = OneAlert { occurrences: occurrences.into(), ..OneAlert::default() };
+        let advice = advice(&alert.changes(), false);
+        assert_eq!((advice.on.len(), advice.off.len()), (3, 2));
+        assert_eq!(advice.keep, Some(Duration::from_secs(570)));
+    }
+}

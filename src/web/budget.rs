@@ -1,0 +1,37 @@
+//! The page budgets that receivers have, and what of them is spent.
+
+use std::collections::BTreeMap;
+
+use smol_str::SmolStr;
+
+use super::look::look;
+use super::problem::Problem;
+use super::router::App;
+use super::v1::search;
+use crate::config::Limit;
+use crate::ledger::{MAX_LIMIT, Query};
+use crate::model::{Disposition, Timestamp};
+
+/// The budgets that the configuration in force declares, by receiver.
+pub(super) async fn declared(app: &App) -> Result<BTreeMap<SmolStr, Limit>, Problem> {
+    look(app, |engine| engine.policy().budgets()).await
+}
+
+/// Of each receiver with a budget: the pages within its time, at most the newest thousand, and the budget.
+pub(super) async fn spent(app: &App, now: Timestamp) -> Result<BTreeMap<SmolStr, (u64, Limit)>, Problem> {
+    let declared = declared(app).await?;
+    let Some(longest) = declared.values().map(|b| b.per).max() else { return Ok(BTreeMap::new()) };
+    let query = Query {
+        since: Some(now - longest),
+        dispositions: vec![Disposition::Page],
+        limit: MAX_LIMIT,
+        ..Query::default()
+    };
+    let pages = search(app, query).await?.decisions;
+    let counted = declared.into_iter().map(|(receiver, budget)| {
+        let since = now - budget.per;
+        let count = pages.iter().filter(|p| p.receiver == receiver.as_str() && p.at >= since).count() as u64;
+        (receiver, (count, budget))
+    });
+    Ok(counted.collect())
+}

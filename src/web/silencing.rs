@@ -1,0 +1,262 @@
+//! Silences as JSON, in Alertmanager's own form, and the requests about them: what API v1, API v2, the
+//! pages and the commands share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::access::Caller;
+use super::body;
+use super::gate::SilenceFailure;
+use super::look::finished;
+use super::problem::Problem;
+use super::receive::not_json;
+use super::router::App;
+use crate::model::{
+    LabelSet, MatchOp, Matcher, Silence, SilenceError, SilenceRequest, SilenceState, Timestamp,
+};
+
+/// A silence as clients post it.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = PostableSilence)]
+#[serde(rename_all = "camelCase")]
+pub struct SilenceForm {
+    /// The one to change; a new one without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// All must match.
+    pub matchers: Vec<MatcherForm>,
+    /// From when.
+    #[schema(value_type = String, format = DateTime)]
+    pub starts_at: Timestamp,
+    /// Until when.
+    #[schema(value_type = String, format = DateTime)]
+    pub ends_at: Timestamp,
+    /// Who makes it; where users are configured, whoever is logged in.
+    pub created_by: String,
+    /// Why.
+    pub comment: String,
+}
+
+/// One matcher of a silence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Matcher)]
+#[serde(rename_all = "camelCase")]
+pub struct MatcherForm {
+    /// The label.
+    pub name: String,
+    /// Its value, or a regular expression.
+    pub value: String,
+    /// Whether the value is a regular expression.
+    pub is_regex: bool,
+    /// Whether it must match, or must not. Clients from before there were negative matchers leave it out.
+    #[serde(default = "yes")]
+    pub is_equal: bool,
+}
+
+/// A silence that is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Silence)]
+#[serde(rename_all = "camelCase")]
+pub struct SilenceEntry {
+    /// Its id.
+    pub id: String,
+    /// Where it is in its life.
+    pub status: SilenceStatus,
+    /// When it was made or changed last.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+    /// All must match.
+    pub matchers: Vec<MatcherForm>,
+    /// From when.
+    #[schema(value_type = String, format = DateTime)]
+    pub starts_at: Timestamp,
+    /// Until when.
+    #[schema(value_type = String, format = DateTime)]
+    pub ends_at: Timestamp,
+    /// Who made it.
+    pub created_by: String,
+    /// Why.
+    pub comment: String,
+}
+
+/// Where a silence is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SilenceStatus {
+    /// `active`, `pending` or `expired`.
+    #[schema(value_type = String)]
+    pub state: SilenceState,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl From<&Matcher> for MatcherForm {
+    fn from(m: &Matcher) -> MatcherForm {
+        MatcherForm {
+            name: m.name().to_owned(),
+            value: m.value().to_owned(),
+            is_regex: matches!(m.op(), MatchOp::Regex | MatchOp::NotRegex),
+            is_equal: matches!(m.op(), MatchOp::Equal | MatchOp::Regex),
+        }
+    }
+}
+
+impl MatcherForm {
+    /// What it says, if it says something.
+    ///
+    /// # Errors
+    /// It does not, for the reason given.
+    pub fn matcher(&self) -> Result<Matcher, String> {
+        let op = match (self.is_equal, self.is_regex) {
+            (true, false) => MatchOp::Equal,
+            (false, false) => MatchOp::NotEqual,
+            (true, true) => MatchOp::Regex,
+            (false, true) => MatchOp::NotRegex,
+        };
+        Matcher::new(self.name.as_str(), op, self.value.as_str()).map_err(|e| e.to_string())
+    }
+}
+
+impl SilenceEntry {
+    /// The form of a silence.
+    pub(super) fn new(silence: &Silence, state: SilenceState) -> SilenceEntry {
+        SilenceEntry {
+            id: silence.id.to_string(),
+            status: SilenceStatus { state },
+            updated_at: silence.updated_at,
+            matchers: silence.matchers.iter().flatten().map(MatcherForm::from).collect(),
+            starts_at: silence.starts_at,
+            ends_at: silence.ends_at,
+            created_by: silence.created_by.to_string(),
+            comment: silence.comment.to_string(),
+        }
+    }
+}
+
+/// The silence that a body asks for, signed by whoever sends it.
+pub(super) async fn posted(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    caller: Option<Caller>,
+) -> Result<SilenceRequest, Problem> {
+    if let Some(problem) = not_json(headers) {
+        return Err(problem);
+    }
+    let arrived = body::read(headers, body, &app.limits, &app.room).await;
+    let arrived = arrived.map_err(|refused| refused.problem)?;
+    let mut wanted = read(&arrived.bytes).map_err(Problem::bad)?;
+    // Whoever is known cannot sign for another.
+    if let Some(caller) = caller {
+        wanted.created_by = caller.name;
+    }
+    Ok(SilenceRequest::Set(wanted))
+}
+
+fn read(bytes: &[u8]) -> Result<Silence, String> {
+    let posted: SilenceForm = serde_json::from_slice(bytes).map_err(|e| format!("not a silence: {e}"))?;
+    let matchers: Result<Vec<Matcher>, String> = posted.matchers.iter().map(MatcherForm::matcher).collect();
+    Ok(Silence {
+        id: posted.id.unwrap_or_default().into(),
+        matchers: vec![matchers.map_err(|e| format!("invalid silence: {e}"))?],
+        starts_at: posted.starts_at,
+        ends_at: posted.ends_at,
+        updated_at: Timestamp::ZERO,
+        created_by: posted.created_by.into(),
+        comment: posted.comment.into(),
+    })
+}
+
+/// Has a request granted; answers with the silence's id when that is durable.
+pub(super) async fn ask(app: &App, request: SilenceRequest) -> Result<SmolStr, Problem> {
+    let gate = Arc::clone(&app.gate);
+    let task = tokio::spawn(async move { gate.silence(request).await });
+    finished(app, task).await?.map_err(|failure| match failure {
+        SilenceFailure::Refused(e @ SilenceError::Unknown(_)) => {
+            Problem::new(StatusCode::NOT_FOUND, e.to_string())
+        }
+        SilenceFailure::Refused(e) => Problem::bad(e.to_string()),
+        SilenceFailure::Unavailable(e) => Problem::unavailable(e.to_string()),
+    })
+}
+
+/// A filter speaks of the silence's matchers as if they were labels. Rule: Alertmanager
+/// `CheckSilenceMatchesFilterLabels`.
+pub(super) fn is_selected(silence: &Silence, filter: &[Matcher]) -> bool {
+    silence.matchers.iter().any(|set| {
+        let values: BTreeMap<&str, &str> = set.iter().map(|m| (m.name(), m.value())).collect();
+        let labels = LabelSet::from_pairs(values.iter().map(|(name, value)| (*name, *value)));
+        filter.iter().all(|m| {
+            let there = values.contains_key(m.name());
+            let negative = matches!(m.op(), MatchOp::NotEqual | MatchOp::NotRegex);
+            (m.value().is_empty() && there == negative) || m.matches(&labels)
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::parse_matchers;
+
+    fn silence(matchers: &str) -> Silence {
+        let body = format!(
+            r#"{{"matchers":[{matchers}],"startsAt":"2026-11-23T00:00:00.000Z",
+                "endsAt":"2026-11-23T02:00:00+01:00","createdBy":"me","comment":"why"}}"#
+        );
+        read(body.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn reads_what_amtool_posts_and_shows_it_as_it_was() {
+        let matchers = r#"{"name":"a","value":"1","isRegex":false,"isEqual":true},
+            {"name":"b","value":"x|y","isRegex":true,"isEqual":false},{"name":"c","value":"z","isRegex":true}"#;
+        let read = silence(matchers);
+        let texts: Vec<String> = read.matchers[0].iter().map(Matcher::to_string).collect();
+        assert_eq!(texts, [r#"a="1""#, r#"b!~"x|y""#, r#"c=~"z""#]);
+        let shown = serde_json::to_value(SilenceEntry::new(&read, SilenceState::Pending)).unwrap();
+        assert_eq!(shown["endsAt"], "2026-11-23T01:00:00Z");
+        assert_eq!(shown["status"]["state"], "pending");
+        let second = serde_json::json!({"name":"b","value":"x|y","isRegex":true,"isEqual":false});
+        assert_eq!(shown["matchers"][1], second);
+        assert_eq!(shown["matchers"][2]["isEqual"], true);
+    }
+
+    #[test]
+    fn what_is_no_silence_is_refused_with_what_is_wrong() {
+        let regex = r#"{"matchers":[{"name":"a","value":"(","isRegex":true}],"startsAt":"2026-11-23T00:00:00Z",
+            "endsAt":"2026-11-24T00:00:00Z","createdBy":"","comment":""}"#;
+        for (body, says) in
+            [("{}", "missing field `matchers`"), ("[", "not a silence"), (regex, "invalid silence")]
+        {
+            let error = read(body.as_bytes()).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn filters_as_alertmanager_does() {
+        let silence =
+            silence(r#"{"name":"a","value":"1","isRegex":false},{"name":"b","value":"2","isRegex":false}"#);
+        for (filter, selected) in [
+            ("{}", true),
+            ("a=1", true),
+            ("a=1,b=~2|3", true),
+            ("a=2", false),
+            ("c=1", false),
+            ("c!=1", true),
+            ("c=\"\"", true),
+            ("a=\"\"", false),
+            ("a!=\"\"", true),
+            ("c!=\"\"", false),
+        ] {
+            assert_eq!(is_selected(&silence, &parse_matchers(filter).unwrap()), selected, "{filter}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `GET /api/v1/openapi.json`: the description of all this.
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::OpenApi;
+use utoipa::openapi::Server;
+
+use super::asked::asked;
+use super::{alerts, dead_letters, decisions, incidents, noise, receivers, reply, silences, stats};
+use crate::web::problem::{Details, Problem, json};
+use crate::web::router::App;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Squelch",
+        description = "What came in, what went out, and why. Lists page by `cursor` and `limit`; every error is \
+            problem details (RFC 9457). Where `users` are configured, each request says who it is.",
+    ),
+    paths(
+        serve,
+        alerts::list,
+        incidents::list,
+        decisions::list,
+        noise::count,
+        stats::stats,
+        receivers::list,
+        silences::list,
+        silences::set,
+        silences::one,
+        silences::expire,
+        dead_letters::list,
+        dead_letters::replay,
+    )
+)]
+struct Api;
+
+/// What every path may answer instead.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "it is described, not made: `Problem` makes the answers")]
+pub(super) enum Refusal<'a> {
+    /// The question makes no sense; the detail says what would.
+    #[response(status = 400, content_type = "application/problem+json")]
+    Bad(Details<'a>),
+    /// Nobody knows who asks.
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unknown(Details<'a>),
+    /// Who asks may not do this, or a page of somebody else's asks.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Details<'a>),
+    /// There is nothing of that name.
+    #[response(status = 404, content_type = "application/problem+json")]
+    Missing(Details<'a>),
+    /// It cannot be answered now; the same may succeed later.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(Details<'a>),
+}
+
+/// No parameter is taken.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// This description.
+#[utoipa::path(
+    get, path = "/api/v1/openapi.json", operation_id = "readDescription", tag = "description",
+    responses((status = 200, description = "OpenAPI 3.1.", body = serde_json::Value), Refusal)
+)]
+pub(super) async fn serve(State(app): State<App>, uri: Uri) -> Response {
+    if let Err(problem) = no_parameters(&uri) {
+        return reply::<()>(Err(problem));
+    }
+    let mut document = Api::openapi();
+    let base = if app.prefix.is_empty() { "/" } else { &app.prefix };
+    document.servers = Some(vec![Server::new(base)]);
+    json(StatusCode::OK, "application/json", &document)
+}
+
+/// Refuses every parameter.
+pub(super) fn no_parameters(uri: &Uri) -> Result<(), Problem> {
+    asked::<Nothing>(uri).map(|Nothing {}| ())
+}

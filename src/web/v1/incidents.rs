@@ -1,0 +1,78 @@
+//! `GET /api/v1/incidents`: what is open, where, why, and what happens next.
+
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::asked::{PageLimit, asked, cursor, matchers, word};
+use super::document::Refusal;
+use super::{LOOKS, reply};
+use crate::engine::{INCIDENT_STATES, IncidentEntry, IncidentQuery};
+use crate::web::look::look;
+use crate::web::problem::Problem;
+use crate::web::router::App;
+
+/// What is asked for: all that is given must hold.
+#[derive(Deserialize, IntoParams, Default)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Asked {
+    /// Matchers on the labels of one of its alerts; may be given more than once.
+    filter: Vec<String>,
+    /// Only this receiver's.
+    receiver: Option<String>,
+    /// `passing`, `paged`, `flapping`, `resolving`, `superseded` or `closing`.
+    state: Option<String>,
+    /// Only the one of this `dedupKey`.
+    key: Option<String>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+    /// Entries on the page at most.
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 100)]
+    limit: PageLimit,
+}
+
+/// One page of incidents, the newest first.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Incidents)]
+pub struct IncidentPage {
+    /// The incidents.
+    pub incidents: Vec<IncidentEntry>,
+    /// The cursor of the page behind; missing on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// Incidents that are not over.
+#[utoipa::path(
+    get, path = "/api/v1/incidents", operation_id = "listIncidents", tag = "state", params(Asked),
+    responses((status = 200, description = "One page.", body = IncidentPage), Refusal)
+)]
+pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
+    reply(page(&app, &uri).await)
+}
+
+async fn page(app: &App, uri: &Uri) -> Result<IncidentPage, Problem> {
+    let asked: Asked = asked(uri)?;
+    let mut query = IncidentQuery {
+        matchers: matchers(&asked.filter)?,
+        receiver: asked.receiver.map(Into::into),
+        state: word("state", asked.state.as_ref(), &INCIDENT_STATES, |state| state)?.map(Into::into),
+        key: asked.key.map(Into::into),
+        before: cursor(asked.cursor.as_ref(), |text| text.parse().ok())?,
+        limit: asked.limit.0,
+    };
+    let (mut incidents, wanted) = (Vec::new(), query.limit);
+    for _ in 0..LOOKS {
+        let once = query.clone();
+        let glance = look(app, move |engine| engine.open_incidents(&once)).await?;
+        incidents.extend(glance.found);
+        (query.before, query.limit) = (glance.next, wanted - incidents.len());
+        if query.before.is_none() || query.limit == 0 {
+            break;
+        }
+    }
+    Ok(IncidentPage { incidents, next: query.before.map(|id| id.to_string()) })
+}

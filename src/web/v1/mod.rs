@@ -1,0 +1,74 @@
+//! `/api/v1`: what is known, as JSON. `GET /api/v1/openapi.json` describes it, from the same code.
+//!
+//! A list is `{"<what>": […], "next": "…"}`; `next` is the `cursor` of the page behind, and missing on the
+//! last. What comes, changes or goes meanwhile makes no page repeat or miss what stays. A page may be
+//! shorter than its limit, if to fill it would keep the engine busy for long.
+
+mod alerts;
+mod asked;
+mod dead_letters;
+mod decisions;
+mod document;
+mod incidents;
+mod noise;
+mod receivers;
+mod silences;
+mod stats;
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use serde::Serialize;
+
+use super::gate::SearchError;
+use super::problem::{Problem, json};
+use super::router::App;
+use crate::ledger::{LedgerError, Page, Query};
+
+pub use alerts::AlertPage;
+pub(super) use asked::PageLimit;
+pub(super) use decisions::Asked as DecisionsAsked;
+pub use incidents::IncidentPage;
+pub use silences::SilencePage;
+
+/// Looks at the engine that one request takes at most, so that what is rare is found on one page.
+const LOOKS: usize = 20;
+
+/// What is served.
+pub(super) fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
+    vec![
+        ("/api/v1/openapi.json", get(document::serve)),
+        ("/api/v1/alerts", get(alerts::list)),
+        ("/api/v1/incidents", get(incidents::list)),
+        ("/api/v1/decisions", get(decisions::list)),
+        ("/api/v1/noise", get(noise::count)),
+        ("/api/v1/stats", get(stats::stats)),
+        ("/api/v1/receivers", get(receivers::list)),
+        ("/api/v1/silences", get(silences::list).post(silences::set)),
+        ("/api/v1/silences/{id}", get(silences::one).delete(silences::expire)),
+        ("/api/v1/dead-letters", get(dead_letters::list)),
+        ("/api/v1/dead-letters/{id}/replay", post(dead_letters::replay)),
+    ]
+}
+
+/// Asks the ledger.
+pub(super) async fn search(app: &App, query: Query) -> Result<Page, Problem> {
+    app.gate.decisions(query).await.map_err(unsearched)
+}
+
+/// What is said when the ledger was not searched.
+pub(super) fn unsearched(error: SearchError) -> Problem {
+    match error {
+        SearchError::Ledger(LedgerError::TooLong(_)) => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
+        }
+        other => Problem::unavailable(other.to_string()),
+    }
+}
+
+fn reply<T: Serialize>(found: Result<T, Problem>) -> Response {
+    match found {
+        Ok(found) => json(StatusCode::OK, "application/json", &found),
+        Err(problem) => problem.into_response(),
+    }
+}

@@ -1,0 +1,59 @@
+//! `GET /api/v1/noise`: the ledger, counted.
+
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::asked::{PageLimit, asked, time};
+use super::document::Refusal;
+use super::{reply, unsearched};
+use crate::ledger::NoiseEntry;
+use crate::model::Duration;
+use crate::web::budget;
+use crate::web::problem::{Details, Problem};
+use crate::web::router::App;
+
+/// How far back, where nobody says.
+const SPAN: Duration = Duration::from_hours(24);
+
+/// What is asked for.
+#[derive(Deserialize, IntoParams, Default)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Asked {
+    /// From then on, RFC 3339; a day before `until` if it is not given.
+    since: Option<String>,
+    /// Before that; now if it is not given.
+    until: Option<String>,
+    /// Alert names that are listed at most.
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 100)]
+    limit: PageLimit,
+}
+
+/// What came in over a stretch of time, what went out, and which rules to mend first.
+#[utoipa::path(
+    get, path = "/api/v1/noise", operation_id = "countNoise", tag = "history", params(Asked),
+    responses(
+        (status = 200, description = "The counts.", body = NoiseEntry),
+        (status = 422, description = "The counting takes too long.", body = Details,
+            content_type = "application/problem+json"),
+        Refusal,
+    )
+)]
+pub(super) async fn count(State(app): State<App>, uri: Uri) -> Response {
+    reply(counted(&app, &uri).await)
+}
+
+async fn counted(app: &App, uri: &Uri) -> Result<NoiseEntry, Problem> {
+    let asked: Asked = asked(uri)?;
+    let until = time("until", asked.until.as_ref())?.unwrap_or_else(|| app.gate.now());
+    let since = time("since", asked.since.as_ref())?.unwrap_or(until - SPAN);
+    if since >= until {
+        return Err(Problem::bad(format!("since is {since}; a time before {until} would be right")));
+    }
+    let budgets = budget::declared(app).await?;
+    let tally = app.gate.noise(since, until).await.map_err(unsearched)?;
+    Ok(NoiseEntry::new(&tally, &budgets, asked.limit.0))
+}

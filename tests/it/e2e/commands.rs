@@ -1,0 +1,183 @@
+//! The commands that read and silence, against a running server.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use super::sender::{Told, body};
+use super::squelch::{Home, PROGRAM, Squelch};
+use super::until;
+
+const CONFIG: &str = "\
+route: {receiver: console, group_by: [alertname]}
+receivers: [{name: console, console_configs: [{}]}]
+noise: {default: {budget: {pages: 2, per: 12h}, limit: {pages: 0}, storm: {start: 0}}}
+self_watch: {enabled: false}
+";
+
+async fn run(args: Vec<String>) -> Output {
+    let run = move || Command::new(PROGRAM).args(args).env("USER", "ada").output().unwrap();
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
+
+/// What a command says of a server; it must end well.
+async fn says(squelch: &Squelch, args: &[&str]) -> String {
+    let output = asks(squelch, args).await;
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{args:?}: {said} {}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+async fn asks(squelch: &Squelch, args: &[&str]) -> Output {
+    let url = format!("--url=http://{}", squelch.address);
+    run(args.iter().map(|arg| (*arg).to_owned()).chain([url]).collect()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_and_incidents_are_listed() {
+    let home = Home::new(CONFIG);
+    let squelch = home.serve().await;
+    let down = [Told::fires("Down", "host", "a"), Told::fires("Down", "host", "b\u{1b}[31m\nx")];
+    squelch.hook(&body("http://am-0", &down)).await;
+    squelch.hook(&body("http://am-0", &[Told::fires("Slow", "host", "a")])).await;
+    let paged = async || {
+        let said = says(&squelch, &["incidents", "--state=paged"]).await;
+        (said.lines().count() == 3).then_some(said)
+    };
+    let incidents = until("both are paged", paged).await;
+    assert!(incidents.starts_with("State"), "{incidents}");
+    for part in ["paged", "console", "2/2", "repeats ", "{alertname=\"Down\"}", "{alertname=\"Slow\"}"] {
+        assert!(incidents.contains(part), "{part}: {incidents}");
+    }
+    let alerts = says(&squelch, &["alerts", "Down"]).await;
+    assert!(alerts.lines().count() == 3 && !alerts.contains('\u{1b}'), "{alerts:?}");
+    let one = says(&squelch, &["alerts", "Down", "host=a", "-o", "json"]).await;
+    let one: Value = serde_json::from_str(&one).unwrap();
+    assert_eq!(one.as_array().unwrap().len(), 1, "{one:#}");
+    assert_eq!(one[0]["receivers"][0]["state"], "paged");
+    squelch.hook(&body("http://am-0", &[down[0].resolved()])).await;
+    assert_eq!(says(&squelch, &["alerts", "Down"]).await.lines().count(), 2, "what fires");
+    let over = says(&squelch, &["alerts", "--status=resolved", "-o=json"]).await;
+    assert!(over.contains("\"host\": \"a\""), "{over}");
+    for (args, code, says) in [
+        (vec!["alerts", "a", "b"], 2, "b"),
+        (vec!["alerts", "--state=open"], 1, "passing, paged"),
+        (vec!["incidents", "--state=open"], 1, "superseded"),
+        (vec!["report", "--since=0s"], 2, "such as 7d"),
+    ] {
+        let output = asks(&squelch, &args).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(code) && said.contains(says), "{args:?}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silences_are_made_listed_changed_and_ended_as_with_amtool() {
+    let home = Home::new(CONFIG);
+    let squelch = home.serve().await;
+    let id = says(&squelch, &["silence", "add", "Down", "host=~a|b", "-c", "disk swap", "-d", "2h"]).await;
+    let id = id.trim();
+    let listed = says(&squelch, &["silence", "query"]).await;
+    for part in [id, "alertname=\"Down\" host=~\"a|b\"", "active", "ada", "disk swap"] {
+        assert!(listed.contains(part), "{part}: {listed}");
+    }
+    let quiet = async |args: &[&str]| {
+        says(&squelch, &[&["silence", "query", "-q"], args].concat()).await.trim().to_owned()
+    };
+    assert_eq!(quiet(&[]).await, id);
+    assert_eq!(quiet(&["host=c"]).await, "");
+    assert_eq!(quiet(&["--within=1h"]).await, "");
+    assert_eq!(quiet(&["--within=3h", "--created-by=ada"]).await, id);
+    let same = says(&squelch, &["silence", "update", id, "--duration=30m", "--comment=nearly done"]).await;
+    assert_eq!(same.trim(), id, "what it silences is the same");
+    assert_eq!(quiet(&["--within=1h"]).await, id);
+    assert!(says(&squelch, &["silence", "query", "-o=json"]).await.contains("nearly done"));
+    assert_eq!(says(&squelch, &["silence", "expire", id]).await, "");
+    assert_eq!((quiet(&[]).await, quiet(&["--expired"]).await), (String::new(), id.to_owned()));
+    for (args, code, says) in [
+        (vec!["silence", "add", "Down"], 2, "--comment"),
+        (vec!["silence", "add", "-c", "x"], 2, "MATCHERS"),
+        (vec!["silence", "add", "{}", "-c", "x"], 2, "alertname=Down would be right"),
+        (vec!["silence", "add", "Down", "-c", "x", "--end=2001-01-01T00:00:00Z"], 2, "would end"),
+        (vec!["silence", "add", "a=~", "-c", "x"], 1, "empty string"),
+        (vec!["silence", "update", id], 2, "--duration"),
+        (vec!["silence", "expire", "11111111-2222-4333-8444-555555555555"], 1, "there is no silence"),
+    ] {
+        let output = asks(&squelch, &args).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(code) && said.contains(says), "{args:?}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_exported_is_read_back() {
+    let home = Home::new(CONFIG);
+    let squelch = home.serve().await;
+    let mut down = Told::fires("Down", "host", "a");
+    squelch.hook(&body("http://am-0", &[Told::fires("Slow", "host", "b")])).await;
+    for _ in 0..3 {
+        squelch.hook(&body("http://am-0", std::slice::from_ref(&down))).await;
+        squelch.hook(&body("http://am-0", &[down.resolved()])).await;
+        down = Told::fires("Down", "host", "a");
+    }
+    let live = says(&squelch, &["alerts", "--export"]).await;
+    assert_eq!(live.lines().count(), 3, "each began, and one ended: {live}");
+    assert_eq!(squelch.stop().await.code(), Some(0));
+    let storage = format!("--storage.path={}", home.path("data").display());
+    let config = format!("--config.file={}", home.path("squelch.yml").display());
+    let all = run(vec!["alerts".into(), "--export".into(), storage.clone()]).await;
+    let only = run(vec!["alerts".into(), "Down".into(), "--export".into(), storage.clone()]).await;
+    let report = async |what: String| {
+        let output = run(vec!["backtest".into(), config.clone(), what, "-o=json".into()]).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let written = |name: &str, text: &[u8]| {
+        std::fs::write(home.path(name), text).unwrap();
+        format!("--history={}", home.path(name).display())
+    };
+    let of_file = report(written("all.jsonl", &all.stdout)).await;
+    let of_journal = report(storage).await;
+    assert_eq!(of_file["squelch"]["pages"], of_journal["squelch"]["pages"]);
+    assert_eq!(of_file["history"]["observations"], of_journal["history"]["observations"]);
+    assert!(of_file["squelch"]["pages"].as_u64().unwrap() >= 2, "{of_file:#}");
+    let of_some = report(written("some.jsonl", &only.stdout)).await;
+    let (some, every) = (&of_some["history"]["observations"], &of_file["history"]["observations"]);
+    assert!(some.as_u64().unwrap() == 6 && every.as_u64() > some.as_u64(), "{some} of {every}");
+    let of_live = report(written("live.jsonl", live.as_bytes())).await;
+    assert_eq!(of_live["history"]["observations"], 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_report_says_what_was_removed_and_what_would_calm_it() {
+    let home = Home::new(CONFIG);
+    let squelch = home.serve().await;
+    for _ in 0..6 {
+        let flaps = Told::fires("Flaps", "host", "a");
+        let end = flaps.resolved();
+        squelch.hook(&body("http://am-0", std::slice::from_ref(&flaps))).await;
+        squelch.hook(&body("http://am-0", &[end])).await;
+    }
+    squelch
+        .hook(&body("http://am-0", &[Told::fires("Down", "host", "a"), Told::fires("Gone", "host", "a")]))
+        .await;
+    let told = async || {
+        let said = says(&squelch, &["report", "--since=1h"]).await;
+        (said.contains("Flaps") && said.contains("flapping") && said.contains("Gone")).then_some(said)
+    };
+    let said = until("the ledger has it", told).await;
+    for part in ["% interrupted nobody", "What became of it", "console", "of 2 in 12h, over budget", "page "]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(said.contains("- alert: \"Flaps\"\n") && said.contains("keep_firing_for:"), "{said}");
+    let json = says(&squelch, &["report", "--since=1h", "-o=json"]).await;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert!(json["alerts"].as_array().unwrap().iter().any(|a| a["alertname"] == "Down"), "{json:#}");
+    assert_eq!(squelch.stop().await.code(), Some(0));
+    let storage = format!("--storage.path={}", home.path("data").display());
+    let config = format!("--config.file={}", home.path("squelch.yml").display());
+    let output = run(["report", "--since=1h", &storage, &config].map(str::to_owned).to_vec()).await;
+    let left = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && left.contains("Flaps") && left.contains("of 2 in 12h"), "{left}");
+}
