@@ -70,7 +70,7 @@ pub async fn run(args: Args) -> ExitCode {
 /// Takes as many open files as the system lets it have: connections, deliveries and the storage share them.
 fn raise_open_files() {
     let limits = getrlimit(Resource::Nofile);
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits.clone() });
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits });
     if let Err(error) = raised {
         tracing::warn!(%error, limit = ?limits.current, "the limit of open files cannot be raised");
     }

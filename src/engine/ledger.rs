@@ -33,8 +33,8 @@ pub(super) struct Ledger {
     disposed_repeats: Option<Vec<Decision>>,
 }
 
-/// Unchanged repeats of one alert at one lane. There may be as many of these as alerts: what can be told later
-/// is not kept.
+/// Unchanged repeats of one alert at one lane. There may be as many of these as alerts: what can be told
+/// later is not kept.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct Repeats {
     count: u64,

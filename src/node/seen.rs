@@ -53,6 +53,7 @@ impl SeenBuffer {
 
     /// What is gathered, one event a source; nothing is left. In the order of the label sets, so that the
     /// same repeats always make the same event.
+    #[expect(clippy::disallowed_methods, reason = "sorted at once")]
     pub fn take(&mut self) -> impl Iterator<Item = Seen> + use<> {
         let all = std::mem::take(self);
         all.by_source.into_iter().map(|(source, map)| {
