@@ -6,6 +6,7 @@ use smol_str::SmolStr;
 
 use super::alerts::{Alert, Alerts};
 use super::lanes::{Lane, LaneId, Lanes};
+use super::pipeline::rule_of_repeats;
 use super::stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
 use crate::config::Policy;
 use crate::model::{
@@ -48,22 +49,18 @@ struct Repeats {
 /// their alert: a month of them would otherwise be most of the journal.
 const WRITE_REPEATS: Duration = Duration::from_hours(1);
 
-/// The rule where nobody is told of anything.
-pub(super) const NO_INTEGRATION: &str = "the receiver has no integration";
-
 /// Labels are written down once in this time, so that what is kept of the journal names its alerts.
 const NAME_AGAIN: Duration = Duration::from_hours(24);
 
 impl Repeats {
     fn verdict<'a>(&self, key: (AlertId, LaneId), known: Option<&'a Alert>, lane: &'a Lane) -> Verdict<'a> {
-        let rule = if self.reason == Reason::Muted { NO_INTEGRATION } else { "unchanged repeats" };
         Verdict {
             alert: key.0,
             known,
             lane: (key.1, lane),
             incident: self.incident.clone(),
             disposition: Disposition::Suppressed(self.reason),
-            rule: rule.into(),
+            rule: rule_of_repeats(self.reason).into(),
             release: None,
             basis: Basis { repeats_since: Some(self.since), ..lane.basis() },
         }

@@ -10,12 +10,17 @@ use super::event::Seen;
 use super::groups::{self, Place};
 use super::incident::Phase;
 use super::lanes::{Lane, LaneId};
-use super::ledger::{NO_INTEGRATION, Verdict};
+use super::ledger::Verdict;
 use super::timers::Timer;
 use super::track::Track;
 use crate::model::{
     AlertId, Basis, Batch, Disposition, Duration, LabelSet, Reason, Source, Status, Timestamp,
 };
+
+/// The rule by which unchanged repeats are suppressed: [`Reason::Muted`] where nobody is told of anything.
+pub(super) fn rule_of_repeats(reason: Reason) -> &'static str {
+    if reason == Reason::Muted { "the receiver has no integration" } else { "unchanged repeats" }
+}
 
 impl Engine {
     /// Normalise and route: what a request stated, one observation at a time. All of it is heard before
@@ -426,10 +431,8 @@ impl Engine {
             for lane in self.lanes.matching(&self.policy, &labels) {
                 self.routed(lane, one.count);
                 let mute = self.lanes.lane(lane).integrations.is_empty();
-                let (reason, rule) = match mute {
-                    true => (Reason::Muted, NO_INTEGRATION),
-                    false => (Reason::Duplicate, "unchanged repeats"),
-                };
+                let reason = if mute { Reason::Muted } else { Reason::Duplicate };
+                let rule = rule_of_repeats(reason);
                 let incident = self.incident_key(one.alert, lane);
                 let Self { lanes, ledger, alerts, now, .. } = &mut *self;
                 let disposition = Disposition::Suppressed(reason);
