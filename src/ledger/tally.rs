@@ -29,7 +29,7 @@ pub struct Tally {
     pub from: Timestamp,
     /// Until then.
     pub to: Timestamp,
-    /// From when on it was counted, if there was more than [`MOST_ROWS`] decisions.
+    /// From when on it was counted, if there was more than `MOST_ROWS` decisions.
     pub cut_at: Option<Timestamp>,
     /// Observations that came in.
     pub came: u64,

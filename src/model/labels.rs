@@ -15,7 +15,7 @@ use smol_str::SmolStr;
 ///
 /// One text in one allocation: how many pairs there are, and then of each pair the length of the name, the
 /// name, the length of the value, the value. There may be a million sets in memory, and of most labels the
-/// text is shorter than a pointer and a length would be. Lengths are written as [`push_length`] says.
+/// text is shorter than a pointer and a length would be. Lengths are written as `push_length` says.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct LabelSet(Arc<str>);
 
