@@ -225,6 +225,11 @@ impl Engine {
         self.now
     }
 
+    /// The notifications of incidents whose end it waits for.
+    pub fn in_flight(&self) -> impl Iterator<Item = NotificationId> {
+        self.in_flight.keys().copied()
+    }
+
     /// How many alerts are known, firing or not: the measure of its size.
     pub fn alerts_known(&self) -> u64 {
         self.alerts.len()

@@ -1,7 +1,9 @@
 //! The storage is unusable: what is answered, what goes on, and the way back up.
 
-use crate::engine::{Alarm, Event};
-use crate::journal::{JournalError, Record};
+use std::collections::BTreeSet;
+
+use crate::engine::{Alarm, Engine, Event};
+use crate::journal::{JournalError, Record, Recovered};
 use crate::model::{Duration, Notification, NotificationId, Outcome, Rejection, Report, Timestamp};
 use crate::web::{ReplayError, Unavailable};
 
@@ -235,6 +237,7 @@ impl Core {
             undelivered = recovered.outbox.len(),
             "storage read"
         );
+        let lost = lost(&rebuilt.engine, &recovered);
         let seen = SeenBuffer::default();
         let (engine, seq, words) = (rebuilt.engine, rebuilt.last_seq, Words::default());
         let mut open = Box::new(Open { journal, engine, seq, seen, words });
@@ -254,7 +257,7 @@ impl Core {
         for alarm in &self.alarms {
             tick.apply(&mut open, &self.clock, &Event::Alarm(alarm.clone()))?;
         }
-        let unreadable = recovered.unreadable.into_iter().map(unreadable);
+        let unreadable = recovered.unreadable.into_iter().chain(lost).map(unreadable);
         for report in self.owed.iter().cloned().chain(unreadable) {
             tick.delivered(&mut open, &self.clock, report)?;
         }
@@ -303,6 +306,16 @@ impl Core {
 
 fn doubled(backoff: Duration) -> Duration {
     Duration::from_millis(backoff.as_millis().saturating_mul(2)).min(BACKOFF_MAX)
+}
+
+/// After damage: notifications that the engine waits for, and of which the storage has not even a trace.
+fn lost(engine: &Engine, recovered: &Recovered) -> Vec<NotificationId> {
+    if recovered.quarantined.is_none() {
+        return Vec::new();
+    }
+    let there: BTreeSet<_> =
+        recovered.outbox.iter().map(|n| n.id).chain(recovered.unreadable.clone()).collect();
+    engine.in_flight().filter(|id| !there.contains(id)).collect()
 }
 
 /// What the engine is told of a notification that the storage lost: it decides anew.

@@ -316,8 +316,8 @@ proptest! {
             world.handle(Event::Policy(Box::new(policy_variant(0))));
         }
         world.advance(Duration::from_hours(6));
-        // A mute window may have ended a moment ago.
-        for _ in 0..30 {
+        // A mute window may have ended a moment ago, and what paged then stays open for `stay_open_again`.
+        for _ in 0..120 {
             let stats = &world.engine.stats().receivers["pd"];
             if stats.resolving + stats.held + stats.pending > 0 {
                 world.advance(Duration::from_secs(10));
