@@ -71,8 +71,8 @@ async fn starts_and_tells_again(killed: bool, damage: impl Fn(&Path, &Path), sai
     assert_eq!(squelch.stop().await.code(), Some(0));
 }
 
-/// All but what Squelch says of itself: that its storage was damaged, which stays open for a day, and that what
-/// was under way is lost.
+/// All but what Squelch says of itself: that its storage was damaged, which stays open for a day, and that
+/// what was under way is lost.
 fn told(incidents: &[Incident]) -> Vec<Incident> {
     incidents.iter().filter(|i| !i.summary.contains("Squelch")).cloned().collect()
 }
