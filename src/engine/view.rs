@@ -313,7 +313,7 @@ impl Engine {
 
     fn incident_entry(&self, id: IncidentId, incident: &Incident, state: &str) -> Option<IncidentEntry> {
         let row = self.incident_row(id, incident_state(incident).unwrap_or(RowState::Resolving))?;
-        let entry = |(id, member): (&AlertId, &super::incident::Member)| {
+        let entry = |(id, member): (&AlertId, &super::members::Member)| {
             let labels = &self.alerts.alert(*id)?.labels;
             Some(MemberEntry {
                 id: id.to_string(),
@@ -324,8 +324,8 @@ impl Engine {
             })
         };
         let (fires, over) = (
-            incident.members.iter().filter(|(_, m)| m.firing),
-            incident.members.iter().filter(|(_, m)| !m.firing),
+            incident.members.that_fire(true),
+            incident.members.that_fire(false),
         );
         Some(IncidentEntry {
             dedup_key: incident.dedup_key.clone(),
