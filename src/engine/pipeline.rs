@@ -94,7 +94,8 @@ impl Engine {
 
     /// The severity of an alert changed, which `ignore_labels` may let it: its incidents know.
     fn leveled(&mut self, alert: AlertId, level: Level) {
-        let told = self.taken_lanes(alert).into_iter().filter_map(|lane| self.tracks.get(&(alert, lane))?.incident);
+        let told =
+            self.taken_lanes(alert).into_iter().filter_map(|lane| self.tracks.get(&(alert, lane))?.incident);
         let shown = self.mirrors.open.values().map(|mirror| mirror.incident);
         for id in told.chain(shown).collect::<Vec<_>>() {
             if let Some(incident) = self.incidents.get_mut(&id) {

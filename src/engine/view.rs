@@ -323,10 +323,7 @@ impl Engine {
                 flaps: member.flaps,
             })
         };
-        let (fires, over) = (
-            incident.members.that_fire(true),
-            incident.members.that_fire(false),
-        );
+        let (fires, over) = (incident.members.that_fire(true), incident.members.that_fire(false));
         Some(IncidentEntry {
             dedup_key: incident.dedup_key.clone(),
             group_key: incident.group_text.clone(),
