@@ -1,7 +1,7 @@
 //! Normalise: observations → the occurrences of alerts.
 //!
-//! An alert fires while any full label set of it fires. The members of one HA pair are one source:
-//! whoever spoke last is believed, but for a late copy of what the other member already resolved.
+//! An alert fires while any full label set of it fires (`instances.rs`). What the lanes know of it
+//! (`track.rs`) stands beside it: there may be a million, and each is looked up once.
 
 use std::collections::BTreeMap;
 
@@ -9,23 +9,15 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::few::Few;
-use super::timers::{Timer, Timers};
+use super::instances::{InstanceChange, InstanceKey, Instances};
+use super::lanes::LaneId;
+use super::timers::{Standing, Timers};
+use super::track::Track;
 use crate::config::Policy;
 use crate::model::{AlertId, Duration, LabelSet, Observation, Source, Status, Timestamp};
 
-/// One full label set at one source.
-pub(super) type InstanceKey = (Source, AlertId);
-
-/// How long a firing copy from the other member of a pair waits for the resolve that member is
-/// about to send. Alertmanager's peers wake 15 s apart and flush every `group_interval`.
-pub(super) const REFIRE_WAIT: Duration = Duration::from_secs(60);
-
 /// How long an alert that no longer fires is remembered, to tell a late copy from a new problem.
 pub(super) const REMEMBER_RESOLVED: Duration = Duration::from_hours(24);
-
-/// Above so many full label sets of one alert, those that no longer fire are forgotten for a new one,
-/// the one first that was heard of least lately. Churning values of `ignore_labels` make them many.
-const INSTANCES: usize = 1000;
 
 /// An alert: what has an identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,39 +34,15 @@ pub(super) struct Alert {
     pub(super) ends_at: Option<Timestamp>,
     /// When this program first heard of the occurrence.
     pub(super) received_at: Timestamp,
-    instances: Few<InstanceKey, Instance>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Instance {
-    firing: bool,
-    starts_at: Timestamp,
-    last_seen: Timestamp,
-    /// Firing: until when, if nothing more is heard (API v2). Resolved: since when.
-    ends_at: Option<Timestamp>,
-    /// Who said so last; empty if nobody did and time passed.
-    peer: SmolStr,
-    /// A firing copy from the other member, waiting to be believed.
-    refire: Option<Box<Refire>>,
-    /// It has fired again since: a resolve that ended no later is a late copy, or an old one said anew.
-    #[serde(default = "never", skip_serializing_if = "is_never")]
-    over_until: Timestamp,
-}
-
-fn never() -> Timestamp {
-    Timestamp::ZERO
-}
-
-fn is_never(at: &Timestamp) -> bool {
-    *at == never()
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Refire {
-    said_at: Timestamp,
-    peer: SmolStr,
-    starts_at: Timestamp,
-    ends_at: Option<Timestamp>,
+    /// When it is looked at next, if nothing is heard: no later than the first of its deadlines.
+    due: Option<Timestamp>,
+    /// When it is forgotten, while nothing of it fires or may.
+    forget_at: Option<Timestamp>,
+    /// When somebody should have been told of it.
+    unheard_at: Option<Timestamp>,
+    /// When its labels were written down last.
+    pub(super) named: Option<Timestamp>,
+    instances: Instances,
 }
 
 /// What an observation, or the passing of time, did to an alert.
@@ -95,10 +63,20 @@ pub(super) enum Change {
     UnknownResolved,
 }
 
+/// All that is known under one identity.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    /// Nothing, once the alert is forgotten and a lane still remembers how it flapped.
+    alert: Option<Alert>,
+    tracks: Few<LaneId, Track>,
+}
+
 /// All alerts, and whose full label sets they are.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Alerts {
-    known: BTreeMap<AlertId, Alert>,
+    known: BTreeMap<AlertId, Box<Known>>,
+    /// How many of them are alerts.
+    count: u64,
     /// Full label sets that are not their alert's identity, by their own.
     owners: BTreeMap<AlertId, AlertId>,
     firing: u64,
@@ -115,39 +93,83 @@ impl Alert {
 
     /// Whether one of its senders says something that is not believed yet.
     pub(super) fn is_disputed(&self) -> bool {
-        self.instances.values().any(|i| i.refire.is_some())
-    }
-
-    fn any_firing(&self) -> bool {
-        self.instances.values().any(|i| i.firing)
+        self.instances.is_disputed()
     }
 }
 
 impl Alerts {
-    /// These alone, for a copy of the engine.
-    pub(super) fn only(&self, ids: &[AlertId]) -> Alerts {
-        let known: BTreeMap<_, _> =
-            ids.iter().filter_map(|id| Some((*id, self.alert(*id)?.clone()))).collect();
-        let firing = known.values().filter(|alert| alert.firing()).count() as u64;
-        Alerts { known, owners: BTreeMap::new(), firing, forgotten: 0 }
+    /// These alone, for a copy of the engine; of `id` with what the lanes know of it.
+    pub(super) fn only(&self, id: AlertId, other: Option<AlertId>) -> Alerts {
+        let mut only = Alerts::default();
+        for id in [Some(id), other].into_iter().flatten() {
+            let Some(alert) = self.alert(id).cloned() else { continue };
+            let alert = Alert { due: None, unheard_at: None, ..alert };
+            only.count += 1;
+            only.firing += u64::from(alert.firing());
+            only.known.entry(id).or_default().alert = Some(alert);
+        }
+        for (lane, track) in self.tracks_of(id) {
+            *only.track_mut(id, lane) = track.clone();
+        }
+        only
     }
 
     pub(super) fn alert(&self, id: AlertId) -> Option<&Alert> {
-        self.known.get(&id)
+        self.known.get(&id)?.alert.as_ref()
+    }
+
+    pub(super) fn alert_mut(&mut self, id: AlertId) -> Option<&mut Alert> {
+        self.known.get_mut(&id)?.alert.as_mut()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&AlertId, &Alert)> {
-        self.known.iter()
+        self.after(None)
     }
 
     /// Those behind `id` in the order of their identity; all without.
     pub(super) fn after(&self, id: Option<AlertId>) -> impl Iterator<Item = (&AlertId, &Alert)> {
         let from = id.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        self.known.range((from, std::ops::Bound::Unbounded))
+        let known = self.known.range((from, std::ops::Bound::Unbounded));
+        known.filter_map(|(id, known)| Some((id, known.alert.as_ref()?)))
     }
 
     pub(super) fn len(&self) -> u64 {
-        self.known.len() as u64
+        self.count
+    }
+
+    /// What a lane knows of an alert.
+    pub(super) fn track(&self, id: AlertId, lane: LaneId) -> Option<&Track> {
+        self.known.get(&id)?.tracks.get(&lane)
+    }
+
+    /// What a lane knows of an alert, which it does from now on.
+    pub(super) fn track_mut(&mut self, id: AlertId, lane: LaneId) -> &mut Track {
+        self.known.entry(id).or_default().tracks.or_default(lane)
+    }
+
+    /// What the lanes know of an alert.
+    pub(super) fn tracks_of(&self, id: AlertId) -> impl Iterator<Item = (LaneId, &Track)> {
+        self.known.get(&id).into_iter().flat_map(|known| known.tracks.iter()).map(|(lane, t)| (*lane, t))
+    }
+
+    /// What the lanes know of all alerts, by alert and lane.
+    pub(super) fn tracks(&self) -> impl Iterator<Item = (AlertId, LaneId, &Track)> {
+        self.known.iter().flat_map(|(id, known)| known.tracks.iter().map(|(lane, t)| (*id, *lane, t)))
+    }
+
+    /// A lane knows nothing of an alert any more.
+    pub(super) fn forget_track(&mut self, id: AlertId, lane: LaneId) {
+        if let Some(known) = self.known.get_mut(&id) {
+            known.tracks.remove(&lane);
+        }
+        self.leave_out(id);
+    }
+
+    /// Leaves out what nothing is known under.
+    fn leave_out(&mut self, id: AlertId) {
+        if self.known.get(&id).is_some_and(|known| known.alert.is_none() && known.tracks.is_empty()) {
+            self.known.remove(&id);
+        }
     }
 
     /// How many firing full label sets were forgotten for new ones of the same alert.
@@ -165,7 +187,7 @@ impl Alerts {
     pub(super) fn owner(&self, instance: AlertId, labels: &LabelSet, policy: &Policy) -> AlertId {
         match self.owners.get(&instance) {
             Some(owner) => *owner,
-            None if self.known.contains_key(&instance) => instance,
+            None if self.alert(instance).is_some() => instance,
             None => policy.identity_given(instance, labels),
         }
     }
@@ -184,57 +206,36 @@ impl Alerts {
             self.owners.insert(instance_id, alert_id);
         }
         let key = (source, instance_id);
-        let unknown = !self.known.contains_key(&alert_id);
-        let alert = self.known.entry(alert_id).or_insert_with(|| Alert::new(now, observation));
+        let known = self.known.entry(alert_id).or_default();
+        let unknown = known.alert.is_none();
+        self.count += u64::from(unknown);
+        let alert = known.alert.get_or_insert_with(|| Alert::new(now, observation));
         if observation.status == Status::Firing || !alert.firing() {
             alert.labels = observation.labels.clone();
         }
         alert.annotations = observation.annotations.clone();
         alert.generator_url = observation.generator_url.clone();
-        if alert.instances.len() >= INSTANCES && !alert.instances.contains_key(&key) {
-            self.forgotten += u64::from(alert.forget_an_instance(&mut self.owners));
+        if let Some((gone, fired)) = alert.instances.make_room(&key) {
+            self.forgotten += u64::from(fired);
+            gone.map(|instance| self.owners.remove(&instance));
         }
         let fired_before = alert.firing();
         let change = match observation.status {
-            Status::Firing => {
-                let change = alert.fire(now, key, peer, observation);
-                match change {
-                    InstanceChange::Waits => {
-                        timers.set_by(Timer::Refire(alert_id), now + REFIRE_WAIT);
-                        // It is not forgotten before that is decided.
-                        timers.clear(&Timer::ForgetAlert(alert_id));
-                    }
-                    InstanceChange::None | InstanceChange::Fired | InstanceChange::Restarted(_) => {
-                        if let Some(instance) = alert.instances.get(&key) {
-                            Self::watch(alert_id, instance, policy, timers);
-                        }
-                    }
-                    InstanceChange::Resolved => {}
-                }
-                change
-            }
-            Status::Resolved => {
-                let change = alert.resolve(now, key, peer, observation);
-                if !alert.is_disputed() {
-                    timers.clear(&Timer::Refire(alert_id));
-                }
-                change
-            }
+            Status::Firing => alert.instances.fire(now, key, peer, observation),
+            Status::Resolved => alert.instances.resolve(now, key, peer, observation),
         };
         let change = match change {
             InstanceChange::None | InstanceChange::Waits if unknown => Change::UnknownResolved,
             InstanceChange::None | InstanceChange::Waits => Change::None,
             InstanceChange::Fired if fired_before => Change::None,
             InstanceChange::Fired => Change::Fired,
-            InstanceChange::Restarted(_) if alert.instances.values().filter(|i| i.firing).count() > 1 => {
-                Change::None
-            }
+            InstanceChange::Restarted(_) if alert.instances.firing() > 1 => Change::None,
             InstanceChange::Restarted(last_seen) => {
                 alert.starts_at = observation.starts_at;
                 alert.received_at = now;
                 Change::Restarted { last_seen }
             }
-            InstanceChange::Resolved if alert.any_firing() => Change::None,
+            InstanceChange::Resolved if alert.instances.fires() => Change::None,
             InstanceChange::Resolved => Change::Resolved,
         };
         self.settle(now, alert_id, fired_before, change, observation.ends_at, policy, timers);
@@ -253,61 +254,84 @@ impl Alerts {
         policy: &Policy,
         timers: &mut Timers,
     ) {
-        let Some(alert) = self.known.get_mut(&id) else { return };
+        let Some(alert) = self.known.get_mut(&id).and_then(|known| known.alert.as_mut()) else { return };
         match change {
             Change::Fired => {
-                let firing = alert.instances.values().filter(|i| i.firing);
-                alert.starts_at = firing.map(|i| i.starts_at).min().unwrap_or(now);
+                alert.starts_at = alert.instances.started_at().unwrap_or(now);
                 alert.received_at = now;
                 alert.ends_at = None;
                 self.firing += 1;
-                timers.clear(&Timer::ForgetAlert(id));
             }
             Change::Resolved => {
                 alert.ends_at = Some(ends_at.unwrap_or(now).max(alert.starts_at));
                 self.firing -= 1;
             }
             Change::None if fired_before => {
-                let firing = alert.instances.values().filter(|i| i.firing);
-                alert.starts_at = firing.map(|i| i.starts_at).min().unwrap_or(alert.starts_at);
+                alert.starts_at = alert.instances.started_at().unwrap_or(alert.starts_at);
             }
             Change::None | Change::Restarted { .. } | Change::UnknownResolved => {}
         }
-        if !alert.firing() {
-            timers.set_if_unset(Timer::ForgetAlert(id), now + REMEMBER_RESOLVED.max(policy.stale_after));
+        alert.wind(now, id, policy, timers);
+    }
+
+    /// [`super::timers::Timer::Alert`] fired.
+    pub(super) fn woke(&mut self, id: AlertId) {
+        self.alert_mut(id).map(|alert| alert.due.take());
+    }
+
+    /// Sees to it that it is looked at in time.
+    pub(super) fn wind(&mut self, now: Timestamp, id: AlertId, policy: &Policy, timers: &mut Timers) {
+        if let Some(alert) = self.alert_mut(id) {
+            alert.wind(now, id, policy, timers);
         }
     }
 
-    /// Sets the timer by which a firing full label set ends if nothing more is heard.
-    fn watch(id: AlertId, instance: &Instance, policy: &Policy, timers: &mut Timers) {
-        match instance.ends_at {
-            Some(ends_at) => timers.set_by(Timer::Ends(id), ends_at),
-            None => timers.set_by(Timer::Stale(id), instance.last_seen + policy.stale_after),
+    /// Whether it is time to forget it.
+    pub(super) fn is_over(&self, now: Timestamp, id: AlertId) -> bool {
+        self.alert(id).is_some_and(|alert| alert.forget_at.is_some_and(|at| at <= now))
+    }
+
+    /// It is remembered until `at`, if it does not fire before.
+    pub(super) fn remember_until(&mut self, id: AlertId, at: Timestamp) {
+        if let Some(alert) = self.alert_mut(id) {
+            alert.forget_at = Some(at);
         }
     }
 
-    /// Whether `observation` only repeats what is known. Says for a firing one until when it holds.
-    pub(super) fn is_repeat(
-        &self,
-        (source, instance_id): InstanceKey,
-        alert_id: AlertId,
-        observation: &Observation,
-    ) -> bool {
-        let Some(alert) = self.known.get(&alert_id) else { return false };
-        let Some(instance) = alert.instances.get(&(source, instance_id)) else { return false };
-        let same = instance.refire.is_none()
-            && instance.firing == (observation.status == Status::Firing)
-            && alert.annotations == observation.annotations
-            && alert.generator_url == observation.generator_url;
-        same && (!instance.firing || observation.starts_at >= instance.starts_at)
-            && (!instance.firing || observation.starts_at <= instance.last_seen.max(instance.starts_at))
+    /// By when somebody must have been told of it, if anybody must.
+    pub(super) fn watch(&mut self, id: AlertId, by: Option<Timestamp>, timers: &mut Timers) {
+        if let Some(alert) = self.alert_mut(id) {
+            timers.stands(Standing::Unheard, id, alert.unheard_at, by);
+            alert.unheard_at = by;
+        }
+    }
+
+    /// [`super::timers::Timer::Unheard`] fired.
+    pub(super) fn watched(&mut self, id: AlertId) {
+        self.alert_mut(id).map(|alert| alert.unheard_at.take());
+    }
+
+    /// Brings back what a snapshot of the timers leaves out.
+    pub(super) fn rewind(&self, timers: &mut Timers) {
+        for (id, alert) in self.iter() {
+            timers.stands(Standing::Alert, *id, None, alert.due);
+            timers.stands(Standing::Unheard, *id, None, alert.unheard_at);
+        }
+    }
+
+    /// Whether `observation` only repeats what is known.
+    pub(super) fn is_repeat(&self, key: InstanceKey, alert_id: AlertId, observation: &Observation) -> bool {
+        self.alert(alert_id).is_some_and(|alert| {
+            alert.instances.is_repeat(&key, observation)
+                && alert.annotations == observation.annotations
+                && alert.generator_url == observation.generator_url
+        })
     }
 
     /// The labels of an alert, and what one source says of one of its full label sets, if that is believed.
     pub(super) fn undisputed(&self, alert: AlertId, key: InstanceKey) -> Option<(&LabelSet, Status)> {
-        let alert = self.known.get(&alert)?;
-        let instance = alert.instances.get(&key).filter(|i| i.refire.is_none())?;
-        Some((&alert.labels, if instance.firing { Status::Firing } else { Status::Resolved }))
+        let alert = self.alert(alert)?;
+        Some((&alert.labels, alert.instances.undisputed(&key)?))
     }
 
     /// Takes in that a full label set was said again. Returns whether it fires, if it is known.
@@ -318,17 +342,11 @@ impl Alerts {
         key: InstanceKey,
         ends_at: Option<Timestamp>,
     ) -> Option<Status> {
-        let instance = self.known.get_mut(&alert_id)?.instances.get_mut(&key)?;
-        instance.last_seen = now;
-        if !instance.firing {
-            return Some(Status::Resolved);
-        }
-        instance.ends_at = instance.ends_at.max(ends_at);
-        Some(Status::Firing)
+        self.alert_mut(alert_id)?.instances.seen(now, &key, ends_at)
     }
 
-    /// The timer [`Timer::Ends`] or, for what has no end of its own, [`Timer::Stale`] fired: full label
-    /// sets of which nothing was heard meanwhile fire no more; for the others it is set anew.
+    /// Full label sets of which nothing was heard in time fire no more: those with an end of their own, or,
+    /// if `stale`, the others.
     pub(super) fn lapse(
         &mut self,
         now: Timestamp,
@@ -337,29 +355,14 @@ impl Alerts {
         policy: &Policy,
         timers: &mut Timers,
     ) -> Change {
-        let Some(alert) = self.known.get_mut(&id) else { return Change::None };
-        let mut last_end = None;
-        for instance in alert.instances.values_mut().filter(|i| i.firing && i.ends_at.is_none() == stale) {
-            let deadline = instance.ends_at.unwrap_or(instance.last_seen + policy.stale_after);
-            if deadline > now {
-                Self::watch(id, instance, policy, timers);
-                continue;
-            }
-            instance.firing = false;
-            instance.peer = SmolStr::default();
-            let ended = instance.ends_at.unwrap_or(now).min(now);
-            instance.ends_at = Some(ended);
-            last_end = last_end.max(Some(ended));
-        }
-        if last_end.is_none() {
-            return Change::None;
-        }
-        let change = if alert.any_firing() { Change::None } else { Change::Resolved };
-        self.settle(now, id, true, change, last_end, policy, timers);
+        let Some(alert) = self.alert_mut(id) else { return Change::None };
+        let Some(last_end) = alert.instances.lapse(now, stale, policy) else { return Change::None };
+        let change = if alert.instances.fires() { Change::None } else { Change::Resolved };
+        self.settle(now, id, true, change, Some(last_end), policy, timers);
         change
     }
 
-    /// The timer [`Timer::Refire`] fired: the other member did not take its word back.
+    /// What the other member of a pair did not take back within [`super::instances::REFIRE_WAIT`] is believed.
     pub(super) fn believe(
         &mut self,
         now: Timestamp,
@@ -367,26 +370,9 @@ impl Alerts {
         policy: &Policy,
         timers: &mut Timers,
     ) -> Change {
-        let Some(alert) = self.known.get_mut(&id) else { return Change::None };
-        let (fired_before, mut believed) = (alert.firing(), false);
-        for instance in alert.instances.values_mut() {
-            match instance.refire.take() {
-                Some(refire) if refire.said_at + REFIRE_WAIT <= now => {
-                    instance.fires_again();
-                    instance.starts_at = refire.starts_at;
-                    instance.ends_at = refire.ends_at;
-                    instance.peer = refire.peer;
-                    Self::watch(id, instance, policy, timers);
-                    believed = true;
-                }
-                Some(refire) => {
-                    timers.set_by(Timer::Refire(id), refire.said_at + REFIRE_WAIT);
-                    instance.refire = Some(refire);
-                }
-                None => {}
-            }
-        }
-        if !believed {
+        let Some(alert) = self.alert_mut(id) else { return Change::None };
+        let fired_before = alert.firing();
+        if !alert.instances.believe(now) {
             return Change::None;
         }
         let change = if fired_before { Change::None } else { Change::Fired };
@@ -394,15 +380,17 @@ impl Alerts {
         change
     }
 
-    /// The timer [`Timer::ForgetAlert`] fired.
-    pub(super) fn forget(&mut self, id: AlertId) {
-        if self.known.get(&id).is_some_and(|a| !a.firing())
-            && let Some(alert) = self.known.remove(&id)
-        {
-            for (_, instance) in alert.instances.keys() {
-                self.owners.remove(instance);
-            }
+    /// Forgets an alert that does not fire.
+    pub(super) fn forget(&mut self, id: AlertId, timers: &mut Timers) {
+        let Some(known) = self.known.get_mut(&id) else { return };
+        let Some(alert) = known.alert.take_if(|alert| !alert.firing()) else { return };
+        self.count -= 1;
+        timers.stands(Standing::Alert, id, alert.due, None);
+        timers.stands(Standing::Unheard, id, alert.unheard_at, None);
+        for (_, instance) in alert.instances.keys() {
+            self.owners.remove(instance);
         }
+        self.leave_out(id);
     }
 
     /// Nothing was heard while the program was down: what a deadline was set for gets as long
@@ -410,39 +398,12 @@ impl Alerts {
     pub(super) fn restarted(&mut self, now: Timestamp, policy: &Policy, timers: &mut Timers) {
         let ends = now + policy.resolve_timeout;
         let stale = now + Duration::from_millis(policy.stale_after.as_millis() / 3);
-        for alert in self.known.values_mut() {
-            for instance in alert.instances.values_mut().filter(|i| i.firing) {
-                match &mut instance.ends_at {
-                    Some(at) => *at = (*at).max(ends),
-                    None => {
-                        let heard = Timestamp::from_millis(stale.as_millis()) - policy.stale_after;
-                        instance.last_seen = instance.last_seen.max(heard);
-                    }
-                }
-            }
+        for (id, known) in &mut self.known {
+            let Some(alert) = &mut known.alert else { continue };
+            alert.instances.restarted(ends, stale, policy);
+            timers.stands(Standing::Alert, *id, alert.due.take(), None);
+            alert.wind(now, *id, policy, timers);
         }
-        timers.not_before(|timer| match timer {
-            Timer::Ends(..) => Some(ends),
-            Timer::Stale(..) => Some(stale),
-            _ => None,
-        });
-    }
-}
-
-/// What an observation did to one full label set.
-enum InstanceChange {
-    None,
-    Fired,
-    Restarted(Timestamp),
-    Resolved,
-    Waits,
-}
-
-impl Instance {
-    /// It did not fire, and does.
-    fn fires_again(&mut self) {
-        self.over_until = self.over_until.max(self.ends_at.unwrap_or(never()));
-        self.firing = true;
     }
 }
 
@@ -455,105 +416,27 @@ impl Alert {
             starts_at: observation.starts_at,
             ends_at: Some(observation.ends_at.unwrap_or(now)),
             received_at: now,
-            instances: Few::default(),
+            due: None,
+            forget_at: None,
+            unheard_at: None,
+            named: None,
+            instances: Instances::default(),
         }
     }
 
-    /// Forgets the one that was heard of least lately: of those that do not fire, or else, if hundreds do,
-    /// of all. Returns whether it fired.
-    fn forget_an_instance(&mut self, owners: &mut BTreeMap<AlertId, AlertId>) -> bool {
-        let order = |i: &Instance| (i.firing || i.refire.is_some(), i.last_seen);
-        let least = self.instances.iter().min_by_key(|(_, i)| order(i));
-        let Some((key, fired)) = least.map(|(key, i)| (*key, i.firing)) else { return false };
-        self.instances.remove(&key);
-        if !self.instances.keys().any(|(_, instance)| *instance == key.1) {
-            owners.remove(&key.1);
-        }
-        fired
-    }
-
-    fn fire(
-        &mut self,
-        now: Timestamp,
-        key: InstanceKey,
-        peer: &SmolStr,
-        said: &Observation,
-    ) -> InstanceChange {
-        let Some(instance) = self.instances.get_mut(&key) else {
-            let instance = Instance {
-                firing: true,
-                starts_at: said.starts_at,
-                last_seen: now,
-                ends_at: said.ends_at,
-                peer: peer.clone(),
-                refire: None,
-                over_until: never(),
-            };
-            self.instances.insert(key, instance);
-            return InstanceChange::Fired;
+    /// Sees to it that it is looked at in time; a deadline that is too early then is moved when it comes.
+    fn wind(&mut self, now: Timestamp, id: AlertId, policy: &Policy, timers: &mut Timers) {
+        let next = if self.firing() || self.is_disputed() {
+            self.forget_at = None;
+            self.instances.deadline(policy)
+        } else {
+            let remembered = now + REMEMBER_RESOLVED.max(policy.stale_after);
+            Some(*self.forget_at.get_or_insert(remembered))
         };
-        let last_seen = std::mem::replace(&mut instance.last_seen, now);
-        if instance.firing {
-            instance.ends_at = instance.ends_at.max(said.ends_at);
-            instance.peer = peer.clone();
-            // A sender whose clock is ahead says each time a start that is later than all we know.
-            if said.starts_at > last_seen.max(instance.starts_at) {
-                instance.starts_at = said.starts_at;
-                instance.over_until = said.starts_at;
-                return InstanceChange::Restarted(last_seen);
-            }
-            instance.starts_at = instance.starts_at.min(said.starts_at);
-            return InstanceChange::None;
+        if let Some(next) = next
+            && self.due.is_none_or(|due| due > next)
+        {
+            timers.stands(Standing::Alert, id, self.due.replace(next), Some(next));
         }
-        let new = instance.ends_at.is_none_or(|ended| said.starts_at > ended);
-        let same_peer = instance.peer.is_empty() || instance.peer == *peer;
-        if !new && !same_peer {
-            let (peer, starts_at, ends_at) = (peer.clone(), said.starts_at, said.ends_at);
-            instance.refire = Some(Box::new(Refire { said_at: now, peer, starts_at, ends_at }));
-            return InstanceChange::Waits;
-        }
-        instance.fires_again();
-        instance.starts_at = said.starts_at;
-        instance.ends_at = said.ends_at;
-        instance.peer = peer.clone();
-        instance.refire = None;
-        InstanceChange::Fired
-    }
-
-    fn resolve(
-        &mut self,
-        now: Timestamp,
-        key: InstanceKey,
-        peer: &SmolStr,
-        said: &Observation,
-    ) -> InstanceChange {
-        let ended = said.ends_at.unwrap_or(now);
-        let Some(instance) = self.instances.get_mut(&key) else {
-            let instance = Instance {
-                firing: false,
-                starts_at: said.starts_at,
-                last_seen: now,
-                ends_at: Some(ended),
-                peer: peer.clone(),
-                refire: None,
-                over_until: never(),
-            };
-            self.instances.insert(key, instance);
-            return InstanceChange::None;
-        };
-        let before = said.starts_at < instance.starts_at && ended <= instance.starts_at;
-        if (before || ended <= instance.over_until) && instance.firing {
-            return InstanceChange::None;
-        }
-        instance.last_seen = now;
-        instance.refire = None;
-        instance.peer = peer.clone();
-        if !instance.firing {
-            instance.ends_at = instance.ends_at.max(Some(ended));
-            return InstanceChange::None;
-        }
-        instance.firing = false;
-        instance.ends_at = Some(ended);
-        InstanceChange::Resolved
     }
 }

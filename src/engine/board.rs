@@ -235,11 +235,11 @@ impl Engine {
                 keys.push((state, incident.level, Reverse(incident.paged_at), Source::Incident(*id)));
             }
         }
-        for ((alert, lane), track) in self.tracks.iter().filter(|((_, lane), _)| wanted(*lane)) {
-            let Some(state) = self.waiting_state(*alert, track) else { continue };
-            let Some(one) = self.alerts.alert(*alert).filter(|a| matches(&a.labels)) else { continue };
+        for (alert, lane, track) in self.alerts.tracks().filter(|(_, lane, _)| wanted(*lane)) {
+            let Some(state) = self.waiting_state(alert, track) else { continue };
+            let Some(one) = self.alerts.alert(alert).filter(|a| matches(&a.labels)) else { continue };
             let level = self.policy.severities.level_of(&one.labels);
-            keys.push((state, level, Reverse(one.starts_at), Source::Track(*alert, *lane)));
+            keys.push((state, level, Reverse(one.starts_at), Source::Track(alert, lane)));
         }
         let mut states = BTreeMap::new();
         for (state, ..) in &keys {
@@ -297,7 +297,7 @@ impl Engine {
     pub fn alert(&self, id: AlertId) -> Option<AlertDetail> {
         let alert = self.alerts.alert(id)?;
         let rows = self.taken_lanes(id).into_iter().filter_map(|lane| {
-            let track = self.tracks.get(&(id, lane))?;
+            let track = self.alerts.track(id, lane)?;
             if let Some(state) = self.waiting_state(id, track) {
                 return self.track_row(id, lane, state);
             }
@@ -324,11 +324,11 @@ impl Engine {
     /// The alerts that flap, then those that changed most lately; how many there are in all.
     pub fn flappers(&self, offset: usize, limit: usize) -> (Timestamp, Vec<Flapper>, usize) {
         let mut keys: BTreeSet<(bool, Reverse<u64>, AlertId, LaneId)> = BTreeSet::new();
-        for ((alert, lane), track) in &self.tracks {
-            let penalty = track.damping.penalty_at(self.now, &self.lanes.lane(*lane).noise);
+        for (alert, lane, track) in self.alerts.tracks() {
+            let penalty = track.damping.penalty_at(self.now, &self.lanes.lane(lane).noise);
             let flaps = track.damping.since().is_some();
             if flaps || (track.damping.changes().0 >= 3 && penalty >= 1000) {
-                keys.insert((!flaps, Reverse(penalty), *alert, *lane));
+                keys.insert((!flaps, Reverse(penalty), alert, lane));
             }
         }
         let all = keys.len();
@@ -338,7 +338,7 @@ impl Engine {
     }
 
     fn flapper(&self, id: AlertId, lane: LaneId) -> Option<Flapper> {
-        let (alert, track) = (self.alerts.alert(id)?, self.tracks.get(&(id, lane))?);
+        let (alert, track) = (self.alerts.alert(id)?, self.alerts.track(id, lane)?);
         let settings = self.lanes.lane(lane);
         let (changes, recent) = track.damping.changes();
         let incident = track.incident.and_then(|id| self.incidents.get(&id));
@@ -387,7 +387,7 @@ impl Engine {
         let labels = self.alerts.alert(alert).map(|a| a.labels.clone()).unwrap_or_default();
         let levels = &self.policy.severities.levels;
         let flaps = |alert: &AlertId| {
-            let track = self.tracks.get(&(*alert, incident.group.0));
+            let track = self.alerts.track(*alert, incident.group.0);
             track?.damping.reuse_deadline(&self.lanes.lane(incident.group.0).noise)
         };
         let deadline = |timer| self.timers.deadline(&timer);
@@ -421,7 +421,7 @@ impl Engine {
     }
 
     fn track_row(&self, id: AlertId, lane: LaneId, state: RowState) -> Option<Row> {
-        let (alert, track) = (self.alerts.alert(id)?, self.tracks.get(&(id, lane))?);
+        let (alert, track) = (self.alerts.alert(id)?, self.alerts.track(id, lane)?);
         let settings = self.lanes.lane(lane);
         let (why, next) = self.words(id, lane, track, state);
         Some(Row {

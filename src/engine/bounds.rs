@@ -51,20 +51,18 @@ impl Engine {
             return false;
         }
         let idle = |alert: &AlertId| {
-            let all = (*alert, LaneId(0))..=(*alert, LaneId(u32::MAX));
             let busy = |t: &super::Track| t.is_live() || t.damping.flaps().is_some();
-            !self.tracks.range(all).any(|(_, track)| busy(track))
+            !self.alerts.tracks_of(*alert).any(|(_, track)| busy(track))
         };
         let over = self.alerts.iter().filter(|(id, a)| !a.firing() && !a.is_disputed() && idle(id));
         let over = earliest(over.map(|(id, a)| (a.ends_at, *id)).collect(), self.share());
         self.found(Bound::Alerts, over.len());
         for (_, alert) in &over {
             for lane in self.taken_lanes(*alert) {
-                self.tracks.remove(&(*alert, lane));
+                self.alerts.forget_track(*alert, lane);
                 self.timers.clear(&Timer::ForgetTrack(lane, *alert));
             }
-            self.timers.clear(&Timer::ForgetAlert(*alert));
-            self.alerts.forget(*alert);
+            self.alerts.forget(*alert, &mut self.timers);
         }
         !over.is_empty()
     }

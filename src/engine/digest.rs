@@ -26,8 +26,6 @@ const LISTED: usize = 100;
 /// For each reason a digest names at most this many alert names, cut to [`NAME_CHARS`].
 const NAMED: usize = 3;
 const NAME_CHARS: usize = 60;
-/// An alert that a digest is late to name is remembered for as long again.
-const REMEMBER_ON: Duration = Duration::from_hours(1);
 
 /// What is held back at each receiver, and the digests that are on their way.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +76,7 @@ impl Digests {
     }
 
     /// Until when an alert must be known, so that a digest can say how it stands.
-    fn names_until(&self, alert: AlertId) -> Option<Timestamp> {
+    pub(super) fn names_until(&self, alert: AlertId) -> Option<Timestamp> {
         self.periods.values().filter(|period| period.held.contains_key(&alert)).map(|p| p.due).max()
     }
 
@@ -244,20 +242,6 @@ impl Engine {
         }
     }
 
-    /// Forgets an alert that does not fire, unless a digest has still to say how it stands.
-    pub(super) fn forget_alert(&mut self, alert: AlertId) {
-        match self.digests.names_until(alert) {
-            Some(due) => {
-                let at = if due > self.now { due } else { self.now + REMEMBER_ON };
-                self.timers.set_if_unset(Timer::ForgetAlert(alert), at);
-            }
-            None => {
-                self.ledger.forget(self.now, alert, (&self.alerts, &self.lanes));
-                self.alerts.forget(alert);
-            }
-        }
-    }
-
     /// The alerts that fire and are kept quiet at a receiver, and the first lane on which one is.
     fn quiet_at(&self, receiver: &SmolStr) -> (Option<LaneId>, BTreeSet<AlertId>) {
         let (mut first, mut alerts) = (None, BTreeSet::new());
@@ -329,7 +313,7 @@ impl Engine {
             starts_at: alert.starts_at,
             ends_at: alert.ends_at.filter(|_| !alert.firing()),
             generator_url: alert.generator_url.clone(),
-            flaps: here.filter_map(|lane| self.tracks.get(&(id, lane))?.damping.flaps()).max(),
+            flaps: here.filter_map(|lane| self.alerts.track(id, lane)?.damping.flaps()).max(),
         })
     }
 }

@@ -94,7 +94,7 @@ impl Engine {
             let route = &self.policy.routes[index];
             let lane = self.lanes.matching(&self.policy, labels).into_iter();
             let lane = lane.into_iter().find(|l| self.lanes.lane(*l).route == route.key);
-            let damping = lane.and_then(|l| copy.tracks.get(&(alert, l)).map(|t| (l, &t.damping)));
+            let damping = lane.and_then(|l| copy.alerts.track(alert, l).map(|t| (l, &t.damping)));
             let penalty = damping.map_or(0, |(l, d)| d.penalty_at(at, &copy.lanes.lane(l).noise));
             let suppress_at = self.policy.noise.get(&route.noise).map_or(0, |n| n.suppress_at);
             DryRoute {
@@ -160,12 +160,13 @@ impl Engine {
     fn dry_deadline(&self, alert: AlertId) -> Option<Timestamp> {
         let lanes = self.taken_lanes(alert);
         let waits = lanes.iter().any(|lane| {
-            let track = &self.tracks[&(alert, *lane)];
+            let Some(track) = self.alerts.track(alert, *lane) else { return false };
             let muted = track.muted.is_some() && !track.presented;
             track.held_until.is_some() || track.waits_in.is_some() || muted
         });
         let told = |lane: &LaneId| {
-            let incident = self.tracks[&(alert, *lane)].incident.and_then(|id| self.incidents.get(&id));
+            let track = self.alerts.track(alert, *lane);
+            let incident = track.and_then(|t| self.incidents.get(&t.incident?));
             incident.is_none_or(|i| i.waiting.iter().all(|(waiting, _)| *waiting != alert))
         };
         if !waits && lanes.iter().all(told) {
@@ -177,18 +178,14 @@ impl Engine {
     /// A copy of what concerns an alert.
     fn about(&self, alert: AlertId, labels: &LabelSet) -> Engine {
         let inhibitor = self.mutes.inhibitor(labels);
-        let alerts = self.alerts.only(&[Some(alert), inhibitor].into_iter().flatten().collect::<Vec<_>>());
+        let alerts = self.alerts.only(alert, inhibitor);
         let mut lanes: BTreeSet<LaneId> = self.lanes.matching(&self.policy, labels).into_iter().collect();
         lanes.extend(self.taken_lanes(alert));
         let keys = lanes.iter().flat_map(|lane| [self.group_key(*lane, labels), self.merged_key(*lane)]);
         let groups: BTreeMap<_, _> =
             keys.filter_map(|key| self.groups.get(&key).map(|g| (key, g.clone()))).collect();
-        let tracks: BTreeMap<_, _> = lanes
-            .iter()
-            .filter_map(|lane| Some(((alert, *lane), self.tracks.get(&(alert, *lane))?.clone())))
-            .collect();
         let mut ids: BTreeSet<_> = groups.values().flat_map(|g| g.open.iter().copied()).collect();
-        ids.extend(tracks.values().filter_map(|t| t.incident));
+        ids.extend(alerts.tracks_of(alert).filter_map(|(_, t)| t.incident));
         let incidents: BTreeMap<_, _> =
             ids.into_iter().filter_map(|id| Some((id, self.incidents.get(&id)?.clone()))).collect();
         let series =
@@ -211,7 +208,6 @@ impl Engine {
             lanes: self.lanes.clone(),
             mutes: self.mutes.only(&self.policy, &alerts, labels),
             alerts,
-            tracks,
             groups,
             series: series.filter_map(|key| Some((key, self.series.get(&key)?.clone()))).collect(),
             in_flight: self

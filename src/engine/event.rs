@@ -118,12 +118,8 @@ impl Effects {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
-    /// A firing alert's `endsAt` passes.
-    Ends,
-    /// Nothing was heard of an alert for too long.
-    Stale,
-    /// A re-fire told by the other member of an HA pair is believed.
-    Refire,
+    /// What is known of an alert runs out.
+    Alert,
     /// A hold ends.
     Hold,
     /// A flapping alert's penalty falls to `reuse_at`, its `max_hold` ends, or it fired for long enough.

@@ -1,30 +1,77 @@
 //! A map of few entries: a sorted list that takes no more room than they do.
 //!
-//! There is one in each alert, and mostly with one entry, where a tree would set room for eleven aside.
+//! There are two in each alert, mostly with one entry, where a tree would set room for eleven aside.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Sorted by key, each key once.
+/// Sorted by key, each key once. One entry stands where the map does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Few<K, V>(Vec<(K, V)>);
+pub(super) struct Few<K, V>(List<(K, V)>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum List<T> {
+    None,
+    One(T),
+    /// Two or more.
+    Many(Vec<T>),
+}
+
+impl<T> List<T> {
+    fn as_slice(&self) -> &[T] {
+        match self {
+            List::None => &[],
+            List::One(one) => std::slice::from_ref(one),
+            List::Many(many) => many,
+        }
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [T] {
+        match self {
+            List::None => &mut [],
+            List::One(one) => std::slice::from_mut(one),
+            List::Many(many) => many,
+        }
+    }
+
+    fn take(&mut self) -> Vec<T> {
+        match std::mem::replace(self, List::None) {
+            List::None => Vec::new(),
+            List::One(one) => vec![one],
+            List::Many(many) => many,
+        }
+    }
+}
+
+impl<T> From<Vec<T>> for List<T> {
+    fn from(mut all: Vec<T>) -> Self {
+        match all.pop() {
+            None => List::None,
+            Some(one) if all.is_empty() => List::One(one),
+            Some(last) => {
+                all.push(last);
+                List::Many(all)
+            }
+        }
+    }
+}
 
 impl<K, V> Default for Few<K, V> {
     fn default() -> Self {
-        Few(Vec::new())
+        Few(List::None)
     }
 }
 
 impl<K: Ord + Copy, V> Few<K, V> {
     fn find(&self, key: &K) -> Result<usize, usize> {
-        self.0.binary_search_by(|(k, _)| k.cmp(key))
+        self.0.as_slice().binary_search_by(|(k, _)| k.cmp(key))
     }
 
     pub(super) fn get(&self, key: &K) -> Option<&V> {
-        self.find(key).ok().map(|i| &self.0[i].1)
+        self.find(key).ok().map(|i| &self.0.as_slice()[i].1)
     }
 
     pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.find(key).ok().map(|i| &mut self.0[i].1)
+        self.find(key).ok().map(|i| &mut self.0.as_mut_slice()[i].1)
     }
 
     pub(super) fn contains_key(&self, key: &K) -> bool {
@@ -33,45 +80,67 @@ impl<K: Ord + Copy, V> Few<K, V> {
 
     pub(super) fn insert(&mut self, key: K, value: V) -> Option<V> {
         match self.find(&key) {
-            Ok(i) => Some(std::mem::replace(&mut self.0[i].1, value)),
+            Ok(i) => Some(std::mem::replace(&mut self.0.as_mut_slice()[i].1, value)),
             Err(i) => {
-                if self.0.is_empty() {
-                    self.0.reserve_exact(1);
+                let mut all = self.0.take();
+                if all.is_empty() {
+                    self.0 = List::One((key, value));
+                } else {
+                    all.insert(i, (key, value));
+                    self.0 = List::Many(all);
                 }
-                self.0.insert(i, (key, value));
                 None
             }
         }
     }
 
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {
-        self.find(key).ok().map(|i| self.0.remove(i).1)
+        let place = self.find(key).ok()?;
+        let mut all = self.0.take();
+        let (_, value) = all.remove(place);
+        self.0 = all.into();
+        Some(value)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.0.as_slice().len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.0.iter().map(|(k, v)| (k, v))
+        self.0.as_slice().iter().map(|(k, v)| (k, v))
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &K> {
-        self.0.iter().map(|(k, _)| k)
+        self.0.as_slice().iter().map(|(k, _)| k)
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &V> {
-        self.0.iter().map(|(_, v)| v)
+        self.0.as_slice().iter().map(|(_, v)| v)
     }
 
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        self.0.iter_mut().map(|(_, v)| v)
+        self.0.as_mut_slice().iter_mut().map(|(_, v)| v)
+    }
+}
+
+impl<K: Ord + Copy, V: Default> Few<K, V> {
+    /// What is at `key`, which is put there if nothing is.
+    pub(super) fn or_default(&mut self, key: K) -> &mut V {
+        if !self.contains_key(&key) {
+            self.insert(key, V::default());
+        }
+        let place = self.find(&key).unwrap_or(0);
+        &mut self.0.as_mut_slice()[place].1
     }
 }
 
 impl<K: Serialize, V: Serialize> Serialize for Few<K, V> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(s)
+        self.0.as_slice().serialize(s)
     }
 }
 
@@ -80,7 +149,7 @@ impl<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>> Deserialize<'de> for F
         let mut list = Vec::<(K, V)>::deserialize(d)?;
         list.sort_by(|(a, _), (b, _)| a.cmp(b));
         list.shrink_to_fit();
-        Ok(Few(list))
+        Ok(Few(list.into()))
     }
 }
 

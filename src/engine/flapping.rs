@@ -15,7 +15,7 @@ impl Engine {
     /// Counts changes of an alert, and marks its incident if it begins to flap with them.
     pub(super) fn damp(&mut self, alert: AlertId, lane: LaneId, changes: u32) {
         let noise = &self.lanes.lane(lane).noise;
-        let track = self.tracks.entry((alert, lane)).or_default();
+        let track = self.alerts.track_mut(alert, lane);
         let began = track.damping.change(self.now, changes, noise);
         if let Some(deadline) = track.damping.reuse_deadline(noise) {
             self.timers.set(Timer::Reuse(lane, alert), deadline);
@@ -111,7 +111,7 @@ impl Engine {
         held.push((alert, now));
         let held: Vec<AlertId> = held.iter().map(|(alert, _)| *alert).collect();
         let goes = |alert: &AlertId| {
-            let track = self.tracks.get(&(*alert, lane));
+            let track = self.alerts.track(*alert, lane);
             let free = |t: &super::Track| t.muted.is_none() && t.waits_in.is_none() && t.presented;
             self.fires(*alert) && track.is_some_and(|t| free(t) && t.damping.flaps().is_some())
         };
@@ -133,7 +133,7 @@ impl Engine {
     /// Why a page leaves, if flapping alerts that fire together made it.
     pub(super) fn broke_out(&self, key: &GroupKey, all: &[(AlertId, u64, bool)]) -> Option<SmolStr> {
         let noise = &self.lanes.lane(key.0).noise;
-        let flaps = |alert| self.tracks.get(&(alert, key.0)).is_some_and(|t| t.damping.flaps().is_some());
+        let flaps = |alert| self.alerts.track(alert, key.0).is_some_and(|t| t.damping.flaps().is_some());
         let flapping = all.iter().filter(|(alert, _, recovered)| !recovered && flaps(*alert)).count();
         let (fan_out, within) = (noise.fan_out, noise.within);
         (fan_out > 0 && flapping >= fan_out as usize).then(|| {
@@ -154,7 +154,7 @@ impl Engine {
                 let here =
                     |t: &super::Track| t.incident == Some(old) && t.muted.is_none() && t.waits_in.is_none();
                 let lanes: Vec<_> =
-                    lanes.filter(|lane| self.tracks.get(&(alert, *lane)).is_some_and(here)).collect();
+                    lanes.filter(|lane| self.alerts.track(alert, *lane).is_some_and(here)).collect();
                 if lanes.is_empty() {
                     continue;
                 }

@@ -105,7 +105,7 @@ impl Engine {
         let beats = firing.filter(|(_, a)| self.policy.heartbeat_of(&a.labels).is_some());
         for alert in beats.map(|(id, _)| *id).collect::<Vec<_>>() {
             for lane in self.taken_lanes(alert) {
-                if self.tracks.get(&(alert, lane)).is_some_and(super::Track::is_live) {
+                if self.alerts.track(alert, lane).is_some_and(super::Track::is_live) {
                     self.routed(lane, 1);
                     self.resolve(alert, lane, 1);
                 }

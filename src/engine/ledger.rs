@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use super::alerts::{Alert, Alerts};
 use super::lanes::{Lane, LaneId, Lanes};
-use super::pipeline::rule_of_repeats;
+use super::repeats::rule_of_repeats;
 use super::stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
 use crate::config::Policy;
 use crate::model::{

@@ -350,17 +350,17 @@ impl Engine {
     /// What is remembered of an alert at a lane goes once it tells nothing any more.
     pub(super) fn remember(&mut self, alert: AlertId, lane: LaneId) {
         let noise = &self.lanes.lane(lane).noise;
-        let Some(track) = self.tracks.get(&(alert, lane)) else { return };
+        let Some(track) = self.alerts.track(alert, lane) else { return };
         let at = track.damping.forget_at(noise).max(self.now + noise.merge_window.max(noise.resolve_hold));
         self.timers.set(Timer::ForgetTrack(lane, alert), at);
     }
 
     pub(super) fn forget_track(&mut self, lane: LaneId, alert: AlertId) {
-        let Some(track) = self.tracks.get(&(alert, lane)) else { return };
+        let Some(track) = self.alerts.track(alert, lane) else { return };
         let busy = track.presented || track.held_until.is_some() || track.damping.flaps().is_some();
         let busy = busy || track.muted.is_some();
         if !busy {
-            self.tracks.remove(&(alert, lane));
+            self.alerts.forget_track(alert, lane);
         }
     }
 

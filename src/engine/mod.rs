@@ -28,8 +28,10 @@ mod heartbeats;
 mod identifiers;
 mod incident;
 mod inhibition;
+mod instances;
 mod intervals;
 mod lanes;
+mod lapse;
 mod ledger;
 mod lifecycle;
 mod members;
@@ -41,6 +43,7 @@ mod own;
 mod pairs;
 mod pipeline;
 mod release;
+mod repeats;
 mod series;
 mod silences;
 mod snapshot;
@@ -91,8 +94,6 @@ pub struct Engine {
     policy: Policy,
     lanes: Lanes,
     alerts: Alerts,
-    #[serde(with = "pairs")]
-    tracks: BTreeMap<(AlertId, LaneId), Track>,
     #[serde(with = "pairs")]
     groups: BTreeMap<GroupKey, Group>,
     #[serde(with = "pairs")]
@@ -146,7 +147,6 @@ impl Engine {
             policy: policy.clone(),
             lanes: Lanes::default(),
             alerts: Alerts::default(),
-            tracks: BTreeMap::new(),
             groups: BTreeMap::new(),
             incidents: BTreeMap::new(),
             series: BTreeMap::new(),
@@ -293,9 +293,7 @@ impl Engine {
     fn fire_timers(&mut self) {
         while let Some(timer) = self.next_timer() {
             match timer {
-                Timer::Ends(alert) => self.lapsed(alert, false),
-                Timer::Stale(alert) => self.lapsed(alert, true),
-                Timer::Refire(alert) => self.believed(alert),
+                Timer::Alert(alert) => self.alert_due(alert),
                 Timer::Hold(lane, alert) => self.hold_ended(lane, alert),
                 Timer::Reuse(lane, alert) => self.reuse(lane, alert),
                 Timer::Confirm(lane, alert) => self.confirmed(lane, alert),
@@ -309,11 +307,13 @@ impl Engine {
                 Timer::Retry(id) => self.pump(id),
                 Timer::Mute => self.mute_clock(),
                 Timer::Digest(receiver) => self.digest(&receiver),
-                Timer::Unheard(alert) => self.unheard(alert),
+                Timer::Unheard(alert) => {
+                    self.alerts.watched(alert);
+                    self.unheard(alert);
+                }
                 Timer::Undelivered(id) => self.undelivered(id),
                 Timer::Watch => self.look(),
                 Timer::Heartbeat => self.heartbeat_due(),
-                Timer::ForgetAlert(alert) => self.forget_alert(alert),
                 Timer::ForgetTrack(lane, alert) => self.forget_track(lane, alert),
                 Timer::ForgetGroup(group) => self.forget_group(&group),
             }

@@ -215,8 +215,8 @@ impl Engine {
         let changed = self.mutes.intervals.pass(self.now, &self.policy.time_intervals);
         if !changed.is_empty() {
             let lanes = &self.lanes;
-            let concerned = self.tracks.keys().filter(|(_, lane)| lanes.lane(*lane).names_any(&changed));
-            self.mutes.dirty.extend(concerned.map(|(alert, _)| *alert));
+            let concerned = self.alerts.tracks().filter(|(_, lane, _)| lanes.lane(*lane).names_any(&changed));
+            self.mutes.dirty.extend(concerned.map(|(alert, ..)| alert));
         }
         self.wind();
         self.remute();
@@ -234,10 +234,10 @@ impl Engine {
         self.mutes.intervals.adopt(self.now, &self.policy.time_intervals);
         self.mutes = self.mutes.reindexed(&self.policy, &self.alerts);
         self.wind();
-        self.mutes.dirty.extend(self.tracks.keys().map(|(alert, _)| *alert));
+        self.mutes.dirty.extend(self.alerts.tracks().map(|(alert, ..)| alert));
         self.remute();
-        let muted = self.tracks.iter().filter(|(_, t)| t.muted.is_some() && !t.presented);
-        for (alert, lane) in muted.map(|(key, _)| *key).collect::<Vec<_>>() {
+        let muted = self.alerts.tracks().filter(|(.., t)| t.muted.is_some() && !t.presented);
+        for (alert, lane) in muted.map(|(alert, lane, _)| (alert, lane)).collect::<Vec<_>>() {
             self.reroute(alert, lane);
         }
     }
@@ -254,7 +254,7 @@ impl Engine {
         self.track(alert, lane).muted = None;
         self.remember(alert, lane);
         for new in lanes {
-            if !self.tracks.get(&(alert, new)).is_some_and(Track::is_live) {
+            if !self.alerts.track(alert, new).is_some_and(Track::is_live) {
                 self.routed(new, 1);
                 self.duplicate(alert, new, Change::Fired, Status::Firing);
                 self.mirror_alone(alert, new);
@@ -336,8 +336,7 @@ impl Engine {
         let Some(incident) = self.incidents.get(&id).filter(|i| i.own.is_none()) else { return false };
         let mut firing = incident.members.that_fire(true);
         let muted = |alert| {
-            let all = (alert, LaneId(0))..=(alert, LaneId(u32::MAX));
-            let mut tracks = self.tracks.range(all).filter(|(_, t)| t.incident == Some(id));
+            let mut tracks = self.alerts.tracks_of(alert).filter(|(_, t)| t.incident == Some(id));
             tracks.any(|(_, t)| t.muted.is_some())
         };
         firing.all(|(alert, _)| muted(*alert))
@@ -347,5 +346,6 @@ impl Engine {
     pub(super) fn reindex(&mut self) {
         self.mutes = self.mutes.reindexed(&self.policy, &self.alerts);
         self.level_all();
+        self.alerts.rewind(&mut self.timers);
     }
 }

@@ -6,22 +6,14 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::Engine;
 use super::alerts::Change;
-use super::event::Seen;
 use super::groups::{self, Place};
 use super::incident::Phase;
-use super::lanes::{Lane, LaneId};
+use super::lanes::LaneId;
 use super::ledger::Verdict;
 use super::members::{Level, UNKNOWN};
 use super::timers::Timer;
 use super::track::Track;
-use crate::model::{
-    AlertId, Basis, Batch, Disposition, Duration, LabelSet, Reason, Source, Status, Timestamp,
-};
-
-/// The rule by which unchanged repeats are suppressed: [`Reason::Muted`] where nobody is told of anything.
-pub(super) fn rule_of_repeats(reason: Reason) -> &'static str {
-    if reason == Reason::Muted { "the receiver has no integration" } else { "unchanged repeats" }
-}
+use crate::model::{AlertId, Basis, Batch, Disposition, Duration, LabelSet, Reason, Status, Timestamp};
 
 impl Engine {
     /// Normalise and route: what a request stated, one observation at a time. All of it is heard before
@@ -95,7 +87,7 @@ impl Engine {
     /// The severity of an alert changed, which `ignore_labels` may let it: its incidents know.
     fn leveled(&mut self, alert: AlertId, level: Level) {
         let told =
-            self.taken_lanes(alert).into_iter().filter_map(|lane| self.tracks.get(&(alert, lane))?.incident);
+            self.taken_lanes(alert).into_iter().filter_map(|lane| self.alerts.track(alert, lane)?.incident);
         let shown = self.mirrors.open.values().map(|mirror| mirror.incident);
         for id in told.chain(shown).collect::<Vec<_>>() {
             if let Some(incident) = self.incidents.get_mut(&id) {
@@ -140,28 +132,27 @@ impl Engine {
     /// The lanes that an observation takes: those that match, and those that the configuration no
     /// longer has but on which the alert is still told of. A lane on which it is not told of is left
     /// out while such an old one tells the same receiver.
-    fn lanes_of(&self, alert: AlertId, labels: &LabelSet, change: Change) -> Vec<LaneId> {
+    pub(super) fn lanes_of(&self, alert: AlertId, labels: &LabelSet, change: Change) -> Vec<LaneId> {
         let mut lanes = self.lanes.matching(&self.policy, labels);
-        let all = (alert, LaneId(0))..=(alert, LaneId(u32::MAX));
         // An old lane on which only the incident lives goes first, if the alert goes on elsewhere.
         let goes_on = |receiver: &SmolStr| {
-            let live = |lane: &LaneId| self.tracks.get(&(alert, *lane)).is_some_and(Track::is_live);
+            let live = |lane: &LaneId| self.alerts.track(alert, *lane).is_some_and(Track::is_live);
             lanes.iter().any(|lane| self.lanes.lane(*lane).receiver == *receiver && live(lane))
         };
         let old: Vec<LaneId> = self
-            .tracks
-            .range(all)
-            .filter(|((_, lane), _)| !lanes.contains(lane))
-            .filter(|((_, lane), track)| self.is_told(track) || self.is_mirrored(alert, *lane))
-            .filter(|((_, lane), track)| track.is_live() || !goes_on(&self.lanes.lane(*lane).receiver))
-            .map(|((_, lane), _)| *lane)
+            .alerts
+            .tracks_of(alert)
+            .filter(|(lane, _)| !lanes.contains(lane))
+            .filter(|(lane, track)| self.is_told(track) || self.is_mirrored(alert, *lane))
+            .filter(|(lane, track)| track.is_live() || !goes_on(&self.lanes.lane(*lane).receiver))
+            .map(|(lane, _)| lane)
             .collect();
         if !old.is_empty() && change != Change::UnknownResolved {
             let told = |lane: &LaneId| {
                 let receiver = &self.lanes.lane(*lane).receiver;
                 old.iter().any(|o| self.lanes.lane(*o).receiver == *receiver)
             };
-            let taken = |lane: &LaneId| self.tracks.get(&(alert, *lane)).is_some_and(|t| self.is_told(t));
+            let taken = |lane: &LaneId| self.alerts.track(alert, *lane).is_some_and(|t| self.is_told(t));
             lanes.retain(|lane| taken(lane) || !told(lane));
         }
         lanes.extend(old);
@@ -175,7 +166,7 @@ impl Engine {
         let firing: Vec<_> = firing.map(|(id, alert)| (*id, alert.labels.clone())).collect();
         for (alert, labels) in firing {
             for lane in self.lanes_of(alert, &labels, Change::None) {
-                let live = self.tracks.get(&(alert, lane)).is_some_and(Track::is_live);
+                let live = self.alerts.track(alert, lane).is_some_and(Track::is_live);
                 if !live && !self.lanes.lane(lane).integrations.is_empty() {
                     self.routed(lane, 1);
                     self.duplicate(alert, lane, Change::Fired, Status::Firing);
@@ -192,7 +183,7 @@ impl Engine {
 
     /// Duplicate: what repeats the current state of an occurrence goes no further.
     pub(super) fn duplicate(&mut self, alert: AlertId, lane: LaneId, change: Change, status: Status) {
-        let track = self.tracks.get(&(alert, lane));
+        let track = self.alerts.track(alert, lane);
         // What an incident is told of goes on to its end, whatever became of its receiver meanwhile.
         let live = track.is_some_and(Track::is_live);
         if self.lanes.lane(lane).integrations.is_empty() && !live {
@@ -292,7 +283,7 @@ impl Engine {
         self.bound_groups(&key);
         let firing = self.remember_series(&key, &labels);
         let name = self.rolls_by(&labels);
-        let track = self.tracks.entry((alert, lane)).or_default();
+        let track = self.alerts.track_mut(alert, lane);
         track.presented = true;
         let count = std::mem::take(&mut track.waiting);
         let flaps = track.damping.flaps();
@@ -386,143 +377,6 @@ impl Engine {
         }
     }
 
-    /// An alert may not have been said again in time.
-    pub(super) fn lapsed(&mut self, alert: AlertId, stale: bool) {
-        let change = self.alerts.lapse(self.now, alert, stale, &self.policy, &mut self.timers);
-        self.heard(alert);
-        if change != Change::Resolved {
-            return;
-        }
-        self.mirror_lapsed(alert, stale);
-        for lane in self.taken_lanes(alert) {
-            self.routed(lane, 1);
-            if !stale {
-                self.resolve(alert, lane, 1);
-                continue;
-            }
-            let noise = self.lanes.lane(lane).noise.clone();
-            let now = self.now;
-            let track = self.track(alert, lane);
-            track.muted = None;
-            if track.damping.flaps().is_some() {
-                track.damping.release(now, &noise);
-                self.gauges(lane).flapping -= 1;
-            }
-            if self.track(alert, lane).held_until.take().is_some() {
-                self.timers.clear(&Timer::Hold(lane, alert));
-                self.gauges(lane).held -= 1;
-            }
-            let track = self.track(alert, lane);
-            let waiting = 1 + std::mem::take(&mut track.waiting);
-            let incident = track.incident;
-            if !track.presented {
-                let rule = format_smolstr!("not heard of for {}", self.policy.stale_after);
-                self.suppress(alert, lane, waiting, Reason::Stale, rule, None);
-                self.remember(alert, lane);
-                continue;
-            }
-            self.retire(alert, lane, waiting, now);
-            if let Some(incident) = incident.and_then(|id| self.incidents.get_mut(&id)) {
-                incident.closing =
-                    Some(format_smolstr!("stale: not heard of for {}", self.policy.stale_after));
-            }
-        }
-    }
-
-    /// The other member of the pair did not take its word back within a minute.
-    pub(super) fn believed(&mut self, alert: AlertId) {
-        let change = self.alerts.believe(self.now, alert, &self.policy, &mut self.timers);
-        self.heard(alert);
-        self.watch_alert(alert);
-        let Some(labels) = self.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
-        if change != Change::Fired {
-            return;
-        }
-        for lane in self.lanes_of(alert, &labels, change) {
-            self.routed(lane, 1);
-            self.duplicate(alert, lane, Change::Fired, Status::Firing);
-            self.mirror_alone(alert, lane);
-        }
-    }
-
-    /// Unchanged repeats: evidence of life, and accounting.
-    pub(super) fn seen(&mut self, seen: &Seen) {
-        for one in &seen.occurrences {
-            let key = (seen.source, one.instance);
-            let Some(status) = self.alerts.seen(self.now, one.alert, key, one.ends_at) else { continue };
-            self.ledger.received(seen.source, status, one.count);
-            let Some(labels) = self.alerts.alert(one.alert).map(|a| a.labels.clone()) else { continue };
-            for lane in self.lanes.matching(&self.policy, &labels) {
-                self.routed(lane, one.count);
-                let mute = self.lanes.lane(lane).integrations.is_empty();
-                let reason = if mute { Reason::Muted } else { Reason::Duplicate };
-                let rule = rule_of_repeats(reason);
-                let incident = self.incident_key(one.alert, lane);
-                let Self { lanes, ledger, alerts, now, .. } = &mut *self;
-                let disposition = Disposition::Suppressed(reason);
-                if lanes.lane(lane).observes() {
-                    ledger.dispose_in_shadow(lanes.lane(lane), one.count, disposition);
-                } else {
-                    let (of, why) = ((one.alert, lane), (reason, incident));
-                    ledger.dispose_repeats(*now, one.count, of, why, (alerts, lanes));
-                }
-                self.passed_on(one.alert, lane, one.count, disposition, rule.into(), SmolStr::default());
-            }
-        }
-    }
-
-    /// Whether every observation of `batch` only repeats what is known, at every lane that it
-    /// takes; then what the engine must be told of it, sooner or later, is in the answer.
-    pub fn repeats(&self, batch: &Batch) -> Option<Seen> {
-        if self.is_for_the_mirror(batch) {
-            return None;
-        }
-        let mut occurrences = Vec::with_capacity(batch.observations.len());
-        for observation in &batch.observations {
-            let instance = AlertId::of(&observation.labels, |_| false);
-            let alert = self.alerts.owner(instance, &observation.labels, &self.policy);
-            let known = self.alerts.is_repeat((batch.source, instance), alert, observation);
-            if !known || !self.is_taken(alert, &observation.labels, observation.status) {
-                return None;
-            }
-            let ends_at = observation.ends_at.filter(|_| observation.status == Status::Firing);
-            occurrences.push(super::SeenOccurrence { alert, instance, count: 1, ends_at });
-        }
-        Some(Seen { source: batch.source, occurrences })
-    }
-
-    /// What [`Self::repeats`] would say of observations of which no more is known than that the same was
-    /// said before in the same words, and taken: which alert and which full label set each was of, and
-    /// whether it was said to fire.
-    pub fn repeats_still(
-        &self,
-        source: Source,
-        known: impl IntoIterator<Item = (AlertId, AlertId, Status)>,
-    ) -> bool {
-        let passes_on = !self.mirrors.open.is_empty() || self.lanes.current().any(Lane::observes);
-        !passes_on
-            && known.into_iter().all(|(alert, instance, said)| {
-                let stands = self.alerts.undisputed(alert, (source, instance));
-                let stands = stands.filter(|(_, status)| *status == said);
-                stands.is_some_and(|(labels, status)| self.is_taken(alert, labels, status))
-            })
-    }
-
-    /// What a source says of a full label set, if it is believed.
-    pub fn status_of(&self, source: Source, alert: AlertId, instance: AlertId) -> Option<Status> {
-        self.alerts.undisputed(alert, (source, instance)).map(|(_, status)| status)
-    }
-
-    /// Whether an alert that still has this status is news at none of the lanes that it takes.
-    fn is_taken(&self, alert: AlertId, labels: &LabelSet, status: Status) -> bool {
-        let taken = |lane: &LaneId| {
-            self.lanes.lane(*lane).integrations.is_empty()
-                || self.tracks.get(&(alert, *lane)).is_some_and(Track::is_live)
-        };
-        let everywhere = || self.lanes.matching(&self.policy, labels).iter().all(taken);
-        !self.is_aside(alert) && (status == Status::Resolved || everywhere())
-    }
-
     pub(super) fn suppress(
         &mut self,
         alert: AlertId,
@@ -560,8 +414,8 @@ impl Engine {
     }
 
     /// The `dedup_key` of the incident that an alert is in, or was in last; empty if it is not known.
-    fn incident_key(&self, alert: AlertId, lane: LaneId) -> SmolStr {
-        let incident = self.tracks.get(&(alert, lane)).and_then(|t| self.incidents.get(&t.incident?));
+    pub(super) fn incident_key(&self, alert: AlertId, lane: LaneId) -> SmolStr {
+        let incident = self.alerts.track(alert, lane).and_then(|t| self.incidents.get(&t.incident?));
         incident.map(|i| i.dedup_key.clone()).unwrap_or_default()
     }
 
@@ -576,7 +430,7 @@ impl Engine {
     }
 
     pub(super) fn track(&mut self, alert: AlertId, lane: LaneId) -> &mut Track {
-        self.tracks.entry((alert, lane)).or_default()
+        self.alerts.track_mut(alert, lane)
     }
 
     pub(super) fn gauges(&mut self, lane: LaneId) -> &mut super::ReceiverStats {

@@ -14,7 +14,7 @@ impl Engine {
     /// Whether anything of `alert` is held back at `receiver` that [`super::Event::Release`] would let go.
     pub fn can_release(&self, alert: AlertId, receiver: &str) -> bool {
         self.lanes_to(alert, receiver).any(|lane| {
-            let track = self.tracks.get(&(alert, lane));
+            let track = self.alerts.track(alert, lane);
             track.is_some_and(|t| {
                 t.held_until.is_some()
                     || t.waits_in.is_some()

@@ -15,12 +15,9 @@ use crate::model::{AlertId, Timestamp};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Timer {
-    /// The first `endsAt` of an alert's firing full label sets passes.
-    Ends(AlertId),
-    /// A firing full label set of an alert was not heard of for too long.
-    Stale(AlertId),
-    /// A re-fire told by the other member of a pair is believed.
-    Refire(AlertId),
+    /// What is known of an alert runs out: an `endsAt` passes, nothing was heard of it for too long, a re-fire
+    /// told by the other member of a pair is believed, or it is forgotten. Stands in the alert.
+    Alert(AlertId),
     /// A hold before the first page ends.
     Hold(LaneId, AlertId),
     /// Flapping may be over.
@@ -41,7 +38,7 @@ pub(super) enum Timer {
     Mute,
     /// A receiver is told what was held back there. Before the alerts that it names are forgotten.
     Digest(SmolStr),
-    /// Somebody should have been told of an alert by now.
+    /// Somebody should have been told of an alert by now. Stands in the alert.
     Unheard(AlertId),
     /// A page should have been taken by now.
     Undelivered(IncidentId),
@@ -49,8 +46,6 @@ pub(super) enum Timer {
     Watch,
     /// A heartbeat has been silent for long enough.
     Heartbeat,
-    /// An alert that does not fire is forgotten.
-    ForgetAlert(AlertId),
     /// What a route remembers of an alert is forgotten.
     ForgetTrack(LaneId, AlertId),
     /// The memory of a series is worth nothing any more.
@@ -62,15 +57,13 @@ pub(super) enum Timer {
 impl Timer {
     /// Whether it tells that an alert fires or does not, rather than that something is to be done.
     pub(super) fn is_evidence(&self) -> bool {
-        matches!(self, Timer::Ends(..) | Timer::Stale(..) | Timer::Refire(..))
+        matches!(self, Timer::Alert(..))
     }
 
     /// The reason in the engine's public words.
     pub(super) fn why(&self) -> Why {
         match self {
-            Timer::Ends(..) => Why::Ends,
-            Timer::Stale(..) => Why::Stale,
-            Timer::Refire(..) => Why::Refire,
+            Timer::Alert(..) => Why::Alert,
             Timer::Hold(..) => Why::Hold,
             Timer::Reuse(..) | Timer::Confirm(..) => Why::Reuse,
             Timer::GroupWait(..) => Why::GroupWait,
@@ -82,12 +75,18 @@ impl Timer {
             Timer::Digest(..) => Why::Digest,
             Timer::Unheard(..) | Timer::Undelivered(..) | Timer::Watch => Why::Watch,
             Timer::Heartbeat => Why::Heartbeat,
-            Timer::ForgetAlert(..)
-            | Timer::ForgetTrack(..)
-            | Timer::ForgetSeries(..)
-            | Timer::ForgetGroup(..) => Why::Forget,
+            Timer::ForgetTrack(..) | Timer::ForgetSeries(..) | Timer::ForgetGroup(..) => Why::Forget,
         }
     }
+}
+
+/// Deadlines that stand in an alert, where there may be a million: of these only the order is kept here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Standing {
+    /// Of [`Timer::Alert`].
+    Alert,
+    /// Of [`Timer::Unheard`].
+    Unheard,
 }
 
 /// All timers. Bounded by what they belong to: a handful for each alert, group and incident.
@@ -96,6 +95,9 @@ impl Timer {
 pub(super) struct Timers {
     queue: BTreeSet<(Timestamp, Timer)>,
     at: BTreeMap<Timer, Timestamp>,
+    /// Follow from the alerts, so they are no part of a snapshot.
+    alerts: BTreeSet<(Timestamp, AlertId)>,
+    unheard: BTreeSet<(Timestamp, AlertId)>,
 }
 
 impl Timers {
@@ -134,37 +136,80 @@ impl Timers {
         }
     }
 
-    /// When `timer` fires, if it is set.
+    /// Moves a deadline of an alert from where it stood to where it stands now.
+    pub(super) fn stands(
+        &mut self,
+        what: Standing,
+        alert: AlertId,
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+    ) {
+        let queue = match what {
+            Standing::Alert => &mut self.alerts,
+            Standing::Unheard => &mut self.unheard,
+        };
+        if from == to {
+            return;
+        }
+        if let Some(from) = from {
+            queue.remove(&(from, alert));
+        }
+        if let Some(to) = to {
+            queue.insert((to, alert));
+        }
+    }
+
+    /// When `timer` fires, if it is set; not of those that stand in an alert.
     pub(super) fn deadline(&self, timer: &Timer) -> Option<Timestamp> {
         self.at.get(timer).copied()
     }
 
     /// The earliest deadline.
     pub(super) fn next(&self) -> Option<(Timestamp, Why)> {
-        self.queue.first().map(|(at, timer)| (*at, timer.why()))
+        let (at, which) = self.first()?;
+        let why = match which {
+            First::Alert => Why::Alert,
+            First::Unheard => Why::Watch,
+            First::Early | First::Late => self.queue.first()?.1.why(),
+        };
+        Some((at, why))
     }
 
-    /// Takes out the earliest timer that is due at `now`.
+    /// Takes out the earliest timer that is due at `now`. One that stands in an alert is still to be cleared
+    /// there.
     pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<Timer> {
-        if self.queue.first()?.0 > now {
-            return None;
+        match self.first().filter(|(at, _)| *at <= now)?.1 {
+            First::Alert => self.alerts.pop_first().map(|(_, alert)| Timer::Alert(alert)),
+            First::Unheard => self.unheard.pop_first().map(|(_, alert)| Timer::Unheard(alert)),
+            First::Early | First::Late => {
+                let (_, timer) = self.queue.pop_first()?;
+                self.at.remove(&timer);
+                Some(timer)
+            }
         }
-        let (_, timer) = self.queue.pop_first()?;
-        self.at.remove(&timer);
-        Some(timer)
     }
 
-    /// Moves every timer that `floor` gives a time for to at least that time.
-    pub(super) fn not_before(&mut self, floor: impl Fn(&Timer) -> Option<Timestamp>) {
-        let early: Vec<(Timer, Timestamp)> = self
-            .queue
-            .iter()
-            .filter_map(|(at, timer)| floor(timer).filter(|f| f > at).map(|f| (timer.clone(), f)))
-            .collect();
-        for (timer, at) in early {
-            self.set(timer, at);
-        }
+    /// When the earliest deadline is, and where; of those at the same time, in the order of [`Timer`].
+    fn first(&self) -> Option<(Timestamp, First)> {
+        let place = |timer: &Timer| match *timer < Timer::Unheard(AlertId(0)) {
+            true => First::Early,
+            false => First::Late,
+        };
+        let alert = self.alerts.first().map(|(at, _)| (*at, First::Alert));
+        let timer = self.queue.first().map(|(at, timer)| (*at, place(timer)));
+        let unheard = self.unheard.first().map(|(at, _)| (*at, First::Unheard));
+        [alert, timer, unheard].into_iter().flatten().min()
     }
+}
+
+/// Where the earliest deadline is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum First {
+    Alert,
+    /// In the queue, and before [`First::Unheard`].
+    Early,
+    Unheard,
+    Late,
 }
 
 impl From<Vec<(Timestamp, Timer)>> for Timers {
@@ -199,9 +244,25 @@ mod tests {
         timers.clear(&hold(3));
         assert_eq!(timers.next(), Some((t(3), Why::Hold)));
         assert_eq!(timers.pop_due(t(2)), None);
-        timers.not_before(|timer| (*timer == hold(1)).then_some(t(7)));
+        timers.set(hold(1), t(7));
         assert_eq!(timers.pop_due(t(9)), Some(hold(2)));
         assert_eq!(timers.pop_due(t(9)), Some(hold(1)));
+        assert_eq!(timers, Timers::default());
+    }
+
+    #[test]
+    fn what_stands_in_an_alert_fires_in_order_with_the_rest() {
+        let (t, mut timers) = (|ms| Some(Timestamp::from_millis(ms)), Timers::default());
+        timers.set(Timer::Watch, Timestamp::from_millis(5));
+        timers.set(Timer::Mute, Timestamp::from_millis(5));
+        timers.stands(Standing::Unheard, AlertId(1), None, t(5));
+        timers.stands(Standing::Alert, AlertId(2), None, t(9));
+        timers.stands(Standing::Alert, AlertId(2), t(9), t(5));
+        timers.stands(Standing::Alert, AlertId(3), None, t(4));
+        timers.stands(Standing::Alert, AlertId(3), t(4), None);
+        let all = std::iter::from_fn(|| timers.pop_due(Timestamp::from_millis(5)));
+        let order = [Timer::Alert(AlertId(2)), Timer::Mute, Timer::Unheard(AlertId(1)), Timer::Watch];
+        assert_eq!(all.collect::<Vec<_>>(), order);
         assert_eq!(timers, Timers::default());
     }
 }

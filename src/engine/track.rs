@@ -36,7 +36,6 @@ impl Track {
 
 impl Engine {
     pub(super) fn taken_lanes(&self, alert: AlertId) -> Vec<LaneId> {
-        let all = (alert, LaneId(0))..=(alert, LaneId(u32::MAX));
-        self.tracks.range(all).map(|((_, lane), _)| *lane).collect()
+        self.alerts.tracks_of(alert).map(|(lane, _)| lane).collect()
     }
 }

@@ -258,7 +258,7 @@ impl Engine {
     ) -> Vec<StandingEntry> {
         let mut standing = Vec::new();
         for lane in self.taken_lanes(id) {
-            let Some(track) = self.tracks.get(&(id, lane)) else { continue };
+            let Some(track) = self.alerts.track(id, lane) else { continue };
             let receiver = self.lanes.lane(lane).receiver.clone();
             if let Some(state) = self.waiting_state(id, track) {
                 let (why, next) = self.words(id, lane, track, state);

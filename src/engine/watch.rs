@@ -45,13 +45,14 @@ impl Engine {
             return;
         }
         if let Some(within) = self.policy.told_within(&known.labels) {
-            self.timers.set(Timer::Unheard(alert), known.received_at + within);
+            let by = known.received_at + within;
+            self.alerts.watch(alert, Some(by), &mut self.timers);
         }
     }
 
     /// The policy changed: what fires is watched as it says, from when it began.
     pub(super) fn watch_anew(&mut self, alert: AlertId) {
-        self.timers.clear(&Timer::Unheard(alert));
+        self.alerts.watch(alert, None, &mut self.timers);
         self.watch_alert(alert);
     }
 
@@ -69,7 +70,7 @@ impl Engine {
                 self.watch.excused.insert(alert);
             }
             self.watch.unheard.remove(&alert);
-            self.timers.set(Timer::Unheard(alert), self.now + within.max(EVERY));
+            self.alerts.watch(alert, Some(self.now + within.max(EVERY)), &mut self.timers);
             return;
         }
         if self.watch.unheard.len() < UNHEARD {
@@ -77,7 +78,7 @@ impl Engine {
         } else {
             self.ledger.bound(Bound::Unheard, 1);
         }
-        self.timers.set(Timer::Unheard(alert), self.now + EVERY);
+        self.alerts.watch(alert, Some(self.now + EVERY), &mut self.timers);
         self.timers.set_if_unset(Timer::Watch, self.now);
     }
 
@@ -111,7 +112,7 @@ impl Engine {
     /// Whether somebody was told of an alert.
     fn was_told(&self, alert: AlertId) -> bool {
         self.taken_lanes(alert).into_iter().any(|lane| {
-            let track = self.tracks.get(&(alert, lane));
+            let track = self.alerts.track(alert, lane);
             let incident = track.filter(|t| t.presented).and_then(|t| self.incidents.get(&t.incident?));
             incident.is_some_and(|i| i.channels.iter().any(super::channel::Channel::was_opened))
         })

@@ -1,14 +1,18 @@
 //! A moment, in milliseconds since 1970-01-01T00:00:00Z.
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Duration;
 
 /// A moment in milliseconds since the Unix epoch, UTC. Nothing here reads a clock.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Timestamp(i64);
+///
+/// Kept as milliseconds since [`Self::ZERO`], and one, so that a moment that there may be takes no more room
+/// than one that there is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(NonZeroU64);
 
 /// A text that is not an RFC 3339 time.
 #[derive(Debug, thiserror::Error)]
@@ -17,27 +21,41 @@ pub struct TimeError {
     text: String,
 }
 
+/// See [`Timestamp::ZERO`].
+const FIRST: i64 = -62_135_596_800_000;
+/// See [`Timestamp::MAX`].
+const LAST: i64 = 253_402_207_200_000;
+
+/// The epoch.
+impl Default for Timestamp {
+    fn default() -> Self {
+        Timestamp::EPOCH
+    }
+}
+
 impl Timestamp {
     /// The first moment that can be written: 0001-01-01T00:00:00Z, Go's zero time.
-    pub const ZERO: Timestamp = Timestamp(-62_135_596_800_000);
+    pub const ZERO: Timestamp = Timestamp::from_millis(FIRST);
     /// 1970-01-01T00:00:00Z.
-    pub const EPOCH: Timestamp = Timestamp(0);
+    pub const EPOCH: Timestamp = Timestamp::from_millis(0);
     /// The last moment that can be written: 9999-12-30T22:00:00Z.
-    pub const MAX: Timestamp = Timestamp(253_402_207_200_000);
+    pub const MAX: Timestamp = Timestamp::from_millis(LAST);
 
     /// The moment `ms` milliseconds after the epoch, kept between [`Self::ZERO`] and [`Self::MAX`].
-    pub fn from_millis(ms: i64) -> Self {
-        Timestamp(ms.clamp(Self::ZERO.0, Self::MAX.0))
+    pub const fn from_millis(ms: i64) -> Self {
+        let ms = if ms > LAST { LAST } else { ms };
+        let since_first = if ms < FIRST { 0 } else { ms.abs_diff(FIRST) };
+        Timestamp(NonZeroU64::MIN.saturating_add(since_first))
     }
 
     /// Milliseconds since the epoch.
-    pub fn as_millis(self) -> i64 {
-        self.0
+    pub const fn as_millis(self) -> i64 {
+        (self.0.get() - 1).cast_signed() + FIRST
     }
 
     /// Seconds since the epoch, as metrics want them.
     pub fn as_secs_f64(self) -> f64 {
-        self.0 as f64 / 1000.0
+        self.as_millis() as f64 / 1000.0
     }
 
     /// Parses RFC 3339 with any offset; finer than a millisecond is cut off.
@@ -49,7 +67,7 @@ impl Timestamp {
 
     /// How long after `earlier` this moment is; zero if it is not after it.
     pub fn since(self, earlier: Timestamp) -> Duration {
-        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+        Duration::from_millis(self.0.get().saturating_sub(earlier.0.get()))
     }
 }
 
@@ -57,7 +75,7 @@ impl std::ops::Add<Duration> for Timestamp {
     type Output = Timestamp;
 
     fn add(self, rhs: Duration) -> Timestamp {
-        Self::from_millis(self.0.saturating_add(i64::try_from(rhs.as_millis()).unwrap_or(i64::MAX)))
+        Self::from_millis(self.as_millis().saturating_add(i64::try_from(rhs.as_millis()).unwrap_or(i64::MAX)))
     }
 }
 
@@ -65,17 +83,17 @@ impl std::ops::Sub<Duration> for Timestamp {
     type Output = Timestamp;
 
     fn sub(self, rhs: Duration) -> Timestamp {
-        Self::from_millis(self.0.saturating_sub(i64::try_from(rhs.as_millis()).unwrap_or(i64::MAX)))
+        Self::from_millis(self.as_millis().saturating_sub(i64::try_from(rhs.as_millis()).unwrap_or(i64::MAX)))
     }
 }
 
 /// RFC 3339 in UTC; milliseconds are written only when there are any.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_millisecond(self.0) {
+        match jiff::Timestamp::from_millisecond(self.as_millis()) {
             // With its flags: `{:.3}` is of one width, for a log.
             Ok(t) => fmt::Display::fmt(&t, f),
-            Err(_) => write!(f, "{}ms", self.0),
+            Err(_) => write!(f, "{}ms", self.as_millis()),
         }
     }
 }
@@ -89,7 +107,7 @@ impl fmt::Debug for Timestamp {
 /// RFC 3339 where people read; milliseconds where they do not.
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        if s.is_human_readable() { s.collect_str(self) } else { s.serialize_i64(self.0) }
+        if s.is_human_readable() { s.collect_str(self) } else { s.serialize_i64(self.as_millis()) }
     }
 }
 

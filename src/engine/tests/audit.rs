@@ -14,8 +14,8 @@ impl Engine {
             let lane = self.lanes.lane(lane);
             (lane.observes(), lane.receiver.clone())
         };
-        for ((_, lane), track) in &self.tracks {
-            let counts = expected.entry(account(*lane)).or_default();
+        for (_, lane, track) in self.alerts.tracks() {
+            let counts = expected.entry(account(lane)).or_default();
             counts[0] += track.waiting;
             counts[1] += u64::from(track.held_until.is_some());
             counts[2] += u64::from(track.damping.flaps().is_some());
@@ -48,8 +48,8 @@ impl Engine {
         }
         let mutes = self.mutes.reindexed(&self.policy, &self.alerts);
         assert_eq!(self.mutes, mutes, "what the mutes know of the alerts");
-        for ((alert, lane), track) in &self.tracks {
-            let cause = self.mutes.cause(*alert, self.lanes.lane(*lane));
+        for (alert, lane, track) in self.alerts.tracks() {
+            let cause = self.mutes.cause(alert, self.lanes.lane(lane));
             assert_eq!(track.muted.is_some(), track.is_live() && cause.is_some(), "whether {alert} is muted");
         }
         self.audit_places();
@@ -65,7 +65,7 @@ impl Engine {
             let pending = group.pending.iter().filter(|p| !p.recovered).map(|p| p.alert);
             let quiet = group.quiet.iter().filter(|q| !q.resolved).map(|q| q.alert);
             for alert in pending.chain(quiet) {
-                let mut tracks = self.tracks.iter().filter(|((a, _), _)| *a == alert);
+                let mut tracks = self.alerts.tracks_of(alert);
                 assert!(
                     tracks.any(|(_, t)| t.presented && t.waits_in.as_ref() == Some(key)),
                     "{alert} waits in {key:?}, and nothing would take it out"
@@ -76,7 +76,7 @@ impl Engine {
         }
         for (id, incident) in self.incidents.iter().filter(|(_, i)| !over(i) && i.side != Side::Mirror) {
             for (alert, _) in incident.members.iter().filter(|(_, m)| m.firing) {
-                let mut tracks = self.tracks.iter().filter(|((a, _), _)| a == alert);
+                let mut tracks = self.alerts.tracks_of(*alert);
                 assert!(
                     tracks.any(|(_, t)| t.presented && t.incident == Some(*id)),
                     "{alert} fires in {}, and nothing would end it",
@@ -84,20 +84,20 @@ impl Engine {
                 );
             }
         }
-        for ((alert, lane), track) in &self.tracks {
+        for (alert, lane, track) in self.alerts.tracks() {
             let waits = |key| {
                 let Some(group) = self.groups.get(key) else { return false };
-                group.pending.iter().any(|p| p.alert == *alert && !p.recovered)
-                    || group.quiet.iter().any(|q| q.alert == *alert && !q.resolved)
+                group.pending.iter().any(|p| p.alert == alert && !p.recovered)
+                    || group.quiet.iter().any(|q| q.alert == alert && !q.resolved)
             };
             let member = track.incident.and_then(|id| self.incidents.get(&id)).filter(|i| !over(i));
-            let told = member.and_then(|i| i.members.get(alert)).is_some_and(|m| m.firing);
+            let told = member.and_then(|i| i.members.get(&alert)).is_some_and(|m| m.firing);
             assert!(
                 !track.presented || told || track.waits_in.as_ref().is_some_and(waits),
                 "{alert} fires at {lane:?}, and is in no page"
             );
             let kept = track.is_live() || track.damping.flaps().is_some();
-            let forgotten = self.timers.deadline(&Timer::ForgetTrack(*lane, *alert)).is_some();
+            let forgotten = self.timers.deadline(&Timer::ForgetTrack(lane, alert)).is_some();
             assert!(kept || forgotten, "{alert} at {lane:?} is never forgotten");
             assert!(track.is_live() || track.waiting == 0, "{alert} waits for nothing");
         }

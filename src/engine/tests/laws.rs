@@ -335,12 +335,12 @@ proptest! {
             let told = pager.filter(|(_, s)| s.open && s.firing.contains(&id));
             let (told, stale): (Vec<_>, Vec<_>) = told.partition(|((_, key), _)| repeated(key));
             let (shown, stale) = (told.len(), stale.len());
-            let muted = world.engine.tracks.iter().any(|((a, _), t)| *a == id && t.muted.is_some());
+            let muted = world.engine.alerts.tracks_of(id).any(|(_, t)| t.muted.is_some());
             let muted = muted || is_quiet(&world, id);
             prop_assert!(shown == 0 || fires, "alert {} does not fire", i);
             prop_assert!(shown + stale > 0 || !fires || muted, "alert {} fires, and nobody was told", i);
             unmuted |= fires && !muted;
-            let tracks = world.engine.tracks.iter().filter(|((a, _), t)| *a == id && t.is_live());
+            let tracks = world.engine.alerts.tracks_of(id).filter(|(_, t)| t.is_live());
             prop_assert!(shown <= tracks.count(), "alert {} is in {} open incidents", i, shown);
         }
         let any_fires = (0..ALERTS).map(|i| self::id(&world, i)).any(|id| {
