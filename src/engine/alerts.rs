@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::few::Few;
+use super::forms::{Forms, Wording};
 use super::instances::{InstanceChange, InstanceKey, Instances};
 use super::lanes::LaneId;
 use super::timers::{Standing, Timers};
@@ -24,10 +25,8 @@ pub(super) const REMEMBER_RESOLVED: Duration = Duration::from_hours(24);
 pub(super) struct Alert {
     /// The full label set as last said.
     pub(super) labels: LabelSet,
-    /// Annotations as last said.
-    pub(super) annotations: LabelSet,
-    /// Where the rule can be looked at, as last said.
-    pub(super) generator_url: SmolStr,
+    /// Annotations and where the rule can be looked at, as last said.
+    wording: Wording,
     /// Start of the current occurrence, or of the last one.
     pub(super) starts_at: Timestamp,
     /// End of the last occurrence; none while firing.
@@ -40,7 +39,7 @@ pub(super) struct Alert {
     forget_at: Option<Timestamp>,
     /// When somebody should have been told of it.
     unheard_at: Option<Timestamp>,
-    /// When its labels were written down last.
+    /// When its labels were written down last, for the [`super::ledger::Ledger`].
     pub(super) named: Option<Timestamp>,
     instances: Instances,
 }
@@ -75,6 +74,8 @@ struct Known {
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Alerts {
     known: BTreeMap<AlertId, Box<Known>>,
+    /// What they say.
+    forms: Forms,
     /// How many of them are alerts.
     count: u64,
     /// Full label sets that are not their alert's identity, by their own.
@@ -103,7 +104,8 @@ impl Alerts {
         let mut only = Alerts::default();
         for id in [Some(id), other].into_iter().flatten() {
             let Some(alert) = self.alert(id).cloned() else { continue };
-            let alert = Alert { due: None, unheard_at: None, ..alert };
+            let wording = only.forms.keep(&self.annotations(&alert), &self.generator_url(&alert));
+            let alert = Alert { due: None, unheard_at: None, wording, ..alert };
             only.count += 1;
             only.firing += u64::from(alert.firing());
             only.known.entry(id).or_default().alert = Some(alert);
@@ -116,6 +118,11 @@ impl Alerts {
 
     pub(super) fn alert(&self, id: AlertId) -> Option<&Alert> {
         self.known.get(&id)?.alert.as_ref()
+    }
+
+    /// The labels of an alert, while it fires.
+    pub(super) fn firing_labels(&self, id: AlertId) -> Option<&LabelSet> {
+        self.alert(id).filter(|alert| alert.firing()).map(|alert| &alert.labels)
     }
 
     pub(super) fn alert_mut(&mut self, id: AlertId) -> Option<&mut Alert> {
@@ -135,6 +142,16 @@ impl Alerts {
 
     pub(super) fn len(&self) -> u64 {
         self.count
+    }
+
+    /// The annotations of one of them, as last said.
+    pub(super) fn annotations(&self, alert: &Alert) -> LabelSet {
+        self.forms.annotations(&alert.wording)
+    }
+
+    /// Where the rule of one of them can be looked at, as last said.
+    pub(super) fn generator_url(&self, alert: &Alert) -> SmolStr {
+        self.forms.url(&alert.wording)
     }
 
     /// What a lane knows of an alert.
@@ -209,12 +226,17 @@ impl Alerts {
         let known = self.known.entry(alert_id).or_default();
         let unknown = known.alert.is_none();
         self.count += u64::from(unknown);
-        let alert = known.alert.get_or_insert_with(|| Alert::new(now, observation));
-        if observation.status == Status::Firing || !alert.firing() {
-            alert.labels = observation.labels.clone();
-        }
-        alert.annotations = observation.annotations.clone();
-        alert.generator_url = observation.generator_url.clone();
+        let wording = self.forms.keep(&observation.annotations, &observation.generator_url);
+        let alert = match &mut known.alert {
+            Some(alert) => {
+                if observation.status == Status::Firing || !alert.firing() {
+                    alert.labels = observation.labels.clone();
+                }
+                self.forms.release(&std::mem::replace(&mut alert.wording, wording));
+                alert
+            }
+            none => none.insert(Alert::new(now, observation, wording)),
+        };
         if let Some((gone, fired)) = alert.instances.make_room(&key) {
             self.forgotten += u64::from(fired);
             gone.map(|instance| self.owners.remove(&instance));
@@ -323,8 +345,7 @@ impl Alerts {
     pub(super) fn is_repeat(&self, key: InstanceKey, alert_id: AlertId, observation: &Observation) -> bool {
         self.alert(alert_id).is_some_and(|alert| {
             alert.instances.is_repeat(&key, observation)
-                && alert.annotations == observation.annotations
-                && alert.generator_url == observation.generator_url
+                && self.forms.says(&alert.wording, &observation.annotations, &observation.generator_url)
         })
     }
 
@@ -385,6 +406,7 @@ impl Alerts {
         let Some(known) = self.known.get_mut(&id) else { return };
         let Some(alert) = known.alert.take_if(|alert| !alert.firing()) else { return };
         self.count -= 1;
+        self.forms.release(&alert.wording);
         timers.stands(Standing::Alert, id, alert.due, None);
         timers.stands(Standing::Unheard, id, alert.unheard_at, None);
         for (_, instance) in alert.instances.keys() {
@@ -408,11 +430,10 @@ impl Alerts {
 }
 
 impl Alert {
-    fn new(now: Timestamp, observation: &Observation) -> Self {
+    fn new(now: Timestamp, observation: &Observation, wording: Wording) -> Self {
         Alert {
             labels: observation.labels.clone(),
-            annotations: observation.annotations.clone(),
-            generator_url: observation.generator_url.clone(),
+            wording,
             starts_at: observation.starts_at,
             ends_at: Some(observation.ends_at.unwrap_or(now)),
             received_at: now,

@@ -275,8 +275,8 @@ impl Engine {
             Some(RowAlert {
                 id: *id,
                 labels: alert.labels.clone(),
-                annotations: alert.annotations.clone(),
-                generator_url: alert.generator_url.clone(),
+                annotations: self.alerts.annotations(alert),
+                generator_url: self.alerts.generator_url(alert),
                 firing: member.firing,
                 since: if member.firing { member.since } else { member.resolved_at.unwrap_or(member.since) },
                 flaps: member.flaps,
@@ -312,8 +312,8 @@ impl Engine {
             alert: RowAlert {
                 id,
                 labels: alert.labels.clone(),
-                annotations: alert.annotations.clone(),
-                generator_url: alert.generator_url.clone(),
+                annotations: self.alerts.annotations(alert),
+                generator_url: self.alerts.generator_url(alert),
                 firing: alert.firing(),
                 since: alert.ends_at.unwrap_or(alert.starts_at),
                 flaps: None,
@@ -327,7 +327,7 @@ impl Engine {
         for (alert, lane, track) in self.alerts.tracks() {
             let penalty = track.damping.penalty_at(self.now, &self.lanes.lane(lane).noise);
             let flaps = track.damping.since().is_some();
-            if flaps || (track.damping.changes().0 >= 3 && penalty >= 1000) {
+            if flaps || (track.damping.count() >= 3 && penalty >= 1000) {
                 keys.insert((!flaps, Reverse(penalty), alert, lane));
             }
         }
@@ -455,7 +455,7 @@ impl Engine {
     }
 
     fn muted_words(&self, alert: AlertId, lane: LaneId, reason: Option<Reason>) -> Words {
-        match self.mutes.cause(alert, self.lanes.lane(lane)) {
+        match self.mutes.cause(&self.alerts, alert, self.lanes.lane(lane)) {
             Some(cause) => (cause.rule, cause.release.map(|at| (at, "is looked at again"))),
             None => (reason.map_or("", Reason::as_str).into(), None),
         }

@@ -38,8 +38,9 @@ pub(super) struct Damping {
     changes: u32,
     /// Since when it counts as flapping.
     flapping: Option<Timestamp>,
-    /// When it changed since it was last calm, oldest first; the newest [`REMEMBERED`].
-    #[serde(default)]
+    /// When it changed last, since it was last calm: most alerts change once.
+    newest: Option<Timestamp>,
+    /// When it changed before, oldest first; with the newest at most [`REMEMBERED`].
     recent: Vec<Timestamp>,
 }
 
@@ -53,13 +54,15 @@ impl Damping {
         }
         let (before, ceiling) = (self.penalty_at(now, noise), ceiling(noise));
         if before < CHANGE / 10 {
-            (self.changes, self.recent) = (0, Vec::new());
+            (self.changes, self.newest, self.recent) = (0, None, Vec::new());
         }
         self.changes = self.changes.saturating_add(changes);
-        if self.recent.len() == REMEMBERED {
-            self.recent.remove(0);
+        if let Some(before) = self.newest.replace(now) {
+            if self.recent.len() == REMEMBERED - 1 {
+                self.recent.remove(0);
+            }
+            self.recent.push(before);
         }
-        self.recent.push(now);
         self.penalty = (before + CHANGE * u64::from(changes)).min(ceiling);
         self.at = now;
         let begins = self.flapping.is_none() && self.penalty >= u64::from(noise.suppress_at);
@@ -79,15 +82,20 @@ impl Damping {
         self.flapping
     }
 
-    /// How often it changed since it was last calm, and when, oldest first; the newest of them.
-    pub(super) fn changes(&self) -> (u32, &[Timestamp]) {
-        (self.changes, &self.recent)
+    /// How often it changed since it was last calm.
+    pub(super) fn count(&self) -> u32 {
+        self.changes
+    }
+
+    /// The same, and when, oldest first; the newest of them.
+    pub(super) fn changes(&self) -> (u32, Vec<Timestamp>) {
+        (self.changes, self.recent.iter().copied().chain(self.newest).collect())
     }
 
     /// How long before its newest change it had changed before.
     pub(super) fn pause(&self) -> Duration {
-        match self.recent.as_slice() {
-            [.., before, newest] => newest.since(*before),
+        match (self.newest, self.recent.last()) {
+            (Some(newest), Some(before)) => newest.since(*before),
             _ => Duration::ZERO,
         }
     }

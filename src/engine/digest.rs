@@ -309,10 +309,10 @@ impl Engine {
             id,
             status: if alert.firing() { Status::Firing } else { Status::Resolved },
             labels: alert.labels.clone(),
-            annotations: alert.annotations.clone(),
+            annotations: self.alerts.annotations(alert),
             starts_at: alert.starts_at,
             ends_at: alert.ends_at.filter(|_| !alert.firing()),
-            generator_url: alert.generator_url.clone(),
+            generator_url: self.alerts.generator_url(alert),
             flaps: here.filter_map(|lane| self.alerts.track(id, lane)?.damping.flaps()).max(),
         })
     }

@@ -25,11 +25,12 @@ impl Engine {
 
     /// An alert may not have been said again in time: its sender gave its end, or, if `stale`, none.
     fn lapsed(&mut self, alert: AlertId, stale: bool) {
+        let before = self.alerts.firing_labels(alert).cloned();
         let change = self.alerts.lapse(self.now, alert, stale, &self.policy, &mut self.timers);
         if change != Change::Resolved {
             return;
         }
-        self.heard(alert);
+        self.heard(alert, before.as_ref());
         self.mirror_lapsed(alert, stale);
         for lane in self.taken_lanes(alert) {
             self.routed(lane, 1);
@@ -68,11 +69,12 @@ impl Engine {
 
     /// The other member of the pair did not take its word back within a minute.
     fn believed(&mut self, alert: AlertId) {
+        let before = self.alerts.firing_labels(alert).cloned();
         let change = self.alerts.believe(self.now, alert, &self.policy, &mut self.timers);
         if change != Change::Fired {
             return;
         }
-        self.heard(alert);
+        self.heard(alert, before.as_ref());
         self.watch_alert(alert);
         let Some(labels) = self.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
         for lane in self.lanes_of(alert, &labels, change) {
@@ -90,7 +92,7 @@ impl Engine {
                 self.alerts.remember_until(alert, at);
             }
             None => {
-                self.ledger.forget(self.now, alert, (&self.alerts, &self.lanes));
+                self.ledger.forget(self.now, alert, (&mut self.alerts, &self.lanes));
                 self.alerts.forget(alert, &mut self.timers);
             }
         }

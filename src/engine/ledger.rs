@@ -21,10 +21,7 @@ pub(super) struct Ledger {
     /// [`WRITE_REPEATS`].
     #[serde(default, with = "super::pairs")]
     repeats: BTreeMap<(AlertId, LaneId), Repeats>,
-    /// When the labels of an alert were written down last.
-    #[serde(default, with = "super::pairs")]
-    named: BTreeMap<AlertId, Timestamp>,
-    /// When the two above were last looked through.
+    /// When these were last looked through.
     #[serde(default)]
     swept: Timestamp,
     #[serde(skip)]
@@ -53,7 +50,12 @@ const WRITE_REPEATS: Duration = Duration::from_hours(1);
 const NAME_AGAIN: Duration = Duration::from_hours(24);
 
 impl Repeats {
-    fn verdict<'a>(&self, key: (AlertId, LaneId), known: Option<&'a Alert>, lane: &'a Lane) -> Verdict<'a> {
+    fn verdict<'a>(
+        &self,
+        key: (AlertId, LaneId),
+        known: Option<&'a mut Alert>,
+        lane: &'a Lane,
+    ) -> Verdict<'a> {
         Verdict {
             alert: key.0,
             known,
@@ -70,7 +72,7 @@ impl Repeats {
 /// What was decided about observations of one alert, before it is written down.
 pub(super) struct Verdict<'a> {
     pub(super) alert: AlertId,
-    pub(super) known: Option<&'a Alert>,
+    pub(super) known: Option<&'a mut Alert>,
     pub(super) lane: (LaneId, &'a Lane),
     pub(super) incident: SmolStr,
     pub(super) disposition: Disposition,
@@ -105,16 +107,21 @@ impl Ledger {
     }
 
     /// An alert is about to be forgotten: of its repeats nothing more will be heard.
-    pub(super) fn forget(&mut self, now: Timestamp, alert: AlertId, (alerts, lanes): (&Alerts, &Lanes)) {
+    pub(super) fn forget(&mut self, now: Timestamp, alert: AlertId, (alerts, lanes): (&mut Alerts, &Lanes)) {
         let all = (alert, LaneId(0))..=(alert, LaneId(u32::MAX));
         for key in self.repeats.range(all).map(|(key, _)| *key).collect::<Vec<_>>() {
-            self.write_repeats(now, key, alerts.alert(alert), lanes.lane(key.1));
+            self.write_repeats(now, key, alerts.alert_mut(alert), lanes.lane(key.1));
         }
-        self.named.remove(&alert);
     }
 
     /// Writes down what was gathered of repeats, if anything was.
-    fn write_repeats(&mut self, now: Timestamp, key: (AlertId, LaneId), known: Option<&Alert>, lane: &Lane) {
+    fn write_repeats(
+        &mut self,
+        now: Timestamp,
+        key: (AlertId, LaneId),
+        known: Option<&mut Alert>,
+        lane: &Lane,
+    ) {
         if let Some(repeats) = self.repeats.remove(&key) {
             let verdict = repeats.verdict(key, known, lane);
             let mut decision = self.decision(now, repeats.count, verdict);
@@ -153,13 +160,14 @@ impl Ledger {
     }
 
     /// Disposes `count` pending observations.
-    pub(super) fn dispose(&mut self, now: Timestamp, count: u64, verdict: Verdict<'_>) {
+    pub(super) fn dispose(&mut self, now: Timestamp, count: u64, mut verdict: Verdict<'_>) {
         if count == 0 {
             return;
         }
         let account = &verdict.lane.1.receiver;
         self.count(account, verdict.disposition, count);
-        self.write_repeats(now, (verdict.alert, verdict.lane.0), verdict.known, verdict.lane.1);
+        let known = verdict.known.as_deref_mut();
+        self.write_repeats(now, (verdict.alert, verdict.lane.0), known, verdict.lane.1);
         let decision = self.decision(now, count, verdict);
         self.decisions.push(decision);
     }
@@ -172,18 +180,19 @@ impl Ledger {
         count: u64,
         (alert, lane): (AlertId, LaneId),
         (reason, incident): (Reason, SmolStr),
-        (alerts, lanes): (&Alerts, &Lanes),
+        (alerts, lanes): (&mut Alerts, &Lanes),
     ) {
         if count == 0 {
             return;
         }
         let settings = lanes.lane(lane);
         self.count(&settings.receiver, Disposition::Suppressed(reason), count);
-        let known = alerts.alert(alert);
-        let starts_at = known.map_or(now, |known| known.starts_at);
+        let mut known = alerts.alert_mut(alert);
+        let starts_at = known.as_ref().map_or(now, |known| known.starts_at);
         let new = Repeats { count, since: now, starts_at, reason, incident };
         if self.disposed_repeats.is_some() {
-            let decision = self.decision(now, count, new.verdict((alert, lane), known, settings));
+            let decision =
+                self.decision(now, count, new.verdict((alert, lane), known.as_deref_mut(), settings));
             self.disposed_repeats.iter_mut().for_each(|watched| watched.push(decision.clone()));
         }
         match self.repeats.get_mut(&(alert, lane)) {
@@ -197,9 +206,8 @@ impl Ledger {
             self.swept = now;
             let old = self.repeats.iter().filter(|(_, r)| r.since + WRITE_REPEATS <= now);
             for key in old.map(|(key, _)| *key).collect::<Vec<_>>() {
-                self.write_repeats(now, key, alerts.alert(key.0), lanes.lane(key.1));
+                self.write_repeats(now, key, alerts.alert_mut(key.0), lanes.lane(key.1));
             }
-            self.named.retain(|_, at| *at + NAME_AGAIN > now);
         }
     }
 
@@ -214,8 +222,8 @@ impl Ledger {
         let mut basis = verdict.basis;
         if let Some(known) = verdict.known {
             basis.starts_at = Some(known.starts_at);
-            if self.named.get(&verdict.alert).is_none_or(|at| *at + NAME_AGAIN <= now) {
-                self.named.insert(verdict.alert, now);
+            if known.named.is_none_or(|at| at + NAME_AGAIN <= now) {
+                known.named = Some(now);
                 basis.labels = known.labels.clone();
             }
         }

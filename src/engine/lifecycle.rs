@@ -388,7 +388,7 @@ impl Engine {
                 if lane.1.observes() {
                     return ledger.dispose_in_shadow(lane.1, count, disposition);
                 }
-                let (known, incident, basis) = (alerts.alert(alert), key.clone(), lane.1.basis());
+                let (known, incident, basis) = (alerts.alert_mut(alert), key.clone(), lane.1.basis());
                 let verdict =
                     Verdict { alert, known, lane, incident, disposition, rule, release: None, basis };
                 ledger.dispose(*now, count, verdict);

@@ -22,6 +22,7 @@ mod few;
 mod fixed;
 mod flapping;
 mod flow;
+mod forms;
 mod gather;
 mod groups;
 mod heartbeats;

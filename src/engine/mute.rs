@@ -3,7 +3,7 @@
 //! It keeps back what starts to fire, never the resolve of an open incident. What still fires when
 //! the last cause ends enters anew, as an observation of the engine's own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
@@ -33,9 +33,6 @@ pub(super) struct Mutes {
     /// Where rules and intervals stand in the configuration.
     #[serde(skip)]
     lines: Lines,
-    /// The firing alerts with the labels by which the stages know them.
-    #[serde(skip)]
-    firing: BTreeMap<AlertId, LabelSet>,
     /// Alerts for which something may have changed; empty between events.
     #[serde(skip)]
     dirty: BTreeSet<AlertId>,
@@ -69,7 +66,7 @@ impl Mutes {
             ..Mutes::default()
         };
         for (id, alert) in alerts.iter() {
-            mutes.heard(*id, Some(&alert.labels).filter(|_| alert.firing()));
+            mutes.heard(*id, None, Some(&alert.labels).filter(|_| alert.firing()));
         }
         mutes.dirty.clear();
         mutes
@@ -86,9 +83,8 @@ impl Mutes {
         self.inhibition.inhibitor(labels).map(|by| by.source)
     }
 
-    /// Takes in that an alert fires with these labels, or, without, that it does not.
-    fn heard(&mut self, alert: AlertId, labels: Option<&LabelSet>) {
-        let old = self.firing.get(&alert);
+    /// Takes in that an alert that fired with the `old` labels, or, without, did not, fires with these.
+    fn heard(&mut self, alert: AlertId, old: Option<&LabelSet>, labels: Option<&LabelSet>) {
         if old == labels {
             return;
         }
@@ -96,20 +92,17 @@ impl Mutes {
             self.inhibition.ends(alert, old, &mut self.dirty);
         }
         self.silences.heard(alert, labels);
-        match labels {
-            Some(labels) => {
-                self.inhibition.fires(alert, labels, &mut self.dirty);
-                if self.firing.insert(alert, labels.clone()).is_some() {
-                    self.dirty.insert(alert);
-                }
+        if let Some(labels) = labels {
+            self.inhibition.fires(alert, labels, &mut self.dirty);
+            if old.is_some() {
+                self.dirty.insert(alert);
             }
-            None => drop(self.firing.remove(&alert)),
         }
     }
 
-    /// Why a firing alert is muted at a lane, if it is.
-    pub(super) fn cause(&self, alert: AlertId, lane: &Lane) -> Option<Cause> {
-        let labels = self.firing.get(&alert)?;
+    /// Why one of the alerts is muted at a lane, if it fires and is.
+    pub(super) fn cause(&self, alerts: &Alerts, alert: AlertId, lane: &Lane) -> Option<Cause> {
+        let labels = alerts.firing_labels(alert)?;
         if let Some(silence) = self.silences.silence_of(alert) {
             let release = Some(silence.ends_at);
             let basis = Basis { setting: format_smolstr!("silence {}", silence.id), ..Basis::default() };
@@ -120,7 +113,7 @@ impl Mutes {
             return Some(Cause { reason: Reason::Muted, rule, release, basis });
         }
         let by = self.inhibition.inhibitor(labels)?;
-        let source = self.firing.get(&by.source).map(Fingerprint::of).unwrap_or(Fingerprint(0));
+        let source = alerts.firing_labels(by.source).map(Fingerprint::of).unwrap_or(Fingerprint(0));
         let rule = match by.rule.name.as_str() {
             "" => format_smolstr!("inhibited by {source} under inhibit rule {}", by.number),
             name => format_smolstr!("inhibited by {source} under inhibit rule {name:?}"),
@@ -194,15 +187,16 @@ impl Engine {
 
     /// A person changed a silence.
     pub(super) fn silence(&mut self, change: &SilenceChange) {
-        let Mutes { silences, firing, dirty, .. } = &mut self.mutes;
-        silences.apply(self.now, change, firing.iter().map(|(id, labels)| (*id, labels)), dirty);
+        let Mutes { silences, dirty, .. } = &mut self.mutes;
+        let firing = self.alerts.iter().filter(|(_, alert)| alert.firing());
+        silences.apply(self.now, change, firing.map(|(id, alert)| (*id, &alert.labels)), dirty);
         self.wind();
     }
 
-    /// Takes in what is known of an alert now, before anything is decided about it.
-    pub(super) fn heard(&mut self, alert: AlertId) {
-        let known = self.alerts.alert(alert).filter(|a| a.firing());
-        self.mutes.heard(alert, known.map(|a| &a.labels));
+    /// Takes in what is known of an alert now, before anything is decided about it; `before` are the labels
+    /// with which it fired before, if it did.
+    pub(super) fn heard(&mut self, alert: AlertId, before: Option<&LabelSet>) {
+        self.mutes.heard(alert, before, self.alerts.firing_labels(alert));
     }
 
     /// Looks at the clock if it is time: silences and windows begin and end before anything else that
@@ -277,7 +271,7 @@ impl Engine {
     }
 
     fn look_again(&mut self, alert: AlertId, lane: LaneId) {
-        let cause = self.mutes.cause(alert, self.lanes.lane(lane));
+        let cause = self.mutes.cause(&self.alerts, alert, self.lanes.lane(lane));
         let track = self.track(alert, lane);
         match (track.muted, cause) {
             (None, Some(cause)) if track.presented || track.held_until.is_some() => {

@@ -46,7 +46,7 @@ impl Engine {
         }
         alerts.sort_unstable_by(order);
         let mut alerts: Vec<AlertView> =
-            alerts.into_iter().map(|(id, m, alert)| alert_view(id, m, alert, status(m))).collect();
+            alerts.into_iter().map(|(id, m, alert)| self.alert_view(id, m, alert, status(m))).collect();
         alerts.extend(incident.own.as_ref().map(|own| own.view(incident, kind, self.now)));
         Notification {
             id,
@@ -78,20 +78,20 @@ impl Engine {
         let labels: Vec<_> = sample.filter_map(|id| self.alerts.alert(*id)).map(|a| &a.labels).collect();
         LabelSet::from_pairs(shares(&labels).into_iter().take(3).map(|share| (share.name, share.value)))
     }
-}
 
-fn alert_view(id: AlertId, member: &Member, alert: &Alert, status: Status) -> AlertView {
-    AlertView {
-        id,
-        status,
-        labels: alert.labels.clone(),
-        annotations: alert.annotations.clone(),
-        starts_at: alert.starts_at,
-        ends_at: match status {
-            Status::Firing => None,
-            Status::Resolved => alert.ends_at.or(member.resolved_at),
-        },
-        generator_url: alert.generator_url.clone(),
-        flaps: member.flaps,
+    fn alert_view(&self, id: AlertId, member: &Member, alert: &Alert, status: Status) -> AlertView {
+        AlertView {
+            id,
+            status,
+            labels: alert.labels.clone(),
+            annotations: self.alerts.annotations(alert),
+            starts_at: alert.starts_at,
+            ends_at: match status {
+                Status::Firing => None,
+                Status::Resolved => alert.ends_at.or(member.resolved_at),
+            },
+            generator_url: self.alerts.generator_url(alert),
+            flaps: member.flaps,
+        }
     }
 }

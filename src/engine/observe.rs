@@ -342,7 +342,7 @@ impl Engine {
         let account = ledger.receiver(&lane.1.receiver);
         account.routed += count;
         account.pending += count;
-        let (known, basis) = (alerts.alert(alert), lane.1.basis());
+        let (known, basis) = (alerts.alert_mut(alert), lane.1.basis());
         let verdict = Verdict { alert, known, lane, incident, disposition, rule, release: None, basis };
         ledger.dispose(*now, count, verdict);
     }

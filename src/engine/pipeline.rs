@@ -36,7 +36,7 @@ impl Engine {
                 self.overflow(observation, alert);
                 continue;
             }
-            let (before, fired) = (self.level_of(alert), self.fires(alert));
+            let (before, fired) = (self.level_of(alert), self.alerts.firing_labels(alert).cloned());
             let change = self.alerts.observe(
                 self.now,
                 (batch.source, &batch.peer),
@@ -45,7 +45,7 @@ impl Engine {
                 &self.policy,
                 &mut self.timers,
             );
-            self.heard(alert);
+            self.heard(alert, fired.as_ref());
             if observation.status == Status::Firing {
                 self.beat(batch.source, alert, &observation.labels);
             }
@@ -56,7 +56,7 @@ impl Engine {
             if level != before {
                 self.leveled(alert, level);
             }
-            let rose = fired && level < before && change == Change::None && self.fires(alert);
+            let rose = fired.is_some() && level < before && change == Change::None && self.fires(alert);
             heard.push((alert, change, observation, rose));
         }
         self.remute();
@@ -230,7 +230,7 @@ impl Engine {
     /// Silence, mute window and inhibition; then flap damping, first half: an alert starts to fire.
     /// `waiting` observations say so.
     pub(super) fn fire(&mut self, alert: AlertId, lane: LaneId, waiting: u64, changes: u32) {
-        if let Some(cause) = self.mutes.cause(alert, self.lanes.lane(lane)) {
+        if let Some(cause) = self.mutes.cause(&self.alerts, alert, self.lanes.lane(lane)) {
             return self.mute(alert, lane, waiting, cause);
         }
         self.track(alert, lane).muted = None;
@@ -405,7 +405,7 @@ impl Engine {
         let incident = self.incident_key(alert, lane);
         let Self { lanes, ledger, alerts, now, .. } = self;
         let lane = (lane, lanes.lane(lane));
-        let (known, disposition) = (alerts.alert(alert), Disposition::Suppressed(reason));
+        let (known, disposition) = (alerts.alert_mut(alert), Disposition::Suppressed(reason));
         if lane.1.observes() {
             return ledger.dispose_in_shadow(lane.1, count, disposition);
         }

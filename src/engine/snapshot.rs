@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Engine;
 
-/// Version of the format written here. 1 was JSON, and of no release.
-const VERSION: u32 = 2;
+/// Version of the format written here. 1 was JSON, 2 kept what the lanes know apart; both of no release.
+const VERSION: u32 = 3;
 
 /// zstd's fastest level: state is repetitive, and whoever waits for a page waits for this.
 const LEVEL: i32 = 1;

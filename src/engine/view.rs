@@ -237,10 +237,10 @@ impl Engine {
                 fingerprint: fingerprint.to_string(),
                 status,
                 labels: alert.labels.clone(),
-                annotations: alert.annotations.clone(),
+                annotations: self.alerts.annotations(alert),
                 starts_at: alert.starts_at,
                 ends_at: alert.ends_at,
-                generator_url: alert.generator_url.clone(),
+                generator_url: self.alerts.generator_url(alert),
                 receivers,
             });
         }

@@ -105,7 +105,8 @@ impl Engine {
         self.lanes.matching(&self.policy, &known.labels).into_iter().all(|lane| {
             let settings = self.lanes.lane(lane);
             let muted = |cause: super::mute::Cause| !cause.is_inhibition() || counts(&known.labels);
-            settings.integrations.is_empty() || self.mutes.cause(alert, settings).is_some_and(muted)
+            settings.integrations.is_empty()
+                || self.mutes.cause(&self.alerts, alert, settings).is_some_and(muted)
         })
     }
 

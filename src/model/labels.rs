@@ -24,7 +24,7 @@ pub struct LabelSet(Arc<str>);
 const LENGTH_BITS: u32 = 14;
 
 /// Appends `n`, the lower bits first, each character but the last with a flag.
-fn push_length(text: &mut String, mut n: usize) {
+pub(crate) fn push_length(text: &mut String, mut n: usize) {
     while n >> LENGTH_BITS != 0 {
         text.extend(char::from_u32(1 << LENGTH_BITS | (n as u32 & ((1 << LENGTH_BITS) - 1))));
         n >>= LENGTH_BITS;
@@ -33,7 +33,7 @@ fn push_length(text: &mut String, mut n: usize) {
 }
 
 /// Takes a length off the front of `text`; 0 if there is none.
-fn pop_length(text: &mut &str) -> usize {
+pub(crate) fn pop_length(text: &mut &str) -> usize {
     let (mut n, mut shift) = (0, 0);
     let mut chars = text.chars();
     for c in chars.by_ref() {

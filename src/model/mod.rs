@@ -18,7 +18,7 @@ pub use decision::{Basis, Decision, Disposition, Otherwise, Reason};
 pub use duration::{Duration, DurationError};
 pub use fingerprint::{AlertId, Fingerprint, hex, sha256};
 pub use labels::LabelSet;
-pub(crate) use labels::Quoted;
+pub(crate) use labels::{Quoted, pop_length, push_length};
 pub use matcher::{MatchOp, Matcher, MatcherError, parse_matchers};
 pub use notification::{AlertView, Kind, Notification, NotificationId, Outcome, Rejection, Report};
 pub use shares::{Share, partial_shares, shares};

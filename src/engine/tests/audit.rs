@@ -49,7 +49,7 @@ impl Engine {
         let mutes = self.mutes.reindexed(&self.policy, &self.alerts);
         assert_eq!(self.mutes, mutes, "what the mutes know of the alerts");
         for (alert, lane, track) in self.alerts.tracks() {
-            let cause = self.mutes.cause(alert, self.lanes.lane(lane));
+            let cause = self.mutes.cause(&self.alerts, alert, self.lanes.lane(lane));
             assert_eq!(track.muted.is_some(), track.is_live() && cause.is_some(), "whether {alert} is muted");
         }
         self.audit_places();
