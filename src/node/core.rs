@@ -23,6 +23,7 @@ use super::poison::{Broken, Failure, Suspects, guarded};
 use super::queue::{Command, Queue};
 use super::recover::RecoverError;
 use super::tick::{Open, Released, Tick};
+use super::words::Heard;
 
 /// A snapshot is taken when so many bytes of events would have to be replayed, or, if that is more,
 /// [`SNAPSHOT_PER_ALERT`] for each alert known: what it costs to write is then as little of all as what it
@@ -62,6 +63,8 @@ pub struct Published {
     pub stats: ArcSwap<Stats>,
     /// Why nothing can be accepted, if so.
     pub trouble: ArcSwapOption<String>,
+    /// Which words it may have heard before.
+    pub heard: Heard,
     /// Metrics of the node.
     pub meter: NodeMeter,
 }
@@ -69,7 +72,12 @@ pub struct Published {
 impl Published {
     /// Nothing counted, no trouble.
     pub fn new(meter: NodeMeter) -> Published {
-        Published { stats: ArcSwap::default(), trouble: ArcSwapOption::empty(), meter }
+        Published {
+            stats: ArcSwap::default(),
+            trouble: ArcSwapOption::empty(),
+            heard: Heard::default(),
+            meter,
+        }
     }
 }
 

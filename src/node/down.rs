@@ -239,7 +239,8 @@ impl Core {
         );
         let lost = lost(&rebuilt.engine, &recovered);
         let seen = SeenBuffer::default();
-        let (engine, seq, words) = (rebuilt.engine, rebuilt.last_seq, Words::default());
+        let (engine, seq, words) =
+            (rebuilt.engine, rebuilt.last_seq, Words::new(self.published.heard.clone()));
         let mut open = Box::new(Open { journal, engine, seq, seen, words });
         let mut tick = Tick::default();
         let policy = || Event::Policy(Box::new(self.policy.clone()));

@@ -164,7 +164,12 @@ impl Gate for NodeGate {
     }
 
     fn recognise(&self, source: Source, said: Arc<[Said]>) -> BoxFuture<'_, Result<bool, Unavailable>> {
-        Box::pin(async move { ask(&self.queue, |done| Command::Recognise(source, said, done)).await? })
+        Box::pin(async move {
+            match self.published.heard.all(&said) {
+                true => ask(&self.queue, |done| Command::Recognise(source, said, done)).await?,
+                false => Ok(false),
+            }
+        })
     }
 
     fn ready(&self) -> Result<(), String> {
