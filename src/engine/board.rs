@@ -382,7 +382,7 @@ impl Engine {
 
     pub(super) fn incident_row(&self, id: IncidentId, state: RowState) -> Option<Row> {
         let incident = self.incidents.get(&id)?;
-        let firing = incident.members.iter().find(|(_, m)| m.firing).or(incident.members.iter().next());
+        let firing = incident.members.that_fire(true).next().or(incident.members.iter().next());
         let alert = *firing?.0;
         let labels = self.alerts.alert(alert).map(|a| a.labels.clone()).unwrap_or_default();
         let levels = &self.policy.severities.levels;
@@ -395,7 +395,7 @@ impl Engine {
             RowState::Passing => deadline(Timer::Retry(id)).map(|at| (at, "tries anew")),
             RowState::Resolving => deadline(Timer::ResolveHold(id)).map(|at| (at, "closes")),
             RowState::Flapping => {
-                let calm = incident.members.iter().filter(|(_, m)| m.flaps.is_some());
+                let calm = incident.members.flapping();
                 calm.filter_map(|(alert, _)| flaps(alert)).max().map(|at| (at, "calms at the latest"))
             }
             _ => {
@@ -412,7 +412,7 @@ impl Engine {
             receiver: self.lanes.lane(incident.group.0).receiver.clone(),
             severity: levels[incident.level.min(levels.len() - 1)].name.clone(),
             since: incident.paged_at,
-            firing: incident.firing(),
+            firing: incident.members.firing(),
             alerts: incident.members.len(),
             why: incident.why.clone(),
             next,
@@ -490,7 +490,7 @@ pub(super) fn incident_state(incident: &Incident) -> Option<RowState> {
         _ if incident.superseded_by.is_some() => None,
         Phase::Closed => None,
         Phase::Resolving => Some(RowState::Resolving),
-        Phase::Open if incident.members.values().any(|m| m.flaps.is_some()) => Some(RowState::Flapping),
+        Phase::Open if incident.members.flapping().next().is_some() => Some(RowState::Flapping),
         Phase::Open if !opened => Some(RowState::Passing),
         Phase::Open => Some(RowState::Paged),
     }

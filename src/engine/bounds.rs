@@ -22,8 +22,7 @@ const SHARE: usize = 100;
 const SEARCH_AGAIN: Duration = Duration::from_secs(1);
 /// An overflow is over when nothing came beyond the bound for so long.
 const OVER_AFTER: Duration = Duration::from_mins(15);
-/// Above so many members of one incident, and then with each hundredth, those that resolved and were told
-/// of go.
+/// Above so many members of one incident, those that resolved and were told of go, once they are a hundredth.
 const MEMBERS: usize = 10_000;
 /// Above so many alerts kept quiet in one group, those that resolved go.
 const QUIET: usize = 10_000;
@@ -115,13 +114,13 @@ impl Engine {
     /// Leaves members out of an incident that are over and told of.
     pub(super) fn bound_members(&mut self, id: super::IncidentId) {
         let Some(incident) = self.incidents.get_mut(&id) else { return };
-        let before = incident.members.len();
-        if before < MEMBERS || !before.is_multiple_of(SHARE) {
+        let (all, over) = (incident.members.len(), incident.members.over());
+        // Few are not worth the walk.
+        if all < MEMBERS || over == 0 || over < all / SHARE {
             return;
         }
-        incident.members.retain(|_, m| m.firing || m.changed());
-        let gone = before - incident.members.len();
-        self.ledger.bound(Bound::Members, gone as u64);
+        incident.members.leave_out_over();
+        self.ledger.bound(Bound::Members, over as u64);
     }
 
     /// Leaves out of what a group keeps quiet what resolved: it is disposed already.

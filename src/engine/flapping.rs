@@ -5,8 +5,9 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::Engine;
 use super::groups::GroupKey;
-use super::incident::{IncidentId, Member, Phase};
+use super::incident::{IncidentId, Phase};
 use super::lanes::LaneId;
+use super::members::Member;
 use super::timers::Timer;
 use crate::model::{AlertId, Reason};
 
@@ -20,11 +21,10 @@ impl Engine {
             self.timers.set(Timer::Reuse(lane, alert), deadline);
         }
         let flaps = track.damping.flaps();
-        if let Some(id) = track.incident
-            && let Some(member) = self.incidents.get_mut(&id).and_then(|i| i.members.get_mut(&alert))
-            && flaps.is_some()
+        if let Some(id) = track.incident.filter(|_| flaps.is_some())
+            && let Some(incident) = self.incidents.get_mut(&id)
+            && incident.members.change(&alert, |member| member.flaps = flaps)
         {
-            member.flaps = flaps;
             self.touched.insert(id);
         }
         if began {
@@ -74,8 +74,8 @@ impl Engine {
         let track = self.track(alert, lane);
         let (count, flaps) = (std::mem::take(&mut track.waiting), track.damping.flaps());
         self.join(id, alert, lane, count, flaps);
-        if let Some(member) = self.incidents.get_mut(&id).and_then(|i| i.members.get_mut(&alert)) {
-            member.told = None;
+        if let Some(incident) = self.incidents.get_mut(&id) {
+            incident.members.change(&alert, |member| member.told = None);
         }
     }
 
@@ -88,9 +88,10 @@ impl Engine {
         });
         let now = self.now;
         let Some(incident) = self.incidents.get_mut(&old).filter(|_| !stays) else { return };
-        let Some(member) = incident.members.get_mut(&alert) else { return };
-        (member.firing, member.flaps, member.resolved_at) = (false, None, Some(now));
-        if incident.firing() == 0 {
+        if !incident.members.change(&alert, |member| member.ends(now)) {
+            return;
+        }
+        if incident.members.firing() == 0 {
             incident.closing = Some("what fires in it goes on in another incident".into());
         }
         self.touched.insert(old);
@@ -145,7 +146,7 @@ impl Engine {
         let older = self.groups.get(key).map_or(Vec::new(), |group| group.open.clone());
         for old in older.into_iter().filter(|old| *old != id) {
             let Some(incident) = self.incidents.get(&old) else { continue };
-            let flapping = incident.members.iter().filter(|(_, m)| m.firing && m.flaps.is_some());
+            let flapping = incident.members.flapping().filter(|(_, m)| m.firing);
             let flapping = flapping.filter(|(alert, _)| self.fires(**alert));
             let flapping: Vec<_> = flapping.map(|(alert, m)| (*alert, m.flaps)).collect();
             for (alert, flaps) in flapping {
@@ -162,9 +163,10 @@ impl Engine {
                     self.track(alert, lane).incident = Some(id);
                 }
                 let since = self.alerts.alert(alert).map_or(self.now, |a| a.starts_at);
+                let level = self.level_of(alert);
                 self.bound_members(id);
                 if let Some(incident) = self.incidents.get_mut(&id) {
-                    incident.members.insert(alert, Member { flaps, ..Member::firing(since) });
+                    incident.members.insert(alert, Member { flaps, ..Member::firing(since, level) });
                 }
             }
         }
@@ -210,9 +212,9 @@ impl Engine {
             return self.remember(alert, lane);
         }
         if let Some(id) = incident
-            && let Some(member) = self.incidents.get_mut(&id).and_then(|i| i.members.get_mut(&alert))
+            && let Some(incident) = self.incidents.get_mut(&id)
+            && incident.members.change(&alert, |member| member.flaps = None)
         {
-            member.flaps = None;
             self.touched.insert(id);
         }
         // What is a heartbeat now is told of no more, firing or not.

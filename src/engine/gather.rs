@@ -5,8 +5,9 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::Engine;
 use super::groups::{GroupKey, Pending, Quiet, Wait, Worth};
-use super::incident::{IncidentId, Member, Phase};
+use super::incident::{IncidentId, Phase};
 use super::lanes::LaneId;
+use super::members::Member;
 use super::series::{Firing, series_of};
 use super::timers::Timer;
 use crate::config::{Level, Noise};
@@ -28,8 +29,11 @@ impl Engine {
         if !noise.familiar.hold.is_zero() {
             let oldest = self.now - noise.familiar.within;
             let recent = &mut self.groups.entry(key.clone()).or_default().recent;
-            recent.retain(|_, at| *at >= oldest);
             recent.insert(series, self.now);
+            // Those that are too old do not count anyway.
+            if recent.len().is_power_of_two() {
+                recent.retain(|_, at| *at >= oldest);
+            }
         }
         Some((series, firing))
     }
@@ -99,7 +103,6 @@ impl Engine {
             && noise.surprise.at_once > 0
             && group.surprise(now - noise.surprise.window, noise.surprise.largest)
                 >= u64::from(noise.surprise.at_once);
-        let due = group.pending.iter().map(|p| p.due).min().unwrap_or(now);
         if fans_out {
             // What was kept quiet is part of it after all.
             let oldest = now - familiar.within;
@@ -124,7 +127,7 @@ impl Engine {
                 pending.wait = Wait::Group;
             }
         }
-        self.timers.set(Timer::GroupWait(key.clone()), if fans_out || at_once { now } else { due });
+        self.timers.set_by(Timer::GroupWait(key.clone()), if fans_out || at_once { now } else { due });
     }
 
     /// Something has waited long enough: it pages, or it is kept quiet if it is nothing unusual.
@@ -236,6 +239,7 @@ impl Engine {
         flaps: Option<u32>,
     ) {
         let since = self.alerts.alert(alert).map_or(self.now, |a| a.starts_at);
+        let level = self.level_of(alert);
         self.bound_members(id);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         // A rollout goes from one alert to the next; one that comes and goes is none.
@@ -243,10 +247,8 @@ impl Engine {
         if let Some(known) = self.alerts.alert(alert).filter(|_| anew) {
             incident.came(self.now, known.labels.value("alertname"));
         }
-        let member = incident.members.entry(alert).or_insert_with(|| Member::firing(since));
-        (member.firing, member.since) = (true, since);
-        member.resolved_at = None;
-        member.flaps = flaps;
+        let told = incident.members.get(&alert).and_then(|member| member.told);
+        incident.members.insert(alert, Member { flaps, told, ..Member::firing(since, level) });
         incident.waiting.push((alert, count));
         incident.closing = None;
         if incident.phase == Phase::Resolving {
@@ -274,15 +276,16 @@ impl Engine {
             }
         }
         let since = self.alerts.alert(alert).map_or(now, |a| a.starts_at);
+        let level = self.level_of(alert);
         self.bound_members(id);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         if let Some(known) = self.alerts.alert(alert).filter(|_| flaps.is_none()) {
             incident.came(now, known.labels.value("alertname"));
         }
-        let gone = Member { firing: false, resolved_at: Some(now), ..Member::firing(since) };
-        let member = incident.members.entry(alert).or_insert(gone);
         if !recovered {
-            *member = Member { flaps, ..Member::firing(since) };
+            incident.members.insert(alert, Member { flaps, ..Member::firing(since, level) });
+        } else if !incident.members.contains_key(&alert) {
+            incident.members.insert(alert, Member::resolved(since, now));
         }
     }
 

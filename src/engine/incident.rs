@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 
 use super::channel::{Channel, Wanted};
 use super::groups::GroupKey;
+use super::members::Members;
 use super::own::Own;
 use crate::config::{Noise, Rolling};
 use crate::model::{AlertId, Timestamp, hex, sha256};
@@ -34,7 +35,7 @@ pub(super) struct Incident {
     /// Alerts that the human knows of: those in the page, or that joined while it settled.
     known_alerts: usize,
     pub(super) phase: Phase,
-    pub(super) members: BTreeMap<AlertId, Member>,
+    pub(super) members: Members,
     /// When the last alert of each name came in that was not in it yet and does not flap, for `rolling`; at
     /// most [`NAMES`].
     #[serde(default)]
@@ -88,54 +89,6 @@ pub(super) enum Phase {
     Closed,
 }
 
-/// An alert in an incident.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Member {
-    pub(super) firing: bool,
-    /// When the occurrence started by which it came in.
-    pub(super) since: Timestamp,
-    pub(super) resolved_at: Option<Timestamp>,
-    /// What the newest issued version says of it; nothing if it is not in it.
-    pub(super) told: Option<Told>,
-    pub(super) flaps: Option<u32>,
-}
-
-/// What was issued of an alert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Told {
-    /// It fires, in the occurrence that started then.
-    Firing(Timestamp),
-    /// It flaps; which occurrence it is in is no news.
-    Flapping,
-    /// It resolved.
-    Resolved,
-}
-
-impl Member {
-    pub(super) fn firing(since: Timestamp) -> Self {
-        Member { firing: true, since, resolved_at: None, told: None, flaps: None }
-    }
-
-    fn truth(&self) -> Told {
-        match (self.firing, self.flaps) {
-            (false, _) => Told::Resolved,
-            (true, Some(_)) => Told::Flapping,
-            (true, None) => Told::Firing(self.since),
-        }
-    }
-
-    /// Whether what was issued says otherwise.
-    pub(super) fn changed(&self) -> bool {
-        self.told != Some(self.truth())
-    }
-
-    /// Takes what is true now as told.
-    pub(super) fn note(&mut self) {
-        self.told = Some(self.truth());
-    }
-}
-
 /// `sha256_hex(group key)` for generation 0, as Alertmanager computes it, so that an incident that
 /// it opened is closed by us; `sha256_hex(group key + "#" + n)` for the n-th.
 pub(super) fn dedup_key(group_text: &str, generation: u32) -> SmolStr {
@@ -164,7 +117,7 @@ impl Incident {
             level: usize::MAX,
             known_alerts: 0,
             phase: Phase::Open,
-            members: BTreeMap::new(),
+            members: Members::default(),
             names: BTreeMap::new(),
             waiting: Vec::new(),
             version: 0,
@@ -202,16 +155,6 @@ impl Incident {
         now <= self.paged_at + noise.merge_window
     }
 
-    /// How many of its alerts fire.
-    pub(super) fn firing(&self) -> usize {
-        self.members.values().filter(|m| m.firing).count()
-    }
-
-    /// Whether a new version would say anything new.
-    pub(super) fn has_news(&self) -> bool {
-        self.members.values().any(Member::changed)
-    }
-
     /// Whether any integration is left that hears of it.
     pub(super) fn reaches_somebody(&self) -> bool {
         self.channels.iter().any(|c| !c.is_abandoned())
@@ -230,15 +173,13 @@ impl Incident {
         }
         self.issued_at = now;
         self.why = why;
-        for member in self.members.values_mut() {
-            member.note();
-        }
+        self.members.note();
     }
 
     /// Fixes what the page told: its level and the number of its alerts.
     pub(super) fn paged(&mut self, level: usize) {
         self.level = level;
-        self.known_alerts = self.firing();
+        self.known_alerts = self.members.firing();
     }
 
     /// Whether it got worse than what the human was paged for, and how: `firing` of its alerts fire, one

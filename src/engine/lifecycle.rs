@@ -5,7 +5,7 @@ use smol_str::{SmolStr, format_smolstr};
 use super::Engine;
 use super::channel::Channel;
 use super::groups::GroupKey;
-use super::incident::{Incident, IncidentId, Member, Phase, Side, dedup_key};
+use super::incident::{Incident, IncidentId, Phase, Side, dedup_key};
 use super::lanes::LaneId;
 use super::ledger::Verdict;
 use super::timers::Timer;
@@ -65,7 +65,7 @@ impl Engine {
         self.pump(id);
     }
 
-    /// The highest level among the alerts of an incident; 0 is the highest of all.
+    /// The highest level among the alerts of an incident, those that recovered too; 0 is the highest of all.
     fn level(&self, id: IncidentId) -> Option<usize> {
         let alerts = self.incidents.get(&id)?.members.keys().filter_map(|alert| self.alerts.alert(*alert));
         alerts.map(|a| self.policy.severities.level_of(&a.labels)).min()
@@ -79,24 +79,17 @@ impl Engine {
         }
         let lane = incident.group.0;
         let settings = self.lanes.lane(lane);
-        let firing = incident.firing();
+        let firing = incident.members.firing();
         if firing == 0 {
             return self.resolving(id, lane);
         }
-        // Every alert of a storm comes by here: nothing is looked up where nothing can be higher.
-        let (severities, alerts) = (&self.policy.severities, &self.alerts);
-        let higher = if settings.noise.escalate && incident.level > 0 {
-            let firing = incident.members.iter().filter(|(_, m)| m.firing);
-            let levels = firing.filter_map(|(id, _)| Some(severities.level_of(&alerts.alert(*id)?.labels)));
-            levels.min().filter(|level| *level < incident.level)
-        } else {
-            None
-        };
-        let higher = higher.map(|level| &severities.levels[level].name);
+        let highest = incident.members.highest().map(usize::from).filter(|_| settings.noise.escalate);
+        let higher = highest.filter(|level| *level < incident.level);
+        let higher = higher.map(|level| &self.policy.severities.levels[level].name);
         if let Some(why) = incident.worse(self.now, firing, higher, &settings.noise) {
             return self.supersede(id, why);
         }
-        if !incident.has_news() {
+        if incident.members.news().next().is_none() {
             let rule = "it resolved and fired again before anybody was told";
             return self.dispose_waiting_as(id, Reason::Flapping, rule);
         }
@@ -109,14 +102,12 @@ impl Engine {
             channel.retry_now();
         }
         if !incident.takes_updates() {
-            for member in incident.members.values_mut() {
-                member.note();
-            }
+            incident.members.note();
             incident.issued_at = self.now;
             self.dispose_waiting_as(id, Reason::Grouped, "the receiver wants no updates");
             return self.pump(id);
         }
-        let why: SmolStr = match incident.members.values().find_map(|m| m.flaps.filter(|_| m.changed())) {
+        let why: SmolStr = match incident.members.news().find_map(|member| member.flaps) {
             Some(flaps) => format_smolstr!("flapping: changed {flaps} times; told again once it is calm"),
             None => "its alerts changed".into(),
         };
@@ -209,12 +200,7 @@ impl Engine {
         incident.why = format_smolstr!("goes on as another incident; {why}");
         let waiting = std::mem::take(&mut incident.waiting);
         let again = incident.again;
-        let mut members = std::collections::BTreeMap::new();
-        for (alert, member) in incident.members.iter_mut().filter(|(_, m)| m.firing) {
-            members.insert(*alert, Member { told: None, ..member.clone() });
-            member.firing = false;
-            member.resolved_at = Some(self.now);
-        }
+        let members = incident.members.move_out(self.now);
         for alert in members.keys() {
             // What was merged at the receiver came by lanes of its own.
             for lane in self.taken_lanes(*alert) {

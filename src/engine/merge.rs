@@ -134,7 +134,6 @@ impl Engine {
                 }
             }
         }
-        let first = self.groups.get(merged).and_then(|g| g.pending.iter().map(|p| p.due).min());
-        self.timers.set(Timer::GroupWait(merged.clone()), first.unwrap_or(due));
+        self.timers.set_by(Timer::GroupWait(merged.clone()), due);
     }
 }

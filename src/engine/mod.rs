@@ -32,6 +32,7 @@ mod intervals;
 mod lanes;
 mod ledger;
 mod lifecycle;
+mod members;
 mod merge;
 mod mute;
 mod notify;
@@ -266,6 +267,7 @@ impl Engine {
         self.mutes_adopt();
         self.digests_adopt();
         self.heartbeats_adopt();
+        self.level_all();
         self.readmit();
         for alert in self.alerts.iter().filter(|(_, a)| a.firing()).map(|(id, _)| *id).collect::<Vec<_>>() {
             self.watch_anew(alert);

@@ -334,7 +334,7 @@ impl Engine {
     /// Whether all that fires in an incident is muted: then it is not repeated.
     pub(super) fn is_muted(&self, id: IncidentId) -> bool {
         let Some(incident) = self.incidents.get(&id).filter(|i| i.own.is_none()) else { return false };
-        let mut firing = incident.members.iter().filter(|(_, member)| member.firing);
+        let mut firing = incident.members.that_fire(true);
         let muted = |alert| {
             let all = (alert, LaneId(0))..=(alert, LaneId(u32::MAX));
             let mut tracks = self.tracks.range(all).filter(|(_, t)| t.incident == Some(id));
@@ -346,5 +346,6 @@ impl Engine {
     /// Brings back what a snapshot leaves out.
     pub(super) fn reindex(&mut self) {
         self.mutes = self.mutes.reindexed(&self.policy, &self.alerts);
+        self.level_all();
     }
 }

@@ -4,11 +4,15 @@ use smol_str::SmolStr;
 
 use super::Engine;
 use super::alerts::Alert;
-use super::incident::{Incident, Member};
+use super::incident::Incident;
+use super::members::Member;
 use crate::model::{AlertId, AlertView, Kind, LabelSet, Notification, NotificationId, Status, shares};
 
 /// A notification lists at most this many alerts.
 const MOST_ALERTS: usize = 1000;
+
+/// Of up to so many the first by their labels are listed, and the title counts all.
+const SORTED: usize = 10_000;
 
 impl Engine {
     pub(super) fn render(
@@ -20,19 +24,22 @@ impl Engine {
     ) -> Notification {
         let levels = &self.policy.severities.levels;
         let known = |(id, member): (&AlertId, _)| Some((*id, member, self.alerts.alert(*id)?));
-        let mut alerts: Vec<(AlertId, &Member, &Alert)> = incident.members.iter().filter_map(known).collect();
+        let members = &incident.members;
+        // Where there are far too many to list, which of them are listed is as good as chance.
+        let most = if members.len() > SORTED { MOST_ALERTS } else { usize::MAX };
+        let alerts = members.that_fire(true).chain(members.that_fire(false)).filter_map(known);
+        let mut alerts: Vec<(AlertId, &Member, &Alert)> = alerts.take(most).collect();
         let status = |member: &Member| match member.firing && kind != Kind::Resolve {
             true => Status::Firing,
             false => Status::Resolved,
         };
-        let firing = alerts.iter().filter(|(_, m, _)| status(m) == Status::Firing);
-        let firing = firing.map(|(_, _, a)| self.policy.severities.level_of(&a.labels)).min();
-        let level = firing.unwrap_or(incident.level).min(levels.len() - 1);
-        let truncated = alerts.len().saturating_sub(MOST_ALERTS);
+        let firing = members.highest().filter(|_| kind != Kind::Resolve);
+        let level = firing.map_or(incident.level, usize::from).min(levels.len() - 1);
+        let truncated = members.len().saturating_sub(MOST_ALERTS);
         let order = |a: &(AlertId, &Member, &Alert), b: &(AlertId, &Member, &Alert)| {
             (status(a.1), &a.2.labels, a.0).cmp(&(status(b.1), &b.2.labels, b.0))
         };
-        if truncated > 0 {
+        if alerts.len() > MOST_ALERTS {
             // What is not listed need not be sorted, nor copied.
             alerts.select_nth_unstable_by(MOST_ALERTS, order);
             alerts.truncate(MOST_ALERTS);
@@ -66,8 +73,9 @@ impl Engine {
         if incident.group != self.merged_key(incident.group.0) {
             return incident.group.1.clone();
         }
-        let labels: Vec<_> =
-            incident.members.keys().filter_map(|id| self.alerts.alert(*id)).map(|a| &a.labels).collect();
+        // Identities are hashes: each so-many-th of them is a fair sample.
+        let sample = incident.members.keys().step_by(incident.members.len() / SORTED + 1);
+        let labels: Vec<_> = sample.filter_map(|id| self.alerts.alert(*id)).map(|a| &a.labels).collect();
         LabelSet::from_pairs(shares(&labels).into_iter().take(3).map(|share| (share.name, share.value)))
     }
 }

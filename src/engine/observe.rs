@@ -12,9 +12,10 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::Engine;
 use super::channel::Channel;
-use super::incident::{Incident, IncidentId, Member, Phase, Side, dedup_key};
+use super::incident::{Incident, IncidentId, Phase, Side, dedup_key};
 use super::lanes::{LaneId, Lanes};
 use super::ledger::Verdict;
+use super::members::{Member, Members};
 use crate::model::{AlertId, Batch, Disposition, Duration, LabelSet, Reason, Status, Timestamp};
 
 /// The other member of an HA pair says the same within this time: one notification, not two.
@@ -33,7 +34,7 @@ pub(super) struct Mirrors {
 /// What is known of the sender's last word on an incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mirror {
-    incident: IncidentId,
+    pub(super) incident: IncidentId,
     peer: SmolStr,
     at: Timestamp,
 }
@@ -220,17 +221,13 @@ impl Engine {
         };
         let id = known.incident;
         let copy = *known.peer != **said.peer && self.now < known.at + COPY_WITHIN;
+        let members = self.members_of(&said);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         let fired: BTreeSet<AlertId> = firing(incident).collect();
         if said.whole {
-            incident.members.clear();
+            incident.members = Members::default();
         }
-        for (alert, status) in &said.alerts {
-            let (now, since) = (self.now, self.alerts.alert(*alert).map_or(self.now, |a| a.starts_at));
-            let member = Member { firing: *status == Status::Firing, ..Member::firing(since) };
-            let resolved_at = (!member.firing).then_some(now);
-            incident.members.insert(*alert, Member { resolved_at, ..member });
-        }
+        incident.members.extend(members);
         let fires_on: BTreeSet<AlertId> = firing(incident).collect();
         // What the sender left out may fire: in doubt it stays open.
         let closes = fires_on.is_empty() && said.truncated == 0;
@@ -260,6 +257,20 @@ impl Engine {
         self.pump(id);
     }
 
+    /// The alerts of a notification, as members of the incident that passes it on.
+    fn members_of(&self, said: &Said<'_>) -> Vec<(AlertId, Member)> {
+        let member = |(alert, status): &(AlertId, Status)| {
+            let (since, level) =
+                (self.alerts.alert(*alert).map_or(self.now, |a| a.starts_at), self.level_of(*alert));
+            let member = match status {
+                Status::Firing => Member::firing(since, level),
+                Status::Resolved => Member::resolved(since, self.now),
+            };
+            (*alert, member)
+        };
+        said.alerts.iter().map(member).collect()
+    }
+
     fn open_mirror(&mut self, key: (SmolStr, SmolStr), said: &Said<'_>) {
         // Our own incident, or the last one of the sender's, may have the key still: a page under it would
         // be silent.
@@ -274,16 +285,9 @@ impl Engine {
         let group = ((said.lane, said.labels.clone()), said.text.clone());
         let mut incident = Incident::new(self.now, group, generation, channels);
         incident.side = Side::Mirror;
-        for (alert, status) in &said.alerts {
-            let since = self.alerts.alert(*alert).map_or(self.now, |a| a.starts_at);
-            let resolved_at = (*status == Status::Resolved).then_some(self.now);
-            let firing = *status == Status::Firing;
-            incident.members.insert(*alert, Member { firing, resolved_at, ..Member::firing(since) });
-        }
-        let severities = &self.policy.severities;
-        let alerts = firing(&incident).filter_map(|alert| self.alerts.alert(alert));
-        let level = alerts.map(|a| severities.level_of(&a.labels)).min();
-        incident.paged(level.unwrap_or(0));
+        incident.members.extend(self.members_of(said));
+        let level = incident.members.highest();
+        incident.paged(level.map_or(0, usize::from));
         incident.issue(self.now, "as upstream says it".into(), true);
         self.incidents.insert(id, incident);
         self.ledger.receiver(&key.0).open += 1;
@@ -345,5 +349,5 @@ impl Engine {
 }
 
 fn firing(incident: &Incident) -> impl Iterator<Item = AlertId> + use<'_> {
-    incident.members.iter().filter(|(_, m)| m.firing).map(|(alert, _)| *alert)
+    incident.members.that_fire(true).map(|(alert, _)| *alert)
 }

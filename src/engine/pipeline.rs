@@ -11,6 +11,7 @@ use super::groups::{self, Place};
 use super::incident::Phase;
 use super::lanes::{Lane, LaneId};
 use super::ledger::Verdict;
+use super::members::{Level, UNKNOWN};
 use super::timers::Timer;
 use super::track::Track;
 use crate::model::{
@@ -43,7 +44,7 @@ impl Engine {
                 self.overflow(observation, alert);
                 continue;
             }
-            let before = self.firing_level(alert);
+            let (before, fired) = (self.level_of(alert), self.fires(alert));
             let change = self.alerts.observe(
                 self.now,
                 (batch.source, &batch.peer),
@@ -59,8 +60,12 @@ impl Engine {
             if matches!(change, Change::Fired | Change::Restarted { .. }) {
                 self.watch_alert(alert);
             }
-            let rose = self.firing_level(alert) < before;
-            heard.push((alert, change, observation, rose && change == Change::None));
+            let level = self.level_of(alert);
+            if level != before {
+                self.leveled(alert, level);
+            }
+            let rose = fired && level < before && change == Change::None && self.fires(alert);
+            heard.push((alert, change, observation, rose));
         }
         self.remute();
         let mut observed = Vec::new();
@@ -81,10 +86,32 @@ impl Engine {
         self.mirror(batch, observed);
     }
 
-    /// The severity level of an alert that fires; of one that does not, higher than all.
-    fn firing_level(&self, alert: AlertId) -> Option<usize> {
-        let known = self.alerts.alert(alert).filter(|known| known.firing())?;
-        Some(self.policy.severities.level_of(&known.labels))
+    /// The severity level of an alert.
+    pub(super) fn level_of(&self, alert: AlertId) -> Level {
+        let level = |known: &super::alerts::Alert| self.policy.severities.level_of(&known.labels);
+        self.alerts.alert(alert).map_or(UNKNOWN, |known| level(known).try_into().unwrap_or(UNKNOWN - 1))
+    }
+
+    /// The severity of an alert changed, which `ignore_labels` may let it: its incidents know.
+    fn leveled(&mut self, alert: AlertId, level: Level) {
+        let told =
+            self.taken_lanes(alert).into_iter().filter_map(|lane| self.tracks.get(&(alert, lane))?.incident);
+        let shown = self.mirrors.open.values().map(|mirror| mirror.incident);
+        for id in told.chain(shown).collect::<Vec<_>>() {
+            if let Some(incident) = self.incidents.get_mut(&id) {
+                incident.members.change(&alert, |member| {
+                    member.level = if member.firing { level } else { UNKNOWN };
+                });
+            }
+        }
+    }
+
+    /// What is known of alerts or of severities was read anew: so are the levels of what is told.
+    pub(super) fn level_all(&mut self) {
+        for mut incident in std::mem::take(&mut self.incidents) {
+            incident.1.members.level(|alert| self.level_of(alert));
+            self.incidents.insert(incident.0, incident.1);
+        }
     }
 
     /// The severity of an alert rose while it fires, which `ignore_labels` may let it: what waits with it
@@ -347,11 +374,8 @@ impl Engine {
         let member =
             incident.and_then(|id| self.incidents.get_mut(&id)).map(|i| (&mut i.members, &mut i.waiting));
         if let Some((members, queue)) = member
-            && let Some(member) = members.get_mut(&alert)
+            && members.change(&alert, |member| member.ends(at))
         {
-            member.firing = false;
-            member.flaps = None;
-            member.resolved_at = Some(at);
             if waiting > 0 {
                 queue.push((alert, waiting));
             }

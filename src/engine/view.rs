@@ -313,7 +313,7 @@ impl Engine {
 
     fn incident_entry(&self, id: IncidentId, incident: &Incident, state: &str) -> Option<IncidentEntry> {
         let row = self.incident_row(id, incident_state(incident).unwrap_or(RowState::Resolving))?;
-        let entry = |(id, member): (&AlertId, &super::incident::Member)| {
+        let entry = |(id, member): (&AlertId, &super::members::Member)| {
             let labels = &self.alerts.alert(*id)?.labels;
             Some(MemberEntry {
                 id: id.to_string(),
@@ -323,10 +323,7 @@ impl Engine {
                 flaps: member.flaps,
             })
         };
-        let (fires, over) = (
-            incident.members.iter().filter(|(_, m)| m.firing),
-            incident.members.iter().filter(|(_, m)| !m.firing),
-        );
+        let (fires, over) = (incident.members.that_fire(true), incident.members.that_fire(false));
         Some(IncidentEntry {
             dedup_key: incident.dedup_key.clone(),
             group_key: incident.group_text.clone(),

@@ -1,0 +1,292 @@
+//! The alerts of an incident, counted as they change: a storm's incident holds a million, and what each event
+//! asks of it must not cost a walk through all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::model::{AlertId, Timestamp};
+
+/// The place of a level among the severities, 0 the highest; [`UNKNOWN`] of an alert that is not known.
+pub(super) type Level = u8;
+
+/// See [`Level`].
+pub(super) const UNKNOWN: Level = Level::MAX;
+
+fn unknown() -> Level {
+    UNKNOWN
+}
+
+/// An alert in an incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Member {
+    pub(super) firing: bool,
+    /// When the occurrence started by which it came in.
+    pub(super) since: Timestamp,
+    pub(super) resolved_at: Option<Timestamp>,
+    /// What the newest issued version says of it; nothing if it is not in it.
+    pub(super) told: Option<Told>,
+    pub(super) flaps: Option<u32>,
+    /// Its severity while it fires, else [`UNKNOWN`]. Follows from its labels and the policy, so it is no part
+    /// of a snapshot.
+    #[serde(skip, default = "unknown")]
+    pub(super) level: Level,
+}
+
+/// What was issued of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Told {
+    /// It fires, in the occurrence that started then.
+    Firing(Timestamp),
+    /// It flaps; which occurrence it is in is no news.
+    Flapping,
+    /// It resolved.
+    Resolved,
+}
+
+impl Member {
+    pub(super) fn firing(since: Timestamp, level: Level) -> Self {
+        Member { firing: true, since, resolved_at: None, told: None, flaps: None, level }
+    }
+
+    pub(super) fn resolved(since: Timestamp, at: Timestamp) -> Self {
+        Member { firing: false, resolved_at: Some(at), ..Member::firing(since, UNKNOWN) }
+    }
+
+    /// It fires no more.
+    pub(super) fn ends(&mut self, at: Timestamp) {
+        (self.firing, self.level, self.flaps, self.resolved_at) = (false, UNKNOWN, None, Some(at));
+    }
+
+    fn truth(&self) -> Told {
+        match (self.firing, self.flaps) {
+            (false, _) => Told::Resolved,
+            (true, Some(_)) => Told::Flapping,
+            (true, None) => Told::Firing(self.since),
+        }
+    }
+
+    /// Whether what was issued says otherwise.
+    fn changed(&self) -> bool {
+        self.told != Some(self.truth())
+    }
+}
+
+/// The members of an incident by their identity, and what is asked of all of them.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Members {
+    all: BTreeMap<AlertId, Member>,
+    /// How many fire at each level; no level of which none does.
+    firing: BTreeMap<Level, usize>,
+    flapping: usize,
+    /// Those of which something else was issued than is true.
+    news: BTreeSet<AlertId>,
+    /// How many resolved, and that was issued.
+    over: usize,
+}
+
+impl Members {
+    pub(super) fn get(&self, alert: &AlertId) -> Option<&Member> {
+        self.all.get(alert)
+    }
+
+    pub(super) fn contains_key(&self, alert: &AlertId) -> bool {
+        self.all.contains_key(alert)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&AlertId, &Member)> {
+        self.all.iter()
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &AlertId> {
+        self.all.keys()
+    }
+
+    /// Those that fire, or those that do not.
+    pub(super) fn that_fire(&self, firing: bool) -> impl Iterator<Item = (&AlertId, &Member)> {
+        // Where there are none, nobody need look at those that there are.
+        let none = if firing { self.firing() == 0 } else { self.firing() == self.len() };
+        let all = (!none).then(|| self.all.iter());
+        all.into_iter().flatten().filter(move |(_, member)| member.firing == firing)
+    }
+
+    /// How many fire.
+    pub(super) fn firing(&self) -> usize {
+        self.firing.values().sum()
+    }
+
+    /// The highest level at which one fires.
+    pub(super) fn highest(&self) -> Option<Level> {
+        self.firing.keys().next().copied().filter(|level| *level != UNKNOWN)
+    }
+
+    /// Those that flap.
+    pub(super) fn flapping(&self) -> impl Iterator<Item = (&AlertId, &Member)> {
+        let any = (self.flapping > 0).then(|| self.all.iter());
+        any.into_iter().flatten().filter(|(_, member)| member.flaps.is_some())
+    }
+
+    /// Those of which something new could be said.
+    pub(super) fn news(&self) -> impl Iterator<Item = &Member> {
+        self.news.iter().filter_map(|alert| self.all.get(alert))
+    }
+
+    /// How many resolved and were told of.
+    pub(super) fn over(&self) -> usize {
+        self.over
+    }
+
+    /// Puts `member` in, in the place of what was there.
+    pub(super) fn insert(&mut self, alert: AlertId, member: Member) {
+        if !self.change(&alert, |known| *known = member.clone()) {
+            self.count(alert, &member, true);
+            self.all.insert(alert, member);
+        }
+    }
+
+    /// Changes a member, if it is one.
+    pub(super) fn change(&mut self, alert: &AlertId, how: impl FnOnce(&mut Member)) -> bool {
+        let Some(member) = self.all.get(alert) else { return false };
+        let (before, mut after) = (member.clone(), member.clone());
+        how(&mut after);
+        self.count(*alert, &before, false);
+        self.count(*alert, &after, true);
+        self.all.insert(*alert, after).is_some()
+    }
+
+    /// Gives each member that fires the level that `level_of` says.
+    pub(super) fn level(&mut self, level_of: impl Fn(AlertId) -> Level) {
+        for (alert, member) in self.all.iter_mut().filter(|(_, member)| member.firing) {
+            member.level = level_of(*alert);
+        }
+        *self = std::mem::take(&mut self.all).into_iter().collect();
+    }
+
+    /// Takes what is true now as told.
+    pub(super) fn note(&mut self) {
+        for alert in std::mem::take(&mut self.news) {
+            if let Some(member) = self.all.get_mut(&alert) {
+                member.told = Some(member.truth());
+                self.over += usize::from(!member.firing);
+            }
+        }
+    }
+
+    /// Leaves out those that resolved and were told of.
+    pub(super) fn leave_out_over(&mut self) {
+        self.all.retain(|_, member| member.firing || member.changed());
+        self.over = 0;
+        self.flapping = self.all.values().filter(|member| member.flaps.is_some()).count();
+    }
+
+    /// Ends all that fire here, and gives them back as nobody was told of them.
+    pub(super) fn move_out(&mut self, now: Timestamp) -> Members {
+        let all = std::mem::take(&mut self.all);
+        let mut moved = Members::default();
+        for (alert, member) in all.iter().filter(|(_, member)| member.firing) {
+            moved.insert(*alert, Member { told: None, ..member.clone() });
+        }
+        let ended = all.into_iter().map(|(alert, member)| match member.firing {
+            true => (alert, Member { firing: false, level: UNKNOWN, resolved_at: Some(now), ..member }),
+            false => (alert, member),
+        });
+        *self = ended.collect();
+        moved
+    }
+
+    /// Adds a member to the counts, or takes it from them.
+    fn count(&mut self, alert: AlertId, member: &Member, more: bool) {
+        let step = |n: &mut usize| *n = if more { *n + 1 } else { n.saturating_sub(1) };
+        if member.firing {
+            let firing = self.firing.entry(member.level).or_default();
+            step(firing);
+            if *firing == 0 {
+                self.firing.remove(&member.level);
+            }
+        }
+        if member.flaps.is_some() {
+            step(&mut self.flapping);
+        }
+        match (member.changed(), more) {
+            (true, true) => drop(self.news.insert(alert)),
+            (true, false) => drop(self.news.remove(&alert)),
+            (false, _) if !member.firing => step(&mut self.over),
+            (false, _) => {}
+        }
+    }
+}
+
+impl Extend<(AlertId, Member)> for Members {
+    fn extend<T: IntoIterator<Item = (AlertId, Member)>>(&mut self, all: T) {
+        all.into_iter().for_each(|(alert, member)| self.insert(alert, member));
+    }
+}
+
+impl FromIterator<(AlertId, Member)> for Members {
+    fn from_iter<T: IntoIterator<Item = (AlertId, Member)>>(all: T) -> Self {
+        let mut members = Members::default();
+        members.extend(all);
+        members
+    }
+}
+
+impl Serialize for Members {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        self.all.serialize(s)
+    }
+}
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Ok(BTreeMap::<AlertId, Member>::deserialize(d)?.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn member() -> impl Strategy<Value = Member> {
+        let told = prop_oneof![
+            Just(None),
+            Just(Some(Told::Resolved)),
+            Just(Some(Told::Flapping)),
+            Just(Some(Told::Firing(Timestamp::ZERO)))
+        ];
+        (any::<bool>(), told, prop::option::of(0u32..3), 0u8..3).prop_map(|(firing, told, flaps, level)| {
+            let level = if firing { level } else { UNKNOWN };
+            Member { firing, since: Timestamp::ZERO, resolved_at: None, told, flaps, level }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_counts_are_those_of_a_walk(steps in prop::collection::vec((0u8..9, 0u128..6, member()), 0..60)) {
+            let mut members = Members::default();
+            for (step, alert, member) in steps {
+                let alert = AlertId(alert);
+                match step {
+                    0 => members.note(),
+                    1 => members.leave_out_over(),
+                    2 => members = members.move_out(Timestamp::ZERO),
+                    3..=5 => drop(members.change(&alert, |known| *known = member)),
+                    _ => members.insert(alert, member),
+                }
+                let walked: Members = members.all.clone().into_iter().collect();
+                prop_assert_eq!(&members, &walked);
+                let all = || members.all.values();
+                prop_assert_eq!(members.firing(), all().filter(|m| m.firing).count());
+                prop_assert_eq!(members.highest(), all().filter(|m| m.firing).map(|m| m.level).min());
+                prop_assert_eq!(members.news().count(), all().filter(|m| m.changed()).count());
+                prop_assert_eq!(members.over(), all().filter(|m| !m.firing && !m.changed()).count());
+                prop_assert_eq!(members.flapping().count(), all().filter(|m| m.flaps.is_some()).count());
+            }
+        }
+    }
+}
