@@ -127,6 +127,7 @@ impl Default for Config {
             receivers: [(name, vec![integration])].into(),
             access: AccessRules::default(),
             storage: Storage::default(),
+            memory: None,
             masked: "".into(),
         }
     }

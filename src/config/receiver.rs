@@ -20,6 +20,9 @@ pub struct Config {
     pub masked: std::sync::Arc<str>,
     /// How much of the past is kept.
     pub storage: Storage,
+    /// `limits.memory`: how much memory there is, in bytes, if that is less than the system says. It decides
+    /// with the machine how many alerts [`Policy::limits`] lets be known; see `docs/reliability.md`.
+    pub memory: Option<u64>,
     /// `sources` and `users`; stays at the edge.
     pub access: AccessRules,
 }

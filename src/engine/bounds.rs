@@ -12,7 +12,9 @@ use super::lanes::LaneId;
 use super::ledger::Verdict;
 use super::stats::Bound;
 use super::timers::Timer;
-use crate::model::{AlertId, Basis, Disposition, Duration, LabelSet, Observation, Reason, Status, Timestamp};
+use crate::model::{
+    AlertId, Basis, Batch, Disposition, Duration, LabelSet, Observation, Reason, Status, Timestamp,
+};
 
 /// When a bound is reached, one part in this many of what may be forgotten goes at once.
 const SHARE: usize = 100;
@@ -65,6 +67,15 @@ impl Engine {
             self.alerts.forget(*alert, &mut self.timers);
         }
         !over.is_empty()
+    }
+
+    /// Whether something in `batch` fires that is not known, so that one more alert would have to be remembered.
+    pub fn has_unknown(&self, batch: &Batch) -> bool {
+        let firing = |o: &&Observation| o.status == Status::Firing;
+        batch.observations.iter().filter(firing).any(|o| {
+            let instance = AlertId::of(&o.labels, |_| false);
+            self.alerts.alert(self.alerts.owner(instance, &o.labels, &self.policy)).is_none()
+        })
     }
 
     /// Forgets groups that nothing is open of, if there are too many for one more.

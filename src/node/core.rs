@@ -18,6 +18,7 @@ use super::clock::EngineClock;
 use super::down::Down;
 use super::failopen::{FAIL_OPEN, Meanwhile};
 use super::input::InputWatch;
+use super::memory::Memory;
 use super::metrics::NodeMeter;
 use super::poison::{Broken, Failure, Suspects, guarded};
 use super::queue::{Command, Queue};
@@ -65,6 +66,8 @@ pub struct Published {
     pub trouble: ArcSwapOption<String>,
     /// Which words it may have heard before.
     pub heard: Heard,
+    /// How much memory there is, and whether it is short.
+    pub memory: Memory,
     /// Metrics of the node.
     pub meter: NodeMeter,
 }
@@ -76,8 +79,15 @@ impl Published {
             stats: ArcSwap::default(),
             trouble: ArcSwapOption::empty(),
             heard: Heard::default(),
+            memory: Memory::default(),
             meter,
         }
+    }
+
+    /// So much memory there is, in bytes, if anybody knows.
+    pub(super) fn budget(&self, bytes: Option<u64>) {
+        self.memory.allow(bytes);
+        self.meter.memory_budget(bytes);
     }
 }
 
@@ -169,7 +179,7 @@ impl Core {
     /// The journal cannot be used or understood; nothing was sent then.
     pub fn start(parts: Parts) -> Result<Core, RecoverError> {
         let Parts { open_journal, queue, clock, outbox, published, policy } = parts;
-        published.meter.receivers(policy.receivers.keys());
+        published.meter.adopted(&policy);
         let down = Down::new(String::new(), clock.now());
         let mut core = Core {
             open_journal,
@@ -283,16 +293,29 @@ impl Core {
                     Ok(())
                 }
                 Command::Observe(batch, said, done) => {
-                    tick.wait(told(done, |_| ()));
+                    let short = self.published.memory.refusal();
                     match guarded(|| open.engine.repeats(&batch)).ok().flatten() {
                         Some(seen) => {
+                            tick.wait(told(done, |_| ()));
                             open.words.learn(&open.engine, &said, &seen);
                             open.seen.add(self.clock.now(), seen);
                             Ok(())
                         }
-                        None => tick.apply(open, &self.clock, &Event::Observe(batch)),
+                        None => match short.filter(|_| open.engine.has_unknown(&batch)) {
+                            Some(reason) => {
+                                self.published.meter.shed();
+                                let _ = done.send(Err(Unavailable(reason.to_string())));
+                                Ok(())
+                            }
+                            None => {
+                                tick.wait(told(done, |_| ()));
+                                tick.apply(open, &self.clock, &Event::Observe(batch))
+                            }
+                        },
                     }
                 }
+                Command::Alarm(_) if self.quiesced => Ok(()),
+                Command::Alarm(alarm) => tick.apply(open, &self.clock, &Event::Alarm(alarm)),
                 Command::Delivered(report) if report.id.0 >= FAIL_OPEN => Ok(()),
                 Command::Delivered(report) => {
                     // Until this is durable it is owed; see `Core::owed`.
@@ -342,7 +365,7 @@ impl Core {
         match outcome {
             Ok(released) => {
                 if let Some(policy) = policy_now {
-                    self.published.meter.receivers(policy.receivers.keys());
+                    self.published.meter.adopted(&policy);
                     self.policy = policy;
                 }
                 self.release(released);

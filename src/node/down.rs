@@ -84,10 +84,14 @@ impl Core {
         tracing::error!(error = %broken, input = broken.excerpt(), "the engine broke; this is a bug");
         self.published.meter.engine_broke();
         if !matches!(*broken.event, Event::Alarm(_)) {
-            let alarm = broken.alarm();
-            self.alarms.retain(|known| known.name != alarm.name);
-            self.alarms.push(alarm);
+            self.owe_alarm(broken.alarm());
         }
+    }
+
+    /// A person hears of it once the storage has taken it; of each name once.
+    fn owe_alarm(&mut self, alarm: Alarm) {
+        self.alarms.retain(|known| known.name != alarm.name);
+        self.alarms.push(alarm);
     }
 
     /// Pages go out all the same after a while.
@@ -120,6 +124,7 @@ impl Core {
                         meanwhile.observe(self.clock.now(), batch);
                     }
                 }
+                Command::Alarm(alarm) => self.owe_alarm(alarm),
                 Command::Policy(_, done) => drop(done.send(Err(unavailable()))),
                 Command::Replay(_, done) => drop(done.send(Err(ReplayError::Unavailable(unavailable())))),
                 Command::Silence(_, done) => drop(done.send(Err(unavailable().into()))),
@@ -218,7 +223,7 @@ impl Core {
             tracing::error!(path = %path.display(), "the storage was damaged; its files are kept here");
             let summary: String = recovered.notes.join("; ").chars().take(1000).collect();
             let name = "SquelchStorageDamaged".into();
-            self.alarms.push(Alarm { name, summary: summary.into(), lasts: DAMAGE_LASTS });
+            self.owe_alarm(Alarm { name, summary: summary.into(), lasts: DAMAGE_LASTS });
         }
         let rebuilt = rebuild(&recovered, &self.policy)?;
         let was_left_out = !rebuilt.left_out.is_empty();

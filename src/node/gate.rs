@@ -18,11 +18,13 @@ use crate::journal::{DeadLetters, LetterQuery};
 use crate::ledger;
 use crate::model::{Batch, Duration, NotificationId, SilenceRequest, Source, Timestamp};
 use crate::web::{
-    Access, Area, BoxFuture, Gate, Look, ReleaseError, ReplayError, SearchError, SilenceFailure, Unavailable,
+    Access, Area, BoxFuture, Gate, Look, ReleaseError, ReplayError, SearchError, SilenceFailure, Standing,
+    Unavailable,
 };
 
 use super::clock::{EngineClock, wall};
 use super::core::Published;
+use super::memory;
 use super::metrics;
 use super::queue::{Command, Queue};
 use super::run::{NodeError, load_access, log_warnings};
@@ -188,7 +190,7 @@ impl Gate for NodeGate {
         let access = self.access.clone();
         // On a task of its own: a client that goes away must not stop a reload half way.
         let task = tokio::spawn(async move {
-            let outcome = reload.run(&queue, &resolve_timeout, &access).await;
+            let outcome = reload.run(&queue, &published, &resolve_timeout, &access).await;
             match &outcome {
                 Ok(()) => {
                     published.meter.reloaded(wall());
@@ -242,6 +244,12 @@ impl Gate for NodeGate {
         self.published.stats.load_full()
     }
 
+    fn limits(&self) -> Standing {
+        let Published { memory, meter, .. } = &*self.published;
+        let short = memory.refusal().map(|reason| reason.to_string());
+        Standing { alerts: meter.alerts_limit(), memory: memory.budget(), short }
+    }
+
     fn health(&self) -> BTreeMap<SmolStr, Health> {
         self.reload.deliverer.meter().health()
     }
@@ -278,6 +286,7 @@ impl Reload {
     async fn run(
         &self,
         queue: &Queue,
+        published: &Published,
         resolve_timeout: &AtomicU64,
         access: &ArcSwap<Access>,
     ) -> Result<(), String> {
@@ -288,11 +297,12 @@ impl Reload {
             let access = load_access(&config, web_file.as_deref())?;
             Ok((config, access))
         };
-        let (config, new_access) = tokio::task::spawn_blocking(load)
+        let (mut config, new_access) = tokio::task::spawn_blocking(load)
             .await
             .map_err(|e| format!("the loading broke off: {e}"))?
             .map_err(|e| e.to_string())?;
         log_warnings(&config);
+        let budget = memory::fit(&mut config);
         self.deliverer.reload(&config.receivers).map_err(|e| e.to_string())?;
         let timeout = config.policy.resolve_timeout;
         let policy = Box::new(config.policy);
@@ -302,6 +312,7 @@ impl Reload {
             }
             return Err(e.to_string());
         }
+        published.budget(budget);
         access.store(Arc::new(new_access));
         *receivers = config.receivers;
         self.masked.store(Arc::new(config.masked));

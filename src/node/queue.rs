@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
 use crate::config::Policy;
-use crate::engine::Release;
+use crate::engine::{Alarm, Release};
 use crate::ingest::Said;
 use crate::journal::{DeadLetters, LetterQuery};
 use crate::model::{Batch, NotificationId, Report, SilenceRequest, Source};
@@ -24,6 +24,8 @@ pub enum Command {
     Recognise(Source, Arc<[Said]>, oneshot::Sender<Result<bool, Unavailable>>),
     /// A notification reached its end.
     Delivered(Report),
+    /// Something went wrong outside of the engine that a person must hear of.
+    Alarm(Alarm),
     /// A dead letter is to be sent again; answered when that is durable.
     Replay(NotificationId, oneshot::Sender<Result<(), ReplayError>>),
     /// A silence is to be made, changed or ended; answered with its id when that is durable.
@@ -105,9 +107,9 @@ impl Queue {
         Queue { shared: Arc::new(shared) }
     }
 
-    /// Hands `command` over, or says at once that there is no room. Reports and the commands of a
-    /// shutdown always fit: there is one report at most for each notification in the outbox, and
-    /// losing one would leave an incident waiting for ever.
+    /// Hands `command` over, or says at once that there is no room. Reports, alarms and the commands
+    /// of a shutdown always fit: there is one report at most for each notification in the outbox, and
+    /// losing one would leave an incident waiting for ever; alarms are a few a minute.
     pub fn push(&self, command: Command) -> Result<(), PushError> {
         let weight = weight(&command);
         let bounds = self.shared.bounds;
@@ -166,7 +168,7 @@ impl Queue {
 
 fn always_fits(command: &Command) -> bool {
     match command {
-        Command::Delivered(_) | Command::Quiesce(_) | Command::Stop(_) => true,
+        Command::Delivered(_) | Command::Alarm(_) | Command::Quiesce(_) | Command::Stop(_) => true,
         Command::Observe(..)
         | Command::Recognise(..)
         | Command::Replay(..)

@@ -24,6 +24,7 @@ use crate::web::{self, Access, Gate};
 use super::clock::EngineClock;
 use super::core::{Core, Outbox, Parts, Published};
 use super::gate::{GateParts, NodeGate};
+use super::memory;
 use super::metrics::NodeMeter;
 use super::queue::{Bounds, Command, Queue};
 use super::recover::RecoverError;
@@ -106,6 +107,7 @@ pub struct Node {
     stop_web: watch::Sender<bool>,
     forwarder: JoinHandle<()>,
     stop_forwarder: oneshot::Sender<()>,
+    memory: JoinHandle<()>,
     engine: oneshot::Receiver<()>,
     ledger: ledger::Following,
 }
@@ -126,7 +128,7 @@ impl Outbox for ToDeliverer {
 impl Node {
     /// Loads the configuration, reads the storage, resumes deliveries, and listens.
     pub async fn start(options: Options) -> Result<Node, NodeError> {
-        let config = config::load(&options.config_file)?;
+        let mut config = config::load(&options.config_file)?;
         log_warnings(&config);
         let access = load_access(&config, options.web_config_file.as_deref())?;
         warn_if_open(&access, &options.listen);
@@ -140,6 +142,7 @@ impl Node {
         let reasons = InvalidReason::ALL.map(InvalidReason::as_str);
         let meter = NodeMeter::register(&registry, &reasons, &web::paths())?;
         let published = Arc::new(Published::new(meter));
+        published.budget(memory::fit(&mut config));
         let (reports, ended) = mpsc::unbounded_channel();
         let delivery = deliver::Options {
             external_url: options.external_url.as_str().into(),
@@ -163,6 +166,9 @@ impl Node {
         })?;
         let engine =
             core.spawn().map_err(|source| NodeError::System { what: "the engine's thread", source })?;
+        let looked_at = clock.clone();
+        let watching = memory::watch(published.clone(), queue.clone(), move || looked_at.now());
+        let memory = tokio::spawn(watching);
         let keep = Arc::new(ArcSwap::from_pointee(config.storage));
         let (kept, times) = (keep.clone(), clock.clone());
         let ledger_meter = ledger::Meter::new(&registry)?;
@@ -217,6 +223,7 @@ impl Node {
             stop_web,
             forwarder,
             stop_forwarder,
+            memory,
             engine,
             ledger,
         })
@@ -253,6 +260,7 @@ impl Node {
         if left > 0 {
             tracing::warn!(left, "notifications are not delivered yet: they are sent at the next start");
         }
+        self.memory.abort();
         let _ = self.stop_forwarder.send(());
         let _ = self.forwarder.await;
         // Before the journal: the last connection to its file is the one that moves the WAL into it.

@@ -81,6 +81,11 @@ pub trait Gate: Send + Sync + 'static {
     /// The counters as of the last durable tick.
     fn stats(&self) -> Arc<Stats>;
 
+    /// The bounds in force.
+    fn limits(&self) -> Standing {
+        Standing::default()
+    }
+
     /// How delivery goes, by receiver.
     fn health(&self) -> BTreeMap<SmolStr, Health>;
 
@@ -99,6 +104,17 @@ pub trait Gate: Send + Sync + 'static {
 
     /// Counts a connection that was closed to make room for a new one.
     fn crowded(&self);
+}
+
+/// The bounds in force, and whether memory is short.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Alerts that may be known at once.
+    pub alerts: u64,
+    /// The memory budget in bytes, if there is one.
+    pub memory: Option<u64>,
+    /// Why alerts that are not known yet are refused, while they are.
+    pub short: Option<String>,
 }
 
 /// A look at the engine.

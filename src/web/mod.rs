@@ -25,7 +25,9 @@ mod ui;
 mod v1;
 
 pub use access::{Access, AccessError, Area};
-pub use gate::{BoxFuture, Gate, Look, ReleaseError, ReplayError, SearchError, SilenceFailure, Unavailable};
+pub use gate::{
+    BoxFuture, Gate, Look, ReleaseError, ReplayError, SearchError, SilenceFailure, Standing, Unavailable,
+};
 pub use limits::Limits;
 pub use router::paths;
 pub use server::serve;

@@ -15,8 +15,8 @@ use smol_str::SmolStr;
 use squelch::config::{
     FailOpen, GroupBy, IntegrationRef, Limits, Noise, Policy, Receiver, Route, SelfWatch, Severities, Windows,
 };
-use squelch::engine::AlertQuery;
 use squelch::engine::Event;
+use squelch::engine::{Alarm, AlertQuery};
 use squelch::ingest::Said;
 use squelch::journal::{
     Commit, DeadLetter, Journal, JournalError, LetterQuery, MemoryJournal, Record, Recovered, Seq,

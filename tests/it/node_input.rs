@@ -52,3 +52,67 @@ fn words_that_were_said_before_are_news_once_the_alert_resolved() {
         assert!(!recognised(&mut bench), "{source:?}: it must be read, for it fires again");
     }
 }
+
+/// Memory is short: what is new is refused and said to be, and what is known goes on. Nobody is left without a
+/// word: the alarm leaves by itself.
+#[test]
+fn alerts_not_known_yet_are_refused_while_memory_is_short() {
+    let policy = Policy { self_watch: SelfWatch::default(), ..policy() };
+    let mut bench = Bench::with(MemoryJournal::new(true), policy, Bounds::default(), T0);
+    bench.observe(firing("Known")).unwrap();
+    let page = bench.told().remove(0);
+    bench.report(page.id, Outcome::Accepted);
+    bench.published.memory.allow(Some(1000));
+    assert!(bench.published.memory.look(950).is_some());
+    let answer = bench.observe(firing("New"));
+    assert!(answer.is_err_and(|e| e.to_string().contains("memory is short")));
+    let mut mixed = firing("Known");
+    mixed.observations.push(firing("New").observations.remove(0));
+    bench.observe(mixed).unwrap_err();
+    assert_eq!(bench.alerts().as_array().unwrap().len(), 1);
+    bench.observe(firing("Known")).unwrap();
+    bench.observe(batch("Never", Status::Resolved)).unwrap();
+    assert_eq!(bench.told(), []);
+
+    let alarm = |lasts| Alarm { name: "SquelchMemoryShort".into(), summary: "short".into(), lasts };
+    bench.queue.push(Command::Alarm(alarm(Duration::from_mins(5)))).unwrap();
+    bench.step();
+    let told = bench.told();
+    assert_eq!(told.iter().map(|n| (n.kind, n.why.as_str())).collect::<Vec<_>>(), [(Kind::Page, "short")]);
+    bench.report(told[0].id, Outcome::Accepted);
+
+    bench.observe(batch("Known", Status::Resolved)).unwrap();
+    bench.advance(Duration::from_mins(3));
+    bench.step();
+    assert_eq!(bench.told().iter().map(|n| n.kind).collect::<Vec<_>>(), [Kind::Resolve]);
+    assert_eq!(bench.published.memory.look(100), Some(None));
+    bench.queue.push(Command::Alarm(alarm(Duration::ZERO))).unwrap();
+    bench.observe(firing("New")).unwrap();
+    bench.advance(Duration::from_mins(1));
+    bench.step();
+    let kinds: Vec<_> = bench.told().iter().map(|n| n.kind).collect();
+    assert_eq!(kinds, [Kind::Page, Kind::Resolve], "the new one pages, and the alarm is over");
+}
+
+/// An alarm that comes while the storage is unusable is told when it can be.
+#[test]
+fn an_alarm_waits_for_the_storage() {
+    let policy = Policy { self_watch: SelfWatch::default(), ..policy() };
+    let mut bench = Bench::with(MemoryJournal::new(true), policy, Bounds::default(), T0);
+    *bench.broken.lock().unwrap() = Some("gone".into());
+    bench.journal.lock().unwrap().fail_next(false);
+    bench.observe(firing("A")).unwrap_err();
+    let summary = "short".into();
+    let alarm = Alarm { name: "SquelchMemoryShort".into(), summary, lasts: Duration::from_mins(5) };
+    for _ in 0..3 {
+        bench.queue.push(Command::Alarm(alarm.clone())).unwrap();
+        bench.step();
+    }
+    assert_eq!(bench.told(), []);
+    *bench.broken.lock().unwrap() = None;
+    bench.advance(Duration::from_mins(1));
+    bench.step();
+    let told = bench.told();
+    let about = |n: &&Notification| n.group_labels.value("alertname") == "SquelchMemoryShort";
+    assert_eq!(told.iter().filter(about).count(), 1, "{told:?}");
+}

@@ -106,7 +106,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
     let time_intervals = intervals::read(lists.into_iter().flatten(), top.problems);
     let heartbeats = trust::heartbeats(&mut top, &receivers.deciding, problems);
     let self_watch = trust::self_watch(top.section("self_watch"), &receivers.deciding);
-    let limits = trust::limits(top.section("limits"));
+    let (limits, memory) = trust::limits(top.section("limits"));
     trust::known_levels(&global.failopen, &severities, top.line_of("global"), problems);
     let rules = top.list("inhibit_rules").unwrap_or_default();
     let inhibit_rules = inhibition::read(rules, top.problems);
@@ -146,7 +146,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
         self_watch,
         limits,
     };
-    Config { policy, receivers: receivers.sending, access, storage, masked: "".into() }
+    Config { policy, receivers: receivers.sending, access, storage, memory, masked: "".into() }
 }
 
 struct Global<'b> {

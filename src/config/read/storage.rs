@@ -17,10 +17,13 @@ pub(super) fn read(section: Option<Section<'_>>) -> Storage {
     storage
 }
 
-/// `500MB` in bytes; units are powers of 1024, as for Prometheus' `--storage.tsdb.retention.size`.
-fn bytes(text: &str) -> Option<u64> {
-    let units = [("KB", 10), ("MB", 20), ("GB", 30), ("TB", 40), ("B", 0)];
-    let (number, shift) = units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)))?;
+/// `500MB` in bytes; units are powers of 1024, as for Prometheus' `--storage.tsdb.retention.size`, and `MiB`
+/// means the same.
+pub(super) fn bytes(text: &str) -> Option<u64> {
+    let prefixes = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
+    let units = prefixes.into_iter().chain([("KB", 10), ("MB", 20), ("GB", 30), ("TB", 40), ("B", 0)]);
+    let (number, shift) =
+        units.into_iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)))?;
     let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
     number.parse::<u64>().ok().filter(|_| digits)?.checked_mul(1 << shift)
 }
@@ -31,10 +34,12 @@ mod tests {
 
     #[test]
     fn sizes_are_prometheus_sizes() {
-        for (text, size) in [("2GB", Some(2 << 30)), ("512MB", Some(512 << 20)), ("1B", Some(1))] {
+        for (text, size) in
+            [("2GB", Some(2 << 30)), ("512MB", Some(512 << 20)), ("512MiB", Some(512 << 20)), ("1B", Some(1))]
+        {
             assert_eq!(bytes(text), size, "{text}");
         }
-        for text in ["", "2", "GB", "-1GB", "1.5GB", "2 GB", "99999999999999TB"] {
+        for text in ["", "2", "GB", "-1GB", "1.5GB", "2 GB", "2iB", "99999999999999TB"] {
             assert_eq!(bytes(text), None, "{text}");
         }
     }

@@ -6,12 +6,15 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::routes::matchers;
 use super::section::{Problems, Section, Text, nearest, shown};
+use super::storage::bytes;
 use super::yaml::{Node, Value};
 use crate::config::{FailOpen, Heartbeat, Limits, Receiver, SelfWatch, Severities};
 use crate::model::Duration;
 
 /// The most heartbeats: each is a label value of a metric.
 const MAX_HEARTBEATS: usize = 100;
+/// The least memory that makes sense: the program itself takes some 20 MiB, and what waits as much as 64 MiB.
+const LEAST_MEMORY: u64 = 64 << 20;
 
 /// `failopen_after` and `failopen_levels` of `global`.
 pub(super) fn failopen(keys: &mut Section<'_>) -> FailOpen {
@@ -81,16 +84,18 @@ pub(super) fn self_watch(section: Option<Section<'_>>, receivers: &BTreeMap<Smol
     found
 }
 
-/// `limits`.
-pub(super) fn limits(section: Option<Section<'_>>) -> Limits {
+/// `limits`, and the memory budget that it names.
+pub(super) fn limits(section: Option<Section<'_>>) -> (Limits, Option<u64>) {
     let mut found = Limits::default();
-    let Some(mut keys) = section else { return found };
+    let Some(mut keys) = section else { return (found, None) };
     let alerts = keys.parsed("alerts", "a whole number from 100 to 100000000", |text| {
         text.parse().ok().filter(|n| (100..=100_000_000).contains(n))
     });
     found.alerts = alerts.unwrap_or(found.alerts);
+    let right = "a size of at least 64MiB, such as 512MiB or 2GiB";
+    let memory = keys.parsed("memory", right, |text| bytes(text).filter(|size| *size >= LEAST_MEMORY));
     keys.finish();
-    found
+    (found, memory)
 }
 
 /// A `fallback` names another receiver, and following them ends.

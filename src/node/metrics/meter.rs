@@ -6,6 +6,7 @@ use std::time::Duration;
 use prometheus::core::Collector;
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
+use crate::config::Policy;
 use crate::model::Timestamp;
 
 /// Buckets of `squelch_journal_commit_seconds`: an fsync takes from a tenth of a millisecond on a
@@ -31,6 +32,10 @@ pub struct NodeMeter {
     crowded: IntCounter,
     handlers: BTreeSet<String>,
     denied: IntCounterVec,
+    alerts_limit: IntGauge,
+    memory_budget: IntGauge,
+    memory_short: IntGauge,
+    shed: IntCounter,
 }
 
 impl NodeMeter {
@@ -97,6 +102,22 @@ impl NodeMeter {
                 ),
                 &["area"],
             )?,
+            alerts_limit: IntGauge::new(
+                "squelch_alerts_limit",
+                "Alerts that may be known at once: limits.alerts, or as many as fit into memory if that is fewer.",
+            )?,
+            memory_budget: IntGauge::new(
+                "squelch_memory_budget_bytes",
+                "The least of what the control group allows, the machine has, and limits.memory; 0 if unknown.",
+            )?,
+            memory_short: IntGauge::new(
+                "squelch_memory_short",
+                "Whether more than nine tenths of the memory budget are resident, and unknown alerts refused.",
+            )?,
+            shed: IntCounter::new(
+                "squelch_requests_shed_total",
+                "Requests answered 503 because they brought alerts not known yet while memory was short.",
+            )?,
             crowded: IntCounter::new(
                 "squelch_http_connections_crowded_out_total",
                 "Connections closed, the longest idle first, because a new one came when there were too many.",
@@ -111,7 +132,7 @@ impl NodeMeter {
         for handler in &meter.handlers {
             meter.requests.with_label_values(&[handler.as_str(), "200"]);
         }
-        let collectors: [Box<dyn Collector>; 10] = [
+        let collectors: [Box<dyn Collector>; 14] = [
             Box::new(meter.commit.clone()),
             Box::new(meter.store_failures.clone()),
             Box::new(meter.engine_failures.clone()),
@@ -122,6 +143,10 @@ impl NodeMeter {
             Box::new(meter.requests.clone()),
             Box::new(meter.denied.clone()),
             Box::new(meter.crowded.clone()),
+            Box::new(meter.alerts_limit.clone()),
+            Box::new(meter.memory_budget.clone()),
+            Box::new(meter.memory_short.clone()),
+            Box::new(meter.shed.clone()),
         ];
         collectors.into_iter().try_for_each(|c| registry.register(c))?;
         Ok(meter)
@@ -152,11 +177,32 @@ impl NodeMeter {
         self.unread.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Brings the series of these receivers into being, at 0.
-    pub fn receivers<'a>(&self, names: impl Iterator<Item = &'a smol_str::SmolStr>) {
-        for name in names {
+    /// A policy is in force: brings the series of its receivers into being, at 0, and shows its limits.
+    pub fn adopted(&self, policy: &Policy) {
+        for name in policy.receivers.keys() {
             self.failed_open.with_label_values(&[name.as_str()]);
         }
+        self.alerts_limit.set(shown(policy.limits.alerts));
+    }
+
+    /// How many alerts may be known at once.
+    pub fn alerts_limit(&self) -> u64 {
+        self.alerts_limit.get().unsigned_abs()
+    }
+
+    /// The memory budget in bytes, if there is one.
+    pub fn memory_budget(&self, bytes: Option<u64>) {
+        self.memory_budget.set(shown(bytes.unwrap_or(0)));
+    }
+
+    /// Memory is short, or no longer.
+    pub fn short_of_memory(&self, short: bool) {
+        self.memory_short.set(short.into());
+    }
+
+    /// A request was refused because memory is short.
+    pub fn shed(&self) {
+        self.shed.inc();
     }
 
     /// A page left without storage.
@@ -194,6 +240,10 @@ impl NodeMeter {
     pub fn crowded(&self) {
         self.crowded.inc();
     }
+}
+
+fn shown(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn known<'a>(values: &BTreeSet<String>, value: &'a str) -> &'a str {

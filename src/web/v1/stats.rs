@@ -15,6 +15,7 @@ use crate::config::Limit;
 use crate::engine::ReceiverStats;
 use crate::ledger::{FateEntry, removed};
 use crate::model::{Disposition, Status, Timestamp};
+use crate::web::Standing;
 use crate::web::budget;
 use crate::web::problem::Problem;
 use crate::web::router::App;
@@ -43,12 +44,29 @@ pub(super) struct StatsEntry {
     alerts: u64,
     /// Alerts that fire.
     firing: u64,
+    /// Bounds of what is remembered.
+    limits: LimitsEntry,
     /// Silences that are kept, by state.
     silences: BTreeMap<String, u64>,
     /// By receiver.
     receivers: Vec<ReceiverStatsEntry>,
     /// By receiver, what would have become of what a profile only observed.
     observed: Vec<ReceiverStatsEntry>,
+}
+
+/// Bounds of what is remembered, and whether memory is short.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = LimitsInForce)]
+#[serde(rename_all = "camelCase")]
+struct LimitsEntry {
+    /// Alerts that may be known at once: `limits.alerts`, or as many as fit into memory if that is fewer.
+    alerts: u64,
+    /// The memory budget in bytes; missing if nobody says how much there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memory: Option<u64>,
+    /// Why alerts that are not known yet are answered 503; missing while they are taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refusing: Option<String>,
 }
 
 /// Observations that came in.
@@ -130,6 +148,8 @@ async fn read(app: &App, uri: &Uri) -> Result<StatsEntry, Problem> {
     let routed = stats.receivers.values().map(|r| r.routed).sum();
     let pages = disposed.get(&Disposition::Page).copied().unwrap_or(0);
     let nothing = BTreeMap::new();
+    let Standing { alerts, memory, short } = app.gate.limits();
+    let limits = LimitsEntry { alerts, memory, refusing: short };
     Ok(StatsEntry {
         now,
         received: ReceivedEntry { firing: received(Status::Firing), resolved: received(Status::Resolved) },
@@ -139,6 +159,7 @@ async fn read(app: &App, uri: &Uri) -> Result<StatsEntry, Problem> {
         fates: fates(&disposed),
         alerts: stats.alerts,
         firing: stats.firing,
+        limits,
         silences: stats.silences.iter().map(|(state, n)| (state.as_str().to_owned(), *n)).collect(),
         receivers: stats.receivers.iter().map(|r| receiver(r, &budgets)).collect(),
         observed: stats.shadow.iter().map(|r| receiver(r, &nothing)).collect(),

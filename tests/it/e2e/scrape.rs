@@ -21,6 +21,11 @@ impl Scrape {
         self.family(family).samples.iter().filter(has).map(|s| s.value).sum()
     }
 
+    /// The one sample of a family without labels.
+    pub fn value(&self, family: &str) -> f64 {
+        self.sum(family, &[])
+    }
+
     /// Every counter of the engine, by name and labels: none may ever go back.
     pub fn engine_counters(&self) -> BTreeMap<String, f64> {
         let families = [

@@ -7,6 +7,7 @@ mod bounds;
 mod clock;
 mod damage;
 mod disk;
+mod memory;
 mod receivers;
 mod rogue;
 mod shim;
