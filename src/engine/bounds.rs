@@ -69,7 +69,7 @@ impl Engine {
         !over.is_empty()
     }
 
-    /// Whether something in `batch` fires that is not known, so that one more alert would have to be remembered.
+    /// Whether something in `batch` fires that is not known, so that one more alert would be remembered.
     pub fn has_unknown(&self, batch: &Batch) -> bool {
         let firing = |o: &&Observation| o.status == Status::Firing;
         batch.observations.iter().filter(firing).any(|o| {

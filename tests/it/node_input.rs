@@ -53,8 +53,8 @@ fn words_that_were_said_before_are_news_once_the_alert_resolved() {
     }
 }
 
-/// Memory is short: what is new is refused and said to be, and what is known goes on. Nobody is left without a
-/// word: the alarm leaves by itself.
+/// Memory is short: what is new is refused and said to be, and what is known goes on. Nobody is left without
+/// a word: the alarm leaves by itself.
 #[test]
 fn alerts_not_known_yet_are_refused_while_memory_is_short() {
     let policy = Policy { self_watch: SelfWatch::default(), ..policy() };

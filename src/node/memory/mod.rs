@@ -1,6 +1,6 @@
 //! How much memory there is, how much is used, and what is refused when it runs short.
 //!
-//! The budget is the least of what the control groups allow, what the machine has, and `limits.memory`. From it
+//! The budget is the least of what the control groups allow, the machine has, and `limits.memory`. From it
 //! follows how many alerts may be known at once; what else grows is met by [`watch`].
 
 mod budget;
