@@ -148,6 +148,7 @@ fn said(alerts: &[AlertEntry], from: Timestamp) -> Vec<(Timestamp, Vec<Observati
             labels: alert.labels.clone(),
             annotations: alert.annotations.clone(),
             starts_at: alert.starts_at,
+            start_unknown: false,
             ends_at,
             generator_url: alert.generator_url.clone(),
         };

@@ -112,6 +112,7 @@ impl Engine {
             labels: labels.clone(),
             annotations: LabelSet::default(),
             starts_at: at,
+            start_unknown: false,
             ends_at: None,
             generator_url: SmolStr::default(),
         };

@@ -126,7 +126,9 @@ impl Instances {
         let Some(instance) = self.0.get(key) else { return false };
         let same = instance.refire.is_none() && instance.firing == (said.status == Status::Firing);
         same && (!instance.firing || said.starts_at >= instance.starts_at)
-            && (!instance.firing || said.starts_at <= instance.last_seen.max(instance.starts_at))
+            && (!instance.firing
+                || said.start_unknown
+                || said.starts_at <= instance.last_seen.max(instance.starts_at))
     }
 
     /// Takes in that a full label set was said again. Returns whether it fires, if it is known.
@@ -227,7 +229,7 @@ impl Instances {
             instance.ends_at = instance.ends_at.max(said.ends_at);
             instance.peer = peer.clone();
             // A sender whose clock is ahead says each time a start that is later than all we know.
-            if said.starts_at > last_seen.max(instance.starts_at) {
+            if !said.start_unknown && said.starts_at > last_seen.max(instance.starts_at) {
                 instance.starts_at = said.starts_at;
                 instance.over_until = said.starts_at;
                 return InstanceChange::Restarted(last_seen);
@@ -235,7 +237,7 @@ impl Instances {
             instance.starts_at = instance.starts_at.min(said.starts_at);
             return InstanceChange::None;
         }
-        let new = instance.ends_at.is_none_or(|ended| said.starts_at > ended);
+        let new = instance.ends_at.is_none_or(|ended| said.starts_at > ended) && !said.start_unknown;
         let same_peer = instance.peer.is_empty() || instance.peer == *peer;
         if !new && !same_peer {
             let (peer, starts_at, ends_at) = (peer.clone(), said.starts_at, said.ends_at);

@@ -189,6 +189,7 @@ mod tests {
             labels,
             annotations: LabelSet::default(),
             starts_at: at(started),
+            start_unknown: false,
             ends_at: None,
             generator_url: Default::default(),
         };

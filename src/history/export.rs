@@ -59,6 +59,7 @@ mod tests {
             labels: LabelSet::from_pairs([("a", "x\"\n"), ("b", "é")]),
             annotations: LabelSet::from_pairs([("summary", "s")]),
             starts_at: Timestamp::from_millis(1_800_000_000_001),
+            start_unknown: false,
             ends_at,
             generator_url: Default::default(),
         };

@@ -109,6 +109,7 @@ impl<R: BufRead> Jsonl<R> {
                 labels,
                 annotations,
                 starts_at: alert.starts_at.0,
+                start_unknown: false,
                 // A webhook says no end of what fires.
                 ends_at: (alert.status == Status::Resolved).then(|| ended.unwrap_or(line.at.0)),
                 generator_url: Default::default(),

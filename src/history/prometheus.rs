@@ -135,6 +135,7 @@ impl Events {
             labels: labels.clone(),
             annotations: LabelSet::default(),
             starts_at,
+            start_unknown: false,
             ends_at,
             generator_url: Default::default(),
         });

@@ -8,7 +8,8 @@ use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
-use super::text::{Text, excerpt, head, string_or_empty, time};
+use super::text::{Text, excerpt, head, string_or_empty};
+use super::times::{Episode, Reading};
 use super::{InvalidReason, Parsed, Reject, bounds, labels};
 use crate::model::{Batch, Observation, Source, Timestamp};
 
@@ -26,49 +27,38 @@ pub(super) struct RawAlert<'a> {
     pub(super) generator_url: Option<&'a RawValue>,
 }
 
-/// When an alert starts and ends, as far as it says so.
-pub(super) struct Times {
-    pub(super) starts_at: Option<Timestamp>,
-    pub(super) ends_at: Option<Timestamp>,
-}
-
-/// What a format makes of the times (and, in the webhook's case, of the status).
-pub(super) struct Episode {
-    pub(super) status: crate::model::Status,
-    pub(super) starts_at: Timestamp,
-    pub(super) ends_at: Option<Timestamp>,
-    /// The time of receipt stands in for one that was not given.
-    pub(super) by_receipt: bool,
-}
-
 /// Why an alert is refused: class and text.
 pub(super) type Fault = (InvalidReason, String);
 
 /// A format's own rule: status and times → an episode.
-pub(super) type Rule<'r> = &'r dyn Fn(&RawAlert<'_>, Times) -> Result<Episode, Fault>;
+pub(super) type Rule<'r> = &'r dyn Fn(&mut Reading<'_>) -> Episode;
 
 /// Takes alerts one by one as the parser meets them, so that a body's alerts are never all in memory twice.
 pub(super) struct Intake<'r> {
     rule: Rule<'r>,
+    received_at: Timestamp,
     next_index: usize,
     observations: Vec<Observation>,
     rejects: Vec<Reject>,
     rejected: BTreeMap<InvalidReason, u64>,
     mended: BTreeMap<InvalidReason, u64>,
+    first_mended: BTreeMap<InvalidReason, String>,
     by_receipt: bool,
     /// Alerts of one rule stand together, and share the text of its address.
     last_url: SmolStr,
 }
 
 impl<'r> Intake<'r> {
-    pub(super) fn new(rule: Rule<'r>) -> Self {
+    pub(super) fn new(rule: Rule<'r>, received_at: Timestamp) -> Self {
         Intake {
             rule,
+            received_at,
             next_index: 0,
             observations: Vec::new(),
             rejects: Vec::new(),
             rejected: BTreeMap::new(),
             mended: BTreeMap::new(),
+            first_mended: BTreeMap::new(),
             by_receipt: false,
             last_url: SmolStr::default(),
         }
@@ -91,6 +81,7 @@ impl<'r> Intake<'r> {
             rejects: self.rejects,
             rejected: self.rejected,
             mended: self.mended,
+            first_mended: self.first_mended,
             truncated: 0,
             receiver: String::new(),
             group_key: String::new(),
@@ -101,7 +92,7 @@ impl<'r> Intake<'r> {
     fn take(&mut self, raw: &RawValue) {
         let index = self.next_index;
         self.next_index += 1;
-        match self.read(raw) {
+        match self.read(index, raw) {
             Ok(observation) => self.observations.push(observation),
             Err((reason, error)) => {
                 *self.rejected.entry(reason).or_default() += 1;
@@ -112,7 +103,7 @@ impl<'r> Intake<'r> {
         }
     }
 
-    fn read(&mut self, raw: &RawValue) -> Result<Observation, Fault> {
+    fn read(&mut self, index: usize, raw: &RawValue) -> Result<Observation, Fault> {
         if self.observations.len() >= bounds::ALERTS {
             let error =
                 format!("more than {} alerts in one body; several bodies would be right", bounds::ALERTS);
@@ -128,12 +119,15 @@ impl<'r> Intake<'r> {
         let alert: RawAlert<'_> = serde_json::from_str(raw.get())
             .map_err(|e| (InvalidReason::MalformedJson, format!("the alert cannot be read: {e}")))?;
         let labels = labels::labels(alert.labels)?;
-        let bad_time = |error| (InvalidReason::BadTime, error);
-        let times = Times {
-            starts_at: time("startsAt", alert.starts_at).map_err(bad_time)?,
-            ends_at: time("endsAt", alert.ends_at).map_err(bad_time)?,
-        };
-        let episode = (self.rule)(&alert, times)?;
+        let mut reading = Reading { raw: alert, received_at: self.received_at, mends: Vec::new() };
+        let episode = (self.rule)(&mut reading);
+        let Reading { raw: alert, mends, .. } = reading;
+        let mut classes: Vec<_> = mends.iter().map(|(reason, _)| *reason).collect();
+        classes.dedup();
+        classes.into_iter().for_each(|reason| self.mend(reason));
+        for (reason, what) in mends {
+            self.first_mended.entry(reason).or_insert_with(|| format!("alert {index}: {what}"));
+        }
         let annotations = labels::annotations(alert.annotations);
         let generator_url = string_or_empty(alert.generator_url);
         let endless_url = generator_url.len() > bounds::ANNOTATION_BYTES;
@@ -152,6 +146,7 @@ impl<'r> Intake<'r> {
             labels: labels.set,
             annotations: annotations.set,
             starts_at: episode.starts_at,
+            start_unknown: episode.start_unknown,
             ends_at: episode.ends_at,
             generator_url: if endless_url { SmolStr::default() } else { self.last_url.clone() },
         })

@@ -1,12 +1,14 @@
 //! `POST /api/v2/alerts`: what Prometheus, and anything else that speaks to an Alertmanager, sends.
 //!
 //! Rules of Alertmanager `api/v2/api.go` (`postAlertsHandler`): a missing `startsAt` is now, or `endsAt`
-//! if only that is given; a missing `endsAt` is now + `resolve_timeout`; an alert whose `endsAt` has
-//! come is resolved.
+//! if only that is given and has come; a missing `endsAt` is now + `resolve_timeout`; an alert whose `endsAt`
+//! has come is resolved. Where it refuses an alert because of its times, they count as missing here: it fires,
+//! and a page that nobody needed is better than one that never came.
 
 use serde::de::{DeserializeSeed, IgnoredAny};
 
-use super::alert::{Episode, Intake, List, RawAlert, Times};
+use super::alert::{Intake, List};
+use super::times::{Episode, Reading};
 use super::{IngestError, InvalidReason, Parsed, decoded, text};
 use crate::model::{Duration, Source, Status, Timestamp};
 
@@ -21,19 +23,16 @@ pub fn parse(
     resolve_timeout: Duration,
 ) -> Result<Parsed, IngestError> {
     let (body, mended) = decoded(body);
-    let rule = |_: &RawAlert<'_>, times: Times| {
-        let starts_at = times.starts_at.or(times.ends_at).unwrap_or(received_at);
-        let ends_at = times.ends_at.unwrap_or(received_at + resolve_timeout);
-        if ends_at < starts_at {
-            let error = format!(
-                "endsAt {ends_at} is before startsAt {starts_at}; an end at or after the start would be right"
-            );
-            return Err((InvalidReason::BadTime, error));
-        }
+    let rule = |alert: &mut Reading<'_>| {
+        let start = alert.starts_at();
+        let end = alert.ends_at(start);
+        let starts_at = start.unwrap_or_else(|| end.unwrap_or(received_at).min(received_at));
+        let ends_at = end.unwrap_or_else(|| (received_at + resolve_timeout).max(starts_at));
         let status = if ends_at <= received_at { Status::Resolved } else { Status::Firing };
-        Ok(Episode { status, starts_at, ends_at: Some(ends_at), by_receipt: true })
+        let start_unknown = start.is_none();
+        Episode { status, starts_at, start_unknown, ends_at: Some(ends_at), by_receipt: true }
     };
-    let mut intake = Intake::new(&rule);
+    let mut intake = Intake::new(&rule, received_at);
     if mended {
         intake.mend(InvalidReason::InvalidUtf8);
     }

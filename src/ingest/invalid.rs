@@ -19,9 +19,10 @@ pub enum InvalidReason {
     TooManyLabels,
     /// More alerts than [`bounds::ALERTS`](super::bounds::ALERTS).
     TooManyAlerts,
-    /// A time that is not RFC 3339, or an end before the start.
+    /// Mended: a time that is not RFC 3339, is missing where it must not be, or cannot be (years away, or an
+    /// end before the start) was taken as not given; the rest was taken.
     BadTime,
-    /// A status other than `firing` and `resolved`.
+    /// Mended: a status other than `firing` and `resolved` was taken as not given; the rest was taken.
     BadStatus,
     /// Mended: an annotation that is not text was dropped or written as text; the rest was taken.
     BadAnnotation,
@@ -60,6 +61,12 @@ impl InvalidReason {
             UnsupportedType,
         ]
     };
+
+    /// Whether the alert was taken all the same.
+    pub fn is_mended(self) -> bool {
+        use InvalidReason::*;
+        matches!(self, BadTime | BadStatus | BadAnnotation | Cut | InvalidUtf8)
+    }
 
     /// The value of the label `reason`.
     pub fn as_str(self) -> &'static str {

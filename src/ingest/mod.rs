@@ -2,7 +2,7 @@
 //!
 //! Pure: bytes and the time of receipt in, a [`Parsed`] or an [`IngestError`] out. What is wrong with
 //! one alert costs that alert alone; what can be mended without changing which alert it is, is mended
-//! and counted. The bounds are in [`bounds`].
+//! and counted, so that only labels that cannot be read cost an alert. The bounds are in [`bounds`].
 
 mod alert;
 pub mod api_v2;
@@ -11,6 +11,7 @@ mod glance;
 mod invalid;
 mod labels;
 mod text;
+mod times;
 pub mod webhook;
 
 use std::borrow::Cow;
@@ -34,6 +35,8 @@ pub struct Parsed {
     pub rejected: BTreeMap<InvalidReason, u64>,
     /// What was mended in alerts that were taken, by class.
     pub mended: BTreeMap<InvalidReason, u64>,
+    /// Of some of these classes, what was wrong with the first alert and what was taken instead; for logs.
+    pub first_mended: BTreeMap<InvalidReason, String>,
     /// Webhook: how many alerts `max_alerts` left out. Above 0, absence says nothing.
     pub truncated: u64,
     /// Webhook: the sender's receiver, as it stands in its configuration; for logs.

@@ -10,8 +10,9 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
-use super::alert::{Episode, Fault, Intake, List, RawAlert, Times};
+use super::alert::{Intake, List};
 use super::text::{Text, excerpt, head, kind_of_body, string_or_empty};
+use super::times::{Episode, Reading};
 use super::{IngestError, InvalidReason, Parsed, bounds, decoded};
 use crate::model::{LabelSet, Source, Status, Timestamp, Upstream};
 
@@ -21,8 +22,7 @@ use crate::model::{LabelSet, Source, Status, Timestamp, Upstream};
 /// The body is not JSON, or not an object with a list `alerts`.
 pub fn parse(body: &[u8], peer: &str, received_at: Timestamp) -> Result<Parsed, IngestError> {
     let (body, mended) = decoded(body);
-    let rule = |alert: &RawAlert<'_>, times: Times| episode(alert, &times, received_at);
-    let mut intake = Intake::new(&rule);
+    let mut intake = Intake::new(&episode, received_at);
     if mended {
         intake.mend(InvalidReason::InvalidUtf8);
     }
@@ -49,25 +49,42 @@ pub fn parse(body: &[u8], peer: &str, received_at: Timestamp) -> Result<Parsed, 
     Ok(parsed)
 }
 
-/// Status and times of one alert. The status is what the sender says; where it says nothing, an end that has
-/// passed makes it resolved. A resolve without an end ended on receipt, and none ends before it starts.
-fn episode(alert: &RawAlert<'_>, times: &Times, received_at: Timestamp) -> Result<Episode, Fault> {
-    let status = match alert.status.map(Text::of) {
+/// Status and times of one alert. The status is what the sender says; where it says nothing of use, an end that
+/// has passed makes it resolved. A resolve without an end that can be ended on receipt.
+fn episode(alert: &mut Reading<'_>) -> Episode {
+    let received_at = alert.received_at;
+    let start = alert.starts_at();
+    let mut end = alert.ends_at(start);
+    let by_end = if end.is_some_and(|t| t <= received_at) { Status::Resolved } else { Status::Firing };
+    let status = match alert.raw.status.map(Text::of) {
         Some(Text::Str(word)) if word == "firing" => Status::Firing,
         Some(Text::Str(word)) if word == "resolved" => Status::Resolved,
-        None | Some(Text::Null) if times.ends_at.is_some_and(|t| t <= received_at) => Status::Resolved,
-        None | Some(Text::Null) => Status::Firing,
+        None | Some(Text::Null) => by_end,
         Some(other) => {
-            let error = format!("status is {}; firing or resolved would be right", other.found());
-            return Err((InvalidReason::BadStatus, error));
+            let found = other.found();
+            let wrong = format!(
+                "status is {found}, where firing or resolved would be right; it counts as {}",
+                by_end.as_str()
+            );
+            alert.mend(InvalidReason::BadStatus, wrong);
+            by_end
         }
     };
-    let by_receipt = alert.status.is_none()
-        || times.starts_at.is_none()
-        || (status == Status::Resolved && times.ends_at.is_none());
-    let ends_at = (status == Status::Resolved).then(|| times.ends_at.unwrap_or(received_at));
-    let starts_at = times.starts_at.or(ends_at).unwrap_or(received_at);
-    Ok(Episode { status, starts_at, ends_at: ends_at.map(|t| t.max(starts_at)), by_receipt })
+    let resolved = status == Status::Resolved;
+    if let Some(late) = end.filter(|end| resolved && *end > received_at + bounds::AHEAD) {
+        let wrong = format!("it has resolved, and endsAt {late} is more than {} ahead", bounds::AHEAD);
+        alert.mend(InvalidReason::BadTime, format!("{wrong}; it counts as ended on receipt"));
+        end = None;
+    }
+    let missing = [("startsAt", start.is_none()), ("endsAt", resolved && end.is_none())];
+    if let Some((field, _)) = missing.into_iter().find(|(_, missing)| *missing && alert.mends.is_empty()) {
+        alert.mend(InvalidReason::BadTime, format!("{field} is missing; the time of receipt is taken"));
+    }
+    let by_receipt = alert.raw.status.is_none() || missing.iter().any(|(_, missing)| *missing);
+    let ends_at = resolved.then(|| end.unwrap_or(received_at));
+    let starts_at = start.or(ends_at).unwrap_or(received_at);
+    let ends_at = ends_at.map(|t| t.max(starts_at));
+    Episode { status, starts_at, start_unknown: start.is_none(), ends_at, by_receipt }
 }
 
 /// Undoes Go's `regexp.QuoteMeta`, through which Alertmanager passes the receiver's name.

@@ -60,6 +60,10 @@ pub struct Observation {
     pub annotations: LabelSet,
     /// When this firing episode began, as the sender said it.
     pub starts_at: Timestamp,
+    /// `starts_at` was not said, or cannot be: it is the time of receipt or of the end, and no news if the alert
+    /// fires already.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub start_unknown: bool,
     /// Resolved: when it ended. Firing from API v2: until when it counts as firing if nothing more
     /// is heard. Firing from a webhook: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,6 +71,10 @@ pub struct Observation {
     /// Where the rule that fired can be looked at; may be empty.
     #[serde(default, skip_serializing_if = "SmolStr::is_empty")]
     pub generator_url: SmolStr,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// The valid observations of one request, in the order in which they stood there.

@@ -265,8 +265,7 @@ impl Gate for NodeGate {
 
     fn rejected(&self, _source: Source, reason: InvalidReason) {
         self.published.meter.refused(reason.as_str(), 1);
-        let mended = [InvalidReason::BadAnnotation, InvalidReason::Cut, InvalidReason::InvalidUtf8];
-        if !mended.contains(&reason) {
+        if !reason.is_mended() {
             self.published.meter.lost_input();
         }
     }

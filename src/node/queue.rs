@@ -209,6 +209,7 @@ mod tests {
             labels: LabelSet::from_pairs([("a", "x".repeat(size))]),
             annotations: LabelSet::default(),
             starts_at: Timestamp::ZERO,
+            start_unknown: false,
             ends_at: None,
             generator_url: "".into(),
         };

@@ -189,10 +189,11 @@ impl App {
                 self.gate.rejected(source, reason);
             }
             let first = parsed.rejects.iter().find(|r| r.reason == reason);
-            let detail = first.map_or_else(
-                || format!("{count} mended, and taken"),
-                |r| format!("{count} of the body's alerts; alert {}: {}", r.index, r.error),
-            );
+            let detail = match (first, parsed.first_mended.get(&reason)) {
+                (Some(r), _) => format!("{count} of the body's alerts; alert {}: {}", r.index, r.error),
+                (None, Some(first)) => format!("{count} of the body's alerts; {first}"),
+                (None, None) => format!("{count} of the body's alerts"),
+            };
             self.refusals.log(peer, reason, &detail, body);
         }
         if parsed.truncated > 0 {

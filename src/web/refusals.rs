@@ -25,8 +25,9 @@ impl Refusals {
     pub(super) fn log(&self, peer: IpAddr, reason: InvalidReason, detail: &str, body: &[u8]) {
         if self.first(peer, reason.as_str()) {
             let start = start_of(body);
+            let done = if reason.is_mended() { "mended, and taken" } else { "refused" };
             let reason = reason.as_str();
-            tracing::warn!(%peer, reason, detail, body = %start, "refused; not logged again for 60s");
+            tracing::warn!(%peer, reason, detail, body = %start, "{done}; not logged again for 60s");
         }
     }
 

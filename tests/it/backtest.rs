@@ -175,6 +175,7 @@ fn a_journal_is_read_while_its_server_holds_it() {
             labels: LabelSet::from_pairs([("alertname", "Down"), ("cluster", "c")]),
             annotations: LabelSet::default(),
             starts_at: Timestamp::from_millis(1_767_571_260_000),
+            start_unknown: false,
             ends_at: (status == Status::Resolved).then_some(now),
             generator_url: Default::default(),
         };

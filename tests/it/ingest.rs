@@ -1,5 +1,7 @@
 //! Wire formats in, against bodies as Alertmanager, Grafana and Prometheus send them.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use squelch::ingest::{IngestError, InvalidReason, Parsed, api_v2, bounds, webhook};
@@ -81,7 +83,7 @@ fn times_of_a_resolve_are_completed() {
         {"labels": {"a": "3"}, "startsAt": "2026-11-23T00:02:00Z", "endsAt": "2026-11-23T00:03:00Z"},
     ]));
     let ends: Vec<_> = parsed.batch.observations.iter().map(|o| (o.status, o.ends_at)).collect();
-    let expected = ["2026-11-23T00:15:00Z", "2026-11-23T00:02:00Z", "2026-11-23T00:03:00Z"];
+    let expected = ["2026-11-23T00:15:00Z", "2026-11-23T00:15:00Z", "2026-11-23T00:03:00Z"];
     assert_eq!(ends, expected.map(|t| (Status::Resolved, Some(at(t)))));
 }
 
@@ -134,9 +136,6 @@ fn each_bad_alert_is_refused_alone() {
         (with("labels", json!({"pod": 5})), InvalidReason::BadLabel, "label \"pod\" is the number 5"),
         (with("labels", json!({"": "x"})), InvalidReason::BadLabel, "empty name"),
         (with("labels", Value::Object(many)), InvalidReason::TooManyLabels, "300 labels"),
-        (with("startsAt", json!("yesterday")), InvalidReason::BadTime, "startsAt is \"yesterday\""),
-        (with("endsAt", json!({})), InvalidReason::BadTime, "endsAt is an object"),
-        (with("status", json!("maybe")), InvalidReason::BadStatus, "firing or resolved"),
     ];
     let mut alerts = vec![good.clone()];
     for (alert, ..) in &bad {
@@ -170,11 +169,95 @@ fn api_v2_follows_alertmanagers_rules_for_times() {
             ("Gone", Status::Resolved, midnight, at("2026-11-23T00:10:00Z")),
             ("Bare", Status::Firing, now(), at("2026-11-23T00:20:00Z")),
             ("EndOnly", Status::Resolved, nine_past, nine_past),
+            ("Backwards", Status::Firing, at("2026-11-23T00:20:00Z"), at("2026-11-23T00:20:00Z")),
         ]
     );
     assert_eq!(parsed.batch.observations[0].labels.len(), 2, "an empty value is no label");
-    assert_eq!((parsed.rejects[0].index, parsed.rejects[0].reason), (4, InvalidReason::BadTime));
+    assert!(parsed.rejects.is_empty());
+    assert_eq!(parsed.mended, BTreeMap::from([(InvalidReason::BadTime, 1)]));
+    let said = &parsed.first_mended[&InvalidReason::BadTime];
+    assert!(said.starts_with("alert 4: endsAt 2026-11-23T00:09:00Z is before startsAt"), "{said}");
     assert!(v2(b"[]").unwrap().batch.observations.is_empty());
+}
+
+/// One alert as both doors read it, and what was mended in it.
+fn both(alert: &Value) -> [(Parsed, &'static str); 2] {
+    let hooked = hook_alerts(json!([alert]));
+    [(hooked, "webhook"), (v2(json!([alert]).to_string().as_bytes()).unwrap(), "API v2")]
+}
+
+#[test]
+fn a_time_that_cannot_be_costs_no_alert() {
+    let (start, end) = ("2026-11-23T00:00:00Z", "2026-11-23T00:10:00Z");
+    let (known, in_time) = (Some(at(start)), at("2026-11-23T00:20:00Z"));
+    for (starts_at, ends_at, said, start, status) in [
+        (json!("yesterday"), json!(null), "startsAt is \"yesterday\"", None, Status::Firing),
+        (json!(17), json!(null), "startsAt is the number 17", None, Status::Firing),
+        (json!("1970-01-01T00:00:01Z"), json!(""), "is more than 3653d ago", None, Status::Firing),
+        (json!("2026-11-24T00:15:01Z"), json!(""), "is more than 1d ahead", None, Status::Firing),
+        (json!("9999-12-31T23:59:59Z"), json!(""), "is more than 1d ahead", None, Status::Firing),
+        (json!("yesterday"), json!(end), "startsAt is \"yesterday\"", Some(at(end)), Status::Resolved),
+        (json!(start), json!({}), "endsAt is an object", known, Status::Firing),
+        (json!(start), json!("1970-01-01T00:00:01Z"), "endsAt 1970-01-01T00:00:01Z", known, Status::Firing),
+        (json!(end), json!(start), "is before startsAt", Some(at(end)), Status::Firing),
+        (json!({}), json!([]), "startsAt is an object", None, Status::Firing),
+    ] {
+        let alert = json!({"labels": {"a": "b"}, "startsAt": starts_at, "endsAt": ends_at});
+        for (parsed, door) in both(&alert) {
+            let [one] = parsed.batch.observations.as_slice() else { panic!("{door}: {alert} is taken") };
+            assert_eq!((one.status, one.starts_at), (status, start.unwrap_or(now())), "{door}: {alert}");
+            // When it ended is when it began, for want of a better; it says no more than that.
+            let unknown = start.is_none() || starts_at == json!("yesterday");
+            assert_eq!(one.start_unknown, unknown, "{door}: {alert}");
+            let until = (door == "API v2").then_some(in_time);
+            assert_eq!(
+                one.ends_at,
+                if status == Status::Resolved { start } else { until },
+                "{door}: {alert}"
+            );
+            assert_eq!(parsed.mended, BTreeMap::from([(InvalidReason::BadTime, 1)]), "{door}: {alert}");
+            let first = &parsed.first_mended[&InvalidReason::BadTime];
+            assert!(first.starts_with("alert 0: ") && first.contains(said), "{door}: {first}");
+            assert!(parsed.rejects.is_empty());
+        }
+    }
+    // "For ever", as people write it, is an end.
+    let for_ever = json!({"labels": {"a": "b"}, "startsAt": start, "endsAt": "9999-12-31T23:59:59Z"});
+    for (parsed, door) in both(&for_ever) {
+        assert!(parsed.mended.is_empty(), "{door}");
+        assert_eq!(parsed.batch.observations[0].status, Status::Firing, "{door}");
+    }
+}
+
+#[test]
+fn what_a_webhook_says_of_a_resolve_is_mended() {
+    let resolved = |starts_at: &str, ends_at: &str| {
+        let alert =
+            json!({"status": "resolved", "labels": {"a": "b"}, "startsAt": starts_at, "endsAt": ends_at});
+        let parsed = hook_alerts(json!([alert]));
+        assert_eq!(parsed.mended, BTreeMap::from([(InvalidReason::BadTime, 1)]), "{alert}");
+        let one = &parsed.batch.observations[0];
+        assert_eq!(one.status, Status::Resolved, "its status is what its sender says: {alert}");
+        (one.starts_at, one.ends_at)
+    };
+    let (start, end) = ("2026-11-23T00:00:00Z", "2026-11-23T00:10:00Z");
+    for bad in ["soon", "1970-01-01T00:00:01Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"] {
+        assert_eq!(resolved(start, bad), (at(start), Some(now())), "an end of {bad}");
+    }
+    assert_eq!(resolved(end, start), (at(end), Some(now())), "an end before the start");
+    assert_eq!(resolved("never", end), (at(end), Some(at(end))));
+    assert_eq!(resolved("never", "never"), (now(), Some(now())));
+}
+
+#[test]
+fn a_status_that_is_none_costs_no_alert() {
+    for status in [json!("maybe"), json!(1), json!({}), json!("")] {
+        let alert = json!({"status": status, "labels": {"a": "b"}, "startsAt": "2026-11-23T00:00:00Z"});
+        let parsed = hook_alerts(json!([alert]));
+        assert_eq!(parsed.batch.observations[0].status, Status::Firing, "{status}: in doubt, it fires");
+        assert_eq!(parsed.mended, BTreeMap::from([(InvalidReason::BadStatus, 1)]), "{status}");
+        assert!(parsed.first_mended[&InvalidReason::BadStatus].contains("firing or resolved"));
+    }
 }
 
 #[test]
@@ -222,7 +305,8 @@ fn valid_alert() -> impl Strategy<Value = Value> {
     let text = "[ -~é😀\"\\\\\n]{1,12}";
     let labels = proptest::collection::btree_map(text, text, 1..6);
     let annotations = proptest::collection::btree_map(text, text, 0..4);
-    (labels, annotations, any::<bool>(), 0i64..4_000_000_000_000).prop_map(
+    let start = now().as_millis() - 300_000_000_000..now().as_millis();
+    (labels, annotations, any::<bool>(), start).prop_map(
         |(labels, annotations, firing, starts)| {
             json!({
                 "status": if firing { "firing" } else { "resolved" },

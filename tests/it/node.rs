@@ -249,6 +249,7 @@ fn batch(name: &str, status: Status) -> Batch {
         labels: LabelSet::from_pairs([("alertname", name), ("severity", "critical")]),
         annotations: LabelSet::default(),
         starts_at: Timestamp::from_millis(T0),
+        start_unknown: false,
         ends_at: (status == Status::Resolved).then(|| Timestamp::from_millis(T0 + 60_000)),
         generator_url: "".into(),
     };

@@ -269,7 +269,8 @@ async fn a_partly_invalid_webhook_body_is_taken_and_says_what_was_not() {
     assert_eq!((&said["accepted"], &said["rejected"][0]["index"]), (&json!(2), &json!(1)));
     assert!(said["rejected"][0]["error"].as_str().unwrap().contains("labels are missing"));
     assert_eq!(soon(running.accepted.recv()).await.unwrap().observations.len(), 2);
-    assert_eq!(running.rejected(), [InvalidReason::NoLabels]);
+    let no_start = InvalidReason::BadTime;
+    assert_eq!(running.rejected(), [InvalidReason::NoLabels, no_start, no_start], "refused, and mended");
     let none = running.hook(r#"{"alerts":[7]}"#).await;
     assert_eq!((none.status, none.json()["accepted"].clone()), (200, json!(0)));
 }
@@ -280,11 +281,16 @@ async fn api_v2_answers_as_alertmanager_does() {
     let whole = running.v2(r#"[{"labels":{"a":"b"}}]"#).await;
     assert_eq!((whole.status, whole.body.as_str()), (200, ""));
     assert_eq!(soon(running.accepted.recv()).await.unwrap().peer, "127.0.0.1");
-    let partly = running.v2(API_V2).await;
+    let partly = running.v2(r#"[{"labels":{"a":"b"}},{"labels":{}}]"#).await;
     assert_eq!(partly.status, 400);
-    assert!(partly.json().as_str().unwrap().contains("alert 4: endsAt"));
+    assert!(partly.json().as_str().unwrap().contains("alert 1: labels"));
     let batch = soon(running.accepted.recv()).await.unwrap();
-    assert_eq!((batch.source, batch.observations.len()), (Source::Prometheus, 4));
+    assert_eq!((batch.source, batch.observations.len()), (Source::Prometheus, 1));
+    // Where it is not: an alert whose end is before its start is refused there.
+    assert_eq!(running.v2(API_V2).await.status, 200);
+    let batch = soon(running.accepted.recv()).await.unwrap();
+    assert_eq!((batch.source, batch.observations.len()), (Source::Prometheus, 5));
+    assert_eq!(running.rejected(), [InvalidReason::NoLabels, InvalidReason::BadTime]);
     for headers in ["", "Content-Type: text/plain\r\n"] {
         let wrong = running.send("POST", "/api/v2/alerts", headers, b"[]").await;
         assert_eq!((wrong.status, wrong.json()["code"].clone()), (415, json!(415)));
@@ -318,12 +324,13 @@ async fn unusable_bodies_get_a_400_that_says_why() {
 async fn what_can_be_mended_is_taken_and_counted() {
     let mut running = start(Limits::default()).await;
     let long = "x".repeat(1 << 20);
-    let body = format!(r#"{{"alerts":[{{"labels":{{"a":"{long}"}}}}]}}"#);
+    let body = format!(r#"{{"alerts":[{{"labels":{{"a":"{long}"}},"startsAt":"2026-11-23T00:00:00Z"}}]}}"#);
     assert_eq!(running.hook(body).await.json()["accepted"], 1);
     assert!(soon(running.accepted.recv()).await.unwrap().observations[0].labels.value("a").len() <= 4096);
     assert_eq!(running.hook(b"{\"alerts\":[{\"labels\":{\"a\":\"\xff\"}}]}").await.json()["accepted"], 1);
     assert_eq!(soon(running.accepted.recv()).await.unwrap().observations[0].labels.value("a"), "\u{fffd}");
-    assert_eq!(running.rejected(), [InvalidReason::Cut, InvalidReason::InvalidUtf8]);
+    let mended = [InvalidReason::Cut, InvalidReason::BadTime, InvalidReason::InvalidUtf8];
+    assert_eq!(running.rejected(), mended, "the second says no start, either");
 }
 
 #[tokio::test]

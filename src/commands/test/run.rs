@@ -246,6 +246,7 @@ impl Scene {
             labels: said.labels.clone(),
             annotations: said.annotations.clone(),
             starts_at: starts_at.unwrap_or(said.at),
+            start_unknown: false,
             ends_at,
             generator_url: SmolStr::default(),
         };

@@ -2,7 +2,7 @@
 
 use super::world::*;
 use crate::config::{Limit, Noise, Policy, Storm};
-use crate::model::{Duration, Kind, LabelSet, Source};
+use crate::model::{Duration, Kind, LabelSet, Observation, Source};
 
 fn seconds(s: u64) -> Duration {
     Duration::from_secs(s)
@@ -62,6 +62,33 @@ fn a_sender_whose_clock_is_ahead_restarts_nothing() {
     }
     assert_eq!(world.engine.stats().receivers["pd"].flapping, 0, "repeats count as restarts");
     assert_eq!(world.sent.len(), 1);
+}
+
+/// As a script sends it, each minute, or a sender whose times cannot be read.
+#[test]
+fn an_alert_without_a_start_that_is_said_again_restarts_nothing() {
+    let mut world = World::new(policy(&["alertname"], Noise { suppress_at: 3000, ..Noise::default() }));
+    let said = |peer: &str, world: &mut World| {
+        let one = Observation { start_unknown: true, ..firing(&warning("A"), world.now) };
+        world.webhook(peer, vec![one]);
+    };
+    for minute in 0..9 {
+        said(if minute % 2 == 0 { "am1" } else { "am2" }, &mut world);
+        world.advance(Duration::from_mins(1));
+    }
+    assert_eq!(world.sent.len(), 1, "repeats count as restarts: {:#?}", world.sent);
+    world.webhook("am1", vec![resolved(&warning("A"), START, world.now)]);
+    world.advance(seconds(20));
+    said("am2", &mut world);
+    world.advance(seconds(20));
+    world.webhook("am2", vec![resolved(&warning("A"), START, world.now)]);
+    world.advance(Duration::from_mins(20));
+    assert_eq!(world.sent.last().unwrap().kind, Kind::Resolve, "what the other member said was a late copy");
+    let sent = world.sent.len();
+    said("am1", &mut world);
+    world.advance(Duration::from_mins(2));
+    let kinds: Vec<_> = world.sent[sent..].iter().map(|n| n.kind).collect();
+    assert_eq!(kinds, [Kind::Page], "it fires anew");
 }
 
 #[test]

@@ -196,6 +196,7 @@ pub(super) fn firing(labels: &LabelSet, starts_at: Timestamp) -> Observation {
         labels: labels.clone(),
         annotations: LabelSet::default(),
         starts_at,
+        start_unknown: false,
         ends_at: None,
         generator_url: Default::default(),
     }

@@ -112,6 +112,7 @@ impl Plan {
             labels: labels.clone(),
             annotations: LabelSet::default(),
             starts_at: Timestamp::from_millis(from),
+            start_unknown: false,
             ends_at: (status == Status::Resolved).then(|| Timestamp::from_millis(to)),
             generator_url: Default::default(),
         });

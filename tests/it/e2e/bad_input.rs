@@ -143,3 +143,41 @@ async fn prometheus_gets_its_own_kind_of_refusal() {
         assert_eq!((answer.status, &answer.json()["code"]), (400, &json!(400)), "{body}");
     }
 }
+
+/// At either door: the page goes out, the count moves, and the log says it once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_that_cannot_be_read_costs_no_page() {
+    let pager = pager().await;
+    let url = pager.url("/webhook/a");
+    let home = Home::new(&format!(
+        "route: {{receiver: p, group_by: [alertname]}}\n\
+         receivers: [{{name: p, webhook_configs: [{{url: '{url}'}}]}}]\n"
+    ));
+    let squelch = home.serve().await;
+    let mut hooked = body("http://am-0", &[Told::fires("Hooked", "a", "b"), Told::fires("Fine", "a", "b")]);
+    hooked["alerts"][0]["startsAt"] = "the day before yesterday".into();
+    let backwards = json!([
+        {"labels": {"alertname": "Sent"}, "startsAt": "2026-01-31T09:30:00Z", "endsAt": "2026-01-31T09:00:00Z"},
+    ]);
+    for time in 1..=3 {
+        let answer = hook(&squelch, hooked.to_string()).await;
+        assert_eq!((answer.status, &answer.json()["accepted"]), (200, &json!(2)), "{}", answer.body);
+        assert_eq!(answer.json()["rejected"], json!([]), "{}", answer.body);
+        let answer = squelch.post("/api/v2/alerts", backwards.to_string()).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert!(counted(&squelch, "bad_time").await >= 2.0, "{time}");
+    }
+    let names = ["Hooked", "Fine", "Sent"];
+    shown(&pager, "each pages", |i| names.iter().all(|name| about(i, name).len() == 1)).await;
+    squelch
+        .child
+        .line(&["level=WARN", "reason=bad_time ", "mended, and taken", "alert 0: startsAt is"])
+        .await;
+    // Both came from one address; the door does not matter.
+    assert_eq!(squelch.child.said().matches("reason=bad_time ").count(), 1);
+    assert_eq!(
+        squelch.scrape().await.sum("squelch_notifications_total", &[("kind", "page")]),
+        3.0,
+        "once each"
+    );
+}

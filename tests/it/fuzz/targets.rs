@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use squelch::config::{self, AddressPolicy, Config, Network, SigningKeys};
 use squelch::engine::{Engine, Event};
 use squelch::history::Jsonl;
-use squelch::ingest::{api_v2, webhook};
-use squelch::model::{Duration, Matcher, Timestamp, parse_matchers};
+use squelch::ingest::{api_v2, bounds, webhook};
+use squelch::model::{Duration, Matcher, Status, Timestamp, parse_matchers};
 
 use super::ROOT;
 
@@ -67,10 +67,17 @@ fn parsed(
             for observation in &parsed.batch.observations {
                 assert!(observation.labels.iter().next().is_some(), "an alert without labels");
                 assert!(observation.labels.iter().all(|(name, value)| !name.is_empty() && !value.is_empty()));
+                assert!(observation.starts_at <= received() + bounds::AHEAD, "a start that cannot be");
+                assert!(observation.starts_at >= received() - bounds::AGO, "a start that cannot be");
+                let ended = observation.ends_at.is_some_and(|end| end >= observation.starts_at);
+                let open = observation.ends_at.is_none() && observation.status == Status::Firing;
+                assert!(ended || open, "an end that cannot be");
             }
             let all = parsed.batch.observations.len() + usize::try_from(parsed.rejected_total()).unwrap();
             assert!(all <= input.len(), "more alerts than bytes");
             assert!(parsed.rejects.iter().all(|reject| reject.index < all && !reject.error.is_empty()));
+            assert!(parsed.rejected.keys().all(|reason| !reason.is_mended()), "what can be mended is taken");
+            assert!(parsed.mended.keys().all(|reason| reason.is_mended()));
             assert_eq!(Some(&parsed), again().as_ref(), "the same bytes mean the same");
             // What is accepted becomes an event, and must be readable when it comes out of the journal.
             an_event(&serde_json::to_vec(&Event::Observe(parsed.batch)).unwrap());
