@@ -15,7 +15,7 @@ use super::lanes::LaneId;
 use super::ledger::Verdict;
 use super::stats::Bound;
 use super::timers::Timer;
-use crate::model::{AlertId, Batch, Disposition, Observation, Reason, Status, Timestamp};
+use crate::model::{AlertId, Batch, Disposition, Observation, Reason, Source, Status, Timestamp};
 
 /// So many alerts are aside at most; what is over is decided about as usual.
 const ASIDE: usize = 1000;
@@ -58,6 +58,22 @@ impl Engine {
             }
             self.pass_by(alert, observation);
         }
+    }
+
+    /// An alert as it is known, as if `source` said so: for one whose repeats break the engine.
+    pub fn as_known(&self, source: Source, alert: AlertId) -> Option<Batch> {
+        let known = self.alerts.alert(alert)?;
+        let observation = Observation {
+            status: if known.firing() { Status::Firing } else { Status::Resolved },
+            labels: known.labels.clone(),
+            annotations: self.alerts.annotations(known),
+            starts_at: known.starts_at,
+            start_unknown: false,
+            ends_at: known.ends_at,
+            generator_url: self.alerts.generator_url(known),
+        };
+        let peer = SmolStr::default();
+        Some(Batch { source, peer, observations: vec![observation], upstream: None })
     }
 
     /// An observation of an alert that is aside, or is to be.

@@ -3,16 +3,17 @@
 //!
 //! An engine that broke is half way through an event and is not trusted: it is read anew from what is
 //! durable. What it broke on is tried once more then, an alert at a time; an alert that breaks it again is
-//! put aside and told as it stands ([`Event::Aside`]); what even that breaks on is left out. Each time a
+//! put aside and told as it stands ([`Event::Aside`]); what even that breaks on is left out. Of a repeat, which
+//! names its alert and does not say what it is, the engine that was read anew knows how it stands. Each time a
 //! person is told so, past the engine's stages.
 
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::engine::{Alarm, Event};
+use crate::engine::{Alarm, Engine, Event, Seen};
 use crate::journal::{JournalError, Seq};
-use crate::model::{Batch, Duration};
+use crate::model::{AlertId, Batch, Duration, Source};
 
 use super::clock::EngineClock;
 use super::tick::{Open, Tick};
@@ -70,6 +71,10 @@ impl Broken {
                 let first: String = first.chars().take(500).collect();
                 format!("{} alerts, {first} the first", batch.observations.len())
             }
+            Event::Seen(seen) => match seen.occurrences.as_slice() {
+                [one] => format!("a repeat of the alert {}", one.alert),
+                all => format!("repeats of {} alerts", all.len()),
+            },
             event => word(event).to_owned(),
         };
         let summary = format!(
@@ -99,11 +104,37 @@ fn word(event: &Event) -> &'static str {
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
     /// Each of one alert.
-    waiting: Vec<Event>,
+    waiting: Vec<Suspect>,
     /// How many of them broke it.
     broke: u32,
     /// Stored events that were left out when the engine was read.
     stored: BTreeSet<Seq>,
+}
+
+/// Something of one alert that the engine broke on.
+#[derive(Debug)]
+enum Suspect {
+    /// What is to be tried.
+    Event(Event),
+    /// A repeat broke it: the alert, said to stand as the engine knows it, is to be put aside.
+    Known { source: Source, alert: AlertId },
+}
+
+impl Suspect {
+    /// What an engine is to handle, where that follows from what it knows.
+    fn ask(&mut self, engine: &Engine) {
+        let Suspect::Known { source, alert } = *self else { return };
+        match guarded(|| engine.as_known(source, alert)).ok().flatten() {
+            Some(batch) => *self = Suspect::Event(Event::Aside(batch)),
+            None => {
+                tracing::error!(%alert, "an alert whose repeats break the engine is not known, and left out")
+            }
+        }
+    }
+
+    fn event(&self) -> Option<&Event> {
+        if let Suspect::Event(event) = self { Some(event) } else { None }
+    }
 }
 
 impl Suspects {
@@ -112,12 +143,19 @@ impl Suspects {
         let (batch, aside) = match event {
             Event::Observe(batch) => (batch, false),
             Event::Aside(batch) => (batch, true),
+            Event::Seen(Seen { source, occurrences }) => {
+                self.waiting.extend(occurrences.into_iter().map(|one| {
+                    let one = Seen { source, occurrences: vec![one] };
+                    Suspect::Event(Event::Seen(one))
+                }));
+                return;
+            }
             _ => return,
         };
         let Batch { source, peer, observations, .. } = batch;
         self.waiting.extend(observations.into_iter().map(|one| {
             let one = Batch { source, peer: peer.clone(), observations: vec![one], upstream: None };
-            if aside { Event::Aside(one) } else { Event::Observe(one) }
+            Suspect::Event(if aside { Event::Aside(one) } else { Event::Observe(one) })
         }));
     }
 
@@ -131,25 +169,39 @@ impl Suspects {
     }
 
     /// Tries them all, or those that are aside already tells.
-    pub(super) fn apply(&self, tick: &mut Tick, open: &mut Open, clock: &EngineClock) -> Result<(), Failure> {
-        self.waiting.iter().try_for_each(|event| tick.apply(open, clock, event))
+    pub(super) fn apply(
+        &mut self,
+        tick: &mut Tick,
+        open: &mut Open,
+        clock: &EngineClock,
+    ) -> Result<(), Failure> {
+        self.waiting.iter_mut().for_each(|suspect| suspect.ask(&open.engine));
+        self.waiting.iter().filter_map(Suspect::event).try_for_each(|event| tick.apply(open, clock, event))
     }
 
     /// The engine broke on one of them again: it is put aside, or left out. False if it is none of them.
     pub(super) fn broke(&mut self, event: &Event) -> bool {
-        let Some(index) = self.waiting.iter().position(|waiting| waiting == event) else { return false };
+        let Some(index) = self.waiting.iter().position(|s| s.event() == Some(event)) else { return false };
         self.broke += 1;
-        match self.waiting.remove(index) {
-            Event::Observe(batch) => self.waiting.insert(index, Event::Aside(batch)),
-            lost => tracing::error!(event = ?lost, "an alert that cannot even be told of is left out"),
+        match event {
+            Event::Observe(batch) => self.waiting[index] = Suspect::Event(Event::Aside(batch.clone())),
+            Event::Seen(Seen { source, occurrences }) if !occurrences.is_empty() => {
+                self.waiting[index] = Suspect::Known { source: *source, alert: occurrences[0].alert };
+            }
+            lost => {
+                tracing::error!(event = ?lost, "an alert that cannot even be told of is left out");
+                self.waiting.remove(index);
+            }
         }
         if self.broke >= TOLD {
             tracing::error!(alerts = self.waiting.len(), "alerts that came with it are left out");
             self.waiting.clear();
         } else if self.broke >= TRIED {
-            for event in &mut self.waiting {
-                if let Event::Observe(batch) = event {
-                    *event = Event::Aside(batch.clone());
+            // Repeats will be said again.
+            self.waiting.retain(|suspect| !matches!(suspect, Suspect::Event(Event::Seen(_))));
+            for suspect in &mut self.waiting {
+                if let Suspect::Event(Event::Observe(batch)) = suspect {
+                    *suspect = Suspect::Event(Event::Aside(batch.clone()));
                 }
             }
         }

@@ -1,5 +1,8 @@
 //! What the engine breaks on costs one input: it is put aside and told, and everything else goes on.
 
+use squelch::engine::{Seen, SeenOccurrence};
+use squelch::model::{AlertId, Disposition, Reason};
+
 use super::*;
 
 /// A route of its own for `Poison`, with a child that is not there: whatever finds its way breaks on it.
@@ -28,16 +31,41 @@ fn nonsense_about(name: &str) -> Bench {
             bench.report(n.id, Outcome::Accepted);
         }
     }
+    spoiled(bench, |engine| {
+        let known = field(field(engine, "alerts"), "known").as_map_mut().unwrap();
+        let tracks = field(&mut known[0].1, "tracks").as_array_mut().unwrap();
+        let mut track = tracks[0].clone();
+        let [lane, of_it] = track.as_array_mut().unwrap().as_mut_slice() else { panic!("a pair") };
+        *lane = 99.into();
+        *field(of_it, "presented") = true.into();
+        tracks.push(track);
+    })
+}
+
+/// A bench whose engine counted the repeats of the alert `name`, which fires, as far as it can: the next one
+/// breaks it, and nothing else does.
+fn repeated_beyond_counting(name: &str) -> Bench {
+    let mut bench = Bench::with(MemoryJournal::new(true), watched(policy()), Bounds::default(), T0);
+    for _ in 0..2 {
+        bench.observe(firing(name)).unwrap();
+        for n in bench.told() {
+            bench.report(n.id, Outcome::Accepted);
+        }
+    }
+    spoiled(bench, |engine| {
+        let repeats = field(field(engine, "ledger"), "repeats").as_array_mut().unwrap();
+        let [one] = repeats.as_mut_slice() else { panic!("of one alert") };
+        *field(&mut one.as_array_mut().unwrap()[1], "count") = u64::MAX.into();
+    })
+}
+
+/// Stops, spoils what the last snapshot says of the engine, and starts again.
+fn spoiled(mut bench: Bench, spoil: impl FnOnce(&mut rmpv::Value)) -> Bench {
     bench.ask(Command::Stop);
     let mut journal = bench.journal.lock().unwrap().reopen();
     let (seq, body) = journal.recover().unwrap().snapshot.unwrap();
     let mut state = rmpv::decode::read_value(&mut zstd::decode_all(&*body).unwrap().as_slice()).unwrap();
-    let tracks = field(field(&mut state, "engine"), "tracks").as_array_mut().unwrap();
-    let mut track = tracks[0].clone();
-    let [key, known] = track.as_array_mut().unwrap().as_mut_slice() else { panic!("a pair") };
-    key.as_array_mut().unwrap()[1] = 99.into();
-    *field(known, "presented") = true.into();
-    tracks.push(track);
+    spoil(field(&mut state, "engine"));
     let mut spoiled = Vec::new();
     rmpv::encode::write_value(&mut spoiled, &state).unwrap();
     journal.snapshot(seq, &zstd::encode_all(&*spoiled, 1).unwrap()).unwrap();
@@ -48,11 +76,16 @@ fn nonsense_about(name: &str) -> Bench {
     bench
 }
 
-trait AsArrayMut {
+trait AsMut {
     fn as_array_mut(&mut self) -> Option<&mut Vec<rmpv::Value>>;
+    fn as_map_mut(&mut self) -> Option<&mut Vec<(rmpv::Value, rmpv::Value)>>;
 }
 
-impl AsArrayMut for rmpv::Value {
+impl AsMut for rmpv::Value {
+    fn as_map_mut(&mut self) -> Option<&mut Vec<(rmpv::Value, rmpv::Value)>> {
+        if let rmpv::Value::Map(fields) = self { Some(fields) } else { None }
+    }
+
     fn as_array_mut(&mut self) -> Option<&mut Vec<rmpv::Value>> {
         if let rmpv::Value::Array(items) = self { Some(items) } else { None }
     }
@@ -99,6 +132,50 @@ fn an_alert_that_breaks_the_engine_is_told_as_it_stands_and_the_rest_goes_on() {
     let mut bench = bench.crash_under(watched(policy()));
     bench.observe(firing("Poison")).unwrap();
     assert_eq!(bench.told(), []);
+    bench.observe(batch("Poison", Status::Resolved)).unwrap();
+    assert_eq!(names(&bench.told()), [(Kind::Resolve, "Poison")]);
+    let stats = bench.published.stats.load();
+    let oncall = &stats.receivers["oncall"];
+    assert_eq!(oncall.routed, oncall.disposed.values().sum::<u64>() + oncall.pending);
+}
+
+/// What repeats are gathered from was answered 200 long ago: nobody is there to say it again in other words.
+#[test]
+fn an_alert_whose_repeats_break_the_engine_is_told_as_it_stands_and_the_rest_goes_on() {
+    let mut bench = repeated_beyond_counting("Poison");
+    bench.observe(firing("Good")).unwrap();
+    let page = bench.told().remove(0);
+    bench.report(page.id, Outcome::Accepted);
+    let mut all = firing("Good");
+    all.observations.push(firing("Poison").observations.remove(0));
+    bench.observe(all.clone()).unwrap();
+    let repeats = |bench: &Bench| {
+        let duplicate = Disposition::Suppressed(Reason::Duplicate);
+        bench.published.stats.load().receivers["oncall"].disposed.get(&duplicate).copied()
+    };
+    let before = repeats(&bench).unwrap();
+    assert_eq!(bench.told(), [], "they wait to be an event");
+    bench.advance(Duration::from_secs(31));
+    bench.step();
+    bench.step();
+    assert_eq!(bench.published.trouble.load_full(), None, "the engine is there again");
+    let told = bench.told();
+    assert_eq!(names(&told), [(Kind::Page, "Poison"), (Kind::Page, "SquelchEngineBroke")]);
+    assert!(told.iter().any(|n| n.why.contains("told as it stands")), "{told:#?}");
+    assert!(told.iter().any(|n| n.why.contains("a repeat of the alert")), "{told:#?}");
+    assert_eq!(repeats(&bench), Some(before + 1), "that of the other one counts");
+    for n in &told {
+        bench.report(n.id, Outcome::Accepted);
+    }
+
+    // It is said on and on, also after the process died, and breaks nothing any more.
+    let mut bench = bench.crash_under(watched(policy()));
+    for _ in 0..4 {
+        bench.observe(all.clone()).unwrap();
+        bench.advance(Duration::from_secs(31));
+        bench.step();
+    }
+    assert_eq!((bench.told(), bench.published.trouble.load_full()), (Vec::new(), None));
     bench.observe(batch("Poison", Status::Resolved)).unwrap();
     assert_eq!(names(&bench.told()), [(Kind::Resolve, "Poison")]);
     let stats = bench.published.stats.load();
@@ -198,6 +275,34 @@ fn a_stored_event_that_breaks_the_engine_does_not_keep_it_from_starting() {
     );
     let known = bench.alerts().to_string();
     assert!(known.contains("After"), "what came after it is known: {known}");
+    bench.step();
+    let recovered = bench.journal.lock().unwrap().clone().recover().unwrap();
+    assert_eq!(recovered.records, [], "the next start does not meet it again");
+}
+
+/// Repeats are events, too.
+#[test]
+fn stored_repeats_that_break_the_engine_do_not_keep_it_from_starting() {
+    let mut bench = repeated_beyond_counting("Poison");
+    bench.observe(firing("Good")).unwrap();
+    let page = bench.told().remove(0);
+    bench.report(page.id, Outcome::Accepted);
+    let mut journal = bench.journal.lock().unwrap().reopen();
+    let last = journal.recover().unwrap().records.last().unwrap().seq;
+    let of = |name: &str| {
+        let alert = AlertId::of(&firing(name).observations[0].labels, |_| false);
+        SeenOccurrence { alert, instance: alert, count: 1, ends_at: None }
+    };
+    let seen = Seen { source: Source::Alertmanager, occurrences: vec![of("Poison"), of("Good")] };
+    let now = Timestamp::from_millis(bench.millis.load(Ordering::Relaxed));
+    let event = serde_json::to_vec(&Event::Seen(seen)).unwrap();
+    let records = [Record { seq: last + 1, now, event }];
+    journal.commit(&Commit { records: &records, ..Commit::default() }).unwrap();
+    drop(bench.core);
+
+    let millis = now.as_millis();
+    let mut bench = Bench::with(journal, watched(policy()), Bounds::default(), millis);
+    assert_eq!(names(&bench.told()), [(Kind::Page, "Poison"), (Kind::Page, "SquelchEngineBroke")]);
     bench.step();
     let recovered = bench.journal.lock().unwrap().clone().recover().unwrap();
     assert_eq!(recovered.records, [], "the next start does not meet it again");
