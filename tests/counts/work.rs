@@ -15,13 +15,15 @@ use squelch::model::{Batch, Duration, Kind, Notification, Timestamp};
 pub const ALERTS: u64 = 10;
 
 /// Each work, and how many requests are counted. What is decided, committed or written is read first.
-pub const ALL: [(&str, u64); 9] = [
+pub const ALL: [(&str, u64); 11] = [
     ("parse_api_v2", 200),
     ("parse_webhook", 200),
     ("glance", 400),
     ("decide_new", 200),
     ("decide_repeats", 400),
     ("decide_resolved", 200),
+    ("tick_among_ten", 400),
+    ("tick_among_two_thousand", 400),
     ("commit", 100),
     ("snapshot", 200),
     ("render", 200),
@@ -56,6 +58,8 @@ pub fn run(name: &str, rounds: u64) {
                 engine.handle(now(round) + Duration::from_mins(2), &batch, &mut Effects::default());
             }
         }
+        "tick_among_ten" => ticks(1, rounds),
+        "tick_among_two_thousand" => ticks(200, rounds),
         "commit" => commit(rounds),
         "snapshot" => {
             let engine = decided(rounds, |_| {});
@@ -64,6 +68,16 @@ pub fn run(name: &str, rounds: u64) {
         }
         "render" => render(rounds),
         other => panic!("there is no work {other:?}"),
+    }
+}
+
+/// Lets time pass over ten alerts for each of `bodies`, all of whose timers lie ahead: what does it cost that
+/// there are others?
+fn ticks(bodies: u64, rounds: u64) {
+    let mut engine = decided(bodies, |_| {});
+    let started = engine.now();
+    for round in 0..rounds {
+        engine.handle(started + Duration::from_millis(round), &Event::Tick, &mut Effects::default());
     }
 }
 
