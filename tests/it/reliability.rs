@@ -14,8 +14,8 @@ fn named(document: &str) -> Vec<&str> {
     code.filter(|code| code.contains("::") && !code.contains(' ')).collect()
 }
 
-/// Whether `room::…::name` is a test: of the integration tests, of the engine's, of the simulator, a timeline,
-/// or one that stands beside what it tests.
+/// Whether `room::…::name` is a test: of the integration tests, of the engine's, of the simulator, a
+/// timeline, or one that stands beside what it tests.
 fn exists(test: &str) -> bool {
     let (room, name) = test.rsplit_once("::").unwrap();
     if room == "timelines" {
@@ -62,7 +62,8 @@ fn every_test_that_the_table_of_faults_names_exists() {
     assert!(!exists("node::policy") && !exists("e2e::faults::damage::starts_and_tells_again"));
 }
 
-/// The cells of the rows of the table of cases: the number, the fault, what is done, the tests, what is not done.
+/// The cells of the rows of the table of cases: the number, the fault, what is done, the tests, what is not
+/// done.
 fn cases(document: &str) -> Vec<Vec<&str>> {
     let table = document.split_once("## Case by case").unwrap().1.split("\n## ").next().unwrap();
     let rows = table.lines().filter(|line| line.starts_with('|')).skip(2);
