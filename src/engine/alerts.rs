@@ -144,6 +144,11 @@ impl Alerts {
         self.count
     }
 
+    /// Full label sets of the one that has most.
+    pub(super) fn most_label_sets(&self) -> u64 {
+        self.iter().map(|(_, alert)| alert.instances.len() as u64).max().unwrap_or(0)
+    }
+
     /// The annotations of one of them, as last said.
     pub(super) fn annotations(&self, alert: &Alert) -> LabelSet {
         self.forms.annotations(&alert.wording)
@@ -383,7 +388,7 @@ impl Alerts {
         change
     }
 
-    /// What the other member of a pair did not take back within [`super::instances::REFIRE_WAIT`] is believed.
+    /// Believes what the other member of a pair did not take back within [`super::instances::REFIRE_WAIT`].
     pub(super) fn believe(
         &mut self,
         now: Timestamp,

@@ -18,7 +18,7 @@ use super::timers::Timer;
 use crate::model::{AlertId, Batch, Disposition, Observation, Reason, Source, Status, Timestamp};
 
 /// So many alerts are aside at most; what is over is decided about as usual.
-const ASIDE: usize = 1000;
+pub(super) const ASIDE: usize = 1000;
 
 const WHY: &str = "the engine broke on it, so it is told as it stands";
 
@@ -34,6 +34,13 @@ struct Aside {
     last_seen: Timestamp,
     /// The incidents that tell of it.
     told: BTreeSet<GroupKey>,
+}
+
+impl Asides {
+    /// How many there are.
+    pub(super) fn count(&self) -> u64 {
+        self.alerts.len() as u64
+    }
 }
 
 impl Engine {

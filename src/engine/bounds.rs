@@ -35,6 +35,17 @@ pub(super) struct Bounds {
     searched: BTreeMap<Bound, Timestamp>,
 }
 
+/// How full a table is whose bound holds after each event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fill {
+    /// What it holds.
+    pub table: &'static str,
+    /// How many.
+    pub held: u64,
+    /// How many it may hold.
+    pub most: u64,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Overflow {
     /// Firing observations, each time that they were said.
@@ -44,6 +55,21 @@ struct Overflow {
 }
 
 impl Engine {
+    /// How full the tables are whose bounds hold after each event, if `limits.alerts` was not lowered. Others
+    /// lag behind: what is over in an incident, a group or a quiet list goes when the next comes.
+    pub fn fills(&self) -> Vec<Fill> {
+        let fill = |table, held, most| Fill { table, held, most };
+        let limit = self.policy.limits.alerts;
+        let (sets, forgotten) = (self.alerts.most_label_sets(), self.ledger.repeats_of_none(&self.alerts));
+        vec![
+            fill("alerts", self.alerts.len(), limit),
+            fill("series", self.series.len() as u64, limit),
+            fill("label sets of one alert", sets, super::instances::INSTANCES as u64),
+            fill("alerts that are aside", self.asides.count(), super::aside::ASIDE as u64),
+            fill("repeats of alerts that are not known", forgotten, 0),
+        ]
+    }
+
     /// Whether one more alert may be known. Those that resolved first are forgotten for it.
     pub(super) fn has_room(&mut self) -> bool {
         if self.alerts.len() < self.policy.limits.alerts {
@@ -64,6 +90,7 @@ impl Engine {
                 self.alerts.forget_track(*alert, lane);
                 self.timers.clear(&Timer::ForgetTrack(lane, *alert));
             }
+            self.ledger.forget(self.now, *alert, (&mut self.alerts, &self.lanes));
             self.alerts.forget(*alert, &mut self.timers);
         }
         !over.is_empty()

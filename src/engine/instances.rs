@@ -19,7 +19,7 @@ pub(super) const REFIRE_WAIT: Duration = Duration::from_secs(60);
 
 /// Above so many full label sets of one alert, those that no longer fire are forgotten for a new one,
 /// the one first that was heard of least lately. Churning values of `ignore_labels` make them many.
-const INSTANCES: usize = 1000;
+pub(super) const INSTANCES: usize = 1000;
 
 /// The full label sets of one alert.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +92,11 @@ impl Instances {
     /// How many fire.
     pub(super) fn firing(&self) -> usize {
         self.0.values().filter(|i| i.firing).count()
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// The earliest start of those that fire.

@@ -114,6 +114,11 @@ impl Ledger {
         }
     }
 
+    /// How many repeats are gathered of what is not known.
+    pub(super) fn repeats_of_none(&self, alerts: &Alerts) -> u64 {
+        self.repeats.keys().filter(|(alert, _)| alerts.alert(*alert).is_none()).count() as u64
+    }
+
     /// Writes down what was gathered of repeats, if anything was.
     fn write_repeats(
         &mut self,

@@ -27,7 +27,7 @@ pub(super) struct Member {
     /// What the newest issued version says of it; nothing if it is not in it.
     pub(super) told: Option<Told>,
     pub(super) flaps: Option<u32>,
-    /// Its severity while it fires, else [`UNKNOWN`]. Follows from its labels and the policy, so it is no part
+    /// Its severity while it fires, else [`UNKNOWN`]. Follows from its labels and the policy, so is no part
     /// of a snapshot.
     #[serde(skip, default = "unknown")]
     pub(super) level: Level,
@@ -267,7 +267,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_counts_are_those_of_a_walk(steps in prop::collection::vec((0u8..9, 0u128..6, member()), 0..60)) {
+        fn counts_are_those_of_a_walk(steps in prop::collection::vec((0u8..9, 0u128..6, member()), 0..60)) {
             let mut members = Members::default();
             for (step, alert, member) in steps {
                 let alert = AlertId(alert);

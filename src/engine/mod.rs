@@ -60,6 +60,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 pub use board::{AlertDetail, Board, BoardQuery, Flapper, IncidentDetail, Row, RowAlert, RowState};
+pub use bounds::Fill;
 pub use dry::{DryRoute, DryRun, DryStep};
 pub use event::{Alarm, Effects, Event, Release, Seen, SeenOccurrence, Why};
 pub use snapshot::RestoreError;

@@ -15,7 +15,7 @@ use crate::model::{AlertId, Timestamp};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Timer {
-    /// What is known of an alert runs out: an `endsAt` passes, nothing was heard of it for too long, a re-fire
+    /// What is known of an alert runs out: an `endsAt` passes, nothing was heard of it for long, a re-fire
     /// told by the other member of a pair is believed, or it is forgotten. Stands in the alert.
     Alert(AlertId),
     /// A hold before the first page ends.

@@ -2,8 +2,8 @@
 //!
 //! Rules of Alertmanager `api/v2/api.go` (`postAlertsHandler`): a missing `startsAt` is now, or `endsAt`
 //! if only that is given and has come; a missing `endsAt` is now + `resolve_timeout`; an alert whose `endsAt`
-//! has come is resolved. Where it refuses an alert because of its times, they count as missing here: it fires,
-//! and a page that nobody needed is better than one that never came.
+//! has come is resolved. Where it refuses an alert because of its times, they count as missing here: it
+//! fires, and a page that nobody needed is better than one that never came.
 
 use serde::de::{DeserializeSeed, IgnoredAny};
 

@@ -1,7 +1,7 @@
 //! When an alert starts and ends, as far as its sender says so and that can be.
 //!
-//! A time that cannot be is no reason to lose a page: it is taken as not given, and the format's own rule says
-//! what stands in for it.
+//! A time that cannot be is no reason to lose a page: it is taken as not given, and the format's own rule
+//! says what stands in for it.
 
 use super::alert::RawAlert;
 use super::text::time;

@@ -49,8 +49,8 @@ pub fn parse(body: &[u8], peer: &str, received_at: Timestamp) -> Result<Parsed, 
     Ok(parsed)
 }
 
-/// Status and times of one alert. The status is what the sender says; where it says nothing of use, an end that
-/// has passed makes it resolved. A resolve without an end that can be ended on receipt.
+/// Status and times of one alert. The status is what the sender says; where it says nothing of use, an end
+/// that has passed makes it resolved. A resolve without an end that can be ended on receipt.
 fn episode(alert: &mut Reading<'_>) -> Episode {
     let received_at = alert.received_at;
     let start = alert.starts_at();

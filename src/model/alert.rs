@@ -60,8 +60,8 @@ pub struct Observation {
     pub annotations: LabelSet,
     /// When this firing episode began, as the sender said it.
     pub starts_at: Timestamp,
-    /// `starts_at` was not said, or cannot be: it is the time of receipt or of the end, and no news if the alert
-    /// fires already.
+    /// `starts_at` was not said, or cannot be: it is the time of receipt or of the end, and no news if the
+    /// alert fires already.
     #[serde(default, skip_serializing_if = "is_false")]
     pub start_unknown: bool,
     /// Resolved: when it ended. Firing from API v2: until when it counts as firing if nothing more

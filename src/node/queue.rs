@@ -129,6 +129,11 @@ impl Queue {
         Ok(())
     }
 
+    /// How many commands wait that are told that there is no room, when there is none.
+    pub fn waiting(&self) -> usize {
+        self.lock().commands.iter().filter(|(command, _)| !always_fits(command)).count()
+    }
+
     /// Takes what one tick may handle, in order; waits at most `patience` for the first command.
     pub fn take(&self, patience: std::time::Duration) -> Vec<Command> {
         let bounds = self.shared.bounds;

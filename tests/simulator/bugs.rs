@@ -36,10 +36,14 @@ pub enum Bug {
     WallClock,
     /// A snapshot of before the last events is stored as one of after them.
     StaleSnapshot,
+    /// `limits.alerts` is not in force.
+    LimitForgotten,
+    /// The queue takes whatever comes.
+    QueueWithoutBound,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 16] = [
+    pub const ALL: [Bug; 18] = [
         Bug::AckOnArrival,
         Bug::AckBeforeSync,
         Bug::FullQueueAcks,
@@ -56,5 +60,7 @@ impl Bug {
         Bug::TwoTransactions,
         Bug::WallClock,
         Bug::StaleSnapshot,
+        Bug::LimitForgotten,
+        Bug::QueueWithoutBound,
     ];
 }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use smol_str::SmolStr;
 use squelch::engine::{Effects, Engine, Event, Stats};
 use squelch::journal::{
-    Commit, DeadLetter, Journal, JournalError, LetterQuery, MemoryJournal, Record, Recovered, Seq,
+    Commit, DEAD_LETTERS_KEPT, DeadLetter, Journal, JournalError, LetterQuery, MemoryJournal, Record,
+    Recovered, Seq,
 };
 use squelch::model::{
     AlertId, Batch, Disposition, LabelSet, Notification, NotificationId, Outcome, Report, Status, Timestamp,
@@ -15,7 +16,7 @@ use squelch::model::{
 
 use crate::bugs::Bug;
 use crate::image::Files;
-use crate::plan::Write;
+use crate::plan::{KNOWN, LANES, Write};
 use crate::rng::Rng;
 
 /// Batches that are compared with what was acknowledged.
@@ -46,6 +47,8 @@ pub struct State {
     stats: Option<Stats>,
     outbox: BTreeSet<NotificationId>,
     dead: BTreeSet<NotificationId>,
+    /// Dead letters that were sent again.
+    resent: BTreeSet<NotificationId>,
     /// Whether a torn write is there is found out at the next start.
     maybe: Option<Owned>,
     unsynced: Option<Owned>,
@@ -121,6 +124,7 @@ impl Disk {
             stats: None,
             outbox: BTreeSet::new(),
             dead: BTreeSet::new(),
+            resent: BTreeSet::new(),
             maybe: None,
             unsynced: None,
             stale: None,
@@ -415,6 +419,7 @@ impl State {
         }
         for id in &c.resend {
             if self.dead.remove(id) {
+                self.resent.insert(*id);
                 self.outbox.insert(*id);
             }
         }
@@ -443,6 +448,29 @@ impl State {
         }
         self.counted = sums;
         self.stats = Some(stats);
+        self.within_bounds();
+    }
+
+    /// No table holds more than it may; and what may be in the outbox is bounded by what is open: one for
+    /// each incident at each integration, and a digest.
+    fn within_bounds(&mut self) {
+        let Some(engine) = &self.shadow else { return };
+        for fill in engine.fills() {
+            // The limit that was configured, whatever the engine was told.
+            let most = if matches!(fill.table, "alerts" | "series") { KNOWN } else { fill.most };
+            if fill.held > most {
+                self.findings.push(format!("{} {}, where {most} may be", fill.held, fill.table));
+            }
+        }
+        let waits: BTreeSet<NotificationId> = engine.in_flight().collect();
+        let unbound = |id: &&NotificationId| !waits.contains(*id) && !self.resent.contains(*id);
+        let unbound = self.outbox.iter().filter(unbound).count();
+        if unbound > LANES {
+            self.findings.push(format!("{unbound} notifications of no incident wait, and {LANES} may"));
+        }
+        if self.dead.len() > DEAD_LETTERS_KEPT {
+            self.findings.push(format!("{} dead letters", self.dead.len()));
+        }
     }
 
     fn is_live(&mut self, seq: Seq, live: &[u8]) {

@@ -26,6 +26,11 @@ pub const LANES: usize = 3;
 /// How many configurations there are.
 pub const POLICIES: usize = 4;
 
+/// `limits.alerts`: more than the alerts that count, and fewer than a stranger says.
+pub const KNOWN: u64 = 100;
+/// How many alerts a stranger says at a time, of which some fire for a moment.
+pub const FLOOD: usize = 70;
+
 /// How a receiver answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -130,6 +135,8 @@ pub enum Act {
         lasts: Millis,
     },
     Reload(usize),
+    /// A stranger says alerts of its own, all of which have resolved, and says them again.
+    Flood(u64),
     /// The operator sends every dead letter again.
     Replay,
 }
@@ -195,6 +202,13 @@ impl Plan {
             let kind = kinds[rng.index(kinds.len())];
             let at = rng.below(ACTIVE);
             acts.push((at, trouble(kind, &mut rng, &setup)));
+        }
+        if seed % 4 == 3 {
+            // Of dice of its own: the other runs are what they were.
+            let mut rng = Rng::new(!seed);
+            for n in 0..rng.between(1, 8) {
+                acts.push((rng.below(ACTIVE), Act::Flood(n)));
+            }
         }
         acts.sort_by_key(|(at, _)| *at);
         Plan { setup, acts }

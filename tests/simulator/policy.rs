@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use squelch::config::{self, Config};
 
-use crate::plan::POLICIES;
+use crate::plan::{KNOWN, POLICIES};
 
 /// PagerDuty's routing key, and the URLs of the other receivers.
 pub const SECRETS: [&str; 3] =
@@ -35,6 +35,7 @@ fn read(n: usize) -> Config {
     let text = format!(
         "global: {{stale_after: 1h, failopen_after: 0s}}
 self_watch: {{enabled: false}}
+limits: {{alerts: {KNOWN}}}
 noise: {{default: {noise}}}
 route:
   receiver: oncall
@@ -42,12 +43,14 @@ route:
   repeat_interval: 30m
   routes:
     - {{matchers: ['team=\"web\"'], receiver: team}}
+    - {{matchers: ['team=\"flood\"'], receiver: nobody}}
 receivers:
   - name: oncall
     pagerduty_configs: [{{routing_key: {key}}}]
     slack_configs: [{{api_url: '{slack}', send_resolved: true}}]
   - name: team
     webhook_configs: [{{url: '{team}'}}]
+  - name: nobody
 "
     );
     config::parse(&text, "simulated.yml", Path::new("")).unwrap_or_else(|e| panic!("{e}"))

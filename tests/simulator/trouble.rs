@@ -1,10 +1,13 @@
 //! What the plan brings about: faults and their ends, changes of the world, and the operator.
 
+use squelch::config::Policy;
+use squelch::ingest::webhook;
 use squelch::model::{Duration, Silence, SilenceRequest, parse_matchers};
 use squelch::node::Command;
 use tokio::sync::oneshot;
 
-use crate::plan::{Act, Millis, Mode};
+use crate::bugs::Bug;
+use crate::plan::{Act, FLOOD, Millis, Mode};
 use crate::policy::configuration;
 use crate::upstream::Truth;
 use crate::world::{Due, World};
@@ -95,6 +98,10 @@ impl World {
                 self.replay();
                 None
             }
+            Act::Flood(number) => {
+                self.flood(*number);
+                None
+            }
         };
         if let Some(lasts) = over {
             self.at(self.now + lasts, Due::Over(act));
@@ -147,11 +154,54 @@ impl World {
             return;
         };
         let (done, _) = oneshot::channel();
-        let told = Box::new(configuration(policy).policy.clone());
+        let told = Box::new(self.made(policy));
         if process.queue.push(Command::Policy(told, done)).is_ok() {
             self.policy = policy;
             self.poke();
         }
+    }
+
+    /// The configuration that a start reads.
+    pub fn in_force(&self) -> Policy {
+        self.made(self.policy)
+    }
+
+    fn made(&self, number: usize) -> Policy {
+        let mut policy = configuration(number).policy.clone();
+        if self.bug == Some(Bug::LimitForgotten) {
+            policy.limits.alerts = u64::MAX;
+        }
+        policy
+    }
+
+    /// Nobody waits for the answers. Four alerts are the same each time, and fire for a moment.
+    fn flood(&mut self, number: u64) {
+        let Some(process) = &self.process else { return };
+        let now = process.clock.now();
+        for again in 0..3 {
+            let alert = |k: usize| {
+                let same = k < 4;
+                let name = if same { format!("same-{k}") } else { format!("{number}-{k}") };
+                let status = if same && again == 0 { "firing" } else { "resolved" };
+                serde_json::json!({
+                    "status": status,
+                    "labels": {"alertname": "Flood", "instance": name, "severity": "info", "team": "flood"},
+                    "startsAt": (now - Duration::from_mins(2)).to_string(),
+                    "endsAt": now.to_string(),
+                })
+            };
+            let alerts: Vec<_> = (0..FLOOD).map(alert).collect();
+            let body =
+                serde_json::json!({"version": "4", "externalURL": "http://stranger", "alerts": alerts});
+            match webhook::parse(body.to_string().as_bytes(), "10.0.0.8", now) {
+                Ok(parsed) => {
+                    let _ =
+                        process.queue.push(Command::Observe(parsed.batch, Vec::new(), oneshot::channel().0));
+                }
+                Err(e) => self.findings.push(format!("a good body was refused: {e}")),
+            }
+        }
+        self.poke();
     }
 
     pub fn replay(&mut self) {

@@ -15,7 +15,6 @@ use crate::disk::Disk;
 use crate::outbox::{Attempt, Workers};
 use crate::pager::{Pagers, Reply};
 use crate::plan::{ALERTS, Act, CALM, END, MINUTE, Millis, Plan, RESOLVED, SECOND, Setup, Write};
-use crate::policy::configuration;
 use crate::requests::Requests;
 use crate::rng::Rng;
 use crate::upstream::{Alertmanager, EPOCH, Truth};
@@ -295,7 +294,11 @@ impl World {
             let wall = nanos(&clocks.wall);
             Reading { boot: if raw { wall } else { nanos(&clocks.boot) }, wall }
         }));
-        let queue = Queue::new(Bounds { commands: self.setup.queue, ..Bounds::default() });
+        let commands = match self.bug {
+            Some(Bug::QueueWithoutBound) => usize::MAX,
+            _ => self.setup.queue,
+        };
+        let queue = Queue::new(Bounds { commands, ..Bounds::default() });
         let meter = NodeMeter::register(&prometheus::Registry::new(), &[], &[]);
         let published = Arc::new(Published::new(meter.unwrap_or_else(|e| panic!("{e}"))));
         let (tray, disk) = (Tray::default(), self.disk.clone());
@@ -305,7 +308,7 @@ impl World {
             clock: clock.clone(),
             outbox: Box::new(Sending(tray.clone(), self.disk.clone())),
             published: published.clone(),
-            policy: configuration(self.policy).policy.clone(),
+            policy: self.in_force(),
         });
         self.life += 1;
         match core {
@@ -370,6 +373,11 @@ impl World {
 
     fn step(&mut self) {
         let Some(process) = &mut self.process else { return };
+        let waiting = process.queue.waiting();
+        if waiting > self.setup.queue {
+            let most = self.setup.queue;
+            self.findings.push(format!("{waiting} requests wait where {most} may"));
+        }
         process.core.step(Duration::ZERO);
         if self.disk.state().died {
             let down = self.rng.between(100, 30 * SECOND);

@@ -1,7 +1,8 @@
 //! What a review found: each of these lost a page, left an incident open, or grew without bound.
 
 use super::world::*;
-use crate::config::{Limit, Noise, Policy, Storm};
+use crate::config::{Limit, Limits, Noise, Policy, Storm};
+use crate::engine::Bound;
 use crate::model::{Duration, Kind, LabelSet, Observation, Source};
 
 fn seconds(s: u64) -> Duration {
@@ -89,6 +90,24 @@ fn an_alert_without_a_start_that_is_said_again_restarts_nothing() {
     world.advance(Duration::from_mins(2));
     let kinds: Vec<_> = world.sent[sent..].iter().map(|n| n.kind).collect();
     assert_eq!(kinds, [Kind::Page], "it fires anew");
+}
+
+#[test]
+fn repeats_of_an_alert_that_made_room_go_with_it() {
+    let mut world =
+        World::new(Policy { limits: Limits { alerts: 2 }, ..policy(&["alertname"], Noise::default()) });
+    let said = |name: &str, world: &mut World| {
+        let one = resolved(&warning(name), START, world.now);
+        world.webhook("am", vec![one]);
+    };
+    for name in ["A", "A", "B", "B", "C", "C", "D"] {
+        said(name, &mut world);
+        world.advance(seconds(2));
+    }
+    let fills = world.engine.fills();
+    assert!(fills.iter().all(|fill| fill.held <= fill.most), "{fills:?}");
+    let bounds = world.engine.stats().bounds;
+    assert!(bounds.get(&Bound::Alerts).is_some_and(|forgotten| *forgotten > 0), "none made room");
 }
 
 #[test]

@@ -101,11 +101,12 @@ impl World {
     /// Handles one event, audits, and lets the receivers answer.
     pub(super) fn handle(&mut self, event: Event) {
         let mut effects = Effects::watched();
-        let before = self.engine.alerts_known();
+        let before = self.engine.fills();
         self.engine.handle(self.now, &event, &mut effects);
         // A reload may leave more than it allows; then at least no more are added.
-        let bound = self.engine.policy().limits.alerts.max(before);
-        assert!(self.engine.alerts_known() <= bound, "more alerts than limits.alerts allows");
+        for (fill, before) in self.engine.fills().iter().zip(before) {
+            assert!(fill.held <= fill.most.max(before.held), "no table holds more than it may: {fill:?}");
+        }
         self.trace.push(format!("{effects:?}"));
         self.events.push((self.now, event));
         self.engine.audit();

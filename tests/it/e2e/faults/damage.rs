@@ -53,6 +53,9 @@ async fn starts_and_tells_again(killed: bool, damage: impl Fn(&Path, &Path), sai
     for part in said_as {
         squelch.child.line(&[part]).await;
     }
+    if said_as == QUARANTINED {
+        shown(&pager, "that it was damaged", |i| about(i, "SquelchStorageDamaged").len() == 1).await;
+    }
     let new = alert("New");
     insist(&squelch, &body("http://am-0", std::slice::from_ref(&new))).await;
     shown(&pager, "a page of what is new", |i| about(i, "New").len() == 1).await;
