@@ -10,10 +10,16 @@ use crate::e2e::sender::{Told, body};
 use crate::e2e::squelch::{Home, PROGRAM, Squelch};
 use crate::e2e::{pager, shown, until};
 
-/// The body about one alert, whose annotation is as long as one may be.
+/// An annotation as long as one may be, of which alerts have nothing in common.
+fn long(number: u64) -> Value {
+    let word = |at: u64| format!("{:016x}", (number * 1_000 + at).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    serde_json::json!({"description": (0..1_000).map(word).collect::<String>()})
+}
+
+/// The body about one alert, of such an annotation.
 fn heavy(alert: &Told) -> Value {
     let mut body = body("http://am-0", std::slice::from_ref(alert));
-    body["alerts"][0]["annotations"] = serde_json::json!({"description": "x".repeat(16_000)});
+    body["alerts"][0]["annotations"] = long(0);
     body
 }
 
@@ -39,10 +45,10 @@ async fn what_is_new_is_refused_while_memory_is_short() {
     let refused = until("memory is short", async || {
         let hosts = (sent..sent + 20).map(|n| Told::fires("Fat", "host", &format!("h{n}")));
         let mut all = body("http://am-0", &hosts.collect::<Vec<_>>());
-        sent += 20;
-        for alert in all["alerts"].as_array_mut().unwrap() {
-            alert["annotations"] = heavy(&first)["alerts"][0]["annotations"].clone();
+        for (alert, number) in all["alerts"].as_array_mut().unwrap().iter_mut().zip(sent + 1..) {
+            alert["annotations"] = long(number);
         }
+        sent += 20;
         let answer = squelch.post("/alertmanager/webhook", all.to_string()).await;
         assert!([200, 503].contains(&answer.status), "{}: {}", answer.status, answer.body);
         (answer.status == 503).then_some(answer)
