@@ -24,7 +24,12 @@ fn heavy(alert: &Told) -> Value {
 }
 
 async fn limits(squelch: &Squelch) -> Value {
-    squelch.get("/api/v1/stats").await.json()["limits"].clone()
+    // A machine that is busy may answer 503 once.
+    let look = async || {
+        let answer = squelch.get("/api/v1/stats").await;
+        (answer.status == 200).then(|| answer.json()["limits"].clone())
+    };
+    until("the counters", look).await
 }
 
 /// Alerts that are larger than reckoned with fill the memory before `limits.alerts` bites: what is new is
