@@ -27,7 +27,7 @@ impl World {
         for (i, (_, status)) in statuses.iter().enumerate() {
             let status = status.as_str();
             match self.requests.word(i, self.now.saturating_sub(fresh)) {
-                Some(true) if status != "firing" => {
+                Some(true) if status != "firing" && !self.has_no_room(status) => {
                     findings.push(format!("all said that alert {i} fires, and the gate says {status}"));
                 }
                 // A copy of the other member counts after a minute.
@@ -42,6 +42,11 @@ impl World {
         }
         drop(state);
         self.findings.append(&mut findings);
+    }
+
+    /// What came beyond `limits.alerts` is told together with others, and not known.
+    fn has_no_room(&self, status: &str) -> bool {
+        self.setup.crowded && status == "unknown"
     }
 
     /// All has been well for ten minutes: a critical alert that the gate knows of is in an open incident.
@@ -74,7 +79,7 @@ impl World {
         for i in (0..ALERTS).filter(|i| self.truth[*i].fires()) {
             let (id, status) = &statuses[i];
             // What a sender cuts from its payloads nobody has heard of.
-            if status != "firing" && self.setup.max_alerts > 0 {
+            if status != "firing" && self.setup.max_alerts > 0 || self.has_no_room(status) {
                 continue;
             }
             if status != "firing" {

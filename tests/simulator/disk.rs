@@ -462,6 +462,16 @@ impl State {
                 self.findings.push(format!("{} {}, where {most} may be", fill.held, fill.table));
             }
         }
+        for (name, r) in engine.stats().receivers {
+            // One tells of those that have no room.
+            if r.open > KNOWN + 1 {
+                self.findings.push(format!(
+                    "{} incidents are open at {name}, where {} may",
+                    r.open,
+                    KNOWN + 1
+                ));
+            }
+        }
         let waits: BTreeSet<NotificationId> = engine.in_flight().collect();
         let unbound = |id: &&NotificationId| !waits.contains(*id) && !self.resent.contains(*id);
         let unbound = self.outbox.iter().filter(unbound).count();

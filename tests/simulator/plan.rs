@@ -30,6 +30,8 @@ pub const POLICIES: usize = 4;
 pub const KNOWN: u64 = 100;
 /// How many alerts a stranger says at a time, of which some fire for a moment.
 pub const FLOOD: usize = 70;
+/// How many alerts that fire it says at a time, at most: alone they are more than may be known.
+const CROWD: u64 = 150;
 
 /// How a receiver answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +139,11 @@ pub enum Act {
     Reload(usize),
     /// A stranger says alerts of its own, all of which have resolved, and says them again.
     Flood(u64),
+    /// A stranger says so many alerts of names of their own, that fire for so long and are not said again.
+    Crowd {
+        alerts: u64,
+        lasts: Millis,
+    },
     /// The operator sends every dead letter again.
     Replay,
 }
@@ -155,6 +162,8 @@ pub struct Setup {
     pub max_alerts: usize,
     /// The queue holds only so many requests.
     pub queue: usize,
+    /// More fires than may be known: an alert that counts may find no room.
+    pub crowded: bool,
     pub policy: usize,
 }
 
@@ -175,6 +184,7 @@ impl Plan {
             sqlite: rng.once_in(6),
             max_alerts: if rng.once_in(4) { 2 } else { 0 },
             queue: if rng.once_in(6) { 1 } else { 4096 },
+            crowded: seed % 8 == 4,
             policy: rng.index(POLICIES),
         };
         // Swarm testing: each run has its own few kinds of trouble, so that rare ones meet.
@@ -208,6 +218,13 @@ impl Plan {
             let mut rng = Rng::new(!seed);
             for n in 0..rng.between(1, 8) {
                 acts.push((rng.below(ACTIVE), Act::Flood(n)));
+            }
+        }
+        if setup.crowded {
+            let mut rng = Rng::new(!seed);
+            for _ in 0..rng.between(2, 6) {
+                let (alerts, lasts) = (rng.between(1, CROWD), rng.between(SECOND, LONGEST));
+                acts.push((rng.below(ACTIVE), Act::Crowd { alerts, lasts }));
             }
         }
         acts.sort_by_key(|(at, _)| *at);

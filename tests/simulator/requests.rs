@@ -85,6 +85,8 @@ pub struct Requests {
     pub words: BTreeMap<(usize, usize), Option<(bool, Millis)>>,
     pub accepted: u64,
     pub refused: u64,
+    /// How many alerts strangers said that fire.
+    crowd: u64,
 }
 
 /// What an upstream learns of a request.
@@ -118,6 +120,13 @@ impl World {
                 }
             }
         }
+    }
+
+    /// A stranger says what nobody has heard of, once.
+    pub fn crowd(&mut self, alerts: u64, lasts: Millis) {
+        let from = self.requests.crowd;
+        self.requests.crowd += alerts;
+        self.post(None, upstream::crowd(from..from + alerts, self.now, lasts), Vec::new());
     }
 
     pub fn flush(&mut self, member: usize, group: usize) {

@@ -26,8 +26,8 @@ pub struct Outcome {
     pub trace: Vec<String>,
     pub steps: u64,
     /// Requests accepted, those of them that were not read, and refused; incidents at PagerDuty, decisions,
-    /// failures of the disk.
-    pub seen: [u64; 6],
+    /// failures of the disk, alerts beyond `limits.alerts`, and what was forgotten early for others.
+    pub seen: [u64; 8],
 }
 
 pub fn run(plan: &Plan, bug: Option<Bug>) -> Outcome {
@@ -45,9 +45,12 @@ pub fn run(plan: &Plan, bug: Option<Bug>) -> Outcome {
     }
     let opened = u64::try_from(world.pagers.opened()).unwrap_or(u64::MAX);
     let decisions = world.disk.state().decisions;
+    let stats = world.disk.state().engine().map(|engine| engine.stats()).unwrap_or_default();
+    let (beyond, early) = (stats.overflow, stats.bounds.values().sum());
     let requests = &world.requests;
+    let (accepted, recognised, refused) = (requests.accepted, requests.recognised, requests.refused);
     Outcome {
-        seen: [requests.accepted, requests.recognised, requests.refused, opened, decisions, excuses],
+        seen: [accepted, recognised, refused, opened, decisions, excuses, beyond, early],
         findings: std::mem::take(&mut world.findings),
         trace: std::mem::take(&mut world.trace),
         steps: world.steps,

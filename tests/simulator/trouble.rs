@@ -102,6 +102,10 @@ impl World {
                 self.flood(*number);
                 None
             }
+            Act::Crowd { alerts, lasts } => {
+                self.crowd(*alerts, *lasts);
+                None
+            }
         };
         if let Some(lasts) = over {
             self.at(self.now + lasts, Due::Over(act));

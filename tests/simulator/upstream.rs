@@ -188,6 +188,23 @@ fn alert(i: usize, t: &Truth) -> Value {
     })
 }
 
+/// What a stranger posts by API v2: the alerts of these numbers, which fire for so long.
+pub fn crowd(numbers: std::ops::Range<u64>, now: Millis, lasts: Millis) -> Vec<u8> {
+    let said = numbers.map(|n| {
+        let severity = if n % 3 == 0 { "warning" } else { "info" };
+        json!({
+            "labels": {
+                "alertname": format!("Crowd{n}"),
+                "instance": format!("crowd-{n}"),
+                "severity": severity,
+            },
+            "startsAt": time(now),
+            "endsAt": time(now + lasts),
+        })
+    });
+    Value::from_iter(said).to_string().into_bytes()
+}
+
 /// What Prometheus posts by API v2 at `now`; `None` if there is nothing to say.
 pub fn api_v2(truth: &[Truth; ALERTS], now: Millis) -> Option<Vec<u8>> {
     let said = truth
