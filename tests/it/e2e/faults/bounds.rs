@@ -18,7 +18,7 @@ use crate::e2e::{http, pager, shown, until};
 /// Resident memory, in MiB, that a flood of so many distinct alerts may take: a debug build's, which is
 /// larger than a release's.
 const fn ceiling_mib(alerts: u64) -> u64 {
-    400 + alerts * 12 / 1024
+    400 + alerts * 2 / 1024
 }
 
 /// A page of a critical alert, and how long it took to be shown.
