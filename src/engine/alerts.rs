@@ -104,7 +104,8 @@ impl Alerts {
         let mut only = Alerts::default();
         for id in [Some(id), other].into_iter().flatten() {
             let Some(alert) = self.alert(id).cloned() else { continue };
-            let wording = only.forms.keep(&self.annotations(&alert), &self.generator_url(&alert));
+            let (annotations, url) = self.said(&alert);
+            let wording = only.forms.keep(&annotations, &url);
             let alert = Alert { due: None, unheard_at: None, wording, ..alert };
             only.count += 1;
             only.firing += u64::from(alert.firing());
@@ -149,14 +150,9 @@ impl Alerts {
         self.iter().map(|(_, alert)| alert.instances.len() as u64).max().unwrap_or(0)
     }
 
-    /// The annotations of one of them, as last said.
-    pub(super) fn annotations(&self, alert: &Alert) -> LabelSet {
-        self.forms.annotations(&alert.wording)
-    }
-
-    /// Where the rule of one of them can be looked at, as last said.
-    pub(super) fn generator_url(&self, alert: &Alert) -> SmolStr {
-        self.forms.url(&alert.wording)
+    /// The annotations of one of them, and where its rule can be looked at, as last said.
+    pub(super) fn said(&self, alert: &Alert) -> (LabelSet, SmolStr) {
+        self.forms.read(&alert.wording)
     }
 
     /// What a lane knows of an alert.

@@ -70,14 +70,15 @@ impl Engine {
     /// An alert as it is known, as if `source` said so: for one whose repeats break the engine.
     pub fn as_known(&self, source: Source, alert: AlertId) -> Option<Batch> {
         let known = self.alerts.alert(alert)?;
+        let (annotations, generator_url) = self.alerts.said(known);
         let observation = Observation {
             status: if known.firing() { Status::Firing } else { Status::Resolved },
             labels: known.labels.clone(),
-            annotations: self.alerts.annotations(known),
+            annotations,
             starts_at: known.starts_at,
             start_unknown: false,
             ends_at: known.ends_at,
-            generator_url: self.alerts.generator_url(known),
+            generator_url,
         };
         let peer = SmolStr::default();
         Some(Batch { source, peer, observations: vec![observation], upstream: None })

@@ -272,11 +272,12 @@ impl Engine {
         members.sort_by_key(|(id, member)| (!member.firing, Reverse(member.since), **id));
         let alerts = members.into_iter().skip(offset).take(limit).filter_map(|(id, member)| {
             let alert = self.alerts.alert(*id)?;
+            let (annotations, generator_url) = self.alerts.said(alert);
             Some(RowAlert {
                 id: *id,
                 labels: alert.labels.clone(),
-                annotations: self.alerts.annotations(alert),
-                generator_url: self.alerts.generator_url(alert),
+                annotations,
+                generator_url,
                 firing: member.firing,
                 since: if member.firing { member.since } else { member.resolved_at.unwrap_or(member.since) },
                 flaps: member.flaps,
@@ -305,6 +306,7 @@ impl Engine {
             self.incident_row(incident, incident_state(self.incidents.get(&incident)?)?)
         });
         let flappers = self.taken_lanes(id).into_iter().filter_map(|lane| self.flapper(id, lane));
+        let (annotations, generator_url) = self.alerts.said(alert);
         Some(AlertDetail {
             now: self.now,
             rows: rows.collect(),
@@ -312,8 +314,8 @@ impl Engine {
             alert: RowAlert {
                 id,
                 labels: alert.labels.clone(),
-                annotations: self.alerts.annotations(alert),
-                generator_url: self.alerts.generator_url(alert),
+                annotations,
+                generator_url,
                 firing: alert.firing(),
                 since: alert.ends_at.unwrap_or(alert.starts_at),
                 flaps: None,
@@ -340,15 +342,14 @@ impl Engine {
     fn flapper(&self, id: AlertId, lane: LaneId) -> Option<Flapper> {
         let (alert, track) = (self.alerts.alert(id)?, self.alerts.track(id, lane)?);
         let settings = self.lanes.lane(lane);
-        let (changes, recent) = track.damping.changes();
         let incident = track.incident.and_then(|id| self.incidents.get(&id));
         Some(Flapper {
             alert: id,
             labels: alert.labels.clone(),
             receiver: settings.receiver.clone(),
             firing: alert.firing(),
-            changes,
-            recent: recent.to_vec(),
+            changes: track.damping.count(),
+            recent: track.damping.changed_at(),
             penalty: track.damping.penalty_at(self.now, &settings.noise),
             suppress_at: settings.noise.suppress_at,
             reuse_at: settings.noise.reuse_at,

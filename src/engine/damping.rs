@@ -87,9 +87,9 @@ impl Damping {
         self.changes
     }
 
-    /// The same, and when, oldest first; the newest of them.
-    pub(super) fn changes(&self) -> (u32, Vec<Timestamp>) {
-        (self.changes, self.recent.iter().copied().chain(self.newest).collect())
+    /// When it changed since it was last calm, oldest first; the newest of them.
+    pub(super) fn changed_at(&self) -> Vec<Timestamp> {
+        self.recent.iter().copied().chain(self.newest).collect()
     }
 
     /// How long before its newest change it had changed before.

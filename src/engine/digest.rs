@@ -305,14 +305,15 @@ impl Engine {
     fn as_it_stands(&self, id: AlertId, receiver: &SmolStr) -> Option<AlertView> {
         let alert = self.alerts.alert(id)?;
         let here = self.taken_lanes(id).into_iter().filter(|l| self.lanes.lane(*l).receiver == *receiver);
+        let (annotations, generator_url) = self.alerts.said(alert);
         Some(AlertView {
             id,
             status: if alert.firing() { Status::Firing } else { Status::Resolved },
             labels: alert.labels.clone(),
-            annotations: self.alerts.annotations(alert),
+            annotations,
             starts_at: alert.starts_at,
             ends_at: alert.ends_at.filter(|_| !alert.firing()),
-            generator_url: self.alerts.generator_url(alert),
+            generator_url,
             flaps: here.filter_map(|lane| self.alerts.track(id, lane)?.damping.flaps()).max(),
         })
     }

@@ -77,21 +77,16 @@ impl Forms {
         *wording.own == *own && self.all.get(wording.form as usize).is_some_and(|(form, _)| **form == *text)
     }
 
-    /// The annotations.
-    pub(super) fn annotations(&self, wording: &Wording) -> LabelSet {
-        let (mut texts, _) = self.whole(wording);
+    /// The annotations, and the address of the rule.
+    pub(super) fn read(&self, wording: &Wording) -> (LabelSet, SmolStr) {
+        let (mut texts, url) = self.whole(wording);
         let mut pairs = Vec::with_capacity(texts.len() / 2);
         while texts.len() >= 2 {
             let value = texts.pop().unwrap_or_default();
             pairs.push((texts.pop().unwrap_or_default(), value));
         }
         pairs.reverse();
-        LabelSet::from_pairs(pairs)
-    }
-
-    /// The address of the rule.
-    pub(super) fn url(&self, wording: &Wording) -> SmolStr {
-        self.whole(wording).1.into()
+        (LabelSet::from_pairs(pairs), url.into())
     }
 
     /// Names and values in turn, and the address.
@@ -185,8 +180,7 @@ mod tests {
         let all: Vec<_> = (0..100).map(|n| forms.keep(&said(n), &format!("http://p:9090/{n}"))).collect();
         assert_eq!(forms.all.len(), 1);
         for (n, wording) in (0..).zip(&all) {
-            assert_eq!(forms.annotations(wording), said(n));
-            assert_eq!(forms.url(wording), format!("http://p:9090/{n}"));
+            assert_eq!(forms.read(wording), (said(n), format!("http://p:9090/{n}").into()));
         }
         all.iter().for_each(|wording| forms.release(wording));
         assert_eq!((forms.numbers.len(), forms.free.len()), (0, 1));
@@ -210,13 +204,12 @@ mod tests {
             let read = serde_json::from_str(&serde_json::to_string(&forms).unwrap()).unwrap();
             prop_assert_eq!(&forms, &read);
             for (wording, set, url) in &kept {
-                prop_assert_eq!(&read.annotations(wording), set);
-                prop_assert!(read.url(wording) == url.as_str());
+                prop_assert_eq!(&read.read(wording), &(set.clone(), SmolStr::from(url.as_str())));
             }
             for (n, (wording, ..)) in kept.iter().enumerate() {
                 forms.release(wording);
                 for (other, set, _) in &kept[n + 1..] {
-                    prop_assert_eq!(&forms.annotations(other), set);
+                    prop_assert_eq!(&forms.read(other).0, set);
                 }
             }
             prop_assert!(forms.numbers.is_empty());

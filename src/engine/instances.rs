@@ -69,14 +69,24 @@ pub(super) enum InstanceChange {
 }
 
 impl Instance {
+    /// One of which nothing was heard before.
+    fn new(
+        now: Timestamp,
+        peer: &SmolStr,
+        said: &Observation,
+        firing: bool,
+        ends_at: Option<Timestamp>,
+    ) -> Self {
+        let (starts_at, peer) = (said.starts_at, peer.clone());
+        Instance { firing, starts_at, last_seen: now, ends_at, peer, refire: None, over_until: never() }
+    }
+
     /// It did not fire, and does.
     fn fires_again(&mut self) {
         self.over_until = self.over_until.max(self.ends_at.unwrap_or(never()));
         self.firing = true;
     }
-}
 
-impl Instance {
     /// When it ends, if nothing more is heard of it; nothing if it does not fire.
     fn lapses_at(&self, policy: &Policy) -> Option<Timestamp> {
         self.firing.then(|| self.ends_at.unwrap_or(self.last_seen + policy.stale_after))
@@ -217,16 +227,7 @@ impl Instances {
         said: &Observation,
     ) -> InstanceChange {
         let Some(instance) = self.0.get_mut(&key) else {
-            let instance = Instance {
-                firing: true,
-                starts_at: said.starts_at,
-                last_seen: now,
-                ends_at: said.ends_at,
-                peer: peer.clone(),
-                refire: None,
-                over_until: never(),
-            };
-            self.0.insert(key, instance);
+            self.0.insert(key, Instance::new(now, peer, said, true, said.ends_at));
             return InstanceChange::Fired;
         };
         let last_seen = std::mem::replace(&mut instance.last_seen, now);
@@ -267,16 +268,7 @@ impl Instances {
     ) -> InstanceChange {
         let ended = said.ends_at.unwrap_or(now);
         let Some(instance) = self.0.get_mut(&key) else {
-            let instance = Instance {
-                firing: false,
-                starts_at: said.starts_at,
-                last_seen: now,
-                ends_at: Some(ended),
-                peer: peer.clone(),
-                refire: None,
-                over_until: never(),
-            };
-            self.0.insert(key, instance);
+            self.0.insert(key, Instance::new(now, peer, said, false, Some(ended)));
             return InstanceChange::None;
         };
         let before = said.starts_at < instance.starts_at && ended <= instance.starts_at;

@@ -25,11 +25,12 @@ impl Engine {
 
     /// An alert may not have been said again in time: its sender gave its end, or, if `stale`, none.
     fn lapsed(&mut self, alert: AlertId, stale: bool) {
-        let before = self.alerts.firing_labels(alert).cloned();
         let change = self.alerts.lapse(self.now, alert, stale, &self.policy, &mut self.timers);
         if change != Change::Resolved {
             return;
         }
+        // Time changes no labels: it fired with those that it has.
+        let before = self.alerts.alert(alert).map(|a| a.labels.clone());
         self.heard(alert, before.as_ref());
         self.mirror_lapsed(alert, stale);
         for lane in self.taken_lanes(alert) {
@@ -69,12 +70,11 @@ impl Engine {
 
     /// The other member of the pair did not take its word back within a minute.
     fn believed(&mut self, alert: AlertId) {
-        let before = self.alerts.firing_labels(alert).cloned();
         let change = self.alerts.believe(self.now, alert, &self.policy, &mut self.timers);
         if change != Change::Fired {
             return;
         }
-        self.heard(alert, before.as_ref());
+        self.heard(alert, None);
         self.watch_alert(alert);
         let Some(labels) = self.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
         for lane in self.lanes_of(alert, &labels, change) {

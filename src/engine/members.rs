@@ -151,12 +151,13 @@ impl Members {
 
     /// Changes a member, if it is one.
     pub(super) fn change(&mut self, alert: &AlertId, how: impl FnOnce(&mut Member)) -> bool {
-        let Some(member) = self.all.get(alert) else { return false };
-        let (before, mut after) = (member.clone(), member.clone());
-        how(&mut after);
+        let Some(member) = self.all.get_mut(alert) else { return false };
+        let before = member.clone();
+        how(member);
+        let after = member.clone();
         self.count(*alert, &before, false);
         self.count(*alert, &after, true);
-        self.all.insert(*alert, after).is_some()
+        true
     }
 
     /// Gives each member that fires the level that `level_of` says.

@@ -80,17 +80,18 @@ impl Engine {
     }
 
     fn alert_view(&self, id: AlertId, member: &Member, alert: &Alert, status: Status) -> AlertView {
+        let (annotations, generator_url) = self.alerts.said(alert);
         AlertView {
             id,
             status,
             labels: alert.labels.clone(),
-            annotations: self.alerts.annotations(alert),
+            annotations,
             starts_at: alert.starts_at,
             ends_at: match status {
                 Status::Firing => None,
                 Status::Resolved => alert.ends_at.or(member.resolved_at),
             },
-            generator_url: self.alerts.generator_url(alert),
+            generator_url,
             flaps: member.flaps,
         }
     }

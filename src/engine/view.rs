@@ -232,15 +232,16 @@ impl Engine {
             {
                 continue;
             }
+            let (annotations, generator_url) = self.alerts.said(alert);
             glance.found.push(AlertEntry {
                 id: id.to_string(),
                 fingerprint: fingerprint.to_string(),
                 status,
                 labels: alert.labels.clone(),
-                annotations: self.alerts.annotations(alert),
+                annotations,
                 starts_at: alert.starts_at,
                 ends_at: alert.ends_at,
-                generator_url: self.alerts.generator_url(alert),
+                generator_url,
                 receivers,
             });
         }

@@ -1,6 +1,6 @@
 //! One alert, as both formats write it, and the list that collects them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Deserialize;
@@ -122,8 +122,8 @@ impl<'r> Intake<'r> {
         let mut reading = Reading { raw: alert, received_at: self.received_at, mends: Vec::new() };
         let episode = (self.rule)(&mut reading);
         let Reading { raw: alert, mends, .. } = reading;
-        let mut classes: Vec<_> = mends.iter().map(|(reason, _)| *reason).collect();
-        classes.dedup();
+        // However much was wrong with it, an alert counts once in each class.
+        let classes: BTreeSet<_> = mends.iter().map(|(reason, _)| *reason).collect();
         classes.into_iter().for_each(|reason| self.mend(reason));
         for (reason, what) in mends {
             self.first_mended.entry(reason).or_insert_with(|| format!("alert {index}: {what}"));

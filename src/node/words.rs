@@ -21,7 +21,7 @@ pub struct Words {
     heard: Heard,
 }
 
-/// So many bits tell what was heard: of a million words three in ten are taken for heard that were not.
+/// So many bits tell what was heard: of a million words four in ten are taken for heard that were not.
 const HEARD: usize = 1 << 21;
 
 /// Whether words were perhaps said before, for any thread to ask: in a storm of new alerts the engine need

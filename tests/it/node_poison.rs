@@ -59,6 +59,15 @@ fn repeated_beyond_counting(name: &str) -> Bench {
     })
 }
 
+/// The same, and an alert that is told of and breaks nothing.
+fn repeated_beyond_counting_beside_good(name: &str) -> Bench {
+    let mut bench = repeated_beyond_counting(name);
+    bench.observe(firing("Good")).unwrap();
+    let page = bench.told().remove(0);
+    bench.report(page.id, Outcome::Accepted);
+    bench
+}
+
 /// Stops, spoils what the last snapshot says of the engine, and starts again.
 fn spoiled(mut bench: Bench, spoil: impl FnOnce(&mut rmpv::Value)) -> Bench {
     bench.ask(Command::Stop);
@@ -142,10 +151,7 @@ fn an_alert_that_breaks_the_engine_is_told_as_it_stands_and_the_rest_goes_on() {
 /// What repeats are gathered from was answered 200 long ago: nobody is there to say it again in other words.
 #[test]
 fn an_alert_whose_repeats_break_the_engine_is_told_as_it_stands_and_the_rest_goes_on() {
-    let mut bench = repeated_beyond_counting("Poison");
-    bench.observe(firing("Good")).unwrap();
-    let page = bench.told().remove(0);
-    bench.report(page.id, Outcome::Accepted);
+    let mut bench = repeated_beyond_counting_beside_good("Poison");
     let mut all = firing("Good");
     all.observations.push(firing("Poison").observations.remove(0));
     bench.observe(all.clone()).unwrap();
@@ -283,10 +289,7 @@ fn a_stored_event_that_breaks_the_engine_does_not_keep_it_from_starting() {
 /// Repeats are events, too.
 #[test]
 fn stored_repeats_that_break_the_engine_do_not_keep_it_from_starting() {
-    let mut bench = repeated_beyond_counting("Poison");
-    bench.observe(firing("Good")).unwrap();
-    let page = bench.told().remove(0);
-    bench.report(page.id, Outcome::Accepted);
+    let bench = repeated_beyond_counting_beside_good("Poison");
     let mut journal = bench.journal.lock().unwrap().reopen();
     let last = journal.recover().unwrap().records.last().unwrap().seq;
     let of = |name: &str| {
