@@ -123,7 +123,7 @@ fn answered<T: DeserializeOwned>(answer: Result<Answer, AttemptError>) -> Result
         200 => Err(format!("the server's answer is longer than {ANSWER_BYTES} bytes; ask for less")),
         status => {
             let problem = serde_json::from_slice::<Problem>(&answer.body);
-            let why = problem.map_or_else(|_| answer.excerpt(), |problem| problem.detail);
+            let why = problem.map_or_else(|_| answer.excerpt().to_owned(), |problem| problem.detail);
             Err(format!("the server answered {status}: {why}"))
         }
     }

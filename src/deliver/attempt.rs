@@ -13,6 +13,17 @@ pub enum Retry {
     Backoff,
     /// Not before this much time has passed: the receiver said so in `Retry-After`.
     After(Duration),
+    /// The answer does not decide. The third such answer about one notification is taken as this end.
+    Undecided(Verdict),
+}
+
+/// How a notification ends whose answers do not decide.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// The status says success, and the body says nothing that is known: the receiver took it.
+    Accepted,
+    /// The body says failure, for a reason that is not known: the receiver refused it for good.
+    Refused,
 }
 
 /// Whose fault a failure is.
@@ -159,12 +170,7 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, retry_after: Option<u64>) -> Answer {
-        Answer {
-            status,
-            retry_after: retry_after.map(Duration::from_secs),
-            body: b"no".to_vec(),
-            truncated: false,
-        }
+        Answer::new(status, retry_after.map(Duration::from_secs), b"no".to_vec())
     }
 
     #[test]

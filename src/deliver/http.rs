@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::time::Instant;
 
 use super::addresses::{Blocked, Checked};
 use super::attempt::{AttemptError, FailureReason};
@@ -26,29 +27,46 @@ use super::text::{clean_line, cut};
 use super::{DeliverError, retry_after};
 use crate::config::{HttpAuth, HttpConfig};
 
-/// What is read of an answer, at most.
-const ANSWER_BYTES: usize = 16 * 1024;
+/// Squelch reads this much of the answer to a notification, at most.
+const ANSWER_BYTES: usize = 64 * 1024;
+
+/// Squelch waits this long for the body of such an answer after its status came. A body that is late
+/// costs its text and nothing else: the status is known.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
 
 /// An answer that is there already is read within this time.
 const LATE: Duration = Duration::from_millis(100);
 
 /// What a server answered.
-#[derive(Debug)]
 pub struct Answer {
     /// The status code.
     pub status: u16,
     /// `Retry-After`, if it could be read.
     pub retry_after: Option<Duration>,
-    /// The body, or as much of it as was wanted: of an answer to a post, 16 KiB.
+    /// The body as it came, secrets included, or as much of it as was wanted and arrived in time.
     pub body: Vec<u8>,
-    /// There was more.
+    /// The body has more.
     pub truncated: bool,
+    excerpt: String,
 }
 
 impl Answer {
-    /// The beginning of the body, as one line that is fit for a log.
-    pub fn excerpt(&self) -> String {
-        cut(clean_line(String::from_utf8_lossy(&self.body).trim()), 512)
+    /// An answer whose whole body is `body`, with no secret in it.
+    pub fn new(status: u16, retry_after: Option<Duration>, body: Vec<u8>) -> Self {
+        let mut answer = Answer { status, retry_after, body, truncated: false, excerpt: String::new() };
+        answer.take_excerpt(&Redactor::default());
+        answer
+    }
+
+    /// The beginning of the body without secrets, as one line that is fit for a log.
+    pub fn excerpt(&self) -> &str {
+        &self.excerpt
+    }
+
+    /// Secrets go before the text is cut: half a secret would not be recognised.
+    fn take_excerpt(&mut self, redactor: &Redactor) {
+        let text = String::from_utf8_lossy(&self.body[..self.body.len().min(ANSWER_BYTES)]);
+        self.excerpt = cut(clean_line(redactor.redact(&text).trim()), 512);
     }
 }
 
@@ -80,22 +98,28 @@ impl HttpClient {
     }
 
     /// Posts `body` as JSON, with `headers` on top of the configured ones. An answer of any status is `Ok`.
+    ///
+    /// The status must come within the timeout. The body has bounds of its own, and is read only where
+    /// `reads` says so of the status. `redactor` knows the secrets of `body` and `headers`.
     pub(super) async fn post(
         &self,
         url: &str,
         body: Vec<u8>,
         headers: &[(&'static str, String)],
+        mut redactor: Redactor,
+        reads: impl Fn(u16) -> bool,
     ) -> Result<Answer, AttemptError> {
-        let mut redactor = Redactor::default();
         redactor.hide_url(url);
         let mut request = self.request(url, Some(body), &mut redactor)?;
         for (name, value) in headers {
             request.headers_mut().insert(*name, secret_header(name, value)?);
         }
-        let mut answer = self.ask(request, ANSWER_BYTES, &redactor).await?;
-        let text = String::from_utf8_lossy(&answer.body);
-        if let std::borrow::Cow::Owned(hidden) = redactor.redact(&text) {
-            answer.body = hidden.into_bytes();
+        let response = self.in_time(self.exchange(request), &redactor).await?;
+        let mut answer = head(&response);
+        if reads(answer.status) {
+            let until = Instant::now() + ANSWER_TIME;
+            (answer.body, answer.truncated) = read(response, ANSWER_BYTES, Some(until)).await;
+            answer.take_excerpt(&redactor);
         }
         Ok(answer)
     }
@@ -128,20 +152,36 @@ impl HttpClient {
         self.ask(request, most, &redactor).await
     }
 
+    /// The status and the body within one timeout.
     async fn ask(
         &self,
         request: Request<Full<Bytes>>,
         most: usize,
         redactor: &Redactor,
     ) -> Result<Answer, AttemptError> {
-        let mut exchange = std::pin::pin!(self.exchange(request, most));
-        let mut answered = tokio::time::timeout(self.timeout, &mut exchange).await;
+        let whole = async {
+            let response = self.exchange(request).await?;
+            let mut answer = head(&response);
+            (answer.body, answer.truncated) = read(response, most, None).await;
+            answer.take_excerpt(redactor);
+            Ok(answer)
+        };
+        self.in_time(whole, redactor).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, AttemptError>>,
+        redactor: &Redactor,
+    ) -> Result<T, AttemptError> {
+        let mut work = std::pin::pin!(work);
+        let mut answered = tokio::time::timeout(self.timeout, &mut work).await;
         if answered.is_err() {
             // A process that was stopped meanwhile finds the answer, and that its time is over, at once.
-            answered = tokio::time::timeout(LATE, exchange).await;
+            answered = tokio::time::timeout(LATE, work).await;
         }
         match answered {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(done)) => Ok(done),
             Ok(Err(mut error)) => {
                 error.detail = redactor.redact(&error.detail).into_owned();
                 Err(error)
@@ -156,15 +196,11 @@ impl HttpClient {
         }
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>, most: usize) -> Result<Answer, AttemptError> {
-        let response = self.client.request(request).await.map_err(|error| AttemptError {
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, AttemptError> {
+        self.client.request(request).await.map_err(|error| AttemptError {
             ambiguous: !error.is_connect(),
             ..AttemptError::passing(FailureReason::Other, chain(&error))
-        })?;
-        let (status, retry_after) = (response.status().as_u16(), retry_after::of(response.headers()));
-        // The status is the answer; a body that breaks off matters only where it is looked at.
-        let (body, truncated) = read(response, most).await.unwrap_or((Vec::new(), true));
-        Ok(Answer { status, retry_after, body, truncated })
+        })
     }
 
     fn request(
@@ -248,24 +284,27 @@ fn split_userinfo(url: &str) -> Result<(Uri, Option<String>), AttemptError> {
     Ok((Uri::from_parts(parts).map_err(|_| bad())?, Some(userinfo)))
 }
 
-/// The first `most` bytes of the body, about, and whether there are more. What is beyond is not read;
-/// the connection is then not reused.
-async fn read(response: Response<Incoming>, most: usize) -> Result<(Vec<u8>, bool), hyper::Error> {
+/// What stands before the body.
+fn head(response: &Response<Incoming>) -> Answer {
+    Answer::new(response.status().as_u16(), retry_after::of(response.headers()), Vec::new())
+}
+
+/// The first `most` bytes of the body, about, that come before `until`, and whether there are more. A
+/// body that breaks off has more. The rest is not read, and the connection is then not used again.
+async fn read(response: Response<Incoming>, most: usize, until: Option<Instant>) -> (Vec<u8>, bool) {
     let mut body = Limited::new(response.into_body(), most);
-    let (mut bytes, mut truncated) = (Vec::new(), false);
-    while let Some(frame) = body.frame().await {
+    let mut bytes = Vec::new();
+    loop {
+        let frame = match until {
+            Some(until) => tokio::time::timeout_at(until, body.frame()).await,
+            None => Ok(body.frame().await),
+        };
         match frame {
-            Ok(frame) => bytes.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
-            Err(error) => match error.downcast::<hyper::Error>() {
-                Ok(error) => return Err(*error),
-                Err(_) => {
-                    truncated = true;
-                    break;
-                }
-            },
+            Ok(Some(Ok(frame))) => bytes.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
+            Ok(None) => return (bytes, false),
+            Ok(Some(Err(_))) | Err(_) => return (bytes, true),
         }
     }
-    Ok((bytes, truncated))
 }
 
 fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, DeliverError> {

@@ -20,6 +20,7 @@ mod retry_after;
 mod schedule;
 mod signature;
 mod slack;
+mod slack_answer;
 mod template;
 mod text;
 mod transport;
@@ -35,7 +36,7 @@ use std::time::Duration;
 use smol_str::SmolStr;
 use tokio::sync::{mpsc, oneshot};
 
-pub use attempt::{AttemptError, FailureReason, Retry, Side};
+pub use attempt::{AttemptError, FailureReason, Retry, Side, Verdict};
 pub use backoff::Backoff;
 pub use console::{ConsoleSink, Stdout};
 pub use http::{Answer, HttpClient};

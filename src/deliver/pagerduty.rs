@@ -8,8 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::attempt::{AttemptError, FailureReason};
-use super::http::Answer;
 use super::template::Renderer;
 use super::text::{alert_list, clean_line, clean_text, cut, http_url, subject};
 use super::view::View;
@@ -266,25 +264,6 @@ fn links(config: &PagerdutyConfig, view: &View<'_>, texts: &Renderer<'_>) -> Vec
         add(&alert.generator_url, format!("Source: {name}").trim_end_matches([':', ' ']).to_owned());
     }
     links
-}
-
-/// What a 2xx answer means. 202 is PagerDuty's own; another is believed if its body says success, for
-/// a proxy in between may answer 200 to anything.
-pub(super) fn check(answer: &Answer) -> Result<(), AttemptError> {
-    let says_success = || {
-        let body: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
-        body.is_some_and(|b| b.get("status").and_then(|s| s.as_str()) == Some("success"))
-    };
-    if answer.status == 202 || says_success() {
-        return Ok(());
-    }
-    Err(AttemptError {
-        ambiguous: true,
-        ..AttemptError::passing(
-            FailureReason::Other,
-            format!("status {} without PagerDuty's success: {}", answer.status, answer.excerpt()),
-        )
-    })
 }
 
 #[cfg(test)]

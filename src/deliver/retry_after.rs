@@ -1,6 +1,6 @@
-//! `Retry-After`: seconds, or an HTTP date (RFC 9110, 10.2.3).
+//! `Retry-After`: seconds, or an HTTP date (RFC 9110, 10.2.3) in any of its three formats.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hyper::header::{DATE, HeaderMap, RETRY_AFTER};
 
@@ -13,16 +13,16 @@ pub(super) fn of(headers: &HeaderMap) -> Option<Duration> {
     }
     let until = date(text)?;
     let now = headers.get(DATE).and_then(|value| date(value.to_str().ok()?)).unwrap_or_else(here);
-    Some(Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO))
+    Some(until.duration_since(now).unwrap_or(Duration::ZERO))
 }
 
 #[expect(clippy::disallowed_methods, reason = "an HTTP-date is a moment of the wall clock")]
-fn here() -> jiff::Timestamp {
-    jiff::Timestamp::now()
+fn here() -> SystemTime {
+    SystemTime::now()
 }
 
-fn date(text: &str) -> Option<jiff::Timestamp> {
-    jiff::fmt::rfc2822::parse(text.trim()).ok().map(|zoned| zoned.timestamp())
+fn date(text: &str) -> Option<SystemTime> {
+    httpdate::parse_http_date(text.trim()).ok()
 }
 
 #[cfg(test)]
@@ -45,8 +45,18 @@ mod tests {
         assert_eq!(asked("0.5", None), Some(Duration::from_millis(500)));
         assert_eq!(asked("Sun, 06 Nov 1994 08:50:07 GMT", date), Some(Duration::from_secs(30)));
         assert_eq!(asked("Sun, 06 Nov 1994 08:00:00 GMT", date), Some(Duration::ZERO));
-        for nonsense in ["soon", "-1", "NaN", "inf", ""] {
+        for nonsense in ["soon", "2026-11-23T10:00:00Z", "Sun, 06 Nov 1994 08:49:37 +0000", "-1", "NaN", "inf", ""] {
             assert_eq!(asked(nonsense, None), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn reads_all_three_date_formats_of_rfc_9110() {
+        let formats = ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"];
+        for now in formats {
+            for later in formats.map(|text| text.replace(":37", ":57")) {
+                assert_eq!(asked(&later, Some(now)), Some(Duration::from_secs(20)), "{later} after {now}");
+            }
         }
     }
 }

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::attempt::{AttemptError, Retry, Side};
+use super::attempt::{AttemptError, Retry, Side, Verdict};
 use super::backoff::Backoff;
 use super::circuit::Circuit;
 use super::pace::Pacer;
 use crate::model::{Kind, Notification, NotificationId, Outcome, Rejection, Report};
+
+/// So many answers that do not decide are an end. Each may have been a message to a person.
+const UNDECIDED: u32 = 3;
 
 /// The numbers of a schedule.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +37,8 @@ pub struct Job {
     /// It may have been said before: sent again after a crash, or an answer was lost.
     pub possible_repeat: bool,
     attempts: u32,
+    /// How many answers did not decide.
+    undecided: u32,
     ambiguous: bool,
     turn: u64,
     delayed_to: Option<Instant>,
@@ -112,9 +117,17 @@ impl Schedule {
             return false;
         }
         self.fresh.insert(rank(&notification));
-        let notification = std::sync::Arc::new(notification);
-        let job =
-            Job { notification, possible_repeat, attempts: 0, ambiguous: false, turn: 0, delayed_to: None };
+        let job = Job {
+            notification: std::sync::Arc::new(notification),
+            possible_repeat,
+            attempts: 0,
+            // What an earlier process got for an answer is not known. One more attempt is enough, or a
+            // process that is started again and again posts without end.
+            undecided: if possible_repeat { UNDECIDED - 1 } else { 0 },
+            ambiguous: false,
+            turn: 0,
+            delayed_to: None,
+        };
         self.jobs.insert(id, job);
         true
     }
@@ -244,11 +257,19 @@ impl Schedule {
                 if error.side == Side::Theirs {
                     self.circuit.answered();
                 }
-                return Some(Outcome::Rejected(Rejection {
-                    reason: error.reason.as_str().into(),
-                    detail: error.detail,
-                    ambiguous: job.ambiguous,
-                }));
+                return Some(rejected(error, job.ambiguous));
+            }
+            Retry::Undecided(verdict) => {
+                // A receiver that answers is up.
+                self.circuit.answered();
+                job.undecided += 1;
+                if job.undecided >= UNDECIDED {
+                    return Some(match verdict {
+                        Verdict::Accepted => Outcome::Accepted,
+                        Verdict::Refused => rejected(error, job.ambiguous),
+                    });
+                }
+                None
             }
             Retry::Backoff => None,
             // `Retry-After: 0` is no leave to hammer.
@@ -265,7 +286,9 @@ impl Schedule {
         if asked.is_some() {
             self.hold_until = self.hold_until.max(Some(at));
         }
-        self.circuit.failed(now, backoff.initial, |n| asked.unwrap_or_else(|| backoff.wait(id, n)));
+        if !matches!(error.retry, Retry::Undecided(_)) {
+            self.circuit.failed(now, backoff.initial, |n| asked.unwrap_or_else(|| backoff.wait(id, n)));
+        }
         None
     }
 
@@ -277,6 +300,10 @@ impl Schedule {
             }
         }
     }
+}
+
+fn rejected(error: AttemptError, ambiguous: bool) -> Outcome {
+    Outcome::Rejected(Rejection { reason: error.reason.as_str().into(), detail: error.detail, ambiguous })
 }
 
 #[cfg(test)]

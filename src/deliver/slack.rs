@@ -1,9 +1,8 @@
-//! `slack_configs`: an incoming webhook. Attachments carry the colour bar, as Alertmanager's do.
+//! `slack_configs`: the message, for an incoming webhook or `chat.postMessage`. Attachments carry the colour
+//! bar, as Alertmanager's do. [`super::slack_answer`] reads the answer.
 
 use serde::Serialize;
 
-use super::attempt::{AttemptError, FailureReason};
-use super::http::Answer;
 use super::template::Renderer;
 use super::text::{alert_list, clean_line, clean_text, cut, http_url, subject};
 use super::view::View;
@@ -14,6 +13,7 @@ const TITLE_CHARS: usize = 1024;
 /// Slack advises 4,000 characters and refuses messages well before its hard limit.
 const TEXT_CHARS: usize = 3900;
 const SHORT_CHARS: usize = 255;
+const MARK: &str = " (possible repeat)";
 /// More alerts than this are told by number.
 const ALERTS: usize = 10;
 
@@ -78,18 +78,17 @@ pub(super) fn escape(text: &str) -> String {
     out
 }
 
-/// The message. Slack has no key to fold repeats by, so one that may be a repeat says so.
+/// The message.
 pub(super) fn message(config: &SlackConfig, view: &View<'_>, texts: &Renderer<'_>) -> Vec<u8> {
     let n = view.notification;
     let title = texts.text("title", || escape(&subject(view)));
-    let title = if view.possible_repeat { format!("{title} (possible repeat)") } else { title };
     let short = |key: &str| cut(clean_line(texts.text(key, String::new).trim()), SHORT_CHARS);
     let link = texts.text("title_link", || view.external_url.to_owned());
     let attachment = Attachment {
         color: cut(clean_line(texts.text("color", || color(view).to_owned()).trim()), SHORT_CHARS),
-        fallback: cut_escaped(texts.text("fallback", || escape(&subject(view))), TITLE_CHARS),
+        fallback: marked(texts.text("fallback", || escape(&subject(view))), view),
         pretext: cut_escaped(texts.text("pretext", String::new), TEXT_CHARS),
-        title: cut_escaped(clean_line(title.trim()), TITLE_CHARS),
+        title: marked(clean_line(title.trim()), view),
         title_link: http_url(&link).unwrap_or_default().to_owned(),
         text: cut_escaped(texts.text("text", || default_text(view)), TEXT_CHARS),
         footer: cut_escaped(
@@ -112,6 +111,16 @@ pub(super) fn message(config: &SlackConfig, view: &View<'_>, texts: &Renderer<'_
     };
     // Strings into memory: nothing here can fail.
     serde_json::to_vec(&message).unwrap_or_default()
+}
+
+/// A title of at most [`TITLE_CHARS`] characters. Slack has no key to fold repeats by, so a message that may
+/// be a repeat says so at the end of its title, which is cut before the mark.
+fn marked(text: String, view: &View<'_>) -> String {
+    if !view.possible_repeat {
+        return cut_escaped(text, TITLE_CHARS);
+    }
+    let text = cut_escaped(text, TITLE_CHARS - MARK.len());
+    format!("{text}{MARK}").trim_start().to_owned()
 }
 
 /// Cuts without leaving half an `&amp;` behind.
@@ -160,62 +169,9 @@ fn default_text(view: &View<'_>) -> String {
     text.trim_end().to_owned()
 }
 
-/// Refusals that the same message would meet again, as Slack's documentation lists them.
-const FINAL: [&str; 13] = [
-    "invalid_payload",
-    "invalid_attachments",
-    "invalid_blocks",
-    "invalid_token",
-    "no_text",
-    "no_service",
-    "no_team",
-    "no_active_hooks",
-    "user_not_found",
-    "channel_not_found",
-    "channel_is_archived",
-    "action_prohibited",
-    "too_many_attachments",
-];
-
-/// What a 2xx answer means: `ok` is success, a word of Slack's is a refusal, all else is not Slack.
-pub(super) fn check(answer: &Answer) -> Result<(), AttemptError> {
-    let body = String::from_utf8_lossy(&answer.body);
-    let body = body.trim();
-    let json: Option<serde_json::Value> = serde_json::from_str(body).ok();
-    if body == "ok" || json.as_ref().is_some_and(|j| j.get("ok") == Some(&true.into())) {
-        return Ok(());
-    }
-    let word = json.as_ref().and_then(|j| j.get("error")?.as_str()).unwrap_or(body);
-    let detail = format!("status {} with {:?} instead of ok", answer.status, answer.excerpt());
-    if FINAL.contains(&word) {
-        return Err(AttemptError::refused(FailureReason::ClientError, detail));
-    }
-    let limited = matches!(word, "rate_limited" | "ratelimited" | "rollup_error");
-    let reason = if limited { FailureReason::RateLimited } else { FailureReason::Other };
-    // A body that broke off may have been an `ok`.
-    Err(AttemptError { ambiguous: body.is_empty(), ..AttemptError::passing(reason, detail) })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deliver::attempt::Retry;
-
-    fn answered(body: &str) -> Result<(), AttemptError> {
-        check(&Answer { status: 200, retry_after: None, body: body.into(), truncated: false })
-    }
-
-    #[test]
-    fn only_ok_is_ok() {
-        assert_eq!(answered("ok"), Ok(()));
-        assert_eq!(answered("{\"ok\":true}"), Ok(()));
-        assert_eq!(answered("no_service").unwrap_err().retry, Retry::Never);
-        assert_eq!(answered("{\"ok\":false,\"error\":\"invalid_token\"}").unwrap_err().retry, Retry::Never);
-        let limited = answered("{\"retry_after\":1,\"ok\":false,\"error\":\"rate_limited\"}").unwrap_err();
-        assert_eq!((limited.retry, limited.reason), (Retry::Backoff, FailureReason::RateLimited));
-        assert_eq!(answered("<html>sign in</html>").unwrap_err().retry, Retry::Backoff);
-        assert!(answered("").unwrap_err().ambiguous);
-    }
 
     #[test]
     fn a_label_cannot_page_a_channel() {

@@ -10,7 +10,7 @@ use super::redact::Redactor;
 use super::template::{Renderer, Templates};
 use super::text::{clean_text, cut};
 use super::view::View;
-use super::{DeliverError, Options, console, pagerduty, signature, slack, webhook};
+use super::{DeliverError, Options, console, pagerduty, signature, slack, slack_answer, webhook};
 use crate::config::{Integration, IntegrationKind, Secret, SigningKeys};
 use crate::model::{Notification, Timestamp};
 
@@ -67,17 +67,16 @@ impl Transport {
             IntegrationKind::Console(_) => "".into(),
         };
         let (url, body) = self.request(n, possible_repeat, &secret);
+        let mut redactor = Redactor::default();
         match &self.integration.kind {
-            // The others' secret is the URL, which the client hides by itself.
             IntegrationKind::Pagerduty(_) => {
-                self.post(&url, body, &secret).await.and_then(|answer| self.judge(&answer))
+                redactor.hide(&secret);
+                self.post(&url, body, &[], redactor).await
             }
-            IntegrationKind::Slack(_) => {
-                self.post(&url, body, "").await.and_then(|answer| self.judge(&answer))
-            }
+            // The secret is the URL, which the client hides by itself.
+            IntegrationKind::Slack(_) => self.post(&url, body, &[], redactor).await,
             IntegrationKind::Webhook(config) => {
                 let mut headers = Vec::new();
-                let mut redactor = Redactor::default();
                 if let Some(secret) = &config.signing_secret {
                     let secret = reveal(secret).await?;
                     for one in secret.split_whitespace() {
@@ -87,8 +86,7 @@ impl Transport {
                     let keys = SigningKeys::parse(&secret).map_err(|e| AttemptError::ours(e.to_string()))?;
                     headers = signature::headers(&keys, &signature::id_of(n), (self.wall)(), &body);
                 }
-                let answer = self.post_with(&url, body, &headers, redactor).await;
-                answer.and_then(|answer| self.judge(&answer))
+                self.post(&url, body, &headers, redactor).await
             }
             IntegrationKind::Console(_) => {
                 let (line, sink) = (String::from_utf8_lossy(&body).into_owned(), self.console.clone());
@@ -118,19 +116,24 @@ impl Transport {
         }
     }
 
-    /// What an answer means.
+    /// What an answer means: the status decides. Only Slack says in the body of a 2xx what became of the
+    /// message.
     ///
     /// # Errors
-    /// The receiver did not take it, or did not say so in its own words.
+    /// The receiver did not take it, or its answer does not say so.
     pub fn judge(&self, answer: &Answer) -> Result<(), AttemptError> {
-        if let Some(error) = failure_of(answer) {
-            return Err(error);
+        match failure_of(answer) {
+            Some(error) => Err(error),
+            None if self.reads(answer.status) => slack_answer::check(answer),
+            None => Ok(()),
         }
-        match &self.integration.kind {
-            IntegrationKind::Pagerduty(_) => pagerduty::check(answer),
-            IntegrationKind::Slack(_) => slack::check(answer),
-            IntegrationKind::Webhook(_) | IntegrationKind::Console(_) => Ok(()),
-        }
+    }
+
+    /// Whether the body of an answer with this status is of use: it decides, or it says why not. 204 and
+    /// 205 have none by their definition.
+    pub fn reads(&self, status: u16) -> bool {
+        let accepted = (200..300).contains(&status);
+        !accepted || matches!(self.integration.kind, IntegrationKind::Slack(_)) && !matches!(status, 204 | 205)
     }
 
     fn render(&self, view: &View<'_>, body: impl FnOnce(&Renderer<'_>) -> Vec<u8>) -> Vec<u8> {
@@ -146,27 +149,18 @@ impl Transport {
         body
     }
 
-    async fn post(&self, url: &str, body: Vec<u8>, secret: &str) -> Result<Answer, AttemptError> {
-        let mut redactor = Redactor::default();
-        redactor.hide(secret);
-        self.post_with(url, body, &[], redactor).await
-    }
-
-    async fn post_with(
+    /// Posts and judges. `redactor` knows the secrets that the client does not see for itself.
+    async fn post(
         &self,
         url: &str,
         body: Vec<u8>,
         headers: &[(&'static str, String)],
         redactor: Redactor,
-    ) -> Result<Answer, AttemptError> {
+    ) -> Result<(), AttemptError> {
         let Some(http) = &self.http else { return Err(AttemptError::ours("no HTTP client")) };
-        let sent = http.post(url, body, headers).await.map(|mut answer| {
-            if let std::borrow::Cow::Owned(hidden) = redactor.redact(&String::from_utf8_lossy(&answer.body)) {
-                answer.body = hidden.into_bytes();
-            }
-            answer
-        });
-        sent.map_err(|error| AttemptError { detail: cut(error.detail, 1024), ..error })
+        let answer = http.post(url, body, headers, redactor, |status| self.reads(status)).await;
+        let judged = answer.and_then(|answer| self.judge(&answer));
+        judged.map_err(|error| AttemptError { detail: cut(error.detail, 1024), ..error })
     }
 }
 

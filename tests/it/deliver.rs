@@ -60,15 +60,15 @@ pub fn integration(name: &str, kind: IntegrationKind) -> Integration {
     Integration { name: name.into(), kind, timeout, http: Default::default() }
 }
 
-fn pagerduty(url: String) -> Integration {
+pub fn pagerduty(url: String) -> Integration {
     integration("pagerduty[0]", IntegrationKind::Pagerduty(pagerduty_config(url)))
 }
 
-fn slack(url: String) -> Integration {
+pub fn slack(url: String) -> Integration {
     integration("slack[0]", IntegrationKind::Slack(slack_config(url)))
 }
 
-fn webhook(url: String) -> Integration {
+pub fn webhook(url: String) -> Integration {
     let url = SecretUrl(Secret::Inline(url.into()));
     integration(
         "webhook[0]",
@@ -106,9 +106,9 @@ pub fn notification(id: u64, receiver: &str, integration: &str, kind: Kind) -> N
     }
 }
 
-type Receivers = BTreeMap<SmolStr, Vec<Integration>>;
+pub type Receivers = BTreeMap<SmolStr, Vec<Integration>>;
 
-fn receivers<const N: usize>(list: [(&str, Integration); N]) -> Receivers {
+pub fn receivers<const N: usize>(list: [(&str, Integration); N]) -> Receivers {
     list.into_iter().map(|(name, integration)| (name.into(), vec![integration])).collect()
 }
 
@@ -118,26 +118,26 @@ fn options() -> Options {
     Options { backoff, ..Options::default() }
 }
 
-struct World {
-    deliverer: Deliverer,
+pub struct World {
+    pub deliverer: Deliverer,
     reports: mpsc::UnboundedReceiver<Report>,
     registry: prometheus::Registry,
 }
 
 impl World {
-    fn new(receivers: &Receivers) -> Self {
+    pub fn new(receivers: &Receivers) -> Self {
         let (sender, reports) = mpsc::unbounded_channel();
         let options = options();
         let registry = options.registry.clone();
         World { deliverer: Deliverer::new(receivers, sender, options).unwrap(), reports, registry }
     }
 
-    async fn report(&mut self) -> Report {
+    pub async fn report(&mut self) -> Report {
         let report = tokio::time::timeout(Duration::from_secs(20), self.reports.recv()).await;
         report.expect("a report within 20 s").expect("the deliverer lives")
     }
 
-    async fn rejection(&mut self) -> Rejection {
+    pub async fn rejection(&mut self) -> Rejection {
         match self.report().await.outcome {
             Outcome::Rejected(rejection) => rejection,
             Outcome::Accepted => panic!("accepted"),
@@ -304,7 +304,7 @@ async fn anything_but_ok_from_slack_is_a_failure() {
     pager.script(says("invalid_payload"));
     world.deliverer.send(notification(1, "chat", "slack[0]", Kind::Page), false);
     assert_eq!(world.rejection().await.reason, "clientError");
-    pager.script(says("<html>please sign in</html>"));
+    pager.script(says("{\"ok\":false,\"error\":\"internal_error\"}"));
     world.deliverer.send(notification(2, "chat", "slack[0]", Kind::Page), false);
     let report = world.report().await;
     assert_eq!((report.outcome, report.attempts), (Outcome::Accepted, 2));

@@ -189,3 +189,42 @@ fn a_drain_tries_what_was_never_tried_and_nothing_else() {
     assert!(schedule.is_drained());
     assert_eq!(schedule.len(), 1);
 }
+
+fn undecided(verdict: Verdict) -> Result<(), AttemptError> {
+    let error = AttemptError::passing(FailureReason::Other, "status 200 with \"\" instead of ok");
+    Err(AttemptError { retry: Retry::Undecided(verdict), ambiguous: verdict == Verdict::Accepted, ..error })
+}
+
+#[test]
+fn the_third_answer_that_does_not_decide_is_taken_as_the_end() {
+    let mut now = Instant::now();
+    let mut schedule = schedule(8, now);
+    for (id, verdict) in [(1, Verdict::Accepted), (2, Verdict::Refused)] {
+        schedule.push(notification(id, Kind::Page, 0), false);
+        for attempt in 1..=3 {
+            assert_eq!(step(&mut schedule, &mut now), id);
+            let job = schedule.job(NotificationId(id)).unwrap();
+            assert_eq!(job.possible_repeat, attempt > 1 && verdict == Verdict::Accepted, "{attempt}");
+            let report = schedule.settle(NotificationId(id), undecided(verdict), now);
+            assert_eq!(report.is_some(), attempt == 3, "{verdict:?}, attempt {attempt}");
+            assert!(!schedule.circuit_is_open());
+            if let Some(report) = report {
+                let accepted = report.outcome == Outcome::Accepted;
+                assert_eq!((report.attempts, accepted), (3, verdict == Verdict::Accepted));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_does_not_decide_is_asked_for_once_more_after_a_restart() {
+    let mut now = Instant::now();
+    let mut schedule = schedule(8, now);
+    schedule.push(notification(1, Kind::Page, 0), true);
+    // It was not taken: this is no answer that does not decide.
+    step(&mut schedule, &mut now);
+    assert_eq!(schedule.settle(NotificationId(1), down(), now), None);
+    step(&mut schedule, &mut now);
+    let report = schedule.settle(NotificationId(1), undecided(Verdict::Accepted), now).unwrap();
+    assert_eq!((report.outcome, report.attempts), (Outcome::Accepted, 2));
+}

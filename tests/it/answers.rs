@@ -1,0 +1,252 @@
+//! Was the message accepted? Receivers whose answers are slow, without end, broken off or unknown.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use squelch::model::{Kind, Outcome, Rejection, Report};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::deliver::{ROUTING_KEY, World, integration, notification, pagerduty, receivers, slack, webhook};
+
+/// What a server does after it wrote its answer.
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    Closes,
+    /// Keeps the connection open and says nothing more.
+    Hangs,
+    /// Writes this again and again.
+    Goes(&'static str),
+}
+
+/// A server that answers every request with the same bytes. The bodies that it took.
+struct Server {
+    url: String,
+    took: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    async fn start(answer: impl Into<String>, then: Then) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v2/enqueue", listener.local_addr().unwrap());
+        let (took, answer) = (Arc::new(Mutex::new(Vec::new())), answer.into());
+        let taken = took.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, answer.clone(), then, taken.clone()));
+            }
+        });
+        Server { url, took }
+    }
+
+    fn took(&self) -> Vec<String> {
+        self.took.lock().unwrap().clone()
+    }
+}
+
+async fn serve(mut stream: TcpStream, answer: String, then: Then, took: Arc<Mutex<Vec<String>>>) {
+    let (mut raw, mut piece) = (Vec::new(), [0; 4096]);
+    let body = loop {
+        let text = String::from_utf8_lossy(&raw);
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.to_ascii_lowercase();
+            let length = length.split("content-length: ").nth(1).and_then(|l| l.lines().next()?.parse().ok());
+            if body.len() >= length.unwrap_or(0) {
+                break body.to_owned();
+            }
+        }
+        match stream.read(&mut piece).await {
+            Ok(0) | Err(_) => return,
+            Ok(n) => raw.extend_from_slice(&piece[..n]),
+        }
+    };
+    took.lock().unwrap().push(body);
+    let mut written = stream.write_all(answer.as_bytes()).await;
+    match then {
+        Then::Closes => {}
+        Then::Hangs => std::future::pending().await,
+        Then::Goes(on) => {
+            while written.is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                written = stream.write_all(on.as_bytes()).await;
+            }
+        }
+    }
+}
+
+fn http(status: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// The end of a page at a receiver of `kind`, and the server that it went to.
+async fn page(kind: &str, answer: &str, then: Then) -> (Report, Server) {
+    let server = Server::start(answer, then).await;
+    let integration = match kind {
+        "pagerduty" => pagerduty(server.url.clone()),
+        "slack" => slack(server.url.clone()),
+        _ => webhook(server.url.clone()),
+    };
+    let name = integration.name.clone();
+    let mut world = World::new(&receivers([("r", integration)]));
+    world.deliverer.send(notification(1, "r", &name, Kind::Page), false);
+    (world.report().await, server)
+}
+
+fn rejection(report: Report) -> Rejection {
+    match report.outcome {
+        Outcome::Rejected(rejection) => rejection,
+        Outcome::Accepted => panic!("accepted"),
+    }
+}
+
+/// No body, and none of its faults, makes a refusal of a 2xx.
+#[tokio::test]
+async fn a_2xx_of_a_webhook_or_of_pagerduty_is_accepted_without_its_body() {
+    let answers = [
+        ("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nok", Then::Hangs),
+        ("HTTP/1.1 202 Accepted\r\nContent-Length: 1000\r\n\r\n{", Then::Hangs),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{", Then::Closes),
+        ("HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n", Then::Hangs),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Then::Goes("1\r\nx\r\n")),
+        ("HTTP/1.1 200 OK\r\n\r\n", Then::Goes("x")),
+        ("HTTP/1.0 200 OK\r\n\r\n", Then::Closes),
+        ("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", Then::Hangs),
+        ("HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\nno chunk", Then::Closes),
+    ];
+    for kind in ["webhook", "pagerduty"] {
+        for (answer, then) in answers {
+            let (report, server) = page(kind, answer, then).await;
+            assert_eq!((report.outcome, report.attempts), (Outcome::Accepted, 1), "{kind}: {answer}");
+            assert_eq!(server.took().len(), 1, "{kind}: {answer}");
+        }
+    }
+}
+
+/// The status of a refusal stands; the body that hangs costs its text only.
+#[tokio::test]
+async fn a_refusal_whose_body_does_not_end_is_a_refusal() {
+    let head = "HTTP/1.1 400 Bad Request\r\nContent-Length: 1000\r\n\r\n{\"errors\": [\"bad key\"";
+    for (kind, then) in [("webhook", Then::Hangs), ("pagerduty", Then::Goes(" ")), ("slack", Then::Closes)] {
+        let (report, server) = page(kind, head, then).await;
+        assert_eq!((report.attempts, server.took().len()), (1, 1), "{kind}");
+        let rejection = rejection(report);
+        assert_eq!((rejection.reason.as_str(), rejection.ambiguous), ("clientError", false), "{kind}");
+        assert!(rejection.detail.contains("bad key"), "{kind}: {}", rejection.detail);
+    }
+}
+
+#[tokio::test]
+async fn a_slack_body_that_says_ok_before_it_hangs_is_accepted() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nok";
+    let (report, server) = page("slack", answer, Then::Hangs).await;
+    assert_eq!((report.outcome, report.attempts), (Outcome::Accepted, 1));
+    assert_eq!(server.took().len(), 1);
+}
+
+/// `chat.postMessage` repeats the message: more than is read, and `ok` stands before that.
+#[tokio::test]
+async fn a_slack_answer_that_is_longer_than_what_is_read_is_accepted() {
+    let long = format!("{{\"ok\":true,\"message\":{{\"text\":\"{}\"}}}}", "\\u00e9".repeat(50_000));
+    let (report, server) = page("slack", &http("200 OK", &long), Then::Closes).await;
+    assert_eq!((report.outcome, report.attempts), (Outcome::Accepted, 1));
+    assert_eq!(server.took().len(), 1);
+}
+
+/// Servers that are compatible with Slack and answer in words of their own are told three times at most,
+/// and the second and third message say what they are.
+#[tokio::test]
+async fn an_unknown_2xx_of_a_server_like_slack_is_accepted_after_three_marked_attempts() {
+    let empty = http("200 OK", "");
+    let answers = [
+        (empty.as_str(), Then::Closes),
+        (&http("200 OK", "<html>thanks</html>"), Then::Closes),
+        (&http("201 Created", "{\"id\":\"4711\"}"), Then::Closes),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"i", Then::Closes),
+    ];
+    for (answer, then) in answers {
+        let (report, server) = page("slack", answer, then).await;
+        assert_eq!((report.outcome, report.attempts), (Outcome::Accepted, 3), "{answer}");
+        let marks: Vec<bool> = server.took().iter().map(|body| body.contains("(possible repeat)")).collect();
+        assert_eq!(marks, [false, true, true], "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_success_of_rocket_chat_and_a_204_are_accepted_at_once() {
+    for answer in [&http("200 OK", "{\"success\":true}"), "HTTP/1.1 204 No Content\r\n\r\n"] {
+        let (report, server) = page("slack", answer, Then::Hangs).await;
+        assert_eq!((report.outcome, report.attempts), (Outcome::Accepted, 1), "{answer}");
+        assert_eq!(server.took().len(), 1, "{answer}");
+    }
+}
+
+/// No new word is posted without end: after the third a person hears of it.
+#[tokio::test]
+async fn an_unknown_error_of_slack_is_a_dead_letter_after_three_attempts() {
+    let answer = http("200 OK", "{\"ok\":false,\"error\":\"a_word_of_tomorrow\"}");
+    let (report, server) = page("slack", &answer, Then::Closes).await;
+    assert_eq!((report.attempts, server.took().len()), (3, 3));
+    let rejection = rejection(report);
+    assert!(rejection.detail.contains("a_word_of_tomorrow"), "{}", rejection.detail);
+}
+
+/// What is judged is what the server said: secrets go when it is told to people.
+#[tokio::test]
+async fn a_secret_in_the_answer_changes_no_judgement() {
+    // The secrets of the URL and of the header are words of the answer.
+    let server = Server::start(http("200 OK", "{\"ok\":true,\"echo\":\"x\"}"), Then::Closes).await;
+    let mut chat = slack(server.url.replace("/v2/enqueue", "/services/\"ok\":true"));
+    chat.http.auth = Some(squelch::config::HttpAuth::Authorization {
+        scheme: "Bearer".into(),
+        credentials: squelch::config::Secret::Inline("true".into()),
+    });
+    let mut world = World::new(&receivers([("r", chat)]));
+    world.deliverer.send(notification(1, "r", "slack[0]", Kind::Page), false);
+    let report = world.report().await;
+    assert_eq!((report.outcome, report.attempts), (Outcome::Accepted, 1));
+
+    let word = "channel_not_found";
+    let server = Server::start(http("200 OK", word), Then::Closes).await;
+    let mut world = World::new(&receivers([("r", slack(server.url.replace("enqueue", word)))]));
+    world.deliverer.send(notification(1, "r", "slack[0]", Kind::Page), false);
+    let rejection = world.rejection().await;
+    assert_eq!(rejection.reason, "clientError");
+    assert!(!rejection.detail.contains(word), "{}", rejection.detail);
+}
+
+/// A secret that stands across the end of the excerpt is hidden as a whole.
+#[tokio::test]
+async fn half_a_secret_at_the_end_of_an_excerpt_is_hidden() {
+    for before in 480..512 {
+        let answer = http("400 Bad Request", &format!("{}{ROUTING_KEY}", "x".repeat(before)));
+        let (report, _) = page("pagerduty", &answer, Then::Closes).await;
+        let detail = rejection(report).detail;
+        assert!(!detail.contains(&ROUTING_KEY[..8]), "{before}: {detail}");
+    }
+}
+
+/// All three date formats that RFC 9110 knows are dates of `Retry-After`.
+#[tokio::test]
+async fn every_date_format_of_retry_after_is_waited_for() {
+    let formats =
+        ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"];
+    for format in formats {
+        let answer = format!(
+            "HTTP/1.1 503 x\r\nConnection: close\r\nDate: Sun, 06 Nov 1994 08:39:37 GMT\r\n\
+             Retry-After: {format}\r\nContent-Length: 0\r\n\r\n"
+        );
+        let server = Server::start(answer, Then::Closes).await;
+        let hook = integration("webhook[0]", webhook(server.url.clone()).kind);
+        let mut world = World::new(&receivers([("r", hook)]));
+        world.deliverer.send(notification(1, "r", "webhook[0]", Kind::Page), false);
+        // Ten minutes: with a date that means nothing the second attempt comes at once.
+        let second = async {
+            while server.took().len() < 2 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_millis(300), second).await.is_err(), "{format}");
+        assert_eq!(server.took().len(), 1, "{format}");
+        assert_eq!(world.deliverer.drain(Duration::from_secs(1)).await, 1, "{format}");
+    }
+}
