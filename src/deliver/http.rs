@@ -15,6 +15,7 @@ use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 
 use super::addresses::{Blocked, Checked};
 use super::attempt::{AttemptError, FailureReason};
+use super::pinned::Pinned;
 use super::redact::Redactor;
 use super::text::{clean_line, cut};
 use super::{DeliverError, retry_after};
@@ -324,15 +326,19 @@ fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, DeliverError> {
         };
     };
     let wrong = |reason: String| DeliverError::CaFile { path: path.to_owned(), reason };
-    let mut roots = RootCertStore::empty();
+    let (mut roots, mut pinned) = (RootCertStore::empty(), Vec::new());
     for cert in CertificateDer::pem_file_iter(path).map_err(|e| wrong(e.to_string()))? {
         let cert = cert.map_err(|e| wrong(e.to_string()))?;
-        roots.add(cert).map_err(|e| wrong(e.to_string()))?;
+        roots.add(cert.clone()).map_err(|e| wrong(e.to_string()))?;
+        pinned.push(cert);
     }
     if roots.is_empty() {
         return Err(wrong("holds no certificate; it should be PEM".into()));
     }
-    Ok(builder()?.with_root_certificates(roots).with_no_client_auth())
+    let webpki = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone());
+    let webpki = webpki.build().map_err(|e| wrong(e.to_string()))?;
+    let verifier = Arc::new(Pinned { webpki, pinned });
+    Ok(builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
 /// An error with its causes: the outermost of hyper's says only "client error".

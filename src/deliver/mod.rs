@@ -15,6 +15,7 @@ mod http;
 mod meter;
 mod pace;
 mod pagerduty;
+mod pinned;
 mod redact;
 mod retry_after;
 mod schedule;
@@ -45,7 +46,7 @@ pub use pace::Pacer;
 pub use schedule::{Job, Limits, Next, Schedule};
 pub use transport::{Transport, check_templates};
 
-use crate::config::Integration;
+use crate::config::{Integration, IntegrationKind, Secret};
 use crate::model::{Notification, Outcome, Rejection, Report, Timestamp};
 use worker::{Command, Worker};
 
@@ -127,10 +128,14 @@ pub struct Deliverer {
     meter: Arc<Meter>,
     reports: mpsc::UnboundedSender<Report>,
     workers: Mutex<Workers>,
+    pacers: Mutex<Pacers>,
 }
 
 /// Workers by receiver and integration.
 type Workers = BTreeMap<(SmolStr, SmolStr), Handle>;
+
+/// Pacers by what the vendor counts by: PagerDuty's URL and integration key, and the integration elsewhere.
+type Pacers = BTreeMap<String, Arc<Pacer>>;
 
 struct Handle {
     inbox: mpsc::UnboundedSender<Command>,
@@ -148,7 +153,8 @@ impl Deliverer {
         options: Options,
     ) -> Result<Self, DeliverError> {
         let meter = Arc::new(Meter::new(&options.registry)?);
-        let deliverer = Deliverer { options, meter, reports, workers: Mutex::default() };
+        let (workers, pacers) = (Mutex::default(), Mutex::default());
+        let deliverer = Deliverer { options, meter, reports, workers, pacers };
         deliverer.reload(receivers)?;
         Ok(deliverer)
     }
@@ -185,16 +191,25 @@ impl Deliverer {
             }
         }
         self.meter.init(receivers);
+        let mut pacers = self.pacers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = std::mem::take(&mut *pacers);
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, handle) in workers.iter_mut() {
             handle.configured = transports.contains_key(key);
         }
         for (key, (transport, integration)) in transports {
             let transport = Arc::new(transport);
-            let taken =
-                workers.get(&key).is_some_and(|w| w.inbox.send(Command::Use(transport.clone())).is_ok());
+            let account = account(&key, integration);
+            let pacer = pacers.entry(account.clone()).or_insert_with(|| {
+                let new = || Arc::new(Pacer::for_kind(&integration.kind, tokio::time::Instant::now()));
+                // A reload gives nobody a new burst.
+                before.remove(&account).unwrap_or_else(new)
+            });
+            let taken = workers.get(&key).is_some_and(|w| {
+                w.inbox.send(Command::Use(transport.clone(), pacer.clone())).is_ok()
+            });
             if !taken {
-                let handle = self.start(&key, transport, integration);
+                let handle = self.start(&key, transport, pacer.clone());
                 workers.insert(key, handle);
             }
         }
@@ -213,7 +228,7 @@ impl Deliverer {
         &self,
         key: &(SmolStr, SmolStr),
         transport: Arc<Transport>,
-        integration: &Integration,
+        pacer: Arc<Pacer>,
     ) -> Handle {
         let limits = Limits {
             concurrency: self.options.concurrency,
@@ -221,7 +236,6 @@ impl Deliverer {
             circuit_after: self.options.circuit_after,
             retry_after_max: self.options.retry_after_max,
         };
-        let pacer = Pacer::for_kind(&integration.kind, tokio::time::Instant::now());
         let worker = Worker {
             receiver: key.0.clone(),
             name: key.1.clone(),
@@ -265,5 +279,54 @@ impl Deliverer {
     /// The metrics of delivery.
     pub fn meter(&self) -> Arc<Meter> {
         self.meter.clone()
+    }
+}
+
+/// By what the vendor counts. A key in a file is known by the file's name: its content may change.
+fn account((receiver, name): &(SmolStr, SmolStr), integration: &Integration) -> String {
+    match &integration.kind {
+        IntegrationKind::Pagerduty(config) => match &config.routing_key {
+            Secret::Inline(key) => format!("pagerduty {} {key}", config.url.0),
+            Secret::File(path) => format!("pagerduty {} file {}", config.url.0, path.display()),
+        },
+        _ => format!("{receiver}/{name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{PagerdutyConfig, Url};
+
+    /// PagerDuty with this key and the default texts.
+    pub(super) fn pagerduty(key: &str) -> PagerdutyConfig {
+        PagerdutyConfig {
+            routing_key: Secret::Inline(key.into()),
+            url: Url("https://events.pagerduty.com/v2/enqueue".into()),
+            client: None,
+            client_url: None,
+            description: None,
+            severity: None,
+            source: None,
+            component: None,
+            group: None,
+            class: None,
+            details: BTreeMap::new(),
+            images: Vec::new(),
+            links: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn integrations_with_one_key_share_a_pace() {
+        let of = |receiver: &str, key: &str| {
+            let kind = IntegrationKind::Pagerduty(pagerduty(key));
+            let timeout = crate::model::Duration::from_secs(10);
+            let integration =
+                Integration { name: "pagerduty[0]".into(), kind, timeout, http: Default::default() };
+            account(&(receiver.into(), "pagerduty[0]".into()), &integration)
+        };
+        assert_eq!(of("a", "k"), of("b", "k"));
+        assert_ne!(of("a", "k"), of("b", "l"));
     }
 }

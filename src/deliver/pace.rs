@@ -37,11 +37,11 @@ pub struct Pacer {
 }
 
 impl Pacer {
-    /// The pace that the vendor documents: PagerDuty about 120 a minute and key (100 here, burst
-    /// 20), Slack one a second and channel (burst 5); a webhook or the console none.
+    /// The pace that the vendor documents: PagerDuty 120 a minute for each integration key, and as many at
+    /// once; Slack one a second for each channel, and five at once; a webhook or the console none.
     pub fn for_kind(kind: &IntegrationKind, origin: Instant) -> Self {
         let quota = match kind {
-            IntegrationKind::Pagerduty(_) => Some(Quota::per_minute(count(100)).allow_burst(count(20))),
+            IntegrationKind::Pagerduty(_) => Some(Quota::per_minute(count(120))),
             IntegrationKind::Slack(_) => Some(Quota::per_second(count(1)).allow_burst(count(5))),
             IntegrationKind::Webhook(_) | IntegrationKind::Console(_) => None,
         };
@@ -75,18 +75,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_and_then_the_rate() {
+    fn pagerduty_takes_a_burst_of_120_and_then_120_a_minute() {
         let start = Instant::now();
-        let pacer = Pacer::new(Some(Quota::per_minute(count(100)).allow_burst(count(20))), start);
-        for turn in 0..20 {
+        let kind = IntegrationKind::Pagerduty(crate::deliver::tests::pagerduty("k"));
+        let pacer = Pacer::for_kind(&kind, start);
+        for turn in 0..120 {
             assert_eq!(pacer.take(start), Ok(()), "{turn}");
         }
         let wait = pacer.take(start).unwrap_err();
-        assert_eq!(wait, Duration::from_millis(600));
+        assert_eq!(wait, Duration::from_millis(500));
         assert_eq!(pacer.take(start + wait), Ok(()));
         assert!(pacer.take(start + wait).is_err());
-        let minute_later = start + Duration::from_secs(60);
+        let minute_later = start + wait + Duration::from_secs(60);
         let taken = (0..200).filter(|_| pacer.take(minute_later).is_ok()).count();
-        assert_eq!(taken, 20);
+        assert_eq!(taken, 120);
     }
 }

@@ -3,6 +3,7 @@
 //! Knows no sockets and no clock: the worker tells it the time, so that tests need not wait.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -33,7 +34,7 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Job {
     /// What is to be said.
-    pub notification: std::sync::Arc<Notification>,
+    pub notification: Arc<Notification>,
     /// It may have been said before: sent again after a crash, or an answer was lost.
     pub possible_repeat: bool,
     attempts: u32,
@@ -44,14 +45,14 @@ pub struct Job {
     delayed_to: Option<Instant>,
 }
 
-/// Pages first, then resolves, updates and digests; the higher severity first; the older first.
+/// Pages first, then updates, resolves and digests; the higher severity first; the older first.
 type Rank = (u8, u8, NotificationId);
 
 fn rank(n: &Notification) -> Rank {
     let kind = match n.kind {
         Kind::Page => 0,
-        Kind::Resolve => 1,
-        Kind::Update => 2,
+        Kind::Update => 1,
+        Kind::Resolve => 2,
         Kind::Digest => 3,
     };
     (kind, n.level.0, n.id)
@@ -74,7 +75,7 @@ pub enum Next {
 #[derive(Debug)]
 pub struct Schedule {
     limits: Limits,
-    pacer: Pacer,
+    pacer: Arc<Pacer>,
     circuit: Circuit,
     jobs: BTreeMap<NotificationId, Job>,
     in_flight: BTreeSet<NotificationId>,
@@ -92,8 +93,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// An empty schedule.
-    pub fn new(limits: Limits, pacer: Pacer) -> Self {
+    /// An empty schedule. Schedules with the same pacer share its pace.
+    pub fn new(limits: Limits, pacer: Arc<Pacer>) -> Self {
         Schedule {
             circuit: Circuit::new(limits.circuit_after),
             limits,
@@ -118,7 +119,7 @@ impl Schedule {
         }
         self.fresh.insert(rank(&notification));
         let job = Job {
-            notification: std::sync::Arc::new(notification),
+            notification: Arc::new(notification),
             possible_repeat,
             attempts: 0,
             // What an earlier process got for an answer is not known. One more attempt is enough, or a
@@ -130,6 +131,11 @@ impl Schedule {
         };
         self.jobs.insert(id, job);
         true
+    }
+
+    /// Keeps another pace from now on.
+    pub(super) fn pace(&mut self, pacer: Arc<Pacer>) {
+        self.pacer = pacer;
     }
 
     /// How many have not reached their end.

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::attempt::AttemptError;
 use super::meter::Meter;
+use super::pace::Pacer;
 use super::schedule::{Next, Schedule};
 use super::transport::Transport;
 use crate::model::{Notification, NotificationId, Outcome, Report};
@@ -17,8 +18,8 @@ use crate::model::{Notification, NotificationId, Outcome, Report};
 pub(super) enum Command {
     /// Deliver this.
     Send(Box<Notification>, bool),
-    /// From now on deliver like this.
-    Use(Arc<Transport>),
+    /// From now on deliver like this, at this pace.
+    Use(Arc<Transport>, Arc<Pacer>),
     /// Finish; answer with the number of notifications left.
     Drain(oneshot::Sender<usize>),
     /// Nothing more will come: end with the last of what is here.
@@ -58,7 +59,10 @@ impl Worker {
             tokio::select! {
                 command = inbox.recv(), if !retired => match command {
                     Some(Command::Send(notification, repeat)) => self.accept(*notification, repeat),
-                    Some(Command::Use(transport)) => self.transport = transport,
+                    Some(Command::Use(transport, pacer)) => {
+                        self.transport = transport;
+                        self.schedule.pace(pacer);
+                    }
                     Some(Command::Drain(done)) => {
                         self.schedule.drain();
                         drain = Some(done);

@@ -48,7 +48,8 @@ impl Workers {
             let (receiver, name) = NAMES[lane];
             let integrations = &configuration(0).receivers[receiver];
             let kind = integrations.iter().find(|i| i.name == name).map(|i| &i.kind);
-            Schedule::new(limits, Pacer::for_kind(kind.unwrap_or_else(|| panic!("{name}")), at(0)))
+            let pacer = Pacer::for_kind(kind.unwrap_or_else(|| panic!("{name}")), at(0));
+            Schedule::new(limits, Arc::new(pacer))
         };
         Workers {
             schedules: (0..LANES).map(schedule).collect(),

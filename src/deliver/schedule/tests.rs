@@ -32,7 +32,7 @@ fn schedule(concurrency: usize, now: Instant) -> Schedule {
         circuit_after: 5,
         retry_after_max: Duration::from_secs(600),
     };
-    Schedule::new(limits, Pacer::for_kind(&IntegrationKind::Console(ConsoleConfig {}), now))
+    Schedule::new(limits, Arc::new(Pacer::for_kind(&IntegrationKind::Console(ConsoleConfig {}), now)))
 }
 
 fn down() -> Result<(), AttemptError> {
@@ -51,7 +51,7 @@ fn step(schedule: &mut Schedule, now: &mut Instant) -> u64 {
 }
 
 #[test]
-fn pages_first_then_by_severity_then_by_age() {
+fn pages_first_then_updates_then_resolves_by_severity_and_age() {
     let mut now = Instant::now();
     let mut schedule = schedule(8, now);
     let waiting = [
@@ -67,7 +67,7 @@ fn pages_first_then_by_severity_then_by_age() {
     }
     assert!(!schedule.push(notification(6, Kind::Page, 0), false));
     let order: Vec<u64> = (0..6).map(|_| step(&mut schedule, &mut now)).collect();
-    assert_eq!(order, [5, 6, 4, 3, 2, 1]);
+    assert_eq!(order, [5, 6, 4, 2, 3, 1]);
 }
 
 #[test]
@@ -227,4 +227,49 @@ fn an_answer_that_does_not_decide_is_asked_for_once_more_after_a_restart() {
     step(&mut schedule, &mut now);
     let report = schedule.settle(NotificationId(1), undecided(Verdict::Accepted), now).unwrap();
     assert_eq!((report.outcome, report.attempts), (Outcome::Accepted, 2));
+}
+
+/// A storm at PagerDuty: what its key takes at once leaves at once, and the pages leave first.
+#[test]
+fn over_the_pace_pages_leave_before_updates_before_resolves() {
+    let mut now = Instant::now();
+    let kind = IntegrationKind::Pagerduty(crate::deliver::tests::pagerduty("k"));
+    let limits = Limits { concurrency: 1000, ..schedule(1, now).limits };
+    let mut schedule = Schedule::new(limits, Arc::new(Pacer::for_kind(&kind, now)));
+    let kinds = [Kind::Resolve, Kind::Update, Kind::Page];
+    for id in 0..180 {
+        schedule.push(notification(id, kinds[id as usize / 60], 0), false);
+    }
+    let began = now;
+    let mut left = |expected: Kind, now: &mut Instant| {
+        for _ in 0..60 {
+            let id = step(&mut schedule, now);
+            assert_eq!(schedule.job(NotificationId(id)).unwrap().notification.kind, expected);
+        }
+    };
+    left(Kind::Page, &mut now);
+    left(Kind::Update, &mut now);
+    assert_eq!(now, began, "120 leave at once");
+    left(Kind::Resolve, &mut now);
+    assert_eq!(now - began, Duration::from_secs(30));
+}
+
+/// Two integrations with one key are one to PagerDuty.
+#[test]
+fn schedules_that_share_a_pacer_share_its_pace() {
+    let now = Instant::now();
+    let kind = IntegrationKind::Pagerduty(crate::deliver::tests::pagerduty("k"));
+    let pacer = Arc::new(Pacer::for_kind(&kind, now));
+    let limits = Limits { concurrency: 1000, ..schedule(1, now).limits };
+    let mut two = [Schedule::new(limits, pacer.clone()), Schedule::new(limits, pacer)];
+    let mut started = 0;
+    for schedule in &mut two {
+        for id in 0..100 {
+            schedule.push(notification(id, Kind::Page, 0), false);
+        }
+        while matches!(schedule.next(now), Next::Start(_)) {
+            started += 1;
+        }
+    }
+    assert_eq!(started, 120);
 }
