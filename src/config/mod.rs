@@ -98,7 +98,7 @@ pub fn load_http(path: &Path) -> Result<HttpConfig, ConfigErrors> {
 /// The configuration that ships as `config/squelch.yml`: every page goes to the console.
 impl Default for Config {
     fn default() -> Self {
-        let console = IntegrationRef { name: "console[0]".into(), send_resolved: true, send_updates: true };
+        let console = IntegrationRef::new("console[0]");
         let integration = Integration {
             name: console.name.clone(),
             kind: IntegrationKind::Console(ConsoleConfig {}),

@@ -171,9 +171,29 @@ pub struct IntegrationRef {
     pub send_resolved: bool,
     /// Whether it is told of changes to an open incident (repeats are always sent).
     pub send_updates: bool,
+    /// Whether it can show a digest, which interrupts nobody.
+    #[serde(default = "takes_digests")]
+    pub takes_digests: bool,
+}
+
+fn takes_digests() -> bool {
+    true
+}
+
+impl IntegrationRef {
+    /// An integration that is told of everything.
+    pub fn new(name: impl Into<SmolStr>) -> Self {
+        IntegrationRef { name: name.into(), send_resolved: true, send_updates: true, takes_digests: true }
+    }
 }
 
 impl Policy {
+    /// Whether a receiver has integrations and none of them can show a digest.
+    pub fn shows_no_digest(&self, receiver: &str) -> bool {
+        let integrations = self.receivers.get(receiver).map_or(&[][..], |r| &r.integrations);
+        !integrations.is_empty() && !integrations.iter().any(|i| i.takes_digests)
+    }
+
     /// The page budget of each receiver that has one; of several routes that lead to it, that of the last.
     pub fn budgets(&self) -> BTreeMap<SmolStr, Limit> {
         let of = |route: &Route| Some((route.receiver.clone(), self.noise.get(&route.noise)?.budget.clone()));

@@ -96,6 +96,20 @@ pub struct PagerdutyConfig {
     pub links: Vec<PagerdutyLink>,
 }
 
+impl PagerdutyConfig {
+    /// Where change events go: beside a `url` that ends in `/v2/enqueue`, with or without a slash and a query
+    /// behind it. None for another `url`, beside which nobody knows of such a place.
+    pub fn change_url(&self) -> Option<String> {
+        let url = self.url.0.trim();
+        let end = url.find(['?', '#']).unwrap_or(url.len());
+        let (path, query) = url.split_at(end);
+        let bare = path.trim_end_matches('/');
+        let base = bare.strip_suffix("/v2/enqueue")?;
+        let is_path = base.split_once("://").is_some_and(|(_, host)| !host.is_empty());
+        is_path.then(|| format!("{base}/v2/change/enqueue{}{query}", &path[bare.len()..]))
+    }
+}
+
 /// A picture in a PagerDuty incident.
 #[derive(Clone, Debug, Default)]
 pub struct PagerdutyImage {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Config, HttpAuth, Integration, IntegrationKind, Problem, Secret};
+use super::{Config, HttpAuth, Integration, IntegrationKind, Mode, Problem, Secret};
 use crate::model::Duration;
 
 /// What looks like a mistake in a valid configuration, in the order of its lines.
@@ -14,6 +14,7 @@ pub fn warnings(config: &Config) -> Vec<Problem> {
     unreachable_routes(config, &mut found);
     unused_receivers(config, &mut found);
     missing_files(config, &mut found);
+    digests(config, &mut found);
     found.sort_by_key(|p| p.line);
     found
 }
@@ -52,6 +53,24 @@ fn unused_receivers(config: &Config, found: &mut Vec<Problem>) {
     let used: BTreeSet<&str> = config.policy.routes.iter().map(|route| route.receiver.as_str()).collect();
     for name in config.receivers.keys().filter(|name| !used.contains(name.as_str())) {
         found.push(Problem::new(0, format!("receiver {name:?} is named by no route; it gets nothing")));
+    }
+}
+
+/// The default profile has a digest. Where it is written down, this is an error.
+fn digests(config: &Config, found: &mut Vec<Problem>) {
+    let policy = &config.policy;
+    let mut named = BTreeSet::new();
+    for route in policy.routes.iter().filter(|route| policy.shows_no_digest(&route.receiver)) {
+        let digest = policy.noise.get(&route.noise).filter(|noise| noise.mode == Mode::Enforce);
+        let digest = digest.map_or(Duration::ZERO, |noise| noise.digest);
+        if !digest.is_zero() && named.insert(&route.receiver) {
+            let message = format!(
+                "receiver {:?} gets no digest of what is held back there: PagerDuty takes one beside a url that ends \
+                 in /v2/enqueue; write such a url, or digest: 0s in a noise profile for this route",
+                route.receiver
+            );
+            found.push(Problem::new(route.line, message));
+        }
     }
 }
 

@@ -205,9 +205,9 @@ impl Deliverer {
                 // A reload gives nobody a new burst.
                 before.remove(&account).unwrap_or_else(new)
             });
-            let taken = workers.get(&key).is_some_and(|w| {
-                w.inbox.send(Command::Use(transport.clone(), pacer.clone())).is_ok()
-            });
+            let taken = workers
+                .get(&key)
+                .is_some_and(|w| w.inbox.send(Command::Use(transport.clone(), pacer.clone())).is_ok());
             if !taken {
                 let handle = self.start(&key, transport, pacer.clone());
                 workers.insert(key, handle);
@@ -224,12 +224,7 @@ impl Deliverer {
         Ok(())
     }
 
-    fn start(
-        &self,
-        key: &(SmolStr, SmolStr),
-        transport: Arc<Transport>,
-        pacer: Arc<Pacer>,
-    ) -> Handle {
+    fn start(&self, key: &(SmolStr, SmolStr), transport: Arc<Transport>, pacer: Arc<Pacer>) -> Handle {
         let limits = Limits {
             concurrency: self.options.concurrency,
             backoff: self.options.backoff,

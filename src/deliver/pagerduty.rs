@@ -101,11 +101,8 @@ pub(super) fn sources(config: &PagerdutyConfig) -> Vec<(String, String)> {
 
 /// Where the notification goes: change events have an endpoint of their own beside `url`.
 pub(super) fn url(config: &PagerdutyConfig, kind: Kind) -> String {
-    let url = config.url.0.trim();
-    match (kind, url.strip_suffix("/v2/enqueue")) {
-        (Kind::Digest, Some(base)) => format!("{base}/v2/change/enqueue"),
-        _ => url.to_owned(),
-    }
+    let change = config.change_url().filter(|_| kind == Kind::Digest);
+    change.unwrap_or_else(|| config.url.0.trim().to_owned())
 }
 
 /// The event, at most 512,000 bytes: details lose alerts from the end until it fits, then give way to

@@ -45,14 +45,17 @@ mod tests {
         assert_eq!(asked("0.5", None), Some(Duration::from_millis(500)));
         assert_eq!(asked("Sun, 06 Nov 1994 08:50:07 GMT", date), Some(Duration::from_secs(30)));
         assert_eq!(asked("Sun, 06 Nov 1994 08:00:00 GMT", date), Some(Duration::ZERO));
-        for nonsense in ["soon", "2026-11-23T10:00:00Z", "Sun, 06 Nov 1994 08:49:37 +0000", "-1", "NaN", "inf", ""] {
+        for nonsense in
+            ["soon", "2026-11-23T10:00:00Z", "Sun, 06 Nov 1994 08:49:37 +0000", "-1", "NaN", "inf", ""]
+        {
             assert_eq!(asked(nonsense, None), None, "{nonsense}");
         }
     }
 
     #[test]
     fn reads_all_three_date_formats_of_rfc_9110() {
-        let formats = ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"];
+        let formats =
+            ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"];
         for now in formats {
             for later in formats.map(|text| text.replace(":37", ":57")) {
                 assert_eq!(asked(&later, Some(now)), Some(Duration::from_secs(20)), "{later} after {now}");

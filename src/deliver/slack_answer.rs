@@ -281,8 +281,17 @@ mod tests {
 
     #[test]
     fn a_body_that_says_nothing_known_does_not_decide() {
-        let unknown =
-            ["", "<html>sign in</html>", "{}", "[]", "{\"id\":7}", "o", "accepted", "{\"ok\":\"yes\"}", "{\"ok"];
+        let unknown = [
+            "",
+            "<html>sign in</html>",
+            "{}",
+            "[]",
+            "{\"id\":7}",
+            "o",
+            "accepted",
+            "{\"ok\":\"yes\"}",
+            "{\"ok",
+        ];
         for body in unknown {
             let error = answered(body).unwrap_err();
             assert_eq!((error.retry, error.ambiguous), (Retry::Undecided(Verdict::Accepted), true), "{body}");
@@ -292,7 +301,9 @@ mod tests {
     #[test]
     fn an_error_that_is_not_known_is_no_success() {
         let refused = Retry::Undecided(Verdict::Refused);
-        for body in ["{\"ok\":false,\"error\":\"new_word\"}", "{\"success\":false}", "{\"error\":\"try later\"}"] {
+        for body in
+            ["{\"ok\":false,\"error\":\"new_word\"}", "{\"success\":false}", "{\"error\":\"try later\"}"]
+        {
             assert_eq!(retry(body), refused, "{body}");
         }
         assert_eq!(retry("{\"status\":\"error\"}"), refused);

@@ -133,7 +133,8 @@ impl Transport {
     /// 205 have none by their definition.
     pub fn reads(&self, status: u16) -> bool {
         let accepted = (200..300).contains(&status);
-        !accepted || matches!(self.integration.kind, IntegrationKind::Slack(_)) && !matches!(status, 204 | 205)
+        !accepted
+            || matches!(self.integration.kind, IntegrationKind::Slack(_)) && !matches!(status, 204 | 205)
     }
 
     fn render(&self, view: &View<'_>, body: impl FnOnce(&Renderer<'_>) -> Vec<u8>) -> Vec<u8> {

@@ -91,7 +91,11 @@ pub(super) fn body(view: &View<'_>, max_alerts: u64) -> Vec<u8> {
 /// resolved might close an incident that is open.
 fn digest(view: &View<'_>) -> Notification {
     let n = view.notification;
-    let labels = LabelSet::from_pairs([("alertname", "SquelchDigest"), ("receiver", &n.receiver)]);
+    let labels = LabelSet::from_pairs([
+        ("alertname", "SquelchDigest"),
+        ("receiver", n.receiver.as_str()),
+        ("severity", n.severity.as_str()),
+    ]);
     let mut lines: Vec<String> =
         n.alerts.iter().map(|a| clean_line(&format!("{} {}", a.status.as_str(), a.labels))).collect();
     if n.truncated > 0 {

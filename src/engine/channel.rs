@@ -238,7 +238,7 @@ mod tests {
     const OPEN: Wanted = Wanted { version: 1, repeat: 1, closed: false };
 
     fn channel() -> Channel {
-        let all = IntegrationRef { name: "pagerduty[0]".into(), send_resolved: true, send_updates: true };
+        let all = IntegrationRef::new("pagerduty[0]");
         Channel::new(&all)
     }
 
@@ -299,7 +299,8 @@ mod tests {
 
     #[test]
     fn without_updates_only_repeats_are_told() {
-        let slack = IntegrationRef { name: "slack[0]".into(), send_resolved: false, send_updates: false };
+        let all = IntegrationRef::new("slack[0]");
+        let slack = IntegrationRef { send_resolved: false, send_updates: false, ..all };
         let mut c = Channel::new(&slack);
         c.sent(NotificationId(1), Kind::Page, 1);
         c.ended(NOW, NotificationId(1), &Outcome::Accepted);

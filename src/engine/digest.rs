@@ -2,8 +2,8 @@
 //! interrupts nobody.
 //!
 //! A period begins with the first thing held back and lasts for the `digest` of its profile; where
-//! nothing is held back there is no period, and no digest. A digest is worth no retry of its own: what
-//! a receiver refused is a dead letter, and the next period goes on without it.
+//! nothing is held back there is no period, and no digest. A digest that a receiver refuses is a dead letter
+//! and an alarm. If nobody took it, the next digest tells the same again, within [`AGAIN`].
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,8 @@ use super::incident::dedup_key;
 use super::lanes::LaneId;
 use super::timers::Timer;
 use crate::model::{
-    AlertId, AlertView, Duration, Kind, LabelSet, Notification, NotificationId, Reason, Status, Timestamp,
+    AlertId, AlertView, Duration, Kind, LabelSet, Notification, NotificationId, Outcome, Reason, Status,
+    Timestamp,
 };
 
 /// A period tells apart at most this many alerts for each receiver; what is beyond is only counted.
@@ -26,15 +27,32 @@ const LISTED: usize = 100;
 /// For each reason a digest names at most this many alert names, cut to [`NAME_CHARS`].
 const NAMED: usize = 3;
 const NAME_CHARS: usize = 60;
+/// A period that nobody was told of is told of again after this long at most.
+const AGAIN: Duration = Duration::from_hours(1);
 
 /// What is held back at each receiver, and the digests that are on their way.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Digests {
     #[serde(with = "super::pairs")]
     periods: BTreeMap<SmolStr, Period>,
-    /// Receiver and integration of each digest whose end is not known yet.
+    /// The digests whose end is not known yet.
     #[serde(with = "super::pairs")]
-    on_way: BTreeMap<NotificationId, (SmolStr, SmolStr)>,
+    on_way: BTreeMap<NotificationId, OnWay>,
+    /// The periods that these tell of and that nobody has been told of yet, by their first digest.
+    #[serde(with = "super::pairs")]
+    untold: BTreeMap<NotificationId, Period>,
+    /// Receivers and integrations that refused their last digest, with its number.
+    #[serde(with = "super::pairs")]
+    refused: BTreeMap<(SmolStr, SmolStr), NotificationId>,
+}
+
+/// A digest at one integration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct OnWay {
+    receiver: SmolStr,
+    integration: SmolStr,
+    /// The first digest of the same period.
+    first: NotificationId,
 }
 
 /// What was held back at one receiver since its last digest.
@@ -82,7 +100,16 @@ impl Digests {
 
     /// Whether a digest is on its way to an integration.
     fn is_busy(&self, receiver: &SmolStr, integration: &SmolStr) -> bool {
-        self.on_way.values().any(|(r, i)| r == receiver && i == integration)
+        self.on_way.values().any(|way| way.receiver == *receiver && way.integration == *integration)
+    }
+
+    /// How many integrations of each receiver refused their last digest.
+    pub(super) fn refusals(&self) -> BTreeMap<SmolStr, u64> {
+        let mut receivers = BTreeMap::new();
+        for (receiver, _) in self.refused.keys() {
+            *receivers.entry(receiver.clone()).or_default() += 1;
+        }
+        receivers
     }
 }
 
@@ -95,6 +122,19 @@ impl Period {
         }
         let new = || Held { alertname: cut(alertname), counts: BTreeMap::new() };
         *self.held.entry(alert).or_insert_with(new).counts.entry(reason).or_default() += count;
+    }
+
+    /// Takes in what an earlier period held and nobody was told of.
+    fn take_in(&mut self, earlier: Period) {
+        self.since = self.since.min(earlier.since);
+        for (alert, held) in earlier.held {
+            for (reason, count) in held.counts {
+                self.hold(alert, &held.alertname, reason, count);
+            }
+        }
+        for (reason, count) in earlier.beyond {
+            *self.beyond.entry(reason).or_default() += count;
+        }
     }
 
     /// `held back in the last 1d: 12 unsurprising (A 9, B 3), 3 rate_limited (C 3)`: the most first.
@@ -177,16 +217,17 @@ impl Engine {
     }
 
     /// The period of a receiver is over. Its digest goes to the integrations that want updates, or to
-    /// all if none does. One at which the last digest is still on its way is left out; while all are,
+    /// all if none does, of those that can show one. One at which the last digest is still on its way is left out; while all are,
     /// the period goes on.
     pub(super) fn digest(&mut self, receiver: &SmolStr) {
-        let known = self.policy.receivers.get(receiver).filter(|r| !r.integrations.is_empty());
-        let Some(known) = known else {
+        let integrations = self.policy.receivers.get(receiver).map(|r| r.integrations.as_slice());
+        let takes = || integrations.unwrap_or_default().iter().filter(|i| i.takes_digests);
+        if takes().next().is_none() {
             self.digests.periods.remove(receiver);
             return;
-        };
-        let any = known.integrations.iter().any(|i| i.send_updates);
-        let wants = known.integrations.iter().filter(|i| i.send_updates || !any);
+        }
+        let any = takes().any(|i| i.send_updates);
+        let wants = takes().filter(|i| i.send_updates || !any);
         let free = wants.filter(|i| !self.digests.is_busy(receiver, &i.name)).map(|i| i.name.clone());
         let free: Vec<SmolStr> = free.collect();
         if free.is_empty() {
@@ -198,13 +239,16 @@ impl Engine {
             return;
         }
         let told = self.tell(receiver, &period, &quiet);
+        let first = NotificationId(self.next_notification);
         for integration in free {
             let id = NotificationId(self.next_notification);
             self.next_notification += 1;
             self.ledger.notified(receiver, &integration, Kind::Digest);
-            self.digests.on_way.insert(id, (receiver.clone(), integration.clone()));
+            let way = OnWay { receiver: receiver.clone(), integration: integration.clone(), first };
+            self.digests.on_way.insert(id, way);
             self.outgoing.push(Notification { id, integration, ..told.clone() });
         }
+        self.digests.untold.insert(first, period);
         // What fires on is told again, for as long as it is kept quiet.
         if let Some(lane) = lane {
             self.kept_quiet(lane);
@@ -212,10 +256,56 @@ impl Engine {
     }
 
     /// A digest reached its end. A period that was over meanwhile need not wait longer.
-    pub(super) fn digest_ended(&mut self, id: NotificationId) {
-        let Some((receiver, _)) = self.digests.on_way.remove(&id) else { return };
+    pub(super) fn digest_ended(&mut self, id: NotificationId, outcome: &Outcome) {
+        let accepted = *outcome == Outcome::Accepted;
+        let Some(OnWay { receiver, integration, first }) = self.digests.on_way.remove(&id) else {
+            // A person sent a dead letter again.
+            if accepted {
+                self.digests.refused.retain(|_, refused| *refused != id);
+                self.say_refused();
+            }
+            return;
+        };
+        let place = (receiver.clone(), integration);
+        if accepted {
+            self.digests.untold.remove(&first);
+            self.made_good.extend(self.digests.refused.remove(&place));
+        } else {
+            self.digests.refused.insert(place, id);
+            let waits = self.digests.on_way.values().any(|way| way.first == first);
+            let untold = self.digests.untold.get(&first).filter(|_| !waits).cloned();
+            if let Some(period) = untold {
+                self.digests.untold.remove(&first);
+                self.digest_again(&receiver, period);
+            }
+        }
+        self.say_refused();
         if self.digests.periods.get(&receiver).is_some_and(|period| period.due <= self.now) {
             self.digest(&receiver);
+        }
+    }
+
+    /// Nobody took the digest of a period: the next one tells of it too.
+    fn digest_again(&mut self, receiver: &SmolStr, earlier: Period) {
+        let lanes = self.lanes.current().filter(|l| l.receiver == *receiver && !l.noise.digest.is_zero());
+        // A receiver that gets no digests any more keeps the dead letter.
+        let Some(every) = lanes.map(|l| l.noise.digest).min() else { return };
+        let due = self.now + every.min(AGAIN);
+        let (period, _) = self.digests.period(self.now, receiver, every);
+        period.take_in(earlier);
+        period.due = period.due.min(due).max(self.now);
+        let due = period.due;
+        self.timers.set(Timer::Digest(receiver.clone()), due);
+    }
+
+    /// What was refused may be taken now: receivers that refused a digest get theirs at once.
+    pub(super) fn retry_digests(&mut self) {
+        let Self { digests, timers, now, .. } = self;
+        for (receiver, _) in digests.refused.keys() {
+            if let Some(period) = digests.periods.get_mut(receiver) {
+                period.due = *now;
+                timers.set(Timer::Digest(receiver.clone()), *now);
+            }
         }
     }
 
@@ -224,7 +314,11 @@ impl Engine {
     pub(super) fn digests_adopt(&mut self) {
         let receivers = self.lanes.current().filter(|l| !l.noise.digest.is_zero());
         let receivers: BTreeSet<SmolStr> = receivers.map(|l| l.receiver.clone()).collect();
-        let Self { digests, timers, now, .. } = self;
+        let Self { digests, timers, now, policy, .. } = self;
+        digests.refused.retain(|(receiver, integration), _| {
+            let known = policy.receivers.get(receiver).filter(|_| receivers.contains(receiver));
+            known.is_some_and(|r| r.integrations.iter().any(|i| i.name == *integration && i.takes_digests))
+        });
         digests.periods.retain(|receiver, period| {
             let stays = receivers.contains(receiver);
             match stays {
@@ -346,6 +440,24 @@ mod tests {
         );
         assert_eq!(digests.names_until(AlertId(4)), Some(at(86_400)));
         assert_eq!(digests.names_until(AlertId(5)), None);
+    }
+
+    #[test]
+    fn a_period_that_nobody_was_told_of_is_in_the_next_one() {
+        let (mut digests, day) = (Digests::default(), Duration::from_hours(24));
+        let (earlier, _) = digests.period(at(0), &"pd".into(), day);
+        earlier.hold(AlertId(1), "A", Reason::Flapping, 2);
+        earlier.beyond.insert(Reason::Storm, 3);
+        let earlier = digests.periods.remove("pd").unwrap();
+        let (period, _) = digests.period(at(86_400), &"pd".into(), day);
+        period.hold(AlertId(1), "A", Reason::Flapping, 1);
+        period.hold(AlertId(2), "B", Reason::RateLimited, 1);
+        period.take_in(earlier);
+        assert_eq!(
+            period.why(at(90_000), &BTreeMap::new()),
+            "held back in the last 1d1h: 3 storm, 3 flapping (A 3), 1 rate_limited (B 1), \
+             3 of these of alerts beyond the first 1000"
+        );
     }
 
     #[test]

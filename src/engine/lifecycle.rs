@@ -301,7 +301,7 @@ impl Engine {
     /// A notification reached its end.
     pub(super) fn delivered(&mut self, report: &Report) {
         let Some((id, index)) = self.in_flight.remove(&report.id) else {
-            return self.digest_ended(report.id);
+            return self.digest_ended(report.id, &report.outcome);
         };
         let channel = self.incidents.get_mut(&id).and_then(|i| i.channels.get_mut(index));
         if channel.is_some_and(|c| c.ended(self.now, report.id, &report.outcome)) {

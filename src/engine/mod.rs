@@ -184,6 +184,7 @@ impl Engine {
         if matches!(event, Event::Started) {
             self.alerts.restarted(self.now, &self.policy, &mut self.timers);
             self.heartbeats_started();
+            self.retry_all();
         }
         if let Event::Seen(seen) = event {
             // Repeats are gathered before they are an event: what they extend has not passed.
@@ -268,6 +269,7 @@ impl Engine {
         self.policy = policy;
         self.mutes_adopt();
         self.digests_adopt();
+        self.retry_all();
         self.heartbeats_adopt();
         self.level_all();
         self.readmit();
@@ -277,6 +279,18 @@ impl Engine {
         for id in self.incidents.keys().copied().collect::<Vec<_>>() {
             self.move_on(id);
         }
+    }
+
+    /// What was refused is tried again at once: a person may have mended the URL, the key or the file of it,
+    /// of which nothing is known here.
+    fn retry_all(&mut self) {
+        for (id, incident) in &mut self.incidents {
+            for channel in incident.channels.iter_mut().filter(|channel| channel.was_refused()) {
+                channel.retry_now();
+                self.timers.set(Timer::Retry(*id), self.now);
+            }
+        }
+        self.retry_digests();
     }
 
     /// What is due next. Whether an alert is muted is settled before anything is done about it, and

@@ -47,7 +47,7 @@ impl Engine {
         alerts.sort_unstable_by(order);
         let mut alerts: Vec<AlertView> =
             alerts.into_iter().map(|(id, m, alert)| self.alert_view(id, m, alert, status(m))).collect();
-        alerts.extend(incident.own.as_ref().map(|own| own.view(incident, kind, self.now)));
+        alerts.extend(incident.own.as_ref().map(|own| own.view(kind, self.now)));
         Notification {
             id,
             at: self.now,

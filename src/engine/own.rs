@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 
 use super::Engine;
 use super::groups::GroupKey;
-use super::incident::{Incident, IncidentId, Phase};
+use super::incident::{IncidentId, Phase};
 use crate::model::{AlertId, AlertView, Duration, Kind, LabelSet, Status, Timestamp};
 
 /// The route key of these lanes; those of the configuration begin with a brace.
@@ -20,14 +20,21 @@ const UPDATE_EVERY: Duration = Duration::from_mins(1);
 /// The one alert of such an incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Own {
+    /// The alert's labels: those of the incident, and its severity if Squelch brings the alert up itself.
+    labels: LabelSet,
     annotations: LabelSet,
     starts_at: Timestamp,
 }
 
 impl Own {
+    /// Whether the alert has these labels.
+    pub(super) fn shows(&self, labels: &LabelSet) -> bool {
+        self.labels == *labels
+    }
+
     /// The alert, as a notification of `kind` shows it.
-    pub(super) fn view(&self, incident: &Incident, kind: Kind, now: Timestamp) -> AlertView {
-        let labels = incident.group.1.clone();
+    pub(super) fn view(&self, kind: Kind, now: Timestamp) -> AlertView {
+        let labels = self.labels.clone();
         let over = kind == Kind::Resolve;
         AlertView {
             id: AlertId::of(&labels, |_| false),
@@ -43,9 +50,25 @@ impl Own {
 }
 
 impl Engine {
-    /// Opens the incident of `name` and `labels` at `receiver`, or says in it what has changed. Returns
-    /// its key; none if the receiver reaches nobody.
+    /// Opens the incident of an alert that Squelch brings up itself, or says in it what has changed. The alert
+    /// has the highest severity, which names no group: a reload may call it otherwise. Returns the incident's
+    /// key; none if the receiver reaches nobody.
     pub(super) fn raise(&mut self, receiver: &SmolStr, labels: &LabelSet, summary: &str) -> Option<GroupKey> {
+        let severities = &self.policy.severities;
+        let severity = (severities.label.as_str(), severities.levels[0].name.as_str());
+        let shown =
+            LabelSet::from_pairs(labels.iter().filter(|(name, _)| *name != severity.0).chain([severity]));
+        self.raise_as(receiver, labels, shown, summary)
+    }
+
+    /// [`Self::raise`], for an alert that shows these labels, whatever they are.
+    pub(super) fn raise_as(
+        &mut self,
+        receiver: &SmolStr,
+        labels: &LabelSet,
+        shown: LabelSet,
+        summary: &str,
+    ) -> Option<GroupKey> {
         let lane = self.lanes.own(receiver, &self.policy)?;
         let key = (lane, labels.clone());
         let annotations = LabelSet::from_pairs([("summary", summary)]);
@@ -53,7 +76,7 @@ impl Engine {
         let Some(id) = self.own.get(&key).copied() else {
             let id = self.new_incident(&key);
             if let Some(incident) = self.incidents.get_mut(&id) {
-                incident.own = Some(Own { annotations, starts_at: now });
+                incident.own = Some(Own { labels: shown, annotations, starts_at: now });
             }
             self.own.insert(key.clone(), id);
             self.page(id, summary.into());

@@ -198,7 +198,8 @@ pub struct MemberEntry {
 impl Engine {
     /// Whether an alert fires, as far as anybody said.
     pub fn still_fires(&self, alert: &AlertView) -> bool {
-        self.fires(alert.id) || self.own.keys().any(|(_, labels)| *labels == alert.labels)
+        let own = self.own.values().filter_map(|id| self.incidents.get(id)?.own.as_ref());
+        self.fires(alert.id) || own.into_iter().any(|own| own.shows(&alert.labels))
     }
 
     /// Alerts that are remembered.

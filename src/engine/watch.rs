@@ -216,7 +216,8 @@ impl Engine {
         self.put("SquelchPagesUndelivered", summary.as_deref());
     }
 
-    /// Dead letters about incidents that are not over: of the others there is nothing left to tell.
+    /// Dead letters about incidents that are not over, and digests: of the others there is nothing left to
+    /// tell.
     pub(super) fn say_refused(&mut self) {
         let lives = |id: &IncidentId| self.incidents.get(id).is_some_and(|i| i.own.is_none());
         let mut receivers: BTreeMap<SmolStr, u64> = BTreeMap::new();
@@ -224,9 +225,15 @@ impl Engine {
             let Some(incident) = self.incidents.get(id) else { continue };
             *receivers.entry(self.lanes.lane(incident.group.0).receiver.clone()).or_default() += 1;
         }
-        let parts: Vec<String> = receivers.iter().map(|(name, n)| format!("{n} of {name:?}")).collect();
+        let digests = self.digests.refusals();
+        let of_incidents = receivers.iter().map(|(name, n)| format!("{n} of {name:?}"));
+        let of_digests = digests.iter().map(|(name, n)| match n {
+            1 => format!("the digest of {name:?}"),
+            n => format!("the digest of {name:?} at {n} integrations"),
+        });
+        let parts: Vec<String> = of_incidents.chain(of_digests).collect();
         let summary = format!("dead letters, refused by their receiver for good: {}", parts.join(", "));
-        let summary = (!receivers.is_empty()).then_some(summary);
+        let summary = (!parts.is_empty()).then_some(summary);
         self.put("SquelchDeadLetters", summary.as_deref());
     }
 

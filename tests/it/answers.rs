@@ -250,3 +250,23 @@ async fn every_date_format_of_retry_after_is_waited_for() {
         assert_eq!(world.deliverer.drain(Duration::from_secs(1)).await, 1, "{format}");
     }
 }
+
+/// However long a title is, its end says that the message may be a repeat.
+#[tokio::test]
+async fn the_mark_of_a_possible_repeat_is_never_cut_off() {
+    for name in ["é&".repeat(2000), "監".repeat(1020), "<".repeat(400), "x".repeat(5000)] {
+        let server = Server::start(http("200 OK", "ok"), Then::Closes).await;
+        let mut world = World::new(&receivers([("r", slack(server.url.clone()))]));
+        let mut page = notification(1, "r", "slack[0]", Kind::Page);
+        page.group_labels = squelch::model::LabelSet::from_pairs([("alertname", name.as_str())]);
+        page.alerts[0].labels = page.group_labels.clone();
+        world.deliverer.send(page, true);
+        assert_eq!(world.report().await.outcome, Outcome::Accepted);
+        let message: serde_json::Value = serde_json::from_str(&server.took()[0]).unwrap();
+        for part in ["title", "fallback"] {
+            let text = message["attachments"][0][part].as_str().unwrap();
+            assert!(text.ends_with(" (possible repeat)"), "{part}: {text}");
+            assert!(text.chars().count() <= 1024, "{part}: {} characters", text.chars().count());
+        }
+    }
+}

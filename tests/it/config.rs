@@ -67,6 +67,58 @@ fn examples_load() {
     assert_eq!(seen, 3);
 }
 
+const PAGED: &str = "\
+noise:
+  default: {resolve_hold: 1s}
+  told: {digest: 1m}
+route:
+  receiver: ops
+  routes: [{receiver: gw, noise: PROFILE}]
+receivers:
+  - {name: ops, console_configs: [{}]}
+  - name: gw
+    pagerduty_configs: [{routing_key: 0123456789abcdef0123456789abcdef, url: 'URL'}]
+";
+
+fn paged(profile: &str, url: &str) -> String {
+    PAGED.replace("PROFILE", profile).replace("URL", url)
+}
+
+#[test]
+fn a_digest_that_no_integration_can_show_is_refused_with_its_line() {
+    for url in ["http://gw/egress/pagerduty", "http://gw/", "http://v2/enqueue", "http://gw/v2/enqueue/x"] {
+        let error = refused(&paged("told", url));
+        assert!(
+            error.contains("squelch.yml:3: digest: receiver \"gw\" of the route on line 6"),
+            "{url}: {error}"
+        );
+        // The default profile has a digest too, and every alertmanager.yml loads.
+        let warnings = config::warnings(&parse(&paged("default", url)));
+        assert!(
+            warnings.iter().any(|w| w.line == 6 && w.message.contains("gets no digest")),
+            "{url}: {warnings:?}"
+        );
+        let both = paged("told", url) + "    webhook_configs: [{url: 'http://gw/hook'}]\n";
+        let takes = &parse(&both).policy.receivers["gw"].integrations;
+        assert_eq!(takes.iter().map(|i| i.takes_digests).collect::<Vec<_>>(), [false, true], "{url}");
+    }
+}
+
+#[test]
+fn change_events_have_their_place_beside_v2_enqueue() {
+    let table = [
+        ("https://events.pagerduty.com/v2/enqueue", "https://events.pagerduty.com/v2/change/enqueue"),
+        ("https://events.eu.pagerduty.com/v2/enqueue/", "https://events.eu.pagerduty.com/v2/change/enqueue/"),
+        ("http://gw:8080/pd/v2/enqueue?team=a/b", "http://gw:8080/pd/v2/change/enqueue?team=a/b"),
+    ];
+    for (url, change) in table {
+        let config = parse(&paged("told", url));
+        let IntegrationKind::Pagerduty(pagerduty) = &config.receivers["gw"][0].kind else { panic!("{url}") };
+        assert_eq!(pagerduty.change_url().as_deref(), Some(change));
+        assert!(config.policy.receivers["gw"].integrations[0].takes_digests);
+    }
+}
+
 /// `tests/data/config/*.yml`, each with what is said about it beside it in `.err`.
 #[test]
 fn bad_files_are_refused_with_good_words() {

@@ -210,7 +210,7 @@ fn noise() -> Noise {
 }
 
 fn policy() -> Policy {
-    let integration = IntegrationRef { name: "webhook[0]".into(), send_resolved: true, send_updates: true };
+    let integration = IntegrationRef::new("webhook[0]");
     let root = Route {
         key: "{}".into(),
         matchers: Vec::new(),

@@ -40,10 +40,14 @@ pub enum Bug {
     LimitForgotten,
     /// The queue takes whatever comes.
     QueueWithoutBound,
+    /// The body of every answer is waited for: a status whose body does not come counts as no answer.
+    BodyDecides,
+    /// A 2xx whose body is not known is tried again without end.
+    PuzzledWithoutEnd,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 18] = [
+    pub const ALL: [Bug; 20] = [
         Bug::AckOnArrival,
         Bug::AckBeforeSync,
         Bug::FullQueueAcks,
@@ -62,5 +66,7 @@ impl Bug {
         Bug::StaleSnapshot,
         Bug::LimitForgotten,
         Bug::QueueWithoutBound,
+        Bug::BodyDecides,
+        Bug::PuzzledWithoutEnd,
     ];
 }

@@ -23,6 +23,10 @@ pub struct Attempt {
     pub notification: Arc<Notification>,
     pub flagged: bool,
     pub request: (String, Vec<u8>),
+    /// Each time that the outbox hands a notification over has a number.
+    pub push: u64,
+    /// How often the receiver may take it after this: once, or three times where its body may not decide.
+    pub most: u32,
     /// What the gate is told at once, if it is a bug's.
     pub early: Option<Report>,
 }
@@ -33,6 +37,8 @@ pub struct Workers {
     bug: Option<Bug>,
     attempts: BTreeMap<NotificationId, u32>,
     early: BTreeSet<NotificationId>,
+    /// Of each notification how often it was handed over, and whether it was a possible repeat then.
+    pushes: BTreeMap<NotificationId, (u64, bool)>,
     pub under_way: BTreeMap<NotificationId, (usize, Arc<Notification>)>,
 }
 
@@ -56,6 +62,7 @@ impl Workers {
             bug,
             attempts: BTreeMap::new(),
             early: BTreeSet::new(),
+            pushes: BTreeMap::new(),
             under_way: BTreeMap::new(),
         }
     }
@@ -64,7 +71,11 @@ impl Workers {
         let possible_repeat = possible_repeat && self.bug != Some(Bug::RepeatUnmarked);
         let name = (notification.receiver.as_str(), notification.integration.as_str());
         if let Some(lane) = NAMES.iter().position(|known| *known == name) {
-            self.schedules[lane].push(notification, possible_repeat);
+            let id = notification.id;
+            if self.schedules[lane].push(notification, possible_repeat) {
+                let push = self.pushes.entry(id).or_default();
+                *push = (push.0 + 1, possible_repeat);
+            }
         }
     }
 
@@ -87,6 +98,7 @@ impl Workers {
                 let flagged = flagged && self.bug != Some(Bug::RepeatUnmarked);
                 *self.attempts.entry(id).or_default() += 1;
                 self.under_way.insert(id, (lane, n.clone()));
+                let (push, repeat) = self.pushes.get(&id).copied().unwrap_or_default();
                 let early = matches!(self.bug, Some(Bug::AcceptedWhenSent | Bug::ResolveOvertakes))
                     && self.early.insert(id);
                 begun.push(Attempt {
@@ -94,6 +106,8 @@ impl Workers {
                     request: transports()[lane].request(&n, flagged, secret),
                     notification: n,
                     flagged,
+                    push,
+                    most: if lane == 1 && !repeat { 3 } else { 1 },
                     early: early.then_some(Report { id, outcome: Outcome::Accepted, attempts: 1 }),
                 });
             }
@@ -105,15 +119,18 @@ impl Workers {
     pub fn settle(&mut self, lane: usize, id: NotificationId, reply: &Reply, now: Millis) -> Option<Report> {
         self.under_way.remove(&id);
         let result = match reply {
+            Reply::Answer(answer) if self.bug == Some(Bug::BodyDecides) && answer.truncated => {
+                Err(no_answer())
+            }
             Reply::Answer(answer) => transports()[lane].judge(answer),
-            Reply::Silence => Err(AttemptError {
-                retry: Retry::Backoff,
-                side: Side::Theirs,
-                reason: FailureReason::ContextDeadlineExceeded,
-                ambiguous: true,
-                detail: "no answer within 10s".into(),
-            }),
+            Reply::Silence => Err(no_answer()),
         };
+        let result = result.map_err(|error| match error.retry {
+            Retry::Undecided(_) if self.bug == Some(Bug::PuzzledWithoutEnd) => {
+                AttemptError { retry: Retry::Backoff, ..error }
+            }
+            _ => error,
+        });
         let gives_up = self.bug == Some(Bug::GivesUp) && self.attempts.get(&id).is_some_and(|n| *n >= 3);
         let once = self.bug == Some(Bug::AcceptedWhenSent);
         let result = if result.is_err() && (gives_up || once) { Ok(()) } else { result };
@@ -126,6 +143,16 @@ impl Workers {
             report.outcome = Outcome::Accepted;
         }
         Some(report)
+    }
+}
+
+fn no_answer() -> AttemptError {
+    AttemptError {
+        retry: Retry::Backoff,
+        side: Side::Theirs,
+        reason: FailureReason::ContextDeadlineExceeded,
+        ambiguous: true,
+        detail: "no answer within 10s".into(),
     }
 }
 

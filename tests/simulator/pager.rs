@@ -8,6 +8,7 @@ use squelch::commands::fake_pager::{self, State};
 use squelch::deliver::Answer;
 use squelch::model::{AlertId, Kind, Notification, NotificationId, Status, Timestamp};
 
+use crate::outbox::Attempt;
 use crate::plan::{LANES, Mode};
 
 /// PagerDuty's own limit for one key, in a minute.
@@ -38,6 +39,8 @@ pub struct Pagers {
     state: State,
     shown: BTreeMap<(usize, String), Shown>,
     taken: BTreeSet<(usize, NotificationId)>,
+    /// How often this process was told by a 2xx that a notification was taken, by the time it was handed over.
+    confirmed: BTreeMap<(usize, NotificationId, u64), u32>,
     pub findings: Vec<String>,
 }
 
@@ -48,19 +51,19 @@ impl Pagers {
             state: State::default(),
             shown: BTreeMap::new(),
             taken: BTreeSet::new(),
+            confirmed: BTreeMap::new(),
             findings: Vec::new(),
         }
     }
 
-    /// A request arrives at the receiver of `lane`.
-    pub fn arrives(
-        &mut self,
-        lane: usize,
-        n: &Notification,
-        flagged: bool,
-        request: &(String, Vec<u8>),
-        now: Timestamp,
-    ) -> Reply {
+    /// A new process knows of no answer that an earlier one got.
+    pub fn started_anew(&mut self) {
+        self.confirmed.clear();
+    }
+
+    /// A request arrives at the receiver of its lane.
+    pub fn arrives(&mut self, attempt: &Attempt, now: Timestamp) -> Reply {
+        let (lane, n) = (attempt.lane, &*attempt.notification);
         let status = |status, retry_after| Reply::Answer(answer(status, retry_after, Vec::new()));
         match self.modes[lane] {
             Mode::Fails => status(500, None),
@@ -72,31 +75,26 @@ impl Pagers {
                 self.shown.entry((lane, n.dedup_key.to_string())).or_default().unsure = true;
                 Reply::Silence
             }
-            // A webhook has no body to read: its 200 is the truth.
-            Mode::Lies if lane == 2 => status(500, None),
+            // The 200 of PagerDuty or of a webhook is the truth, whatever its body says.
+            Mode::Lies if lane != 1 => status(500, None),
             Mode::Lies => Reply::Answer(answer(200, None, b"{\"error\": \"try later\"}".to_vec())),
-            Mode::Well => self.takes(lane, n, flagged, request, now, true),
+            Mode::Well => self.takes(attempt, now, true),
             Mode::TakesAndHangs => {
-                self.takes(lane, n, flagged, request, now, false);
+                self.takes(attempt, now, false);
                 Reply::Silence
             }
             Mode::Gateway => {
-                self.takes(lane, n, flagged, request, now, false);
+                self.takes(attempt, now, false);
                 status(502, None)
             }
+            Mode::Puzzles => with_body(self.takes(attempt, now, true), b"<p>thanks</p>", false),
+            Mode::NoBody => with_body(self.takes(attempt, now, true), b"", true),
         }
     }
 
-    fn takes(
-        &mut self,
-        lane: usize,
-        n: &Notification,
-        flagged: bool,
-        request: &(String, Vec<u8>),
-        now: Timestamp,
-        heard: bool,
-    ) -> Reply {
-        let (url, body) = request;
+    fn takes(&mut self, attempt: &Attempt, now: Timestamp, heard: bool) -> Reply {
+        let (lane, n, flagged) = (attempt.lane, &*attempt.notification, attempt.flagged);
+        let (url, body) = &attempt.request;
         let reply = match lane {
             0 if url.ends_with("/v2/change/enqueue") => fake_pager::change(&mut self.state, body),
             0 => fake_pager::enqueue(&mut self.state, body, RATE, now),
@@ -112,6 +110,14 @@ impl Pagers {
         };
         if (200..300).contains(&reply.0) {
             self.judge(lane, n, flagged, heard);
+            let times = self.confirmed.entry((lane, n.id, attempt.push)).or_default();
+            *times += u32::from(heard);
+            if *times > attempt.most {
+                let (kind, id, most) = (n.kind.as_str(), n.id.0, attempt.most);
+                self.findings.push(format!(
+                    "lane {lane}, {kind} {id}: taken {times} times with a 2xx, where {most} may be"
+                ));
+            }
         } else if reply.0 != 429 {
             self.findings.push(format!("lane {lane} refuses {}: {} {}", n.id.0, reply.0, reply.1));
         }
@@ -181,6 +187,17 @@ impl Pagers {
 }
 
 fn answer(status: u16, retry_after: Option<u64>, body: Vec<u8>) -> Answer {
-    let retry_after = retry_after.map(std::time::Duration::from_secs);
-    Answer { status, retry_after, body, truncated: false }
+    Answer::new(status, retry_after.map(std::time::Duration::from_secs), body)
+}
+
+/// The same status with another body, or with one that does not come. What was refused stays as it is.
+fn with_body(reply: Reply, body: &[u8], truncated: bool) -> Reply {
+    match reply {
+        Reply::Answer(given) if (200..300).contains(&given.status) => {
+            let mut other = answer(given.status, None, body.to_vec());
+            other.truncated = truncated;
+            Reply::Answer(other)
+        }
+        reply => reply,
+    }
 }

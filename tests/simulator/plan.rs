@@ -53,7 +53,14 @@ pub enum Mode {
     Refuses,
     /// 200 with an error in the body.
     Lies,
+    /// Taken, and 200 with a body that nobody knows.
+    Puzzles,
+    /// Taken, and 200 with a body that never comes or never ends.
+    NoBody,
 }
+
+/// Answers that are easily misjudged.
+const MISJUDGED: [Mode; 3] = [Mode::Lies, Mode::Puzzles, Mode::NoBody];
 
 const MODES: [Mode; 8] = [
     Mode::Fails,
@@ -218,6 +225,14 @@ impl Plan {
             let mut rng = Rng::new(!seed);
             for n in 0..rng.between(1, 8) {
                 acts.push((rng.below(ACTIVE), Act::Flood(n)));
+            }
+        }
+        if seed % 4 == 1 {
+            let mut rng = Rng::new(!seed);
+            for _ in 0..rng.between(1, 5) {
+                let (lane, mode) = (rng.index(LANES), MISJUDGED[rng.index(MISJUDGED.len())]);
+                let lasts = rng.between(MINUTE, LONGEST);
+                acts.push((rng.below(ACTIVE), Act::Receiver { lane, mode, lasts }));
             }
         }
         if setup.crowded {

@@ -55,7 +55,8 @@ impl World {
             }
             Act::Receiver { lane, mode, lasts } => {
                 self.pagers.modes[*lane] = *mode;
-                self.refused |= *mode == Mode::Refuses;
+                // An error that Slack has no name for is a refusal after three attempts.
+                self.refused |= matches!(*mode, Mode::Refuses | Mode::Lies);
                 Some(*lasts)
             }
             Act::Alertmanager { member, down, remembers } => {

@@ -316,6 +316,7 @@ impl World {
                 self.note("started");
                 self.process = Some(Process { core, queue, clock, published, tray, replays: Vec::new() });
                 self.workers = Workers::new(self.bug);
+                self.pagers.started_anew();
                 self.core_due = self.now;
                 self.lanes_due = self.now;
                 self.take_tray();
@@ -440,7 +441,7 @@ impl World {
         let now = self.true_time();
         let attempt = &self.attempts[attempt];
         let (lane, n) = (attempt.lane, attempt.notification.clone());
-        let reply = self.pagers.arrives(lane, &n, attempt.flagged, &attempt.request, now);
+        let reply = self.pagers.arrives(attempt, now);
         self.note(format_args!("{} {} at lane {lane}: {reply:?}", n.kind.as_str(), n.id.0));
         let after = if matches!(reply, Reply::Silence) { 10 * SECOND } else { self.rng.between(2, 120) };
         let at = self.now + after;

@@ -129,6 +129,10 @@ fn integration(
     let read = (kind.read)(&mut keys, defaults);
     let send_resolved = keys.boolean("send_resolved").unwrap_or(kind.talkative);
     let send_updates = keys.boolean("send_updates").unwrap_or(kind.talkative);
+    let takes_digests = match &read {
+        IntegrationKind::Pagerduty(config) => config.change_url().is_some(),
+        _ => true,
+    };
     let (mut timeout, mut http) = (None, None);
     if kind.sends {
         timeout = keys.positive("timeout");
@@ -146,5 +150,5 @@ fn integration(
         timeout: timeout.unwrap_or(Duration::from_secs(10)),
         http: http.unwrap_or_default(),
     };
-    (IntegrationRef { name, send_resolved, send_updates }, integration)
+    (IntegrationRef { name, send_resolved, send_updates, takes_digests }, integration)
 }

@@ -107,9 +107,9 @@ fn policy_variant(variant: u8) -> Policy {
     policy.routes[0].group_wait = Duration::from_secs(u64::from(variant) * 5);
     if let Some(receiver) = policy.receivers.get_mut("pd") {
         let slack = crate::config::IntegrationRef {
-            name: "slack[0]".into(),
             send_resolved: variant != 0,
             send_updates: variant == 2,
+            ..crate::config::IntegrationRef::new("slack[0]")
         };
         receiver.integrations.push(slack);
         if variant == 5 {
@@ -133,8 +133,8 @@ fn trusted(variant: u8) -> Policy {
             receiver: None,
         }];
     }
-    let name = "webhook[0]".into();
-    let second = crate::config::IntegrationRef { name, send_resolved: true, send_updates: variant != 3 };
+    let all = crate::config::IntegrationRef::new("webhook[0]");
+    let second = crate::config::IntegrationRef { send_updates: variant != 3, ..all };
     policy.receivers.insert("second".into(), crate::config::Receiver::new(vec![second]));
     if let Some(receiver) = policy.receivers.get_mut("pd") {
         receiver.fallback = Some("second".into());

@@ -16,8 +16,7 @@ fn down() -> LabelSet {
 /// The policy with the receiver's integrations being these.
 fn with(integrations: &[&str]) -> Policy {
     let mut policy = policy(&["alertname"], Noise::default());
-    let known =
-        |name: &&str| IntegrationRef { name: (*name).into(), send_resolved: true, send_updates: true };
+    let known = |name: &&str| IntegrationRef::new(*name);
     policy
         .receivers
         .entry("pd".into())
@@ -115,7 +114,7 @@ fn merged_pages_go_to_the_integrations_of_today() {
     }
     let mut renamed = first.clone();
     renamed.routes[0].key = "{}/{renamed}".into();
-    let slack = IntegrationRef { name: "slack[0]".into(), send_resolved: true, send_updates: true };
+    let slack = IntegrationRef::new("slack[0]");
     renamed.receivers.entry("pd".into()).and_modify(|r| r.integrations = vec![slack]);
     let mut world = World::new(first);
     reload(&mut world, renamed);
@@ -167,4 +166,48 @@ fn a_page_that_is_held_goes_to_the_receiver_of_today() {
     reload(&mut world, moved);
     world.advance(Duration::from_mins(30));
     assert!(open(&world).contains(&"slack[0]"), "it waited for nobody: {:?}", world.sent);
+}
+
+/// A mended URL, key or file is nothing that the engine sees: each reload and each start may have brought it.
+#[test]
+fn what_was_refused_is_tried_at_once_after_a_reload_and_after_a_start() {
+    for mended in [Event::Policy(Box::new(with(&["pagerduty[0]"]))), Event::Started] {
+        let mut world = World::new(with(&["pagerduty[0]"]));
+        world.answers = Answers::Reject;
+        world.webhook("am", vec![firing(&down(), at(0))]);
+        world.advance(Duration::from_mins(2));
+        let pages = |world: &World| world.sent.iter().filter(|n| n.kind == Kind::Page).count();
+        assert_eq!((pages(&world), open(&world).len()), (1, 0));
+        world.handle(mended.clone());
+        assert_eq!((pages(&world), open(&world).len()), (2, 0), "tried at once: {mended:?}");
+        world.answers = Answers::Accept;
+        world.handle(mended.clone());
+        assert_eq!((pages(&world), open(&world).len()), (3, 1), "{mended:?}");
+        world.handle(mended.clone());
+        assert_eq!(pages(&world), 3, "what was accepted is not sent again: {mended:?}");
+    }
+}
+
+#[test]
+fn a_digest_goes_to_the_integrations_that_can_show_one() {
+    let mut policy = with(&["pagerduty[0]", "webhook[0]"]);
+    policy.severities.levels[1].hold = Duration::from_mins(5);
+    let of = |name: &str, policy: &mut Policy, takes: bool| {
+        let receiver = policy.receivers.get_mut("pd").unwrap();
+        receiver.integrations.iter_mut().filter(|i| i.name == name).for_each(|i| i.takes_digests = takes);
+    };
+    of("pagerduty[0]", &mut policy, false);
+    let told = |policy: &Policy| {
+        let mut world = World::new(policy.clone());
+        let blip = labels(&[("alertname", "Blip"), ("severity", "warning")]);
+        world.webhook("am", vec![firing(&blip, at(0))]);
+        world.advance(Duration::from_mins(1));
+        world.webhook("am", vec![resolved(&blip, at(0), at(1))]);
+        world.advance(Duration::from_hours(25));
+        let digests = world.sent.iter().filter(|n| n.kind == Kind::Digest);
+        digests.map(|n| n.integration.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&policy), ["webhook[0]"]);
+    of("webhook[0]", &mut policy, false);
+    assert_eq!(told(&policy), [""; 0]);
 }

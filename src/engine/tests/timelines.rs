@@ -78,7 +78,8 @@ timelines! {
     inhibition_that_comes_late_keeps_the_incident_open_without_repeats
     digest_names_what_recovered_after_a_restart_too
     digest_names_what_is_kept_quiet_for_as_long_as_it_fires
-    digest_waits_for_the_last_one_and_is_dropped_if_refused
+    digest_waits_for_the_last_one_and_what_was_refused_is_told_again
+    digest_that_is_refused_is_an_alarm_until_one_is_taken
     digest_knows_still_what_resolved_a_day_ago
     digest_nothing_held_back_is_no_digest_and_off_is_off
     heartbeat_its_silence_pages_and_its_firing_does_not

@@ -76,7 +76,7 @@ fn thousands_of_firing_label_sets_of_one_alert_are_bounded() {
 fn an_alarm_goes_over_a_snapshot_and_a_reload_and_is_closed() {
     let mut policy = policy(&["instance"], Noise::default());
     policy.self_watch = SelfWatch::default();
-    let ops = IntegrationRef { name: "webhook[0]".into(), send_resolved: true, send_updates: true };
+    let ops = IntegrationRef::new("webhook[0]");
     policy.receivers.insert("ops".into(), Receiver::new(vec![ops]));
     let mut world = World::new(policy.clone());
     let alarm = crate::engine::Alarm {
@@ -92,4 +92,47 @@ fn an_alarm_goes_over_a_snapshot_and_a_reload_and_is_closed() {
     world.handle(Event::Policy(Box::new(policy)));
     world.advance(Duration::from_hours(2));
     assert!(world.pager.values().all(|shown| !shown.open), "{:?}", world.pager);
+}
+
+/// Whatever names the levels, now and after a reload: the alert says how severe it is, and is the same incident.
+#[test]
+fn an_internal_incident_carries_the_highest_severity() {
+    let mut policy = policy(&["instance"], Noise::default());
+    policy.self_watch = SelfWatch::default();
+    policy.severities.label = "priority".into();
+    policy.severities.levels[0].name = "P1".into();
+    policy.heartbeats = vec![crate::config::Heartbeat {
+        name: "beat".into(),
+        matchers: crate::model::parse_matchers("alertname=Beat").unwrap(),
+        silent_after: Duration::from_mins(10),
+        receiver: None,
+    }];
+    policy.limits = Limits { alerts: 1 };
+    let mut world = World::new(policy.clone());
+    let summary = "broken".into();
+    let alarm = crate::engine::Alarm {
+        name: "SquelchStorageDamaged".into(),
+        summary,
+        lasts: Duration::from_hours(9),
+    };
+    world.handle(Event::Alarm(alarm));
+    world.handle(Event::Started);
+    for n in 0..3 {
+        world.say(crate::model::Source::Alertmanager, "am", vec![firing(&numbered(n), START)]);
+    }
+    world.advance(Duration::from_mins(20));
+    policy.severities.levels[0].name = "top".into();
+    world.handle(Event::Policy(Box::new(policy)));
+    world.advance(Duration::from_hours(24));
+    let own = world.sent.iter().filter(|n| n.group_labels.value("alertname").starts_with("Squelch"));
+    let mut pages = std::collections::BTreeSet::new();
+    for n in own {
+        assert_eq!(n.alerts[0].labels.value("priority"), "P1", "{n:?}");
+        assert_eq!(n.group_labels.value("priority"), "", "{n:?}");
+        assert_eq!(n.level, (0, 3));
+        if n.kind == Kind::Page {
+            assert!(pages.insert(n.group_labels.to_string()), "opened twice: {n:?}");
+        }
+    }
+    assert_eq!(pages.len(), 3, "{pages:?}");
 }

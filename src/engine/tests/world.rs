@@ -16,7 +16,7 @@ pub(super) const START: Timestamp = Timestamp::EPOCH;
 
 /// A policy with one route to `pd`, which has one integration that wants to hear everything.
 pub(super) fn policy(group_by: &[&str], noise: Noise) -> Policy {
-    let pager = IntegrationRef { name: "pagerduty[0]".into(), send_resolved: true, send_updates: true };
+    let pager = IntegrationRef::new("pagerduty[0]");
     Policy {
         severities: Severities::default(),
         ignore_labels: vec!["replica".into()],

@@ -294,6 +294,25 @@ async fn a_refused_connection_is_tried_again_and_follows_a_reload() {
     goes_where_a_reload_says(&format!("http://127.0.0.1:{}/", free_port())).await;
 }
 
+/// What a receiver refused is tried at once when a person has mended it and says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_page_is_tried_at_once_after_a_reload() {
+    let (good, rogue) = (pager().await, Rogue::start(Manner::Says(head!("404", ""))).await);
+    let home =
+        Home::new(&config(&webhook(&format!("http://{}/wrong", rogue.address)), &good.url("/webhook/good")));
+    let squelch = home.serve().await;
+    let down = pages_both(&squelch, &good, "clientError").await;
+    until("a dead letter", async || letters(&squelch).await.pop()).await;
+    rogue.becomes(Manner::Good);
+    home.configure(&config(&webhook(&format!("http://{}/", rogue.address)), &good.url("/webhook/good")));
+    squelch.child.signal(Signal::HUP);
+    until("the page arrives", async || (!rogue.taken().is_empty()).then_some(())).await;
+    squelch.hook(&body("http://am-0", &[down.resolved()])).await;
+    told_in_order(&rogue).await;
+    until("no dead letter is left", async || letters(&squelch).await.is_empty().then_some(())).await;
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}
+
 /// After five failures in a row the circuit is open, and only probes go out; then it closes.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_circuit_sends_single_probes_and_closes() {

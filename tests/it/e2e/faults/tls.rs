@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd,
+};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::TlsAcceptor;
@@ -146,7 +148,9 @@ async fn is_trusted_as_its_own_authority(flaw: Flaw, is_ca: IsCa, signed: bool) 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_self_signed_certificate_that_is_the_ca_file_is_trusted() {
     let ca = || IsCa::Ca(BasicConstraints::Unconstrained);
-    for (is_ca, signed) in [(ca(), false), (IsCa::NoCa, false), (IsCa::ExplicitNoCa, false), (IsCa::NoCa, true)] {
+    for (is_ca, signed) in
+        [(ca(), false), (IsCa::NoCa, false), (IsCa::ExplicitNoCa, false), (IsCa::NoCa, true)]
+    {
         let rogue = is_trusted_as_its_own_authority(Flaw::None, is_ca, signed).await;
         assert_eq!(rogue.taken().len(), 1, "{is_ca:?}, signed by another: {signed}");
     }
