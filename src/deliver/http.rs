@@ -1,5 +1,6 @@
 //! One HTTP request: no redirects, a bounded answer, no secret in what is said about it.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -69,6 +70,13 @@ impl Answer {
     fn take_excerpt(&mut self, redactor: &Redactor) {
         let text = String::from_utf8_lossy(&self.body[..self.body.len().min(ANSWER_BYTES)]);
         self.excerpt = cut(clean_line(redactor.redact(&text).trim()), 512);
+    }
+}
+
+impl fmt::Debug for Answer {
+    /// Without the body, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.status, self.excerpt)
     }
 }
 

@@ -128,7 +128,7 @@ impl Worker {
                 kind = notification.kind.as_str(), retry = ?error.retry, %error, "attempt failed"
             );
         }
-        let was_open = self.schedule.circuit_is_open();
+        let (was_open, failed) = (self.schedule.circuit_is_open(), result.is_err());
         let report = self.schedule.settle(id, result, Instant::now());
         let open = self.schedule.circuit_is_open();
         if open != was_open {
@@ -142,6 +142,13 @@ impl Worker {
                     receiver = %self.receiver, integration = %self.name, id = id.0,
                     kind = notification.kind.as_str(), reason = %rejection.reason, detail = %rejection.detail,
                     "refused for good; the notification is a dead letter"
+                );
+            }
+            if failed && report.outcome == Outcome::Accepted {
+                tracing::warn!(
+                    receiver = %self.receiver, integration = %self.name, id = id.0,
+                    kind = notification.kind.as_str(), attempts = report.attempts,
+                    "taken as accepted: the status says so, and the body says nothing that is known"
                 );
             }
             self.meter.ended(&notification, report.outcome == Outcome::Accepted);

@@ -237,7 +237,7 @@ async fn every_date_format_of_retry_after_is_waited_for() {
         );
         let server = Server::start(answer, Then::Closes).await;
         let hook = integration("webhook[0]", webhook(server.url.clone()).kind);
-        let mut world = World::new(&receivers([("r", hook)]));
+        let world = World::new(&receivers([("r", hook)]));
         world.deliverer.send(notification(1, "r", "webhook[0]", Kind::Page), false);
         // Ten minutes: with a date that means nothing the second attempt comes at once.
         let second = async {
