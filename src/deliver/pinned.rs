@@ -33,7 +33,7 @@ impl ServerCertVerifier for Pinned {
         let verified =
             self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         let Err(error) = verified else { return verified };
-        // webpki looks at the time of validity first. What it says here is about who signed.
+        // webpki looks at the time of validity first. These errors are about the signer.
         let signer = matches!(
             error,
             Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_))

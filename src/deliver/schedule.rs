@@ -122,8 +122,8 @@ impl Schedule {
             notification: Arc::new(notification),
             possible_repeat,
             attempts: 0,
-            // What an earlier process got for an answer is not known. One more attempt is enough, or a
-            // process that is started again and again posts without end.
+            // An earlier process may have got such answers. One more attempt is enough, or a process that is
+            // started again and again posts without end.
             undecided: if possible_repeat { UNDECIDED - 1 } else { 0 },
             ambiguous: false,
             turn: 0,

@@ -298,7 +298,7 @@ impl Engine {
         self.timers.set(Timer::Digest(receiver.clone()), due);
     }
 
-    /// What was refused may be taken now: receivers that refused a digest get theirs at once.
+    /// A receiver that refused its last digest gets the next one at once.
     pub(super) fn retry_digests(&mut self) {
         let Self { digests, timers, now, .. } = self;
         for (receiver, _) in digests.refused.keys() {

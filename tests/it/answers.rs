@@ -122,7 +122,7 @@ async fn a_2xx_of_a_webhook_or_of_pagerduty_is_accepted_without_its_body() {
     }
 }
 
-/// The status of a refusal stands; the body that hangs costs its text only.
+/// The status of a refusal stands. A body that hangs costs its text only.
 #[tokio::test]
 async fn a_refusal_whose_body_does_not_end_is_a_refusal() {
     let head = "HTTP/1.1 400 Bad Request\r\nContent-Length: 1000\r\n\r\n{\"errors\": [\"bad key\"";
@@ -190,7 +190,7 @@ async fn an_unknown_error_of_slack_is_a_dead_letter_after_three_attempts() {
     assert!(rejection.detail.contains("a_word_of_tomorrow"), "{}", rejection.detail);
 }
 
-/// What is judged is what the server said: secrets go when it is told to people.
+/// Squelch judges the words of the server, and hides secrets in what it tells people.
 #[tokio::test]
 async fn a_secret_in_the_answer_changes_no_judgement() {
     // The secrets of the URL and of the header are words of the answer.

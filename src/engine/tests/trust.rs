@@ -94,7 +94,7 @@ fn an_alarm_goes_over_a_snapshot_and_a_reload_and_is_closed() {
     assert!(world.pager.values().all(|shown| !shown.open), "{:?}", world.pager);
 }
 
-/// Whatever names the levels, now and after a reload: the alert says how severe it is, and is the same incident.
+/// The alert says how severe it is, and a reload that renames the levels opens no second incident.
 #[test]
 fn an_internal_incident_carries_the_highest_severity() {
     let mut policy = policy(&["instance"], Noise::default());

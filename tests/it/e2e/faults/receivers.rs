@@ -294,7 +294,7 @@ async fn a_refused_connection_is_tried_again_and_follows_a_reload() {
     goes_where_a_reload_says(&format!("http://127.0.0.1:{}/", free_port())).await;
 }
 
-/// What a receiver refused is tried at once when a person has mended it and says so.
+/// A person who mends a URL and reloads need not wait five minutes for the page.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_page_is_tried_at_once_after_a_reload() {
     let (good, rogue) = (pager().await, Rogue::start(Manner::Says(head!("404", ""))).await);
