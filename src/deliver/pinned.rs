@@ -1,8 +1,8 @@
 //! Certificates of servers that stand in `ca_file` themselves.
 //!
-//! A self-signed certificate of a server is its own authority. webpki refuses it as soon as it says that it is
-//! one (`CA:TRUE`, what `openssl req -x509` makes), and one that another authority signed. Go's verifier, and so
-//! Alertmanager, accepts both.
+//! A self-signed certificate of a server is its own authority. webpki refuses it as soon as it says
+//! that it is one (`CA:TRUE`, what `openssl req -x509` makes), and one that another authority signed.
+//! Go's verifier, and so Alertmanager, accepts both.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
-/// Verifies as webpki does, and accepts a certificate that is one of `pinned`, byte for byte, for the names that
-/// it holds and while it is valid.
+/// Verifies as webpki does, and accepts a certificate that is one of `pinned`, byte for byte, for the
+/// names that it holds and while it is valid.
 #[derive(Debug)]
 pub(super) struct Pinned {
     pub(super) webpki: Arc<WebPkiServerVerifier>,
@@ -36,7 +36,9 @@ impl ServerCertVerifier for Pinned {
         // webpki looks at the time of validity first. These errors are about the signer.
         let signer = matches!(
             error,
-            Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_))
+            Error::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature | CertificateError::Other(_)
+            )
         );
         if !signer || !self.pinned.iter().any(|pinned| pinned == end_entity) {
             return Err(error);

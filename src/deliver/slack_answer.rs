@@ -1,7 +1,8 @@
 //! What Slack answers, and servers that are compatible with Slack.
 //!
-//! An incoming webhook answers `ok`. `chat.postMessage` answers 200 whatever became of the message: the body
-//! says `{"ok":true,…}` or `{"ok":false,"error":"word"}`. Compatible servers have success bodies of their own.
+//! An incoming webhook answers `ok`. `chat.postMessage` answers 200 whatever became of the message: the
+//! body says `{"ok":true,…}` or `{"ok":false,"error":"word"}`. Compatible servers have success bodies
+//! of their own.
 
 use std::fmt;
 use std::time::Duration;
@@ -117,9 +118,10 @@ const FINAL: [&str; 58] = [
     "user_not_found",
 ];
 
-/// What a 2xx answer means. An error that is not known is tried three times and is then a refusal: a person
-/// hears of it, and the fallback is told. A body that is no answer of Slack's is asked for three times, and is
-/// then taken for success: the status says so, and each attempt may be a message in the channel.
+/// What a 2xx answer means. An error that is not known is tried three times and is then a refusal: a
+/// person hears of it, and the fallback is told. A body that is no answer of Slack's is asked for three
+/// times, and is then taken for success: the status says so, and each attempt may be a message in the
+/// channel.
 pub(super) fn check(answer: &Answer) -> Result<(), AttemptError> {
     let said = Said::of(&answer.body);
     let detail = format!("status {} with {:?} instead of ok", answer.status, answer.excerpt());

@@ -217,8 +217,8 @@ impl Engine {
     }
 
     /// The period of a receiver is over. Its digest goes to the integrations that want updates, or to
-    /// all if none does, of those that can show one. One at which the last digest is still on its way is left out; while all are,
-    /// the period goes on.
+    /// all if none does, of those that can show one. One at which the last digest is still on its way
+    /// is left out; while all are, the period goes on.
     pub(super) fn digest(&mut self, receiver: &SmolStr) {
         let integrations = self.policy.receivers.get(receiver).map(|r| r.integrations.as_slice());
         let takes = || integrations.unwrap_or_default().iter().filter(|i| i.takes_digests);

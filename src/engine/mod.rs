@@ -281,8 +281,8 @@ impl Engine {
         }
     }
 
-    /// Tries again at once every notification that was refused. A person may have mended the URL, the key or the
-    /// file that holds it, and the engine knows none of these.
+    /// Tries again at once every notification that was refused. A person may have mended the URL, the
+    /// key or the file that holds it, and the engine knows none of these.
     fn retry_all(&mut self) {
         for (id, incident) in &mut self.incidents {
             for channel in incident.channels.iter_mut().filter(|channel| channel.was_refused()) {

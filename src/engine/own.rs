@@ -50,9 +50,9 @@ impl Own {
 }
 
 impl Engine {
-    /// Opens the incident of an alert that Squelch brings up itself, or says in it what has changed. The alert
-    /// has the highest severity, which names no group: a reload may call it otherwise. Returns the incident's
-    /// key; none if the receiver reaches nobody.
+    /// Opens the incident of an alert that Squelch brings up itself, or says in it what has changed.
+    /// The alert has the highest severity, which names no group: a reload may call it otherwise.
+    /// Returns the incident's key; none if the receiver reaches nobody.
     pub(super) fn raise(&mut self, receiver: &SmolStr, labels: &LabelSet, summary: &str) -> Option<GroupKey> {
         let severities = &self.policy.severities;
         let severity = (severities.label.as_str(), severities.levels[0].name.as_str());

@@ -39,7 +39,8 @@ pub struct Pagers {
     state: State,
     shown: BTreeMap<(usize, String), Shown>,
     taken: BTreeSet<(usize, NotificationId)>,
-    /// How often this process was told by a 2xx that a notification was taken, by the time it was handed over.
+    /// How often this process was told by a 2xx that a notification was taken, by the time it was
+    /// handed over.
     confirmed: BTreeMap<(usize, NotificationId, u64), u32>,
     pub findings: Vec<String>,
 }

@@ -118,7 +118,8 @@ async fn a_certificate_that_nobody_signed_is_told_nothing() {
     is_told_nothing_until_it_is_right(Flaw::SelfSigned).await;
 }
 
-/// A certificate that stands in `ca_file` itself is trusted for its names, whoever signed it, while it is valid.
+/// A certificate that stands in `ca_file` itself is trusted for its names, whoever signed it, while it
+/// is valid.
 async fn is_trusted_as_its_own_authority(flaw: Flaw, is_ca: IsCa, signed: bool) -> Rogue {
     let (mut params, key) = wanted(flaw);
     params.is_ca = is_ca;
