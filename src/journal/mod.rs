@@ -18,7 +18,7 @@ mod memory;
 mod sqlite;
 
 pub use memory::MemoryJournal;
-pub use sqlite::{Decided, SqliteDecisions, SqliteJournal, SqlitePast};
+pub use sqlite::{DataDir, Decided, Part, SqliteDecisions, SqliteJournal, SqlitePast, Usage};
 
 /// How many dead letters [`Journal::prune`] keeps: the newest.
 pub const DEAD_LETTERS_KEPT: usize = 10_000;
@@ -147,6 +147,10 @@ pub enum JournalError {
     /// A write or read failed. The handle is poisoned: open the journal anew.
     #[error("storage failed: {0}")]
     Failed(String),
+    /// The files that are open are not those of the storage any more: they were removed, moved or replaced,
+    /// or something else is mounted there. What was written last is on no disk that anybody can name.
+    #[error("the storage is gone: {0}")]
+    Gone(String),
     /// The caller broke the contract. Nothing was written, and the handle is as it was.
     #[error("storage refused: {0}")]
     Refused(String),
@@ -160,6 +164,17 @@ pub enum JournalError {
         /// The newest version this program knows.
         supported: u32,
     },
+}
+
+/// Whether the journal takes more room than it may, and what helps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crowding {
+    /// It does not.
+    No,
+    /// Much of it are events that a new snapshot would make needless.
+    Snapshot,
+    /// Something else has to go: [`Journal::trim`].
+    Trim,
 }
 
 /// A durable log with an outbox. One owner; used from one thread.
@@ -196,4 +211,32 @@ pub trait Journal: Send {
     /// waits long. True if there may be
     /// more: call again between commits. What is undelivered stays.
     fn prune(&mut self, before: Timestamp) -> Result<bool, JournalError>;
+
+    /// Whether it takes more room than it may. Asked after each tick, and cheap. While it does,
+    /// [`Journal::snapshot`] keeps the new snapshot only.
+    fn crowding(&mut self) -> Result<Crowding, JournalError> {
+        Ok(Crowding::No)
+    }
+
+    /// Forgets before its time, oldest first, what is needed neither to rebuild the engine nor to deliver:
+    /// a bounded part of it, so that a commit never waits long.
+    fn trim(&mut self) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    /// Why there is no room for what is new, if there is none: what may leave cannot leave yet.
+    fn full(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether what is open is still the storage. See [`JournalError::Gone`].
+    fn check(&self) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    /// After [`JournalError::Gone`]: writes all that this handle can still read to where the storage belongs,
+    /// to be opened anew. Does nothing if the files are there again, and may be called again.
+    fn rescue(&mut self) -> Result<(), JournalError> {
+        Ok(())
+    }
 }

@@ -20,6 +20,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const AGAIN: Duration = Duration::from_secs(10);
 /// Looks between two at what is too old: a minute.
 const PRUNE_LOOKS: u32 = 240;
+/// After so many failures in a row nothing waits for the ledger any more: a minute.
+const GIVE_UP: u32 = 6;
 /// How long it may go on at the end; what is left is indexed at the next start.
 const FINISH: Duration = Duration::from_secs(2);
 
@@ -87,6 +89,16 @@ impl Follower {
         Ok(true)
     }
 
+    /// The last row of the journal's decisions that is in the ledger, or need not be.
+    pub fn row(&self) -> i64 {
+        self.mark.row
+    }
+
+    /// Whether both files are still those that the names lead to.
+    fn is_current(&self) -> bool {
+        self.journal.is_current() && self.writer.is_current()
+    }
+
     /// Removes what is too old or too much. True if there may be more.
     ///
     /// # Errors
@@ -107,8 +119,9 @@ pub struct Following {
 
 impl Following {
     /// Starts a thread, named `ledger`, that indexes the journal in `dir` until [`Following::stop`]: it
-    /// looks for what is new four times a second, and each minute for what is too old. `now` gives the
-    /// time, `keep` how much is kept.
+    /// looks four times a second for what is new and for what is too much, and each minute for what is too
+    /// old. `now` gives the time, `keep` how much is kept, and `indexed` hears of the last row that is in the
+    /// ledger. While the ledger cannot be written for long, nothing waits for it: `indexed` hears `i64::MAX`.
     ///
     /// # Errors
     /// The system refuses a thread.
@@ -117,10 +130,11 @@ impl Following {
         meter: Meter,
         now: impl Fn() -> Timestamp + Send + 'static,
         keep: impl Fn() -> Storage + Send + 'static,
+        indexed: impl Fn(i64) + Send + 'static,
     ) -> std::io::Result<Following> {
         let stop = Arc::new(AtomicBool::new(false));
         let (dir, stopped) = (dir.to_owned(), stop.clone());
-        let run = move || follow(&dir, &meter, &stopped, now, keep);
+        let run = move || follow(&dir, &meter, &stopped, now, keep, indexed);
         let thread = std::thread::Builder::new().name("ledger".into()).spawn(run)?;
         Ok(Following { stop, thread })
     }
@@ -140,26 +154,35 @@ fn follow(
     stop: &AtomicBool,
     now: impl Fn() -> Timestamp,
     keep: impl Fn() -> Storage,
+    indexed: impl Fn(i64),
 ) {
     let mut follower: Option<Follower> = None;
-    let mut looks = 0u32;
+    let (mut looks, mut failures) = (0u32, 0u32);
     while !stop.load(Ordering::Relaxed) {
-        follower = follower.filter(|follower| follower.journal.is_current());
+        follower = follower.filter(Follower::is_current);
         let done = match &mut follower {
             None => Follower::open(dir, meter.clone()).map(|opened| follower.insert(opened)).map(|_| true),
-            Some(follower) => follower.step().and_then(|more| match more {
-                false if looks.is_multiple_of(PRUNE_LOOKS) => follower.prune(now(), keep()),
-                more => Ok(more),
-            }),
+            Some(follower) => look(follower, looks, &now, &keep),
         };
-        match done {
-            Ok(true) => {}
-            Ok(false) => {
-                looks = looks.wrapping_add(1);
-                std::thread::park_timeout(LOOK);
+        match (done, &follower) {
+            (Ok(more), Some(follower)) => {
+                indexed(follower.row());
+                failures = 0;
+                if !more {
+                    looks = looks.wrapping_add(1);
+                    std::thread::park_timeout(LOOK);
+                }
             }
-            Err(error) => {
+            (Ok(_), None) => {}
+            (Err(error), _) => {
                 meter.failures.inc();
+                failures = failures.saturating_add(1);
+                if failures == GIVE_UP {
+                    tracing::error!(%error, "the ledger fails for long: decisions may leave the journal unindexed");
+                }
+                if failures >= GIVE_UP {
+                    indexed(i64::MAX);
+                }
                 tracing::warn!(%error, "the ledger is not written; trying again in 10 s");
                 follower = None;
                 std::thread::park_timeout(AGAIN);
@@ -169,5 +192,22 @@ fn follow(
     let until = Instant::now() + FINISH;
     if let Some(mut follower) = follower {
         while Instant::now() < until && matches!(follower.step(), Ok(true)) {}
+    }
+}
+
+/// One look: removes what is too much, and indexes what is new. True if there may be more of either.
+fn look(
+    follower: &mut Follower,
+    looks: u32,
+    now: impl Fn() -> Timestamp,
+    keep: impl Fn() -> Storage,
+) -> Result<bool, LedgerError> {
+    let keep = keep();
+    // First, so that a full disk has room for what is new.
+    let pruned = follower.writer.too_large(keep.max_size)? && follower.prune(now(), keep)?;
+    let indexed = follower.step()?;
+    match pruned || indexed {
+        false if looks.is_multiple_of(PRUNE_LOOKS) => follower.prune(now(), keep),
+        more => Ok(more),
     }
 }

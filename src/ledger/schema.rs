@@ -52,6 +52,16 @@ CREATE INDEX decision_incident ON decision (incident) WHERE incident IS NOT NULL
 CREATE INDEX decision_kind ON decision (receiver, kind);
 ";
 
+/// What is about to leave; only the one that writes sees these, and they stand in memory.
+const SCRATCH: &str = "
+PRAGMA temp_store = MEMORY;
+CREATE TEMP TABLE gone (id INTEGER PRIMARY KEY, alert INTEGER NOT NULL, incident INTEGER);
+CREATE TEMP TABLE gone_pair (pair INTEGER NOT NULL, alert INTEGER NOT NULL, PRIMARY KEY (pair, alert)) WITHOUT ROWID;
+";
+
+/// The WAL is copied into the file when it has so many bytes, and then keeps no more of its length.
+pub(super) const WAL_BYTES: u32 = 1 << 20;
+
 /// Where the ledger of a storage directory is.
 pub(super) fn path(dir: &Path) -> PathBuf {
     dir.join("ledger.db")
@@ -95,11 +105,14 @@ fn try_open(path: &Path) -> Result<Connection, LedgerError> {
         conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     }
     let _: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    conn.pragma_update_and_check(None, "wal_autocheckpoint", WAL_BYTES / 4_096, |_| Ok(()))?;
+    conn.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES, |_| Ok(()))?;
     // What a power cut takes from it is read from the journal again.
     conn.pragma_update(None, "synchronous", "OFF")?;
     if tables == 0 {
         conn.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT"))?;
     }
+    conn.execute_batch(SCRATCH)?;
     let verdict: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     match verdict.as_str() {
         "ok" => Ok(conn),

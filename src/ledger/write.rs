@@ -1,7 +1,7 @@
 //! Writing: decisions become rows that name each other by numbers.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -15,9 +15,29 @@ const REMEMBERED: usize = 50_000;
 const PRUNE_ROWS: i64 = 5_000;
 const DAY: i64 = 86_400_000;
 
+/// Forgets the decisions in `gone`, and of what they name that which nothing else names.
+const FORGET: &str = "
+DELETE FROM decision WHERE id IN (SELECT id FROM gone);
+DELETE FROM incident WHERE id IN (SELECT incident FROM gone)
+    AND NOT EXISTS (SELECT 1 FROM decision WHERE decision.incident = incident.id);
+DELETE FROM gone WHERE EXISTS (SELECT 1 FROM decision WHERE decision.alert = gone.alert);
+DELETE FROM gone_pair;
+INSERT OR IGNORE INTO gone_pair
+    SELECT pair.id, alert.id FROM (SELECT DISTINCT alert FROM gone) g JOIN alert ON alert.id = g.alert,
+        json_each(alert.labels) AS label
+        JOIN pair ON pair.name = label.key AND pair.value = label.value;
+DELETE FROM alert WHERE id IN (SELECT alert FROM gone);
+DELETE FROM alert_pair WHERE (pair, alert) IN (SELECT pair, alert FROM gone_pair);
+DELETE FROM pair WHERE id IN (SELECT pair FROM gone_pair)
+    AND NOT EXISTS (SELECT 1 FROM alert_pair WHERE alert_pair.pair = pair.id);
+";
+
 /// The one that writes the ledger.
 pub(super) struct Writer {
     conn: Connection,
+    dir: PathBuf,
+    /// The number that the filesystem gave the file.
+    number: u64,
     texts: HashMap<(i64, String), i64>,
     alerts: HashMap<AlertId, i64>,
 }
@@ -43,7 +63,13 @@ pub(super) struct Removed {
 impl Writer {
     pub fn open(dir: &Path) -> Result<Writer, LedgerError> {
         let conn = schema::open_writing(dir)?;
-        Ok(Writer { conn, texts: HashMap::new(), alerts: HashMap::new() })
+        let number = schema::number(dir);
+        Ok(Writer { conn, dir: dir.into(), number, texts: HashMap::new(), alerts: HashMap::new() })
+    }
+
+    /// Whether the file is still the ledger: somebody may have removed it.
+    pub fn is_current(&self) -> bool {
+        schema::number(&self.dir) == self.number
     }
 
     /// How far the journal has been read.
@@ -65,7 +91,7 @@ impl Writer {
         if self.alerts.len() > REMEMBERED {
             self.alerts.clear();
         }
-        let Writer { conn, texts, alerts } = self;
+        let Writer { conn, texts, alerts, .. } = self;
         let done = (|| {
             let tx = conn.transaction()?;
             let mut rows = Rows { conn: &tx, texts, alerts };
@@ -89,44 +115,39 @@ impl Writer {
     /// Removes what is too old or too much, a bounded part of it.
     pub fn prune(&mut self, now: Timestamp, keep: Storage) -> Result<Removed, LedgerError> {
         let before = (now - keep.retention).as_millis();
-        let pragma = |name| self.conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-        let used = (pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?;
-        let too_large = u64::try_from(used).unwrap_or(0) > keep.max_size;
+        let too_large = self.too_large(keep.max_size)?;
         let tx = self.conn.transaction()?;
-        let oldest = "SELECT id FROM decision ORDER BY id LIMIT ?";
-        let gone = match too_large {
-            true => tx.execute(&format!("DELETE FROM decision WHERE id IN ({oldest})"), [PRUNE_ROWS])?,
-            false => tx.execute(
-                &format!("DELETE FROM decision WHERE id IN ({oldest}) AND at < ?"),
-                [PRUNE_ROWS, before],
-            )?,
-        };
-        let full = gone == PRUNE_ROWS as usize;
-        if gone > 0 && !full || too_large {
+        tx.execute("DELETE FROM gone", [])?;
+        let oldest = "SELECT id, alert, incident FROM decision WHERE at < ?2 ORDER BY id LIMIT ?1";
+        let until = if too_large { i64::MAX } else { before };
+        let gone = tx.execute(&format!("INSERT INTO gone {oldest}"), [PRUNE_ROWS, until])?;
+        if gone > 0 {
+            tx.execute_batch(FORGET)?;
             let first: Option<i64> =
                 tx.query_row("SELECT at FROM decision ORDER BY id LIMIT 1", [], |r| r.get(0)).optional()?;
             let day = first.unwrap_or(now.as_millis()).div_euclid(DAY);
             // A row of repeats is as old as its first, and its texts with it.
             tx.execute("DELETE FROM text WHERE day < ?", [day])?;
         }
-        if gone > 0 && !full {
-            tx.execute_batch(
-                "DELETE FROM alert WHERE NOT EXISTS (SELECT 1 FROM decision WHERE decision.alert = alert.id);
-                 DELETE FROM alert_pair WHERE alert NOT IN (SELECT id FROM alert);
-                 DELETE FROM pair WHERE id NOT IN (SELECT pair FROM alert_pair);
-                 DELETE FROM incident WHERE NOT EXISTS
-                     (SELECT 1 FROM decision WHERE decision.incident = incident.id);",
-            )?;
-        }
         tx.commit()?;
         if gone > 0 {
             self.texts.clear();
             self.alerts.clear();
+        }
+        if gone > 0 || too_large {
             let mut vacuum = self.conn.prepare("PRAGMA incremental_vacuum(1024)")?;
             let mut rows = vacuum.query([])?;
             while rows.next()?.is_some() {}
         }
-        Ok(Removed { rows: gone as u64, more: full || (too_large && gone > 0) })
+        let full = gone == PRUNE_ROWS as usize;
+        Ok(Removed { rows: gone as u64, more: gone > 0 && (full || self.too_large(keep.max_size)?) })
+    }
+
+    /// Whether what the file holds takes more than `max` bytes.
+    pub fn too_large(&self, max: u64) -> Result<bool, LedgerError> {
+        let pragma = |name| self.conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let used = (pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?;
+        Ok(u64::try_from(used).unwrap_or(0).saturating_add(schema::WAL_BYTES.into()) > max)
     }
 
     /// How many bytes the file has.

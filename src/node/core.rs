@@ -9,13 +9,13 @@ use tokio::sync::oneshot;
 
 use crate::config::Policy;
 use crate::engine::{Alarm, Engine, Event, Stats, Why};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Crowding, Journal, JournalError, Seq};
 use crate::model::{Duration, Notification, NotificationId, Report, Timestamp};
 use crate::web::Unavailable;
 
 use super::asks::{dead_letters, let_go, replay, silence, told};
 use super::clock::EngineClock;
-use super::down::Down;
+use super::down::{Down, Lost};
 use super::failopen::{FAIL_OPEN, Meanwhile};
 use super::input::InputWatch;
 use super::memory::Memory;
@@ -116,6 +116,10 @@ pub struct Core {
     pub(super) owed: Vec<Report>,
     /// What a person must hear of, until the storage has taken it.
     pub(super) alarms: Vec<Alarm>,
+    /// What is open, and no longer where the storage belongs.
+    pub(super) lost: Option<Lost>,
+    /// The last event that is durable, as far as this process knows.
+    pub(super) durable: Seq,
     /// What goes on while the storage is unusable.
     pub(super) meanwhile: Option<Meanwhile>,
     /// What the engine broke on.
@@ -192,6 +196,8 @@ impl Core {
             in_flight: BTreeSet::new(),
             owed: Vec::new(),
             alarms: Vec::new(),
+            lost: None,
+            durable: 0,
             meanwhile: None,
             suspects: Suspects::default(),
             broke: None,
@@ -293,7 +299,8 @@ impl Core {
                     Ok(())
                 }
                 Command::Observe(batch, said, done) => {
-                    let short = self.published.memory.refusal();
+                    let short = self.published.memory.refusal().map(|reason| reason.to_string());
+                    let short = short.or_else(|| open.journal.full().map(str::to_owned));
                     match guarded(|| open.engine.repeats(&batch)).ok().flatten() {
                         Some(seen) => {
                             tick.wait(told(done, |_| ()));
@@ -302,9 +309,10 @@ impl Core {
                             Ok(())
                         }
                         None => match short.filter(|_| open.engine.has_unknown(&batch)) {
+                            // What is known may go on to say how it stands.
                             Some(reason) => {
                                 self.published.meter.shed();
-                                let _ = done.send(Err(Unavailable(reason.to_string())));
+                                let _ = done.send(Err(Unavailable(reason)));
                                 Ok(())
                             }
                             None => {
@@ -314,6 +322,7 @@ impl Core {
                         },
                     }
                 }
+                Command::CheckStorage => open.journal.check().map_err(Failure::Storage),
                 Command::Alarm(_) if self.quiesced => Ok(()),
                 Command::Alarm(alarm) => tick.apply(open, &self.clock, &Event::Alarm(alarm)),
                 Command::Delivered(report) if report.id.0 >= FAIL_OPEN => Ok(()),
@@ -390,6 +399,7 @@ impl Core {
     pub(super) fn release(&mut self, released: Released) {
         let Store::Up { open, upkeep } = &mut self.store else { return };
         upkeep.replay += released.bytes;
+        self.durable = open.seq;
         for id in &released.ended {
             self.in_flight.remove(id);
         }
@@ -418,11 +428,15 @@ impl Core {
         let Store::Up { open, upkeep } = &mut self.store else { return };
         let snapshot_due = upkeep.snapshot_due(&open.engine).is_some_and(|at| at <= now);
         let done = (|| {
-            if upkeep.replay > 0 && (snapshot_due || last) {
+            let crowding = open.journal.crowding()?;
+            if upkeep.replay > 0 && (snapshot_due || last || crowding == Crowding::Snapshot) {
                 let body = open.engine.snapshot();
                 open.journal.snapshot(open.seq, &body)?;
                 tracing::debug!(seq = open.seq, bytes = body.len(), "snapshot taken");
                 (upkeep.replay, upkeep.snapshot_at) = (0, now);
+            }
+            if crowding != Crowding::No {
+                open.journal.trim()?;
             }
             if now >= upkeep.pruned_at + PRUNE_EVERY {
                 let more = open.journal.prune(now - KEEP)?;

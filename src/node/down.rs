@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::engine::{Alarm, Engine, Event};
-use crate::journal::{JournalError, Record, Recovered};
+use crate::journal::{Journal, JournalError, Record, Recovered};
 use crate::model::{Duration, Notification, NotificationId, Outcome, Rejection, Report, Timestamp};
 use crate::web::{ReplayError, Unavailable};
 
@@ -20,6 +20,8 @@ use super::words::Words;
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// How long the incident about damaged storage stays open: nothing here hears that somebody looked.
 const DAMAGE_LASTS: Duration = Duration::from_hours(24);
+/// How long nothing is taken after the files of the storage went, if they do not come back.
+const SETTLES: Duration = Duration::from_secs(30);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// An engine that breaks after so long without is read anew at once.
 const CALM: Duration = Duration::from_mins(1);
@@ -38,6 +40,12 @@ impl Down {
     }
 }
 
+/// A journal whose files were removed, moved or replaced while it was open. It still reads them.
+pub(super) struct Lost {
+    journal: Box<dyn Journal>,
+    since: Timestamp,
+}
+
 impl Core {
     /// The storage failed. The engine, which is ahead of it by `records`, goes on in memory to say what
     /// must leave without storage, if it may; `notifications` followed from these records.
@@ -51,15 +59,49 @@ impl Core {
         self.published.meter.store_failed();
         let now = self.clock.now();
         let before = std::mem::replace(&mut self.store, Store::Down(Down::new(String::new(), now)));
-        if let Store::Up { open, .. } = before
-            && !self.policy.failopen.after.is_zero()
-        {
-            // The storage is let go of here: it is opened anew by the same program.
+        if let Store::Up { open, .. } = before {
             let Open { engine, journal, .. } = *open;
-            drop(journal);
-            self.meanwhile = Some(Meanwhile::new(now, engine, records, notifications));
+            if !self.policy.failopen.after.is_zero() {
+                self.meanwhile = Some(Meanwhile::new(now, engine, records, notifications));
+            }
+            // Else the storage is let go of here: it is opened anew by the same program.
+            if let Err(gone) = journal.check() {
+                self.lost = Some(Lost { journal, since: now });
+                self.tell_gone(now, &gone);
+            }
         }
         self.stay_down(error.to_string(), BACKOFF_MIN);
+    }
+
+    /// A person hears of it without the storage if it may be so, and else once there is one again.
+    fn tell_gone(&mut self, now: Timestamp, gone: &JournalError) {
+        let summary = format!(
+            "{gone}. Squelch refuses alerts until the files are there again. After {} s it writes what it \
+             holds to --storage.path anew. Look for who removed or moved them.",
+            SETTLES.as_millis() / 1_000
+        );
+        let alarm = Alarm { name: "SquelchStorageGone".into(), summary: summary.into(), lasts: DAMAGE_LASTS };
+        match &mut self.meanwhile {
+            Some(meanwhile) => meanwhile.handle(now, &Event::Alarm(alarm)),
+            None => self.owe_alarm(alarm),
+        }
+    }
+
+    /// Brings what is only in open files to where the storage belongs. It is used once the place has been
+    /// left alone for a while: a volume that moves is often there again in seconds.
+    fn rescue(&mut self, now: Timestamp) -> Result<(), RecoverError> {
+        let Some(lost) = &mut self.lost else { return Ok(()) };
+        lost.journal.rescue()?;
+        let settled = lost.since + SETTLES;
+        if now < settled && lost.journal.check().is_err() {
+            let left = settled.since(now).as_millis().div_ceil(1_000);
+            return Err(JournalError::Gone(format!(
+                "all that was acknowledged is written anew, and alerts are taken again in {left} s"
+            ))
+            .into());
+        }
+        self.lost = None;
+        Ok(())
     }
 
     /// The engine broke, and is not to be trusted: what is durable is read anew, at once the first time and
@@ -124,6 +166,7 @@ impl Core {
                         meanwhile.observe(self.clock.now(), batch);
                     }
                 }
+                Command::CheckStorage => {}
                 Command::Alarm(alarm) => self.owe_alarm(alarm),
                 Command::Policy(_, done) => drop(done.send(Err(unavailable()))),
                 Command::Replay(_, done) => drop(done.send(Err(ReplayError::Unavailable(unavailable())))),
@@ -140,8 +183,14 @@ impl Core {
                 Command::Stop(done) => stop = Some(done),
             }
         }
+        if stop.is_some()
+            && let Some(lost) = &mut self.lost
+            && let Err(error) = lost.journal.rescue()
+        {
+            tracing::error!(%error, "what was acknowledged ends with this process");
+        }
         if stop.is_none() && self.clock.now() >= retry_at {
-            match self.bring_up() {
+            match self.rescue(self.clock.now()).and_then(|()| self.bring_up()) {
                 Ok(()) => tracing::info!("storage is read again: accepting"),
                 Err(error) => {
                     match error {
@@ -242,6 +291,14 @@ impl Core {
             undelivered = recovered.outbox.len(),
             "storage read"
         );
+        if rebuilt.last_seq < self.durable && recovered.quarantined.is_none() {
+            return Err(JournalError::Gone(format!(
+                "it ends with event {}, and event {} was acknowledged: put the right files back, or restart \
+                 to go on with these",
+                rebuilt.last_seq, self.durable
+            ))
+            .into());
+        }
         let lost = lost(&rebuilt.engine, &recovered);
         let seen = SeenBuffer::default();
         let (engine, seq, words) =

@@ -24,6 +24,8 @@ pub enum Command {
     Recognise(Source, Arc<[Said]>, oneshot::Sender<Result<bool, Unavailable>>),
     /// A notification reached its end.
     Delivered(Report),
+    /// Somebody saw that the files of the storage are not there any more.
+    CheckStorage,
     /// Something went wrong outside of the engine that a person must hear of.
     Alarm(Alarm),
     /// A dead letter is to be sent again; answered when that is durable.
@@ -173,7 +175,11 @@ impl Queue {
 
 fn always_fits(command: &Command) -> bool {
     match command {
-        Command::Delivered(_) | Command::Alarm(_) | Command::Quiesce(_) | Command::Stop(_) => true,
+        Command::Delivered(_)
+        | Command::CheckStorage
+        | Command::Alarm(_)
+        | Command::Quiesce(_)
+        | Command::Stop(_) => true,
         Command::Observe(..)
         | Command::Recognise(..)
         | Command::Replay(..)

@@ -13,10 +13,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::config;
+use crate::config::{self, Storage};
 use crate::deliver::{self, Deliverer};
 use crate::ingest::InvalidReason;
-use crate::journal::{Journal, SqliteJournal};
+use crate::journal::{DataDir, Journal};
 use crate::ledger;
 use crate::model::{Notification, Report};
 use crate::web::{self, Access, Gate};
@@ -28,6 +28,7 @@ use super::memory;
 use super::metrics::NodeMeter;
 use super::queue::{Bounds, Command, Queue};
 use super::recover::RecoverError;
+use super::storage::{self, StorageMeter};
 
 /// How long requests under way may take to end.
 const FINISH_REQUESTS: Duration = Duration::from_secs(5);
@@ -110,6 +111,7 @@ pub struct Node {
     memory: JoinHandle<()>,
     engine: oneshot::Receiver<()>,
     ledger: ledger::Following,
+    watch: storage::Watch,
 }
 
 /// The deliverer, as the engine's thread reaches it: from outside of the runtime.
@@ -152,9 +154,13 @@ impl Node {
         };
         let deliverer = Arc::new(Deliverer::new(&config.receivers, reports, delivery)?);
         let (queue, clock) = (Queue::new(Bounds::default()), Arc::new(EngineClock::system()));
-        let storage = options.storage.clone();
+        // Owned for as long as this process runs, also while the journal is not open.
+        let data = DataDir::claim(&options.storage).map_err(RecoverError::from)?;
+        data.allow(config.storage.max_size);
+        data.indexed(0);
+        let opened = data.clone();
         let core = Core::start(Parts {
-            open_journal: Box::new(move || Ok(Box::new(SqliteJournal::open(&storage)?) as Box<dyn Journal>)),
+            open_journal: Box::new(move || Ok(Box::new(opened.open()?) as Box<dyn Journal>)),
             queue: queue.clone(),
             clock: clock.clone(),
             outbox: Box::new(ToDeliverer {
@@ -170,16 +176,23 @@ impl Node {
         let watching = memory::watch(published.clone(), queue.clone(), move || looked_at.now());
         let memory = tokio::spawn(watching);
         let keep = Arc::new(ArcSwap::from_pointee(config.storage));
-        let (kept, times) = (keep.clone(), clock.clone());
+        let (kept, times, room, indexed) = (keep.clone(), clock.clone(), data.clone(), data.clone());
         let ledger_meter = ledger::Meter::new(&registry)?;
         let following = ledger::Following::start(
             &options.storage,
             ledger_meter,
             move || times.now(),
-            move || **kept.load(),
+            move || {
+                let keep = **kept.load();
+                Storage { max_size: keep.max_size.min(room.ledger_room()), ..keep }
+            },
+            move |row| indexed.indexed(row),
         );
         let following =
             following.map_err(|source| NodeError::System { what: "the ledger's thread", source })?;
+        let (kept, storage_meter) = (keep.clone(), StorageMeter::register(&registry)?);
+        let watch = storage::Watch::start(data, storage_meter, queue.clone(), move || kept.load().max_size);
+        let watch = watch.map_err(|source| NodeError::System { what: "the storage's thread", source })?;
         let (stop_forwarder, stopped) = oneshot::channel();
         let forwarder = tokio::spawn(forward(ended, queue.clone(), stopped));
         let gate = Arc::new(NodeGate::new(GateParts {
@@ -226,6 +239,7 @@ impl Node {
             memory,
             engine,
             ledger,
+            watch,
         })
     }
 
@@ -261,6 +275,7 @@ impl Node {
             tracing::warn!(left, "notifications are not delivered yet: they are sent at the next start");
         }
         self.memory.abort();
+        self.watch.stop();
         let _ = self.stop_forwarder.send(());
         let _ = self.forwarder.await;
         // Before the journal: the last connection to its file is the one that moves the WAL into it.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::schema::{self, OpenError};
-use super::{failed, read};
+use super::{failed, pack, read};
 use crate::journal::JournalError;
 use crate::journal::batch::checksum;
 use crate::model::Decision;
@@ -88,7 +88,8 @@ impl SqliteDecisions {
             let (id, seq, at) = (row.get(0)?, row.get(1)?, row.get(2)?);
             let (sha256, body) = (read::bytes(row, 3)?, read::bytes(row, 4)?);
             let decisions = match sha256 == checksum(&[seq, at], body) {
-                true => serde_json::from_slice(body).map_err(|e| e.to_string()),
+                true => pack::text(row.get_ref(4)?)
+                    .and_then(|text| serde_json::from_str(&text).map_err(|e| e.to_string())),
                 false => Err("it does not match its checksum".into()),
             };
             let decisions = decisions.unwrap_or_else(|error| {

@@ -1,9 +1,9 @@
 //! The durable journal: one SQLite file.
 //!
 //! # The files
-//! `<storage.path>/squelch.db`, with `-wal` and `-shm` beside it while the program runs, and `lock`,
-//! which the running process holds (`flock`) and which names its pid. Copy a store with
-//! `sqlite3 squelch.db ".backup FILE"`, or all three files while nothing runs.
+//! `<storage.path>/squelch.db`, with `-wal` and `-shm` beside it while the program runs. The running process
+//! locks the directory (`flock`), and the file `lock`, which names its pid. `reserve` is deleted when the disk
+//! is full. Copy a store with `sqlite3 squelch.db ".backup FILE"`, or all files while nothing runs.
 //!
 //! `PRAGMA application_id` is 0x53514c43 ("SQLC"), `PRAGMA user_version` the version of the format: a
 //! newer one is refused and the file left as it is, an older one is migrated in one transaction.
@@ -15,13 +15,15 @@
 //! | `notification` | a notification | `id`; `seq`; `at`, `receiver`, `integration`, `kind`, `dedup_key`; `state`: `queued`, `accepted` or `dead`; `attempts`, `ended_at`, `reason`, `detail`, `ambiguous`: its end; `body`: JSON |
 //! | `snapshot` | a snapshot | `seq`: the last event in it; `at`; `body`: the engine's own; at most two rows |
 //!
+//! A `body` of events or decisions that is longer than a page is a blob that zstd packed; others are text.
+//!
 //! Times are milliseconds since 1970, UTC. `sha256` covers a row's numbers (those of its key and
-//! `seq`) and its body. People may read all of it while the program runs, in short transactions: one
-//! that stays open keeps the WAL from being reused. Nobody else may write. For example:
-//! ```text
-//! sqlite3 -readonly squelch.db "SELECT datetime(at/1000, 'unixepoch'), d.value->>'disposition',
-//!     d.value->>'rule' FROM decision, json_each(body) AS d ORDER BY decision.id DESC LIMIT 20"
-//! ```
+//! `seq`) and its body as it is stored. People may read all of it while the program runs, in short
+//! transactions: one that stays open keeps the WAL from being reused. Nobody else may write.
+//!
+//! # How large it is
+//! `storage.max_size` bounds all files of the directory (`room.rs`). Beyond it a snapshot is taken early, and
+//! [`Journal::trim`] removes what is needed neither to rebuild the engine nor to deliver.
 //!
 //! # How it fails
 //! A commit is one transaction under WAL with `synchronous=FULL`: one fsync. After a failed write the
@@ -30,12 +32,18 @@
 //! Damage that open finds (`PRAGMA integrity_check`, a checksum, a gap between events, a WAL broken
 //! before its end) never keeps the program from starting: whatever verifies is copied into a new file,
 //! and the damaged files are kept as `squelch.db.corrupt-<n>`.
+//!
+//! Each commit, and a thread each second, compares the open files with those that the names lead to. If they
+//! differ, the commit fails ([`JournalError::Gone`]). The open files still hold all that was acknowledged:
+//! [`Journal::rescue`] copies them to where the storage belongs.
 
 mod decided;
 mod open;
+mod pack;
 mod past;
 mod place;
 mod read;
+mod room;
 mod salvage;
 mod schema;
 mod wal;
@@ -43,15 +51,18 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use smol_str::SmolStr;
 
 pub use decided::{Decided, SqliteDecisions};
 pub use past::SqlitePast;
+pub use place::DataDir;
+pub use room::{Part, Usage};
 
 use super::batch::Tail;
-use super::{Commit, DeadLetter, Journal, JournalError, LetterQuery, Recovered, Seq};
+use super::{Commit, Crowding, DeadLetter, Journal, JournalError, LetterQuery, Recovered, Seq};
 use crate::model::Timestamp;
 
 /// The journal in a directory. One process owns it at a time.
@@ -63,9 +74,22 @@ pub struct SqliteJournal {
     ready: bool,
     poisoned: Option<String>,
     wal_warned: bool,
+    /// Bytes of the events that the newest snapshot does not contain.
+    events: u64,
+    /// Bytes of the newest snapshot.
+    snapshot: u64,
+    /// See [`Journal::full`].
+    full: Option<&'static str>,
     // Dropped last: the lock is held until the connection is closed.
-    _place: place::Place,
+    place: Arc<DataDir>,
 }
+
+/// How many rounds of trimming a start makes before it goes on.
+const TRIMS_AT_START: usize = 32;
+/// A snapshot is taken early when the events since the last have this share of the room.
+const EVENTS_SHARE: u64 = 4;
+/// Beyond the room by this share of it, what is new is refused while something that may leave cannot yet.
+const FULL_SHARE: u64 = 8;
 
 impl SqliteJournal {
     /// Opens the journal in `dir`, which is created if it is missing. Takes its lock, migrates,
@@ -76,7 +100,7 @@ impl SqliteJournal {
     /// somebody else's database, or its filesystem cannot do WAL; [`JournalError::Newer`] if a newer
     /// version wrote it.
     pub fn open(dir: &Path) -> Result<Self, JournalError> {
-        open::open(dir)
+        DataDir::claim(dir)?.open()
     }
 
     fn writable(&self) -> Result<(), JournalError> {
@@ -107,10 +131,19 @@ impl SqliteJournal {
         self.poisoned = Some(reason);
     }
 
+    /// What was written is durable only if it is where the names lead to.
+    fn still_there(&mut self) -> Result<(), JournalError> {
+        let there = self.place.check();
+        if let Err(gone) = &there {
+            self.poison(gone.to_string());
+        }
+        there
+    }
+
     /// Copies the WAL into the file when it has grown. The write before is durable already, so that
     /// a failure here fails the next one.
     fn tend_wal(&mut self) {
-        match wal::checkpoint_if_large(&self.conn) {
+        match wal::checkpoint_if_large(&self.conn, self.place.room().wal()) {
             Ok(pages) => {
                 let large = pages > wal::WARN_PAGES;
                 if large && !self.wal_warned {
@@ -120,6 +153,41 @@ impl SqliteJournal {
             }
             Err(e) => self.poison(format!("checkpoint: {e}")),
         }
+    }
+
+    /// By how many bytes the files are larger than they may be.
+    fn over(&self) -> Result<u64, JournalError> {
+        let size = write::size(&self.conn).map_err(failed)? + self.place.wal_size();
+        Ok(size.saturating_sub(self.place.room().journal()))
+    }
+
+    /// Makes room before the first write: on a full disk that write would fail.
+    fn trim_at_start(&mut self) {
+        for _ in 0..TRIMS_AT_START {
+            let trimmed = self.over().and_then(|over| if over > 0 { self.trim_by(over) } else { Ok(0) });
+            match trimmed {
+                Ok(0) => return,
+                Ok(_) => self.tend_wal(),
+                Err(error) => {
+                    return tracing::warn!(%error, "the journal cannot be made smaller at the start");
+                }
+            }
+        }
+    }
+
+    /// Trims so that `over` bytes less are taken, and some more, so that it pays. Gives how many rows left.
+    fn trim_by(&mut self, over: u64) -> Result<u64, JournalError> {
+        let room = self.place.room();
+        let wanted = over + room.journal() / 16;
+        let left = write::trim(&mut self.conn, wanted, room.indexed()).map_err(failed)?;
+        left.iter().for_each(|(part, count)| room.trimmed(*part, *count));
+        Ok(left.iter().map(|(_, count)| count).sum())
+    }
+}
+
+impl Drop for SqliteJournal {
+    fn drop(&mut self) {
+        self.place.closed();
     }
 }
 
@@ -138,15 +206,21 @@ impl Journal for SqliteJournal {
             return Ok(());
         }
         let tail = self.tail.after(commit)?;
-        self.write(|conn| write::commit(conn, commit, tail))?;
+        self.events += self.write(|conn| write::commit(conn, commit, tail))?;
         self.tail = tail;
+        self.still_there()?;
         self.tend_wal();
         Ok(())
     }
 
     fn snapshot(&mut self, seq: Seq, body: &[u8]) -> Result<(), JournalError> {
-        let tail = self.tail;
-        self.write(|conn| write::snapshot(conn, tail, seq, body))?;
+        let (tail, only) = (self.tail, self.over()? > 0);
+        let gone = self.write(|conn| write::snapshot(conn, tail, seq, body, only))?;
+        if only {
+            self.place.room().trimmed(Part::Events, gone);
+        }
+        (self.events, self.snapshot) = (0, body.len() as u64);
+        self.still_there()?;
         self.tend_wal();
         Ok(())
     }
@@ -164,6 +238,60 @@ impl Journal for SqliteJournal {
         self.tend_wal();
         Ok(more)
     }
+
+    fn crowding(&mut self) -> Result<Crowding, JournalError> {
+        if self.over()? == 0 {
+            self.full = None;
+            return Ok(Crowding::No);
+        }
+        let worth = (self.place.room().journal() / EVENTS_SHARE).max(self.snapshot);
+        Ok(if self.events >= worth { Crowding::Snapshot } else { Crowding::Trim })
+    }
+
+    fn trim(&mut self) -> Result<(), JournalError> {
+        self.writable()?;
+        let over = self.over()?;
+        if over > 0 {
+            if let Err(JournalError::Failed(reason)) = self.trim_by(over) {
+                self.poison(reason.clone());
+                return Err(JournalError::Failed(reason));
+            }
+            self.tend_wal();
+        }
+        let room = self.place.room();
+        let beyond = self.over()? > room.journal() / FULL_SHARE;
+        let waits = beyond && write::has_unindexed(&self.conn, room.indexed()).map_err(failed)?;
+        self.full = waits.then_some(
+            "the data directory is as large as storage.max_size or the disk lets it be, \
+            and decisions wait to be indexed before older ones can leave",
+        );
+        Ok(())
+    }
+
+    fn full(&self) -> Option<&'static str> {
+        self.full
+    }
+
+    fn check(&self) -> Result<(), JournalError> {
+        self.place.check()
+    }
+
+    fn rescue(&mut self) -> Result<(), JournalError> {
+        // Whatever becomes of this handle, it must not touch by name what stands there now.
+        self.poison("its files are gone".into());
+        if self.place.is_saved() || self.place.check().is_ok() {
+            return Ok(());
+        }
+        self.place.hold_on()?;
+        let broken = |e: &dyn std::fmt::Display| self.place.unusable(format!("not written anew: {e}"));
+        self.place.clear_draft().map_err(|e| broken(&e))?;
+        let draft = self.place.draft();
+        // The open files hold all that was acknowledged, whatever became of their names.
+        self.conn.execute("VACUUM INTO ?", [draft.to_string_lossy()]).map_err(|e| broken(&e))?;
+        self.place.replace_by_draft().map_err(|e| broken(&e))?;
+        tracing::error!(path = %self.place.db().display(), "the storage was gone, and is written anew");
+        Ok(())
+    }
 }
 
 fn failed(e: rusqlite::Error) -> JournalError {
@@ -176,41 +304,4 @@ fn int(n: u64) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::journal::Record;
-
-    fn record(seq: Seq, size: usize) -> Record {
-        let event = format!("\"{}\"", "x".repeat(size)).into_bytes();
-        Record { seq, now: Timestamp::from_millis(1), event }
-    }
-
-    #[test]
-    fn a_full_disk_poisons_the_handle_and_leaves_the_state_before() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut journal = SqliteJournal::open(dir.path()).unwrap();
-        journal.recover().unwrap();
-        let small = [record(1, 10)];
-        journal.commit(&Commit { records: &small, ..Commit::default() }).unwrap();
-        let pages: i64 = journal.conn.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-        // SQLite answers SQLITE_FULL beyond this, as it does when the disk is full.
-        journal.conn.pragma_update_and_check(None, "max_page_count", pages + 2, |_| Ok(())).unwrap();
-
-        let large = [record(2, 100_000)];
-        let full = journal.commit(&Commit { records: &large, ..Commit::default() });
-        assert!(matches!(&full, Err(JournalError::Failed(e)) if e.contains("full")), "{full:?}");
-        // There would be room for this one, but what the disk holds is not known any more.
-        let next = [record(2, 10)];
-        for _ in 0..2 {
-            let poisoned = journal.commit(&Commit { records: &next, ..Commit::default() });
-            assert!(matches!(poisoned, Err(JournalError::Failed(_))));
-        }
-        assert!(matches!(journal.snapshot(1, b""), Err(JournalError::Failed(_))));
-        assert!(matches!(journal.prune(Timestamp::MAX), Err(JournalError::Failed(_))));
-        drop(journal);
-
-        let mut journal = SqliteJournal::open(dir.path()).unwrap();
-        assert_eq!(journal.recover().unwrap().records, small);
-        journal.commit(&Commit { records: &large, ..Commit::default() }).unwrap();
-    }
-}
+mod tests;

@@ -2,18 +2,18 @@
 //! that is not ours to write.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::place::{Place, with_suffix};
+use super::place::{DataDir, with_suffix};
 use super::read::{self, Loaded};
 use super::schema::{self, OpenError};
 use super::{SqliteJournal, salvage, wal};
 use crate::journal::{JournalError, Recovered};
 
 /// See [`SqliteJournal::open`].
-pub(super) fn open(dir: &Path) -> Result<SqliteJournal, JournalError> {
-    let place = Place::take(dir)?;
+pub(super) fn open(place: Arc<DataDir>) -> Result<SqliteJournal, JournalError> {
     let io = |e: std::io::Error| place.unusable(e.to_string());
     let mut said = Recovered::default();
     if let Some(aside) = place.finish_repair().map_err(io)? {
@@ -58,15 +58,21 @@ pub(super) fn open(dir: &Path) -> Result<SqliteJournal, JournalError> {
         unreadable: said.unreadable,
         ..loaded.recovered
     };
-    Ok(SqliteJournal {
+    place.opened()?;
+    let mut journal = SqliteJournal {
         conn,
         tail: loaded.tail,
         recovered: Some(recovered),
         ready: false,
         poisoned: None,
         wal_warned: false,
-        _place: place,
-    })
+        events: loaded.events,
+        snapshot: loaded.snapshot,
+        full: None,
+        place,
+    };
+    journal.trim_at_start();
+    Ok(journal)
 }
 
 fn is_empty(path: &Path) -> bool {

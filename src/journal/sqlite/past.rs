@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::schema::{self, OpenError};
-use super::{int, read};
+use super::{int, pack, read};
 use crate::journal::batch::{self, checksum};
 use crate::journal::{JournalError, Record, Seq};
 
@@ -58,10 +58,10 @@ impl SqlitePast {
             let body = read::bytes(row, 3).map_err(failed)?;
             let whole = read::bytes(row, 2).map_err(failed)? == checksum(&[first, last], body);
             let (first, last) = (read::number(first), read::number(last));
-            let decoded = match std::str::from_utf8(body) {
-                Ok(text) if whole => batch::decode(first, last, text),
+            let decoded = match pack::text(row.get_ref(3).map_err(failed)?) {
+                Ok(text) if whole => batch::decode(first, last, &text),
                 Ok(_) => Err("they do not match their checksum".to_owned()),
-                Err(e) => Err(e.to_string()),
+                Err(e) => Err(e),
             };
             let records = decoded.map_err(|reason| JournalError::Unusable {
                 path: self.path.display().to_string(),

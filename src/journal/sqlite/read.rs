@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, Row, params};
 use smol_str::SmolStr;
 
-use super::int;
+use super::{int, pack};
 use crate::journal::batch::{self, Tail, checksum};
 use crate::journal::{DeadLetter, LetterQuery, Record, Recovered, Seq};
 use crate::model::{Notification, NotificationId, Outcome, Rejection, Report, Timestamp};
@@ -18,6 +18,10 @@ pub(super) struct Loaded {
     pub recovered: Recovered,
     /// Everything that did not verify; empty if all is well.
     pub damage: Vec<String>,
+    /// Bytes of the events that the newest snapshot does not contain, as they are stored.
+    pub events: u64,
+    /// Bytes of the newest snapshot.
+    pub snapshot: u64,
 }
 
 /// Reads and verifies all that a start needs.
@@ -28,7 +32,9 @@ pub(super) fn load(conn: &Connection) -> Result<Loaded, rusqlite::Error> {
         None => (None, Timestamp::ZERO),
     };
     let base = snapshot.as_ref().map_or(0, |(seq, _)| *seq);
-    let records = records_after(conn, base, &mut damage)?;
+    let mut events = 0;
+    let records = records_after(conn, base, &mut damage, &mut events)?;
+    let bytes = snapshot.as_ref().map_or(0, |(_, body)| body.len() as u64);
     let tail = records.last().map_or(Tail { seq: base, now: at }, |r| Tail { seq: r.seq, now: r.now });
     let beyond: Option<i64> = conn.query_row(
         "SELECT max(seq) FROM (SELECT max(seq) AS seq FROM notification UNION ALL
@@ -40,7 +46,8 @@ pub(super) fn load(conn: &Connection) -> Result<Loaded, rusqlite::Error> {
         damage.push(format!("events after event {} are missing", tail.seq));
     }
     let outbox = outbox(conn, &mut damage)?;
-    Ok(Loaded { tail, recovered: Recovered { snapshot, records, outbox, ..Recovered::default() }, damage })
+    let recovered = Recovered { snapshot, records, outbox, ..Recovered::default() };
+    Ok(Loaded { tail, recovered, damage, events, snapshot: bytes })
 }
 
 type Snapshot = (Seq, Timestamp, Vec<u8>);
@@ -65,6 +72,7 @@ fn records_after(
     conn: &Connection,
     base: Seq,
     damage: &mut Vec<String>,
+    stored: &mut u64,
 ) -> Result<Vec<Record>, rusqlite::Error> {
     let mut records: Vec<Record> = Vec::new();
     let mut whole = true;
@@ -83,14 +91,15 @@ fn records_after(
         if last <= base || !whole {
             continue;
         }
+        *stored += body.len() as u64;
         let follows = match records.last() {
             Some(end) => first == end.seq + 1,
             None => first <= base + 1,
         };
-        let decoded = match std::str::from_utf8(body) {
-            Ok(text) if follows => batch::decode(first, last, text),
-            Ok(_) => Err("what comes before is missing".into()),
-            Err(e) => Err(e.to_string()),
+        let decoded = match pack::text(row.get_ref(3)?) {
+            Ok(text) if follows => batch::decode(first, last, &text),
+            Ok(_) => Err("the events before them are missing".into()),
+            Err(e) => Err(e),
         };
         match decoded {
             Ok(batch) => records.extend(batch.into_iter().filter(|r| r.seq > base)),

@@ -1,8 +1,9 @@
 //! After damage: whatever verifies is copied into a new file, and the damaged ones are kept.
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params};
 
-use super::place::Place;
+use super::place::DataDir;
 use super::read::{bytes, number, parse};
 use super::{int, read, schema, wal};
 use crate::journal::batch::checksum;
@@ -11,7 +12,7 @@ use crate::model::NotificationId;
 
 /// Replaces the damaged files of `place` by what can be saved of them. Of the result, only what it
 /// says about the damage is filled in.
-pub(super) fn rebuild(place: &Place, reason: &str) -> Result<Recovered, JournalError> {
+pub(super) fn rebuild(place: &DataDir, reason: &str) -> Result<Recovered, JournalError> {
     let broken =
         |e: &dyn std::fmt::Display| place.unusable(format!("damaged ({reason}), and not repaired: {e}"));
     place.clear_draft().map_err(|e| broken(&e))?;
@@ -118,7 +119,7 @@ fn copy_input(tx: &Connection, row: &Row<'_>) -> Result<bool, rusqlite::Error> {
         return Ok(false);
     }
     tx.prepare_cached("INSERT OR IGNORE INTO input (first_seq, last_seq, sha256, body) VALUES (?, ?, ?, ?)")?
-        .execute(params![first, last, sum, row.get::<_, String>(3)?])?;
+        .execute(params![first, last, sum, row.get::<_, Value>(3)?])?;
     Ok(true)
 }
 
@@ -129,7 +130,7 @@ fn copy_decision(tx: &Connection, row: &Row<'_>) -> Result<bool, rusqlite::Error
         return Ok(false);
     }
     tx.prepare_cached("INSERT OR IGNORE INTO decision (id, seq, at, sha256, body) VALUES (?, ?, ?, ?, ?)")?
-        .execute(params![id, seq, at, sum, row.get::<_, String>(4)?])?;
+        .execute(params![id, seq, at, sum, row.get::<_, Value>(4)?])?;
     Ok(true)
 }
 

@@ -183,7 +183,6 @@ fn configure(conn: &Connection, new: bool) -> Result<(), OpenError> {
     }
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
-    conn.pragma_update_and_check(None, "journal_size_limit", super::wal::KEEP_BYTES, |_| Ok(()))?;
     let wanted = [("synchronous", 2), ("wal_autocheckpoint", 0), ("busy_timeout", 5_000)];
     for (name, value) in wanted {
         let found = pragma(conn, name)?;
@@ -219,7 +218,7 @@ pub(super) fn supported() -> u32 {
 }
 
 /// Turns a refusal into the error that people see.
-pub(super) fn refusal(place: &super::place::Place, e: OpenError) -> JournalError {
+pub(super) fn refusal(place: &super::place::DataDir, e: OpenError) -> JournalError {
     match e {
         OpenError::Damaged(reason) | OpenError::Refused(reason) => place.unusable(reason),
         OpenError::Newer(found) => JournalError::Newer { found, supported: supported() },

@@ -13,21 +13,25 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-/// The WAL is copied into the file when it has more pages than this: 4 MiB.
-const LARGE_PAGES: i64 = 1_024;
+use super::int;
+
+/// Bytes of a page.
+pub(super) const PAGE: u64 = 4_096;
 
 /// A WAL with more pages than this is not being reused: 64 MiB.
 pub(super) const WARN_PAGES: i64 = 16_384;
 
-/// What SQLite keeps of a WAL's length when it starts it over: a large commit's space is given back.
-pub(super) const KEEP_BYTES: i64 = 8 * 1_024 * 1_024;
+/// What SQLite keeps of a WAL's length when it starts it over, as `large`-fold: the space of a large commit
+/// is given back.
+const KEEP: u64 = 2;
 
-/// Checkpoints if the WAL is large; gives how many pages are still only in the WAL.
-pub(super) fn checkpoint_if_large(conn: &Connection) -> Result<i64, rusqlite::Error> {
+/// Checkpoints if the WAL has more than `large` bytes; gives how many pages are still only in the WAL.
+pub(super) fn checkpoint_if_large(conn: &Connection, large: u64) -> Result<i64, rusqlite::Error> {
     let (_, pages, copied) = run(conn, "NOOP")?;
-    if pages <= LARGE_PAGES {
+    if pages <= int(large / PAGE) {
         return Ok(pages - copied);
     }
+    conn.pragma_update_and_check(None, "journal_size_limit", int(large * KEEP), |_| Ok(()))?;
     let (_, pages, copied) = run(conn, "PASSIVE")?;
     Ok(pages - copied)
 }

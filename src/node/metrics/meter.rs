@@ -116,7 +116,7 @@ impl NodeMeter {
             )?,
             shed: IntCounter::new(
                 "squelch_requests_shed_total",
-                "Requests answered 503 because they brought alerts not known yet while memory was short.",
+                "Requests answered 503 because they brought alerts not known yet while memory or disk was short.",
             )?,
             crowded: IntCounter::new(
                 "squelch_http_connections_crowded_out_total",

@@ -6,6 +6,7 @@ mod alertmanager;
 mod bounds;
 mod clock;
 mod damage;
+mod directory;
 mod disk;
 mod memory;
 mod receivers;

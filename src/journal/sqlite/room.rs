@@ -1,0 +1,234 @@
+//! How much the data directory takes on disk, how much it may take, and who may take it.
+//!
+//! `storage.max_size` bounds all files together: the journal, the ledger, damaged files that are kept, and
+//! the reserve. A file system with less room than that lowers the bound. The ledger may take half of it, and
+//! the journal whatever the other files leave.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use rustix::fs::statvfs;
+
+/// Of what the file system has for this directory, an eighth stays free, and so much at most: what is
+/// written between two measurements must fit.
+const SPARE_MOST: u64 = 64 << 20;
+
+/// The file that is deleted to make room on a full disk.
+pub(super) const RESERVE: &str = "reserve";
+
+/// The reserve has so many bytes at most.
+const RESERVE_MOST: u64 = 4 << 20;
+
+/// A WAL is copied into its file when it has more bytes than this, on an ordinary disk.
+const WAL_MOST: u64 = 4 << 20;
+
+/// What leaves the data directory before its time because of `storage.max_size`; the first goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Damaged files that were kept, the oldest set first.
+    Damaged,
+    /// Events that the newest snapshot contains.
+    Events,
+    /// Decisions in the journal that the ledger has.
+    Decisions,
+    /// Notifications that were delivered.
+    Notifications,
+}
+
+impl Part {
+    /// All of them, in the order in which they leave.
+    pub const ALL: [Part; 4] = [Part::Damaged, Part::Events, Part::Decisions, Part::Notifications];
+
+    /// Its label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Part::Damaged => "damaged",
+            Part::Events => "events",
+            Part::Decisions => "decisions",
+            Part::Notifications => "notifications",
+        }
+    }
+}
+
+/// What the files of the data directory take, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// `squelch.db` with what SQLite keeps beside it.
+    pub journal: u64,
+    /// `ledger.db` with what SQLite keeps beside it.
+    pub ledger: u64,
+    /// Damaged files that are kept.
+    pub damaged: u64,
+    /// The reserve.
+    pub reserve: u64,
+}
+
+impl Usage {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.journal + self.ledger + self.damaged + self.reserve
+    }
+}
+
+/// What is known of the room of one data directory. Shared by the threads that write there.
+#[derive(Debug)]
+pub(super) struct Room {
+    max: AtomicU64,
+    limit: AtomicU64,
+    journal: AtomicU64,
+    ledger: AtomicU64,
+    indexed: AtomicI64,
+    trimmed: [AtomicU64; Part::ALL.len()],
+}
+
+impl Default for Room {
+    /// Without a bound, and nobody indexes the decisions.
+    fn default() -> Self {
+        let unbounded = || AtomicU64::new(u64::MAX);
+        Room {
+            max: unbounded(),
+            limit: unbounded(),
+            journal: unbounded(),
+            ledger: unbounded(),
+            indexed: AtomicI64::new(i64::MAX),
+            trimmed: Default::default(),
+        }
+    }
+}
+
+impl Room {
+    /// `storage.max_size`, in bytes.
+    pub fn allow(&self, max: u64) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
+    /// Takes note of what the files take, and of what the file system has free.
+    pub fn measured(&self, usage: &Usage, free: u64) {
+        let there = usage.total().saturating_add(free);
+        let fits = there - (there / 8).min(SPARE_MOST);
+        let limit = self.max.load(Ordering::Relaxed).min(fits);
+        self.limit.store(limit, Ordering::Relaxed);
+        // What is written until somebody looks again must fit too.
+        let aim = limit - limit / 16;
+        let beside = usage.ledger + usage.damaged + usage.reserve;
+        self.journal.store(aim.saturating_sub(beside).max(aim / 4), Ordering::Relaxed);
+        let left = aim.saturating_sub(usage.journal + usage.damaged + usage.reserve);
+        self.ledger.store(left.clamp(aim / 8, aim / 2), Ordering::Relaxed);
+    }
+
+    /// What all files may take, in bytes.
+    pub fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// What the journal's files may take, in bytes.
+    pub fn journal(&self) -> u64 {
+        self.journal.load(Ordering::Relaxed)
+    }
+
+    /// What the ledger's files may take, in bytes.
+    pub fn ledger(&self) -> u64 {
+        self.ledger.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes a WAL may have before it is copied into its file.
+    pub fn wal(&self) -> u64 {
+        (self.limit() / 32).clamp(WAL_MOST / 16, WAL_MOST)
+    }
+
+    /// How large the reserve is.
+    pub fn reserve(&self) -> u64 {
+        (self.limit() / 32).min(RESERVE_MOST)
+    }
+
+    /// The last row of decisions that may leave before its time.
+    pub fn indexed(&self) -> i64 {
+        self.indexed.load(Ordering::Relaxed)
+    }
+
+    /// Decisions up to this row are in the ledger.
+    pub fn index(&self, row: i64) {
+        self.indexed.store(row, Ordering::Relaxed);
+    }
+
+    /// So many of `part` left before their time.
+    pub fn trimmed(&self, part: Part, count: u64) {
+        if let Some(known) = self.trimmed.get(part as usize) {
+            known.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// How many of `part` have left before their time.
+    pub fn trimmed_total(&self, part: Part) -> u64 {
+        self.trimmed.get(part as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+}
+
+/// Adds up what the files in `dir` take.
+pub(super) fn usage(dir: &Path) -> io::Result<Usage> {
+    let mut usage = Usage::default();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let part = match name {
+            name if name.starts_with("squelch.db.corrupt-") => &mut usage.damaged,
+            name if name.starts_with("squelch.db") => &mut usage.journal,
+            name if name.starts_with("ledger.db") => &mut usage.ledger,
+            RESERVE => &mut usage.reserve,
+            // Somebody else's: they take from what the file system has, and are no business of ours.
+            _ => continue,
+        };
+        match entry.metadata() {
+            Ok(meta) => *part += meta.len(),
+            // SQLite removes what it keeps beside a database when the last connection closes.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(usage)
+}
+
+/// How many bytes the file system of `dir` has free for this process.
+pub(super) fn free(dir: &Path) -> io::Result<u64> {
+    let there = statvfs(dir)?;
+    Ok(there.f_bavail.saturating_mul(there.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn room(max: u64, usage: Usage, free: u64) -> Room {
+        let room = Room::default();
+        room.allow(max);
+        room.measured(&usage, free);
+        room
+    }
+
+    #[test]
+    fn a_small_file_system_lowers_the_bound() {
+        let usage = Usage { journal: 20 * MIB, ..Usage::default() };
+        assert_eq!(room(2 << 30, usage, 100 << 30).limit(), 2 << 30);
+        assert_eq!(room(2 << 30, usage, 124 * MIB).limit(), 126 * MIB, "of 144 an eighth stays free");
+        assert_eq!(room(2 << 30, usage, 0).limit(), 20 * MIB - 20 * MIB / 8, "somebody else filled it");
+    }
+
+    #[test]
+    fn all_files_share_one_bound() {
+        let full = Usage { journal: 8 * MIB, ledger: 7 * MIB, damaged: 0, reserve: MIB };
+        let room = room(16 * MIB, full, 1 << 30);
+        assert_eq!(room.journal(), 7 * MIB, "what the ledger and the reserve leave of fifteen");
+        assert_eq!(room.ledger(), 6 * MIB, "what the journal and the reserve leave of fifteen");
+        let quiet = Usage::default();
+        room.measured(&quiet, 1 << 30);
+        assert_eq!((room.journal(), room.ledger()), (15 * MIB, 15 * MIB / 2));
+        let huge = Usage { damaged: 100 * MIB, ..quiet };
+        room.measured(&huge, 1 << 30);
+        assert!(room.journal() > 0 && room.ledger() > 0, "there is always some room");
+    }
+}

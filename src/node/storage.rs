@@ -1,0 +1,133 @@
+//! Watching the data directory: how large it is, and whether it is still there.
+//!
+//! A thread of its own looks each second, so that a disk which does not answer holds up nobody else. It
+//! measures what the files take, which bounds the journal and the ledger, and it sees that a file is gone
+//! also while nothing is written.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Thread;
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+use crate::journal::{DataDir, Part, Usage};
+
+use super::queue::{Command, Queue};
+
+/// How often it looks.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// What is shown of the data directory.
+#[derive(Clone)]
+pub(super) struct StorageMeter {
+    size: IntGaugeVec,
+    limit: IntGauge,
+    trimmed: IntCounterVec,
+}
+
+impl StorageMeter {
+    /// Registers the metrics, with all their labels.
+    pub(super) fn register(registry: &Registry) -> Result<StorageMeter, prometheus::Error> {
+        let meter = StorageMeter {
+            size: IntGaugeVec::new(
+                Opts::new("squelch_storage_size_bytes", "What the files below --storage.path take, by part."),
+                &["part"],
+            )?,
+            limit: IntGauge::new(
+                "squelch_storage_limit_bytes",
+                "What these files may take together: storage.max_size, or less where the file system is small.",
+            )?,
+            trimmed: IntCounterVec::new(
+                Opts::new(
+                    "squelch_storage_trimmed_total",
+                    "Rows and files that left the data directory early because it had no more room, by part.",
+                ),
+                &["part"],
+            )?,
+        };
+        meter.show(&Usage::default());
+        for part in Part::ALL {
+            meter.trimmed.with_label_values(&[part.as_str()]);
+        }
+        let collectors: [Box<dyn Collector>; 3] =
+            [Box::new(meter.size.clone()), Box::new(meter.limit.clone()), Box::new(meter.trimmed.clone())];
+        collectors.into_iter().try_for_each(|c| registry.register(c))?;
+        Ok(meter)
+    }
+
+    fn show(&self, usage: &Usage) {
+        let parts = [
+            ("journal", usage.journal),
+            ("ledger", usage.ledger),
+            ("damaged", usage.damaged),
+            ("reserve", usage.reserve),
+        ];
+        for (part, bytes) in parts {
+            self.size.with_label_values(&[part]).set(shown(bytes));
+        }
+    }
+
+    fn look(&self, data: &DataDir, usage: &Usage) {
+        self.show(usage);
+        self.limit.set(shown(data.limit()));
+        for part in Part::ALL {
+            let counter = self.trimmed.with_label_values(&[part.as_str()]);
+            counter.inc_by(data.trimmed(part).saturating_sub(counter.get()));
+        }
+    }
+}
+
+fn shown(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The thread that looks.
+pub(super) struct Watch {
+    stop: Arc<AtomicBool>,
+    thread: Thread,
+}
+
+impl Watch {
+    /// Starts it, named `storage`. `max_size` is what the configuration says at that time.
+    pub(super) fn start(
+        data: Arc<DataDir>,
+        meter: StorageMeter,
+        queue: Queue,
+        max_size: impl Fn() -> u64 + Send + 'static,
+    ) -> std::io::Result<Watch> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let run = move || {
+            while !stopped.load(Ordering::Relaxed) {
+                data.allow(max_size());
+                look(&data, &meter, &queue);
+                std::thread::park_timeout(EVERY);
+            }
+        };
+        let thread = std::thread::Builder::new().name("storage".into()).spawn(run)?;
+        Ok(Watch { stop, thread: thread.thread().clone() })
+    }
+
+    /// Ends it soon. Waits for nothing: it may be the disk that does not answer.
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.unpark();
+    }
+}
+
+fn look(data: &DataDir, meter: &StorageMeter, queue: &Queue) {
+    if data.check().is_err() {
+        // The engine's thread looks for itself.
+        let _ = queue.push(Command::CheckStorage);
+        return;
+    }
+    match data.measure() {
+        Ok(usage) => meter.look(data, &usage),
+        Err(error) => tracing::warn!(%error, "the data directory cannot be measured"),
+    }
+    if let Err(error) = data.keep_reserve() {
+        tracing::debug!(%error, "there is no reserve for a full disk");
+    }
+}
