@@ -15,7 +15,7 @@
 //! | `notification` | a notification | `id`; `seq`; `at`, `receiver`, `integration`, `kind`, `dedup_key`; `state`: `queued`, `accepted` or `dead`; `attempts`, `ended_at`, `reason`, `detail`, `ambiguous`: its end; `body`: JSON |
 //! | `snapshot` | a snapshot | `seq`: the last event in it; `at`; `body`: the engine's own; at most two rows |
 //!
-//! A `body` of events or decisions that is longer than a page is a blob that zstd packed; others are text.
+//! A `body` that is longer than a page is a blob that zstd packed, and a shorter one is text.
 //!
 //! Times are milliseconds since 1970, UTC. `sha256` covers a row's numbers (those of its key and
 //! `seq`) and its body as it is stored. People may read all of it while the program runs, in short

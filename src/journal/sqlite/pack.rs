@@ -1,4 +1,4 @@
-//! How the text of a commit stands in its row: as it is, or packed by zstd where it is long.
+//! How a text stands in its row: as it is, or packed by zstd where it is long.
 //!
 //! A flood says the same words many times: packed, a commit of hundreds of alerts takes a tenth. A short
 //! body stays text, so that a person can read it with `sqlite3`: packing it would save no page.

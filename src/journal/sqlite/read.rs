@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
 use smol_str::SmolStr;
 
@@ -123,7 +124,7 @@ fn outbox(conn: &Connection, damage: &mut Vec<String>) -> Result<Vec<Notificatio
         let (id, seq, body) = (row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, bytes(row, 3)?);
         let whole = bytes(row, 2)? == checksum(&[id, seq], body);
         let queued = bytes(row, 4)? == b"queued";
-        match parse(id, body) {
+        match parse(id, row.get_ref(3)?) {
             Some(notification) if whole && queued => outbox.push(notification),
             Some(_) if whole => {}
             _ => damage.push(format!(
@@ -153,7 +154,7 @@ pub(super) fn dead_letters(
     let mut letters = Vec::new();
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
-        let Some(notification) = parse(id, bytes(row, 1)?) else {
+        let Some(notification) = parse(id, row.get_ref(1)?) else {
             tracing::error!(id, "a dead letter cannot be read: restart to have the store verified");
             continue;
         };
@@ -178,8 +179,8 @@ pub(super) fn dead_letter_counts(conn: &Connection) -> Result<BTreeMap<SmolStr, 
 }
 
 /// A notification's body, if it is one of that number.
-pub(super) fn parse(id: i64, body: &[u8]) -> Option<Notification> {
-    let notification: Notification = serde_json::from_slice(body).ok()?;
+pub(super) fn parse(id: i64, body: ValueRef<'_>) -> Option<Notification> {
+    let notification: Notification = serde_json::from_str(&pack::text(body).ok()?).ok()?;
     (notification.id == NotificationId(number(id))).then_some(notification)
 }
 

@@ -153,7 +153,7 @@ fn copy_notification(
     if state == "accepted" && !whole {
         return Ok(false);
     }
-    let Some(n) = parse(id, body) else {
+    let Some(n) = parse(id, row.get_ref(14)?) else {
         if state == "queued" && !unreadable.contains(&(NotificationId(number(id)), number(seq))) {
             notes.push(format!("notification {id} was not delivered and can no longer be read"));
             unreadable.push((NotificationId(number(id)), number(seq)));
@@ -186,7 +186,7 @@ fn copy_notification(
         dead.then(|| row.get::<_, String>(11).unwrap_or_default()),
         dead.then(|| row.get::<_, bool>(12).unwrap_or(true)),
         checksum(&[id, seq], body),
-        std::str::from_utf8(body)?,
+        row.get::<_, Value>(14)?,
     ])?;
     Ok(true)
 }
@@ -198,7 +198,7 @@ fn cut(tx: &Connection, end: Seq, said: &mut Recovered) -> Result<(), rusqlite::
         tx.prepare("SELECT id, body FROM notification WHERE state = 'queued' AND seq > ? ORDER BY id")?;
     let mut rows = statement.query([end])?;
     while let Some(row) = rows.next()? {
-        said.orphans.extend(parse(row.get(0)?, bytes(row, 1)?));
+        said.orphans.extend(parse(row.get(0)?, row.get_ref(1)?));
     }
     if !said.orphans.is_empty() {
         said.notes.push(format!(

@@ -56,7 +56,7 @@ pub(super) fn commit(conn: &mut Connection, commit: &Commit<'_>, tail: Tail) -> 
 }
 
 fn queue(tx: &Transaction<'_>, n: &Notification, seq: Seq) -> Result<(), JournalError> {
-    let (id, seq, body) = (int(n.id.0), int(seq), json(n)?);
+    let (id, seq, body) = (int(n.id.0), int(seq), Packed::new(json(n)?));
     let done = tx
         .prepare_cached(
             "INSERT INTO notification
@@ -72,7 +72,7 @@ fn queue(tx: &Transaction<'_>, n: &Notification, seq: Seq) -> Result<(), Journal
                 n.integration.as_str(),
                 n.kind.as_str(),
                 n.dedup_key.as_str(),
-                checksum(&[id, seq], body.as_bytes()),
+                checksum(&[id, seq], body.bytes()),
                 body,
             ])
         });

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{alert, config, insist};
+use super::{alert, config, insist, noise};
 use crate::e2e::scrape::Scrape;
 use crate::e2e::sender::body;
 use crate::e2e::squelch::{Home, Squelch};
@@ -78,14 +78,7 @@ async fn a_flood_keeps_within_max_size_and_refuses_nobody() {
         let mut sent =
             body("http://am-0", &(0..20).map(|n| alert(&format!("Flood-{n}"))).collect::<Vec<_>>());
         for (n, alert) in sent["alerts"].as_array_mut().unwrap().iter_mut().enumerate() {
-            let mut state = (round * 20 + n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-            let words = (0..1_500).map(|_| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                format!("{:08x} ", state >> 32)
-            });
-            alert["annotations"]["description"] = words.collect::<String>().into();
+            alert["annotations"]["description"] = noise(round * 20 + n as u64, 13_500).into();
         }
         squelch.hook(&sent).await;
     }

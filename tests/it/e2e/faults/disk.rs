@@ -8,7 +8,7 @@ use squelch::commands::fake_pager::Fault;
 use tokio::time::Instant;
 
 use super::shim::Shim;
-use super::{alert, config, insist};
+use super::{alert, config, insist, noise};
 use crate::e2e::sender::body;
 use crate::e2e::squelch::{Home, PROGRAM};
 use crate::e2e::{about, opened_and_closed, pager, shown, until};
@@ -122,7 +122,7 @@ async fn a_full_file_system_refuses_delivers_and_recovers() {
     assert!(filled.is_err(), "the file system is not small");
     // Large enough that it fits no space that SQLite holds already.
     let mut sent = body("http://am-0", &[alert("Second")]);
-    sent["alerts"][0]["annotations"]["summary"] = "y".repeat(1 << 20).into();
+    sent["alerts"][0]["annotations"]["summary"] = noise(1, 1 << 20).into();
     let answer = squelch.post("/alertmanager/webhook", sent.to_string()).await;
     assert_eq!(answer.status, 503, "{}", answer.body);
     assert_eq!(squelch.get("/-/healthy").await.status, 200);

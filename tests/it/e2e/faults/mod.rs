@@ -53,6 +53,18 @@ async fn insist(squelch: &Squelch, body: &serde_json::Value) {
     .await;
 }
 
+/// So many characters that no compression makes fewer than half.
+fn noise(seed: u64, length: usize) -> String {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let digits = std::iter::repeat_with(move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from_digit(u32::try_from(state >> 60).unwrap(), 16).unwrap()
+    });
+    digits.take(length).collect()
+}
+
 /// The most memory of a process so far, in MiB.
 fn peak_mib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
