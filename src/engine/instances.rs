@@ -271,7 +271,8 @@ impl Instances {
             self.0.insert(key, Instance::new(now, peer, said, false, Some(ended)));
             return InstanceChange::None;
         };
-        let before = said.starts_at < instance.starts_at && ended <= instance.starts_at;
+        let before =
+            !said.start_unknown && said.starts_at < instance.starts_at && ended <= instance.starts_at;
         if (before || ended <= instance.over_until) && instance.firing {
             return InstanceChange::None;
         }

@@ -8,23 +8,39 @@ use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
+use super::go::{Each, Objects, assign, field};
 use super::text::{Text, excerpt, head, string_or_empty};
 use super::times::{Episode, Reading};
-use super::{InvalidReason, Parsed, Reject, bounds, labels};
-use crate::model::{Batch, Observation, Source, Timestamp};
+use super::{InvalidReason, NamedLabels, Parsed, Reject, bounds, labels};
+use crate::model::{Batch, LabelSet, Observation, Source, Timestamp};
 
 /// The fields of an alert, not yet looked at. Unknown ones are skipped.
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Default)]
 pub(super) struct RawAlert<'a> {
-    #[serde(borrow)]
     pub(super) status: Option<&'a RawValue>,
-    pub(super) labels: Option<&'a RawValue>,
-    pub(super) annotations: Option<&'a RawValue>,
+    pub(super) labels: Objects<'a>,
+    pub(super) annotations: Objects<'a>,
     pub(super) starts_at: Option<&'a RawValue>,
     pub(super) ends_at: Option<&'a RawValue>,
-    #[serde(rename = "generatorURL")]
     pub(super) generator_url: Option<&'a RawValue>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for RawAlert<'a> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        const FIELDS: [&str; 6] = ["annotations", "endsAt", "generatorURL", "labels", "startsAt", "status"];
+        let mut alert = RawAlert::default();
+        d.deserialize_map(Each(|key: &'de RawValue, value: &'de RawValue| match field(key, &FIELDS) {
+            Some(0) => alert.annotations.add(value),
+            Some(1) => assign(&mut alert.ends_at, value),
+            // Of a type of its own, which `null` empties.
+            Some(2) => alert.generator_url = Some(value),
+            Some(3) => alert.labels.add(value),
+            Some(4) => assign(&mut alert.starts_at, value),
+            Some(5) => assign(&mut alert.status, value),
+            _ => {}
+        }))?;
+        Ok(alert)
+    }
 }
 
 /// Why an alert is refused: class and text.
@@ -35,8 +51,10 @@ pub(super) type Rule<'r> = &'r dyn Fn(&mut Reading<'_>) -> Episode;
 
 /// Takes alerts one by one as the parser meets them, so that a body's alerts are never all in memory twice.
 pub(super) struct Intake<'r> {
+    source: Source,
     rule: Rule<'r>,
     received_at: Timestamp,
+    named: &'r NamedLabels,
     next_index: usize,
     observations: Vec<Observation>,
     rejects: Vec<Reject>,
@@ -49,10 +67,17 @@ pub(super) struct Intake<'r> {
 }
 
 impl<'r> Intake<'r> {
-    pub(super) fn new(rule: Rule<'r>, received_at: Timestamp) -> Self {
+    pub(super) fn new(
+        source: Source,
+        rule: Rule<'r>,
+        received_at: Timestamp,
+        named: &'r NamedLabels,
+    ) -> Self {
         Intake {
+            source,
             rule,
             received_at,
+            named,
             next_index: 0,
             observations: Vec::new(),
             rejects: Vec::new(),
@@ -69,11 +94,25 @@ impl<'r> Intake<'r> {
         *self.mended.entry(reason).or_default() += 1;
     }
 
+    /// Notes what stands behind the value that was read. Alertmanager does not look there.
+    pub(super) fn ends(&mut self, mut json: serde_json::Deserializer<serde_json::de::StrRead<'_>>) {
+        if let Err(e) = json.end() {
+            self.mend(InvalidReason::TrailingData);
+            let what = format!("the body goes on behind its JSON value, which is ignored: {e}");
+            self.first_mended.entry(InvalidReason::TrailingData).or_insert(what);
+        }
+    }
+
+    /// Forgets what was taken: a later list is the one that counts.
+    pub(super) fn restart(&mut self) {
+        *self = Intake::new(self.source, self.rule, self.received_at, self.named);
+    }
+
     /// What was taken, as said by `peer`.
-    pub(super) fn finish(self, source: Source, peer: &str) -> Parsed {
+    pub(super) fn finish(self, peer: &str) -> Parsed {
         Parsed {
             batch: Batch {
-                source,
+                source: self.source,
                 peer: head(peer, bounds::LABEL_BYTES).into(),
                 observations: self.observations,
                 upstream: None,
@@ -110,7 +149,7 @@ impl<'r> Intake<'r> {
             return Err((InvalidReason::TooManyAlerts, error));
         }
         match Text::of(raw) {
-            Text::Nested("an object") => {}
+            Text::Nested("an object", _) => {}
             other => {
                 let error = format!("the alert is {}; an object would be right", other.found());
                 return Err((InvalidReason::NotAnObject, error));
@@ -118,17 +157,27 @@ impl<'r> Intake<'r> {
         }
         let alert: RawAlert<'_> = serde_json::from_str(raw.get())
             .map_err(|e| (InvalidReason::MalformedJson, format!("the alert cannot be read: {e}")))?;
-        let labels = labels::labels(alert.labels)?;
+        let mut labels = labels::labels(&alert.labels, self.named);
+        if labels.set.is_empty() {
+            // Alertmanager's webhook does not read an answer, so that the alert would be lost.
+            if self.source == Source::Prometheus {
+                return Err((InvalidReason::NoLabels, labels::NONE.to_owned()));
+            }
+            labels.set = LabelSet::from_pairs([("alertname", labels::UNLABELLED)]);
+            let instead = format!("{}; it is taken as alertname={:?}", labels::NONE, labels::UNLABELLED);
+            labels.mends.push((InvalidReason::BadLabel, instead));
+        }
         let mut reading = Reading { raw: alert, received_at: self.received_at, mends: Vec::new() };
         let episode = (self.rule)(&mut reading);
-        let Reading { raw: alert, mends, .. } = reading;
+        let Reading { raw: alert, mut mends, .. } = reading;
+        mends.append(&mut labels.mends);
         // However much was wrong with it, an alert counts once in each class.
         let classes: BTreeSet<_> = mends.iter().map(|(reason, _)| *reason).collect();
         classes.into_iter().for_each(|reason| self.mend(reason));
         for (reason, what) in mends {
             self.first_mended.entry(reason).or_insert_with(|| format!("alert {index}: {what}"));
         }
-        let annotations = labels::annotations(alert.annotations);
+        let annotations = labels::annotations(&alert.annotations);
         let generator_url = string_or_empty(alert.generator_url);
         let endless_url = generator_url.len() > bounds::ANNOTATION_BYTES;
         if labels.cut || annotations.cut || endless_url {

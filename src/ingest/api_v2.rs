@@ -2,17 +2,18 @@
 //!
 //! Rules of Alertmanager `api/v2/api.go` (`postAlertsHandler`): a missing `startsAt` is now, or `endsAt`
 //! if only that is given and has come; a missing `endsAt` is now + `resolve_timeout`; an alert whose `endsAt`
-//! has come is resolved. Where it refuses an alert because of its times, they count as missing here: it
-//! fires, and a page that nobody needed is better than one that never came.
+//! has come is resolved. Alertmanager refuses an alert that ends before it starts. Here the end counts and the
+//! start is taken as missing: an alert whose end has come does not fire, and any other does.
 
 use serde::de::{DeserializeSeed, IgnoredAny};
 
 use super::alert::{Intake, List};
+use super::go::decoded;
 use super::times::{Episode, Reading};
-use super::{IngestError, InvalidReason, Parsed, decoded, text};
+use super::{IngestError, InvalidReason, NamedLabels, Parsed, text};
 use crate::model::{Duration, Source, Status, Timestamp};
 
-/// Reads a list of API v2 alerts that `peer` sent.
+/// Reads a list of API v2 alerts that `peer` sent. Of more labels than are kept, `named` stay.
 ///
 /// # Errors
 /// The body is not JSON, or not a list.
@@ -21,18 +22,18 @@ pub fn parse(
     peer: &str,
     received_at: Timestamp,
     resolve_timeout: Duration,
+    named: &NamedLabels,
 ) -> Result<Parsed, IngestError> {
     let (body, mended) = decoded(body);
     let rule = |alert: &mut Reading<'_>| {
-        let start = alert.starts_at();
-        let end = alert.ends_at(start);
+        let (start, end) = alert.times();
         let starts_at = start.unwrap_or_else(|| end.unwrap_or(received_at).min(received_at));
         let ends_at = end.unwrap_or_else(|| (received_at + resolve_timeout).max(starts_at));
         let status = if ends_at <= received_at { Status::Resolved } else { Status::Firing };
         let start_unknown = start.is_none();
         Episode { status, starts_at, start_unknown, ends_at: Some(ends_at), by_receipt: true }
     };
-    let mut intake = Intake::new(&rule, received_at);
+    let mut intake = Intake::new(Source::Prometheus, &rule, received_at, named);
     if mended {
         intake.mend(InvalidReason::InvalidUtf8);
     }
@@ -41,9 +42,11 @@ pub fn parse(
         return Err(IngestError::NotAList { found: text::kind_of_body(&body).into() });
     }
     let mut json = serde_json::Deserializer::from_str(&body);
-    let read = List(&mut intake).deserialize(&mut json).and_then(|list| json.end().map(|()| list));
-    match read {
-        Ok(Ok(())) => Ok(intake.finish(Source::Prometheus, peer)),
+    match List(&mut intake).deserialize(&mut json) {
+        Ok(Ok(())) => {
+            intake.ends(json);
+            Ok(intake.finish(peer))
+        }
         Ok(Err(found)) => Err(IngestError::NotAList { found }),
         Err(e) => Err(IngestError::malformed(&body, &e)),
     }

@@ -1,7 +1,7 @@
 //! How much of a body is kept, so that no sender can grow the state without bound.
 //!
-//! A bound never costs an alert its identity: a long label value is cut, but a hash of the whole value
-//! stays in it. Only what no real alert has (hundreds of labels) is refused.
+//! A bound never costs an alert its identity: a long label value is cut and labels beyond the bound are left
+//! out, but a hash of what is missing stays.
 
 use crate::model::Duration;
 
@@ -13,7 +13,8 @@ pub const LABEL_BYTES: usize = 4 << 10;
 /// longest `generatorURL`: a longer one is left out, since half a link leads nowhere.
 pub const ANNOTATION_BYTES: usize = 16 << 10;
 
-/// An alert with more labels is refused.
+/// Labels kept of one alert. Of an alert with more, the last one kept says how many were left out, with a hash
+/// of them.
 pub const LABELS: usize = 256;
 
 /// Annotations kept of one alert, in the order in which they stood; the rest is dropped.

@@ -4,13 +4,17 @@
 //! Most of what arrives repeats what arrived a minute ago, word for word but for `endsAt`. The words are
 //! hashed as they stand; whoever remembers what came of the same words need not read them.
 
+use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::alert::RawAlert;
+use super::bounds;
+use super::go::field;
 use super::text::time;
 use crate::model::{Source, Timestamp};
 
@@ -31,11 +35,36 @@ pub struct Glance {
     keys: (u64, u64),
 }
 
-/// The one field of a webhook body that is looked at.
-#[derive(Deserialize)]
-struct Message<'a> {
-    #[serde(borrow)]
-    alerts: Vec<RawAlert<'a>>,
+/// The one field of a webhook body that is looked at; nothing if there are several.
+struct Message<'a>(Option<Vec<RawAlert<'a>>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Message<'a> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_map(MessageVisitor)
+    }
+}
+
+struct MessageVisitor;
+
+impl<'de> Visitor<'de> for MessageVisitor {
+    type Value = Message<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a webhook body")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut alerts, mut lists) = (None, 0);
+        while let Some(key) = map.next_key::<&RawValue>()? {
+            if field(key, &["alerts"]).is_some() {
+                alerts = Some(map.next_value()?);
+                lists += 1;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(Message(alerts.filter(|_| lists == 1)))
+    }
 }
 
 impl Glance {
@@ -62,15 +91,15 @@ impl Glance {
 
     /// Looks at a webhook body of `sender`. Nothing if it is not plainly one, or an alert has no start.
     pub fn webhook(&self, body: &[u8], sender: &str) -> Option<Vec<Said>> {
-        let message: Message<'_> = serde_json::from_slice(body).ok()?;
-        let sender = self.sender(Source::Alertmanager, sender);
-        message.alerts.iter().map(|alert| self.said(alert, &sender, alert.ends_at, None)).collect()
+        let Message(alerts) = plain(body)?;
+        let (alerts, sender) = (few(alerts?)?, self.sender(Source::Alertmanager, sender));
+        alerts.iter().map(|alert| self.said(alert, &sender, alert.ends_at, None)).collect()
     }
 
     /// Looks at a body of API v2 alerts of `sender`, received at `received_at`. Nothing if it is not plainly
     /// one, an alert has no start or no end, or one has ended: what that means is for others to say.
     pub fn api_v2(&self, body: &[u8], sender: &str, received_at: Timestamp) -> Option<Vec<Said>> {
-        let alerts: Vec<RawAlert<'_>> = serde_json::from_slice(body).ok()?;
+        let alerts: Vec<RawAlert<'_>> = few(plain(body)?)?;
         let sender = self.sender(Source::Prometheus, sender);
         let said = |alert: &RawAlert<'_>| {
             let ends_at = time("endsAt", alert.ends_at).ok()?.filter(|at| *at > received_at)?;
@@ -90,13 +119,26 @@ impl Glance {
         end: Option<&RawValue>,
         ends_at: Option<Timestamp>,
     ) -> Option<Said> {
-        let labels = alert.labels?.get().as_bytes();
+        let labels = alert.labels.only()?.get().as_bytes();
+        if alert.annotations.only().is_none() && alert.annotations.parts().next().is_some() {
+            return None;
+        }
         // One that counts from its receipt says something new each time.
         alert.starts_at.filter(|raw| raw.get().len() > "\"\"".len())?;
-        let rest = [alert.annotations, alert.starts_at, end, alert.generator_url, alert.status];
+        let rest = [alert.annotations.only(), alert.starts_at, end, alert.generator_url, alert.status];
         let what = self.hash(rest.into_iter().map(words));
         Some(Said { who: self.hash([&sender[..], labels]), what: what as u64, ends_at })
     }
+}
+
+/// A body that is JSON in UTF-8 and nothing else. What is read in a body of another kind is mended.
+fn plain<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
+    serde_json::from_str(std::str::from_utf8(body).ok()?).ok()
+}
+
+/// No more alerts than are taken from one body.
+fn few<T>(alerts: Vec<T>) -> Option<Vec<T>> {
+    Some(alerts).filter(|alerts| alerts.len() <= bounds::ALERTS)
 }
 
 /// As they stand; nothing where there is nothing.

@@ -11,11 +11,12 @@ pub enum InvalidReason {
     NotAList,
     /// An alert that is not a JSON object.
     NotAnObject,
-    /// No label, or none with a value.
+    /// API v2: no label, or none with a value.
     NoLabels,
-    /// A label without a name, or whose value is not a string; or `labels` is not an object.
+    /// Mended: a label without a name, or whose value is not a string; `labels` that are no object; at the
+    /// webhook, an alert without labels.
     BadLabel,
-    /// More labels than [`bounds::LABELS`](super::bounds::LABELS).
+    /// Mended: more labels than [`bounds::LABELS`](super::bounds::LABELS); the rest was left out.
     TooManyLabels,
     /// More alerts than [`bounds::ALERTS`](super::bounds::ALERTS).
     TooManyAlerts,
@@ -36,11 +37,15 @@ pub enum InvalidReason {
     Incomplete,
     /// A content type or content encoding that is not taken.
     UnsupportedType,
+    /// Mended: what stood behind the JSON value was ignored.
+    TrailingData,
+    /// Alerts that came to a path, or by a method, where none are taken.
+    WrongPath,
 }
 
 impl InvalidReason {
     /// Every reason, for zero-initialised metrics.
-    pub const ALL: [InvalidReason; 16] = {
+    pub const ALL: [InvalidReason; 18] = {
         use InvalidReason::*;
         [
             MalformedJson,
@@ -59,13 +64,18 @@ impl InvalidReason {
             TooLarge,
             Incomplete,
             UnsupportedType,
+            TrailingData,
+            WrongPath,
         ]
     };
 
     /// Whether the alert was taken all the same.
     pub fn is_mended(self) -> bool {
         use InvalidReason::*;
-        matches!(self, BadTime | BadStatus | BadAnnotation | Cut | InvalidUtf8)
+        matches!(
+            self,
+            BadLabel | TooManyLabels | BadTime | BadStatus | BadAnnotation | Cut | InvalidUtf8 | TrailingData
+        )
     }
 
     /// The value of the label `reason`.
@@ -87,6 +97,8 @@ impl InvalidReason {
             InvalidReason::TooLarge => "too_large",
             InvalidReason::Incomplete => "incomplete",
             InvalidReason::UnsupportedType => "unsupported_type",
+            InvalidReason::TrailingData => "trailing_data",
+            InvalidReason::WrongPath => "wrong_path",
         }
     }
 }

@@ -1,67 +1,67 @@
 //! Labels and annotations: JSON objects of strings → label sets, within bounds.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::Hasher;
 
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use smol_str::SmolStr;
+use siphasher::sip128::{Hasher128, SipHasher13};
 
-use super::InvalidReason;
-use super::bounds;
-use super::text::{Text, excerpt, head};
+use super::alert::Fault;
+use super::go::{Objects, entries};
+use super::text::{Text, excerpt, head, string_or_empty};
+use super::{InvalidReason, NamedLabels, bounds};
 use crate::model::{LabelSet, hex, sha256};
+
+/// What is wrong with an alert without labels.
+pub(super) const NONE: &str =
+    "labels are missing or all empty; at least one label with a value would be right";
+
+/// The name of an alert without labels.
+pub(super) const UNLABELLED: &str = "AlertWithoutLabels";
+
+/// The name of a label that has none.
+const NAMELESS: &str = "_";
+
+/// The label that says which labels were left out.
+const LEFT_OUT: &str = "squelch_labels_left_out";
 
 /// What an object of strings held, and what was mended in it.
 #[derive(Default)]
 pub(super) struct Pairs {
     /// What is kept.
     pub(super) set: LabelSet,
-    /// Something was longer, or more, than its bound.
+    /// Something was longer than its bound; of annotations, or there were more.
     pub(super) cut: bool,
     /// Something was not a string; annotations only.
     pub(super) odd: bool,
+    /// What else was mended; labels only.
+    pub(super) mends: Vec<Fault>,
 }
 
-/// Reads `labels`. A name is any non-empty text, as in Alertmanager since 0.27; a label without a value
-/// is a label that is not there.
-pub(super) fn labels(raw: Option<&RawValue>) -> Result<Pairs, (InvalidReason, String)> {
-    let none = || {
-        let error = "labels are missing or all empty; at least one label with a value would be right";
-        (InvalidReason::NoLabels, error.to_owned())
+/// Reads `labels`. A name is any text, as in Alertmanager since 0.27; a label without a value is a label that
+/// is not there. There may be none in the end.
+pub(super) fn labels(json: &Objects<'_>, named: &NamedLabels) -> Pairs {
+    let Some(pairs) = json.only().and_then(|raw| strings(raw, bounds::LABELS)) else {
+        return odd_labels(json, named);
     };
-    let raw = raw.ok_or_else(none)?;
-    match Text::of(raw) {
-        Text::Null => return Err(none()),
-        Text::Nested("an object") => {}
-        other => {
-            let error = format!("labels is {}; an object of strings would be right", other.found());
-            return Err((InvalidReason::BadLabel, error));
-        }
+    if pairs.iter().any(|(name, _)| name.is_empty()) {
+        return odd_labels(json, named);
     }
-    let pairs = match strings(raw, bounds::LABELS) {
-        Some(pairs) => pairs,
-        None => odd_labels(raw)?,
-    };
     let mut cut = false;
-    let mut kept = Vec::with_capacity(pairs.len());
-    for (name, value) in pairs {
-        if name.is_empty() {
-            let error = "a label has an empty name; any other text would be right".to_owned();
-            return Err((InvalidReason::BadLabel, error));
-        }
-        kept.push((identifying(name, &mut cut), identifying(value, &mut cut)));
-    }
+    let kept: Vec<_> = pairs
+        .into_iter()
+        .map(|(name, value)| (identifying(name, &mut cut), identifying(value, &mut cut)))
+        .collect();
     // The last of two with the same name wins, as in Go, and only then does an empty value count.
     let mut set = LabelSet::from_pairs(kept);
     if set.iter().any(|(_, value)| value.is_empty()) {
         set = LabelSet::from_pairs(set.iter().filter(|(_, value)| !value.is_empty()));
     }
-    if set.is_empty() {
-        return Err(none());
-    }
-    Ok(Pairs { set, cut, odd: false })
+    Pairs { set, cut, ..Pairs::default() }
 }
 
 /// Names and values of an object, decoded.
@@ -74,58 +74,129 @@ fn strings(raw: &RawValue, most: usize) -> Option<Texts<'_>> {
     Some(texts).filter(|texts| texts.len() <= most)
 }
 
-/// What [`strings`] leaves: too many labels, values that are no strings, halves of surrogate pairs.
-fn odd_labels(raw: &RawValue) -> Result<Texts<'_>, (InvalidReason, String)> {
-    let entries: Entries<'_> = serde_json::from_str(raw.get())
-        .map_err(|e| (InvalidReason::BadLabel, format!("labels cannot be read: {e}")))?;
-    if entries.count > bounds::LABELS {
-        let error = format!("{} labels; at most {} would be right", entries.count, bounds::LABELS);
-        return Err((InvalidReason::TooManyLabels, error));
-    }
-    let read = |(name, value): (SmolStr, &'_ RawValue)| match Text::of(value) {
-        Text::Str(text) => Ok((Cow::Owned(name.into()), Cow::Owned(text.into_owned()))),
-        Text::Null => Ok((Cow::Owned(name.into()), Cow::Borrowed(""))),
-        other => {
-            let error = format!("label {:?} is {}; a string would be right", excerpt(&name), other.found());
-            Err((InvalidReason::BadLabel, error))
+/// What [`strings`] leaves: too many labels, values that are no strings, halves of surrogate pairs, several
+/// objects, none.
+fn odd_labels(json: &Objects<'_>, named: &NamedLabels) -> Pairs {
+    let (mut found, mut few) = (Pairs::default(), Few::new(named));
+    for part in json.parts() {
+        let mut wrong = None;
+        let read = entries(part, |name, value| {
+            let (mut name, value) = (string_or_empty(Some(name)), Text::of(value));
+            if name.is_empty() && wrong.is_none() {
+                wrong = Some(format!("a label has an empty name; it is taken as {NAMELESS:?}"));
+            }
+            if name.is_empty() {
+                name = NAMELESS.into();
+            }
+            if let (None, Text::Scalar(_) | Text::Nested(..)) = (&wrong, &value) {
+                let (name, found) = (excerpt(&name), value.found());
+                wrong = Some(format!(
+                    "label {name:?} is {found}, where a string would be right; its text is taken"
+                ));
+            }
+            let value = match value {
+                Text::Str(text) => text,
+                Text::Null => Cow::Borrowed(""),
+                Text::Scalar(json) | Text::Nested(_, json) => Cow::Borrowed(json),
+            };
+            few.add(identifying(name, &mut found.cut), identifying(value, &mut found.cut));
+        });
+        if read.is_err() {
+            let is = Text::of(part).found();
+            wrong =
+                Some(format!("labels is {is}, where an object of strings would be right; it is left out"));
         }
-    };
-    entries.kept.into_iter().map(read).collect()
+        found.mends.extend(wrong.map(|wrong| (InvalidReason::BadLabel, wrong)));
+    }
+    if few.left_out > 0 {
+        let (all, kept) = (few.left_out + few.kept.len() as u64, few.kept.len());
+        let wrong = format!(
+            "{all} labels, where at most {} would be right; {kept} are kept, and {LEFT_OUT} tells the rest apart",
+            bounds::LABELS
+        );
+        found.mends.push((InvalidReason::TooManyLabels, wrong));
+        few.kept.insert(LEFT_OUT.into(), format!("{} labels, {:032x}", few.left_out, few.digest).into());
+    }
+    found.set = LabelSet::from_pairs(few.kept);
+    found
+}
+
+/// The labels of which no more than [`bounds::LABELS`] are kept: the first by name, and those that decide.
+struct Few<'a, 'n> {
+    named: &'n NamedLabels,
+    kept: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
+    left_out: u64,
+    /// Of those left out, in whatever order they stood.
+    digest: u128,
+}
+
+impl<'a, 'n> Few<'a, 'n> {
+    fn new(named: &'n NamedLabels) -> Self {
+        Few { named, kept: BTreeMap::new(), left_out: 0, digest: 0 }
+    }
+
+    fn add(&mut self, name: Cow<'a, str>, value: Cow<'a, str>) {
+        if value.is_empty() {
+            self.kept.remove(&name);
+            return;
+        }
+        self.kept.insert(name, value);
+        if self.kept.len() + usize::from(self.left_out > 0) > bounds::LABELS {
+            // One more goes the first time, to make room for the label that says so.
+            for _ in 0..1 + usize::from(self.left_out == 0) {
+                self.leave_out();
+            }
+        }
+    }
+
+    fn leave_out(&mut self) {
+        let last = self.kept.keys().rev().find(|name| !self.named.has(name)).cloned();
+        let entry = match last {
+            Some(name) => self.kept.remove_entry(&name),
+            None => self.kept.pop_last(),
+        };
+        let Some((name, value)) = entry else { return };
+        let mut hasher = SipHasher13::new();
+        hasher.write_usize(name.len());
+        hasher.write(name.as_bytes());
+        hasher.write(value.as_bytes());
+        self.left_out += 1;
+        self.digest = self.digest.wrapping_add(hasher.finish128().as_u128());
+    }
 }
 
 /// Reads `annotations`. They are for people only, so nothing in them costs an alert: a number is written
 /// as text, what is no text at all is dropped.
-pub(super) fn annotations(raw: Option<&RawValue>) -> Pairs {
-    let Some(raw) = raw else { return Pairs::default() };
-    if matches!(Text::of(raw), Text::Null) {
-        return Pairs::default();
-    }
-    if let Some(texts) = strings(raw, bounds::ANNOTATIONS) {
+pub(super) fn annotations(json: &Objects<'_>) -> Pairs {
+    if let Some(texts) = json.only().and_then(|raw| strings(raw, bounds::ANNOTATIONS)) {
         let mut cut = false;
         let kept = texts.into_iter().map(|(n, v)| (readable(n, &mut cut), readable(v, &mut cut)));
         let set = LabelSet::from_pairs(kept);
-        return Pairs { set, cut, odd: false };
+        return Pairs { set, cut, ..Pairs::default() };
     }
-    let Ok(entries) = serde_json::from_str::<Entries<'_>>(raw.get()) else {
-        return Pairs { odd: true, ..Pairs::default() };
-    };
-    let mut found = Pairs { cut: entries.count > bounds::ANNOTATIONS, ..Pairs::default() };
-    let mut pairs = Vec::with_capacity(entries.kept.len());
-    for (name, value) in entries.kept.into_iter().take(bounds::ANNOTATIONS) {
-        let value = match Text::of(value) {
-            Text::Str(text) => text,
-            Text::Null => continue,
-            Text::Scalar(json) => {
-                found.odd = true;
-                Cow::Borrowed(json)
+    let (mut found, mut pairs) = (Pairs::default(), Vec::new());
+    for part in json.parts() {
+        let read = entries(part, |name, value| {
+            if pairs.len() >= bounds::ANNOTATIONS {
+                found.cut = true;
+                return;
             }
-            Text::Nested(_) => {
-                found.odd = true;
-                continue;
-            }
-        };
-        let name = readable(Cow::Owned(name.into()), &mut found.cut);
-        pairs.push((name, readable(value, &mut found.cut)));
+            let value = match Text::of(value) {
+                Text::Str(text) => text,
+                Text::Null => Cow::Borrowed(""),
+                Text::Scalar(json) => {
+                    found.odd = true;
+                    Cow::Borrowed(json)
+                }
+                Text::Nested(..) => {
+                    found.odd = true;
+                    return;
+                }
+            };
+            let name = readable(string_or_empty(Some(name)), &mut found.cut);
+            pairs.push((name, readable(value, &mut found.cut)));
+        });
+        found.odd |= read.is_err();
     }
     found.set = LabelSet::from_pairs(pairs);
     found
@@ -186,42 +257,6 @@ impl<'de> Visitor<'de> for StringsVisitor {
     }
 }
 
-/// The entries of an object in order, values not yet looked at; counted beyond the bound, not kept.
-struct Entries<'a> {
-    kept: Vec<(SmolStr, &'a RawValue)>,
-    count: usize,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_map(EntriesVisitor)
-    }
-}
-
-struct EntriesVisitor;
-
-impl<'de> Visitor<'de> for EntriesVisitor {
-    type Value = Entries<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of strings")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut entries = Entries { kept: Vec::new(), count: 0 };
-        const { assert!(bounds::LABELS == bounds::ANNOTATIONS) };
-        while entries.kept.len() < bounds::LABELS {
-            let Some(entry) = map.next_entry::<SmolStr, &'de RawValue>()? else { break };
-            entries.kept.push(entry);
-        }
-        entries.count = entries.kept.len();
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
-            entries.count += 1;
-        }
-        Ok(entries)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,41 +265,104 @@ mod tests {
         RawValue::from_string(json.to_owned()).unwrap()
     }
 
+    fn of(json: &str) -> Pairs {
+        labels(&(&*raw(json)).into(), &NamedLabels::default())
+    }
+
     #[test]
     fn a_long_value_is_cut_and_stays_itself() {
         let long = |last: &str| format!(r#"{{"a":"{}{last}"}}"#, "é".repeat(1 << 19));
-        let (one, two) = (raw(&long("1")), raw(&long("2")));
-        let (one, two) = (labels(Some(&one)).unwrap(), labels(Some(&two)).unwrap());
+        let (one, two) = (of(&long("1")), of(&long("2")));
         assert!(one.cut && one.set.value("a").len() <= bounds::LABEL_BYTES);
         assert_ne!(one.set, two.set);
-        let again = raw(&serde_json::to_string(&one.set).unwrap());
-        let again = labels(Some(&again)).unwrap();
+        let again = of(&serde_json::to_string(&one.set).unwrap());
         assert!(!again.cut && again.set == one.set, "cutting twice changes nothing");
     }
 
     #[test]
     fn the_last_of_two_wins_even_when_it_is_empty() {
-        let twice = raw(r#"{"a":"1","a":"","b":"2"}"#);
-        assert_eq!(labels(Some(&twice)).unwrap().set.to_string(), r#"{b="2"}"#);
+        for twice in [
+            r#"{"a":"1","a":"","b":"2"}"#,
+            r#"{"a":"1","a":null,"b":"2"}"#,
+            r#"{"a":"\ud800","a":"","b":"2"}"#,
+        ] {
+            let found = of(twice);
+            assert_eq!(found.set.to_string(), r#"{b="2"}"#, "{twice}");
+            assert!(found.mends.is_empty(), "{twice}");
+        }
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
-        let wrong = |json: &str| labels(Some(&raw(json))).map(|p| p.set).unwrap_err();
-        assert_eq!(wrong(r#"{"a":""}"#).0, InvalidReason::NoLabels);
-        assert_eq!(wrong("null").0, InvalidReason::NoLabels);
-        assert_eq!(wrong(r#"{"":"x"}"#).0, InvalidReason::BadLabel);
-        assert!(wrong(r#"{"ok":"x","pod":1e999}"#).1.starts_with(r#"label "pod" is the number 1e999"#));
-        assert!(wrong("[]").1.starts_with("labels is a list"));
-        let many: Vec<String> = (0..=bounds::LABELS).map(|i| format!(r#""l{i}":"v""#)).collect();
-        assert_eq!(wrong(&format!("{{{}}}", many.join(","))).0, InvalidReason::TooManyLabels);
+    fn what_is_no_string_becomes_its_text_and_is_named() {
+        for (json, set, says) in [
+            (r#"{"a":""}"#, "{}", ""),
+            (r#"{}"#, "{}", ""),
+            (r#"{"":"x"}"#, r#"{_="x"}"#, "a label has an empty name"),
+            (
+                r#"{"ok":"x","pod":1.50e3}"#,
+                r#"{ok="x", pod="1.50e3"}"#,
+                r#"label "pod" is the number 1.50e3"#,
+            ),
+            (r#"{"a":true,"b":false}"#, r#"{a="true", b="false"}"#, r#"label "a" is true"#),
+            (r#"{"a":[1, 2]}"#, r#"{a="[1, 2]"}"#, r#"label "a" is a list"#),
+            ("[]", "{}", "labels is a list"),
+            ("7", "{}", "labels is the number 7"),
+        ] {
+            let found = of(json);
+            assert_eq!(found.set.to_string(), set, "{json}");
+            let said = found.mends.iter().map(|(reason, text)| {
+                assert_eq!(*reason, InvalidReason::BadLabel);
+                text.as_str()
+            });
+            let said = said.collect::<Vec<_>>().join(" ");
+            assert!(said.starts_with(says) && said.is_empty() == says.is_empty(), "{json}: {said}");
+        }
+    }
+
+    #[test]
+    fn objects_under_equal_keys_are_one() {
+        let parts = [r#"{"a":"1","b":"1"}"#, "null", r#"{"b":"2","c":"2"}"#, r#"{"c":"3"}"#].map(raw);
+        let mut objects = Objects::default();
+        parts.iter().for_each(|part| objects.add(part));
+        let found = labels(&objects, &NamedLabels::default());
+        assert_eq!(found.set.to_string(), r#"{b="2", c="3"}"#);
+        assert_eq!(annotations(&objects).set, found.set);
+    }
+
+    /// `count` labels, the last of them with the value `last`.
+    fn many(count: usize, last: &str) -> Vec<String> {
+        (0..count).map(|i| format!(r#""l{i:04}":"{}""#, if i + 1 == count { last } else { "v" })).collect()
+    }
+
+    #[test]
+    fn alerts_with_too_many_labels_stay_two_and_keep_those_that_decide() {
+        let read = |mut labels: Vec<String>, reversed: bool| {
+            labels.push(r#""zone":"z""#.into());
+            labels.push(r#""severity":"critical""#.into());
+            if reversed {
+                labels.reverse();
+            }
+            of(&format!("{{{}}}", labels.join(",")))
+        };
+        let one = read(many(300, "v"), false);
+        assert_eq!(one.set.len(), bounds::LABELS);
+        assert_eq!((one.set.value("severity"), one.set.value("zone")), ("critical", ""));
+        assert_eq!((one.set.value("l0253"), one.set.value("l0254")), ("v", ""));
+        assert!(one.set.value(LEFT_OUT).starts_with("47 labels, "), "{}", one.set.value(LEFT_OUT));
+        assert_eq!(one.mends[0].0, InvalidReason::TooManyLabels);
+        assert_eq!(read(many(300, "v"), true).set, one.set, "the order says nothing");
+        assert_ne!(read(many(300, "w"), false).set, one.set);
+        let again = of(&serde_json::to_string(&one.set).unwrap());
+        assert!(again.mends.is_empty() && again.set == one.set, "cutting twice changes nothing");
+        let all = of(&format!("{{{}}}", many(bounds::LABELS, "v").join(",")));
+        assert!(all.set.len() == bounds::LABELS && all.mends.is_empty());
     }
 
     #[test]
     fn annotations_never_fail() {
-        let of = |json: &str| annotations(Some(&raw(json)));
+        let of = |json: &str| annotations(&(&*raw(json)).into());
         let odd = of(r#"{"n":5,"deep":[[1]],"none":null,"s":"t"}"#);
-        assert!(odd.odd && odd.set.to_string() == r#"{n="5", s="t"}"#);
+        assert!(odd.odd && odd.set.to_string() == r#"{n="5", none="", s="t"}"#);
         assert!(of("17").odd && of(r#""x""#).set.is_empty());
         let many: Vec<String> = (0..300).map(|i| format!(r#""l{i:03}":"v""#)).collect();
         let many = of(&format!("{{{}}}", many.join(",")));

@@ -2,27 +2,30 @@
 //!
 //! Pure: bytes and the time of receipt in, a [`Parsed`] or an [`IngestError`] out. What is wrong with
 //! one alert costs that alert alone; what can be mended without changing which alert it is, is mended
-//! and counted, so that only labels that cannot be read cost an alert. The bounds are in [`bounds`].
+//! and counted, so that only what is no alert, or has no labels, is refused. The bounds are in [`bounds`].
 
 mod alert;
 pub mod api_v2;
 pub mod bounds;
 mod glance;
+mod go;
 mod invalid;
 mod labels;
+mod named;
 mod text;
 mod times;
 pub mod webhook;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 pub use glance::{Glance, Said};
+pub use go::GoJson;
 pub use invalid::{IngestError, InvalidReason};
+pub use named::NamedLabels;
 
 use serde_json::value::RawValue;
 
-use crate::model::{Batch, LabelSet};
+use crate::model::{Batch, Duration, LabelSet, Source, Timestamp};
 
 /// What a body stated: its valid part, and what was wrong with the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +52,15 @@ pub struct Parsed {
 }
 
 impl Parsed {
+    /// Whether a repeat of the same words may be known without being read: nothing was mended that must be
+    /// counted each time, and nothing depends on when it came.
+    pub fn may_be_recognised(&self, received_at: Timestamp) -> bool {
+        self.rejected.is_empty()
+            && self.mended.is_empty()
+            && (self.batch.source == Source::Prometheus || !self.depends_on_receipt)
+            && self.batch.observations.iter().all(|one| !one.start_unknown && one.starts_at <= received_at)
+    }
+
     /// How many alerts could not be taken, listed or not.
     pub fn rejected_total(&self) -> u64 {
         self.rejected.values().sum()
@@ -71,20 +83,21 @@ pub struct Reject {
 /// request: so that a history is what was lived.
 ///
 /// # Errors
-/// What is wrong, and what would be right.
+/// There is no label.
 pub fn label_set(json: &RawValue) -> Result<LabelSet, String> {
-    labels::labels(Some(json)).map(|pairs| pairs.set).map_err(|(_, error)| error)
+    let pairs = labels::labels(&json.into(), &NamedLabels::default());
+    if pairs.set.is_empty() { Err(labels::NONE.to_owned()) } else { Ok(pairs.set) }
 }
 
 /// The annotations that a JSON object states, within [`bounds`]; nothing in them is an error.
 pub fn annotation_set(json: &RawValue) -> LabelSet {
-    labels::annotations(Some(json)).set
+    labels::annotations(&json.into()).set
 }
 
-/// The body as text, without a byte order mark, and whether bytes that are not UTF-8 were replaced: one
-/// garbled annotation is no reason to lose a page.
-fn decoded(body: &[u8]) -> (Cow<'_, str>, bool) {
-    let text = String::from_utf8_lossy(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
-    let mended = matches!(text, Cow::Owned(_));
-    (text, mended)
+/// Whether a body that came to a path where no alerts are taken states alerts.
+pub fn states_alerts(body: &[u8], received_at: Timestamp) -> bool {
+    let named = NamedLabels::default();
+    let some = |parsed: Result<Parsed, _>| parsed.is_ok_and(|parsed| !parsed.batch.observations.is_empty());
+    some(webhook::parse(body, "", received_at, &named))
+        || some(api_v2::parse(body, "", received_at, Duration::from_mins(5), &named))
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use crate::model::Timestamp;
+use crate::model::{Duration, Timestamp};
 
 /// A JSON value as far as this room cares.
 pub(super) enum Text<'a> {
@@ -17,8 +17,8 @@ pub(super) enum Text<'a> {
     Str(Cow<'a, str>),
     /// A number, `true` or `false`, as written.
     Scalar(&'a str),
-    /// A list or an object.
-    Nested(&'static str),
+    /// A list or an object: which of them, and as written.
+    Nested(&'static str, &'a str),
 }
 
 impl<'a> Text<'a> {
@@ -28,8 +28,8 @@ impl<'a> Text<'a> {
         match json.as_bytes().first() {
             Some(b'"') => Text::Str(string(json)),
             Some(b'n') | None => Text::Null,
-            Some(b'[') => Text::Nested("a list"),
-            Some(b'{') => Text::Nested("an object"),
+            Some(b'[') => Text::Nested("a list", json),
+            Some(b'{') => Text::Nested("an object", json),
             Some(_) => Text::Scalar(json),
         }
     }
@@ -41,7 +41,7 @@ impl<'a> Text<'a> {
             Text::Str(text) => format!("{:?}", excerpt(text)),
             Text::Scalar(json @ ("true" | "false")) => (*json).into(),
             Text::Scalar(json) => format!("the number {}", excerpt(json)),
-            Text::Nested(kind) => (*kind).into(),
+            Text::Nested(kind, _) => (*kind).into(),
         }
     }
 }
@@ -54,7 +54,8 @@ pub(super) fn string_or_empty(raw: Option<&RawValue>) -> Cow<'_, str> {
     }
 }
 
-/// A time: none if absent, null, empty, or Go's zero time. The error names the field.
+/// A time in any form that [`Timestamp::parse_as_sent`] reads: none if absent, null, empty, or Go's zero time.
+/// The error names the field.
 pub(super) fn time(field: &str, raw: Option<&RawValue>) -> Result<Option<Timestamp>, String> {
     let wrong = |found: String| {
         format!("{field} is {found}, where an RFC 3339 time such as 2026-01-31T09:30:00Z would be right")
@@ -62,10 +63,9 @@ pub(super) fn time(field: &str, raw: Option<&RawValue>) -> Result<Option<Timesta
     match raw.map(Text::of) {
         None | Some(Text::Null) => Ok(None),
         Some(Text::Str(text)) if text.is_empty() => Ok(None),
-        Some(Text::Str(text)) => match Timestamp::parse(&text) {
-            Ok(t) => Ok((t > Timestamp::ZERO).then_some(t)),
-            // "For ever" as people write it lies a day beyond what the time library can hold.
-            Err(_) if text.starts_with("9999-12-3") => Ok(Some(Timestamp::MAX)),
+        Some(Text::Str(text)) => match Timestamp::parse_as_sent(&text) {
+            // The zero time of some senders stands in their own time zone.
+            Ok(t) => Ok((t > Timestamp::ZERO + Duration::from_hours(24)).then_some(t)),
             Err(_) => Err(wrong(Text::Str(text).found())),
         },
         Some(other) => Err(wrong(other.found())),
@@ -104,7 +104,7 @@ pub(super) fn kind_of_body(body: &str) -> &'static str {
 
 /// Decodes a JSON string that was already skipped as well formed. Half of a surrogate pair becomes
 /// U+FFFD, as in Go: it is no reason to lose an alert.
-fn string(json: &str) -> Cow<'_, str> {
+pub(super) fn string(json: &str) -> Cow<'_, str> {
     let inner = json.get(1..json.len().saturating_sub(1)).unwrap_or_default();
     if !inner.contains('\\') {
         return Cow::Borrowed(inner);

@@ -37,38 +37,47 @@ impl Reading<'_> {
 
     /// When it starts, if that is said and can be.
     pub(super) fn starts_at(&mut self) -> Option<Timestamp> {
-        let start = time("startsAt", self.raw.starts_at);
-        let latest = self.received_at + bounds::AHEAD;
-        self.believed("startsAt", start, latest, "the alert counts as started on receipt")
-    }
-
-    /// When it ends, if that is said, can be, and is not before `starts_at`.
-    pub(super) fn ends_at(&mut self, starts_at: Option<Timestamp>) -> Option<Timestamp> {
-        const INSTEAD: &str = "it counts as not given";
-        let end = time("endsAt", self.raw.ends_at);
-        let end = self.believed("endsAt", end, Timestamp::MAX, INSTEAD)?;
-        let Some(start) = starts_at.filter(|start| end < *start) else { return Some(end) };
-        let wrong = format!("endsAt {end} is before startsAt {start}; {INSTEAD}");
-        self.mend(InvalidReason::BadTime, wrong);
-        None
-    }
-
-    fn believed(
-        &mut self,
-        field: &str,
-        said: Result<Option<Timestamp>, String>,
-        latest: Timestamp,
-        instead: &str,
-    ) -> Option<Timestamp> {
-        let wrong = match said {
-            Ok(Some(at)) if at > latest => format!("{field} {at} is more than {} ahead", bounds::AHEAD),
+        let wrong = match time("startsAt", self.raw.starts_at) {
+            Ok(Some(at)) if at > self.received_at + bounds::AHEAD => {
+                format!("startsAt {at} is more than {} ahead", bounds::AHEAD)
+            }
             Ok(Some(at)) if at < self.received_at - bounds::AGO => {
-                format!("{field} {at} is more than {} ago", bounds::AGO)
+                format!("startsAt {at} is more than {} ago", bounds::AGO)
             }
             Ok(at) => return at,
             Err(wrong) => wrong,
         };
-        self.mend(InvalidReason::BadTime, format!("{wrong}; {instead}"));
+        self.mend(InvalidReason::BadTime, format!("{wrong}; the alert counts as started on receipt"));
         None
+    }
+
+    /// When it starts and ends, as far as that is said and can be. Of two that contradict each other the end
+    /// counts: an alert that is said to have ended does not fire.
+    pub(super) fn times(&mut self) -> (Option<Timestamp>, Option<Timestamp>) {
+        let (start, end) = (self.starts_at(), self.ends_at());
+        let (Some(starts_at), Some(ends_at)) = (start, end) else { return (start, end) };
+        if starts_at <= ends_at {
+            return (start, end);
+        }
+        let wrong = format!("endsAt {ends_at} is before startsAt {starts_at}; startsAt counts as not given");
+        self.mend(InvalidReason::BadTime, wrong);
+        (None, end)
+    }
+
+    /// When it ends, if that is said and can be.
+    fn ends_at(&mut self) -> Option<Timestamp> {
+        let end = match time("endsAt", self.raw.ends_at) {
+            Ok(end) => end?,
+            Err(wrong) => {
+                self.mend(InvalidReason::BadTime, format!("{wrong}; it counts as not given"));
+                return None;
+            }
+        };
+        if end >= self.received_at - bounds::AGO {
+            return Some(end);
+        }
+        let wrong = format!("endsAt {end} is more than {} ago; it counts as ended on receipt", bounds::AGO);
+        self.mend(InvalidReason::BadTime, wrong);
+        Some(self.received_at)
     }
 }

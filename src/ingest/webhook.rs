@@ -8,36 +8,43 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use smol_str::SmolStr;
 
 use super::alert::{Intake, List};
+use super::go::{Objects, assign, decoded, field};
 use super::text::{Text, excerpt, head, kind_of_body, string_or_empty};
 use super::times::{Episode, Reading};
-use super::{IngestError, InvalidReason, Parsed, bounds, decoded};
+use super::{IngestError, InvalidReason, NamedLabels, Parsed, bounds, labels};
 use crate::model::{LabelSet, Source, Status, Timestamp, Upstream};
 
-/// Reads a webhook body; `peer` names the sender where the body's `externalURL` does not.
+/// Reads a webhook body; `peer` names the sender where the body's `externalURL` does not. Of more labels than
+/// are kept, `named` stay.
 ///
 /// # Errors
 /// The body is not JSON, or not an object with a list `alerts`.
-pub fn parse(body: &[u8], peer: &str, received_at: Timestamp) -> Result<Parsed, IngestError> {
+pub fn parse(
+    body: &[u8],
+    peer: &str,
+    received_at: Timestamp,
+    named: &NamedLabels,
+) -> Result<Parsed, IngestError> {
     let (body, mended) = decoded(body);
-    let mut intake = Intake::new(&episode, received_at);
-    if mended {
-        intake.mend(InvalidReason::InvalidUtf8);
-    }
+    let mut intake = Intake::new(Source::Alertmanager, &episode, received_at, named);
     if !body.trim_start().starts_with('{') {
         serde_json::from_str::<IgnoredAny>(&body).map_err(|e| IngestError::malformed(&body, &e))?;
         return Err(IngestError::NotV4 { found: kind_of_body(&body).into() });
     }
     let mut json = serde_json::Deserializer::from_str(&body);
-    let read = Message(&mut intake).deserialize(&mut json).and_then(|m| json.end().map(|()| m));
+    let read = Message(&mut intake).deserialize(&mut json);
     let envelope = read.map_err(|e| IngestError::malformed(&body, &e))?;
+    intake.ends(json);
+    if mended {
+        intake.mend(InvalidReason::InvalidUtf8);
+    }
     if let Some(found) = envelope.not_v4() {
         return Err(IngestError::NotV4 { found });
     }
     let peer = if envelope.external_url.is_empty() { peer } else { &envelope.external_url };
-    let mut parsed = intake.finish(Source::Alertmanager, peer);
+    let mut parsed = intake.finish(peer);
     parsed.batch.upstream = (!envelope.group_key.is_empty()).then(|| Upstream {
         group_key: envelope.group_key.as_str().into(),
         group_labels: envelope.group_labels,
@@ -49,18 +56,25 @@ pub fn parse(body: &[u8], peer: &str, received_at: Timestamp) -> Result<Parsed, 
     Ok(parsed)
 }
 
-/// Status and times of one alert. The status is what the sender says; where it says nothing of use, an end
-/// that has passed makes it resolved. A resolve without an end that can be ended on receipt.
+/// Status and times of one alert. The status is what the sender says, and the end of an alert that fires says
+/// nothing then. Where the status says nothing of use, an end that has passed makes it resolved. A resolve
+/// without an end that can be ended on receipt.
 fn episode(alert: &mut Reading<'_>) -> Episode {
     let received_at = alert.received_at;
-    let start = alert.starts_at();
-    let mut end = alert.ends_at(start);
+    let said = match alert.raw.status.map(Text::of) {
+        Some(Text::Str(word)) if word == "firing" => Ok(Status::Firing),
+        Some(Text::Str(word)) if word == "resolved" => Ok(Status::Resolved),
+        other => Err(other),
+    };
+    let (start, mut end) = match said {
+        Ok(Status::Firing) => (alert.starts_at(), None),
+        _ => alert.times(),
+    };
     let by_end = if end.is_some_and(|t| t <= received_at) { Status::Resolved } else { Status::Firing };
-    let status = match alert.raw.status.map(Text::of) {
-        Some(Text::Str(word)) if word == "firing" => Status::Firing,
-        Some(Text::Str(word)) if word == "resolved" => Status::Resolved,
-        None | Some(Text::Null) => by_end,
-        Some(other) => {
+    let status = match said {
+        Ok(status) => status,
+        Err(None | Some(Text::Null)) => by_end,
+        Err(Some(other)) => {
             let found = other.found();
             let wrong = format!(
                 "status is {found}, where firing or resolved would be right; it counts as {}",
@@ -150,36 +164,39 @@ impl<'de> Visitor<'de> for Message<'_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope, A::Error> {
+        const FIELDS: [&str; 6] =
+            ["alerts", "receiver", "externalURL", "groupKey", "groupLabels", "truncatedAlerts"];
         let mut envelope = Envelope::default();
-        while let Some(field) = map.next_key::<SmolStr>()? {
-            match field.as_str() {
-                "alerts" => envelope.alerts = Some(map.next_value_seed(List(&mut *self.0))?),
-                "receiver" => envelope.receiver = bounded(map.next_value()?),
-                "externalURL" => envelope.external_url = bounded(map.next_value()?),
-                "groupKey" => envelope.group_key = bounded(map.next_value()?),
-                "groupLabels" => {
-                    let raw: &RawValue = map.next_value()?;
-                    envelope.group_labels = super::annotation_set(raw);
+        let (mut strings, mut group_labels) = ([None::<&RawValue>; FIELDS.len()], Objects::default());
+        while let Some(key) = map.next_key::<&RawValue>()? {
+            match field(key, &FIELDS) {
+                Some(0) => {
+                    // The last list counts.
+                    self.0.restart();
+                    envelope.alerts = Some(map.next_value_seed(List(&mut *self.0))?);
                 }
-                "truncatedAlerts" => {
-                    let raw: &RawValue = map.next_value()?;
-                    envelope.truncated = serde_json::from_str(raw.get()).unwrap_or(0);
-                }
-                _ => {
+                Some(4) => group_labels.add(map.next_value()?),
+                Some(at) => assign(&mut strings[at], map.next_value()?),
+                None => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
             if envelope.fields.len() < 8 {
-                envelope.fields.push(format!("{:?}", excerpt(&field)));
+                envelope.fields.push(format!("{:?}", excerpt(&string_or_empty(Some(key)))));
             }
         }
+        envelope.receiver = bounded(strings[1]);
+        envelope.external_url = bounded(strings[2]);
+        envelope.group_key = bounded(strings[3]);
+        envelope.group_labels = labels::annotations(&group_labels).set;
+        envelope.truncated = strings[5].and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or(0);
         Ok(envelope)
     }
 }
 
 /// The string, cut to what a label may hold.
-fn bounded(raw: &RawValue) -> String {
-    head(&string_or_empty(Some(raw)), bounds::LABEL_BYTES).to_owned()
+fn bounded(raw: Option<&RawValue>) -> String {
+    head(&string_or_empty(raw), bounds::LABEL_BYTES).to_owned()
 }
 
 #[cfg(test)]

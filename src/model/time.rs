@@ -15,7 +15,7 @@ use super::Duration;
 pub struct Timestamp(NonZeroU64);
 
 /// A text that is not an RFC 3339 time.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{text:?} is not an RFC 3339 time such as 2026-01-31T09:30:00Z")]
 pub struct TimeError {
     text: String,
@@ -63,6 +63,32 @@ impl Timestamp {
         let parsed: jiff::Timestamp =
             text.parse().map_err(|_| TimeError { text: text.chars().take(64).collect() })?;
         Ok(Self::from_millis(parsed.as_millisecond()))
+    }
+
+    /// Parses a time in the forms that senders of alerts and silences write: RFC 3339, and beyond it all that
+    /// Alertmanager's parser takes. Without a zone it is UTC. The seconds or the whole time of day may be
+    /// missing, and a blank may stand for the `T`. A decimal comma, an hour of one digit and blanks around it
+    /// do no harm. Rules: `ParseDateTime` of go-openapi/strfmt, and Go `time.Parse`.
+    pub fn parse_as_sent(text: &str) -> Result<Self, TimeError> {
+        let error = match Self::parse(text) {
+            Ok(time) => return Ok(time),
+            Err(error) => error,
+        };
+        let mut text = text.trim().to_owned();
+        // "For ever" as people write it lies a day beyond what the time library can hold.
+        if text.starts_with("9999-12-3") {
+            return Ok(Self::MAX);
+        }
+        let hour = text.as_bytes().get(11..13);
+        if hour.is_some_and(|hour| hour[0].is_ascii_digit() && hour[1] == b':') {
+            text.insert(11, '0');
+        }
+        if let Ok(time) = Self::parse(&text) {
+            return Ok(time);
+        }
+        let local: jiff::civil::DateTime = text.parse().map_err(|_| error.clone())?;
+        let time = local.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| error)?;
+        Ok(Self::from_millis(time.timestamp().as_millisecond()))
     }
 
     /// How long after `earlier` this moment is; zero if it is not after it.

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, Semaphore, oneshot};
 use crate::config::{Config, Integration, Storage};
 use crate::deliver::{Deliverer, Health};
 use crate::engine::{Release, Stats};
-use crate::ingest::{InvalidReason, Said};
+use crate::ingest::{InvalidReason, NamedLabels, Said};
 use crate::journal::{DeadLetters, LetterQuery};
 use crate::ledger;
 use crate::model::{Batch, Duration, NotificationId, SilenceRequest, Source, Timestamp};
@@ -37,6 +37,7 @@ pub struct NodeGate {
     registry: Registry,
     /// Milliseconds; of the policy in force.
     resolve_timeout: Arc<AtomicU64>,
+    named_labels: Arc<ArcSwap<NamedLabels>>,
     access: Arc<ArcSwap<Access>>,
     stopping: AtomicBool,
     reload: Arc<Reload>,
@@ -98,6 +99,7 @@ impl NodeGate {
             published,
             registry,
             resolve_timeout: Arc::new(AtomicU64::new(config.policy.resolve_timeout.as_millis())),
+            named_labels: Arc::new(ArcSwap::from_pointee(NamedLabels::of(&config.policy))),
             access: Arc::new(ArcSwap::from_pointee(access)),
             stopping: AtomicBool::new(false),
             reload: Arc::new(Reload {
@@ -152,6 +154,10 @@ impl Gate for NodeGate {
         Duration::from_millis(self.resolve_timeout.load(Ordering::Relaxed))
     }
 
+    fn named_labels(&self) -> Arc<NamedLabels> {
+        self.named_labels.load_full()
+    }
+
     fn access(&self) -> Arc<Access> {
         self.access.load_full()
     }
@@ -187,10 +193,10 @@ impl Gate for NodeGate {
     fn reload(&self) -> BoxFuture<'_, Result<(), String>> {
         let (queue, published) = (self.queue.clone(), self.published.clone());
         let (reload, resolve_timeout) = (self.reload.clone(), self.resolve_timeout.clone());
-        let access = self.access.clone();
+        let (access, named_labels) = (self.access.clone(), self.named_labels.clone());
         // On a task of its own: a client that goes away must not stop a reload half way.
         let task = tokio::spawn(async move {
-            let outcome = reload.run(&queue, &published, &resolve_timeout, &access).await;
+            let outcome = reload.run(&queue, &published, &resolve_timeout, &named_labels, &access).await;
             match &outcome {
                 Ok(()) => {
                     published.meter.reloaded(wall());
@@ -287,6 +293,7 @@ impl Reload {
         queue: &Queue,
         published: &Published,
         resolve_timeout: &AtomicU64,
+        named_labels: &ArcSwap<NamedLabels>,
         access: &ArcSwap<Access>,
     ) -> Result<(), String> {
         let mut receivers = self.receivers.lock().await;
@@ -303,7 +310,7 @@ impl Reload {
         log_warnings(&config);
         let budget = memory::fit(&mut config);
         self.deliverer.reload(&config.receivers).map_err(|e| e.to_string())?;
-        let timeout = config.policy.resolve_timeout;
+        let (timeout, named) = (config.policy.resolve_timeout, NamedLabels::of(&config.policy));
         let policy = Box::new(config.policy);
         if let Err(e) = ask(queue, |done| Command::Policy(policy, done)).await.and_then(|told| told) {
             if let Err(e) = self.deliverer.reload(&receivers) {
@@ -317,6 +324,7 @@ impl Reload {
         self.masked.store(Arc::new(config.masked));
         self.keep.store(Arc::new(config.storage));
         resolve_timeout.store(timeout.as_millis(), Ordering::Relaxed);
+        named_labels.store(Arc::new(named));
         Ok(())
     }
 }

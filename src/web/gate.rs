@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 use super::access::{Access, Area};
 use crate::deliver::Health;
 use crate::engine::{Engine, Release, Stats};
-use crate::ingest::{InvalidReason, Said};
+use crate::ingest::{InvalidReason, NamedLabels, Said};
 use crate::journal::{DeadLetters, LetterQuery};
 use crate::ledger::{LedgerError, Page, Query, Tally};
 use crate::model::{Batch, Duration, NotificationId, SilenceError, SilenceRequest, Source, Timestamp};
@@ -24,6 +24,11 @@ pub trait Gate: Send + Sync + 'static {
 
     /// API v2: how long an alert without `endsAt` fires.
     fn resolve_timeout(&self) -> Duration;
+
+    /// The labels that the configuration names, which stay when an alert has too many.
+    fn named_labels(&self) -> Arc<NamedLabels> {
+        Arc::default()
+    }
 
     /// Who may do what, as of the last reload. Without a say of its own: anybody anything.
     fn access(&self) -> Arc<Access> {

@@ -46,9 +46,10 @@ pub(super) async fn webhook(
         Ok(false) => {}
         Err(problem) => return problem.into_response(),
     }
-    let (received_at, sent) = (app.gate.now(), bytes.clone());
+    let (received_at, sent, labels) = (app.gate.now(), bytes.clone(), app.gate.named_labels());
     let parsed = parse(bytes.len(), share, move || {
-        webhook::parse(&sent, &peer.to_string(), received_at).map(|parsed| bound(parsed, caller.as_deref()))
+        webhook::parse(&sent, &peer.to_string(), received_at, &labels)
+            .map(|parsed| bound(parsed, caller.as_deref()))
     });
     let (parsed, share) = match parsed.await {
         Ok(Ok(parsed)) => parsed,
@@ -58,19 +59,22 @@ pub(super) async fn webhook(
     app.note(source, peer, &parsed, &bytes);
     let unlisted = parsed.rejected_total() - parsed.rejects.len() as u64;
     let taken = parsed.batch.observations.len();
-    if let Err(problem) = app.hand_over(parsed.batch, &said, share).await {
+    let said = if parsed.may_be_recognised(received_at) { &*said } else { &[] };
+    if let Err(problem) = app.hand_over(parsed.batch, said, share).await {
         return problem.into_response();
     }
     accepted(taken, &parsed.rejects, unlisted)
 }
 
-/// What a webhook is told: how many of its alerts were taken, and what was wrong with the others.
+/// What a webhook is told: how many of its alerts were taken, and what was wrong with the others. If there are
+/// any others it is a 400, since few senders read more than the status.
 fn accepted(taken: usize, rejects: &[Reject], unlisted: u64) -> Response {
+    let status = if rejects.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     let mut answer = json!({ "accepted": taken, "rejected": rejects });
     if unlisted > 0 {
         answer["rejected_not_listed"] = unlisted.into();
     }
-    json_response(StatusCode::OK, "application/json", &answer)
+    json_response(status, "application/json", &answer)
 }
 
 /// `POST /api/v2/alerts`, answered as Alertmanager answers it: 200 without a body, or 400 with a JSON
@@ -101,9 +105,9 @@ pub(super) async fn api_v2(
         Ok(false) => {}
         Err(problem) => return problem.into_api_v2(),
     }
-    let sent = bytes.clone();
+    let (sent, labels) = (bytes.clone(), app.gate.named_labels());
     let parsed = parse(bytes.len(), share, move || {
-        api_v2::parse(&sent, &peer.to_string(), received_at, resolve_timeout)
+        api_v2::parse(&sent, &peer.to_string(), received_at, resolve_timeout, &labels)
             .map(|parsed| bound(parsed, caller.as_deref()))
     });
     let (parsed, share) = match parsed.await {
@@ -112,7 +116,8 @@ pub(super) async fn api_v2(
         Err(problem) => return problem.into_api_v2(),
     };
     app.note(source, peer, &parsed, &bytes);
-    if let Err(problem) = app.hand_over(parsed.batch, &said, share).await {
+    let said = if parsed.may_be_recognised(received_at) { &*said } else { &[] };
+    if let Err(problem) = app.hand_over(parsed.batch, said, share).await {
         return problem.into_api_v2();
     }
     if parsed.rejected.is_empty() {
@@ -133,7 +138,7 @@ fn bound(mut parsed: Parsed, source: Option<&str>) -> Parsed {
 }
 
 /// Runs `work` on a body of `length` bytes, here or where it holds up no connection.
-async fn read<T: Send + 'static>(
+pub(super) async fn read<T: Send + 'static>(
     length: usize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {

@@ -16,6 +16,7 @@ use super::look::finished;
 use super::problem::Problem;
 use super::receive::not_json;
 use super::router::App;
+use crate::ingest::GoJson;
 use crate::model::{
     LabelSet, MatchOp, Matcher, Silence, SilenceError, SilenceRequest, SilenceState, Timestamp,
 };
@@ -160,7 +161,7 @@ pub(super) async fn posted(
 }
 
 fn read(bytes: &[u8]) -> Result<Silence, String> {
-    let posted: SilenceForm = serde_json::from_slice(bytes).map_err(|e| format!("not a silence: {e}"))?;
+    let posted = form(bytes).map_err(|e| format!("not a silence: {e}"))?;
     let matchers: Result<Vec<Matcher>, String> = posted.matchers.iter().map(MatcherForm::matcher).collect();
     Ok(Silence {
         id: posted.id.unwrap_or_default().into(),
@@ -171,6 +172,34 @@ fn read(bytes: &[u8]) -> Result<Silence, String> {
         created_by: posted.created_by.into(),
         comment: posted.comment.into(),
     })
+}
+
+/// The fields of a silence, read as Alertmanager reads them.
+fn form(bytes: &[u8]) -> Result<SilenceForm, String> {
+    let body = GoJson::body(bytes);
+    let silence = body.object(&["id", "matchers", "startsAt", "endsAt", "createdBy", "comment"])?;
+    let matchers = silence.list("matchers")?.ok_or_else(|| missing("matchers"))?;
+    let matchers = matchers.into_iter().map(|one| {
+        let one = one.object(&["name", "value", "isRegex", "isEqual"])?;
+        Ok(MatcherForm {
+            name: one.text("name")?.ok_or_else(|| missing("name"))?,
+            value: one.text("value")?.ok_or_else(|| missing("value"))?,
+            is_regex: one.boolean("isRegex")?.ok_or_else(|| missing("isRegex"))?,
+            is_equal: one.boolean("isEqual")?.unwrap_or(true),
+        })
+    });
+    Ok(SilenceForm {
+        matchers: matchers.collect::<Result<_, String>>()?,
+        id: silence.text("id")?,
+        starts_at: silence.time("startsAt")?.ok_or_else(|| missing("startsAt"))?,
+        ends_at: silence.time("endsAt")?.ok_or_else(|| missing("endsAt"))?,
+        created_by: silence.text("createdBy")?.ok_or_else(|| missing("createdBy"))?,
+        comment: silence.text("comment")?.ok_or_else(|| missing("comment"))?,
+    })
+}
+
+fn missing(field: &str) -> String {
+    format!("missing field `{field}`")
 }
 
 /// Has a request granted; answers with the silence's id when that is durable.
@@ -226,6 +255,18 @@ mod tests {
         let second = serde_json::json!({"name":"b","value":"x|y","isRegex":true,"isEqual":false});
         assert_eq!(shown["matchers"][1], second);
         assert_eq!(shown["matchers"][2]["isEqual"], true);
+    }
+
+    #[test]
+    fn a_silence_is_read_as_alertmanager_reads_it() {
+        let body = "\u{feff}{\"Matchers\":[{\"NAME\":\"a\",\"value\":\"0\",\"value\":5,\"isregex\":true,\"isRegex\":false,\
+            \"isEqual\":null}],\"startsAt\":\"2026-11-23T00:00:00\",\"endsat\":\"2026-11-23 02:00:00\",\
+            \"createdBy\":\"me\",\"createdBy\":null,\"comment\":\"\\ud800\",\"future\":[1]} more";
+        let read = read(body.as_bytes()).unwrap();
+        assert_eq!(read.matchers[0][0].to_string(), r#"a="5""#);
+        let times = (read.starts_at.to_string(), read.ends_at.to_string());
+        assert_eq!(times, ("2026-11-23T00:00:00Z".into(), "2026-11-23T02:00:00Z".into()));
+        assert_eq!((&*read.created_by, &*read.comment), ("me", "\u{fffd}"));
     }
 
     #[test]

@@ -35,7 +35,9 @@ pub fn run(name: &str, rounds: u64) {
         "parse_api_v2" => (0..rounds).for_each(|round| drop(black_box(read(round, false)))),
         "parse_webhook" => (0..rounds).for_each(|round| {
             let body = format!(r#"{{"version":"4","groupKey":"{{}}:{{}}","alerts":{}}}"#, body(round, true));
-            drop(black_box(webhook::parse(body.as_bytes(), "10.0.0.1", now(round)).unwrap()));
+            drop(black_box(
+                webhook::parse(body.as_bytes(), "10.0.0.1", now(round), &Default::default()).unwrap(),
+            ));
         }),
         "glance" => {
             let (glance, body) = (Glance::new(), body(0, false));
@@ -113,7 +115,9 @@ fn body(round: u64, resolved: bool) -> String {
 
 fn read(round: u64, resolved: bool) -> Batch {
     let body = body(round, resolved);
-    api_v2::parse(body.as_bytes(), "10.0.0.1", now(round), Duration::from_mins(5)).unwrap().batch
+    api_v2::parse(body.as_bytes(), "10.0.0.1", now(round), Duration::from_mins(5), &Default::default())
+        .unwrap()
+        .batch
 }
 
 /// An engine that has taken `rounds` requests; `each` sees what followed from each.

@@ -4,6 +4,7 @@
 
 mod access;
 mod answers;
+mod as_alertmanager;
 mod backtest;
 mod behaviour;
 mod compose;

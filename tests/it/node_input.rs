@@ -1,6 +1,7 @@
 //! What comes in: what cannot be read, and what was said before.
 
 use super::*;
+use squelch::ingest::api_v2;
 
 /// Input that cannot be read and keeps coming: what it would have said is lost, so a person hears of it.
 #[test]
@@ -17,7 +18,7 @@ fn input_that_is_refused_for_five_minutes_pages() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!((told[0].kind, told[0].group_labels.value("alertname")), (Kind::Page, "SquelchInputRefused"));
     bench.report(told[0].id, Outcome::Accepted);
-    for _ in 0..6 {
+    for _ in 0..11 {
         bench.advance(Duration::from_mins(1));
         bench.step();
     }
@@ -115,4 +116,30 @@ fn an_alarm_waits_for_the_storage() {
     let told = bench.told();
     let about = |n: &&Notification| n.group_labels.value("alertname") == "SquelchMemoryShort";
     assert_eq!(told.iter().filter(about).count(), 1, "{told:?}");
+}
+
+/// An alert that ends before it starts has ended: it ends what is open and opens nothing.
+#[test]
+fn an_alert_whose_end_has_passed_ends_what_is_open_whatever_its_start() {
+    let said = |start: i64, end: i64| {
+        let at = |seconds: i64| Timestamp::from_millis(T0 + seconds * 1000).to_string();
+        let body = format!(
+            r#"[{{"labels":{{"alertname":"A","severity":"critical"}},"startsAt":"{}","endsAt":"{}"}}]"#,
+            at(start),
+            at(end)
+        );
+        let received = Timestamp::from_millis(T0);
+        let named = Default::default();
+        api_v2::parse(body.as_bytes(), "p", received, Duration::from_mins(5), &named).unwrap().batch
+    };
+    for (start, end) in [(60, -1), (300, -60), (-10, -370), (-10, -200), (-10, -1), (-600, -1)] {
+        let mut bench = Bench::new();
+        bench.observe(said(start, end)).unwrap();
+        assert_eq!(bench.told(), [], "{start} to {end}: never heard of");
+        let mut bench = Bench::new();
+        bench.observe(said(-300, 240)).unwrap();
+        assert_eq!(bench.told().len(), 1, "{start} to {end}");
+        bench.observe(said(start, end)).unwrap();
+        assert_eq!(bench.alerts()[0]["status"], "resolved", "{start} to {end}");
+    }
 }

@@ -175,8 +175,8 @@ impl World {
         }
         let now = process.clock.now();
         let parsed = match from {
-            Some((member, _)) => webhook::parse(&body, &format!("10.0.0.{member}"), now),
-            None => api_v2::parse(&body, "10.0.0.9", now, Duration::from_mins(5)),
+            Some((member, _)) => webhook::parse(&body, &format!("10.0.0.{member}"), now, &Default::default()),
+            None => api_v2::parse(&body, "10.0.0.9", now, Duration::from_mins(5), &Default::default()),
         };
         let mut batch = match parsed {
             Ok(parsed) => parsed.batch,

@@ -198,7 +198,7 @@ impl World {
             let alerts: Vec<_> = (0..FLOOD).map(alert).collect();
             let body =
                 serde_json::json!({"version": "4", "externalURL": "http://stranger", "alerts": alerts});
-            match webhook::parse(body.to_string().as_bytes(), "10.0.0.8", now) {
+            match webhook::parse(body.to_string().as_bytes(), "10.0.0.8", now, &Default::default()) {
                 Ok(parsed) => {
                     let _ =
                         process.queue.push(Command::Observe(parsed.batch, Vec::new(), oneshot::channel().0));

@@ -174,7 +174,7 @@ mod tests {
         let step = &steps()[0];
         let now = Timestamp::from_millis(1_800_000_000_000);
         let body = body(step, PEERS[0], now, now).to_string();
-        let parsed = crate::ingest::webhook::parse(body.as_bytes(), "", now).unwrap();
+        let parsed = crate::ingest::webhook::parse(body.as_bytes(), "", now, &Default::default()).unwrap();
         assert!(parsed.rejects.is_empty());
         assert_eq!(parsed.batch.peer, PEERS[0]);
         assert_eq!(parsed.batch.observations.len(), 1);

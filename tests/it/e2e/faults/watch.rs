@@ -221,7 +221,9 @@ async fn a_stored_event_that_breaks_the_engine_is_put_aside_at_the_start() {
     policy.routes.push(nowhere);
     policy.routes[0].children = vec![1];
     let told = body("http://am-0", &[alert("Poison")]).to_string();
-    let parsed = squelch::ingest::webhook::parse(told.as_bytes(), "p", crate::e2e::sender::now()).unwrap();
+    let parsed =
+        squelch::ingest::webhook::parse(told.as_bytes(), "p", crate::e2e::sender::now(), &Default::default())
+            .unwrap();
     let events = [Event::Policy(Box::new(policy)), Event::Observe(parsed.batch)];
     let mut journal = SqliteJournal::open(&home.path("data")).unwrap();
     let recovered = journal.recover().unwrap();
