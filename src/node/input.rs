@@ -5,38 +5,48 @@ use crate::model::{Duration, Timestamp};
 
 /// How often it is looked at.
 const EVERY: Duration = Duration::from_mins(1);
-/// So many looks in a row that find something are an alarm; it lasts for as long again.
-const LOOKS: u32 = 5;
+/// So many looks that find something are an alarm, if there are so many minutes from the first to the last.
+const LOOKS: u32 = 3;
+const WITHIN: Duration = Duration::from_mins(4);
+/// So long a time without any ends it. Alertmanager sends what was refused again after `group_interval`, which is
+/// 5 minutes by default.
+const GAP: Duration = Duration::from_mins(10);
 
-/// Whether input was refused in each of the last minutes.
+/// Whether input is refused again and again.
 pub(super) struct InputWatch {
     looked_at: Timestamp,
     count: u64,
-    in_a_row: u32,
+    /// When the first and the last look found something, and how many did.
+    found: Option<(Timestamp, Timestamp, u32)>,
 }
 
 impl InputWatch {
     /// Begins at `now`, when `count` inputs had been refused.
     pub(super) fn new(now: Timestamp, count: u64) -> Self {
-        InputWatch { looked_at: now, count, in_a_row: 0 }
+        InputWatch { looked_at: now, count, found: None }
     }
 
-    /// Looks if it is time. The alarm, if input was refused in each of the last five minutes.
+    /// Looks if it is time. The alarm, if input was refused in three minutes or more, over five minutes or more.
     pub(super) fn look(&mut self, now: Timestamp, count: u64) -> Option<Alarm> {
         if now < self.looked_at + EVERY {
             return None;
         }
         // After a longer time nobody knows in which minute it was.
         let long = now > self.looked_at + EVERY + EVERY;
-        self.in_a_row = if count > self.count && !long { self.in_a_row + 1 } else { 0 };
+        let more = count > self.count && !long;
         (self.looked_at, self.count) = (now, count);
-        let lasts = Duration::from_mins(u64::from(LOOKS));
-        (self.in_a_row >= LOOKS).then(|| Alarm {
+        self.found = self.found.filter(|(_, last, _)| now <= *last + GAP && !long);
+        if !more {
+            return None;
+        }
+        let (first, _, looks) = self.found.unwrap_or((now, now, 0));
+        self.found = Some((first, now, looks + 1));
+        (looks + 1 >= LOOKS && now >= first + WITHIN).then(|| Alarm {
             name: "SquelchInputRefused".into(),
-            summary:
-                "for 5m alerts or whole requests came that cannot be read; the log says what and from whom"
-                    .into(),
-            lasts,
+            summary: "for 5m alerts or whole requests came that cannot be read, or came to a path that takes none; \
+                      the log says what and from whom"
+                .into(),
+            lasts: GAP,
         })
     }
 }
@@ -45,19 +55,32 @@ impl InputWatch {
 mod tests {
     use super::*;
 
+    fn at(minute: u64) -> Timestamp {
+        Timestamp::EPOCH + Duration::from_mins(minute)
+    }
+
+    /// The minutes from 1 to `last` whose look is an alarm, if input is refused in the minutes `in_`.
+    fn alarms(last: u64, in_: &[u64]) -> Vec<u64> {
+        let mut watch = InputWatch::new(at(0), 0);
+        let count = |minute| in_.iter().filter(|refused| **refused <= minute).count() as u64;
+        (1..=last).filter(|minute| watch.look(at(*minute), count(*minute)).is_some()).collect()
+    }
+
     #[test]
     fn only_what_keeps_coming_is_an_alarm() {
-        let at = |minute: u64| Timestamp::EPOCH + Duration::from_mins(minute);
+        assert_eq!(alarms(9, &[1, 2, 3, 4, 5, 6]), [5, 6]);
+        assert_eq!(alarms(30, &[1, 2, 3, 4]), [0; 0]);
+        assert_eq!(alarms(30, &[1, 2, 9]), [9]);
+        assert_eq!(alarms(60, &[1, 20, 40, 41, 43]), [0; 0], "it counts anew after ten minutes without");
         let mut watch = InputWatch::new(at(0), 0);
-        for minute in 1..5 {
-            assert_eq!(watch.look(at(minute), minute), None);
-        }
-        assert!(watch.look(at(5), 5).is_some());
-        assert_eq!(watch.look(at(6), 5), None, "a minute without");
-        for minute in 7..11 {
-            assert_eq!(watch.look(at(minute), minute), None, "it counts anew");
-        }
-        assert!(watch.look(at(11), 11).is_some());
+        assert!((1..5).all(|minute| watch.look(at(minute), minute).is_none()));
         assert_eq!(watch.look(at(30), 99), None, "the thread did not look for long");
+        assert_eq!(watch.look(at(31), 100), None);
+    }
+
+    /// A webhook at a wrong path is tried once in each `group_interval`.
+    #[test]
+    fn what_an_alertmanager_sends_every_five_minutes_is_an_alarm() {
+        assert_eq!(alarms(20, &[1, 6, 11, 16]), [11, 16]);
     }
 }

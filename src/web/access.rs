@@ -231,6 +231,11 @@ impl Access {
         }
     }
 
+    /// Whether a source of alerts sent the request.
+    pub(super) fn is_source(&self, shown: &Shown<'_>) -> bool {
+        self.find(&self.sources, shown).is_some()
+    }
+
     async fn user(&self, shown: &Shown<'_>) -> Option<Caller> {
         if let Some(caller) = self.find(&self.users, shown) {
             return Some(caller);

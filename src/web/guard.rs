@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::access::{Area, Caller, Shown, Verdict};
 use super::problem::Problem;
-use super::router::{App, Peer};
+use super::router::{App, Peer, Unserved, misdirected};
 use crate::config::Role;
 
 /// Where alerts come in.
@@ -54,18 +54,23 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
                     request.extensions_mut().insert(caller.clone());
                     audited(&app, area, peer, Some(caller), request, next).await
                 }
-                Verdict::Unknown => {
+                verdict => {
                     app.gate.refused(area);
-                    app.refusals.log_unknown(peer, area.as_str(), request.uri().path());
-                    unknown(area)
-                }
-                Verdict::NotAllowed(caller) => {
-                    app.gate.refused(area);
-                    app.refusals.log_unknown(peer, area.as_str(), request.uri().path());
-                    let (name, needed) = (&caller.name, area.as_str());
-                    let detail =
-                        format!("{name} has the role {}, and this needs {needed}", caller.role.as_str());
-                    Problem::new(StatusCode::FORBIDDEN, detail).into_response()
+                    let problem = match verdict {
+                        Verdict::NotAllowed(Caller { name, role }) => {
+                            let (role, needed) = (role.as_str(), area.as_str());
+                            let detail = format!("{name} has the role {role}, and this needs {needed}");
+                            Problem::new(StatusCode::FORBIDDEN, detail).into_response()
+                        }
+                        _ => unknown(area),
+                    };
+                    // A source that posts its alerts to a path that is not for it loses them.
+                    if area != Area::Ingest && access.is_source(&shown) {
+                        misdirected(&app, peer, request).await;
+                    } else {
+                        app.refusals.log_unknown(peer, area.as_str(), request.uri().path());
+                    }
+                    problem
                 }
             }
         }
@@ -187,7 +192,8 @@ fn unknown(area: Area) -> Response {
     response
 }
 
-/// Runs the handler; what changes something leaves a line in the log, whoever it was.
+/// Runs the handler; what changes something leaves a line in the log, whoever it was. What nothing serves changes
+/// nothing.
 async fn audited(
     app: &App,
     area: Area,
@@ -200,6 +206,7 @@ async fn audited(
     let response = next.run(request).await;
     if let Area::Of(role) = area
         && changes(&method)
+        && response.extensions().get::<Unserved>().is_none()
     {
         let user = caller.as_ref().map_or("", |caller| caller.name.as_str());
         let (role, status) = (role.as_str(), response.status().as_u16());

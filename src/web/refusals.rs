@@ -1,24 +1,35 @@
 //! A line in the log for what was refused, without letting a sender fill the log.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use axum::http::Method;
 use moka::sync::Cache;
 
 use crate::ingest::InvalidReason;
+use crate::model::Source;
 
 /// How long one sender's refusals of one class stay unsaid after a line about them.
 const QUIET: Duration = Duration::from_secs(60);
+/// So many senders get a line about one class in that time; an attacker has many addresses.
+const SENDERS: u32 = 20;
 
 /// Remembers what was said lately; at most 10,000 senders and classes.
 #[derive(Clone)]
 pub(super) struct Refusals {
     said: Cache<(IpAddr, &'static str), ()>,
+    /// How many lines there were about a class, of whomever.
+    lines: Cache<&'static str, Arc<AtomicU32>>,
 }
 
 impl Refusals {
     pub(super) fn new() -> Self {
-        Refusals { said: Cache::builder().max_capacity(10_000).time_to_live(QUIET).build() }
+        Refusals {
+            said: Cache::builder().max_capacity(10_000).time_to_live(QUIET).build(),
+            lines: Cache::builder().max_capacity(1_000).time_to_live(QUIET).build(),
+        }
     }
 
     /// Logs that something of `peer` was refused or mended, with the start of its body.
@@ -31,9 +42,32 @@ impl Refusals {
         }
     }
 
-    /// Logs a request to a path or with a method that is not served.
-    pub(super) fn log_misdirected(&self, peer: IpAddr, method: &axum::http::Method, path: &str) {
-        if self.first(peer, "misdirected") {
+    /// Logs alerts that came where none are taken: a line a minute for each of the two forms.
+    pub(super) fn log_misdirected_alerts(
+        &self,
+        source: Source,
+        peer: IpAddr,
+        method: &Method,
+        path: &str,
+        way: &str,
+    ) {
+        let class = match source {
+            Source::Alertmanager => "a webhook body",
+            Source::Prometheus => "API v2 alerts",
+        };
+        if self.is_among(class, 1) {
+            let path = start_of(path.as_bytes());
+            tracing::warn!(
+                %peer, %method, %path,
+                "refused {class} at a path or with a method that takes none, so its alerts are lost: {way}; not \
+                 logged again for 60s, counted as wrong_path"
+            );
+        }
+    }
+
+    /// Logs a request to a path or with a method that is not served: a line a minute, whoever sent it.
+    pub(super) fn log_unserved(&self, peer: IpAddr, method: &Method, path: &str) {
+        if self.is_among("unserved", 1) {
             let path = start_of(path.as_bytes());
             tracing::warn!(%peer, %method, %path, "no such path or method; not logged again for 60s");
         }
@@ -58,7 +92,13 @@ impl Refusals {
     }
 
     fn first(&self, peer: IpAddr, class: &'static str) -> bool {
-        self.said.entry((peer, class)).or_insert(()).is_fresh()
+        self.said.entry((peer, class)).or_insert(()).is_fresh() && self.is_among(class, SENDERS)
+    }
+
+    /// Whether no more than `most` lines about `class` were asked for within [`QUIET`].
+    fn is_among(&self, class: &'static str, most: u32) -> bool {
+        let lines = self.lines.get_with(class, Arc::default);
+        lines.fetch_add(1, Ordering::Relaxed) < most
     }
 }
 
@@ -86,6 +126,14 @@ mod tests {
         assert!(refusals.first(a, "not_v4"));
         assert!(!refusals.first(a, "not_v4"));
         assert!(refusals.first(a, "bad_time") && refusals.first(b, "not_v4"));
+    }
+
+    #[test]
+    fn many_addresses_do_not_fill_the_log() {
+        let refusals = Refusals::new();
+        let lines = (0..10_000).filter(|n| refusals.first(IpAddr::from(u128::to_be_bytes(*n)), "foreign"));
+        assert_eq!(lines.count(), SENDERS as usize);
+        assert!(refusals.is_among("unserved", 1) && !refusals.is_among("unserved", 1));
     }
 
     #[test]

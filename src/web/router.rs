@@ -7,16 +7,18 @@ use axum::extract::{FromRequestParts, MatchedPath, Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 
 use super::answers::Answers;
-use super::body::Room;
+use super::body::{self, Arrived, Room};
 use super::guard;
 use super::problem::Problem;
 use super::refusals::Refusals;
 use super::{Gate, Limits, ops, receive, silences, ui, v1};
+use crate::ingest::{InvalidReason, states_alerts};
+use crate::model::Source;
 
 /// Who is at the other end of the connection. The port is left out: it changes with each connection.
 #[derive(Clone, Copy)]
@@ -130,23 +132,57 @@ fn normalised(prefix: &str) -> String {
 async fn not_found(
     State(app): State<App>,
     Extension(Peer(peer)): Extension<Peer>,
-    method: Method,
-    uri: Uri,
-) -> Problem {
-    app.refusals.log_misdirected(peer, &method, uri.path());
-    let detail = format!("there is nothing at {}; {}", shown(&uri), app.way());
-    Problem::new(StatusCode::NOT_FOUND, detail)
+    request: Request,
+) -> Response {
+    let detail = format!("there is nothing at {}; {}", shown(request.uri()), app.way());
+    unserved(&app, peer, request, Problem::new(StatusCode::NOT_FOUND, detail)).await
 }
 
 async fn wrong_method(
     State(app): State<App>,
     Extension(Peer(peer)): Extension<Peer>,
-    method: Method,
-    uri: Uri,
-) -> Problem {
-    app.refusals.log_misdirected(peer, &method, uri.path());
-    let detail = format!("{method} is not served at {}; {}", shown(&uri), app.way());
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+    request: Request,
+) -> Response {
+    let (method, path) = (request.method(), shown(request.uri()));
+    let detail = format!("{method} is not served at {path}; {}", app.way());
+    unserved(&app, peer, request, Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)).await
+}
+
+/// Marks the answer to a request that nothing here serves.
+#[derive(Clone, Copy)]
+pub(super) struct Unserved;
+
+async fn unserved(app: &App, peer: IpAddr, request: Request, problem: Problem) -> Response {
+    misdirected(app, peer, request).await;
+    let mut response = problem.into_response();
+    response.extensions_mut().insert(Unserved);
+    response
+}
+
+/// Notes a request that came to a path or with a method that is not served. If it brought alerts they are lost,
+/// and its sender does not read the answer: they count like other input that is refused.
+pub(super) async fn misdirected(app: &App, peer: IpAddr, request: Request) {
+    let (parts, body) = request.into_parts();
+    let (method, path) = (&parts.method, parts.uri.path());
+    if matches!(*method, Method::POST | Method::PUT) {
+        let arrived = body::read(&parts.headers, body, &app.limits, &app.room).await;
+        let now = app.gate.now();
+        if let Ok(Arrived { bytes, share }) = arrived {
+            let sent = bytes.clone();
+            let states = move || {
+                let states = states_alerts(&sent, now);
+                drop(share);
+                states
+            };
+            if receive::read(bytes.len(), states).await.unwrap_or(false) {
+                let list = bytes.trim_ascii_start().starts_with(b"[");
+                let source = if list { Source::Prometheus } else { Source::Alertmanager };
+                app.gate.rejected(source, InvalidReason::WrongPath);
+                return app.refusals.log_misdirected_alerts(source, peer, method, path, &app.way());
+            }
+        }
+    }
+    app.refusals.log_unserved(peer, method, path);
 }
 
 fn shown(uri: &Uri) -> String {
@@ -155,7 +191,7 @@ fn shown(uri: &Uri) -> String {
 
 impl App {
     /// Where alerts go.
-    fn way(&self) -> String {
+    pub(super) fn way(&self) -> String {
         let prefix = &self.prefix;
         format!(
             "Alertmanager's webhook posts to {prefix}/alertmanager/webhook, Prometheus (api_version: v2) to \
@@ -164,9 +200,41 @@ impl App {
     }
 }
 
+/// The address with each run of slashes as one, and none at the end: people and programs that join a base and a
+/// path write them so. Nothing if it is so already.
+pub(super) fn tidied(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
+    if path.len() < 2 || !(path.contains("//") || path.ends_with('/')) {
+        return None;
+    }
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let mut tidied = uri.clone().into_parts();
+    tidied.path_and_query = format!("/{}{query}", parts.join("/")).parse().ok();
+    Uri::from_parts(tidied).ok()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::normalised;
+    use super::{normalised, tidied};
+
+    #[test]
+    fn slashes_that_say_nothing_are_left_out() {
+        for (written, meant) in [
+            ("//api/v2/alerts", Some("/api/v2/alerts")),
+            ("/alertmanager/webhook/", Some("/alertmanager/webhook")),
+            ("/a///b//?x=//y/", Some("/a/b?x=//y/")),
+            ("//", Some("/")),
+            ("/", None),
+            ("/api/v2/alerts?a=b/", None),
+            ("/a/%2F/b", None),
+        ] {
+            let found = tidied(&written.parse().unwrap()).map(|uri| uri.to_string());
+            assert_eq!(found.as_deref(), meant, "{written}");
+        }
+        let whole = "http://squelch:9096//api/".parse().unwrap();
+        assert_eq!(tidied(&whole).unwrap(), "http://squelch:9096/api");
+    }
 
     #[test]
     fn prefixes_are_read_as_people_write_them() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Method;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -20,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::crowd::{Arriving, Crowd, Seat};
 use super::guard::{Certificate, OnLoopback};
-use super::router::{App, Peer, router};
+use super::router::{App, Peer, router, tidied};
 use super::{Access, Gate, Limits};
 
 /// Serves `gate` on `listener` until `shutdown` resolves; then takes no new connection, gives open
@@ -169,6 +170,12 @@ async fn converse(
     let routes = TowerToHyperService::new(router);
     let seated = Arc::clone(seat);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        // The links of a page are relative to the address that was asked for, as it stands.
+        if !matches!(*request.method(), Method::GET | Method::HEAD)
+            && let Some(uri) = tidied(request.uri())
+        {
+            *request.uri_mut() = uri;
+        }
         request.extensions_mut().insert(Peer(ends.peer));
         request.extensions_mut().insert(OnLoopback(ends.on_loopback));
         if let Some(certificate) = &ends.certificate {

@@ -29,6 +29,7 @@ struct Fake {
     peers: Mutex<Vec<String>>,
     silenced_by: Mutex<Vec<String>>,
     refused: Mutex<Vec<&'static str>>,
+    rejected: Mutex<Vec<InvalidReason>>,
 }
 
 impl Gate for Fake {
@@ -98,7 +99,9 @@ impl Gate for Fake {
     fn configuration(&self) -> Arc<str> {
         "".into()
     }
-    fn rejected(&self, _: Source, _: InvalidReason) {}
+    fn rejected(&self, _: Source, reason: InvalidReason) {
+        self.rejected.lock().unwrap().push(reason);
+    }
     fn answered(&self, _: &str, _: u16) {}
 }
 
@@ -118,6 +121,7 @@ async fn start(access: Access) -> (Arc<Fake>, SocketAddr) {
         peers: Mutex::default(),
         silenced_by: Mutex::default(),
         refused: Mutex::default(),
+        rejected: Mutex::default(),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -226,6 +230,21 @@ async fn each_may_do_what_its_role_says_and_no_more() {
     );
     for path in ["/-/healthy", "/-/ready"] {
         assert_eq!(ask(address, "GET", path, "", "").await.0, 200, "a probe has no password");
+    }
+}
+
+/// Only a source can lose alerts at a wrong path. What strangers send alarms nobody.
+#[tokio::test]
+async fn alerts_of_a_source_at_a_wrong_path_count_and_those_of_strangers_do_not() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("am-b.password"), "hunter22\n").unwrap();
+    let (fake, address) = start(access(RULES, &web_users(), folder.path())).await;
+    let paths = ["/no/such/path", "/api/v1/alerts", "/-/reload", "/api/v2/silences"];
+    for (who, count) in [(String::new(), 0), (bearer("wrong"), 0), (bearer("token-of-am-a"), paths.len())] {
+        for path in paths {
+            assert_eq!(ask(address, "POST", path, &who, ALERT).await.0, 401, "{path}");
+        }
+        assert_eq!(*fake.rejected.lock().unwrap(), vec![InvalidReason::WrongPath; count], "{who}");
     }
 }
 

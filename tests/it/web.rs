@@ -262,17 +262,16 @@ async fn takes_alertmanagers_body_and_answers_what_it_took() {
 #[tokio::test]
 async fn a_partly_invalid_webhook_body_is_taken_and_says_what_was_not() {
     let mut running = start(Limits::default()).await;
-    let answer =
-        running.hook(r#"{"alerts":[{"labels":{"a":"b"}},{"labels":{}},{"labels":{"a":"c"}}]}"#).await;
-    assert_eq!(answer.status, 200);
+    let answer = running.hook(r#"{"alerts":[{"labels":{"a":"b"}},7,{"labels":{"a":"c"}}]}"#).await;
+    assert_eq!(answer.status, 400, "few read more than the status");
     let said = answer.json();
     assert_eq!((&said["accepted"], &said["rejected"][0]["index"]), (&json!(2), &json!(1)));
-    assert!(said["rejected"][0]["error"].as_str().unwrap().contains("labels are missing"));
+    assert!(said["rejected"][0]["error"].as_str().unwrap().contains("the number 7"));
     assert_eq!(soon(running.accepted.recv()).await.unwrap().observations.len(), 2);
     let no_start = InvalidReason::BadTime;
-    assert_eq!(running.rejected(), [InvalidReason::NoLabels, no_start, no_start], "refused, and mended");
+    assert_eq!(running.rejected(), [InvalidReason::NotAnObject, no_start, no_start], "refused, and mended");
     let none = running.hook(r#"{"alerts":[7]}"#).await;
-    assert_eq!((none.status, none.json()["accepted"].clone()), (200, json!(0)));
+    assert_eq!((none.status, none.json()["accepted"].clone()), (400, json!(0)));
 }
 
 #[tokio::test]
@@ -286,7 +285,7 @@ async fn api_v2_answers_as_alertmanager_does() {
     assert!(partly.json().as_str().unwrap().contains("alert 1: labels"));
     let batch = soon(running.accepted.recv()).await.unwrap();
     assert_eq!((batch.source, batch.observations.len()), (Source::Prometheus, 1));
-    // Where it is not: an alert whose end is before its start is refused there.
+    // Where it is not: an alert whose end is before its start is refused there, and has ended here.
     assert_eq!(running.v2(API_V2).await.status, 200);
     let batch = soon(running.accepted.recv()).await.unwrap();
     assert_eq!((batch.source, batch.observations.len()), (Source::Prometheus, 5));
@@ -485,6 +484,62 @@ async fn wrong_paths_and_methods_say_which_is_right() {
             "{}",
             answer.head
         );
+    }
+}
+
+/// Alerts at a path that takes none are lost, and their sender does not read the answer: they count as refused. What
+/// else comes to such a path does not.
+#[tokio::test]
+async fn alerts_at_a_wrong_path_count_as_refused() {
+    const JSON: &str = "Content-Type: application/json\r\n";
+    let running = start(Limits { route_prefix: "/squelch".into(), ..Limits::default() }).await;
+    let list = r#"[{"labels":{"alertname":"DbDown"}}]"#;
+    let cased = r#"{"Alerts":[{"LABELS":{"a":"b"}}]}"#;
+    let lost = [
+        ("POST", "/api/v2/alerts", list),
+        ("POST", "/squelch/api/v1/alerts", list),
+        ("POST", "/squelch/webhook", AM_025),
+        ("POST", "/", AM_025),
+        ("POST", "/squelch", cased),
+        ("PUT", "/squelch/alertmanager/webhook", AM_025),
+    ];
+    for (n, (method, path, body)) in lost.into_iter().enumerate() {
+        let answer = running.send(method, path, JSON, body.as_bytes()).await;
+        assert!(matches!(answer.status, 404 | 405), "{method} {path}: {}", answer.body);
+        assert_eq!(running.rejected(), vec![InvalidReason::WrongPath; n + 1], "{method} {path}");
+    }
+    for (method, path, body) in [
+        ("GET", "/squelch/webhook", AM_025),
+        ("POST", "/squelch/webhook", ""),
+        ("POST", "/squelch/webhook", "user=admin&password=admin"),
+        ("POST", "/squelch/webhook", r#"{"alerts":[]}"#),
+        ("POST", "/squelch/webhook", r#"{"streams":[{"labels":"{}"}]}"#),
+        ("POST", "/squelch/webhook", r#"{"query":"alerts labels"}"#),
+        ("POST", "/squelch/webhook", r#"[{"jsonrpc":"2.0"}]"#),
+    ] {
+        let answer = running.send(method, path, JSON, body.as_bytes()).await;
+        assert_eq!(answer.status, 404, "{method} {path}");
+    }
+    assert_eq!(running.rejected().len(), lost.len());
+}
+
+#[tokio::test]
+async fn slashes_too_many_do_no_harm() {
+    const JSON: &str = "Content-Type: application/json\r\n";
+    let list = br#"[{"labels":{"alertname":"DbDown"}}]"#;
+    for prefix in ["", "/squelch"] {
+        let mut running = start(Limits { route_prefix: prefix.into(), ..Limits::default() }).await;
+        for path in ["//api/v2/alerts", "/api//v2/alerts/", "/api/v2/alerts//"] {
+            let answer = running.send("POST", &format!("{prefix}{path}"), JSON, list).await;
+            assert_eq!(answer.status, 200, "{path}");
+            soon(running.accepted.recv()).await.unwrap();
+        }
+        for path in ["/alertmanager/webhook/", "//alertmanager//webhook"] {
+            let answer = running.send("POST", &format!("{prefix}{path}"), "", AM_025.as_bytes()).await;
+            assert_eq!(answer.status, 200, "{path}");
+            soon(running.accepted.recv()).await.unwrap();
+        }
+        assert_eq!(running.get(&format!("{prefix}/")).await.status, 200);
     }
 }
 
