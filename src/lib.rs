@@ -14,4 +14,5 @@ pub mod journal;
 pub mod ledger;
 pub mod model;
 pub mod node;
+pub mod outside;
 pub mod web;

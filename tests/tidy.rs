@@ -13,9 +13,9 @@ use source::{Source, repository, sources};
 use squelch::model::Disposition;
 
 /// The rooms, top to bottom. A room imports only from rooms below it.
-const ROOMS: [&str; 11] = [
+const ROOMS: [&str; 12] = [
     "commands", "node", "web", "deliver", "ledger", "journal", "history", "engine", "ingest", "config",
-    "model",
+    "model", "outside",
 ];
 
 /// What the deterministic core must not name: async, threads, sockets, files, clocks, randomness,
@@ -146,6 +146,32 @@ fn world_readers(room: &str, files: &[Source]) -> Vec<String> {
         }
     }
     findings
+}
+
+/// Where the standard streams may be named: each of these waits for its output, or knows how not to.
+const STREAMS: [&str; 3] = ["src/commands/", "src/history/scenario/tests.rs", "src/deliver/console.rs"];
+
+/// A stream that blocks or fails must cost its lines and nothing else: `serve` writes to `outside::LOG`.
+#[test]
+fn nothing_that_serves_writes_to_a_stream() {
+    no_findings(stream_writers(&sources("src")));
+}
+
+fn stream_writers(files: &[Source]) -> Vec<String> {
+    let serves = |file: &&Source| {
+        file.path == "src/commands/serve.rs" || !STREAMS.iter().any(|free| file.path.starts_with(free))
+    };
+    let names = ["println", "eprintln", "print", "eprint", "dbg", "stdout", "stderr"];
+    files
+        .iter()
+        .filter(serves)
+        .flat_map(|file| {
+            each_line(std::slice::from_ref(file), |_, line| {
+                let word = words(line).find(|w| names.contains(w))?;
+                Some(format!("`{word}` waits for a stream; log it, by `tracing` or `commands::log`"))
+            })
+        })
+        .collect()
 }
 
 #[test]
@@ -341,6 +367,9 @@ fn the_rules_bite() {
         ("use std::time::Duration; // std::net", 0),
     ] {
         assert_eq!(world_readers("model", &[file("src/model/a.rs", text)]).len(), found, "{text}");
+    }
+    for (path, found) in [("src/web/a.rs", 1), ("src/commands/serve.rs", 1), ("src/commands/report.rs", 0)] {
+        assert_eq!(stream_writers(&[file(path, "fn f() { eprintln!(\"x\"); }")]).len(), found, "{path}");
     }
     assert_eq!(world_readers("config", &[file("src/config/a.rs", "use std::fs;")]).len(), 0);
 

@@ -1,6 +1,15 @@
 //! The log: logfmt or JSON lines on standard error.
+//!
+//! No thread waits for the output. Lines go into [`LOG`], from which a thread of its own writes them.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::{self, Write as _};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::panic::PanicHookInfo;
+use std::sync::Once;
+use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -10,6 +19,10 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::node::clock::wall;
+use crate::outside::LOG;
+
+/// How long the last lines may take at the end of the process.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -46,8 +59,15 @@ pub struct Args {
     pub format: Format,
 }
 
-/// Sends everything logged from now on to standard error. The first call in a process counts.
+/// Sends everything logged from now on, panics too, to standard error. The first call in a process counts.
 pub fn init(args: Args) {
+    static FIRST: Once = Once::new();
+    FIRST.call_once(|| {
+        std::panic::set_hook(Box::new(panicked));
+        let stderr = io::stderr().as_fd().try_clone_to_owned();
+        // Where there is no output or no thread for it, the lines are dropped and counted.
+        let _ = stderr.and_then(|stderr| LOG.write_to(File::from(stderr)));
+    });
     let level = match args.level {
         Level::Debug => "debug",
         Level::Info => "info",
@@ -57,13 +77,58 @@ pub fn init(args: Args) {
     // Libraries have their say from warnings on: what they debug is not about pages.
     let others = if level == "error" { "error" } else { "warn" };
     let filter = EnvFilter::new(format!("{others},squelch={level}"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| ToLog).log_internal_errors(false);
     let outcome = match args.format {
         Format::Logfmt => log.event_format(Logfmt).try_init(),
         Format::Json => log.json().flatten_event(true).with_current_span(false).try_init(),
     };
     // Somebody logs already, as in a test: theirs stays.
     drop(outcome);
+}
+
+/// Writes text for a person, as it is.
+pub fn say(text: &str) {
+    for line in text.lines() {
+        LOG.push(format!("{line}\n").as_bytes());
+    }
+}
+
+/// Waits until all lines are out, for at most a second.
+pub fn flush() {
+    LOG.flush(LAST_LINES);
+}
+
+/// The hook of the standard library would wait for standard error.
+fn panicked(info: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
+    let payload = info.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let message =
+        text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    let at = info.location().map(ToString::to_string).unwrap_or_default();
+    let backtrace = Backtrace::capture();
+    match backtrace.status() {
+        BacktraceStatus::Captured => {
+            tracing::error!(thread, at, panic = message, %backtrace, "a thread panicked")
+        }
+        _ => tracing::error!(thread, at, panic = message, "a thread panicked"),
+    }
+}
+
+/// Takes each event in one piece.
+struct ToLog;
+
+impl io::Write for ToLog {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        LOG.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Writes an event as one line of logfmt. Nothing that a client sent can begin a second line.

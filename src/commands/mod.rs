@@ -15,6 +15,7 @@ mod server;
 pub mod silence;
 pub mod test;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::LazyLock;
@@ -62,7 +63,7 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("cannot start the runtime: {error}")),
     };
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         match cli.command {
             Command::Serve(args) => serve::run(args).await,
             Command::CheckConfig(args) => check_config::run(&args.files, &mut std::io::stdout()),
@@ -79,7 +80,10 @@ pub fn main() -> ExitCode {
                 Err(error) => failed(&format!("cannot listen: {error}")),
             },
         }
-    })
+    });
+    // Dropped, it would wait for what hangs.
+    runtime.shutdown_background();
+    code
 }
 
 /// Reads an address to listen on. No names, since one may stand for several addresses, and no bare
@@ -93,7 +97,8 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 fn failed(why: &str) -> ExitCode {
-    eprintln!("squelch: {why}");
+    // The status says it too, where standard error cannot be written.
+    let _ = writeln!(std::io::stderr(), "squelch: {why}");
     ExitCode::FAILURE
 }
 

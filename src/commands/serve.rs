@@ -57,14 +57,16 @@ impl From<Args> for Options {
 pub async fn run(args: Args) -> ExitCode {
     log::init(args.log);
     raise_open_files();
-    match node::serve(args.into()).await {
+    let code = match node::serve(args.into()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // On lines of its own: a configuration may be wrong in several places.
-            eprintln!("squelch: {error}");
+            log::say(&format!("squelch: {error}"));
             ExitCode::FAILURE
         }
-    }
+    };
+    log::flush();
+    code
 }
 
 /// Takes as many open files as the system lets it have: connections, deliveries and the storage share them.

@@ -17,13 +17,13 @@ mod trust;
 mod warnings;
 mod web;
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use smol_str::SmolStr;
 
 use crate::model::Duration;
+use crate::outside;
 
 pub use access::{AccessRules, AlertSource, Credential, Role, User};
 pub use addresses::{AddressPolicy, Network};
@@ -54,9 +54,15 @@ pub const MAX_FILE: u64 = 10 * 1024 * 1024;
 pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
     let name = path.display().to_string();
     let whole = |message: String| ConfigErrors::of_file(&name, message);
-    let file = File::open(path).map_err(|e| whole(format!("cannot be opened: {e}")))?;
-    let text = read_bounded(file).map_err(whole)?;
+    let text = read_file(path).map_err(whole)?;
     parse(&text, &name, path.parent().unwrap_or(Path::new("")))
+}
+
+/// The text of a configuration file, of at most [`MAX_FILE`] bytes. Blocks the thread for at most
+/// [`outside::PATIENCE`].
+pub(crate) fn read_file(path: &Path) -> Result<String, String> {
+    let bytes = outside::read(path, MAX_FILE).map_err(|e| e.to_string())?;
+    read_bounded(&*bytes)
 }
 
 /// The text of a configuration, of at most [`MAX_FILE`] bytes.
@@ -89,8 +95,7 @@ pub fn parse(text: &str, file_name: &str, base_dir: &Path) -> Result<Config, Con
 pub fn load_http(path: &Path) -> Result<HttpConfig, ConfigErrors> {
     let name = path.display().to_string();
     let whole = |message: String| ConfigErrors::of_file(&name, message);
-    let file = File::open(path).map_err(|e| whole(format!("cannot be opened: {e}")))?;
-    let text = read_bounded(file).map_err(whole)?;
+    let text = read_file(path).map_err(whole)?;
     let base = path.parent().unwrap_or(Path::new(""));
     read::http_file(&text, base).map_err(|problems| ConfigErrors::new(&name, problems))
 }

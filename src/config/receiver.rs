@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use smol_str::SmolStr;
 
 use super::{AccessRules, AddressPolicy, Policy, Storage};
 use crate::model::Duration;
+use crate::outside::{self, FileError};
+
+/// The largest secret file, in bytes.
+const MAX_SECRET: u64 = 64 << 10;
 
 /// A validated configuration file.
 #[derive(Clone, Debug)]
@@ -17,7 +22,7 @@ pub struct Config {
     /// Integrations of each receiver, in the order of [`Policy`]'s references; stays at the edge.
     pub receivers: BTreeMap<SmolStr, Vec<Integration>>,
     /// The file as YAML for people, its secrets masked; empty if it was made of no file.
-    pub masked: std::sync::Arc<str>,
+    pub masked: Arc<str>,
     /// How much of the past is kept.
     pub storage: Storage,
     /// `limits.memory`: how much memory there is, in bytes, if that is less than the system says. It decides
@@ -213,7 +218,7 @@ pub enum HttpAuth {
 #[derive(Clone)]
 pub enum Secret {
     /// The value itself.
-    Inline(std::sync::Arc<str>),
+    Inline(Arc<str>),
     /// Where the value stands.
     File(PathBuf),
 }
@@ -222,21 +227,37 @@ pub enum Secret {
 #[derive(Debug, thiserror::Error)]
 #[error("secret file {}: {reason}", path.display())]
 pub struct SecretError {
-    path: PathBuf,
-    reason: String,
+    /// The file.
+    pub path: PathBuf,
+    /// Why there is no secret.
+    pub reason: FileError,
 }
 
 impl Secret {
-    /// The value, for the one who sends it. A file is read now.
-    pub fn reveal(&self) -> Result<std::sync::Arc<str>, SecretError> {
+    /// The value, for the one who sends it. A file is read now, which blocks the thread for at most
+    /// [`outside::PATIENCE`].
+    pub fn reveal(&self) -> Result<Arc<str>, SecretError> {
         match self {
             Secret::Inline(value) => Ok(value.clone()),
-            Secret::File(path) => match std::fs::read_to_string(path) {
-                Ok(text) => Ok(text.trim().into()),
-                Err(e) => Err(SecretError { path: path.clone(), reason: e.to_string() }),
-            },
+            Secret::File(path) => text(path, outside::read(path, MAX_SECRET)),
         }
     }
+
+    /// The same within `patience`. It blocks nothing.
+    pub async fn reveal_apart(&self, patience: std::time::Duration) -> Result<Arc<str>, SecretError> {
+        match self {
+            Secret::Inline(value) => Ok(value.clone()),
+            Secret::File(path) => text(path, outside::read_apart(path, MAX_SECRET, patience).await),
+        }
+    }
+}
+
+fn text(path: &Path, read: Result<Arc<[u8]>, FileError>) -> Result<Arc<str>, SecretError> {
+    let text = read.and_then(|bytes| match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(text.trim().into()),
+        Err(_) => Err(FileError::Read("it is not UTF-8".into())),
+    });
+    text.map_err(|reason| SecretError { path: path.to_owned(), reason })
 }
 
 impl fmt::Debug for Secret {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Config, HttpAuth, Integration, IntegrationKind, Mode, Problem, Secret};
 use crate::model::Duration;
+use crate::outside::FileError;
 
 /// What looks like a mistake in a valid configuration, in the order of its lines.
 ///
@@ -75,14 +76,16 @@ fn digests(config: &Config, found: &mut Vec<Problem>) {
 }
 
 fn missing_files(config: &Config, found: &mut Vec<Problem>) {
-    let all = config.receivers.values().flatten();
-    let mut missing: Vec<String> = all
-        .flat_map(secrets)
-        .filter_map(|secret| secret.reveal().err())
-        .map(|error| format!("{error}; nothing can be sent with it until it is there"))
-        .collect();
-    missing.sort();
-    missing.dedup();
+    let mut missing = BTreeSet::new();
+    for secret in config.receivers.values().flatten().flat_map(secrets) {
+        let Err(error) = secret.reveal() else { continue };
+        missing.insert(format!("{error}; nothing can be sent with it until it is there"));
+        if matches!(error.reason, FileError::Hangs(_)) {
+            // The others are probably on the same file system, and would take as long each.
+            missing.insert("secret files after one that hangs were not looked at".to_owned());
+            break;
+        }
+    }
     found.extend(missing.into_iter().map(|message| Problem::new(0, message)));
 }
 

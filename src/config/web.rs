@@ -11,7 +11,7 @@ use rustls::pki_types::ServerName;
 use super::problem::Problem;
 use super::read::section::{Problems, Section, shown};
 use super::read::yaml;
-use super::{ConfigErrors, read_bounded};
+use super::{ConfigErrors, read_file};
 
 /// The headers that exporter-toolkit lets be set.
 const HEADERS: [&str; 5] = [
@@ -89,8 +89,7 @@ pub enum ClientAuth {
 pub fn load_web(path: &Path) -> Result<WebConfig, ConfigErrors> {
     let name = path.display().to_string();
     let whole = |message: String| ConfigErrors::of_file(&name, message);
-    let file = std::fs::File::open(path).map_err(|e| whole(format!("cannot be opened: {e}")))?;
-    let text = read_bounded(file).map_err(whole)?;
+    let text = read_file(path).map_err(whole)?;
     parse_web(&text, &name, path.parent().unwrap_or(Path::new("")))
 }
 

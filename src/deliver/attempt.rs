@@ -109,6 +109,11 @@ impl AttemptError {
         }
     }
 
+    /// A failure on our own side that took all the time of the attempt: nothing was sent.
+    pub fn late(detail: impl Into<String>) -> Self {
+        AttemptError { reason: FailureReason::ContextDeadlineExceeded, ..AttemptError::ours(detail) }
+    }
+
     /// A refusal for good.
     pub(super) fn refused(reason: FailureReason, detail: impl Into<String>) -> Self {
         AttemptError {

@@ -26,9 +26,11 @@ use super::addresses::{Blocked, Checked};
 use super::attempt::{AttemptError, FailureReason};
 use super::pinned::Pinned;
 use super::redact::Redactor;
+use super::secret::reveal;
 use super::text::{clean_line, cut};
 use super::{DeliverError, retry_after};
-use crate::config::{HttpAuth, HttpConfig};
+use crate::config::{HttpAuth, HttpConfig, MAX_FILE};
+use crate::outside;
 
 /// Squelch reads this much of the answer to a notification, at most.
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -109,22 +111,23 @@ impl HttpClient {
 
     /// Posts `body` as JSON, with `headers` on top of the configured ones. An answer of any status is `Ok`.
     ///
-    /// The status must come within the timeout. The body has bounds of its own, and is read only where
-    /// `reads` says so of the status. `redactor` knows the secrets of `body` and `headers`.
+    /// The status must come before `until`. The body has bounds of its own, and is read only where `reads`
+    /// says so of the status. `redactor` knows the secrets of `body` and `headers`.
     pub(super) async fn post(
         &self,
         url: &str,
         body: Vec<u8>,
         headers: &[(&'static str, String)],
         mut redactor: Redactor,
+        until: Instant,
         reads: impl Fn(u16) -> bool,
     ) -> Result<Answer, AttemptError> {
         redactor.hide_url(url);
-        let mut request = self.request(url, Some(body), &mut redactor)?;
+        let mut request = self.request(url, Some(body), &mut redactor, until).await?;
         for (name, value) in headers {
             request.headers_mut().insert(*name, secret_header(name, value)?);
         }
-        let response = self.in_time(self.exchange(request), &redactor).await?;
+        let response = self.in_time(self.exchange(request), &redactor, until).await?;
         let mut answer = head(&response);
         if reads(answer.status) {
             let until = Instant::now() + ANSWER_TIME;
@@ -140,8 +143,9 @@ impl HttpClient {
     /// No answer came, for the reason given, which names no secret of the URL.
     pub async fn get(&self, url: &str, most: usize) -> Result<Answer, AttemptError> {
         let mut redactor = Redactor::default();
-        let request = self.request(url, None, &mut redactor)?;
-        self.ask(request, most, &redactor).await
+        let until = Instant::now() + self.timeout;
+        let request = self.request(url, None, &mut redactor, until).await?;
+        self.ask(request, most, &redactor, until).await
     }
 
     /// Sends `body` as JSON to `url`, with this method, and takes at most `most` bytes of the answer, which
@@ -157,9 +161,10 @@ impl HttpClient {
         most: usize,
     ) -> Result<Answer, AttemptError> {
         let mut redactor = Redactor::default();
-        let mut request = self.request(url, Some(body), &mut redactor)?;
+        let until = Instant::now() + self.timeout;
+        let mut request = self.request(url, Some(body), &mut redactor, until).await?;
         *request.method_mut() = method;
-        self.ask(request, most, &redactor).await
+        self.ask(request, most, &redactor, until).await
     }
 
     /// The status and the body within one timeout.
@@ -168,6 +173,7 @@ impl HttpClient {
         request: Request<Full<Bytes>>,
         most: usize,
         redactor: &Redactor,
+        until: Instant,
     ) -> Result<Answer, AttemptError> {
         let whole = async {
             let response = self.exchange(request).await?;
@@ -176,16 +182,17 @@ impl HttpClient {
             answer.take_excerpt(redactor);
             Ok(answer)
         };
-        self.in_time(whole, redactor).await
+        self.in_time(whole, redactor, until).await
     }
 
     async fn in_time<T>(
         &self,
         work: impl Future<Output = Result<T, AttemptError>>,
         redactor: &Redactor,
+        until: Instant,
     ) -> Result<T, AttemptError> {
         let mut work = std::pin::pin!(work);
-        let mut answered = tokio::time::timeout(self.timeout, &mut work).await;
+        let mut answered = tokio::time::timeout_at(until, &mut work).await;
         if answered.is_err() {
             // A process that was stopped meanwhile finds the answer, and that its time is over, at once.
             answered = tokio::time::timeout(LATE, work).await;
@@ -213,11 +220,12 @@ impl HttpClient {
         })
     }
 
-    fn request(
+    async fn request(
         &self,
         url: &str,
         body: Option<Vec<u8>>,
         redactor: &mut Redactor,
+        until: Instant,
     ) -> Result<Request<Full<Bytes>>, AttemptError> {
         let (uri, userinfo) = split_userinfo(url)?;
         // An address in the URL is not looked up, and so not seen by the resolver.
@@ -237,12 +245,12 @@ impl HttpClient {
         );
         let authorization = match (&self.config.auth, userinfo) {
             (Some(HttpAuth::Authorization { scheme, credentials }), _) => {
-                let credentials = credentials.reveal().map_err(|e| AttemptError::ours(e.to_string()))?;
+                let credentials = reveal(credentials, until).await?;
                 redactor.hide(&credentials);
                 Some(format!("{scheme} {credentials}"))
             }
             (Some(HttpAuth::Basic { username, password }), _) => {
-                let password = password.reveal().map_err(|e| AttemptError::ours(e.to_string()))?;
+                let password = reveal(password, until).await?;
                 redactor.hide(&password);
                 Some(format!("Basic {}", STANDARD.encode(format!("{username}:{password}"))))
             }
@@ -255,7 +263,7 @@ impl HttpClient {
             headers.insert(header::AUTHORIZATION, secret_header("authorization", &text)?);
         }
         for (name, value) in &self.config.headers {
-            let value = value.reveal().map_err(|e| AttemptError::ours(e.to_string()))?;
+            let value = reveal(value, until).await?;
             redactor.hide(&value);
             let parsed = HeaderName::from_bytes(name.as_bytes())
                 .map_err(|_| AttemptError::ours(format!("http_headers: {name:?} is not a header name")))?;
@@ -335,7 +343,8 @@ fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, DeliverError> {
     };
     let wrong = |reason: String| DeliverError::CaFile { path: path.to_owned(), reason };
     let (mut roots, mut pinned) = (RootCertStore::empty(), Vec::new());
-    for cert in CertificateDer::pem_file_iter(path).map_err(|e| wrong(e.to_string()))? {
+    let text = outside::read(path, MAX_FILE).map_err(|e| wrong(e.to_string()))?;
+    for cert in CertificateDer::pem_slice_iter(&text) {
         let cert = cert.map_err(|e| wrong(e.to_string()))?;
         roots.add(cert.clone()).map_err(|e| wrong(e.to_string()))?;
         pinned.push(cert);

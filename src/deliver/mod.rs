@@ -19,6 +19,7 @@ mod pinned;
 mod redact;
 mod retry_after;
 mod schedule;
+mod secret;
 mod signature;
 mod slack;
 mod slack_answer;
@@ -39,7 +40,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use attempt::{AttemptError, FailureReason, Retry, Side, Verdict};
 pub use backoff::Backoff;
-pub use console::{ConsoleSink, Stdout};
+pub use console::{Console, ConsoleSink, Stdout};
 pub use http::{Answer, HttpClient};
 pub use meter::{Failure, Health, Meter};
 pub use pace::Pacer;
@@ -64,7 +65,7 @@ pub struct Options {
     /// The wall clock, for the time in signatures; the epoch unless it is set.
     pub wall: fn() -> Timestamp,
     /// Where `console_configs` write.
-    pub console: Arc<dyn ConsoleSink>,
+    pub console: Console,
     /// Attempts under way at once at one integration. Default 8.
     pub concurrency: usize,
     /// Waits between the attempts at one notification, and between the probes of a circuit.
@@ -82,7 +83,7 @@ impl Default for Options {
             external_url: "".into(),
             registry: prometheus::Registry::new(),
             wall: || Timestamp::ZERO,
-            console: Arc::new(Stdout),
+            console: Console::new(Arc::new(Stdout)),
             concurrency: 8,
             backoff: Backoff::default(),
             circuit_after: 5,
@@ -120,6 +121,13 @@ pub enum DeliverError {
     /// The registry holds these metrics already.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+}
+
+/// Receivers that can be delivered to: their templates are compiled and their certificates read.
+#[derive(Clone)]
+pub struct Prepared {
+    receivers: BTreeMap<SmolStr, Vec<Integration>>,
+    transports: BTreeMap<(SmolStr, SmolStr), (Arc<Transport>, Integration)>,
 }
 
 /// Delivers notifications.
@@ -180,16 +188,31 @@ impl Deliverer {
         }
     }
 
-    /// Delivers by a new configuration from now on. What is queued goes out by the new definition of
-    /// its integration, or by the old one if there is none any more. On error nothing has changed.
+    /// Delivers by a new configuration from now on; [`Deliverer::prepare`] and [`Deliverer::adopt`] in one.
+    /// On error nothing has changed.
     pub fn reload(&self, receivers: &BTreeMap<SmolStr, Vec<Integration>>) -> Result<(), DeliverError> {
+        self.adopt(&self.prepare(receivers)?);
+        Ok(())
+    }
+
+    /// Compiles the templates of these receivers and reads their certificates. Reading may block the thread
+    /// for as long as [`crate::outside::read`] may.
+    pub fn prepare(&self, receivers: &BTreeMap<SmolStr, Vec<Integration>>) -> Result<Prepared, DeliverError> {
         let mut transports = BTreeMap::new();
         for (receiver, integrations) in receivers {
             for integration in integrations {
                 let transport = Transport::new(receiver, integration, &self.options, self.meter.clone())?;
-                transports.insert((receiver.clone(), integration.name.clone()), (transport, integration));
+                let key = (receiver.clone(), integration.name.clone());
+                transports.insert(key, (Arc::new(transport), integration.clone()));
             }
         }
+        Ok(Prepared { receivers: receivers.clone(), transports })
+    }
+
+    /// Delivers by these receivers from now on. What is queued goes out by the new definition of its
+    /// integration, or by the old one if there is none any more.
+    pub fn adopt(&self, prepared: &Prepared) {
+        let Prepared { receivers, transports } = prepared;
         self.meter.init(receivers);
         let mut pacers = self.pacers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut before = std::mem::take(&mut *pacers);
@@ -198,19 +221,18 @@ impl Deliverer {
             handle.configured = transports.contains_key(key);
         }
         for (key, (transport, integration)) in transports {
-            let transport = Arc::new(transport);
-            let account = account(&key, integration);
+            let account = account(key, integration);
             let pacer = pacers.entry(account.clone()).or_insert_with(|| {
                 let new = || Arc::new(Pacer::for_kind(&integration.kind, tokio::time::Instant::now()));
                 // A reload gives nobody a new burst.
                 before.remove(&account).unwrap_or_else(new)
             });
             let taken = workers
-                .get(&key)
+                .get(key)
                 .is_some_and(|w| w.inbox.send(Command::Use(transport.clone(), pacer.clone())).is_ok());
             if !taken {
-                let handle = self.start(&key, transport, pacer.clone());
-                workers.insert(key, handle);
+                let handle = self.start(key, transport.clone(), pacer.clone());
+                workers.insert(key.clone(), handle);
             }
         }
         let retired: Vec<_> =
@@ -221,7 +243,6 @@ impl Deliverer {
                 let _ = handle.inbox.send(Command::Retire);
             }
         }
-        Ok(())
     }
 
     fn start(&self, key: &(SmolStr, SmolStr), transport: Arc<Transport>, pacer: Arc<Pacer>) -> Handle {

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::attempt::{AttemptError, failure_of};
-use super::console::ConsoleSink;
+use super::console::Console;
 use super::http::{Answer, HttpClient};
 use super::meter::Meter;
 use super::redact::Redactor;
+use super::secret::reveal;
 use super::template::{Renderer, Templates};
 use super::text::{clean_text, cut};
 use super::view::View;
 use super::{DeliverError, Options, console, pagerduty, signature, slack, slack_answer, webhook};
-use crate::config::{Integration, IntegrationKind, Secret, SigningKeys};
+use crate::config::{Integration, IntegrationKind, SigningKeys};
 use crate::model::{Notification, Timestamp};
 
 /// What makes one attempt.
@@ -21,7 +24,7 @@ pub struct Transport {
     templates: Templates,
     http: Option<HttpClient>,
     external_url: Arc<str>,
-    console: Arc<dyn ConsoleSink>,
+    console: Console,
     meter: Arc<Meter>,
     wall: fn() -> Timestamp,
 }
@@ -60,10 +63,12 @@ impl Transport {
 
     /// Renders and sends once.
     pub(super) async fn attempt(&self, n: &Notification, possible_repeat: bool) -> Result<(), AttemptError> {
+        let timeout = self.integration.timeout.to_std();
+        let until = Instant::now() + timeout;
         let secret = match &self.integration.kind {
-            IntegrationKind::Pagerduty(config) => reveal(&config.routing_key).await?,
-            IntegrationKind::Slack(config) => reveal(&config.api_url.0).await?,
-            IntegrationKind::Webhook(config) => reveal(&config.url.0).await?,
+            IntegrationKind::Pagerduty(config) => reveal(&config.routing_key, until).await?,
+            IntegrationKind::Slack(config) => reveal(&config.api_url.0, until).await?,
+            IntegrationKind::Webhook(config) => reveal(&config.url.0, until).await?,
             IntegrationKind::Console(_) => "".into(),
         };
         let (url, body) = self.request(n, possible_repeat, &secret);
@@ -71,14 +76,14 @@ impl Transport {
         match &self.integration.kind {
             IntegrationKind::Pagerduty(_) => {
                 redactor.hide(&secret);
-                self.post(&url, body, &[], redactor).await
+                self.post(&url, body, &[], redactor, until).await
             }
             // The secret is the URL, which the client hides by itself.
-            IntegrationKind::Slack(_) => self.post(&url, body, &[], redactor).await,
+            IntegrationKind::Slack(_) => self.post(&url, body, &[], redactor, until).await,
             IntegrationKind::Webhook(config) => {
                 let mut headers = Vec::new();
                 if let Some(secret) = &config.signing_secret {
-                    let secret = reveal(secret).await?;
+                    let secret = reveal(secret, until).await?;
                     for one in secret.split_whitespace() {
                         redactor.hide(one);
                         redactor.hide(one.trim_start_matches("whsec_"));
@@ -86,15 +91,10 @@ impl Transport {
                     let keys = SigningKeys::parse(&secret).map_err(|e| AttemptError::ours(e.to_string()))?;
                     headers = signature::headers(&keys, &signature::id_of(n), (self.wall)(), &body);
                 }
-                self.post(&url, body, &headers, redactor).await
+                self.post(&url, body, &headers, redactor, until).await
             }
             IntegrationKind::Console(_) => {
-                let (line, sink) = (String::from_utf8_lossy(&body).into_owned(), self.console.clone());
-                let written = tokio::task::spawn_blocking(move || sink.write_line(&line)).await;
-                match written {
-                    Ok(written) => written.map_err(|e| console::failed(&e)),
-                    Err(error) => Err(AttemptError::ours(format!("the console's sink: {error}"))),
-                }
+                self.console.write(String::from_utf8_lossy(&body).into_owned(), until, timeout).await
             }
         }
     }
@@ -157,9 +157,10 @@ impl Transport {
         body: Vec<u8>,
         headers: &[(&'static str, String)],
         redactor: Redactor,
+        until: Instant,
     ) -> Result<(), AttemptError> {
         let Some(http) = &self.http else { return Err(AttemptError::ours("no HTTP client")) };
-        let answer = http.post(url, body, headers, redactor, |status| self.reads(status)).await;
+        let answer = http.post(url, body, headers, redactor, until, |status| self.reads(status)).await;
         let judged = answer.and_then(|answer| self.judge(&answer));
         judged.map_err(|error| AttemptError { detail: cut(error.detail, 1024), ..error })
     }
@@ -193,16 +194,4 @@ pub fn check_templates(
         }
     }
     Ok(())
-}
-
-/// Reads a secret off the async threads: a file may stand on a file system that hangs.
-async fn reveal(secret: &Secret) -> Result<Arc<str>, AttemptError> {
-    let secret = secret.clone();
-    match secret {
-        Secret::Inline(value) => Ok(value),
-        Secret::File(_) => match tokio::task::spawn_blocking(move || secret.reveal()).await {
-            Ok(revealed) => revealed.map_err(|e| AttemptError::ours(e.to_string())),
-            Err(error) => Err(AttemptError::ours(format!("reading a secret: {error}"))),
-        },
-    }
 }

@@ -10,8 +10,8 @@ use prometheus::Registry;
 use smol_str::SmolStr;
 use tokio::sync::{Mutex, Semaphore, oneshot};
 
-use crate::config::{Config, Integration, Storage};
-use crate::deliver::{Deliverer, Health};
+use crate::config::{Config, Storage};
+use crate::deliver::{Deliverer, Health, Prepared};
 use crate::engine::{Release, Stats};
 use crate::ingest::{InvalidReason, NamedLabels, Said};
 use crate::journal::{DeadLetters, LetterQuery};
@@ -49,13 +49,16 @@ pub struct NodeGate {
 const SEARCHES: usize = 4;
 const SEARCH_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
+/// A reload fails when its files have not been read by then.
+const RELOAD_PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// What a reload needs; one reload at a time.
 struct Reload {
     file: PathBuf,
     web_file: Option<PathBuf>,
     deliverer: Arc<Deliverer>,
     /// The receivers in force, to go back to.
-    receivers: Mutex<BTreeMap<SmolStr, Vec<Integration>>>,
+    receivers: Mutex<Prepared>,
     /// The text in force, its secrets masked.
     masked: ArcSwap<Arc<str>>,
     keep: Arc<ArcSwap<Storage>>,
@@ -81,6 +84,8 @@ pub struct GateParts {
     pub access: Access,
     /// Whose receivers a reload changes.
     pub deliverer: Arc<Deliverer>,
+    /// Its receivers, from the start on.
+    pub receivers: Prepared,
     /// What became of every alert.
     pub ledger: ledger::Reader,
     /// How much of that is kept; follows the configuration.
@@ -90,7 +95,8 @@ pub struct GateParts {
 impl NodeGate {
     /// A gate to a running node.
     pub fn new(parts: GateParts) -> NodeGate {
-        let GateParts { queue, clock, published, registry, config, deliverer, ledger, keep, .. } = parts;
+        let GateParts { queue, clock, published, registry, config, deliverer, ledger, .. } = parts;
+        let (receivers, keep) = (parts.receivers, parts.keep);
         let (config_file, web_file, access) = (parts.config_file, parts.web_file, parts.access);
         published.meter.reloaded(wall());
         NodeGate {
@@ -106,7 +112,7 @@ impl NodeGate {
                 file: config_file,
                 web_file,
                 deliverer,
-                receivers: Mutex::new(config.receivers),
+                receivers: Mutex::new(receivers),
                 masked: ArcSwap::from_pointee(config.masked),
                 keep,
             }),
@@ -297,35 +303,46 @@ impl Reload {
         access: &ArcSwap<Access>,
     ) -> Result<(), String> {
         let mut receivers = self.receivers.lock().await;
-        let (file, web_file) = (self.file.clone(), self.web_file.clone());
-        let load = move || -> Result<_, NodeError> {
-            let config = crate::config::load(&file)?;
-            let access = load_access(&config, web_file.as_deref())?;
-            Ok((config, access))
-        };
-        let (mut config, new_access) = tokio::task::spawn_blocking(load)
-            .await
-            .map_err(|e| format!("the loading broke off: {e}"))?
-            .map_err(|e| e.to_string())?;
-        log_warnings(&config);
+        let (mut config, new_access, prepared) = self.load().await?;
         let budget = memory::fit(&mut config);
-        self.deliverer.reload(&config.receivers).map_err(|e| e.to_string())?;
+        self.deliverer.adopt(&prepared);
         let (timeout, named) = (config.policy.resolve_timeout, NamedLabels::of(&config.policy));
         let policy = Box::new(config.policy);
         if let Err(e) = ask(queue, |done| Command::Policy(policy, done)).await.and_then(|told| told) {
-            if let Err(e) = self.deliverer.reload(&receivers) {
-                tracing::error!(error = %e, "receivers could not be set back");
-            }
+            self.deliverer.adopt(&receivers);
             return Err(e.to_string());
         }
         published.budget(budget);
         access.store(Arc::new(new_access));
-        *receivers = config.receivers;
+        *receivers = prepared;
         self.masked.store(Arc::new(config.masked));
         self.keep.store(Arc::new(config.storage));
         resolve_timeout.store(timeout.as_millis(), Ordering::Relaxed);
         named_labels.store(Arc::new(named));
         Ok(())
+    }
+}
+
+impl Reload {
+    /// Reads all files that the configuration names, on a thread that may hang: each file has its bound.
+    async fn load(&self) -> Result<(Config, Access, Prepared), String> {
+        let (file, web_file, deliverer) = (self.file.clone(), self.web_file.clone(), self.deliverer.clone());
+        let load = move || -> Result<_, NodeError> {
+            let config = crate::config::load(&file)?;
+            let access = load_access(&config, web_file.as_deref())?;
+            let prepared = deliverer.prepare(&config.receivers)?;
+            log_warnings(&config);
+            Ok((config, access, prepared))
+        };
+        let (done, loaded) = oneshot::channel();
+        let run = move || drop(done.send(load()));
+        let thread = std::thread::Builder::new().name("reload".into()).spawn(run);
+        thread.map_err(|e| format!("the system refuses a thread: {e}"))?;
+        match tokio::time::timeout(RELOAD_PATIENCE, loaded).await {
+            Ok(Ok(loaded)) => loaded.map_err(|e| e.to_string()),
+            Ok(Err(_)) => Err("the loading broke off".into()),
+            Err(_) => Err(format!("the files have not been read within {} s", RELOAD_PATIENCE.as_secs())),
+        }
     }
 }
 

@@ -19,6 +19,7 @@ pub mod queue;
 mod recover;
 mod run;
 mod seen;
+mod signals;
 mod storage;
 mod tick;
 mod words;

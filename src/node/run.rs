@@ -1,5 +1,6 @@
 //! Builds the node, and ends it in order.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +10,6 @@ use arc_swap::ArcSwap;
 use prometheus::Registry;
 use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -28,6 +28,7 @@ use super::memory;
 use super::metrics::NodeMeter;
 use super::queue::{Bounds, Command, Queue};
 use super::recover::RecoverError;
+use super::signals::{self, Signals};
 use super::storage::{self, StorageMeter};
 
 /// How long requests under way may take to end.
@@ -38,9 +39,6 @@ const FINISH_DELIVERIES: Duration = Duration::from_secs(10);
 /// Open files that no connection from outside may take: a quarter of all, within these bounds.
 const KEPT_FILES_LEAST: u64 = 64;
 const KEPT_FILES_MOST: u64 = 512;
-
-/// The process is gone at the latest this long after it was told to end.
-const HARD_EXIT: Duration = Duration::from_secs(25);
 
 /// What a node is started with.
 #[derive(Clone, Debug)]
@@ -152,7 +150,9 @@ impl Node {
             wall: super::clock::wall,
             ..Default::default()
         };
-        let deliverer = Arc::new(Deliverer::new(&config.receivers, reports, delivery)?);
+        let deliverer = Arc::new(Deliverer::new(&BTreeMap::new(), reports, delivery)?);
+        let receivers = deliverer.prepare(&config.receivers)?;
+        deliverer.adopt(&receivers);
         let (queue, clock) = (Queue::new(Bounds::default()), Arc::new(EngineClock::system()));
         // Owned for as long as this process runs, also while the journal is not open.
         let data = DataDir::claim(&options.storage).map_err(RecoverError::from)?;
@@ -205,6 +205,7 @@ impl Node {
             web_file: options.web_config_file,
             access,
             deliverer: deliverer.clone(),
+            receivers,
             ledger: ledger::Reader::new(&options.storage),
             keep,
         }));
@@ -343,48 +344,30 @@ async fn forward(
     }
 }
 
-/// Ends the process if its orderly end hangs, as on a disk that never answers; the next start goes on from
-/// what is durable.
-fn hard_exit() {
-    let spawned = std::thread::Builder::new().name("hard-exit".into()).spawn(|| {
-        // reason: a thread of its own, since the runtime may be what hangs.
-        std::thread::sleep(HARD_EXIT);
-        tracing::error!("the orderly end hangs: ending at once");
-        std::process::exit(1);
-    });
-    if let Err(error) = spawned {
-        tracing::warn!(%error, "nothing ends the process if its orderly end hangs");
-    }
-}
-
-/// Runs a node until SIGTERM or SIGINT; SIGHUP reloads. A second signal ends the process at once.
+/// Runs a node until SIGTERM or SIGINT. SIGHUP reloads. A second signal ends the process at once.
 pub async fn serve(options: Options) -> Result<(), NodeError> {
-    let handler =
-        |kind| signal(kind).map_err(|source| NodeError::System { what: "a signal handler", source });
-    let (mut term, mut int) = (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
-    let mut hangup = handler(SignalKind::hangup())?;
+    let Signals { mut end, mut reloads } =
+        signals::listen().map_err(|source| NodeError::System { what: "the handling of signals", source })?;
     let mut node = Node::start(options).await?;
     for address in node.addresses() {
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
     }
     let gate = node.gate();
     tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
+        while reloads.changed().await.is_ok() {
             // Its outcome is in the log and in the metrics.
             let _ = gate.reload().await;
         }
     });
     tokio::select! {
-        _ = term.recv() => tracing::info!(signal = "SIGTERM", "shutting down"),
-        _ = int.recv() => tracing::info!(signal = "SIGINT", "shutting down"),
+        // The thread of the signals ends only with the process.
+        signal = end.wait_for(Option::is_some) => {
+            let signal = signal.ok().and_then(|signal| *signal);
+            tracing::info!(signal, "shutting down");
+        }
         () = node.failed() => return Err(NodeError::EngineEnded),
     }
-    hard_exit();
-    tokio::select! {
-        () = node.stop() => {}
-        _ = term.recv() => std::process::exit(1),
-        _ = int.recv() => std::process::exit(1),
-    }
+    node.stop().await;
     tracing::info!("ended");
     Ok(())
 }

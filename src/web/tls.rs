@@ -11,7 +11,8 @@ use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{NamedGroup, RootCertStore, ServerConfig};
 
 use super::access::AccessError;
-use crate::config::{ClientAuth, TlsServerConfig};
+use crate::config::{ClientAuth, MAX_FILE, TlsServerConfig};
+use crate::outside;
 
 /// What connections are served with; reads the files now.
 pub(super) fn server_config(tls: &TlsServerConfig) -> Result<Arc<ServerConfig>, AccessError> {
@@ -40,7 +41,8 @@ pub(super) fn server_config(tls: &TlsServerConfig) -> Result<Arc<ServerConfig>, 
         }
         _ => builder.with_no_client_auth(),
     };
-    let key = PrivateKeyDer::from_pem_file(&tls.key_file).map_err(|e| wrong(&tls.key_file, e.to_string()))?;
+    let key = read(&tls.key_file)?;
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|e| wrong(&tls.key_file, e.to_string()))?;
     let mut config = builder
         .with_single_cert(certificates(&tls.cert_file)?, key)
         .map_err(|e| wrong(&tls.cert_file, e.to_string()))?;
@@ -73,13 +75,16 @@ fn provider(tls: &TlsServerConfig) -> CryptoProvider {
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, AccessError> {
-    let certificates: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(file).map_err(|e| wrong(file, e.to_string()))?.collect();
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(file)?).collect();
     let certificates = certificates.map_err(|e| wrong(file, e.to_string()))?;
     if certificates.is_empty() {
         return Err(wrong(file, "holds no certificate; it should be PEM".into()));
     }
     Ok(certificates)
+}
+
+fn read(file: &Path) -> Result<Arc<[u8]>, AccessError> {
+    outside::read(file, MAX_FILE).map_err(|e| wrong(file, e.to_string()))
 }
 
 fn wrong(file: &Path, reason: String) -> AccessError {

@@ -10,7 +10,7 @@ use squelch::config::{
     ConsoleConfig, Integration, IntegrationKind, PagerdutyImage, PagerdutyLink, Secret, SecretUrl,
     WebhookConfig,
 };
-use squelch::deliver::{ConsoleSink, Deliverer, Options};
+use squelch::deliver::{Console, ConsoleSink, Deliverer, Options};
 use squelch::model::{
     AlertId, AlertView, Kind, LabelSet, Notification, NotificationId, Outcome, Status, Timestamp,
 };
@@ -264,7 +264,7 @@ impl ConsoleSink for Lines {
 async fn console_lines() {
     let lines = Arc::new(Lines::default());
     let (reports, mut ends) = mpsc::unbounded_channel();
-    let options = Options { console: lines.clone(), ..Options::default() };
+    let options = Options { console: Console::new(lines.clone()), ..Options::default() };
     let console = integration("console[0]", IntegrationKind::Console(ConsoleConfig {}));
     let receivers = BTreeMap::from([("team.checkout".into(), vec![console])]);
     let deliverer = Deliverer::new(&receivers, reports, options).unwrap();

@@ -278,7 +278,10 @@ async fn the_console_writes_one_line_whatever_the_labels_say() {
     let (reports, _ends) = mpsc::unbounded_channel();
     let made = integration("console[0]", IntegrationKind::Console(ConsoleConfig {}));
     let receivers = BTreeMap::from([("a".into(), vec![made])]);
-    let options = Options { console: std::sync::Arc::new(Lines(lines)), ..Options::default() };
+    let options = Options {
+        console: squelch::deliver::Console::new(std::sync::Arc::new(Lines(lines))),
+        ..Options::default()
+    };
     let deliverer = Deliverer::new(&receivers, reports, options).unwrap();
     for (i, (text, _)) in (1..).zip(HOSTILE) {
         let n = hostile(text, "console[0]");

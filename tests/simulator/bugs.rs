@@ -44,10 +44,14 @@ pub enum Bug {
     BodyDecides,
     /// A 2xx whose body is not known is tried again without end.
     PuzzledWithoutEnd,
+    /// Lines that the log does not take wait without a bound.
+    LogWithoutBound,
+    /// Each attempt reads a secret file on a thread of its own.
+    ReaderForEach,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 20] = [
+    pub const ALL: [Bug; 22] = [
         Bug::AckOnArrival,
         Bug::AckBeforeSync,
         Bug::FullQueueAcks,
@@ -68,5 +72,7 @@ impl Bug {
         Bug::QueueWithoutBound,
         Bug::BodyDecides,
         Bug::PuzzledWithoutEnd,
+        Bug::LogWithoutBound,
+        Bug::ReaderForEach,
     ];
 }

@@ -113,6 +113,7 @@ impl World {
                 self.findings.push(format!("nothing fires, and lane {lane} shows {open:?} as open"));
             }
         }
+        self.findings.extend(self.log.check_end());
         let state = self.disk.state();
         let undelivered = state.undelivered();
         let mut findings = Vec::new();

@@ -123,6 +123,7 @@ impl Workers {
                 Err(no_answer())
             }
             Reply::Answer(answer) => transports()[lane].judge(answer),
+            Reply::NoSecret => Err(AttemptError::late("the secret file hangs")),
             Reply::Silence => Err(no_answer()),
         };
         let result = result.map_err(|error| match error.retry {

@@ -19,6 +19,8 @@ pub enum Reply {
     Answer(Answer),
     /// Nothing came back in time.
     Silence,
+    /// Nothing was sent: the secret could not be read in time.
+    NoSecret,
 }
 
 /// What a receiver shows under one key.

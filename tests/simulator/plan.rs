@@ -153,6 +153,13 @@ pub enum Act {
     },
     /// The operator sends every dead letter again.
     Replay,
+    /// The file that holds the secret of a receiver does not answer.
+    FileHangs {
+        lane: usize,
+        lasts: Millis,
+    },
+    /// Nobody reads the log.
+    LogUnread(Millis),
 }
 
 /// What is the same for the whole run.
@@ -241,6 +248,14 @@ impl Plan {
                 let (alerts, lasts) = (rng.between(1, CROWD), rng.between(SECOND, LONGEST));
                 acts.push((rng.below(ACTIVE), Act::Crowd { alerts, lasts }));
             }
+        }
+        if seed % 5 == 2 {
+            let mut rng = Rng::new(!seed);
+            for _ in 0..rng.between(1, 5) {
+                let (lane, lasts) = (rng.index(LANES), rng.between(SECOND, LONGEST));
+                acts.push((rng.below(ACTIVE), Act::FileHangs { lane, lasts }));
+            }
+            acts.push((rng.below(ACTIVE), Act::LogUnread(rng.between(MINUTE, LONGEST))));
         }
         acts.sort_by_key(|(at, _)| *at);
         Plan { setup, acts }

@@ -8,6 +8,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::bugs::Bug;
+use crate::outside::LogEar;
 use crate::plan::Plan;
 use crate::world::World;
 
@@ -26,14 +27,15 @@ pub struct Outcome {
     pub trace: Vec<String>,
     pub steps: u64,
     /// Requests accepted, those of them that were not read, and refused; incidents at PagerDuty, decisions,
-    /// failures of the disk, alerts beyond `limits.alerts`, and what was forgotten early for others.
-    pub seen: [u64; 8],
+    /// failures of the disk, alerts beyond `limits.alerts`, what was forgotten early for others, lines of the
+    /// log dropped, and attempts whose secret could not be read.
+    pub seen: [u64; 10],
 }
 
 pub fn run(plan: &Plan, bug: Option<Bug>) -> Outcome {
     let errors = Errors::default();
-    let subscriber = tracing_subscriber::registry().with(Ear(errors.clone()));
     let mut world = World::new(plan, bug);
+    let subscriber = tracing_subscriber::registry().with(Ear(errors.clone(), world.log.ear.clone()));
     tracing::subscriber::with_default(subscriber, || world.run());
     let excuses = world.disk.state().excuses;
     let said = std::mem::take(&mut *errors.0.lock().unwrap_or_else(PoisonError::into_inner));
@@ -49,8 +51,9 @@ pub fn run(plan: &Plan, bug: Option<Bug>) -> Outcome {
     let (beyond, early) = (stats.overflow, stats.bounds.values().sum());
     let requests = &world.requests;
     let (accepted, recognised, refused) = (requests.accepted, requests.recognised, requests.refused);
+    let (unread, unanswered) = (world.log.dropped(), world.unanswered);
     Outcome {
-        seen: [accepted, recognised, refused, opened, decisions, excuses, beyond, early],
+        seen: [accepted, recognised, refused, opened, decisions, excuses, beyond, early, unread, unanswered],
         findings: std::mem::take(&mut world.findings),
         trace: std::mem::take(&mut world.trace),
         steps: world.steps,
@@ -60,17 +63,21 @@ pub fn run(plan: &Plan, bug: Option<Bug>) -> Outcome {
 #[derive(Clone, Default)]
 struct Errors(Arc<Mutex<Vec<String>>>);
 
-struct Ear(Errors);
+struct Ear(Errors, LogEar);
 
 impl<S: Subscriber> Layer<S> for Ear {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
-        *metadata.level() == Level::ERROR
+        *metadata.level() <= Level::INFO
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut line = Line::default();
         event.record(&mut line);
         let text = format!("{}{}", line.message, line.fields);
+        self.1.line(&text);
+        if *event.metadata().level() != Level::ERROR {
+            return;
+        }
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner).push(text);
     }
 }

@@ -7,7 +7,7 @@ use squelch::node::Command;
 use tokio::sync::oneshot;
 
 use crate::bugs::Bug;
-use crate::plan::{Act, FLOOD, Millis, Mode};
+use crate::plan::{Act, FLOOD, LANES, Millis, Mode};
 use crate::policy::configuration;
 use crate::upstream::Truth;
 use crate::world::{Due, World};
@@ -95,6 +95,14 @@ impl World {
                 self.reload(*policy);
                 None
             }
+            Act::FileHangs { lane, lasts } => {
+                self.files[*lane] = true;
+                Some(*lasts)
+            }
+            Act::LogUnread(lasts) => {
+                self.log.unread = true;
+                Some(*lasts)
+            }
             Act::Replay => {
                 self.replay();
                 None
@@ -128,6 +136,8 @@ impl World {
             Act::Partition(_) => self.partition = false,
             Act::Cut { member, .. } => self.cut[*member] = None,
             Act::Jump { .. } => self.offset = 0,
+            Act::FileHangs { lane, .. } => self.file_answers(*lane),
+            Act::LogUnread(_) => self.log.unread = false,
             Act::Vanish { alert, .. } => {
                 self.vanished.remove(alert);
                 self.evaluate();
@@ -142,6 +152,8 @@ impl World {
         (self.partition, self.cut, self.commit, self.offset) = (false, [None; 2], 3, 0);
         self.pagers.modes = [Mode::Well; 3];
         self.vanished.clear();
+        self.log.unread = false;
+        (0..LANES).for_each(|lane| self.file_answers(lane));
         self.armed = None;
         let mut disk = self.disk.state();
         (disk.full, disk.next) = (false, None);

@@ -13,8 +13,9 @@ use tokio::sync::oneshot;
 use crate::bugs::Bug;
 use crate::disk::Disk;
 use crate::outbox::{Attempt, Workers};
+use crate::outside::{Log, Readers};
 use crate::pager::{Pagers, Reply};
-use crate::plan::{ALERTS, Act, CALM, END, MINUTE, Millis, Plan, RESOLVED, SECOND, Setup, Write};
+use crate::plan::{ALERTS, Act, CALM, END, LANES, MINUTE, Millis, Plan, RESOLVED, SECOND, Setup, Write};
 use crate::requests::Requests;
 use crate::rng::Rng;
 use crate::upstream::{Alertmanager, EPOCH, Truth};
@@ -53,6 +54,8 @@ pub enum Due {
         attempt: usize,
         life: u64,
     },
+    /// The time of an attempt that waits for its secret is over.
+    NoSecret(usize),
     Calm,
     /// Critical alerts are paged by now.
     Soon,
@@ -64,6 +67,7 @@ impl std::fmt::Debug for Reply {
         match self {
             Reply::Answer(answer) => write!(f, "{}", answer.status),
             Reply::Silence => write!(f, "no answer"),
+            Reply::NoSecret => write!(f, "no secret"),
         }
     }
 }
@@ -114,6 +118,13 @@ pub struct World {
     pub cut: [Option<bool>; 2],
     pub requests: Requests,
     pub pagers: Pagers,
+    pub log: Log,
+    /// Of each lane: whether the file of its secret hangs.
+    pub files: [bool; LANES],
+    readers: Readers,
+    /// Attempts that wait for their secret.
+    secretless: BTreeSet<usize>,
+    pub unanswered: u64,
     pub workers: Workers,
     pub trace: Vec<String>,
     pub findings: Vec<String>,
@@ -154,6 +165,11 @@ impl World {
             cut: [None; 2],
             requests: Requests::default(),
             pagers: Pagers::new(),
+            log: Log::new(bug),
+            files: [false; LANES],
+            readers: Readers::new(bug),
+            secretless: BTreeSet::new(),
+            unanswered: 0,
             workers: Workers::new(bug),
             trace: Vec::new(),
             findings: Vec::new(),
@@ -246,6 +262,7 @@ impl World {
     fn collect(&mut self) {
         self.findings.append(&mut self.disk.state().findings);
         self.findings.append(&mut self.pagers.findings);
+        self.findings.extend(self.log.step());
     }
 
     fn handle(&mut self, due: Due) {
@@ -264,6 +281,7 @@ impl World {
             Due::Arrive { attempt, life } if life == self.life => self.arrive(attempt),
             Due::Settle { lane, id, reply, life } if life == self.life => self.settle(lane, id, &reply),
             Due::Arrive { .. } | Due::Settle { .. } => {}
+            Due::NoSecret(attempt) => self.no_secret(attempt),
             Due::Calm => {
                 self.check_words();
                 self.becalm();
@@ -317,6 +335,7 @@ impl World {
                 self.process = Some(Process { core, queue, clock, published, tray, replays: Vec::new() });
                 self.workers = Workers::new(self.bug);
                 self.pagers.started_anew();
+                self.readers = Readers::new(self.bug);
                 self.core_due = self.now;
                 self.lanes_due = self.now;
                 self.take_tray();
@@ -345,6 +364,7 @@ impl World {
         for (lane, n) in std::mem::take(&mut self.workers.under_way).into_values() {
             self.pagers.unheard(lane, &n);
         }
+        self.secretless.clear();
         self.busy_until = self.now;
         self.at(self.now + down, Due::Start);
         self.hang_up();
@@ -431,9 +451,37 @@ impl World {
                 self.poke();
             }
             let number = self.attempts.len();
+            let (lane, id) = (attempt.lane, attempt.notification.id);
             self.attempts.push(attempt);
+            if self.files[lane] {
+                self.findings.extend(self.readers.read(lane, self.now));
+                self.note(format_args!("{} waits for the secret of lane {lane}", id.0));
+                self.secretless.insert(number);
+                self.at(self.now + 10 * SECOND, Due::NoSecret(number));
+                continue;
+            }
             let at = self.now + self.rng.between(2, 120);
             self.at(at, Due::Arrive { attempt: number, life: self.life });
+        }
+    }
+
+    /// The file of the lane's secret answers: what waits for it goes on.
+    pub fn file_answers(&mut self, lane: usize) {
+        self.files[lane] = false;
+        self.readers.answered(lane);
+        let goes_on: Vec<usize> =
+            self.secretless.iter().copied().filter(|n| self.attempts[*n].lane == lane).collect();
+        for attempt in goes_on {
+            self.secretless.remove(&attempt);
+            self.at(self.now + 2, Due::Arrive { attempt, life: self.life });
+        }
+    }
+
+    fn no_secret(&mut self, attempt: usize) {
+        if self.secretless.remove(&attempt) {
+            self.unanswered += 1;
+            let (lane, id) = (self.attempts[attempt].lane, self.attempts[attempt].notification.id);
+            self.settle(lane, id, &Reply::NoSecret);
         }
     }
 
@@ -449,6 +497,9 @@ impl World {
     }
 
     fn settle(&mut self, lane: usize, id: NotificationId, reply: &Reply) {
+        if !matches!(reply, Reply::Answer(answer) if answer.status == 200) {
+            tracing::warn!(lane, id = id.0, ?reply, "attempt failed");
+        }
         if let Some(report) = self.workers.settle(lane, id, reply, self.now)
             && let Some(process) = &self.process
         {

@@ -58,6 +58,7 @@ pub async fn run(args: Args) -> ExitCode {
     let folder = std::env::temp_dir().join(format!("squelch-demo-{}", std::process::id()));
     let shown = show(if args.fast { 12 } else { args.seconds }, &folder).await;
     let _ = std::fs::remove_dir_all(&folder);
+    log::flush();
     match shown {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {

@@ -13,6 +13,7 @@ use prometheus::{Registry, TextEncoder};
 
 use crate::engine::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
 use crate::model::{Disposition, Kind, SilenceState, Source, Status, Timestamp};
+use crate::outside::LOG;
 use exposition::{Exposition, Type};
 
 pub use meter::NodeMeter;
@@ -34,6 +35,7 @@ pub fn render(stats: &Stats, registry: &Registry) -> String {
     page_delay(&mut out, stats);
     standing(&mut out, stats);
     bounds(&mut out, stats);
+    log(&mut out);
     build_info(&mut out);
     process::render(&mut out);
     let mut text = out.into_text();
@@ -226,6 +228,15 @@ fn bounds(out: &mut Exposition, stats: &Stats) {
     for (name, last) in &stats.heartbeats {
         out.sample(&[("heartbeat", name)], last.map_or(0.0, Timestamp::as_secs_f64));
     }
+}
+
+fn log(out: &mut Exposition) {
+    out.family(
+        "squelch_log_lines_dropped_total",
+        Type::Counter,
+        "Lines of the log that were dropped because its output was not read, or did not take them.",
+    );
+    out.sample(&[], LOG.dropped());
 }
 
 fn build_info(out: &mut Exposition) {

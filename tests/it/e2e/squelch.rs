@@ -66,7 +66,8 @@ impl Home {
         Child::start("squelch", "prlimit", &all)
     }
 
-    fn args(&self, listen: SocketAddr) -> [String; 4] {
+    /// The arguments of the program on this folder.
+    pub fn args(&self, listen: SocketAddr) -> [String; 4] {
         [
             "serve".to_owned(),
             format!("--config.file={}", self.path("squelch.yml").display()),

@@ -8,6 +8,7 @@ mod clock;
 mod damage;
 mod directory;
 mod disk;
+mod hangs;
 mod memory;
 mod receivers;
 mod rogue;

@@ -7,6 +7,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ static volatile struct faults {
     int64_t sync_delay_ms;
     int64_t met;
     int64_t clock_patched;
+    int64_t lookups;
 } *faults;
 static const char *below;
 
@@ -133,6 +135,18 @@ ssize_t pwrite64(int file, const void *bytes, size_t length, off64_t at) {
 
 ssize_t pwrite(int file, const void *bytes, size_t length, off_t at) {
     return pwrite64(file, bytes, length, at);
+}
+
+// A resolver that never answers, for names below `hangs`.
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **found) {
+    static int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    size_t length = node ? strlen(node) : 0;
+    if (faults && length > 6 && strcmp(node + length - 6, ".hangs") == 0) {
+        __sync_fetch_and_add(&faults->lookups, 1);
+        for (;;) pause();
+    }
+    if (!real) real = (int (*)(const char *, const char *, const struct addrinfo *, struct addrinfo **))dlsym(RTLD_NEXT, "getaddrinfo");
+    return real(node, service, hints, found);
 }
 
 ssize_t write(int file, const void *bytes, size_t length) {

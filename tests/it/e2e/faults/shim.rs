@@ -22,6 +22,7 @@ enum Field {
     SyncDelay,
     Met,
     ClockPatched,
+    Lookups,
 }
 
 static LIBRARY: LazyLock<Option<(tempfile::TempDir, PathBuf)>> = LazyLock::new(|| {
@@ -107,6 +108,11 @@ impl Shim {
     /// Whether the program's wall clock can be set; only on x86-64.
     pub fn has_the_clock(&self) -> bool {
         self.get(Field::ClockPatched) == 1
+    }
+
+    /// How many lookups of names below `hangs` wait for an answer; none of them gets one.
+    pub fn lookups(&self) -> i64 {
+        self.get(Field::Lookups)
     }
 
     fn set(&self, field: Field, value: i64) {

@@ -202,9 +202,6 @@ async fn an_old_request_that_is_said_anew_ends_and_pages_nothing() {
 /// A stored event that breaks the engine, as after an upgrade: the program starts, says so, and pages.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stored_event_that_breaks_the_engine_is_put_aside_at_the_start() {
-    use squelch::config::Route;
-    use squelch::engine::Event;
-    use squelch::journal::{Commit, Journal, Record, SqliteJournal};
     let pager = pager().await;
     let home = Home::new(&config(&pager, "", "self_watch: {receiver: ops}"));
     let squelch = home.serve().await;
@@ -213,6 +210,29 @@ async fn a_stored_event_that_breaks_the_engine_is_put_aside_at_the_start() {
     shown(&pager, "the first page", |i| i.len() == 1).await;
     assert_eq!(squelch.stop().await.code(), Some(0));
 
+    store_poison(&home);
+
+    let squelch = home.serve().await;
+    shown(&pager, "its page, and what is said of it", |i| {
+        about(&at(i, "oncall"), "Poison").len() == 1 && about(&at(i, "ops"), "SquelchEngineBroke").len() == 1
+    })
+    .await;
+    squelch.child.line(&["level=ERROR", "the engine broke"]).await;
+    assert_eq!(squelch.scrape().await.sum("squelch_engine_failures_total", &[]), 1.0);
+    // The next start does not meet it again.
+    assert_eq!(squelch.stop().await.code(), Some(0));
+    let squelch = home.serve().await;
+    assert_eq!(squelch.scrape().await.sum("squelch_engine_failures_total", &[]), 0.0);
+    squelch.hook(&body("http://am-0", &[before.resolved()])).await;
+    shown(&pager, "the end of the first", |i| opened_and_closed(&about(i, "Before")) == (1, 1)).await;
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}
+
+/// Writes an event into the journal of `home` on which the engine breaks. A server has run there before.
+pub(super) fn store_poison(home: &Home) {
+    use squelch::config::Route;
+    use squelch::engine::Event;
+    use squelch::journal::{Commit, Journal, Record, SqliteJournal};
     // A route that no version would write: its child is not there.
     let mut policy = squelch::config::load(&home.path("squelch.yml")).unwrap().policy;
     let matchers = squelch::model::parse_matchers("alertname=Poison").unwrap();
@@ -236,19 +256,4 @@ async fn a_stored_event_that_breaks_the_engine_is_put_aside_at_the_start() {
     let records: Vec<Record> = (last + 1..).zip(&events).map(record).collect();
     journal.commit(&Commit { records: &records, ..Commit::default() }).unwrap();
     drop(journal);
-
-    let squelch = home.serve().await;
-    shown(&pager, "its page, and what is said of it", |i| {
-        about(&at(i, "oncall"), "Poison").len() == 1 && about(&at(i, "ops"), "SquelchEngineBroke").len() == 1
-    })
-    .await;
-    squelch.child.line(&["level=ERROR", "the engine broke"]).await;
-    assert_eq!(squelch.scrape().await.sum("squelch_engine_failures_total", &[]), 1.0);
-    // The next start does not meet it again.
-    assert_eq!(squelch.stop().await.code(), Some(0));
-    let squelch = home.serve().await;
-    assert_eq!(squelch.scrape().await.sum("squelch_engine_failures_total", &[]), 0.0);
-    squelch.hook(&body("http://am-0", &[before.resolved()])).await;
-    shown(&pager, "the end of the first", |i| opened_and_closed(&about(i, "Before")) == (1, 1)).await;
-    assert_eq!(squelch.stop().await.code(), Some(0));
 }

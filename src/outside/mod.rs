@@ -1,0 +1,15 @@
+//! Whatever outside this process may never answer: files, names, and outputs.
+//!
+//! Nothing here blocks its caller beyond a bound. A file is read, and a name is looked up, on a thread of its
+//! own ([`Apart`]), and the caller stops waiting when its time is over. A line for the log goes into a
+//! bounded buffer ([`Lines`]) that another thread writes out.
+
+mod apart;
+mod file;
+mod lines;
+mod names;
+
+pub use apart::{Apart, Begin, Broke, MOST, UnderWay};
+pub use file::{FileError, PATIENCE, read, read_apart};
+pub use lines::{Batch, LOG, Lines};
+pub use names::look_up;
