@@ -8,7 +8,7 @@ use super::asking::{filters, matchers, moment, say, say_json, senseless, table};
 use super::backtest::Output;
 use super::failed;
 use super::server::{self, Server};
-use crate::engine::{AlertEntry, Event};
+use crate::engine::{AlertEntry, Event, Origin, StandingEntry};
 use crate::history::{self, write_history};
 use crate::journal::SqlitePast;
 use crate::model::{Duration, LabelSet, Matcher, Observation, Status, Timestamp};
@@ -27,7 +27,8 @@ pub struct Args {
     /// Only alerts that went to this receiver.
     #[arg(short, long, value_name = "NAME")]
     pub receiver: Option<String>,
-    /// Only alerts at this: passing, paged, flapping, resolving, held, rate_limited, quiet or muted.
+    /// Only alerts at this: passing, paged, flapping, resolving, held, rate_limited, quiet, muted, or shadow for
+    /// what a profile only observes.
     #[arg(long, value_name = "STATE")]
     pub state: Option<String>,
     /// How many are listed at most.
@@ -116,10 +117,19 @@ fn simple(alerts: &[AlertEntry]) -> String {
         };
         match alert.receivers.as_slice() {
             [] => rows.push(row("-", alert.status.as_str(), "")),
-            all => rows.extend(all.iter().map(|s| row(&s.receiver, s.state.as_str(), &s.why))),
+            all => rows.extend(all.iter().map(|s| row(&s.receiver, &state(s), &s.why))),
         }
     }
     table(&["Alertname", "Starts At", "State", "Receiver", "Labels", "Why"], &rows)
+}
+
+/// Where an alert stands, and whether anybody is told.
+fn state(standing: &StandingEntry) -> String {
+    match (standing.would, standing.origin) {
+        (Some(would), _) => format!("shadow (would be {})", would.as_str()),
+        (None, Origin::Sender) => format!("{} (as sent)", standing.state.as_str()),
+        (None, _) => standing.state.as_str().to_owned(),
+    }
 }
 
 async fn export(args: &Args, wanted: Vec<Matcher>) -> Result<(), String> {

@@ -6,7 +6,7 @@ use super::asking::{filters, moment, say, say_json, senseless, table};
 use super::backtest::Output;
 use super::failed;
 use super::server::{self, Server};
-use crate::engine::IncidentEntry;
+use crate::engine::{IncidentEntry, Origin};
 use crate::web::IncidentPage;
 
 /// Options of `squelch incidents`.
@@ -19,10 +19,11 @@ pub struct Args {
     /// Only at this receiver.
     #[arg(short, long, value_name = "NAME")]
     pub receiver: Option<String>,
-    /// Only incidents in this state: passing, paged, flapping, resolving, superseded or closing.
+    /// Only incidents in this state: passing, paged, flapping, resolving, superseded, closing, or shadow for
+    /// what a profile only observes.
     #[arg(long, value_name = "STATE")]
     pub state: Option<String>,
-    /// How many are listed at most, the newest.
+    /// How many are listed at most: internal incidents, then the newest.
     #[arg(long, default_value_t = 1000, value_name = "N")]
     pub limit: usize,
     /// The server.
@@ -59,27 +60,31 @@ fn simple(incidents: &[IncidentEntry]) -> String {
             .as_ref()
             .map_or("-".to_owned(), |next| format!("{} {}", next.action, moment(next.at)));
         vec![
-            incident.state.to_string(),
+            state(incident),
             incident.severity.to_string(),
             incident.receiver.to_string(),
             moment(incident.opened_at),
             format!("{}/{}", incident.firing, incident.size),
             next,
             incident.dedup_key.chars().take(12).collect(),
-            what(incident),
+            incident.title.clone(),
         ]
     };
     let rows: Vec<_> = incidents.iter().map(row).collect();
-    let head = ["State", "Severity", "Receiver", "Opened At", "Firing", "Next", "Key", "Group"];
+    let head = ["State", "Severity", "Receiver", "Opened At", "Firing", "Next", "Key", "Title"];
     table(&head, &rows)
 }
 
-/// The labels of its group, and the name of an alert in it where they do not have it.
-fn what(incident: &IncidentEntry) -> String {
-    let group = incident.group_key.rsplit_once(":{").map_or("", |(_, labels)| labels);
-    let name = incident.alerts.first().map_or("", |alert| alert.labels.value("alertname"));
-    match group.contains("alertname=") || name.is_empty() {
-        true => format!("{{{group}"),
-        false => format!("{name} {{{group}"),
+/// Where it stands, and who decided that.
+fn state(incident: &IncidentEntry) -> String {
+    let state = match &incident.would {
+        Some(would) => format!("shadow (would be {would})"),
+        None => incident.state.to_string(),
+    };
+    let refused = if incident.refused.is_empty() { "" } else { ", refused" };
+    match incident.origin {
+        Origin::Squelch => format!("{state}{refused}"),
+        Origin::Sender => format!("{state}{refused} (as sent)"),
+        Origin::Internal => format!("{state}{refused} (internal)"),
     }
 }

@@ -94,12 +94,31 @@ fn simple(noise: &NoiseEntry) -> String {
     let (came, pages) = (noise.came, noise.pages);
     text.push_str(&format!("\n{came} observations in, {pages} pages out: {removed} % interrupted nobody\n"));
 
+    if let Some(observed) = &noise.observed {
+        let (pages, removed) = (observed.pages, observed.removed_percent);
+        let came = observed.came;
+        text.push_str(&format!(
+            "Observe mode sent these as the senders sent them. Only observed: {pages} pages would have gone out for \
+             {came} observations, and {removed} % would have interrupted nobody\n"
+        ));
+    }
+
     text.push_str("\nWhat became of it\n");
     let fate = |fate: &crate::ledger::FateEntry| {
         let word = fate.reason.as_ref().unwrap_or(&fate.disposition).replace('_', " ");
         vec![word, fate.count.to_string(), format!("{} %", share(fate.count, came))]
     };
     text.push_str(&table(&["Became", "In", "Share"], &noise.fates.iter().map(fate).collect::<Vec<_>>()));
+
+    if let Some(observed) = &noise.observed {
+        let fate = |fate: &crate::ledger::FateEntry| {
+            let word = fate.reason.as_ref().unwrap_or(&fate.disposition).replace('_', " ");
+            vec![word, fate.count.to_string(), format!("{} %", share(fate.count, observed.came))]
+        };
+        text.push_str("\nWhat would have become of it (only observed)\n");
+        let rows: Vec<_> = observed.fates.iter().map(fate).collect();
+        text.push_str(&table(&["Would have become", "In", "Share"], &rows));
+    }
 
     text.push_str("\nWhat comes most\n");
     let name = |name: &crate::ledger::NameEntry| {

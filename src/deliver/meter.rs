@@ -29,9 +29,13 @@ pub struct Meter {
 #[derive(Debug, Default)]
 struct ReceiverState {
     queued: BTreeSet<(Timestamp, NotificationId)>,
+    /// How many of these are for each integration.
+    waiting: BTreeMap<SmolStr, usize>,
     open_circuits: BTreeSet<SmolStr>,
     accepted: Option<Instant>,
     failed: Option<(Instant, SmolStr, AttemptError)>,
+    /// By integration: the newest failure since it last accepted something, and when the first was.
+    failing: BTreeMap<SmolStr, (Instant, Instant, AttemptError)>,
 }
 
 /// How delivery to one receiver goes.
@@ -47,6 +51,19 @@ pub struct Health {
     pub accepted: Option<Duration>,
     /// How an attempt failed last; nothing since the program started, if none has.
     pub failed: Option<Failure>,
+    /// Integrations that accepted nothing since an attempt failed, and how the newest attempt failed.
+    pub failing: Vec<Failing>,
+}
+
+/// An integration that accepted nothing since an attempt failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failing {
+    /// How long ago the first of these attempts failed.
+    pub since: Duration,
+    /// Notifications that wait for it.
+    pub waiting: usize,
+    /// The newest of these attempts.
+    pub last: Failure,
 }
 
 /// An attempt that failed.
@@ -138,7 +155,12 @@ impl Meter {
     /// An attempt of the integration `name`, of this kind, failed.
     pub(super) fn failed(&self, receiver: &str, kind: &str, name: &SmolStr, error: &AttemptError) {
         self.failed.with_label_values(&[receiver, kind, error.reason.as_str()]).inc();
-        self.update(receiver, |state| state.failed = Some((Instant::now(), name.clone(), error.clone())));
+        self.update(receiver, |state| {
+            let now = Instant::now();
+            state.failed = Some((now, name.clone(), error.clone()));
+            let first = state.failing.get(name).map_or(now, |(first, ..)| *first);
+            state.failing.insert(name.clone(), (first, now, error.clone()));
+        });
     }
 
     pub(super) fn template_error(&self, receiver: &str, integration: &str) {
@@ -147,33 +169,50 @@ impl Meter {
 
     pub(super) fn queued(&self, n: &Notification) {
         self.update(&n.receiver, |state| {
-            state.queued.insert((n.at, n.id));
+            if state.queued.insert((n.at, n.id)) {
+                *state.waiting.entry(n.integration.clone()).or_default() += 1;
+            }
         });
     }
 
     /// How delivery goes, by receiver; one to which nothing was ever sent is left out.
     pub fn health(&self) -> BTreeMap<SmolStr, Health> {
         let receivers = self.receivers.lock().unwrap_or_else(PoisonError::into_inner);
+        let failure = |at: &Instant, integration: &SmolStr, error: &AttemptError| Failure {
+            ago: at.elapsed(),
+            integration: integration.clone(),
+            reason: error.reason,
+            detail: error.detail.clone(),
+        };
         let health = |state: &ReceiverState| Health {
             queued: state.queued.len(),
             oldest: state.queued.first().map(|(at, _)| *at),
             open_circuits: state.open_circuits.iter().cloned().collect(),
             accepted: state.accepted.map(|at| at.elapsed()),
-            failed: state.failed.as_ref().map(|(at, integration, error)| Failure {
-                ago: at.elapsed(),
-                integration: integration.clone(),
-                reason: error.reason,
-                detail: error.detail.clone(),
-            }),
+            failed: state.failed.as_ref().map(|(at, integration, error)| failure(at, integration, error)),
+            failing: state
+                .failing
+                .iter()
+                .map(|(name, (first, last, error))| Failing {
+                    since: first.elapsed(),
+                    waiting: state.waiting.get(name).copied().unwrap_or(0),
+                    last: failure(last, name, error),
+                })
+                .collect(),
         };
         receivers.iter().map(|(name, state)| (name.clone(), health(state))).collect()
     }
 
     pub(super) fn ended(&self, n: &Notification, accepted: bool) {
         self.update(&n.receiver, |state| {
-            state.queued.remove(&(n.at, n.id));
+            if state.queued.remove(&(n.at, n.id))
+                && let Some(waiting) = state.waiting.get_mut(&n.integration)
+            {
+                *waiting = waiting.saturating_sub(1);
+            }
             if accepted {
                 state.accepted = Some(Instant::now());
+                state.failing.remove(&n.integration);
             }
         });
     }

@@ -42,7 +42,7 @@ pub use attempt::{AttemptError, FailureReason, Retry, Side, Verdict};
 pub use backoff::Backoff;
 pub use console::{Console, ConsoleSink, Stdout};
 pub use http::{Answer, HttpClient};
-pub use meter::{Failure, Health, Meter};
+pub use meter::{Failing, Failure, Health, Meter};
 pub use pace::Pacer;
 pub use schedule::{Job, Limits, Next, Schedule};
 pub use transport::{Transport, check_templates};

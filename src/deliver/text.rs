@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::view::View;
-use crate::model::{AlertView, Kind, LabelSet, Share, partial_shares};
+use crate::model::{AlertView, Kind, LabelSet, headline};
 
 /// Whether a character could forge or hide text: control characters and those that turn the
 /// direction of writing.
@@ -46,69 +46,18 @@ pub(super) fn cut(text: String, max: usize) -> String {
     }
 }
 
-/// `[FIRING:2] HighLatency eu-west (checkout critical)`: the state, the group's labels, and in
-/// brackets what else the alerts have in common. As Alertmanager's `__subject`, but that the alert's
-/// name always comes first, and is there even where the alerts do not share one; and that what only most
-/// of them have in common is said too, with how many: `(critical, service=db: 12 of 14 alerts)`. A digest
-/// says `[DIGEST:5]`, how many alerts it is about.
+/// `[FIRING:2] HighLatency eu-west (checkout critical)`: the state, and the incident's title. A digest says
+/// `[DIGEST:5]`, how many alerts it is about.
 pub(super) fn subject(view: &View<'_>) -> String {
     let n = view.notification;
-    let mut text = match n.kind {
+    let state = match n.kind {
         Kind::Digest => format!("[DIGEST:{}]", n.alerts.len() as u64 + n.truncated),
         _ if view.is_firing() => format!("[FIRING:{}]", view.firing.len()),
         _ => "[RESOLVED]".to_owned(),
     };
-    let group = &view.notification.group_labels;
-    let name = match view.common_labels.value("alertname") {
-        "" => names(view),
-        name => name.to_owned(),
-    };
-    // Merged pages are titled by what most of their alerts have; where not all do, it is said apart.
-    let of_all = |(name, value): &(&str, &str)| {
-        let having = n.alerts.iter().filter(|alert| alert.labels.value(name) == *value).count();
-        having == 0 || having == n.alerts.len()
-    };
-    let of_group = group.iter().filter(|(n, _)| *n != "alertname").filter(of_all).map(|(_, v)| v);
-    for word in std::iter::once(name.as_str()).chain(of_group).filter(|w| !w.is_empty()) {
-        let _ = write!(text, " {word}");
-    }
-    let rest: Vec<&str> = view
-        .common_labels
-        .iter()
-        .filter(|(n, v)| *n != "alertname" && group.value(n) != *v)
-        .map(|(_, v)| v)
-        .collect();
-    let rest = Some(rest.join(" ")).filter(|rest| !rest.is_empty());
-    let rest: Vec<String> = rest.into_iter().chain(of_most(view)).collect();
-    if !rest.is_empty() {
-        let _ = write!(text, " ({})", rest.join(", "));
-    }
-    clean_line(&text)
-}
-
-/// What most of the alerts have in common, and not all: up to two label values, with how many.
-fn of_most(view: &View<'_>) -> Vec<String> {
-    if view.notification.kind == Kind::Digest {
-        return Vec::new();
-    }
-    let labels: Vec<&LabelSet> = view.notification.alerts.iter().map(|alert| &alert.labels).collect();
-    let shares = partial_shares(&labels, 2, |name| name == "alertname");
-    let said = |s: &Share<'_>| format!("{}={}: {} of {} alerts", s.name, s.value, s.sets, labels.len());
-    shares.iter().map(said).collect()
-}
-
-/// The names of alerts that do not share one: up to three, and how many more.
-fn names(view: &View<'_>) -> String {
-    let mut names: Vec<&str> = Vec::new();
-    for alert in &view.notification.alerts {
-        let name = alert.labels.value("alertname");
-        if !name.is_empty() && !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    let more = names.len().saturating_sub(3);
-    let shown = names.iter().take(3).copied().collect::<Vec<_>>().join(", ");
-    if more > 0 { format!("{shown} and {more} more") } else { shown }
+    let labels: Vec<&LabelSet> = n.alerts.iter().map(|alert| &alert.labels).collect();
+    let title = headline(&n.group_labels, &labels, n.kind != Kind::Digest);
+    clean_line(format!("{state} {title}").trim_end())
 }
 
 /// Alerts as text, one block each: labels, annotations, source, as Alertmanager's

@@ -142,9 +142,6 @@ impl Engine {
         self.routed(lane, 1);
         let Self { lanes, ledger, now, .. } = self;
         let lane = (lane, lanes.lane(lane));
-        if lane.1.observes() {
-            return ledger.dispose_in_shadow(lane.1, 1, disposition);
-        }
         let (incident, rule, release) = (SmolStr::default(), SmolStr::new_static(WHY), None);
         let basis = lane.1.basis();
         let verdict = Verdict { alert, known: None, lane, incident, disposition, rule, release, basis };

@@ -4,18 +4,19 @@
 //! rows that are shown are put into words.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
 use super::Engine;
 use super::groups::{GroupKey, Wait};
-use super::incident::{Incident, IncidentId, Phase};
+use super::incident::{Incident, IncidentId, Phase, Side};
 use super::lanes::LaneId;
 use super::timers::Timer;
 use super::track::Track;
-use crate::model::{AlertId, Duration, LabelSet, Matcher, Reason, Timestamp};
+use super::undelivered::Refused;
+use crate::model::{AlertId, Headline, Kind, LabelSet, Matcher, Reason, Timestamp};
 
 /// What an open incident, or an alert that waits, is at now. In the order in which it matters to who looks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -38,11 +39,36 @@ pub enum RowState {
     Quiet,
     /// A silence, a time interval or another alert mutes it.
     Muted,
+    /// Its profile only observes, so nobody is told. [`Row::would`] says where it would stand.
+    Shadow,
+}
+
+/// Who decided that there is an incident.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// Squelch decided about the alerts of a sender.
+    Squelch,
+    /// The sender decided. Its profile observes, and Squelch passes on what the sender sends.
+    Sender,
+    /// Squelch opened it about itself.
+    Internal,
+}
+
+impl Origin {
+    /// The word of the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Origin::Squelch => "squelch",
+            Origin::Sender => "sender",
+            Origin::Internal => "internal",
+        }
+    }
 }
 
 impl RowState {
     /// Every state, in order.
-    pub const ALL: [RowState; 8] = [
+    pub const ALL: [RowState; 9] = [
         RowState::Passing,
         RowState::Paged,
         RowState::Flapping,
@@ -51,6 +77,7 @@ impl RowState {
         RowState::RateLimited,
         RowState::Quiet,
         RowState::Muted,
+        RowState::Shadow,
     ];
 
     /// The word of the API and of address lines.
@@ -64,6 +91,7 @@ impl RowState {
             RowState::RateLimited => "rate_limited",
             RowState::Quiet => "quiet",
             RowState::Muted => "muted",
+            RowState::Shadow => "shadow",
         }
     }
 }
@@ -86,8 +114,6 @@ pub struct BoardQuery {
 /// What is open and what waits.
 #[derive(Clone, Debug, Default)]
 pub struct Board {
-    /// The engine's time.
-    pub now: Timestamp,
     /// The rows that were asked for.
     pub rows: Vec<Row>,
     /// How many match, shown or not.
@@ -103,14 +129,18 @@ pub struct Board {
 pub struct Row {
     /// What it is at.
     pub state: RowState,
+    /// What it would be at, if its profile did not observe.
+    pub would: Option<RowState>,
+    /// Who decided that there is an incident.
+    pub origin: Origin,
     /// Of an incident.
     pub dedup_key: Option<SmolStr>,
     /// Of an alert that waits; of an incident, of one of its alerts that fires.
     pub alert: AlertId,
     /// Of that alert: the labels.
     pub labels: LabelSet,
-    /// The labels by which it is grouped; of an alert that waits, all of its labels.
-    pub title: LabelSet,
+    /// Its title, as the pager shows it; of an alert that waits, nothing.
+    pub headline: Option<Headline>,
     /// Where it goes.
     pub receiver: SmolStr,
     /// Name of its severity level.
@@ -132,8 +162,6 @@ pub struct Row {
 /// An incident with its alerts.
 #[derive(Clone, Debug)]
 pub struct IncidentDetail {
-    /// The engine's time.
-    pub now: Timestamp,
     /// As it stands on the board.
     pub row: Row,
     /// Its group key.
@@ -142,7 +170,9 @@ pub struct IncidentDetail {
     pub generation: u32,
     /// Integrations that show it.
     pub shown_at: Vec<SmolStr>,
-    /// The alerts that were asked for; those that fire first.
+    /// Integrations that refused what they were told last.
+    pub refused: Vec<Refused>,
+    /// The alerts that were asked for: those that fire first, then by severity, then by name.
     pub alerts: Vec<RowAlert>,
 }
 
@@ -153,6 +183,8 @@ pub struct RowAlert {
     pub id: AlertId,
     /// Its labels.
     pub labels: LabelSet,
+    /// Name of its severity level.
+    pub severity: SmolStr,
     /// Its annotations.
     pub annotations: LabelSet,
     /// Where its rule can be looked at, as the sender said.
@@ -168,45 +200,12 @@ pub struct RowAlert {
 /// An alert, wherever it stands.
 #[derive(Clone, Debug)]
 pub struct AlertDetail {
-    /// The engine's time.
-    pub now: Timestamp,
     /// As last said; since when it fires, or when it resolved.
     pub alert: RowAlert,
     /// Where it is open or waits, one row for each way that it took.
     pub rows: Vec<Row>,
     /// Where it flaps, or is about to.
-    pub flappers: Vec<Flapper>,
-}
-
-/// An alert that flaps at a receiver, or is about to.
-#[derive(Clone, Debug)]
-pub struct Flapper {
-    /// Identity.
-    pub alert: AlertId,
-    /// Its labels.
-    pub labels: LabelSet,
-    /// Where.
-    pub receiver: SmolStr,
-    /// Whether it fires now.
-    pub firing: bool,
-    /// How often it changed since it was last calm.
-    pub changes: u32,
-    /// When, oldest first; the newest of them.
-    pub recent: Vec<Timestamp>,
-    /// Its penalty now, in thousandths of a change.
-    pub penalty: u64,
-    /// At which penalty it flaps; in thousandths.
-    pub suppress_at: u32,
-    /// At which penalty it no longer does; in thousandths.
-    pub reuse_at: u32,
-    /// In what time the penalty halves.
-    pub half_life: Duration,
-    /// Since when it flaps, if it does.
-    pub since: Option<Timestamp>,
-    /// When it is calm at the latest, if it changes no more.
-    pub until: Option<Timestamp>,
-    /// The incident that it is in, or was in last, if that is open.
-    pub dedup_key: Option<SmolStr>,
+    pub flappers: Vec<super::Flapper>,
 }
 
 /// What a row is made of.
@@ -218,34 +217,38 @@ enum Source {
 
 /// Why, and what comes next.
 type Words = (SmolStr, Option<(Timestamp, &'static str)>);
-type Key = (RowState, usize, Reverse<Timestamp>, Source);
+/// Internal incidents come first, and what would be comes last.
+type Key = (bool, RowState, RowState, usize, Reverse<Timestamp>, Source);
 
 impl Engine {
-    /// What is open and what waits: by state, the highest severity first, then the newest.
+    /// What is open and what waits: internal incidents first, then by state, the highest severity first, then
+    /// the newest.
     pub fn board(&self, query: &BoardQuery) -> Board {
         let wanted = |lane: LaneId| {
             query.receiver.as_ref().is_none_or(|receiver| self.lanes.lane(lane).receiver == *receiver)
         };
         let matches = |labels: &LabelSet| query.matchers.iter().all(|m| m.matches(labels));
-        let known = |alert: &AlertId| self.alerts.alert(*alert).is_some_and(|a| matches(&a.labels));
         let mut keys: Vec<Key> = Vec::new();
         for (id, incident) in self.incidents.iter().filter(|(_, i)| wanted(i.group.0)) {
-            let Some(state) = incident_state(incident) else { continue };
-            if query.matchers.is_empty() || incident.members.keys().any(known) {
-                keys.push((state, incident.level, Reverse(incident.paged_at), Source::Incident(*id)));
+            let Some(stands) = incident_state(incident) else { continue };
+            if query.matchers.is_empty() || self.has_alert(incident, &query.matchers) {
+                let state = if incident.side == Side::Shadow { RowState::Shadow } else { stands };
+                let (ours, paged_at) = (incident.own.is_none(), Reverse(incident.paged_at));
+                keys.push((ours, state, stands, incident.level, paged_at, Source::Incident(*id)));
             }
         }
         for (alert, lane, track) in self.alerts.tracks().filter(|(_, lane, _)| wanted(*lane)) {
-            let Some(state) = self.waiting_state(alert, track) else { continue };
+            let Some(stands) = self.waiting_state(alert, track) else { continue };
             let Some(one) = self.alerts.alert(alert).filter(|a| matches(&a.labels)) else { continue };
+            let state = if self.lanes.lane(lane).observes() { RowState::Shadow } else { stands };
             let level = self.policy.severities.level_of(&one.labels);
-            keys.push((state, level, Reverse(one.starts_at), Source::Track(alert, lane)));
+            keys.push((true, state, stands, level, Reverse(one.starts_at), Source::Track(alert, lane)));
         }
         let mut states = BTreeMap::new();
-        for (state, ..) in &keys {
+        for (_, state, ..) in &keys {
             *states.entry(*state).or_default() += 1;
         }
-        keys.retain(|(state, ..)| query.state.is_none_or(|wanted| wanted == *state));
+        keys.retain(|(_, state, ..)| query.state.is_none_or(|wanted| wanted == *state));
         let matching = keys.len();
         let end = query.offset.saturating_add(query.limit).min(keys.len());
         if end < keys.len() {
@@ -255,49 +258,66 @@ impl Engine {
         }
         keys.sort_unstable();
         let shown = keys.into_iter().skip(query.offset);
-        let rows = shown.filter_map(|(state, _, _, source)| match source {
-            Source::Incident(id) => self.incident_row(id, state),
-            Source::Track(alert, lane) => self.track_row(alert, lane, state),
+        let rows = shown.filter_map(|(_, _, stands, _, _, source)| match source {
+            Source::Incident(id) => self.incident_row(id, stands),
+            Source::Track(alert, lane) => self.track_row(alert, lane, stands),
         });
         let rows = rows.collect();
         let receivers = self.policy.receivers.keys().cloned().collect();
-        Board { now: self.now, rows, matching, states, receivers }
+        Board { rows, matching, states, receivers }
     }
 
-    /// An incident that is not over, with up to `limit` of its alerts after the first `offset`.
-    pub fn incident(&self, dedup_key: &str, offset: usize, limit: usize) -> Option<IncidentDetail> {
-        let (id, incident) = self.incidents.iter().find(|(_, i)| i.dedup_key == dedup_key)?;
+    /// An incident that is not over, with up to `limit` of its alerts after the first `offset`; with `shadow`,
+    /// what would be under this key.
+    pub fn incident(
+        &self,
+        dedup_key: &str,
+        shadow: bool,
+        offset: usize,
+        limit: usize,
+    ) -> Option<IncidentDetail> {
+        let (id, incident) = self.incident_of(dedup_key, shadow)?;
         let row = self.incident_row(*id, incident_state(incident).unwrap_or(RowState::Resolving))?;
-        let mut members: Vec<_> = incident.members.iter().collect();
-        members.sort_by_key(|(id, member)| (!member.firing, Reverse(member.since), **id));
-        let alerts = members.into_iter().skip(offset).take(limit).filter_map(|(id, member)| {
-            let alert = self.alerts.alert(*id)?;
+        let own = incident.own.as_ref().map(|own| own.view(incident, Kind::Page, self.now));
+        let own = own.filter(|_| offset == 0).map(|view| RowAlert {
+            id: view.id,
+            severity: row.severity.clone(),
+            labels: view.labels,
+            annotations: view.annotations,
+            generator_url: view.generator_url,
+            firing: row.firing > 0,
+            since: view.starts_at,
+            flaps: None,
+        });
+        let alerts = self.ordered(incident, offset, limit).into_iter().map(|(id, member, alert)| {
             let (annotations, generator_url) = self.alerts.said(alert);
-            Some(RowAlert {
-                id: *id,
+            RowAlert {
+                id,
                 labels: alert.labels.clone(),
+                severity: self.level_name(&alert.labels),
                 annotations,
                 generator_url,
                 firing: member.firing,
                 since: if member.firing { member.since } else { member.resolved_at.unwrap_or(member.since) },
                 flaps: member.flaps,
-            })
+            }
         });
-        let shown_at = incident.channels.iter().filter(|c| c.was_opened()).map(|c| c.integration.clone());
+        let shadow = incident.side == Side::Shadow;
+        let opened = incident.channels.iter().filter(|c| !shadow && c.was_opened());
         Some(IncidentDetail {
-            now: self.now,
             row,
             group_key: incident.group_text.clone(),
             generation: incident.generation,
-            shown_at: shown_at.collect(),
-            alerts: alerts.collect(),
+            shown_at: opened.map(|c| c.integration.clone()).collect(),
+            refused: self.refused_of(incident),
+            alerts: own.into_iter().chain(alerts).collect(),
         })
     }
 
-    /// An alert that is known.
-    pub fn alert(&self, id: AlertId) -> Option<AlertDetail> {
+    /// An alert that is known. `now` is the time at which somebody looks.
+    pub fn alert(&self, now: Timestamp, id: AlertId) -> Option<AlertDetail> {
         let alert = self.alerts.alert(id)?;
-        let rows = self.taken_lanes(id).into_iter().filter_map(|lane| {
+        let decided = self.taken_lanes(id).into_iter().filter_map(|lane| {
             let track = self.alerts.track(id, lane)?;
             if let Some(state) = self.waiting_state(id, track) {
                 return self.track_row(id, lane, state);
@@ -305,58 +325,25 @@ impl Engine {
             let incident = track.incident?;
             self.incident_row(incident, incident_state(self.incidents.get(&incident)?)?)
         });
-        let flappers = self.taken_lanes(id).into_iter().filter_map(|lane| self.flapper(id, lane));
+        let passed_on = self.mirrors_of(id);
+        let passed_on =
+            passed_on.filter_map(|(id, incident)| self.incident_row(id, incident_state(incident)?));
+        let rows = passed_on.chain(decided).collect();
+        let flappers = self.taken_lanes(id).into_iter().filter_map(|lane| self.flapper(now, id, lane));
         let (annotations, generator_url) = self.alerts.said(alert);
         Some(AlertDetail {
-            now: self.now,
-            rows: rows.collect(),
+            rows,
             flappers: flappers.filter(|f| f.changes > 2).collect(),
             alert: RowAlert {
                 id,
                 labels: alert.labels.clone(),
+                severity: self.level_name(&alert.labels),
                 annotations,
                 generator_url,
                 firing: alert.firing(),
                 since: alert.ends_at.unwrap_or(alert.starts_at),
                 flaps: None,
             },
-        })
-    }
-
-    /// The alerts that flap, then those that changed most lately; how many there are in all.
-    pub fn flappers(&self, offset: usize, limit: usize) -> (Timestamp, Vec<Flapper>, usize) {
-        let mut keys: BTreeSet<(bool, Reverse<u64>, AlertId, LaneId)> = BTreeSet::new();
-        for (alert, lane, track) in self.alerts.tracks() {
-            let penalty = track.damping.penalty_at(self.now, &self.lanes.lane(lane).noise);
-            let flaps = track.damping.since().is_some();
-            if flaps || (track.damping.count() >= 3 && penalty >= 1000) {
-                keys.insert((!flaps, Reverse(penalty), alert, lane));
-            }
-        }
-        let all = keys.len();
-        let rows = keys.into_iter().skip(offset).take(limit);
-        let rows = rows.filter_map(|(_, _, alert, lane)| self.flapper(alert, lane)).collect();
-        (self.now, rows, all)
-    }
-
-    fn flapper(&self, id: AlertId, lane: LaneId) -> Option<Flapper> {
-        let (alert, track) = (self.alerts.alert(id)?, self.alerts.track(id, lane)?);
-        let settings = self.lanes.lane(lane);
-        let incident = track.incident.and_then(|id| self.incidents.get(&id));
-        Some(Flapper {
-            alert: id,
-            labels: alert.labels.clone(),
-            receiver: settings.receiver.clone(),
-            firing: alert.firing(),
-            changes: track.damping.count(),
-            recent: track.damping.changed_at(),
-            penalty: track.damping.penalty_at(self.now, &settings.noise),
-            suppress_at: settings.noise.suppress_at,
-            reuse_at: settings.noise.reuse_at,
-            half_life: settings.noise.half_life,
-            since: track.damping.since(),
-            until: track.damping.reuse_deadline(&settings.noise),
-            dedup_key: incident.filter(|i| i.phase != Phase::Closed).map(|i| i.dedup_key.clone()),
         })
     }
 
@@ -381,18 +368,21 @@ impl Engine {
         pending.iter().find(|p| p.alert == alert && !p.recovered).map(|p| p.wait)
     }
 
-    pub(super) fn incident_row(&self, id: IncidentId, state: RowState) -> Option<Row> {
+    /// An incident as a row; `stands` is where it stands, or would stand if its profile did not observe.
+    pub(super) fn incident_row(&self, id: IncidentId, stands: RowState) -> Option<Row> {
         let incident = self.incidents.get(&id)?;
-        let firing = incident.members.that_fire(true).next().or(incident.members.iter().next());
-        let alert = *firing?.0;
-        let labels = self.alerts.alert(alert).map(|a| a.labels.clone()).unwrap_or_default();
-        let levels = &self.policy.severities.levels;
+        let one = incident.members.that_fire(true).next().or(incident.members.iter().next());
+        // An internal incident shows one alert that is none of a sender's.
+        let (alert, labels) = match one.map(|(alert, _)| *alert) {
+            Some(alert) => (alert, self.alerts.alert(alert).map(|a| a.labels.clone()).unwrap_or_default()),
+            None => (AlertId::of(&incident.group.1, |_| false), incident.group.1.clone()),
+        };
         let flaps = |alert: &AlertId| {
             let track = self.alerts.track(*alert, incident.group.0);
             track?.damping.reuse_deadline(&self.lanes.lane(incident.group.0).noise)
         };
         let deadline = |timer| self.timers.deadline(&timer);
-        let next = match state {
+        let next = match stands {
             RowState::Passing => deadline(Timer::Retry(id)).map(|at| (at, "tries anew")),
             RowState::Resolving => deadline(Timer::ResolveHold(id)).map(|at| (at, "closes")),
             RowState::Flapping => {
@@ -404,17 +394,31 @@ impl Engine {
                 update.or(deadline(Timer::Repeat(id)).map(|at| (at, "repeats")))
             }
         };
+        let internal = incident.own.is_some();
+        let shadow = incident.side == Side::Shadow;
+        let origin = match incident.side {
+            Side::Mirror => Origin::Sender,
+            Side::Ours | Side::Shadow if internal => Origin::Internal,
+            Side::Ours | Side::Shadow => Origin::Squelch,
+        };
+        let levels = &self.policy.severities.levels;
         Some(Row {
-            state,
+            state: if shadow { RowState::Shadow } else { stands },
+            would: shadow.then_some(stands),
+            origin,
             dedup_key: Some(incident.dedup_key.clone()),
             alert,
             labels,
-            title: self.title(incident),
+            headline: Some(self.headline(incident)),
             receiver: self.lanes.lane(incident.group.0).receiver.clone(),
             severity: levels[incident.level.min(levels.len() - 1)].name.clone(),
             since: incident.paged_at,
-            firing: incident.members.firing(),
-            alerts: incident.members.len(),
+            firing: if internal {
+                usize::from(incident.phase == Phase::Open)
+            } else {
+                incident.members.firing()
+            },
+            alerts: incident.members.len() + usize::from(internal),
             why: incident.why.clone(),
             next,
             releasable: false,
@@ -425,12 +429,15 @@ impl Engine {
         let (alert, track) = (self.alerts.alert(id)?, self.alerts.track(id, lane)?);
         let settings = self.lanes.lane(lane);
         let (why, next) = self.words(id, lane, track, state);
+        let shadow = settings.observes();
         Some(Row {
-            state,
+            state: if shadow { RowState::Shadow } else { state },
+            would: shadow.then_some(state),
+            origin: Origin::Squelch,
             dedup_key: None,
             alert: id,
             labels: alert.labels.clone(),
-            title: alert.labels.clone(),
+            headline: None,
             receiver: settings.receiver.clone(),
             severity: self.level_name(&alert.labels),
             since: alert.starts_at,
@@ -438,7 +445,7 @@ impl Engine {
             alerts: 1,
             why,
             next,
-            releasable: state != RowState::Muted,
+            releasable: !shadow && state != RowState::Muted,
         })
     }
 

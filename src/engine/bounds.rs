@@ -194,10 +194,7 @@ impl Engine {
                 release: None,
                 basis,
             };
-            match settings.observes() {
-                true => self.ledger.dispose_in_shadow(settings, 1, verdict.disposition),
-                false => self.ledger.dispose(self.now, 1, verdict),
-            }
+            self.ledger.dispose(self.now, 1, verdict);
             if reason == Reason::Storm {
                 let now = self.now;
                 let new = || Overflow { count: 0, last: now, key: None };

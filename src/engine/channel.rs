@@ -107,6 +107,11 @@ impl Channel {
         self.refused > 0 && self.in_flight.is_none()
     }
 
+    /// Whether the newest answer was a refusal for good, and something is still to be said here.
+    pub(super) fn refuses(&self) -> bool {
+        self.refused > 0 && self.abandoned.is_none() && self.told != Told::Closed
+    }
+
     /// Whether the integration wants to hear of changes.
     pub(super) fn takes_updates(&self) -> bool {
         self.send_updates

@@ -82,6 +82,15 @@ pub(super) struct Verdict<'a> {
     pub(super) basis: Basis,
 }
 
+/// Whose decision it is, at a lane that only observes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// The engine's: of a lane that observes it is what would have been, and nobody is told.
+    Engine,
+    /// The sender's, which is passed on.
+    Sender,
+}
+
 impl Ledger {
     /// Gives every receiver of `policy` its counters, at zero.
     pub(super) fn update(&mut self, policy: &Policy) {
@@ -129,7 +138,7 @@ impl Ledger {
     ) {
         if let Some(repeats) = self.repeats.remove(&key) {
             let verdict = repeats.verdict(key, known, lane);
-            let mut decision = self.decision(now, repeats.count, verdict);
+            let mut decision = self.decision(now, repeats.count, Whose::Engine, verdict);
             decision.basis.starts_at = Some(repeats.starts_at);
             self.decisions.push(decision);
         }
@@ -152,28 +161,22 @@ impl Ledger {
         }
     }
 
-    /// Disposes `count` pending observations of a lane that only observes: they are counted, and told
-    /// nobody.
-    pub(super) fn dispose_in_shadow(&mut self, lane: &Lane, count: u64, disposition: Disposition) {
-        if count == 0 {
-            return;
-        }
-        let account = self.account(lane);
-        debug_assert!(account.pending >= count, "disposed more than was routed");
-        account.pending = account.pending.saturating_sub(count);
-        *account.disposed.entry(disposition).or_default() += count;
-    }
-
-    /// Disposes `count` pending observations.
+    /// Disposes `count` pending observations, as the engine decided.
     pub(super) fn dispose(&mut self, now: Timestamp, count: u64, mut verdict: Verdict<'_>) {
         if count == 0 {
             return;
         }
-        let account = &verdict.lane.1.receiver;
-        self.count(account, verdict.disposition, count);
+        self.count(verdict.lane.1, Whose::Engine, verdict.disposition, count);
         let known = verdict.known.as_deref_mut();
         self.write_repeats(now, (verdict.alert, verdict.lane.0), known, verdict.lane.1);
-        let decision = self.decision(now, count, verdict);
+        let decision = self.decision(now, count, Whose::Engine, verdict);
+        self.decisions.push(decision);
+    }
+
+    /// Disposes `count` pending observations, as a sender decided whose notifications are passed on.
+    pub(super) fn dispose_as_sent(&mut self, now: Timestamp, count: u64, verdict: Verdict<'_>) {
+        self.count(verdict.lane.1, Whose::Sender, verdict.disposition, count);
+        let decision = self.decision(now, count, Whose::Sender, verdict);
         self.decisions.push(decision);
     }
 
@@ -191,13 +194,13 @@ impl Ledger {
             return;
         }
         let settings = lanes.lane(lane);
-        self.count(&settings.receiver, Disposition::Suppressed(reason), count);
+        self.count(settings, Whose::Engine, Disposition::Suppressed(reason), count);
         let mut known = alerts.alert_mut(alert);
         let starts_at = known.as_ref().map_or(now, |known| known.starts_at);
         let new = Repeats { count, since: now, starts_at, reason, incident };
         if self.disposed_repeats.is_some() {
-            let decision =
-                self.decision(now, count, new.verdict((alert, lane), known.as_deref_mut(), settings));
+            let verdict = new.verdict((alert, lane), known.as_deref_mut(), settings);
+            let decision = self.decision(now, count, Whose::Engine, verdict);
             self.disposed_repeats.iter_mut().for_each(|watched| watched.push(decision.clone()));
         }
         match self.repeats.get_mut(&(alert, lane)) {
@@ -216,14 +219,17 @@ impl Ledger {
         }
     }
 
-    fn count(&mut self, receiver: &SmolStr, disposition: Disposition, count: u64) {
-        let receiver = self.receiver(receiver);
-        debug_assert!(receiver.pending >= count, "disposed more than was routed");
-        receiver.pending = receiver.pending.saturating_sub(count);
-        *receiver.disposed.entry(disposition).or_default() += count;
+    fn count(&mut self, lane: &Lane, whose: Whose, disposition: Disposition, count: u64) {
+        let account = match whose {
+            Whose::Engine => self.account(lane),
+            Whose::Sender => self.receiver(&lane.receiver),
+        };
+        debug_assert!(account.pending >= count, "disposed more than was routed");
+        account.pending = account.pending.saturating_sub(count);
+        *account.disposed.entry(disposition).or_default() += count;
     }
 
-    fn decision(&mut self, now: Timestamp, count: u64, verdict: Verdict<'_>) -> Decision {
+    fn decision(&mut self, now: Timestamp, count: u64, whose: Whose, verdict: Verdict<'_>) -> Decision {
         let mut basis = verdict.basis;
         if let Some(known) = verdict.known {
             basis.starts_at = Some(known.starts_at);
@@ -238,6 +244,7 @@ impl Ledger {
             route: verdict.lane.1.route.clone(),
             receiver: verdict.lane.1.receiver.clone(),
             disposition: verdict.disposition,
+            shadow: whose == Whose::Engine && verdict.lane.1.observes(),
             count,
             incident: verdict.incident,
             rule: verdict.rule,

@@ -385,9 +385,6 @@ impl Engine {
         let lane = (lane, lanes.lane(lane));
         for (index, (alert, mut count)) in waiting.into_iter().enumerate() {
             let mut dispose = |disposition, count, rule| {
-                if lane.1.observes() {
-                    return ledger.dispose_in_shadow(lane.1, count, disposition);
-                }
                 let (known, incident, basis) = (alerts.alert_mut(alert), key.clone(), lane.1.basis());
                 let verdict =
                     Verdict { alert, known, lane, incident, disposition, rule, release: None, basis };

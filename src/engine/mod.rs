@@ -20,6 +20,7 @@ mod event;
 mod fallback;
 mod few;
 mod fixed;
+mod flappers;
 mod flapping;
 mod flow;
 mod forms;
@@ -35,6 +36,7 @@ mod lanes;
 mod lapse;
 mod ledger;
 mod lifecycle;
+mod listing;
 mod members;
 mod merge;
 mod mute;
@@ -43,6 +45,7 @@ mod observe;
 mod own;
 mod pairs;
 mod pipeline;
+mod proposal;
 mod release;
 mod repeats;
 mod series;
@@ -51,6 +54,7 @@ mod snapshot;
 mod stats;
 mod timers;
 mod track;
+mod undelivered;
 mod view;
 mod watch;
 
@@ -59,15 +63,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-pub use board::{AlertDetail, Board, BoardQuery, Flapper, IncidentDetail, Row, RowAlert, RowState};
+pub use board::{AlertDetail, Board, BoardQuery, IncidentDetail, Origin, Row, RowAlert, RowState};
 pub use bounds::Fill;
 pub use dry::{DryRoute, DryRun, DryStep};
 pub use event::{Alarm, Effects, Event, Release, Seen, SeenOccurrence, Why};
+pub use flappers::Flapper;
+pub use proposal::Matching;
 pub use snapshot::RestoreError;
 pub use stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
+pub use undelivered::{Observing, Refused};
 pub use view::{
-    AlertEntry, AlertQuery, Glance, INCIDENT_STATES, IncidentEntry, IncidentQuery, MemberEntry, NextEntry,
-    StandingEntry,
+    AlertEntry, AlertQuery, Glance, INCIDENT_STATES, IncidentCursor, IncidentEntry, IncidentQuery,
+    MemberEntry, NextEntry, StandingEntry,
 };
 
 use crate::config::Policy;

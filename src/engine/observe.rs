@@ -344,7 +344,7 @@ impl Engine {
         account.pending += count;
         let (known, basis) = (alerts.alert_mut(alert), lane.1.basis());
         let verdict = Verdict { alert, known, lane, incident, disposition, rule, release: None, basis };
-        ledger.dispose(*now, count, verdict);
+        ledger.dispose_as_sent(*now, count, verdict);
     }
 }
 

@@ -405,10 +405,12 @@ impl Engine {
         let incident = self.incident_key(alert, lane);
         let Self { lanes, ledger, alerts, now, .. } = self;
         let lane = (lane, lanes.lane(lane));
-        let (known, disposition) = (alerts.alert_mut(alert), Disposition::Suppressed(reason));
-        if lane.1.observes() {
-            return ledger.dispose_in_shadow(lane.1, count, disposition);
+        if reason == Reason::Duplicate && lane.1.observes() {
+            // The sender's own repeats are told one by one. What they would have been is told as one.
+            let (of, why) = ((alert, lane.0), (reason, incident));
+            return ledger.dispose_repeats(*now, count, of, why, (alerts, lanes));
         }
+        let (known, disposition) = (alerts.alert_mut(alert), Disposition::Suppressed(reason));
         let verdict = Verdict { alert, known, lane, incident, disposition, rule, release, basis };
         ledger.dispose(*now, count, verdict);
     }

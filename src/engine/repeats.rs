@@ -29,12 +29,8 @@ impl Engine {
                 let incident = self.incident_key(one.alert, lane);
                 let Self { lanes, ledger, alerts, now, .. } = &mut *self;
                 let disposition = Disposition::Suppressed(reason);
-                if lanes.lane(lane).observes() {
-                    ledger.dispose_in_shadow(lanes.lane(lane), one.count, disposition);
-                } else {
-                    let (of, why) = ((one.alert, lane), (reason, incident));
-                    ledger.dispose_repeats(*now, one.count, of, why, (alerts, lanes));
-                }
+                let (of, why) = ((one.alert, lane), (reason, incident));
+                ledger.dispose_repeats(*now, one.count, of, why, (alerts, lanes));
                 self.passed_on(one.alert, lane, one.count, disposition, rule.into(), SmolStr::default());
             }
         }

@@ -3,16 +3,18 @@
 //! A look costs what it passes, and it passes at most [`LOOKED_AT`]; whoever wants more looks again, and
 //! lets the alerts that came meanwhile go first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::ops::Bound::{Excluded, Unbounded};
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::Engine;
-use super::board::{RowState, incident_state};
+use super::board::{Origin, RowState, incident_state};
+use super::channel::Channel;
 use super::incident::{Incident, IncidentId, Phase, Side};
-use crate::model::{AlertId, AlertView, Fingerprint, LabelSet, Matcher, Status, Timestamp};
+use crate::model::{AlertId, AlertView, Fingerprint, Kind, LabelSet, Matcher, Status, Timestamp};
 
 /// Alerts or incidents that one look passes.
 const LOOKED_AT: usize = 10_000;
@@ -40,7 +42,8 @@ pub struct AlertQuery {
     pub limit: usize,
 }
 
-/// Which incidents are wanted: all that is given must hold. The newest first.
+/// Which incidents are wanted: all that is given must hold. Internal incidents that are open come first, then
+/// the others, each the newest first.
 #[derive(Clone, Debug, Default)]
 pub struct IncidentQuery {
     /// All must match the labels of one of its alerts.
@@ -51,17 +54,39 @@ pub struct IncidentQuery {
     pub state: Option<SmolStr>,
     /// Only the one of this `dedup_key`.
     pub key: Option<SmolStr>,
-    /// Only those before the one of this number.
-    pub before: Option<u64>,
+    /// Only those behind this one.
+    pub after: Option<IncidentCursor>,
     /// The most that are wanted.
     pub limit: usize,
+}
+
+/// Where the next page of incidents begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IncidentCursor {
+    /// The last one was an internal incident.
+    internal: bool,
+    /// The number of the last one.
+    id: u64,
+}
+
+impl fmt::Display for IncidentCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", if self.internal { "i" } else { "" }, self.id)
+    }
+}
+
+impl IncidentCursor {
+    /// Reads what [`fmt::Display`] writes.
+    pub fn parse(text: &str) -> Option<IncidentCursor> {
+        let number = text.strip_prefix('i');
+        let id = number.unwrap_or(text).parse().ok()?;
+        Some(IncidentCursor { internal: number.is_some(), id })
+    }
 }
 
 /// What one look saw.
 #[derive(Clone, Debug)]
 pub struct Glance<T, C> {
-    /// The engine's time.
-    pub now: Timestamp,
     /// What was found.
     pub found: Vec<T>,
     /// Where to go on, if there is more to look at.
@@ -109,8 +134,15 @@ pub struct StandingEntry {
     /// The receiver.
     #[schema(value_type = String)]
     pub receiver: SmolStr,
-    /// `passing`, `paged`, `flapping`, `resolving`, `held`, `rate_limited`, `quiet` or `muted`.
+    /// `passing`, `paged`, `flapping`, `resolving`, `held`, `rate_limited`, `quiet` or `muted`; `shadow` if its
+    /// profile only observes, so that nobody is told.
     pub state: RowState,
+    /// Of `shadow`: the state that it would be in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub would: Option<RowState>,
+    /// `squelch`, or `sender` where a profile observes and Squelch passes on what the sender sends.
+    #[schema(value_type = String)]
+    pub origin: Origin,
     /// The `dedup_key` of the incident that it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -154,9 +186,20 @@ pub struct IncidentEntry {
     #[schema(value_type = String)]
     pub severity: SmolStr,
     /// `passing`, `paged`, `flapping` or `resolving`; `superseded` if a worse one took its place, and
-    /// `closing` if it is over and its end not told yet.
+    /// `closing` if it is over and its end not told yet. `shadow` if its profile only observes, so that nobody
+    /// is told.
     #[schema(value_type = String)]
     pub state: SmolStr,
+    /// Of `shadow`: the state that it would be in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub would: Option<SmolStr>,
+    /// Who decided: `squelch`; `sender` where a profile observes and Squelch passes on what the sender sends;
+    /// `internal` if Squelch opened it about itself.
+    #[schema(value_type = String)]
+    pub origin: Origin,
+    /// Its title, as receivers show it behind the mark of its state.
+    pub title: String,
     /// When it paged.
     #[schema(value_type = String, format = DateTime)]
     pub opened_at: Timestamp,
@@ -169,11 +212,14 @@ pub struct IncidentEntry {
     /// The integrations that show it.
     #[schema(value_type = Vec<String>)]
     pub delivered: Vec<SmolStr>,
+    /// The integrations that refused for good what they were told last.
+    #[schema(value_type = Vec<String>)]
+    pub refused: Vec<SmolStr>,
     /// How many of its alerts fire.
     pub firing: usize,
     /// How many alerts it has.
     pub size: usize,
-    /// The first hundred of them, those that fire first.
+    /// The first hundred of them: those that fire first, then by severity, then by name.
     pub alerts: Vec<MemberEntry>,
 }
 
@@ -188,6 +234,9 @@ pub struct MemberEntry {
     /// Its labels.
     #[schema(value_type = BTreeMap<String, String>)]
     pub labels: LabelSet,
+    /// The name of its severity level.
+    #[schema(value_type = String)]
+    pub severity: SmolStr,
     /// Whether it fires, as the incident was told.
     pub firing: bool,
     /// How often it changed, while it flaps.
@@ -204,7 +253,7 @@ impl Engine {
 
     /// Alerts that are remembered.
     pub fn alerts(&self, query: &AlertQuery) -> Glance<AlertEntry, AlertId> {
-        let mut glance = Glance { now: self.now, found: Vec::new(), next: None };
+        let mut glance = Glance { found: Vec::new(), next: None };
         let mut states = BTreeMap::new();
         for (passed, (id, alert)) in self.alerts.after(query.after).enumerate() {
             if passed >= LOOKED_AT || glance.found.len() >= query.limit {
@@ -259,73 +308,96 @@ impl Engine {
         states: &mut BTreeMap<IncidentId, Option<RowState>>,
     ) -> Vec<StandingEntry> {
         let mut standing = Vec::new();
+        let mut in_incident = |receiver, origin, shadow, (id, incident): (IncidentId, &Incident)| {
+            let stands = (*states.entry(id).or_insert_with(|| incident_state(incident)))?;
+            let state = if shadow { RowState::Shadow } else { stands };
+            let (key, why) = (Some(incident.dedup_key.clone()), incident.why.clone());
+            let would = shadow.then_some(stands);
+            Some(StandingEntry { receiver, state, would, origin, incident: key, why, next: None })
+        };
+        for (id, incident) in self.mirrors_of(id) {
+            let receiver = self.lanes.lane(incident.group.0).receiver.clone();
+            standing.extend(in_incident(receiver, Origin::Sender, false, (id, incident)));
+        }
         for lane in self.taken_lanes(id) {
             let Some(track) = self.alerts.track(id, lane) else { continue };
-            let receiver = self.lanes.lane(lane).receiver.clone();
-            if let Some(state) = self.waiting_state(id, track) {
-                let (why, next) = self.words(id, lane, track, state);
+            let shadow = self.lanes.lane(lane).observes();
+            let (receiver, origin) = (self.lanes.lane(lane).receiver.clone(), Origin::Squelch);
+            if let Some(stands) = self.waiting_state(id, track) {
+                let (why, next) = self.words(id, lane, track, stands);
                 let next = next.map(|(at, action)| NextEntry { at, action: action.to_owned() });
-                standing.push(StandingEntry { receiver, state, incident: None, why, next });
-            } else if let Some((incident_id, incident)) =
-                track.incident.and_then(|i| Some((i, self.incidents.get(&i)?)))
-                && let Some(state) = *states.entry(incident_id).or_insert_with(|| incident_state(incident))
-            {
-                let (incident, why) = (Some(incident.dedup_key.clone()), incident.why.clone());
-                standing.push(StandingEntry { receiver, state, incident, why, next: None });
+                let state = if shadow { RowState::Shadow } else { stands };
+                let would = shadow.then_some(stands);
+                standing.push(StandingEntry { receiver, state, would, origin, incident: None, why, next });
+            } else if let Some(found) = track.incident.and_then(|i| Some((i, self.incidents.get(&i)?))) {
+                standing.extend(in_incident(receiver, origin, shadow, found));
             }
         }
         standing
     }
 
-    /// Incidents that are not over; what would have been while a profile observes is left out.
-    pub fn open_incidents(&self, query: &IncidentQuery) -> Glance<IncidentEntry, u64> {
-        let mut glance = Glance { now: self.now, found: Vec::new(), next: None };
-        let before = query.before.map_or(Unbounded, |id| Excluded(IncidentId(id)));
+    /// Incidents that are not over.
+    pub fn open_incidents(&self, query: &IncidentQuery) -> Glance<IncidentEntry, IncidentCursor> {
+        let mut glance = Glance { found: Vec::new(), next: None };
         let (mut passed, mut members) = (0, 0);
-        for (id, incident) in self.incidents.range((Unbounded, before)).rev() {
-            if passed >= LOOKED_AT || members >= MEMBERS_OF_PAGE || glance.found.len() >= query.limit {
-                break;
-            }
+        let internal: BTreeSet<IncidentId> = self.own.values().copied().collect();
+        let before = |of_internal: bool| match query.after {
+            Some(IncidentCursor { internal, id }) if internal == of_internal => Excluded(IncidentId(id)),
+            _ => Unbounded,
+        };
+        // Behind an ordinary incident there is no internal one.
+        let done = query.after.is_some_and(|after| !after.internal);
+        let first = (!done).then(|| internal.range((Unbounded, before(true))).rev());
+        let first = first.into_iter().flatten().filter_map(|id| Some((id, self.incidents.get(id)?)));
+        let others = self.incidents.range((Unbounded, before(false))).rev();
+        let others = others.filter(|(id, _)| !internal.contains(id));
+        let mut all = first.chain(others).peekable();
+        while let Some((id, incident)) = all
+            .next_if(|_| passed < LOOKED_AT && members < MEMBERS_OF_PAGE && glance.found.len() < query.limit)
+        {
             passed += 1 + incident.members.len() / 100;
-            glance.next = Some(id.0);
-            if incident.side == Side::Shadow {
-                continue;
-            }
+            glance.next = Some(IncidentCursor { internal: internal.contains(id), id: id.0 });
             let receiver = &self.lanes.lane(incident.group.0).receiver;
             let wanted = query.receiver.as_ref().is_none_or(|wanted| wanted == receiver)
                 && query.key.as_ref().is_none_or(|wanted| *wanted == incident.dedup_key)
-                && (query.matchers.is_empty() || self.has_member(incident, &query.matchers));
-            let state = state_word(incident);
+                && (query.matchers.is_empty() || self.has_alert(incident, &query.matchers));
+            let (stands, shadow) = (state_word(incident), incident.side == Side::Shadow);
+            let state = if shadow { RowState::Shadow.as_str() } else { stands };
             if !wanted || query.state.as_ref().is_some_and(|wanted| wanted != state) {
+                continue;
+            }
+            // What would be, and is over, leaves nothing to tell anybody.
+            if shadow && incident_state(incident).is_none() {
                 continue;
             }
             members += incident.members.len().min(MEMBERS);
             glance.found.extend(self.incident_entry(*id, incident, state));
         }
-        if glance.next == self.incidents.keys().next().map(|first| first.0) {
+        if all.peek().is_none() {
             glance.next = None;
         }
         glance
     }
 
-    fn has_member(&self, incident: &Incident, matchers: &[Matcher]) -> bool {
-        let matches = |labels: &LabelSet| matchers.iter().all(|m| m.matches(labels));
-        incident.members.keys().any(|id| self.alerts.alert(*id).is_some_and(|a| matches(&a.labels)))
-    }
-
     fn incident_entry(&self, id: IncidentId, incident: &Incident, state: &str) -> Option<IncidentEntry> {
         let row = self.incident_row(id, incident_state(incident).unwrap_or(RowState::Resolving))?;
-        let entry = |(id, member): (&AlertId, &super::members::Member)| {
-            let labels = &self.alerts.alert(*id)?.labels;
-            Some(MemberEntry {
-                id: id.to_string(),
-                fingerprint: Fingerprint::of(labels).to_string(),
-                labels: labels.clone(),
-                firing: member.firing,
-                flaps: member.flaps,
-            })
+        let entry = |id: AlertId, labels: &LabelSet, severity, firing, flaps| MemberEntry {
+            id: id.to_string(),
+            fingerprint: Fingerprint::of(labels).to_string(),
+            labels: labels.clone(),
+            severity,
+            firing,
+            flaps,
         };
-        let (fires, over) = (incident.members.that_fire(true), incident.members.that_fire(false));
+        let own = incident.own.as_ref().map(|own| own.view(incident, Kind::Page, self.now));
+        let own = own.map(|view| entry(view.id, &view.labels, row.severity.clone(), row.firing > 0, None));
+        let alerts = self.ordered(incident, 0, MEMBERS).into_iter().map(|(id, member, alert)| {
+            entry(id, &alert.labels, self.level_name(&alert.labels), member.firing, member.flaps)
+        });
+        let channels = |which: fn(&Channel) -> bool| {
+            let told = incident.channels.iter().filter(|c| row.would.is_none() && which(c));
+            told.map(|c| c.integration.clone()).collect()
+        };
         Some(IncidentEntry {
             dedup_key: incident.dedup_key.clone(),
             group_key: incident.group_text.clone(),
@@ -333,24 +405,24 @@ impl Engine {
             receiver: row.receiver,
             severity: row.severity,
             state: state.into(),
+            would: row.would.map(|would| would.as_str().into()),
+            origin: row.origin,
+            title: row.headline.unwrap_or_default().to_string(),
             opened_at: incident.paged_at,
             why: incident.why.clone(),
             next: row.next.map(|(at, action)| NextEntry { at, action: action.to_owned() }),
-            delivered: incident
-                .channels
-                .iter()
-                .filter(|c| c.was_opened())
-                .map(|c| c.integration.clone())
-                .collect(),
+            delivered: channels(Channel::was_opened),
+            refused: channels(Channel::refuses),
             firing: row.firing,
             size: row.alerts,
-            alerts: fires.chain(over).take(MEMBERS).filter_map(entry).collect(),
+            alerts: own.into_iter().chain(alerts).collect(),
         })
     }
 }
 
 /// The states of an incident as the API names them.
-pub const INCIDENT_STATES: [&str; 6] = ["passing", "paged", "flapping", "resolving", "superseded", "closing"];
+pub const INCIDENT_STATES: [&str; 7] =
+    ["passing", "paged", "flapping", "resolving", "superseded", "closing", "shadow"];
 
 fn state_word(incident: &Incident) -> &'static str {
     match (incident.superseded_by, incident.phase) {

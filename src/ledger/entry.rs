@@ -27,6 +27,9 @@ pub struct Entry {
     /// Why it was suppressed; missing otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Its profile only observes: this is what would have become of it, and nobody was told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
     /// How many observations.
     pub count: u64,
     /// The receiver.

@@ -48,6 +48,15 @@ pub(super) fn sentence(entry: &Entry) -> String {
         None => " its incident".to_owned(),
     };
     let mut text = match (entry.disposition.as_str(), entry.reason.as_deref()) {
+        ("page", _) if entry.shadow => format!("would have paged, and opened{incident}: {}", entry.rule),
+        ("update", _) if entry.shadow => format!("would have been an update of{incident}: {}", entry.rule),
+        ("resolve", _) if entry.shadow => format!("would have closed{incident}: {}", entry.rule),
+        (_, Some(reason)) if entry.shadow && entry.repeats_since.is_some() => {
+            format!("would have been repeated{times}, unchanged ({reason})")
+        }
+        (_, Some(reason)) if entry.shadow => {
+            format!("would have been suppressed{times} ({reason}): {}", entry.rule)
+        }
         ("page", _) => format!("paged, and opened{incident}: {}", entry.rule),
         ("update", _) => format!("told as an update of{incident}: {}", entry.rule),
         ("resolve", _) => format!("resolved, and closed{incident}: {}", entry.rule),
@@ -67,6 +76,9 @@ pub(super) fn sentence(entry: &Entry) -> String {
             text.push_str("; ");
             text.push_str(more);
         }
+    }
+    if entry.shadow {
+        text.insert_str(0, "only observed: ");
     }
     text
 }

@@ -28,10 +28,12 @@ pub use entry::{Entry, OtherwiseEntry};
 pub use explain::{plain, timeline};
 pub use follow::{Follower, Following};
 pub use meter::Meter;
-pub use noise::{AdviceEntry, BudgetEntry, FateEntry, NameEntry, NoiseEntry, ReceiverNoiseEntry, StepEntry};
+pub use noise::{
+    AdviceEntry, BudgetEntry, FateEntry, NameEntry, NoiseEntry, ObservedEntry, ReceiverNoiseEntry, StepEntry,
+};
 pub use query::{MAX_LIMIT, Page, Query};
 pub use search::Reader;
-pub use tally::{Advised, Name, Tally, removed};
+pub use tally::{Advised, Name, Observed, Tally, removed};
 
 /// Why the ledger could not do its work.
 #[derive(Debug, thiserror::Error)]

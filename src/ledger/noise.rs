@@ -34,6 +34,9 @@ pub struct NoiseEntry {
     pub removed_percent: Option<u64>,
     /// What became of it, the most first.
     pub fates: Vec<FateEntry>,
+    /// What would have become of what profiles only observed; missing if none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<ObservedEntry>,
     /// What came in and what went out, in steps of equal length.
     pub over_time: Vec<StepEntry>,
     /// By alertname, those that came most first.
@@ -55,6 +58,21 @@ pub struct FateEntry {
     pub reason: Option<String>,
     /// How many observations.
     pub count: u64,
+}
+
+/// What would have become of what profiles only observed. It counts nowhere else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Observed)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedEntry {
+    /// Observations that came in.
+    pub came: u64,
+    /// Pages that would have gone out.
+    pub pages: u64,
+    /// The share of what came in that would have interrupted nobody, rounded down.
+    pub removed_percent: u64,
+    /// What would have become of it, the most first.
+    pub fates: Vec<FateEntry>,
 }
 
 /// One step of time.
@@ -137,8 +155,18 @@ impl NoiseEntry {
             reason: Some(reason.clone()).filter(|reason| !reason.is_empty()),
             count: *count,
         };
-        let mut fates: Vec<_> = tally.by_fate.iter().map(fate).collect();
-        fates.sort_by_key(|fate| std::cmp::Reverse(fate.count));
+        let fates_of = |by_fate: &BTreeMap<(String, String), u64>| {
+            let mut fates: Vec<_> = by_fate.iter().map(fate).collect();
+            fates.sort_by_key(|fate| std::cmp::Reverse(fate.count));
+            fates
+        };
+        let (fates, shadow) = (fates_of(&tally.by_fate), &tally.observed);
+        let observed = removed(shadow.came, shadow.pages).map(|removed_percent| ObservedEntry {
+            came: shadow.came,
+            pages: shadow.pages,
+            removed_percent,
+            fates: fates_of(&shadow.by_fate),
+        });
         let step = tally.step();
         let over_time = tally.over_time.iter().scan(tally.from, |at, (came, pages)| {
             let began = std::mem::replace(at, *at + step);
@@ -177,6 +205,7 @@ impl NoiseEntry {
             pages: tally.pages,
             removed_percent: removed(tally.came, tally.pages),
             fates,
+            observed,
             over_time: over_time.collect(),
             alerts: names.collect(),
             receivers: receivers.collect(),

@@ -23,6 +23,8 @@ pub struct Query {
     pub receiver: Option<String>,
     /// Any of these; all if empty.
     pub dispositions: Vec<Disposition>,
+    /// Only what was only observed, or only what was done.
+    pub shadow: Option<bool>,
     /// Decided then or later.
     pub since: Option<Timestamp>,
     /// Decided before.

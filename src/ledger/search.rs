@@ -135,9 +135,14 @@ fn found(conn: &Connection, query: &Query, wanted: usize) -> Result<Vec<i64>, Le
     rest.and("id < ?", before);
     let none = Ok(Vec::new());
     let receivers = numbers(conn, "receiver", query.receiver.as_deref())?;
-    let kinds = match query.dispositions.as_slice() {
-        [] => None,
-        some => Some(some.iter().map(|d| write::kind(*d)).collect::<Vec<_>>()),
+    let kinds = match (query.dispositions.as_slice(), query.shadow) {
+        ([], None) => None,
+        (some, shadow) => {
+            let wanted = if some.is_empty() { &Disposition::ALL[..] } else { some };
+            let sides = [false, true].into_iter().filter(|side| shadow.is_none_or(|wanted| wanted == *side));
+            let each = sides.flat_map(|side| wanted.iter().map(move |d| write::kind(*d, side)));
+            Some(each.collect::<Vec<_>>())
+        }
     };
     let mut kind_numbers = Vec::new();
     for name in kinds.iter().flatten() {
@@ -331,11 +336,13 @@ fn ids(conn: &Connection, sql: &str, value: Value) -> Result<Vec<i64>, rusqlite:
 fn entry(row: &Row<'_>) -> Result<Entry, rusqlite::Error> {
     let time = |at: Option<i64>| at.map(Timestamp::from_millis);
     let kind: String = row.get(5)?;
+    let real = kind.strip_prefix(write::SHADOW);
+    let (kind, shadow) = (real.unwrap_or(&kind), real.is_some());
     let (disposition, reason) = match kind.split_once(' ') {
         Some((disposition, reason)) => (disposition.to_owned(), Some(reason.to_owned())),
-        None => (kind.clone(), None),
+        None => (kind.to_owned(), None),
     };
-    let known = Disposition::ALL.into_iter().find(|d| write::kind(*d) == kind);
+    let known = Disposition::ALL.into_iter().find(|d| write::kind(*d, false) == kind);
     let alert: [u8; 16] = row.get(2)?;
     let labels: String = row.get(4)?;
     let (release, page_at, update_of) =
@@ -351,6 +358,7 @@ fn entry(row: &Row<'_>) -> Result<Entry, rusqlite::Error> {
         labels: serde_json::from_str(&labels).unwrap_or_default(),
         disposition,
         reason,
+        shadow,
         count: row.get::<_, i64>(6)?.unsigned_abs(),
         receiver: row.get(7)?,
         route: row.get::<_, Option<String>>(8)?.unwrap_or_default(),

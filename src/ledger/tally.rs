@@ -1,11 +1,12 @@
 //! Counting: what came in over a stretch of time, what went out, and which rules to mend first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 
 use super::advice::{Advice, advice};
 use super::search::first_from;
+use super::write::SHADOW;
 use super::{LedgerError, Reader};
 use crate::model::{Duration, LabelSet, Timestamp};
 
@@ -37,6 +38,8 @@ pub struct Tally {
     pub pages: u64,
     /// Observations by what became of them: the disposition, and the reason where there is one.
     pub by_fate: BTreeMap<(String, String), u64>,
+    /// What would have become of what profiles only observed. It counts nowhere else.
+    pub observed: Observed,
     /// What came in and what went out, from one [`Tally::step`] to the next.
     pub over_time: Vec<(u64, u64)>,
     /// By receiver: what came in, and when it was paged.
@@ -45,6 +48,17 @@ pub struct Tally {
     pub names: BTreeMap<String, Name>,
     /// What would calm the alerts that flap damping kept back most.
     pub advice: Vec<Advised>,
+}
+
+/// What would have become of what profiles only observed.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// Observations that came in.
+    pub came: u64,
+    /// Pages that would have gone out.
+    pub pages: u64,
+    /// Observations by what would have become of them, as in [`Tally::by_fate`].
+    pub by_fate: BTreeMap<(String, String), u64>,
 }
 
 /// What the alerts of one name did.
@@ -95,6 +109,8 @@ struct OneAlert {
 /// The numbers of small tables, and what they stand for.
 struct Words {
     kinds: BTreeMap<i64, (String, String)>,
+    /// Those of what was only observed.
+    shadow: BTreeSet<i64>,
     receivers: BTreeMap<i64, String>,
 }
 
@@ -109,16 +125,15 @@ impl Reader {
 }
 
 fn tally(conn: &Connection, from: Timestamp, to: Timestamp) -> Result<Tally, LedgerError> {
-    let words = Words {
-        kinds: named(conn, "kind")?
-            .into_iter()
-            .map(|(id, kind)| match kind.split_once(' ') {
-                Some((disposition, reason)) => (id, (disposition.to_owned(), reason.to_owned())),
-                None => (id, (kind, String::new())),
-            })
-            .collect(),
-        receivers: named(conn, "receiver")?,
-    };
+    let mut words =
+        Words { kinds: BTreeMap::new(), shadow: BTreeSet::new(), receivers: named(conn, "receiver")? };
+    for (id, kind) in named(conn, "kind")? {
+        let real = kind.strip_prefix(SHADOW);
+        words.shadow.extend(real.map(|_| id));
+        let (disposition, reason) =
+            real.unwrap_or(&kind).split_once(' ').unwrap_or((real.unwrap_or(&kind), ""));
+        words.kinds.insert(id, (disposition.to_owned(), reason.to_owned()));
+    }
     let mut tally = Tally::new(from, to);
     let mut alerts: BTreeMap<i64, OneAlert> = BTreeMap::new();
     let (first, end) = (first_from(conn, from)?, first_from(conn, to)?);
@@ -182,6 +197,12 @@ impl Tally {
         let Some((disposition, reason)) = words.kinds.get(&row.kind) else { return };
         let at = Timestamp::from_millis(row.at);
         let page = u64::from(disposition == "page");
+        if words.shadow.contains(&row.kind) {
+            self.observed.came += row.count;
+            self.observed.pages += page;
+            *self.observed.by_fate.entry((disposition.clone(), reason.clone())).or_default() += row.count;
+            return;
+        }
         self.came += row.count;
         self.pages += page;
         *self.by_fate.entry((disposition.clone(), reason.clone())).or_default() += row.count;
@@ -287,21 +308,30 @@ mod tests {
         let at = |text| Timestamp::parse(text).unwrap();
         let kind = |disposition: &str, reason: &str| (disposition.to_owned(), reason.to_owned());
         let words = Words {
-            kinds: [(1, kind("page", "")), (2, kind("suppressed", "flapping"))].into(),
+            kinds: [(1, kind("page", "")), (2, kind("suppressed", "flapping")), (3, kind("page", ""))].into(),
+            shadow: [3].into(),
             receivers: [(1, "pager".to_owned())].into(),
         };
         let mut tally = Tally::new(at("2026-11-25T00:00:00Z"), at("2026-11-26T00:00:00Z"));
         let (mut alert, mut occurrences) = (OneAlert::default(), 0);
         let start = at("2026-11-25T01:00:00Z").as_millis();
-        for (time, kind, count) in
-            [("2026-11-25T12:00:00Z", 2, 9), ("2026-11-25T01:10:00Z", 1, 1), ("2026-11-25T01:00:00Z", 1, 1)]
-        {
+        for (time, kind, count) in [
+            ("2026-11-25T12:00:00Z", 2, 9),
+            ("2026-11-25T01:10:00Z", 1, 1),
+            ("2026-11-25T01:00:00Z", 1, 1),
+            ("2026-11-25T01:00:00Z", 3, 4),
+        ] {
             let at = at(time).as_millis();
             let row = Counted { at, alert: 1, receiver: 1, kind, count, starts_at: Some(start) };
             tally.add(&words, &row, &mut alert, &mut occurrences);
         }
         tally.names.entry("Disk".into()).or_default().add(&alert);
         assert_eq!((tally.came, tally.pages, tally.removed()), (11, 2, Some(81)));
+        assert_eq!(
+            (tally.observed.came, tally.observed.pages),
+            (4, 1),
+            "what was only observed counts apart"
+        );
         let (name, disk) = tally.top(5)[0];
         assert_eq!((name, disk.came, disk.pages, disk.flaps, disk.night), ("Disk", 11, 2, 9, 2));
         assert_eq!(disk.lasted(), Some(Duration::from_hours(11)));

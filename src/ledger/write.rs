@@ -168,7 +168,7 @@ impl Rows<'_> {
         let (at, basis) = (d.at.as_millis(), &d.basis);
         let alert = self.alert(d.alert, &basis.labels)?;
         let receiver = self.named("receiver", "name", &d.receiver)?;
-        let kind = self.named("kind", "name", &kind(d.disposition))?;
+        let kind = self.named("kind", "name", &kind(d.disposition, d.shadow))?;
         if basis.repeats_since.is_some() && self.again(d, alert, receiver, kind)? {
             return Ok(());
         }
@@ -327,9 +327,13 @@ impl Rows<'_> {
     }
 }
 
+/// How what was only observed begins in the file: `shadow page`.
+pub(super) const SHADOW: &str = "shadow ";
+
 /// How a disposition stands in the file: `page`, or `suppressed flapping`.
-pub(super) fn kind(disposition: Disposition) -> String {
-    format!("{} {}", disposition.as_str(), disposition.reason()).trim_end().to_owned()
+pub(super) fn kind(disposition: Disposition, shadow: bool) -> String {
+    let mark = if shadow { SHADOW } else { "" };
+    format!("{mark}{} {}", disposition.as_str(), disposition.reason()).trim_end().to_owned()
 }
 
 fn int(n: u64) -> i64 {

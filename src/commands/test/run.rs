@@ -194,6 +194,9 @@ impl Scene {
 
     fn decided(&mut self, decision: Decision) {
         let Disposition::Suppressed(reason) = decision.disposition else { return };
+        if decision.shadow {
+            return;
+        }
         let labels = self.labels.get(&decision.alert).cloned();
         self.shown.seen.push(Seen {
             at: decision.at,

@@ -64,7 +64,7 @@ fn a_flapper_is_shown_with_its_numbers_and_tells_the_truth_when_released() {
         world.say(Source::Alertmanager, "a", vec![resolved(&queue, start, world.now)]);
         world.advance(Duration::from_secs(20));
     }
-    let (_, flappers, count) = world.engine.flappers(0, 10);
+    let (flappers, count) = world.engine.flappers(world.now, 0, 10);
     let flapper = &flappers[0];
     assert_eq!((count, flapper.changes, flapper.recent.len(), flapper.firing), (1, 6, 6, false));
     assert!(flapper.penalty > 3000 && flapper.until.is_some(), "{flapper:?}");
@@ -92,7 +92,7 @@ fn pages_are_cut_filtered_and_counted() {
     let some = world.engine.board(&BoardQuery { matchers, limit: 100, ..BoardQuery::default() });
     assert_eq!((some.matching, some.rows.len()), (10, 10));
     let key = some.rows[0].dedup_key.clone().unwrap();
-    let detail = world.engine.incident(&key, 0, 10).unwrap();
+    let detail = world.engine.incident(&key, false, 0, 10).unwrap();
     assert_eq!((detail.alerts.len(), detail.shown_at.len()), (1, 1));
-    assert!(world.engine.incident("unknown", 0, 10).is_none());
+    assert!(world.engine.incident("unknown", false, 0, 10).is_none());
 }

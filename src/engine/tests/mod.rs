@@ -7,6 +7,7 @@ mod found;
 mod laws;
 mod many;
 mod observe;
+mod read;
 mod reload;
 mod timelines;
 mod trust;

@@ -2,7 +2,7 @@
 
 use super::world::*;
 use crate::config::{Mode, Noise};
-use crate::engine::Event;
+use crate::engine::{AlertQuery, BoardQuery, Event, IncidentQuery, Origin, RowState};
 use crate::model::{
     Batch, Disposition, Duration, Kind, LabelSet, Observation, Source, Upstream, hex, sha256,
 };
@@ -58,7 +58,41 @@ fn each_notification_goes_on_under_the_senders_key() {
     let (real, shadow) = (&stats.receivers["pd"], &stats.shadow["pd"]);
     assert_eq!((real.routed, real.pending, shadow.routed, shadow.pending), (6, 0, 6, 0));
     assert_eq!((real.disposed[&Disposition::Page], shadow.disposed[&Disposition::Page]), (1, 2));
-    assert!(world.decisions.iter().all(|d| d.incident == key), "what would have been is counted, not told");
+    let (shadow, sent): (Vec<_>, Vec<_>) = world.decisions.iter().partition(|d| d.shadow);
+    assert!(sent.iter().all(|d| d.incident == key), "what was sent has the sender's key");
+    let count = |all: &[&crate::model::Decision]| all.iter().map(|d| d.count).sum::<u64>();
+    assert_eq!(count(&sent), 6, "each observation is told once as what was sent");
+    let pages = shadow.iter().filter(|d| d.disposition == Disposition::Page).count();
+    assert_eq!(pages, 2, "and what would have been is told too, and marked");
+}
+
+#[test]
+fn what_would_have_been_does_not_stand_beside_what_is_as_paged() {
+    let mut world = world(Mode::Observe);
+    let start = world.now;
+    notify(&mut world, "a", vec![firing(&down("1"), start), firing(&down("2"), start)]);
+    let board = world.engine.board(&BoardQuery { limit: 10, ..BoardQuery::default() });
+    let rows: Vec<_> = board.rows.iter().map(|row| (row.origin, row.state, row.would)).collect();
+    let would = (Origin::Squelch, RowState::Shadow, Some(RowState::Paged));
+    assert_eq!(rows, [(Origin::Sender, RowState::Paged, None), would, would]);
+    assert_eq!(board.states[&RowState::Paged], 1, "one incident is paged");
+    assert!(!board.rows.iter().any(|row| row.releasable));
+
+    let listed = world.engine.open_incidents(&IncidentQuery { limit: 10, ..IncidentQuery::default() }).found;
+    let mut states: Vec<_> = listed.iter().map(|i| (i.state.as_str(), i.delivered.len())).collect();
+    states.sort_unstable();
+    assert_eq!(states, [("paged", 1), ("shadow", 0), ("shadow", 0)]);
+    let alerts = world.engine.alerts(&AlertQuery { limit: 10, ..AlertQuery::default() }).found;
+    for alert in alerts {
+        let states: Vec<_> = alert.receivers.iter().map(|s| (s.origin, s.state, s.would)).collect();
+        assert_eq!(states, [(Origin::Sender, RowState::Paged, None), would], "{alert:?}");
+        let id = crate::model::AlertId(u128::from_str_radix(&alert.id, 16).unwrap());
+        assert_eq!(world.engine.alert(world.now, id).unwrap().rows.len(), 2);
+    }
+    let observing = world.engine.observing();
+    assert!(observing.all && observing.receivers.contains("pd"), "{observing:?}");
+    world.handle(mode(Mode::Enforce));
+    assert!(world.engine.observing().receivers.is_empty());
 }
 
 #[test]

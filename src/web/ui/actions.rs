@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use smol_str::{SmolStr, format_smolstr};
 
 use super::page::Frame;
+use super::silence::{self, Wrong};
 use crate::engine::Release;
 use crate::model::{Duration, Silence, SilenceRequest, Timestamp, parse_matchers};
 use crate::web::access::Caller;
@@ -32,15 +33,6 @@ struct ReleaseForm {
 }
 
 #[derive(Deserialize)]
-struct SilenceForm {
-    matchers: String,
-    #[serde(rename = "for")]
-    length: String,
-    comment: SmolStr,
-    by: String,
-}
-
-#[derive(Deserialize)]
 struct ExpireForm {
     id: SmolStr,
     #[serde(default)]
@@ -56,7 +48,7 @@ pub(in crate::web) async fn release(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let frame = Frame::new(&app, &uri, &headers);
+    let frame = Frame::new(&app, &uri, &headers).await;
     let done = async {
         let form: ReleaseForm = form(&app, &headers, body).await?;
         let alert = super::alert_id(&form.alert)?;
@@ -76,6 +68,9 @@ pub(in crate::web) async fn release(
 }
 
 /// `POST /act/silence`
+///
+/// A form that cannot be granted comes back as it was filled in, with what is wrong. So does one whose
+/// matchers are not those of which it showed how much they match.
 pub(in crate::web) async fn silence(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
@@ -84,29 +79,47 @@ pub(in crate::web) async fn silence(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let frame = Frame::new(&app, &uri, &headers);
-    let done = async {
-        let form: SilenceForm = form(&app, &headers, body).await?;
-        let matchers =
-            parse_matchers(&form.matchers).map_err(|e| Problem::bad(format!("what to silence: {e}")))?;
-        let length: Duration =
-            form.length.trim().parse().map_err(|e| Problem::bad(format!("for how long: {e}")))?;
-        let now = app.gate.now();
-        let by = author(&form.by, peer, caller);
-        let silence = Silence {
-            id: SmolStr::default(),
-            matchers: vec![matchers],
-            starts_at: now,
-            ends_at: now + length,
-            updated_at: Timestamp::ZERO,
-            created_by: by.clone(),
-            comment: form.comment,
-        };
-        let id = ask(&app, SilenceRequest::Set(silence)).await?;
-        tracing::info!(%by, peer = %peer.0, %id, "silenced");
-        Ok("../?said=silenced")
+    let frame = Frame::new(&app, &uri, &headers).await;
+    let form: silence::Form = match form(&app, &headers, body).await {
+        Ok(form) => form,
+        Err(problem) => return frame.problem(&problem),
     };
-    answer(&frame, done.await)
+    let by = author(&form.by, peer, caller);
+    let wanted = match wanted(&form, app.gate.now(), &by) {
+        Ok(wanted) => wanted,
+        Err(wrong) => return silence::again(&app, &frame, &form, Some(&wrong)).await,
+    };
+    if form.counted.as_ref().is_some_and(|counted| *counted != form.matchers) {
+        return silence::again(&app, &frame, &form, None).await;
+    }
+    match ask(&app, SilenceRequest::Set(wanted)).await {
+        Ok(id) => {
+            tracing::info!(%by, peer = %peer.0, %id, "silenced");
+            answer(&frame, Ok("../?said=silenced"))
+        }
+        Err(problem) if problem.status == StatusCode::BAD_REQUEST => {
+            let wrong = Wrong { field: "", why: problem.detail };
+            silence::again(&app, &frame, &form, Some(&wrong)).await
+        }
+        Err(problem) => frame.problem(&problem),
+    }
+}
+
+/// The silence that a form asks for.
+fn wanted(form: &silence::Form, now: Timestamp, by: &SmolStr) -> Result<Silence, Wrong> {
+    let wrong =
+        |field, what: &str, why: &dyn std::fmt::Display| Wrong { field, why: format!("{what}: {why}") };
+    let matchers = parse_matchers(&form.matchers).map_err(|e| wrong("matchers", "what to silence", &e))?;
+    let length: Duration = form.length.trim().parse().map_err(|e| wrong("for", "for how long", &e))?;
+    Ok(Silence {
+        id: SmolStr::default(),
+        matchers: vec![matchers],
+        starts_at: now,
+        ends_at: now + length,
+        updated_at: Timestamp::ZERO,
+        created_by: by.clone(),
+        comment: form.comment.as_str().into(),
+    })
 }
 
 /// `POST /silences/expire`
@@ -118,7 +131,7 @@ pub(in crate::web) async fn expire(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let frame = Frame::new(&app, &uri, &headers);
+    let frame = Frame::new(&app, &uri, &headers).await;
     let done = async {
         let form: ExpireForm = form(&app, &headers, body).await?;
         let id = ask(&app, SilenceRequest::Expire(form.id)).await?;

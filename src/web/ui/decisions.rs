@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::page::{self, Frame};
 use super::{ROWS, lanes, text};
 use crate::ledger::{Entry, Page, Query};
-use crate::model::{AlertId, Disposition, LabelSet, Timestamp};
+use crate::model::{AlertId, Disposition, LabelSet};
 use crate::web::problem::Problem;
 use crate::web::router::App;
 use crate::web::v1::{DecisionsAsked, PageLimit, search};
@@ -36,14 +36,14 @@ pub(in crate::web) struct Asked {
 
 /// `GET /decisions`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
-    let frame = Frame::new(&app, &uri, &headers);
+    let frame = Frame::new(&app, &uri, &headers).await;
     let found = async {
         let asked: Asked = super::asked(&uri)?;
         let found = search(&app, asked.query()?).await?;
         Ok::<_, Problem>((asked, found))
     };
     match found.await {
-        Ok((asked, found)) => frame.page("Decisions", body(&frame, &asked, app.gate.now(), &found)),
+        Ok((asked, found)) => frame.page("Decisions", body(&frame, &asked, &found)),
         Err(problem) => frame.problem(&problem),
     }
 }
@@ -90,7 +90,7 @@ impl Asked {
     }
 }
 
-fn body(frame: &Frame, asked: &Asked, now: Timestamp, found: &Page) -> Markup {
+fn body(frame: &Frame, asked: &Asked, found: &Page) -> Markup {
     let mut words: Vec<&str> = Disposition::ALL.iter().map(|d| d.as_str()).collect();
     words.dedup();
     let words =
@@ -117,7 +117,7 @@ fn body(frame: &Frame, asked: &Asked, now: Timestamp, found: &Page) -> Markup {
         @if asked.cursor.is_empty() && asked.until.trim().is_empty() {
             @let here = frame.to(&format!("decisions{}", asked.older("")));
             @let count = format!("{} decisions", found.decisions.len());
-            (page::live(&here, "5s", now.as_millis(), &count, list(frame, asked, found)))
+            (page::live(&here, "5s", frame.now(), &count, list(frame, asked, found)))
         } @else { (list(frame, asked, found)) }
     }
 }
@@ -152,6 +152,7 @@ fn row(frame: &Frame, entry: &Entry) -> Markup {
     let labels = LabelSet::from_pairs(entry.labels.iter().map(|(n, v)| (n.as_str(), v.as_str())));
     let word = entry.reason.as_deref().unwrap_or(&entry.disposition).replace('_', " ");
     let class = match entry.disposition.as_str() {
+        _ if entry.shadow => "state shadow",
         "page" => "state paged",
         "update" => "state held",
         "resolve" => "state resolving",
@@ -161,13 +162,14 @@ fn row(frame: &Frame, entry: &Entry) -> Markup {
     html! {
         tr data-row {
             td data-label="When" { (text::moment(entry.at)) }
-            td data-label="State" { span class=(class) { (word) } @if entry.count > 1 { span.dim
+            td data-label="State" { span class=(class) { @if entry.shadow { "would be " } (word) } @if entry.count > 1 { span.dim
                 { " ×" (entry.count) } } }
             td.what {
                 a id=(format!("d{}", entry.id))
                     href=(frame.to(&format!("alert{}", text::query(&[("id", &entry.alert)])))) {
                     (text::title(&labels)) }
                 p.why {
+                    @if entry.shadow { b { "only observed" } " · " }
                     (text::sentence(&entry.rule))
                     @if !entry.setting.is_empty() { " · by " code
                         { bdi { (text::tame(&entry.setting, 100)) } } @if let Some(line) = entry.line {

@@ -26,14 +26,15 @@ pub(in crate::web) struct Asked {
 
 /// `GET /flapping`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
-    let frame = Frame::new(&app, &uri, &headers);
+    let frame = Frame::new(&app, &uri, &headers).await;
     let asked: Asked = match super::asked(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
     };
     let page = asked.page.unwrap_or(1).clamp(1, 1_000_000);
-    match look(&app, move |engine| engine.flappers((page - 1) * CARDS, CARDS)).await {
-        Ok((now, flappers, all)) => frame.page("Flapping", body(&frame, page, now, &flappers, all)),
+    let now = frame.now();
+    match look(&app, move |engine| engine.flappers(now, (page - 1) * CARDS, CARDS)).await {
+        Ok((flappers, all)) => frame.page("Flapping", body(&frame, page, now, &flappers, all)),
         Err(problem) => frame.problem(&problem),
     }
 }
@@ -47,7 +48,7 @@ fn body(frame: &Frame, page: usize, now: Timestamp, flappers: &[Flapper], all: u
             "Alerts that change back and forth. Each change adds 1 to a penalty that halves with time; from "
             i { "suppress at" } " on resolves and re-fires are withheld, down to " i { "reuse at" } "."
         }
-        (page::live(&link(page), "5s", now.as_millis(), &format!("{flapping} flap"), html! {
+        (page::live(&link(page), "5s", now, &format!("{flapping} flap"), html! {
             @if flappers.is_empty() { p.empty { "Nothing flaps." } }
             @for flapper in flappers { (linked(frame, now, flapper)) }
             @if all > CARDS {

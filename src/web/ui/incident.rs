@@ -8,9 +8,9 @@ use serde::Deserialize;
 
 use super::page::{self, Frame};
 use super::{ROWS, alert_id, decisions, lanes, look, now, offset, text};
-use crate::engine::{AlertDetail, IncidentDetail, Row, RowAlert};
+use crate::engine::{AlertDetail, IncidentDetail, Origin, Row, RowAlert, RowState};
 use crate::ledger::Entry;
-use crate::model::{Fingerprint, Timestamp};
+use crate::model::Fingerprint;
 use crate::web::problem::Problem;
 use crate::web::router::App;
 
@@ -18,18 +18,21 @@ use crate::web::router::App;
 #[derive(Deserialize)]
 pub(in crate::web) struct Asked {
     key: String,
+    /// What would be, where the same key stands for what is.
+    #[serde(default)]
+    shadow: bool,
     page: Option<usize>,
 }
 
 /// `GET /incident?key=…`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
-    let frame = Frame::new(&app, &uri, &headers);
+    let frame = Frame::new(&app, &uri, &headers).await;
     let asked: Asked = match super::asked(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
     };
-    let (key, from) = (asked.key.clone(), offset(asked.page));
-    match look(&app, move |engine| engine.incident(&key, from, ROWS)).await {
+    let (key, shadow, from) = (asked.key.clone(), asked.shadow, offset(asked.page));
+    match look(&app, move |engine| engine.incident(&key, shadow, from, ROWS)).await {
         Ok(Some(detail)) => frame.page("Incident", body(&frame, &asked, &detail)),
         Ok(None) => {
             let detail = "no open incident has this key: it is over, or was never one";
@@ -42,18 +45,27 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
 fn body(frame: &Frame, asked: &Asked, detail: &IncidentDetail) -> Markup {
     let link = |page: usize| {
         let page = page.to_string();
-        frame.to(&format!("incident{}", text::query(&[("key", &asked.key), ("page", &page)])))
+        let shadow = if asked.shadow { "true" } else { "" };
+        frame.to(&format!(
+            "incident{}",
+            text::query(&[("key", &asked.key), ("shadow", shadow), ("page", &page)])
+        ))
     };
     let page = asked.page.unwrap_or(1).max(1);
-    let row = &detail.row;
+    let (row, now) = (&detail.row, frame.now());
+    let shadow = row.state == RowState::Shadow;
     let (state, _) = text::state(row.state);
     let summary = format!("{state}, {} of {} alerts fire", row.firing, row.alerts);
+    let refused = detail.refused.iter().map(|refused| text::tame(&refused.integration, 60));
+    let refused: Vec<String> = refused.collect();
     html! {
-        (page::live(&link(page), "5s", detail.now.as_millis(), &summary, html! {
+        (page::live(&link(page), "5s", now, &summary, html! {
             h1.long { (now::heading(row)) }
-            (stand(frame, detail.now, row))
+            (stand(frame, row))
             dl.facts {
-                div { dt { "Paged" } dd { (text::moment(row.since)) ", " (text::ago(detail.now, row.since)) " ago" } }
+                div { dt { @if shadow { "Would page" } @else { "Paged" } } dd {
+                    (text::moment(row.since)) ", " (text::ago(now, row.since)) " ago" } }
+                @if !refused.is_empty() { div { dt { "Refused by" } dd { (refused.join(" ")) } } }
                 div { dt { "Shown at" } dd { @if detail.shown_at.is_empty() { "no receiver yet" } @else
                     { @for name in &detail.shown_at { bdi { (text::tame(name, 60)) } " " } } } }
                 div { dt { "Alerts" } dd { (row.firing) " of " (row.alerts) " fire" } }
@@ -63,9 +75,9 @@ fn body(frame: &Frame, asked: &Asked, detail: &IncidentDetail) -> Markup {
             }
             h2 { "Alerts" }
             table.rows {
-                caption.unseen { "Alerts of the incident, those that fire first" }
+                caption.unseen { "Alerts of the incident: those that fire first, then by severity, then by name" }
                 thead { tr { th scope="col" { "State" } th scope="col" { "What" } th scope="col" { "Since" } } }
-                tbody { @for alert in &detail.alerts { (alert_row(frame, detail.now, alert)) } }
+                tbody { @for alert in &detail.alerts { (alert_row(frame, row, alert)) } }
             }
             (page::pager(row.alerts, page, link))
         }))
@@ -73,12 +85,19 @@ fn body(frame: &Frame, asked: &Asked, detail: &IncidentDetail) -> Markup {
 }
 
 /// Where something stands: state, why, what next, and what can be done.
-fn stand(frame: &Frame, now: Timestamp, row: &Row) -> Markup {
-    let (state, class) = text::state(row.state);
+fn stand(frame: &Frame, row: &Row) -> Markup {
+    let now = frame.now();
     html! {
         div.stand {
+            @if row.state == RowState::Shadow {
+                p.mode { "Only observed: its profile has the observe mode, so Squelch tells nobody." }
+            }
+            @if row.origin == Origin::Sender {
+                p.mode { "As sent: its profile has the observe mode, so Squelch passes on what the sender sends." }
+            }
+            @if row.origin == Origin::Internal { p.mode { "Internal: Squelch says this about itself." } }
             p {
-                span class=(format!("state {class}")) { (state) } " at "
+                (now::state(row)) " at "
                 bdi { (text::tame(&row.receiver, 60)) } " · " span.sev { (text::tame(&row.severity, 40)) }
                 " · " (text::sentence(&row.why))
             }
@@ -88,7 +107,8 @@ fn stand(frame: &Frame, now: Timestamp, row: &Row) -> Markup {
     }
 }
 
-fn alert_row(frame: &Frame, now: Timestamp, alert: &RowAlert) -> Markup {
+fn alert_row(frame: &Frame, row: &Row, alert: &RowAlert) -> Markup {
+    let now = frame.now();
     let link = frame.to(&format!("alert{}", text::query(&[("id", &alert.id.to_string())])));
     html! {
         tr data-row {
@@ -97,8 +117,9 @@ fn alert_row(frame: &Frame, now: Timestamp, alert: &RowAlert) -> Markup {
                 @if let Some(flaps) = alert.flaps { " " span.state.flapping { (flaps) " changes" } }
             }
             td.what {
-                a id=(format!("a{}", alert.id)) href=(link) { (text::title(&alert.labels)) }
-                p.why { (text::sentence(alert.annotations.value("summary"))) }
+                @if row.origin == Origin::Internal { (text::title(&alert.labels)) }
+                @else { a id=(format!("a{}", alert.id)) href=(link) { (text::title(&alert.labels)) } }
+                p.why { span.sev { (text::tame(&alert.severity, 40)) } " " (text::sentence(alert.annotations.value("summary"))) }
             }
             td data-label="Since" { (text::ago(now, alert.since)) }
         }
@@ -113,7 +134,7 @@ pub(in crate::web) struct AskedAlert {
 
 /// `GET /alert?id=…`
 pub(in crate::web) async fn alert(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
-    let frame = Frame::new(&app, &uri, &headers);
+    let frame = Frame::new(&app, &uri, &headers).await;
     let asked: AskedAlert = match super::asked(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
@@ -126,7 +147,8 @@ pub(in crate::web) async fn alert(State(app): State<App>, uri: Uri, headers: Hea
         Ok(page) => page.decisions,
         Err(problem) => return frame.problem(&problem),
     };
-    match look(&app, move |engine| engine.alert(id)).await {
+    let now = frame.now();
+    match look(&app, move |engine| engine.alert(now, id)).await {
         Ok(Some(detail)) => frame.page("Alert", alert_body(&frame, &detail, &story)),
         Ok(None) if !story.is_empty() => frame.page("Alert", past(&frame, &story)),
         Ok(None) => {
@@ -150,9 +172,9 @@ fn alert_body(frame: &Frame, detail: &AlertDetail, story: &[Entry]) -> Markup {
     let silence = frame.to(&format!("silences{}", text::query(&[("q", &matchers)])));
     let state = if alert.firing { "firing" } else { "resolved" };
     html! {
-        (page::live(&here, "5s", detail.now.as_millis(), state, html! {
+        (page::live(&here, "5s", frame.now(), state, html! {
             h1.long { (text::title(&alert.labels)) }
-            @for row in &detail.rows { (stand(frame, detail.now, row)) }
+            @for row in &detail.rows { (stand(frame, row)) }
             @if detail.rows.is_empty() {
                 div.stand {
                     p { "It is open nowhere, and waits nowhere." }
@@ -160,13 +182,13 @@ fn alert_body(frame: &Frame, detail: &AlertDetail, story: &[Entry]) -> Markup {
                 }
             }
             dl.facts {
-                div { dt { "State" } dd { (state) " for " (text::ago(detail.now, alert.since)) } }
+                div { dt { "State" } dd { (state) " for " (text::ago(frame.now(), alert.since)) } }
                 div { dt { "Fingerprint" } dd { code { (Fingerprint::of(&alert.labels)) } } }
                 @if !alert.generator_url.is_empty() { div
                     { dt { "Rule" } dd { (text::link(&alert.generator_url, "where it is evaluated")) } } }
                 div { dt { "What if" } dd { a href=(dry) { "see its route and what would become of it" } } }
             }
-            @for flapper in &detail.flappers { (super::flapping::card(detail.now, flapper)) }
+            @for flapper in &detail.flappers { (super::flapping::card(frame.now(), flapper)) }
             @if !story.is_empty() { h2 { "What became of it" } (lanes::draw(story)) (decisions::table(frame, story)) }
             h2 { "Labels" }
             (text::labels_in_full(&alert.labels))

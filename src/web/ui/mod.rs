@@ -14,6 +14,7 @@ mod now;
 mod page;
 mod routing;
 mod silence;
+mod standing;
 mod text;
 
 #[cfg(test)]
@@ -33,7 +34,7 @@ use crate::model::AlertId;
 const ROWS: usize = 50;
 
 /// The pages, what they load, and what they ask for.
-pub(super) fn routes() -> [(&'static str, MethodRouter<App>); 13] {
+pub(super) fn routes() -> [(&'static str, MethodRouter<App>); 14] {
     [
         ("/", get(now::show)),
         ("/incident", get(incident::show)),
@@ -43,6 +44,7 @@ pub(super) fn routes() -> [(&'static str, MethodRouter<App>); 13] {
         ("/flapping", get(flapping::show)),
         ("/routing", get(routing::show)),
         ("/silences", get(silence::show)),
+        ("/silences/matching", get(silence::matching)),
         ("/alert", get(incident::alert)),
         ("/assets/{file}", get(assets::serve)),
         ("/act/release", post(actions::release)),

@@ -13,7 +13,7 @@ use smol_str::SmolStr;
 use super::page::{self, Frame};
 use super::text;
 use crate::config::Limit;
-use crate::ledger::Tally;
+use crate::ledger::{Tally, removed};
 use crate::model::Duration;
 use crate::web::budget;
 use crate::web::problem::Problem;
@@ -48,7 +48,7 @@ struct Seen {
 
 /// `GET /noise`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
-    let frame = Frame::new(&app, &uri, &headers);
+    let frame = Frame::new(&app, &uri, &headers).await;
     match seen(&app, &uri).await {
         Ok(seen) => frame.page("Noise", body(&frame, &seen)),
         Err(problem) => frame.problem(&problem),
@@ -103,7 +103,7 @@ fn body(frame: &Frame, seen: &Seen) -> Markup {
             a.button href=(frame.to(&format!("noise.csv{}", text::query(&[("span", seen.span)])))) { "Download CSV" }
         }
         @let said = format!("{} pages of {}", tally.pages, tally.came);
-        (page::live(&span(seen.span), "15s", tally.to.as_millis(), &said, counts(frame, seen)))
+        (page::live(&span(seen.span), "15s", frame.now(), &said, counts(frame, seen)))
     }
 }
 
@@ -127,11 +127,21 @@ fn counts(frame: &Frame, seen: &Seen) -> Markup {
                 }
             }
         }
+        @if let Some(share) = removed(tally.observed.came, tally.observed.pages) {
+            p.mode {
+                b { "Only observed" } ": Squelch would have sent " b { (tally.observed.pages) } " pages for "
+                (tally.observed.came) " observations, and " b { (share) " %" } " would have interrupted nobody."
+            }
+        }
         h2 { "In and out over time" }
         div #chart .chart role="img" aria-label=(format!("{} observations in, {} pages out", tally.came,
             tally.pages)) data-series=(series(tally)) {}
         h2 { "What became of it" }
-        @if tally.by_fate.is_empty() { p.empty { "Nothing came in." } } @else { (fates(tally)) }
+        @if tally.by_fate.is_empty() { p.empty { "Nothing came in." } } @else { (fates(&tally.by_fate, tally.came)) }
+        @if !tally.observed.by_fate.is_empty() {
+            h2 { "What would have become of it (only observed)" }
+            (fates(&tally.observed.by_fate, tally.observed.came))
+        }
         h2 { "What comes most" }
         (names(frame, tally))
     }
@@ -147,18 +157,18 @@ fn series(tally: &Tally) -> serde_json::Value {
     serde_json::json!([times, came, pages])
 }
 
-fn fates(tally: &Tally) -> Markup {
+fn fates(by_fate: &BTreeMap<(String, String), u64>, came: u64) -> Markup {
     let word = |(disposition, reason): &(String, String)| {
         if reason.is_empty() { disposition.clone() } else { reason.replace('_', " ") }
     };
-    let mut fates: Vec<_> = tally.by_fate.iter().map(|(fate, count)| (word(fate), *count)).collect();
+    let mut fates: Vec<_> = by_fate.iter().map(|(fate, count)| (word(fate), *count)).collect();
     fates.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), name.clone()));
     html! {
         table.rows {
             caption.unseen { "Observations by what became of them" }
             thead { tr { th scope="col" { "Became" } th.n scope="col" { "Observations" } th scope="col" { "Share" } } }
             tbody { @for (name, count) in fates {
-                @let share = count * 100 / tally.came.max(1);
+                @let share = count * 100 / came.max(1);
                 tr data-row {
                     td data-label="State" { (name) }
                     td.n data-label="Observations" { (count) }

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use super::page::{self, Frame};
 use super::text;
 use super::{ROWS, look, offset};
-use crate::engine::{Board, BoardQuery, Row, RowState};
-use crate::model::{Silence, SilenceState, Timestamp, parse_matchers};
+use crate::engine::{Board, BoardQuery, Origin, Row, RowState};
+use crate::model::{Silence, SilenceState, parse_matchers};
 use crate::web::problem::Problem;
 use crate::web::router::App;
 
@@ -31,7 +31,7 @@ pub(in crate::web) struct Asked {
 
 /// `GET /`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
-    let frame = Frame::new(&app, &uri, &headers);
+    let frame = Frame::new(&app, &uri, &headers).await;
     let asked: Asked = match super::asked(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
@@ -93,7 +93,7 @@ fn body(frame: &Frame, asked: &Asked, board: &Board, silences: &[(Silence, Silen
                 button { "Filter" }
             }
         }
-        (page::live(&here(asked.with(&asked.state, page)), "3s", board.now.as_millis(), &summary, html! {
+        (page::live(&here(asked.with(&asked.state, page)), "3s", frame.now(), &summary, html! {
             ul.states aria-label="By state" {
                 @let all: usize = board.states.values().sum();
                 li { a href=(here(asked.with("", 1)))
@@ -109,9 +109,9 @@ fn body(frame: &Frame, asked: &Asked, board: &Board, silences: &[(Silence, Silen
                     }
                 }
             }
-            @if board.rows.is_empty() { (nothing(asked)) } @else { (table(frame, board.now, &board.rows)) }
+            @if board.rows.is_empty() { (nothing(asked)) } @else { (table(frame, &board.rows)) }
             (page::pager(board.matching, page, |page| here(asked.with(&asked.state, page))))
-            (few_silences(frame, board.now, silences))
+            (few_silences(frame, silences))
         }))
     }
 }
@@ -126,7 +126,18 @@ fn nothing(asked: &Asked) -> Markup {
     }
 }
 
-fn table(frame: &Frame, now: Timestamp, rows: &[Row]) -> Markup {
+/// What the rows of one part of the table have in common.
+fn part(row: &Row) -> &'static str {
+    match (row.origin, row.state) {
+        (Origin::Internal, _) => "About Squelch itself",
+        (_, RowState::Shadow) => "Only observed: Squelch would do this, and tells nobody",
+        _ => "Open, or waiting",
+    }
+}
+
+fn table(frame: &Frame, rows: &[Row]) -> Markup {
+    let parts: Vec<&[Row]> = rows.chunk_by(|a, b| part(a) == part(b)).collect();
+    let usual = matches!(&parts[..], [only] if only.iter().all(|row| part(row) == "Open, or waiting"));
     html! {
         table.rows {
             caption.unseen { "Open incidents, and alerts that wait, the most urgent first" }
@@ -135,49 +146,82 @@ fn table(frame: &Frame, now: Timestamp, rows: &[Row]) -> Markup {
                 th.n scope="col" { "Alerts" } th scope="col" { "Age" } th scope="col" { "Next" }
                 th scope="col" { span.unseen { "Actions" } }
             } }
-            tbody { @for row in rows { (one(frame, now, row)) } }
+            @for rows in parts {
+                tbody {
+                    @if let Some(first) = rows.first().filter(|_| !usual) {
+                        tr.part { th scope="rowgroup" colspan="7" { (part(first)) } }
+                    }
+                    @for row in rows { (one(frame, row)) }
+                }
+            }
         }
     }
 }
 
-fn one(frame: &Frame, now: Timestamp, row: &Row) -> Markup {
-    let (state, class) = text::state(row.state);
+/// Where a row stands, and who decided that.
+pub(super) fn state(row: &Row) -> Markup {
+    let (state, class) = text::state(row.would.unwrap_or(row.state));
+    html! {
+        @match row.would {
+            Some(_) => span.state.shadow { "would be " (state) },
+            None => span class=(format!("state {class}")) { (state) },
+        }
+        @if row.origin == Origin::Sender { " " span.tag title="Observe mode: as the sender sends it" { "as sent" } }
+        @if row.origin == Origin::Internal { " " span.tag { "internal" } }
+    }
+}
+
+fn one(frame: &Frame, row: &Row) -> Markup {
+    let now = frame.now();
+    let mark = if row.state == RowState::Shadow { "s" } else { "r" };
+    // An alert may wait at several receivers.
+    let id = match &row.dedup_key {
+        Some(key) => format!("{mark}{key}"),
+        None => {
+            format!("{mark}{}{}", row.alert, row.receiver.replace(|c: char| !c.is_ascii_alphanumeric(), "_"))
+        }
+    };
     let link = match &row.dedup_key {
-        Some(key) => frame.to(&format!("incident{}", text::query(&[("key", key)]))),
+        Some(key) => {
+            let shadow = if row.state == RowState::Shadow { "true" } else { "" };
+            frame.to(&format!("incident{}", text::query(&[("key", key), ("shadow", shadow)])))
+        }
         None => frame.to(&format!("alert{}", text::query(&[("id", &row.alert.to_string())]))),
     };
     html! {
         tr data-row {
-            td data-label="State" { span class=(format!("state {class}")) { (state) } }
+            td data-label="State" { (state(row)) }
             td.what {
-                a id=(format!("r{}", row.alert)) href=(link) { (heading(row)) }
+                a id=(id) href=(link) { (heading(row)) }
                 p.why { span class="sev" { (text::tame(&row.severity, 40)) } " " (text::sentence(&row.why)) }
             }
             td data-label="Receiver" { bdi { (text::tame(&row.receiver, 60)) } }
             td.n data-label="Alerts" { (row.firing) @if row.alerts > row.firing { span.dim { "/" (row.alerts) } } }
             td data-label="Age" { (text::ago(now, row.since)) }
-            td data-label="Next" { @if let Some((at, what)) = row.next { (what) " " (text::until(now, at))
+            td data-label="Next" { @if row.would.is_some() && row.next.is_some() { span.dim { "would: " } }
+                @if let Some((at, what)) = row.next { (what) " " (text::until(now, at))
                 } @else { span.dim { "–" } } }
             td.act { (actions(frame, row)) }
         }
     }
 }
 
-/// What a row is about: the labels of its group, and the name of an alert in it where they do not have it.
+/// What a row is about: an incident in the words of its pages, an alert in its labels.
 pub(super) fn heading(row: &Row) -> Markup {
-    let name = row.labels.value("alertname");
-    // A group by nothing says nothing.
-    let title = if row.title.is_empty() { &row.labels } else { &row.title };
-    html! {
-        @if title.value("alertname").is_empty() && !name.is_empty() { (text::alert_name(name)) " " }
-        (text::title(title))
+    match &row.headline {
+        Some(headline) => {
+            html! { (text::alert_name(&headline.names)) " " bdi { (text::tame(&headline.rest, 300)) } }
+        }
+        None => text::title(&row.labels),
     }
 }
 
 /// What a person can do about a row.
 pub(super) fn actions(frame: &Frame, row: &Row) -> Markup {
-    let title = if row.title.is_empty() { &row.labels } else { &row.title };
-    let silence = frame.to(&format!("silences{}", text::query(&[("q", &text::matchers_of(title))])));
+    let about = match &row.dedup_key {
+        Some(key) => text::query(&[("incident", key)]),
+        None => text::query(&[("q", &text::matchers_of(&row.labels))]),
+    };
     html! {
         @if row.releasable {
             form method="post" action=(frame.to("act/release")) {
@@ -187,11 +231,14 @@ pub(super) fn actions(frame: &Frame, row: &Row) -> Markup {
                 button title="Page now, past every hold and limit" { "Release" }
             }
         }
-        a.button href=(silence) { "Silence" }
+        // No silence applies to what Squelch says about itself.
+        @if row.origin != Origin::Internal {
+            a.button href=(frame.to(&format!("silences{about}"))) { "Silence" }
+        }
     }
 }
 
-fn few_silences(frame: &Frame, now: Timestamp, silences: &[(Silence, SilenceState)]) -> Markup {
+fn few_silences(frame: &Frame, silences: &[(Silence, SilenceState)]) -> Markup {
     html! {
         section aria-labelledby="silences-title" {
             h2 #silences-title {
@@ -200,7 +247,7 @@ fn few_silences(frame: &Frame, now: Timestamp, silences: &[(Silence, SilenceStat
                     { "all " (silences.len()) } @else { "new, or ended ones" } }
             }
             @if silences.is_empty() { p.empty { "No silence is in force." } }
-            @else { (super::silence::table(frame, now, silences.iter().take(FEW_SILENCES))) }
+            @else { (super::silence::table(frame, silences.iter().take(FEW_SILENCES))) }
         }
     }
 }

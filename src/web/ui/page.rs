@@ -5,7 +5,9 @@ use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::assets;
+use super::standing::Standing;
+use super::{assets, text};
+use crate::model::Timestamp;
 use crate::web::problem::Problem;
 use crate::web::router::App;
 
@@ -28,16 +30,24 @@ pub(super) struct Frame {
     /// one that a proxy takes off.
     root: String,
     gzip: bool,
-    trouble: Option<String>,
     said: Option<&'static str>,
+    /// When the page is made.
+    now: Timestamp,
+    standing: Standing,
 }
 
 impl Frame {
-    pub(super) fn new(app: &App, uri: &Uri, headers: &HeaderMap) -> Frame {
+    pub(super) async fn new(app: &App, uri: &Uri, headers: &HeaderMap) -> Frame {
         let root = root(uri.path(), &app.prefix);
         let said = uri.query().and_then(|q| q.split('&').find_map(|pair| pair.strip_prefix("said=")));
         let said = said.and_then(|word| SAID.iter().find(|(known, _)| *known == word)).map(|(_, text)| *text);
-        Frame { root, gzip: assets::takes_gzip(headers), trouble: app.gate.ready().err(), said }
+        let now = app.gate.now();
+        Frame { root, gzip: assets::takes_gzip(headers), said, now, standing: Standing::of(app, now).await }
+    }
+
+    /// When the page is made: the time from which its ages and countdowns are told.
+    pub(super) fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// A link to `path` below the root.
@@ -61,7 +71,8 @@ impl Frame {
         self.answer(problem.status, reason, body)
     }
 
-    fn answer(&self, status: StatusCode, title: &str, body: Markup) -> Response {
+    /// A page under a status of its own.
+    pub(super) fn answer(&self, status: StatusCode, title: &str, body: Markup) -> Response {
         let page = html! {
             (DOCTYPE)
             html lang="en" {
@@ -70,7 +81,7 @@ impl Frame {
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="color-scheme" content="light dark";
                     meta name="htmx-config" content=(HTMX);
-                    title { (title) " · Squelch" }
+                    title { @if self.standing.is_bad() { "(!) " } (title) " · Squelch" }
                     link rel="icon" type="image/svg+xml" href=(self.to("assets/icon.svg"));
                     link rel="stylesheet" href=(self.to("assets/squelch.css"));
                     @if title == "Noise" {
@@ -80,7 +91,7 @@ impl Frame {
                     script src=(self.to("assets/htmx.min.js")) defer {}
                     script src=(self.to("assets/squelch.js")) defer {}
                 }
-                body {
+                body data-now=(self.now.as_millis()) {
                     a.skip href="#main" { "Skip to the content" }
                     header.top {
                         a.brand href=(self.to("./")) { img src=(self.to("assets/icon.svg")) alt="" width="22" height="22"; "Squelch" }
@@ -89,11 +100,11 @@ impl Frame {
                                 a href=(self.to(path)) aria-current=[(name == title).then_some("page")] { (name) }
                             }
                         }
+                        p.made #made { "as of " (text::moment(self.now)) }
                         button.keys type="button" data-keys aria-label="Keyboard shortcuts" { "?" }
                     }
-                    @if let Some(trouble) = &self.trouble {
-                        p.trouble role="alert" { "Not accepting alerts: " (super::text::tame(trouble, 300)) }
-                    }
+                    p.trouble #lost role="alert" hidden {}
+                    (self.standing.show(self.now, &self.to("routing#receivers")))
                     @if let Some(said) = self.said { p.said role="status" { (said) } }
                     p #status .unseen role="status" aria-live="polite" {}
                     main #main tabindex="-1" { (body) }
@@ -111,17 +122,28 @@ impl Frame {
             }
             false => (status, bytes).into_response(),
         };
-        let headers = response.headers_mut();
-        for (name, value) in [
-            (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-            // With `no-referrer` a browser sends the forms of these pages as if from nowhere.
-            (header::REFERRER_POLICY, "same-origin"),
-            (header::CACHE_CONTROL, "no-store"),
-            (header::VARY, "Accept-Encoding"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
+        dress(&mut response);
         response
+    }
+}
+
+/// A part of a page, which its script asks for.
+pub(super) fn fragment(part: Markup) -> Response {
+    let mut response = part.into_string().into_bytes().into_response();
+    dress(&mut response);
+    response
+}
+
+fn dress(response: &mut Response) {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        // With `no-referrer` a browser sends the forms of these pages as if from nowhere.
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::VARY, "Accept-Encoding"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
     }
 }
 
@@ -145,10 +167,11 @@ const SAID: [(&str, &str); 4] = [
 ];
 
 /// The part of a page that is asked for again and again; `summary` is read out when it changes.
-pub(super) fn live(url: &str, every: &str, now_ms: i64, summary: &str, body: Markup) -> Markup {
+pub(super) fn live(url: &str, every: &str, now: Timestamp, summary: &str, body: Markup) -> Markup {
     html! {
         div #live hx-get=(url) hx-trigger=(format!("every {every}")) hx-select="#live" hx-swap="outerHTML"
-            data-now=(now_ms) data-summary=(summary) { (body) }
+            data-now=(now.as_millis()) data-summary=(summary) { (body) }
+        noscript { p.dim { "This page shows the time as of which it holds. Load it again to see what is true then." } }
     }
 }
 

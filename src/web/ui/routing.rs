@@ -14,7 +14,7 @@ use super::page::Frame;
 use super::{look, text};
 use crate::deliver::Health;
 use crate::engine::{DryRun, DryStep, Stats};
-use crate::model::{Disposition, Duration, Kind, LabelSet, MatchOp, Timestamp, parse_matchers};
+use crate::model::{Decision, Disposition, Duration, Kind, LabelSet, MatchOp, Timestamp, parse_matchers};
 use crate::web::problem::Problem;
 use crate::web::router::App;
 
@@ -32,7 +32,7 @@ pub(in crate::web) struct Asked {
 
 /// `GET /routing`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
-    let frame = Frame::new(&app, &uri, &headers);
+    let frame = Frame::new(&app, &uri, &headers).await;
     let asked: Asked = match super::asked(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
@@ -58,7 +58,7 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
             @if let Some((labels, run)) = &run { (outcome(labels, run)) }
         }
         section aria-labelledby="receivers" { h2 #receivers { "Receivers" }
-            (receivers(app.gate.now(), &stats, &app.gate.health())) }
+            (receivers(frame.now(), &stats, &app.gate.health())) }
         section aria-labelledby="config" {
             h2 #config { "Configuration in force" }
             p.why { "Secrets are masked; comments are left out." }
@@ -78,6 +78,8 @@ async fn dry_run(app: &App, asked: &Asked) -> Result<Option<(LabelSet, DryRun)>,
         text => Timestamp::parse(text).map_err(|e| Problem::bad(format!("the time: {e}")))?,
     };
     let wanted = labels.clone();
+    // The engine's own time stands still while nothing happens.
+    let at = at.max(app.gate.now());
     let run = look(app, move |engine| engine.dry_run(&wanted, at)).await?;
     Ok(Some((labels, run)))
 }
@@ -133,8 +135,8 @@ fn one_step(start: Timestamp, step: &DryStep) -> Markup {
             " leaves for " bdi { (text::tame(receiver, 60)) } " by " (text::tame(integration, 60)) ": " (text::sentence(why))
         },
         DryStep::Decided(decision) => html! {
-            (after(decision.at)) span class=(disposed(decision.disposition)) {
-                (decision.disposition.as_str()) }
+            (after(decision.at)) span class=(disposed(decision)) {
+                @if decision.shadow { "would be " } (decision.disposition.as_str()) }
             @if !decision.disposition.reason().is_empty() { " as " b
                 { (decision.disposition.reason().replace('_', " ")) } }
             " at " bdi { (text::tame(&decision.receiver, 60)) } ": " (text::sentence(&decision.rule))
@@ -143,8 +145,9 @@ fn one_step(start: Timestamp, step: &DryStep) -> Markup {
 }
 
 /// The class that colours a disposition.
-pub(super) fn disposed(disposition: Disposition) -> &'static str {
-    match disposition {
+fn disposed(decision: &Decision) -> &'static str {
+    match decision.disposition {
+        _ if decision.shadow => "state shadow",
         Disposition::Page => "state paged",
         Disposition::Update | Disposition::Digest => "state held",
         Disposition::Resolve => "state resolving",

@@ -1,17 +1,22 @@
-//! Silences: made, listed and ended.
+//! Silences: made, listed and ended. The form says what its matchers match before anything is silenced.
 
 use std::cmp::Reverse;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
-use axum::response::Response;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::page::{self, Frame};
 use super::{ROWS, look, offset, text};
-use crate::model::{Silence, SilenceState, Timestamp};
+use crate::engine::Matching;
+use crate::model::{Matcher, Silence, SilenceState, parse_matchers};
+use crate::web::problem::Problem;
 use crate::web::router::App;
+
+/// Looks at the alerts that one count takes at most.
+const LOOKS: usize = 20;
 
 /// What is asked for in the address line.
 #[derive(Deserialize, Default)]
@@ -19,49 +24,193 @@ pub(in crate::web) struct Asked {
     /// Matchers that a new silence begins with.
     #[serde(default)]
     q: String,
+    /// The `dedup_key` of the incident that is to be silenced.
+    #[serde(default)]
+    incident: String,
     page: Option<usize>,
+}
+
+/// A form as it was filled in.
+#[derive(Deserialize, Default)]
+pub(super) struct Form {
+    pub(super) matchers: String,
+    #[serde(rename = "for")]
+    pub(super) length: String,
+    pub(super) comment: String,
+    pub(super) by: String,
+    /// The incident that it is about, if it is about one.
+    #[serde(default)]
+    pub(super) incident: String,
+    /// The matchers whose count was shown.
+    pub(super) counted: Option<String>,
+}
+
+/// Which field of the form is wrong, and how.
+pub(super) struct Wrong {
+    pub(super) field: &'static str,
+    pub(super) why: String,
 }
 
 /// `GET /silences`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
-    let frame = Frame::new(&app, &uri, &headers);
+    let frame = Frame::new(&app, &uri, &headers).await;
     let asked: Asked = match super::asked(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
     };
-    let Asked { q, page } = asked;
+    let mut form =
+        Form { matchers: asked.q, length: "2h".into(), incident: asked.incident, ..Form::default() };
+    if form.matchers.is_empty() && !form.incident.is_empty() {
+        let key = form.incident.clone();
+        match look(&app, move |engine| engine.propose_silence(&key)).await {
+            Ok(proposed) => form.matchers = written(&proposed.unwrap_or_default()),
+            Err(problem) => return frame.problem(&problem),
+        }
+    }
+    page(&app, &frame, &form, None, asked.page).await
+}
+
+/// The same page with a form that was sent and not granted.
+pub(super) async fn again(app: &App, frame: &Frame, form: &Form, wrong: Option<&Wrong>) -> Response {
+    page(app, frame, form, wrong, None).await
+}
+
+async fn page(app: &App, frame: &Frame, form: &Form, wrong: Option<&Wrong>, page: Option<usize>) -> Response {
     let from = offset(page);
-    let seen = look(&app, move |engine| {
+    let seen = look(app, move |engine| {
         let mut all = engine.silences();
         all.sort_by_key(|(s, state)| (*state == SilenceState::Expired, Reverse(s.updated_at), s.id.clone()));
         let count = all.len();
-        (engine.now(), count, all.into_iter().skip(from).take(ROWS).collect::<Vec<_>>())
+        (count, all.into_iter().skip(from).take(ROWS).collect::<Vec<_>>())
     });
-    let (now, count, silences) = match seen.await {
+    let (count, silences) = match seen.await {
         Ok(seen) => seen,
+        Err(problem) => return frame.problem(&problem),
+    };
+    let counted = match counted(app, &form.matchers, &form.incident).await {
+        Ok(counted) => counted,
         Err(problem) => return frame.problem(&problem),
     };
     let link = |page: usize| frame.to(&format!("silences{}", text::query(&[("page", &page.to_string())])));
     let body = html! {
         h1 { "Silences" }
-        (form(&frame, &q))
+        (fields(frame, form, wrong, &counted))
         h2 { "All silences" }
-        @if silences.is_empty() { p.empty { "There is no silence." } } @else { (table(&frame, now, silences.iter())) }
+        @if silences.is_empty() { p.empty { "There is no silence." } } @else { (table(frame, silences.iter())) }
         (page::pager(count, page.unwrap_or(1).max(1), link))
     };
-    frame.page("Silences", body)
+    let status = if wrong.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    frame.answer(status, "Silences", body)
 }
 
-/// The form for a new silence that begins with these matchers.
-fn form(frame: &Frame, matchers: &str) -> Markup {
+/// What is asked for in the address line.
+#[derive(Deserialize, Default)]
+pub(in crate::web) struct AskedMatching {
+    #[serde(default)]
+    matchers: String,
+    #[serde(default)]
+    incident: String,
+}
+
+/// `GET /silences/matching`: what matchers match now, as the part of the form that says it.
+pub(in crate::web) async fn matching(State(app): State<App>, uri: Uri) -> Response {
+    let counted = async {
+        let asked: AskedMatching = super::asked(&uri)?;
+        let counted = counted(&app, &asked.matchers, &asked.incident).await?;
+        Ok::<_, Problem>(said(&asked.matchers, &asked.incident, &counted))
+    };
+    match counted.await {
+        Ok(said) => page::fragment(said),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// What matchers match.
+enum Counted {
+    /// No matcher is given.
+    Nothing,
+    /// They cannot be read.
+    Wrong(String),
+    /// So many alerts; not all were looked at if there is a `next`.
+    Alerts(Matching),
+}
+
+/// Matchers as they stand in the form.
+fn written(matchers: &[Matcher]) -> String {
+    matchers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+async fn counted(app: &App, matchers: &str, incident: &str) -> Result<Counted, Problem> {
+    let matchers = match parse_matchers(matchers) {
+        Ok(matchers) if matchers.is_empty() => return Ok(Counted::Nothing),
+        Ok(matchers) => matchers,
+        Err(error) => return Ok(Counted::Wrong(error.to_string())),
+    };
+    let mut all = Matching::default();
+    for _ in 0..LOOKS {
+        let (matchers, incident, after) = (matchers.clone(), incident.to_owned(), all.next);
+        let found = look(app, move |engine| engine.matching(&matchers, &incident, after)).await?;
+        let (inside, others) = (all.inside + found.inside, all.others + found.others);
+        all = Matching { inside, others, ..found };
+        if all.next.is_none() {
+            break;
+        }
+    }
+    Ok(Counted::Alerts(all))
+}
+
+/// The part of the form that says what its matchers match.
+fn said(matchers: &str, incident: &str, counted: &Counted) -> Markup {
+    html! {
+        div #matching .matching aria-live="polite" {
+            @match counted {
+                Counted::Nothing => p { "No matcher is given yet." },
+                Counted::Wrong(why) => p.error #matchers-error { (text::tame(why, 400)) },
+                Counted::Alerts(Matching { inside, others, of, next }) => {
+                    @let all = inside + others;
+                    p class=[(*others > 0 && !incident.is_empty()).then_some("wide")] {
+                        "Matches " @if next.is_some() { "at least " }
+                        b { (all) } @if all == 1 { " alert that fires" } @else { " alerts that fire" }
+                        @if incident.is_empty() { "." } @else {
+                            ": " b { (inside) } " of the " (of) " in the incident, and " b { (others) }
+                            @if *others == 1 { " other." } @else { " others." }
+                        }
+                    }
+                }
+            }
+            input type="hidden" name="counted" value=(matchers);
+        }
+    }
+}
+
+/// The form for a new silence.
+fn fields(frame: &Frame, form: &Form, wrong: Option<&Wrong>, counted: &Counted) -> Markup {
+    let error =
+        |field: &str| wrong.filter(|wrong| wrong.field == field).map(|wrong| text::tame(&wrong.why, 400));
+    let bad = |field: &str| error(field).map(|_| "true");
+    let unread = matches!(counted, Counted::Wrong(_));
+    let unconfirmed = wrong.is_none() && form.counted.as_ref().is_some_and(|known| *known != form.matchers);
     html! {
         form.silence method="post" action=(frame.to("act/silence")) {
-            label { span { "Silence what matches" } input name="matchers" required value=(matchers)
-                autocomplete="off" spellcheck="false"
+            @if let Some(wrong) = wrong {
+                p.problem role="alert" { "Nothing is silenced: " (text::tame(&wrong.why, 400)) }
+            } @else if unconfirmed {
+                p.problem role="alert" { "Nothing is silenced yet: look at how much these matchers match, and send the form again." }
+            }
+            label { span { "Silence what matches" } input name="matchers" required value=(form.matchers)
+                autocomplete="off" spellcheck="false" aria-describedby="matching" data-counted
+                aria-invalid=[(unread || bad("matchers").is_some()).then_some("true")]
+                hx-get=(frame.to("silences/matching")) hx-trigger="input changed delay:250ms" hx-target="#matching"
+                hx-swap="outerHTML" hx-include="[name=incident]" hx-sync="this:replace"
                 placeholder="alertname=\"DiskFull\", host=~\"db-.*\""; }
-            label { span { "for" } input name="for" required value="2h" size="6" pattern="[0-9a-z]+" title="such as 30m, 2h or 1d12h"; }
-            label { span { "because" } input name="comment" required maxlength="500" placeholder="what is being done about it"; }
-            label { span { "by" } input name="by" required maxlength="100" autocomplete="username" data-author; }
+            (said(&form.matchers, &form.incident, counted))
+            input type="hidden" name="incident" value=(form.incident);
+            label { span { "for" } input name="for" required value=(form.length) size="6" pattern="[0-9a-z ]+"
+                aria-invalid=[bad("for")] title="such as 30m, 2h or 1d12h"; }
+            label { span { "because" } input name="comment" required maxlength="500" value=(form.comment)
+                placeholder="what is being done about it"; }
+            label { span { "by" } input name="by" required maxlength="100" value=(form.by)
+                autocomplete="username" data-author; }
             button.primary { "Silence" }
         }
     }
@@ -70,7 +219,6 @@ fn form(frame: &Frame, matchers: &str) -> Markup {
 /// A table of silences.
 pub(super) fn table<'a>(
     frame: &Frame,
-    now: Timestamp,
     silences: impl Iterator<Item = &'a (Silence, SilenceState)>,
 ) -> Markup {
     html! {
@@ -80,16 +228,14 @@ pub(super) fn table<'a>(
                 th scope="col" { "State" } th scope="col" { "What" } th scope="col" { "By" }
                 th scope="col" { "Ends" } th scope="col" { span.unseen { "Actions" } }
             } }
-            tbody { @for (silence, state) in silences { (row(frame, now, silence, *state)) } }
+            tbody { @for (silence, state) in silences { (row(frame, silence, *state)) } }
         }
     }
 }
 
-fn row(frame: &Frame, now: Timestamp, silence: &Silence, state: SilenceState) -> Markup {
-    let sets = silence.matchers.iter().map(|set| {
-        let set: Vec<String> = set.iter().map(ToString::to_string).collect();
-        set.join(", ")
-    });
+fn row(frame: &Frame, silence: &Silence, state: SilenceState) -> Markup {
+    let now = frame.now();
+    let sets = silence.matchers.iter().map(|set| written(set));
     let matchers = sets.collect::<Vec<_>>().join(" or ");
     html! {
         tr data-row {

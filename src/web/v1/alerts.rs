@@ -10,7 +10,7 @@ use super::asked::{self, PageLimit, asked, cursor, hex, matchers, word};
 use super::document::Refusal;
 use super::{LOOKS, reply};
 use crate::engine::{AlertEntry, AlertQuery, RowState};
-use crate::model::{AlertId, Fingerprint, Status};
+use crate::model::{AlertId, Fingerprint, Status, Timestamp};
 use crate::web::look::look;
 use crate::web::problem::Problem;
 use crate::web::router::App;
@@ -29,7 +29,7 @@ pub(super) struct Asked {
     /// Only alerts that went to this receiver.
     receiver: Option<String>,
     /// Only alerts at this at a receiver: `passing`, `paged`, `flapping`, `resolving`, `held`,
-    /// `rate_limited`, `quiet` or `muted`.
+    /// `rate_limited`, `quiet` or `muted`, or `shadow` for what a profile only observes.
     state: Option<String>,
     /// `next` of the page before.
     cursor: Option<String>,
@@ -42,6 +42,9 @@ pub(super) struct Asked {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Alerts)]
 pub struct AlertPage {
+    /// The server's time. Ages and countdowns are differences to it.
+    #[schema(value_type = String, format = DateTime)]
+    pub now: Timestamp,
     /// The alerts.
     pub alerts: Vec<AlertEntry>,
     /// The cursor of the page behind; missing on the last.
@@ -81,5 +84,5 @@ async fn page(app: &App, uri: &Uri) -> Result<AlertPage, Problem> {
             break;
         }
     }
-    Ok(AlertPage { alerts, next: query.after.map(|id| id.to_string()) })
+    Ok(AlertPage { now: app.gate.now(), alerts, next: query.after.map(|id| id.to_string()) })
 }

@@ -9,7 +9,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::asked::{PageLimit, asked, cursor, matchers, word};
 use super::document::Refusal;
 use super::{LOOKS, reply};
-use crate::engine::{INCIDENT_STATES, IncidentEntry, IncidentQuery};
+use crate::engine::{INCIDENT_STATES, IncidentCursor, IncidentEntry, IncidentQuery};
+use crate::model::Timestamp;
 use crate::web::look::look;
 use crate::web::problem::Problem;
 use crate::web::router::App;
@@ -23,7 +24,8 @@ pub(super) struct Asked {
     filter: Vec<String>,
     /// Only this receiver's.
     receiver: Option<String>,
-    /// `passing`, `paged`, `flapping`, `resolving`, `superseded` or `closing`.
+    /// `passing`, `paged`, `flapping`, `resolving`, `superseded`, `closing`, or `shadow` for what a profile only
+    /// observes.
     state: Option<String>,
     /// Only the one of this `dedupKey`.
     key: Option<String>,
@@ -34,10 +36,13 @@ pub(super) struct Asked {
     limit: PageLimit,
 }
 
-/// One page of incidents, the newest first.
+/// One page of incidents: internal incidents that are open first, then the others, each the newest first.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Incidents)]
 pub struct IncidentPage {
+    /// The server's time. Ages and countdowns are differences to it.
+    #[schema(value_type = String, format = DateTime)]
+    pub now: Timestamp,
     /// The incidents.
     pub incidents: Vec<IncidentEntry>,
     /// The cursor of the page behind; missing on the last.
@@ -61,7 +66,7 @@ async fn page(app: &App, uri: &Uri) -> Result<IncidentPage, Problem> {
         receiver: asked.receiver.map(Into::into),
         state: word("state", asked.state.as_ref(), &INCIDENT_STATES, |state| state)?.map(Into::into),
         key: asked.key.map(Into::into),
-        before: cursor(asked.cursor.as_ref(), |text| text.parse().ok())?,
+        after: cursor(asked.cursor.as_ref(), IncidentCursor::parse)?,
         limit: asked.limit.0,
     };
     let (mut incidents, wanted) = (Vec::new(), query.limit);
@@ -69,10 +74,11 @@ async fn page(app: &App, uri: &Uri) -> Result<IncidentPage, Problem> {
         let once = query.clone();
         let glance = look(app, move |engine| engine.open_incidents(&once)).await?;
         incidents.extend(glance.found);
-        (query.before, query.limit) = (glance.next, wanted - incidents.len());
-        if query.before.is_none() || query.limit == 0 {
+        (query.after, query.limit) = (glance.next, wanted - incidents.len());
+        if query.after.is_none() || query.limit == 0 {
             break;
         }
     }
-    Ok(IncidentPage { incidents, next: query.before.map(|id| id.to_string()) })
+    let next = query.after.map(|last| last.to_string());
+    Ok(IncidentPage { now: app.gate.now(), incidents, next })
 }

@@ -46,7 +46,7 @@ async fn alerts_and_incidents_are_listed() {
     };
     let incidents = until("both are paged", paged).await;
     assert!(incidents.starts_with("State"), "{incidents}");
-    for part in ["paged", "console", "2/2", "repeats ", "{alertname=\"Down\"}", "{alertname=\"Slow\"}"] {
+    for part in ["paged", "console", "2/2", "repeats ", "Down (", "Slow ("] {
         assert!(incidents.contains(part), "{part}: {incidents}");
     }
     let alerts = says(&squelch, &["alerts", "Down"]).await;
@@ -180,4 +180,35 @@ async fn the_report_says_what_was_removed_and_what_would_calm_it() {
     let output = run(["report", "--since=1h", &storage, &config].map(str::to_owned).to_vec()).await;
     let left = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && left.contains("Flaps") && left.contains("of 2 in 12h"), "{left}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_only_observed_is_told_apart_from_what_was_sent() {
+    let home = Home::new(
+        &CONFIG.replace("{budget: {pages: 2, per: 12h}", "{mode: observe, budget: {pages: 2, per: 12h}"),
+    );
+    let squelch = home.serve().await;
+    squelch
+        .hook(&body("http://am-0", &[Told::fires("Down", "host", "a"), Told::fires("Slow", "host", "b")]))
+        .await;
+    let listed = async || {
+        let said = says(&squelch, &["incidents"]).await;
+        said.contains("paged (as sent)").then_some(said)
+    };
+    let said = until("what was sent is listed", listed).await;
+    assert_eq!(said.matches("shadow (would be paged)").count(), 2, "{said}");
+    let reported = async || {
+        let said = says(&squelch, &["report"]).await;
+        said.contains("only observed").then_some(said)
+    };
+    let said = until("the report says what would have been", reported).await;
+    assert!(
+        said.contains("2 observations in, 1 pages out") && said.contains("2 pages would have gone out"),
+        "{said}"
+    );
+    let said = says(&squelch, &["explain", "Down"]).await;
+    assert!(said.contains("only observed: would have paged, and opened incident"), "{said}");
+    assert!(said.contains("as upstream said it"), "{said}");
+    let alerts = says(&squelch, &["alerts", "Down"]).await;
+    assert!(alerts.contains("paged (as sent)") && alerts.contains("shadow (would be paged)"), "{alerts}");
 }

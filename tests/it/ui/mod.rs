@@ -5,3 +5,5 @@ mod demo;
 mod hostile;
 mod many;
 mod pages;
+mod silence;
+mod standing;

@@ -4,6 +4,8 @@
   const one = (selector, from) => (from || document).querySelector(selector);
   const all = (selector, from) => Array.from((from || document).querySelectorAll(selector));
   let ahead = 0; // milliseconds by which the server's clock is ahead of this one
+  let good = Date.now(); // when the server last sent what is shown, or could have
+  let lost = null; // since when, and why, nothing comes any more
 
   function span(ms) {
     const seconds = Math.max(0, Math.floor(ms / 1000));
@@ -20,6 +22,7 @@
   function set(element, text) { if (element.textContent !== text) element.textContent = text; }
 
   function count() {
+    if (lost) return; // what is shown is as it was then
     const now = Date.now() + ahead;
     for (const t of all("time.ago")) set(t, span(now - Number(t.dataset.at)));
     for (const t of all("time.until")) {
@@ -28,15 +31,17 @@
     }
   }
 
+  const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+
   function dress() {
-    const live = one("#live");
-    if (live) {
-      ahead = Number(live.dataset.now) - Date.now();
-      const status = one("#status");
-      if (status && status.textContent !== live.dataset.summary) status.textContent = live.dataset.summary;
-    }
+    const live = one("#live"), status = one("#status");
+    const now = Number((live || document.body).dataset.now);
+    ahead = now - Date.now();
+    if (live && status) set(status, live.dataset.summary);
     const zone = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
     for (const t of all("time.at")) set(t, zone.format(new Date(t.getAttribute("datetime"))));
+    const made = one("#made");
+    if (made) { made.classList.remove("paused"); made.textContent = "as of " + clock.format(new Date(now)); }
     const author = known();
     for (const input of all("input[data-author]")) if (!input.value) input.value = author;
     count();
@@ -46,24 +51,80 @@
   function known() { try { return localStorage.getItem("squelch-author") || ""; } catch (e) { return ""; } }
 
   document.addEventListener("submit", (event) => {
+    // With this script the count follows what is written, so it need not be confirmed.
+    const matchers = one("[data-counted]", event.target), counted = one("[name=counted]", event.target);
+    if (matchers && counted) counted.value = matchers.value;
     const author = one("input[data-author]:not([type=hidden])", event.target);
     if (author) try { localStorage.setItem("squelch-author", author.value); } catch (e) { /* private window */ }
   });
 
-  // What a person reads or has opened is not taken away under their eyes.
+  const LOST = "Connection lost";
+
+  // A server that does not answer must not look like a quiet one.
+  function lose(why) {
+    lost = { since: lost ? lost.since : good, why };
+    if (!document.title.startsWith(LOST)) document.title = LOST + " · " + document.title;
+    document.body.classList.add("lost");
+    const bar = one("#lost");
+    bar.hidden = false;
+    set(bar, "Connection lost since " + clock.format(new Date(lost.since + ahead)) + " (" + lost.why + "). " +
+      "This page shows what was true then. It goes on by itself once the server answers.");
+  }
+
+  function answered(page) {
+    good = Date.now();
+    const next = page.querySelector("#standing"), here = one("#standing");
+    // What is read out is replaced only when it says something else.
+    if (next && here && next.dataset.key !== here.dataset.key) here.replaceWith(document.importNode(next, true));
+    document.title = page.title;
+    if (!lost) return;
+    lost = null;
+    one("#lost").hidden = true;
+    document.body.classList.remove("lost");
+  }
+
+  const ofLive = (event) => event.target.id === "live";
   document.addEventListener("htmx:beforeRequest", (event) => {
-    if (event.target.id !== "live") return;
+    // A page that nobody looks at asks less often, for its title.
+    if (ofLive(event) && document.hidden && !lost && Date.now() - good < 15000) event.preventDefault();
+  });
+  for (const kind of ["htmx:sendError", "htmx:timeout"])
+    document.addEventListener(kind, (event) => { if (ofLive(event)) lose("no answer"); else uncounted(event); });
+  document.addEventListener("htmx:responseError", (event) => {
+    const status = event.detail.xhr.status;
+    if (!ofLive(event)) uncounted(event);
+    else if (status === 404) location.reload(); // it is over, and the server says so
+    else lose("the server answers " + status);
+  });
+
+  // What a person reads or has opened is not taken away under their eyes.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (!ofLive(event) || event.detail.xhr.status !== 200) return;
+    const page = new DOMParser().parseFromString(event.detail.xhr.responseText, "text/html");
+    if (!page.querySelector("#live")) { event.detail.shouldSwap = false; return lose("an answer of something else"); }
+    answered(page);
     const selected = String(window.getSelection());
     const writing = document.activeElement && event.target.contains(document.activeElement) &&
       document.activeElement.matches("input, select, textarea");
-    if (document.hidden || selected || writing || one("dialog[open]")) event.preventDefault();
+    if (!selected && !writing && !one("dialog[open]")) return;
+    event.detail.shouldSwap = false;
+    one("#made").classList.add("paused");
   });
+
+  function uncounted(event) { // how much the matchers of a silence match
+    const place = event.target.matches("[data-counted]") && one("#matching");
+    if (place) { place.textContent = "It is not known how much these match: the server does not answer."; }
+  }
+
   let focused = null;
   document.addEventListener("htmx:beforeSwap", () => {
     const here = document.activeElement;
     focused = here && here.closest("#live") ? { id: here.id, row: rows().indexOf(here) } : null;
   });
-  document.addEventListener("htmx:afterSettle", () => {
+  document.addEventListener("htmx:afterSettle", (event) => {
+    const error = one("#matchers-error"), matchers = one("[data-counted]");
+    if (matchers) matchers.toggleAttribute("aria-invalid", !!error);
+    if (!ofLive(event)) return;
     dress();
     if (!focused || (document.activeElement && document.activeElement !== document.body)) return;
     const again = (focused.id && document.getElementById(focused.id)) || rows()[focused.row];

@@ -1,0 +1,75 @@
+//! The title of an incident. The pager, the pages and the API call this one function, so that a person
+//! finds the same words everywhere.
+
+use std::fmt;
+
+use super::{LabelSet, partial_shares};
+
+/// So many alert names stand in a title at most.
+const NAMES: usize = 3;
+
+/// A title in two parts: the names of the alerts, and what else they have in common.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Headline {
+    /// The name that all alerts share, or up to three names and how many more there are.
+    pub names: String,
+    /// The values of the group's labels, then in brackets what else the alerts share.
+    pub rest: String,
+}
+
+impl fmt::Display for Headline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let space = if self.names.is_empty() || self.rest.is_empty() { "" } else { " " };
+        write!(f, "{}{space}{}", self.names, self.rest)
+    }
+}
+
+/// `HighLatency eu-west (checkout critical)`: the name, the values of the group's labels, and in brackets
+/// what else the alerts share. As Alertmanager's `__subject`, with two differences. The name of an alert
+/// always comes first, also where the alerts do not share one. With `most`, the title also says what most
+/// alerts share and how many do: `(critical, service=db: 12 of 14 alerts)`.
+pub fn headline(group: &LabelSet, alerts: &[&LabelSet], most: bool) -> Headline {
+    let common = LabelSet::common(alerts.iter().copied());
+    let names = match common.value("alertname") {
+        "" => names(alerts),
+        name => name.to_owned(),
+    };
+    // Merged pages are titled by what most of their alerts have. Where not all do, it is said apart.
+    let of_all = |(name, value): &(&str, &str)| {
+        let having = alerts.iter().filter(|labels| labels.value(name) == *value).count();
+        having == 0 || having == alerts.len()
+    };
+    let of_group = group.iter().filter(|(name, _)| *name != "alertname").filter(of_all).map(|(_, v)| v);
+    let mut words: Vec<String> = of_group.filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    let shared: Vec<&str> = common
+        .iter()
+        .filter(|(name, value)| *name != "alertname" && group.value(name) != *value)
+        .map(|(_, value)| value)
+        .collect();
+    let mut brackets: Vec<String> =
+        Some(shared.join(" ")).filter(|text| !text.is_empty()).into_iter().collect();
+    if most {
+        let shares = partial_shares(alerts, 2, |name| name == "alertname");
+        let said =
+            |s: &super::Share<'_>| format!("{}={}: {} of {} alerts", s.name, s.value, s.sets, alerts.len());
+        brackets.extend(shares.iter().map(said));
+    }
+    if !brackets.is_empty() {
+        words.push(format!("({})", brackets.join(", ")));
+    }
+    Headline { names, rest: words.join(" ") }
+}
+
+/// The names of alerts that do not share one: up to three, and how many more.
+fn names(alerts: &[&LabelSet]) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for name in alerts.iter().map(|labels| labels.value("alertname")) {
+        if !name.is_empty() && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let more = names.len().saturating_sub(NAMES);
+    names.truncate(NAMES);
+    let shown = names.join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}
