@@ -70,7 +70,9 @@ fn simple(incidents: &[IncidentEntry]) -> String {
             incident.title.clone(),
         ]
     };
-    let rows: Vec<_> = incidents.iter().map(row).collect();
+    // What is comes before what would be.
+    let (would, is): (Vec<_>, Vec<_>) = incidents.iter().partition(|incident| incident.would.is_some());
+    let rows: Vec<_> = is.into_iter().chain(would).map(row).collect();
     let head = ["State", "Severity", "Receiver", "Opened At", "Firing", "Next", "Key", "Title"];
     table(&head, &rows)
 }

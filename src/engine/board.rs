@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
 use super::Engine;
+use super::channel::Channel;
 use super::groups::{GroupKey, Wait};
 use super::incident::{Incident, IncidentId, Phase, Side};
 use super::lanes::LaneId;
@@ -155,6 +156,8 @@ pub struct Row {
     pub why: SmolStr,
     /// What happens next, and when, where that is known.
     pub next: Option<(Timestamp, &'static str)>,
+    /// Whether an integration refused for good what it was told last.
+    pub refused: bool,
     /// Whether a person can let it go now.
     pub releasable: bool,
 }
@@ -421,6 +424,7 @@ impl Engine {
             alerts: incident.members.len() + usize::from(internal),
             why: incident.why.clone(),
             next,
+            refused: incident.channels.iter().any(Channel::refuses),
             releasable: false,
         })
     }
@@ -445,6 +449,7 @@ impl Engine {
             alerts: 1,
             why,
             next,
+            refused: false,
             releasable: !shadow && state != RowState::Muted,
         })
     }

@@ -405,7 +405,7 @@ impl Engine {
         let incident = self.incident_key(alert, lane);
         let Self { lanes, ledger, alerts, now, .. } = self;
         let lane = (lane, lanes.lane(lane));
-        if reason == Reason::Duplicate && lane.1.observes() {
+        if reason == Reason::Duplicate && lane.1.observes() && alerts.alert(alert).is_some() {
             // The sender's own repeats are told one by one. What they would have been is told as one.
             let (of, why) = ((alert, lane.0), (reason, incident));
             return ledger.dispose_repeats(*now, count, of, why, (alerts, lanes));

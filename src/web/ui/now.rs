@@ -166,6 +166,7 @@ pub(super) fn state(row: &Row) -> Markup {
             Some(_) => span.state.shadow { "would be " (state) },
             None => span class=(format!("state {class}")) { (state) },
         }
+        @if row.refused { " " span.state.paged { "refused" } }
         @if row.origin == Origin::Sender { " " span.tag title="Observe mode: as the sender sends it" { "as sent" } }
         @if row.origin == Origin::Internal { " " span.tag { "internal" } }
     }

@@ -94,7 +94,7 @@ impl Standing {
                 section.trouble #undelivered role="alert" aria-label="Undelivered" {
                     @for one in self.undelivered.iter().take(MOST) { (one.show(now)) }
                     @if more > 0 { p { "And " (more) " more." } }
-                    p { a href=(routing) { "How the receivers do" } }
+                    p { a href=(routing) { "See the receivers" } }
                 }
             }
             (observing(&self.observing))

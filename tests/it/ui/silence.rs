@@ -18,7 +18,7 @@ receivers:
   - name: night
     pagerduty_configs: [{{routing_key: 0123456789abcdef0123456789abcdef, url: '{}'}}]
 severities: {{label: severity, levels: [{{name: critical}}, {{name: warning}}]}}
-noise: {{default: {{storm: {{start: 1, per: 10m, every: 1s}}}}}}
+noise: {{default: {{storm: {{start: 0}}, limit: {{pages: 1, per: 5s}}}}}}
 self_watch: {{enabled: false}}
 ",
         pager.url("/v2/enqueue")
