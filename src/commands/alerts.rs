@@ -27,7 +27,7 @@ pub struct Args {
     /// Only alerts that went to this receiver.
     #[arg(short, long, value_name = "NAME")]
     pub receiver: Option<String>,
-    /// Only alerts at this: passing, paged, flapping, resolving, held, rate_limited, quiet, muted, or shadow for
+    /// Only alerts at this: passing, paged, flapping, resolving, held, rate_limited, quiet, muted, or observed for
     /// what a profile only observes.
     #[arg(long, value_name = "STATE")]
     pub state: Option<String>,
@@ -126,7 +126,7 @@ fn simple(alerts: &[AlertEntry]) -> String {
 /// Where an alert stands, and whether anybody is told.
 fn state(standing: &StandingEntry) -> String {
     match (standing.would, standing.origin) {
-        (Some(would), _) => format!("shadow (would be {})", would.as_str()),
+        (Some(would), _) => format!("observed (would be {})", would.as_str()),
         (None, Origin::Sender) => format!("{} (as sent)", standing.state.as_str()),
         (None, _) => standing.state.as_str().to_owned(),
     }

@@ -19,7 +19,7 @@ pub struct Args {
     /// Only at this receiver.
     #[arg(short, long, value_name = "NAME")]
     pub receiver: Option<String>,
-    /// Only incidents in this state: passing, paged, flapping, resolving, superseded, closing, or shadow for
+    /// Only incidents in this state: passing, paged, flapping, resolving, superseded, closing, or observed for
     /// what a profile only observes.
     #[arg(long, value_name = "STATE")]
     pub state: Option<String>,
@@ -80,7 +80,7 @@ fn simple(incidents: &[IncidentEntry]) -> String {
 /// Where it stands, and who decided that.
 fn state(incident: &IncidentEntry) -> String {
     let state = match &incident.would {
-        Some(would) => format!("shadow (would be {would})"),
+        Some(would) => format!("observed (would be {would})"),
         None => incident.state.to_string(),
     };
     let refused = if incident.refused.is_empty() { "" } else { ", refused" };

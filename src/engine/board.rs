@@ -41,7 +41,7 @@ pub enum RowState {
     /// A silence, a time interval or another alert mutes it.
     Muted,
     /// Its profile only observes, so nobody is told. [`Row::would`] says where it would stand.
-    Shadow,
+    Observed,
 }
 
 /// Who decided that there is an incident.
@@ -78,7 +78,7 @@ impl RowState {
         RowState::RateLimited,
         RowState::Quiet,
         RowState::Muted,
-        RowState::Shadow,
+        RowState::Observed,
     ];
 
     /// The word of the API and of address lines.
@@ -92,7 +92,7 @@ impl RowState {
             RowState::RateLimited => "rate_limited",
             RowState::Quiet => "quiet",
             RowState::Muted => "muted",
-            RowState::Shadow => "shadow",
+            RowState::Observed => "observed",
         }
     }
 }
@@ -235,7 +235,7 @@ impl Engine {
         for (id, incident) in self.incidents.iter().filter(|(_, i)| wanted(i.group.0)) {
             let Some(stands) = incident_state(incident) else { continue };
             if query.matchers.is_empty() || self.has_alert(incident, &query.matchers) {
-                let state = if incident.side == Side::Shadow { RowState::Shadow } else { stands };
+                let state = if incident.side == Side::Shadow { RowState::Observed } else { stands };
                 let (ours, paged_at) = (incident.own.is_none(), Reverse(incident.paged_at));
                 keys.push((ours, state, stands, incident.level, paged_at, Source::Incident(*id)));
             }
@@ -243,7 +243,7 @@ impl Engine {
         for (alert, lane, track) in self.alerts.tracks().filter(|(_, lane, _)| wanted(*lane)) {
             let Some(stands) = self.waiting_state(alert, track) else { continue };
             let Some(one) = self.alerts.alert(alert).filter(|a| matches(&a.labels)) else { continue };
-            let state = if self.lanes.lane(lane).observes() { RowState::Shadow } else { stands };
+            let state = if self.lanes.lane(lane).observes() { RowState::Observed } else { stands };
             let level = self.policy.severities.level_of(&one.labels);
             keys.push((true, state, stands, level, Reverse(one.starts_at), Source::Track(alert, lane)));
         }
@@ -406,7 +406,7 @@ impl Engine {
         };
         let levels = &self.policy.severities.levels;
         Some(Row {
-            state: if shadow { RowState::Shadow } else { stands },
+            state: if shadow { RowState::Observed } else { stands },
             would: shadow.then_some(stands),
             origin,
             dedup_key: Some(incident.dedup_key.clone()),
@@ -435,7 +435,7 @@ impl Engine {
         let (why, next) = self.words(id, lane, track, state);
         let shadow = settings.observes();
         Some(Row {
-            state: if shadow { RowState::Shadow } else { state },
+            state: if shadow { RowState::Observed } else { state },
             would: shadow.then_some(state),
             origin: Origin::Squelch,
             dedup_key: None,

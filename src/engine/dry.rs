@@ -261,7 +261,7 @@ impl DryRun {
             };
         }
         let decided = self.steps.iter().find_map(|step| match step {
-            DryStep::Decided(decision) if !decision.shadow => Some(decision),
+            DryStep::Decided(decision) if !decision.observed => Some(decision),
             _ => None,
         });
         match decided.map(|d| (d.disposition, &d.rule)) {

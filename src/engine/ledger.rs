@@ -244,7 +244,7 @@ impl Ledger {
             route: verdict.lane.1.route.clone(),
             receiver: verdict.lane.1.receiver.clone(),
             disposition: verdict.disposition,
-            shadow: whose == Whose::Engine && verdict.lane.1.observes(),
+            observed: whose == Whose::Engine && verdict.lane.1.observes(),
             count,
             incident: verdict.incident,
             rule: verdict.rule,

@@ -134,10 +134,10 @@ pub struct StandingEntry {
     /// The receiver.
     #[schema(value_type = String)]
     pub receiver: SmolStr,
-    /// `passing`, `paged`, `flapping`, `resolving`, `held`, `rate_limited`, `quiet` or `muted`; `shadow` if its
+    /// `passing`, `paged`, `flapping`, `resolving`, `held`, `rate_limited`, `quiet` or `muted`; `observed` if its
     /// profile only observes, so that nobody is told.
     pub state: RowState,
-    /// Of `shadow`: the state that it would be in.
+    /// Of `observed`: the state that it would be in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub would: Option<RowState>,
     /// `squelch`, or `sender` where a profile observes and Squelch passes on what the sender sends.
@@ -186,11 +186,11 @@ pub struct IncidentEntry {
     #[schema(value_type = String)]
     pub severity: SmolStr,
     /// `passing`, `paged`, `flapping` or `resolving`; `superseded` if a worse one took its place, and
-    /// `closing` if it is over and its end not told yet. `shadow` if its profile only observes, so that nobody
+    /// `closing` if it is over and its end not told yet. `observed` if its profile only observes, so that nobody
     /// is told.
     #[schema(value_type = String)]
     pub state: SmolStr,
-    /// Of `shadow`: the state that it would be in.
+    /// Of `observed`: the state that it would be in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub would: Option<SmolStr>,
@@ -310,7 +310,7 @@ impl Engine {
         let mut standing = Vec::new();
         let mut in_incident = |receiver, origin, shadow, (id, incident): (IncidentId, &Incident)| {
             let stands = (*states.entry(id).or_insert_with(|| incident_state(incident)))?;
-            let state = if shadow { RowState::Shadow } else { stands };
+            let state = if shadow { RowState::Observed } else { stands };
             let (key, why) = (Some(incident.dedup_key.clone()), incident.why.clone());
             let would = shadow.then_some(stands);
             Some(StandingEntry { receiver, state, would, origin, incident: key, why, next: None })
@@ -326,7 +326,7 @@ impl Engine {
             if let Some(stands) = self.waiting_state(id, track) {
                 let (why, next) = self.words(id, lane, track, stands);
                 let next = next.map(|(at, action)| NextEntry { at, action: action.to_owned() });
-                let state = if shadow { RowState::Shadow } else { stands };
+                let state = if shadow { RowState::Observed } else { stands };
                 let would = shadow.then_some(stands);
                 standing.push(StandingEntry { receiver, state, would, origin, incident: None, why, next });
             } else if let Some(found) = track.incident.and_then(|i| Some((i, self.incidents.get(&i)?))) {
@@ -362,7 +362,7 @@ impl Engine {
                 && query.key.as_ref().is_none_or(|wanted| *wanted == incident.dedup_key)
                 && (query.matchers.is_empty() || self.has_alert(incident, &query.matchers));
             let (stands, shadow) = (state_word(incident), incident.side == Side::Shadow);
-            let state = if shadow { RowState::Shadow.as_str() } else { stands };
+            let state = if shadow { RowState::Observed.as_str() } else { stands };
             if !wanted || query.state.as_ref().is_some_and(|wanted| wanted != state) {
                 continue;
             }
@@ -422,7 +422,7 @@ impl Engine {
 
 /// The states of an incident as the API names them.
 pub const INCIDENT_STATES: [&str; 7] =
-    ["passing", "paged", "flapping", "resolving", "superseded", "closing", "shadow"];
+    ["passing", "paged", "flapping", "resolving", "superseded", "closing", "observed"];
 
 fn state_word(incident: &Incident) -> &'static str {
     match (incident.superseded_by, incident.phase) {

@@ -29,7 +29,7 @@ pub struct Entry {
     pub reason: Option<String>,
     /// Its profile only observes: this is what would have become of it, and nobody was told.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub shadow: bool,
+    pub observed: bool,
     /// How many observations.
     pub count: u64,
     /// The receiver.

@@ -48,13 +48,13 @@ pub(super) fn sentence(entry: &Entry) -> String {
         None => " its incident".to_owned(),
     };
     let mut text = match (entry.disposition.as_str(), entry.reason.as_deref()) {
-        ("page", _) if entry.shadow => format!("would have paged, and opened{incident}: {}", entry.rule),
-        ("update", _) if entry.shadow => format!("would have been an update of{incident}: {}", entry.rule),
-        ("resolve", _) if entry.shadow => format!("would have closed{incident}: {}", entry.rule),
-        (_, Some(reason)) if entry.shadow && entry.repeats_since.is_some() => {
+        ("page", _) if entry.observed => format!("would have paged, and opened{incident}: {}", entry.rule),
+        ("update", _) if entry.observed => format!("would have been an update of{incident}: {}", entry.rule),
+        ("resolve", _) if entry.observed => format!("would have closed{incident}: {}", entry.rule),
+        (_, Some(reason)) if entry.observed && entry.repeats_since.is_some() => {
             format!("would have been repeated{times}, unchanged ({reason})")
         }
-        (_, Some(reason)) if entry.shadow => {
+        (_, Some(reason)) if entry.observed => {
             format!("would have been suppressed{times} ({reason}): {}", entry.rule)
         }
         ("page", _) => format!("paged, and opened{incident}: {}", entry.rule),
@@ -77,7 +77,7 @@ pub(super) fn sentence(entry: &Entry) -> String {
             text.push_str(more);
         }
     }
-    if entry.shadow {
+    if entry.observed {
         text.insert_str(0, "only observed: ");
     }
     text

@@ -24,7 +24,7 @@ pub struct Query {
     /// Any of these; all if empty.
     pub dispositions: Vec<Disposition>,
     /// Only what was only observed, or only what was done.
-    pub shadow: Option<bool>,
+    pub observed: Option<bool>,
     /// Decided then or later.
     pub since: Option<Timestamp>,
     /// Decided before.

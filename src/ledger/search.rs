@@ -135,7 +135,7 @@ fn found(conn: &Connection, query: &Query, wanted: usize) -> Result<Vec<i64>, Le
     rest.and("id < ?", before);
     let none = Ok(Vec::new());
     let receivers = numbers(conn, "receiver", query.receiver.as_deref())?;
-    let kinds = match (query.dispositions.as_slice(), query.shadow) {
+    let kinds = match (query.dispositions.as_slice(), query.observed) {
         ([], None) => None,
         (some, shadow) => {
             let wanted = if some.is_empty() { &Disposition::ALL[..] } else { some };
@@ -358,7 +358,7 @@ fn entry(row: &Row<'_>) -> Result<Entry, rusqlite::Error> {
         labels: serde_json::from_str(&labels).unwrap_or_default(),
         disposition,
         reason,
-        shadow,
+        observed: shadow,
         count: row.get::<_, i64>(6)?.unsigned_abs(),
         receiver: row.get(7)?,
         route: row.get::<_, Option<String>>(8)?.unwrap_or_default(),

@@ -168,7 +168,7 @@ impl Rows<'_> {
         let (at, basis) = (d.at.as_millis(), &d.basis);
         let alert = self.alert(d.alert, &basis.labels)?;
         let receiver = self.named("receiver", "name", &d.receiver)?;
-        let kind = self.named("kind", "name", &kind(d.disposition, d.shadow))?;
+        let kind = self.named("kind", "name", &kind(d.disposition, d.observed))?;
         if basis.repeats_since.is_some() && self.again(d, alert, receiver, kind)? {
             return Ok(());
         }
@@ -327,8 +327,8 @@ impl Rows<'_> {
     }
 }
 
-/// How what was only observed begins in the file: `shadow page`.
-pub(super) const SHADOW: &str = "shadow ";
+/// How what was only observed begins in the file: `observed page`.
+pub(super) const SHADOW: &str = "observed ";
 
 /// How a disposition stands in the file: `page`, or `suppressed flapping`.
 pub(super) fn kind(disposition: Disposition, shadow: bool) -> String {

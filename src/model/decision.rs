@@ -154,7 +154,7 @@ pub struct Decision {
     pub disposition: Disposition,
     /// Its profile only observes: this is what would have become of them, and nobody was told.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub shadow: bool,
+    pub observed: bool,
     /// How many observations; 1 except for unchanged repeats.
     pub count: u64,
     /// The incident's `dedup_key`, where there is one.

@@ -24,7 +24,7 @@ pub(super) async fn spent(app: &App, now: Timestamp) -> Result<BTreeMap<SmolStr,
     let query = Query {
         since: Some(now - longest),
         dispositions: vec![Disposition::Page],
-        shadow: Some(false),
+        observed: Some(false),
         limit: MAX_LIMIT,
         ..Query::default()
     };

@@ -76,7 +76,7 @@ pub(crate) fn decision(now: Timestamp) -> Decision {
         route: "{}".into(),
         receiver: "team-a".into(),
         disposition: Disposition::Suppressed(Reason::Duplicate),
-        shadow: false,
+        observed: false,
         count: 1,
         incident: "".into(),
         rule: "it repeats what was known".into(),

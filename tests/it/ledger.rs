@@ -30,7 +30,7 @@ fn decision(now: Timestamp, n: u64, disposition: Disposition) -> Decision {
         route: "{}".into(),
         receiver: if n.is_multiple_of(3) { "slack" } else { "pager" }.into(),
         disposition,
-        shadow: false,
+        observed: false,
         count: 1,
         incident: format!("incident-{}", n % 5).into(),
         rule: "a rule with its numbers".into(),
@@ -96,8 +96,8 @@ fn each_way_to_search_finds_what_a_look_at_every_row_finds() {
     let mut store = Store::new();
     let kinds = [Disposition::Page, Disposition::Update, FLAPPING, Disposition::Suppressed(Reason::Storm)];
     for n in 0..600u64 {
-        let shadow = n % 7 == 0;
-        store.commit(&[Decision { shadow, ..decision(at(n), n % 40, kinds[n as usize % 4]) }]);
+        let observed = n % 7 == 0;
+        store.commit(&[Decision { observed, ..decision(at(n), n % 40, kinds[n as usize % 4]) }]);
     }
     store.index();
     let everything = store.found(&all());
@@ -128,11 +128,11 @@ fn each_way_to_search_finds_what_a_look_at_every_row_finds() {
             Box::new(|e| e.incident.as_deref() == Some("incident-3")),
         ),
         ("receiver", Query { receiver: Some("slack".into()), ..all() }, Box::new(|e| e.receiver == "slack")),
-        ("only observed", Query { shadow: Some(true), ..all() }, Box::new(|e| e.shadow)),
+        ("only observed", Query { observed: Some(true), ..all() }, Box::new(|e| e.observed)),
         (
             "pages that were sent",
-            Query { shadow: Some(false), dispositions: vec![Disposition::Page], ..all() },
-            Box::new(|e| !e.shadow && e.disposition == "page"),
+            Query { observed: Some(false), dispositions: vec![Disposition::Page], ..all() },
+            Box::new(|e| !e.observed && e.disposition == "page"),
         ),
         (
             "reason",

@@ -35,7 +35,7 @@ fn decision(at: Timestamp, n: u64, disposition: Disposition, named: bool) -> Dec
         route: format!("{{}}/{{team=\"{}\"}}", n % 8).into(),
         receiver: format!("team-{}", n % 8).into(),
         disposition,
-        shadow: false,
+        observed: false,
         count: 1,
         incident: squelch::model::hex(&squelch::model::sha256(&(n / 16).to_be_bytes())).into(),
         rule: format!("flapping: changed {} times, penalty {}.{} (suppress_at 5.0)", n % 40, n % 9, n % 7)

@@ -194,7 +194,7 @@ impl Scene {
 
     fn decided(&mut self, decision: Decision) {
         let Disposition::Suppressed(reason) = decision.disposition else { return };
-        if decision.shadow {
+        if decision.observed {
             return;
         }
         let labels = self.labels.get(&decision.alert).cloned();

@@ -364,7 +364,7 @@ proptest! {
         world.advance(Duration::from_hours(49));
         let told: Vec<_> = world.sent.iter().filter(|n| n.kind == Kind::Digest).collect();
         prop_assert!(told.iter().all(|n| n.at >= n.opened_at && !n.alerts.is_empty()));
-        let real = world.decisions.iter().filter(|d| !d.shadow);
+        let real = world.decisions.iter().filter(|d| !d.observed);
         for d in real.filter(|d| d.at + Duration::from_hours(24) <= world.now) {
             let held = matches!(
                 d.disposition.reason(),

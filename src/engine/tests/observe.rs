@@ -58,7 +58,7 @@ fn each_notification_goes_on_under_the_senders_key() {
     let (real, shadow) = (&stats.receivers["pd"], &stats.shadow["pd"]);
     assert_eq!((real.routed, real.pending, shadow.routed, shadow.pending), (6, 0, 6, 0));
     assert_eq!((real.disposed[&Disposition::Page], shadow.disposed[&Disposition::Page]), (1, 2));
-    let (shadow, sent): (Vec<_>, Vec<_>) = world.decisions.iter().partition(|d| d.shadow);
+    let (shadow, sent): (Vec<_>, Vec<_>) = world.decisions.iter().partition(|d| d.observed);
     assert!(sent.iter().all(|d| d.incident == key), "what was sent has the sender's key");
     let count = |all: &[&crate::model::Decision]| all.iter().map(|d| d.count).sum::<u64>();
     assert_eq!(count(&sent), 6, "each observation is told once as what was sent");
@@ -73,7 +73,7 @@ fn what_would_have_been_does_not_stand_beside_what_is_as_paged() {
     notify(&mut world, "a", vec![firing(&down("1"), start), firing(&down("2"), start)]);
     let board = world.engine.board(&BoardQuery { limit: 10, ..BoardQuery::default() });
     let rows: Vec<_> = board.rows.iter().map(|row| (row.origin, row.state, row.would)).collect();
-    let would = (Origin::Squelch, RowState::Shadow, Some(RowState::Paged));
+    let would = (Origin::Squelch, RowState::Observed, Some(RowState::Paged));
     assert_eq!(rows, [(Origin::Sender, RowState::Paged, None), would, would]);
     assert_eq!(board.states[&RowState::Paged], 1, "one incident is paged");
     assert!(!board.rows.iter().any(|row| row.releasable));
@@ -81,7 +81,7 @@ fn what_would_have_been_does_not_stand_beside_what_is_as_paged() {
     let listed = world.engine.open_incidents(&IncidentQuery { limit: 10, ..IncidentQuery::default() }).found;
     let mut states: Vec<_> = listed.iter().map(|i| (i.state.as_str(), i.delivered.len())).collect();
     states.sort_unstable();
-    assert_eq!(states, [("paged", 1), ("shadow", 0), ("shadow", 0)]);
+    assert_eq!(states, [("observed", 0), ("observed", 0), ("paged", 1)]);
     let alerts = world.engine.alerts(&AlertQuery { limit: 10, ..AlertQuery::default() }).found;
     for alert in alerts {
         let states: Vec<_> = alert.receivers.iter().map(|s| (s.origin, s.state, s.would)).collect();

@@ -152,7 +152,7 @@ fn row(frame: &Frame, entry: &Entry) -> Markup {
     let labels = LabelSet::from_pairs(entry.labels.iter().map(|(n, v)| (n.as_str(), v.as_str())));
     let word = entry.reason.as_deref().unwrap_or(&entry.disposition).replace('_', " ");
     let class = match entry.disposition.as_str() {
-        _ if entry.shadow => "state shadow",
+        _ if entry.observed => "state shadow",
         "page" => "state paged",
         "update" => "state held",
         "resolve" => "state resolving",
@@ -162,14 +162,14 @@ fn row(frame: &Frame, entry: &Entry) -> Markup {
     html! {
         tr data-row {
             td data-label="When" { (text::moment(entry.at)) }
-            td data-label="State" { span class=(class) { @if entry.shadow { "would be " } (word) } @if entry.count > 1 { span.dim
+            td data-label="State" { span class=(class) { @if entry.observed { "would be " } (word) } @if entry.count > 1 { span.dim
                 { " ×" (entry.count) } } }
             td.what {
                 a id=(format!("d{}", entry.id))
                     href=(frame.to(&format!("alert{}", text::query(&[("id", &entry.alert)])))) {
                     (text::title(&labels)) }
                 p.why {
-                    @if entry.shadow { b { "only observed" } " · " }
+                    @if entry.observed { b { "only observed" } " · " }
                     (text::sentence(&entry.rule))
                     @if !entry.setting.is_empty() { " · by " code
                         { bdi { (text::tame(&entry.setting, 100)) } } @if let Some(line) = entry.line {

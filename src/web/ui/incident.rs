@@ -20,7 +20,7 @@ pub(in crate::web) struct Asked {
     key: String,
     /// What would be, where the same key stands for what is.
     #[serde(default)]
-    shadow: bool,
+    observed: bool,
     page: Option<usize>,
 }
 
@@ -31,7 +31,7 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
     };
-    let (key, shadow, from) = (asked.key.clone(), asked.shadow, offset(asked.page));
+    let (key, shadow, from) = (asked.key.clone(), asked.observed, offset(asked.page));
     match look(&app, move |engine| engine.incident(&key, shadow, from, ROWS)).await {
         Ok(Some(detail)) => frame.page("Incident", body(&frame, &asked, &detail)),
         Ok(None) => {
@@ -45,15 +45,15 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
 fn body(frame: &Frame, asked: &Asked, detail: &IncidentDetail) -> Markup {
     let link = |page: usize| {
         let page = page.to_string();
-        let shadow = if asked.shadow { "true" } else { "" };
+        let shadow = if asked.observed { "true" } else { "" };
         frame.to(&format!(
             "incident{}",
-            text::query(&[("key", &asked.key), ("shadow", shadow), ("page", &page)])
+            text::query(&[("key", &asked.key), ("observed", shadow), ("page", &page)])
         ))
     };
     let page = asked.page.unwrap_or(1).max(1);
     let (row, now) = (&detail.row, frame.now());
-    let shadow = row.state == RowState::Shadow;
+    let shadow = row.state == RowState::Observed;
     let (state, _) = text::state(row.state);
     let summary = format!("{state}, {} of {} alerts fire", row.firing, row.alerts);
     let refused = detail.refused.iter().map(|refused| text::tame(&refused.integration, 60));
@@ -89,7 +89,7 @@ fn stand(frame: &Frame, row: &Row) -> Markup {
     let now = frame.now();
     html! {
         div.stand {
-            @if row.state == RowState::Shadow {
+            @if row.state == RowState::Observed {
                 p.mode { "Only observed: its profile has the observe mode, so Squelch tells nobody." }
             }
             @if row.origin == Origin::Sender {

@@ -130,7 +130,7 @@ fn nothing(asked: &Asked) -> Markup {
 fn part(row: &Row) -> &'static str {
     match (row.origin, row.state) {
         (Origin::Internal, _) => "About Squelch itself",
-        (_, RowState::Shadow) => "Only observed: Squelch would do this, and tells nobody",
+        (_, RowState::Observed) => "Only observed: Squelch would do this, and tells nobody",
         _ => "Open, or waiting",
     }
 }
@@ -174,7 +174,7 @@ pub(super) fn state(row: &Row) -> Markup {
 
 fn one(frame: &Frame, row: &Row) -> Markup {
     let now = frame.now();
-    let mark = if row.state == RowState::Shadow { "s" } else { "r" };
+    let mark = if row.state == RowState::Observed { "s" } else { "r" };
     // An alert may wait at several receivers.
     let id = match &row.dedup_key {
         Some(key) => format!("{mark}{key}"),
@@ -184,8 +184,8 @@ fn one(frame: &Frame, row: &Row) -> Markup {
     };
     let link = match &row.dedup_key {
         Some(key) => {
-            let shadow = if row.state == RowState::Shadow { "true" } else { "" };
-            frame.to(&format!("incident{}", text::query(&[("key", key), ("shadow", shadow)])))
+            let shadow = if row.state == RowState::Observed { "true" } else { "" };
+            frame.to(&format!("incident{}", text::query(&[("key", key), ("observed", shadow)])))
         }
         None => frame.to(&format!("alert{}", text::query(&[("id", &row.alert.to_string())]))),
     };

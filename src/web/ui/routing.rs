@@ -136,7 +136,7 @@ fn one_step(start: Timestamp, step: &DryStep) -> Markup {
         },
         DryStep::Decided(decision) => html! {
             (after(decision.at)) span class=(disposed(decision)) {
-                @if decision.shadow { "would be " } (decision.disposition.as_str()) }
+                @if decision.observed { "would be " } (decision.disposition.as_str()) }
             @if !decision.disposition.reason().is_empty() { " as " b
                 { (decision.disposition.reason().replace('_', " ")) } }
             " at " bdi { (text::tame(&decision.receiver, 60)) } ": " (text::sentence(&decision.rule))
@@ -147,7 +147,7 @@ fn one_step(start: Timestamp, step: &DryStep) -> Markup {
 /// The class that colours a disposition.
 fn disposed(decision: &Decision) -> &'static str {
     match decision.disposition {
-        _ if decision.shadow => "state shadow",
+        _ if decision.observed => "state shadow",
         Disposition::Page => "state paged",
         Disposition::Update | Disposition::Digest => "state held",
         Disposition::Resolve => "state resolving",

@@ -29,7 +29,7 @@ pub(super) struct Asked {
     /// Only alerts that went to this receiver.
     receiver: Option<String>,
     /// Only alerts at this at a receiver: `passing`, `paged`, `flapping`, `resolving`, `held`,
-    /// `rate_limited`, `quiet` or `muted`, or `shadow` for what a profile only observes.
+    /// `rate_limited`, `quiet` or `muted`, or `observed` for what a profile only observes.
     state: Option<String>,
     /// `next` of the page before.
     cursor: Option<String>,

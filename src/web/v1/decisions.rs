@@ -34,7 +34,7 @@ pub(in crate::web) struct Asked {
     /// Why it was suppressed, such as `flapping`; several with commas.
     pub(in crate::web) reason: Option<String>,
     /// `true` for what was only observed, `false` for what was done; both without.
-    pub(in crate::web) shadow: Option<String>,
+    pub(in crate::web) observed: Option<String>,
     /// Decided then or later, RFC 3339.
     pub(in crate::web) since: Option<String>,
     /// Decided before.
@@ -73,7 +73,7 @@ impl Asked {
             incident: self.incident.clone(),
             receiver: self.receiver.clone(),
             dispositions: self.dispositions()?,
-            shadow: read("shadow", self.shadow.as_ref(), "true or false", |text| text.parse().ok())?,
+            observed: read("observed", self.observed.as_ref(), "true or false", |text| text.parse().ok())?,
             since: time("since", self.since.as_ref())?,
             until: time("until", self.until.as_ref())?,
             before: cursor(self.cursor.as_ref(), |text| text.parse().ok())?,

@@ -196,7 +196,7 @@ async fn what_is_only_observed_is_told_apart_from_what_was_sent() {
         said.contains("paged (as sent)").then_some(said)
     };
     let said = until("what was sent is listed", listed).await;
-    assert_eq!(said.matches("shadow (would be paged)").count(), 2, "{said}");
+    assert_eq!(said.matches("observed (would be paged)").count(), 2, "{said}");
     let reported = async || {
         let said = says(&squelch, &["report"]).await;
         said.contains("only observed").then_some(said)
@@ -210,5 +210,5 @@ async fn what_is_only_observed_is_told_apart_from_what_was_sent() {
     assert!(said.contains("only observed: would have paged, and opened incident"), "{said}");
     assert!(said.contains("as upstream said it"), "{said}");
     let alerts = says(&squelch, &["alerts", "Down"]).await;
-    assert!(alerts.contains("paged (as sent)") && alerts.contains("shadow (would be paged)"), "{alerts}");
+    assert!(alerts.contains("paged (as sent)") && alerts.contains("observed (would be paged)"), "{alerts}");
 }

@@ -140,7 +140,7 @@ async fn what_is_only_observed_stands_apart_from_what_was_sent() {
     };
     let sent = until("one notification is sent on", sent).await;
     assert_eq!(sent["incidents"][0]["origin"], "sender", "{sent:#}");
-    let would = squelch.get("/api/v1/incidents?state=shadow").await.json();
+    let would = squelch.get("/api/v1/incidents?state=observed").await.json();
     let would: Vec<(&Value, &Value)> =
         would["incidents"].as_array().unwrap().iter().map(|i| (&i["would"], &i["delivered"])).collect();
     assert_eq!(would, [(&json!("paged"), &json!([])), (&json!("paged"), &json!([]))]);
@@ -153,8 +153,8 @@ async fn what_is_only_observed_stands_apart_from_what_was_sent() {
     };
     let noise = until("what would have been is counted", counted).await;
     assert_eq!((&noise["pages"], &noise["observed"]["came"]), (&json!(1), &json!(2)), "{noise:#}");
-    let decided = squelch.get("/api/v1/decisions?shadow=false").await.json();
-    assert!(decided["decisions"].as_array().unwrap().iter().all(|d| d["shadow"].is_null()), "{decided:#}");
+    let decided = squelch.get("/api/v1/decisions?observed=false").await.json();
+    assert!(decided["decisions"].as_array().unwrap().iter().all(|d| d["observed"].is_null()), "{decided:#}");
     let Some(browser) = Browser::start(DESK).await else { return };
     browser.open(&format!("http://{}/", squelch.address)).await;
     let rows = "return Array.from(document.querySelectorAll('tr[data-row] td[data-label=State]'), (e) => e.innerText);";
