@@ -123,7 +123,8 @@
   });
   document.addEventListener("htmx:afterSettle", (event) => {
     const error = one("#matchers-error"), matchers = one("[data-counted]");
-    if (matchers) matchers.toggleAttribute("aria-invalid", !!error);
+    if (matchers && error) matchers.setAttribute("aria-invalid", "true");
+    else if (matchers) matchers.removeAttribute("aria-invalid");
     if (!ofLive(event)) return;
     dress();
     if (!focused || (document.activeElement && document.activeElement !== document.body)) return;
