@@ -16,7 +16,7 @@ pub(crate) mod http;
 mod lifecycle;
 mod neighbours;
 mod scrape;
-mod sender;
+pub(crate) mod sender;
 pub(crate) mod squelch;
 
 use std::time::Duration;
