@@ -281,7 +281,7 @@ impl Engine {
     ) -> Option<IncidentDetail> {
         let (id, incident) = self.incident_of(dedup_key, shadow)?;
         let row = self.incident_row(*id, incident_state(incident).unwrap_or(RowState::Resolving))?;
-        let own = incident.own.as_ref().map(|own| own.view(incident, Kind::Page, self.now));
+        let own = incident.own.as_ref().map(|own| own.view(Kind::Page, self.now));
         let own = own.filter(|_| offset == 0).map(|view| RowAlert {
             id: view.id,
             severity: row.severity.clone(),
@@ -378,7 +378,11 @@ impl Engine {
         // An internal incident shows one alert that is none of a sender's.
         let (alert, labels) = match one.map(|(alert, _)| *alert) {
             Some(alert) => (alert, self.alerts.alert(alert).map(|a| a.labels.clone()).unwrap_or_default()),
-            None => (AlertId::of(&incident.group.1, |_| false), incident.group.1.clone()),
+            None => {
+                let own = incident.own.as_ref().map(|own| own.view(Kind::Page, self.now));
+                let labels = own.map_or_else(|| incident.group.1.clone(), |view| view.labels);
+                (AlertId::of(&labels, |_| false), labels)
+            }
         };
         let flaps = |alert: &AlertId| {
             let track = self.alerts.track(*alert, incident.group.0);

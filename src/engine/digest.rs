@@ -103,6 +103,11 @@ impl Digests {
         self.on_way.values().any(|way| way.receiver == *receiver && way.integration == *integration)
     }
 
+    /// The receivers and integrations that refused their last digest.
+    pub(super) fn refusing(&self) -> impl Iterator<Item = &(SmolStr, SmolStr)> {
+        self.refused.keys()
+    }
+
     /// How many integrations of each receiver refused their last digest.
     pub(super) fn refusals(&self) -> BTreeMap<SmolStr, u64> {
         let mut receivers = BTreeMap::new();

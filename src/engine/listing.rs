@@ -6,7 +6,7 @@ use super::Engine;
 use super::alerts::Alert;
 use super::incident::Incident;
 use super::members::Member;
-use crate::model::{AlertId, Headline, LabelSet, Matcher, headline};
+use crate::model::{AlertId, Headline, Kind, LabelSet, Matcher, headline};
 
 /// Up to so many alerts of one incident are put in order by their names too.
 const SORTED: usize = 10_000;
@@ -47,8 +47,8 @@ impl Engine {
     /// The title of an incident, in the words of its notifications.
     pub(super) fn headline(&self, incident: &Incident) -> Headline {
         let group = self.title(incident);
-        if incident.own.is_some() {
-            return headline(&group, &[&incident.group.1], true);
+        if let Some(own) = &incident.own {
+            return headline(&group, &[&own.view(Kind::Page, self.now).labels], true);
         }
         // The order of the alerts in a notification. It decides which names the title has room for.
         let most = if incident.members.len() > SORTED { TITLED } else { usize::MAX };
@@ -71,6 +71,7 @@ impl Engine {
     pub(super) fn has_alert(&self, incident: &Incident, matchers: &[Matcher]) -> bool {
         let matches = |labels: &LabelSet| matchers.iter().all(|m| m.matches(labels));
         let mut alerts = incident.members.keys().filter_map(|id| self.alerts.alert(*id));
-        alerts.any(|a| matches(&a.labels)) || incident.own.is_some() && matches(&incident.group.1)
+        let own = || incident.own.as_ref().is_some_and(|own| matches(&own.view(Kind::Page, self.now).labels));
+        alerts.any(|a| matches(&a.labels)) || own()
     }
 }

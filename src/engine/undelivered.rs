@@ -11,7 +11,7 @@ use super::incident::{Incident, IncidentId, Side};
 use super::lanes::Lane;
 use crate::model::{AlertId, Timestamp};
 
-/// What one integration refused for good, of incidents that are not over.
+/// What one integration refused for good, of incidents that are not over, or as a digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The receiver.
@@ -22,6 +22,8 @@ pub struct Refused {
     pub incidents: usize,
     /// So many of these are not shown there at all: their page was refused.
     pub pages: usize,
+    /// It refused its last digest.
+    pub digest: bool,
     /// When Squelch tries the first of them anew.
     pub again: Option<Timestamp>,
 }
@@ -52,6 +54,17 @@ impl Engine {
                 }
             }
         }
+        for key @ (receiver, integration) in self.digests.refusing() {
+            let none = || Refused {
+                receiver: receiver.clone(),
+                integration: integration.clone(),
+                incidents: 0,
+                pages: 0,
+                digest: true,
+                again: None,
+            };
+            all.entry(key.clone()).or_insert_with(none).digest = true;
+        }
         all.into_values().collect()
     }
 
@@ -64,6 +77,7 @@ impl Engine {
             integration: channel.integration.clone(),
             incidents: 1,
             pages: usize::from(!channel.was_opened()),
+            digest: false,
             again: channel.retry_at(self.now),
         });
         one.collect()

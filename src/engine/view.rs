@@ -389,7 +389,7 @@ impl Engine {
             firing,
             flaps,
         };
-        let own = incident.own.as_ref().map(|own| own.view(incident, Kind::Page, self.now));
+        let own = incident.own.as_ref().map(|own| own.view(Kind::Page, self.now));
         let own = own.map(|view| entry(view.id, &view.labels, row.severity.clone(), row.firing > 0, None));
         let alerts = self.ordered(incident, 0, MEMBERS).into_iter().map(|(id, member, alert)| {
             entry(id, &alert.labels, self.level_name(&alert.labels), member.firing, member.flaps)

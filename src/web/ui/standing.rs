@@ -129,6 +129,8 @@ impl Undelivered {
                 bdi { (text::tame(if self.integration.is_empty() { &self.receiver } else { &self.integration }, 60)) }
                 @if incidents > 0 {
                     " refused the newest " (one) " of " (incidents) @if incidents == 1 { " incident. " } @else { " incidents. " }
+                } @else if self.refused.is_some() {
+                    " refused its digest. "
                 } @else if self.waiting > 0 {
                     " has not taken " (self.waiting) " " (if self.waiting == 1 { one } else { many })
                     @if let Some(since) = self.since { " for " (text::ago(now, since)) } ". "
@@ -270,6 +272,7 @@ mod tests {
             integration: "webhook[0]".into(),
             incidents: 1,
             pages: 1,
+            digest: false,
             again: Some(now + Duration::from_mins(5)),
         };
         let undelivered = undelivered(now, &[("night".into(), failing(0))].into(), vec![refused]);
