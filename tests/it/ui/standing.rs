@@ -31,7 +31,7 @@ self_watch: {{enabled: false}}
 async fn a_refused_page_is_told_on_every_page_until_it_is_over() {
     let pager = pager().await;
     pager.script(Fault { next: 1000, answer: Some(400), path: "/webhook/bad".into(), ..Fault::default() });
-    let home = Home::new(&config(&pager.url("/webhook/bad"), ""));
+    let home = Home::new(&config(&pager.url("/webhook/bad"), "noise: {default: {resolve_hold: 0s}}\n"));
     let squelch = home.serve().await;
     let calm = squelch.get("/").await.body;
     assert!(!calm.contains("do not reach") && calm.contains("<title>Now"), "{calm}");
