@@ -58,6 +58,7 @@ fn decision(seq: Seq, bytes: usize) -> Decision {
         route: "{}".into(),
         receiver: "team-a".into(),
         disposition: Disposition::Suppressed(Reason::Duplicate),
+        observed: false,
         count: 1,
         incident: "".into(),
         rule: noise(seq, bytes).into(),
