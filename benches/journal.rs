@@ -56,6 +56,7 @@ fn sqlite(dir: &Path, batch: u64) -> Vec<Duration> {
         route: "{}".into(),
         receiver: "team-a".into(),
         disposition: Disposition::Suppressed(Reason::Duplicate),
+        observed: false,
         count: 1,
         incident: "".into(),
         rule: "it repeats what was known".into(),
