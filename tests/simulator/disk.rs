@@ -355,7 +355,7 @@ impl State {
     fn is_resolved(&self, labels: &LabelSet) -> bool {
         let Some(engine) = &self.shadow else { return false };
         let id = engine.policy().identity(labels);
-        engine.alert(id).is_some_and(|detail| !detail.alert.firing)
+        engine.alert(engine.now(), id).is_some_and(|detail| !detail.alert.firing)
     }
 
     /// The commit is on disk: replays it, and holds the live engine to what comes of that.
