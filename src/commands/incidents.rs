@@ -19,8 +19,8 @@ pub struct Args {
     /// Only at this receiver.
     #[arg(short, long, value_name = "NAME")]
     pub receiver: Option<String>,
-    /// Only incidents in this state: passing, paged, flapping, resolving, superseded, closing, or observed for
-    /// what a profile only observes.
+    /// Only incidents in this state: passing, paged, flapping, resolving, superseded, closing, or observed
+    /// for what a profile only observes.
     #[arg(long, value_name = "STATE")]
     pub state: Option<String>,
     /// How many are listed at most: internal incidents, then the newest.

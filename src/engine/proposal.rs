@@ -31,8 +31,8 @@ pub struct Matching {
 }
 
 impl Engine {
-    /// The incident of this `dedup_key`: what is, or with `shadow` what would be, and the other one where there
-    /// is only that.
+    /// The incident of this `dedup_key`: what is, or with `shadow` what would be. Where there is only the
+    /// other one, it is that.
     pub(super) fn incident_of(
         &self,
         dedup_key: &str,

@@ -134,8 +134,8 @@ pub struct StandingEntry {
     /// The receiver.
     #[schema(value_type = String)]
     pub receiver: SmolStr,
-    /// `passing`, `paged`, `flapping`, `resolving`, `held`, `rate_limited`, `quiet` or `muted`; `observed` if its
-    /// profile only observes, so that nobody is told.
+    /// `passing`, `paged`, `flapping`, `resolving`, `held`, `rate_limited`, `quiet` or `muted`; `observed`
+    /// if its profile only observes, so that nobody is told.
     pub state: RowState,
     /// Of `observed`: the state that it would be in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -186,8 +186,8 @@ pub struct IncidentEntry {
     #[schema(value_type = String)]
     pub severity: SmolStr,
     /// `passing`, `paged`, `flapping` or `resolving`; `superseded` if a worse one took its place, and
-    /// `closing` if it is over and its end not told yet. `observed` if its profile only observes, so that nobody
-    /// is told.
+    /// `closing` if it is over and its end not told yet. `observed` if its profile only observes, so that
+    /// nobody is told.
     #[schema(value_type = String)]
     pub state: SmolStr,
     /// Of `observed`: the state that it would be in.

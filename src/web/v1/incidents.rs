@@ -24,8 +24,8 @@ pub(super) struct Asked {
     filter: Vec<String>,
     /// Only this receiver's.
     receiver: Option<String>,
-    /// `passing`, `paged`, `flapping`, `resolving`, `superseded`, `closing`, or `observed` for what a profile only
-    /// observes.
+    /// `passing`, `paged`, `flapping`, `resolving`, `superseded`, `closing`, or `observed` for what a profile
+    /// only observes.
     state: Option<String>,
     /// Only the one of this `dedupKey`.
     key: Option<String>,
