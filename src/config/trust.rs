@@ -78,11 +78,19 @@ impl Default for SelfWatch {
 pub struct Limits {
     /// Alerts known, firing or not; further ones are told together. Default 1,000,000.
     pub alerts: u64,
+    /// Bytes that silences may take, their expressions compiled. A part of the memory that there is, and no
+    /// key of the configuration. Default 16 MiB.
+    #[serde(default = "silences")]
+    pub silences: u64,
+}
+
+fn silences() -> u64 {
+    16 << 20
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { alerts: 1_000_000 }
+        Limits { alerts: 1_000_000, silences: silences() }
     }
 }
 

@@ -130,12 +130,12 @@ impl Alerts {
         self.known.get_mut(&id)?.alert.as_mut()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&AlertId, &Alert)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&AlertId, &Alert)> + Clone {
         self.after(None)
     }
 
     /// Those behind `id` in the order of their identity; all without.
-    pub(super) fn after(&self, id: Option<AlertId>) -> impl Iterator<Item = (&AlertId, &Alert)> {
+    pub(super) fn after(&self, id: Option<AlertId>) -> impl Iterator<Item = (&AlertId, &Alert)> + Clone {
         let from = id.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         let known = self.known.range((from, std::ops::Bound::Unbounded));
         known.filter_map(|(id, known)| Some((id, known.alert.as_ref()?)))

@@ -49,6 +49,7 @@ mod proposal;
 mod release;
 mod repeats;
 mod series;
+mod silence_index;
 mod silences;
 mod snapshot;
 mod stats;

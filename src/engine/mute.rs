@@ -65,6 +65,7 @@ impl Mutes {
             lines: policy.lines.clone(),
             ..Mutes::default()
         };
+        mutes.silences.refit(policy.limits.silences);
         for (id, alert) in alerts.iter() {
             mutes.heard(*id, None, Some(&alert.labels).filter(|_| alert.firing()));
         }
@@ -148,6 +149,7 @@ impl Mutes {
         for (_, state) in self.silences.iter() {
             *stats.silences.entry(state).or_default() += 1;
         }
+        stats.silences_without_room = self.silences.without_room().count() as u64;
     }
 }
 
@@ -173,6 +175,11 @@ impl Engine {
     /// Every silence that is kept, with its state.
     pub fn silences(&self) -> Vec<(Silence, SilenceState)> {
         self.mutes.silences.iter().map(|(silence, state)| (silence.clone(), state)).collect()
+    }
+
+    /// The silences that silence nothing, because their expressions take more memory than silences may.
+    pub fn silences_without_room(&self) -> impl Iterator<Item = &Silence> {
+        self.mutes.silences.without_room()
     }
 
     /// The silences that are kept, in the order of their ids, from behind `id` on.
@@ -205,7 +212,9 @@ impl Engine {
         if self.timers.deadline(&Timer::Mute).is_none_or(|at| at > self.now) {
             return;
         }
-        self.mutes.silences.pass(self.now, &mut self.mutes.dirty);
+        let Mutes { silences, dirty, .. } = &mut self.mutes;
+        let firing = self.alerts.iter().filter(|(_, alert)| alert.firing());
+        silences.pass(self.now, firing.map(|(id, alert)| (*id, &alert.labels)), dirty);
         let changed = self.mutes.intervals.pass(self.now, &self.policy.time_intervals);
         if !changed.is_empty() {
             let lanes = &self.lanes;

@@ -6,6 +6,8 @@ use std::ops::Bound;
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
+use super::silence_index::SilenceIndex;
+use crate::config::Limits;
 use crate::model::{
     AlertId, Duration, LabelSet, Silence, SilenceChange, SilenceError, SilenceRequest, SilenceState,
     Timestamp, hex, sha256,
@@ -13,8 +15,8 @@ use crate::model::{
 
 /// How many silences are kept. For a new one the expired one that ended first makes room.
 const MOST: usize = 10_000;
-/// The most matchers of one silence.
-const MOST_MATCHERS: usize = 100;
+/// How many silences are tried to be compiled after one had no room. More would make a start slow.
+const MOST_TRIED: usize = 64;
 /// The most bytes of all texts of one silence.
 const MOST_BYTES: usize = 8 << 10;
 /// How long an expired silence is kept, for people to look at and to make again.
@@ -30,13 +32,47 @@ pub(super) struct Silences {
     /// here. Follows from `known` and the alerts, so it is no part of a snapshot.
     #[serde(skip)]
     matched: BTreeMap<AlertId, BTreeSet<SmolStr>>,
+    /// Those that are not expired and compiled. Follows from `known`.
+    #[serde(skip)]
+    index: SilenceIndex,
+    /// Follows from the policy.
+    #[serde(skip)]
+    room: Room,
+}
+
+/// The memory that silences may take, in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Room(u64);
+
+impl Default for Room {
+    fn default() -> Self {
+        Room(Limits::default().silences)
+    }
+}
+
+impl Room {
+    /// What silences that were granted may take: a version that compiles them larger must not lose any.
+    fn granted(&self) -> u64 {
+        self.0 + self.0 / 4
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
+    /// Compiled unless it is expired, or there is no room for it: then it silences nothing.
     silence: Silence,
     /// At the last look at the clock.
     state: SilenceState,
+}
+
+impl Entry {
+    fn is_live(&self) -> bool {
+        self.state != SilenceState::Expired
+    }
+
+    fn cost(&self) -> u64 {
+        self.silence.cost() as u64
+    }
 }
 
 impl Silences {
@@ -65,6 +101,15 @@ impl Silences {
         if old.is_some_and(|old| changes_in_place(now, old, wanted)) {
             return Ok(SilenceChange::Set { silence, replaces: None });
         }
+        let others = self.known.values().filter(|e| e.silence.state(now) != SilenceState::Expired);
+        let others = others.filter(|e| e.silence.id != wanted.id).map(Entry::cost).sum::<u64>();
+        let (cost, left) = (wanted.cost() as u64, self.room.0.saturating_sub(others));
+        if cost > self.room.0 {
+            return Err(SilenceError::TooCostly(cost >> 10, self.room.0 >> 10));
+        }
+        if cost > left {
+            return Err(SilenceError::NoRoom(cost >> 10, left >> 10));
+        }
         let replaces = old.filter(|old| old.state(now) != SilenceState::Expired).map(|old| old.id.clone());
         let live = self.known.values().filter(|e| e.silence.state(now) != SilenceState::Expired).count();
         if live >= MOST && replaces.is_none() {
@@ -89,7 +134,7 @@ impl Silences {
         &mut self,
         now: Timestamp,
         change: &SilenceChange,
-        firing: impl Iterator<Item = (AlertId, &'a LabelSet)>,
+        firing: impl Iterator<Item = (AlertId, &'a LabelSet)> + Clone,
         dirty: &mut BTreeSet<AlertId>,
     ) {
         match change {
@@ -98,9 +143,10 @@ impl Silences {
                 if let Some(id) = replaces {
                     self.expire(now, id, dirty);
                 }
-                self.set(now, silence, firing, dirty);
+                self.set(now, silence, firing.clone(), dirty);
             }
         }
+        self.settle(firing, dirty);
     }
 
     fn set<'a>(
@@ -112,20 +158,105 @@ impl Silences {
     ) {
         self.made += 1;
         self.forget_matches(&silence.id, dirty);
-        let state = silence.state(now);
-        if state != SilenceState::Expired {
-            for (alert, _) in firing.filter(|(_, labels)| silence.matches(labels)) {
-                self.matched.entry(alert).or_default().insert(silence.id.clone());
-                dirty.insert(alert);
-            }
+        if let Some(old) = self.known.remove(&silence.id) {
+            self.index.remove(&old.silence);
         }
-        self.known.insert(silence.id.clone(), Entry { silence: silence.clone(), state });
-        while self.known.len() > MOST {
-            let expired = self.known.values().filter(|e| e.state == SilenceState::Expired);
+        let mut entry = Entry { silence: silence.clone(), state: silence.state(now) };
+        // Read from the journal it is not compiled; live it was, to be checked. The outcome is the same.
+        let taken = self.known.values().map(Entry::cost).sum();
+        let mut left = usize::try_from(self.room.granted().saturating_sub(taken)).unwrap_or(usize::MAX);
+        let fits = entry.is_live() && entry.silence.compile(&mut left).is_ok();
+        if fits {
+            self.begin(&entry.silence, firing, dirty);
+        } else {
+            entry.silence.release();
+        }
+        self.known.insert(silence.id.clone(), entry);
+    }
+
+    /// A silence is in force for alerts from now on.
+    fn begin<'a>(
+        &mut self,
+        silence: &Silence,
+        firing: impl Iterator<Item = (AlertId, &'a LabelSet)>,
+        dirty: &mut BTreeSet<AlertId>,
+    ) {
+        self.index.add(silence);
+        for (alert, _) in firing.filter(|(_, labels)| silence.matches(labels)) {
+            self.matched.entry(alert).or_default().insert(silence.id.clone());
+            dirty.insert(alert);
+        }
+    }
+
+    /// Makes room by forgetting what is expired, the oldest first; then has those in force that have room, of
+    /// which there are more or fewer after a change. What is in force follows from what is known alone.
+    fn settle<'a>(
+        &mut self,
+        firing: impl Iterator<Item = (AlertId, &'a LabelSet)> + Clone,
+        dirty: &mut BTreeSet<AlertId>,
+    ) {
+        let mut taken: u64 = self.known.values().map(Entry::cost).sum();
+        while self.known.len() > MOST || taken > self.room.granted() {
+            let expired = self.known.values().filter(|e| !e.is_live());
             let Some(oldest) = expired.min_by_key(|e| e.silence.ends_at) else { break };
             let id = oldest.silence.id.clone();
-            self.known.remove(&id);
+            taken -= self.known.remove(&id).map_or(0, |entry| entry.cost());
         }
+        let all = self.known.values().all(|e| !e.is_live() || e.silence.is_compiled());
+        if all && taken <= self.room.granted() {
+            return;
+        }
+        for (id, fits) in self.fit() {
+            match self.known.get(&id).map(|e| e.silence.clone()).filter(|_| fits) {
+                Some(silence) => self.begin(&silence, firing.clone(), dirty),
+                None => self.forget_matches(&id, dirty),
+            }
+        }
+    }
+
+    /// Compiles what has room, those first that were changed longest ago, and gives up what has none.
+    /// Returns what that changed, and whether it has room now.
+    fn fit(&mut self) -> Vec<(SmolStr, bool)> {
+        let order = |e: &Entry| (!e.is_live(), e.silence.updated_at, e.silence.id.clone());
+        let mut all: Vec<&mut Entry> = self.known.values_mut().collect();
+        all.sort_by_cached_key(|e| order(e));
+        let mut left = usize::try_from(self.room.granted()).unwrap_or(usize::MAX);
+        let (mut failed, mut changed) = (0, Vec::new());
+        for entry in all {
+            if !entry.is_live() {
+                entry.silence.release();
+                continue;
+            }
+            let before = entry.silence.is_compiled();
+            let indexed = before.then(|| entry.silence.clone());
+            if failed >= MOST_TRIED {
+                entry.silence.release();
+            } else if entry.silence.compile(&mut left).is_err() {
+                failed += 1;
+            }
+            let after = entry.silence.is_compiled();
+            if before != after {
+                changed.push((entry.silence.id.clone(), after));
+            }
+            if let Some(gone) = indexed.filter(|_| !after) {
+                self.index.remove(&gone);
+            }
+        }
+        changed
+    }
+
+    /// Everything that follows from what is known, anew: so many bytes may be taken.
+    pub(super) fn refit(&mut self, room: u64) {
+        self.room = Room(room);
+        self.fit();
+        self.index = SilenceIndex::default();
+        let in_force = self.known.values().filter(|e| e.is_live() && e.silence.is_compiled());
+        in_force.for_each(|e| self.index.add(&e.silence));
+    }
+
+    /// Those that are not expired and have no room: they silence nothing.
+    pub(super) fn without_room(&self) -> impl Iterator<Item = &Silence> {
+        self.known.values().filter(|e| e.is_live() && !e.silence.is_compiled()).map(|e| &e.silence)
     }
 
     fn expire(&mut self, now: Timestamp, id: &SmolStr, dirty: &mut BTreeSet<AlertId>) {
@@ -134,6 +265,8 @@ impl Silences {
         entry.silence.ends_at = now;
         entry.silence.updated_at = now;
         entry.state = SilenceState::Expired;
+        self.index.remove(&entry.silence);
+        entry.silence.release();
         self.forget_matches(id, dirty);
     }
 
@@ -147,7 +280,12 @@ impl Silences {
     }
 
     /// Looks at the clock: some begin, some end, some are forgotten.
-    pub(super) fn pass(&mut self, now: Timestamp, dirty: &mut BTreeSet<AlertId>) {
+    pub(super) fn pass<'a>(
+        &mut self,
+        now: Timestamp,
+        firing: impl Iterator<Item = (AlertId, &'a LabelSet)> + Clone,
+        dirty: &mut BTreeSet<AlertId>,
+    ) {
         self.known.retain(|_, e| now < e.silence.ends_at + RETENTION || e.state != SilenceState::Expired);
         let mut began = BTreeSet::new();
         let mut ended = Vec::new();
@@ -155,7 +293,11 @@ impl Silences {
             let state = entry.silence.state(now);
             match std::mem::replace(&mut entry.state, state) {
                 old if old == state => {}
-                _ if state == SilenceState::Expired => ended.push(id.clone()),
+                _ if state == SilenceState::Expired => {
+                    self.index.remove(&entry.silence);
+                    entry.silence.release();
+                    ended.push(id.clone());
+                }
                 _ => drop(began.insert(id.clone())),
             }
         }
@@ -165,6 +307,9 @@ impl Silences {
         if !began.is_empty() {
             let concerned = self.matched.iter().filter(|(_, silences)| !silences.is_disjoint(&began));
             dirty.extend(concerned.map(|(alert, _)| *alert));
+        }
+        if !ended.is_empty() {
+            self.settle(firing, dirty);
         }
     }
 
@@ -180,13 +325,11 @@ impl Silences {
 
     /// Takes in that an alert fires with these labels, or, without, that it does not.
     pub(super) fn heard(&mut self, alert: AlertId, labels: Option<&LabelSet>) {
-        let live = self.known.values().filter(|e| e.state != SilenceState::Expired);
-        let silences: BTreeSet<SmolStr> = match labels {
-            Some(labels) => {
-                live.map(|e| &e.silence).filter(|s| s.matches(labels)).map(|s| s.id.clone()).collect()
-            }
-            None => BTreeSet::new(),
+        let about = |labels: &LabelSet| -> BTreeSet<SmolStr> {
+            let known = self.index.about(labels).filter_map(|id| self.known.get(id));
+            known.map(|e| &e.silence).filter(|s| s.matches(labels)).map(|s| s.id.clone()).collect()
         };
+        let silences = labels.map(about).unwrap_or_default();
         match silences.is_empty() {
             true => self.matched.remove(&alert),
             false => self.matched.insert(alert, silences),
@@ -195,9 +338,10 @@ impl Silences {
 
     /// Those that are about an alert with these labels, for a copy of the engine.
     pub(super) fn only(&self, labels: &LabelSet) -> Silences {
-        let about = self.known.iter().filter(|(_, e)| e.silence.matches(labels));
+        let about = self.index.about(labels).filter_map(|id| self.known.get_key_value(id));
+        let about = about.filter(|(_, e)| e.silence.matches(labels));
         let known = about.map(|(id, entry)| (id.clone(), entry.clone())).collect();
-        Silences { known, made: self.made, matched: BTreeMap::new() }
+        Silences { known, made: self.made, ..Silences::default() }
     }
 
     /// The active silence about a firing alert; of several the one that ends last.
@@ -238,7 +382,7 @@ fn check(now: Timestamp, wanted: &Silence) -> Result<(), SilenceError> {
         "the start must be before the end"
     } else if wanted.ends_at < now {
         "the end must not be in the past"
-    } else if matchers().count() > MOST_MATCHERS {
+    } else if matchers().count() > Silence::MOST_MATCHERS {
         "it has more than 100 matchers"
     } else if bytes > MOST_BYTES {
         "its texts are longer than 8 KiB"
@@ -300,7 +444,8 @@ mod tests {
 
         /// Whether the alert is silenced at `now`, after whether it had to be looked at anew.
         fn pass(&mut self, now: u64) -> (bool, bool) {
-            self.silences.pass(at(now), &mut self.dirty);
+            let labels = LabelSet::from_pairs([("a", "1")]);
+            self.silences.pass(at(now), [(ALERT, &labels)].into_iter(), &mut self.dirty);
             (std::mem::take(&mut self.dirty).contains(&ALERT), self.silences.silence_of(ALERT).is_some())
         }
     }
@@ -388,5 +533,64 @@ mod tests {
         assert_eq!(bench.silences.matched.len(), 1);
         bench.silences.heard(AlertId(1), None);
         assert!(bench.silences.matched.is_empty());
+    }
+
+    /// A silence of expressions that take this many times 20 KiB or so.
+    fn costly(bench: &mut Bench, times: usize) -> Result<SmolStr, SilenceError> {
+        let one = |n: usize| format!("l{n}=~\"[0-9a-f]{{100}}\"");
+        let all = (0..times).map(one).chain(["a=1".to_owned()]).collect::<Vec<_>>();
+        bench.ask(0, &wanted("", &all.join(","), 0, 60))
+    }
+
+    #[test]
+    fn what_silences_take_when_compiled_is_bounded() {
+        let mut bench = Bench::default();
+        bench.silences.refit(1 << 20);
+        let mut granted = Vec::new();
+        let refused = loop {
+            match costly(&mut bench, 5) {
+                Ok(id) => granted.push(id),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(refused, SilenceError::NoRoom(..)), "{refused}");
+        assert!((2..20).contains(&granted.len()), "{}", granted.len());
+        let taken: u64 = bench.silences.known.values().map(Entry::cost).sum();
+        assert!(taken <= 1 << 20, "{taken}");
+        assert!(matches!(costly(&mut bench, 90), Err(SilenceError::TooCostly(..))));
+        bench.ask(1, &SilenceRequest::Expire(granted.pop().unwrap())).unwrap();
+        costly(&mut bench, 5).expect("what is over takes nothing");
+    }
+
+    #[test]
+    fn what_has_no_room_silences_nothing_until_there_is_room() {
+        let mut bench = Bench::default();
+        let ids: Vec<SmolStr> = (0..3).map(|_| costly(&mut bench, 5).unwrap()).collect();
+        let without = |bench: &Bench| bench.silences.without_room().map(|s| s.id.clone()).collect::<Vec<_>>();
+        assert!(without(&bench).is_empty());
+        let one = bench.silences.known[&ids[0]].cost();
+
+        // As after a start with less memory: what is read is not compiled.
+        let stored = serde_json::to_vec(&bench.silences).unwrap();
+        let mut read: Silences = serde_json::from_slice(&stored).unwrap();
+        assert!(read.known.values().all(|e| !e.silence.is_compiled()));
+        read.refit(one * 2);
+        let labels = LabelSet::from_pairs([("a", "1")]);
+        read.heard(ALERT, Some(&labels));
+        bench.silences = read;
+        let left = without(&bench);
+        assert_eq!(left.len(), 1, "two have room");
+        bench.ask(1, &SilenceRequest::Expire(left[0].clone())).unwrap();
+        assert!(without(&bench).is_empty());
+
+        bench.silences.refit(one);
+        let left = without(&bench);
+        assert_eq!(left.len(), 1);
+        let other = ids.iter().find(|id| bench.silences.known[*id].silence.is_compiled()).unwrap();
+        bench.ask(2, &SilenceRequest::Expire(other.clone())).unwrap();
+        assert!(without(&bench).is_empty(), "there is room by now");
+        let mut anew = bench.silences.clone();
+        anew.refit(one);
+        assert_eq!((anew.known, anew.index), (bench.silences.known, bench.silences.index));
     }
 }

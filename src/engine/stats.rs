@@ -27,6 +27,9 @@ pub struct Stats {
     /// Silences that are kept, by state.
     #[serde(default)]
     pub silences: BTreeMap<SilenceState, u64>,
+    /// Silences that silence nothing, because their expressions take more memory than there is for them.
+    #[serde(default)]
+    pub silences_without_room: u64,
     /// When each heartbeat was last heard from the sender that is silent longest; nothing for never.
     #[serde(default)]
     pub heartbeats: BTreeMap<SmolStr, Option<Timestamp>>,

@@ -22,6 +22,8 @@ const LOOKED_AT: usize = 10_000;
 const MEMBERS: usize = 100;
 /// Alerts of incidents on one page; then the page ends.
 const MEMBERS_OF_PAGE: usize = 10_000;
+/// The most bytes of labels and annotations on one page, and those of one entry more.
+const BYTES_OF_PAGE: usize = 4 << 20;
 
 /// Which alerts are wanted: all that is given must hold. In the order of their identity.
 #[derive(Clone, Debug, Default)]
@@ -91,6 +93,8 @@ pub struct Glance<T, C> {
     pub found: Vec<T>,
     /// Where to go on, if there is more to look at.
     pub next: Option<C>,
+    /// What was found is as large as a page may be.
+    pub full: bool,
 }
 
 /// An alert that is remembered.
@@ -253,10 +257,10 @@ impl Engine {
 
     /// Alerts that are remembered.
     pub fn alerts(&self, query: &AlertQuery) -> Glance<AlertEntry, AlertId> {
-        let mut glance = Glance { found: Vec::new(), next: None };
-        let mut states = BTreeMap::new();
+        let mut glance = Glance { found: Vec::new(), next: None, full: false };
+        let (mut states, mut bytes) = (BTreeMap::new(), 0);
         for (passed, (id, alert)) in self.alerts.after(query.after).enumerate() {
-            if passed >= LOOKED_AT || glance.found.len() >= query.limit {
+            if passed >= LOOKED_AT || glance.full || glance.found.len() >= query.limit {
                 break;
             }
             glance.next = Some(*id);
@@ -283,6 +287,8 @@ impl Engine {
                 continue;
             }
             let (annotations, generator_url) = self.alerts.said(alert);
+            bytes += alert.labels.bytes() + annotations.bytes() + generator_url.len();
+            glance.full = bytes >= BYTES_OF_PAGE;
             glance.found.push(AlertEntry {
                 id: id.to_string(),
                 fingerprint: fingerprint.to_string(),
@@ -338,8 +344,8 @@ impl Engine {
 
     /// Incidents that are not over.
     pub fn open_incidents(&self, query: &IncidentQuery) -> Glance<IncidentEntry, IncidentCursor> {
-        let mut glance = Glance { found: Vec::new(), next: None };
-        let (mut passed, mut members) = (0, 0);
+        let mut glance = Glance { found: Vec::new(), next: None, full: false };
+        let (mut passed, mut members, mut bytes) = (0, 0, 0);
         let internal: BTreeSet<IncidentId> = self.own.values().copied().collect();
         let before = |of_internal: bool| match query.after {
             Some(IncidentCursor { internal, id }) if internal == of_internal => Excluded(IncidentId(id)),
@@ -352,9 +358,10 @@ impl Engine {
         let others = self.incidents.range((Unbounded, before(false))).rev();
         let others = others.filter(|(id, _)| !internal.contains(id));
         let mut all = first.chain(others).peekable();
-        while let Some((id, incident)) = all
-            .next_if(|_| passed < LOOKED_AT && members < MEMBERS_OF_PAGE && glance.found.len() < query.limit)
-        {
+        while let Some((id, incident)) = all.next_if(|_| {
+            let full = glance.full || members >= MEMBERS_OF_PAGE;
+            passed < LOOKED_AT && !full && glance.found.len() < query.limit
+        }) {
             passed += 1 + incident.members.len() / 100;
             glance.next = Some(IncidentCursor { internal: internal.contains(id), id: id.0 });
             let receiver = &self.lanes.lane(incident.group.0).receiver;
@@ -371,7 +378,10 @@ impl Engine {
                 continue;
             }
             members += incident.members.len().min(MEMBERS);
-            glance.found.extend(self.incident_entry(*id, incident, state));
+            let entry = self.incident_entry(*id, incident, state);
+            bytes += entry.iter().flat_map(|e| &e.alerts).map(|member| member.labels.bytes()).sum::<usize>();
+            glance.full = bytes >= BYTES_OF_PAGE;
+            glance.found.extend(entry);
         }
         if all.peek().is_none() {
             glance.next = None;

@@ -7,34 +7,64 @@
 
 mod class;
 
-use regex::{Regex, RegexBuilder};
+use std::sync::Arc;
+
+use regex_automata::meta;
+
+use super::expression::{Expression, Plain};
 
 /// Longest pattern, in bytes.
 const MAX_PATTERN: usize = 64 * 1024;
-/// Largest compiled form, in bytes. A matcher costs at most about this much memory.
+/// Largest compiled form, in bytes: what a search needs beside it comes on top.
 const MAX_COMPILED: usize = 2 * 1024 * 1024;
+/// The least that a search keeps of an automaton's states from one search to the next.
+const CACHE: usize = 16 * 1024;
 /// Go's bound of a counted repetition.
 const MAX_REPEAT: u32 = 1000;
 
 /// Compiles a pattern of Go, anchored at both ends as Alertmanager does: `^(?:…)$`. `.` does not match a
-/// line feed. The error is one sentence that says what is wrong and where.
-pub(super) fn compile_anchored(pattern: &str) -> Result<Regex, String> {
+/// line feed. What it costs is taken from `allowance`, in bytes. The error is one sentence that says what is
+/// wrong and where.
+pub(super) fn compile_anchored(pattern: &str, allowance: &mut usize) -> Result<Expression, String> {
     if pattern.len() > MAX_PATTERN {
         return Err(format!("pattern of {} bytes is longer than {MAX_PATTERN}", pattern.len()));
     }
+    let expression = match Plain::read(pattern) {
+        Some(plain) => Expression::Plain(Arc::new(plain)),
+        None => Expression::Automaton(Arc::new(automaton(pattern, *allowance)?)),
+    };
+    *allowance = allowance.checked_sub(expression.cost()).ok_or_else(|| too_big(pattern, *allowance))?;
+    Ok(expression)
+}
+
+fn automaton(pattern: &str, allowance: usize) -> Result<meta::Regex, String> {
     let rust = Translator::new(pattern).run()?;
-    RegexBuilder::new(&format!("^(?:{rust})$")).size_limit(MAX_COMPILED).build().map_err(|e| match e {
-        regex::Error::CompiledTooBig(limit) => {
-            format!("pattern needs more than {limit} bytes when compiled; make its repetitions smaller")
+    // An automaton is kept twice, for both directions, and counts threefold.
+    let limit = MAX_COMPILED.min(allowance / 4);
+    let config = meta::Config::new()
+        .nfa_size_limit(Some(limit))
+        .onepass_size_limit(Some(CACHE))
+        .hybrid_cache_capacity(CACHE)
+        .dfa(false);
+    meta::Builder::new().configure(config).build(&format!("^(?:{rust})$")).map_err(|e| {
+        if e.size_limit().is_some() {
+            return too_big(pattern, allowance);
         }
         // The crate draws its syntax errors over several lines and quotes the rewritten pattern; the last
         // line alone says what is wrong.
-        other => {
-            let text = other.to_string();
-            let last = text.lines().last().unwrap_or_default();
-            format!("pattern {pattern:?}: {}", last.trim_start_matches("error: "))
-        }
+        let text = e.syntax_error().map_or_else(|| e.to_string(), ToString::to_string);
+        let last = text.lines().last().unwrap_or_default();
+        format!("pattern {pattern:?}: {}", last.trim_start_matches("error: "))
     })
+}
+
+fn too_big(pattern: &str, allowance: usize) -> String {
+    let start: String = pattern.chars().take(60).collect();
+    format!(
+        "pattern {start:?} needs more memory when compiled than is left for it, {} KiB; make its repetitions \
+         smaller, or write the values themselves, as in a|b|c",
+        allowance / 1024
+    )
 }
 
 struct Translator<'a> {

@@ -6,8 +6,12 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smol_str::SmolStr;
 
+use super::expression::Expression;
 use super::labels::Quoted;
 use super::{LabelSet, go_regex, matcher_syntax};
+
+/// What the expressions of one text may take when compiled, in bytes, where nobody says less.
+const MOST_COMPILED: usize = 16 << 20;
 
 /// How a matcher compares.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -28,7 +32,8 @@ pub struct Matcher {
     name: SmolStr,
     op: MatchOp,
     value: SmolStr,
-    regex: Option<regex::Regex>,
+    /// Of `=~` and `!~`; none while it is not compiled.
+    expression: Option<Expression>,
 }
 
 /// A matcher that cannot be read.
@@ -43,17 +48,72 @@ impl Matcher {
         op: MatchOp,
         value: impl Into<SmolStr>,
     ) -> Result<Self, MatcherError> {
-        let (name, value) = (name.into(), value.into());
+        let mut allowance = MOST_COMPILED;
+        Self::new_within(name, op, value, &mut allowance)
+    }
+
+    /// The same; the memory that the compiled pattern takes comes off `allowance`, in bytes.
+    ///
+    /// # Errors
+    /// The pattern is no pattern, or takes more than there is.
+    pub fn new_within(
+        name: impl Into<SmolStr>,
+        op: MatchOp,
+        value: impl Into<SmolStr>,
+        allowance: &mut usize,
+    ) -> Result<Self, MatcherError> {
+        let mut matcher = Self::plain(name.into(), op, value.into())?;
+        matcher.compile(allowance)?;
+        Ok(matcher)
+    }
+
+    /// A matcher that is not compiled: with `=~` and `!~` it matches nothing.
+    fn plain(name: SmolStr, op: MatchOp, value: SmolStr) -> Result<Self, MatcherError> {
         if name.is_empty() {
             return Err(MatcherError("a matcher needs the name of a label".into()));
         }
-        let regex = match op {
-            MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regex | MatchOp::NotRegex => {
-                Some(go_regex::compile_anchored(&value).map_err(MatcherError)?)
-            }
-        };
-        Ok(Matcher { name, op, value, regex })
+        Ok(Matcher { name, op, value, expression: None })
+    }
+
+    /// Compiles the pattern, if there is one and it is not compiled; what it takes comes off `allowance`.
+    ///
+    /// # Errors
+    /// The pattern is no pattern, or takes more than there is. The matcher stays as it is.
+    pub fn compile(&mut self, allowance: &mut usize) -> Result<(), MatcherError> {
+        if self.is_compiled() {
+            let cost = self.cost();
+            *allowance = allowance.checked_sub(cost).ok_or_else(|| {
+                MatcherError(format!("{self} takes {cost} bytes when compiled, and {allowance} are left"))
+            })?;
+        } else {
+            let compiled = go_regex::compile_anchored(&self.value, allowance);
+            self.expression = Some(compiled.map_err(MatcherError)?);
+        }
+        Ok(())
+    }
+
+    /// Gives up the compiled pattern: from now on it matches nothing.
+    pub fn release(&mut self) {
+        self.expression = None;
+    }
+
+    /// Whether it can match.
+    pub fn is_compiled(&self) -> bool {
+        matches!(self.op, MatchOp::Equal | MatchOp::NotEqual) || self.expression.is_some()
+    }
+
+    /// The memory that the compiled pattern takes, in bytes.
+    pub fn cost(&self) -> usize {
+        self.expression.as_ref().map_or(0, Expression::cost)
+    }
+
+    /// All values that match, if they are few enough to be listed in it.
+    pub fn values(&self) -> Option<&[SmolStr]> {
+        match self.op {
+            MatchOp::Equal => Some(std::slice::from_ref(&self.value)),
+            MatchOp::Regex => self.expression.as_ref()?.texts(),
+            MatchOp::NotEqual | MatchOp::NotRegex => None,
+        }
     }
 
     /// The label it looks at.
@@ -74,17 +134,25 @@ impl Matcher {
     /// Whether `labels` satisfy this matcher.
     pub fn matches(&self, labels: &LabelSet) -> bool {
         let actual = labels.value(&self.name);
-        match (self.op, &self.regex) {
-            (MatchOp::Equal, _) => actual == self.value,
-            (MatchOp::NotEqual, _) => actual != self.value,
-            (MatchOp::Regex, regex) => regex.as_ref().is_some_and(|r| r.is_match(actual)),
-            (MatchOp::NotRegex, regex) => !regex.as_ref().is_some_and(|r| r.is_match(actual)),
+        let matched = || self.expression.as_ref().map(|expression| expression.is_match(actual));
+        match self.op {
+            MatchOp::Equal => actual == self.value,
+            MatchOp::NotEqual => actual != self.value,
+            MatchOp::Regex => matched() == Some(true),
+            MatchOp::NotRegex => matched() == Some(false),
         }
     }
 
     /// Parses one matcher, `name="value"`.
     pub fn parse(text: &str) -> Result<Self, MatcherError> {
-        let mut all = parse_matchers(text)?;
+        let (mut matcher, mut allowance) = (Self::parse_plain(text)?, MOST_COMPILED);
+        matcher.compile(&mut allowance)?;
+        Ok(matcher)
+    }
+
+    /// Parses one matcher and does not compile it.
+    pub(super) fn parse_plain(text: &str) -> Result<Self, MatcherError> {
+        let mut all = parse_plain(text)?;
         match (all.pop(), all.is_empty()) {
             (Some(one), true) => Ok(one),
             _ => Err(MatcherError(format!("{text:?} is not one matcher such as severity=\"page\""))),
@@ -98,6 +166,18 @@ impl Matcher {
 /// they differ, or where only the classic one can read the text, the classic reading holds. Rule:
 /// `matcher/compat/parse.go`, fallback mode.
 pub fn parse_matchers(text: &str) -> Result<Vec<Matcher>, MatcherError> {
+    let mut allowance = MOST_COMPILED;
+    parse_matchers_within(text, &mut allowance)
+}
+
+/// The same; the memory that the compiled patterns take comes off `allowance`, in bytes.
+pub fn parse_matchers_within(text: &str, allowance: &mut usize) -> Result<Vec<Matcher>, MatcherError> {
+    let mut all = parse_plain(text)?;
+    all.iter_mut().try_for_each(|matcher| matcher.compile(allowance))?;
+    Ok(all)
+}
+
+fn parse_plain(text: &str) -> Result<Vec<Matcher>, MatcherError> {
     if text.len() > MAX_TEXT {
         return Err(MatcherError(format!("matchers of {} bytes are longer than {MAX_TEXT}", text.len())));
     }
@@ -106,7 +186,7 @@ pub fn parse_matchers(text: &str) -> Result<Vec<Matcher>, MatcherError> {
         (Ok(utf8), None) => utf8,
         (Err(why), None) => return Err(MatcherError(format!("{text:?} is not a matcher: {why}"))),
     };
-    raw.into_iter().map(|(name, op, value)| Matcher::new(name, op, value)).collect()
+    raw.into_iter().map(|(name, op, value)| Matcher::plain(name.into(), op, value.into())).collect()
 }
 
 /// The longest text of matchers that is read, in bytes.

@@ -3,6 +3,7 @@
 mod alert;
 mod decision;
 mod duration;
+mod expression;
 mod fingerprint;
 mod go_regex;
 mod headline;
@@ -21,7 +22,7 @@ pub use fingerprint::{AlertId, Fingerprint, hex, sha256};
 pub use headline::{Headline, headline};
 pub use labels::LabelSet;
 pub(crate) use labels::{Quoted, pop_length, push_length};
-pub use matcher::{MatchOp, Matcher, MatcherError, parse_matchers};
+pub use matcher::{MatchOp, Matcher, MatcherError, parse_matchers, parse_matchers_within};
 pub use notification::{AlertView, Kind, Notification, NotificationId, Outcome, Rejection, Report};
 pub use shares::{Share, partial_shares, shares};
 pub use silence::{Silence, SilenceChange, SilenceError, SilenceRequest, SilenceState};

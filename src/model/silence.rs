@@ -1,16 +1,19 @@
 //! Silences: what a person told to be quiet, until when, and why.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use smol_str::SmolStr;
 
-use super::{LabelSet, Matcher, Timestamp};
+use super::{LabelSet, Matcher, MatcherError, Timestamp};
 
 /// What a person told to be quiet.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Silence {
     /// A UUID; empty for one that is asked for and not there yet.
     pub id: SmolStr,
-    /// Sets of matchers: it silences what all matchers of any one set match.
+    /// Sets of matchers: it silences what all matchers of any one set match. Read from a store, they are
+    /// not compiled.
+    #[serde(deserialize_with = "plain")]
     pub matchers: Vec<Vec<Matcher>>,
     /// From when.
     pub starts_at: Timestamp,
@@ -73,6 +76,19 @@ pub enum SilenceError {
     /// It says what cannot be.
     #[error("invalid silence: {0}")]
     Invalid(&'static str),
+    /// Its expressions would take more memory than all silences may.
+    #[error(
+        "the silence takes {0} KiB, its expressions compiled, and all silences together may take {1} KiB \
+         (a part of limits.memory); make the repetitions of its expressions smaller, or write the values \
+         themselves, as in a|b|c"
+    )]
+    TooCostly(u64, u64),
+    /// The others take too much memory.
+    #[error(
+        "the silence takes {0} KiB, its expressions compiled, and of the memory for silences {1} KiB are left; \
+         expire some, or write simpler expressions"
+    )]
+    NoRoom(u64, u64),
     /// There is no room for more.
     #[error("there are {0} silences that have not expired, and no more are kept; expire some")]
     TooMany(usize),
@@ -88,10 +104,62 @@ impl Silence {
         }
     }
 
+    /// The most matchers of one silence.
+    pub const MOST_MATCHERS: usize = 100;
+
+    /// The memory that it takes, in bytes, its expressions as they are compiled now.
+    pub fn cost(&self) -> usize {
+        let texts = |m: &Matcher| size_of::<Matcher>() + m.name().len() + m.value().len() + m.cost();
+        let matchers = self.matchers.iter().flatten().map(texts).sum::<usize>();
+        size_of::<Silence>() + matchers + self.comment.len() + self.created_by.len() + self.id.len()
+    }
+
+    /// Compiles its expressions; what it takes in all comes off `allowance`. What it takes at least comes off
+    /// in any case.
+    ///
+    /// # Errors
+    /// An expression is none, or takes more than there is. None of them is compiled then, and it silences
+    /// nothing.
+    pub fn compile(&mut self, allowance: &mut usize) -> Result<(), MatcherError> {
+        let mut compiled = Ok(());
+        let bare = self.cost() - self.matchers.iter().flatten().map(Matcher::cost).sum::<usize>();
+        let mut left = allowance.saturating_sub(bare);
+        for matcher in self.matchers.iter_mut().flatten() {
+            if compiled.is_ok() {
+                compiled = matcher.compile(&mut left);
+            }
+        }
+        match &compiled {
+            Ok(()) => *allowance = left,
+            Err(_) => {
+                self.release();
+                *allowance = allowance.saturating_sub(bare);
+            }
+        }
+        compiled
+    }
+
+    /// Gives up its compiled expressions.
+    pub fn release(&mut self) {
+        self.matchers.iter_mut().flatten().for_each(Matcher::release);
+    }
+
+    /// Whether all its expressions are compiled; one that is not silences nothing.
+    pub fn is_compiled(&self) -> bool {
+        self.matchers.iter().flatten().all(Matcher::is_compiled)
+    }
+
     /// Whether it is about an alert with these labels.
     pub fn matches(&self, labels: &LabelSet) -> bool {
         self.matchers.iter().any(|set| set.iter().all(|m| m.matches(labels)))
     }
+}
+
+/// Sets of matchers as they stand in a store. To compile them is for who knows how much memory there is.
+fn plain<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Vec<Matcher>>, D::Error> {
+    let sets = Vec::<Vec<std::borrow::Cow<'de, str>>>::deserialize(d)?;
+    let read = |text: &std::borrow::Cow<'_, str>| Matcher::parse_plain(text).map_err(D::Error::custom);
+    sets.iter().map(|set| set.iter().map(read).collect()).collect()
 }
 
 impl SilenceState {

@@ -413,7 +413,18 @@ impl Core {
             }
         }
         if released.events > 0 {
-            self.published.stats.store(Arc::new(open.engine.stats()));
+            let stats = open.engine.stats();
+            let before = self.published.stats.load().silences_without_room;
+            if stats.silences_without_room > before {
+                let ids: Vec<&str> =
+                    open.engine.silences_without_room().take(10).map(|s| s.id.as_str()).collect();
+                tracing::warn!(
+                    count = stats.silences_without_room,
+                    ids = ids.join(" "),
+                    "silences silence nothing: their expressions take more memory than there is for silences"
+                );
+            }
+            self.published.stats.store(Arc::new(stats));
         }
         for tell in released.waiters {
             if let Err(reason) = guarded(|| tell(Ok(open))) {

@@ -18,8 +18,8 @@ use crate::journal::{DeadLetters, LetterQuery};
 use crate::ledger;
 use crate::model::{Batch, Duration, NotificationId, SilenceRequest, Source, Timestamp};
 use crate::web::{
-    Access, Area, BoxFuture, Gate, Look, ReleaseError, ReplayError, SearchError, SilenceFailure, Standing,
-    Unavailable,
+    Access, Area, Bounded, BoxFuture, Gate, Look, ReleaseError, ReplayError, SearchError, SilenceFailure,
+    Standing, Unavailable,
 };
 
 use super::clock::{EngineClock, wall};
@@ -288,6 +288,10 @@ impl Gate for NodeGate {
 
     fn crowded(&self) {
         self.published.meter.crowded();
+    }
+
+    fn bounded(&self, bound: Bounded) {
+        self.published.meter.bounded(bound.as_str());
     }
 }
 

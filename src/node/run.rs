@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use prometheus::Registry;
 use rustix::process::{Resource, getrlimit};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -39,6 +39,11 @@ const FINISH_DELIVERIES: Duration = Duration::from_secs(10);
 /// Open files that no connection from outside may take: a quarter of all, within these bounds.
 const KEPT_FILES_LEAST: u64 = 64;
 const KEPT_FILES_MOST: u64 = 512;
+
+/// Bytes of an answer that the system keeps for a client that does not read. The kernel doubles it.
+const SEND_BUFFER: u32 = 128 << 10;
+/// Connections that the system keeps until they are accepted.
+const BACKLOG: u32 = 1024;
 
 /// What a node is started with.
 #[derive(Clone, Debug)]
@@ -135,14 +140,15 @@ impl Node {
         // Before the storage is touched: a second instance on the same port must change nothing.
         let mut listeners = Vec::new();
         for &address in &options.listen {
-            let listener = TcpListener::bind(address).await;
-            listeners.push(listener.map_err(|source| NodeError::Listen { address, source })?);
+            listeners.push(listen(address).map_err(|source| NodeError::Listen { address, source })?);
         }
         let registry = Registry::new();
         let reasons = InvalidReason::ALL.map(InvalidReason::as_str);
         let meter = NodeMeter::register(&registry, &reasons, &web::paths())?;
         let published = Arc::new(Published::new(meter));
-        published.budget(memory::fit(&mut config));
+        let budget = memory::fit(&mut config);
+        let shares = memory::Shares::of(budget);
+        published.budget(budget);
         let (reports, ended) = mpsc::unbounded_channel();
         let delivery = deliver::Options {
             external_url: options.external_url.as_str().into(),
@@ -211,20 +217,25 @@ impl Node {
         }));
         let addresses = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
         let (stop_web, stop) = watch::channel(false);
-        let connections = connections(listeners.len());
+        let bytes = |share: u64| usize::try_from(share).unwrap_or(usize::MAX);
+        let limits = web::Limits {
+            route_prefix: options.route_prefix.clone(),
+            external_url: options.external_url.clone(),
+            own_names: own_names(),
+            shutdown_timeout: FINISH_REQUESTS,
+            connections: connections(),
+            bodies_in_flight_bytes: bytes(shares.bodies),
+            small_bodies_in_flight_bytes: bytes(shares.small_bodies),
+            unread_answers_bytes: bytes(shares.answers),
+            ..Default::default()
+        };
+        let server = web::Server::new(gate.clone(), limits);
         let web = listeners
             .into_iter()
             .map(|listener| {
-                let limits = web::Limits {
-                    route_prefix: options.route_prefix.clone(),
-                    external_url: options.external_url.clone(),
-                    shutdown_timeout: FINISH_REQUESTS,
-                    connections,
-                    ..Default::default()
-                };
-                let mut stop = stop.clone();
+                let (mut stop, server) = (stop.clone(), server.clone());
                 let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
-                tokio::spawn(web::serve(listener, gate.clone(), limits, stopped))
+                tokio::spawn(async move { server.serve(listener, stopped).await })
             })
             .collect();
         let ledger = following;
@@ -289,13 +300,34 @@ impl Node {
     }
 }
 
-/// How many connections each of the listeners may have: some of the files that may be open are kept for the
-/// storage and for deliveries, or whoever opens connections and says nothing stops the pages.
-fn connections(listeners: usize) -> usize {
+/// Listens on an address. The system keeps at most [`SEND_BUFFER`] of an answer that its client does not read,
+/// beside the memory that the process holds.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// How many connections there may be: some of the files that may be open are kept for the storage and for
+/// deliveries, or whoever opens connections and says nothing stops the pages.
+fn connections() -> usize {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let kept = (files / 4).clamp(KEPT_FILES_LEAST, KEPT_FILES_MOST);
-    let share = files.saturating_sub(kept) / listeners.max(1) as u64;
+    let share = files.saturating_sub(kept);
     usize::try_from(share).unwrap_or(usize::MAX).clamp(1, web::Limits::default().connections)
+}
+
+/// The names of this machine: its own, and those of /etc/hosts. None of them is in the hands of a stranger.
+fn own_names() -> Vec<String> {
+    let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let listed = hosts.lines().flat_map(|line| {
+        let line = line.split('#').next().unwrap_or_default();
+        line.split_whitespace().skip(1).map(str::to_owned)
+    });
+    let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    listed.chain([own, "localhost.localdomain".to_owned()]).collect()
 }
 
 /// Who may do what, by `squelch.yml` and the web-config file.

@@ -1,5 +1,6 @@
 //! Who somebody is, and what they may do.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,7 +13,8 @@ use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 use subtle::ConstantTimeEq;
 
-use super::passwords::Passwords;
+use super::crowd::Seat;
+use super::passwords::{Passwords, Tried};
 use super::tls;
 use crate::config::{AccessRules, Credential, Role, SecretError, WebConfig};
 
@@ -111,6 +113,10 @@ pub(super) struct Shown<'a> {
     pub(super) headers: &'a HeaderMap,
     /// The certificate that was verified in the handshake.
     pub(super) certificate: Option<&'a CertificateDer<'static>>,
+    /// The address.
+    pub(super) peer: IpAddr,
+    /// Its connection.
+    pub(super) seat: Option<&'a Seat>,
 }
 
 /// Somebody who was recognised.
@@ -119,6 +125,9 @@ pub(super) struct Caller {
     pub(super) name: SmolStr,
     pub(super) role: Role,
 }
+
+/// Nobody can say who it is before others are checked.
+struct TooManyLogins;
 
 /// Whether a request may go on.
 #[derive(Debug, PartialEq, Eq)]
@@ -131,6 +140,8 @@ pub(super) enum Verdict {
     Unknown,
     /// Known, and not allowed this.
     NotAllowed(Caller),
+    /// Too many logins wait to be checked; the same may succeed later.
+    Busy,
 }
 
 impl Access {
@@ -225,9 +236,10 @@ impl Access {
             Area::Of(role) => role,
         };
         match self.user(shown).await {
-            Some(caller) if caller.role >= role => Verdict::Known(caller),
-            Some(caller) => Verdict::NotAllowed(caller),
-            None => Verdict::Unknown,
+            Ok(Some(caller)) if caller.role >= role => Verdict::Known(caller),
+            Ok(Some(caller)) => Verdict::NotAllowed(caller),
+            Ok(None) => Verdict::Unknown,
+            Err(TooManyLogins) => Verdict::Busy,
         }
     }
 
@@ -236,18 +248,30 @@ impl Access {
         self.find(&self.sources, shown).is_some()
     }
 
-    async fn user(&self, shown: &Shown<'_>) -> Option<Caller> {
+    async fn user(&self, shown: &Shown<'_>) -> Result<Option<Caller>, TooManyLogins> {
         if let Some(caller) = self.find(&self.users, shown) {
-            return Some(caller);
+            return Ok(Some(caller));
         }
-        if self.passwords.is_empty() {
-            return None;
-        }
-        let basic = credentials(shown.headers, "basic")?;
-        let at = basic.iter().position(|b| *b == b':')?;
-        let name = String::from_utf8_lossy(&basic[..at]).into_owned();
-        if !self.passwords.verify(&name, &basic[at + 1..]).await {
-            return None;
+        let basic = match self.passwords.is_empty() {
+            true => None,
+            false => credentials(shown.headers, "basic"),
+        };
+        let Some((name, password)) = basic.as_ref().and_then(|basic| {
+            let at = basic.iter().position(|b| *b == b':')?;
+            Some((String::from_utf8_lossy(&basic[..at]).into_owned(), &basic[at + 1..]))
+        }) else {
+            return Ok(None);
+        };
+        // Until it is known who that is, the connection is the first to make room for others.
+        let suspect = || {
+            if let Some(seat) = shown.seat {
+                seat.is_suspect();
+            }
+        };
+        match self.passwords.verify(&name, password, shown.peer, suspect).await {
+            Tried::Right => {}
+            Tried::Wrong => return Ok(None),
+            Tried::Busy => return Err(TooManyLogins),
         }
         let role = match self.users.iter().find(|user| user.proofs.is_empty() && user.name == name) {
             Some(user) => user.role,
@@ -255,7 +279,7 @@ impl Access {
             None if self.users.is_empty() => Role::Admin,
             None => Role::Read,
         };
-        Some(Caller { name: name.into(), role })
+        Ok(Some(Caller { name: name.into(), role }))
     }
 
     /// The one of `known` whom the request shows. All are compared, so that the time says nothing about

@@ -1,17 +1,30 @@
 //! A request's body, whole or not at all.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
-use super::{Limits, problem::Problem};
+use super::gate::{Bounded, Gate};
+use super::limits::{Limits, SMALL_BODY};
+use super::problem::Problem;
+use super::router::App;
 use crate::ingest::InvalidReason;
 
 /// Bytes for which one permit stands.
 const UNIT: usize = 1 << 10;
+/// A large body that is not there after this time is late if it was slower than [`RATE`].
+const LATE_AFTER: Duration = Duration::from_secs(5);
+/// Bytes a second that a large body brings at least.
+const RATE: u64 = 64 << 10;
+/// How long a body waits for the memory of late ones.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A body that arrived, and the share of memory that it holds until it is dropped.
 pub(super) struct Arrived {
@@ -19,13 +32,42 @@ pub(super) struct Arrived {
     pub(super) share: Share,
 }
 
-/// A share of the memory for bodies in flight; given back when dropped.
-pub(super) struct Share(Option<OwnedSemaphorePermit>);
+/// A share of the memory for bodies; given back when dropped.
+pub(super) struct Share {
+    #[expect(dead_code, reason = "it is held, and no more")]
+    permit: Option<OwnedSemaphorePermit>,
+}
 
-/// The memory for bodies in flight.
+/// The memory for bodies: a part for small ones, which large ones cannot take, and one for large ones.
 #[derive(Clone)]
 pub(super) struct Room {
+    small: Pool,
+    large: Pool,
+}
+
+/// Memory, and the bodies that hold some of it and have not arrived as a whole.
+#[derive(Clone)]
+struct Pool {
     shares: Arc<Semaphore>,
+    bytes: usize,
+    arriving: Arc<Mutex<BTreeMap<u64, Late>>>,
+}
+
+/// A body that has not arrived as a whole.
+struct Late {
+    since: Instant,
+    units: u32,
+    out: Arc<Notify>,
+}
+
+/// A body on its way. Bodies that began earlier have a smaller number.
+struct Incoming<'r> {
+    room: &'r Room,
+    pool: &'r Pool,
+    number: u64,
+    since: Instant,
+    out: Arc<Notify>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Why a body did not arrive; the class if the sender is to blame.
@@ -36,35 +78,123 @@ pub(super) struct Refused {
 
 impl Room {
     pub(super) fn new(limits: &Limits) -> Self {
-        let shares = (limits.bodies_in_flight_bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS);
-        Room { shares: Arc::new(Semaphore::new(shares)) }
+        let pool = |bytes: usize| Pool {
+            shares: Arc::new(Semaphore::new((bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS))),
+            bytes,
+            arriving: Arc::default(),
+        };
+        Room { small: pool(limits.small_bodies_in_flight_bytes), large: pool(limits.bodies_in_flight_bytes) }
     }
 
-    /// Room for `bytes` more in `share`, if there is.
-    fn grow(&self, share: &mut Share, bytes: usize) -> bool {
-        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let held = share.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let Some(more) = units.checked_sub(u32::try_from(held).unwrap_or(u32::MAX)) else { return true };
-        match Arc::clone(&self.shares).try_acquire_many_owned(more) {
-            Ok(permit) => {
-                match &mut share.0 {
-                    Some(held) => held.merge(permit),
-                    none => *none = Some(permit),
-                }
-                true
-            }
-            Err(_) => false,
+    /// A body that announces so many bytes, if it announces any.
+    fn enter(&self, announced: Option<u64>) -> Incoming<'_> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let small = announced.is_none_or(|bytes| bytes <= SMALL_BODY as u64);
+        Incoming {
+            room: self,
+            pool: if small { &self.small } else { &self.large },
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            since: Instant::now(),
+            out: Arc::default(),
+            permit: None,
         }
     }
 }
 
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Late>> {
+        self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has bodies give up `units`, the earliest first. A large one may go only once it is late; a small one
+    /// that is still not there is late by then. Returns how many went.
+    fn make_room(&self, units: u32, large: bool) -> u64 {
+        let mut arriving = self.lock();
+        let (mut freed, mut gone) = (0, Vec::new());
+        for (number, body) in &*arriving {
+            if freed >= units {
+                break;
+            }
+            let bytes = u64::from(body.units) * UNIT as u64;
+            let age = body.since.elapsed();
+            if large && (age < LATE_AFTER || bytes / age.as_secs().max(1) >= RATE) {
+                continue;
+            }
+            freed += body.units;
+            gone.push(*number);
+        }
+        for number in &gone {
+            if let Some(body) = arriving.remove(number) {
+                body.out.notify_one();
+            }
+        }
+        gone.len() as u64
+    }
+}
+
+impl Incoming<'_> {
+    /// Room for `bytes` in all, if there is. Counts the bodies that had to make it.
+    async fn grow(&mut self, bytes: usize, late: &impl Fn(u64)) -> bool {
+        let large = std::ptr::eq(self.pool, &self.room.large);
+        if !large && bytes > SMALL_BODY {
+            // It announced nothing, and turns out to be a large one.
+            self.leave();
+            (self.pool, self.permit) = (&self.room.large, None);
+        }
+        let large = std::ptr::eq(self.pool, &self.room.large);
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let held =
+            self.permit.as_ref().map_or(0, |held| u32::try_from(held.num_permits()).unwrap_or(u32::MAX));
+        if let Some(more @ 1..) = units.checked_sub(held) {
+            let wanted = || Arc::clone(&self.pool.shares);
+            let permit = match wanted().try_acquire_many_owned(more) {
+                Ok(permit) => permit,
+                Err(_) => {
+                    // This one must not be among those that go.
+                    self.leave();
+                    let gone = self.pool.make_room(more, large);
+                    if gone == 0 {
+                        return false;
+                    }
+                    late(gone);
+                    match tokio::time::timeout(PATIENCE, wanted().acquire_many_owned(more)).await {
+                        Ok(Ok(permit)) => permit,
+                        _ => return false,
+                    }
+                }
+            };
+            match &mut self.permit {
+                Some(held) => held.merge(permit),
+                none => *none = Some(permit),
+            }
+        }
+        let body = Late { since: self.since, units: units.max(held), out: Arc::clone(&self.out) };
+        self.pool.lock().insert(self.number, body);
+        true
+    }
+
+    fn leave(&self) {
+        self.pool.lock().remove(&self.number);
+    }
+}
+
+impl Drop for Incoming<'_> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
 /// Reads a body within size, time and memory.
-pub(super) async fn read(
-    headers: &HeaderMap,
-    body: Body,
-    limits: &Limits,
-    room: &Room,
-) -> Result<Arrived, Refused> {
+pub(super) async fn read(headers: &HeaderMap, body: Body, app: &App) -> Result<Arrived, Refused> {
+    within(headers, body, app, app.limits.body_bytes).await
+}
+
+/// Reads a body that is a small one, or is refused.
+pub(super) async fn read_small(headers: &HeaderMap, body: Body, app: &App) -> Result<Arrived, Refused> {
+    within(headers, body, app, SMALL_BODY).await
+}
+
+async fn within(headers: &HeaderMap, body: Body, app: &App, most: usize) -> Result<Arrived, Refused> {
     if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
         && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
     {
@@ -73,49 +203,65 @@ pub(super) async fn read(
         return Err(blamed(InvalidReason::UnsupportedType, StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-    if let Some(found) = announced.filter(|n| *n > limits.body_bytes as u64) {
-        return Err(too_large(limits, &format!("{found} bytes")));
+    if let Some(found) = announced.filter(|n| *n > most as u64) {
+        return Err(too_large(most, &format!("{found} bytes")));
     }
-    match tokio::time::timeout(limits.body_timeout, collect(body, limits, room)).await {
+    let timeout = app.limits.body_timeout;
+    let incoming = app.room.enter(announced);
+    match tokio::time::timeout(timeout, collect(body, most, incoming, &*app.gate)).await {
         Ok(result) => result,
         Err(_) => {
-            let detail = format!("the body did not arrive within {:?}", limits.body_timeout);
+            let detail = format!("the body did not arrive within {timeout:?}");
             // Not 408: Alertmanager does not try again after a 4xx, and the next time it may arrive.
             Err(blamed(InvalidReason::Incomplete, StatusCode::SERVICE_UNAVAILABLE, detail))
         }
     }
 }
 
-async fn collect(body: Body, limits: &Limits, room: &Room) -> Result<Arrived, Refused> {
-    let mut body = Limited::new(body, limits.body_bytes);
-    let mut share = Share(None);
+async fn collect(
+    body: Body,
+    most: usize,
+    mut incoming: Incoming<'_>,
+    gate: &dyn Gate,
+) -> Result<Arrived, Refused> {
+    let mut body = Limited::new(body, most);
     let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
+    let unavailable = |detail| Refused { reason: None, problem: Problem::unavailable(detail) };
+    loop {
+        let out = Arc::clone(&incoming.out);
+        let frame = tokio::select! {
+            biased;
+            frame = body.frame() => frame,
+            () = out.notified() => {
+                let detail = "the body was late, and its memory was needed for others; try again";
+                return Err(unavailable(detail.to_owned()));
+            }
+        };
+        let Some(frame) = frame else { break };
         let frame = frame.map_err(|e| {
             if e.is::<LengthLimitError>() {
-                return too_large(limits, "more");
+                return too_large(most, "more");
             }
             let detail = format!("the body broke off after {} bytes: {e}", bytes.len());
             blamed(InvalidReason::Incomplete, StatusCode::BAD_REQUEST, detail)
         })?;
         let Ok(data) = frame.into_data() else { continue };
-        if !room.grow(&mut share, bytes.len() + data.len()) {
-            let detail = format!(
-                "requests in flight hold {} bytes of bodies, which is the limit; try again",
-                limits.bodies_in_flight_bytes
-            );
-            return Err(Refused { reason: None, problem: Problem::unavailable(detail) });
+        let late = |gone: u64| (0..gone).for_each(|_| gate.bounded(Bounded::LateBody));
+        if !incoming.grow(bytes.len() + data.len(), &late).await {
+            gate.bounded(Bounded::Bodies);
+            let limit = incoming.pool.bytes;
+            let detail =
+                format!("requests in flight hold {limit} bytes of bodies, which is the limit; try again");
+            return Err(unavailable(detail));
         }
         bytes.extend_from_slice(&data);
     }
-    Ok(Arrived { bytes: bytes.into(), share })
+    Ok(Arrived { bytes: bytes.into(), share: Share { permit: incoming.permit.take() } })
 }
 
-fn too_large(limits: &Limits, found: &str) -> Refused {
-    let detail = format!(
-        "the body is larger than the limit of {} bytes: found {found}. Send fewer alerts at a time (max_alerts)",
-        limits.body_bytes
-    );
+fn too_large(most: usize, found: &str) -> Refused {
+    let hint = if most == SMALL_BODY { "" } else { ". Send fewer alerts at a time (max_alerts)" };
+    let detail = format!("the body is larger than the limit of {most} bytes: found {found}{hint}");
     blamed(InvalidReason::TooLarge, StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 
@@ -127,14 +273,67 @@ pub(super) fn blamed(reason: InvalidReason, status: StatusCode, detail: String) 
 mod tests {
     use super::*;
 
-    #[test]
-    fn memory_for_bodies_is_bounded_and_given_back() {
-        let room = Room::new(&Limits { bodies_in_flight_bytes: 4 * UNIT, ..Limits::default() });
-        let (mut one, mut two) = (Share(None), Share(None));
-        assert!(room.grow(&mut one, UNIT) && room.grow(&mut one, 3 * UNIT));
-        assert!(room.grow(&mut two, 1));
-        assert!(!room.grow(&mut two, UNIT + 1));
-        drop(one);
-        assert!(room.grow(&mut two, 4 * UNIT));
+    fn room(small: usize, large: usize) -> Room {
+        Room::new(&Limits {
+            small_bodies_in_flight_bytes: small * UNIT,
+            bodies_in_flight_bytes: large * UNIT,
+            ..Limits::default()
+        })
+    }
+
+    #[tokio::test]
+    async fn memory_for_bodies_is_bounded_and_given_back() {
+        let room = room(4, 1000);
+        let (mut one, mut two) = (room.enter(Some(10)), room.enter(None));
+        assert!(one.grow(UNIT, &drop).await && one.grow(3 * UNIT, &drop).await);
+        assert!(two.grow(1, &drop).await);
+        one.leave();
+        let arrived = one.permit.take();
+        assert!(!two.grow(UNIT + 1, &drop).await, "a body that is there is not dropped for another");
+        drop(arrived);
+        assert!(two.grow(4 * UNIT, &drop).await);
+        assert!(two.grow(SMALL_BODY + 1, &drop).await, "it counts as a large one by now");
+        assert!(room.enter(Some(1)).grow(4 * UNIT, &drop).await);
+        assert!(room.small.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_late_body_makes_room_and_one_that_comes_does_not() {
+        let room = room(4, 2000);
+        let (mut slow, mut fast) = (room.enter(Some(1 << 20)), room.enter(Some(1 << 20)));
+        assert!(slow.grow(1 << 10, &drop).await && fast.grow(999 << 10, &drop).await);
+        let mut third = room.enter(Some(2 << 20));
+        assert!(!third.grow(1200 << 10, &drop).await, "both have just begun");
+        // As if the time had passed.
+        for body in room.large.lock().values_mut() {
+            body.since -= LATE_AFTER;
+        }
+        let gone = std::cell::Cell::new(0);
+        let out = Arc::clone(&slow.out);
+        let given_up = async {
+            out.notified().await;
+            drop(slow);
+        };
+        let (grown, ()) = tokio::join!(third.grow(1001 << 10, &|n| gone.set(gone.get() + n)), given_up);
+        assert!(grown && gone.get() == 1);
+        assert!(!third.grow(1500 << 10, &drop).await, "the fast one brings enough");
+    }
+
+    #[tokio::test]
+    async fn large_bodies_leave_room_for_small_ones_of_which_the_earliest_goes() {
+        let room = room(4, 4);
+        let mut large = room.enter(Some(1 << 20));
+        assert!(large.grow(4 * UNIT, &drop).await && !room.enter(Some(1 << 20)).grow(1, &drop).await);
+        let (mut first, mut second) = (room.enter(Some(100)), room.enter(None));
+        assert!(first.grow(2 * UNIT, &drop).await && second.grow(2 * UNIT, &drop).await);
+        let out = Arc::clone(&first.out);
+        let given_up = async {
+            out.notified().await;
+            drop(first);
+        };
+        let mut third = room.enter(Some(2 * UNIT as u64));
+        let (grown, ()) = tokio::join!(third.grow(UNIT, &drop), given_up);
+        assert!(grown);
+        assert!(second.grow(3 * UNIT, &drop).await, "what is left goes to others");
     }
 }

@@ -109,6 +109,50 @@ pub trait Gate: Send + Sync + 'static {
 
     /// Counts a connection that was closed to make room for a new one.
     fn crowded(&self);
+
+    /// Counts a request or a connection that met a bound.
+    fn bounded(&self, _bound: Bounded) {}
+}
+
+/// Bounds of the HTTP surface that a request or a connection can meet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bounded {
+    /// Too many logins wait to be checked.
+    Logins,
+    /// Too many requests are being served.
+    Requests,
+    /// Answers that clients have not read hold all the memory that there is for them.
+    Answers,
+    /// A client did not take its answer.
+    Unread,
+    /// Bodies hold all the memory that there is for them.
+    Bodies,
+    /// A body was late, and its memory was needed for another.
+    LateBody,
+}
+
+impl Bounded {
+    /// Every bound, for zero-initialised metrics.
+    pub const ALL: [Bounded; 6] = [
+        Bounded::Logins,
+        Bounded::Requests,
+        Bounded::Answers,
+        Bounded::Unread,
+        Bounded::Bodies,
+        Bounded::LateBody,
+    ];
+
+    /// The value of the label `bound`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Bounded::Logins => "logins",
+            Bounded::Requests => "requests",
+            Bounded::Answers => "answers",
+            Bounded::Unread => "unread",
+            Bounded::Bodies => "bodies",
+            Bounded::LateBody => "late_body",
+        }
+    }
 }
 
 /// The bounds in force, and whether memory is short.

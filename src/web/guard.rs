@@ -9,7 +9,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use rustls::pki_types::CertificateDer;
 
+use super::Limits;
 use super::access::{Area, Caller, Shown, Verdict};
+use super::crowd::Seat;
+use super::gate::Bounded;
 use super::problem::Problem;
 use super::router::{App, Peer, Unserved, misdirected};
 use crate::config::Role;
@@ -37,7 +40,8 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     let matched = matched.as_deref().map(|path| path.strip_prefix(&*app.prefix).unwrap_or(path));
     let area = area(request.method(), matched);
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
-    let mut response = match foreign(&request, area, &app.limits.external_url) {
+    let seat = request.extensions().get::<Arc<Seat>>().cloned();
+    let mut response = match foreign(&request, (area, matched), &app.limits) {
         Some(problem) => {
             app.refusals.log_foreign(peer, &problem.detail);
             problem.into_response()
@@ -47,16 +51,27 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
             let shown = Shown {
                 headers: request.headers(),
                 certificate: certificate.as_ref().map(|certificate| &*certificate.0),
+                peer,
+                seat: seat.as_deref(),
             };
+            let logs_in = request.headers().contains_key(header::AUTHORIZATION);
             match access.judge(area, &shown).await {
-                Verdict::Anyone => audited(&app, area, peer, None, request, next).await,
+                Verdict::Anyone => admitted(&app, (area, matched), (peer, seat), None, request, next).await,
                 Verdict::Known(caller) => {
                     request.extensions_mut().insert(caller.clone());
-                    audited(&app, area, peer, Some(caller), request, next).await
+                    admitted(&app, (area, matched), (peer, seat), Some(caller), request, next).await
+                }
+                Verdict::Busy => {
+                    app.gate.bounded(Bounded::Logins);
+                    app.refusals.log_busy(peer);
+                    let detail = "too many logins wait to be checked; try again";
+                    let mut response = Problem::unavailable(detail).into_response();
+                    ends(&mut response);
+                    response
                 }
                 verdict => {
                     app.gate.refused(area);
-                    let problem = match verdict {
+                    let mut problem = match &verdict {
                         Verdict::NotAllowed(Caller { name, role }) => {
                             let (role, needed) = (role.as_str(), area.as_str());
                             let detail = format!("{name} has the role {role}, and this needs {needed}");
@@ -69,6 +84,12 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
                         misdirected(&app, peer, request).await;
                     } else {
                         app.refusals.log_unknown(peer, area.as_str(), request.uri().path());
+                        if logs_in && verdict == Verdict::Unknown {
+                            if let Some(seat) = &seat {
+                                seat.is_suspect();
+                            }
+                            ends(&mut problem);
+                        }
                     }
                     problem
                 }
@@ -91,6 +112,39 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
         headers.insert(name.clone(), value.clone());
     }
     response
+}
+
+/// The connection ends after this answer.
+fn ends(response: &mut Response) {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+}
+
+/// Serves a request whose sender may send it. A question waits for its turn, and until then its connection
+/// may make room for others. Alerts and the health endpoints wait for no turn.
+async fn admitted(
+    app: &App,
+    (area, path): (Area, Option<&str>),
+    (peer, seat): (IpAddr, Option<Arc<Seat>>),
+    caller: Option<Caller>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let counts = matches!(area, Area::Of(_));
+    let turn = match counts && !changes(request.method()) {
+        true => match app.outgoing.question(path.unwrap_or_default(), &*app.gate).await {
+            Ok(turn) => Some(turn),
+            Err(problem) => return problem.into_response(),
+        },
+        false => None,
+    };
+    if let Some(seat) = &seat {
+        seat.is_admitted();
+    }
+    let response = audited(app, area, peer, caller, request, next).await;
+    match counts {
+        true => app.outgoing.hold(response, turn, seat, &app.gate).await,
+        false => response,
+    }
 }
 
 /// What a request is for. A method that changes something needs an administrator unless it is known to
@@ -120,18 +174,25 @@ fn changes(method: &Method) -> bool {
 ///
 /// Only browsers send `Origin` and `Sec-Fetch-Site`, so no sender of alerts is refused by mistake. On
 /// loopback the name by which we were called is looked at too: one that an attacker let point here makes
-/// his page of the same origin (DNS rebinding). Names without a dot are nobody's to register.
-fn foreign(request: &Request, area: Area, external_url: &str) -> Option<Problem> {
+/// his page of the same origin (DNS rebinding). Names without a dot are nobody's to register. Alerts, health
+/// and metrics may be asked for under any name, unless a browser asks.
+fn foreign(request: &Request, (area, path): (Area, Option<&str>), limits: &Limits) -> Option<Problem> {
+    let external_url = &limits.external_url;
     let headers = request.headers();
     let refused = |detail: String| Some(Problem::new(StatusCode::FORBIDDEN, detail));
     let host = host(request.uri(), headers);
     let browser = headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
     let loopback = request.extensions().get::<OnLoopback>().is_some_and(|local| local.0);
-    if loopback && (area != Area::Ingest || browser) && !is_ours(host, external_url) {
+    let any_name = match area {
+        Area::Open => true,
+        Area::Ingest => !browser,
+        Area::Of(_) => path == Some("/metrics") && !browser,
+    };
+    if loopback && !any_name && !is_ours(host, limits) {
         let host: String = host.chars().take(100).collect();
         return refused(format!(
-            "the name {host:?} is not known to be this server's; call it by its address or localhost, or start \
-             it with --web.external-url"
+            "the name {host:?} is not known to be this server's; call it by its address, localhost or a name \
+             of this machine in /etc/hosts, or start it with --web.external-url=http://{host}/"
         ));
     }
     if !changes(request.method()) {
@@ -159,7 +220,7 @@ fn host<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> &'r str {
     uri.authority().map_or(named, |authority| authority.as_str())
 }
 
-fn is_ours(host: &str, external_url: &str) -> bool {
+fn is_ours(host: &str, limits: &Limits) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
@@ -169,7 +230,9 @@ fn is_ours(host: &str, external_url: &str) -> bool {
     bare.parse::<IpAddr>().is_ok()
         || !name.contains('.')
         || name.ends_with(".localhost")
-        || external_url
+        || limits.own_names.iter().any(|own| own.eq_ignore_ascii_case(&name))
+        || limits
+            .external_url
             .parse::<Uri>()
             .is_ok_and(|url| url.host().is_some_and(|h| h.eq_ignore_ascii_case(&name)))
 }
@@ -240,13 +303,22 @@ mod tests {
     }
 
     fn asked(method: &str, area: Area, headers: &[(&str, &str)]) -> bool {
+        asked_at(method, (area, "/x"), headers)
+    }
+
+    fn asked_at(method: &str, (area, path): (Area, &str), headers: &[(&str, &str)]) -> bool {
         let mut request = axum::http::Request::builder().method(method).uri("/x");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let mut request = request.body(axum::body::Body::empty()).unwrap();
         request.extensions_mut().insert(OnLoopback(true));
-        foreign(&request, area, "https://ops.example/squelch").is_none()
+        let limits = Limits {
+            external_url: "https://ops.example/squelch".into(),
+            own_names: vec!["db1.example".into()],
+            ..Limits::default()
+        };
+        foreign(&request, (area, Some(path)), &limits).is_none()
     }
 
     #[test]
@@ -272,9 +344,16 @@ mod tests {
     #[test]
     fn a_name_that_was_made_to_point_here_is_refused() {
         let read = Area::Of(Role::Read);
-        for host in
-            ["localhost:9096", "127.0.0.1:9096", "[::1]:9096", "squelch", "a.localhost", "ops.example"]
-        {
+        for host in [
+            "localhost:9096",
+            "127.0.0.1:9096",
+            "[::1]:9096",
+            "squelch",
+            "a.localhost",
+            "ops.example",
+            "DB1.example:9096",
+            "db1.example.",
+        ] {
             assert!(asked("GET", read, &[("host", host)]), "{host}");
         }
         for host in ["evil.example", "evil.example:9096", "127.0.0.1.evil.example", "localhost.evil.example."]
@@ -286,6 +365,13 @@ mod tests {
                 asked("POST", Area::Ingest, &[("host", host)]),
                 "an Alertmanager may call us what it likes"
             );
+            assert!(asked("GET", Area::Open, &[("host", host), ("origin", &origin)]), "{host}");
+            assert!(asked_at("GET", (read, "/metrics"), &[("host", host)]), "{host}");
+            assert!(!asked_at(
+                "GET",
+                (read, "/metrics"),
+                &[("host", host), ("sec-fetch-site", "same-origin")]
+            ));
         }
     }
 }

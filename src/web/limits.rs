@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+/// A body up to this many bytes is a small one: most requests of Alertmanager are.
+pub(super) const SMALL_BODY: usize = 64 << 10;
+/// The most bytes of a request's head. A head is read before anybody knows who sends it.
+pub(super) const HEAD_BYTES: usize = 32 << 10;
+
 /// Bounds of the HTTP surface, and where it hangs.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -9,7 +14,9 @@ pub struct Limits {
     pub route_prefix: String,
     /// `--web.external-url`: by what name browsers may call this server. May be empty.
     pub external_url: String,
-    /// Connections open at a time; further ones wait in the kernel's queue. Default 2,000.
+    /// Names of this machine by which browsers may call this server too.
+    pub own_names: Vec<String>,
+    /// Connections open at a time, over all listeners; further ones wait in the kernel's queue. Default 2,000.
     pub connections: usize,
     /// How long a connection may take to send a request's head. hyper counts the wait for the next
     /// request in it, so this is the keep-alive idle time too: above the 15 s of the `group_interval`
@@ -20,8 +27,14 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Largest body, in bytes. Default 32 MiB.
     pub body_bytes: usize,
-    /// Bytes of all bodies that have arrived and are not yet answered; beyond it, 503. Default 256 MiB.
+    /// Bytes of all bodies larger than [`SMALL_BODY`] that are arriving or not yet answered. Default 256 MiB.
     pub bodies_in_flight_bytes: usize,
+    /// The same for bodies up to [`SMALL_BODY`], which large ones cannot take. Default 32 MiB.
+    pub small_bodies_in_flight_bytes: usize,
+    /// Bytes of all answers that clients have not read yet, small ones aside. Default 64 MiB.
+    pub unread_answers_bytes: usize,
+    /// How long a client may take nothing of its answer before its connection ends. Default 10 s.
+    pub unread_timeout: Duration,
     /// How long an answer waits for the node. Less than the 15 s of Alertmanager's `peer_timeout`, after
     /// which the other member of a pair sends the same. Default 10 s.
     pub answer_timeout: Duration,
@@ -34,11 +47,15 @@ impl Default for Limits {
         Limits {
             route_prefix: String::new(),
             external_url: String::new(),
+            own_names: Vec::new(),
             connections: 2_000,
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
             body_bytes: 32 << 20,
             bodies_in_flight_bytes: 256 << 20,
+            small_bodies_in_flight_bytes: 32 << 20,
+            unread_answers_bytes: 64 << 20,
+            unread_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(15),
         }

@@ -12,6 +12,7 @@ mod guard;
 mod limits;
 mod look;
 mod ops;
+mod outgoing;
 mod passwords;
 mod problem;
 mod receive;
@@ -22,14 +23,16 @@ mod silences;
 mod silencing;
 mod tls;
 mod ui;
+mod unread;
 mod v1;
 
 pub use access::{Access, AccessError, Area};
 pub use gate::{
-    BoxFuture, Gate, Look, ReleaseError, ReplayError, SearchError, SilenceFailure, Standing, Unavailable,
+    Bounded, BoxFuture, Gate, Look, ReleaseError, ReplayError, SearchError, SilenceFailure, Standing,
+    Unavailable,
 };
 pub use limits::Limits;
 pub use router::paths;
-pub use server::serve;
+pub use server::{Server, serve};
 pub use silencing::{MatcherForm, SilenceEntry, SilenceForm};
 pub use v1::{AlertPage, IncidentPage, SilencePage};

@@ -33,7 +33,7 @@ pub(super) async fn webhook(
     body: Body,
 ) -> Response {
     let source = Source::Alertmanager;
-    let Arrived { bytes, share } = match body::read(&headers, body, &app.limits, &app.room).await {
+    let Arrived { bytes, share } = match body::read(&headers, body, &app).await {
         Ok(arrived) => arrived,
         Err(refused) => return app.refuse(source, peer, refused, &[]).into_response(),
     };
@@ -91,7 +91,7 @@ pub(super) async fn api_v2(
         let refused = body::blamed(InvalidReason::UnsupportedType, problem.status, problem.detail);
         return app.refuse(source, peer, refused, &[]).into_api_v2();
     }
-    let Arrived { bytes, share } = match body::read(&headers, body, &app.limits, &app.room).await {
+    let Arrived { bytes, share } = match body::read(&headers, body, &app).await {
         Ok(arrived) => arrived,
         Err(refused) => return app.refuse(source, peer, refused, &[]).into_api_v2(),
     };

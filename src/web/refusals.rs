@@ -84,6 +84,13 @@ impl Refusals {
         }
     }
 
+    /// Logs a login that nobody could check in time.
+    pub(super) fn log_busy(&self, peer: IpAddr) {
+        if self.first(peer, "logins") {
+            tracing::warn!(%peer, "too many logins wait to be checked: answered 503; not logged again for 60s");
+        }
+    }
+
     /// Logs a request that a page of another site made a browser send.
     pub(super) fn log_foreign(&self, peer: IpAddr, detail: &str) {
         if self.first(peer, "foreign") {

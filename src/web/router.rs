@@ -14,6 +14,7 @@ use axum::{Extension, Router};
 use super::answers::Answers;
 use super::body::{self, Arrived, Room};
 use super::guard;
+use super::outgoing::Outgoing;
 use super::problem::Problem;
 use super::refusals::Refusals;
 use super::{Gate, Limits, ops, receive, silences, ui, v1};
@@ -45,6 +46,7 @@ pub(super) struct App {
     pub(super) room: Room,
     pub(super) refusals: Refusals,
     pub(super) answers: Answers,
+    pub(super) outgoing: Outgoing,
 }
 
 impl App {
@@ -53,6 +55,7 @@ impl App {
             gate,
             prefix: normalised(&limits.route_prefix).into(),
             room: Room::new(&limits),
+            outgoing: Outgoing::new(&limits),
             limits: Arc::new(limits),
             refusals: Refusals::new(),
             answers: Answers::new(),
@@ -165,7 +168,7 @@ pub(super) async fn misdirected(app: &App, peer: IpAddr, request: Request) {
     let (parts, body) = request.into_parts();
     let (method, path) = (&parts.method, parts.uri.path());
     if matches!(*method, Method::POST | Method::PUT) {
-        let arrived = body::read(&parts.headers, body, &app.limits, &app.room).await;
+        let arrived = body::read(&parts.headers, body, app).await;
         let now = app.gate.now();
         if let Ok(Arrived { bytes, share }) = arrived {
             let sent = bytes.clone();

@@ -15,17 +15,16 @@ use super::look::look;
 use super::problem::{Problem, json as json_response};
 use super::router::App;
 use super::silencing::{SilenceEntry, ask, is_selected, posted};
-use crate::model::{SilenceRequest, SilenceState, Timestamp, parse_matchers};
+use super::v1::matchers;
+use crate::model::{SilenceRequest, SilenceState, Timestamp};
 
 /// `GET /api/v2/silences?filter=…`
 pub(super) async fn list(State(app): State<App>, Query(query): Query<Vec<(String, String)>>) -> Response {
-    let mut filter = Vec::new();
-    for (_, text) in query.iter().filter(|(key, _)| key == "filter") {
-        match parse_matchers(text) {
-            Ok(matchers) => filter.extend(matchers),
-            Err(e) => return Problem::bad(format!("filter: {e}")).into_api_v2(),
-        }
-    }
+    let filters = query.into_iter().filter(|(key, _)| key == "filter").map(|(_, text)| text);
+    let filter = match matchers(&filters.collect::<Vec<_>>()) {
+        Ok(filter) => filter,
+        Err(problem) => return problem.into_api_v2(),
+    };
     match look(&app, |engine| engine.silences()).await {
         Ok(mut silences) => {
             silences.retain(|(silence, _)| is_selected(silence, &filter));

@@ -21,6 +21,10 @@ use crate::model::{
     LabelSet, MatchOp, Matcher, Silence, SilenceError, SilenceRequest, SilenceState, Timestamp,
 };
 
+/// What the expressions of one silence may take when compiled, in bytes, before it is looked at how much all
+/// silences may take.
+pub(super) const MADE_COMPILED: usize = 8 << 20;
+
 /// A silence as clients post it.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = PostableSilence)]
@@ -114,13 +118,20 @@ impl MatcherForm {
     /// # Errors
     /// It does not, for the reason given.
     pub fn matcher(&self) -> Result<Matcher, String> {
+        let mut allowance = MADE_COMPILED;
+        self.matcher_within(&mut allowance)
+    }
+
+    /// The same; the memory that a compiled expression takes comes off `allowance`, in bytes.
+    fn matcher_within(&self, allowance: &mut usize) -> Result<Matcher, String> {
         let op = match (self.is_equal, self.is_regex) {
             (true, false) => MatchOp::Equal,
             (false, false) => MatchOp::NotEqual,
             (true, true) => MatchOp::Regex,
             (false, true) => MatchOp::NotRegex,
         };
-        Matcher::new(self.name.as_str(), op, self.value.as_str()).map_err(|e| e.to_string())
+        let matcher = Matcher::new_within(self.name.as_str(), op, self.value.as_str(), allowance);
+        matcher.map_err(|e| e.to_string())
     }
 }
 
@@ -150,8 +161,9 @@ pub(super) async fn posted(
     if let Some(problem) = not_json(headers) {
         return Err(problem);
     }
-    let arrived = body::read(headers, body, &app.limits, &app.room).await;
+    let arrived = body::read_small(headers, body, app).await;
     let arrived = arrived.map_err(|refused| refused.problem)?;
+    let _turn = app.outgoing.change(&*app.gate).await?;
     let mut wanted = read(&arrived.bytes).map_err(Problem::bad)?;
     // Whoever is known cannot sign for another.
     if let Some(caller) = caller {
@@ -162,7 +174,15 @@ pub(super) async fn posted(
 
 fn read(bytes: &[u8]) -> Result<Silence, String> {
     let posted = form(bytes).map_err(|e| format!("not a silence: {e}"))?;
-    let matchers: Result<Vec<Matcher>, String> = posted.matchers.iter().map(MatcherForm::matcher).collect();
+    let (count, mut allowance) = (posted.matchers.len(), MADE_COMPILED);
+    if count > Silence::MOST_MATCHERS {
+        return Err(format!(
+            "invalid silence: {count} matchers; at most {} would be right",
+            Silence::MOST_MATCHERS
+        ));
+    }
+    let matcher = |form: &MatcherForm| form.matcher_within(&mut allowance);
+    let matchers: Result<Vec<Matcher>, String> = posted.matchers.iter().map(matcher).collect();
     Ok(Silence {
         id: posted.id.unwrap_or_default().into(),
         matchers: vec![matchers.map_err(|e| format!("invalid silence: {e}"))?],
@@ -210,6 +230,8 @@ pub(super) async fn ask(app: &App, request: SilenceRequest) -> Result<SmolStr, P
         SilenceFailure::Refused(e @ SilenceError::Unknown(_)) => {
             Problem::new(StatusCode::NOT_FOUND, e.to_string())
         }
+        // Once others expired there may be room.
+        SilenceFailure::Refused(e @ SilenceError::NoRoom(..)) => Problem::unavailable(e.to_string()),
         SilenceFailure::Refused(e) => Problem::bad(e.to_string()),
         SilenceFailure::Unavailable(e) => Problem::unavailable(e.to_string()),
     })
@@ -279,6 +301,23 @@ mod tests {
             let error = read(body.as_bytes()).unwrap_err();
             assert!(error.contains(says), "{error}");
         }
+    }
+
+    #[test]
+    fn a_silence_that_costs_too_much_is_refused_before_it_is_compiled() {
+        let form = |value: &str, n: usize| {
+            let one = serde_json::json!({"name": "a", "value": value, "isRegex": true}).to_string();
+            let body = format!(
+                r#"{{"matchers":[{}],"startsAt":"2026-11-23T00:00:00Z","endsAt":"2026-11-24T00:00:00Z",
+                    "createdBy":"","comment":""}}"#,
+                vec![one; n].join(",")
+            );
+            super::read(body.as_bytes())
+        };
+        assert!(form("x|y", 100).is_ok());
+        assert!(form("x", 101).unwrap_err().contains("101 matchers; at most 100"));
+        let error = form(r"0\.\pL{40}", 100).unwrap_err();
+        assert!(error.contains("make its repetitions smaller"), "{error}");
     }
 
     #[test]

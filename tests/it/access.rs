@@ -13,7 +13,8 @@ use squelch::ingest::InvalidReason;
 use squelch::journal::{DeadLetters, LetterQuery};
 use squelch::model::{Batch, Duration, NotificationId, SilenceRequest, Source, Timestamp};
 use squelch::web::{
-    Access, Area, BoxFuture, Gate, Limits, ReleaseError, ReplayError, SilenceFailure, Unavailable, serve,
+    Access, Area, Bounded, BoxFuture, Gate, Limits, ReleaseError, ReplayError, SilenceFailure, Unavailable,
+    serve,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -30,6 +31,7 @@ struct Fake {
     silenced_by: Mutex<Vec<String>>,
     refused: Mutex<Vec<&'static str>>,
     rejected: Mutex<Vec<InvalidReason>>,
+    bounded: Mutex<Vec<Bounded>>,
 }
 
 impl Gate for Fake {
@@ -46,6 +48,9 @@ impl Gate for Fake {
         self.refused.lock().unwrap().push(area.as_str());
     }
     fn crowded(&self) {}
+    fn bounded(&self, bound: Bounded) {
+        self.bounded.lock().unwrap().push(bound);
+    }
     fn accept(&self, batch: Batch, _: Vec<squelch::ingest::Said>) -> BoxFuture<'_, Result<(), Unavailable>> {
         self.peers.lock().unwrap().push(batch.peer.to_string());
         Box::pin(async { Ok(()) })
@@ -122,6 +127,7 @@ async fn start(access: Access) -> (Arc<Fake>, SocketAddr) {
         silenced_by: Mutex::default(),
         refused: Mutex::default(),
         rejected: Mutex::default(),
+        bounded: Mutex::default(),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -178,6 +184,36 @@ users:
 fn web_users() -> String {
     let hash = |password| bcrypt::hash_with_salt(password, 4, [9; 16]).unwrap().to_string();
     format!("basic_auth_users: {{alice: {}, carol: {}}}\n", hash("wonderland"), hash("carols"))
+}
+
+/// Passwords that take long to check hold up nobody who is known by a token, and not even each other for long.
+#[tokio::test]
+async fn a_flood_of_wrong_passwords_keeps_no_source_out() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("am-b.password"), "hunter22\n").unwrap();
+    let slow = bcrypt::hash_with_salt("wonderland", 11, [9; 16]).unwrap();
+    let web = format!("basic_auth_users: {{alice: {slow}}}\n");
+    let (fake, address) = start(access(RULES, &web, folder.path())).await;
+    let mut guesses = tokio::task::JoinSet::new();
+    for n in 0..60 {
+        let guess = basic("alice", &format!("guess {n}"));
+        guesses.spawn(async move { ask(address, "GET", "/metrics", &guess, "").await });
+    }
+    let first = guesses.join_next().await.unwrap().unwrap();
+    assert_eq!(first.0, 503, "one that is refused is the first to hear: {}", first.1);
+    assert!(first.1.to_lowercase().contains("connection: close"), "{}", first.1);
+    let hook = ask(address, "POST", "/alertmanager/webhook", &bearer("token-of-am-a"), ALERT).await;
+    assert_eq!(hook.0, 200, "{}", hook.1);
+    assert_eq!(ask(address, "GET", "/-/healthy", "", "").await.0, 200);
+    assert_eq!(ask(address, "GET", "/metrics", &bearer("token-of-scrape"), "").await.0, 200);
+    let mut answers: Vec<u16> = vec![first.0];
+    while let Some(answer) = guesses.join_next().await {
+        answers.push(answer.unwrap().0);
+    }
+    let of = |status| answers.iter().filter(|found| **found == status).count();
+    assert_eq!(of(401) + of(503), 60, "{answers:?}");
+    assert!(of(401) >= 8 && fake.bounded.lock().unwrap().len() == of(503), "{answers:?}");
+    assert_eq!(ask(address, "GET", "/metrics", &basic("alice", "wonderland"), "").await.0, 200);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The HTTP surface over real sockets, with a fake node behind it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use squelch::journal::{DeadLetters, LetterQuery};
 use squelch::ledger::{Page, Query, Tally};
 use squelch::model::{Batch, Duration as Span, NotificationId, SilenceRequest, Source, Timestamp};
 use squelch::web::{
-    BoxFuture, Gate, Limits, Look, ReleaseError, ReplayError, SearchError, SilenceFailure, Unavailable, serve,
+    Bounded, BoxFuture, Gate, Limits, Look, ReleaseError, ReplayError, SearchError, SilenceFailure,
+    Unavailable, serve,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -38,6 +39,9 @@ struct Fake {
     answered: Mutex<Vec<(String, u16)>>,
     engine: squelch::engine::Engine,
     crowded: AtomicU64,
+    bounded: Mutex<Vec<Bounded>>,
+    /// What `/metrics` answers is padded to so many bytes.
+    metrics: AtomicUsize,
 }
 
 impl Fake {
@@ -73,7 +77,8 @@ impl Gate for Fake {
         Box::pin(async { self.down().map_err(|_| "squelch.yml:3: no such key".into()) })
     }
     fn metrics(&self) -> String {
-        "squelch_build_info 1\n".into()
+        let padding = "x".repeat(self.metrics.load(Ordering::Relaxed));
+        format!("squelch_build_info 1\n{padding}")
     }
     fn decisions(&self, _: Query) -> BoxFuture<'_, Result<Page, SearchError>> {
         let page = Page { decisions: Vec::new(), next: None };
@@ -128,6 +133,9 @@ impl Gate for Fake {
     fn crowded(&self) {
         self.crowded.fetch_add(1, Ordering::Relaxed);
     }
+    fn bounded(&self, bound: Bounded) {
+        self.bounded.lock().unwrap().push(bound);
+    }
 }
 
 struct Running {
@@ -173,6 +181,8 @@ async fn start_with(limits: Limits, engine: squelch::engine::Engine) -> Running 
         answered: Mutex::default(),
         engine,
         crowded: AtomicU64::default(),
+        bounded: Mutex::default(),
+        metrics: AtomicUsize::default(),
     });
     let (stop, stopped) = oneshot::channel::<()>();
     let gate = Arc::clone(&fake) as Arc<dyn Gate>;
@@ -210,6 +220,10 @@ impl Running {
 
     async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, "", b"").await
+    }
+
+    fn bounded(&self) -> Vec<Bounded> {
+        self.fake.bounded.lock().unwrap().clone()
     }
 
     fn rejected(&self) -> Vec<InvalidReason> {
@@ -392,7 +406,7 @@ async fn large_bodies_are_413_and_name_limit_and_size() {
 
 #[tokio::test]
 async fn memory_for_bodies_is_bounded_across_connections() {
-    let mut running = start(Limits { bodies_in_flight_bytes: 2048, ..Limits::default() }).await;
+    let mut running = start(Limits { small_bodies_in_flight_bytes: 2048, ..Limits::default() }).await;
     let padded = format!("{AM_025:<1500}");
     assert_eq!(running.hook(&padded).await.status, 200);
     soon(running.begun.recv()).await.unwrap();
@@ -404,6 +418,89 @@ async fn memory_for_bodies_is_bounded_across_connections() {
     running.mood.send(Mood::Well).unwrap();
     assert_eq!(answer(&mut held).await.status, 200);
     assert_eq!(running.hook(&padded).await.status, 200);
+}
+
+/// Large bodies of which a part has come fill the memory for such bodies, and nothing else.
+#[tokio::test]
+async fn unfinished_bodies_keep_no_small_one_out() {
+    let running = start(Limits { bodies_in_flight_bytes: 1 << 20, ..Limits::default() }).await;
+    let large =
+        |length: usize| format!("POST {HOOK} HTTP/1.1\r\nHost: s\r\nContent-Length: {length}\r\n\r\n");
+    let mut held = running.open(large(31 << 20).as_bytes()).await;
+    held.write_all(&vec![b' '; 1 << 20]).await.unwrap();
+    let refused = soon(async {
+        loop {
+            let refused = running.hook(" ".repeat(1 << 20)).await;
+            if refused.status != 400 {
+                return refused;
+            }
+        }
+    });
+    let refused = refused.await;
+    assert!(refused.status == 503 && refused.body.contains("1048576 bytes of bodies"), "{}", refused.body);
+    assert_eq!(running.hook(AM_025).await.status, 200);
+    let chunked = format!(
+        "POST {HOOK} HTTP/1.1\r\nHost: s\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{AM_025}\r\n0\r\n\r\n",
+        AM_025.len()
+    );
+    assert_eq!(answer(&mut running.open(chunked.as_bytes()).await).await.status, 200);
+    assert!(running.bounded().contains(&Bounded::Bodies));
+}
+
+/// What a client does not read is held once it is counted, and what is not counted yet is not made.
+#[tokio::test]
+async fn answers_that_nobody_reads_are_bounded() {
+    const MIB: usize = 1 << 20;
+    let running = start(Limits { unread_answers_bytes: 40 * MIB, ..Limits::default() }).await;
+    running.fake.metrics.store(24 * MIB, Ordering::Relaxed);
+    let mut unread = running.open(b"GET /metrics HTTP/1.1\r\nHost: s\r\n\r\n").await;
+    unread.readable().await.unwrap();
+    let refused = running.get("/metrics").await;
+    assert!(refused.status == 503 && refused.body.contains("answers that clients have not read"));
+    assert!(refused.has("retry-after: 1"));
+    assert_eq!(running.bounded(), [Bounded::Answers]);
+    assert_eq!(running.get("/-/healthy").await.status, 200);
+    assert_eq!(running.hook(AM_025).await.status, 200, "what is small is not held up");
+
+    let mut read = 0;
+    soon(async {
+        let mut piece = vec![0; MIB];
+        while read < 24 * MIB {
+            read += unread.read(&mut piece).await.unwrap();
+        }
+    })
+    .await;
+    let answered = running.get("/metrics").await;
+    assert_eq!((answered.status, answered.body.len()), (200, 24 * MIB + "squelch_build_info 1\n".len()));
+    let length = format!("content-length: {}", answered.body.len());
+    assert!(answered.has(&length), "{}", answered.head);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_let_go() {
+    let limits = Limits { unread_timeout: Duration::from_millis(100), ..Limits::default() };
+    let running = start(limits).await;
+    running.fake.metrics.store(32 << 20, Ordering::Relaxed);
+    let mut unread = running.open(b"GET /metrics HTTP/1.1\r\nHost: s\r\n\r\n").await;
+    soon(async {
+        while running.bounded().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(running.bounded(), [Bounded::Unread]);
+    let rest = answer(&mut unread).await;
+    assert!(rest.body.len() < 32 << 20, "it was closed before all of it was sent");
+}
+
+/// A head is read before anybody knows who sends it.
+#[tokio::test]
+async fn a_long_head_is_refused() {
+    let running = start(Limits::default()).await;
+    let long = format!("Authorization: Basic {}\r\n", "x".repeat(64 << 10));
+    let refused = running.send("GET", "/", &long, b"").await;
+    assert_eq!(refused.status, 431);
+    assert_eq!(running.send("GET", "/", &long[..20 << 10], b"\r\n").await.status, 200);
 }
 
 #[tokio::test]

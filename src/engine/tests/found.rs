@@ -94,8 +94,10 @@ fn an_alert_without_a_start_that_is_said_again_restarts_nothing() {
 
 #[test]
 fn repeats_of_an_alert_that_made_room_go_with_it() {
-    let mut world =
-        World::new(Policy { limits: Limits { alerts: 2 }, ..policy(&["alertname"], Noise::default()) });
+    let mut world = World::new(Policy {
+        limits: Limits { alerts: 2, ..Limits::default() },
+        ..policy(&["alertname"], Noise::default())
+    });
     let said = |name: &str, world: &mut World| {
         let one = resolved(&warning(name), START, world.now);
         world.webhook("am", vec![one]);

@@ -7,7 +7,7 @@ use crate::model::{Duration, Kind};
 
 fn bounded(alerts: u64) -> World {
     let mut policy = policy(&["instance"], Noise::default());
-    policy.limits = Limits { alerts };
+    policy.limits = Limits { alerts, ..Limits::default() };
     World::new(policy)
 }
 

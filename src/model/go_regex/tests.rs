@@ -2,6 +2,11 @@
 
 use super::*;
 
+fn compile_anchored(pattern: &str) -> Result<Expression, String> {
+    let mut allowance = usize::MAX;
+    super::compile_anchored(pattern, &mut allowance)
+}
+
 #[test]
 fn means_what_it_means_in_go() {
     // (pattern, matches, does not match)
@@ -52,10 +57,10 @@ fn means_what_it_means_in_go() {
     for (pattern, yes, no) in table {
         let regex = compile_anchored(pattern).unwrap_or_else(|e| panic!("{pattern}: {e}"));
         for text in *yes {
-            assert!(regex.is_match(text), "{pattern} should match {text:?} ({regex})");
+            assert!(regex.is_match(text), "{pattern} should match {text:?} ({regex:?})");
         }
         for text in *no {
-            assert!(!regex.is_match(text), "{pattern} should not match {text:?} ({regex})");
+            assert!(!regex.is_match(text), "{pattern} should not match {text:?} ({regex:?})");
         }
     }
 }
@@ -120,4 +125,36 @@ proptest::proptest! {
             proptest::prop_assert!(quoted.is_match(&text));
         }
     }
+
+    #[test]
+    fn a_pattern_without_an_automaton_means_the_same(
+        pattern in "[ab|.*+()\\\\-]{0,12}|((a|b|aa|-)?\\.[*+](a|b|ab|\\|)){1,3}",
+        text in "[ab\n-]{0,8}",
+    ) {
+        if let Some(plain) = Plain::read(&pattern) {
+            let automaton = automaton(&pattern, usize::MAX).unwrap();
+            let plain = Expression::Plain(Arc::new(plain));
+            proptest::prop_assert_eq!(plain.is_match(&text), automaton.is_match(&text), "{} {:?}", pattern, text);
+        }
+    }
+}
+
+#[test]
+fn what_is_compiled_is_taken_from_the_allowance() {
+    let cost = |pattern: &str| {
+        let mut allowance = usize::MAX;
+        super::compile_anchored(pattern, &mut allowance).unwrap();
+        usize::MAX - allowance
+    };
+    assert!((5..500).contains(&cost("web-1|web-2|web-3")), "{}", cost("web-1|web-2|web-3"));
+    assert!(cost("web-.*") < 500);
+    let list = (0..10_000).map(|n| format!("h{n}")).collect::<Vec<_>>().join("|");
+    assert!(cost(&list) < 1 << 20, "{}", cost(&list));
+    for (pattern, most) in [("web-[0-9]+", 16), ("(?i)web.*", 32), (r".{0,1000}", 8 << 10)] {
+        assert!(cost(pattern) >> 10 < most, "{pattern} costs {} bytes", cost(pattern));
+    }
+    let mut allowance = 1 << 20;
+    let error = super::compile_anchored(r"\pL{40}", &mut allowance).unwrap_err();
+    assert!(error.contains("1024 KiB") && error.contains("a|b|c"), "{error}");
+    assert_eq!(allowance, 1 << 20, "it was not compiled");
 }

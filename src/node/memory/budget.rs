@@ -39,6 +39,35 @@ const HIERARCHIES: [Hierarchy; 2] = [
     Hierarchy { kind: "cgroup", controller: Some("memory"), limit: "memory.limit_in_bytes" },
 ];
 
+/// How much of the budget what comes from outside may hold at once, in bytes: each a part of it, within
+/// bounds. `docs/performance.md` has the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shares {
+    /// Bodies larger than 64 KiB.
+    pub bodies: u64,
+    /// Smaller ones.
+    pub small_bodies: u64,
+    /// Answers that clients have not read.
+    pub answers: u64,
+    /// Silences, with their compiled expressions.
+    pub silences: u64,
+}
+
+impl Shares {
+    /// The shares of so many bytes; of a budget that nobody knows, the largest.
+    pub fn of(budget: Option<u64>) -> Shares {
+        let budget = budget.unwrap_or(u64::MAX);
+        let part = |of: u64, least: u64, most: u64| (budget / of).clamp(least << 20, most << 20);
+        Shares {
+            // One body of 32 MiB always has room.
+            bodies: part(8, 32, 256),
+            small_bodies: part(64, 2, 32),
+            answers: part(16, 8, 64),
+            silences: part(64, 1, 16),
+        }
+    }
+}
+
 impl Budget {
     /// The least of what the groups of this process allow, what the machine has, and `configured`; none if
     /// nobody says anything.
@@ -201,6 +230,18 @@ mod tests {
         assert_eq!(found(&[MEMINFO], Some(9000 * MIB)).unwrap().0, 8192);
         assert_eq!(found(&[], Some(9000 * MIB)), Some((9000, configured)));
         assert_eq!(found(&[], None), None);
+    }
+
+    #[test]
+    fn shares_are_parts_of_the_budget_within_bounds() {
+        let shares = |mib: u64| {
+            let Shares { bodies, small_bodies, answers, silences } = Shares::of(Some(mib * MIB));
+            [bodies, small_bodies, answers, silences].map(|bytes| bytes / MIB)
+        };
+        assert_eq!(shares(64), [32, 2, 8, 1]);
+        assert_eq!(shares(512), [64, 8, 32, 8]);
+        assert_eq!(shares(1 << 20), [256, 32, 64, 16]);
+        assert_eq!(Shares::of(None), Shares::of(Some(u64::MAX)));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::engine::Alarm;
 use crate::model::{Duration, Timestamp};
 
-pub use budget::Budget;
+pub use budget::{Budget, Shares};
 
 /// How often it is looked at how much is resident.
 const EVERY: Wait = Wait::from_secs(1);
@@ -88,6 +88,7 @@ pub(super) fn fit(config: &mut Config) -> Option<u64> {
     };
     let (most, fits) = (config.policy.limits.alerts, budget.alerts());
     config.policy.limits.alerts = most.min(fits);
+    config.policy.limits.silences = Shares::of(Some(budget.bytes)).silences;
     let (mib, from) = (budget.bytes / MIB, &budget.from);
     if fits < most {
         tracing::warn!(budget_mib = mib, %from, limit = fits, "limits.alerts {most} would not fit into memory");

@@ -30,6 +30,7 @@ pub struct NodeMeter {
     invalid_reasons: BTreeSet<String>,
     requests: IntCounterVec,
     crowded: IntCounter,
+    bounded: IntCounterVec,
     handlers: BTreeSet<String>,
     denied: IntCounterVec,
     alerts_limit: IntGauge,
@@ -120,11 +121,21 @@ impl NodeMeter {
             )?,
             crowded: IntCounter::new(
                 "squelch_http_connections_crowded_out_total",
-                "Connections closed, the longest idle first, because a new one came when there were too many.",
+                "Connections closed because a new one came when there were too many: failed logins first, then the longest idle.",
+            )?,
+            bounded: IntCounterVec::new(
+                Opts::new(
+                    "squelch_http_bounded_total",
+                    "Requests answered 503, or connections closed, because logins, requests, answers or bodies in flight met their bound.",
+                ),
+                &["bound"],
             )?,
         };
         for area in crate::web::Area::GUARDED {
             meter.denied.with_label_values(&[area.as_str()]);
+        }
+        for bound in crate::web::Bounded::ALL {
+            meter.bounded.with_label_values(&[bound.as_str()]);
         }
         for reason in &meter.invalid_reasons {
             meter.invalid.with_label_values(&[reason.as_str()]);
@@ -132,7 +143,7 @@ impl NodeMeter {
         for handler in &meter.handlers {
             meter.requests.with_label_values(&[handler.as_str(), "200"]);
         }
-        let collectors: [Box<dyn Collector>; 14] = [
+        let collectors: [Box<dyn Collector>; 15] = [
             Box::new(meter.commit.clone()),
             Box::new(meter.store_failures.clone()),
             Box::new(meter.engine_failures.clone()),
@@ -143,6 +154,7 @@ impl NodeMeter {
             Box::new(meter.requests.clone()),
             Box::new(meter.denied.clone()),
             Box::new(meter.crowded.clone()),
+            Box::new(meter.bounded.clone()),
             Box::new(meter.alerts_limit.clone()),
             Box::new(meter.memory_budget.clone()),
             Box::new(meter.memory_short.clone()),
@@ -234,6 +246,11 @@ impl NodeMeter {
     /// A request that matched the path `handler` was answered with status `code`.
     pub fn answered(&self, handler: &str, code: u16) {
         self.requests.with_label_values(&[known(&self.handlers, handler), code.to_string().as_str()]).inc();
+    }
+
+    /// A request or a connection met a bound of the HTTP surface.
+    pub fn bounded(&self, bound: &str) {
+        self.bounded.with_label_values(&[bound]).inc();
     }
 
     /// A connection was closed to make room for a new one.

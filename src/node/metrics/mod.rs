@@ -202,6 +202,12 @@ fn standing(out: &mut Exposition, stats: &Stats) {
         let n = stats.silences.get(&state).copied().unwrap_or(0);
         out.sample(&[("state", state.as_str())], n);
     }
+    out.family(
+        "squelch_silences_without_room",
+        Type::Gauge,
+        "Silences that silence nothing, because their expressions take more memory than silences may.",
+    );
+    out.sample(&[], stats.silences_without_room);
 }
 
 fn bounds(out: &mut Exposition, stats: &Stats) {

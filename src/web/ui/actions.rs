@@ -15,14 +15,14 @@ use smol_str::{SmolStr, format_smolstr};
 use super::page::Frame;
 use super::silence::{self, Wrong};
 use crate::engine::Release;
-use crate::model::{Duration, Silence, SilenceRequest, Timestamp, parse_matchers};
+use crate::model::{Duration, Silence, SilenceRequest, Timestamp, parse_matchers_within};
 use crate::web::access::Caller;
 use crate::web::body;
 use crate::web::gate::ReleaseError;
 use crate::web::look::finished;
 use crate::web::problem::Problem;
 use crate::web::router::{App, Peer};
-use crate::web::silencing::ask;
+use crate::web::silencing::{MADE_COMPILED, ask};
 
 #[derive(Deserialize)]
 struct ReleaseForm {
@@ -84,6 +84,10 @@ pub(in crate::web) async fn silence(
         Ok(form) => form,
         Err(problem) => return frame.problem(&problem),
     };
+    let _turn = match app.outgoing.change(&*app.gate).await {
+        Ok(turn) => turn,
+        Err(problem) => return frame.problem(&problem),
+    };
     let by = author(&form.by, peer, caller);
     let wanted = match wanted(&form, app.gate.now(), &by) {
         Ok(wanted) => wanted,
@@ -109,7 +113,9 @@ pub(in crate::web) async fn silence(
 fn wanted(form: &silence::Form, now: Timestamp, by: &SmolStr) -> Result<Silence, Wrong> {
     let wrong =
         |field, what: &str, why: &dyn std::fmt::Display| Wrong { field, why: format!("{what}: {why}") };
-    let matchers = parse_matchers(&form.matchers).map_err(|e| wrong("matchers", "what to silence", &e))?;
+    let mut allowance = MADE_COMPILED;
+    let matchers = parse_matchers_within(&form.matchers, &mut allowance);
+    let matchers = matchers.map_err(|e| wrong("matchers", "what to silence", &e))?;
     let length: Duration = form.length.trim().parse().map_err(|e| wrong("for", "for how long", &e))?;
     Ok(Silence {
         id: SmolStr::default(),
@@ -160,8 +166,7 @@ async fn form<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -
         let detail = "send a form: Content-Type application/x-www-form-urlencoded";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    let arrived =
-        body::read(headers, body, &app.limits, &app.room).await.map_err(|refused| refused.problem)?;
+    let arrived = body::read_small(headers, body, app).await.map_err(|refused| refused.problem)?;
     let text = std::str::from_utf8(&arrived.bytes).map_err(|_| Problem::bad("the form is not UTF-8"))?;
     let uri: Uri =
         format!("/?{text}").parse().map_err(|_| Problem::bad("not a form, or longer than 64 kB"))?;

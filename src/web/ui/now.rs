@@ -10,7 +10,7 @@ use super::page::{self, Frame};
 use super::text;
 use super::{ROWS, look, offset};
 use crate::engine::{Board, BoardQuery, Origin, Row, RowState};
-use crate::model::{Silence, SilenceState, parse_matchers};
+use crate::model::{Silence, SilenceState};
 use crate::web::problem::Problem;
 use crate::web::router::App;
 
@@ -46,7 +46,7 @@ type Seen = (Board, Vec<(Silence, SilenceState)>);
 
 async fn board(app: &App, asked: &Asked) -> Result<Seen, Problem> {
     let query = BoardQuery {
-        matchers: parse_matchers(&asked.q).map_err(|e| Problem::bad(format!("the filter: {e}")))?,
+        matchers: crate::web::v1::matchers(std::slice::from_ref(&asked.q))?,
         receiver: (!asked.receiver.is_empty()).then(|| asked.receiver.as_str().into()),
         state: RowState::ALL.into_iter().find(|state| state.as_str() == asked.state),
         offset: offset(asked.page),

@@ -14,9 +14,10 @@ use super::page::Frame;
 use super::{look, text};
 use crate::deliver::Health;
 use crate::engine::{DryRun, DryStep, Stats};
-use crate::model::{Decision, Disposition, Duration, Kind, LabelSet, MatchOp, Timestamp, parse_matchers};
+use crate::model::{Decision, Disposition, Duration, Kind, LabelSet, MatchOp, Timestamp, parse_matchers_within};
 use crate::web::problem::Problem;
 use crate::web::router::App;
+use crate::web::v1::ASKED_COMPILED;
 
 /// The most characters of the configuration that are shown.
 const MOST_CONFIG: usize = 40_000;
@@ -86,7 +87,9 @@ async fn dry_run(app: &App, asked: &Asked) -> Result<Option<(LabelSet, DryRun)>,
 
 /// Labels as they stand in a list of matchers that are all `=`.
 fn read_labels(text: &str) -> Result<LabelSet, Problem> {
-    let matchers = parse_matchers(text).map_err(|e| Problem::bad(format!("the labels: {e}")))?;
+    let mut allowance = ASKED_COMPILED;
+    let matchers = parse_matchers_within(text, &mut allowance);
+    let matchers = matchers.map_err(|e| Problem::bad(format!("the labels: {e}")))?;
     if let Some(other) = matchers.iter().find(|m| m.op() != MatchOp::Equal) {
         return Err(Problem::bad(format!("the labels: {other} is no label; write name=\"value\"")));
     }

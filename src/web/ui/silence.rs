@@ -11,9 +11,10 @@ use serde::Deserialize;
 use super::page::{self, Frame};
 use super::{ROWS, look, offset, text};
 use crate::engine::Matching;
-use crate::model::{Matcher, Silence, SilenceState, parse_matchers};
+use crate::model::{Matcher, Silence, SilenceState, parse_matchers_within};
 use crate::web::problem::Problem;
 use crate::web::router::App;
+use crate::web::v1::ASKED_COMPILED;
 
 /// Looks at the alerts that one count takes at most.
 const LOOKS: usize = 20;
@@ -141,7 +142,8 @@ fn written(matchers: &[Matcher]) -> String {
 }
 
 async fn counted(app: &App, matchers: &str, incident: &str) -> Result<Counted, Problem> {
-    let matchers = match parse_matchers(matchers) {
+    let mut allowance = ASKED_COMPILED;
+    let matchers = match parse_matchers_within(matchers, &mut allowance) {
         Ok(matchers) if matchers.is_empty() => return Ok(Counted::Nothing),
         Ok(matchers) => matchers,
         Err(error) => return Ok(Counted::Wrong(error.to_string())),
@@ -241,7 +243,10 @@ fn row(frame: &Frame, silence: &Silence, state: SilenceState) -> Markup {
         tr data-row {
             td data-label="State" { span class=(format!("state {}", state.as_str())) { (state.as_str()) } }
             td.what { code { bdi { (text::tame(&matchers, 300)) } } p.why {
-                (text::sentence(&silence.comment)) } }
+                (text::sentence(&silence.comment)) }
+                @if state != SilenceState::Expired && !silence.is_compiled() {
+                    p.why { "Silences nothing: its expressions take more memory than there is for silences." }
+                } }
             td data-label="By" { bdi { (text::tame(&silence.created_by, 60)) } }
             td data-label="Ends" {
                 @match state {

@@ -80,7 +80,7 @@ async fn page(app: &App, uri: &Uri) -> Result<AlertPage, Problem> {
         let glance = look(app, move |engine| engine.alerts(&once)).await?;
         alerts.extend(glance.found);
         (query.after, query.limit) = (glance.next, wanted - alerts.len());
-        if query.after.is_none() || query.limit == 0 {
+        if query.after.is_none() || query.limit == 0 || glance.full {
             break;
         }
     }

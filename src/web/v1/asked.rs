@@ -8,13 +8,18 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::ledger::MAX_LIMIT;
-use crate::model::{Matcher, Timestamp, parse_matchers};
+use crate::model::{Matcher, Timestamp, parse_matchers_within};
 use crate::web::problem::Problem;
 
 /// What may be given more than once.
 const LISTS: [&str; 1] = ["filter"];
 /// The most characters of what was wrong that are said back.
 const SHOWN: usize = 64;
+
+/// What the expressions of one question may take when compiled, in bytes.
+pub(in crate::web) const ASKED_COMPILED: usize = 2 << 20;
+/// The most matchers of one question: each is held against each alert.
+const MOST_MATCHERS: usize = 100;
 
 /// How many entries a page has at most.
 #[derive(Deserialize, Clone, Copy, Debug)]
@@ -59,11 +64,15 @@ pub(in crate::web) fn asked<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem
 
 /// The matchers of a list of filters.
 pub(in crate::web) fn matchers(filters: &[String]) -> Result<Vec<Matcher>, Problem> {
-    let mut all = Vec::new();
+    let (mut all, mut allowance) = (Vec::new(), ASKED_COMPILED);
     for filter in filters {
-        all.extend(parse_matchers(filter).map_err(|e| Problem::bad(format!("filter: {e}")))?);
+        let read = parse_matchers_within(filter, &mut allowance);
+        all.extend(read.map_err(|e| Problem::bad(format!("filter: {e}")))?);
     }
-    Ok(all)
+    match all.len() {
+        0..=MOST_MATCHERS => Ok(all),
+        many => Err(Problem::bad(format!("filter: {many} matchers; at most {MOST_MATCHERS} would be right"))),
+    }
 }
 
 /// What a parameter means, or what would be right.
@@ -140,6 +149,20 @@ mod tests {
         ] {
             let error = ask(query).unwrap_err();
             assert!(error.contains(says), "{query}: {error}");
+        }
+    }
+
+    #[test]
+    fn filters_that_cost_too_much_are_refused() {
+        let filters = |one: &str, n: usize| vec![one.to_owned(); n];
+        assert_eq!(matchers(&filters("a=~\"b.*\"", 100)).unwrap().len(), 100);
+        for (filters, says) in [
+            (filters("a=1", 101), "at most 100 would be right"),
+            (filters(r#"a=~"[0-9a-f]{100}""#, 100), "make its repetitions smaller"),
+            (filters(r#"a=~"\pL{40}""#, 1), "make its repetitions smaller"),
+        ] {
+            let detail = matchers(&filters).unwrap_err().detail;
+            assert!(detail.contains(says), "{detail}");
         }
     }
 

@@ -75,7 +75,7 @@ async fn page(app: &App, uri: &Uri) -> Result<IncidentPage, Problem> {
         let glance = look(app, move |engine| engine.open_incidents(&once)).await?;
         incidents.extend(glance.found);
         (query.after, query.limit) = (glance.next, wanted - incidents.len());
-        if query.after.is_none() || query.limit == 0 {
+        if query.after.is_none() || query.limit == 0 || glance.full {
             break;
         }
     }

@@ -26,7 +26,7 @@ use super::router::App;
 use crate::ledger::{LedgerError, Page, Query};
 
 pub use alerts::AlertPage;
-pub(super) use asked::PageLimit;
+pub(super) use asked::{ASKED_COMPILED, PageLimit, matchers};
 pub(super) use decisions::Asked as DecisionsAsked;
 pub use incidents::IncidentPage;
 pub use silences::SilencePage;

@@ -109,10 +109,10 @@ async fn alerts_that_do_not_fit_are_told_together() {
 }
 
 /// A control group below that of this process, of either version; gone with this value.
-struct Group(PathBuf);
+pub(super) struct Group(PathBuf);
 
 impl Group {
-    fn new(bytes: u64) -> Option<Group> {
+    pub(super) fn new(bytes: u64) -> Option<Group> {
         let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
         let path = |controller: &str| {
             own.lines().find_map(|line| line.split_once(controller).map(|(_, path)| path.to_owned()))
@@ -129,6 +129,10 @@ impl Group {
             std::fs::write(group.0.join(file), bytes.to_string()).ok()?;
             Some(group)
         })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 }
 

@@ -3,6 +3,7 @@
 //! `docs/reliability.md` lists them all. What takes long is ignored here and run by `tests/faults`.
 
 mod alertmanager;
+mod attacks;
 mod bounds;
 mod clock;
 mod damage;
