@@ -212,7 +212,7 @@ async fn a_flood_of_wrong_passwords_keeps_no_source_out() {
     }
     let of = |status| answers.iter().filter(|found| **found == status).count();
     assert_eq!(of(401) + of(503), 60, "{answers:?}");
-    assert!(of(401) >= 8 && fake.bounded.lock().unwrap().len() == of(503), "{answers:?}");
+    assert!(of(401) >= 2 && fake.bounded.lock().unwrap().len() == of(503), "{answers:?}");
     assert_eq!(ask(address, "GET", "/metrics", &basic("alice", "wonderland"), "").await.0, 200);
 }
 

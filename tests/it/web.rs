@@ -426,10 +426,12 @@ async fn unfinished_bodies_keep_no_small_one_out() {
     let running = start(Limits { bodies_in_flight_bytes: 1 << 20, ..Limits::default() }).await;
     let large =
         |length: usize| format!("POST {HOOK} HTTP/1.1\r\nHost: s\r\nContent-Length: {length}\r\n\r\n");
-    let mut held = running.open(large(31 << 20).as_bytes()).await;
-    held.write_all(&vec![b' '; 1 << 20]).await.unwrap();
+    let mut held = Vec::new();
     let refused = soon(async {
         loop {
+            let mut one = running.open(large(31 << 20).as_bytes()).await;
+            one.write_all(&vec![b' '; 1 << 20]).await.unwrap();
+            held.push(one);
             let refused = running.hook(" ".repeat(1 << 20)).await;
             if refused.status != 400 {
                 return refused;
@@ -451,7 +453,9 @@ async fn unfinished_bodies_keep_no_small_one_out() {
 #[tokio::test]
 async fn answers_that_nobody_reads_are_bounded() {
     const MIB: usize = 1 << 20;
-    let running = start(Limits { unread_answers_bytes: 40 * MIB, ..Limits::default() }).await;
+    let patient = Duration::from_secs(3600);
+    let limits = Limits { unread_answers_bytes: 40 * MIB, unread_timeout: patient, ..Limits::default() };
+    let running = start(limits).await;
     running.fake.metrics.store(24 * MIB, Ordering::Relaxed);
     let mut unread = running.open(b"GET /metrics HTTP/1.1\r\nHost: s\r\n\r\n").await;
     unread.readable().await.unwrap();

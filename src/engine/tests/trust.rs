@@ -107,7 +107,7 @@ fn an_internal_incident_carries_the_highest_severity() {
         silent_after: Duration::from_mins(10),
         receiver: None,
     }];
-    policy.limits = Limits { alerts: 1 };
+    policy.limits = Limits { alerts: 1, ..Limits::default() };
     let mut world = World::new(policy.clone());
     let summary = "broken".into();
     let alarm = crate::engine::Alarm {
