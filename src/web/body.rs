@@ -314,7 +314,8 @@ mod tests {
             out.notified().await;
             drop(slow);
         };
-        let (grown, ()) = tokio::join!(third.grow(1001 << 10, &|n| gone.set(gone.get() + n)), given_up);
+        let count = |n| gone.set(gone.get() + n);
+        let (grown, ()) = tokio::join!(third.grow(1001 << 10, &count), given_up);
         assert!(grown && gone.get() == 1);
         assert!(!third.grow(1500 << 10, &drop).await, "the fast one brings enough");
     }
