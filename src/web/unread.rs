@@ -96,7 +96,9 @@ mod tests {
         let (given_up, limit) = (Arc::<AtomicU64>::default(), Duration::from_millis(50));
         let (ours, mut theirs) = tokio::io::duplex(64);
         let count = Arc::clone(&given_up);
-        let mut ours = Impatient::new(ours, limit, move || drop(count.fetch_add(1, Ordering::Relaxed)));
+        let mut ours = Impatient::new(ours, limit, move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
         ours.write_all(&[7; 64]).await.unwrap();
         assert!(is_full(&mut ours) && ours.stalled.is_some());
         theirs.read_exact(&mut [0; 8]).await.unwrap();
