@@ -38,6 +38,27 @@ pub(super) struct Silences {
     /// Follows from the policy.
     #[serde(skip)]
     room: Room,
+    /// What all take together, and how many that are not expired are not compiled. Follows from `known`.
+    #[serde(skip)]
+    sums: Sums,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Sums {
+    taken: u64,
+    without_room: u64,
+}
+
+impl Sums {
+    fn add(&mut self, entry: &Entry) {
+        self.taken += entry.cost;
+        self.without_room += u64::from(entry.has_no_room());
+    }
+
+    fn remove(&mut self, entry: &Entry) {
+        self.taken -= entry.cost;
+        self.without_room -= u64::from(entry.has_no_room());
+    }
 }
 
 /// The memory that silences may take, in bytes.
@@ -63,6 +84,9 @@ struct Entry {
     silence: Silence,
     /// At the last look at the clock.
     state: SilenceState,
+    /// What it takes as it is compiled now.
+    #[serde(skip)]
+    cost: u64,
 }
 
 impl Entry {
@@ -70,8 +94,13 @@ impl Entry {
         self.state != SilenceState::Expired
     }
 
-    fn cost(&self) -> u64 {
-        self.silence.cost() as u64
+    fn has_no_room(&self) -> bool {
+        self.is_live() && !self.silence.is_compiled()
+    }
+
+    /// After it was compiled or given up.
+    fn weigh(&mut self) {
+        self.cost = self.silence.cost() as u64;
     }
 }
 
@@ -102,7 +131,7 @@ impl Silences {
             return Ok(SilenceChange::Set { silence, replaces: None });
         }
         let others = self.known.values().filter(|e| e.silence.state(now) != SilenceState::Expired);
-        let others = others.filter(|e| e.silence.id != wanted.id).map(Entry::cost).sum::<u64>();
+        let others = others.filter(|e| e.silence.id != wanted.id).map(|e| e.cost).sum::<u64>();
         let (cost, left) = (wanted.cost() as u64, self.room.0.saturating_sub(others));
         if cost > self.room.0 {
             return Err(SilenceError::TooCostly(cost >> 10, self.room.0 >> 10));
@@ -159,18 +188,21 @@ impl Silences {
         self.made += 1;
         self.forget_matches(&silence.id, dirty);
         if let Some(old) = self.known.remove(&silence.id) {
+            self.sums.remove(&old);
             self.index.remove(&old.silence);
         }
-        let mut entry = Entry { silence: silence.clone(), state: silence.state(now) };
+        let mut entry = Entry { silence: silence.clone(), state: silence.state(now), cost: 0 };
         // Read from the journal it is not compiled; live it was, to be checked. The outcome is the same.
-        let taken = self.known.values().map(Entry::cost).sum();
-        let mut left = usize::try_from(self.room.granted().saturating_sub(taken)).unwrap_or(usize::MAX);
+        let left = self.room.granted().saturating_sub(self.sums.taken);
+        let mut left = usize::try_from(left).unwrap_or(usize::MAX);
         let fits = entry.is_live() && entry.silence.compile(&mut left).is_ok();
         if fits {
             self.begin(&entry.silence, firing, dirty);
         } else {
             entry.silence.release();
         }
+        entry.weigh();
+        self.sums.add(&entry);
         self.known.insert(silence.id.clone(), entry);
     }
 
@@ -195,15 +227,15 @@ impl Silences {
         firing: impl Iterator<Item = (AlertId, &'a LabelSet)> + Clone,
         dirty: &mut BTreeSet<AlertId>,
     ) {
-        let mut taken: u64 = self.known.values().map(Entry::cost).sum();
-        while self.known.len() > MOST || taken > self.room.granted() {
+        while self.known.len() > MOST || self.sums.taken > self.room.granted() {
             let expired = self.known.values().filter(|e| !e.is_live());
             let Some(oldest) = expired.min_by_key(|e| e.silence.ends_at) else { break };
             let id = oldest.silence.id.clone();
-            taken -= self.known.remove(&id).map_or(0, |entry| entry.cost());
+            if let Some(gone) = self.known.remove(&id) {
+                self.sums.remove(&gone);
+            }
         }
-        let all = self.known.values().all(|e| !e.is_live() || e.silence.is_compiled());
-        if all && taken <= self.room.granted() {
+        if self.sums.without_room == 0 && self.sums.taken <= self.room.granted() {
             return;
         }
         for (id, fits) in self.fit() {
@@ -225,6 +257,7 @@ impl Silences {
         for entry in all {
             if !entry.is_live() {
                 entry.silence.release();
+                entry.weigh();
                 continue;
             }
             let before = entry.silence.is_compiled();
@@ -234,6 +267,7 @@ impl Silences {
             } else if entry.silence.compile(&mut left).is_err() {
                 failed += 1;
             }
+            entry.weigh();
             let after = entry.silence.is_compiled();
             if before != after {
                 changed.push((entry.silence.id.clone(), after));
@@ -241,6 +275,10 @@ impl Silences {
             if let Some(gone) = indexed.filter(|_| !after) {
                 self.index.remove(&gone);
             }
+        }
+        self.sums = Sums::default();
+        for entry in self.known.values() {
+            self.sums.add(entry);
         }
         changed
     }
@@ -256,17 +294,20 @@ impl Silences {
 
     /// Those that are not expired and have no room: they silence nothing.
     pub(super) fn without_room(&self) -> impl Iterator<Item = &Silence> {
-        self.known.values().filter(|e| e.is_live() && !e.silence.is_compiled()).map(|e| &e.silence)
+        self.known.values().filter(|e| e.has_no_room()).map(|e| &e.silence)
     }
 
     fn expire(&mut self, now: Timestamp, id: &SmolStr, dirty: &mut BTreeSet<AlertId>) {
         let Some(entry) = self.known.get_mut(id).filter(|e| e.state != SilenceState::Expired) else { return };
+        self.sums.remove(entry);
         entry.silence.starts_at = entry.silence.starts_at.min(now);
         entry.silence.ends_at = now;
         entry.silence.updated_at = now;
         entry.state = SilenceState::Expired;
         self.index.remove(&entry.silence);
         entry.silence.release();
+        entry.weigh();
+        self.sums.add(entry);
         self.forget_matches(id, dirty);
     }
 
@@ -286,20 +327,30 @@ impl Silences {
         firing: impl Iterator<Item = (AlertId, &'a LabelSet)> + Clone,
         dirty: &mut BTreeSet<AlertId>,
     ) {
-        self.known.retain(|_, e| now < e.silence.ends_at + RETENTION || e.state != SilenceState::Expired);
+        let (known, sums) = (&mut self.known, &mut self.sums);
+        known.retain(|_, entry| {
+            let stays = now < entry.silence.ends_at + RETENTION || entry.is_live();
+            if !stays {
+                sums.remove(entry);
+            }
+            stays
+        });
         let mut began = BTreeSet::new();
         let mut ended = Vec::new();
         for (id, entry) in &mut self.known {
             let state = entry.silence.state(now);
+            self.sums.remove(entry);
             match std::mem::replace(&mut entry.state, state) {
                 old if old == state => {}
                 _ if state == SilenceState::Expired => {
                     self.index.remove(&entry.silence);
                     entry.silence.release();
+                    entry.weigh();
                     ended.push(id.clone());
                 }
                 _ => drop(began.insert(id.clone())),
             }
+            self.sums.add(entry);
         }
         for id in &ended {
             self.forget_matches(id, dirty);
@@ -341,6 +392,7 @@ impl Silences {
         let about = self.index.about(labels).filter_map(|id| self.known.get_key_value(id));
         let about = about.filter(|(_, e)| e.silence.matches(labels));
         let known = about.map(|(id, entry)| (id.clone(), entry.clone())).collect();
+        // A copy is made to be read anew: what follows from the rest is left out.
         Silences { known, made: self.made, ..Silences::default() }
     }
 
@@ -555,7 +607,7 @@ mod tests {
         };
         assert!(matches!(refused, SilenceError::NoRoom(..)), "{refused}");
         assert!((2..20).contains(&granted.len()), "{}", granted.len());
-        let taken: u64 = bench.silences.known.values().map(Entry::cost).sum();
+        let taken: u64 = bench.silences.known.values().map(|e| e.cost).sum();
         assert!(taken <= 1 << 20, "{taken}");
         assert!(matches!(costly(&mut bench, 90), Err(SilenceError::TooCostly(..))));
         bench.ask(1, &SilenceRequest::Expire(granted.pop().unwrap())).unwrap();
@@ -568,7 +620,7 @@ mod tests {
         let ids: Vec<SmolStr> = (0..3).map(|_| costly(&mut bench, 5).unwrap()).collect();
         let without = |bench: &Bench| bench.silences.without_room().map(|s| s.id.clone()).collect::<Vec<_>>();
         assert!(without(&bench).is_empty());
-        let one = bench.silences.known[&ids[0]].cost();
+        let one = bench.silences.known[&ids[0]].cost;
 
         // As after a start with less memory: what is read is not compiled.
         let stored = serde_json::to_vec(&bench.silences).unwrap();
