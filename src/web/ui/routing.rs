@@ -14,7 +14,9 @@ use super::page::Frame;
 use super::{look, text};
 use crate::deliver::Health;
 use crate::engine::{DryRun, DryStep, Stats};
-use crate::model::{Decision, Disposition, Duration, Kind, LabelSet, MatchOp, Timestamp, parse_matchers_within};
+use crate::model::{
+    Decision, Disposition, Duration, Kind, LabelSet, MatchOp, Timestamp, parse_matchers_within,
+};
 use crate::web::problem::Problem;
 use crate::web::router::App;
 use crate::web::v1::ASKED_COMPILED;
