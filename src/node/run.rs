@@ -132,6 +132,7 @@ impl Outbox for ToDeliverer {
 
 impl Node {
     /// Loads the configuration, reads the storage, resumes deliveries, and listens.
+    #[expect(clippy::unused_async, reason = "it must be called within a runtime, and says so")]
     pub async fn start(options: Options) -> Result<Node, NodeError> {
         let mut config = config::load(&options.config_file)?;
         log_warnings(&config);
