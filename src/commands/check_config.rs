@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::config::{self, Config, ConfigErrors};
+use crate::deliver;
 
 /// Validates configuration files.
 #[derive(clap::Args, Debug)]
@@ -29,7 +30,7 @@ fn check(files: &[PathBuf], out: &mut dyn Write) -> io::Result<bool> {
     let mut failed = 0;
     for file in files {
         write!(out, "Checking '{}'", file.display())?;
-        match load(file) {
+        match load(file).and_then(|config| sound(config, file)) {
             Ok(config) => found(&config, file, out)?,
             Err(errors) => {
                 failed += 1;
@@ -51,6 +52,16 @@ fn load(file: &Path) -> Result<Config, ConfigErrors> {
     let text = config::read_bounded(io::stdin().lock());
     let text = text.map_err(|message| ConfigErrors::of_file("<stdin>", message))?;
     config::parse(&text, "<stdin>", Path::new(""))
+}
+
+/// What the configuration names must be right too, where it is there.
+fn sound(config: Config, file: &Path) -> Result<Config, ConfigErrors> {
+    let mut wrong = config::wrong_secrets(&config);
+    wrong.extend(deliver::wrong_ca_files(&config.receivers));
+    match wrong.is_empty() {
+        true => Ok(config),
+        false => Err(ConfigErrors::new(&file.display().to_string(), wrong)),
+    }
 }
 
 fn found(config: &Config, file: &Path, out: &mut dyn Write) -> io::Result<()> {

@@ -7,12 +7,15 @@ mod interval;
 mod lines;
 mod masked;
 mod noise;
+mod overlap;
 mod policy;
 mod problem;
 pub(crate) mod read;
 mod receiver;
+mod secret;
 mod signing;
 mod storage;
+mod template;
 mod trust;
 mod warnings;
 mod web;
@@ -35,12 +38,14 @@ pub use policy::{GroupBy, IntegrationRef, Level, Policy, Receiver, Route, Severi
 pub use problem::{ConfigErrors, Problem};
 pub use receiver::{
     Config, ConsoleConfig, HttpAuth, HttpConfig, Integration, IntegrationKind, PagerdutyConfig,
-    PagerdutyImage, PagerdutyLink, Secret, SecretError, SecretUrl, SlackConfig, Url, WebhookConfig,
+    PagerdutyImage, PagerdutyLink, SecretUrl, SlackConfig, Url, WebhookConfig,
 };
+pub use secret::{Secret, SecretError, SecretFile, SecretForm};
 pub use signing::{SigningKeys, SigningSecretError};
 pub use storage::Storage;
+pub use template::{TemplateData, TemplateFacts, is_template, template_environment};
 pub use trust::{FailOpen, Heartbeat, Limits, SelfWatch};
-pub use warnings::warnings;
+pub use warnings::{warnings, wrong_secrets};
 pub use web::{ClientAuth, TlsServerConfig, WebConfig, load_web, parse_web};
 
 /// The largest configuration file, in bytes.
@@ -134,6 +139,7 @@ impl Default for Config {
             storage: Storage::default(),
             memory: None,
             masked: "".into(),
+            doubts: Vec::new(),
         }
     }
 }

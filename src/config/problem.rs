@@ -15,7 +15,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(line: u32, message: impl Into<String>) -> Self {
+    /// A problem on a line.
+    pub fn new(line: u32, message: impl Into<String>) -> Self {
         Problem { line, message: message.into() }
     }
 }
@@ -37,7 +38,8 @@ impl ConfigErrors {
         Self::new(file, vec![Problem::new(0, message)])
     }
 
-    pub(crate) fn new(file: &str, mut problems: Vec<Problem>) -> Self {
+    /// These problems of a file, of which there is at least one.
+    pub fn new(file: &str, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|p| p.line);
         problems.dedup();
         ConfigErrors { file: file.to_owned(), problems }

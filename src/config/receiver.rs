@@ -1,18 +1,13 @@
 //! Receivers and their integrations, with secrets; keys as in alertmanager.yml.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use super::{AccessRules, AddressPolicy, Policy, Storage};
+use super::{AccessRules, AddressPolicy, Policy, Problem, Secret, Storage};
 use crate::model::Duration;
-use crate::outside::{self, FileError};
-
-/// The largest secret file, in bytes.
-const MAX_SECRET: u64 = 64 << 10;
 
 /// A validated configuration file.
 #[derive(Clone, Debug)]
@@ -23,6 +18,8 @@ pub struct Config {
     pub receivers: BTreeMap<SmolStr, Vec<Integration>>,
     /// The file as YAML for people, its secrets masked; empty if it was made of no file.
     pub masked: Arc<str>,
+    /// What is allowed, and probably not meant, as far as the text of the file shows it.
+    pub doubts: Vec<Problem>,
     /// How much of the past is kept.
     pub storage: Storage,
     /// `limits.memory`: how much memory there is, in bytes, if that is less than the system says. It decides
@@ -73,7 +70,7 @@ impl IntegrationKind {
 /// PagerDuty, Events API v2. Templated keys are minijinja templates; `None` = the default text.
 #[derive(Clone, Debug)]
 pub struct PagerdutyConfig {
-    /// `routing_key` / `routing_key_file`: the integration key of 32 characters.
+    /// `routing_key` / `routing_key_file`: the integration key of 32 characters. The inline one is templated.
     pub routing_key: Secret,
     /// `url`. Default `https://events.pagerduty.com/v2/enqueue`.
     pub url: Url,
@@ -140,7 +137,7 @@ pub struct PagerdutyLink {
 pub struct SlackConfig {
     /// `api_url` / `api_url_file`: secret.
     pub api_url: SecretUrl,
-    /// `channel`; an incoming webhook of today ignores it.
+    /// `channel`, templated. An incoming webhook of today ignores it.
     pub channel: Option<String>,
     /// `username`, templated.
     pub username: Option<String>,
@@ -212,69 +209,22 @@ pub enum HttpAuth {
     },
 }
 
-/// A secret: given inline, or a file that is read each time it is needed, trimmed.
-///
-/// Has no `Serialize`; `Debug` and `Display` print `<secret>`.
-#[derive(Clone)]
-pub enum Secret {
-    /// The value itself.
-    Inline(Arc<str>),
-    /// Where the value stands.
-    File(PathBuf),
-}
-
-/// A secret file that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("secret file {}: {reason}", path.display())]
-pub struct SecretError {
-    /// The file.
-    pub path: PathBuf,
-    /// Why there is no secret.
-    pub reason: FileError,
-}
-
-impl Secret {
-    /// The value, for the one who sends it. A file is read now, which blocks the thread for at most
-    /// [`outside::PATIENCE`].
-    pub fn reveal(&self) -> Result<Arc<str>, SecretError> {
-        match self {
-            Secret::Inline(value) => Ok(value.clone()),
-            Secret::File(path) => text(path, outside::read(path, MAX_SECRET)),
-        }
-    }
-
-    /// The same within `patience`. It blocks nothing.
-    pub async fn reveal_apart(&self, patience: std::time::Duration) -> Result<Arc<str>, SecretError> {
-        match self {
-            Secret::Inline(value) => Ok(value.clone()),
-            Secret::File(path) => text(path, outside::read_apart(path, MAX_SECRET, patience).await),
-        }
-    }
-}
-
-fn text(path: &Path, read: Result<Arc<[u8]>, FileError>) -> Result<Arc<str>, SecretError> {
-    let text = read.and_then(|bytes| match std::str::from_utf8(&bytes) {
-        Ok(text) => Ok(text.trim().into()),
-        Err(_) => Err(FileError::Read("it is not UTF-8".into())),
-    });
-    text.map_err(|reason| SecretError { path: path.to_owned(), reason })
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<secret>")
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<secret>")
-    }
-}
-
 /// An http or https URL from the configuration, checked when it was read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Url(pub String);
+
+impl Url {
+    /// What is doubtful in a routing key for this URL: PagerDuty's own have 32 characters.
+    pub(super) fn key_doubt(&self, key: &str) -> Option<String> {
+        let host = self.0.split("://").nth(1)?.split(['/', ':', '?']).next()?;
+        let length = key.chars().count();
+        (host.ends_with("pagerduty.com") && length != 32 && !key.is_empty()).then(|| {
+            format!(
+                "has {length} characters, and PagerDuty's have 32; write the integration key of a service"
+            )
+        })
+    }
+}
 
 /// A URL that is a secret as a whole.
 #[derive(Clone, Debug)]

@@ -2,19 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use super::{Config, HttpAuth, Integration, IntegrationKind, Mode, Problem, Secret};
+use super::{
+    Config, Credential, HttpAuth, Integration, IntegrationKind, Mode, PagerdutyConfig, Problem, Secret,
+    overlap,
+};
 use crate::model::Duration;
-use crate::outside::FileError;
 
 /// What looks like a mistake in a valid configuration, in the order of its lines.
 ///
-/// Looks whether the files of secrets are there, since one that is missing costs a page later.
+/// Reads the files of secrets, since one that is missing costs a page later.
 pub fn warnings(config: &Config) -> Vec<Problem> {
-    let mut found = Vec::new();
+    let mut found = config.doubts.clone();
     stale(config, &mut found);
     unreachable_routes(config, &mut found);
     unused_receivers(config, &mut found);
-    missing_files(config, &mut found);
+    absent_and_doubtful_files(config, &mut found);
+    overlap::rings(&config.policy, &mut found);
     digests(config, &mut found);
     found.sort_by_key(|p| p.line);
     found
@@ -75,21 +78,77 @@ fn digests(config: &Config, found: &mut Vec<Problem>) {
     }
 }
 
-fn missing_files(config: &Config, found: &mut Vec<Problem>) {
-    let mut missing = BTreeSet::new();
-    for secret in config.receivers.values().flatten().flat_map(secrets) {
-        let Err(error) = secret.reveal() else { continue };
-        missing.insert(format!("{error}; nothing can be sent with it until it is there"));
-        if matches!(error.reason, FileError::Hangs(_)) {
-            // The others are probably on the same file system, and would take as long each.
-            missing.insert("secret files after one that hangs were not looked at".to_owned());
+/// What stands in secret files and cannot be right, in the order of the lines that name the files. It would
+/// be refused if it stood in the configuration, so `check-config` fails for it. A server starts all the same:
+/// the other receivers are well, and a file may be mended while it runs.
+pub fn wrong_secrets(config: &Config) -> Vec<Problem> {
+    let mut found = Vec::new();
+    for secret in secrets(config) {
+        let (Secret::File(file), Err(error)) = (secret, secret.reveal()) else { continue };
+        if error.hangs() {
             break;
         }
+        if !error.is_absent() {
+            found.push(Problem::new(file.line, format!("{error}; nothing can be sent with it as it stands")));
+        }
     }
-    found.extend(missing.into_iter().map(|message| Problem::new(0, message)));
+    found.sort_by(|a, b| (a.line, &a.message).cmp(&(b.line, &b.message)));
+    found.dedup();
+    found
 }
 
-fn secrets(integration: &Integration) -> Vec<&Secret> {
+fn absent_and_doubtful_files(config: &Config, found: &mut Vec<Problem>) {
+    let mut files = Vec::new();
+    for secret in secrets(config) {
+        let Secret::File(file) = secret else { continue };
+        let message = match secret.reveal() {
+            Err(error) if error.is_absent() => {
+                format!("{error}; nothing can be sent with it until it is there")
+            }
+            Err(error) if error.hangs() => {
+                // The others are probably on the same file system, and would take as long each.
+                let rest = "secret files after one that hangs were not looked at";
+                found
+                    .extend([error.to_string(), rest.into()].map(|message| Problem::new(file.line, message)));
+                return;
+            }
+            Err(_) => continue,
+            Ok(text) => match file.form.doubt(&text) {
+                Some(doubt) => format!("secret file {} ({}) {doubt}", file.path.display(), file.key),
+                None => continue,
+            },
+        };
+        files.push(Problem::new(file.line, message));
+    }
+    for integration in config.receivers.values().flatten() {
+        if let IntegrationKind::Pagerduty(PagerdutyConfig { url, routing_key, .. }) = &integration.kind
+            && let Secret::File(file) = routing_key
+            && let Ok(key) = routing_key.reveal()
+            && let Some(doubt) = url.key_doubt(&key)
+        {
+            let message = format!("secret file {} ({}) {doubt}", file.path.display(), file.key);
+            files.push(Problem::new(file.line, message));
+        }
+    }
+    files.sort_by(|a, b| (a.line, &a.message).cmp(&(b.line, &b.message)));
+    files.dedup();
+    found.append(&mut files);
+}
+
+/// Every secret of the configuration.
+fn secrets(config: &Config) -> Vec<&Secret> {
+    let mut all: Vec<&Secret> = config.receivers.values().flatten().flat_map(of_integration).collect();
+    let (sources, users) = (&config.access.sources, &config.access.users);
+    let of_access =
+        sources.iter().flat_map(|s| &s.credentials).chain(users.iter().flat_map(|u| &u.credentials));
+    all.extend(of_access.filter_map(|credential| match credential {
+        Credential::Bearer(secret) | Credential::Basic { password: secret, .. } => Some(secret),
+        Credential::ClientSan(_) => None,
+    }));
+    all
+}
+
+fn of_integration(integration: &Integration) -> Vec<&Secret> {
     let mut all: Vec<&Secret> = integration.http.headers.values().collect();
     match &integration.http.auth {
         Some(HttpAuth::Authorization { credentials, .. }) => all.push(credentials),

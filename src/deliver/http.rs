@@ -341,6 +341,16 @@ fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, DeliverError> {
             }
         };
     };
+    let (roots, pinned) = roots(path)?;
+    let webpki = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone());
+    let wrong = |reason: String| DeliverError::CaFile { path: path.to_owned(), reason };
+    let webpki = webpki.build().map_err(|e| wrong(e.to_string()))?;
+    let verifier = Arc::new(Pinned { webpki, pinned });
+    Ok(builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+}
+
+/// The certificates in a `ca_file`, as roots and as they stand.
+pub(super) fn roots(path: &Path) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), DeliverError> {
     let wrong = |reason: String| DeliverError::CaFile { path: path.to_owned(), reason };
     let (mut roots, mut pinned) = (RootCertStore::empty(), Vec::new());
     let text = outside::read(path, MAX_FILE).map_err(|e| wrong(e.to_string()))?;
@@ -352,10 +362,7 @@ fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, DeliverError> {
     if roots.is_empty() {
         return Err(wrong("holds no certificate; it should be PEM".into()));
     }
-    let webpki = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone());
-    let webpki = webpki.build().map_err(|e| wrong(e.to_string()))?;
-    let verifier = Arc::new(Pinned { webpki, pinned });
-    Ok(builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+    Ok((roots, pinned))
 }
 
 /// An error with its causes: the outermost of hyper's says only "client error".

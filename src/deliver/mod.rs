@@ -45,7 +45,7 @@ pub use http::{Answer, HttpClient};
 pub use meter::{Failing, Failure, Health, Meter};
 pub use pace::Pacer;
 pub use schedule::{Job, Limits, Next, Schedule};
-pub use transport::{Transport, check_templates};
+pub use transport::{Transport, wrong_ca_files};
 
 use crate::config::{Integration, IntegrationKind, Secret};
 use crate::model::{Notification, Outcome, Rejection, Report, Timestamp};
@@ -303,7 +303,7 @@ fn account((receiver, name): &(SmolStr, SmolStr), integration: &Integration) -> 
     match &integration.kind {
         IntegrationKind::Pagerduty(config) => match &config.routing_key {
             Secret::Inline(key) => format!("pagerduty {} {key}", config.url.0),
-            Secret::File(path) => format!("pagerduty {} file {}", config.url.0, path.display()),
+            Secret::File(file) => format!("pagerduty {} file {}", config.url.0, file.path.display()),
         },
         _ => format!("{receiver}/{name}"),
     }

@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::attempt::{AttemptError, FailureReason, Side};
 use super::template::Renderer;
 use super::text::{alert_list, clean_line, clean_text, cut, http_url, subject};
 use super::view::View;
-use crate::config::PagerdutyConfig;
+use crate::config::{PagerdutyConfig, Secret, is_template};
 use crate::model::Kind;
 
 const SUMMARY_CHARS: usize = 1024;
@@ -19,6 +20,7 @@ const SUMMARY_CHARS: usize = 1024;
 const EVENT_BYTES: usize = 512_000;
 const SHORT_CHARS: usize = 255;
 const LINKS: usize = 20;
+const ROUTING_KEY: &str = "routing_key";
 
 #[derive(Serialize)]
 struct Event<'a> {
@@ -96,7 +98,26 @@ pub(super) fn sources(config: &PagerdutyConfig) -> Vec<(String, String)> {
         all.push((format!("links[{i}].href"), link.href.clone()));
         all.push((format!("links[{i}].text"), link.text.clone()));
     }
+    if let Secret::Inline(key) = &config.routing_key
+        && is_template(key)
+    {
+        all.push((ROUTING_KEY.to_owned(), key.to_string()));
+    }
     all
+}
+
+/// The routing key of a notification, where it is a template: the template's text, or nothing. `None` where
+/// it is none.
+pub(super) fn routing_key(config: &PagerdutyConfig, texts: &Renderer<'_>) -> Option<String> {
+    let templated = matches!(&config.routing_key, Secret::Inline(key) if is_template(key));
+    templated.then(|| texts.required(ROUTING_KEY, String::new).trim().to_owned())
+}
+
+/// Without a key there is no service to page.
+pub(super) fn no_routing_key() -> AttemptError {
+    let detail = "the template in routing_key renders to nothing for this notification; give it a default, \
+                  such as {{ group_labels.pd_key or \"KEY\" }}";
+    AttemptError { side: Side::Ours, ..AttemptError::refused(FailureReason::Other, detail) }
 }
 
 /// Where the notification goes: change events have an endpoint of their own beside `url`.
@@ -174,8 +195,8 @@ fn payload(view: &View<'_>, texts: &Renderer<'_>, custom_details: BTreeMap<Strin
         texts.text("source", || common(&["instance", "cluster", "job", "service", "namespace"])),
         SHORT_CHARS,
     );
-    let severity = texts.text("severity", || level_severity(n.level).to_owned());
-    let summary = cut(clean_line(texts.text("description", || subject(view)).trim()), SUMMARY_CHARS);
+    let severity = texts.required("severity", || level_severity(n.level).to_owned());
+    let summary = cut(clean_line(texts.required("description", || subject(view)).trim()), SUMMARY_CHARS);
     Payload {
         summary: if summary.is_empty() { cut(subject(view), SUMMARY_CHARS) } else { summary },
         source: if source.is_empty() { "Squelch".into() } else { source },

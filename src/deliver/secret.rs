@@ -5,14 +5,13 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::attempt::AttemptError;
-use crate::config::{Secret, SecretError};
-use crate::outside::FileError;
+use crate::config::Secret;
 
 /// The value of a secret, if its file can be read before `until`.
 pub(super) async fn reveal(secret: &Secret, until: Instant) -> Result<Arc<str>, AttemptError> {
     let patience = until.saturating_duration_since(Instant::now());
-    secret.reveal_apart(patience).await.map_err(|error| match error {
-        SecretError { reason: FileError::Hangs(_), .. } => AttemptError::late(error.to_string()),
-        _ => AttemptError::ours(error.to_string()),
+    secret.reveal_apart(patience).await.map_err(|error| match error.hangs() {
+        true => AttemptError::late(error.to_string()),
+        false => AttemptError::ours(error.to_string()),
     })
 }

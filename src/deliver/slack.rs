@@ -48,6 +48,7 @@ struct Attachment {
 /// The templated keys of the configuration, for compiling.
 pub(super) fn sources(config: &SlackConfig) -> Vec<(String, String)> {
     let keys = [
+        ("channel", &config.channel),
         ("username", &config.username),
         ("icon_emoji", &config.icon_emoji),
         ("icon_url", &config.icon_url),
@@ -79,18 +80,18 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 /// The message.
-pub(super) fn message(config: &SlackConfig, view: &View<'_>, texts: &Renderer<'_>) -> Vec<u8> {
+pub(super) fn message(view: &View<'_>, texts: &Renderer<'_>) -> Vec<u8> {
     let n = view.notification;
-    let title = texts.text("title", || escape(&subject(view)));
+    let title = texts.required("title", || escape(&subject(view)));
     let short = |key: &str| cut(clean_line(texts.text(key, String::new).trim()), SHORT_CHARS);
     let link = texts.text("title_link", || view.external_url.to_owned());
     let attachment = Attachment {
         color: cut(clean_line(texts.text("color", || color(view).to_owned()).trim()), SHORT_CHARS),
-        fallback: marked(texts.text("fallback", || escape(&subject(view))), view),
+        fallback: marked(texts.required("fallback", || escape(&subject(view))), view),
         pretext: cut_escaped(texts.text("pretext", String::new), TEXT_CHARS),
         title: marked(clean_line(title.trim()), view),
         title_link: http_url(&link).unwrap_or_default().to_owned(),
-        text: cut_escaped(texts.text("text", || default_text(view)), TEXT_CHARS),
+        text: cut_escaped(texts.required("text", || default_text(view)), TEXT_CHARS),
         footer: cut_escaped(
             texts.text("footer", || match n.kind {
                 // Its text says it already.
@@ -103,7 +104,7 @@ pub(super) fn message(config: &SlackConfig, view: &View<'_>, texts: &Renderer<'_
         mrkdwn_in: ["pretext", "text", "fallback"],
     };
     let message = Message {
-        channel: clean_line(config.channel.as_deref().unwrap_or_default()),
+        channel: clean_line(texts.required("channel", String::new).trim()),
         username: short("username"),
         icon_emoji: short("icon_emoji"),
         icon_url: http_url(&texts.text("icon_url", String::new)).unwrap_or_default().to_owned(),

@@ -1,23 +1,19 @@
 //! Templated configuration keys: minijinja, with limits, and the default text behind them.
-//!
-//! A template sees: `status`, `kind`, `receiver`, `group_labels`, `common_labels`,
-//! `common_annotations`, `alerts.firing` and `alerts.resolved` (lists of `{status, labels,
-//! annotations, starts_at, ends_at, generator_url, flaps}`), `external_url`, `severity`, `why`,
-//! `dedup_key`, `num_firing`, `num_resolved`, `truncated` and `possible_repeat`. A label that is not
-//! there is the empty string.
 
 use std::cell::RefCell;
 use std::io;
 
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
+use minijinja::{Environment, Value};
 
 use super::text::clean_text;
 use super::view::View;
+use crate::config::{TemplateData, TemplateFacts, template_environment};
 
-/// Steps that one template may take; a loop over 1,000 alerts with ten labels fits.
-const FUEL: u64 = 500_000;
 /// Bytes that one template may write.
 const OUTPUT_BYTES: usize = 64 * 1024;
+
+/// Keys that say where a message goes.
+const PLACES: [&str; 2] = ["channel", "routing_key"];
 
 /// How values (not the text round them) are made safe.
 pub(super) type Escape = fn(&str) -> String;
@@ -30,15 +26,15 @@ pub(super) struct Templates {
 impl Templates {
     /// Compiles `(key, source)` pairs; the error names the key.
     pub(super) fn new(sources: Vec<(String, String)>, escape: Escape) -> Result<Self, (String, String)> {
-        let mut env = Environment::new();
-        env.set_fuel(Some(FUEL));
-        env.set_undefined_behavior(UndefinedBehavior::Chainable);
-        env.set_auto_escape_callback(|_| AutoEscape::None);
-        env.set_formatter(move |out, _, value| {
+        let mut env = template_environment();
+        env.set_formatter(move |out, state, value| {
             if value.is_undefined() || value.is_none() {
                 return Ok(());
             }
-            out.write_str(&escape(&value.to_string())).map_err(minijinja::Error::from)
+            let text = value.to_string();
+            // These name a place and are no text that anybody reads.
+            let text = if PLACES.contains(&state.name()) { clean_text(&text) } else { escape(&text) };
+            out.write_str(&text).map_err(minijinja::Error::from)
         });
         for (key, source) in sources {
             env.add_template_owned(key.clone(), source).map_err(|e| (key, clean_text(&e.to_string())))?;
@@ -61,15 +57,35 @@ impl<'a> Renderer<'a> {
 
     /// The text of `key`: its template's if it has one that works, else `default`.
     pub(super) fn text(&self, key: &str, default: impl FnOnce() -> String) -> String {
-        let Ok(template) = self.templates.env.get_template(key) else { return default() };
-        let mut out = Capped(Vec::new());
-        match template.render_captured_to(&self.context, &mut out) {
-            Ok(_) => String::from_utf8_lossy(&out.0).into_owned(),
-            Err(error) => {
-                self.errors.borrow_mut().push(clean_text(&format!("{key}: {error}")));
-                default()
-            }
+        match self.render(key) {
+            Some(Ok(text)) => text,
+            Some(Err(reason)) => self.failed(key, &reason, default),
+            None => default(),
         }
+    }
+
+    /// The same for a text that must say something. A template that renders to nothing counts as failed, and
+    /// `default` takes its place. A key that the configuration leaves empty stays empty.
+    pub(super) fn required(&self, key: &str, default: impl FnOnce() -> String) -> String {
+        let empty = self.templates.env.get_template(key).is_ok_and(|t| t.source().trim().is_empty());
+        match self.render(key) {
+            Some(Ok(text)) if empty || !text.trim().is_empty() => text,
+            Some(Ok(_)) => self.failed(key, "it renders to nothing", default),
+            Some(Err(reason)) => self.failed(key, &reason, default),
+            None => default(),
+        }
+    }
+
+    fn render(&self, key: &str) -> Option<Result<String, String>> {
+        let template = self.templates.env.get_template(key).ok()?;
+        let mut out = Capped(Vec::new());
+        let rendered = template.render_captured_to(&self.context, &mut out);
+        Some(rendered.map(|_| String::from_utf8_lossy(&out.0).into_owned()).map_err(|e| e.to_string()))
+    }
+
+    fn failed(&self, key: &str, reason: &str, default: impl FnOnce() -> String) -> String {
+        self.errors.borrow_mut().push(clean_text(&format!("{key}: {reason}")));
+        default()
     }
 
     /// What went wrong, one entry a key; the default text stands in each time.
@@ -96,40 +112,10 @@ impl io::Write for Capped {
 }
 
 fn context_of(view: &View<'_>) -> Value {
-    let n = view.notification;
-    let alerts = |list: &[&crate::model::AlertView]| {
-        let one = |a: &&crate::model::AlertView| {
-            context! {
-                status => a.status.as_str(),
-                labels => map(&a.labels),
-                annotations => map(&a.annotations),
-                starts_at => a.starts_at.to_string(),
-                ends_at => a.ends_at.map(|t| t.to_string()),
-                generator_url => a.generator_url.as_str(),
-                flaps => a.flaps,
-            }
-        };
-        list.iter().map(one).collect::<Vec<Value>>()
+    let facts = TemplateFacts {
+        status: view.status(),
+        external_url: view.external_url,
+        possible_repeat: view.possible_repeat,
     };
-    context! {
-        status => view.status(),
-        kind => n.kind.as_str(),
-        receiver => n.receiver.as_str(),
-        group_labels => map(&n.group_labels),
-        common_labels => map(&view.common_labels),
-        common_annotations => map(&view.common_annotations),
-        alerts => context! { firing => alerts(&view.firing), resolved => alerts(&view.resolved) },
-        external_url => view.external_url,
-        severity => n.severity.as_str(),
-        why => n.why.as_str(),
-        dedup_key => n.dedup_key.as_str(),
-        num_firing => view.firing.len(),
-        num_resolved => view.resolved.len(),
-        truncated => n.truncated,
-        possible_repeat => view.possible_repeat,
-    }
-}
-
-fn map(set: &crate::model::LabelSet) -> Value {
-    Value::from_pairs(set.iter())
+    TemplateData::new(view.notification, facts).context()
 }

@@ -14,7 +14,7 @@ use super::template::{Renderer, Templates};
 use super::text::{clean_text, cut};
 use super::view::View;
 use super::{DeliverError, Options, console, pagerduty, signature, slack, slack_answer, webhook};
-use crate::config::{Integration, IntegrationKind, SigningKeys};
+use crate::config::{Integration, IntegrationKind, Problem, SigningKeys};
 use crate::model::{Notification, Timestamp};
 
 /// What makes one attempt.
@@ -66,7 +66,15 @@ impl Transport {
         let timeout = self.integration.timeout.to_std();
         let until = Instant::now() + timeout;
         let secret = match &self.integration.kind {
-            IntegrationKind::Pagerduty(config) => reveal(&config.routing_key, until).await?,
+            IntegrationKind::Pagerduty(config) => {
+                let key = reveal(&config.routing_key, until).await?;
+                let view = View::new(n, &self.external_url, possible_repeat);
+                match self.render(&view, |texts| pagerduty::routing_key(config, texts)) {
+                    None => key,
+                    Some(key) if key.is_empty() => return Err(pagerduty::no_routing_key()),
+                    Some(key) => key.into(),
+                }
+            }
             IntegrationKind::Slack(config) => reveal(&config.api_url.0, until).await?,
             IntegrationKind::Webhook(config) => reveal(&config.url.0, until).await?,
             IntegrationKind::Console(_) => "".into(),
@@ -108,8 +116,8 @@ impl Transport {
                 let body = self.render(&view, |texts| pagerduty::event(config, secret, &view, texts));
                 (pagerduty::url(config, n.kind), body)
             }
-            IntegrationKind::Slack(config) => {
-                (secret.to_owned(), self.render(&view, |texts| slack::message(config, &view, texts)))
+            IntegrationKind::Slack(_) => {
+                (secret.to_owned(), self.render(&view, |texts| slack::message(&view, texts)))
             }
             IntegrationKind::Webhook(config) => (secret.to_owned(), webhook::body(&view, config.max_alerts)),
             IntegrationKind::Console(_) => (String::new(), console::line(&view).into_bytes()),
@@ -137,7 +145,7 @@ impl Transport {
             || matches!(self.integration.kind, IntegrationKind::Slack(_)) && !matches!(status, 204 | 205)
     }
 
-    fn render(&self, view: &View<'_>, body: impl FnOnce(&Renderer<'_>) -> Vec<u8>) -> Vec<u8> {
+    fn render<T>(&self, view: &View<'_>, body: impl FnOnce(&Renderer<'_>) -> T) -> T {
         let texts = Renderer::new(&self.templates, view);
         let body = body(&texts);
         for error in texts.errors() {
@@ -184,14 +192,13 @@ fn templates(receiver: &str, integration: &Integration) -> Result<Templates, Del
     })
 }
 
-/// Compiles the templates of all receivers: what `check-config` can find without a network.
-pub fn check_templates(
+/// What is wrong with those `ca_file`s of the receivers that are there. One that is not there may be where
+/// the program runs.
+pub fn wrong_ca_files(
     receivers: &std::collections::BTreeMap<smol_str::SmolStr, Vec<Integration>>,
-) -> Result<(), DeliverError> {
-    for (receiver, integrations) in receivers {
-        for integration in integrations {
-            templates(receiver, integration)?;
-        }
-    }
-    Ok(())
+) -> Vec<Problem> {
+    let files = receivers.values().flatten().filter_map(|integration| integration.http.ca_file.as_deref());
+    let files: std::collections::BTreeSet<_> = files.filter(|path| path.exists()).collect();
+    let wrong = files.into_iter().filter_map(|path| super::http::roots(path).err());
+    wrong.map(|error| Problem::new(0, error.to_string())).collect()
 }

@@ -38,10 +38,13 @@ pub(super) struct Channel {
     refused_version: u64,
     /// A page that was refused in the end may have been taken by an earlier attempt.
     ambiguous: bool,
-    /// The integration is gone from the configuration; until then it may come back, and is told of the
-    /// end that it missed.
+    /// The integration is gone from the configuration: it is told of the end of what is open there, and of
+    /// nothing else.
     #[serde(default)]
-    abandoned: Option<Timestamp>,
+    gone: bool,
+    /// When the end that a gone integration refused is given up.
+    #[serde(default)]
+    give_up_at: Option<Timestamp>,
     /// The receiver, where it is a fallback and not the incident's own.
     #[serde(default)]
     pub(super) receiver: Option<SmolStr>,
@@ -69,9 +72,9 @@ struct InFlight {
 const RETRY_FIRST: Duration = Duration::from_mins(5);
 const RETRY_LONGEST: Duration = Duration::from_hours(1);
 
-/// How long an integration that is gone from the configuration may come back: a mistake in a file is found
-/// within a day.
-const ABANDONED: Duration = Duration::from_hours(24);
+/// For how long the end is tried at an integration that is gone and refused it: a person who was told of it
+/// puts the integration back within a day.
+const GONE: Duration = Duration::from_hours(24);
 
 impl Channel {
     pub(super) fn new(integration: &IntegrationRef) -> Self {
@@ -86,7 +89,8 @@ impl Channel {
             retry_at: None,
             refused_version: 0,
             ambiguous: false,
-            abandoned: None,
+            gone: false,
+            give_up_at: None,
             receiver: None,
             since: None,
         }
@@ -99,7 +103,7 @@ impl Channel {
 
     /// Whether the page has not been accepted here, and still should be.
     pub(super) fn is_waiting(&self) -> bool {
-        self.told == Told::Nothing && self.abandoned.is_none()
+        self.told == Told::Nothing && !self.gone
     }
 
     /// Whether what was sent last was refused for good.
@@ -109,17 +113,17 @@ impl Channel {
 
     /// Whether the newest answer was a refusal for good, and something is still to be said here.
     pub(super) fn refuses(&self) -> bool {
-        self.refused > 0 && self.abandoned.is_none() && self.told != Told::Closed
+        self.refused > 0 && !self.gone && self.told != Told::Closed
     }
 
     /// Whether the integration wants to hear of changes.
     pub(super) fn takes_updates(&self) -> bool {
-        self.send_updates
+        self.send_updates && !self.gone
     }
 
     /// Whether the integration wants to hear of the end; without, the incident stays open there.
     pub(super) fn takes_resolves(&self) -> bool {
-        self.send_resolved && self.abandoned.is_none()
+        self.send_resolved && self.give_up_at.is_none()
     }
 
     /// Whether the page was accepted here, now or once.
@@ -127,9 +131,20 @@ impl Channel {
         self.told != Told::Nothing
     }
 
-    /// Whether the integration is gone from the configuration: nobody is told of anything here.
-    pub(super) fn is_abandoned(&self) -> bool {
-        self.abandoned.is_some()
+    /// Whether the integration is gone from the configuration.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Whether the integration is gone and must still be told of an end.
+    pub(super) fn is_orphan(&self) -> bool {
+        let open = self.told == Told::Open || self.ambiguous || self.in_flight.is_some();
+        self.gone && self.send_resolved && self.told != Told::Closed && open
+    }
+
+    /// Whether the integration refused the end since it is gone.
+    pub(super) fn end_was_refused(&self) -> bool {
+        self.give_up_at.is_some()
     }
 
     /// Whether nothing more will ever be sent here.
@@ -137,13 +152,9 @@ impl Channel {
         self.told == Told::Closed && self.in_flight.is_none()
     }
 
-    /// When a refused notification is tried anew, or an integration that is gone is given up.
-    pub(super) fn retry_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let next = match self.abandoned {
-            Some(until) => Some(until).filter(|_| until > now && self.told != Told::Closed),
-            None => self.retry_at,
-        };
-        next.filter(|_| self.in_flight.is_none())
+    /// When a refused notification is tried anew.
+    pub(super) fn retry_at(&self) -> Option<Timestamp> {
+        self.retry_at.filter(|_| self.in_flight.is_none())
     }
 
     /// What is to be sent now, if anything. The caller sends it under the id that it reports to
@@ -155,17 +166,15 @@ impl Channel {
         }
         // What was refused may be no news any more; then there is nothing to try anew.
         self.retry_at = None;
-        if let Some(until) = self.abandoned {
-            if wanted.closed && (until <= now || self.told == Told::Nothing && !self.ambiguous) {
-                self.told = Told::Closed;
-            }
-            return None;
+        if wanted.closed && self.give_up_at.is_some_and(|at| at <= now) {
+            self.told = Told::Closed;
         }
         match self.told {
+            Told::Nothing | Told::Open if self.gone && !wanted.closed => None,
             Told::Nothing if !wanted.closed => Some(Kind::Page),
             Told::Nothing | Told::Open if wanted.closed => {
                 let owed = self.told == Told::Open || self.ambiguous;
-                if owed && self.takes_resolves() {
+                if owed && self.send_resolved {
                     return Some(Kind::Resolve);
                 }
                 self.told = Told::Closed;
@@ -211,20 +220,20 @@ impl Channel {
                 self.retry_at = Some(now + Duration::from_millis(wait.min(RETRY_LONGEST.as_millis())));
                 self.refused_version = flight.version;
                 self.refused += 1;
+                if self.gone && flight.kind == Kind::Resolve {
+                    self.give_up_at = self.give_up_at.or(Some(now + GONE));
+                }
             }
         }
         true
     }
 
-    /// The integration as the configuration has it now; without one there is nobody left to tell of the
-    /// end, unless it comes back before.
-    pub(super) fn adopt(&mut self, now: Timestamp, integration: Option<&IntegrationRef>) {
-        match integration {
-            Some(known) => {
-                self.abandoned = None;
-                (self.send_resolved, self.send_updates) = (known.send_resolved, known.send_updates);
-            }
-            None => self.abandoned = self.abandoned.or(Some(now + ABANDONED)),
+    /// The integration as the configuration has it now; none if it is gone.
+    pub(super) fn adopt(&mut self, integration: Option<&IntegrationRef>) {
+        self.gone = integration.is_none();
+        if let Some(known) = integration {
+            self.give_up_at = None;
+            (self.send_resolved, self.send_updates) = (known.send_resolved, known.send_updates);
         }
     }
 
@@ -286,7 +295,7 @@ mod tests {
         c.ended(NOW, NotificationId(1), &refusal(false));
         assert_eq!(c.next(NOW, OPEN), None);
         assert_eq!(c.clone().next(NOW, Wanted { version: 2, ..OPEN }), Some(Kind::Page), "it says more now");
-        assert_eq!(c.next(c.retry_at(NOW).unwrap(), OPEN), Some(Kind::Page));
+        assert_eq!(c.next(c.retry_at().unwrap(), OPEN), Some(Kind::Page));
         c.retry_now();
         assert_eq!(c.next(NOW, OPEN), Some(Kind::Page));
         assert_eq!(c.next(NOW, Wanted { closed: true, ..OPEN }), None, "nothing was opened");
@@ -300,6 +309,35 @@ mod tests {
         c.ended(NOW, NotificationId(1), &refusal(true));
         c.retry_now();
         assert_eq!(c.next(NOW, Wanted { closed: true, ..OPEN }), Some(Kind::Resolve));
+    }
+
+    #[test]
+    fn an_integration_that_is_gone_is_told_of_the_end_and_of_nothing_else() {
+        let (mut c, mut paged) = (channel(), channel());
+        c.adopt(None);
+        assert_eq!(c.next(NOW, OPEN), None, "it is not paged");
+        assert!(!c.is_orphan());
+        assert_eq!(c.next(NOW, Wanted { closed: true, ..OPEN }), None);
+        assert!(c.settled());
+        paged.sent(NotificationId(1), Kind::Page, 1);
+        paged.ended(NOW, NotificationId(1), &Outcome::Accepted);
+        paged.adopt(None);
+        assert!(paged.is_orphan());
+        assert_eq!(paged.next(NOW, Wanted { version: 9, repeat: 9, closed: false }), None);
+        let over = Wanted { closed: true, ..OPEN };
+        let mut now = NOW;
+        for attempt in 2.. {
+            now = paged.retry_at().unwrap_or(now);
+            let Some(kind) = paged.next(now, over) else { break };
+            assert_eq!(kind, Kind::Resolve);
+            paged.sent(NotificationId(attempt), kind, 1);
+            paged.ended(now, NotificationId(attempt), &refusal(false));
+            assert!(paged.is_orphan() && paged.end_was_refused());
+        }
+        assert!(
+            paged.settled() && now >= NOW + GONE,
+            "it is given up after a day of refusals, and not before"
+        );
     }
 
     #[test]

@@ -59,6 +59,9 @@ pub(super) struct Incident {
     /// What it shows, if it is one of Squelch's own.
     #[serde(default)]
     pub(super) own: Option<Own>,
+    /// It counts as closing: it is over, and not all that were told of it have taken its end.
+    #[serde(default)]
+    pub(super) closing_counted: bool,
 }
 
 /// An incident remembers the names of so many kinds of alerts.
@@ -129,6 +132,7 @@ impl Incident {
             closing: None,
             channels,
             own: None,
+            closing_counted: false,
         }
     }
 
@@ -157,7 +161,7 @@ impl Incident {
 
     /// Whether any integration is left that hears of it.
     pub(super) fn reaches_somebody(&self) -> bool {
-        self.channels.iter().any(|c| !c.is_abandoned())
+        self.channels.iter().any(|c| !c.is_gone())
     }
 
     /// Whether any integration wants to hear of changes.

@@ -264,7 +264,7 @@ impl Engine {
                 self.in_flight.insert(notification, (id, index));
                 self.notify(notification, kind, &incident, channel);
             }
-            retry = [retry, channel.retry_at(self.now)].into_iter().flatten().min();
+            retry = [retry, channel.retry_at()].into_iter().flatten().min();
         }
         match retry {
             Some(at) => self.timers.set(Timer::Retry(id), at),
@@ -272,7 +272,8 @@ impl Engine {
         }
         let over = incident.phase == Phase::Closed || incident.superseded_by.is_some();
         let settled = over && channels.iter().all(Channel::settled);
-        let supersedes = incident.supersedes;
+        let (supersedes, superseded_by) = (incident.supersedes, incident.superseded_by);
+        self.count_closing(&mut incident, over && !settled);
         if !settled {
             incident.channels = channels;
             self.incidents.insert(id, incident);
@@ -283,15 +284,46 @@ impl Engine {
             group.left_open |= channels.iter().any(|c| !c.takes_resolves());
             self.forget_group_later(&incident.group);
         }
-        // What this one took over may be closed now.
+        self.watch_orphan(id);
+        // What this one took over may be closed now. What waits there for the end of all waits on.
         if let Some(old) = supersedes {
+            let waits = |i: &Incident| i.channels.iter().any(Channel::is_gone);
+            if settled && let (Some(new), true) = (superseded_by, self.incidents.get(&old).is_some_and(waits))
+            {
+                let links = [(old, Some(new), None), (new, None, Some(old))];
+                for (id, by, of) in links {
+                    let Some(incident) = self.incidents.get_mut(&id) else { continue };
+                    incident.superseded_by = by.or(incident.superseded_by);
+                    incident.supersedes = of.or(incident.supersedes);
+                }
+            }
             self.pump(old);
         }
     }
 
+    /// Counts an incident as closing, or no longer.
+    fn count_closing(&mut self, incident: &mut Incident, closing: bool) {
+        let closing = closing && incident.side != Side::Shadow;
+        if closing == std::mem::replace(&mut incident.closing_counted, closing) {
+            return;
+        }
+        let count = &mut self.ledger.receiver(&self.lanes.lane(incident.group.0).receiver).closing;
+        *count = if closing { *count + 1 } else { count.saturating_sub(1) };
+    }
+
     /// Whether the incident that took the place of `incident` is open where `at` leads, or over.
     fn successor_is_open(&self, incident: &Incident, at: &Channel) -> bool {
-        let Some(successor) = incident.superseded_by else { return false };
+        let Some(mut successor) = incident.superseded_by else { return false };
+        // Where nobody is told of the successor, what is open stands for it until all is over.
+        while at.is_gone() {
+            match self.incidents.get(&successor) {
+                None => return true,
+                Some(next) => match next.superseded_by {
+                    Some(after) => successor = after,
+                    None => return next.phase == Phase::Closed,
+                },
+            }
+        }
         let Some(successor) = self.incidents.get(&successor) else { return true };
         let channel =
             successor.channels.iter().find(|c| c.integration == at.integration && c.receiver == at.receiver);
@@ -327,6 +359,7 @@ impl Engine {
             }
             self.pump(id);
             self.say_refused();
+            self.say_orphans();
         }
     }
 

@@ -42,6 +42,7 @@ mod merge;
 mod mute;
 mod notify;
 mod observe;
+mod orphans;
 mod own;
 mod pairs;
 mod pipeline;
@@ -69,6 +70,7 @@ pub use bounds::Fill;
 pub use dry::{DryRoute, DryRun, DryStep};
 pub use event::{Alarm, Effects, Event, Release, Seen, SeenOccurrence, Why};
 pub use flappers::Flapper;
+pub use orphans::Orphan;
 pub use proposal::Matching;
 pub use snapshot::RestoreError;
 pub use stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
@@ -259,6 +261,15 @@ impl Engine {
         self.mutes.count(&mut stats);
         stats.heartbeats = self.heartbeats.last();
         stats.bounds.insert(Bound::LabelSets, self.alerts.label_sets_forgotten());
+        for (receiver, count) in self.orphans_by_receiver() {
+            stats.receivers.entry(receiver).or_default().orphaned = count;
+        }
+        // A receiver that a reload removed goes once nothing is open there. Its counters stay in the ledger.
+        let kept =
+            |name: &SmolStr, of: &ReceiverStats| self.policy.receivers.contains_key(name) || !of.is_idle();
+        stats.shadow.retain(|name, of| kept(name, of));
+        let shadow = &stats.shadow;
+        stats.receivers.retain(|name, of| kept(name, of) || shadow.contains_key(name));
         stats
     }
 
@@ -270,7 +281,7 @@ impl Engine {
             for channel in &mut incident.channels {
                 let receiver = policy.receivers.get(channel.receiver.as_ref().unwrap_or(home));
                 let mut integrations = receiver.iter().flat_map(|r| &r.integrations);
-                channel.adopt(self.now, integrations.find(|i| i.name == channel.integration));
+                channel.adopt(integrations.find(|i| i.name == channel.integration));
             }
             self.timers.set(Timer::Retry(*id), self.now);
         }
@@ -286,6 +297,7 @@ impl Engine {
         }
         for id in self.incidents.keys().copied().collect::<Vec<_>>() {
             self.move_on(id);
+            self.watch_orphan(id);
         }
     }
 

@@ -112,6 +112,12 @@ pub struct ReceiverStats {
     pub open: u64,
     /// Incidents whose alerts have all resolved and that wait out `resolve_hold`.
     pub resolving: u64,
+    /// Incidents that are over, and whose end not all have taken that were told of them.
+    #[serde(default)]
+    pub closing: u64,
+    /// Incidents that are open at an integration which the configuration does not have any more.
+    #[serde(default)]
+    pub orphaned: u64,
     /// Alerts that count as flapping here.
     pub flapping: u64,
     /// Alerts held before their first page.
@@ -123,6 +129,14 @@ pub struct ReceiverStats {
     pub page_delay: Vec<u64>,
     /// Sum of all page delays.
     pub page_delay_sum: Duration,
+}
+
+impl ReceiverStats {
+    /// Whether nothing is open or waits here.
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending + self.open + self.resolving + self.closing + self.orphaned + self.flapping + self.held
+            == 0
+    }
 }
 
 /// Upper bounds, in seconds, of the buckets of `squelch_page_delay_seconds`.

@@ -78,7 +78,7 @@ impl Engine {
             incidents: 1,
             pages: usize::from(!channel.was_opened()),
             digest: false,
-            again: channel.retry_at(self.now),
+            again: channel.retry_at(),
         });
         one.collect()
     }

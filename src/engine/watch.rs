@@ -16,7 +16,7 @@ use super::timers::Timer;
 use crate::model::{AlertId, Duration, LabelSet, Timestamp};
 
 /// How often it looks again.
-const EVERY: Duration = Duration::from_mins(1);
+pub(super) const EVERY: Duration = Duration::from_mins(1);
 /// Alerts that nobody was told of are told apart up to this many.
 const UNHEARD: usize = 10_000;
 
@@ -30,6 +30,9 @@ pub(super) struct Watch {
     excused: BTreeSet<AlertId>,
     /// Incidents whose page a receiver has not taken in time.
     stuck: BTreeSet<IncidentId>,
+    /// Incidents that are open where the configuration has no integration any more.
+    #[serde(default)]
+    pub(super) orphans: BTreeSet<IncidentId>,
     /// What is raised, by what it is about.
     #[serde(with = "super::pairs")]
     raised: BTreeMap<SmolStr, GroupKey>,
@@ -177,6 +180,7 @@ impl Engine {
         self.say_unheard();
         self.say_stuck();
         self.say_refused();
+        self.say_orphans();
         self.overflow_over();
         self.asides_over();
         let now = self.now;
@@ -185,7 +189,8 @@ impl Engine {
             self.watch.lapses.remove(&what);
             self.put(&what, None);
         }
-        let quiet = self.watch.raised.is_empty() && self.watch.stuck.is_empty();
+        let quiet = [&self.watch.stuck, &self.watch.orphans].iter().all(|incidents| incidents.is_empty());
+        let quiet = quiet && self.watch.raised.is_empty();
         if !quiet || !self.watch.unheard.is_empty() || self.overflows() || self.has_asides() {
             self.timers.set(Timer::Watch, self.now + EVERY);
         }
@@ -221,8 +226,12 @@ impl Engine {
     pub(super) fn say_refused(&mut self) {
         let lives = |id: &IncidentId| self.incidents.get(id).is_some_and(|i| i.own.is_none());
         let mut receivers: BTreeMap<SmolStr, u64> = BTreeMap::new();
-        for (id, _) in self.refused.values().filter(|(id, _)| lives(id)) {
+        for (id, index) in self.refused.values().filter(|(id, _)| lives(id)) {
             let Some(incident) = self.incidents.get(id) else { continue };
+            // Another alarm tells of these.
+            if incident.channels.get(*index).is_some_and(super::channel::Channel::is_gone) {
+                continue;
+            }
             *receivers.entry(self.lanes.lane(incident.group.0).receiver.clone()).or_default() += 1;
         }
         let digests = self.digests.refusals();
@@ -238,7 +247,7 @@ impl Engine {
     }
 
     /// Raises what is wrong at the receiver that watches, or closes it.
-    fn put(&mut self, what: &str, summary: Option<&str>) {
+    pub(super) fn put(&mut self, what: &str, summary: Option<&str>) {
         let watcher = self.policy.watcher().cloned();
         match summary.zip(watcher) {
             Some((summary, watcher)) => {

@@ -340,7 +340,7 @@ impl Core {
                 }
                 Command::Policy(policy, done) => {
                     policy_now = Some((*policy).clone());
-                    tick.wait(told(done, |_| ()));
+                    tick.wait(told(done, |open| open.engine.orphans()));
                     tick.apply(open, &self.clock, &Event::Policy(policy))
                 }
                 Command::DeadLetters(wanted, done) => {

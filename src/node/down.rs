@@ -329,6 +329,9 @@ impl Core {
         self.alarms.clear();
         self.suspects.settled();
         self.born = true;
+        if first {
+            warn_of_orphans(&open.engine);
+        }
         let meanwhile = self.meanwhile.take();
         if let Some(meanwhile) = &meanwhile {
             for (notification, possible_repeat) in &mut released.notifications {
@@ -364,6 +367,18 @@ impl Core {
         }
         self.release(released);
         Ok(())
+    }
+}
+
+/// What this process cannot close: only the one before it had the settings of these integrations.
+fn warn_of_orphans(engine: &Engine) {
+    for orphan in engine.orphans() {
+        tracing::error!(
+            receiver = %orphan.receiver, integration = %orphan.integration, incident = %orphan.incident,
+            key = %orphan.dedup_key,
+            "open at an integration that the configuration does not have; put it back, or close this by hand \
+             once it is over"
+        );
     }
 }
 

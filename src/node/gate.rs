@@ -1,6 +1,7 @@
 //! What the web sees of the node: a handle over channels.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,7 +13,7 @@ use tokio::sync::{Mutex, Semaphore, oneshot};
 
 use crate::config::{Config, Storage};
 use crate::deliver::{Deliverer, Health, Prepared};
-use crate::engine::{Release, Stats};
+use crate::engine::{Orphan, Release, Stats};
 use crate::ingest::{InvalidReason, NamedLabels, Said};
 use crate::journal::{DeadLetters, LetterQuery};
 use crate::ledger;
@@ -196,7 +197,7 @@ impl Gate for NodeGate {
         }
     }
 
-    fn reload(&self) -> BoxFuture<'_, Result<(), String>> {
+    fn reload(&self) -> BoxFuture<'_, Result<String, String>> {
         let (queue, published) = (self.queue.clone(), self.published.clone());
         let (reload, resolve_timeout) = (self.reload.clone(), self.resolve_timeout.clone());
         let (access, named_labels) = (self.access.clone(), self.named_labels.clone());
@@ -204,7 +205,7 @@ impl Gate for NodeGate {
         let task = tokio::spawn(async move {
             let outcome = reload.run(&queue, &published, &resolve_timeout, &named_labels, &access).await;
             match &outcome {
-                Ok(()) => {
+                Ok(_) => {
                     published.meter.reloaded(wall());
                     tracing::info!(file = %reload.file.display(), "configuration loaded");
                 }
@@ -305,17 +306,20 @@ impl Reload {
         resolve_timeout: &AtomicU64,
         named_labels: &ArcSwap<NamedLabels>,
         access: &ArcSwap<Access>,
-    ) -> Result<(), String> {
+    ) -> Result<String, String> {
         let mut receivers = self.receivers.lock().await;
         let (mut config, new_access, prepared) = self.load().await?;
         let budget = memory::fit(&mut config);
         self.deliverer.adopt(&prepared);
         let (timeout, named) = (config.policy.resolve_timeout, NamedLabels::of(&config.policy));
         let policy = Box::new(config.policy);
-        if let Err(e) = ask(queue, |done| Command::Policy(policy, done)).await.and_then(|told| told) {
-            self.deliverer.adopt(&receivers);
-            return Err(e.to_string());
-        }
+        let orphans = match ask(queue, |done| Command::Policy(policy, done)).await.and_then(|told| told) {
+            Ok(orphans) => orphans,
+            Err(e) => {
+                self.deliverer.adopt(&receivers);
+                return Err(e.to_string());
+            }
+        };
         published.budget(budget);
         access.store(Arc::new(new_access));
         *receivers = prepared;
@@ -323,7 +327,7 @@ impl Reload {
         self.keep.store(Arc::new(config.storage));
         resolve_timeout.store(timeout.as_millis(), Ordering::Relaxed);
         named_labels.store(Arc::new(named));
-        Ok(())
+        Ok(said_of(&orphans))
     }
 }
 
@@ -348,6 +352,34 @@ impl Reload {
             Err(_) => Err(format!("the files have not been read within {} s", RELOAD_PATIENCE.as_secs())),
         }
     }
+}
+
+/// An answer names so many of them.
+const ORPHANS_NAMED: usize = 20;
+
+/// What a person should know of incidents that are open where the configuration has no integration any more.
+fn said_of(orphans: &[Orphan]) -> String {
+    let mut said = String::new();
+    for orphan in orphans.iter().take(ORPHANS_NAMED) {
+        tracing::warn!(
+            receiver = %orphan.receiver, integration = %orphan.integration, incident = %orphan.incident,
+            key = %orphan.dedup_key,
+            "open at an integration that the configuration does not have any more; its end goes there as long \
+             as this process runs"
+        );
+        let _ = writeln!(said, "open at an integration that is not configured any more: {orphan}");
+    }
+    let more = orphans.len().saturating_sub(ORPHANS_NAMED);
+    if more > 0 {
+        tracing::warn!(more, "further incidents are open at integrations that are not configured any more");
+        let _ = writeln!(said, "and {more} more");
+    }
+    if !orphans.is_empty() {
+        said.push_str(
+            "Their ends still go there as long as this process runs. After a restart they cannot.\n",
+        );
+    }
+    said
 }
 
 /// Hands a command over and waits for its answer.

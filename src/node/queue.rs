@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
 use crate::config::Policy;
-use crate::engine::{Alarm, Release};
+use crate::engine::{Alarm, Orphan, Release};
 use crate::ingest::Said;
 use crate::journal::{DeadLetters, LetterQuery};
 use crate::model::{Batch, NotificationId, Report, SilenceRequest, Source};
@@ -37,7 +37,8 @@ pub enum Command {
     /// A look at the engine as it stands once the tick is durable.
     Look(Look),
     /// The configuration changed; answered when that is durable.
-    Policy(Box<Policy>, oneshot::Sender<Result<(), Unavailable>>),
+    /// Answered with what is open where it has no integration any more.
+    Policy(Box<Policy>, oneshot::Sender<Result<Vec<Orphan>, Unavailable>>),
     /// Dead letters, newest first.
     DeadLetters(LetterQuery, oneshot::Sender<Result<DeadLetters, Unavailable>>),
     /// No more work but reports: notifications stay in the outbox for the next start. Answered when

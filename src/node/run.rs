@@ -356,6 +356,9 @@ pub(super) fn log_warnings(config: &config::Config) {
     for warning in config::warnings(config) {
         tracing::warn!(line = warning.line, "configuration: {}", warning.message);
     }
+    for wrong in config::wrong_secrets(config) {
+        tracing::error!(line = wrong.line, "configuration: {}", wrong.message);
+    }
 }
 
 /// Brings reports of deliveries to the engine's thread until told to stop; what is there by then

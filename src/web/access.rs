@@ -46,7 +46,7 @@ enum Proof {
 /// Why access cannot be ruled as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// A secret cannot be read.
+    /// A secret cannot be read, or cannot be one.
     #[error("{what} {name:?}: {source}")]
     Secret {
         /// `source` or `user`.
@@ -55,14 +55,6 @@ pub enum AccessError {
         name: SmolStr,
         /// What the system says.
         source: SecretError,
-    },
-    /// A secret is empty: anybody would know it.
-    #[error("{what} {name:?}: the secret is empty; write one of at least 16 random characters")]
-    Empty {
-        /// `source` or `user`.
-        what: &'static str,
-        /// Whose.
-        name: SmolStr,
     },
     /// A user who can never log in.
     #[error(
@@ -308,12 +300,8 @@ impl Access {
 
 fn proofs(what: &'static str, name: &SmolStr, all: &[Credential]) -> Result<Vec<Proof>, AccessError> {
     let reveal = |secret: &crate::config::Secret| {
-        let value = secret.reveal();
-        let value = value.map_err(|source| AccessError::Secret { what, name: name.clone(), source })?;
-        if value.is_empty() {
-            return Err(AccessError::Empty { what, name: name.clone() });
-        }
-        Ok(value)
+        // What a file holds is checked as it is read. An empty secret would be known to anybody.
+        secret.reveal().map_err(|source| AccessError::Secret { what, name: name.clone(), source })
     };
     let mut proofs = Vec::new();
     for credential in all {

@@ -59,7 +59,7 @@ pub trait Gate: Send + Sync + 'static {
     fn ready(&self) -> Result<(), String>;
 
     /// Reads the configuration anew; the old one stays in force if that fails, and the error says why.
-    fn reload(&self) -> BoxFuture<'_, Result<(), String>>;
+    fn reload(&self) -> BoxFuture<'_, Result<String, String>>;
 
     /// All metrics in Prometheus' text format 0.0.4.
     fn metrics(&self) -> String;

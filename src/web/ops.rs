@@ -28,7 +28,7 @@ pub(super) async fn reload(State(app): State<App>) -> Response {
     let gate = std::sync::Arc::clone(&app.gate);
     let task = tokio::spawn(async move { gate.reload().await });
     match tokio::time::timeout(app.limits.answer_timeout, task).await {
-        Ok(Ok(Ok(()))) => StatusCode::OK.into_response(),
+        Ok(Ok(Ok(said))) => said.into_response(),
         Ok(Ok(Err(why))) => {
             let detail = format!("failed to reload; the old configuration stays in force: {why}");
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()

@@ -58,8 +58,8 @@ impl Gate for Fake {
     fn ready(&self) -> Result<(), String> {
         Ok(())
     }
-    fn reload(&self) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(async { Ok(()) })
+    fn reload(&self) -> BoxFuture<'_, Result<String, String>> {
+        Box::pin(async { Ok(String::new()) })
     }
     fn metrics(&self) -> String {
         "squelch_build_info 1\n".into()
@@ -601,7 +601,7 @@ fn a_credential_that_cannot_be_used_says_whose_it_is() {
     let missing = refused("sources: [{name: am-a, authorization: {credentials_file: nowhere}}]\n");
     assert!(missing.contains("source \"am-a\": secret file ") && missing.contains("nowhere"), "{missing}");
     let empty = refused("sources: [{name: am-a, authorization: {credentials_file: empty}}]\n");
-    assert!(empty.contains("the secret is empty"), "{empty}");
+    assert!(empty.contains("source \"am-a\": secret file ") && empty.contains("is empty"), "{empty}");
     let nobody = refused("users: [{name: alice, role: admin}]\n");
     assert!(nobody.contains("user \"alice\" has no credential"), "{nobody}");
 }

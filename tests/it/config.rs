@@ -227,7 +227,7 @@ receivers:
         .collect();
     assert_eq!(told, [(true, true), (false, false), (false, true), (false, true)]);
     let file = |secret: &Secret| match secret {
-        Secret::File(path) => path.display().to_string(),
+        Secret::File(file) => file.path.display().to_string(),
         Secret::Inline(value) => format!("inline {value}"),
     };
     for integration in &config.receivers["r"] {
@@ -306,7 +306,134 @@ fn what_is_probably_not_meant_is_said() {
         config::warnings(&config).iter().map(|w| format!("{}: {}", w.line, w.message)).collect();
     assert_eq!(said.len(), 4, "{said:#?}");
     assert!(said[0].starts_with(r#"0: receiver "b" is named by no route"#), "{said:#?}");
-    assert!(said[1].starts_with("0: secret file /etc/squelch/none:"), "{said:#?}");
-    assert!(said[2].starts_with("6: stale_after 5h"), "{said:#?}");
-    assert!(said[3].starts_with("8: no alert gets to this route: the one on line 6"), "{said:#?}");
+    assert!(said[1].starts_with("6: stale_after 5h"), "{said:#?}");
+    assert!(said[2].starts_with("8: no alert gets to this route: the one on line 6"), "{said:#?}");
+    assert!(said[3].starts_with("9: secret file /etc/squelch/none (url_file) cannot be read"), "{said:#?}");
+}
+
+/// What is warned of in `MINIMAL` and `more`, which begins on line 3.
+fn warned(more: &str) -> Vec<String> {
+    config::warnings(&parse(&format!("{MINIMAL}{more}")))
+        .iter()
+        .map(|w| format!("{}: {}", w.line, w.message))
+        .collect()
+}
+
+#[test]
+fn a_heartbeat_that_takes_ordinary_or_critical_alerts_is_warned_of() {
+    for (matchers, says) in [
+        ("'job=\"prometheus\"'", "no matcher for alertname"),
+        ("'severity=\"critical\"'", "no matcher for alertname"),
+        ("'alertname=~\".+\"'", "ordinary alerts such as InstanceDown"),
+        ("'alertname!=\"Other\"', 'team=\"a\"'", "ordinary alerts such as InstanceDown"),
+        ("'alertname=~\".*Down|Watchdog\"'", "ordinary alerts such as InstanceDown"),
+        ("'alertname=\"QueueStuck\"', 'severity=\"P1\"'", "severity critical"),
+        ("'alertname=\"QueueStuck\"', 'severity=~\"critical|warning\"'", "severity critical"),
+    ] {
+        let said = warned(&format!("heartbeat: {{name: beat, matchers: [{matchers}]}}\n"));
+        assert_eq!(said.len(), 1, "{matchers}: {said:#?}");
+        assert!(
+            said[0].starts_with("3: heartbeat \"beat\" ") && said[0].contains(says),
+            "{matchers}: {said:#?}"
+        );
+    }
+    for matchers in [
+        "'alertname=\"Watchdog\"'",
+        "'alertname=\"Watchdog\"', 'severity=\"critical\"'",
+        "'alertname=~\"Watchdog|DeadMansSwitch\"', 'job=\"a\"'",
+        "'alertname=\"QueueStuck\"', 'severity=\"info\"'",
+    ] {
+        let said = warned(&format!("heartbeat: {{matchers: [{matchers}]}}\n"));
+        assert!(said.is_empty(), "{matchers}: {said:#?}");
+    }
+}
+
+#[test]
+fn days_and_times_in_two_entries_of_an_interval_are_warned_of() {
+    let interval =
+        |entries: &str| warned(&format!("time_intervals:\n- name: x\n  time_intervals:\n{entries}"));
+    let times = "times: [{start_time: '09:00', end_time: '17:00'}]";
+    let said = interval(&format!("  - weekdays: ['monday:friday']\n  - {times}\n"));
+    assert_eq!(said.len(), 1, "{said:#?}");
+    assert!(
+        said[0].starts_with("7: time interval \"x\" holds on the whole of the days on line 6"),
+        "{said:#?}"
+    );
+    assert_eq!(interval(&format!("  - {times}\n  - months: [may]\n")).len(), 1);
+    for well_meant in [
+        format!("  - weekdays: ['monday:friday']\n    {times}\n"),
+        format!("  - weekdays: [saturday]\n  - weekdays: ['monday:friday']\n    {times}\n"),
+        format!("  - {times}\n  - {times}\n"),
+    ] {
+        assert!(interval(&well_meant).is_empty(), "{well_meant}");
+    }
+}
+
+#[test]
+fn inhibit_rules_that_mute_each_other_are_warned_of() {
+    let said = warned(
+        "inhibit_rules:\n- {source_matchers: ['a=\"1\"'], target_matchers: ['b=\"1\"']}\n\
+         - {source_match: {b: '1'}, target_match_re: {a: '1|2'}, equal: [cluster]}\n",
+    );
+    assert_eq!(said.len(), 1, "{said:#?}");
+    assert!(said[0].starts_with("4: this inhibit rule and the one on line 5 mute each other"), "{said:#?}");
+}
+
+#[test]
+fn a_templated_key_is_a_template_or_is_refused() {
+    let receiver = |keys: &str| format!("route: {{receiver: a}}\nreceivers:\n- name: a\n  {keys}\n");
+    for (keys, says) in [
+        (
+            "slack_configs: [{api_url: 'http://a/', channel: '#x-{{ .CommonLabels.team }}'}]",
+            "channel is a Go template",
+        ),
+        (
+            "slack_configs: [{api_url: 'http://a/', channel: '#x-{{ common_lables.team }}'}]",
+            "did you mean common_labels?",
+        ),
+        ("slack_configs: [{api_url: 'http://a/{{ x }}'}]", "api_url holds a template"),
+        (
+            "pagerduty_configs: [{routing_key: '{{ .CommonLabels.pd_key }}'}]",
+            "write {{ common_labels.pd_key }}",
+        ),
+        ("pagerduty_configs: [{routing_key: '{{ pd_key }}'}]", "routing_key asks for \"pd_key\""),
+        ("pagerduty_configs: [{routing_key: k, url: 'http://a/{{ common_labels.x }}'}]", "holds a template"),
+        ("pagerduty_configs: [{routing_key: k, details: {team: '{{ team }}'}}]", "team asks for \"team\""),
+        ("webhook_configs: [{url: 'http://a/{{ .GroupLabels.team }}'}]", "url holds a template"),
+        ("webhook_configs: [{url: 'http://a/{% if x %}b{% endif %}'}]", "url holds a template"),
+    ] {
+        let said = refused(&receiver(keys));
+        assert!(said.starts_with("squelch.yml:4: ") && said.contains(says), "{keys}: {said}");
+    }
+    let doubts = |key: &str| {
+        let config = parse(&receiver(&format!("pagerduty_configs: [{{routing_key: '{key}'}}]")));
+        config::warnings(&config).into_iter().map(|w| w.message).collect::<Vec<_>>()
+    };
+    assert!(doubts("{{ group_labels.pd_key or \"KEY\" }}").is_empty());
+    assert!(doubts("{{ group_labels.pd_key }}")[0].contains("is empty where the label is missing"));
+    assert!(
+        doubts("{{ common_labels.pd_key or \"KEY\" }}")[0].contains("may change while an incident is open")
+    );
+    assert!(doubts("too-short")[0].contains("has 9 characters, and PagerDuty's have 32"));
+}
+
+#[test]
+fn what_is_refused_inline_is_found_in_every_secret_file() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("bad"), "\"x\"\ny\n").unwrap();
+    let text = "global:\n  slack_api_url_file: bad\n  http_config: {authorization: {credentials_file: bad}}\n\
+        route: {receiver: a}\nreceivers:\n- name: a\n  slack_configs: [{}]\n  pagerduty_configs:\n  \
+        - routing_key_file: bad\n    http_config: {basic_auth: {username: u, password_file: bad}}\n  \
+        webhook_configs:\n  - url_file: bad\n    signing_secret_file: bad\n    \
+        http_config: {http_headers: {X-A: {files: [bad]}}}\n\
+        sources:\n- {name: s, authorization: {credentials_file: bad}}\n\
+        users:\n- {name: u, role: read, basic_auth: {username: u, password_file: bad}}\n";
+    let config = config::parse(text, "squelch.yml", folder.path()).unwrap();
+    let wrong = config::wrong_secrets(&config);
+    let lines: Vec<u32> = wrong.iter().map(|w| w.line).collect();
+    assert_eq!(lines, [2, 3, 9, 10, 12, 13, 14, 16, 18], "{wrong:#?}");
+    assert!(config::warnings(&config).is_empty());
+    fs::remove_file(folder.path().join("bad")).unwrap();
+    assert!(config::wrong_secrets(&config).is_empty(), "a file that is not there may be where it is used");
+    assert_eq!(config::warnings(&config).len(), lines.len());
 }

@@ -464,6 +464,55 @@ async fn a_template_that_fails_gives_way_to_the_default_text() {
 }
 
 #[tokio::test]
+async fn a_template_that_renders_to_nothing_gives_way_to_the_default_text_and_counts() {
+    let pager = pager().await;
+    let mut config = slack_config(pager.url("/slack/x"));
+    config.title = Some("{{ common_annotations.summary }}".into());
+    config.text = Some("{% for alert in alerts %}{{ alert.annotations.summary }}{% endfor %}".into());
+    config.fallback = Some(String::new());
+    config.channel = Some("#alerts-{{ common_labels.alertname }}-@x".into());
+    let templated = integration("slack[0]", IntegrationKind::Slack(config));
+    let mut world = World::new(&receivers([("team", templated)]));
+    world.deliverer.send(notification(1, "team", "slack[0]", Kind::Page), false);
+    assert_eq!(world.report().await.outcome, Outcome::Accepted);
+    let message = pager.messages().pop().unwrap().body;
+    let attachment = &message["attachments"][0];
+    assert_eq!(attachment["title"], "[FIRING:1] HighLatency (critical)");
+    assert!(attachment["text"].as_str().unwrap().contains("alertname = HighLatency"), "{message}");
+    assert_eq!(attachment["fallback"], "", "what is empty in the configuration is meant so");
+    assert_eq!(message["channel"], "#alerts-HighLatency-@x");
+    let series = "squelch_notification_template_errors_total{integration=\"slack\",receiver=\"team\"}";
+    assert_eq!(world.metric(series), Some(2.0));
+}
+
+#[tokio::test]
+async fn a_routing_key_may_be_a_template() {
+    let pager = pager().await;
+    let mut config = pagerduty_config(pager.url("/v2/enqueue"));
+    let team = |labels: &[(&str, &str)]| {
+        let mut page = notification(1, "team", "pagerduty[0]", Kind::Page);
+        page.group_labels = LabelSet::from_pairs(labels.iter().copied());
+        page
+    };
+    config.routing_key = Secret::Inline("{{ group_labels.pd_key }}".into());
+    let templated = integration("pagerduty[0]", IntegrationKind::Pagerduty(config));
+    let mut world = World::new(&receivers([("team", templated)]));
+    world.deliverer.send(team(&[("pd_key", ROUTING_KEY)]), false);
+    assert_eq!(world.report().await.outcome, Outcome::Accepted);
+    assert!(pager.incidents()[0].routing_key.ends_with("cdef"));
+    // Without the label there is no service to page.
+    let Outcome::Rejected(rejection) = ({
+        world.deliverer.send(Notification { id: NotificationId(2), ..team(&[]) }, false);
+        world.report().await.outcome
+    }) else {
+        panic!("not refused")
+    };
+    assert!(rejection.detail.contains("routing_key renders to nothing"), "{}", rejection.detail);
+    let series = "squelch_notification_template_errors_total{integration=\"pagerduty\",receiver=\"team\"}";
+    assert_eq!(world.metric(series), Some(1.0));
+}
+
+#[tokio::test]
 async fn an_incident_larger_than_pagerduty_takes_is_shortened() {
     let pager = pager().await;
     let mut world = World::new(&receivers([("team", pagerduty(pager.url("/v2/enqueue")))]));

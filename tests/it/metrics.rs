@@ -64,10 +64,11 @@ fn every_combination_starts_at_zero() {
             "alerts_flapping",
             "alerts_held",
             "pages_over_budget_total",
+            "incidents_orphaned",
         ] {
             is_zero(&format!("squelch_{name}"), &[("receiver", receiver)]);
         }
-        for state in ["open", "resolving"] {
+        for state in ["open", "resolving", "closing"] {
             is_zero("squelch_incidents", &[("receiver", receiver), ("state", state)]);
         }
         for name in ["queue_length", "queue_oldest_timestamp_seconds", "receiver_circuit_open"] {

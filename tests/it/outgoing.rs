@@ -7,7 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use squelch::config::{
-    AddressPolicy, ConsoleConfig, HttpConfig, Integration, IntegrationKind, Secret, SecretUrl, WebhookConfig,
+    AddressPolicy, ConsoleConfig, HttpConfig, Integration, IntegrationKind, Secret, SecretFile, SecretForm,
+    SecretUrl, WebhookConfig,
 };
 use squelch::deliver::{Deliverer, HttpClient, Options};
 use squelch::model::{Kind, LabelSet, Notification, Outcome, Timestamp};
@@ -97,6 +98,9 @@ async fn webhooks_are_signed_with_each_secret_and_keep_their_id_when_sent_again(
     let file = folder.path().join("secret");
     std::fs::write(&file, format!("whsec_{}\n{}\n", STANDARD.encode(&keys[0]), STANDARD.encode(&keys[1])))
         .unwrap();
+    let form = SecretForm::Signing;
+    let file = SecretFile { path: file, key: "signing_secret_file".into(), line: 0, form };
+    let file = std::sync::Arc::new(file);
     let secret = || webhook(Some(Secret::File(file.clone())));
     let (arrived, outcome) =
         sent(secret(), notification(7, "a", "webhook[0]", Kind::Page), &[BUSY, OK]).await;

@@ -73,8 +73,10 @@ impl Gate for Fake {
     fn ready(&self) -> Result<(), String> {
         self.down().map_err(|e| e.to_string())
     }
-    fn reload(&self) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(async { self.down().map_err(|_| "squelch.yml:3: no such key".into()) })
+    fn reload(&self) -> BoxFuture<'_, Result<String, String>> {
+        Box::pin(async {
+            self.down().map(|()| String::new()).map_err(|_| "squelch.yml:3: no such key".into())
+        })
     }
     fn metrics(&self) -> String {
         let padding = "x".repeat(self.metrics.load(Ordering::Relaxed));

@@ -8,7 +8,7 @@ use rustls::pki_types::ServerName;
 use super::http::secret;
 use super::section::{Problems, Section, Text, shown};
 use super::yaml::Node;
-use crate::config::{AccessRules, AlertSource, Credential, Role, User};
+use crate::config::{AccessRules, AlertSource, Credential, Role, SecretForm, User};
 
 /// The most of either; each request compares against all of them.
 const MOST: usize = 1_000;
@@ -77,7 +77,7 @@ fn credentials(keys: &mut Section<'_>, base: &Path) -> Vec<Credential> {
                 format!("authorization type is {}; write Bearer, or basic_auth instead", shown(scheme.text));
             bearer.problems.add(scheme.line, message);
         }
-        match secret(&mut bearer, "credentials", "credentials_file", base) {
+        match secret(&mut bearer, ("credentials", "credentials_file"), SecretForm::Header, base) {
             Some(token) => found.push(Credential::Bearer(token)),
             None => bearer
                 .problems
@@ -87,7 +87,7 @@ fn credentials(keys: &mut Section<'_>, base: &Path) -> Vec<Credential> {
     }
     if let Some(mut basic) = keys.section("basic_auth") {
         let username = basic.text("username").filter(|name| !name.text.contains(':'));
-        let password = secret(&mut basic, "password", "password_file", base);
+        let password = secret(&mut basic, ("password", "password_file"), SecretForm::Password, base);
         match (username, password) {
             (Some(username), Some(password)) => {
                 found.push(Credential::Basic { username: username.text.to_owned(), password });

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::section::{Problems, Section, Text, scalar, shown};
 use super::yaml::{Node, Value};
-use crate::config::{AddressPolicy, HttpAuth, HttpConfig, Network, Secret, SecretUrl, Url};
+use crate::config::{
+    AddressPolicy, HttpAuth, HttpConfig, Network, Secret, SecretFile, SecretForm, SecretUrl, Url, is_template,
+};
 
 /// Keys of Prometheus' `http_config` that this version does not have.
 const UNSUPPORTED: [&str; 8] = [
@@ -42,43 +45,55 @@ const RESERVED: [&str; 9] = [
     "accept-encoding",
 ];
 
-/// A secret: `key`, or the file that `file_key` names, relative to the configuration; not both.
+/// A secret: `key`, or the file that `file_key` names, relative to the configuration; not both. What it must
+/// look like is checked here if it stands inline, and each time that it is read from a file.
 pub(super) fn secret(
     keys: &mut Section<'_>,
-    key: &'static str,
-    file_key: &'static str,
+    (key, file_key): (&'static str, &'static str),
+    form: SecretForm,
     base: &Path,
 ) -> Option<Secret> {
     let (inline, file) = (keys.text(key), keys.text(file_key));
     if inline.is_some() && file.is_some() {
         keys.problems.add(keys.line_of(file_key), format!("{key} and {file_key} are both given; keep one"));
     }
-    for (name, value) in [(key, inline), (file_key, file)] {
-        if let Some(value) = value.filter(|value| value.text.trim().is_empty()) {
-            keys.problems.add(value.line, format!("{name} is empty; write a value, or remove it"));
-        }
+    if let Some(file) = file.filter(|file| file.text.trim().is_empty()) {
+        keys.problems.add(file.line, format!("{file_key} is empty; write a value, or remove it"));
     }
     match (inline, file) {
-        (Some(inline), _) => Some(Secret::Inline(inline.text.trim().into())),
-        (None, Some(file)) => Some(Secret::File(base.join(file.text))),
+        (Some(inline), _) => Some(inline_secret(keys.problems, key, inline, form)),
+        (None, Some(file)) => {
+            let line = keys.line_of(file_key);
+            Some(secret_file(Text { line, text: file.text }, file_key, form, base))
+        }
         (None, None) => None,
     }
 }
 
-/// The same for a secret that is a URL; its text is never shown.
+/// A secret that stands in the configuration. A problem never shows it.
+fn inline_secret(problems: &Problems, key: &str, text: Text<'_>, form: SecretForm) -> Secret {
+    let value = text.text.trim();
+    // A routing key may be a template, which whoever reads that key checks.
+    let template = form == SecretForm::RoutingKey && is_template(value);
+    if let Err(wrong) = form.check(value)
+        && !template
+    {
+        problems.add(text.line, format!("{key} {wrong}"));
+    }
+    Secret::Inline(value.into())
+}
+
+fn secret_file(path: Text<'_>, key: &str, form: SecretForm, base: &Path) -> Secret {
+    Secret::File(Arc::new(SecretFile { path: base.join(path.text), key: key.into(), line: path.line, form }))
+}
+
+/// The same for a secret that is a URL.
 pub(super) fn secret_url(
     keys: &mut Section<'_>,
-    key: &'static str,
-    file_key: &'static str,
+    names: (&'static str, &'static str),
     base: &Path,
 ) -> Option<SecretUrl> {
-    let secret = secret(keys, key, file_key, base)?;
-    if let Secret::Inline(url) = &secret
-        && let Err(why) = check_url(url)
-    {
-        keys.problems.add(keys.line_of(key), format!("{key} {why}; write an http or https URL"));
-    }
-    Some(SecretUrl(secret))
+    secret(keys, names, SecretForm::Url, base).map(SecretUrl)
 }
 
 /// A URL that is no secret.
@@ -92,7 +107,10 @@ pub(super) fn url(keys: &mut Section<'_>, key: &'static str) -> Option<Url> {
 }
 
 /// With the parser of the client that will send there: what passes here, it takes.
-fn check_url(text: &str) -> Result<(), String> {
+pub(in crate::config) fn check_url(text: &str) -> Result<(), String> {
+    if is_template(text) {
+        return Err("holds a template, which this version would send as it stands".into());
+    }
     let uri: hyper::Uri = text.parse().map_err(|_| "is not a URL".to_owned())?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err("is not an http or https URL".into());
@@ -169,19 +187,18 @@ fn authorization(mut keys: Section<'_>, base: &Path) -> Option<HttpAuth> {
         keys.problems
             .add(keys.line_of("type"), format!("authorization type is {}; write one word", shown(scheme)));
     }
-    let credentials = secret(&mut keys, "credentials", "credentials_file", base);
+    let credentials = secret(&mut keys, ("credentials", "credentials_file"), SecretForm::Header, base);
     if credentials.is_none() {
         keys.problems
             .add(keys.line, "authorization has no credentials; write credentials or credentials_file");
     }
-    header_value(&keys, "credentials", credentials.as_ref());
     keys.finish();
     Some(HttpAuth::Authorization { scheme: scheme.to_owned(), credentials: credentials? })
 }
 
 fn basic_auth(mut keys: Section<'_>, base: &Path) -> Option<HttpAuth> {
     let username = keys.text("username").map(|name| name.text.to_owned());
-    let password = secret(&mut keys, "password", "password_file", base);
+    let password = secret(&mut keys, ("password", "password_file"), SecretForm::Password, base);
     if username.is_none() || password.is_none() {
         keys.problems
             .add(keys.line, "basic_auth is incomplete; write username, and password or password_file");
@@ -205,7 +222,6 @@ fn http_headers(headers: &Section<'_>, base: &Path) -> BTreeMap<String, Secret> 
             problems.add(line, format!("header {name} is set by the client itself; remove it"));
         }
         if let Some(value) = header(name, node, base, problems) {
-            header_value(headers, name, Some(&value));
             found.insert(name.to_owned(), value);
         }
     }
@@ -213,19 +229,21 @@ fn http_headers(headers: &Section<'_>, base: &Path) -> BTreeMap<String, Secret> 
 }
 
 fn header(name: &str, node: &Node, base: &Path, problems: &Problems) -> Option<Secret> {
+    let inline =
+        |text: Text<'_>| inline_secret(problems, &format!("header {name}"), text, SecretForm::Header);
     if let Some(value) = scalar(node) {
-        return Some(Secret::Inline(value.text.into()));
+        return Some(inline(value));
     }
     if !matches!(node.value, Value::Map(_)) {
         problems.add(node.line, format!("header {} has no value; write values: [text]", shown(name)));
         return None;
     }
     let mut keys = Section::new(node, format!("header {}", shown(name)), problems)?;
-    let inline = |text: Text<'_>| Secret::Inline(text.text.into());
     let mut all: Vec<Secret> = keys.texts("values").unwrap_or_default().into_iter().map(inline).collect();
     all.extend(keys.texts("secrets").unwrap_or_default().into_iter().map(inline));
     let files = keys.texts("files").unwrap_or_default();
-    all.extend(files.into_iter().map(|file| Secret::File(base.join(file.text))));
+    let file = |path| secret_file(path, &format!("header {name}"), SecretForm::Header, base);
+    all.extend(files.into_iter().map(file));
     keys.finish();
     if all.len() != 1 {
         let message =
@@ -233,15 +251,6 @@ fn header(name: &str, node: &Node, base: &Path, problems: &Problems) -> Option<S
         problems.add(node.line, message);
     }
     all.pop()
-}
-
-fn header_value(keys: &Section<'_>, key: &str, value: Option<&Secret>) {
-    if let Some(Secret::Inline(text)) = value
-        && !text.bytes().all(|b| b == b'\t' || (0x20..0x7f).contains(&b))
-    {
-        let message = format!("{key} holds what a header cannot carry; write printable ASCII on one line");
-        keys.problems.add(keys.line_of(key), message);
-    }
 }
 
 fn is_token(text: &str) -> bool {
@@ -269,6 +278,8 @@ mod tests {
             "https://u:p@h/",
             "http://a b/",
             "http://h:99999/",
+            "http://h/{{ common_labels.team }}",
+            "http://h/{% if x %}y{% endif %}",
         ] {
             assert!(check_url(bad).is_err(), "{bad}");
         }

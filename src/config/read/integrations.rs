@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use super::http::{secret, secret_url, url};
-use super::section::{Section, shown};
+use super::section::{Section, Text, shown};
 use super::template;
 use crate::config::{
     ConsoleConfig, HttpConfig, IntegrationKind, PagerdutyConfig, PagerdutyImage, PagerdutyLink, Secret,
-    SecretUrl, SigningKeys, SlackConfig, Url, WebhookConfig,
+    SecretForm, SecretUrl, SlackConfig, Url, WebhookConfig, is_template,
 };
 
 /// What PagerDuty takes as a severity.
@@ -39,10 +39,17 @@ pub(super) struct Defaults<'d> {
 }
 
 pub(super) fn pagerduty(keys: &mut Section<'_>, defaults: &Defaults<'_>) -> IntegrationKind {
-    let routing_key = secret(keys, "routing_key", "routing_key_file", defaults.base);
+    let routing_key =
+        secret(keys, ("routing_key", "routing_key_file"), SecretForm::RoutingKey, defaults.base);
     if routing_key.is_none() {
         let message = "pagerduty_configs has no key; write routing_key_file (or routing_key): the integration key of an Events API v2 integration";
         keys.problems.add(keys.line, message);
+    }
+    if let Some(Secret::Inline(key)) = &routing_key
+        && is_template(key)
+    {
+        let text = Text { line: keys.line_of("routing_key"), text: key };
+        template::check(keys.problems, "routing_key", text);
     }
     let details = keys.text_map("details");
     let problems = keys.problems;
@@ -63,6 +70,15 @@ pub(super) fn pagerduty(keys: &mut Section<'_>, defaults: &Defaults<'_>) -> Inte
         // A key that is missing is noted above; the rest is read all the same.
         routing_key: routing_key.unwrap_or_else(|| Secret::Inline("".into())),
     };
+    if let Secret::Inline(key) = &config.routing_key {
+        let doubt = match is_template(key) {
+            true => template_doubt(key),
+            false => config.url.key_doubt(key),
+        };
+        if let Some(doubt) = doubt {
+            keys.problems.doubt(keys.line_of("routing_key"), format!("routing_key {doubt}"));
+        }
+    }
     if let Some(severity) = config.severity.as_deref()
         && !severity.contains('{')
         && !PAGERDUTY_SEVERITIES.contains(&severity)
@@ -72,6 +88,24 @@ pub(super) fn pagerduty(keys: &mut Section<'_>, defaults: &Defaults<'_>) -> Inte
     }
     keys.unsupported(&["service_key", "service_key_file"]);
     IntegrationKind::Pagerduty(config)
+}
+
+/// What may go wrong with a routing key that is made anew for each notification.
+fn template_doubt(key: &str) -> Option<String> {
+    // Labels of one group do not change while its incident is open.
+    let fixed = ["group_labels", "receiver"];
+    if let Some(name) = template::names_of(key).iter().find(|name| !fixed.contains(&name.as_str())) {
+        return Some(format!(
+            "is made of {name}, which may change while an incident is open: then its resolve goes to another \
+             service, and it stays open; use group_labels"
+        ));
+    }
+    let empty = !template::says_something_without_labels(key);
+    empty.then(|| {
+        "is empty where the label is missing, as in digests and in incidents about Squelch itself, which then \
+         reach nobody; write a default, such as {{ group_labels.pd_key or \"KEY\" }}"
+            .to_owned()
+    })
 }
 
 fn images(keys: &mut Section<'_>) -> Vec<PagerdutyImage> {
@@ -105,7 +139,7 @@ fn links(keys: &mut Section<'_>) -> Vec<PagerdutyLink> {
 }
 
 pub(super) fn slack(keys: &mut Section<'_>, defaults: &Defaults<'_>) -> IntegrationKind {
-    let own = secret_url(keys, "api_url", "api_url_file", defaults.base);
+    let own = secret_url(keys, ("api_url", "api_url_file"), defaults.base);
     let api_url = own.or_else(|| defaults.slack_api_url.clone());
     if api_url.is_none() {
         let message =
@@ -113,7 +147,7 @@ pub(super) fn slack(keys: &mut Section<'_>, defaults: &Defaults<'_>) -> Integrat
         keys.problems.add(keys.line, message);
     }
     let config = SlackConfig {
-        channel: keys.text("channel").map(|channel| channel.text.to_owned()),
+        channel: template::read(keys, "channel"),
         username: template::read(keys, "username"),
         icon_emoji: template::read(keys, "icon_emoji"),
         icon_url: template::read(keys, "icon_url"),
@@ -131,17 +165,13 @@ pub(super) fn slack(keys: &mut Section<'_>, defaults: &Defaults<'_>) -> Integrat
 }
 
 pub(super) fn webhook(keys: &mut Section<'_>, defaults: &Defaults<'_>) -> IntegrationKind {
-    let url = secret_url(keys, "url", "url_file", defaults.base);
+    let url = secret_url(keys, ("url", "url_file"), defaults.base);
     if url.is_none() {
         keys.problems.add(keys.line, "webhook_configs has no URL; write url or url_file");
     }
     let max_alerts = keys.parsed("max_alerts", "0 (all) or a whole number", |text| text.parse().ok());
-    let signing_secret = secret(keys, "signing_secret", "signing_secret_file", defaults.base);
-    if let Some(Secret::Inline(text)) = &signing_secret
-        && let Err(wrong) = SigningKeys::parse(text)
-    {
-        keys.problems.add(keys.line_of("signing_secret"), wrong.to_string());
-    }
+    let signing_secret =
+        secret(keys, ("signing_secret", "signing_secret_file"), SecretForm::Signing, defaults.base);
     keys.unsupported(&["payload"]);
     let url = url.unwrap_or_else(|| SecretUrl(Secret::Inline("".into())));
     IntegrationKind::Webhook(WebhookConfig { url, max_alerts: max_alerts.unwrap_or(0), signing_secret })

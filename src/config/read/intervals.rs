@@ -39,6 +39,7 @@ pub(super) fn read<'a>(
         match name {
             None => problems.add(keys.line, "time interval has no name; write name: night or the like"),
             Some(name) => {
+                either_or(name.text, &intervals, entries, problems);
                 if named.insert(name.text.into(), intervals).is_some() {
                     let message = format!("time interval {} stands twice; keep one", shown(name.text));
                     problems.add(name.line, message);
@@ -48,6 +49,28 @@ pub(super) fn read<'a>(
         keys.finish();
     }
     named
+}
+
+/// Entries are alternatives. Days in one and times in another hold on whole days and at those times of every
+/// day, where mostly the times of those days are meant.
+fn either_or(name: &str, intervals: &[TimeInterval], entries: &[Node], problems: &Problems) {
+    let line = |at: usize| entries.get(at).map_or(0, |entry| entry.line);
+    let has_days = |i: &TimeInterval| {
+        ![&i.weekdays, &i.days_of_month, &i.months, &i.years].iter().all(|spans| spans.is_empty())
+    };
+    let days = intervals.iter().position(|i| i.times.is_empty() && has_days(i));
+    let times = intervals.iter().position(|i| !i.times.is_empty() && !has_days(i));
+    if let Some((days, times)) = days.zip(times) {
+        let message = format!(
+            "time interval {} holds on the whole of the days on line {}, and at the times on line {} of every \
+             day, since its entries are alternatives; write one entry if both must hold, or give the times \
+             their own days",
+            shown(name),
+            line(days),
+            line(times),
+        );
+        problems.doubt(line(days.max(times)), message);
+    }
 }
 
 fn entry(mut keys: Section<'_>) -> TimeInterval {

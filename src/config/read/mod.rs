@@ -18,6 +18,7 @@ pub(crate) mod yaml;
 
 use std::path::Path;
 
+pub(super) use http::check_url;
 use integrations::Defaults;
 use section::{Problems, Section};
 
@@ -74,9 +75,10 @@ pub(super) fn read(text: &str, base: &Path) -> Result<Config, Vec<Problem>> {
     let problems = Problems::default();
     let config = Section::new(&root, "the configuration", &problems);
     let config = config.map(|top| read_top(top, base, lines::read(&root)));
+    let doubts = problems.take_doubts();
     let found = problems.into_inner();
     match config {
-        Some(config) if found.is_empty() => Ok(Config { masked: masked(&root).into(), ..config }),
+        Some(config) if found.is_empty() => Ok(Config { masked: masked(&root).into(), doubts, ..config }),
         _ => Err(found),
     }
 }
@@ -105,7 +107,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
     }
     let lists = [top.list("time_intervals"), top.list("mute_time_intervals")];
     let time_intervals = intervals::read(lists.into_iter().flatten(), top.problems);
-    let heartbeats = trust::heartbeats(&mut top, &receivers.deciding, problems);
+    let heartbeats = trust::heartbeats(&mut top, &receivers.deciding, &severities, problems);
     let self_watch = trust::self_watch(top.section("self_watch"), &receivers.deciding);
     let (limits, memory) = trust::limits(top.section("limits"));
     trust::known_levels(&global.failopen, &severities, top.line_of("global"), problems);
@@ -148,7 +150,15 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
         limits,
     };
     digests::check(&policy, problems);
-    Config { policy, receivers: receivers.sending, access, storage, memory, masked: "".into() }
+    Config {
+        policy,
+        receivers: receivers.sending,
+        access,
+        storage,
+        memory,
+        masked: "".into(),
+        doubts: Vec::new(),
+    }
 }
 
 struct Global<'b> {
@@ -177,7 +187,8 @@ fn global<'b>(section: Option<Section<'_>>, base: &'b Path) -> Global<'b> {
     if let Some(url) = http::url(&mut keys, "pagerduty_url") {
         global.defaults.pagerduty_url = url;
     }
-    global.defaults.slack_api_url = http::secret_url(&mut keys, "slack_api_url", "slack_api_url_file", base);
+    global.defaults.slack_api_url =
+        http::secret_url(&mut keys, ("slack_api_url", "slack_api_url_file"), base);
     global.defaults.http = http::http_config(&mut keys, base).unwrap_or_default();
     keys.unsupported(&UNSUPPORTED_GLOBAL);
     keys.finish();

@@ -7,17 +7,29 @@ use super::yaml::{Key, Node, Value};
 use crate::config::problem::Problem;
 use crate::model::Duration;
 
-/// Where everything that is wrong is noted.
+/// Where everything is noted that is wrong, or doubtful.
 #[derive(Default)]
-pub(crate) struct Problems(RefCell<Vec<Problem>>);
+pub(crate) struct Problems {
+    wrong: RefCell<Vec<Problem>>,
+    doubts: RefCell<Vec<Problem>>,
+}
 
 impl Problems {
     pub(crate) fn add(&self, line: u32, message: impl Into<String>) {
-        self.0.borrow_mut().push(Problem::new(line, message));
+        self.wrong.borrow_mut().push(Problem::new(line, message));
+    }
+
+    /// Notes what is allowed and probably not meant.
+    pub(crate) fn doubt(&self, line: u32, message: impl Into<String>) {
+        self.doubts.borrow_mut().push(Problem::new(line, message));
+    }
+
+    pub(crate) fn take_doubts(&self) -> Vec<Problem> {
+        self.doubts.take()
     }
 
     pub(crate) fn into_inner(self) -> Vec<Problem> {
-        self.0.into_inner()
+        self.wrong.into_inner()
     }
 }
 

@@ -9,7 +9,7 @@ use super::section::{Problems, Section, Text, nearest, shown};
 use super::storage::bytes;
 use super::yaml::{Node, Value};
 use crate::config::{FailOpen, Heartbeat, Limits, Receiver, SelfWatch, Severities};
-use crate::model::Duration;
+use crate::model::{Duration, LabelSet, Matcher};
 
 /// The most heartbeats: each is a label value of a metric.
 const MAX_HEARTBEATS: usize = 100;
@@ -39,6 +39,7 @@ pub(super) fn known_levels(found: &FailOpen, severities: &Severities, line: u32,
 pub(super) fn heartbeats(
     top: &mut Section<'_>,
     receivers: &BTreeMap<SmolStr, Receiver>,
+    severities: &Severities,
     problems: &Problems,
 ) -> Vec<Heartbeat> {
     let Some(node) = top.node("heartbeat") else { return Vec::new() };
@@ -64,12 +65,65 @@ pub(super) fn heartbeats(
             problems
                 .add(keys.line, format!("heartbeat {} stands twice; give each its own name", shown(&name)));
         }
+        if let Some(doubt) = ordinary(&matchers, severities).filter(|_| !matchers.is_empty()) {
+            let right = "write the name of the one alert that always fires, such as alertname=\"Watchdog\"";
+            problems.doubt(keys.line, format!("heartbeat {} {doubt}; {right}", shown(&name)));
+        }
         let silent_after = keys.positive("silent_after").unwrap_or(Duration::from_mins(10));
         let receiver = receiver(&mut keys, receivers);
         keys.finish();
         found.push(Heartbeat { name, matchers, silent_after, receiver });
     }
     found
+}
+
+/// Names of alerts that are no heartbeat.
+const ORDINARY: [&str; 10] = [
+    "InstanceDown",
+    "TargetDown",
+    "HighErrorRate",
+    "HighLatency",
+    "DiskFull",
+    "DatabaseDown",
+    "NodeFilesystemSpaceFillingUp",
+    "KubePodCrashLooping",
+    "HostOutOfMemory",
+    "ServiceUnavailable",
+];
+/// What names of heartbeats are made of.
+const BEATS: [&str; 6] = ["watchdog", "heartbeat", "deadman", "deadmans", "always", "alive"];
+
+/// What shows that these matchers take alerts that are no heartbeat: of those only the silence would page.
+fn ordinary(matchers: &[Matcher], severities: &Severities) -> Option<String> {
+    let named: Vec<&Matcher> = matchers.iter().filter(|m| m.name() == "alertname").collect();
+    if named.is_empty() {
+        return Some(
+            "has no matcher for alertname: whatever else it matches pages nobody while it fires".into(),
+        );
+    }
+    let takes = |labels: LabelSet| named.iter().all(|m| m.matches(&labels));
+    if let Some(name) = ORDINARY.iter().find(|name| takes(LabelSet::from_pairs([("alertname", **name)]))) {
+        return Some(format!(
+            "matches ordinary alerts such as {name}, which then page nobody while they fire"
+        ));
+    }
+    let beats = |m: &&Matcher| {
+        let value = m.value().to_ascii_lowercase();
+        BEATS.iter().any(|word| value.contains(word))
+    };
+    let asked: Vec<&Matcher> = matchers.iter().filter(|m| m.name() == severities.label).collect();
+    let level = severities.levels.iter().filter(|level| level.never_hold).find(|level| {
+        let mut words = std::iter::once(&level.name).chain(&level.aliases);
+        let fits = |word: &SmolStr| {
+            asked
+                .iter()
+                .all(|m| m.matches(&LabelSet::from_pairs([(severities.label.as_str(), word.as_str())])))
+        };
+        !asked.is_empty() && words.any(fits)
+    });
+    level.filter(|_| !named.iter().any(beats)).map(|level| {
+        format!("matches alerts of severity {}, which then page nobody while they fire", level.name)
+    })
 }
 
 /// `self_watch`.

@@ -9,7 +9,7 @@ use crate::engine::timers::Timer;
 impl Engine {
     /// Counts anew what the ledger keeps as running counters. Panics where they differ.
     pub(crate) fn audit(&self) {
-        let mut expected: BTreeMap<_, [u64; 5]> = BTreeMap::new();
+        let mut expected: BTreeMap<_, [u64; 6]> = BTreeMap::new();
         let account = |lane| {
             let lane = self.lanes.lane(lane);
             (lane.observes(), lane.receiver.clone())
@@ -29,6 +29,8 @@ impl Engine {
             let (_, receiver) = account(incident.group.0);
             let counts = expected.entry((incident.side == Side::Shadow, receiver)).or_default();
             counts[0] += incident.waiting.iter().map(|(_, n)| n).sum::<u64>();
+            let over = incident.phase == Phase::Closed || incident.superseded_by.is_some();
+            counts[5] += u64::from(over && incident.side != Side::Shadow);
             if incident.superseded_by.is_none() {
                 counts[3] += u64::from(incident.phase == Phase::Open);
                 counts[4] += u64::from(incident.phase == Phase::Resolving);
@@ -39,7 +41,8 @@ impl Engine {
         for (shadow, name, stats) in real.chain(all.shadow.iter().map(|(name, stats)| (true, name, stats))) {
             let disposed: u64 = stats.disposed.values().sum();
             assert_eq!(stats.routed, disposed + stats.pending, "the accounting law at {name}");
-            let counted = [stats.pending, stats.held, stats.flapping, stats.open, stats.resolving];
+            let counted =
+                [stats.pending, stats.held, stats.flapping, stats.open, stats.resolving, stats.closing];
             assert_eq!(
                 counted,
                 expected.remove(&(shadow, name.clone())).unwrap_or_default(),
@@ -53,6 +56,7 @@ impl Engine {
             assert_eq!(track.muted.is_some(), track.is_live() && cause.is_some(), "whether {alert} is muted");
         }
         self.audit_places();
+        expected.retain(|_, counts| counts.iter().any(|n| *n > 0));
         assert!(expected.is_empty(), "no counters for {expected:?}");
         assert_eq!(self.alerts.firing(), self.alerts.iter().filter(|(_, a)| a.firing()).count() as u64);
     }

@@ -1,7 +1,7 @@
 //! A configuration that changes under open incidents: nobody is forgotten, and nothing stays open.
 
 use super::world::*;
-use crate::config::{IntegrationRef, Noise, Policy};
+use crate::config::{IntegrationRef, Noise, Policy, SelfWatch};
 use crate::engine::Event;
 use crate::model::{Duration, Kind, LabelSet, Source, Timestamp};
 
@@ -51,9 +51,11 @@ fn an_integration_that_comes_back_is_told_of_an_end_that_it_missed() {
     world.webhook("am", vec![firing(&down(), at(0))]);
     world.advance(Duration::from_mins(1));
     reload(&mut world, with(&[]));
+    world.unreachable = vec!["pagerduty[0]"];
     world.webhook("am", vec![resolved(&down(), at(0), at(1))]);
     world.advance(Duration::from_hours(20));
     assert_eq!(open(&world), ["pagerduty[0]"]);
+    world.unreachable.clear();
     reload(&mut world, with(&["pagerduty[0]"]));
     assert_eq!(open(&world), [""; 0], "an incident was left open");
 }
@@ -63,9 +65,109 @@ fn an_integration_that_never_comes_back_is_given_up() {
     let mut world = World::new(with(&["pagerduty[0]"]));
     world.webhook("am", vec![firing(&down(), at(0))]);
     reload(&mut world, with(&[]));
+    world.unreachable = vec!["pagerduty[0]"];
     world.webhook("am", vec![resolved(&down(), at(0), at(1))]);
-    world.advance(Duration::from_hours(25));
+    world.advance(Duration::from_hours(27));
     assert!(world.engine.incidents.is_empty());
+}
+
+/// The policy of [`with`], with everything going to another receiver, and `pd` gone.
+fn moved() -> Policy {
+    let mut moved = with(&["pagerduty[0]"]);
+    moved.receivers.insert("new".into(), with(&["slack[0]"]).receivers["pd"].clone());
+    moved.receivers.remove("pd");
+    moved.routes[0].receiver = "new".into();
+    moved.self_watch = SelfWatch::default();
+    moved
+}
+
+/// The sender goes on to say that the alert fires.
+fn fires_on(world: &mut World, hours: u64) {
+    for _ in 0..hours / 6 {
+        world.advance(Duration::from_hours(6));
+        world.webhook("am", vec![firing(&down(), at(0))]);
+    }
+}
+
+#[test]
+fn what_is_open_at_a_receiver_that_a_reload_removed_is_closed_there() {
+    let mut world = World::new(with(&["pagerduty[0]"]));
+    world.webhook("am", vec![firing(&down(), at(0))]);
+    world.advance(Duration::from_mins(1));
+    assert_eq!(world.engine.orphans(), []);
+    reload(&mut world, moved());
+    let orphans = world.engine.orphans();
+    assert_eq!(orphans.len(), 1);
+    assert_eq!((&*orphans[0].receiver, &*orphans[0].integration), ("pd", "pagerduty[0]"));
+    assert!(orphans[0].incident.contains("Down") && orphans[0].dedup_key.len() == 64);
+    let stats = |world: &World| world.engine.stats().receivers.get("pd").map(|r| (r.open, r.orphaned));
+    assert_eq!(stats(&world), Some((1, 1)), "it is open there, and counted");
+    // It fires for long after the reload, and is not given up.
+    fires_on(&mut world, 60);
+    let now = world.now;
+    world.webhook("am", vec![resolved(&down(), at(0), now)]);
+    world.advance(Duration::from_mins(10));
+    assert_eq!(open(&world), [""; 0], "an incident was left open");
+    assert_eq!(world.engine.orphans(), []);
+    world.advance(Duration::from_hours(60));
+    assert_eq!(stats(&world), None, "the metrics of a receiver go once nothing is open there");
+    assert!(!world.sent.iter().any(|n| n.dedup_key.is_empty() || n.group_key.starts_with("squelch")));
+}
+
+#[test]
+fn a_person_is_told_of_what_cannot_be_closed_at_a_receiver_that_is_gone() {
+    let mut world = World::new(with(&["pagerduty[0]"]));
+    world.webhook("am", vec![firing(&down(), at(0))]);
+    world.advance(Duration::from_mins(1));
+    // As after a restart: nothing is left with which it could be reached.
+    reload(&mut world, moved());
+    world.unreachable = vec!["pagerduty[0]"];
+    let key = world.engine.orphans()[0].dedup_key.clone();
+    let now = world.now;
+    world.webhook("am", vec![resolved(&down(), at(0), now)]);
+    world.advance(Duration::from_mins(10));
+    let told = world.sent.iter().find(|n| n.group_key.contains("SquelchIncidentOrphaned"));
+    let told = told.expect("nobody was told");
+    assert_eq!((&*told.receiver, told.kind), ("new", Kind::Page));
+    for says in ["\"pd\"", "pagerduty[0]", &key, "Down"] {
+        assert!(told.why.contains(says), "{says} not in {}", told.why);
+    }
+    let of_pd = world.engine.stats().receivers["pd"].clone();
+    assert_eq!((of_pd.closing, of_pd.orphaned), (1, 1), "it is open there still");
+    // The receiver comes back, and with it the way to close it.
+    world.unreachable.clear();
+    reload(&mut world, with(&["pagerduty[0]"]));
+    world.advance(Duration::from_mins(10));
+    assert_eq!(open(&world), [""; 0], "an incident was left open");
+    let last = world.sent.iter().rfind(|n| n.group_key.contains("SquelchIncidentOrphaned")).unwrap();
+    assert_eq!(last.kind, Kind::Resolve);
+}
+
+#[test]
+fn an_end_that_is_never_answered_where_a_receiver_is_gone_reaches_a_person() {
+    let mut world = World::new(with(&["pagerduty[0]"]));
+    world.webhook("am", vec![firing(&down(), at(0))]);
+    world.advance(Duration::from_mins(1));
+    reload(&mut world, moved());
+    let now = world.now;
+    world.answers = Answers::Hang;
+    world.webhook("am", vec![resolved(&down(), at(0), now)]);
+    world.advance(Duration::from_mins(20));
+    assert!(world.sent.iter().any(|n| n.group_key.contains("SquelchIncidentOrphaned")));
+}
+
+#[test]
+fn what_was_paged_anew_elsewhere_stays_open_at_the_old_place_while_it_fires() {
+    let mut world = World::new(with(&["pagerduty[0]"]));
+    world.webhook("am", vec![firing(&down(), at(0))]);
+    world.advance(Duration::from_mins(1));
+    reload(&mut world, with(&["slack[0]"]));
+    fires_on(&mut world, 30);
+    assert_eq!(open(&world), ["pagerduty[0]", "slack[0]"], "nobody is told that it is over");
+    let now = world.now;
+    world.webhook("am", vec![resolved(&down(), at(0), now)]);
+    world.advance(Duration::from_mins(10));
+    assert_eq!(open(&world), [""; 0]);
 }
 
 #[test]
@@ -98,8 +200,7 @@ fn an_open_incident_pages_anew_where_all_its_integrations_were_replaced() {
     world.webhook("am", vec![firing(&down(), at(0))]);
     world.advance(Duration::from_mins(1));
     reload(&mut world, with(&["slack[0]"]));
-    world.pager.retain(|(integration, _), _| integration == "slack[0]");
-    assert_eq!(open(&world), ["slack[0]"], "nobody there knows of it");
+    assert_eq!(open(&world), ["pagerduty[0]", "slack[0]"], "nobody there knows of it");
     let now = world.now;
     world.webhook("am", vec![resolved(&down(), at(0), now)]);
     world.advance(Duration::from_mins(10));

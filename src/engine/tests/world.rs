@@ -72,6 +72,8 @@ pub(super) struct World {
     pub(super) engine: Engine,
     pub(super) now: Timestamp,
     pub(super) answers: Answers,
+    /// Integrations that refuse whatever is sent.
+    pub(super) unreachable: Vec<&'static str>,
     pub(super) pager: BTreeMap<(String, String), Shown>,
     pub(super) in_flight: Vec<Notification>,
     /// Everything that went out, in order.
@@ -89,6 +91,7 @@ impl World {
             engine: Engine::new(policy),
             now: START,
             answers: Answers::Accept,
+            unreachable: Vec::new(),
             pager: BTreeMap::new(),
             in_flight: Vec::new(),
             sent: Vec::new(),
@@ -130,6 +133,7 @@ impl World {
     /// Ends everything in flight.
     pub(super) fn answer(&mut self, accept: bool) {
         for notification in std::mem::take(&mut self.in_flight) {
+            let accept = accept && !self.unreachable.contains(&notification.integration.as_str());
             if accept {
                 self.show(&notification);
             }

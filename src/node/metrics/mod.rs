@@ -9,6 +9,7 @@ mod process;
 
 use std::collections::BTreeMap;
 
+use prometheus::proto::Metric;
 use prometheus::{Registry, TextEncoder};
 
 use crate::engine::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
@@ -39,11 +40,20 @@ pub fn render(stats: &Stats, registry: &Registry) -> String {
     build_info(&mut out);
     process::render(&mut out);
     let mut text = out.into_text();
-    if let Err(error) = TextEncoder::new().encode_utf8(&registry.gather(), &mut text) {
+    let mut gathered = registry.gather();
+    gathered.iter_mut().for_each(|family| family.mut_metric().retain(|metric| is_known(stats, metric)));
+    gathered.retain(|family| !family.get_metric().is_empty());
+    if let Err(error) = TextEncoder::new().encode_utf8(&gathered, &mut text) {
         // Cannot happen to what a registry gathered; a scrape without it still says the rest.
         tracing::error!(%error, "metrics of the registry left out of a scrape");
     }
     text
+}
+
+/// A receiver that a reload removed goes from all metrics at once, when nothing is open there any more.
+fn is_known(stats: &Stats, metric: &Metric) -> bool {
+    let receiver = metric.get_label().iter().find(|label| label.name() == "receiver");
+    receiver.is_none_or(|receiver| stats.receivers.contains_key(receiver.value()))
 }
 
 fn received(out: &mut Exposition, stats: &Stats) {
@@ -173,12 +183,20 @@ fn standing(out: &mut Exposition, stats: &Stats) {
     out.family(
         "squelch_incidents",
         Type::Gauge,
-        "Incidents open at the pager; resolving ones wait out resolve_hold.",
+        "Incidents open at the pager; resolving ones wait out resolve_hold, closing ones for the pager to take their end.",
     );
     for (receiver, r) in &stats.receivers {
         out.sample(&[("receiver", receiver), ("state", "open")], r.open);
         out.sample(&[("receiver", receiver), ("state", "resolving")], r.resolving);
+        out.sample(&[("receiver", receiver), ("state", "closing")], r.closing);
     }
+    by_receiver(
+        out,
+        stats,
+        ("squelch_incidents_orphaned", Type::Gauge),
+        "Incidents open at an integration of the receiver that the configuration does not have any more.",
+        |r| r.orphaned,
+    );
     by_receiver(
         out,
         stats,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
-use squelch::commands::fake_pager::{FakePager, Fault};
+use squelch::commands::fake_pager::{FakePager, Fault, Incident};
 use tokio::time::Instant;
 
 use super::child::Child;
@@ -186,5 +186,67 @@ async fn what_was_open_before_a_restart_is_closed_after_it() {
     assert!(before.iter().all(|(name, n)| after[name] >= *n), "{before:#?} then {after:#?}");
     squelch.hook(&body("http://am-0", &[outage.resolved()])).await;
     shown(&pager, "its end", |i| opened_and_closed(i) == (1, 1)).await;
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}
+
+/// What `config` says, with the receiver under another name.
+fn renamed(pager: &FakePager, hook: &str) -> String {
+    config(pager, hook).replace("receiver: pager", "receiver: other").replace("name: pager", "name: other")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_a_reload_removes_is_told_of_the_end_and_leaves_the_metrics() {
+    let pager = pager().await;
+    let home = Home::new(&config(&pager, "a"));
+    let squelch = home.serve().await;
+    let outage = outage("o");
+    squelch.hook(&body("http://am-0", std::slice::from_ref(&outage))).await;
+    shown(&pager, "the page", |i| i.len() == 1).await;
+    home.configure(&renamed(&pager, "b"));
+    let answer = squelch.post("/-/reload", "").await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    for says in ["outage=\"o\"", "receiver \"pager\"", "webhook[0]"] {
+        assert!(answer.body.contains(says), "{says} not in {}", answer.body);
+    }
+    squelch.child.line(&["level=WARN", "receiver=pager", "its end goes there"]).await;
+    shown(&pager, "the page at the receiver of today", |i| opened_and_closed(i) == (2, 0)).await;
+    let scrape = squelch.scrape().await;
+    let of = [("receiver", "pager")];
+    assert_eq!(scrape.sum("squelch_incidents_orphaned", &of), 1.0);
+    assert_eq!(scrape.sum("squelch_incidents", &of), 1.0);
+    squelch.hook(&body("http://am-0", &[outage.resolved()])).await;
+    shown(&pager, "the end at both", |i| opened_and_closed(i) == (2, 2)).await;
+    let gone = async || {
+        let metrics = squelch.get("/metrics").await.body;
+        (!metrics.contains("receiver=\"pager\"") && metrics.contains("receiver=\"other\"")).then_some(())
+    };
+    until("the metrics of the receiver that is gone are gone", gone).await;
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_restart_without_its_receiver_leaves_open_reaches_a_person() {
+    let pager = pager().await;
+    let home = Home::new(&config(&pager, "a"));
+    let squelch = home.serve().await;
+    let outage = outage("o");
+    squelch.hook(&body("http://am-0", std::slice::from_ref(&outage))).await;
+    shown(&pager, "the page", |i| i.len() == 1).await;
+    assert_eq!(squelch.stop().await.code(), Some(0));
+    home.configure(&renamed(&pager, "b"));
+    let squelch = home.serve().await;
+    squelch.child.line(&["level=ERROR", "receiver=pager", "put it back"]).await;
+    squelch.hook(&body("http://am-0", &[outage.resolved()])).await;
+    let told = |i: &[Incident]| i.iter().any(|i| i.details.to_string().contains("SquelchIncidentOrphaned"));
+    shown(&pager, "an incident about what is left open", told).await;
+    let incidents = pager.incidents();
+    let text = incidents.iter().find(|i| told(std::slice::from_ref(i))).unwrap().details.to_string();
+    for says in ["pager", "webhook[0]", "outage="] {
+        assert!(text.contains(says), "{says} not in {text}");
+    }
+    assert_eq!(
+        squelch.scrape().await.sum("squelch_incidents", &[("receiver", "pager"), ("state", "closing")]),
+        1.0
+    );
     assert_eq!(squelch.stop().await.code(), Some(0));
 }

@@ -1,0 +1,108 @@
+//! Orphans: incidents that are open at an integration which the configuration does not have any more.
+//!
+//! Delivery keeps the settings of an integration that a reload removed, so the end of such an incident still
+//! goes there. After a restart these settings are gone, and a person is told what to close by hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use smol_str::SmolStr;
+
+use super::Engine;
+use super::channel::Channel;
+use super::incident::{Incident, IncidentId, Phase};
+use super::timers::Timer;
+use crate::model::Duration;
+
+/// An incident that is open at an integration which is gone from the configuration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Orphan {
+    /// The receiver.
+    pub receiver: SmolStr,
+    /// The integration, such as `pagerduty[0]`.
+    pub integration: SmolStr,
+    /// The incident's group key.
+    pub incident: SmolStr,
+    /// The key under which the integration knows it.
+    pub dedup_key: SmolStr,
+}
+
+impl std::fmt::Display for Orphan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Orphan { receiver, integration, incident, dedup_key } = self;
+        write!(f, "{incident} at receiver {receiver:?}, {integration}, key {dedup_key}")
+    }
+}
+
+/// How soon an end must have been taken by an integration that is gone.
+const PATIENCE: Duration = Duration::from_mins(5);
+/// A summary names so many of them.
+const NAMED: usize = 5;
+
+impl Engine {
+    /// Every incident that is open at an integration which the configuration does not have any more.
+    pub fn orphans(&self) -> Vec<Orphan> {
+        let found = self.watch.orphans.iter().filter_map(|id| self.incidents.get(id));
+        found.flat_map(|incident| self.orphans_of(incident, Channel::is_orphan)).collect()
+    }
+
+    fn orphans_of<'a>(
+        &'a self,
+        incident: &'a Incident,
+        which: impl Fn(&Channel) -> bool + 'a,
+    ) -> impl Iterator<Item = Orphan> + 'a {
+        let home = &self.lanes.lane(incident.group.0).receiver;
+        incident.channels.iter().filter(move |channel| which(channel)).map(move |channel| Orphan {
+            receiver: channel.receiver.as_ref().unwrap_or(home).clone(),
+            integration: channel.integration.clone(),
+            incident: incident.group_text.clone(),
+            dedup_key: incident.dedup_key.clone(),
+        })
+    }
+
+    /// How many incidents each receiver has open at integrations that are gone.
+    pub(super) fn orphans_by_receiver(&self) -> BTreeMap<SmolStr, u64> {
+        let mut counts = BTreeMap::new();
+        for incident in self.watch.orphans.iter().filter_map(|id| self.incidents.get(id)) {
+            let receivers: BTreeSet<SmolStr> =
+                self.orphans_of(incident, Channel::is_orphan).map(|orphan| orphan.receiver).collect();
+            for receiver in receivers {
+                *counts.entry(receiver).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    /// Something may have changed about whether an incident is an orphan.
+    pub(super) fn watch_orphan(&mut self, id: IncidentId) {
+        let is = |incident: &Incident| incident.channels.iter().any(Channel::is_orphan);
+        if !self.incidents.get(&id).is_some_and(is) {
+            self.watch.orphans.remove(&id);
+            return;
+        }
+        self.watch.orphans.insert(id);
+        self.timers.set_if_unset(Timer::Watch, self.now + super::watch::EVERY);
+    }
+
+    /// Tells a person of the incidents whose end could not be told where they are open.
+    pub(super) fn say_orphans(&mut self) {
+        let late = |incident: &Incident| {
+            incident.phase == Phase::Closed && incident.issued_at + PATIENCE <= self.now
+        };
+        let incidents = self.watch.orphans.iter().filter_map(|id| self.incidents.get(id));
+        let left: Vec<Orphan> = incidents
+            .flat_map(|incident| {
+                let late = late(incident);
+                self.orphans_of(incident, move |c| c.is_orphan() && (late || c.end_was_refused()))
+            })
+            .collect();
+        let named: Vec<String> = left.iter().take(NAMED).map(ToString::to_string).collect();
+        let more =
+            if left.len() > NAMED { format!(", and {} more", left.len() - NAMED) } else { String::new() };
+        let summary = format!(
+            "still open where the configuration has no integration any more: {}{more}; close it there by hand, or \
+             put the integration back",
+            named.join(", "),
+        );
+        self.put("SquelchIncidentOrphaned", (!left.is_empty()).then_some(summary.as_str()));
+    }
+}
