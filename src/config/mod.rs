@@ -34,7 +34,7 @@ pub use inhibit::InhibitRule;
 pub use interval::{Location, LocationError, Span, TimeInterval, TimeRange};
 pub use lines::Lines;
 pub use noise::{Familiar, Identifier, Limit, Mode, Noise, Rhythm, Rolling, Storm, Surprise};
-pub use policy::{GroupBy, IntegrationRef, Level, Policy, Receiver, Route, Severities, Windows};
+pub use policy::{GroupBy, IntegrationRef, KnownBy, Level, Policy, Receiver, Route, Severities, Windows};
 pub use problem::{ConfigErrors, Problem};
 pub use receiver::{
     Config, ConsoleConfig, HttpAuth, HttpConfig, Integration, IntegrationKind, PagerdutyConfig,
@@ -108,7 +108,7 @@ pub fn load_http(path: &Path) -> Result<HttpConfig, ConfigErrors> {
 /// The configuration that ships as `config/squelch.yml`: every page goes to the console.
 impl Default for Config {
     fn default() -> Self {
-        let console = IntegrationRef::new("console[0]");
+        let console = IntegrationRef::new("console[0]", KnownBy::Nothing);
         let integration = Integration {
             name: console.name.clone(),
             kind: IntegrationKind::Console(ConsoleConfig {}),

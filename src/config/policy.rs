@@ -174,16 +174,41 @@ pub struct IntegrationRef {
     /// Whether it can show a digest, which interrupts nobody.
     #[serde(default = "takes_digests")]
     pub takes_digests: bool,
+    /// By what those that read its messages know a problem again.
+    pub known_by: KnownBy,
+    /// Of how many alerts of one incident it is told at most.
+    pub most_alerts: u32,
 }
 
 fn takes_digests() -> bool {
     true
 }
 
+/// By what those that read the messages of an integration know a problem again. Follows from its type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KnownBy {
+    /// By the `dedup_key` alone, as PagerDuty does.
+    DedupKey,
+    /// By the group key, the group's labels, the common summary or the fingerprints of the alerts, as
+    /// those do that read Alertmanager's webhook. To them a group has resolved when all its alerts have.
+    Group,
+    /// By nothing: people read a message as it stands.
+    Nothing,
+}
+
 impl IntegrationRef {
     /// An integration that is told of everything.
-    pub fn new(name: impl Into<SmolStr>) -> Self {
-        IntegrationRef { name: name.into(), send_resolved: true, send_updates: true, takes_digests: true }
+    pub fn new(name: impl Into<SmolStr>, known_by: KnownBy) -> Self {
+        let name = name.into();
+        IntegrationRef {
+            name,
+            send_resolved: true,
+            send_updates: true,
+            takes_digests: true,
+            known_by,
+            most_alerts: 1_000,
+        }
     }
 }
 
@@ -276,6 +301,12 @@ impl Policy {
             found.push(at);
         }
         true
+    }
+
+    /// What is left of `labels` without `ignore_labels`, if that is less.
+    pub fn telling(&self, labels: &LabelSet) -> Option<LabelSet> {
+        let ignored = |name: &str| self.ignore_labels.iter().any(|i| i == name);
+        labels.iter().any(|(name, _)| ignored(name)).then(|| labels.filter(|name| !ignored(name)))
     }
 
     /// The identity of an alert with these labels.

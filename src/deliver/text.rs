@@ -56,7 +56,7 @@ pub(super) fn subject(view: &View<'_>) -> String {
         _ => "[RESOLVED]".to_owned(),
     };
     let labels: Vec<&LabelSet> = n.alerts.iter().map(|alert| &alert.labels).collect();
-    let title = headline(&n.group_labels, &labels, n.kind != Kind::Digest);
+    let title = headline(n.title(), &labels, n.kind != Kind::Digest);
     clean_line(format!("{state} {title}").trim_end())
 }
 
@@ -141,9 +141,11 @@ mod tests {
             group_key: "g".into(),
             generation: 0,
             group_labels: group,
+            title: None,
             severity: "critical".into(),
             level: (0, 3),
             alerts: alerts.iter().map(view).collect(),
+            beside: Vec::new(),
             truncated: 0,
             opened_at: Timestamp::ZERO,
             why: "first page".into(),

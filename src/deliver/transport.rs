@@ -119,7 +119,7 @@ impl Transport {
             IntegrationKind::Slack(_) => {
                 (secret.to_owned(), self.render(&view, |texts| slack::message(&view, texts)))
             }
-            IntegrationKind::Webhook(config) => (secret.to_owned(), webhook::body(&view, config.max_alerts)),
+            IntegrationKind::Webhook(_) => (secret.to_owned(), webhook::body(&view)),
             IntegrationKind::Console(_) => (String::new(), console::line(&view).into_bytes()),
         }
     }

@@ -47,37 +47,34 @@ struct Alert<'a> {
     fingerprint: String,
 }
 
-/// The body. `max_alerts` 0 = all; what is cut is counted in `truncatedAlerts`, and the status is
-/// that of the whole incident, not of what is left (Alertmanager's mistake, its issue 3396).
-pub(super) fn body(view: &View<'_>, max_alerts: u64) -> Vec<u8> {
-    let n = view.notification;
+/// The body. The engine has cut the list to `max_alerts`. The status is that of the whole group, not of
+/// the alerts that are listed (Alertmanager's mistake, its issue 3396).
+///
+/// What the alerts have in common is that of the incident's own: alerts of its group that are beside them
+/// show that the group fires, and change no summary under which a consumer knows the problem.
+pub(super) fn body(view: &View<'_>) -> Vec<u8> {
     let summary;
-    let (n, max_alerts) = match n.kind {
+    let n = match view.notification.kind {
         Kind::Digest => {
             summary = digest(view);
-            (&summary, 0)
+            &summary
         }
-        Kind::Page | Kind::Update | Kind::Resolve => (n, max_alerts),
+        Kind::Page | Kind::Update | Kind::Resolve => view.notification,
     };
-    let most = match max_alerts {
-        0 => n.alerts.len(),
-        max => usize::try_from(max).unwrap_or(usize::MAX).min(n.alerts.len()),
-    };
-    let listed = &n.alerts[..most];
     let message = Message {
         receiver: quote_meta(&n.receiver),
         status: view.status(),
-        alerts: listed.iter().map(|a| alert(a, n)).collect(),
+        alerts: n.alerts.iter().chain(&n.beside).map(|a| alert(a, n)).collect(),
         notification_reason: reason(n),
         group_labels: &n.group_labels,
-        common_labels: LabelSet::common(listed.iter().map(|a| &a.labels)),
-        common_annotations: LabelSet::common(listed.iter().map(|a| &a.annotations)),
+        common_labels: LabelSet::common(n.alerts.iter().map(|a| &a.labels)),
+        common_annotations: LabelSet::common(n.alerts.iter().map(|a| &a.annotations)),
         external_url: view.external_url,
         version: "4",
         group_key: group_key(n),
-        truncated_alerts: n.truncated + (n.alerts.len() - most) as u64,
+        truncated_alerts: n.truncated,
     };
-    let mut body = Vec::with_capacity(512 + 512 * most);
+    let mut body = Vec::with_capacity(512 + 512 * n.alerts.len());
     let mut serializer = serde_json::Serializer::with_formatter(&mut body, GoEscapes);
     // Strings, numbers and lists into memory: there is nothing here that can fail.
     let _ = message.serialize(&mut serializer);

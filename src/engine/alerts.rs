@@ -23,8 +23,11 @@ pub(super) const REMEMBER_RESOLVED: Duration = Duration::from_hours(24);
 /// An alert: what has an identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Alert {
-    /// The full label set as last said.
+    /// The full label set as last said: routes, silences and inhibition are about it.
     pub(super) labels: LabelSet,
+    /// The labels of its identity, if they are others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity: Option<LabelSet>,
     /// Annotations and where the rule can be looked at, as last said.
     wording: Wording,
     /// Start of the current occurrence, or of the last one.
@@ -90,6 +93,22 @@ impl Alert {
     /// Whether it fires.
     pub(super) fn firing(&self) -> bool {
         self.ends_at.is_none()
+    }
+
+    /// The labels under which everybody outside knows it: those of its identity, which stay as they are
+    /// whichever replica speaks, and whatever becomes of `ignore_labels` meanwhile.
+    pub(super) fn told(&self) -> &LabelSet {
+        self.identity.as_ref().unwrap_or(&self.labels)
+    }
+
+    /// Takes in its full label set.
+    fn said(&mut self, labels: &LabelSet) {
+        if *labels == self.labels {
+            return;
+        }
+        let before = std::mem::replace(&mut self.labels, labels.clone());
+        let identity = self.identity.take().unwrap_or(before);
+        self.identity = Some(identity).filter(|identity| *identity != self.labels);
     }
 
     /// Whether one of its senders says something that is not believed yet.
@@ -231,12 +250,12 @@ impl Alerts {
         let alert = match &mut known.alert {
             Some(alert) => {
                 if observation.status == Status::Firing || !alert.firing() {
-                    alert.labels = observation.labels.clone();
+                    alert.said(&observation.labels);
                 }
                 self.forms.release(&std::mem::replace(&mut alert.wording, wording));
                 alert
             }
-            none => none.insert(Alert::new(now, observation, wording)),
+            none => none.insert(Alert::new(now, observation, wording, policy)),
         };
         if let Some((gone, fired)) = alert.instances.make_room(&key) {
             self.forgotten += u64::from(fired);
@@ -431,9 +450,10 @@ impl Alerts {
 }
 
 impl Alert {
-    fn new(now: Timestamp, observation: &Observation, wording: Wording) -> Self {
+    fn new(now: Timestamp, observation: &Observation, wording: Wording, policy: &Policy) -> Self {
         Alert {
             labels: observation.labels.clone(),
+            identity: policy.telling(&observation.labels),
             wording,
             starts_at: observation.starts_at,
             ends_at: Some(observation.ends_at.unwrap_or(now)),

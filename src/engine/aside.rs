@@ -129,7 +129,8 @@ impl Engine {
     ) -> Disposition {
         let receiver = self.lanes.lane(lane).receiver.clone();
         let heartbeat = self.policy.heartbeat_of(&observation.labels).is_some();
-        let labels = &observation.labels;
+        let telling = self.policy.telling(&observation.labels);
+        let labels = telling.as_ref().unwrap_or(&observation.labels);
         let key = (!heartbeat).then(|| self.raise_as(&receiver, labels, labels.clone(), summary)).flatten();
         let Some(key) = key else { return Disposition::Suppressed(Reason::Muted) };
         match self.asides.alerts.get_mut(&alert).is_none_or(|aside| aside.told.insert(key)) {

@@ -296,7 +296,7 @@ impl Engine {
             let (annotations, generator_url) = self.alerts.said(alert);
             RowAlert {
                 id,
-                labels: alert.labels.clone(),
+                labels: alert.told().clone(),
                 severity: self.level_name(&alert.labels),
                 annotations,
                 generator_url,
@@ -339,7 +339,7 @@ impl Engine {
             flappers: flappers.filter(|f| f.changes > 2).collect(),
             alert: RowAlert {
                 id,
-                labels: alert.labels.clone(),
+                labels: alert.told().clone(),
                 severity: self.level_name(&alert.labels),
                 annotations,
                 generator_url,
@@ -377,7 +377,7 @@ impl Engine {
         let one = incident.members.that_fire(true).next().or(incident.members.iter().next());
         // An internal incident shows one alert that is none of a sender's.
         let (alert, labels) = match one.map(|(alert, _)| *alert) {
-            Some(alert) => (alert, self.alerts.alert(alert).map(|a| a.labels.clone()).unwrap_or_default()),
+            Some(alert) => (alert, self.alerts.alert(alert).map(|a| a.told().clone()).unwrap_or_default()),
             None => {
                 let own = incident.own.as_ref().map(|own| own.view(Kind::Page, self.now));
                 let labels = own.map_or_else(|| incident.group.1.clone(), |view| view.labels);
@@ -444,7 +444,7 @@ impl Engine {
             origin: Origin::Squelch,
             dedup_key: None,
             alert: id,
-            labels: alert.labels.clone(),
+            labels: alert.told().clone(),
             headline: None,
             receiver: settings.receiver.clone(),
             severity: self.level_name(&alert.labels),

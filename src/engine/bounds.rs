@@ -144,6 +144,11 @@ impl Engine {
         if all < MEMBERS || over == 0 || over < all / SHARE {
             return;
         }
+        // Those that were told that they fire are told that they do not, before they are forgotten here.
+        if all < 2 * MEMBERS && !incident.is_known_everywhere() {
+            return;
+        }
+        incident.shed += over as u64;
         incident.members.leave_out_over();
         self.ledger.bound(Bound::Members, over as u64);
     }

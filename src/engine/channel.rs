@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::config::IntegrationRef;
+use crate::config::{IntegrationRef, KnownBy};
 use crate::model::{Duration, Kind, NotificationId, Outcome, Timestamp};
 
 /// The incident's side of the matter.
@@ -16,8 +16,14 @@ pub(super) struct Wanted {
     pub(super) version: u64,
     /// The newest content that every integration is to be told, `send_updates` or not: a repeat.
     pub(super) repeat: u64,
-    /// The incident is over, or another one took its place there.
+    /// The incident is over, or another one took its place: no page of it is sent any more.
+    pub(super) over: bool,
+    /// Its end is to be told.
     pub(super) closed: bool,
+    /// Its end is no news: what it told of goes on, and what it goes on in says so.
+    pub(super) silent: bool,
+    /// Nothing would be true that could be said now.
+    pub(super) waits: bool,
 }
 
 /// One (incident, integration).
@@ -26,6 +32,9 @@ pub(super) struct Channel {
     pub(super) integration: SmolStr,
     send_resolved: bool,
     send_updates: bool,
+    pub(super) known_by: KnownBy,
+    /// Of how many alerts it is told; of no fewer in the resolve than in the page.
+    most_alerts: u32,
     told: Told,
     /// Content last accepted.
     version: u64,
@@ -38,6 +47,9 @@ pub(super) struct Channel {
     refused_version: u64,
     /// A page that was refused in the end may have been taken by an earlier attempt.
     ambiguous: bool,
+    /// What was told last may not be the last that was heard, or has become false: it is told again.
+    #[serde(default)]
+    owes: bool,
     /// The integration is gone from the configuration: it is told of the end of what is open there, and of
     /// nothing else.
     #[serde(default)]
@@ -66,6 +78,7 @@ struct InFlight {
     id: NotificationId,
     kind: Kind,
     version: u64,
+    at: Timestamp,
 }
 
 /// What was refused is tried anew, with what is true then, after this long, doubling up to [`RETRY_LONGEST`].
@@ -82,6 +95,8 @@ impl Channel {
             integration: integration.name.clone(),
             send_resolved: integration.send_resolved,
             send_updates: integration.send_updates,
+            known_by: integration.known_by,
+            most_alerts: integration.most_alerts,
             told: Told::Nothing,
             version: 0,
             in_flight: None,
@@ -89,6 +104,7 @@ impl Channel {
             retry_at: None,
             refused_version: 0,
             ambiguous: false,
+            owes: false,
             gone: false,
             give_up_at: None,
             receiver: None,
@@ -147,6 +163,32 @@ impl Channel {
         self.give_up_at.is_some()
     }
 
+    /// Whether the incident is open here, or its end is not known to have arrived.
+    pub(super) fn is_open(&self) -> bool {
+        self.told == Told::Open || self.told == Told::Nothing && (self.ambiguous || self.in_flight.is_some())
+    }
+
+    /// Since when a notification is on its way.
+    pub(super) fn on_way_since(&self) -> Option<Timestamp> {
+        self.in_flight.map(|flight| flight.at)
+    }
+
+    /// Whether nothing of what was issued up to `version` is still to be told here, but with the end.
+    pub(super) fn knows(&self, version: u64) -> bool {
+        let behind = self.send_updates && self.told == Told::Open && self.version < version;
+        self.gone || self.in_flight.is_none() && !behind
+    }
+
+    /// Of how many alerts it is told.
+    pub(super) fn most_alerts(&self) -> usize {
+        usize::try_from(self.most_alerts).unwrap_or(usize::MAX)
+    }
+
+    /// What was told has become false, or may not be the last that was heard.
+    pub(super) fn owe(&mut self) {
+        self.owes |= self.is_open();
+    }
+
     /// Whether nothing more will ever be sent here.
     pub(super) fn settled(&self) -> bool {
         self.told == Told::Closed && self.in_flight.is_none()
@@ -164,6 +206,10 @@ impl Channel {
         if self.in_flight.is_some() || waits {
             return None;
         }
+        if wanted.waits && !self.gone {
+            self.retry_at = None;
+            return None;
+        }
         // What was refused may be no news any more; then there is nothing to try anew.
         self.retry_at = None;
         if wanted.closed && self.give_up_at.is_some_and(|at| at <= now) {
@@ -171,35 +217,41 @@ impl Channel {
         }
         match self.told {
             Told::Nothing | Told::Open if self.gone && !wanted.closed => None,
-            Told::Nothing if !wanted.closed => Some(Kind::Page),
+            Told::Nothing if !wanted.over => Some(Kind::Page),
             Told::Nothing | Told::Open if wanted.closed => {
                 let owed = self.told == Told::Open || self.ambiguous;
-                if owed && self.send_resolved {
+                if owed && self.send_resolved && !wanted.silent {
                     return Some(Kind::Resolve);
                 }
                 self.told = Told::Closed;
                 self.retry_at = None;
                 None
             }
+            // Nobody heard of it, and it is over.
+            Told::Nothing if !self.ambiguous => {
+                self.told = Told::Closed;
+                None
+            }
             Told::Open => {
                 let goal = if self.send_updates { wanted.version } else { wanted.repeat };
-                (self.version < goal).then_some(Kind::Update)
+                (self.version < goal || self.owes).then_some(Kind::Update)
             }
             Told::Nothing | Told::Closed => None,
         }
     }
 
     /// A notification with content `version` was decided.
-    pub(super) fn sent(&mut self, id: NotificationId, kind: Kind, version: u64) {
-        self.in_flight = Some(InFlight { id, kind, version });
+    pub(super) fn sent(&mut self, at: Timestamp, id: NotificationId, kind: Kind, version: u64) {
+        self.in_flight = Some(InFlight { id, kind, version, at });
         self.retry_at = None;
+        self.owes = false;
     }
 
     /// Takes all that would be sent now as sent and accepted.
     pub(super) fn pretend(&mut self, now: Timestamp, wanted: Wanted, version: u64) {
         let nobody = NotificationId(0);
         while let Some(kind) = self.next(now, wanted) {
-            self.sent(nobody, kind, version);
+            self.sent(now, nobody, kind, version);
             self.ended(now, nobody, &Outcome::Accepted);
         }
     }
@@ -223,6 +275,8 @@ impl Channel {
                 if self.gone && flight.kind == Kind::Resolve {
                     self.give_up_at = self.give_up_at.or(Some(now + GONE));
                 }
+                // It is told again once that is due.
+                self.owes |= flight.kind == Kind::Update && self.version >= flight.version;
             }
         }
         true
@@ -234,6 +288,11 @@ impl Channel {
         if let Some(known) = integration {
             self.give_up_at = None;
             (self.send_resolved, self.send_updates) = (known.send_resolved, known.send_updates);
+            self.known_by = known.known_by;
+            self.most_alerts = match self.is_open() {
+                true => self.most_alerts.max(known.most_alerts),
+                false => known.most_alerts,
+            };
         }
     }
 
@@ -249,11 +308,12 @@ mod tests {
     use crate::model::Rejection;
 
     const NOW: Timestamp = Timestamp::ZERO;
-    const OPEN: Wanted = Wanted { version: 1, repeat: 1, closed: false };
+    const OPEN: Wanted =
+        Wanted { version: 1, repeat: 1, over: false, closed: false, silent: false, waits: false };
+    const CLOSED: Wanted = Wanted { over: true, closed: true, ..OPEN };
 
     fn channel() -> Channel {
-        let all = IntegrationRef::new("pagerduty[0]");
-        Channel::new(&all)
+        Channel::new(&IntegrationRef::new("pagerduty[0]", KnownBy::DedupKey))
     }
 
     fn refusal(ambiguous: bool) -> Outcome {
@@ -264,12 +324,12 @@ mod tests {
     fn a_resolve_never_overtakes_its_page() {
         let mut c = channel();
         assert_eq!(c.next(NOW, OPEN), Some(Kind::Page));
-        c.sent(NotificationId(1), Kind::Page, 1);
-        let closed = Wanted { closed: true, ..OPEN };
+        c.sent(NOW, NotificationId(1), Kind::Page, 1);
+        let closed = CLOSED;
         assert_eq!(c.next(NOW, closed), None);
         assert!(c.ended(NOW, NotificationId(1), &Outcome::Accepted));
         assert_eq!(c.next(NOW, closed), Some(Kind::Resolve));
-        c.sent(NotificationId(2), Kind::Resolve, 1);
+        c.sent(NOW, NotificationId(2), Kind::Resolve, 1);
         assert!(!c.ended(NOW, NotificationId(1), &Outcome::Accepted), "an old report changes nothing");
         c.ended(NOW, NotificationId(2), &Outcome::Accepted);
         assert!(c.settled());
@@ -278,12 +338,12 @@ mod tests {
     #[test]
     fn changes_during_flight_go_out_as_one() {
         let mut c = channel();
-        c.sent(NotificationId(1), Kind::Page, 1);
+        c.sent(NOW, NotificationId(1), Kind::Page, 1);
         c.ended(NOW, NotificationId(1), &Outcome::Accepted);
         assert_eq!(c.next(NOW, OPEN), None);
         let wanted = Wanted { version: 5, ..OPEN };
         assert_eq!(c.next(NOW, wanted), Some(Kind::Update));
-        c.sent(NotificationId(2), Kind::Update, 5);
+        c.sent(NOW, NotificationId(2), Kind::Update, 5);
         c.ended(NOW, NotificationId(2), &Outcome::Accepted);
         assert_eq!(c.next(NOW, wanted), None);
     }
@@ -291,24 +351,24 @@ mod tests {
     #[test]
     fn a_refused_page_is_tried_anew_and_suppresses_nothing() {
         let mut c = channel();
-        c.sent(NotificationId(1), Kind::Page, 1);
+        c.sent(NOW, NotificationId(1), Kind::Page, 1);
         c.ended(NOW, NotificationId(1), &refusal(false));
         assert_eq!(c.next(NOW, OPEN), None);
         assert_eq!(c.clone().next(NOW, Wanted { version: 2, ..OPEN }), Some(Kind::Page), "it says more now");
         assert_eq!(c.next(c.retry_at().unwrap(), OPEN), Some(Kind::Page));
         c.retry_now();
         assert_eq!(c.next(NOW, OPEN), Some(Kind::Page));
-        assert_eq!(c.next(NOW, Wanted { closed: true, ..OPEN }), None, "nothing was opened");
+        assert_eq!(c.next(NOW, CLOSED), None, "nothing was opened");
         assert!(c.settled());
     }
 
     #[test]
     fn what_may_have_been_opened_is_closed() {
         let mut c = channel();
-        c.sent(NotificationId(1), Kind::Page, 1);
+        c.sent(NOW, NotificationId(1), Kind::Page, 1);
         c.ended(NOW, NotificationId(1), &refusal(true));
         c.retry_now();
-        assert_eq!(c.next(NOW, Wanted { closed: true, ..OPEN }), Some(Kind::Resolve));
+        assert_eq!(c.next(NOW, CLOSED), Some(Kind::Resolve));
     }
 
     #[test]
@@ -317,20 +377,20 @@ mod tests {
         c.adopt(None);
         assert_eq!(c.next(NOW, OPEN), None, "it is not paged");
         assert!(!c.is_orphan());
-        assert_eq!(c.next(NOW, Wanted { closed: true, ..OPEN }), None);
+        assert_eq!(c.next(NOW, CLOSED), None);
         assert!(c.settled());
-        paged.sent(NotificationId(1), Kind::Page, 1);
+        paged.sent(NOW, NotificationId(1), Kind::Page, 1);
         paged.ended(NOW, NotificationId(1), &Outcome::Accepted);
         paged.adopt(None);
         assert!(paged.is_orphan());
-        assert_eq!(paged.next(NOW, Wanted { version: 9, repeat: 9, closed: false }), None);
-        let over = Wanted { closed: true, ..OPEN };
+        assert_eq!(paged.next(NOW, Wanted { version: 9, repeat: 9, ..OPEN }), None);
+        let over = CLOSED;
         let mut now = NOW;
         for attempt in 2.. {
             now = paged.retry_at().unwrap_or(now);
             let Some(kind) = paged.next(now, over) else { break };
             assert_eq!(kind, Kind::Resolve);
-            paged.sent(NotificationId(attempt), kind, 1);
+            paged.sent(NOW, NotificationId(attempt), kind, 1);
             paged.ended(now, NotificationId(attempt), &refusal(false));
             assert!(paged.is_orphan() && paged.end_was_refused());
         }
@@ -342,14 +402,14 @@ mod tests {
 
     #[test]
     fn without_updates_only_repeats_are_told() {
-        let all = IntegrationRef::new("slack[0]");
-        let slack = IntegrationRef { send_resolved: false, send_updates: false, ..all };
+        let slack = IntegrationRef::new("slack[0]", KnownBy::Nothing);
+        let slack = IntegrationRef { send_resolved: false, send_updates: false, ..slack };
         let mut c = Channel::new(&slack);
-        c.sent(NotificationId(1), Kind::Page, 1);
+        c.sent(NOW, NotificationId(1), Kind::Page, 1);
         c.ended(NOW, NotificationId(1), &Outcome::Accepted);
         assert_eq!(c.next(NOW, Wanted { version: 7, ..OPEN }), None);
-        assert_eq!(c.next(NOW, Wanted { version: 7, repeat: 7, closed: false }), Some(Kind::Update));
-        assert_eq!(c.next(NOW, Wanted { closed: true, ..OPEN }), None);
+        assert_eq!(c.next(NOW, Wanted { version: 7, repeat: 7, ..OPEN }), Some(Kind::Update));
+        assert_eq!(c.next(NOW, CLOSED), None);
         assert!(c.settled());
     }
 }

@@ -391,11 +391,13 @@ impl Engine {
             dedup_key: dedup_key(&key, 0),
             group_key: key,
             generation: 0,
-            group_labels: LabelSet::default(),
+            group_labels: LabelSet::from_pairs([("alertname", "SquelchDigest"), ("receiver", receiver)]),
+            title: Some(LabelSet::default()),
             severity: severities.levels[level].name.clone(),
             level: (level as u8, severities.levels.len() as u8),
             truncated: alerts.len().saturating_sub(LISTED) as u64,
             alerts: alerts.into_iter().take(LISTED).map(|(.., view)| view).collect(),
+            beside: Vec::new(),
             opened_at: period.since,
             why: period.why(self.now, &quiet_names),
         }
@@ -408,7 +410,7 @@ impl Engine {
         Some(AlertView {
             id,
             status: if alert.firing() { Status::Firing } else { Status::Resolved },
-            labels: alert.labels.clone(),
+            labels: alert.told().clone(),
             annotations,
             starts_at: alert.starts_at,
             ends_at: alert.ends_at.filter(|_| !alert.firing()),

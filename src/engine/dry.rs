@@ -90,6 +90,7 @@ impl Engine {
         let alert = self.alerts.owner(instance, labels, &self.policy);
         let mut copy = self.about(alert, labels);
         copy.handle(at, &Event::Tick, &mut Effects::default());
+        let telling = self.policy.telling(labels);
         let routes = self.policy.matching_routes(labels).into_iter().map(|index| {
             let route = &self.policy.routes[index];
             let lane = self.lanes.matching(&self.policy, labels).into_iter();
@@ -102,7 +103,7 @@ impl Engine {
                 line: route.line,
                 receiver: route.receiver.clone(),
                 noise: route.noise.clone(),
-                group: route.group_by.labels_of(labels),
+                group: route.group_by.labels_of(telling.as_ref().unwrap_or(labels)),
                 penalty: (penalty, suppress_at),
             }
         });
@@ -203,7 +204,7 @@ impl Engine {
                 timers.set(timer, at);
             }
         }
-        Engine {
+        let mut copy = Engine {
             now: self.now,
             policy: self.policy.clone(),
             lanes: self.lanes.clone(),
@@ -231,10 +232,14 @@ impl Engine {
             ledger: self.ledger.clone(),
             next_incident: self.next_incident,
             next_notification: self.next_notification,
+            unsaid: BTreeMap::new(),
+            kin: BTreeMap::new(),
             touched: BTreeSet::new(),
             outgoing: Vec::new(),
             made_good: Vec::new(),
-        }
+        };
+        copy.kin_anew();
+        copy
     }
 
     /// The labels of a known alert.

@@ -65,7 +65,7 @@ impl Engine {
         let incident = track.incident.and_then(|id| self.incidents.get(&id));
         Some(Flapper {
             alert: id,
-            labels: alert.labels.clone(),
+            labels: alert.told().clone(),
             receiver: settings.receiver.clone(),
             firing: alert.firing(),
             changes: track.damping.count(),

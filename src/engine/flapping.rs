@@ -95,6 +95,7 @@ impl Engine {
             incident.closing = Some("what fires in it goes on in another incident".into());
         }
         self.touched.insert(old);
+        self.ended(alert);
     }
 
     /// Flapping alerts of a group that fire again together have a cause: `fan_out` of them within

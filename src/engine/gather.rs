@@ -257,6 +257,8 @@ impl Engine {
             let gauges = self.gauges(lane);
             gauges.resolving -= 1;
             gauges.open += 1;
+            let labels = self.incidents.get(&id).map(|i| i.group.1.clone());
+            labels.into_iter().for_each(|labels| self.group_changed(&labels));
         }
         self.track(alert, lane).incident = Some(id);
         self.touched.insert(id);

@@ -1,11 +1,11 @@
 //! An incident: what a human is interrupted for. One generation of a group.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::channel::{Channel, Wanted};
+use super::channel::Channel;
 use super::groups::GroupKey;
 use super::members::Members;
 use super::own::Own;
@@ -56,6 +56,15 @@ pub(super) struct Incident {
     /// Why it closes, if not because its alerts resolved.
     pub(super) closing: Option<SmolStr>,
     pub(super) channels: Vec<Channel>,
+    /// Alerts of other incidents of its group that its messages named as firing when its own no longer did.
+    #[serde(default)]
+    pub(super) borrowed: BTreeSet<AlertId>,
+    /// How many of its alerts were left out since they were over and told of, for there were too many.
+    #[serde(default)]
+    pub(super) shed: u64,
+    /// Its end waits for that of its group no longer: too many do.
+    #[serde(default)]
+    pub(super) ends_alone: bool,
     /// What it shows, if it is one of Squelch's own.
     #[serde(default)]
     pub(super) own: Option<Own>,
@@ -131,6 +140,9 @@ impl Incident {
             supersedes: None,
             closing: None,
             channels,
+            borrowed: BTreeSet::new(),
+            shed: 0,
+            ends_alone: false,
             own: None,
             closing_counted: false,
         }
@@ -147,6 +159,21 @@ impl Incident {
     pub(super) fn rolls_on(&self, now: Timestamp, name: &str, rolling: &Rolling) -> bool {
         let last = self.names.get(name).filter(|_| !rolling.within.is_zero());
         last.is_some_and(|at| now <= *at + rolling.within) && now <= self.paged_at + rolling.at_most
+    }
+
+    /// Whether it closed, or another one took its place.
+    pub(super) fn is_over(&self) -> bool {
+        self.phase == Phase::Closed || self.superseded_by.is_some()
+    }
+
+    /// Whether something in it fires.
+    pub(super) fn fires(&self) -> bool {
+        !self.is_over() && (self.members.firing() > 0 || self.own.is_some())
+    }
+
+    /// The alerts that its messages name.
+    pub(super) fn tells_of(&self) -> impl Iterator<Item = AlertId> {
+        self.members.listed().map(|(alert, _)| alert).chain(self.borrowed.iter().copied())
     }
 
     /// Whether alerts may join it.
@@ -213,17 +240,14 @@ impl Incident {
         })
     }
 
-    /// What the channel at `index` must be told; `successor_open` says whether the incident that
-    /// took this one's place is open there.
-    pub(super) fn wanted(&self, successor_open: bool) -> Wanted {
-        Wanted {
-            version: self.version,
-            repeat: self.repeat,
-            closed: match self.superseded_by {
-                Some(_) => successor_open,
-                None => self.phase == Phase::Closed,
-            },
-        }
+    /// Whether all integrations that hear of changes have heard of the newest.
+    pub(super) fn is_known_everywhere(&self) -> bool {
+        self.channels.iter().all(|channel| channel.knows(self.version))
+    }
+
+    /// The newest version, and the newest that goes to every integration, wanting updates or not.
+    pub(super) fn versions(&self) -> (u64, u64) {
+        (self.version, self.repeat)
     }
 }
 

@@ -5,9 +5,9 @@ use smol_str::format_smolstr;
 use super::Engine;
 use super::alerts::Change;
 use super::timers::Timer;
-use crate::model::{AlertId, Duration, Reason, Status};
+use crate::model::{AlertId, Duration, Reason, Status, Timestamp};
 
-/// An alert that a digest is late to name is remembered for as long again.
+/// An alert that a digest or an incident has still to name is remembered for as long again.
 const REMEMBER_ON: Duration = Duration::from_hours(1);
 
 impl Engine {
@@ -32,6 +32,7 @@ impl Engine {
         // Time changes no labels: it fired with those that it has.
         let before = self.alerts.alert(alert).map(|a| a.labels.clone());
         self.heard(alert, before.as_ref());
+        self.ended(alert);
         self.mirror_lapsed(alert, stale);
         for lane in self.taken_lanes(alert) {
             self.routed(lane, 1);
@@ -84,8 +85,19 @@ impl Engine {
         }
     }
 
+    /// When it is looked again at what cannot be forgotten yet: all of an hour together.
+    pub(super) fn next_hour(&self) -> Timestamp {
+        let hour = REMEMBER_ON.as_millis() as i64;
+        let next = self.now.as_millis().div_euclid(hour).saturating_add(1);
+        Timestamp::from_millis(next.saturating_mul(hour))
+    }
+
     /// Forgets an alert that does not fire, unless a digest has still to say how it stands.
     fn forget_alert(&mut self, alert: AlertId) {
+        if self.taken_lanes(alert).into_iter().any(|lane| self.is_named(alert, lane)) {
+            let next = self.next_hour();
+            return self.alerts.remember_until(alert, next);
+        }
         match self.digests.names_until(alert) {
             Some(due) => {
                 let at = if due > self.now { due } else { self.now + REMEMBER_ON };

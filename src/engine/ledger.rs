@@ -235,7 +235,7 @@ impl Ledger {
             basis.starts_at = Some(known.starts_at);
             if known.named.is_none_or(|at| at + NAME_AGAIN <= now) {
                 known.named = Some(now);
-                basis.labels = known.labels.clone();
+                basis.labels = known.told().clone();
             }
         }
         Decision {

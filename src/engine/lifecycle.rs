@@ -9,6 +9,7 @@ use super::incident::{Incident, IncidentId, Phase, Side, dedup_key};
 use super::lanes::LaneId;
 use super::ledger::Verdict;
 use super::timers::Timer;
+use crate::config::KnownBy;
 use crate::model::{AlertId, Disposition, Kind, NotificationId, Outcome, Reason, Report, Timestamp};
 
 impl Engine {
@@ -41,6 +42,7 @@ impl Engine {
         let mut incident = Incident::new(self.now, (key.clone(), text), generation, channels);
         (incident.side, incident.again) = (side, again);
         self.incidents.insert(id, incident);
+        self.kin_came(id);
         self.timers.set(Timer::Repeat(id), repeat);
         self.gauges(key.0).open += 1;
         id
@@ -74,8 +76,8 @@ impl Engine {
     /// Brings an incident that was touched in line with its alerts.
     pub(super) fn settle(&mut self, id: IncidentId) {
         let Some(incident) = self.incidents.get_mut(&id) else { return };
-        if incident.phase == Phase::Closed || incident.superseded_by.is_some() || incident.own.is_some() {
-            return;
+        if incident.is_over() || incident.own.is_some() || incident.side == Side::Mirror {
+            return self.pump(id);
         }
         let lane = incident.group.0;
         let settings = self.lanes.lane(lane);
@@ -91,7 +93,8 @@ impl Engine {
         }
         if incident.members.news().next().is_none() {
             let rule = "it resolved and fired again before anybody was told";
-            return self.dispose_waiting_as(id, Reason::Flapping, rule);
+            self.dispose_waiting_as(id, Reason::Flapping, rule);
+            return self.pump(id);
         }
         let due = incident.issued_at + settings.group_interval;
         if due > self.now {
@@ -125,6 +128,7 @@ impl Engine {
             return;
         }
         incident.phase = Phase::Resolving;
+        let labels = incident.group.1.clone();
         let stay_open = if incident.again { stay_open.max(again) } else { stay_open };
         let until = (self.now + hold).max(incident.paged_at + stay_open);
         let gauges = self.gauges(lane);
@@ -133,7 +137,10 @@ impl Engine {
         self.timers.clear(&Timer::Update(id));
         match until <= self.now {
             true => self.close(id),
-            false => self.timers.set(Timer::ResolveHold(id), until),
+            false => {
+                self.timers.set(Timer::ResolveHold(id), until);
+                self.group_changed(&labels);
+            }
         }
     }
 
@@ -152,6 +159,7 @@ impl Engine {
         self.dispose_waiting(id, as_resolve, &why);
         self.gauges(group.0).resolving -= 1;
         self.leave_group(id, &group);
+        self.group_changed(&group.1);
         self.pump(id);
     }
 
@@ -220,6 +228,7 @@ impl Engine {
         self.own_moved(old, new);
         self.fallbacks_moved(old, new);
         self.page(new, why);
+        self.group_changed(&key.1);
         self.pump(old);
     }
 
@@ -252,17 +261,22 @@ impl Engine {
         let mut channels = std::mem::take(&mut incident.channels);
         let mut retry: Option<Timestamp> = None;
         for (index, channel) in channels.iter_mut().enumerate() {
-            let wanted = incident.wanted(self.successor_is_open(&incident, channel));
+            let wanted = self.wanted(id, &incident, channel);
             if incident.side == Side::Shadow {
                 channel.pretend(self.now, wanted, incident.version);
                 continue;
             }
-            if let Some(kind) = channel.next(self.now, wanted) {
+            let kind = channel.next(self.now, wanted);
+            if let Some(kind) = kind {
                 let notification = NotificationId(self.next_notification);
                 self.next_notification += 1;
-                channel.sent(notification, kind, incident.version);
+                channel.sent(self.now, notification, kind, incident.version);
                 self.in_flight.insert(notification, (id, index));
-                self.notify(notification, kind, &incident, channel);
+                self.notify((notification, kind), (id, &mut incident), channel);
+            }
+            let tells = kind.is_some() || incident.is_over();
+            if tells && channel.known_by == KnownBy::Group && incident.side == Side::Ours {
+                self.note_unsaid(id, &incident, channel);
             }
             retry = [retry, channel.retry_at()].into_iter().flatten().min();
         }
@@ -270,14 +284,28 @@ impl Engine {
             Some(at) => self.timers.set(Timer::Retry(id), at),
             None => self.timers.clear(&Timer::Retry(id)),
         }
-        let over = incident.phase == Phase::Closed || incident.superseded_by.is_some();
-        let settled = over && channels.iter().all(Channel::settled);
-        let (supersedes, superseded_by) = (incident.supersedes, incident.superseded_by);
-        self.count_closing(&mut incident, over && !settled);
+        let settled = incident.is_over() && channels.iter().all(Channel::settled);
+        let supersedes = incident.supersedes;
+        let closing = incident.is_over() && !settled;
+        self.count_closing(&mut incident, closing);
         if !settled {
             incident.channels = channels;
             self.incidents.insert(id, incident);
-        } else if incident.side == Side::Mirror {
+            self.watch_orphan(id);
+            // What this one took over may be closed now.
+            return supersedes.into_iter().for_each(|old| self.pump(old));
+        }
+        self.kin_went(id, &incident.group.1);
+        // What took its place took the place of what it had replaced.
+        if let (Some(old), Some(new)) = (supersedes, incident.superseded_by) {
+            if let Some(incident) = self.incidents.get_mut(&old) {
+                incident.superseded_by = Some(new);
+            }
+            if let Some(incident) = self.incidents.get_mut(&new) {
+                incident.supersedes = Some(old);
+            }
+        }
+        if incident.side == Side::Mirror {
             self.mirrors.unsettled.remove(&id);
         } else if let Some(group) = self.groups.get_mut(&incident.group) {
             group.unsettled -= 1;
@@ -285,18 +313,7 @@ impl Engine {
             self.forget_group_later(&incident.group);
         }
         self.watch_orphan(id);
-        // What this one took over may be closed now. What waits there for the end of all waits on.
         if let Some(old) = supersedes {
-            let waits = |i: &Incident| i.channels.iter().any(Channel::is_gone);
-            if settled && let (Some(new), true) = (superseded_by, self.incidents.get(&old).is_some_and(waits))
-            {
-                let links = [(old, Some(new), None), (new, None, Some(old))];
-                for (id, by, of) in links {
-                    let Some(incident) = self.incidents.get_mut(&id) else { continue };
-                    incident.superseded_by = by.or(incident.superseded_by);
-                    incident.supersedes = of.or(incident.supersedes);
-                }
-            }
             self.pump(old);
         }
     }
@@ -311,31 +328,13 @@ impl Engine {
         *count = if closing { *count + 1 } else { count.saturating_sub(1) };
     }
 
-    /// Whether the incident that took the place of `incident` is open where `at` leads, or over.
-    fn successor_is_open(&self, incident: &Incident, at: &Channel) -> bool {
-        let Some(mut successor) = incident.superseded_by else { return false };
-        // Where nobody is told of the successor, what is open stands for it until all is over.
-        while at.is_gone() {
-            match self.incidents.get(&successor) {
-                None => return true,
-                Some(next) => match next.superseded_by {
-                    Some(after) => successor = after,
-                    None => return next.phase == Phase::Closed,
-                },
-            }
-        }
-        let Some(successor) = self.incidents.get(&successor) else { return true };
-        let channel =
-            successor.channels.iter().find(|c| c.integration == at.integration && c.receiver == at.receiver);
-        channel.is_none_or(|c| c.was_opened() || c.settled())
-    }
-
     /// A notification reached its end.
     pub(super) fn delivered(&mut self, report: &Report) {
         let Some((id, index)) = self.in_flight.remove(&report.id) else {
             return self.digest_ended(report.id, &report.outcome);
         };
         let channel = self.incidents.get_mut(&id).and_then(|i| i.channels.get_mut(index));
+        let sent_at = channel.as_ref().and_then(|c| c.on_way_since()).unwrap_or(self.now);
         if channel.is_some_and(|c| c.ended(self.now, report.id, &report.outcome)) {
             match report.outcome {
                 Outcome::Rejected(_) => {
@@ -354,8 +353,9 @@ impl Engine {
                     }
                 }
             }
-            if matches!(report.outcome, Outcome::Rejected(_)) {
-                self.fall_back(id, true);
+            match report.outcome {
+                Outcome::Rejected(_) => self.fall_back(id, true),
+                Outcome::Accepted => self.tell_anew(id, index, sent_at),
             }
             self.pump(id);
             self.say_refused();
@@ -392,9 +392,20 @@ impl Engine {
         let Some(track) = self.alerts.track(alert, lane) else { return };
         let busy = track.presented || track.held_until.is_some() || track.damping.flaps().is_some();
         let busy = busy || track.muted.is_some();
-        if !busy {
-            self.alerts.forget_track(alert, lane);
+        if busy {
+            return;
         }
+        // What its incident still has to say of it is said with its labels.
+        match self.is_named(alert, lane) {
+            true => self.timers.set(Timer::ForgetTrack(lane, alert), self.next_hour()),
+            false => self.alerts.forget_track(alert, lane),
+        }
+    }
+
+    /// Whether the incident in which an alert is, or was last, at a lane may still name it.
+    pub(super) fn is_named(&self, alert: AlertId, lane: LaneId) -> bool {
+        let incident = self.alerts.track(alert, lane).and_then(|t| self.incidents.get(&t.incident?));
+        incident.is_some_and(|i| i.members.contains_key(&alert))
     }
 
     pub(super) fn forget_group(&mut self, key: &GroupKey) {
@@ -454,8 +465,17 @@ const REFUSED_REMEMBERED: usize = 10_000;
 
 impl Engine {
     /// Decides one notification.
-    fn notify(&mut self, id: NotificationId, kind: Kind, incident: &Incident, channel: &Channel) {
-        let mut notification = self.render(id, kind, incident, &channel.integration);
+    fn notify(
+        &mut self,
+        (number, kind): (NotificationId, Kind),
+        (id, incident): (IncidentId, &mut Incident),
+        channel: &Channel,
+    ) {
+        let group = channel.known_by == KnownBy::Group && kind == Kind::Update;
+        if group && incident.is_over() && !self.shows_one_that_fires(id, incident, channel) {
+            incident.borrowed.extend(self.one_that_fires(incident, channel));
+        }
+        let mut notification = self.render((number, kind), (id, incident), channel);
         if let Some(fallback) = &channel.receiver {
             let home = std::mem::replace(&mut notification.receiver, fallback.clone());
             notification.why = format_smolstr!("fallback, {home:?} was not reached: {}", notification.why);

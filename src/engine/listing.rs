@@ -11,7 +11,7 @@ use crate::model::{AlertId, Headline, Kind, LabelSet, Matcher, headline};
 /// Up to so many alerts of one incident are put in order by their names too.
 const SORTED: usize = 10_000;
 
-/// The title of an incident looks at as many alerts as a notification lists.
+/// The title of an incident looks at as many alerts as a notification for people lists.
 const TITLED: usize = 1000;
 
 impl Engine {
@@ -50,18 +50,13 @@ impl Engine {
         if let Some(own) = &incident.own {
             return headline(&group, &[&own.view(Kind::Page, self.now).labels], true);
         }
-        // The order of the alerts in a notification. It decides which names the title has room for.
-        let most = if incident.members.len() > SORTED { TITLED } else { usize::MAX };
-        let members = incident.members.that_fire(true).chain(incident.members.that_fire(false));
-        let known = members.filter_map(|(id, member)| {
-            let labels = &self.alerts.alert(*id)?.labels;
-            Some((Reverse(member.firing), labels, *id))
+        // The alerts of a notification, in their order. It decides which names the title has room for.
+        let listed = incident.members.listed().take(TITLED);
+        let known = listed.filter_map(|(id, member)| {
+            let labels = self.alerts.alert(id)?.told();
+            Some((Reverse(member.firing), labels, id))
         });
-        let mut all: Vec<_> = known.take(most).collect();
-        if all.len() > TITLED {
-            all.select_nth_unstable(TITLED);
-            all.truncate(TITLED);
-        }
+        let mut all: Vec<_> = known.collect();
         all.sort_unstable();
         let labels: Vec<&LabelSet> = all.into_iter().map(|(_, labels, _)| labels).collect();
         headline(&group, &labels, true)

@@ -27,6 +27,10 @@ pub(super) struct Member {
     /// What the newest issued version says of it; nothing if it is not in it.
     pub(super) told: Option<Told>,
     pub(super) flaps: Option<u32>,
+    /// Its place among those that notifications list; nothing if there were too many before it. It stays as
+    /// it is, so that the page and the resolve are cut alike.
+    #[serde(default)]
+    pub(super) listed: Option<u32>,
     /// Its severity while it fires, else [`UNKNOWN`]. Follows from its labels and the policy, so is no part
     /// of a snapshot.
     #[serde(skip, default = "unknown")]
@@ -47,7 +51,7 @@ pub(super) enum Told {
 
 impl Member {
     pub(super) fn firing(since: Timestamp, level: Level) -> Self {
-        Member { firing: true, since, resolved_at: None, told: None, flaps: None, level }
+        Member { firing: true, since, resolved_at: None, told: None, flaps: None, listed: None, level }
     }
 
     pub(super) fn resolved(since: Timestamp, at: Timestamp) -> Self {
@@ -84,7 +88,12 @@ pub(super) struct Members {
     news: BTreeSet<AlertId>,
     /// How many resolved, and that was issued.
     over: usize,
+    /// Those that notifications list, at most [`LISTED`], in the order in which they came in.
+    listed: BTreeMap<u32, AlertId>,
 }
+
+/// Notifications list at most so many alerts of one incident.
+const LISTED: usize = 10_000;
 
 impl Members {
     pub(super) fn get(&self, alert: &AlertId) -> Option<&Member> {
@@ -141,12 +150,26 @@ impl Members {
         self.over
     }
 
+    /// Those that notifications list, in the order in which they came in.
+    pub(super) fn listed(&self) -> impl Iterator<Item = (AlertId, &Member)> {
+        self.listed.values().filter_map(|alert| Some((*alert, self.all.get(alert)?)))
+    }
+
     /// Puts `member` in, in the place of what was there.
     pub(super) fn insert(&mut self, alert: AlertId, member: Member) {
-        if !self.change(&alert, |known| *known = member.clone()) {
-            self.count(alert, &member, true);
-            self.all.insert(alert, member);
+        if self.change(&alert, |known| *known = Member { listed: known.listed, ..member.clone() }) {
+            return;
         }
+        let place = self.listed.last_key_value().map_or(0, |(place, _)| place.saturating_add(1));
+        let listed = (self.listed.len() < LISTED).then_some(place);
+        self.put(alert, Member { listed, ..member });
+    }
+
+    /// Puts one in that was not there, at its place.
+    fn put(&mut self, alert: AlertId, member: Member) {
+        self.count(alert, &member, true);
+        self.listed.extend(member.listed.map(|place| (place, alert)));
+        self.all.insert(alert, member);
     }
 
     /// Changes a member, if it is one.
@@ -183,16 +206,22 @@ impl Members {
         self.all.retain(|_, member| member.firing || member.changed());
         self.over = 0;
         self.flapping = self.all.values().filter(|member| member.flaps.is_some()).count();
+        self.listed.retain(|_, alert| self.all.contains_key(alert));
     }
 
-    /// Ends all that fire here, and gives them back as nobody was told of them.
+    /// Gives back what goes on in another incident, as nobody was told of it there: what fires, and what
+    /// resolved and was told to fire. What was told here stays, as ended here; what was not, goes.
     pub(super) fn move_out(&mut self, now: Timestamp) -> Members {
-        let all = std::mem::take(&mut self.all);
         let mut moved = Members::default();
-        for (alert, member) in all.iter().filter(|(_, member)| member.firing) {
+        let goes_on = |member: &Member| member.firing || member.told.is_some() && member.changed();
+        for (alert, member) in self.listed().filter(|(_, member)| goes_on(member)) {
+            moved.insert(alert, Member { told: None, ..member.clone() });
+        }
+        for (alert, member) in self.all.iter().filter(|(_, m)| m.listed.is_none() && goes_on(m)) {
             moved.insert(*alert, Member { told: None, ..member.clone() });
         }
-        let ended = all.into_iter().map(|(alert, member)| match member.firing {
+        let told = std::mem::take(&mut self.all).into_iter().filter(|(_, member)| member.told.is_some());
+        let ended = told.map(|(alert, member)| match member.firing {
             true => (alert, Member { firing: false, level: UNKNOWN, resolved_at: Some(now), ..member }),
             false => (alert, member),
         });
@@ -228,10 +257,11 @@ impl Extend<(AlertId, Member)> for Members {
     }
 }
 
+/// Members as they were, each at its place.
 impl FromIterator<(AlertId, Member)> for Members {
     fn from_iter<T: IntoIterator<Item = (AlertId, Member)>>(all: T) -> Self {
         let mut members = Members::default();
-        members.extend(all);
+        all.into_iter().for_each(|(alert, member)| members.put(alert, member));
         members
     }
 }
@@ -262,7 +292,7 @@ mod tests {
         ];
         (any::<bool>(), told, prop::option::of(0u32..3), 0u8..3).prop_map(|(firing, told, flaps, level)| {
             let level = if firing { level } else { UNKNOWN };
-            Member { firing, since: Timestamp::ZERO, resolved_at: None, told, flaps, level }
+            Member { firing, since: Timestamp::ZERO, resolved_at: None, told, flaps, listed: None, level }
         })
     }
 
@@ -276,7 +306,9 @@ mod tests {
                     0 => members.note(),
                     1 => members.leave_out_over(),
                     2 => members = members.move_out(Timestamp::ZERO),
-                    3..=5 => drop(members.change(&alert, |known| *known = member)),
+                    3..=5 => drop(members.change(&alert, |known| {
+                        *known = Member { listed: known.listed, ..member };
+                    })),
                     _ => members.insert(alert, member),
                 }
                 let walked: Members = members.all.clone().into_iter().collect();
@@ -286,6 +318,7 @@ mod tests {
                 prop_assert_eq!(members.highest(), all().filter(|m| m.firing).map(|m| m.level).min());
                 prop_assert_eq!(members.news().count(), all().filter(|m| m.changed()).count());
                 prop_assert_eq!(members.over(), all().filter(|m| !m.firing && !m.changed()).count());
+                prop_assert_eq!(members.listed().count(), members.len());
                 prop_assert_eq!(members.flapping().count(), all().filter(|m| m.flaps.is_some()).count());
             }
         }

@@ -104,6 +104,8 @@ impl Engine {
             let gauges = self.gauges(key.0);
             gauges.resolving -= 1;
             gauges.open += 1;
+            let labels = self.incidents.get(&id).map(|i| i.group.1.clone());
+            labels.into_iter().for_each(|labels| self.group_changed(&labels));
         }
         self.touched.insert(id);
     }

@@ -56,6 +56,7 @@ mod snapshot;
 mod stats;
 mod timers;
 mod track;
+mod truth;
 mod undelivered;
 mod view;
 mod watch;
@@ -81,7 +82,7 @@ pub use view::{
 };
 
 use crate::config::Policy;
-use crate::model::{AlertId, Notification, NotificationId, Timestamp};
+use crate::model::{AlertId, LabelSet, Notification, NotificationId, Timestamp};
 use alerts::Alerts;
 use aside::Asides;
 use bounds::Bounds;
@@ -140,6 +141,13 @@ pub struct Engine {
     ledger: Ledger,
     next_incident: u64,
     next_notification: u64,
+    /// Alerts of which an incident could not say that they resolved, since they fire elsewhere: which, and
+    /// whether it said that they fire.
+    #[serde(default, with = "pairs")]
+    unsaid: BTreeMap<AlertId, BTreeSet<(IncidentId, bool)>>,
+    /// Incidents by the labels of their group. Follows from the incidents, so is no part of a snapshot.
+    #[serde(skip)]
+    kin: BTreeMap<LabelSet, BTreeSet<IncidentId>>,
     /// Incidents that the event at hand touched; empty between events.
     #[serde(skip)]
     touched: BTreeSet<IncidentId>,
@@ -177,6 +185,8 @@ impl Engine {
             ledger: Ledger::default(),
             next_incident: 1,
             next_notification: 1,
+            unsaid: BTreeMap::new(),
+            kin: BTreeMap::new(),
             touched: BTreeSet::new(),
             outgoing: Vec::new(),
             made_good: Vec::new(),

@@ -114,7 +114,7 @@ impl Mutes {
             return Some(Cause { reason: Reason::Muted, rule, release, basis });
         }
         let by = self.inhibition.inhibitor(labels)?;
-        let source = alerts.firing_labels(by.source).map(Fingerprint::of).unwrap_or(Fingerprint(0));
+        let source = alerts.alert(by.source).map_or(Fingerprint(0), |source| Fingerprint::of(source.told()));
         let rule = match by.rule.name.as_str() {
             "" => format_smolstr!("inhibited by {source} under inhibit rule {}", by.number),
             name => format_smolstr!("inhibited by {source} under inhibit rule {name:?}"),
@@ -349,6 +349,7 @@ impl Engine {
     pub(super) fn reindex(&mut self) {
         self.mutes = self.mutes.reindexed(&self.policy, &self.alerts);
         self.level_all();
+        self.kin_anew();
         self.alerts.rewind(&mut self.timers);
     }
 }

@@ -1,70 +1,75 @@
 //! Notifications: an incident as it stands, put into the words of the model.
 
-use smol_str::SmolStr;
-
 use super::Engine;
 use super::alerts::Alert;
-use super::incident::Incident;
+use super::channel::Channel;
+use super::incident::{Incident, IncidentId};
 use super::members::Member;
+use crate::config::KnownBy;
 use crate::model::{AlertId, AlertView, Kind, LabelSet, Notification, NotificationId, Status, shares};
 
-/// A notification lists at most this many alerts.
-const MOST_ALERTS: usize = 1000;
-
-/// Of up to so many the first by their labels are listed, and the title counts all.
-const SORTED: usize = 10_000;
+/// The title looks at so many alerts.
+const SAMPLE: usize = 10_000;
 
 impl Engine {
     pub(super) fn render(
         &self,
-        id: NotificationId,
-        kind: Kind,
-        incident: &Incident,
-        integration: &SmolStr,
+        (number, kind): (NotificationId, Kind),
+        (id, incident): (IncidentId, &Incident),
+        channel: &Channel,
     ) -> Notification {
         let levels = &self.policy.severities.levels;
-        let known = |(id, member): (&AlertId, _)| Some((*id, member, self.alerts.alert(*id)?));
         let members = &incident.members;
-        // Where there are far too many to list, which of them are listed is as good as chance.
-        let most = if members.len() > SORTED { MOST_ALERTS } else { usize::MAX };
-        let alerts = members.that_fire(true).chain(members.that_fire(false)).filter_map(known);
-        let mut alerts: Vec<(AlertId, &Member, &Alert)> = alerts.take(most).collect();
-        let status = |member: &Member| match member.firing && kind != Kind::Resolve {
-            true => Status::Firing,
-            false => Status::Resolved,
+        let status = |fires| if fires { Status::Firing } else { Status::Resolved };
+        let known = |(alert, member): (AlertId, _)| {
+            let fires = self.shown((id, incident), (alert, member), channel)?;
+            Some((status(fires), alert, member, self.alerts.alert(alert)?))
         };
+        let most = channel.most_alerts();
+        let mut alerts: Vec<(Status, AlertId, &Member, &Alert)> =
+            members.listed().take(most).filter_map(known).collect();
+        alerts.sort_unstable_by(|a, b| (a.0, a.3.told(), a.1).cmp(&(b.0, b.3.told(), b.1)));
+        let mut alerts: Vec<AlertView> =
+            alerts.into_iter().map(|(status, id, m, alert)| self.alert_view(id, m, alert, status)).collect();
+        alerts.extend(incident.own.as_ref().map(|own| own.view(kind, self.now)));
         let firing = members.highest().filter(|_| kind != Kind::Resolve);
         let level = firing.map_or(incident.level, usize::from).min(levels.len() - 1);
-        let truncated = members.len().saturating_sub(MOST_ALERTS);
-        let order = |a: &(AlertId, &Member, &Alert), b: &(AlertId, &Member, &Alert)| {
-            (status(a.1), &a.2.labels, a.0).cmp(&(status(b.1), &b.2.labels, b.0))
-        };
-        if alerts.len() > MOST_ALERTS {
-            // What is not listed need not be sorted, nor copied.
-            alerts.select_nth_unstable_by(MOST_ALERTS, order);
-            alerts.truncate(MOST_ALERTS);
-        }
-        alerts.sort_unstable_by(order);
-        let mut alerts: Vec<AlertView> =
-            alerts.into_iter().map(|(id, m, alert)| self.alert_view(id, m, alert, status(m))).collect();
-        alerts.extend(incident.own.as_ref().map(|own| own.view(kind, self.now)));
+        let left_out = members.len() - members.listed().take(most).count();
+        let title = self.title(incident);
         Notification {
-            id,
+            id: number,
             at: self.now,
             receiver: self.lanes.lane(incident.group.0).receiver.clone(),
-            integration: integration.clone(),
+            integration: channel.integration.clone(),
             kind,
             dedup_key: incident.dedup_key.clone(),
             group_key: incident.group_text.clone(),
             generation: incident.generation,
-            group_labels: self.title(incident),
+            group_labels: incident.group.1.clone(),
+            title: Some(title).filter(|title| *title != incident.group.1),
             severity: levels[level].name.clone(),
             level: (level as u8, levels.len() as u8),
             alerts,
-            truncated: truncated as u64,
+            beside: self.beside(id, incident, channel),
+            truncated: left_out as u64 + incident.shed,
             opened_at: incident.paged_at,
             why: incident.why.clone(),
         }
+    }
+
+    /// The alerts of other incidents of its group that a message names.
+    fn beside(&self, id: IncidentId, incident: &Incident, channel: &Channel) -> Vec<AlertView> {
+        let wanted = incident.borrowed.iter().filter(|_| channel.known_by == KnownBy::Group);
+        let view = |alert: &AlertId| {
+            let known = self.alerts.alert(*alert)?;
+            let own = incident.members.contains_key(alert);
+            let member = Member::firing(known.starts_at, super::members::UNKNOWN);
+            let member = Member { firing: false, ..member };
+            let fires = self.shown((id, incident), (*alert, &member), channel)?;
+            let status = if fires { Status::Firing } else { Status::Resolved };
+            (!own).then(|| self.alert_view(*alert, &member, known, status))
+        };
+        wanted.filter_map(view).collect()
     }
 
     /// The labels that say what an incident is about: those of its group; of merged pages, the up to
@@ -74,8 +79,8 @@ impl Engine {
             return incident.group.1.clone();
         }
         // Identities are hashes: each so-many-th of them is a fair sample.
-        let sample = incident.members.keys().step_by(incident.members.len() / SORTED + 1);
-        let labels: Vec<_> = sample.filter_map(|id| self.alerts.alert(*id)).map(|a| &a.labels).collect();
+        let sample = incident.members.keys().step_by(incident.members.len() / SAMPLE + 1);
+        let labels: Vec<_> = sample.filter_map(|id| self.alerts.alert(*id)).map(Alert::told).collect();
         LabelSet::from_pairs(shares(&labels).into_iter().take(3).map(|share| (share.name, share.value)))
     }
 
@@ -84,7 +89,7 @@ impl Engine {
         AlertView {
             id,
             status,
-            labels: alert.labels.clone(),
+            labels: alert.told().clone(),
             annotations,
             starts_at: alert.starts_at,
             ends_at: match status {

@@ -239,6 +239,7 @@ impl Engine {
             let rule = "repeats the current state";
             return self.settle_accounts(&said, None, Reason::Duplicate, rule);
         }
+        let labels = incident.group.1.clone();
         if closes {
             incident.phase = Phase::Closed;
             let why = incident.closing.take().unwrap_or_else(|| "upstream says that it resolved".into());
@@ -254,6 +255,7 @@ impl Engine {
             let told = (id, Disposition::Update);
             self.settle_accounts(&said, Some(told), Reason::Grouped, "as upstream said it");
         }
+        self.group_changed(&labels);
         self.pump(id);
     }
 
@@ -290,6 +292,7 @@ impl Engine {
         incident.paged(level.map_or(0, usize::from));
         incident.issue(self.now, "as upstream says it".into(), true);
         self.incidents.insert(id, incident);
+        self.kin_came(id);
         self.ledger.receiver(&key.0).open += 1;
         self.mirrors.unsettled.insert(id);
         self.mirrors.open.insert(key, Mirror { incident: id, peer: said.peer.clone(), at: self.now });

@@ -49,8 +49,10 @@ impl Engine {
             if observation.status == Status::Firing {
                 self.beat(batch.source, alert, &observation.labels);
             }
-            if matches!(change, Change::Fired | Change::Restarted { .. }) {
-                self.watch_alert(alert);
+            match change {
+                Change::Fired | Change::Restarted { .. } => self.watch_alert(alert),
+                Change::Resolved => self.ended(alert),
+                Change::None | Change::UnknownResolved => {}
             }
             let level = self.level_of(alert);
             if level != before {
@@ -371,6 +373,7 @@ impl Engine {
                 queue.push((alert, waiting));
             }
             self.touched.extend(incident);
+            self.ended(alert);
         } else {
             let rule = "the resolve of something that is in no incident".into();
             self.suppress(alert, lane, waiting, Reason::NeverPaged, rule, None);
@@ -423,8 +426,8 @@ impl Engine {
 
     /// The group of an alert; labels that do not make it another alert do not make another group.
     pub(super) fn group_key(&self, lane: LaneId, labels: &LabelSet) -> super::GroupKey {
-        let telling = labels.filter(|name| !self.policy.ignore_labels.iter().any(|i| i == name));
-        (lane, self.lanes.lane(lane).group_by.labels_of(&telling))
+        let telling = self.policy.telling(labels);
+        (lane, self.lanes.lane(lane).group_by.labels_of(telling.as_ref().unwrap_or(labels)))
     }
 
     pub(super) fn fires(&self, alert: AlertId) -> bool {

@@ -270,7 +270,7 @@ impl Engine {
             if !wanted {
                 continue;
             }
-            let fingerprint = Fingerprint::of(&alert.labels);
+            let fingerprint = Fingerprint::of(alert.told());
             if query.fingerprint.is_some_and(|wanted| wanted != fingerprint) {
                 continue;
             }
@@ -293,7 +293,7 @@ impl Engine {
                 id: id.to_string(),
                 fingerprint: fingerprint.to_string(),
                 status,
-                labels: alert.labels.clone(),
+                labels: alert.told().clone(),
                 annotations,
                 starts_at: alert.starts_at,
                 ends_at: alert.ends_at,
@@ -402,7 +402,7 @@ impl Engine {
         let own = incident.own.as_ref().map(|own| own.view(Kind::Page, self.now));
         let own = own.map(|view| entry(view.id, &view.labels, row.severity.clone(), row.firing > 0, None));
         let alerts = self.ordered(incident, 0, MEMBERS).into_iter().map(|(id, member, alert)| {
-            entry(id, &alert.labels, self.level_name(&alert.labels), member.firing, member.flaps)
+            entry(id, alert.told(), self.level_name(&alert.labels), member.firing, member.flaps)
         });
         let channels = |which: fn(&Channel) -> bool| {
             let told = incident.channels.iter().filter(|c| row.would.is_none() && which(c));

@@ -62,13 +62,21 @@ pub struct Notification {
     pub generation: u32,
     /// The labels by which the incident's alerts are grouped.
     pub group_labels: LabelSet,
+    /// What texts name it by, where that is something else: of merged pages, what most of their alerts share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<LabelSet>,
     /// Name of the highest severity level among the alerts (the configured name, not an alias).
     pub severity: SmolStr,
     /// That level's position, 0 = the highest, and the number of levels.
     pub level: (u8, u8),
-    /// The incident's alerts: firing ones first, then by label set. At most 1,000. Of a digest: what was
-    /// held back, as it stands now, the worst first; at most 100.
+    /// The incident's alerts: firing ones first, then by label set. If not all are listed, those that came
+    /// in first are, in the page and in the resolve. Of a digest: what was held back, as it stands now, the
+    /// worst first; at most 100.
     pub alerts: Vec<AlertView>,
+    /// Alerts of other incidents of its group, for consumers that know a problem by its group: if one fires,
+    /// the group does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<AlertView>,
     /// How many further alerts the bound left out.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub truncated: u64,
@@ -82,6 +90,13 @@ fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
+impl Notification {
+    /// The labels that texts name it by.
+    pub fn title(&self) -> &LabelSet {
+        self.title.as_ref().unwrap_or(&self.group_labels)
+    }
+}
+
 /// One alert inside a notification.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AlertView {
@@ -89,7 +104,7 @@ pub struct AlertView {
     pub id: AlertId,
     /// As the incident shows it; a flapping alert shows as firing.
     pub status: Status,
-    /// The full label set.
+    /// The labels of its identity.
     pub labels: LabelSet,
     /// Annotations as last said.
     #[serde(default, skip_serializing_if = "LabelSet::is_empty")]

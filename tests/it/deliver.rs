@@ -88,6 +88,7 @@ pub fn notification(id: u64, receiver: &str, integration: &str, kind: Kind) -> N
         group_key: format!("{{}}:{{n=\"{id}\"}}").into(),
         generation: 0,
         group_labels: LabelSet::from_pairs([("alertname", "HighLatency")]),
+        title: None,
         severity: "critical".into(),
         level: (0, 3),
         alerts: vec![AlertView {
@@ -100,6 +101,7 @@ pub fn notification(id: u64, receiver: &str, integration: &str, kind: Kind) -> N
             generator_url: "".into(),
             flaps: None,
         }],
+        beside: Vec::new(),
         truncated: 0,
         opened_at: Timestamp::parse("2026-11-23T10:00:00Z").unwrap(),
         why: "first page".into(),

@@ -104,6 +104,7 @@ fn incident(integration: &str, kind: Kind, generation: u32) -> Notification {
         group_key: r#"{}/{severity="warning"}:{alertname="HighLatency", cluster="eu-west"}"#.into(),
         generation,
         group_labels: LabelSet::from_pairs([("alertname", "HighLatency"), ("cluster", "eu-west")]),
+        title: None,
         severity: "warning".into(),
         level: (1, 3),
         alerts: vec![alert("a:9090", firing), alert("b:9090", firing), alert("c:9090", Status::Resolved)],
@@ -111,11 +112,12 @@ fn incident(integration: &str, kind: Kind, generation: u32) -> Notification {
     }
 }
 
-/// As the engine makes them: no group, and its own key.
+/// As the engine makes them: a group and a key of its own.
 fn digest(integration: &str) -> Notification {
     Notification {
         group_key: "digest:team.checkout".into(),
-        group_labels: LabelSet::default(),
+        group_labels: LabelSet::from_pairs([("alertname", "SquelchDigest"), ("receiver", "team.checkout")]),
+        title: Some(LabelSet::default()),
         truncated: 2,
         why: "held back in the last 1d: 12 unsurprising (<HighLatency> 12)".into(),
         ..incident(integration, Kind::Digest, 0)
@@ -137,7 +139,11 @@ async fn webhook_bodies() {
         (
             "webhook_truncated.json",
             1,
-            Notification { truncated: 4, ..incident("webhook[0]", Kind::Update, 0) },
+            Notification {
+                alerts: vec![alert("a:9090", Status::Firing)],
+                truncated: 6,
+                ..incident("webhook[0]", Kind::Update, 0)
+            },
         ),
         ("webhook_second_generation.json", 0, incident("webhook[0]", Kind::Page, 1)),
         ("webhook_digest.json", 1, digest("webhook[0]")),

@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex};
 
 use smol_str::SmolStr;
 use squelch::config::{
-    FailOpen, GroupBy, IntegrationRef, Limits, Noise, Policy, Receiver, Route, SelfWatch, Severities, Windows,
+    FailOpen, GroupBy, IntegrationRef, KnownBy, Limits, Noise, Policy, Receiver, Route, SelfWatch,
+    Severities, Windows,
 };
 use squelch::engine::Event;
 use squelch::engine::{Alarm, AlertQuery};
@@ -210,7 +211,7 @@ fn noise() -> Noise {
 }
 
 fn policy() -> Policy {
-    let integration = IntegrationRef::new("webhook[0]");
+    let integration = IntegrationRef::new("webhook[0]", KnownBy::Group);
     let root = Route {
         key: "{}".into(),
         matchers: Vec::new(),

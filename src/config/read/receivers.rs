@@ -9,7 +9,7 @@ use super::integrations::{self, Defaults};
 use super::section::{Problems, Section, Text, shown};
 use super::trust::check_fallbacks;
 use super::yaml::Node;
-use crate::config::{Integration, IntegrationKind, IntegrationRef, Receiver};
+use crate::config::{Integration, IntegrationKind, IntegrationRef, KnownBy, Receiver};
 use crate::model::Duration;
 
 /// Integrations of Alertmanager that this version does not have.
@@ -120,6 +120,9 @@ const KINDS: [Kind; 4] = [
     },
 ];
 
+/// Of so many alerts of one incident a message for people tells at most.
+const MOST_ALERTS: u32 = 1_000;
+
 fn integration(
     mut keys: Section<'_>,
     name: SmolStr,
@@ -150,5 +153,14 @@ fn integration(
         timeout: timeout.unwrap_or(Duration::from_secs(10)),
         http: http.unwrap_or_default(),
     };
-    (IntegrationRef { name, send_resolved, send_updates, takes_digests }, integration)
+    let (known_by, most_alerts) = match &integration.kind {
+        IntegrationKind::Pagerduty(_) => (KnownBy::DedupKey, MOST_ALERTS),
+        IntegrationKind::Slack(_) | IntegrationKind::Console(_) => (KnownBy::Nothing, MOST_ALERTS),
+        // 0 is all, as in Alertmanager.
+        IntegrationKind::Webhook(webhook) if webhook.max_alerts == 0 => (KnownBy::Group, u32::MAX),
+        IntegrationKind::Webhook(webhook) => {
+            (KnownBy::Group, webhook.max_alerts.try_into().unwrap_or(u32::MAX))
+        }
+    };
+    (IntegrationRef { name, send_resolved, send_updates, takes_digests, known_by, most_alerts }, integration)
 }

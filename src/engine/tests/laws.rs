@@ -6,12 +6,14 @@ use proptest::prelude::*;
 
 use super::world::*;
 use crate::config::{
-    GroupBy, InhibitRule, Limit, Mode, Noise, Policy, Rolling, Storm, TimeInterval, TimeRange,
+    GroupBy, InhibitRule, IntegrationRef, KnownBy, Limit, Mode, Noise, Policy, Rolling, Storm, TimeInterval,
+    TimeRange,
 };
+use crate::engine::incident::Side;
 use crate::engine::{Engine, Event};
 use crate::model::{
-    AlertId, Duration, Kind, LabelSet, Notification, Silence, SilenceRequest, Source, Status, Timestamp,
-    parse_matchers,
+    AlertId, Duration, Fingerprint, Kind, LabelSet, Notification, Silence, SilenceRequest, Source, Status,
+    Timestamp, parse_matchers,
 };
 
 const ALERTS: usize = 6;
@@ -106,12 +108,13 @@ fn policy_variant(variant: u8) -> Policy {
     policy.severities.levels[1].hold = Duration::from_secs(20);
     policy.routes[0].group_wait = Duration::from_secs(u64::from(variant) * 5);
     if let Some(receiver) = policy.receivers.get_mut("pd") {
-        let slack = crate::config::IntegrationRef {
+        let slack = IntegrationRef {
             send_resolved: variant != 0,
             send_updates: variant == 2,
-            ..crate::config::IntegrationRef::new("slack[0]")
+            ..IntegrationRef::new("slack[0]", KnownBy::Nothing)
         };
         receiver.integrations.push(slack);
+        receiver.integrations.push(IntegrationRef::new("webhook[1]", KnownBy::Group));
         if variant == 5 {
             receiver.integrations.clear();
         }
@@ -133,8 +136,8 @@ fn trusted(variant: u8) -> Policy {
             receiver: None,
         }];
     }
-    let all = crate::config::IntegrationRef::new("webhook[0]");
-    let second = crate::config::IntegrationRef { send_updates: variant != 3, ..all };
+    let second =
+        IntegrationRef { send_updates: variant != 3, ..IntegrationRef::new("webhook[0]", KnownBy::Group) };
     policy.receivers.insert("second".into(), crate::config::Receiver::new(vec![second]));
     if let Some(receiver) = policy.receivers.get_mut("pd") {
         receiver.fallback = Some("second".into());
@@ -300,6 +303,7 @@ proptest! {
         world.handle(Event::Policy(Box::new(trusted(0))));
         world.advance(Duration::from_hours(40));
         prop_assert_eq!(world.engine.stats().firing, 0);
+        // People are told of what took the place of a problem, and of the end of that.
         let open: Vec<_> = world.pager.iter().filter(|((i, _), s)| s.open && i != "slack[0]").collect();
         prop_assert!(open.is_empty(), "open still: {:?}", open);
     }
@@ -346,6 +350,7 @@ proptest! {
         let any_fires = (0..ALERTS).map(|i| self::id(&world, i)).any(|id| {
             world.engine.alerts.alert(id).is_some_and(|a| a.firing()) && !is_quiet(&world, id)
         });
+        consumers_hold_the_truth(&world)?;
         let open = world.pager.iter().any(|((i, _), s)| i == "pagerduty[0]" && s.open);
         prop_assert!(!open || any_fires);
         prop_assert!(open || !unmuted);
@@ -436,6 +441,33 @@ proptest! {
             .collect();
         prop_assert_eq!(got, oracle.log);
     }
+}
+
+/// What those hold for true that read the webhook is true: of alerts, of groups, and of incidents.
+fn consumers_hold_the_truth(world: &World) -> Result<(), TestCaseError> {
+    let Some(consumers) = world.consumers.get("webhook[1]") else { return Ok(()) };
+    let engine = &world.engine;
+    for i in 0..ALERTS {
+        let id = id(world, i);
+        let fires = engine.fires(id);
+        let said = consumers.by_fingerprint.get(&Fingerprint::of(&alert(i)).to_string()).copied();
+        let muted = engine.alerts.tracks_of(id).any(|(_, t)| t.muted.is_some()) || is_quiet(world, id);
+        prop_assert!(said != Some(true) || fires, "alert {} does not fire by its fingerprint", i);
+        prop_assert!(said == Some(true) || !fires || muted, "alert {} fires, by its fingerprint", i);
+    }
+    let open = || engine.incidents.values().filter(|i| i.side != Side::Shadow && !i.is_over());
+    for (labels, said) in &consumers.by_labels {
+        let fires = open().any(|i| i.group.1 == *labels && i.fires());
+        let untold = (0..ALERTS).map(|i| id(world, i)).any(|id| engine.fires(id));
+        prop_assert!(*said || !fires, "the group {labels} fires");
+        prop_assert!(!*said || fires || untold, "nothing of the group {labels} fires");
+    }
+    for (key, said) in &consumers.by_key {
+        let known = |i: &crate::engine::Incident| format!("{}#{}", i.group_text, i.generation) == *key;
+        prop_assert!(!*said || engine.incidents.values().any(known), "{key} is open for ever");
+        prop_assert!(*said || !open().any(known), "{key} is open");
+    }
+    Ok(())
 }
 
 fn alert_without_severity(i: usize) -> LabelSet {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod board;
+mod consumers;
 mod dry;
 mod found;
 mod laws;
@@ -10,5 +11,6 @@ mod observe;
 mod read;
 mod reload;
 mod timelines;
+mod told;
 mod trust;
 mod world;

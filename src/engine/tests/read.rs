@@ -96,7 +96,7 @@ fn a_merged_incident_has_the_title_that_the_pager_shows() {
     let page = world.sent.last().unwrap();
     assert_eq!(page.alerts.len(), 4, "{page:?}");
     let labels: Vec<&LabelSet> = page.alerts.iter().map(|alert| &alert.labels).collect();
-    let shown = headline(&page.group_labels, &labels, true);
+    let shown = headline(page.title(), &labels, true);
     let detail = world.engine.incident(&page.dedup_key, false, 0, 10).unwrap();
     assert_eq!(detail.row.headline, Some(shown.clone()));
     assert_eq!(shown.names, "B, C, D and 1 more");

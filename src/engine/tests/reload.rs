@@ -1,7 +1,7 @@
 //! A configuration that changes under open incidents: nobody is forgotten, and nothing stays open.
 
 use super::world::*;
-use crate::config::{IntegrationRef, Noise, Policy, SelfWatch};
+use crate::config::{IntegrationRef, KnownBy, Noise, Policy, SelfWatch};
 use crate::engine::Event;
 use crate::model::{Duration, Kind, LabelSet, Source, Timestamp};
 
@@ -16,7 +16,7 @@ fn down() -> LabelSet {
 /// The policy with the receiver's integrations being these.
 fn with(integrations: &[&str]) -> Policy {
     let mut policy = policy(&["alertname"], Noise::default());
-    let known = |name: &&str| IntegrationRef::new(*name);
+    let known = |name: &&str| IntegrationRef::new(*name, KnownBy::DedupKey);
     policy
         .receivers
         .entry("pd".into())
@@ -215,7 +215,7 @@ fn merged_pages_go_to_the_integrations_of_today() {
     }
     let mut renamed = first.clone();
     renamed.routes[0].key = "{}/{renamed}".into();
-    let slack = IntegrationRef::new("slack[0]");
+    let slack = IntegrationRef::new("slack[0]", KnownBy::Nothing);
     renamed.receivers.entry("pd".into()).and_modify(|r| r.integrations = vec![slack]);
     let mut world = World::new(first);
     reload(&mut world, renamed);

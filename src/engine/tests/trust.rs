@@ -1,7 +1,7 @@
 //! Bounds, fallback and the incidents of Squelch's own.
 
 use super::world::*;
-use crate::config::{IntegrationRef, Limits, Noise, Receiver, SelfWatch};
+use crate::config::{IntegrationRef, KnownBy, Limits, Noise, Receiver, SelfWatch};
 use crate::engine::{Bound, Engine, Event};
 use crate::model::{Duration, Kind};
 
@@ -76,7 +76,7 @@ fn thousands_of_firing_label_sets_of_one_alert_are_bounded() {
 fn an_alarm_goes_over_a_snapshot_and_a_reload_and_is_closed() {
     let mut policy = policy(&["instance"], Noise::default());
     policy.self_watch = SelfWatch::default();
-    let ops = IntegrationRef::new("webhook[0]");
+    let ops = IntegrationRef::new("webhook[0]", KnownBy::Group);
     policy.receivers.insert("ops".into(), Receiver::new(vec![ops]));
     let mut world = World::new(policy.clone());
     let alarm = crate::engine::Alarm {

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::consumers::{Consumers, assert_true};
 use crate::config::{
-    FailOpen, GroupBy, IntegrationRef, Limits, Noise, Policy, Receiver, Route, SelfWatch, Severities, Windows,
+    FailOpen, GroupBy, IntegrationRef, KnownBy, Limits, Noise, Policy, Receiver, Route, SelfWatch,
+    Severities, Windows,
 };
 use crate::engine::{Effects, Engine, Event};
 use crate::model::{
@@ -16,7 +18,7 @@ pub(super) const START: Timestamp = Timestamp::EPOCH;
 
 /// A policy with one route to `pd`, which has one integration that wants to hear everything.
 pub(super) fn policy(group_by: &[&str], noise: Noise) -> Policy {
-    let pager = IntegrationRef::new("pagerduty[0]");
+    let pager = IntegrationRef::new("pagerduty[0]", KnownBy::DedupKey);
     Policy {
         severities: Severities::default(),
         ignore_labels: vec!["replica".into()],
@@ -76,6 +78,10 @@ pub(super) struct World {
     pub(super) unreachable: Vec<&'static str>,
     pub(super) pager: BTreeMap<(String, String), Shown>,
     pub(super) in_flight: Vec<Notification>,
+    /// What those hold for true that read an integration's messages.
+    pub(super) consumers: BTreeMap<String, Consumers>,
+    /// Whether each message is held to the truth when it is decided.
+    pub(super) checks_messages: bool,
     /// Everything that went out, in order.
     pub(super) sent: Vec<Notification>,
     pub(super) decisions: Vec<crate::model::Decision>,
@@ -94,6 +100,8 @@ impl World {
             unreachable: Vec::new(),
             pager: BTreeMap::new(),
             in_flight: Vec::new(),
+            consumers: BTreeMap::new(),
+            checks_messages: true,
             sent: Vec::new(),
             decisions: Vec::new(),
             events: Vec::new(),
@@ -120,6 +128,9 @@ impl World {
                 !self.in_flight.iter().any(|n| (&n.integration, &n.dedup_key) == key),
                 "two in flight for one incident at one integration"
             );
+            if self.checks_messages {
+                assert_true(&self.engine, &notification);
+            }
             self.sent.push(notification.clone());
             self.in_flight.push(notification);
         }
@@ -160,6 +171,7 @@ impl World {
             // It opens, changes and closes nothing.
             Kind::Digest => return,
         }
+        self.consumers.entry(n.integration.to_string()).or_default().read(n);
         let firing = n.alerts.iter().filter(|a| a.status == Status::Firing);
         shown.firing = firing.map(|a| a.id).collect();
     }
