@@ -62,6 +62,9 @@ pub(super) struct Incident {
     /// How many of its alerts were left out since they were over and told of, for there were too many.
     #[serde(default)]
     pub(super) shed: u64,
+    /// An alert resolved that its last message named as firing, since it fired elsewhere.
+    #[serde(default)]
+    pub(super) owes: bool,
     /// Its end waits for that of its group no longer: too many do.
     #[serde(default)]
     pub(super) ends_alone: bool,
@@ -142,6 +145,7 @@ impl Incident {
             channels,
             borrowed: BTreeSet::new(),
             shed: 0,
+            owes: false,
             ends_alone: false,
             own: None,
             closing_counted: false,

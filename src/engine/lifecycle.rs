@@ -295,6 +295,7 @@ impl Engine {
             // What this one took over may be closed now.
             return supersedes.into_iter().for_each(|old| self.pump(old));
         }
+        self.timers.clear(&Timer::Update(id));
         self.kin_went(id, &incident.group.1);
         // What took its place took the place of what it had replaced.
         if let (Some(old), Some(new)) = (supersedes, incident.superseded_by) {

@@ -142,7 +142,7 @@ pub struct Engine {
     next_incident: u64,
     next_notification: u64,
     /// Alerts of which an incident could not say that they resolved, since they fire elsewhere: which, and
-    /// whether it said that they fire.
+    /// whether its messages say that they fire.
     #[serde(default, with = "pairs")]
     unsaid: BTreeMap<AlertId, BTreeSet<(IncidentId, bool)>>,
     /// Incidents by the labels of their group. Follows from the incidents, so is no part of a snapshot.
@@ -345,9 +345,7 @@ impl Engine {
                 Timer::Confirm(lane, alert) => self.confirmed(lane, alert),
                 Timer::GroupWait(group) => self.gathered(&group),
                 Timer::ForgetSeries(lane, series) => self.forget_series(lane, series),
-                Timer::Update(id) => {
-                    self.touched.insert(id);
-                }
+                Timer::Update(id) => self.update_due(id),
                 Timer::ResolveHold(id) => self.close(id),
                 Timer::Repeat(id) => self.repeat(id),
                 Timer::Retry(id) => self.pump(id),

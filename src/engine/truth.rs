@@ -13,6 +13,7 @@ use super::Engine;
 use super::channel::{Channel, Wanted};
 use super::incident::{Incident, IncidentId, Phase, Side};
 use super::members::Member;
+use super::timers::Timer;
 use crate::config::KnownBy;
 use crate::model::{AlertId, LabelSet, Timestamp};
 
@@ -125,12 +126,24 @@ impl Engine {
     pub(super) fn ended(&mut self, alert: AlertId) {
         for (id, said_to_fire) in self.unsaid.remove(&alert).unwrap_or_default() {
             let Some(incident) = self.incidents.get_mut(&id) else { continue };
-            let told = incident.channels.iter_mut().filter(|c| c.known_by == KnownBy::Group && said_to_fire);
-            told.for_each(Channel::owe);
-            let labels = incident.group.1.clone();
+            incident.owes |= said_to_fire;
+            let (lane, labels) = incident.group.clone();
+            if said_to_fire {
+                let due = self.now + self.lanes.lane(lane).group_interval;
+                self.timers.set_if_unset(Timer::Update(id), due);
+            }
             self.touched.insert(id);
             self.group_changed(&labels);
         }
+    }
+
+    /// An update of an incident is due: what it could not say before is said with it.
+    pub(super) fn update_due(&mut self, id: IncidentId) {
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        if std::mem::take(&mut incident.owes) {
+            incident.channels.iter_mut().filter(|c| c.known_by == KnownBy::Group).for_each(Channel::owe);
+        }
+        self.touched.insert(id);
     }
 
     /// How an alert stands that does not fire in the incident `id`.
@@ -274,7 +287,7 @@ impl Engine {
         let fires_not = |alert: &AlertId| !incident.members.get(alert).is_some_and(|member| member.firing);
         let unsaid = |alert: AlertId| match self.elsewhere(alert, id, at) {
             Elsewhere::Untold => Some((alert, true)),
-            Elsewhere::Told(_) => incident.is_over().then_some((alert, false)),
+            Elsewhere::Told(_) => incident.is_over().then_some((alert, true)),
             Elsewhere::No => None,
         };
         let unsaid: Vec<_> = incident.tells_of().filter(fires_not).filter_map(unsaid).collect();

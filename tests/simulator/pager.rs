@@ -33,6 +33,7 @@ struct Shown {
     closed_by: Option<NotificationId>,
     /// A request was taken and its answer lost: what the gate knows of it may differ.
     unsure: bool,
+    group: String,
 }
 
 /// All receivers.
@@ -141,7 +142,15 @@ impl Pagers {
         if n.kind == Kind::Digest {
             return;
         }
+        // People take the message of what got worse for one about the same problem, whose end is the end of both.
+        if lane == 1 && n.kind == Kind::Page && goes_on(&n.why) {
+            let same = |((l, _), s): &(&(usize, String), &mut Shown)| *l == lane && s.group == *n.group_key;
+            for (_, shown) in self.shown.iter_mut().filter(same) {
+                (shown.open, shown.unsure) = (false, true);
+            }
+        }
         let shown = self.shown.entry((lane, n.dedup_key.to_string())).or_default();
+        shown.group = n.group_key.to_string();
         let stale = shown.closed_by.is_some_and(|closed| n.id < closed);
         match n.kind {
             Kind::Page | Kind::Update if stale => found("comes after the resolve that followed it"),
@@ -187,6 +196,11 @@ impl Pagers {
     pub fn opened(&self) -> usize {
         self.state.incidents().len()
     }
+}
+
+/// Whether a page says that it is about a problem that was told before.
+fn goes_on(why: &str) -> bool {
+    why.starts_with("worse:") || why.contains("fires still after") || why.contains("were replaced")
 }
 
 fn answer(status: u16, retry_after: Option<u64>, body: Vec<u8>) -> Answer {

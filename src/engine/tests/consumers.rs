@@ -44,7 +44,8 @@ impl Consumers {
 /// No message says of an alert that fires that it has resolved, or of a group of which an alert fires in an
 /// open incident. What upstream says is passed on as it is.
 pub(super) fn assert_true(engine: &Engine, n: &Notification) {
-    let incident = engine.incidents.values().find(|i| i.dedup_key == n.dedup_key);
+    let mut told = engine.incidents.values().filter(|i| i.side != Side::Shadow);
+    let incident = told.find(|i| i.dedup_key == n.dedup_key);
     if n.kind == Kind::Digest || incident.is_none_or(|i| i.side == Side::Mirror || i.own.is_some()) {
         return;
     }
