@@ -308,7 +308,7 @@ fn what_is_probably_not_meant_is_said() {
     assert!(said[0].starts_with(r#"0: receiver "b" is named by no route"#), "{said:#?}");
     assert!(said[1].starts_with("6: stale_after 5h"), "{said:#?}");
     assert!(said[2].starts_with("8: no alert gets to this route: the one on line 6"), "{said:#?}");
-    assert!(said[3].starts_with("9: secret file /etc/squelch/none (url_file) cannot be read"), "{said:#?}");
+    assert!(said[3].starts_with("9: secret file /etc/squelch/none (url_file) cannot be opened"), "{said:#?}");
 }
 
 /// What is warned of in `MINIMAL` and `more`, which begins on line 3.
