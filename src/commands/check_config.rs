@@ -58,6 +58,7 @@ fn load(file: &Path) -> Result<Config, ConfigErrors> {
 fn sound(config: Config, file: &Path) -> Result<Config, ConfigErrors> {
     let mut wrong = config::wrong_secrets(&config);
     wrong.extend(deliver::wrong_ca_files(&config.receivers));
+    wrong.extend(config::lost_digests(&config));
     match wrong.is_empty() {
         true => Ok(config),
         false => Err(ConfigErrors::new(&file.display().to_string(), wrong)),

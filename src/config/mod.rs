@@ -45,7 +45,7 @@ pub use signing::{SigningKeys, SigningSecretError};
 pub use storage::Storage;
 pub use template::{TemplateData, TemplateFacts, is_template, template_environment};
 pub use trust::{FailOpen, Heartbeat, Limits, SelfWatch};
-pub use warnings::{warnings, wrong_secrets};
+pub use warnings::{lost_digests, warnings, wrong_secrets};
 pub use web::{ClientAuth, TlsServerConfig, WebConfig, load_web, parse_web};
 
 /// The largest configuration file, in bytes.

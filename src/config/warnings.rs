@@ -60,7 +60,7 @@ fn unused_receivers(config: &Config, found: &mut Vec<Problem>) {
     }
 }
 
-/// The default profile has a digest. Where it is written down, this is an error.
+/// A digest that no integration of its receiver can show. `check-config` refuses one that is written down.
 fn digests(config: &Config, found: &mut Vec<Problem>) {
     let policy = &config.policy;
     let mut named = BTreeSet::new();
@@ -76,6 +76,30 @@ fn digests(config: &Config, found: &mut Vec<Problem>) {
             found.push(Problem::new(route.line, message));
         }
     }
+}
+
+/// Each `digest` that is written down for a receiver that cannot show one. `check-config` fails for it. A server
+/// starts all the same, and withholds no page for it.
+pub fn lost_digests(config: &Config) -> Vec<Problem> {
+    let policy = &config.policy;
+    let mut found = Vec::new();
+    for (name, noise) in &policy.noise {
+        let line = policy.lines.noise.get(name).and_then(|keys| keys.get("digest"));
+        let Some(line) = line.filter(|_| !noise.digest.is_zero() && noise.mode == Mode::Enforce) else {
+            continue;
+        };
+        let routes = policy.routes.iter().filter(|route| route.noise == *name);
+        for route in routes.filter(|route| policy.shows_no_digest(&route.receiver)) {
+            let message = format!(
+                "digest: receiver {:?} of the route on line {} cannot show a digest: PagerDuty takes one only beside a \
+                 url that ends in /v2/enqueue. Write such a url, give the receiver another integration, or give the \
+                 route a noise profile with digest: 0s",
+                route.receiver, route.line
+            );
+            found.push(Problem::new(*line, message));
+        }
+    }
+    found
 }
 
 /// What stands in secret files and cannot be right, in the order of the lines that name the files. It would

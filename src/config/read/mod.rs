@@ -1,7 +1,6 @@
 //! The text of `squelch.yml` → a validated [`Config`], or everything that is wrong with it.
 
 mod access;
-mod digests;
 mod http;
 mod inhibition;
 mod integrations;
@@ -149,7 +148,6 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
         self_watch,
         limits,
     };
-    digests::check(&policy, problems);
     Config {
         policy,
         receivers: receivers.sending,
