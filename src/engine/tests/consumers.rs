@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::Policy;
 use crate::engine::Engine;
 use crate::engine::incident::Side;
 use crate::model::{Fingerprint, Kind, LabelSet, Notification, Status};
@@ -43,14 +44,15 @@ impl Consumers {
 
 /// No message says of an alert that fires that it has resolved, or of a group of which an alert fires in an
 /// open incident. What upstream says is passed on as it is.
-pub(super) fn assert_true(engine: &Engine, n: &Notification) {
+pub(super) fn assert_true(engine: &Engine, replaced: Option<&Policy>, n: &Notification) {
     let mut told = engine.incidents.values().filter(|i| i.side != Side::Shadow);
     let incident = told.find(|i| i.dedup_key == n.dedup_key);
     if n.kind == Kind::Digest || incident.is_none_or(|i| i.side == Side::Mirror || i.own.is_some()) {
         return;
     }
     for alert in n.alerts.iter().chain(&n.beside).filter(|a| a.status == Status::Resolved) {
-        let heartbeat = engine.policy().heartbeat_of(&alert.labels).is_some();
+        let mut policies = [Some(engine.policy()), replaced].into_iter().flatten();
+        let heartbeat = policies.any(|policy| policy.heartbeat_of(&alert.labels).is_some());
         assert!(
             !engine.fires(alert.id) || heartbeat,
             "{} fires, and a message to {} says that it resolved: {n:?}",
