@@ -9,7 +9,6 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 
 use super::gate::{Bounded, Gate};
 use super::limits::{Limits, SMALL_BODY};
@@ -19,11 +18,10 @@ use crate::ingest::InvalidReason;
 
 /// Bytes for which one permit stands.
 const UNIT: usize = 1 << 10;
-/// A large body that is not there after this time is late if it was slower than [`RATE`].
-const LATE_AFTER: Duration = Duration::from_secs(5);
-/// Bytes a second that a large body brings at least.
-const RATE: u64 = 64 << 10;
-/// How long a body waits for the memory of late ones.
+/// A body of which nothing comes for this long gives up its memory. All of it must come within
+/// [`Limits::body_timeout`].
+const STALLS: Duration = Duration::from_secs(10);
+/// How long a small body waits for the memory of others.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A body that arrived, and the share of memory that it holds until it is dropped.
@@ -55,7 +53,6 @@ struct Pool {
 
 /// A body that has not arrived as a whole.
 struct Late {
-    since: Instant,
     units: u32,
     out: Arc<Notify>,
 }
@@ -65,7 +62,6 @@ struct Incoming<'r> {
     room: &'r Room,
     pool: &'r Pool,
     number: u64,
-    since: Instant,
     out: Arc<Notify>,
     permit: Option<OwnedSemaphorePermit>,
 }
@@ -94,7 +90,6 @@ impl Room {
             room: self,
             pool: if small { &self.small } else { &self.large },
             number: NEXT.fetch_add(1, Ordering::Relaxed),
-            since: Instant::now(),
             out: Arc::default(),
             permit: None,
         }
@@ -106,29 +101,17 @@ impl Pool {
         self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has bodies give up `units`, the earliest first. A large one may go only once it is late; a small one
-    /// that is still not there is late by then. Returns how many went.
-    fn make_room(&self, units: u32, large: bool) -> u64 {
+    /// Has bodies give up `units`, the earliest first. Returns how many went.
+    fn make_room(&self, units: u32) -> u64 {
         let mut arriving = self.lock();
-        let (mut freed, mut gone) = (0, Vec::new());
-        for (number, body) in &*arriving {
-            if freed >= units {
-                break;
-            }
-            let bytes = u64::from(body.units) * UNIT as u64;
-            let age = body.since.elapsed();
-            if large && (age < LATE_AFTER || bytes / age.as_secs().max(1) >= RATE) {
-                continue;
-            }
+        let (mut freed, mut gone) = (0, 0);
+        while freed < units {
+            let Some((_, body)) = arriving.pop_first() else { break };
             freed += body.units;
-            gone.push(*number);
+            gone += 1;
+            body.out.notify_one();
         }
-        for number in &gone {
-            if let Some(body) = arriving.remove(number) {
-                body.out.notify_one();
-            }
-        }
-        gone.len() as u64
+        gone
     }
 }
 
@@ -152,7 +135,9 @@ impl Incoming<'_> {
                 Err(_) => {
                     // This one must not be among those that go.
                     self.leave();
-                    let gone = self.pool.make_room(more, large);
+                    // Most small bodies are there at once, so one that began earlier is late. Of large ones
+                    // that is not so: the new one is refused, and its sender tries again.
+                    let gone = if large { 0 } else { self.pool.make_room(more) };
                     if gone == 0 {
                         return false;
                     }
@@ -168,7 +153,7 @@ impl Incoming<'_> {
                 none => *none = Some(permit),
             }
         }
-        let body = Late { since: self.since, units: units.max(held), out: Arc::clone(&self.out) };
+        let body = Late { units: units.max(held), out: Arc::clone(&self.out) };
         self.pool.lock().insert(self.number, body);
         true
     }
@@ -231,11 +216,14 @@ async fn collect(
         let out = Arc::clone(&incoming.out);
         let frame = tokio::select! {
             biased;
-            frame = body.frame() => frame,
-            () = out.notified() => {
-                let detail = "the body was late, and its memory was needed for others; try again";
-                return Err(unavailable(detail.to_owned()));
-            }
+            frame = tokio::time::timeout(STALLS, body.frame()) => frame.inspect_err(|_| {
+                gate.bounded(Bounded::LateBody);
+            }).ok(),
+            () = out.notified() => None,
+        };
+        let Some(frame) = frame else {
+            let detail = "the body was late, and its memory was needed for others; try again";
+            return Err(unavailable(detail.to_owned()));
         };
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|e| {
@@ -295,29 +283,6 @@ mod tests {
         assert!(two.grow(SMALL_BODY + 1, &drop).await, "it counts as a large one by now");
         assert!(room.enter(Some(1)).grow(4 * UNIT, &drop).await);
         assert!(room.small.lock().is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_late_body_makes_room_and_one_that_comes_does_not() {
-        let room = room(4, 2000);
-        let (mut slow, mut fast) = (room.enter(Some(1 << 20)), room.enter(Some(1 << 20)));
-        assert!(slow.grow(1 << 10, &drop).await && fast.grow(999 << 10, &drop).await);
-        let mut third = room.enter(Some(2 << 20));
-        assert!(!third.grow(1200 << 10, &drop).await, "both have just begun");
-        // As if the time had passed.
-        for body in room.large.lock().values_mut() {
-            body.since -= LATE_AFTER;
-        }
-        let gone = std::cell::Cell::new(0);
-        let out = Arc::clone(&slow.out);
-        let given_up = async {
-            out.notified().await;
-            drop(slow);
-        };
-        let count = |n| gone.set(gone.get() + n);
-        let (grown, ()) = tokio::join!(third.grow(1001 << 10, &count), given_up);
-        assert!(grown && gone.get() == 1);
-        assert!(!third.grow(1500 << 10, &drop).await, "the fast one brings enough");
     }
 
     #[tokio::test]
