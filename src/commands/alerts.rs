@@ -27,8 +27,8 @@ pub struct Args {
     /// Only alerts that went to this receiver.
     #[arg(short, long, value_name = "NAME")]
     pub receiver: Option<String>,
-    /// Only alerts at this: passing, paged, flapping, resolving, held, rate_limited, quiet, muted, or observed
-    /// for what a profile only observes.
+    /// Only alerts at this: passing, paged, flapping, resolving, held, rate_limited, quiet, muted, or
+    /// observed for what a profile only observes.
     #[arg(long, value_name = "STATE")]
     pub state: Option<String>,
     /// How many are listed at most.

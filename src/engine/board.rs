@@ -270,8 +270,8 @@ impl Engine {
         Board { rows, matching, states, receivers }
     }
 
-    /// An incident that is not over, with up to `limit` of its alerts after the first `offset`. With `shadow`,
-    /// it is what would be under this key.
+    /// An incident that is not over, with up to `limit` of its alerts after the first `offset`. With
+    /// `shadow`, it is what would be under this key.
     pub fn incident(
         &self,
         dedup_key: &str,

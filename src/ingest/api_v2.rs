@@ -2,8 +2,8 @@
 //!
 //! Rules of Alertmanager `api/v2/api.go` (`postAlertsHandler`): a missing `startsAt` is now, or `endsAt`
 //! if only that is given and has come; a missing `endsAt` is now + `resolve_timeout`; an alert whose `endsAt`
-//! has come is resolved. Alertmanager refuses an alert that ends before it starts. Here the end counts and the
-//! start is taken as missing: an alert whose end has come does not fire, and any other does.
+//! has come is resolved. Alertmanager refuses an alert that ends before it starts. Here the end counts and
+//! the start is taken as missing: an alert whose end has come does not fire, and any other does.
 
 use serde::de::{DeserializeSeed, IgnoredAny};
 

@@ -13,8 +13,8 @@ pub const LABEL_BYTES: usize = 4 << 10;
 /// longest `generatorURL`: a longer one is left out, since half a link leads nowhere.
 pub const ANNOTATION_BYTES: usize = 16 << 10;
 
-/// Labels kept of one alert. Of an alert with more, the last one kept says how many were left out, with a hash
-/// of them.
+/// Labels kept of one alert. Of an alert with more, the last one kept says how many were left out, with a
+/// hash of them.
 pub const LABELS: usize = 256;
 
 /// Annotations kept of one alert, in the order in which they stood; the rest is dropped.

@@ -1,7 +1,8 @@
 //! JSON as Go's `encoding/json` reads it, since that is what Alertmanager reads with.
 //!
-//! Rules: Go `encoding/json` (`decode.go`, `fold.go`). The case of a key does not matter. Of two equal keys the
-//! last wins, `null` leaves a string or a time as it was, and objects under equal keys are read into one.
+//! Rules: Go `encoding/json` (`decode.go`, `fold.go`). The case of a key does not matter. Of two equal keys
+//! the last wins, `null` leaves a string or a time as it was, and objects under equal keys are read into
+//! one.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,8 +15,8 @@ use super::text::{Text, string, time};
 use crate::model::Timestamp;
 
 /// The body as text, without a byte order mark, and whether bytes that are not UTF-8 were replaced: one
-/// garbled annotation is no reason to lose a page. Go replaces byte by byte, and a label keeps its fingerprint
-/// only if Squelch does the same.
+/// garbled annotation is no reason to lose a page. Go replaces byte by byte, and a label keeps its
+/// fingerprint only if Squelch does the same.
 pub(super) fn decoded(body: &[u8]) -> (Cow<'_, str>, bool) {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     if let Ok(text) = std::str::from_utf8(body) {

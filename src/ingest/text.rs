@@ -54,8 +54,8 @@ pub(super) fn string_or_empty(raw: Option<&RawValue>) -> Cow<'_, str> {
     }
 }
 
-/// A time in any form that [`Timestamp::parse_as_sent`] reads: none if absent, null, empty, or Go's zero time.
-/// The error names the field.
+/// A time in any form that [`Timestamp::parse_as_sent`] reads: none if absent, null, empty, or Go's zero
+/// time. The error names the field.
 pub(super) fn time(field: &str, raw: Option<&RawValue>) -> Result<Option<Timestamp>, String> {
     let wrong = |found: String| {
         format!("{field} is {found}, where an RFC 3339 time such as 2026-01-31T09:30:00Z would be right")

@@ -8,8 +8,8 @@ const EVERY: Duration = Duration::from_mins(1);
 /// So many looks that find something are an alarm, if there are so many minutes from the first to the last.
 const LOOKS: u32 = 3;
 const WITHIN: Duration = Duration::from_mins(4);
-/// So long a time without any ends it. Alertmanager sends what was refused again after `group_interval`, which is
-/// 5 minutes by default.
+/// So long a time without any ends it. Alertmanager sends what was refused again after `group_interval`,
+/// which is 5 minutes by default.
 const GAP: Duration = Duration::from_mins(10);
 
 /// Whether input is refused again and again.
@@ -26,7 +26,8 @@ impl InputWatch {
         InputWatch { looked_at: now, count, found: None }
     }
 
-    /// Looks if it is time. The alarm, if input was refused in three minutes or more, over five minutes or more.
+    /// Looks if it is time. The alarm, if input was refused in three minutes or more, over five minutes or
+    /// more.
     pub(super) fn look(&mut self, now: Timestamp, count: u64) -> Option<Alarm> {
         if now < self.looked_at + EVERY {
             return None;

@@ -301,8 +301,8 @@ impl Node {
     }
 }
 
-/// Listens on an address. The system keeps at most [`SEND_BUFFER`] of an answer that its client does not read,
-/// beside the memory that the process holds.
+/// Listens on an address. The system keeps at most [`SEND_BUFFER`] of an answer that its client does not
+/// read, beside the memory that the process holds.
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;

@@ -255,8 +255,8 @@ fn unknown(area: Area) -> Response {
     response
 }
 
-/// Runs the handler; what changes something leaves a line in the log, whoever it was. What nothing serves changes
-/// nothing.
+/// Runs the handler; what changes something leaves a line in the log, whoever it was. What nothing serves
+/// changes nothing.
 async fn audited(
     app: &App,
     area: Area,

@@ -16,7 +16,8 @@ pub struct Limits {
     pub external_url: String,
     /// Names of this machine by which browsers may call this server too.
     pub own_names: Vec<String>,
-    /// Connections open at a time, over all listeners; further ones wait in the kernel's queue. Default 2,000.
+    /// Connections open at a time, over all listeners; further ones wait in the kernel's queue. Default
+    /// 2,000.
     pub connections: usize,
     /// How long a connection may take to send a request's head. hyper counts the wait for the next
     /// request in it, so this is the keep-alive idle time too: above the 15 s of the `group_interval`

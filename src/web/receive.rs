@@ -66,8 +66,8 @@ pub(super) async fn webhook(
     accepted(taken, &parsed.rejects, unlisted)
 }
 
-/// What a webhook is told: how many of its alerts were taken, and what was wrong with the others. If there are
-/// any others it is a 400, since few senders read more than the status.
+/// What a webhook is told: how many of its alerts were taken, and what was wrong with the others. If there
+/// are any others it is a 400, since few senders read more than the status.
 fn accepted(taken: usize, rejects: &[Reject], unlisted: u64) -> Response {
     let status = if rejects.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     let mut answer = json!({ "accepted": taken, "rejected": rejects });

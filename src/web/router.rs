@@ -162,8 +162,8 @@ async fn unserved(app: &App, peer: IpAddr, request: Request, problem: Problem) -
     response
 }
 
-/// Notes a request that came to a path or with a method that is not served. If it brought alerts they are lost,
-/// and its sender does not read the answer: they count like other input that is refused.
+/// Notes a request that came to a path or with a method that is not served. If it brought alerts they are
+/// lost, and its sender does not read the answer: they count like other input that is refused.
 pub(super) async fn misdirected(app: &App, peer: IpAddr, request: Request) {
     let (parts, body) = request.into_parts();
     let (method, path) = (&parts.method, parts.uri.path());
@@ -203,8 +203,8 @@ impl App {
     }
 }
 
-/// The address with each run of slashes as one, and none at the end: people and programs that join a base and a
-/// path write them so. Nothing if it is so already.
+/// The address with each run of slashes as one, and none at the end: people and programs that join a base
+/// and a path write them so. Nothing if it is so already.
 pub(super) fn tidied(uri: &Uri) -> Option<Uri> {
     let path = uri.path();
     if path.len() < 2 || !(path.contains("//") || path.ends_with('/')) {

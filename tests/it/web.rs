@@ -1,5 +1,8 @@
 //! The HTTP surface over real sockets, with a fake node behind it.
 
+mod ages;
+mod bounds;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -391,180 +394,6 @@ async fn a_client_that_goes_away_loses_nothing() {
 }
 
 #[tokio::test]
-async fn large_bodies_are_413_and_name_limit_and_size() {
-    let running = start(Limits { body_bytes: 1000, ..Limits::default() }).await;
-    let announced = running.hook(" ".repeat(1001)).await;
-    assert_eq!(announced.status, 413);
-    assert!(announced.body.contains("limit of 1000 bytes: found 1001 bytes"), "{}", announced.body);
-    let chunked = format!(
-        "POST {HOOK} HTTP/1.1\r\nHost: s\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n{}\r\n0\r\n\r\n",
-        " ".repeat(1001)
-    );
-    let mut stream = running.open(chunked.as_bytes()).await;
-    assert_eq!(answer(&mut stream).await.status, 413);
-    assert_eq!(running.hook(" ".repeat(1000)).await.status, 400, "at the limit it is read");
-    assert_eq!(running.rejected()[..2], [InvalidReason::TooLarge; 2]);
-}
-
-#[tokio::test]
-async fn memory_for_bodies_is_bounded_across_connections() {
-    let mut running = start(Limits { small_bodies_in_flight_bytes: 2048, ..Limits::default() }).await;
-    let padded = format!("{AM_025:<1500}");
-    assert_eq!(running.hook(&padded).await.status, 200);
-    soon(running.begun.recv()).await.unwrap();
-    running.mood.send(Mood::Slow).unwrap();
-    let mut held = running.open(post(AM_025).as_bytes()).await;
-    soon(running.begun.recv()).await.unwrap();
-    let over = running.hook(&padded).await;
-    assert!(over.status == 503 && over.body.contains("2048 bytes"), "{}", over.body);
-    running.mood.send(Mood::Well).unwrap();
-    assert_eq!(answer(&mut held).await.status, 200);
-    assert_eq!(running.hook(&padded).await.status, 200);
-}
-
-/// Large bodies of which a part has come fill the memory for such bodies, and nothing else.
-#[tokio::test]
-async fn unfinished_bodies_keep_no_small_one_out() {
-    let running = start(Limits { bodies_in_flight_bytes: 1 << 20, ..Limits::default() }).await;
-    let large =
-        |length: usize| format!("POST {HOOK} HTTP/1.1\r\nHost: s\r\nContent-Length: {length}\r\n\r\n");
-    let mut held = Vec::new();
-    let refused = soon(async {
-        loop {
-            let mut one = running.open(large(31 << 20).as_bytes()).await;
-            one.write_all(&vec![b' '; 1 << 20]).await.unwrap();
-            held.push(one);
-            let refused = running.hook(" ".repeat(1 << 20)).await;
-            if refused.status != 400 {
-                return refused;
-            }
-        }
-    });
-    let refused = refused.await;
-    assert!(refused.status == 503 && refused.body.contains("1048576 bytes of bodies"), "{}", refused.body);
-    assert_eq!(running.hook(AM_025).await.status, 200);
-    let chunked = format!(
-        "POST {HOOK} HTTP/1.1\r\nHost: s\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{AM_025}\r\n0\r\n\r\n",
-        AM_025.len()
-    );
-    assert_eq!(answer(&mut running.open(chunked.as_bytes()).await).await.status, 200);
-    assert!(running.bounded().contains(&Bounded::Bodies));
-}
-
-/// What a client does not read is held once it is counted, and what is not counted yet is not made.
-#[tokio::test]
-async fn answers_that_nobody_reads_are_bounded() {
-    const MIB: usize = 1 << 20;
-    let patient = Duration::from_secs(3600);
-    let limits = Limits { unread_answers_bytes: 40 * MIB, unread_timeout: patient, ..Limits::default() };
-    let running = start(limits).await;
-    running.fake.metrics.store(24 * MIB, Ordering::Relaxed);
-    let mut unread = running.open(b"GET /metrics HTTP/1.1\r\nHost: s\r\n\r\n").await;
-    unread.readable().await.unwrap();
-    let refused = running.get("/metrics").await;
-    assert!(refused.status == 503 && refused.body.contains("answers that clients have not read"));
-    assert!(refused.has("retry-after: 1"));
-    assert_eq!(running.bounded(), [Bounded::Answers]);
-    assert_eq!(running.get("/-/healthy").await.status, 200);
-    assert_eq!(running.hook(AM_025).await.status, 200, "what is small is not held up");
-
-    let mut read = 0;
-    soon(async {
-        let mut piece = vec![0; MIB];
-        while read < 24 * MIB {
-            read += unread.read(&mut piece).await.unwrap();
-        }
-    })
-    .await;
-    let answered = running.get("/metrics").await;
-    assert_eq!((answered.status, answered.body.len()), (200, 24 * MIB + "squelch_build_info 1\n".len()));
-    let length = format!("content-length: {}", answered.body.len());
-    assert!(answered.has(&length), "{}", answered.head);
-}
-
-#[tokio::test]
-async fn a_client_that_takes_nothing_is_let_go() {
-    let limits = Limits { unread_timeout: Duration::from_millis(100), ..Limits::default() };
-    let running = start(limits).await;
-    running.fake.metrics.store(32 << 20, Ordering::Relaxed);
-    let mut unread = running.open(b"GET /metrics HTTP/1.1\r\nHost: s\r\n\r\n").await;
-    soon(async {
-        while running.bounded().is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
-    assert_eq!(running.bounded(), [Bounded::Unread]);
-    let rest = answer(&mut unread).await;
-    assert!(rest.body.len() < 32 << 20, "it was closed before all of it was sent");
-}
-
-/// A head is read before anybody knows who sends it.
-#[tokio::test]
-async fn a_long_head_is_refused() {
-    let running = start(Limits::default()).await;
-    let long = format!("Authorization: Basic {}\r\n", "x".repeat(64 << 10));
-    let refused = running.send("GET", "/", &long, b"").await;
-    assert_eq!(refused.status, 431);
-    assert_eq!(running.send("GET", "/", &long[..20 << 10], b"\r\n").await.status, 200);
-}
-
-#[tokio::test]
-async fn silent_and_half_silent_clients_are_let_go() {
-    let running = start(short()).await;
-    let half_head = format!("POST {HOOK} HTTP/1.1\r\nHost: s\r\n");
-    let half_body = format!("{half_head}Content-Length: 100\r\n\r\n{{\"alerts\"");
-    let idle = "GET /-/healthy HTTP/1.1\r\nHost: s\r\n\r\n";
-    for (sent, status) in [("", 0), (half_head.as_str(), 0), (half_body.as_str(), 503), (idle, 200)] {
-        let mut stream = running.open(sent.as_bytes()).await;
-        let answer = answer(&mut stream).await;
-        assert!(
-            answer.status == status || (status == 0 && answer.status == 408),
-            "{sent:?}: {}",
-            answer.head
-        );
-    }
-    assert_eq!(running.rejected(), [InvalidReason::Incomplete]);
-}
-
-#[tokio::test]
-async fn connections_are_bounded_and_waiting_ones_are_served_in_turn() {
-    let running = start(Limits { connections: 1, ..short() }).await;
-    let mut silent = running.open(b"").await;
-    let answered = running.get("/-/healthy").await;
-    assert_eq!(answered.status, 200);
-    assert_eq!(answer(&mut silent).await.status, 0, "the silent one was closed first");
-}
-
-/// Who sends a byte of a body now and then is as idle as who sends nothing.
-#[tokio::test]
-async fn a_body_that_does_not_come_makes_room_too() {
-    let running = start(Limits { connections: 2, ..Limits::default() }).await;
-    let half = format!("POST {HOOK} HTTP/1.1\r\nHost: s\r\nContent-Length: 100\r\n\r\n{{\"alerts\"");
-    let (mut first, _second) = (running.open(half.as_bytes()).await, running.open(half.as_bytes()).await);
-    // Well before the 30 s after which a body that does not come is given up.
-    let healthy = tokio::time::timeout(Duration::from_secs(20), running.get("/-/healthy")).await;
-    assert_eq!(healthy.expect("there is room").status, 200);
-    assert_eq!(answer(&mut first).await.status, 0, "the one that has been idle longest is closed");
-}
-
-#[tokio::test]
-async fn the_longest_idle_connection_makes_room_and_a_busy_one_does_not() {
-    let mut running = start(Limits { connections: 2, ..Limits::default() }).await;
-    running.mood.send_replace(Mood::Slow);
-    let mut busy = running.open(post(AM_025).as_bytes()).await;
-    running.begun.recv().await.unwrap();
-    let mut silent = running.open(b"POST ").await;
-    // Well before the 30 s after which the silent one would have been let go.
-    let healthy = tokio::time::timeout(Duration::from_secs(20), running.get("/-/healthy")).await;
-    assert_eq!(healthy.expect("there is room").status, 200);
-    assert_eq!(answer(&mut silent).await.status, 0);
-    assert_eq!(running.fake.crowded.load(Ordering::Relaxed), 1);
-    running.mood.send_replace(Mood::Well);
-    assert_eq!(answer(&mut busy).await.status, 200, "who is being served is not interrupted");
-}
-
-#[tokio::test]
 async fn encoded_bodies_are_415() {
     let running = start(Limits::default()).await;
     let answer = running.send("POST", HOOK, "Content-Encoding: gzip\r\n", b"xx").await;
@@ -594,8 +423,8 @@ async fn wrong_paths_and_methods_say_which_is_right() {
     }
 }
 
-/// Alerts at a path that takes none are lost, and their sender does not read the answer: they count as refused. What
-/// else comes to such a path does not.
+/// Alerts at a path that takes none are lost, and their sender does not read the answer: they count as
+/// refused. What else comes to such a path does not.
 #[tokio::test]
 async fn alerts_at_a_wrong_path_count_as_refused() {
     const JSON: &str = "Content-Type: application/json\r\n";
@@ -750,46 +579,4 @@ async fn shutdown_has_a_bound() {
     running.stop.send(()).unwrap();
     soon(running.ended).await.unwrap();
     assert_eq!(answer(&mut stuck).await.status, 0);
-}
-
-/// The engine's own time stands still while nothing happens; here it is 15 minutes behind.
-#[tokio::test]
-async fn ages_and_countdowns_go_on_while_the_engine_stands_still() {
-    use squelch::engine::{Effects, Engine, Event};
-    use squelch::model::{LabelSet, Observation, Status};
-    let policy = squelch::config::Config::default().policy;
-    let mut engine = Engine::new(policy);
-    let then = Timestamp::parse("2026-11-23T00:00:00Z").unwrap();
-    let observation = Observation {
-        status: Status::Firing,
-        labels: LabelSet::from_pairs([("alertname", "Down"), ("severity", "critical")]),
-        annotations: LabelSet::default(),
-        starts_at: then,
-        start_unknown: false,
-        ends_at: None,
-        generator_url: Default::default(),
-    };
-    let (source, peer, observations) = (Source::Alertmanager, "a".into(), vec![observation]);
-    let batch = Batch { source, peer, observations, upstream: None };
-    engine.handle(then, &Event::Observe(batch), &mut Effects::default());
-    let running = start_with(Limits::default(), engine).await;
-    let page = running.get("/").await;
-    let age = |page: &str| {
-        let cell = page.split_once("data-label=\"Age\">").unwrap_or_else(|| panic!("{page}")).1;
-        let inner = cell.split_once('>').unwrap().1;
-        inner.split_once('<').unwrap().0.to_owned()
-    };
-    assert_eq!(age(&page.body), "15m");
-    let now = Timestamp::parse("2026-11-23T00:15:00Z").unwrap();
-    assert!(page.body.contains(&format!("data-now=\"{}\"", now.as_millis())), "{}", page.body);
-    assert!(page.body.contains("as of <time"), "a page that is not refreshed says when it was made");
-    let listed = running.get("/api/v1/incidents").await.json();
-    assert_eq!(listed["now"], "2026-11-23T00:15:00Z");
-    let key = listed["incidents"][0]["dedupKey"].as_str().unwrap().to_owned();
-    let incident = running.get(&format!("/incident?key={key}")).await.body;
-    assert!(incident.contains(">15m<"), "{incident}");
-    assert_eq!(running.get("/api/v1/alerts").await.json()["now"], "2026-11-23T00:15:00Z");
-    let dry = running.get("/routing?labels=alertname%3DDown%2Cseverity%3Dcritical").await.body;
-    let starting = dry.split_once(", starting ").unwrap().1;
-    assert!(starting[..200].contains("2026-11-23T00:15:00Z"), "{}", &starting[..200]);
 }

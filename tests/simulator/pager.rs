@@ -142,7 +142,8 @@ impl Pagers {
         if n.kind == Kind::Digest {
             return;
         }
-        // People take the message of what got worse for one about the same problem, whose end is the end of both.
+        // People take the message of what got worse for one about the same problem, whose end is the end of
+        // both.
         if lane == 1 && n.kind == Kind::Page && goes_on(&n.why) {
             let same = |((l, _), s): &(&(usize, String), &mut Shown)| *l == lane && s.group == *n.group_key;
             for (_, shown) in self.shown.iter_mut().filter(same) {

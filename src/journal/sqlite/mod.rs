@@ -2,8 +2,8 @@
 //!
 //! # The files
 //! `<storage.path>/squelch.db`, with `-wal` and `-shm` beside it while the program runs. The running process
-//! locks the directory (`flock`), and the file `lock`, which names its pid. `reserve` is deleted when the disk
-//! is full. Copy a store with `sqlite3 squelch.db ".backup FILE"`, or all files while nothing runs.
+//! locks the directory (`flock`), and the file `lock`, which names its pid. `reserve` is deleted when the
+//! disk is full. Copy a store with `sqlite3 squelch.db ".backup FILE"`, or all files while nothing runs.
 //!
 //! `PRAGMA application_id` is 0x53514c43 ("SQLC"), `PRAGMA user_version` the version of the format: a
 //! newer one is refused and the file left as it is, an older one is migrated in one transaction.

@@ -162,8 +162,10 @@ fn row(frame: &Frame, entry: &Entry) -> Markup {
     html! {
         tr data-row {
             td data-label="When" { (text::moment(entry.at)) }
-            td data-label="State" { span class=(class) { @if entry.observed { "would be " } (word) } @if entry.count > 1 { span.dim
-                { " ×" (entry.count) } } }
+            td data-label="State" {
+                span class=(class) { @if entry.observed { "would be " } (word) }
+                @if entry.count > 1 { span.dim { " ×" (entry.count) } }
+            }
             td.what {
                 a id=(format!("d{}", entry.id))
                     href=(frame.to(&format!("alert{}", text::query(&[("id", &entry.alert)])))) {

@@ -119,7 +119,10 @@ fn alert_row(frame: &Frame, row: &Row, alert: &RowAlert) -> Markup {
             td.what {
                 @if row.origin == Origin::Internal { (text::title(&alert.labels)) }
                 @else { a id=(format!("a{}", alert.id)) href=(link) { (text::title(&alert.labels)) } }
-                p.why { span.sev { (text::tame(&alert.severity, 40)) } " " (text::sentence(alert.annotations.value("summary"))) }
+                p.why {
+                    span.sev { (text::tame(&alert.severity, 40)) } " "
+                    (text::sentence(alert.annotations.value("summary")))
+                }
             }
             td data-label="Since" { (text::ago(now, alert.since)) }
         }

@@ -45,8 +45,8 @@ pub(super) fn draw(entries: &[Entry]) -> Markup {
                         rect.track x=(x(from)) y=(y - 4) width=((x(to) - x(from)).max(2)) height="8" rx="2" {}
                     }
                     @for entry in lane.iter().rev() {
-                        circle class=(if entry.observed { "shadow" } else { &entry.disposition }) cx=(x(entry.at)) cy=(y) r=(if entry.disposition
-                            == "page" { 6 } else { 4 }) {
+                        circle class=(if entry.observed { "shadow" } else { &entry.disposition })
+                            cx=(x(entry.at)) cy=(y) r=(if entry.disposition == "page" { 6 } else { 4 }) {
                             title { (text::tame(&said(entry), 200)) }
                         }
                     }

@@ -122,11 +122,12 @@ impl Undelivered {
     fn show(&self, now: Timestamp) -> Markup {
         let pages = self.refused.as_ref().map_or(0, |refused| refused.pages);
         let incidents = self.refused.as_ref().map_or(0, |refused| refused.incidents);
+        let at = if self.integration.is_empty() { &self.receiver } else { &self.integration };
         let (one, many) = if pages > 0 { ("page", "pages") } else { ("message", "messages") };
         html! {
             p {
                 b { @if pages > 0 { "Pages" } @else { "Messages" } " do not reach " bdi { (text::tame(&self.receiver, 60)) } ". " }
-                bdi { (text::tame(if self.integration.is_empty() { &self.receiver } else { &self.integration }, 60)) }
+                bdi { (text::tame(at, 60)) }
                 @if incidents > 0 {
                     " refused the newest " (one) " of " (incidents) @if incidents == 1 { " incident. " } @else { " incidents. " }
                 } @else if self.refused.is_some() {

@@ -99,7 +99,8 @@ async fn what_is_refused_is_a_dead_letter_and_can_be_sent_again() {
     assert_eq!(pager.incidents().len(), 0);
     squelch.child.line(&["level=ERROR", "refused for good"]).await;
 
-    // It is still there after a restart, and so is the incident that it was to open: its page is tried at once.
+    // It is still there after a restart, and so is the incident that it was to open: its page is tried at
+    // once.
     assert_eq!(squelch.stop().await.code(), Some(0));
     let squelch = home.serve().await;
     let listed =

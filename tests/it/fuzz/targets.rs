@@ -91,7 +91,8 @@ fn parsed(
 /// What was read in words, by the door, the sender with the labels, and the rest.
 type Meant = HashMap<(Source, u128, u64), Observation>;
 
-/// Bodies are recognised without being read: what is recognised must mean the same each time, to whoever reads it.
+/// Bodies are recognised without being read: what is recognised must mean the same each time, to whoever
+/// reads it.
 fn recognised(looked: Option<Vec<Said>>, parsed: Option<&Parsed>, at: Timestamp) {
     static MEANT: LazyLock<Mutex<Meant>> = LazyLock::new(Mutex::default);
     let (Some(said), Some(parsed)) = (looked, parsed) else { return };

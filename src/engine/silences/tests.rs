@@ -1,0 +1,187 @@
+use super::*;
+use crate::model::parse_matchers;
+
+fn at(minute: u64) -> Timestamp {
+    Timestamp::from_millis(0) + Duration::from_mins(minute)
+}
+
+fn wanted(id: &str, matchers: &str, from: u64, to: u64) -> SilenceRequest {
+    SilenceRequest::Set(Silence {
+        id: id.into(),
+        matchers: vec![parse_matchers(matchers).unwrap()],
+        starts_at: at(from),
+        ends_at: at(to),
+        updated_at: Timestamp::ZERO,
+        created_by: "me".into(),
+        comment: "why".into(),
+    })
+}
+
+/// Silences with one alert that fires, `{a="1"}`.
+#[derive(Default)]
+struct Bench {
+    silences: Silences,
+    dirty: BTreeSet<AlertId>,
+}
+
+const ALERT: AlertId = AlertId(7);
+
+impl Bench {
+    fn ask(&mut self, now: u64, request: &SilenceRequest) -> Result<SmolStr, SilenceError> {
+        let change = self.silences.plan(at(now), request)?;
+        let labels = LabelSet::from_pairs([("a", "1")]);
+        self.silences.apply(at(now), &change, [(ALERT, &labels)].into_iter(), &mut self.dirty);
+        Ok(change.id().clone())
+    }
+
+    /// Whether the alert is silenced at `now`, after whether it had to be looked at anew.
+    fn pass(&mut self, now: u64) -> (bool, bool) {
+        let labels = LabelSet::from_pairs([("a", "1")]);
+        self.silences.pass(at(now), [(ALERT, &labels)].into_iter(), &mut self.dirty);
+        (std::mem::take(&mut self.dirty).contains(&ALERT), self.silences.silence_of(ALERT).is_some())
+    }
+}
+
+#[test]
+fn begins_ends_and_is_forgotten() {
+    let mut bench = Bench::default();
+    let id = bench.ask(0, &wanted("", "a=1", 10, 20)).unwrap();
+    assert_eq!(id.len(), 36);
+    assert_eq!(bench.pass(9), (true, false));
+    assert_eq!(bench.silences.next_change(), Some(at(10)));
+    assert_eq!(bench.pass(10), (true, true));
+    assert_eq!(bench.silences.next_change(), Some(at(20)));
+    assert_eq!(bench.pass(20), (true, false));
+    assert_eq!(bench.silences.next_change(), Some(at(20) + RETENTION));
+    assert_eq!(bench.pass(20 + 120 * 60 - 1), (false, false));
+    assert_eq!(bench.silences.iter().count(), 1);
+    bench.pass(20 + 120 * 60);
+    assert_eq!(bench.silences, Silences { made: 1, ..Silences::default() });
+}
+
+#[test]
+fn changes_in_place_or_makes_another() {
+    let mut bench = Bench::default();
+    let id = bench.ask(0, &wanted("", "a=1", 0, 20)).unwrap();
+    bench.pass(5);
+    assert_eq!(bench.ask(5, &wanted(&id, "a=1", 0, 60)).unwrap(), id, "longer");
+    assert_eq!(bench.silences.next_change(), Some(at(60)));
+    let other = bench.ask(6, &wanted(&id, "a=~1|2", 0, 60)).unwrap();
+    assert_ne!(other, id, "it silences something else");
+    let states: Vec<_> = bench.silences.iter().map(|(s, state)| (s.id == id, state)).collect();
+    assert!(states.contains(&(true, SilenceState::Expired)));
+    assert!(states.contains(&(false, SilenceState::Active)));
+    assert_eq!(bench.pass(6), (true, true));
+    let third = bench.ask(7, &wanted(&id, "a=1", 0, 60)).unwrap();
+    assert!(third != id && third != other, "what is over does not come back");
+    assert_eq!(bench.ask(8, &SilenceRequest::Expire(third)).map(|_| ()), Ok(()));
+    assert_eq!(bench.pass(8), (true, true), "the other one is still there");
+    bench.ask(9, &SilenceRequest::Expire(other)).unwrap();
+    assert_eq!(bench.pass(9), (true, false));
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let mut bench = Bench::default();
+    for (request, says) in [
+        (wanted("", "{}", 0, 9), "at least one matcher"),
+        (wanted("", "a=~\".*\"", 0, 9), "must not match the empty string"),
+        (wanted("", "a!=x", 0, 9), "must not match the empty string"),
+        (wanted("", "a=1", 9, 9), "start must be before"),
+        (wanted("", "a=1", 1, 2), "in the past"),
+        (wanted("", &format!("a={}", "x".repeat(9000)), 0, 9), "8 KiB"),
+        (wanted("", &["a=1"; 101].join(","), 0, 9), "100 matchers"),
+        (wanted("other", "a=1", 0, 9), "no silence \"other\""),
+        (SilenceRequest::Expire("other".into()), "no silence \"other\""),
+    ] {
+        let error = bench.ask(5, &request).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    assert!(bench.ask(5, &wanted("", "a!=x,b=1", 0, 9)).is_ok());
+}
+
+#[test]
+fn a_full_house_gives_up_what_is_over_and_nothing_else() {
+    let mut bench = Bench::default();
+    let first = bench.ask(0, &wanted("", "b=1", 0, 1)).unwrap();
+    for _ in 1..MOST {
+        bench.ask(0, &wanted("", "b=1", 0, 9)).unwrap();
+    }
+    assert_eq!(bench.ask(0, &wanted("", "b=1", 0, 9)), Err(SilenceError::TooMany(MOST)));
+    bench.pass(2);
+    bench.ask(2, &wanted("", "b=1", 2, 9)).unwrap();
+    assert!(bench.silences.iter().all(|(s, _)| s.id != first));
+    assert_eq!(bench.silences.iter().count(), MOST);
+}
+
+#[test]
+fn an_alert_that_comes_later_is_matched_and_forgotten_with_its_end() {
+    let mut bench = Bench::default();
+    bench.ask(0, &wanted("", "b=1", 0, 20)).unwrap();
+    let longer = bench.ask(0, &wanted("", "b=~1", 0, 30)).unwrap();
+    bench.silences.heard(AlertId(1), Some(&LabelSet::from_pairs([("b", "1")])));
+    bench.silences.heard(AlertId(2), Some(&LabelSet::from_pairs([("b", "2")])));
+    assert_eq!(bench.silences.silence_of(AlertId(1)).map(|s| s.id.clone()), Some(longer));
+    assert_eq!(bench.silences.matched.len(), 1);
+    bench.silences.heard(AlertId(1), None);
+    assert!(bench.silences.matched.is_empty());
+}
+
+/// A silence of expressions that take this many times 20 KiB or so.
+fn costly(bench: &mut Bench, times: usize) -> Result<SmolStr, SilenceError> {
+    let one = |n: usize| format!("l{n}=~\"[0-9a-f]{{100}}\"");
+    let all = (0..times).map(one).chain(["a=1".to_owned()]).collect::<Vec<_>>();
+    bench.ask(0, &wanted("", &all.join(","), 0, 60))
+}
+
+#[test]
+fn what_silences_take_when_compiled_is_bounded() {
+    let mut bench = Bench::default();
+    bench.silences.refit(1 << 20);
+    let mut granted = Vec::new();
+    let refused = loop {
+        match costly(&mut bench, 5) {
+            Ok(id) => granted.push(id),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, SilenceError::NoRoom(..)), "{refused}");
+    assert!((2..20).contains(&granted.len()), "{}", granted.len());
+    let taken: u64 = bench.silences.known.values().map(|e| e.cost).sum();
+    assert!(taken <= 1 << 20, "{taken}");
+    assert!(matches!(costly(&mut bench, 90), Err(SilenceError::TooCostly(..))));
+    bench.ask(1, &SilenceRequest::Expire(granted.pop().unwrap())).unwrap();
+    costly(&mut bench, 5).expect("what is over takes nothing");
+}
+
+#[test]
+fn what_has_no_room_silences_nothing_until_there_is_room() {
+    let mut bench = Bench::default();
+    let ids: Vec<SmolStr> = (0..3).map(|_| costly(&mut bench, 5).unwrap()).collect();
+    let without = |bench: &Bench| bench.silences.without_room().map(|s| s.id.clone()).collect::<Vec<_>>();
+    assert!(without(&bench).is_empty());
+    let one = bench.silences.known[&ids[0]].cost;
+
+    // As after a start with less memory: what is read is not compiled.
+    let stored = serde_json::to_vec(&bench.silences).unwrap();
+    let mut read: Silences = serde_json::from_slice(&stored).unwrap();
+    assert!(read.known.values().all(|e| !e.silence.is_compiled()));
+    read.refit(one * 2);
+    let labels = LabelSet::from_pairs([("a", "1")]);
+    read.heard(ALERT, Some(&labels));
+    bench.silences = read;
+    let left = without(&bench);
+    assert_eq!(left.len(), 1, "two have room");
+    bench.ask(1, &SilenceRequest::Expire(left[0].clone())).unwrap();
+    assert!(without(&bench).is_empty());
+
+    bench.silences.refit(one);
+    let left = without(&bench);
+    assert_eq!(left.len(), 1);
+    let other = ids.iter().find(|id| bench.silences.known[*id].silence.is_compiled()).unwrap();
+    bench.ask(2, &SilenceRequest::Expire(other.clone())).unwrap();
+    assert!(without(&bench).is_empty(), "there is room by now");
+    let mut anew = bench.silences.clone();
+    anew.refit(one);
+    assert_eq!((anew.known, anew.index), (bench.silences.known, bench.silences.index));
+}
