@@ -160,7 +160,8 @@ impl Engine {
         self.gauges(group.0).resolving -= 1;
         self.leave_group(id, &group);
         self.group_changed(&group.1);
-        self.pump(id);
+        // It is told when the event is through: what fires again in the same moment has not resolved.
+        self.touched.insert(id);
     }
 
     fn leave_group(&mut self, id: IncidentId, key: &GroupKey) {
