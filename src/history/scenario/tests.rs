@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Config, GroupBy, Policy};
+use crate::config::{Config, GroupBy, KnownBy, Policy};
 use crate::history::{Replay, Told};
 use crate::model::Duration;
 
@@ -9,6 +9,13 @@ const SEED: u64 = 2026;
 fn policy() -> Policy {
     let mut policy = Config::default().policy;
     policy.routes[0].group_by = GroupBy::Labels(vec!["cluster".into()]);
+    paging(policy)
+}
+
+/// The policy with pagers for receivers: they open and close an incident by its key, as the judge counts.
+fn paging(mut policy: Policy) -> Policy {
+    let integrations = policy.receivers.values_mut().flat_map(|receiver| &mut receiver.integrations);
+    integrations.for_each(|integration| integration.known_by = KnownBy::DedupKey);
     policy
 }
 
@@ -30,7 +37,7 @@ fn judge(shape: Shape, policy: &Policy) -> Verdict {
 fn calm() -> Policy {
     let mut calm = crate::config::load(std::path::Path::new("config/profiles/calm.yml")).unwrap().policy;
     calm.severities = policy().severities;
-    calm
+    paging(calm)
 }
 
 fn judged(shape: Shape, policy: &Policy) -> Verdict {
