@@ -78,8 +78,8 @@ fn digests(config: &Config, found: &mut Vec<Problem>) {
     }
 }
 
-/// Each `digest` that is written down for a receiver that cannot show one. `check-config` fails for it. A server
-/// starts all the same, and withholds no page for it.
+/// Each `digest` that is written down for a receiver that cannot show one. `check-config` fails for it. A
+/// server starts all the same, and withholds no page for it.
 pub fn lost_digests(config: &Config) -> Vec<Problem> {
     let policy = &config.policy;
     let mut found = Vec::new();

@@ -1,6 +1,6 @@
 //! Who may do what, over real sockets: tokens, passwords, certificates, roles, and reloads.
 
-mod config;
+mod mistakes;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
