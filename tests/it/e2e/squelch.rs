@@ -119,6 +119,12 @@ impl Squelch {
         Scrape::new(&self.get("/metrics").await.body)
     }
 
+    /// Its metrics, once no incident is open. The pager takes the last resolve before Squelch knows of it.
+    pub async fn scrape_when_closed(&self) -> Scrape {
+        let closed = async || Some(self.scrape().await).filter(|s| s.sum("squelch_incidents", &[]) == 0.0);
+        until("no incident is open", closed).await
+    }
+
     /// SIGTERM, and waits for its end.
     pub async fn stop(mut self) -> ExitStatus {
         self.child.signal(Signal::TERM);
