@@ -490,8 +490,9 @@ async fn health_readiness_metrics_and_the_api() {
     let metrics = running.get("/metrics").await;
     assert!(metrics.has("content-type: text/plain; version=0.0.4; charset=utf-8"));
     assert_eq!(metrics.body, "squelch_build_info 1\n");
-    assert_eq!(running.get("/api/v1/alerts").await.json(), json!({"alerts": []}));
-    assert_eq!(running.get("/api/v1/incidents").await.json(), json!({"incidents": []}));
+    let now = "2026-11-23T00:15:00Z";
+    assert_eq!(running.get("/api/v1/alerts").await.json(), json!({"alerts": [], "now": now}));
+    assert_eq!(running.get("/api/v1/incidents").await.json(), json!({"incidents": [], "now": now}));
     assert_eq!(running.get("/api/v1/dead-letters").await.json(), json!({"deadLetters": []}));
     for (id, status) in [("7", 202), ("8", 409), ("9", 404), ("x", 400)] {
         let path = format!("/api/v1/dead-letters/{id}/replay");
