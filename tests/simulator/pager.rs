@@ -150,6 +150,16 @@ impl Pagers {
                 (shown.open, shown.unsure) = (false, true);
             }
         }
+        // People go by the newest message about an alert, whichever incident it is of.
+        if lane == 1 {
+            let others = |((l, key), _): &(&(usize, String), &mut Shown)| *l == lane && *key != *n.dedup_key;
+            for (_, shown) in self.shown.iter_mut().filter(others).filter(|(_, shown)| shown.open) {
+                shown.firing.retain(|id| !n.alerts.iter().any(|alert| alert.id == *id));
+                if shown.firing.is_empty() {
+                    (shown.open, shown.unsure) = (false, true);
+                }
+            }
+        }
         let shown = self.shown.entry((lane, n.dedup_key.to_string())).or_default();
         shown.group = n.group_key.to_string();
         let stale = shown.closed_by.is_some_and(|closed| n.id < closed);
