@@ -353,7 +353,7 @@ impl DataDir {
     }
 
     /// Puts the draft, closed and without a WAL, in the place of the damaged files; gives where those
-    /// are now. A crash on the way is made good by [`Place::finish_repair`] at the next start.
+    /// are now. A crash on the way is made good by `finish_repair` at the next start.
     pub fn install_draft(&self) -> io::Result<PathBuf> {
         self.ready_draft()?;
         self.finish_repair()?.ok_or_else(|| io::Error::other("the rebuilt file has vanished"))
