@@ -28,7 +28,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Largest body, in bytes. Default 32 MiB.
     pub body_bytes: usize,
-    /// Bytes of all bodies larger than `SMALL_BODY` (64 KiB) that are arriving or not yet answered. Default 256 MiB.
+    /// Bytes of all bodies larger than `SMALL_BODY` (64 KiB) that are arriving or not yet answered. Default
+    /// 256 MiB.
     pub bodies_in_flight_bytes: usize,
     /// The same for bodies up to `SMALL_BODY` (64 KiB), which large ones cannot take. Default 32 MiB.
     pub small_bodies_in_flight_bytes: usize,
