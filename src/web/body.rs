@@ -18,9 +18,6 @@ use crate::ingest::InvalidReason;
 
 /// Bytes for which one permit stands.
 const UNIT: usize = 1 << 10;
-/// A body of which nothing comes for this long gives up its memory. All of it must come within
-/// [`Limits::body_timeout`].
-const STALLS: Duration = Duration::from_secs(10);
 /// How long a small body waits for the memory of others.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -216,9 +213,7 @@ async fn collect(
         let out = Arc::clone(&incoming.out);
         let frame = tokio::select! {
             biased;
-            frame = tokio::time::timeout(STALLS, body.frame()) => frame.inspect_err(|_| {
-                gate.bounded(Bounded::LateBody);
-            }).ok(),
+            frame = body.frame() => Some(frame),
             () = out.notified() => None,
         };
         let Some(frame) = frame else {
