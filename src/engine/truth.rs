@@ -207,6 +207,10 @@ impl Engine {
                 Heir::Open => Wanted { closed: true, silent: true, ..wanted },
                 Heir::Gone => Wanted { closed: true, ..wanted },
             },
+            // The alert fires again and nobody may hear of it: its end is the end of the incident.
+            KnownBy::Nothing if closed && self.fires_untold(id, incident, channel) => {
+                Wanted { closed: false, waits: true, ..wanted }
+            }
             KnownBy::Nothing => {
                 let silent = closed && incident.own.is_none() && !self.says_anything(id, incident, channel);
                 Wanted { silent, ..wanted }
@@ -227,6 +231,13 @@ impl Engine {
                 Stand::Fires => wanted,
             },
         }
+    }
+
+    /// Whether an alert of an incident fires, and no other incident at the spot of a channel says so.
+    fn fires_untold(&self, id: IncidentId, incident: &Incident, channel: &Channel) -> bool {
+        let at = self.spot(incident, channel);
+        let waits = incident.own.is_none() && !incident.ends_alone && channel.takes_resolves();
+        waits && incident.tells_of().any(|alert| self.elsewhere(alert, id, at) == Elsewhere::Untold)
     }
 
     /// Whether a message lists any alert.

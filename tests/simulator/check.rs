@@ -94,8 +94,7 @@ impl World {
         }
         for (i, (id, status)) in statuses.iter().enumerate() {
             let over = status != "firing" && self.requests.word(i, 0) == Some(false);
-            // At Slack an incident that is muted or got worse may tell of an end only with its last message.
-            let shown = (0..LANES).filter(|lane| *lane != 1 && self.pagers.shows(*lane, *id));
+            let shown = (0..LANES).filter(|lane| self.pagers.shows(*lane, *id));
             findings.extend(
                 shown
                     .filter(|_| over && !self.truth[i].fires())
