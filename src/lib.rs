@@ -7,12 +7,12 @@
 pub mod commands;
 pub mod config;
 pub mod deliver;
-pub mod engine;
 pub mod history;
 pub mod ingest;
 pub mod journal;
 pub mod ledger;
-pub mod model;
 pub mod node;
 pub mod outside;
 pub mod web;
+
+pub use squelch_core::{engine, model};

@@ -2,13 +2,8 @@
 
 mod access;
 mod addresses;
-mod inhibit;
-mod interval;
-mod lines;
 mod masked;
-mod noise;
 mod overlap;
-mod policy;
 mod problem;
 pub(crate) mod read;
 mod receiver;
@@ -16,7 +11,6 @@ mod secret;
 mod signing;
 mod storage;
 mod template;
-mod trust;
 mod warnings;
 mod web;
 
@@ -30,11 +24,6 @@ use crate::outside;
 
 pub use access::{AccessRules, AlertSource, Credential, Role, User};
 pub use addresses::{AddressPolicy, Network};
-pub use inhibit::InhibitRule;
-pub use interval::{Location, LocationError, Span, TimeInterval, TimeRange};
-pub use lines::Lines;
-pub use noise::{Familiar, Identifier, Limit, Mode, Noise, Rhythm, Rolling, Storm, Surprise};
-pub use policy::{GroupBy, IntegrationRef, KnownBy, Level, Policy, Receiver, Route, Severities, Windows};
 pub use problem::{ConfigErrors, Problem};
 pub use receiver::{
     Config, ConsoleConfig, HttpAuth, HttpConfig, Integration, IntegrationKind, PagerdutyConfig,
@@ -42,9 +31,13 @@ pub use receiver::{
 };
 pub use secret::{Secret, SecretError, SecretFile, SecretForm};
 pub use signing::{SigningKeys, SigningSecretError};
+pub use squelch_core::policy::{
+    FailOpen, Familiar, GroupBy, Heartbeat, Identifier, InhibitRule, IntegrationRef, KnownBy, Level, Limit,
+    Limits, Lines, Location, LocationError, Mode, Noise, Policy, Receiver, Rhythm, Rolling, Route, SelfWatch,
+    Severities, Span, Storm, Surprise, TimeInterval, TimeRange, Windows,
+};
 pub use storage::Storage;
 pub use template::{TemplateData, TemplateFacts, is_template, template_environment};
-pub use trust::{FailOpen, Heartbeat, Limits, SelfWatch};
 pub use warnings::{lost_digests, warnings, wrong_secrets};
 pub use web::{ClientAuth, TlsServerConfig, WebConfig, load_web, parse_web};
 

@@ -143,9 +143,9 @@ impl Suspects {
         let (batch, aside) = match event {
             Event::Observe(batch) => (batch, false),
             Event::Aside(batch) => (batch, true),
-            Event::Seen(Seen { source, occurrences }) => {
+            Event::Seen(Seen { source, peer, occurrences }) => {
                 self.waiting.extend(occurrences.into_iter().map(|one| {
-                    let one = Seen { source, occurrences: vec![one] };
+                    let one = Seen { source, peer, occurrences: vec![one] };
                     Suspect::Event(Event::Seen(one))
                 }));
                 return;
@@ -185,7 +185,7 @@ impl Suspects {
         self.broke += 1;
         match event {
             Event::Observe(batch) => self.waiting[index] = Suspect::Event(Event::Aside(batch.clone())),
-            Event::Seen(Seen { source, occurrences }) if !occurrences.is_empty() => {
+            Event::Seen(Seen { source, occurrences, .. }) if !occurrences.is_empty() => {
                 self.waiting[index] = Suspect::Known { source: *source, alert: occurrences[0].alert };
             }
             lost => {

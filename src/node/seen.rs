@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::engine::{Seen, SeenOccurrence};
+use crate::engine::{PeerId, Seen, SeenOccurrence};
 use crate::model::{AlertId, Duration, Source, Timestamp};
 
 /// How long repeats are gathered at most.
@@ -11,14 +11,14 @@ pub const FLUSH_AFTER: Duration = Duration::from_secs(30);
 /// How many label sets are gathered at most; more are an event earlier.
 pub const FLUSH_AT: usize = 50_000;
 
-/// Repeats of one or more requests, merged by (source, label set).
+/// Repeats of one or more requests, merged by (source, peer, label set).
 ///
 /// Repeats change nothing but when an alert was last heard of, so what is gathered here and lost
 /// with the process costs at most [`FLUSH_AFTER`] of evidence of life.
 #[derive(Debug, Default)]
 pub struct SeenBuffer {
-    /// By source and full label set, without an order: [`Self::take`] gives one.
-    by_source: BTreeMap<Source, HashMap<AlertId, SeenOccurrence>>,
+    /// By peer and full label set, without an order: [`Self::take`] gives one.
+    by_peer: BTreeMap<(Source, PeerId), HashMap<AlertId, SeenOccurrence>>,
     len: usize,
     since: Option<Timestamp>,
 }
@@ -30,7 +30,7 @@ impl SeenBuffer {
             return;
         }
         self.since.get_or_insert(now);
-        let occurrences = self.by_source.entry(seen.source).or_default();
+        let occurrences = self.by_peer.entry((seen.source, seen.peer)).or_default();
         for new in seen.occurrences {
             match occurrences.get_mut(&new.instance) {
                 Some(known) => {
@@ -51,15 +51,15 @@ impl SeenBuffer {
         Some(if self.len >= FLUSH_AT { since } else { since + FLUSH_AFTER })
     }
 
-    /// What is gathered, one event a source; nothing is left. In the order of the label sets, so that the
+    /// What is gathered, one event a peer; nothing is left. In the order of the label sets, so that the
     /// same repeats always make the same event.
     #[expect(clippy::disallowed_methods, reason = "sorted at once")]
     pub fn take(&mut self) -> impl Iterator<Item = Seen> + use<> {
         let all = std::mem::take(self);
-        all.by_source.into_iter().map(|(source, map)| {
+        all.by_peer.into_iter().map(|((source, peer), map)| {
             let mut occurrences: Vec<_> = map.into_values().collect();
             occurrences.sort_unstable_by_key(|one| one.instance);
-            Seen { source, occurrences }
+            Seen { source, peer, occurrences }
         })
     }
 }
@@ -71,7 +71,7 @@ mod tests {
     fn seen(source: Source, instance: u128, count: u64, ends_at: Option<i64>) -> Seen {
         let ends_at = ends_at.map(Timestamp::from_millis);
         let occurrence = SeenOccurrence { alert: AlertId(1), instance: AlertId(instance), count, ends_at };
-        Seen { source, occurrences: vec![occurrence] }
+        Seen { source, peer: PeerId::default(), occurrences: vec![occurrence] }
     }
 
     #[test]
@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(all[1].occurrences.iter().map(|o| o.instance.0).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(all[1].occurrences[1], seen(Source::Prometheus, 2, 3, Some(10)).occurrences[0]);
         assert_eq!((buffer.take().count(), buffer.due()), (0, None));
-        buffer.add(t, Seen { source: Source::Prometheus, occurrences: Vec::new() });
+        buffer.add(t, Seen { occurrences: Vec::new(), ..seen(Source::Prometheus, 1, 1, None) });
         assert_eq!((buffer.take().count(), buffer.due()), (0, None), "nothing said is nothing gathered");
     }
 

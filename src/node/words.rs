@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::engine::{Engine, Seen, SeenOccurrence};
+use crate::engine::{Engine, PeerId, Seen, SeenOccurrence};
 use crate::ingest::Said;
 use crate::model::{AlertId, Source, Status};
 
@@ -63,6 +63,7 @@ impl Heard {
 /// What was read.
 #[derive(Debug, Clone, Copy)]
 struct Known {
+    peer: PeerId,
     alert: AlertId,
     instance: AlertId,
     /// The words of the rest that were taken last.
@@ -84,14 +85,16 @@ impl Words {
     pub fn repeats(&self, engine: &Engine, source: Source, said: &[Said]) -> Option<Seen> {
         let (mut occurrences, mut statuses) =
             (Vec::with_capacity(said.len()), Vec::with_capacity(said.len()));
+        let mut peer = PeerId::default();
         for said in said {
             let known = self.known.get(&said.who).filter(|known| known.what == said.what)?;
             let (alert, instance, ends_at) = (known.alert, known.instance, said.ends_at);
             occurrences.push(SeenOccurrence { alert, instance, count: 1, ends_at });
             statuses.push(known.status);
+            peer = known.peer;
         }
         let known = occurrences.iter().zip(statuses).map(|(one, status)| (one.alert, one.instance, status));
-        engine.repeats_still(source, known).then_some(Seen { source, occurrences })
+        engine.repeats_still((source, peer), known).then_some(Seen { source, peer, occurrences })
     }
 
     /// Remembers what the words of a body were about that was read and only repeated what is known: `seen`
@@ -105,8 +108,10 @@ impl Words {
             self.heard.clear();
         }
         for (said, one) in said.iter().zip(&seen.occurrences) {
-            let Some(status) = engine.status_of(seen.source, one.alert, one.instance) else { continue };
-            let known = Known { alert: one.alert, instance: one.instance, what: said.what, status };
+            let peer = (seen.source, seen.peer);
+            let Some(status) = engine.status_of(peer, one.alert, one.instance) else { continue };
+            let known =
+                Known { peer: seen.peer, alert: one.alert, instance: one.instance, what: said.what, status };
             self.known.insert(said.who, known);
             self.heard.add(said.who);
         }

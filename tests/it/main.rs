@@ -28,6 +28,7 @@ mod outgoing;
 mod reliability;
 mod serve;
 mod silences;
+mod timelines;
 mod tools;
 mod ui;
 mod web;

@@ -296,7 +296,11 @@ fn stored_repeats_that_break_the_engine_do_not_keep_it_from_starting() {
         let alert = AlertId::of(&firing(name).observations[0].labels, |_| false);
         SeenOccurrence { alert, instance: alert, count: 1, ends_at: None }
     };
-    let seen = Seen { source: Source::Alertmanager, occurrences: vec![of("Poison"), of("Good")] };
+    let seen = Seen {
+        source: Source::Alertmanager,
+        peer: Default::default(),
+        occurrences: vec![of("Poison"), of("Good")],
+    };
     let now = Timestamp::from_millis(bench.millis.load(Ordering::Relaxed));
     let event = serde_json::to_vec(&Event::Seen(seen)).unwrap();
     let records = [Record { seq: last + 1, now, event }];

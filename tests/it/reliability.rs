@@ -24,8 +24,8 @@ fn exists(test: &str) -> bool {
     let path = room.replace("::", "/");
     let files = [
         format!("tests/it/{path}.rs"),
-        format!("src/engine/tests/{path}.rs"),
-        format!("src/engine/{path}.rs"),
+        format!("crates/core/src/engine/tests/{path}.rs"),
+        format!("crates/core/src/engine/{path}.rs"),
         format!("src/{path}.rs"),
         format!("tests/{path}/main.rs"),
     ];

@@ -47,15 +47,20 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
     }
 }
 
+/// Whether a file is part of the program, and not of its tests.
+fn is_product(path: &str) -> bool {
+    path.starts_with("src/") || path.starts_with("crates/core/src/")
+}
+
 impl Source {
     /// A file with this path and text.
     pub fn new(path: &str, text: &str) -> Self {
         let (all, without_strings) = blank(text);
-        let own = if path.starts_with("src/") { blank_tests(&all) } else { all.clone() };
+        let own = if is_product(path) { blank_tests(&all) } else { all.clone() };
         let tests: String =
             all.chars().zip(own.chars()).map(|(a, o)| if a == o && a != '\n' { ' ' } else { a }).collect();
         let mut source = Source { path: path.into(), text: text.into(), code: own, tests, without_strings };
-        if path.starts_with("src/") && source.is_test_file() {
+        if source.is_test_file() {
             source.tests = std::mem::replace(&mut source.code, all.replace(|c| c != '\n', " "));
         }
         source
@@ -63,14 +68,16 @@ impl Source {
 
     /// The folder below `src` that it stands in; `src/engine.rs` counts as `engine`.
     pub fn room(&self) -> Option<&str> {
-        let (room, _) = self.path.strip_prefix("src/")?.split_once('/')?;
+        let path = self.path.strip_prefix("crates/core/").unwrap_or(&self.path);
+        let (room, _) = path.strip_prefix("src/")?.split_once('/')?;
         Some(room)
     }
 
-    /// Whether all of it is tests: `tests.rs`, or in a folder `tests` of a room.
+    /// Whether all of it is tests: `tests.rs`, or in a folder `tests` of a room. `testing.rs` serves tests
+    /// only.
     pub fn is_test_file(&self) -> bool {
         let path = &self.path;
-        path.starts_with("src/") && (path.ends_with("/tests.rs") || path.contains("/tests/"))
+        is_product(path) && (path.ends_with("/tests.rs") || path.contains("/tests/"))
     }
 
     /// Every path that the code names, with its line: `use a::{b, c::d}` as `a::b` and `a::c::d`.

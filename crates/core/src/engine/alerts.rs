@@ -1,0 +1,500 @@
+//! Normalise: observations → the occurrences of alerts.
+//!
+//! An alert fires while any full label set of it fires (`occurrences.rs`). What the lanes know of it
+//! (`track.rs`) stands beside it: there may be a million, and each is looked up once.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::few::Few;
+use super::forms::{Forms, Wording};
+use super::lanes::LaneId;
+use super::occurrences::{OccurrenceChange, OccurrenceKey, Occurrences, PeerId};
+use super::timers::{Standing, Timers};
+use super::track::Track;
+use crate::model::{AlertId, Duration, LabelSet, Observation, Source, Status, Timestamp};
+use crate::policy::Policy;
+
+/// How long an alert that no longer fires is remembered, to tell a late copy from a new problem.
+pub(super) const REMEMBER_RESOLVED: Duration = Duration::from_hours(24);
+
+/// An alert: what has an identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Alert {
+    /// The full label set as last said: routes, silences and inhibition are about it.
+    pub(super) labels: LabelSet,
+    /// The labels of its identity, if they are others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity: Option<LabelSet>,
+    /// Annotations and where the rule can be looked at, as last said.
+    wording: Wording,
+    /// Start of the current occurrence, or of the last one.
+    pub(super) starts_at: Timestamp,
+    /// End of the last occurrence; none while firing.
+    pub(super) ends_at: Option<Timestamp>,
+    /// When this program first heard of the occurrence.
+    pub(super) received_at: Timestamp,
+    /// When it is looked at next, if nothing is heard: no later than the first of its deadlines.
+    due: Option<Timestamp>,
+    /// When it is forgotten, while nothing of it fires or may.
+    forget_at: Option<Timestamp>,
+    /// When somebody should have been told of it.
+    unheard_at: Option<Timestamp>,
+    /// When its labels were written down last, for the [`super::ledger::Ledger`].
+    pub(super) named: Option<Timestamp>,
+    occurrences: Occurrences,
+}
+
+/// What an observation, or the passing of time, did to an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Nothing that anybody must know.
+    None,
+    /// It did not fire, and does.
+    Fired,
+    /// It did not fire, and does: a peer went on to state what another one had resolved.
+    Believed,
+    /// It fired, was resolved unheard at the time given, and fires anew.
+    Restarted {
+        /// When the former occurrence was last heard of.
+        last_seen: Timestamp,
+    },
+    /// It fired, and no longer does.
+    Resolved,
+    /// The resolve of an alert that was never heard to fire.
+    UnknownResolved,
+}
+
+/// All that is known under one identity.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    /// Nothing, once the alert is forgotten and a lane still remembers how it flapped.
+    alert: Option<Alert>,
+    tracks: Few<LaneId, Track>,
+}
+
+/// All alerts, and whose full label sets they are.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Alerts {
+    known: BTreeMap<AlertId, Box<Known>>,
+    /// What they say.
+    forms: Forms,
+    /// How many of them are alerts.
+    count: u64,
+    /// Full label sets that are not their alert's identity, by their own.
+    owners: BTreeMap<AlertId, AlertId>,
+    firing: u64,
+    /// Firing full label sets that were forgotten for new ones.
+    #[serde(default)]
+    forgotten: u64,
+}
+
+impl Alert {
+    /// Whether it fires.
+    pub(super) fn firing(&self) -> bool {
+        self.ends_at.is_none()
+    }
+
+    /// The labels under which everybody outside knows it: those of its identity, which stay as they are
+    /// whichever replica speaks, and whatever becomes of `ignore_labels` meanwhile.
+    pub(super) fn told(&self) -> &LabelSet {
+        self.identity.as_ref().unwrap_or(&self.labels)
+    }
+
+    /// Takes in its full label set.
+    fn said(&mut self, labels: &LabelSet) {
+        if *labels == self.labels {
+            return;
+        }
+        let before = std::mem::replace(&mut self.labels, labels.clone());
+        let identity = self.identity.take().unwrap_or(before);
+        self.identity = Some(identity).filter(|identity| *identity != self.labels);
+    }
+
+    /// Whether one of its senders says something that is not believed yet.
+    pub(super) fn is_disputed(&self) -> bool {
+        self.occurrences.is_disputed()
+    }
+}
+
+impl Alerts {
+    /// These alone, for a copy of the engine; of `id` with what the lanes know of it.
+    pub(super) fn only(&self, id: AlertId, other: Option<AlertId>) -> Alerts {
+        let mut only = Alerts::default();
+        for id in [Some(id), other].into_iter().flatten() {
+            let Some(alert) = self.alert(id).cloned() else { continue };
+            let (annotations, url) = self.said(&alert);
+            let wording = only.forms.keep(&annotations, &url);
+            let alert = Alert { due: None, unheard_at: None, wording, ..alert };
+            only.count += 1;
+            only.firing += u64::from(alert.firing());
+            only.known.entry(id).or_default().alert = Some(alert);
+        }
+        for (lane, track) in self.tracks_of(id) {
+            *only.track_mut(id, lane) = track.clone();
+        }
+        only
+    }
+
+    pub(super) fn alert(&self, id: AlertId) -> Option<&Alert> {
+        self.known.get(&id)?.alert.as_ref()
+    }
+
+    /// The labels of an alert, while it fires.
+    pub(super) fn firing_labels(&self, id: AlertId) -> Option<&LabelSet> {
+        self.alert(id).filter(|alert| alert.firing()).map(|alert| &alert.labels)
+    }
+
+    pub(super) fn alert_mut(&mut self, id: AlertId) -> Option<&mut Alert> {
+        self.known.get_mut(&id)?.alert.as_mut()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&AlertId, &Alert)> + Clone {
+        self.after(None)
+    }
+
+    /// Those behind `id` in the order of their identity; all without.
+    pub(super) fn after(&self, id: Option<AlertId>) -> impl Iterator<Item = (&AlertId, &Alert)> + Clone {
+        let from = id.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let known = self.known.range((from, std::ops::Bound::Unbounded));
+        known.filter_map(|(id, known)| Some((id, known.alert.as_ref()?)))
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.count
+    }
+
+    /// Full label sets of the one that has most.
+    pub(super) fn most_label_sets(&self) -> u64 {
+        self.iter().map(|(_, alert)| alert.occurrences.len() as u64).max().unwrap_or(0)
+    }
+
+    /// The annotations of one of them, and where its rule can be looked at, as last said.
+    pub(super) fn said(&self, alert: &Alert) -> (LabelSet, SmolStr) {
+        self.forms.read(&alert.wording)
+    }
+
+    /// What a lane knows of an alert.
+    pub(super) fn track(&self, id: AlertId, lane: LaneId) -> Option<&Track> {
+        self.known.get(&id)?.tracks.get(&lane)
+    }
+
+    /// What a lane knows of an alert, which it does from now on.
+    pub(super) fn track_mut(&mut self, id: AlertId, lane: LaneId) -> &mut Track {
+        self.known.entry(id).or_default().tracks.or_default(lane)
+    }
+
+    /// What the lanes know of an alert.
+    pub(super) fn tracks_of(&self, id: AlertId) -> impl Iterator<Item = (LaneId, &Track)> {
+        self.known.get(&id).into_iter().flat_map(|known| known.tracks.iter()).map(|(lane, t)| (*lane, t))
+    }
+
+    /// What the lanes know of all alerts, by alert and lane.
+    pub(super) fn tracks(&self) -> impl Iterator<Item = (AlertId, LaneId, &Track)> {
+        self.known.iter().flat_map(|(id, known)| known.tracks.iter().map(|(lane, t)| (*id, *lane, t)))
+    }
+
+    /// A lane knows nothing of an alert any more.
+    pub(super) fn forget_track(&mut self, id: AlertId, lane: LaneId) {
+        if let Some(known) = self.known.get_mut(&id) {
+            known.tracks.remove(&lane);
+        }
+        self.leave_out(id);
+    }
+
+    /// Leaves out what nothing is known under.
+    fn leave_out(&mut self, id: AlertId) {
+        if self.known.get(&id).is_some_and(|known| known.alert.is_none() && known.tracks.is_empty()) {
+            self.known.remove(&id);
+        }
+    }
+
+    /// How many firing full label sets were forgotten for new ones of the same alert.
+    pub(super) fn label_sets_forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// How many fire.
+    pub(super) fn firing(&self) -> u64 {
+        self.firing
+    }
+
+    /// The alert that a full label set belongs to: the one that it belonged to before, if it is
+    /// known (so a change of `ignore_labels` does not split what fires), else its identity.
+    pub(super) fn owner(&self, instance: AlertId, labels: &LabelSet, policy: &Policy) -> AlertId {
+        match self.owners.get(&instance) {
+            Some(owner) => *owner,
+            None if self.alert(instance).is_some() => instance,
+            None => policy.identity_given(instance, labels),
+        }
+    }
+
+    /// Takes one observation in.
+    pub(super) fn observe(
+        &mut self,
+        now: Timestamp,
+        (source, peer): (Source, PeerId),
+        observation: &Observation,
+        (alert_id, instance_id): (AlertId, AlertId),
+        policy: &Policy,
+        timers: &mut Timers,
+    ) -> Change {
+        if alert_id != instance_id {
+            self.owners.insert(instance_id, alert_id);
+        }
+        let key = (source, instance_id);
+        let known = self.known.entry(alert_id).or_default();
+        let unknown = known.alert.is_none();
+        self.count += u64::from(unknown);
+        let wording = self.forms.keep(&observation.annotations, &observation.generator_url);
+        let alert = match &mut known.alert {
+            Some(alert) => {
+                if observation.status == Status::Firing || !alert.firing() {
+                    alert.said(&observation.labels);
+                }
+                self.forms.release(&std::mem::replace(&mut alert.wording, wording));
+                alert
+            }
+            none => none.insert(Alert::new(now, observation, wording, policy)),
+        };
+        if let Some((gone, fired)) = alert.occurrences.make_room(&key) {
+            self.forgotten += u64::from(fired);
+            gone.map(|instance| self.owners.remove(&instance));
+        }
+        let fired_before = alert.firing();
+        let change = match observation.status {
+            Status::Firing => alert.occurrences.fire(now, key, peer, observation),
+            Status::Resolved => alert.occurrences.resolve(now, key, peer, observation),
+        };
+        let change = match change {
+            OccurrenceChange::None if unknown => Change::UnknownResolved,
+            OccurrenceChange::None => Change::None,
+            OccurrenceChange::Fired if fired_before => Change::None,
+            OccurrenceChange::Fired => Change::Fired,
+            OccurrenceChange::Restarted(_) if alert.occurrences.firing() > 1 => Change::None,
+            OccurrenceChange::Restarted(last_seen) => {
+                alert.starts_at = observation.starts_at;
+                alert.received_at = now;
+                Change::Restarted { last_seen }
+            }
+            OccurrenceChange::Resolved if alert.occurrences.fires() => Change::None,
+            OccurrenceChange::Resolved => Change::Resolved,
+        };
+        self.settle(now, alert_id, fired_before, change, observation.ends_at, policy, timers);
+        change
+    }
+
+    /// Brings the alert in line with `change` of its occurrences.
+    #[expect(clippy::too_many_arguments, reason = "the one place where an alert changes state")]
+    fn settle(
+        &mut self,
+        now: Timestamp,
+        id: AlertId,
+        fired_before: bool,
+        change: Change,
+        ends_at: Option<Timestamp>,
+        policy: &Policy,
+        timers: &mut Timers,
+    ) {
+        let Some(alert) = self.known.get_mut(&id).and_then(|known| known.alert.as_mut()) else { return };
+        match change {
+            Change::Fired | Change::Believed => {
+                alert.starts_at = alert.occurrences.started_at().unwrap_or(now);
+                alert.received_at = now;
+                alert.ends_at = None;
+                self.firing += 1;
+            }
+            Change::Resolved => {
+                alert.ends_at = Some(ends_at.unwrap_or(now).max(alert.starts_at));
+                self.firing -= 1;
+            }
+            Change::None if fired_before => {
+                alert.starts_at = alert.occurrences.started_at().unwrap_or(alert.starts_at);
+            }
+            Change::None | Change::Restarted { .. } | Change::UnknownResolved => {}
+        }
+        alert.wind(now, id, policy, timers);
+    }
+
+    /// [`super::timers::Timer::Alert`] fired.
+    pub(super) fn woke(&mut self, id: AlertId) {
+        self.alert_mut(id).map(|alert| alert.due.take());
+    }
+
+    /// Sees to it that it is looked at in time.
+    pub(super) fn wind(&mut self, now: Timestamp, id: AlertId, policy: &Policy, timers: &mut Timers) {
+        if let Some(alert) = self.alert_mut(id) {
+            alert.wind(now, id, policy, timers);
+        }
+    }
+
+    /// Whether it is time to forget it.
+    pub(super) fn is_over(&self, now: Timestamp, id: AlertId) -> bool {
+        self.alert(id).is_some_and(|alert| alert.forget_at.is_some_and(|at| at <= now))
+    }
+
+    /// It is remembered until `at`, if it does not fire before.
+    pub(super) fn remember_until(&mut self, id: AlertId, at: Timestamp) {
+        if let Some(alert) = self.alert_mut(id) {
+            alert.forget_at = Some(at);
+        }
+    }
+
+    /// By when somebody must have been told of it, if anybody must.
+    pub(super) fn watch(&mut self, id: AlertId, by: Option<Timestamp>, timers: &mut Timers) {
+        if let Some(alert) = self.alert_mut(id) {
+            timers.stands(Standing::Unheard, id, alert.unheard_at, by);
+            alert.unheard_at = by;
+        }
+    }
+
+    /// [`super::timers::Timer::Unheard`] fired.
+    pub(super) fn watched(&mut self, id: AlertId) {
+        self.alert_mut(id).map(|alert| alert.unheard_at.take());
+    }
+
+    /// Brings back what a snapshot of the timers leaves out.
+    pub(super) fn rewind(&self, timers: &mut Timers) {
+        for (id, alert) in self.iter() {
+            timers.stands(Standing::Alert, *id, None, alert.due);
+            timers.stands(Standing::Unheard, *id, None, alert.unheard_at);
+        }
+    }
+
+    /// Whether `observation` only repeats what is known.
+    pub(super) fn is_repeat(
+        &self,
+        key: OccurrenceKey,
+        peer: PeerId,
+        alert_id: AlertId,
+        observation: &Observation,
+    ) -> bool {
+        self.alert(alert_id).is_some_and(|alert| {
+            alert.occurrences.is_repeat(&key, peer, observation)
+                && self.forms.says(&alert.wording, &observation.annotations, &observation.generator_url)
+        })
+    }
+
+    /// The labels of an alert, and what a peer states of one of its full label sets, if the same statement
+    /// again changes nothing.
+    pub(super) fn stated(
+        &self,
+        alert: AlertId,
+        key: OccurrenceKey,
+        peer: PeerId,
+    ) -> Option<(&LabelSet, Status)> {
+        let alert = self.alert(alert)?;
+        Some((&alert.labels, alert.occurrences.stated(&key, peer)?))
+    }
+
+    /// A peer repeated its statement about a full label set. Returns its status, if the full label set is
+    /// known.
+    pub(super) fn seen(
+        &mut self,
+        now: Timestamp,
+        alert_id: AlertId,
+        key: OccurrenceKey,
+        peer: PeerId,
+        ends_at: Option<Timestamp>,
+    ) -> Option<Status> {
+        self.alert_mut(alert_id)?.occurrences.seen(now, &key, peer, ends_at)
+    }
+
+    /// Full label sets of which nothing was heard in time fire no more: those with an end of their own, or,
+    /// if `stale`, the others.
+    pub(super) fn expire(
+        &mut self,
+        now: Timestamp,
+        id: AlertId,
+        stale: bool,
+        policy: &Policy,
+        timers: &mut Timers,
+    ) -> Change {
+        let Some(alert) = self.alert_mut(id) else { return Change::None };
+        let Some(last_end) = alert.occurrences.expire(now, stale, policy) else { return Change::None };
+        let change = if alert.occurrences.fires() { Change::None } else { Change::Resolved };
+        self.settle(now, id, true, change, Some(last_end), policy, timers);
+        change
+    }
+
+    /// Believes what the other member of a pair did not take back within [`super::occurrences::REFIRE_WAIT`].
+    pub(super) fn believe(
+        &mut self,
+        now: Timestamp,
+        id: AlertId,
+        policy: &Policy,
+        timers: &mut Timers,
+    ) -> Change {
+        let Some(alert) = self.alert_mut(id) else { return Change::None };
+        let fired_before = alert.firing();
+        if !alert.occurrences.believe(now) {
+            return Change::None;
+        }
+        let change = if fired_before { Change::None } else { Change::Believed };
+        self.settle(now, id, fired_before, change, None, policy, timers);
+        change
+    }
+
+    /// Forgets an alert that does not fire.
+    pub(super) fn forget(&mut self, id: AlertId, timers: &mut Timers) {
+        let Some(known) = self.known.get_mut(&id) else { return };
+        let Some(alert) = known.alert.take_if(|alert| !alert.firing()) else { return };
+        self.count -= 1;
+        self.forms.release(&alert.wording);
+        timers.stands(Standing::Alert, id, alert.due, None);
+        timers.stands(Standing::Unheard, id, alert.unheard_at, None);
+        for (_, instance) in alert.occurrences.keys() {
+            self.owners.remove(instance);
+        }
+        self.leave_out(id);
+    }
+
+    /// Nothing was heard while the program was down: what a deadline was set for gets as long
+    /// again as a sender may take to speak.
+    pub(super) fn restarted(&mut self, now: Timestamp, policy: &Policy, timers: &mut Timers) {
+        let ends = now + policy.resolve_timeout;
+        let stale = now + Duration::from_millis(policy.stale_after.as_millis() / 3);
+        for (id, known) in &mut self.known {
+            let Some(alert) = &mut known.alert else { continue };
+            alert.occurrences.restarted(ends, stale, policy);
+            timers.stands(Standing::Alert, *id, alert.due.take(), None);
+            alert.wind(now, *id, policy, timers);
+        }
+    }
+}
+
+impl Alert {
+    fn new(now: Timestamp, observation: &Observation, wording: Wording, policy: &Policy) -> Self {
+        Alert {
+            labels: observation.labels.clone(),
+            identity: policy.telling(&observation.labels),
+            wording,
+            starts_at: observation.starts_at,
+            ends_at: Some(observation.ends_at.unwrap_or(now)),
+            received_at: now,
+            due: None,
+            forget_at: None,
+            unheard_at: None,
+            named: None,
+            occurrences: Occurrences::default(),
+        }
+    }
+
+    /// Sees to it that it is looked at in time; a deadline that is too early then is moved when it comes.
+    fn wind(&mut self, now: Timestamp, id: AlertId, policy: &Policy, timers: &mut Timers) {
+        let next = if self.firing() || self.is_disputed() {
+            self.forget_at = None;
+            self.occurrences.deadline(policy)
+        } else {
+            let remembered = now + REMEMBER_RESOLVED.max(policy.stale_after);
+            Some(*self.forget_at.get_or_insert(remembered))
+        };
+        if let Some(next) = next
+            && self.due.is_none_or(|due| due > next)
+        {
+            timers.stands(Standing::Alert, id, self.due.replace(next), Some(next));
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Bounds of what is remembered, and what happens when they bite: what is over is forgotten first, and
+//! alerts beyond the bound are told together, as one incident for each receiver that pages once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, format_smolstr};
+
+use super::Engine;
+use super::alerts::Alert;
+use super::groups::GroupKey;
+use super::lanes::LaneId;
+use super::ledger::Verdict;
+use super::stats::Bound;
+use super::timers::Timer;
+use crate::model::{
+    AlertId, Basis, Batch, Disposition, Duration, LabelSet, Observation, Reason, Status, Timestamp,
+};
+
+/// When a bound is reached, one part in this many of what may be forgotten goes at once.
+const SHARE: usize = 100;
+/// A search for what may be forgotten that found nothing is not made again before.
+const SEARCH_AGAIN: Duration = Duration::from_secs(1);
+/// An overflow is over when nothing came beyond the bound for so long.
+const OVER_AFTER: Duration = Duration::from_mins(15);
+/// Above so many members of one incident, those that resolved and were told of go, once they are a hundredth.
+const MEMBERS: usize = 10_000;
+/// Above so many alerts kept quiet in one group, those that resolved go.
+const QUIET: usize = 10_000;
+
+/// What came beyond the bound, and when it was looked for room last.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Bounds {
+    overflows: BTreeMap<SmolStr, Overflow>,
+    #[serde(with = "super::pairs")]
+    searched: BTreeMap<Bound, Timestamp>,
+}
+
+/// How full a table is whose bound holds after each event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fill {
+    /// What it holds.
+    pub table: &'static str,
+    /// How many.
+    pub held: u64,
+    /// How many it may hold.
+    pub most: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Overflow {
+    /// Firing observations, each time that they were said.
+    count: u64,
+    last: Timestamp,
+    key: Option<GroupKey>,
+}
+
+impl Engine {
+    /// How full the tables are whose bounds hold after each event, if `limits.alerts` was not lowered. Others
+    /// lag behind: what is over in an incident, a group or a quiet list goes when the next comes.
+    pub fn fills(&self) -> Vec<Fill> {
+        let fill = |table, held, most| Fill { table, held, most };
+        let limit = self.policy.limits.alerts;
+        let (sets, forgotten) = (self.alerts.most_label_sets(), self.ledger.repeats_of_none(&self.alerts));
+        vec![
+            fill("alerts", self.alerts.len(), limit),
+            fill("series", self.series.len() as u64, limit),
+            fill("label sets of one alert", sets, super::occurrences::LABEL_SETS as u64),
+            fill("alerts that are aside", self.asides.count(), super::aside::ASIDE as u64),
+            fill("repeats of alerts that are not known", forgotten, 0),
+        ]
+    }
+
+    /// Whether one more alert may be known. Those that resolved first are forgotten for it, but none of
+    /// `heard`: the request at hand is about them, and has not been decided yet.
+    pub(super) fn has_room(&mut self, heard: impl Iterator<Item = AlertId>) -> bool {
+        if self.alerts.len() < self.policy.limits.alerts {
+            return true;
+        }
+        if self.alerts.len() == self.alerts.firing() || !self.may_search(Bound::Alerts) {
+            return false;
+        }
+        let idle = |alert: &AlertId| {
+            let busy = |t: &super::Track| t.is_live() || t.damping.flaps().is_some();
+            !self.alerts.tracks_of(*alert).any(|(_, track)| busy(track))
+        };
+        let heard: BTreeSet<AlertId> = heard.collect();
+        let gone =
+            |id: &AlertId, a: &Alert| !a.firing() && !a.is_disputed() && !heard.contains(id) && idle(id);
+        let over = self.alerts.iter().filter(|(id, a)| gone(id, a));
+        let over = earliest(over.map(|(id, a)| (a.ends_at, *id)).collect(), self.share());
+        self.found(Bound::Alerts, over.len());
+        for (_, alert) in &over {
+            for lane in self.taken_lanes(*alert) {
+                self.alerts.forget_track(*alert, lane);
+                self.timers.clear(&Timer::ForgetTrack(lane, *alert));
+            }
+            self.ledger.forget(self.now, *alert, (&mut self.alerts, &self.lanes));
+            self.alerts.forget(*alert, &mut self.timers);
+        }
+        !over.is_empty()
+    }
+
+    /// Whether something in `batch` fires that is not known, so that one more alert would be remembered.
+    pub fn has_unknown(&self, batch: &Batch) -> bool {
+        let firing = |o: &&Observation| o.status == Status::Firing;
+        batch.observations.iter().filter(firing).any(|o| {
+            let instance = AlertId::of(&o.labels, |_| false);
+            self.alerts.alert(self.alerts.owner(instance, &o.labels, &self.policy)).is_none()
+        })
+    }
+
+    /// Forgets groups that nothing is open of, if there are too many for one more.
+    pub(super) fn bound_groups(&mut self, new: &GroupKey) {
+        let full = self.groups.len() as u64 >= self.policy.limits.alerts && !self.groups.contains_key(new);
+        if !full || !self.may_search(Bound::Groups) {
+            return;
+        }
+        let idle = self.groups.iter().filter(|(_, g)| g.is_idle() && !g.left_open);
+        let due = |key: &GroupKey| self.timers.deadline(&Timer::ForgetGroup(key.clone()));
+        let idle = earliest(idle.map(|(key, _)| (due(key), key.clone())).collect(), self.share());
+        self.found(Bound::Groups, idle.len());
+        for (_, key) in idle {
+            self.timers.clear(&Timer::ForgetGroup(key.clone()));
+            self.groups.remove(&key);
+        }
+    }
+
+    /// Forgets the series that would be forgotten first, if there are too many for one more.
+    pub(super) fn bound_series(&mut self, new: &(LaneId, AlertId)) {
+        let full = self.series.len() as u64 >= self.policy.limits.alerts && !self.series.contains_key(new);
+        if !full || !self.may_search(Bound::Series) {
+            return;
+        }
+        let at = |(lane, id): &(LaneId, AlertId)| self.timers.deadline(&Timer::ForgetSeries(*lane, *id));
+        let old = earliest(self.series.keys().map(|key| (at(key), *key)).collect(), self.share());
+        self.found(Bound::Series, old.len());
+        for (_, (lane, id)) in old {
+            self.timers.clear(&Timer::ForgetSeries(lane, id));
+            self.series.remove(&(lane, id));
+        }
+    }
+
+    /// Leaves members out of an incident that are over and told of.
+    pub(super) fn bound_members(&mut self, id: super::IncidentId) {
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        let (all, over) = (incident.members.len(), incident.members.over());
+        // Few are not worth the walk.
+        if all < MEMBERS || over == 0 || over < all / SHARE {
+            return;
+        }
+        // Those that were told that they fire are told that they do not, before they are forgotten here.
+        if all < 2 * MEMBERS && !incident.is_known_everywhere() {
+            return;
+        }
+        incident.shed += over as u64;
+        incident.members.leave_out_over();
+        self.ledger.bound(Bound::Members, over as u64);
+    }
+
+    /// Leaves out of what a group keeps quiet what resolved: it is disposed already.
+    pub(super) fn bound_quiet(&mut self, key: &GroupKey) {
+        let Some(group) = self.groups.get_mut(key) else { return };
+        let before = group.quiet.len();
+        if before >= QUIET && before.is_multiple_of(SHARE) {
+            group.quiet.retain(|q| !q.resolved);
+            let gone = before - group.quiet.len();
+            self.ledger.bound(Bound::Quiet, gone as u64);
+        }
+    }
+
+    /// An alert beyond the bound: it is told of with the others, and not remembered.
+    pub(super) fn overflow(&mut self, observation: &Observation, alert: AlertId) {
+        self.ledger.overflow();
+        let limit = self.policy.limits.alerts;
+        for lane in self.lanes.matching(&self.policy, &observation.labels) {
+            let settings = self.lanes.lane(lane);
+            let receiver = settings.receiver.clone();
+            let mute = settings.integrations.is_empty();
+            let account = self.ledger.account(settings);
+            account.routed += 1;
+            account.pending += 1;
+            let (reason, rule) = match (observation.status, mute) {
+                (Status::Resolved, _) => {
+                    (Reason::NeverPaged, "the resolve of an alert that is not known".into())
+                }
+                (Status::Firing, true) => (Reason::Muted, "the receiver has no integration".into()),
+                (Status::Firing, false) => {
+                    let rule = format_smolstr!("beyond limits.alerts {limit}: told together with others");
+                    (Reason::Storm, rule)
+                }
+            };
+            let basis = match reason {
+                Reason::Storm => Basis { setting: "limits.alerts".into(), ..Basis::default() },
+                _ => settings.basis(),
+            };
+            let verdict = Verdict {
+                alert,
+                known: None,
+                lane: (lane, settings),
+                incident: SmolStr::default(),
+                disposition: Disposition::Suppressed(reason),
+                rule,
+                release: None,
+                basis,
+            };
+            self.ledger.dispose(self.now, 1, verdict);
+            if reason == Reason::Storm {
+                let now = self.now;
+                let new = || Overflow { count: 0, last: now, key: None };
+                let overflow = self.bounds.overflows.entry(receiver).or_insert_with(new);
+                overflow.count += 1;
+                overflow.last = now;
+                self.timers.set_if_unset(Timer::Watch, now);
+            }
+        }
+    }
+
+    /// Whether anything came beyond the bound lately.
+    pub(super) fn overflows(&self) -> bool {
+        !self.bounds.overflows.is_empty()
+    }
+
+    /// Says how much came beyond the bound, and when that is over.
+    pub(super) fn overflow_over(&mut self) {
+        let (now, limit) = (self.now, self.policy.limits.alerts);
+        for (receiver, overflow) in self.bounds.overflows.clone() {
+            if overflow.last + OVER_AFTER <= now {
+                self.bounds.overflows.remove(&receiver);
+                if let Some(key) = overflow.key {
+                    self.clear(&key, "no more alerts than limits.alerts for 15m");
+                }
+                continue;
+            }
+            let summary = format!(
+                "{} alerts are known, and no more are told apart (limits.alerts {limit}); beyond them {} were said to fire here",
+                self.alerts.len(),
+                overflow.count
+            );
+            let labels =
+                LabelSet::from_pairs([("alertname", "SquelchTooManyAlerts"), ("receiver", &receiver)]);
+            let key = self.raise(&receiver, &labels, &summary);
+            // A receiver that reaches nobody now may have been told before, and is to hear of the end.
+            if let Some(overflow) = self.bounds.overflows.get_mut(&receiver).filter(|_| key.is_some()) {
+                overflow.key = key;
+            }
+        }
+    }
+
+    fn share(&self) -> usize {
+        usize::try_from(self.policy.limits.alerts).unwrap_or(usize::MAX).div_ceil(SHARE)
+    }
+
+    fn may_search(&self, bound: Bound) -> bool {
+        self.bounds.searched.get(&bound).is_none_or(|at| *at + SEARCH_AGAIN <= self.now)
+    }
+
+    /// `count` may be forgotten. If there are none, it is not looked for more before long.
+    fn found(&mut self, bound: Bound, count: usize) {
+        self.ledger.bound(bound, count as u64);
+        if count == 0 {
+            self.bounds.searched.insert(bound, self.now);
+        } else {
+            self.bounds.searched.remove(&bound);
+        }
+    }
+}
+
+/// The `most` smallest, in order.
+fn earliest<T: Ord>(mut all: Vec<T>, most: usize) -> Vec<T> {
+    if all.len() > most {
+        all.select_nth_unstable(most);
+        all.truncate(most);
+    }
+    all.sort_unstable();
+    all
+}

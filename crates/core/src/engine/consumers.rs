@@ -1,0 +1,73 @@
+//! Those that read the messages of a webhook, each by what it knows a problem again.
+//!
+//! Keep and Robusta know it by the fingerprint, jiralert by the labels of the group, GoAlert by the summary
+//! that the alerts share, OnCall by the key of the group. PagerDuty's dedup key is [`super::testing`]'s
+//! pager.
+
+use std::collections::BTreeMap;
+
+use crate::engine::Engine;
+use crate::engine::incident::Side;
+use crate::model::{Fingerprint, Kind, LabelSet, Notification, Status};
+use crate::policy::Policy;
+
+/// What the consumers at one integration hold for true.
+#[derive(Default, Debug, Clone)]
+pub struct Consumers {
+    /// Keep, Robusta: whether the alert of a fingerprint fires.
+    pub by_fingerprint: BTreeMap<String, bool>,
+    /// jiralert: whether an alert of a group fires.
+    pub by_labels: BTreeMap<LabelSet, bool>,
+    /// GoAlert: whether the problem of a summary is open.
+    pub by_summary: BTreeMap<String, bool>,
+    /// OnCall: whether the problem of a group key is open.
+    pub by_key: BTreeMap<String, bool>,
+}
+
+impl Consumers {
+    /// Takes a message in.
+    pub fn read(&mut self, n: &Notification) {
+        let listed = || n.alerts.iter().chain(&n.beside);
+        for alert in listed() {
+            let fires = alert.status == Status::Firing;
+            self.by_fingerprint.insert(Fingerprint::of(&alert.labels).to_string(), fires);
+        }
+        let fires = n.kind != Kind::Resolve;
+        let any = listed().any(|alert| alert.status == Status::Firing);
+        self.by_labels.insert(n.group_labels.clone(), any);
+        let summary = LabelSet::common(n.alerts.iter().map(|alert| &alert.annotations));
+        if !summary.value("summary").is_empty() {
+            self.by_summary.insert(summary.value("summary").to_owned(), fires);
+        }
+        self.by_key.insert(format!("{}#{}", n.group_key, n.generation), fires);
+    }
+}
+
+/// No message says of an alert that fires that it has resolved, or of a group of which an alert fires in an
+/// open incident. What upstream says is passed on as it is.
+pub fn assert_true(engine: &Engine, replaced: Option<&Policy>, n: &Notification) {
+    let mut told = engine.incidents.values().filter(|i| i.side != Side::Shadow);
+    let incident = told.find(|i| i.dedup_key == n.dedup_key);
+    if n.kind == Kind::Digest || incident.is_none_or(|i| i.side == Side::Mirror || i.own.is_some()) {
+        return;
+    }
+    for alert in n.alerts.iter().chain(&n.beside).filter(|a| a.status == Status::Resolved) {
+        let mut policies = [Some(engine.policy()), replaced].into_iter().flatten();
+        let heartbeat = policies.any(|policy| policy.heartbeat_of(&alert.labels).is_some());
+        assert!(
+            !engine.fires(alert.id) || heartbeat,
+            "{} fires, and a message to {} says that it resolved: {n:?}",
+            alert.labels,
+            n.integration
+        );
+    }
+    if n.kind == Kind::Resolve && n.integration.starts_with("webhook") {
+        let open = engine.incidents.values().filter(|i| i.side != Side::Shadow && !i.is_over());
+        let mut of_group = open.filter(|i| i.group.1 == n.group_labels);
+        let home = |i: &crate::engine::Incident| engine.lanes.lane(i.group.0).receiver == n.receiver;
+        assert!(
+            !of_group.any(|i| home(i) && !i.channels.iter().all(|c| c.is_gone())),
+            "its group goes on: {n:?}"
+        );
+    }
+}

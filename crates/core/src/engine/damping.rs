@@ -1,0 +1,223 @@
+//! Flap damping (RFC 2439): a penalty for each change of an alert, which decays with time.
+//!
+//! Time-decayed, never counted in samples: Alertmanager sends changes, not samples. All in integers,
+//! in thousandths of a change, since `powf` differs between platforms and replay must not.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Duration, Timestamp};
+use crate::policy::Noise;
+
+/// 2^(-i/1024) in units of 2^-63, for i = 0 … 1023.
+const DECAY: [u64; 1024] = {
+    const STEP: u128 = 9_217_130_834_664_616_069; // floor(2^63 · 2^(-1/1024))
+    let mut table = [0u64; 1024];
+    let mut value: u128 = 1 << 63;
+    let mut i = 0;
+    while i < 1024 {
+        table[i] = value as u64;
+        value = (value * STEP) >> 63;
+        i += 1;
+    }
+    table
+};
+
+/// What one change of one full history adds to the penalty.
+const CHANGE: u64 = 1000;
+
+/// So many changes of an alert are remembered, for people: how long it fires, and how long it does not.
+const REMEMBERED: usize = 24;
+
+/// How one alert flaps at one route.
+#[derive(Default, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Damping {
+    /// In thousandths of a change, as it was at `at`.
+    penalty: u64,
+    at: Timestamp,
+    /// How often it changed since it was last calm.
+    changes: u32,
+    /// Since when it counts as flapping.
+    flapping: Option<Timestamp>,
+    /// When it changed last, since it was last calm: most alerts change once.
+    newest: Option<Timestamp>,
+    /// When it changed before, oldest first; with the newest at most [`REMEMBERED`].
+    recent: Vec<Timestamp>,
+}
+
+impl Damping {
+    /// Counts `changes` changes at `now`; returns whether the alert began to flap with them.
+    ///
+    /// The penalty is capped so that it decays to `reuse_at` within `max_hold` (RFC 2439, 4.2).
+    pub(super) fn change(&mut self, now: Timestamp, changes: u32, noise: &Noise) -> bool {
+        if noise.suppress_at == 0 {
+            return false;
+        }
+        let (before, ceiling) = (self.penalty_at(now, noise), ceiling(noise));
+        if before < CHANGE / 10 {
+            (self.changes, self.newest, self.recent) = (0, None, Vec::new());
+        }
+        self.changes = self.changes.saturating_add(changes);
+        if let Some(before) = self.newest.replace(now) {
+            if self.recent.len() == REMEMBERED - 1 {
+                self.recent.remove(0);
+            }
+            self.recent.push(before);
+        }
+        self.penalty = (before + CHANGE * u64::from(changes)).min(ceiling);
+        self.at = now;
+        let begins = self.flapping.is_none() && self.penalty >= u64::from(noise.suppress_at);
+        if begins {
+            self.flapping = Some(now);
+        }
+        begins
+    }
+
+    /// How often the alert changed since it was last calm, if it flaps.
+    pub(super) fn flaps(&self) -> Option<u32> {
+        self.flapping.map(|_| self.changes)
+    }
+
+    /// Since when it flaps, if it does.
+    pub(super) fn since(&self) -> Option<Timestamp> {
+        self.flapping
+    }
+
+    /// How often it changed since it was last calm.
+    pub(super) fn count(&self) -> u32 {
+        self.changes
+    }
+
+    /// When it changed since it was last calm, oldest first; the newest of them.
+    pub(super) fn changed_at(&self) -> Vec<Timestamp> {
+        self.recent.iter().copied().chain(self.newest).collect()
+    }
+
+    /// How long before its newest change it had changed before.
+    pub(super) fn pause(&self) -> Duration {
+        match (self.newest, self.recent.last()) {
+            (Some(newest), Some(before)) => newest.since(*before),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// The penalty at `now`, in thousandths.
+    pub(super) fn penalty_at(&self, now: Timestamp, noise: &Noise) -> u64 {
+        decayed(self.penalty, now.since(self.at), noise.half_life)
+    }
+
+    /// When the alert stops to count as flapping if it changes no more: the penalty falls to
+    /// `reuse_at`, or `max_hold` is over.
+    pub(super) fn reuse_deadline(&self, noise: &Noise) -> Option<Timestamp> {
+        let since = self.flapping?;
+        let calm = self.at + time_to_reach(self.penalty, u64::from(noise.reuse_at), noise.half_life);
+        Some(calm.min(since + noise.max_hold))
+    }
+
+    /// Ends flapping. After `max_hold` the penalty stays just short of `suppress_at`: the truth is
+    /// told, and the next change flaps again.
+    pub(super) fn release(&mut self, now: Timestamp, noise: &Noise) {
+        if self.flapping.take().is_some_and(|since| now >= since + noise.max_hold) {
+            self.penalty = self.penalty_at(now, noise).min(u64::from(noise.suppress_at.saturating_sub(1)));
+            self.at = now;
+        }
+    }
+
+    /// When nothing of this is worth remembering: the penalty is below a tenth of a change.
+    pub(super) fn forget_at(&self, noise: &Noise) -> Timestamp {
+        self.at + time_to_reach(self.penalty, CHANGE / 10, noise.half_life)
+    }
+}
+
+fn ceiling(noise: &Noise) -> u64 {
+    let half_lives = noise.max_hold.as_millis().checked_div(noise.half_life.as_millis()).unwrap_or(0);
+    let ceiling = u64::from(noise.reuse_at.max(1)).checked_shl(half_lives.min(20) as u32).unwrap_or(u64::MAX);
+    ceiling.max(u64::from(noise.suppress_at))
+}
+
+/// `penalty` after `elapsed`.
+pub(super) fn decayed(penalty: u64, elapsed: Duration, half_life: Duration) -> u64 {
+    let Some(steps) = (u128::from(elapsed.as_millis()) * 1024).checked_div(u128::from(half_life.as_millis()))
+    else {
+        return 0;
+    };
+    let halvings = steps / 1024;
+    if halvings >= 64 {
+        return 0;
+    }
+    let fraction = u128::from(DECAY[(steps % 1024) as usize]);
+    ((u128::from(penalty) * fraction) >> 63 >> halvings) as u64
+}
+
+/// The shortest time after which `penalty` has decayed to `goal`; found by bisection, since the
+/// integer decay is monotone but has no exact inverse.
+fn time_to_reach(penalty: u64, goal: u64, half_life: Duration) -> Duration {
+    let (mut low, mut high) = (0u64, half_life.as_millis().saturating_mul(64));
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if decayed(penalty, Duration::from_millis(middle), half_life) <= goal {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    Duration::from_millis(low)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise() -> Noise {
+        Noise { suppress_at: 3000, ..Noise::default() }
+    }
+
+    fn minutes(m: u64) -> Timestamp {
+        Timestamp::from_millis(0) + Duration::from_mins(m)
+    }
+
+    #[test]
+    fn halves_each_half_life() {
+        for (elapsed, left) in [(0, 4000), (15, 2828), (30, 2000), (60, 1000), (300, 3)] {
+            let got = decayed(4000, Duration::from_mins(elapsed), Duration::from_mins(30));
+            assert!(got.abs_diff(left) <= 1, "{elapsed} min: {got}");
+        }
+        assert_eq!(decayed(4000, Duration::from_mins(1), Duration::ZERO), 0);
+    }
+
+    #[test]
+    fn fourth_change_in_minutes_flaps_and_an_hour_of_calm_ends_it() {
+        let (noise, mut damping) = (noise(), Damping::default());
+        assert!(!damping.change(minutes(0), 1, &noise));
+        assert!(!damping.change(minutes(1), 1, &noise));
+        assert!(!damping.change(minutes(2), 1, &noise));
+        assert!(damping.change(minutes(3), 1, &noise));
+        assert!(!damping.change(minutes(4), 1, &noise));
+        assert_eq!(damping.flaps(), Some(5));
+        let reuse = damping.reuse_deadline(&noise).unwrap();
+        assert!(damping.penalty_at(reuse, &noise) <= 1000);
+        assert!(damping.penalty_at(reuse - Duration::from_secs(10), &noise) > 1000);
+        assert_eq!(reuse.since(minutes(4)).as_millis() / 60_000, 67);
+        damping.release(reuse, &noise);
+        assert_eq!(damping.flaps(), None);
+    }
+
+    #[test]
+    fn max_hold_bounds_it_and_the_ceiling_bounds_the_penalty() {
+        let (noise, mut damping) = (noise(), Damping::default());
+        for second in 0..10_000 {
+            damping.change(Timestamp::from_millis(second * 1000), 1, &noise);
+        }
+        assert!(damping.penalty_at(damping.at, &noise) <= 256_000);
+        let end = damping.reuse_deadline(&noise).unwrap();
+        assert!(end.since(Timestamp::from_millis(0)) <= Duration::from_mins(241));
+        damping.release(end, &noise);
+        assert_eq!(damping.penalty, 2999);
+        assert!(damping.change(end, 1, &noise), "the next change flaps again");
+    }
+
+    #[test]
+    fn off_means_off() {
+        let (noise, mut damping) = (Noise { suppress_at: 0, ..Noise::default() }, Damping::default());
+        assert!((0..100).all(|_| !damping.change(minutes(0), 1, &noise)));
+    }
+}

@@ -1,0 +1,200 @@
+//! What goes into the engine and what comes out.
+
+use serde::{Deserialize, Serialize, Serializer};
+use smol_str::SmolStr;
+
+use super::occurrences::PeerId;
+use crate::model::{
+    AlertId, Batch, Decision, Duration, Notification, NotificationId, Report, SilenceChange, Source,
+    Timestamp,
+};
+use crate::policy::Policy;
+
+/// Something that happened. Journalled with the time at which it was handled.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// An upstream stated something that may change something.
+    Observe(Batch),
+    /// The same, and the engine broke when it was to decide about it: it passes the stages by.
+    Aside(Batch),
+    /// Upstreams repeated what was already known.
+    Seen(Seen),
+    /// A notification reached its end.
+    Delivered(Report),
+    /// A person asks for a dead letter to be sent again.
+    Replay(NotificationId),
+    /// A person lets go what is held back.
+    Release(Release),
+    /// A person made, changed or ended a silence.
+    Silence(SilenceChange),
+    /// Something went wrong outside of the engine that a person must hear of.
+    Alarm(Alarm),
+    /// The configuration, at start and whenever it changes.
+    Policy(Box<Policy>),
+    /// The program started; nothing was heard while it was down.
+    Started,
+    /// Only time passed.
+    Tick,
+}
+
+/// What a person lets go: an alert that waits for its page at a receiver, or flaps there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Release {
+    /// The alert.
+    pub alert: AlertId,
+    /// The receiver.
+    pub receiver: SmolStr,
+    /// Who.
+    pub by: SmolStr,
+}
+
+/// Something that went wrong, for the receiver of `self_watch`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Alarm {
+    /// Its `alertname`; one incident for each name.
+    pub name: SmolStr,
+    /// What went wrong, in one sentence.
+    pub summary: SmolStr,
+    /// It is over after this time, unless it is raised again.
+    pub lasts: Duration,
+}
+
+/// Unchanged repeats of one peer since the last such event.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Seen {
+    /// The door.
+    pub source: Source,
+    /// The peer.
+    pub peer: PeerId,
+    /// What was repeated.
+    pub occurrences: Vec<SeenOccurrence>,
+}
+
+/// One full label set that was said again. Most of what a journal holds are these, so they are written as a
+/// list: the alert, how often, and, where there is anything to say, `endsAt` in milliseconds of the epoch and
+/// the full label set.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(from = "SeenList")]
+pub struct SeenOccurrence {
+    /// Identity of the alert.
+    pub alert: AlertId,
+    /// Identity of the full label set.
+    pub instance: AlertId,
+    /// How often.
+    pub count: u64,
+    /// The latest `endsAt` said, for a firing one from API v2.
+    pub ends_at: Option<Timestamp>,
+}
+
+/// [`SeenOccurrence`] as it is written.
+#[derive(Deserialize)]
+struct SeenList(AlertId, u64, #[serde(default)] Option<i64>, #[serde(default)] Option<AlertId>);
+
+impl From<SeenList> for SeenOccurrence {
+    fn from(SeenList(alert, count, ends_at, instance): SeenList) -> Self {
+        let instance = instance.unwrap_or(alert);
+        SeenOccurrence { alert, instance, count, ends_at: ends_at.map(Timestamp::from_millis) }
+    }
+}
+
+impl Serialize for SeenOccurrence {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let own = Some(self.instance).filter(|instance| *instance != self.alert);
+        let ends_at = self.ends_at.map(Timestamp::as_millis);
+        match (ends_at, own) {
+            (None, None) => (self.alert, self.count).serialize(s),
+            (Some(ends_at), None) => (self.alert, self.count, ends_at).serialize(s),
+            (ends_at, Some(own)) => (self.alert, self.count, ends_at, own).serialize(s),
+        }
+    }
+}
+
+/// What follows from an event. Nothing here may leave the process before the event is durable.
+#[derive(Default, Debug, PartialEq, Eq)]
+pub struct Effects {
+    /// To be sent, in this order for each (receiver, integration, incident).
+    pub notifications: Vec<Notification>,
+    /// For the ledger: unchanged repeats are among them once in an hour, as one.
+    pub decisions: Vec<Decision>,
+    /// Unchanged repeats as they were disposed, if anybody watches; they are written down later, with
+    /// [`Self::decisions`].
+    pub repeats: Option<Vec<Decision>>,
+    /// Stored notifications to be sent again as they are.
+    pub resend: Vec<NotificationId>,
+    /// Notifications that were refused, and whose receiver has been told since.
+    pub made_good: Vec<NotificationId>,
+}
+
+impl Effects {
+    /// For one who watches what is decided, repeats too.
+    pub fn watched() -> Effects {
+        Effects { repeats: Some(Vec::new()), ..Effects::default() }
+    }
+
+    /// Takes out what was disposed, each observation once, when it was: for whoever watches decisions
+    /// rather than keeps them.
+    pub fn take_disposed(&mut self) -> Vec<Decision> {
+        let mut disposed = std::mem::take(&mut self.decisions);
+        disposed.retain(|decision| decision.basis.repeats_since.is_none());
+        disposed.extend(self.repeats.iter_mut().flat_map(std::mem::take));
+        disposed
+    }
+}
+
+/// Why the engine wants to be woken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// What is known of an alert runs out.
+    Alert,
+    /// A hold ends.
+    Hold,
+    /// A flapping alert's penalty falls to `reuse_at`, its `max_hold` ends, or it fired for long enough.
+    Reuse,
+    /// A group's wait ends.
+    GroupWait,
+    /// An update of an incident may leave.
+    Update,
+    /// A resolved incident's hold ends.
+    ResolveHold,
+    /// An open incident is repeated.
+    Repeat,
+    /// A page that was refused for good is tried anew.
+    Retry,
+    /// A silence or a time interval begins or ends.
+    Mute,
+    /// A receiver is told what was held back.
+    Digest,
+    /// Self-watch: somebody should have been told by now, or it is looked at again.
+    Watch,
+    /// A heartbeat has been silent for long enough.
+    Heartbeat,
+    /// Something remembered may be forgotten.
+    Forget,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_is_written_short_and_read_back() {
+        let own = AlertId(2);
+        for (ends_at, instance, written) in [
+            (None, AlertId(1), r#"["00000000000000000000000000000001",3]"#),
+            (Some(7), AlertId(1), r#"["00000000000000000000000000000001",3,7]"#),
+            (None, own, r#"["00000000000000000000000000000001",3,null,"00000000000000000000000000000002"]"#),
+            (
+                Some(-7),
+                own,
+                r#"["00000000000000000000000000000001",3,-7,"00000000000000000000000000000002"]"#,
+            ),
+        ] {
+            let ends_at = ends_at.map(Timestamp::from_millis);
+            let seen = SeenOccurrence { alert: AlertId(1), instance, count: 3, ends_at };
+            assert_eq!(serde_json::to_string(&seen).unwrap(), written);
+            assert_eq!(serde_json::from_str::<SeenOccurrence>(written).unwrap(), seen);
+        }
+    }
+}

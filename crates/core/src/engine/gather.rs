@@ -1,0 +1,407 @@
+//! The next page of a group: what it waits for, whether it is worth a human's attention, and what
+//! stays quiet. Each mechanism is off unless the profile says otherwise.
+
+use smol_str::{SmolStr, format_smolstr};
+
+use super::Engine;
+use super::groups::{GroupKey, Pending, Quiet, Wait, Worth};
+use super::incident::{IncidentId, Phase};
+use super::lanes::LaneId;
+use super::members::Member;
+use super::series::{Firing, series_of};
+use super::timers::Timer;
+use crate::model::{AlertId, Duration, LabelSet, Reason, Timestamp};
+use crate::policy::{Level, Noise};
+
+impl Engine {
+    /// Notes a firing in the memory of its series, if the profile has a use for it.
+    pub(super) fn remember_series(&mut self, key: &GroupKey, labels: &LabelSet) -> Option<(AlertId, Firing)> {
+        let noise = &self.lanes.lane(key.0).noise;
+        if !noise.remembers_series() {
+            return None;
+        }
+        let series = series_of(labels, &noise.identifiers);
+        self.bound_series(&(key.0, series));
+        let noise = &self.lanes.lane(key.0).noise;
+        let memory = self.series.entry((key.0, series)).or_default();
+        let firing = memory.fired(self.now, noise);
+        self.timers.set_if_unset(Timer::ForgetSeries(key.0, series), memory.forget_at(noise));
+        if !noise.familiar.hold.is_zero() {
+            let oldest = self.now - noise.familiar.within;
+            let recent = &mut self.groups.entry(key.clone()).or_default().recent;
+            recent.insert(series, self.now);
+            // Those that are too old do not count anyway.
+            if recent.len().is_power_of_two() {
+                recent.retain(|_, at| *at >= oldest);
+            }
+        }
+        Some((series, firing))
+    }
+
+    pub(super) fn forget_series(&mut self, lane: LaneId, series: AlertId) {
+        let Some(memory) = self.series.get(&(lane, series)) else { return };
+        let at = memory.forget_at(&self.lanes.lane(lane).noise);
+        if at > self.now {
+            self.timers.set(Timer::ForgetSeries(lane, series), at);
+        } else {
+            self.series.remove(&(lane, series));
+        }
+    }
+
+    /// An alert that belongs to no incident waits for the next page, or is kept quiet.
+    pub(super) fn gather(
+        &mut self,
+        key: &GroupKey,
+        alert: AlertId,
+        labels: &LabelSet,
+        count: u64,
+        firing: Option<(AlertId, Firing)>,
+    ) {
+        let (now, lane) = (self.now, self.lanes.lane(key.0));
+        let level = &self.policy.severities.levels[self.policy.severities.level_of(labels)];
+        let (wait, due) = waits(now, level, lane.group_wait, &lane.noise, firing.map(|(_, f)| f));
+        let worth = Worth {
+            series: firing.map_or(alert, |(series, _)| series),
+            surprise: firing.map_or(0, |(_, f)| f.surprise),
+        };
+        self.track(alert, key.0).waits_in = Some(key.clone());
+        let firing = firing.map(|(_, f)| f).filter(|_| !level_is_exempt(self, labels));
+        let recurring = self.lanes.lane(key.0).noise.recurring_after;
+        let rule = match firing {
+            Some(Firing { beat: Some(beat), .. }) => {
+                Some(format_smolstr!("one more beat of its own rhythm, every {}", rounded(beat)))
+            }
+            Some(Firing { last: Some(last), .. }) if now < last + recurring => {
+                Some(format_smolstr!("it fired {} ago, within recurring_after {recurring}", now.since(last)))
+            }
+            Some(_) | None => None,
+        };
+        if let Some(rule) = rule {
+            let quiet = Quiet {
+                alert,
+                count,
+                fired_at: now,
+                worth,
+                resolved: false,
+                reason: Reason::Recurring,
+                rule,
+            };
+            if let Some(group) = self.groups.get_mut(key) {
+                group.quiet.push(quiet);
+            }
+            self.bound_quiet(key);
+            return self.kept_quiet(key.0);
+        }
+        let noise = &self.lanes.lane(key.0).noise;
+        let Some(group) = self.groups.get_mut(key) else { return };
+        group.pending.push(Pending { alert, count, fired_at: now, due, wait, worth, recovered: false });
+        let familiar = &noise.familiar;
+        let fans_out = wait == Wait::Familiar
+            && familiar.fan_out > 0
+            && group.fan_out(now - familiar.within, familiar.told) >= familiar.fan_out as usize;
+        let at_once = wait == Wait::Gather
+            && noise.surprise.at_once > 0
+            && group.surprise(now - noise.surprise.window, noise.surprise.largest)
+                >= u64::from(noise.surprise.at_once);
+        if fans_out {
+            // What was kept quiet is part of it after all.
+            let oldest = now - familiar.within;
+            let part = |q: &mut Quiet| q.fired_at >= oldest;
+            for q in group.quiet.extract_if(.., part) {
+                let (alert, count, fired_at, worth) = (q.alert, q.count, q.fired_at, q.worth);
+                let wait = Wait::Group;
+                group.pending.push(Pending {
+                    alert,
+                    count,
+                    fired_at,
+                    due: now,
+                    wait,
+                    worth,
+                    recovered: q.resolved,
+                });
+            }
+        }
+        if fans_out || at_once {
+            for pending in &mut group.pending {
+                pending.due = now;
+                pending.wait = Wait::Group;
+            }
+        }
+        self.timers.set_by(Timer::GroupWait(key.clone()), if fans_out || at_once { now } else { due });
+    }
+
+    /// Something has waited long enough: it pages, or it is kept quiet if it is nothing unusual.
+    pub(super) fn gathered(&mut self, key: &GroupKey) {
+        let now = self.now;
+        let settings = self.lanes.lane(key.0).noise.surprise.clone();
+        let Some(group) = self.groups.get_mut(key) else { return };
+        let surprise = group.surprise(now - settings.window, settings.largest);
+        let usual = settings.page_at > 0 && surprise < u64::from(settings.page_at);
+        let due = group.pending.iter().filter(|p| p.due <= now);
+        let mut waits = due.map(|p| p.wait).peekable();
+        if waits.peek().is_some() && !waits.all(|w| w == Wait::Gather && usual) {
+            return self.open(key);
+        }
+        let rule = format_smolstr!(
+            "nothing unusual: surprise {} of {} within {}",
+            decimal(surprise),
+            decimal(settings.page_at.into()),
+            settings.window
+        );
+        let (mut recovered, mut waiting, mut kept) = (Vec::new(), Vec::new(), false);
+        for pending in std::mem::take(&mut group.pending) {
+            if pending.due > now {
+                waiting.push(pending);
+                continue;
+            }
+            let (alert, count) = (pending.alert, pending.count);
+            kept |= !pending.recovered;
+            if pending.recovered {
+                recovered.push((alert, count));
+            }
+            group.quiet.push(Quiet {
+                alert,
+                count: if pending.recovered { 0 } else { count },
+                fired_at: pending.fired_at,
+                worth: pending.worth,
+                resolved: pending.recovered,
+                reason: Reason::Unsurprising,
+                rule: rule.clone(),
+            });
+        }
+        let next = waiting.iter().map(|p| p.due).min();
+        group.pending = waiting;
+        for (alert, count) in recovered {
+            self.suppress(alert, key.0, count, Reason::Unsurprising, rule.clone(), None);
+        }
+        if kept {
+            self.kept_quiet(key.0);
+        }
+        match next {
+            Some(due) => self.timers.set(Timer::GroupWait(key.clone()), due),
+            None => self.prune_quiet(key),
+        }
+    }
+
+    /// The page of a group leaves, with all that waits, and with what was kept quiet if it fires
+    /// still or is recent; unless the receiver has had enough.
+    fn open(&mut self, key: &GroupKey) {
+        let all = self.take_page(key);
+        if *key == self.merged_key(key.0) {
+            self.flow(key.0).merged_at = Some(self.now);
+            let why = format_smolstr!("{} alerts in one page: more pages than the receiver takes", all.len());
+            return self.open_with(key, all, why);
+        }
+        if self.merge(key, &all) {
+            return self.forget_group_later(key);
+        }
+        let why = self.broke_out(key, &all).unwrap_or("first page".into());
+        self.open_with(key, all, why);
+    }
+
+    /// What the next page of a group tells: alerts, the observations that wait with each, and whether it
+    /// recovered.
+    pub(super) fn take_page(&mut self, key: &GroupKey) -> Vec<(AlertId, u64, bool)> {
+        let since = self.now - self.lanes.lane(key.0).noise.surprise.window;
+        let Some(group) = self.groups.get_mut(key) else { return Vec::new() };
+        let pending = std::mem::take(&mut group.pending);
+        self.timers.clear(&Timer::GroupWait(key.clone()));
+        let quiet = std::mem::take(&mut group.quiet);
+        let told = quiet.into_iter().filter(|q| !q.resolved || q.fired_at >= since);
+        let told = told.map(|q| (q.alert, q.count, q.resolved));
+        pending.into_iter().map(|p| (p.alert, p.count, p.recovered)).chain(told).collect()
+    }
+
+    pub(super) fn open_with(&mut self, key: &GroupKey, all: Vec<(AlertId, u64, bool)>, why: SmolStr) {
+        let mut received = self.now;
+        let id = self.new_incident(key);
+        for (alert, count, recovered) in all {
+            self.enter(id, key, alert, recovered);
+            received = received.min(self.alerts.alert(alert).map_or(self.now, |a| a.received_at));
+            if let Some(incident) = self.incidents.get_mut(&id).filter(|_| count > 0) {
+                incident.waiting.push((alert, count));
+            }
+        }
+        self.draw_in(id, key);
+        let Self { lanes, ledger, now, .. } = self;
+        ledger.page_delay(lanes.lane(key.0), now.since(received));
+        self.page(id, why);
+        self.touched.insert(id);
+    }
+
+    /// An alert that fires joins an incident, which the next version of it tells.
+    pub(super) fn join(
+        &mut self,
+        id: IncidentId,
+        alert: AlertId,
+        lane: LaneId,
+        count: u64,
+        flaps: Option<u32>,
+    ) {
+        let since = self.alerts.alert(alert).map_or(self.now, |a| a.starts_at);
+        let level = self.level_of(alert);
+        self.bound_members(id);
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        // A rollout goes from one alert to the next; one that comes and goes is none.
+        let anew = flaps.is_none() && !incident.members.contains_key(&alert);
+        if let Some(known) = self.alerts.alert(alert).filter(|_| anew) {
+            incident.came(self.now, known.labels.value("alertname"));
+        }
+        let told = incident.members.get(&alert).and_then(|member| member.told);
+        incident.members.insert(alert, Member { flaps, told, ..Member::firing(since, level) });
+        incident.waiting.push((alert, count));
+        incident.closing = None;
+        if incident.phase == Phase::Resolving {
+            incident.phase = Phase::Open;
+            self.timers.clear(&Timer::ResolveHold(id));
+            let gauges = self.gauges(lane);
+            gauges.resolving -= 1;
+            gauges.open += 1;
+            let labels = self.incidents.get(&id).map(|i| i.group.1.clone());
+            labels.into_iter().for_each(|labels| self.group_changed(&labels));
+        }
+        self.track(alert, lane).incident = Some(id);
+        self.touched.insert(id);
+    }
+
+    /// Puts an alert that waited in `from` into an incident, as firing, or as recovered if it is not in
+    /// it yet. What waits elsewhere on another lane of the alert goes on to wait there.
+    pub(super) fn enter(&mut self, id: IncidentId, from: &GroupKey, alert: AlertId, recovered: bool) {
+        let now = self.now;
+        let mut flaps = None;
+        for lane in self.taken_lanes(alert) {
+            let track = self.track(alert, lane);
+            if !recovered && track.waits_in.as_ref() == Some(from) {
+                track.waits_in = None;
+                track.incident = Some(id);
+                flaps = track.damping.flaps();
+            }
+        }
+        let since = self.alerts.alert(alert).map_or(now, |a| a.starts_at);
+        let level = self.level_of(alert);
+        self.bound_members(id);
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        if let Some(known) = self.alerts.alert(alert).filter(|_| flaps.is_none()) {
+            incident.came(now, known.labels.value("alertname"));
+        }
+        if !recovered {
+            incident.members.insert(alert, Member { flaps, ..Member::firing(since, level) });
+        } else if !incident.members.contains_key(&alert) {
+            incident.members.insert(alert, Member::resolved(since, now));
+        }
+    }
+
+    /// An alert that waits for a page, or is kept quiet, recovers; `resolved` observations say so.
+    /// False if it does neither.
+    pub(super) fn recover(&mut self, alert: AlertId, lane: LaneId, resolved: u64) -> bool {
+        let Some(key) = self.track(alert, lane).waits_in.take() else { return false };
+        let urgent = self.never_holds(alert);
+        let Some(group) = self.groups.get_mut(&key) else { return false };
+        if let Some(quiet) = group.quiet.iter_mut().rev().find(|q| q.alert == alert && !q.resolved) {
+            quiet.resolved = true;
+            let (count, reason, rule) = (std::mem::take(&mut quiet.count), quiet.reason, quiet.rule.clone());
+            self.suppress(alert, lane, count, reason, rule, None);
+            self.never_paged(alert, lane, 0, resolved);
+            self.prune_quiet(&key);
+            return true;
+        }
+        let waits = |p: &Pending| p.alert == alert && !p.recovered;
+        let Some(index) = group.pending.iter().rposition(waits) else { return false };
+        let pending = &mut group.pending[index];
+        // A storm merges the page of a level that is never held; it does not take it away.
+        if pending.wait == Wait::Gather || pending.wait == Wait::Merged && urgent {
+            pending.recovered = true;
+            pending.count += resolved;
+            return true;
+        }
+        let pending = group.pending.remove(index);
+        if pending.wait == Wait::Familiar {
+            group.quiet.push(Quiet {
+                alert,
+                count: 0,
+                fired_at: pending.fired_at,
+                worth: pending.worth,
+                resolved: true,
+                reason: Reason::SelfResolved,
+                rule: SmolStr::default(),
+            });
+        }
+        match group.pending.iter().map(|p| p.due).min() {
+            Some(due) => self.timers.set(Timer::GroupWait(key.clone()), due),
+            None => self.timers.clear(&Timer::GroupWait(key.clone())),
+        }
+        let mut fired = pending.count;
+        if pending.wait == Wait::Merged {
+            let rule = "over the receiver's limit; it resolved before there was room for its page";
+            self.suppress(alert, lane, std::mem::take(&mut fired), Reason::RateLimited, rule.into(), None);
+        }
+        self.never_paged(alert, lane, fired, resolved);
+        self.prune_quiet(&key);
+        true
+    }
+
+    /// Takes an alert that fires out of the next page, or out of what is kept quiet; returns the
+    /// observations that waited with it.
+    pub(super) fn leave_wait(&mut self, alert: AlertId, lane: LaneId) -> Option<u64> {
+        let key = self.track(alert, lane).waits_in.take()?;
+        let group = self.groups.get_mut(&key)?;
+        if let Some(index) = group.quiet.iter().rposition(|q| q.alert == alert && !q.resolved) {
+            let quiet = group.quiet.remove(index);
+            self.forget_group_later(&key);
+            return Some(quiet.count);
+        }
+        let index = group.pending.iter().rposition(|p| p.alert == alert && !p.recovered)?;
+        let pending = group.pending.remove(index);
+        match group.pending.iter().map(|p| p.due).min() {
+            Some(due) => self.timers.set(Timer::GroupWait(key.clone()), due),
+            None => self.timers.clear(&Timer::GroupWait(key.clone())),
+        }
+        self.forget_group_later(&key);
+        Some(pending.count)
+    }
+
+    /// Forgets what was kept quiet, has resolved, and is too old for the next page.
+    fn prune_quiet(&mut self, key: &GroupKey) {
+        let noise = &self.lanes.lane(key.0).noise;
+        let oldest = self.now - noise.surprise.window.max(noise.familiar.within);
+        if let Some(group) = self.groups.get_mut(key) {
+            group.quiet.retain(|q| !q.resolved || q.fired_at >= oldest);
+        }
+        self.forget_group_later(key);
+    }
+}
+
+fn level_is_exempt(engine: &Engine, labels: &LabelSet) -> bool {
+    engine.policy.severities.levels[engine.policy.severities.level_of(labels)].never_hold
+}
+
+/// How a firing waits for its page, and until when.
+fn waits(
+    now: Timestamp,
+    level: &Level,
+    group_wait: Duration,
+    noise: &Noise,
+    firing: Option<Firing>,
+) -> (Wait, Timestamp) {
+    let wait = if level.never_hold { Duration::ZERO } else { noise.wait };
+    let familiar = &noise.familiar;
+    let is_familiar = firing.is_some_and(|f| f.penalty >= u64::from(familiar.penalty));
+    if familiar.hold > wait && is_familiar && familiar.levels.contains(&level.name) {
+        return (Wait::Familiar, now + familiar.hold);
+    }
+    if wait.is_zero() || wait < group_wait {
+        let group_wait = if level.never_hold { Duration::ZERO } else { group_wait };
+        return (Wait::Group, now + group_wait);
+    }
+    (Wait::Gather, now + wait)
+}
+
+/// Thousandths as a decimal with two places.
+fn decimal(thousandths: u64) -> SmolStr {
+    format_smolstr!("{}.{:02}", thousandths / 1000, thousandths % 1000 / 10)
+}
+
+/// A beat in whole seconds.
+fn rounded(millis: u64) -> Duration {
+    Duration::from_secs((millis + 500) / 1000)
+}

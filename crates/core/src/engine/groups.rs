@@ -1,0 +1,173 @@
+//! Grouping: which open incident an alert that starts to fire belongs to, or none.
+//!
+//! A group's incidents are generations. What starts within `merge_window` of an incident's page
+//! joins it; the window counts from the page and does not slide, so one chronic alert never
+//! swallows tomorrow's outage.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::incident::{Incident, IncidentId};
+use super::lanes::LaneId;
+use crate::model::{AlertId, LabelSet, Reason, Timestamp};
+use crate::policy::Noise;
+use smol_str::SmolStr;
+
+/// The alerts that one lane puts together.
+pub(super) type GroupKey = (LaneId, LabelSet);
+
+/// What is remembered of a group.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Group {
+    /// The next incident's generation. Not reused while the group is remembered.
+    pub(super) next_generation: u32,
+    /// Incidents that are not over, oldest first.
+    pub(super) open: Vec<IncidentId>,
+    /// Incidents of which not all is said yet; while there are any, no generation is reused.
+    pub(super) unsettled: u32,
+    /// An incident of it ended at a receiver that is told of no ends: its key may be open there still.
+    pub(super) left_open: bool,
+    /// What the next page tells, in the order in which it came.
+    pub(super) pending: Vec<Pending>,
+    /// What was not worth a page; the next page tells of it if it still matters then.
+    pub(super) quiet: Vec<Quiet>,
+    /// When each series fired last, for as long as it counts for a fan-out.
+    #[serde(with = "super::pairs")]
+    pub(super) recent: BTreeMap<AlertId, Timestamp>,
+    /// Flapping alerts that fired again and were held, and when; for as long as it counts for a fan-out.
+    #[serde(default)]
+    pub(super) held: Vec<(AlertId, Timestamp)>,
+}
+
+/// An alert in a page that has not left yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Pending {
+    pub(super) alert: AlertId,
+    /// Observations that wait with it.
+    pub(super) count: u64,
+    pub(super) fired_at: Timestamp,
+    pub(super) due: Timestamp,
+    pub(super) wait: Wait,
+    pub(super) worth: Worth,
+    /// It recovered meanwhile, and is told all the same.
+    pub(super) recovered: bool,
+}
+
+/// Why a page waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Wait {
+    /// `group_wait`, or not at all: what recovers meanwhile is not told.
+    Group,
+    /// The profile's `wait`: what recovers meanwhile is told; then the surprise decides.
+    Gather,
+    /// The series is familiar: it is held, and kept quiet if it recovers.
+    Familiar,
+    /// The receiver has had enough: the page is merged with others.
+    Merged,
+}
+
+/// An alert that was kept quiet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Quiet {
+    pub(super) alert: AlertId,
+    pub(super) count: u64,
+    pub(super) fired_at: Timestamp,
+    pub(super) worth: Worth,
+    pub(super) resolved: bool,
+    pub(super) reason: Reason,
+    pub(super) rule: SmolStr,
+}
+
+/// What a firing counts towards a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Worth {
+    pub(super) series: AlertId,
+    /// In thousandths of a decade.
+    pub(super) surprise: u64,
+}
+
+/// Where an alert that starts to fire goes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Back into the incident that it is in, or was in a moment ago.
+    Rejoin(IncidentId),
+    /// Into the incident whose page is recent.
+    Join(IncidentId),
+    /// Into the next page.
+    Next,
+}
+
+/// Finds the place of `alert`, whose last incident at this lane is `last`; by `name` it may join what rolls
+/// on.
+pub(super) fn place(
+    now: Timestamp,
+    alert: AlertId,
+    last: Option<IncidentId>,
+    group: &Group,
+    incidents: &BTreeMap<IncidentId, Incident>,
+    noise: &Noise,
+    name: Option<&str>,
+) -> Place {
+    let alive = |id: IncidentId| incidents.get(&id).filter(|i| i.takes_alerts());
+    let own = last.and_then(|id| Some((id, alive(id)?.members.get(&alert)?)));
+    if let Some((id, _)) = own.filter(|(_, member)| member.firing) {
+        return Place::Rejoin(id);
+    }
+    // A recent page goes before an old incident that the alert left a moment ago: there somebody looks.
+    let newest = group.newest(incidents);
+    if let Some((id, _)) = newest.filter(|(_, incident)| incident.is_recent(now, noise)) {
+        return Place::Join(id);
+    }
+    let left_at = own.and_then(|(_, member)| member.resolved_at);
+    if let Some((id, _)) = own.filter(|_| left_at.is_some_and(|at| now <= at + noise.resolve_hold)) {
+        return Place::Rejoin(id);
+    }
+    // What comes back is no rollout, which goes from one alert to the next.
+    let rolls_on = |i: &Incident| {
+        !i.members.contains_key(&alert) && name.is_some_and(|name| i.rolls_on(now, name, &noise.rolling))
+    };
+    if let Some((id, _)) = newest.filter(|(_, incident)| rolls_on(incident)) {
+        return Place::Join(id);
+    }
+    Place::Next
+}
+
+impl Group {
+    /// The newest incident that alerts may join.
+    pub(super) fn newest<'a>(
+        &self,
+        incidents: &'a BTreeMap<IncidentId, Incident>,
+    ) -> Option<(IncidentId, &'a Incident)> {
+        let alive = |id: &IncidentId| Some((*id, incidents.get(id).filter(|i| i.takes_alerts())?));
+        self.open.iter().rev().find_map(alive)
+    }
+
+    /// The surprise of what fired since `since` and was not told: of each series the largest; their
+    /// sum, or the largest of all.
+    pub(super) fn surprise(&self, since: Timestamp, largest: bool) -> u64 {
+        let pending = self.pending.iter().map(|p| (p.fired_at, p.worth));
+        let quiet = self.quiet.iter().map(|q| (q.fired_at, q.worth));
+        let mut series: BTreeMap<AlertId, u64> = BTreeMap::new();
+        for (_, worth) in pending.chain(quiet).filter(|(at, _)| *at >= since) {
+            let best = series.entry(worth.series).or_default();
+            *best = (*best).max(worth.surprise);
+        }
+        if largest { series.into_values().max().unwrap_or(0) } else { series.into_values().sum() }
+    }
+
+    /// How many series fired since `since`; only those not told of, unless `told`.
+    pub(super) fn fan_out(&self, since: Timestamp, told: bool) -> usize {
+        let pending = self.pending.iter().map(|p| (p.fired_at, p.worth.series));
+        let quiet = self.quiet.iter().map(|q| (q.fired_at, q.worth.series));
+        let recent = self.recent.iter().filter(|_| told).map(|(series, at)| (*at, *series));
+        let late = pending.chain(quiet).chain(recent).filter(|(at, _)| *at >= since);
+        late.map(|(_, series)| series).collect::<std::collections::BTreeSet<_>>().len()
+    }
+
+    /// Whether it has no incident that somebody must still hear of, and no page about to leave.
+    pub(super) fn is_idle(&self) -> bool {
+        self.unsettled == 0 && self.pending.is_empty() && self.quiet.iter().all(|q| q.resolved)
+    }
+}

@@ -1,0 +1,268 @@
+//! An incident: what a human is interrupted for. One generation of a group.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::channel::Channel;
+use super::groups::GroupKey;
+use super::members::Members;
+use super::own::Own;
+use crate::model::{AlertId, Timestamp, hex, sha256};
+use crate::policy::{Noise, Rolling};
+
+/// Number of an incident; unique for the life of the journal.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct IncidentId(pub(super) u64);
+
+/// An incident at one receiver, from its page to the last word about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Incident {
+    #[serde(default)]
+    pub(super) side: Side,
+    pub(super) group: GroupKey,
+    pub(super) group_text: SmolStr,
+    pub(super) generation: u32,
+    pub(super) dedup_key: SmolStr,
+    pub(super) paged_at: Timestamp,
+    /// Its group had another incident within a day.
+    #[serde(default)]
+    pub(super) again: bool,
+    /// Highest severity level that the page told of; 0 is the highest of all.
+    pub(super) level: usize,
+    /// Alerts that the human knows of: those in the page, or that joined while it settled.
+    known_alerts: usize,
+    pub(super) phase: Phase,
+    pub(super) members: Members,
+    /// When the last alert of each name came in that was not in it yet and does not flap, for `rolling`; at
+    /// most [`NAMES`].
+    #[serde(default)]
+    names: BTreeMap<SmolStr, Timestamp>,
+    /// Observations that the next notification disposes of, in the order in which they came.
+    pub(super) waiting: Vec<(AlertId, u64)>,
+    /// Counts what was issued; a channel that was told less is behind.
+    pub(super) version: u64,
+    /// The version that goes to every integration, wanting updates or not.
+    repeat: u64,
+    pub(super) issued_at: Timestamp,
+    /// Why the newest version was issued.
+    pub(super) why: SmolStr,
+    /// The incident that took this one's place.
+    pub(super) superseded_by: Option<IncidentId>,
+    /// The incident whose place this one took.
+    pub(super) supersedes: Option<IncidentId>,
+    /// Why it closes, if not because its alerts resolved.
+    pub(super) closing: Option<SmolStr>,
+    pub(super) channels: Vec<Channel>,
+    /// Alerts of other incidents of its group that its messages named as firing when its own no longer did.
+    #[serde(default)]
+    pub(super) borrowed: BTreeSet<AlertId>,
+    /// How many of its alerts were left out since they were over and told of, for there were too many.
+    #[serde(default)]
+    pub(super) shed: u64,
+    /// An alert resolved that its last message named as firing, since it fired elsewhere.
+    #[serde(default)]
+    pub(super) owes: bool,
+    /// Its end waits for that of its group no longer: too many do.
+    #[serde(default)]
+    pub(super) ends_alone: bool,
+    /// What it shows, if it is one of Squelch's own.
+    #[serde(default)]
+    pub(super) own: Option<Own>,
+    /// It counts as closing: it is over, and not all that were told of it have taken its end.
+    #[serde(default)]
+    pub(super) closing_counted: bool,
+}
+
+/// An incident remembers the names of so many kinds of alerts.
+const NAMES: usize = 1000;
+
+/// Who decided that there is an incident, and who is told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Side {
+    /// The engine did, and its receiver is told.
+    #[default]
+    Ours,
+    /// The engine would have: nobody is told.
+    Shadow,
+    /// Upstream did, and its receiver is told as upstream would have told it.
+    Mirror,
+}
+
+/// Where an incident is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Phase {
+    /// Something in it fires.
+    Open,
+    /// All has resolved; `resolve_hold` runs.
+    Resolving,
+    /// It is over; what is left is to say so.
+    Closed,
+}
+
+/// `sha256_hex(group key)` for generation 0, as Alertmanager computes it, so that an incident that
+/// it opened is closed by us; `sha256_hex(group key + "#" + n)` for the n-th.
+pub(super) fn dedup_key(group_text: &str, generation: u32) -> SmolStr {
+    let text = match generation {
+        0 => group_text.to_owned(),
+        n => format!("{group_text}#{n}"),
+    };
+    hex(&sha256(text.as_bytes())).into()
+}
+
+impl Incident {
+    pub(super) fn new(
+        now: Timestamp,
+        (group, group_text): (GroupKey, SmolStr),
+        generation: u32,
+        channels: Vec<Channel>,
+    ) -> Self {
+        Incident {
+            side: Side::Ours,
+            dedup_key: dedup_key(&group_text, generation),
+            group,
+            group_text,
+            generation,
+            paged_at: now,
+            again: false,
+            level: usize::MAX,
+            known_alerts: 0,
+            phase: Phase::Open,
+            members: Members::default(),
+            names: BTreeMap::new(),
+            waiting: Vec::new(),
+            version: 0,
+            repeat: 0,
+            issued_at: now,
+            why: SmolStr::default(),
+            superseded_by: None,
+            supersedes: None,
+            closing: None,
+            channels,
+            borrowed: BTreeSet::new(),
+            shed: 0,
+            owes: false,
+            ends_alone: false,
+            own: None,
+            closing_counted: false,
+        }
+    }
+
+    /// Notes that one more alert of this name came in.
+    pub(super) fn came(&mut self, now: Timestamp, name: &str) {
+        if self.names.len() < NAMES || self.names.contains_key(name) {
+            self.names.insert(name.into(), now);
+        }
+    }
+
+    /// Whether an alert of this name that starts now is more of the same.
+    pub(super) fn rolls_on(&self, now: Timestamp, name: &str, rolling: &Rolling) -> bool {
+        let last = self.names.get(name).filter(|_| !rolling.within.is_zero());
+        last.is_some_and(|at| now <= *at + rolling.within) && now <= self.paged_at + rolling.at_most
+    }
+
+    /// Whether it closed, or another one took its place.
+    pub(super) fn is_over(&self) -> bool {
+        self.phase == Phase::Closed || self.superseded_by.is_some()
+    }
+
+    /// Whether something in it fires.
+    pub(super) fn fires(&self) -> bool {
+        !self.is_over() && (self.members.firing() > 0 || self.own.is_some())
+    }
+
+    /// The alerts that its messages name.
+    pub(super) fn tells_of(&self) -> impl Iterator<Item = AlertId> {
+        self.members.listed().map(|(alert, _)| alert).chain(self.borrowed.iter().copied())
+    }
+
+    /// Whether alerts may join it.
+    pub(super) fn takes_alerts(&self) -> bool {
+        self.phase != Phase::Closed && self.superseded_by.is_none() && self.reaches_somebody()
+    }
+
+    /// Whether its page is recent: what starts now belongs to it.
+    pub(super) fn is_recent(&self, now: Timestamp, noise: &Noise) -> bool {
+        now <= self.paged_at + noise.merge_window
+    }
+
+    /// Whether any integration is left that hears of it.
+    pub(super) fn reaches_somebody(&self) -> bool {
+        self.channels.iter().any(|c| !c.is_gone())
+    }
+
+    /// Whether any integration wants to hear of changes.
+    pub(super) fn takes_updates(&self) -> bool {
+        self.channels.iter().any(Channel::takes_updates)
+    }
+
+    /// Makes a new version of what is to be told; to everybody if `repeat`.
+    pub(super) fn issue(&mut self, now: Timestamp, why: SmolStr, repeat: bool) {
+        self.version += 1;
+        if repeat {
+            self.repeat = self.version;
+        }
+        self.issued_at = now;
+        self.why = why;
+        self.members.note();
+    }
+
+    /// Fixes what the page told: its level and the number of its alerts.
+    pub(super) fn paged(&mut self, level: usize) {
+        self.level = level;
+        self.known_alerts = self.members.firing();
+    }
+
+    /// Whether it got worse than what the human was paged for, and how: `firing` of its alerts fire, one
+    /// of them at the level `higher` if that is above what was paged.
+    pub(super) fn worse(
+        &mut self,
+        now: Timestamp,
+        firing: usize,
+        higher: Option<&SmolStr>,
+        noise: &Noise,
+    ) -> Option<SmolStr> {
+        // A fan-out that is still arriving is known, not growth.
+        if now < self.paged_at + noise.growth_settle {
+            self.known_alerts = self.known_alerts.max(firing);
+        }
+        if let Some(level) = higher {
+            return Some(smol_str::format_smolstr!("worse: now {level}, a higher severity than paged"));
+        }
+        let bound = self.known_alerts.saturating_mul(noise.growth as usize);
+        let grows = noise.growth > 0 && self.known_alerts > 0 && firing >= noise.growth_from as usize;
+        (grows && firing >= bound).then(|| {
+            smol_str::format_smolstr!(
+                "worse: {firing} alerts fire, at least {} times the {} paged",
+                noise.growth,
+                self.known_alerts
+            )
+        })
+    }
+
+    /// Whether all integrations that hear of changes have heard of the newest.
+    pub(super) fn is_known_everywhere(&self) -> bool {
+        self.channels.iter().all(|channel| channel.knows(self.version))
+    }
+
+    /// The newest version, and the newest that goes to every integration, wanting updates or not.
+    pub(super) fn versions(&self) -> (u64, u64) {
+        (self.version, self.repeat)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_generations() {
+        let zero = "46bf8266969596eea1b8cd9f96e1719cfc44f71611d698977094e4482ef6d984";
+        assert_eq!(dedup_key(r#"{}:{alertname="HA"}"#, 0), zero);
+        assert_eq!(dedup_key(r#"{}:{alertname="HA"}"#, 2), hex(&sha256(br#"{}:{alertname="HA"}#2"#)));
+    }
+}

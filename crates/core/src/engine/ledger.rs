@@ -1,0 +1,305 @@
+//! The ledger: every observation at every (route, receiver) is disposed once, and counted.
+
+use std::collections::BTreeMap;
+
+use smol_str::SmolStr;
+
+use super::alerts::{Alert, Alerts};
+use super::lanes::{Lane, LaneId, Lanes};
+use super::repeats::rule_of_repeats;
+use super::stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
+use crate::model::{
+    AlertId, Basis, Decision, Disposition, Duration, Kind, Reason, Source, Status, Timestamp,
+};
+use crate::policy::Policy;
+
+/// Counts, and writes down what was decided in the event at hand.
+#[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Ledger {
+    stats: Stats,
+    /// Unchanged repeats that are counted and not written down yet. Their bound is that of the alerts; see
+    /// [`WRITE_REPEATS`].
+    #[serde(default, with = "super::pairs")]
+    repeats: BTreeMap<(AlertId, LaneId), Repeats>,
+    /// When these were last looked through.
+    #[serde(default)]
+    swept: Timestamp,
+    #[serde(skip)]
+    decisions: Vec<Decision>,
+    /// Unchanged repeats as they are disposed, for whoever watches the event at hand.
+    #[serde(skip)]
+    disposed_repeats: Option<Vec<Decision>>,
+}
+
+/// Unchanged repeats of one alert at one lane. There may be as many of these as alerts: what can be told
+/// later is not kept.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct Repeats {
+    count: u64,
+    since: Timestamp,
+    starts_at: Timestamp,
+    reason: Reason,
+    incident: SmolStr,
+}
+
+/// Unchanged repeats are written down once in this time, and before anything else that is decided about
+/// their alert: a month of them would otherwise be most of the journal.
+const WRITE_REPEATS: Duration = Duration::from_hours(1);
+
+/// Labels are written down once in this time, so that what is kept of the journal names its alerts.
+const NAME_AGAIN: Duration = Duration::from_hours(24);
+
+impl Repeats {
+    fn verdict<'a>(
+        &self,
+        key: (AlertId, LaneId),
+        known: Option<&'a mut Alert>,
+        lane: &'a Lane,
+    ) -> Verdict<'a> {
+        Verdict {
+            alert: key.0,
+            known,
+            lane: (key.1, lane),
+            incident: self.incident.clone(),
+            disposition: Disposition::Suppressed(self.reason),
+            rule: rule_of_repeats(self.reason).into(),
+            release: None,
+            basis: Basis { repeats_since: Some(self.since), ..lane.basis() },
+        }
+    }
+}
+
+/// What was decided about observations of one alert, before it is written down.
+pub(super) struct Verdict<'a> {
+    pub(super) alert: AlertId,
+    pub(super) known: Option<&'a mut Alert>,
+    pub(super) lane: (LaneId, &'a Lane),
+    pub(super) incident: SmolStr,
+    pub(super) disposition: Disposition,
+    pub(super) rule: SmolStr,
+    pub(super) release: Option<Timestamp>,
+    /// Its labels and the start of the occurrence are added when it is written down.
+    pub(super) basis: Basis,
+}
+
+/// Whose decision it is, at a lane that only observes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// The engine's: of a lane that observes it is what would have been, and nobody is told.
+    Engine,
+    /// The sender's, which is passed on.
+    Sender,
+}
+
+impl Ledger {
+    /// Gives every receiver of `policy` its counters, at zero.
+    pub(super) fn update(&mut self, policy: &Policy) {
+        for (name, receiver) in &policy.receivers {
+            counters(&mut self.stats.shadow, name);
+            let stats = self.receiver(name);
+            for integration in &receiver.integrations {
+                for kind in Kind::ALL {
+                    stats.notifications.entry((integration.name.clone(), kind)).or_default();
+                }
+            }
+        }
+        for source in Source::ALL {
+            for status in [Status::Firing, Status::Resolved] {
+                self.stats.received.entry((source, status)).or_default();
+            }
+        }
+    }
+
+    /// The counters of a receiver.
+    pub(super) fn receiver(&mut self, name: &SmolStr) -> &mut ReceiverStats {
+        counters(&mut self.stats.receivers, name)
+    }
+
+    /// An alert is about to be forgotten: of its repeats nothing more will be heard.
+    pub(super) fn forget(&mut self, now: Timestamp, alert: AlertId, (alerts, lanes): (&mut Alerts, &Lanes)) {
+        let all = (alert, LaneId(0))..=(alert, LaneId(u32::MAX));
+        for key in self.repeats.range(all).map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.write_repeats(now, key, alerts.alert_mut(alert), lanes.lane(key.1));
+        }
+    }
+
+    /// How many repeats are gathered of what is not known.
+    pub(super) fn repeats_of_none(&self, alerts: &Alerts) -> u64 {
+        self.repeats.keys().filter(|(alert, _)| alerts.alert(*alert).is_none()).count() as u64
+    }
+
+    /// Writes down what was gathered of repeats, if anything was.
+    fn write_repeats(
+        &mut self,
+        now: Timestamp,
+        key: (AlertId, LaneId),
+        known: Option<&mut Alert>,
+        lane: &Lane,
+    ) {
+        if let Some(repeats) = self.repeats.remove(&key) {
+            let verdict = repeats.verdict(key, known, lane);
+            let mut decision = self.decision(now, repeats.count, Whose::Engine, verdict);
+            decision.basis.starts_at = Some(repeats.starts_at);
+            self.decisions.push(decision);
+        }
+    }
+
+    pub(super) fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Counts observations received.
+    pub(super) fn received(&mut self, source: Source, status: Status, count: u64) {
+        *self.stats.received.entry((source, status)).or_default() += count;
+    }
+
+    /// The counters of a lane: its receiver's, or those of its receiver's shadow.
+    pub(super) fn account(&mut self, lane: &Lane) -> &mut ReceiverStats {
+        match lane.observes() {
+            true => counters(&mut self.stats.shadow, &lane.receiver),
+            false => self.receiver(&lane.receiver),
+        }
+    }
+
+    /// Disposes `count` pending observations, as the engine decided.
+    pub(super) fn dispose(&mut self, now: Timestamp, count: u64, mut verdict: Verdict<'_>) {
+        if count == 0 {
+            return;
+        }
+        self.count(verdict.lane.1, Whose::Engine, verdict.disposition, count);
+        let known = verdict.known.as_deref_mut();
+        self.write_repeats(now, (verdict.alert, verdict.lane.0), known, verdict.lane.1);
+        let decision = self.decision(now, count, Whose::Engine, verdict);
+        self.decisions.push(decision);
+    }
+
+    /// Disposes `count` pending observations, as a sender decided whose notifications are passed on.
+    pub(super) fn dispose_as_sent(&mut self, now: Timestamp, count: u64, verdict: Verdict<'_>) {
+        self.count(verdict.lane.1, Whose::Sender, verdict.disposition, count);
+        let decision = self.decision(now, count, Whose::Sender, verdict);
+        self.decisions.push(decision);
+    }
+
+    /// Disposes `count` pending observations that repeat what is known, as `reason` says: they are written
+    /// down later, as one.
+    pub(super) fn dispose_repeats(
+        &mut self,
+        now: Timestamp,
+        count: u64,
+        (alert, lane): (AlertId, LaneId),
+        (reason, incident): (Reason, SmolStr),
+        (alerts, lanes): (&mut Alerts, &Lanes),
+    ) {
+        if count == 0 {
+            return;
+        }
+        let settings = lanes.lane(lane);
+        self.count(settings, Whose::Engine, Disposition::Suppressed(reason), count);
+        let mut known = alerts.alert_mut(alert);
+        let starts_at = known.as_ref().map_or(now, |known| known.starts_at);
+        let new = Repeats { count, since: now, starts_at, reason, incident };
+        if self.disposed_repeats.is_some() {
+            let verdict = new.verdict((alert, lane), known.as_deref_mut(), settings);
+            let decision = self.decision(now, count, Whose::Engine, verdict);
+            self.disposed_repeats.iter_mut().for_each(|watched| watched.push(decision.clone()));
+        }
+        match self.repeats.get_mut(&(alert, lane)) {
+            Some(repeats) if repeats.reason == reason => repeats.count += count,
+            _ => {
+                self.write_repeats(now, (alert, lane), known, settings);
+                self.repeats.insert((alert, lane), new);
+            }
+        }
+        if now >= self.swept + WRITE_REPEATS {
+            self.swept = now;
+            let old = self.repeats.iter().filter(|(_, r)| r.since + WRITE_REPEATS <= now);
+            for key in old.map(|(key, _)| *key).collect::<Vec<_>>() {
+                self.write_repeats(now, key, alerts.alert_mut(key.0), lanes.lane(key.1));
+            }
+        }
+    }
+
+    fn count(&mut self, lane: &Lane, whose: Whose, disposition: Disposition, count: u64) {
+        let account = match whose {
+            Whose::Engine => self.account(lane),
+            Whose::Sender => self.receiver(&lane.receiver),
+        };
+        debug_assert!(account.pending >= count, "disposed more than was routed");
+        account.pending = account.pending.saturating_sub(count);
+        *account.disposed.entry(disposition).or_default() += count;
+    }
+
+    fn decision(&mut self, now: Timestamp, count: u64, whose: Whose, verdict: Verdict<'_>) -> Decision {
+        let mut basis = verdict.basis;
+        if let Some(known) = verdict.known {
+            basis.starts_at = Some(known.starts_at);
+            if known.named.is_none_or(|at| at + NAME_AGAIN <= now) {
+                known.named = Some(now);
+                basis.labels = known.told().clone();
+            }
+        }
+        Decision {
+            at: now,
+            alert: verdict.alert,
+            route: verdict.lane.1.route.clone(),
+            receiver: verdict.lane.1.receiver.clone(),
+            disposition: verdict.disposition,
+            observed: whose == Whose::Engine && verdict.lane.1.observes(),
+            count,
+            incident: verdict.incident,
+            rule: verdict.rule,
+            release: verdict.release,
+            basis,
+        }
+    }
+
+    /// Counts a notification that was decided.
+    pub(super) fn notified(&mut self, receiver: &SmolStr, integration: &SmolStr, kind: Kind) {
+        let receiver = self.receiver(receiver);
+        *receiver.notifications.entry((integration.clone(), kind)).or_default() += 1;
+    }
+
+    /// Counts an observation of an alert that there is no room for.
+    pub(super) fn overflow(&mut self) {
+        self.stats.overflow += 1;
+    }
+
+    /// Counts what a bound made go.
+    pub(super) fn bound(&mut self, bound: Bound, count: u64) {
+        *self.stats.bounds.entry(bound).or_default() += count;
+    }
+
+    /// Counts how long the first page of a problem waited here.
+    pub(super) fn page_delay(&mut self, lane: &Lane, delay: Duration) {
+        let receiver = self.account(lane);
+        let seconds = delay.as_millis().div_ceil(1000);
+        let bucket = PAGE_DELAY_BUCKETS.iter().position(|upper| seconds <= *upper);
+        if let Some(count) = receiver.page_delay.get_mut(bucket.unwrap_or(PAGE_DELAY_BUCKETS.len())) {
+            *count += 1;
+        }
+        receiver.page_delay_sum =
+            Duration::from_millis(receiver.page_delay_sum.as_millis().saturating_add(delay.as_millis()));
+    }
+
+    /// Whether somebody watches the repeats of the event at hand.
+    pub(super) fn watch(&mut self, watched: bool) {
+        self.disposed_repeats = watched.then(Vec::new);
+    }
+
+    /// Takes out the repeats that were disposed since it is watched.
+    pub(super) fn take_repeats(&mut self) -> Vec<Decision> {
+        self.disposed_repeats.take().unwrap_or_default()
+    }
+
+    /// Takes out what was decided since the last call.
+    pub(super) fn take_decisions(&mut self) -> Vec<Decision> {
+        std::mem::take(&mut self.decisions)
+    }
+}
+
+fn counters<'a>(of: &'a mut BTreeMap<SmolStr, ReceiverStats>, name: &SmolStr) -> &'a mut ReceiverStats {
+    of.entry(name.clone()).or_insert_with(|| ReceiverStats {
+        page_delay: vec![0; PAGE_DELAY_BUCKETS.len() + 1],
+        ..ReceiverStats::default()
+    })
+}

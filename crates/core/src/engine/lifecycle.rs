@@ -1,0 +1,488 @@
+//! The life of an incident: it opens, changes, is repeated, gets worse, and closes.
+
+use smol_str::{SmolStr, format_smolstr};
+
+use super::Engine;
+use super::channel::Channel;
+use super::groups::GroupKey;
+use super::incident::{Incident, IncidentId, Phase, Side, dedup_key};
+use super::lanes::LaneId;
+use super::ledger::Verdict;
+use super::timers::Timer;
+use crate::model::{AlertId, Disposition, Kind, NotificationId, Outcome, Reason, Report, Timestamp};
+use crate::policy::KnownBy;
+
+impl Engine {
+    pub(super) fn new_incident(&mut self, key: &GroupKey) -> IncidentId {
+        let lane = self.lanes.lane(key.0);
+        let text = format_smolstr!("{}:{}", lane.route, key.1);
+        let channels = lane.integrations.iter().map(Channel::new).collect();
+        let repeat = self.now + lane.repeat_interval;
+        let id = IncidentId(self.next_incident);
+        self.next_incident += 1;
+        let group = self.groups.entry(key.clone()).or_default();
+        self.timers.clear(&Timer::ForgetGroup(key.clone()));
+        let mut generation = group.next_generation;
+        let again = generation > 0;
+        let side = if lane.observes() { Side::Shadow } else { Side::Ours };
+        if side == Side::Ours {
+            // A key that was mirrored may be open: a page under it would be silent.
+            while self.mirrors.holds(
+                &self.incidents,
+                &self.lanes,
+                &lane.receiver,
+                &dedup_key(&text, generation),
+            ) {
+                generation += 1;
+            }
+        }
+        group.next_generation = generation + 1;
+        group.open.push(id);
+        group.unsettled += 1;
+        let mut incident = Incident::new(self.now, (key.clone(), text), generation, channels);
+        (incident.side, incident.again) = (side, again);
+        self.incidents.insert(id, incident);
+        self.kin_came(id);
+        self.timers.set(Timer::Repeat(id), repeat);
+        self.gauges(key.0).open += 1;
+        id
+    }
+
+    /// Issues the first version of an incident: the observation that made it page is disposed as
+    /// the page, the others that it tells of as grouped.
+    pub(super) fn page(&mut self, id: IncidentId, why: SmolStr) {
+        let level = self.level(id).unwrap_or(0);
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        incident.paged(level);
+        let lane = incident.group.0;
+        let budget = self.lanes.lane(lane).noise.budget.clone();
+        let now = self.now;
+        if self.flow(lane).over_budget(now, &budget) {
+            self.gauges(lane).over_budget += 1;
+        }
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        incident.issue(self.now, why.clone(), true);
+        self.dispose_waiting(id, Some((Disposition::Page, Leader::First)), &why);
+        self.watch_page(id);
+        self.pump(id);
+    }
+
+    /// The highest level among the alerts of an incident, those that recovered too; 0 is the highest of all.
+    fn level(&self, id: IncidentId) -> Option<usize> {
+        let alerts = self.incidents.get(&id)?.members.keys().filter_map(|alert| self.alerts.alert(*alert));
+        alerts.map(|a| self.policy.severities.level_of(&a.labels)).min()
+    }
+
+    /// Brings an incident that was touched in line with its alerts.
+    pub(super) fn settle(&mut self, id: IncidentId) {
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        if incident.is_over() || incident.own.is_some() || incident.side == Side::Mirror {
+            return self.pump(id);
+        }
+        let lane = incident.group.0;
+        let settings = self.lanes.lane(lane);
+        let firing = incident.members.firing();
+        if firing == 0 {
+            return self.resolving(id, lane);
+        }
+        let highest = incident.members.highest().map(usize::from).filter(|_| settings.noise.escalate);
+        let higher = highest.filter(|level| *level < incident.level);
+        let higher = higher.map(|level| &self.policy.severities.levels[level].name);
+        if let Some(why) = incident.worse(self.now, firing, higher, &settings.noise) {
+            return self.supersede(id, why);
+        }
+        if incident.members.news().next().is_none() {
+            let rule = "it resolved and fired again before anybody was told";
+            self.dispose_waiting_as(id, Reason::Flapping, rule);
+            return self.pump(id);
+        }
+        let due = incident.issued_at + settings.group_interval;
+        if due > self.now {
+            return self.timers.set_if_unset(Timer::Update(id), due);
+        }
+        // News of an incident whose page was refused is no reason to wait on: it is paged anew.
+        for channel in incident.channels.iter_mut().filter(|c| !c.was_opened()) {
+            channel.retry_now();
+        }
+        if !incident.takes_updates() {
+            incident.members.note();
+            incident.issued_at = self.now;
+            self.dispose_waiting_as(id, Reason::Grouped, "the receiver wants no updates");
+            return self.pump(id);
+        }
+        let why: SmolStr = match incident.members.news().find_map(|member| member.flaps) {
+            Some(flaps) => format_smolstr!("flapping: changed {flaps} times; told again once it is calm"),
+            None => "its alerts changed".into(),
+        };
+        incident.issue(self.now, why.clone(), false);
+        self.dispose_waiting(id, Some((Disposition::Update, Leader::First)), &why);
+        self.pump(id);
+    }
+
+    /// Nothing in the incident fires any more: it stays open for `resolve_hold`.
+    fn resolving(&mut self, id: IncidentId, lane: LaneId) {
+        let noise = &self.lanes.lane(lane).noise;
+        let (hold, stay_open, again) = (noise.resolve_hold, noise.stay_open, noise.stay_open_again);
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        if incident.phase == Phase::Resolving {
+            return;
+        }
+        incident.phase = Phase::Resolving;
+        let labels = incident.group.1.clone();
+        let stay_open = if incident.again { stay_open.max(again) } else { stay_open };
+        let until = (self.now + hold).max(incident.paged_at + stay_open);
+        let gauges = self.gauges(lane);
+        gauges.open -= 1;
+        gauges.resolving += 1;
+        self.timers.clear(&Timer::Update(id));
+        match until <= self.now {
+            true => self.close(id),
+            false => {
+                self.timers.set(Timer::ResolveHold(id), until);
+                self.group_changed(&labels);
+            }
+        }
+    }
+
+    /// `resolve_hold` is over: the incident closes.
+    pub(super) fn close(&mut self, id: IncidentId) {
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        if incident.phase != Phase::Resolving {
+            return;
+        }
+        incident.phase = Phase::Closed;
+        let why = incident.closing.take().unwrap_or_else(|| "all its alerts resolved".into());
+        incident.issue(self.now, why.clone(), false);
+        let group = incident.group.clone();
+        let told = incident.channels.iter().any(Channel::takes_resolves);
+        let as_resolve = told.then_some((Disposition::Resolve, Leader::Last));
+        self.dispose_waiting(id, as_resolve, &why);
+        self.gauges(group.0).resolving -= 1;
+        self.leave_group(id, &group);
+        self.group_changed(&group.1);
+        // It is told when the event is through: what fires again in the same moment has not resolved.
+        self.touched.insert(id);
+    }
+
+    fn leave_group(&mut self, id: IncidentId, key: &GroupKey) {
+        for timer in [Timer::Update(id), Timer::ResolveHold(id), Timer::Repeat(id)] {
+            self.timers.clear(&timer);
+        }
+        if let Some(group) = self.groups.get_mut(key) {
+            group.open.retain(|open| *open != id);
+        }
+    }
+
+    /// `repeat_interval` is over: the trigger is sent again under the same key. Silent at an
+    /// incident that is open, it reopens one that a human closed while the problem lasts.
+    pub(super) fn repeat(&mut self, id: IncidentId) {
+        let muted = self.is_muted(id);
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        let interval = self.lanes.lane(incident.group.0).repeat_interval;
+        self.timers.set(Timer::Repeat(id), self.now + interval);
+        if incident.phase == Phase::Open && !muted {
+            if self.move_on(id) {
+                return;
+            }
+            let Some(incident) = self.incidents.get_mut(&id) else { return };
+            let why = format_smolstr!("repeated after {interval}: it fires still");
+            incident.issue(self.now, why.clone(), true);
+            self.timers.clear(&Timer::Update(id));
+            self.dispose_waiting(id, Some((Disposition::Update, Leader::First)), &why);
+            self.pump(id);
+        }
+    }
+
+    /// It got worse: a new generation takes what fires over, under a new key, so that it
+    /// interrupts. The old incident is resolved once the new page is accepted.
+    pub(super) fn supersede(&mut self, old: IncidentId, why: SmolStr) {
+        let Some(incident) = self.incidents.get(&old) else { return };
+        if incident.superseded_by.is_some() || incident.phase != Phase::Open {
+            return;
+        }
+        let key = incident.group.clone();
+        let new = self.new_incident(&key);
+        self.leave_group(old, &key);
+        self.gauges(key.0).open -= 1;
+        let Some(incident) = self.incidents.get_mut(&old) else { return };
+        incident.superseded_by = Some(new);
+        incident.why = format_smolstr!("goes on as another incident; {why}");
+        let waiting = std::mem::take(&mut incident.waiting);
+        let again = incident.again;
+        let members = incident.members.move_out(self.now);
+        for alert in members.keys() {
+            // What was merged at the receiver came by lanes of its own.
+            for lane in self.taken_lanes(*alert) {
+                let track = self.track(*alert, lane);
+                if track.incident == Some(old) {
+                    track.incident = Some(new);
+                }
+            }
+        }
+        if let Some(incident) = self.incidents.get_mut(&new) {
+            (incident.members, incident.again) = (members, again);
+            incident.waiting = waiting;
+            // The observation that made it worse came last; it is the one that pages.
+            incident.waiting.reverse();
+            incident.supersedes = Some(old);
+        }
+        self.own_moved(old, new);
+        self.fallbacks_moved(old, new);
+        self.page(new, why);
+        self.group_changed(&key.1);
+        self.pump(old);
+    }
+
+    /// An open incident of which all integrations are gone from the configuration goes on, as a page, at
+    /// those that its receiver has today: nobody there was told. False if there is no need, or nobody.
+    pub(super) fn move_on(&mut self, id: IncidentId) -> bool {
+        let Some(incident) = self.incidents.get(&id) else { return false };
+        let nobody = self.lanes.lane(incident.group.0).integrations.is_empty();
+        if incident.superseded_by.is_some() || incident.phase != Phase::Open {
+            return false;
+        }
+        if nobody || incident.reaches_somebody() {
+            return false;
+        }
+        if incident.side == Side::Mirror {
+            self.mirror_moves_on(id);
+            return false;
+        }
+        if self.is_muted(id) {
+            return false;
+        }
+        self.supersede(id, "its integrations were replaced".into());
+        true
+    }
+
+    /// Sends what each channel of an incident is behind with, and forgets the incident once all
+    /// is said.
+    pub(super) fn pump(&mut self, id: IncidentId) {
+        let Some(mut incident) = self.incidents.remove(&id) else { return };
+        let mut channels = std::mem::take(&mut incident.channels);
+        let mut retry: Option<Timestamp> = None;
+        for (index, channel) in channels.iter_mut().enumerate() {
+            let wanted = self.wanted(id, &incident, channel);
+            if incident.side == Side::Shadow {
+                channel.pretend(self.now, wanted, incident.version);
+                continue;
+            }
+            let kind = channel.next(self.now, wanted);
+            if let Some(kind) = kind {
+                let notification = NotificationId(self.next_notification);
+                self.next_notification += 1;
+                channel.sent(self.now, notification, kind, incident.version);
+                self.in_flight.insert(notification, (id, index));
+                self.notify((notification, kind), (id, &mut incident), channel);
+            }
+            let tells = kind.is_some() || incident.is_over();
+            if tells && channel.known_by == KnownBy::Group && incident.side == Side::Ours {
+                self.note_unsaid(id, &incident, channel);
+            }
+            retry = [retry, channel.retry_at()].into_iter().flatten().min();
+        }
+        match retry {
+            Some(at) => self.timers.set(Timer::Retry(id), at),
+            None => self.timers.clear(&Timer::Retry(id)),
+        }
+        let settled = incident.is_over() && channels.iter().all(Channel::settled);
+        let supersedes = incident.supersedes;
+        let closing = incident.is_over() && !settled;
+        self.count_closing(&mut incident, closing);
+        if !settled {
+            incident.channels = channels;
+            self.incidents.insert(id, incident);
+            self.watch_orphan(id);
+            // What this one took over may be closed now.
+            return supersedes.into_iter().for_each(|old| self.pump(old));
+        }
+        self.timers.clear(&Timer::Update(id));
+        self.kin_went(id, &incident.group.1);
+        // What took its place took the place of what it had replaced.
+        if let (Some(old), Some(new)) = (supersedes, incident.superseded_by) {
+            if let Some(incident) = self.incidents.get_mut(&old) {
+                incident.superseded_by = Some(new);
+            }
+            if let Some(incident) = self.incidents.get_mut(&new) {
+                incident.supersedes = Some(old);
+            }
+        }
+        if incident.side == Side::Mirror {
+            self.mirrors.unsettled.remove(&id);
+        } else if let Some(group) = self.groups.get_mut(&incident.group) {
+            group.unsettled -= 1;
+            group.left_open |= channels.iter().any(|c| !c.takes_resolves());
+            self.forget_group_later(&incident.group);
+        }
+        self.watch_orphan(id);
+        if let Some(old) = supersedes {
+            self.pump(old);
+        }
+    }
+
+    /// Counts an incident as closing, or no longer.
+    fn count_closing(&mut self, incident: &mut Incident, closing: bool) {
+        let closing = closing && incident.side != Side::Shadow;
+        if closing == std::mem::replace(&mut incident.closing_counted, closing) {
+            return;
+        }
+        let count = &mut self.ledger.receiver(&self.lanes.lane(incident.group.0).receiver).closing;
+        *count = if closing { *count + 1 } else { count.saturating_sub(1) };
+    }
+
+    /// A notification reached its end.
+    pub(super) fn delivered(&mut self, report: &Report) {
+        let Some((id, index)) = self.in_flight.remove(&report.id) else {
+            return self.digest_ended(report.id, &report.outcome);
+        };
+        let channel = self.incidents.get_mut(&id).and_then(|i| i.channels.get_mut(index));
+        let sent_at = channel.as_ref().and_then(|c| c.on_way_since()).unwrap_or(self.now);
+        if channel.is_some_and(|c| c.ended(self.now, report.id, &report.outcome)) {
+            match report.outcome {
+                Outcome::Rejected(_) => {
+                    self.refused.insert(report.id, (id, index));
+                    while self.refused.len() > REFUSED_REMEMBERED {
+                        self.refused.pop_first();
+                    }
+                }
+                // It knows how the incident stands, whatever it refused before.
+                Outcome::Accepted => {
+                    let earlier = self.refused.iter().filter(|(_, place)| **place == (id, index));
+                    let earlier: Vec<NotificationId> = earlier.map(|(refused, _)| *refused).collect();
+                    for refused in earlier {
+                        self.refused.remove(&refused);
+                        self.made_good.push(refused);
+                    }
+                }
+            }
+            match report.outcome {
+                Outcome::Rejected(_) => self.fall_back(id, true),
+                Outcome::Accepted => self.tell_anew(id, index, sent_at),
+            }
+            self.pump(id);
+            self.say_refused();
+            self.say_orphans();
+        }
+    }
+
+    /// A person asks for a refused notification: tried anew with what is true now. False if its
+    /// incident is not known any more.
+    pub(super) fn retry_refused(&mut self, id: NotificationId) -> bool {
+        let Some(&(incident, index)) = self.refused.get(&id) else { return false };
+        let channel = self.incidents.get_mut(&incident).and_then(|i| i.channels.get_mut(index));
+        let Some(channel) = channel else { return false };
+        channel.retry_now();
+        self.pump(incident);
+        true
+    }
+
+    /// Whether the incident of a refused notification is still known, so that asking for it again
+    /// leaves nothing open behind it.
+    pub fn can_replay(&self, id: NotificationId) -> bool {
+        self.refused.get(&id).is_some_and(|(incident, _)| self.incidents.contains_key(incident))
+    }
+
+    /// What is remembered of an alert at a lane goes once it tells nothing any more.
+    pub(super) fn remember(&mut self, alert: AlertId, lane: LaneId) {
+        let noise = &self.lanes.lane(lane).noise;
+        let Some(track) = self.alerts.track(alert, lane) else { return };
+        let at = track.damping.forget_at(noise).max(self.now + noise.merge_window.max(noise.resolve_hold));
+        self.timers.set(Timer::ForgetTrack(lane, alert), at);
+    }
+
+    pub(super) fn forget_track(&mut self, lane: LaneId, alert: AlertId) {
+        let Some(track) = self.alerts.track(alert, lane) else { return };
+        let busy = track.presented || track.held_until.is_some() || track.damping.flaps().is_some();
+        let busy = busy || track.muted.is_some();
+        if busy {
+            return;
+        }
+        // What its incident still has to say of it is said with its labels.
+        match self.is_named(alert, lane) {
+            true => self.timers.set(Timer::ForgetTrack(lane, alert), self.next_hour()),
+            false => self.alerts.forget_track(alert, lane),
+        }
+    }
+
+    /// Whether the incident in which an alert is, or was last, at a lane may still name it.
+    pub(super) fn is_named(&self, alert: AlertId, lane: LaneId) -> bool {
+        let incident = self.alerts.track(alert, lane).and_then(|t| self.incidents.get(&t.incident?));
+        incident.is_some_and(|i| i.members.contains_key(&alert))
+    }
+
+    pub(super) fn forget_group(&mut self, key: &GroupKey) {
+        if self.groups.get(key).is_some_and(super::Group::is_idle) {
+            self.groups.remove(key);
+        }
+    }
+
+    /// Disposes all that waits in an incident: one observation, the leader, as what is sent; the
+    /// others as grouped with it.
+    fn dispose_waiting(&mut self, id: IncidentId, sent: Option<(Disposition, Leader)>, rule: &SmolStr) {
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        let waiting = std::mem::take(&mut incident.waiting);
+        let (lane, key) = (incident.group.0, incident.dedup_key.clone());
+        let leader = match sent {
+            Some((_, Leader::First)) => waiting.iter().position(|(_, n)| *n > 0),
+            Some((_, Leader::Last)) => waiting.iter().rposition(|(_, n)| *n > 0),
+            None => None,
+        };
+        let Self { lanes, ledger, alerts, now, .. } = self;
+        let lane = (lane, lanes.lane(lane));
+        for (index, (alert, mut count)) in waiting.into_iter().enumerate() {
+            let mut dispose = |disposition, count, rule| {
+                let (known, incident, basis) = (alerts.alert_mut(alert), key.clone(), lane.1.basis());
+                let verdict =
+                    Verdict { alert, known, lane, incident, disposition, rule, release: None, basis };
+                ledger.dispose(*now, count, verdict);
+            };
+            if let Some((disposition, _)) = sent.filter(|_| leader == Some(index)) {
+                dispose(disposition, 1, rule.clone());
+                count -= 1;
+            }
+            let with = format_smolstr!("told with others of its incident ({rule})");
+            dispose(Disposition::Suppressed(Reason::Grouped), count, with);
+        }
+    }
+
+    fn dispose_waiting_as(&mut self, id: IncidentId, reason: Reason, rule: &str) {
+        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        let waiting = std::mem::take(&mut incident.waiting);
+        let lane = incident.group.0;
+        for (alert, count) in waiting {
+            self.suppress(alert, lane, count, reason, rule.into(), None);
+        }
+    }
+}
+
+/// Which of the waiting observations made the notification go.
+#[derive(Clone, Copy)]
+enum Leader {
+    First,
+    Last,
+}
+
+/// How many refused notifications can be asked for again with what is true then.
+const REFUSED_REMEMBERED: usize = 10_000;
+
+impl Engine {
+    /// Decides one notification.
+    fn notify(
+        &mut self,
+        (number, kind): (NotificationId, Kind),
+        (id, incident): (IncidentId, &mut Incident),
+        channel: &Channel,
+    ) {
+        let group = channel.known_by == KnownBy::Group && kind == Kind::Update;
+        if group && incident.is_over() && !self.shows_one_that_fires(id, incident, channel) {
+            incident.borrowed.extend(self.one_that_fires(incident, channel));
+        }
+        let mut notification = self.render((number, kind), (id, incident), channel);
+        if let Some(fallback) = &channel.receiver {
+            let home = std::mem::replace(&mut notification.receiver, fallback.clone());
+            notification.why = format_smolstr!("fallback, {home:?} was not reached: {}", notification.why);
+        }
+        self.ledger.notified(&notification.receiver, &channel.integration, kind);
+        self.outgoing.push(notification);
+    }
+}

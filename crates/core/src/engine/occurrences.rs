@@ -1,0 +1,492 @@
+//! The occurrences of one alert: what each of its peers states, merged.
+//!
+//! Squelch keeps one [`Statement`] for each peer and full label set. Only a peer itself changes its
+//! statement. The statements about one full label set make one [`Occurrence`] after another:
+//!
+//! - Statements that overlap are one occurrence, and the earliest start wins.
+//! - The first resolve ends the occurrence at once, whichever peer sends it.
+//! - A peer that goes on to state the old firing is believed after [`REFIRE_WAIT`], unless it resolves it
+//!   too. Alertmanagers of one cluster wake up to 15 s apart, so the copy of the other one may just be
+//!   late.
+//!
+//! Times of one sender are compared with times of the same sender. A clock that is wrong then does no harm.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::few::Few;
+use crate::model::{AlertId, Duration, Observation, Source, Status, Timestamp};
+use crate::policy::Policy;
+
+/// A sender that speaks for alerts: a hash of its name.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PeerId(u64);
+
+impl PeerId {
+    /// The peer of this name: its credential, address or external URL.
+    pub fn of(name: &str) -> PeerId {
+        let digest = Sha256::digest(name.as_bytes());
+        PeerId(digest.iter().take(8).fold(0, |id, byte| id << 8 | u64::from(*byte)))
+    }
+}
+
+/// One full label set at one door.
+pub(super) type OccurrenceKey = (Source, AlertId);
+
+/// How long a peer that states an old firing must go on before it is believed.
+pub(super) const REFIRE_WAIT: Duration = Duration::from_secs(60);
+
+/// An alert keeps at most this many full label sets. A new one then replaces the one that nobody has stated
+/// for the longest time, and a resolved one before one that fires. Values that `ignore_labels` leaves out
+/// make many label sets of one alert.
+pub(super) const LABEL_SETS: usize = 1000;
+
+/// At most this many peers have a statement about one full label set. The one that spoke longest ago goes
+/// first.
+const PEERS: usize = 16;
+
+/// The occurrences of one alert, by door and full label set.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Occurrences(Few<OccurrenceKey, Occurrence>);
+
+/// The current or the last occurrence of one full label set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Occurrence {
+    firing: bool,
+    /// Its start. Never later than the time at which it was received.
+    starts_at: Timestamp,
+    /// The end of the last occurrence, never later than [`Self::ended_on`]. [`NEVER`] if there was none.
+    #[serde(default = "never", skip_serializing_if = "is_never")]
+    ended_at: Timestamp,
+    /// When Squelch learned of that end.
+    #[serde(default = "never", skip_serializing_if = "is_never")]
+    ended_on: Timestamp,
+    /// No peer stated that end: it was time that ended the occurrence.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    expired: bool,
+    peers: Few<PeerId, Statement>,
+}
+
+/// The latest that one peer stated about one full label set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Statement {
+    firing: bool,
+    /// The start as the peer stated it.
+    starts_at: Timestamp,
+    /// The end as the peer stated it. While firing: when the peer's word expires, if it gave a time (API v2).
+    ends_at: Option<Timestamp>,
+    /// When the peer stated it last.
+    last_seen: Timestamp,
+    /// Firing, while the occurrence is over: since when the peer has been stating it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    waits_since: Option<Timestamp>,
+    /// The start moved with the last statement. A sender whose start moves each time states no new
+    /// occurrences.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    moved: bool,
+}
+
+const NEVER: Timestamp = Timestamp::ZERO;
+
+fn never() -> Timestamp {
+    NEVER
+}
+
+fn is_never(at: &Timestamp) -> bool {
+    *at == NEVER
+}
+
+/// The effect of a statement on one full label set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OccurrenceChange {
+    None,
+    /// It did not fire, and does.
+    Fired,
+    /// It fired and fires. Its peer missed the resolve: the former occurrence was last stated at this time.
+    Restarted(Timestamp),
+    /// It fired, and does not.
+    Resolved,
+}
+
+impl Statement {
+    fn new(now: Timestamp, said: &Observation) -> Self {
+        Statement {
+            firing: said.status == Status::Firing,
+            starts_at: said.starts_at,
+            ends_at: said.ends_at,
+            last_seen: now,
+            waits_since: None,
+            moved: false,
+        }
+    }
+
+    /// When a peer's word that it fires expires. None if the peer does not say so.
+    fn expires_at(&self, policy: &Policy) -> Option<Timestamp> {
+        self.firing.then(|| self.ends_at.unwrap_or(self.last_seen + policy.stale_after))
+    }
+
+    /// Whether `said` repeats the resolve that the peer stated, and is not about a later occurrence.
+    fn resolves_again(&self, said: &Observation) -> bool {
+        !self.firing && self.ends_at.is_none_or(|ended| said.starts_at <= ended)
+    }
+
+    /// Until when the statement covers the occurrence: what starts later is another one.
+    fn covers_until(&self) -> Timestamp {
+        self.ends_at.unwrap_or(self.last_seen).max(self.starts_at)
+    }
+}
+
+impl Occurrence {
+    /// When it expires, if no peer confirms it. None while it does not fire.
+    fn expires_at(&self, policy: &Policy) -> Option<Timestamp> {
+        let latest = self.peers.values().filter_map(|peer| peer.expires_at(policy)).max();
+        self.firing.then(|| latest.unwrap_or(self.last_seen() + policy.stale_after))
+    }
+
+    /// When a peer stated it last.
+    fn last_seen(&self) -> Timestamp {
+        self.peers.values().map(|peer| peer.last_seen).max().unwrap_or(self.ended_on)
+    }
+
+    /// Whether a peer states a firing that is not believed yet.
+    fn is_disputed(&self) -> bool {
+        self.peers.values().any(|peer| peer.waits_since.is_some())
+    }
+
+    /// The statement of a peer, as of now. There is room for it.
+    fn state(&mut self, now: Timestamp, peer: PeerId, said: &Observation) -> &mut Statement {
+        if !self.peers.contains_key(&peer) && self.peers.len() >= PEERS {
+            let oldest = self.peers.iter().min_by_key(|(_, peer)| peer.last_seen).map(|(id, _)| *id);
+            oldest.map(|id| self.peers.remove(&id));
+        }
+        let statement = self.peers.or_insert_with(peer, || Statement::new(now, said));
+        statement.last_seen = now;
+        statement
+    }
+
+    /// It fires from `starts_at` on: the wait of every peer is over.
+    fn begin(&mut self, now: Timestamp, starts_at: Timestamp) {
+        self.firing = true;
+        self.expired = false;
+        self.starts_at = starts_at.min(now);
+        self.peers.values_mut().for_each(|peer| peer.waits_since = None);
+    }
+
+    /// It is over since `at`. A sender's clock that is ahead does not move the end into the future.
+    fn end(&mut self, now: Timestamp, at: Timestamp) {
+        self.firing = false;
+        self.ended_at = self.ended_at.max(at.min(now));
+        self.ended_on = now;
+    }
+}
+
+impl Occurrences {
+    /// Whether any fires.
+    pub(super) fn fires(&self) -> bool {
+        self.0.values().any(|o| o.firing)
+    }
+
+    /// The number of full label sets that fire.
+    pub(super) fn firing(&self) -> usize {
+        self.0.values().filter(|o| o.firing).count()
+    }
+
+    /// The number of full label sets.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The earliest start of those that fire.
+    pub(super) fn started_at(&self) -> Option<Timestamp> {
+        self.0.values().filter(|o| o.firing).map(|o| o.starts_at).min()
+    }
+
+    /// Whether a peer states a firing that is not believed yet.
+    pub(super) fn is_disputed(&self) -> bool {
+        self.0.values().any(Occurrence::is_disputed)
+    }
+
+    /// When the first of them expires or is believed, if no peer speaks before.
+    pub(super) fn deadline(&self, policy: &Policy) -> Option<Timestamp> {
+        let believed =
+            |o: &Occurrence| o.peers.values().filter_map(|p| p.waits_since).min().map(|at| at + REFIRE_WAIT);
+        self.0.values().flat_map(|o| [o.expires_at(policy), believed(o)]).flatten().min()
+    }
+
+    /// The doors and full label sets.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &OccurrenceKey> {
+        self.0.keys()
+    }
+
+    /// What a peer states of a full label set, if the same statement again changes nothing.
+    pub(super) fn stated(&self, key: &OccurrenceKey, peer: PeerId) -> Option<Status> {
+        let occurrence = self.0.get(key)?;
+        match occurrence.peers.get(&peer)? {
+            peer if !peer.firing => Some(Status::Resolved),
+            peer if occurrence.firing && !peer.moved => Some(Status::Firing),
+            _ => None,
+        }
+    }
+
+    /// Whether `said` changes nothing but when the peer spoke last.
+    pub(super) fn is_repeat(&self, key: &OccurrenceKey, peer: PeerId, said: &Observation) -> bool {
+        let Some(occurrence) = self.0.get(key) else { return false };
+        if let Some(stated) = self.stated(key, peer) {
+            let Some(statement) = occurrence.peers.get(&peer) else { return false };
+            let same_start = said.start_unknown || statement.starts_at == said.starts_at;
+            return match (stated, said.status) {
+                (Status::Firing, Status::Firing) => same_start,
+                (Status::Resolved, Status::Resolved) => statement.resolves_again(said),
+                _ => false,
+            };
+        }
+        // The first statement of another member of a pair mostly repeats the occurrence that is known.
+        let new = !occurrence.peers.contains_key(&peer);
+        new && said.status == Status::Firing && occurrence.firing && said.starts_at == occurrence.starts_at
+    }
+
+    /// A peer repeated its statement. Returns its status, if the full label set is known.
+    pub(super) fn seen(
+        &mut self,
+        now: Timestamp,
+        key: &OccurrenceKey,
+        peer: PeerId,
+        ends_at: Option<Timestamp>,
+    ) -> Option<Status> {
+        let occurrence = self.0.get_mut(key)?;
+        if let Some(statement) = occurrence.peers.get_mut(&peer) {
+            statement.last_seen = now;
+            if statement.firing {
+                statement.ends_at = statement.ends_at.max(ends_at);
+            }
+            return Some(if statement.firing { Status::Firing } else { Status::Resolved });
+        }
+        // Its repeats were gathered meanwhile: an occurrence that is over is not stated anew by them.
+        if occurrence.firing {
+            let starts_at = occurrence.starts_at;
+            let stated = Statement {
+                firing: true,
+                starts_at,
+                ends_at,
+                last_seen: now,
+                waits_since: None,
+                moved: false,
+            };
+            if occurrence.peers.len() < PEERS {
+                occurrence.peers.insert(peer, stated);
+            }
+        }
+        Some(Status::Firing)
+    }
+
+    /// Ends the occurrences that no peer confirmed in time: if `stale`, those without an end of their own,
+    /// else the others. Returns the last end, if any ended.
+    pub(super) fn expire(&mut self, now: Timestamp, stale: bool, policy: &Policy) -> Option<Timestamp> {
+        let mut last_end = None;
+        for occurrence in self.0.values_mut() {
+            let endless = !occurrence.peers.values().any(|peer| peer.firing && peer.ends_at.is_some());
+            let Some(at) = occurrence.expires_at(policy).filter(|at| *at <= now && endless == stale) else {
+                continue;
+            };
+            let ended = if stale { now } else { at };
+            occurrence.end(now, ended);
+            occurrence.expired = true;
+            occurrence.peers = Few::default();
+            last_end = last_end.max(Some(ended));
+        }
+        last_end
+    }
+
+    /// Believes the peers that went on to state an old firing for [`REFIRE_WAIT`]. Returns whether there
+    /// were any.
+    pub(super) fn believe(&mut self, now: Timestamp) -> bool {
+        let mut believed = false;
+        for occurrence in self.0.values_mut() {
+            let due = |peer: &&Statement| peer.waits_since.is_some_and(|since| since + REFIRE_WAIT <= now);
+            if let Some(starts_at) = occurrence.peers.values().filter(due).map(|peer| peer.starts_at).min() {
+                occurrence.begin(now, starts_at);
+                believed = true;
+            }
+        }
+        believed
+    }
+
+    /// Squelch was down and heard nothing: no word expires before `ends`, and none is stale before `stale`.
+    pub(super) fn restarted(&mut self, ends: Timestamp, stale: Timestamp, policy: &Policy) {
+        for statement in self.0.values_mut().flat_map(|o| o.peers.values_mut()).filter(|peer| peer.firing) {
+            match &mut statement.ends_at {
+                Some(at) => *at = (*at).max(ends),
+                None => statement.last_seen = statement.last_seen.max(stale - policy.stale_after),
+            }
+        }
+    }
+
+    /// Makes room for a new full label set, if there are [`LABEL_SETS`]. Returns the one that is forgotten,
+    /// if no other door states it, and whether it fired.
+    pub(super) fn make_room(&mut self, key: &OccurrenceKey) -> Option<(Option<AlertId>, bool)> {
+        if self.0.len() < LABEL_SETS || self.0.contains_key(key) {
+            return None;
+        }
+        let order = |o: &Occurrence| (o.firing || o.is_disputed(), o.last_seen());
+        let (least, fired) = self.0.iter().min_by_key(|(_, o)| order(o)).map(|(key, o)| (*key, o.firing))?;
+        self.0.remove(&least);
+        let gone = !self.0.keys().any(|(_, labels)| *labels == least.1);
+        Some((gone.then_some(least.1), fired))
+    }
+
+    /// A peer states that a full label set fires.
+    pub(super) fn fire(
+        &mut self,
+        now: Timestamp,
+        key: OccurrenceKey,
+        peer: PeerId,
+        said: &Observation,
+    ) -> OccurrenceChange {
+        let Some(occurrence) = self.0.get_mut(&key) else {
+            let mut first = Occurrence::unheard();
+            first.state(now, peer, said);
+            first.begin(now, said.starts_at);
+            self.0.insert(key, first);
+            return OccurrenceChange::Fired;
+        };
+        let before = occurrence.peers.get(&peer).cloned();
+        match occurrence.firing {
+            true => occurrence.confirm(now, peer, before, said),
+            false => occurrence.fire_again(now, peer, before, said),
+        }
+    }
+
+    /// A peer states that a full label set does not fire.
+    pub(super) fn resolve(
+        &mut self,
+        now: Timestamp,
+        key: OccurrenceKey,
+        peer: PeerId,
+        said: &Observation,
+    ) -> OccurrenceChange {
+        let ends_at = said.ends_at.unwrap_or(now).min(now);
+        let Some(occurrence) = self.0.get_mut(&key) else {
+            let mut first = Occurrence::unheard();
+            first.state(now, peer, said);
+            first.end(now, ends_at);
+            self.0.insert(key, first);
+            return OccurrenceChange::None;
+        };
+        let before = occurrence.peers.get(&peer).cloned();
+        let began =
+            before.as_ref().filter(|before| before.firing).map_or(occurrence.starts_at, |b| b.starts_at);
+        if !said.start_unknown && began.min(now) > ends_at {
+            // It ended before the peer's present statement, or the occurrence, began: it is about an older
+            // one.
+            return OccurrenceChange::None;
+        }
+        let again = before.as_ref().is_some_and(|before| before.resolves_again(said));
+        *occurrence.state(now, peer, said) = Statement::new(now, said);
+        occurrence.expired = false;
+        if !occurrence.firing {
+            occurrence.ended_at = occurrence.ended_at.max(ends_at);
+            return OccurrenceChange::None;
+        }
+        // An end that is known takes back no more than the word of the peer that states it.
+        let known = ends_at <= occurrence.ended_at;
+        let ended_on = occurrence.ended_on;
+        let supported = occurrence.peers.values().any(|peer| peer.firing && peer.last_seen > ended_on);
+        if again || known && supported {
+            return OccurrenceChange::None;
+        }
+        occurrence.end(now, ends_at);
+        OccurrenceChange::Resolved
+    }
+}
+
+impl Occurrence {
+    fn unheard() -> Self {
+        let peers = Few::default();
+        Occurrence {
+            firing: false,
+            starts_at: NEVER,
+            ended_at: NEVER,
+            ended_on: NEVER,
+            expired: false,
+            peers,
+        }
+    }
+
+    /// It fires, and a peer states so.
+    fn confirm(
+        &mut self,
+        now: Timestamp,
+        peer: PeerId,
+        before: Option<Statement>,
+        said: &Observation,
+    ) -> OccurrenceChange {
+        let starts_at = said.starts_at.min(now);
+        let covered =
+            self.peers.values().filter(|p| p.firing).map(Statement::covers_until).max().unwrap_or(now);
+        let (last_seen, ended_at) = (self.last_seen(), self.ended_at);
+        let statement = self.state(now, peer, said);
+        let Some(before) = before.filter(|before| before.firing) else {
+            *statement = Statement::new(now, said);
+            self.starts_at = self.starts_at.min(starts_at.max(ended_at));
+            return OccurrenceChange::None;
+        };
+        statement.ends_at = statement.ends_at.max(said.ends_at);
+        if said.start_unknown || said.starts_at == before.starts_at {
+            statement.moved = false;
+            return OccurrenceChange::None;
+        }
+        if said.starts_at < before.starts_at && starts_at <= ended_at {
+            // An old statement, said anew.
+            return OccurrenceChange::None;
+        }
+        statement.starts_at = said.starts_at;
+        let later = said.starts_at > before.starts_at && starts_at > before.last_seen;
+        statement.moved = later;
+        if starts_at > covered && !before.moved {
+            self.ended_at = starts_at;
+            self.ended_on = now;
+            self.starts_at = starts_at;
+            return OccurrenceChange::Restarted(last_seen);
+        }
+        self.starts_at = self.starts_at.min(starts_at);
+        OccurrenceChange::None
+    }
+
+    /// It does not fire, and a peer states that it does.
+    fn fire_again(
+        &mut self,
+        now: Timestamp,
+        peer: PeerId,
+        before: Option<Statement>,
+        said: &Observation,
+    ) -> OccurrenceChange {
+        let ended_at = self.ended_at;
+        let new = !said.start_unknown
+            && match &before {
+                None => said.starts_at > ended_at,
+                Some(before) if before.firing => {
+                    before.starts_at != said.starts_at && said.starts_at > ended_at
+                }
+                Some(before) => before.ends_at.is_none_or(|ended| said.starts_at > ended),
+            };
+        // It took its own word back. A member that shares the name of its pair does so seconds later.
+        let took_back = before.as_ref().is_some_and(|before| {
+            !before.firing && (said.start_unknown || self.ended_on + REFIRE_WAIT <= now)
+        });
+        let waits_since = before.as_ref().and_then(|before| before.waits_since).unwrap_or(now);
+        let expired = self.expired;
+        let statement = self.state(now, peer, said);
+        *statement = Statement::new(now, said);
+        if new || took_back || expired {
+            self.begin(now, said.starts_at);
+            return OccurrenceChange::Fired;
+        }
+        statement.waits_since = Some(waits_since);
+        OccurrenceChange::None
+    }
+}
+
+#[cfg(test)]
+mod tests;

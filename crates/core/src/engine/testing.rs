@@ -1,0 +1,262 @@
+//! For tests: an engine, a pager that behaves as PagerDuty does, and a clock that the test turns.
+//!
+//! The feature `testing` compiles this module. No program uses it.
+
+use std::collections::BTreeMap;
+
+use crate::engine::consumers::{Consumers, assert_true};
+use crate::engine::{Effects, Engine, Event};
+use crate::model::{
+    AlertId, Batch, Duration, Kind, LabelSet, Notification, Observation, Outcome, Rejection, Report, Source,
+    Status, Timestamp,
+};
+use crate::policy::{
+    FailOpen, GroupBy, IntegrationRef, KnownBy, Limits, Noise, Policy, Receiver, Route, SelfWatch,
+    Severities, Windows,
+};
+
+/// Where every timeline starts.
+pub const START: Timestamp = Timestamp::EPOCH;
+
+/// A policy with one route to `pd`, which has one integration that wants to hear everything.
+pub fn policy(group_by: &[&str], noise: Noise) -> Policy {
+    let pager = IntegrationRef::new("pagerduty[0]", KnownBy::DedupKey);
+    Policy {
+        severities: Severities::default(),
+        ignore_labels: vec!["replica".into()],
+        routes: vec![Route {
+            key: "{}".into(),
+            matchers: Vec::new(),
+            continue_: false,
+            children: Vec::new(),
+            receiver: "pd".into(),
+            group_by: GroupBy::Labels(group_by.iter().map(|g| (*g).into()).collect()),
+            group_wait: Duration::ZERO,
+            group_interval: Duration::from_secs(15),
+            repeat_interval: Duration::from_hours(4),
+            noise: "default".into(),
+            windows: Windows::default(),
+            line: 1,
+        }],
+        receivers: BTreeMap::from([("pd".into(), Receiver::new(vec![pager]))]),
+        noise: BTreeMap::from([("default".into(), noise)]),
+        resolve_timeout: Duration::from_mins(5),
+        stale_after: Duration::from_hours(12),
+        time_intervals: BTreeMap::new(),
+        inhibit_rules: Vec::new(),
+        lines: Default::default(),
+        failopen: FailOpen::default(),
+        heartbeats: Vec::new(),
+        self_watch: SelfWatch { enabled: false, ..SelfWatch::default() },
+        limits: Limits::default(),
+    }
+}
+
+/// What the pager shows under one key.
+#[derive(Default, Debug, Clone)]
+pub struct Shown {
+    /// Whether an incident is open under the key.
+    pub open: bool,
+    /// How often a human was interrupted.
+    pub interrupted: u32,
+    /// The alerts that the last message said to fire.
+    pub firing: Vec<AlertId>,
+}
+
+/// How the receivers answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answers {
+    /// At once, and well.
+    Accept,
+    /// Not at all: notifications stay in flight until [`World::answer`].
+    Hang,
+    /// With a final refusal.
+    Reject,
+}
+
+/// An engine in a world that obeys the test.
+pub struct World {
+    /// The engine.
+    pub engine: Engine,
+    /// The time.
+    pub now: Timestamp,
+    /// How the receivers answer.
+    pub answers: Answers,
+    /// Integrations that refuse whatever is sent.
+    pub unreachable: Vec<&'static str>,
+    /// The state of the pager, by integration and dedup key.
+    pub pager: BTreeMap<(String, String), Shown>,
+    /// Notifications that no receiver has answered yet.
+    pub in_flight: Vec<Notification>,
+    /// What those hold for true that read an integration's messages.
+    pub consumers: BTreeMap<String, Consumers>,
+    /// Whether each message is held to the truth when it is decided.
+    pub checks_messages: bool,
+    /// Everything that went out, in order.
+    pub sent: Vec<Notification>,
+    /// Every decision, in order.
+    pub decisions: Vec<crate::model::Decision>,
+    /// Every event with its time, for replay.
+    pub events: Vec<(Timestamp, Event)>,
+    /// What each event led to, as bytes.
+    pub trace: Vec<String>,
+}
+
+impl World {
+    /// A world at [`START`] with an engine that has heard of nothing.
+    pub fn new(policy: Policy) -> Self {
+        World {
+            engine: Engine::new(policy),
+            now: START,
+            answers: Answers::Accept,
+            unreachable: Vec::new(),
+            pager: BTreeMap::new(),
+            in_flight: Vec::new(),
+            consumers: BTreeMap::new(),
+            checks_messages: true,
+            sent: Vec::new(),
+            decisions: Vec::new(),
+            events: Vec::new(),
+            trace: Vec::new(),
+        }
+    }
+
+    /// Handles one event, audits, and lets the receivers answer.
+    pub fn handle(&mut self, event: Event) {
+        let mut effects = Effects::watched();
+        let before = self.engine.fills();
+        // What was due is decided before a new policy holds.
+        let replaced = matches!(event, Event::Policy(_)).then(|| self.engine.policy().clone());
+        self.engine.handle(self.now, &event, &mut effects);
+        // A reload may leave more than it allows; then at least no more are added.
+        for (fill, before) in self.engine.fills().iter().zip(before) {
+            assert!(fill.held <= fill.most.max(before.held), "no table holds more than it may: {fill:?}");
+        }
+        self.trace.push(format!("{effects:?}"));
+        self.events.push((self.now, event));
+        self.engine.audit();
+        self.decisions.append(&mut effects.take_disposed());
+        for notification in effects.notifications {
+            let key = (&notification.integration, &notification.dedup_key);
+            assert!(
+                !self.in_flight.iter().any(|n| (&n.integration, &n.dedup_key) == key),
+                "two in flight for one incident at one integration"
+            );
+            if self.checks_messages {
+                assert_true(&self.engine, replaced.as_ref(), &notification);
+            }
+            self.sent.push(notification.clone());
+            self.in_flight.push(notification);
+        }
+        match self.answers {
+            Answers::Accept => self.answer(true),
+            Answers::Reject => self.answer(false),
+            Answers::Hang => {}
+        }
+    }
+
+    /// Ends everything in flight.
+    pub fn answer(&mut self, accept: bool) {
+        for notification in std::mem::take(&mut self.in_flight) {
+            let accept = accept && !self.unreachable.contains(&notification.integration.as_str());
+            if accept {
+                self.show(&notification);
+            }
+            let refusal = Rejection { reason: "clientError".into(), detail: "no".into(), ambiguous: false };
+            let outcome = if accept { Outcome::Accepted } else { Outcome::Rejected(refusal) };
+            self.handle(Event::Delivered(Report { id: notification.id, outcome, attempts: 1 }));
+        }
+    }
+
+    fn show(&mut self, n: &Notification) {
+        let shown = self.pager.entry((n.integration.to_string(), n.dedup_key.to_string())).or_default();
+        match n.kind {
+            Kind::Resolve => {
+                assert!(shown.open, "a resolve of {} that was not open", n.dedup_key);
+                shown.open = false;
+            }
+            Kind::Page => {
+                let keyed = n.integration.starts_with("pagerduty");
+                assert!(!shown.open || !keyed, "a page under the open key {} would be silent", n.dedup_key);
+                shown.open = true;
+                shown.interrupted += 1;
+            }
+            Kind::Update => assert!(shown.open, "an update of {} before its page", n.dedup_key),
+            // It opens, changes and closes nothing.
+            Kind::Digest => return,
+        }
+        self.consumers.entry(n.integration.to_string()).or_default().read(n);
+        let firing = n.alerts.iter().filter(|a| a.status == Status::Firing);
+        shown.firing = firing.map(|a| a.id).collect();
+    }
+
+    /// The labels of an alert that the engine knows.
+    pub fn labels_of(&self, id: AlertId) -> Option<LabelSet> {
+        self.engine.alerts.alert(id).map(|alert| alert.labels.clone())
+    }
+
+    /// Lets time pass, stopping at every deadline on the way.
+    pub fn advance(&mut self, by: Duration) {
+        let end = self.now + by;
+        while let Some((at, _)) = self.engine.next_deadline()
+            && at <= end
+        {
+            self.now = self.now.max(at);
+            self.handle(Event::Tick);
+        }
+        self.now = end;
+    }
+
+    /// The policy that it was born under, as far as none was adopted since.
+    pub fn events_policy(&self) -> Policy {
+        self.engine.policy().clone()
+    }
+
+    /// One request.
+    pub fn say(&mut self, source: Source, peer: &str, observations: Vec<Observation>) {
+        self.handle(Event::Observe(Batch { source, peer: peer.into(), observations, upstream: None }));
+    }
+
+    /// A request as Alertmanager sends it: repeats that change nothing come as `Seen`.
+    pub fn webhook(&mut self, peer: &str, observations: Vec<Observation>) {
+        let batch = Batch { source: Source::Alertmanager, peer: peer.into(), observations, upstream: None };
+        match self.engine.repeats(&batch) {
+            Some(seen) => self.handle(Event::Seen(seen)),
+            None => self.handle(Event::Observe(batch)),
+        }
+    }
+}
+
+/// A label set.
+pub fn labels(pairs: &[(&str, &str)]) -> LabelSet {
+    LabelSet::from_pairs(pairs.iter().copied())
+}
+
+/// An alert that fires.
+pub fn firing(labels: &LabelSet, starts_at: Timestamp) -> Observation {
+    Observation {
+        status: Status::Firing,
+        labels: labels.clone(),
+        annotations: LabelSet::default(),
+        starts_at,
+        start_unknown: false,
+        ends_at: None,
+        generator_url: Default::default(),
+    }
+}
+
+/// An alert that ended.
+pub fn resolved(labels: &LabelSet, starts_at: Timestamp, ends_at: Timestamp) -> Observation {
+    Observation { status: Status::Resolved, ends_at: Some(ends_at), ..firing(labels, starts_at) }
+}
+
+/// The engine that has handled `events` from the beginning, and what came of each.
+pub fn replay(policy: Policy, events: &[(Timestamp, Event)]) -> (Engine, Vec<String>) {
+    let (mut engine, mut trace) = (Engine::new(policy), Vec::new());
+    for (now, event) in events {
+        let mut effects = Effects::watched();
+        engine.handle(*now, event, &mut effects);
+        trace.push(format!("{effects:?}"));
+    }
+    (engine, trace)
+}

@@ -1,0 +1,98 @@
+//! The board: what is shown of the engine, and what a person lets go.
+
+use crate::engine::testing::{Answers, World, firing, labels, policy, resolved};
+use crate::engine::{BoardQuery, Event, Release, RowState};
+use crate::model::{Duration, Source, parse_matchers};
+use crate::policy::{Level, Noise};
+
+fn all() -> BoardQuery {
+    BoardQuery { limit: 100, ..BoardQuery::default() }
+}
+
+#[test]
+fn an_alert_that_is_held_is_shown_and_a_person_lets_it_page() {
+    let mut policy = policy(&["alertname"], Noise::default());
+    let warning = policy.severities.levels.iter_mut().find(|l| l.name == "warning").unwrap();
+    *warning = Level { hold: Duration::from_mins(5), ..warning.clone() };
+    let mut world = World::new(policy);
+    let disk = labels(&[("alertname", "Disk"), ("severity", "warning")]);
+    world.say(Source::Alertmanager, "a", vec![firing(&disk, world.now)]);
+    let board = world.engine.board(&all());
+    let [row] = &board.rows[..] else { panic!("{board:?}") };
+    assert_eq!((row.state, row.next), (RowState::Held, Some((world.now + Duration::from_mins(5), "pages"))));
+    assert!(row.releasable && world.sent.is_empty());
+    assert!(!world.engine.can_release(row.alert, "other"));
+    let release = Release { alert: row.alert, receiver: "pd".into(), by: "ada".into() };
+    world.handle(Event::Release(release.clone()));
+    assert_eq!(world.sent.len(), 1);
+    let board = world.engine.board(&all());
+    assert_eq!(board.rows.iter().map(|r| r.state).collect::<Vec<_>>(), [RowState::Paged]);
+    assert!(!world.engine.can_release(release.alert, "pd"));
+    world.handle(Event::Release(release));
+    assert_eq!(world.sent.len(), 1, "what is not held is not let go");
+}
+
+#[test]
+fn what_is_over_the_limit_leaves_in_one_page_when_a_person_says_so() {
+    let noise =
+        Noise { limit: crate::policy::Limit { pages: 1, per: Duration::from_hours(1) }, ..Noise::default() };
+    let mut world = World::new(policy(&["alertname"], noise));
+    let of = |name: &str| labels(&[("alertname", name), ("severity", "warning")]);
+    for name in ["A", "B", "C"] {
+        world.say(Source::Alertmanager, "a", vec![firing(&of(name), world.now)]);
+    }
+    assert_eq!(world.sent.len(), 1);
+    let limited = BoardQuery { state: Some(RowState::RateLimited), ..all() };
+    let board = world.engine.board(&limited);
+    assert_eq!((board.matching, board.states.get(&RowState::Paged)), (2, Some(&1)));
+    let alert = board.rows[0].alert;
+    world.handle(Event::Release(Release { alert, receiver: "pd".into(), by: "ada".into() }));
+    assert_eq!(world.sent.len(), 2);
+    assert_eq!((world.sent[1].alerts.len(), world.sent[1].why.as_str()), (2, "released by ada"));
+    assert_eq!(world.engine.board(&limited).matching, 0);
+}
+
+#[test]
+fn a_flapper_is_shown_with_its_numbers_and_tells_the_truth_when_released() {
+    let noise = Noise { suppress_at: 3000, ..Noise::default() };
+    let mut world = World::new(policy(&["alertname"], noise));
+    let queue = labels(&[("alertname", "Queue"), ("severity", "warning")]);
+    for _ in 0..3 {
+        let start = world.now;
+        world.say(Source::Alertmanager, "a", vec![firing(&queue, start)]);
+        world.advance(Duration::from_secs(30));
+        world.say(Source::Alertmanager, "a", vec![resolved(&queue, start, world.now)]);
+        world.advance(Duration::from_secs(20));
+    }
+    let (flappers, count) = world.engine.flappers(world.now, 0, 10);
+    let flapper = &flappers[0];
+    assert_eq!((count, flapper.changes, flapper.recent.len(), flapper.firing), (1, 6, 6, false));
+    assert!(flapper.penalty > 3000 && flapper.until.is_some(), "{flapper:?}");
+    let board = world.engine.board(&all());
+    assert_eq!(board.rows[0].state, RowState::Flapping, "its resolve is withheld");
+    world.handle(Event::Release(Release { alert: flapper.alert, receiver: "pd".into(), by: "ada".into() }));
+    assert_eq!(world.engine.board(&all()).rows[0].state, RowState::Resolving);
+}
+
+#[test]
+fn pages_are_cut_filtered_and_counted() {
+    let noise =
+        Noise { storm: crate::policy::Storm { start: 0, ..Noise::default().storm }, ..Noise::default() };
+    let mut world = World::new(policy(&["host"], noise));
+    world.answers = Answers::Accept;
+    for n in 0..30 {
+        let host = labels(&[("alertname", "Down"), ("host", &format!("h{n:02}")), ("severity", "critical")]);
+        world.say(Source::Alertmanager, "a", vec![firing(&host, world.now)]);
+        world.advance(Duration::from_secs(1));
+    }
+    let page = world.engine.board(&BoardQuery { offset: 10, limit: 5, ..BoardQuery::default() });
+    let hosts: Vec<&str> = page.rows.iter().map(|r| r.labels.value("host")).collect();
+    assert_eq!((page.matching, hosts), (30, vec!["h19", "h18", "h17", "h16", "h15"]), "the newest first");
+    let matchers = parse_matchers("host=~\"h0.\"").unwrap();
+    let some = world.engine.board(&BoardQuery { matchers, limit: 100, ..BoardQuery::default() });
+    assert_eq!((some.matching, some.rows.len()), (10, 10));
+    let key = some.rows[0].dedup_key.clone().unwrap();
+    let detail = world.engine.incident(&key, false, 0, 10).unwrap();
+    assert_eq!((detail.alerts.len(), detail.shown_at.len()), (1, 1));
+    assert!(world.engine.incident("unknown", false, 0, 10).is_none());
+}

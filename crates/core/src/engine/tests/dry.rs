@@ -1,0 +1,75 @@
+//! Dry runs: what they say is what happens.
+
+use crate::engine::testing::{World, firing, labels, policy};
+use crate::engine::{DryStep, Event};
+use crate::model::{Duration, MatchOp, Matcher, Silence, SilenceRequest, Source, Timestamp};
+use crate::policy::{Level, Noise};
+
+fn world() -> World {
+    let mut policy = policy(&["alertname"], Noise::default());
+    let warning = policy.severities.levels.iter_mut().find(|l| l.name == "warning").unwrap();
+    *warning = Level { hold: Duration::from_mins(5), ..warning.clone() };
+    World::new(policy)
+}
+
+/// What the dry run says is what happens.
+#[test]
+fn it_says_what_then_happens_and_changes_nothing() {
+    let mut world = world();
+    let disk = labels(&[("alertname", "Disk"), ("severity", "warning")]);
+    let other = labels(&[("alertname", "Disk"), ("severity", "critical"), ("host", "b")]);
+    world.say(Source::Alertmanager, "a", vec![firing(&other, world.now)]);
+    let before = world.engine.clone();
+    let run = world.engine.dry_run(&disk, world.now);
+    assert_eq!(world.engine, before);
+    let decided = run.steps.iter().find_map(|step| match step {
+        DryStep::Decided(decision) => Some(decision.clone()),
+        _ => None,
+    });
+    let seen = world.decisions.len();
+    world.say(Source::Alertmanager, "a", vec![firing(&disk, world.now)]);
+    world.advance(Duration::from_mins(10));
+    assert_eq!(decided.as_ref(), world.decisions.get(seen));
+    assert!(!run.pages && run.outcome().starts_with("No new page"), "{run:?}");
+}
+
+#[test]
+fn repeats_that_were_counted_before_are_not_its_outcome() {
+    let mut world = world();
+    let disk = labels(&[("alertname", "Disk"), ("severity", "critical")]);
+    let start = world.now;
+    world.webhook("a", vec![firing(&disk, start)]);
+    world.advance(Duration::from_secs(30));
+    world.webhook("a", vec![firing(&disk, start)]);
+    let run = world.engine.dry_run(&disk, world.now + Duration::from_secs(30));
+    let repeats = run
+        .steps
+        .iter()
+        .any(|step| matches!(step, DryStep::Decided(decision) if decision.basis.repeats_since.is_some()));
+    assert!(!repeats && run.outcome().starts_with("Nobody is paged: duplicate"), "{run:?}");
+}
+
+#[test]
+fn it_waits_pages_or_is_silenced_as_the_time_has_it() {
+    let mut world = world();
+    let of = |severity| labels(&[("alertname", "Disk"), ("severity", severity)]);
+    let at = |m: u64| Timestamp::EPOCH + Duration::from_mins(m);
+    assert_eq!(world.engine.dry_run(&of("critical"), at(0)).outcome(), "It pages pd at once.");
+    assert_eq!(world.engine.dry_run(&of("warning"), at(0)).outcome(), "It pages pd after 5m.");
+    let matchers = vec![vec![Matcher::new("alertname", MatchOp::Equal, "Disk").unwrap()]];
+    let silence = Silence {
+        id: "".into(),
+        matchers,
+        starts_at: at(10),
+        ends_at: at(40),
+        updated_at: at(0),
+        created_by: "ada".into(),
+        comment: "work".into(),
+    };
+    let change = world.engine.plan_silence(world.now, &SilenceRequest::Set(silence)).unwrap();
+    world.handle(Event::Silence(change));
+    let run = |minute| world.engine.dry_run(&of("critical"), at(minute)).outcome();
+    assert_eq!(run(0), "It pages pd at once.");
+    assert_eq!(run(12), "It pages pd after 28m.", "once the silence ends, if it still fires");
+    assert_eq!(run(40), "It pages pd at once.");
+}

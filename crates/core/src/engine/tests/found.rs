@@ -1,0 +1,188 @@
+//! What a review found: each of these lost a page, left an incident open, or grew without bound.
+
+use crate::engine::Bound;
+use crate::engine::testing::*;
+use crate::model::{Duration, Kind, LabelSet, Observation, Source};
+use crate::policy::{Limit, Limits, Noise, Policy, Storm};
+
+fn seconds(s: u64) -> Duration {
+    Duration::from_secs(s)
+}
+
+fn warning(name: &str) -> LabelSet {
+    labels(&[("alertname", name), ("instance", "i"), ("severity", "warning")])
+}
+
+fn any_open(world: &World) -> bool {
+    world.pager.values().any(|shown| shown.open)
+}
+
+/// Two routes to one receiver, of which the second waits for a group.
+fn two_routes(noise: Noise) -> Policy {
+    let mut policy = policy(&["alertname"], noise);
+    let mut first = policy.routes[0].clone();
+    (first.key, first.continue_) = ("{}/{first}".into(), true);
+    let mut second = policy.routes[0].clone();
+    (second.key, second.group_wait) = ("{}/{second}".into(), seconds(30));
+    policy.routes[0].children = vec![1, 2];
+    policy.routes.extend([first, second]);
+    policy
+}
+
+#[test]
+fn what_waits_on_a_second_route_does_not_open_after_it_resolved() {
+    let mut world = World::new(two_routes(Noise::default()));
+    world.webhook("am", vec![firing(&warning("A"), START)]);
+    world.advance(seconds(10));
+    let now = world.now;
+    world.webhook("am", vec![resolved(&warning("A"), START, now)]);
+    world.advance(Duration::from_hours(1));
+    assert!(!any_open(&world), "an incident of what resolved was opened, and nothing will close it");
+}
+
+#[test]
+fn a_page_over_the_limit_takes_nothing_along_that_waits_on_a_second_route() {
+    let limit = Limit { pages: 1, per: Duration::from_mins(10) };
+    let mut world = World::new(two_routes(Noise { limit, ..Noise::default() }));
+    world.webhook("am", vec![firing(&warning("First"), START)]);
+    world.webhook("am", vec![firing(&warning("A"), START)]);
+    world.advance(seconds(10));
+    let now = world.now;
+    world.webhook("am", vec![resolved(&warning("A"), START, now), resolved(&warning("First"), START, now)]);
+    world.advance(Duration::from_hours(1));
+    assert!(!any_open(&world), "an incident of what resolved was opened, and nothing will close it");
+}
+
+#[test]
+fn a_sender_whose_clock_is_ahead_restarts_nothing() {
+    let mut world = World::new(policy(&["alertname"], Noise { suppress_at: 3000, ..Noise::default() }));
+    let ahead = START + seconds(90);
+    for peer in ["am1", "am2", "am1", "am2"] {
+        world.webhook(peer, vec![firing(&warning("A"), ahead)]);
+        world.advance(seconds(5));
+    }
+    assert_eq!(world.engine.stats().receivers["pd"].flapping, 0, "repeats count as restarts");
+    assert_eq!(world.sent.len(), 1);
+}
+
+/// As a script sends it, each minute, or a sender whose times cannot be read.
+#[test]
+fn an_alert_without_a_start_that_is_said_again_restarts_nothing() {
+    let mut world = World::new(policy(&["alertname"], Noise { suppress_at: 3000, ..Noise::default() }));
+    let said = |peer: &str, world: &mut World| {
+        let one = Observation { start_unknown: true, ..firing(&warning("A"), world.now) };
+        world.webhook(peer, vec![one]);
+    };
+    for minute in 0..9 {
+        said(if minute % 2 == 0 { "am1" } else { "am2" }, &mut world);
+        world.advance(Duration::from_mins(1));
+    }
+    assert_eq!(world.sent.len(), 1, "repeats count as restarts: {:#?}", world.sent);
+    world.webhook("am1", vec![resolved(&warning("A"), START, world.now)]);
+    world.advance(seconds(20));
+    said("am2", &mut world);
+    world.advance(seconds(20));
+    world.webhook("am2", vec![resolved(&warning("A"), START, world.now)]);
+    world.advance(Duration::from_mins(20));
+    assert_eq!(world.sent.last().unwrap().kind, Kind::Resolve, "what the other member said was a late copy");
+    let sent = world.sent.len();
+    said("am1", &mut world);
+    world.advance(Duration::from_mins(2));
+    let kinds: Vec<_> = world.sent[sent..].iter().map(|n| n.kind).collect();
+    assert_eq!(kinds, [Kind::Page], "it fires anew");
+}
+
+#[test]
+fn repeats_of_an_alert_that_made_room_go_with_it() {
+    let mut world = World::new(Policy {
+        limits: Limits { alerts: 2, ..Limits::default() },
+        ..policy(&["alertname"], Noise::default())
+    });
+    let said = |name: &str, world: &mut World| {
+        let one = resolved(&warning(name), START, world.now);
+        world.webhook("am", vec![one]);
+    };
+    for name in ["A", "A", "B", "B", "C", "C", "D"] {
+        said(name, &mut world);
+        world.advance(seconds(2));
+    }
+    let fills = world.engine.fills();
+    assert!(fills.iter().all(|fill| fill.held <= fill.most), "{fills:?}");
+    let bounds = world.engine.stats().bounds;
+    assert!(bounds.get(&Bound::Alerts).is_some_and(|forgotten| *forgotten > 0), "none made room");
+}
+
+#[test]
+fn a_refire_on_its_way_outlives_the_memory_of_its_alert() {
+    let mut world = World::new(policy(&["alertname"], Noise::default()));
+    let end = START + Duration::from_mins(5);
+    world.webhook("am1", vec![firing(&warning("A"), START)]);
+    world.advance(Duration::from_mins(5));
+    world.webhook("am1", vec![resolved(&warning("A"), START, end)]);
+    world.advance(seconds(24 * 3600 - 30));
+    let sent = world.sent.len();
+    world.webhook("am2", vec![firing(&warning("A"), START)]);
+    world.advance(Duration::from_mins(2));
+    assert!(world.sent[sent..].iter().any(|n| n.kind == Kind::Page), "the re-fire was forgotten");
+}
+
+#[test]
+fn yesterdays_storm_does_not_swallow_todays() {
+    let off = Limit { pages: 0, per: Duration::ZERO };
+    let storm = Storm { start: 3, end: 2, window: Duration::from_mins(10) };
+    let mut world = World::new(policy(&["alertname"], Noise { limit: off, storm, ..Noise::default() }));
+    let storm = |world: &mut World, day: u64| {
+        for n in 0..8 {
+            let now = world.now;
+            world.webhook("am", vec![firing(&warning(&format!("Day{day}N{n}")), now)]);
+            world.advance(seconds(10));
+        }
+        world.advance(Duration::from_mins(5));
+    };
+    storm(&mut world, 0);
+    world.advance(Duration::from_hours(24));
+    let sent = world.sent.len();
+    storm(&mut world, 1);
+    let tells = |n: &crate::model::Notification, name: &str| {
+        n.alerts.iter().any(|a| a.labels.value("alertname") == name)
+    };
+    let page = world.sent[sent..].iter().find(|n| n.kind == Kind::Page && tells(n, "Day1N3"));
+    let page = page.expect("today's storm went into yesterday's incident");
+    let last = world.sent.iter().rfind(|n| tells(n, "Day1N7")).unwrap();
+    assert_eq!(last.dedup_key, page.dedup_key, "one storm is one incident");
+}
+
+#[test]
+fn a_higher_severity_pages_though_it_makes_no_other_alert() {
+    let mut policy = policy(&["alertname"], Noise::default());
+    policy.ignore_labels.push("severity".into());
+    policy.severities.levels[1].hold = Duration::from_mins(10);
+    let mut world = World::new(policy);
+    let critical = |name| labels(&[("alertname", name), ("instance", "i"), ("severity", "critical")]);
+    // One that is held, and one that is open.
+    world.say(Source::Alertmanager, "am", vec![firing(&warning("Open"), START)]);
+    world.advance(Duration::from_mins(11));
+    let now = world.now;
+    world.say(Source::Alertmanager, "am", vec![firing(&warning("Held"), now)]);
+    world.advance(Duration::from_mins(1));
+    for name in ["Open", "Held"] {
+        let (sent, now) = (world.sent.len(), world.now);
+        world.say(Source::Alertmanager, "am", vec![firing(&critical(name), now)]);
+        let page = world.sent[sent..].iter().find(|n| n.kind == Kind::Page);
+        assert_eq!(page.map(|n| n.severity.as_str()), Some("critical"), "{name} got worse unheard");
+    }
+}
+
+#[test]
+fn replicas_that_are_gone_are_forgotten_while_their_alert_fires() {
+    let mut world = World::new(policy(&["alertname"], Noise::default()));
+    world.say(Source::Alertmanager, "am", vec![firing(&warning("A"), START)]);
+    for n in 0..4_000 {
+        let replica = format!("r{n}");
+        let pairs = [("alertname", "A"), ("instance", "i"), ("replica", &replica), ("severity", "warning")];
+        let copy = labels(&pairs);
+        world.say(Source::Alertmanager, "am", vec![firing(&copy, START)]);
+        world.say(Source::Alertmanager, "am", vec![resolved(&copy, START, START)]);
+    }
+    assert!(world.engine.snapshot().len() < 1_000_000, "{} bytes", world.engine.snapshot().len());
+}

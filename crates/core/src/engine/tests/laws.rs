@@ -1,0 +1,534 @@
+//! Laws over random histories, and a naive oracle.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use crate::engine::incident::Side;
+use crate::engine::testing::*;
+use crate::engine::{Engine, Event};
+use crate::model::{
+    AlertId, Duration, Fingerprint, Kind, LabelSet, Notification, Silence, SilenceRequest, Source, Status,
+    Timestamp, parse_matchers,
+};
+use crate::policy::{
+    GroupBy, InhibitRule, IntegrationRef, KnownBy, Limit, Mode, Noise, Policy, Rolling, Storm, TimeInterval,
+    TimeRange,
+};
+
+const ALERTS: usize = 6;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Fire { alerts: Vec<usize>, peer: u8, api_v2: bool, moved: i64 },
+    Resolve { alerts: Vec<usize>, peer: u8 },
+    Advance(u64),
+    Answers(u8),
+    Answer(bool),
+    Started,
+    Reload(u8),
+    Snapshot,
+    Silence { matchers: usize, delay: u64, length: u64 },
+    Expire(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let alerts = || prop::collection::vec(0..ALERTS, 1..4);
+    prop_oneof![
+        6 => (alerts(), 0u8..2, any::<bool>(), -30i64..30)
+            .prop_map(|(alerts, peer, api_v2, moved)| Step::Fire { alerts, peer, api_v2, moved }),
+        4 => (alerts(), 0u8..2).prop_map(|(alerts, peer)| Step::Resolve { alerts, peer }),
+        6 => (0u64..40_000).prop_map(Step::Advance),
+        2 => (0u64..8 * 3_600_000).prop_map(Step::Advance),
+        1 => (0u8..3).prop_map(Step::Answers),
+        2 => any::<bool>().prop_map(Step::Answer),
+        1 => Just(Step::Started),
+        1 => (0u8..8).prop_map(Step::Reload),
+        1 => Just(Step::Snapshot),
+        1 => (0..MATCHERS.len(), 0u64..600_000, 1u64..3 * 3_600_000)
+            .prop_map(|(matchers, delay, length)| Step::Silence { matchers, delay, length }),
+        1 => (0usize..8).prop_map(Step::Expire),
+    ]
+}
+
+/// What silences are about.
+const MATCHERS: [&str; 4] = ["alertname=A", "instance=~[0-3]", "severity=warning", "instance=5"];
+
+fn alert(i: usize) -> LabelSet {
+    let severity = ["critical", "warning", "info"][i % 3];
+    labels(&[("alertname", ["A", "B"][i / 3]), ("instance", &i.to_string()), ("severity", severity)])
+}
+
+fn policy_variant(variant: u8) -> Policy {
+    let mut policy = match variant {
+        0 => policy(&["alertname"], Noise::default()),
+        1 => policy(&["instance"], Noise { growth: 0, ..Noise::default() }),
+        2 => policy(&["alertname", "instance"], Noise { resolve_hold: Duration::ZERO, ..Noise::default() }),
+        // Two routes to one receiver, which wait and group differently, in a storm.
+        3 => policy(&["alertname"], Noise { growth: 2, ..Noise::default() }),
+        // What was heard of an hour ago is stale; nothing is limited but by the storm.
+        4 => policy(&[], Noise { confirm: Duration::from_mins(1), ..Noise::default() }),
+        // The receiver has lost its integrations.
+        5 => policy(&["instance"], Noise::default()),
+        // What variant 0 and 3 do, in the shadow.
+        6 => policy(&["alertname"], Noise { mode: Mode::Observe, ..Noise::default() }),
+        _ => policy(&["alertname"], Noise { growth: 2, mode: Mode::Observe, ..Noise::default() }),
+    };
+    if let Some(noise) = policy.noise.get_mut("default") {
+        noise.suppress_at = 3000;
+        noise.growth_from = 0;
+        noise.fan_out = if variant == 1 { 0 } else { 2 };
+        noise.digest = [Duration::from_hours(24), Duration::from_mins(10), Duration::from_hours(1)]
+            [usize::from(variant % 3)];
+        if variant >= 3 {
+            noise.storm = Storm { start: 3, end: 2, window: Duration::from_mins(20) };
+            noise.limit = Limit { pages: u32::from(variant == 3), per: Duration::from_mins(5) };
+        }
+        if variant == 1 {
+            noise.limit = Limit { pages: 1, per: Duration::from_mins(5) };
+            noise.storm = Storm { start: 2, end: 1, window: Duration::from_mins(5) };
+        }
+        if variant == 2 {
+            noise.wait = Duration::from_mins(2);
+            noise.surprise.page_at = 2500;
+            noise.surprise.at_once = 6000;
+            noise.rhythm.chance = 100;
+            noise.familiar.hold = Duration::from_mins(3);
+            noise.familiar.levels = vec!["warning".into()];
+            noise.stay_open = Duration::from_mins(16);
+        }
+    }
+    if variant == 4 {
+        policy.stale_after = Duration::from_hours(1);
+    }
+    mute(&mut policy, variant);
+    if variant == 3 {
+        two_routes(&mut policy);
+    }
+    policy.severities.levels[1].hold = Duration::from_secs(20);
+    policy.routes[0].group_wait = Duration::from_secs(u64::from(variant) * 5);
+    if let Some(receiver) = policy.receivers.get_mut("pd") {
+        let slack = IntegrationRef {
+            send_resolved: variant != 0,
+            send_updates: variant == 2,
+            ..IntegrationRef::new("slack[0]", KnownBy::Nothing)
+        };
+        receiver.integrations.push(slack);
+        receiver.integrations.push(IntegrationRef::new("webhook[1]", KnownBy::Group));
+        if variant == 5 {
+            receiver.integrations.clear();
+        }
+    }
+    policy
+}
+
+/// Few alerts are known at once, the gate watches itself, one alert is a heartbeat, and the receiver has a
+/// fallback.
+fn trusted(variant: u8) -> Policy {
+    let mut policy = policy_variant(variant);
+    policy.limits.alerts = if variant % 2 == 1 { 4 } else { 1_000_000 };
+    policy.self_watch.enabled = variant > 1;
+    if variant > 2 {
+        policy.heartbeats = vec![crate::policy::Heartbeat {
+            name: "five".into(),
+            matchers: parse_matchers("instance=5").unwrap(),
+            silent_after: Duration::from_mins(10),
+            receiver: None,
+        }];
+    }
+    let second =
+        IntegrationRef { send_updates: variant != 3, ..IntegrationRef::new("webhook[0]", KnownBy::Group) };
+    policy.receivers.insert("second".into(), crate::policy::Receiver::new(vec![second]));
+    if let Some(receiver) = policy.receivers.get_mut("pd") {
+        receiver.fallback = Some("second".into());
+    }
+    policy
+}
+
+/// Every alert goes two ways to the receiver, and each way waits and groups differently.
+fn two_routes(policy: &mut Policy) {
+    let second = policy.routes.len();
+    for route in &mut policy.routes {
+        route.continue_ = true;
+    }
+    let mut route = policy.routes[0].clone();
+    (route.key, route.group_wait) = ("{}/{second}".into(), Duration::from_secs(40));
+    route.group_by = GroupBy::Labels(vec!["instance".into()]);
+    policy.routes[0].children.push(second);
+    policy.routes.push(route);
+}
+
+/// Gives the policy what mutes: critical alerts inhibit others of their name, and from the second
+/// variant on the alerts named A are muted for some minutes of each hour.
+fn mute(policy: &mut Policy, variant: u8) {
+    let rule = |source: &str, target: &str, equal: &[&str]| InhibitRule {
+        name: "r".into(),
+        source_matchers: parse_matchers(source).unwrap(),
+        target_matchers: parse_matchers(target).unwrap(),
+        equal: equal.iter().map(|e| (*e).into()).collect(),
+    };
+    policy.inhibit_rules = match variant {
+        0 => vec![rule("severity=critical,instance=~.", "severity=~info|warning", &["alertname"])],
+        1 => vec![rule("alertname=B", "instance=~[2-5]", &[])],
+        _ => Vec::new(),
+    };
+    if variant == 0 {
+        return;
+    }
+    let times = (0..24).map(|hour| TimeRange { start: hour * 60 + 10, end: hour * 60 + 25 }).collect();
+    let interval = TimeInterval { times, ..TimeInterval::default() };
+    policy.time_intervals = BTreeMap::from([("some".into(), vec![interval])]);
+    let mut child = policy.routes[0].clone();
+    child.matchers = parse_matchers("alertname=A").unwrap();
+    child.key = r#"{}/{alertname="A"}"#.into();
+    child.windows.mute = vec!["some".into()];
+    policy.routes[0].children = vec![1];
+    policy.routes.push(child);
+}
+
+/// Runs `steps`; laws of the pager and of accounting are asserted on the way.
+fn run(steps: &[Step]) -> World {
+    run_under(steps, policy_variant)
+}
+
+/// The same, with the policies of `variant` at each reload.
+fn run_under(steps: &[Step], variants: fn(u8) -> Policy) -> World {
+    let mut world = World::new(policy_variant(0));
+    let mut started = [START; ALERTS];
+    for step in steps {
+        match step {
+            Step::Fire { alerts, peer, api_v2, moved } => {
+                let mut observations = Vec::new();
+                for &i in alerts {
+                    let fires = world.engine.alerts.alert(id(&world, i)).is_some_and(|a| a.firing());
+                    if !fires {
+                        started[i] = world.now;
+                    }
+                    let start = Timestamp::from_millis(started[i].as_millis() + moved * 100);
+                    let mut observation = firing(&alert(i), start);
+                    if *api_v2 {
+                        observation.ends_at = Some(world.now + Duration::from_mins(4));
+                    }
+                    observations.push(observation);
+                }
+                let peer = format!("am{peer}");
+                match api_v2 {
+                    true => world.say(Source::Prometheus, &peer, observations),
+                    false => world.webhook(&peer, observations),
+                }
+            }
+            Step::Resolve { alerts, peer } => {
+                let now = world.now;
+                let list = alerts.iter().map(|&i| resolved(&alert(i), started[i], now)).collect();
+                world.webhook(&format!("am{peer}"), list);
+            }
+            Step::Advance(ms) => {
+                // Integrations that are gone for a day are given up, and so is what is open there.
+                let gone = world.engine.policy().receivers["pd"].integrations.is_empty();
+                world.advance(Duration::from_millis(if gone { ms % 600_000 } else { *ms }));
+            }
+            Step::Answers(kind) => {
+                world.answers = [Answers::Accept, Answers::Hang, Answers::Reject][usize::from(*kind)];
+            }
+            Step::Answer(accept) => world.answer(*accept),
+            Step::Started => world.handle(Event::Started),
+            Step::Reload(variant) => world.handle(Event::Policy(Box::new(variants(*variant)))),
+            Step::Silence { matchers, delay, length } => {
+                let starts_at = world.now + Duration::from_millis(*delay);
+                let request = SilenceRequest::Set(Silence {
+                    id: "".into(),
+                    matchers: vec![parse_matchers(MATCHERS[*matchers]).unwrap()],
+                    starts_at,
+                    ends_at: starts_at + Duration::from_millis(*length),
+                    updated_at: START,
+                    created_by: "me".into(),
+                    comment: "".into(),
+                });
+                let change = world.engine.plan_silence(world.now, &request).unwrap();
+                world.handle(Event::Silence(change));
+            }
+            Step::Expire(index) => {
+                if let Some((silence, _)) = world.engine.silences().get(*index) {
+                    let request = SilenceRequest::Expire(silence.id.clone());
+                    let change = world.engine.plan_silence(world.now, &request).unwrap();
+                    world.handle(Event::Silence(change));
+                }
+            }
+            Step::Snapshot => {
+                let bytes = world.engine.snapshot();
+                let restored = Engine::restore(&bytes).unwrap();
+                assert_eq!(restored, world.engine, "a restored engine is the same engine");
+                world.engine = restored;
+            }
+        }
+        world.now = world.now + Duration::from_millis(1);
+    }
+    world
+}
+
+fn id(world: &World, i: usize) -> AlertId {
+    world.engine.policy().identity(&alert(i))
+}
+
+/// Whether the profile keeps the alert from paging: that, and only that, may leave it untold.
+fn is_quiet(world: &World, id: AlertId) -> bool {
+    world.engine.groups.values().flat_map(|g| &g.quiet).any(|q| q.alert == id && !q.resolved)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 3_000, ..ProptestConfig::default() })]
+
+    /// Accounting, order and silence at open keys hold at every step (asserted in the world), and
+    /// the same events give the same bytes.
+    #[test]
+    fn laws_hold_and_replay_equals_live(steps in prop::collection::vec(step(), 1..60)) {
+        let world = run(&steps);
+        let (engine, trace) = replay(policy_variant(0), &world.events);
+        prop_assert_eq!(&trace, &world.trace);
+        prop_assert_eq!(engine.snapshot(), world.engine.snapshot());
+    }
+
+    /// The same with small bounds, a heartbeat, self-watch and a fallback; and once all is well and
+    /// nothing fires, nothing is open anywhere.
+    #[test]
+    fn laws_hold_under_bounds_and_with_what_the_gate_says_of_itself(
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let mut world = run_under(&steps, trusted);
+        let (engine, trace) = replay(policy_variant(0), &world.events);
+        prop_assert_eq!(&trace, &world.trace);
+        prop_assert_eq!(engine.snapshot(), world.engine.snapshot());
+        world.answers = Answers::Accept;
+        world.answer(true);
+        world.handle(Event::Policy(Box::new(trusted(0))));
+        world.advance(Duration::from_hours(40));
+        prop_assert_eq!(world.engine.stats().firing, 0);
+        // People are told of what took the place of a problem, and of the end of that.
+        let open: Vec<_> = world.pager.iter().filter(|((i, _), s)| s.open && i != "slack[0]").collect();
+        prop_assert!(open.is_empty(), "open still: {:?}", open);
+    }
+
+    /// Whatever happened, once the receivers answer again and everything has been quiet for long
+    /// enough, the pager shows the truth: what fires is in an open incident, and nothing else is
+    /// open.
+    #[test]
+    fn the_pager_converges_to_the_truth(steps in prop::collection::vec(step(), 1..60)) {
+        let mut world = run(&steps);
+        world.answers = Answers::Accept;
+        world.answer(true);
+        if world.engine.policy().receivers["pd"].integrations.is_empty() {
+            world.handle(Event::Policy(Box::new(policy_variant(0))));
+        }
+        world.advance(Duration::from_hours(6));
+        // A mute window may have ended a moment ago, and what paged then stays open for `stay_open_again`.
+        for _ in 0..120 {
+            let stats = &world.engine.stats().receivers["pd"];
+            if stats.resolving + stats.held + stats.pending > 0 {
+                world.advance(Duration::from_secs(10));
+            }
+        }
+        let mut unmuted = false;
+        let incidents = world.engine.incidents.iter().filter(|(id, _)| world.engine.is_muted(**id));
+        let muted_keys: Vec<_> = incidents.map(|(_, incident)| incident.dedup_key.clone()).collect();
+        for i in 0..ALERTS {
+            let id = id(&world, i);
+            let fires = world.engine.alerts.alert(id).is_some_and(|a| a.firing());
+            let pager = world.pager.iter().filter(|((integration, _), _)| integration == "pagerduty[0]");
+            // An update that was refused for good is told with the next repeat, and what is muted has none.
+            let repeated = |key: &str| !muted_keys.iter().any(|k| k == key);
+            let told = pager.filter(|(_, s)| s.open && s.firing.contains(&id));
+            let (told, stale): (Vec<_>, Vec<_>) = told.partition(|((_, key), _)| repeated(key));
+            let (shown, stale) = (told.len(), stale.len());
+            let muted = world.engine.alerts.tracks_of(id).any(|(_, t)| t.muted.is_some());
+            let muted = muted || is_quiet(&world, id);
+            prop_assert!(shown == 0 || fires, "alert {} does not fire", i);
+            prop_assert!(shown + stale > 0 || !fires || muted, "alert {} fires, and nobody was told", i);
+            unmuted |= fires && !muted;
+            let tracks = world.engine.alerts.tracks_of(id).filter(|(_, t)| t.is_live());
+            prop_assert!(shown <= tracks.count(), "alert {} is in {} open incidents", i, shown);
+        }
+        let any_fires = (0..ALERTS).map(|i| self::id(&world, i)).any(|id| {
+            world.engine.alerts.alert(id).is_some_and(|a| a.firing()) && !is_quiet(&world, id)
+        });
+        // An update that was refused for good is told again when its group ends.
+        if !steps.iter().any(|step| matches!(step, Step::Answers(2) | Step::Answer(false))) {
+            consumers_hold_the_truth(&world)?;
+        }
+        let open = world.pager.iter().any(|((i, _), s)| i == "pagerduty[0]" && s.open);
+        prop_assert!(!open || any_fires);
+        prop_assert!(open || !unmuted);
+    }
+
+    /// Whatever happened to the receivers meanwhile, a digest names every alert that was held back, at
+    /// or after the time when it was, and no two digests are on their way to one integration (asserted
+    /// in the world).
+    #[test]
+    fn a_digest_names_what_was_held_back(steps in prop::collection::vec(step(), 1..60)) {
+        // A receiver without integrations has nobody to tell.
+        prop_assume!(!steps.iter().any(|s| matches!(s, Step::Reload(5))));
+        let mut world = run(&steps);
+        world.answers = Answers::Accept;
+        world.answer(true);
+        world.advance(Duration::from_hours(49));
+        let told: Vec<_> = world.sent.iter().filter(|n| n.kind == Kind::Digest).collect();
+        prop_assert!(told.iter().all(|n| n.at >= n.opened_at && !n.alerts.is_empty()));
+        let real = world.decisions.iter().filter(|d| !d.observed);
+        for d in real.filter(|d| d.at + Duration::from_hours(24) <= world.now) {
+            let held = matches!(
+                d.disposition.reason(),
+                "storm" | "flapping" | "self_resolved" | "recurring" | "unsurprising" | "rate_limited"
+            );
+            let named = |n: &&&Notification| n.at >= d.at && n.alerts.iter().any(|a| a.id == d.alert);
+            prop_assert!(!held || told.iter().find(named).is_some(), "{:?} is in no digest", d);
+        }
+    }
+
+    /// A critical alert that starts to fire and is in no open incident is paged at once.
+    #[test]
+    fn a_new_critical_problem_pages_at_once(steps in prop::collection::vec(step(), 1..40)) {
+        let mut world = run(&steps);
+        world.answers = Answers::Accept;
+        world.answer(true);
+        prop_assume!(!world.engine.policy().receivers["pd"].integrations.is_empty());
+        let labels = labels(&[("alertname", "New"), ("instance", "n"), ("severity", "critical")]);
+        let (before, now) = (world.sent.len(), world.now);
+        world.webhook("am0", vec![firing(&labels, now)]);
+        let id = world.engine.policy().identity(&labels);
+        let told = world.sent[before..].iter().find(|n| {
+            n.kind != Kind::Resolve && n.alerts.iter().any(|a| a.id == id && a.status == Status::Firing)
+        });
+        // It may join an incident just paged, as an update within group_interval, and in a storm it is
+        // merged into a page within a minute.
+        world.advance(Duration::from_secs(if told.is_some() { 0 } else { 60 }));
+        let told = world.sent[before..].iter().any(|n| n.alerts.iter().any(|a| a.id == id));
+        prop_assert!(told);
+    }
+
+    /// Without damping, hold, growth and severity, an oracle of a few lines says which pages and
+    /// resolves leave, and when.
+    #[test]
+    fn pages_as_the_naive_oracle_does(
+        steps in prop::collection::vec((0..ALERTS, any::<bool>(), 0u64..1_200_000), 1..80)
+    ) {
+        let window = Duration::from_mins(15);
+        let off = Limit { pages: 0, per: Duration::ZERO };
+        let noise = Noise {
+            suppress_at: 0,
+            growth: 0,
+            resolve_hold: Duration::ZERO,
+            stay_open_again: Duration::ZERO,
+            rolling: Rolling { within: Duration::ZERO, ..Rolling::default() },
+            limit: off,
+            ..Noise::default()
+        };
+        let mut world = World::new(policy(&["alertname"], noise));
+        let mut oracle = Oracle::default();
+        for (i, fire, wait) in steps {
+            let labels = alert_without_severity(i);
+            let name = labels.value("alertname").to_owned();
+            let now = world.now;
+            match fire {
+                true => oracle.fire(&name, i, now, window),
+                false => oracle.resolve(&name, i, now),
+            }
+            let start = oracle.started.get(&i).copied().unwrap_or(now);
+            let said = if fire { firing(&labels, start) } else { resolved(&labels, start, now) };
+            world.webhook("am", vec![said]);
+            world.advance(Duration::from_millis(wait));
+        }
+        let got: Vec<_> = world
+            .sent
+            .iter()
+            .filter(|n| n.kind != Kind::Update)
+            .map(|n| (n.at, n.kind, n.group_labels.value("alertname").to_owned(), n.generation))
+            .collect();
+        prop_assert_eq!(got, oracle.log);
+    }
+}
+
+/// What those hold for true that read the webhook is true: of alerts, of groups, and of incidents.
+fn consumers_hold_the_truth(world: &World) -> Result<(), TestCaseError> {
+    let Some(consumers) = world.consumers.get("webhook[1]") else { return Ok(()) };
+    let engine = &world.engine;
+    for i in 0..ALERTS {
+        let id = id(world, i);
+        let fires = engine.fires(id);
+        let said = consumers.by_fingerprint.get(&Fingerprint::of(&alert(i)).to_string()).copied();
+        let muted = engine.alerts.tracks_of(id).any(|(_, t)| t.muted.is_some()) || is_quiet(world, id);
+        prop_assert!(said != Some(true) || fires, "alert {} does not fire by its fingerprint", i);
+        prop_assert!(said == Some(true) || !fires || muted, "alert {} fires, by its fingerprint", i);
+    }
+    let open = || engine.incidents.values().filter(|i| i.side != Side::Shadow && !i.is_over());
+    for (labels, said) in &consumers.by_labels {
+        let fires = open().any(|i| i.group.1 == *labels && i.fires());
+        let untold = (0..ALERTS).map(|i| id(world, i)).any(|id| engine.fires(id));
+        prop_assert!(*said || !fires, "the group {labels} fires");
+        prop_assert!(!*said || fires || untold, "nothing of the group {labels} fires");
+    }
+    for (key, said) in &consumers.by_key {
+        let known = |i: &crate::engine::Incident| format!("{}#{}", i.group_text, i.generation) == *key;
+        prop_assert!(!*said || engine.incidents.values().any(known), "{key} is open for ever");
+        prop_assert!(*said || !open().any(known), "{key} is open");
+    }
+    Ok(())
+}
+
+fn alert_without_severity(i: usize) -> LabelSet {
+    labels(&[("alertname", ["A", "B"][i / 3]), ("instance", &i.to_string())])
+}
+
+/// Which pages and resolves leave, by the text of the rule alone.
+#[derive(Default)]
+struct Oracle {
+    started: BTreeMap<usize, Timestamp>,
+    incidents: Vec<OracleIncident>,
+    log: Vec<(Timestamp, Kind, String, u32)>,
+}
+
+struct OracleIncident {
+    group: String,
+    generation: u32,
+    paged_at: Timestamp,
+    firing: BTreeSet<usize>,
+    open: bool,
+}
+
+impl Oracle {
+    fn fire(&mut self, group: &str, i: usize, now: Timestamp, window: Duration) {
+        if self.started.contains_key(&i) {
+            return;
+        }
+        self.started.insert(i, now);
+        let newest = self.incidents.iter().rposition(|x| x.open && x.group == group);
+        let joins = newest.filter(|n| now <= self.incidents[*n].paged_at + window);
+        match joins {
+            Some(n) => {
+                self.incidents[n].firing.insert(i);
+            }
+            None => {
+                let generation = self.incidents.iter().filter(|x| x.group == group).count() as u32;
+                self.log.push((now, Kind::Page, group.into(), generation));
+                self.incidents.push(OracleIncident {
+                    group: group.into(),
+                    generation,
+                    paged_at: now,
+                    firing: BTreeSet::from([i]),
+                    open: true,
+                });
+            }
+        }
+    }
+
+    fn resolve(&mut self, group: &str, i: usize, now: Timestamp) {
+        if self.started.remove(&i).is_none() {
+            return;
+        }
+        let firing = |x: &&mut OracleIncident| x.firing.contains(&i);
+        let Some(incident) = self.incidents.iter_mut().find(firing) else { return };
+        incident.firing.remove(&i);
+        if incident.firing.is_empty() {
+            incident.open = false;
+            self.log.push((now, Kind::Resolve, group.into(), incident.generation));
+        }
+    }
+}

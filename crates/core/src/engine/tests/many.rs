@@ -1,0 +1,78 @@
+//! An incident with more alerts than a notification lists.
+
+use super::super::{AlertQuery, IncidentQuery};
+use crate::engine::testing::{START, World, firing, labels, policy, resolved};
+use crate::model::{Duration, Kind, Source, Status};
+use crate::policy::Noise;
+
+#[test]
+fn what_is_listed_is_what_fires_in_order_and_the_rest_is_counted() {
+    let mut world = World::new(policy(&[], Noise::default()));
+    let all: Vec<_> = (0..1500)
+        .map(|n| labels(&[("alertname", "Down"), ("instance", &format!("{n:04}")), ("severity", "warning")]))
+        .collect();
+    world.say(Source::Alertmanager, "a", all.iter().map(|l| firing(l, START)).collect());
+    let page = world.sent.last().unwrap();
+    assert_eq!((page.kind, page.alerts.len(), page.truncated), (Kind::Page, 1000, 500));
+    let listed: Vec<_> = page.alerts.iter().map(|a| a.labels.clone()).collect();
+    assert_eq!(listed, all[..1000], "the first by their labels");
+
+    // The first 900 recover: the same are listed as in the page, and what fires comes first.
+    let end = world.now;
+    world.say(Source::Alertmanager, "a", all[..900].iter().map(|l| resolved(l, START, end)).collect());
+    world.advance(Duration::from_mins(1));
+    let update = world.sent.last().unwrap();
+    let fires = update.alerts.iter().take_while(|a| a.status == Status::Firing);
+    let fires: Vec<_> = fires.map(|a| a.labels.clone()).collect();
+    assert_eq!(fires, all[900..1000]);
+    assert_eq!((update.alerts.len(), update.truncated), (1000, 500));
+    let recovered: Vec<_> = update.alerts[100..].iter().map(|a| a.labels.clone()).collect();
+    assert_eq!(recovered, all[..900]);
+}
+
+#[test]
+fn a_critical_alert_among_many_told_warnings_pages_again() {
+    let noise = Noise { growth: 0, ..Noise::default() };
+    let mut world = World::new(policy(&[], noise));
+    let alert = |n: u32, severity: &str| {
+        labels(&[("alertname", "Down"), ("instance", &n.to_string()), ("severity", severity)])
+    };
+    world.say(Source::Alertmanager, "a", (0..50).map(|n| firing(&alert(n, "warning"), START)).collect());
+    world.advance(Duration::from_mins(1));
+    let pages = |world: &World| world.sent.iter().filter(|n| n.kind == Kind::Page).count();
+    assert_eq!(pages(&world), 1);
+    world.say(Source::Alertmanager, "a", vec![firing(&alert(50, "critical"), world.now)]);
+    assert_eq!(pages(&world), 2);
+    assert_eq!(world.sent.last().unwrap().kind, Kind::Resolve, "the former incident is closed");
+    assert!(world.sent.iter().any(|n| n.why.contains("now critical")), "{:?}", world.sent.last());
+    world.say(Source::Alertmanager, "a", vec![firing(&alert(51, "critical"), world.now)]);
+    assert_eq!(pages(&world), 2, "it was told to be critical");
+}
+
+#[test]
+fn a_look_passes_so_many_alerts_and_then_says_where_to_go_on() {
+    let mut world = World::new(policy(&[], Noise::default()));
+    let alert =
+        |n: usize| labels(&[("alertname", "Down"), ("instance", &n.to_string()), ("severity", "warning")]);
+    for part in 0..6 {
+        let said = (part * 2_000..(part + 1) * 2_000).map(|n| firing(&alert(n), START)).collect();
+        world.say(Source::Alertmanager, "a", said);
+    }
+    let matchers = crate::model::parse_matchers("instance=~\"1|2|3\"").unwrap();
+    let mut query = AlertQuery { matchers, limit: 100, ..AlertQuery::default() };
+    let (mut found, mut looks) = (Vec::new(), 0);
+    loop {
+        let glance = world.engine.alerts(&query);
+        found.extend(glance.found.into_iter().map(|alert| alert.labels.value("instance").to_owned()));
+        looks += 1;
+        query.after = glance.next;
+        if query.after.is_none() {
+            break;
+        }
+    }
+    found.sort();
+    assert_eq!((found, looks), (vec!["1".into(), "2".into(), "3".into()], 2));
+    let incident = world.engine.open_incidents(&IncidentQuery { limit: 9, ..IncidentQuery::default() });
+    let [only] = incident.found.as_slice() else { panic!("{:?}", incident.found) };
+    assert!(incident.next.is_none() && only.alerts.len() == 100 && only.size >= 10_000, "{}", only.size);
+}

@@ -1,0 +1,12 @@
+//! The engine under virtual time: timelines, laws, an oracle, replay.
+
+mod board;
+mod dry;
+mod found;
+mod laws;
+mod many;
+mod observe;
+mod read;
+mod reload;
+mod told;
+mod trust;

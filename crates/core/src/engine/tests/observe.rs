@@ -1,0 +1,169 @@
+//! `mode: observe`: the pager shows what Alertmanager would have shown, and a change of mode loses nothing.
+
+use crate::engine::testing::*;
+use crate::engine::{AlertQuery, BoardQuery, Event, IncidentQuery, Origin, RowState};
+use crate::model::{
+    Batch, Disposition, Duration, Kind, LabelSet, Observation, Source, Upstream, hex, sha256,
+};
+use crate::policy::{Mode, Noise};
+
+const KEY: &str = r#"{}/{team="db"}:{alertname="Down"}"#;
+
+fn mode(mode: Mode) -> Event {
+    Event::Policy(Box::new(policy(&["instance"], Noise { mode, ..Noise::default() })))
+}
+
+fn world(first: Mode) -> World {
+    World::new(policy(&["instance"], Noise { mode: first, ..Noise::default() }))
+}
+
+fn down(instance: &str) -> LabelSet {
+    labels(&[("alertname", "Down"), ("instance", instance), ("severity", "warning")])
+}
+
+fn notify(world: &mut World, peer: &str, observations: Vec<Observation>) {
+    let group_labels = labels(&[("alertname", "Down")]);
+    let upstream = Some(Upstream { group_key: KEY.into(), group_labels, truncated: 0 });
+    let batch = Batch { source: Source::Alertmanager, peer: peer.into(), observations, upstream };
+    match world.engine.repeats(&batch) {
+        Some(seen) => world.handle(Event::Seen(seen)),
+        None => world.handle(Event::Observe(batch)),
+    }
+}
+
+fn kinds(world: &World) -> Vec<Kind> {
+    world.sent.iter().map(|n| n.kind).collect()
+}
+
+fn open_keys(world: &World) -> Vec<String> {
+    world.pager.iter().filter(|(_, s)| s.open).map(|((_, key), _)| key.clone()).collect()
+}
+
+#[test]
+fn each_notification_goes_on_under_the_senders_key() {
+    let mut world = world(Mode::Observe);
+    let start = world.now;
+    notify(&mut world, "a", vec![firing(&down("1"), start), firing(&down("2"), start)]);
+    world.advance(Duration::from_hours(4));
+    notify(&mut world, "a", vec![firing(&down("1"), start), firing(&down("2"), start)]);
+    world.advance(Duration::from_mins(1));
+    let end = world.now;
+    notify(&mut world, "a", vec![resolved(&down("1"), start, end), resolved(&down("2"), start, end)]);
+    assert_eq!(kinds(&world), [Kind::Page, Kind::Update, Kind::Resolve], "also the sender's repeat");
+    let key = hex(&sha256(KEY.as_bytes()));
+    assert!(world.sent.iter().all(|n| n.dedup_key == key && n.group_key == KEY));
+    assert_eq!(world.sent[0].alerts.len(), 2, "one incident, where enforcing would have made two");
+    world.advance(Duration::from_hours(1));
+    let stats = world.engine.stats();
+    let (real, shadow) = (&stats.receivers["pd"], &stats.shadow["pd"]);
+    assert_eq!((real.routed, real.pending, shadow.routed, shadow.pending), (6, 0, 6, 0));
+    assert_eq!((real.disposed[&Disposition::Page], shadow.disposed[&Disposition::Page]), (1, 2));
+    let (shadow, sent): (Vec<_>, Vec<_>) = world.decisions.iter().partition(|d| d.observed);
+    assert!(sent.iter().all(|d| d.incident == key), "what was sent has the sender's key");
+    let count = |all: &[&crate::model::Decision]| all.iter().map(|d| d.count).sum::<u64>();
+    assert_eq!(count(&sent), 6, "each observation is told once as what was sent");
+    let pages = shadow.iter().filter(|d| d.disposition == Disposition::Page).count();
+    assert_eq!(pages, 2, "and what would have been is told too, and marked");
+}
+
+#[test]
+fn what_would_have_been_does_not_stand_beside_what_is_as_paged() {
+    let mut world = world(Mode::Observe);
+    let start = world.now;
+    notify(&mut world, "a", vec![firing(&down("1"), start), firing(&down("2"), start)]);
+    let board = world.engine.board(&BoardQuery { limit: 10, ..BoardQuery::default() });
+    let rows: Vec<_> = board.rows.iter().map(|row| (row.origin, row.state, row.would)).collect();
+    let would = (Origin::Squelch, RowState::Observed, Some(RowState::Paged));
+    assert_eq!(rows, [(Origin::Sender, RowState::Paged, None), would, would]);
+    assert_eq!(board.states[&RowState::Paged], 1, "one incident is paged");
+    assert!(!board.rows.iter().any(|row| row.releasable));
+
+    let listed = world.engine.open_incidents(&IncidentQuery { limit: 10, ..IncidentQuery::default() }).found;
+    let mut states: Vec<_> = listed.iter().map(|i| (i.state.as_str(), i.delivered.len())).collect();
+    states.sort_unstable();
+    assert_eq!(states, [("observed", 0), ("observed", 0), ("paged", 1)]);
+    let alerts = world.engine.alerts(&AlertQuery { limit: 10, ..AlertQuery::default() }).found;
+    for alert in alerts {
+        let states: Vec<_> = alert.receivers.iter().map(|s| (s.origin, s.state, s.would)).collect();
+        assert_eq!(states, [(Origin::Sender, RowState::Paged, None), would], "{alert:?}");
+        let id = crate::model::AlertId(u128::from_str_radix(&alert.id, 16).unwrap());
+        assert_eq!(world.engine.alert(world.now, id).unwrap().rows.len(), 2);
+    }
+    let observing = world.engine.observing();
+    assert!(observing.all && observing.receivers.contains("pd"), "{observing:?}");
+    world.handle(mode(Mode::Enforce));
+    assert!(world.engine.observing().receivers.is_empty());
+}
+
+#[test]
+fn the_copy_of_the_other_member_is_no_second_notification() {
+    let mut world = world(Mode::Observe);
+    let start = world.now;
+    notify(&mut world, "a", vec![firing(&down("1"), start)]);
+    world.advance(Duration::from_secs(5));
+    notify(&mut world, "b", vec![firing(&down("1"), start)]);
+    assert_eq!(kinds(&world), [Kind::Page]);
+    world.advance(Duration::from_hours(4));
+    notify(&mut world, "b", vec![firing(&down("1"), start)]);
+    assert_eq!(kinds(&world), [Kind::Page, Kind::Update], "a repeat is no copy");
+}
+
+#[test]
+fn what_observe_opened_is_closed_after_the_switch() {
+    let mut world = world(Mode::Observe);
+    let start = world.now;
+    notify(&mut world, "a", vec![firing(&down("1"), start)]);
+    world.handle(mode(Mode::Enforce));
+    assert_eq!(kinds(&world), [Kind::Page], "nothing is paged twice for the switch");
+    world.advance(Duration::from_mins(1));
+    let end = world.now;
+    notify(&mut world, "a", vec![firing(&down("1"), start), firing(&down("2"), end)]);
+    assert!(
+        world.sent.iter().any(|n| n.kind == Kind::Update && n.group_key == KEY),
+        "it goes on as it began"
+    );
+    let page = world.sent.iter().rfind(|n| n.kind == Kind::Page).unwrap();
+    assert_eq!(page.group_key, r#"{}:{instance="2"}"#, "what is new is decided by the engine");
+    world.advance(Duration::from_mins(1));
+    let end = world.now;
+    notify(&mut world, "a", vec![resolved(&down("1"), start, end), resolved(&down("2"), start, end)]);
+    world.advance(Duration::from_mins(5));
+    assert_eq!(open_keys(&world), Vec::<String>::new());
+}
+
+#[test]
+fn what_enforce_opened_is_closed_after_the_switch() {
+    let mut world = world(Mode::Enforce);
+    let start = world.now;
+    notify(&mut world, "a", vec![firing(&down("1"), start)]);
+    world.handle(mode(Mode::Observe));
+    world.advance(Duration::from_mins(1));
+    let end = world.now;
+    notify(&mut world, "a", vec![resolved(&down("1"), start, end), firing(&down("2"), end)]);
+    world.advance(Duration::from_mins(5));
+    assert_eq!(open_keys(&world), [hex(&sha256(KEY.as_bytes()))], "only the sender's incident is left");
+    notify(&mut world, "a", vec![resolved(&down("2"), end, end)]);
+    assert_eq!(open_keys(&world), Vec::<String>::new());
+}
+
+#[test]
+fn a_stale_alert_closes_what_the_sender_left_open() {
+    let mut world = world(Mode::Observe);
+    let start = world.now;
+    notify(&mut world, "a", vec![firing(&down("1"), start)]);
+    world.advance(Duration::from_hours(13));
+    assert_eq!(kinds(&world), [Kind::Page, Kind::Resolve]);
+    assert!(world.sent[1].why.starts_with("stale"), "{}", world.sent[1].why);
+}
+
+#[test]
+fn what_has_no_group_has_alertmanagers() {
+    let mut world = world(Mode::Observe);
+    let (start, until) = (world.now, world.now + Duration::from_mins(4));
+    let said = |instance| Observation { ends_at: Some(until), ..firing(&down(instance), start) };
+    world.say(Source::Prometheus, "p", vec![said("1"), said("2")]);
+    let keys: Vec<_> = world.sent.iter().map(|n| n.group_key.as_str()).collect();
+    assert_eq!(keys, [r#"{}:{instance="1"}"#, r#"{}:{instance="2"}"#]);
+    world.advance(Duration::from_mins(5));
+    assert_eq!(open_keys(&world), Vec::<String>::new(), "an end that passes is a resolve");
+}

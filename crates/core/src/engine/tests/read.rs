@@ -1,0 +1,157 @@
+//! What people and programs read of incidents: which, in which order, under which title, and what silences
+//! them.
+
+use std::collections::BTreeSet;
+
+use crate::engine::event::Alarm;
+use crate::engine::testing::{World, firing, labels, policy};
+use crate::engine::{BoardQuery, Event, IncidentCursor, IncidentQuery, Origin, Release, RowState};
+use crate::model::{Duration, LabelSet, Matcher, Source, headline};
+use crate::policy::{GroupBy, Limit, Noise, SelfWatch};
+
+fn all() -> BoardQuery {
+    BoardQuery { limit: 100, ..BoardQuery::default() }
+}
+
+fn critical(name: &str, team: &str) -> LabelSet {
+    labels(&[("alertname", name), ("team", team), ("severity", "critical")])
+}
+
+#[test]
+fn internal_incidents_are_listed_and_come_first() {
+    let mut policy = policy(&["alertname"], Noise::default());
+    policy.self_watch = SelfWatch { enabled: true, ..SelfWatch::default() };
+    let mut world = World::new(policy);
+    let summary = "no alert can be read";
+    let alarm =
+        Alarm { name: "SquelchInputLost".into(), summary: summary.into(), lasts: Duration::from_hours(1) };
+    world.handle(Event::Alarm(alarm));
+    world.advance(Duration::from_secs(1));
+    for name in ["A", "B"] {
+        world.say(Source::Alertmanager, "a", vec![firing(&critical(name, "core"), world.now)]);
+    }
+    let board = world.engine.board(&all());
+    assert_eq!(board.states.values().sum::<usize>(), board.rows.len(), "what is counted is listed");
+    let origins: Vec<Origin> = board.rows.iter().map(|row| row.origin).collect();
+    assert_eq!(origins, [Origin::Internal, Origin::Squelch, Origin::Squelch]);
+    let row = &board.rows[0];
+    assert_eq!((row.firing, row.alerts, row.why.as_str()), (1, 1, summary));
+    assert_eq!(row.headline.as_ref().unwrap().names, "SquelchInputLost");
+    let detail = world.engine.incident(row.dedup_key.as_ref().unwrap(), false, 0, 10).unwrap();
+    assert_eq!(detail.alerts[0].annotations.value("summary"), summary);
+    assert!(world.engine.propose_silence(row.dedup_key.as_ref().unwrap()).is_none(), "nothing silences it");
+
+    // On pages of one, each comes once.
+    let (mut after, mut seen) = (None::<IncidentCursor>, Vec::new());
+    loop {
+        let page =
+            world.engine.open_incidents(&IncidentQuery { after, limit: 1, ..IncidentQuery::default() });
+        seen.extend(page.found.iter().map(|incident| (incident.origin, incident.title.clone())));
+        let Some(next) = page.next else { break };
+        after = IncidentCursor::parse(&next.to_string());
+    }
+    let titles: Vec<&str> = seen.iter().map(|(_, title)| title.as_str()).collect();
+    assert_eq!(titles, ["SquelchInputLost (critical)", "B (critical core)", "A (critical core)"]);
+}
+
+#[test]
+fn alerts_of_an_incident_stand_by_severity_then_by_name() {
+    let mut policy = policy(&[], Noise::default());
+    policy.routes[0].group_wait = Duration::from_secs(10);
+    let mut world = World::new(policy);
+    let of = |name: &str, severity: &str| labels(&[("alertname", name), ("severity", severity)]);
+    let alerts = [("Z", "critical"), ("B", "warning"), ("C", "info"), ("A", "warning"), ("D", "critical")];
+    let said = alerts.iter().map(|(name, severity)| firing(&of(name, severity), world.now)).collect();
+    world.say(Source::Alertmanager, "a", said);
+    world.advance(Duration::from_secs(11));
+    let key = world.sent[0].dedup_key.clone();
+    let detail = world.engine.incident(&key, false, 0, 10).unwrap();
+    let names: Vec<&str> = detail.alerts.iter().map(|a| a.labels.value("alertname")).collect();
+    assert_eq!(names, ["D", "Z", "A", "B", "C"]);
+    let second = world.engine.incident(&key, false, 2, 2).unwrap();
+    assert_eq!(second.alerts[0].labels.value("alertname"), "A", "a page of them is a part of the same order");
+    let listed = world.engine.open_incidents(&IncidentQuery { limit: 1, ..IncidentQuery::default() });
+    let names: Vec<&str> = listed.found[0].alerts.iter().map(|a| a.labels.value("alertname")).collect();
+    assert_eq!(names, ["D", "Z", "A", "B", "C"]);
+}
+
+/// A receiver that has had enough: A pages, and the others leave merged.
+fn merged(names: &[&str]) -> World {
+    let limit = Limit { pages: 1, per: Duration::from_hours(1) };
+    let mut world = World::new(policy(&["alertname"], Noise { limit, ..Noise::default() }));
+    for name in ["A"].iter().chain(names) {
+        let labels =
+            labels(&[("alertname", name), ("team", "core"), ("severity", "warning"), ("host", name)]);
+        world.say(Source::Alertmanager, "a", vec![firing(&labels, world.now)]);
+    }
+    let limited = BoardQuery { state: Some(RowState::RateLimited), ..all() };
+    let alert = world.engine.board(&limited).rows[0].alert;
+    world.handle(Event::Release(Release { alert, receiver: "pd".into(), by: "ada".into() }));
+    world
+}
+
+#[test]
+fn a_merged_incident_has_the_title_that_the_pager_shows() {
+    let world = merged(&["B", "C", "D", "E"]);
+    let page = world.sent.last().unwrap();
+    assert_eq!(page.alerts.len(), 4, "{page:?}");
+    let labels: Vec<&LabelSet> = page.alerts.iter().map(|alert| &alert.labels).collect();
+    let shown = headline(page.title(), &labels, true);
+    let detail = world.engine.incident(&page.dedup_key, false, 0, 10).unwrap();
+    assert_eq!(detail.row.headline, Some(shown.clone()));
+    assert_eq!(shown.names, "B, C, D and 1 more");
+    let board = world.engine.board(&all());
+    assert!(board.rows.iter().any(|row| row.headline.as_ref() == Some(&shown)), "{board:?}");
+}
+
+/// What these matchers match: of the incident, and others.
+fn matched(world: &World, matchers: &[Matcher], key: &str) -> (usize, usize, usize) {
+    let found = world.engine.matching(matchers, key, None);
+    assert_eq!(found.next, None);
+    (found.inside, found.of, found.others)
+}
+
+#[test]
+fn the_silence_that_a_merged_incident_proposes_matches_it_and_nothing_else() {
+    let world = merged(&["B", "C.x"]);
+    let key = world.sent.last().unwrap().dedup_key.clone();
+    let proposed = world.engine.propose_silence(&key).unwrap();
+    assert_eq!(matched(&world, &proposed, &key), (2, 2, 0), "{proposed:?}");
+    let names: BTreeSet<&str> = proposed.iter().map(Matcher::name).collect();
+    assert!(names.contains("alertname") && names.contains("team"), "{proposed:?}");
+    let shared = Matcher::parse("team=core").unwrap();
+    assert_eq!(matched(&world, &[shared], &key), (2, 2, 1), "what they share matches more");
+}
+
+#[test]
+fn a_group_without_a_name_proposes_the_names_of_its_alerts() {
+    let mut policy = policy(&["team"], Noise { merge_window: Duration::ZERO, ..Noise::default() });
+    policy.routes[0].group_by = GroupBy::Labels(vec!["team".into()]);
+    let mut world = World::new(policy);
+    world.say(Source::Alertmanager, "a", vec![firing(&critical("A", "core"), world.now)]);
+    world.advance(Duration::from_mins(5));
+    world.say(Source::Alertmanager, "a", vec![firing(&critical("B", "core"), world.now)]);
+    let key =
+        world.sent.iter().find(|n| n.alerts.iter().any(|a| a.labels.value("alertname") == "A")).unwrap();
+    let proposed = world.engine.propose_silence(&key.dedup_key).unwrap();
+    let (inside, of, _) = matched(&world, &proposed, &key.dedup_key);
+    assert!(inside == of && of > 0, "{proposed:?}");
+    assert!(proposed.iter().any(|m| m.name() == "alertname"), "{proposed:?}");
+}
+
+#[test]
+fn numbers_of_a_flapper_are_those_of_the_time_at_which_somebody_looks() {
+    let mut world = World::new(policy(&["alertname"], Noise { suppress_at: 3000, ..Noise::default() }));
+    let queue = critical("Queue", "core");
+    for _ in 0..3 {
+        let start = world.now;
+        world.say(Source::Alertmanager, "a", vec![firing(&queue, start)]);
+        world.advance(Duration::from_secs(30));
+        let over = crate::engine::testing::resolved(&queue, start, world.now);
+        world.say(Source::Alertmanager, "a", vec![over]);
+        world.advance(Duration::from_secs(20));
+    }
+    let (now, _) = world.engine.flappers(world.now, 0, 1);
+    let (later, _) = world.engine.flappers(world.now + now[0].half_life, 0, 1);
+    assert!(later[0].penalty <= now[0].penalty / 2 + 1, "{} {}", later[0].penalty, now[0].penalty);
+}

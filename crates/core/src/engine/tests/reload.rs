@@ -1,0 +1,314 @@
+//! A configuration that changes under open incidents: nobody is forgotten, and nothing stays open.
+
+use crate::engine::Event;
+use crate::engine::testing::*;
+use crate::model::{Duration, Kind, LabelSet, Source, Timestamp};
+use crate::policy::{IntegrationRef, KnownBy, Noise, Policy, SelfWatch};
+
+fn at(minutes: u64) -> Timestamp {
+    START + Duration::from_mins(minutes)
+}
+
+fn down() -> LabelSet {
+    labels(&[("alertname", "Down"), ("severity", "critical")])
+}
+
+/// The policy with the receiver's integrations being these.
+fn with(integrations: &[&str]) -> Policy {
+    let mut policy = policy(&["alertname"], Noise::default());
+    let known = |name: &&str| IntegrationRef::new(*name, KnownBy::DedupKey);
+    policy
+        .receivers
+        .entry("pd".into())
+        .and_modify(|r| r.integrations = integrations.iter().map(known).collect());
+    policy
+}
+
+fn open(world: &World) -> Vec<&str> {
+    world.pager.iter().filter(|(_, s)| s.open).map(|((integration, _), _)| integration.as_str()).collect()
+}
+
+fn reload(world: &mut World, policy: Policy) {
+    world.handle(Event::Policy(Box::new(policy)));
+}
+
+#[test]
+fn an_integration_that_comes_back_is_told_of_the_end() {
+    let mut world = World::new(with(&["pagerduty[0]"]));
+    world.webhook("am", vec![firing(&down(), at(0))]);
+    world.advance(Duration::from_mins(1));
+    reload(&mut world, with(&[]));
+    world.advance(Duration::from_mins(1));
+    reload(&mut world, with(&["pagerduty[0]"]));
+    world.webhook("am", vec![resolved(&down(), at(0), at(2))]);
+    world.advance(Duration::from_mins(10));
+    assert_eq!(open(&world), [""; 0], "an incident was left open");
+}
+
+#[test]
+fn an_integration_that_comes_back_is_told_of_an_end_that_it_missed() {
+    let mut world = World::new(with(&["pagerduty[0]"]));
+    world.webhook("am", vec![firing(&down(), at(0))]);
+    world.advance(Duration::from_mins(1));
+    reload(&mut world, with(&[]));
+    world.unreachable = vec!["pagerduty[0]"];
+    world.webhook("am", vec![resolved(&down(), at(0), at(1))]);
+    world.advance(Duration::from_hours(20));
+    assert_eq!(open(&world), ["pagerduty[0]"]);
+    world.unreachable.clear();
+    reload(&mut world, with(&["pagerduty[0]"]));
+    assert_eq!(open(&world), [""; 0], "an incident was left open");
+}
+
+#[test]
+fn an_integration_that_never_comes_back_is_given_up() {
+    let mut world = World::new(with(&["pagerduty[0]"]));
+    world.webhook("am", vec![firing(&down(), at(0))]);
+    reload(&mut world, with(&[]));
+    world.unreachable = vec!["pagerduty[0]"];
+    world.webhook("am", vec![resolved(&down(), at(0), at(1))]);
+    world.advance(Duration::from_hours(27));
+    assert!(world.engine.incidents.is_empty());
+}
+
+/// The policy of [`with`], with everything going to another receiver, and `pd` gone.
+fn moved() -> Policy {
+    let mut moved = with(&["pagerduty[0]"]);
+    moved.receivers.insert("new".into(), with(&["slack[0]"]).receivers["pd"].clone());
+    moved.receivers.remove("pd");
+    moved.routes[0].receiver = "new".into();
+    moved.self_watch = SelfWatch::default();
+    moved
+}
+
+/// The sender goes on to say that the alert fires.
+fn fires_on(world: &mut World, hours: u64) {
+    for _ in 0..hours / 6 {
+        world.advance(Duration::from_hours(6));
+        world.webhook("am", vec![firing(&down(), at(0))]);
+    }
+}
+
+#[test]
+fn what_is_open_at_a_receiver_that_a_reload_removed_is_closed_there() {
+    let mut world = World::new(with(&["pagerduty[0]"]));
+    world.webhook("am", vec![firing(&down(), at(0))]);
+    world.advance(Duration::from_mins(1));
+    assert_eq!(world.engine.orphans(), []);
+    reload(&mut world, moved());
+    let orphans = world.engine.orphans();
+    assert_eq!(orphans.len(), 1);
+    assert_eq!((&*orphans[0].receiver, &*orphans[0].integration), ("pd", "pagerduty[0]"));
+    assert!(orphans[0].incident.contains("Down") && orphans[0].dedup_key.len() == 64);
+    let stats = |world: &World| world.engine.stats().receivers.get("pd").map(|r| (r.open, r.orphaned));
+    assert_eq!(stats(&world), Some((1, 1)), "it is open there, and counted");
+    // It fires for long after the reload, and is not given up.
+    fires_on(&mut world, 60);
+    let now = world.now;
+    world.webhook("am", vec![resolved(&down(), at(0), now)]);
+    world.advance(Duration::from_mins(10));
+    assert_eq!(open(&world), [""; 0], "an incident was left open");
+    assert_eq!(world.engine.orphans(), []);
+    world.advance(Duration::from_hours(60));
+    assert_eq!(stats(&world), None, "the metrics of a receiver go once nothing is open there");
+    assert!(!world.sent.iter().any(|n| n.dedup_key.is_empty() || n.group_key.starts_with("squelch")));
+}
+
+#[test]
+fn a_person_is_told_of_what_cannot_be_closed_at_a_receiver_that_is_gone() {
+    let mut world = World::new(with(&["pagerduty[0]"]));
+    world.webhook("am", vec![firing(&down(), at(0))]);
+    world.advance(Duration::from_mins(1));
+    // As after a restart: nothing is left with which it could be reached.
+    reload(&mut world, moved());
+    world.unreachable = vec!["pagerduty[0]"];
+    let key = world.engine.orphans()[0].dedup_key.clone();
+    let now = world.now;
+    world.webhook("am", vec![resolved(&down(), at(0), now)]);
+    world.advance(Duration::from_mins(10));
+    let told = world.sent.iter().find(|n| n.group_key.contains("SquelchIncidentOrphaned"));
+    let told = told.expect("nobody was told");
+    assert_eq!((&*told.receiver, told.kind), ("new", Kind::Page));
+    for says in ["\"pd\"", "pagerduty[0]", &key, "Down"] {
+        assert!(told.why.contains(says), "{says} not in {}", told.why);
+    }
+    let of_pd = world.engine.stats().receivers["pd"].clone();
+    assert_eq!((of_pd.closing, of_pd.orphaned), (1, 1), "it is open there still");
+    // The receiver comes back, and with it the way to close it.
+    world.unreachable.clear();
+    reload(&mut world, with(&["pagerduty[0]"]));
+    world.advance(Duration::from_mins(10));
+    assert_eq!(open(&world), [""; 0], "an incident was left open");
+    let last = world.sent.iter().rfind(|n| n.group_key.contains("SquelchIncidentOrphaned")).unwrap();
+    assert_eq!(last.kind, Kind::Resolve);
+}
+
+#[test]
+fn an_end_that_is_never_answered_where_a_receiver_is_gone_reaches_a_person() {
+    let mut world = World::new(with(&["pagerduty[0]"]));
+    world.webhook("am", vec![firing(&down(), at(0))]);
+    world.advance(Duration::from_mins(1));
+    reload(&mut world, moved());
+    let now = world.now;
+    world.answers = Answers::Hang;
+    world.webhook("am", vec![resolved(&down(), at(0), now)]);
+    world.advance(Duration::from_mins(20));
+    assert!(world.sent.iter().any(|n| n.group_key.contains("SquelchIncidentOrphaned")));
+}
+
+#[test]
+fn what_was_paged_anew_elsewhere_stays_open_at_the_old_place_while_it_fires() {
+    let mut world = World::new(with(&["pagerduty[0]"]));
+    world.webhook("am", vec![firing(&down(), at(0))]);
+    world.advance(Duration::from_mins(1));
+    reload(&mut world, with(&["slack[0]"]));
+    fires_on(&mut world, 30);
+    assert_eq!(open(&world), ["pagerduty[0]", "slack[0]"], "nobody is told that it is over");
+    let now = world.now;
+    world.webhook("am", vec![resolved(&down(), at(0), now)]);
+    world.advance(Duration::from_mins(10));
+    assert_eq!(open(&world), [""; 0]);
+}
+
+#[test]
+fn what_resolved_while_the_receiver_had_no_integration_pages_when_it_fires_anew() {
+    let mut world = World::new(with(&["pagerduty[0]"]));
+    world.webhook("am", vec![firing(&down(), at(0))]);
+    world.advance(Duration::from_mins(1));
+    reload(&mut world, with(&[]));
+    world.webhook("am", vec![resolved(&down(), at(0), at(1))]);
+    world.advance(Duration::from_mins(60));
+    reload(&mut world, with(&["pagerduty[0]"]));
+    let sent = world.sent.len();
+    let now = world.now;
+    world.webhook("am", vec![firing(&down(), now)]);
+    assert!(world.sent[sent..].iter().any(|n| n.kind == Kind::Page), "a page never came");
+}
+
+#[test]
+fn what_began_while_the_receiver_had_no_integration_pages_once_it_has_one() {
+    let mut world = World::new(with(&[]));
+    world.webhook("am", vec![firing(&down(), at(0))]);
+    world.advance(Duration::from_mins(5));
+    reload(&mut world, with(&["pagerduty[0]"]));
+    assert_eq!(open(&world), ["pagerduty[0]"]);
+}
+
+#[test]
+fn an_open_incident_pages_anew_where_all_its_integrations_were_replaced() {
+    let mut world = World::new(with(&["pagerduty[0]"]));
+    world.webhook("am", vec![firing(&down(), at(0))]);
+    world.advance(Duration::from_mins(1));
+    reload(&mut world, with(&["slack[0]"]));
+    assert_eq!(open(&world), ["pagerduty[0]", "slack[0]"], "nobody there knows of it");
+    let now = world.now;
+    world.webhook("am", vec![resolved(&down(), at(0), now)]);
+    world.advance(Duration::from_mins(10));
+    assert_eq!(open(&world), [""; 0]);
+}
+
+#[test]
+fn merged_pages_go_to_the_integrations_of_today() {
+    let mut first = with(&["pagerduty[0]"]);
+    for noise in first.noise.values_mut() {
+        noise.limit.pages = 1;
+    }
+    let mut renamed = first.clone();
+    renamed.routes[0].key = "{}/{renamed}".into();
+    let slack = IntegrationRef::new("slack[0]", KnownBy::Nothing);
+    renamed.receivers.entry("pd".into()).and_modify(|r| r.integrations = vec![slack]);
+    let mut world = World::new(first);
+    reload(&mut world, renamed);
+    for name in ["A", "B", "C"] {
+        let labels = labels(&[("alertname", name), ("severity", "warning")]);
+        world.webhook("am", vec![firing(&labels, at(0))]);
+    }
+    world.advance(Duration::from_mins(30));
+    assert!(world.sent.len() > 1);
+    assert!(world.sent.iter().all(|n| n.integration == "slack[0]"), "{:?}", world.sent);
+}
+
+#[test]
+fn damping_that_is_switched_off_while_something_flaps_ends_it() {
+    let mut noise = Noise { suppress_at: 3000, ..Noise::default() };
+    let mut world = World::new(policy(&["alertname"], noise.clone()));
+    for minute in 0..20 {
+        let now = world.now;
+        world.webhook(
+            "am",
+            vec![match minute % 2 {
+                0 => firing(&down(), now),
+                _ => resolved(&down(), now, now),
+            }],
+        );
+        world.advance(Duration::from_mins(1));
+    }
+    assert_eq!(world.engine.stats().receivers["pd"].flapping, 1);
+    noise.suppress_at = 0;
+    noise.max_hold = Duration::from_mins(5);
+    reload(&mut world, policy(&["alertname"], noise));
+    world.advance(Duration::from_hours(5));
+    assert_eq!(world.engine.stats().receivers["pd"].flapping, 0);
+    assert_eq!(open(&world), [""; 0]);
+}
+
+#[test]
+fn a_page_that_is_held_goes_to_the_receiver_of_today() {
+    let mut held = with(&["pagerduty[0]"]);
+    held.severities.levels[1].hold = Duration::from_mins(10);
+    let mut moved = held.clone();
+    moved.receivers.insert("new".into(), with(&["slack[0]"]).receivers["pd"].clone());
+    moved.receivers.remove("pd");
+    moved.routes[0].receiver = "new".into();
+    let mut world = World::new(held);
+    let warning = labels(&[("alertname", "Slow"), ("severity", "warning")]);
+    world.say(Source::Alertmanager, "am", vec![firing(&warning, at(0))]);
+    world.advance(Duration::from_mins(5));
+    reload(&mut world, moved);
+    world.advance(Duration::from_mins(30));
+    assert!(open(&world).contains(&"slack[0]"), "it waited for nobody: {:?}", world.sent);
+}
+
+/// A mended URL, key or file is nothing that the engine sees: each reload and each start may have brought it.
+#[test]
+fn what_was_refused_is_tried_at_once_after_a_reload_and_after_a_start() {
+    for mended in [Event::Policy(Box::new(with(&["pagerduty[0]"]))), Event::Started] {
+        let mut world = World::new(with(&["pagerduty[0]"]));
+        world.answers = Answers::Reject;
+        world.webhook("am", vec![firing(&down(), at(0))]);
+        world.advance(Duration::from_mins(2));
+        let pages = |world: &World| world.sent.iter().filter(|n| n.kind == Kind::Page).count();
+        assert_eq!((pages(&world), open(&world).len()), (1, 0));
+        world.handle(mended.clone());
+        assert_eq!((pages(&world), open(&world).len()), (2, 0), "tried at once: {mended:?}");
+        world.answers = Answers::Accept;
+        world.handle(mended.clone());
+        assert_eq!((pages(&world), open(&world).len()), (3, 1), "{mended:?}");
+        world.handle(mended.clone());
+        assert_eq!(pages(&world), 3, "what was accepted is not sent again: {mended:?}");
+    }
+}
+
+#[test]
+fn a_digest_goes_to_the_integrations_that_can_show_one() {
+    let mut policy = with(&["pagerduty[0]", "webhook[0]"]);
+    policy.severities.levels[1].hold = Duration::from_mins(5);
+    let of = |name: &str, policy: &mut Policy, takes: bool| {
+        let receiver = policy.receivers.get_mut("pd").unwrap();
+        receiver.integrations.iter_mut().filter(|i| i.name == name).for_each(|i| i.takes_digests = takes);
+    };
+    of("pagerduty[0]", &mut policy, false);
+    let told = |policy: &Policy| {
+        let mut world = World::new(policy.clone());
+        let blip = labels(&[("alertname", "Blip"), ("severity", "warning")]);
+        world.webhook("am", vec![firing(&blip, at(0))]);
+        world.advance(Duration::from_mins(1));
+        world.webhook("am", vec![resolved(&blip, at(0), at(1))]);
+        world.advance(Duration::from_hours(25));
+        let digests = world.sent.iter().filter(|n| n.kind == Kind::Digest);
+        digests.map(|n| n.integration.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&policy), ["webhook[0]"]);
+    of("webhook[0]", &mut policy, false);
+    assert_eq!(told(&policy), [""; 0]);
+}

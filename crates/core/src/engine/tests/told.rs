@@ -1,0 +1,282 @@
+//! What receivers are told is true, by whatever they know a problem again.
+
+use crate::engine::consumers::Consumers;
+use crate::engine::testing::*;
+use crate::model::{Duration, Kind, LabelSet, Notification, Observation, Status};
+use crate::policy::{IntegrationRef, KnownBy, Noise, Policy, Rolling};
+
+/// A webhook beside PagerDuty and Slack, one group for each service, and nothing that waits for long.
+fn three(noise: Noise) -> Policy {
+    let quick = Noise { resolve_hold: Duration::ZERO, stay_open_again: Duration::ZERO, ..noise };
+    let rolling = Rolling { within: Duration::ZERO, ..Rolling::default() };
+    let mut policy = policy(&["service"], Noise { rolling, ..quick });
+    let more = [("webhook[0]", KnownBy::Group), ("slack[0]", KnownBy::Nothing)];
+    let more = more.map(|(name, known_by)| IntegrationRef {
+        most_alerts: u32::MAX,
+        ..IntegrationRef::new(name, known_by)
+    });
+    policy.receivers.get_mut("pd").unwrap().integrations.extend(more);
+    policy
+}
+
+fn of(name: &str, severity: &str) -> LabelSet {
+    labels(&[("alertname", name), ("service", "shop"), ("severity", severity)])
+}
+
+fn fires(world: &World, labels: &LabelSet) -> Observation {
+    let annotations = crate::model::LabelSet::from_pairs([("summary", "shop is slow")]);
+    Observation { annotations, ..firing(labels, world.now) }
+}
+
+fn ends(world: &World, labels: &LabelSet) -> Observation {
+    Observation { annotations: fires(world, labels).annotations, ..resolved(labels, world.now, world.now) }
+}
+
+fn say(world: &mut World, said: Vec<Observation>) {
+    world.webhook("am", said);
+    world.advance(Duration::from_secs(20));
+}
+
+fn webhook(world: &World) -> Consumers {
+    world.consumers["webhook[0]"].clone()
+}
+
+fn sent<'a>(world: &'a World, integration: &str) -> Vec<&'a Notification> {
+    world.sent.iter().filter(|n| n.integration == integration).collect()
+}
+
+/// Whether all consumers of the webhook hold the group for firing, or all for over.
+fn all_say(world: &World, fires: bool) {
+    let consumers = webhook(world);
+    let summaries: Vec<bool> = consumers.by_summary.values().copied().collect();
+    let groups: Vec<bool> = consumers.by_labels.values().copied().collect();
+    assert_eq!((summaries, groups), (vec![fires], vec![fires]), "{:#?}", sent(world, "webhook[0]"));
+}
+
+#[test]
+fn an_incident_that_gets_worse_is_not_told_as_resolved() {
+    let mut world = World::new(three(Noise::default()));
+    let (warning, critical) = (of("Latency", "warning"), of("Errors", "critical"));
+    let said = fires(&world, &warning);
+    say(&mut world, vec![said]);
+    let said = fires(&world, &critical);
+    say(&mut world, vec![said]);
+    all_say(&world, true);
+    assert!(webhook(&world).by_fingerprint.values().all(|fires| *fires));
+    assert!(webhook(&world).by_key.values().all(|open| *open), "both keys are open while the group fires");
+    let resolves = |integration| sent(&world, integration).iter().filter(|n| n.kind == Kind::Resolve).count();
+    assert_eq!(resolves("slack[0]"), 0, "one message about the same problem");
+    assert_eq!(resolves("pagerduty[0]"), 1, "the old key is closed where the new one pages");
+    let said = ends(&world, &warning);
+    say(&mut world, vec![said]);
+    all_say(&world, true);
+    let said = ends(&world, &critical);
+    say(&mut world, vec![said]);
+    all_say(&world, false);
+    let told = webhook(&world);
+    assert!(told.by_fingerprint.values().chain(told.by_key.values()).all(|open| !open), "{told:?}");
+    assert_eq!(sent(&world, "slack[0]").iter().filter(|n| n.kind == Kind::Resolve).count(), 1);
+    assert!(world.engine.incidents.is_empty(), "nothing is left");
+}
+
+#[test]
+fn a_group_of_which_an_incident_fires_is_not_told_as_resolved() {
+    let noise = Noise { merge_window: Duration::from_mins(1), ..Noise::default() };
+    let mut world = World::new(three(noise));
+    let (first, second) = (of("A", "critical"), of("B", "critical"));
+    let said = fires(&world, &first);
+    say(&mut world, vec![said]);
+    world.advance(Duration::from_mins(5));
+    let said = fires(&world, &second);
+    say(&mut world, vec![said]);
+    let said = ends(&world, &first);
+    say(&mut world, vec![said]);
+    all_say(&world, true);
+    let fires_still: Vec<bool> = webhook(&world).by_fingerprint.values().copied().collect();
+    assert_eq!(fires_still.iter().filter(|fires| **fires).count(), 1, "A has resolved, and B fires");
+    // A fires again, and resolves again: a third incident of the group.
+    let said = fires(&world, &first);
+    say(&mut world, vec![said]);
+    let said = ends(&world, &second);
+    say(&mut world, vec![said]);
+    all_say(&world, true);
+    let said = ends(&world, &first);
+    say(&mut world, vec![said]);
+    all_say(&world, false);
+    let told = webhook(&world);
+    assert!(told.by_fingerprint.values().chain(told.by_key.values()).all(|open| !open), "{told:?}");
+    assert!(world.engine.incidents.is_empty(), "nothing is left");
+}
+
+#[test]
+fn an_alert_that_fires_again_while_its_resolve_is_under_way_ends_as_firing() {
+    let mut world = World::new(three(Noise { merge_window: Duration::from_secs(1), ..Noise::default() }));
+    let alert = of("A", "critical");
+    let said = fires(&world, &alert);
+    say(&mut world, vec![said]);
+    world.answers = Answers::Hang;
+    let said = ends(&world, &alert);
+    say(&mut world, vec![said]);
+    let said = fires(&world, &alert);
+    say(&mut world, vec![said]);
+    // The new page comes before the resolve of the old incident.
+    world.in_flight.sort_by_key(|n| n.kind);
+    world.answers = Answers::Accept;
+    world.answer(true);
+    world.advance(Duration::from_secs(20));
+    all_say(&world, true);
+    assert!(webhook(&world).by_fingerprint.values().all(|fires| *fires));
+    let said = ends(&world, &alert);
+    say(&mut world, vec![said]);
+    all_say(&world, false);
+    assert!(world.engine.incidents.is_empty(), "nothing is left");
+}
+
+#[test]
+fn a_resolve_that_was_refused_says_later_what_is_true_then() {
+    let mut world = World::new(three(Noise { merge_window: Duration::from_secs(1), ..Noise::default() }));
+    let alert = of("A", "critical");
+    let said = fires(&world, &alert);
+    say(&mut world, vec![said]);
+    world.answers = Answers::Reject;
+    let said = ends(&world, &alert);
+    say(&mut world, vec![said]);
+    world.answers = Answers::Accept;
+    let said = fires(&world, &alert);
+    say(&mut world, vec![said]);
+    world.advance(Duration::from_hours(2));
+    all_say(&world, true);
+    let said = ends(&world, &alert);
+    say(&mut world, vec![said]);
+    all_say(&world, false);
+    assert!(world.engine.incidents.is_empty(), "nothing is left");
+}
+
+#[test]
+fn an_alert_that_fires_again_while_it_is_silenced_is_not_told_as_resolved() {
+    let mut world = World::new(three(Noise::default()));
+    let (silenced, other) = (of("A", "critical"), of("B", "critical"));
+    let both = vec![fires(&world, &silenced), fires(&world, &other)];
+    say(&mut world, both);
+    let said = ends(&world, &silenced);
+    say(&mut world, vec![said]);
+    let request = crate::model::SilenceRequest::Set(crate::model::Silence {
+        id: "".into(),
+        matchers: vec![crate::model::parse_matchers("alertname=A").unwrap()],
+        starts_at: world.now,
+        ends_at: world.now + Duration::from_hours(1),
+        updated_at: START,
+        created_by: "me".into(),
+        comment: "".into(),
+    });
+    let change = world.engine.plan_silence(world.now, &request).unwrap();
+    world.handle(crate::engine::Event::Silence(change));
+    let said = fires(&world, &silenced);
+    say(&mut world, vec![said]);
+    let said = ends(&world, &other);
+    say(&mut world, vec![said]);
+    // World asserts of each message that it says of no alert that fires that it has resolved.
+    let said = ends(&world, &silenced);
+    say(&mut world, vec![said]);
+    all_say(&world, false);
+    assert!(webhook(&world).by_fingerprint.values().all(|fires| !fires));
+    assert!(world.engine.incidents.is_empty(), "nothing is left");
+}
+
+#[test]
+fn an_alert_has_the_labels_of_its_identity_whichever_replica_speaks() {
+    let mut world = World::new(three(Noise::default()));
+    let of = |replica| labels(&[("alertname", "A"), ("replica", replica), ("service", "shop")]);
+    for said in [fires(&world, &of("a")), fires(&world, &of("b"))] {
+        say(&mut world, vec![said]);
+    }
+    for said in [ends(&world, &of("b")), ends(&world, &of("a"))] {
+        say(&mut world, vec![said]);
+    }
+    let told = webhook(&world).by_fingerprint;
+    assert_eq!(told.values().copied().collect::<Vec<_>>(), [false], "one alert, and it has resolved");
+    let named = labels(&[("alertname", "A"), ("service", "shop")]);
+    assert!(world.sent.iter().flat_map(|n| &n.alerts).all(|alert| alert.labels == named));
+    let shown = world.engine.alerts(&crate::engine::AlertQuery { limit: 9, ..Default::default() });
+    assert_eq!(told.keys().collect::<Vec<_>>(), [&shown.found[0].fingerprint]);
+}
+
+#[test]
+fn an_alert_keeps_its_labels_when_ignore_labels_changes() {
+    let mut world = World::new(three(Noise::default()));
+    let full = labels(&[("alertname", "A"), ("replica", "a"), ("service", "shop")]);
+    let said = fires(&world, &full);
+    say(&mut world, vec![said]);
+    let policy = Policy { ignore_labels: Vec::new(), ..world.engine.policy().clone() };
+    world.handle(crate::engine::Event::Policy(Box::new(policy)));
+    let said = ends(&world, &full);
+    say(&mut world, vec![said]);
+    let told = webhook(&world).by_fingerprint;
+    assert_eq!(told.values().copied().collect::<Vec<_>>(), [false], "one alert, and it has resolved");
+}
+
+/// Lists are cut alike in the page and in the resolve; `most` are told.
+fn cut(most: u32) -> World {
+    let mut policy = three(Noise { growth: 0, ..Noise::default() });
+    for integration in &mut policy.receivers.get_mut("pd").unwrap().integrations {
+        integration.most_alerts = most;
+    }
+    let mut world = World::new(policy);
+    let node = |n: usize| {
+        let node = n.to_string();
+        labels(&[("alertname", "N"), ("node", &node), ("service", "shop"), ("severity", "warning")])
+    };
+    let all = |from, to| (from..to).map(node).collect::<Vec<_>>();
+    let said = all(0, 1200).iter().map(|labels| fires(&world, labels)).collect();
+    say(&mut world, said);
+    for (from, to) in [(0, 600), (600, 1200)] {
+        let said = all(from, to).iter().map(|labels| ends(&world, labels)).collect();
+        say(&mut world, said);
+    }
+    world
+}
+
+#[test]
+fn all_alerts_of_an_incident_are_told_where_all_are_wanted() {
+    let world = cut(u32::MAX);
+    let messages = sent(&world, "webhook[0]");
+    let firing = |n: &Notification| n.alerts.iter().filter(|a| a.status == Status::Firing).count();
+    let told: Vec<_> = messages.iter().map(|n| (firing(n), n.alerts.len(), n.truncated)).collect();
+    assert_eq!(told, [(1200, 1200, 0), (600, 1200, 0), (0, 1200, 0)]);
+}
+
+#[test]
+fn what_was_told_to_fire_is_told_to_have_resolved_where_lists_are_cut() {
+    let world = cut(100);
+    let messages = sent(&world, "webhook[0]");
+    assert!(messages.iter().all(|n| (n.alerts.len(), n.truncated) == (100, 1100)));
+    let fires: Vec<bool> = webhook(&world).by_fingerprint.values().copied().collect();
+    assert_eq!(fires, vec![false; 100]);
+}
+
+#[test]
+fn a_group_that_never_ends_keeps_no_more_than_a_hundred_incidents_waiting() {
+    let noise = Noise { merge_window: Duration::from_secs(1), suppress_at: 0, ..Noise::default() };
+    let mut policy = three(noise);
+    let noise = policy.noise.get_mut("default").unwrap();
+    (noise.storm.start, noise.limit.pages) = (0, 0);
+    policy.stale_after = Duration::from_hours(1000);
+    let mut world = World::new(policy);
+    let chronic = of("Chronic", "critical");
+    let said = fires(&world, &chronic);
+    say(&mut world, vec![said]);
+    world.checks_messages = false;
+    for n in 0..130 {
+        let alert = of(&format!("N{n}"), "critical");
+        let said = fires(&world, &alert);
+        say(&mut world, vec![said]);
+        let said = ends(&world, &alert);
+        say(&mut world, vec![said]);
+        all_say(&world, true);
+    }
+    assert!(world.engine.incidents.len() <= 102, "{}", world.engine.incidents.len());
+    let said = ends(&world, &chronic);
+    say(&mut world, vec![said]);
+    all_say(&world, false);
+    assert!(world.engine.incidents.is_empty(), "nothing is left");
+}

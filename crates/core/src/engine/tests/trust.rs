@@ -1,0 +1,138 @@
+//! Bounds, fallback and the incidents of Squelch's own.
+
+use crate::engine::testing::*;
+use crate::engine::{Bound, Engine, Event};
+use crate::model::{Duration, Kind};
+use crate::policy::{IntegrationRef, KnownBy, Limits, Noise, Receiver, SelfWatch};
+
+fn bounded(alerts: u64) -> World {
+    let mut policy = policy(&["instance"], Noise::default());
+    policy.limits = Limits { alerts, ..Limits::default() };
+    World::new(policy)
+}
+
+fn numbered(n: u64) -> crate::model::LabelSet {
+    labels(&[("alertname", "Bomb"), ("instance", &n.to_string())])
+}
+
+#[test]
+fn a_cardinality_bomb_is_one_page_that_says_how_many() {
+    let mut world = bounded(100);
+    world.answers = Answers::Accept;
+    for n in 0..5_000 {
+        world.say(crate::model::Source::Alertmanager, "am", vec![firing(&numbered(n), START)]);
+    }
+    world.advance(Duration::from_mins(5));
+    let stats = world.engine.stats();
+    assert_eq!((stats.alerts, stats.overflow), (100, 4_900));
+    let told: Vec<_> =
+        world.sent.iter().filter(|n| n.group_labels.value("alertname") == "SquelchTooManyAlerts").collect();
+    assert_eq!(told.iter().filter(|n| n.kind == Kind::Page).count(), 1);
+    assert!(told.last().is_some_and(|n| n.why.contains("4900 were said to fire here")), "{told:?}");
+    // It is over when nothing more comes.
+    world.advance(Duration::from_mins(20));
+    assert!(world.pager.iter().filter(|(_, s)| s.open).count() <= 100);
+    let last = world.sent.iter().rev().find(|n| n.group_labels.value("alertname") == "SquelchTooManyAlerts");
+    assert_eq!(last.map(|n| n.kind), Some(Kind::Resolve));
+    let (replayed, trace) = replay(world.events_policy(), &world.events);
+    assert_eq!((replayed, trace), (world.engine.clone(), world.trace.clone()));
+}
+
+#[test]
+fn what_resolved_first_makes_room() {
+    let mut world = bounded(100);
+    for n in 0..100 {
+        world.say(crate::model::Source::Alertmanager, "am", vec![firing(&numbered(n), START)]);
+    }
+    for n in 0..10 {
+        let at = START + Duration::from_secs(n);
+        world.now = world.now.max(at);
+        world.say(crate::model::Source::Alertmanager, "am", vec![resolved(&numbered(n), START, at)]);
+    }
+    world.advance(Duration::from_hours(1));
+    world.say(crate::model::Source::Alertmanager, "am", vec![firing(&numbered(1_000), world.now)]);
+    let stats = world.engine.stats();
+    assert_eq!((stats.alerts, stats.overflow), (100, 0));
+    assert_eq!(stats.bounds.get(&Bound::Alerts), Some(&1));
+    let all = super::super::AlertQuery { limit: 1_000, ..Default::default() };
+    let known = serde_json::to_string(&world.engine.alerts(&all).found).unwrap();
+    assert!(!known.contains("\"instance\":\"0\""), "the first that resolved is forgotten");
+    assert!(known.contains("\"instance\":\"1\""));
+}
+
+#[test]
+fn thousands_of_firing_label_sets_of_one_alert_are_bounded() {
+    let mut world = bounded(100);
+    for n in 0..1_500u64 {
+        let set = labels(&[("alertname", "A"), ("replica", &n.to_string())]);
+        world.say(crate::model::Source::Alertmanager, "am", vec![firing(&set, START)]);
+    }
+    let stats = world.engine.stats();
+    assert_eq!(stats.alerts, 1);
+    assert_eq!(stats.bounds.get(&Bound::LabelSets), Some(&500));
+}
+
+#[test]
+fn an_alarm_goes_over_a_snapshot_and_a_reload_and_is_closed() {
+    let mut policy = policy(&["instance"], Noise::default());
+    policy.self_watch = SelfWatch::default();
+    let ops = IntegrationRef::new("webhook[0]", KnownBy::Group);
+    policy.receivers.insert("ops".into(), Receiver::new(vec![ops]));
+    let mut world = World::new(policy.clone());
+    let alarm = crate::engine::Alarm {
+        name: "SquelchStorageDamaged".into(),
+        summary: "broken".into(),
+        lasts: Duration::from_hours(1),
+    };
+    world.handle(Event::Alarm(alarm.clone()));
+    world.engine = Engine::restore(&world.engine.snapshot()).unwrap();
+    world.handle(Event::Alarm(alarm));
+    assert_eq!(world.sent.iter().filter(|n| n.kind == Kind::Page).count(), 1, "opened once");
+    policy.self_watch.receiver = Some("ops".into());
+    world.handle(Event::Policy(Box::new(policy)));
+    world.advance(Duration::from_hours(2));
+    assert!(world.pager.values().all(|shown| !shown.open), "{:?}", world.pager);
+}
+
+/// The alert says how severe it is, and a reload that renames the levels opens no second incident.
+#[test]
+fn an_internal_incident_carries_the_highest_severity() {
+    let mut policy = policy(&["instance"], Noise::default());
+    policy.self_watch = SelfWatch::default();
+    policy.severities.label = "priority".into();
+    policy.severities.levels[0].name = "P1".into();
+    policy.heartbeats = vec![crate::policy::Heartbeat {
+        name: "beat".into(),
+        matchers: crate::model::parse_matchers("alertname=Beat").unwrap(),
+        silent_after: Duration::from_mins(10),
+        receiver: None,
+    }];
+    policy.limits = Limits { alerts: 1, ..Limits::default() };
+    let mut world = World::new(policy.clone());
+    let summary = "broken".into();
+    let alarm = crate::engine::Alarm {
+        name: "SquelchStorageDamaged".into(),
+        summary,
+        lasts: Duration::from_hours(9),
+    };
+    world.handle(Event::Alarm(alarm));
+    world.handle(Event::Started);
+    for n in 0..3 {
+        world.say(crate::model::Source::Alertmanager, "am", vec![firing(&numbered(n), START)]);
+    }
+    world.advance(Duration::from_mins(20));
+    policy.severities.levels[0].name = "top".into();
+    world.handle(Event::Policy(Box::new(policy)));
+    world.advance(Duration::from_hours(24));
+    let own = world.sent.iter().filter(|n| n.group_labels.value("alertname").starts_with("Squelch"));
+    let mut pages = std::collections::BTreeSet::new();
+    for n in own {
+        assert_eq!(n.alerts[0].labels.value("priority"), "P1", "{n:?}");
+        assert_eq!(n.group_labels.value("priority"), "", "{n:?}");
+        assert_eq!(n.level, (0, 3));
+        if n.kind == Kind::Page {
+            assert!(pages.insert(n.group_labels.to_string()), "opened twice: {n:?}");
+        }
+    }
+    assert_eq!(pages.len(), 3, "{pages:?}");
+}

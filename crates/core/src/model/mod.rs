@@ -1,0 +1,30 @@
+//! The words of the project as types: labels, matchers, alerts, notifications, durations, time.
+
+mod alert;
+mod decision;
+mod duration;
+mod expression;
+mod fingerprint;
+mod go_regex;
+mod headline;
+mod labels;
+mod matcher;
+mod matcher_syntax;
+mod notification;
+mod shares;
+mod silence;
+mod time;
+
+pub use alert::{Batch, Observation, Source, Status, Upstream};
+pub use decision::{Basis, Decision, Disposition, Otherwise, Reason};
+pub use duration::{Duration, DurationError};
+pub use fingerprint::{AlertId, Fingerprint, hex, sha256};
+pub use headline::{Headline, headline};
+pub use labels::LabelSet;
+pub use labels::Quoted;
+pub(crate) use labels::{pop_length, push_length};
+pub use matcher::{MatchOp, Matcher, MatcherError, parse_matchers, parse_matchers_within};
+pub use notification::{AlertView, Kind, Notification, NotificationId, Outcome, Rejection, Report};
+pub use shares::{Share, partial_shares, shares};
+pub use silence::{Silence, SilenceChange, SilenceError, SilenceRequest, SilenceState};
+pub use time::{TimeError, Timestamp};

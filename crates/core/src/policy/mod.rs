@@ -1,0 +1,335 @@
+//! The part of a configuration that decides: what the engine reads, and all that it reads.
+//!
+//! A policy holds no secret, so it can stand in the journal: a change of it is an event.
+
+mod inhibit;
+mod interval;
+mod lines;
+mod noise;
+mod trust;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::model::{Duration, LabelSet, Matcher};
+
+pub use inhibit::InhibitRule;
+pub use interval::{Location, LocationError, Span, TimeInterval, TimeRange};
+pub use lines::Lines;
+pub use noise::{Familiar, Identifier, Limit, Mode, Noise, Rhythm, Rolling, Storm, Surprise};
+pub use trust::{FailOpen, Heartbeat, Limits, SelfWatch};
+
+/// All that decides about alerts. Validated: route 0 exists, names resolve, indexes are in range.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Policy {
+    /// What the levels of severity mean.
+    pub severities: Severities,
+    /// Labels that do not make an alert another alert (names of replicas).
+    pub ignore_labels: Vec<SmolStr>,
+    /// The route tree, depth first; 0 is the root. Children are named by index.
+    pub routes: Vec<Route>,
+    /// Receivers by name.
+    pub receivers: BTreeMap<SmolStr, Receiver>,
+    /// Noise profiles by name; `default` is always there.
+    pub noise: BTreeMap<SmolStr, Noise>,
+    /// API v2: how long an alert without `endsAt` fires after it was last said. Default 5m.
+    pub resolve_timeout: Duration,
+    /// After how long without a word an alert counts as stale. Default 12h.
+    pub stale_after: Duration,
+    /// Time intervals by name; a moment is in one if it is in any of its entries.
+    #[serde(default)]
+    pub time_intervals: BTreeMap<SmolStr, Vec<TimeInterval>>,
+    /// Which firing alerts mute which others.
+    #[serde(default)]
+    pub inhibit_rules: Vec<InhibitRule>,
+    /// Where all this stands in the file.
+    #[serde(default, skip_serializing_if = "Lines::is_empty")]
+    pub lines: Lines,
+    /// What leaves while the storage is unusable.
+    #[serde(default)]
+    pub failopen: FailOpen,
+    /// Alerts whose silence pages.
+    #[serde(default)]
+    pub heartbeats: Vec<Heartbeat>,
+    /// What Squelch says about itself.
+    #[serde(default)]
+    pub self_watch: SelfWatch,
+    /// Bounds of what is remembered.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// What the levels of severity are called, and what they mean.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Severities {
+    /// The label that names the level. Default `severity`.
+    pub label: SmolStr,
+    /// Highest first; never empty. A missing or unknown value is the highest.
+    pub levels: Vec<Level>,
+}
+
+/// One level of severity.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Level {
+    /// Its name.
+    pub name: SmolStr,
+    /// Other values of the label that mean the same; compared without case, like the name.
+    pub aliases: Vec<SmolStr>,
+    /// Nothing may hold the first page of a problem of this level.
+    pub never_hold: bool,
+    /// How long the first page waits, from `startsAt`, at most this long from receipt. Default 0s.
+    pub hold: Duration,
+    /// Within what time from receipt somebody must have been told of an alert of this level; none: no
+    /// such promise. It holds nothing and releases nothing by itself: what is later is a fault to report.
+    #[serde(default)]
+    pub respond_within: Option<Duration>,
+}
+
+/// One node of the route tree.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Route {
+    /// Alertmanager's route key: `{}` for the root, `{}/{severity="page"}` below it.
+    pub key: SmolStr,
+    /// All must match.
+    pub matchers: Vec<Matcher>,
+    /// Go on to the next sibling after a match here.
+    pub continue_: bool,
+    /// Children, in order.
+    pub children: Vec<usize>,
+    /// Where its alerts go; inherited.
+    pub receiver: SmolStr,
+    /// By which labels alerts become a group; inherited.
+    pub group_by: GroupBy,
+    /// How long the first page of a group waits for more; levels marked `never_hold` do not. Default 0s.
+    pub group_wait: Duration,
+    /// Shortest time between two updates of one incident. Default 15s.
+    pub group_interval: Duration,
+    /// After how long the trigger of an open incident is repeated. Default 4h.
+    pub repeat_interval: Duration,
+    /// Name of its noise profile; inherited.
+    pub noise: SmolStr,
+    /// When it notifies nobody; not inherited.
+    #[serde(default)]
+    pub windows: Windows,
+    /// The line of the configuration where it stands, from 1.
+    pub line: u32,
+}
+
+/// The time intervals that mute a route.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Windows {
+    /// It is muted while any of these contains the time.
+    #[serde(rename = "mute_time_intervals")]
+    pub mute: Vec<SmolStr>,
+    /// If there are any, it is muted while none of these contains the time.
+    #[serde(rename = "active_time_intervals")]
+    pub active: Vec<SmolStr>,
+}
+
+/// By which labels a route groups.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupBy {
+    /// `['...']`: by all labels.
+    All,
+    /// By these, sorted; by none at all if empty.
+    Labels(Vec<SmolStr>),
+}
+
+impl GroupBy {
+    /// The group labels of an alert: those of its labels that are named here (missing ones are
+    /// left out, as Alertmanager does).
+    pub fn labels_of(&self, labels: &LabelSet) -> LabelSet {
+        match self {
+            GroupBy::All => labels.clone(),
+            GroupBy::Labels(names) => labels.filter(|n| names.iter().any(|name| name == n)),
+        }
+    }
+}
+
+/// A receiver, as far as deciding goes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Receiver {
+    /// Its integrations in order; none at all mutes what is routed here.
+    pub integrations: Vec<IntegrationRef>,
+    /// The receiver that is told instead where this one cannot be reached; following these ends.
+    #[serde(default)]
+    pub fallback: Option<SmolStr>,
+    /// After how long a page that was not taken goes to the fallback too. Default 5m.
+    #[serde(default = "fallback_after")]
+    pub fallback_after: Duration,
+}
+
+fn fallback_after() -> Duration {
+    Duration::from_mins(5)
+}
+
+impl Receiver {
+    /// A receiver without a fallback.
+    pub fn new(integrations: Vec<IntegrationRef>) -> Self {
+        Receiver { integrations, fallback: None, fallback_after: fallback_after() }
+    }
+}
+
+/// One integration of a receiver, as far as deciding goes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct IntegrationRef {
+    /// `pagerduty[0]`: kind and position.
+    pub name: SmolStr,
+    /// Whether it is told that an incident ended.
+    pub send_resolved: bool,
+    /// Whether it is told of changes to an open incident (repeats are always sent).
+    pub send_updates: bool,
+    /// Whether it can show a digest, which interrupts nobody.
+    #[serde(default = "takes_digests")]
+    pub takes_digests: bool,
+    /// By what those that read its messages know a problem again.
+    pub known_by: KnownBy,
+    /// Of how many alerts of one incident it is told at most.
+    pub most_alerts: u32,
+}
+
+fn takes_digests() -> bool {
+    true
+}
+
+/// By what those that read the messages of an integration know a problem again. Follows from its type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KnownBy {
+    /// By the `dedup_key` alone, as PagerDuty does.
+    DedupKey,
+    /// By the group key, the group's labels, the common summary or the fingerprints of the alerts, as
+    /// those do that read Alertmanager's webhook. To them a group has resolved when all its alerts have.
+    Group,
+    /// By nothing: people read a message as it stands.
+    Nothing,
+}
+
+impl IntegrationRef {
+    /// An integration that is told of everything.
+    pub fn new(name: impl Into<SmolStr>, known_by: KnownBy) -> Self {
+        let name = name.into();
+        IntegrationRef {
+            name,
+            send_resolved: true,
+            send_updates: true,
+            takes_digests: true,
+            known_by,
+            most_alerts: 1_000,
+        }
+    }
+}
+
+impl Policy {
+    /// Whether a receiver has integrations and none of them can show a digest.
+    pub fn shows_no_digest(&self, receiver: &str) -> bool {
+        let integrations = self.receivers.get(receiver).map_or(&[][..], |r| &r.integrations);
+        !integrations.is_empty() && !integrations.iter().any(|i| i.takes_digests)
+    }
+
+    /// The page budget of each receiver that has one; of several routes that lead to it, that of the last.
+    pub fn budgets(&self) -> BTreeMap<SmolStr, Limit> {
+        let of = |route: &Route| Some((route.receiver.clone(), self.noise.get(&route.noise)?.budget.clone()));
+        self.routes.iter().filter_map(of).filter(|(_, budget)| budget.pages > 0).collect()
+    }
+}
+
+impl Severities {
+    /// The position of the level that `labels` name: 0 = the highest, also for a missing or
+    /// unknown value (in doubt, page).
+    pub fn level_of(&self, labels: &LabelSet) -> usize {
+        let value = labels.value(&self.label);
+        let named = |name: &SmolStr| name.eq_ignore_ascii_case(value);
+        self.levels.iter().position(|l| named(&l.name) || l.aliases.iter().any(named)).unwrap_or(0)
+    }
+}
+
+impl Route {
+    /// A root route with the default times, that groups everything together and stands on `line`.
+    pub fn root(receiver: SmolStr, line: u32) -> Self {
+        Route {
+            key: "{}".into(),
+            matchers: Vec::new(),
+            continue_: false,
+            children: Vec::new(),
+            receiver,
+            group_by: GroupBy::Labels(Vec::new()),
+            group_wait: Duration::ZERO,
+            group_interval: Duration::from_secs(15),
+            repeat_interval: Duration::from_hours(4),
+            noise: "default".into(),
+            windows: Windows::default(),
+            line,
+        }
+    }
+}
+
+impl Default for Severities {
+    fn default() -> Self {
+        let level = |name: &str, aliases: &[&str], never_hold| Level {
+            name: name.into(),
+            aliases: aliases.iter().map(|a| (*a).into()).collect(),
+            never_hold,
+            hold: Duration::ZERO,
+            respond_within: None,
+        };
+        Severities {
+            label: "severity".into(),
+            levels: vec![
+                level("critical", &["page", "sev1", "P1"], true),
+                level("warning", &[], false),
+                level("info", &["none"], false),
+            ],
+        }
+    }
+}
+
+impl Policy {
+    /// The routes that `labels` take, in order: depth first, left to right; a node matches if all
+    /// its matchers do; after a child matched, its later siblings are tried only if it says
+    /// `continue`; the node itself if no child matched. Rule: Alertmanager `dispatch/route.go`.
+    pub fn matching_routes(&self, labels: &LabelSet) -> Vec<usize> {
+        let mut found = Vec::new();
+        self.collect(0, labels, &mut found);
+        found
+    }
+
+    fn collect(&self, at: usize, labels: &LabelSet, found: &mut Vec<usize>) -> bool {
+        let route = &self.routes[at];
+        if !route.matchers.iter().all(|m| m.matches(labels)) {
+            return false;
+        }
+        let before = found.len();
+        for &child in &route.children {
+            if self.collect(child, labels, found) && !self.routes[child].continue_ {
+                break;
+            }
+        }
+        if found.len() == before {
+            found.push(at);
+        }
+        true
+    }
+
+    /// What is left of `labels` without `ignore_labels`, if that is less.
+    pub fn telling(&self, labels: &LabelSet) -> Option<LabelSet> {
+        let ignored = |name: &str| self.ignore_labels.iter().any(|i| i == name);
+        labels.iter().any(|(name, _)| ignored(name)).then(|| labels.filter(|name| !ignored(name)))
+    }
+
+    /// The identity of an alert with these labels.
+    pub fn identity(&self, labels: &LabelSet) -> crate::model::AlertId {
+        crate::model::AlertId::of(labels, |name| self.ignore_labels.iter().any(|i| i == name))
+    }
+
+    /// The same, where the identity of the full label set is known: mostly nothing is ignored in it.
+    pub fn identity_given(&self, full: crate::model::AlertId, labels: &LabelSet) -> crate::model::AlertId {
+        match self.ignore_labels.iter().any(|ignored| !labels.value(ignored).is_empty()) {
+            true => self.identity(labels),
+            false => full,
+        }
+    }
+}
