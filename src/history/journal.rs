@@ -44,8 +44,12 @@ mod tests {
 
     #[test]
     fn what_followed_from_the_configuration_of_then_is_left_out() {
-        let records =
-            [r#""started""#, r#""tick""#, r#"{"seen":{"source":"prometheus","peer":0,"occurrences":[]}}"#, "{"];
+        let records = [
+            r#""started""#,
+            r#""tick""#,
+            r#"{"seen":{"source":"prometheus","peer":0,"occurrences":[]}}"#,
+            "{",
+        ];
         let records =
             records.iter().zip(1..).map(|(e, ms)| Ok::<_, String>((Timestamp::from_millis(ms), (*e).into())));
         let read: Vec<_> = past(records).collect();

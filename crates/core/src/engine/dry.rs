@@ -93,8 +93,7 @@ impl Engine {
         let telling = self.policy.telling(labels);
         let routes = self.policy.matching_routes(labels).into_iter().map(|index| {
             let route = &self.policy.routes[index];
-            let lane = self.lanes.matching(&self.policy, labels).into_iter();
-            let lane = lane.into_iter().find(|l| self.lanes.lane(*l).route == route.key);
+            let lane = self.lanes.of_route(index);
             let damping = lane.and_then(|l| copy.alerts.track(alert, l).map(|t| (l, &t.damping)));
             let penalty = damping.map_or(0, |(l, d)| d.penalty_at(at, &copy.lanes.lane(l).noise));
             let suppress_at = self.policy.noise.get(&route.noise).map_or(0, |n| n.suppress_at);

@@ -36,7 +36,6 @@ impl Engine {
     /// is told there as an update, unless it was gone for no longer than `resolve_hold`. Later it is held:
     /// it is part of the next page of its group, and opens one only with others that flap, or if it lasts.
     pub(super) fn refire(&mut self, alert: AlertId, lane: LaneId) {
-        self.confirm_later(alert, lane);
         let Some(labels) = self.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
         let key = self.group_key(lane, &labels);
         let track = self.track(alert, lane);
@@ -154,8 +153,11 @@ impl Engine {
                 let lanes = self.taken_lanes(alert).into_iter();
                 let here =
                     |t: &super::Track| t.incident == Some(old) && t.muted.is_none() && t.waits_in.is_none();
-                let lanes: Vec<_> =
+                let labels = self.alerts.alert(alert).map(|a| a.labels.clone()).unwrap_or_default();
+                let mut lanes: Vec<_> =
                     lanes.filter(|lane| self.alerts.track(alert, *lane).is_some_and(here)).collect();
+                // The incident of a merged page is older for each of its groups, and has alerts of others.
+                lanes.retain(|lane| *key == self.merged_key(*lane) || *key == self.group_key(*lane, &labels));
                 if lanes.is_empty() {
                     continue;
                 }
@@ -194,8 +196,17 @@ impl Engine {
 
     /// The alert fired for `confirm` without a break: it flaps no more, it is down.
     pub(super) fn confirmed(&mut self, lane: LaneId, alert: AlertId) {
-        if self.track(alert, lane).damping.flaps().is_some() && self.fires(alert) {
-            self.calmed(alert, lane);
+        if !self.fires(alert) {
+            return;
+        }
+        let track = self.track(alert, lane);
+        if track.damping.flaps().is_some() {
+            return self.calmed(alert, lane);
+        }
+        if track.muted.is_none()
+            && let Some(flaps) = track.owed.take()
+        {
+            self.fires_on(alert, lane, flaps);
         }
     }
 
@@ -224,10 +235,19 @@ impl Engine {
             let waiting = std::mem::take(&mut self.track(alert, lane).waiting);
             return self.retire(alert, lane, waiting, now);
         }
-        if self.track(alert, lane).muted.is_some() {
+        let track = self.track(alert, lane);
+        if track.muted.is_some() {
+            track.owed = Some(flaps);
             return;
         }
-        // Within the window of its page a human is at it already: there it is an update.
+        self.fires_on(alert, lane, flaps);
+    }
+
+    /// An alert fires still after it flapped: its incident pages again, unless its page is recent. Within
+    /// `merge_window` a person is at it already.
+    pub(super) fn fires_on(&mut self, alert: AlertId, lane: LaneId, flaps: u32) {
+        let (now, noise) = (self.now, self.lanes.lane(lane).noise.clone());
+        let incident = self.track(alert, lane).incident;
         let old = |id| {
             let incident = self.incidents.get(&id).filter(|i| i.phase == Phase::Open);
             incident.is_some_and(|i| i.superseded_by.is_none() && !i.is_recent(now, &noise))

@@ -35,18 +35,23 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    /// Counts a would-be page. Returns how many there were within the window if they are a storm:
-    /// it begins above `start` and ends below `end`.
+    /// Counts a would-be page. Returns how many there were within the window if they are a storm.
+    ///
+    /// The storm begins with the page that makes more than `start`. It is over once fewer than `end` would-be
+    /// pages lie within the window, whether or not another one comes then.
     pub(super) fn storm(&mut self, now: Timestamp, storm: &Storm) -> Option<usize> {
         let oldest = now - storm.window;
         self.would_be.retain(|at| *at > oldest);
         if self.would_be.len() == REMEMBERED {
             self.would_be.remove(0);
         }
+        let lasts = self.storm && self.would_be.len() >= storm.end.max(1) as usize;
+        if !lasts {
+            self.storm_since = None;
+        }
         self.would_be.push(now);
         let count = self.would_be.len();
-        self.storm = storm.start > 0
-            && if self.storm { count >= storm.end as usize } else { count > storm.start as usize };
+        self.storm = storm.start > 0 && (lasts || count > storm.start as usize);
         self.storm_since = self.storm.then(|| self.storm_since.unwrap_or(now));
         self.storm.then_some(count)
     }
@@ -128,8 +133,19 @@ mod tests {
         let mut flow = Flow::default();
         assert!((0..10).all(|s| flow.storm(at(s), &storm).is_none()));
         assert_eq!(flow.storm(at(10), &storm), Some(11));
-        assert_eq!(flow.storm(at(606), &storm), Some(5));
-        assert_eq!(flow.storm(at(612), &storm), None);
+        assert_eq!(flow.storm(at(605), &storm), Some(6), "five others lie within ten minutes");
+        assert_eq!(flow.storm(at(607), &storm), None);
+    }
+
+    #[test]
+    fn a_storm_is_over_when_its_time_is_whatever_comes_next() {
+        for end in [0, 1] {
+            let storm = Storm { start: 2, end, window: Duration::from_mins(10) };
+            let mut flow = Flow::default();
+            assert_eq!([0, 1, 2].map(|s| flow.storm(at(s), &storm)), [None, None, Some(3)]);
+            assert_eq!(flow.storm(at(18_000), &storm), None);
+            assert_eq!(flow.storm_since, None);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::Engine;
 use super::groups::{GroupKey, Pending, Quiet, Wait, Worth};
-use super::incident::{IncidentId, Phase};
+use super::incident::{Incident, IncidentId, Phase};
 use super::lanes::LaneId;
 use super::members::Member;
 use super::series::{Firing, series_of};
@@ -187,6 +187,13 @@ impl Engine {
     /// still or is recent; unless the receiver has had enough.
     fn open(&mut self, key: &GroupKey) {
         let all = self.take_page(key);
+        if all.iter().all(|(.., recovered)| *recovered) {
+            // All of it ended before its page left.
+            for (alert, count, _) in all {
+                self.never_paged(alert, key.0, count, 0);
+            }
+            return self.forget_group_later(key);
+        }
         if *key == self.merged_key(key.0) {
             self.flow(key.0).merged_at = Some(self.now);
             let why = format_smolstr!("{} alerts in one page: more pages than the receiver takes", all.len());
@@ -223,6 +230,10 @@ impl Engine {
             }
         }
         self.draw_in(id, key);
+        let repeat = self.incidents.get(&id).into_iter().flat_map(Incident::lanes);
+        if let Some(interval) = repeat.map(|lane| self.lanes.lane(lane).repeat_interval).min() {
+            self.timers.set(Timer::Repeat(id), self.now + interval);
+        }
         let Self { lanes, ledger, now, .. } = self;
         ledger.page_delay(lanes.lane(key.0), now.since(received));
         self.page(id, why);
@@ -275,6 +286,7 @@ impl Engine {
                 track.waits_in = None;
                 track.incident = Some(id);
                 flaps = track.damping.flaps();
+                self.stands_in(id, alert, lane);
             }
         }
         let since = self.alerts.alert(alert).map_or(now, |a| a.starts_at);
@@ -295,7 +307,6 @@ impl Engine {
     /// False if it does neither.
     pub(super) fn recover(&mut self, alert: AlertId, lane: LaneId, resolved: u64) -> bool {
         let Some(key) = self.track(alert, lane).waits_in.take() else { return false };
-        let urgent = self.never_holds(alert);
         let Some(group) = self.groups.get_mut(&key) else { return false };
         if let Some(quiet) = group.quiet.iter_mut().rev().find(|q| q.alert == alert && !q.resolved) {
             quiet.resolved = true;
@@ -308,8 +319,7 @@ impl Engine {
         let waits = |p: &Pending| p.alert == alert && !p.recovered;
         let Some(index) = group.pending.iter().rposition(waits) else { return false };
         let pending = &mut group.pending[index];
-        // A storm merges the page of a level that is never held; it does not take it away.
-        if pending.wait == Wait::Gather || pending.wait == Wait::Merged && urgent {
+        if pending.wait == Wait::Gather {
             pending.recovered = true;
             pending.count += resolved;
             return true;

@@ -22,8 +22,11 @@ pub(super) type GroupKey = (LaneId, LabelSet);
 pub(super) struct Group {
     /// The next incident's generation. Not reused while the group is remembered.
     pub(super) next_generation: u32,
-    /// Incidents that are not over, oldest first.
+    /// Incidents that are not over, oldest first; those of merged pages that tell of the group are among them.
     pub(super) open: Vec<IncidentId>,
+    /// A merged page told of it.
+    #[serde(default)]
+    pub(super) merged: bool,
     /// Incidents of which not all is said yet; while there are any, no generation is reused.
     pub(super) unsettled: u32,
     /// An incident of it ended at a receiver that is told of no ends: its key may be open there still.
@@ -115,14 +118,15 @@ pub(super) fn place(
     if let Some((id, _)) = own.filter(|(_, member)| member.firing) {
         return Place::Rejoin(id);
     }
-    // A recent page goes before an old incident that the alert left a moment ago: there somebody looks.
-    let newest = group.newest(incidents);
-    if let Some((id, _)) = newest.filter(|(_, incident)| incident.is_recent(now, noise)) {
-        return Place::Join(id);
-    }
+    // An alert that is gone for a moment goes on in its own incident. A fresh one of its group may be about
+    // something less severe.
     let left_at = own.and_then(|(_, member)| member.resolved_at);
     if let Some((id, _)) = own.filter(|_| left_at.is_some_and(|at| now <= at + noise.resolve_hold)) {
         return Place::Rejoin(id);
+    }
+    let newest = group.newest(incidents);
+    if let Some((id, _)) = newest.filter(|(_, incident)| incident.is_recent(now, noise)) {
+        return Place::Join(id);
     }
     // What comes back is no rollout, which goes from one alert to the next.
     let rolls_on = |i: &Incident| {
@@ -164,6 +168,15 @@ impl Group {
         let recent = self.recent.iter().filter(|_| told).map(|(series, at)| (*at, *series));
         let late = pending.chain(quiet).chain(recent).filter(|(at, _)| *at >= since);
         late.map(|(_, series)| series).collect::<std::collections::BTreeSet<_>>().len()
+    }
+
+    /// Takes what waits, or is withheld, of an alert that ended meanwhile out of the next page: it fires anew.
+    /// Returns its observations.
+    pub(super) fn take_ended(&mut self, alert: AlertId) -> u64 {
+        let pending = self.pending.extract_if(.., |p| p.alert == alert && p.recovered).map(|p| p.count);
+        let pending: u64 = pending.sum();
+        let withheld = self.quiet.extract_if(.., |q| q.alert == alert && q.resolved).map(|q| q.count);
+        pending + withheld.sum::<u64>()
     }
 
     /// Whether it has no incident that somebody must still hear of, and no page about to leave.

@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 
 use super::channel::Channel;
 use super::groups::GroupKey;
+use super::lanes::LaneId;
 use super::members::Members;
 use super::own::Own;
 use crate::model::{AlertId, Timestamp, hex, sha256};
@@ -24,6 +25,9 @@ pub(super) struct Incident {
     pub(super) side: Side,
     pub(super) group: GroupKey,
     pub(super) group_text: SmolStr,
+    /// The groups of its alerts, where it stands for several: the incident of a merged page.
+    #[serde(default)]
+    pub(super) merges: BTreeSet<GroupKey>,
     pub(super) generation: u32,
     pub(super) dedup_key: SmolStr,
     pub(super) paged_at: Timestamp,
@@ -126,6 +130,7 @@ impl Incident {
             dedup_key: dedup_key(&group_text, generation),
             group,
             group_text,
+            merges: BTreeSet::new(),
             generation,
             paged_at: now,
             again: false,
@@ -163,6 +168,12 @@ impl Incident {
     pub(super) fn rolls_on(&self, now: Timestamp, name: &str, rolling: &Rolling) -> bool {
         let last = self.names.get(name).filter(|_| !rolling.within.is_zero());
         last.is_some_and(|at| now <= *at + rolling.within) && now <= self.paged_at + rolling.at_most
+    }
+
+    /// The lanes of its alerts: the one that it stands at, or, for a merged page, those of its groups.
+    pub(super) fn lanes(&self) -> impl Iterator<Item = LaneId> {
+        let own = self.merges.is_empty().then_some(self.group.0);
+        self.merges.iter().map(|(lane, _)| *lane).chain(own)
     }
 
     /// Whether it closed, or another one took its place.

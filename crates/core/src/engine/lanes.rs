@@ -1,9 +1,9 @@
-//! Lanes: each (route, receiver) that alerts may take, with the settings of its route.
+//! Lanes: each route, with its receiver, that alerts may take, and the settings of the route.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use smol_str::SmolStr;
+use smol_str::{SmolStr, format_smolstr};
 
 use super::own::ROUTE;
 use crate::model::{Duration, LabelSet};
@@ -14,11 +14,14 @@ use crate::policy::{GroupBy, IntegrationRef, Mode, Noise, Policy, Windows};
 #[serde(transparent)]
 pub(super) struct LaneId(pub(super) u32);
 
-/// One (route, receiver). A lane whose route is gone from the configuration keeps its settings,
+/// One route and its receiver. A lane whose route is gone from the configuration keeps its settings,
 /// but for its receiver's integrations: what is open on it goes on to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Lane {
     pub(super) route: SmolStr,
+    /// How many routes with the same key and receiver stand before its own.
+    #[serde(default)]
+    sibling: u32,
     pub(super) receiver: SmolStr,
     pub(super) group_by: GroupBy,
     pub(super) group_wait: Duration,
@@ -26,9 +29,9 @@ pub(super) struct Lane {
     pub(super) repeat_interval: Duration,
     pub(super) noise: Noise,
     pub(super) integrations: Vec<IntegrationRef>,
-    /// When it notifies nobody: one entry for each route that is this lane.
+    /// When it notifies nobody.
     #[serde(default)]
-    pub(super) windows: Vec<Windows>,
+    pub(super) windows: Windows,
     /// The line of its route in the configuration; 0 where that is not known.
     #[serde(default)]
     pub(super) line: u32,
@@ -53,9 +56,18 @@ impl Lane {
         self.noise.mode == Mode::Observe
     }
 
+    /// Its part of the key of a group. The first of several siblings has Alertmanager's own key, which does
+    /// not tell them apart.
+    pub(super) fn key(&self) -> SmolStr {
+        match self.sibling {
+            0 => self.route.clone(),
+            n => format_smolstr!("{}/{n}", self.route),
+        }
+    }
+
     /// Whether it names one of these time intervals.
     pub(super) fn names_any(&self, intervals: &BTreeSet<SmolStr>) -> bool {
-        let mut names = self.windows.iter().flat_map(|w| w.mute.iter().chain(&w.active));
+        let mut names = self.windows.mute.iter().chain(&self.windows.active);
         names.any(|name| intervals.contains(name))
     }
 }
@@ -70,10 +82,12 @@ impl Lanes {
             lane.integrations = integrations.map(|r| r.integrations.clone()).unwrap_or_default();
         }
         self.of_route.clear();
+        let mut siblings: BTreeMap<(&SmolStr, &SmolStr, bool), u32> = BTreeMap::new();
         for route in &policy.routes {
             let integrations = policy.receivers.get(&route.receiver);
             let mut lane = Lane {
                 route: route.key.clone(),
+                sibling: 0,
                 receiver: route.receiver.clone(),
                 group_by: route.group_by.clone(),
                 group_wait: route.group_wait,
@@ -81,7 +95,7 @@ impl Lanes {
                 repeat_interval: route.repeat_interval,
                 noise: policy.noise.get(&route.noise).cloned().unwrap_or_default(),
                 integrations: integrations.map(|r| r.integrations.clone()).unwrap_or_default(),
-                windows: vec![route.windows.clone()],
+                windows: route.windows.clone(),
                 line: route.line,
                 profile: (
                     route.noise.clone(),
@@ -89,16 +103,18 @@ impl Lanes {
                 ),
                 current: true,
             };
+            let sibling = siblings.entry((&route.key, &route.receiver, lane.observes())).or_default();
+            lane.sibling = *sibling;
+            *sibling += 1;
             // What began in the shadow ends there, so a change of mode is another lane.
             let same = |l: &Lane| {
-                l.route == lane.route && l.receiver == lane.receiver && l.observes() == lane.observes()
+                l.route == lane.route
+                    && l.sibling == lane.sibling
+                    && l.receiver == lane.receiver
+                    && l.observes() == lane.observes()
             };
             let index = match self.lanes.iter().position(same) {
                 Some(index) => {
-                    let old = &mut self.lanes[index];
-                    if old.current {
-                        lane.windows.append(&mut old.windows);
-                    }
                     self.lanes[index] = lane;
                     index
                 }
@@ -123,6 +139,11 @@ impl Lanes {
         lanes
     }
 
+    /// The lane of the policy's route of this index.
+    pub(super) fn of_route(&self, route: usize) -> Option<LaneId> {
+        self.of_route.get(route).copied()
+    }
+
     /// The first lane to the same receiver, in the same mode: where what is merged at the receiver stands.
     pub(super) fn first_of_receiver(&self, id: LaneId) -> LaneId {
         let lane = self.lane(id);
@@ -141,6 +162,7 @@ impl Lanes {
         let usual = crate::policy::Route::root(receiver.clone(), 0);
         self.lanes.push(Lane {
             route: ROUTE.into(),
+            sibling: 0,
             receiver: receiver.clone(),
             group_by: usual.group_by,
             group_wait: usual.group_wait,
@@ -148,7 +170,7 @@ impl Lanes {
             repeat_interval: usual.repeat_interval,
             noise: Noise::default(),
             integrations: settings.integrations.clone(),
-            windows: Vec::new(),
+            windows: Windows::default(),
             line: 0,
             profile: Default::default(),
             current: false,

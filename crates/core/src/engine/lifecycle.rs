@@ -15,7 +15,7 @@ use crate::policy::KnownBy;
 impl Engine {
     pub(super) fn new_incident(&mut self, key: &GroupKey) -> IncidentId {
         let lane = self.lanes.lane(key.0);
-        let text = format_smolstr!("{}:{}", lane.route, key.1);
+        let text = format_smolstr!("{}:{}", lane.key(), key.1);
         let channels = lane.integrations.iter().map(Channel::new).collect();
         let repeat = self.now + lane.repeat_interval;
         let id = IncidentId(self.next_incident);
@@ -23,7 +23,7 @@ impl Engine {
         let group = self.groups.entry(key.clone()).or_default();
         self.timers.clear(&Timer::ForgetGroup(key.clone()));
         let mut generation = group.next_generation;
-        let again = generation > 0;
+        let again = generation > 0 || group.merged;
         let side = if lane.observes() { Side::Shadow } else { Side::Ours };
         if side == Side::Ours {
             // A key that was mirrored may be open: a page under it would be silent.
@@ -80,6 +80,7 @@ impl Engine {
             return self.pump(id);
         }
         let lane = incident.group.0;
+        let group_interval = incident.lanes().map(|lane| self.lanes.lane(lane).group_interval).min();
         let settings = self.lanes.lane(lane);
         let firing = incident.members.firing();
         if firing == 0 {
@@ -96,7 +97,7 @@ impl Engine {
             self.dispose_waiting_as(id, Reason::Flapping, rule);
             return self.pump(id);
         }
-        let due = incident.issued_at + settings.group_interval;
+        let due = incident.issued_at + group_interval.unwrap_or_default();
         if due > self.now {
             return self.timers.set_if_unset(Timer::Update(id), due);
         }
@@ -121,9 +122,11 @@ impl Engine {
 
     /// Nothing in the incident fires any more: it stays open for `resolve_hold`.
     fn resolving(&mut self, id: IncidentId, lane: LaneId) {
-        let noise = &self.lanes.lane(lane).noise;
-        let (hold, stay_open, again) = (noise.resolve_hold, noise.stay_open, noise.stay_open_again);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
+        let noise = || incident.lanes().map(|lane| &self.lanes.lane(lane).noise);
+        let hold = noise().map(|noise| noise.resolve_hold).max().unwrap_or_default();
+        let stay_open = noise().map(|noise| noise.stay_open).max().unwrap_or_default();
+        let again = noise().map(|noise| noise.stay_open_again).max().unwrap_or_default();
         if incident.phase == Phase::Resolving {
             return;
         }
@@ -168,9 +171,32 @@ impl Engine {
         for timer in [Timer::Update(id), Timer::ResolveHold(id), Timer::Repeat(id)] {
             self.timers.clear(&timer);
         }
-        if let Some(group) = self.groups.get_mut(key) {
-            group.open.retain(|open| *open != id);
+        let merges = self.incidents.get(&id).map(|incident| incident.merges.clone()).unwrap_or_default();
+        for key in merges.iter().chain([key]) {
+            if let Some(group) = self.groups.get_mut(key) {
+                group.open.retain(|open| *open != id);
+            }
         }
+    }
+
+    /// An alert came into an incident by a lane. The incident of a merged page stands in the group of the alert
+    /// there too: what the group brings next joins it, as it would join a page of its own.
+    pub(super) fn stands_in(&mut self, id: IncidentId, alert: AlertId, lane: LaneId) {
+        let merged = self.merged_key(lane);
+        let Some(labels) = self.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
+        let key = self.group_key(lane, &labels);
+        let Some(incident) = self.incidents.get_mut(&id).filter(|i| i.group == merged) else { return };
+        if key == merged || !incident.merges.insert(key.clone()) {
+            return;
+        }
+        self.bound_groups(&key);
+        let group = self.groups.entry(key.clone()).or_default();
+        if let Some(incident) = self.incidents.get_mut(&id) {
+            incident.again |= group.next_generation > 0 || group.merged;
+        }
+        group.merged = true;
+        group.open.push(id);
+        self.forget_group_later(&key);
     }
 
     /// `repeat_interval` is over: the trigger is sent again under the same key. Silent at an
@@ -178,7 +204,8 @@ impl Engine {
     pub(super) fn repeat(&mut self, id: IncidentId) {
         let muted = self.is_muted(id);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
-        let interval = self.lanes.lane(incident.group.0).repeat_interval;
+        let interval = incident.lanes().map(|lane| self.lanes.lane(lane).repeat_interval).min();
+        let interval = interval.unwrap_or_default();
         self.timers.set(Timer::Repeat(id), self.now + interval);
         if incident.phase == Phase::Open && !muted {
             if self.move_on(id) {
@@ -208,7 +235,7 @@ impl Engine {
         incident.superseded_by = Some(new);
         incident.why = format_smolstr!("goes on as another incident; {why}");
         let waiting = std::mem::take(&mut incident.waiting);
-        let again = incident.again;
+        let (again, merges) = (incident.again, incident.merges.clone());
         let members = incident.members.move_out(self.now);
         for alert in members.keys() {
             // What was merged at the receiver came by lanes of its own.
@@ -225,6 +252,18 @@ impl Engine {
             // The observation that made it worse came last; it is the one that pages.
             incident.waiting.reverse();
             incident.supersedes = Some(old);
+            incident.merges = merges.clone();
+        }
+        for key in merges {
+            self.groups.entry(key.clone()).or_default().open.push(new);
+            self.forget_group_later(&key);
+        }
+        // What waits is part of the next page of its group, and this is one.
+        for (alert, count, recovered) in self.take_page(&key) {
+            self.enter(new, &key, alert, recovered);
+            if let Some(incident) = self.incidents.get_mut(&new).filter(|_| count > 0) {
+                incident.waiting.push((alert, count));
+            }
         }
         self.own_moved(old, new);
         self.fallbacks_moved(old, new);

@@ -18,8 +18,8 @@ use super::timers::Timer;
 use super::track::Track;
 use super::{Engine, Stats};
 use crate::model::{
-    AlertId, Basis, Fingerprint, LabelSet, Reason, Silence, SilenceChange, SilenceError, SilenceRequest,
-    SilenceState, Status, Timestamp,
+    AlertId, Basis, Duration, Fingerprint, LabelSet, Reason, Silence, SilenceChange, SilenceError,
+    SilenceRequest, SilenceState, Status, Timestamp,
 };
 use crate::policy::{Lines, Policy};
 
@@ -127,7 +127,7 @@ impl Mutes {
 
     /// The time interval that `rule` names.
     fn interval_basis(&self, lane: &Lane, rule: &str) -> Basis {
-        let mut names = lane.windows.iter().flat_map(|w| w.mute.iter().chain(&w.active));
+        let mut names = lane.windows.mute.iter().chain(&lane.windows.active);
         match names.find(|name| rule.contains(&format!("{name:?}"))) {
             Some(name) => Basis {
                 setting: format_smolstr!("time_intervals.{name}"),
@@ -287,15 +287,41 @@ impl Engine {
                 self.mute(alert, lane, 0, cause);
             }
             (Some(_), Some(cause)) => track.muted = Some(cause.reason),
-            (Some(_), None) => {
+            (Some(last), None) => {
                 track.muted = None;
+                let after_inhibition = last == Reason::Inhibited;
+                if track.owed.is_some() {
+                    return self.pay(alert, lane, after_inhibition);
+                }
                 if !track.presented && !self.reroute(alert, lane) {
                     self.routed(lane, 1);
+                    if after_inhibition {
+                        self.settles(alert, lane);
+                    }
                     self.fire(alert, lane, 1, 1);
                 }
             }
             (None, _) => {}
         }
+    }
+
+    /// An inhibition ended, and its target fires on. The two mostly end together, some seconds apart, so the
+    /// page of the target waits for one `group_interval`, whatever its severity: the outage was paged already,
+    /// by the alert that inhibited.
+    fn settles(&mut self, alert: AlertId, lane: LaneId) {
+        let until = self.now + self.lanes.lane(lane).group_interval;
+        if until > self.now {
+            self.hold_until(alert, lane, until);
+        }
+    }
+
+    /// The page that an alert owes since it stopped flapping while it was muted.
+    fn pay(&mut self, alert: AlertId, lane: LaneId, after_inhibition: bool) {
+        let wait = match after_inhibition {
+            true => self.lanes.lane(lane).group_interval,
+            false => Duration::ZERO,
+        };
+        self.timers.set(Timer::Confirm(lane, alert), self.now + wait);
     }
 
     /// An alert that fires is muted; `count` observations say that it does. If it waits for its first

@@ -244,10 +244,17 @@ impl Engine {
     /// `waiting` observations say so.
     pub(super) fn fire(&mut self, alert: AlertId, lane: LaneId, waiting: u64, changes: u32) {
         if let Some(cause) = self.mutes.cause(&self.alerts, alert, self.lanes.lane(lane)) {
+            // Flapping ends with or without the mute, and then owes a page.
+            if self.track(alert, lane).damping.flaps().is_some() {
+                self.confirm_later(alert, lane);
+            }
             return self.mute(alert, lane, waiting, cause);
         }
         self.track(alert, lane).muted = None;
         self.damp(alert, lane, changes);
+        if self.track(alert, lane).damping.flaps().is_some() {
+            self.confirm_later(alert, lane);
+        }
         let track = self.track(alert, lane);
         track.waiting += waiting;
         if track.presented {
@@ -269,6 +276,11 @@ impl Engine {
         if level.never_hold || until <= self.now {
             return self.admit(alert, lane);
         }
+        self.hold_until(alert, lane, until);
+    }
+
+    /// The page of an alert is held until then.
+    pub(super) fn hold_until(&mut self, alert: AlertId, lane: LaneId, until: Timestamp) {
         self.track(alert, lane).held_until = Some(until);
         self.timers.set(Timer::Hold(lane, alert), until);
         self.gauges(lane).held += 1;
@@ -298,11 +310,12 @@ impl Engine {
         let name = self.rolls_by(&labels);
         let track = self.alerts.track_mut(alert, lane);
         track.presented = true;
-        let count = std::mem::take(&mut track.waiting);
+        let mut count = std::mem::take(&mut track.waiting);
         let flaps = track.damping.flaps();
         let noise = &self.lanes.lane(lane).noise;
         let group = self.groups.entry(key.clone()).or_default();
         self.timers.clear(&Timer::ForgetGroup(key.clone()));
+        count += group.take_ended(alert);
         match groups::place(self.now, alert, track.incident, group, &self.incidents, noise, name) {
             Place::Rejoin(id) | Place::Join(id) => {
                 self.join(id, alert, lane, count, flaps);
@@ -331,7 +344,9 @@ impl Engine {
             return;
         }
         self.damp(alert, lane, 1);
+        self.timers.clear(&Timer::Confirm(lane, alert));
         let track = self.track(alert, lane);
+        track.owed = None;
         if track.held_until.take().is_some() {
             let held = std::mem::take(&mut track.waiting);
             self.timers.clear(&Timer::Hold(lane, alert));
@@ -343,9 +358,10 @@ impl Engine {
             let rule = "the resolve of something that nobody was paged for here".into();
             return self.suppress(alert, lane, waiting, Reason::NeverPaged, rule, None);
         }
-        if track.damping.flaps().is_some() {
+        // Damping withholds the resolve of an alert that somebody was notified of, and of no other one.
+        if track.damping.flaps().is_some() && track.waits_in.is_none() {
             track.waiting += waiting;
-            return self.timers.clear(&Timer::Confirm(lane, alert));
+            return;
         }
         self.retire(alert, lane, waiting, self.now);
     }
@@ -360,7 +376,7 @@ impl Engine {
     /// The alert no longer fires, and what is behind this stage is told so.
     pub(super) fn retire(&mut self, alert: AlertId, lane: LaneId, waiting: u64, at: Timestamp) {
         let track = self.track(alert, lane);
-        track.presented = false;
+        (track.presented, track.owed) = (false, None);
         let incident = track.incident;
         self.remember(alert, lane);
         if self.recover(alert, lane, waiting) {
