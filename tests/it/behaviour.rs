@@ -53,6 +53,22 @@ fn golden(path: &Path, got: &str) {
     assert!(got == expected, "{} differs:\n--- expected\n{expected}\n--- got\n{got}", path.display());
 }
 
+/// Decisions that were wrong once: each folder has a configuration and the behaviour that is right.
+#[test]
+fn decisions_that_were_wrong_once_are_right() {
+    let folders = fs::read_dir(repository(DATA).join("decisions")).unwrap();
+    let folders: Vec<_> = folders.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(folders.len() >= 8, "{folders:?}");
+    for folder in folders {
+        let all = files(&format!("{DATA}/decisions/{folder}"), "yml");
+        let tests = all.iter().filter(|path| path.rsplit('/').next().unwrap().starts_with("test"));
+        for test in tests {
+            let ran = squelch_test(&[test]);
+            assert_eq!(ran.code, Some(0), "{test}: {}{}", ran.out, ran.err);
+        }
+    }
+}
+
 #[test]
 fn the_examples_behave_as_their_tests_say() {
     let examples = files("config/examples/tests", "yml");

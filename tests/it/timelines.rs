@@ -49,7 +49,7 @@ timelines! {
     rolling_more_of_the_same_is_no_page
     generations_the_window_counts_from_the_page
     generations_a_chronic_alert_swallows_nothing
-    generations_a_recent_page_goes_before_an_old_incident
+    generations_an_alert_that_blips_returns_to_its_own_incident
     worse_a_higher_severity_pages_again
     worse_three_times_the_alerts_pages_again
     worse_few_alerts_are_no_growth
@@ -58,7 +58,7 @@ timelines! {
     limit_never_holds_a_critical_page
     storm_is_one_incident_and_closes_with_its_last_alert
     storm_merges_critical_pages_within_a_minute
-    storm_pages_a_critical_alert_that_was_short
+    storm_pages_no_alert_that_ended_before_its_page
     recurring_series_open_no_page
     routes_continue_and_a_receiver_without_integrations
     order_a_resolve_waits_for_its_page

@@ -22,7 +22,8 @@ pub(super) type GroupKey = (LaneId, LabelSet);
 pub(super) struct Group {
     /// The next incident's generation. Not reused while the group is remembered.
     pub(super) next_generation: u32,
-    /// Incidents that are not over, oldest first; those of merged pages that tell of the group are among them.
+    /// Incidents that are not over, oldest first; those of merged pages that tell of the group are among
+    /// them.
     pub(super) open: Vec<IncidentId>,
     /// A merged page told of it.
     #[serde(default)]
@@ -170,8 +171,8 @@ impl Group {
         late.map(|(_, series)| series).collect::<std::collections::BTreeSet<_>>().len()
     }
 
-    /// Takes what waits, or is withheld, of an alert that ended meanwhile out of the next page: it fires anew.
-    /// Returns its observations.
+    /// Takes what waits, or is withheld, of an alert that ended meanwhile out of the next page: it fires
+    /// anew. Returns its observations.
     pub(super) fn take_ended(&mut self, alert: AlertId) -> u64 {
         let pending = self.pending.extract_if(.., |p| p.alert == alert && p.recovered).map(|p| p.count);
         let pending: u64 = pending.sum();

@@ -179,8 +179,8 @@ impl Engine {
         }
     }
 
-    /// An alert came into an incident by a lane. The incident of a merged page stands in the group of the alert
-    /// there too: what the group brings next joins it, as it would join a page of its own.
+    /// An alert came into an incident by a lane. The incident of a merged page stands in the group of the
+    /// alert there too: what the group brings next joins it, as it would join a page of its own.
     pub(super) fn stands_in(&mut self, id: IncidentId, alert: AlertId, lane: LaneId) {
         let merged = self.merged_key(lane);
         let Some(labels) = self.alerts.alert(alert).map(|a| a.labels.clone()) else { return };

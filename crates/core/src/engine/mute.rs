@@ -305,9 +305,9 @@ impl Engine {
         }
     }
 
-    /// An inhibition ended, and its target fires on. The two mostly end together, some seconds apart, so the
-    /// page of the target waits for one `group_interval`, whatever its severity: the outage was paged already,
-    /// by the alert that inhibited.
+    /// An inhibition ended, and its target fires on. The two mostly end together, some seconds apart, so
+    /// the page of the target waits for one `group_interval`, whatever its severity: the outage was paged
+    /// already, by the alert that inhibited.
     fn settles(&mut self, alert: AlertId, lane: LaneId) {
         let until = self.now + self.lanes.lane(lane).group_interval;
         if until > self.now {

@@ -17,7 +17,8 @@ pub(super) struct Track {
     pub(super) damping: Damping,
     /// Why it is muted, while it fires and is.
     pub(super) muted: Option<Reason>,
-    /// Flapping ended while it was muted, after so many changes: the page that tells so leaves after the mute.
+    /// Flapping ended while it was muted, after so many changes: the page that tells so leaves after the
+    /// mute.
     #[serde(default)]
     pub(super) owed: Option<u32>,
     /// Until when the first page is held.
