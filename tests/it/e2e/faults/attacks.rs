@@ -214,8 +214,17 @@ async fn five_attacks_at_once_stop_no_page_within_512_mib() {
         })
         .await;
         shown(&pager, &name, |i| i.iter().any(|i| i.summary.contains(&name))).await;
-        assert_eq!(ask(to, "", "GET /-/healthy", "").await.unwrap().status, 200, "in round {round}");
-        println!("round {round}: paged; at most {} MiB resident", squelch.peak_mib());
+        // A connection that has sent nothing yet may make room for another. Its client tries again, as
+        // Alertmanager and probes do.
+        let mut tries = 0;
+        until("the health endpoint answers", async || {
+            tries += 1;
+            let answer = ask(to, "", "GET /-/healthy", "").await.ok()?;
+            assert_eq!(answer.status, 200, "in round {round}");
+            Some(())
+        })
+        .await;
+        println!("round {round}: paged; healthy at try {tries}; at most {} MiB resident", squelch.peak_mib());
     }
     attacks.shutdown().await;
     assert!(squelch.peak_mib() < 512, "{} MiB", squelch.peak_mib());
