@@ -99,7 +99,7 @@ fn the_documented_examples_run() {
             tests += 1;
         }
     }
-    assert!(tests >= 3, "only {tests} examples");
+    assert!(tests >= 4, "only {tests} examples");
 }
 
 #[test]
@@ -125,6 +125,13 @@ fn malformed_files_are_refused_with_line_and_remedy() {
         assert_eq!(ran.code, Some(1), "{file}");
         golden(&repository(&file).with_extension("err"), &ran.out.replace(&format!("{DATA}/malformed/"), ""));
     }
+}
+
+#[test]
+fn silences_reloads_and_restarts_are_scripted() {
+    let file = format!("{DATA}/passing/people.yml");
+    let ran = squelch_test(&[&file]);
+    assert_eq!((ran.code, ran.out), (Some(0), format!("Unit Testing:  {file}\n  SUCCESS\n\n")));
 }
 
 #[test]

@@ -204,9 +204,12 @@ fn number(keys: &mut Section<'_>, key: &'static str) -> Option<u64> {
 
 fn integration(keys: &mut Section<'_>, place: &Place<'_>, receiver: Option<&SmolStr>) -> Option<SmolStr> {
     let name = keys.text("integration")?;
-    let known = &place.policy?.receivers.get(receiver?)?.integrations;
-    if !known.iter().any(|i| i.name == name.text) {
-        let known: Vec<&str> = known.iter().map(|i| i.name.as_str()).collect();
+    let receiver = receiver?;
+    let receivers = place.policies.iter().filter_map(|policy| policy.receivers.get(receiver));
+    let known: BTreeSet<&str> =
+        receivers.flat_map(|receiver| &receiver.integrations).map(|i| i.name.as_str()).collect();
+    if !place.policies.is_empty() && !known.contains(name.text) {
+        let known: Vec<&str> = known.into_iter().collect();
         let text =
             format!("the receiver has no integration {}; it has {}", shown(name.text), known.join(", "));
         place.problems.add(name.line, text);
@@ -216,10 +219,15 @@ fn integration(keys: &mut Section<'_>, place: &Place<'_>, receiver: Option<&Smol
 
 fn severity(keys: &mut Section<'_>, place: &Place<'_>) -> Option<SmolStr> {
     let name = keys.text("severity")?;
-    let levels = &place.policy?.severities.levels;
-    if !levels.iter().any(|level| level.name == name.text) {
-        let levels: Vec<&str> = levels.iter().map(|level| level.name.as_str()).collect();
-        let text = format!("severity is {}; the levels are {}", shown(name.text), levels.join(", "));
+    let levels = || place.policies.iter().flat_map(|policy| &policy.severities.levels);
+    if !place.policies.is_empty() && !levels().any(|level| level.name == name.text) {
+        let mut known: Vec<&str> = Vec::new();
+        for level in levels().map(|level| level.name.as_str()) {
+            if !known.contains(&level) {
+                known.push(level);
+            }
+        }
+        let text = format!("severity is {}; the levels are {}", shown(name.text), known.join(", "));
         place.problems.add(name.line, text);
     }
     Some(name.text.into())

@@ -10,6 +10,7 @@ mod report;
 mod run;
 mod series;
 mod spec;
+mod steps;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -64,7 +65,7 @@ pub struct TestOutcome {
     /// How long it lasted, on its own clock.
     pub lasted: Duration,
     /// What was expected beside what was seen, or why it did not end.
-    pub result: Result<compare::Comparison, run::Runaway>,
+    pub result: Result<compare::Comparison, run::Stopped>,
 }
 
 impl FileOutcome {

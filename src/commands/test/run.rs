@@ -6,11 +6,12 @@ use smol_str::SmolStr;
 
 use super::expect::{Seen, What};
 use super::spec::{Answer, Said, Statement, Test};
+use super::steps::{self, Does, Step};
 use crate::config::Policy;
-use crate::engine::{Effects, Engine, Event};
+use crate::engine::{Effects, Engine, Event, RestoreError};
 use crate::model::{
     AlertId, Batch, Decision, Disposition, Duration, LabelSet, Notification, Observation, Outcome, Rejection,
-    Report, Source, Status, Timestamp,
+    Report, SilenceChange, SilenceError, SilenceRequest, Source, Status, Timestamp,
 };
 
 /// What one test showed.
@@ -24,15 +25,38 @@ pub struct Shown {
     pub unanswered: Vec<Seen>,
 }
 
-/// A clock that would not stop: more steps than any configuration has reason for.
+/// Why a test did not end.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the clock took {steps} steps and was only at {at} of {until}; write longer intervals or a shorter test"
-)]
-pub struct Runaway {
-    steps: usize,
-    at: Duration,
-    until: Duration,
+pub enum Stopped {
+    /// A clock that would not stop: more steps than any configuration has reason for.
+    #[error(
+        "the clock took {steps} steps and was only at {at} of {until}; write longer intervals or a shorter \
+         test"
+    )]
+    Runaway {
+        /// How many steps it took.
+        steps: usize,
+        /// How far it came.
+        at: Duration,
+        /// How far it should have come.
+        until: Duration,
+    },
+    /// There is no room for a silence beside those that are in force.
+    #[error("the silence on line {line} is refused: {error}")]
+    Silence {
+        /// Where it stands.
+        line: u32,
+        /// Why.
+        error: SilenceError,
+    },
+    /// The snapshot of a restart cannot be read.
+    #[error("the restart on line {line} cannot read the snapshot: {error}")]
+    Restart {
+        /// Where it stands.
+        line: u32,
+        /// Why.
+        error: RestoreError,
+    },
 }
 
 /// The most steps that the clock of one test takes.
@@ -45,21 +69,25 @@ const PROMETHEUS_RESENDS: Duration = Duration::from_mins(1);
 /// Runs a test from its start to the moment at which its clock stops. The same test shows the same.
 ///
 /// # Errors
-/// [`Runaway`], with a configuration whose intervals are next to nothing.
-pub fn run(policy: &Policy, test: &Test) -> Result<Shown, Runaway> {
+/// [`Stopped`], such as with a configuration whose intervals are next to nothing.
+pub fn run(policy: &Policy, test: &Test) -> Result<Shown, Stopped> {
     run_within(policy, test, MAX_STEPS)
 }
 
-fn run_within(policy: &Policy, test: &Test, most_steps: usize) -> Result<Shown, Runaway> {
-    // What the gate says of itself is no behaviour of the configuration.
-    let mut policy = policy.clone();
-    policy.self_watch.enabled = false;
-    let mut scene = Scene::new(&policy, test.start, most_steps);
+fn run_within(policy: &Policy, test: &Test, most_steps: usize) -> Result<Shown, Stopped> {
+    let mut scene = Scene::new(policy, test.start, most_steps);
     let (mut statements, mut answers) = (test.statements.as_slice(), test.answers.as_slice());
+    let mut steps = test.steps.as_slice();
     loop {
         let next = [statements.first().map(|s| s.at), answers.first().map(|a| a.at)];
-        let Some(at) = next.into_iter().flatten().min() else { break };
+        let next = next.into_iter().chain([steps.first().map(|s| s.at), scene.starts_at()]);
+        let Some(at) = next.flatten().min() else { break };
         scene.advance(at, test)?;
+        scene.start_if_due()?;
+        while let Some((step, rest)) = steps.split_first().filter(|(s, _)| s.at == at) {
+            steps = rest;
+            scene.step(step)?;
+        }
         while let Some((change, rest)) = answers.split_first().filter(|(a, _)| a.at == at) {
             answers = rest;
             scene.change(change.receiver.as_ref(), change.answer);
@@ -76,9 +104,29 @@ fn run_within(policy: &Policy, test: &Test, most_steps: usize) -> Result<Shown, 
     Ok(scene.finish())
 }
 
+/// What the gate says of itself is no behaviour of the configuration.
+fn without_self_watch(policy: &Policy) -> Policy {
+    let mut policy = policy.clone();
+    policy.self_watch.enabled = false;
+    policy
+}
+
+/// A process that ended, and when the next one starts.
+struct Down {
+    snapshot: Vec<u8>,
+    until: Timestamp,
+    /// The line of the restart.
+    line: u32,
+}
+
 struct Scene {
+    /// It stands still while Squelch is down.
     engine: Engine,
+    down: Option<Down>,
+    /// The configuration as its file says.
     policy: Policy,
+    /// The ids of silences by the test's names.
+    silences: BTreeMap<SmolStr, SmolStr>,
     now: Timestamp,
     steps: usize,
     most_steps: usize,
@@ -93,9 +141,12 @@ struct Scene {
 
 impl Scene {
     fn new(policy: &Policy, start: Timestamp, most_steps: usize) -> Self {
+        let policy = without_self_watch(policy);
         Scene {
             engine: Engine::new(policy.clone()),
-            policy: policy.clone(),
+            down: None,
+            policy,
+            silences: BTreeMap::new(),
             now: start,
             steps: 0,
             most_steps,
@@ -109,18 +160,82 @@ impl Scene {
     }
 
     /// Lets time pass, stopping at every deadline on the way.
-    fn advance(&mut self, to: Timestamp, test: &Test) -> Result<(), Runaway> {
+    fn advance(&mut self, to: Timestamp, test: &Test) -> Result<(), Stopped> {
         while let Some((at, _)) = self.engine.next_deadline().filter(|(at, _)| *at <= to) {
+            if self.down.is_some() {
+                break;
+            }
             self.steps += 1;
             if self.steps > self.most_steps {
                 let (at, until) = (self.now.since(test.start), test.until.since(test.start));
-                return Err(Runaway { steps: self.most_steps, at, until });
+                return Err(Stopped::Runaway { steps: self.most_steps, at, until });
             }
             self.now = self.now.max(at);
             self.handle(Event::Tick);
         }
         self.now = to;
         Ok(())
+    }
+
+    /// When Squelch starts again, if it is down.
+    fn starts_at(&self) -> Option<Timestamp> {
+        self.down.as_ref().map(|down| down.until)
+    }
+
+    /// Starts as the program does: from what it stored, then with the configuration of the file.
+    fn start_if_due(&mut self) -> Result<(), Stopped> {
+        let now = self.now;
+        let Some(Down { snapshot, line, .. }) = self.down.take_if(|down| down.until <= now) else {
+            return Ok(());
+        };
+        self.engine = Engine::restore(&snapshot).map_err(|error| Stopped::Restart { line, error })?;
+        self.handle(Event::Started);
+        if *self.engine.policy() != self.policy {
+            self.handle(Event::Policy(Box::new(self.policy.clone())));
+        }
+        // What had no answer is sent again.
+        self.settle(None);
+        Ok(())
+    }
+
+    /// A person does something.
+    fn step(&mut self, step: &Step) -> Result<(), Stopped> {
+        let (now, line) = (self.now, step.line);
+        match &step.does {
+            Does::Restart { downtime } => {
+                self.down = Some(Down { snapshot: self.engine.snapshot(), until: now + *downtime, line });
+                self.start_if_due()?;
+            }
+            Does::Reload(policy) => {
+                self.policy = without_self_watch(policy);
+                if self.down.is_none() {
+                    self.handle(Event::Policy(Box::new(self.policy.clone())));
+                }
+            }
+            Does::Silence { wanted, name } => {
+                let id = self.silence(&steps::request(wanted, now), line)?;
+                self.silences.extend(name.clone().zip(id));
+            }
+            Does::Expire(name) => {
+                // Reading the file has checked the name.
+                if let Some(id) = self.silences.get(name) {
+                    self.silence(&SilenceRequest::Expire(id.clone()), line)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes or ends a silence. Returns the id of one that was made.
+    fn silence(&mut self, request: &SilenceRequest, line: u32) -> Result<Option<SmolStr>, Stopped> {
+        let change = self.engine.plan_silence(self.now, request);
+        let change = change.map_err(|error| Stopped::Silence { line, error })?;
+        let id = match &change {
+            SilenceChange::Set { silence, .. } => Some(silence.id.clone()),
+            SilenceChange::Expire { .. } => None,
+        };
+        self.handle(Event::Silence(change));
+        Ok(id)
     }
 
     fn handle(&mut self, event: Event) {
@@ -132,7 +247,7 @@ impl Scene {
                 self.decided(decision);
             }
             for notification in effects.notifications {
-                match self.answers.get(&notification.receiver).copied().unwrap_or(self.answer) {
+                match self.answer_of(&notification.receiver) {
                     Answer::Hang => self.hanging.push(notification),
                     answer => waiting.push_back(self.answered(notification, answer)),
                 }
@@ -151,7 +266,13 @@ impl Scene {
                 self.answer = answer;
             }
         }
-        if answer == Answer::Hang {
+        self.settle(receiver);
+    }
+
+    /// What hung at a receiver, or at every one, is answered as it answers now.
+    fn settle(&mut self, receiver: Option<&SmolStr>) {
+        // A process that is down hears no answer. It sends again when it starts.
+        if self.down.is_some() {
             return;
         }
         let concerned = |n: &Notification| receiver.is_none_or(|name| n.receiver == *name);
@@ -159,9 +280,18 @@ impl Scene {
         self.hanging = hanging;
         let ended: Vec<Notification> = ended;
         for notification in ended {
-            let event = self.answered(notification, answer);
-            self.handle(event);
+            match self.answer_of(&notification.receiver) {
+                Answer::Hang => self.hanging.push(notification),
+                answer => {
+                    let event = self.answered(notification, answer);
+                    self.handle(event);
+                }
+            }
         }
+    }
+
+    fn answer_of(&self, receiver: &SmolStr) -> Answer {
+        self.answers.get(receiver).copied().unwrap_or(self.answer)
     }
 
     fn answered(&mut self, notification: Notification, answer: Answer) -> Event {
@@ -212,11 +342,14 @@ impl Scene {
         });
     }
 
-    /// What one sender says at one moment is one request.
+    /// What one sender says at one moment is one request. Nobody hears it while Squelch is down.
     fn say(&mut self, request: &[Statement]) {
         let observations: Vec<Observation> =
             request.iter().filter_map(|said| self.observation(said)).collect();
         let (Some(first), false) = (request.first(), observations.is_empty()) else { return };
+        if self.down.is_some() {
+            return;
+        }
         let batch = Batch { source: first.source, peer: first.peer.clone(), observations, upstream: None };
         let event = match self.engine.repeats(&batch) {
             Some(seen) => Event::Seen(seen),
@@ -293,7 +426,7 @@ mod tests {
     use crate::commands::test::spec;
 
     /// Runs the one test of `text` on the configuration of the test data.
-    fn shown(text: &str, most_steps: usize) -> Result<Vec<String>, Runaway> {
+    fn shown(text: &str, most_steps: usize) -> Result<Vec<String>, Stopped> {
         let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/behaviour");
         let text = format!("config_file: squelch.yml\ntests:\n- name: t\n  expect: []\n{text}");
         let suite = spec::parse(&text, "t.yml", &base).unwrap_or_else(|e| panic!("{e}"));

@@ -9,6 +9,7 @@ use smol_str::SmolStr;
 
 use super::expect::{self, Expectation, Tally};
 use super::series;
+use super::steps::{self, Does, Step};
 use crate::config::read::section::{Problems, Section, nearest, shown};
 use crate::config::read::yaml::{self, Node};
 use crate::config::{self, ConfigErrors, Policy, Problem};
@@ -36,6 +37,8 @@ pub struct Test {
     pub until: Timestamp,
     /// What upstreams say, by time.
     pub statements: Vec<Statement>,
+    /// What people do, by time.
+    pub steps: Vec<Step>,
     /// How receivers answer from when on, by time. Until told otherwise they accept.
     pub answers: Vec<Answering>,
     /// What must be seen.
@@ -152,7 +155,7 @@ fn suite(mut top: Section<'_>, base: &Path) -> Option<Suite> {
         Some(file) => match config::load(&base.join(file.text)) {
             Ok(config) => Some(config.policy),
             Err(errors) => {
-                problems.add(file.line, format!("config_file is not valid:\n{errors}"));
+                problems.add(file.line, steps::invalid("config_file", &errors));
                 None
             }
         },
@@ -161,6 +164,7 @@ fn suite(mut top: Section<'_>, base: &Path) -> Option<Suite> {
         interval: top.positive("interval").unwrap_or(Duration::from_mins(1)),
         start: start(&mut top).unwrap_or(Timestamp::from_millis(START)),
         policy: policy.as_ref(),
+        base,
     };
     let nodes = top.list("tests");
     if nodes.is_none_or(<[_]>::is_empty) {
@@ -186,6 +190,7 @@ struct Defaults<'p> {
     interval: Duration,
     start: Timestamp,
     policy: Option<&'p Policy>,
+    base: &'p Path,
 }
 
 fn start(keys: &mut Section<'_>) -> Option<Timestamp> {
@@ -204,7 +209,17 @@ fn test(mut keys: Section<'_>, defaults: &Defaults<'_>) -> Test {
     );
     let interval = keys.positive("interval").unwrap_or(defaults.interval);
     let start = start(&mut keys).unwrap_or(defaults.start);
-    let place = Place { problems, start, policy: defaults.policy };
+    let mut place = Place { problems, start, policies: defaults.policy.into_iter().collect() };
+    let steps = steps::steps(&mut keys, &place, defaults.base);
+    // Without a valid policy, every name may be right.
+    let reloaded = steps.iter().flatten().filter_map(|step| match &step.does {
+        Does::Reload(policy) => Some(&**policy),
+        _ => None,
+    });
+    match (defaults.policy, &steps) {
+        (Some(_), Some(_)) => place.policies.extend(reloaded),
+        _ => place.policies.clear(),
+    }
     let statements = series::statements(&mut keys, &place, interval);
     let answers = answers(&mut keys, &place);
     let receivers: BTreeSet<SmolStr> = keys
@@ -222,6 +237,11 @@ fn test(mut keys: Section<'_>, defaults: &Defaults<'_>) -> Test {
     let exhaustive = keys.boolean("exhaustive").unwrap_or(true);
     let named = statements.iter().map(|s| s.at);
     let named = named.chain(answers.iter().map(|a| a.at)).chain(expect.iter().map(|e| e.latest));
+    let ends = |step: &Step| match step.does {
+        Does::Restart { downtime } => step.at + downtime,
+        _ => step.at,
+    };
+    let named = named.chain(steps.iter().flatten().map(ends));
     let last = named.max().unwrap_or(start);
     let until = match keys.duration("until") {
         None => last + AFTERWARDS,
@@ -243,7 +263,9 @@ fn test(mut keys: Section<'_>, defaults: &Defaults<'_>) -> Test {
         problems.add(line, "a test expects nothing; write expect: (an empty list if nobody is to hear)");
     }
     keys.finish();
-    Test { name, line, start, until, statements, answers, expect, tallies, exhaustive, receivers }
+    drop(place);
+    let steps = steps.unwrap_or_default();
+    Test { name, line, start, until, statements, steps, answers, expect, tallies, exhaustive, receivers }
 }
 
 fn answers(keys: &mut Section<'_>, place: &Place<'_>) -> Vec<Answering> {
@@ -274,7 +296,8 @@ fn answers(keys: &mut Section<'_>, place: &Place<'_>) -> Vec<Answering> {
 pub(super) struct Place<'a> {
     pub(super) problems: &'a Problems,
     pub(super) start: Timestamp,
-    pub(super) policy: Option<&'a Policy>,
+    /// Each policy that comes into force in the test. Without any, every name may be right.
+    pub(super) policies: Vec<&'a Policy>,
 }
 
 impl Place<'_> {
@@ -295,16 +318,16 @@ impl Place<'_> {
         })
     }
 
-    /// A receiver's name, if the configuration has it.
+    /// A receiver's name, if a configuration of the test has it.
     pub(super) fn receiver(&self, line: u32, name: &str) -> Option<SmolStr> {
-        let known = |policy: &Policy| policy.receivers.contains_key(name);
-        if self.policy.is_none_or(known) {
+        let names: BTreeSet<&str> =
+            self.policies.iter().flat_map(|p| p.receivers.keys().map(SmolStr::as_str)).collect();
+        if self.policies.is_empty() || names.contains(name) {
             return Some(name.into());
         }
-        let names = || self.policy.into_iter().flat_map(|p| p.receivers.keys().map(SmolStr::as_str));
-        let hint = match nearest(name, names()) {
+        let hint = match nearest(name, names.iter().copied()) {
             Some(near) => format!("did you mean {near}?"),
-            None => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
+            None => format!("there are {}", names.into_iter().collect::<Vec<_>>().join(", ")),
         };
         self.problems.add(line, format!("the configuration has no receiver {}; {hint}", shown(name)));
         None

@@ -20,6 +20,7 @@ use std::path::Path;
 pub(super) use http::check_url;
 use integrations::Defaults;
 use section::{Problems, Section};
+use yaml::Node;
 
 use super::masked::masked;
 use super::problem::Problem;
@@ -71,13 +72,18 @@ const UNSUPPORTED_GLOBAL: [&str; 36] = [
 /// Reads the whole text; `base` is the folder to which `_file` keys are relative.
 pub(super) fn read(text: &str, base: &Path) -> Result<Config, Vec<Problem>> {
     let root = yaml::parse(text).map_err(|problem| vec![problem])?;
+    read_node(&root, base)
+}
+
+/// Reads a configuration that stands in another file. Lines are those of that file.
+pub(crate) fn read_node(root: &Node, base: &Path) -> Result<Config, Vec<Problem>> {
     let problems = Problems::default();
-    let config = Section::new(&root, "the configuration", &problems);
-    let config = config.map(|top| read_top(top, base, lines::read(&root)));
+    let config = Section::new(root, "the configuration", &problems);
+    let config = config.map(|top| read_top(top, base, lines::read(root)));
     let doubts = problems.take_doubts();
     let found = problems.into_inner();
     match config {
-        Some(config) if found.is_empty() => Ok(Config { masked: masked(&root).into(), doubts, ..config }),
+        Some(config) if found.is_empty() => Ok(Config { masked: masked(root).into(), doubts, ..config }),
         _ => Err(found),
     }
 }
