@@ -13,6 +13,8 @@ pub mod journal;
 pub mod ledger;
 pub mod node;
 pub mod outside;
+pub mod receivers;
+pub mod settings;
 pub mod web;
 
 pub use squelch_core::{engine, model};

@@ -2,46 +2,48 @@
 
 use std::fmt::Write as _;
 
-use super::read::yaml::{Node, Value};
+use crate::settings::yaml::{Node, Value};
 
 /// What stands for a secret, as in Alertmanager.
 const MASK: &str = "<secret>";
 
-/// Parts of the names of keys whose values are secrets, unless the name ends in `_file`.
+/// Parts of the names of keys whose values are secrets, unless the name ends in `_file`. Values that were read as
+/// secrets are masked whatever their key.
 const SECRET: [&str; 7] = ["key", "token", "secret", "password", "credentials", "bearer", "api_url"];
 
 /// Keys below which every value is taken for a secret.
 const ALL_SECRET: [&str; 2] = ["http_headers", "authorization"];
 
-/// Writes a configuration that was read as YAML, its secrets masked.
-pub(super) fn masked(root: &Node) -> String {
+/// Writes a configuration that was read as YAML, its secrets masked: those whose keys say so, and the texts that
+/// `read` says were read as secrets.
+pub(super) fn masked(root: &Node, read: &dyn Fn(&str) -> bool) -> String {
     let mut text = String::new();
-    write(&mut text, root, 0, &Place::default());
+    write(&mut text, root, 0, &Place { secret: false, read });
     text
 }
 
 /// Where a value stands.
-#[derive(Clone, Default)]
-struct Place {
+#[derive(Clone)]
+struct Place<'r> {
     /// It is a secret whatever it is.
     secret: bool,
-    /// In an integration whose `url` is one.
-    secret_url: bool,
+    read: &'r dyn Fn(&str) -> bool,
 }
 
-impl Place {
-    fn below(&self, key: &str) -> Place {
+impl Place<'_> {
+    fn below(&self, key: &str) -> Self {
         let file = key.ends_with("_file") || key == "files" || key == "type";
-        let named = SECRET.iter().any(|part| key.contains(part)) || (key == "url" && self.secret_url);
+        let named = SECRET.iter().any(|part| key.contains(part));
         let inherited = self.secret || ALL_SECRET.contains(&key);
-        Place {
-            secret: (named || inherited) && !file,
-            secret_url: self.secret_url || matches!(key, "webhook_configs" | "slack_configs"),
-        }
+        Place { secret: (named || inherited) && !file, ..self.clone() }
+    }
+
+    fn hides(&self, text: &str) -> bool {
+        self.secret || (self.read)(text)
     }
 }
 
-fn write(text: &mut String, node: &Node, indent: usize, place: &Place) {
+fn write(text: &mut String, node: &Node, indent: usize, place: &Place<'_>) {
     let pad = " ".repeat(indent);
     match &node.value {
         Value::Null | Value::Scalar(_) => {
@@ -83,10 +85,10 @@ fn write(text: &mut String, node: &Node, indent: usize, place: &Place) {
     }
 }
 
-fn scalar(node: &Node, place: &Place) -> String {
+fn scalar(node: &Node, place: &Place<'_>) -> String {
     match &node.value {
         Value::Null => "null".into(),
-        Value::Scalar(_) if place.secret => MASK.into(),
+        Value::Scalar(text) if place.hides(text) => MASK.into(),
         Value::Scalar(text) => plain_or_quoted(&without_user(text)),
         Value::List(_) => "[]".into(),
         Value::Map(_) => "{}".into(),
@@ -114,8 +116,8 @@ fn plain_or_quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::read::yaml;
     use super::*;
+    use crate::settings::yaml;
 
     #[test]
     fn secrets_are_masked_and_the_rest_reads_as_it_was() {
@@ -135,7 +137,10 @@ receivers:
           http_headers: {X-Auth: {secrets: [GGG]}}
     console_configs: [{}]
 "#;
-        let masked = masked(&yaml::parse(text).unwrap());
+        let masked = {
+            let root = yaml::parse(text).unwrap();
+            masked(&root, &|text| text.ends_with("/DDD"))
+        };
         for secret in ["AAA", "BBB", "CCC", "DDD", "EEE", "FFF", "GGG", "//me"] {
             assert!(!masked.contains(secret), "{secret} in\n{masked}");
         }

@@ -1,43 +1,40 @@
 //! `squelch.yml` → a validated [`Config`]; every error names file, line and what would be right.
 
 mod access;
-mod addresses;
 mod masked;
 mod overlap;
-mod problem;
-pub(crate) mod read;
-mod receiver;
-mod secret;
-mod signing;
+mod read;
 mod storage;
-mod template;
+mod validated;
 mod warnings;
 mod web;
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use smol_str::SmolStr;
 
 use crate::model::Duration;
 use crate::outside;
+use crate::receivers::console::ConsoleConfig;
 
-pub use access::{AccessRules, AlertSource, Credential, Role, User};
-pub use addresses::{AddressPolicy, Network};
-pub use problem::{ConfigErrors, Problem};
-pub use receiver::{
-    Config, ConsoleConfig, HttpAuth, HttpConfig, Integration, IntegrationKind, PagerdutyConfig,
-    PagerdutyImage, PagerdutyLink, SecretUrl, SlackConfig, Url, WebhookConfig,
+pub(crate) use read::read_node;
+
+pub use crate::receivers::Integration;
+pub use crate::settings::{
+    AddressPolicy, ConfigErrors, HttpAuth, HttpConfig, Network, Problem, Secret, SecretError, SecretFile,
+    SecretForm, SecretUrl, SigningKeys, SigningSecretError, TemplateData, TemplateFacts, Url, is_template,
+    template_environment,
 };
-pub use secret::{Secret, SecretError, SecretFile, SecretForm};
-pub use signing::{SigningKeys, SigningSecretError};
+pub use access::{AccessRules, AlertSource, Credential, Role, User};
 pub use squelch_core::policy::{
     FailOpen, Familiar, GroupBy, Heartbeat, Identifier, InhibitRule, IntegrationRef, KnownBy, Level, Limit,
     Limits, Lines, Location, LocationError, Mode, Noise, Policy, Receiver, Rhythm, Rolling, Route, SelfWatch,
     Severities, Span, Storm, Surprise, TimeInterval, TimeRange, Windows,
 };
 pub use storage::Storage;
-pub use template::{TemplateData, TemplateFacts, is_template, template_environment};
+pub use validated::Config;
 pub use warnings::{lost_digests, warnings, wrong_secrets};
 pub use web::{ClientAuth, TlsServerConfig, WebConfig, load_web, parse_web};
 
@@ -104,7 +101,7 @@ impl Default for Config {
         let console = IntegrationRef::new("console[0]", KnownBy::Nothing);
         let integration = Integration {
             name: console.name.clone(),
-            kind: IntegrationKind::Console(ConsoleConfig {}),
+            notifier: Arc::new(ConsoleConfig {}),
             timeout: Duration::from_secs(10),
             http: HttpConfig::default(),
         };

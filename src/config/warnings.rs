@@ -2,10 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    Config, Credential, HttpAuth, Integration, IntegrationKind, Mode, PagerdutyConfig, Problem, Secret,
-    overlap,
-};
+use super::{Config, Credential, HttpAuth, Integration, Mode, Problem, Secret, overlap};
 use crate::model::Duration;
 
 /// What looks like a mistake in a valid configuration, in the order of its lines.
@@ -69,13 +66,21 @@ fn digests(config: &Config, found: &mut Vec<Problem>) {
         let digest = digest.map_or(Duration::ZERO, |noise| noise.digest);
         if !digest.is_zero() && named.insert(&route.receiver) {
             let message = format!(
-                "receiver {:?} gets no digest of what is held back there: PagerDuty takes one beside a url that ends \
-                 in /v2/enqueue; write such a url, or digest: 0s in a noise profile for this route",
-                route.receiver
+                "receiver {:?} gets no digest of what is held back there: {}, or digest: 0s in a noise profile for \
+                 this route",
+                route.receiver,
+                shows_no_digest(config, &route.receiver)
             );
             found.push(Problem::new(route.line, message));
         }
     }
+}
+
+/// Why the integrations of a receiver show no digest, and what to write.
+fn shows_no_digest(config: &Config, receiver: &str) -> &'static str {
+    let integrations = config.receivers.get(receiver).into_iter().flatten();
+    let why = integrations.filter_map(|integration| integration.notifier.shows_no_digest()).next();
+    why.unwrap_or("it has no integration; give it one")
 }
 
 /// Each `digest` that is written down for a receiver that cannot show one. `check-config` fails for it. A
@@ -91,10 +96,11 @@ pub fn lost_digests(config: &Config) -> Vec<Problem> {
         let routes = policy.routes.iter().filter(|route| route.noise == *name);
         for route in routes.filter(|route| policy.shows_no_digest(&route.receiver)) {
             let message = format!(
-                "digest: receiver {:?} of the route on line {} cannot show a digest: PagerDuty takes one only beside a \
-                 url that ends in /v2/enqueue. Write such a url, give the receiver another integration, or give the \
-                 route a noise profile with digest: 0s",
-                route.receiver, route.line
+                "digest: receiver {:?} of the route on line {} cannot show a digest: {}, give the receiver another \
+                 integration, or give the route a noise profile with digest: 0s",
+                route.receiver,
+                route.line,
+                shows_no_digest(config, &route.receiver)
             );
             found.push(Problem::new(*line, message));
         }
@@ -144,14 +150,15 @@ fn absent_and_doubtful_files(config: &Config, found: &mut Vec<Problem>) {
         };
         files.push(Problem::new(file.line, message));
     }
-    for integration in config.receivers.values().flatten() {
-        if let IntegrationKind::Pagerduty(PagerdutyConfig { url, routing_key, .. }) = &integration.kind
-            && let Secret::File(file) = routing_key
-            && let Ok(key) = routing_key.reveal()
-            && let Some(doubt) = url.key_doubt(&key)
-        {
-            let message = format!("secret file {} ({}) {doubt}", file.path.display(), file.key);
-            files.push(Problem::new(file.line, message));
+    for notifier in config.receivers.values().flatten().map(|integration| &integration.notifier) {
+        for (secret, _) in notifier.secrets() {
+            if let Secret::File(file) = secret
+                && let Ok(value) = secret.reveal()
+                && let Some(doubt) = notifier.doubt(secret, &value)
+            {
+                let message = format!("secret file {} ({}) {doubt}", file.path.display(), file.key);
+                files.push(Problem::new(file.line, message));
+            }
         }
     }
     files.sort_by(|a, b| (a.line, &a.message).cmp(&(b.line, &b.message)));
@@ -179,14 +186,6 @@ fn of_integration(integration: &Integration) -> Vec<&Secret> {
         Some(HttpAuth::Basic { password, .. }) => all.push(password),
         None => {}
     }
-    match &integration.kind {
-        IntegrationKind::Pagerduty(config) => all.push(&config.routing_key),
-        IntegrationKind::Slack(config) => all.push(&config.api_url.0),
-        IntegrationKind::Webhook(config) => {
-            all.push(&config.url.0);
-            all.extend(&config.signing_secret);
-        }
-        IntegrationKind::Console(_) => {}
-    }
+    all.extend(integration.notifier.secrets().into_iter().map(|(secret, _)| secret));
     all
 }

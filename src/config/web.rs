@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use rustls::pki_types::ServerName;
 
-use super::problem::Problem;
-use super::read::section::{Problems, Section, shown};
-use super::read::yaml;
+use super::Problem;
 use super::{ConfigErrors, read_file};
+use crate::settings::section::{Problems, Section, shown};
+use crate::settings::yaml;
 
 /// The headers that exporter-toolkit lets be set.
 const HEADERS: [&str; 5] = [

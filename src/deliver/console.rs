@@ -1,4 +1,4 @@
-//! `console_configs`: one line a notification.
+//! The carrier of lines: standard output, which may block or fail.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,9 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use super::attempt::AttemptError;
-use super::text::{clean_line, subject};
-use super::view::View;
+use crate::receivers::AttemptError;
 
 /// Where the console's lines go; tests capture them.
 pub trait ConsoleSink: Send + Sync {
@@ -76,23 +74,6 @@ impl Console {
             }),
         }
     }
-}
-
-/// `2026-11-23T10:00:00Z page team/console[0] critical [FIRING:2] … key=0123456789ab why="…"`.
-pub(super) fn line(view: &View<'_>) -> String {
-    let n = view.notification;
-    let key: String = n.dedup_key.chars().take(12).collect();
-    let repeat = if view.possible_repeat { " (possible repeat)" } else { "" };
-    clean_line(&format!(
-        "{} {} {}/{} {} {} key={key} why={:?}{repeat}",
-        n.at,
-        n.kind.as_str(),
-        n.receiver,
-        n.integration,
-        n.severity,
-        subject(view),
-        n.why.as_str(),
-    ))
 }
 
 /// A sink that failed; a pipe may come back.

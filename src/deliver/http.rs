@@ -1,6 +1,5 @@
 //! One HTTP request: no redirects, a bounded answer, no secret in what is said about it.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,14 +22,14 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::time::Instant;
 
 use super::addresses::{Blocked, Checked};
-use super::attempt::{AttemptError, FailureReason};
 use super::pinned::Pinned;
 use super::redact::Redactor;
 use super::secret::reveal;
-use super::text::{clean_line, cut};
 use super::{DeliverError, retry_after};
 use crate::config::{HttpAuth, HttpConfig, MAX_FILE};
 use crate::outside;
+use crate::receivers::text::{clean_line, cut};
+use crate::receivers::{Answer, AttemptError, FailureReason, HttpMethod, HttpRequest};
 
 /// Squelch reads this much of the answer to a notification, at most.
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -41,46 +40,6 @@ const ANSWER_TIME: Duration = Duration::from_secs(2);
 
 /// An answer that is there already is read within this time.
 const LATE: Duration = Duration::from_millis(100);
-
-/// What a server answered.
-pub struct Answer {
-    /// The status code.
-    pub status: u16,
-    /// `Retry-After`, if it could be read.
-    pub retry_after: Option<Duration>,
-    /// The body as it came, secrets included, or as much of it as was wanted and arrived in time.
-    pub body: Vec<u8>,
-    /// The body has more.
-    pub truncated: bool,
-    excerpt: String,
-}
-
-impl Answer {
-    /// An answer whose whole body is `body`, with no secret in it.
-    pub fn new(status: u16, retry_after: Option<Duration>, body: Vec<u8>) -> Self {
-        let mut answer = Answer { status, retry_after, body, truncated: false, excerpt: String::new() };
-        answer.take_excerpt(&Redactor::default());
-        answer
-    }
-
-    /// The beginning of the body without secrets, as one line that is fit for a log.
-    pub fn excerpt(&self) -> &str {
-        &self.excerpt
-    }
-
-    /// Secrets go before the text is cut: half a secret would not be recognised.
-    fn take_excerpt(&mut self, redactor: &Redactor) {
-        let text = String::from_utf8_lossy(&self.body[..self.body.len().min(ANSWER_BYTES)]);
-        self.excerpt = cut(clean_line(redactor.redact(&text).trim()), 512);
-    }
-}
-
-impl fmt::Debug for Answer {
-    /// Without the body, which may hold secrets.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?}", self.status, self.excerpt)
-    }
-}
 
 /// A client for one integration, with its own connections: a receiver that hangs shares nothing.
 pub struct HttpClient {
@@ -109,22 +68,30 @@ impl HttpClient {
         Ok(HttpClient { client, config: config.clone(), timeout })
     }
 
-    /// Posts `body` as JSON, with `headers` on top of the configured ones. An answer of any status is `Ok`.
+    /// Sends a request of a receiver type. An answer of any status is `Ok`.
     ///
     /// The status must come before `until`. The body has bounds of its own, and is read only where `reads`
-    /// says so of the status. `redactor` knows the secrets of `body` and `headers`.
-    pub(super) async fn post(
+    /// says so of the status. `redactor` knows the secrets that the client does not see for itself.
+    pub(super) async fn send(
         &self,
-        url: &str,
-        body: Vec<u8>,
-        headers: &[(&'static str, String)],
+        sent: HttpRequest,
         mut redactor: Redactor,
         until: Instant,
         reads: impl Fn(u16) -> bool,
     ) -> Result<Answer, AttemptError> {
-        redactor.hide_url(url);
-        let mut request = self.request(url, Some(body), &mut redactor, until).await?;
-        for (name, value) in headers {
+        redactor.hide_url(&sent.url);
+        let method = match sent.method {
+            HttpMethod::Get => Method::GET,
+            HttpMethod::Post => Method::POST,
+            HttpMethod::Put => Method::PUT,
+        };
+        let body = (method != Method::GET).then_some(sent.body);
+        let mut request = self.request(&sent.url, body, &mut redactor, until).await?;
+        if method != Method::GET {
+            request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(sent.content_type));
+        }
+        *request.method_mut() = method;
+        for (name, value) in &sent.headers {
             request.headers_mut().insert(*name, secret_header(name, value)?);
         }
         let response = self.in_time(self.exchange(request), &redactor, until).await?;
@@ -132,7 +99,7 @@ impl HttpClient {
         if reads(answer.status) {
             let until = Instant::now() + ANSWER_TIME;
             (answer.body, answer.truncated) = read(response, ANSWER_BYTES, Some(until)).await;
-            answer.take_excerpt(&redactor);
+            take_excerpt(&mut answer, &redactor);
         }
         Ok(answer)
     }
@@ -179,7 +146,7 @@ impl HttpClient {
             let response = self.exchange(request).await?;
             let mut answer = head(&response);
             (answer.body, answer.truncated) = read(response, most, None).await;
-            answer.take_excerpt(redactor);
+            take_excerpt(&mut answer, redactor);
             Ok(answer)
         };
         self.in_time(whole, redactor, until).await
@@ -300,6 +267,13 @@ fn split_userinfo(url: &str) -> Result<(Uri, Option<String>), AttemptError> {
     let mut parts = uri.into_parts();
     parts.authority = Some(host.parse().map_err(|_| bad())?);
     Ok((Uri::from_parts(parts).map_err(|_| bad())?, Some(userinfo)))
+}
+
+/// The beginning of the body, as people may see it.
+fn take_excerpt(answer: &mut Answer, redactor: &Redactor) {
+    let text = String::from_utf8_lossy(&answer.body[..answer.body.len().min(ANSWER_BYTES)]);
+    let text = redactor.redact(&text).into_owned();
+    answer.excerpt_of(&text);
 }
 
 /// What stands before the body.

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 use smol_str::SmolStr;
 
-use super::attempt::{AttemptError, FailureReason};
 use crate::config::Integration;
 use crate::model::{Notification, NotificationId, Timestamp};
+use crate::receivers::{AttemptError, FailureReason};
 
 /// Seconds; Alertmanager's 1, 5, 10, 15, 20, with finer steps below.
 const LATENCY_BUCKETS: [f64; 9] = [0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0, 15.0, 20.0];
@@ -138,7 +138,7 @@ impl Meter {
             self.queue_length.with_label_values(&[receiver]);
             self.queue_oldest.with_label_values(&[receiver]);
             self.circuit_open.with_label_values(&[receiver]);
-            for integration in integrations.iter().map(|i| i.kind.as_str()) {
+            for integration in integrations.iter().map(|i| i.notifier.name()) {
                 self.latency.with_label_values(&[integration]);
                 self.template_errors.with_label_values(&[receiver.as_str(), integration]);
                 for reason in FailureReason::ALL {

@@ -7,27 +7,18 @@
 //! at the next start, marked as a possible repeat.
 
 mod addresses;
-mod attempt;
 mod backoff;
 mod circuit;
 mod console;
 mod http;
 mod meter;
 mod pace;
-mod pagerduty;
 mod pinned;
 mod redact;
 mod retry_after;
 mod schedule;
 mod secret;
-mod signature;
-mod slack;
-mod slack_answer;
-mod template;
-mod text;
 mod transport;
-mod view;
-mod webhook;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -38,16 +29,17 @@ use std::time::Duration;
 use smol_str::SmolStr;
 use tokio::sync::{mpsc, oneshot};
 
-pub use attempt::{AttemptError, FailureReason, Retry, Side, Verdict};
 pub use backoff::Backoff;
 pub use console::{Console, ConsoleSink, Stdout};
-pub use http::{Answer, HttpClient};
+pub use http::HttpClient;
 pub use meter::{Failing, Failure, Health, Meter};
 pub use pace::Pacer;
 pub use schedule::{Job, Limits, Next, Schedule};
 pub use transport::{Transport, wrong_ca_files};
 
-use crate::config::{Integration, IntegrationKind, Secret};
+pub use crate::receivers::{Answer, AttemptError, FailureReason, Retry, Side, Verdict};
+
+use crate::config::Integration;
 use crate::model::{Notification, Outcome, Rejection, Report, Timestamp};
 use worker::{Command, Worker};
 
@@ -142,7 +134,7 @@ pub struct Deliverer {
 /// Workers by receiver and integration.
 type Workers = BTreeMap<(SmolStr, SmolStr), Handle>;
 
-/// Pacers by what the vendor counts by: PagerDuty's URL and integration key, and the integration elsewhere.
+/// Pacers by what the vendor counts by: the notifier's account, or the integration.
 type Pacers = BTreeMap<String, Arc<Pacer>>;
 
 struct Handle {
@@ -223,7 +215,7 @@ impl Deliverer {
         for (key, (transport, integration)) in transports {
             let account = account(key, integration);
             let pacer = pacers.entry(account.clone()).or_insert_with(|| {
-                let new = || Arc::new(Pacer::for_kind(&integration.kind, tokio::time::Instant::now()));
+                let new = || Arc::new(Pacer::new(integration.notifier.pace(), tokio::time::Instant::now()));
                 // A reload gives nobody a new burst.
                 before.remove(&account).unwrap_or_else(new)
             });
@@ -298,21 +290,16 @@ impl Deliverer {
     }
 }
 
-/// By what the vendor counts. A key in a file is known by the file's name: its content may change.
+/// By what the vendor counts.
 fn account((receiver, name): &(SmolStr, SmolStr), integration: &Integration) -> String {
-    match &integration.kind {
-        IntegrationKind::Pagerduty(config) => match &config.routing_key {
-            Secret::Inline(key) => format!("pagerduty {} {key}", config.url.0),
-            Secret::File(file) => format!("pagerduty {} file {}", config.url.0, file.path.display()),
-        },
-        _ => format!("{receiver}/{name}"),
-    }
+    integration.notifier.account().unwrap_or_else(|| format!("{receiver}/{name}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{PagerdutyConfig, Url};
+    use crate::config::{Secret, Url};
+    use crate::receivers::pagerduty::PagerdutyConfig;
 
     /// PagerDuty with this key and the default texts.
     pub(super) fn pagerduty(key: &str) -> PagerdutyConfig {
@@ -336,10 +323,10 @@ mod tests {
     #[test]
     fn integrations_with_one_key_share_a_pace() {
         let of = |receiver: &str, key: &str| {
-            let kind = IntegrationKind::Pagerduty(pagerduty(key));
+            let notifier = Arc::new(pagerduty(key));
             let timeout = crate::model::Duration::from_secs(10);
             let integration =
-                Integration { name: "pagerduty[0]".into(), kind, timeout, http: Default::default() };
+                Integration { name: "pagerduty[0]".into(), notifier, timeout, http: Default::default() };
             account(&(receiver.into(), "pagerduty[0]".into()), &integration)
         };
         assert_eq!(of("a", "k"), of("b", "k"));

@@ -12,7 +12,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use tokio::time::Instant;
 
-use crate::config::IntegrationKind;
+use crate::receivers::Pace;
 
 /// Nanoseconds since the pacer began, plus one: governor's state reads 0 as "never".
 #[derive(Clone, Default, Debug)]
@@ -37,18 +37,10 @@ pub struct Pacer {
 }
 
 impl Pacer {
-    /// The pace that the vendor documents: PagerDuty 120 a minute for each integration key, and as many at
-    /// once; Slack one a second for each channel, and five at once; a webhook or the console none.
-    pub fn for_kind(kind: &IntegrationKind, origin: Instant) -> Self {
-        let quota = match kind {
-            IntegrationKind::Pagerduty(_) => Some(Quota::per_minute(count(120))),
-            IntegrationKind::Slack(_) => Some(Quota::per_second(count(1)).allow_burst(count(5))),
-            IntegrationKind::Webhook(_) | IntegrationKind::Console(_) => None,
-        };
-        Self::new(quota, origin)
-    }
-
-    fn new(quota: Option<Quota>, origin: Instant) -> Self {
+    /// Keeps a pace from `origin` on; without one every attempt may leave.
+    pub fn new(pace: Option<Pace>, origin: Instant) -> Self {
+        let quota =
+            pace.and_then(|pace| Some(Quota::with_period(pace.every)?.allow_burst(count(pace.burst))));
         let clock = SetClock::default();
         clock.0.store(1, Ordering::Relaxed);
         let limiter = quota.map(|quota| RateLimiter::direct_with_clock(quota, clock.clone()));
@@ -73,12 +65,12 @@ fn count(n: u32) -> NonZeroU32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::receivers::Notifier;
 
     #[test]
     fn pagerduty_takes_a_burst_of_120_and_then_120_a_minute() {
         let start = Instant::now();
-        let kind = IntegrationKind::Pagerduty(crate::deliver::tests::pagerduty("k"));
-        let pacer = Pacer::for_kind(&kind, start);
+        let pacer = Pacer::new(crate::deliver::tests::pagerduty("k").pace(), start);
         for turn in 0..120 {
             assert_eq!(pacer.take(start), Ok(()), "{turn}");
         }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 const TOKEN_CHARS: usize = 8;
 
 /// The secrets of one request.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Redactor {
     secrets: Vec<String>,
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::attempt::{AttemptError, Retry, Side, Verdict};
 use super::backoff::Backoff;
 use super::circuit::Circuit;
 use super::pace::Pacer;
 use crate::model::{Kind, Notification, NotificationId, Outcome, Rejection, Report};
+use crate::receivers::{AttemptError, Retry, Side, Verdict};
 
 /// So many answers that do not decide are an end. Each may have been a message to a person.
 const UNDECIDED: u32 = 3;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::attempt::AttemptError;
 use crate::config::Secret;
+use crate::receivers::AttemptError;
 
 /// The value of a secret, if its file can be read before `until`.
 pub(super) async fn reveal(secret: &Secret, until: Instant) -> Result<Arc<str>, AttemptError> {

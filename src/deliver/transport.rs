@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::attempt::{AttemptError, failure_of};
 use super::console::Console;
-use super::http::{Answer, HttpClient};
+use super::http::HttpClient;
 use super::meter::Meter;
 use super::redact::Redactor;
 use super::secret::reveal;
-use super::template::{Renderer, Templates};
-use super::text::{clean_text, cut};
-use super::view::View;
-use super::{DeliverError, Options, console, pagerduty, signature, slack, slack_answer, webhook};
-use crate::config::{Integration, IntegrationKind, Problem, SigningKeys};
+use super::{DeliverError, Options};
+use crate::config::{Integration, Problem, SecretForm};
 use crate::model::{Notification, Timestamp};
+use crate::receivers::text::cut;
+use crate::receivers::{Answer, Attempt, AttemptError, Renderer, Request, Templates, View};
+
+/// The most requests of one attempt: a lookup, the change, and its confirmation fit.
+const MOST_REQUESTS: usize = 4;
 
 /// What makes one attempt.
 pub struct Transport {
@@ -40,11 +41,15 @@ impl Transport {
         options: &Options,
         meter: Arc<Meter>,
     ) -> Result<Self, DeliverError> {
-        let templates = templates(receiver, integration)?;
-        let http = match integration.kind {
-            IntegrationKind::Console(_) => None,
-            _ => Some(HttpClient::new(&integration.http, integration.timeout.to_std())?),
-        };
+        let templates = Templates::new(integration.notifier.templates());
+        let templates = templates.map_err(|(key, reason)| DeliverError::Template {
+            receiver: receiver.into(),
+            integration: integration.name.clone(),
+            key,
+            reason,
+        })?;
+        let client = || HttpClient::new(&integration.http, integration.timeout.to_std());
+        let http = integration.notifier.speaks_http().then(client).transpose()?;
         Ok(Transport {
             receiver: receiver.into(),
             integration: integration.clone(),
@@ -58,138 +63,120 @@ impl Transport {
     }
 
     pub(super) fn kind(&self) -> &'static str {
-        self.integration.kind.as_str()
+        self.integration.notifier.name()
     }
 
     /// Renders and sends once.
     pub(super) async fn attempt(&self, n: &Notification, possible_repeat: bool) -> Result<(), AttemptError> {
-        let timeout = self.integration.timeout.to_std();
-        let until = Instant::now() + timeout;
-        let secret = match &self.integration.kind {
-            IntegrationKind::Pagerduty(config) => {
-                let key = reveal(&config.routing_key, until).await?;
-                let view = View::new(n, &self.external_url, possible_repeat);
-                match self.render(&view, |texts| pagerduty::routing_key(config, texts)) {
-                    None => key,
-                    Some(key) if key.is_empty() => return Err(pagerduty::no_routing_key()),
-                    Some(key) => key.into(),
-                }
+        let until = Instant::now() + self.integration.timeout.to_std();
+        let notifier = &*self.integration.notifier;
+        let (mut values, mut redactor) = (Vec::new(), Redactor::default());
+        for (secret, form) in notifier.secrets() {
+            let value = reveal(secret, until).await?;
+            hide(&mut redactor, &value, form);
+            values.push(value);
+        }
+        let attempt = self.begin(n, possible_repeat, &values);
+        let sent = self.exchange(&attempt, redactor, until).await;
+        self.tell_errors(&attempt);
+        sent.map_err(|error| AttemptError { detail: cut(error.detail, 1024), ..error })
+    }
+
+    /// Sends the requests of an attempt, one after the other, until the receiver has accepted.
+    async fn exchange(
+        &self,
+        attempt: &Attempt<'_>,
+        redactor: Redactor,
+        until: Instant,
+    ) -> Result<(), AttemptError> {
+        let notifier = &*self.integration.notifier;
+        let (mut request, mut answers) = (notifier.request(attempt)?, Vec::new());
+        while answers.len() < MOST_REQUESTS {
+            answers.push(self.carry(request, redactor.clone(), until).await?);
+            match notifier.next(attempt, &answers)? {
+                Some(next) => request = next,
+                None => return Ok(()),
             }
-            IntegrationKind::Slack(config) => reveal(&config.api_url.0, until).await?,
-            IntegrationKind::Webhook(config) => reveal(&config.url.0, until).await?,
-            IntegrationKind::Console(_) => "".into(),
-        };
-        let (url, body) = self.request(n, possible_repeat, &secret);
-        let mut redactor = Redactor::default();
-        match &self.integration.kind {
-            IntegrationKind::Pagerduty(_) => {
-                redactor.hide(&secret);
-                self.post(&url, body, &[], redactor, until).await
+        }
+        Err(AttemptError::ours(format!(
+            "more than {MOST_REQUESTS} requests for one notification; this is a bug"
+        )))
+    }
+
+    /// Sends one request by its carrier.
+    async fn carry(
+        &self,
+        request: Request,
+        mut redactor: Redactor,
+        until: Instant,
+    ) -> Result<Answer, AttemptError> {
+        match request {
+            Request::Http(request) => {
+                request.hidden.iter().for_each(|value| redactor.hide(value));
+                let Some(http) = &self.http else { return Err(AttemptError::ours("no HTTP client")) };
+                let reads = |status| self.integration.notifier.reads(status);
+                http.send(request, redactor, until, reads).await
             }
-            // The secret is the URL, which the client hides by itself.
-            IntegrationKind::Slack(_) => self.post(&url, body, &[], redactor, until).await,
-            IntegrationKind::Webhook(config) => {
-                let mut headers = Vec::new();
-                if let Some(secret) = &config.signing_secret {
-                    let secret = reveal(secret, until).await?;
-                    for one in secret.split_whitespace() {
-                        redactor.hide(one);
-                        redactor.hide(one.trim_start_matches("whsec_"));
-                    }
-                    let keys = SigningKeys::parse(&secret).map_err(|e| AttemptError::ours(e.to_string()))?;
-                    headers = signature::headers(&keys, &signature::id_of(n), (self.wall)(), &body);
-                }
-                self.post(&url, body, &headers, redactor, until).await
-            }
-            IntegrationKind::Console(_) => {
-                self.console.write(String::from_utf8_lossy(&body).into_owned(), until, timeout).await
+            Request::Line(line) => {
+                let timeout = self.integration.timeout.to_std();
+                self.console.write(line, until, timeout).await.map(|()| Answer::new(200, None, Vec::new()))
             }
         }
     }
 
-    /// What is posted, and where: URL and body. `secret` is the routing key of PagerDuty and the URL of
-    /// Slack and webhooks. The console's body is its line, and it has no URL.
-    pub fn request(&self, n: &Notification, possible_repeat: bool, secret: &str) -> (String, Vec<u8>) {
-        let view = View::new(n, &self.external_url, possible_repeat);
-        match &self.integration.kind {
-            IntegrationKind::Pagerduty(config) => {
-                let body = self.render(&view, |texts| pagerduty::event(config, secret, &view, texts));
-                (pagerduty::url(config, n.kind), body)
-            }
-            IntegrationKind::Slack(_) => {
-                (secret.to_owned(), self.render(&view, |texts| slack::message(&view, texts)))
-            }
-            IntegrationKind::Webhook(_) => (secret.to_owned(), webhook::body(&view)),
-            IntegrationKind::Console(_) => (String::new(), console::line(&view).into_bytes()),
-        }
+    /// The first request of an attempt. `secrets` stand in the order of [`crate::receivers::Notifier::secrets`].
+    ///
+    /// # Errors
+    /// There is nothing to send for this notification.
+    pub fn request(
+        &self,
+        n: &Notification,
+        possible_repeat: bool,
+        secrets: &[Arc<str>],
+    ) -> Result<Request, AttemptError> {
+        let attempt = self.begin(n, possible_repeat, secrets);
+        let request = self.integration.notifier.request(&attempt);
+        self.tell_errors(&attempt);
+        request
     }
 
-    /// What an answer means: the status decides. Only Slack says in the body of a 2xx what became of the
-    /// message.
+    /// What an answer means.
     ///
     /// # Errors
     /// The receiver did not take it, or its answer does not say so.
     pub fn judge(&self, answer: &Answer) -> Result<(), AttemptError> {
-        match failure_of(answer) {
-            Some(error) => Err(error),
-            None if self.reads(answer.status) => slack_answer::check(answer),
-            None => Ok(()),
-        }
+        self.integration.notifier.judge(answer)
     }
 
-    /// Whether the body of an answer with this status is of use: it decides, or it says why not. 204 and
-    /// 205 have none by their definition.
-    pub fn reads(&self, status: u16) -> bool {
-        let accepted = (200..300).contains(&status);
-        !accepted
-            || matches!(self.integration.kind, IntegrationKind::Slack(_)) && !matches!(status, 204 | 205)
+    fn begin<'a>(&'a self, n: &'a Notification, possible_repeat: bool, secrets: &[Arc<str>]) -> Attempt<'a> {
+        let view = View::new(n, &self.external_url, possible_repeat);
+        let texts = Renderer::new(&self.templates, &view);
+        Attempt::new(&*self.integration.notifier, secrets, view, texts, (self.wall)())
     }
 
-    fn render<T>(&self, view: &View<'_>, body: impl FnOnce(&Renderer<'_>) -> T) -> T {
-        let texts = Renderer::new(&self.templates, view);
-        let body = body(&texts);
-        for error in texts.errors() {
+    fn tell_errors(&self, attempt: &Attempt<'_>) {
+        for error in attempt.texts.take_errors() {
             tracing::warn!(
                 receiver = %self.receiver, integration = %self.integration.name, %error,
                 "template failed; the default text was sent"
             );
             self.meter.template_error(&self.receiver, self.kind());
         }
-        body
-    }
-
-    /// Posts and judges. `redactor` knows the secrets that the client does not see for itself.
-    async fn post(
-        &self,
-        url: &str,
-        body: Vec<u8>,
-        headers: &[(&'static str, String)],
-        redactor: Redactor,
-        until: Instant,
-    ) -> Result<(), AttemptError> {
-        let Some(http) = &self.http else { return Err(AttemptError::ours("no HTTP client")) };
-        let answer = http.post(url, body, headers, redactor, until, |status| self.reads(status)).await;
-        let judged = answer.and_then(|answer| self.judge(&answer));
-        judged.map_err(|error| AttemptError { detail: cut(error.detail, 1024), ..error })
     }
 }
 
-fn templates(receiver: &str, integration: &Integration) -> Result<Templates, DeliverError> {
-    let (sources, escape) = match &integration.kind {
-        IntegrationKind::Pagerduty(config) => {
-            (pagerduty::sources(config), (|text: &str| clean_text(text)) as super::template::Escape)
+/// Hides a secret, and the parts of it that a receiver may echo.
+fn hide(redactor: &mut Redactor, value: &str, form: SecretForm) {
+    match form {
+        SecretForm::Url => redactor.hide_url(value),
+        SecretForm::Signing => {
+            for one in value.split_whitespace() {
+                redactor.hide(one);
+                redactor.hide(one.trim_start_matches("whsec_"));
+            }
         }
-        IntegrationKind::Slack(config) => (slack::sources(config), slack::escape as super::template::Escape),
-        IntegrationKind::Webhook(_) | IntegrationKind::Console(_) => {
-            (Vec::new(), (|text: &str| clean_text(text)) as super::template::Escape)
-        }
-    };
-    Templates::new(sources, escape).map_err(|(key, reason)| DeliverError::Template {
-        receiver: receiver.into(),
-        integration: integration.name.clone(),
-        key,
-        reason,
-    })
+        SecretForm::RoutingKey | SecretForm::Header | SecretForm::Password => redactor.hide(value),
+    }
 }
 
 /// What is wrong with those `ca_file`s of the receivers that are there. One that is not there may be where

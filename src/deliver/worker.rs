@@ -7,12 +7,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::attempt::AttemptError;
 use super::meter::Meter;
 use super::pace::Pacer;
 use super::schedule::{Next, Schedule};
 use super::transport::Transport;
 use crate::model::{Notification, NotificationId, Outcome, Report};
+use crate::receivers::AttemptError;
 
 /// What a worker is told.
 pub(super) enum Command {

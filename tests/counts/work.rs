@@ -154,12 +154,13 @@ fn render(rounds: u64) {
     let meter = Arc::new(Meter::new(&options.registry).unwrap());
     let make = |integration| Transport::new("pager", integration, &options, meter.clone()).unwrap();
     let transports: Vec<Transport> = config.receivers["pager"].iter().map(make).collect();
+    let secrets: [Arc<str>; 1] = ["secret".into()];
     let mut pages: Vec<Notification> = Vec::new();
     decided(1, |effects| pages.append(&mut effects.notifications));
     assert!(pages.len() == transports.len() && pages.iter().all(|n| n.kind == Kind::Page));
     for _ in 0..rounds {
         for (transport, page) in transports.iter().zip(&pages) {
-            drop(black_box(transport.request(page, false, "secret")));
+            drop(black_box(transport.request(page, false, &secrets).unwrap()));
         }
     }
 }

@@ -236,7 +236,7 @@ async fn every_date_format_of_retry_after_is_waited_for() {
              Retry-After: {format}\r\nContent-Length: 0\r\n\r\n"
         );
         let server = Server::start(answer, Then::Closes).await;
-        let hook = integration("webhook[0]", webhook(server.url.clone()).kind);
+        let hook = integration("webhook[0]", webhook(server.url.clone()).notifier);
         let world = World::new(&receivers([("r", hook)]));
         world.deliverer.send(notification(1, "r", "webhook[0]", Kind::Page), false);
         // Ten minutes: with a date that means nothing the second attempt comes at once.

@@ -3,7 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use squelch::config::{self, Config, GroupBy, IntegrationKind, Secret};
+use squelch::config::{self, Config, GroupBy, Integration, KnownBy, Secret};
+use squelch::receivers::discord::DiscordConfig;
+use squelch::receivers::pagerduty::PagerdutyConfig;
+use squelch::receivers::slack::SlackConfig;
+use squelch::receivers::webhook::WebhookConfig;
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -107,6 +111,59 @@ fn a_digest_that_no_integration_can_show_fails_the_check_with_its_line() {
     }
 }
 
+/// The keys of an integration that only its type has.
+fn own<T: 'static>(integration: &Integration) -> Option<&T> {
+    let notifier: &dyn std::any::Any = &*integration.notifier;
+    notifier.downcast_ref()
+}
+
+#[test]
+fn discord_and_teams_are_read_as_alertmanager_reads_them() {
+    let config = parse(
+        r#"
+route: {receiver: r}
+receivers:
+  - name: r
+    discord_configs:
+      - {webhook_url: 'https://discord.example/api/webhooks/1/HUSH1', title: '{{ status }}', message: m, content: c}
+      - {webhook_url_file: hook, send_resolved: false, username: u, avatar_url: 'https://i.example/x.png'}
+    msteamsv2_configs: [{webhook_url: 'https://teams.example/w?sig=HUSH2', title: t, text: x, http_config: {}}]
+"#,
+    );
+    let references = &config.policy.receivers["r"].integrations;
+    let told: Vec<_> = references
+        .iter()
+        .map(|i| (i.name.as_str(), i.send_resolved, i.send_updates, i.takes_digests, i.most_alerts))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("discord[0]", true, false, true, 1000),
+            ("discord[1]", false, false, true, 1000),
+            ("msteamsv2[0]", true, false, true, 1000)
+        ]
+    );
+    assert!(references.iter().all(|i| i.known_by == KnownBy::Nothing));
+    let discord = own::<DiscordConfig>(&config.receivers["r"][0]).unwrap();
+    assert_eq!(discord.message.as_deref(), Some("m"));
+    for hushed in [&*config.masked, &format!("{config:?}")] {
+        assert!(!hushed.contains("HUSH"), "a secret is shown: {hushed}");
+    }
+    for (integration, error) in [
+        ("discord_configs: [{}]", "discord_configs has no URL; write webhook_url_file (or webhook_url)"),
+        ("msteamsv2_configs: [{}]", "msteamsv2_configs has no URL; write webhook_url_file (or webhook_url)"),
+        (
+            "discord_configs: [{webhook_url: 'http://x/', text: y}]",
+            "unknown key \"text\" in discord_configs; there are webhook_url",
+        ),
+        ("msteamsv2_configs: [{webhook_url: hook}]", "webhook_url is not an http or https URL"),
+    ] {
+        let text = format!("route: {{receiver: r}}\nreceivers:\n  - name: r\n    {integration}\n");
+        let wrong = config::parse(&text, "f", Path::new("")).unwrap_err().to_string();
+        assert!(wrong.starts_with(&format!("f:4: {error}")), "{wrong}");
+    }
+}
+
 #[test]
 fn change_events_have_their_place_beside_v2_enqueue() {
     let table = [
@@ -116,7 +173,7 @@ fn change_events_have_their_place_beside_v2_enqueue() {
     ];
     for (url, change) in table {
         let config = parse(&paged("told", url));
-        let IntegrationKind::Pagerduty(pagerduty) = &config.receivers["gw"][0].kind else { panic!("{url}") };
+        let Some(pagerduty) = own::<PagerdutyConfig>(&config.receivers["gw"][0]) else { panic!("{url}") };
         assert_eq!(pagerduty.change_url().as_deref(), Some(change));
         assert!(config.policy.receivers["gw"].integrations[0].takes_digests);
     }
@@ -234,26 +291,23 @@ receivers:
         Secret::Inline(value) => format!("inline {value}"),
     };
     for integration in &config.receivers["r"] {
-        match &integration.kind {
-            IntegrationKind::Pagerduty(pagerduty) => {
-                assert_eq!(pagerduty.url.0, "http://127.0.0.1:9097/v2/enqueue");
-                assert_eq!(file(&pagerduty.routing_key), "inline 0123456789");
-                assert_eq!(integration.timeout.to_string(), "3s");
-                assert_eq!(pagerduty.details["n"], "1");
-                assert!(integration.http.auth.is_some());
-            }
-            IntegrationKind::Slack(slack) if integration.name == "slack[0]" => {
-                assert_eq!(file(&slack.api_url.0), "inline https://hooks.slack.example/x");
-            }
-            IntegrationKind::Slack(slack) => assert_eq!(file(&slack.api_url.0), "/run/slack"),
-            IntegrationKind::Webhook(webhook) => {
-                assert_eq!(file(&webhook.url.0), "/etc/squelch/hook");
-                assert_eq!(webhook.max_alerts, 5);
-                assert!(integration.http.auth.is_none(), "an http_config of its own replaces the global one");
-                assert_eq!(integration.http.ca_file.as_deref(), Some(Path::new("/etc/squelch/ca.pem")));
-                assert_eq!(file(&integration.http.headers["X-Token"]), "inline t");
-            }
-            IntegrationKind::Console(_) => panic!("there is no console"),
+        if let Some(pagerduty) = own::<PagerdutyConfig>(integration) {
+            assert_eq!(pagerduty.url.0, "http://127.0.0.1:9097/v2/enqueue");
+            assert_eq!(file(&pagerduty.routing_key), "inline 0123456789");
+            assert_eq!(integration.timeout.to_string(), "3s");
+            assert_eq!(pagerduty.details["n"], "1");
+            assert!(integration.http.auth.is_some());
+        } else if let Some(slack) = own::<SlackConfig>(integration) {
+            let first = integration.name == "slack[0]";
+            let url = if first { "inline https://hooks.slack.example/x" } else { "/run/slack" };
+            assert_eq!(file(&slack.api_url.0), url);
+        } else {
+            let webhook = own::<WebhookConfig>(integration).expect("no other type is configured");
+            assert_eq!(file(&webhook.url.0), "/etc/squelch/hook");
+            assert_eq!(webhook.max_alerts, 5);
+            assert!(integration.http.auth.is_none(), "an http_config of its own replaces the global one");
+            assert_eq!(integration.http.ca_file.as_deref(), Some(Path::new("/etc/squelch/ca.pem")));
+            assert_eq!(file(&integration.http.headers["X-Token"]), "inline t");
         }
     }
     assert!(!format!("{config:?}").contains("hooks.slack"), "a secret is printed");

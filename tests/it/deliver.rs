@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 
 use smol_str::SmolStr;
 use squelch::commands::fake_pager::{FakePager, Fault};
-use squelch::config::{
-    Integration, IntegrationKind, PagerdutyConfig, Secret, SecretUrl, SlackConfig, Url, WebhookConfig,
-};
+use squelch::config::{Integration, Secret, SecretUrl, Url};
 use squelch::deliver::{Backoff, Deliverer, Options};
 use squelch::model::{
     AlertId, AlertView, Kind, LabelSet, Notification, NotificationId, Outcome, Rejection, Report, Status,
     Timestamp,
 };
+use squelch::receivers::Notifier;
+use squelch::receivers::pagerduty::PagerdutyConfig;
+use squelch::receivers::slack::SlackConfig;
+use squelch::receivers::webhook::WebhookConfig;
 use tokio::sync::mpsc;
 
 pub const ROUTING_KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -55,25 +57,22 @@ pub fn slack_config(url: String) -> SlackConfig {
     }
 }
 
-pub fn integration(name: &str, kind: IntegrationKind) -> Integration {
+pub fn integration(name: &str, notifier: Arc<dyn Notifier>) -> Integration {
     let timeout = squelch::model::Duration::from_secs(5);
-    Integration { name: name.into(), kind, timeout, http: Default::default() }
+    Integration { name: name.into(), notifier, timeout, http: Default::default() }
 }
 
 pub fn pagerduty(url: String) -> Integration {
-    integration("pagerduty[0]", IntegrationKind::Pagerduty(pagerduty_config(url)))
+    integration("pagerduty[0]", Arc::new(pagerduty_config(url)))
 }
 
 pub fn slack(url: String) -> Integration {
-    integration("slack[0]", IntegrationKind::Slack(slack_config(url)))
+    integration("slack[0]", Arc::new(slack_config(url)))
 }
 
 pub fn webhook(url: String) -> Integration {
     let url = SecretUrl(Secret::Inline(url.into()));
-    integration(
-        "webhook[0]",
-        IntegrationKind::Webhook(WebhookConfig { url, max_alerts: 0, signing_secret: None }),
-    )
+    integration("webhook[0]", Arc::new(WebhookConfig { url, max_alerts: 0, signing_secret: None }))
 }
 
 pub fn notification(id: u64, receiver: &str, integration: &str, kind: Kind) -> Notification {
@@ -242,7 +241,7 @@ async fn a_refusal_is_reported_with_its_reason() {
     let pager = pager().await;
     let mut config = pagerduty_config(pager.url("/v2/enqueue"));
     config.routing_key = Secret::Inline("too-short-a-key".into());
-    let short = integration("pagerduty[0]", IntegrationKind::Pagerduty(config));
+    let short = integration("pagerduty[0]", Arc::new(config));
     let mut world = World::new(&receivers([("team", short)]));
     world.deliverer.send(notification(1, "team", "pagerduty[0]", Kind::Page), false);
     let rejection = world.rejection().await;
@@ -449,7 +448,7 @@ async fn a_template_that_fails_gives_way_to_the_default_text() {
     config.severity = Some("{{ severity | upper }}".into());
     config.details =
         BTreeMap::from([("team".into(), "{{ common_labels.alertname }}/{{ num_firing }}".into())]);
-    let templated = integration("pagerduty[0]", IntegrationKind::Pagerduty(config.clone()));
+    let templated = integration("pagerduty[0]", Arc::new(config.clone()));
     let mut world = World::new(&receivers([("team", templated)]));
     world.deliverer.send(notification(1, "team", "pagerduty[0]", Kind::Page), false);
     assert_eq!(world.report().await.outcome, Outcome::Accepted);
@@ -460,7 +459,7 @@ async fn a_template_that_fails_gives_way_to_the_default_text() {
     assert_eq!(world.metric(series), Some(1.0));
 
     config.description = Some("{{ unclosed".into());
-    let broken = integration("pagerduty[0]", IntegrationKind::Pagerduty(config));
+    let broken = integration("pagerduty[0]", Arc::new(config));
     let error = world.deliverer.reload(&receivers([("team", broken)])).unwrap_err().to_string();
     assert!(error.contains("\"team\", pagerduty[0]: description is not a valid template"), "{error}");
 }
@@ -473,7 +472,7 @@ async fn a_template_that_renders_to_nothing_gives_way_to_the_default_text_and_co
     config.text = Some("{% for alert in alerts %}{{ alert.annotations.summary }}{% endfor %}".into());
     config.fallback = Some(String::new());
     config.channel = Some("#alerts-{{ common_labels.alertname }}-@x".into());
-    let templated = integration("slack[0]", IntegrationKind::Slack(config));
+    let templated = integration("slack[0]", Arc::new(config));
     let mut world = World::new(&receivers([("team", templated)]));
     world.deliverer.send(notification(1, "team", "slack[0]", Kind::Page), false);
     assert_eq!(world.report().await.outcome, Outcome::Accepted);
@@ -497,7 +496,7 @@ async fn a_routing_key_may_be_a_template() {
         page
     };
     config.routing_key = Secret::Inline("{{ group_labels.pd_key }}".into());
-    let templated = integration("pagerduty[0]", IntegrationKind::Pagerduty(config));
+    let templated = integration("pagerduty[0]", Arc::new(config));
     let mut world = World::new(&receivers([("team", templated)]));
     world.deliverer.send(team(&[("pd_key", ROUTING_KEY)]), false);
     assert_eq!(world.report().await.outcome, Outcome::Accepted);

@@ -6,14 +6,17 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use squelch::config::{
-    ConsoleConfig, Integration, IntegrationKind, PagerdutyImage, PagerdutyLink, Secret, SecretUrl,
-    WebhookConfig,
-};
+use squelch::config::{Integration, Secret, SecretUrl};
 use squelch::deliver::{Console, ConsoleSink, Deliverer, Options};
 use squelch::model::{
     AlertId, AlertView, Kind, LabelSet, Notification, NotificationId, Outcome, Status, Timestamp,
 };
+use squelch::receivers::Notifier;
+use squelch::receivers::console::ConsoleConfig;
+use squelch::receivers::discord::DiscordConfig;
+use squelch::receivers::msteamsv2::MsTeamsV2Config;
+use squelch::receivers::pagerduty::{PagerdutyImage, PagerdutyLink};
+use squelch::receivers::webhook::WebhookConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
@@ -30,7 +33,7 @@ fn assert_golden(name: &str, actual: &str) {
 
 /// Sends one notification; the body and the request line that arrived.
 async fn sent(
-    kind: impl FnOnce(String) -> IntegrationKind,
+    kind: impl FnOnce(String) -> Arc<dyn Notifier>,
     n: Notification,
     repeat: bool,
     answer: &'static str,
@@ -67,6 +70,7 @@ async fn sent(
 }
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const NO_CONTENT: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 const ACCEPTED: &str = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
 
 fn pretty(body: &str) -> String {
@@ -124,10 +128,10 @@ fn digest(integration: &str) -> Notification {
     }
 }
 
-fn webhook(max_alerts: u64) -> impl FnOnce(String) -> IntegrationKind {
+fn webhook(max_alerts: u64) -> impl FnOnce(String) -> Arc<dyn Notifier> {
     move |url| {
         let url = SecretUrl(Secret::Inline(format!("{url}/hook?token=1").into()));
-        IntegrationKind::Webhook(WebhookConfig { url, max_alerts, signing_secret: None })
+        Arc::new(WebhookConfig { url, max_alerts, signing_secret: None })
     }
 }
 
@@ -190,7 +194,8 @@ async fn a_webhook_body_is_alertmanagers_own() {
 
 #[tokio::test]
 async fn pagerduty_events() {
-    let plain = |url: String| IntegrationKind::Pagerduty(pagerduty_config(format!("{url}/v2/enqueue")));
+    let plain =
+        |url: String| -> Arc<dyn Notifier> { Arc::new(pagerduty_config(format!("{url}/v2/enqueue"))) };
     let cases = [
         ("pagerduty_trigger.json", incident("pagerduty[0]", Kind::Page, 0), "/v2/enqueue"),
         ("pagerduty_resolve.json", incident("pagerduty[0]", Kind::Resolve, 0), "/v2/enqueue"),
@@ -205,7 +210,7 @@ async fn pagerduty_events() {
 
 #[tokio::test]
 async fn pagerduty_templated() {
-    let templated = |url: String| {
+    let templated = |url: String| -> Arc<dyn Notifier> {
         let mut config = pagerduty_config(format!("{url}/v2/enqueue"));
         config.client = Some("{{ receiver }}".into());
         config.client_url = Some("javascript:alert(1)".into());
@@ -226,7 +231,7 @@ async fn pagerduty_templated() {
             },
         ];
         config.links = vec![PagerdutyLink { href: "{{ external_url }}x".into(), text: "Squelch".into() }];
-        IntegrationKind::Pagerduty(config)
+        Arc::new(config)
     };
     let (_, body) = sent(templated, incident("pagerduty[0]", Kind::Update, 1), false, ACCEPTED).await;
     assert_golden("pagerduty_templated.json", &pretty(&body));
@@ -234,7 +239,7 @@ async fn pagerduty_templated() {
 
 #[tokio::test]
 async fn slack_messages() {
-    let plain = |url: String| IntegrationKind::Slack(slack_config(format!("{url}/services/x")));
+    let plain = |url: String| -> Arc<dyn Notifier> { Arc::new(slack_config(format!("{url}/services/x"))) };
     let cases = [
         ("slack_firing.json", incident("slack[0]", Kind::Page, 0), false),
         ("slack_possible_repeat.json", incident("slack[0]", Kind::Page, 0), true),
@@ -245,15 +250,78 @@ async fn slack_messages() {
         let (_, body) = sent(plain, n, repeat, OK).await;
         assert_golden(name, &pretty(&body));
     }
-    let templated = |url: String| {
+    let templated = |url: String| -> Arc<dyn Notifier> {
         let mut config = slack_config(format!("{url}/services/x"));
         config.channel = Some("#pages".into());
         config.username = Some("squelch".into());
         config.text = Some("<!here> {{ common_annotations.summary }}".into());
-        IntegrationKind::Slack(config)
+        Arc::new(config)
     };
     let (_, body) = sent(templated, incident("slack[0]", Kind::Page, 0), false, OK).await;
     assert_golden("slack_templated.json", &pretty(&body));
+}
+
+#[tokio::test]
+async fn discord_messages() {
+    let url = |url: String| SecretUrl(Secret::Inline(format!("{url}/api/webhooks/1/x").into()));
+    let plain = |to: String| -> Arc<dyn Notifier> {
+        let webhook_url = url(to);
+        Arc::new(DiscordConfig {
+            webhook_url,
+            content: None,
+            title: None,
+            message: None,
+            username: None,
+            avatar_url: None,
+        })
+    };
+    let cases = [
+        ("discord_firing.json", incident("discord[0]", Kind::Page, 0), false),
+        ("discord_possible_repeat.json", incident("discord[0]", Kind::Page, 0), true),
+        ("discord_resolved.json", incident("discord[0]", Kind::Resolve, 0), false),
+        ("discord_digest.json", digest("discord[0]"), false),
+    ];
+    for (name, n, repeat) in cases {
+        let (request, body) = sent(plain, n, repeat, NO_CONTENT).await;
+        assert_eq!(request, "POST /api/webhooks/1/x HTTP/1.1");
+        assert_golden(name, &pretty(&body));
+    }
+    let templated = |to: String| -> Arc<dyn Notifier> {
+        Arc::new(DiscordConfig {
+            webhook_url: url(to),
+            content: Some("@everyone {{ group_labels.cluster }}".into()),
+            title: Some("{{ common_labels.alertname }} {{ 'x' * 300 }}".into()),
+            message: Some("{{ common_annotations.summary }}".into()),
+            username: Some("squelch".into()),
+            avatar_url: Some("javascript:alert(1)".into()),
+        })
+    };
+    let (_, body) = sent(templated, incident("discord[0]", Kind::Page, 0), true, NO_CONTENT).await;
+    assert_golden("discord_templated.json", &pretty(&body));
+}
+
+#[tokio::test]
+async fn msteamsv2_messages() {
+    let teams = |text: Option<&'static str>| {
+        move |url: String| -> Arc<dyn Notifier> {
+            let webhook_url = SecretUrl(Secret::Inline(format!("{url}/workflows/1?sig=x").into()));
+            Arc::new(MsTeamsV2Config { webhook_url, title: None, text: text.map(str::to_owned) })
+        }
+    };
+    let cases = [
+        ("msteamsv2_firing.json", incident("msteamsv2[0]", Kind::Page, 0), false),
+        ("msteamsv2_possible_repeat.json", incident("msteamsv2[0]", Kind::Page, 0), true),
+        ("msteamsv2_resolved.json", incident("msteamsv2[0]", Kind::Resolve, 0), false),
+        ("msteamsv2_digest.json", digest("msteamsv2[0]"), false),
+    ];
+    for (name, n, repeat) in cases {
+        let (request, body) = sent(teams(None), n, repeat, ACCEPTED).await;
+        assert_eq!(request, "POST /workflows/1?sig=x HTTP/1.1");
+        assert_golden(name, &pretty(&body));
+    }
+    let long = Some("{{ 'äöü' * 10000 }} {{ common_annotations.summary }}");
+    let (_, body) = sent(teams(long), incident("msteamsv2[0]", Kind::Page, 0), false, ACCEPTED).await;
+    assert!(body.len() <= 28_000 && body.contains("ü…"), "{} bytes", body.len());
 }
 
 #[derive(Default)]
@@ -271,7 +339,7 @@ async fn console_lines() {
     let lines = Arc::new(Lines::default());
     let (reports, mut ends) = mpsc::unbounded_channel();
     let options = Options { console: Console::new(lines.clone()), ..Options::default() };
-    let console = integration("console[0]", IntegrationKind::Console(ConsoleConfig {}));
+    let console = integration("console[0]", Arc::new(ConsoleConfig {}));
     let receivers = BTreeMap::from([("team.checkout".into(), vec![console])]);
     let deliverer = Deliverer::new(&receivers, reports, options).unwrap();
     let mut mixed = incident("console[0]", Kind::Page, 0);

@@ -1,17 +1,20 @@
 //! What leaves: signed, to allowed addresses only, and with nothing in it that a label could smuggle.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use squelch::config::{
-    AddressPolicy, ConsoleConfig, HttpConfig, Integration, IntegrationKind, Secret, SecretFile, SecretForm,
-    SecretUrl, WebhookConfig,
+    AddressPolicy, HttpConfig, Integration, KnownBy, Secret, SecretFile, SecretForm, SecretUrl,
 };
 use squelch::deliver::{Deliverer, HttpClient, Options};
 use squelch::model::{Kind, LabelSet, Notification, Outcome, Timestamp};
+use squelch::receivers::console::ConsoleConfig;
+use squelch::receivers::webhook::WebhookConfig;
+use squelch::receivers::{Answer, Attempt, AttemptError, HttpMethod, HttpRequest, Notifier, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -22,7 +25,7 @@ const NOW: &str = "2026-11-24T12:00:07.5Z";
 
 /// Sends one notification; head and body of each of `answers` requests that arrived, and the report's end.
 async fn sent(
-    kind: impl Fn(String) -> IntegrationKind,
+    kind: impl Fn(String) -> Arc<dyn Notifier>,
     n: Notification,
     answers: &[&str],
 ) -> (Vec<(String, String)>, Outcome) {
@@ -49,7 +52,8 @@ async fn sent(
             let text = String::from_utf8_lossy(&bytes).into_owned();
             let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
             let head = head.to_ascii_lowercase();
-            if body.len().to_string() == header(&head, "content-length") {
+            let length = header(&head, "content-length");
+            if body.len() == length.parse().unwrap_or(0) {
                 arrived.push((head, body.to_owned()));
                 break;
             }
@@ -76,10 +80,10 @@ fn hmac(key: &[u8], text: &[u8]) -> String {
     STANDARD.encode(Sha256::digest([pad(0x5c), inner.to_vec()].concat()))
 }
 
-fn webhook(secret: Option<Secret>) -> impl Fn(String) -> IntegrationKind {
+fn webhook(secret: Option<Secret>) -> impl Fn(String) -> Arc<dyn Notifier> {
     move |url| {
         let url = SecretUrl(Secret::Inline(url.into()));
-        IntegrationKind::Webhook(WebhookConfig { url, max_alerts: 0, signing_secret: secret.clone() })
+        Arc::new(WebhookConfig { url, max_alerts: 0, signing_secret: secret.clone() })
     }
 }
 
@@ -120,6 +124,69 @@ async fn webhooks_are_signed_with_each_secret_and_keep_their_id_when_sent_again(
     }
     let (resolve, _) = sent(secret(), notification(8, "a", "webhook[0]", Kind::Resolve), &[OK]).await;
     assert_ne!(header(&resolve[0].0, "webhook-id"), "msg_key7_7", "a resolve is no repeat of its page");
+}
+
+/// A tracker that is asked for the ticket of a key before the ticket is changed.
+#[derive(Debug)]
+struct Tracker {
+    url: String,
+    token: Secret,
+}
+
+impl Notifier for Tracker {
+    fn name(&self) -> &'static str {
+        "tracker"
+    }
+
+    fn known_by(&self) -> KnownBy {
+        KnownBy::DedupKey
+    }
+
+    fn secrets(&self) -> Vec<(&Secret, SecretForm)> {
+        vec![(&self.token, SecretForm::Password)]
+    }
+
+    fn request(&self, attempt: &Attempt<'_>) -> Result<Request, AttemptError> {
+        let key = &attempt.view.notification.dedup_key;
+        let post = HttpRequest::post(format!("{}?key={key}", self.url), Vec::new());
+        Ok(Request::Http(HttpRequest { method: HttpMethod::Get, ..post }))
+    }
+
+    fn reads(&self, _: u16) -> bool {
+        true
+    }
+
+    fn next(&self, attempt: &Attempt<'_>, answers: &[Answer]) -> Result<Option<Request>, AttemptError> {
+        answers.last().map_or(Ok(()), |answer| self.judge(answer))?;
+        let [found] = answers else { return Ok(None) };
+        let ticket = String::from_utf8_lossy(&found.body);
+        let text = format!("ticket={ticket}&token={}", attempt.secret(&self.token)?);
+        let post = HttpRequest::post(&self.url, text.into_bytes());
+        let content_type = "application/x-www-form-urlencoded";
+        Ok(Some(Request::Http(HttpRequest { method: HttpMethod::Put, content_type, ..post })))
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_type_may_need_two_requests_with_state_from_the_answer() {
+    let tracker = |url: String| -> Arc<dyn Notifier> {
+        Arc::new(Tracker { url, token: Secret::Inline("sesame-open".into()) })
+    };
+    let found = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nT-17";
+    let (arrived, outcome) =
+        sent(tracker, notification(7, "a", "tracker[0]", Kind::Page), &[found, OK]).await;
+    assert_eq!(outcome, Outcome::Accepted);
+    let [(asked, nothing), (changed, body)] = &arrived[..] else { panic!("{arrived:?}") };
+    assert!(asked.starts_with("get /hook?key=key-7 ") && nothing.is_empty(), "{asked}");
+    assert!(changed.starts_with("put /hook "), "{changed}");
+    assert_eq!(header(changed, "content-type"), "application/x-www-form-urlencoded");
+    assert_eq!(body, "ticket=T-17&token=sesame-open");
+    // An attempt that fails halfway begins anew, and what the second answer echoes is hidden too.
+    let echo = "HTTP/1.1 400 No\r\nConnection: close\r\nContent-Length: 11\r\n\r\nsesame-open";
+    let (arrived, outcome) =
+        sent(tracker, notification(7, "a", "tracker[0]", Kind::Page), &[found, BUSY, found, echo]).await;
+    let Outcome::Rejected(rejection) = outcome else { panic!("not refused") };
+    assert_eq!((arrived.len(), rejection.detail.as_str()), (4, "status 400: <secret>"));
 }
 
 #[tokio::test]
@@ -215,15 +282,15 @@ fn texts(value: &serde_json::Value, found: &mut Vec<String>) {
 #[tokio::test]
 async fn hostile_labels_reach_slack_and_pagerduty_as_text_that_does_nothing() {
     for (text, never) in HOSTILE {
-        let slack = |url: String| {
+        let slack = |url: String| -> Arc<dyn Notifier> {
             let mut config = slack_config(url);
             config.text =
                 Some("{{ common_annotations.summary }} {{ alerts.firing[0].labels.alertname }}".into());
             config.title_link = Some("{{ common_annotations.runbook_url }}".into());
-            IntegrationKind::Slack(config)
+            Arc::new(config)
         };
         let (arrived, _) = sent(slack, hostile(text, "slack[0]"), &[OK]).await;
-        let default = |url: String| IntegrationKind::Slack(slack_config(url));
+        let default = |url: String| -> Arc<dyn Notifier> { Arc::new(slack_config(url)) };
         let (more, _) = sent(default, hostile(text, "slack[0]"), &[OK]).await;
         for (_, body) in arrived.iter().chain(&more) {
             let mut found = Vec::new();
@@ -233,7 +300,7 @@ async fn hostile_labels_reach_slack_and_pagerduty_as_text_that_does_nothing() {
             }
             assert!(!found.iter().any(|shown| shown.starts_with("javascript:")), "{body}");
         }
-        let pagerduty = |url: String| IntegrationKind::Pagerduty(pagerduty_config(url));
+        let pagerduty = |url: String| -> Arc<dyn Notifier> { Arc::new(pagerduty_config(url)) };
         let taken = "HTTP/1.1 202 Accepted\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
         let (arrived, _) = sent(pagerduty, hostile(text, "pagerduty[0]"), &[taken]).await;
         let event: serde_json::Value = serde_json::from_str(&arrived[0].1).unwrap();
@@ -280,7 +347,7 @@ async fn the_console_writes_one_line_whatever_the_labels_say() {
     }
     let (lines, mut written) = mpsc::unbounded_channel();
     let (reports, _ends) = mpsc::unbounded_channel();
-    let made = integration("console[0]", IntegrationKind::Console(ConsoleConfig {}));
+    let made = integration("console[0]", Arc::new(ConsoleConfig {}));
     let receivers = BTreeMap::from([("a".into(), vec![made])]);
     let options = Options {
         console: squelch::deliver::Console::new(std::sync::Arc::new(Lines(lines))),

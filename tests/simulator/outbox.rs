@@ -10,6 +10,7 @@ use squelch::deliver::{
     Transport,
 };
 use squelch::model::{Notification, NotificationId, Outcome, Report};
+use squelch::receivers::Request;
 use tokio::time::Instant;
 
 use crate::bugs::Bug;
@@ -53,8 +54,9 @@ impl Workers {
         let schedule = |lane| {
             let (receiver, name) = NAMES[lane];
             let integrations = &configuration(0).receivers[receiver];
-            let kind = integrations.iter().find(|i| i.name == name).map(|i| &i.kind);
-            let pacer = Pacer::for_kind(kind.unwrap_or_else(|| panic!("{name}")), at(0));
+            let integration = integrations.iter().find(|i| i.name == name);
+            let pace = integration.unwrap_or_else(|| panic!("{name}")).notifier.pace();
+            let pacer = Pacer::new(pace, at(0));
             Schedule::new(limits, Arc::new(pacer))
         };
         Workers {
@@ -103,7 +105,7 @@ impl Workers {
                     && self.early.insert(id);
                 begun.push(Attempt {
                     lane,
-                    request: transports()[lane].request(&n, flagged, secret),
+                    request: request(lane, &n, flagged, secret),
                     notification: n,
                     flagged,
                     push,
@@ -144,6 +146,14 @@ impl Workers {
             report.outcome = Outcome::Accepted;
         }
         Some(report)
+    }
+}
+
+/// The URL and the body of the first request, which is the only one of these receivers.
+fn request(lane: usize, n: &Notification, flagged: bool, secret: &str) -> (String, Vec<u8>) {
+    match transports()[lane].request(n, flagged, &[secret.into()]) {
+        Ok(Request::Http(request)) => (request.url, request.body),
+        other => panic!("{other:?}"),
     }
 }
 

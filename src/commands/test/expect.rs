@@ -6,11 +6,11 @@ use std::fmt;
 use smol_str::SmolStr;
 
 use super::spec::Place;
-use crate::config::read::section::{Section, nearest, shown};
-use crate::config::read::yaml::Value;
 use crate::model::{
     Disposition, Duration, Kind, LabelSet, Matcher, Reason, Status, Timestamp, parse_matchers,
 };
+use crate::settings::section::{Section, nearest, shown};
+use crate::settings::yaml::Value;
 
 /// One thing that must be seen, once.
 #[derive(Debug, Clone)]
@@ -252,7 +252,7 @@ pub(super) fn tallies(
             place.problems.add(line, text);
         }
         let Some(reasons) = Section::new(node, "expect_suppressed", place.problems) else { continue };
-        let of = |(line, name, node): (u32, _, &crate::config::read::yaml::Node)| {
+        let of = |(line, name, node): (u32, _, &crate::settings::yaml::Node)| {
             tally(place, Some(&receiver), (line, name), &node.value)
         };
         all.extend(reasons.entries().filter_map(of));

@@ -3,9 +3,9 @@
 use smol_str::SmolStr;
 
 use super::spec::{MAX_STATEMENTS, Place, Said, Statement};
-use crate::config::read::section::{Section, Text, shown};
-use crate::config::read::yaml::Value;
 use crate::model::{Duration, LabelSet, Source, Status};
+use crate::settings::section::{Section, Text, shown};
+use crate::settings::yaml::Value;
 
 /// Reads `input`; statements come back by time, those of the same moment in the order of the file.
 pub(super) fn statements(keys: &mut Section<'_>, place: &Place<'_>, interval: Duration) -> Vec<Statement> {

@@ -10,10 +10,10 @@ use smol_str::SmolStr;
 use super::expect::{self, Expectation, Tally};
 use super::series;
 use super::steps::{self, Does, Step};
-use crate::config::read::section::{Problems, Section, nearest, shown};
-use crate::config::read::yaml::{self, Node};
 use crate::config::{self, ConfigErrors, Policy, Problem};
 use crate::model::{Duration, LabelSet, Source, Status, Timestamp};
+use crate::settings::section::{Problems, Section, nearest, shown};
+use crate::settings::yaml::{self, Node};
 
 /// A file of tests, and the configuration that they are about.
 #[derive(Debug)]

@@ -6,12 +6,12 @@ use smol_str::SmolStr;
 
 use super::spec::Place;
 use crate::commands::asking;
-use crate::config::read::read_node;
-use crate::config::read::section::{Section, nearest, shown};
-use crate::config::read::yaml::Value;
+use crate::config::read_node;
 use crate::config::{self, ConfigErrors, Policy};
 use crate::engine::Engine;
 use crate::model::{Duration, Matcher, Silence, SilenceError, SilenceRequest, Timestamp};
+use crate::settings::section::{Section, nearest, shown};
+use crate::settings::yaml::Value;
 
 /// One thing that a person does.
 #[derive(Debug)]

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use rustls::pki_types::ServerName;
 
-use super::http::secret;
-use super::section::{Problems, Section, Text, shown};
-use super::yaml::Node;
 use crate::config::{AccessRules, AlertSource, Credential, Role, SecretForm, User};
+use crate::settings::http::secret;
+use crate::settings::section::{Problems, Section, Text, shown};
+use crate::settings::yaml::Node;
 
 /// The most of either; each request compares against all of them.
 const MOST: usize = 1_000;

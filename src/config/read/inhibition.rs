@@ -3,9 +3,9 @@
 use smol_str::SmolStr;
 
 use super::routes::matchers;
-use super::section::{Problems, Section};
-use super::yaml::Node;
 use crate::config::InhibitRule;
+use crate::settings::section::{Problems, Section};
+use crate::settings::yaml::Node;
 
 /// The rules, in their order.
 pub(super) fn read(nodes: &[Node], problems: &Problems) -> Vec<InhibitRule> {

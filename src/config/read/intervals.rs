@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
-use super::section::{Problems, Section, shown};
-use super::yaml::Node;
 use crate::config::{Location, Span, TimeInterval, TimeRange};
+use crate::settings::section::{Problems, Section, shown};
+use crate::settings::yaml::Node;
 
 const WEEKDAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 const MONTHS: [&str; 12] = [

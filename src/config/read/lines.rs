@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
-use super::section::scalar;
-use super::yaml::{Key, Node, Value};
 use crate::config::Lines;
+use crate::settings::section::scalar;
+use crate::settings::yaml::{Key, Node, Value};
 
 /// The lines of `root`; what is not as it should be is reported by whoever reads it.
 pub(super) fn read(root: &Node) -> Lines {

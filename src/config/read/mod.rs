@@ -1,36 +1,32 @@
 //! The text of `squelch.yml` → a validated [`Config`], or everything that is wrong with it.
 
 mod access;
-mod http;
 mod inhibition;
-mod integrations;
 mod intervals;
 mod lines;
 mod noise;
 mod receivers;
 mod routes;
-pub(crate) mod section;
 mod storage;
-mod template;
 mod trust;
-pub(crate) mod yaml;
 
 use std::path::Path;
 
-pub(super) use http::check_url;
-use integrations::Defaults;
-use section::{Problems, Section};
-use yaml::Node;
+use receivers::Defaults;
 
+use super::Problem;
 use super::masked::masked;
-use super::problem::Problem;
-use super::{Config, HttpConfig, Lines, Policy, Url};
+use super::{Config, HttpConfig, Lines, Policy};
 use crate::model::Duration;
+use crate::receivers::TYPES;
+use crate::settings::section::{Problems, Section};
+use crate::settings::yaml::Node;
+use crate::settings::{http, yaml};
 
 /// Keys of Alertmanager, or of later versions, at the top of the file.
 const UNSUPPORTED: [&str; 3] = ["templates", "tracing", "event_recorder"];
-/// Keys of Alertmanager's `global` for integrations that this version does not have.
-const UNSUPPORTED_GLOBAL: [&str; 36] = [
+/// Keys of Alertmanager's `global` for its integrations. Those that no receiver type here reads are refused.
+const OF_INTEGRATIONS: [&str; 36] = [
     "smtp_from",
     "smtp_hello",
     "smtp_smarthost",
@@ -80,10 +76,12 @@ pub(crate) fn read_node(root: &Node, base: &Path) -> Result<Config, Vec<Problem>
     let problems = Problems::default();
     let config = Section::new(root, "the configuration", &problems);
     let config = config.map(|top| read_top(top, base, lines::read(root)));
-    let doubts = problems.take_doubts();
+    let (doubts, is_secret) = (problems.take_doubts(), problems.take_secrets());
     let found = problems.into_inner();
     match config {
-        Some(config) if found.is_empty() => Ok(Config { masked: masked(root).into(), doubts, ..config }),
+        Some(config) if found.is_empty() => {
+            Ok(Config { masked: masked(root, &is_secret).into(), doubts, ..config })
+        }
         _ => Err(found),
     }
 }
@@ -100,7 +98,7 @@ pub(super) fn http_file(text: &str, base: &Path) -> Result<HttpConfig, Vec<Probl
 }
 
 fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
-    let global = global(top.section("global"), base);
+    let global = global(top.section("global"), base, top.problems);
     let severities = noise::severities(top.section("severities"));
     let ignore_labels = noise::ignore_labels(top.section("identity"));
     let profiles = noise::profiles(top.section("noise"));
@@ -172,29 +170,20 @@ struct Global<'b> {
     defaults: Defaults<'b>,
 }
 
-fn global<'b>(section: Option<Section<'_>>, base: &'b Path) -> Global<'b> {
+fn global<'b>(section: Option<Section<'_>>, base: &'b Path, problems: &Problems) -> Global<'b> {
+    let mut keys = section.unwrap_or_else(|| Section::empty(problems));
     let mut global = Global {
         resolve_timeout: Duration::from_mins(5),
         stale_after: Duration::from_hours(12),
         failopen: crate::config::FailOpen::default(),
-        defaults: Defaults {
-            pagerduty_url: Url("https://events.pagerduty.com/v2/enqueue".into()),
-            slack_api_url: None,
-            http: crate::config::HttpConfig::default(),
-            base,
-        },
+        defaults: Defaults { readers: Vec::new(), http: HttpConfig::default(), base },
     };
-    let Some(mut keys) = section else { return global };
     global.resolve_timeout = keys.positive("resolve_timeout").unwrap_or(global.resolve_timeout);
     global.stale_after = keys.positive("stale_after").unwrap_or(global.stale_after);
     global.failopen = trust::failopen(&mut keys);
-    if let Some(url) = http::url(&mut keys, "pagerduty_url") {
-        global.defaults.pagerduty_url = url;
-    }
-    global.defaults.slack_api_url =
-        http::secret_url(&mut keys, ("slack_api_url", "slack_api_url_file"), base);
+    global.defaults.readers = TYPES.iter().map(|kind| (*kind, (kind.reader)(&mut keys, base))).collect();
     global.defaults.http = http::http_config(&mut keys, base).unwrap_or_default();
-    keys.unsupported(&UNSUPPORTED_GLOBAL);
+    keys.unsupported(&OF_INTEGRATIONS);
     keys.finish();
     global
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
-use super::section::{Problems, Section, shown};
-use super::yaml::Node;
 use crate::config::{Familiar, Identifier, Level, Limit, Mode, Noise, Rhythm, Severities, Storm, Surprise};
 use crate::model::Duration;
+use crate::settings::section::{Problems, Section, shown};
+use crate::settings::yaml::Node;
 
 /// The most levels of severity: more could not be told apart by a person.
 const MAX_LEVELS: usize = 32;

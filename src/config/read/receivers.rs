@@ -1,19 +1,20 @@
 //! `receivers` and their integrations.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use smol_str::SmolStr;
 
-use super::http::http_config;
-use super::integrations::{self, Defaults};
-use super::section::{Problems, Section, Text, shown};
 use super::trust::check_fallbacks;
-use super::yaml::Node;
-use crate::config::{Integration, IntegrationKind, IntegrationRef, KnownBy, Receiver};
+use crate::config::{HttpConfig, Integration, IntegrationRef, Receiver};
 use crate::model::Duration;
+use crate::receivers::{Reader, ReceiverType};
+use crate::settings::http::http_config;
+use crate::settings::section::{Problems, Section, Text, shown};
+use crate::settings::yaml::Node;
 
-/// Integrations of Alertmanager that this version does not have.
-const UNSUPPORTED: [&str; 15] = [
+/// The lists of integrations of Alertmanager. Those that no receiver type here reads are refused.
+const OF_ALERTMANAGER: [&str; 18] = [
     "discord_configs",
     "email_configs",
     "incidentio_configs",
@@ -22,14 +23,26 @@ const UNSUPPORTED: [&str; 15] = [
     "msteams_configs",
     "msteamsv2_configs",
     "opsgenie_configs",
+    "pagerduty_configs",
     "pushover_configs",
     "rocketchat_configs",
+    "slack_configs",
     "sns_configs",
     "telegram_configs",
     "victorops_configs",
     "webex_configs",
+    "webhook_configs",
     "wechat_configs",
 ];
+
+/// What `global` lends to integrations that do not say it themselves.
+pub(super) struct Defaults<'b> {
+    /// Each type with the reader of its integrations.
+    pub(super) readers: Vec<(&'static ReceiverType, Reader<'b>)>,
+    pub(super) http: HttpConfig,
+    /// The folder of the configuration file; `_file` keys are relative to it.
+    pub(super) base: &'b Path,
+}
 
 /// What the receivers are to those who decide, and to those who send.
 #[derive(Default)]
@@ -58,11 +71,12 @@ pub(super) fn read(nodes: &[Node], defaults: &Defaults<'_>, problems: &Problems)
             }
         }
         let (mut deciding, mut sending) = (Vec::new(), Vec::new());
-        for kind in &KINDS {
+        for reader in &defaults.readers {
+            let kind = reader.0;
             for (i, node) in keys.list(kind.list).unwrap_or_default().iter().enumerate() {
                 let name: SmolStr = format!("{}[{i}]", kind.name).into();
                 let Some(section) = Section::new(node, kind.list, problems) else { continue };
-                let (reference, integration) = integration(section, name, kind, defaults);
+                let (reference, integration) = integration(section, name, reader, defaults);
                 deciding.push(reference);
                 sending.push(integration);
             }
@@ -71,7 +85,7 @@ pub(super) fn read(nodes: &[Node], defaults: &Defaults<'_>, problems: &Problems)
         let fallback = keys.text("fallback");
         receiver.fallback = fallback.map(|name| name.text.into());
         receiver.fallback_after = keys.positive("fallback_after").unwrap_or(receiver.fallback_after);
-        keys.unsupported(&UNSUPPORTED);
+        keys.unsupported(&OF_ALERTMANAGER);
         keys.unsupported(&["labels"]);
         keys.finish();
         if let Some(name) = name {
@@ -84,60 +98,17 @@ pub(super) fn read(nodes: &[Node], defaults: &Defaults<'_>, problems: &Problems)
     found
 }
 
-/// A kind of integration: how it is listed, and how it is read.
-struct Kind {
-    list: &'static str,
-    name: &'static str,
-    /// Whether it hears of resolves and changes unless it says so itself.
-    talkative: bool,
-    /// Whether it sends anything, and so has `http_config` and `timeout`.
-    sends: bool,
-    read: fn(&mut Section<'_>, &Defaults<'_>) -> IntegrationKind,
-}
-
-const KINDS: [Kind; 4] = [
-    Kind {
-        list: "pagerduty_configs",
-        name: "pagerduty",
-        talkative: true,
-        sends: true,
-        read: integrations::pagerduty,
-    },
-    Kind { list: "slack_configs", name: "slack", talkative: false, sends: true, read: integrations::slack },
-    Kind {
-        list: "webhook_configs",
-        name: "webhook",
-        talkative: true,
-        sends: true,
-        read: integrations::webhook,
-    },
-    Kind {
-        list: "console_configs",
-        name: "console",
-        talkative: true,
-        sends: false,
-        read: integrations::console,
-    },
-];
-
-/// Of so many alerts of one incident a message for people tells at most.
-const MOST_ALERTS: u32 = 1_000;
-
 fn integration(
     mut keys: Section<'_>,
     name: SmolStr,
-    kind: &Kind,
+    (kind, reader): &(&'static ReceiverType, Reader<'_>),
     defaults: &Defaults<'_>,
 ) -> (IntegrationRef, Integration) {
-    let read = (kind.read)(&mut keys, defaults);
-    let send_resolved = keys.boolean("send_resolved").unwrap_or(kind.talkative);
-    let send_updates = keys.boolean("send_updates").unwrap_or(kind.talkative);
-    let takes_digests = match &read {
-        IntegrationKind::Pagerduty(config) => config.change_url().is_some(),
-        _ => true,
-    };
+    let notifier = reader(&mut keys);
+    let send_resolved = keys.boolean("send_resolved").unwrap_or(kind.send_resolved);
+    let send_updates = keys.boolean("send_updates").unwrap_or(kind.send_updates);
     let (mut timeout, mut http) = (None, None);
-    if kind.sends {
+    if notifier.speaks_http() {
         timeout = keys.positive("timeout");
         let mut own = http_config(&mut keys, defaults.base).unwrap_or_else(|| defaults.http.clone());
         // A wall round everything must not fall because one receiver has a password of its own.
@@ -147,20 +118,14 @@ fn integration(
         http = Some(own);
     }
     keys.finish();
-    let integration = Integration {
+    let reference = IntegrationRef {
         name: name.clone(),
-        kind: read,
-        timeout: timeout.unwrap_or(Duration::from_secs(10)),
-        http: http.unwrap_or_default(),
+        send_resolved,
+        send_updates,
+        takes_digests: notifier.shows_no_digest().is_none(),
+        known_by: notifier.known_by(),
+        most_alerts: notifier.most_alerts(),
     };
-    let (known_by, most_alerts) = match &integration.kind {
-        IntegrationKind::Pagerduty(_) => (KnownBy::DedupKey, MOST_ALERTS),
-        IntegrationKind::Slack(_) | IntegrationKind::Console(_) => (KnownBy::Nothing, MOST_ALERTS),
-        // 0 is all, as in Alertmanager.
-        IntegrationKind::Webhook(webhook) if webhook.max_alerts == 0 => (KnownBy::Group, u32::MAX),
-        IntegrationKind::Webhook(webhook) => {
-            (KnownBy::Group, webhook.max_alerts.try_into().unwrap_or(u32::MAX))
-        }
-    };
-    (IntegrationRef { name, send_resolved, send_updates, takes_digests, known_by, most_alerts }, integration)
+    let timeout = timeout.unwrap_or(Duration::from_secs(10));
+    (reference, Integration { name, notifier, timeout, http: http.unwrap_or_default() })
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use smol_str::SmolStr;
 
-use super::section::{Section, Text, nearest, shown};
 use crate::config::{GroupBy, Route, Windows};
 use crate::model::{MatchOp, Matcher, MatcherError, parse_matchers};
+use crate::settings::section::{Section, Text, nearest, shown};
 
 /// Keys of Alertmanager's routes that this version does not have.
 const UNSUPPORTED: [&str; 1] = ["labels"];

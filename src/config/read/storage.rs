@@ -1,7 +1,7 @@
 //! `storage`: how much of the past is kept.
 
-use super::section::Section;
 use crate::config::Storage;
+use crate::settings::section::Section;
 
 /// The least that makes sense: an empty ledger has 100 kB.
 const SMALLEST: u64 = 10 << 20;

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use smol_str::{SmolStr, format_smolstr};
 
 use super::routes::matchers;
-use super::section::{Problems, Section, Text, nearest, shown};
 use super::storage::bytes;
-use super::yaml::{Node, Value};
 use crate::config::{FailOpen, Heartbeat, Limits, Receiver, SelfWatch, Severities};
 use crate::model::{Duration, LabelSet, Matcher};
+use crate::settings::section::{Problems, Section, Text, nearest, shown};
+use crate::settings::yaml::{Node, Value};
 
 /// The most heartbeats: each is a label value of a metric.
 const MAX_HEARTBEATS: usize = 100;

@@ -1,9 +1,8 @@
 //! The schedule in virtual time.
 
 use super::*;
-use crate::config::{ConsoleConfig, IntegrationKind};
-use crate::deliver::attempt::FailureReason;
 use crate::model::Timestamp;
+use crate::receivers::{FailureReason, Notifier};
 
 fn notification(id: u64, kind: Kind, level: u8) -> Notification {
     Notification {
@@ -34,7 +33,7 @@ fn schedule(concurrency: usize, now: Instant) -> Schedule {
         circuit_after: 5,
         retry_after_max: Duration::from_secs(600),
     };
-    Schedule::new(limits, Arc::new(Pacer::for_kind(&IntegrationKind::Console(ConsoleConfig {}), now)))
+    Schedule::new(limits, Arc::new(Pacer::new(None, now)))
 }
 
 fn down() -> Result<(), AttemptError> {
@@ -235,9 +234,9 @@ fn an_answer_that_does_not_decide_is_asked_for_once_more_after_a_restart() {
 #[test]
 fn over_the_pace_pages_leave_before_updates_before_resolves() {
     let mut now = Instant::now();
-    let kind = IntegrationKind::Pagerduty(crate::deliver::tests::pagerduty("k"));
+    let pace = crate::deliver::tests::pagerduty("k").pace();
     let limits = Limits { concurrency: 1000, ..schedule(1, now).limits };
-    let mut schedule = Schedule::new(limits, Arc::new(Pacer::for_kind(&kind, now)));
+    let mut schedule = Schedule::new(limits, Arc::new(Pacer::new(pace, now)));
     let kinds = [Kind::Resolve, Kind::Update, Kind::Page];
     for id in 0..180 {
         schedule.push(notification(id, kinds[id as usize / 60], 0), false);
@@ -260,8 +259,8 @@ fn over_the_pace_pages_leave_before_updates_before_resolves() {
 #[test]
 fn schedules_that_share_a_pacer_share_its_pace() {
     let now = Instant::now();
-    let kind = IntegrationKind::Pagerduty(crate::deliver::tests::pagerduty("k"));
-    let pacer = Arc::new(Pacer::for_kind(&kind, now));
+    let pace = crate::deliver::tests::pagerduty("k").pace();
+    let pacer = Arc::new(Pacer::new(pace, now));
     let limits = Limits { concurrency: 1000, ..schedule(1, now).limits };
     let mut two = [Schedule::new(limits, pacer.clone()), Schedule::new(limits, pacer)];
     let mut started = 0;

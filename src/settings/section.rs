@@ -1,10 +1,10 @@
 //! One mapping of the file, read key by key; what is wrong is noted and reading goes on.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::Problem;
 use super::yaml::{Key, Node, Value};
-use crate::config::problem::Problem;
 use crate::model::Duration;
 
 /// Where everything is noted that is wrong, or doubtful.
@@ -12,6 +12,8 @@ use crate::model::Duration;
 pub(crate) struct Problems {
     wrong: RefCell<Vec<Problem>>,
     doubts: RefCell<Vec<Problem>>,
+    /// Where the texts stand that were read as secrets.
+    secrets: RefCell<BTreeSet<usize>>,
 }
 
 impl Problems {
@@ -22,6 +24,17 @@ impl Problems {
     /// Notes what is allowed and probably not meant.
     pub(crate) fn doubt(&self, line: u32, message: impl Into<String>) {
         self.doubts.borrow_mut().push(Problem::new(line, message));
+    }
+
+    /// Notes that this text of the file is a secret, which no page or command shows.
+    pub(crate) fn secret(&self, text: Text<'_>) {
+        self.secrets.borrow_mut().insert(text.text.as_ptr().addr());
+    }
+
+    /// Tells of each text of the tree that was read whether it is a secret.
+    pub(crate) fn take_secrets(&self) -> impl Fn(&str) -> bool + use<> {
+        let secrets = self.secrets.take();
+        move |text| secrets.contains(&text.as_ptr().addr())
     }
 
     pub(crate) fn take_doubts(&self) -> Vec<Problem> {
@@ -73,6 +86,18 @@ impl<'a> Section<'a> {
             }
         }
         Some(Section { what, line: node.line, problems, entries, known: Vec::new(), unsupported: Vec::new() })
+    }
+
+    /// A mapping without keys, for one that is not there.
+    pub(crate) fn empty(problems: &'a Problems) -> Self {
+        Section {
+            what: String::new(),
+            line: 0,
+            problems,
+            entries: &[],
+            known: Vec::new(),
+            unsupported: Vec::new(),
+        }
     }
 
     /// The value of a key; `None` if it is not there, or empty.

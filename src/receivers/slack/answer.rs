@@ -10,8 +10,7 @@ use std::time::Duration;
 use serde::Deserializer;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 
-use super::attempt::{AttemptError, FailureReason, Retry, Verdict};
-use super::http::Answer;
+use crate::receivers::{Answer, AttemptError, FailureReason, Retry, Verdict};
 
 /// Errors that pass by themselves: of the documented ones those that speak of a limit, of a fault inside
 /// Slack, or of a migration under way. `rollup_error` is the incoming webhooks' own.

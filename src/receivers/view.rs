@@ -3,19 +3,26 @@
 use crate::model::{AlertView, Kind, LabelSet, Notification, Status};
 
 /// What one attempt renders.
-pub(super) struct View<'a> {
+pub struct View<'a> {
+    /// What is to be told.
     pub notification: &'a Notification,
+    /// `--web.external-url`; may be empty.
     pub external_url: &'a str,
     /// It may have been said before: a keyless receiver is told so.
     pub possible_repeat: bool,
+    /// The alerts that fire.
     pub firing: Vec<&'a AlertView>,
+    /// The alerts that resolved.
     pub resolved: Vec<&'a AlertView>,
+    /// The labels that all alerts share.
     pub common_labels: LabelSet,
+    /// The annotations that all alerts share.
     pub common_annotations: LabelSet,
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(notification: &'a Notification, external_url: &'a str, possible_repeat: bool) -> Self {
+    /// The view of one attempt.
+    pub fn new(notification: &'a Notification, external_url: &'a str, possible_repeat: bool) -> Self {
         let (firing, resolved) = notification.alerts.iter().partition(|a| a.status == Status::Firing);
         View {
             notification,
@@ -31,7 +38,7 @@ impl<'a> View<'a> {
     /// Whether the incident fires. What closes an incident says resolved whatever its alerts do (a
     /// stale or superseded one still lists firing alerts); what opens or repeats one says firing. A
     /// digest is about no incident, and calls nobody, whatever it lists.
-    pub(super) fn is_firing(&self) -> bool {
+    pub fn is_firing(&self) -> bool {
         match self.notification.kind {
             Kind::Page | Kind::Update => true,
             Kind::Resolve | Kind::Digest => false,
@@ -39,7 +46,7 @@ impl<'a> View<'a> {
     }
 
     /// `firing` or `resolved`.
-    pub(super) fn status(&self) -> &'static str {
+    pub fn status(&self) -> &'static str {
         if self.is_firing() { Status::Firing.as_str() } else { Status::Resolved.as_str() }
     }
 }

@@ -6,8 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::config::SigningKeys;
 use crate::model::{Notification, Timestamp};
+use crate::settings::SigningKeys;
 
 /// The same for every attempt at one notification, also after a restart, and for no other one: the
 /// incident's key alone would make of its resolve a repeat of its page.

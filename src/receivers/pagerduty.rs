@@ -5,22 +5,276 @@
 //! shows and never notifies about.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
+use squelch_core::policy::KnownBy;
 
-use super::attempt::{AttemptError, FailureReason, Side};
-use super::template::Renderer;
 use super::text::{alert_list, clean_line, clean_text, cut, http_url, subject};
-use super::view::View;
-use crate::config::{PagerdutyConfig, Secret, is_template};
+use super::{
+    Attempt, AttemptError, FailureReason, HttpRequest, Notifier, Pace, Reader, ReceiverType, Renderer,
+    Request, Side, Templated, View,
+};
 use crate::model::Kind;
+use crate::settings::http::{secret, url};
+use crate::settings::section::{Section, Text, shown};
+use crate::settings::{Secret, SecretForm, Url, is_template, template_check};
+
+/// `pagerduty_configs`
+pub static TYPE: ReceiverType = ReceiverType {
+    list: "pagerduty_configs",
+    name: "pagerduty",
+    send_resolved: true,
+    send_updates: true,
+    reader,
+};
 
 const SUMMARY_CHARS: usize = 1024;
 /// PagerDuty's 512 KB, as Alertmanager counts them.
 const EVENT_BYTES: usize = 512_000;
 const SHORT_CHARS: usize = 255;
 const LINKS: usize = 20;
+/// What PagerDuty takes as a severity.
+const SEVERITIES: [&str; 4] = ["critical", "error", "warning", "info"];
 const ROUTING_KEY: &str = "routing_key";
+
+/// PagerDuty, Events API v2. Templated keys are minijinja templates; `None` = the default text.
+#[derive(Clone, Debug)]
+pub struct PagerdutyConfig {
+    /// `routing_key` / `routing_key_file`: the integration key of 32 characters. The inline one is templated.
+    pub routing_key: Secret,
+    /// `url`. Default `https://events.pagerduty.com/v2/enqueue`.
+    pub url: Url,
+    /// `client`, templated.
+    pub client: Option<String>,
+    /// `client_url`, templated.
+    pub client_url: Option<String>,
+    /// `description` (the summary), templated, cut to 1,024 characters.
+    pub description: Option<String>,
+    /// `severity`, templated: critical, error, warning or info.
+    pub severity: Option<String>,
+    /// `source`, templated.
+    pub source: Option<String>,
+    /// `component`, templated.
+    pub component: Option<String>,
+    /// `group`, templated.
+    pub group: Option<String>,
+    /// `class`, templated.
+    pub class: Option<String>,
+    /// `details`, values templated; they come on top of the default ones.
+    pub details: BTreeMap<String, String>,
+    /// `images`, each value templated.
+    pub images: Vec<PagerdutyImage>,
+    /// `links`, each value templated.
+    pub links: Vec<PagerdutyLink>,
+}
+
+impl PagerdutyConfig {
+    /// Where change events go: beside a `url` that ends in `/v2/enqueue`, with or without a slash and a query
+    /// behind it. None for another `url`, beside which nobody knows of such a place.
+    pub fn change_url(&self) -> Option<String> {
+        let url = self.url.0.trim();
+        let end = url.find(['?', '#']).unwrap_or(url.len());
+        let (path, query) = url.split_at(end);
+        let bare = path.trim_end_matches('/');
+        let base = bare.strip_suffix("/v2/enqueue")?;
+        let is_path = base.split_once("://").is_some_and(|(_, host)| !host.is_empty());
+        is_path.then(|| format!("{base}/v2/change/enqueue{}{query}", &path[bare.len()..]))
+    }
+
+    /// What is doubtful in a routing key: PagerDuty's own have 32 characters.
+    fn key_doubt(&self, key: &str) -> Option<String> {
+        let host = self.url.0.split("://").nth(1)?.split(['/', ':', '?']).next()?;
+        let length = key.chars().count();
+        (host.ends_with("pagerduty.com") && length != 32 && !key.is_empty()).then(|| {
+            format!(
+                "has {length} characters, and PagerDuty's have 32; write the integration key of a service"
+            )
+        })
+    }
+}
+
+/// A picture in a PagerDuty incident.
+#[derive(Clone, Debug, Default)]
+pub struct PagerdutyImage {
+    /// `src`: https only.
+    pub src: String,
+    /// `href`
+    pub href: String,
+    /// `alt`
+    pub alt: String,
+}
+
+/// A link in a PagerDuty incident.
+#[derive(Clone, Debug, Default)]
+pub struct PagerdutyLink {
+    /// `href`
+    pub href: String,
+    /// `text`
+    pub text: String,
+}
+
+fn reader<'b>(global: &mut Section<'_>, base: &'b Path) -> Reader<'b> {
+    let default = Url("https://events.pagerduty.com/v2/enqueue".into());
+    let default = url(global, "pagerduty_url").unwrap_or(default);
+    Box::new(move |keys| Arc::new(read(keys, &default, base)))
+}
+
+fn read(keys: &mut Section<'_>, default: &Url, base: &Path) -> PagerdutyConfig {
+    let routing_key = secret(keys, (ROUTING_KEY, "routing_key_file"), SecretForm::RoutingKey, base);
+    if routing_key.is_none() {
+        let message = "pagerduty_configs has no key; write routing_key_file (or routing_key): the integration key of an Events API v2 integration";
+        keys.problems.add(keys.line, message);
+    }
+    if let Some(Secret::Inline(key)) = &routing_key
+        && is_template(key)
+    {
+        let text = Text { line: keys.line_of("routing_key"), text: key };
+        template_check::check(keys.problems, "routing_key", text);
+    }
+    let details = keys.text_map("details");
+    let problems = keys.problems;
+    let detail =
+        |(name, text): (&str, _)| Some((name.to_owned(), template_check::check(problems, name, text)?));
+    let config = PagerdutyConfig {
+        url: url(keys, "url").unwrap_or_else(|| default.clone()),
+        client: template_check::read(keys, "client"),
+        client_url: template_check::read(keys, "client_url"),
+        description: template_check::read(keys, "description"),
+        severity: template_check::read(keys, "severity"),
+        source: template_check::read(keys, "source"),
+        component: template_check::read(keys, "component"),
+        group: template_check::read(keys, "group"),
+        class: template_check::read(keys, "class"),
+        details: details.into_iter().filter_map(detail).collect(),
+        images: read_images(keys),
+        links: read_links(keys),
+        // A key that is missing is noted above; the rest is read all the same.
+        routing_key: routing_key.unwrap_or_else(|| Secret::Inline("".into())),
+    };
+    if let Secret::Inline(key) = &config.routing_key {
+        let doubt = match is_template(key) {
+            true => template_doubt(key),
+            false => config.key_doubt(key),
+        };
+        if let Some(doubt) = doubt {
+            keys.problems.doubt(keys.line_of("routing_key"), format!("routing_key {doubt}"));
+        }
+    }
+    if let Some(severity) = config.severity.as_deref()
+        && !severity.contains('{')
+        && !SEVERITIES.contains(&severity)
+    {
+        let (line, found) = (keys.line_of("severity"), shown(severity));
+        problems.add(line, format!("severity is {found}; write one of {}", SEVERITIES.join(", ")));
+    }
+    keys.unsupported(&["service_key", "service_key_file"]);
+    config
+}
+
+/// What may go wrong with a routing key that is made anew for each notification.
+fn template_doubt(key: &str) -> Option<String> {
+    // Labels of one group do not change while its incident is open.
+    let fixed = ["group_labels", "receiver"];
+    if let Some(name) = template_check::names_of(key).iter().find(|name| !fixed.contains(&name.as_str())) {
+        return Some(format!(
+            "is made of {name}, which may change while an incident is open: then its resolve goes to another \
+             service, and it stays open; use group_labels"
+        ));
+    }
+    let empty = !template_check::says_something_without_labels(key);
+    empty.then(|| {
+        "is empty where the label is missing, as in digests and in incidents about Squelch itself, which then \
+         reach nobody; write a default, such as {{ group_labels.pd_key or \"KEY\" }}"
+            .to_owned()
+    })
+}
+
+fn read_images(keys: &mut Section<'_>) -> Vec<PagerdutyImage> {
+    let nodes = keys.list("images").unwrap_or_default();
+    let image = |node| {
+        let mut keys = Section::new(node, "images", keys.problems)?;
+        let mut read = |key| template_check::read(&mut keys, key).unwrap_or_default();
+        let image = PagerdutyImage { src: read("src"), href: read("href"), alt: read("alt") };
+        if image.src.is_empty() || image.src.starts_with("http:") {
+            keys.problems.add(keys.line, "images has an entry without an https src; write src: https://…");
+        }
+        keys.finish();
+        Some(image)
+    };
+    nodes.iter().filter_map(image).collect()
+}
+
+fn read_links(keys: &mut Section<'_>) -> Vec<PagerdutyLink> {
+    let nodes = keys.list("links").unwrap_or_default();
+    let link = |node| {
+        let mut keys = Section::new(node, "links", keys.problems)?;
+        let mut read = |key| template_check::read(&mut keys, key).unwrap_or_default();
+        let link = PagerdutyLink { href: read("href"), text: read("text") };
+        if link.href.is_empty() {
+            keys.problems.add(keys.line, "links has an entry without href; write href: https://…");
+        }
+        keys.finish();
+        Some(link)
+    };
+    nodes.iter().filter_map(link).collect()
+}
+
+impl Notifier for PagerdutyConfig {
+    fn name(&self) -> &'static str {
+        TYPE.name
+    }
+
+    fn known_by(&self) -> KnownBy {
+        KnownBy::DedupKey
+    }
+
+    fn shows_no_digest(&self) -> Option<&'static str> {
+        let why = "PagerDuty takes one beside a url that ends in /v2/enqueue; write such a url";
+        self.change_url().is_none().then_some(why)
+    }
+
+    /// PagerDuty documents 120 a minute for each integration key.
+    fn pace(&self) -> Option<Pace> {
+        Some(Pace { every: Duration::from_millis(500), burst: 120 })
+    }
+
+    /// A key in a file is known by the file's name: its content may change.
+    fn account(&self) -> Option<String> {
+        Some(match &self.routing_key {
+            Secret::Inline(key) => format!("pagerduty {} {key}", self.url.0),
+            Secret::File(file) => format!("pagerduty {} file {}", self.url.0, file.path.display()),
+        })
+    }
+
+    fn secrets(&self) -> Vec<(&Secret, SecretForm)> {
+        vec![(&self.routing_key, SecretForm::RoutingKey)]
+    }
+
+    fn doubt(&self, _: &Secret, value: &str) -> Option<String> {
+        self.key_doubt(value)
+    }
+
+    fn templates(&self) -> Vec<Templated> {
+        let escape = clean_text;
+        templates(self).into_iter().map(|(key, source)| Templated { key, source, escape }).collect()
+    }
+
+    fn request(&self, attempt: &Attempt<'_>) -> Result<Request, AttemptError> {
+        let templated = routing_key(self, &attempt.texts);
+        let key = match &templated {
+            None => attempt.secret(&self.routing_key)?,
+            Some(key) if key.is_empty() => return Err(no_routing_key()),
+            Some(key) => key,
+        };
+        let body = event(self, key, &attempt.view, &attempt.texts);
+        let hidden = templated.iter().cloned().collect();
+        let url = url_of(self, attempt.view.notification.kind);
+        Ok(Request::Http(HttpRequest { hidden, ..HttpRequest::post(url, body) }))
+    }
+}
 
 #[derive(Serialize)]
 struct Event<'a> {
@@ -72,8 +326,8 @@ struct Image {
     alt: String,
 }
 
-/// The templated keys of the configuration, for compiling.
-pub(super) fn sources(config: &PagerdutyConfig) -> Vec<(String, String)> {
+/// The templated keys that are given, and their templates.
+fn templates(config: &PagerdutyConfig) -> Vec<(String, String)> {
     let single = [
         ("client", &config.client),
         ("client_url", &config.client_url),
@@ -108,27 +362,27 @@ pub(super) fn sources(config: &PagerdutyConfig) -> Vec<(String, String)> {
 
 /// The routing key of a notification, where it is a template: the template's text, or nothing. `None` where
 /// it is none.
-pub(super) fn routing_key(config: &PagerdutyConfig, texts: &Renderer<'_>) -> Option<String> {
+fn routing_key(config: &PagerdutyConfig, texts: &Renderer<'_>) -> Option<String> {
     let templated = matches!(&config.routing_key, Secret::Inline(key) if is_template(key));
     templated.then(|| texts.required(ROUTING_KEY, String::new).trim().to_owned())
 }
 
 /// Without a key there is no service to page.
-pub(super) fn no_routing_key() -> AttemptError {
+fn no_routing_key() -> AttemptError {
     let detail = "the template in routing_key renders to nothing for this notification; give it a default, \
                   such as {{ group_labels.pd_key or \"KEY\" }}";
     AttemptError { side: Side::Ours, ..AttemptError::refused(FailureReason::Other, detail) }
 }
 
 /// Where the notification goes: change events have an endpoint of their own beside `url`.
-pub(super) fn url(config: &PagerdutyConfig, kind: Kind) -> String {
+fn url_of(config: &PagerdutyConfig, kind: Kind) -> String {
     let change = config.change_url().filter(|_| kind == Kind::Digest);
     change.unwrap_or_else(|| config.url.0.trim().to_owned())
 }
 
 /// The event, at most 512,000 bytes: details lose alerts from the end until it fits, then give way to
 /// a note, and links with them.
-pub(super) fn event(config: &PagerdutyConfig, key: &str, view: &View<'_>, texts: &Renderer<'_>) -> Vec<u8> {
+fn event(config: &PagerdutyConfig, key: &str, view: &View<'_>, texts: &Renderer<'_>) -> Vec<u8> {
     let n = view.notification;
     let mut event = Event {
         routing_key: key,
@@ -212,8 +466,6 @@ fn payload(view: &View<'_>, texts: &Renderer<'_>, custom_details: BTreeMap<Strin
 fn line(text: String, chars: usize) -> String {
     cut(clean_line(text.trim()), chars)
 }
-
-const SEVERITIES: [&str; 4] = ["critical", "error", "warning", "info"];
 
 /// PagerDuty's four words over our levels: the highest is critical, the lowest info, those between
 /// are spread evenly; a half rounds down in severity, so that critical, warning, info stay themselves.

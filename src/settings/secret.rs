@@ -148,7 +148,7 @@ impl SecretForm {
         let graphic = text.chars().all(|c| c.is_ascii_graphic());
         match self {
             SecretForm::Url => {
-                super::read::check_url(text).map_err(|why| format!("{why}; write an http or https URL"))
+                super::url::check_url(text).map_err(|why| format!("{why}; write an http or https URL"))
             }
             SecretForm::RoutingKey if is_template(text) => {
                 Err("holds a template; write it inline, as routing_key".into())
@@ -164,7 +164,7 @@ impl SecretForm {
     }
 
     /// What is allowed in such a secret and hardly meant.
-    pub(super) fn doubt(self, text: &str) -> Option<&'static str> {
+    pub(crate) fn doubt(self, text: &str) -> Option<&'static str> {
         (self == SecretForm::Password && in_quotes(text))
             .then_some("stands in quotes, which then are a part of the password; remove them")
     }

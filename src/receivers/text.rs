@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::view::View;
+use super::View;
 use crate::model::{AlertView, Kind, LabelSet, headline};
 
 /// Whether a character could forge or hide text: control characters and those that turn the
@@ -29,17 +29,17 @@ fn clean(text: &str, keep: impl Fn(char) -> bool) -> String {
 }
 
 /// Escapes control and direction-turning characters; line breaks and tabs stay.
-pub(super) fn clean_text(text: &str) -> String {
+pub fn clean_text(text: &str) -> String {
     clean(text, |c| matches!(c, '\n' | '\t'))
 }
 
 /// The same for what must be one line: line breaks and tabs are escaped too.
-pub(super) fn clean_line(text: &str) -> String {
+pub fn clean_line(text: &str) -> String {
     clean(text, |_| false)
 }
 
 /// At most `max` characters; what is longer ends in `…`, Alertmanager's mark.
-pub(super) fn cut(text: String, max: usize) -> String {
+pub fn cut(text: String, max: usize) -> String {
     match text.char_indices().nth(max) {
         None => text,
         Some(_) => text.chars().take(max.saturating_sub(1)).chain(['…']).collect(),
@@ -48,7 +48,7 @@ pub(super) fn cut(text: String, max: usize) -> String {
 
 /// `[FIRING:2] HighLatency eu-west (checkout critical)`: the state, and the incident's title. A digest says
 /// `[DIGEST:5]`, how many alerts it is about.
-pub(super) fn subject(view: &View<'_>) -> String {
+pub fn subject(view: &View<'_>) -> String {
     let n = view.notification;
     let state = match n.kind {
         Kind::Digest => format!("[DIGEST:{}]", n.alerts.len() as u64 + n.truncated),
@@ -62,7 +62,7 @@ pub(super) fn subject(view: &View<'_>) -> String {
 
 /// Alerts as text, one block each: labels, annotations, source, as Alertmanager's
 /// `__text_alert_list`. At most `most` of them; then how many were left out.
-pub(super) fn alert_list(alerts: &[&AlertView], most: usize, left_out: u64) -> String {
+pub fn alert_list(alerts: &[&AlertView], most: usize, left_out: u64) -> String {
     let mut text = String::new();
     for alert in alerts.iter().take(most) {
         pairs(&mut text, "Labels", &alert.labels);
@@ -82,6 +82,63 @@ pub(super) fn alert_list(alerts: &[&AlertView], most: usize, left_out: u64) -> S
     clean_text(text.trim_end())
 }
 
+/// How values (not the text round them) are made safe.
+pub type Escape = fn(&str) -> String;
+
+/// How a chat writes its default text.
+pub struct Style {
+    /// Makes alert content plain text.
+    pub escape: Escape,
+    /// A heading.
+    pub heading: fn(&str) -> String,
+    /// A link to a URL.
+    pub link: fn(&str, &str) -> String,
+    /// More alerts than this are told by number.
+    pub alerts: usize,
+}
+
+/// The alerts in the words of their annotations, then each of them.
+pub fn story(view: &View<'_>, style: &Style) -> String {
+    let mut text = String::new();
+    if view.notification.kind == Kind::Digest {
+        // What it is about is in that one line; the alerts only illustrate it.
+        text.push_str(&(style.escape)(&clean_line(&view.notification.why)));
+        text.push('\n');
+    }
+    for name in ["summary", "description", "message"] {
+        let value = view.common_annotations.value(name);
+        if !value.is_empty() {
+            text.push_str(&(style.escape)(value));
+            text.push('\n');
+        }
+    }
+    if let Some(url) = http_url(view.common_annotations.value("runbook_url")) {
+        text.push_str(&(style.link)(url, "Runbook"));
+        text.push('\n');
+    }
+    let lists = [("Firing:", &view.firing, view.notification.truncated), ("Resolved:", &view.resolved, 0)];
+    for (title, alerts, left_out) in lists {
+        if !alerts.is_empty() {
+            let list = (style.escape)(&alert_list(alerts, style.alerts, left_out));
+            let _ = writeln!(text, "{}\n{list}", (style.heading)(title));
+        }
+    }
+    text.trim_end().to_owned()
+}
+
+/// What a message that may be a repeat says at the end of its title, where the receiver has no key to fold
+/// repeats by.
+pub const REPEAT: &str = " (possible repeat)";
+
+/// A title of at most `most` characters. It is cut before the mark of a possible repeat.
+pub fn marked(title: &str, view: &View<'_>, most: usize) -> String {
+    let title = clean_line(title.trim());
+    match view.possible_repeat {
+        false => cut(title, most),
+        true => format!("{}{REPEAT}", cut(title, most - REPEAT.len())),
+    }
+}
+
 fn pairs(text: &mut String, title: &str, set: &LabelSet) {
     if set.is_empty() {
         return;
@@ -93,7 +150,7 @@ fn pairs(text: &mut String, title: &str, set: &LabelSet) {
 }
 
 /// The URL, if it is one that a browser opens without running anything: http or https.
-pub(super) fn http_url(text: &str) -> Option<&str> {
+pub fn http_url(text: &str) -> Option<&str> {
     let text = text.trim();
     let (scheme, rest) = text.split_once("://")?;
     let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");

@@ -4,13 +4,92 @@
 //! Field order and escapes are those of Go's `encoding/json` over `template.Data`.
 
 use std::io;
+use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 use smol_str::SmolStr;
+use squelch_core::policy::KnownBy;
 
 use super::text::clean_line;
-use super::view::View;
+use super::{Attempt, AttemptError, HttpRequest, Notifier, Reader, ReceiverType, Request, View, signature};
 use crate::model::{AlertId, AlertView, Fingerprint, Kind, LabelSet, Notification, Status, Timestamp};
+use crate::settings::http::{secret, secret_url};
+use crate::settings::section::Section;
+use crate::settings::{Secret, SecretForm, SecretUrl, SigningKeys};
+
+/// `webhook_configs`
+pub static TYPE: ReceiverType = ReceiverType {
+    list: "webhook_configs",
+    name: "webhook",
+    send_resolved: true,
+    send_updates: true,
+    reader,
+};
+
+/// A receiver of Alertmanager's v4 body.
+#[derive(Clone, Debug)]
+pub struct WebhookConfig {
+    /// `url` / `url_file`: may hold a token, so it is treated as a secret.
+    pub url: SecretUrl,
+    /// `max_alerts`; 0 = all.
+    pub max_alerts: u64,
+    /// `signing_secret` / `signing_secret_file`: one Standard Webhooks secret, or several with blanks
+    /// between them while they are being changed.
+    pub signing_secret: Option<Secret>,
+}
+
+fn reader<'b>(_: &mut Section<'_>, base: &'b Path) -> Reader<'b> {
+    Box::new(move |keys| Arc::new(read(keys, base)))
+}
+
+fn read(keys: &mut Section<'_>, base: &Path) -> WebhookConfig {
+    let url = secret_url(keys, ("url", "url_file"), base);
+    if url.is_none() {
+        keys.problems.add(keys.line, "webhook_configs has no URL; write url or url_file");
+    }
+    let max_alerts = keys.parsed("max_alerts", "0 (all) or a whole number", |text| text.parse().ok());
+    let names = ("signing_secret", "signing_secret_file");
+    let signing_secret = secret(keys, names, SecretForm::Signing, base);
+    keys.unsupported(&["payload"]);
+    let url = url.unwrap_or_else(|| SecretUrl(Secret::Inline("".into())));
+    WebhookConfig { url, max_alerts: max_alerts.unwrap_or(0), signing_secret }
+}
+
+impl Notifier for WebhookConfig {
+    fn name(&self) -> &'static str {
+        TYPE.name
+    }
+
+    fn known_by(&self) -> KnownBy {
+        KnownBy::Group
+    }
+
+    /// 0 is all, as in Alertmanager.
+    fn most_alerts(&self) -> u32 {
+        match self.max_alerts {
+            0 => u32::MAX,
+            most => most.try_into().unwrap_or(u32::MAX),
+        }
+    }
+
+    fn secrets(&self) -> Vec<(&Secret, SecretForm)> {
+        let url = (&self.url.0, SecretForm::Url);
+        [url].into_iter().chain(self.signing_secret.iter().map(|s| (s, SecretForm::Signing))).collect()
+    }
+
+    fn request(&self, attempt: &Attempt<'_>) -> Result<Request, AttemptError> {
+        let url = attempt.secret(&self.url.0)?;
+        let mut request = HttpRequest::post(url, body(&attempt.view));
+        if let Some(secret) = &self.signing_secret {
+            let keys = SigningKeys::parse(attempt.secret(secret)?);
+            let keys = keys.map_err(|wrong| AttemptError::ours(wrong.to_string()))?;
+            let id = signature::id_of(attempt.view.notification);
+            request.headers = signature::headers(&keys, &id, attempt.now, &request.body);
+        }
+        Ok(Request::Http(request))
+    }
+}
 
 #[derive(Serialize)]
 struct Message<'a> {
@@ -52,7 +131,7 @@ struct Alert<'a> {
 ///
 /// What the alerts have in common is that of the incident's own: alerts of its group that are beside them
 /// show that the group fires, and change no summary under which a consumer knows the problem.
-pub(super) fn body(view: &View<'_>) -> Vec<u8> {
+fn body(view: &View<'_>) -> Vec<u8> {
     let summary;
     let n = match view.notification.kind {
         Kind::Digest => {

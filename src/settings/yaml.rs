@@ -9,7 +9,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{Location, Spanned, from_str_with_options};
 
-use super::super::problem::Problem;
+use super::Problem;
 
 /// A value and the line on which it stands, from 1 (where it is defined, if it came by an alias).
 #[derive(Debug)]

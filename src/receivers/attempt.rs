@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::http::Answer;
+use super::Answer;
 
 /// Whether a failed attempt may be repeated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,7 +99,7 @@ pub struct AttemptError {
 
 impl AttemptError {
     /// A failure on our own side. Retried: a file may come back, and a page is never dropped.
-    pub(super) fn ours(detail: impl Into<String>) -> Self {
+    pub fn ours(detail: impl Into<String>) -> Self {
         AttemptError {
             retry: Retry::Backoff,
             side: Side::Ours,
@@ -115,7 +115,7 @@ impl AttemptError {
     }
 
     /// A refusal for good.
-    pub(super) fn refused(reason: FailureReason, detail: impl Into<String>) -> Self {
+    pub fn refused(reason: FailureReason, detail: impl Into<String>) -> Self {
         AttemptError {
             retry: Retry::Never,
             side: Side::Theirs,
@@ -126,7 +126,7 @@ impl AttemptError {
     }
 
     /// A failure of the receiver or the network that may pass.
-    pub(super) fn passing(reason: FailureReason, detail: impl Into<String>) -> Self {
+    pub fn passing(reason: FailureReason, detail: impl Into<String>) -> Self {
         AttemptError {
             retry: Retry::Backoff,
             side: Side::Theirs,
@@ -142,7 +142,7 @@ impl AttemptError {
 /// 5xx, 408, 425 and 429 are retried. 3xx is final: following it would send the page, and the
 /// credentials, where the configuration does not say. A gateway's 502 and 504 may hide an accepted
 /// request.
-pub(super) fn failure_of(answer: &Answer) -> Option<AttemptError> {
+pub fn failure_of(answer: &Answer) -> Option<AttemptError> {
     let status = answer.status;
     if (200..300).contains(&status) {
         return None;

@@ -1,42 +1,61 @@
 //! Templated configuration keys: minijinja, with limits, and the default text behind them.
 
-use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
 use minijinja::{Environment, Value};
 
-use super::text::clean_text;
-use super::view::View;
-use crate::config::{TemplateData, TemplateFacts, template_environment};
+use super::View;
+use super::text::{Escape, clean_text};
+use crate::settings::{TemplateData, TemplateFacts, template_environment};
 
 /// Bytes that one template may write.
 const OUTPUT_BYTES: usize = 64 * 1024;
 
-/// Keys that say where a message goes.
-const PLACES: [&str; 2] = ["channel", "routing_key"];
+/// A templated key of an integration.
+pub struct Templated {
+    /// The key, by which [`Renderer::text`] asks for it.
+    pub key: String,
+    /// The template.
+    pub source: String,
+    /// How the values in it are made safe.
+    pub escape: Escape,
+}
 
-/// How values (not the text round them) are made safe.
-pub(super) type Escape = fn(&str) -> String;
+impl Templated {
+    /// The keys that are given, all with the same escape.
+    pub fn given<'k>(
+        keys: impl IntoIterator<Item = (&'k str, &'k Option<String>)>,
+        escape: Escape,
+    ) -> Vec<Templated> {
+        let given = keys.into_iter().filter_map(|(key, source)| Some((key.to_owned(), source.clone()?)));
+        given.map(|(key, source)| Templated { key, source, escape }).collect()
+    }
+}
 
 /// The templates of one integration, compiled.
-pub(super) struct Templates {
+pub struct Templates {
     env: Environment<'static>,
 }
 
 impl Templates {
-    /// Compiles `(key, source)` pairs; the error names the key.
-    pub(super) fn new(sources: Vec<(String, String)>, escape: Escape) -> Result<Self, (String, String)> {
+    /// Compiles the templates.
+    ///
+    /// # Errors
+    /// The key of one that is no template, and what is wrong with it.
+    pub fn new(sources: Vec<Templated>) -> Result<Self, (String, String)> {
         let mut env = template_environment();
+        let escapes: BTreeMap<String, Escape> =
+            sources.iter().map(|one| (one.key.clone(), one.escape)).collect();
         env.set_formatter(move |out, state, value| {
             if value.is_undefined() || value.is_none() {
                 return Ok(());
             }
-            let text = value.to_string();
-            // These name a place and are no text that anybody reads.
-            let text = if PLACES.contains(&state.name()) { clean_text(&text) } else { escape(&text) };
-            out.write_str(&text).map_err(minijinja::Error::from)
+            let escape = escapes.get(state.name()).copied().unwrap_or(clean_text);
+            out.write_str(&escape(&value.to_string())).map_err(minijinja::Error::from)
         });
-        for (key, source) in sources {
+        for Templated { key, source, .. } in sources {
             env.add_template_owned(key.clone(), source).map_err(|e| (key, clean_text(&e.to_string())))?;
         }
         Ok(Templates { env })
@@ -44,19 +63,20 @@ impl Templates {
 }
 
 /// Renders the templates of one integration for one notification.
-pub(super) struct Renderer<'a> {
+pub struct Renderer<'a> {
     templates: &'a Templates,
     context: Value,
-    errors: RefCell<Vec<String>>,
+    errors: Mutex<Vec<String>>,
 }
 
 impl<'a> Renderer<'a> {
-    pub(super) fn new(templates: &'a Templates, view: &View<'_>) -> Self {
-        Renderer { templates, context: context_of(view), errors: RefCell::default() }
+    /// The templates with the data of this notification.
+    pub fn new(templates: &'a Templates, view: &View<'_>) -> Self {
+        Renderer { templates, context: context_of(view), errors: Mutex::default() }
     }
 
     /// The text of `key`: its template's if it has one that works, else `default`.
-    pub(super) fn text(&self, key: &str, default: impl FnOnce() -> String) -> String {
+    pub fn text(&self, key: &str, default: impl FnOnce() -> String) -> String {
         match self.render(key) {
             Some(Ok(text)) => text,
             Some(Err(reason)) => self.failed(key, &reason, default),
@@ -66,7 +86,7 @@ impl<'a> Renderer<'a> {
 
     /// The same for a text that must say something. A template that renders to nothing counts as failed, and
     /// `default` takes its place. A key that the configuration leaves empty stays empty.
-    pub(super) fn required(&self, key: &str, default: impl FnOnce() -> String) -> String {
+    pub fn required(&self, key: &str, default: impl FnOnce() -> String) -> String {
         let empty = self.templates.env.get_template(key).is_ok_and(|t| t.source().trim().is_empty());
         match self.render(key) {
             Some(Ok(text)) if empty || !text.trim().is_empty() => text,
@@ -84,13 +104,16 @@ impl<'a> Renderer<'a> {
     }
 
     fn failed(&self, key: &str, reason: &str, default: impl FnOnce() -> String) -> String {
-        self.errors.borrow_mut().push(clean_text(&format!("{key}: {reason}")));
+        self.errors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(clean_text(&format!("{key}: {reason}")));
         default()
     }
 
-    /// What went wrong, one entry a key; the default text stands in each time.
-    pub(super) fn errors(self) -> Vec<String> {
-        self.errors.into_inner()
+    /// What went wrong since the last call, one entry a key; the default text stands in each time.
+    pub fn take_errors(&self) -> Vec<String> {
+        std::mem::take(&mut *self.errors.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -8,20 +8,20 @@ use minijinja::value::{Enumerator, Object, Value, ValueKind};
 use minijinja::{Environment, ErrorKind};
 
 use super::section::{Problems, Section, Text, nearest, shown};
-use crate::config::template::{TemplateData, TemplateFacts, template_environment};
+use super::template::{TemplateData, TemplateFacts, template_environment};
 use crate::model::{AlertId, AlertView, Kind, LabelSet, Notification, NotificationId, Status, Timestamp};
 
 /// The longest template, in bytes.
 const MAX_TEMPLATE: usize = 64 * 1024;
 
 /// A templated key of a section; a problem is noted if it cannot be a template.
-pub(super) fn read(section: &mut Section<'_>, key: &'static str) -> Option<String> {
+pub(crate) fn read(section: &mut Section<'_>, key: &'static str) -> Option<String> {
     let text = section.text(key)?;
     check(section.problems, key, text)
 }
 
 /// The same for a text under a free name.
-pub(super) fn check(problems: &Problems, key: &str, text: Text<'_>) -> Option<String> {
+pub(crate) fn check(problems: &Problems, key: &str, text: Text<'_>) -> Option<String> {
     match problem(text.text) {
         None => Some(text.text.to_owned()),
         Some(problem) => {
@@ -99,13 +99,13 @@ fn trial(template: &minijinja::Template<'_, '_>) -> Option<String> {
 }
 
 /// Whether the template writes anything about a notification whose alerts have no labels.
-pub(in crate::config) fn says_something_without_labels(text: &str) -> bool {
+pub(crate) fn says_something_without_labels(text: &str) -> bool {
     let rendered = template_environment().render_str(text, sample(true, false).context());
     rendered.is_ok_and(|text| !text.trim().is_empty())
 }
 
 /// The label sets of the notification that a template takes a value from by name.
-pub(in crate::config) fn names_of(text: &str) -> BTreeSet<String> {
+pub(crate) fn names_of(text: &str) -> BTreeSet<String> {
     let env = template_environment();
     let names = env.template_from_str(text).map(|template| template.undeclared_variables(false));
     names.unwrap_or_default().into_iter().collect()

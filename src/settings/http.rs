@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::section::{Problems, Section, Text, scalar, shown};
+use super::url::check_url;
 use super::yaml::{Node, Value};
-use crate::config::{
+use super::{
     AddressPolicy, HttpAuth, HttpConfig, Network, Secret, SecretFile, SecretForm, SecretUrl, Url, is_template,
 };
 
@@ -47,7 +48,7 @@ const RESERVED: [&str; 9] = [
 
 /// A secret: `key`, or the file that `file_key` names, relative to the configuration; not both. What it must
 /// look like is checked here if it stands inline, and each time that it is read from a file.
-pub(super) fn secret(
+pub(crate) fn secret(
     keys: &mut Section<'_>,
     (key, file_key): (&'static str, &'static str),
     form: SecretForm,
@@ -72,6 +73,7 @@ pub(super) fn secret(
 
 /// A secret that stands in the configuration. A problem never shows it.
 fn inline_secret(problems: &Problems, key: &str, text: Text<'_>, form: SecretForm) -> Secret {
+    problems.secret(text);
     let value = text.text.trim();
     // A routing key may be a template, which whoever reads that key checks.
     let template = form == SecretForm::RoutingKey && is_template(value);
@@ -88,7 +90,7 @@ fn secret_file(path: Text<'_>, key: &str, form: SecretForm, base: &Path) -> Secr
 }
 
 /// The same for a secret that is a URL.
-pub(super) fn secret_url(
+pub(crate) fn secret_url(
     keys: &mut Section<'_>,
     names: (&'static str, &'static str),
     base: &Path,
@@ -97,7 +99,7 @@ pub(super) fn secret_url(
 }
 
 /// A URL that is no secret.
-pub(super) fn url(keys: &mut Section<'_>, key: &'static str) -> Option<Url> {
+pub(crate) fn url(keys: &mut Section<'_>, key: &'static str) -> Option<Url> {
     let text = keys.text(key)?;
     if let Err(why) = check_url(text.text) {
         let found = shown(text.text);
@@ -106,36 +108,13 @@ pub(super) fn url(keys: &mut Section<'_>, key: &'static str) -> Option<Url> {
     Some(Url(text.text.to_owned()))
 }
 
-/// With the parser of the client that will send there: what passes here, it takes.
-pub(in crate::config) fn check_url(text: &str) -> Result<(), String> {
-    if is_template(text) {
-        return Err("holds a template, which this version would send as it stands".into());
-    }
-    let uri: hyper::Uri = text.parse().map_err(|_| "is not a URL".to_owned())?;
-    if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err("is not an http or https URL".into());
-    }
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    if authority.contains('@') {
-        return Err("holds a user name; put it into http_config.basic_auth".into());
-    }
-    let host = uri.host().unwrap_or_default();
-    if host.is_empty() {
-        return Err("names no host".into());
-    }
-    if authority.len() > host.len() && uri.port_u16().is_none() {
-        return Err("has a port that is none".into());
-    }
-    Ok(())
-}
-
 /// `http_config`; `None` if there is none.
-pub(super) fn http_config(keys: &mut Section<'_>, base: &Path) -> Option<HttpConfig> {
+pub(crate) fn http_config(keys: &mut Section<'_>, base: &Path) -> Option<HttpConfig> {
     Some(client(keys.section("http_config")?, base))
 }
 
 /// The keys in an `http_config`.
-pub(super) fn client(mut keys: Section<'_>, base: &Path) -> HttpConfig {
+pub(crate) fn client(mut keys: Section<'_>, base: &Path) -> HttpConfig {
     let mut http = HttpConfig::default();
     let authorization = keys.section("authorization").and_then(|keys| authorization(keys, base));
     let basic = keys.section("basic_auth").and_then(|keys| basic_auth(keys, base));
@@ -255,33 +234,4 @@ fn header(name: &str, node: &Node, base: &Path, problems: &Problems) -> Option<S
 
 fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_urls_that_the_client_takes_pass() {
-        for good in
-            ["http://127.0.0.1:9096/x", "https://events.pagerduty.com/v2/enqueue", "http://[::1]:80/a?b=c"]
-        {
-            assert_eq!(check_url(good), Ok(()), "{good}");
-        }
-        for bad in [
-            "",
-            "x",
-            "/path",
-            "ftp://a/b",
-            "http://",
-            "http:///x",
-            "https://u:p@h/",
-            "http://a b/",
-            "http://h:99999/",
-            "http://h/{{ common_labels.team }}",
-            "http://h/{% if x %}y{% endif %}",
-        ] {
-            assert!(check_url(bad).is_err(), "{bad}");
-        }
-    }
 }

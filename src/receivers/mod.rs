@@ -1,0 +1,94 @@
+//! Receiver types: one file each, behind [`Notifier`]. A new type is a file, its `mod` line and its entry in
+//! [`TYPES`]; nothing else names it.
+//!
+//! A type says how it is configured, how a notification becomes a request, and what an answer means. It does
+//! no I/O: [`crate::deliver`] reads its secrets, sends, times out, retries, keeps its pace and hides its
+//! secrets, the same for all types.
+
+mod answer;
+mod attempt;
+pub mod console;
+pub mod discord;
+pub mod msteamsv2;
+mod notifier;
+pub mod pagerduty;
+mod render;
+mod signature;
+pub mod slack;
+pub mod text;
+mod view;
+pub mod webhook;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+
+pub use answer::Answer;
+pub use attempt::{AttemptError, FailureReason, Retry, Side, Verdict, failure_of};
+pub use notifier::{Attempt, HttpMethod, HttpRequest, Notifier, Pace, Request};
+pub use render::{Renderer, Templated, Templates};
+pub use text::Escape;
+pub use view::View;
+
+use crate::model::Duration;
+use crate::settings::http::secret_url;
+use crate::settings::section::Section;
+use crate::settings::{HttpConfig, Secret, SecretUrl};
+
+/// Every type of receiver, in the order in which the integrations of one receiver stand.
+pub static TYPES: [&ReceiverType; 6] =
+    [&pagerduty::TYPE, &slack::TYPE, &webhook::TYPE, &discord::TYPE, &msteamsv2::TYPE, &console::TYPE];
+
+/// A type of receiver, as the configuration knows it.
+pub struct ReceiverType {
+    /// The key of a receiver that lists integrations of this type, as in alertmanager.yml: `slack_configs`.
+    pub list: &'static str,
+    /// The value of the metric label `integration`, and the first part of an integration's name.
+    pub name: &'static str,
+    /// The default of `send_resolved`, as in Alertmanager.
+    pub send_resolved: bool,
+    /// The default of `send_updates`.
+    pub send_updates: bool,
+    /// Reads the keys of `global` that are this type's, and makes the reader of its integrations. `_file` keys
+    /// are relative to the folder.
+    pub(crate) reader: for<'b> fn(&mut Section<'_>, &'b Path) -> Reader<'b>,
+}
+
+/// Reads the keys of one integration. It notes everything that is wrong, and reads the rest all the same.
+pub(crate) type Reader<'b> = Box<dyn Fn(&mut Section<'_>) -> Arc<dyn Notifier> + 'b>;
+
+/// One integration: where a notification goes and how it is written.
+#[derive(Clone, Debug)]
+pub struct Integration {
+    /// `pagerduty[0]`: type and position among all integrations of that type in the receiver.
+    pub name: SmolStr,
+    /// Its own keys, and what they make of a notification.
+    pub notifier: Arc<dyn Notifier>,
+    /// One attempt may take this long. Default 10s.
+    pub timeout: Duration,
+    /// `http_config`; unused where the notifier does not speak HTTP.
+    pub http: HttpConfig,
+}
+
+/// The URL of an incoming webhook, which is a secret: `webhook_url` or `webhook_url_file`.
+fn webhook_url(keys: &mut Section<'_>, list: &str, base: &Path) -> SecretUrl {
+    let url = secret_url(keys, ("webhook_url", "webhook_url_file"), base);
+    if url.is_none() {
+        keys.problems.add(keys.line, format!("{list} has no URL; write webhook_url_file (or webhook_url)"));
+    }
+    url.unwrap_or_else(|| SecretUrl(Secret::Inline("".into())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_type_has_a_name_and_a_list_of_its_own() {
+        for (i, a) in TYPES.iter().enumerate() {
+            assert!(a.list.ends_with("_configs") && !a.name.contains('['), "{}", a.list);
+            assert!(TYPES.iter().skip(i + 1).all(|b| a.list != b.list && a.name != b.name), "{}", a.list);
+        }
+    }
+}

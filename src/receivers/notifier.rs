@@ -1,0 +1,205 @@
+//! The trait that every receiver type implements, and what it works with.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use squelch_core::policy::KnownBy;
+
+use super::attempt::{AttemptError, failure_of};
+use super::render::{Renderer, Templated};
+use super::{Answer, View};
+use crate::model::Timestamp;
+use crate::settings::{Secret, SecretForm};
+
+/// Of so many alerts of one incident a message for people tells at most.
+const MOST_ALERTS: u32 = 1_000;
+
+/// One configured integration: how it makes a request of a notification, and how it judges the answer.
+///
+/// It reads no clock, file or socket: an [`Attempt`] holds everything that it may need, and the same attempt
+/// gives the same request.
+pub trait Notifier: Any + fmt::Debug + Send + Sync {
+    /// The name of its type: the value of the metric label `integration`.
+    fn name(&self) -> &'static str;
+
+    /// By what the receiver knows that two messages are about one problem.
+    fn known_by(&self) -> KnownBy;
+
+    /// The most alerts of one incident in a message.
+    fn most_alerts(&self) -> u32 {
+        MOST_ALERTS
+    }
+
+    /// Why it can show no digest, and what to write so that it can; `None` if it shows them.
+    fn shows_no_digest(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether it speaks HTTP, and so has `http_config` and `timeout`.
+    fn speaks_http(&self) -> bool {
+        true
+    }
+
+    /// How fast the vendor lets it send; `None` sets no limit.
+    fn pace(&self) -> Option<Pace> {
+        None
+    }
+
+    /// By what the vendor counts for [`Notifier::pace`]: integrations with the same account share a pace. `None`
+    /// is an account of its own.
+    fn account(&self) -> Option<String> {
+        None
+    }
+
+    /// The secrets that [`Attempt::secret`] must know. No log shows their values.
+    fn secrets(&self) -> Vec<(&Secret, SecretForm)> {
+        Vec::new()
+    }
+
+    /// What is allowed in the value of a secret file and probably not meant.
+    fn doubt(&self, secret: &Secret, value: &str) -> Option<String> {
+        let _ = (secret, value);
+        None
+    }
+
+    /// The templated keys that are given.
+    fn templates(&self) -> Vec<Templated> {
+        Vec::new()
+    }
+
+    /// The first request of an attempt.
+    ///
+    /// # Errors
+    /// There is nothing to send for this notification, or not now.
+    fn request(&self, attempt: &Attempt<'_>) -> Result<Request, AttemptError>;
+
+    /// Whether the body of an answer with this status is of use: it decides, or it says why not. 204 and 205
+    /// have none by their definition.
+    fn reads(&self, status: u16) -> bool {
+        !(200..300).contains(&status)
+    }
+
+    /// What an answer means. The status decides, unless a type knows better.
+    ///
+    /// # Errors
+    /// The receiver did not take it, or its answer does not say so.
+    fn judge(&self, answer: &Answer) -> Result<(), AttemptError> {
+        failure_of(answer).map_or(Ok(()), Err)
+    }
+
+    /// The request after these answers, of which there is at least one; `None` once the receiver has accepted
+    /// the notification. A type that needs several requests for one notification decides here by the answers
+    /// so far. An attempt that fails begins anew with [`Notifier::request`].
+    ///
+    /// # Errors
+    /// As [`Notifier::judge`].
+    fn next(&self, attempt: &Attempt<'_>, answers: &[Answer]) -> Result<Option<Request>, AttemptError> {
+        let _ = attempt;
+        answers.last().map_or(Ok(()), |answer| self.judge(answer))?;
+        Ok(None)
+    }
+}
+
+/// What one attempt may use.
+pub struct Attempt<'a> {
+    /// The notification as its texts need it.
+    pub view: View<'a>,
+    /// The templates of the integration, with the data of the notification.
+    pub texts: Renderer<'a>,
+    /// The wall clock, for signatures.
+    pub now: Timestamp,
+    /// The secrets of the notifier and their values.
+    secrets: Vec<(&'a Secret, Arc<str>)>,
+}
+
+impl<'a> Attempt<'a> {
+    /// An attempt with these values of [`Notifier::secrets`], in that order.
+    pub(crate) fn new(
+        notifier: &'a dyn Notifier,
+        values: &[Arc<str>],
+        view: View<'a>,
+        texts: Renderer<'a>,
+        now: Timestamp,
+    ) -> Self {
+        let secrets = notifier.secrets().into_iter().map(|(secret, _)| secret);
+        Attempt { view, texts, now, secrets: secrets.zip(values.iter().cloned()).collect() }
+    }
+
+    /// The value of a secret of the notifier.
+    ///
+    /// # Errors
+    /// [`Notifier::secrets`] does not list it.
+    pub fn secret(&self, secret: &Secret) -> Result<&str, AttemptError> {
+        let found = self.secrets.iter().find(|(known, _)| std::ptr::eq(*known, secret));
+        let value = found.map(|(_, value)| &**value);
+        value.ok_or_else(|| AttemptError::ours("a secret of this receiver type is not listed; this is a bug"))
+    }
+}
+
+/// What is to be sent, and by which carrier. A carrier is common to all types that use it.
+#[derive(Debug)]
+pub enum Request {
+    /// By HTTP.
+    Http(HttpRequest),
+    /// As one line on standard output.
+    Line(String),
+}
+
+/// A request by HTTP. The carrier adds the credentials and headers of `http_config`.
+pub struct HttpRequest {
+    /// The method.
+    pub method: HttpMethod,
+    /// Where it goes. No log shows it.
+    pub url: String,
+    /// `Content-Type`, where there is a body.
+    pub content_type: &'static str,
+    /// Headers on top of the configured ones. They replace those of the same name, and no log shows them.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// Values in this request, beside the notifier's secrets, that no log may show.
+    pub hidden: Vec<String>,
+}
+
+/// The methods that receivers ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HttpMethod {
+    /// Asks, and sends no body.
+    Get,
+    /// Sends.
+    Post,
+    /// Replaces.
+    Put,
+}
+
+impl HttpRequest {
+    /// Posts JSON.
+    pub fn post(url: impl Into<String>, body: Vec<u8>) -> Self {
+        HttpRequest {
+            method: HttpMethod::Post,
+            url: url.into(),
+            content_type: "application/json",
+            headers: Vec::new(),
+            body,
+            hidden: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Debug for HttpRequest {
+    /// Without the URL, the headers and the body, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {} bytes", self.method, self.body.len())
+    }
+}
+
+/// How fast a vendor lets one account send.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pace {
+    /// One message each time that this has passed.
+    pub every: Duration,
+    /// So many at once, after a pause.
+    pub burst: u32,
+}

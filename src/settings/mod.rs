@@ -1,0 +1,22 @@
+//! The parts that a configuration is made of: YAML that knows its lines, sections, secrets, HTTP clients,
+//! templates. [`crate::config`] puts a whole file together from them, and each receiver type its own keys.
+
+mod addresses;
+mod client;
+pub(crate) mod http;
+mod problem;
+mod secret;
+pub(crate) mod section;
+mod signing;
+mod template;
+pub(crate) mod template_check;
+mod url;
+pub(crate) mod yaml;
+
+pub use addresses::{AddressPolicy, Network};
+pub use client::{HttpAuth, HttpConfig, SecretUrl};
+pub use problem::{ConfigErrors, Problem};
+pub use secret::{Secret, SecretError, SecretFile, SecretForm};
+pub use signing::{SigningKeys, SigningSecretError};
+pub use template::{TemplateData, TemplateFacts, is_template, template_environment};
+pub use url::Url;
