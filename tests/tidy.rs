@@ -161,7 +161,7 @@ fn world_readers(room: &str, files: &[Source]) -> Vec<String> {
 }
 
 /// Where the standard streams may be named: each of these waits for its output, or knows how not to.
-const STREAMS: [&str; 3] = ["src/commands/", "src/history/scenario/tests.rs", "src/deliver/console.rs"];
+const STREAMS: [&str; 2] = ["src/commands/", "src/deliver/console.rs"];
 
 /// A stream that blocks or fails must cost its lines and nothing else: `serve` writes to `outside::LOG`.
 #[test]

@@ -16,7 +16,6 @@ mod prometheus;
 mod render;
 mod replay;
 mod report;
-pub mod scenario;
 mod time;
 mod told;
 

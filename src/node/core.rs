@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::oneshot;
 
 use crate::config::Policy;
-use crate::engine::{Alarm, Engine, Event, Stats, Why};
+use crate::engine::{Alarm, Engine, Event, Why};
 use crate::journal::{Crowding, Journal, JournalError, Seq};
 use crate::model::{Duration, Notification, NotificationId, Report, Timestamp};
 use crate::web::Unavailable;
@@ -18,13 +17,11 @@ use super::clock::EngineClock;
 use super::down::{Down, Lost};
 use super::failopen::{FAIL_OPEN, Meanwhile};
 use super::input::InputWatch;
-use super::memory::Memory;
-use super::metrics::NodeMeter;
 use super::poison::{Broken, Failure, Suspects, guarded};
+use super::published::Published;
 use super::queue::{Command, Queue};
 use super::recover::RecoverError;
 use super::tick::{Open, Released, Tick};
-use super::words::Heard;
 
 /// A snapshot is taken when so many bytes of events would have to be replayed, or, if that is more,
 /// [`SNAPSHOT_PER_ALERT`] for each alert known: what it costs to write is then as little of all as what it
@@ -57,39 +54,6 @@ pub trait Outbox: Send {
 
 /// Opens the journal; called at the start, and again after each failure.
 pub type OpenJournal = Box<dyn FnMut() -> Result<Box<dyn Journal>, JournalError> + Send>;
-
-/// What other threads may read of the engine at any time.
-pub struct Published {
-    /// The counters as of the last durable tick.
-    pub stats: ArcSwap<Stats>,
-    /// Why nothing can be accepted, if so.
-    pub trouble: ArcSwapOption<String>,
-    /// Which words it may have heard before.
-    pub heard: Heard,
-    /// How much memory there is, and whether it is short.
-    pub memory: Memory,
-    /// Metrics of the node.
-    pub meter: NodeMeter,
-}
-
-impl Published {
-    /// Nothing counted, no trouble.
-    pub fn new(meter: NodeMeter) -> Published {
-        Published {
-            stats: ArcSwap::default(),
-            trouble: ArcSwapOption::empty(),
-            heard: Heard::default(),
-            memory: Memory::default(),
-            meter,
-        }
-    }
-
-    /// So much memory there is, in bytes, if anybody knows.
-    pub(super) fn budget(&self, bytes: Option<u64>) {
-        self.memory.allow(bytes);
-        self.meter.memory_budget(bytes);
-    }
-}
 
 /// Whether the engine's thread goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,19 +1,18 @@
 //! What the web sees of the node: a handle over channels.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use prometheus::Registry;
 use smol_str::SmolStr;
-use tokio::sync::{Mutex, Semaphore, oneshot};
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::config::{Config, Storage};
 use crate::deliver::{Deliverer, Health, Prepared};
-use crate::engine::{Orphan, Release, Stats};
+use crate::engine::{Release, Stats};
 use crate::ingest::{InvalidReason, NamedLabels, Said};
 use crate::journal::{DeadLetters, LetterQuery};
 use crate::ledger;
@@ -24,11 +23,10 @@ use crate::web::{
 };
 
 use super::clock::{EngineClock, wall};
-use super::core::Published;
-use super::memory;
+use super::load::{InForce, Reload};
 use super::metrics;
+use super::published::Published;
 use super::queue::{Command, Queue};
-use super::run::{NodeError, load_access, log_warnings};
 
 /// The node as the web sees it. Cheap to share; never blocks.
 pub struct NodeGate {
@@ -36,10 +34,7 @@ pub struct NodeGate {
     clock: Arc<EngineClock>,
     published: Arc<Published>,
     registry: Registry,
-    /// Milliseconds; of the policy in force.
-    resolve_timeout: Arc<AtomicU64>,
-    named_labels: Arc<ArcSwap<NamedLabels>>,
-    access: Arc<ArcSwap<Access>>,
+    in_force: Arc<InForce>,
     stopping: AtomicBool,
     reload: Arc<Reload>,
     ledger: Arc<ledger::Reader>,
@@ -49,21 +44,6 @@ pub struct NodeGate {
 /// So many searches of the ledger run at once; more wait for [`SEARCH_PATIENCE`].
 const SEARCHES: usize = 4;
 const SEARCH_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
-
-/// A reload fails when its files have not been read by then.
-const RELOAD_PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
-
-/// What a reload needs; one reload at a time.
-struct Reload {
-    file: PathBuf,
-    web_file: Option<PathBuf>,
-    deliverer: Arc<Deliverer>,
-    /// The receivers in force, to go back to.
-    receivers: Mutex<Prepared>,
-    /// The text in force, its secrets masked.
-    masked: ArcSwap<Arc<str>>,
-    keep: Arc<ArcSwap<Storage>>,
-}
 
 /// What a [`NodeGate`] is made of.
 pub struct GateParts {
@@ -105,9 +85,7 @@ impl NodeGate {
             clock,
             published,
             registry,
-            resolve_timeout: Arc::new(AtomicU64::new(config.policy.resolve_timeout.as_millis())),
-            named_labels: Arc::new(ArcSwap::from_pointee(NamedLabels::of(&config.policy))),
-            access: Arc::new(ArcSwap::from_pointee(access)),
+            in_force: Arc::new(InForce::new(&config.policy, access)),
             stopping: AtomicBool::new(false),
             reload: Arc::new(Reload {
                 file: config_file,
@@ -158,15 +136,15 @@ impl Gate for NodeGate {
     }
 
     fn resolve_timeout(&self) -> Duration {
-        Duration::from_millis(self.resolve_timeout.load(Ordering::Relaxed))
+        self.in_force.resolve_timeout()
     }
 
     fn named_labels(&self) -> Arc<NamedLabels> {
-        self.named_labels.load_full()
+        self.in_force.named_labels.load_full()
     }
 
     fn access(&self) -> Arc<Access> {
-        self.access.load_full()
+        self.in_force.access.load_full()
     }
 
     fn refused(&self, area: Area) {
@@ -175,13 +153,13 @@ impl Gate for NodeGate {
 
     fn accept(&self, batch: Batch, said: Vec<Said>) -> BoxFuture<'_, Result<(), Unavailable>> {
         let queue = self.queue.clone();
-        Box::pin(async move { ask(&queue, |done| Command::Observe(batch, said, done)).await? })
+        Box::pin(async move { queue.ask(|done| Command::Observe(batch, said, done)).await? })
     }
 
     fn recognise(&self, source: Source, said: Arc<[Said]>) -> BoxFuture<'_, Result<bool, Unavailable>> {
         Box::pin(async move {
             match self.published.heard.all(&said) {
-                true => ask(&self.queue, |done| Command::Recognise(source, said, done)).await?,
+                true => self.queue.ask(|done| Command::Recognise(source, said, done)).await?,
                 false => Ok(false),
             }
         })
@@ -199,11 +177,10 @@ impl Gate for NodeGate {
 
     fn reload(&self) -> BoxFuture<'_, Result<String, String>> {
         let (queue, published) = (self.queue.clone(), self.published.clone());
-        let (reload, resolve_timeout) = (self.reload.clone(), self.resolve_timeout.clone());
-        let (access, named_labels) = (self.access.clone(), self.named_labels.clone());
+        let (reload, in_force) = (self.reload.clone(), self.in_force.clone());
         // On a task of its own: a client that goes away must not stop a reload half way.
         let task = tokio::spawn(async move {
-            let outcome = reload.run(&queue, &published, &resolve_timeout, &named_labels, &access).await;
+            let outcome = reload.run(&queue, &published, &in_force).await;
             match &outcome {
                 Ok(_) => {
                     published.meter.reloaded(wall());
@@ -233,19 +210,19 @@ impl Gate for NodeGate {
 
     fn dead_letters(&self, wanted: LetterQuery) -> BoxFuture<'_, Result<DeadLetters, Unavailable>> {
         let queue = self.queue.clone();
-        Box::pin(async move { ask(&queue, |done| Command::DeadLetters(wanted, done)).await? })
+        Box::pin(async move { queue.ask(|done| Command::DeadLetters(wanted, done)).await? })
     }
 
     fn replay(&self, id: NotificationId) -> BoxFuture<'_, Result<(), ReplayError>> {
         let queue = self.queue.clone();
         Box::pin(async move {
-            ask(&queue, |done| Command::Replay(id, done)).await.map_err(ReplayError::Unavailable)?
+            queue.ask(|done| Command::Replay(id, done)).await.map_err(ReplayError::Unavailable)?
         })
     }
 
     fn release(&self, release: Release) -> BoxFuture<'_, Result<(), ReleaseError>> {
         let queue = self.queue.clone();
-        Box::pin(async move { ask(&queue, |done| Command::Release(release, done)).await? })
+        Box::pin(async move { queue.ask(|done| Command::Release(release, done)).await? })
     }
 
     fn look(&self, look: Look) {
@@ -273,7 +250,7 @@ impl Gate for NodeGate {
 
     fn silence(&self, request: SilenceRequest) -> BoxFuture<'_, Result<SmolStr, SilenceFailure>> {
         let queue = self.queue.clone();
-        Box::pin(async move { ask(&queue, |done| Command::Silence(request, done)).await? })
+        Box::pin(async move { queue.ask(|done| Command::Silence(request, done)).await? })
     }
 
     fn rejected(&self, _source: Source, reason: InvalidReason) {
@@ -294,100 +271,4 @@ impl Gate for NodeGate {
     fn bounded(&self, bound: Bounded) {
         self.published.meter.bounded(bound.as_str());
     }
-}
-
-impl Reload {
-    /// Loads the file and puts it in force: deliverer first, since the engine may send to a new
-    /// receiver the moment it knows of it, and back again if the engine could not be told.
-    async fn run(
-        &self,
-        queue: &Queue,
-        published: &Published,
-        resolve_timeout: &AtomicU64,
-        named_labels: &ArcSwap<NamedLabels>,
-        access: &ArcSwap<Access>,
-    ) -> Result<String, String> {
-        let mut receivers = self.receivers.lock().await;
-        let (mut config, new_access, prepared) = self.load().await?;
-        let budget = memory::fit(&mut config);
-        self.deliverer.adopt(&prepared);
-        let (timeout, named) = (config.policy.resolve_timeout, NamedLabels::of(&config.policy));
-        let policy = Box::new(config.policy);
-        let orphans = match ask(queue, |done| Command::Policy(policy, done)).await.and_then(|told| told) {
-            Ok(orphans) => orphans,
-            Err(e) => {
-                self.deliverer.adopt(&receivers);
-                return Err(e.to_string());
-            }
-        };
-        published.budget(budget);
-        access.store(Arc::new(new_access));
-        *receivers = prepared;
-        self.masked.store(Arc::new(config.masked));
-        self.keep.store(Arc::new(config.storage));
-        resolve_timeout.store(timeout.as_millis(), Ordering::Relaxed);
-        named_labels.store(Arc::new(named));
-        Ok(said_of(&orphans))
-    }
-}
-
-impl Reload {
-    /// Reads all files that the configuration names, on a thread that may hang: each file has its bound.
-    async fn load(&self) -> Result<(Config, Access, Prepared), String> {
-        let (file, web_file, deliverer) = (self.file.clone(), self.web_file.clone(), self.deliverer.clone());
-        let load = move || -> Result<_, NodeError> {
-            let config = crate::config::load(&file)?;
-            let access = load_access(&config, web_file.as_deref())?;
-            let prepared = deliverer.prepare(&config.receivers)?;
-            log_warnings(&config);
-            Ok((config, access, prepared))
-        };
-        let (done, loaded) = oneshot::channel();
-        let run = move || drop(done.send(load()));
-        let thread = std::thread::Builder::new().name("reload".into()).spawn(run);
-        thread.map_err(|e| format!("the system refuses a thread: {e}"))?;
-        match tokio::time::timeout(RELOAD_PATIENCE, loaded).await {
-            Ok(Ok(loaded)) => loaded.map_err(|e| e.to_string()),
-            Ok(Err(_)) => Err("the loading broke off".into()),
-            Err(_) => Err(format!("the files have not been read within {} s", RELOAD_PATIENCE.as_secs())),
-        }
-    }
-}
-
-/// An answer names so many of them.
-const ORPHANS_NAMED: usize = 20;
-
-/// What a person should know of incidents that are open where the configuration has no integration any more.
-fn said_of(orphans: &[Orphan]) -> String {
-    let mut said = String::new();
-    for orphan in orphans.iter().take(ORPHANS_NAMED) {
-        tracing::warn!(
-            receiver = %orphan.receiver, integration = %orphan.integration, incident = %orphan.incident,
-            key = %orphan.dedup_key,
-            "open at an integration that the configuration does not have any more; its end goes there as long \
-             as this process runs"
-        );
-        let _ = writeln!(said, "open at an integration that is not configured any more: {orphan}");
-    }
-    let more = orphans.len().saturating_sub(ORPHANS_NAMED);
-    if more > 0 {
-        tracing::warn!(more, "further incidents are open at integrations that are not configured any more");
-        let _ = writeln!(said, "and {more} more");
-    }
-    if !orphans.is_empty() {
-        said.push_str(
-            "Their ends still go there as long as this process runs. After a restart they cannot.\n",
-        );
-    }
-    said
-}
-
-/// Hands a command over and waits for its answer.
-async fn ask<T>(
-    queue: &Queue,
-    command: impl FnOnce(oneshot::Sender<T>) -> Command,
-) -> Result<T, Unavailable> {
-    let (done, answer) = oneshot::channel();
-    queue.push(command(done)).map_err(|e| Unavailable(e.to_string()))?;
-    answer.await.map_err(|_| Unavailable("the engine has ended".into()))
 }

@@ -208,6 +208,18 @@ fn weight(command: &Command) -> usize {
         + EACH
 }
 
+impl Queue {
+    /// Hands a command over and waits for its answer.
+    pub(super) async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Unavailable> {
+        let (done, answer) = oneshot::channel();
+        self.push(command(done)).map_err(|e| Unavailable(e.to_string()))?;
+        answer.await.map_err(|_| Unavailable("the engine has ended".into()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

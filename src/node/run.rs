@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,10 +22,12 @@ use crate::model::{Notification, Report};
 use crate::web::{self, Access, Gate};
 
 use super::clock::EngineClock;
-use super::core::{Core, Outbox, Parts, Published};
+use super::core::{Core, Outbox, Parts};
 use super::gate::{GateParts, NodeGate};
+use super::load::{NodeError, load_access, log_warnings};
 use super::memory;
 use super::metrics::NodeMeter;
+use super::published::Published;
 use super::queue::{Bounds, Command, Queue};
 use super::recover::RecoverError;
 use super::signals::{self, Signals};
@@ -60,45 +62,6 @@ pub struct Options {
     pub route_prefix: String,
     /// `--web.config.file`: TLS and users of the HTTP surface; read at the start and at each reload.
     pub web_config_file: Option<PathBuf>,
-}
-
-/// Why a node could not start, or could not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum NodeError {
-    /// The configuration is wrong.
-    #[error(transparent)]
-    Config(#[from] config::ConfigErrors),
-    /// A certificate, or a secret of a source or user, cannot be used.
-    #[error(transparent)]
-    Access(#[from] web::AccessError),
-    /// A receiver cannot be set up.
-    #[error(transparent)]
-    Deliver(#[from] deliver::DeliverError),
-    /// The storage cannot be used or understood.
-    #[error(transparent)]
-    Recover(#[from] RecoverError),
-    /// The address is taken, or not ours.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// Two metrics of one name.
-    #[error(transparent)]
-    Metrics(#[from] prometheus::Error),
-    /// The system refuses a thread or a signal handler.
-    #[error("the system refuses {what}: {source}")]
-    System {
-        /// What was asked for.
-        what: &'static str,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The engine's thread ended by itself.
-    #[error("the engine's thread ended unexpectedly; the journal has all that was accepted")]
-    EngineEnded,
 }
 
 /// A running node.
@@ -180,7 +143,7 @@ impl Node {
         let engine =
             core.spawn().map_err(|source| NodeError::System { what: "the engine's thread", source })?;
         let looked_at = clock.clone();
-        let watching = memory::watch(published.clone(), queue.clone(), move || looked_at.now());
+        let watching = memory::watch::watch(published.clone(), queue.clone(), move || looked_at.now());
         let memory = tokio::spawn(watching);
         let keep = Arc::new(ArcSwap::from_pointee(config.storage));
         let (kept, times, room, indexed) = (keep.clone(), clock.clone(), data.clone(), data.clone());
@@ -331,12 +294,6 @@ fn own_names() -> Vec<String> {
     listed.chain([own, "localhost.localdomain".to_owned()]).collect()
 }
 
-/// Who may do what, by `squelch.yml` and the web-config file.
-pub(super) fn load_access(config: &config::Config, web_file: Option<&Path>) -> Result<Access, NodeError> {
-    let web = web_file.map(config::load_web).transpose()?.unwrap_or_default();
-    Ok(Access::new(&config.access, &web)?)
-}
-
 /// Anybody who gets through to an open gate can page the people on call, or silence everything.
 fn warn_if_open(access: &Access, listen: &[SocketAddr]) {
     let beyond = listen.iter().find(|address| !address.ip().to_canonical().is_loopback());
@@ -349,16 +306,6 @@ fn warn_if_open(access: &Access, listen: &[SocketAddr]) {
         (false, _) => "send alerts, and read and silence everything: write sources and users",
     };
     tracing::warn!(%address, "listening beyond this machine without asking who calls; anybody who gets there can {open}");
-}
-
-/// What `check-config` warns of; not everybody asks it, and a secret that is missing costs a page.
-pub(super) fn log_warnings(config: &config::Config) {
-    for warning in config::warnings(config) {
-        tracing::warn!(line = warning.line, "configuration: {}", warning.message);
-    }
-    for wrong in config::wrong_secrets(config) {
-        tracing::error!(line = wrong.line, "configuration: {}", wrong.message);
-    }
 }
 
 /// Brings reports of deliveries to the engine's thread until told to stop; what is there by then

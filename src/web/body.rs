@@ -13,7 +13,6 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use super::gate::{Bounded, Gate};
 use super::limits::{Limits, SMALL_BODY};
 use super::problem::Problem;
-use super::router::App;
 use crate::ingest::InvalidReason;
 
 /// Bytes for which one permit stands.
@@ -166,36 +165,36 @@ impl Drop for Incoming<'_> {
     }
 }
 
-/// Reads a body within size, time and memory.
-pub(super) async fn read(headers: &HeaderMap, body: Body, app: &App) -> Result<Arrived, Refused> {
-    within(headers, body, app, app.limits.body_bytes).await
-}
-
-/// Reads a body that is a small one, or is refused.
-pub(super) async fn read_small(headers: &HeaderMap, body: Body, app: &App) -> Result<Arrived, Refused> {
-    within(headers, body, app, SMALL_BODY).await
-}
-
-async fn within(headers: &HeaderMap, body: Body, app: &App, most: usize) -> Result<Arrived, Refused> {
-    if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
-        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
-        let detail =
-            format!("content encoding {encoding:?} is not taken; send the body as it is, not compressed");
-        return Err(blamed(InvalidReason::UnsupportedType, StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
-    }
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-    if let Some(found) = announced.filter(|n| *n > most as u64) {
-        return Err(too_large(most, &format!("{found} bytes")));
-    }
-    let timeout = app.limits.body_timeout;
-    let incoming = app.room.enter(announced);
-    match tokio::time::timeout(timeout, collect(body, most, incoming, &*app.gate)).await {
-        Ok(result) => result,
-        Err(_) => {
-            let detail = format!("the body did not arrive within {timeout:?}");
-            // Not 408: Alertmanager does not try again after a 4xx, and the next time it may arrive.
-            Err(blamed(InvalidReason::Incomplete, StatusCode::SERVICE_UNAVAILABLE, detail))
+impl Room {
+    /// Reads a body of at most `most` bytes within this time.
+    pub(super) async fn read(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        most: usize,
+        timeout: Duration,
+        gate: &dyn Gate,
+    ) -> Result<Arrived, Refused> {
+        if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
+            && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+        {
+            let detail =
+                format!("content encoding {encoding:?} is not taken; send the body as it is, not compressed");
+            return Err(blamed(InvalidReason::UnsupportedType, StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+        }
+        let announced =
+            headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+        if let Some(found) = announced.filter(|n| *n > most as u64) {
+            return Err(too_large(most, &format!("{found} bytes")));
+        }
+        let incoming = self.enter(announced);
+        match tokio::time::timeout(timeout, collect(body, most, incoming, gate)).await {
+            Ok(result) => result,
+            Err(_) => {
+                let detail = format!("the body did not arrive within {timeout:?}");
+                // Not 408: Alertmanager does not try again after a 4xx, and the next time it may arrive.
+                Err(blamed(InvalidReason::Incomplete, StatusCode::SERVICE_UNAVAILABLE, detail))
+            }
         }
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
+use super::app::App;
 use super::look::look;
 use super::problem::Problem;
-use super::router::App;
 use super::v1::search;
 use crate::config::Limit;
 use crate::ledger::{MAX_LIMIT, Query};

@@ -11,10 +11,11 @@ use rustls::pki_types::CertificateDer;
 
 use super::Limits;
 use super::access::{Area, Caller, Shown, Verdict};
+use super::app::{App, Peer};
 use super::crowd::Seat;
 use super::gate::Bounded;
 use super::problem::Problem;
-use super::router::{App, Peer, Unserved, misdirected};
+use super::unserved::{Unserved, misdirected};
 use crate::config::Role;
 
 /// Where alerts come in.

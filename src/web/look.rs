@@ -2,8 +2,8 @@
 
 use tokio::sync::oneshot;
 
+use super::app::App;
 use super::problem::Problem;
-use super::router::App;
 use crate::engine::Engine;
 
 /// What `read` sees of the engine. It runs on the engine's thread: its work must be bounded.

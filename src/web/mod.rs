@@ -4,6 +4,7 @@
 
 mod access;
 mod answers;
+mod app;
 mod body;
 mod budget;
 mod crowd;
@@ -24,6 +25,7 @@ mod silencing;
 mod tls;
 mod ui;
 mod unread;
+mod unserved;
 mod v1;
 
 pub use access::{Access, AccessError, Area};

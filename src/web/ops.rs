@@ -4,8 +4,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::app::App;
 use super::problem::Problem;
-use super::router::App;
 
 /// `GET /-/healthy`: the process answers.
 pub(super) async fn healthy() -> &'static str {

@@ -15,9 +15,9 @@ use serde_json::json;
 
 use super::access::Caller;
 use super::answers::named;
+use super::app::{App, Peer};
 use super::body::{self, Arrived, Refused, Share};
 use super::problem::{Problem, json as json_response};
-use super::router::{App, Peer};
 use crate::ingest::{IngestError, InvalidReason, Parsed, Reject, Said, api_v2, webhook};
 use crate::model::{Batch, Source};
 
@@ -33,7 +33,7 @@ pub(super) async fn webhook(
     body: Body,
 ) -> Response {
     let source = Source::Alertmanager;
-    let Arrived { bytes, share } = match body::read(&headers, body, &app).await {
+    let Arrived { bytes, share } = match app.read(&headers, body).await {
         Ok(arrived) => arrived,
         Err(refused) => return app.refuse(source, peer, refused, &[]).into_response(),
     };
@@ -91,7 +91,7 @@ pub(super) async fn api_v2(
         let refused = body::blamed(InvalidReason::UnsupportedType, problem.status, problem.detail);
         return app.refuse(source, peer, refused, &[]).into_api_v2();
     }
-    let Arrived { bytes, share } = match body::read(&headers, body, &app).await {
+    let Arrived { bytes, share } = match app.read(&headers, body).await {
         Ok(arrived) => arrived,
         Err(refused) => return app.refuse(source, peer, refused, &[]).into_api_v2(),
     };

@@ -1,67 +1,19 @@
 //! Which path does what.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, MatchedPath, Path, Request, State};
-use axum::http::request::Parts;
-use axum::http::{Method, StatusCode, Uri};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 
-use super::answers::Answers;
-use super::body::{self, Arrived, Room};
+use super::app::{App, Peer};
 use super::guard;
-use super::outgoing::Outgoing;
 use super::problem::Problem;
-use super::refusals::Refusals;
-use super::{Gate, Limits, ops, receive, silences, ui, v1};
-use crate::ingest::{InvalidReason, states_alerts};
-use crate::model::Source;
-
-/// Who is at the other end of the connection. The port is left out: it changes with each connection.
-#[derive(Clone, Copy)]
-pub(super) struct Peer(pub(super) IpAddr);
-
-/// The last part of a path that names something.
-pub(super) struct Named(pub(super) String);
-
-impl<S: Send + Sync> FromRequestParts<S> for Named {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let path = Path::<String>::from_request_parts(parts, state).await;
-        path.map(|Path(name)| Named(name)).map_err(|e| Problem::bad(format!("the path: {}", e.body_text())))
-    }
-}
-
-/// What every handler shares.
-#[derive(Clone)]
-pub(super) struct App {
-    pub(super) gate: Arc<dyn Gate>,
-    pub(super) limits: Arc<Limits>,
-    pub(super) prefix: Arc<str>,
-    pub(super) room: Room,
-    pub(super) refusals: Refusals,
-    pub(super) answers: Answers,
-    pub(super) outgoing: Outgoing,
-}
-
-impl App {
-    pub(super) fn new(gate: Arc<dyn Gate>, limits: Limits) -> Self {
-        App {
-            gate,
-            prefix: normalised(&limits.route_prefix).into(),
-            room: Room::new(&limits),
-            outgoing: Outgoing::new(&limits),
-            limits: Arc::new(limits),
-            refusals: Refusals::new(),
-            answers: Answers::new(),
-        }
-    }
-}
+use super::unserved::unserved;
+use super::{Gate, ops, receive, silences, ui, v1};
 
 /// What is served, below the prefix: the one list of it.
 fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
@@ -126,12 +78,6 @@ async fn count(
     response
 }
 
-/// `/a/b` for `a/b/` and the like; nothing for the root.
-fn normalised(prefix: &str) -> String {
-    let inner = prefix.trim_matches('/');
-    if inner.is_empty() { String::new() } else { format!("/{inner}") }
-}
-
 async fn not_found(
     State(app): State<App>,
     Extension(Peer(peer)): Extension<Peer>,
@@ -151,56 +97,8 @@ async fn wrong_method(
     unserved(&app, peer, request, Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)).await
 }
 
-/// Marks the answer to a request that nothing here serves.
-#[derive(Clone, Copy)]
-pub(super) struct Unserved;
-
-async fn unserved(app: &App, peer: IpAddr, request: Request, problem: Problem) -> Response {
-    misdirected(app, peer, request).await;
-    let mut response = problem.into_response();
-    response.extensions_mut().insert(Unserved);
-    response
-}
-
-/// Notes a request that came to a path or with a method that is not served. If it brought alerts they are
-/// lost, and its sender does not read the answer: they count like other input that is refused.
-pub(super) async fn misdirected(app: &App, peer: IpAddr, request: Request) {
-    let (parts, body) = request.into_parts();
-    let (method, path) = (&parts.method, parts.uri.path());
-    if matches!(*method, Method::POST | Method::PUT) {
-        let arrived = body::read(&parts.headers, body, app).await;
-        let now = app.gate.now();
-        if let Ok(Arrived { bytes, share }) = arrived {
-            let sent = bytes.clone();
-            let states = move || {
-                let states = states_alerts(&sent, now);
-                drop(share);
-                states
-            };
-            if receive::read(bytes.len(), states).await.unwrap_or(false) {
-                let list = bytes.trim_ascii_start().starts_with(b"[");
-                let source = if list { Source::Prometheus } else { Source::Alertmanager };
-                app.gate.rejected(source, InvalidReason::WrongPath);
-                return app.refusals.log_misdirected_alerts(source, peer, method, path, &app.way());
-            }
-        }
-    }
-    app.refusals.log_unserved(peer, method, path);
-}
-
 fn shown(uri: &Uri) -> String {
     uri.path().chars().take(200).collect()
-}
-
-impl App {
-    /// Where alerts go.
-    pub(super) fn way(&self) -> String {
-        let prefix = &self.prefix;
-        format!(
-            "Alertmanager's webhook posts to {prefix}/alertmanager/webhook, Prometheus (api_version: v2) to \
-             {prefix}/api/v2/alerts, and GET {prefix}/ lists what else there is"
-        )
-    }
 }
 
 /// The address with each run of slashes as one, and none at the end: people and programs that join a base
@@ -219,7 +117,7 @@ pub(super) fn tidied(uri: &Uri) -> Option<Uri> {
 
 #[cfg(test)]
 mod tests {
-    use super::{normalised, tidied};
+    use super::tidied;
 
     #[test]
     fn slashes_that_say_nothing_are_left_out() {
@@ -237,12 +135,5 @@ mod tests {
         }
         let whole = "http://squelch:9096//api/".parse().unwrap();
         assert_eq!(tidied(&whole).unwrap(), "http://squelch:9096/api");
-    }
-
-    #[test]
-    fn prefixes_are_read_as_people_write_them() {
-        for (written, meant) in [("", ""), ("/", ""), ("a", "/a"), ("/a/b/", "/a/b")] {
-            assert_eq!(normalised(written), meant);
-        }
     }
 }

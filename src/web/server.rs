@@ -19,11 +19,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::app::{App, Peer};
 use super::crowd::{Arriving, Crowd, Seat};
 use super::gate::Bounded;
 use super::guard::{Certificate, OnLoopback};
 use super::limits::HEAD_BYTES;
-use super::router::{App, Peer, router, tidied};
+use super::router::{router, tidied};
 use super::unread::Impatient;
 use super::{Gate, Limits};
 

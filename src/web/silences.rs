@@ -11,9 +11,9 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::access::Caller;
+use super::app::App;
 use super::look::look;
 use super::problem::{Problem, json as json_response};
-use super::router::App;
 use super::silencing::{SilenceEntry, ask, is_selected, posted};
 use super::v1::matchers;
 use crate::model::{SilenceRequest, SilenceState, Timestamp};

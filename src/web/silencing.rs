@@ -10,12 +10,11 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::access::Caller;
-use super::body;
+use super::app::App;
 use super::gate::SilenceFailure;
 use super::look::finished;
 use super::problem::Problem;
 use super::receive::not_json;
-use super::router::App;
 use crate::ingest::GoJson;
 use crate::model::{
     LabelSet, MatchOp, Matcher, Silence, SilenceError, SilenceRequest, SilenceState, Timestamp,
@@ -161,7 +160,7 @@ pub(super) async fn posted(
     if let Some(problem) = not_json(headers) {
         return Err(problem);
     }
-    let arrived = body::read_small(headers, body, app).await;
+    let arrived = app.read_small(headers, body).await;
     let arrived = arrived.map_err(|refused| refused.problem)?;
     let _turn = app.outgoing.change(&*app.gate).await?;
     let mut wanted = read(&arrived.bytes).map_err(Problem::bad)?;

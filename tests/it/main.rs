@@ -26,6 +26,7 @@ mod metrics;
 mod node;
 mod outgoing;
 mod reliability;
+mod scenario;
 mod serve;
 mod silences;
 mod timelines;

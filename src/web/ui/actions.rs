@@ -17,11 +17,10 @@ use super::silence::{self, Wrong};
 use crate::engine::Release;
 use crate::model::{Duration, Silence, SilenceRequest, Timestamp, parse_matchers_within};
 use crate::web::access::Caller;
-use crate::web::body;
+use crate::web::app::{App, Peer};
 use crate::web::gate::ReleaseError;
 use crate::web::look::finished;
 use crate::web::problem::Problem;
-use crate::web::router::{App, Peer};
 use crate::web::silencing::{MADE_COMPILED, ask};
 
 #[derive(Deserialize)]
@@ -166,7 +165,7 @@ async fn form<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -
         let detail = "send a form: Content-Type application/x-www-form-urlencoded";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    let arrived = body::read_small(headers, body, app).await.map_err(|refused| refused.problem)?;
+    let arrived = app.read_small(headers, body).await.map_err(|refused| refused.problem)?;
     let text = std::str::from_utf8(&arrived.bytes).map_err(|_| Problem::bad("the form is not UTF-8"))?;
     let uri: Uri =
         format!("/?{text}").parse().map_err(|_| Problem::bad("not a form, or longer than 64 kB"))?;

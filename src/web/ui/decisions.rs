@@ -10,8 +10,8 @@ use super::page::{self, Frame};
 use super::{ROWS, lanes, text};
 use crate::ledger::{Entry, Page, Query};
 use crate::model::{AlertId, Disposition, LabelSet};
+use crate::web::app::App;
 use crate::web::problem::Problem;
-use crate::web::router::App;
 use crate::web::v1::{DecisionsAsked, PageLimit, search};
 
 /// What is asked for in the address line.

@@ -11,7 +11,7 @@ use super::{look, text};
 use crate::engine::Flapper;
 use crate::ledger::advice;
 use crate::model::{Duration, Timestamp};
-use crate::web::router::App;
+use crate::web::app::App;
 
 /// Cards of one page.
 const CARDS: usize = 20;

@@ -11,8 +11,8 @@ use super::{ROWS, alert_id, decisions, lanes, look, now, offset, text};
 use crate::engine::{AlertDetail, IncidentDetail, Origin, Row, RowAlert, RowState};
 use crate::ledger::Entry;
 use crate::model::Fingerprint;
+use crate::web::app::App;
 use crate::web::problem::Problem;
-use crate::web::router::App;
 
 /// What is asked for in the address line.
 #[derive(Deserialize)]

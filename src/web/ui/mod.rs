@@ -25,9 +25,9 @@ use axum::http::Uri;
 use axum::routing::{MethodRouter, get, post};
 use serde::de::DeserializeOwned;
 
+use super::app::App;
 use super::look::look;
 use super::problem::Problem;
-use super::router::App;
 use crate::model::AlertId;
 
 /// Rows of one page of a list.

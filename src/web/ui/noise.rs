@@ -15,9 +15,9 @@ use super::text;
 use crate::config::Limit;
 use crate::ledger::{Tally, removed};
 use crate::model::Duration;
+use crate::web::app::App;
 use crate::web::budget;
 use crate::web::problem::Problem;
-use crate::web::router::App;
 use crate::web::v1::unsearched;
 
 /// The stretches of time that can be looked at.

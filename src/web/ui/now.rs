@@ -11,8 +11,8 @@ use super::text;
 use super::{ROWS, look, offset};
 use crate::engine::{Board, BoardQuery, Origin, Row, RowState};
 use crate::model::{Silence, SilenceState};
+use crate::web::app::App;
 use crate::web::problem::Problem;
-use crate::web::router::App;
 
 /// Silences that are listed below; all of them stand on a page of their own.
 const FEW_SILENCES: usize = 8;

@@ -8,8 +8,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::standing::Standing;
 use super::{assets, text};
 use crate::model::Timestamp;
+use crate::web::app::App;
 use crate::web::problem::Problem;
-use crate::web::router::App;
 
 /// What htmx may do: no eval, no style of its own, and nothing but this server.
 const HTMX: &str = r#"{"includeIndicatorStyles":false,"allowEval":false,"selfRequestsOnly":true,

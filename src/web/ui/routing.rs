@@ -17,8 +17,8 @@ use crate::engine::{DryRun, DryStep, Stats};
 use crate::model::{
     Decision, Disposition, Duration, Kind, LabelSet, MatchOp, Timestamp, parse_matchers_within,
 };
+use crate::web::app::App;
 use crate::web::problem::Problem;
-use crate::web::router::App;
 use crate::web::v1::ASKED_COMPILED;
 
 /// The most characters of the configuration that are shown.

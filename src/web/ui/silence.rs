@@ -12,8 +12,8 @@ use super::page::{self, Frame};
 use super::{ROWS, look, offset, text};
 use crate::engine::Matching;
 use crate::model::{Matcher, Silence, SilenceState, parse_matchers_within};
+use crate::web::app::App;
 use crate::web::problem::Problem;
-use crate::web::router::App;
 use crate::web::v1::ASKED_COMPILED;
 
 /// Looks at the alerts that one count takes at most.

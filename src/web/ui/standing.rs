@@ -11,8 +11,8 @@ use crate::deliver::{Failing, FailureReason, Health};
 use crate::engine::{Observing, Refused};
 use crate::journal::{DeadLetter, LetterQuery};
 use crate::model::{Duration, Outcome, Timestamp, hex, sha256};
+use crate::web::app::App;
 use crate::web::look::look;
-use crate::web::router::App;
 
 /// A queue whose oldest message is younger is no news: receivers are paced, and one attempt may fail.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -11,9 +11,9 @@ use super::document::Refusal;
 use super::{LOOKS, reply};
 use crate::engine::{AlertEntry, AlertQuery, RowState};
 use crate::model::{AlertId, Fingerprint, Status, Timestamp};
+use crate::web::app::App;
 use crate::web::look::look;
 use crate::web::problem::Problem;
-use crate::web::router::App;
 
 /// What is asked for: all that is given must hold.
 #[derive(Deserialize, IntoParams, Default)]

@@ -13,10 +13,10 @@ use super::document::{Refusal, no_parameters};
 use super::reply;
 use crate::journal::{DeadLetter, LetterQuery};
 use crate::model::{NotificationId, Outcome, Timestamp};
+use crate::web::app::{App, Named};
 use crate::web::gate::ReplayError;
 use crate::web::look::finished;
 use crate::web::problem::{Details, Problem, json};
-use crate::web::router::{App, Named};
 
 /// Letters that one request reads at most: each may hold a thousand alerts.
 const MOST: usize = 100;

@@ -11,8 +11,8 @@ use super::document::Refusal;
 use super::{reply, search};
 use crate::ledger::{Page, Query};
 use crate::model::{AlertId, Disposition, Fingerprint};
+use crate::web::app::App;
 use crate::web::problem::{Details, Problem};
-use crate::web::router::App;
 
 /// What is asked for: all that is given must hold.
 #[derive(Deserialize, IntoParams, Default)]

@@ -9,8 +9,8 @@ use utoipa::openapi::Server;
 
 use super::asked::asked;
 use super::{alerts, dead_letters, decisions, incidents, noise, receivers, reply, silences, stats};
+use crate::web::app::App;
 use crate::web::problem::{Details, Problem, json};
-use crate::web::router::App;
 
 #[derive(OpenApi)]
 #[openapi(

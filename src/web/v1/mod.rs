@@ -20,9 +20,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use serde::Serialize;
 
+use super::app::App;
 use super::gate::SearchError;
 use super::problem::{Problem, json};
-use super::router::App;
 use crate::ledger::{LedgerError, Page, Query};
 
 pub use alerts::AlertPage;

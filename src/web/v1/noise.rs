@@ -11,9 +11,9 @@ use super::document::Refusal;
 use super::{reply, unsearched};
 use crate::ledger::NoiseEntry;
 use crate::model::Duration;
+use crate::web::app::App;
 use crate::web::budget;
 use crate::web::problem::{Details, Problem};
-use crate::web::router::App;
 
 /// How far back, where nobody says.
 const SPAN: Duration = Duration::from_hours(24);

@@ -17,9 +17,9 @@ use crate::config::Receiver;
 use crate::deliver::Health;
 use crate::journal::LetterQuery;
 use crate::model::{Duration, Timestamp};
+use crate::web::app::App;
 use crate::web::look::look;
 use crate::web::problem::Problem;
-use crate::web::router::App;
 
 /// What is asked for.
 #[derive(Deserialize, IntoParams, Default)]

@@ -13,9 +13,9 @@ use super::document::{Refusal, no_parameters};
 use super::reply;
 use crate::model::{SilenceRequest, SilenceState};
 use crate::web::access::Caller;
+use crate::web::app::{App, Named};
 use crate::web::look::look;
 use crate::web::problem::{Details, Problem};
-use crate::web::router::{App, Named};
 use crate::web::silencing::{SilenceEntry, SilenceForm, ask, is_selected, posted};
 
 /// What is asked for: all that is given must hold.

@@ -16,9 +16,9 @@ use crate::engine::ReceiverStats;
 use crate::ledger::{FateEntry, removed};
 use crate::model::{Disposition, Status, Timestamp};
 use crate::web::Standing;
+use crate::web::app::App;
 use crate::web::budget;
 use crate::web::problem::Problem;
-use crate::web::router::App;
 
 /// Counts since the journal began, and how things stand. For each receiver, at every instant,
 /// `routed` = the sum of `fates` + `pending`.

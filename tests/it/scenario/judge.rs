@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Planted, Scenario};
-use crate::history::report::Delays;
-use crate::history::told::Telling;
-use crate::model::{Duration, Kind, LabelSet, Timestamp};
+use squelch::history::Delays;
+use squelch::history::Telling;
+use squelch::model::{Duration, Kind, LabelSet, Timestamp};
 
 /// After its last alert a planted incident can still be told of for so long.
 const GRACE: Duration = Duration::from_mins(30);

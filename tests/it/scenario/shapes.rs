@@ -1,7 +1,7 @@
 //! The shapes, one function each. Sizes and lengths are those measured on recorded storms.
 
 use super::{Plan, Shape};
-use crate::model::{LabelSet, Status};
+use squelch::model::{LabelSet, Status};
 
 const MINUTE: i64 = 60_000;
 

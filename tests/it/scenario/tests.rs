@@ -1,7 +1,9 @@
+//! What the engine makes of generated scenarios.
+
 use super::*;
-use crate::config::{Config, GroupBy, KnownBy, Policy};
-use crate::history::{Replay, Told};
-use crate::model::Duration;
+use squelch::config::{Config, GroupBy, KnownBy, Policy};
+use squelch::history::{Replay, Told};
+use squelch::model::Duration;
 
 const ROUNDS: u32 = 40;
 const SEED: u64 = 2026;
@@ -23,7 +25,7 @@ fn judge(shape: Shape, policy: &Policy) -> Verdict {
     let scenario = generate(shape, ROUNDS, SEED);
     let (mut judge, mut told) = (Judge::new(&scenario), Told::new(policy));
     let mut replay = Replay::new(policy);
-    let mut sink = |n: &crate::model::Notification| {
+    let mut sink = |n: &squelch::model::Notification| {
         if let Some(telling) = told.take(n) {
             judge.take(&telling);
         }
@@ -35,14 +37,14 @@ fn judge(shape: Shape, policy: &Policy) -> Verdict {
 
 /// The profile for those who would rather be woken once.
 fn calm() -> Policy {
-    let mut calm = crate::config::load(std::path::Path::new("config/profiles/calm.yml")).unwrap().policy;
+    let mut calm = squelch::config::load(std::path::Path::new("config/profiles/calm.yml")).unwrap().policy;
     calm.severities = policy().severities;
     paging(calm)
 }
 
 fn judged(shape: Shape, policy: &Policy) -> Verdict {
     let verdict = judge(shape, policy);
-    let quantile = |delays: &crate::history::Delays, p| delays.quantile(p).unwrap_or(Duration::ZERO);
+    let quantile = |delays: &squelch::history::Delays, p| delays.quantile(p).unwrap_or(Duration::ZERO);
     println!(
         "{shape:?}: {} of {} paged, {} pages ({} for planted), delay p50 {} p99 {}, first-seen critical p50 {}",
         verdict.paged,

@@ -10,10 +10,12 @@ pub use judge::{Judge, Verdict};
 
 use std::collections::BTreeMap;
 
-use super::Past;
-use super::jsonl::PEER;
-use crate::engine::Event;
-use crate::model::{Batch, LabelSet, Observation, Source, Status, Timestamp};
+use squelch::engine::Event;
+use squelch::history::Past;
+use squelch::model::{Batch, LabelSet, Observation, Source, Status, Timestamp};
+
+/// The peer of all histories that are made here.
+const PEER: &str = "history";
 
 /// How alerts come when something breaks, or nothing does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

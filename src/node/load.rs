@@ -1,0 +1,199 @@
+//! Loads the configuration and all that it names, at the start and at each reload.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Mutex, oneshot};
+
+use super::memory;
+use super::published::Published;
+use super::queue::{Command, Queue};
+use super::recover::RecoverError;
+use crate::config::{self, Config, Policy, Storage};
+use crate::deliver::{self, Deliverer, Prepared};
+use crate::engine::Orphan;
+use crate::ingest::NamedLabels;
+use crate::model::Duration;
+use crate::web::{self, Access};
+
+/// A reload fails when its files have not been read by then.
+const RELOAD_PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Why a node could not start, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] config::ConfigErrors),
+    /// A certificate, or a secret of a source or user, cannot be used.
+    #[error(transparent)]
+    Access(#[from] web::AccessError),
+    /// A receiver cannot be set up.
+    #[error(transparent)]
+    Deliver(#[from] deliver::DeliverError),
+    /// The storage cannot be used or understood.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// The address is taken, or not ours.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Two metrics of one name.
+    #[error(transparent)]
+    Metrics(#[from] prometheus::Error),
+    /// The system refuses a thread or a signal handler.
+    #[error("the system refuses {what}: {source}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The engine's thread ended by itself.
+    #[error("the engine's thread ended unexpectedly; the journal has all that was accepted")]
+    EngineEnded,
+}
+
+/// The parts of the configuration in force that requests go by.
+pub(super) struct InForce {
+    /// Milliseconds.
+    resolve_timeout: AtomicU64,
+    pub(super) named_labels: ArcSwap<NamedLabels>,
+    pub(super) access: ArcSwap<Access>,
+}
+
+impl InForce {
+    pub(super) fn new(policy: &Policy, access: Access) -> InForce {
+        InForce {
+            resolve_timeout: AtomicU64::new(policy.resolve_timeout.as_millis()),
+            named_labels: ArcSwap::from_pointee(NamedLabels::of(policy)),
+            access: ArcSwap::from_pointee(access),
+        }
+    }
+
+    pub(super) fn resolve_timeout(&self) -> Duration {
+        Duration::from_millis(self.resolve_timeout.load(Ordering::Relaxed))
+    }
+
+    fn take(&self, fresh: &InForce) {
+        self.resolve_timeout.store(fresh.resolve_timeout.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.named_labels.store(fresh.named_labels.load_full());
+        self.access.store(fresh.access.load_full());
+    }
+}
+
+/// What a reload needs; one reload at a time.
+pub(super) struct Reload {
+    pub(super) file: PathBuf,
+    pub(super) web_file: Option<PathBuf>,
+    pub(super) deliverer: Arc<Deliverer>,
+    /// The receivers in force, to go back to.
+    pub(super) receivers: Mutex<Prepared>,
+    /// The text in force, its secrets masked.
+    pub(super) masked: ArcSwap<Arc<str>>,
+    pub(super) keep: Arc<ArcSwap<Storage>>,
+}
+
+impl Reload {
+    /// Loads the file and puts it in force: deliverer first, since the engine may send to a new
+    /// receiver the moment it knows of it, and back again if the engine could not be told.
+    pub(super) async fn run(
+        &self,
+        queue: &Queue,
+        published: &Published,
+        in_force: &InForce,
+    ) -> Result<String, String> {
+        let mut receivers = self.receivers.lock().await;
+        let (mut config, new_access, prepared) = self.load().await?;
+        let budget = memory::fit(&mut config);
+        self.deliverer.adopt(&prepared);
+        let fresh = InForce::new(&config.policy, new_access);
+        let policy = Box::new(config.policy);
+        let orphans = match queue.ask(|done| Command::Policy(policy, done)).await.and_then(|told| told) {
+            Ok(orphans) => orphans,
+            Err(e) => {
+                self.deliverer.adopt(&receivers);
+                return Err(e.to_string());
+            }
+        };
+        published.budget(budget);
+        *receivers = prepared;
+        self.masked.store(Arc::new(config.masked));
+        self.keep.store(Arc::new(config.storage));
+        in_force.take(&fresh);
+        Ok(said_of(&orphans))
+    }
+
+    /// Reads all files that the configuration names, on a thread that may hang: each file has its bound.
+    async fn load(&self) -> Result<(Config, Access, Prepared), String> {
+        let (file, web_file, deliverer) = (self.file.clone(), self.web_file.clone(), self.deliverer.clone());
+        let load = move || -> Result<_, NodeError> {
+            let config = crate::config::load(&file)?;
+            let access = load_access(&config, web_file.as_deref())?;
+            let prepared = deliverer.prepare(&config.receivers)?;
+            log_warnings(&config);
+            Ok((config, access, prepared))
+        };
+        let (done, loaded) = oneshot::channel();
+        let run = move || drop(done.send(load()));
+        let thread = std::thread::Builder::new().name("reload".into()).spawn(run);
+        thread.map_err(|e| format!("the system refuses a thread: {e}"))?;
+        match tokio::time::timeout(RELOAD_PATIENCE, loaded).await {
+            Ok(Ok(loaded)) => loaded.map_err(|e| e.to_string()),
+            Ok(Err(_)) => Err("the loading broke off".into()),
+            Err(_) => Err(format!("the files have not been read within {} s", RELOAD_PATIENCE.as_secs())),
+        }
+    }
+}
+
+/// An answer names so many of them.
+const ORPHANS_NAMED: usize = 20;
+
+/// What a person should know of incidents that are open where the configuration has no integration any more.
+fn said_of(orphans: &[Orphan]) -> String {
+    let mut said = String::new();
+    for orphan in orphans.iter().take(ORPHANS_NAMED) {
+        tracing::warn!(
+            receiver = %orphan.receiver, integration = %orphan.integration, incident = %orphan.incident,
+            key = %orphan.dedup_key,
+            "open at an integration that the configuration does not have any more; its end goes there as long \
+             as this process runs"
+        );
+        let _ = writeln!(said, "open at an integration that is not configured any more: {orphan}");
+    }
+    let more = orphans.len().saturating_sub(ORPHANS_NAMED);
+    if more > 0 {
+        tracing::warn!(more, "further incidents are open at integrations that are not configured any more");
+        let _ = writeln!(said, "and {more} more");
+    }
+    if !orphans.is_empty() {
+        said.push_str(
+            "Their ends still go there as long as this process runs. After a restart they cannot.\n",
+        );
+    }
+    said
+}
+
+/// Who may do what, by `squelch.yml` and the web-config file.
+pub(super) fn load_access(config: &config::Config, web_file: Option<&Path>) -> Result<Access, NodeError> {
+    let web = web_file.map(config::load_web).transpose()?.unwrap_or_default();
+    Ok(Access::new(&config.access, &web)?)
+}
+
+/// What `check-config` warns of; not everybody asks it, and a secret that is missing costs a page.
+pub(super) fn log_warnings(config: &config::Config) {
+    for warning in config::warnings(config) {
+        tracing::warn!(line = warning.line, "configuration: {}", warning.message);
+    }
+    for wrong in config::wrong_secrets(config) {
+        tracing::error!(line = wrong.line, "configuration: {}", wrong.message);
+    }
+}

@@ -1,0 +1,41 @@
+//! What other threads may read of the engine at any time.
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+
+use super::memory::Memory;
+use super::metrics::NodeMeter;
+use super::words::Heard;
+use crate::engine::Stats;
+
+/// What other threads may read of the engine at any time.
+pub struct Published {
+    /// The counters as of the last durable tick.
+    pub stats: ArcSwap<Stats>,
+    /// Why nothing can be accepted, if so.
+    pub trouble: ArcSwapOption<String>,
+    /// Which words it may have heard before.
+    pub heard: Heard,
+    /// How much memory there is, and whether it is short.
+    pub memory: Memory,
+    /// Metrics of the node.
+    pub meter: NodeMeter,
+}
+
+impl Published {
+    /// Nothing counted, no trouble.
+    pub fn new(meter: NodeMeter) -> Published {
+        Published {
+            stats: ArcSwap::default(),
+            trouble: ArcSwapOption::empty(),
+            heard: Heard::default(),
+            memory: Memory::default(),
+            meter,
+        }
+    }
+
+    /// So much memory there is, in bytes, if anybody knows.
+    pub(super) fn budget(&self, bytes: Option<u64>) {
+        self.memory.allow(bytes);
+        self.meter.memory_budget(bytes);
+    }
+}

@@ -1,0 +1,100 @@
+//! What every handler shares, and how it knows who calls.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+
+use super::answers::Answers;
+use super::body::{Arrived, Refused, Room};
+use super::limits::SMALL_BODY;
+use super::outgoing::Outgoing;
+use super::problem::Problem;
+use super::refusals::Refusals;
+use super::{Gate, Limits};
+
+/// Who is at the other end of the connection. The port is left out: it changes with each connection.
+#[derive(Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+/// The last part of a path that names something.
+pub(super) struct Named(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(name)| Named(name)).map_err(|e| Problem::bad(format!("the path: {}", e.body_text())))
+    }
+}
+
+/// What every handler shares.
+#[derive(Clone)]
+pub(super) struct App {
+    pub(super) gate: Arc<dyn Gate>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) prefix: Arc<str>,
+    pub(super) room: Room,
+    pub(super) refusals: Refusals,
+    pub(super) answers: Answers,
+    pub(super) outgoing: Outgoing,
+}
+
+impl App {
+    pub(super) fn new(gate: Arc<dyn Gate>, limits: Limits) -> Self {
+        App {
+            gate,
+            prefix: normalised(&limits.route_prefix).into(),
+            room: Room::new(&limits),
+            outgoing: Outgoing::new(&limits),
+            limits: Arc::new(limits),
+            refusals: Refusals::new(),
+            answers: Answers::new(),
+        }
+    }
+
+    /// Where alerts go.
+    pub(super) fn way(&self) -> String {
+        let prefix = &self.prefix;
+        format!(
+            "Alertmanager's webhook posts to {prefix}/alertmanager/webhook, Prometheus (api_version: v2) to \
+             {prefix}/api/v2/alerts, and GET {prefix}/ lists what else there is"
+        )
+    }
+
+    /// Reads a body within size, time and memory.
+    pub(super) async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Arrived, Refused> {
+        self.read_at_most(headers, body, self.limits.body_bytes).await
+    }
+
+    /// Reads a body that is a small one, or is refused.
+    pub(super) async fn read_small(&self, headers: &HeaderMap, body: Body) -> Result<Arrived, Refused> {
+        self.read_at_most(headers, body, SMALL_BODY).await
+    }
+
+    async fn read_at_most(&self, headers: &HeaderMap, body: Body, most: usize) -> Result<Arrived, Refused> {
+        self.room.read(headers, body, most, self.limits.body_timeout, &*self.gate).await
+    }
+}
+
+/// `/a/b` for `a/b/` and the like; nothing for the root.
+fn normalised(prefix: &str) -> String {
+    let inner = prefix.trim_matches('/');
+    if inner.is_empty() { String::new() } else { format!("/{inner}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::normalised;
+
+    #[test]
+    fn prefixes_are_read_as_people_write_them() {
+        for (written, meant) in [("", ""), ("/", ""), ("a", "/a"), ("/a/b/", "/a/b")] {
+            assert_eq!(normalised(written), meant);
+        }
+    }
+}
