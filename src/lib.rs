@@ -6,11 +6,11 @@
 
 pub mod commands;
 pub mod config;
+pub mod decision_log;
 pub mod deliver;
 pub mod history;
 pub mod ingest;
 pub mod journal;
-pub mod ledger;
 pub mod node;
 pub mod outside;
 pub mod receivers;

@@ -18,7 +18,7 @@ const ROOMS: [&str; 15] = [
     "node",
     "web",
     "deliver",
-    "ledger",
+    "decision_log",
     "journal",
     "history",
     "engine",

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::failed;
-use crate::ledger::plain;
+use crate::decision_log::plain;
 use crate::model::{Matcher, Timestamp, parse_matchers};
 
 /// Matchers as amtool takes them: one or several in a word; the first may be a bare alertname.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::asking::{matchers, say, say_json, senseless};
 use super::server::{self, Server};
 use super::{backtest::Output, failed};
-use crate::ledger::{Page, Query, Reader, timeline};
+use crate::decision_log::{Page, Query, Reader, timeline};
 use crate::model::{Duration, Fingerprint, Matcher, Timestamp};
 use crate::node::clock::wall;
 

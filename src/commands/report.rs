@@ -9,7 +9,7 @@ use super::backtest::Output;
 use super::failed;
 use super::server::{self, Server};
 use crate::config;
-use crate::ledger::{NoiseEntry, Reader, plain};
+use crate::decision_log::{NoiseEntry, Reader, plain};
 use crate::model::{Duration, Timestamp};
 use crate::node::clock::wall;
 
@@ -104,14 +104,14 @@ fn simple(noise: &NoiseEntry) -> String {
     }
 
     text.push_str("\nWhat became of it\n");
-    let fate = |fate: &crate::ledger::FateEntry| {
+    let fate = |fate: &crate::decision_log::FateEntry| {
         let word = fate.reason.as_ref().unwrap_or(&fate.disposition).replace('_', " ");
         vec![word, fate.count.to_string(), format!("{} %", share(fate.count, came))]
     };
     text.push_str(&table(&["Became", "In", "Share"], &noise.fates.iter().map(fate).collect::<Vec<_>>()));
 
     if let Some(observed) = &noise.observed {
-        let fate = |fate: &crate::ledger::FateEntry| {
+        let fate = |fate: &crate::decision_log::FateEntry| {
             let word = fate.reason.as_ref().unwrap_or(&fate.disposition).replace('_', " ");
             vec![word, fate.count.to_string(), format!("{} %", share(fate.count, observed.came))]
         };
@@ -121,7 +121,7 @@ fn simple(noise: &NoiseEntry) -> String {
     }
 
     text.push_str("\nWhat comes most\n");
-    let name = |name: &crate::ledger::NameEntry| {
+    let name = |name: &crate::decision_log::NameEntry| {
         let lasted = name.median_seconds.map_or("-".to_owned(), |s| Duration::from_secs(s).to_string());
         let (came, pages, flaps) = (name.came.to_string(), name.pages.to_string(), name.flaps.to_string());
         vec![came, pages, flaps, lasted, name.night_pages.to_string(), name.alertname.clone()]
@@ -130,7 +130,7 @@ fn simple(noise: &NoiseEntry) -> String {
     text.push_str(&table(&head, &noise.alerts.iter().map(name).collect::<Vec<_>>()));
 
     text.push_str("\nReceivers\n");
-    let receiver = |receiver: &crate::ledger::ReceiverNoiseEntry| {
+    let receiver = |receiver: &crate::decision_log::ReceiverNoiseEntry| {
         let budget = match &receiver.budget {
             None => "-".to_owned(),
             Some(budget) => {

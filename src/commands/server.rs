@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{self, HttpConfig};
+use crate::decision_log::MAX_LIMIT;
 use crate::deliver::{Answer, AttemptError, HttpClient};
-use crate::ledger::MAX_LIMIT;
 
 /// The largest answer that is taken.
 const ANSWER_BYTES: usize = 64 << 20;

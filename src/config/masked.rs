@@ -7,15 +7,15 @@ use crate::settings::yaml::{Node, Value};
 /// What stands for a secret, as in Alertmanager.
 const MASK: &str = "<secret>";
 
-/// Parts of the names of keys whose values are secrets, unless the name ends in `_file`. Values that were read as
-/// secrets are masked whatever their key.
+/// Parts of the names of keys whose values are secrets, unless the name ends in `_file`. Values that were
+/// read as secrets are masked whatever their key.
 const SECRET: [&str; 7] = ["key", "token", "secret", "password", "credentials", "bearer", "api_url"];
 
 /// Keys below which every value is taken for a secret.
 const ALL_SECRET: [&str; 2] = ["http_headers", "authorization"];
 
-/// Writes a configuration that was read as YAML, its secrets masked: those whose keys say so, and the texts that
-/// `read` says were read as secrets.
+/// Writes a configuration that was read as YAML, its secrets masked: those whose keys say so, and the texts
+/// that `read` says were read as secrets.
 pub(super) fn masked(root: &Node, read: &dyn Fn(&str) -> bool) -> String {
     let mut text = String::new();
     write(&mut text, root, 0, &Place { secret: false, read });

@@ -2,7 +2,7 @@
 
 use crate::model::Duration;
 
-/// How much of the past is kept in the ledger.
+/// How much of the past is kept in the decision log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Storage {
     /// Decisions older than this leave. Default 30d.

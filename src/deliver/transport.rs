@@ -124,10 +124,10 @@ impl Transport {
         }
     }
 
-    /// The first request of an attempt. `secrets` stand in the order of [`crate::receivers::Notifier::secrets`].
+    /// The first request of an attempt. `secrets` stand in the order of
+    /// [`crate::receivers::Notifier::secrets`].
     ///
-    /// # Errors
-    /// There is nothing to send for this notification.
+    /// # Errors There is nothing to send for this notification.
     pub fn request(
         &self,
         n: &Notification,

@@ -11,11 +11,11 @@ use smol_str::SmolStr;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::config::{Config, Storage};
+use crate::decision_log::{self, DecisionLogError};
 use crate::deliver::{Deliverer, Health, Prepared};
 use crate::engine::{Release, Stats};
 use crate::ingest::{InvalidReason, NamedLabels, Said};
 use crate::journal::{DeadLetters, LetterQuery};
-use crate::ledger;
 use crate::model::{Batch, Duration, NotificationId, SilenceRequest, Source, Timestamp};
 use crate::web::{
     Access, Area, Bounded, BoxFuture, Gate, Look, ReleaseError, ReplayError, SearchError, SilenceFailure,
@@ -37,11 +37,11 @@ pub struct NodeGate {
     in_force: Arc<InForce>,
     stopping: AtomicBool,
     reload: Arc<Reload>,
-    ledger: Arc<ledger::Reader>,
+    decision_log: Arc<decision_log::Reader>,
     searches: Arc<Semaphore>,
 }
 
-/// So many searches of the ledger run at once; more wait for [`SEARCH_PATIENCE`].
+/// So many searches of the decision log run at once; more wait for [`SEARCH_PATIENCE`].
 const SEARCHES: usize = 4;
 const SEARCH_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -68,7 +68,7 @@ pub struct GateParts {
     /// Its receivers, from the start on.
     pub receivers: Prepared,
     /// What became of every alert.
-    pub ledger: ledger::Reader,
+    pub decision_log: decision_log::Reader,
     /// How much of that is kept; follows the configuration.
     pub keep: Arc<ArcSwap<Storage>>,
 }
@@ -76,7 +76,7 @@ pub struct GateParts {
 impl NodeGate {
     /// A gate to a running node.
     pub fn new(parts: GateParts) -> NodeGate {
-        let GateParts { queue, clock, published, registry, config, deliverer, ledger, .. } = parts;
+        let GateParts { queue, clock, published, registry, config, deliverer, decision_log, .. } = parts;
         let (receivers, keep) = (parts.receivers, parts.keep);
         let (config_file, web_file, access) = (parts.config_file, parts.web_file, parts.access);
         published.meter.reloaded(wall());
@@ -95,7 +95,7 @@ impl NodeGate {
                 masked: ArcSwap::from_pointee(config.masked),
                 keep,
             }),
-            ledger: Arc::new(ledger),
+            decision_log: Arc::new(decision_log),
             searches: Arc::new(Semaphore::new(SEARCHES)),
         }
     }
@@ -110,22 +110,22 @@ impl NodeGate {
         self.published.stats.load_full()
     }
 
-    /// Runs a search of the ledger off the threads that serve, when there is room for one.
+    /// Runs a search of the decision log off the threads that serve, when there is room for one.
     fn searching<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&ledger::Reader) -> Result<T, ledger::LedgerError> + Send + 'static,
+        work: impl FnOnce(&decision_log::Reader) -> Result<T, DecisionLogError> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, SearchError>> {
-        let (ledger, searches) = (self.ledger.clone(), self.searches.clone());
+        let (decision_log, searches) = (self.decision_log.clone(), self.searches.clone());
         Box::pin(async move {
             let waited = tokio::time::timeout(SEARCH_PATIENCE, searches.acquire_owned()).await;
             let Ok(Ok(place)) = waited else { return Err(SearchError::Busy) };
             let work = move || {
-                let found = work(&ledger);
+                let found = work(&decision_log);
                 drop(place);
                 found
             };
             let found = tokio::task::spawn_blocking(work).await;
-            Ok(found.map_err(|e| ledger::LedgerError::Failed(e.to_string()))??)
+            Ok(found.map_err(|e| DecisionLogError::Failed(e.to_string()))??)
         })
     }
 }
@@ -200,12 +200,19 @@ impl Gate for NodeGate {
         metrics::render(&self.published.stats.load(), &self.registry)
     }
 
-    fn decisions(&self, query: ledger::Query) -> BoxFuture<'_, Result<ledger::Page, SearchError>> {
-        self.searching(move |ledger| ledger.search(&query))
+    fn decisions(
+        &self,
+        query: decision_log::Query,
+    ) -> BoxFuture<'_, Result<decision_log::Page, SearchError>> {
+        self.searching(move |decision_log| decision_log.search(&query))
     }
 
-    fn noise(&self, from: Timestamp, to: Timestamp) -> BoxFuture<'_, Result<ledger::Tally, SearchError>> {
-        self.searching(move |ledger| ledger.tally(from, to))
+    fn noise(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> BoxFuture<'_, Result<decision_log::Tally, SearchError>> {
+        self.searching(move |decision_log| decision_log.tally(from, to))
     }
 
     fn dead_letters(&self, wanted: LetterQuery) -> BoxFuture<'_, Result<DeadLetters, Unavailable>> {

@@ -62,7 +62,7 @@ pub struct Rebuilt {
 }
 
 /// Restores the snapshot and replays what came after it. Effects are discarded: what followed from
-/// these events is in the outbox and the ledger already, written in the same transactions.
+/// these events is in the outbox and the decision log already, written in the same transactions.
 ///
 /// An event that breaks the engine is left out, and it begins anew: the program would end there at each
 /// start. An empty journal gives an engine under `policy`.

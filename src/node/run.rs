@@ -14,10 +14,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::config::{self, Storage};
+use crate::decision_log;
 use crate::deliver::{self, Deliverer};
 use crate::ingest::InvalidReason;
 use crate::journal::{DataDir, Journal};
-use crate::ledger;
 use crate::model::{Notification, Report};
 use crate::web::{self, Access, Gate};
 
@@ -76,7 +76,7 @@ pub struct Node {
     stop_forwarder: oneshot::Sender<()>,
     memory: JoinHandle<()>,
     engine: oneshot::Receiver<()>,
-    ledger: ledger::Following,
+    decision_log: decision_log::Following,
     watch: storage::Watch,
 }
 
@@ -147,19 +147,19 @@ impl Node {
         let memory = tokio::spawn(watching);
         let keep = Arc::new(ArcSwap::from_pointee(config.storage));
         let (kept, times, room, indexed) = (keep.clone(), clock.clone(), data.clone(), data.clone());
-        let ledger_meter = ledger::Meter::new(&registry)?;
-        let following = ledger::Following::start(
+        let decision_log_meter = decision_log::Meter::new(&registry)?;
+        let following = decision_log::Following::start(
             &options.storage,
-            ledger_meter,
+            decision_log_meter,
             move || times.now(),
             move || {
                 let keep = **kept.load();
-                Storage { max_size: keep.max_size.min(room.ledger_room()), ..keep }
+                Storage { max_size: keep.max_size.min(room.decision_log_room()), ..keep }
             },
             move |row| indexed.indexed(row),
         );
         let following =
-            following.map_err(|source| NodeError::System { what: "the ledger's thread", source })?;
+            following.map_err(|source| NodeError::System { what: "the decision log's thread", source })?;
         let (kept, storage_meter) = (keep.clone(), StorageMeter::register(&registry)?);
         let watch = storage::Watch::start(data, storage_meter, queue.clone(), move || kept.load().max_size);
         let watch = watch.map_err(|source| NodeError::System { what: "the storage's thread", source })?;
@@ -176,7 +176,7 @@ impl Node {
             access,
             deliverer: deliverer.clone(),
             receivers,
-            ledger: ledger::Reader::new(&options.storage),
+            decision_log: decision_log::Reader::new(&options.storage),
             keep,
         }));
         let addresses = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
@@ -202,7 +202,7 @@ impl Node {
                 tokio::spawn(async move { server.serve(listener, stopped).await })
             })
             .collect();
-        let ledger = following;
+        let decision_log = following;
         Ok(Node {
             gate,
             queue,
@@ -214,7 +214,7 @@ impl Node {
             stop_forwarder,
             memory,
             engine,
-            ledger,
+            decision_log,
             watch,
         })
     }
@@ -255,8 +255,8 @@ impl Node {
         let _ = self.stop_forwarder.send(());
         let _ = self.forwarder.await;
         // Before the journal: the last connection to its file is the one that moves the WAL into it.
-        let ledger = self.ledger;
-        let _ = tokio::task::spawn_blocking(move || ledger.stop()).await;
+        let decision_log = self.decision_log;
+        let _ = tokio::task::spawn_blocking(move || decision_log.stop()).await;
         let (done, stopped) = oneshot::channel();
         let _ = self.queue.push(Command::Stop(done));
         let _ = stopped.await;

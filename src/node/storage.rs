@@ -1,8 +1,8 @@
 //! Watching the data directory: how large it is, and whether it is still there.
 //!
 //! A thread of its own looks each second, so that a disk which does not answer holds up nobody else. It
-//! measures what the files take, which bounds the journal and the ledger, and it sees that a file is gone
-//! also while nothing is written.
+//! measures what the files take, which bounds the journal and the decision log, and it sees that a file is
+//! gone also while nothing is written.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,7 +60,7 @@ impl StorageMeter {
     fn show(&self, usage: &Usage) {
         let parts = [
             ("journal", usage.journal),
-            ("ledger", usage.ledger),
+            ("decision_log", usage.decision_log),
             ("damaged", usage.damaged),
             ("reserve", usage.reserve),
         ];

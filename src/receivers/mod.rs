@@ -50,8 +50,8 @@ pub struct ReceiverType {
     pub send_resolved: bool,
     /// The default of `send_updates`.
     pub send_updates: bool,
-    /// Reads the keys of `global` that are this type's, and makes the reader of its integrations. `_file` keys
-    /// are relative to the folder.
+    /// Reads the keys of `global` that are this type's, and makes the reader of its integrations. `_file`
+    /// keys are relative to the folder.
     pub(crate) reader: for<'b> fn(&mut Section<'_>, &'b Path) -> Reader<'b>,
 }
 

@@ -153,8 +153,8 @@ fn card(title: &str, text: &str, color: &str) -> serde_json::Value {
     })
 }
 
-/// Makes alert content plain text to Teams: a backslash before each character of its Markdown. A card mentions
-/// only people whom its own list of mentions names, and there is none.
+/// Makes alert content plain text to Teams: a backslash before each character of its Markdown. A card
+/// mentions only people whom its own list of mentions names, and there is none.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in clean_text(text).chars() {

@@ -47,8 +47,8 @@ pub trait Notifier: Any + fmt::Debug + Send + Sync {
         None
     }
 
-    /// By what the vendor counts for [`Notifier::pace`]: integrations with the same account share a pace. `None`
-    /// is an account of its own.
+    /// By what the vendor counts for [`Notifier::pace`]: integrations with the same account share a pace.
+    /// `None` is an account of its own.
     fn account(&self) -> Option<String> {
         None
     }

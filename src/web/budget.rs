@@ -9,7 +9,7 @@ use super::look::look;
 use super::problem::Problem;
 use super::v1::search;
 use crate::config::Limit;
-use crate::ledger::{MAX_LIMIT, Query};
+use crate::decision_log::{MAX_LIMIT, Query};
 use crate::model::{Disposition, Timestamp};
 
 /// The budgets that the configuration in force declares, by receiver.

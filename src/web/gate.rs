@@ -7,11 +7,11 @@ use std::sync::{Arc, LazyLock};
 use smol_str::SmolStr;
 
 use super::access::{Access, Area};
+use crate::decision_log::{DecisionLogError, Page, Query, Tally};
 use crate::deliver::Health;
 use crate::engine::{Engine, Release, Stats};
 use crate::ingest::{InvalidReason, NamedLabels, Said};
 use crate::journal::{DeadLetters, LetterQuery};
-use crate::ledger::{LedgerError, Page, Query, Tally};
 use crate::model::{Batch, Duration, NotificationId, SilenceError, SilenceRequest, Source, Timestamp};
 
 /// A future behind a pointer, so that [`Gate`] can be a trait object.
@@ -64,10 +64,10 @@ pub trait Gate: Send + Sync + 'static {
     /// All metrics in Prometheus' text format 0.0.4.
     fn metrics(&self) -> String;
 
-    /// Searches the ledger; never waits for the engine.
+    /// Searches the decision log; never waits for the engine.
     fn decisions(&self, query: Query) -> BoxFuture<'_, Result<Page, SearchError>>;
 
-    /// Counts what the ledger has of the time from `from` to `to`; never waits for the engine.
+    /// Counts what the decision log has of the time from `from` to `to`; never waits for the engine.
     fn noise(&self, from: Timestamp, to: Timestamp) -> BoxFuture<'_, Result<Tally, SearchError>>;
 
     /// Dead letters, newest first.
@@ -174,15 +174,15 @@ pub type Look = Box<dyn FnOnce(Result<&Engine, &str>) + Send>;
 #[error("{0}")]
 pub struct Unavailable(pub String);
 
-/// Why the ledger was not searched.
+/// Why the decision log was not searched.
 #[derive(Debug, thiserror::Error)]
 pub enum SearchError {
     /// As many searches as may run at once are under way, and others wait.
     #[error("too many searches at once; try again")]
     Busy,
-    /// The ledger says no.
+    /// The decision log says no.
     #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    DecisionLog(#[from] DecisionLogError),
 }
 
 /// Why a dead letter was not sent again.

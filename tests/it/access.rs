@@ -68,16 +68,16 @@ impl Gate for Fake {
     }
     fn decisions(
         &self,
-        _: squelch::ledger::Query,
-    ) -> BoxFuture<'_, Result<squelch::ledger::Page, squelch::web::SearchError>> {
+        _: squelch::decision_log::Query,
+    ) -> BoxFuture<'_, Result<squelch::decision_log::Page, squelch::web::SearchError>> {
         Box::pin(async { Err(squelch::web::SearchError::Busy) })
     }
     fn noise(
         &self,
         _: Timestamp,
         _: Timestamp,
-    ) -> BoxFuture<'_, Result<squelch::ledger::Tally, squelch::web::SearchError>> {
-        Box::pin(async { Ok(squelch::ledger::Tally::default()) })
+    ) -> BoxFuture<'_, Result<squelch::decision_log::Tally, squelch::web::SearchError>> {
+        Box::pin(async { Ok(squelch::decision_log::Tally::default()) })
     }
     fn dead_letters(&self, _: LetterQuery) -> BoxFuture<'_, Result<DeadLetters, Unavailable>> {
         Box::pin(async { Ok(DeadLetters::default()) })

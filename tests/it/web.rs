@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use squelch::decision_log::{Page, Query, Tally};
 use squelch::ingest::InvalidReason;
 use squelch::journal::{DeadLetters, LetterQuery};
-use squelch::ledger::{Page, Query, Tally};
 use squelch::model::{Batch, Duration as Span, NotificationId, SilenceRequest, Source, Timestamp};
 use squelch::web::{
     Bounded, BoxFuture, Gate, Limits, Look, ReleaseError, ReplayError, SearchError, SilenceFailure,

@@ -3,7 +3,7 @@
 use crate::config::Storage;
 use crate::settings::section::Section;
 
-/// The least that makes sense: an empty ledger has 100 kB.
+/// The least that makes sense: an empty decision log has 100 kB.
 const SMALLEST: u64 = 10 << 20;
 
 pub(super) fn read(section: Option<Section<'_>>) -> Storage {

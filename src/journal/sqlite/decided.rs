@@ -93,7 +93,11 @@ impl SqliteDecisions {
                 false => Err("it does not match its checksum".into()),
             };
             let decisions = decisions.unwrap_or_else(|error| {
-                tracing::error!(row = id, error, "decisions cannot be read, and are missing in the ledger");
+                tracing::error!(
+                    row = id,
+                    error,
+                    "decisions cannot be read, and are missing in the decision log"
+                );
                 Vec::new()
             });
             found.push(Decided { row: id, sha256: sha256.to_vec(), at, decisions });

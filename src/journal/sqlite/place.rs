@@ -215,13 +215,13 @@ impl DataDir {
         self.room.limit()
     }
 
-    /// How much of that the ledger may take, in bytes.
-    pub fn ledger_room(&self) -> u64 {
-        self.room.ledger()
+    /// How much of that the decision log may take, in bytes.
+    pub fn decision_log_room(&self) -> u64 {
+        self.room.decision_log()
     }
 
-    /// Decisions up to this row of the journal are in the ledger, and may leave the journal early. Until
-    /// this is said for the first time all of them may.
+    /// Decisions up to this row of the journal are in the decision log, and may leave the journal early.
+    /// Until this is said for the first time all of them may.
     pub fn indexed(&self, row: i64) {
         self.room.index(row);
     }

@@ -1,8 +1,8 @@
 //! How much the data directory takes on disk, how much it may take, and who may take it.
 //!
-//! `storage.max_size` bounds all files together: the journal, the ledger, damaged files that are kept, and
-//! the reserve. A file system with less room than that lowers the bound. The ledger may take half of it, and
-//! the journal whatever the other files leave.
+//! `storage.max_size` bounds all files together: the journal, the decision log, damaged files that are
+//! kept, and the reserve. A file system with less room than that lowers the bound. The decision log may
+//! take half of it, and the journal whatever the other files leave.
 
 use std::fs;
 use std::io;
@@ -31,7 +31,7 @@ pub enum Part {
     Damaged,
     /// Events that the newest snapshot contains.
     Events,
-    /// Decisions in the journal that the ledger has.
+    /// Decisions in the journal that the decision log has.
     Decisions,
     /// Notifications that were delivered.
     Notifications,
@@ -57,8 +57,8 @@ impl Part {
 pub struct Usage {
     /// `squelch.db` with what SQLite keeps beside it.
     pub journal: u64,
-    /// `ledger.db` with what SQLite keeps beside it.
-    pub ledger: u64,
+    /// `decisions.db` with what SQLite keeps beside it.
+    pub decision_log: u64,
     /// Damaged files that are kept.
     pub damaged: u64,
     /// The reserve.
@@ -68,7 +68,7 @@ pub struct Usage {
 impl Usage {
     /// All of it.
     pub fn total(&self) -> u64 {
-        self.journal + self.ledger + self.damaged + self.reserve
+        self.journal + self.decision_log + self.damaged + self.reserve
     }
 }
 
@@ -78,7 +78,7 @@ pub(super) struct Room {
     max: AtomicU64,
     limit: AtomicU64,
     journal: AtomicU64,
-    ledger: AtomicU64,
+    decision_log: AtomicU64,
     indexed: AtomicI64,
     trimmed: [AtomicU64; Part::ALL.len()],
 }
@@ -91,7 +91,7 @@ impl Default for Room {
             max: unbounded(),
             limit: unbounded(),
             journal: unbounded(),
-            ledger: unbounded(),
+            decision_log: unbounded(),
             indexed: AtomicI64::new(i64::MAX),
             trimmed: Default::default(),
         }
@@ -112,10 +112,10 @@ impl Room {
         self.limit.store(limit, Ordering::Relaxed);
         // What is written until somebody looks again must fit too.
         let aim = limit - limit / 16;
-        let beside = usage.ledger + usage.damaged + usage.reserve;
+        let beside = usage.decision_log + usage.damaged + usage.reserve;
         self.journal.store(aim.saturating_sub(beside).max(aim / 4), Ordering::Relaxed);
         let left = aim.saturating_sub(usage.journal + usage.damaged + usage.reserve);
-        self.ledger.store(left.clamp(aim / 8, aim / 2), Ordering::Relaxed);
+        self.decision_log.store(left.clamp(aim / 8, aim / 2), Ordering::Relaxed);
     }
 
     /// What all files may take, in bytes.
@@ -128,9 +128,9 @@ impl Room {
         self.journal.load(Ordering::Relaxed)
     }
 
-    /// What the ledger's files may take, in bytes.
-    pub fn ledger(&self) -> u64 {
-        self.ledger.load(Ordering::Relaxed)
+    /// What the decision log's files may take, in bytes.
+    pub fn decision_log(&self) -> u64 {
+        self.decision_log.load(Ordering::Relaxed)
     }
 
     /// How many bytes a WAL may have before it is copied into its file.
@@ -148,7 +148,7 @@ impl Room {
         self.indexed.load(Ordering::Relaxed)
     }
 
-    /// Decisions up to this row are in the ledger.
+    /// Decisions up to this row are in the decision log.
     pub fn index(&self, row: i64) {
         self.indexed.store(row, Ordering::Relaxed);
     }
@@ -176,7 +176,7 @@ pub(super) fn usage(dir: &Path) -> io::Result<Usage> {
         let part = match name {
             name if name.starts_with("squelch.db.corrupt-") => &mut usage.damaged,
             name if name.starts_with("squelch.db") => &mut usage.journal,
-            name if name.starts_with("ledger.db") => &mut usage.ledger,
+            name if name.starts_with("decisions.db") => &mut usage.decision_log,
             RESERVE => &mut usage.reserve,
             // Somebody else's: they take from what the file system has, and are no business of ours.
             _ => continue,
@@ -220,15 +220,15 @@ mod tests {
 
     #[test]
     fn all_files_share_one_bound() {
-        let full = Usage { journal: 8 * MIB, ledger: 7 * MIB, damaged: 0, reserve: MIB };
+        let full = Usage { journal: 8 * MIB, decision_log: 7 * MIB, damaged: 0, reserve: MIB };
         let room = room(16 * MIB, full, 1 << 30);
-        assert_eq!(room.journal(), 7 * MIB, "what the ledger and the reserve leave of fifteen");
-        assert_eq!(room.ledger(), 6 * MIB, "what the journal and the reserve leave of fifteen");
+        assert_eq!(room.journal(), 7 * MIB, "what the decision log and the reserve leave of fifteen");
+        assert_eq!(room.decision_log(), 6 * MIB, "what the journal and the reserve leave of fifteen");
         let quiet = Usage::default();
         room.measured(&quiet, 1 << 30);
-        assert_eq!((room.journal(), room.ledger()), (15 * MIB, 15 * MIB / 2));
+        assert_eq!((room.journal(), room.decision_log()), (15 * MIB, 15 * MIB / 2));
         let huge = Usage { damaged: 100 * MIB, ..quiet };
         room.measured(&huge, 1 << 30);
-        assert!(room.journal() > 0 && room.ledger() > 0, "there is always some room");
+        assert!(room.journal() > 0 && room.decision_log() > 0, "there is always some room");
     }
 }

@@ -154,7 +154,7 @@ fn the_oldest_decisions_leave_first_and_none_before_it_is_indexed() {
     let oldest = |journal: &SqliteJournal| -> i64 {
         journal.conn.query_row("SELECT min(id) FROM decision", [], |row| row.get(0)).unwrap()
     };
-    assert_eq!((oldest(&journal), data.trimmed(Part::Decisions)), (1, 0), "not one is in the ledger");
+    assert_eq!((oldest(&journal), data.trimmed(Part::Decisions)), (1, 0), "not one is in the decision log");
     assert!(journal.full().is_none(), "there is room by half");
     for seq in 151..=250 {
         tick(&mut journal, seq, 60_000, true).unwrap();

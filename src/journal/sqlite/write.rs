@@ -210,7 +210,7 @@ pub(super) fn trim(
 }
 
 /// How to find the oldest rows up to a bound, with their bytes, and how to delete one. The newest decision
-/// stays: SQLite would number anew from 1, and the ledger knows rows by their numbers.
+/// stays: SQLite would number anew from 1, and the decision log knows rows by their numbers.
 type Oldest = (&'static str, &'static str);
 
 const OLDEST_DECISIONS: Oldest = (

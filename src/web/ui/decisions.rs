@@ -1,4 +1,4 @@
-//! *Decisions*: the ledger, filtered, in words and in swim-lanes.
+//! *Decisions*: the decision log, filtered, in words and in swim-lanes.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::page::{self, Frame};
 use super::{ROWS, lanes, text};
-use crate::ledger::{Entry, Page, Query};
+use crate::decision_log::{Entry, Page, Query};
 use crate::model::{AlertId, Disposition, LabelSet};
 use crate::web::app::App;
 use crate::web::problem::Problem;
@@ -140,7 +140,7 @@ fn list(frame: &Frame, asked: &Asked, found: &Page) -> Markup {
 /// Decisions in words.
 pub(super) fn table(frame: &Frame, entries: &[Entry]) -> Markup {
     html! {
-        table.rows.ledger {
+        table.rows.decision-log {
             caption.unseen { "Decisions, the newest first" }
             thead { tr { th scope="col" { "When" } th scope="col" { "Became" } th scope="col" { "Alert and why" } th scope="col" { "Receiver" } } }
             tbody { @for entry in entries { (row(frame, entry)) } }

@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::page::{self, Frame};
 use super::{look, text};
+use crate::decision_log::advice;
 use crate::engine::Flapper;
-use crate::ledger::advice;
 use crate::model::{Duration, Timestamp};
 use crate::web::app::App;
 

@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::page::{self, Frame};
 use super::{ROWS, alert_id, decisions, lanes, look, now, offset, text};
+use crate::decision_log::Entry;
 use crate::engine::{AlertDetail, IncidentDetail, Origin, Row, RowAlert, RowState};
-use crate::ledger::Entry;
 use crate::model::Fingerprint;
 use crate::web::app::App;
 use crate::web::problem::Problem;

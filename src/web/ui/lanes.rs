@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::text;
-use crate::ledger::Entry;
+use crate::decision_log::Entry;
 use crate::model::Timestamp;
 
 /// The most lanes of one drawing.

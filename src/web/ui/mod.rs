@@ -1,7 +1,7 @@
 //! The pages: server-rendered, kept fresh by polling, and of use without any script.
 //!
-//! Nothing here decides. A page is one look at the engine or the ledger, bounded in rows; an action is a
-//! request to the node like any other, durable before it is answered.
+//! Nothing here decides. A page is one look at the engine or the decision log, bounded in rows; an action
+//! is a request to the node like any other, durable before it is answered.
 
 mod actions;
 mod assets;

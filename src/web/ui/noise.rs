@@ -13,7 +13,7 @@ use smol_str::SmolStr;
 use super::page::{self, Frame};
 use super::text;
 use crate::config::Limit;
-use crate::ledger::{Tally, removed};
+use crate::decision_log::{Tally, removed};
 use crate::model::Duration;
 use crate::web::app::App;
 use crate::web::budget;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::ledger::MAX_LIMIT;
+use crate::decision_log::MAX_LIMIT;
 use crate::model::{Matcher, Timestamp, parse_matchers_within};
 use crate::web::problem::Problem;
 

@@ -1,4 +1,4 @@
-//! `GET /api/v1/decisions`: the ledger, searched.
+//! `GET /api/v1/decisions`: the decision log, searched.
 
 use axum::extract::State;
 use axum::http::Uri;
@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use super::asked::{PageLimit, asked, cursor, hex, matchers, read, time};
 use super::document::Refusal;
 use super::{reply, search};
-use crate::ledger::{Page, Query};
+use crate::decision_log::{Page, Query};
 use crate::model::{AlertId, Disposition, Fingerprint};
 use crate::web::app::App;
 use crate::web::problem::{Details, Problem};

@@ -23,7 +23,7 @@ use serde::Serialize;
 use super::app::App;
 use super::gate::SearchError;
 use super::problem::{Problem, json};
-use crate::ledger::{LedgerError, Page, Query};
+use crate::decision_log::{DecisionLogError, Page, Query};
 
 pub use alerts::AlertPage;
 pub(super) use asked::{ASKED_COMPILED, PageLimit, matchers};
@@ -51,15 +51,15 @@ pub(super) fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
     ]
 }
 
-/// Asks the ledger.
+/// Asks the decision log.
 pub(super) async fn search(app: &App, query: Query) -> Result<Page, Problem> {
     app.gate.decisions(query).await.map_err(unsearched)
 }
 
-/// What is said when the ledger was not searched.
+/// What is said when the decision log was not searched.
 pub(super) fn unsearched(error: SearchError) -> Problem {
     match error {
-        SearchError::Ledger(LedgerError::TooLong(_)) => {
+        SearchError::DecisionLog(DecisionLogError::TooLong(_)) => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
         }
         other => Problem::unavailable(other.to_string()),

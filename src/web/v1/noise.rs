@@ -1,4 +1,4 @@
-//! `GET /api/v1/noise`: the ledger, counted.
+//! `GET /api/v1/noise`: the decision log, counted.
 
 use axum::extract::State;
 use axum::http::Uri;
@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use super::asked::{PageLimit, asked, time};
 use super::document::Refusal;
 use super::{reply, unsearched};
-use crate::ledger::NoiseEntry;
+use crate::decision_log::NoiseEntry;
 use crate::model::Duration;
 use crate::web::app::App;
 use crate::web::budget;

@@ -146,7 +146,7 @@ async fn filled(squelch: &Squelch) {
             && !open.json()["incidents"].as_array()?.is_empty())
         .then_some(())
     };
-    until("a page, a dead letter and the ledger", dead).await;
+    until("a page, a dead letter and the decision log", dead).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -165,7 +165,7 @@ async fn the_report_says_what_was_removed_and_what_would_calm_it() {
         let said = says(&squelch, &["report", "--since=1h"]).await;
         (said.contains("Flaps") && said.contains("flapping") && said.contains("Gone")).then_some(said)
     };
-    let said = until("the ledger has it", told).await;
+    let said = until("the decision log has it", told).await;
     for part in ["% interrupted nobody", "What became of it", "console", "of 2 in 12h, over budget", "page "]
     {
         assert!(said.contains(part), "{part}: {said}");

@@ -40,7 +40,7 @@ storage: {retention: 7d, max_size: 50MB}
         (found.status == 200 && found.json()["decisions"].as_array().is_some_and(|d| d.len() == 2))
             .then_some(())
     };
-    until("both are in the ledger", decided).await;
+    until("both are in the decision log", decided).await;
     let url = format!("--url=http://{}", running.address);
     let asked = |rest: &[&str]| {
         ["explain"].iter().chain(rest).map(|a| (*a).to_owned()).chain([url.clone()]).collect::<Vec<_>>()
@@ -70,7 +70,7 @@ storage: {retention: 7d, max_size: 50MB}
     let refused = running.get("/api/v1/decisions?reason=none").await;
     assert!(refused.status == 400 && refused.body.contains("flapping"), "{}", refused.body);
     let scrape = running.scrape().await;
-    assert_eq!(scrape.sum("squelch_ledger_decisions_total", &[]), 2.0);
+    assert_eq!(scrape.sum("squelch_decision_log_decisions_total", &[]), 2.0);
     assert_eq!(running.stop().await.code(), Some(0));
     let storage = format!("--storage.path={}", home.path("data").display());
     let (code, text) = said(&squelch(vec!["explain".into(), "severity=warning".into(), storage]).await);

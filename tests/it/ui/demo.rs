@@ -82,7 +82,7 @@ async fn every_view_works_under_the_traffic_of_the_demo() {
     browser
         .wait("decisions with their lanes", "return document.querySelectorAll('.lanes circle').length;")
         .await;
-    let words = browser.run("return document.querySelector('.ledger tbody').innerText;").await;
+    let words = browser.run("return document.querySelector('.decision-log tbody').innerText;").await;
     assert!(words.as_str().unwrap().contains("noise.default.flapping"), "{words}");
 
     browser.open(&format!("{url}noise?span=1h")).await;

@@ -1,4 +1,4 @@
-//! One line of the ledger, as people and programs read it.
+//! One line of the decision log, as people and programs read it.
 
 use std::collections::BTreeMap;
 

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::advice::{Advice, advice};
 use super::search::first_from;
 use super::write::SHADOW;
-use super::{LedgerError, Reader};
+use super::{DecisionLogError, Reader};
 use crate::model::{Duration, LabelSet, Timestamp};
 
 /// Steps of [`Tally::over_time`].
@@ -118,13 +118,13 @@ impl Reader {
     /// Counts what was decided from `from` on and before `to`.
     ///
     /// # Errors
-    /// There is no ledger, it cannot be read, or the counting takes longer than 5 s.
-    pub fn tally(&self, from: Timestamp, to: Timestamp) -> Result<Tally, LedgerError> {
+    /// There is no decision log, it cannot be read, or the counting takes longer than 5 s.
+    pub fn tally(&self, from: Timestamp, to: Timestamp) -> Result<Tally, DecisionLogError> {
         self.with(|conn| tally(conn, from, to))
     }
 }
 
-fn tally(conn: &Connection, from: Timestamp, to: Timestamp) -> Result<Tally, LedgerError> {
+fn tally(conn: &Connection, from: Timestamp, to: Timestamp) -> Result<Tally, DecisionLogError> {
     let mut words =
         Words { kinds: BTreeMap::new(), shadow: BTreeSet::new(), receivers: named(conn, "receiver")? };
     for (id, kind) in named(conn, "kind")? {
@@ -158,7 +158,7 @@ fn tally(conn: &Connection, from: Timestamp, to: Timestamp) -> Result<Tally, Led
     tally.cut_at = (read >= MOST_ROWS).then(|| Timestamp::from_millis(last));
     let mut labels = conn.prepare_cached("SELECT labels FROM alert WHERE id = ?")?;
     let mut flapped: Vec<(u64, i64)> = Vec::new();
-    let mut read = |id: i64| -> Result<LabelSet, LedgerError> {
+    let mut read = |id: i64| -> Result<LabelSet, DecisionLogError> {
         let text: String = labels.query_row([id], |row| row.get(0))?;
         Ok(serde_json::from_str(&text).unwrap_or_default())
     };

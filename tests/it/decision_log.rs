@@ -1,11 +1,11 @@
-//! The ledger: written behind the journal, searched by people.
+//! The decision log: written behind the journal, searched by people.
 
 use std::path::Path;
 
 use prometheus::Registry;
 use squelch::config::Storage;
+use squelch::decision_log::{DecisionLogError, Entry, Follower, Meter, Query, Reader};
 use squelch::journal::{Commit, Journal, Record, SqliteJournal};
-use squelch::ledger::{Entry, Follower, LedgerError, Meter, Query, Reader};
 use squelch::model::{
     AlertId, Basis, Decision, Disposition, Duration, LabelSet, Otherwise, Reason, Timestamp, parse_matchers,
 };
@@ -235,15 +235,15 @@ fn a_crash_before_indexing_loses_nothing_and_doubles_nothing() {
     store.index();
     store.index();
     assert_eq!(store.found(&all()).len(), 301);
-    // The ledger is lost, or is no ledger: it is made anew.
+    // The decision log is lost, or is no decision log: it is made anew.
     let reader = Reader::new(store.path());
     reader.search(&all()).unwrap();
     for damage in [None, Some("this is no database".repeat(1000))] {
         for suffix in ["", "-wal", "-shm"] {
-            let _ = std::fs::remove_file(store.path().join(format!("ledger.db{suffix}")));
+            let _ = std::fs::remove_file(store.path().join(format!("decisions.db{suffix}")));
         }
         if let Some(text) = damage {
-            std::fs::write(store.path().join("ledger.db"), text).unwrap();
+            std::fs::write(store.path().join("decisions.db"), text).unwrap();
         }
         store.commit(&[]);
         store.index();
@@ -295,13 +295,13 @@ fn what_is_too_old_or_too_much_leaves() {
 }
 
 #[test]
-fn no_ledger_says_where_one_would_be() {
+fn no_decision_log_says_where_one_would_be() {
     let dir = tempfile::tempdir().unwrap();
     let error = Reader::new(dir.path()).search(&all()).unwrap_err();
-    assert!(matches!(&error, LedgerError::Missing(_)) && error.to_string().contains("--storage.path"));
+    assert!(matches!(&error, DecisionLogError::Missing(_)) && error.to_string().contains("--storage.path"));
 }
 
-/// A recorded timeline: the engine decides, the journal keeps, the ledger tells.
+/// A recorded timeline: the engine decides, the journal keeps, the decision log tells.
 #[test]
 fn a_flapping_alert_is_explained_in_plain_sentences() {
     use squelch::engine::{Effects, Engine, Event};
@@ -352,7 +352,7 @@ fn a_flapping_alert_is_explained_in_plain_sentences() {
         step(at(minute * 60), None, at(0));
     }
     store.index();
-    let told = squelch::ledger::timeline(&store.found(&all()));
+    let told = squelch::decision_log::timeline(&store.found(&all()));
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden/explain.txt");
     let expected = std::fs::read_to_string(&golden).unwrap_or_default();
     assert_eq!(told, expected, "{} differs:\n{told}", golden.display());

@@ -1,6 +1,6 @@
-//! The ledger: what became of every alert and why, to be searched by people.
+//! The decision log: what became of every alert and why, to be searched by people.
 //!
-//! It is an index of what the journal says, in a file of its own, `ledger.db` beside `squelch.db`: written
+//! It is an index of what the journal says, in a file of its own, `decisions.db` beside `squelch.db`: written
 //! behind by a thread of its own ([`Follower`]), so that no page waits for it, and read over connections
 //! of their own ([`Reader`]), so that no reader waits for it, or it for them. It holds nothing that the
 //! journal did not hold: if it is lost or damaged it is made anew from what the journal still has.
@@ -35,14 +35,14 @@ pub use query::{MAX_LIMIT, Page, Query};
 pub use search::Reader;
 pub use tally::{Advised, Name, Observed, Tally, removed};
 
-/// Why the ledger could not do its work.
+/// Why the decision log could not do its work.
 #[derive(Debug, thiserror::Error)]
-pub enum LedgerError {
+pub enum DecisionLogError {
     /// There is none yet.
-    #[error("there is no ledger at {0}: the --storage.path of a server would be right")]
+    #[error("there is no decision log at {0}: the --storage.path of a server would be right")]
     Missing(String),
     /// SQLite says no.
-    #[error("ledger: {0}")]
+    #[error("decision log: {0}")]
     Failed(String),
     /// A search took longer than it may.
     #[error(
@@ -54,8 +54,8 @@ pub enum LedgerError {
     Journal(#[from] crate::journal::JournalError),
 }
 
-impl From<rusqlite::Error> for LedgerError {
+impl From<rusqlite::Error> for DecisionLogError {
     fn from(e: rusqlite::Error) -> Self {
-        LedgerError::Failed(e.to_string())
+        DecisionLogError::Failed(e.to_string())
     }
 }

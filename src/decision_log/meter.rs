@@ -1,9 +1,9 @@
-//! The ledger's metrics.
+//! The decision log's metrics.
 
 use prometheus::core::Collector;
 use prometheus::{IntCounter, IntGauge, Registry};
 
-/// What can be seen of the thread that writes the ledger.
+/// What can be seen of the thread that writes the decision log.
 #[derive(Debug, Clone)]
 pub struct Meter {
     pub(super) behind: IntGauge,
@@ -22,28 +22,37 @@ impl Meter {
         Ok(Meter {
             behind: register(
                 registry,
-                IntGauge::new("squelch_ledger_behind", "Commits whose decisions are not in the ledger yet."),
+                IntGauge::new(
+                    "squelch_decision_log_behind",
+                    "Commits whose decisions are not in the decision log yet.",
+                ),
             )?,
             indexed: register(
                 registry,
-                IntCounter::new("squelch_ledger_decisions_total", "Decisions written to the ledger."),
+                IntCounter::new(
+                    "squelch_decision_log_decisions_total",
+                    "Decisions written to the decision log.",
+                ),
             )?,
             size: register(
                 registry,
-                IntGauge::new("squelch_ledger_size_bytes", "Size of the ledger's file, without its WAL."),
+                IntGauge::new(
+                    "squelch_decision_log_size_bytes",
+                    "Size of the decision log's file, without its WAL.",
+                ),
             )?,
             removed: register(
                 registry,
                 IntCounter::new(
-                    "squelch_ledger_removed_total",
-                    "Rows that left the ledger by storage.retention or storage.max_size.",
+                    "squelch_decision_log_removed_total",
+                    "Rows that left the decision log by storage.retention or storage.max_size.",
                 ),
             )?,
             failures: register(
                 registry,
                 IntCounter::new(
-                    "squelch_ledger_failures_total",
-                    "Times that the ledger could not be written.",
+                    "squelch_decision_log_failures_total",
+                    "Times that the decision log could not be written.",
                 ),
             )?,
         })

@@ -1,10 +1,10 @@
-//! A month of 10 million observations: how large the files grow and how fast the ledger answers.
+//! A month of 10 million observations: how large the files grow and how fast the decision log answers.
 
 use std::time::Instant;
 
 use prometheus::Registry;
+use squelch::decision_log::{Follower, Meter, Query, Reader};
 use squelch::journal::{Commit, Journal, Record, SqliteJournal};
-use squelch::ledger::{Follower, Meter, Query, Reader};
 use squelch::model::{
     AlertId, Basis, Decision, Disposition, Duration, LabelSet, Reason, Timestamp, parse_matchers,
 };
@@ -52,7 +52,7 @@ fn decision(at: Timestamp, n: u64, disposition: Disposition, named: bool) -> Dec
 }
 
 #[test]
-#[ignore = "takes minutes: it gives the figures of docs/ledger.md"]
+#[ignore = "takes minutes: it gives the figures of docs/decision-log.md"]
 fn a_month_of_ten_million_observations() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = SqliteJournal::open(dir.path()).unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::LedgerError;
+use super::DecisionLogError;
 
 /// The version of the tables. A file of another one is made anew: the journal has what it holds.
 const VERSION: i64 = 1;
@@ -62,9 +62,9 @@ CREATE TEMP TABLE gone_pair (pair INTEGER NOT NULL, alert INTEGER NOT NULL, PRIM
 /// The WAL is copied into the file when it has so many bytes, and then keeps no more of its length.
 pub(super) const WAL_BYTES: u32 = 1 << 20;
 
-/// Where the ledger of a storage directory is.
+/// Where the decision log of a storage directory is.
 pub(super) fn path(dir: &Path) -> PathBuf {
-    dir.join("ledger.db")
+    dir.join("decisions.db")
 }
 
 /// The number that the filesystem gives the file; 0 if there is none.
@@ -74,18 +74,18 @@ pub(super) fn number(dir: &Path) -> u64 {
 
 /// Opens the file for its one writer, and makes it anew where it is not there, damaged or of another
 /// version.
-pub(super) fn open_writing(dir: &Path) -> Result<Connection, LedgerError> {
+pub(super) fn open_writing(dir: &Path) -> Result<Connection, DecisionLogError> {
     let path = path(dir);
     match try_open(&path) {
         Ok(conn) => Ok(conn),
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "the ledger is made anew from the journal");
+            tracing::warn!(path = %path.display(), %error, "the decision log is made anew from the journal");
             for suffix in ["", "-wal", "-shm"] {
-                let file = dir.join(format!("ledger.db{suffix}"));
+                let file = dir.join(format!("decisions.db{suffix}"));
                 match std::fs::remove_file(&file) {
                     Ok(()) => {}
                     Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                    Err(e) => return Err(LedgerError::Failed(format!("{}: {e}", file.display()))),
+                    Err(e) => return Err(DecisionLogError::Failed(format!("{}: {e}", file.display()))),
                 }
             }
             try_open(&path)
@@ -93,13 +93,13 @@ pub(super) fn open_writing(dir: &Path) -> Result<Connection, LedgerError> {
     }
 }
 
-fn try_open(path: &Path) -> Result<Connection, LedgerError> {
+fn try_open(path: &Path) -> Result<Connection, DecisionLogError> {
     let conn = Connection::open(path)?;
     conn.busy_timeout(Duration::from_secs(5))?;
     let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if version != VERSION && tables > 0 {
-        return Err(LedgerError::Failed(format!("format {version} is not this program's {VERSION}")));
+        return Err(DecisionLogError::Failed(format!("format {version} is not this program's {VERSION}")));
     }
     if tables == 0 {
         conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
@@ -116,15 +116,15 @@ fn try_open(path: &Path) -> Result<Connection, LedgerError> {
     let verdict: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     match verdict.as_str() {
         "ok" => Ok(conn),
-        _ => Err(LedgerError::Failed(verdict)),
+        _ => Err(DecisionLogError::Failed(verdict)),
     }
 }
 
 /// Opens the file to read it.
-pub(super) fn open_reading(dir: &Path) -> Result<Connection, LedgerError> {
+pub(super) fn open_reading(dir: &Path) -> Result<Connection, DecisionLogError> {
     let path = path(dir);
     if !path.is_file() {
-        return Err(LedgerError::Missing(path.display().to_string()));
+        return Err(DecisionLogError::Missing(path.display().to_string()));
     }
     let conn = Connection::open_with_flags(
         &path,
@@ -134,6 +134,6 @@ pub(super) fn open_reading(dir: &Path) -> Result<Connection, LedgerError> {
     let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match version {
         VERSION => Ok(conn),
-        _ => Err(LedgerError::Failed(format!("format {version} is not this program's {VERSION}"))),
+        _ => Err(DecisionLogError::Failed(format!("format {version} is not this program's {VERSION}"))),
     }
 }

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::write::{Mark, Writer};
-use super::{LedgerError, Meter};
+use super::{DecisionLogError, Meter};
 use crate::config::Storage;
 use crate::journal::SqliteDecisions;
 use crate::model::Timestamp;
@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(250);
 const AGAIN: Duration = Duration::from_secs(10);
 /// Looks between two at what is too old: a minute.
 const PRUNE_LOOKS: u32 = 240;
-/// After so many failures in a row nothing waits for the ledger any more: a minute.
+/// After so many failures in a row nothing waits for the decision log any more: a minute.
 const GIVE_UP: u32 = 6;
 /// How long it may go on at the end; what is left is indexed at the next start.
 const FINISH: Duration = Duration::from_secs(2);
@@ -30,7 +30,7 @@ pub struct Follower {
     writer: Writer,
     journal: SqliteDecisions,
     mark: Mark,
-    /// Rows that were decided by then are in the ledger: after the journal began anew.
+    /// Rows that were decided by then are in the decision log: after the journal began anew.
     known: i64,
     meter: Meter,
 }
@@ -39,8 +39,8 @@ impl Follower {
     /// Opens both files.
     ///
     /// # Errors
-    /// The journal cannot be read, or the ledger cannot be made.
-    pub fn open(dir: &Path, meter: Meter) -> Result<Follower, LedgerError> {
+    /// The journal cannot be read, or the decision log cannot be made.
+    pub fn open(dir: &Path, meter: Meter) -> Result<Follower, DecisionLogError> {
         let journal = SqliteDecisions::open(dir)?;
         let writer = Writer::open(dir)?;
         let mark = writer.mark()?;
@@ -51,7 +51,7 @@ impl Follower {
 
     /// Sees to it that the journal is the one that was followed: its rows are numbered anew when it was
     /// repaired, or when all of them had left. Then all that is newer than what was indexed is.
-    fn check(&mut self) -> Result<(), LedgerError> {
+    fn check(&mut self) -> Result<(), DecisionLogError> {
         let there = self.journal.checksum(self.mark.row)?;
         let newest = self.journal.newest()?;
         let replaced = match there {
@@ -68,7 +68,7 @@ impl Follower {
     ///
     /// # Errors
     /// Either file failed. Nothing is lost: it goes on from the last row that was indexed.
-    pub fn step(&mut self) -> Result<bool, LedgerError> {
+    pub fn step(&mut self) -> Result<bool, DecisionLogError> {
         let rows = self.journal.after(self.mark.row, ROWS)?;
         let Some(last) = rows.last() else {
             self.meter.behind.set(0);
@@ -89,7 +89,7 @@ impl Follower {
         Ok(true)
     }
 
-    /// The last row of the journal's decisions that is in the ledger, or need not be.
+    /// The last row of the journal's decisions that is in the decision log, or need not be.
     pub fn row(&self) -> i64 {
         self.mark.row
     }
@@ -102,8 +102,8 @@ impl Follower {
     /// Removes what is too old or too much. True if there may be more.
     ///
     /// # Errors
-    /// The ledger failed.
-    pub fn prune(&mut self, now: Timestamp, keep: Storage) -> Result<bool, LedgerError> {
+    /// The decision log failed.
+    pub fn prune(&mut self, now: Timestamp, keep: Storage) -> Result<bool, DecisionLogError> {
         let removed = self.writer.prune(now, keep)?;
         self.meter.removed.inc_by(removed.rows);
         self.meter.size.set(i64::try_from(self.writer.size()?).unwrap_or(i64::MAX));
@@ -118,13 +118,13 @@ pub struct Following {
 }
 
 impl Following {
-    /// Starts a thread, named `ledger`, that indexes the journal in `dir` until [`Following::stop`]: it
-    /// looks four times a second for what is new and for what is too much, and each minute for what is too
-    /// old. `now` gives the time, `keep` how much is kept, and `indexed` hears of the last row that is in the
-    /// ledger. While the ledger cannot be written for long, nothing waits for it: `indexed` hears `i64::MAX`.
+    /// Starts a thread, named `decision_log`, that indexes the journal in `dir` until [`Following::stop`]:
+    /// it looks four times a second for what is new and for what is too much, and each minute for what is
+    /// too old. `now` gives the time, `keep` how much is kept, and `indexed` hears of the last row that is
+    /// in the decision log. While the decision log cannot be written for long, nothing waits for it:
+    /// `indexed` hears `i64::MAX`.
     ///
-    /// # Errors
-    /// The system refuses a thread.
+    /// # Errors The system refuses a thread.
     pub fn start(
         dir: &Path,
         meter: Meter,
@@ -135,7 +135,7 @@ impl Following {
         let stop = Arc::new(AtomicBool::new(false));
         let (dir, stopped) = (dir.to_owned(), stop.clone());
         let run = move || follow(&dir, &meter, &stopped, now, keep, indexed);
-        let thread = std::thread::Builder::new().name("ledger".into()).spawn(run)?;
+        let thread = std::thread::Builder::new().name("decision_log".into()).spawn(run)?;
         Ok(Following { stop, thread })
     }
 
@@ -178,12 +178,12 @@ fn follow(
                 meter.failures.inc();
                 failures = failures.saturating_add(1);
                 if failures == GIVE_UP {
-                    tracing::error!(%error, "the ledger fails for long: decisions may leave the journal unindexed");
+                    tracing::error!(%error, "the decision log fails for long: decisions may leave the journal unindexed");
                 }
                 if failures >= GIVE_UP {
                     indexed(i64::MAX);
                 }
-                tracing::warn!(%error, "the ledger is not written; trying again in 10 s");
+                tracing::warn!(%error, "the decision log is not written; trying again in 10 s");
                 follower = None;
                 std::thread::park_timeout(AGAIN);
             }
@@ -201,7 +201,7 @@ fn look(
     looks: u32,
     now: impl Fn() -> Timestamp,
     keep: impl Fn() -> Storage,
-) -> Result<bool, LedgerError> {
+) -> Result<bool, DecisionLogError> {
     let keep = keep();
     // First, so that a full disk has room for what is new.
     let pruned = follower.writer.too_large(keep.max_size)? && follower.prune(now(), keep)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{LedgerError, schema};
+use super::{DecisionLogError, schema};
 use crate::config::Storage;
 use crate::model::{AlertId, Decision, Disposition, Fingerprint, LabelSet, Otherwise, Timestamp};
 
@@ -32,7 +32,7 @@ DELETE FROM pair WHERE id IN (SELECT pair FROM gone_pair)
     AND NOT EXISTS (SELECT 1 FROM alert_pair WHERE alert_pair.pair = pair.id);
 ";
 
-/// The one that writes the ledger.
+/// The one that writes the decision log.
 pub(super) struct Writer {
     conn: Connection,
     dir: PathBuf,
@@ -61,19 +61,19 @@ pub(super) struct Removed {
 }
 
 impl Writer {
-    pub fn open(dir: &Path) -> Result<Writer, LedgerError> {
+    pub fn open(dir: &Path) -> Result<Writer, DecisionLogError> {
         let conn = schema::open_writing(dir)?;
         let number = schema::number(dir);
         Ok(Writer { conn, dir: dir.into(), number, texts: HashMap::new(), alerts: HashMap::new() })
     }
 
-    /// Whether the file is still the ledger: somebody may have removed it.
+    /// Whether the file is still the decision log: somebody may have removed it.
     pub fn is_current(&self) -> bool {
         schema::number(&self.dir) == self.number
     }
 
     /// How far the journal has been read.
-    pub fn mark(&self) -> Result<Mark, LedgerError> {
+    pub fn mark(&self) -> Result<Mark, DecisionLogError> {
         let row = |key: &str| {
             let mut statement = self.conn.prepare_cached("SELECT value, blob FROM meta WHERE key = ?")?;
             statement.query_row([key], |row| Ok((row.get(0)?, row.get(1)?))).optional()
@@ -84,7 +84,7 @@ impl Writer {
     }
 
     /// Adds decisions, in order, and notes how far that is in the journal; all of it, or nothing.
-    pub fn add(&mut self, decisions: &[Decision], mark: &Mark) -> Result<(), LedgerError> {
+    pub fn add(&mut self, decisions: &[Decision], mark: &Mark) -> Result<(), DecisionLogError> {
         if self.texts.len() > REMEMBERED {
             self.texts.clear();
         }
@@ -113,7 +113,7 @@ impl Writer {
     }
 
     /// Removes what is too old or too much, a bounded part of it.
-    pub fn prune(&mut self, now: Timestamp, keep: Storage) -> Result<Removed, LedgerError> {
+    pub fn prune(&mut self, now: Timestamp, keep: Storage) -> Result<Removed, DecisionLogError> {
         let before = (now - keep.retention).as_millis();
         let too_large = self.too_large(keep.max_size)?;
         let tx = self.conn.transaction()?;
@@ -144,14 +144,14 @@ impl Writer {
     }
 
     /// Whether what the file holds takes more than `max` bytes.
-    pub fn too_large(&self, max: u64) -> Result<bool, LedgerError> {
+    pub fn too_large(&self, max: u64) -> Result<bool, DecisionLogError> {
         let pragma = |name| self.conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let used = (pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?;
         Ok(u64::try_from(used).unwrap_or(0).saturating_add(schema::WAL_BYTES.into()) > max)
     }
 
     /// How many bytes the file has.
-    pub fn size(&self) -> Result<u64, LedgerError> {
+    pub fn size(&self) -> Result<u64, DecisionLogError> {
         let pragma = |name| self.conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         Ok(u64::try_from(pragma("page_count")? * pragma("page_size")?).unwrap_or(0))
     }

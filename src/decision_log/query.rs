@@ -1,4 +1,4 @@
-//! What is asked of the ledger, and one page of the answer.
+//! What is asked of the decision log, and one page of the answer.
 
 use serde::{Deserialize, Serialize};
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
-use super::{Entry, LedgerError, MAX_LIMIT, OtherwiseEntry, Page, Query, explain, schema, write};
+use super::{DecisionLogError, Entry, MAX_LIMIT, OtherwiseEntry, Page, Query, explain, schema, write};
 use crate::model::{AlertId, Disposition, Fingerprint, LabelSet, MatchOp, Matcher, Timestamp};
 
 /// How long a search may take.
@@ -28,7 +28,7 @@ const JOINS: &str = "
     LEFT JOIN text ru ON ru.id = d.rule LEFT JOIN text s ON s.id = d.setting
     LEFT JOIN incident i ON i.id = d.incident LEFT JOIN incident u ON u.id = d.update_of";
 
-/// Searches the ledger of a storage directory; a server may be writing it. Blocks: not for async code.
+/// Searches the decision log of a storage directory; a server may be writing it. Blocks: not for async code.
 #[derive(Debug)]
 pub struct Reader {
     dir: PathBuf,
@@ -37,7 +37,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader of the ledger in `dir`, which need not be there yet.
+    /// A reader of the decision log in `dir`, which need not be there yet.
     pub fn new(dir: &Path) -> Reader {
         Reader { dir: dir.to_owned(), idle: Mutex::default() }
     }
@@ -46,19 +46,19 @@ impl Reader {
     /// cursor, and changes no page behind it.
     ///
     /// # Errors
-    /// There is no ledger, it cannot be read, or the search takes longer than 5 s.
-    pub fn search(&self, query: &Query) -> Result<Page, LedgerError> {
+    /// There is no decision log, it cannot be read, or the search takes longer than 5 s.
+    pub fn search(&self, query: &Query) -> Result<Page, DecisionLogError> {
         self.with(|conn| page(conn, query))
     }
 
     /// Runs `work` on a connection, in one read transaction, for as long as it may take.
     pub(super) fn with<T>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, LedgerError>,
-    ) -> Result<T, LedgerError> {
+        work: impl FnOnce(&Connection) -> Result<T, DecisionLogError>,
+    ) -> Result<T, DecisionLogError> {
         let number = schema::number(&self.dir);
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        // A ledger that was made anew is another file.
+        // A decision log that was made anew is another file.
         let mut conn = match idle.filter(|(known, _)| *known == number) {
             Some((_, conn)) => conn,
             None => schema::open_reading(&self.dir)?,
@@ -71,7 +71,7 @@ impl Reader {
         conn.progress_handler(0, None::<fn() -> bool>)?;
         match done {
             Err(_) if Instant::now() > until => {
-                Err(LedgerError::TooLong(LONGEST.as_millis().try_into().unwrap_or(u64::MAX)))
+                Err(DecisionLogError::TooLong(LONGEST.as_millis().try_into().unwrap_or(u64::MAX)))
             }
             Err(e) => Err(e),
             Ok(found) => {
@@ -110,7 +110,7 @@ impl Where {
     }
 }
 
-fn page(conn: &Connection, query: &Query) -> Result<Page, LedgerError> {
+fn page(conn: &Connection, query: &Query) -> Result<Page, DecisionLogError> {
     let limit = query.limit.clamp(1, MAX_LIMIT);
     let mut ids = found(conn, query, limit + 1)?;
     let more = ids.len() > limit;
@@ -122,7 +122,7 @@ fn page(conn: &Connection, query: &Query) -> Result<Page, LedgerError> {
 }
 
 /// The newest `wanted` rows that `query` means, newest first.
-fn found(conn: &Connection, query: &Query, wanted: usize) -> Result<Vec<i64>, LedgerError> {
+fn found(conn: &Connection, query: &Query, wanted: usize) -> Result<Vec<i64>, DecisionLogError> {
     let mut rest = Where::default();
     // Times rise with ids, so that a time is an id.
     if let Some(since) = query.since {
@@ -195,7 +195,7 @@ fn scan(
     filtered: &[Where],
     alerts: &[i64],
     wanted: usize,
-) -> Result<Vec<i64>, LedgerError> {
+) -> Result<Vec<i64>, DecisionLogError> {
     let alerts: std::collections::HashSet<i64> = alerts.iter().copied().collect();
     let mut ids: Vec<i64> = Vec::new();
     for one in filtered {
@@ -231,7 +231,7 @@ fn with_each(all: &[Where], condition: &'static str, values: &[i64]) -> Vec<Wher
 const BOUNDS: &str = "SELECT (SELECT min(id) FROM decision), (SELECT max(id) FROM decision)";
 
 /// The first id whose time is `at` or later; by halving, since times rise with ids.
-pub(super) fn first_from(conn: &Connection, at: Timestamp) -> Result<i64, LedgerError> {
+pub(super) fn first_from(conn: &Connection, at: Timestamp) -> Result<i64, DecisionLogError> {
     let bounds: (Option<i64>, Option<i64>) = conn.query_row(BOUNDS, [], |r| Ok((r.get(0)?, r.get(1)?)))?;
     let (Some(mut low), Some(high)) = bounds else { return Ok(0) };
     let mut high = high + 1;
@@ -258,7 +258,7 @@ fn numbers(conn: &Connection, table: &str, name: Option<&str>) -> Result<Vec<i64
 }
 
 /// The alerts that the query names; none if it names none.
-fn alerts(conn: &Connection, query: &Query) -> Result<Option<Vec<i64>>, LedgerError> {
+fn alerts(conn: &Connection, query: &Query) -> Result<Option<Vec<i64>>, DecisionLogError> {
     let mut found: Option<Vec<i64>> = None;
     let mut narrow = |ids: Vec<i64>| {
         found = Some(match found.take() {
@@ -308,7 +308,7 @@ fn alerts(conn: &Connection, query: &Query) -> Result<Option<Vec<i64>>, LedgerEr
 }
 
 /// The alerts that have a label whose value `matcher` takes.
-fn with_pair(conn: &Connection, matcher: &Matcher) -> Result<Vec<i64>, LedgerError> {
+fn with_pair(conn: &Connection, matcher: &Matcher) -> Result<Vec<i64>, DecisionLogError> {
     let mut pairs = conn.prepare_cached("SELECT id, value FROM pair WHERE name = ?")?;
     let mut rows = match matcher.op() {
         MatchOp::Equal => {
