@@ -160,12 +160,12 @@ impl NoiseEntry {
             fates.sort_by_key(|fate| std::cmp::Reverse(fate.count));
             fates
         };
-        let (fates, shadow) = (fates_of(&tally.by_fate), &tally.observed);
-        let observed = removed(shadow.came, shadow.pages).map(|removed_percent| ObservedEntry {
-            came: shadow.came,
-            pages: shadow.pages,
+        let (fates, observed) = (fates_of(&tally.by_fate), &tally.observed);
+        let observed = removed(observed.came, observed.pages).map(|removed_percent| ObservedEntry {
+            came: observed.came,
+            pages: observed.pages,
             removed_percent,
-            fates: fates_of(&shadow.by_fate),
+            fates: fates_of(&observed.by_fate),
         });
         let step = tally.step();
         let over_time = tally.over_time.iter().scan(tally.from, |at, (came, pages)| {

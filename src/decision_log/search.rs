@@ -137,9 +137,9 @@ fn found(conn: &Connection, query: &Query, wanted: usize) -> Result<Vec<i64>, De
     let receivers = numbers(conn, "receiver", query.receiver.as_deref())?;
     let kinds = match (query.dispositions.as_slice(), query.observed) {
         ([], None) => None,
-        (some, shadow) => {
+        (some, observed) => {
             let wanted = if some.is_empty() { &Disposition::ALL[..] } else { some };
-            let sides = [false, true].into_iter().filter(|side| shadow.is_none_or(|wanted| wanted == *side));
+            let sides = [false, true].into_iter().filter(|side| observed.is_none_or(|wanted| wanted == *side));
             let each = sides.flat_map(|side| wanted.iter().map(move |d| write::kind(*d, side)));
             Some(each.collect::<Vec<_>>())
         }
@@ -336,8 +336,8 @@ fn ids(conn: &Connection, sql: &str, value: Value) -> Result<Vec<i64>, rusqlite:
 fn entry(row: &Row<'_>) -> Result<Entry, rusqlite::Error> {
     let time = |at: Option<i64>| at.map(Timestamp::from_millis);
     let kind: String = row.get(5)?;
-    let real = kind.strip_prefix(write::SHADOW);
-    let (kind, shadow) = (real.unwrap_or(&kind), real.is_some());
+    let real = kind.strip_prefix(write::OBSERVED);
+    let (kind, observed) = (real.unwrap_or(&kind), real.is_some());
     let (disposition, reason) = match kind.split_once(' ') {
         Some((disposition, reason)) => (disposition.to_owned(), Some(reason.to_owned())),
         None => (kind.to_owned(), None),
@@ -358,7 +358,7 @@ fn entry(row: &Row<'_>) -> Result<Entry, rusqlite::Error> {
         labels: serde_json::from_str(&labels).unwrap_or_default(),
         disposition,
         reason,
-        observed: shadow,
+        observed: observed,
         count: row.get::<_, i64>(6)?.unsigned_abs(),
         receiver: row.get(7)?,
         route: row.get::<_, Option<String>>(8)?.unwrap_or_default(),

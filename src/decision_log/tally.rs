@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::advice::{Advice, advice};
 use super::search::first_from;
-use super::write::SHADOW;
+use super::write::OBSERVED;
 use super::{DecisionLogError, Reader};
 use crate::model::{Duration, LabelSet, Timestamp};
 
@@ -110,7 +110,7 @@ struct OneAlert {
 struct Words {
     kinds: BTreeMap<i64, (String, String)>,
     /// Those of what was only observed.
-    shadow: BTreeSet<i64>,
+    observed: BTreeSet<i64>,
     receivers: BTreeMap<i64, String>,
 }
 
@@ -126,10 +126,10 @@ impl Reader {
 
 fn tally(conn: &Connection, from: Timestamp, to: Timestamp) -> Result<Tally, DecisionLogError> {
     let mut words =
-        Words { kinds: BTreeMap::new(), shadow: BTreeSet::new(), receivers: named(conn, "receiver")? };
+        Words { kinds: BTreeMap::new(), observed: BTreeSet::new(), receivers: named(conn, "receiver")? };
     for (id, kind) in named(conn, "kind")? {
-        let real = kind.strip_prefix(SHADOW);
-        words.shadow.extend(real.map(|_| id));
+        let real = kind.strip_prefix(OBSERVED);
+        words.observed.extend(real.map(|_| id));
         let (disposition, reason) =
             real.unwrap_or(&kind).split_once(' ').unwrap_or((real.unwrap_or(&kind), ""));
         words.kinds.insert(id, (disposition.to_owned(), reason.to_owned()));
@@ -197,7 +197,7 @@ impl Tally {
         let Some((disposition, reason)) = words.kinds.get(&row.kind) else { return };
         let at = Timestamp::from_millis(row.at);
         let page = u64::from(disposition == "page");
-        if words.shadow.contains(&row.kind) {
+        if words.observed.contains(&row.kind) {
             self.observed.came += row.count;
             self.observed.pages += page;
             *self.observed.by_fate.entry((disposition.clone(), reason.clone())).or_default() += row.count;
@@ -309,7 +309,7 @@ mod tests {
         let kind = |disposition: &str, reason: &str| (disposition.to_owned(), reason.to_owned());
         let words = Words {
             kinds: [(1, kind("page", "")), (2, kind("suppressed", "flapping")), (3, kind("page", ""))].into(),
-            shadow: [3].into(),
+            observed: [3].into(),
             receivers: [(1, "pager".to_owned())].into(),
         };
         let mut tally = Tally::new(at("2026-11-25T00:00:00Z"), at("2026-11-26T00:00:00Z"));

@@ -328,11 +328,11 @@ impl Rows<'_> {
 }
 
 /// How what was only observed begins in the file: `observed page`.
-pub(super) const SHADOW: &str = "observed ";
+pub(super) const OBSERVED: &str = "observed ";
 
 /// How a disposition stands in the file: `page`, or `suppressed flapping`.
-pub(super) fn kind(disposition: Disposition, shadow: bool) -> String {
-    let mark = if shadow { SHADOW } else { "" };
+pub(super) fn kind(disposition: Disposition, observed: bool) -> String {
+    let mark = if observed { OBSERVED } else { "" };
     format!("{mark}{} {}", disposition.as_str(), disposition.reason()).trim_end().to_owned()
 }
 

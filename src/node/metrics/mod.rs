@@ -97,14 +97,14 @@ fn dispositions(out: &mut Exposition, stats: &Stats) {
         }
     }
     out.family(
-        "squelch_shadow_disposed_total",
+        "squelch_observe_disposed_total",
         Type::Counter,
         "What would have become of alerts routed with mode observe, had it been enforce.",
     );
     for receiver in stats.receivers.keys() {
         for disposition in Disposition::ALL {
-            let shadow = stats.shadow.get(receiver);
-            let n = shadow.and_then(|s| s.disposed.get(&disposition)).copied().unwrap_or(0);
+            let observed = stats.shadow.get(receiver);
+            let n = observed.and_then(|s| s.disposed.get(&disposition)).copied().unwrap_or(0);
             out.sample(
                 &[
                     ("receiver", receiver),

@@ -152,7 +152,7 @@ fn row(frame: &Frame, entry: &Entry) -> Markup {
     let labels = LabelSet::from_pairs(entry.labels.iter().map(|(n, v)| (n.as_str(), v.as_str())));
     let word = entry.reason.as_deref().unwrap_or(&entry.disposition).replace('_', " ");
     let class = match entry.disposition.as_str() {
-        _ if entry.observed => "state shadow",
+        _ if entry.observed => "state observed",
         "page" => "state paged",
         "update" => "state held",
         "resolve" => "state resolving",

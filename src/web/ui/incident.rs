@@ -31,8 +31,8 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
     };
-    let (key, shadow, from) = (asked.key.clone(), asked.observed, offset(asked.page));
-    match look(&app, move |engine| engine.incident(&key, shadow, from, ROWS)).await {
+    let (key, observed, from) = (asked.key.clone(), asked.observed, offset(asked.page));
+    match look(&app, move |engine| engine.incident(&key, observed, from, ROWS)).await {
         Ok(Some(detail)) => frame.page("Incident", body(&frame, &asked, &detail)),
         Ok(None) => {
             let detail = "no open incident has this key: it is over, or was never one";
@@ -45,15 +45,15 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
 fn body(frame: &Frame, asked: &Asked, detail: &IncidentDetail) -> Markup {
     let link = |page: usize| {
         let page = page.to_string();
-        let shadow = if asked.observed { "true" } else { "" };
+        let observed = if asked.observed { "true" } else { "" };
         frame.to(&format!(
             "incident{}",
-            text::query(&[("key", &asked.key), ("observed", shadow), ("page", &page)])
+            text::query(&[("key", &asked.key), ("observed", observed), ("page", &page)])
         ))
     };
     let page = asked.page.unwrap_or(1).max(1);
     let (row, now) = (&detail.row, frame.now());
-    let shadow = row.state == RowState::Observed;
+    let observed = row.state == RowState::Observed;
     let (state, _) = text::state(row.state);
     let summary = format!("{state}, {} of {} alerts fire", row.firing, row.alerts);
     let refused = detail.refused.iter().map(|refused| text::tame(&refused.integration, 60));
@@ -63,7 +63,7 @@ fn body(frame: &Frame, asked: &Asked, detail: &IncidentDetail) -> Markup {
             h1.long { (now::heading(row)) }
             (stand(frame, row))
             dl.facts {
-                div { dt { @if shadow { "Would page" } @else { "Paged" } } dd {
+                div { dt { @if observed { "Would page" } @else { "Paged" } } dd {
                     (text::moment(row.since)) ", " (text::ago(now, row.since)) " ago" } }
                 @if !refused.is_empty() { div { dt { "Refused by" } dd { (refused.join(" ")) } } }
                 div { dt { "Shown at" } dd { @if detail.shown_at.is_empty() { "no receiver yet" } @else

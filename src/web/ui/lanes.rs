@@ -45,7 +45,7 @@ pub(super) fn draw(entries: &[Entry]) -> Markup {
                         rect.track x=(x(from)) y=(y - 4) width=((x(to) - x(from)).max(2)) height="8" rx="2" {}
                     }
                     @for entry in lane.iter().rev() {
-                        circle class=(if entry.observed { "shadow" } else { &entry.disposition })
+                        circle class=(if entry.observed { "observed" } else { &entry.disposition })
                             cx=(x(entry.at)) cy=(y) r=(if entry.disposition == "page" { 6 } else { 4 }) {
                             title { (text::tame(&said(entry), 200)) }
                         }
@@ -56,7 +56,7 @@ pub(super) fn draw(entries: &[Entry]) -> Markup {
             }
             figcaption {
                 span.state.paged { "page" } " " span.state.held { "update" } " " span.state.resolving { "resolve" } " "
-                span.state { "suppressed" } @if entries.iter().any(|entry| entry.observed) { " " span.state.shadow
+                span.state { "suppressed" } @if entries.iter().any(|entry| entry.observed) { " " span.state.observed
                     { "only observed" } } " · a bar: the occurrence, from its start to what was last heard of it"
             }
         }

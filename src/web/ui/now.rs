@@ -163,7 +163,7 @@ pub(super) fn state(row: &Row) -> Markup {
     let (state, class) = text::state(row.would.unwrap_or(row.state));
     html! {
         @match row.would {
-            Some(_) => span.state.shadow { "would be " (state) },
+            Some(_) => span.state.observed { "would be " (state) },
             None => span class=(format!("state {class}")) { (state) },
         }
         @if row.refused { " " span.state.paged { "refused" } }
@@ -184,8 +184,8 @@ fn one(frame: &Frame, row: &Row) -> Markup {
     };
     let link = match &row.dedup_key {
         Some(key) => {
-            let shadow = if row.state == RowState::Observed { "true" } else { "" };
-            frame.to(&format!("incident{}", text::query(&[("key", key), ("observed", shadow)])))
+            let observed = if row.state == RowState::Observed { "true" } else { "" };
+            frame.to(&format!("incident{}", text::query(&[("key", key), ("observed", observed)])))
         }
         None => frame.to(&format!("alert{}", text::query(&[("id", &row.alert.to_string())]))),
     };

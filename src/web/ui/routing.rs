@@ -152,7 +152,7 @@ fn one_step(start: Timestamp, step: &DryStep) -> Markup {
 /// The class that colours a disposition.
 fn disposed(decision: &Decision) -> &'static str {
     match decision.disposition {
-        _ if decision.observed => "state shadow",
+        _ if decision.observed => "state observed",
         Disposition::Page => "state paged",
         Disposition::Update | Disposition::Digest => "state held",
         Disposition::Resolve => "state resolving",

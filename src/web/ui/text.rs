@@ -142,7 +142,7 @@ pub(super) fn state(state: RowState) -> (&'static str, &'static str) {
         RowState::RateLimited => ("rate-limited", "limited"),
         RowState::Quiet => ("kept quiet", "quiet"),
         RowState::Muted => ("muted", "muted"),
-        RowState::Observed => ("only observed", "shadow"),
+        RowState::Observed => ("only observed", "observed"),
     }
 }
 

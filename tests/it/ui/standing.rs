@@ -168,8 +168,8 @@ async fn what_is_only_observed_stands_apart_from_what_was_sent() {
     browser.shoot("observe.png").await;
     // What would be has the key of what is, and its own page.
     browser.open(&format!("http://{}/", squelch.address)).await;
-    browser.click("tr[data-row] .state.shadow").await;
-    let link = browser.run("return document.querySelector('tr:has(.state.shadow) td.what a').href;").await;
+    browser.click("tr[data-row] .state.observed").await;
+    let link = browser.run("return document.querySelector('tr:has(.state.observed) td.what a').href;").await;
     browser.open(link.as_str().unwrap()).await;
     let said = browser.run("return document.querySelector('#live').innerText;").await;
     assert!(said.as_str().unwrap().contains("tells nobody"), "{said}");
