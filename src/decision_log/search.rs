@@ -139,7 +139,8 @@ fn found(conn: &Connection, query: &Query, wanted: usize) -> Result<Vec<i64>, De
         ([], None) => None,
         (some, observed) => {
             let wanted = if some.is_empty() { &Disposition::ALL[..] } else { some };
-            let sides = [false, true].into_iter().filter(|side| observed.is_none_or(|wanted| wanted == *side));
+            let sides =
+                [false, true].into_iter().filter(|side| observed.is_none_or(|wanted| wanted == *side));
             let each = sides.flat_map(|side| wanted.iter().map(move |d| write::kind(*d, side)));
             Some(each.collect::<Vec<_>>())
         }
@@ -358,7 +359,7 @@ fn entry(row: &Row<'_>) -> Result<Entry, rusqlite::Error> {
         labels: serde_json::from_str(&labels).unwrap_or_default(),
         disposition,
         reason,
-        observed: observed,
+        observed,
         count: row.get::<_, i64>(6)?.unsigned_abs(),
         receiver: row.get(7)?,
         route: row.get::<_, Option<String>>(8)?.unwrap_or_default(),

@@ -46,6 +46,9 @@ impl Problems {
     }
 }
 
+/// Keys that had another name before, with their name of today. The old name is refused.
+const RENAMED: [(&str, &str); 1] = [("self_watch", "self_check")];
+
 /// A text of the file and its line.
 #[derive(Clone, Copy)]
 pub(crate) struct Text<'a> {
@@ -219,7 +222,10 @@ impl<'a> Section<'a> {
             if self.known.contains(&name) {
                 continue;
             }
-            let message = if self.unsupported.contains(&name) {
+            let renamed = RENAMED.iter().find(|(old, new)| *old == name && self.known.contains(new));
+            let message = if let Some((_, new)) = renamed {
+                format!("{name} in {} is called {new} now; write {new}", self.what)
+            } else if self.unsupported.contains(&name) {
                 format!(
                     "{name} in {} is not supported by this version and would not be in force; remove it",
                     self.what
@@ -293,6 +299,19 @@ fn kind(value: &Value) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_was_renamed_is_refused_with_its_new_name() {
+        for (old, new) in RENAMED {
+            let root = crate::settings::yaml::parse(&format!("{old}: 1")).unwrap();
+            let problems = Problems::default();
+            let mut keys = Section::new(&root, "the configuration", &problems).unwrap();
+            keys.node(new);
+            keys.finish();
+            let message = format!("{old} in the configuration is called {new} now; write {new}");
+            assert_eq!(problems.into_inner(), [Problem::new(1, message)]);
+        }
+    }
 
     #[test]
     fn a_misspelt_key_finds_its_neighbour() {

@@ -84,10 +84,10 @@ timelines! {
     digest_nothing_held_back_is_no_digest_and_off_is_off
     heartbeat_its_silence_pages_and_its_firing_does_not
     heartbeat_never_heard_pages_too
-    self_watch_a_silence_is_no_alarm_and_a_page_in_time_is_none
-    self_watch_a_page_that_hangs_is_an_alarm_until_it_is_taken
-    self_watch_whatever_keeps_an_alert_back_is_an_alarm
-    self_watch_an_inhibited_alert_is_explained_by_what_was_told
+    self_check_a_silence_is_no_alarm_and_a_page_in_time_is_none
+    self_check_a_page_that_hangs_is_an_alarm_until_it_is_taken
+    self_check_whatever_keeps_an_alert_back_is_an_alarm
+    self_check_an_inhibited_alert_is_explained_by_what_was_told
     fallback_is_told_of_what_was_refused_and_of_its_end
     fallback_is_told_of_what_is_not_taken_in_time
 }

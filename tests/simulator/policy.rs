@@ -34,7 +34,7 @@ fn read(n: usize) -> Config {
     let (noise, group_by, [key, slack, team]) = (NOISE[n], GROUP_BY[n], SECRETS);
     let text = format!(
         "global: {{stale_after: 1h, failopen_after: 0s}}
-self_watch: {{enabled: false}}
+self_check: {{enabled: false}}
 limits: {{alerts: {KNOWN}}}
 noise: {{default: {noise}}}
 route:

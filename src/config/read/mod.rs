@@ -111,7 +111,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
     let lists = [top.list("time_intervals"), top.list("mute_time_intervals")];
     let time_intervals = intervals::read(lists.into_iter().flatten(), top.problems);
     let heartbeats = trust::heartbeats(&mut top, &receivers.deciding, &severities, problems);
-    let self_watch = trust::self_watch(top.section("self_watch"), &receivers.deciding);
+    let self_check = trust::self_check(top.section("self_check"), &receivers.deciding);
     let (limits, memory) = trust::limits(top.section("limits"));
     trust::known_levels(&global.failopen, &severities, top.line_of("global"), problems);
     let rules = top.list("inhibit_rules").unwrap_or_default();
@@ -149,7 +149,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
         lines,
         failopen: global.failopen,
         heartbeats,
-        self_watch,
+        self_watch: self_check,
         limits,
     };
     Config {

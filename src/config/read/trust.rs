@@ -1,4 +1,4 @@
-//! `heartbeat`, `self_watch`, `limits`, and the fallbacks of receivers.
+//! `heartbeat`, `self_check`, `limits`, and the fallbacks of receivers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -126,8 +126,8 @@ fn ordinary(matchers: &[Matcher], severities: &Severities) -> Option<String> {
     })
 }
 
-/// `self_watch`.
-pub(super) fn self_watch(section: Option<Section<'_>>, receivers: &BTreeMap<SmolStr, Receiver>) -> SelfWatch {
+/// `self_check`.
+pub(super) fn self_check(section: Option<Section<'_>>, receivers: &BTreeMap<SmolStr, Receiver>) -> SelfWatch {
     let mut found = SelfWatch::default();
     let Some(mut keys) = section else { return found };
     found.enabled = keys.boolean("enabled").unwrap_or(found.enabled);

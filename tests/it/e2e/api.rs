@@ -28,7 +28,7 @@ severities:
   label: severity
   levels: [{{name: critical, never_hold: true}}, {{name: warning, hold: 52w}}]
 noise: {{default: {{budget: {{pages: 2, per: 12h}}, limit: {{pages: 0}}, storm: {{start: 0}}}}}}
-self_watch: {{enabled: false}}
+self_check: {{enabled: false}}
 ",
         pager.url("/v2/enqueue"),
         pager.url("/webhook/bad"),

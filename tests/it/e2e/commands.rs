@@ -12,7 +12,7 @@ const CONFIG: &str = "\
 route: {receiver: console, group_by: [alertname]}
 receivers: [{name: console, console_configs: [{}]}]
 noise: {default: {budget: {pages: 2, per: 12h}, limit: {pages: 0}, storm: {start: 0}}}
-self_watch: {enabled: false}
+self_check: {enabled: false}
 ";
 
 async fn run(args: Vec<String>) -> Output {

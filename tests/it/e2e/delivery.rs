@@ -28,7 +28,7 @@ receivers:
   - name: fast
     webhook_configs: [{{url: '{}'}}]
 noise: {{default: {{resolve_hold: 0s, storm: {{start: 0}}, limit: {{pages: 0}}}}}}
-self_watch: {{enabled: false}}
+self_check: {{enabled: false}}
 ",
         pager.url("/v2/enqueue"),
         pager.url("/webhook/slow"),

@@ -19,7 +19,7 @@ receivers:
     pagerduty_configs: [{{routing_key: 0123456789abcdef0123456789abcdef, url: '{}'}}]
 severities: {{label: severity, levels: [{{name: critical}}, {{name: warning}}]}}
 noise: {{default: {{storm: {{start: 0}}, limit: {{pages: 1, per: 5s}}}}}}
-self_watch: {{enabled: false}}
+self_check: {{enabled: false}}
 ",
         pager.url("/v2/enqueue")
     )

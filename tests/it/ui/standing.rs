@@ -22,7 +22,7 @@ fn config(url: &str, more: &str) -> String {
 route: {{receiver: night, group_by: [alertname]}}
 receivers: [{{name: night, webhook_configs: [{{url: '{url}'}}]}}]
 severities: {{label: severity, levels: [{{name: critical}}, {{name: warning}}]}}
-self_watch: {{enabled: false}}
+self_check: {{enabled: false}}
 {more}"
     )
 }
@@ -180,7 +180,7 @@ async fn what_is_only_observed_stands_apart_from_what_was_sent() {
 async fn internal_incidents_and_bars_fit_a_phone() {
     let gone = pager().await.url("/webhook/x");
     let home = Home::new(
-        &config(&gone, "").replace("self_watch: {enabled: false}", "self_watch: {undelivered_after: 1s}"),
+        &config(&gone, "").replace("self_check: {enabled: false}", "self_check: {undelivered_after: 1s}"),
     );
     let squelch = home.serve().await;
     squelch.hook(&body("http://am-0", &[Told::fires("Down", "host", "a")])).await;

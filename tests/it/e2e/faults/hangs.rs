@@ -207,7 +207,7 @@ receivers:
         http_config: {{authorization: {{credentials_file: token}}}}
   - name: pager
     webhook_configs: [{{url: '{}', timeout: 5s}}]
-self_watch: {{enabled: false}}
+self_check: {{enabled: false}}
 noise: {{default: {{resolve_hold: 0s, storm: {{start: 0}}, limit: {{pages: 0}}}}}}
 ",
         pager.url("/webhook/secret"),

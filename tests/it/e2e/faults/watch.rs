@@ -84,7 +84,7 @@ async fn a_rule_that_keeps_everything_back_is_an_alarm() {
     let held = "\
 severities: {levels: [{name: critical, hold: 24h, respond_within: 2s}]}
 inhibit_rules: [{source_matchers: ['alertname=\"Source\"'], target_matchers: ['alertname=\"Target\"']}]
-self_watch: {receiver: ops}";
+self_check: {receiver: ops}";
     let home = Home::new(&config(&pager, "", held));
     let squelch = home.serve().await;
     squelch.hook(&body("http://am-0", &[alert("Source")])).await;
@@ -98,7 +98,7 @@ self_watch: {receiver: ops}";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_is_not_taken_is_an_alarm_and_goes_to_the_fallback() {
     let pager = pager().await;
-    let more = "self_watch: {receiver: ops, undelivered_after: 2s}";
+    let more = "self_check: {receiver: ops, undelivered_after: 2s}";
     let home = Home::new(&config(&pager, "fallback: second\n    fallback_after: 1s", more));
     let squelch = home.serve().await;
     pager.script(Fault { next: 1000, answer: Some(503), path: "/webhook/oncall".into(), ..Fault::default() });
@@ -115,7 +115,7 @@ async fn a_page_that_is_not_taken_is_an_alarm_and_goes_to_the_fallback() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_is_an_alarm_and_its_page_goes_to_the_fallback() {
     let pager = pager().await;
-    let home = Home::new(&config(&pager, "fallback: second", "self_watch: {receiver: ops}"));
+    let home = Home::new(&config(&pager, "fallback: second", "self_check: {receiver: ops}"));
     let squelch = home.serve().await;
     pager.script(Fault { next: 1000, answer: Some(400), path: "/webhook/oncall".into(), ..Fault::default() });
     let down = alert("Down");
@@ -133,7 +133,7 @@ async fn a_dead_letter_is_an_alarm_and_its_page_goes_to_the_fallback() {
 #[tokio::test(flavor = "multi_thread")]
 async fn critical_pages_leave_without_storage_and_are_closed_later() {
     let pager = pager().await;
-    let home = Home::new(&config(&pager, "", "global: {failopen_after: 3s}\nself_watch: {enabled: false}"));
+    let home = Home::new(&config(&pager, "", "global: {failopen_after: 3s}\nself_check: {enabled: false}"));
     let Some(shim) = Shim::new(&home) else { return };
     let squelch = shim.serve(&home).await;
     let before = alert("Before");
@@ -173,7 +173,7 @@ async fn critical_pages_leave_without_storage_and_are_closed_later() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_request_that_is_said_anew_ends_and_pages_nothing() {
     let pager = pager().await;
-    let home = Home::new(&config(&pager, "", "self_watch: {enabled: false}"));
+    let home = Home::new(&config(&pager, "", "self_check: {enabled: false}"));
     let squelch = home.serve().await;
     let mut first = alert("Down");
     first.starts_at = first.starts_at - squelch::model::Duration::from_mins(10);
@@ -203,7 +203,7 @@ async fn an_old_request_that_is_said_anew_ends_and_pages_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stored_event_that_breaks_the_engine_is_put_aside_at_the_start() {
     let pager = pager().await;
-    let home = Home::new(&config(&pager, "", "self_watch: {receiver: ops}"));
+    let home = Home::new(&config(&pager, "", "self_check: {receiver: ops}"));
     let squelch = home.serve().await;
     let before = alert("Before");
     squelch.hook(&body("http://am-0", std::slice::from_ref(&before))).await;
