@@ -7,10 +7,9 @@
 #[path = "tidy/source.rs"]
 mod source;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use source::{Source, repository, sources};
-use squelch::model::Disposition;
+use source::{Source, sources};
 
 /// The rooms, top to bottom. A room imports only from rooms below it.
 const ROOMS: [&str; 15] = [
@@ -302,54 +301,10 @@ fn sleepers(file: &Source) -> Vec<String> {
 }
 
 #[test]
-fn every_room_is_on_the_map() {
-    let map = std::fs::read_to_string(repository().join("ARCHITECTURE.md")).unwrap();
-    let mut findings = Vec::new();
-    for room in product().iter().filter_map(Source::room).collect::<std::collections::BTreeSet<_>>() {
-        if rank(room).is_none() {
-            findings.push(format!("src/{room}/ has no place in the order of the rooms (tests/tidy.rs)"));
-        }
-        if !map.contains(&format!("src/{room}/")) {
-            findings.push(format!("src/{room}/ is missing on the map in ARCHITECTURE.md"));
-        }
-    }
-    no_findings(findings);
-}
-
-/// `ARCHITECTURE.md` lists every disposition and reason, each with the files of the engine that give it.
-#[test]
-fn every_disposition_is_in_the_architecture_with_who_gives_it() {
-    let text = std::fs::read_to_string(repository().join("ARCHITECTURE.md")).unwrap();
-    let (_, table) = text.split_once("| disposition | reason | given by | when |\n").unwrap();
-    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
-    let listed: Vec<Vec<String>> = rows
-        .map(|row| row.trim_matches('|').split(" |").take(3).map(|c| c.trim().replace('`', "")).collect())
-        .collect();
-    // It says what a reason rests on, and gives none.
-    let engine: Vec<Source> =
-        sources(ENGINE).into_iter().filter(|file| !file.path.ends_with("/basis.rs")).collect();
-    let expected: Vec<Vec<String>> = Disposition::ALL
-        .iter()
-        .map(|disposition| {
-            let named = match disposition {
-                Disposition::Suppressed(reason) => format!("Reason::{reason:?}"),
-                other => format!("Disposition::{other:?}"),
-            };
-            vec![disposition.as_str().into(), disposition.reason().into(), givers(&engine, &named)]
-        })
-        .collect();
-    for (listed, expected) in listed.iter().zip(&expected) {
-        assert_eq!(listed, expected, "ARCHITECTURE.md, the table of dispositions: amend this row");
-    }
-    assert_eq!(listed.len(), expected.len(), "ARCHITECTURE.md: rows of the table of dispositions");
-}
-
-/// The files of the engine that name `variant` outside of their tests.
-fn givers(engine: &[Source], variant: &str) -> String {
-    let files = engine.iter().filter(|file| file.paths().iter().any(|(_, path)| path == variant));
-    let names: Vec<&str> =
-        files.map(|file| file.path.trim_start_matches(ENGINE).trim_start_matches('/')).collect();
-    if names.is_empty() { "nobody yet".into() } else { names.join(", ") }
+fn every_room_has_its_place_in_the_order() {
+    let rooms: BTreeSet<String> = product().iter().filter_map(Source::room).map(str::to_owned).collect();
+    let lost = rooms.iter().filter(|room| rank(room).is_none());
+    no_findings(lost.map(|room| format!("src/{room}/ has no place in ROOMS (tests/tidy.rs)")).collect());
 }
 
 /// Every rule above finds what it is for, in sources made for it.

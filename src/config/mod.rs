@@ -9,6 +9,7 @@ mod validated;
 mod warnings;
 mod web;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -80,6 +81,14 @@ pub fn read_bounded(from: impl Read) -> Result<String, String> {
 /// Everything that is wrong with it, not only the first.
 pub fn parse(text: &str, file_name: &str, base_dir: &Path) -> Result<Config, ConfigErrors> {
     read::read(text, base_dir).map_err(|problems| ConfigErrors::new(file_name, problems))
+}
+
+/// The keys of each section that stands in `text`, given or not, by what errors call the section.
+///
+/// # Errors
+/// It is no YAML.
+pub fn keys(text: &str) -> Result<BTreeMap<String, BTreeSet<&'static str>>, Problem> {
+    read::keys(text)
 }
 
 /// Reads the options of an HTTP client: the keys of Prometheus' `http_config`, as amtool and promtool take

@@ -14,6 +14,8 @@ pub(crate) struct Problems {
     doubts: RefCell<Vec<Problem>>,
     /// Where the texts stand that were read as secrets.
     secrets: RefCell<BTreeSet<usize>>,
+    /// The keys that each section has.
+    keys: RefCell<BTreeMap<String, BTreeSet<&'static str>>>,
 }
 
 impl Problems {
@@ -35,6 +37,11 @@ impl Problems {
     pub(crate) fn take_secrets(&self) -> impl Fn(&str) -> bool + use<> {
         let secrets = self.secrets.take();
         move |text| secrets.contains(&text.as_ptr().addr())
+    }
+
+    /// The keys that each section has, of those sections that were read.
+    pub(crate) fn take_keys(&self) -> BTreeMap<String, BTreeSet<&'static str>> {
+        self.keys.take()
     }
 
     pub(crate) fn take_doubts(&self) -> Vec<Problem> {
@@ -217,6 +224,7 @@ impl<'a> Section<'a> {
 
     /// Reports every key that nobody asked for.
     pub(crate) fn finish(self) {
+        self.problems.keys.borrow_mut().entry(self.what.clone()).or_default().extend(&self.known);
         for (key, _) in self.entries {
             let name = key.name.as_str();
             if self.known.contains(&name) {

@@ -1,7 +1,6 @@
-//! What the documents say of the program, asked of the program.
+//! The documents: their examples load, and their links lead somewhere.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::tools;
@@ -20,43 +19,6 @@ fn blocks<'a>(document: &'a str, language: &str) -> Vec<&'a str> {
     document.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }
 
-/// `--some.flag` wherever it stands.
-fn flags(text: &str) -> BTreeSet<&str> {
-    let word = |c: char| c.is_ascii_lowercase() || c == '.' || c == '-';
-    text.split(|c| !word(c)).filter(|w| w.starts_with("--") && w.contains('.')).collect()
-}
-
-#[test]
-fn the_readme_has_every_flag_of_serve_and_no_other() {
-    let help = String::from_utf8(squelch(&["serve", "--help"]).stdout).unwrap();
-    assert_eq!(flags(&read("README.md")), flags(&help));
-}
-
-#[test]
-fn the_readme_has_every_command() {
-    let help = String::from_utf8(squelch(&["--help"]).stdout).unwrap();
-    let (_, listed) = help.split_once("Commands:\n").unwrap();
-    let commands = listed.lines().take_while(|l| !l.is_empty()).filter_map(|l| l.split_whitespace().next());
-    let readme = read("README.md");
-    let (_, section) = readme.split_once("## Commands and flags").unwrap();
-    for command in commands.filter(|c| *c != "help") {
-        assert!(
-            section.contains(&format!("`{command}`")) || section.contains(&format!("`squelch {command}`"))
-        );
-    }
-}
-
-#[test]
-fn the_readme_has_every_endpoint_and_no_other() {
-    let readme = read("README.md");
-    let (_, rest) = readme.split_once("## Endpoints\n").unwrap();
-    let table = rest.split("\n## ").next().unwrap();
-    let listed: BTreeSet<&str> =
-        table.split('`').filter_map(|code| code.split_once(' ')?.1.strip_prefix('/').map(|_| code)).collect();
-    let listed: BTreeSet<&str> = listed.iter().map(|code| code.split_once(' ').unwrap().1).collect();
-    assert_eq!(listed, squelch::web::paths().into_iter().collect());
-}
-
 #[test]
 fn the_readmes_configurations_are_valid() {
     let readme = read("README.md");
@@ -71,29 +33,35 @@ fn the_readmes_configurations_are_valid() {
     let said = String::from_utf8(checked.stdout).unwrap();
     assert!(checked.status.success() && !said.contains("Warning"), "{said}");
     tools::must_pass("amtool", &["check-config", theirs.to_str().unwrap()], "");
-    for address in ["http://127.0.0.1:9096/alertmanager/webhook", "group_wait: 1s", "group_interval: 15s"] {
-        assert!(yaml[1].contains(address), "{address}");
-    }
 }
 
-/// Files that a document names in backquotes.
-#[test]
-fn every_file_that_a_document_names_is_there() {
+/// Markdown links to files of this repository, with the file that holds the link.
+fn links() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut named = 0;
-    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/metrics.md"] {
-        let text = read(document);
-        // Fences would shift which backquotes belong together.
-        let prose: String = text.split("```").step_by(2).collect();
-        for code in prose.split('`').skip(1).step_by(2) {
-            let path = code.trim_end_matches('/');
-            let ours = ["src/", "tests/", "config/", "docs/"].iter().any(|top| code.starts_with(top))
-                || [".md", "LICENSE", "docker-compose.yml"].iter().any(|end| code.ends_with(end));
-            if ours && !code.contains(' ') {
-                assert!(root.join(path).exists(), "{document} names {code}");
-                named += 1;
+    let mut documents: Vec<PathBuf> = Vec::new();
+    for folder in ["", "docs", "docs/reference"] {
+        let files = std::fs::read_dir(root.join(folder)).unwrap().map(|file| file.unwrap().path());
+        documents.extend(files.filter(|path| path.extension().is_some_and(|end| end == "md")));
+    }
+    let mut found = Vec::new();
+    for document in documents {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for rest in text.split("](").skip(1) {
+            let target = rest.split([')', '#']).next().unwrap();
+            if !target.is_empty() && !target.contains("://") {
+                found.push((document.clone(), target.to_owned()));
             }
         }
     }
-    assert!(named > 20, "{named} names were found");
+    found
+}
+
+#[test]
+fn every_link_in_a_document_leads_to_a_file() {
+    let links = links();
+    assert!(links.len() > 5, "{} links were found", links.len());
+    for (document, target) in links {
+        let file = document.parent().unwrap().join(&target);
+        assert!(file.exists(), "{} links to {target}", document.display());
+    }
 }

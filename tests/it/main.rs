@@ -13,6 +13,7 @@ mod dashboard;
 mod decision_log;
 mod decision_log_month;
 mod deliver;
+mod documentation;
 mod documents;
 mod e2e;
 mod exposition;

@@ -10,6 +10,7 @@ mod routes;
 mod storage;
 mod trust;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use receivers::Defaults;
@@ -84,6 +85,16 @@ pub(crate) fn read_node(root: &Node, base: &Path) -> Result<Config, Vec<Problem>
         }
         _ => Err(found),
     }
+}
+
+/// The keys of each section that stands in `text`, by what errors call the section.
+pub(super) fn keys(text: &str) -> Result<BTreeMap<String, BTreeSet<&'static str>>, Problem> {
+    let root = yaml::parse(text)?;
+    let problems = Problems::default();
+    if let Some(top) = Section::new(&root, "the configuration", &problems) {
+        read_top(top, Path::new(""), lines::read(&root));
+    }
+    Ok(problems.take_keys())
 }
 
 /// Reads the options of an HTTP client.

@@ -5,7 +5,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use serde::Deserialize;
 use utoipa::OpenApi;
-use utoipa::openapi::Server;
+use utoipa::openapi::{OpenApi as OpenApiDocument, Server};
 
 use super::asked::asked;
 use super::{alerts, dead_letters, decisions, incidents, noise, receivers, reply, silences, stats};
@@ -72,10 +72,15 @@ pub(super) async fn serve(State(app): State<App>, uri: Uri) -> Response {
     if let Err(problem) = no_parameters(&uri) {
         return reply::<()>(Err(problem));
     }
-    let mut document = Api::openapi();
+    let mut document = description();
     let base = if app.prefix.is_empty() { "/" } else { &app.prefix };
     document.servers = Some(vec![Server::new(base)]);
     json(StatusCode::OK, "application/json", &document)
+}
+
+/// What API v1 is, without the server's prefix.
+pub fn description() -> OpenApiDocument {
+    Api::openapi()
 }
 
 /// Refuses every parameter.

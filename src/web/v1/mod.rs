@@ -28,6 +28,7 @@ use crate::decision_log::{DecisionLogError, Page, Query};
 pub use alerts::AlertPage;
 pub(super) use asked::{ASKED_COMPILED, PageLimit, matchers};
 pub(super) use decisions::Asked as DecisionsAsked;
+pub use document::description;
 pub use incidents::IncidentPage;
 pub use silences::SilencePage;
 

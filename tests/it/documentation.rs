@@ -1,0 +1,87 @@
+//! `docs/reference/`: written from the program. `SQUELCH_WRITE_DOCS=1` writes it anew.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use squelch::{config, web};
+
+use crate::exposition::{fresh, parse};
+
+/// Fails unless `docs/reference/` has this page.
+fn is_written(name: &str, page: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference").join(name);
+    if std::env::var_os("SQUELCH_WRITE_DOCS").is_some() {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, page).unwrap();
+        return;
+    }
+    let written = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        written == page,
+        "docs/reference/{name} is not current: SQUELCH_WRITE_DOCS=1 cargo test --test it documentation"
+    );
+}
+
+#[test]
+fn every_metric_is_in_the_reference() {
+    let mut page =
+        "# Metrics\n\nThe program writes this page. [metrics.md](../metrics.md) says how to read it.\n\n\
+                    | metric | type | labels | meaning |\n| --- | --- | --- | --- |\n"
+            .to_owned();
+    for (name, family) in parse(fresh()) {
+        let labels: Vec<String> =
+            family.labels().into_iter().filter(|l| *l != "le").map(|l| format!("`{l}`")).collect();
+        let (kind, labels) = (&family.kind[0], labels.join(", "));
+        let _ = writeln!(page, "| `{name}` | {kind} | {labels} | {} |", family.help[0]);
+    }
+    is_written("metrics.md", &page);
+}
+
+/// A configuration with each section once. A value that is missing or wrong changes no key.
+const SECTIONS: &str = include_str!("../data/config/sections.txt");
+
+#[test]
+fn every_configuration_key_is_in_the_reference() {
+    let mut page =
+        "# Configuration keys\n\nThe program writes this page. `config/squelch.yml` explains the keys and \
+                    has their defaults.\n\n| section | keys |\n| --- | --- |\n"
+            .to_owned();
+    let sections = config::keys(SECTIONS).unwrap();
+    for (section, keys) in &sections {
+        let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+        let _ = writeln!(page, "| {section} | {} |", keys.join(", "));
+    }
+    for kind in squelch::receivers::TYPES {
+        assert!(sections.contains_key(kind.list), "tests/data/config/sections.txt has no {}", kind.list);
+    }
+    for key in &sections["the configuration"] {
+        assert!(SECTIONS.contains(&format!("{key}:")), "tests/data/config/sections.txt has no {key}");
+    }
+    is_written("configuration.md", &page);
+}
+
+#[test]
+fn every_endpoint_is_in_the_reference() {
+    let mut page =
+        "# Endpoints\n\nThe program writes this page. [api.md](../api.md) says how to use API v1, whose \
+                    full description is at `GET /api/v1/openapi.json`.\n\n## API v1\n\n\
+                    | method and path | meaning | parameters |\n| --- | --- | --- |\n"
+            .to_owned();
+    let description = serde_json::to_value(web::description()).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().replace('\n', " ");
+    let described = description["paths"].as_object().unwrap();
+    for (path, methods) in described {
+        for (method, operation) in methods.as_object().unwrap() {
+            let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+            let parameters: Vec<String> =
+                parameters.iter().map(|p| format!("`{}`", text(&p["name"]))).collect();
+            let (method, meaning) = (method.to_uppercase(), text(&operation["summary"]));
+            let _ = writeln!(page, "| `{method} {path}` | {meaning} | {} |", parameters.join(", "));
+        }
+    }
+    page.push_str("\n## All paths\n\n");
+    for path in web::paths() {
+        let _ = writeln!(page, "- `{path}`");
+    }
+    is_written("api.md", &page);
+}
