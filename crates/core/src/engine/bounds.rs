@@ -55,6 +55,15 @@ struct Overflow {
     key: Option<GroupKey>,
 }
 
+impl Bounds {
+    /// A receiver has another name.
+    pub(super) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
+        if let Some(overflow) = self.overflows.remove(old) {
+            self.overflows.insert(new.clone(), overflow);
+        }
+    }
+}
+
 impl Engine {
     /// How full the tables are whose bounds hold after each event, if `limits.alerts` was not lowered. Others
     /// lag behind: what is over in an incident, a group or a quiet list goes when the next comes.

@@ -60,6 +60,12 @@ pub(super) struct Channel {
     /// The receiver, where it is a fallback and not the incident's own.
     #[serde(default)]
     pub(super) receiver: Option<SmolStr>,
+    /// A hash of where the integration leads; see [`IntegrationRef::destination`].
+    #[serde(default)]
+    destination: u64,
+    /// The integration is gone, and this one of this receiver leads to the same destination.
+    #[serde(default)]
+    pub(super) closes_at: Option<(SmolStr, SmolStr)>,
     /// Since when a fallback is told.
     #[serde(default)]
     pub(super) since: Option<Timestamp>,
@@ -108,6 +114,8 @@ impl Channel {
             gone: false,
             give_up_at: None,
             receiver: None,
+            destination: integration.destination,
+            closes_at: None,
             since: None,
         }
     }
@@ -155,7 +163,17 @@ impl Channel {
     /// Whether the integration is gone and must still be told of an end.
     pub(super) fn is_orphan(&self) -> bool {
         let open = self.told == Told::Open || self.ambiguous || self.in_flight.is_some();
-        self.gone && self.send_resolved && self.told != Told::Closed && open
+        self.gone && self.closes_at.is_none() && self.send_resolved && self.told != Told::Closed && open
+    }
+
+    /// A hash of where the integration leads.
+    pub(super) fn destination(&self) -> u64 {
+        self.destination
+    }
+
+    /// Whether an integration leads to the same destination, as far as that is known.
+    pub(super) fn leads_to(&self, integration: &IntegrationRef) -> bool {
+        self.destination != 0 && self.destination == integration.destination
     }
 
     /// Whether the integration refused the end since it is gone.
@@ -287,6 +305,7 @@ impl Channel {
         self.gone = integration.is_none();
         if let Some(known) = integration {
             self.give_up_at = None;
+            (self.integration, self.destination) = (known.name.clone(), known.destination);
             (self.send_resolved, self.send_updates) = (known.send_resolved, known.send_updates);
             self.known_by = known.known_by;
             self.most_alerts = match self.is_open() {

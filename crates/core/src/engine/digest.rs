@@ -74,6 +74,20 @@ struct Held {
 }
 
 impl Digests {
+    /// A receiver has another name.
+    pub(super) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
+        if let Some(period) = self.periods.remove(old) {
+            self.periods.insert(new.clone(), period);
+        }
+        self.on_way
+            .values_mut()
+            .filter(|one| one.receiver == *old)
+            .for_each(|one| one.receiver = new.clone());
+        let refused = std::mem::take(&mut self.refused).into_iter();
+        let renamed = |receiver: SmolStr| if receiver == *old { new.clone() } else { receiver };
+        self.refused = refused.map(|((receiver, name), id)| ((renamed(receiver), name), id)).collect();
+    }
+
     /// The period of `receiver`; if one begins, it lasts for `every`, and the time when it ends is
     /// returned with it.
     fn period(

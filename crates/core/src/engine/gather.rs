@@ -130,6 +130,40 @@ impl Engine {
         self.timers.set_by(Timer::GroupWait(key.clone()), if fans_out || at_once { now } else { due });
     }
 
+    /// A new policy may shorten a hold or a wait, or mark a level `never_hold`: it applies to the alerts that are
+    /// held and that wait already. It lengthens none of these.
+    pub(super) fn waits_adopt(&mut self) {
+        let held = self.alerts.tracks().filter_map(|(alert, lane, t)| Some((alert, lane, t.held_until?)));
+        for (alert, lane, until) in held.collect::<Vec<_>>() {
+            let Some(known) = self.alerts.alert(alert) else { continue };
+            let level = &self.policy.severities.levels[self.policy.severities.level_of(&known.labels)];
+            let hold = if level.never_hold { Duration::ZERO } else { level.hold };
+            let new = (known.starts_at.min(known.received_at) + hold).max(self.now);
+            if new < until {
+                self.track(alert, lane).held_until = Some(new);
+                self.timers.set(Timer::Hold(lane, alert), new);
+            }
+        }
+        let Self { groups, lanes, alerts, policy, timers, now, .. } = self;
+        for (key, group) in groups.iter_mut().filter(|(_, group)| !group.pending.is_empty()) {
+            let lane = lanes.lane(key.0);
+            for pending in group.pending.iter_mut().filter(|p| p.wait != Wait::Merged) {
+                let Some(known) = alerts.alert(pending.alert) else { continue };
+                let level = &policy.severities.levels[policy.severities.level_of(&known.labels)];
+                let familiar =
+                    pending.wait == Wait::Familiar && lane.noise.familiar.levels.contains(&level.name);
+                let due = match familiar {
+                    true => pending.fired_at + lane.noise.familiar.hold,
+                    false => waits(pending.fired_at, level, lane.group_wait, &lane.noise, None).1,
+                };
+                pending.due = pending.due.min(due.max(*now));
+            }
+            if let Some(due) = group.pending.iter().map(|p| p.due).min() {
+                timers.set_by(Timer::GroupWait(key.clone()), due);
+            }
+        }
+    }
+
     /// Something has waited long enough: it pages, or it is kept quiet if it is nothing unusual.
     pub(super) fn gathered(&mut self, key: &GroupKey) {
         let now = self.now;

@@ -178,6 +178,13 @@ impl Lanes {
         Some(LaneId((self.lanes.len() - 1) as u32))
     }
 
+    /// A receiver has another name.
+    pub(super) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
+        for lane in self.lanes.iter_mut().filter(|lane| lane.receiver == *old) {
+            lane.receiver = new.clone();
+        }
+    }
+
     /// Those that the configuration has now.
     pub(super) fn current(&self) -> impl Iterator<Item = &Lane> {
         self.lanes.iter().filter(|lane| lane.current)

@@ -110,6 +110,15 @@ impl Ledger {
         }
     }
 
+    /// A receiver has another name: its counters go on under it.
+    pub(super) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
+        for counters in [&mut self.stats.receivers, &mut self.stats.shadow] {
+            if let Some(stats) = counters.remove(old) {
+                counters.insert(new.clone(), stats);
+            }
+        }
+    }
+
     /// The counters of a receiver.
     pub(super) fn receiver(&mut self, name: &SmolStr) -> &mut ReceiverStats {
         counters(&mut self.stats.receivers, name)

@@ -521,7 +521,10 @@ impl Engine {
             let home = std::mem::replace(&mut notification.receiver, fallback.clone());
             notification.why = format_smolstr!("fallback, {home:?} was not reached: {}", notification.why);
         }
-        self.ledger.notified(&notification.receiver, &channel.integration, kind);
+        if let Some((receiver, integration)) = &channel.closes_at {
+            (notification.receiver, notification.integration) = (receiver.clone(), integration.clone());
+        }
+        self.ledger.notified(&notification.receiver, &notification.integration, kind);
         self.outgoing.push(notification);
     }
 }

@@ -32,6 +32,15 @@ impl Engine {
         }
     }
 
+    /// A receiver has another name.
+    pub(super) fn rename_flows(&mut self, old: &SmolStr, new: &SmolStr) {
+        for suffix in ["", "\0observe"] {
+            if let Some(flow) = self.flows.remove(&format_smolstr!("{old}{suffix}")) {
+                self.flows.insert(format_smolstr!("{new}{suffix}"), flow);
+            }
+        }
+    }
+
     /// The group of a receiver's merged pages.
     pub(super) fn merged_key(&self, lane: LaneId) -> GroupKey {
         let receiver = &self.lanes.lane(lane).receiver;

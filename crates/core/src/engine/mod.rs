@@ -52,6 +52,7 @@ mod pairs;
 mod pipeline;
 mod proposal;
 mod release;
+mod renames;
 mod repeats;
 mod series;
 mod silence_index;
@@ -291,18 +292,15 @@ impl Engine {
     }
 
     fn adopt(&mut self, policy: Policy) {
+        self.rename_receivers(&policy);
         self.lanes.update(&policy);
         self.ledger.update(&policy);
-        for (id, incident) in &mut self.incidents {
-            let home = &self.lanes.lane(incident.group.0).receiver;
-            for channel in &mut incident.channels {
-                let receiver = policy.receivers.get(channel.receiver.as_ref().unwrap_or(home));
-                let mut integrations = receiver.iter().flat_map(|r| &r.integrations);
-                channel.adopt(integrations.find(|i| i.name == channel.integration));
-            }
+        self.lead_channels(&policy);
+        for id in self.incidents.keys() {
             self.timers.set(Timer::Retry(*id), self.now);
         }
         self.policy = policy;
+        self.waits_adopt();
         self.mutes_adopt();
         self.digests_adopt();
         self.retry_all();

@@ -40,6 +40,13 @@ pub(super) struct Mirror {
 }
 
 impl Mirrors {
+    /// A receiver has another name.
+    pub(super) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
+        let open = std::mem::take(&mut self.open).into_iter();
+        let renamed = |receiver: SmolStr| if receiver == *old { new.clone() } else { receiver };
+        self.open = open.map(|((receiver, group), mirror)| ((renamed(receiver), group), mirror)).collect();
+    }
+
     /// Whether a mirrored incident has, or may still have, this key at `receiver`.
     pub(super) fn holds(
         &self,

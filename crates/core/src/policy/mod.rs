@@ -189,6 +189,9 @@ pub struct IntegrationRef {
     pub known_by: KnownBy,
     /// Of how many alerts of one incident it is told at most.
     pub most_alerts: u32,
+    /// A hash of where it leads: its type, URL and credential, or the file of the credential. 0 is unknown.
+    #[serde(default)]
+    pub destination: u64,
 }
 
 fn takes_digests() -> bool {
@@ -219,6 +222,7 @@ impl IntegrationRef {
             takes_digests: true,
             known_by,
             most_alerts: 1_000,
+            destination: 0,
         }
     }
 }

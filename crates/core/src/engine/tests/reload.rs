@@ -32,6 +32,75 @@ fn reload(world: &mut World, policy: Policy) {
     world.handle(Event::Policy(Box::new(policy)));
 }
 
+/// The same integrations, with a destination for each, at a receiver of this name.
+fn leading(receiver: &str, integrations: &[(&str, u64)]) -> Policy {
+    let mut policy = with(&[]);
+    let known = |(name, destination): &(&str, u64)| IntegrationRef {
+        destination: *destination,
+        ..IntegrationRef::new(*name, KnownBy::DedupKey)
+    };
+    let mut pd = policy.receivers.remove("pd").unwrap();
+    pd.integrations = integrations.iter().map(known).collect();
+    policy.receivers.insert(receiver.into(), pd);
+    policy.routes.iter_mut().for_each(|route| route.receiver = receiver.into());
+    policy
+}
+
+#[test]
+fn incidents_go_on_at_a_receiver_that_has_another_name() {
+    let mut world = World::new(leading("pd", &[("pagerduty[0]", 7)]));
+    let host = |host| labels(&[("alertname", "Down"), ("host", host), ("severity", "critical")]);
+    world.webhook("am", vec![firing(&host("a"), at(0))]);
+    world.advance(Duration::from_mins(20));
+    world.webhook("am", vec![firing(&host("b"), at(20))]);
+    world.advance(Duration::from_mins(1));
+    let pages = world.sent.len();
+    reload(&mut world, leading("pagerduty", &[("pagerduty[0]", 7)]));
+    world.advance(Duration::from_mins(1));
+    assert_eq!(world.sent.len(), pages, "a new name is no news");
+    world.webhook("am", vec![resolved(&host("a"), at(0), at(22)), resolved(&host("b"), at(20), at(22))]);
+    world.advance(Duration::from_hours(1));
+    assert_eq!(open(&world), [""; 0], "both generations are closed");
+    assert!(world.sent[pages..].iter().all(|n| n.receiver == "pagerduty" && n.kind == Kind::Resolve));
+}
+
+#[test]
+fn an_incident_is_closed_where_another_receiver_leads_to_the_same_destination() {
+    let mut world = World::new(leading("pd", &[("pagerduty[0]", 7), ("pagerduty[1]", 8)]));
+    world.webhook("am", vec![firing(&down(), at(0))]);
+    world.advance(Duration::from_mins(1));
+    // The first one is deleted, so the second one takes its name. Another receiver has the first one now.
+    let mut policy = leading("pd", &[("pagerduty[0]", 8)]);
+    let first = leading("other", &[("pagerduty[3]", 7)]).receivers.remove("other").unwrap();
+    policy.receivers.insert("other".into(), first);
+    let pages = world.sent.len();
+    reload(&mut world, policy);
+    world.webhook("am", vec![resolved(&down(), at(0), at(2))]);
+    world.advance(Duration::from_hours(1));
+    let ends: Vec<_> =
+        world.sent[pages..].iter().map(|n| (n.receiver.as_str(), n.integration.as_str())).collect();
+    assert_eq!(ends, [("other", "pagerduty[3]"), ("pd", "pagerduty[0]")]);
+}
+
+#[test]
+fn a_hold_that_is_shorter_now_is_shorter_for_the_alerts_that_are_held() {
+    for never_hold in [true, false] {
+        let mut policy = with(&["pagerduty[0]"]);
+        (policy.severities.levels[0].never_hold, policy.severities.levels[0].hold) =
+            (false, Duration::from_hours(1));
+        let mut world = World::new(policy.clone());
+        world.webhook("am", vec![firing(&down(), at(0))]);
+        world.advance(Duration::from_mins(5));
+        assert!(world.sent.is_empty());
+        match never_hold {
+            true => policy.severities.levels[0].never_hold = true,
+            false => policy.severities.levels[0].hold = Duration::from_mins(2),
+        }
+        reload(&mut world, policy);
+        assert_eq!(world.sent.len(), 1, "never_hold {never_hold}");
+    }
+}
+
 #[test]
 fn an_integration_that_comes_back_is_told_of_the_end() {
     let mut world = World::new(with(&["pagerduty[0]"]));
