@@ -203,7 +203,8 @@ impl Engine {
         if track.damping.flaps().is_some() {
             return self.calmed(alert, lane);
         }
-        if track.muted.is_none()
+        if track.presented
+            && track.muted.is_none()
             && let Some(flaps) = track.owed.take()
         {
             self.fires_on(alert, lane, flaps);
@@ -232,8 +233,10 @@ impl Engine {
         // What is a heartbeat now is told of no more, firing or not.
         let known = self.alerts.alert(alert).filter(|a| a.firing());
         if known.is_none_or(|a| self.policy.heartbeat_of(&a.labels).is_some()) {
-            let waiting = std::mem::take(&mut self.track(alert, lane).waiting);
-            return self.retire(alert, lane, waiting, now);
+            let track = self.track(alert, lane);
+            let (waiting, ended) = (std::mem::take(&mut track.waiting), track.damping.changed_at());
+            // The resolve was withheld since the last change. An alert that fires now does not blip.
+            return self.retire(alert, lane, waiting, ended.last().copied().unwrap_or(now));
         }
         let track = self.track(alert, lane);
         if track.muted.is_some() {

@@ -290,7 +290,7 @@ impl Engine {
             (Some(last), None) => {
                 track.muted = None;
                 let after_inhibition = last == Reason::Inhibited;
-                if track.owed.is_some() {
+                if track.presented && track.owed.is_some() {
                     return self.pay(alert, lane, after_inhibition);
                 }
                 if !track.presented && !self.reroute(alert, lane) {

@@ -319,10 +319,17 @@ impl Engine {
         match groups::place(self.now, alert, track.incident, group, &self.incidents, noise, name) {
             Place::Rejoin(id) | Place::Join(id) => {
                 self.join(id, alert, lane, count, flaps);
+                // It was gone for a moment, and its incident owes a page still.
+                if let Some(flaps) = self.track(alert, lane).owed.take() {
+                    self.fires_on(alert, lane, flaps);
+                }
                 // Its incident may be one of merged pages.
                 self.forget_group_later(&key);
             }
-            Place::Next => self.gather(&key, alert, &labels, count, firing),
+            Place::Next => {
+                self.track(alert, lane).owed = None;
+                self.gather(&key, alert, &labels, count, firing);
+            }
         }
     }
 
@@ -346,7 +353,6 @@ impl Engine {
         self.damp(alert, lane, 1);
         self.timers.clear(&Timer::Confirm(lane, alert));
         let track = self.track(alert, lane);
-        track.owed = None;
         if track.held_until.take().is_some() {
             let held = std::mem::take(&mut track.waiting);
             self.timers.clear(&Timer::Hold(lane, alert));
@@ -376,7 +382,7 @@ impl Engine {
     /// The alert no longer fires, and what is behind this stage is told so.
     pub(super) fn retire(&mut self, alert: AlertId, lane: LaneId, waiting: u64, at: Timestamp) {
         let track = self.track(alert, lane);
-        (track.presented, track.owed) = (false, None);
+        track.presented = false;
         let incident = track.incident;
         self.remember(alert, lane);
         if self.recover(alert, lane, waiting) {

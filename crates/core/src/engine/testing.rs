@@ -169,7 +169,13 @@ impl World {
     }
 
     fn show(&mut self, n: &Notification) {
-        let shown = self.pager.entry((n.integration.to_string(), n.dedup_key.to_string())).or_default();
+        // Where the destination is known, that is where it is shown.
+        let mut known =
+            self.engine.policy().receivers.get(&n.receiver).into_iter().flat_map(|r| &r.integrations);
+        let known = known.find(|i| i.name == n.integration).filter(|i| i.destination != 0);
+        let place =
+            known.map_or_else(|| n.integration.to_string(), |i| format!("destination {}", i.destination));
+        let shown = self.pager.entry((place, n.dedup_key.to_string())).or_default();
         match n.kind {
             Kind::Resolve => {
                 assert!(shown.open, "a resolve of {} that was not open", n.dedup_key);

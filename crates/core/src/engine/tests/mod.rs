@@ -3,6 +3,7 @@
 mod board;
 mod dry;
 mod found;
+mod handover;
 mod laws;
 mod many;
 mod observe;
