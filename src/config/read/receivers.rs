@@ -7,11 +7,12 @@ use smol_str::SmolStr;
 
 use super::trust::check_fallbacks;
 use crate::config::{HttpConfig, Integration, IntegrationRef, Receiver};
-use crate::model::Duration;
-use crate::receivers::{Reader, ReceiverType};
+use crate::model::{Duration, sha256};
+use crate::receivers::{Notifier, Reader, ReceiverType};
 use crate::settings::http::http_config;
 use crate::settings::section::{Problems, Section, Text, shown};
 use crate::settings::yaml::Node;
+use crate::settings::{Secret, SecretForm};
 
 /// The lists of integrations of Alertmanager. Those that no receiver type here reads are refused.
 const OF_ALERTMANAGER: [&str; 18] = [
@@ -125,7 +126,21 @@ fn integration(
         takes_digests: notifier.shows_no_digest().is_none(),
         known_by: notifier.known_by(),
         most_alerts: notifier.most_alerts(),
+        destination: destination(&*notifier),
     };
     let timeout = timeout.unwrap_or(Duration::from_secs(10));
     (reference, Integration { name, notifier, timeout, http: http.unwrap_or_default() })
+}
+
+/// A hash of where an integration leads: its type, URL and credential. A secret in a file counts by the path of
+/// the file. The journal holds the hash, so it must not tell the secret: 64 bits of SHA-256.
+fn destination(notifier: &dyn Notifier) -> u64 {
+    let mut parts = vec![notifier.name().to_owned(), notifier.account().unwrap_or_default()];
+    let leads = notifier.secrets().into_iter().filter(|(_, form)| *form != SecretForm::Signing);
+    parts.extend(leads.map(|(secret, _)| match secret {
+        Secret::Inline(value) => value.to_string(),
+        Secret::File(file) => format!("file {}", file.path.display()),
+    }));
+    let digest = sha256(parts.join("\n").as_bytes());
+    digest.iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
 }
