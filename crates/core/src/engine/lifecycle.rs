@@ -315,7 +315,8 @@ impl Engine {
                 self.notify((notification, kind), (id, &mut incident), channel);
             }
             let tells = kind.is_some() || incident.is_over();
-            if tells && channel.known_by == KnownBy::Group && incident.side == Side::Ours {
+            let waits = channel.known_by == KnownBy::Group || wanted.waits;
+            if tells && waits && incident.side == Side::Ours {
                 self.note_unsaid(id, &incident, channel);
             }
             retry = [retry, channel.retry_at()].into_iter().flatten().min();
