@@ -143,6 +143,18 @@ fn simple(noise: &NoiseEntry) -> String {
     let rows: Vec<_> = noise.receivers.iter().map(receiver).collect();
     text.push_str(&table(&["Receiver", "In", "Pages", "Budget"], &rows));
 
+    if !noise.changing_labels.is_empty() {
+        text.push_str(
+            "\nLabels whose value changes at each evaluation\n\
+             Each change ends one alert and starts another one. Add the line under `identity`.\n",
+        );
+        let row = |one: &crate::decision_log::ChangingLabelEntry| {
+            vec![plain(&one.alertname), plain(&one.label), one.changes.to_string(), plain(&one.yaml)]
+        };
+        let rows: Vec<_> = noise.changing_labels.iter().map(row).collect();
+        text.push_str(&table(&["Alert", "Label", "Changes in a row", "Line"], &rows));
+    }
+
     if !noise.advice.is_empty() {
         text.push_str("\nWhat would calm what flaps\n");
     }

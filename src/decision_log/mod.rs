@@ -29,7 +29,8 @@ pub use explain::{plain, timeline};
 pub use follow::{Follower, Following};
 pub use meter::Meter;
 pub use noise::{
-    AdviceEntry, BudgetEntry, FateEntry, NameEntry, NoiseEntry, ObservedEntry, ReceiverNoiseEntry, StepEntry,
+    AdviceEntry, BudgetEntry, ChangingLabelEntry, FateEntry, NameEntry, NoiseEntry, ObservedEntry,
+    ReceiverNoiseEntry, StepEntry, changing_labels, line_to_ignore,
 };
 pub use query::{MAX_LIMIT, Page, Query};
 pub use search::Reader;

@@ -45,6 +45,39 @@ pub struct NoiseEntry {
     pub receivers: Vec<ReceiverNoiseEntry>,
     /// What would calm the alerts that flap damping kept back most.
     pub advice: Vec<AdviceEntry>,
+    /// Labels whose value changes at each evaluation of their rule. Only a running server knows them.
+    #[serde(default)]
+    pub changing_labels: Vec<ChangingLabelEntry>,
+}
+
+/// A label whose value changes at each evaluation of its rule. Each change ends one alert and starts another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ChangingLabel)]
+pub struct ChangingLabelEntry {
+    /// The name of the rule.
+    pub alertname: String,
+    /// The label.
+    pub label: String,
+    /// How often it changed in a row.
+    pub changes: u64,
+    /// The line to add under `identity`.
+    pub yaml: String,
+}
+
+/// The line of `identity` that leaves `label` out of the identity of alerts.
+pub fn line_to_ignore(label: &str) -> String {
+    format!("ignore_labels: [{label}]")
+}
+
+/// The labels of `found`, by rule and label.
+pub fn changing_labels(found: &BTreeMap<(SmolStr, SmolStr), u64>) -> Vec<ChangingLabelEntry> {
+    let entry = |((rule, label), changes): (&(SmolStr, SmolStr), &u64)| ChangingLabelEntry {
+        alertname: rule.to_string(),
+        label: label.to_string(),
+        changes: *changes,
+        yaml: line_to_ignore(label),
+    };
+    found.iter().map(entry).collect()
 }
 
 /// How many observations something became of.
@@ -210,6 +243,7 @@ impl NoiseEntry {
             alerts: names.collect(),
             receivers: receivers.collect(),
             advice: advice.collect(),
+            changing_labels: Vec::new(),
         }
     }
 }

@@ -24,6 +24,7 @@ pub fn past<E: std::fmt::Display>(
                 | Event::Seen(_)
                 | Event::Silence(_)
                 | Event::Release(_)
+                | Event::Clocks(_)
                 | Event::Started),
             ) => Some(Ok(Past { at, event })),
             Ok(Event::Delivered(_) | Event::Replay(_) | Event::Policy(_) | Event::Alarm(_) | Event::Tick) => {

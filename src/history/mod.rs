@@ -54,6 +54,7 @@ impl Past {
             | Event::Silence(_)
             | Event::Policy(_)
             | Event::Alarm(_)
+            | Event::Clocks(_)
             | Event::Started
             | Event::Release(_)
             | Event::Tick => 0,

@@ -8,6 +8,9 @@ use crate::model::Timestamp;
 
 const NANOS_PER_MILLI: i128 = 1_000_000;
 
+/// Engine time and wall time that differ by less count as the same.
+const APART: i64 = 1_000;
+
 /// One part in this many of elapsed time is the most that wall time may pull: 5 %.
 const SLEW_DIVISOR: i128 = 20;
 
@@ -33,9 +36,11 @@ impl Reading {
 
 /// What the machine's wall clock says; for log lines and metrics, never for a decision.
 pub fn wall() -> Timestamp {
-    Timestamp::from_millis(
-        i64::try_from(Reading::take().wall.div_euclid(NANOS_PER_MILLI)).unwrap_or(i64::MAX),
-    )
+    wall_of(Reading::take())
+}
+
+fn wall_of(reading: Reading) -> Timestamp {
+    Timestamp::from_millis(i64::try_from(reading.wall.div_euclid(NANOS_PER_MILLI)).unwrap_or(i64::MAX))
 }
 
 /// The arithmetic of engine time; reads no clock.
@@ -105,6 +110,19 @@ impl EngineClock {
         // Read inside the lock: two threads must not hand in their readings the other way round.
         let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
         clock.at((self.read)())
+    }
+
+    /// Wall time now, which a sender's times are compared with.
+    pub fn wall(&self) -> Timestamp {
+        wall_of((self.read)())
+    }
+
+    /// By how many milliseconds engine time is ahead of wall time, to the second: below 0 if it is behind.
+    pub fn ahead(&self) -> i64 {
+        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        let reading = (self.read)();
+        let ahead = clock.at(reading).as_millis() - wall_of(reading).as_millis();
+        ahead / APART * APART
     }
 
     /// See [`Clock::not_before`].
@@ -190,6 +208,20 @@ mod tests {
         assert_eq!(clock.at(reading(0, 0)), at(2 * HOUR));
         clock.not_before(at(HOUR));
         assert_eq!(clock.at(reading(0, 0)), at(2 * HOUR));
+    }
+
+    #[test]
+    fn how_far_engine_time_is_ahead_of_wall_time_is_told_to_the_second() {
+        let wall = std::sync::Arc::new(std::sync::atomic::AtomicI64::new(0));
+        let read = std::sync::Arc::clone(&wall);
+        let clock = EngineClock::driven_by(move || {
+            reading(0, i128::from(read.load(std::sync::atomic::Ordering::Relaxed)) * NANOS_PER_MILLI)
+        });
+        for (ms, ahead) in [(0, 0), (-999, 0), (-1_000, 1_000), (-600_500, 600_000), (1_500, -1_000)] {
+            wall.store(ms, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(clock.ahead(), ahead, "{ms}");
+            assert_eq!(clock.wall(), at(i128::from(ms) * NANOS_PER_MILLI));
+        }
     }
 
     #[test]

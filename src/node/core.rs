@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
 use crate::config::Policy;
+use crate::decision_log::line_to_ignore;
 use crate::engine::{Alarm, Engine, Event, Why};
 use crate::journal::{Crowding, Journal, JournalError, Seq};
 use crate::model::{Duration, Notification, NotificationId, Report, Timestamp};
@@ -378,8 +380,8 @@ impl Core {
         }
         if released.events > 0 {
             let stats = open.engine.stats();
-            let before = self.published.stats.load().silences_without_room;
-            if stats.silences_without_room > before {
+            let before = self.published.stats.load_full();
+            if stats.silences_without_room > before.silences_without_room {
                 let ids: Vec<&str> =
                     open.engine.silences_without_room().take(10).map(|s| s.id.as_str()).collect();
                 tracing::warn!(
@@ -387,6 +389,22 @@ impl Core {
                     ids = ids.join(" "),
                     "silences silence nothing: their expressions take more memory than there is for silences"
                 );
+            }
+            let named = |sender: &SmolStr| before.sender_clocks.contains_key(sender);
+            for (sender, by) in stats.sender_clocks.iter().filter(|(sender, _)| !named(sender)) {
+                tracing::warn!(
+                    %sender, offset_seconds = by / 1000,
+                    "the clock of a sender differs from the clock of this machine; check that both use NTP"
+                );
+            }
+            for (rule, label) in stats.changing_labels.keys() {
+                if !before.changing_labels.contains_key(&(rule.clone(), label.clone())) {
+                    tracing::warn!(
+                        alertname = %rule, %label, add = line_to_ignore(label),
+                        "the value of a label changes at each evaluation of the rule, so each change is a new \
+                         alert; add the line under `identity`"
+                    );
+                }
             }
             self.published.stats.store(Arc::new(stats));
         }

@@ -163,7 +163,7 @@ impl Core {
                 Command::Observe(batch, _, done) => {
                     let _ = done.send(Err(unavailable()));
                     if let Some(meanwhile) = self.meanwhile.as_mut().filter(|_| !self.quiesced) {
-                        meanwhile.observe(self.clock.now(), batch);
+                        meanwhile.observe(self.clock.now(), self.clock.ahead(), batch);
                     }
                 }
                 Command::CheckStorage => {}

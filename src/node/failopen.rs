@@ -86,7 +86,10 @@ impl Meanwhile {
 
     /// Takes in what a sender said, who was told to say it again. Repeats are left out; above half of
     /// the bound, so is what holds no alert of a level that may page.
-    pub(super) fn observe(&mut self, now: Timestamp, batch: Batch) {
+    pub(super) fn observe(&mut self, now: Timestamp, ahead: i64, batch: Batch) {
+        if ahead != self.engine.ahead_of_wall() {
+            self.handle(now, &Event::Clocks(ahead));
+        }
         if guarded(|| self.engine.repeats(&batch)).is_ok_and(|repeats| repeats.is_some()) {
             return;
         }

@@ -135,6 +135,10 @@ impl Gate for NodeGate {
         self.clock.now()
     }
 
+    fn wall(&self) -> Timestamp {
+        self.clock.wall()
+    }
+
     fn resolve_timeout(&self) -> Duration {
         self.in_force.resolve_timeout()
     }

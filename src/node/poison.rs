@@ -95,6 +95,7 @@ fn word(event: &Event) -> &'static str {
         Event::Silence(_) => "a silence",
         Event::Alarm(_) => "an alarm",
         Event::Policy(_) => "the configuration",
+        Event::Clocks(_) => "the clocks",
         Event::Started => "the start",
         Event::Tick => "the passing of time",
     }

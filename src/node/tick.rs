@@ -14,6 +14,9 @@ use super::words::Words;
 /// How many dead letters are looked through, or shown, at most.
 pub const DEAD_LETTERS: usize = 10_000;
 
+/// From so many milliseconds on, the log tells of engine time that differs from wall time.
+const WORTH_A_LINE: i64 = 30_000;
+
 /// The engine and the journal that remembers it, in step with each other.
 pub struct Open {
     /// The durable log.
@@ -148,6 +151,23 @@ impl Tick {
     }
 
     fn handle(&mut self, open: &mut Open, clock: &EngineClock, event: &Event) -> Result<(), Failure> {
+        if matches!(event, Event::Observe(_) | Event::Seen(_)) {
+            let (before, ahead) = (open.engine.ahead_of_wall(), clock.ahead());
+            if ahead != before {
+                self.record(open, clock, &Event::Clocks(ahead))?;
+            }
+            if before.abs() < WORTH_A_LINE && ahead.abs() >= WORTH_A_LINE {
+                tracing::warn!(
+                    ahead_seconds = ahead / 1000,
+                    "engine time differs from the wall clock, which was set or was wrong before; the times of \
+                     senders are compared with the wall clock"
+                );
+            }
+        }
+        self.record(open, clock, event)
+    }
+
+    fn record(&mut self, open: &mut Open, clock: &EngineClock, event: &Event) -> Result<(), Failure> {
         let body = serde_json::to_vec(event)
             .map_err(|e| JournalError::Failed(format!("event {}: {e}", open.seq + 1)))?;
         let now = clock.now();

@@ -22,6 +22,11 @@ pub trait Gate: Send + Sync + 'static {
     /// The engine's time.
     fn now(&self) -> Timestamp;
 
+    /// Wall time, which a sender's times are compared with.
+    fn wall(&self) -> Timestamp {
+        self.now()
+    }
+
     /// API v2: how long an alert without `endsAt` fires.
     fn resolve_timeout(&self) -> Duration;
 

@@ -46,7 +46,7 @@ pub(super) async fn webhook(
         Ok(false) => {}
         Err(problem) => return problem.into_response(),
     }
-    let (received_at, sent, labels) = (app.gate.now(), bytes.clone(), app.gate.named_labels());
+    let (received_at, sent, labels) = (app.gate.wall(), bytes.clone(), app.gate.named_labels());
     let parsed = parse(bytes.len(), share, move || {
         webhook::parse(&sent, &peer.to_string(), received_at, &labels)
             .map(|parsed| bound(parsed, caller.as_deref()))
@@ -95,7 +95,7 @@ pub(super) async fn api_v2(
         Ok(arrived) => arrived,
         Err(refused) => return app.refuse(source, peer, refused, &[]).into_api_v2(),
     };
-    let (received_at, resolve_timeout) = (app.gate.now(), app.gate.resolve_timeout());
+    let (received_at, resolve_timeout) = (app.gate.wall(), app.gate.resolve_timeout());
     let caller = caller.map(|Extension(caller)| caller.name);
     let (answers, sent, sender) = (app.answers.clone(), bytes.clone(), named(caller.as_deref(), peer));
     let said = read(bytes.len(), move || answers.glance().api_v2(&sent, &sender, received_at)).await;

@@ -32,7 +32,7 @@ pub(super) async fn misdirected(app: &App, peer: IpAddr, request: Request) {
     let (method, path) = (&parts.method, parts.uri.path());
     if matches!(*method, Method::POST | Method::PUT) {
         let arrived = app.read(&parts.headers, body).await;
-        let now = app.gate.now();
+        let now = app.gate.wall();
         if let Ok(Arrived { bytes, share }) = arrived {
             let sent = bytes.clone();
             let states = move || {

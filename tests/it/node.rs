@@ -251,7 +251,7 @@ fn batch(name: &str, status: Status) -> Batch {
         annotations: LabelSet::default(),
         starts_at: Timestamp::from_millis(T0),
         start_unknown: false,
-        ends_at: (status == Status::Resolved).then(|| Timestamp::from_millis(T0 + 60_000)),
+        ends_at: (status == Status::Resolved).then(|| Timestamp::from_millis(T0 + 20_000)),
         generator_url: "".into(),
     };
     Batch { source: Source::Alertmanager, peer: "a".into(), observations: vec![observation], upstream: None }

@@ -173,7 +173,7 @@ impl World {
         if cut == Some(false) {
             return self.lose(from);
         }
-        let now = process.clock.now();
+        let now = process.clock.wall();
         let parsed = match from {
             Some((member, _)) => webhook::parse(&body, &format!("10.0.0.{member}"), now, &Default::default()),
             None => api_v2::parse(&body, "10.0.0.9", now, Duration::from_mins(5), &Default::default()),

@@ -194,7 +194,7 @@ impl World {
     /// Nobody waits for the answers. Four alerts are the same each time, and fire for a moment.
     fn flood(&mut self, number: u64) {
         let Some(process) = &self.process else { return };
-        let now = process.clock.now();
+        let now = process.clock.wall();
         for again in 0..3 {
             let alert = |k: usize| {
                 let same = k < 4;

@@ -252,6 +252,20 @@ fn bounds(out: &mut Exposition, stats: &Stats) {
     for (name, last) in &stats.heartbeats {
         out.sample(&[("heartbeat", name)], last.map_or(0.0, Timestamp::as_secs_f64));
     }
+    out.family(
+        "squelch_sender_clocks_wrong",
+        Type::Gauge,
+        "Senders whose clock differs from the clock of this machine by more than 30 s.",
+    );
+    out.sample(&[], stats.sender_clocks.len() as u64);
+    out.family(
+        "squelch_sender_clock_offset_seconds",
+        Type::Gauge,
+        "By how much the clock of such a sender is wrong at least: above 0 if it is ahead, below 0 if behind.",
+    );
+    for (sender, by) in &stats.sender_clocks {
+        out.sample(&[("sender", sender)], *by as f64 / 1000.0);
+    }
 }
 
 fn log(out: &mut Exposition) {

@@ -13,7 +13,7 @@ use smol_str::SmolStr;
 use super::page::{self, Frame};
 use super::text;
 use crate::config::Limit;
-use crate::decision_log::{Tally, removed};
+use crate::decision_log::{ChangingLabelEntry, Tally, removed};
 use crate::model::Duration;
 use crate::web::app::App;
 use crate::web::budget;
@@ -44,6 +44,7 @@ struct Seen {
     span: &'static str,
     tally: Tally,
     budgets: BTreeMap<SmolStr, (u64, Limit)>,
+    changing: Vec<ChangingLabelEntry>,
 }
 
 /// `GET /noise`
@@ -87,7 +88,8 @@ async fn seen(app: &App, uri: &Uri) -> Result<Seen, Problem> {
     let (span, length) = SPANS.into_iter().find(|(name, _)| *name == asked.span).unwrap_or(SPANS[2]);
     let now = app.gate.now();
     let tally = app.gate.noise(now - length, now).await.map_err(unsearched)?;
-    Ok(Seen { span, tally, budgets: budget::spent(app, now).await? })
+    let changing = crate::decision_log::changing_labels(&app.gate.stats().changing_labels);
+    Ok(Seen { span, tally, budgets: budget::spent(app, now).await?, changing })
 }
 
 fn body(frame: &Frame, seen: &Seen) -> Markup {
@@ -142,6 +144,12 @@ fn counts(frame: &Frame, seen: &Seen) -> Markup {
             h2 { "What would have become of it (only observed)" }
             (fates(&tally.observed.by_fate, tally.observed.came))
         }
+        @if !seen.changing.is_empty() {
+            h2 { "Labels whose value changes at each evaluation" }
+            p.lead { "Each change ends one alert and starts another one. Add the line under " code { "identity" }
+                " to make them one alert." }
+            (changing(&seen.changing))
+        }
         h2 { "What comes most" }
         (names(frame, tally))
     }
@@ -179,6 +187,22 @@ fn fates(by_fate: &BTreeMap<(String, String), u64>, came: u64) -> Markup {
                     } }
                 }
             } }
+        }
+    }
+}
+
+fn changing(labels: &[ChangingLabelEntry]) -> Markup {
+    html! {
+        table.rows {
+            caption.unseen { "Labels whose value changes at each evaluation" }
+            thead { tr { th scope="col" { "Alert" } th scope="col" { "Label" } th.n scope="col" { "Changes in a row" }
+                th scope="col" { "Line" } } }
+            tbody { @for one in labels { tr data-row {
+                td.what { bdi.name { (text::tame(&one.alertname, 100)) } }
+                td data-label="Label" { bdi { (text::tame(&one.label, 100)) } }
+                td.n data-label="Changes in a row" { (one.changes) }
+                td data-label="Line" { code { (text::tame(&one.yaml, 200)) } }
+            } } }
         }
     }
 }

@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use super::asked::{PageLimit, asked, time};
 use super::document::Refusal;
 use super::{reply, unsearched};
-use crate::decision_log::NoiseEntry;
+use crate::decision_log::{NoiseEntry, changing_labels};
 use crate::model::Duration;
 use crate::web::app::App;
 use crate::web::budget;
@@ -55,5 +55,6 @@ async fn counted(app: &App, uri: &Uri) -> Result<NoiseEntry, Problem> {
     }
     let budgets = budget::declared(app).await?;
     let tally = app.gate.noise(since, until).await.map_err(unsearched)?;
-    Ok(NoiseEntry::new(&tally, &budgets, asked.limit.0))
+    let changing_labels = changing_labels(&app.gate.stats().changing_labels);
+    Ok(NoiseEntry { changing_labels, ..NoiseEntry::new(&tally, &budgets, asked.limit.0) })
 }

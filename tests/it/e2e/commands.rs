@@ -4,7 +4,9 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use super::sender::{Told, body};
+use squelch::model::Duration as Span;
+
+use super::sender::{Told, body, now};
 use super::squelch::{Home, PROGRAM, Squelch};
 use super::until;
 
@@ -211,4 +213,37 @@ async fn what_is_only_observed_is_told_apart_from_what_was_sent() {
     assert!(said.contains("as upstream said it"), "{said}");
     let alerts = says(&squelch, &["alerts", "Down"]).await;
     assert!(alerts.contains("paged (as sent)") && alerts.contains("observed (would be paged)"), "{alerts}");
+}
+
+/// A rule that writes its value into a label makes a new alert at each evaluation.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_label_whose_value_changes_is_named_in_the_log_the_report_and_the_page() {
+    let home = Home::new(CONFIG);
+    let squelch = home.serve().await;
+    let stated = |n: u32, firing: bool| {
+        let (start, ahead) = (now() - Span::from_mins(1), now() + Span::from_mins(4));
+        let labels = serde_json::json!({"alertname": "DiskFull", "host": "a", "value": format!("80.{n}")});
+        serde_json::json!({"labels": labels, "startsAt": start, "endsAt": if firing { ahead } else { now() }})
+    };
+    for n in 0..6 {
+        let said = if n == 0 { vec![stated(0, true)] } else { vec![stated(n - 1, false), stated(n, true)] };
+        let said = Value::Array(said).to_string();
+        assert_eq!(squelch.post("/api/v2/alerts", said).await.status, 200);
+    }
+    let line = "ignore_labels: [value]";
+    let logged = squelch.child.said();
+    assert!(logged.contains("DiskFull") && logged.contains(line), "{logged}");
+    let told = async || {
+        let said = says(&squelch, &["report", "--since=1h"]).await;
+        said.contains("DiskFull").then_some(said)
+    };
+    let said = until("the decision log has it", told).await;
+    let row = said.lines().find(|row| row.contains(line)).unwrap_or_else(|| panic!("{said}"));
+    assert!(row.contains("DiskFull") && row.contains("value") && row.contains('5'), "{row}");
+    let noise = squelch.get("/api/v1/noise").await.json();
+    assert_eq!(noise["changingLabels"][0]["alertname"], "DiskFull", "{noise:#}");
+    assert_eq!(noise["changingLabels"][0]["yaml"], line, "{noise:#}");
+    let page = squelch.get("/noise?span=1h").await.body;
+    assert!(page.contains(line) && page.contains("changes at each evaluation"), "{page}");
+    assert_eq!(squelch.stop().await.code(), Some(0));
 }

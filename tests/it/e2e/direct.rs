@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+use squelch::model::Duration as Span;
 use tokio::time::Instant;
 
 use super::neighbours::{World, prometheus};
+use super::sender::now;
 use super::squelch::Home;
 use super::{about, opened_and_closed, pager, shown, until};
 
@@ -60,5 +63,34 @@ noise: {{default: {{resolve_hold: 1s}}}}
     assert!(scrape.sum("squelch_alerts_disposed_total", &[("reason", "duplicate")]) >= 3.0);
     assert_eq!(scrape.sum("squelch_alerts_invalid_total", &[]), 0.0);
     assert_eq!(scrape.sum("squelch_alerts_pending", &[]), 0.0);
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}
+
+/// What Prometheus sends whose clock is 10 minutes behind: each end has passed when it comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prometheus_whose_clock_is_behind_pages_and_is_named() {
+    let pager = pager().await;
+    let home = Home::new(&format!(
+        "\
+route: {{receiver: pager, group_by: [alertname]}}
+receivers: [{{name: pager, webhook_configs: [{{url: '{}'}}]}}]
+",
+        pager.url("/webhook/a")
+    ));
+    let squelch = home.serve().await;
+    assert_eq!(squelch.scrape().await.sum("squelch_sender_clocks_wrong", &[]), 0.0);
+    let start = now() - Span::from_mins(10);
+    for minute in 0..2 {
+        let end = start + Span::from_mins(4 + minute);
+        let labels = json!({"alertname": "DbDown", "severity": "critical"});
+        let sent = json!([{"labels": labels, "startsAt": start, "endsAt": end}]).to_string();
+        assert_eq!(squelch.post("/api/v2/alerts", sent).await.status, 200);
+    }
+    shown(&pager, "a page", |i| about(i, "DbDown").len() == 1).await;
+    shown(&pager, "an alarm", |i| about(i, "SquelchSenderClockWrong").len() == 1).await;
+    let scrape = squelch.scrape().await;
+    assert_eq!(scrape.sum("squelch_sender_clocks_wrong", &[]), 1.0);
+    assert!(scrape.sum("squelch_sender_clock_offset_seconds", &[("sender", "127.0.0.1")]) < -200.0);
+    assert!(squelch.child.said().contains("the clock of a sender differs"));
     assert_eq!(squelch.stop().await.code(), Some(0));
 }

@@ -11,7 +11,7 @@ use smol_str::SmolStr;
 use super::few::Few;
 use super::forms::{Forms, Wording};
 use super::lanes::LaneId;
-use super::occurrences::{OccurrenceChange, OccurrenceKey, Occurrences, PeerId};
+use super::occurrences::{Moment, OccurrenceChange, OccurrenceKey, Occurrences, PeerId};
 use super::timers::{Standing, Timers};
 use super::track::Track;
 use crate::model::{AlertId, Duration, LabelSet, Observation, Source, Status, Timestamp};
@@ -30,11 +30,11 @@ pub(super) struct Alert {
     identity: Option<LabelSet>,
     /// Annotations and where the rule can be looked at, as last said.
     wording: Wording,
-    /// Start of the current occurrence, or of the last one.
+    /// Start of the current occurrence, or of the last one, as its senders say it.
     pub(super) starts_at: Timestamp,
-    /// End of the last occurrence; none while firing.
+    /// End of the last occurrence, as its senders say it. None while firing.
     pub(super) ends_at: Option<Timestamp>,
-    /// When this program first heard of the occurrence.
+    /// When this program first heard of the occurrence, in engine time.
     pub(super) received_at: Timestamp,
     /// When it is looked at next, if nothing is heard: no later than the first of its deadlines.
     due: Option<Timestamp>,
@@ -89,6 +89,9 @@ pub(super) struct Alerts {
     /// Firing full label sets that were forgotten for new ones.
     #[serde(default)]
     forgotten: u64,
+    /// By how many milliseconds engine time is ahead of wall time.
+    #[serde(default)]
+    ahead: i64,
 }
 
 impl Alert {
@@ -122,7 +125,7 @@ impl Alert {
 impl Alerts {
     /// These alone, for a copy of the engine; of `id` with what the lanes know of it.
     pub(super) fn only(&self, id: AlertId, other: Option<AlertId>) -> Alerts {
-        let mut only = Alerts::default();
+        let mut only = Alerts { ahead: self.ahead, ..Alerts::default() };
         for id in [Some(id), other].into_iter().flatten() {
             let Some(alert) = self.alert(id).cloned() else { continue };
             let (annotations, url) = self.said(&alert);
@@ -136,6 +139,21 @@ impl Alerts {
             *only.track_mut(id, lane) = track.clone();
         }
         only
+    }
+
+    /// Engine time is so many milliseconds ahead of wall time from now on.
+    pub(super) fn clocks(&mut self, ahead: i64) {
+        self.ahead = ahead;
+    }
+
+    /// By how many milliseconds engine time is ahead of wall time.
+    pub(super) fn ahead(&self) -> i64 {
+        self.ahead
+    }
+
+    /// The instant at which engine time is `now`.
+    pub(super) fn moment(&self, now: Timestamp) -> Moment {
+        Moment::new(now, self.ahead)
     }
 
     pub(super) fn alert(&self, id: AlertId) -> Option<&Alert> {
@@ -245,6 +263,7 @@ impl Alerts {
             self.owners.insert(instance_id, alert_id);
         }
         let key = (source, instance_id);
+        let at = self.moment(now);
         let known = self.known.entry(alert_id).or_default();
         let unknown = known.alert.is_none();
         self.count += u64::from(unknown);
@@ -257,7 +276,7 @@ impl Alerts {
                 self.forms.release(&std::mem::replace(&mut alert.wording, wording));
                 alert
             }
-            none => none.insert(Alert::new(now, observation, wording, policy)),
+            none => none.insert(Alert::new(at, observation, wording, policy)),
         };
         if let Some((gone, fired)) = alert.occurrences.make_room(&key) {
             self.forgotten += u64::from(fired);
@@ -265,8 +284,8 @@ impl Alerts {
         }
         let fired_before = alert.firing();
         let change = match observation.status {
-            Status::Firing => alert.occurrences.fire(now, key, peer, observation),
-            Status::Resolved => alert.occurrences.resolve(now, key, peer, observation),
+            Status::Firing => alert.occurrences.fire(at, key, peer, observation),
+            Status::Resolved => alert.occurrences.resolve(at, key, peer, observation),
         };
         let change = match change {
             OccurrenceChange::None if unknown => Change::UnknownResolved,
@@ -298,16 +317,17 @@ impl Alerts {
         policy: &Policy,
         timers: &mut Timers,
     ) {
+        let wall = self.moment(now).wall;
         let Some(alert) = self.known.get_mut(&id).and_then(|known| known.alert.as_mut()) else { return };
         match change {
             Change::Fired | Change::Believed => {
-                alert.starts_at = alert.occurrences.started_at().unwrap_or(now);
+                alert.starts_at = alert.occurrences.started_at().unwrap_or(wall);
                 alert.received_at = now;
                 alert.ends_at = None;
                 self.firing += 1;
             }
             Change::Resolved => {
-                alert.ends_at = Some(ends_at.unwrap_or(now).max(alert.starts_at));
+                alert.ends_at = Some(ends_at.unwrap_or(wall).max(alert.starts_at));
                 self.firing -= 1;
             }
             Change::None if fired_before => {
@@ -377,6 +397,24 @@ impl Alerts {
         })
     }
 
+    /// When the current occurrence began in engine time, and no later than it was heard of.
+    pub(super) fn began(&self, alert: &Alert) -> Timestamp {
+        self.moment(alert.received_at).engine(alert.starts_at).min(alert.received_at)
+    }
+
+    /// What a resolve of API v2 really states: see [`Occurrences::judge`].
+    pub(super) fn judge(
+        &self,
+        now: Timestamp,
+        (alert, instance, peer): (AlertId, AlertId, PeerId),
+        said: &Observation,
+        late: Option<Duration>,
+    ) -> Status {
+        let unheard = Occurrences::default();
+        let occurrences = self.alert(alert).map_or(&unheard, |alert| &alert.occurrences);
+        occurrences.judge(self.moment(now), &(Source::Prometheus, instance), peer, said, late)
+    }
+
     /// The labels of an alert, and what a peer states of one of its full label sets, if the same statement
     /// again changes nothing.
     pub(super) fn stated(
@@ -399,7 +437,8 @@ impl Alerts {
         peer: PeerId,
         ends_at: Option<Timestamp>,
     ) -> Option<Status> {
-        self.alert_mut(alert_id)?.occurrences.seen(now, &key, peer, ends_at)
+        let at = self.moment(now);
+        self.alert_mut(alert_id)?.occurrences.seen(at, &key, peer, ends_at)
     }
 
     /// Full label sets of which nothing was heard in time fire no more: those with an end of their own, or,
@@ -412,8 +451,9 @@ impl Alerts {
         policy: &Policy,
         timers: &mut Timers,
     ) -> Change {
+        let at = self.moment(now);
         let Some(alert) = self.alert_mut(id) else { return Change::None };
-        let Some(last_end) = alert.occurrences.expire(now, stale, policy) else { return Change::None };
+        let Some(last_end) = alert.occurrences.expire(at, stale, policy) else { return Change::None };
         let change = if alert.occurrences.fires() { Change::None } else { Change::Resolved };
         self.settle(now, id, true, change, Some(last_end), policy, timers);
         change
@@ -427,9 +467,10 @@ impl Alerts {
         policy: &Policy,
         timers: &mut Timers,
     ) -> Change {
+        let at = self.moment(now);
         let Some(alert) = self.alert_mut(id) else { return Change::None };
         let fired_before = alert.firing();
-        if !alert.occurrences.believe(now) {
+        if !alert.occurrences.believe(at) {
             return Change::None;
         }
         let change = if fired_before { Change::None } else { Change::Believed };
@@ -466,14 +507,14 @@ impl Alerts {
 }
 
 impl Alert {
-    fn new(now: Timestamp, observation: &Observation, wording: Wording, policy: &Policy) -> Self {
+    fn new(at: Moment, observation: &Observation, wording: Wording, policy: &Policy) -> Self {
         Alert {
             labels: observation.labels.clone(),
             identity: policy.telling(&observation.labels),
             wording,
             starts_at: observation.starts_at,
-            ends_at: Some(observation.ends_at.unwrap_or(now)),
-            received_at: now,
+            ends_at: Some(observation.ends_at.unwrap_or(at.wall)),
+            received_at: at.now,
             due: None,
             forget_at: None,
             unheard_at: None,

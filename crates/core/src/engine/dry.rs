@@ -225,6 +225,8 @@ impl Engine {
             own: BTreeMap::new(),
             mirrors: super::Mirrors::default(),
             watch: super::Watch::default(),
+            clocks: super::Clocks::default(),
+            churn: super::Churn::default(),
             heartbeats: self.heartbeats.clone(),
             bounds: self.bounds.clone(),
             asides: self.asides.clone(),

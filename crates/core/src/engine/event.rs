@@ -32,6 +32,9 @@ pub enum Event {
     Alarm(Alarm),
     /// The configuration, at start and whenever it changes.
     Policy(Box<Policy>),
+    /// Engine time is so many milliseconds ahead of wall time from now on: senders' times are compared with
+    /// wall time.
+    Clocks(i64),
     /// The program started; nothing was heard while it was down.
     Started,
     /// Only time passed.

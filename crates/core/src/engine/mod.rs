@@ -15,6 +15,8 @@ mod basis;
 mod board;
 mod bounds;
 mod channel;
+mod churn;
+mod clocks;
 #[cfg(any(test, feature = "testing"))]
 pub mod consumers;
 mod damping;
@@ -94,6 +96,8 @@ use crate::policy::Policy;
 use alerts::Alerts;
 use aside::Asides;
 use bounds::Bounds;
+use churn::Churn;
+use clocks::Clocks;
 use digest::Digests;
 use flow::Flow;
 use groups::{Group, GroupKey};
@@ -138,6 +142,10 @@ pub struct Engine {
     own: BTreeMap<GroupKey, IncidentId>,
     #[serde(default)]
     watch: Watch,
+    #[serde(default)]
+    clocks: Clocks,
+    #[serde(default)]
+    churn: Churn,
     #[serde(default)]
     heartbeats: Heartbeats,
     #[serde(default)]
@@ -186,6 +194,8 @@ impl Engine {
             digests: Digests::default(),
             own: BTreeMap::new(),
             watch: Watch::default(),
+            clocks: Clocks::default(),
+            churn: Churn::default(),
             heartbeats: Heartbeats::default(),
             bounds: Bounds::default(),
             asides: Asides::default(),
@@ -214,6 +224,9 @@ impl Engine {
             self.heartbeats_started();
             self.retry_all();
         }
+        if let Event::Clocks(ahead) = event {
+            self.alerts.clocks(*ahead);
+        }
         if let Event::Seen(seen) = event {
             // Repeats are gathered before they are an event: what they extend has not passed.
             self.seen(seen);
@@ -233,7 +246,7 @@ impl Engine {
             Event::Silence(change) => self.silence(change),
             Event::Policy(policy) => self.adopt((**policy).clone()),
             Event::Alarm(alarm) => self.alarm(alarm),
-            Event::Seen(_) | Event::Started | Event::Tick => {}
+            Event::Seen(_) | Event::Clocks(_) | Event::Started | Event::Tick => {}
         }
         self.fire_timers();
         while let Some(id) = self.touched.pop_first() {
@@ -262,6 +275,11 @@ impl Engine {
         self.in_flight.keys().copied()
     }
 
+    /// By how many milliseconds engine time is ahead of wall time, as the last [`Event::Clocks`] said.
+    pub fn ahead_of_wall(&self) -> i64 {
+        self.alerts.ahead()
+    }
+
     /// How many alerts are known, firing or not: the measure of its size.
     pub fn alerts_known(&self) -> u64 {
         self.alerts.len()
@@ -278,6 +296,8 @@ impl Engine {
         let mut stats = Stats { alerts: self.alerts.len(), firing: self.alerts.firing(), ..stats };
         self.mutes.count(&mut stats);
         stats.heartbeats = self.heartbeats.last();
+        stats.sender_clocks = self.clocks.wrong(self.now).map(|(name, ms)| (name.clone(), ms)).collect();
+        stats.changing_labels = self.changing_labels();
         stats.bounds.insert(Bound::LabelSets, self.alerts.label_sets_forgotten());
         for (receiver, count) in self.orphans_by_receiver() {
             stats.receivers.entry(receiver).or_default().orphaned = count;

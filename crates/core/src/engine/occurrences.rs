@@ -9,7 +9,8 @@
 //!   too. Alertmanagers of one cluster wake up to 15 s apart, so the copy of the other one may just be
 //!   late.
 //!
-//! Times of one sender are compared with times of the same sender. A clock that is wrong then does no harm.
+//! Times of one sender are compared with times of the same sender, or with the wall time of receipt. A clock
+//! that is wrong then does no harm. Engine time only orders what Squelch receives, and drives the timers.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -17,6 +18,42 @@ use sha2::{Digest, Sha256};
 use super::few::Few;
 use crate::model::{AlertId, Duration, Observation, Source, Status, Timestamp};
 use crate::policy::Policy;
+
+/// One instant in engine time and in wall time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moment {
+    /// Engine time.
+    pub(super) now: Timestamp,
+    /// Wall time, which a sender's times are compared with.
+    pub(super) wall: Timestamp,
+}
+
+impl Moment {
+    /// The instant at which engine time is `now`, and `ahead` milliseconds ahead of wall time.
+    pub(super) fn new(now: Timestamp, ahead: i64) -> Self {
+        Moment { now, wall: Timestamp::from_millis(now.as_millis().saturating_sub(ahead)) }
+    }
+
+    fn ahead(self) -> i64 {
+        self.now.as_millis() - self.wall.as_millis()
+    }
+
+    /// When engine time is what wall time is at `wall`.
+    pub(super) fn engine(self, wall: Timestamp) -> Timestamp {
+        Timestamp::from_millis(wall.as_millis().saturating_add(self.ahead()))
+    }
+
+    /// What wall time is when engine time is `engine`.
+    fn wall_at(self, engine: Timestamp) -> Timestamp {
+        Timestamp::from_millis(engine.as_millis().saturating_sub(self.ahead()))
+    }
+}
+
+/// A sender whose clock is wrong by no more counts as right.
+pub(super) const CLOCK_SLACK: Duration = Duration::from_secs(30);
+
+/// How long a sender is believed that an alert fires, if the end that it gives has passed already.
+const LATE_FIRES: Duration = Duration::from_mins(5);
 
 /// A sender that speaks for alerts: a hash of its name.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -55,12 +92,13 @@ pub(super) struct Occurrences(Few<OccurrenceKey, Occurrence>);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Occurrence {
     firing: bool,
-    /// Its start. Never later than the time at which it was received.
+    /// Its start. Never later than the wall time at which it was received.
     starts_at: Timestamp,
-    /// The end of the last occurrence, never later than [`Self::ended_on`]. [`NEVER`] if there was none.
+    /// The end of the last occurrence, never later than the wall time at [`Self::ended_on`]. [`NEVER`] if
+    /// there was none.
     #[serde(default = "never", skip_serializing_if = "is_never")]
     ended_at: Timestamp,
-    /// When Squelch learned of that end.
+    /// When Squelch learned of that end, in engine time.
     #[serde(default = "never", skip_serializing_if = "is_never")]
     ended_on: Timestamp,
     /// No peer stated that end: it was time that ended the occurrence.
@@ -75,17 +113,23 @@ struct Statement {
     firing: bool,
     /// The start as the peer stated it.
     starts_at: Timestamp,
-    /// The end as the peer stated it. While firing: when the peer's word expires, if it gave a time (API v2).
+    /// The end as the peer stated it.
     ends_at: Option<Timestamp>,
-    /// When the peer stated it last.
+    /// Firing: when the peer's word expires in engine time, if it gave a time (API v2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Timestamp>,
+    /// When the peer stated it last, in engine time.
     last_seen: Timestamp,
-    /// Firing, while the occurrence is over: since when the peer has been stating it.
+    /// Firing, while the occurrence is over: since when the peer has been stating it, in engine time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     waits_since: Option<Timestamp>,
     /// The start moved with the last statement. A sender whose start moves each time states no new
     /// occurrences.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     moved: bool,
+    /// How often the peer stated in a row an end that had passed and was later than the one before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    goes_on: u8,
 }
 
 const NEVER: Timestamp = Timestamp::ZERO;
@@ -96,6 +140,10 @@ fn never() -> Timestamp {
 
 fn is_never(at: &Timestamp) -> bool {
     *at == NEVER
+}
+
+fn is_zero(count: &u8) -> bool {
+    *count == 0
 }
 
 /// The effect of a statement on one full label set.
@@ -111,20 +159,29 @@ pub(super) enum OccurrenceChange {
 }
 
 impl Statement {
-    fn new(now: Timestamp, said: &Observation) -> Self {
+    fn new(at: Moment, said: &Observation) -> Self {
+        let firing = said.status == Status::Firing;
         Statement {
-            firing: said.status == Status::Firing,
+            firing,
             starts_at: said.starts_at,
             ends_at: said.ends_at,
-            last_seen: now,
+            expires_at: said.ends_at.filter(|_| firing).map(|end| expiry(at, end)),
+            last_seen: at.now,
             waits_since: None,
             moved: false,
+            goes_on: 0,
         }
     }
 
     /// When a peer's word that it fires expires. None if the peer does not say so.
     fn expires_at(&self, policy: &Policy) -> Option<Timestamp> {
-        self.firing.then(|| self.ends_at.unwrap_or(self.last_seen + policy.stale_after))
+        self.firing.then(|| self.expires_at.unwrap_or(self.last_seen + policy.stale_after))
+    }
+
+    /// The peer goes on to say that it fires.
+    fn extend(&mut self, at: Moment, ends_at: Option<Timestamp>) {
+        self.ends_at = self.ends_at.max(ends_at);
+        self.expires_at = self.expires_at.max(ends_at.map(|end| expiry(at, end)));
     }
 
     /// Whether `said` repeats the resolve that the peer stated, and is not about a later occurrence.
@@ -132,10 +189,39 @@ impl Statement {
         !self.firing && self.ends_at.is_none_or(|ended| said.starts_at <= ended)
     }
 
-    /// Until when the statement covers the occurrence: what starts later is another one.
-    fn covers_until(&self) -> Timestamp {
-        self.ends_at.unwrap_or(self.last_seen).max(self.starts_at)
+    /// Until when in engine time the statement covers the occurrence: what starts later is another one.
+    fn covers_until(&self, at: Moment) -> Timestamp {
+        self.expires_at.unwrap_or(self.last_seen).max(at.engine(self.starts_at))
     }
+
+    /// The start, unless it lay ahead when the peer stated it last.
+    fn believed_start(&self, at: Moment) -> Option<Timestamp> {
+        Some(self.starts_at).filter(|start| at.engine(*start) <= self.last_seen)
+    }
+
+    /// Whether the end that the peer stated had passed when it did.
+    fn was_late(&self, at: Moment) -> bool {
+        self.ends_at.is_some_and(|end| at.engine(end) <= self.last_seen)
+    }
+
+    /// Whether `said`, whose end has passed, states a later end for what the peer stated before, whose end
+    /// had passed too. The end of what has resolved stays, and what starts anew starts later. The end of
+    /// what fires moves on with each repeat, and has passed only if the peer's clock is behind.
+    fn moves_on(&self, at: Moment, said: &Observation) -> bool {
+        let later = said.ends_at > self.ends_at && lateness(at, said) > CLOCK_SLACK;
+        let overlaps = !said.start_unknown && self.ends_at.is_some_and(|ended| said.starts_at <= ended);
+        later && overlaps && self.was_late(at)
+    }
+}
+
+/// When a word that something fires until `end` expires, in engine time.
+fn expiry(at: Moment, end: Timestamp) -> Timestamp {
+    if end > at.wall { at.engine(end) } else { at.now + LATE_FIRES }
+}
+
+/// How long ago the end that is said has passed.
+pub(super) fn lateness(at: Moment, said: &Observation) -> Duration {
+    said.ends_at.map_or(Duration::ZERO, |end| at.wall.since(end))
 }
 
 impl Occurrence {
@@ -156,29 +242,29 @@ impl Occurrence {
     }
 
     /// The statement of a peer, as of now. There is room for it.
-    fn state(&mut self, now: Timestamp, peer: PeerId, said: &Observation) -> &mut Statement {
+    fn state(&mut self, at: Moment, peer: PeerId, said: &Observation) -> &mut Statement {
         if !self.peers.contains_key(&peer) && self.peers.len() >= PEERS {
             let oldest = self.peers.iter().min_by_key(|(_, peer)| peer.last_seen).map(|(id, _)| *id);
             oldest.map(|id| self.peers.remove(&id));
         }
-        let statement = self.peers.or_insert_with(peer, || Statement::new(now, said));
-        statement.last_seen = now;
+        let statement = self.peers.or_insert_with(peer, || Statement::new(at, said));
+        statement.last_seen = at.now;
         statement
     }
 
     /// It fires from `starts_at` on: the wait of every peer is over.
-    fn begin(&mut self, now: Timestamp, starts_at: Timestamp) {
+    fn begin(&mut self, at: Moment, starts_at: Timestamp) {
         self.firing = true;
         self.expired = false;
-        self.starts_at = starts_at.min(now);
+        self.starts_at = starts_at.min(at.wall);
         self.peers.values_mut().for_each(|peer| peer.waits_since = None);
     }
 
-    /// It is over since `at`. A sender's clock that is ahead does not move the end into the future.
-    fn end(&mut self, now: Timestamp, at: Timestamp) {
+    /// It is over since `ended`. A sender's clock that is ahead does not move the end into the future.
+    fn end(&mut self, at: Moment, ended: Timestamp) {
         self.firing = false;
-        self.ended_at = self.ended_at.max(at.min(now));
-        self.ended_on = now;
+        self.ended_at = self.ended_at.max(ended.min(at.wall));
+        self.ended_on = at.now;
     }
 }
 
@@ -238,7 +324,11 @@ impl Occurrences {
             let same_start = said.start_unknown || statement.starts_at == said.starts_at;
             return match (stated, said.status) {
                 (Status::Firing, Status::Firing) => same_start,
-                (Status::Resolved, Status::Resolved) => statement.resolves_again(said),
+                // An end that moves on is no repeat: the sender's clock may be behind.
+                (Status::Resolved, Status::Resolved) => {
+                    statement.resolves_again(said)
+                        && !(key.0 == Source::Prometheus && said.ends_at > statement.ends_at)
+                }
                 _ => false,
             };
         }
@@ -250,16 +340,16 @@ impl Occurrences {
     /// A peer repeated its statement. Returns its status, if the full label set is known.
     pub(super) fn seen(
         &mut self,
-        now: Timestamp,
+        at: Moment,
         key: &OccurrenceKey,
         peer: PeerId,
         ends_at: Option<Timestamp>,
     ) -> Option<Status> {
         let occurrence = self.0.get_mut(key)?;
         if let Some(statement) = occurrence.peers.get_mut(&peer) {
-            statement.last_seen = now;
+            statement.last_seen = at.now;
             if statement.firing {
-                statement.ends_at = statement.ends_at.max(ends_at);
+                statement.extend(at, ends_at);
             }
             return Some(if statement.firing { Status::Firing } else { Status::Resolved });
         }
@@ -270,9 +360,11 @@ impl Occurrences {
                 firing: true,
                 starts_at,
                 ends_at,
-                last_seen: now,
+                expires_at: ends_at.map(|end| expiry(at, end)),
+                last_seen: at.now,
                 waits_since: None,
                 moved: false,
+                goes_on: 0,
             };
             if occurrence.peers.len() < PEERS {
                 occurrence.peers.insert(peer, stated);
@@ -282,16 +374,17 @@ impl Occurrences {
     }
 
     /// Ends the occurrences that no peer confirmed in time: if `stale`, those without an end of their own,
-    /// else the others. Returns the last end, if any ended.
-    pub(super) fn expire(&mut self, now: Timestamp, stale: bool, policy: &Policy) -> Option<Timestamp> {
+    /// else the others. Returns the last end in wall time, if any ended.
+    pub(super) fn expire(&mut self, at: Moment, stale: bool, policy: &Policy) -> Option<Timestamp> {
         let mut last_end = None;
         for occurrence in self.0.values_mut() {
-            let endless = !occurrence.peers.values().any(|peer| peer.firing && peer.ends_at.is_some());
-            let Some(at) = occurrence.expires_at(policy).filter(|at| *at <= now && endless == stale) else {
+            let endless = !occurrence.peers.values().any(|peer| peer.firing && peer.expires_at.is_some());
+            let expires = occurrence.expires_at(policy);
+            let Some(due) = expires.filter(|due| *due <= at.now && endless == stale) else {
                 continue;
             };
-            let ended = if stale { now } else { at };
-            occurrence.end(now, ended);
+            let ended = if stale { at.wall } else { at.wall_at(due) };
+            occurrence.end(at, ended);
             occurrence.expired = true;
             occurrence.peers = Few::default();
             last_end = last_end.max(Some(ended));
@@ -301,12 +394,12 @@ impl Occurrences {
 
     /// Believes the peers that went on to state an old firing for [`REFIRE_WAIT`]. Returns whether there
     /// were any.
-    pub(super) fn believe(&mut self, now: Timestamp) -> bool {
+    pub(super) fn believe(&mut self, at: Moment) -> bool {
         let mut believed = false;
         for occurrence in self.0.values_mut() {
-            let due = |peer: &&Statement| peer.waits_since.is_some_and(|since| since + REFIRE_WAIT <= now);
+            let due = |peer: &&Statement| peer.waits_since.is_some_and(|since| since + REFIRE_WAIT <= at.now);
             if let Some(starts_at) = occurrence.peers.values().filter(due).map(|peer| peer.starts_at).min() {
-                occurrence.begin(now, starts_at);
+                occurrence.begin(at, starts_at);
                 believed = true;
             }
         }
@@ -316,7 +409,7 @@ impl Occurrences {
     /// Squelch was down and heard nothing: no word expires before `ends`, and none is stale before `stale`.
     pub(super) fn restarted(&mut self, ends: Timestamp, stale: Timestamp, policy: &Policy) {
         for statement in self.0.values_mut().flat_map(|o| o.peers.values_mut()).filter(|peer| peer.firing) {
-            match &mut statement.ends_at {
+            match &mut statement.expires_at {
                 Some(at) => *at = (*at).max(ends),
                 None => statement.last_seen = statement.last_seen.max(stale - policy.stale_after),
             }
@@ -339,51 +432,55 @@ impl Occurrences {
     /// A peer states that a full label set fires.
     pub(super) fn fire(
         &mut self,
-        now: Timestamp,
+        at: Moment,
         key: OccurrenceKey,
         peer: PeerId,
         said: &Observation,
     ) -> OccurrenceChange {
         let Some(occurrence) = self.0.get_mut(&key) else {
             let mut first = Occurrence::unheard();
-            first.state(now, peer, said);
-            first.begin(now, said.starts_at);
+            first.state(at, peer, said);
+            first.begin(at, said.starts_at);
             self.0.insert(key, first);
             return OccurrenceChange::Fired;
         };
         let before = occurrence.peers.get(&peer).cloned();
         match occurrence.firing {
-            true => occurrence.confirm(now, peer, before, said),
-            false => occurrence.fire_again(now, peer, before, said),
+            true => occurrence.confirm(at, peer, before, said),
+            false => occurrence.fire_again(at, peer, before, said),
         }
     }
 
     /// A peer states that a full label set does not fire.
     pub(super) fn resolve(
         &mut self,
-        now: Timestamp,
+        at: Moment,
         key: OccurrenceKey,
         peer: PeerId,
         said: &Observation,
     ) -> OccurrenceChange {
-        let ends_at = said.ends_at.unwrap_or(now).min(now);
+        let ends_at = said.ends_at.unwrap_or(at.wall).min(at.wall);
         let Some(occurrence) = self.0.get_mut(&key) else {
             let mut first = Occurrence::unheard();
-            first.state(now, peer, said);
-            first.end(now, ends_at);
+            first.state(at, peer, said);
+            first.end(at, ends_at);
             self.0.insert(key, first);
             return OccurrenceChange::None;
         };
         let before = occurrence.peers.get(&peer).cloned();
-        let began =
-            before.as_ref().filter(|before| before.firing).map_or(occurrence.starts_at, |b| b.starts_at);
-        if !said.start_unknown && began.min(now) > ends_at {
+        let began = before.as_ref().filter(|before| before.firing).and_then(|b| b.believed_start(at));
+        let began = began.unwrap_or(occurrence.starts_at);
+        if !said.start_unknown && began.min(at.wall) > ends_at {
             // It ended before the peer's present statement, or the occurrence, began: it is about an older
             // one.
             return OccurrenceChange::None;
         }
         let again = before.as_ref().is_some_and(|before| before.resolves_again(said));
-        *occurrence.state(now, peer, said) = Statement::new(now, said);
+        let goes_on = before
+            .as_ref()
+            .filter(|before| before.moves_on(at, said))
+            .map_or(0, |b| b.goes_on.saturating_add(1));
+        *occurrence.state(at, peer, said) = Statement { goes_on, ..Statement::new(at, said) };
         occurrence.expired = false;
         if !occurrence.firing {
             occurrence.ended_at = occurrence.ended_at.max(ends_at);
@@ -396,9 +493,43 @@ impl Occurrences {
         if again || known && supported {
             return OccurrenceChange::None;
         }
-        occurrence.end(now, ends_at);
+        occurrence.end(at, ends_at);
         OccurrenceChange::Resolved
     }
+
+    /// What `said`, a resolve because the end that it gives has passed, really states. An alert whose end
+    /// moved on fires. It takes two moves once the alert has fired, since the members of a pair may share an
+    /// address and state two ends. What a sender says of an alert for the first time fires too if its end is
+    /// as `late` as the others.
+    pub(super) fn judge(
+        &self,
+        at: Moment,
+        key: &OccurrenceKey,
+        peer: PeerId,
+        said: &Observation,
+        late: Option<Duration>,
+    ) -> Status {
+        let occurrence = self.0.get(key);
+        let statement = occurrence.and_then(|occurrence| occurrence.peers.get(&peer));
+        let never_fired = occurrence.is_some_and(|occurrence| occurrence.starts_at == NEVER);
+        let as_late = is_as_late(lateness(at, said), late);
+        let Some(stated) = statement else {
+            return if as_late { Status::Firing } else { Status::Resolved };
+        };
+        let same = stated.starts_at == said.starts_at;
+        let goes_on = match stated.firing {
+            true => stated.was_late(at) && said.ends_at >= stated.ends_at,
+            false => (never_fired && same || stated.goes_on >= 1) && stated.moves_on(at, said),
+        };
+        let fires = goes_on || !same && as_late;
+        if fires { Status::Firing } else { Status::Resolved }
+    }
+}
+
+/// Whether an end is as late as those of the same sender's alerts that fire. Requests take a while to come.
+fn is_as_late(lateness: Duration, late: Option<Duration>) -> bool {
+    const WAY: u64 = 10_000;
+    late.is_some_and(|late| lateness > CLOCK_SLACK && lateness.as_millis().abs_diff(late.as_millis()) <= WAY)
 }
 
 impl Occurrence {
@@ -417,22 +548,22 @@ impl Occurrence {
     /// It fires, and a peer states so.
     fn confirm(
         &mut self,
-        now: Timestamp,
+        at: Moment,
         peer: PeerId,
         before: Option<Statement>,
         said: &Observation,
     ) -> OccurrenceChange {
-        let starts_at = said.starts_at.min(now);
-        let covered =
-            self.peers.values().filter(|p| p.firing).map(Statement::covers_until).max().unwrap_or(now);
+        let starts_at = said.starts_at.min(at.wall);
+        let covered = self.peers.values().filter(|p| p.firing).map(|p| p.covers_until(at)).max();
+        let covered = covered.unwrap_or(at.now);
         let (last_seen, ended_at) = (self.last_seen(), self.ended_at);
-        let statement = self.state(now, peer, said);
+        let statement = self.state(at, peer, said);
         let Some(before) = before.filter(|before| before.firing) else {
-            *statement = Statement::new(now, said);
+            *statement = Statement::new(at, said);
             self.starts_at = self.starts_at.min(starts_at.max(ended_at));
             return OccurrenceChange::None;
         };
-        statement.ends_at = statement.ends_at.max(said.ends_at);
+        statement.extend(at, said.ends_at);
         if said.start_unknown || said.starts_at == before.starts_at {
             statement.moved = false;
             return OccurrenceChange::None;
@@ -442,11 +573,11 @@ impl Occurrence {
             return OccurrenceChange::None;
         }
         statement.starts_at = said.starts_at;
-        let later = said.starts_at > before.starts_at && starts_at > before.last_seen;
+        let later = said.starts_at > before.starts_at && at.engine(starts_at) > before.last_seen;
         statement.moved = later;
-        if starts_at > covered && !before.moved {
+        if at.engine(starts_at) > covered && !before.moved {
             self.ended_at = starts_at;
-            self.ended_on = now;
+            self.ended_on = at.now;
             self.starts_at = starts_at;
             return OccurrenceChange::Restarted(last_seen);
         }
@@ -457,7 +588,7 @@ impl Occurrence {
     /// It does not fire, and a peer states that it does.
     fn fire_again(
         &mut self,
-        now: Timestamp,
+        at: Moment,
         peer: PeerId,
         before: Option<Statement>,
         said: &Observation,
@@ -469,18 +600,23 @@ impl Occurrence {
                 Some(before) if before.firing => {
                     before.starts_at != said.starts_at && said.starts_at > ended_at
                 }
-                Some(before) => before.ends_at.is_none_or(|ended| said.starts_at > ended),
+                // An end that lay ahead counts as the time at which it was said.
+                Some(before) => before.ends_at.is_none_or(|ended| {
+                    before.starts_at != said.starts_at && said.starts_at > ended.min(ended_at)
+                }),
             };
         // It took its own word back. A member that shares the name of its pair does so seconds later.
         let took_back = before.as_ref().is_some_and(|before| {
-            !before.firing && (said.start_unknown || self.ended_on + REFIRE_WAIT <= now)
+            !before.firing && (said.start_unknown || self.ended_on + REFIRE_WAIT <= at.now)
         });
-        let waits_since = before.as_ref().and_then(|before| before.waits_since).unwrap_or(now);
-        let expired = self.expired;
-        let statement = self.state(now, peer, said);
-        *statement = Statement::new(now, said);
+        let waits_since = before.as_ref().and_then(|before| before.waits_since).unwrap_or(at.now);
+        // No sender says so, but that its clock is behind was found out.
+        let judged = said.ends_at.is_some_and(|end| end <= at.wall);
+        let expired = self.expired || judged;
+        let statement = self.state(at, peer, said);
+        *statement = Statement::new(at, said);
         if new || took_back || expired {
-            self.begin(now, said.starts_at);
+            self.begin(at, said.starts_at);
             return OccurrenceChange::Fired;
         }
         statement.waits_since = Some(waits_since);

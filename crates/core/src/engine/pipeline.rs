@@ -25,6 +25,7 @@ impl Engine {
         let mut heard: Vec<(AlertId, Change, &Observation, bool)> =
             Vec::with_capacity(batch.observations.len());
         let peer = PeerId::of(&batch.peer);
+        let batch = &*self.by_clock(batch, peer);
         // The order in a request means nothing. Firings go first, so that an alert of which one full label
         // set follows another one fires throughout.
         let (firing, resolved): (Vec<_>, Vec<_>) =
@@ -70,6 +71,7 @@ impl Engine {
             let rose = fired.is_some() && level < before && change == Change::None && self.fires(alert);
             heard.push((alert, change, observation, rose));
         }
+        self.watch_labels(&heard);
         self.remute();
         let mut observed = Vec::new();
         for (alert, change, observation, rose) in heard {
@@ -272,7 +274,7 @@ impl Engine {
     fn hold(&mut self, alert: AlertId, lane: LaneId) {
         let Some(known) = self.alerts.alert(alert) else { return };
         let level = &self.policy.severities.levels[self.policy.severities.level_of(&known.labels)];
-        let until = known.starts_at.min(known.received_at) + level.hold;
+        let until = self.alerts.began(known) + level.hold;
         if level.never_hold || until <= self.now {
             return self.admit(alert, lane);
         }

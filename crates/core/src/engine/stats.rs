@@ -33,6 +33,13 @@ pub struct Stats {
     /// When each heartbeat was last heard from the sender that is silent longest; nothing for never.
     #[serde(default)]
     pub heartbeats: BTreeMap<SmolStr, Option<Timestamp>>,
+    /// Senders whose clock is wrong, and by how many milliseconds at least: above 0 if it is ahead.
+    #[serde(default)]
+    pub sender_clocks: BTreeMap<SmolStr, i64>,
+    /// Rules, and labels of theirs whose value changes all the time: how often it changed in a row. Each
+    /// change ends one alert and starts another one.
+    #[serde(default, with = "super::pairs")]
+    pub changing_labels: BTreeMap<(SmolStr, SmolStr), u64>,
     /// Observations beyond `limits.alerts`.
     #[serde(default)]
     pub overflow: u64,

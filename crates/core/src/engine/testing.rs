@@ -225,7 +225,16 @@ impl World {
 
     /// A request as Alertmanager sends it: repeats that change nothing come as `Seen`.
     pub fn webhook(&mut self, peer: &str, observations: Vec<Observation>) {
-        let batch = Batch { source: Source::Alertmanager, peer: peer.into(), observations, upstream: None };
+        self.take(Source::Alertmanager, peer, observations);
+    }
+
+    /// A request of API v2, as Prometheus sends it: repeats that change nothing come as `Seen`.
+    pub fn prometheus(&mut self, peer: &str, observations: Vec<Observation>) {
+        self.take(Source::Prometheus, peer, observations);
+    }
+
+    fn take(&mut self, source: Source, peer: &str, observations: Vec<Observation>) {
+        let batch = Batch { source, peer: peer.into(), observations, upstream: None };
         match self.engine.repeats(&batch) {
             Some(seen) => self.handle(Event::Seen(seen)),
             None => self.handle(Event::Observe(batch)),

@@ -181,6 +181,7 @@ impl Engine {
         self.say_stuck();
         self.say_refused();
         self.say_orphans();
+        self.say_clocks();
         self.overflow_over();
         self.asides_over();
         let now = self.now;
@@ -190,7 +191,7 @@ impl Engine {
             self.put(&what, None);
         }
         let quiet = [&self.watch.stuck, &self.watch.orphans].iter().all(|incidents| incidents.is_empty());
-        let quiet = quiet && self.watch.raised.is_empty();
+        let quiet = quiet && self.watch.raised.is_empty() && self.clocks.wrong(self.now).next().is_none();
         if !quiet || !self.watch.unheard.is_empty() || self.overflows() || self.has_asides() {
             self.timers.set(Timer::Watch, self.now + EVERY);
         }

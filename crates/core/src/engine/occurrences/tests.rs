@@ -14,6 +14,10 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis((3600 + seconds) * 1000)
 }
 
+fn moment(seconds: i64) -> Moment {
+    Moment::new(at(seconds), 0)
+}
+
 impl Script {
     fn new(source: Source) -> Self {
         Script { occurrences: Occurrences::default(), key: (source, AlertId(1)) }
@@ -27,7 +31,7 @@ impl Script {
         start: i64,
         end: Option<i64>,
     ) -> OccurrenceChange {
-        self.occurrences.believe(at(now));
+        self.occurrences.believe(moment(now));
         let said = Observation {
             status,
             labels: LabelSet::default(),
@@ -37,7 +41,7 @@ impl Script {
             ends_at: end.map(at),
             generator_url: Default::default(),
         };
-        let (peer, now) = (PeerId::of(peer), at(now));
+        let (peer, now) = (PeerId::of(peer), moment(now));
         match status {
             Status::Firing => self.occurrences.fire(now, self.key, peer, &said),
             Status::Resolved => self.occurrences.resolve(now, self.key, peer, &said),
@@ -54,7 +58,7 @@ impl Script {
 
     /// Whether the alert fires at that second, if no peer speaks before.
     fn firing_at(&mut self, now: i64) -> bool {
-        self.occurrences.believe(at(now));
+        self.occurrences.believe(moment(now));
         self.occurrences.fires()
     }
 }
@@ -189,9 +193,9 @@ fn a_peer_that_falls_silent_expires_and_a_refire_then_counts_at_once() {
     let mut one = Script::new(Source::Prometheus);
     let policy = crate::engine::testing::policy(&[], Default::default());
     one.state(0, "p", Status::Firing, 0, Some(240));
-    assert_eq!(one.occurrences.expire(at(239), false, &policy), None);
-    assert_eq!(one.occurrences.expire(at(240), true, &policy), None, "it has an end of its own");
-    assert_eq!(one.occurrences.expire(at(240), false, &policy), Some(at(240)));
+    assert_eq!(one.occurrences.expire(moment(239), false, &policy), None);
+    assert_eq!(one.occurrences.expire(moment(240), true, &policy), None, "it has an end of its own");
+    assert_eq!(one.occurrences.expire(moment(240), false, &policy), Some(at(240)));
     assert_eq!(one.state(300, "p", Status::Firing, 0, Some(540)), Fired);
 }
 

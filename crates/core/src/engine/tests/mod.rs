@@ -1,6 +1,8 @@
 //! The engine under virtual time: timelines, laws, an oracle, replay.
 
 mod board;
+mod churn;
+mod clocks;
 mod dry;
 mod found;
 mod handover;
