@@ -132,15 +132,19 @@ fn integration(
     (reference, Integration { name, notifier, timeout, http: http.unwrap_or_default() })
 }
 
-/// A hash of where an integration leads: its type, URL and credential. A secret in a file counts by the path of
-/// the file. The journal holds the hash, so it must not tell the secret: 64 bits of SHA-256.
+/// A hash of where an integration leads: its type, URL and credential. A secret in a file counts by the
+/// path of the file. The journal holds the hash, so it must not tell the secret: 64 bits of SHA-256.
 fn destination(notifier: &dyn Notifier) -> u64 {
-    let mut parts = vec![notifier.name().to_owned(), notifier.account().unwrap_or_default()];
     let leads = notifier.secrets().into_iter().filter(|(_, form)| *form != SecretForm::Signing);
-    parts.extend(leads.map(|(secret, _)| match secret {
+    let secrets = leads.map(|(secret, _)| match secret {
         Secret::Inline(value) => value.to_string(),
         Secret::File(file) => format!("file {}", file.path.display()),
-    }));
+    });
+    let mut parts: Vec<String> = notifier.account().into_iter().chain(secrets).collect();
+    if parts.is_empty() {
+        return 0;
+    }
+    parts.push(notifier.name().to_owned());
     let digest = sha256(parts.join("\n").as_bytes());
     digest.iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
 }

@@ -71,7 +71,8 @@ fn the_same_seed_gives_the_same_history() {
 /// between pages again each time, since nothing tells it from one that breaks anew.
 fn most_pages(shape: Shape) -> u64 {
     match shape {
-        Shape::Flapper => 113,
+        // One of 453 more than before: an alert that fires just after its flapping ended is a new problem.
+        Shape::Flapper => 114,
         Shape::FanOut
         | Shape::Cascade
         | Shape::DuplicateBurst

@@ -39,7 +39,8 @@ fn a_label_whose_value_changes_at_each_evaluation_is_named_with_its_rule() {
         assert!(found(&world.engine).is_empty());
         world.advance(Duration::from_mins(1));
         evaluates(&mut world, 5, Duration::from_mins(1), resolved_first);
-        assert_eq!(found(&world.engine), [("DiskFull".into(), "value".into(), 9)]);
+        // The last value of the first row fires already when the second row comes to it.
+        assert_eq!(found(&world.engine), [("DiskFull".into(), "value".into(), 8)]);
         let restored = Engine::restore(&world.engine.snapshot()).unwrap();
         assert_eq!(found(&restored), found(&world.engine));
         // The line that is advised ends it.
