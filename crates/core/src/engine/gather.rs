@@ -130,8 +130,8 @@ impl Engine {
         self.timers.set_by(Timer::GroupWait(key.clone()), if fans_out || at_once { now } else { due });
     }
 
-    /// A new policy may shorten a hold or a wait, or mark a level `never_hold`: it applies to the alerts that are
-    /// held and that wait already. It lengthens none of these.
+    /// A new policy may shorten a hold or a wait, or mark a level `never_hold`: it applies to the alerts
+    /// that are held and that wait already. It lengthens none of these.
     pub(super) fn waits_adopt(&mut self) {
         let held = self.alerts.tracks().filter_map(|(alert, lane, t)| Some((alert, lane, t.held_until?)));
         for (alert, lane, until) in held.collect::<Vec<_>>() {
