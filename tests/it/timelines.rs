@@ -58,7 +58,7 @@ timelines! {
     limit_never_holds_a_critical_page
     storm_is_one_incident_and_closes_with_its_last_alert
     storm_merges_critical_pages_within_a_minute
-    storm_pages_no_alert_that_ended_before_its_page
+    storm_pages_a_critical_alert_that_was_short
     recurring_series_open_no_page
     routes_continue_and_a_receiver_without_integrations
     order_a_resolve_waits_for_its_page

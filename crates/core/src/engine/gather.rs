@@ -221,7 +221,7 @@ impl Engine {
     /// still or is recent; unless the receiver has had enough.
     fn open(&mut self, key: &GroupKey) {
         let all = self.take_page(key);
-        if all.iter().all(|(.., recovered)| *recovered) {
+        if *key != self.merged_key(key.0) && all.iter().all(|(.., recovered)| *recovered) {
             // All of it ended before its page left.
             for (alert, count, _) in all {
                 self.never_paged(alert, key.0, count, 0);
@@ -341,6 +341,7 @@ impl Engine {
     /// False if it does neither.
     pub(super) fn recover(&mut self, alert: AlertId, lane: LaneId, resolved: u64) -> bool {
         let Some(key) = self.track(alert, lane).waits_in.take() else { return false };
+        let urgent = self.never_holds(alert);
         let Some(group) = self.groups.get_mut(&key) else { return false };
         if let Some(quiet) = group.quiet.iter_mut().rev().find(|q| q.alert == alert && !q.resolved) {
             quiet.resolved = true;
@@ -353,7 +354,8 @@ impl Engine {
         let waits = |p: &Pending| p.alert == alert && !p.recovered;
         let Some(index) = group.pending.iter().rposition(waits) else { return false };
         let pending = &mut group.pending[index];
-        if pending.wait == Wait::Gather {
+        // A storm merges the page of a level that is never held. It does not take that page away.
+        if pending.wait == Wait::Gather || pending.wait == Wait::Merged && urgent {
             pending.recovered = true;
             pending.count += resolved;
             return true;
