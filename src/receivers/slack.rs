@@ -1,5 +1,5 @@
 //! `slack_configs`: the message, for an incoming webhook or `chat.postMessage`. Attachments carry the colour
-//! bar, as Alertmanager's do. [`answer`] reads the answer.
+//! bar, as Alertmanager's do. `answer.rs` reads the answer.
 
 mod answer;
 
