@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 
 use super::trust::check_fallbacks;
 use crate::config::{HttpConfig, Integration, IntegrationRef, Receiver};
-use crate::model::{Duration, sha256};
+use crate::model::{Duration, hash64};
 use crate::receivers::{Notifier, Reader, ReceiverType};
 use crate::settings::http::http_config;
 use crate::settings::section::{Problems, Section, Text, shown};
@@ -145,6 +145,5 @@ fn destination(notifier: &dyn Notifier) -> u64 {
         return 0;
     }
     parts.push(notifier.name().to_owned());
-    let digest = sha256(parts.join("\n").as_bytes());
-    digest.iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
+    hash64(parts.join("\n").as_bytes())
 }

@@ -11,6 +11,7 @@ use super::alerts::Alert;
 use super::groups::GroupKey;
 use super::lanes::LaneId;
 use super::ledger::Verdict;
+use super::renames::rename_key;
 use super::stats::Bound;
 use super::timers::Timer;
 use crate::model::{
@@ -58,9 +59,7 @@ struct Overflow {
 impl Bounds {
     /// A receiver has another name.
     pub(super) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
-        if let Some(overflow) = self.overflows.remove(old) {
-            self.overflows.insert(new.clone(), overflow);
-        }
+        rename_key(&mut self.overflows, old, new);
     }
 }
 

@@ -14,6 +14,7 @@ use smol_str::{SmolStr, ToSmolStr, format_smolstr};
 use super::Engine;
 use super::incident::dedup_key;
 use super::lanes::LaneId;
+use super::renames::{rename_key, rename_part};
 use super::timers::Timer;
 use crate::model::{
     AlertId, AlertView, Duration, Kind, LabelSet, Notification, NotificationId, Outcome, Reason, Status,
@@ -76,16 +77,12 @@ struct Held {
 impl Digests {
     /// A receiver has another name.
     pub(super) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
-        if let Some(period) = self.periods.remove(old) {
-            self.periods.insert(new.clone(), period);
-        }
+        rename_key(&mut self.periods, old, new);
         self.on_way
             .values_mut()
             .filter(|one| one.receiver == *old)
             .for_each(|one| one.receiver = new.clone());
-        let refused = std::mem::take(&mut self.refused).into_iter();
-        let renamed = |receiver: SmolStr| if receiver == *old { new.clone() } else { receiver };
-        self.refused = refused.map(|((receiver, name), id)| ((renamed(receiver), name), id)).collect();
+        rename_part(&mut self.refused, old, new);
     }
 
     /// The period of `receiver`; if one begins, it lasts for `every`, and the time when it ends is

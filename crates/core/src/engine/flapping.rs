@@ -175,9 +175,10 @@ impl Engine {
         }
     }
 
+    /// An alert fires. If it flaps, it pages once it has fired for `confirm` without a break.
     pub(super) fn confirm_later(&mut self, alert: AlertId, lane: LaneId) {
         let confirm = self.lanes.lane(lane).noise.confirm;
-        if !confirm.is_zero() {
+        if !confirm.is_zero() && self.track(alert, lane).damping.flaps().is_some() {
             self.timers.set(Timer::Confirm(lane, alert), self.now + confirm);
         }
     }

@@ -135,11 +135,7 @@ impl Engine {
     pub(super) fn waits_adopt(&mut self) {
         let held = self.alerts.tracks().filter_map(|(alert, lane, t)| Some((alert, lane, t.held_until?)));
         for (alert, lane, until) in held.collect::<Vec<_>>() {
-            let Some(known) = self.alerts.alert(alert) else { continue };
-            let level = &self.policy.severities.levels[self.policy.severities.level_of(&known.labels)];
-            let hold = if level.never_hold { Duration::ZERO } else { level.hold };
-            let new = (known.starts_at.min(known.received_at) + hold).max(self.now);
-            if new < until {
+            if let Some(new) = self.held_by_level(alert).filter(|new| *new < until) {
                 self.track(alert, lane).held_until = Some(new);
                 self.timers.set(Timer::Hold(lane, alert), new);
             }

@@ -6,6 +6,7 @@ use smol_str::SmolStr;
 
 use super::alerts::{Alert, Alerts};
 use super::lanes::{Lane, LaneId, Lanes};
+use super::renames::rename_key;
 use super::repeats::rule_of_repeats;
 use super::stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
 use crate::model::{
@@ -113,9 +114,7 @@ impl Ledger {
     /// A receiver has another name: its counters go on under it.
     pub(super) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
         for counters in [&mut self.stats.receivers, &mut self.stats.shadow] {
-            if let Some(stats) = counters.remove(old) {
-                counters.insert(new.clone(), stats);
-            }
+            rename_key(counters, old, new);
         }
     }
 

@@ -8,6 +8,7 @@ use super::flow::Flow;
 use super::groups::{GroupKey, Pending, Wait, Worth};
 use super::incident::{IncidentId, Phase};
 use super::lanes::LaneId;
+use super::renames::rename_key;
 use super::timers::Timer;
 use crate::model::{AlertId, Duration, LabelSet, Reason, Timestamp};
 
@@ -35,9 +36,8 @@ impl Engine {
     /// A receiver has another name.
     pub(super) fn rename_flows(&mut self, old: &SmolStr, new: &SmolStr) {
         for suffix in ["", "\0observe"] {
-            if let Some(flow) = self.flows.remove(&format_smolstr!("{old}{suffix}")) {
-                self.flows.insert(format_smolstr!("{new}{suffix}"), flow);
-            }
+            let (old, new) = (format_smolstr!("{old}{suffix}"), format_smolstr!("{new}{suffix}"));
+            rename_key(&mut self.flows, &old, &new);
         }
     }
 

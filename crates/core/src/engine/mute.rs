@@ -310,6 +310,8 @@ impl Engine {
     /// already, by the alert that inhibited.
     fn settles(&mut self, alert: AlertId, lane: LaneId) {
         let until = self.now + self.lanes.lane(lane).group_interval;
+        // A longer hold of its severity goes on.
+        let until = until.max(self.held_by_level(alert).unwrap_or(until));
         if until > self.now {
             self.hold_until(alert, lane, until);
         }

@@ -16,6 +16,7 @@ use super::incident::{Incident, IncidentId, Phase, Side, dedup_key};
 use super::lanes::{LaneId, Lanes};
 use super::ledger::Verdict;
 use super::members::{Member, Members};
+use super::renames::rename_part;
 use crate::model::{AlertId, Batch, Disposition, Duration, LabelSet, Reason, Status, Timestamp};
 
 /// The other member of an HA pair says the same within this time: one notification, not two.
@@ -42,9 +43,7 @@ pub(super) struct Mirror {
 impl Mirrors {
     /// A receiver has another name.
     pub(super) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
-        let open = std::mem::take(&mut self.open).into_iter();
-        let renamed = |receiver: SmolStr| if receiver == *old { new.clone() } else { receiver };
-        self.open = open.map(|((receiver, group), mirror)| ((renamed(receiver), group), mirror)).collect();
+        rename_part(&mut self.open, old, new);
     }
 
     /// Whether a mirrored incident has, or may still have, this key at `receiver`.

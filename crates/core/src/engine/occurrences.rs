@@ -15,10 +15,9 @@
 mod firing;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::few::Few;
-use crate::model::{AlertId, Duration, Observation, Source, Status, Timestamp};
+use crate::model::{AlertId, Duration, Observation, Source, Status, Timestamp, hash64};
 use crate::policy::Policy;
 
 /// One instant in engine time and in wall time.
@@ -65,8 +64,7 @@ pub struct PeerId(u64);
 impl PeerId {
     /// The peer of this name: its credential, address or external URL.
     pub fn of(name: &str) -> PeerId {
-        let digest = Sha256::digest(name.as_bytes());
-        PeerId(digest.iter().take(8).fold(0, |id, byte| id << 8 | u64::from(*byte)))
+        PeerId(hash64(name.as_bytes()))
     }
 }
 

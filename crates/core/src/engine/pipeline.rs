@@ -247,16 +247,12 @@ impl Engine {
     pub(super) fn fire(&mut self, alert: AlertId, lane: LaneId, waiting: u64, changes: u32) {
         if let Some(cause) = self.mutes.cause(&self.alerts, alert, self.lanes.lane(lane)) {
             // Flapping ends with or without the mute, and then owes a page.
-            if self.track(alert, lane).damping.flaps().is_some() {
-                self.confirm_later(alert, lane);
-            }
+            self.confirm_later(alert, lane);
             return self.mute(alert, lane, waiting, cause);
         }
         self.track(alert, lane).muted = None;
         self.damp(alert, lane, changes);
-        if self.track(alert, lane).damping.flaps().is_some() {
-            self.confirm_later(alert, lane);
-        }
+        self.confirm_later(alert, lane);
         let track = self.track(alert, lane);
         track.waiting += waiting;
         if track.presented {
@@ -272,13 +268,20 @@ impl Engine {
     /// Hold: the first page waits, from `startsAt` and at most as long from receipt, unless the
     /// level says that it never does.
     fn hold(&mut self, alert: AlertId, lane: LaneId) {
-        let Some(known) = self.alerts.alert(alert) else { return };
+        match self.held_by_level(alert) {
+            Some(until) if until > self.now => self.hold_until(alert, lane, until),
+            Some(_) => self.admit(alert, lane),
+            None => {}
+        }
+    }
+
+    /// Until when the severity of an alert holds its first page; now at the earliest. None if the alert is not
+    /// known.
+    pub(super) fn held_by_level(&self, alert: AlertId) -> Option<Timestamp> {
+        let known = self.alerts.alert(alert)?;
         let level = &self.policy.severities.levels[self.policy.severities.level_of(&known.labels)];
         let until = self.alerts.began(known) + level.hold;
-        if level.never_hold || until <= self.now {
-            return self.admit(alert, lane);
-        }
-        self.hold_until(alert, lane, until);
+        Some(if level.never_hold { self.now } else { until.max(self.now) })
     }
 
     /// The page of an alert is held until then.

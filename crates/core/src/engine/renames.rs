@@ -3,6 +3,8 @@
 //! An incident is open at a destination: a URL, with the credential that the request carries. It is closed
 //! through the integration that leads there, whatever the configuration calls it.
 
+use std::collections::BTreeMap;
+
 use smol_str::SmolStr;
 
 use super::Engine;
@@ -12,20 +14,24 @@ use crate::policy::{IntegrationRef, Policy, Receiver};
 
 impl Engine {
     /// Takes over that `policy` gives receivers other names, before it is in force. A receiver has another
-    /// name if its own name is gone and one new receiver has the same destinations.
+    /// name if its own name is gone and one new receiver has the same destinations. Of several such receivers,
+    /// the first by name goes on.
     pub(super) fn rename_receivers(&mut self, policy: &Policy) {
         let gone = self.policy.receivers.iter().filter(|(name, _)| !policy.receivers.contains_key(*name));
         let new = policy.receivers.iter().filter(|(name, _)| !self.policy.receivers.contains_key(*name));
-        let new: Vec<_> = new.map(|(name, receiver)| (name, destinations(receiver))).collect();
-        let renamed = gone.filter_map(|(old, receiver)| {
-            let leads_to = destinations(receiver)?;
-            let mut same = new.iter().filter(|(_, other)| other.as_ref() == Some(&leads_to));
-            let (name, _) = same.next()?;
-            same.next().is_none().then(|| (old.clone(), (*name).clone()))
-        });
-        let renamed: Vec<(SmolStr, SmolStr)> = renamed.collect();
-        for (old, new) in renamed {
-            self.rename_receiver(&old, &new);
+        // By destinations: the names that are gone, and the new ones.
+        let mut names: BTreeMap<Vec<u64>, (Vec<SmolStr>, Vec<SmolStr>)> = BTreeMap::new();
+        for (name, leads_to) in gone.filter_map(|(name, receiver)| Some((name, destinations(receiver)?))) {
+            names.entry(leads_to).or_default().0.push(name.clone());
+        }
+        for (name, leads_to) in new.filter_map(|(name, receiver)| Some((name, destinations(receiver)?))) {
+            names.entry(leads_to).or_default().1.push(name.clone());
+        }
+        for (gone, new) in names.into_values() {
+            // One receiver goes on under the new name. Two of them would have their counters mixed.
+            if let ([old, ..], [new]) = (&gone[..], &new[..]) {
+                self.rename_receiver(old, new);
+            }
         }
     }
 
@@ -55,12 +61,10 @@ impl Engine {
             for channel in &mut incident.channels {
                 let receiver = channel.receiver.as_ref().unwrap_or(home);
                 let own = policy.receivers.get(receiver).map_or(&[][..], |r| &r.integrations);
-                let found = own.iter().find(|i| channel.leads_to(i)).or_else(|| {
-                    // Its destination may have been corrected. It is another integration's if that is known.
-                    own.iter().find(|i| i.name == channel.integration && !known.contains(&i.destination))
-                });
-                let unknown = || own.iter().find(|i| i.name == channel.integration && i.destination == 0);
-                let found = found.or_else(unknown);
+                // Its destination may have been corrected. Another integration's may not be taken for it.
+                let free = |i: &&IntegrationRef| i.destination == 0 || !known.contains(&i.destination);
+                let same_name = || own.iter().filter(free).find(|i| i.name == channel.integration);
+                let found = own.iter().find(|i| channel.leads_to(i)).or_else(same_name);
                 channel.adopt(found);
                 let elsewhere = || {
                     let all = policy.receivers.iter();
@@ -72,6 +76,20 @@ impl Engine {
             }
         }
     }
+}
+
+/// Moves what stands under the name of a receiver to its new one.
+pub(super) fn rename_key<V>(map: &mut BTreeMap<SmolStr, V>, old: &SmolStr, new: &SmolStr) {
+    if let Some(value) = map.remove(old) {
+        map.insert(new.clone(), value);
+    }
+}
+
+/// The same, where the name of the receiver is a part of the key.
+pub(super) fn rename_part<V>(map: &mut BTreeMap<(SmolStr, SmolStr), V>, old: &SmolStr, new: &SmolStr) {
+    let renamed = |receiver: SmolStr| if receiver == *old { new.clone() } else { receiver };
+    let all = std::mem::take(map).into_iter();
+    *map = all.map(|((receiver, other), value)| ((renamed(receiver), other), value)).collect();
 }
 
 /// Where a receiver leads, if that is known of all its integrations.

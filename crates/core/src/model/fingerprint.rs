@@ -116,6 +116,11 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
+/// The first 64 bits of the SHA-256 of `bytes`.
+pub fn hash64(bytes: &[u8]) -> u64 {
+    sha256(bytes).iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
+}
+
 /// Lower-case hexadecimal, as Alertmanager writes its keys.
 pub fn hex(bytes: &[u8]) -> String {
     use fmt::Write;

@@ -18,7 +18,7 @@ mod time;
 pub use alert::{Batch, Observation, Source, Status, Upstream};
 pub use decision::{Basis, Decision, Disposition, Otherwise, Reason};
 pub use duration::{Duration, DurationError};
-pub use fingerprint::{AlertId, Fingerprint, hex, sha256};
+pub use fingerprint::{AlertId, Fingerprint, hash64, hex, sha256};
 pub use headline::{Headline, headline};
 pub use labels::LabelSet;
 pub use labels::Quoted;

@@ -254,6 +254,24 @@ fn the_end_of_the_last_of_two_causes_pages() {
     }
 }
 
+/// The wait after an inhibition shortens no hold.
+#[test]
+fn a_hold_goes_on_after_an_inhibition() {
+    let mut overlap = Overlap::new(&[Cause::Hold, Cause::Inhibition]);
+    overlap.inhibit(true);
+    overlap.fire();
+    overlap.advance(Duration::from_mins(1));
+    overlap.inhibit(false);
+    let pages = |overlap: &Overlap| {
+        let of_target = |n: &&crate::model::Notification| n.alerts.iter().any(|a| a.labels == overlap.target);
+        overlap.world.sent.iter().filter(of_target).count()
+    };
+    overlap.advance(Duration::from_mins(2));
+    assert_eq!(pages(&overlap), 0, "it is held for 4 minutes from its start");
+    overlap.advance(Duration::from_mins(2));
+    assert_eq!(pages(&overlap), 1);
+}
+
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         3 => any::<bool>().prop_map(|begins| Step::Begin(begins, Cause::Silence)),

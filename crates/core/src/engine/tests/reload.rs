@@ -65,6 +65,20 @@ fn incidents_go_on_at_a_receiver_that_has_another_name() {
 }
 
 #[test]
+fn the_counters_of_two_receivers_are_not_merged_into_one() {
+    let mut policy = leading("a", &[("pagerduty[0]", 7)]);
+    let receiver = policy.receivers["a"].clone();
+    policy.receivers.insert("b".into(), receiver);
+    let mut world = World::new(policy);
+    world.webhook("am", vec![firing(&down(), at(0))]);
+    world.advance(Duration::from_mins(1));
+    let routed = |world: &World| world.engine.stats().receivers.values().map(|r| r.routed).sum::<u64>();
+    let before = routed(&world);
+    reload(&mut world, leading("c", &[("pagerduty[0]", 7)]));
+    assert!(before > 0 && routed(&world) >= before, "{before} observations were routed");
+}
+
+#[test]
 fn an_incident_is_closed_where_another_receiver_leads_to_the_same_destination() {
     let mut world = World::new(leading("pd", &[("pagerduty[0]", 7), ("pagerduty[1]", 8)]));
     world.webhook("am", vec![firing(&down(), at(0))]);
