@@ -5,7 +5,7 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::Engine;
 use super::groups::{GroupKey, Pending, Quiet, Wait, Worth};
-use super::incident::{Incident, IncidentId, Phase};
+use super::incident::IncidentId;
 use super::lanes::LaneId;
 use super::members::Member;
 use super::series::{Firing, series_of};
@@ -250,20 +250,11 @@ impl Engine {
     }
 
     pub(super) fn open_with(&mut self, key: &GroupKey, all: Vec<(AlertId, u64, bool)>, why: SmolStr) {
-        let mut received = self.now;
+        let received = all.iter().filter_map(|(alert, ..)| Some(self.alerts.alert(*alert)?.received_at));
+        let received = received.min().map_or(self.now, |at| at.min(self.now));
         let id = self.new_incident(key);
-        for (alert, count, recovered) in all {
-            self.enter(id, key, alert, recovered);
-            received = received.min(self.alerts.alert(alert).map_or(self.now, |a| a.received_at));
-            if let Some(incident) = self.incidents.get_mut(&id).filter(|_| count > 0) {
-                incident.waiting.push((alert, count));
-            }
-        }
+        self.enter_all(id, key, &all);
         self.draw_in(id, key);
-        let repeat = self.incidents.get(&id).into_iter().flat_map(Incident::lanes);
-        if let Some(interval) = repeat.map(|lane| self.lanes.lane(lane).repeat_interval).min() {
-            self.timers.set(Timer::Repeat(id), self.now + interval);
-        }
         let Self { lanes, ledger, now, .. } = self;
         ledger.page_delay(lanes.lane(key.0), now.since(received));
         self.page(id, why);
@@ -292,17 +283,19 @@ impl Engine {
         incident.members.insert(alert, Member { flaps, told, ..Member::firing(since, level) });
         incident.waiting.push((alert, count));
         incident.closing = None;
-        if incident.phase == Phase::Resolving {
-            incident.phase = Phase::Open;
-            self.timers.clear(&Timer::ResolveHold(id));
-            let gauges = self.gauges(lane);
-            gauges.resolving -= 1;
-            gauges.open += 1;
-            let labels = self.incidents.get(&id).map(|i| i.group.1.clone());
-            labels.into_iter().for_each(|labels| self.group_changed(&labels));
-        }
+        self.reopen(id);
         self.track(alert, lane).incident = Some(id);
         self.touched.insert(id);
+    }
+
+    /// Puts the alerts of a page into an incident, with the observations that wait.
+    pub(super) fn enter_all(&mut self, id: IncidentId, from: &GroupKey, all: &[(AlertId, u64, bool)]) {
+        for &(alert, count, recovered) in all {
+            self.enter(id, from, alert, recovered);
+            if let Some(incident) = self.incidents.get_mut(&id).filter(|_| count > 0) {
+                incident.waiting.push((alert, count));
+            }
+        }
     }
 
     /// Puts an alert that waited in `from` into an incident, as firing, or as recovered if it is not in

@@ -8,8 +8,11 @@ use super::groups::GroupKey;
 use super::incident::{Incident, IncidentId, Phase, Side, dedup_key};
 use super::lanes::LaneId;
 use super::ledger::Verdict;
+use super::merge::is_merged;
 use super::timers::Timer;
-use crate::model::{AlertId, Disposition, Kind, NotificationId, Outcome, Reason, Report, Timestamp};
+use crate::model::{
+    AlertId, Disposition, Duration, Kind, NotificationId, Outcome, Reason, Report, Timestamp,
+};
 use crate::policy::KnownBy;
 
 impl Engine {
@@ -17,7 +20,6 @@ impl Engine {
         let lane = self.lanes.lane(key.0);
         let text = format_smolstr!("{}:{}", lane.key(), key.1);
         let channels = lane.integrations.iter().map(Channel::new).collect();
-        let repeat = self.now + lane.repeat_interval;
         let id = IncidentId(self.next_incident);
         self.next_incident += 1;
         let group = self.groups.entry(key.clone()).or_default();
@@ -43,7 +45,6 @@ impl Engine {
         (incident.side, incident.again) = (side, again);
         self.incidents.insert(id, incident);
         self.kin_came(id);
-        self.timers.set(Timer::Repeat(id), repeat);
         self.gauges(key.0).open += 1;
         id
     }
@@ -60,6 +61,7 @@ impl Engine {
         if self.flow(lane).over_budget(now, &budget) {
             self.gauges(lane).over_budget += 1;
         }
+        self.repeat_later(id);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         incident.issue(self.now, why.clone(), true);
         self.dispose_waiting(id, Some((Disposition::Page, Leader::First)), &why);
@@ -147,6 +149,20 @@ impl Engine {
         }
     }
 
+    /// An alert came into an incident: if its `resolve_hold` runs, it is open again.
+    pub(super) fn reopen(&mut self, id: IncidentId) {
+        let Some(incident) = self.incidents.get_mut(&id).filter(|i| i.phase == Phase::Resolving) else {
+            return;
+        };
+        incident.phase = Phase::Open;
+        let (lane, labels) = incident.group.clone();
+        self.timers.clear(&Timer::ResolveHold(id));
+        let gauges = self.gauges(lane);
+        gauges.resolving -= 1;
+        gauges.open += 1;
+        self.group_changed(&labels);
+    }
+
     /// `resolve_hold` is over: the incident closes.
     pub(super) fn close(&mut self, id: IncidentId) {
         let Some(incident) = self.incidents.get_mut(&id) else { return };
@@ -182,6 +198,9 @@ impl Engine {
     /// An alert came into an incident by a lane. The incident of a merged page stands in the group of the
     /// alert there too: what the group brings next joins it, as it would join a page of its own.
     pub(super) fn stands_in(&mut self, id: IncidentId, alert: AlertId, lane: LaneId) {
+        if !self.incidents.get(&id).is_some_and(|incident| is_merged(&incident.group)) {
+            return;
+        }
         let merged = self.merged_key(lane);
         let Some(labels) = self.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
         let key = self.group_key(lane, &labels);
@@ -203,11 +222,9 @@ impl Engine {
     /// incident that is open, it reopens one that a human closed while the problem lasts.
     pub(super) fn repeat(&mut self, id: IncidentId) {
         let muted = self.is_muted(id);
-        let Some(incident) = self.incidents.get_mut(&id) else { return };
-        let interval = incident.lanes().map(|lane| self.lanes.lane(lane).repeat_interval).min();
-        let interval = interval.unwrap_or_default();
-        self.timers.set(Timer::Repeat(id), self.now + interval);
-        if incident.phase == Phase::Open && !muted {
+        let interval = self.repeat_later(id);
+        let open = self.incidents.get(&id).is_some_and(|incident| incident.phase == Phase::Open);
+        if open && !muted {
             if self.move_on(id) {
                 return;
             }
@@ -218,6 +235,15 @@ impl Engine {
             self.dispose_waiting(id, Some((Disposition::Update, Leader::First)), &why);
             self.pump(id);
         }
+    }
+
+    /// An incident is repeated after the shortest `repeat_interval` of its routes, which is returned.
+    fn repeat_later(&mut self, id: IncidentId) -> Duration {
+        let Some(incident) = self.incidents.get(&id) else { return Duration::ZERO };
+        let interval = incident.lanes().map(|lane| self.lanes.lane(lane).repeat_interval).min();
+        let interval = interval.unwrap_or_default();
+        self.timers.set(Timer::Repeat(id), self.now + interval);
+        interval
     }
 
     /// It got worse: a new generation takes what fires over, under a new key, so that it
@@ -259,12 +285,8 @@ impl Engine {
             self.forget_group_later(&key);
         }
         // What waits is part of the next page of its group, and this is one.
-        for (alert, count, recovered) in self.take_page(&key) {
-            self.enter(new, &key, alert, recovered);
-            if let Some(incident) = self.incidents.get_mut(&new).filter(|_| count > 0) {
-                incident.waiting.push((alert, count));
-            }
-        }
+        let all = self.take_page(&key);
+        self.enter_all(new, &key, &all);
         self.own_moved(old, new);
         self.fallbacks_moved(old, new);
         self.page(new, why);

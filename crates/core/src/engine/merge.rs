@@ -18,6 +18,12 @@ const MERGE_WITHIN: Duration = Duration::from_secs(60);
 /// The label of the group in which a receiver's merged pages stand.
 const MERGED: &str = "squelch_merged";
 
+/// Whether the group may be that of a receiver's merged pages: no other group has its label, unless the
+/// alerts do.
+pub(super) fn is_merged((_, labels): &GroupKey) -> bool {
+    !labels.value(MERGED).is_empty()
+}
+
 impl Engine {
     pub(super) fn flow(&mut self, lane: LaneId) -> &mut Flow {
         let key = self.flow_key(lane);
@@ -105,17 +111,7 @@ impl Engine {
             self.enter(id, key, *alert, *recovered);
             self.suppress(*alert, key.0, *count, Reason::Storm, rule.clone(), None);
         }
-        if let Some(incident) = self.incidents.get_mut(&id)
-            && incident.phase == Phase::Resolving
-        {
-            incident.phase = Phase::Open;
-            self.timers.clear(&Timer::ResolveHold(id));
-            let gauges = self.gauges(key.0);
-            gauges.resolving -= 1;
-            gauges.open += 1;
-            let labels = self.incidents.get(&id).map(|i| i.group.1.clone());
-            labels.into_iter().for_each(|labels| self.group_changed(&labels));
-        }
+        self.reopen(id);
         self.touched.insert(id);
     }
 

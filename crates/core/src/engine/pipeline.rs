@@ -275,8 +275,8 @@ impl Engine {
         }
     }
 
-    /// Until when the severity of an alert holds its first page; now at the earliest. None if the alert is not
-    /// known.
+    /// Until when the severity of an alert holds its first page; now at the earliest. None if the alert is
+    /// not known.
     pub(super) fn held_by_level(&self, alert: AlertId) -> Option<Timestamp> {
         let known = self.alerts.alert(alert)?;
         let level = &self.policy.severities.levels[self.policy.severities.level_of(&known.labels)];

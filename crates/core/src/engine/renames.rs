@@ -14,8 +14,8 @@ use crate::policy::{IntegrationRef, Policy, Receiver};
 
 impl Engine {
     /// Takes over that `policy` gives receivers other names, before it is in force. A receiver has another
-    /// name if its own name is gone and one new receiver has the same destinations. Of several such receivers,
-    /// the first by name goes on.
+    /// name if its own name is gone and one new receiver has the same destinations. Of several such
+    /// receivers, the first by name goes on.
     pub(super) fn rename_receivers(&mut self, policy: &Policy) {
         let gone = self.policy.receivers.iter().filter(|(name, _)| !policy.receivers.contains_key(*name));
         let new = policy.receivers.iter().filter(|(name, _)| !self.policy.receivers.contains_key(*name));
