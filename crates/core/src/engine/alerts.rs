@@ -12,8 +12,8 @@ use super::few::Few;
 use super::forms::{Forms, Wording};
 use super::lanes::LaneId;
 use super::occurrences::{Moment, OccurrenceChange, OccurrenceKey, Occurrences, PeerId};
+use super::state::Track;
 use super::timers::{Standing, Timers};
-use super::track::Track;
 use crate::model::{AlertId, Duration, LabelSet, Observation, Source, Status, Timestamp};
 use crate::policy::Policy;
 

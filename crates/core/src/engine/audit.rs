@@ -17,7 +17,7 @@ impl Engine {
         for (_, lane, track) in self.alerts.tracks() {
             let counts = expected.entry(account(lane)).or_default();
             counts[0] += track.waiting;
-            counts[1] += u64::from(track.held_until.is_some());
+            counts[1] += u64::from(track.held_until().is_some());
             counts[2] += u64::from(track.damping.flaps().is_some());
         }
         for (key, group) in &self.groups {
@@ -53,7 +53,11 @@ impl Engine {
         assert_eq!(self.mutes, mutes, "what the mutes know of the alerts");
         for (alert, lane, track) in self.alerts.tracks() {
             let cause = self.mutes.cause(&self.alerts, alert, self.lanes.lane(lane));
-            assert_eq!(track.muted.is_some(), track.is_live() && cause.is_some(), "whether {alert} is muted");
+            assert_eq!(
+                track.muted().is_some(),
+                track.is_live() && cause.is_some(),
+                "whether {alert} is muted"
+            );
         }
         self.audit_places();
         expected.retain(|_, counts| counts.iter().any(|n| *n > 0));
@@ -71,7 +75,7 @@ impl Engine {
             for alert in pending.chain(quiet) {
                 let mut tracks = self.alerts.tracks_of(alert);
                 assert!(
-                    tracks.any(|(_, t)| t.presented && t.waits_in.as_ref() == Some(key)),
+                    tracks.any(|(_, t)| t.waits_in() == Some(key)),
                     "{alert} waits in {key:?}, and nothing would take it out"
                 );
             }
@@ -82,7 +86,7 @@ impl Engine {
             for (alert, _) in incident.members.iter().filter(|(_, m)| m.firing) {
                 let mut tracks = self.alerts.tracks_of(*alert);
                 assert!(
-                    tracks.any(|(_, t)| t.presented && t.incident == Some(*id)),
+                    tracks.any(|(_, t)| t.notified_in() == Some(*id)),
                     "{alert} fires in {}, and nothing would end it",
                     incident.dedup_key
                 );
@@ -94,10 +98,10 @@ impl Engine {
                 group.pending.iter().any(|p| p.alert == alert && !p.recovered)
                     || group.quiet.iter().any(|q| q.alert == alert && !q.resolved)
             };
-            let member = track.incident.and_then(|id| self.incidents.get(&id)).filter(|i| !over(i));
+            let member = track.notified_in().and_then(|id| self.incidents.get(&id)).filter(|i| !over(i));
             let told = member.and_then(|i| i.members.get(&alert)).is_some_and(|m| m.firing);
             assert!(
-                !track.presented || told || track.waits_in.as_ref().is_some_and(waits),
+                !track.is_admitted() || told || track.waits_in().is_some_and(waits),
                 "{alert} fires at {lane:?}, and is in no page"
             );
             let kept = track.is_live() || track.damping.flaps().is_some();

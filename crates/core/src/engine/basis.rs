@@ -80,7 +80,7 @@ impl Engine {
             Reason::Duplicate | Reason::Grouped | Reason::Stale | Reason::NeverPaged => return None,
             Reason::Muted if settings.integrations.is_empty() => return None,
             Reason::Flapping => {
-                let own = self.alerts.track(alert, lane).and_then(|track| track.incident);
+                let own = self.alerts.track(alert, lane).and_then(|track| track.incident());
                 let key = self.group_key(lane, &known.labels);
                 let recent = self.recent_incident(&key, own).and_then(|id| self.incidents.get(&id));
                 if let Some(incident) = recent {
@@ -106,7 +106,7 @@ impl Engine {
         let labels = &self.alerts.alert(alert)?.labels;
         let key = self.group_key(lane, labels);
         let name = self.rolls_by(labels);
-        let last = self.alerts.track(alert, lane).and_then(|track| track.incident);
+        let last = self.alerts.track(alert, lane).and_then(|track| track.incident());
         let (group, noise) = (self.groups.get(&key)?, &self.lanes.lane(lane).noise);
         match place(self.now, alert, last, group, &self.incidents, noise, name) {
             Place::Rejoin(id) | Place::Join(id) => self.incidents.get(&id).map(|i| i.dedup_key.clone()),

@@ -14,8 +14,8 @@ use super::channel::Channel;
 use super::groups::{GroupKey, Wait};
 use super::incident::{Incident, IncidentId, Phase, Side};
 use super::lanes::LaneId;
+use super::state::Track;
 use super::timers::Timer;
-use super::track::Track;
 use super::undelivered::Refused;
 use crate::model::{AlertId, Headline, Kind, LabelSet, Matcher, Reason, Timestamp};
 
@@ -325,7 +325,7 @@ impl Engine {
             if let Some(state) = self.waiting_state(id, track) {
                 return self.track_row(id, lane, state);
             }
-            let incident = track.incident?;
+            let incident = track.incident()?;
             self.incident_row(incident, incident_state(self.incidents.get(&incident)?)?)
         });
         let passed_on = self.mirrors_of(id);
@@ -352,13 +352,13 @@ impl Engine {
 
     /// What a track is at that is in no incident and not done; nothing if it is neither.
     pub(super) fn waiting_state(&self, alert: AlertId, track: &Track) -> Option<RowState> {
-        if track.muted.is_some() && !track.presented {
+        if track.is_kept_by_mute() {
             return self.fires(alert).then_some(RowState::Muted);
         }
-        if track.held_until.is_some() {
+        if track.held_until().is_some() {
             return Some(RowState::Held);
         }
-        match self.wait_of(alert, track.waits_in.as_ref()?) {
+        match self.wait_of(alert, track.waits_in()?) {
             Some(Wait::Merged) => Some(RowState::RateLimited),
             Some(Wait::Group | Wait::Gather | Wait::Familiar) => Some(RowState::Held),
             None => Some(RowState::Quiet),
@@ -466,7 +466,7 @@ impl Engine {
     /// Why an alert waits, or is muted, and what comes next.
     pub(super) fn words(&self, alert: AlertId, lane: LaneId, track: &Track, state: RowState) -> Words {
         match state {
-            RowState::Muted => self.muted_words(alert, lane, track.muted),
+            RowState::Muted => self.muted_words(alert, lane, track.muted()),
             _ => self.waiting_words(alert, track),
         }
     }
@@ -479,10 +479,10 @@ impl Engine {
     }
 
     fn waiting_words(&self, alert: AlertId, track: &Track) -> Words {
-        if let Some(at) = track.held_until {
+        if let Some(at) = track.held_until() {
             return ("its severity level waits before the first page".into(), Some((at, "pages")));
         }
-        let Some(key) = &track.waits_in else { return Default::default() };
+        let Some(key) = track.waits_in() else { return Default::default() };
         let Some(group) = self.groups.get(key) else { return Default::default() };
         if let Some(quiet) = group.quiet.iter().rev().find(|q| q.alert == alert && !q.resolved) {
             return (quiet.rule.clone(), None);

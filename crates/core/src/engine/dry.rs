@@ -162,12 +162,12 @@ impl Engine {
         let lanes = self.taken_lanes(alert);
         let waits = lanes.iter().any(|lane| {
             let Some(track) = self.alerts.track(alert, *lane) else { return false };
-            let muted = track.muted.is_some() && !track.presented;
-            track.held_until.is_some() || track.waits_in.is_some() || muted
+            let muted = track.is_kept_by_mute();
+            track.held_until().is_some() || track.waits_in().is_some() || muted
         });
         let told = |lane: &LaneId| {
             let track = self.alerts.track(alert, *lane);
-            let incident = track.and_then(|t| self.incidents.get(&t.incident?));
+            let incident = track.and_then(|t| self.incidents.get(&t.incident()?));
             incident.is_none_or(|i| i.waiting.iter().all(|(waiting, _)| *waiting != alert))
         };
         if !waits && lanes.iter().all(told) {
@@ -186,7 +186,7 @@ impl Engine {
         let groups: BTreeMap<_, _> =
             keys.filter_map(|key| self.groups.get(&key).map(|g| (key, g.clone()))).collect();
         let mut ids: BTreeSet<_> = groups.values().flat_map(|g| g.open.iter().copied()).collect();
-        ids.extend(alerts.tracks_of(alert).filter_map(|(_, t)| t.incident));
+        ids.extend(alerts.tracks_of(alert).filter_map(|(_, t)| t.incident()));
         let incidents: BTreeMap<_, _> =
             ids.into_iter().filter_map(|id| Some((id, self.incidents.get(&id)?.clone()))).collect();
         let series =

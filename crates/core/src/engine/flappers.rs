@@ -62,7 +62,7 @@ impl Engine {
     pub(super) fn flapper(&self, now: Timestamp, id: AlertId, lane: LaneId) -> Option<Flapper> {
         let (alert, track) = (self.alerts.alert(id)?, self.alerts.track(id, lane)?);
         let settings = self.lanes.lane(lane);
-        let incident = track.incident.and_then(|id| self.incidents.get(&id));
+        let incident = track.incident().and_then(|id| self.incidents.get(&id));
         Some(Flapper {
             alert: id,
             labels: alert.told().clone(),

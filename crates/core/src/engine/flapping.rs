@@ -21,7 +21,7 @@ impl Engine {
             self.timers.set(Timer::Reuse(lane, alert), deadline);
         }
         let flaps = track.damping.flaps();
-        if let Some(id) = track.incident.filter(|_| flaps.is_some())
+        if let Some(id) = track.incident().filter(|_| flaps.is_some())
             && let Some(incident) = self.incidents.get_mut(&id)
             && incident.members.change(&alert, |member| member.flaps = flaps)
         {
@@ -39,7 +39,7 @@ impl Engine {
         let Some(labels) = self.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
         let key = self.group_key(lane, &labels);
         let track = self.track(alert, lane);
-        let (own, waits, gone) = (track.incident, track.waits_in.is_some(), track.damping.pause());
+        let (own, waits, gone) = (track.incident(), track.waits_in().is_some(), track.damping.pause());
         match self.recent_incident(&key, own) {
             _ if waits => {}
             Some(id) if own != Some(id) || gone > self.lanes.lane(lane).noise.resolve_hold => {
@@ -67,7 +67,7 @@ impl Engine {
 
     /// An incident is told that a flapping alert fires again, as an update.
     fn tell_again(&mut self, alert: AlertId, lane: LaneId, id: IncidentId) {
-        if self.track(alert, lane).incident != Some(id) {
+        if self.track(alert, lane).incident() != Some(id) {
             self.leave(alert, lane);
         }
         let track = self.track(alert, lane);
@@ -80,10 +80,10 @@ impl Engine {
 
     /// An alert goes on elsewhere: in the incident that it is in it counts as resolved.
     fn leave(&mut self, alert: AlertId, lane: LaneId) {
-        let Some(old) = self.track(alert, lane).incident.take() else { return };
+        let Some(old) = self.track(alert, lane).leave_incident() else { return };
         let stays = self.taken_lanes(alert).into_iter().any(|other| {
             let track = self.track(alert, other);
-            track.presented && track.incident == Some(old)
+            track.notified_in() == Some(old)
         });
         let now = self.now;
         let Some(incident) = self.incidents.get_mut(&old).filter(|_| !stays) else { return };
@@ -112,7 +112,7 @@ impl Engine {
         let held: Vec<AlertId> = held.iter().map(|(alert, _)| *alert).collect();
         let goes = |alert: &AlertId| {
             let track = self.alerts.track(*alert, lane);
-            let free = |t: &super::Track| t.muted.is_none() && t.waits_in.is_none() && t.presented;
+            let free = |t: &super::Track| t.muted().is_none() && t.notified_in().is_some();
             self.fires(*alert) && track.is_some_and(|t| free(t) && t.damping.flaps().is_some())
         };
         let together: Vec<AlertId> = held.into_iter().filter(goes).collect();
@@ -124,7 +124,6 @@ impl Engine {
         for alert in together {
             self.leave(alert, lane);
             self.timers.clear(&Timer::Confirm(lane, alert));
-            self.track(alert, lane).presented = false;
             self.admit(alert, lane);
         }
         true
@@ -151,8 +150,7 @@ impl Engine {
             let flapping: Vec<_> = flapping.map(|(alert, m)| (*alert, m.flaps)).collect();
             for (alert, flaps) in flapping {
                 let lanes = self.taken_lanes(alert).into_iter();
-                let here =
-                    |t: &super::Track| t.incident == Some(old) && t.muted.is_none() && t.waits_in.is_none();
+                let here = |t: &super::Track| t.notified_in() == Some(old) && t.muted().is_none();
                 let labels = self.alerts.alert(alert).map(|a| a.labels.clone()).unwrap_or_default();
                 let mut lanes: Vec<_> =
                     lanes.filter(|lane| self.alerts.track(alert, *lane).is_some_and(here)).collect();
@@ -163,7 +161,7 @@ impl Engine {
                 }
                 for lane in lanes {
                     self.leave(alert, lane);
-                    self.track(alert, lane).incident = Some(id);
+                    self.track(alert, lane).notify(id);
                 }
                 let since = self.alerts.alert(alert).map_or(self.now, |a| a.starts_at);
                 let level = self.level_of(alert);
@@ -204,8 +202,8 @@ impl Engine {
         if track.damping.flaps().is_some() {
             return self.calmed(alert, lane);
         }
-        if track.presented
-            && track.muted.is_none()
+        if track.is_admitted()
+            && track.muted().is_none()
             && let Some(flaps) = track.owed.take()
         {
             self.fires_on(alert, lane, flaps);
@@ -220,7 +218,7 @@ impl Engine {
         let track = self.track(alert, lane);
         let flaps = track.damping.flaps().unwrap_or(0);
         track.damping.release(now, &noise);
-        let (presented, incident) = (track.presented, track.incident);
+        let (presented, incident) = (track.is_admitted(), track.incident());
         self.gauges(lane).flapping -= 1;
         if !presented {
             return self.remember(alert, lane);
@@ -240,7 +238,7 @@ impl Engine {
             return self.retire(alert, lane, waiting, ended.last().copied().unwrap_or(now));
         }
         let track = self.track(alert, lane);
-        if track.muted.is_some() {
+        if track.muted().is_some() {
             track.owed = Some(flaps);
             return;
         }
@@ -251,7 +249,7 @@ impl Engine {
     /// `merge_window` a person is at it already.
     pub(super) fn fires_on(&mut self, alert: AlertId, lane: LaneId, flaps: u32) {
         let (now, noise) = (self.now, self.lanes.lane(lane).noise.clone());
-        let incident = self.track(alert, lane).incident;
+        let incident = self.track(alert, lane).incident();
         let old = |id| {
             let incident = self.incidents.get(&id).filter(|i| i.phase == Phase::Open);
             incident.is_some_and(|i| i.superseded_by.is_none() && !i.is_recent(now, &noise))

@@ -64,7 +64,6 @@ impl Engine {
             series: firing.map_or(alert, |(series, _)| series),
             surprise: firing.map_or(0, |(_, f)| f.surprise),
         };
-        self.track(alert, key.0).waits_in = Some(key.clone());
         let firing = firing.map(|(_, f)| f).filter(|_| !level_is_exempt(self, labels));
         let recurring = self.lanes.lane(key.0).noise.recurring_after;
         let rule = match firing {
@@ -89,12 +88,14 @@ impl Engine {
             if let Some(group) = self.groups.get_mut(key) {
                 group.quiet.push(quiet);
             }
+            self.track(alert, key.0).withhold(key.clone());
             self.bound_quiet(key);
             return self.kept_quiet(key.0);
         }
         let noise = &self.lanes.lane(key.0).noise;
         let Some(group) = self.groups.get_mut(key) else { return };
         group.pending.push(Pending { alert, count, fired_at: now, due, wait, worth, recovered: false });
+        self.alerts.track_mut(alert, key.0).gather(key.clone());
         let familiar = &noise.familiar;
         let fans_out = wait == Wait::Familiar
             && familiar.fan_out > 0
@@ -110,6 +111,9 @@ impl Engine {
             for q in group.quiet.extract_if(.., part) {
                 let (alert, count, fired_at, worth) = (q.alert, q.count, q.fired_at, q.worth);
                 let wait = Wait::Group;
+                if !q.resolved {
+                    self.alerts.track_mut(alert, key.0).gather(key.clone());
+                }
                 group.pending.push(Pending {
                     alert,
                     count,
@@ -133,10 +137,10 @@ impl Engine {
     /// A new policy may shorten a hold or a wait, or mark a level `never_hold`: it applies to the alerts
     /// that are held and that wait already. It lengthens none of these.
     pub(super) fn waits_adopt(&mut self) {
-        let held = self.alerts.tracks().filter_map(|(alert, lane, t)| Some((alert, lane, t.held_until?)));
+        let held = self.alerts.tracks().filter_map(|(alert, lane, t)| Some((alert, lane, t.held_until()?)));
         for (alert, lane, until) in held.collect::<Vec<_>>() {
             if let Some(new) = self.held_by_level(alert).filter(|new| *new < until) {
-                self.track(alert, lane).held_until = Some(new);
+                self.track(alert, lane).hold(new);
                 self.timers.set(Timer::Hold(lane, alert), new);
             }
         }
@@ -186,8 +190,9 @@ impl Engine {
             }
             let (alert, count) = (pending.alert, pending.count);
             kept |= !pending.recovered;
-            if pending.recovered {
-                recovered.push((alert, count));
+            match pending.recovered {
+                true => recovered.push((alert, count)),
+                false => self.alerts.track_mut(alert, key.0).withhold(key.clone()),
             }
             group.quiet.push(Quiet {
                 alert,
@@ -284,7 +289,7 @@ impl Engine {
         incident.waiting.push((alert, count));
         incident.closing = None;
         self.reopen(id);
-        self.track(alert, lane).incident = Some(id);
+        self.track(alert, lane).notify(id);
         self.touched.insert(id);
     }
 
@@ -305,9 +310,8 @@ impl Engine {
         let mut flaps = None;
         for lane in self.taken_lanes(alert) {
             let track = self.track(alert, lane);
-            if !recovered && track.waits_in.as_ref() == Some(from) {
-                track.waits_in = None;
-                track.incident = Some(id);
+            if !recovered && track.waits_in() == Some(from) {
+                track.notify(id);
                 flaps = track.damping.flaps();
                 self.stands_in(id, alert, lane);
             }
@@ -328,16 +332,15 @@ impl Engine {
 
     /// An alert that waits for a page, or is kept quiet, recovers; `resolved` observations say so.
     /// False if it does neither.
-    pub(super) fn recover(&mut self, alert: AlertId, lane: LaneId, resolved: u64) -> bool {
-        let Some(key) = self.track(alert, lane).waits_in.take() else { return false };
+    pub(super) fn recover(&mut self, alert: AlertId, lane: LaneId, key: &GroupKey, resolved: u64) -> bool {
         let urgent = self.never_holds(alert);
-        let Some(group) = self.groups.get_mut(&key) else { return false };
+        let Some(group) = self.groups.get_mut(key) else { return false };
         if let Some(quiet) = group.quiet.iter_mut().rev().find(|q| q.alert == alert && !q.resolved) {
             quiet.resolved = true;
             let (count, reason, rule) = (std::mem::take(&mut quiet.count), quiet.reason, quiet.rule.clone());
             self.suppress(alert, lane, count, reason, rule, None);
             self.never_paged(alert, lane, 0, resolved);
-            self.prune_quiet(&key);
+            self.prune_quiet(key);
             return true;
         }
         let waits = |p: &Pending| p.alert == alert && !p.recovered;
@@ -371,28 +374,29 @@ impl Engine {
             self.suppress(alert, lane, std::mem::take(&mut fired), Reason::RateLimited, rule.into(), None);
         }
         self.never_paged(alert, lane, fired, resolved);
-        self.prune_quiet(&key);
+        self.prune_quiet(key);
         true
     }
 
-    /// Takes an alert that fires out of the next page, or out of what is kept quiet; returns the
-    /// observations that waited with it.
-    pub(super) fn leave_wait(&mut self, alert: AlertId, lane: LaneId) -> Option<u64> {
-        let key = self.track(alert, lane).waits_in.take()?;
-        let group = self.groups.get_mut(&key)?;
+    /// Takes an alert that fires out of the next page of a group, or out of the alerts that it withholds.
+    /// Returns the observations that waited with the alert.
+    pub(super) fn leave_wait(&mut self, alert: AlertId, key: &GroupKey) -> u64 {
+        let Some(group) = self.groups.get_mut(key) else { return 0 };
         if let Some(index) = group.quiet.iter().rposition(|q| q.alert == alert && !q.resolved) {
             let quiet = group.quiet.remove(index);
-            self.forget_group_later(&key);
-            return Some(quiet.count);
+            self.forget_group_later(key);
+            return quiet.count;
         }
-        let index = group.pending.iter().rposition(|p| p.alert == alert && !p.recovered)?;
+        let Some(index) = group.pending.iter().rposition(|p| p.alert == alert && !p.recovered) else {
+            return 0;
+        };
         let pending = group.pending.remove(index);
         match group.pending.iter().map(|p| p.due).min() {
             Some(due) => self.timers.set(Timer::GroupWait(key.clone()), due),
             None => self.timers.clear(&Timer::GroupWait(key.clone())),
         }
-        self.forget_group_later(&key);
-        Some(pending.count)
+        self.forget_group_later(key);
+        pending.count
     }
 
     /// Forgets what was kept quiet, has resolved, and is too old for the next page.

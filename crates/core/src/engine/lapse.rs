@@ -43,19 +43,19 @@ impl Engine {
             let noise = self.lanes.lane(lane).noise.clone();
             let now = self.now;
             let track = self.track(alert, lane);
-            track.muted = None;
+            track.unmute();
             if track.damping.flaps().is_some() {
                 track.damping.release(now, &noise);
                 self.gauges(lane).flapping -= 1;
             }
-            if self.track(alert, lane).held_until.take().is_some() {
+            if self.track(alert, lane).end_hold() {
                 self.timers.clear(&Timer::Hold(lane, alert));
                 self.gauges(lane).held -= 1;
             }
             let track = self.track(alert, lane);
             let waiting = 1 + std::mem::take(&mut track.waiting);
-            let incident = track.incident;
-            if !track.presented {
+            let incident = track.incident();
+            if !track.is_admitted() {
                 let rule = format_smolstr!("not heard of for {}", self.policy.stale_after);
                 self.suppress(alert, lane, waiting, Reason::Stale, rule, None);
                 self.remember(alert, lane);

@@ -266,10 +266,7 @@ impl Engine {
         for alert in members.keys() {
             // What was merged at the receiver came by lanes of its own.
             for lane in self.taken_lanes(*alert) {
-                let track = self.track(*alert, lane);
-                if track.incident == Some(old) {
-                    track.incident = Some(new);
-                }
+                self.track(*alert, lane).follow(old, new);
             }
         }
         if let Some(incident) = self.incidents.get_mut(&new) {
@@ -454,8 +451,7 @@ impl Engine {
 
     pub(super) fn forget_track(&mut self, lane: LaneId, alert: AlertId) {
         let Some(track) = self.alerts.track(alert, lane) else { return };
-        let busy = track.presented || track.held_until.is_some() || track.damping.flaps().is_some();
-        let busy = busy || track.muted.is_some();
+        let busy = track.is_live() || track.damping.flaps().is_some();
         if busy {
             return;
         }
@@ -468,7 +464,7 @@ impl Engine {
 
     /// Whether the incident in which an alert is, or was last, at a lane may still name it.
     pub(super) fn is_named(&self, alert: AlertId, lane: LaneId) -> bool {
-        let incident = self.alerts.track(alert, lane).and_then(|t| self.incidents.get(&t.incident?));
+        let incident = self.alerts.track(alert, lane).and_then(|t| self.incidents.get(&t.incident()?));
         incident.is_some_and(|i| i.members.contains_key(&alert))
     }
 

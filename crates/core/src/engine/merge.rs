@@ -136,8 +136,8 @@ impl Engine {
             }
             for lane in self.taken_lanes(alert) {
                 let track = self.track(alert, lane);
-                if track.waits_in.as_ref() == Some(key) {
-                    track.waits_in = Some(merged.clone());
+                if track.waits_in() == Some(key) {
+                    track.merge(merged.clone());
                 }
             }
         }

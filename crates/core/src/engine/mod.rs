@@ -60,11 +60,11 @@ mod series;
 mod silence_index;
 mod silences;
 mod snapshot;
+mod state;
 mod stats;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod timers;
-mod track;
 mod truth;
 mod undelivered;
 mod view;
@@ -108,8 +108,8 @@ use ledger::Ledger;
 use mute::Mutes;
 use observe::Mirrors;
 use series::Series;
+use state::Track;
 use timers::{Timer, Timers};
-use track::Track;
 use watch::Watch;
 
 /// Decides about alerts. One verb: [`Engine::handle`].

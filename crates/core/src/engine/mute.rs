@@ -14,8 +14,8 @@ use super::inhibition::Inhibition;
 use super::intervals::Intervals;
 use super::lanes::{Lane, LaneId};
 use super::silences::Silences;
+use super::state::{State, Track};
 use super::timers::Timer;
-use super::track::Track;
 use super::{Engine, Stats};
 use crate::model::{
     AlertId, Basis, Duration, Fingerprint, LabelSet, Reason, Silence, SilenceChange, SilenceError,
@@ -239,7 +239,7 @@ impl Engine {
         self.wind();
         self.mutes.dirty.extend(self.alerts.tracks().map(|(alert, ..)| alert));
         self.remute();
-        let muted = self.alerts.tracks().filter(|(.., t)| t.muted.is_some() && !t.presented);
+        let muted = self.alerts.tracks().filter(|(.., t)| t.is_kept_by_mute());
         for (alert, lane) in muted.map(|(alert, lane, _)| (alert, lane)).collect::<Vec<_>>() {
             self.reroute(alert, lane);
         }
@@ -254,7 +254,7 @@ impl Engine {
         if lanes.contains(&lane) || self.is_mirrored(alert, lane) {
             return false;
         }
-        self.track(alert, lane).muted = None;
+        self.track(alert, lane).unmute();
         self.remember(alert, lane);
         for new in lanes {
             if !self.alerts.track(alert, new).is_some_and(Track::is_live) {
@@ -282,18 +282,18 @@ impl Engine {
     fn look_again(&mut self, alert: AlertId, lane: LaneId) {
         let cause = self.mutes.cause(&self.alerts, alert, self.lanes.lane(lane));
         let track = self.track(alert, lane);
-        match (track.muted, cause) {
-            (None, Some(cause)) if track.presented || track.held_until.is_some() => {
+        match (track.muted(), cause) {
+            (None, Some(cause)) if track.is_live() => {
                 self.mute(alert, lane, 0, cause);
             }
-            (Some(_), Some(cause)) => track.muted = Some(cause.reason),
+            (Some(_), Some(cause)) => drop(track.mute(cause.reason)),
             (Some(last), None) => {
-                track.muted = None;
+                track.unmute();
                 let after_inhibition = last == Reason::Inhibited;
-                if track.presented && track.owed.is_some() {
+                if track.notified_in().is_some() && track.owed.is_some() {
                     return self.pay(alert, lane, after_inhibition);
                 }
-                if !track.presented && !self.reroute(alert, lane) {
+                if !track.is_live() && !self.reroute(alert, lane) {
                     self.routed(lane, 1);
                     if after_inhibition {
                         self.settles(alert, lane);
@@ -331,15 +331,14 @@ impl Engine {
     pub(super) fn mute(&mut self, alert: AlertId, lane: LaneId, count: u64, cause: Cause) {
         let mut count = count;
         let track = self.track(alert, lane);
-        track.muted = Some(cause.reason);
-        if track.held_until.take().is_some() {
-            count += std::mem::take(&mut track.waiting);
-            self.timers.clear(&Timer::Hold(lane, alert));
-            self.gauges(lane).held -= 1;
-        }
-        if let Some(waited) = self.leave_wait(alert, lane) {
-            count += waited;
-            self.track(alert, lane).presented = false;
+        match track.mute(cause.reason) {
+            State::Held(_) => {
+                count += std::mem::take(&mut track.waiting);
+                self.timers.clear(&Timer::Hold(lane, alert));
+                self.gauges(lane).held -= 1;
+            }
+            State::Gathering(group) | State::Withheld(group) => count += self.leave_wait(alert, &group),
+            State::Idle | State::Muted(_) | State::Notified { .. } => {}
         }
         let withheld = std::mem::take(&mut self.track(alert, lane).waiting);
         if withheld > 0 {
@@ -353,7 +352,9 @@ impl Engine {
     /// A muted alert resolves. Returns whether nobody was told of it, so that all is said.
     pub(super) fn resolved_muted(&mut self, alert: AlertId, lane: LaneId, count: u64) -> bool {
         let track = self.track(alert, lane);
-        if track.muted.take().is_none() || track.presented {
+        let was_told = !track.is_kept_by_mute();
+        track.unmute();
+        if was_told {
             return false;
         }
         let rule = "it resolved while it was muted, and nobody was paged for it".into();
@@ -367,8 +368,8 @@ impl Engine {
         let Some(incident) = self.incidents.get(&id).filter(|i| i.own.is_none()) else { return false };
         let mut firing = incident.members.that_fire(true);
         let muted = |alert| {
-            let mut tracks = self.alerts.tracks_of(alert).filter(|(_, t)| t.incident == Some(id));
-            tracks.any(|(_, t)| t.muted.is_some())
+            let mut tracks = self.alerts.tracks_of(alert).filter(|(_, t)| t.notified_in() == Some(id));
+            tracks.any(|(_, t)| t.muted().is_some())
         };
         firing.all(|(alert, _)| muted(*alert))
     }

@@ -12,8 +12,8 @@ use super::lanes::LaneId;
 use super::ledger::Verdict;
 use super::members::{Level, UNKNOWN};
 use super::occurrences::PeerId;
+use super::state::{State, Track};
 use super::timers::Timer;
-use super::track::Track;
 use crate::model::{
     AlertId, Basis, Batch, Disposition, Duration, LabelSet, Observation, Reason, Status, Timestamp,
 };
@@ -100,7 +100,7 @@ impl Engine {
     /// The severity of an alert changed, which `ignore_labels` may let it: its incidents know.
     fn leveled(&mut self, alert: AlertId, level: Level) {
         let told =
-            self.taken_lanes(alert).into_iter().filter_map(|lane| self.alerts.track(alert, lane)?.incident);
+            self.taken_lanes(alert).into_iter().filter_map(|lane| self.alerts.track(alert, lane)?.incident());
         let shown = self.mirrors.open.values().map(|mirror| mirror.incident);
         for id in told.chain(shown).collect::<Vec<_>>() {
             if let Some(incident) = self.incidents.get_mut(&id) {
@@ -123,20 +123,19 @@ impl Engine {
     /// waits no longer than the new level does, and its incident may be worse.
     fn rose(&mut self, alert: AlertId) {
         for lane in self.taken_lanes(alert) {
-            if self.track(alert, lane).muted.is_some() {
+            if self.track(alert, lane).muted().is_some() {
                 continue;
             }
-            if self.track(alert, lane).held_until.take().is_some() {
+            if self.track(alert, lane).end_hold() {
                 self.timers.clear(&Timer::Hold(lane, alert));
                 self.gauges(lane).held -= 1;
                 self.hold(alert, lane);
-            } else if let Some(count) = self.leave_wait(alert, lane) {
-                let track = self.track(alert, lane);
-                track.presented = false;
-                track.waiting += count;
+            } else if let Some(group) = self.track(alert, lane).leave_group() {
+                let count = self.leave_wait(alert, &group);
+                self.track(alert, lane).waiting += count;
                 self.hold(alert, lane);
             } else {
-                let incident = self.track(alert, lane).incident;
+                let incident = self.track(alert, lane).incident();
                 self.touched.extend(incident);
             }
         }
@@ -191,7 +190,7 @@ impl Engine {
 
     fn is_told(&self, track: &Track) -> bool {
         let alive = |id| self.incidents.get(&id).is_some_and(|i| i.phase != Phase::Closed);
-        track.is_live() || track.incident.is_some_and(alive)
+        track.is_live() || track.incident().is_some_and(alive)
     }
 
     /// Duplicate: what repeats the current state of an occurrence goes no further.
@@ -250,19 +249,17 @@ impl Engine {
             self.confirm_later(alert, lane);
             return self.mute(alert, lane, waiting, cause);
         }
-        self.track(alert, lane).muted = None;
+        self.track(alert, lane).unmute();
         self.damp(alert, lane, changes);
         self.confirm_later(alert, lane);
         let track = self.track(alert, lane);
         track.waiting += waiting;
-        if track.presented {
+        match track.state() {
             // It flaps: its resolve is withheld, and this takes it back.
-            return self.refire(alert, lane);
+            State::Gathering(_) | State::Withheld(_) | State::Notified { .. } => self.refire(alert, lane),
+            State::Held(_) => {}
+            State::Idle | State::Muted(_) => self.hold(alert, lane),
         }
-        if track.held_until.is_some() {
-            return;
-        }
-        self.hold(alert, lane);
     }
 
     /// Hold: the first page waits, from `startsAt` and at most as long from receipt, unless the
@@ -286,14 +283,15 @@ impl Engine {
 
     /// The page of an alert is held until then.
     pub(super) fn hold_until(&mut self, alert: AlertId, lane: LaneId, until: Timestamp) {
-        self.track(alert, lane).held_until = Some(until);
-        self.timers.set(Timer::Hold(lane, alert), until);
-        self.gauges(lane).held += 1;
+        if self.track(alert, lane).hold(until) {
+            self.timers.set(Timer::Hold(lane, alert), until);
+            self.gauges(lane).held += 1;
+        }
     }
 
     /// The hold is over and the alert still fires.
     pub(super) fn hold_ended(&mut self, lane: LaneId, alert: AlertId) {
-        if self.track(alert, lane).held_until.take().is_some() {
+        if self.track(alert, lane).end_hold() {
             self.gauges(lane).held -= 1;
             self.admit(alert, lane);
         }
@@ -314,14 +312,13 @@ impl Engine {
         let firing = self.remember_series(&key, &labels);
         let name = self.rolls_by(&labels);
         let track = self.alerts.track_mut(alert, lane);
-        track.presented = true;
         let mut count = std::mem::take(&mut track.waiting);
         let flaps = track.damping.flaps();
         let noise = &self.lanes.lane(lane).noise;
         let group = self.groups.entry(key.clone()).or_default();
         self.timers.clear(&Timer::ForgetGroup(key.clone()));
         count += group.take_ended(alert);
-        match groups::place(self.now, alert, track.incident, group, &self.incidents, noise, name) {
+        match groups::place(self.now, alert, track.incident(), group, &self.incidents, noise, name) {
             Place::Rejoin(id) | Place::Join(id) => {
                 self.join(id, alert, lane, count, flaps);
                 // It was gone for a moment, and its incident owes a page still.
@@ -341,7 +338,7 @@ impl Engine {
     /// A resolve went unheard: the former occurrence ended when it was last heard of.
     fn restart(&mut self, alert: AlertId, lane: LaneId, last_seen: Timestamp) {
         let track = self.track(alert, lane);
-        if track.damping.flaps().is_none() && track.presented {
+        if track.damping.flaps().is_none() && track.is_admitted() {
             self.damp(alert, lane, 1);
             if self.track(alert, lane).damping.flaps().is_none() {
                 self.retire(alert, lane, 0, last_seen);
@@ -358,19 +355,19 @@ impl Engine {
         self.damp(alert, lane, 1);
         self.timers.clear(&Timer::Confirm(lane, alert));
         let track = self.track(alert, lane);
-        if track.held_until.take().is_some() {
+        if track.end_hold() {
             let held = std::mem::take(&mut track.waiting);
             self.timers.clear(&Timer::Hold(lane, alert));
             self.gauges(lane).held -= 1;
             self.never_paged(alert, lane, held, waiting);
             return self.remember(alert, lane);
         }
-        if !track.presented {
+        if !track.is_admitted() {
             let rule = "the resolve of something that nobody was paged for here".into();
             return self.suppress(alert, lane, waiting, Reason::NeverPaged, rule, None);
         }
         // Damping withholds the resolve of an alert that somebody was notified of, and of no other one.
-        if track.damping.flaps().is_some() && track.waits_in.is_none() {
+        if track.damping.flaps().is_some() && track.notified_in().is_some() {
             track.waiting += waiting;
             return;
         }
@@ -387,15 +384,17 @@ impl Engine {
     /// The alert no longer fires, and what is behind this stage is told so.
     pub(super) fn retire(&mut self, alert: AlertId, lane: LaneId, waiting: u64, at: Timestamp) {
         let track = self.track(alert, lane);
-        track.presented = false;
-        let incident = track.incident;
+        let before = track.end();
+        let incident = track.incident();
         self.remember(alert, lane);
-        if self.recover(alert, lane, waiting) {
+        if let State::Gathering(group) | State::Withheld(group) = before
+            && self.recover(alert, lane, &group, waiting)
+        {
             return;
         }
         let elsewhere = self.taken_lanes(alert).into_iter().any(|other| {
             let track = self.track(alert, other);
-            track.presented && track.incident == incident
+            track.notified_in() == incident
         });
         if elsewhere && incident.is_some() {
             // Merged pages: it stands in one incident by two ways, and one of them withholds its resolve.
@@ -458,7 +457,7 @@ impl Engine {
 
     /// The `dedup_key` of the incident that an alert is in, or was in last; empty if it is not known.
     pub(super) fn incident_key(&self, alert: AlertId, lane: LaneId) -> SmolStr {
-        let incident = self.alerts.track(alert, lane).and_then(|t| self.incidents.get(&t.incident?));
+        let incident = self.alerts.track(alert, lane).and_then(|t| self.incidents.get(&t.incident()?));
         incident.map(|i| i.dedup_key.clone()).unwrap_or_default()
     }
 
@@ -470,6 +469,10 @@ impl Engine {
 
     pub(super) fn fires(&self, alert: AlertId) -> bool {
         self.alerts.alert(alert).is_some_and(super::alerts::Alert::firing)
+    }
+
+    pub(super) fn taken_lanes(&self, alert: AlertId) -> Vec<LaneId> {
+        self.alerts.tracks_of(alert).map(|(lane, _)| lane).collect()
     }
 
     pub(super) fn track(&mut self, alert: AlertId, lane: LaneId) -> &mut Track {

@@ -16,9 +16,9 @@ impl Engine {
         self.lanes_to(alert, receiver).any(|lane| {
             let track = self.alerts.track(alert, lane);
             track.is_some_and(|t| {
-                t.held_until.is_some()
-                    || t.waits_in.is_some()
-                    || (t.damping.flaps().is_some() && t.muted.is_none())
+                t.held_until().is_some()
+                    || t.waits_in().is_some()
+                    || (t.damping.flaps().is_some() && t.muted().is_none())
             })
         })
     }
@@ -28,16 +28,16 @@ impl Engine {
         let Release { alert, receiver, by } = release;
         let why = format_smolstr!("released by {by}");
         for lane in self.lanes_to(*alert, receiver).collect::<Vec<_>>() {
-            if self.track(*alert, lane).held_until.take().is_some() {
+            if self.track(*alert, lane).end_hold() {
                 self.timers.clear(&Timer::Hold(lane, *alert));
                 self.gauges(lane).held -= 1;
                 self.admit(*alert, lane);
             } else if self.track(*alert, lane).damping.flaps().is_some()
-                && self.track(*alert, lane).muted.is_none()
+                && self.track(*alert, lane).muted().is_none()
             {
                 self.calmed(*alert, lane);
             }
-            if let Some(key) = self.track(*alert, lane).waits_in.clone() {
+            if let Some(key) = self.track(*alert, lane).waits_in().cloned() {
                 self.page_now(&key, why.clone());
             }
         }

@@ -6,7 +6,7 @@ use super::Engine;
 use super::event::{Seen, SeenOccurrence};
 use super::lanes::{Lane, LaneId};
 use super::occurrences::PeerId;
-use super::track::Track;
+use super::state::Track;
 use crate::model::{AlertId, Batch, Disposition, LabelSet, Reason, Source, Status};
 
 /// The rule by which unchanged repeats are suppressed: [`Reason::Muted`] where nobody is told of anything.

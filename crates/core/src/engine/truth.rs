@@ -149,7 +149,7 @@ impl Engine {
     /// How an alert stands that does not fire in the incident `id`.
     fn elsewhere(&self, alert: AlertId, id: IncidentId, at: Spot<'_>) -> Elsewhere {
         let told = self.alerts.tracks_of(alert).find_map(|(_, track)| {
-            let other = track.incident.filter(|other| *other != id)?;
+            let other = track.incident().filter(|other| *other != id)?;
             let incident = self.incidents.get(&other).filter(|i| !i.is_over() && i.side == Side::Ours)?;
             let fires = incident.members.get(&alert).is_some_and(|member| member.firing);
             (fires && self.channel_at(incident, at).is_some()).then_some(other)

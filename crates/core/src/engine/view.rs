@@ -335,7 +335,7 @@ impl Engine {
                 let state = if shadow { RowState::Observed } else { stands };
                 let would = shadow.then_some(stands);
                 standing.push(StandingEntry { receiver, state, would, origin, incident: None, why, next });
-            } else if let Some(found) = track.incident.and_then(|i| Some((i, self.incidents.get(&i)?))) {
+            } else if let Some(found) = track.incident().and_then(|i| Some((i, self.incidents.get(&i)?))) {
                 standing.extend(in_incident(receiver, origin, shadow, found));
             }
         }

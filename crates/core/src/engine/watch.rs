@@ -117,7 +117,7 @@ impl Engine {
     fn was_told(&self, alert: AlertId) -> bool {
         self.taken_lanes(alert).into_iter().any(|lane| {
             let track = self.alerts.track(alert, lane);
-            let incident = track.filter(|t| t.presented).and_then(|t| self.incidents.get(&t.incident?));
+            let incident = track.filter(|t| t.is_admitted()).and_then(|t| self.incidents.get(&t.incident()?));
             incident.is_some_and(|i| i.channels.iter().any(super::channel::Channel::was_opened))
         })
     }

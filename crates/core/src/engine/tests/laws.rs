@@ -339,7 +339,7 @@ proptest! {
             let told = pager.filter(|(_, s)| s.open && s.firing.contains(&id));
             let (told, stale): (Vec<_>, Vec<_>) = told.partition(|((_, key), _)| repeated(key));
             let (shown, stale) = (told.len(), stale.len());
-            let muted = world.engine.alerts.tracks_of(id).any(|(_, t)| t.muted.is_some());
+            let muted = world.engine.alerts.tracks_of(id).any(|(_, t)| t.muted().is_some());
             let muted = muted || is_quiet(&world, id);
             prop_assert!(shown == 0 || fires, "alert {} does not fire", i);
             prop_assert!(shown + stale > 0 || !fires || muted, "alert {} fires, and nobody was told", i);
@@ -454,7 +454,7 @@ fn consumers_hold_the_truth(world: &World) -> Result<(), TestCaseError> {
         let id = id(world, i);
         let fires = engine.fires(id);
         let said = consumers.by_fingerprint.get(&Fingerprint::of(&alert(i)).to_string()).copied();
-        let muted = engine.alerts.tracks_of(id).any(|(_, t)| t.muted.is_some()) || is_quiet(world, id);
+        let muted = engine.alerts.tracks_of(id).any(|(_, t)| t.muted().is_some()) || is_quiet(world, id);
         prop_assert!(said != Some(true) || fires, "alert {} does not fire by its fingerprint", i);
         prop_assert!(said == Some(true) || !fires || muted, "alert {} fires, by its fingerprint", i);
     }
