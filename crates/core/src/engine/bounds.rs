@@ -29,12 +29,32 @@ const MEMBERS: usize = 10_000;
 /// Above so many alerts kept quiet in one group, those that resolved go.
 const QUIET: usize = 10_000;
 
-/// What came beyond the bound, and when it was looked for room last.
+/// What came beyond the bound.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Bounds {
     overflows: BTreeMap<SmolStr, Overflow>,
+}
+
+/// When a search for what may be forgotten found nothing, by the bound that was reached.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Searched {
     #[serde(with = "super::pairs")]
-    searched: BTreeMap<Bound, Timestamp>,
+    in_vain: BTreeMap<Bound, Timestamp>,
+}
+
+impl Searched {
+    /// Whether a search may find something now.
+    fn may(&self, now: Timestamp, bound: Bound) -> bool {
+        self.in_vain.get(&bound).is_none_or(|at| *at + SEARCH_AGAIN <= now)
+    }
+
+    /// A search found this many.
+    fn found(&mut self, now: Timestamp, bound: Bound, count: usize) {
+        match count {
+            0 => drop(self.in_vain.insert(bound, now)),
+            _ => drop(self.in_vain.remove(&bound)),
+        }
+    }
 }
 
 /// How full a table is whose bound holds after each event.
@@ -260,17 +280,13 @@ impl Engine {
     }
 
     fn may_search(&self, bound: Bound) -> bool {
-        self.bounds.searched.get(&bound).is_none_or(|at| *at + SEARCH_AGAIN <= self.now)
+        self.searched.may(self.now, bound)
     }
 
     /// `count` may be forgotten. If there are none, it is not looked for more before long.
     fn found(&mut self, bound: Bound, count: usize) {
         self.ledger.bound(bound, count as u64);
-        if count == 0 {
-            self.bounds.searched.insert(bound, self.now);
-        } else {
-            self.bounds.searched.remove(&bound);
-        }
+        self.searched.found(self.now, bound, count);
     }
 }
 

@@ -278,7 +278,6 @@ impl Engine {
             // A person sent a dead letter again.
             if accepted {
                 self.digests.refused.retain(|_, refused| *refused != id);
-                self.say_refused();
             }
             return;
         };
@@ -295,7 +294,6 @@ impl Engine {
                 self.digest_again(&receiver, period);
             }
         }
-        self.say_refused();
         if self.digests.periods.get(&receiver).is_some_and(|period| period.due <= self.now) {
             self.digest(&receiver);
         }

@@ -220,6 +220,8 @@ impl Engine {
             incidents,
             flows: self.flows.clone(),
             refused: BTreeMap::new(),
+            orphans: BTreeSet::new(),
+            searched: self.searched.clone(),
             timers,
             digests: super::Digests::default(),
             own: BTreeMap::new(),
@@ -236,6 +238,7 @@ impl Engine {
             unsaid: BTreeMap::new(),
             kin: BTreeMap::new(),
             touched: BTreeSet::new(),
+            settled: Vec::new(),
             outgoing: Vec::new(),
             made_good: Vec::new(),
         };

@@ -366,16 +366,24 @@ impl Engine {
                 incident.supersedes = Some(old);
             }
         }
-        if incident.side == Side::Mirror {
-            self.mirrors.unsettled.remove(&id);
-        } else if let Some(group) = self.groups.get_mut(&incident.group) {
-            group.unsettled -= 1;
-            group.left_open |= channels.iter().any(|c| !c.takes_resolves());
-            self.forget_group_later(&incident.group);
-        }
+        let left_open = channels.iter().any(|c| !c.takes_resolves());
+        self.settled.push(Settled { id, group: incident.group, side: incident.side, left_open });
         self.watch_orphan(id);
         if let Some(old) = supersedes {
             self.pump(old);
+        }
+    }
+
+    /// The groups of the incidents of which all is said now look whether they are idle.
+    pub(super) fn forget_settled(&mut self) {
+        for Settled { id, group: key, side, left_open } in std::mem::take(&mut self.settled) {
+            if side == Side::Mirror {
+                self.mirrors.unsettled.remove(&id);
+            } else if let Some(group) = self.groups.get_mut(&key) {
+                group.unsettled -= 1;
+                group.left_open |= left_open;
+                self.forget_group_later(&key);
+            }
         }
     }
 
@@ -392,7 +400,8 @@ impl Engine {
     /// A notification reached its end.
     pub(super) fn delivered(&mut self, report: &Report) {
         let Some((id, index)) = self.in_flight.remove(&report.id) else {
-            return self.digest_ended(report.id, &report.outcome);
+            self.digest_ended(report.id, &report.outcome);
+            return self.say_refused();
         };
         let channel = self.incidents.get_mut(&id).and_then(|i| i.channels.get_mut(index));
         let sent_at = channel.as_ref().and_then(|c| c.on_way_since()).unwrap_or(self.now);
@@ -518,6 +527,16 @@ impl Engine {
 enum Leader {
     First,
     Last,
+}
+
+/// An incident of which all is said: every receiver knows that it is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Settled {
+    id: IncidentId,
+    group: GroupKey,
+    side: Side,
+    /// Its key may be open still at a receiver that hears of no ends.
+    left_open: bool,
 }
 
 /// How many refused notifications can be asked for again with what is true then.

@@ -95,7 +95,7 @@ use crate::model::{AlertId, LabelSet, Notification, NotificationId, Timestamp};
 use crate::policy::Policy;
 use alerts::Alerts;
 use aside::Asides;
-use bounds::Bounds;
+use bounds::{Bounds, Searched};
 use churn::Churn;
 use clocks::Clocks;
 use digest::Digests;
@@ -132,6 +132,9 @@ pub struct Engine {
     /// Refused notifications that can be asked for again.
     #[serde(with = "pairs")]
     refused: BTreeMap<NotificationId, (IncidentId, usize)>,
+    /// Incidents that are open at an integration that the configuration does not have any more.
+    #[serde(default)]
+    orphans: BTreeSet<IncidentId>,
     timers: Timers,
     #[serde(default)]
     mutes: Mutes,
@@ -151,6 +154,8 @@ pub struct Engine {
     #[serde(default)]
     bounds: Bounds,
     #[serde(default)]
+    searched: Searched,
+    #[serde(default)]
     asides: Asides,
     #[serde(default)]
     mirrors: Mirrors,
@@ -167,6 +172,9 @@ pub struct Engine {
     /// Incidents that the event at hand touched; empty between events.
     #[serde(skip)]
     touched: BTreeSet<IncidentId>,
+    /// Incidents of which all is said since the event at hand began; empty between events.
+    #[serde(skip)]
+    settled: Vec<lifecycle::Settled>,
     /// Notifications that the event at hand led to; empty between events.
     #[serde(skip)]
     outgoing: Vec<Notification>,
@@ -189,6 +197,8 @@ impl Engine {
             in_flight: BTreeMap::new(),
             flows: BTreeMap::new(),
             refused: BTreeMap::new(),
+            orphans: BTreeSet::new(),
+            searched: Searched::default(),
             timers: Timers::default(),
             mutes: Mutes::default(),
             digests: Digests::default(),
@@ -206,6 +216,7 @@ impl Engine {
             unsaid: BTreeMap::new(),
             kin: BTreeMap::new(),
             touched: BTreeSet::new(),
+            settled: Vec::new(),
             outgoing: Vec::new(),
             made_good: Vec::new(),
         };
@@ -252,6 +263,7 @@ impl Engine {
         while let Some(id) = self.touched.pop_first() {
             self.settle(id);
         }
+        self.forget_settled();
         effects.notifications.append(&mut self.outgoing);
         effects.made_good.append(&mut self.made_good);
         effects.decisions.append(&mut self.ledger.take_decisions());

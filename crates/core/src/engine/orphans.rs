@@ -41,7 +41,7 @@ const NAMED: usize = 5;
 impl Engine {
     /// Every incident that is open at an integration which the configuration does not have any more.
     pub fn orphans(&self) -> Vec<Orphan> {
-        let found = self.watch.orphans.iter().filter_map(|id| self.incidents.get(id));
+        let found = self.orphans.iter().filter_map(|id| self.incidents.get(id));
         found.flat_map(|incident| self.orphans_of(incident, Channel::is_orphan)).collect()
     }
 
@@ -62,7 +62,7 @@ impl Engine {
     /// How many incidents each receiver has open at integrations that are gone.
     pub(super) fn orphans_by_receiver(&self) -> BTreeMap<SmolStr, u64> {
         let mut counts = BTreeMap::new();
-        for incident in self.watch.orphans.iter().filter_map(|id| self.incidents.get(id)) {
+        for incident in self.orphans.iter().filter_map(|id| self.incidents.get(id)) {
             let receivers: BTreeSet<SmolStr> =
                 self.orphans_of(incident, Channel::is_orphan).map(|orphan| orphan.receiver).collect();
             for receiver in receivers {
@@ -76,10 +76,10 @@ impl Engine {
     pub(super) fn watch_orphan(&mut self, id: IncidentId) {
         let is = |incident: &Incident| incident.channels.iter().any(Channel::is_orphan);
         if !self.incidents.get(&id).is_some_and(is) {
-            self.watch.orphans.remove(&id);
+            self.orphans.remove(&id);
             return;
         }
-        self.watch.orphans.insert(id);
+        self.orphans.insert(id);
         self.timers.set_if_unset(Timer::Watch, self.now + super::watch::EVERY);
     }
 
@@ -88,7 +88,7 @@ impl Engine {
         let late = |incident: &Incident| {
             incident.phase == Phase::Closed && incident.issued_at + PATIENCE <= self.now
         };
-        let incidents = self.watch.orphans.iter().filter_map(|id| self.incidents.get(id));
+        let incidents = self.orphans.iter().filter_map(|id| self.incidents.get(id));
         let left: Vec<Orphan> = incidents
             .flat_map(|incident| {
                 let late = late(incident);

@@ -30,9 +30,6 @@ pub(super) struct Watch {
     excused: BTreeSet<AlertId>,
     /// Incidents whose page a receiver has not taken in time.
     stuck: BTreeSet<IncidentId>,
-    /// Incidents that are open where the configuration has no integration any more.
-    #[serde(default)]
-    pub(super) orphans: BTreeSet<IncidentId>,
     /// What is raised, by what it is about.
     #[serde(with = "super::pairs")]
     raised: BTreeMap<SmolStr, GroupKey>,
@@ -190,7 +187,7 @@ impl Engine {
             self.watch.lapses.remove(&what);
             self.put(&what, None);
         }
-        let quiet = [&self.watch.stuck, &self.watch.orphans].iter().all(|incidents| incidents.is_empty());
+        let quiet = [&self.watch.stuck, &self.orphans].iter().all(|incidents| incidents.is_empty());
         let quiet = quiet && self.watch.raised.is_empty() && self.clocks.wrong(self.now).next().is_none();
         if !quiet || !self.watch.unheard.is_empty() || self.overflows() || self.has_asides() {
             self.timers.set(Timer::Watch, self.now + EVERY);
