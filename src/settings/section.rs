@@ -73,6 +73,7 @@ pub(crate) struct Section<'a> {
     entries: &'a [(Key, Node)],
     known: Vec<&'static str>,
     unsupported: Vec<&'static str>,
+    removed: &'static [(&'static str, &'static str)],
 }
 
 impl<'a> Section<'a> {
@@ -95,7 +96,7 @@ impl<'a> Section<'a> {
                     .add(key.line, format!("{name} stands twice in {what}, first on line {first}; keep one"));
             }
         }
-        Some(Section { what, line: node.line, problems, entries, known: Vec::new(), unsupported: Vec::new() })
+        Some(Section { what, line: node.line, problems, entries, known: Vec::new(), unsupported: Vec::new(), removed: &[] })
     }
 
     /// A mapping without keys, for one that is not there.
@@ -107,6 +108,7 @@ impl<'a> Section<'a> {
             entries: &[],
             known: Vec::new(),
             unsupported: Vec::new(),
+            removed: &[],
         }
     }
 
@@ -222,6 +224,12 @@ impl<'a> Section<'a> {
         self.unsupported.extend(keys);
     }
 
+    /// Keys that this section had before, each with advice to the person who wrote it. [`Section::finish`]
+    /// refuses them.
+    pub(crate) fn removed(&mut self, keys: &'static [(&'static str, &'static str)]) {
+        self.removed = keys;
+    }
+
     /// Reports every key that nobody asked for.
     pub(crate) fn finish(self) {
         self.problems.keys.borrow_mut().entry(self.what.clone()).or_default().extend(&self.known);
@@ -233,6 +241,8 @@ impl<'a> Section<'a> {
             let renamed = RENAMED.iter().find(|(old, new)| *old == name && self.known.contains(new));
             let message = if let Some((_, new)) = renamed {
                 format!("{name} in {} is called {new} now; write {new}", self.what)
+            } else if let Some((_, advice)) = self.removed.iter().find(|(old, _)| *old == name) {
+                format!("{name} in {} does not exist any more; {advice}", self.what)
             } else if self.unsupported.contains(&name) {
                 format!(
                     "{name} in {} is not supported by this version and would not be in force; remove it",

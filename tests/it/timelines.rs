@@ -42,7 +42,6 @@ timelines! {
     resolve_hold_swallows_a_short_gap
     coalescing_wait_tells_what_recovered_meanwhile
     surprise_what_is_usual_opens_no_page
-    rhythm_one_more_beat_opens_no_page
     familiar_series_are_held_and_a_fan_out_lets_go
     stay_open_what_comes_in_the_window_is_no_page
     stay_open_again_what_came_back_once_may_do_so_again

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
-use crate::config::{Familiar, Identifier, Level, Limit, Mode, Noise, Rhythm, Severities, Storm, Surprise};
+use crate::config::{Familiar, Identifier, Level, Limit, Mode, Noise, Severities, Storm, Surprise};
 use crate::model::Duration;
 use crate::settings::section::{Problems, Section, shown};
 use crate::settings::yaml::Node;
@@ -17,6 +17,9 @@ const MAX_PENALTY: u32 = 1_000;
 const MAX_GROWTH: u32 = 1_000_000;
 /// The shortest time between two digests: a message that interrupts nobody must not flood either.
 const DIGEST_MIN: Duration = Duration::from_mins(1);
+/// Keys that a profile had before, and advice to those who wrote them.
+const REMOVED: [(&str, &str); 1] =
+    [("rhythm", "remove it, or set surprise, which withholds what is usual for its series")];
 
 /// The profiles by name; `default` is always there.
 pub(super) fn profiles(section: Option<Section<'_>>) -> BTreeMap<SmolStr, Noise> {
@@ -65,9 +68,6 @@ fn profile(mut keys: Section<'_>) -> Noise {
     if let Some(section) = keys.section("surprise") {
         read_surprise(section, &mut noise.surprise);
     }
-    if let Some(section) = keys.section("rhythm") {
-        read_rhythm(section, &mut noise.rhythm);
-    }
     if let Some(section) = keys.section("familiar") {
         read_familiar(section, &mut noise.familiar);
     }
@@ -91,6 +91,7 @@ fn profile(mut keys: Section<'_>) -> Noise {
         _ => None,
     });
     set(&mut noise.mode, mode);
+    keys.removed(&REMOVED);
     keys.finish();
     noise
 }
@@ -177,21 +178,6 @@ fn read_surprise(mut keys: Section<'_>, surprise: &mut Surprise) {
         _ => None,
     });
     set(&mut surprise.largest, largest);
-    keys.finish();
-}
-
-fn read_rhythm(mut keys: Section<'_>, rhythm: &mut Rhythm) {
-    let chance = keys.parsed("chance", "a chance below 1 such as 0.1, or 0 (off)", |text| {
-        thousandths(text).filter(|chance| *chance < 1_000)
-    });
-    set(&mut rhythm.chance, chance);
-    set(&mut rhythm.min, keys.positive("min"));
-    set(&mut rhythm.max, keys.positive("max"));
-    set(&mut rhythm.tolerance, keys.duration("tolerance"));
-    if rhythm.min >= rhythm.max {
-        let message = format!("min {} is not below max {}; write a shorter min", rhythm.min, rhythm.max);
-        keys.problems.add(keys.line_of("min"), message);
-    }
     keys.finish();
 }
 
@@ -328,6 +314,17 @@ pub(super) fn ignore_labels(section: Option<Section<'_>>) -> Vec<SmolStr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_was_removed_is_refused_with_advice() {
+        for (key, advice) in REMOVED {
+            let root = crate::settings::yaml::parse(&format!("calm:\n  {key}: 1")).unwrap();
+            let problems = Problems::default();
+            profiles(Section::new(&root, "noise", &problems));
+            let message = format!("{key} in noise profile \"calm\" does not exist any more; {advice}");
+            assert_eq!(problems.into_inner(), [Problem::new(2, message)]);
+        }
+    }
 
     #[test]
     fn decimals_are_thousandths() {

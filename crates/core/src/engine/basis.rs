@@ -28,7 +28,6 @@ impl Engine {
         let basis = match reason {
             Reason::Storm => settings.noise_basis("storm"),
             Reason::Flapping => settings.noise_basis("flapping"),
-            Reason::Recurring if settings.noise.recurring_after.is_zero() => settings.noise_basis("rhythm"),
             Reason::Recurring => settings.noise_basis("recurring_after"),
             Reason::Unsurprising => settings.noise_basis("surprise"),
             Reason::RateLimited => settings.noise_basis("limit"),

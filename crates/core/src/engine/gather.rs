@@ -67,9 +67,6 @@ impl Engine {
         let firing = firing.map(|(_, f)| f).filter(|_| !level_is_exempt(self, labels));
         let recurring = self.lanes.lane(key.0).noise.recurring_after;
         let rule = match firing {
-            Some(Firing { beat: Some(beat), .. }) => {
-                Some(format_smolstr!("one more beat of its own rhythm, every {}", rounded(beat)))
-            }
             Some(Firing { last: Some(last), .. }) if now < last + recurring => {
                 Some(format_smolstr!("it fired {} ago, within recurring_after {recurring}", now.since(last)))
             }
@@ -438,9 +435,4 @@ fn waits(
 /// Thousandths as a decimal with two places.
 fn decimal(thousandths: u64) -> SmolStr {
     format_smolstr!("{}.{:02}", thousandths / 1000, thousandths % 1000 / 10)
-}
-
-/// A beat in whole seconds.
-fn rounded(millis: u64) -> Duration {
-    Duration::from_secs((millis + 500) / 1000)
 }

@@ -53,13 +53,11 @@ pub struct Noise {
     /// not for levels marked `never_hold`. Default 0s.
     pub wait: Duration,
     /// Kinds of identifiers in label values that do not make an alert another series, for `surprise`,
-    /// `rhythm`, `familiar` and `recurring_after`. Default: all but `target`.
+    /// `familiar` and `recurring_after`. Default: all but `target`.
     #[serde(default)]
     pub identifiers: Vec<Identifier>,
     /// What is usual opens no page. Off by default.
     pub surprise: Surprise,
-    /// One more beat of a series' own rhythm opens no page. Off by default.
-    pub rhythm: Rhythm,
     /// Series that come again and again are held before they page. Off by default.
     pub familiar: Familiar,
     /// A series that fired less than this ago opens no page; not for levels marked `never_hold`.
@@ -190,20 +188,6 @@ pub struct Surprise {
     pub largest: bool,
 }
 
-/// A firing continues its series' rhythm if it fired one beat ago, two beats ago and so on, and that
-/// would hardly happen by chance at its rate.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Rhythm {
-    /// In thousandths: a rhythm counts if its chance is below; 0 = off.
-    pub chance: u32,
-    /// Shortest beat. Default 20m.
-    pub min: Duration,
-    /// Longest beat. Default 7d.
-    pub max: Duration,
-    /// How far from the beat a firing may be, and 1 % of the beat on top. Default 60s.
-    pub tolerance: Duration,
-}
-
 /// A series whose penalty (1 for each firing, decaying with `half_life`) is `penalty` before it
 /// fires is held for `hold`, and kept quiet if it recovers; a fan-out lets it go at once.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -236,17 +220,6 @@ impl Default for Surprise {
     }
 }
 
-impl Default for Rhythm {
-    fn default() -> Self {
-        Rhythm {
-            chance: 0,
-            min: Duration::from_mins(20),
-            max: Duration::from_hours(7 * 24),
-            tolerance: Duration::from_secs(60),
-        }
-    }
-}
-
 impl Default for Familiar {
     fn default() -> Self {
         Familiar {
@@ -266,7 +239,6 @@ impl Noise {
     pub fn remembers_series(&self) -> bool {
         !self.recurring_after.is_zero()
             || self.surprise.page_at > 0
-            || self.rhythm.chance > 0
             || !self.familiar.hold.is_zero()
     }
 }
@@ -293,7 +265,6 @@ impl Default for Noise {
             wait: Duration::ZERO,
             identifiers: Identifier::ALL.into_iter().filter(|kind| *kind != Identifier::Target).collect(),
             surprise: Surprise::default(),
-            rhythm: Rhythm::default(),
             familiar: Familiar::default(),
             recurring_after: Duration::ZERO,
             storm: Storm { start: 10, end: 5, window: Duration::from_mins(10) },

@@ -92,7 +92,6 @@ fn policy_variant(variant: u8) -> Policy {
             noise.wait = Duration::from_mins(2);
             noise.surprise.page_at = 2500;
             noise.surprise.at_once = 6000;
-            noise.rhythm.chance = 100;
             noise.familiar.hold = Duration::from_mins(3);
             noise.familiar.levels = vec!["warning".into()];
             noise.stay_open = Duration::from_mins(16);
