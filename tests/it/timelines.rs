@@ -58,7 +58,6 @@ timelines! {
     storm_is_one_incident_and_closes_with_its_last_alert
     storm_merges_critical_pages_within_a_minute
     storm_pages_a_critical_alert_that_was_short
-    recurring_series_open_no_page
     routes_continue_and_a_receiver_without_integrations
     order_a_resolve_waits_for_its_page
     reload_keeps_what_is_open

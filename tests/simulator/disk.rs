@@ -402,7 +402,7 @@ impl State {
         for d in &c.decisions {
             let held = matches!(
                 d.disposition.reason(),
-                "self_resolved" | "rate_limited" | "recurring" | "unsurprising"
+                "self_resolved" | "rate_limited" | "unsurprising"
             );
             if held && self.critical.contains(&d.alert) {
                 self.findings.push(format!("a critical alert was held back: {d:?}"));

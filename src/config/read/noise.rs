@@ -18,8 +18,10 @@ const MAX_GROWTH: u32 = 1_000_000;
 /// The shortest time between two digests: a message that interrupts nobody must not flood either.
 const DIGEST_MIN: Duration = Duration::from_mins(1);
 /// Keys that a profile had before, and advice to those who wrote them.
-const REMOVED: [(&str, &str); 1] =
-    [("rhythm", "remove it, or set surprise, which withholds what is usual for its series")];
+const REMOVED: [(&str, &str); 2] = [
+    ("rhythm", "remove it, or set surprise, which withholds what is usual for its series"),
+    ("recurring_after", "remove it, or set surprise, which withholds what is usual for its series"),
+];
 
 /// The profiles by name; `default` is always there.
 pub(super) fn profiles(section: Option<Section<'_>>) -> BTreeMap<SmolStr, Noise> {
@@ -71,7 +73,6 @@ fn profile(mut keys: Section<'_>) -> Noise {
     if let Some(section) = keys.section("familiar") {
         read_familiar(section, &mut noise.familiar);
     }
-    set(&mut noise.recurring_after, keys.duration("recurring_after"));
     if let Some(section) = keys.section("storm") {
         read_storm(section, &mut noise.storm);
     }

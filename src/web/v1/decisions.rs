@@ -135,7 +135,7 @@ mod tests {
         .unwrap();
         assert_eq!((query.matchers.len(), query.dispositions.len(), query.before), (2, 2, Some(7)));
         assert_eq!((query.limit, query.fingerprint.unwrap().0), (10, 0x22db_5782_a4fe_1682));
-        assert_eq!(ask(&[("disposition", "suppressed")]).unwrap().dispositions.len(), 13);
+        assert_eq!(ask(&[("disposition", "suppressed")]).unwrap().dispositions.len(), 12);
     }
 
     #[test]

@@ -28,7 +28,6 @@ impl Engine {
         let basis = match reason {
             Reason::Storm => settings.noise_basis("storm"),
             Reason::Flapping => settings.noise_basis("flapping"),
-            Reason::Recurring => settings.noise_basis("recurring_after"),
             Reason::Unsurprising => settings.noise_basis("surprise"),
             Reason::RateLimited => settings.noise_basis("limit"),
             Reason::SelfResolved => self.hold_basis(alert, settings),
@@ -95,7 +94,7 @@ impl Engine {
             }
             Reason::Storm => self.now,
             Reason::SelfResolved => known.received_at,
-            Reason::Recurring | Reason::Unsurprising | Reason::RateLimited => known.received_at + wait,
+            Reason::Unsurprising | Reason::RateLimited => known.received_at + wait,
         };
         Some(Otherwise::Page(at))
     }

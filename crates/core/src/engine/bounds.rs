@@ -186,11 +186,12 @@ impl Engine {
         self.ledger.bound(Bound::Members, over as u64);
     }
 
-    /// Leaves out of what a group keeps quiet what resolved: it is disposed already.
+    /// Forgets the alerts in a group's list of quiet ones that resolved, once the list is long. They are
+    /// disposed already.
     pub(super) fn bound_quiet(&mut self, key: &GroupKey) {
         let Some(group) = self.groups.get_mut(key) else { return };
         let before = group.quiet.len();
-        if before >= QUIET && before.is_multiple_of(SHARE) {
+        if before >= QUIET {
             group.quiet.retain(|q| !q.resolved);
             let gone = before - group.quiet.len();
             self.ledger.bound(Bound::Quiet, gone as u64);

@@ -64,31 +64,6 @@ impl Engine {
             series: firing.map_or(alert, |(series, _)| series),
             surprise: firing.map_or(0, |(_, f)| f.surprise),
         };
-        let firing = firing.map(|(_, f)| f).filter(|_| !level_is_exempt(self, labels));
-        let recurring = self.lanes.lane(key.0).noise.recurring_after;
-        let rule = match firing {
-            Some(Firing { last: Some(last), .. }) if now < last + recurring => {
-                Some(format_smolstr!("it fired {} ago, within recurring_after {recurring}", now.since(last)))
-            }
-            Some(_) | None => None,
-        };
-        if let Some(rule) = rule {
-            let quiet = Quiet {
-                alert,
-                count,
-                fired_at: now,
-                worth,
-                resolved: false,
-                reason: Reason::Recurring,
-                rule,
-            };
-            if let Some(group) = self.groups.get_mut(key) {
-                group.quiet.push(quiet);
-            }
-            self.track(alert, key.0).withhold(key.clone());
-            self.bound_quiet(key);
-            return self.kept_quiet(key.0);
-        }
         let noise = &self.lanes.lane(key.0).noise;
         let Some(group) = self.groups.get_mut(key) else { return };
         group.pending.push(Pending { alert, count, fired_at: now, due, wait, worth, recovered: false });
@@ -197,7 +172,6 @@ impl Engine {
                 fired_at: pending.fired_at,
                 worth: pending.worth,
                 resolved: pending.recovered,
-                reason: Reason::Unsurprising,
                 rule: rule.clone(),
             });
         }
@@ -209,10 +183,10 @@ impl Engine {
         if kept {
             self.kept_quiet(key.0);
         }
-        match next {
-            Some(due) => self.timers.set(Timer::GroupWait(key.clone()), due),
-            None => self.prune_quiet(key),
+        if let Some(due) = next {
+            self.timers.set(Timer::GroupWait(key.clone()), due);
         }
+        self.prune_quiet(key);
     }
 
     /// The page of a group leaves, with all that waits, and with what was kept quiet if it fires
@@ -334,8 +308,8 @@ impl Engine {
         let Some(group) = self.groups.get_mut(key) else { return false };
         if let Some(quiet) = group.quiet.iter_mut().rev().find(|q| q.alert == alert && !q.resolved) {
             quiet.resolved = true;
-            let (count, reason, rule) = (std::mem::take(&mut quiet.count), quiet.reason, quiet.rule.clone());
-            self.suppress(alert, lane, count, reason, rule, None);
+            let (count, rule) = (std::mem::take(&mut quiet.count), quiet.rule.clone());
+            self.suppress(alert, lane, count, Reason::Unsurprising, rule, None);
             self.never_paged(alert, lane, 0, resolved);
             self.prune_quiet(key);
             return true;
@@ -357,7 +331,6 @@ impl Engine {
                 fired_at: pending.fired_at,
                 worth: pending.worth,
                 resolved: true,
-                reason: Reason::SelfResolved,
                 rule: SmolStr::default(),
             });
         }
@@ -403,12 +376,9 @@ impl Engine {
         if let Some(group) = self.groups.get_mut(key) {
             group.quiet.retain(|q| !q.resolved || q.fired_at >= oldest);
         }
+        self.bound_quiet(key);
         self.forget_group_later(key);
     }
-}
-
-fn level_is_exempt(engine: &Engine, labels: &LabelSet) -> bool {
-    engine.policy.severities.levels[engine.policy.severities.level_of(labels)].never_hold
 }
 
 /// How a firing waits for its page, and until when.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::incident::{Incident, IncidentId};
 use super::lanes::LaneId;
-use crate::model::{AlertId, LabelSet, Reason, Timestamp};
+use crate::model::{AlertId, LabelSet, Timestamp};
 use crate::policy::Noise;
 use smol_str::SmolStr;
 
@@ -80,7 +80,6 @@ pub(super) struct Quiet {
     pub(super) fired_at: Timestamp,
     pub(super) worth: Worth,
     pub(super) resolved: bool,
-    pub(super) reason: Reason,
     pub(super) rule: SmolStr,
 }
 

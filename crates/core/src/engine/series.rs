@@ -30,8 +30,6 @@ pub(super) struct Series {
 pub(super) struct Firing {
     /// In thousandths of a decade.
     pub(super) surprise: u64,
-    /// When the series fired last.
-    pub(super) last: Option<Timestamp>,
     /// How familiar the series was, in thousandths of a firing.
     pub(super) penalty: u64,
 }
@@ -44,7 +42,6 @@ impl Series {
         let penalty = decayed(self.penalty, now.since(last), noise.familiar.half_life);
         let firing = Firing {
             surprise: surprise_of(rate, &noise.surprise),
-            last: self.last,
             penalty,
         };
         self.rate = rate + 1000;
@@ -56,7 +53,6 @@ impl Series {
     /// When nothing of this is worth remembering any more.
     pub(super) fn forget_at(&self, noise: &Noise) -> Timestamp {
         let memory = noise.familiar.half_life.max(noise.surprise.half_life);
-        let memory = memory.max(noise.recurring_after);
         self.last.unwrap_or(Timestamp::ZERO) + memory + memory + memory
     }
 }

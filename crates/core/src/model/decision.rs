@@ -35,8 +35,6 @@ pub enum Reason {
     Flapping,
     /// It was held, and ended before its hold did.
     SelfResolved,
-    /// A familiar alert that was told not to open an incident.
-    Recurring,
     /// Nothing unusual for its series.
     Unsurprising,
     /// Over the receiver's limit.
@@ -55,7 +53,7 @@ pub enum Reason {
 
 impl Disposition {
     /// Every disposition, with every reason; for zero-initialised metrics.
-    pub const ALL: [Disposition; 17] = {
+    pub const ALL: [Disposition; 16] = {
         use Disposition::{Digest, Page, Resolve, Suppressed, Update};
         [
             Page,
@@ -67,7 +65,6 @@ impl Disposition {
             Suppressed(Reason::Storm),
             Suppressed(Reason::Flapping),
             Suppressed(Reason::SelfResolved),
-            Suppressed(Reason::Recurring),
             Suppressed(Reason::Unsurprising),
             Suppressed(Reason::RateLimited),
             Suppressed(Reason::Inhibited),
@@ -106,7 +103,6 @@ impl Reason {
             Reason::Storm
             | Reason::Flapping
             | Reason::SelfResolved
-            | Reason::Recurring
             | Reason::Unsurprising
             | Reason::RateLimited => true,
             Reason::Duplicate
@@ -127,7 +123,6 @@ impl Reason {
             Reason::Storm => "storm",
             Reason::Flapping => "flapping",
             Reason::SelfResolved => "self_resolved",
-            Reason::Recurring => "recurring",
             Reason::Unsurprising => "unsurprising",
             Reason::RateLimited => "rate_limited",
             Reason::Inhibited => "inhibited",

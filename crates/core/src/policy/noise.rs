@@ -52,17 +52,14 @@ pub struct Noise {
     /// How long the page of a group waits for more, and then tells also what recovered meanwhile;
     /// not for levels marked `never_hold`. Default 0s.
     pub wait: Duration,
-    /// Kinds of identifiers in label values that do not make an alert another series, for `surprise`,
-    /// `familiar` and `recurring_after`. Default: all but `target`.
+    /// Kinds of identifiers in label values that do not make an alert another series, for `surprise`
+    /// and `familiar`. Default: all but `target`.
     #[serde(default)]
     pub identifiers: Vec<Identifier>,
     /// What is usual opens no page. Off by default.
     pub surprise: Surprise,
     /// Series that come again and again are held before they page. Off by default.
     pub familiar: Familiar,
-    /// A series that fired less than this ago opens no page; not for levels marked `never_hold`.
-    /// Default 0s (off).
-    pub recurring_after: Duration,
     /// More would-be pages than this at a receiver are one incident (ISA-18.2). Default 10 in 10m.
     pub storm: Storm,
     /// More pages than this at a receiver wait and are merged; not those of levels marked
@@ -237,9 +234,7 @@ impl Default for Familiar {
 impl Noise {
     /// Whether anything in it needs to know how a series fired before.
     pub fn remembers_series(&self) -> bool {
-        !self.recurring_after.is_zero()
-            || self.surprise.page_at > 0
-            || !self.familiar.hold.is_zero()
+        self.surprise.page_at > 0 || !self.familiar.hold.is_zero()
     }
 }
 
@@ -266,7 +261,6 @@ impl Default for Noise {
             identifiers: Identifier::ALL.into_iter().filter(|kind| *kind != Identifier::Target).collect(),
             surprise: Surprise::default(),
             familiar: Familiar::default(),
-            recurring_after: Duration::ZERO,
             storm: Storm { start: 10, end: 5, window: Duration::from_mins(10) },
             limit: Limit { pages: 6, per: Duration::from_mins(10) },
             budget: Limit { pages: 2, per: Duration::from_hours(12) },

@@ -375,7 +375,7 @@ proptest! {
         for d in real.filter(|d| d.at + Duration::from_hours(24) <= world.now) {
             let held = matches!(
                 d.disposition.reason(),
-                "storm" | "flapping" | "self_resolved" | "recurring" | "unsurprising" | "rate_limited"
+                "storm" | "flapping" | "self_resolved" | "unsurprising" | "rate_limited"
             );
             let named = |n: &&&Notification| n.at >= d.at && n.alerts.iter().any(|a| a.id == d.alert);
             prop_assert!(!held || told.iter().find(named).is_some(), "{:?} is in no digest", d);
