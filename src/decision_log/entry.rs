@@ -22,7 +22,7 @@ pub struct Entry {
     pub fingerprint: String,
     /// The alert's labels, as they were said last.
     pub labels: BTreeMap<String, String>,
-    /// `page`, `update`, `resolve`, `digest` or `suppressed`.
+    /// `page`, `update`, `resolve` or `suppressed`.
     pub disposition: String,
     /// Why it was suppressed; missing otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -84,7 +84,7 @@ pub fn changing_labels(found: &BTreeMap<(SmolStr, SmolStr), u64>) -> Vec<Changin
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Fate)]
 pub struct FateEntry {
-    /// `page`, `update`, `resolve`, `digest` or `suppressed`.
+    /// `page`, `update`, `resolve` or `suppressed`.
     pub disposition: String,
     /// Why it was suppressed; missing otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]

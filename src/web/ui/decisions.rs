@@ -156,7 +156,6 @@ fn row(frame: &Frame, entry: &Entry) -> Markup {
         "page" => "state paged",
         "update" => "state held",
         "resolve" => "state resolving",
-        "digest" => "state quiet",
         _ => "state",
     };
     html! {

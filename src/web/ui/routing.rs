@@ -154,7 +154,7 @@ fn disposed(decision: &Decision) -> &'static str {
     match decision.disposition {
         _ if decision.observed => "state observed",
         Disposition::Page => "state paged",
-        Disposition::Update | Disposition::Digest => "state held",
+        Disposition::Update => "state held",
         Disposition::Resolve => "state resolving",
         Disposition::Suppressed(_) => "state muted",
     }

@@ -29,7 +29,7 @@ pub(in crate::web) struct Asked {
     pub(in crate::web) incident: Option<String>,
     /// Only at this receiver.
     pub(in crate::web) receiver: Option<String>,
-    /// `page`, `update`, `resolve`, `digest` or `suppressed`; several with commas.
+    /// `page`, `update`, `resolve` or `suppressed`; several with commas.
     pub(in crate::web) disposition: Option<String>,
     /// Why it was suppressed, such as `flapping`; several with commas.
     pub(in crate::web) reason: Option<String>,

@@ -15,8 +15,6 @@ pub enum Disposition {
     Update,
     /// It closed an incident.
     Resolve,
-    /// It went out in a summary that interrupts nobody.
-    Digest,
     /// It went nowhere, for the reason named.
     Suppressed(Reason),
 }
@@ -53,13 +51,12 @@ pub enum Reason {
 
 impl Disposition {
     /// Every disposition, with every reason; for zero-initialised metrics.
-    pub const ALL: [Disposition; 16] = {
-        use Disposition::{Digest, Page, Resolve, Suppressed, Update};
+    pub const ALL: [Disposition; 15] = {
+        use Disposition::{Page, Resolve, Suppressed, Update};
         [
             Page,
             Update,
             Resolve,
-            Digest,
             Suppressed(Reason::Duplicate),
             Suppressed(Reason::Grouped),
             Suppressed(Reason::Storm),
@@ -81,7 +78,6 @@ impl Disposition {
             Disposition::Page => "page",
             Disposition::Update => "update",
             Disposition::Resolve => "resolve",
-            Disposition::Digest => "digest",
             Disposition::Suppressed(_) => "suppressed",
         }
     }
@@ -90,7 +86,7 @@ impl Disposition {
     pub fn reason(self) -> &'static str {
         match self {
             Disposition::Suppressed(reason) => reason.as_str(),
-            Disposition::Page | Disposition::Update | Disposition::Resolve | Disposition::Digest => "",
+            Disposition::Page | Disposition::Update | Disposition::Resolve => "",
         }
     }
 }
