@@ -203,7 +203,6 @@ noise:
   default:
     flapping: {{half_life: {half_life}, suppress_at: 3, reuse_at: 1, max_hold: {max_hold}}}
     resolve_hold: {resolve_hold}
-    stay_open_again: 0s
     merge_window: {merge_window}
     growth: 3
     growth_settle: {settle}

@@ -18,9 +18,11 @@ const MAX_GROWTH: u32 = 1_000_000;
 /// The shortest time between two digests: a message that interrupts nobody must not flood either.
 const DIGEST_MIN: Duration = Duration::from_mins(1);
 /// Keys that a profile had before, and advice to those who wrote them.
-const REMOVED: [(&str, &str); 2] = [
+const REMOVED: [(&str, &str); 4] = [
     ("rhythm", "remove it, or set surprise, which withholds what is usual for its series"),
     ("recurring_after", "remove it, or set surprise, which withholds what is usual for its series"),
+    ("stay_open", "set resolve_hold, which keeps an incident open after its last alert resolved"),
+    ("stay_open_again", "set merge_window, from which Squelch derives it"),
 ];
 
 /// The profiles by name; `default` is always there.
@@ -44,8 +46,6 @@ fn profile(mut keys: Section<'_>) -> Noise {
         read_flapping(flapping, &mut noise);
     }
     set(&mut noise.resolve_hold, keys.duration("resolve_hold"));
-    set(&mut noise.stay_open, keys.duration("stay_open"));
-    set(&mut noise.stay_open_again, keys.duration("stay_open_again"));
     set(&mut noise.merge_window, keys.duration("merge_window"));
     if let Some(mut section) = keys.section("rolling") {
         set(&mut noise.rolling.within, section.duration("within"));

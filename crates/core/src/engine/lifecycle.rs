@@ -13,7 +13,7 @@ use super::timers::Timer;
 use crate::model::{
     AlertId, Disposition, Duration, Kind, NotificationId, Outcome, Reason, Report, Timestamp,
 };
-use crate::policy::KnownBy;
+use crate::policy::{KnownBy, Noise};
 
 impl Engine {
     pub(super) fn new_incident(&mut self, key: &GroupKey) -> IncidentId {
@@ -127,15 +127,13 @@ impl Engine {
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         let noise = || incident.lanes().map(|lane| &self.lanes.lane(lane).noise);
         let hold = noise().map(|noise| noise.resolve_hold).max().unwrap_or_default();
-        let stay_open = noise().map(|noise| noise.stay_open).max().unwrap_or_default();
-        let again = noise().map(|noise| noise.stay_open_again).max().unwrap_or_default();
+        let again = noise().map(Noise::stay_open_again).max().filter(|_| incident.again).unwrap_or_default();
         if incident.phase == Phase::Resolving {
             return;
         }
         incident.phase = Phase::Resolving;
         let labels = incident.group.1.clone();
-        let stay_open = if incident.again { stay_open.max(again) } else { stay_open };
-        let until = (self.now + hold).max(incident.paged_at + stay_open);
+        let until = (self.now + hold).max(incident.paged_at + again);
         let gauges = self.gauges(lane);
         gauges.open -= 1;
         gauges.resolving += 1;

@@ -28,13 +28,6 @@ pub struct Noise {
     pub within: Duration,
     /// How long an incident stays open after its last alert resolved. Default 2m.
     pub resolve_hold: Duration,
-    /// How long an incident stays open at least, from its page: what starts and ends meanwhile is
-    /// no page of its own. Default 0s.
-    pub stay_open: Duration,
-    /// The same for an incident whose group had another one within a day: what came back once may do so
-    /// again. Default 16m, a little more than `merge_window`.
-    #[serde(default)]
-    pub stay_open_again: Duration,
     /// For how long after an incident's page what starts joins it. Default 15m.
     pub merge_window: Duration,
     /// After `merge_window` more of what an incident has told of still joins it.
@@ -232,6 +225,13 @@ impl Default for Familiar {
 }
 
 impl Noise {
+    /// How long the incident of a group that had another one within a day stays open at least, from its page.
+    /// An alert that came back once may come back again. A little longer than `merge_window`, so that
+    /// an alert which starts at the end of the window still joins. By default 16m.
+    pub fn stay_open_again(&self) -> Duration {
+        Duration::from_millis(self.merge_window.as_millis() / 15 * 16)
+    }
+
     /// Whether anything in it needs to know how a series fired before.
     pub fn remembers_series(&self) -> bool {
         self.surprise.page_at > 0 || !self.familiar.hold.is_zero()
@@ -249,8 +249,6 @@ impl Default for Noise {
             fan_out: 2,
             within: Duration::from_mins(5),
             resolve_hold: Duration::from_mins(2),
-            stay_open: Duration::ZERO,
-            stay_open_again: Duration::from_mins(16),
             merge_window: Duration::from_mins(15),
             rolling: Rolling::default(),
             growth: 5,

@@ -23,7 +23,7 @@ receivers:
     webhook_configs: [{{url: '{}'}}]
   - name: ops
     webhook_configs: [{{url: '{}'}}]
-noise: {{default: {{resolve_hold: 0s, stay_open_again: 0s, storm: {{start: 0}}, limit: {{pages: 0}}}}}}
+noise: {{default: {{resolve_hold: 0s, merge_window: 0s, storm: {{start: 0}}, limit: {{pages: 0}}}}}}
 {more}
 ",
         pager.url("/webhook/oncall"),

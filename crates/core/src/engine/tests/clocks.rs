@@ -9,7 +9,7 @@ const MINUTE: u64 = 60;
 
 /// A policy whose own incidents go to the same pager.
 fn watched() -> Policy {
-    let quick = Noise { resolve_hold: Duration::ZERO, stay_open_again: Duration::ZERO, ..Noise::default() };
+    let quick = Noise { resolve_hold: Duration::ZERO, merge_window: Duration::ZERO, ..Noise::default() };
     let watch = SelfWatch { enabled: true, receiver: Some("pd".into()), ..SelfWatch::default() };
     Policy { self_watch: watch, ..policy(&["alertname"], quick) }
 }

@@ -94,7 +94,6 @@ fn policy_variant(variant: u8) -> Policy {
             noise.surprise.at_once = 6000;
             noise.familiar.hold = Duration::from_mins(3);
             noise.familiar.levels = vec!["warning".into()];
-            noise.stay_open = Duration::from_mins(16);
         }
     }
     if variant == 4 {
@@ -319,7 +318,7 @@ proptest! {
             world.handle(Event::Policy(Box::new(policy_variant(0))));
         }
         world.advance(Duration::from_hours(6));
-        // A mute window may have ended a moment ago, and what paged then stays open for `stay_open_again`.
+        // A mute window may have ended a moment ago, and what paged then stays open until its window is over.
         for _ in 0..120 {
             let stats = &world.engine.stats().receivers["pd"];
             if stats.resolving + stats.held + stats.pending > 0 {
@@ -415,7 +414,6 @@ proptest! {
             suppress_at: 0,
             growth: 0,
             resolve_hold: Duration::ZERO,
-            stay_open_again: Duration::ZERO,
             rolling: Rolling { within: Duration::ZERO, ..Rolling::default() },
             limit: off,
             ..Noise::default()

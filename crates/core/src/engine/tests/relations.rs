@@ -174,11 +174,6 @@ proptest! {
     }
 
     #[test]
-    fn to_stay_open_again_adds_no_page(scene in scenes(20)) {
-        adds_none(&scene, |noise| noise.stay_open_again = Duration::ZERO)?;
-    }
-
-    #[test]
     fn a_merge_window_adds_no_page(scene in scenes(20)) {
         adds_none(&scene, |noise| noise.merge_window = Duration::ZERO)?;
     }

@@ -210,13 +210,11 @@ fn noise() -> impl Strategy<Value = Noise> {
         limit(),
         rolling,
         of([base().resolve_hold, Duration::ZERO, Duration::from_mins(5)]),
-        of([base().stay_open_again, Duration::ZERO, base().stay_open_again]),
         of([base().merge_window, Duration::from_mins(1), base().merge_window]),
         prop::sample::select(vec![0u32, 2]),
     )
         .prop_map(
-            move |(suppress_at, storm, limit, rolling, resolve_hold, again, merge_window, growth)| {
-                let stay_open_again = again;
+            move |(suppress_at, storm, limit, rolling, resolve_hold, merge_window, growth)| {
                 // `growth: 2` is for what has many alerts, which scenes do not have.
                 let growth_from = 12;
                 let changed = Noise {
@@ -225,7 +223,6 @@ fn noise() -> impl Strategy<Value = Noise> {
                     limit,
                     rolling,
                     resolve_hold,
-                    stay_open_again,
                     merge_window,
                     ..base()
                 };

@@ -7,7 +7,7 @@ use crate::policy::{IntegrationRef, KnownBy, Noise, Policy, Rolling};
 
 /// A webhook beside PagerDuty and Slack, one group for each service, and nothing that waits for long.
 fn three(noise: Noise) -> Policy {
-    let quick = Noise { resolve_hold: Duration::ZERO, stay_open_again: Duration::ZERO, ..noise };
+    let quick = Noise { resolve_hold: Duration::ZERO, merge_window: Duration::ZERO, ..noise };
     let rolling = Rolling { within: Duration::ZERO, ..Rolling::default() };
     let mut policy = policy(&["service"], Noise { rolling, ..quick });
     let more = [("webhook[0]", KnownBy::Group), ("slack[0]", KnownBy::Nothing)];
