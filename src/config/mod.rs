@@ -30,7 +30,7 @@ pub use crate::settings::{
 };
 pub use access::{AccessRules, AlertSource, Credential, Role, User};
 pub use squelch_core::policy::{
-    FailOpen, Familiar, GroupBy, Heartbeat, Identifier, InhibitRule, IntegrationRef, KnownBy, Level, Limit,
+    FailOpen, GroupBy, Heartbeat, Hold, Identifier, InhibitRule, IntegrationRef, KnownBy, Level, Limit,
     Limits, Lines, Location, LocationError, Mode, Noise, Policy, Receiver, Rolling, Route, SelfWatch,
     Severities, Span, Storm, Surprise, TimeInterval, TimeRange, Windows,
 };

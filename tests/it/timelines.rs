@@ -42,7 +42,7 @@ timelines! {
     resolve_hold_swallows_a_short_gap
     coalescing_wait_tells_what_recovered_meanwhile
     surprise_what_is_usual_opens_no_page
-    familiar_series_are_held_and_a_fan_out_lets_go
+    hold_a_series_that_fired_before_waits_and_a_fan_out_releases_it
     stay_open_again_what_came_back_once_may_do_so_again
     rolling_more_of_the_same_is_no_page
     generations_the_window_counts_from_the_page

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
-use crate::config::{Familiar, Identifier, Level, Limit, Mode, Noise, Severities, Storm, Surprise};
+use crate::config::{Hold, Identifier, Level, Limit, Mode, Noise, Severities, Storm, Surprise};
 use crate::model::Duration;
 use crate::settings::section::{Problems, Section, shown};
 use crate::settings::yaml::Node;
@@ -18,9 +18,10 @@ const MAX_GROWTH: u32 = 1_000_000;
 /// The shortest time between two digests: a message that interrupts nobody must not flood either.
 const DIGEST_MIN: Duration = Duration::from_mins(1);
 /// Keys that a profile had before, and advice to those who wrote them.
-const REMOVED: [(&str, &str); 4] = [
+const REMOVED: [(&str, &str); 5] = [
     ("rhythm", "remove it, or set surprise, which withholds what is usual for its series"),
     ("recurring_after", "remove it, or set surprise, which withholds what is usual for its series"),
+    ("familiar", "write hold: {for: 10m, levels: [critical]}, with the time of familiar.hold"),
     ("stay_open", "set resolve_hold, which keeps an incident open after its last alert resolved"),
     ("stay_open_again", "set merge_window, from which Squelch derives it"),
 ];
@@ -70,8 +71,8 @@ fn profile(mut keys: Section<'_>) -> Noise {
     if let Some(section) = keys.section("surprise") {
         read_surprise(section, &mut noise.surprise);
     }
-    if let Some(section) = keys.section("familiar") {
-        read_familiar(section, &mut noise.familiar);
+    if let Some(section) = keys.section("hold") {
+        read_hold(section, &mut noise.hold);
     }
     if let Some(section) = keys.section("storm") {
         read_storm(section, &mut noise.storm);
@@ -182,21 +183,13 @@ fn read_surprise(mut keys: Section<'_>, surprise: &mut Surprise) {
     keys.finish();
 }
 
-fn read_familiar(mut keys: Section<'_>, familiar: &mut Familiar) {
-    set(&mut familiar.hold, keys.duration("hold"));
-    set(
-        &mut familiar.penalty,
-        keys.parsed("penalty", "a penalty such as 0.5, or 0 (every alert)", thousandths),
-    );
-    set(&mut familiar.half_life, keys.positive("half_life"));
-    set(&mut familiar.fan_out, keys.parsed("fan_out", SEVERAL, several));
-    set(&mut familiar.within, keys.positive("within"));
-    set(&mut familiar.told, keys.boolean("told"));
+fn read_hold(mut keys: Section<'_>, hold: &mut Hold) {
+    set(&mut hold.time, keys.duration("for"));
     let levels = keys.texts("levels").map(|levels| levels.iter().map(|l| l.text.into()).collect());
-    set(&mut familiar.levels, levels);
-    if !familiar.hold.is_zero() && familiar.levels.is_empty() {
-        let line = keys.line_of("hold");
-        keys.problems.add(line, "hold names no levels; write levels: [critical] or the like beside it");
+    set(&mut hold.levels, levels);
+    if !hold.time.is_zero() && hold.levels.is_empty() {
+        let line = keys.line_of("for");
+        keys.problems.add(line, "hold names no levels; write levels: [critical] or the like beside for");
     }
     keys.finish();
 }

@@ -52,7 +52,7 @@ impl Engine {
                 let setting = format_smolstr!("severities.levels.{}.hold", level.name);
                 Basis { setting, line, ..Basis::default() }
             }
-            _ if !lane.noise.familiar.hold.is_zero() => lane.noise_basis("familiar"),
+            _ if !lane.noise.hold.time.is_zero() => lane.noise_basis("hold"),
             _ if !lane.noise.wait.is_zero() => lane.noise_basis("wait"),
             _ => lane.basis(),
         }

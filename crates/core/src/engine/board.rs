@@ -36,7 +36,7 @@ pub enum RowState {
     Held,
     /// It waits for room at its receiver, or for the next merged page of a storm.
     RateLimited,
-    /// It fires and pages nobody: familiar, or nothing unusual. A digest tells of it.
+    /// It fires and pages nobody, because it is nothing unusual. A digest tells of it.
     Quiet,
     /// A silence, a time interval or another alert mutes it.
     Muted,
@@ -360,7 +360,7 @@ impl Engine {
         }
         match self.wait_of(alert, track.waits_in()?) {
             Some(Wait::Merged) => Some(RowState::RateLimited),
-            Some(Wait::Group | Wait::Gather | Wait::Familiar) => Some(RowState::Held),
+            Some(Wait::Group | Wait::Gather | Wait::Hold) => Some(RowState::Held),
             None => Some(RowState::Quiet),
         }
     }
@@ -494,7 +494,7 @@ impl Engine {
         let why = match pending.wait {
             Wait::Group => format_smolstr!("waits for the rest of its group; {others} others wait with it"),
             Wait::Gather => format_smolstr!("its profile waits for more; {others} others wait with it"),
-            Wait::Familiar => "a familiar series: held, and kept quiet if it recovers".into(),
+            Wait::Hold => "its series fired before, so its profile holds the page, and withholds it if it recovers".into(),
             Wait::Merged => format_smolstr!("the receiver has had enough; merged with {others} others"),
         };
         (why, self.timers.deadline(&Timer::GroupWait(key.clone())).map(|at| (at, "pages")))

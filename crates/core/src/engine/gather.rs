@@ -11,7 +11,7 @@ use super::members::Member;
 use super::series::{Firing, series_of};
 use super::timers::Timer;
 use crate::model::{AlertId, Duration, LabelSet, Reason, Timestamp};
-use crate::policy::{Level, Noise};
+use crate::policy::{FAN_OUT, FAN_OUT_WITHIN, Level, Noise};
 
 impl Engine {
     /// Notes a firing in the memory of its series, if the profile has a use for it.
@@ -26,8 +26,8 @@ impl Engine {
         let memory = self.series.entry((key.0, series)).or_default();
         let firing = memory.fired(self.now, noise);
         self.timers.set_if_unset(Timer::ForgetSeries(key.0, series), memory.forget_at(noise));
-        if !noise.familiar.hold.is_zero() {
-            let oldest = self.now - noise.familiar.within;
+        if !noise.hold.time.is_zero() {
+            let oldest = self.now - FAN_OUT_WITHIN;
             let recent = &mut self.groups.entry(key.clone()).or_default().recent;
             recent.insert(series, self.now);
             // Those that are too old do not count anyway.
@@ -68,17 +68,14 @@ impl Engine {
         let Some(group) = self.groups.get_mut(key) else { return };
         group.pending.push(Pending { alert, count, fired_at: now, due, wait, worth, recovered: false });
         self.alerts.track_mut(alert, key.0).gather(key.clone());
-        let familiar = &noise.familiar;
-        let fans_out = wait == Wait::Familiar
-            && familiar.fan_out > 0
-            && group.fan_out(now - familiar.within, familiar.told) >= familiar.fan_out as usize;
+        let fans_out = wait == Wait::Hold && group.fan_out(now - FAN_OUT_WITHIN) >= FAN_OUT;
         let at_once = wait == Wait::Gather
             && noise.surprise.at_once > 0
             && group.surprise(now - noise.surprise.window, noise.surprise.largest)
                 >= u64::from(noise.surprise.at_once);
         if fans_out {
             // What was kept quiet is part of it after all.
-            let oldest = now - familiar.within;
+            let oldest = now - FAN_OUT_WITHIN;
             let part = |q: &mut Quiet| q.fired_at >= oldest;
             for q in group.quiet.extract_if(.., part) {
                 let (alert, count, fired_at, worth) = (q.alert, q.count, q.fired_at, q.worth);
@@ -122,10 +119,9 @@ impl Engine {
             for pending in group.pending.iter_mut().filter(|p| p.wait != Wait::Merged) {
                 let Some(known) = alerts.alert(pending.alert) else { continue };
                 let level = &policy.severities.levels[policy.severities.level_of(&known.labels)];
-                let familiar =
-                    pending.wait == Wait::Familiar && lane.noise.familiar.levels.contains(&level.name);
-                let due = match familiar {
-                    true => pending.fired_at + lane.noise.familiar.hold,
+                let hold = &lane.noise.hold;
+                let due = match pending.wait == Wait::Hold && hold.levels.contains(&level.name) {
+                    true => pending.fired_at + hold.time,
                     false => waits(pending.fired_at, level, lane.group_wait, &lane.noise, None).1,
                 };
                 pending.due = pending.due.min(due.max(*now));
@@ -324,7 +320,7 @@ impl Engine {
             return true;
         }
         let pending = group.pending.remove(index);
-        if pending.wait == Wait::Familiar {
+        if pending.wait == Wait::Hold {
             group.quiet.push(Quiet {
                 alert,
                 count: 0,
@@ -372,7 +368,7 @@ impl Engine {
     /// Forgets what was kept quiet, has resolved, and is too old for the next page.
     fn prune_quiet(&mut self, key: &GroupKey) {
         let noise = &self.lanes.lane(key.0).noise;
-        let oldest = self.now - noise.surprise.window.max(noise.familiar.within);
+        let oldest = self.now - noise.surprise.window.max(FAN_OUT_WITHIN);
         if let Some(group) = self.groups.get_mut(key) {
             group.quiet.retain(|q| !q.resolved || q.fired_at >= oldest);
         }
@@ -390,10 +386,10 @@ fn waits(
     firing: Option<Firing>,
 ) -> (Wait, Timestamp) {
     let wait = if level.never_hold { Duration::ZERO } else { noise.wait };
-    let familiar = &noise.familiar;
-    let is_familiar = firing.is_some_and(|f| f.penalty >= u64::from(familiar.penalty));
-    if familiar.hold > wait && is_familiar && familiar.levels.contains(&level.name) {
-        return (Wait::Familiar, now + familiar.hold);
+    let hold = &noise.hold;
+    let applies = firing.is_some_and(|f| f.fired_lately) && hold.levels.contains(&level.name);
+    if hold.time > wait && applies {
+        return (Wait::Hold, now + hold.time);
     }
     if wait.is_zero() || wait < group_wait {
         let group_wait = if level.never_hold { Duration::ZERO } else { group_wait };

@@ -66,8 +66,8 @@ pub(super) enum Wait {
     Group,
     /// The profile's `wait`: what recovers meanwhile is told; then the surprise decides.
     Gather,
-    /// The series is familiar: it is held, and kept quiet if it recovers.
-    Familiar,
+    /// The profile's `hold`: the alert is withheld if it recovers meanwhile.
+    Hold,
     /// The receiver has had enough: the page is merged with others.
     Merged,
 }
@@ -161,11 +161,11 @@ impl Group {
         if largest { series.into_values().max().unwrap_or(0) } else { series.into_values().sum() }
     }
 
-    /// How many series fired since `since`; only those not told of, unless `told`.
-    pub(super) fn fan_out(&self, since: Timestamp, told: bool) -> usize {
+    /// How many series fired since `since`.
+    pub(super) fn fan_out(&self, since: Timestamp) -> usize {
         let pending = self.pending.iter().map(|p| (p.fired_at, p.worth.series));
         let quiet = self.quiet.iter().map(|q| (q.fired_at, q.worth.series));
-        let recent = self.recent.iter().filter(|_| told).map(|(series, at)| (*at, *series));
+        let recent = self.recent.iter().map(|(series, at)| (*at, *series));
         let late = pending.chain(quiet).chain(recent).filter(|(at, _)| *at >= since);
         late.map(|(_, series)| series).collect::<std::collections::BTreeSet<_>>().len()
     }

@@ -1,4 +1,4 @@
-//! How a series fired before: its rate, and how familiar it is.
+//! How a series fired before: its rate, and whether it fired lately.
 //!
 //! A series is an alert less the identifiers in its label values (`identifiers.rs`): they do not make an
 //! alert new.
@@ -8,11 +8,15 @@ use serde::{Deserialize, Serialize};
 use super::damping::decayed;
 use super::fixed::{chance_of_any, surprise};
 use super::identifiers::stable;
-use crate::model::{AlertId, LabelSet, Timestamp};
+use crate::model::{AlertId, Duration, LabelSet, Timestamp};
 use crate::policy::{Identifier, Noise, Surprise};
 
 /// What a series that never fired counts as having fired, in thousandths: nothing is impossible.
 const UNHEARD: u64 = 50;
+/// In what time the count of firings halves by which `hold` judges a series.
+const HELD_HALF_LIFE: Duration = Duration::from_hours(30 * 24);
+/// From this count on, in thousandths, `hold` applies: one firing in the last month.
+const HELD_FROM: u64 = 500;
 
 /// The memory of one series at one lane.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +25,7 @@ pub(super) struct Series {
     last: Option<Timestamp>,
     /// Firings in thousandths, decayed with the half-life of surprise, at the last start.
     rate: u64,
-    /// The same with the half-life of familiarity.
+    /// The same with [`HELD_HALF_LIFE`].
     penalty: u64,
 }
 
@@ -30,8 +34,8 @@ pub(super) struct Series {
 pub(super) struct Firing {
     /// In thousandths of a decade.
     pub(super) surprise: u64,
-    /// How familiar the series was, in thousandths of a firing.
-    pub(super) penalty: u64,
+    /// Whether the series fired in the last month, so that `hold` applies to it.
+    pub(super) fired_lately: bool,
 }
 
 impl Series {
@@ -39,10 +43,10 @@ impl Series {
     pub(super) fn fired(&mut self, now: Timestamp, noise: &Noise) -> Firing {
         let last = self.last.unwrap_or(now);
         let rate = decayed(self.rate, now.since(last), noise.surprise.half_life);
-        let penalty = decayed(self.penalty, now.since(last), noise.familiar.half_life);
+        let penalty = decayed(self.penalty, now.since(last), HELD_HALF_LIFE);
         let firing = Firing {
             surprise: surprise_of(rate, &noise.surprise),
-            penalty,
+            fired_lately: penalty >= HELD_FROM,
         };
         self.rate = rate + 1000;
         self.penalty = penalty + 1000;
@@ -52,7 +56,7 @@ impl Series {
 
     /// When nothing of this is worth remembering any more.
     pub(super) fn forget_at(&self, noise: &Noise) -> Timestamp {
-        let memory = noise.familiar.half_life.max(noise.surprise.half_life);
+        let memory = HELD_HALF_LIFE.max(noise.surprise.half_life);
         self.last.unwrap_or(Timestamp::ZERO) + memory + memory + memory
     }
 }
@@ -77,7 +81,6 @@ pub(super) fn series_of(labels: &LabelSet, kinds: &[Identifier]) -> AlertId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Duration;
 
     fn at(minutes: u64) -> Timestamp {
         Timestamp::from_millis(0) + Duration::from_mins(minutes)
@@ -95,6 +98,14 @@ mod tests {
             series.fired(at(minute * 5), &noise);
         }
         assert!(series.fired(at(1005), &noise).surprise < 600);
+    }
+
+    #[test]
+    fn a_series_fired_lately_for_a_month() {
+        let (noise, mut series) = (noise(), Series::default());
+        let day = 24 * 60;
+        let lately = [0, 30 * day, 30 * day + 45 * day, 300 * day].map(|m| series.fired(at(m), &noise).fired_lately);
+        assert_eq!(lately, [false, true, true, false]);
     }
 
     #[test]

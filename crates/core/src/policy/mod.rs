@@ -18,7 +18,7 @@ use crate::model::{Duration, LabelSet, Matcher};
 pub use inhibit::InhibitRule;
 pub use interval::{Location, LocationError, Span, TimeInterval, TimeRange};
 pub use lines::Lines;
-pub use noise::{Familiar, Identifier, Limit, Mode, Noise, Rolling, Storm, Surprise};
+pub use noise::{FAN_OUT, FAN_OUT_WITHIN, Hold, Identifier, Limit, Mode, Noise, Rolling, Storm, Surprise};
 pub use trust::{FailOpen, Heartbeat, Limits, SelfWatch};
 
 /// All that decides about alerts. Validated: route 0 exists, names resolve, indexes are in range.

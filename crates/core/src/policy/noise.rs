@@ -46,13 +46,13 @@ pub struct Noise {
     /// not for levels marked `never_hold`. Default 0s.
     pub wait: Duration,
     /// Kinds of identifiers in label values that do not make an alert another series, for `surprise`
-    /// and `familiar`. Default: all but `target`.
+    /// and `hold`. Default: all but `target`.
     #[serde(default)]
     pub identifiers: Vec<Identifier>,
     /// What is usual opens no page. Off by default.
     pub surprise: Surprise,
-    /// Series that come again and again are held before they page. Off by default.
-    pub familiar: Familiar,
+    /// The page of an alert whose series fired before waits, unless it is part of a fan-out. Off by default.
+    pub hold: Hold,
     /// More would-be pages than this at a receiver are one incident (ISA-18.2). Default 10 in 10m.
     pub storm: Storm,
     /// More pages than this at a receiver wait and are merged; not those of levels marked
@@ -178,23 +178,19 @@ pub struct Surprise {
     pub largest: bool,
 }
 
-/// A series whose penalty (1 for each firing, decaying with `half_life`) is `penalty` before it
-/// fires is held for `hold`, and kept quiet if it recovers; a fan-out lets it go at once.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Familiar {
-    /// How long; 0 = off.
-    pub hold: Duration,
-    /// In thousandths. 0 holds every alert of the levels named.
-    pub penalty: u32,
-    /// In what time the penalty halves. Default 30d.
-    pub half_life: Duration,
-    /// That many series of the group firing within `within` page at once; 0 = never. Default 2.
-    pub fan_out: u32,
-    /// Default 15m.
-    pub within: Duration,
-    /// Whether series that were told of count for a fan-out. Default true.
-    pub told: bool,
-    /// The severity levels that may be held so, by name; only here may a `never_hold` level stand.
+/// So many alerts of a group that fire within [`FAN_OUT_WITHIN`] are a fan-out: they have one cause, so they page
+/// at once.
+pub const FAN_OUT: usize = 2;
+/// The time within which the alerts of a fan-out fire.
+pub const FAN_OUT_WITHIN: Duration = Duration::from_mins(15);
+
+/// The first page of an alert waits if its series fired in the last month, and Squelch withholds the alert if
+/// it recovers meanwhile. A fan-out of series ([`FAN_OUT`]) releases the hold.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Hold {
+    /// How long, `for` in the configuration; 0 = off.
+    pub time: Duration,
+    /// The severity levels that are held, by name. Only here may a `never_hold` level stand.
     pub levels: Vec<SmolStr>,
 }
 
@@ -210,20 +206,6 @@ impl Default for Surprise {
     }
 }
 
-impl Default for Familiar {
-    fn default() -> Self {
-        Familiar {
-            hold: Duration::ZERO,
-            penalty: 500,
-            half_life: Duration::from_hours(30 * 24),
-            fan_out: 2,
-            within: Duration::from_mins(15),
-            told: true,
-            levels: Vec::new(),
-        }
-    }
-}
-
 impl Noise {
     /// How long the incident of a group that had another one within a day stays open at least, from its page.
     /// An alert that came back once may come back again. A little longer than `merge_window`, so that
@@ -234,7 +216,7 @@ impl Noise {
 
     /// Whether anything in it needs to know how a series fired before.
     pub fn remembers_series(&self) -> bool {
-        self.surprise.page_at > 0 || !self.familiar.hold.is_zero()
+        self.surprise.page_at > 0 || !self.hold.time.is_zero()
     }
 }
 
@@ -258,7 +240,7 @@ impl Default for Noise {
             wait: Duration::ZERO,
             identifiers: Identifier::ALL.into_iter().filter(|kind| *kind != Identifier::Target).collect(),
             surprise: Surprise::default(),
-            familiar: Familiar::default(),
+            hold: Hold::default(),
             storm: Storm { start: 10, end: 5, window: Duration::from_mins(10) },
             limit: Limit { pages: 6, per: Duration::from_mins(10) },
             budget: Limit { pages: 2, per: Duration::from_hours(12) },

@@ -92,8 +92,8 @@ fn policy_variant(variant: u8) -> Policy {
             noise.wait = Duration::from_mins(2);
             noise.surprise.page_at = 2500;
             noise.surprise.at_once = 6000;
-            noise.familiar.hold = Duration::from_mins(3);
-            noise.familiar.levels = vec!["warning".into()];
+            noise.hold.time = Duration::from_mins(3);
+            noise.hold.levels = vec!["warning".into()];
         }
     }
     if variant == 4 {
