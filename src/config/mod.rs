@@ -30,8 +30,8 @@ pub use crate::settings::{
 };
 pub use access::{AccessRules, AlertSource, Credential, Role, User};
 pub use squelch_core::policy::{
-    FailOpen, GroupBy, Heartbeat, Hold, Identifier, InhibitRule, IntegrationRef, KnownBy, Level, Limit,
-    Limits, Lines, Location, LocationError, Mode, Noise, Policy, Receiver, Rolling, Route, SelfWatch,
+    FailOpen, Flapping, GroupBy, Heartbeat, Hold, Identifier, InhibitRule, IntegrationRef, KnownBy, Level,
+    Limit, Limits, Lines, Location, LocationError, Mode, Noise, Policy, Receiver, Route, SelfWatch,
     Severities, Span, Storm, Surprise, TimeInterval, TimeRange, Windows,
 };
 pub use storage::Storage;

@@ -9,7 +9,7 @@ use crate::model::{Disposition, LabelSet, Reason, Timestamp};
 pub(super) fn release_condition(disposition: Disposition, release: Option<Timestamp>) -> Option<String> {
     let Disposition::Suppressed(reason) = disposition else { return None };
     let what = match reason {
-        Reason::Flapping => "released once its penalty falls to reuse_at, or max_hold is over",
+        Reason::Flapping => "released once its penalty falls to 1, or 8 half-lives are over",
         Reason::Silenced => "released when the silence ends",
         Reason::Muted => "released when the time interval, or the route, lets it through",
         Reason::Inhibited => "released when the alert that inhibits it resolves",

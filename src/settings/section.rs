@@ -96,7 +96,15 @@ impl<'a> Section<'a> {
                     .add(key.line, format!("{name} stands twice in {what}, first on line {first}; keep one"));
             }
         }
-        Some(Section { what, line: node.line, problems, entries, known: Vec::new(), unsupported: Vec::new(), removed: &[] })
+        Some(Section {
+            what,
+            line: node.line,
+            problems,
+            entries,
+            known: Vec::new(),
+            unsupported: Vec::new(),
+            removed: &[],
+        })
     }
 
     /// A mapping without keys, for one that is not there.

@@ -251,7 +251,7 @@ noise: {quiet: {flapping: {suppress_at: 2.5}, growth: 0}}
     assert_eq!([&routes[1], &routes[2]].map(|r| r.repeat_interval.to_string()), ["1h", "1h"]);
     assert_eq!((routes[0].children.clone(), routes[1].children.clone()), (vec![1, 3], vec![2]));
     let quiet = &config.policy.noise["quiet"];
-    assert_eq!((quiet.suppress_at, quiet.reuse_at, quiet.growth), (2500, 1000, 0));
+    assert_eq!((quiet.flapping.suppress_at, quiet.growth), (2500, 0));
     assert_eq!(config.policy.noise.len(), 2);
     // What goes into the journal comes back the same.
     let stored = serde_json::to_string(&config.policy).unwrap();

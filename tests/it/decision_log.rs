@@ -308,7 +308,7 @@ fn a_flapping_alert_is_explained_in_plain_sentences() {
     use squelch::model::{Batch, Observation, Source, Status};
 
     let text = "route: {receiver: pager}\nreceivers: [{name: pager, console_configs: [{}]}]\nnoise:\n  \
-                default:\n    flapping: {suppress_at: 3, reuse_at: 1}\n    resolve_hold: 0s\n    merge_window: 1m\n";
+                default:\n    flapping: {suppress_at: 3}\n    resolve_hold: 0s\n    merge_window: 1m\n";
     let policy = squelch::config::parse(text, "squelch.yml", Path::new("")).unwrap().policy;
     let mut engine = Engine::new(policy);
     let mut store = Store::new();

@@ -60,6 +60,19 @@ fn every_configuration_key_is_in_the_reference() {
     is_written("configuration.md", &page);
 }
 
+/// A key is worth its place only if people set it to different values with a measured difference.
+#[test]
+fn a_noise_profile_has_at_most_25_leaf_keys() {
+    let sections = config::keys(SECTIONS).unwrap();
+    let profile = &sections["noise profile \"NAME\""];
+    let leaves = profile.iter().flat_map(|key| match sections.get(*key) {
+        Some(keys) => keys.iter().map(|leaf| format!("{key}.{leaf}")).collect(),
+        None => vec![(*key).to_owned()],
+    });
+    let leaves: Vec<String> = leaves.collect();
+    assert!(leaves.len() <= 25, "a noise profile has {} leaf keys: {}", leaves.len(), leaves.join(", "));
+}
+
 #[test]
 fn every_endpoint_is_in_the_reference() {
     let mut page =

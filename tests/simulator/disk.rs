@@ -400,10 +400,7 @@ impl State {
         }
         self.decisions += c.decisions.len() as u64;
         for d in &c.decisions {
-            let held = matches!(
-                d.disposition.reason(),
-                "self_resolved" | "rate_limited" | "unsurprising"
-            );
+            let held = matches!(d.disposition.reason(), "self_resolved" | "rate_limited" | "unsurprising");
             if held && self.critical.contains(&d.alert) {
                 self.findings.push(format!("a critical alert was held back: {d:?}"));
             }

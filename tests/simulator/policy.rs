@@ -15,10 +15,10 @@ pub const NAMES: [(&str, &str); 3] =
     [("oncall", "pagerduty[0]"), ("oncall", "slack[0]"), ("team", "webhook[0]")];
 
 const NOISE: [&str; POLICIES] = [
-    "{storm: {start: 0}, limit: {pages: 0, per: 10m}, flapping: {max_hold: 30m}}",
-    "{storm: {start: 3, end: 2, window: 10m}, flapping: {max_hold: 30m, suppress_at: 3}, digest: 20m}",
-    "{wait: 1m, limit: {pages: 1, per: 5m}, flapping: {max_hold: 20m}, growth: 2, growth_from: 0}",
-    "{resolve_hold: 0s, merge_window: 1m, flapping: {max_hold: 30m}, digest: 0s}",
+    "{storm: {start: 0}, limit: {pages: 0, per: 10m}, flapping: {half_life: 4m}}",
+    "{storm: {start: 3, window: 10m}, flapping: {half_life: 4m, suppress_at: 3}, digest: 20m}",
+    "{wait: 1m, limit: {pages: 1, per: 5m}, flapping: {half_life: 2m30s}, growth: 2}",
+    "{resolve_hold: 0s, merge_window: 1m, flapping: {half_life: 4m}, digest: 0s}",
 ];
 const GROUP_BY: [&str; POLICIES] = ["[alertname]", "[instance]", "[alertname]", "[alertname, instance]"];
 

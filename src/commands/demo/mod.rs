@@ -201,18 +201,15 @@ receivers:
         url: {pager}
 noise:
   default:
-    flapping: {{half_life: {half_life}, suppress_at: 3, reuse_at: 1, max_hold: {max_hold}}}
+    flapping: {{half_life: {half_life}, suppress_at: 3}}
     resolve_hold: {resolve_hold}
     merge_window: {merge_window}
     growth: 3
-    growth_settle: {settle}
 ",
         second = time(1),
         half_life = time(4),
-        max_hold = time(40),
         resolve_hold = time(2),
         merge_window = time(20),
-        settle = time(10),
     )
 }
 

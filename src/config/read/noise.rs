@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
-use crate::config::{Hold, Identifier, Level, Limit, Mode, Noise, Severities, Storm, Surprise};
+use crate::config::{Flapping, Hold, Identifier, Level, Limit, Mode, Noise, Severities, Storm, Surprise};
 use crate::model::Duration;
 use crate::settings::section::{Problems, Section, shown};
 use crate::settings::yaml::Node;
@@ -17,14 +17,28 @@ const MAX_PENALTY: u32 = 1_000;
 const MAX_GROWTH: u32 = 1_000_000;
 /// The shortest time between two digests: a message that interrupts nobody must not flood either.
 const DIGEST_MIN: Duration = Duration::from_mins(1);
-/// Keys that a profile had before, and advice to those who wrote them.
-const REMOVED: [(&str, &str); 5] = [
+/// Keys that a profile had before, each with advice to the person who wrote it.
+const REMOVED: [(&str, &str); 7] = [
     ("rhythm", "remove it, or set surprise, which withholds what is usual for its series"),
     ("recurring_after", "remove it, or set surprise, which withholds what is usual for its series"),
     ("familiar", "write hold: {for: 10m, levels: [critical]}, with the time of familiar.hold"),
     ("stay_open", "set resolve_hold, which keeps an incident open after its last alert resolved"),
     ("stay_open_again", "set merge_window, from which Squelch derives it"),
+    ("growth_from", "remove it, since growth always begins at 12 alerts"),
+    ("growth_settle", "set merge_window, of which it is a third"),
 ];
+/// Keys that `flapping` had before.
+const REMOVED_FROM_FLAPPING: [(&str, &str); 4] = [
+    ("reuse_at", "remove it, since flapping always ends at a penalty of 1"),
+    ("max_hold", "set half_life, since flapping holds for at most 8 of these"),
+    ("fan_out", "remove it, since two flapping alerts that fire together always page"),
+    ("within", "remove it, since alerts that fire within 15m always count as a fan-out"),
+];
+/// Keys that `storm` had before.
+const REMOVED_FROM_STORM: [(&str, &str); 1] = [("end", "remove it, since a storm ends below half of start")];
+/// Keys that `surprise` had before.
+const REMOVED_FROM_SURPRISE: [(&str, &str); 1] =
+    [("half_life", "remove it, since the rate of a series always halves in a day")];
 
 /// The profiles by name; `default` is always there.
 pub(super) fn profiles(section: Option<Section<'_>>) -> BTreeMap<SmolStr, Noise> {
@@ -43,25 +57,16 @@ pub(super) fn profiles(section: Option<Section<'_>>) -> BTreeMap<SmolStr, Noise>
 
 fn profile(mut keys: Section<'_>) -> Noise {
     let mut noise = Noise::default();
-    if let Some(flapping) = keys.section("flapping") {
-        read_flapping(flapping, &mut noise);
+    if let Some(section) = keys.section("flapping") {
+        read_flapping(section, &mut noise.flapping);
     }
     set(&mut noise.resolve_hold, keys.duration("resolve_hold"));
     set(&mut noise.merge_window, keys.duration("merge_window"));
-    if let Some(mut section) = keys.section("rolling") {
-        set(&mut noise.rolling.within, section.duration("within"));
-        set(&mut noise.rolling.at_most, section.positive("at_most"));
-        section.finish();
-    }
-    set(&mut noise.growth_settle, keys.duration("growth_settle"));
+    set(&mut noise.rolling, keys.duration("rolling"));
     let growth = keys.parsed("growth", "0 (off) or a whole number from 2 to 1000000", |text| {
         text.parse().ok().filter(|n| *n == 0 || (2..=MAX_GROWTH).contains(n))
     });
     set(&mut noise.growth, growth);
-    let from = keys.parsed("growth_from", "0 (any number) or a whole number up to 1000000", |text| {
-        text.parse().ok().filter(|n| *n <= MAX_GROWTH)
-    });
-    set(&mut noise.growth_from, from);
     set(&mut noise.escalate, keys.boolean("escalate"));
     set(&mut noise.wait, keys.duration("wait"));
     if let Some(kinds) = keys.texts("identifiers") {
@@ -98,44 +103,23 @@ fn profile(mut keys: Section<'_>) -> Noise {
     noise
 }
 
-fn read_flapping(mut keys: Section<'_>, noise: &mut Noise) {
-    set(&mut noise.half_life, keys.positive("half_life"));
-    set(&mut noise.max_hold, keys.positive("max_hold"));
-    set(&mut noise.confirm, keys.duration("confirm"));
-    set(&mut noise.fan_out, keys.parsed("fan_out", SEVERAL, several));
-    set(&mut noise.within, keys.positive("within"));
+fn read_flapping(mut keys: Section<'_>, flapping: &mut Flapping) {
+    set(&mut flapping.half_life, keys.positive("half_life"));
+    set(&mut flapping.confirm, keys.duration("confirm"));
     let right = "a penalty above 1, such as 3 or 2.5, or 0 (off)";
     let suppress_at = keys.parsed("suppress_at", right, |text| {
         // One change alone adds 1: at or below that, every alert would count as flapping at once.
-        thousandths(text).filter(|n| *n == 0 || *n > 1_000)
+        thousandths(text).filter(|n| *n == 0 || *n > Flapping::REUSE_AT)
     });
-    set(&mut noise.suppress_at, suppress_at);
-    let reuse_at = keys.parsed("reuse_at", "a penalty such as 1 or 0.75", thousandths);
-    set(&mut noise.reuse_at, reuse_at);
-    if noise.suppress_at > 0 && noise.reuse_at == 0 {
-        let line = keys.line_of("reuse_at");
-        keys.problems
-            .add(line, "reuse_at is 0, which a decaying penalty never reaches; write more, such as 1");
-    }
-    if noise.suppress_at > 0 && noise.reuse_at >= noise.suppress_at {
-        let line = if reuse_at.is_some() { keys.line_of("reuse_at") } else { keys.line_of("suppress_at") };
-        let (reuse, suppress) = (decimal(noise.reuse_at), decimal(noise.suppress_at));
-        let message = format!(
-            "reuse_at {reuse} is not below suppress_at {suppress}; write a lower reuse_at, or a higher suppress_at"
-        );
-        keys.problems.add(line, message);
-    }
+    set(&mut flapping.suppress_at, suppress_at);
+    keys.removed(&REMOVED_FROM_FLAPPING);
     keys.finish();
 }
 
 fn read_storm(mut keys: Section<'_>, storm: &mut Storm) {
     set(&mut storm.start, keys.parsed("start", COUNT, count));
-    set(&mut storm.end, keys.parsed("end", COUNT, count));
     set(&mut storm.window, keys.positive("window"));
-    if storm.start > 0 && storm.end > storm.start {
-        let message = format!("end {} is above start {}; write a lower end", storm.end, storm.start);
-        keys.problems.add(keys.line_of("end"), message);
-    }
+    keys.removed(&REMOVED_FROM_STORM);
     keys.finish();
 }
 
@@ -161,25 +145,18 @@ fn identifier(text: &str, line: u32, problems: &Problems) -> Option<Identifier> 
     found
 }
 
-/// What [`several`] takes.
-const SEVERAL: &str = "0 (never) or a whole number from 2 to 1000000";
-
-fn several(text: &str) -> Option<u32> {
-    text.parse().ok().filter(|n| *n == 0 || (2..=MAX_GROWTH).contains(n))
-}
-
 fn read_surprise(mut keys: Section<'_>, surprise: &mut Surprise) {
     let right = "a surprise such as 1.75, or 0 (off)";
     set(&mut surprise.page_at, keys.parsed("page_at", right, thousandths));
     set(&mut surprise.at_once, keys.parsed("at_once", right, thousandths));
     set(&mut surprise.window, keys.positive("window"));
-    set(&mut surprise.half_life, keys.positive("half_life"));
     let largest = keys.parsed("aggregate", "sum or largest", |text| match text {
         "sum" => Some(false),
         "largest" => Some(true),
         _ => None,
     });
     set(&mut surprise.largest, largest);
+    keys.removed(&REMOVED_FROM_SURPRISE);
     keys.finish();
 }
 
@@ -204,11 +181,6 @@ fn thousandths(text: &str) -> Option<u32> {
     let whole: u32 = whole.parse().ok().filter(|n| *n < MAX_PENALTY)?;
     let places: u32 = format!("{places:0<3}").parse().ok()?;
     Some(whole * 1_000 + places)
-}
-
-fn decimal(thousandths: u32) -> String {
-    let text = format!("{}.{:03}", thousandths / 1_000, thousandths % 1_000);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn set<T>(to: &mut T, value: Option<T>) {
@@ -308,14 +280,25 @@ pub(super) fn ignore_labels(section: Option<Section<'_>>) -> Vec<SmolStr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Problem;
 
     #[test]
     fn a_key_that_was_removed_is_refused_with_advice() {
-        for (key, advice) in REMOVED {
-            let root = crate::settings::yaml::parse(&format!("calm:\n  {key}: 1")).unwrap();
+        let within =
+            |section, keys: &'static [_]| keys.iter().map(move |(key, advice)| (section, *key, *advice));
+        let removed = within("", &REMOVED)
+            .chain(within("flapping", &REMOVED_FROM_FLAPPING))
+            .chain(within("storm", &REMOVED_FROM_STORM))
+            .chain(within("surprise", &REMOVED_FROM_SURPRISE));
+        for (section, key, advice) in removed {
+            let (text, what) = match section {
+                "" => (format!("calm:\n  {key}: 1"), "noise profile \"calm\""),
+                _ => (format!("calm: {{{section}: {{\n  {key}: 1}}}}"), section),
+            };
+            let root = crate::settings::yaml::parse(&text).unwrap();
             let problems = Problems::default();
             profiles(Section::new(&root, "noise", &problems));
-            let message = format!("{key} in noise profile \"calm\" does not exist any more; {advice}");
+            let message = format!("{key} in {what} does not exist any more; {advice}");
             assert_eq!(problems.into_inner(), [Problem::new(2, message)]);
         }
     }
@@ -326,7 +309,6 @@ mod tests {
             [("3", 3000), ("2.5", 2500), ("0", 0), ("0.001", 1), ("0.75", 750), ("999.999", 999_999)]
         {
             assert_eq!(thousandths(text), Some(n), "{text}");
-            assert_eq!(decimal(n), text);
         }
         for bad in ["", ".", "1.", ".5", "-1", "1e3", "1.0005", "1000", "x", "1.2.3"] {
             assert_eq!(thousandths(bad), None, "{bad}");

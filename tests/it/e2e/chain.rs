@@ -19,7 +19,7 @@ receivers:
     pagerduty_configs: [{{routing_key: 0123456789abcdef0123456789abcdef, url: '{}'}}]
 noise:
   default:
-    flapping: {{half_life: 8s, suppress_at: 3, reuse_at: 1, max_hold: 3m}}
+    flapping: {{half_life: 8s, suppress_at: 3}}
     resolve_hold: 10s
     merge_window: 20s
 ",

@@ -386,7 +386,7 @@ impl Engine {
         };
         let flaps = |alert: &AlertId| {
             let track = self.alerts.track(*alert, incident.group.0);
-            track?.damping.reuse_deadline(&self.lanes.lane(incident.group.0).noise)
+            track?.damping.reuse_deadline(&self.lanes.lane(incident.group.0).noise.flapping)
         };
         let deadline = |timer| self.timers.deadline(&timer);
         let next = match stands {
@@ -494,7 +494,10 @@ impl Engine {
         let why = match pending.wait {
             Wait::Group => format_smolstr!("waits for the rest of its group; {others} others wait with it"),
             Wait::Gather => format_smolstr!("its profile waits for more; {others} others wait with it"),
-            Wait::Hold => "its series fired before, so its profile holds the page, and withholds it if it recovers".into(),
+            Wait::Hold => {
+                "its series fired before, so its profile holds the page, and withholds it if it recovers"
+                    .into()
+            }
             Wait::Merged => format_smolstr!("the receiver has had enough; merged with {others} others"),
         };
         (why, self.timers.deadline(&Timer::GroupWait(key.clone())).map(|at| (at, "pages")))

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Duration, Timestamp};
-use crate::policy::Noise;
+use crate::policy::Flapping;
 
 /// 2^(-i/1024) in units of 2^-63, for i = 0 … 1023.
 const DECAY: [u64; 1024] = {
@@ -48,11 +48,11 @@ impl Damping {
     /// Counts `changes` changes at `now`; returns whether the alert began to flap with them.
     ///
     /// The penalty is capped so that it decays to `reuse_at` within `max_hold` (RFC 2439, 4.2).
-    pub(super) fn change(&mut self, now: Timestamp, changes: u32, noise: &Noise) -> bool {
-        if noise.suppress_at == 0 {
+    pub(super) fn change(&mut self, now: Timestamp, changes: u32, settings: &Flapping) -> bool {
+        if settings.suppress_at == 0 {
             return false;
         }
-        let (before, ceiling) = (self.penalty_at(now, noise), ceiling(noise));
+        let (before, ceiling) = (self.penalty_at(now, settings), settings.ceiling());
         if before < CHANGE / 10 {
             (self.changes, self.newest, self.recent) = (0, None, Vec::new());
         }
@@ -65,7 +65,7 @@ impl Damping {
         }
         self.penalty = (before + CHANGE * u64::from(changes)).min(ceiling);
         self.at = now;
-        let begins = self.flapping.is_none() && self.penalty >= u64::from(noise.suppress_at);
+        let begins = self.flapping.is_none() && self.penalty >= u64::from(settings.suppress_at);
         if begins {
             self.flapping = Some(now);
         }
@@ -101,37 +101,32 @@ impl Damping {
     }
 
     /// The penalty at `now`, in thousandths.
-    pub(super) fn penalty_at(&self, now: Timestamp, noise: &Noise) -> u64 {
-        decayed(self.penalty, now.since(self.at), noise.half_life)
+    pub(super) fn penalty_at(&self, now: Timestamp, settings: &Flapping) -> u64 {
+        decayed(self.penalty, now.since(self.at), settings.half_life)
     }
 
     /// When the alert stops to count as flapping if it changes no more: the penalty falls to
     /// `reuse_at`, or `max_hold` is over.
-    pub(super) fn reuse_deadline(&self, noise: &Noise) -> Option<Timestamp> {
+    pub(super) fn reuse_deadline(&self, settings: &Flapping) -> Option<Timestamp> {
         let since = self.flapping?;
-        let calm = self.at + time_to_reach(self.penalty, u64::from(noise.reuse_at), noise.half_life);
-        Some(calm.min(since + noise.max_hold))
+        let calm = self.at + time_to_reach(self.penalty, u64::from(Flapping::REUSE_AT), settings.half_life);
+        Some(calm.min(since + settings.max_hold()))
     }
 
     /// Ends flapping. After `max_hold` the penalty stays just short of `suppress_at`: the truth is
     /// told, and the next change flaps again.
-    pub(super) fn release(&mut self, now: Timestamp, noise: &Noise) {
-        if self.flapping.take().is_some_and(|since| now >= since + noise.max_hold) {
-            self.penalty = self.penalty_at(now, noise).min(u64::from(noise.suppress_at.saturating_sub(1)));
+    pub(super) fn release(&mut self, now: Timestamp, settings: &Flapping) {
+        if self.flapping.take().is_some_and(|since| now >= since + settings.max_hold()) {
+            self.penalty =
+                self.penalty_at(now, settings).min(u64::from(settings.suppress_at.saturating_sub(1)));
             self.at = now;
         }
     }
 
     /// When nothing of this is worth remembering: the penalty is below a tenth of a change.
-    pub(super) fn forget_at(&self, noise: &Noise) -> Timestamp {
-        self.at + time_to_reach(self.penalty, CHANGE / 10, noise.half_life)
+    pub(super) fn forget_at(&self, settings: &Flapping) -> Timestamp {
+        self.at + time_to_reach(self.penalty, CHANGE / 10, settings.half_life)
     }
-}
-
-fn ceiling(noise: &Noise) -> u64 {
-    let half_lives = noise.max_hold.as_millis().checked_div(noise.half_life.as_millis()).unwrap_or(0);
-    let ceiling = u64::from(noise.reuse_at.max(1)).checked_shl(half_lives.min(20) as u32).unwrap_or(u64::MAX);
-    ceiling.max(u64::from(noise.suppress_at))
 }
 
 /// `penalty` after `elapsed`.
@@ -167,8 +162,8 @@ fn time_to_reach(penalty: u64, goal: u64, half_life: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    fn noise() -> Noise {
-        Noise { suppress_at: 3000, ..Noise::default() }
+    fn settings() -> Flapping {
+        Flapping { suppress_at: 3000, ..Flapping::default() }
     }
 
     fn minutes(m: u64) -> Timestamp {
@@ -186,38 +181,39 @@ mod tests {
 
     #[test]
     fn fourth_change_in_minutes_flaps_and_an_hour_of_calm_ends_it() {
-        let (noise, mut damping) = (noise(), Damping::default());
-        assert!(!damping.change(minutes(0), 1, &noise));
-        assert!(!damping.change(minutes(1), 1, &noise));
-        assert!(!damping.change(minutes(2), 1, &noise));
-        assert!(damping.change(minutes(3), 1, &noise));
-        assert!(!damping.change(minutes(4), 1, &noise));
+        let (settings, mut damping) = (settings(), Damping::default());
+        assert!(!damping.change(minutes(0), 1, &settings));
+        assert!(!damping.change(minutes(1), 1, &settings));
+        assert!(!damping.change(minutes(2), 1, &settings));
+        assert!(damping.change(minutes(3), 1, &settings));
+        assert!(!damping.change(minutes(4), 1, &settings));
         assert_eq!(damping.flaps(), Some(5));
-        let reuse = damping.reuse_deadline(&noise).unwrap();
-        assert!(damping.penalty_at(reuse, &noise) <= 1000);
-        assert!(damping.penalty_at(reuse - Duration::from_secs(10), &noise) > 1000);
+        let reuse = damping.reuse_deadline(&settings).unwrap();
+        assert!(damping.penalty_at(reuse, &settings) <= 1000);
+        assert!(damping.penalty_at(reuse - Duration::from_secs(10), &settings) > 1000);
         assert_eq!(reuse.since(minutes(4)).as_millis() / 60_000, 67);
-        damping.release(reuse, &noise);
+        damping.release(reuse, &settings);
         assert_eq!(damping.flaps(), None);
     }
 
     #[test]
     fn max_hold_bounds_it_and_the_ceiling_bounds_the_penalty() {
-        let (noise, mut damping) = (noise(), Damping::default());
+        let (settings, mut damping) = (settings(), Damping::default());
         for second in 0..10_000 {
-            damping.change(Timestamp::from_millis(second * 1000), 1, &noise);
+            damping.change(Timestamp::from_millis(second * 1000), 1, &settings);
         }
-        assert!(damping.penalty_at(damping.at, &noise) <= 256_000);
-        let end = damping.reuse_deadline(&noise).unwrap();
+        assert!(damping.penalty_at(damping.at, &settings) <= 256_000);
+        let end = damping.reuse_deadline(&settings).unwrap();
         assert!(end.since(Timestamp::from_millis(0)) <= Duration::from_mins(241));
-        damping.release(end, &noise);
+        damping.release(end, &settings);
         assert_eq!(damping.penalty, 2999);
-        assert!(damping.change(end, 1, &noise), "the next change flaps again");
+        assert!(damping.change(end, 1, &settings), "the next change flaps again");
     }
 
     #[test]
     fn off_means_off() {
-        let (noise, mut damping) = (Noise { suppress_at: 0, ..Noise::default() }, Damping::default());
-        assert!((0..100).all(|_| !damping.change(minutes(0), 1, &noise)));
+        let (settings, mut damping) =
+            (Flapping { suppress_at: 0, ..Flapping::default() }, Damping::default());
+        assert!((0..100).all(|_| !damping.change(minutes(0), 1, &settings)));
     }
 }

@@ -95,8 +95,8 @@ impl Engine {
             let route = &self.policy.routes[index];
             let lane = self.lanes.of_route(index);
             let damping = lane.and_then(|l| copy.alerts.track(alert, l).map(|t| (l, &t.damping)));
-            let penalty = damping.map_or(0, |(l, d)| d.penalty_at(at, &copy.lanes.lane(l).noise));
-            let suppress_at = self.policy.noise.get(&route.noise).map_or(0, |n| n.suppress_at);
+            let penalty = damping.map_or(0, |(l, d)| d.penalty_at(at, &copy.lanes.lane(l).noise.flapping));
+            let suppress_at = self.policy.noise.get(&route.noise).map_or(0, |n| n.flapping.suppress_at);
             DryRoute {
                 key: route.key.clone(),
                 line: route.line,

@@ -9,6 +9,7 @@ use super::Engine;
 use super::incident::Phase;
 use super::lanes::LaneId;
 use crate::model::{AlertId, Duration, LabelSet, Timestamp};
+use crate::policy::Flapping;
 
 /// An alert that flaps at a receiver, or is about to.
 #[derive(Clone, Debug)]
@@ -47,7 +48,7 @@ impl Engine {
     pub fn flappers(&self, now: Timestamp, offset: usize, limit: usize) -> (Vec<Flapper>, usize) {
         let mut keys: BTreeSet<(bool, Reverse<u64>, AlertId, LaneId)> = BTreeSet::new();
         for (alert, lane, track) in self.alerts.tracks() {
-            let penalty = track.damping.penalty_at(now, &self.lanes.lane(lane).noise);
+            let penalty = track.damping.penalty_at(now, &self.lanes.lane(lane).noise.flapping);
             let flaps = track.damping.since().is_some();
             if flaps || (track.damping.count() >= 3 && penalty >= 1000) {
                 keys.insert((!flaps, Reverse(penalty), alert, lane));
@@ -70,12 +71,12 @@ impl Engine {
             firing: alert.firing(),
             changes: track.damping.count(),
             recent: track.damping.changed_at(),
-            penalty: track.damping.penalty_at(now, &settings.noise),
-            suppress_at: settings.noise.suppress_at,
-            reuse_at: settings.noise.reuse_at,
-            half_life: settings.noise.half_life,
+            penalty: track.damping.penalty_at(now, &settings.noise.flapping),
+            suppress_at: settings.noise.flapping.suppress_at,
+            reuse_at: Flapping::REUSE_AT,
+            half_life: settings.noise.flapping.half_life,
             since: track.damping.since(),
-            until: track.damping.reuse_deadline(&settings.noise),
+            until: track.damping.reuse_deadline(&settings.noise.flapping),
             dedup_key: incident.filter(|i| i.phase != Phase::Closed).map(|i| i.dedup_key.clone()),
         })
     }

@@ -10,14 +10,15 @@ use super::lanes::LaneId;
 use super::members::Member;
 use super::timers::Timer;
 use crate::model::{AlertId, Reason};
+use crate::policy::{FAN_OUT, FAN_OUT_WITHIN, Flapping};
 
 impl Engine {
     /// Counts changes of an alert, and marks its incident if it begins to flap with them.
     pub(super) fn damp(&mut self, alert: AlertId, lane: LaneId, changes: u32) {
-        let noise = &self.lanes.lane(lane).noise;
+        let settings = &self.lanes.lane(lane).noise.flapping;
         let track = self.alerts.track_mut(alert, lane);
-        let began = track.damping.change(self.now, changes, noise);
-        if let Some(deadline) = track.damping.reuse_deadline(noise) {
+        let began = track.damping.change(self.now, changes, settings);
+        if let Some(deadline) = track.damping.reuse_deadline(settings) {
             self.timers.set(Timer::Reuse(lane, alert), deadline);
         }
         let flaps = track.damping.flaps();
@@ -97,17 +98,13 @@ impl Engine {
         self.ended(alert);
     }
 
-    /// Flapping alerts of a group that fire again together have a cause: `fan_out` of them within
-    /// `within`, and all of them start anew. Returns whether they do.
+    /// Flapping alerts of a group that fire again together have a cause: a fan-out of them starts anew. Returns
+    /// whether they do.
     fn breaks_out(&mut self, key: &GroupKey, alert: AlertId, lane: LaneId) -> bool {
-        let (now, noise) = (self.now, &self.lanes.lane(lane).noise);
-        let (fan_out, within) = (noise.fan_out as usize, noise.within);
-        if fan_out == 0 {
-            return false;
-        }
+        let now = self.now;
         self.bound_groups(key);
         let held = &mut self.groups.entry(key.clone()).or_default().held;
-        held.retain(|(other, at)| *other != alert && now <= *at + within);
+        held.retain(|(other, at)| *other != alert && now <= *at + FAN_OUT_WITHIN);
         held.push((alert, now));
         let held: Vec<AlertId> = held.iter().map(|(alert, _)| *alert).collect();
         let goes = |alert: &AlertId| {
@@ -116,7 +113,7 @@ impl Engine {
             self.fires(*alert) && track.is_some_and(|t| free(t) && t.damping.flaps().is_some())
         };
         let together: Vec<AlertId> = held.into_iter().filter(goes).collect();
-        if together.len() < fan_out {
+        if together.len() < FAN_OUT {
             self.forget_group_later(key);
             return false;
         }
@@ -131,13 +128,10 @@ impl Engine {
 
     /// Why a page leaves, if flapping alerts that fire together made it.
     pub(super) fn broke_out(&self, key: &GroupKey, all: &[(AlertId, u64, bool)]) -> Option<SmolStr> {
-        let noise = &self.lanes.lane(key.0).noise;
         let flaps = |alert| self.alerts.track(alert, key.0).is_some_and(|t| t.damping.flaps().is_some());
         let flapping = all.iter().filter(|(alert, _, recovered)| !recovered && flaps(*alert)).count();
-        let (fan_out, within) = (noise.fan_out, noise.within);
-        (fan_out > 0 && flapping >= fan_out as usize).then(|| {
-            format_smolstr!("{flapping} flapping alerts fire together, within {within} (fan_out {fan_out})")
-        })
+        (flapping >= FAN_OUT)
+            .then(|| format_smolstr!("{flapping} flapping alerts fire together, within {FAN_OUT_WITHIN}"))
     }
 
     /// What flaps in older incidents of a group, and fires, is part of its new page.
@@ -175,7 +169,7 @@ impl Engine {
 
     /// An alert fires. If it flaps, it pages once it has fired for `confirm` without a break.
     pub(super) fn confirm_later(&mut self, alert: AlertId, lane: LaneId) {
-        let confirm = self.lanes.lane(lane).noise.confirm;
+        let confirm = self.lanes.lane(lane).noise.flapping.confirm;
         if !confirm.is_zero() && self.track(alert, lane).damping.flaps().is_some() {
             self.timers.set(Timer::Confirm(lane, alert), self.now + confirm);
         }
@@ -185,7 +179,7 @@ impl Engine {
     pub(super) fn reuse(&mut self, lane: LaneId, alert: AlertId) {
         let (now, noise) = (self.now, self.lanes.lane(lane).noise.clone());
         let track = self.track(alert, lane);
-        match track.damping.reuse_deadline(&noise) {
+        match track.damping.reuse_deadline(&noise.flapping) {
             Some(deadline) if deadline > now => return self.timers.set(Timer::Reuse(lane, alert), deadline),
             Some(_) => {}
             None => return,
@@ -217,7 +211,7 @@ impl Engine {
         self.timers.clear(&Timer::Reuse(lane, alert));
         let track = self.track(alert, lane);
         let flaps = track.damping.flaps().unwrap_or(0);
-        track.damping.release(now, &noise);
+        track.damping.release(now, &noise.flapping);
         let (presented, incident) = (track.is_admitted(), track.incident());
         self.gauges(lane).flapping -= 1;
         if !presented {
@@ -270,16 +264,16 @@ impl Engine {
         let noise = self.lanes.lane(lane).noise.clone();
         let now = self.now;
         let track = self.track(alert, lane);
-        let penalty = track.damping.penalty_at(now, &noise);
+        let penalty = track.damping.penalty_at(now, &noise.flapping);
         format_smolstr!(
             "flapping: changed {} times, penalty {}.{} (suppress_at {}.{}, reuse_at {}.{})",
             track.damping.flaps().unwrap_or(0),
             penalty / 1000,
             penalty % 1000 / 100,
-            noise.suppress_at / 1000,
-            noise.suppress_at % 1000 / 100,
-            noise.reuse_at / 1000,
-            noise.reuse_at % 1000 / 100
+            noise.flapping.suppress_at / 1000,
+            noise.flapping.suppress_at % 1000 / 100,
+            Flapping::REUSE_AT / 1000,
+            Flapping::REUSE_AT % 1000 / 100
         )
     }
 }

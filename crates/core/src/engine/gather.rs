@@ -25,7 +25,7 @@ impl Engine {
         let noise = &self.lanes.lane(key.0).noise;
         let memory = self.series.entry((key.0, series)).or_default();
         let firing = memory.fired(self.now, noise);
-        self.timers.set_if_unset(Timer::ForgetSeries(key.0, series), memory.forget_at(noise));
+        self.timers.set_if_unset(Timer::ForgetSeries(key.0, series), memory.forget_at());
         if !noise.hold.time.is_zero() {
             let oldest = self.now - FAN_OUT_WITHIN;
             let recent = &mut self.groups.entry(key.clone()).or_default().recent;
@@ -40,7 +40,7 @@ impl Engine {
 
     pub(super) fn forget_series(&mut self, lane: LaneId, series: AlertId) {
         let Some(memory) = self.series.get(&(lane, series)) else { return };
-        let at = memory.forget_at(&self.lanes.lane(lane).noise);
+        let at = memory.forget_at();
         if at > self.now {
             self.timers.set(Timer::ForgetSeries(lane, series), at);
         } else {

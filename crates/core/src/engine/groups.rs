@@ -130,7 +130,7 @@ pub(super) fn place(
     }
     // What comes back is no rollout, which goes from one alert to the next.
     let rolls_on = |i: &Incident| {
-        !i.members.contains_key(&alert) && name.is_some_and(|name| i.rolls_on(now, name, &noise.rolling))
+        !i.members.contains_key(&alert) && name.is_some_and(|name| i.rolls_on(now, name, noise.rolling))
     };
     if let Some((id, _)) = newest.filter(|(_, incident)| rolls_on(incident)) {
         return Place::Join(id);

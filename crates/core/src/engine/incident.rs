@@ -10,8 +10,8 @@ use super::groups::GroupKey;
 use super::lanes::LaneId;
 use super::members::Members;
 use super::own::Own;
-use crate::model::{AlertId, Timestamp, hex, sha256};
-use crate::policy::{Noise, Rolling};
+use crate::model::{AlertId, Duration, Timestamp, hex, sha256};
+use crate::policy::{GROWTH_FROM, Noise, ROLLS_FOR};
 
 /// Number of an incident; unique for the life of the journal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -165,9 +165,9 @@ impl Incident {
     }
 
     /// Whether an alert of this name that starts now is more of the same.
-    pub(super) fn rolls_on(&self, now: Timestamp, name: &str, rolling: &Rolling) -> bool {
-        let last = self.names.get(name).filter(|_| !rolling.within.is_zero());
-        last.is_some_and(|at| now <= *at + rolling.within) && now <= self.paged_at + rolling.at_most
+    pub(super) fn rolls_on(&self, now: Timestamp, name: &str, rolling: Duration) -> bool {
+        let last = self.names.get(name).filter(|_| !rolling.is_zero());
+        last.is_some_and(|at| now <= *at + rolling) && now <= self.paged_at + ROLLS_FOR
     }
 
     /// The lanes of its alerts: the one that it stands at, or, for a merged page, those of its groups.
@@ -238,14 +238,14 @@ impl Incident {
         noise: &Noise,
     ) -> Option<SmolStr> {
         // A fan-out that is still arriving is known, not growth.
-        if now < self.paged_at + noise.growth_settle {
+        if now < self.paged_at + noise.growth_settle() {
             self.known_alerts = self.known_alerts.max(firing);
         }
         if let Some(level) = higher {
             return Some(smol_str::format_smolstr!("worse: now {level}, a higher severity than paged"));
         }
         let bound = self.known_alerts.saturating_mul(noise.growth as usize);
-        let grows = noise.growth > 0 && self.known_alerts > 0 && firing >= noise.growth_from as usize;
+        let grows = noise.growth > 0 && self.known_alerts > 0 && firing >= GROWTH_FROM;
         (grows && firing >= bound).then(|| {
             smol_str::format_smolstr!(
                 "worse: {firing} alerts fire, at least {} times the {} paged",
@@ -269,6 +269,39 @@ impl Incident {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::LabelSet;
+
+    fn at(minutes: u64) -> Timestamp {
+        Timestamp::from_millis(0) + Duration::from_mins(minutes)
+    }
+
+    fn paged() -> Incident {
+        let mut incident =
+            Incident::new(at(0), ((LaneId(0), LabelSet::default()), "{}".into()), 0, Vec::new());
+        incident.known_alerts = 3;
+        incident
+    }
+
+    #[test]
+    fn it_rolls_on_while_its_name_comes_again_for_two_hours() {
+        let (mut incident, rolling) = (paged(), Duration::from_mins(6));
+        incident.came(at(115), "NodeNotReady");
+        assert!(incident.rolls_on(at(120), "NodeNotReady", rolling));
+        assert!(!incident.rolls_on(at(120), "DiskSlow", rolling));
+        assert!(!incident.rolls_on(at(120), "NodeNotReady", Duration::ZERO));
+        assert!(!incident.rolls_on(at(122), "NodeNotReady", rolling), "the last one came 7 minutes ago");
+        incident.came(at(120), "NodeNotReady");
+        assert!(!incident.rolls_on(at(121), "NodeNotReady", rolling), "two hours are over");
+    }
+
+    #[test]
+    fn it_grew_if_twelve_alerts_fire_once_its_fan_out_has_arrived() {
+        let noise = Noise { growth: 4, ..Noise::default() };
+        let grew = |minute, firing| paged().worse(at(minute), firing, None, &noise).is_some();
+        assert!(grew(5, 12));
+        assert!(!grew(5, 11), "eleven alerts are few");
+        assert!(!grew(4, 12), "a fan-out still arrives");
+    }
 
     #[test]
     fn keys_of_generations() {

@@ -45,7 +45,7 @@ impl Engine {
             let track = self.track(alert, lane);
             track.unmute();
             if track.damping.flaps().is_some() {
-                track.damping.release(now, &noise);
+                track.damping.release(now, &noise.flapping);
                 self.gauges(lane).flapping -= 1;
             }
             if self.track(alert, lane).end_hold() {

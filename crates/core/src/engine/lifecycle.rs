@@ -452,7 +452,10 @@ impl Engine {
     pub(super) fn remember(&mut self, alert: AlertId, lane: LaneId) {
         let noise = &self.lanes.lane(lane).noise;
         let Some(track) = self.alerts.track(alert, lane) else { return };
-        let at = track.damping.forget_at(noise).max(self.now + noise.merge_window.max(noise.resolve_hold));
+        let at = track
+            .damping
+            .forget_at(&noise.flapping)
+            .max(self.now + noise.merge_window.max(noise.resolve_hold));
         self.timers.set(Timer::ForgetTrack(lane, alert), at);
     }
 

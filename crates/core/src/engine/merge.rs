@@ -63,7 +63,7 @@ impl Engine {
                 "storm: {count} would-be pages within {} (start {}, end {})",
                 noise.storm.window,
                 noise.storm.start,
-                noise.storm.end
+                noise.storm.end()
             );
             let merged = self.merged_key(key.0);
             match self.storm_incident(&merged, noise.storm.window).filter(|_| !urgent) {

@@ -13,6 +13,8 @@ use crate::policy::{Identifier, Noise, Surprise};
 
 /// What a series that never fired counts as having fired, in thousandths: nothing is impossible.
 const UNHEARD: u64 = 50;
+/// In what time the count of firings halves by which `surprise` knows the rate of a series.
+const SURPRISE_HALF_LIFE: Duration = Duration::from_hours(24);
 /// In what time the count of firings halves by which `hold` judges a series.
 const HELD_HALF_LIFE: Duration = Duration::from_hours(30 * 24);
 /// From this count on, in thousandths, `hold` applies: one firing in the last month.
@@ -23,7 +25,7 @@ const HELD_FROM: u64 = 500;
 pub(super) struct Series {
     /// When it fired last.
     last: Option<Timestamp>,
-    /// Firings in thousandths, decayed with the half-life of surprise, at the last start.
+    /// Firings in thousandths, decayed with [`SURPRISE_HALF_LIFE`], at the last start.
     rate: u64,
     /// The same with [`HELD_HALF_LIFE`].
     penalty: u64,
@@ -42,12 +44,10 @@ impl Series {
     /// Takes a firing in, and says what it is worth.
     pub(super) fn fired(&mut self, now: Timestamp, noise: &Noise) -> Firing {
         let last = self.last.unwrap_or(now);
-        let rate = decayed(self.rate, now.since(last), noise.surprise.half_life);
+        let rate = decayed(self.rate, now.since(last), SURPRISE_HALF_LIFE);
         let penalty = decayed(self.penalty, now.since(last), HELD_HALF_LIFE);
-        let firing = Firing {
-            surprise: surprise_of(rate, &noise.surprise),
-            fired_lately: penalty >= HELD_FROM,
-        };
+        let firing =
+            Firing { surprise: surprise_of(rate, &noise.surprise), fired_lately: penalty >= HELD_FROM };
         self.rate = rate + 1000;
         self.penalty = penalty + 1000;
         self.last = Some(now);
@@ -55,8 +55,8 @@ impl Series {
     }
 
     /// When nothing of this is worth remembering any more.
-    pub(super) fn forget_at(&self, noise: &Noise) -> Timestamp {
-        let memory = HELD_HALF_LIFE.max(noise.surprise.half_life);
+    pub(super) fn forget_at(&self) -> Timestamp {
+        let memory = HELD_HALF_LIFE;
         self.last.unwrap_or(Timestamp::ZERO) + memory + memory + memory
     }
 }
@@ -65,7 +65,7 @@ impl Series {
 /// the mean life of its memory, half-life / ln 2.
 fn surprise_of(rate: u64, settings: &Surprise) -> u64 {
     let expected = u128::from(rate + UNHEARD) * u128::from(settings.window.as_millis()) * 10_000;
-    surprise(chance_of_any(expected, u128::from(settings.half_life.as_millis()) * 14_427 * 1000))
+    surprise(chance_of_any(expected, u128::from(SURPRISE_HALF_LIFE.as_millis()) * 14_427 * 1000))
 }
 
 /// The identity of an alert's series, where identifiers of these kinds do not make another one.
@@ -104,7 +104,8 @@ mod tests {
     fn a_series_fired_lately_for_a_month() {
         let (noise, mut series) = (noise(), Series::default());
         let day = 24 * 60;
-        let lately = [0, 30 * day, 30 * day + 45 * day, 300 * day].map(|m| series.fired(at(m), &noise).fired_lately);
+        let lately =
+            [0, 30 * day, 30 * day + 45 * day, 300 * day].map(|m| series.fired(at(m), &noise).fired_lately);
         assert_eq!(lately, [false, true, true, false]);
     }
 

@@ -11,7 +11,7 @@ use crate::model::{
     Status, Timestamp,
 };
 use crate::policy::{
-    FailOpen, GroupBy, IntegrationRef, KnownBy, Limits, Noise, Policy, Receiver, Route, SelfWatch,
+    FailOpen, Flapping, GroupBy, IntegrationRef, KnownBy, Limits, Noise, Policy, Receiver, Route, SelfWatch,
     Severities, Windows,
 };
 
@@ -50,6 +50,11 @@ pub fn policy(group_by: &[&str], noise: Noise) -> Policy {
         self_watch: SelfWatch { enabled: false, ..SelfWatch::default() },
         limits: Limits::default(),
     }
+}
+
+/// The default profile, with this many thousandths of a penalty as the start of flapping.
+pub fn flaps_at(suppress_at: u32) -> Noise {
+    Noise { flapping: Flapping { suppress_at, ..Flapping::default() }, ..Noise::default() }
 }
 
 /// What the pager shows under one key.

@@ -18,7 +18,10 @@ use crate::model::{Duration, LabelSet, Matcher};
 pub use inhibit::InhibitRule;
 pub use interval::{Location, LocationError, Span, TimeInterval, TimeRange};
 pub use lines::Lines;
-pub use noise::{FAN_OUT, FAN_OUT_WITHIN, Hold, Identifier, Limit, Mode, Noise, Rolling, Storm, Surprise};
+pub use noise::{
+    FAN_OUT, FAN_OUT_WITHIN, Flapping, GROWTH_FROM, Hold, Identifier, Limit, Mode, Noise, ROLLS_FOR, Storm,
+    Surprise,
+};
 pub use trust::{FailOpen, Heartbeat, Limits, SelfWatch};
 
 /// All that decides about alerts. Validated: route 0 exists, names resolve, indexes are in range.

@@ -1,71 +1,139 @@
-//! A noise profile: every constant by which the engine holds, gathers or keeps quiet.
+//! A noise profile: the numbers by which the engine holds, gathers or withholds pages.
+//!
+//! The structs are nested as the keys in the configuration are. Each default stands in one `Default`.
+//! A number that can be a third wrong without changing what is paged is a constant here and no key.
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::model::Duration;
 
+/// So many alerts of a group that fire within [`FAN_OUT_WITHIN`] are a fan-out: they have one cause, so they page
+/// at once.
+pub const FAN_OUT: usize = 2;
+/// The time within which the alerts of a fan-out fire.
+pub const FAN_OUT_WITHIN: Duration = Duration::from_mins(15);
+/// So long after its page, at most, alerts still join an incident that rolls on.
+pub const ROLLS_FOR: Duration = Duration::from_hours(2);
+/// So many alerts fire, at least, in an incident that pages again because it grew.
+pub const GROWTH_FROM: usize = 12;
+
 /// A noise profile. The words of damping are RFC 2439's.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Noise {
-    /// In what time the flap penalty halves. Default 30m.
-    pub half_life: Duration,
-    /// Penalty, in thousandths, at which an alert counts as flapping. Default 5 (5000); 0 = off.
-    pub suppress_at: u32,
-    /// Penalty, in thousandths, at which it no longer does. Default 1 (1000).
-    pub reuse_at: u32,
-    /// The longest that flapping may withhold the truth. Default 4h.
-    pub max_hold: Duration,
-    /// A flapping alert that fires for this long without a break is down, and paged anew; 0 = only
-    /// once it is calm. Default 10m.
-    pub confirm: Duration,
-    /// That many flapping alerts of a group that fire again within `within` page at once: what
-    /// starts together has a cause. 0 = never. Default 2.
-    #[serde(default)]
-    pub fan_out: u32,
-    /// Default 5m.
-    #[serde(default)]
-    pub within: Duration,
-    /// How long an incident stays open after its last alert resolved. Default 2m.
+    /// How much an alert that comes and goes is withheld.
+    pub flapping: Flapping,
+    /// How long an incident stays open after its last alert resolved.
     pub resolve_hold: Duration,
-    /// For how long after an incident's page what starts joins it. Default 15m.
+    /// For how long after an incident's page alerts that start join it.
     pub merge_window: Duration,
-    /// After `merge_window` more of what an incident has told of still joins it.
-    #[serde(default)]
-    pub rolling: Rolling,
-    /// That many times the alerts is a new page; 0 = off. Default 5.
+    /// After `merge_window`, an alert whose name the newest incident of its group includes still joins that
+    /// incident if the last alert of that name came less than this ago. 0 = off. A rollout is one incident, and
+    /// another name is another problem. It never applies to a level marked `never_hold`, nor later than
+    /// [`ROLLS_FOR`] after the page.
+    pub rolling: Duration,
+    /// That many times the alerts is a new page, from [`GROWTH_FROM`] alerts on; 0 = off.
     pub growth: u32,
-    /// So many alerts must fire for that at least; 0 = any number. Default 12.
-    #[serde(default)]
-    pub growth_from: u32,
-    /// Alerts that join within this time of the page are the same fan-out, not growth. Default 5m.
-    pub growth_settle: Duration,
-    /// A higher severity than was paged is a new page. Default true.
+    /// A higher severity than was paged is a new page.
     pub escalate: bool,
-    /// How long the page of a group waits for more, and then tells also what recovered meanwhile;
-    /// not for levels marked `never_hold`. Default 0s.
+    /// How long the page of a group waits for more alerts. It then includes those that recovered meanwhile. Levels
+    /// marked `never_hold` do not wait.
     pub wait: Duration,
     /// Kinds of identifiers in label values that do not make an alert another series, for `surprise`
-    /// and `hold`. Default: all but `target`.
-    #[serde(default)]
+    /// and `hold`.
     pub identifiers: Vec<Identifier>,
-    /// What is usual opens no page. Off by default.
+    /// An alert that is usual for its series opens no page.
     pub surprise: Surprise,
-    /// The page of an alert whose series fired before waits, unless it is part of a fan-out. Off by default.
+    /// The page of an alert whose series fired before waits, unless it is part of a fan-out.
     pub hold: Hold,
-    /// More would-be pages than this at a receiver are one incident (ISA-18.2). Default 10 in 10m.
+    /// More would-be pages than this at a receiver are one incident (ISA-18.2).
     pub storm: Storm,
-    /// More pages than this at a receiver wait and are merged; not those of levels marked
-    /// `never_hold`. Default 6 in 10m.
+    /// More pages than this at a receiver wait and are merged; not those of levels marked `never_hold`.
     pub limit: Limit,
-    /// More pages than this at a receiver are reported as over budget. Default 2 in 12h.
+    /// More pages than this at a receiver are reported as over budget.
     pub budget: Limit,
-    /// How often a receiver is told what was held back there, if anything was; 0s = never. Default 24h.
-    #[serde(default)]
+    /// How often a receiver gets a digest of the alerts that were held back there, if there are any; 0 = never.
     pub digest: Duration,
-    /// Whether its decisions are in force. Default enforce.
-    #[serde(default)]
+    /// Whether its decisions are in force.
     pub mode: Mode,
+}
+
+impl Noise {
+    /// Whether anything in it needs to know how a series fired before.
+    pub fn remembers_series(&self) -> bool {
+        self.surprise.page_at > 0 || !self.hold.time.is_zero()
+    }
+
+    /// How long the incident of a group that had another one within a day stays open at least, from its page.
+    /// An alert that came back once may come back again. A little longer than `merge_window`, so that
+    /// an alert which starts at the end of the window still joins. By default 16m.
+    pub fn stay_open_again(&self) -> Duration {
+        Duration::from_millis(self.merge_window.as_millis() / 15 * 16)
+    }
+
+    /// For how long after the page alerts that join are the same fan-out, and no growth. By default 5m.
+    pub fn growth_settle(&self) -> Duration {
+        Duration::from_millis(self.merge_window.as_millis() / 3)
+    }
+}
+
+impl Default for Noise {
+    fn default() -> Self {
+        let all = Identifier::ALL.into_iter();
+        Noise {
+            flapping: Flapping::default(),
+            resolve_hold: Duration::from_mins(2),
+            merge_window: Duration::from_mins(15),
+            rolling: Duration::from_mins(6),
+            growth: 5,
+            escalate: true,
+            wait: Duration::ZERO,
+            // Two machines are not one series.
+            identifiers: all.filter(|kind| *kind != Identifier::Target).collect(),
+            surprise: Surprise::default(),
+            hold: Hold::default(),
+            storm: Storm::default(),
+            limit: Limit { pages: 6, per: Duration::from_mins(10) },
+            budget: Limit { pages: 2, per: Duration::from_hours(12) },
+            digest: Duration::from_hours(24),
+            mode: Mode::Enforce,
+        }
+    }
+}
+
+/// Flap damping: each change of an alert adds a penalty of 1, which decays.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Flapping {
+    /// In what time the penalty halves.
+    pub half_life: Duration,
+    /// Penalty, in thousandths, at which an alert counts as flapping; 0 = off.
+    pub suppress_at: u32,
+    /// A flapping alert that fires for this long without a break is down, and paged anew. 0 = only when it stops
+    /// flapping.
+    pub confirm: Duration,
+}
+
+impl Flapping {
+    /// Penalty, in thousandths, at which an alert stops flapping.
+    pub const REUSE_AT: u32 = 1_000;
+    /// Flapping withholds the truth for so many half-lives at most.
+    const HELD_HALF_LIVES: u64 = 8;
+
+    /// The longest time for which flapping withholds the truth. By default 4h.
+    pub fn max_hold(&self) -> Duration {
+        Duration::from_millis(self.half_life.as_millis().saturating_mul(Self::HELD_HALF_LIVES))
+    }
+
+    /// The penalty, in thousandths, that decays to [`Self::REUSE_AT`] within [`Self::max_hold`].
+    pub fn ceiling(&self) -> u64 {
+        (u64::from(Self::REUSE_AT) << Self::HELD_HALF_LIVES).max(self.suppress_at.into())
+    }
+}
+
+impl Default for Flapping {
+    fn default() -> Self {
+        Flapping { half_life: Duration::from_mins(30), suppress_at: 5_000, confirm: Duration::from_mins(10) }
+    }
 }
 
 /// Whether what is decided is also done.
@@ -125,32 +193,26 @@ impl Identifier {
     }
 }
 
-/// An alert whose name the newest incident of its group told of joins it if the last of that name came
-/// less than `within` ago; not one of a level marked `never_hold`, and not later than `at_most` after
-/// the page: a rollout that goes on is one incident, and another name is another problem.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Rolling {
-    /// 0s = off. Default 6m.
-    pub within: Duration,
-    /// Default 2h.
-    pub at_most: Duration,
-}
-
-impl Default for Rolling {
-    fn default() -> Self {
-        Rolling { within: Duration::from_mins(6), at_most: Duration::from_hours(2) }
-    }
-}
-
 /// When a flood of would-be pages becomes one incident.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Storm {
-    /// It begins with more would-be pages than this within `window`; 0 = off. Default 10.
+    /// It begins with more would-be pages than this within `window`; 0 = off.
     pub start: u32,
-    /// It ends with fewer. Default 5.
-    pub end: u32,
-    /// Default 10m.
+    /// In what time would-be pages are counted.
     pub window: Duration,
+}
+
+impl Storm {
+    /// A storm ends when fewer would-be pages than this lie within `window`: half of `start`, rounded up.
+    pub fn end(&self) -> u32 {
+        self.start.div_ceil(2)
+    }
+}
+
+impl Default for Storm {
+    fn default() -> Self {
+        Storm { start: 10, window: Duration::from_mins(10) }
+    }
 }
 
 /// A number of pages in a time.
@@ -163,26 +225,24 @@ pub struct Limit {
 }
 
 /// The surprise of a firing is -log10 of the chance that its series fires within `window`, at the
-/// rate at which it fired before. It is summed over the series that fired and were not told.
+/// rate at which it fired before. The surprises of the series that fired and were not told of add up.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Surprise {
-    /// In thousandths: less than this at the end of the wait, and nobody is paged; 0 = off.
+    /// In thousandths: a group that comes to less than this at the end of the wait pages nobody; 0 = off.
     pub page_at: u32,
-    /// In thousandths: as much as this pages at once, without a wait; 0 = never.
+    /// In thousandths: a group that comes to this pages at once, without a wait; 0 = never.
     pub at_once: u32,
-    /// Over what time surprise is gathered, and into what page what was kept quiet comes. Default 5m.
+    /// Over what time surprise is gathered, and into what page a withheld alert still comes.
     pub window: Duration,
-    /// In what time the memory of a series' rate halves. Default 1d.
-    pub half_life: Duration,
     /// Take the largest surprise instead of the sum.
     pub largest: bool,
 }
 
-/// So many alerts of a group that fire within [`FAN_OUT_WITHIN`] are a fan-out: they have one cause, so they page
-/// at once.
-pub const FAN_OUT: usize = 2;
-/// The time within which the alerts of a fan-out fire.
-pub const FAN_OUT_WITHIN: Duration = Duration::from_mins(15);
+impl Default for Surprise {
+    fn default() -> Self {
+        Surprise { page_at: 0, at_once: 0, window: Duration::from_mins(5), largest: false }
+    }
+}
 
 /// The first page of an alert waits if its series fired in the last month, and Squelch withholds the alert if
 /// it recovers meanwhile. A fan-out of series ([`FAN_OUT`]) releases the hold.
@@ -192,60 +252,4 @@ pub struct Hold {
     pub time: Duration,
     /// The severity levels that are held, by name. Only here may a `never_hold` level stand.
     pub levels: Vec<SmolStr>,
-}
-
-impl Default for Surprise {
-    fn default() -> Self {
-        Surprise {
-            page_at: 0,
-            at_once: 0,
-            window: Duration::from_mins(5),
-            half_life: Duration::from_hours(24),
-            largest: false,
-        }
-    }
-}
-
-impl Noise {
-    /// How long the incident of a group that had another one within a day stays open at least, from its page.
-    /// An alert that came back once may come back again. A little longer than `merge_window`, so that
-    /// an alert which starts at the end of the window still joins. By default 16m.
-    pub fn stay_open_again(&self) -> Duration {
-        Duration::from_millis(self.merge_window.as_millis() / 15 * 16)
-    }
-
-    /// Whether anything in it needs to know how a series fired before.
-    pub fn remembers_series(&self) -> bool {
-        self.surprise.page_at > 0 || !self.hold.time.is_zero()
-    }
-}
-
-impl Default for Noise {
-    fn default() -> Self {
-        Noise {
-            half_life: Duration::from_mins(30),
-            suppress_at: 5000,
-            reuse_at: 1000,
-            max_hold: Duration::from_hours(4),
-            confirm: Duration::from_mins(10),
-            fan_out: 2,
-            within: Duration::from_mins(5),
-            resolve_hold: Duration::from_mins(2),
-            merge_window: Duration::from_mins(15),
-            rolling: Rolling::default(),
-            growth: 5,
-            growth_from: 12,
-            growth_settle: Duration::from_mins(5),
-            escalate: true,
-            wait: Duration::ZERO,
-            identifiers: Identifier::ALL.into_iter().filter(|kind| *kind != Identifier::Target).collect(),
-            surprise: Surprise::default(),
-            hold: Hold::default(),
-            storm: Storm { start: 10, end: 5, window: Duration::from_mins(10) },
-            limit: Limit { pages: 6, per: Duration::from_mins(10) },
-            budget: Limit { pages: 2, per: Duration::from_hours(12) },
-            digest: Duration::from_hours(24),
-            mode: Mode::Enforce,
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! The board: what is shown of the engine, and what a person lets go.
 
-use crate::engine::testing::{Answers, World, firing, labels, policy, resolved};
+use crate::engine::testing::{Answers, World, firing, flaps_at, labels, policy, resolved};
 use crate::engine::{BoardQuery, Event, Release, RowState};
 use crate::model::{Duration, Source, parse_matchers};
 use crate::policy::{Level, Noise};
@@ -54,7 +54,7 @@ fn what_is_over_the_limit_leaves_in_one_page_when_a_person_says_so() {
 
 #[test]
 fn a_flapper_is_shown_with_its_numbers_and_tells_the_truth_when_released() {
-    let noise = Noise { suppress_at: 3000, ..Noise::default() };
+    let noise = flaps_at(3000);
     let mut world = World::new(policy(&["alertname"], noise));
     let queue = labels(&[("alertname", "Queue"), ("severity", "warning")]);
     for _ in 0..3 {

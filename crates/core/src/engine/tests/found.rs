@@ -55,7 +55,7 @@ fn a_page_over_the_limit_takes_nothing_along_that_waits_on_a_second_route() {
 
 #[test]
 fn a_sender_whose_clock_is_ahead_restarts_nothing() {
-    let mut world = World::new(policy(&["alertname"], Noise { suppress_at: 3000, ..Noise::default() }));
+    let mut world = World::new(policy(&["alertname"], flaps_at(3000)));
     let ahead = START + seconds(90);
     for peer in ["am1", "am2", "am1", "am2"] {
         world.webhook(peer, vec![firing(&warning("A"), ahead)]);
@@ -68,7 +68,7 @@ fn a_sender_whose_clock_is_ahead_restarts_nothing() {
 /// As a script sends it, each minute, or a sender whose times cannot be read.
 #[test]
 fn an_alert_without_a_start_that_is_said_again_restarts_nothing() {
-    let mut world = World::new(policy(&["alertname"], Noise { suppress_at: 3000, ..Noise::default() }));
+    let mut world = World::new(policy(&["alertname"], flaps_at(3000)));
     let said = |peer: &str, world: &mut World| {
         let one = Observation { start_unknown: true, ..firing(&warning("A"), world.now) };
         world.webhook(peer, vec![one]);
@@ -129,7 +129,7 @@ fn a_refire_on_its_way_outlives_the_memory_of_its_alert() {
 #[test]
 fn yesterdays_storm_does_not_swallow_todays() {
     let off = Limit { pages: 0, per: Duration::ZERO };
-    let storm = Storm { start: 3, end: 2, window: Duration::from_mins(10) };
+    let storm = Storm { start: 3, ..Storm::default() };
     let mut world = World::new(policy(&["alertname"], Noise { limit: off, storm, ..Noise::default() }));
     let storm = |world: &mut World, day: u64| {
         for n in 0..8 {

@@ -64,7 +64,7 @@ fn policy_of(causes: &[Cause]) -> Policy {
         noise.limit.pages = 0;
     }
     if has(Cause::Storm) {
-        (noise.storm.start, noise.storm.end) = (3, 2);
+        noise.storm.start = 3;
     } else {
         noise.storm.start = 0;
     }

@@ -55,7 +55,7 @@ proptest! {
         let world = played(&scene, 300);
         let noise = &scene.noise;
         for alert in &scene.alerts {
-            let most = bound(&scene, alert) + noise.confirm.as_millis() / 1_000 + 60;
+            let most = bound(&scene, alert) + noise.flapping.confirm.as_millis() / 1_000 + 60;
             for &(from, to) in alert.fires.iter().filter(|(from, to)| to - from > most + 1) {
                 let told = shown(&world, from + most).fires(id(&world, alert));
                 prop_assert!(told, "{} fires from {from} to {to}", alert.labels);

@@ -12,7 +12,7 @@ use crate::model::{
     Timestamp, parse_matchers,
 };
 use crate::policy::{
-    GroupBy, InhibitRule, IntegrationRef, KnownBy, Limit, Mode, Noise, Policy, Rolling, Storm, TimeInterval,
+    Flapping, GroupBy, InhibitRule, IntegrationRef, KnownBy, Limit, Mode, Noise, Policy, Storm, TimeInterval,
     TimeRange,
 };
 
@@ -67,7 +67,10 @@ fn policy_variant(variant: u8) -> Policy {
         // Two routes to one receiver, which wait and group differently, in a storm.
         3 => policy(&["alertname"], Noise { growth: 2, ..Noise::default() }),
         // What was heard of an hour ago is stale; nothing is limited but by the storm.
-        4 => policy(&[], Noise { confirm: Duration::from_mins(1), ..Noise::default() }),
+        4 => {
+            let flapping = Flapping { confirm: Duration::from_mins(1), ..Flapping::default() };
+            policy(&[], Noise { flapping, ..Noise::default() })
+        }
         // The receiver has lost its integrations.
         5 => policy(&["instance"], Noise::default()),
         // What variant 0 and 3 do, in the shadow.
@@ -75,18 +78,16 @@ fn policy_variant(variant: u8) -> Policy {
         _ => policy(&["alertname"], Noise { growth: 2, mode: Mode::Observe, ..Noise::default() }),
     };
     if let Some(noise) = policy.noise.get_mut("default") {
-        noise.suppress_at = 3000;
-        noise.growth_from = 0;
-        noise.fan_out = if variant == 1 { 0 } else { 2 };
+        noise.flapping.suppress_at = 3000;
         noise.digest = [Duration::from_hours(24), Duration::from_mins(10), Duration::from_hours(1)]
             [usize::from(variant % 3)];
         if variant >= 3 {
-            noise.storm = Storm { start: 3, end: 2, window: Duration::from_mins(20) };
+            noise.storm = Storm { start: 3, window: Duration::from_mins(20) };
             noise.limit = Limit { pages: u32::from(variant == 3), per: Duration::from_mins(5) };
         }
         if variant == 1 {
             noise.limit = Limit { pages: 1, per: Duration::from_mins(5) };
-            noise.storm = Storm { start: 2, end: 1, window: Duration::from_mins(5) };
+            noise.storm = Storm { start: 2, window: Duration::from_mins(5) };
         }
         if variant == 2 {
             noise.wait = Duration::from_mins(2);
@@ -411,10 +412,10 @@ proptest! {
         let window = Duration::from_mins(15);
         let off = Limit { pages: 0, per: Duration::ZERO };
         let noise = Noise {
-            suppress_at: 0,
+            flapping: Flapping { suppress_at: 0, ..Flapping::default() },
             growth: 0,
             resolve_hold: Duration::ZERO,
-            rolling: Rolling { within: Duration::ZERO, ..Rolling::default() },
+            rolling: Duration::ZERO,
             limit: off,
             ..Noise::default()
         };
@@ -426,12 +427,13 @@ proptest! {
             let now = world.now;
             match fire {
                 true => oracle.fire(&name, i, now, window),
-                false => oracle.resolve(&name, i, now),
+                false => oracle.resolve(i, now, window),
             }
             let start = oracle.started.get(&i).copied().unwrap_or(now);
             let said = if fire { firing(&labels, start) } else { resolved(&labels, start, now) };
             world.webhook("am", vec![said]);
             world.advance(Duration::from_millis(wait));
+            oracle.pass(world.now);
         }
         let got: Vec<_> = world
             .sent
@@ -488,6 +490,8 @@ struct OracleIncident {
     paged_at: Timestamp,
     firing: BTreeSet<usize>,
     open: bool,
+    /// When it closes, while nothing in it fires.
+    closes_at: Option<Timestamp>,
 }
 
 impl Oracle {
@@ -501,6 +505,7 @@ impl Oracle {
         match joins {
             Some(n) => {
                 self.incidents[n].firing.insert(i);
+                self.incidents[n].closes_at = None;
             }
             None => {
                 let generation = self.incidents.iter().filter(|x| x.group == group).count() as u32;
@@ -511,12 +516,13 @@ impl Oracle {
                     paged_at: now,
                     firing: BTreeSet::from([i]),
                     open: true,
+                    closes_at: None,
                 });
             }
         }
     }
 
-    fn resolve(&mut self, group: &str, i: usize, now: Timestamp) {
+    fn resolve(&mut self, i: usize, now: Timestamp, window: Duration) {
         if self.started.remove(&i).is_none() {
             return;
         }
@@ -524,8 +530,24 @@ impl Oracle {
         let Some(incident) = self.incidents.iter_mut().find(firing) else { return };
         incident.firing.remove(&i);
         if incident.firing.is_empty() {
+            // What came back once may come back again: the incident stays open until shortly after its window.
+            let window = Duration::from_millis(window.as_millis() / 15 * 16);
+            let least = if incident.generation > 0 { incident.paged_at + window } else { now };
+            incident.closes_at = Some(now.max(least));
+        }
+        self.pass(now);
+    }
+
+    /// Time passes until `now`.
+    fn pass(&mut self, now: Timestamp) {
+        let due =
+            |(n, x): (usize, &OracleIncident)| Some((x.closes_at.filter(|at| x.open && *at <= now)?, n));
+        let mut due: Vec<_> = self.incidents.iter().enumerate().filter_map(due).collect();
+        due.sort_unstable();
+        for (at, n) in due {
+            let incident = &mut self.incidents[n];
             incident.open = false;
-            self.log.push((now, Kind::Resolve, group.into(), incident.generation));
+            self.log.push((at, Kind::Resolve, incident.group.clone(), incident.generation));
         }
     }
 }

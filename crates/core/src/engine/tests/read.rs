@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::engine::event::Alarm;
-use crate::engine::testing::{World, firing, labels, policy};
+use crate::engine::testing::{World, firing, flaps_at, labels, policy};
 use crate::engine::{BoardQuery, Event, IncidentCursor, IncidentQuery, Origin, Release, RowState};
 use crate::model::{Duration, LabelSet, Matcher, Source, headline};
 use crate::policy::{GroupBy, Limit, Noise, SelfWatch};
@@ -141,7 +141,7 @@ fn a_group_without_a_name_proposes_the_names_of_its_alerts() {
 
 #[test]
 fn numbers_of_a_flapper_are_those_of_the_time_at_which_somebody_looks() {
-    let mut world = World::new(policy(&["alertname"], Noise { suppress_at: 3000, ..Noise::default() }));
+    let mut world = World::new(policy(&["alertname"], flaps_at(3000)));
     let queue = critical("Queue", "core");
     for _ in 0..3 {
         let start = world.now;

@@ -313,7 +313,7 @@ fn merged_pages_go_to_the_integrations_of_today() {
 
 #[test]
 fn damping_that_is_switched_off_while_something_flaps_ends_it() {
-    let mut noise = Noise { suppress_at: 3000, ..Noise::default() };
+    let mut noise = flaps_at(3000);
     let mut world = World::new(policy(&["alertname"], noise.clone()));
     for minute in 0..20 {
         let now = world.now;
@@ -327,8 +327,8 @@ fn damping_that_is_switched_off_while_something_flaps_ends_it() {
         world.advance(Duration::from_mins(1));
     }
     assert_eq!(world.engine.stats().receivers["pd"].flapping, 1);
-    noise.suppress_at = 0;
-    noise.max_hold = Duration::from_mins(5);
+    noise.flapping.suppress_at = 0;
+    noise.flapping.half_life = Duration::from_secs(40);
     reload(&mut world, policy(&["alertname"], noise));
     world.advance(Duration::from_hours(5));
     assert_eq!(world.engine.stats().receivers["pd"].flapping, 0);

@@ -9,7 +9,7 @@ use crate::engine::testing::*;
 use crate::model::{
     AlertId, Batch, Duration, Kind, LabelSet, Notification, Observation, Source, Status, Timestamp,
 };
-use crate::policy::{Limit, Noise, Policy, Rolling, Storm};
+use crate::policy::{Flapping, Limit, Noise, Policy, Storm};
 
 /// Seconds from one change of an alert to the next.
 const SPANS: [u64; 9] = [20, 50, 95, 140, 310, 620, 1_000, 3_700, 7_500];
@@ -97,7 +97,8 @@ impl Scene {
     /// Whether the alert may count as flapping by then: as many changes as that takes came before.
     pub(super) fn may_flap(&self, alert: &Alert, by: u64) -> bool {
         let changes = alert.fires.iter().flat_map(|(from, to)| [*from, *to]).filter(|t| *t <= by).count();
-        self.noise.suppress_at > 0 && 1_000 * changes as u64 + 100 >= u64::from(self.noise.suppress_at)
+        self.noise.flapping.suppress_at > 0
+            && 1_000 * changes as u64 + 100 >= u64::from(self.noise.flapping.suppress_at)
     }
 }
 
@@ -191,19 +192,14 @@ fn noise() -> impl Strategy<Value = Noise> {
     let base = Noise::default;
     let of = |all: [Duration; 3]| prop::sample::select(all.to_vec());
     let storm = move || {
-        let off = Storm { start: 0, end: 0, ..base().storm };
-        prop::sample::select(vec![
-            base().storm,
-            off,
-            Storm { start: 2, end: 1, window: Duration::from_mins(5) },
-        ])
+        let off = Storm { start: 0, ..base().storm };
+        prop::sample::select(vec![base().storm, off, Storm { start: 2, window: Duration::from_mins(5) }])
     };
     let limit = move || {
         let off = Limit { pages: 0, ..base().limit };
         prop::sample::select(vec![base().limit, off, Limit { pages: 1, per: Duration::from_mins(5) }])
     };
-    let rolling =
-        prop::sample::select(vec![base().rolling, Rolling { within: Duration::ZERO, ..base().rolling }]);
+    let rolling = prop::sample::select(vec![base().rolling, Duration::ZERO]);
     (
         prop::sample::select(vec![0u32, 3_000, 5_000]),
         storm(),
@@ -213,22 +209,10 @@ fn noise() -> impl Strategy<Value = Noise> {
         of([base().merge_window, Duration::from_mins(1), base().merge_window]),
         prop::sample::select(vec![0u32, 2]),
     )
-        .prop_map(
-            move |(suppress_at, storm, limit, rolling, resolve_hold, merge_window, growth)| {
-                // `growth: 2` is for what has many alerts, which scenes do not have.
-                let growth_from = 12;
-                let changed = Noise {
-                    suppress_at,
-                    storm,
-                    limit,
-                    rolling,
-                    resolve_hold,
-                    merge_window,
-                    ..base()
-                };
-                Noise { growth, growth_from, ..changed }
-            },
-        )
+        .prop_map(move |(suppress_at, storm, limit, rolling, resolve_hold, merge_window, growth)| {
+            let flapping = Flapping { suppress_at, ..base().flapping };
+            Noise { flapping, storm, limit, rolling, resolve_hold, merge_window, growth, ..base() }
+        })
 }
 
 /// Scenes of one to five alerts, whose changes are at least so many seconds apart.
