@@ -48,10 +48,18 @@ pub enum Bug {
     LogWithoutBound,
     /// Each attempt reads a secret file on a thread of its own.
     ReaderForEach,
+    /// A repeat is answered 200, and nothing hears it.
+    RepeatsUnheard,
+    /// A resolve counts only once its `endsAt` has passed by the gate's clock.
+    SendersClockRules,
+    /// A silence has no end.
+    SilenceWithoutEnd,
+    /// An inhibition lasts whether its source fires or not.
+    InhibitionWithoutSource,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 22] = [
+    pub const ALL: [Bug; 26] = [
         Bug::AckOnArrival,
         Bug::AckBeforeSync,
         Bug::FullQueueAcks,
@@ -74,5 +82,9 @@ impl Bug {
         Bug::PuzzledWithoutEnd,
         Bug::LogWithoutBound,
         Bug::ReaderForEach,
+        Bug::RepeatsUnheard,
+        Bug::SendersClockRules,
+        Bug::SilenceWithoutEnd,
+        Bug::InhibitionWithoutSource,
     ];
 }

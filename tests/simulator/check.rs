@@ -7,7 +7,7 @@ use squelch::model::{AlertId, LabelSet};
 
 use crate::disk::State;
 use crate::plan::{ALERTS, LANES, MINUTE};
-use crate::policy::NAMES;
+use crate::policy::{NAMES, inhibited};
 use crate::upstream::labels;
 use crate::world::World;
 
@@ -49,6 +49,11 @@ impl World {
         self.setup.crowded && status == "unknown"
     }
 
+    /// While alert 0 fires, it inhibits others.
+    fn may_be_inhibited(&self, i: usize) -> bool {
+        self.setup.overlaps && inhibited(i) && self.truth[0].fires()
+    }
+
     /// All has been well for ten minutes: a critical alert that the gate knows of is in an open incident.
     /// Only a refusal for good may take longer, since it is tried anew after five minutes and then hourly.
     pub fn check_soon(&mut self) {
@@ -59,6 +64,9 @@ impl World {
         let statuses = statuses(&state);
         let mut findings = Vec::new();
         for i in (0..ALERTS).filter(|i| i % 3 == 0 && self.truth[*i].fires() && statuses[*i].1 == "firing") {
+            if self.may_be_inhibited(i) {
+                continue;
+            }
             let lane = if i % 4 == 3 { 2 } else { 0 };
             if !self.pagers.shows(lane, statuses[i].0) {
                 findings
@@ -87,7 +95,7 @@ impl World {
             }
             let team = if i % 4 == 3 { "team" } else { "oncall" };
             for (lane, (receiver, name)) in NAMES.iter().enumerate() {
-                if *receiver == team && !self.pagers.shows(lane, *id) {
+                if *receiver == team && !self.pagers.shows(lane, *id) && !self.may_be_inhibited(i) {
                     findings.push(format!("alert {i} fires, and {receiver}/{name} does not show it"));
                 }
             }

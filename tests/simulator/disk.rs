@@ -11,11 +11,13 @@ use squelch::journal::{
     Recovered, Seq,
 };
 use squelch::model::{
-    AlertId, Batch, Disposition, LabelSet, Notification, NotificationId, Outcome, Report, Status, Timestamp,
+    AlertId, Batch, Decision, Disposition, LabelSet, Notification, NotificationId, Outcome, Report, Status,
+    Timestamp,
 };
 
 use crate::bugs::Bug;
 use crate::image::Files;
+use crate::inhibited::Inhibited;
 use crate::plan::{KNOWN, LANES, Write};
 use crate::rng::Rng;
 
@@ -40,8 +42,9 @@ pub struct State {
     pub excuses: u64,
     /// A replay of what is durable.
     shadow: Option<Engine>,
-    /// Alerts that nothing may hold.
+    /// Alerts that nothing may hold, but for a moment after an inhibition.
     critical: BTreeSet<AlertId>,
+    inhibited: Inhibited,
     seq: Seq,
     asked: Seq,
     stats: Option<Stats>,
@@ -72,7 +75,7 @@ enum Store {
 #[derive(Clone)]
 struct Owned {
     records: Vec<Record>,
-    decisions: Vec<squelch::model::Decision>,
+    decisions: Vec<Decision>,
     notifications: Vec<Notification>,
     reports: Vec<Report>,
     resend: Vec<NotificationId>,
@@ -119,6 +122,7 @@ impl Disk {
             excuses: 0,
             shadow: None,
             critical: BTreeSet::new(),
+            inhibited: Inhibited::default(),
             seq: 0,
             asked: 0,
             stats: None,
@@ -390,6 +394,7 @@ impl State {
                 }
                 self.batches.push_back(batch);
             }
+            self.inhibited.note(engine, &self.critical);
         }
         let same = effects.notifications == c.notifications
             && effects.decisions == c.decisions
@@ -399,9 +404,10 @@ impl State {
             self.found(format!("replay of event {} decides otherwise than live did", self.seq));
         }
         self.decisions += c.decisions.len() as u64;
+        let excused = |d| self.shadow.as_ref().is_some_and(|engine| self.inhibited.excuses(engine, d));
         for d in &c.decisions {
             let held = matches!(d.disposition.reason(), "self_resolved" | "rate_limited" | "unsurprising");
-            if held && self.critical.contains(&d.alert) {
+            if held && self.critical.contains(&d.alert) && !excused(d) {
                 self.findings.push(format!("a critical alert was held back: {d:?}"));
             }
             if matches!(d.disposition, Disposition::Suppressed(_)) && (d.rule.is_empty() || d.count == 0) {

@@ -7,6 +7,7 @@ mod campaign;
 mod check;
 mod disk;
 mod image;
+mod inhibited;
 mod outbox;
 mod outside;
 mod pager;

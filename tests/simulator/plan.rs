@@ -23,6 +23,12 @@ pub const END: Millis = RESOLVED + 100 * MINUTE;
 pub const ALERTS: usize = 9;
 /// How many integrations there are: PagerDuty, Slack, a webhook.
 pub const LANES: usize = 3;
+/// The most senders: Alertmanagers of one cluster, or replicas of Prometheus that speak themselves.
+pub const PEERS: usize = 3;
+/// In which rhythms replicas of Prometheus say what fires.
+const RHYTHMS: [Millis; 6] = [SECOND, 10 * SECOND, 30 * SECOND, 59 * SECOND, MINUTE, 5 * MINUTE];
+/// How far the clock of a replica is off.
+const SKEW: i64 = 5 * 60_000;
 /// How many configurations there are.
 pub const POLICIES: usize = 4;
 
@@ -119,7 +125,12 @@ pub enum Act {
         down: Millis,
         remembers: bool,
     },
-    /// The members of the pair do not hear each other.
+    /// A sender sees no target any more: what it knows of resolves in its eyes.
+    Blind {
+        peer: usize,
+        lasts: Millis,
+    },
+    /// The members of the cluster do not hear each other.
     Partition(Millis),
     /// Requests get lost, or their answers do.
     Cut {
@@ -166,8 +177,16 @@ pub enum Act {
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
     pub seed: u64,
-    /// Two Alertmanagers.
+    /// Several Alertmanagers.
     pub pair: bool,
+    /// How many senders there are.
+    pub peers: usize,
+    /// In what rhythm each replica of Prometheus speaks.
+    pub rhythms: [Millis; PEERS],
+    /// By how many milliseconds the clock of each replica is off.
+    pub skews: [i64; PEERS],
+    /// An interval and an inhibition mute some alerts beside what else holds them.
+    pub overlaps: bool,
     /// Prometheus itself speaks to the gate, by API v2.
     pub direct: bool,
     /// The journal is the SQLite file, whose crashes are made of images of it.
@@ -191,9 +210,14 @@ impl Plan {
     pub fn of(seed: u64) -> Plan {
         let mut rng = Rng::new(seed);
         let direct = rng.once_in(5);
-        let setup = Setup {
+        let pair = !direct && rng.once_in(2);
+        let mut setup = Setup {
             seed,
-            pair: !direct && rng.once_in(2),
+            pair,
+            peers: 1 + usize::from(pair),
+            rhythms: [MINUTE; PEERS],
+            skews: [0; PEERS],
+            overlaps: seed % 3 == 1,
             direct,
             sqlite: rng.once_in(6),
             max_alerts: if rng.once_in(4) { 2 } else { 0 },
@@ -242,6 +266,10 @@ impl Plan {
                 acts.push((rng.below(ACTIVE), Act::Receiver { lane, mode, lasts }));
             }
         }
+        peers(seed, &mut setup, &mut acts);
+        if setup.overlaps {
+            overlaps(seed, &mut acts);
+        }
         if setup.crowded {
             let mut rng = Rng::new(!seed);
             for _ in 0..rng.between(2, 6) {
@@ -259,6 +287,44 @@ impl Plan {
         }
         acts.sort_by_key(|(at, _)| *at);
         Plan { setup, acts }
+    }
+}
+
+/// More senders, each with a rhythm and a clock of its own, of which one goes blind now and then.
+fn peers(seed: u64, setup: &mut Setup, acts: &mut Vec<(Millis, Act)>) {
+    if seed % 3 == 0 || !(setup.direct || setup.pair) {
+        return;
+    }
+    let mut rng = Rng::new(!seed ^ 0x9e37);
+    setup.peers = rng.between(2, 4) as usize;
+    if setup.direct {
+        for rhythm in &mut setup.rhythms {
+            *rhythm = RHYTHMS[rng.index(RHYTHMS.len())];
+        }
+        if rng.once_in(2) {
+            // The clock of the first one is right.
+            setup.skews[1 + rng.index(2)] = if rng.once_in(2) { SKEW } else { -SKEW };
+        }
+    }
+    for _ in 0..rng.between(0, 3) {
+        let (peer, lasts) = (rng.index(setup.peers), rng.between(MINUTE, LONGEST));
+        acts.push((rng.below(ACTIVE), Act::Blind { peer, lasts }));
+    }
+}
+
+/// Alerts that flap while silences, an interval and an inhibition come and go.
+fn overlaps(seed: u64, acts: &mut Vec<(Millis, Act)>) {
+    let mut rng = Rng::new(!seed ^ 0x51ed);
+    for _ in 0..rng.between(1, 4) {
+        // The source of the inhibition, its targets, and what the interval mutes.
+        let alert = [0, 0, 3, 4, 6, 8][rng.index(6)];
+        let (at, pause) = (rng.below(ACTIVE), rng.between(20, 90) * SECOND);
+        for n in 0..rng.between(3, 10) {
+            let at = (at + n * pause).min(ACTIVE - 1);
+            acts.push((at, if n % 2 == 0 { Act::Fire(alert) } else { Act::Resolve(alert) }));
+        }
+        let (matchers, lasts) = (rng.index(3), rng.between(MINUTE, LONGEST));
+        acts.push(((at + rng.below(LONGEST)).min(ACTIVE - 1), Act::Silence { matchers, lasts }));
     }
 }
 

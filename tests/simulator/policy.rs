@@ -22,20 +22,39 @@ const NOISE: [&str; POLICIES] = [
 ];
 const GROUP_BY: [&str; POLICIES] = ["[alertname]", "[instance]", "[alertname]", "[alertname, instance]"];
 
-/// Configuration number `n`.
-pub fn configuration(n: usize) -> &'static Config {
+/// An interval within the time of trouble, and an inhibition by alert 0.
+const OVERLAPS: [&str; 2] = [
+    "
+time_intervals:
+  - name: work
+    time_intervals: [{times: [{start_time: '08:05', end_time: '08:25'}]}]
+inhibit_rules:
+  - {source_matchers: ['alertname=\"A\"', 'severity=\"critical\"'], target_matchers: ['alertname=\"B\"'], equal: []}",
+    "
+    - {matchers: ['instance=~\"[468]\"'], receiver: oncall, mute_time_intervals: [work]}",
+];
+
+/// Which alerts alert 0 inhibits.
+pub fn inhibited(i: usize) -> bool {
+    (3..6).contains(&i)
+}
+
+/// Configuration number `n`, with what mutes some alerts or without.
+pub fn configuration(n: usize, overlaps: bool) -> &'static Config {
     static ALL: OnceLock<Vec<Config>> = OnceLock::new();
-    &ALL.get_or_init(|| (0..POLICIES).map(read).collect())[n]
+    let all = || (0..POLICIES * 2).map(|n| read(n / 2, n % 2 == 1)).collect();
+    &ALL.get_or_init(all)[n * 2 + usize::from(overlaps)]
 }
 
 /// Without what leaves past the journal and what the gate says of itself: the checker has no rule for those
 /// yet.
-fn read(n: usize) -> Config {
+fn read(n: usize, overlaps: bool) -> Config {
+    let [rules, route] = if overlaps { OVERLAPS } else { [""; 2] };
     let (noise, group_by, [key, slack, team]) = (NOISE[n], GROUP_BY[n], SECRETS);
     let text = format!(
         "global: {{stale_after: 1h, failopen_after: 0s}}
 self_check: {{enabled: false}}
-limits: {{alerts: {KNOWN}}}
+limits: {{alerts: {KNOWN}}}{rules}
 noise: {{default: {noise}}}
 route:
   receiver: oncall
@@ -43,7 +62,7 @@ route:
   repeat_interval: 30m
   routes:
     - {{matchers: ['team=\"web\"'], receiver: team}}
-    - {{matchers: ['team=\"flood\"'], receiver: nobody}}
+    - {{matchers: ['team=\"flood\"'], receiver: nobody}}{route}
 receivers:
   - name: oncall
     pagerduty_configs: [{{routing_key: {key}}}]

@@ -9,8 +9,8 @@ use squelch::web::Unavailable;
 use tokio::sync::oneshot;
 
 use crate::bugs::Bug;
-use crate::plan::{MINUTE, Millis, SECOND};
-use crate::upstream::{self, GROUP_INTERVAL, labels};
+use crate::plan::{MINUTE, Millis, SECOND, Setup};
+use crate::upstream::{self, GROUP_INTERVAL, Replica, labels};
 use crate::world::{Due, World};
 
 /// Prometheus waits so long for an answer.
@@ -56,6 +56,8 @@ impl Answer {
 struct Request {
     /// Member and group; `None` for Prometheus.
     from: Option<(usize, usize)>,
+    /// Which of the senders.
+    speaker: usize,
     batch: Batch,
     /// The alerts it states, and whether they fire.
     said: Vec<(usize, bool)>,
@@ -101,9 +103,7 @@ impl World {
     /// Prometheus evaluates its rules, and tells everybody.
     pub fn evaluate(&mut self) {
         if self.setup.direct {
-            if let Some(body) = upstream::api_v2(&self.truth, self.now) {
-                self.post(None, body, Vec::new());
-            }
+            (0..self.setup.peers).for_each(|peer| self.speak(peer));
             return;
         }
         for member in 0..self.members.len() {
@@ -122,18 +122,27 @@ impl World {
         }
     }
 
+    /// A replica of Prometheus says what it sees.
+    pub fn speak(&mut self, peer: usize) {
+        let Setup { rhythms, skews, .. } = self.setup;
+        let replica = Replica { rhythm: rhythms[peer], skew: skews[peer], blind: self.blind[peer] };
+        if let Some(body) = upstream::api_v2(&self.truth, self.now, replica) {
+            self.post(None, peer, body, Vec::new());
+        }
+    }
+
     /// A stranger says what nobody has heard of, once.
     pub fn crowd(&mut self, alerts: u64, lasts: Millis) {
         let from = self.requests.crowd;
         self.requests.crowd += alerts;
-        self.post(None, upstream::crowd(from..from + alerts, self.now, lasts), Vec::new());
+        self.post(None, 0, upstream::crowd(from..from + alerts, self.now, lasts), Vec::new());
     }
 
     pub fn flush(&mut self, member: usize, group: usize) {
-        // The second member waits before it looks at the log that gossip brings it.
+        // The other members wait before they look at the log that gossip brings them.
         match member {
             0 => self.waited(member, group),
-            _ => self.at(self.now + PEER_TIMEOUT, Due::Waited { member, group }),
+            _ => self.at(self.now + PEER_TIMEOUT * member as Millis, Due::Waited { member, group }),
         }
     }
 
@@ -162,11 +171,15 @@ impl World {
         }
         flush.attempt += 1;
         let (body, listed) = (flush.body.clone(), flush.listed.clone());
-        self.post(Some((member, group)), body, listed);
+        self.post(Some((member, group)), member, body, listed);
     }
 
-    fn post(&mut self, from: Option<(usize, usize)>, body: Vec<u8>, listed: Vec<usize>) {
-        let cut = self.cut[from.map_or(0, |(member, _)| member)];
+    fn post(&mut self, from: Option<(usize, usize)>, speaker: usize, body: Vec<u8>, listed: Vec<usize>) {
+        let cut = self.cut[speaker];
+        let address = match from {
+            Some((member, _)) => format!("10.0.0.{member}"),
+            None => format!("10.0.0.{}", 9 + speaker),
+        };
         let Some(process) = &self.process else {
             return self.heard(from, Heard::Unavailable);
         };
@@ -175,8 +188,8 @@ impl World {
         }
         let now = process.clock.wall();
         let parsed = match from {
-            Some((member, _)) => webhook::parse(&body, &format!("10.0.0.{member}"), now, &Default::default()),
-            None => api_v2::parse(&body, "10.0.0.9", now, Duration::from_mins(5), &Default::default()),
+            Some(_) => webhook::parse(&body, &address, now, &Default::default()),
+            None => api_v2::parse(&body, &address, now, Duration::from_mins(5), &Default::default()),
         };
         let mut batch = match parsed {
             Ok(parsed) => parsed.batch,
@@ -186,7 +199,10 @@ impl World {
             }
         };
         let said: Vec<(usize, bool)> = batch.observations.iter().filter_map(stated).collect();
-        let speaker = from.map_or(0, |(member, _)| member);
+        if self.bug == Some(Bug::SendersClockRules) {
+            let still = |o: &&mut Observation| o.status == Status::Resolved && o.ends_at > Some(now);
+            batch.observations.iter_mut().filter(still).for_each(|o| o.status = Status::Firing);
+        }
         for (i, _) in &said {
             self.requests.words.insert((speaker, *i), None);
         }
@@ -201,9 +217,16 @@ impl World {
         }
         let glance = self.requests.glance.get_or_insert_with(Glance::new);
         let words = match from {
-            Some((member, _)) => glance.webhook(&body, &format!("10.0.0.{member}")),
-            None => glance.api_v2(&body, "10.0.0.9", now),
+            Some(_) => glance.webhook(&body, &address),
+            None => glance.api_v2(&body, &address, now),
         };
+        let repeats = || self.disk.state().engine().is_some_and(|engine| engine.repeats(&batch).is_some());
+        if self.bug == Some(Bug::RepeatsUnheard) && repeats() {
+            for (i, fires) in &said {
+                self.requests.words.insert((speaker, *i), Some((*fires, self.now)));
+            }
+            return self.heard(from, Heard::Accepted);
+        }
         let (pushed, answer) = match words {
             Some(words) => {
                 let (done, answer) = oneshot::channel();
@@ -230,7 +253,7 @@ impl World {
         }
         self.requests.number += 1;
         let (number, lost) = (self.requests.number, cut == Some(true));
-        self.requests.waiting.insert(number, Request { from, batch, said, body, answer, lost });
+        self.requests.waiting.insert(number, Request { from, speaker, batch, said, body, answer, lost });
         self.at(self.now + TIMEOUT, Due::Timeout(number));
         self.poke();
     }
@@ -264,9 +287,8 @@ impl World {
             let Some(request) = self.requests.waiting.remove(&number) else { continue };
             if ok {
                 self.requests.accepted += 1;
-                let speaker = request.from.map_or(0, |(member, _)| member);
                 for (i, fires) in &request.said {
-                    self.requests.words.insert((speaker, *i), Some((*fires, self.now)));
+                    self.requests.words.insert((request.speaker, *i), Some((*fires, self.now)));
                 }
                 self.disk.state().acknowledged(&request.batch);
             } else {
@@ -307,13 +329,11 @@ impl World {
         match heard {
             Heard::Accepted => {
                 self.members[member].delivered(group);
-                if self.members.len() == 2 && !self.partition && self.members[1 - member].up {
-                    let (first, second) = self.members.split_at_mut(1);
-                    let (told, other) = match member {
-                        0 => (&first[0], &mut second[0]),
-                        _ => (&second[0], &mut first[0]),
-                    };
-                    other.hears_of(group, told);
+                let told = self.members[member].told(group);
+                if !self.partition {
+                    let others = self.members.iter_mut().enumerate();
+                    let others = others.filter(|(other, am)| *other != member && am.up);
+                    others.for_each(|(_, am)| am.hears_of(group, told.as_ref()));
                 }
                 // The next flush sees what came meanwhile.
                 if self.requests.flushes.insert((member, group)) {

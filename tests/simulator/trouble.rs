@@ -7,7 +7,7 @@ use squelch::node::Command;
 use tokio::sync::oneshot;
 
 use crate::bugs::Bug;
-use crate::plan::{Act, FLOOD, LANES, Millis, Mode};
+use crate::plan::{Act, END, FLOOD, LANES, Millis, Mode, PEERS};
 use crate::policy::configuration;
 use crate::upstream::Truth;
 use crate::world::{Due, World};
@@ -64,6 +64,14 @@ impl World {
                     am.dies(*remembers);
                 }
                 Some(*down)
+            }
+            Act::Blind { peer, lasts } => {
+                let since = Some(self.now);
+                match self.members.get_mut(*peer) {
+                    Some(am) => am.blind = since,
+                    None => self.blind[*peer] = since,
+                }
+                Some(*lasts)
             }
             Act::Partition(lasts) => {
                 self.partition = true;
@@ -133,6 +141,13 @@ impl World {
                 }
                 self.evaluate();
             }
+            Act::Blind { peer, .. } => {
+                match self.members.get_mut(*peer) {
+                    Some(am) => am.blind = None,
+                    None => self.blind[*peer] = None,
+                }
+                self.evaluate();
+            }
             Act::Partition(_) => self.partition = false,
             Act::Cut { member, .. } => self.cut[*member] = None,
             Act::Jump { .. } => self.offset = 0,
@@ -149,7 +164,8 @@ impl World {
     pub fn becalm(&mut self) {
         self.note("all is well from here");
         self.calm = true;
-        (self.partition, self.cut, self.commit, self.offset) = (false, [None; 2], 3, 0);
+        (self.partition, self.cut, self.commit, self.offset) = (false, [None; PEERS], 3, 0);
+        self.blind = [None; PEERS];
         self.pagers.modes = [Mode::Well; 3];
         self.vanished.clear();
         self.log.unread = false;
@@ -158,7 +174,7 @@ impl World {
         let mut disk = self.disk.state();
         (disk.full, disk.next) = (false, None);
         drop(disk);
-        self.members.iter_mut().for_each(|am| am.up = true);
+        self.members.iter_mut().for_each(|am| (am.up, am.blind) = (true, None));
         if self.process.is_none() {
             self.at(self.now, Due::Start);
         }
@@ -184,7 +200,11 @@ impl World {
     }
 
     fn made(&self, number: usize) -> Policy {
-        let mut policy = configuration(number).policy.clone();
+        let mut policy = configuration(number, self.setup.overlaps).policy.clone();
+        if self.bug == Some(Bug::InhibitionWithoutSource) {
+            // Any alert that fires stands for the source.
+            policy.inhibit_rules.iter_mut().for_each(|rule| rule.source_matchers.clear());
+        }
         if self.bug == Some(Bug::LimitForgotten) {
             policy.limits.alerts = u64::MAX;
         }
@@ -236,12 +256,13 @@ impl World {
     pub fn silence(&mut self, matchers: usize, lasts: Millis) {
         let Some(process) = &self.process else { return };
         let now = process.clock.now();
+        let endless = self.bug == Some(Bug::SilenceWithoutEnd);
         let text = ["alertname=A", "severity=warning", "instance=~[0-4]"][matchers];
         let request = SilenceRequest::Set(Silence {
             id: "".into(),
             matchers: vec![parse_matchers(text).unwrap_or_default()],
             starts_at: now,
-            ends_at: now + Duration::from_millis(lasts),
+            ends_at: now + Duration::from_millis(if endless { END } else { lasts }),
             updated_at: now,
             created_by: "operator".into(),
             comment: "work".into(),

@@ -45,7 +45,7 @@ pub fn time(at: Millis) -> String {
 
 /// What an Alertmanager told of a group.
 #[derive(Clone, Debug, Default)]
-struct Told {
+pub struct Told {
     firing: BTreeSet<usize>,
     resolved: BTreeSet<usize>,
     at: Millis,
@@ -66,6 +66,8 @@ pub struct Flush {
 pub struct Alertmanager {
     member: usize,
     pub up: bool,
+    /// Since when it hears nothing of Prometheus.
+    pub blind: Option<Millis>,
     alerts: BTreeMap<usize, Truth>,
     log: BTreeMap<usize, Told>,
     pub sending: BTreeMap<usize, Flush>,
@@ -74,7 +76,7 @@ pub struct Alertmanager {
 impl Alertmanager {
     pub fn new(member: usize) -> Alertmanager {
         let (alerts, log, sending) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Alertmanager { member, up: true, alerts, log, sending }
+        Alertmanager { member, up: true, blind: None, alerts, log, sending }
     }
 
     pub fn dies(&mut self, remembers: bool) {
@@ -88,6 +90,13 @@ impl Alertmanager {
 
     /// Prometheus says how things are.
     pub fn hears(&mut self, truth: &[Truth; ALERTS], now: Millis) {
+        if let Some(since) = self.blind {
+            // Prometheus said last that they fire for four minutes.
+            let passed = since + 4 * MINUTE;
+            let known = self.alerts.values_mut().filter(|t| t.fires() && passed <= now);
+            known.for_each(|t| t.ends = Some(passed.max(t.starts.unwrap_or(0))));
+            return;
+        }
         for (i, t) in truth.iter().enumerate() {
             let recent = t.ends.is_none_or(|ends| now < ends + RESOLVED_FOR);
             let known = self.alerts.contains_key(&i);
@@ -97,9 +106,14 @@ impl Alertmanager {
         }
     }
 
-    /// Hears by gossip what the other member told.
-    pub fn hears_of(&mut self, group: usize, other: &Alertmanager) {
-        if let Some(told) = other.log.get(&group) {
+    /// What it told of the group last.
+    pub fn told(&self, group: usize) -> Option<Told> {
+        self.log.get(&group).cloned()
+    }
+
+    /// Hears by gossip what another member told.
+    pub fn hears_of(&mut self, group: usize, told: Option<&Told>) {
+        if let Some(told) = told {
             self.log.insert(group, told.clone());
         }
     }
@@ -205,8 +219,29 @@ pub fn crowd(numbers: std::ops::Range<u64>, now: Millis, lasts: Millis) -> Vec<u
     Value::from_iter(said).to_string().into_bytes()
 }
 
-/// What Prometheus posts by API v2 at `now`; `None` if there is nothing to say.
-pub fn api_v2(truth: &[Truth; ALERTS], now: Millis) -> Option<Vec<u8>> {
+/// A replica of Prometheus that speaks API v2 itself.
+#[derive(Clone, Copy)]
+pub struct Replica {
+    /// How often it speaks.
+    pub rhythm: Millis,
+    /// By how much its clock is off.
+    pub skew: i64,
+    /// Since when it sees no target.
+    pub blind: Option<Millis>,
+}
+
+/// What it posts at `now`; `None` if there is nothing to say.
+pub fn api_v2(truth: &[Truth; ALERTS], now: Millis, replica: Replica) -> Option<Vec<u8>> {
+    let time = |at: Millis| {
+        Timestamp::from_millis(EPOCH + i64::try_from(at).unwrap_or(0) + replica.skew).to_string()
+    };
+    let holds = (4 * replica.rhythm).max(4 * MINUTE);
+    let seen = |t: &Truth| match (replica.blind, t.starts) {
+        (Some(since), Some(starts)) if since < starts => Truth::default(),
+        (Some(since), Some(_)) => Truth { ends: Some(t.ends.unwrap_or(since).min(since)), ..*t },
+        _ => *t,
+    };
+    let truth: Vec<Truth> = truth.iter().map(seen).collect();
     let said = truth
         .iter()
         .enumerate()
@@ -218,7 +253,7 @@ pub fn api_v2(truth: &[Truth; ALERTS], now: Millis) -> Option<Vec<u8>> {
                 "labels": labels,
                 "annotations": {"summary": format!("alert {i}")},
                 "startsAt": time(t.starts.unwrap_or(0)),
-                "endsAt": time(t.ends.unwrap_or(now + 4 * MINUTE)),
+                "endsAt": time(t.ends.unwrap_or(now + holds)),
                 "generatorURL": "http://prometheus/graph",
             })
         })

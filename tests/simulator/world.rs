@@ -15,7 +15,9 @@ use crate::disk::Disk;
 use crate::outbox::{Attempt, Workers};
 use crate::outside::{Log, Readers};
 use crate::pager::{Pagers, Reply};
-use crate::plan::{ALERTS, Act, CALM, END, LANES, MINUTE, Millis, Plan, RESOLVED, SECOND, Setup, Write};
+use crate::plan::{
+    ALERTS, Act, CALM, END, LANES, MINUTE, Millis, PEERS, Plan, RESOLVED, SECOND, Setup, Write,
+};
 use crate::requests::Requests;
 use crate::rng::Rng;
 use crate::upstream::{Alertmanager, EPOCH, Truth};
@@ -27,8 +29,10 @@ pub enum Due {
     /// A fault is over.
     Over(Act),
     Start,
-    /// Prometheus tells an Alertmanager, or the gate, how things are.
+    /// Prometheus tells the Alertmanagers how things are.
     Evaluate,
+    /// A replica of Prometheus tells the gate.
+    Speak(usize),
     Flush {
         member: usize,
         group: usize,
@@ -114,8 +118,10 @@ pub struct World {
     pub partition: bool,
     /// A receiver refused something for good.
     pub refused: bool,
-    /// For each member: whether requests get lost, or answers do.
-    pub cut: [Option<bool>; 2],
+    /// For each sender: whether requests get lost, or answers do.
+    pub cut: [Option<bool>; PEERS],
+    /// Of each replica of Prometheus: since when it sees no target.
+    pub blind: [Option<Millis>; PEERS],
     pub requests: Requests,
     pub pagers: Pagers,
     pub log: Log,
@@ -149,7 +155,7 @@ pub struct World {
 impl World {
     pub fn new(plan: &Plan, bug: Option<Bug>) -> World {
         let setup = plan.setup;
-        let members = if setup.direct { 0 } else { 1 + usize::from(setup.pair) };
+        let members = if setup.direct { 0 } else { setup.peers };
         let mut world = World {
             setup,
             bug,
@@ -162,7 +168,8 @@ impl World {
             vanished: BTreeSet::new(),
             partition: false,
             refused: false,
-            cut: [None; 2],
+            cut: [None; PEERS],
+            blind: [None; PEERS],
             requests: Requests::default(),
             pagers: Pagers::new(),
             log: Log::new(bug),
@@ -193,7 +200,10 @@ impl World {
             world.at(*at, Due::Act(act.clone()));
         }
         world.at(0, Due::Start);
-        world.at(SECOND, Due::Evaluate);
+        match setup.direct {
+            true => (0..setup.peers).for_each(|peer| world.at(SECOND, Due::Speak(peer))),
+            false => world.at(SECOND, Due::Evaluate),
+        }
         world.at(CALM, Due::Calm);
         world.at(CALM + 10 * MINUTE, Due::Soon);
         world.at(RESOLVED, Due::Resolve);
@@ -273,6 +283,12 @@ impl World {
             Due::Evaluate => {
                 self.evaluate();
                 self.at(self.now + MINUTE, Due::Evaluate);
+            }
+            Due::Speak(peer) => {
+                self.speak(peer);
+                // Nothing of interest comes at the end, and a second is short.
+                let least = if self.now > CALM + 20 * MINUTE { MINUTE } else { 0 };
+                self.at(self.now + self.setup.rhythms[peer].max(least), Due::Speak(peer));
             }
             Due::Flush { member, group } => self.flush(member, group),
             Due::Waited { member, group } => self.waited(member, group),
