@@ -178,10 +178,10 @@ impl Statement {
         self.firing.then(|| self.expires_at.unwrap_or(self.last_seen + policy.stale_after))
     }
 
-    /// The peer goes on to say that it fires.
-    fn extend(&mut self, at: Moment, ends_at: Option<Timestamp>) {
+    /// The peer goes on to say that it fires, until `ends_at`. Its word expires at `expires_at`.
+    fn extend(&mut self, ends_at: Option<Timestamp>, expires_at: Option<Timestamp>) {
         self.ends_at = self.ends_at.max(ends_at);
-        self.expires_at = self.expires_at.max(ends_at.map(|end| expiry(at, end)));
+        self.expires_at = self.expires_at.max(expires_at);
     }
 
     /// Whether `said` repeats the resolve that the peer stated, and is not about a later occurrence.
@@ -338,6 +338,9 @@ impl Occurrences {
     }
 
     /// A peer repeated its statement. Returns its status, if the full label set is known.
+    ///
+    /// Repeats are gathered, so an end that they give may have passed meanwhile. It had not when the peer
+    /// spoke: otherwise it is no repeat.
     pub(super) fn seen(
         &mut self,
         at: Moment,
@@ -345,11 +348,12 @@ impl Occurrences {
         peer: PeerId,
         ends_at: Option<Timestamp>,
     ) -> Option<Status> {
+        let expires_at = ends_at.map(|end| at.engine(end));
         let occurrence = self.0.get_mut(key)?;
         if let Some(statement) = occurrence.peers.get_mut(&peer) {
             statement.last_seen = at.now;
             if statement.firing {
-                statement.extend(at, ends_at);
+                statement.extend(ends_at, expires_at);
             }
             return Some(if statement.firing { Status::Firing } else { Status::Resolved });
         }
@@ -360,7 +364,7 @@ impl Occurrences {
                 firing: true,
                 starts_at,
                 ends_at,
-                expires_at: ends_at.map(|end| expiry(at, end)),
+                expires_at,
                 last_seen: at.now,
                 waits_since: None,
                 moved: false,

@@ -1,6 +1,8 @@
 //! A peer states that a full label set fires: the same occurrence, another one, or an old word.
 
-use super::{Few, Moment, NEVER, Observation, Occurrence, OccurrenceChange, PeerId, REFIRE_WAIT, Statement};
+use super::{
+    Few, Moment, NEVER, Observation, Occurrence, OccurrenceChange, PeerId, REFIRE_WAIT, Statement, expiry,
+};
 
 impl Occurrence {
     pub(super) fn unheard() -> Self {
@@ -33,7 +35,7 @@ impl Occurrence {
             self.starts_at = self.starts_at.min(starts_at.max(ended_at));
             return OccurrenceChange::None;
         };
-        statement.extend(at, said.ends_at);
+        statement.extend(said.ends_at, said.ends_at.map(|end| expiry(at, end)));
         if said.start_unknown || said.starts_at == before.starts_at {
             statement.moved = false;
             return OccurrenceChange::None;
