@@ -66,7 +66,9 @@ impl Engine {
         incident.channels.iter().filter(|c| !c.is_gone() || c.was_opened()).find(leads)
     }
 
-    /// The incidents of the group of this name that are told at a spot, the newest first.
+    /// The incidents of the group of this name that a spot stands for, the newest first: those that are told
+    /// there, and those of its receiver that somebody else is told of. An integration that a reload removed
+    /// or added does not know these, but their group is the one that it knows.
     fn group_at<'a>(
         &'a self,
         labels: &LabelSet,
@@ -74,7 +76,10 @@ impl Engine {
     ) -> impl Iterator<Item = (IncidentId, &'a Incident)> {
         let ids = self.kin.get(labels).into_iter().flat_map(|ids| ids.iter().rev());
         let known = ids.filter_map(|id| Some((*id, self.incidents.get(id)?)));
-        known.filter(move |(_, incident)| self.channel_at(incident, at).is_some())
+        known.filter(move |(_, incident)| {
+            let home = self.lanes.lane(incident.group.0).receiver == *at.receiver;
+            home && incident.reaches_somebody() || self.channel_at(incident, at).is_some()
+        })
     }
 
     /// An incident is there.

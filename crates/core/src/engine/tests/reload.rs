@@ -395,3 +395,29 @@ fn a_digest_goes_to_the_integrations_that_can_show_one() {
     of("webhook[0]", &mut policy, false);
     assert_eq!(told(&policy), [""; 0]);
 }
+
+/// To those that read a webhook, a group is one problem, whichever of its incidents they were told of.
+#[test]
+fn a_webhook_that_a_reload_removed_hears_of_no_end_while_its_group_fires() {
+    let policy = |webhook: bool| {
+        let mut policy = with(&["pagerduty[0]"]);
+        let integration = webhook.then(|| IntegrationRef::new("webhook[0]", KnownBy::Group));
+        policy.receivers.get_mut("pd").unwrap().integrations.extend(integration);
+        policy
+    };
+    let mut world = World::new(policy(true));
+    let host = |host| labels(&[("alertname", "Down"), ("host", host), ("severity", "critical")]);
+    let ends = |world: &World| {
+        world.sent.iter().filter(|n| n.integration == "webhook[0]" && n.kind == Kind::Resolve).count()
+    };
+    world.webhook("am", vec![firing(&host("a"), at(0))]);
+    world.advance(Duration::from_mins(20));
+    reload(&mut world, policy(false));
+    world.webhook("am", vec![firing(&host("b"), at(20))]);
+    world.webhook("am", vec![resolved(&host("a"), at(0), at(20))]);
+    world.advance(Duration::from_mins(20));
+    assert_eq!(ends(&world), 0, "b fires");
+    world.webhook("am", vec![resolved(&host("b"), at(20), at(40))]);
+    world.advance(Duration::from_hours(1));
+    assert_eq!((ends(&world), open(&world)), (1, vec![]));
+}
