@@ -36,19 +36,18 @@ impl Engine {
     /// A flapping alert fires again, and its resolve was withheld. While a page of its group is recent, that
     /// is told there as an update, unless it was gone for no longer than `resolve_hold`. Later it is held:
     /// it is part of the next page of its group, and opens one only with others that flap, or if it lasts.
+    /// An alert that was gone for a moment opens none with others: it goes on in its own incident.
     pub(super) fn refire(&mut self, alert: AlertId, lane: LaneId) {
         let Some(labels) = self.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
         let key = self.group_key(lane, &labels);
         let track = self.track(alert, lane);
         let (own, waits, gone) = (track.incident(), track.waits_in().is_some(), track.damping.pause());
+        let blips = gone <= self.lanes.lane(lane).noise.resolve_hold;
         match self.recent_incident(&key, own) {
             _ if waits => {}
-            Some(id) if own != Some(id) || gone > self.lanes.lane(lane).noise.resolve_hold => {
-                return self.tell_again(alert, lane, id);
-            }
-            Some(_) => {}
-            None if self.breaks_out(&key, alert, lane) => return,
-            None => {}
+            Some(id) if own != Some(id) || !blips => return self.tell_again(alert, lane, id),
+            None if !blips && self.breaks_out(&key, alert, lane) => return,
+            Some(_) | None => {}
         }
         let count = std::mem::take(&mut self.track(alert, lane).waiting);
         let rule = self.flapping_rule(alert, lane);

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::scene::*;
 use crate::engine::testing::*;
-use crate::model::{Duration, LabelSet, parse_matchers};
+use crate::model::{Duration, Kind, LabelSet, Notification, parse_matchers};
 use crate::policy::{GroupBy, IntegrationRef, KnownBy, Limit, Noise, Policy, Receiver, Route, Storm};
 
 /// How often an Alertmanager repeats unless a relation is about that.
@@ -171,6 +171,17 @@ proptest! {
     #[test]
     fn rolling_adds_no_page(scene in scenes(20)) {
         adds_none(&scene, |noise| noise.rolling = Duration::ZERO)?;
+    }
+
+    /// But for the page that tells that an alert which flapped is down for good: it fired for `confirm`
+    /// without a break, and people were told so far that it comes and goes.
+    #[test]
+    fn flap_damping_adds_no_page(scene in scenes(20)) {
+        let world = play(scene.policy(), &scene.webhook(REPEAT), scene.end());
+        let confirms = |n: &&Notification| n.kind == Kind::Page && n.why.contains("fires still after");
+        let with = pages(&world).len() - world.sent.iter().filter(confirms).count();
+        let without = count(&scene.with(|noise| noise.suppress_at = 0));
+        prop_assert!(with <= without, "{} pages with it, {} without it", with, without);
     }
 
     #[test]
