@@ -21,7 +21,7 @@ pub fn past<E: std::fmt::Display>(
             Ok(
                 event @ (Event::Observe(_)
                 | Event::Aside(_)
-                | Event::Seen(_)
+                | Event::Repeats(_)
                 | Event::Silence(_)
                 | Event::Release(_)
                 | Event::Clocks(_)
@@ -48,7 +48,7 @@ mod tests {
         let records = [
             r#""started""#,
             r#""tick""#,
-            r#"{"seen":{"source":"prometheus","peer":0,"occurrences":[]}}"#,
+            r#"{"repeats":{"source":"prometheus","peer":0,"statements":[]}}"#,
             "{",
         ];
         let records =

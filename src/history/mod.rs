@@ -48,7 +48,7 @@ impl Past {
     pub fn observations(&self) -> u64 {
         match &self.event {
             Event::Observe(batch) | Event::Aside(batch) => batch.observations.len() as u64,
-            Event::Seen(seen) => seen.occurrences.iter().map(|o| o.count).sum(),
+            Event::Repeats(repeats) => repeats.statements.iter().map(|one| one.count).sum(),
             Event::Delivered(_)
             | Event::Replay(_)
             | Event::Silence(_)

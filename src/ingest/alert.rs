@@ -61,7 +61,6 @@ pub(super) struct Intake<'r> {
     rejected: BTreeMap<InvalidReason, u64>,
     mended: BTreeMap<InvalidReason, u64>,
     first_mended: BTreeMap<InvalidReason, String>,
-    by_receipt: bool,
     /// Alerts of one rule stand together, and share the text of its address.
     last_url: SmolStr,
 }
@@ -84,7 +83,6 @@ impl<'r> Intake<'r> {
             rejected: BTreeMap::new(),
             mended: BTreeMap::new(),
             first_mended: BTreeMap::new(),
-            by_receipt: false,
             last_url: SmolStr::default(),
         }
     }
@@ -124,7 +122,6 @@ impl<'r> Intake<'r> {
             truncated: 0,
             receiver: String::new(),
             group_key: String::new(),
-            depends_on_receipt: self.by_receipt,
         }
     }
 
@@ -186,7 +183,6 @@ impl<'r> Intake<'r> {
         if annotations.odd {
             self.mend(InvalidReason::BadAnnotation);
         }
-        self.by_receipt |= episode.by_receipt;
         if !endless_url && self.last_url != *generator_url {
             self.last_url = generator_url.into();
         }

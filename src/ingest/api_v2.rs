@@ -31,7 +31,7 @@ pub fn parse(
         let ends_at = end.unwrap_or_else(|| (received_at + resolve_timeout).max(starts_at));
         let status = if ends_at <= received_at { Status::Resolved } else { Status::Firing };
         let start_unknown = start.is_none();
-        Episode { status, starts_at, start_unknown, ends_at: Some(ends_at), by_receipt: true }
+        Episode { status, starts_at, start_unknown, ends_at: Some(ends_at) }
     };
     let mut intake = Intake::new(Source::Prometheus, &rule, received_at, named);
     if mended {

@@ -7,7 +7,6 @@
 mod alert;
 pub mod api_v2;
 pub mod bounds;
-mod glance;
 mod go;
 mod invalid;
 mod labels;
@@ -18,14 +17,13 @@ pub mod webhook;
 
 use std::collections::BTreeMap;
 
-pub use glance::{Glance, Said};
 pub use go::GoJson;
 pub use invalid::{IngestError, InvalidReason};
 pub use named::NamedLabels;
 
 use serde_json::value::RawValue;
 
-use crate::model::{Batch, Duration, LabelSet, Source, Timestamp};
+use crate::model::{Batch, Duration, LabelSet, Timestamp};
 
 /// What a body stated: its valid part, and what was wrong with the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,21 +44,9 @@ pub struct Parsed {
     pub receiver: String,
     /// Webhook: the sender's group key; for logs.
     pub group_key: String,
-    /// Whether the time of receipt became part of an observation, so that parsing the same body
-    /// later would give another result.
-    pub depends_on_receipt: bool,
 }
 
 impl Parsed {
-    /// Whether a repeat of the same words may be known without being read: nothing was mended that must be
-    /// counted each time, and nothing depends on when it came.
-    pub fn may_be_recognised(&self, received_at: Timestamp) -> bool {
-        self.rejected.is_empty()
-            && self.mended.is_empty()
-            && (self.batch.source == Source::Prometheus || !self.depends_on_receipt)
-            && self.batch.observations.iter().all(|one| !one.start_unknown && one.starts_at <= received_at)
-    }
-
     /// How many alerts could not be taken, listed or not.
     pub fn rejected_total(&self) -> u64 {
         self.rejected.values().sum()

@@ -25,8 +25,6 @@ pub(super) struct Episode {
     /// `starts_at` was not said.
     pub(super) start_unknown: bool,
     pub(super) ends_at: Option<Timestamp>,
-    /// The time of receipt stands in for one that was not given.
-    pub(super) by_receipt: bool,
 }
 
 impl Reading<'_> {

@@ -94,11 +94,10 @@ fn episode(alert: &mut Reading<'_>) -> Episode {
     if let Some((field, _)) = missing.into_iter().find(|(_, missing)| *missing && alert.mends.is_empty()) {
         alert.mend(InvalidReason::BadTime, format!("{field} is missing; the time of receipt is taken"));
     }
-    let by_receipt = alert.raw.status.is_none() || missing.iter().any(|(_, missing)| *missing);
     let ends_at = resolved.then(|| end.unwrap_or(received_at));
     let starts_at = start.or(ends_at).unwrap_or(received_at);
     let ends_at = ends_at.map(|t| t.max(starts_at));
-    Episode { status, starts_at, start_unknown: start.is_none(), ends_at, by_receipt }
+    Episode { status, starts_at, start_unknown: start.is_none(), ends_at }
 }
 
 /// Undoes Go's `regexp.QuoteMeta`, through which Alertmanager passes the receiver's name.

@@ -215,7 +215,7 @@ impl Core {
                     .filter(|deadline| upkeep.stuck != Some(*deadline));
                 let snapshot = upkeep.snapshot_due(&open.engine);
                 let prune = Some(upkeep.pruned_at + PRUNE_EVERY);
-                [deadline.map(|(at, _)| at), open.seen.due(), snapshot, prune].into_iter().flatten().min()
+                [deadline.map(|(at, _)| at), open.repeats.due(), snapshot, prune].into_iter().flatten().min()
             }
         };
         due.map_or(PATIENCE_MAX, |at| at.since(now).min(PATIENCE_MAX))
@@ -246,32 +246,17 @@ impl Core {
             && let Some(command) = commands.next()
         {
             failed = match command {
-                Command::Observe(_, _, done) if self.quiesced => {
+                Command::Observe(_, done) if self.quiesced => {
                     let _ = done.send(Err(Unavailable(STOPPING.into())));
                     Ok(())
                 }
-                Command::Recognise(_, _, done) if self.quiesced => {
-                    let _ = done.send(Err(Unavailable(STOPPING.into())));
-                    Ok(())
-                }
-                Command::Recognise(source, said, done) => {
-                    match guarded(|| open.words.repeats(&open.engine, source, &said)).ok().flatten() {
-                        Some(seen) => {
-                            tick.wait(told(done, |_| true));
-                            open.seen.add(self.clock.now(), seen);
-                        }
-                        None => drop(done.send(Ok(false))),
-                    }
-                    Ok(())
-                }
-                Command::Observe(batch, said, done) => {
+                Command::Observe(batch, done) => {
                     let short = self.published.memory.refusal().map(|reason| reason.to_string());
                     let short = short.or_else(|| open.journal.full().map(str::to_owned));
                     match guarded(|| open.engine.repeats(&batch)).ok().flatten() {
-                        Some(seen) => {
+                        Some(repeats) => {
                             tick.wait(told(done, |_| ()));
-                            open.words.learn(&open.engine, &said, &seen);
-                            open.seen.add(self.clock.now(), seen);
+                            open.repeats.add(self.clock.now(), repeats);
                             Ok(())
                         }
                         None => match short.filter(|_| open.engine.has_unknown(&batch)) {
@@ -456,7 +441,7 @@ impl Core {
 fn due(open: &mut Open, upkeep: &mut Upkeep, clock: &EngineClock, tick: &mut Tick) -> Result<(), Failure> {
     let now = clock.now();
     let passed = |open: &Open| open.engine.next_deadline().filter(|(at, _)| *at <= now);
-    if open.seen.due().is_some_and(|at| at <= now) || passed(open).is_some() {
+    if open.repeats.due().is_some_and(|at| at <= now) || passed(open).is_some() {
         // A deadline may lie further ahead once the repeats have counted.
         tick.flush(open, clock)?;
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::engine::{Alarm, Engine, Event};
+use crate::engine::{Alarm, Engine, Event, GatheredRepeats};
 use crate::journal::{Journal, JournalError, Record, Recovered};
 use crate::model::{Duration, Notification, NotificationId, Outcome, Rejection, Report, Timestamp};
 use crate::web::{ReplayError, Unavailable};
@@ -13,9 +13,7 @@ use super::input::InputWatch;
 use super::poison::Broken;
 use super::queue::Command;
 use super::recover::{RecoverError, rebuild};
-use super::seen::SeenBuffer;
 use super::tick::{Open, Tick};
-use super::words::Words;
 
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// How long the incident about damaged storage stays open: nothing here hears that somebody looked.
@@ -158,9 +156,7 @@ impl Core {
         let mut stop = None;
         for command in commands {
             match command {
-                // What must not be lost has to be read.
-                Command::Recognise(_, _, done) => drop(done.send(Ok(false))),
-                Command::Observe(batch, _, done) => {
+                Command::Observe(batch, done) => {
                     let _ = done.send(Err(unavailable()));
                     if let Some(meanwhile) = self.meanwhile.as_mut().filter(|_| !self.quiesced) {
                         meanwhile.observe(self.clock.now(), self.clock.ahead(), batch);
@@ -300,10 +296,8 @@ impl Core {
             .into());
         }
         let lost = lost(&rebuilt.engine, &recovered);
-        let seen = SeenBuffer::default();
-        let (engine, seq, words) =
-            (rebuilt.engine, rebuilt.last_seq, Words::new(self.published.heard.clone()));
-        let mut open = Box::new(Open { journal, engine, seq, seen, words });
+        let (engine, seq, repeats) = (rebuilt.engine, rebuilt.last_seq, GatheredRepeats::default());
+        let mut open = Box::new(Open { journal, engine, seq, repeats });
         let mut tick = Tick::default();
         let policy = || Event::Policy(Box::new(self.policy.clone()));
         if rebuilt.fresh {

@@ -14,7 +14,7 @@ use crate::config::{Config, Storage};
 use crate::decision_log::{self, DecisionLogError};
 use crate::deliver::{Deliverer, Health, Prepared};
 use crate::engine::{Release, Stats};
-use crate::ingest::{InvalidReason, NamedLabels, Said};
+use crate::ingest::{InvalidReason, NamedLabels};
 use crate::journal::{DeadLetters, LetterQuery};
 use crate::model::{Batch, Duration, NotificationId, SilenceRequest, Source, Timestamp};
 use crate::web::{
@@ -155,18 +155,9 @@ impl Gate for NodeGate {
         self.published.meter.denied(area.as_str());
     }
 
-    fn accept(&self, batch: Batch, said: Vec<Said>) -> BoxFuture<'_, Result<(), Unavailable>> {
+    fn accept(&self, batch: Batch) -> BoxFuture<'_, Result<(), Unavailable>> {
         let queue = self.queue.clone();
-        Box::pin(async move { queue.ask(|done| Command::Observe(batch, said, done)).await? })
-    }
-
-    fn recognise(&self, source: Source, said: Arc<[Said]>) -> BoxFuture<'_, Result<bool, Unavailable>> {
-        Box::pin(async move {
-            match self.published.heard.all(&said) {
-                true => self.queue.ask(|done| Command::Recognise(source, said, done)).await?,
-                false => Ok(false),
-            }
-        })
+        Box::pin(async move { queue.ask(|done| Command::Observe(batch, done)).await? })
     }
 
     fn ready(&self) -> Result<(), String> {

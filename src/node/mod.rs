@@ -20,11 +20,9 @@ mod published;
 pub mod queue;
 mod recover;
 mod run;
-mod seen;
 mod signals;
 mod storage;
 mod tick;
-mod words;
 
 pub use self::core::{Core, Flow, OpenJournal, Outbox, Parts};
 pub use clock::EngineClock;

@@ -11,7 +11,7 @@ use std::any::Any;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::engine::{Alarm, Engine, Event, Seen};
+use crate::engine::{Alarm, Engine, Event, Repeats};
 use crate::journal::{JournalError, Seq};
 use crate::model::{AlertId, Batch, Duration, Source};
 
@@ -71,7 +71,7 @@ impl Broken {
                 let first: String = first.chars().take(500).collect();
                 format!("{} alerts, {first} the first", batch.observations.len())
             }
-            Event::Seen(seen) => match seen.occurrences.as_slice() {
+            Event::Repeats(repeats) => match repeats.statements.as_slice() {
                 [one] => format!("a repeat of the alert {}", one.alert),
                 all => format!("repeats of {} alerts", all.len()),
             },
@@ -88,7 +88,7 @@ fn word(event: &Event) -> &'static str {
     match event {
         Event::Observe(_) => "what an upstream said",
         Event::Aside(_) => "an alert that it was only to tell of",
-        Event::Seen(_) => "repeats",
+        Event::Repeats(_) => "repeats",
         Event::Delivered(_) => "the end of a notification",
         Event::Replay(_) => "a dead letter that is to be sent again",
         Event::Release(_) => "what a person lets go",
@@ -144,10 +144,10 @@ impl Suspects {
         let (batch, aside) = match event {
             Event::Observe(batch) => (batch, false),
             Event::Aside(batch) => (batch, true),
-            Event::Seen(Seen { source, peer, occurrences }) => {
-                self.waiting.extend(occurrences.into_iter().map(|one| {
-                    let one = Seen { source, peer, occurrences: vec![one] };
-                    Suspect::Event(Event::Seen(one))
+            Event::Repeats(Repeats { source, peer, statements }) => {
+                self.waiting.extend(statements.into_iter().map(|one| {
+                    let one = Repeats { source, peer, statements: vec![one] };
+                    Suspect::Event(Event::Repeats(one))
                 }));
                 return;
             }
@@ -186,8 +186,8 @@ impl Suspects {
         self.broke += 1;
         match event {
             Event::Observe(batch) => self.waiting[index] = Suspect::Event(Event::Aside(batch.clone())),
-            Event::Seen(Seen { source, occurrences, .. }) if !occurrences.is_empty() => {
-                self.waiting[index] = Suspect::Known { source: *source, alert: occurrences[0].alert };
+            Event::Repeats(Repeats { source, statements, .. }) if !statements.is_empty() => {
+                self.waiting[index] = Suspect::Known { source: *source, alert: statements[0].alert };
             }
             lost => {
                 tracing::error!(event = ?lost, "an alert that cannot even be told of is left out");
@@ -199,7 +199,7 @@ impl Suspects {
             self.waiting.clear();
         } else if self.broke >= TRIED {
             // Repeats will be said again.
-            self.waiting.retain(|suspect| !matches!(suspect, Suspect::Event(Event::Seen(_))));
+            self.waiting.retain(|suspect| !matches!(suspect, Suspect::Event(Event::Repeats(_))));
             for suspect in &mut self.waiting {
                 if let Suspect::Event(Event::Observe(batch)) = suspect {
                     *suspect = Suspect::Event(Event::Aside(batch.clone()));

@@ -4,7 +4,6 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::memory::Memory;
 use super::metrics::NodeMeter;
-use super::words::Heard;
 use crate::engine::Stats;
 
 /// What other threads may read of the engine at any time.
@@ -13,8 +12,6 @@ pub struct Published {
     pub stats: ArcSwap<Stats>,
     /// Why nothing can be accepted, if so.
     pub trouble: ArcSwapOption<String>,
-    /// Which words it may have heard before.
-    pub heard: Heard,
     /// How much memory there is, and whether it is short.
     pub memory: Memory,
     /// Metrics of the node.
@@ -27,7 +24,6 @@ impl Published {
         Published {
             stats: ArcSwap::default(),
             trouble: ArcSwapOption::empty(),
-            heard: Heard::default(),
             memory: Memory::default(),
             meter,
         }

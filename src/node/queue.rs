@@ -8,20 +8,15 @@ use tokio::sync::oneshot;
 
 use crate::config::Policy;
 use crate::engine::{Alarm, Orphan, Release};
-use crate::ingest::Said;
 use crate::journal::{DeadLetters, LetterQuery};
-use crate::model::{Batch, NotificationId, Report, SilenceRequest, Source};
+use crate::model::{Batch, NotificationId, Report, SilenceRequest};
 use crate::web::{Look, ReleaseError, ReplayError, SilenceFailure, Unavailable};
 
 /// What the engine's thread is asked to do. Each asker waits on the other end of its channel; one
 /// that has gone away changes nothing, for what was handed over is handled all the same.
 pub enum Command {
-    /// Observations of one request, and the words that they were said in where those were looked at;
-    /// answered when they are durable.
-    Observe(Batch, Vec<Said>, oneshot::Sender<Result<(), Unavailable>>),
-    /// The words of a request that was not read. True, once that is durable, if all of it only repeats what
-    /// is known: then it has been taken. Else it must be read, and observed.
-    Recognise(Source, Arc<[Said]>, oneshot::Sender<Result<bool, Unavailable>>),
+    /// Observations of one request; answered when they are durable.
+    Observe(Batch, oneshot::Sender<Result<(), Unavailable>>),
     /// A notification reached its end.
     Delivered(Report),
     /// Somebody saw that the files of the storage are not there any more.
@@ -182,7 +177,6 @@ fn always_fits(command: &Command) -> bool {
         | Command::Quiesce(_)
         | Command::Stop(_) => true,
         Command::Observe(..)
-        | Command::Recognise(..)
         | Command::Replay(..)
         | Command::Silence(..)
         | Command::Release(..)
@@ -195,11 +189,7 @@ fn always_fits(command: &Command) -> bool {
 /// About how many bytes the command holds: its texts, and what each of them costs beside.
 fn weight(command: &Command) -> usize {
     const EACH: usize = 128;
-    let batch = match command {
-        Command::Observe(batch, _, _) => batch,
-        Command::Recognise(_, said, _) => return EACH + size_of_val(&**said),
-        _ => return EACH,
-    };
+    let Command::Observe(batch, _) = command else { return EACH };
     batch
         .observations
         .iter()
@@ -223,7 +213,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{LabelSet, Observation, Outcome, Status, Timestamp};
+    use crate::model::{LabelSet, Observation, Outcome, Source, Status, Timestamp};
 
     const NOW: std::time::Duration = std::time::Duration::ZERO;
 
@@ -243,7 +233,7 @@ mod tests {
             observations: vec![observation],
             upstream: None,
         };
-        Command::Observe(batch, Vec::new(), oneshot::channel().0)
+        Command::Observe(batch, oneshot::channel().0)
     }
 
     fn report(id: u64) -> Command {

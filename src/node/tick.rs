@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::engine::{Effects, Engine, Event};
+use crate::engine::{Effects, Engine, Event, GatheredRepeats};
 use crate::journal::{Commit, DeadLetter, Journal, JournalError, LetterQuery, Record, Seq};
 use crate::model::{Notification, NotificationId, Outcome, Report, Timestamp};
 
 use super::clock::EngineClock;
 use super::poison::{Broken, Failure, guarded};
-use super::seen::SeenBuffer;
-use super::words::Words;
 
 /// How many dead letters are looked through, or shown, at most.
 pub const DEAD_LETTERS: usize = 10_000;
@@ -26,9 +24,7 @@ pub struct Open {
     /// The number of the last event handled; durable outside a tick.
     pub seq: Seq,
     /// Repeats that are not yet an event.
-    pub seen: SeenBuffer,
-    /// What came of words that were said before.
-    pub words: Words,
+    pub repeats: GatheredRepeats,
 }
 
 /// Told when the tick is durable, with the engine; or that it failed, and why.
@@ -77,8 +73,8 @@ impl Tick {
 
     /// Makes an event of what was gathered of repeats.
     pub fn flush(&mut self, open: &mut Open, clock: &EngineClock) -> Result<(), Failure> {
-        for seen in open.seen.take() {
-            self.handle(open, clock, &Event::Seen(seen))?;
+        for repeats in open.repeats.take() {
+            self.handle(open, clock, &Event::Repeats(repeats))?;
         }
         Ok(())
     }
@@ -151,7 +147,7 @@ impl Tick {
     }
 
     fn handle(&mut self, open: &mut Open, clock: &EngineClock, event: &Event) -> Result<(), Failure> {
-        if matches!(event, Event::Observe(_) | Event::Seen(_)) {
+        if matches!(event, Event::Observe(_) | Event::Repeats(_)) {
             let (before, ahead) = (open.engine.ahead_of_wall(), clock.ahead());
             if ahead != before {
                 self.record(open, clock, &Event::Clocks(ahead))?;

@@ -8,7 +8,6 @@ use axum::extract::{FromRequestParts, Path};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 
-use super::answers::Answers;
 use super::body::{Arrived, Refused, Room};
 use super::limits::SMALL_BODY;
 use super::outgoing::Outgoing;
@@ -40,7 +39,6 @@ pub(super) struct App {
     pub(super) prefix: Arc<str>,
     pub(super) room: Room,
     pub(super) refusals: Refusals,
-    pub(super) answers: Answers,
     pub(super) outgoing: Outgoing,
 }
 
@@ -53,7 +51,6 @@ impl App {
             outgoing: Outgoing::new(&limits),
             limits: Arc::new(limits),
             refusals: Refusals::new(),
-            answers: Answers::new(),
         }
     }
 

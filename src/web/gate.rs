@@ -10,7 +10,7 @@ use super::access::{Access, Area};
 use crate::decision_log::{DecisionLogError, Page, Query, Tally};
 use crate::deliver::Health;
 use crate::engine::{Engine, Release, Stats};
-use crate::ingest::{InvalidReason, NamedLabels, Said};
+use crate::ingest::{InvalidReason, NamedLabels};
 use crate::journal::{DeadLetters, LetterQuery};
 use crate::model::{Batch, Duration, NotificationId, SilenceError, SilenceRequest, Source, Timestamp};
 
@@ -44,21 +44,11 @@ pub trait Gate: Send + Sync + 'static {
     /// Counts a request that was refused because of who sent it.
     fn refused(&self, _area: Area) {}
 
-    /// Takes a batch, and the words in which it was said where those were looked at; resolves when it is
-    /// durable. It is polled to the end even if the client goes away.
+    /// Takes a batch; resolves when it is durable. It is polled to the end even if the client goes away.
     ///
     /// # Errors
     /// It could not be made durable: the sender must keep it and try again.
-    fn accept(&self, batch: Batch, said: Vec<Said>) -> BoxFuture<'_, Result<(), Unavailable>>;
-
-    /// Takes a body that was looked at and not read, if all in it only repeats what is known; resolves
-    /// when that is durable. False: it must be read, and then accepted with the same words.
-    ///
-    /// # Errors
-    /// Nothing can be taken now.
-    fn recognise(&self, _source: Source, _said: Arc<[Said]>) -> BoxFuture<'_, Result<bool, Unavailable>> {
-        Box::pin(async { Ok(false) })
-    }
+    fn accept(&self, batch: Batch) -> BoxFuture<'_, Result<(), Unavailable>>;
 
     /// Whether alerts can be taken, else why not.
     fn ready(&self) -> Result<(), String>;

@@ -3,7 +3,6 @@
 //! What lies behind it is a [`Gate`]; nothing here decides about an alert.
 
 mod access;
-mod answers;
 mod app;
 mod body;
 mod budget;

@@ -12,14 +12,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use smol_str::SmolStr;
 
 use super::access::Caller;
-use super::answers::named;
 use super::app::{App, Peer};
 use super::body::{self, Arrived, Refused, Share};
 use super::problem::{Problem, json as json_response};
-use crate::ingest::{IngestError, InvalidReason, Parsed, Reject, Said, api_v2, webhook};
-use crate::model::{Batch, Source};
+use crate::ingest::{IngestError, InvalidReason, NamedLabels, Parsed, Reject, api_v2, webhook};
+use crate::model::{Batch, Source, Timestamp};
 
 /// Bodies larger than this are parsed off the threads that serve connections.
 const PARSE_INLINE_BYTES: usize = 256 << 10;
@@ -32,47 +32,21 @@ pub(super) async fn webhook(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let source = Source::Alertmanager;
-    let Arrived { bytes, share } = match app.read(&headers, body).await {
-        Ok(arrived) => arrived,
-        Err(refused) => return app.refuse(source, peer, refused, &[]).into_response(),
-    };
-    let caller = caller.map(|Extension(caller)| caller.name);
-    let (answers, sent, sender) = (app.answers.clone(), bytes.clone(), caller.clone());
-    let said = read(bytes.len(), move || answers.webhook(sender.as_deref(), peer, &sent)).await;
-    let said = said.ok().flatten().unwrap_or_default();
-    match app.recognise(source, &said).await {
-        Ok(true) => return accepted(said.len(), &[], 0),
-        Ok(false) => {}
-        Err(problem) => return problem.into_response(),
+    let from = Sender { source: Source::Alertmanager, peer, caller: caller.map(|Extension(c)| c.name) };
+    let parse = |body: &[u8], peer: &str, at, named: &NamedLabels| webhook::parse(body, peer, at, named);
+    match app.receive(from, &headers, body, parse).await {
+        Ok(taken) => accepted(&taken),
+        Err(problem) => problem.into_response(),
     }
-    let (received_at, sent, labels) = (app.gate.wall(), bytes.clone(), app.gate.named_labels());
-    let parsed = parse(bytes.len(), share, move || {
-        webhook::parse(&sent, &peer.to_string(), received_at, &labels)
-            .map(|parsed| bound(parsed, caller.as_deref()))
-    });
-    let (parsed, share) = match parsed.await {
-        Ok(Ok(parsed)) => parsed,
-        Ok(Err(e)) => return app.refuse(source, peer, unusable(&e), &bytes).into_response(),
-        Err(problem) => return problem.into_response(),
-    };
-    app.note(source, peer, &parsed, &bytes);
-    let unlisted = parsed.rejected_total() - parsed.rejects.len() as u64;
-    let taken = parsed.batch.observations.len();
-    let said = if parsed.may_be_recognised(received_at) { &*said } else { &[] };
-    if let Err(problem) = app.hand_over(parsed.batch, said, share).await {
-        return problem.into_response();
-    }
-    accepted(taken, &parsed.rejects, unlisted)
 }
 
 /// What a webhook is told: how many of its alerts were taken, and what was wrong with the others. If there
 /// are any others it is a 400, since few senders read more than the status.
-fn accepted(taken: usize, rejects: &[Reject], unlisted: u64) -> Response {
-    let status = if rejects.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-    let mut answer = json!({ "accepted": taken, "rejected": rejects });
-    if unlisted > 0 {
-        answer["rejected_not_listed"] = unlisted.into();
+fn accepted(taken: &Taken) -> Response {
+    let status = if taken.rejects.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    let mut answer = json!({ "accepted": taken.alerts, "rejected": taken.rejects });
+    if taken.unlisted > 0 {
+        answer["rejected_not_listed"] = taken.unlisted.into();
     }
     json_response(status, "application/json", &answer)
 }
@@ -86,46 +60,40 @@ pub(super) async fn api_v2(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let source = Source::Prometheus;
+    let from = Sender { source: Source::Prometheus, peer, caller: caller.map(|Extension(c)| c.name) };
     if let Some(problem) = not_json(&headers) {
         let refused = body::blamed(InvalidReason::UnsupportedType, problem.status, problem.detail);
-        return app.refuse(source, peer, refused, &[]).into_api_v2();
+        return app.refuse(&from, refused, &[]).into_api_v2();
     }
-    let Arrived { bytes, share } = match app.read(&headers, body).await {
-        Ok(arrived) => arrived,
-        Err(refused) => return app.refuse(source, peer, refused, &[]).into_api_v2(),
-    };
-    let (received_at, resolve_timeout) = (app.gate.wall(), app.gate.resolve_timeout());
-    let caller = caller.map(|Extension(caller)| caller.name);
-    let (answers, sent, sender) = (app.answers.clone(), bytes.clone(), named(caller.as_deref(), peer));
-    let said = read(bytes.len(), move || answers.glance().api_v2(&sent, &sender, received_at)).await;
-    let said: Arc<[Said]> = said.ok().flatten().unwrap_or_default().into();
-    match app.recognise(source, &said).await {
-        Ok(true) => return StatusCode::OK.into_response(),
-        Ok(false) => {}
-        Err(problem) => return problem.into_api_v2(),
+    let timeout = app.gate.resolve_timeout();
+    let parse =
+        move |body: &[u8], peer: &str, at, named: &NamedLabels| api_v2::parse(body, peer, at, timeout, named);
+    match app.receive(from, &headers, body, parse).await {
+        Ok(taken) if taken.rejects.is_empty() => StatusCode::OK.into_response(),
+        Ok(taken) => {
+            let errors: Vec<String> =
+                taken.rejects.iter().map(|r| format!("alert {}: {}", r.index, r.error)).collect();
+            json_response(StatusCode::BAD_REQUEST, "application/json", &errors.join("; "))
+        }
+        Err(problem) => problem.into_api_v2(),
     }
-    let (sent, labels) = (bytes.clone(), app.gate.named_labels());
-    let parsed = parse(bytes.len(), share, move || {
-        api_v2::parse(&sent, &peer.to_string(), received_at, resolve_timeout, &labels)
-            .map(|parsed| bound(parsed, caller.as_deref()))
-    });
-    let (parsed, share) = match parsed.await {
-        Ok(Ok(parsed)) => parsed,
-        Ok(Err(e)) => return app.refuse(source, peer, unusable(&e), &bytes).into_api_v2(),
-        Err(problem) => return problem.into_api_v2(),
-    };
-    app.note(source, peer, &parsed, &bytes);
-    let said = if parsed.may_be_recognised(received_at) { &*said } else { &[] };
-    if let Err(problem) = app.hand_over(parsed.batch, said, share).await {
-        return problem.into_api_v2();
-    }
-    if parsed.rejected.is_empty() {
-        return StatusCode::OK.into_response();
-    }
-    let errors: Vec<String> =
-        parsed.rejects.iter().map(|r| format!("alert {}: {}", r.index, r.error)).collect();
-    json_response(StatusCode::BAD_REQUEST, "application/json", &errors.join("; "))
+}
+
+/// The sender of a request.
+struct Sender {
+    source: Source,
+    peer: IpAddr,
+    /// The name that its credentials have.
+    caller: Option<SmolStr>,
+}
+
+/// The part of a body that was taken, and the part that was not.
+struct Taken {
+    /// How many alerts were taken.
+    alerts: usize,
+    rejects: Vec<Reject>,
+    /// How many rejects are not listed.
+    unlisted: u64,
 }
 
 /// Binds what was said to whose credentials came with it: a sender names itself, but within its own name.
@@ -149,15 +117,6 @@ pub(super) async fn read<T: Send + 'static>(
     done.map_err(|_| Problem::unavailable("the body could not be read; try again"))
 }
 
-/// Runs `work`, which holds its share of memory as long as it runs, also when its client has gone away.
-async fn parse(
-    length: usize,
-    share: Share,
-    work: impl FnOnce() -> Result<Parsed, IngestError> + Send + 'static,
-) -> Result<Result<(Parsed, Share), IngestError>, Problem> {
-    read(length, move || work().map(|parsed| (parsed, share))).await
-}
-
 fn unusable(error: &IngestError) -> Refused {
     body::blamed(error.reason(), StatusCode::BAD_REQUEST, error.to_string())
 }
@@ -178,20 +137,46 @@ pub(super) fn not_json(headers: &HeaderMap) -> Option<Problem> {
 }
 
 impl App {
+    /// Takes the alerts of a request: reads it once, and waits until its alerts are durable.
+    async fn receive(
+        &self,
+        from: Sender,
+        headers: &HeaderMap,
+        body: Body,
+        parse: impl FnOnce(&[u8], &str, Timestamp, &NamedLabels) -> Result<Parsed, IngestError> + Send + 'static,
+    ) -> Result<Taken, Problem> {
+        let Arrived { bytes, share } =
+            self.read(headers, body).await.map_err(|refused| self.refuse(&from, refused, &[]))?;
+        let (received_at, named, sent) = (self.gate.wall(), self.gate.named_labels(), bytes.clone());
+        let (peer, caller) = (from.peer.to_string(), from.caller.clone());
+        // The work holds its share of memory as long as it runs, also when its client has gone away.
+        let work = move || {
+            let parsed = parse(&sent, &peer, received_at, &named)?;
+            Ok((bound(parsed, caller.as_deref()), share))
+        };
+        let (parsed, share) =
+            read(bytes.len(), work).await?.map_err(|e| self.refuse(&from, unusable(&e), &bytes))?;
+        self.note(&from, &parsed, &bytes);
+        let unlisted = parsed.rejected_total() - parsed.rejects.len() as u64;
+        let taken = Taken { alerts: parsed.batch.observations.len(), rejects: parsed.rejects, unlisted };
+        self.hand_over(parsed.batch, share).await?;
+        Ok(taken)
+    }
+
     /// Counts and logs a body that was refused as a whole.
-    fn refuse(&self, source: Source, peer: IpAddr, refused: Refused, body: &[u8]) -> Problem {
+    fn refuse(&self, from: &Sender, refused: Refused, body: &[u8]) -> Problem {
         if let Some(reason) = refused.reason {
-            self.gate.rejected(source, reason);
-            self.refusals.log(peer, reason, &refused.problem.detail, body);
+            self.gate.rejected(from.source, reason);
+            self.refusals.log(from.peer, reason, &refused.problem.detail, body);
         }
         refused.problem
     }
 
     /// Counts and logs what was refused or mended in a body that was taken.
-    fn note(&self, source: Source, peer: IpAddr, parsed: &Parsed, body: &Bytes) {
+    fn note(&self, from: &Sender, parsed: &Parsed, body: &Bytes) {
         for (&reason, &count) in parsed.rejected.iter().chain(&parsed.mended) {
             for _ in 0..count {
-                self.gate.rejected(source, reason);
+                self.gate.rejected(from.source, reason);
             }
             let first = parsed.rejects.iter().find(|r| r.reason == reason);
             let detail = match (first, parsed.first_mended.get(&reason)) {
@@ -199,11 +184,11 @@ impl App {
                 (None, Some(first)) => format!("{count} of the body's alerts; {first}"),
                 (None, None) => format!("{count} of the body's alerts"),
             };
-            self.refusals.log(peer, reason, &detail, body);
+            self.refusals.log(from.peer, reason, &detail, body);
         }
         if parsed.truncated > 0 {
             tracing::debug!(
-                %peer,
+                peer = %from.peer,
                 truncated = parsed.truncated,
                 receiver = parsed.receiver,
                 group_key = parsed.group_key,
@@ -214,13 +199,13 @@ impl App {
 
     /// Hands the batch to the node and waits until it is durable. It is a task of its own: this one ends
     /// when the client goes away, and what arrived must not end with it.
-    async fn hand_over(&self, batch: Batch, said: &[Said], share: Share) -> Result<(), Problem> {
+    async fn hand_over(&self, batch: Batch, share: Share) -> Result<(), Problem> {
         if batch.observations.is_empty() {
             return Ok(());
         }
-        let (gate, said) = (Arc::clone(&self.gate), said.to_vec());
+        let gate = Arc::clone(&self.gate);
         let task = tokio::spawn(async move {
-            let accepted = gate.accept(batch, said).await;
+            let accepted = gate.accept(batch).await;
             drop(share);
             accepted
         });
@@ -228,25 +213,10 @@ impl App {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(unavailable))) => Err(Problem::unavailable(unavailable.to_string())),
             Ok(Err(_)) => Err(Problem::unavailable("the alerts could not be taken; try again")),
-            Err(_) => Err(self.too_late()),
+            Err(_) => {
+                let within = self.limits.answer_timeout;
+                Err(Problem::unavailable(format!("the alerts were not durable within {within:?}; try again")))
+            }
         }
-    }
-
-    /// Has the node take what only repeats what it knows; false if there is anything else. Nothing is lost
-    /// if the client goes away meanwhile: it was told nothing.
-    async fn recognise(&self, source: Source, said: &Arc<[Said]>) -> Result<bool, Problem> {
-        if said.is_empty() {
-            return Ok(false);
-        }
-        let asked = self.gate.recognise(source, Arc::clone(said));
-        match tokio::time::timeout(self.limits.answer_timeout, asked).await {
-            Ok(answer) => answer.map_err(|unavailable| Problem::unavailable(unavailable.to_string())),
-            Err(_) => Err(self.too_late()),
-        }
-    }
-
-    fn too_late(&self) -> Problem {
-        let within = self.limits.answer_timeout;
-        Problem::unavailable(format!("the alerts were not durable within {within:?}; try again"))
     }
 }

@@ -1,4 +1,4 @@
-//! What parsing, recognising, deciding, committing and rendering cost, in instructions: times differ from run
+//! What parsing, deciding, committing and rendering cost, in instructions: times differ from run
 //! to run and from machine to machine, and these do not.
 //!
 //! Each piece of work runs in a process of its own under `valgrind --tool=callgrind`, and is held against

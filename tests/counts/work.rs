@@ -7,7 +7,7 @@ use std::sync::Arc;
 use squelch::config::{self, Config};
 use squelch::deliver::{Meter, Options, Transport};
 use squelch::engine::{Effects, Engine, Event};
-use squelch::ingest::{Glance, api_v2, webhook};
+use squelch::ingest::{api_v2, webhook};
 use squelch::journal::{Commit, Journal, Record, SqliteJournal};
 use squelch::model::{Batch, Duration, Kind, Notification, Timestamp};
 
@@ -15,10 +15,9 @@ use squelch::model::{Batch, Duration, Kind, Notification, Timestamp};
 pub const ALERTS: u64 = 10;
 
 /// Each work, and how many requests are counted. What is decided, committed or written is read first.
-pub const ALL: [(&str, u64); 11] = [
+pub const ALL: [(&str, u64); 10] = [
     ("parse_api_v2", 200),
     ("parse_webhook", 200),
-    ("glance", 400),
     ("decide_new", 200),
     ("decide_repeats", 400),
     ("decide_resolved", 200),
@@ -39,18 +38,12 @@ pub fn run(name: &str, rounds: u64) {
                 webhook::parse(body.as_bytes(), "10.0.0.1", now(round), &Default::default()).unwrap(),
             ));
         }),
-        "glance" => {
-            let (glance, body) = (Glance::new(), body(0, false));
-            for _ in 0..rounds {
-                drop(black_box(glance.api_v2(body.as_bytes(), "10.0.0.1", now(0)).unwrap()));
-            }
-        }
         "decide_new" => drop(black_box(decided(rounds, |_| {}))),
         "decide_repeats" => {
             let (mut engine, batch) = (decided(1, |_| {}), read(0, false));
             for round in 0..rounds {
-                let seen = engine.repeats(&batch).unwrap();
-                engine.handle(now(round), &Event::Seen(seen), &mut Effects::default());
+                let repeats = engine.repeats(&batch).unwrap();
+                engine.handle(now(round), &Event::Repeats(repeats), &mut Effects::default());
             }
         }
         "decide_resolved" => {

@@ -18,7 +18,6 @@ use squelch::config::{
 };
 use squelch::engine::Event;
 use squelch::engine::{Alarm, AlertQuery};
-use squelch::ingest::Said;
 use squelch::journal::{
     Commit, DeadLetter, Journal, JournalError, LetterQuery, MemoryJournal, Record, Recovered, Seq,
 };
@@ -155,7 +154,7 @@ impl Bench {
     }
 
     fn observe(&mut self, batch: Batch) -> Result<(), Unavailable> {
-        self.ask(|done| Command::Observe(batch, Vec::new(), done))
+        self.ask(|done| Command::Observe(batch, done))
     }
 
     fn report(&mut self, id: NotificationId, outcome: Outcome) {
@@ -287,7 +286,7 @@ fn what_waits_becomes_durable_in_one_commit() {
     let mut answers = Vec::new();
     for n in 0..100 {
         let (done, answer) = oneshot::channel();
-        bench.queue.push(Command::Observe(firing(&format!("A{n}")), Vec::new(), done)).unwrap();
+        bench.queue.push(Command::Observe(firing(&format!("A{n}")), done)).unwrap();
         answers.push(answer);
     }
     bench.step();
@@ -302,9 +301,9 @@ fn a_full_queue_is_answered_at_once() {
     let bounds = Bounds { commands: 1, ..Bounds::default() };
     let bench = Bench::with(MemoryJournal::new(true), policy(), bounds, T0);
     let (done, _answer) = oneshot::channel();
-    bench.queue.push(Command::Observe(firing("A"), Vec::new(), done)).unwrap();
+    bench.queue.push(Command::Observe(firing("A"), done)).unwrap();
     let (done, mut answer) = oneshot::channel();
-    bench.queue.push(Command::Observe(firing("A"), Vec::new(), done)).unwrap_err();
+    bench.queue.push(Command::Observe(firing("A"), done)).unwrap_err();
     assert!(answer.try_recv().is_err(), "its asker does not wait");
 }
 
@@ -377,7 +376,7 @@ fn repeats_are_answered_and_become_one_event() {
     let seen: Vec<u64> = bench
         .events()
         .iter()
-        .filter_map(|e| if let Event::Seen(seen) = e { Some(seen.occurrences[0].count) } else { None })
+        .filter_map(|e| if let Event::Repeats(all) = e { Some(all.statements[0].count) } else { None })
         .collect();
     assert_eq!(seen, [10]);
 }
@@ -390,7 +389,7 @@ fn repeats_count_before_what_changes_something() {
     bench.observe(batch("A", Status::Resolved)).unwrap();
     let events = bench.events();
     let at = |what: fn(&Event) -> bool| events.iter().rposition(what).unwrap();
-    assert!(at(|e| matches!(e, Event::Seen(_))) < at(|e| matches!(e, Event::Observe(_))));
+    assert!(at(|e| matches!(e, Event::Repeats(_))) < at(|e| matches!(e, Event::Observe(_))));
 }
 
 /// Repeats wait for up to 30 s; an `endsAt` that they extend may come sooner. They were said before it
@@ -586,12 +585,12 @@ fn the_thread_ends_when_told_and_closes_the_queue() {
     let Bench { core, queue, .. } = Bench::new();
     let end = core.spawn().unwrap();
     let (done, answer) = oneshot::channel();
-    queue.push(Command::Observe(firing("A"), Vec::new(), done)).unwrap();
+    queue.push(Command::Observe(firing("A"), done)).unwrap();
     assert_eq!(answer.blocking_recv(), Ok(Ok(())));
     let (done, stopped) = oneshot::channel();
     queue.push(Command::Stop(done)).unwrap();
     stopped.blocking_recv().unwrap();
     end.blocking_recv().unwrap();
     let (done, _answer) = oneshot::channel();
-    queue.push(Command::Observe(firing("A"), Vec::new(), done)).unwrap_err();
+    queue.push(Command::Observe(firing("A"), done)).unwrap_err();
 }

@@ -1,6 +1,6 @@
 //! What the engine breaks on costs one input: it is put aside and told, and everything else goes on.
 
-use squelch::engine::{Seen, SeenOccurrence};
+use squelch::engine::{Repeat, Repeats};
 use squelch::model::{AlertId, Disposition, Reason};
 
 use super::*;
@@ -294,15 +294,15 @@ fn stored_repeats_that_break_the_engine_do_not_keep_it_from_starting() {
     let last = journal.recover().unwrap().records.last().unwrap().seq;
     let of = |name: &str| {
         let alert = AlertId::of(&firing(name).observations[0].labels, |_| false);
-        SeenOccurrence { alert, instance: alert, count: 1, ends_at: None }
+        Repeat { alert, instance: alert, count: 1, ends_at: None }
     };
-    let seen = Seen {
+    let repeats = Repeats {
         source: Source::Alertmanager,
         peer: Default::default(),
-        occurrences: vec![of("Poison"), of("Good")],
+        statements: vec![of("Poison"), of("Good")],
     };
     let now = Timestamp::from_millis(bench.millis.load(Ordering::Relaxed));
-    let event = serde_json::to_vec(&Event::Seen(seen)).unwrap();
+    let event = serde_json::to_vec(&Event::Repeats(repeats)).unwrap();
     let records = [Record { seq: last + 1, now, event }];
     journal.commit(&Commit { records: &records, ..Commit::default() }).unwrap();
     drop(bench.core);

@@ -63,6 +63,8 @@ pub struct State {
     counted: [u64; 3],
     pub findings: Vec<String>,
     pub decisions: u64,
+    /// Observations that the journal counts as repeats.
+    pub repeats: u64,
     snapshots: u64,
 }
 
@@ -137,6 +139,7 @@ impl Disk {
             counted: [0; 3],
             findings: Vec::new(),
             decisions: 0,
+            repeats: 0,
             snapshots: 0,
         })))
     }
@@ -382,6 +385,9 @@ impl State {
             }
             engine.handle(record.now, &event, &mut effects);
             self.seq = record.seq;
+            if let Event::Repeats(repeats) = &event {
+                self.repeats += repeats.statements.iter().map(|one| one.count).sum::<u64>();
+            }
             if let Event::Observe(batch) = event {
                 for o in &batch.observations {
                     if o.labels.value("severity") == "critical" {

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use squelch::ingest::{Glance, Said, api_v2, webhook};
-use squelch::model::{Batch, Duration, Observation, Source, Status};
+use squelch::ingest::{api_v2, webhook};
+use squelch::model::{Batch, Duration, Observation, Status};
 use squelch::node::Command;
 use squelch::web::Unavailable;
 use tokio::sync::oneshot;
@@ -18,40 +18,6 @@ const TIMEOUT: Millis = 10 * SECOND;
 /// The second member of a pair waits so long for the first.
 const PEER_TIMEOUT: Millis = 15 * SECOND;
 
-/// What the node is asked of a request: first, whether it only repeats what is known, by its words; and if
-/// it does not, to take it.
-enum Answer {
-    Recognised(oneshot::Receiver<Result<bool, Unavailable>>, Vec<Said>),
-    Observed(oneshot::Receiver<Result<(), Unavailable>>),
-}
-
-/// What came of a request so far.
-enum Outcome {
-    Waits,
-    MustBeRead(Vec<Said>),
-    Answered(bool),
-}
-
-impl Answer {
-    fn look(&mut self) -> Outcome {
-        let closed = |e| match e {
-            oneshot::error::TryRecvError::Closed => Outcome::Answered(false),
-            oneshot::error::TryRecvError::Empty => Outcome::Waits,
-        };
-        match self {
-            Answer::Recognised(answer, said) => match answer.try_recv() {
-                Ok(Ok(false)) => Outcome::MustBeRead(std::mem::take(said)),
-                Ok(answer) => Outcome::Answered(answer.is_ok()),
-                Err(e) => closed(e),
-            },
-            Answer::Observed(answer) => match answer.try_recv() {
-                Ok(answer) => Outcome::Answered(answer.is_ok()),
-                Err(e) => closed(e),
-            },
-        }
-    }
-}
-
 /// A request that waits for its answer.
 struct Request {
     /// Member and group; `None` for Prometheus.
@@ -62,7 +28,7 @@ struct Request {
     /// The alerts it states, and whether they fire.
     said: Vec<(usize, bool)>,
     body: Vec<u8>,
-    answer: Answer,
+    answer: oneshot::Receiver<Result<(), Unavailable>>,
     /// The answer gets lost on its way.
     lost: bool,
 }
@@ -72,10 +38,6 @@ struct Request {
 pub struct Requests {
     waiting: BTreeMap<u64, Request>,
     number: u64,
-    /// How bodies are looked at before they are read.
-    glance: Option<Glance>,
-    /// Requests that were taken without being read.
-    pub recognised: u64,
     /// For a bug: bodies that are believed to be known.
     cached: BTreeSet<Vec<u8>>,
     /// For another: what was said of each group.
@@ -215,11 +177,6 @@ impl World {
             self.disk.state().acknowledged(&batch);
             return self.heard(from, Heard::Accepted);
         }
-        let glance = self.requests.glance.get_or_insert_with(Glance::new);
-        let words = match from {
-            Some(_) => glance.webhook(&body, &address),
-            None => glance.api_v2(&body, &address, now),
-        };
         let repeats = || self.disk.state().engine().is_some_and(|engine| engine.repeats(&batch).is_some());
         if self.bug == Some(Bug::RepeatsUnheard) && repeats() {
             for (i, fires) in &said {
@@ -227,19 +184,8 @@ impl World {
             }
             return self.heard(from, Heard::Accepted);
         }
-        let (pushed, answer) = match words {
-            Some(words) => {
-                let (done, answer) = oneshot::channel();
-                let source = from.map_or(Source::Prometheus, |_| Source::Alertmanager);
-                let command = Command::Recognise(source, words.clone().into(), done);
-                (process.queue.push(command), Answer::Recognised(answer, words))
-            }
-            None => {
-                let (done, answer) = oneshot::channel();
-                let command = Command::Observe(batch.clone(), Vec::new(), done);
-                (process.queue.push(command), Answer::Observed(answer))
-            }
-        };
+        let (done, answer) = oneshot::channel();
+        let pushed = process.queue.push(Command::Observe(batch.clone(), done));
         if let Err(full) = pushed {
             self.note(format_args!("503: {full}"));
             if self.bug == Some(Bug::FullQueueAcks) {
@@ -260,28 +206,13 @@ impl World {
 
     /// Brings the answers that are there to whoever waits.
     pub fn answer(&mut self) {
-        let (mut answered, mut read) = (Vec::new(), false);
+        let mut answered = Vec::new();
         for (number, request) in &mut self.requests.waiting {
-            match request.answer.look() {
-                Outcome::Waits => {}
-                Outcome::Answered(ok) => {
-                    let recognised = ok && matches!(request.answer, Answer::Recognised(..));
-                    self.requests.recognised += u64::from(recognised);
-                    answered.push((*number, ok));
-                }
-                Outcome::MustBeRead(words) => {
-                    let (done, answer) = oneshot::channel();
-                    let command = Command::Observe(request.batch.clone(), words, done);
-                    let process = self.process.as_ref();
-                    match process.is_some_and(|process| process.queue.push(command).is_ok()) {
-                        true => (request.answer, read) = (Answer::Observed(answer), true),
-                        false => answered.push((*number, false)),
-                    }
-                }
+            match request.answer.try_recv() {
+                Ok(answer) => answered.push((*number, answer.is_ok())),
+                Err(oneshot::error::TryRecvError::Closed) => answered.push((*number, false)),
+                Err(oneshot::error::TryRecvError::Empty) => {}
             }
-        }
-        if read {
-            self.poke();
         }
         for (number, ok) in answered {
             let Some(request) = self.requests.waiting.remove(&number) else { continue };

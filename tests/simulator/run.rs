@@ -26,7 +26,7 @@ pub struct Outcome {
     /// What happened, one line each.
     pub trace: Vec<String>,
     pub steps: u64,
-    /// Requests accepted, those of them that were not read, and refused; incidents at PagerDuty, decisions,
+    /// Requests accepted, observations that repeat, and requests refused; incidents at PagerDuty, decisions,
     /// failures of the disk, alerts beyond `limits.alerts`, what was forgotten early for others, lines of the
     /// log dropped, and attempts whose secret could not be read.
     pub seen: [u64; 10],
@@ -46,14 +46,14 @@ pub fn run(plan: &Plan, bug: Option<Bug>) -> Outcome {
         }
     }
     let opened = u64::try_from(world.pagers.opened()).unwrap_or(u64::MAX);
-    let decisions = world.disk.state().decisions;
+    let (decisions, repeats) = (world.disk.state().decisions, world.disk.state().repeats);
     let stats = world.disk.state().engine().map(|engine| engine.stats()).unwrap_or_default();
     let (beyond, early) = (stats.overflow, stats.bounds.values().sum());
     let requests = &world.requests;
-    let (accepted, recognised, refused) = (requests.accepted, requests.recognised, requests.refused);
+    let (accepted, refused) = (requests.accepted, requests.refused);
     let (unread, unanswered) = (world.log.dropped(), world.unanswered);
     Outcome {
-        seen: [accepted, recognised, refused, opened, decisions, excuses, beyond, early, unread, unanswered],
+        seen: [accepted, repeats, refused, opened, decisions, excuses, beyond, early, unread, unanswered],
         findings: std::mem::take(&mut world.findings),
         trace: std::mem::take(&mut world.trace),
         steps: world.steps,

@@ -352,7 +352,7 @@ impl Scene {
         }
         let batch = Batch { source: first.source, peer: first.peer.clone(), observations, upstream: None };
         let event = match self.engine.repeats(&batch) {
-            Some(seen) => Event::Seen(seen),
+            Some(repeats) => Event::Repeats(repeats),
             None => Event::Observe(batch),
         };
         self.handle(event);

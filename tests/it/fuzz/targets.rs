@@ -1,15 +1,13 @@
 //! What each parser promises about any input, and inputs to begin with. The mutating test in `tests/it` and
 //! the fuzzer that is guided by coverage (`fuzz/`) hold the same.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Mutex};
 
 use squelch::config::{self, AddressPolicy, Config, Network, SigningKeys};
 use squelch::engine::{Engine, Event};
 use squelch::history::Jsonl;
-use squelch::ingest::{Glance, Parsed, Said, api_v2, bounds, webhook};
-use squelch::model::{Duration, Matcher, Observation, Source, Status, Timestamp, parse_matchers};
+use squelch::ingest::{Parsed, api_v2, bounds, webhook};
+use squelch::model::{Duration, Matcher, Status, Timestamp, parse_matchers};
 
 use super::ROOT;
 
@@ -88,54 +86,12 @@ fn parsed(
     }
 }
 
-/// What was read in words, by the door, the sender with the labels, and the rest.
-type Meant = HashMap<(Source, u128, u64), Observation>;
-
-/// Bodies are recognised without being read: what is recognised must mean the same each time, to whoever
-/// reads it.
-fn recognised(looked: Option<Vec<Said>>, parsed: Option<&Parsed>, at: Timestamp) {
-    static MEANT: LazyLock<Mutex<Meant>> = LazyLock::new(Mutex::default);
-    let (Some(said), Some(parsed)) = (looked, parsed) else { return };
-    if !parsed.rejects.is_empty() {
-        return;
-    }
-    let observations = &parsed.batch.observations;
-    assert_eq!(said.len(), observations.len());
-    let mut meant = MEANT.lock().unwrap();
-    for (said, observation) in said.iter().zip(observations) {
-        let mut plain = observation.clone();
-        if parsed.batch.source == Source::Prometheus {
-            assert_eq!(observation.ends_at, said.ends_at);
-            plain.ends_at = None;
-        }
-        let words = (parsed.batch.source, said.who, said.what);
-        match meant.get(&words) {
-            Some(before) => assert_eq!(before, &plain, "the same words mean the same at {at}"),
-            None if parsed.may_be_recognised(at) => drop(meant.insert(words, plain)),
-            None => {}
-        }
-    }
-    if meant.len() > 100_000 {
-        meant.clear();
-    }
-}
-
-static GLANCE: LazyLock<Glance> = LazyLock::new(Glance::new);
-
 fn a_webhook(input: &[u8]) {
-    for at in [received(), received() + Duration::from_mins(1)] {
-        let read = webhook::parse(input, "p", at, &Default::default()).ok();
-        recognised(GLANCE.webhook(input, "p"), read.as_ref(), at);
-    }
     let parse = || webhook::parse(input, "p", received(), &Default::default());
     parsed(parse(), || parse().ok(), input);
 }
 
 fn an_api_v2(input: &[u8]) {
-    for at in [received(), received() + Duration::from_mins(1)] {
-        let read = api_v2::parse(input, "p", at, Duration::from_mins(5), &Default::default()).ok();
-        recognised(GLANCE.api_v2(input, "p", at), read.as_ref(), at);
-    }
     let parse = || api_v2::parse(input, "p", received(), Duration::from_mins(5), &Default::default());
     parsed(parse(), || parse().ok(), input);
 }

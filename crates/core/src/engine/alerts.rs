@@ -267,16 +267,15 @@ impl Alerts {
         let known = self.known.entry(alert_id).or_default();
         let unknown = known.alert.is_none();
         self.count += u64::from(unknown);
-        let wording = self.forms.keep(&observation.annotations, &observation.generator_url);
+        let keep = |forms: &mut Forms| forms.keep(&observation.annotations, &observation.generator_url);
         let alert = match &mut known.alert {
             Some(alert) => {
                 if observation.status == Status::Firing || !alert.firing() {
                     alert.said(&observation.labels);
                 }
-                self.forms.release(&std::mem::replace(&mut alert.wording, wording));
                 alert
             }
-            none => none.insert(Alert::new(at, observation, wording, policy)),
+            none => none.insert(Alert::new(at, observation, keep(&mut self.forms), policy)),
         };
         if let Some((gone, fired)) = alert.occurrences.make_room(&key) {
             self.forgotten += u64::from(fired);
@@ -287,9 +286,13 @@ impl Alerts {
             Status::Firing => alert.occurrences.fire(at, key, peer, observation),
             Status::Resolved => alert.occurrences.resolve(at, key, peer, observation),
         };
+        if !unknown && change != OccurrenceChange::Old {
+            let wording = keep(&mut self.forms);
+            self.forms.release(&std::mem::replace(&mut alert.wording, wording));
+        }
         let change = match change {
             OccurrenceChange::None if unknown => Change::UnknownResolved,
-            OccurrenceChange::None => Change::None,
+            OccurrenceChange::None | OccurrenceChange::Old => Change::None,
             OccurrenceChange::Fired if fired_before => Change::None,
             OccurrenceChange::Fired => Change::Fired,
             OccurrenceChange::Restarted(_) if alert.occurrences.firing() > 1 => Change::None,
@@ -391,10 +394,7 @@ impl Alerts {
         alert_id: AlertId,
         observation: &Observation,
     ) -> bool {
-        self.alert(alert_id).is_some_and(|alert| {
-            alert.occurrences.is_repeat(&key, peer, observation)
-                && self.forms.says(&alert.wording, &observation.annotations, &observation.generator_url)
-        })
+        self.alert(alert_id).is_some_and(|alert| alert.occurrences.is_repeat(&key, peer, observation))
     }
 
     /// When the current occurrence began in engine time, and no later than it was heard of.
@@ -415,21 +415,9 @@ impl Alerts {
         occurrences.judge(self.moment(now), &(Source::Prometheus, instance), peer, said, late)
     }
 
-    /// The labels of an alert, and what a peer states of one of its full label sets, if the same statement
-    /// again changes nothing.
-    pub(super) fn stated(
-        &self,
-        alert: AlertId,
-        key: OccurrenceKey,
-        peer: PeerId,
-    ) -> Option<(&LabelSet, Status)> {
-        let alert = self.alert(alert)?;
-        Some((&alert.labels, alert.occurrences.stated(&key, peer)?))
-    }
-
     /// A peer repeated its statement about a full label set. Returns its status, if the full label set is
     /// known.
-    pub(super) fn seen(
+    pub(super) fn repeated(
         &mut self,
         now: Timestamp,
         alert_id: AlertId,
@@ -438,7 +426,7 @@ impl Alerts {
         ends_at: Option<Timestamp>,
     ) -> Option<Status> {
         let at = self.moment(now);
-        self.alert_mut(alert_id)?.occurrences.seen(at, &key, peer, ends_at)
+        self.alert_mut(alert_id)?.occurrences.repeated(at, &key, peer, ends_at)
     }
 
     /// Full label sets of which nothing was heard in time fire no more: those with an end of their own, or,

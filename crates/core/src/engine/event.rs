@@ -1,13 +1,10 @@
 //! What goes into the engine and what comes out.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::occurrences::PeerId;
-use crate::model::{
-    AlertId, Batch, Decision, Duration, Notification, NotificationId, Report, SilenceChange, Source,
-    Timestamp,
-};
+use super::repeats::Repeats;
+use crate::model::{AlertId, Batch, Decision, Duration, Notification, NotificationId, Report, SilenceChange};
 use crate::policy::Policy;
 
 /// Something that happened. Journalled with the time at which it was handled.
@@ -18,8 +15,8 @@ pub enum Event {
     Observe(Batch),
     /// The same, and the engine broke when it was to decide about it: it passes the stages by.
     Aside(Batch),
-    /// Upstreams repeated what was already known.
-    Seen(Seen),
+    /// A peer repeated what it stated before.
+    Repeats(Repeats),
     /// A notification reached its end.
     Delivered(Report),
     /// A person asks for a dead letter to be sent again.
@@ -61,56 +58,6 @@ pub struct Alarm {
     pub summary: SmolStr,
     /// It is over after this time, unless it is raised again.
     pub lasts: Duration,
-}
-
-/// Unchanged repeats of one peer since the last such event.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Seen {
-    /// The door.
-    pub source: Source,
-    /// The peer.
-    pub peer: PeerId,
-    /// What was repeated.
-    pub occurrences: Vec<SeenOccurrence>,
-}
-
-/// One full label set that was said again. Most of what a journal holds are these, so they are written as a
-/// list: the alert, how often, and, where there is anything to say, `endsAt` in milliseconds of the epoch and
-/// the full label set.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
-#[serde(from = "SeenList")]
-pub struct SeenOccurrence {
-    /// Identity of the alert.
-    pub alert: AlertId,
-    /// Identity of the full label set.
-    pub instance: AlertId,
-    /// How often.
-    pub count: u64,
-    /// The latest `endsAt` said, for a firing one from API v2.
-    pub ends_at: Option<Timestamp>,
-}
-
-/// [`SeenOccurrence`] as it is written.
-#[derive(Deserialize)]
-struct SeenList(AlertId, u64, #[serde(default)] Option<i64>, #[serde(default)] Option<AlertId>);
-
-impl From<SeenList> for SeenOccurrence {
-    fn from(SeenList(alert, count, ends_at, instance): SeenList) -> Self {
-        let instance = instance.unwrap_or(alert);
-        SeenOccurrence { alert, instance, count, ends_at: ends_at.map(Timestamp::from_millis) }
-    }
-}
-
-impl Serialize for SeenOccurrence {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        let own = Some(self.instance).filter(|instance| *instance != self.alert);
-        let ends_at = self.ends_at.map(Timestamp::as_millis);
-        match (ends_at, own) {
-            (None, None) => (self.alert, self.count).serialize(s),
-            (Some(ends_at), None) => (self.alert, self.count, ends_at).serialize(s),
-            (ends_at, Some(own)) => (self.alert, self.count, ends_at, own).serialize(s),
-        }
-    }
 }
 
 /// What follows from an event. Nothing here may leave the process before the event is durable.
@@ -175,29 +122,4 @@ pub enum Why {
     Heartbeat,
     /// Something remembered may be forgotten.
     Forget,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_seen_is_written_short_and_read_back() {
-        let own = AlertId(2);
-        for (ends_at, instance, written) in [
-            (None, AlertId(1), r#"["00000000000000000000000000000001",3]"#),
-            (Some(7), AlertId(1), r#"["00000000000000000000000000000001",3,7]"#),
-            (None, own, r#"["00000000000000000000000000000001",3,null,"00000000000000000000000000000002"]"#),
-            (
-                Some(-7),
-                own,
-                r#"["00000000000000000000000000000001",3,-7,"00000000000000000000000000000002"]"#,
-            ),
-        ] {
-            let ends_at = ends_at.map(Timestamp::from_millis);
-            let seen = SeenOccurrence { alert: AlertId(1), instance, count: 3, ends_at };
-            assert_eq!(serde_json::to_string(&seen).unwrap(), written);
-            assert_eq!(serde_json::from_str::<SeenOccurrence>(written).unwrap(), seen);
-        }
-    }
 }

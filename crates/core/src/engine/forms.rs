@@ -71,12 +71,6 @@ impl Forms {
         }
     }
 
-    /// Whether it is in these words.
-    pub(super) fn says(&self, wording: &Wording, annotations: &LabelSet, url: &str) -> bool {
-        let (text, own) = cut(annotations, url);
-        *wording.own == *own && self.all.get(wording.form as usize).is_some_and(|(form, _)| **form == *text)
-    }
-
     /// The annotations, and the address of the rule.
     pub(super) fn read(&self, wording: &Wording) -> (LabelSet, SmolStr) {
         let (mut texts, url) = self.whole(wording);
@@ -196,9 +190,6 @@ mod tests {
             for (name, value, url) in &said {
                 let set = LabelSet::from_pairs([(name.as_str(), value.as_str()), ("b", url)]);
                 let wording = forms.keep(&set, url);
-                prop_assert!(forms.says(&wording, &set, url));
-                let other = url.to_owned() + "1";
-                prop_assert!(!forms.says(&wording, &set, &other));
                 kept.push((wording, set, url));
             }
             let read = serde_json::from_str(&serde_json::to_string(&forms).unwrap()).unwrap();

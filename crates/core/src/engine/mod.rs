@@ -78,11 +78,12 @@ use smol_str::SmolStr;
 pub use board::{AlertDetail, Board, BoardQuery, IncidentDetail, Origin, Row, RowAlert, RowState};
 pub use bounds::Fill;
 pub use dry::{DryRoute, DryRun, DryStep};
-pub use event::{Alarm, Effects, Event, Release, Seen, SeenOccurrence, Why};
+pub use event::{Alarm, Effects, Event, Release, Why};
 pub use flappers::Flapper;
 pub use occurrences::PeerId;
 pub use orphans::Orphan;
 pub use proposal::Matching;
+pub use repeats::{GatheredRepeats, Repeat, Repeats};
 pub use snapshot::RestoreError;
 pub use stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
 pub use undelivered::{Observing, Refused};
@@ -238,9 +239,9 @@ impl Engine {
         if let Event::Clocks(ahead) = event {
             self.alerts.clocks(*ahead);
         }
-        if let Event::Seen(seen) = event {
+        if let Event::Repeats(repeats) = event {
             // Repeats are gathered before they are an event: what they extend has not passed.
-            self.seen(seen);
+            self.repeated(repeats);
         }
         self.mute_clock();
         self.fire_timers();
@@ -257,7 +258,7 @@ impl Engine {
             Event::Silence(change) => self.silence(change),
             Event::Policy(policy) => self.adopt((**policy).clone()),
             Event::Alarm(alarm) => self.alarm(alarm),
-            Event::Seen(_) | Event::Clocks(_) | Event::Started | Event::Tick => {}
+            Event::Repeats(_) | Event::Clocks(_) | Event::Started | Event::Tick => {}
         }
         self.fire_timers();
         while let Some(id) = self.touched.pop_first() {

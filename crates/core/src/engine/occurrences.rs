@@ -120,6 +120,8 @@ struct Statement {
     expires_at: Option<Timestamp>,
     /// When the peer stated it last, in engine time.
     last_seen: Timestamp,
+    /// The hash of the annotations and the address that the peer stated.
+    content: u64,
     /// Firing, while the occurrence is over: since when the peer has been stating it, in engine time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     waits_since: Option<Timestamp>,
@@ -150,6 +152,8 @@ fn is_zero(count: &u8) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OccurrenceChange {
     None,
+    /// The statement is about an occurrence before this one.
+    Old,
     /// It did not fire, and does.
     Fired,
     /// It fired and fires. Its peer missed the resolve: the former occurrence was last stated at this time.
@@ -167,6 +171,7 @@ impl Statement {
             ends_at: said.ends_at,
             expires_at: said.ends_at.filter(|_| firing).map(|end| expiry(at, end)),
             last_seen: at.now,
+            content: content(said),
             waits_since: None,
             moved: false,
             goes_on: 0,
@@ -214,6 +219,20 @@ impl Statement {
     }
 }
 
+/// The hash of the part of an observation that identifies nothing: its annotations and its address. It is the
+/// same in every process, since a snapshot holds it.
+fn content(said: &Observation) -> u64 {
+    let mut text = Vec::with_capacity(said.annotations.bytes() + said.generator_url.len());
+    for (name, value) in said.annotations.iter() {
+        text.extend_from_slice(name.as_bytes());
+        text.push(0xff);
+        text.extend_from_slice(value.as_bytes());
+        text.push(0xff);
+    }
+    text.extend_from_slice(said.generator_url.as_bytes());
+    hash64(&text)
+}
+
 /// When a word that something fires until `end` expires, in engine time.
 fn expiry(at: Moment, end: Timestamp) -> Timestamp {
     if end > at.wall { at.engine(end) } else { at.now + LATE_FIRES }
@@ -236,6 +255,11 @@ impl Occurrence {
         self.peers.values().map(|peer| peer.last_seen).max().unwrap_or(self.ended_on)
     }
 
+    /// The annotations and the address that one of the peers states, as a hash, while it states a firing.
+    fn content(&self) -> Option<u64> {
+        self.peers.values().find(|peer| peer.firing).map(|peer| peer.content)
+    }
+
     /// Whether a peer states a firing that is not believed yet.
     fn is_disputed(&self) -> bool {
         self.peers.values().any(|peer| peer.waits_since.is_some())
@@ -249,6 +273,7 @@ impl Occurrence {
         }
         let statement = self.peers.or_insert_with(peer, || Statement::new(at, said));
         statement.last_seen = at.now;
+        statement.content = content(said);
         statement
     }
 
@@ -306,42 +331,34 @@ impl Occurrences {
         self.0.keys()
     }
 
-    /// What a peer states of a full label set, if the same statement again changes nothing.
-    pub(super) fn stated(&self, key: &OccurrenceKey, peer: PeerId) -> Option<Status> {
-        let occurrence = self.0.get(key)?;
-        match occurrence.peers.get(&peer)? {
-            peer if !peer.firing => Some(Status::Resolved),
-            peer if occurrence.firing && !peer.moved => Some(Status::Firing),
-            _ => None,
-        }
-    }
-
     /// Whether `said` changes nothing but when the peer spoke last.
     pub(super) fn is_repeat(&self, key: &OccurrenceKey, peer: PeerId, said: &Observation) -> bool {
         let Some(occurrence) = self.0.get(key) else { return false };
-        if let Some(stated) = self.stated(key, peer) {
-            let Some(statement) = occurrence.peers.get(&peer) else { return false };
-            let same_start = said.start_unknown || statement.starts_at == said.starts_at;
-            return match (stated, said.status) {
-                (Status::Firing, Status::Firing) => same_start,
-                // An end that moves on is no repeat: the sender's clock may be behind.
-                (Status::Resolved, Status::Resolved) => {
-                    statement.resolves_again(said)
-                        && !(key.0 == Source::Prometheus && said.ends_at > statement.ends_at)
-                }
-                _ => false,
-            };
-        }
-        // The first statement of another member of a pair mostly repeats the occurrence that is known.
-        let new = !occurrence.peers.contains_key(&peer);
-        new && said.status == Status::Firing && occurrence.firing && said.starts_at == occurrence.starts_at
+        let Some(statement) = occurrence.peers.get(&peer) else {
+            // The first statement of another member of a pair mostly repeats the occurrence that is known.
+            let same = said.starts_at == occurrence.starts_at && occurrence.content() == Some(content(said));
+            return same && occurrence.firing && said.status == Status::Firing;
+        };
+        let unchanged = match (statement.firing, said.status) {
+            (true, Status::Firing) => {
+                let same_start = said.start_unknown || said.starts_at == statement.starts_at;
+                same_start && occurrence.firing && !statement.moved
+            }
+            // An end that moves on is no repeat: the sender's clock may be behind.
+            (false, Status::Resolved) => {
+                let moves_on = key.0 == Source::Prometheus && said.ends_at > statement.ends_at;
+                statement.resolves_again(said) && !moves_on
+            }
+            _ => false,
+        };
+        unchanged && statement.content == content(said)
     }
 
     /// A peer repeated its statement. Returns its status, if the full label set is known.
     ///
     /// Repeats are gathered, so an end that they give may have passed meanwhile. It had not when the peer
     /// spoke: otherwise it is no repeat.
-    pub(super) fn seen(
+    pub(super) fn repeated(
         &mut self,
         at: Moment,
         key: &OccurrenceKey,
@@ -358,21 +375,20 @@ impl Occurrences {
             return Some(if statement.firing { Status::Firing } else { Status::Resolved });
         }
         // Its repeats were gathered meanwhile: an occurrence that is over is not stated anew by them.
-        if occurrence.firing {
-            let starts_at = occurrence.starts_at;
+        let content = occurrence.content().filter(|_| occurrence.firing && occurrence.peers.len() < PEERS);
+        if let Some(content) = content {
             let stated = Statement {
                 firing: true,
-                starts_at,
+                starts_at: occurrence.starts_at,
                 ends_at,
                 expires_at,
                 last_seen: at.now,
+                content,
                 waits_since: None,
                 moved: false,
                 goes_on: 0,
             };
-            if occurrence.peers.len() < PEERS {
-                occurrence.peers.insert(peer, stated);
-            }
+            occurrence.peers.insert(peer, stated);
         }
         Some(Status::Firing)
     }
@@ -475,9 +491,8 @@ impl Occurrences {
         let began = before.as_ref().filter(|before| before.firing).and_then(|b| b.believed_start(at));
         let began = began.unwrap_or(occurrence.starts_at);
         if !said.start_unknown && began.min(at.wall) > ends_at {
-            // It ended before the peer's present statement, or the occurrence, began: it is about an older
-            // one.
-            return OccurrenceChange::None;
+            // It ended before the peer's present statement, or the occurrence, began.
+            return OccurrenceChange::Old;
         }
         let again = before.as_ref().is_some_and(|before| before.resolves_again(said));
         let goes_on = before

@@ -1,13 +1,118 @@
-//! Unchanged repeats: known by looking, and counted without a decision for each.
+//! Repeats: observations that change nothing. [`Engine::repeats`] recognises them, [`GatheredRepeats`] gathers
+//! them, and one [`Event::Repeats`](super::Event::Repeats) counts many, without a decision for each.
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize, Serializer};
 use smol_str::SmolStr;
 
 use super::Engine;
-use super::event::{Seen, SeenOccurrence};
-use super::lanes::{Lane, LaneId};
+use super::lanes::LaneId;
 use super::occurrences::PeerId;
 use super::state::Track;
-use crate::model::{AlertId, Batch, Disposition, LabelSet, Reason, Source, Status};
+use crate::model::{AlertId, Batch, Disposition, Duration, LabelSet, Reason, Source, Status, Timestamp};
+
+/// Repeats of one peer since the last such event.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Repeats {
+    /// The door.
+    pub source: Source,
+    /// The peer.
+    pub peer: PeerId,
+    /// The statements that it repeated.
+    pub statements: Vec<Repeat>,
+}
+
+/// A statement about one full label set that was repeated. Most of what a journal holds are these, so each is
+/// written as a list: the alert, how often, and, where there is anything to say, `endsAt` in milliseconds of
+/// the epoch and the full label set.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(from = "RepeatList")]
+pub struct Repeat {
+    /// Identity of the alert.
+    pub alert: AlertId,
+    /// Identity of the full label set.
+    pub instance: AlertId,
+    /// How often.
+    pub count: u64,
+    /// The latest `endsAt` stated, for a firing one from API v2.
+    pub ends_at: Option<Timestamp>,
+}
+
+/// [`Repeat`] as it is written.
+#[derive(Deserialize)]
+struct RepeatList(AlertId, u64, #[serde(default)] Option<i64>, #[serde(default)] Option<AlertId>);
+
+impl From<RepeatList> for Repeat {
+    fn from(RepeatList(alert, count, ends_at, instance): RepeatList) -> Self {
+        let instance = instance.unwrap_or(alert);
+        Repeat { alert, instance, count, ends_at: ends_at.map(Timestamp::from_millis) }
+    }
+}
+
+impl Serialize for Repeat {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let own = Some(self.instance).filter(|instance| *instance != self.alert);
+        let ends_at = self.ends_at.map(Timestamp::as_millis);
+        match (ends_at, own) {
+            (None, None) => (self.alert, self.count).serialize(s),
+            (Some(ends_at), None) => (self.alert, self.count, ends_at).serialize(s),
+            (ends_at, Some(own)) => (self.alert, self.count, ends_at, own).serialize(s),
+        }
+    }
+}
+
+/// Repeats are gathered for this long at most.
+pub const GATHER_FOR: Duration = Duration::from_secs(30);
+
+/// At most so many statements are gathered. More are an event earlier.
+pub const GATHER_AT_MOST: usize = 50_000;
+
+/// Repeats of one or more requests that are not an event yet, merged by source, peer and full label set.
+///
+/// A repeat changes nothing but when its peer spoke last. A crash loses the repeats that are gathered here,
+/// so it loses at most [`GATHER_FOR`] of signs of life.
+#[derive(Debug, Default)]
+pub struct GatheredRepeats {
+    by_peer: BTreeMap<(Source, PeerId), BTreeMap<AlertId, Repeat>>,
+    len: usize,
+    since: Option<Timestamp>,
+}
+
+impl GatheredRepeats {
+    /// Adds the repeats of one request, which came at `now`.
+    pub fn add(&mut self, now: Timestamp, repeats: Repeats) {
+        if repeats.statements.is_empty() {
+            return;
+        }
+        self.since.get_or_insert(now);
+        let gathered = self.by_peer.entry((repeats.source, repeats.peer)).or_default();
+        let before = gathered.len();
+        for new in repeats.statements {
+            let ends_at = new.ends_at;
+            let fresh = Repeat { count: 0, ..new };
+            let repeat = gathered.entry(fresh.instance).or_insert(fresh);
+            repeat.count = repeat.count.saturating_add(new.count);
+            repeat.ends_at = repeat.ends_at.max(ends_at);
+        }
+        self.len += gathered.len() - before;
+    }
+
+    /// When the gathered repeats must become an event. `None` if there are none.
+    pub fn due(&self) -> Option<Timestamp> {
+        let since = self.since?;
+        Some(if self.len >= GATHER_AT_MOST { since } else { since + GATHER_FOR })
+    }
+
+    /// The gathered repeats, one event for each peer. None are left.
+    pub fn take(&mut self) -> impl Iterator<Item = Repeats> + use<> {
+        let all = std::mem::take(self);
+        all.by_peer.into_iter().map(|((source, peer), gathered)| {
+            let statements = gathered.into_values().collect();
+            Repeats { source, peer, statements }
+        })
+    }
+}
 
 /// The rule by which unchanged repeats are suppressed: [`Reason::Muted`] where nobody is told of anything.
 pub(super) fn rule_of_repeats(reason: Reason) -> &'static str {
@@ -15,14 +120,48 @@ pub(super) fn rule_of_repeats(reason: Reason) -> &'static str {
 }
 
 impl Engine {
-    /// Unchanged repeats: evidence of life, and accounting.
-    pub(super) fn seen(&mut self, seen: &Seen) {
-        for one in &seen.occurrences {
-            let key = (seen.source, one.instance);
-            let Some(status) = self.alerts.seen(self.now, one.alert, key, seen.peer, one.ends_at) else {
+    /// The repeats in `batch`, if every observation of it only repeats what is known at every lane that it
+    /// takes. The caller gathers them for [`super::Event::Repeats`]. `None` if the batch must be observed.
+    pub fn repeats(&self, batch: &Batch) -> Option<Repeats> {
+        if self.is_for_the_mirror(batch) {
+            return None;
+        }
+        let (source, peer) = (batch.source, PeerId::of(&batch.peer));
+        let mut statements = Vec::with_capacity(batch.observations.len());
+        for observation in &batch.observations {
+            let instance = AlertId::of(&observation.labels, |_| false);
+            let alert = self.alerts.owner(instance, &observation.labels, &self.policy);
+            let known = self.alerts.is_repeat((source, instance), peer, alert, observation);
+            if !known || !self.is_taken(alert, &observation.labels, observation.status) {
+                return None;
+            }
+            let ends_at = observation.ends_at.filter(|_| observation.status == Status::Firing);
+            statements.push(Repeat { alert, instance, count: 1, ends_at });
+        }
+        Some(Repeats { source, peer, statements })
+    }
+
+    /// Whether an alert that still has this status is news at none of the lanes that it takes. A heartbeat
+    /// that fires is always news.
+    fn is_taken(&self, alert: AlertId, labels: &LabelSet, status: Status) -> bool {
+        let taken = |lane: &LaneId| {
+            self.lanes.lane(*lane).integrations.is_empty()
+                || self.alerts.track(alert, *lane).is_some_and(Track::is_live)
+        };
+        let everywhere = || self.lanes.matching(&self.policy, labels).iter().all(taken);
+        let beats = || self.policy.heartbeat_of(labels).is_some();
+        !self.is_aside(alert) && (status == Status::Resolved || !beats() && everywhere())
+    }
+
+    /// Takes repeats in: they are signs of life, and they are accounted for.
+    pub(super) fn repeated(&mut self, repeats: &Repeats) {
+        for one in &repeats.statements {
+            let key = (repeats.source, one.instance);
+            let Some(status) = self.alerts.repeated(self.now, one.alert, key, repeats.peer, one.ends_at)
+            else {
                 continue;
             };
-            self.ledger.received(seen.source, status, one.count);
+            self.ledger.received(repeats.source, status, one.count);
             let Some(labels) = self.alerts.alert(one.alert).map(|a| a.labels.clone()) else { continue };
             for lane in self.lanes.matching(&self.policy, &labels) {
                 self.routed(lane, one.count);
@@ -38,62 +177,66 @@ impl Engine {
             }
         }
     }
+}
 
-    /// Whether every observation of `batch` only repeats what is known, at every lane that it
-    /// takes; then what the engine must be told of it, sooner or later, is in the answer.
-    pub fn repeats(&self, batch: &Batch) -> Option<Seen> {
-        if self.is_for_the_mirror(batch) {
-            return None;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repeats(source: Source, instance: u128, count: u64, ends_at: Option<i64>) -> Repeats {
+        let ends_at = ends_at.map(Timestamp::from_millis);
+        let one = Repeat { alert: AlertId(1), instance: AlertId(instance), count, ends_at };
+        Repeats { source, peer: PeerId::default(), statements: vec![one] }
+    }
+
+    #[test]
+    fn a_repeat_is_written_short_and_read_back() {
+        let own = AlertId(2);
+        for (ends_at, instance, written) in [
+            (None, AlertId(1), r#"["00000000000000000000000000000001",3]"#),
+            (Some(7), AlertId(1), r#"["00000000000000000000000000000001",3,7]"#),
+            (None, own, r#"["00000000000000000000000000000001",3,null,"00000000000000000000000000000002"]"#),
+            (
+                Some(-7),
+                own,
+                r#"["00000000000000000000000000000001",3,-7,"00000000000000000000000000000002"]"#,
+            ),
+        ] {
+            let ends_at = ends_at.map(Timestamp::from_millis);
+            let repeat = Repeat { alert: AlertId(1), instance, count: 3, ends_at };
+            assert_eq!(serde_json::to_string(&repeat).unwrap(), written);
+            assert_eq!(serde_json::from_str::<Repeat>(written).unwrap(), repeat);
         }
-        let peer = PeerId::of(&batch.peer);
-        let mut occurrences = Vec::with_capacity(batch.observations.len());
-        for observation in &batch.observations {
-            let instance = AlertId::of(&observation.labels, |_| false);
-            let alert = self.alerts.owner(instance, &observation.labels, &self.policy);
-            let known = self.alerts.is_repeat((batch.source, instance), peer, alert, observation);
-            if !known || !self.is_taken(alert, &observation.labels, observation.status) {
-                return None;
-            }
-            let ends_at = observation.ends_at.filter(|_| observation.status == Status::Firing);
-            occurrences.push(SeenOccurrence { alert, instance, count: 1, ends_at });
+    }
+
+    #[test]
+    fn repeats_are_merged_by_source_and_label_set() {
+        let mut gathered = GatheredRepeats::default();
+        let t = Timestamp::from_millis(0);
+        assert_eq!(gathered.due(), None);
+        gathered.add(t, repeats(Source::Prometheus, 2, 1, Some(10)));
+        gathered.add(t + Duration::from_secs(9), repeats(Source::Prometheus, 2, 2, Some(5)));
+        gathered.add(t, repeats(Source::Prometheus, 1, 1, None));
+        gathered.add(t, repeats(Source::Alertmanager, 2, 1, None));
+        assert_eq!(gathered.due(), Some(t + GATHER_FOR), "counts from the first");
+        let all: Vec<Repeats> = gathered.take().collect();
+        assert_eq!(all.len(), 2);
+        assert_eq!(all[0], repeats(Source::Alertmanager, 2, 1, None));
+        assert_eq!(all[1].statements.iter().map(|o| o.instance.0).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(all[1].statements[1], repeats(Source::Prometheus, 2, 3, Some(10)).statements[0]);
+        assert_eq!((gathered.take().count(), gathered.due()), (0, None));
+        gathered.add(t, Repeats { statements: Vec::new(), ..repeats(Source::Prometheus, 1, 1, None) });
+        assert_eq!((gathered.take().count(), gathered.due()), (0, None), "no statement, no event");
+    }
+
+    #[test]
+    fn too_many_repeats_are_due_at_once() {
+        let mut gathered = GatheredRepeats::default();
+        let t = Timestamp::from_millis(0);
+        for n in 0..GATHER_AT_MOST as u128 {
+            assert_eq!(gathered.due(), (n > 0).then_some(t + GATHER_FOR));
+            gathered.add(t, repeats(Source::Alertmanager, n, 1, None));
         }
-        Some(Seen { source: batch.source, peer, occurrences })
-    }
-
-    /// What [`Self::repeats`] would say of observations of which no more is known than that the same was
-    /// said before in the same words, and taken: which alert and which full label set each was of, and
-    /// whether it was said to fire.
-    pub fn repeats_still(
-        &self,
-        (source, peer): (Source, PeerId),
-        known: impl IntoIterator<Item = (AlertId, AlertId, Status)>,
-    ) -> bool {
-        let passes_on = !self.mirrors.open.is_empty() || self.lanes.current().any(Lane::observes);
-        !passes_on
-            && known.into_iter().all(|(alert, instance, said)| {
-                let stands = self.alerts.stated(alert, (source, instance), peer);
-                let stands = stands.filter(|(_, status)| *status == said);
-                stands.is_some_and(|(labels, status)| self.is_taken(alert, labels, status))
-            })
-    }
-
-    /// What a peer states of a full label set, if the same statement again changes nothing.
-    pub fn status_of(
-        &self,
-        (source, peer): (Source, PeerId),
-        alert: AlertId,
-        instance: AlertId,
-    ) -> Option<Status> {
-        self.alerts.stated(alert, (source, instance), peer).map(|(_, status)| status)
-    }
-
-    /// Whether an alert that still has this status is news at none of the lanes that it takes.
-    fn is_taken(&self, alert: AlertId, labels: &LabelSet, status: Status) -> bool {
-        let taken = |lane: &LaneId| {
-            self.lanes.lane(*lane).integrations.is_empty()
-                || self.alerts.track(alert, *lane).is_some_and(Track::is_live)
-        };
-        let everywhere = || self.lanes.matching(&self.policy, labels).iter().all(taken);
-        !self.is_aside(alert) && (status == Status::Resolved || everywhere())
+        assert_eq!(gathered.due(), Some(t));
     }
 }

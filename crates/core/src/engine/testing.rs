@@ -228,12 +228,12 @@ impl World {
         self.handle(Event::Observe(Batch { source, peer: peer.into(), observations, upstream: None }));
     }
 
-    /// A request as Alertmanager sends it: repeats that change nothing come as `Seen`.
+    /// A request as Alertmanager sends it: repeats that change nothing come as `Repeats`.
     pub fn webhook(&mut self, peer: &str, observations: Vec<Observation>) {
         self.take(Source::Alertmanager, peer, observations);
     }
 
-    /// A request of API v2, as Prometheus sends it: repeats that change nothing come as `Seen`.
+    /// A request of API v2, as Prometheus sends it: repeats that change nothing come as `Repeats`.
     pub fn prometheus(&mut self, peer: &str, observations: Vec<Observation>) {
         self.take(Source::Prometheus, peer, observations);
     }
@@ -241,7 +241,7 @@ impl World {
     fn take(&mut self, source: Source, peer: &str, observations: Vec<Observation>) {
         let batch = Batch { source, peer: peer.into(), observations, upstream: None };
         match self.engine.repeats(&batch) {
-            Some(seen) => self.handle(Event::Seen(seen)),
+            Some(repeats) => self.handle(Event::Repeats(repeats)),
             None => self.handle(Event::Observe(batch)),
         }
     }

@@ -18,6 +18,18 @@ fn moment(seconds: i64) -> Moment {
     Moment::new(at(seconds), 0)
 }
 
+fn said(status: Status, start: i64, end: Option<i64>) -> Observation {
+    Observation {
+        status,
+        labels: LabelSet::default(),
+        annotations: LabelSet::default(),
+        starts_at: at(start),
+        start_unknown: false,
+        ends_at: end.map(at),
+        generator_url: Default::default(),
+    }
+}
+
 impl Script {
     fn new(source: Source) -> Self {
         Script { occurrences: Occurrences::default(), key: (source, AlertId(1)) }
@@ -32,15 +44,7 @@ impl Script {
         end: Option<i64>,
     ) -> OccurrenceChange {
         self.occurrences.believe(moment(now));
-        let said = Observation {
-            status,
-            labels: LabelSet::default(),
-            annotations: LabelSet::default(),
-            starts_at: at(start),
-            start_unknown: false,
-            ends_at: end.map(at),
-            generator_url: Default::default(),
-        };
+        let said = said(status, start, end);
         let (peer, now) = (PeerId::of(peer), moment(now));
         match status {
             Status::Firing => self.occurrences.fire(now, self.key, peer, &said),
@@ -56,6 +60,10 @@ impl Script {
         self.state(now, peer, Status::Resolved, start, Some(end))
     }
 
+    fn repeats(&self, peer: &str, said: &Observation) -> bool {
+        self.occurrences.is_repeat(&self.key, PeerId::of(peer), said)
+    }
+
     /// Whether the alert fires at that second, if no peer speaks before.
     fn firing_at(&mut self, now: i64) -> bool {
         self.occurrences.believe(moment(now));
@@ -63,7 +71,7 @@ impl Script {
     }
 }
 
-use OccurrenceChange::{Fired, None as Nothing, Resolved, Restarted};
+use OccurrenceChange::{Fired, None as Nothing, Old, Resolved, Restarted};
 
 #[test]
 fn the_first_resolve_ends_the_occurrence_and_the_late_copy_changes_nothing() {
@@ -183,8 +191,8 @@ fn an_old_resolve_ends_no_later_occurrence() {
     pair.fires(0, "a", 0);
     pair.resolves(100, "a", 0, 100);
     assert_eq!(pair.fires(200, "a", 190), Fired);
-    assert_eq!(pair.resolves(210, "a", 0, 100), Nothing);
-    assert_eq!(pair.resolves(211, "b", 0, 100), Nothing);
+    assert_eq!(pair.resolves(210, "a", 0, 100), Old);
+    assert_eq!(pair.resolves(211, "b", 0, 100), Old);
     assert!(pair.firing_at(1000));
 }
 
@@ -203,13 +211,51 @@ fn a_peer_that_falls_silent_expires_and_a_refire_then_counts_at_once() {
 fn repeats_are_those_that_change_nothing() {
     let mut pair = Script::new(Source::Alertmanager);
     pair.fires(0, "a", 0);
-    let peer = PeerId::of;
-    assert_eq!(pair.occurrences.stated(&pair.key, peer("a")), Some(Status::Firing));
-    assert_eq!(pair.occurrences.stated(&pair.key, peer("b")), None);
+    assert!(pair.repeats("a", &said(Status::Firing, 0, None)));
+    assert!(!pair.repeats("a", &said(Status::Firing, 1, None)), "another start");
+    assert!(!pair.repeats("a", &said(Status::Resolved, 0, Some(1))));
+    assert!(pair.repeats("b", &said(Status::Firing, 0, None)), "the first word of the other member");
     pair.fires(1, "b", 0);
     pair.resolves(100, "a", 0, 99);
-    assert_eq!(pair.occurrences.stated(&pair.key, peer("a")), Some(Status::Resolved));
-    assert_eq!(pair.occurrences.stated(&pair.key, peer("b")), None, "b starts a wait with its next word");
+    assert!(pair.repeats("a", &said(Status::Resolved, 0, Some(99))));
+    assert!(!pair.repeats("a", &said(Status::Firing, 0, None)), "it may fire again");
+    assert!(!pair.repeats("b", &said(Status::Firing, 0, None)), "b starts a wait with its next word");
+}
+
+/// The members of a pair have addresses of their own, so each has its own wording of the same alert.
+#[test]
+fn a_peer_repeats_its_own_wording_and_a_change_of_it_is_no_repeat() {
+    let mut pair = Script::new(Source::Prometheus);
+    let from = |url: &str, summary: &str| Observation {
+        annotations: LabelSet::from_pairs([("summary", summary)]),
+        generator_url: url.into(),
+        ..said(Status::Firing, 0, Some(240))
+    };
+    pair.occurrences.fire(moment(0), pair.key, PeerId::of("a"), &from("http://a", "5"));
+    assert!(!pair.repeats("b", &from("http://b", "5")), "its first word has another address");
+    assert!(pair.repeats("c", &from("http://a", "5")));
+    assert_eq!(pair.occurrences.repeated(moment(1), &pair.key, PeerId::of("c"), None), Some(Status::Firing));
+    pair.occurrences.fire(moment(1), pair.key, PeerId::of("b"), &from("http://b", "5"));
+    for (peer, url) in [("a", "http://a"), ("b", "http://b"), ("c", "http://a")] {
+        assert!(pair.repeats(peer, &from(url, "5")), "{peer}");
+        assert!(!pair.repeats(peer, &from(url, "6")), "{peer}: other annotations");
+        assert!(!pair.repeats(peer, &from("http://c", "5")), "{peer}: another address");
+    }
+    pair.occurrences.fire(moment(2), pair.key, PeerId::of("a"), &from("http://a", "6"));
+    assert!(pair.repeats("a", &from("http://a", "6")));
+    assert!(!pair.repeats("a", &from("http://a", "5")), "it changed back");
+    assert!(pair.repeats("b", &from("http://b", "5")), "b says what it said");
+}
+
+/// The end of an alert that fires moves on with each statement, and that of a resolved one does not.
+#[test]
+fn an_end_of_api_v2_that_moves_on_after_it_passed_is_no_repeat() {
+    let mut one = Script::new(Source::Prometheus);
+    one.state(0, "p", Status::Firing, 0, Some(240));
+    assert!(one.repeats("p", &said(Status::Firing, 0, Some(300))));
+    one.resolves(300, "p", 0, 290);
+    assert!(one.repeats("p", &said(Status::Resolved, 0, Some(290))));
+    assert!(!one.repeats("p", &said(Status::Resolved, 0, Some(350))));
 }
 
 #[test]

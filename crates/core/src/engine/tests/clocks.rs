@@ -130,7 +130,7 @@ fn engine_time_that_slews_makes_no_repeat_news() {
         sender.world.handle(Event::Clocks(sender.ahead * 1000));
         let events = sender.world.events.len();
         sender.fires(&alert, start);
-        assert!(matches!(sender.world.events[events].1, Event::Seen(_)));
+        assert!(matches!(sender.world.events[events].1, Event::Repeats(_)));
     }
     assert_eq!((sender.count(Kind::Page, "DbDown"), sender.count(Kind::Resolve, "DbDown")), (1, 0));
 }

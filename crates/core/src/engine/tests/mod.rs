@@ -13,6 +13,7 @@ mod observe;
 mod read;
 mod relations;
 mod reload;
+mod repeats;
 mod scene;
 mod told;
 mod trust;

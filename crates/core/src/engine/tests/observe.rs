@@ -26,7 +26,7 @@ fn notify(world: &mut World, peer: &str, observations: Vec<Observation>) {
     let upstream = Some(Upstream { group_key: KEY.into(), group_labels, truncated: 0 });
     let batch = Batch { source: Source::Alertmanager, peer: peer.into(), observations, upstream };
     match world.engine.repeats(&batch) {
-        Some(seen) => world.handle(Event::Seen(seen)),
+        Some(repeats) => world.handle(Event::Repeats(repeats)),
         None => world.handle(Event::Observe(batch)),
     }
 }

@@ -123,7 +123,7 @@ pub(super) fn play(policy: Policy, words: &[Word], end: u64) -> World {
         let (source, peer) = (request[0].source, request[0].peer.into());
         let batch = Batch { source, peer, observations, upstream: None };
         let event = match world.engine.repeats(&batch) {
-            Some(seen) => Event::Seen(seen),
+            Some(repeats) => Event::Repeats(repeats),
             None => Event::Observe(batch),
         };
         world.handle(event);
