@@ -276,7 +276,7 @@ fn an_end_that_passes_while_its_repeat_waits_has_passed() {
     assert_eq!(script.state(0, "ahead", Status::Firing, 0, Some(70)), Fired);
     let Script { occurrences, key } = &mut script;
     let peer = PeerId::of("ahead");
-    assert_eq!(occurrences.seen(moment(71), key, peer, Some(at(70))), Some(Status::Firing));
+    assert_eq!(occurrences.repeated(moment(71), key, peer, Some(at(70))), Some(Status::Firing));
     let policy = crate::engine::testing::policy(&[], Default::default());
     assert_eq!(occurrences.deadline(&policy), Some(at(70)));
     assert_eq!(occurrences.expire(moment(71), false, &policy), Some(at(70)));

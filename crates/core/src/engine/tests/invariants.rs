@@ -179,7 +179,7 @@ proptest! {
                 );
                 let gone = i.checked_sub(1).map(|before| from - alert.fires[before].1);
                 let back = was_in && gone.is_some_and(|gone| gone <= noise.resolve_hold.as_millis() / 1_000);
-                let rolls = is_minor(alert) && !was_in && !noise.rolling.within.is_zero();
+                let rolls = is_minor(alert) && !was_in && !noise.rolling.is_zero();
                 let recent = from <= seconds(page) + noise.merge_window.as_millis() / 1_000;
                 prop_assert!(
                     recent || back || rolls,

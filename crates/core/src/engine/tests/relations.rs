@@ -180,7 +180,7 @@ proptest! {
         let world = play(scene.policy(), &scene.webhook(REPEAT), scene.end());
         let confirms = |n: &&Notification| n.kind == Kind::Page && n.why.contains("fires still after");
         let with = pages(&world).len() - world.sent.iter().filter(confirms).count();
-        let without = count(&scene.with(|noise| noise.suppress_at = 0));
+        let without = count(&scene.with(|noise| noise.flapping.suppress_at = 0));
         prop_assert!(with <= without, "{} pages with it, {} without it", with, without);
     }
 
