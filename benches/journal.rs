@@ -59,7 +59,7 @@ fn sqlite(dir: &Path, batch: u64) -> Vec<Duration> {
         observed: false,
         count: 1,
         incident: "".into(),
-        rule: "it repeats what was known".into(),
+        cause: squelch::model::Cause::UnchangedRepeats,
         release: None,
         basis: Default::default(),
     };

@@ -4,6 +4,7 @@
 //! loses nothing in between. Data flows one way, from [`ingest`] through the [`journal`] and the
 //! [`engine`] to [`deliver`]; imports point down only. `ARCHITECTURE.md` draws the map.
 
+pub mod causes;
 pub mod commands;
 pub mod config;
 pub mod decision_log;

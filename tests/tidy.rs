@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use source::{Source, sources};
 
 /// The rooms, top to bottom. A room imports only from rooms below it.
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 16] = [
     "commands",
     "node",
     "web",
@@ -25,6 +25,7 @@ const ROOMS: [&str; 15] = [
     "config",
     "receivers",
     "settings",
+    "causes",
     "policy",
     "model",
     "outside",
@@ -131,6 +132,51 @@ fn the_engine_is_deterministic() {
         let word = words(line).find(|w| NOT_IN_ENGINE.contains(w))?;
         Some(format!("`{word}` has no place in the engine"))
     }));
+}
+
+/// Where the core may speak: errors of what a person wrote, and what serves tests only.
+const SPEAKS: [&str; 7] = [
+    "crates/core/src/model/go_regex",
+    "crates/core/src/model/matcher.rs",
+    "crates/core/src/model/matcher_syntax.rs",
+    "crates/core/src/engine/silences.rs",
+    "crates/core/src/engine/audit.rs",
+    "crates/core/src/engine/consumers.rs",
+    "crates/core/src/engine/testing.rs",
+];
+
+/// Causes are data: `src/causes.rs` makes text of them, so that the journal holds none and prose can change.
+#[test]
+fn no_sentence_stands_in_the_core() {
+    let core = sources("crates/core/src").into_iter();
+    let silent = core.filter(|file| !SPEAKS.iter().any(|path| file.path.starts_with(path)));
+    no_findings(silent.flat_map(|file| sentences(&file)).collect());
+}
+
+/// Strings of three words or more. Attributes, `expect` and `debug_assert` may explain themselves.
+fn sentences(file: &Source) -> Vec<String> {
+    let (code, text): (Vec<char>, Vec<char>) = (file.code.chars().collect(), file.text.chars().collect());
+    let mut findings = Vec::new();
+    let mut quotes = code.iter().enumerate().filter(|(_, c)| **c == '"').map(|(i, _)| i);
+    while let (Some(start), Some(end)) = (quotes.next(), quotes.next()) {
+        let literal: String = text[start + 1..end].iter().collect();
+        // What stands in braces is filled in.
+        let said = literal.split('{').map(|part| part.split_once('}').map_or(part, |(_, rest)| rest));
+        let said = said.collect::<String>();
+        let words = said.split_whitespace().filter(|word| word.contains(char::is_alphabetic)).count();
+        let before: String = code[..start].iter().collect();
+        let attribute = before.rfind("#[").is_some_and(|at| !before[at..].contains(']'));
+        let line = before.lines().next_back().unwrap_or_default();
+        let explains = ["expect(", "debug_assert!("].iter().any(|call| line.contains(call));
+        if words > 2 && !attribute && !explains {
+            let number = before.matches('\n').count() + 1;
+            findings.push(format!(
+                "{}:{number}: {literal:?} is a sentence: hold data, and render it in src/causes.rs",
+                file.path
+            ));
+        }
+    }
+    findings
 }
 
 #[test]
@@ -350,6 +396,17 @@ fn the_rules_bite() {
         ("// #[ignore]\nconst A: &str = \"#[ignore]\";", 0),
     ] {
         assert_eq!(unreasoned(&file("src/a.rs", text)).len(), found, "{text}");
+    }
+    for (text, found) in [
+        ("let why = \"the storm is over\";", 1),
+        ("let why = format!(\"{n} of {m} alerts\");", 0),
+        ("let key = format!(\"{a} {b} {c}\");", 0),
+        ("// \"the storm is over\"", 0),
+        ("#[error(\"{0} is not a duration\")]\nstruct E;", 0),
+        ("x.expect(\"a line has two parts\");", 0),
+        ("#[cfg(test)]\nmod tests { const A: &str = \"the storm is over\"; }", 0),
+    ] {
+        assert_eq!(sentences(&file("crates/core/src/engine/a.rs", text)).len(), found, "{text}");
     }
     assert_eq!(sleepers(&file("tests/it/a.rs", "std::thread::sleep(d);")).len(), 1);
     assert_eq!(sleepers(&file("tests/it/a.rs", "// reason: real\nstd::thread::sleep(d);")).len(), 0);

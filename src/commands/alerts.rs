@@ -8,12 +8,12 @@ use super::asking::{filters, matchers, moment, say, say_json, senseless, table};
 use super::backtest::Output;
 use super::failed;
 use super::server::{self, Server};
-use crate::engine::{AlertEntry, Event, Origin, StandingEntry};
+use crate::engine::{Event, Origin};
 use crate::history::{self, write_history};
 use crate::journal::SqlitePast;
 use crate::model::{Duration, LabelSet, Matcher, Observation, Status, Timestamp};
 use crate::node::clock::wall;
-use crate::web::AlertPage;
+use crate::web::{AlertEntry, AlertPage, StandingEntry};
 
 /// Options of `squelch alerts`.
 #[derive(Clone, Debug, clap::Args)]

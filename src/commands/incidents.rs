@@ -6,8 +6,8 @@ use super::asking::{filters, moment, say, say_json, senseless, table};
 use super::backtest::Output;
 use super::failed;
 use super::server::{self, Server};
-use crate::engine::{IncidentEntry, Origin};
-use crate::web::IncidentPage;
+use crate::engine::Origin;
+use crate::web::{IncidentEntry, IncidentPage};
 
 /// Options of `squelch incidents`.
 #[derive(Clone, Debug, clap::Args)]
@@ -80,7 +80,7 @@ fn simple(incidents: &[IncidentEntry]) -> String {
 /// Where it stands, and who decided that.
 fn state(incident: &IncidentEntry) -> String {
     let state = match &incident.would {
-        Some(would) => format!("observed (would be {would})"),
+        Some(would) => format!("observed (would be {})", would.as_str()),
         None => incident.state.to_string(),
     };
     let refused = if incident.refused.is_empty() { "" } else { ", refused" };

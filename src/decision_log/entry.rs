@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Timestamp;
+use crate::model::{Cause, Timestamp};
 
 /// What became of observations of one alert at one route and receiver, and why.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -39,8 +39,11 @@ pub struct Entry {
     /// The `dedup_key` of the incident, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<String>,
-    /// The rule that decided, with its numbers, in one sentence.
+    /// Why, with its numbers, in one sentence.
     pub rule: String,
+    /// Why, as data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// The setting that decided, as a path in the configuration, or `silence <id>`.
     pub setting: String,
     /// The line of the configuration where that stands.

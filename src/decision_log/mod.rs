@@ -8,7 +8,7 @@
 //! # The file
 //! Rows name each other by numbers. `decision` has one row for each decision, newest last, unchanged
 //! repeats of one occurrence being one row whose count grows; `alert`, `pair` and `alert_pair` are the
-//! alerts and by which labels they are found; `text` are sentences and settings, by day, so that they
+//! alerts and by which labels they are found; `text` are causes and settings, by day, so that they
 //! leave with their day. Times are milliseconds since 1970, UTC.
 
 mod advice;

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::DecisionLogError;
 
 /// The version of the tables. A file of another one is made anew: the journal has what it holds.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER, blob BLOB) WITHOUT ROWID;
@@ -37,7 +37,7 @@ CREATE TABLE decision (
     kind INTEGER NOT NULL,
     count INTEGER NOT NULL,
     route INTEGER NOT NULL,
-    rule INTEGER NOT NULL,
+    cause INTEGER NOT NULL,
     setting INTEGER NOT NULL,
     line INTEGER NOT NULL,
     incident INTEGER,

@@ -8,7 +8,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::{DecisionLogError, Entry, MAX_LIMIT, OtherwiseEntry, Page, Query, explain, schema, write};
-use crate::model::{AlertId, Disposition, Fingerprint, LabelSet, MatchOp, Matcher, Timestamp};
+use crate::causes;
+use crate::model::{AlertId, Cause, Disposition, Fingerprint, LabelSet, MatchOp, Matcher, Timestamp};
 
 /// How long a search may take.
 const LONGEST: Duration = Duration::from_secs(5);
@@ -21,11 +22,11 @@ const KEPT: usize = 4;
 
 const COLUMNS: &str = "
     d.id, d.at, a.alert, a.fingerprint, a.labels, k.name, d.count, rc.name, ro.text, i.dedup_key,
-    ru.text, s.text, d.line, d.starts_at, d.since, d.release, d.page_at, u.dedup_key";
+    ca.text, s.text, d.line, d.starts_at, d.since, d.release, d.page_at, u.dedup_key";
 const JOINS: &str = "
     decision d JOIN alert a ON a.id = d.alert JOIN kind k ON k.id = d.kind
     JOIN receiver rc ON rc.id = d.receiver LEFT JOIN text ro ON ro.id = d.route
-    LEFT JOIN text ru ON ru.id = d.rule LEFT JOIN text s ON s.id = d.setting
+    LEFT JOIN text ca ON ca.id = d.cause LEFT JOIN text s ON s.id = d.setting
     LEFT JOIN incident i ON i.id = d.incident LEFT JOIN incident u ON u.id = d.update_of";
 
 /// Searches the decision log of a storage directory; a server may be writing it. Blocks: not for async code.
@@ -344,6 +345,8 @@ fn entry(row: &Row<'_>) -> Result<Entry, rusqlite::Error> {
         None => (kind.to_owned(), None),
     };
     let known = Disposition::ALL.into_iter().find(|d| write::kind(*d, false) == kind);
+    let cause: Option<String> = row.get(10)?;
+    let cause: Option<Cause> = cause.and_then(|text| serde_json::from_str(&text).ok());
     let alert: [u8; 16] = row.get(2)?;
     let labels: String = row.get(4)?;
     let (release, page_at, update_of) =
@@ -364,7 +367,8 @@ fn entry(row: &Row<'_>) -> Result<Entry, rusqlite::Error> {
         receiver: row.get(7)?,
         route: row.get::<_, Option<String>>(8)?.unwrap_or_default(),
         incident: row.get(9)?,
-        rule: row.get::<_, Option<String>>(10)?.unwrap_or_default(),
+        rule: cause.as_ref().map(causes::text).unwrap_or_default(),
+        cause,
         setting: row.get::<_, Option<String>>(11)?.unwrap_or_default(),
         line: row.get::<_, Option<u32>>(12)?.filter(|line| *line > 0),
         starts_at: time(row.get(13)?),

@@ -173,7 +173,8 @@ impl Rows<'_> {
             return Ok(());
         }
         let day = at.div_euclid(DAY);
-        let (route, rule) = (self.text(day, &d.route)?, self.text(day, &d.rule)?);
+        let cause = serde_json::to_string(&d.cause).unwrap_or_default();
+        let (route, cause) = (self.text(day, &d.route)?, self.text(day, &cause)?);
         let setting = self.text(day, &basis.setting)?;
         let incident = |rows: &mut Self, key: &str| match key {
             "" => Ok(None),
@@ -188,7 +189,7 @@ impl Rows<'_> {
         let millis = |at: Option<Timestamp>| at.map(Timestamp::as_millis);
         self.conn
             .prepare_cached(
-                "INSERT INTO decision (at, alert, receiver, kind, count, route, rule, setting, line, incident,
+                "INSERT INTO decision (at, alert, receiver, kind, count, route, cause, setting, line, incident,
                      starts_at, since, release, page_at, update_of)
                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
@@ -199,7 +200,7 @@ impl Rows<'_> {
                 kind,
                 int(d.count),
                 route,
-                rule,
+                cause,
                 setting,
                 basis.line,
                 of,

@@ -39,6 +39,7 @@ pub use transport::{Transport, wrong_ca_files};
 
 pub use crate::receivers::{Answer, AttemptError, FailureReason, Retry, Side, Verdict};
 
+use crate::causes;
 use crate::config::Integration;
 use crate::model::{Notification, Outcome, Rejection, Report, Timestamp};
 use worker::{Command, Worker};
@@ -164,7 +165,8 @@ impl Deliverer {
     ///
     /// Where neither the present nor an earlier configuration of this process has its integration, it
     /// becomes a dead letter.
-    pub fn send(&self, notification: Notification, possible_repeat: bool) {
+    pub fn send(&self, mut notification: Notification, possible_repeat: bool) {
+        causes::complete(&mut notification);
         let key = (notification.receiver.clone(), notification.integration.clone());
         let id = notification.id;
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);

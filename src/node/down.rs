@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::engine::{Alarm, Engine, Event, GatheredRepeats};
 use crate::journal::{Journal, JournalError, Record, Recovered};
-use crate::model::{Duration, Notification, NotificationId, Outcome, Rejection, Report, Timestamp};
+use crate::model::{Duration, Notification, NotificationId, Outcome, Problem, Rejection, Report, Timestamp};
 use crate::web::{ReplayError, Unavailable};
 
 use super::core::{Core, Flow, PRUNE_EVERY, SNAPSHOT_NOW, Store, Upkeep};
@@ -73,12 +73,8 @@ impl Core {
 
     /// A person hears of it without the storage if it may be so, and else once there is one again.
     fn tell_gone(&mut self, now: Timestamp, gone: &JournalError) {
-        let summary = format!(
-            "{gone}. Squelch refuses alerts until the files are there again. After {} s it writes what it \
-             holds to --storage.path anew. Look for who removed or moved them.",
-            SETTLES.as_millis() / 1_000
-        );
-        let alarm = Alarm { name: "SquelchStorageGone".into(), summary: summary.into(), lasts: DAMAGE_LASTS };
+        let problem = Problem::StorageGone { error: gone.to_string(), rescue_after: SETTLES };
+        let alarm = Alarm { problem, lasts: DAMAGE_LASTS };
         match &mut self.meanwhile {
             Some(meanwhile) => meanwhile.handle(now, &Event::Alarm(alarm)),
             None => self.owe_alarm(alarm),
@@ -130,7 +126,7 @@ impl Core {
 
     /// A person hears of it once the storage has taken it; of each name once.
     fn owe_alarm(&mut self, alarm: Alarm) {
-        self.alarms.retain(|known| known.name != alarm.name);
+        self.alarms.retain(|known| known.problem.alertname() != alarm.problem.alertname());
         self.alarms.push(alarm);
     }
 
@@ -266,9 +262,8 @@ impl Core {
         }
         if let Some(path) = &recovered.quarantined {
             tracing::error!(path = %path.display(), "the storage was damaged; its files are kept here");
-            let summary: String = recovered.notes.join("; ").chars().take(1000).collect();
-            let name = "SquelchStorageDamaged".into();
-            self.owe_alarm(Alarm { name, summary: summary.into(), lasts: DAMAGE_LASTS });
+            let error: String = recovered.notes.join("; ").chars().take(1000).collect();
+            self.owe_alarm(Alarm { problem: Problem::StorageDamaged { error }, lasts: DAMAGE_LASTS });
         }
         let rebuilt = rebuild(&recovered, &self.policy)?;
         let was_left_out = !rebuilt.left_out.is_empty();

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use crate::config::{FailOpen, Policy};
 use crate::engine::{Effects, Engine, Event};
 use crate::journal::Record;
-use crate::model::{Batch, Kind, Notification, NotificationId, Status, Timestamp};
+use crate::model::{Batch, Cause, Kind, Notification, NotificationId, Status, Timestamp};
 
 use super::poison::guarded;
 
@@ -165,7 +165,7 @@ impl Meanwhile {
             }
             self.sent.insert(n.id);
             n.id.0 |= FAIL_OPEN;
-            n.why = smol_str::format_smolstr!("sent without storage, which is unusable: {}", n.why);
+            n.cause = Cause::WithoutStorage { cause: Box::new(n.cause) };
             leaving.push(n);
         }
         leaving

@@ -1,7 +1,7 @@
 //! Input that cannot be read and keeps coming: what it would have said is lost, so a person must hear.
 
 use crate::engine::Alarm;
-use crate::model::{Duration, Timestamp};
+use crate::model::{Duration, Problem, Timestamp};
 
 /// How often it is looked at.
 const EVERY: Duration = Duration::from_mins(1);
@@ -42,13 +42,8 @@ impl InputWatch {
         }
         let (first, _, looks) = self.found.unwrap_or((now, now, 0));
         self.found = Some((first, now, looks + 1));
-        (looks + 1 >= LOOKS && now >= first + WITHIN).then(|| Alarm {
-            name: "SquelchInputRefused".into(),
-            summary: "for 5m alerts or whole requests came that cannot be read, or came to a path that takes none; \
-                      the log says what and from whom"
-                .into(),
-            lasts: GAP,
-        })
+        (looks + 1 >= LOOKS && now >= first + WITHIN)
+            .then(|| Alarm { problem: Problem::InputRefused { lasted: WITHIN }, lasts: GAP })
     }
 }
 

@@ -13,11 +13,11 @@ use super::memory;
 use super::published::Published;
 use super::queue::{Command, Queue};
 use super::recover::RecoverError;
+use crate::causes;
 use crate::config::{self, Config, Policy, Storage};
 use crate::deliver::{self, Deliverer, Prepared};
-use crate::engine::Orphan;
 use crate::ingest::NamedLabels;
-use crate::model::Duration;
+use crate::model::{Duration, OrphanedIncident};
 use crate::web::{self, Access};
 
 /// A reload fails when its files have not been read by then.
@@ -158,7 +158,7 @@ impl Reload {
 const ORPHANS_NAMED: usize = 20;
 
 /// What a person should know of incidents that are open where the configuration has no integration any more.
-fn said_of(orphans: &[Orphan]) -> String {
+fn said_of(orphans: &[OrphanedIncident]) -> String {
     let mut said = String::new();
     for orphan in orphans.iter().take(ORPHANS_NAMED) {
         tracing::warn!(
@@ -167,6 +167,7 @@ fn said_of(orphans: &[Orphan]) -> String {
             "open at an integration that the configuration does not have any more; its end goes there as long \
              as this process runs"
         );
+        let orphan = causes::orphan(orphan);
         let _ = writeln!(said, "open at an integration that is not configured any more: {orphan}");
     }
     let more = orphans.len().saturating_sub(ORPHANS_NAMED);

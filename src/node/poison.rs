@@ -11,9 +11,10 @@ use std::any::Any;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::causes;
 use crate::engine::{Alarm, Engine, Event, Repeats};
 use crate::journal::{JournalError, Seq};
-use crate::model::{AlertId, Batch, Duration, Source};
+use crate::model::{AlertId, Batch, Duration, Problem, Source};
 
 use super::clock::EngineClock;
 use super::tick::{Open, Tick};
@@ -38,7 +39,7 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 
 /// The engine broke on an event.
 #[derive(Debug, thiserror::Error)]
-#[error("the engine broke on {}: {reason}", word(event))]
+#[error("the engine broke on {}: {reason}", causes::event(kind(event)))]
 pub struct Broken {
     /// What it was to handle.
     pub event: Box<Event>,
@@ -65,39 +66,37 @@ impl Broken {
 
     /// What a person is told.
     pub(super) fn alarm(&self) -> Alarm {
-        let about = match &*self.event {
+        let (count, first) = match &*self.event {
             Event::Observe(batch) | Event::Aside(batch) => {
                 let first = batch.observations.first().map(|o| o.labels.to_string()).unwrap_or_default();
-                let first: String = first.chars().take(500).collect();
-                format!("{} alerts, {first} the first", batch.observations.len())
+                (batch.observations.len(), first.chars().take(500).collect())
             }
-            Event::Repeats(repeats) => match repeats.statements.as_slice() {
-                [one] => format!("a repeat of the alert {}", one.alert),
-                all => format!("repeats of {} alerts", all.len()),
-            },
-            event => word(event).to_owned(),
+            Event::Repeats(repeats) => {
+                let first = repeats.statements.first().map(|one| one.alert.to_string());
+                (repeats.statements.len(), first.unwrap_or_default())
+            }
+            _ => (1, String::new()),
         };
-        let summary = format!(
-            "the engine broke on {about}, and was read anew from what is durable; this is a bug: the log has the input"
-        );
-        Alarm { name: "SquelchEngineBroke".into(), summary: summary.into(), lasts: ALARM_LASTS }
+        let problem = Problem::EngineFailed { event: kind(&self.event).into(), count, first };
+        Alarm { problem, lasts: ALARM_LASTS }
     }
 }
 
-fn word(event: &Event) -> &'static str {
+/// The kind of an event, as the journal names it.
+fn kind(event: &Event) -> &'static str {
     match event {
-        Event::Observe(_) => "what an upstream said",
-        Event::Aside(_) => "an alert that it was only to tell of",
+        Event::Observe(_) => "observe",
+        Event::Aside(_) => "aside",
         Event::Repeats(_) => "repeats",
-        Event::Delivered(_) => "the end of a notification",
-        Event::Replay(_) => "a dead letter that is to be sent again",
-        Event::Release(_) => "what a person lets go",
-        Event::Silence(_) => "a silence",
-        Event::Alarm(_) => "an alarm",
-        Event::Policy(_) => "the configuration",
-        Event::Clocks(_) => "the clocks",
-        Event::Started => "the start",
-        Event::Tick => "the passing of time",
+        Event::Delivered(_) => "delivered",
+        Event::Replay(_) => "replay",
+        Event::Release(_) => "release",
+        Event::Silence(_) => "silence",
+        Event::Alarm(_) => "alarm",
+        Event::Policy(_) => "policy",
+        Event::Clocks(_) => "clocks",
+        Event::Started => "started",
+        Event::Tick => "tick",
     }
 }
 

@@ -7,9 +7,9 @@ use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
 use crate::config::Policy;
-use crate::engine::{Alarm, Orphan, Release};
+use crate::engine::{Alarm, Release};
 use crate::journal::{DeadLetters, LetterQuery};
-use crate::model::{Batch, NotificationId, Report, SilenceRequest};
+use crate::model::{Batch, NotificationId, OrphanedIncident, Report, SilenceRequest};
 use crate::web::{Look, ReleaseError, ReplayError, SilenceFailure, Unavailable};
 
 /// What the engine's thread is asked to do. Each asker waits on the other end of its channel; one
@@ -33,7 +33,7 @@ pub enum Command {
     Look(Look),
     /// The configuration changed; answered when that is durable.
     /// Answered with what is open where it has no integration any more.
-    Policy(Box<Policy>, oneshot::Sender<Result<Vec<Orphan>, Unavailable>>),
+    Policy(Box<Policy>, oneshot::Sender<Result<Vec<OrphanedIncident>, Unavailable>>),
     /// Dead letters, newest first.
     DeadLetters(LetterQuery, oneshot::Sender<Result<DeadLetters, Unavailable>>),
     /// No more work but reports: notifications stay in the outbox for the next start. Answered when

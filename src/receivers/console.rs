@@ -7,6 +7,7 @@ use squelch_core::policy::KnownBy;
 
 use super::text::{clean_line, subject};
 use super::{Attempt, AttemptError, Notifier, Reader, ReceiverType, Request, View};
+use crate::causes;
 use crate::settings::section::Section;
 
 /// `console_configs`
@@ -57,6 +58,6 @@ fn line(view: &View<'_>) -> String {
         n.integration,
         n.severity,
         subject(view),
-        n.why.as_str(),
+        causes::text(&n.cause),
     ))
 }

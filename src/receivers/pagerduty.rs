@@ -17,6 +17,7 @@ use super::{
     Attempt, AttemptError, FailureReason, HttpRequest, Notifier, Pace, Reader, ReceiverType, Renderer,
     Request, Side, Templated, View,
 };
+use crate::causes;
 use crate::model::Kind;
 use crate::settings::http::{secret, url};
 use crate::settings::section::{Section, Text, shown};
@@ -488,7 +489,7 @@ fn details(view: &View<'_>, configured: &BTreeMap<String, String>, most: usize) 
         ("resolved".to_owned(), alert_list(&view.resolved, most, 0)),
         ("num_firing".to_owned(), view.firing.len().to_string()),
         ("num_resolved".to_owned(), view.resolved.len().to_string()),
-        ("why".to_owned(), clean_text(&n.why)),
+        ("why".to_owned(), clean_text(&causes::text(&n.cause))),
         ("generation".to_owned(), n.generation.to_string()),
     ]);
     details.extend(configured.clone());

@@ -15,6 +15,7 @@ use super::{
     Answer, Attempt, AttemptError, HttpRequest, Notifier, Pace, Reader, ReceiverType, Renderer, Request,
     Templated, View, failure_of,
 };
+use crate::causes;
 use crate::model::Kind;
 use crate::settings::http::secret_url;
 use crate::settings::section::Section;
@@ -229,7 +230,7 @@ fn message(view: &View<'_>, texts: &Renderer<'_>) -> Vec<u8> {
             texts.text("footer", || match n.kind {
                 // Its text says it already.
                 Kind::Digest => "Squelch".into(),
-                _ => format!("Squelch: {}", escape(&clean_line(&n.why))),
+                _ => format!("Squelch: {}", escape(&clean_line(&causes::text(&n.cause)))),
             }),
             SHORT_CHARS,
         ),

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::View;
+use crate::causes;
 use crate::model::{AlertView, Kind, LabelSet, headline};
 
 /// Whether a character could forge or hide text: control characters and those that turn the
@@ -102,7 +103,7 @@ pub fn story(view: &View<'_>, style: &Style) -> String {
     let mut text = String::new();
     if view.notification.kind == Kind::Digest {
         // What it is about is in that one line; the alerts only illustrate it.
-        text.push_str(&(style.escape)(&clean_line(&view.notification.why)));
+        text.push_str(&(style.escape)(&clean_line(&causes::text(&view.notification.cause))));
         text.push('\n');
     }
     for name in ["summary", "description", "message"] {
@@ -162,7 +163,7 @@ pub fn http_url(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AlertId, Notification, NotificationId, Status, Timestamp};
+    use crate::model::{AlertId, Cause, Notification, NotificationId, Status, Timestamp};
 
     #[test]
     fn what_forges_or_hides_text_is_escaped() {
@@ -185,6 +186,7 @@ mod tests {
                 starts_at: Timestamp::ZERO,
                 ends_at: None,
                 generator_url: Default::default(),
+                problem: None,
                 flaps: None,
             }
         };
@@ -205,7 +207,7 @@ mod tests {
             beside: Vec::new(),
             truncated: 0,
             opened_at: Timestamp::ZERO,
-            why: "first page".into(),
+            cause: Cause::FirstPage,
         }
     }
 

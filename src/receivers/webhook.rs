@@ -13,7 +13,8 @@ use squelch_core::policy::KnownBy;
 
 use super::text::clean_line;
 use super::{Attempt, AttemptError, HttpRequest, Notifier, Reader, ReceiverType, Request, View, signature};
-use crate::model::{AlertId, AlertView, Fingerprint, Kind, LabelSet, Notification, Status, Timestamp};
+use crate::causes;
+use crate::model::{AlertId, AlertView, Cause, Fingerprint, Kind, LabelSet, Notification, Status, Timestamp};
 use crate::settings::http::{secret, secret_url};
 use crate::settings::section::Section;
 use crate::settings::{Secret, SecretForm, SecretUrl, SigningKeys};
@@ -182,10 +183,14 @@ fn digest(view: &View<'_>) -> Notification {
         id: AlertId::of(&labels, |_| false),
         status: Status::Resolved,
         labels,
-        annotations: LabelSet::from_pairs([("summary", n.why.as_str()), ("description", &description)]),
+        annotations: LabelSet::from_pairs([
+            ("summary", causes::text(&n.cause).as_str()),
+            ("description", &description),
+        ]),
         starts_at: n.opened_at,
         ends_at: Some(n.at),
         generator_url: SmolStr::default(),
+        problem: None,
         flaps: None,
     };
     Notification { alerts: vec![summary], truncated: 0, ..n.clone() }
@@ -209,7 +214,7 @@ fn reason(n: &Notification) -> &'static str {
     match n.kind {
         Kind::Page => "first notification",
         Kind::Resolve => "all alerts resolved",
-        Kind::Update if n.why.starts_with("repeat") => "repeat interval elapsed",
+        Kind::Update if matches!(n.cause, Cause::Repeated { .. }) => "repeat interval elapsed",
         Kind::Update | Kind::Digest => "unknown",
     }
 }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use minijinja::value::{Enumerator, Object, ObjectRepr, Value};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 
+use crate::causes;
 use crate::model::{AlertView, LabelSet, Notification, Status};
 
 /// Steps that one template may take. A loop over 1,000 alerts with ten labels fits.
@@ -94,7 +95,7 @@ impl TemplateData {
             ("alerts", Value::from_object(alerts)),
             ("external_url", Value::from(facts.external_url)),
             ("severity", Value::from(n.severity.as_str())),
-            ("why", Value::from(n.why.as_str())),
+            ("why", Value::from(causes::text(&n.cause))),
             ("dedup_key", Value::from(n.dedup_key.as_str())),
             ("num_firing", Value::from(num_firing)),
             ("num_resolved", Value::from(num_resolved)),

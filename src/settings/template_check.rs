@@ -131,6 +131,7 @@ fn sample(firing: bool, labels: bool) -> TemplateData {
         starts_at: Timestamp::ZERO,
         ends_at: (!firing).then_some(Timestamp::ZERO),
         generator_url: "https://prometheus.example/graph".into(),
+        problem: None,
         flaps: labels.then_some(3),
     };
     let notification = Notification {
@@ -150,7 +151,7 @@ fn sample(firing: bool, labels: bool) -> TemplateData {
         beside: Vec::new(),
         truncated: u64::from(labels),
         opened_at: Timestamp::ZERO,
-        why: "first page".into(),
+        cause: crate::model::Cause::FirstPage,
     };
     let facts = TemplateFacts {
         status: status.as_str(),

@@ -36,4 +36,4 @@ pub use limits::Limits;
 pub use router::paths;
 pub use server::{Server, serve};
 pub use silencing::{MatcherForm, SilenceEntry, SilenceForm};
-pub use v1::{AlertPage, IncidentPage, SilencePage, description};
+pub use v1::{AlertEntry, AlertPage, IncidentEntry, IncidentPage, SilencePage, StandingEntry, description};

@@ -7,7 +7,8 @@ use squelch::config::Storage;
 use squelch::decision_log::{DecisionLogError, Entry, Follower, Meter, Query, Reader};
 use squelch::journal::{Commit, Journal, Record, SqliteJournal};
 use squelch::model::{
-    AlertId, Basis, Decision, Disposition, Duration, LabelSet, Otherwise, Reason, Timestamp, parse_matchers,
+    AlertId, Basis, Cause, Decision, Disposition, Duration, LabelSet, Otherwise, Reason, Timestamp,
+    parse_matchers,
 };
 
 fn at(seconds: u64) -> Timestamp {
@@ -33,7 +34,7 @@ fn decision(now: Timestamp, n: u64, disposition: Disposition) -> Decision {
         observed: false,
         count: 1,
         incident: format!("incident-{}", n % 5).into(),
-        rule: "a rule with its numbers".into(),
+        cause: Cause::FirstPage,
         release: Some(now + Duration::from_mins(5)),
         basis: Basis {
             setting: "noise.default.flapping".into(),
@@ -278,7 +279,7 @@ fn what_is_too_old_or_too_much_leaves() {
     let day = 86_400;
     for n in 0..40 {
         let mut old = decision(at(n * day), n, FLAPPING);
-        old.rule = format!("rule {n}").into();
+        old.cause = Cause::Released { by: format!("person {n}").into() };
         store.commit(&[old]);
     }
     store.index();
@@ -287,7 +288,10 @@ fn what_is_too_old_or_too_much_leaves() {
     while follower.prune(at(40 * day), keep).unwrap() {}
     let left = store.found(&all());
     assert_eq!(left.len(), 10);
-    assert!(left.iter().all(|e| e.at >= at(30 * day) && e.rule.starts_with("rule ")), "{left:?}");
+    assert!(
+        left.iter().all(|e| e.at >= at(30 * day) && e.rule.starts_with("released by person ")),
+        "{left:?}"
+    );
     let gone = Query { matchers: parse_matchers("host=host-3").unwrap(), ..all() };
     assert!(store.found(&gone).is_empty());
     while follower.prune(at(40 * day), Storage { max_size: 1, ..Storage::default() }).unwrap() {}

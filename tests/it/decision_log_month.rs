@@ -38,8 +38,12 @@ fn decision(at: Timestamp, n: u64, disposition: Disposition, named: bool) -> Dec
         observed: false,
         count: 1,
         incident: squelch::model::hex(&squelch::model::sha256(&(n / 16).to_be_bytes())).into(),
-        rule: format!("flapping: changed {} times, penalty {}.{} (suppress_at 5.0)", n % 40, n % 9, n % 7)
-            .into(),
+        cause: squelch::model::Cause::Flapping {
+            changes: (n % 40) as u32,
+            penalty: n % 9 * 1000 + n % 7 * 100,
+            suppress_at: 5000,
+            reuse_at: 1000,
+        },
         release: Some(at + Duration::from_mins(n % 90)),
         basis: Basis {
             setting: "noise.default.flapping".into(),

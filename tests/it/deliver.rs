@@ -98,12 +98,13 @@ pub fn notification(id: u64, receiver: &str, integration: &str, kind: Kind) -> N
             starts_at: Timestamp::parse("2026-11-23T09:59:00Z").unwrap(),
             ends_at: None,
             generator_url: "".into(),
+            problem: None,
             flaps: None,
         }],
         beside: Vec::new(),
         truncated: 0,
         opened_at: Timestamp::parse("2026-11-23T10:00:00Z").unwrap(),
-        why: "first page".into(),
+        cause: squelch::model::Cause::FirstPage,
     }
 }
 

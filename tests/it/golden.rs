@@ -11,6 +11,7 @@ use squelch::deliver::{Console, ConsoleSink, Deliverer, Options};
 use squelch::model::{
     AlertId, AlertView, Kind, LabelSet, Notification, NotificationId, Outcome, Status, Timestamp,
 };
+use squelch::model::{Cause, Counted, Duration, HeldBack, NameCount, Reason};
 use squelch::receivers::Notifier;
 use squelch::receivers::console::ConsoleConfig;
 use squelch::receivers::discord::DiscordConfig;
@@ -97,6 +98,7 @@ fn alert(instance: &str, status: Status) -> AlertView {
         starts_at: Timestamp::parse("2026-11-23T09:58:30.25Z").unwrap(),
         ends_at: (status == Status::Resolved).then(|| Timestamp::parse("2026-11-23T10:20:00Z").unwrap()),
         generator_url: "http://prometheus.example/graph?g0.expr=a%3Cb&g0.tab=1".into(),
+        problem: None,
         flaps: None,
     }
 }
@@ -123,7 +125,19 @@ fn digest(integration: &str) -> Notification {
         group_labels: LabelSet::from_pairs([("alertname", "SquelchDigest"), ("receiver", "team.checkout")]),
         title: Some(LabelSet::default()),
         truncated: 2,
-        why: "held back in the last 1d: 12 unsurprising (<HighLatency> 12)".into(),
+        cause: Cause::Digest {
+            period: Duration::from_hours(24),
+            held_back: vec![HeldBack {
+                reason: Reason::Unsurprising,
+                counted: Counted {
+                    count: 12,
+                    names: vec![NameCount { name: "<HighLatency>".into(), count: 12 }],
+                    other_names: 0,
+                },
+            }],
+            withheld: Counted::default(),
+            unnamed: 0,
+        },
         ..incident(integration, Kind::Digest, 0)
     }
 }

@@ -67,7 +67,7 @@ pub(crate) fn notification(id: u64, now: Timestamp) -> Notification {
         beside: Vec::new(),
         truncated: 0,
         opened_at: now,
-        why: "first page".into(),
+        cause: squelch::model::Cause::FirstPage,
     }
 }
 
@@ -81,7 +81,7 @@ pub(crate) fn decision(now: Timestamp) -> Decision {
         observed: false,
         count: 1,
         incident: "".into(),
-        rule: "it repeats what was known".into(),
+        cause: squelch::model::Cause::UnchangedRepeats,
         release: None,
         basis: Default::default(),
     }

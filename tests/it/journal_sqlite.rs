@@ -491,8 +491,10 @@ fn people_can_read_it_while_it_runs() {
         "1accepted 2queued 3accepted"
     );
     assert_eq!(
-        text("SELECT d.value->>'rule' FROM decision, json_each(body) AS d ORDER BY decision.id DESC LIMIT 1"),
-        decision(at(3)).rule
+        text(
+            "SELECT d.value->>'$.cause.type' FROM decision, json_each(body) AS d ORDER BY decision.id DESC LIMIT 1"
+        ),
+        "unchanged_repeats"
     );
     let letter = [rejected(2)];
     journal.commit(&Commit { reports: &letter, ..Commit::default() }).unwrap();

@@ -46,7 +46,7 @@ fn a_critical_page_leaves_after_a_minute_without_storage_once_and_marked() {
     bench.pass(2);
     let told = bench.told();
     assert_eq!(told.len(), 1);
-    assert!(told[0].why.starts_with("sent without storage"), "{}", told[0].why);
+    assert!(matches!(told[0].cause, squelch::model::Cause::WithoutStorage { .. }), "{:?}", told[0].cause);
     assert_eq!(told[0].kind, Kind::Page);
     // Said again, and answered 503 still: it is the same occurrence.
     assert!(bench.observe(firing("A")).is_err());

@@ -1,5 +1,7 @@
 //! What comes in: what cannot be read, and what was said before.
 
+use squelch::model::{Cause, Problem};
+
 use super::*;
 use squelch::ingest::api_v2;
 
@@ -76,11 +78,14 @@ fn alerts_not_known_yet_are_refused_while_memory_is_short() {
     bench.observe(batch("Never", Status::Resolved)).unwrap();
     assert_eq!(bench.told(), []);
 
-    let alarm = |lasts| Alarm { name: "SquelchMemoryShort".into(), summary: "short".into(), lasts };
+    let alarm = |lasts| Alarm { problem: Problem::MemoryShort { budget: 1 }, lasts };
     bench.queue.push(Command::Alarm(alarm(Duration::from_mins(5)))).unwrap();
     bench.step();
     let told = bench.told();
-    assert_eq!(told.iter().map(|n| (n.kind, n.why.as_str())).collect::<Vec<_>>(), [(Kind::Page, "short")]);
+    assert_eq!(
+        told.iter().map(|n| (n.kind, n.cause.clone())).collect::<Vec<_>>(),
+        [(Kind::Page, Cause::Problem { problem: Problem::MemoryShort { budget: 1 } })]
+    );
     bench.report(told[0].id, Outcome::Accepted);
 
     bench.observe(batch("Known", Status::Resolved)).unwrap();
@@ -104,8 +109,7 @@ fn an_alarm_waits_for_the_storage() {
     *bench.broken.lock().unwrap() = Some("gone".into());
     bench.journal.lock().unwrap().fail_next(false);
     bench.observe(firing("A")).unwrap_err();
-    let summary = "short".into();
-    let alarm = Alarm { name: "SquelchMemoryShort".into(), summary, lasts: Duration::from_mins(5) };
+    let alarm = Alarm { problem: Problem::MemoryShort { budget: 1 }, lasts: Duration::from_mins(5) };
     for _ in 0..3 {
         bench.queue.push(Command::Alarm(alarm.clone())).unwrap();
         bench.step();

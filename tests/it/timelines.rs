@@ -197,7 +197,7 @@ impl Told {
                     n.generation,
                     n.severity,
                     alerts.join(" "),
-                    n.why
+                    brief(&n.cause)
                 ),
             ));
         }
@@ -214,7 +214,7 @@ impl Told {
                 "{}{count} at {}: {what}: {}{release}",
                 name(&self.world, d.alert),
                 d.receiver,
-                d.rule
+                brief(&d.cause)
             );
             lines.push((d.at, 1, text));
         }

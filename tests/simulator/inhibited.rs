@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use squelch::engine::{Engine, RowState};
-use squelch::model::{AlertId, Decision, Timestamp};
+use squelch::model::{AlertId, Cause, Decision, Timestamp};
 
 /// The critical alerts that were inhibited, and when that ended; nothing while it lasts.
 #[derive(Default)]
@@ -18,7 +18,10 @@ impl Inhibited {
         let now = engine.now();
         for id in critical {
             let rows = engine.alert(now, *id).map_or(Vec::new(), |detail| detail.rows);
-            if rows.iter().any(|row| row.state == RowState::Muted && row.why.starts_with("inhibited")) {
+            if rows
+                .iter()
+                .any(|row| row.state == RowState::Muted && matches!(row.cause, Some(Cause::Inhibited { .. })))
+            {
                 self.0.insert(*id, None);
             } else if let Some(ended) = self.0.get_mut(id) {
                 ended.get_or_insert(now);

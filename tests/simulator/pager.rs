@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use squelch::commands::fake_pager::{self, State};
 use squelch::deliver::Answer;
-use squelch::model::{AlertId, Kind, Notification, NotificationId, Status, Timestamp};
+use squelch::model::{AlertId, Cause, Kind, Notification, NotificationId, Status, Timestamp};
 
 use crate::outbox::Attempt;
 use crate::plan::{LANES, Mode};
@@ -144,7 +144,7 @@ impl Pagers {
         }
         // People take the message of what got worse for one about the same problem, whose end is the end of
         // both.
-        if lane == 1 && n.kind == Kind::Page && goes_on(&n.why) {
+        if lane == 1 && n.kind == Kind::Page && goes_on(&n.cause) {
             let same = |((l, _), s): &(&(usize, String), &mut Shown)| *l == lane && s.group == *n.group_key;
             for (_, shown) in self.shown.iter_mut().filter(same) {
                 (shown.open, shown.unsure) = (false, true);
@@ -210,8 +210,14 @@ impl Pagers {
 }
 
 /// Whether a page says that it is about a problem that was told before.
-fn goes_on(why: &str) -> bool {
-    why.starts_with("worse:") || why.contains("fires still after") || why.contains("were replaced")
+fn goes_on(cause: &Cause) -> bool {
+    matches!(
+        cause,
+        Cause::HigherSeverity { .. }
+            | Cause::MoreAlerts { .. }
+            | Cause::StillFiring { .. }
+            | Cause::IntegrationsReplaced
+    )
 }
 
 fn answer(status: u16, retry_after: Option<u64>, body: Vec<u8>) -> Answer {

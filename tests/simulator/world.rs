@@ -451,7 +451,7 @@ impl World {
                 n.id.0,
                 n.receiver,
                 n.integration,
-                n.why
+                squelch::causes::text(&n.cause)
             ));
             self.workers.push(n, repeat);
         }

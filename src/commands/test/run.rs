@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 use super::expect::{Seen, What};
 use super::spec::{Answer, Said, Statement, Test};
 use super::steps::{self, Does, Step};
+use crate::causes;
 use crate::config::Policy;
 use crate::engine::{Effects, Engine, Event, RestoreError};
 use crate::model::{
@@ -336,7 +337,7 @@ impl Scene {
             alerts: labels.map(|labels| (Status::Firing, labels)).into_iter().collect(),
             severity: SmolStr::default(),
             key: decision.incident,
-            why: decision.rule,
+            why: causes::text(&decision.cause).into(),
             reason: Some(reason),
             count: decision.count,
         });
@@ -412,7 +413,7 @@ fn seen(at: Timestamp, notification: Notification) -> Seen {
         alerts: notification.alerts.into_iter().map(|a| (a.status, a.labels)).collect(),
         severity: notification.severity,
         key: notification.dedup_key,
-        why: notification.why,
+        why: causes::text(&notification.cause).into(),
         reason: None,
         count: 1,
     }

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use super::*;
 use crate::journal::Record;
-use crate::model::{AlertId, Decision, Disposition, Kind, LabelSet, Notification, NotificationId, Outcome};
+use crate::model::{
+    AlertId, Cause, Decision, Disposition, Kind, LabelSet, Notification, NotificationId, Outcome,
+};
 use crate::model::{Reason, Report};
 
 const MIB: u64 = 1 << 20;
@@ -49,7 +51,7 @@ fn notification(seq: Seq) -> Notification {
         beside: Vec::new(),
         truncated: 0,
         opened_at: at(seq),
-        why: noise(seq, 16_000).into(),
+        cause: Cause::Released { by: noise(seq, 16_000).into() },
     }
 }
 
@@ -63,7 +65,7 @@ fn decision(seq: Seq, bytes: usize) -> Decision {
         observed: false,
         count: 1,
         incident: "".into(),
-        rule: noise(seq, bytes).into(),
+        cause: Cause::Released { by: noise(seq, bytes).into() },
         release: None,
         basis: Default::default(),
     }

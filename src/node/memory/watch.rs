@@ -6,7 +6,7 @@ use std::time::Duration as Wait;
 
 use super::MIB;
 use crate::engine::Alarm;
-use crate::model::{Duration, Timestamp};
+use crate::model::{Duration, Problem, Timestamp};
 use crate::node::published::Published;
 use crate::node::queue::{Command, Queue};
 
@@ -45,12 +45,9 @@ pub(in crate::node) async fn watch(published: Arc<Published>, queue: Queue, now:
 
 /// What a person is told. The same each time, so that it is one incident that says one thing.
 fn alarm(budget: Option<u64>, over: bool) -> Alarm {
-    let budget = budget.unwrap_or_default() / MIB;
-    let summary = format!(
-        "memory is short, more than nine tenths of {budget} MiB are in use: alerts that are not known yet are refused until it is less; give it more memory, or lower limits.alerts"
-    );
+    let problem = Problem::MemoryShort { budget: budget.unwrap_or_default() };
     let lasts = if over { Duration::ZERO } else { LASTS };
-    Alarm { name: "SquelchMemoryShort".into(), summary: summary.into(), lasts }
+    Alarm { problem, lasts }
 }
 
 /// Resident memory of this process in bytes, if the system tells.

@@ -1,5 +1,7 @@
 //! One incident, or one alert: what it is about, where it stands, and what a person can do about it.
 
+use std::borrow::Cow;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
@@ -8,6 +10,7 @@ use serde::Deserialize;
 
 use super::page::{self, Frame};
 use super::{ROWS, alert_id, decisions, lanes, look, now, offset, text};
+use crate::causes;
 use crate::decision_log::Entry;
 use crate::engine::{AlertDetail, IncidentDetail, Origin, Row, RowAlert, RowState};
 use crate::model::Fingerprint;
@@ -99,11 +102,19 @@ fn stand(frame: &Frame, row: &Row) -> Markup {
             p {
                 (now::state(row)) " at "
                 bdi { (text::tame(&row.receiver, 60)) } " · " span.sev { (text::tame(&row.severity, 40)) }
-                " · " (text::sentence(&row.why))
+                " · " (text::cause(row.cause.as_ref()))
             }
-            @if let Some((at, what)) = row.next { p.next { "Next: it " (what) " " (text::until(now, at)) } }
+            @if let Some((at, what)) = row.next { p.next { "Next: it " (causes::next_step(what)) " " (text::until(now, at)) } }
             div.act { (now::actions(frame, row)) }
         }
+    }
+}
+
+/// What an alert says about itself.
+fn summary(alert: &RowAlert) -> Cow<'_, str> {
+    match &alert.problem {
+        Some(problem) => causes::problem(problem).into(),
+        None => alert.annotations.value("summary").into(),
     }
 }
 
@@ -121,7 +132,7 @@ fn alert_row(frame: &Frame, row: &Row, alert: &RowAlert) -> Markup {
                 @else { a id=(format!("a{}", alert.id)) href=(link) { (text::title(&alert.labels)) } }
                 p.why {
                     span.sev { (text::tame(&alert.severity, 40)) } " "
-                    (text::sentence(alert.annotations.value("summary")))
+                    (text::sentence(&summary(alert)))
                 }
             }
             td data-label="Since" { (text::ago(now, alert.since)) }

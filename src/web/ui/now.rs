@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::page::{self, Frame};
 use super::text;
 use super::{ROWS, look, offset};
+use crate::causes;
 use crate::engine::{Board, BoardQuery, Origin, Row, RowState};
 use crate::model::{Silence, SilenceState};
 use crate::web::app::App;
@@ -194,13 +195,13 @@ fn one(frame: &Frame, row: &Row) -> Markup {
             td data-label="State" { (state(row)) }
             td.what {
                 a id=(id) href=(link) { (heading(row)) }
-                p.why { span class="sev" { (text::tame(&row.severity, 40)) } " " (text::sentence(&row.why)) }
+                p.why { span class="sev" { (text::tame(&row.severity, 40)) } " " (text::cause(row.cause.as_ref())) }
             }
             td data-label="Receiver" { bdi { (text::tame(&row.receiver, 60)) } }
             td.n data-label="Alerts" { (row.firing) @if row.alerts > row.firing { span.dim { "/" (row.alerts) } } }
             td data-label="Age" { (text::ago(now, row.since)) }
             td data-label="Next" { @if row.would.is_some() && row.next.is_some() { span.dim { "would: " } }
-                @if let Some((at, what)) = row.next { (what) " " (text::until(now, at))
+                @if let Some((at, what)) = row.next { (causes::next_step(what)) " " (text::until(now, at))
                 } @else { span.dim { "–" } } }
             td.act { (actions(frame, row)) }
         }

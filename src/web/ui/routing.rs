@@ -12,8 +12,9 @@ use smol_str::SmolStr;
 
 use super::page::Frame;
 use super::{look, text};
+use crate::causes;
 use crate::deliver::Health;
-use crate::engine::{DryRun, DryStep, Stats};
+use crate::engine::{DryOutcome, DryRun, DryStep, Stats};
 use crate::model::{
     Decision, Disposition, Duration, Kind, LabelSet, MatchOp, Timestamp, parse_matchers_within,
 };
@@ -107,7 +108,7 @@ fn outcome(labels: &LabelSet, run: &DryRun) -> Markup {
             p.long { (text::title(labels)) " · severity level " b { (run.severity) } ", starting " (text::moment(run.at)) }
             p.outcome role="status" {
                 span class=(if run.pages { "state paged" } else { "state muted" }) { @if run.pages { "pages" } @else { "no page" } }
-                " " (text::sentence(&run.outcome()))
+                " " (text::sentence(&summary(run)))
             }
             table.rows {
                 caption { "Its way through the route tree" }
@@ -129,22 +130,37 @@ fn outcome(labels: &LabelSet, run: &DryRun) -> Markup {
     }
 }
 
+/// What becomes of it, in one sentence.
+fn summary(run: &DryRun) -> String {
+    match run.outcome() {
+        DryOutcome::Pages { receiver, after } if after.is_zero() => format!("It pages {receiver} at once."),
+        DryOutcome::Pages { receiver, after } => format!("It pages {receiver} after {after}."),
+        DryOutcome::Disposed { disposition: Disposition::Suppressed(reason), cause } => {
+            format!("It pages nobody: {} ({}).", reason.as_str().replace('_', " "), causes::text(&cause))
+        }
+        DryOutcome::Disposed { disposition, cause } => {
+            format!("It opens no new page: {} ({}).", disposition.as_str(), causes::text(&cause))
+        }
+        DryOutcome::Undecided => "It pages nobody within a day.".into(),
+    }
+}
+
 fn one_step(start: Timestamp, step: &DryStep) -> Markup {
     let after = |at: Timestamp| html! { b { "+" (text::span(at.since(start))) } " " };
     match step {
         DryStep::Waits { at, until } => {
             html! { (after(*at)) "waits; looked at again after " (text::span(until.since(*at))) }
         }
-        DryStep::Sent { at, receiver, integration, kind, why } => html! {
+        DryStep::Sent { at, receiver, integration, kind, cause } => html! {
             (after(*at)) span class=(if *kind == Kind::Page { "state paged" } else { "state held" }) { (kind.as_str()) }
-            " leaves for " bdi { (text::tame(receiver, 60)) } " by " (text::tame(integration, 60)) ": " (text::sentence(why))
+            " leaves for " bdi { (text::tame(receiver, 60)) } " by " (text::tame(integration, 60)) ": " (text::cause(Some(cause)))
         },
         DryStep::Decided(decision) => html! {
             (after(decision.at)) span class=(disposed(decision)) {
                 @if decision.observed { "would be " } (decision.disposition.as_str()) }
             @if !decision.disposition.reason().is_empty() { " as " b
                 { (decision.disposition.reason().replace('_', " ")) } }
-            " at " bdi { (text::tame(&decision.receiver, 60)) } ": " (text::sentence(&decision.rule))
+            " at " bdi { (text::tame(&decision.receiver, 60)) } ": " (text::cause(Some(&decision.cause)))
         },
     }
 }

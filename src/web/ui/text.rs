@@ -3,8 +3,9 @@
 use maud::{Markup, html};
 use smol_str::SmolStr;
 
+use crate::causes;
 use crate::engine::RowState;
-use crate::model::{Duration, LabelSet, MatchOp, Matcher, Timestamp};
+use crate::model::{Cause, Duration, LabelSet, MatchOp, Matcher, Timestamp};
 
 /// The most characters of one value in a list.
 const CUT: usize = 120;
@@ -39,6 +40,11 @@ pub(super) fn tame_lines(text: &str, most: usize) -> String {
         Some((cut, _)) => format!("{}\n… (cut)", &whole[..cut]),
         None => whole,
     }
+}
+
+/// Why, in one sentence; nothing where that is not known.
+pub(super) fn cause(cause: Option<&Cause>) -> Markup {
+    sentence(&cause.map(causes::text).unwrap_or_default())
 }
 
 /// One sentence of ours with words of others in it.

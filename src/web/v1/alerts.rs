@@ -4,13 +4,15 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use utoipa::{IntoParams, ToSchema};
 
 use super::asked::{self, PageLimit, asked, cursor, hex, matchers, word};
 use super::document::Refusal;
 use super::{LOOKS, reply};
-use crate::engine::{AlertEntry, AlertQuery, RowState};
-use crate::model::{AlertId, Fingerprint, Status, Timestamp};
+use crate::causes;
+use crate::engine::{AlertQuery, KnownAlert, NextStep, Origin, RowState, Standing};
+use crate::model::{AlertId, Cause, Fingerprint, LabelSet, Status, Timestamp};
 use crate::web::app::App;
 use crate::web::look::look;
 use crate::web::problem::Problem;
@@ -36,6 +38,118 @@ pub(super) struct Asked {
     /// Entries on the page at most.
     #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 100)]
     limit: PageLimit,
+}
+
+/// An alert that is remembered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Alert)]
+#[serde(rename_all = "camelCase")]
+pub struct AlertEntry {
+    /// Its identity, 32 hex digits.
+    pub id: String,
+    /// Alertmanager's fingerprint, 16 hex digits.
+    pub fingerprint: String,
+    /// Whether it fires.
+    #[schema(value_type = String)]
+    pub status: Status,
+    /// Its labels, as they were said last.
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub labels: LabelSet,
+    /// Its annotations, as they were said last.
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub annotations: LabelSet,
+    /// When the occurrence started, or the last one.
+    #[schema(value_type = String, format = DateTime)]
+    pub starts_at: Timestamp,
+    /// When it ended; missing while it fires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ends_at: Option<Timestamp>,
+    /// Where its rule can be looked at, as its sender said; empty if it said nothing.
+    #[serde(rename = "generatorURL")]
+    #[schema(value_type = String)]
+    pub generator_url: SmolStr,
+    /// Where it is open, or waits, and at what it is there.
+    pub receivers: Vec<StandingEntry>,
+}
+
+/// Where an alert stands at one receiver.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Standing)]
+#[serde(rename_all = "camelCase")]
+pub struct StandingEntry {
+    /// The receiver.
+    #[schema(value_type = String)]
+    pub receiver: SmolStr,
+    /// `passing`, `paged`, `flapping`, `resolving`, `held`, `rate_limited`, `quiet` or `muted`; `observed`
+    /// if its profile only observes, so that nobody is told.
+    pub state: RowState,
+    /// Of `observed`: the state that it would be in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub would: Option<RowState>,
+    /// `squelch`, or `sender` where a profile observes and Squelch passes on what the sender sends.
+    #[schema(value_type = String)]
+    pub origin: Origin,
+    /// The `dedup_key` of the incident that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub incident: Option<SmolStr>,
+    /// Why, in one sentence.
+    pub why: String,
+    /// Why, as data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// What happens next, where a time is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextEntry>,
+}
+
+/// What happens next.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Next)]
+pub struct NextEntry {
+    /// When, if nothing else happens before.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// What: `pages`, `updates`, `repeats`, `closes`, `tries again`, …
+    pub action: String,
+}
+
+impl From<KnownAlert> for AlertEntry {
+    fn from(alert: KnownAlert) -> Self {
+        AlertEntry {
+            id: alert.id.to_string(),
+            fingerprint: alert.fingerprint.to_string(),
+            status: alert.status,
+            labels: alert.labels,
+            annotations: alert.annotations,
+            starts_at: alert.starts_at,
+            ends_at: alert.ends_at,
+            generator_url: alert.generator_url,
+            receivers: alert.receivers.into_iter().map(StandingEntry::from).collect(),
+        }
+    }
+}
+
+impl From<Standing> for StandingEntry {
+    fn from(standing: Standing) -> Self {
+        StandingEntry {
+            receiver: standing.receiver,
+            state: standing.state,
+            would: standing.would,
+            origin: standing.origin,
+            incident: standing.incident,
+            why: standing.cause.as_ref().map(causes::text).unwrap_or_default(),
+            cause: standing.cause,
+            next: standing.next.map(NextEntry::from),
+        }
+    }
+}
+
+impl From<(Timestamp, NextStep)> for NextEntry {
+    fn from((at, step): (Timestamp, NextStep)) -> Self {
+        NextEntry { at, action: causes::next_step(step).to_owned() }
+    }
 }
 
 /// One page of alerts, in the order of their identity.
@@ -78,7 +192,7 @@ async fn page(app: &App, uri: &Uri) -> Result<AlertPage, Problem> {
     for _ in 0..LOOKS {
         let once = query.clone();
         let glance = look(app, move |engine| engine.alerts(&once)).await?;
-        alerts.extend(glance.found);
+        alerts.extend(glance.found.into_iter().map(AlertEntry::from));
         (query.after, query.limit) = (glance.next, wanted - alerts.len());
         if query.after.is_none() || query.limit == 0 || glance.full {
             break;

@@ -11,8 +11,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::asked::{PageLimit, asked, cursor};
 use super::document::{Refusal, no_parameters};
 use super::reply;
+use crate::causes;
 use crate::journal::{DeadLetter, LetterQuery};
-use crate::model::{NotificationId, Outcome, Timestamp};
+use crate::model::{Cause, NotificationId, Outcome, Timestamp};
 use crate::web::app::{App, Named};
 use crate::web::gate::ReplayError;
 use crate::web::look::finished;
@@ -74,6 +75,8 @@ struct LetterEntry {
     severity: String,
     /// Why it was to be sent, in one sentence.
     why: String,
+    /// Why, as data.
+    cause: Cause,
     /// How many alerts it tells of.
     alerts: u64,
     /// How many attempts were made.
@@ -136,7 +139,8 @@ fn entry(letter: DeadLetter) -> LetterEntry {
         dedup_key: n.dedup_key.to_string(),
         group_key: n.group_key.to_string(),
         severity: n.severity.to_string(),
-        why: n.why.to_string(),
+        why: causes::text(&n.cause),
+        cause: n.cause,
         alerts: n.alerts.len() as u64 + n.truncated,
         attempts: report.attempts,
         reason,

@@ -4,13 +4,18 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use utoipa::{IntoParams, ToSchema};
 
+use super::alerts::NextEntry;
 use super::asked::{PageLimit, asked, cursor, matchers, word};
 use super::document::Refusal;
 use super::{LOOKS, reply};
-use crate::engine::{INCIDENT_STATES, IncidentCursor, IncidentEntry, IncidentQuery};
-use crate::model::Timestamp;
+use crate::causes;
+use crate::engine::{
+    INCIDENT_STATES, IncidentAlert, IncidentCursor, IncidentQuery, OpenIncident, Origin, RowState,
+};
+use crate::model::{Cause, Fingerprint, LabelSet, Timestamp};
 use crate::web::app::App;
 use crate::web::look::look;
 use crate::web::problem::Problem;
@@ -34,6 +39,123 @@ pub(super) struct Asked {
     /// Entries on the page at most.
     #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 100)]
     limit: PageLimit,
+}
+
+/// An incident that is not over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Incident)]
+#[serde(rename_all = "camelCase")]
+pub struct IncidentEntry {
+    /// The key under which receivers know it, 64 hex digits.
+    #[schema(value_type = String)]
+    pub dedup_key: SmolStr,
+    /// Its group's key, as Alertmanager writes it.
+    #[schema(value_type = String)]
+    pub group_key: SmolStr,
+    /// The n-th incident of its group, from 0.
+    pub generation: u32,
+    /// Where it goes.
+    #[schema(value_type = String)]
+    pub receiver: SmolStr,
+    /// The name of its severity level.
+    #[schema(value_type = String)]
+    pub severity: SmolStr,
+    /// `passing`, `paged`, `flapping` or `resolving`; `superseded` if a worse one took its place, and
+    /// `closing` if it is over and its end not told yet. `observed` if its profile only observes, so that
+    /// nobody is told.
+    #[schema(value_type = String)]
+    pub state: SmolStr,
+    /// Of `observed`: the state that it would be in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub would: Option<RowState>,
+    /// Who decided: `squelch`; `sender` where a profile observes and Squelch passes on what the sender sends;
+    /// `internal` if Squelch opened it about itself.
+    #[schema(value_type = String)]
+    pub origin: Origin,
+    /// Its title, as receivers show it behind the mark of its state.
+    pub title: String,
+    /// When it paged.
+    #[schema(value_type = String, format = DateTime)]
+    pub opened_at: Timestamp,
+    /// Why its receivers were notified last, in one sentence.
+    pub why: String,
+    /// Why, as data.
+    pub cause: Cause,
+    /// What happens next, where a time is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextEntry>,
+    /// The integrations that show it.
+    #[schema(value_type = Vec<String>)]
+    pub delivered: Vec<SmolStr>,
+    /// The integrations that refused for good what they were told last.
+    #[schema(value_type = Vec<String>)]
+    pub refused: Vec<SmolStr>,
+    /// How many of its alerts fire.
+    pub firing: usize,
+    /// How many alerts it has.
+    pub size: usize,
+    /// The first hundred of them: those that fire first, then by severity, then by name.
+    pub alerts: Vec<MemberEntry>,
+}
+
+/// An alert in an incident.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = IncidentAlert)]
+pub struct MemberEntry {
+    /// Its identity, 32 hex digits.
+    pub id: String,
+    /// Alertmanager's fingerprint, 16 hex digits.
+    pub fingerprint: String,
+    /// Its labels.
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub labels: LabelSet,
+    /// The name of its severity level.
+    #[schema(value_type = String)]
+    pub severity: SmolStr,
+    /// Whether it fires, as the incident was told.
+    pub firing: bool,
+    /// How often it changed, while it flaps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flaps: Option<u32>,
+}
+
+impl From<OpenIncident> for IncidentEntry {
+    fn from(incident: OpenIncident) -> Self {
+        IncidentEntry {
+            dedup_key: incident.dedup_key,
+            group_key: incident.group_key,
+            generation: incident.generation,
+            receiver: incident.receiver,
+            severity: incident.severity,
+            state: incident.state,
+            would: incident.would,
+            origin: incident.origin,
+            title: incident.title,
+            opened_at: incident.opened_at,
+            why: causes::text(&incident.cause),
+            cause: incident.cause,
+            next: incident.next.map(NextEntry::from),
+            delivered: incident.delivered,
+            refused: incident.refused,
+            firing: incident.firing,
+            size: incident.size,
+            alerts: incident.alerts.into_iter().map(MemberEntry::from).collect(),
+        }
+    }
+}
+
+impl From<IncidentAlert> for MemberEntry {
+    fn from(alert: IncidentAlert) -> Self {
+        MemberEntry {
+            id: alert.id.to_string(),
+            fingerprint: Fingerprint::of(&alert.labels).to_string(),
+            labels: alert.labels,
+            severity: alert.severity,
+            firing: alert.firing,
+            flaps: alert.flaps,
+        }
+    }
 }
 
 /// One page of incidents: internal incidents that are open first, then the others, each the newest first.
@@ -73,7 +195,7 @@ async fn page(app: &App, uri: &Uri) -> Result<IncidentPage, Problem> {
     for _ in 0..LOOKS {
         let once = query.clone();
         let glance = look(app, move |engine| engine.open_incidents(&once)).await?;
-        incidents.extend(glance.found);
+        incidents.extend(glance.found.into_iter().map(IncidentEntry::from));
         (query.after, query.limit) = (glance.next, wanted - incidents.len());
         if query.after.is_none() || query.limit == 0 || glance.full {
             break;

@@ -25,11 +25,11 @@ use super::gate::SearchError;
 use super::problem::{Problem, json};
 use crate::decision_log::{DecisionLogError, Page, Query};
 
-pub use alerts::AlertPage;
+pub use alerts::{AlertEntry, AlertPage, StandingEntry};
 pub(super) use asked::{ASKED_COMPILED, PageLimit, matchers};
 pub(super) use decisions::Asked as DecisionsAsked;
 pub use document::description;
-pub use incidents::IncidentPage;
+pub use incidents::{IncidentEntry, IncidentPage};
 pub use silences::SilencePage;
 
 /// Looks at the engine that one request takes at most, so that what is rare is found on one page.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::SmolStr;
 
 use super::Engine;
 use super::groups::GroupKey;
@@ -15,12 +15,12 @@ use super::lanes::LaneId;
 use super::ledger::Verdict;
 use super::stats::Bound;
 use super::timers::Timer;
-use crate::model::{AlertId, Batch, Disposition, Observation, Reason, Source, Status, Timestamp};
+use crate::model::{
+    AlertId, Batch, Cause, Disposition, Observation, Problem, Reason, Source, Status, Timestamp,
+};
 
 /// So many alerts are aside at most; what is over is decided about as usual.
 pub(super) const ASIDE: usize = 1000;
-
-const WHY: &str = "the engine broke on it, so it is told as it stands";
 
 /// The alerts that are aside.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,12 +90,8 @@ impl Engine {
         let lanes = self.lanes.matching(&self.policy, &observation.labels);
         match observation.status {
             Status::Firing => {
-                let summary = match observation.annotations.value("summary") {
-                    "" => SmolStr::new_static(WHY),
-                    summary => format_smolstr!("{summary} ({WHY})"),
-                };
                 for lane in lanes {
-                    let disposition = self.tell_aside(alert, lane, observation, &summary);
+                    let disposition = self.tell_aside(alert, lane, observation);
                     self.dispose_aside(alert, lane, disposition);
                 }
                 if let Some(aside) = self.asides.alerts.get_mut(&alert) {
@@ -110,7 +106,7 @@ impl Engine {
                     false => Disposition::Resolve,
                 };
                 for key in told {
-                    self.clear(&key, "it resolved");
+                    self.clear(&key, Cause::AllResolved);
                 }
                 for lane in lanes {
                     self.dispose_aside(alert, lane, disposition);
@@ -120,18 +116,13 @@ impl Engine {
     }
 
     /// Opens the incident of an alert that is aside at the receiver of a lane, if it is not open.
-    fn tell_aside(
-        &mut self,
-        alert: AlertId,
-        lane: LaneId,
-        observation: &Observation,
-        summary: &str,
-    ) -> Disposition {
+    fn tell_aside(&mut self, alert: AlertId, lane: LaneId, observation: &Observation) -> Disposition {
         let receiver = self.lanes.lane(lane).receiver.clone();
         let heartbeat = self.policy.heartbeat_of(&observation.labels).is_some();
         let telling = self.policy.telling(&observation.labels);
         let labels = telling.as_ref().unwrap_or(&observation.labels);
-        let key = (!heartbeat).then(|| self.raise_as(&receiver, labels, labels.clone(), summary)).flatten();
+        let problem = Problem::Quarantined { summary: observation.annotations.value("summary").into() };
+        let key = (!heartbeat).then(|| self.raise_as(&receiver, labels, labels.clone(), problem)).flatten();
         let Some(key) = key else { return Disposition::Suppressed(Reason::Muted) };
         match self.asides.alerts.get_mut(&alert).is_none_or(|aside| aside.told.insert(key)) {
             true => Disposition::Page,
@@ -143,9 +134,9 @@ impl Engine {
         self.routed(lane, 1);
         let Self { lanes, ledger, now, .. } = self;
         let lane = (lane, lanes.lane(lane));
-        let (incident, rule, release) = (SmolStr::default(), SmolStr::new_static(WHY), None);
+        let (incident, cause, release) = (SmolStr::default(), Cause::Quarantined, None);
         let basis = lane.1.basis();
-        let verdict = Verdict { alert, known: None, lane, incident, disposition, rule, release, basis };
+        let verdict = Verdict { alert, known: None, lane, incident, disposition, cause, release, basis };
         ledger.dispose(*now, 1, verdict);
     }
 
@@ -161,7 +152,7 @@ impl Engine {
             stays
         });
         for key in over {
-            self.clear(&key, "stale: it was not said again");
+            self.clear(&key, Cause::Expired { after: patience });
         }
     }
 

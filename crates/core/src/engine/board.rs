@@ -1,13 +1,13 @@
 //! How things stand, for the pages of the UI: what is open, what waits and why, a page at a time.
 //!
 //! A look costs one pass over incidents and tracks, in which nothing is copied but a sort key; only the
-//! rows that are shown are put into words.
+//! rows that are shown are made.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::SmolStr;
 
 use super::Engine;
 use super::channel::Channel;
@@ -17,7 +17,7 @@ use super::lanes::LaneId;
 use super::state::Track;
 use super::timers::Timer;
 use super::undelivered::Refused;
-use crate::model::{AlertId, Headline, Kind, LabelSet, Matcher, Reason, Timestamp};
+use crate::model::{AlertId, Cause, Headline, Kind, LabelSet, Matcher, Problem, Timestamp};
 
 /// What an open incident, or an alert that waits, is at now. In the order in which it matters to who looks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -42,6 +42,25 @@ pub enum RowState {
     Muted,
     /// Its profile only observes, so nobody is told. [`Row::would`] says where it would stand.
     Observed,
+}
+
+/// What happens next to an incident, or to an alert that waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NextStep {
+    /// It pages.
+    Pages,
+    /// The receivers get an update.
+    Updates,
+    /// The receivers get the page again.
+    Repeats,
+    /// The incident closes.
+    Closes,
+    /// Squelch tries a refused page again.
+    Retries,
+    /// Flapping ends then, if not before.
+    StopsFlapping,
+    /// Its mute ends. It pages, unless something else mutes it.
+    MayPage,
 }
 
 /// Who decided that there is an incident.
@@ -152,10 +171,10 @@ pub struct Row {
     pub firing: usize,
     /// How many it has.
     pub alerts: usize,
-    /// Why it is as it is, in one sentence.
-    pub why: SmolStr,
+    /// Why it is as it is, where that is known.
+    pub cause: Option<Cause>,
     /// What happens next, and when, where that is known.
-    pub next: Option<(Timestamp, &'static str)>,
+    pub next: Option<(Timestamp, NextStep)>,
     /// Whether an integration refused for good what it was told last.
     pub refused: bool,
     /// Whether a person can let it go now.
@@ -192,6 +211,8 @@ pub struct RowAlert {
     pub annotations: LabelSet,
     /// Where its rule can be looked at, as the sender said.
     pub generator_url: SmolStr,
+    /// Of an alert that Squelch brings up itself: what it is about.
+    pub problem: Option<Box<Problem>>,
     /// Whether it fires, as the incident was told.
     pub firing: bool,
     /// Since when.
@@ -218,8 +239,8 @@ enum Source {
     Track(AlertId, LaneId),
 }
 
-/// Why, and what comes next.
-type Words = (SmolStr, Option<(Timestamp, &'static str)>);
+/// Why something waits, and what happens to it next.
+type Waiting = (Option<Cause>, Option<(Timestamp, NextStep)>);
 /// Internal incidents come first, and what would be comes last.
 type Key = (bool, RowState, RowState, usize, Reverse<Timestamp>, Source);
 
@@ -288,6 +309,7 @@ impl Engine {
             labels: view.labels,
             annotations: view.annotations,
             generator_url: view.generator_url,
+            problem: view.problem,
             firing: row.firing > 0,
             since: view.starts_at,
             flaps: None,
@@ -300,6 +322,7 @@ impl Engine {
                 severity: self.level_name(&alert.labels),
                 annotations,
                 generator_url,
+                problem: None,
                 firing: member.firing,
                 since: if member.firing { member.since } else { member.resolved_at.unwrap_or(member.since) },
                 flaps: member.flaps,
@@ -343,6 +366,7 @@ impl Engine {
                 severity: self.level_name(&alert.labels),
                 annotations,
                 generator_url,
+                problem: None,
                 firing: alert.firing(),
                 since: alert.ends_at.unwrap_or(alert.starts_at),
                 flaps: None,
@@ -390,15 +414,15 @@ impl Engine {
         };
         let deadline = |timer| self.timers.deadline(&timer);
         let next = match stands {
-            RowState::Passing => deadline(Timer::Retry(id)).map(|at| (at, "tries anew")),
-            RowState::Resolving => deadline(Timer::ResolveHold(id)).map(|at| (at, "closes")),
+            RowState::Passing => deadline(Timer::Retry(id)).map(|at| (at, NextStep::Retries)),
+            RowState::Resolving => deadline(Timer::ResolveHold(id)).map(|at| (at, NextStep::Closes)),
             RowState::Flapping => {
                 let calm = incident.members.flapping();
-                calm.filter_map(|(alert, _)| flaps(alert)).max().map(|at| (at, "calms at the latest"))
+                calm.filter_map(|(alert, _)| flaps(alert)).max().map(|at| (at, NextStep::StopsFlapping))
             }
             _ => {
-                let update = deadline(Timer::Update(id)).map(|at| (at, "updates"));
-                update.or(deadline(Timer::Repeat(id)).map(|at| (at, "repeats")))
+                let update = deadline(Timer::Update(id)).map(|at| (at, NextStep::Updates));
+                update.or(deadline(Timer::Repeat(id)).map(|at| (at, NextStep::Repeats)))
             }
         };
         let internal = incident.own.is_some();
@@ -426,7 +450,7 @@ impl Engine {
                 incident.members.firing()
             },
             alerts: incident.members.len() + usize::from(internal),
-            why: incident.why.clone(),
+            cause: Some((*incident.cause).clone()),
             next,
             refused: incident.channels.iter().any(Channel::refuses),
             releasable: false,
@@ -436,7 +460,7 @@ impl Engine {
     fn track_row(&self, id: AlertId, lane: LaneId, state: RowState) -> Option<Row> {
         let (alert, track) = (self.alerts.alert(id)?, self.alerts.track(id, lane)?);
         let settings = self.lanes.lane(lane);
-        let (why, next) = self.words(id, lane, track, state);
+        let (cause, next) = self.waiting(id, lane, track, state);
         let shadow = settings.observes();
         Some(Row {
             state: if shadow { RowState::Observed } else { state },
@@ -451,7 +475,7 @@ impl Engine {
             since: alert.starts_at,
             firing: 1,
             alerts: 1,
-            why,
+            cause,
             next,
             refused: false,
             releasable: !shadow && state != RowState::Muted,
@@ -463,44 +487,42 @@ impl Engine {
         self.policy.severities.levels[self.policy.severities.level_of(labels)].name.clone()
     }
 
-    /// Why an alert waits, or is muted, and what comes next.
-    pub(super) fn words(&self, alert: AlertId, lane: LaneId, track: &Track, state: RowState) -> Words {
+    /// Why an alert waits, or is muted, and what happens next.
+    pub(super) fn waiting(&self, alert: AlertId, lane: LaneId, track: &Track, state: RowState) -> Waiting {
         match state {
-            RowState::Muted => self.muted_words(alert, lane, track.muted()),
-            _ => self.waiting_words(alert, track),
+            RowState::Muted => self.waiting_muted(alert, lane),
+            _ => self.waiting_for_a_page(alert, track),
         }
     }
 
-    fn muted_words(&self, alert: AlertId, lane: LaneId, reason: Option<Reason>) -> Words {
+    fn waiting_muted(&self, alert: AlertId, lane: LaneId) -> Waiting {
         match self.mutes.cause(&self.alerts, alert, self.lanes.lane(lane)) {
-            Some(cause) => (cause.rule, cause.release.map(|at| (at, "is looked at again"))),
-            None => (reason.map_or("", Reason::as_str).into(), None),
+            Some(muting) => (Some(muting.cause), muting.release.map(|at| (at, NextStep::MayPage))),
+            None => (None, None),
         }
     }
 
-    fn waiting_words(&self, alert: AlertId, track: &Track) -> Words {
+    fn waiting_for_a_page(&self, alert: AlertId, track: &Track) -> Waiting {
         if let Some(at) = track.held_until() {
-            return ("its severity level waits before the first page".into(), Some((at, "pages")));
+            return (Some(Cause::SeverityHold), Some((at, NextStep::Pages)));
         }
         let Some(key) = track.waits_in() else { return Default::default() };
         let Some(group) = self.groups.get(key) else { return Default::default() };
         if let Some(quiet) = group.quiet.iter().rev().find(|q| q.alert == alert && !q.resolved) {
-            return (quiet.rule.clone(), None);
+            return (Some((*quiet.cause).clone()), None);
         }
         let Some(pending) = group.pending.iter().find(|p| p.alert == alert && !p.recovered) else {
             return Default::default();
         };
         let others = group.pending.len() - 1;
-        let why = match pending.wait {
-            Wait::Group => format_smolstr!("waits for the rest of its group; {others} others wait with it"),
-            Wait::Gather => format_smolstr!("its profile waits for more; {others} others wait with it"),
-            Wait::Hold => {
-                "its series fired before, so its profile holds the page, and withholds it if it recovers"
-                    .into()
-            }
-            Wait::Merged => format_smolstr!("the receiver has had enough; merged with {others} others"),
+        let cause = match pending.wait {
+            Wait::Group => Cause::GroupWait { others },
+            Wait::Gather => Cause::ProfileWait { others },
+            Wait::Hold => Cause::SeriesHold,
+            Wait::Merged => Cause::MergeWait { others },
         };
-        (why, self.timers.deadline(&Timer::GroupWait(key.clone())).map(|at| (at, "pages")))
+        let due = self.timers.deadline(&Timer::GroupWait(key.clone()));
+        (Some(cause), due.map(|at| (at, NextStep::Pages)))
     }
 }
 

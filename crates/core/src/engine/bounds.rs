@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::SmolStr;
 
 use super::Engine;
 use super::alerts::Alert;
@@ -15,7 +15,8 @@ use super::renames::rename_key;
 use super::stats::Bound;
 use super::timers::Timer;
 use crate::model::{
-    AlertId, Basis, Batch, Disposition, Duration, LabelSet, Observation, Reason, Status, Timestamp,
+    AlertId, Basis, Batch, Cause, Disposition, Duration, LabelSet, Observation, Problem, Reason, Status,
+    Timestamp,
 };
 
 /// When a bound is reached, one part in this many of what may be forgotten goes at once.
@@ -93,9 +94,9 @@ impl Engine {
         vec![
             fill("alerts", self.alerts.len(), limit),
             fill("series", self.series.len() as u64, limit),
-            fill("label sets of one alert", sets, super::occurrences::LABEL_SETS as u64),
-            fill("alerts that are aside", self.asides.count(), super::aside::ASIDE as u64),
-            fill("repeats of alerts that are not known", forgotten, 0),
+            fill("label sets", sets, super::occurrences::LABEL_SETS as u64),
+            fill("asides", self.asides.count(), super::aside::ASIDE as u64),
+            fill("unknown repeats", forgotten, 0),
         ]
     }
 
@@ -209,16 +210,12 @@ impl Engine {
             let account = self.ledger.account(settings);
             account.routed += 1;
             account.pending += 1;
-            let (reason, rule) = match (observation.status, mute) {
-                (Status::Resolved, _) => {
-                    (Reason::NeverPaged, "the resolve of an alert that is not known".into())
-                }
-                (Status::Firing, true) => (Reason::Muted, "the receiver has no integration".into()),
-                (Status::Firing, false) => {
-                    let rule = format_smolstr!("beyond limits.alerts {limit}: told together with others");
-                    (Reason::Storm, rule)
-                }
+            let cause = match (observation.status, mute) {
+                (Status::Resolved, _) => Cause::UnknownAlert,
+                (Status::Firing, true) => Cause::NoIntegration,
+                (Status::Firing, false) => Cause::TooManyAlerts { limit },
             };
+            let reason = cause.reason();
             let basis = match reason {
                 Reason::Storm => Basis { setting: "limits.alerts".into(), ..Basis::default() },
                 _ => settings.basis(),
@@ -229,7 +226,7 @@ impl Engine {
                 lane: (lane, settings),
                 incident: SmolStr::default(),
                 disposition: Disposition::Suppressed(reason),
-                rule,
+                cause,
                 release: None,
                 basis,
             };
@@ -257,18 +254,13 @@ impl Engine {
             if overflow.last + OVER_AFTER <= now {
                 self.bounds.overflows.remove(&receiver);
                 if let Some(key) = overflow.key {
-                    self.clear(&key, "no more alerts than limits.alerts for 15m");
+                    self.clear(&key, Cause::BelowAlertLimit { lasted: OVER_AFTER });
                 }
                 continue;
             }
-            let summary = format!(
-                "{} alerts are known, and no more are told apart (limits.alerts {limit}); beyond them {} were said to fire here",
-                self.alerts.len(),
-                overflow.count
-            );
-            let labels =
-                LabelSet::from_pairs([("alertname", "SquelchTooManyAlerts"), ("receiver", &receiver)]);
-            let key = self.raise(&receiver, &labels, &summary);
+            let problem = Problem::TooManyAlerts { known: self.alerts.len(), limit, beyond: overflow.count };
+            let labels = LabelSet::from_pairs([("alertname", problem.alertname()), ("receiver", &receiver)]);
+            let key = self.raise(&receiver, &labels, problem);
             // A receiver that reaches nobody now may have been told before, and is to hear of the end.
             if let Some(overflow) = self.bounds.overflows.get_mut(&receiver).filter(|_| key.is_some()) {
                 overflow.key = key;

@@ -14,7 +14,7 @@ use smol_str::SmolStr;
 use super::Engine;
 use super::occurrences::{CLOCK_SLACK, Moment, PeerId, lateness};
 use super::timers::Timer;
-use crate::model::{AlertId, Batch, Duration, Observation, Source, Status, Timestamp};
+use crate::model::{AlertId, Batch, ClockError, Duration, Observation, Problem, Source, Status, Timestamp};
 
 /// So many senders are named at most. The one that was wrong longest ago goes first.
 const SENDERS: usize = 100;
@@ -24,6 +24,9 @@ const LASTS: Duration = Duration::from_hours(1);
 
 /// So much of the name of a sender is kept.
 const NAME: usize = 200;
+
+/// So many senders are told of by name.
+const NAMED: usize = 5;
 
 /// Senders whose clock is wrong.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,18 +124,14 @@ impl Engine {
     pub(super) fn say_clocks(&mut self) {
         self.clocks.forget(self.now);
         let wrong: Vec<(&SmolStr, i64)> = self.clocks.wrong(self.now).collect();
-        let each = wrong.iter().take(5).map(|(name, by)| {
-            let length = Duration::from_secs(by.unsigned_abs() / 1000);
-            format!("{name:?} is at least {length} {}", if *by > 0 { "ahead" } else { "behind" })
+        let senders = wrong.iter().take(NAMED).map(|(sender, by)| ClockError {
+            sender: (*sender).clone(),
+            by: Duration::from_secs(by.unsigned_abs() / 1000),
+            ahead: *by > 0,
         });
-        let named = each.collect::<Vec<_>>().join(", ");
-        let more = if wrong.len() > 5 { " and others" } else { "" };
-        let summary = format!(
-            "the clocks of these senders differ from the clock of this machine: {named}{more}. Check that all \
-             of them use NTP"
-        );
-        let summary = (!wrong.is_empty()).then_some(summary);
-        self.put("SquelchSenderClockWrong", summary.as_deref());
+        let (senders, others) = (senders.collect(), wrong.len().saturating_sub(NAMED));
+        let found = !wrong.is_empty();
+        self.put(Problem::SenderClocksWrong { senders, others }, found);
     }
 }
 

@@ -17,8 +17,8 @@ use super::lanes::LaneId;
 use super::renames::{rename_key, rename_part};
 use super::timers::Timer;
 use crate::model::{
-    AlertId, AlertView, Duration, Kind, LabelSet, Notification, NotificationId, Outcome, Reason, Status,
-    Timestamp,
+    AlertId, AlertView, Cause, Counted, Duration, HeldBack, Kind, LabelSet, NameCount, Notification,
+    NotificationId, Outcome, Reason, Status, Timestamp,
 };
 
 /// A period tells apart at most this many alerts for each receiver; what is beyond is only counted.
@@ -153,9 +153,8 @@ impl Period {
         }
     }
 
-    /// `held back in the last 1d: 12 unsurprising (A 9, B 3), 3 rate_limited (C 3)`: the most first.
-    /// Alerts of these names fire, and are `quiet` still.
-    fn why(&self, now: Timestamp, quiet: &BTreeMap<SmolStr, u64>) -> SmolStr {
+    /// What was held back, the most first. Alerts of the names in `quiet` fire and are withheld.
+    fn cause(&self, now: Timestamp, quiet: &BTreeMap<SmolStr, u64>) -> Cause {
         let mut reasons: BTreeMap<Reason, (u64, BTreeMap<SmolStr, u64>)> = BTreeMap::new();
         for held in self.held.values() {
             for (reason, count) in &held.counts {
@@ -169,34 +168,25 @@ impl Period {
         }
         let mut reasons: Vec<_> = reasons.into_iter().collect();
         reasons.sort_by_key(|(reason, (total, _))| (Reverse(*total), *reason));
-        let mut parts: Vec<String> = reasons
-            .iter()
-            .map(|(reason, (total, names))| format!("{total} {}{}", reason.as_str(), most(names)))
-            .collect();
-        if !quiet.is_empty() {
-            let total: u64 = quiet.values().sum();
-            parts.push(format!("{total} firing and kept quiet still{}", most(quiet)));
+        let held = |(reason, (count, names)): &(Reason, (u64, _))| HeldBack {
+            reason: *reason,
+            counted: counted(*count, names),
+        };
+        Cause::Digest {
+            period: Duration::from_secs(now.since(self.since).as_millis() / 1000),
+            held_back: reasons.iter().map(held).collect(),
+            withheld: counted(quiet.values().sum(), quiet),
+            unnamed: self.beyond.values().sum(),
         }
-        let beyond: u64 = self.beyond.values().sum();
-        if beyond > 0 {
-            parts.push(format!("{beyond} of these of alerts beyond the first {REMEMBERED}"));
-        }
-        let lasted = Duration::from_secs(now.since(self.since).as_millis() / 1000);
-        format_smolstr!("held back in the last {lasted}: {}", parts.join(", "))
     }
 }
 
-/// ` (A 9, B 3)`: the names with the highest counts, and how many more there are.
-fn most(names: &BTreeMap<SmolStr, u64>) -> String {
+/// `count`, and the names with the highest counts.
+fn counted(count: u64, names: &BTreeMap<SmolStr, u64>) -> Counted {
     let mut names: Vec<_> = names.iter().filter(|(name, _)| !name.is_empty()).collect();
     names.sort_by_key(|(name, count)| (Reverse(**count), *name));
-    let mut shown: Vec<String> = names.iter().take(NAMED).map(|(name, n)| format!("{name} {n}")).collect();
-    match names.len().saturating_sub(NAMED) {
-        0 => {}
-        1 => shown.push("1 other name".into()),
-        more => shown.push(format!("{more} other names")),
-    }
-    if shown.is_empty() { String::new() } else { format!(" ({})", shown.join(", ")) }
+    let named = names.iter().take(NAMED).map(|(name, n)| NameCount { name: (*name).clone(), count: **n });
+    Counted { count, names: named.collect(), other_names: names.len().saturating_sub(NAMED) }
 }
 
 fn cut(name: &str) -> SmolStr {
@@ -408,7 +398,7 @@ impl Engine {
             alerts: alerts.into_iter().take(LISTED).map(|(.., view)| view).collect(),
             beside: Vec::new(),
             opened_at: period.since,
-            why: period.why(self.now, &quiet_names),
+            cause: period.cause(self.now, &quiet_names),
         }
     }
 
@@ -424,6 +414,7 @@ impl Engine {
             starts_at: alert.starts_at,
             ends_at: alert.ends_at.filter(|_| !alert.firing()),
             generator_url,
+            problem: None,
             flaps: here.filter_map(|lane| self.alerts.track(id, lane)?.damping.flaps()).max(),
         })
     }
@@ -435,6 +426,11 @@ mod tests {
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn held_back(reason: Reason, count: u64, names: &[(&str, u64)], other_names: usize) -> HeldBack {
+        let names = names.iter().map(|(name, count)| NameCount { name: (*name).into(), count: *count });
+        HeldBack { reason, counted: Counted { count, names: names.collect(), other_names } }
     }
 
     #[test]
@@ -450,9 +446,16 @@ mod tests {
         let (period, begins) = digests.period(at(60), &"pd".into(), Duration::from_mins(1));
         assert_eq!(begins, None, "a period goes on as it began");
         assert_eq!(
-            period.why(at(86_400), &BTreeMap::from([("Job".into(), 2)])),
-            "held back in the last 1d: 12 unsurprising (D 5, B 3, A 2, 1 other name), \
-             3 rate_limited (Down 3), 2 firing and kept quiet still (Job 2)"
+            period.cause(at(86_400), &BTreeMap::from([("Job".into(), 2)])),
+            Cause::Digest {
+                period: day,
+                held_back: vec![
+                    held_back(Reason::Unsurprising, 12, &[("D", 5), ("B", 3), ("A", 2)], 1),
+                    held_back(Reason::RateLimited, 3, &[("Down", 3)], 0),
+                ],
+                withheld: held_back(Reason::Storm, 2, &[("Job", 2)], 0).counted,
+                unnamed: 0,
+            }
         );
         assert_eq!(digests.names_until(AlertId(4)), Some(at(86_400)));
         assert_eq!(digests.names_until(AlertId(5)), None);
@@ -470,9 +473,17 @@ mod tests {
         period.hold(AlertId(2), "B", Reason::RateLimited, 1);
         period.take_in(earlier);
         assert_eq!(
-            period.why(at(90_000), &BTreeMap::new()),
-            "held back in the last 1d1h: 3 storm, 3 flapping (A 3), 1 rate_limited (B 1), \
-             3 of these of alerts beyond the first 1000"
+            period.cause(at(90_000), &BTreeMap::new()),
+            Cause::Digest {
+                period: Duration::from_hours(25),
+                held_back: vec![
+                    held_back(Reason::Storm, 3, &[], 0),
+                    held_back(Reason::Flapping, 3, &[("A", 3)], 0),
+                    held_back(Reason::RateLimited, 1, &[("B", 1)], 0),
+                ],
+                withheld: Counted::default(),
+                unnamed: 3,
+            }
         );
     }
 
@@ -486,8 +497,15 @@ mod tests {
         }
         period.hold(AlertId(0), &name, Reason::Storm, 1);
         assert_eq!(period.held.len(), REMEMBERED);
-        let why = period.why(at(60), &BTreeMap::new());
-        assert!(why.starts_with("held back in the last 1m: 5001 storm (xxx"), "{why}");
-        assert!(why.ends_with("… 1001), 4000 of these of alerts beyond the first 1000"), "{why}");
+        let name = cut(&name);
+        assert_eq!(
+            period.cause(at(60), &BTreeMap::new()),
+            Cause::Digest {
+                period: Duration::from_mins(1),
+                held_back: vec![held_back(Reason::Storm, 5001, &[(&name, 1001)], 0)],
+                withheld: Counted::default(),
+                unnamed: 4000,
+            }
+        );
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::SmolStr;
 
 use super::alerts::Alert;
 use super::lanes::LaneId;
@@ -14,8 +14,8 @@ use super::series::series_of;
 use super::timers::{Timer, Timers};
 use super::{Effects, Engine, Event};
 use crate::model::{
-    AlertId, Batch, Decision, Disposition, Duration, Kind, LabelSet, Observation, Outcome, Report, Source,
-    Status, Timestamp,
+    AlertId, Batch, Cause, Decision, Disposition, Duration, Kind, LabelSet, Observation, Outcome, Report,
+    Source, Status, Timestamp,
 };
 
 /// How far ahead of the chosen time it looks for the outcome.
@@ -78,8 +78,49 @@ pub enum DryStep {
         /// What it does.
         kind: Kind,
         /// Why.
-        why: SmolStr,
+        cause: Cause,
     },
+}
+
+/// What becomes of it in the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DryOutcome {
+    /// It pages.
+    Pages {
+        /// The receiver.
+        receiver: SmolStr,
+        /// So long after its start.
+        after: Duration,
+    },
+    /// It pages nobody. It is disposed like this.
+    Disposed {
+        /// As what.
+        disposition: Disposition,
+        /// Why.
+        cause: Cause,
+    },
+    /// Nothing is decided within the horizon.
+    Undecided,
+}
+
+impl DryRun {
+    /// What becomes of it in the end.
+    pub fn outcome(&self) -> DryOutcome {
+        let page = self.steps.iter().find_map(|step| match step {
+            DryStep::Sent { at, receiver, kind: Kind::Page, .. } => {
+                Some(DryOutcome::Pages { receiver: receiver.clone(), after: at.since(self.at) })
+            }
+            _ => None,
+        });
+        let disposed = self.steps.iter().find_map(|step| match step {
+            DryStep::Decided(decision) if !decision.observed => Some(DryOutcome::Disposed {
+                disposition: decision.disposition,
+                cause: decision.cause.clone(),
+            }),
+            _ => None,
+        });
+        page.or(disposed).unwrap_or(DryOutcome::Undecided)
+    }
 }
 
 impl Engine {
@@ -149,7 +190,7 @@ impl Engine {
                     receiver: notification.receiver,
                     integration: notification.integration,
                     kind: notification.kind,
-                    why: notification.why,
+                    cause: notification.cause,
                 });
             }
             let report = Report { id: notification.id, outcome: Outcome::Accepted, attempts: 1 };
@@ -254,36 +295,4 @@ impl Engine {
 
 fn own<K: Copy, V: Copy>((key, value): (&K, &V)) -> (K, V) {
     (*key, *value)
-}
-
-impl DryRun {
-    /// What becomes of it, in one sentence.
-    pub fn outcome(&self) -> SmolStr {
-        let sent = self.steps.iter().find_map(|step| match step {
-            DryStep::Sent { at, receiver, kind: Kind::Page, .. } => Some((*at, receiver)),
-            _ => None,
-        });
-        if let Some((at, receiver)) = sent {
-            return match at.since(self.at).is_zero() {
-                true => format_smolstr!("It pages {receiver} at once."),
-                false => format_smolstr!("It pages {receiver} after {}.", at.since(self.at)),
-            };
-        }
-        let decided = self.steps.iter().find_map(|step| match step {
-            DryStep::Decided(decision) if !decision.observed => Some(decision),
-            _ => None,
-        });
-        match decided.map(|d| (d.disposition, &d.rule)) {
-            Some((Disposition::Suppressed(reason), rule)) if rule.starts_with(reason.as_str()) => {
-                format_smolstr!("Nobody is paged: {rule}.")
-            }
-            Some((Disposition::Suppressed(reason), rule)) => {
-                format_smolstr!("Nobody is paged: {} ({rule}).", reason.as_str().replace('_', " "))
-            }
-            Some((disposition, rule)) => {
-                format_smolstr!("No new page: it goes out as {} ({rule}).", disposition.as_str())
-            }
-            None => "Nobody is paged within a day.".into(),
-        }
-    }
 }

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::repeats::Repeats;
-use crate::model::{AlertId, Batch, Decision, Duration, Notification, NotificationId, Report, SilenceChange};
+use crate::model::{
+    AlertId, Batch, Decision, Duration, Notification, NotificationId, Problem, Report, SilenceChange,
+};
 use crate::policy::Policy;
 
 /// Something that happened. Journalled with the time at which it was handled.
@@ -52,10 +54,8 @@ pub struct Release {
 /// Something that went wrong, for the receiver of `self_watch`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Alarm {
-    /// Its `alertname`; one incident for each name.
-    pub name: SmolStr,
-    /// What went wrong, in one sentence.
-    pub summary: SmolStr,
+    /// The problem. There is one incident for each kind.
+    pub problem: Problem,
     /// It is over after this time, unless it is raised again.
     pub lasts: Duration,
 }

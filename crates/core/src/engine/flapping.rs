@@ -1,15 +1,13 @@
 //! Flapping, as the pipeline meets it: when it begins, what an alert's incident is told of it, and how it
 //! ends. The arithmetic is [`super::damping`]'s.
 
-use smol_str::{SmolStr, format_smolstr};
-
 use super::Engine;
 use super::groups::GroupKey;
 use super::incident::{IncidentId, Phase};
 use super::lanes::LaneId;
 use super::members::Member;
 use super::timers::Timer;
-use crate::model::{AlertId, Reason};
+use crate::model::{AlertId, Cause};
 use crate::policy::{FAN_OUT, FAN_OUT_WITHIN, Flapping};
 
 impl Engine {
@@ -50,9 +48,9 @@ impl Engine {
             Some(_) | None => {}
         }
         let count = std::mem::take(&mut self.track(alert, lane).waiting);
-        let rule = self.flapping_rule(alert, lane);
+        let cause = self.flapping_cause(alert, lane);
         let release = self.timers.deadline(&Timer::Reuse(lane, alert));
-        self.suppress(alert, lane, count, Reason::Flapping, rule, release);
+        self.suppress(alert, lane, count, cause, release);
     }
 
     /// The incident with a recent page in which an alert of this group is told of: its `own`, else the
@@ -91,7 +89,7 @@ impl Engine {
             return;
         }
         if incident.members.firing() == 0 {
-            incident.closing = Some("what fires in it goes on in another incident".into());
+            incident.closing = Some(Box::new(Cause::MovedElsewhere));
         }
         self.touched.insert(old);
         self.ended(alert);
@@ -126,11 +124,11 @@ impl Engine {
     }
 
     /// Why a page leaves, if flapping alerts that fire together made it.
-    pub(super) fn broke_out(&self, key: &GroupKey, all: &[(AlertId, u64, bool)]) -> Option<SmolStr> {
+    pub(super) fn broke_out(&self, key: &GroupKey, all: &[(AlertId, u64, bool)]) -> Option<Cause> {
         let flaps = |alert| self.alerts.track(alert, key.0).is_some_and(|t| t.damping.flaps().is_some());
         let flapping = all.iter().filter(|(alert, _, recovered)| !recovered && flaps(*alert)).count();
-        (flapping >= FAN_OUT)
-            .then(|| format_smolstr!("{flapping} flapping alerts fire together, within {FAN_OUT_WITHIN}"))
+        let cause = Cause::FlappingTogether { alerts: flapping, within: FAN_OUT_WITHIN };
+        (flapping >= FAN_OUT).then_some(cause)
     }
 
     /// What flaps in older incidents of a group, and fires, is part of its new page.
@@ -248,31 +246,25 @@ impl Engine {
             incident.is_some_and(|i| i.superseded_by.is_none() && !i.is_recent(now, &noise))
         };
         if let Some(id) = incident.filter(|id| old(*id)) {
-            let name = self.alerts.alert(alert).map(|a| a.labels.value("alertname").to_owned());
-            let why =
-                format_smolstr!("{} fires still after it changed {flaps} times", name.unwrap_or_default());
+            let name = self.alerts.alert(alert).map(|a| a.labels.value("alertname").into());
+            let cause = Cause::StillFiring { alertname: name.unwrap_or_default(), changes: flaps };
             self.routed(lane, 1);
             if let Some(incident) = self.incidents.get_mut(&id) {
                 incident.waiting.push((alert, 1));
             }
-            self.supersede(id, why);
+            self.supersede(id, cause);
         }
     }
 
-    pub(super) fn flapping_rule(&mut self, alert: AlertId, lane: LaneId) -> SmolStr {
+    pub(super) fn flapping_cause(&mut self, alert: AlertId, lane: LaneId) -> Cause {
         let noise = self.lanes.lane(lane).noise.clone();
         let now = self.now;
         let track = self.track(alert, lane);
-        let penalty = track.damping.penalty_at(now, &noise.flapping);
-        format_smolstr!(
-            "flapping: changed {} times, penalty {}.{} (suppress_at {}.{}, reuse_at {}.{})",
-            track.damping.flaps().unwrap_or(0),
-            penalty / 1000,
-            penalty % 1000 / 100,
-            noise.flapping.suppress_at / 1000,
-            noise.flapping.suppress_at % 1000 / 100,
-            Flapping::REUSE_AT / 1000,
-            Flapping::REUSE_AT % 1000 / 100
-        )
+        Cause::Flapping {
+            changes: track.damping.flaps().unwrap_or(0),
+            penalty: track.damping.penalty_at(now, &noise.flapping),
+            suppress_at: noise.flapping.suppress_at,
+            reuse_at: Flapping::REUSE_AT,
+        }
     }
 }

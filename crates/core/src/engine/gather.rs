@@ -1,7 +1,7 @@
 //! The next page of a group: what it waits for, whether it is worth a human's attention, and what
 //! stays quiet. Each mechanism is off unless the profile says otherwise.
 
-use smol_str::{SmolStr, format_smolstr};
+use std::sync::Arc;
 
 use super::Engine;
 use super::groups::{GroupKey, Pending, Quiet, Wait, Worth};
@@ -10,7 +10,7 @@ use super::lanes::LaneId;
 use super::members::Member;
 use super::series::{Firing, series_of};
 use super::timers::Timer;
-use crate::model::{AlertId, Duration, LabelSet, Reason, Timestamp};
+use crate::model::{AlertId, Cause, Duration, LabelSet, Timestamp};
 use crate::policy::{FAN_OUT, FAN_OUT_WITHIN, Level, Noise};
 
 impl Engine {
@@ -144,12 +144,8 @@ impl Engine {
         if waits.peek().is_some() && !waits.all(|w| w == Wait::Gather && usual) {
             return self.open(key);
         }
-        let rule = format_smolstr!(
-            "nothing unusual: surprise {} of {} within {}",
-            decimal(surprise),
-            decimal(settings.page_at.into()),
-            settings.window
-        );
+        let cause = Cause::Unsurprising { surprise, page_at: settings.page_at, window: settings.window };
+        let cause = Arc::new(cause);
         let (mut recovered, mut waiting, mut kept) = (Vec::new(), Vec::new(), false);
         for pending in std::mem::take(&mut group.pending) {
             if pending.due > now {
@@ -168,13 +164,13 @@ impl Engine {
                 fired_at: pending.fired_at,
                 worth: pending.worth,
                 resolved: pending.recovered,
-                rule: rule.clone(),
+                cause: cause.clone(),
             });
         }
         let next = waiting.iter().map(|p| p.due).min();
         group.pending = waiting;
         for (alert, count) in recovered {
-            self.suppress(alert, key.0, count, Reason::Unsurprising, rule.clone(), None);
+            self.suppress(alert, key.0, count, (*cause).clone(), None);
         }
         if kept {
             self.kept_quiet(key.0);
@@ -198,14 +194,14 @@ impl Engine {
         }
         if *key == self.merged_key(key.0) {
             self.flow(key.0).merged_at = Some(self.now);
-            let why = format_smolstr!("{} alerts in one page: more pages than the receiver takes", all.len());
-            return self.open_with(key, all, why);
+            let cause = Cause::MergedPage { alerts: all.len() };
+            return self.open_with(key, all, cause);
         }
         if self.merge(key, &all) {
             return self.forget_group_later(key);
         }
-        let why = self.broke_out(key, &all).unwrap_or("first page".into());
-        self.open_with(key, all, why);
+        let cause = self.broke_out(key, &all).unwrap_or(Cause::FirstPage);
+        self.open_with(key, all, cause);
     }
 
     /// What the next page of a group tells: alerts, the observations that wait with each, and whether it
@@ -221,7 +217,7 @@ impl Engine {
         pending.into_iter().map(|p| (p.alert, p.count, p.recovered)).chain(told).collect()
     }
 
-    pub(super) fn open_with(&mut self, key: &GroupKey, all: Vec<(AlertId, u64, bool)>, why: SmolStr) {
+    pub(super) fn open_with(&mut self, key: &GroupKey, all: Vec<(AlertId, u64, bool)>, cause: Cause) {
         let received = all.iter().filter_map(|(alert, ..)| Some(self.alerts.alert(*alert)?.received_at));
         let received = received.min().map_or(self.now, |at| at.min(self.now));
         let id = self.new_incident(key);
@@ -229,7 +225,7 @@ impl Engine {
         self.draw_in(id, key);
         let Self { lanes, ledger, now, .. } = self;
         ledger.page_delay(lanes.lane(key.0), now.since(received));
-        self.page(id, why);
+        self.page(id, cause);
         self.touched.insert(id);
     }
 
@@ -304,8 +300,8 @@ impl Engine {
         let Some(group) = self.groups.get_mut(key) else { return false };
         if let Some(quiet) = group.quiet.iter_mut().rev().find(|q| q.alert == alert && !q.resolved) {
             quiet.resolved = true;
-            let (count, rule) = (std::mem::take(&mut quiet.count), quiet.rule.clone());
-            self.suppress(alert, lane, count, Reason::Unsurprising, rule, None);
+            let (count, cause) = (std::mem::take(&mut quiet.count), (*quiet.cause).clone());
+            self.suppress(alert, lane, count, cause, None);
             self.never_paged(alert, lane, 0, resolved);
             self.prune_quiet(key);
             return true;
@@ -327,7 +323,7 @@ impl Engine {
                 fired_at: pending.fired_at,
                 worth: pending.worth,
                 resolved: true,
-                rule: SmolStr::default(),
+                cause: Arc::new(Cause::SeriesHold),
             });
         }
         match group.pending.iter().map(|p| p.due).min() {
@@ -336,8 +332,7 @@ impl Engine {
         }
         let mut fired = pending.count;
         if pending.wait == Wait::Merged {
-            let rule = "over the receiver's limit; it resolved before there was room for its page";
-            self.suppress(alert, lane, std::mem::take(&mut fired), Reason::RateLimited, rule.into(), None);
+            self.suppress(alert, lane, std::mem::take(&mut fired), Cause::RateLimited, None);
         }
         self.never_paged(alert, lane, fired, resolved);
         self.prune_quiet(key);
@@ -396,9 +391,4 @@ fn waits(
         return (Wait::Group, now + group_wait);
     }
     (Wait::Gather, now + wait)
-}
-
-/// Thousandths as a decimal with two places.
-fn decimal(thousandths: u64) -> SmolStr {
-    format_smolstr!("{}.{:02}", thousandths / 1000, thousandths % 1000 / 10)
 }

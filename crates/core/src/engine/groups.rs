@@ -5,14 +5,14 @@
 //! swallows tomorrow's outage.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::incident::{Incident, IncidentId};
 use super::lanes::LaneId;
-use crate::model::{AlertId, LabelSet, Timestamp};
+use crate::model::{AlertId, Cause, LabelSet, Timestamp};
 use crate::policy::Noise;
-use smol_str::SmolStr;
 
 /// The alerts that one lane puts together.
 pub(super) type GroupKey = (LaneId, LabelSet);
@@ -80,7 +80,7 @@ pub(super) struct Quiet {
     pub(super) fired_at: Timestamp,
     pub(super) worth: Worth,
     pub(super) resolved: bool,
-    pub(super) rule: SmolStr,
+    pub(super) cause: Arc<Cause>,
 }
 
 /// What a firing counts towards a page.

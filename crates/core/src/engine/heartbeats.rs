@@ -13,7 +13,7 @@ use super::Engine;
 use super::groups::GroupKey;
 use super::stats::Bound;
 use super::timers::Timer;
-use crate::model::{AlertId, Duration, LabelSet, Source, Timestamp};
+use crate::model::{AlertId, Cause, Duration, LabelSet, Problem, Source, Timestamp};
 use crate::policy::Heartbeat;
 
 /// So many senders of one heartbeat are told apart.
@@ -85,7 +85,7 @@ impl Engine {
             names.iter().filter_map(|name| self.heartbeats.by_name.remove(name)).collect();
         for beats in removed {
             for key in beats.senders.into_values().filter_map(|b| b.silent).chain(beats.never) {
-                self.clear(&key, "the heartbeat is not configured any more");
+                self.clear(&key, Cause::HeartbeatRemoved);
             }
         }
         for heartbeat in &settings {
@@ -124,7 +124,7 @@ impl Engine {
         let beat = beats.senders.entry((source, alert)).or_insert(Beat { last: now, silent: None });
         beat.last = now;
         for key in beat.silent.take().into_iter().chain(beats.never.take()) {
-            self.clear(&key, "it is heard again");
+            self.clear(&key, Cause::HeartbeatHeard);
         }
         self.wind_heartbeats();
     }
@@ -152,11 +152,8 @@ impl Engine {
         let senders: Vec<((Source, AlertId), Beat)> = beats.senders.clone().into_iter().collect();
         if senders.is_empty() && beats.never.is_none() && floor + heartbeat.silent_after <= now {
             let labels = LabelSet::from_pairs([("alertname", "SquelchHeartbeatSilent"), ("heartbeat", name)]);
-            let summary = format!(
-                "heartbeat {name} was never heard, for {} now: alerts may not get here",
-                heartbeat.silent_after
-            );
-            let key = self.raise(&receiver, &labels, &summary);
+            let problem = Problem::HeartbeatNeverHeard { name: name.clone(), after: heartbeat.silent_after };
+            let key = self.raise(&receiver, &labels, problem);
             if let Some(beats) = self.heartbeats.by_name.get_mut(name) {
                 // A receiver that reaches nobody is not asked again until something changes.
                 beats.never = key.or(Some((super::LaneId(0), labels)));
@@ -173,19 +170,20 @@ impl Engine {
             ]);
             if beat.last + GONE.max(heartbeat.silent_after) <= now {
                 if let Some(key) = &beat.silent {
-                    self.clear(key, "not heard for a week: it is taken to be gone for good");
+                    self.clear(key, Cause::HeartbeatGone { after: GONE.max(heartbeat.silent_after) });
                 }
                 if let Some(beats) = self.heartbeats.by_name.get_mut(name) {
                     beats.senders.remove(&(source, alert));
                     beats.since = now;
                 }
             } else if beat.silent.is_none() && beat.last.max(floor) + heartbeat.silent_after <= now {
-                let summary = format!(
-                    "heartbeat {name} from {} is silent for {}: alerts may not get here; last sent {known}",
-                    source.as_str(),
-                    heartbeat.silent_after
-                );
-                let key = self.raise(&receiver, &labels, &summary).unwrap_or((super::LaneId(0), labels));
+                let problem = Problem::HeartbeatSilent {
+                    name: name.clone(),
+                    source: source.as_str().into(),
+                    after: heartbeat.silent_after,
+                    labels: known.into(),
+                };
+                let key = self.raise(&receiver, &labels, problem).unwrap_or((super::LaneId(0), labels));
                 let beats = self.heartbeats.by_name.get_mut(name);
                 if let Some(beat) = beats.and_then(|b| b.senders.get_mut(&(source, alert))) {
                     beat.silent = Some(key);

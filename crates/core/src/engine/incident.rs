@@ -10,7 +10,7 @@ use super::groups::GroupKey;
 use super::lanes::LaneId;
 use super::members::Members;
 use super::own::Own;
-use crate::model::{AlertId, Duration, Timestamp, hex, sha256};
+use crate::model::{AlertId, Cause, Duration, Timestamp, hex, sha256};
 use crate::policy::{GROWTH_FROM, Noise, ROLLS_FOR};
 
 /// Number of an incident; unique for the life of the journal.
@@ -52,13 +52,13 @@ pub(super) struct Incident {
     repeat: u64,
     pub(super) issued_at: Timestamp,
     /// Why the newest version was issued.
-    pub(super) why: SmolStr,
+    pub(super) cause: Box<Cause>,
     /// The incident that took this one's place.
     pub(super) superseded_by: Option<IncidentId>,
     /// The incident whose place this one took.
     pub(super) supersedes: Option<IncidentId>,
     /// Why it closes, if not because its alerts resolved.
-    pub(super) closing: Option<SmolStr>,
+    pub(super) closing: Option<Box<Cause>>,
     pub(super) channels: Vec<Channel>,
     /// Alerts of other incidents of its group that its messages named as firing when its own no longer did.
     #[serde(default)]
@@ -143,7 +143,7 @@ impl Incident {
             version: 0,
             repeat: 0,
             issued_at: now,
-            why: SmolStr::default(),
+            cause: Box::new(Cause::FirstPage),
             superseded_by: None,
             supersedes: None,
             closing: None,
@@ -212,13 +212,13 @@ impl Incident {
     }
 
     /// Makes a new version of what is to be told; to everybody if `repeat`.
-    pub(super) fn issue(&mut self, now: Timestamp, why: SmolStr, repeat: bool) {
+    pub(super) fn issue(&mut self, now: Timestamp, cause: Cause, repeat: bool) {
         self.version += 1;
         if repeat {
             self.repeat = self.version;
         }
         self.issued_at = now;
-        self.why = why;
+        *self.cause = cause;
         self.members.note();
     }
 
@@ -236,23 +236,18 @@ impl Incident {
         firing: usize,
         higher: Option<&SmolStr>,
         noise: &Noise,
-    ) -> Option<SmolStr> {
+    ) -> Option<Cause> {
         // A fan-out that is still arriving is known, not growth.
         if now < self.paged_at + noise.growth_settle() {
             self.known_alerts = self.known_alerts.max(firing);
         }
         if let Some(level) = higher {
-            return Some(smol_str::format_smolstr!("worse: now {level}, a higher severity than paged"));
+            return Some(Cause::HigherSeverity { level: level.clone() });
         }
         let bound = self.known_alerts.saturating_mul(noise.growth as usize);
         let grows = noise.growth > 0 && self.known_alerts > 0 && firing >= GROWTH_FROM;
-        (grows && firing >= bound).then(|| {
-            smol_str::format_smolstr!(
-                "worse: {firing} alerts fire, at least {} times the {} paged",
-                noise.growth,
-                self.known_alerts
-            )
-        })
+        let cause = Cause::MoreAlerts { firing, growth: noise.growth, paged: self.known_alerts };
+        (grows && firing >= bound).then_some(cause)
     }
 
     /// Whether all integrations that hear of changes have heard of the newest.

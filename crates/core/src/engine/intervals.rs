@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::civil::Date;
 use jiff::tz::AmbiguousOffset;
 use serde::{Deserialize, Serialize};
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::SmolStr;
 
-use crate::model::Timestamp;
+use crate::model::{Cause, Timestamp};
 use crate::policy::{TimeInterval, Windows};
 
 /// Which named intervals contain the time, at the last look at the clock.
@@ -56,19 +56,19 @@ impl Intervals {
     }
 
     /// Why a route with these windows is muted now, if it is, and when that changes.
-    pub(super) fn muted(&self, windows: &Windows) -> Option<(SmolStr, Option<Timestamp>)> {
+    pub(super) fn muted(&self, windows: &Windows) -> Option<(Cause, Option<Timestamp>)> {
         // A name that the configuration has no more mutes nothing.
         let known = |name: &SmolStr| self.named.get(name).map(|now| (name.clone(), now));
         if let Some((name, now)) = windows.mute.iter().filter_map(known).find(|(_, now)| now.inside) {
-            return Some((format_smolstr!("time interval {name:?} mutes the route"), now.until));
+            return Some((Cause::MuteInterval { name }, now.until));
         }
         let active: Vec<_> = windows.active.iter().filter_map(known).collect();
         if active.is_empty() || active.iter().any(|(_, now)| now.inside) {
             return None;
         }
-        let names: Vec<&str> = active.iter().map(|(name, _)| name.as_str()).collect();
+        let names = active.iter().map(|(name, _)| name.clone()).collect();
         let until = active.iter().filter_map(|(_, now)| now.until).min();
-        Some((format_smolstr!("the route is active only in time intervals {names:?}"), until))
+        Some((Cause::ActiveIntervals { names }, until))
     }
 }
 

@@ -1,11 +1,9 @@
 //! What time does to an alert of which nothing is heard: it ends, is stale, is believed, is forgotten.
 
-use smol_str::format_smolstr;
-
 use super::Engine;
 use super::alerts::Change;
 use super::timers::Timer;
-use crate::model::{AlertId, Duration, Reason, Status, Timestamp};
+use crate::model::{AlertId, Cause, Duration, Status, Timestamp};
 
 /// An alert that a digest or an incident has still to name is remembered for as long again.
 const REMEMBER_ON: Duration = Duration::from_hours(1);
@@ -56,15 +54,14 @@ impl Engine {
             let waiting = 1 + std::mem::take(&mut track.waiting);
             let incident = track.incident();
             if !track.is_admitted() {
-                let rule = format_smolstr!("not heard of for {}", self.policy.stale_after);
-                self.suppress(alert, lane, waiting, Reason::Stale, rule, None);
+                let cause = Cause::Expired { after: self.policy.stale_after };
+                self.suppress(alert, lane, waiting, cause, None);
                 self.remember(alert, lane);
                 continue;
             }
             self.retire(alert, lane, waiting, now);
             if let Some(incident) = incident.and_then(|id| self.incidents.get_mut(&id)) {
-                incident.closing =
-                    Some(format_smolstr!("stale: not heard of for {}", self.policy.stale_after));
+                incident.closing = Some(Box::new(Cause::Expired { after: self.policy.stale_after }));
             }
         }
     }

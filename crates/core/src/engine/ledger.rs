@@ -7,10 +7,10 @@ use smol_str::SmolStr;
 use super::alerts::{Alert, Alerts};
 use super::lanes::{Lane, LaneId, Lanes};
 use super::renames::rename_key;
-use super::repeats::rule_of_repeats;
+use super::repeats::cause_of_repeats;
 use super::stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
 use crate::model::{
-    AlertId, Basis, Decision, Disposition, Duration, Kind, Reason, Source, Status, Timestamp,
+    AlertId, Basis, Cause, Decision, Disposition, Duration, Kind, Reason, Source, Status, Timestamp,
 };
 use crate::policy::Policy;
 
@@ -63,7 +63,7 @@ impl Repeats {
             lane: (key.1, lane),
             incident: self.incident.clone(),
             disposition: Disposition::Suppressed(self.reason),
-            rule: rule_of_repeats(self.reason).into(),
+            cause: cause_of_repeats(self.reason),
             release: None,
             basis: Basis { repeats_since: Some(self.since), ..lane.basis() },
         }
@@ -77,7 +77,7 @@ pub(super) struct Verdict<'a> {
     pub(super) lane: (LaneId, &'a Lane),
     pub(super) incident: SmolStr,
     pub(super) disposition: Disposition,
-    pub(super) rule: SmolStr,
+    pub(super) cause: Cause,
     pub(super) release: Option<Timestamp>,
     /// Its labels and the start of the occurrence are added when it is written down.
     pub(super) basis: Basis,
@@ -255,7 +255,7 @@ impl Ledger {
             observed: whose == Whose::Engine && verdict.lane.1.observes(),
             count,
             incident: verdict.incident,
-            rule: verdict.rule,
+            cause: verdict.cause,
             release: verdict.release,
             basis,
         }

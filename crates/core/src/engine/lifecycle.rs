@@ -1,6 +1,6 @@
 //! The life of an incident: it opens, changes, is repeated, gets worse, and closes.
 
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::format_smolstr;
 
 use super::Engine;
 use super::channel::Channel;
@@ -10,9 +10,7 @@ use super::lanes::LaneId;
 use super::ledger::Verdict;
 use super::merge::is_merged;
 use super::timers::Timer;
-use crate::model::{
-    AlertId, Disposition, Duration, Kind, NotificationId, Outcome, Reason, Report, Timestamp,
-};
+use crate::model::{AlertId, Cause, Disposition, Duration, Kind, NotificationId, Outcome, Report, Timestamp};
 use crate::policy::{KnownBy, Noise};
 
 impl Engine {
@@ -51,7 +49,7 @@ impl Engine {
 
     /// Issues the first version of an incident: the observation that made it page is disposed as
     /// the page, the others that it tells of as grouped.
-    pub(super) fn page(&mut self, id: IncidentId, why: SmolStr) {
+    pub(super) fn page(&mut self, id: IncidentId, cause: Cause) {
         let level = self.level(id).unwrap_or(0);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         incident.paged(level);
@@ -63,8 +61,8 @@ impl Engine {
         }
         self.repeat_later(id);
         let Some(incident) = self.incidents.get_mut(&id) else { return };
-        incident.issue(self.now, why.clone(), true);
-        self.dispose_waiting(id, Some((Disposition::Page, Leader::First)), &why);
+        incident.issue(self.now, cause.clone(), true);
+        self.dispose_waiting(id, Some((Disposition::Page, Leader::First)), &cause);
         self.watch_page(id);
         self.pump(id);
     }
@@ -91,12 +89,11 @@ impl Engine {
         let highest = incident.members.highest().map(usize::from).filter(|_| settings.noise.escalate);
         let higher = highest.filter(|level| *level < incident.level);
         let higher = higher.map(|level| &self.policy.severities.levels[level].name);
-        if let Some(why) = incident.worse(self.now, firing, higher, &settings.noise) {
-            return self.supersede(id, why);
+        if let Some(cause) = incident.worse(self.now, firing, higher, &settings.noise) {
+            return self.supersede(id, cause);
         }
         if incident.members.news().next().is_none() {
-            let rule = "it resolved and fired again before anybody was told";
-            self.dispose_waiting_as(id, Reason::Flapping, rule);
+            self.dispose_waiting_as(id, &Cause::ChangedBack);
             return self.pump(id);
         }
         let due = incident.issued_at + group_interval.unwrap_or_default();
@@ -110,15 +107,15 @@ impl Engine {
         if !incident.takes_updates() {
             incident.members.note();
             incident.issued_at = self.now;
-            self.dispose_waiting_as(id, Reason::Grouped, "the receiver wants no updates");
+            self.dispose_waiting_as(id, &Cause::NoUpdates);
             return self.pump(id);
         }
-        let why: SmolStr = match incident.members.news().find_map(|member| member.flaps) {
-            Some(flaps) => format_smolstr!("flapping: changed {flaps} times; told again once it is calm"),
-            None => "its alerts changed".into(),
+        let cause = match incident.members.news().find_map(|member| member.flaps) {
+            Some(changes) => Cause::AlertFlaps { changes },
+            None => Cause::AlertsChanged,
         };
-        incident.issue(self.now, why.clone(), false);
-        self.dispose_waiting(id, Some((Disposition::Update, Leader::First)), &why);
+        incident.issue(self.now, cause.clone(), false);
+        self.dispose_waiting(id, Some((Disposition::Update, Leader::First)), &cause);
         self.pump(id);
     }
 
@@ -168,12 +165,12 @@ impl Engine {
             return;
         }
         incident.phase = Phase::Closed;
-        let why = incident.closing.take().unwrap_or_else(|| "all its alerts resolved".into());
-        incident.issue(self.now, why.clone(), false);
+        let cause = incident.closing.take().map_or(Cause::AllResolved, |cause| *cause);
+        incident.issue(self.now, cause.clone(), false);
         let group = incident.group.clone();
         let told = incident.channels.iter().any(Channel::takes_resolves);
         let as_resolve = told.then_some((Disposition::Resolve, Leader::Last));
-        self.dispose_waiting(id, as_resolve, &why);
+        self.dispose_waiting(id, as_resolve, &cause);
         self.gauges(group.0).resolving -= 1;
         self.leave_group(id, &group);
         self.group_changed(&group.1);
@@ -227,10 +224,10 @@ impl Engine {
                 return;
             }
             let Some(incident) = self.incidents.get_mut(&id) else { return };
-            let why = format_smolstr!("repeated after {interval}: it fires still");
-            incident.issue(self.now, why.clone(), true);
+            let cause = Cause::Repeated { interval };
+            incident.issue(self.now, cause.clone(), true);
             self.timers.clear(&Timer::Update(id));
-            self.dispose_waiting(id, Some((Disposition::Update, Leader::First)), &why);
+            self.dispose_waiting(id, Some((Disposition::Update, Leader::First)), &cause);
             self.pump(id);
         }
     }
@@ -246,7 +243,7 @@ impl Engine {
 
     /// It got worse: a new generation takes what fires over, under a new key, so that it
     /// interrupts. The old incident is resolved once the new page is accepted.
-    pub(super) fn supersede(&mut self, old: IncidentId, why: SmolStr) {
+    pub(super) fn supersede(&mut self, old: IncidentId, cause: Cause) {
         let Some(incident) = self.incidents.get(&old) else { return };
         if incident.superseded_by.is_some() || incident.phase != Phase::Open {
             return;
@@ -257,7 +254,7 @@ impl Engine {
         self.gauges(key.0).open -= 1;
         let Some(incident) = self.incidents.get_mut(&old) else { return };
         incident.superseded_by = Some(new);
-        incident.why = format_smolstr!("goes on as another incident; {why}");
+        *incident.cause = Cause::Superseded { cause: Box::new(cause.clone()) };
         let waiting = std::mem::take(&mut incident.waiting);
         let (again, merges) = (incident.again, incident.merges.clone());
         let members = incident.members.move_out(self.now);
@@ -284,7 +281,7 @@ impl Engine {
         self.enter_all(new, &key, &all);
         self.own_moved(old, new);
         self.fallbacks_moved(old, new);
-        self.page(new, why);
+        self.page(new, cause);
         self.group_changed(&key.1);
         self.pump(old);
     }
@@ -307,7 +304,7 @@ impl Engine {
         if self.is_muted(id) {
             return false;
         }
-        self.supersede(id, "its integrations were replaced".into());
+        self.supersede(id, Cause::IntegrationsReplaced);
         true
     }
 
@@ -486,7 +483,7 @@ impl Engine {
 
     /// Disposes all that waits in an incident: one observation, the leader, as what is sent; the
     /// others as grouped with it.
-    fn dispose_waiting(&mut self, id: IncidentId, sent: Option<(Disposition, Leader)>, rule: &SmolStr) {
+    fn dispose_waiting(&mut self, id: IncidentId, sent: Option<(Disposition, Leader)>, cause: &Cause) {
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         let waiting = std::mem::take(&mut incident.waiting);
         let (lane, key) = (incident.group.0, incident.dedup_key.clone());
@@ -498,27 +495,29 @@ impl Engine {
         let Self { lanes, ledger, alerts, now, .. } = self;
         let lane = (lane, lanes.lane(lane));
         for (index, (alert, mut count)) in waiting.into_iter().enumerate() {
-            let mut dispose = |disposition, count, rule| {
+            let mut dispose = |disposition, count, cause| {
                 let (known, incident, basis) = (alerts.alert_mut(alert), key.clone(), lane.1.basis());
                 let verdict =
-                    Verdict { alert, known, lane, incident, disposition, rule, release: None, basis };
+                    Verdict { alert, known, lane, incident, disposition, cause, release: None, basis };
                 ledger.dispose(*now, count, verdict);
             };
             if let Some((disposition, _)) = sent.filter(|_| leader == Some(index)) {
-                dispose(disposition, 1, rule.clone());
+                dispose(disposition, 1, cause.clone());
                 count -= 1;
             }
-            let with = format_smolstr!("told with others of its incident ({rule})");
-            dispose(Disposition::Suppressed(Reason::Grouped), count, with);
+            if count > 0 {
+                let with = Cause::ToldWithOthers { cause: Box::new(cause.clone()) };
+                dispose(Disposition::Suppressed(with.reason()), count, with);
+            }
         }
     }
 
-    fn dispose_waiting_as(&mut self, id: IncidentId, reason: Reason, rule: &str) {
+    fn dispose_waiting_as(&mut self, id: IncidentId, cause: &Cause) {
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         let waiting = std::mem::take(&mut incident.waiting);
         let lane = incident.group.0;
         for (alert, count) in waiting {
-            self.suppress(alert, lane, count, reason, rule.into(), None);
+            self.suppress(alert, lane, count, cause.clone(), None);
         }
     }
 }
@@ -557,8 +556,8 @@ impl Engine {
         }
         let mut notification = self.render((number, kind), (id, incident), channel);
         if let Some(fallback) = &channel.receiver {
-            let home = std::mem::replace(&mut notification.receiver, fallback.clone());
-            notification.why = format_smolstr!("fallback, {home:?} was not reached: {}", notification.why);
+            let receiver = std::mem::replace(&mut notification.receiver, fallback.clone());
+            notification.cause = Cause::Fallback { receiver, cause: Box::new(notification.cause) };
         }
         if let Some((receiver, integration)) = &channel.closes_at {
             (notification.receiver, notification.integration) = (receiver.clone(), integration.clone());

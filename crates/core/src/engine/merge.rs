@@ -10,7 +10,7 @@ use super::incident::{IncidentId, Phase};
 use super::lanes::LaneId;
 use super::renames::rename_key;
 use super::timers::Timer;
-use crate::model::{AlertId, Duration, LabelSet, Reason, Timestamp};
+use crate::model::{AlertId, Cause, Duration, LabelSet, Timestamp};
 
 /// Pages of levels marked `never_hold` are merged for at most this long.
 const MERGE_WITHIN: Duration = Duration::from_secs(60);
@@ -59,15 +59,11 @@ impl Engine {
         let (now, noise) = (self.now, self.lanes.lane(key.0).noise.clone());
         let urgent = all.iter().any(|(alert, _, recovered)| !recovered && self.never_holds(*alert));
         if let Some(count) = self.flow(key.0).storm(now, &noise.storm) {
-            let rule = format_smolstr!(
-                "storm: {count} would-be pages within {} (start {}, end {})",
-                noise.storm.window,
-                noise.storm.start,
-                noise.storm.end()
-            );
+            let crate::policy::Storm { window, start, .. } = noise.storm;
+            let cause = Cause::Storm { pages: count, window, start, end: noise.storm.end() };
             let merged = self.merged_key(key.0);
             match self.storm_incident(&merged, noise.storm.window).filter(|_| !urgent) {
-                Some(id) => self.fold(id, key, all, &rule),
+                Some(id) => self.fold(id, key, all, &cause),
                 None => {
                     let last = self.flow(key.0).merged_at.map_or(now, |at| at + MERGE_WITHIN);
                     self.wait_merged(key, &merged, all, last.max(now));
@@ -106,10 +102,10 @@ impl Engine {
     }
 
     /// Folds a would-be page into the storm's incident, which tells of it as an update.
-    fn fold(&mut self, id: IncidentId, key: &GroupKey, all: &[(AlertId, u64, bool)], rule: &SmolStr) {
+    fn fold(&mut self, id: IncidentId, key: &GroupKey, all: &[(AlertId, u64, bool)], cause: &Cause) {
         for (alert, count, recovered) in all {
             self.enter(id, key, *alert, *recovered);
-            self.suppress(*alert, key.0, *count, Reason::Storm, rule.clone(), None);
+            self.suppress(*alert, key.0, *count, cause.clone(), None);
         }
         self.reopen(id);
         self.touched.insert(id);

@@ -75,21 +75,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-pub use board::{AlertDetail, Board, BoardQuery, IncidentDetail, Origin, Row, RowAlert, RowState};
+pub use board::{AlertDetail, Board, BoardQuery, IncidentDetail, NextStep, Origin, Row, RowAlert, RowState};
 pub use bounds::Fill;
-pub use dry::{DryRoute, DryRun, DryStep};
+pub use dry::{DryOutcome, DryRoute, DryRun, DryStep};
 pub use event::{Alarm, Effects, Event, Release, Why};
 pub use flappers::Flapper;
 pub use occurrences::PeerId;
-pub use orphans::Orphan;
 pub use proposal::Matching;
 pub use repeats::{GatheredRepeats, Repeat, Repeats};
 pub use snapshot::RestoreError;
 pub use stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
 pub use undelivered::{Observing, Refused};
 pub use view::{
-    AlertEntry, AlertQuery, Glance, INCIDENT_STATES, IncidentCursor, IncidentEntry, IncidentQuery,
-    MemberEntry, NextEntry, StandingEntry,
+    AlertQuery, Glance, INCIDENT_STATES, IncidentAlert, IncidentCursor, IncidentQuery, KnownAlert,
+    OpenIncident, Standing,
 };
 
 use crate::model::{AlertId, LabelSet, Notification, NotificationId, Timestamp};

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::format_smolstr;
 
 use super::alerts::{Alerts, Change};
 use super::incident::IncidentId;
@@ -18,7 +18,7 @@ use super::state::{State, Track};
 use super::timers::Timer;
 use super::{Engine, Stats};
 use crate::model::{
-    AlertId, Basis, Duration, Fingerprint, LabelSet, Reason, Silence, SilenceChange, SilenceError,
+    AlertId, Basis, Cause, Duration, Fingerprint, LabelSet, Reason, Silence, SilenceChange, SilenceError,
     SilenceRequest, SilenceState, Status, Timestamp,
 };
 use crate::policy::{Lines, Policy};
@@ -38,20 +38,19 @@ pub(super) struct Mutes {
     dirty: BTreeSet<AlertId>,
 }
 
-/// Why an alert is muted at a lane.
-pub(super) struct Cause {
-    pub(super) reason: Reason,
-    pub(super) rule: SmolStr,
+/// What mutes an alert at a lane.
+pub(super) struct Muting {
+    pub(super) cause: Cause,
     /// When it ends, where that is known.
     pub(super) release: Option<Timestamp>,
     /// The setting, and its line.
     pub(super) basis: Basis,
 }
 
-impl Cause {
+impl Muting {
     /// Whether another alert is the cause, and no person and no time.
     pub(super) fn is_inhibition(&self) -> bool {
-        self.reason == Reason::Inhibited
+        self.cause.reason() == Reason::Inhibited
     }
 }
 
@@ -102,33 +101,38 @@ impl Mutes {
     }
 
     /// Why one of the alerts is muted at a lane, if it fires and is.
-    pub(super) fn cause(&self, alerts: &Alerts, alert: AlertId, lane: &Lane) -> Option<Cause> {
+    pub(super) fn cause(&self, alerts: &Alerts, alert: AlertId, lane: &Lane) -> Option<Muting> {
         let labels = alerts.firing_labels(alert)?;
         if let Some(silence) = self.silences.silence_of(alert) {
             let release = Some(silence.ends_at);
             let basis = Basis { setting: format_smolstr!("silence {}", silence.id), ..Basis::default() };
-            return Some(Cause { reason: Reason::Silenced, rule: describe(silence), release, basis });
+            return Some(Muting { cause: cause_of(silence), release, basis });
         }
-        if let Some((rule, release)) = self.intervals.muted(&lane.windows) {
-            let basis = self.interval_basis(lane, &rule);
-            return Some(Cause { reason: Reason::Muted, rule, release, basis });
+        if let Some((cause, release)) = self.intervals.muted(&lane.windows) {
+            let basis = self.interval_basis(lane, &cause);
+            return Some(Muting { cause, release, basis });
         }
         let by = self.inhibition.inhibitor(labels)?;
         let source = alerts.alert(by.source).map_or(Fingerprint(0), |source| Fingerprint::of(source.told()));
-        let rule = match by.rule.name.as_str() {
-            "" => format_smolstr!("inhibited by {source} under inhibit rule {}", by.number),
-            name => format_smolstr!("inhibited by {source} under inhibit rule {name:?}"),
+        let cause = Cause::Inhibited {
+            source: format_smolstr!("{source}"),
+            rule: by.number,
+            name: by.rule.name.clone(),
         };
         let (index, setting) = (by.number - 1, format_smolstr!("inhibit_rules[{}]", by.number - 1));
         let line = self.lines.inhibit_rules.get(index).copied().unwrap_or(0);
         let basis = Basis { setting, line, ..Basis::default() };
-        Some(Cause { reason: Reason::Inhibited, rule, release: None, basis })
+        Some(Muting { cause, release: None, basis })
     }
 
-    /// The time interval that `rule` names.
-    fn interval_basis(&self, lane: &Lane, rule: &str) -> Basis {
-        let mut names = lane.windows.mute.iter().chain(&lane.windows.active);
-        match names.find(|name| rule.contains(&format!("{name:?}"))) {
+    /// The time interval that `cause` names first.
+    fn interval_basis(&self, lane: &Lane, cause: &Cause) -> Basis {
+        let name = match cause {
+            Cause::MuteInterval { name } => Some(name),
+            Cause::ActiveIntervals { names } => names.first(),
+            _ => None,
+        };
+        match name {
             Some(name) => Basis {
                 setting: format_smolstr!("time_intervals.{name}"),
                 line: self.lines.time_intervals.get(name).copied().unwrap_or(0),
@@ -153,9 +157,10 @@ impl Mutes {
     }
 }
 
-fn describe(silence: &Silence) -> SmolStr {
-    let cut = |text: &str| text.chars().take(80).collect::<String>();
-    format_smolstr!("silence {} of {:?}: {:?}", silence.id, cut(&silence.created_by), cut(&silence.comment))
+fn cause_of(silence: &Silence) -> Cause {
+    let cut = |text: &str| text.chars().take(80).collect();
+    let (created_by, comment) = (cut(&silence.created_by), cut(&silence.comment));
+    Cause::Silenced { id: silence.id.clone(), created_by, comment }
 }
 
 impl Engine {
@@ -280,13 +285,13 @@ impl Engine {
     }
 
     fn look_again(&mut self, alert: AlertId, lane: LaneId) {
-        let cause = self.mutes.cause(&self.alerts, alert, self.lanes.lane(lane));
+        let muting = self.mutes.cause(&self.alerts, alert, self.lanes.lane(lane));
         let track = self.track(alert, lane);
-        match (track.muted(), cause) {
-            (None, Some(cause)) if track.is_live() => {
-                self.mute(alert, lane, 0, cause);
+        match (track.muted(), muting) {
+            (None, Some(muting)) if track.is_live() => {
+                self.mute(alert, lane, 0, muting);
             }
-            (Some(_), Some(cause)) => drop(track.mute(cause.reason)),
+            (Some(_), Some(muting)) => drop(track.mute(muting.cause.reason())),
             (Some(last), None) => {
                 track.unmute();
                 let after_inhibition = last == Reason::Inhibited;
@@ -328,10 +333,12 @@ impl Engine {
 
     /// An alert that fires is muted; `count` observations say that it does. If it waits for its first
     /// page, that is called off. If a human knows of it, its incident goes on.
-    pub(super) fn mute(&mut self, alert: AlertId, lane: LaneId, count: u64, cause: Cause) {
+    pub(super) fn mute(&mut self, alert: AlertId, lane: LaneId, count: u64, muting: Muting) {
+        let Muting { cause, release, basis } = muting;
+        let reason = cause.reason();
         let mut count = count;
         let track = self.track(alert, lane);
-        match track.mute(cause.reason) {
+        match track.mute(reason) {
             State::Held(_) => {
                 count += std::mem::take(&mut track.waiting);
                 self.timers.clear(&Timer::Hold(lane, alert));
@@ -342,11 +349,11 @@ impl Engine {
         }
         let withheld = std::mem::take(&mut self.track(alert, lane).waiting);
         if withheld > 0 {
-            let rule = self.flapping_rule(alert, lane);
-            self.suppress(alert, lane, withheld, Reason::Flapping, rule, None);
+            let flapping = self.flapping_cause(alert, lane);
+            self.suppress(alert, lane, withheld, flapping, None);
         }
-        let basis = Basis { otherwise: self.otherwise(alert, lane, cause.reason), ..cause.basis };
-        self.suppress_by(alert, lane, count, cause.reason, (cause.rule, cause.release), basis);
+        let basis = Basis { otherwise: self.otherwise(alert, lane, reason), ..basis };
+        self.suppress_by(alert, lane, count, (cause, release), basis);
     }
 
     /// A muted alert resolves. Returns whether nobody was told of it, so that all is said.
@@ -357,8 +364,7 @@ impl Engine {
         if was_told {
             return false;
         }
-        let rule = "it resolved while it was muted, and nobody was paged for it".into();
-        self.suppress(alert, lane, count, Reason::NeverPaged, rule, None);
+        self.suppress(alert, lane, count, Cause::ResolvedWhileMuted, None);
         self.remember(alert, lane);
         true
     }

@@ -53,7 +53,7 @@ impl Engine {
             beside: self.beside(id, incident, channel),
             truncated: left_out as u64 + incident.shed,
             opened_at: incident.paged_at,
-            why: incident.why.clone(),
+            cause: (*incident.cause).clone(),
         }
     }
 
@@ -97,6 +97,7 @@ impl Engine {
                 Status::Resolved => alert.ends_at.or(member.resolved_at),
             },
             generator_url,
+            problem: None,
             flaps: member.flaps,
         }
     }

@@ -17,7 +17,7 @@ use super::lanes::{LaneId, Lanes};
 use super::ledger::Verdict;
 use super::members::{Member, Members};
 use super::renames::rename_part;
-use crate::model::{AlertId, Batch, Disposition, Duration, LabelSet, Reason, Status, Timestamp};
+use crate::model::{AlertId, Batch, Cause, Disposition, Duration, LabelSet, Status, Timestamp};
 
 /// The other member of an HA pair says the same within this time: one notification, not two.
 const COPY_WITHIN: Duration = Duration::from_secs(60);
@@ -163,7 +163,7 @@ impl Engine {
             let (lane, labels) = incident.group.clone();
             if stale {
                 let after = self.policy.stale_after;
-                incident.closing = Some(format_smolstr!("stale: not heard of for {after}"));
+                incident.closing = Some(Box::new(Cause::Expired { after }));
             }
             let peer = SmolStr::default();
             let alerts = vec![(alert, Status::Resolved)];
@@ -217,11 +217,10 @@ impl Engine {
         let fires = said.alerts.iter().any(|(_, status)| *status == Status::Firing);
         let Some(known) = self.mirrors.open.get(&key) else {
             if self.lanes.lane(said.lane).integrations.is_empty() {
-                return self.settle_accounts(&said, None, Reason::Muted, "the receiver has no integration");
+                return self.settle_accounts(&said, None, &Cause::NoIntegration);
             }
             if !fires {
-                let rule = "the resolve of something that nobody was paged for";
-                return self.settle_accounts(&said, None, Reason::NeverPaged, rule);
+                return self.settle_accounts(&said, None, &Cause::NeverPaged);
             }
             return self.open_mirror(key, &said);
         };
@@ -238,28 +237,26 @@ impl Engine {
         // What the sender left out may fire: in doubt it stays open.
         let closes = fires_on.is_empty() && said.truncated == 0;
         if !closes && copy && said.whole && fired == fires_on {
-            let rule = "the other member of the pair says the same";
-            return self.settle_accounts(&said, None, Reason::Duplicate, rule);
+            return self.settle_accounts(&said, None, &Cause::OtherPeerRepeats);
         }
         if !closes && !said.whole && fired == fires_on {
-            let rule = "repeats the current state";
-            return self.settle_accounts(&said, None, Reason::Duplicate, rule);
+            return self.settle_accounts(&said, None, &Cause::SenderRepeats);
         }
         let labels = incident.group.1.clone();
         if closes {
             incident.phase = Phase::Closed;
-            let why = incident.closing.take().unwrap_or_else(|| "upstream says that it resolved".into());
-            incident.issue(self.now, why, false);
+            let cause = incident.closing.take().map_or(Cause::SenderResolved, |cause| *cause);
+            incident.issue(self.now, cause, false);
             self.mirrors.open.remove(&key);
             self.ledger.receiver(&key.0).open -= 1;
             let told = (id, Disposition::Resolve);
-            self.settle_accounts(&said, Some(told), Reason::Grouped, "as upstream said it");
+            self.settle_accounts(&said, Some(told), &Cause::PassedOn);
         } else {
-            incident.issue(self.now, "as upstream says it".into(), true);
+            incident.issue(self.now, Cause::PassedOn, true);
             let mirror = Mirror { incident: id, peer: said.peer.clone(), at: self.now };
             self.mirrors.open.insert(key, mirror);
             let told = (id, Disposition::Update);
-            self.settle_accounts(&said, Some(told), Reason::Grouped, "as upstream said it");
+            self.settle_accounts(&said, Some(told), &Cause::PassedOn);
         }
         self.group_changed(&labels);
         self.pump(id);
@@ -296,26 +293,20 @@ impl Engine {
         incident.members.extend(self.members_of(said));
         let level = incident.members.highest();
         incident.paged(level.map_or(0, usize::from));
-        incident.issue(self.now, "as upstream says it".into(), true);
+        incident.issue(self.now, Cause::PassedOn, true);
         self.incidents.insert(id, incident);
         self.kin_came(id);
         self.ledger.receiver(&key.0).open += 1;
         self.mirrors.unsettled.insert(id);
         self.mirrors.open.insert(key, Mirror { incident: id, peer: said.peer.clone(), at: self.now });
         let told = (id, Disposition::Page);
-        self.settle_accounts(said, Some(told), Reason::Grouped, "as upstream said it");
+        self.settle_accounts(said, Some(told), &Cause::PassedOn);
         self.pump(id);
     }
 
     /// Disposes the observations of a notification: one as what was sent, if anything was, and the others
-    /// for `reason`.
-    fn settle_accounts(
-        &mut self,
-        said: &Said<'_>,
-        told: Option<(IncidentId, Disposition)>,
-        reason: Reason,
-        rule: &str,
-    ) {
+    /// for `cause`.
+    fn settle_accounts(&mut self, said: &Said<'_>, told: Option<(IncidentId, Disposition)>, cause: &Cause) {
         let incident = told.and_then(|(id, _)| self.incidents.get(&id)).map(|i| i.dedup_key.clone());
         let leads = if told.is_some_and(|(_, d)| d == Disposition::Resolve) {
             Status::Resolved
@@ -326,9 +317,10 @@ impl Engine {
         for (index, (alert, _, lane)) in said.counted.iter().enumerate() {
             let disposition = match told {
                 Some((_, disposition)) if index == first => disposition,
-                Some(_) | None => Disposition::Suppressed(reason),
+                Some(_) | None => Disposition::Suppressed(cause.reason()),
             };
-            self.passed_on(*alert, *lane, 1, disposition, rule.into(), incident.clone().unwrap_or_default());
+            let incident = incident.clone().unwrap_or_default();
+            self.passed_on(*alert, *lane, 1, disposition, cause.clone(), incident);
         }
     }
 
@@ -340,7 +332,7 @@ impl Engine {
         lane: LaneId,
         count: u64,
         disposition: Disposition,
-        rule: SmolStr,
+        cause: Cause,
         incident: SmolStr,
     ) {
         let Self { lanes, ledger, alerts, now, .. } = self;
@@ -352,7 +344,7 @@ impl Engine {
         account.routed += count;
         account.pending += count;
         let (known, basis) = (alerts.alert_mut(alert), lane.1.basis());
-        let verdict = Verdict { alert, known, lane, incident, disposition, rule, release: None, basis };
+        let verdict = Verdict { alert, known, lane, incident, disposition, cause, release: None, basis };
         ledger.dispose_as_sent(*now, count, verdict);
     }
 }

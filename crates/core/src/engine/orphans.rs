@@ -11,27 +11,7 @@ use super::Engine;
 use super::channel::Channel;
 use super::incident::{Incident, IncidentId, Phase};
 use super::timers::Timer;
-use crate::model::Duration;
-
-/// An incident that is open at an integration which is gone from the configuration.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Orphan {
-    /// The receiver.
-    pub receiver: SmolStr,
-    /// The integration, such as `pagerduty[0]`.
-    pub integration: SmolStr,
-    /// The incident's group key.
-    pub incident: SmolStr,
-    /// The key under which the integration knows it.
-    pub dedup_key: SmolStr,
-}
-
-impl std::fmt::Display for Orphan {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Orphan { receiver, integration, incident, dedup_key } = self;
-        write!(f, "{incident} at receiver {receiver:?}, {integration}, key {dedup_key}")
-    }
-}
+use crate::model::{Duration, OrphanedIncident, Problem};
 
 /// How soon an end must have been taken by an integration that is gone.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -40,7 +20,7 @@ const NAMED: usize = 5;
 
 impl Engine {
     /// Every incident that is open at an integration which the configuration does not have any more.
-    pub fn orphans(&self) -> Vec<Orphan> {
+    pub fn orphans(&self) -> Vec<OrphanedIncident> {
         let found = self.orphans.iter().filter_map(|id| self.incidents.get(id));
         found.flat_map(|incident| self.orphans_of(incident, Channel::is_orphan)).collect()
     }
@@ -49,9 +29,9 @@ impl Engine {
         &'a self,
         incident: &'a Incident,
         which: impl Fn(&Channel) -> bool + 'a,
-    ) -> impl Iterator<Item = Orphan> + 'a {
+    ) -> impl Iterator<Item = OrphanedIncident> + 'a {
         let home = &self.lanes.lane(incident.group.0).receiver;
-        incident.channels.iter().filter(move |channel| which(channel)).map(move |channel| Orphan {
+        incident.channels.iter().filter(move |channel| which(channel)).map(move |channel| OrphanedIncident {
             receiver: channel.receiver.as_ref().unwrap_or(home).clone(),
             integration: channel.integration.clone(),
             incident: incident.group_text.clone(),
@@ -89,20 +69,15 @@ impl Engine {
             incident.phase == Phase::Closed && incident.issued_at + PATIENCE <= self.now
         };
         let incidents = self.orphans.iter().filter_map(|id| self.incidents.get(id));
-        let left: Vec<Orphan> = incidents
+        let left: Vec<OrphanedIncident> = incidents
             .flat_map(|incident| {
                 let late = late(incident);
                 self.orphans_of(incident, move |c| c.is_orphan() && (late || c.end_was_refused()))
             })
             .collect();
-        let named: Vec<String> = left.iter().take(NAMED).map(ToString::to_string).collect();
-        let more =
-            if left.len() > NAMED { format!(", and {} more", left.len() - NAMED) } else { String::new() };
-        let summary = format!(
-            "still open where the configuration has no integration any more: {}{more}; close it there by hand, or \
-             put the integration back",
-            named.join(", "),
-        );
-        self.put("SquelchIncidentOrphaned", (!left.is_empty()).then_some(summary.as_str()));
+        let found = !left.is_empty();
+        let others = left.len().saturating_sub(NAMED);
+        let orphans = left.into_iter().take(NAMED).collect();
+        self.put(Problem::IncidentsOrphaned { orphans, others }, found);
     }
 }

@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 use super::Engine;
 use super::groups::GroupKey;
 use super::incident::{IncidentId, Phase};
-use crate::model::{AlertId, AlertView, Duration, Kind, LabelSet, Status, Timestamp};
+use crate::model::{AlertId, AlertView, Cause, Duration, Kind, LabelSet, Problem, Status, Timestamp};
 
 /// The route key of these lanes; those of the configuration begin with a brace.
 pub(super) const ROUTE: &str = "squelch";
@@ -22,7 +22,7 @@ const UPDATE_EVERY: Duration = Duration::from_mins(1);
 pub(super) struct Own {
     /// The alert's labels: those of the incident, and its severity if Squelch brings the alert up itself.
     labels: LabelSet,
-    annotations: LabelSet,
+    problem: Box<Problem>,
     starts_at: Timestamp,
 }
 
@@ -40,10 +40,11 @@ impl Own {
             id: AlertId::of(&labels, |_| false),
             status: if over { Status::Resolved } else { Status::Firing },
             labels,
-            annotations: self.annotations.clone(),
+            annotations: LabelSet::default(),
             starts_at: self.starts_at,
             ends_at: over.then_some(now),
             generator_url: SmolStr::default(),
+            problem: Some(self.problem.clone()),
             flaps: None,
         }
     }
@@ -53,12 +54,17 @@ impl Engine {
     /// Opens the incident of an alert that Squelch brings up itself, or says in it what has changed.
     /// The alert has the highest severity, which names no group: a reload may call it otherwise.
     /// Returns the incident's key; none if the receiver reaches nobody.
-    pub(super) fn raise(&mut self, receiver: &SmolStr, labels: &LabelSet, summary: &str) -> Option<GroupKey> {
+    pub(super) fn raise(
+        &mut self,
+        receiver: &SmolStr,
+        labels: &LabelSet,
+        problem: Problem,
+    ) -> Option<GroupKey> {
         let severities = &self.policy.severities;
         let severity = (severities.label.as_str(), severities.levels[0].name.as_str());
         let shown =
             LabelSet::from_pairs(labels.iter().filter(|(name, _)| *name != severity.0).chain([severity]));
-        self.raise_as(receiver, labels, shown, summary)
+        self.raise_as(receiver, labels, shown, problem)
     }
 
     /// [`Self::raise`], for an alert that shows these labels, whatever they are.
@@ -67,42 +73,42 @@ impl Engine {
         receiver: &SmolStr,
         labels: &LabelSet,
         shown: LabelSet,
-        summary: &str,
+        problem: Problem,
     ) -> Option<GroupKey> {
         let lane = self.lanes.own(receiver, &self.policy)?;
         let key = (lane, labels.clone());
-        let annotations = LabelSet::from_pairs([("summary", summary)]);
         let now = self.now;
         let Some(id) = self.own.get(&key).copied() else {
             let id = self.new_incident(&key);
             if let Some(incident) = self.incidents.get_mut(&id) {
-                incident.own = Some(Own { labels: shown, annotations, starts_at: now });
+                let problem = Box::new(problem.clone());
+                incident.own = Some(Own { labels: shown, problem, starts_at: now });
             }
             self.own.insert(key.clone(), id);
-            self.page(id, summary.into());
+            self.page(id, Cause::Problem { problem });
             return Some(key);
         };
         let Some(incident) = self.incidents.get_mut(&id) else { return Some(key) };
-        let Some(own) = incident.own.as_mut().filter(|own| own.annotations != annotations) else {
+        let Some(own) = incident.own.as_mut().filter(|own| *own.problem != problem) else {
             return Some(key);
         };
         if incident.issued_at + UPDATE_EVERY <= now {
-            own.annotations = annotations;
-            incident.issue(now, summary.into(), false);
+            *own.problem = problem.clone();
+            incident.issue(now, Cause::Problem { problem }, false);
             self.pump(id);
         }
         Some(key)
     }
 
     /// Closes an incident of Squelch's own, if it is open.
-    pub(super) fn clear(&mut self, key: &GroupKey, why: &str) {
+    pub(super) fn clear(&mut self, key: &GroupKey, cause: Cause) {
         let Some(id) = self.own.remove(key) else { return };
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         if incident.phase != Phase::Open || incident.superseded_by.is_some() {
             return;
         }
         incident.phase = Phase::Resolving;
-        incident.closing = Some(why.into());
+        incident.closing = Some(Box::new(cause));
         let gauges = self.gauges(key.0);
         gauges.open -= 1;
         gauges.resolving += 1;

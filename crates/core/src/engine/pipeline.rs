@@ -2,7 +2,7 @@
 //! normalise → route → then per (route, receiver): duplicate → silence, mute window, inhibition → flap
 //! damping → hold → group.
 
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::SmolStr;
 
 use super::Engine;
 use super::alerts::Change;
@@ -11,11 +11,11 @@ use super::incident::Phase;
 use super::lanes::LaneId;
 use super::ledger::Verdict;
 use super::members::{Level, UNKNOWN};
-use super::occurrences::PeerId;
+use super::occurrences::{PeerId, REFIRE_WAIT};
 use super::state::{State, Track};
 use super::timers::Timer;
 use crate::model::{
-    AlertId, Basis, Batch, Disposition, Duration, LabelSet, Observation, Reason, Status, Timestamp,
+    AlertId, Basis, Batch, Cause, Disposition, Duration, LabelSet, Observation, Reason, Status, Timestamp,
 };
 
 impl Engine {
@@ -199,8 +199,7 @@ impl Engine {
         // What an incident is told of goes on to its end, whatever became of its receiver meanwhile.
         let live = track.is_some_and(Track::is_live);
         if self.lanes.lane(lane).integrations.is_empty() && !live {
-            let rule = "the receiver has no integration".into();
-            return self.suppress(alert, lane, 1, Reason::Muted, rule, None);
+            return self.suppress(alert, lane, 1, Cause::NoIntegration, None);
         }
         let unknown_here = track.is_none();
         let heartbeat = || {
@@ -208,35 +207,26 @@ impl Engine {
             self.policy.heartbeat_of(&known.labels)
         };
         if let Some(heartbeat) = Some(()).filter(|()| !live).and_then(|()| heartbeat()) {
-            let rule = format_smolstr!("heartbeat {}: only its silence pages", heartbeat.name);
-            return self.suppress(alert, lane, 1, Reason::Muted, rule, None);
+            let cause = Cause::Heartbeat { name: heartbeat.name.clone() };
+            return self.suppress(alert, lane, 1, cause, None);
         }
         match change {
             Change::None if !live && status == Status::Firing && self.fires(alert) => {
                 self.fire(alert, lane, 1, 1);
             }
             Change::None => {
-                let rule = match status {
-                    Status::Firing if self.fires(alert) => "repeats that it fires",
-                    Status::Firing => {
-                        "a copy of what the other member of the pair resolved; believed if not resolved in 60s"
-                    }
-                    Status::Resolved => "repeats that it is resolved, or fires elsewhere still",
+                let cause = match status {
+                    Status::Firing if !self.fires(alert) => Cause::Disputed { within: REFIRE_WAIT },
+                    status => Cause::Repeat { status },
                 };
-                self.suppress(alert, lane, 1, Reason::Duplicate, rule.into(), None);
+                self.suppress(alert, lane, 1, cause, None);
             }
-            Change::UnknownResolved => {
-                let rule = "the resolve of an alert that was never heard to fire".into();
-                self.suppress(alert, lane, 1, Reason::NeverPaged, rule, None);
-            }
+            Change::UnknownResolved => self.suppress(alert, lane, 1, Cause::UnknownAlert, None),
             Change::Fired => self.fire(alert, lane, 1, 1),
             // Its resolve counted as a change already, and it took nothing back.
             Change::Believed => self.fire(alert, lane, 1, 0),
             Change::Restarted { last_seen } => self.restart(alert, lane, last_seen),
-            Change::Resolved if unknown_here => {
-                let rule = "the resolve of something that nobody was paged for here".into();
-                self.suppress(alert, lane, 1, Reason::NeverPaged, rule, None);
-            }
+            Change::Resolved if unknown_here => self.suppress(alert, lane, 1, Cause::NeverPaged, None),
             Change::Resolved => self.resolve(alert, lane, 1),
         }
     }
@@ -302,8 +292,7 @@ impl Engine {
         if self.lanes.lane(lane).integrations.is_empty() {
             // It was held, and its receiver lost them meanwhile.
             let held = std::mem::take(&mut self.track(alert, lane).waiting);
-            let rule = "the receiver has no integration".into();
-            self.suppress(alert, lane, held, Reason::Muted, rule, None);
+            self.suppress(alert, lane, held, Cause::NoIntegration, None);
             return self.remember(alert, lane);
         }
         let Some(labels) = self.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
@@ -363,8 +352,7 @@ impl Engine {
             return self.remember(alert, lane);
         }
         if !track.is_admitted() {
-            let rule = "the resolve of something that nobody was paged for here".into();
-            return self.suppress(alert, lane, waiting, Reason::NeverPaged, rule, None);
+            return self.suppress(alert, lane, waiting, Cause::NeverPaged, None);
         }
         // Damping withholds the resolve of an alert that somebody was notified of, and of no other one.
         if track.damping.flaps().is_some() && track.notified_in().is_some() {
@@ -375,10 +363,8 @@ impl Engine {
     }
 
     pub(super) fn never_paged(&mut self, alert: AlertId, lane: LaneId, fired: u64, resolved: u64) {
-        let rule = "it resolved before its hold or its group's wait was over".into();
-        self.suppress(alert, lane, fired, Reason::SelfResolved, rule, None);
-        let rule = "the resolve of something that nobody was paged for".into();
-        self.suppress(alert, lane, resolved, Reason::NeverPaged, rule, None);
+        self.suppress(alert, lane, fired, Cause::ResolvedWhileWaiting, None);
+        self.suppress(alert, lane, resolved, Cause::NeverPaged, None);
     }
 
     /// The alert no longer fires, and what is behind this stage is told so.
@@ -398,8 +384,7 @@ impl Engine {
         });
         if elsewhere && incident.is_some() {
             // Merged pages: it stands in one incident by two ways, and one of them withholds its resolve.
-            let rule = "another route to its incident has not let its resolve through yet".into();
-            return self.suppress(alert, lane, waiting, Reason::Grouped, rule, None);
+            return self.suppress(alert, lane, waiting, Cause::OtherRoute, None);
         }
         let member =
             incident.and_then(|id| self.incidents.get_mut(&id)).map(|i| (&mut i.members, &mut i.waiting));
@@ -412,8 +397,7 @@ impl Engine {
             self.touched.extend(incident);
             self.ended(alert);
         } else {
-            let rule = "the resolve of something that is in no incident".into();
-            self.suppress(alert, lane, waiting, Reason::NeverPaged, rule, None);
+            self.suppress(alert, lane, waiting, Cause::NoIncident, None);
         }
     }
 
@@ -422,12 +406,12 @@ impl Engine {
         alert: AlertId,
         lane: LaneId,
         count: u64,
-        reason: Reason,
-        rule: SmolStr,
+        cause: Cause,
         release: Option<Timestamp>,
     ) {
         if count > 0 {
-            self.suppress_by(alert, lane, count, reason, (rule, release), self.basis(alert, lane, reason));
+            let basis = self.basis(alert, lane, cause.reason());
+            self.suppress_by(alert, lane, count, (cause, release), basis);
         }
     }
 
@@ -437,10 +421,10 @@ impl Engine {
         alert: AlertId,
         lane: LaneId,
         count: u64,
-        reason: Reason,
-        (rule, release): (SmolStr, Option<Timestamp>),
+        (cause, release): (Cause, Option<Timestamp>),
         basis: Basis,
     ) {
+        let reason = cause.reason();
         self.held_back(alert, lane, reason, count);
         let incident = self.incident_key(alert, lane);
         let Self { lanes, ledger, alerts, now, .. } = self;
@@ -451,7 +435,7 @@ impl Engine {
             return ledger.dispose_repeats(*now, count, of, why, (alerts, lanes));
         }
         let (known, disposition) = (alerts.alert_mut(alert), Disposition::Suppressed(reason));
-        let verdict = Verdict { alert, known, lane, incident, disposition, rule, release, basis };
+        let verdict = Verdict { alert, known, lane, incident, disposition, cause, release, basis };
         ledger.dispose(*now, count, verdict);
     }
 

@@ -1,14 +1,12 @@
 //! A person lets go what is held back: an alert that waits for its page, or one whose flapping withholds
 //! the truth.
 
-use smol_str::{SmolStr, format_smolstr};
-
 use super::Engine;
 use super::event::Release;
 use super::groups::GroupKey;
 use super::lanes::LaneId;
 use super::timers::Timer;
-use crate::model::AlertId;
+use crate::model::{AlertId, Cause};
 
 impl Engine {
     /// Whether anything of `alert` is held back at `receiver` that [`super::Event::Release`] would let go.
@@ -26,7 +24,6 @@ impl Engine {
     /// Lets it go. What is muted stays so: a silence is ended where it is listed.
     pub(super) fn released(&mut self, release: &Release) {
         let Release { alert, receiver, by } = release;
-        let why = format_smolstr!("released by {by}");
         for lane in self.lanes_to(*alert, receiver).collect::<Vec<_>>() {
             if self.track(*alert, lane).end_hold() {
                 self.timers.clear(&Timer::Hold(lane, *alert));
@@ -38,7 +35,7 @@ impl Engine {
                 self.calmed(*alert, lane);
             }
             if let Some(key) = self.track(*alert, lane).waits_in().cloned() {
-                self.page_now(&key, why.clone());
+                self.page_now(&key, Cause::Released { by: by.clone() });
             }
         }
     }
@@ -49,13 +46,13 @@ impl Engine {
     }
 
     /// The next page of a group leaves, past the receiver's storm and limit: a person wants it.
-    fn page_now(&mut self, key: &GroupKey, why: SmolStr) {
+    fn page_now(&mut self, key: &GroupKey, cause: Cause) {
         let all = self.take_page(key);
         if *key == self.merged_key(key.0) {
             self.flow(key.0).merged_at = Some(self.now);
         }
         if !all.is_empty() {
-            self.open_with(key, all, why);
+            self.open_with(key, all, cause);
         }
     }
 }

@@ -10,7 +10,9 @@ use super::Engine;
 use super::lanes::LaneId;
 use super::occurrences::PeerId;
 use super::state::Track;
-use crate::model::{AlertId, Batch, Disposition, Duration, LabelSet, Reason, Source, Status, Timestamp};
+use crate::model::{
+    AlertId, Batch, Cause, Disposition, Duration, LabelSet, Reason, Source, Status, Timestamp,
+};
 
 /// Repeats of one peer since the last such event.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -114,9 +116,9 @@ impl GatheredRepeats {
     }
 }
 
-/// The rule by which unchanged repeats are suppressed: [`Reason::Muted`] where nobody is told of anything.
-pub(super) fn rule_of_repeats(reason: Reason) -> &'static str {
-    if reason == Reason::Muted { "the receiver has no integration" } else { "unchanged repeats" }
+/// The cause for which unchanged repeats are suppressed: [`Reason::Muted`] where nobody is told of anything.
+pub(super) fn cause_of_repeats(reason: Reason) -> Cause {
+    if reason == Reason::Muted { Cause::NoIntegration } else { Cause::UnchangedRepeats }
 }
 
 impl Engine {
@@ -167,13 +169,13 @@ impl Engine {
                 self.routed(lane, one.count);
                 let mute = self.lanes.lane(lane).integrations.is_empty();
                 let reason = if mute { Reason::Muted } else { Reason::Duplicate };
-                let rule = rule_of_repeats(reason);
+                let cause = cause_of_repeats(reason);
                 let incident = self.incident_key(one.alert, lane);
                 let Self { lanes, ledger, alerts, now, .. } = &mut *self;
                 let disposition = Disposition::Suppressed(reason);
                 let (of, why) = ((one.alert, lane), (reason, incident));
                 ledger.dispose_repeats(*now, one.count, of, why, (alerts, lanes));
-                self.passed_on(one.alert, lane, one.count, disposition, rule.into(), SmolStr::default());
+                self.passed_on(one.alert, lane, one.count, disposition, cause, SmolStr::default());
             }
         }
     }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use crate::engine::consumers::{Consumers, assert_true};
 use crate::engine::{Effects, Engine, Event};
 use crate::model::{
-    AlertId, Batch, Duration, Kind, LabelSet, Notification, Observation, Outcome, Rejection, Report, Source,
-    Status, Timestamp,
+    AlertId, Batch, Cause, Duration, Kind, LabelSet, Notification, Observation, Outcome, Rejection, Report,
+    Source, Status, Timestamp,
 };
 use crate::policy::{
     FailOpen, Flapping, GroupBy, IntegrationRef, KnownBy, Limits, Noise, Policy, Receiver, Route, SelfWatch,
@@ -279,4 +279,25 @@ pub fn replay(policy: Policy, events: &[(Timestamp, Event)]) -> (Engine, Vec<Str
         trace.push(format!("{effects:?}"));
     }
     (engine, trace)
+}
+
+/// A cause in short, for timelines and failures: `storm{end: 5, pages: 11, start: 10, window: 10m}`.
+pub fn brief(cause: &Cause) -> String {
+    serde_json::to_value(cause).map(|value| brief_value(&value)).unwrap_or_default()
+}
+
+fn brief_value(value: &serde_json::Value) -> String {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(all) => format!("[{}]", all.iter().map(brief_value).collect::<Vec<_>>().join(", ")),
+        Value::Object(fields) => {
+            let tag = fields.get("type").map(brief_value).unwrap_or_default();
+            let fields: BTreeMap<_, _> = fields.iter().filter(|(name, _)| *name != "type").collect();
+            let fields: Vec<String> =
+                fields.into_iter().map(|(name, value)| format!("{name}: {}", brief_value(value))).collect();
+            if fields.is_empty() { tag } else { format!("{tag}{{{}}}", fields.join(", ")) }
+        }
+        other => other.to_string(),
+    }
 }

@@ -1,4 +1,4 @@
-//! How things stand, for programs: alerts and incidents in the words of the API, a page at a time.
+//! How things stand, for programs: alerts and incidents, a page at a time.
 //!
 //! A look costs what it passes, and it passes at most [`LOOKED_AT`]; whoever wants more looks again, and
 //! lets the alerts that came meanwhile go first.
@@ -7,14 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Bound::{Excluded, Unbounded};
 
-use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::Engine;
-use super::board::{Origin, RowState, incident_state};
+use super::board::{NextStep, Origin, RowState, incident_state};
 use super::channel::Channel;
 use super::incident::{Incident, IncidentId, Phase, Side};
-use crate::model::{AlertId, AlertView, Fingerprint, Kind, LabelSet, Matcher, Status, Timestamp};
+use crate::model::{AlertId, AlertView, Cause, Fingerprint, Kind, LabelSet, Matcher, Status, Timestamp};
 
 /// Alerts or incidents that one look passes.
 const LOOKED_AT: usize = 10_000;
@@ -98,153 +97,98 @@ pub struct Glance<T, C> {
 }
 
 /// An alert that is remembered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[schema(as = Alert)]
-#[serde(rename_all = "camelCase")]
-pub struct AlertEntry {
-    /// Its identity, 32 hex digits.
-    pub id: String,
-    /// Alertmanager's fingerprint, 16 hex digits.
-    pub fingerprint: String,
+#[derive(Clone, Debug, PartialEq)]
+pub struct KnownAlert {
+    /// Its identity.
+    pub id: AlertId,
+    /// Alertmanager's fingerprint.
+    pub fingerprint: Fingerprint,
     /// Whether it fires.
-    #[schema(value_type = String)]
     pub status: Status,
     /// Its labels, as they were said last.
-    #[schema(value_type = BTreeMap<String, String>)]
     pub labels: LabelSet,
     /// Its annotations, as they were said last.
-    #[schema(value_type = BTreeMap<String, String>)]
     pub annotations: LabelSet,
     /// When the occurrence started, or the last one.
-    #[schema(value_type = String, format = DateTime)]
     pub starts_at: Timestamp,
-    /// When it ended; missing while it fires.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
+    /// When it ended; none while it fires.
     pub ends_at: Option<Timestamp>,
     /// Where its rule can be looked at, as its sender said; empty if it said nothing.
-    #[serde(rename = "generatorURL")]
-    #[schema(value_type = String)]
     pub generator_url: SmolStr,
     /// Where it is open, or waits, and at what it is there.
-    pub receivers: Vec<StandingEntry>,
+    pub receivers: Vec<Standing>,
 }
 
 /// Where an alert stands at one receiver.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[schema(as = Standing)]
-#[serde(rename_all = "camelCase")]
-pub struct StandingEntry {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
     /// The receiver.
-    #[schema(value_type = String)]
     pub receiver: SmolStr,
-    /// `passing`, `paged`, `flapping`, `resolving`, `held`, `rate_limited`, `quiet` or `muted`; `observed`
-    /// if its profile only observes, so that nobody is told.
+    /// At what it is there; `observed` if its profile only observes, so that nobody is notified.
     pub state: RowState,
     /// Of `observed`: the state that it would be in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub would: Option<RowState>,
-    /// `squelch`, or `sender` where a profile observes and Squelch passes on what the sender sends.
-    #[schema(value_type = String)]
+    /// Who decided.
     pub origin: Origin,
     /// The `dedup_key` of the incident that it is in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
     pub incident: Option<SmolStr>,
-    /// Why, in one sentence.
-    #[schema(value_type = String)]
-    pub why: SmolStr,
+    /// Why it is at that, where that is known.
+    pub cause: Option<Cause>,
     /// What happens next, where a time is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<NextEntry>,
-}
-
-/// What happens next.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[schema(as = Next)]
-pub struct NextEntry {
-    /// When, if nothing else happens before.
-    #[schema(value_type = String, format = DateTime)]
-    pub at: Timestamp,
-    /// What: `pages`, `updates`, `repeats`, `closes`, `tries anew`, …
-    pub action: String,
+    pub next: Option<(Timestamp, NextStep)>,
 }
 
 /// An incident that is not over.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[schema(as = Incident)]
-#[serde(rename_all = "camelCase")]
-pub struct IncidentEntry {
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenIncident {
     /// The key under which receivers know it, 64 hex digits.
-    #[schema(value_type = String)]
     pub dedup_key: SmolStr,
     /// Its group's key, as Alertmanager writes it.
-    #[schema(value_type = String)]
     pub group_key: SmolStr,
     /// The n-th incident of its group, from 0.
     pub generation: u32,
     /// Where it goes.
-    #[schema(value_type = String)]
     pub receiver: SmolStr,
     /// The name of its severity level.
-    #[schema(value_type = String)]
     pub severity: SmolStr,
-    /// `passing`, `paged`, `flapping` or `resolving`; `superseded` if a worse one took its place, and
-    /// `closing` if it is over and its end not told yet. `observed` if its profile only observes, so that
-    /// nobody is told.
-    #[schema(value_type = String)]
+    /// One of [`INCIDENT_STATES`].
     pub state: SmolStr,
     /// Of `observed`: the state that it would be in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub would: Option<SmolStr>,
-    /// Who decided: `squelch`; `sender` where a profile observes and Squelch passes on what the sender sends;
-    /// `internal` if Squelch opened it about itself.
-    #[schema(value_type = String)]
+    pub would: Option<RowState>,
+    /// Who decided.
     pub origin: Origin,
     /// Its title, as receivers show it behind the mark of its state.
     pub title: String,
     /// When it paged.
-    #[schema(value_type = String, format = DateTime)]
     pub opened_at: Timestamp,
-    /// Why it was told last, in one sentence.
-    #[schema(value_type = String)]
-    pub why: SmolStr,
+    /// Why its receivers were notified last.
+    pub cause: Cause,
     /// What happens next, where a time is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<NextEntry>,
+    pub next: Option<(Timestamp, NextStep)>,
     /// The integrations that show it.
-    #[schema(value_type = Vec<String>)]
     pub delivered: Vec<SmolStr>,
     /// The integrations that refused for good what they were told last.
-    #[schema(value_type = Vec<String>)]
     pub refused: Vec<SmolStr>,
     /// How many of its alerts fire.
     pub firing: usize,
     /// How many alerts it has.
     pub size: usize,
     /// The first hundred of them: those that fire first, then by severity, then by name.
-    pub alerts: Vec<MemberEntry>,
+    pub alerts: Vec<IncidentAlert>,
 }
 
 /// An alert in an incident.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[schema(as = IncidentAlert)]
-pub struct MemberEntry {
-    /// Its identity, 32 hex digits.
-    pub id: String,
-    /// Alertmanager's fingerprint, 16 hex digits.
-    pub fingerprint: String,
+#[derive(Clone, Debug, PartialEq)]
+pub struct IncidentAlert {
+    /// Its identity.
+    pub id: AlertId,
     /// Its labels.
-    #[schema(value_type = BTreeMap<String, String>)]
     pub labels: LabelSet,
     /// The name of its severity level.
-    #[schema(value_type = String)]
     pub severity: SmolStr,
     /// Whether it fires, as the incident was told.
     pub firing: bool,
     /// How often it changed, while it flaps.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flaps: Option<u32>,
 }
 
@@ -256,7 +200,7 @@ impl Engine {
     }
 
     /// Alerts that are remembered.
-    pub fn alerts(&self, query: &AlertQuery) -> Glance<AlertEntry, AlertId> {
+    pub fn alerts(&self, query: &AlertQuery) -> Glance<KnownAlert, AlertId> {
         let mut glance = Glance { found: Vec::new(), next: None, full: false };
         let (mut states, mut bytes) = (BTreeMap::new(), 0);
         for (passed, (id, alert)) in self.alerts.after(query.after).enumerate() {
@@ -280,7 +224,7 @@ impl Engine {
                 continue;
             }
             let receivers = self.standing(*id, &mut states);
-            let here = |s: &StandingEntry| query.receiver.as_ref().is_none_or(|r| *r == s.receiver);
+            let here = |s: &Standing| query.receiver.as_ref().is_none_or(|r| *r == s.receiver);
             if let Some(state) = query.state
                 && !receivers.iter().any(|s| s.state == state && here(s))
             {
@@ -289,9 +233,9 @@ impl Engine {
             let (annotations, generator_url) = self.alerts.said(alert);
             bytes += alert.labels.bytes() + annotations.bytes() + generator_url.len();
             glance.full = bytes >= BYTES_OF_PAGE;
-            glance.found.push(AlertEntry {
-                id: id.to_string(),
-                fingerprint: fingerprint.to_string(),
+            glance.found.push(KnownAlert {
+                id: *id,
+                fingerprint,
                 status,
                 labels: alert.told().clone(),
                 annotations,
@@ -308,18 +252,14 @@ impl Engine {
     }
 
     /// Where an alert is open or waits. `states` remembers those of incidents, which may be large.
-    fn standing(
-        &self,
-        id: AlertId,
-        states: &mut BTreeMap<IncidentId, Option<RowState>>,
-    ) -> Vec<StandingEntry> {
+    fn standing(&self, id: AlertId, states: &mut BTreeMap<IncidentId, Option<RowState>>) -> Vec<Standing> {
         let mut standing = Vec::new();
         let mut in_incident = |receiver, origin, shadow, (id, incident): (IncidentId, &Incident)| {
             let stands = (*states.entry(id).or_insert_with(|| incident_state(incident)))?;
             let state = if shadow { RowState::Observed } else { stands };
-            let (key, why) = (Some(incident.dedup_key.clone()), incident.why.clone());
+            let (key, cause) = (Some(incident.dedup_key.clone()), Some((*incident.cause).clone()));
             let would = shadow.then_some(stands);
-            Some(StandingEntry { receiver, state, would, origin, incident: key, why, next: None })
+            Some(Standing { receiver, state, would, origin, incident: key, cause, next: None })
         };
         for (id, incident) in self.mirrors_of(id) {
             let receiver = self.lanes.lane(incident.group.0).receiver.clone();
@@ -330,11 +270,10 @@ impl Engine {
             let shadow = self.lanes.lane(lane).observes();
             let (receiver, origin) = (self.lanes.lane(lane).receiver.clone(), Origin::Squelch);
             if let Some(stands) = self.waiting_state(id, track) {
-                let (why, next) = self.words(id, lane, track, stands);
-                let next = next.map(|(at, action)| NextEntry { at, action: action.to_owned() });
+                let (cause, next) = self.waiting(id, lane, track, stands);
                 let state = if shadow { RowState::Observed } else { stands };
                 let would = shadow.then_some(stands);
-                standing.push(StandingEntry { receiver, state, would, origin, incident: None, why, next });
+                standing.push(Standing { receiver, state, would, origin, incident: None, cause, next });
             } else if let Some(found) = track.incident().and_then(|i| Some((i, self.incidents.get(&i)?))) {
                 standing.extend(in_incident(receiver, origin, shadow, found));
             }
@@ -343,7 +282,7 @@ impl Engine {
     }
 
     /// Incidents that are not over.
-    pub fn open_incidents(&self, query: &IncidentQuery) -> Glance<IncidentEntry, IncidentCursor> {
+    pub fn open_incidents(&self, query: &IncidentQuery) -> Glance<OpenIncident, IncidentCursor> {
         let mut glance = Glance { found: Vec::new(), next: None, full: false };
         let (mut passed, mut members, mut bytes) = (0, 0, 0);
         let internal: BTreeSet<IncidentId> = self.own.values().copied().collect();
@@ -389,11 +328,10 @@ impl Engine {
         glance
     }
 
-    fn incident_entry(&self, id: IncidentId, incident: &Incident, state: &str) -> Option<IncidentEntry> {
+    fn incident_entry(&self, id: IncidentId, incident: &Incident, state: &str) -> Option<OpenIncident> {
         let row = self.incident_row(id, incident_state(incident).unwrap_or(RowState::Resolving))?;
-        let entry = |id: AlertId, labels: &LabelSet, severity, firing, flaps| MemberEntry {
-            id: id.to_string(),
-            fingerprint: Fingerprint::of(labels).to_string(),
+        let entry = |id: AlertId, labels: &LabelSet, severity, firing, flaps| IncidentAlert {
+            id,
             labels: labels.clone(),
             severity,
             firing,
@@ -408,19 +346,19 @@ impl Engine {
             let told = incident.channels.iter().filter(|c| row.would.is_none() && which(c));
             told.map(|c| c.integration.clone()).collect()
         };
-        Some(IncidentEntry {
+        Some(OpenIncident {
             dedup_key: incident.dedup_key.clone(),
             group_key: incident.group_text.clone(),
             generation: incident.generation,
             receiver: row.receiver,
             severity: row.severity,
             state: state.into(),
-            would: row.would.map(|would| would.as_str().into()),
+            would: row.would,
             origin: row.origin,
             title: row.headline.unwrap_or_default().to_string(),
             opened_at: incident.paged_at,
-            why: incident.why.clone(),
-            next: row.next.map(|(at, action)| NextEntry { at, action: action.to_owned() }),
+            cause: (*incident.cause).clone(),
+            next: row.next,
             delivered: channels(Channel::was_opened),
             refused: channels(Channel::refuses),
             firing: row.firing,

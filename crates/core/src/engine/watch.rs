@@ -13,7 +13,7 @@ use super::groups::GroupKey;
 use super::incident::{IncidentId, Phase};
 use super::stats::Bound;
 use super::timers::Timer;
-use crate::model::{AlertId, Duration, LabelSet, Timestamp};
+use crate::model::{AlertId, Cause, Duration, LabelSet, NameCount, Problem, Timestamp};
 
 /// How often it looks again.
 pub(super) const EVERY: Duration = Duration::from_mins(1);
@@ -104,7 +104,7 @@ impl Engine {
         let Some(known) = self.alerts.alert(alert) else { return true };
         self.lanes.matching(&self.policy, &known.labels).into_iter().all(|lane| {
             let settings = self.lanes.lane(lane);
-            let muted = |cause: super::mute::Cause| !cause.is_inhibition() || counts(&known.labels);
+            let muted = |muting: super::mute::Muting| !muting.is_inhibition() || counts(&known.labels);
             settings.integrations.is_empty()
                 || self.mutes.cause(&self.alerts, alert, settings).is_some_and(muted)
         })
@@ -185,7 +185,7 @@ impl Engine {
         let past = self.watch.lapses.iter().filter(|(_, at)| **at <= now);
         for what in past.map(|(what, _)| what.clone()).collect::<Vec<_>>() {
             self.watch.lapses.remove(&what);
-            self.put(&what, None);
+            self.close_raised(&what);
         }
         let quiet = [&self.watch.stuck, &self.orphans].iter().all(|incidents| incidents.is_empty());
         let quiet = quiet && self.watch.raised.is_empty() && self.clocks.wrong(self.now).next().is_none();
@@ -196,15 +196,9 @@ impl Engine {
 
     fn say_unheard(&mut self) {
         let names = self.watch.unheard.iter().take(3).filter_map(|id| self.alerts.alert(*id));
-        let names: Vec<&str> = names.map(|a| a.labels.value("alertname")).collect();
-        let summary = format!(
-            "fires, and nobody was told of it in time: {} alerts, {}{}",
-            self.watch.unheard.len(),
-            names.join(", "),
-            if self.watch.unheard.len() > names.len() { " and others" } else { "" }
-        );
-        let summary = (!self.watch.unheard.is_empty()).then_some(summary);
-        self.put("SquelchAlertUnheard", summary.as_deref());
+        let names = names.map(|a| a.labels.value("alertname").into()).collect();
+        let alerts = self.watch.unheard.len();
+        self.put(Problem::AlertsUnheard { alerts, names }, alerts > 0);
     }
 
     fn say_stuck(&mut self) {
@@ -213,10 +207,8 @@ impl Engine {
             *receivers.entry(self.lanes.lane(incident.group.0).receiver.clone()).or_default() += 1;
         }
         let after = self.policy.self_watch.undelivered_after;
-        let parts: Vec<String> = receivers.iter().map(|(name, n)| format!("{n} of {name:?}")).collect();
-        let summary = format!("pages not taken by their receiver for {after}: {}", parts.join(", "));
-        let summary = (!receivers.is_empty()).then_some(summary);
-        self.put("SquelchPagesUndelivered", summary.as_deref());
+        let found = !receivers.is_empty();
+        self.put(Problem::PagesUndelivered { after, receivers: counts(receivers) }, found);
     }
 
     /// Dead letters about incidents that are not over, and digests: of the others there is nothing left to
@@ -233,45 +225,44 @@ impl Engine {
             *receivers.entry(self.lanes.lane(incident.group.0).receiver.clone()).or_default() += 1;
         }
         let digests = self.digests.refusals();
-        let of_incidents = receivers.iter().map(|(name, n)| format!("{n} of {name:?}"));
-        let of_digests = digests.iter().map(|(name, n)| match n {
-            1 => format!("the digest of {name:?}"),
-            n => format!("the digest of {name:?} at {n} integrations"),
-        });
-        let parts: Vec<String> = of_incidents.chain(of_digests).collect();
-        let summary = format!("dead letters, refused by their receiver for good: {}", parts.join(", "));
-        let summary = (!parts.is_empty()).then_some(summary);
-        self.put("SquelchDeadLetters", summary.as_deref());
+        let found = !receivers.is_empty() || !digests.is_empty();
+        let (incidents, digests) = (counts(receivers), counts(digests));
+        self.put(Problem::DeadLetters { incidents, digests }, found);
     }
 
-    /// Raises what is wrong at the receiver that watches, or closes it.
-    pub(super) fn put(&mut self, what: &str, summary: Option<&str>) {
-        let watcher = self.policy.watcher().cloned();
-        match summary.zip(watcher) {
-            Some((summary, watcher)) => {
-                let labels = LabelSet::from_pairs([("alertname", what)]);
-                if let Some(key) = self.raise(&watcher, &labels, summary) {
-                    let before = self.watch.raised.insert(what.into(), key.clone());
-                    // Another receiver watches now.
-                    if let Some(before) = before.filter(|before| *before != key) {
-                        self.clear(&before, "another receiver is told of it now");
-                    }
-                    self.timers.set_if_unset(Timer::Watch, self.now + EVERY);
-                }
+    /// Raises a problem that was found at the receiver that watches. Closes it if it was not found.
+    pub(super) fn put(&mut self, problem: Problem, found: bool) {
+        let what = problem.alertname();
+        let Some(watcher) = self.policy.watcher().cloned().filter(|_| found) else {
+            return self.close_raised(what);
+        };
+        let labels = LabelSet::from_pairs([("alertname", what)]);
+        if let Some(key) = self.raise(&watcher, &labels, problem) {
+            let before = self.watch.raised.insert(what.into(), key.clone());
+            // Another receiver watches now.
+            if let Some(before) = before.filter(|before| *before != key) {
+                self.clear(&before, Cause::WatcherChanged);
             }
-            None => {
-                if let Some(key) = self.watch.raised.remove(what) {
-                    self.clear(&key, "it is over");
-                }
-            }
+            self.timers.set_if_unset(Timer::Watch, self.now + EVERY);
+        }
+    }
+
+    fn close_raised(&mut self, what: &str) {
+        if let Some(key) = self.watch.raised.remove(what) {
+            self.clear(&key, Cause::ProblemOver);
         }
     }
 
     /// Something went wrong outside of the engine.
     pub(super) fn alarm(&mut self, alarm: &Alarm) {
-        self.put(&alarm.name, Some(&alarm.summary));
-        if self.watch.raised.contains_key(&alarm.name) {
-            self.watch.lapses.insert(alarm.name.clone(), self.now + alarm.lasts);
+        let what = alarm.problem.alertname();
+        self.put(alarm.problem.clone(), true);
+        if self.watch.raised.contains_key(what) {
+            self.watch.lapses.insert(what.into(), self.now + alarm.lasts);
         }
     }
+}
+
+fn counts(counts: BTreeMap<SmolStr, u64>) -> Vec<NameCount> {
+    counts.into_iter().map(|(name, count)| NameCount { name, count }).collect()
 }

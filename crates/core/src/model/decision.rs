@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{AlertId, LabelSet, Timestamp};
+use super::{AlertId, Cause, LabelSet, Timestamp};
 
 /// What finally became of one observation at one (route, receiver).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -151,8 +151,8 @@ pub struct Decision {
     /// The incident's `dedup_key`, where there is one.
     #[serde(default, skip_serializing_if = "SmolStr::is_empty")]
     pub incident: SmolStr,
-    /// The rule that decided, with its numbers, in one sentence.
-    pub rule: SmolStr,
+    /// Why.
+    pub cause: Cause,
     /// When it would be released or looked at again, where a time is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Timestamp>,

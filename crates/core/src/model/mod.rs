@@ -1,6 +1,7 @@
 //! The words of the project as types: labels, matchers, alerts, notifications, durations, time.
 
 mod alert;
+mod cause;
 mod decision;
 mod duration;
 mod expression;
@@ -11,11 +12,13 @@ mod labels;
 mod matcher;
 mod matcher_syntax;
 mod notification;
+mod problem;
 mod shares;
 mod silence;
 mod time;
 
 pub use alert::{Batch, Observation, Source, Status, Upstream};
+pub use cause::{Cause, Counted, HeldBack, NameCount};
 pub use decision::{Basis, Decision, Disposition, Otherwise, Reason};
 pub use duration::{Duration, DurationError};
 pub use fingerprint::{AlertId, Fingerprint, hash64, hex, sha256};
@@ -25,6 +28,7 @@ pub use labels::Quoted;
 pub(crate) use labels::{pop_length, push_length};
 pub use matcher::{MatchOp, Matcher, MatcherError, parse_matchers, parse_matchers_within};
 pub use notification::{AlertView, Kind, Notification, NotificationId, Outcome, Rejection, Report};
+pub use problem::{ClockError, OrphanedIncident, Problem};
 pub use shares::{Share, partial_shares, shares};
 pub use silence::{Silence, SilenceChange, SilenceError, SilenceRequest, SilenceState};
 pub use time::{TimeError, Timestamp};

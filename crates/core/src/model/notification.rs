@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{AlertId, LabelSet, Status, Timestamp};
+use super::{AlertId, Cause, LabelSet, Problem, Status, Timestamp};
 
 /// Number of a notification, unique for the life of the journal, rising.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -82,8 +82,8 @@ pub struct Notification {
     pub truncated: u64,
     /// When the incident was first paged. Of a digest: since when it tells what was held back.
     pub opened_at: Timestamp,
-    /// One sentence that says why this was sent: "first page", "flapping: …", "worse: …".
-    pub why: SmolStr,
+    /// Why it leaves.
+    pub cause: Cause,
 }
 
 fn is_zero(n: &u64) -> bool {
@@ -117,6 +117,9 @@ pub struct AlertView {
     /// Where the rule can be looked at.
     #[serde(default, skip_serializing_if = "SmolStr::is_empty")]
     pub generator_url: SmolStr,
+    /// Of an alert that Squelch brings up itself: what it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Box<Problem>>,
     /// The alert flaps: how often it changed since it was found to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flaps: Option<u32>,

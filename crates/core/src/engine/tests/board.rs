@@ -1,8 +1,8 @@
 //! The board: what is shown of the engine, and what a person lets go.
 
 use crate::engine::testing::{Answers, World, firing, flaps_at, labels, policy, resolved};
-use crate::engine::{BoardQuery, Event, Release, RowState};
-use crate::model::{Duration, Source, parse_matchers};
+use crate::engine::{BoardQuery, Event, NextStep, Release, RowState};
+use crate::model::{Cause, Duration, Source, parse_matchers};
 use crate::policy::{Level, Noise};
 
 fn all() -> BoardQuery {
@@ -19,7 +19,10 @@ fn an_alert_that_is_held_is_shown_and_a_person_lets_it_page() {
     world.say(Source::Alertmanager, "a", vec![firing(&disk, world.now)]);
     let board = world.engine.board(&all());
     let [row] = &board.rows[..] else { panic!("{board:?}") };
-    assert_eq!((row.state, row.next), (RowState::Held, Some((world.now + Duration::from_mins(5), "pages"))));
+    assert_eq!(
+        (row.state, row.next),
+        (RowState::Held, Some((world.now + Duration::from_mins(5), NextStep::Pages)))
+    );
     assert!(row.releasable && world.sent.is_empty());
     assert!(!world.engine.can_release(row.alert, "other"));
     let release = Release { alert: row.alert, receiver: "pd".into(), by: "ada".into() };
@@ -48,7 +51,8 @@ fn what_is_over_the_limit_leaves_in_one_page_when_a_person_says_so() {
     let alert = board.rows[0].alert;
     world.handle(Event::Release(Release { alert, receiver: "pd".into(), by: "ada".into() }));
     assert_eq!(world.sent.len(), 2);
-    assert_eq!((world.sent[1].alerts.len(), world.sent[1].why.as_str()), (2, "released by ada"));
+    let released = Cause::Released { by: "ada".into() };
+    assert_eq!((world.sent[1].alerts.len(), &world.sent[1].cause), (2, &released));
     assert_eq!(world.engine.board(&limited).matching, 0);
 }
 

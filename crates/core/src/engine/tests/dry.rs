@@ -1,8 +1,11 @@
 //! Dry runs: what they say is what happens.
 
 use crate::engine::testing::{World, firing, labels, policy};
-use crate::engine::{DryStep, Event};
-use crate::model::{Duration, MatchOp, Matcher, Silence, SilenceRequest, Source, Timestamp};
+use crate::engine::{DryOutcome, DryStep, Event};
+use crate::model::{
+    Cause, Disposition, Duration, MatchOp, Matcher, Reason, Silence, SilenceRequest, Source, Status,
+    Timestamp,
+};
 use crate::policy::{Level, Noise};
 
 fn world() -> World {
@@ -30,7 +33,8 @@ fn it_says_what_then_happens_and_changes_nothing() {
     world.say(Source::Alertmanager, "a", vec![firing(&disk, world.now)]);
     world.advance(Duration::from_mins(10));
     assert_eq!(decided.as_ref(), world.decisions.get(seen));
-    assert!(!run.pages && run.outcome().starts_with("No new page"), "{run:?}");
+    let disposed = DryOutcome::Disposed { disposition: Disposition::Update, cause: Cause::AlertsChanged };
+    assert!(!run.pages && run.outcome() == disposed, "{run:?}");
 }
 
 #[test]
@@ -46,7 +50,9 @@ fn repeats_that_were_counted_before_are_not_its_outcome() {
         .steps
         .iter()
         .any(|step| matches!(step, DryStep::Decided(decision) if decision.basis.repeats_since.is_some()));
-    assert!(!repeats && run.outcome().starts_with("Nobody is paged: duplicate"), "{run:?}");
+    let disposition = Disposition::Suppressed(Reason::Duplicate);
+    let cause = Cause::Repeat { status: Status::Firing };
+    assert!(!repeats && run.outcome() == DryOutcome::Disposed { disposition, cause }, "{run:?}");
 }
 
 #[test]
@@ -54,8 +60,9 @@ fn it_waits_pages_or_is_silenced_as_the_time_has_it() {
     let mut world = world();
     let of = |severity| labels(&[("alertname", "Disk"), ("severity", severity)]);
     let at = |m: u64| Timestamp::EPOCH + Duration::from_mins(m);
-    assert_eq!(world.engine.dry_run(&of("critical"), at(0)).outcome(), "It pages pd at once.");
-    assert_eq!(world.engine.dry_run(&of("warning"), at(0)).outcome(), "It pages pd after 5m.");
+    let pages = |minutes| DryOutcome::Pages { receiver: "pd".into(), after: Duration::from_mins(minutes) };
+    assert_eq!(world.engine.dry_run(&of("critical"), at(0)).outcome(), pages(0));
+    assert_eq!(world.engine.dry_run(&of("warning"), at(0)).outcome(), pages(5));
     let matchers = vec![vec![Matcher::new("alertname", MatchOp::Equal, "Disk").unwrap()]];
     let silence = Silence {
         id: "".into(),
@@ -69,7 +76,7 @@ fn it_waits_pages_or_is_silenced_as_the_time_has_it() {
     let change = world.engine.plan_silence(world.now, &SilenceRequest::Set(silence)).unwrap();
     world.handle(Event::Silence(change));
     let run = |minute| world.engine.dry_run(&of("critical"), at(minute)).outcome();
-    assert_eq!(run(0), "It pages pd at once.");
-    assert_eq!(run(12), "It pages pd after 28m.", "once the silence ends, if it still fires");
-    assert_eq!(run(40), "It pages pd at once.");
+    assert_eq!(run(0), pages(0));
+    assert_eq!(run(12), pages(28), "once the silence ends, if it still fires");
+    assert_eq!(run(40), pages(0));
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::scene::*;
 use crate::engine::testing::*;
-use crate::model::{AlertId, Duration, Kind, Notification, Status};
+use crate::model::{AlertId, Cause, Duration, Kind, Notification, Status};
 
 /// Within so many seconds an alert is told: updates wait for `group_interval`, storms merge for a minute,
 /// twice where one follows the other.
@@ -140,7 +140,7 @@ proptest! {
             let named = |alert: &&Alert| page.alerts.iter().any(|a| a.id == id(&world, alert));
             let mut named = scene.alerts.iter().filter(named);
             let news = named.any(|alert| !told(alert) || scene.may_flap(alert, now));
-            prop_assert!(news, "all of the page at {now} was told before: {}", page.why);
+            prop_assert!(news, "all of the page at {now} was told before: {:?}", page.cause);
         }
     }
 
@@ -216,8 +216,8 @@ proptest! {
         for update in world.sent.iter().filter(|n| n.kind == Kind::Update) {
             let before = about(&world, &update.dedup_key).filter(|n| n.id < update.id).last().unwrap();
             let paced = before.kind == Kind::Page || update.at >= before.at + interval;
-            let repeats = update.why.starts_with("repeated");
-            prop_assert!(paced || repeats, "{} comes {} after {}", update.why, update.at, before.at);
+            let repeats = matches!(update.cause, Cause::Repeated { .. });
+            prop_assert!(paced || repeats, "{} comes {} after {}", brief(&update.cause), update.at, before.at);
         }
     }
 

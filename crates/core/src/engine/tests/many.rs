@@ -2,7 +2,7 @@
 
 use super::super::{AlertQuery, IncidentQuery};
 use crate::engine::testing::{START, World, firing, labels, policy, resolved};
-use crate::model::{Duration, Kind, Source, Status};
+use crate::model::{Cause, Duration, Kind, Source, Status};
 use crate::policy::Noise;
 
 #[test]
@@ -44,7 +44,8 @@ fn a_critical_alert_among_many_told_warnings_pages_again() {
     world.say(Source::Alertmanager, "a", vec![firing(&alert(50, "critical"), world.now)]);
     assert_eq!(pages(&world), 2);
     assert_eq!(world.sent.last().unwrap().kind, Kind::Resolve, "the former incident is closed");
-    assert!(world.sent.iter().any(|n| n.why.contains("now critical")), "{:?}", world.sent.last());
+    let worse = Cause::HigherSeverity { level: "critical".into() };
+    assert!(world.sent.iter().any(|n| n.cause == worse), "{:?}", world.sent.last());
     world.say(Source::Alertmanager, "a", vec![firing(&alert(51, "critical"), world.now)]);
     assert_eq!(pages(&world), 2, "it was told to be critical");
 }

@@ -3,7 +3,7 @@
 use crate::engine::testing::*;
 use crate::engine::{AlertQuery, BoardQuery, Event, IncidentQuery, Origin, RowState};
 use crate::model::{
-    Batch, Disposition, Duration, Kind, LabelSet, Observation, Source, Upstream, hex, sha256,
+    Batch, Cause, Disposition, Duration, Kind, LabelSet, Observation, Source, Upstream, hex, sha256,
 };
 use crate::policy::{Mode, Noise};
 
@@ -86,8 +86,7 @@ fn what_would_have_been_does_not_stand_beside_what_is_as_paged() {
     for alert in alerts {
         let states: Vec<_> = alert.receivers.iter().map(|s| (s.origin, s.state, s.would)).collect();
         assert_eq!(states, [(Origin::Sender, RowState::Paged, None), would], "{alert:?}");
-        let id = crate::model::AlertId(u128::from_str_radix(&alert.id, 16).unwrap());
-        assert_eq!(world.engine.alert(world.now, id).unwrap().rows.len(), 2);
+        assert_eq!(world.engine.alert(world.now, alert.id).unwrap().rows.len(), 2);
     }
     let observing = world.engine.observing();
     assert!(observing.all && observing.receivers.contains("pd"), "{observing:?}");
@@ -153,7 +152,8 @@ fn a_stale_alert_closes_what_the_sender_left_open() {
     notify(&mut world, "a", vec![firing(&down("1"), start)]);
     world.advance(Duration::from_hours(13));
     assert_eq!(kinds(&world), [Kind::Page, Kind::Resolve]);
-    assert!(world.sent[1].why.starts_with("stale"), "{}", world.sent[1].why);
+    let expired = Cause::Expired { after: world.engine.policy().stale_after };
+    assert_eq!(world.sent[1].cause, expired);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::engine::event::Alarm;
 use crate::engine::testing::{World, firing, flaps_at, labels, policy};
 use crate::engine::{BoardQuery, Event, IncidentCursor, IncidentQuery, Origin, Release, RowState};
-use crate::model::{Duration, LabelSet, Matcher, Source, headline};
+use crate::model::{Cause, Duration, LabelSet, Matcher, Problem, Source, headline};
 use crate::policy::{GroupBy, Limit, Noise, SelfWatch};
 
 fn all() -> BoardQuery {
@@ -22,9 +22,8 @@ fn internal_incidents_are_listed_and_come_first() {
     let mut policy = policy(&["alertname"], Noise::default());
     policy.self_watch = SelfWatch { enabled: true, ..SelfWatch::default() };
     let mut world = World::new(policy);
-    let summary = "no alert can be read";
-    let alarm =
-        Alarm { name: "SquelchInputLost".into(), summary: summary.into(), lasts: Duration::from_hours(1) };
+    let problem = Problem::InputRefused { lasted: Duration::from_mins(5) };
+    let alarm = Alarm { problem: problem.clone(), lasts: Duration::from_hours(1) };
     world.handle(Event::Alarm(alarm));
     world.advance(Duration::from_secs(1));
     for name in ["A", "B"] {
@@ -35,10 +34,11 @@ fn internal_incidents_are_listed_and_come_first() {
     let origins: Vec<Origin> = board.rows.iter().map(|row| row.origin).collect();
     assert_eq!(origins, [Origin::Internal, Origin::Squelch, Origin::Squelch]);
     let row = &board.rows[0];
-    assert_eq!((row.firing, row.alerts, row.why.as_str()), (1, 1, summary));
-    assert_eq!(row.headline.as_ref().unwrap().names, "SquelchInputLost");
+    assert_eq!((row.firing, row.alerts), (1, 1));
+    assert_eq!(row.cause, Some(Cause::Problem { problem: problem.clone() }));
+    assert_eq!(row.headline.as_ref().unwrap().names, "SquelchInputRefused");
     let detail = world.engine.incident(row.dedup_key.as_ref().unwrap(), false, 0, 10).unwrap();
-    assert_eq!(detail.alerts[0].annotations.value("summary"), summary);
+    assert_eq!(detail.alerts[0].problem.as_deref(), Some(&problem));
     assert!(world.engine.propose_silence(row.dedup_key.as_ref().unwrap()).is_none(), "nothing silences it");
 
     // On pages of one, each comes once.

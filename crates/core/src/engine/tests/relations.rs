@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::scene::*;
 use crate::engine::testing::*;
-use crate::model::{Duration, Kind, LabelSet, Notification, parse_matchers};
+use crate::model::{Cause, Duration, Kind, LabelSet, Notification, parse_matchers};
 use crate::policy::{GroupBy, IntegrationRef, KnownBy, Limit, Noise, Policy, Receiver, Route, Storm};
 
 /// How often an Alertmanager repeats unless a relation is about that.
@@ -178,7 +178,7 @@ proptest! {
     #[test]
     fn flap_damping_adds_no_page(scene in scenes(20)) {
         let world = play(scene.policy(), &scene.webhook(REPEAT), scene.end());
-        let confirms = |n: &&Notification| n.kind == Kind::Page && n.why.contains("fires still after");
+        let confirms = |n: &&Notification| n.kind == Kind::Page && matches!(n.cause, Cause::StillFiring { .. });
         let with = pages(&world).len() - world.sent.iter().filter(confirms).count();
         let without = count(&scene.with(|noise| noise.flapping.suppress_at = 0));
         prop_assert!(with <= without, "{} pages with it, {} without it", with, without);

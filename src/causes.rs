@@ -1,0 +1,368 @@
+//! Causes as text: the one place that says in English why Squelch did something.
+//!
+//! The core holds causes as data. The API, the pages, the command line, the decision log and the notifications
+//! show the text that this file makes of them.
+
+use crate::engine::NextStep;
+use crate::model::{
+    Cause, Counted, Duration, HeldBack, LabelSet, NameCount, Notification, OrphanedIncident, Problem, Status,
+};
+
+/// Why, as one sentence without its full stop. What senders and people wrote stands in it as it is.
+pub fn text(cause: &Cause) -> String {
+    match cause {
+        Cause::UnchangedRepeats => "the sender repeats it unchanged".into(),
+        Cause::Repeat { status: Status::Firing } => "the sender repeats that the alert fires".into(),
+        Cause::Repeat { status: Status::Resolved } => {
+            "the sender repeats that the alert resolved, or the alert still fires with other labels".into()
+        }
+        Cause::Disputed { within } => format!(
+            "another peer resolved the alert, so it fires again only if this peer does not resolve it within \
+             {within}"
+        ),
+        Cause::OtherPeerRepeats => "the other peer of the pair sent the same notification".into(),
+        Cause::SenderRepeats => "the sender repeats what the receiver knows".into(),
+
+        Cause::UnknownAlert => "the alert resolved, and Squelch did not know that it fired".into(),
+        Cause::NeverPaged => "the alert resolved, and it never paged anybody here".into(),
+        Cause::NoIncident => "the alert resolved, and it is in no incident".into(),
+        Cause::ResolvedWhileMuted => {
+            "the alert resolved while it was muted, and it never paged anybody".into()
+        }
+        Cause::ResolvedWhileWaiting => {
+            "the alert resolved before its hold, or the wait of its group, was over".into()
+        }
+
+        Cause::NoIntegration => "the receiver has no integration".into(),
+        Cause::Heartbeat { name } => format!("only the silence of heartbeat {name} pages"),
+        Cause::Silenced { id, created_by, comment } => {
+            format!("silence {id} of {:?} matches: {:?}", created_by.as_str(), comment.as_str())
+        }
+        Cause::MuteInterval { name } => format!("time interval {:?} mutes the route", name.as_str()),
+        Cause::ActiveIntervals { names } => {
+            let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+            format!("the route is active only in time intervals {names:?}")
+        }
+        Cause::Inhibited { source, rule, name } if name.is_empty() => {
+            format!("inhibited by alert {source} under inhibit rule {rule}")
+        }
+        Cause::Inhibited { source, name, .. } => {
+            format!("inhibited by alert {source} under inhibit rule {:?}", name.as_str())
+        }
+
+        Cause::Flapping { changes, penalty, suppress_at, reuse_at } => format!(
+            "the alert is flapping: it changed {changes} times, and its penalty is {} (suppress_at {}, reuse_at {})",
+            tenths(*penalty),
+            tenths((*suppress_at).into()),
+            tenths((*reuse_at).into())
+        ),
+        Cause::ChangedBack => "the alert resolved and fired again before anybody was notified".into(),
+        Cause::Unsurprising { surprise, page_at, window } => format!(
+            "nothing unusual fires: the surprise within {window} is {}, and {} opens a page",
+            hundredths(*surprise),
+            hundredths((*page_at).into())
+        ),
+        Cause::RateLimited => {
+            "the receiver had reached its limit, and the alert resolved before there was room for its page"
+                .into()
+        }
+        Cause::Storm { pages, window, start, end } => format!(
+            "storm: {pages} pages were due within {window} (it starts above {start} and ends below {end})"
+        ),
+        Cause::TooManyAlerts { limit } => {
+            format!("Squelch knows {limit} alerts (limits.alerts), and notifies of further ones together")
+        }
+        Cause::Expired { after } => format!("no sender confirmed the alert for {after}, so it is stale"),
+        Cause::Quarantined => "the engine failed at the alert, so Squelch passes it on undecided".into(),
+
+        Cause::ToldWithOthers { cause } => {
+            format!("a notification of its incident tells of it ({})", text(cause))
+        }
+        Cause::NoUpdates => "the receiver wants no updates".into(),
+        Cause::OtherRoute => {
+            "the alert is in its incident by another route too, which withholds the resolve".into()
+        }
+
+        Cause::SeverityHold => "the severity of the alert holds the first page".into(),
+        Cause::GroupWait { others } => {
+            format!("the alert waits for the rest of its group, {}", with(*others))
+        }
+        Cause::ProfileWait { others } => {
+            format!("the noise profile waits for more alerts, {}", with(*others))
+        }
+        Cause::SeriesHold => {
+            "its series fired before, so its profile holds the page, and withholds it if it resolves".into()
+        }
+        Cause::MergeWait { others } => {
+            format!("the receiver has reached its limit, so the page waits, merged {}", with(*others))
+        }
+
+        Cause::FirstPage => "first page".into(),
+        Cause::MergedPage { alerts } => {
+            format!("one page has {alerts} alerts, because more pages were due than the receiver takes")
+        }
+        Cause::FlappingTogether { alerts, within } => {
+            format!("{alerts} flapping alerts fire together within {within}")
+        }
+        Cause::StillFiring { alertname, changes } => {
+            format!("{alertname} still fires after it changed {changes} times")
+        }
+        Cause::HigherSeverity { level } => {
+            format!("worse: an alert of severity {level} fires, which is higher than the page said")
+        }
+        Cause::MoreAlerts { firing, growth, paged } => {
+            format!("worse: {firing} alerts fire, at least {growth} times the {paged} of the page")
+        }
+        Cause::IntegrationsReplaced => "the receiver has other integrations now".into(),
+        Cause::Released { by } => format!("released by {by}"),
+        Cause::AlertsChanged => "the alerts of the incident changed".into(),
+        Cause::AlertFlaps { changes } => format!(
+            "an alert is flapping: it changed {changes} times, and the next update follows once it stops"
+        ),
+        Cause::Repeated { interval } => format!("repeated: the incident is still open after {interval}"),
+        Cause::AllResolved => "all alerts of the incident resolved".into(),
+        Cause::MovedElsewhere => "the alerts that still fire are in another incident now".into(),
+        Cause::Superseded { cause } => format!("another incident took its place ({})", text(cause)),
+        Cause::Fallback { receiver, cause } => {
+            format!("fallback, because receiver {:?} was not reached: {}", receiver.as_str(), text(cause))
+        }
+        Cause::WithoutStorage { cause } => {
+            format!("sent without storage, which is unusable: {}", text(cause))
+        }
+        Cause::PassedOn => "Squelch passes on what the sender sent".into(),
+        Cause::SenderResolved => "the sender says that all alerts of the group resolved".into(),
+        Cause::Digest { period, held_back, withheld, unnamed } => {
+            digest(period, held_back, withheld, *unnamed)
+        }
+        Cause::Problem { problem } => self::problem(problem),
+        Cause::ProblemOver => "the problem is over".into(),
+        Cause::WatcherChanged => "another receiver is notified of it now".into(),
+        Cause::BelowAlertLimit { lasted } => format!("no alert came above limits.alerts for {lasted}"),
+        Cause::HeartbeatHeard => "the heartbeat came again".into(),
+        Cause::HeartbeatRemoved => "the configuration does not have the heartbeat any more".into(),
+        Cause::HeartbeatGone { after } => {
+            format!("the heartbeat did not come for {after}, so Squelch takes its sender to be gone for good")
+        }
+    }
+}
+
+/// What an internal incident is about: the annotation `summary` of its alert.
+pub fn problem(problem: &Problem) -> String {
+    match problem {
+        Problem::AlertsUnheard { alerts, names } => {
+            let others = if *alerts > names.len() { " and others" } else { "" };
+            let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+            format!("{alerts} alerts fire, and nobody was notified in time: {}{others}", names.join(", "))
+        }
+        Problem::PagesUndelivered { after, receivers } => {
+            format!("receivers did not accept these pages within {after}: {}", of_each(receivers).join(", "))
+        }
+        Problem::DeadLetters { incidents, digests } => {
+            let digest = |of: &NameCount| match of.count {
+                1 => format!("the digest of {:?}", of.name.as_str()),
+                n => format!("the digest of {:?} at {n} integrations", of.name.as_str()),
+            };
+            let mut parts = of_each(incidents);
+            parts.extend(digests.iter().map(digest));
+            format!("receivers refused these notifications for good (dead letters): {}", parts.join(", "))
+        }
+        Problem::IncidentsOrphaned { orphans, others } => {
+            let mut named: Vec<String> = orphans.iter().map(orphan).collect();
+            named.extend((*others > 0).then(|| format!("and {others} more")));
+            format!(
+                "these incidents are open at integrations that the configuration does not have any more: {}. \
+                 Close them there by hand, or put the integration back",
+                named.join(", ")
+            )
+        }
+        Problem::SenderClocksWrong { senders, others } => {
+            let each = senders.iter().map(|wrong| {
+                let side = if wrong.ahead { "ahead" } else { "behind" };
+                format!("{:?} is at least {} {side}", wrong.sender.as_str(), wrong.by)
+            });
+            let more = if *others > 0 { " and others" } else { "" };
+            format!(
+                "the clocks of these senders differ from the clock of this machine: {}{more}. Check that all of \
+                 them use NTP",
+                each.collect::<Vec<_>>().join(", ")
+            )
+        }
+        Problem::TooManyAlerts { known, limit, beyond } => format!(
+            "Squelch knows {known} alerts and remembers no more (limits.alerts {limit}). Senders stated {beyond} \
+             times that a further alert fires here"
+        ),
+        Problem::HeartbeatNeverHeard { name, after } => {
+            format!(
+                "heartbeat {name} did not come for {after} and never came before: alerts may not get here"
+            )
+        }
+        Problem::HeartbeatSilent { name, source, after, labels } => format!(
+            "heartbeat {name} from {source} did not come for {after}: alerts may not get here. The sender sent \
+             {labels} last"
+        ),
+        Problem::Quarantined { summary } => {
+            let note = text(&Cause::Quarantined);
+            if summary.is_empty() { note } else { format!("{summary} ({note})") }
+        }
+        Problem::InputRefused { lasted } => format!(
+            "for {lasted}, alerts or requests came that Squelch cannot read, or came to a path that takes none. \
+             The log says which, and from whom"
+        ),
+        Problem::StorageGone { error, rescue_after } => format!(
+            "{error}. Squelch refuses alerts until the files are there again. After {rescue_after} it writes its \
+             data to --storage.path again. Find out who removed or moved the files"
+        ),
+        Problem::StorageDamaged { error } => error.clone(),
+        Problem::EngineFailed { event, count, first } => {
+            let about = match (event.as_str(), count) {
+                ("observe" | "aside", count) => format!("{count} alerts, the first of them {first}"),
+                ("repeats", 1) => format!("a repeat of the alert {first}"),
+                ("repeats", count) => format!("repeats of {count} alerts"),
+                (kind, _) => self::event(kind).to_owned(),
+            };
+            format!(
+                "the engine broke on {about}. Squelch read its state from the storage again. This is a bug, and \
+                 the log has the input"
+            )
+        }
+        Problem::MemoryShort { budget } => format!(
+            "memory is short: more than nine tenths of {} MiB are in use. Squelch refuses new alerts until it is \
+             less. Give it more memory, or lower limits.alerts",
+            budget / (1 << 20)
+        ),
+    }
+}
+
+/// Puts the text of an internal incident into the annotations of its alert, where receivers look for it.
+pub fn complete(notification: &mut Notification) {
+    for alert in &mut notification.alerts {
+        if let Some(about) = &alert.problem {
+            alert.annotations = LabelSet::from_pairs([("summary", problem(about).as_str())]);
+        }
+    }
+}
+
+/// An incident that is open where the configuration has no integration any more.
+pub fn orphan(orphan: &OrphanedIncident) -> String {
+    let OrphanedIncident { receiver, integration, incident, dedup_key } = orphan;
+    format!("{incident} at receiver {:?}, {integration}, key {dedup_key}", receiver.as_str())
+}
+
+/// What an event of this kind is, where the engine failed at one.
+pub fn event(kind: &str) -> &'static str {
+    match kind {
+        "observe" => "alerts that a sender sent",
+        "aside" => "an alert that it only had to pass on",
+        "repeats" => "repeats",
+        "delivered" => "the end of a notification",
+        "replay" => "a dead letter that somebody wants to send again",
+        "release" => "a release",
+        "silence" => "a silence",
+        "alarm" => "an alarm",
+        "policy" => "the configuration",
+        "clocks" => "the clocks",
+        "started" => "the start",
+        "tick" => "the passing of time",
+        _ => "an event",
+    }
+}
+
+fn of_each(receivers: &[NameCount]) -> Vec<String> {
+    receivers.iter().map(|of| format!("{} of {:?}", of.count, of.name.as_str())).collect()
+}
+
+/// What happens next, as a verb: `pages`.
+pub fn next_step(next: NextStep) -> &'static str {
+    match next {
+        NextStep::Pages => "pages",
+        NextStep::Updates => "updates",
+        NextStep::Repeats => "repeats",
+        NextStep::Closes => "closes",
+        NextStep::Retries => "tries again",
+        NextStep::StopsFlapping => "stops flapping at the latest",
+        NextStep::MayPage => "may page",
+    }
+}
+
+fn digest(period: &Duration, held_back: &[HeldBack], withheld: &Counted, unnamed: u64) -> String {
+    let mut parts: Vec<String> = held_back
+        .iter()
+        .map(|held| format!("{} {}{}", held.counted.count, held.reason.as_str(), named(&held.counted)))
+        .collect();
+    if withheld.count > 0 {
+        parts.push(format!("{} still firing and withheld{}", withheld.count, named(withheld)));
+    }
+    if unnamed > 0 {
+        parts.push(format!("{unnamed} of these of alerts that are counted without their names"));
+    }
+    format!("held back in the last {period}: {}", parts.join(", "))
+}
+
+/// ` (A 9, B 3, 2 other names)`.
+fn named(counted: &Counted) -> String {
+    let mut shown: Vec<String> =
+        counted.names.iter().map(|named| format!("{} {}", named.name, named.count)).collect();
+    match counted.other_names {
+        0 => {}
+        1 => shown.push("1 other name".into()),
+        more => shown.push(format!("{more} other names")),
+    }
+    if shown.is_empty() { String::new() } else { format!(" ({})", shown.join(", ")) }
+}
+
+fn with(others: usize) -> String {
+    match others {
+        0 => "alone".into(),
+        1 => "with 1 other alert".into(),
+        n => format!("with {n} other alerts"),
+    }
+}
+
+fn tenths(thousandths: u64) -> String {
+    format!("{}.{}", thousandths / 1000, thousandths % 1000 / 100)
+}
+
+fn hundredths(thousandths: u64) -> String {
+    format!("{}.{:02}", thousandths / 1000, thousandths % 1000 / 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Reason;
+
+    #[test]
+    fn a_digest_names_the_most_frequent_first() {
+        let counted = |count, names: &[(&str, u64)], other_names| Counted {
+            count,
+            names: names.iter().map(|(name, n)| NameCount { name: (*name).into(), count: *n }).collect(),
+            other_names,
+        };
+        let digest = Cause::Digest {
+            period: Duration::from_hours(24),
+            held_back: vec![
+                HeldBack {
+                    reason: Reason::Unsurprising,
+                    counted: counted(12, &[("D", 5), ("B", 3), ("A", 2)], 1),
+                },
+                HeldBack { reason: Reason::RateLimited, counted: counted(3, &[("Down", 3)], 0) },
+            ],
+            withheld: counted(2, &[("Job", 2)], 0),
+            unnamed: 4,
+        };
+        assert_eq!(
+            text(&digest),
+            "held back in the last 1d: 12 unsurprising (D 5, B 3, A 2, 1 other name), 3 rate_limited (Down 3), \
+             2 still firing and withheld (Job 2), 4 of these of alerts that are counted without their names"
+        );
+    }
+
+    #[test]
+    fn penalties_and_surprises_are_decimals() {
+        let flapping = Cause::Flapping { changes: 5, penalty: 4789, suppress_at: 3000, reuse_at: 1000 };
+        assert_eq!(
+            text(&flapping),
+            "the alert is flapping: it changed 5 times, and its penalty is 4.7 (suppress_at 3.0, reuse_at 1.0)"
+        );
+    }
+}
