@@ -169,7 +169,8 @@ impl Bench {
                 let _ = done.send(engine.unwrap().alerts(&query).found);
             }))
         });
-        serde_json::to_value(found).unwrap()
+        serde_json::to_value(found.into_iter().map(squelch::web::AlertEntry::from).collect::<Vec<_>>())
+            .unwrap()
     }
 
     fn letters(&mut self) -> Vec<NotificationId> {

@@ -51,7 +51,7 @@ fn internal_incidents_are_listed_and_come_first() {
         after = IncidentCursor::parse(&next.to_string());
     }
     let titles: Vec<&str> = seen.iter().map(|(_, title)| title.as_str()).collect();
-    assert_eq!(titles, ["SquelchInputLost (critical)", "B (critical core)", "A (critical core)"]);
+    assert_eq!(titles, ["SquelchInputRefused (critical)", "B (critical core)", "A (critical core)"]);
 }
 
 #[test]

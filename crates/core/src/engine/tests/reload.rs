@@ -212,7 +212,7 @@ fn a_person_is_told_of_what_cannot_be_closed_at_a_receiver_that_is_gone() {
     let told = world.sent.iter().find(|n| n.group_key.contains("SquelchIncidentOrphaned"));
     let told = told.expect("nobody was told");
     assert_eq!((&*told.receiver, told.kind), ("new", Kind::Page));
-    for says in ["\"pd\"", "pagerduty[0]", &key, "Down"] {
+    for says in ["pd", "pagerduty[0]", &key, "Down"] {
         assert!(brief(&told.cause).contains(says), "{says} not in {:?}", told.cause);
     }
     let of_pd = world.engine.stats().receivers["pd"].clone();
