@@ -62,7 +62,7 @@ impl Replay {
         {
             self.pass(last + AFTER, sink, quiet);
         }
-        Replayed { span: self.span, late: self.late, stats: self.engine.stats() }
+        Replayed { span: self.span, late: self.late, stats: self.engine.query().stats() }
     }
 
     /// Steps to every deadline up to `until`; ends earlier if after a step that decided something
@@ -102,6 +102,6 @@ impl Replay {
 
 /// Whether nothing is open, held or waiting anywhere.
 fn quiet(engine: &Engine) -> bool {
-    let stats = engine.stats();
+    let stats = engine.query().stats();
     stats.receivers.values().all(|r| r.open + r.resolving + r.held + r.pending == 0)
 }

@@ -26,7 +26,7 @@ pub(super) fn replay(
         return Ok(());
     };
     let opens = matches!(letter.notification.kind, Kind::Page | Kind::Update);
-    if opens && !guarded(|| open.engine.can_replay(id)).is_ok_and(|can| can) {
+    if opens && !guarded(|| open.engine.query().can_replay(id)).is_ok_and(|can| can) {
         let _ = done.send(Err(ReplayError::Over));
         return Ok(());
     }
@@ -44,7 +44,7 @@ pub(super) fn silence(
     request: &SilenceRequest,
     done: oneshot::Sender<Result<SmolStr, SilenceFailure>>,
 ) -> Result<(), Failure> {
-    let change = match guarded(|| open.engine.plan_silence(clock.now(), request)) {
+    let change = match guarded(|| open.engine.query().plan_silence(clock.now(), request)) {
         Ok(Ok(change)) => change,
         Err(reason) => {
             let _ = done.send(Err(Unavailable(format!("the engine broke on it: {reason}")).into()));
@@ -70,7 +70,7 @@ pub(super) fn let_go(
     release: Release,
     done: oneshot::Sender<Result<(), ReleaseError>>,
 ) -> Result<(), Failure> {
-    if !guarded(|| open.engine.can_release(release.alert, &release.receiver)).is_ok_and(|can| can) {
+    if !guarded(|| open.engine.query().can_release(release.alert, &release.receiver)).is_ok_and(|can| can) {
         let _ = done.send(Err(ReleaseError::NotHeld));
         return Ok(());
     }

@@ -116,7 +116,7 @@ pub(super) struct Upkeep {
 impl Upkeep {
     /// When a snapshot is due, if nothing more happens.
     fn snapshot_due(&self, engine: &Engine) -> Option<Timestamp> {
-        let state = engine.alerts_known() * SNAPSHOT_PER_ALERT;
+        let state = engine.query().alerts_known() * SNAPSHOT_PER_ALERT;
         match self.replay {
             0 => None,
             replay if replay >= SNAPSHOT_BYTES.max(state) => Some(self.snapshot_at),
@@ -259,7 +259,7 @@ impl Core {
                             open.repeats.add(self.clock.now(), repeats);
                             Ok(())
                         }
-                        None => match short.filter(|_| open.engine.has_unknown(&batch)) {
+                        None => match short.filter(|_| open.engine.query().has_unknown(&batch)) {
                             // What is known may go on to say how it stands.
                             Some(reason) => {
                                 self.published.meter.shed();
@@ -291,7 +291,7 @@ impl Core {
                 }
                 Command::Policy(policy, done) => {
                     policy_now = Some((*policy).clone());
-                    tick.wait(told(done, |open| open.engine.orphans()));
+                    tick.wait(told(done, |open| open.engine.query().orphans()));
                     tick.apply(open, &self.clock, &Event::Policy(policy))
                 }
                 Command::DeadLetters(wanted, done) => {
@@ -364,11 +364,11 @@ impl Core {
             }
         }
         if released.events > 0 {
-            let stats = open.engine.stats();
+            let stats = open.engine.query().stats();
             let before = self.published.stats.load_full();
             if stats.silences_without_room > before.silences_without_room {
                 let ids: Vec<&str> =
-                    open.engine.silences_without_room().take(10).map(|s| s.id.as_str()).collect();
+                    open.engine.query().silences_without_room().take(10).map(|s| s.id.as_str()).collect();
                 tracing::warn!(
                     count = stats.silences_without_room,
                     ids = ids.join(" "),

@@ -361,7 +361,7 @@ impl Core {
 
 /// What this process cannot close: only the one before it had the settings of these integrations.
 fn warn_of_orphans(engine: &Engine) {
-    for orphan in engine.orphans() {
+    for orphan in engine.query().orphans() {
         tracing::error!(
             receiver = %orphan.receiver, integration = %orphan.integration, incident = %orphan.incident,
             key = %orphan.dedup_key,
@@ -382,7 +382,7 @@ fn lost(engine: &Engine, recovered: &Recovered) -> Vec<NotificationId> {
     }
     let there: BTreeSet<_> =
         recovered.outbox.iter().map(|n| n.id).chain(recovered.unreadable.clone()).collect();
-    engine.in_flight().filter(|id| !there.contains(id)).collect()
+    engine.query().in_flight().filter(|id| !there.contains(id)).collect()
 }
 
 /// What the engine is told of a notification that the storage lost: it decides anew.

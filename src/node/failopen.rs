@@ -87,7 +87,7 @@ impl Meanwhile {
     /// Takes in what a sender said, who was told to say it again. Repeats are left out; above half of
     /// the bound, so is what holds no alert of a level that may page.
     pub(super) fn observe(&mut self, now: Timestamp, ahead: i64, batch: Batch) {
-        if ahead != self.engine.ahead_of_wall() {
+        if ahead != self.engine.query().ahead_of_wall() {
             self.handle(now, &Event::Clocks(ahead));
         }
         if guarded(|| self.engine.repeats(&batch)).is_ok_and(|repeats| repeats.is_some()) {
@@ -158,7 +158,8 @@ impl Meanwhile {
         }
         let mut leaving = Vec::new();
         for mut n in std::mem::take(&mut self.waiting) {
-            let fires = n.alerts.iter().any(|a| a.status == Status::Firing && self.engine.still_fires(a));
+            let fires =
+                n.alerts.iter().any(|a| a.status == Status::Firing && self.engine.query().still_fires(a));
             let Some(level) = policy.severities.levels.get(usize::from(n.level.0)) else { continue };
             if !fires || !policy.failopen.lets_out(level) {
                 continue;

@@ -124,7 +124,7 @@ impl Suspect {
     /// What an engine is to handle, where that follows from what it knows.
     fn ask(&mut self, engine: &Engine) {
         let Suspect::Known { source, alert } = *self else { return };
-        match guarded(|| engine.as_known(source, alert)).ok().flatten() {
+        match guarded(|| engine.query().as_known(source, alert)).ok().flatten() {
             Some(batch) => *self = Suspect::Event(Event::Aside(batch)),
             None => {
                 tracing::error!(%alert, "an alert whose repeats break the engine is not known, and left out")

@@ -148,7 +148,7 @@ impl Tick {
 
     fn handle(&mut self, open: &mut Open, clock: &EngineClock, event: &Event) -> Result<(), Failure> {
         if matches!(event, Event::Observe(_) | Event::Repeats(_)) {
-            let (before, ahead) = (open.engine.ahead_of_wall(), clock.ahead());
+            let (before, ahead) = (open.engine.query().ahead_of_wall(), clock.ahead());
             if ahead != before {
                 self.record(open, clock, &Event::Clocks(ahead))?;
             }

@@ -25,7 +25,7 @@ pub(super) async fn list(State(app): State<App>, Query(query): Query<Vec<(String
         Ok(filter) => filter,
         Err(problem) => return problem.into_api_v2(),
     };
-    match look(&app, |engine| engine.silences()).await {
+    match look(&app, |engine| engine.query().silences()).await {
         Ok(mut silences) => {
             silences.retain(|(silence, _)| is_selected(silence, &filter));
             silences.sort_by_key(|(silence, state)| match state {
@@ -42,8 +42,9 @@ pub(super) async fn list(State(app): State<App>, Query(query): Query<Vec<(String
 
 /// `GET /api/v2/silence/{id}`
 pub(super) async fn one(State(app): State<App>, Path(id): Path<String>) -> Response {
-    let found =
-        look(&app, move |engine| engine.silence_by_id(&id).map(|(s, state)| SilenceEntry::new(s, state)));
+    let found = look(&app, move |engine| {
+        engine.query().silence_by_id(&id).map(|(s, state)| SilenceEntry::new(s, state))
+    });
     match found.await {
         Ok(Some(silence)) => json_response(StatusCode::OK, "application/json", &silence),
         Ok(None) => Problem::new(StatusCode::NOT_FOUND, "there is no silence of that id").into_api_v2(),

@@ -166,7 +166,7 @@ impl Bench {
         let query = AlertQuery { limit: 1000, ..AlertQuery::default() };
         let found = self.ask(|done| {
             Command::Look(Box::new(move |engine| {
-                let _ = done.send(engine.unwrap().alerts(&query).found);
+                let _ = done.send(engine.unwrap().query().alerts(&query).found);
             }))
         });
         serde_json::to_value(found.into_iter().map(squelch::web::AlertEntry::from).collect::<Vec<_>>())

@@ -129,7 +129,7 @@ impl World {
             findings.push(format!("{undelivered} notifications were never delivered"));
         }
         if let Some(engine) = state.engine() {
-            for (name, r) in engine.stats().receivers {
+            for (name, r) in engine.query().stats().receivers {
                 if r.pending + r.open + r.resolving + r.held > 0 {
                     findings.push(format!("nothing fires, and {name} is not at rest: {r:?}"));
                 }
@@ -144,7 +144,7 @@ impl World {
 fn statuses(state: &State) -> Vec<(AlertId, String)> {
     let Some(engine) = state.engine() else { return vec![(AlertId(0), "unknown".into()); ALERTS] };
     let all = AlertQuery { limit: usize::MAX, ..AlertQuery::default() };
-    let view = engine.alerts(&all).found;
+    let view = engine.query().alerts(&all).found;
     let known: BTreeMap<AlertId, &str> = view.iter().map(|a| (a.id, a.status.as_str())).collect();
     let status = |i| {
         let id = engine.policy().identity(&LabelSet::from_pairs(labels(i)));

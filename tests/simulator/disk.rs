@@ -362,7 +362,7 @@ impl State {
     fn is_resolved(&self, labels: &LabelSet) -> bool {
         let Some(engine) = &self.shadow else { return false };
         let id = engine.policy().identity(labels);
-        engine.alert(engine.now(), id).is_some_and(|detail| !detail.alert.firing)
+        engine.query().alert(engine.now(), id).is_some_and(|detail| !detail.alert.firing)
     }
 
     /// The commit is on disk: replays it, and holds the live engine to what comes of that.
@@ -441,7 +441,7 @@ impl State {
     /// Conservation, and counters that never fall, whatever crashed.
     fn accounts(&mut self) {
         let Some(engine) = &self.shadow else { return };
-        let stats = engine.stats();
+        let stats = engine.query().stats();
         let mut sums = [0, 0, stats.received.values().sum()];
         for (name, r) in &stats.receivers {
             let disposed: u64 = r.disposed.values().sum();
@@ -464,14 +464,14 @@ impl State {
     /// each incident at each integration, and a digest.
     fn within_bounds(&mut self) {
         let Some(engine) = &self.shadow else { return };
-        for fill in engine.fills() {
+        for fill in engine.query().fills() {
             // The limit that was configured, whatever the engine was told.
             let most = if matches!(fill.table, "alerts" | "series") { KNOWN } else { fill.most };
             if fill.held > most {
                 self.findings.push(format!("{} {}, where {most} may be", fill.held, fill.table));
             }
         }
-        for (name, r) in engine.stats().receivers {
+        for (name, r) in engine.query().stats().receivers {
             // One tells of those that have no room.
             if r.open > KNOWN + 1 {
                 self.findings.push(format!(
@@ -481,7 +481,7 @@ impl State {
                 ));
             }
         }
-        let waits: BTreeSet<NotificationId> = engine.in_flight().collect();
+        let waits: BTreeSet<NotificationId> = engine.query().in_flight().collect();
         let unbound = |id: &&NotificationId| !waits.contains(*id) && !self.resent.contains(*id);
         let unbound = self.outbox.iter().filter(unbound).count();
         if unbound > LANES {

@@ -17,7 +17,7 @@ impl Inhibited {
         }
         let now = engine.now();
         for id in critical {
-            let rows = engine.alert(now, *id).map_or(Vec::new(), |detail| detail.rows);
+            let rows = engine.query().alert(now, *id).map_or(Vec::new(), |detail| detail.rows);
             if rows
                 .iter()
                 .any(|row| row.state == RowState::Muted && matches!(row.cause, Some(Cause::Inhibited { .. })))

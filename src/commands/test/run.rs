@@ -229,7 +229,7 @@ impl Scene {
 
     /// Makes or ends a silence. Returns the id of one that was made.
     fn silence(&mut self, request: &SilenceRequest, line: u32) -> Result<Option<SmolStr>, Stopped> {
-        let change = self.engine.plan_silence(self.now, request);
+        let change = self.engine.query().plan_silence(self.now, request);
         let change = change.map_err(|error| Stopped::Silence { line, error })?;
         let id = match &change {
             SilenceChange::Set { silence, .. } => Some(silence.id.clone()),

@@ -204,7 +204,7 @@ fn silence_of(matchers: Vec<Matcher>, at: Timestamp, lasts: Duration) -> Silence
 fn refused(place: &Place<'_>, wanted: &Silence) -> Result<(), SilenceError> {
     let Some(policy) = place.policies.first() else { return Ok(()) };
     let engine = Engine::new((*policy).clone());
-    engine.plan_silence(wanted.starts_at, &request(wanted, wanted.starts_at)).map(drop)
+    engine.query().plan_silence(wanted.starts_at, &request(wanted, wanted.starts_at)).map(drop)
 }
 
 /// While nothing runs, nobody can make a silence or restart.

@@ -33,7 +33,7 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
     };
     let page = asked.page.unwrap_or(1).clamp(1, 1_000_000);
     let now = frame.now();
-    match look(&app, move |engine| engine.flappers(now, (page - 1) * CARDS, CARDS)).await {
+    match look(&app, move |engine| engine.query().flappers(now, (page - 1) * CARDS, CARDS)).await {
         Ok((flappers, all)) => frame.page("Flapping", body(&frame, page, now, &flappers, all)),
         Err(problem) => frame.problem(&problem),
     }

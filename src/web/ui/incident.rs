@@ -35,7 +35,7 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
         Err(problem) => return frame.problem(&problem),
     };
     let (key, observed, from) = (asked.key.clone(), asked.observed, offset(asked.page));
-    match look(&app, move |engine| engine.incident(&key, observed, from, ROWS)).await {
+    match look(&app, move |engine| engine.query().incident(&key, observed, from, ROWS)).await {
         Ok(Some(detail)) => frame.page("Incident", body(&frame, &asked, &detail)),
         Ok(None) => {
             let detail = "no open incident has this key: it is over, or was never one";
@@ -162,7 +162,7 @@ pub(in crate::web) async fn alert(State(app): State<App>, uri: Uri, headers: Hea
         Err(problem) => return frame.problem(&problem),
     };
     let now = frame.now();
-    match look(&app, move |engine| engine.alert(now, id)).await {
+    match look(&app, move |engine| engine.query().alert(now, id)).await {
         Ok(Some(detail)) => frame.page("Alert", alert_body(&frame, &detail, &story)),
         Ok(None) if !story.is_empty() => frame.page("Alert", past(&frame, &story)),
         Ok(None) => {

@@ -54,10 +54,10 @@ async fn board(app: &App, asked: &Asked) -> Result<Seen, Problem> {
         limit: ROWS,
     };
     look(app, move |engine| {
-        let mut silences = engine.silences();
+        let mut silences = engine.query().silences();
         silences.retain(|(_, state)| *state != SilenceState::Expired);
         silences.sort_by_key(|(silence, _)| silence.ends_at);
-        (engine.board(&query), silences)
+        (engine.query().board(&query), silences)
     })
     .await
 }

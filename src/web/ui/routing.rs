@@ -84,7 +84,7 @@ async fn dry_run(app: &App, asked: &Asked) -> Result<Option<(LabelSet, DryRun)>,
     let wanted = labels.clone();
     // The engine's own time stands still while nothing happens.
     let at = at.max(app.gate.now());
-    let run = look(app, move |engine| engine.dry_run(&wanted, at)).await?;
+    let run = look(app, move |engine| engine.query().dry_run(&wanted, at)).await?;
     Ok(Some((labels, run)))
 }
 

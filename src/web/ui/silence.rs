@@ -63,7 +63,7 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
         Form { matchers: asked.q, length: "2h".into(), incident: asked.incident, ..Form::default() };
     if form.matchers.is_empty() && !form.incident.is_empty() {
         let key = form.incident.clone();
-        match look(&app, move |engine| engine.propose_silence(&key)).await {
+        match look(&app, move |engine| engine.query().propose_silence(&key)).await {
             Ok(proposed) => form.matchers = written(&proposed.unwrap_or_default()),
             Err(problem) => return frame.problem(&problem),
         }
@@ -79,7 +79,7 @@ pub(super) async fn again(app: &App, frame: &Frame, form: &Form, wrong: Option<&
 async fn page(app: &App, frame: &Frame, form: &Form, wrong: Option<&Wrong>, page: Option<usize>) -> Response {
     let from = offset(page);
     let seen = look(app, move |engine| {
-        let mut all = engine.silences();
+        let mut all = engine.query().silences();
         all.sort_by_key(|(s, state)| (*state == SilenceState::Expired, Reverse(s.updated_at), s.id.clone()));
         let count = all.len();
         (count, all.into_iter().skip(from).take(ROWS).collect::<Vec<_>>())
@@ -151,7 +151,7 @@ async fn counted(app: &App, matchers: &str, incident: &str) -> Result<Counted, P
     let mut all = Matching::default();
     for _ in 0..LOOKS {
         let (matchers, incident, after) = (matchers.clone(), incident.to_owned(), all.next);
-        let found = look(app, move |engine| engine.matching(&matchers, &incident, after)).await?;
+        let found = look(app, move |engine| engine.query().matching(&matchers, &incident, after)).await?;
         let (inside, others) = (all.inside + found.inside, all.others + found.others);
         all = Matching { inside, others, ..found };
         if all.next.is_none() {

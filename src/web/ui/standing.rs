@@ -53,7 +53,7 @@ impl Standing {
         let trouble = app.gate.ready().err();
         let health = app.gate.health();
         // While the storage is down, delivery still says what it knows.
-        let seen = look(app, |engine| (engine.refused(), engine.observing())).await;
+        let seen = look(app, |engine| (engine.query().refused(), engine.query().observing())).await;
         let (refused, observing) = seen.unwrap_or_default();
         let mut undelivered = undelivered(now, &health, refused);
         for one in undelivered.iter_mut().take(MOST).filter(|one| one.error.is_none()) {

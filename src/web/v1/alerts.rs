@@ -191,7 +191,7 @@ async fn page(app: &App, uri: &Uri) -> Result<AlertPage, Problem> {
     let (mut alerts, wanted) = (Vec::new(), query.limit);
     for _ in 0..LOOKS {
         let once = query.clone();
-        let glance = look(app, move |engine| engine.alerts(&once)).await?;
+        let glance = look(app, move |engine| engine.query().alerts(&once)).await?;
         alerts.extend(glance.found.into_iter().map(AlertEntry::from));
         (query.after, query.limit) = (glance.next, wanted - alerts.len());
         if query.after.is_none() || query.limit == 0 || glance.full {

@@ -194,7 +194,7 @@ async fn page(app: &App, uri: &Uri) -> Result<IncidentPage, Problem> {
     let (mut incidents, wanted) = (Vec::new(), query.limit);
     for _ in 0..LOOKS {
         let once = query.clone();
-        let glance = look(app, move |engine| engine.open_incidents(&once)).await?;
+        let glance = look(app, move |engine| engine.query().open_incidents(&once)).await?;
         incidents.extend(glance.found.into_iter().map(IncidentEntry::from));
         (query.after, query.limit) = (glance.next, wanted - incidents.len());
         if query.after.is_none() || query.limit == 0 || glance.full {

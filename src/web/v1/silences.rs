@@ -69,7 +69,7 @@ async fn page(app: &App, uri: &Uri) -> Result<SilencePage, Problem> {
     let state = word("state", asked.state.as_ref(), &SilenceState::ALL, SilenceState::as_str)?;
     let (after, limit) = (asked.cursor, asked.limit.0);
     let mut silences = look(app, move |engine| {
-        let wanted = engine.silences_after(after.as_deref()).filter(|(silence, now)| {
+        let wanted = engine.query().silences_after(after.as_deref()).filter(|(silence, now)| {
             state.is_none_or(|state| state == *now) && is_selected(silence, &filter)
         });
         wanted.take(limit + 1).map(|(silence, now)| SilenceEntry::new(silence, now)).collect::<Vec<_>>()
@@ -117,7 +117,7 @@ pub(super) async fn one(State(app): State<App>, Named(id): Named, uri: Uri) -> R
     let found = async {
         no_parameters(&uri)?;
         let one = look(&app, move |engine| {
-            engine.silence_by_id(&id).map(|(silence, state)| SilenceEntry::new(silence, state))
+            engine.query().silence_by_id(&id).map(|(silence, state)| SilenceEntry::new(silence, state))
         });
         one.await?.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "there is no silence of that id"))
     };

@@ -9,12 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::Engine;
 use super::groups::GroupKey;
 use super::lanes::LaneId;
 use super::ledger::Verdict;
+use super::pages::Pages;
+use super::query::Query;
+use super::self_check::SelfCheck;
 use super::stats::Bound;
 use super::timers::Timer;
+use super::world::World;
 use crate::model::{
     AlertId, Batch, Cause, Disposition, Observation, Problem, Reason, Source, Status, Timestamp,
 };
@@ -43,34 +46,11 @@ impl Asides {
     }
 }
 
-impl Engine {
-    /// Whether an alert passes the stages by.
-    pub(super) fn is_aside(&self, alert: AlertId) -> bool {
-        self.asides.alerts.contains_key(&alert)
-    }
-
-    /// Puts the alerts of `batch` aside, and tells of those that fire.
-    pub(super) fn put_aside(&mut self, batch: &Batch) {
-        for observation in &batch.observations {
-            self.ledger.received(batch.source, observation.status, 1);
-            let instance = AlertId::of(&observation.labels, |_| false);
-            let alert = self.alerts.owner(instance, &observation.labels, &self.policy);
-            if !self.is_aside(alert) && self.asides.alerts.len() >= ASIDE {
-                self.ledger.bound(Bound::Asides, 1);
-                continue;
-            }
-            if observation.status == Status::Firing {
-                let aside = Aside { last_seen: self.now, told: BTreeSet::new() };
-                self.asides.alerts.entry(alert).or_insert(aside);
-            }
-            self.pass_by(alert, observation);
-        }
-    }
-
+impl Query<'_> {
     /// An alert as it is known, as if `source` said so: for one whose repeats break the engine.
     pub fn as_known(&self, source: Source, alert: AlertId) -> Option<Batch> {
-        let known = self.alerts.alert(alert)?;
-        let (annotations, generator_url) = self.alerts.said(known);
+        let known = self.world.alerts.alert(alert)?;
+        let (annotations, generator_url) = self.world.alerts.said(known);
         let observation = Observation {
             status: if known.firing() { Status::Firing } else { Status::Resolved },
             labels: known.labels.clone(),
@@ -83,21 +63,52 @@ impl Engine {
         let peer = SmolStr::default();
         Some(Batch { source, peer, observations: vec![observation], upstream: None })
     }
+}
+
+impl SelfCheck {
+    /// Whether an alert passes the stages by.
+    pub(super) fn is_aside(&self, alert: AlertId) -> bool {
+        self.asides.alerts.contains_key(&alert)
+    }
+
+    /// Puts the alerts of `batch` aside, and tells of those that fire.
+    pub(super) fn put_aside(&mut self, world: &mut World, pages: &mut Pages, batch: &Batch) {
+        for observation in &batch.observations {
+            world.ledger.received(batch.source, observation.status, 1);
+            let instance = AlertId::of(&observation.labels, |_| false);
+            let alert = world.alerts.owner(instance, &observation.labels, &world.policy);
+            if !self.is_aside(alert) && self.asides.alerts.len() >= ASIDE {
+                world.ledger.bound(Bound::Asides, 1);
+                continue;
+            }
+            if observation.status == Status::Firing {
+                let aside = Aside { last_seen: world.now, told: BTreeSet::new() };
+                self.asides.alerts.entry(alert).or_insert(aside);
+            }
+            self.pass_by(world, pages, alert, observation);
+        }
+    }
 
     /// An observation of an alert that is aside, or is to be.
-    pub(super) fn pass_by(&mut self, alert: AlertId, observation: &Observation) {
-        let now = self.now;
-        let lanes = self.lanes.matching(&self.policy, &observation.labels);
+    pub(super) fn pass_by(
+        &mut self,
+        world: &mut World,
+        pages: &mut Pages,
+        alert: AlertId,
+        observation: &Observation,
+    ) {
+        let now = world.now;
+        let lanes = world.lanes.matching(&world.policy, &observation.labels);
         match observation.status {
             Status::Firing => {
                 for lane in lanes {
-                    let disposition = self.tell_aside(alert, lane, observation);
-                    self.dispose_aside(alert, lane, disposition);
+                    let disposition = self.tell_aside(world, pages, alert, lane, observation);
+                    self.dispose_aside(world, alert, lane, disposition);
                 }
                 if let Some(aside) = self.asides.alerts.get_mut(&alert) {
                     aside.last_seen = now;
                 }
-                self.timers.set_if_unset(Timer::Watch, now);
+                world.timers.set_if_unset(Timer::Watch, now);
             }
             Status::Resolved => {
                 let told = self.asides.alerts.remove(&alert).map(|aside| aside.told).unwrap_or_default();
@@ -106,23 +117,31 @@ impl Engine {
                     false => Disposition::Resolve,
                 };
                 for key in told {
-                    self.clear(&key, Cause::AllResolved);
+                    pages.clear(world, &key, Cause::AllResolved);
                 }
                 for lane in lanes {
-                    self.dispose_aside(alert, lane, disposition);
+                    self.dispose_aside(world, alert, lane, disposition);
                 }
             }
         }
     }
 
     /// Opens the incident of an alert that is aside at the receiver of a lane, if it is not open.
-    fn tell_aside(&mut self, alert: AlertId, lane: LaneId, observation: &Observation) -> Disposition {
-        let receiver = self.lanes.lane(lane).receiver.clone();
-        let heartbeat = self.policy.heartbeat_of(&observation.labels).is_some();
-        let telling = self.policy.telling(&observation.labels);
+    fn tell_aside(
+        &mut self,
+        world: &mut World,
+        pages: &mut Pages,
+        alert: AlertId,
+        lane: LaneId,
+        observation: &Observation,
+    ) -> Disposition {
+        let receiver = world.lanes.lane(lane).receiver.clone();
+        let heartbeat = world.policy.heartbeat_of(&observation.labels).is_some();
+        let telling = world.policy.telling(&observation.labels);
         let labels = telling.as_ref().unwrap_or(&observation.labels);
         let problem = Problem::Quarantined { summary: observation.annotations.value("summary").into() };
-        let key = (!heartbeat).then(|| self.raise_as(&receiver, labels, labels.clone(), problem)).flatten();
+        let key =
+            (!heartbeat).then(|| pages.raise_as(world, &receiver, labels, labels.clone(), problem)).flatten();
         let Some(key) = key else { return Disposition::Suppressed(Reason::Muted) };
         match self.asides.alerts.get_mut(&alert).is_none_or(|aside| aside.told.insert(key)) {
             true => Disposition::Page,
@@ -130,9 +149,9 @@ impl Engine {
         }
     }
 
-    fn dispose_aside(&mut self, alert: AlertId, lane: LaneId, disposition: Disposition) {
-        self.routed(lane, 1);
-        let Self { lanes, ledger, now, .. } = self;
+    fn dispose_aside(&mut self, world: &mut World, alert: AlertId, lane: LaneId, disposition: Disposition) {
+        world.routed(lane, 1);
+        let World { lanes, ledger, now, .. } = world;
         let lane = (lane, lanes.lane(lane));
         let (incident, cause, release) = (SmolStr::default(), Cause::Quarantined, None);
         let basis = lane.1.basis();
@@ -141,8 +160,8 @@ impl Engine {
     }
 
     /// Closes what was not said again for `stale_after`.
-    pub(super) fn asides_over(&mut self) {
-        let (now, patience) = (self.now, self.policy.stale_after);
+    pub(super) fn asides_over(&mut self, world: &mut World, pages: &mut Pages) {
+        let (now, patience) = (world.now, world.policy.stale_after);
         let mut over = BTreeSet::new();
         self.asides.alerts.retain(|_, aside| {
             let stays = aside.last_seen + patience > now;
@@ -152,7 +171,7 @@ impl Engine {
             stays
         });
         for key in over {
-            self.clear(&key, Cause::Expired { after: patience });
+            pages.clear(world, &key, Cause::Expired { after: patience });
         }
     }
 

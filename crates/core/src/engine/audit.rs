@@ -11,21 +11,21 @@ impl Engine {
     pub(crate) fn audit(&self) {
         let mut expected: BTreeMap<_, [u64; 6]> = BTreeMap::new();
         let account = |lane| {
-            let lane = self.lanes.lane(lane);
+            let lane = self.world.lanes.lane(lane);
             (lane.observes(), lane.receiver.clone())
         };
-        for (_, lane, track) in self.alerts.tracks() {
+        for (_, lane, track) in self.world.alerts.tracks() {
             let counts = expected.entry(account(lane)).or_default();
             counts[0] += track.waiting;
             counts[1] += u64::from(track.held_until().is_some());
             counts[2] += u64::from(track.damping.flaps().is_some());
         }
-        for (key, group) in &self.groups {
+        for (key, group) in &self.pages.groups {
             let counts = expected.entry(account(key.0)).or_default();
             counts[0] += group.pending.iter().map(|p| p.count).sum::<u64>();
             counts[0] += group.quiet.iter().map(|q| q.count).sum::<u64>();
         }
-        for incident in self.incidents.values() {
+        for incident in self.pages.incidents.all.values() {
             let (_, receiver) = account(incident.group.0);
             let counts = expected.entry((incident.side == Side::Shadow, receiver)).or_default();
             counts[0] += incident.waiting.iter().map(|(_, n)| n).sum::<u64>();
@@ -36,7 +36,7 @@ impl Engine {
                 counts[4] += u64::from(incident.phase == Phase::Resolving);
             }
         }
-        let all = self.stats();
+        let all = self.query().stats();
         let real = all.receivers.iter().map(|(name, stats)| (false, name, stats));
         for (shadow, name, stats) in real.chain(all.shadow.iter().map(|(name, stats)| (true, name, stats))) {
             let disposed: u64 = stats.disposed.values().sum();
@@ -49,10 +49,10 @@ impl Engine {
                 "counters of {name}"
             );
         }
-        let mutes = self.mutes.reindexed(&self.policy, &self.alerts);
+        let mutes = self.mutes.reindexed(&self.world.policy, &self.world.alerts);
         assert_eq!(self.mutes, mutes, "what the mutes know of the alerts");
-        for (alert, lane, track) in self.alerts.tracks() {
-            let cause = self.mutes.cause(&self.alerts, alert, self.lanes.lane(lane));
+        for (alert, lane, track) in self.world.alerts.tracks() {
+            let cause = self.mutes.cause(&self.world.alerts, alert, self.world.lanes.lane(lane));
             assert_eq!(
                 track.muted().is_some(),
                 track.is_live() && cause.is_some(),
@@ -62,29 +62,34 @@ impl Engine {
         self.audit_places();
         expected.retain(|_, counts| counts.iter().any(|n| *n > 0));
         assert!(expected.is_empty(), "no counters for {expected:?}");
-        assert_eq!(self.alerts.firing(), self.alerts.iter().filter(|(_, a)| a.firing()).count() as u64);
+        assert_eq!(
+            self.world.alerts.firing(),
+            self.world.alerts.iter().filter(|(_, a)| a.firing()).count() as u64
+        );
     }
 
     /// What fires is where the next stage finds it, what waits or is told as firing has an alert that can
     /// end it, and what is over will be forgotten.
     fn audit_places(&self) {
         let over = |i: &Incident| i.phase == Phase::Closed || i.superseded_by.is_some();
-        for (key, group) in &self.groups {
+        for (key, group) in &self.pages.groups {
             let pending = group.pending.iter().filter(|p| !p.recovered).map(|p| p.alert);
             let quiet = group.quiet.iter().filter(|q| !q.resolved).map(|q| q.alert);
             for alert in pending.chain(quiet) {
-                let mut tracks = self.alerts.tracks_of(alert);
+                let mut tracks = self.world.alerts.tracks_of(alert);
                 assert!(
                     tracks.any(|(_, t)| t.waits_in() == Some(key)),
                     "{alert} waits in {key:?}, and nothing would take it out"
                 );
             }
-            let forgotten = self.timers.deadline(&Timer::ForgetGroup(key.clone())).is_some();
+            let forgotten = self.world.timers.deadline(&Timer::ForgetGroup(key.clone())).is_some();
             assert!(forgotten || !group.is_idle(), "{key:?} is never forgotten");
         }
-        for (id, incident) in self.incidents.iter().filter(|(_, i)| !over(i) && i.side != Side::Mirror) {
+        for (id, incident) in
+            self.pages.incidents.all.iter().filter(|(_, i)| !over(i) && i.side != Side::Mirror)
+        {
             for (alert, _) in incident.members.iter().filter(|(_, m)| m.firing) {
-                let mut tracks = self.alerts.tracks_of(*alert);
+                let mut tracks = self.world.alerts.tracks_of(*alert);
                 assert!(
                     tracks.any(|(_, t)| t.notified_in() == Some(*id)),
                     "{alert} fires in {}, and nothing would end it",
@@ -92,20 +97,21 @@ impl Engine {
                 );
             }
         }
-        for (alert, lane, track) in self.alerts.tracks() {
+        for (alert, lane, track) in self.world.alerts.tracks() {
             let waits = |key| {
-                let Some(group) = self.groups.get(key) else { return false };
+                let Some(group) = self.pages.groups.get(key) else { return false };
                 group.pending.iter().any(|p| p.alert == alert && !p.recovered)
                     || group.quiet.iter().any(|q| q.alert == alert && !q.resolved)
             };
-            let member = track.notified_in().and_then(|id| self.incidents.get(&id)).filter(|i| !over(i));
+            let member =
+                track.notified_in().and_then(|id| self.pages.incidents.all.get(&id)).filter(|i| !over(i));
             let told = member.and_then(|i| i.members.get(&alert)).is_some_and(|m| m.firing);
             assert!(
                 !track.is_admitted() || told || track.waits_in().is_some_and(waits),
                 "{alert} fires at {lane:?}, and is in no page"
             );
             let kept = track.is_live() || track.damping.flaps().is_some();
-            let forgotten = self.timers.deadline(&Timer::ForgetTrack(lane, alert)).is_some();
+            let forgotten = self.world.timers.deadline(&Timer::ForgetTrack(lane, alert)).is_some();
             assert!(kept || forgotten, "{alert} at {lane:?} is never forgotten");
             assert!(track.is_live() || track.waiting == 0, "{alert} waits for nothing");
         }

@@ -9,14 +9,16 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::Engine;
 use super::channel::Channel;
 use super::groups::{GroupKey, Wait};
 use super::incident::{Incident, IncidentId, Phase, Side};
 use super::lanes::LaneId;
+use super::pages::Pages;
+use super::query::Query;
 use super::state::Track;
 use super::timers::Timer;
 use super::undelivered::Refused;
+use super::world::World;
 use crate::model::{AlertId, Cause, Headline, Kind, LabelSet, Matcher, Problem, Timestamp};
 
 /// What an open incident, or an alert that waits, is at now. In the order in which it matters to who looks.
@@ -244,16 +246,16 @@ type Waiting = (Option<Cause>, Option<(Timestamp, NextStep)>);
 /// Internal incidents come first, and what would be comes last.
 type Key = (bool, RowState, RowState, usize, Reverse<Timestamp>, Source);
 
-impl Engine {
+impl Query<'_> {
     /// What is open and what waits: internal incidents first, then by state, the highest severity first, then
     /// the newest.
     pub fn board(&self, query: &BoardQuery) -> Board {
         let wanted = |lane: LaneId| {
-            query.receiver.as_ref().is_none_or(|receiver| self.lanes.lane(lane).receiver == *receiver)
+            query.receiver.as_ref().is_none_or(|receiver| self.world.lanes.lane(lane).receiver == *receiver)
         };
         let matches = |labels: &LabelSet| query.matchers.iter().all(|m| m.matches(labels));
         let mut keys: Vec<Key> = Vec::new();
-        for (id, incident) in self.incidents.iter().filter(|(_, i)| wanted(i.group.0)) {
+        for (id, incident) in self.pages.incidents.all.iter().filter(|(_, i)| wanted(i.group.0)) {
             let Some(stands) = incident_state(incident) else { continue };
             if query.matchers.is_empty() || self.has_alert(incident, &query.matchers) {
                 let state = if incident.side == Side::Shadow { RowState::Observed } else { stands };
@@ -261,11 +263,11 @@ impl Engine {
                 keys.push((ours, state, stands, incident.level, paged_at, Source::Incident(*id)));
             }
         }
-        for (alert, lane, track) in self.alerts.tracks().filter(|(_, lane, _)| wanted(*lane)) {
+        for (alert, lane, track) in self.world.alerts.tracks().filter(|(_, lane, _)| wanted(*lane)) {
             let Some(stands) = self.waiting_state(alert, track) else { continue };
-            let Some(one) = self.alerts.alert(alert).filter(|a| matches(&a.labels)) else { continue };
-            let state = if self.lanes.lane(lane).observes() { RowState::Observed } else { stands };
-            let level = self.policy.severities.level_of(&one.labels);
+            let Some(one) = self.world.alerts.alert(alert).filter(|a| matches(&a.labels)) else { continue };
+            let state = if self.world.lanes.lane(lane).observes() { RowState::Observed } else { stands };
+            let level = self.world.policy.severities.level_of(&one.labels);
             keys.push((true, state, stands, level, Reverse(one.starts_at), Source::Track(alert, lane)));
         }
         let mut states = BTreeMap::new();
@@ -287,7 +289,7 @@ impl Engine {
             Source::Track(alert, lane) => self.track_row(alert, lane, stands),
         });
         let rows = rows.collect();
-        let receivers = self.policy.receivers.keys().cloned().collect();
+        let receivers = self.world.policy.receivers.keys().cloned().collect();
         Board { rows, matching, states, receivers }
     }
 
@@ -302,7 +304,7 @@ impl Engine {
     ) -> Option<IncidentDetail> {
         let (id, incident) = self.incident_of(dedup_key, shadow)?;
         let row = self.incident_row(*id, incident_state(incident).unwrap_or(RowState::Resolving))?;
-        let own = incident.own.as_ref().map(|own| own.view(Kind::Page, self.now));
+        let own = incident.own.as_ref().map(|own| own.view(Kind::Page, self.world.now));
         let own = own.filter(|_| offset == 0).map(|view| RowAlert {
             id: view.id,
             severity: row.severity.clone(),
@@ -315,11 +317,11 @@ impl Engine {
             flaps: None,
         });
         let alerts = self.ordered(incident, offset, limit).into_iter().map(|(id, member, alert)| {
-            let (annotations, generator_url) = self.alerts.said(alert);
+            let (annotations, generator_url) = self.world.alerts.said(alert);
             RowAlert {
                 id,
                 labels: alert.told().clone(),
-                severity: self.level_name(&alert.labels),
+                severity: self.world.level_name(&alert.labels),
                 annotations,
                 generator_url,
                 problem: None,
@@ -342,28 +344,28 @@ impl Engine {
 
     /// An alert that is known. `now` is the time at which somebody looks.
     pub fn alert(&self, now: Timestamp, id: AlertId) -> Option<AlertDetail> {
-        let alert = self.alerts.alert(id)?;
-        let decided = self.taken_lanes(id).into_iter().filter_map(|lane| {
-            let track = self.alerts.track(id, lane)?;
+        let alert = self.world.alerts.alert(id)?;
+        let decided = self.world.taken_lanes(id).into_iter().filter_map(|lane| {
+            let track = self.world.alerts.track(id, lane)?;
             if let Some(state) = self.waiting_state(id, track) {
                 return self.track_row(id, lane, state);
             }
             let incident = track.incident()?;
-            self.incident_row(incident, incident_state(self.incidents.get(&incident)?)?)
+            self.incident_row(incident, incident_state(self.pages.incidents.all.get(&incident)?)?)
         });
         let passed_on = self.mirrors_of(id);
         let passed_on =
             passed_on.filter_map(|(id, incident)| self.incident_row(id, incident_state(incident)?));
         let rows = passed_on.chain(decided).collect();
-        let flappers = self.taken_lanes(id).into_iter().filter_map(|lane| self.flapper(now, id, lane));
-        let (annotations, generator_url) = self.alerts.said(alert);
+        let flappers = self.world.taken_lanes(id).into_iter().filter_map(|lane| self.flapper(now, id, lane));
+        let (annotations, generator_url) = self.world.alerts.said(alert);
         Some(AlertDetail {
             rows,
             flappers: flappers.filter(|f| f.changes > 2).collect(),
             alert: RowAlert {
                 id,
                 labels: alert.told().clone(),
-                severity: self.level_name(&alert.labels),
+                severity: self.world.level_name(&alert.labels),
                 annotations,
                 generator_url,
                 problem: None,
@@ -377,7 +379,7 @@ impl Engine {
     /// What a track is at that is in no incident and not done; nothing if it is neither.
     pub(super) fn waiting_state(&self, alert: AlertId, track: &Track) -> Option<RowState> {
         if track.is_kept_by_mute() {
-            return self.fires(alert).then_some(RowState::Muted);
+            return self.world.fires(alert).then_some(RowState::Muted);
         }
         if track.held_until().is_some() {
             return Some(RowState::Held);
@@ -391,28 +393,30 @@ impl Engine {
 
     /// How an alert waits for the next page of a group; nothing if it is kept quiet.
     fn wait_of(&self, alert: AlertId, key: &GroupKey) -> Option<Wait> {
-        let pending = &self.groups.get(key)?.pending;
+        let pending = &self.pages.groups.get(key)?.pending;
         pending.iter().find(|p| p.alert == alert && !p.recovered).map(|p| p.wait)
     }
 
     /// An incident as a row; `stands` is where it stands, or would stand if its profile did not observe.
     pub(super) fn incident_row(&self, id: IncidentId, stands: RowState) -> Option<Row> {
-        let incident = self.incidents.get(&id)?;
+        let incident = self.pages.incidents.all.get(&id)?;
         let one = incident.members.that_fire(true).next().or(incident.members.iter().next());
         // An internal incident shows one alert that is none of a sender's.
         let (alert, labels) = match one.map(|(alert, _)| *alert) {
-            Some(alert) => (alert, self.alerts.alert(alert).map(|a| a.told().clone()).unwrap_or_default()),
+            Some(alert) => {
+                (alert, self.world.alerts.alert(alert).map(|a| a.told().clone()).unwrap_or_default())
+            }
             None => {
-                let own = incident.own.as_ref().map(|own| own.view(Kind::Page, self.now));
+                let own = incident.own.as_ref().map(|own| own.view(Kind::Page, self.world.now));
                 let labels = own.map_or_else(|| incident.group.1.clone(), |view| view.labels);
                 (AlertId::of(&labels, |_| false), labels)
             }
         };
         let flaps = |alert: &AlertId| {
-            let track = self.alerts.track(*alert, incident.group.0);
-            track?.damping.reuse_deadline(&self.lanes.lane(incident.group.0).noise.flapping)
+            let track = self.world.alerts.track(*alert, incident.group.0);
+            track?.damping.reuse_deadline(&self.world.lanes.lane(incident.group.0).noise.flapping)
         };
-        let deadline = |timer| self.timers.deadline(&timer);
+        let deadline = |timer| self.world.timers.deadline(&timer);
         let next = match stands {
             RowState::Passing => deadline(Timer::Retry(id)).map(|at| (at, NextStep::Retries)),
             RowState::Resolving => deadline(Timer::ResolveHold(id)).map(|at| (at, NextStep::Closes)),
@@ -432,7 +436,7 @@ impl Engine {
             Side::Ours | Side::Shadow if internal => Origin::Internal,
             Side::Ours | Side::Shadow => Origin::Squelch,
         };
-        let levels = &self.policy.severities.levels;
+        let levels = &self.world.policy.severities.levels;
         Some(Row {
             state: if shadow { RowState::Observed } else { stands },
             would: shadow.then_some(stands),
@@ -441,7 +445,7 @@ impl Engine {
             alert,
             labels,
             headline: Some(self.headline(incident)),
-            receiver: self.lanes.lane(incident.group.0).receiver.clone(),
+            receiver: self.world.lanes.lane(incident.group.0).receiver.clone(),
             severity: levels[incident.level.min(levels.len() - 1)].name.clone(),
             since: incident.paged_at,
             firing: if internal {
@@ -458,8 +462,8 @@ impl Engine {
     }
 
     fn track_row(&self, id: AlertId, lane: LaneId, state: RowState) -> Option<Row> {
-        let (alert, track) = (self.alerts.alert(id)?, self.alerts.track(id, lane)?);
-        let settings = self.lanes.lane(lane);
+        let (alert, track) = (self.world.alerts.alert(id)?, self.world.alerts.track(id, lane)?);
+        let settings = self.world.lanes.lane(lane);
         let (cause, next) = self.waiting(id, lane, track, state);
         let shadow = settings.observes();
         Some(Row {
@@ -471,7 +475,7 @@ impl Engine {
             labels: alert.told().clone(),
             headline: None,
             receiver: settings.receiver.clone(),
-            severity: self.level_name(&alert.labels),
+            severity: self.world.level_name(&alert.labels),
             since: alert.starts_at,
             firing: 1,
             alerts: 1,
@@ -480,11 +484,6 @@ impl Engine {
             refused: false,
             releasable: !shadow && state != RowState::Muted,
         })
-    }
-
-    /// The name of the severity level that `labels` name.
-    pub(super) fn level_name(&self, labels: &LabelSet) -> SmolStr {
-        self.policy.severities.levels[self.policy.severities.level_of(labels)].name.clone()
     }
 
     /// Why an alert waits, or is muted, and what happens next.
@@ -496,7 +495,7 @@ impl Engine {
     }
 
     fn waiting_muted(&self, alert: AlertId, lane: LaneId) -> Waiting {
-        match self.mutes.cause(&self.alerts, alert, self.lanes.lane(lane)) {
+        match self.mutes.cause(&self.world.alerts, alert, self.world.lanes.lane(lane)) {
             Some(muting) => (Some(muting.cause), muting.release.map(|at| (at, NextStep::MayPage))),
             None => (None, None),
         }
@@ -507,7 +506,7 @@ impl Engine {
             return (Some(Cause::SeverityHold), Some((at, NextStep::Pages)));
         }
         let Some(key) = track.waits_in() else { return Default::default() };
-        let Some(group) = self.groups.get(key) else { return Default::default() };
+        let Some(group) = self.pages.groups.get(key) else { return Default::default() };
         if let Some(quiet) = group.quiet.iter().rev().find(|q| q.alert == alert && !q.resolved) {
             return (Some((*quiet.cause).clone()), None);
         }
@@ -521,8 +520,15 @@ impl Engine {
             Wait::Hold => Cause::SeriesHold,
             Wait::Merged => Cause::MergeWait { others },
         };
-        let due = self.timers.deadline(&Timer::GroupWait(key.clone()));
+        let due = self.world.timers.deadline(&Timer::GroupWait(key.clone()));
         (Some(cause), due.map(|at| (at, NextStep::Pages)))
+    }
+}
+
+impl World {
+    /// The name of the severity level that `labels` name.
+    pub(super) fn level_name(&self, labels: &LabelSet) -> SmolStr {
+        self.policy.severities.levels[self.policy.severities.level_of(labels)].name.clone()
     }
 }
 

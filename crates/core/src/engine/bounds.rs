@@ -6,14 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::Engine;
 use super::alerts::Alert;
 use super::groups::GroupKey;
+use super::incidents::Incidents;
 use super::lanes::LaneId;
 use super::ledger::Verdict;
+use super::pages::Pages;
+use super::query::Query;
 use super::renames::rename_key;
+use super::self_check::SelfCheck;
 use super::stats::Bound;
 use super::timers::Timer;
+use super::world::World;
 use crate::model::{
     AlertId, Basis, Batch, Cause, Disposition, Duration, LabelSet, Observation, Problem, Reason, Status,
     Timestamp,
@@ -84,22 +88,172 @@ impl Bounds {
     }
 }
 
-impl Engine {
+impl Query<'_> {
     /// How full the tables are whose bounds hold after each event, if `limits.alerts` was not lowered. Others
     /// lag behind: what is over in an incident, a group or a quiet list goes when the next comes.
     pub fn fills(&self) -> Vec<Fill> {
         let fill = |table, held, most| Fill { table, held, most };
-        let limit = self.policy.limits.alerts;
-        let (sets, forgotten) = (self.alerts.most_label_sets(), self.ledger.repeats_of_none(&self.alerts));
+        let limit = self.world.policy.limits.alerts;
+        let (sets, forgotten) =
+            (self.world.alerts.most_label_sets(), self.world.ledger.repeats_of_none(&self.world.alerts));
         vec![
-            fill("alerts", self.alerts.len(), limit),
-            fill("series", self.series.len() as u64, limit),
+            fill("alerts", self.world.alerts.len(), limit),
+            fill("series", self.pages.series.len() as u64, limit),
             fill("label sets", sets, super::occurrences::LABEL_SETS as u64),
-            fill("asides", self.asides.count(), super::aside::ASIDE as u64),
+            fill("asides", self.checks.asides.count(), super::aside::ASIDE as u64),
             fill("unknown repeats", forgotten, 0),
         ]
     }
 
+    /// Whether something in `batch` fires that is not known, so that one more alert would be remembered.
+    pub fn has_unknown(&self, batch: &Batch) -> bool {
+        let firing = |o: &&Observation| o.status == Status::Firing;
+        batch.observations.iter().filter(firing).any(|o| {
+            let instance = AlertId::of(&o.labels, |_| false);
+            self.world
+                .alerts
+                .alert(self.world.alerts.owner(instance, &o.labels, &self.world.policy))
+                .is_none()
+        })
+    }
+}
+
+impl SelfCheck {
+    /// An alert beyond the bound: it is told of with the others, and not remembered.
+    pub(super) fn overflow(&mut self, world: &mut World, observation: &Observation, alert: AlertId) {
+        world.ledger.overflow();
+        let limit = world.policy.limits.alerts;
+        for lane in world.lanes.matching(&world.policy, &observation.labels) {
+            let settings = world.lanes.lane(lane);
+            let receiver = settings.receiver.clone();
+            let mute = settings.integrations.is_empty();
+            let account = world.ledger.account(settings);
+            account.routed += 1;
+            account.pending += 1;
+            let cause = match (observation.status, mute) {
+                (Status::Resolved, _) => Cause::UnknownAlert,
+                (Status::Firing, true) => Cause::NoIntegration,
+                (Status::Firing, false) => Cause::TooManyAlerts { limit },
+            };
+            let reason = cause.reason();
+            let basis = match reason {
+                Reason::Storm => Basis { setting: "limits.alerts".into(), ..Basis::default() },
+                _ => settings.basis(),
+            };
+            let verdict = Verdict {
+                alert,
+                known: None,
+                lane: (lane, settings),
+                incident: SmolStr::default(),
+                disposition: Disposition::Suppressed(reason),
+                cause,
+                release: None,
+                basis,
+            };
+            world.ledger.dispose(world.now, 1, verdict);
+            if reason == Reason::Storm {
+                let now = world.now;
+                let new = || Overflow { count: 0, last: now, key: None };
+                let overflow = self.bounds.overflows.entry(receiver).or_insert_with(new);
+                overflow.count += 1;
+                overflow.last = now;
+                world.timers.set_if_unset(Timer::Watch, now);
+            }
+        }
+    }
+
+    /// Whether anything came beyond the bound lately.
+    pub(super) fn overflows(&self) -> bool {
+        !self.bounds.overflows.is_empty()
+    }
+
+    /// Says how much came beyond the bound, and when that is over.
+    pub(super) fn overflow_over(&mut self, world: &mut World, pages: &mut Pages) {
+        let (now, limit) = (world.now, world.policy.limits.alerts);
+        for (receiver, overflow) in self.bounds.overflows.clone() {
+            if overflow.last + OVER_AFTER <= now {
+                self.bounds.overflows.remove(&receiver);
+                if let Some(key) = overflow.key {
+                    pages.clear(world, &key, Cause::BelowAlertLimit { lasted: OVER_AFTER });
+                }
+                continue;
+            }
+            let problem = Problem::TooManyAlerts { known: world.alerts.len(), limit, beyond: overflow.count };
+            let labels = LabelSet::from_pairs([("alertname", problem.alertname()), ("receiver", &receiver)]);
+            let key = pages.raise(world, &receiver, &labels, problem);
+            // A receiver that reaches nobody now may have been told before, and is to hear of the end.
+            if let Some(overflow) = self.bounds.overflows.get_mut(&receiver).filter(|_| key.is_some()) {
+                overflow.key = key;
+            }
+        }
+    }
+}
+
+impl Pages {
+    /// Forgets groups that nothing is open of, if there are too many for one more.
+    pub(super) fn bound_groups(&mut self, world: &mut World, new: &GroupKey) {
+        let full = self.groups.len() as u64 >= world.policy.limits.alerts && !self.groups.contains_key(new);
+        if !full || !world.may_search(Bound::Groups) {
+            return;
+        }
+        let idle = self.groups.iter().filter(|(_, g)| g.is_idle() && !g.left_open);
+        let due = |key: &GroupKey| world.timers.deadline(&Timer::ForgetGroup(key.clone()));
+        let idle = earliest(idle.map(|(key, _)| (due(key), key.clone())).collect(), world.share());
+        world.found(Bound::Groups, idle.len());
+        for (_, key) in idle {
+            world.timers.clear(&Timer::ForgetGroup(key.clone()));
+            self.groups.remove(&key);
+        }
+    }
+
+    /// Forgets the series that would be forgotten first, if there are too many for one more.
+    pub(super) fn bound_series(&mut self, world: &mut World, new: &(LaneId, AlertId)) {
+        let full = self.series.len() as u64 >= world.policy.limits.alerts && !self.series.contains_key(new);
+        if !full || !world.may_search(Bound::Series) {
+            return;
+        }
+        let at = |(lane, id): &(LaneId, AlertId)| world.timers.deadline(&Timer::ForgetSeries(*lane, *id));
+        let old = earliest(self.series.keys().map(|key| (at(key), *key)).collect(), world.share());
+        world.found(Bound::Series, old.len());
+        for (_, (lane, id)) in old {
+            world.timers.clear(&Timer::ForgetSeries(lane, id));
+            self.series.remove(&(lane, id));
+        }
+    }
+
+    /// Forgets the alerts in a group's list of quiet ones that resolved, once the list is long. They are
+    /// disposed already.
+    pub(super) fn bound_quiet(&mut self, world: &mut World, key: &GroupKey) {
+        let Some(group) = self.groups.get_mut(key) else { return };
+        let before = group.quiet.len();
+        if before >= QUIET {
+            group.quiet.retain(|q| !q.resolved);
+            let gone = before - group.quiet.len();
+            world.ledger.bound(Bound::Quiet, gone as u64);
+        }
+    }
+}
+
+impl Incidents {
+    /// Leaves members out of an incident that are over and told of.
+    pub(super) fn bound_members(&mut self, world: &mut World, id: super::IncidentId) {
+        let Some(incident) = self.all.get_mut(&id) else { return };
+        let (all, over) = (incident.members.len(), incident.members.over());
+        // Few are not worth the walk.
+        if all < MEMBERS || over == 0 || over < all / SHARE {
+            return;
+        }
+        // Those that were told that they fire are told that they do not, before they are forgotten here.
+        if all < 2 * MEMBERS && !incident.is_known_everywhere() {
+            return;
+        }
+        incident.shed += over as u64;
+        incident.members.leave_out_over();
+        world.ledger.bound(Bound::Members, over as u64);
+    }
+}
+
+impl World {
     /// Whether one more alert may be known. Those that resolved first are forgotten for it, but none of
     /// `heard`: the request at hand is about them, and has not been decided yet.
     pub(super) fn has_room(&mut self, heard: impl Iterator<Item = AlertId>) -> bool {
@@ -128,144 +282,6 @@ impl Engine {
             self.alerts.forget(*alert, &mut self.timers);
         }
         !over.is_empty()
-    }
-
-    /// Whether something in `batch` fires that is not known, so that one more alert would be remembered.
-    pub fn has_unknown(&self, batch: &Batch) -> bool {
-        let firing = |o: &&Observation| o.status == Status::Firing;
-        batch.observations.iter().filter(firing).any(|o| {
-            let instance = AlertId::of(&o.labels, |_| false);
-            self.alerts.alert(self.alerts.owner(instance, &o.labels, &self.policy)).is_none()
-        })
-    }
-
-    /// Forgets groups that nothing is open of, if there are too many for one more.
-    pub(super) fn bound_groups(&mut self, new: &GroupKey) {
-        let full = self.groups.len() as u64 >= self.policy.limits.alerts && !self.groups.contains_key(new);
-        if !full || !self.may_search(Bound::Groups) {
-            return;
-        }
-        let idle = self.groups.iter().filter(|(_, g)| g.is_idle() && !g.left_open);
-        let due = |key: &GroupKey| self.timers.deadline(&Timer::ForgetGroup(key.clone()));
-        let idle = earliest(idle.map(|(key, _)| (due(key), key.clone())).collect(), self.share());
-        self.found(Bound::Groups, idle.len());
-        for (_, key) in idle {
-            self.timers.clear(&Timer::ForgetGroup(key.clone()));
-            self.groups.remove(&key);
-        }
-    }
-
-    /// Forgets the series that would be forgotten first, if there are too many for one more.
-    pub(super) fn bound_series(&mut self, new: &(LaneId, AlertId)) {
-        let full = self.series.len() as u64 >= self.policy.limits.alerts && !self.series.contains_key(new);
-        if !full || !self.may_search(Bound::Series) {
-            return;
-        }
-        let at = |(lane, id): &(LaneId, AlertId)| self.timers.deadline(&Timer::ForgetSeries(*lane, *id));
-        let old = earliest(self.series.keys().map(|key| (at(key), *key)).collect(), self.share());
-        self.found(Bound::Series, old.len());
-        for (_, (lane, id)) in old {
-            self.timers.clear(&Timer::ForgetSeries(lane, id));
-            self.series.remove(&(lane, id));
-        }
-    }
-
-    /// Leaves members out of an incident that are over and told of.
-    pub(super) fn bound_members(&mut self, id: super::IncidentId) {
-        let Some(incident) = self.incidents.get_mut(&id) else { return };
-        let (all, over) = (incident.members.len(), incident.members.over());
-        // Few are not worth the walk.
-        if all < MEMBERS || over == 0 || over < all / SHARE {
-            return;
-        }
-        // Those that were told that they fire are told that they do not, before they are forgotten here.
-        if all < 2 * MEMBERS && !incident.is_known_everywhere() {
-            return;
-        }
-        incident.shed += over as u64;
-        incident.members.leave_out_over();
-        self.ledger.bound(Bound::Members, over as u64);
-    }
-
-    /// Forgets the alerts in a group's list of quiet ones that resolved, once the list is long. They are
-    /// disposed already.
-    pub(super) fn bound_quiet(&mut self, key: &GroupKey) {
-        let Some(group) = self.groups.get_mut(key) else { return };
-        let before = group.quiet.len();
-        if before >= QUIET {
-            group.quiet.retain(|q| !q.resolved);
-            let gone = before - group.quiet.len();
-            self.ledger.bound(Bound::Quiet, gone as u64);
-        }
-    }
-
-    /// An alert beyond the bound: it is told of with the others, and not remembered.
-    pub(super) fn overflow(&mut self, observation: &Observation, alert: AlertId) {
-        self.ledger.overflow();
-        let limit = self.policy.limits.alerts;
-        for lane in self.lanes.matching(&self.policy, &observation.labels) {
-            let settings = self.lanes.lane(lane);
-            let receiver = settings.receiver.clone();
-            let mute = settings.integrations.is_empty();
-            let account = self.ledger.account(settings);
-            account.routed += 1;
-            account.pending += 1;
-            let cause = match (observation.status, mute) {
-                (Status::Resolved, _) => Cause::UnknownAlert,
-                (Status::Firing, true) => Cause::NoIntegration,
-                (Status::Firing, false) => Cause::TooManyAlerts { limit },
-            };
-            let reason = cause.reason();
-            let basis = match reason {
-                Reason::Storm => Basis { setting: "limits.alerts".into(), ..Basis::default() },
-                _ => settings.basis(),
-            };
-            let verdict = Verdict {
-                alert,
-                known: None,
-                lane: (lane, settings),
-                incident: SmolStr::default(),
-                disposition: Disposition::Suppressed(reason),
-                cause,
-                release: None,
-                basis,
-            };
-            self.ledger.dispose(self.now, 1, verdict);
-            if reason == Reason::Storm {
-                let now = self.now;
-                let new = || Overflow { count: 0, last: now, key: None };
-                let overflow = self.bounds.overflows.entry(receiver).or_insert_with(new);
-                overflow.count += 1;
-                overflow.last = now;
-                self.timers.set_if_unset(Timer::Watch, now);
-            }
-        }
-    }
-
-    /// Whether anything came beyond the bound lately.
-    pub(super) fn overflows(&self) -> bool {
-        !self.bounds.overflows.is_empty()
-    }
-
-    /// Says how much came beyond the bound, and when that is over.
-    pub(super) fn overflow_over(&mut self) {
-        let (now, limit) = (self.now, self.policy.limits.alerts);
-        for (receiver, overflow) in self.bounds.overflows.clone() {
-            if overflow.last + OVER_AFTER <= now {
-                self.bounds.overflows.remove(&receiver);
-                if let Some(key) = overflow.key {
-                    self.clear(&key, Cause::BelowAlertLimit { lasted: OVER_AFTER });
-                }
-                continue;
-            }
-            let problem = Problem::TooManyAlerts { known: self.alerts.len(), limit, beyond: overflow.count };
-            let labels = LabelSet::from_pairs([("alertname", problem.alertname()), ("receiver", &receiver)]);
-            let key = self.raise(&receiver, &labels, problem);
-            // A receiver that reaches nobody now may have been told before, and is to hear of the end.
-            if let Some(overflow) = self.bounds.overflows.get_mut(&receiver).filter(|_| key.is_some()) {
-                overflow.key = key;
-            }
-        }
     }
 
     fn share(&self) -> usize {

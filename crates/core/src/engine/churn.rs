@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::Engine;
 use super::alerts::Change;
+use super::self_check::SelfCheck;
+use super::world::World;
 use crate::model::{AlertId, Duration, LabelSet, Observation, Timestamp};
 
 /// So many series are watched at most. The one that changed longest ago goes first.
@@ -86,22 +87,26 @@ fn differs<'a>(before: &LabelSet, after: &'a LabelSet, ignored: impl Fn(&str) ->
     found
 }
 
-impl Engine {
+impl SelfCheck {
     /// What a request ended and started: labels whose value alone made another alert of the same rule.
-    pub(super) fn watch_labels(&mut self, heard: &[(AlertId, Change, &Observation, bool)]) {
+    pub(super) fn watch_labels(
+        &mut self,
+        world: &mut World,
+        heard: &[(AlertId, Change, &Observation, bool)],
+    ) {
         let of =
             |change| heard.iter().filter(move |(_, c, ..)| *c == change).map(|(_, _, said, _)| &said.labels);
         let mut ended: Vec<&LabelSet> = of(Change::Resolved).take(COMPARED).collect();
         if ended.is_empty() {
             return;
         }
-        let ignored = |name: &str| self.policy.ignore_labels.iter().any(|ignored| ignored == name);
+        let ignored = |name: &str| world.policy.ignore_labels.iter().any(|ignored| ignored == name);
         let mut changed = BTreeSet::new();
         for started in of(Change::Fired).take(COMPARED) {
             let alertname = started.value("alertname");
             let pair = ended.iter().enumerate().find_map(|(at, before)| {
                 let label = differs(before, started, ignored)?;
-                (label != "alertname" && label != self.policy.severities.label).then_some((at, label))
+                (label != "alertname" && label != world.policy.severities.label).then_some((at, label))
             });
             let Some((at, label)) = pair else { continue };
             ended.swap_remove(at);
@@ -110,16 +115,16 @@ impl Engine {
             changed.insert((rest, label, alertname));
         }
         for (rest, label, alertname) in changed {
-            self.churn.changed(self.now, rest, label, alertname);
+            self.churn.changed(world.now, rest, label, alertname);
         }
     }
 
     /// Rules with a label whose value changes all the time, and how often it changed in a row. Those that
     /// `ignore_labels` leaves out make no other alert any more.
-    pub(super) fn changing_labels(&self) -> BTreeMap<(SmolStr, SmolStr), u64> {
+    pub(super) fn changing_labels(&self, world: &World) -> BTreeMap<(SmolStr, SmolStr), u64> {
         let mut found = BTreeMap::new();
-        for (rule, label, times) in self.churn.found(self.now) {
-            if !self.policy.ignore_labels.contains(label) {
+        for (rule, label, times) in self.churn.found(world.now) {
+            if !world.policy.ignore_labels.contains(label) {
                 let most: &mut u64 = found.entry((rule.clone(), label.clone())).or_default();
                 *most = (*most).max(times.into());
             }

@@ -11,9 +11,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::Engine;
 use super::occurrences::{CLOCK_SLACK, Moment, PeerId, lateness};
+use super::pages::Pages;
+use super::self_check::SelfCheck;
 use super::timers::Timer;
+use super::world::World;
 use crate::model::{AlertId, Batch, ClockError, Duration, Observation, Problem, Source, Status, Timestamp};
 
 /// So many senders are named at most. The one that was wrong longest ago goes first.
@@ -86,13 +88,18 @@ fn ahead(at: Moment, said: &Observation) -> Option<i64> {
     (latest > at.wall + CLOCK_SLACK).then(|| latest.since(at.wall).as_millis().cast_signed())
 }
 
-impl Engine {
+impl SelfCheck {
     /// What a request states, once the clock of its sender is taken into account. Names the sender if that is
     /// wrong.
-    pub(super) fn by_clock<'a>(&mut self, batch: &'a Batch, peer: PeerId) -> Cow<'a, Batch> {
-        let (now, at) = (self.now, self.alerts.moment(self.now));
+    pub(super) fn by_clock<'a>(
+        &mut self,
+        world: &mut World,
+        batch: &'a Batch,
+        peer: PeerId,
+    ) -> Cow<'a, Batch> {
+        let (now, at) = (world.now, world.alerts.moment(world.now));
         if let Some(by) = batch.observations.iter().filter_map(|said| ahead(at, said)).max() {
-            self.wrong_clock(&batch.peer, by);
+            self.wrong_clock(world, &batch.peer, by);
         }
         let late = self.clocks.late(now, &batch.peer);
         let mut judged = Cow::Borrowed(batch);
@@ -106,24 +113,24 @@ impl Engine {
                 continue;
             }
             let instance = AlertId::of(&said.labels, |_| false);
-            let alert = self.alerts.owner(instance, &said.labels, &self.policy);
-            if self.alerts.judge(now, (alert, instance, peer), said, late) == Status::Firing {
+            let alert = world.alerts.owner(instance, &said.labels, &world.policy);
+            if world.alerts.judge(now, (alert, instance, peer), said, late) == Status::Firing {
                 judged.to_mut().observations[index].status = Status::Firing;
-                self.wrong_clock(&batch.peer, -lateness.as_millis().cast_signed());
+                self.wrong_clock(world, &batch.peer, -lateness.as_millis().cast_signed());
             }
         }
         judged
     }
 
-    fn wrong_clock(&mut self, sender: &str, by: i64) {
-        self.clocks.note(self.now, sender, by);
-        self.timers.set_if_unset(Timer::Watch, self.now);
+    fn wrong_clock(&mut self, world: &mut World, sender: &str, by: i64) {
+        self.clocks.note(world.now, sender, by);
+        world.timers.set_if_unset(Timer::Watch, world.now);
     }
 
     /// Tells a person of the clocks that are wrong.
-    pub(super) fn say_clocks(&mut self) {
-        self.clocks.forget(self.now);
-        let wrong: Vec<(&SmolStr, i64)> = self.clocks.wrong(self.now).collect();
+    pub(super) fn say_clocks(&mut self, world: &mut World, pages: &mut Pages) {
+        self.clocks.forget(world.now);
+        let wrong: Vec<(&SmolStr, i64)> = self.clocks.wrong(world.now).collect();
         let senders = wrong.iter().take(NAMED).map(|(sender, by)| ClockError {
             sender: (*sender).clone(),
             by: Duration::from_secs(by.unsigned_abs() / 1000),
@@ -131,7 +138,7 @@ impl Engine {
         });
         let (senders, others) = (senders.collect(), wrong.len().saturating_sub(NAMED));
         let found = !wrong.is_empty();
-        self.put(Problem::SenderClocksWrong { senders, others }, found);
+        self.put(world, pages, Problem::SenderClocksWrong { senders, others }, found);
     }
 }
 

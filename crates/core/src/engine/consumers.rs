@@ -46,7 +46,7 @@ impl Consumers {
 /// No message says of an alert that fires that it has resolved, or of a group of which an alert fires in an
 /// open incident. What upstream says is passed on as it is.
 pub fn assert_true(engine: &Engine, replaced: Option<&Policy>, n: &Notification) {
-    let mut told = engine.incidents.values().filter(|i| i.side != Side::Shadow);
+    let mut told = engine.pages.incidents.all.values().filter(|i| i.side != Side::Shadow);
     let incident = told.find(|i| i.dedup_key == n.dedup_key);
     if n.kind == Kind::Digest || incident.is_none_or(|i| i.side == Side::Mirror || i.own.is_some()) {
         return;
@@ -55,16 +55,17 @@ pub fn assert_true(engine: &Engine, replaced: Option<&Policy>, n: &Notification)
         let mut policies = [Some(engine.policy()), replaced].into_iter().flatten();
         let heartbeat = policies.any(|policy| policy.heartbeat_of(&alert.labels).is_some());
         assert!(
-            !engine.fires(alert.id) || heartbeat,
+            !engine.world.fires(alert.id) || heartbeat,
             "{} fires, and a message to {} says that it resolved: {n:?}",
             alert.labels,
             n.integration
         );
     }
     if n.kind == Kind::Resolve && n.integration.starts_with("webhook") {
-        let open = engine.incidents.values().filter(|i| i.side != Side::Shadow && !i.is_over());
+        let open = engine.pages.incidents.all.values().filter(|i| i.side != Side::Shadow && !i.is_over());
         let mut of_group = open.filter(|i| i.group.1 == n.group_labels);
-        let home = |i: &crate::engine::Incident| engine.lanes.lane(i.group.0).receiver == n.receiver;
+        let home =
+            |i: &crate::engine::incident::Incident| engine.world.lanes.lane(i.group.0).receiver == n.receiver;
         assert!(
             !of_group.any(|i| home(i) && !i.channels.iter().all(|c| c.is_gone())),
             "its group goes on: {n:?}"

@@ -11,11 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, ToSmolStr, format_smolstr};
 
-use super::Engine;
 use super::incident::dedup_key;
 use super::lanes::LaneId;
+use super::pages::Pages;
 use super::renames::{rename_key, rename_part};
 use super::timers::Timer;
+use super::world::World;
 use crate::model::{
     AlertId, AlertView, Cause, Counted, Duration, HeldBack, Kind, LabelSet, NameCount, Notification,
     NotificationId, Outcome, Reason, Status, Timestamp,
@@ -196,37 +197,12 @@ fn cut(name: &str) -> SmolStr {
     }
 }
 
-impl Engine {
-    /// Notes what was held back, if somebody is to hear of it.
-    pub(super) fn held_back(&mut self, alert: AlertId, lane: LaneId, reason: Reason, count: u64) {
-        let settings = self.lanes.lane(lane);
-        if count == 0 || !reason.is_held_back() || settings.noise.digest.is_zero() || settings.observes() {
-            return;
-        }
-        let (period, begins) = self.digests.period(self.now, &settings.receiver, settings.noise.digest);
-        let labels = self.alerts.alert(alert).map(|a| &a.labels);
-        period.hold(alert, labels.map_or("", |l| l.value("alertname")), reason, count);
-        if let Some(due) = begins {
-            self.timers.set(Timer::Digest(settings.receiver.clone()), due);
-        }
-    }
-
-    /// Something that fires is kept quiet: it is not disposed yet, and told of all the same.
-    pub(super) fn kept_quiet(&mut self, lane: LaneId) {
-        let settings = self.lanes.lane(lane);
-        if settings.noise.digest.is_zero() || settings.observes() {
-            return;
-        }
-        if let (_, Some(due)) = self.digests.period(self.now, &settings.receiver, settings.noise.digest) {
-            self.timers.set(Timer::Digest(settings.receiver.clone()), due);
-        }
-    }
-
+impl Pages {
     /// The period of a receiver is over. Its digest goes to the integrations that want updates, or to
     /// all if none does, of those that can show one. One at which the last digest is still on its way
     /// is left out; while all are, the period goes on.
-    pub(super) fn digest(&mut self, receiver: &SmolStr) {
-        let integrations = self.policy.receivers.get(receiver).map(|r| r.integrations.as_slice());
+    pub(super) fn digest(&mut self, world: &mut World, receiver: &SmolStr) {
+        let integrations = world.policy.receivers.get(receiver).map(|r| r.integrations.as_slice());
         let takes = || integrations.unwrap_or_default().iter().filter(|i| i.takes_digests);
         if takes().next().is_none() {
             self.digests.periods.remove(receiver);
@@ -240,29 +216,29 @@ impl Engine {
             return;
         }
         let Some(period) = self.digests.periods.remove(receiver) else { return };
-        let (lane, quiet) = self.quiet_at(receiver);
+        let (lane, quiet) = self.quiet_at(world, receiver);
         if period.held.is_empty() && quiet.is_empty() {
             return;
         }
-        let told = self.tell(receiver, &period, &quiet);
-        let first = NotificationId(self.next_notification);
+        let told = self.tell(world, receiver, &period, &quiet);
+        let first = NotificationId(self.incidents.next_notification);
         for integration in free {
-            let id = NotificationId(self.next_notification);
-            self.next_notification += 1;
-            self.ledger.notified(receiver, &integration, Kind::Digest);
+            let id = NotificationId(self.incidents.next_notification);
+            self.incidents.next_notification += 1;
+            world.ledger.notified(receiver, &integration, Kind::Digest);
             let way = OnWay { receiver: receiver.clone(), integration: integration.clone(), first };
             self.digests.on_way.insert(id, way);
-            self.outgoing.push(Notification { id, integration, ..told.clone() });
+            self.incidents.outgoing.push(Notification { id, integration, ..told.clone() });
         }
         self.digests.untold.insert(first, period);
         // What fires on is told again, for as long as it is kept quiet.
         if let Some(lane) = lane {
-            self.kept_quiet(lane);
+            self.digests.kept_quiet(world, lane);
         }
     }
 
     /// A digest reached its end. A period that was over meanwhile need not wait longer.
-    pub(super) fn digest_ended(&mut self, id: NotificationId, outcome: &Outcome) {
+    pub(super) fn digest_ended(&mut self, world: &mut World, id: NotificationId, outcome: &Outcome) {
         let accepted = *outcome == Outcome::Accepted;
         let Some(OnWay { receiver, integration, first }) = self.digests.on_way.remove(&id) else {
             // A person sent a dead letter again.
@@ -274,51 +250,28 @@ impl Engine {
         let place = (receiver.clone(), integration);
         if accepted {
             self.digests.untold.remove(&first);
-            self.made_good.extend(self.digests.refused.remove(&place));
+            self.incidents.made_good.extend(self.digests.refused.remove(&place));
         } else {
             self.digests.refused.insert(place, id);
             let waits = self.digests.on_way.values().any(|way| way.first == first);
             let untold = self.digests.untold.get(&first).filter(|_| !waits).cloned();
             if let Some(period) = untold {
                 self.digests.untold.remove(&first);
-                self.digest_again(&receiver, period);
+                self.digests.digest_again(world, &receiver, period);
             }
         }
-        if self.digests.periods.get(&receiver).is_some_and(|period| period.due <= self.now) {
-            self.digest(&receiver);
-        }
-    }
-
-    /// Nobody took the digest of a period: the next one tells of it too.
-    fn digest_again(&mut self, receiver: &SmolStr, earlier: Period) {
-        let lanes = self.lanes.current().filter(|l| l.receiver == *receiver && !l.noise.digest.is_zero());
-        // A receiver that gets no digests any more keeps the dead letter.
-        let Some(every) = lanes.map(|l| l.noise.digest).min() else { return };
-        let due = self.now + every.min(AGAIN);
-        let (period, _) = self.digests.period(self.now, receiver, every);
-        period.take_in(earlier);
-        period.due = period.due.min(due).max(self.now);
-        let due = period.due;
-        self.timers.set(Timer::Digest(receiver.clone()), due);
-    }
-
-    /// A receiver that refused its last digest gets the next one at once.
-    pub(super) fn retry_digests(&mut self) {
-        let Self { digests, timers, now, .. } = self;
-        for (receiver, _) in digests.refused.keys() {
-            if let Some(period) = digests.periods.get_mut(receiver) {
-                period.due = *now;
-                timers.set(Timer::Digest(receiver.clone()), *now);
-            }
+        if self.digests.periods.get(&receiver).is_some_and(|period| period.due <= world.now) {
+            self.digest(world, &receiver);
         }
     }
 
     /// Takes a new policy over: what nobody is to hear of any more is dropped, and what is kept quiet
     /// is told of from now on where it was not.
-    pub(super) fn digests_adopt(&mut self) {
-        let receivers = self.lanes.current().filter(|l| !l.noise.digest.is_zero());
+    pub(super) fn digests_adopt(&mut self, world: &mut World) {
+        let receivers = world.lanes.current().filter(|l| !l.noise.digest.is_zero());
         let receivers: BTreeSet<SmolStr> = receivers.map(|l| l.receiver.clone()).collect();
-        let Self { digests, timers, now, policy, .. } = self;
+        let Pages { digests, .. } = self;
+        let World { timers, now, policy, .. } = world;
         digests.refused.retain(|(receiver, integration), _| {
             let known = policy.receivers.get(receiver).filter(|_| receivers.contains(receiver));
             known.is_some_and(|r| r.integrations.iter().any(|i| i.name == *integration && i.takes_digests))
@@ -334,17 +287,17 @@ impl Engine {
             stays
         });
         for receiver in receivers {
-            if let (Some(lane), _) = self.quiet_at(&receiver) {
-                self.kept_quiet(lane);
+            if let (Some(lane), _) = self.quiet_at(world, &receiver) {
+                self.digests.kept_quiet(world, lane);
             }
         }
     }
 
     /// The alerts that fire and are kept quiet at a receiver, and the first lane on which one is.
-    fn quiet_at(&self, receiver: &SmolStr) -> (Option<LaneId>, BTreeSet<AlertId>) {
+    fn quiet_at(&self, world: &World, receiver: &SmolStr) -> (Option<LaneId>, BTreeSet<AlertId>) {
         let (mut first, mut alerts) = (None, BTreeSet::new());
         for ((lane, _), group) in &self.groups {
-            let settings = self.lanes.lane(*lane);
+            let settings = world.lanes.lane(*lane);
             if settings.receiver != *receiver || settings.noise.digest.is_zero() || settings.observes() {
                 continue;
             }
@@ -358,22 +311,28 @@ impl Engine {
     }
 
     /// The digest of a period, but for its number and whom it goes to.
-    fn tell(&self, receiver: &SmolStr, period: &Period, quiet: &BTreeSet<AlertId>) -> Notification {
+    fn tell(
+        &self,
+        world: &World,
+        receiver: &SmolStr,
+        period: &Period,
+        quiet: &BTreeSet<AlertId>,
+    ) -> Notification {
         let held = period.held.iter().map(|(alert, held)| (*alert, held.counts.values().sum()));
         let mut counts: BTreeMap<AlertId, u64> = held.collect();
         for alert in quiet {
             counts.entry(*alert).or_default();
         }
         let mut quiet_names: BTreeMap<SmolStr, u64> = BTreeMap::new();
-        for alert in quiet.iter().filter_map(|id| self.alerts.alert(*id)) {
+        for alert in quiet.iter().filter_map(|id| world.alerts.alert(*id)) {
             *quiet_names.entry(cut(alert.labels.value("alertname"))).or_default() += 1;
         }
-        let severities = &self.policy.severities;
+        let severities = &world.policy.severities;
         let lowest = severities.levels.len() - 1;
         let mut alerts: Vec<_> = counts
             .iter()
             .filter_map(|(id, count)| {
-                let view = self.as_it_stands(*id, receiver)?;
+                let view = self.as_it_stands(world, *id, receiver)?;
                 Some((severities.level_of(&view.labels), view.status, Reverse(*count), view))
             })
             .collect();
@@ -383,7 +342,7 @@ impl Engine {
         let key = format_smolstr!("digest:{receiver}");
         Notification {
             id: NotificationId(0),
-            at: self.now,
+            at: world.now,
             receiver: receiver.clone(),
             integration: SmolStr::default(),
             kind: Kind::Digest,
@@ -398,14 +357,14 @@ impl Engine {
             alerts: alerts.into_iter().take(LISTED).map(|(.., view)| view).collect(),
             beside: Vec::new(),
             opened_at: period.since,
-            cause: period.cause(self.now, &quiet_names),
+            cause: period.cause(world.now, &quiet_names),
         }
     }
 
-    fn as_it_stands(&self, id: AlertId, receiver: &SmolStr) -> Option<AlertView> {
-        let alert = self.alerts.alert(id)?;
-        let here = self.taken_lanes(id).into_iter().filter(|l| self.lanes.lane(*l).receiver == *receiver);
-        let (annotations, generator_url) = self.alerts.said(alert);
+    fn as_it_stands(&self, world: &World, id: AlertId, receiver: &SmolStr) -> Option<AlertView> {
+        let alert = world.alerts.alert(id)?;
+        let here = world.taken_lanes(id).into_iter().filter(|l| world.lanes.lane(*l).receiver == *receiver);
+        let (annotations, generator_url) = world.alerts.said(alert);
         Some(AlertView {
             id,
             status: if alert.firing() { Status::Firing } else { Status::Resolved },
@@ -415,8 +374,66 @@ impl Engine {
             ends_at: alert.ends_at.filter(|_| !alert.firing()),
             generator_url,
             problem: None,
-            flaps: here.filter_map(|lane| self.alerts.track(id, lane)?.damping.flaps()).max(),
+            flaps: here.filter_map(|lane| world.alerts.track(id, lane)?.damping.flaps()).max(),
         })
+    }
+}
+
+impl Digests {
+    /// Notes what was held back, if somebody is to hear of it.
+    pub(super) fn held_back(
+        &mut self,
+        world: &mut World,
+        alert: AlertId,
+        lane: LaneId,
+        reason: Reason,
+        count: u64,
+    ) {
+        let settings = world.lanes.lane(lane);
+        if count == 0 || !reason.is_held_back() || settings.noise.digest.is_zero() || settings.observes() {
+            return;
+        }
+        let (period, begins) = self.period(world.now, &settings.receiver, settings.noise.digest);
+        let labels = world.alerts.alert(alert).map(|a| &a.labels);
+        period.hold(alert, labels.map_or("", |l| l.value("alertname")), reason, count);
+        if let Some(due) = begins {
+            world.timers.set(Timer::Digest(settings.receiver.clone()), due);
+        }
+    }
+
+    /// Something that fires is kept quiet: it is not disposed yet, and told of all the same.
+    pub(super) fn kept_quiet(&mut self, world: &mut World, lane: LaneId) {
+        let settings = world.lanes.lane(lane);
+        if settings.noise.digest.is_zero() || settings.observes() {
+            return;
+        }
+        if let (_, Some(due)) = self.period(world.now, &settings.receiver, settings.noise.digest) {
+            world.timers.set(Timer::Digest(settings.receiver.clone()), due);
+        }
+    }
+
+    /// Nobody took the digest of a period: the next one tells of it too.
+    fn digest_again(&mut self, world: &mut World, receiver: &SmolStr, earlier: Period) {
+        let lanes = world.lanes.current().filter(|l| l.receiver == *receiver && !l.noise.digest.is_zero());
+        // A receiver that gets no digests any more keeps the dead letter.
+        let Some(every) = lanes.map(|l| l.noise.digest).min() else { return };
+        let due = world.now + every.min(AGAIN);
+        let (period, _) = self.period(world.now, receiver, every);
+        period.take_in(earlier);
+        period.due = period.due.min(due).max(world.now);
+        let due = period.due;
+        world.timers.set(Timer::Digest(receiver.clone()), due);
+    }
+
+    /// A receiver that refused its last digest gets the next one at once.
+    pub(super) fn retry_digests(&mut self, world: &mut World) {
+        let World { timers, now, .. } = world;
+        for (receiver, _) in self.refused.keys() {
+            if let Some(period) = self.periods.get_mut(receiver) {
+                period.due = *now;
+                timers.set(Timer::Digest(receiver.clone()), *now);
+            }
+        }
     }
 }
 

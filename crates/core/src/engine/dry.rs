@@ -9,9 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use smol_str::SmolStr;
 
 use super::alerts::Alert;
+use super::incidents::Incidents;
 use super::lanes::LaneId;
+use super::pages::Pages;
+use super::query::Query;
+use super::self_check::SelfCheck;
 use super::series::series_of;
 use super::timers::{Timer, Timers};
+use super::world::World;
 use super::{Effects, Engine, Event};
 use crate::model::{
     AlertId, Batch, Cause, Decision, Disposition, Duration, Kind, LabelSet, Observation, Outcome, Report,
@@ -123,21 +128,22 @@ impl DryRun {
     }
 }
 
-impl Engine {
+impl Query<'_> {
     /// What would become of an alert with these labels that starts to fire at `at`.
     pub fn dry_run(&self, labels: &LabelSet, at: Timestamp) -> DryRun {
-        let at = at.max(self.now);
+        let at = at.max(self.world.now);
         let instance = AlertId::of(labels, |_| false);
-        let alert = self.alerts.owner(instance, labels, &self.policy);
+        let alert = self.world.alerts.owner(instance, labels, &self.world.policy);
         let mut copy = self.about(alert, labels);
         copy.handle(at, &Event::Tick, &mut Effects::default());
-        let telling = self.policy.telling(labels);
-        let routes = self.policy.matching_routes(labels).into_iter().map(|index| {
-            let route = &self.policy.routes[index];
-            let lane = self.lanes.of_route(index);
-            let damping = lane.and_then(|l| copy.alerts.track(alert, l).map(|t| (l, &t.damping)));
-            let penalty = damping.map_or(0, |(l, d)| d.penalty_at(at, &copy.lanes.lane(l).noise.flapping));
-            let suppress_at = self.policy.noise.get(&route.noise).map_or(0, |n| n.flapping.suppress_at);
+        let telling = self.world.policy.telling(labels);
+        let routes = self.world.policy.matching_routes(labels).into_iter().map(|index| {
+            let route = &self.world.policy.routes[index];
+            let lane = self.world.lanes.of_route(index);
+            let damping = lane.and_then(|l| copy.world.alerts.track(alert, l).map(|t| (l, &t.damping)));
+            let penalty =
+                damping.map_or(0, |(l, d)| d.penalty_at(at, &copy.world.lanes.lane(l).noise.flapping));
+            let suppress_at = self.world.policy.noise.get(&route.noise).map_or(0, |n| n.flapping.suppress_at);
             DryRoute {
                 key: route.key.clone(),
                 line: route.line,
@@ -161,12 +167,14 @@ impl Engine {
         let observations = vec![observation];
         let batch = Batch { source: Source::Alertmanager, peer, observations, upstream: None };
         let mut run =
-            DryRun { at, severity: self.level_name(labels), routes, steps: Vec::new(), pages: false };
+            DryRun { at, severity: self.world.level_name(labels), routes, steps: Vec::new(), pages: false };
         let mut now = at;
         let mut event = Event::Observe(batch);
         for _ in 0..MOST_STEPS {
-            copy.step_dry(now, &event, alert, &mut run);
-            let Some(next) = copy.dry_deadline(alert).filter(|next| *next <= at + HORIZON) else { break };
+            step(&mut copy, now, &event, alert, &mut run);
+            let Some(next) = copy.query().dry_deadline(alert).filter(|next| *next <= at + HORIZON) else {
+                break;
+            };
             if now == at {
                 run.steps.push(DryStep::Waits { at: now, until: next });
             }
@@ -175,63 +183,43 @@ impl Engine {
         run
     }
 
-    /// Handles `event`, lets every receiver accept, and notes what concerns `alert`.
-    fn step_dry(&mut self, now: Timestamp, event: &Event, alert: AlertId, run: &mut DryRun) {
-        let mut effects = Effects::default();
-        self.handle(now, event, &mut effects);
-        // Repeats that were counted before are told on the way; they are not this observation.
-        let own = |d: &Decision| d.alert == alert && d.basis.repeats_since.is_none();
-        run.steps.extend(effects.decisions.into_iter().filter(own).map(DryStep::Decided));
-        for notification in effects.notifications {
-            if notification.alerts.iter().any(|a| a.id == alert) {
-                run.pages |= notification.kind == Kind::Page;
-                run.steps.push(DryStep::Sent {
-                    at: now,
-                    receiver: notification.receiver,
-                    integration: notification.integration,
-                    kind: notification.kind,
-                    cause: notification.cause,
-                });
-            }
-            let report = Report { id: notification.id, outcome: Outcome::Accepted, attempts: 1 };
-            self.handle(now, &Event::Delivered(report), &mut Effects::default());
-        }
-    }
-
     /// When something is decided about `alert` that is not decided yet; nothing once all is.
     fn dry_deadline(&self, alert: AlertId) -> Option<Timestamp> {
-        let lanes = self.taken_lanes(alert);
+        let lanes = self.world.taken_lanes(alert);
         let waits = lanes.iter().any(|lane| {
-            let Some(track) = self.alerts.track(alert, *lane) else { return false };
+            let Some(track) = self.world.alerts.track(alert, *lane) else { return false };
             let muted = track.is_kept_by_mute();
             track.held_until().is_some() || track.waits_in().is_some() || muted
         });
         let told = |lane: &LaneId| {
-            let track = self.alerts.track(alert, *lane);
-            let incident = track.and_then(|t| self.incidents.get(&t.incident()?));
+            let track = self.world.alerts.track(alert, *lane);
+            let incident = track.and_then(|t| self.pages.incidents.all.get(&t.incident()?));
             incident.is_none_or(|i| i.waiting.iter().all(|(waiting, _)| *waiting != alert))
         };
         if !waits && lanes.iter().all(told) {
             return None;
         }
-        self.next_deadline().map(|(at, _)| at)
+        self.world.timers.next().map(|(at, _)| at)
     }
 
     /// A copy of what concerns an alert.
     fn about(&self, alert: AlertId, labels: &LabelSet) -> Engine {
         let inhibitor = self.mutes.inhibitor(labels);
-        let alerts = self.alerts.only(alert, inhibitor);
-        let mut lanes: BTreeSet<LaneId> = self.lanes.matching(&self.policy, labels).into_iter().collect();
-        lanes.extend(self.taken_lanes(alert));
-        let keys = lanes.iter().flat_map(|lane| [self.group_key(*lane, labels), self.merged_key(*lane)]);
+        let alerts = self.world.alerts.only(alert, inhibitor);
+        let mut lanes: BTreeSet<LaneId> =
+            self.world.lanes.matching(&self.world.policy, labels).into_iter().collect();
+        lanes.extend(self.world.taken_lanes(alert));
+        let keys =
+            lanes.iter().flat_map(|lane| [self.world.group_key(*lane, labels), self.world.merged_key(*lane)]);
         let groups: BTreeMap<_, _> =
-            keys.filter_map(|key| self.groups.get(&key).map(|g| (key, g.clone()))).collect();
+            keys.filter_map(|key| self.pages.groups.get(&key).map(|g| (key, g.clone()))).collect();
         let mut ids: BTreeSet<_> = groups.values().flat_map(|g| g.open.iter().copied()).collect();
         ids.extend(alerts.tracks_of(alert).filter_map(|(_, t)| t.incident()));
         let incidents: BTreeMap<_, _> =
-            ids.into_iter().filter_map(|id| Some((id, self.incidents.get(&id)?.clone()))).collect();
-        let series =
-            lanes.iter().map(|lane| (*lane, series_of(labels, &self.lanes.lane(*lane).noise.identifiers)));
+            ids.into_iter().filter_map(|id| Some((id, self.pages.incidents.all.get(&id)?.clone()))).collect();
+        let series = lanes
+            .iter()
+            .map(|lane| (*lane, series_of(labels, &self.world.lanes.lane(*lane).noise.identifiers)));
         let mut timers = Timers::default();
         let incident_timers =
             incidents.keys().flat_map(|id| [Timer::Update(*id), Timer::ResolveHold(*id), Timer::Repeat(*id)]);
@@ -240,56 +228,73 @@ impl Engine {
         });
         let wanted = incident_timers.chain(lane_timers).chain(groups.keys().cloned().map(Timer::GroupWait));
         for timer in wanted.chain([Timer::Mute]) {
-            if let Some(at) = self.timers.deadline(&timer) {
+            if let Some(at) = self.world.timers.deadline(&timer) {
                 timers.set(timer, at);
             }
         }
+        let in_flight = self.pages.incidents.in_flight.iter();
+        let in_flight = in_flight.filter(|(_, (id, _))| incidents.contains_key(id)).map(own).collect();
         let mut copy = Engine {
-            now: self.now,
-            policy: self.policy.clone(),
-            lanes: self.lanes.clone(),
-            mutes: self.mutes.only(&self.policy, &alerts, labels),
-            alerts,
-            groups,
-            series: series.filter_map(|key| Some((key, self.series.get(&key)?.clone()))).collect(),
-            in_flight: self
-                .in_flight
-                .iter()
-                .filter(|(_, (id, _))| incidents.contains_key(id))
-                .map(own)
-                .collect(),
-            incidents,
-            flows: self.flows.clone(),
-            refused: BTreeMap::new(),
-            orphans: BTreeSet::new(),
-            searched: self.searched.clone(),
-            timers,
-            digests: super::Digests::default(),
-            own: BTreeMap::new(),
-            mirrors: super::Mirrors::default(),
-            watch: super::Watch::default(),
-            clocks: super::Clocks::default(),
-            churn: super::Churn::default(),
-            heartbeats: self.heartbeats.clone(),
-            bounds: self.bounds.clone(),
-            asides: self.asides.clone(),
-            ledger: self.ledger.clone(),
-            next_incident: self.next_incident,
-            next_notification: self.next_notification,
-            unsaid: BTreeMap::new(),
-            kin: BTreeMap::new(),
-            touched: BTreeSet::new(),
-            settled: Vec::new(),
-            outgoing: Vec::new(),
-            made_good: Vec::new(),
+            mutes: self.mutes.only(&self.world.policy, &alerts, labels),
+            world: World {
+                now: self.world.now,
+                policy: self.world.policy.clone(),
+                lanes: self.world.lanes.clone(),
+                alerts,
+                timers,
+                ledger: self.world.ledger.clone(),
+                searched: self.world.searched.clone(),
+            },
+            pages: Pages {
+                groups,
+                series: series.filter_map(|key| Some((key, self.pages.series.get(&key)?.clone()))).collect(),
+                flows: self.pages.flows.clone(),
+                incidents: Incidents {
+                    in_flight,
+                    all: incidents,
+                    next_incident: self.pages.incidents.next_incident,
+                    next_notification: self.pages.incidents.next_notification,
+                    ..Incidents::default()
+                },
+                ..Pages::default()
+            },
+            checks: SelfCheck {
+                heartbeats: self.checks.heartbeats.clone(),
+                bounds: self.checks.bounds.clone(),
+                asides: self.checks.asides.clone(),
+                ..SelfCheck::default()
+            },
         };
-        copy.kin_anew();
+        copy.pages.incidents.kin_anew();
         copy
     }
 
     /// The labels of a known alert.
     pub fn labels_of(&self, alert: AlertId) -> Option<LabelSet> {
-        self.alerts.alert(alert).map(|a: &Alert| a.labels.clone())
+        self.world.alerts.alert(alert).map(|a: &Alert| a.labels.clone())
+    }
+}
+
+/// Handles `event`, lets every receiver accept, and notes what concerns `alert`.
+fn step(engine: &mut Engine, now: Timestamp, event: &Event, alert: AlertId, run: &mut DryRun) {
+    let mut effects = Effects::default();
+    engine.handle(now, event, &mut effects);
+    // Repeats that were counted before are told on the way; they are not this observation.
+    let own = |d: &Decision| d.alert == alert && d.basis.repeats_since.is_none();
+    run.steps.extend(effects.decisions.into_iter().filter(own).map(DryStep::Decided));
+    for notification in effects.notifications {
+        if notification.alerts.iter().any(|a| a.id == alert) {
+            run.pages |= notification.kind == Kind::Page;
+            run.steps.push(DryStep::Sent {
+                at: now,
+                receiver: notification.receiver,
+                integration: notification.integration,
+                kind: notification.kind,
+                cause: notification.cause,
+            });
+        }
+        let report = Report { id: notification.id, outcome: Outcome::Accepted, attempts: 1 };
+        engine.handle(now, &Event::Delivered(report), &mut Effects::default());
     }
 }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use smol_str::SmolStr;
 
-use super::Engine;
 use super::incident::Phase;
 use super::lanes::LaneId;
+use super::query::Query;
 use crate::model::{AlertId, Duration, LabelSet, Timestamp};
 use crate::policy::Flapping;
 
@@ -42,13 +42,13 @@ pub struct Flapper {
     pub dedup_key: Option<SmolStr>,
 }
 
-impl Engine {
+impl Query<'_> {
     /// The alerts that flap, then those that changed most lately; how many there are in all.
     /// `now` is the time at which somebody looks.
     pub fn flappers(&self, now: Timestamp, offset: usize, limit: usize) -> (Vec<Flapper>, usize) {
         let mut keys: BTreeSet<(bool, Reverse<u64>, AlertId, LaneId)> = BTreeSet::new();
-        for (alert, lane, track) in self.alerts.tracks() {
-            let penalty = track.damping.penalty_at(now, &self.lanes.lane(lane).noise.flapping);
+        for (alert, lane, track) in self.world.alerts.tracks() {
+            let penalty = track.damping.penalty_at(now, &self.world.lanes.lane(lane).noise.flapping);
             let flaps = track.damping.since().is_some();
             if flaps || (track.damping.count() >= 3 && penalty >= 1000) {
                 keys.insert((!flaps, Reverse(penalty), alert, lane));
@@ -61,9 +61,9 @@ impl Engine {
     }
 
     pub(super) fn flapper(&self, now: Timestamp, id: AlertId, lane: LaneId) -> Option<Flapper> {
-        let (alert, track) = (self.alerts.alert(id)?, self.alerts.track(id, lane)?);
-        let settings = self.lanes.lane(lane);
-        let incident = track.incident().and_then(|id| self.incidents.get(&id));
+        let (alert, track) = (self.world.alerts.alert(id)?, self.world.alerts.track(id, lane)?);
+        let settings = self.world.lanes.lane(lane);
+        let incident = track.incident().and_then(|id| self.pages.incidents.all.get(&id));
         Some(Flapper {
             alert: id,
             labels: alert.told().clone(),

@@ -3,33 +3,40 @@
 
 use std::sync::Arc;
 
-use super::Engine;
 use super::groups::{GroupKey, Pending, Quiet, Wait, Worth};
 use super::incident::IncidentId;
+use super::incidents::Incidents;
 use super::lanes::LaneId;
 use super::members::Member;
+use super::pages::Pages;
 use super::series::{Firing, series_of};
 use super::timers::Timer;
+use super::world::World;
 use crate::model::{AlertId, Cause, Duration, LabelSet, Timestamp};
 use crate::policy::{FAN_OUT, FAN_OUT_WITHIN, Level, Noise};
 
-impl Engine {
+impl Pages {
     /// Notes a firing in the memory of its series, if the profile has a use for it.
-    pub(super) fn remember_series(&mut self, key: &GroupKey, labels: &LabelSet) -> Option<(AlertId, Firing)> {
-        let noise = &self.lanes.lane(key.0).noise;
+    pub(super) fn remember_series(
+        &mut self,
+        world: &mut World,
+        key: &GroupKey,
+        labels: &LabelSet,
+    ) -> Option<(AlertId, Firing)> {
+        let noise = &world.lanes.lane(key.0).noise;
         if !noise.remembers_series() {
             return None;
         }
         let series = series_of(labels, &noise.identifiers);
-        self.bound_series(&(key.0, series));
-        let noise = &self.lanes.lane(key.0).noise;
+        self.bound_series(world, &(key.0, series));
+        let noise = &world.lanes.lane(key.0).noise;
         let memory = self.series.entry((key.0, series)).or_default();
-        let firing = memory.fired(self.now, noise);
-        self.timers.set_if_unset(Timer::ForgetSeries(key.0, series), memory.forget_at());
+        let firing = memory.fired(world.now, noise);
+        world.timers.set_if_unset(Timer::ForgetSeries(key.0, series), memory.forget_at());
         if !noise.hold.time.is_zero() {
-            let oldest = self.now - FAN_OUT_WITHIN;
+            let oldest = world.now - FAN_OUT_WITHIN;
             let recent = &mut self.groups.entry(key.clone()).or_default().recent;
-            recent.insert(series, self.now);
+            recent.insert(series, world.now);
             // Those that are too old do not count anyway.
             if recent.len().is_power_of_two() {
                 recent.retain(|_, at| *at >= oldest);
@@ -38,11 +45,11 @@ impl Engine {
         Some((series, firing))
     }
 
-    pub(super) fn forget_series(&mut self, lane: LaneId, series: AlertId) {
+    pub(super) fn forget_series(&mut self, world: &mut World, lane: LaneId, series: AlertId) {
         let Some(memory) = self.series.get(&(lane, series)) else { return };
         let at = memory.forget_at();
-        if at > self.now {
-            self.timers.set(Timer::ForgetSeries(lane, series), at);
+        if at > world.now {
+            world.timers.set(Timer::ForgetSeries(lane, series), at);
         } else {
             self.series.remove(&(lane, series));
         }
@@ -51,23 +58,24 @@ impl Engine {
     /// An alert that belongs to no incident waits for the next page, or is kept quiet.
     pub(super) fn gather(
         &mut self,
+        world: &mut World,
         key: &GroupKey,
         alert: AlertId,
         labels: &LabelSet,
         count: u64,
         firing: Option<(AlertId, Firing)>,
     ) {
-        let (now, lane) = (self.now, self.lanes.lane(key.0));
-        let level = &self.policy.severities.levels[self.policy.severities.level_of(labels)];
+        let (now, lane) = (world.now, world.lanes.lane(key.0));
+        let level = &world.policy.severities.levels[world.policy.severities.level_of(labels)];
         let (wait, due) = waits(now, level, lane.group_wait, &lane.noise, firing.map(|(_, f)| f));
         let worth = Worth {
             series: firing.map_or(alert, |(series, _)| series),
             surprise: firing.map_or(0, |(_, f)| f.surprise),
         };
-        let noise = &self.lanes.lane(key.0).noise;
+        let noise = &world.lanes.lane(key.0).noise;
         let Some(group) = self.groups.get_mut(key) else { return };
         group.pending.push(Pending { alert, count, fired_at: now, due, wait, worth, recovered: false });
-        self.alerts.track_mut(alert, key.0).gather(key.clone());
+        world.alerts.track_mut(alert, key.0).gather(key.clone());
         let fans_out = wait == Wait::Hold && group.fan_out(now - FAN_OUT_WITHIN) >= FAN_OUT;
         let at_once = wait == Wait::Gather
             && noise.surprise.at_once > 0
@@ -81,7 +89,7 @@ impl Engine {
                 let (alert, count, fired_at, worth) = (q.alert, q.count, q.fired_at, q.worth);
                 let wait = Wait::Group;
                 if !q.resolved {
-                    self.alerts.track_mut(alert, key.0).gather(key.clone());
+                    world.alerts.track_mut(alert, key.0).gather(key.clone());
                 }
                 group.pending.push(Pending {
                     alert,
@@ -100,20 +108,21 @@ impl Engine {
                 pending.wait = Wait::Group;
             }
         }
-        self.timers.set_by(Timer::GroupWait(key.clone()), if fans_out || at_once { now } else { due });
+        world.timers.set_by(Timer::GroupWait(key.clone()), if fans_out || at_once { now } else { due });
     }
 
     /// A new policy may shorten a hold or a wait, or mark a level `never_hold`: it applies to the alerts
     /// that are held and that wait already. It lengthens none of these.
-    pub(super) fn waits_adopt(&mut self) {
-        let held = self.alerts.tracks().filter_map(|(alert, lane, t)| Some((alert, lane, t.held_until()?)));
+    pub(super) fn waits_adopt(&mut self, world: &mut World) {
+        let held = world.alerts.tracks().filter_map(|(alert, lane, t)| Some((alert, lane, t.held_until()?)));
         for (alert, lane, until) in held.collect::<Vec<_>>() {
-            if let Some(new) = self.held_by_level(alert).filter(|new| *new < until) {
-                self.track(alert, lane).hold(new);
-                self.timers.set(Timer::Hold(lane, alert), new);
+            if let Some(new) = world.held_by_level(alert).filter(|new| *new < until) {
+                world.track(alert, lane).hold(new);
+                world.timers.set(Timer::Hold(lane, alert), new);
             }
         }
-        let Self { groups, lanes, alerts, policy, timers, now, .. } = self;
+        let Pages { groups, .. } = self;
+        let World { lanes, alerts, policy, timers, now, .. } = world;
         for (key, group) in groups.iter_mut().filter(|(_, group)| !group.pending.is_empty()) {
             let lane = lanes.lane(key.0);
             for pending in group.pending.iter_mut().filter(|p| p.wait != Wait::Merged) {
@@ -133,16 +142,16 @@ impl Engine {
     }
 
     /// Something has waited long enough: it pages, or it is kept quiet if it is nothing unusual.
-    pub(super) fn gathered(&mut self, key: &GroupKey) {
-        let now = self.now;
-        let settings = self.lanes.lane(key.0).noise.surprise.clone();
+    pub(super) fn gathered(&mut self, world: &mut World, key: &GroupKey) {
+        let now = world.now;
+        let settings = world.lanes.lane(key.0).noise.surprise.clone();
         let Some(group) = self.groups.get_mut(key) else { return };
         let surprise = group.surprise(now - settings.window, settings.largest);
         let usual = settings.page_at > 0 && surprise < u64::from(settings.page_at);
         let due = group.pending.iter().filter(|p| p.due <= now);
         let mut waits = due.map(|p| p.wait).peekable();
         if waits.peek().is_some() && !waits.all(|w| w == Wait::Gather && usual) {
-            return self.open(key);
+            return self.open(world, key);
         }
         let cause = Cause::Unsurprising { surprise, page_at: settings.page_at, window: settings.window };
         let cause = Arc::new(cause);
@@ -156,7 +165,7 @@ impl Engine {
             kept |= !pending.recovered;
             match pending.recovered {
                 true => recovered.push((alert, count)),
-                false => self.alerts.track_mut(alert, key.0).withhold(key.clone()),
+                false => world.alerts.track_mut(alert, key.0).withhold(key.clone()),
             }
             group.quiet.push(Quiet {
                 alert,
@@ -170,97 +179,82 @@ impl Engine {
         let next = waiting.iter().map(|p| p.due).min();
         group.pending = waiting;
         for (alert, count) in recovered {
-            self.suppress(alert, key.0, count, (*cause).clone(), None);
+            self.suppress(world, alert, key.0, count, (*cause).clone(), None);
         }
         if kept {
-            self.kept_quiet(key.0);
+            self.digests.kept_quiet(world, key.0);
         }
         if let Some(due) = next {
-            self.timers.set(Timer::GroupWait(key.clone()), due);
+            world.timers.set(Timer::GroupWait(key.clone()), due);
         }
-        self.prune_quiet(key);
+        self.prune_quiet(world, key);
     }
 
     /// The page of a group leaves, with all that waits, and with what was kept quiet if it fires
     /// still or is recent; unless the receiver has had enough.
-    fn open(&mut self, key: &GroupKey) {
-        let all = self.take_page(key);
-        if *key != self.merged_key(key.0) && all.iter().all(|(.., recovered)| *recovered) {
+    fn open(&mut self, world: &mut World, key: &GroupKey) {
+        let all = self.take_page(world, key);
+        if *key != world.merged_key(key.0) && all.iter().all(|(.., recovered)| *recovered) {
             // All of it ended before its page left.
             for (alert, count, _) in all {
-                self.never_paged(alert, key.0, count, 0);
+                self.never_paged(world, alert, key.0, count, 0);
             }
-            return self.forget_group_later(key);
+            return self.forget_group_later(world, key);
         }
-        if *key == self.merged_key(key.0) {
-            self.flow(key.0).merged_at = Some(self.now);
+        if *key == world.merged_key(key.0) {
+            self.flow(world, key.0).merged_at = Some(world.now);
             let cause = Cause::MergedPage { alerts: all.len() };
-            return self.open_with(key, all, cause);
+            return self.open_with(world, key, all, cause);
         }
-        if self.merge(key, &all) {
-            return self.forget_group_later(key);
+        if self.merge(world, key, &all) {
+            return self.forget_group_later(world, key);
         }
-        let cause = self.broke_out(key, &all).unwrap_or(Cause::FirstPage);
-        self.open_with(key, all, cause);
+        let cause = self.broke_out(world, key, &all).unwrap_or(Cause::FirstPage);
+        self.open_with(world, key, all, cause);
     }
 
     /// What the next page of a group tells: alerts, the observations that wait with each, and whether it
     /// recovered.
-    pub(super) fn take_page(&mut self, key: &GroupKey) -> Vec<(AlertId, u64, bool)> {
-        let since = self.now - self.lanes.lane(key.0).noise.surprise.window;
+    pub(super) fn take_page(&mut self, world: &mut World, key: &GroupKey) -> Vec<(AlertId, u64, bool)> {
+        let since = world.now - world.lanes.lane(key.0).noise.surprise.window;
         let Some(group) = self.groups.get_mut(key) else { return Vec::new() };
         let pending = std::mem::take(&mut group.pending);
-        self.timers.clear(&Timer::GroupWait(key.clone()));
+        world.timers.clear(&Timer::GroupWait(key.clone()));
         let quiet = std::mem::take(&mut group.quiet);
         let told = quiet.into_iter().filter(|q| !q.resolved || q.fired_at >= since);
         let told = told.map(|q| (q.alert, q.count, q.resolved));
         pending.into_iter().map(|p| (p.alert, p.count, p.recovered)).chain(told).collect()
     }
 
-    pub(super) fn open_with(&mut self, key: &GroupKey, all: Vec<(AlertId, u64, bool)>, cause: Cause) {
-        let received = all.iter().filter_map(|(alert, ..)| Some(self.alerts.alert(*alert)?.received_at));
-        let received = received.min().map_or(self.now, |at| at.min(self.now));
-        let id = self.new_incident(key);
-        self.enter_all(id, key, &all);
-        self.draw_in(id, key);
-        let Self { lanes, ledger, now, .. } = self;
-        ledger.page_delay(lanes.lane(key.0), now.since(received));
-        self.page(id, cause);
-        self.touched.insert(id);
-    }
-
-    /// An alert that fires joins an incident, which the next version of it tells.
-    pub(super) fn join(
+    pub(super) fn open_with(
         &mut self,
-        id: IncidentId,
-        alert: AlertId,
-        lane: LaneId,
-        count: u64,
-        flaps: Option<u32>,
+        world: &mut World,
+        key: &GroupKey,
+        all: Vec<(AlertId, u64, bool)>,
+        cause: Cause,
     ) {
-        let since = self.alerts.alert(alert).map_or(self.now, |a| a.starts_at);
-        let level = self.level_of(alert);
-        self.bound_members(id);
-        let Some(incident) = self.incidents.get_mut(&id) else { return };
-        // A rollout goes from one alert to the next; one that comes and goes is none.
-        let anew = flaps.is_none() && !incident.members.contains_key(&alert);
-        if let Some(known) = self.alerts.alert(alert).filter(|_| anew) {
-            incident.came(self.now, known.labels.value("alertname"));
-        }
-        let told = incident.members.get(&alert).and_then(|member| member.told);
-        incident.members.insert(alert, Member { flaps, told, ..Member::firing(since, level) });
-        incident.waiting.push((alert, count));
-        incident.closing = None;
-        self.reopen(id);
-        self.track(alert, lane).notify(id);
-        self.touched.insert(id);
+        let received = all.iter().filter_map(|(alert, ..)| Some(world.alerts.alert(*alert)?.received_at));
+        let received = received.min().map_or(world.now, |at| at.min(world.now));
+        let id = self.new_incident(world, key);
+        self.enter_all(world, id, key, &all);
+        self.draw_in(world, id, key);
+        let World { lanes, ledger, now, .. } = world;
+        ledger.page_delay(lanes.lane(key.0), now.since(received));
+        self.page(world, id, cause);
+        self.incidents.touched.insert(id);
     }
 
     /// Puts the alerts of a page into an incident, with the observations that wait.
-    pub(super) fn enter_all(&mut self, id: IncidentId, from: &GroupKey, all: &[(AlertId, u64, bool)]) {
+    pub(super) fn enter_all(
+        &mut self,
+        world: &mut World,
+        id: IncidentId,
+        from: &GroupKey,
+        all: &[(AlertId, u64, bool)],
+    ) {
         for &(alert, count, recovered) in all {
-            self.enter(id, from, alert, recovered);
-            if let Some(incident) = self.incidents.get_mut(&id).filter(|_| count > 0) {
+            self.enter(world, id, from, alert, recovered);
+            if let Some(incident) = self.incidents.all.get_mut(&id).filter(|_| count > 0) {
                 incident.waiting.push((alert, count));
             }
         }
@@ -268,22 +262,29 @@ impl Engine {
 
     /// Puts an alert that waited in `from` into an incident, as firing, or as recovered if it is not in
     /// it yet. What waits elsewhere on another lane of the alert goes on to wait there.
-    pub(super) fn enter(&mut self, id: IncidentId, from: &GroupKey, alert: AlertId, recovered: bool) {
-        let now = self.now;
+    pub(super) fn enter(
+        &mut self,
+        world: &mut World,
+        id: IncidentId,
+        from: &GroupKey,
+        alert: AlertId,
+        recovered: bool,
+    ) {
+        let now = world.now;
         let mut flaps = None;
-        for lane in self.taken_lanes(alert) {
-            let track = self.track(alert, lane);
+        for lane in world.taken_lanes(alert) {
+            let track = world.track(alert, lane);
             if !recovered && track.waits_in() == Some(from) {
                 track.notify(id);
                 flaps = track.damping.flaps();
-                self.stands_in(id, alert, lane);
+                self.stands_in(world, id, alert, lane);
             }
         }
-        let since = self.alerts.alert(alert).map_or(now, |a| a.starts_at);
-        let level = self.level_of(alert);
-        self.bound_members(id);
-        let Some(incident) = self.incidents.get_mut(&id) else { return };
-        if let Some(known) = self.alerts.alert(alert).filter(|_| flaps.is_none()) {
+        let since = world.alerts.alert(alert).map_or(now, |a| a.starts_at);
+        let level = world.level_of(alert);
+        self.incidents.bound_members(world, id);
+        let Some(incident) = self.incidents.all.get_mut(&id) else { return };
+        if let Some(known) = world.alerts.alert(alert).filter(|_| flaps.is_none()) {
             incident.came(now, known.labels.value("alertname"));
         }
         if !recovered {
@@ -295,15 +296,22 @@ impl Engine {
 
     /// An alert that waits for a page, or is kept quiet, recovers; `resolved` observations say so.
     /// False if it does neither.
-    pub(super) fn recover(&mut self, alert: AlertId, lane: LaneId, key: &GroupKey, resolved: u64) -> bool {
-        let urgent = self.never_holds(alert);
+    pub(super) fn recover(
+        &mut self,
+        world: &mut World,
+        alert: AlertId,
+        lane: LaneId,
+        key: &GroupKey,
+        resolved: u64,
+    ) -> bool {
+        let urgent = world.never_holds(alert);
         let Some(group) = self.groups.get_mut(key) else { return false };
         if let Some(quiet) = group.quiet.iter_mut().rev().find(|q| q.alert == alert && !q.resolved) {
             quiet.resolved = true;
             let (count, cause) = (std::mem::take(&mut quiet.count), (*quiet.cause).clone());
-            self.suppress(alert, lane, count, cause, None);
-            self.never_paged(alert, lane, 0, resolved);
-            self.prune_quiet(key);
+            self.suppress(world, alert, lane, count, cause, None);
+            self.never_paged(world, alert, lane, 0, resolved);
+            self.prune_quiet(world, key);
             return true;
         }
         let waits = |p: &Pending| p.alert == alert && !p.recovered;
@@ -327,25 +335,25 @@ impl Engine {
             });
         }
         match group.pending.iter().map(|p| p.due).min() {
-            Some(due) => self.timers.set(Timer::GroupWait(key.clone()), due),
-            None => self.timers.clear(&Timer::GroupWait(key.clone())),
+            Some(due) => world.timers.set(Timer::GroupWait(key.clone()), due),
+            None => world.timers.clear(&Timer::GroupWait(key.clone())),
         }
         let mut fired = pending.count;
         if pending.wait == Wait::Merged {
-            self.suppress(alert, lane, std::mem::take(&mut fired), Cause::RateLimited, None);
+            self.suppress(world, alert, lane, std::mem::take(&mut fired), Cause::RateLimited, None);
         }
-        self.never_paged(alert, lane, fired, resolved);
-        self.prune_quiet(key);
+        self.never_paged(world, alert, lane, fired, resolved);
+        self.prune_quiet(world, key);
         true
     }
 
     /// Takes an alert that fires out of the next page of a group, or out of the alerts that it withholds.
     /// Returns the observations that waited with the alert.
-    pub(super) fn leave_wait(&mut self, alert: AlertId, key: &GroupKey) -> u64 {
+    pub(super) fn leave_wait(&mut self, world: &mut World, alert: AlertId, key: &GroupKey) -> u64 {
         let Some(group) = self.groups.get_mut(key) else { return 0 };
         if let Some(index) = group.quiet.iter().rposition(|q| q.alert == alert && !q.resolved) {
             let quiet = group.quiet.remove(index);
-            self.forget_group_later(key);
+            self.forget_group_later(world, key);
             return quiet.count;
         }
         let Some(index) = group.pending.iter().rposition(|p| p.alert == alert && !p.recovered) else {
@@ -353,22 +361,52 @@ impl Engine {
         };
         let pending = group.pending.remove(index);
         match group.pending.iter().map(|p| p.due).min() {
-            Some(due) => self.timers.set(Timer::GroupWait(key.clone()), due),
-            None => self.timers.clear(&Timer::GroupWait(key.clone())),
+            Some(due) => world.timers.set(Timer::GroupWait(key.clone()), due),
+            None => world.timers.clear(&Timer::GroupWait(key.clone())),
         }
-        self.forget_group_later(key);
+        self.forget_group_later(world, key);
         pending.count
     }
 
     /// Forgets what was kept quiet, has resolved, and is too old for the next page.
-    fn prune_quiet(&mut self, key: &GroupKey) {
-        let noise = &self.lanes.lane(key.0).noise;
-        let oldest = self.now - noise.surprise.window.max(FAN_OUT_WITHIN);
+    fn prune_quiet(&mut self, world: &mut World, key: &GroupKey) {
+        let noise = &world.lanes.lane(key.0).noise;
+        let oldest = world.now - noise.surprise.window.max(FAN_OUT_WITHIN);
         if let Some(group) = self.groups.get_mut(key) {
             group.quiet.retain(|q| !q.resolved || q.fired_at >= oldest);
         }
-        self.bound_quiet(key);
-        self.forget_group_later(key);
+        self.bound_quiet(world, key);
+        self.forget_group_later(world, key);
+    }
+}
+
+impl Incidents {
+    /// An alert that fires joins an incident, which the next version of it tells.
+    pub(super) fn join(
+        &mut self,
+        world: &mut World,
+        id: IncidentId,
+        alert: AlertId,
+        lane: LaneId,
+        count: u64,
+        flaps: Option<u32>,
+    ) {
+        let since = world.alerts.alert(alert).map_or(world.now, |a| a.starts_at);
+        let level = world.level_of(alert);
+        self.bound_members(world, id);
+        let Some(incident) = self.all.get_mut(&id) else { return };
+        // A rollout goes from one alert to the next; one that comes and goes is none.
+        let anew = flaps.is_none() && !incident.members.contains_key(&alert);
+        if let Some(known) = world.alerts.alert(alert).filter(|_| anew) {
+            incident.came(world.now, known.labels.value("alertname"));
+        }
+        let told = incident.members.get(&alert).and_then(|member| member.told);
+        incident.members.insert(alert, Member { flaps, told, ..Member::firing(since, level) });
+        incident.waiting.push((alert, count));
+        incident.closing = None;
+        self.reopen(world, id);
+        world.track(alert, lane).notify(id);
+        self.touched.insert(id);
     }
 }
 

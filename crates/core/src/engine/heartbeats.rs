@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::Engine;
 use super::groups::GroupKey;
+use super::pages::Pages;
+use super::self_check::SelfCheck;
 use super::stats::Bound;
 use super::timers::Timer;
+use super::world::World;
 use crate::model::{AlertId, Cause, Duration, LabelSet, Problem, Source, Timestamp};
 use crate::policy::Heartbeat;
 
@@ -69,98 +71,105 @@ impl Heartbeats {
     }
 }
 
-impl Engine {
+impl SelfCheck {
     /// The program started: silence counts from now on.
-    pub(super) fn heartbeats_started(&mut self) {
-        self.heartbeats.started = self.now;
-        self.wind_heartbeats();
+    pub(super) fn heartbeats_started(&mut self, world: &mut World) {
+        self.heartbeats.started = world.now;
+        self.wind_heartbeats(world);
     }
 
     /// Takes a new policy over.
-    pub(super) fn heartbeats_adopt(&mut self) {
-        let (now, settings) = (self.now, self.policy.heartbeats.clone());
+    pub(super) fn heartbeats_adopt(&mut self, world: &mut World, pages: &mut Pages) {
+        let (now, settings) = (world.now, world.policy.heartbeats.clone());
         let gone = |name: &SmolStr| !settings.iter().any(|h| h.name == *name);
         let names: Vec<SmolStr> = self.heartbeats.by_name.keys().filter(|name| gone(name)).cloned().collect();
         let removed: Vec<Beats> =
             names.iter().filter_map(|name| self.heartbeats.by_name.remove(name)).collect();
         for beats in removed {
             for key in beats.senders.into_values().filter_map(|b| b.silent).chain(beats.never) {
-                self.clear(&key, Cause::HeartbeatRemoved);
+                pages.clear(world, &key, Cause::HeartbeatRemoved);
             }
         }
         for heartbeat in &settings {
             let new = || Beats { since: now, senders: BTreeMap::new(), never: None };
             self.heartbeats.by_name.entry(heartbeat.name.clone()).or_insert_with(new);
         }
-        self.wind_heartbeats();
-        self.release_heartbeats();
+        self.wind_heartbeats(world);
+        self.release_heartbeats(world, pages);
     }
 
     /// An alert that is a heartbeat from now on is told of no more.
-    fn release_heartbeats(&mut self) {
-        if self.policy.heartbeats.is_empty() {
+    fn release_heartbeats(&mut self, world: &mut World, pages: &mut Pages) {
+        if world.policy.heartbeats.is_empty() {
             return;
         }
-        let firing = self.alerts.iter().filter(|(_, a)| a.firing());
-        let beats = firing.filter(|(_, a)| self.policy.heartbeat_of(&a.labels).is_some());
+        let firing = world.alerts.iter().filter(|(_, a)| a.firing());
+        let beats = firing.filter(|(_, a)| world.policy.heartbeat_of(&a.labels).is_some());
         for alert in beats.map(|(id, _)| *id).collect::<Vec<_>>() {
-            for lane in self.taken_lanes(alert) {
-                if self.alerts.track(alert, lane).is_some_and(super::Track::is_live) {
-                    self.routed(lane, 1);
-                    self.resolve(alert, lane, 1);
+            for lane in world.taken_lanes(alert) {
+                if world.alerts.track(alert, lane).is_some_and(super::Track::is_live) {
+                    world.routed(lane, 1);
+                    pages.resolve(world, alert, lane, 1);
                 }
             }
         }
     }
 
     /// A heartbeat fires, as one who sends it says.
-    pub(super) fn beat(&mut self, source: Source, alert: AlertId, labels: &LabelSet) {
-        let Some(name) = self.policy.heartbeat_of(labels).map(|h| h.name.clone()) else { return };
-        let now = self.now;
+    pub(super) fn beat(
+        &mut self,
+        world: &mut World,
+        pages: &mut Pages,
+        source: Source,
+        alert: AlertId,
+        labels: &LabelSet,
+    ) {
+        let Some(name) = world.policy.heartbeat_of(labels).map(|h| h.name.clone()) else { return };
+        let now = world.now;
         let Some(beats) = self.heartbeats.by_name.get_mut(&name) else { return };
         if beats.senders.len() >= SENDERS && !beats.senders.contains_key(&(source, alert)) {
-            return self.ledger.bound(Bound::Heartbeats, 1);
+            return world.ledger.bound(Bound::Heartbeats, 1);
         }
         let beat = beats.senders.entry((source, alert)).or_insert(Beat { last: now, silent: None });
         beat.last = now;
         for key in beat.silent.take().into_iter().chain(beats.never.take()) {
-            self.clear(&key, Cause::HeartbeatHeard);
+            pages.clear(world, &key, Cause::HeartbeatHeard);
         }
-        self.wind_heartbeats();
+        self.wind_heartbeats(world);
     }
 
-    fn wind_heartbeats(&mut self) {
-        match self.heartbeats.next(&self.policy.heartbeats) {
-            Some(at) => self.timers.set(Timer::Heartbeat, at),
-            None => self.timers.clear(&Timer::Heartbeat),
+    fn wind_heartbeats(&mut self, world: &mut World) {
+        match self.heartbeats.next(&world.policy.heartbeats) {
+            Some(at) => world.timers.set(Timer::Heartbeat, at),
+            None => world.timers.clear(&Timer::Heartbeat),
         }
     }
 
     /// Some heartbeat may have been silent for long enough.
-    pub(super) fn heartbeat_due(&mut self) {
-        for heartbeat in self.policy.heartbeats.clone() {
-            self.listen(&heartbeat);
+    pub(super) fn heartbeat_due(&mut self, world: &mut World, pages: &mut Pages) {
+        for heartbeat in world.policy.heartbeats.clone() {
+            self.listen(world, pages, &heartbeat);
         }
-        self.wind_heartbeats();
+        self.wind_heartbeats(world);
     }
 
-    fn listen(&mut self, heartbeat: &Heartbeat) {
-        let (now, name) = (self.now, &heartbeat.name);
-        let Some(receiver) = heartbeat.receiver.as_ref().or(self.policy.watcher()).cloned() else { return };
+    fn listen(&mut self, world: &mut World, pages: &mut Pages, heartbeat: &Heartbeat) {
+        let (now, name) = (world.now, &heartbeat.name);
+        let Some(receiver) = heartbeat.receiver.as_ref().or(world.policy.watcher()).cloned() else { return };
         let Some(beats) = self.heartbeats.by_name.get(name) else { return };
         let floor = beats.since.max(self.heartbeats.started);
         let senders: Vec<((Source, AlertId), Beat)> = beats.senders.clone().into_iter().collect();
         if senders.is_empty() && beats.never.is_none() && floor + heartbeat.silent_after <= now {
             let labels = LabelSet::from_pairs([("alertname", "SquelchHeartbeatSilent"), ("heartbeat", name)]);
             let problem = Problem::HeartbeatNeverHeard { name: name.clone(), after: heartbeat.silent_after };
-            let key = self.raise(&receiver, &labels, problem);
+            let key = pages.raise(world, &receiver, &labels, problem);
             if let Some(beats) = self.heartbeats.by_name.get_mut(name) {
                 // A receiver that reaches nobody is not asked again until something changes.
-                beats.never = key.or(Some((super::LaneId(0), labels)));
+                beats.never = key.or(Some((super::lanes::LaneId(0), labels)));
             }
         }
         for ((source, alert), beat) in senders {
-            let known = self.alerts.alert(alert).map(|a| a.labels.to_string()).unwrap_or_default();
+            let known = world.alerts.alert(alert).map(|a| a.labels.to_string()).unwrap_or_default();
             let id = alert.to_string();
             let labels = LabelSet::from_pairs([
                 ("alertname", "SquelchHeartbeatSilent"),
@@ -170,7 +179,7 @@ impl Engine {
             ]);
             if beat.last + GONE.max(heartbeat.silent_after) <= now {
                 if let Some(key) = &beat.silent {
-                    self.clear(key, Cause::HeartbeatGone { after: GONE.max(heartbeat.silent_after) });
+                    pages.clear(world, key, Cause::HeartbeatGone { after: GONE.max(heartbeat.silent_after) });
                 }
                 if let Some(beats) = self.heartbeats.by_name.get_mut(name) {
                     beats.senders.remove(&(source, alert));
@@ -183,7 +192,9 @@ impl Engine {
                     after: heartbeat.silent_after,
                     labels: known.into(),
                 };
-                let key = self.raise(&receiver, &labels, problem).unwrap_or((super::LaneId(0), labels));
+                let key = pages
+                    .raise(world, &receiver, &labels, problem)
+                    .unwrap_or((super::lanes::LaneId(0), labels));
                 let beats = self.heartbeats.by_name.get_mut(name);
                 if let Some(beat) = beats.and_then(|b| b.senders.get_mut(&(source, alert))) {
                     beat.silent = Some(key);

@@ -2,10 +2,10 @@
 
 use std::cmp::Reverse;
 
-use super::Engine;
 use super::alerts::Alert;
 use super::incident::Incident;
 use super::members::Member;
+use super::query::Query;
 use crate::model::{AlertId, Headline, Kind, LabelSet, Matcher, headline};
 
 /// Up to so many alerts of one incident are put in order by their names too.
@@ -14,7 +14,7 @@ const SORTED: usize = 10_000;
 /// The title of an incident looks at as many alerts as a notification for people lists.
 const TITLED: usize = 1000;
 
-impl Engine {
+impl Query<'_> {
     /// Up to `limit` alerts of an incident after the first `offset`: those that fire first, the highest
     /// severity first, then by name.
     pub(super) fn ordered<'a>(
@@ -25,10 +25,10 @@ impl Engine {
     ) -> Vec<(AlertId, &'a Member, &'a Alert)> {
         let by_name = incident.members.len() <= SORTED;
         let known = |(id, member): (&AlertId, &'a Member)| {
-            let alert = self.alerts.alert(*id)?;
+            let alert = self.world.alerts.alert(*id)?;
             let name = if by_name { Some((alert.labels.value("alertname"), &alert.labels)) } else { None };
             let level = match by_name {
-                true => self.policy.severities.level_of(&alert.labels),
+                true => self.world.policy.severities.level_of(&alert.labels),
                 false => usize::from(member.level),
             };
             Some(((Reverse(member.firing), level, name, *id), member, alert))
@@ -46,14 +46,14 @@ impl Engine {
 
     /// The title of an incident, in the words of its notifications.
     pub(super) fn headline(&self, incident: &Incident) -> Headline {
-        let group = self.title(incident);
+        let group = self.pages.incidents.title(self.world, incident);
         if let Some(own) = &incident.own {
-            return headline(&group, &[&own.view(Kind::Page, self.now).labels], true);
+            return headline(&group, &[&own.view(Kind::Page, self.world.now).labels], true);
         }
         // The alerts of a notification, in their order. It decides which names the title has room for.
         let listed = incident.members.listed().take(TITLED);
         let known = listed.filter_map(|(id, member)| {
-            let labels = self.alerts.alert(id)?.told();
+            let labels = self.world.alerts.alert(id)?.told();
             Some((Reverse(member.firing), labels, id))
         });
         let mut all: Vec<_> = known.collect();
@@ -65,8 +65,9 @@ impl Engine {
     /// Whether an alert of an incident matches.
     pub(super) fn has_alert(&self, incident: &Incident, matchers: &[Matcher]) -> bool {
         let matches = |labels: &LabelSet| matchers.iter().all(|m| m.matches(labels));
-        let mut alerts = incident.members.keys().filter_map(|id| self.alerts.alert(*id));
-        let own = || incident.own.as_ref().is_some_and(|own| matches(&own.view(Kind::Page, self.now).labels));
+        let mut alerts = incident.members.keys().filter_map(|id| self.world.alerts.alert(*id));
+        let own =
+            || incident.own.as_ref().is_some_and(|own| matches(&own.view(Kind::Page, self.world.now).labels));
         alerts.any(|a| matches(&a.labels)) || own()
     }
 }

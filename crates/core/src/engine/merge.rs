@@ -3,13 +3,14 @@
 
 use smol_str::{SmolStr, format_smolstr};
 
-use super::Engine;
 use super::flow::Flow;
 use super::groups::{GroupKey, Pending, Wait, Worth};
 use super::incident::{IncidentId, Phase};
 use super::lanes::LaneId;
+use super::pages::Pages;
 use super::renames::rename_key;
 use super::timers::Timer;
+use super::world::World;
 use crate::model::{AlertId, Cause, Duration, LabelSet, Timestamp};
 
 /// Pages of levels marked `never_hold` are merged for at most this long.
@@ -24,19 +25,10 @@ pub(super) fn is_merged((_, labels): &GroupKey) -> bool {
     !labels.value(MERGED).is_empty()
 }
 
-impl Engine {
-    pub(super) fn flow(&mut self, lane: LaneId) -> &mut Flow {
-        let key = self.flow_key(lane);
+impl Pages {
+    pub(super) fn flow(&mut self, world: &mut World, lane: LaneId) -> &mut Flow {
+        let key = world.flow_key(lane);
         self.flows.entry(key).or_default()
-    }
-
-    /// Whose flow a lane's pages are part of. What would have been sent takes no place from what is sent.
-    fn flow_key(&self, lane: LaneId) -> SmolStr {
-        let lane = self.lanes.lane(lane);
-        match lane.observes() {
-            true => format_smolstr!("{}\0observe", lane.receiver),
-            false => lane.receiver.clone(),
-        }
     }
 
     /// A receiver has another name.
@@ -47,26 +39,20 @@ impl Engine {
         }
     }
 
-    /// The group of a receiver's merged pages.
-    pub(super) fn merged_key(&self, lane: LaneId) -> GroupKey {
-        let receiver = &self.lanes.lane(lane).receiver;
-        (self.lanes.first_of_receiver(lane), LabelSet::from_pairs([(MERGED, receiver.as_str())]))
-    }
-
     /// Storm, then limit: a would-be page of `key`. True if it was merged and does not leave by
     /// itself; `all` are its alerts with the observations that wait, and whether they recovered.
-    pub(super) fn merge(&mut self, key: &GroupKey, all: &[(AlertId, u64, bool)]) -> bool {
-        let (now, noise) = (self.now, self.lanes.lane(key.0).noise.clone());
-        let urgent = all.iter().any(|(alert, _, recovered)| !recovered && self.never_holds(*alert));
-        if let Some(count) = self.flow(key.0).storm(now, &noise.storm) {
+    pub(super) fn merge(&mut self, world: &mut World, key: &GroupKey, all: &[(AlertId, u64, bool)]) -> bool {
+        let (now, noise) = (world.now, world.lanes.lane(key.0).noise.clone());
+        let urgent = all.iter().any(|(alert, _, recovered)| !recovered && world.never_holds(*alert));
+        if let Some(count) = self.flow(world, key.0).storm(now, &noise.storm) {
             let crate::policy::Storm { window, start, .. } = noise.storm;
             let cause = Cause::Storm { pages: count, window, start, end: noise.storm.end() };
-            let merged = self.merged_key(key.0);
-            match self.storm_incident(&merged, noise.storm.window).filter(|_| !urgent) {
-                Some(id) => self.fold(id, key, all, &cause),
+            let merged = world.merged_key(key.0);
+            match self.storm_incident(world, &merged, noise.storm.window).filter(|_| !urgent) {
+                Some(id) => self.fold(world, id, key, all, &cause),
                 None => {
-                    let last = self.flow(key.0).merged_at.map_or(now, |at| at + MERGE_WITHIN);
-                    self.wait_merged(key, &merged, all, last.max(now));
+                    let last = self.flow(world, key.0).merged_at.map_or(now, |at| at + MERGE_WITHIN);
+                    self.wait_merged(world, key, &merged, all, last.max(now));
                 }
             }
             return true;
@@ -74,53 +60,56 @@ impl Engine {
         if urgent {
             return false;
         }
-        match self.flow(key.0).limit(now, &noise.limit) {
+        match self.flow(world, key.0).limit(now, &noise.limit) {
             Ok(()) => false,
             Err(free) => {
-                let merged = self.merged_key(key.0);
-                self.wait_merged(key, &merged, all, free);
+                let merged = world.merged_key(key.0);
+                self.wait_merged(world, key, &merged, all, free);
                 true
             }
         }
     }
 
-    pub(super) fn never_holds(&self, alert: AlertId) -> bool {
-        let severities = &self.policy.severities;
-        self.alerts.alert(alert).is_some_and(|a| severities.levels[severities.level_of(&a.labels)].never_hold)
-    }
-
     /// The newest merged incident that is open and of this storm: what is left of another one does not
     /// swallow it.
-    fn storm_incident(&self, merged: &GroupKey, window: Duration) -> Option<IncidentId> {
-        let began = self.flows.get(&self.flow_key(merged.0))?.storm_since? - window;
+    fn storm_incident(&self, world: &World, merged: &GroupKey, window: Duration) -> Option<IncidentId> {
+        let began = self.flows.get(&world.flow_key(merged.0))?.storm_since? - window;
         let open = self.groups.get(merged)?.open.iter().rev();
         open.copied().find(|id| {
-            let incident = self.incidents.get(id);
+            let incident = self.incidents.all.get(id);
             incident
                 .is_some_and(|i| i.phase != Phase::Closed && i.superseded_by.is_none() && i.paged_at >= began)
         })
     }
 
     /// Folds a would-be page into the storm's incident, which tells of it as an update.
-    fn fold(&mut self, id: IncidentId, key: &GroupKey, all: &[(AlertId, u64, bool)], cause: &Cause) {
+    fn fold(
+        &mut self,
+        world: &mut World,
+        id: IncidentId,
+        key: &GroupKey,
+        all: &[(AlertId, u64, bool)],
+        cause: &Cause,
+    ) {
         for (alert, count, recovered) in all {
-            self.enter(id, key, *alert, *recovered);
-            self.suppress(*alert, key.0, *count, cause.clone(), None);
+            self.enter(world, id, key, *alert, *recovered);
+            self.suppress(world, *alert, key.0, *count, cause.clone(), None);
         }
-        self.reopen(id);
-        self.touched.insert(id);
+        self.incidents.reopen(world, id);
+        self.incidents.touched.insert(id);
     }
 
     /// Puts the alerts of a would-be page of `key` into the receiver's next merged page, due then.
     fn wait_merged(
         &mut self,
+        world: &mut World,
         key: &GroupKey,
         merged: &GroupKey,
         all: &[(AlertId, u64, bool)],
         due: Timestamp,
     ) {
-        let fired_at = self.now;
-        self.timers.clear(&Timer::ForgetGroup(merged.clone()));
+        let fired_at = world.now;
+        world.timers.clear(&Timer::ForgetGroup(merged.clone()));
         for (alert, count, recovered) in all {
             let worth = Worth { series: *alert, surprise: 0 };
             let (alert, count, recovered) = (*alert, *count, *recovered);
@@ -130,13 +119,35 @@ impl Engine {
             if recovered {
                 continue;
             }
-            for lane in self.taken_lanes(alert) {
-                let track = self.track(alert, lane);
+            for lane in world.taken_lanes(alert) {
+                let track = world.track(alert, lane);
                 if track.waits_in() == Some(key) {
                     track.merge(merged.clone());
                 }
             }
         }
-        self.timers.set_by(Timer::GroupWait(merged.clone()), due);
+        world.timers.set_by(Timer::GroupWait(merged.clone()), due);
+    }
+}
+
+impl World {
+    /// Whose flow a lane's pages are part of. What would have been sent takes no place from what is sent.
+    fn flow_key(&self, lane: LaneId) -> SmolStr {
+        let lane = self.lanes.lane(lane);
+        match lane.observes() {
+            true => format_smolstr!("{}\0observe", lane.receiver),
+            false => lane.receiver.clone(),
+        }
+    }
+
+    /// The group of a receiver's merged pages.
+    pub(super) fn merged_key(&self, lane: LaneId) -> GroupKey {
+        let receiver = &self.lanes.lane(lane).receiver;
+        (self.lanes.first_of_receiver(lane), LabelSet::from_pairs([(MERGED, receiver.as_str())]))
+    }
+
+    pub(super) fn never_holds(&self, alert: AlertId) -> bool {
+        let severities = &self.policy.severities;
+        self.alerts.alert(alert).is_some_and(|a| severities.levels[severities.level_of(&a.labels)].never_hold)
     }
 }

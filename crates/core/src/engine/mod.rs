@@ -35,6 +35,7 @@ mod groups;
 mod heartbeats;
 mod identifiers;
 mod incident;
+mod incidents;
 mod inhibition;
 mod intervals;
 mod lanes;
@@ -50,12 +51,15 @@ mod observe;
 mod occurrences;
 mod orphans;
 mod own;
+mod pages;
 mod pairs;
 mod pipeline;
 mod proposal;
+mod query;
 mod release;
 mod renames;
 mod repeats;
+mod self_check;
 mod series;
 mod silence_index;
 mod silences;
@@ -69,8 +73,7 @@ mod truth;
 mod undelivered;
 mod view;
 mod watch;
-
-use std::collections::{BTreeMap, BTreeSet};
+mod world;
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -82,6 +85,7 @@ pub use event::{Alarm, Effects, Event, Release, Why};
 pub use flappers::Flapper;
 pub use occurrences::PeerId;
 pub use proposal::Matching;
+pub use query::Query;
 pub use repeats::{GatheredRepeats, Repeat, Repeats};
 pub use snapshot::RestoreError;
 pub use stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
@@ -91,134 +95,36 @@ pub use view::{
     OpenIncident, Standing,
 };
 
-use crate::model::{AlertId, LabelSet, Notification, NotificationId, Timestamp};
+use crate::model::{NotificationId, Timestamp};
 use crate::policy::Policy;
-use alerts::Alerts;
-use aside::Asides;
-use bounds::{Bounds, Searched};
-use churn::Churn;
-use clocks::Clocks;
-use digest::Digests;
-use flow::Flow;
-use groups::{Group, GroupKey};
-use heartbeats::Heartbeats;
-use incident::{Incident, IncidentId};
-use lanes::{LaneId, Lanes};
-use ledger::Ledger;
+use groups::GroupKey;
+use incident::IncidentId;
 use mute::Mutes;
-use observe::Mirrors;
-use series::Series;
+use pages::Pages;
+use self_check::SelfCheck;
 use state::Track;
-use timers::{Timer, Timers};
-use watch::Watch;
+use timers::Timer;
+use world::World;
 
 /// Decides about alerts. One verb: [`Engine::handle`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Engine {
-    now: Timestamp,
-    policy: Policy,
-    lanes: Lanes,
-    alerts: Alerts,
-    #[serde(with = "pairs")]
-    groups: BTreeMap<GroupKey, Group>,
-    #[serde(with = "pairs")]
-    incidents: BTreeMap<IncidentId, Incident>,
-    #[serde(with = "pairs")]
-    series: BTreeMap<(LaneId, AlertId), Series>,
-    #[serde(with = "pairs")]
-    in_flight: BTreeMap<NotificationId, (IncidentId, usize)>,
-    #[serde(with = "pairs")]
-    flows: BTreeMap<SmolStr, Flow>,
-    /// Refused notifications that can be asked for again.
-    #[serde(with = "pairs")]
-    refused: BTreeMap<NotificationId, (IncidentId, usize)>,
-    /// Incidents that are open at an integration that the configuration does not have any more.
-    #[serde(default)]
-    orphans: BTreeSet<IncidentId>,
-    timers: Timers,
+    world: World,
     #[serde(default)]
     mutes: Mutes,
+    pages: Pages,
     #[serde(default)]
-    digests: Digests,
-    /// Incidents of Squelch's own that are open.
-    #[serde(default, with = "pairs")]
-    own: BTreeMap<GroupKey, IncidentId>,
-    #[serde(default)]
-    watch: Watch,
-    #[serde(default)]
-    clocks: Clocks,
-    #[serde(default)]
-    churn: Churn,
-    #[serde(default)]
-    heartbeats: Heartbeats,
-    #[serde(default)]
-    bounds: Bounds,
-    #[serde(default)]
-    searched: Searched,
-    #[serde(default)]
-    asides: Asides,
-    #[serde(default)]
-    mirrors: Mirrors,
-    ledger: Ledger,
-    next_incident: u64,
-    next_notification: u64,
-    /// Alerts of which an incident could not say that they resolved, since they fire elsewhere: which, and
-    /// whether its messages say that they fire.
-    #[serde(default, with = "pairs")]
-    unsaid: BTreeMap<AlertId, BTreeSet<(IncidentId, bool)>>,
-    /// Incidents by the labels of their group. Follows from the incidents, so is no part of a snapshot.
-    #[serde(skip)]
-    kin: BTreeMap<LabelSet, BTreeSet<IncidentId>>,
-    /// Incidents that the event at hand touched; empty between events.
-    #[serde(skip)]
-    touched: BTreeSet<IncidentId>,
-    /// Incidents of which all is said since the event at hand began; empty between events.
-    #[serde(skip)]
-    settled: Vec<lifecycle::Settled>,
-    /// Notifications that the event at hand led to; empty between events.
-    #[serde(skip)]
-    outgoing: Vec<Notification>,
-    /// Refused notifications that the event at hand made good; empty between events.
-    #[serde(skip)]
-    made_good: Vec<NotificationId>,
+    checks: SelfCheck,
 }
 
 impl Engine {
     /// An engine that has heard of nothing yet.
     pub fn new(policy: Policy) -> Self {
         let mut engine = Engine {
-            now: Timestamp::ZERO,
-            policy: policy.clone(),
-            lanes: Lanes::default(),
-            alerts: Alerts::default(),
-            groups: BTreeMap::new(),
-            incidents: BTreeMap::new(),
-            series: BTreeMap::new(),
-            in_flight: BTreeMap::new(),
-            flows: BTreeMap::new(),
-            refused: BTreeMap::new(),
-            orphans: BTreeSet::new(),
-            searched: Searched::default(),
-            timers: Timers::default(),
+            world: World::new(policy.clone()),
             mutes: Mutes::default(),
-            digests: Digests::default(),
-            own: BTreeMap::new(),
-            watch: Watch::default(),
-            clocks: Clocks::default(),
-            churn: Churn::default(),
-            heartbeats: Heartbeats::default(),
-            bounds: Bounds::default(),
-            asides: Asides::default(),
-            mirrors: Mirrors::default(),
-            ledger: Ledger::default(),
-            next_incident: 1,
-            next_notification: 1,
-            unsaid: BTreeMap::new(),
-            kin: BTreeMap::new(),
-            touched: BTreeSet::new(),
-            settled: Vec::new(),
-            outgoing: Vec::new(),
-            made_good: Vec::new(),
+            pages: Pages::default(),
+            checks: SelfCheck::default(),
         };
         engine.adopt(policy);
         engine
@@ -228,15 +134,15 @@ impl Engine {
     /// passed. `now` is milliseconds of the engine's own time; an earlier one than before counts as
     /// the same.
     pub fn handle(&mut self, now: Timestamp, event: &Event, effects: &mut Effects) {
-        self.now = self.now.max(now);
-        self.ledger.watch(effects.repeats.is_some());
+        self.world.now = self.world.now.max(now);
+        self.world.ledger.watch(effects.repeats.is_some());
         if matches!(event, Event::Started) {
-            self.alerts.restarted(self.now, &self.policy, &mut self.timers);
-            self.heartbeats_started();
-            self.retry_all();
+            self.world.alerts.restarted(self.world.now, &self.world.policy, &mut self.world.timers);
+            self.checks.heartbeats_started(&mut self.world);
+            self.pages.retry_all(&mut self.world);
         }
         if let Event::Clocks(ahead) = event {
-            self.alerts.clocks(*ahead);
+            self.world.alerts.clocks(*ahead);
         }
         if let Event::Repeats(repeats) = event {
             // Repeats are gathered before they are an event: what they extend has not passed.
@@ -246,129 +152,83 @@ impl Engine {
         self.fire_timers();
         match event {
             Event::Observe(batch) => self.observe(batch),
-            Event::Aside(batch) => self.put_aside(batch),
+            Event::Aside(batch) => self.checks.put_aside(&mut self.world, &mut self.pages, batch),
             Event::Delivered(report) => self.delivered(report),
             Event::Replay(id) => {
-                if !self.retry_refused(*id) {
+                if !self.pages.incidents.retry_refused(&mut self.world, *id) {
                     effects.resend.push(*id);
                 }
             }
-            Event::Release(release) => self.released(release),
+            Event::Release(release) => self.pages.released(&mut self.world, release),
             Event::Silence(change) => self.silence(change),
             Event::Policy(policy) => self.adopt((**policy).clone()),
-            Event::Alarm(alarm) => self.alarm(alarm),
+            Event::Alarm(alarm) => self.checks.alarm(&mut self.world, &mut self.pages, alarm),
             Event::Repeats(_) | Event::Clocks(_) | Event::Started | Event::Tick => {}
         }
         self.fire_timers();
-        while let Some(id) = self.touched.pop_first() {
-            self.settle(id);
+        while let Some(id) = self.pages.incidents.touched.pop_first() {
+            self.pages.settle(&mut self.world, id);
         }
-        self.forget_settled();
-        effects.notifications.append(&mut self.outgoing);
-        effects.made_good.append(&mut self.made_good);
-        effects.decisions.append(&mut self.ledger.take_decisions());
+        self.pages.forget_settled(&mut self.world);
+        effects.notifications.append(&mut self.pages.incidents.outgoing);
+        effects.made_good.append(&mut self.pages.incidents.made_good);
+        effects.decisions.append(&mut self.world.ledger.take_decisions());
         if let Some(repeats) = &mut effects.repeats {
-            repeats.append(&mut self.ledger.take_repeats());
+            repeats.append(&mut self.world.ledger.take_repeats());
         }
     }
 
     /// When [`Self::handle`] wants to be called next, if nothing else happens, and why.
     pub fn next_deadline(&self) -> Option<(Timestamp, Why)> {
-        self.timers.next()
+        self.world.timers.next()
     }
 
     /// The engine's time: the latest at which it handled anything.
     pub fn now(&self) -> Timestamp {
-        self.now
-    }
-
-    /// The notifications of incidents whose end it waits for.
-    pub fn in_flight(&self) -> impl Iterator<Item = NotificationId> {
-        self.in_flight.keys().copied()
-    }
-
-    /// By how many milliseconds engine time is ahead of wall time, as the last [`Event::Clocks`] said.
-    pub fn ahead_of_wall(&self) -> i64 {
-        self.alerts.ahead()
-    }
-
-    /// How many alerts are known, firing or not: the measure of its size.
-    pub fn alerts_known(&self) -> u64 {
-        self.alerts.len()
+        self.world.now
     }
 
     /// The policy in force.
     pub fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
-    /// The counters, and how things stand.
-    pub fn stats(&self) -> Stats {
-        let stats = self.ledger.stats().clone();
-        let mut stats = Stats { alerts: self.alerts.len(), firing: self.alerts.firing(), ..stats };
-        self.mutes.count(&mut stats);
-        stats.heartbeats = self.heartbeats.last();
-        stats.sender_clocks = self.clocks.wrong(self.now).map(|(name, ms)| (name.clone(), ms)).collect();
-        stats.changing_labels = self.changing_labels();
-        stats.bounds.insert(Bound::LabelSets, self.alerts.label_sets_forgotten());
-        for (receiver, count) in self.orphans_by_receiver() {
-            stats.receivers.entry(receiver).or_default().orphaned = count;
-        }
-        // A receiver that a reload removed goes once nothing is open there. Its counters stay in the ledger.
-        let kept =
-            |name: &SmolStr, of: &ReceiverStats| self.policy.receivers.contains_key(name) || !of.is_idle();
-        stats.shadow.retain(|name, of| kept(name, of));
-        let shadow = &stats.shadow;
-        stats.receivers.retain(|name, of| kept(name, of) || shadow.contains_key(name));
-        stats
+        &self.world.policy
     }
 
     fn adopt(&mut self, policy: Policy) {
         self.rename_receivers(&policy);
-        self.lanes.update(&policy);
-        self.ledger.update(&policy);
-        self.lead_channels(&policy);
-        for id in self.incidents.keys() {
-            self.timers.set(Timer::Retry(*id), self.now);
+        self.world.lanes.update(&policy);
+        self.world.ledger.update(&policy);
+        self.pages.incidents.lead_channels(&mut self.world, &policy);
+        for id in self.pages.incidents.all.keys() {
+            self.world.timers.set(Timer::Retry(*id), self.world.now);
         }
-        self.policy = policy;
-        self.waits_adopt();
+        self.world.policy = policy;
+        self.pages.waits_adopt(&mut self.world);
         self.mutes_adopt();
-        self.digests_adopt();
-        self.retry_all();
-        self.heartbeats_adopt();
-        self.level_all();
+        self.pages.digests_adopt(&mut self.world);
+        self.pages.retry_all(&mut self.world);
+        self.checks.heartbeats_adopt(&mut self.world, &mut self.pages);
+        self.pages.incidents.level_all(&mut self.world);
         self.readmit();
-        for alert in self.alerts.iter().filter(|(_, a)| a.firing()).map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.watch_anew(alert);
+        for alert in
+            self.world.alerts.iter().filter(|(_, a)| a.firing()).map(|(id, _)| *id).collect::<Vec<_>>()
+        {
+            self.world.watch_anew(alert);
         }
-        for id in self.incidents.keys().copied().collect::<Vec<_>>() {
-            self.move_on(id);
-            self.watch_orphan(id);
+        for id in self.pages.incidents.all.keys().copied().collect::<Vec<_>>() {
+            self.pages.move_on(&mut self.world, id);
+            self.pages.incidents.watch_orphan(&mut self.world, id);
         }
-    }
-
-    /// Tries again at once every notification that was refused. A person may have mended the URL, the
-    /// key or the file that holds it, and the engine knows none of these.
-    fn retry_all(&mut self) {
-        for (id, incident) in &mut self.incidents {
-            for channel in incident.channels.iter_mut().filter(|channel| channel.was_refused()) {
-                channel.retry_now();
-                self.timers.set(Timer::Retry(*id), self.now);
-            }
-        }
-        self.retry_digests();
     }
 
     /// What is due next. Whether an alert is muted is settled before anything is done about it, and
     /// after all is heard that was due to be heard.
     fn next_timer(&mut self) -> Option<Timer> {
-        let due = self.timers.pop_due(self.now);
+        let due = self.world.timers.pop_due(self.world.now);
         if due.as_ref().is_some_and(Timer::is_evidence) {
             return due;
         }
         match self.remute() {
-            true => due.or_else(|| self.timers.pop_due(self.now)),
+            true => due.or_else(|| self.world.timers.pop_due(self.world.now)),
             false => due,
         }
     }
@@ -377,28 +237,85 @@ impl Engine {
         while let Some(timer) = self.next_timer() {
             match timer {
                 Timer::Alert(alert) => self.alert_due(alert),
-                Timer::Hold(lane, alert) => self.hold_ended(lane, alert),
-                Timer::Reuse(lane, alert) => self.reuse(lane, alert),
-                Timer::Confirm(lane, alert) => self.confirmed(lane, alert),
-                Timer::GroupWait(group) => self.gathered(&group),
-                Timer::ForgetSeries(lane, series) => self.forget_series(lane, series),
-                Timer::Update(id) => self.update_due(id),
-                Timer::ResolveHold(id) => self.close(id),
-                Timer::Repeat(id) => self.repeat(id),
-                Timer::Retry(id) => self.pump(id),
+                Timer::Hold(lane, alert) => self.pages.hold_ended(&mut self.world, lane, alert),
+                Timer::Reuse(lane, alert) => self.pages.reuse(&mut self.world, lane, alert),
+                Timer::Confirm(lane, alert) => self.pages.confirmed(&mut self.world, lane, alert),
+                Timer::GroupWait(group) => self.pages.gathered(&mut self.world, &group),
+                Timer::ForgetSeries(lane, series) => self.pages.forget_series(&mut self.world, lane, series),
+                Timer::Update(id) => self.pages.incidents.update_due(id),
+                Timer::ResolveHold(id) => self.pages.close(&mut self.world, id),
+                Timer::Repeat(id) => self.pages.repeat(&mut self.world, id),
+                Timer::Retry(id) => self.pages.incidents.pump(&mut self.world, id),
                 Timer::Mute => self.mute_clock(),
-                Timer::Digest(receiver) => self.digest(&receiver),
+                Timer::Digest(receiver) => self.pages.digest(&mut self.world, &receiver),
                 Timer::Unheard(alert) => {
-                    self.alerts.watched(alert);
-                    self.unheard(alert);
+                    self.world.alerts.watched(alert);
+                    self.checks.unheard(&self.mutes, &mut self.world, &mut self.pages, alert);
                 }
-                Timer::Undelivered(id) => self.undelivered(id),
-                Timer::Watch => self.look(),
-                Timer::Heartbeat => self.heartbeat_due(),
-                Timer::ForgetTrack(lane, alert) => self.forget_track(lane, alert),
-                Timer::ForgetGroup(group) => self.forget_group(&group),
+                Timer::Undelivered(id) => self.checks.undelivered(&mut self.world, &mut self.pages, id),
+                Timer::Watch => self.checks.look(&self.mutes, &mut self.world, &mut self.pages),
+                Timer::Heartbeat => self.checks.heartbeat_due(&mut self.world, &mut self.pages),
+                Timer::ForgetTrack(lane, alert) => {
+                    self.pages.incidents.forget_track(&mut self.world, lane, alert)
+                }
+                Timer::ForgetGroup(group) => self.pages.forget_group(&group),
             }
         }
+    }
+}
+
+impl<'a> Query<'a> {
+    /// The notifications of incidents whose end it waits for.
+    pub fn in_flight(self) -> impl Iterator<Item = NotificationId> + 'a {
+        self.pages.incidents.in_flight.keys().copied()
+    }
+
+    /// By how many milliseconds engine time is ahead of wall time, as the last [`Event::Clocks`] said.
+    pub fn ahead_of_wall(&self) -> i64 {
+        self.world.alerts.ahead()
+    }
+
+    /// How many alerts are known, firing or not: the measure of its size.
+    pub fn alerts_known(&self) -> u64 {
+        self.world.alerts.len()
+    }
+
+    /// The counters, and how things stand.
+    pub fn stats(&self) -> Stats {
+        let stats = self.world.ledger.stats().clone();
+        let mut stats =
+            Stats { alerts: self.world.alerts.len(), firing: self.world.alerts.firing(), ..stats };
+        self.mutes.count(&mut stats);
+        stats.heartbeats = self.checks.heartbeats.last();
+        stats.sender_clocks =
+            self.checks.clocks.wrong(self.world.now).map(|(name, ms)| (name.clone(), ms)).collect();
+        stats.changing_labels = self.checks.changing_labels(self.world);
+        stats.bounds.insert(Bound::LabelSets, self.world.alerts.label_sets_forgotten());
+        for (receiver, count) in self.orphans_by_receiver() {
+            stats.receivers.entry(receiver).or_default().orphaned = count;
+        }
+        // A receiver that a reload removed goes once nothing is open there. Its counters stay in the ledger.
+        let kept = |name: &SmolStr, of: &ReceiverStats| {
+            self.world.policy.receivers.contains_key(name) || !of.is_idle()
+        };
+        stats.shadow.retain(|name, of| kept(name, of));
+        let shadow = &stats.shadow;
+        stats.receivers.retain(|name, of| kept(name, of) || shadow.contains_key(name));
+        stats
+    }
+}
+
+impl Pages {
+    /// Tries again at once every notification that was refused. A person may have mended the URL, the
+    /// key or the file that holds it, and the engine knows none of these.
+    fn retry_all(&mut self, world: &mut World) {
+        for (id, incident) in &mut self.incidents.all {
+            for channel in incident.channels.iter_mut().filter(|channel| channel.was_refused()) {
+                channel.retry_now();
+                world.timers.set(Timer::Retry(*id), world.now);
+            }
+        }
+        self.digests.retry_digests(world);
     }
 }
 

@@ -8,15 +8,20 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use smol_str::format_smolstr;
 
+use super::Engine;
+use super::Stats;
 use super::alerts::{Alerts, Change};
 use super::incident::IncidentId;
+use super::incidents::Incidents;
 use super::inhibition::Inhibition;
 use super::intervals::Intervals;
 use super::lanes::{Lane, LaneId};
+use super::pages::Pages;
+use super::query::Query;
 use super::silences::Silences;
 use super::state::{State, Track};
 use super::timers::Timer;
-use super::{Engine, Stats};
+use super::world::World;
 use crate::model::{
     AlertId, Basis, Cause, Duration, Fingerprint, LabelSet, Reason, Silence, SilenceChange, SilenceError,
     SilenceRequest, SilenceState, Status, Timestamp,
@@ -164,66 +169,34 @@ fn cause_of(silence: &Silence) -> Cause {
 }
 
 impl Engine {
-    /// What granting a request about silences would change: journalled as [`super::Event::Silence`], it
-    /// does so.
-    ///
-    /// # Errors
-    /// It cannot be granted, and why.
-    pub fn plan_silence(
-        &self,
-        now: Timestamp,
-        request: &SilenceRequest,
-    ) -> Result<SilenceChange, SilenceError> {
-        self.mutes.silences.plan(self.now.max(now), request)
-    }
-
-    /// Every silence that is kept, with its state.
-    pub fn silences(&self) -> Vec<(Silence, SilenceState)> {
-        self.mutes.silences.iter().map(|(silence, state)| (silence.clone(), state)).collect()
-    }
-
-    /// The silences that silence nothing, because their expressions take more memory than silences may.
-    pub fn silences_without_room(&self) -> impl Iterator<Item = &Silence> {
-        self.mutes.silences.without_room()
-    }
-
-    /// The silences that are kept, in the order of their ids, from behind `id` on.
-    pub fn silences_after(&self, id: Option<&str>) -> impl Iterator<Item = (&Silence, SilenceState)> {
-        self.mutes.silences.after(id)
-    }
-
-    /// One silence, with its state.
-    pub fn silence_by_id(&self, id: &str) -> Option<(&Silence, SilenceState)> {
-        self.mutes.silences.one(id)
-    }
-
     /// A person changed a silence.
     pub(super) fn silence(&mut self, change: &SilenceChange) {
         let Mutes { silences, dirty, .. } = &mut self.mutes;
-        let firing = self.alerts.iter().filter(|(_, alert)| alert.firing());
-        silences.apply(self.now, change, firing.map(|(id, alert)| (*id, &alert.labels)), dirty);
+        let firing = self.world.alerts.iter().filter(|(_, alert)| alert.firing());
+        silences.apply(self.world.now, change, firing.map(|(id, alert)| (*id, &alert.labels)), dirty);
         self.wind();
     }
 
     /// Takes in what is known of an alert now, before anything is decided about it; `before` are the labels
     /// with which it fired before, if it did.
     pub(super) fn heard(&mut self, alert: AlertId, before: Option<&LabelSet>) {
-        self.mutes.heard(alert, before, self.alerts.firing_labels(alert));
+        self.mutes.heard(alert, before, self.world.alerts.firing_labels(alert));
     }
 
     /// Looks at the clock if it is time: silences and windows begin and end before anything else that
     /// is due, so that nothing leaves in the moment in which it is muted.
     pub(super) fn mute_clock(&mut self) {
-        if self.timers.deadline(&Timer::Mute).is_none_or(|at| at > self.now) {
+        if self.world.timers.deadline(&Timer::Mute).is_none_or(|at| at > self.world.now) {
             return;
         }
         let Mutes { silences, dirty, .. } = &mut self.mutes;
-        let firing = self.alerts.iter().filter(|(_, alert)| alert.firing());
-        silences.pass(self.now, firing.map(|(id, alert)| (*id, &alert.labels)), dirty);
-        let changed = self.mutes.intervals.pass(self.now, &self.policy.time_intervals);
+        let firing = self.world.alerts.iter().filter(|(_, alert)| alert.firing());
+        silences.pass(self.world.now, firing.map(|(id, alert)| (*id, &alert.labels)), dirty);
+        let changed = self.mutes.intervals.pass(self.world.now, &self.world.policy.time_intervals);
         if !changed.is_empty() {
-            let lanes = &self.lanes;
-            let concerned = self.alerts.tracks().filter(|(_, lane, _)| lanes.lane(*lane).names_any(&changed));
+            let lanes = &self.world.lanes;
+            let concerned =
+                self.world.alerts.tracks().filter(|(_, lane, _)| lanes.lane(*lane).names_any(&changed));
             self.mutes.dirty.extend(concerned.map(|(alert, ..)| alert));
         }
         self.wind();
@@ -232,19 +205,19 @@ impl Engine {
 
     fn wind(&mut self) {
         match self.mutes.next_change() {
-            Some(at) => self.timers.set(Timer::Mute, at),
-            None => self.timers.clear(&Timer::Mute),
+            Some(at) => self.world.timers.set(Timer::Mute, at),
+            None => self.world.timers.clear(&Timer::Mute),
         }
     }
 
     /// Takes a policy over, which is in place already.
     pub(super) fn mutes_adopt(&mut self) {
-        self.mutes.intervals.adopt(self.now, &self.policy.time_intervals);
-        self.mutes = self.mutes.reindexed(&self.policy, &self.alerts);
+        self.mutes.intervals.adopt(self.world.now, &self.world.policy.time_intervals);
+        self.mutes = self.mutes.reindexed(&self.world.policy, &self.world.alerts);
         self.wind();
-        self.mutes.dirty.extend(self.alerts.tracks().map(|(alert, ..)| alert));
+        self.mutes.dirty.extend(self.world.alerts.tracks().map(|(alert, ..)| alert));
         self.remute();
-        let muted = self.alerts.tracks().filter(|(.., t)| t.is_kept_by_mute());
+        let muted = self.world.alerts.tracks().filter(|(.., t)| t.is_kept_by_mute());
         for (alert, lane) in muted.map(|(alert, lane, _)| (alert, lane)).collect::<Vec<_>>() {
             self.reroute(alert, lane);
         }
@@ -254,18 +227,20 @@ impl Engine {
     /// of it, and upstream may not say it again for hours.
     /// Returns whether the routes do.
     fn reroute(&mut self, alert: AlertId, lane: LaneId) -> bool {
-        let Some(known) = self.alerts.alert(alert).filter(|a| a.firing()) else { return false };
-        let lanes = self.lanes.matching(&self.policy, &known.labels);
-        if lanes.contains(&lane) || self.is_mirrored(alert, lane) {
+        let Some(known) = self.world.alerts.alert(alert).filter(|a| a.firing()) else { return false };
+        let lanes = self.world.lanes.matching(&self.world.policy, &known.labels);
+        if lanes.contains(&lane)
+            || self.pages.mirrors.is_mirrored(&self.world, &self.pages.incidents, alert, lane)
+        {
             return false;
         }
-        self.track(alert, lane).unmute();
-        self.remember(alert, lane);
+        self.world.track(alert, lane).unmute();
+        self.world.remember(alert, lane);
         for new in lanes {
-            if !self.alerts.track(alert, new).is_some_and(Track::is_live) {
-                self.routed(new, 1);
+            if !self.world.alerts.track(alert, new).is_some_and(Track::is_live) {
+                self.world.routed(new, 1);
                 self.duplicate(alert, new, Change::Fired, Status::Firing);
-                self.mirror_alone(alert, new);
+                self.pages.mirrors.mirror_alone(&mut self.world, &mut self.pages.incidents, alert, new);
             }
         }
         true
@@ -275,8 +250,8 @@ impl Engine {
     pub(super) fn remute(&mut self) -> bool {
         let any = !self.mutes.dirty.is_empty();
         while let Some(alert) = self.mutes.dirty.pop_first() {
-            if self.alerts.alert(alert).is_some_and(|a| a.firing()) {
-                for lane in self.taken_lanes(alert) {
+            if self.world.alerts.alert(alert).is_some_and(|a| a.firing()) {
+                for lane in self.world.taken_lanes(alert) {
                     self.look_again(alert, lane);
                 }
             }
@@ -285,11 +260,11 @@ impl Engine {
     }
 
     fn look_again(&mut self, alert: AlertId, lane: LaneId) {
-        let muting = self.mutes.cause(&self.alerts, alert, self.lanes.lane(lane));
-        let track = self.track(alert, lane);
+        let muting = self.mutes.cause(&self.world.alerts, alert, self.world.lanes.lane(lane));
+        let track = self.world.track(alert, lane);
         match (track.muted(), muting) {
             (None, Some(muting)) if track.is_live() => {
-                self.mute(alert, lane, 0, muting);
+                self.pages.mute(&mut self.world, alert, lane, 0, muting);
             }
             (Some(_), Some(muting)) => drop(track.mute(muting.cause.reason())),
             (Some(last), None) => {
@@ -299,7 +274,7 @@ impl Engine {
                     return self.pay(alert, lane, after_inhibition);
                 }
                 if !track.is_live() && !self.reroute(alert, lane) {
-                    self.routed(lane, 1);
+                    self.world.routed(lane, 1);
                     if after_inhibition {
                         self.settles(alert, lane);
                     }
@@ -314,77 +289,131 @@ impl Engine {
     /// the page of the target waits for one `group_interval`, whatever its severity: the outage was paged
     /// already, by the alert that inhibited.
     fn settles(&mut self, alert: AlertId, lane: LaneId) {
-        let until = self.now + self.lanes.lane(lane).group_interval;
+        let until = self.world.now + self.world.lanes.lane(lane).group_interval;
         // A longer hold of its severity goes on.
-        let until = until.max(self.held_by_level(alert).unwrap_or(until));
-        if until > self.now {
-            self.hold_until(alert, lane, until);
+        let until = until.max(self.world.held_by_level(alert).unwrap_or(until));
+        if until > self.world.now {
+            self.world.hold_until(alert, lane, until);
         }
     }
 
     /// The page that an alert owes since it stopped flapping while it was muted.
     fn pay(&mut self, alert: AlertId, lane: LaneId, after_inhibition: bool) {
         let wait = match after_inhibition {
-            true => self.lanes.lane(lane).group_interval,
+            true => self.world.lanes.lane(lane).group_interval,
             false => Duration::ZERO,
         };
-        self.timers.set(Timer::Confirm(lane, alert), self.now + wait);
+        self.world.timers.set(Timer::Confirm(lane, alert), self.world.now + wait);
     }
 
+    /// Brings back what a snapshot leaves out.
+    pub(super) fn reindex(&mut self) {
+        self.mutes = self.mutes.reindexed(&self.world.policy, &self.world.alerts);
+        self.pages.incidents.level_all(&mut self.world);
+        self.pages.incidents.kin_anew();
+        self.world.alerts.rewind(&mut self.world.timers);
+    }
+}
+
+impl<'a> Query<'a> {
+    /// What granting a request about silences would change: journalled as [`super::Event::Silence`], it
+    /// does so.
+    ///
+    /// # Errors
+    /// It cannot be granted, and why.
+    pub fn plan_silence(
+        &self,
+        now: Timestamp,
+        request: &SilenceRequest,
+    ) -> Result<SilenceChange, SilenceError> {
+        self.mutes.silences.plan(self.world.now.max(now), request)
+    }
+
+    /// Every silence that is kept, with its state.
+    pub fn silences(&self) -> Vec<(Silence, SilenceState)> {
+        self.mutes.silences.iter().map(|(silence, state)| (silence.clone(), state)).collect()
+    }
+
+    /// The silences that silence nothing, because their expressions take more memory than silences may.
+    pub fn silences_without_room(self) -> impl Iterator<Item = &'a Silence> {
+        self.mutes.silences.without_room()
+    }
+
+    /// The silences that are kept, in the order of their ids, from behind `id` on.
+    pub fn silences_after(self, id: Option<&str>) -> impl Iterator<Item = (&'a Silence, SilenceState)> {
+        self.mutes.silences.after(id)
+    }
+
+    /// One silence, with its state.
+    pub fn silence_by_id(self, id: &str) -> Option<(&'a Silence, SilenceState)> {
+        self.mutes.silences.one(id)
+    }
+}
+
+impl Pages {
     /// An alert that fires is muted; `count` observations say that it does. If it waits for its first
     /// page, that is called off. If a human knows of it, its incident goes on.
-    pub(super) fn mute(&mut self, alert: AlertId, lane: LaneId, count: u64, muting: Muting) {
+    pub(super) fn mute(
+        &mut self,
+        world: &mut World,
+        alert: AlertId,
+        lane: LaneId,
+        count: u64,
+        muting: Muting,
+    ) {
         let Muting { cause, release, basis } = muting;
         let reason = cause.reason();
         let mut count = count;
-        let track = self.track(alert, lane);
+        let track = world.track(alert, lane);
         match track.mute(reason) {
             State::Held(_) => {
                 count += std::mem::take(&mut track.waiting);
-                self.timers.clear(&Timer::Hold(lane, alert));
-                self.gauges(lane).held -= 1;
+                world.timers.clear(&Timer::Hold(lane, alert));
+                world.gauges(lane).held -= 1;
             }
-            State::Gathering(group) | State::Withheld(group) => count += self.leave_wait(alert, &group),
+            State::Gathering(group) | State::Withheld(group) => {
+                count += self.leave_wait(world, alert, &group)
+            }
             State::Idle | State::Muted(_) | State::Notified { .. } => {}
         }
-        let withheld = std::mem::take(&mut self.track(alert, lane).waiting);
+        let withheld = std::mem::take(&mut world.track(alert, lane).waiting);
         if withheld > 0 {
-            let flapping = self.flapping_cause(alert, lane);
-            self.suppress(alert, lane, withheld, flapping, None);
+            let flapping = self.flapping_cause(world, alert, lane);
+            self.suppress(world, alert, lane, withheld, flapping, None);
         }
-        let basis = Basis { otherwise: self.otherwise(alert, lane, reason), ..basis };
-        self.suppress_by(alert, lane, count, (cause, release), basis);
+        let basis = Basis { otherwise: self.otherwise(world, alert, lane, reason), ..basis };
+        self.suppress_by(world, alert, lane, count, (cause, release), basis);
     }
 
     /// A muted alert resolves. Returns whether nobody was told of it, so that all is said.
-    pub(super) fn resolved_muted(&mut self, alert: AlertId, lane: LaneId, count: u64) -> bool {
-        let track = self.track(alert, lane);
+    pub(super) fn resolved_muted(
+        &mut self,
+        world: &mut World,
+        alert: AlertId,
+        lane: LaneId,
+        count: u64,
+    ) -> bool {
+        let track = world.track(alert, lane);
         let was_told = !track.is_kept_by_mute();
         track.unmute();
         if was_told {
             return false;
         }
-        self.suppress(alert, lane, count, Cause::ResolvedWhileMuted, None);
-        self.remember(alert, lane);
+        self.suppress(world, alert, lane, count, Cause::ResolvedWhileMuted, None);
+        world.remember(alert, lane);
         true
     }
+}
 
+impl Incidents {
     /// Whether all that fires in an incident is muted: then it is not repeated.
-    pub(super) fn is_muted(&self, id: IncidentId) -> bool {
-        let Some(incident) = self.incidents.get(&id).filter(|i| i.own.is_none()) else { return false };
+    pub(super) fn is_muted(&self, world: &World, id: IncidentId) -> bool {
+        let Some(incident) = self.all.get(&id).filter(|i| i.own.is_none()) else { return false };
         let mut firing = incident.members.that_fire(true);
         let muted = |alert| {
-            let mut tracks = self.alerts.tracks_of(alert).filter(|(_, t)| t.notified_in() == Some(id));
+            let mut tracks = world.alerts.tracks_of(alert).filter(|(_, t)| t.notified_in() == Some(id));
             tracks.any(|(_, t)| t.muted().is_some())
         };
         firing.all(|(alert, _)| muted(*alert))
-    }
-
-    /// Brings back what a snapshot leaves out.
-    pub(super) fn reindex(&mut self) {
-        self.mutes = self.mutes.reindexed(&self.policy, &self.alerts);
-        self.level_all();
-        self.kin_anew();
-        self.alerts.rewind(&mut self.timers);
     }
 }

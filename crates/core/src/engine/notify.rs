@@ -1,45 +1,49 @@
 //! Notifications: an incident as it stands, put into the words of the model.
 
-use super::Engine;
 use super::alerts::Alert;
 use super::channel::Channel;
 use super::incident::{Incident, IncidentId};
+use super::incidents::Incidents;
 use super::members::Member;
+use super::world::World;
 use crate::model::{AlertId, AlertView, Kind, LabelSet, Notification, NotificationId, Status, shares};
 use crate::policy::KnownBy;
 
 /// The title looks at so many alerts.
 const SAMPLE: usize = 10_000;
 
-impl Engine {
+impl Incidents {
     pub(super) fn render(
         &self,
+        world: &World,
         (number, kind): (NotificationId, Kind),
         (id, incident): (IncidentId, &Incident),
         channel: &Channel,
     ) -> Notification {
-        let levels = &self.policy.severities.levels;
+        let levels = &world.policy.severities.levels;
         let members = &incident.members;
         let status = |fires| if fires { Status::Firing } else { Status::Resolved };
         let known = |(alert, member): (AlertId, _)| {
-            let fires = self.shown((id, incident), (alert, member), channel)?;
-            Some((status(fires), alert, member, self.alerts.alert(alert)?))
+            let fires = self.shown(world, (id, incident), (alert, member), channel)?;
+            Some((status(fires), alert, member, world.alerts.alert(alert)?))
         };
         let most = channel.most_alerts();
         let mut alerts: Vec<(Status, AlertId, &Member, &Alert)> =
             members.listed().take(most).filter_map(known).collect();
         alerts.sort_unstable_by(|a, b| (a.0, a.3.told(), a.1).cmp(&(b.0, b.3.told(), b.1)));
-        let mut alerts: Vec<AlertView> =
-            alerts.into_iter().map(|(status, id, m, alert)| self.alert_view(id, m, alert, status)).collect();
-        alerts.extend(incident.own.as_ref().map(|own| own.view(kind, self.now)));
+        let mut alerts: Vec<AlertView> = alerts
+            .into_iter()
+            .map(|(status, id, m, alert)| self.alert_view(world, id, m, alert, status))
+            .collect();
+        alerts.extend(incident.own.as_ref().map(|own| own.view(kind, world.now)));
         let firing = members.highest().filter(|_| kind != Kind::Resolve);
         let level = firing.map_or(incident.level, usize::from).min(levels.len() - 1);
         let left_out = members.len() - members.listed().take(most).count();
-        let title = self.title(incident);
+        let title = self.title(world, incident);
         Notification {
             id: number,
-            at: self.now,
-            receiver: self.lanes.lane(incident.group.0).receiver.clone(),
+            at: world.now,
+            receiver: world.lanes.lane(incident.group.0).receiver.clone(),
             integration: channel.integration.clone(),
             kind,
             dedup_key: incident.dedup_key.clone(),
@@ -50,7 +54,7 @@ impl Engine {
             severity: levels[level].name.clone(),
             level: (level as u8, levels.len() as u8),
             alerts,
-            beside: self.beside(id, incident, channel),
+            beside: self.beside(world, id, incident, channel),
             truncated: left_out as u64 + incident.shed,
             opened_at: incident.paged_at,
             cause: (*incident.cause).clone(),
@@ -58,34 +62,47 @@ impl Engine {
     }
 
     /// The alerts of other incidents of its group that a message names.
-    fn beside(&self, id: IncidentId, incident: &Incident, channel: &Channel) -> Vec<AlertView> {
+    fn beside(
+        &self,
+        world: &World,
+        id: IncidentId,
+        incident: &Incident,
+        channel: &Channel,
+    ) -> Vec<AlertView> {
         let wanted = incident.borrowed.iter().filter(|_| channel.known_by == KnownBy::Group);
         let view = |alert: &AlertId| {
-            let known = self.alerts.alert(*alert)?;
+            let known = world.alerts.alert(*alert)?;
             let own = incident.members.contains_key(alert);
             let member = Member::firing(known.starts_at, super::members::UNKNOWN);
             let member = Member { firing: false, ..member };
-            let fires = self.shown((id, incident), (*alert, &member), channel)?;
+            let fires = self.shown(world, (id, incident), (*alert, &member), channel)?;
             let status = if fires { Status::Firing } else { Status::Resolved };
-            (!own).then(|| self.alert_view(*alert, &member, known, status))
+            (!own).then(|| self.alert_view(world, *alert, &member, known, status))
         };
         wanted.filter_map(view).collect()
     }
 
     /// The labels that say what an incident is about: those of its group; of merged pages, the up to
     /// three label values that explain most of it, if they hold for more than half.
-    pub(super) fn title(&self, incident: &Incident) -> LabelSet {
-        if incident.group != self.merged_key(incident.group.0) {
+    pub(super) fn title(&self, world: &World, incident: &Incident) -> LabelSet {
+        if incident.group != world.merged_key(incident.group.0) {
             return incident.group.1.clone();
         }
         // Identities are hashes: each so-many-th of them is a fair sample.
         let sample = incident.members.keys().step_by(incident.members.len() / SAMPLE + 1);
-        let labels: Vec<_> = sample.filter_map(|id| self.alerts.alert(*id)).map(Alert::told).collect();
+        let labels: Vec<_> = sample.filter_map(|id| world.alerts.alert(*id)).map(Alert::told).collect();
         LabelSet::from_pairs(shares(&labels).into_iter().take(3).map(|share| (share.name, share.value)))
     }
 
-    fn alert_view(&self, id: AlertId, member: &Member, alert: &Alert, status: Status) -> AlertView {
-        let (annotations, generator_url) = self.alerts.said(alert);
+    fn alert_view(
+        &self,
+        world: &World,
+        id: AlertId,
+        member: &Member,
+        alert: &Alert,
+        status: Status,
+    ) -> AlertView {
+        let (annotations, generator_url) = world.alerts.said(alert);
         AlertView {
             id,
             status,

@@ -10,13 +10,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
-use super::Engine;
 use super::channel::Channel;
 use super::incident::{Incident, IncidentId, Phase, Side, dedup_key};
+use super::incidents::Incidents;
 use super::lanes::{LaneId, Lanes};
 use super::ledger::Verdict;
 use super::members::{Member, Members};
+use super::query::Query;
 use super::renames::rename_part;
+use super::world::World;
 use crate::model::{AlertId, Batch, Cause, Disposition, Duration, LabelSet, Status, Timestamp};
 
 /// The other member of an HA pair says the same within this time: one notification, not two.
@@ -77,18 +79,37 @@ struct Said<'a> {
     counted: Vec<(AlertId, Status, LaneId)>,
 }
 
-impl Engine {
+impl Query<'_> {
+    /// Whether a request is to be passed on though it changes nothing: a repeat of the sender's.
+    pub(super) fn is_for_the_mirror(&self, batch: &Batch) -> bool {
+        let Some(upstream) = &batch.upstream else { return false };
+        let observed = |labels| {
+            let lanes = self.world.lanes.matching(&self.world.policy, labels);
+            lanes.into_iter().any(|lane| self.world.lanes.lane(lane).observes())
+        };
+        self.pages.mirrors.open.keys().any(|(_, text)| *text == upstream.group_key)
+            || batch.observations.iter().any(|o| observed(&o.labels))
+    }
+}
+
+impl Mirrors {
     /// Passes on what a request said: `observed` are its alerts, with the lanes that only observe.
-    pub(super) fn mirror(&mut self, batch: &Batch, observed: Vec<(AlertId, Status, Vec<LaneId>)>) {
-        if self.mirrors.open.is_empty() && observed.iter().all(|(_, _, lanes)| lanes.is_empty()) {
+    pub(super) fn mirror(
+        &mut self,
+        world: &mut World,
+        incidents: &mut Incidents,
+        batch: &Batch,
+        observed: Vec<(AlertId, Status, Vec<LaneId>)>,
+    ) {
+        if self.open.is_empty() && observed.iter().all(|(_, _, lanes)| lanes.is_empty()) {
             return;
         }
         let of_it = |key: &(SmolStr, SmolStr)| batch.upstream.as_ref().is_none_or(|u| u.group_key == key.1);
-        let shown: Vec<_> = self.mirrors.open.iter().filter(|(key, _)| of_it(key)).collect();
+        let shown: Vec<_> = self.open.iter().filter(|(key, _)| of_it(key)).collect();
         let mut said: BTreeMap<(SmolStr, SmolStr), Said<'_>> = BTreeMap::new();
         for (alert, status, lanes) in observed {
             // Without a group of the sender's, what the engine holds for true is what is told.
-            let truth = if self.fires(alert) { Status::Firing } else { Status::Resolved };
+            let truth = if world.fires(alert) { Status::Firing } else { Status::Resolved };
             let status = if batch.upstream.is_some() { status } else { truth };
             let mut entry = |receiver: &SmolStr, lane, text: SmolStr, labels, counted: Option<LaneId>| {
                 let one = said.entry((receiver.clone(), text.clone())).or_insert_with(|| Said {
@@ -108,126 +129,131 @@ impl Engine {
                 one.counted.extend(counted.map(|lane| (alert, status, lane)));
             };
             for lane in &lanes {
-                let receiver = &self.lanes.lane(*lane).receiver;
+                let receiver = &world.lanes.lane(*lane).receiver;
                 let (text, labels) = match &batch.upstream {
                     Some(upstream) => (upstream.group_key.clone(), upstream.group_labels.clone()),
-                    None => self.own_group(alert, *lane),
+                    None => self.own_group(world, alert, *lane),
                 };
                 entry(receiver, *lane, text, labels, Some(*lane));
             }
             // Its lane may be another one by now: what is shown is brought to its end all the same.
             let ends = batch.upstream.is_some() || status == Status::Resolved;
             for (key, mirror) in shown.iter().filter(|_| ends) {
-                if lanes.iter().any(|l| self.lanes.lane(*l).receiver == key.0) {
+                if lanes.iter().any(|l| world.lanes.lane(*l).receiver == key.0) {
                     continue;
                 }
-                let Some(incident) = self.incidents.get(&mirror.incident) else { continue };
+                let Some(incident) = incidents.all.get(&mirror.incident) else { continue };
                 if incident.members.get(&alert).is_some_and(|m| m.firing) {
                     entry(&key.0, incident.group.0, key.1.clone(), incident.group.1.clone(), None);
                 }
             }
         }
         for said in said.into_values() {
-            self.pass_on(said);
+            self.pass_on(world, incidents, said);
         }
     }
 
     /// An alert fires at a lane that only observes, and no request says so: a reload brought it there, or
     /// the other member of a pair is believed by now.
-    pub(super) fn mirror_alone(&mut self, alert: AlertId, lane: LaneId) {
-        if !self.lanes.lane(lane).observes() {
+    pub(super) fn mirror_alone(
+        &mut self,
+        world: &mut World,
+        incidents: &mut Incidents,
+        alert: AlertId,
+        lane: LaneId,
+    ) {
+        if !world.lanes.lane(lane).observes() {
             return;
         }
-        if self.is_mirrored(alert, lane) {
+        if self.is_mirrored(world, incidents, alert, lane) {
             return;
         }
-        let receiver = self.lanes.lane(lane).receiver.clone();
-        let (text, labels) = self.own_group(alert, lane);
+        let receiver = world.lanes.lane(lane).receiver.clone();
+        let (text, labels) = self.own_group(world, alert, lane);
         let peer = SmolStr::default();
         let alerts = vec![(alert, Status::Firing)];
         let counted = vec![(alert, Status::Firing, lane)];
         let (peer, whole) = (&peer, false);
-        self.pass_on(Said { receiver, lane, text, labels, peer, truncated: 0, whole, alerts, counted });
+        self.pass_on(
+            world,
+            incidents,
+            Said { receiver, lane, text, labels, peer, truncated: 0, whole, alerts, counted },
+        );
     }
 
     /// An alert fires no more, and no request said so.
-    pub(super) fn mirror_lapsed(&mut self, alert: AlertId, stale: bool) {
+    pub(super) fn mirror_lapsed(
+        &mut self,
+        world: &mut World,
+        incidents: &mut Incidents,
+        alert: AlertId,
+        stale: bool,
+    ) {
         let shows = |mirror: &Mirror| {
-            let member = self.incidents.get(&mirror.incident).and_then(|i| i.members.get(&alert));
+            let member = incidents.all.get(&mirror.incident).and_then(|i| i.members.get(&alert));
             member.is_some_and(|m| m.firing)
         };
-        let open = self.mirrors.open.iter().filter(|(_, mirror)| shows(mirror));
+        let open = self.open.iter().filter(|(_, mirror)| shows(mirror));
         let shown: Vec<_> = open.map(|(key, mirror)| (key.clone(), mirror.incident)).collect();
         for ((receiver, text), id) in shown {
-            let Some(incident) = self.incidents.get_mut(&id) else { continue };
+            let Some(incident) = incidents.all.get_mut(&id) else { continue };
             let (lane, labels) = incident.group.clone();
             if stale {
-                let after = self.policy.stale_after;
+                let after = world.policy.stale_after;
                 incident.closing = Some(Box::new(Cause::Expired { after }));
             }
             let peer = SmolStr::default();
             let alerts = vec![(alert, Status::Resolved)];
             let counted = vec![(alert, Status::Resolved, lane)];
             let (peer, whole) = (&peer, false);
-            self.pass_on(Said { receiver, lane, text, labels, peer, truncated: 0, whole, alerts, counted });
+            self.pass_on(
+                world,
+                incidents,
+                Said { receiver, lane, text, labels, peer, truncated: 0, whole, alerts, counted },
+            );
         }
     }
 
     /// Whether the receiver of a lane that only observes is shown that an alert fires.
-    pub(super) fn is_mirrored(&self, alert: AlertId, lane: LaneId) -> bool {
-        let lane = self.lanes.lane(lane);
+    pub(super) fn is_mirrored(
+        &self,
+        world: &World,
+        incidents: &Incidents,
+        alert: AlertId,
+        lane: LaneId,
+    ) -> bool {
+        let lane = world.lanes.lane(lane);
         let shown = |(key, mirror): (&(SmolStr, SmolStr), &Mirror)| {
-            let incident = self.incidents.get(&mirror.incident).filter(|_| key.0 == lane.receiver);
+            let incident = incidents.all.get(&mirror.incident).filter(|_| key.0 == lane.receiver);
             incident.is_some_and(|i| i.members.get(&alert).is_some_and(|m| m.firing))
         };
-        lane.observes() && self.mirrors.open.iter().any(shown)
-    }
-
-    /// Whether a request is to be passed on though it changes nothing: a repeat of the sender's.
-    pub(super) fn is_for_the_mirror(&self, batch: &Batch) -> bool {
-        let Some(upstream) = &batch.upstream else { return false };
-        let observed = |labels| {
-            let lanes = self.lanes.matching(&self.policy, labels);
-            lanes.into_iter().any(|lane| self.lanes.lane(lane).observes())
-        };
-        self.mirrors.open.keys().any(|(_, text)| *text == upstream.group_key)
-            || batch.observations.iter().any(|o| observed(&o.labels))
-    }
-
-    /// The integrations of a mirrored incident are gone, and its receiver has others: they are told too.
-    pub(super) fn mirror_moves_on(&mut self, id: IncidentId) {
-        let Some(incident) = self.incidents.get_mut(&id) else { return };
-        for integration in &self.lanes.lane(incident.group.0).integrations {
-            if !incident.channels.iter().any(|c| c.integration == integration.name) {
-                incident.channels.push(Channel::new(integration));
-            }
-        }
+        lane.observes() && self.open.iter().any(shown)
     }
 
     /// The group that Alertmanager would give an alert at a lane, and its labels.
-    fn own_group(&self, alert: AlertId, lane: LaneId) -> (SmolStr, LabelSet) {
-        let labels = self.alerts.alert(alert).map(|a| a.labels.clone()).unwrap_or_default();
-        let (_, labels) = self.group_key(lane, &labels);
-        (format_smolstr!("{}:{}", self.lanes.lane(lane).route, labels), labels)
+    fn own_group(&self, world: &World, alert: AlertId, lane: LaneId) -> (SmolStr, LabelSet) {
+        let labels = world.alerts.alert(alert).map(|a| a.labels.clone()).unwrap_or_default();
+        let (_, labels) = world.group_key(lane, &labels);
+        (format_smolstr!("{}:{}", world.lanes.lane(lane).route, labels), labels)
     }
 
     /// One notification of the sender's goes on to a receiver.
-    fn pass_on(&mut self, said: Said<'_>) {
+    fn pass_on(&mut self, world: &mut World, incidents: &mut Incidents, said: Said<'_>) {
         let key = (said.receiver.clone(), said.text.clone());
         let fires = said.alerts.iter().any(|(_, status)| *status == Status::Firing);
-        let Some(known) = self.mirrors.open.get(&key) else {
-            if self.lanes.lane(said.lane).integrations.is_empty() {
-                return self.settle_accounts(&said, None, &Cause::NoIntegration);
+        let Some(known) = self.open.get(&key) else {
+            if world.lanes.lane(said.lane).integrations.is_empty() {
+                return self.settle_accounts(world, incidents, &said, None, &Cause::NoIntegration);
             }
             if !fires {
-                return self.settle_accounts(&said, None, &Cause::NeverPaged);
+                return self.settle_accounts(world, incidents, &said, None, &Cause::NeverPaged);
             }
-            return self.open_mirror(key, &said);
+            return self.open_mirror(world, incidents, key, &said);
         };
         let id = known.incident;
-        let copy = *known.peer != **said.peer && self.now < known.at + COPY_WITHIN;
-        let members = self.members_of(&said);
-        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        let copy = *known.peer != **said.peer && world.now < known.at + COPY_WITHIN;
+        let members = self.members_of(world, &said);
+        let Some(incident) = incidents.all.get_mut(&id) else { return };
         let fired: BTreeSet<AlertId> = firing(incident).collect();
         if said.whole {
             incident.members = Members::default();
@@ -237,77 +263,90 @@ impl Engine {
         // What the sender left out may fire: in doubt it stays open.
         let closes = fires_on.is_empty() && said.truncated == 0;
         if !closes && copy && said.whole && fired == fires_on {
-            return self.settle_accounts(&said, None, &Cause::OtherPeerRepeats);
+            return self.settle_accounts(world, incidents, &said, None, &Cause::OtherPeerRepeats);
         }
         if !closes && !said.whole && fired == fires_on {
-            return self.settle_accounts(&said, None, &Cause::SenderRepeats);
+            return self.settle_accounts(world, incidents, &said, None, &Cause::SenderRepeats);
         }
         let labels = incident.group.1.clone();
         if closes {
             incident.phase = Phase::Closed;
             let cause = incident.closing.take().map_or(Cause::SenderResolved, |cause| *cause);
-            incident.issue(self.now, cause, false);
-            self.mirrors.open.remove(&key);
-            self.ledger.receiver(&key.0).open -= 1;
+            incident.issue(world.now, cause, false);
+            self.open.remove(&key);
+            world.ledger.receiver(&key.0).open -= 1;
             let told = (id, Disposition::Resolve);
-            self.settle_accounts(&said, Some(told), &Cause::PassedOn);
+            self.settle_accounts(world, incidents, &said, Some(told), &Cause::PassedOn);
         } else {
-            incident.issue(self.now, Cause::PassedOn, true);
-            let mirror = Mirror { incident: id, peer: said.peer.clone(), at: self.now };
-            self.mirrors.open.insert(key, mirror);
+            incident.issue(world.now, Cause::PassedOn, true);
+            let mirror = Mirror { incident: id, peer: said.peer.clone(), at: world.now };
+            self.open.insert(key, mirror);
             let told = (id, Disposition::Update);
-            self.settle_accounts(&said, Some(told), &Cause::PassedOn);
+            self.settle_accounts(world, incidents, &said, Some(told), &Cause::PassedOn);
         }
-        self.group_changed(&labels);
-        self.pump(id);
+        incidents.group_changed(&labels);
+        incidents.pump(world, id);
     }
 
     /// The alerts of a notification, as members of the incident that passes it on.
-    fn members_of(&self, said: &Said<'_>) -> Vec<(AlertId, Member)> {
+    fn members_of(&self, world: &World, said: &Said<'_>) -> Vec<(AlertId, Member)> {
         let member = |(alert, status): &(AlertId, Status)| {
             let (since, level) =
-                (self.alerts.alert(*alert).map_or(self.now, |a| a.starts_at), self.level_of(*alert));
+                (world.alerts.alert(*alert).map_or(world.now, |a| a.starts_at), world.level_of(*alert));
             let member = match status {
                 Status::Firing => Member::firing(since, level),
-                Status::Resolved => Member::resolved(since, self.now),
+                Status::Resolved => Member::resolved(since, world.now),
             };
             (*alert, member)
         };
         said.alerts.iter().map(member).collect()
     }
 
-    fn open_mirror(&mut self, key: (SmolStr, SmolStr), said: &Said<'_>) {
+    fn open_mirror(
+        &mut self,
+        world: &mut World,
+        incidents: &mut Incidents,
+        key: (SmolStr, SmolStr),
+        said: &Said<'_>,
+    ) {
         // Our own incident, or the last one of the sender's, may have the key still: a page under it would
         // be silent.
         let used = |text: &SmolStr| {
-            let ours = self.incidents.values().filter(|i| i.side != Side::Shadow && i.dedup_key == *text);
-            ours.into_iter().any(|i| self.lanes.lane(i.group.0).receiver == key.0)
+            let ours = incidents.all.values().filter(|i| i.side != Side::Shadow && i.dedup_key == *text);
+            ours.into_iter().any(|i| world.lanes.lane(i.group.0).receiver == key.0)
         };
         let generation = (0..).find(|n| !used(&dedup_key(&said.text, *n))).unwrap_or(u32::MAX);
-        let id = IncidentId(self.next_incident);
-        self.next_incident += 1;
-        let channels = self.lanes.lane(said.lane).integrations.iter().map(Channel::new).collect();
+        let id = IncidentId(incidents.next_incident);
+        incidents.next_incident += 1;
+        let channels = world.lanes.lane(said.lane).integrations.iter().map(Channel::new).collect();
         let group = ((said.lane, said.labels.clone()), said.text.clone());
-        let mut incident = Incident::new(self.now, group, generation, channels);
+        let mut incident = Incident::new(world.now, group, generation, channels);
         incident.side = Side::Mirror;
-        incident.members.extend(self.members_of(said));
+        incident.members.extend(self.members_of(world, said));
         let level = incident.members.highest();
         incident.paged(level.map_or(0, usize::from));
-        incident.issue(self.now, Cause::PassedOn, true);
-        self.incidents.insert(id, incident);
-        self.kin_came(id);
-        self.ledger.receiver(&key.0).open += 1;
-        self.mirrors.unsettled.insert(id);
-        self.mirrors.open.insert(key, Mirror { incident: id, peer: said.peer.clone(), at: self.now });
+        incident.issue(world.now, Cause::PassedOn, true);
+        incidents.all.insert(id, incident);
+        incidents.kin_came(id);
+        world.ledger.receiver(&key.0).open += 1;
+        self.unsettled.insert(id);
+        self.open.insert(key, Mirror { incident: id, peer: said.peer.clone(), at: world.now });
         let told = (id, Disposition::Page);
-        self.settle_accounts(said, Some(told), &Cause::PassedOn);
-        self.pump(id);
+        self.settle_accounts(world, incidents, said, Some(told), &Cause::PassedOn);
+        incidents.pump(world, id);
     }
 
     /// Disposes the observations of a notification: one as what was sent, if anything was, and the others
     /// for `cause`.
-    fn settle_accounts(&mut self, said: &Said<'_>, told: Option<(IncidentId, Disposition)>, cause: &Cause) {
-        let incident = told.and_then(|(id, _)| self.incidents.get(&id)).map(|i| i.dedup_key.clone());
+    fn settle_accounts(
+        &mut self,
+        world: &mut World,
+        incidents: &mut Incidents,
+        said: &Said<'_>,
+        told: Option<(IncidentId, Disposition)>,
+        cause: &Cause,
+    ) {
+        let incident = told.and_then(|(id, _)| incidents.all.get(&id)).map(|i| i.dedup_key.clone());
         let leads = if told.is_some_and(|(_, d)| d == Disposition::Resolve) {
             Status::Resolved
         } else {
@@ -320,7 +359,7 @@ impl Engine {
                 Some(_) | None => Disposition::Suppressed(cause.reason()),
             };
             let incident = incident.clone().unwrap_or_default();
-            self.passed_on(*alert, *lane, 1, disposition, cause.clone(), incident);
+            self.passed_on(world, *alert, *lane, 1, disposition, cause.clone(), incident);
         }
     }
 
@@ -328,6 +367,7 @@ impl Engine {
     /// a lane that is in force.
     pub(super) fn passed_on(
         &mut self,
+        world: &mut World,
         alert: AlertId,
         lane: LaneId,
         count: u64,
@@ -335,7 +375,7 @@ impl Engine {
         cause: Cause,
         incident: SmolStr,
     ) {
-        let Self { lanes, ledger, alerts, now, .. } = self;
+        let World { lanes, ledger, alerts, now, .. } = world;
         let lane = (lane, lanes.lane(lane));
         if !lane.1.observes() || count == 0 {
             return;
@@ -346,6 +386,18 @@ impl Engine {
         let (known, basis) = (alerts.alert_mut(alert), lane.1.basis());
         let verdict = Verdict { alert, known, lane, incident, disposition, cause, release: None, basis };
         ledger.dispose_as_sent(*now, count, verdict);
+    }
+}
+
+impl Incidents {
+    /// The integrations of a mirrored incident are gone, and its receiver has others: they are told too.
+    pub(super) fn mirror_moves_on(&mut self, world: &mut World, id: IncidentId) {
+        let Some(incident) = self.all.get_mut(&id) else { return };
+        for integration in &world.lanes.lane(incident.group.0).integrations {
+            if !incident.channels.iter().any(|c| c.integration == integration.name) {
+                incident.channels.push(Channel::new(integration));
+            }
+        }
     }
 }
 

@@ -7,10 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smol_str::SmolStr;
 
-use super::Engine;
 use super::channel::Channel;
 use super::incident::{Incident, IncidentId, Phase};
+use super::incidents::Incidents;
+use super::pages::Pages;
+use super::query::Query;
+use super::self_check::SelfCheck;
 use super::timers::Timer;
+use super::world::World;
 use crate::model::{Duration, OrphanedIncident, Problem};
 
 /// How soon an end must have been taken by an integration that is gone.
@@ -18,19 +22,64 @@ const PATIENCE: Duration = Duration::from_mins(5);
 /// A summary names so many of them.
 const NAMED: usize = 5;
 
-impl Engine {
+impl Query<'_> {
     /// Every incident that is open at an integration which the configuration does not have any more.
     pub fn orphans(&self) -> Vec<OrphanedIncident> {
-        let found = self.orphans.iter().filter_map(|id| self.incidents.get(id));
-        found.flat_map(|incident| self.orphans_of(incident, Channel::is_orphan)).collect()
+        let found = self.pages.incidents.orphans.iter().filter_map(|id| self.pages.incidents.all.get(id));
+        found
+            .flat_map(|incident| self.pages.incidents.orphans_of(self.world, incident, Channel::is_orphan))
+            .collect()
     }
 
+    /// How many incidents each receiver has open at integrations that are gone.
+    pub(super) fn orphans_by_receiver(&self) -> BTreeMap<SmolStr, u64> {
+        let mut counts = BTreeMap::new();
+        for incident in self.pages.incidents.orphans.iter().filter_map(|id| self.pages.incidents.all.get(id))
+        {
+            let receivers: BTreeSet<SmolStr> = self
+                .pages
+                .incidents
+                .orphans_of(self.world, incident, Channel::is_orphan)
+                .map(|orphan| orphan.receiver)
+                .collect();
+            for receiver in receivers {
+                *counts.entry(receiver).or_default() += 1;
+            }
+        }
+        counts
+    }
+}
+
+impl SelfCheck {
+    /// Tells a person of the incidents whose end could not be told where they are open.
+    pub(super) fn say_orphans(&mut self, world: &mut World, pages: &mut Pages) {
+        let late = |incident: &Incident| {
+            incident.phase == Phase::Closed && incident.issued_at + PATIENCE <= world.now
+        };
+        let incidents = pages.incidents.orphans.iter().filter_map(|id| pages.incidents.all.get(id));
+        let left: Vec<OrphanedIncident> = incidents
+            .flat_map(|incident| {
+                let late = late(incident);
+                pages
+                    .incidents
+                    .orphans_of(world, incident, move |c| c.is_orphan() && (late || c.end_was_refused()))
+            })
+            .collect();
+        let found = !left.is_empty();
+        let others = left.len().saturating_sub(NAMED);
+        let orphans = left.into_iter().take(NAMED).collect();
+        self.put(world, pages, Problem::IncidentsOrphaned { orphans, others }, found);
+    }
+}
+
+impl Incidents {
     fn orphans_of<'a>(
         &'a self,
+        world: &'a World,
         incident: &'a Incident,
         which: impl Fn(&Channel) -> bool + 'a,
     ) -> impl Iterator<Item = OrphanedIncident> + 'a {
-        let home = &self.lanes.lane(incident.group.0).receiver;
+        let home = &world.lanes.lane(incident.group.0).receiver;
         incident.channels.iter().filter(move |channel| which(channel)).map(move |channel| OrphanedIncident {
             receiver: channel.receiver.as_ref().unwrap_or(home).clone(),
             integration: channel.integration.clone(),
@@ -39,45 +88,14 @@ impl Engine {
         })
     }
 
-    /// How many incidents each receiver has open at integrations that are gone.
-    pub(super) fn orphans_by_receiver(&self) -> BTreeMap<SmolStr, u64> {
-        let mut counts = BTreeMap::new();
-        for incident in self.orphans.iter().filter_map(|id| self.incidents.get(id)) {
-            let receivers: BTreeSet<SmolStr> =
-                self.orphans_of(incident, Channel::is_orphan).map(|orphan| orphan.receiver).collect();
-            for receiver in receivers {
-                *counts.entry(receiver).or_default() += 1;
-            }
-        }
-        counts
-    }
-
     /// Something may have changed about whether an incident is an orphan.
-    pub(super) fn watch_orphan(&mut self, id: IncidentId) {
+    pub(super) fn watch_orphan(&mut self, world: &mut World, id: IncidentId) {
         let is = |incident: &Incident| incident.channels.iter().any(Channel::is_orphan);
-        if !self.incidents.get(&id).is_some_and(is) {
+        if !self.all.get(&id).is_some_and(is) {
             self.orphans.remove(&id);
             return;
         }
         self.orphans.insert(id);
-        self.timers.set_if_unset(Timer::Watch, self.now + super::watch::EVERY);
-    }
-
-    /// Tells a person of the incidents whose end could not be told where they are open.
-    pub(super) fn say_orphans(&mut self) {
-        let late = |incident: &Incident| {
-            incident.phase == Phase::Closed && incident.issued_at + PATIENCE <= self.now
-        };
-        let incidents = self.orphans.iter().filter_map(|id| self.incidents.get(id));
-        let left: Vec<OrphanedIncident> = incidents
-            .flat_map(|incident| {
-                let late = late(incident);
-                self.orphans_of(incident, move |c| c.is_orphan() && (late || c.end_was_refused()))
-            })
-            .collect();
-        let found = !left.is_empty();
-        let others = left.len().saturating_sub(NAMED);
-        let orphans = left.into_iter().take(NAMED).collect();
-        self.put(Problem::IncidentsOrphaned { orphans, others }, found);
+        world.timers.set_if_unset(Timer::Watch, world.now + super::watch::EVERY);
     }
 }

@@ -6,9 +6,10 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::Engine;
 use super::groups::GroupKey;
 use super::incident::{IncidentId, Phase};
+use super::pages::Pages;
+use super::world::World;
 use crate::model::{AlertId, AlertView, Cause, Duration, Kind, LabelSet, Problem, Status, Timestamp};
 
 /// The route key of these lanes; those of the configuration begin with a brace.
@@ -50,75 +51,77 @@ impl Own {
     }
 }
 
-impl Engine {
+impl Pages {
     /// Opens the incident of an alert that Squelch brings up itself, or says in it what has changed.
     /// The alert has the highest severity, which names no group: a reload may call it otherwise.
     /// Returns the incident's key; none if the receiver reaches nobody.
     pub(super) fn raise(
         &mut self,
+        world: &mut World,
         receiver: &SmolStr,
         labels: &LabelSet,
         problem: Problem,
     ) -> Option<GroupKey> {
-        let severities = &self.policy.severities;
+        let severities = &world.policy.severities;
         let severity = (severities.label.as_str(), severities.levels[0].name.as_str());
         let shown =
             LabelSet::from_pairs(labels.iter().filter(|(name, _)| *name != severity.0).chain([severity]));
-        self.raise_as(receiver, labels, shown, problem)
+        self.raise_as(world, receiver, labels, shown, problem)
     }
 
     /// [`Self::raise`], for an alert that shows these labels, whatever they are.
     pub(super) fn raise_as(
         &mut self,
+        world: &mut World,
         receiver: &SmolStr,
         labels: &LabelSet,
         shown: LabelSet,
         problem: Problem,
     ) -> Option<GroupKey> {
-        let lane = self.lanes.own(receiver, &self.policy)?;
+        let lane = world.lanes.own(receiver, &world.policy)?;
         let key = (lane, labels.clone());
-        let now = self.now;
+        let now = world.now;
         let Some(id) = self.own.get(&key).copied() else {
-            let id = self.new_incident(&key);
-            if let Some(incident) = self.incidents.get_mut(&id) {
+            let id = self.new_incident(world, &key);
+            if let Some(incident) = self.incidents.all.get_mut(&id) {
                 let problem = Box::new(problem.clone());
                 incident.own = Some(Own { labels: shown, problem, starts_at: now });
             }
             self.own.insert(key.clone(), id);
-            self.page(id, Cause::Problem { problem });
+            self.page(world, id, Cause::Problem { problem });
             return Some(key);
         };
-        let Some(incident) = self.incidents.get_mut(&id) else { return Some(key) };
+        let Some(incident) = self.incidents.all.get_mut(&id) else { return Some(key) };
         let Some(own) = incident.own.as_mut().filter(|own| *own.problem != problem) else {
             return Some(key);
         };
         if incident.issued_at + UPDATE_EVERY <= now {
             *own.problem = problem.clone();
             incident.issue(now, Cause::Problem { problem }, false);
-            self.pump(id);
+            self.incidents.pump(world, id);
         }
         Some(key)
     }
 
     /// Closes an incident of Squelch's own, if it is open.
-    pub(super) fn clear(&mut self, key: &GroupKey, cause: Cause) {
+    pub(super) fn clear(&mut self, world: &mut World, key: &GroupKey, cause: Cause) {
         let Some(id) = self.own.remove(key) else { return };
-        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        let Some(incident) = self.incidents.all.get_mut(&id) else { return };
         if incident.phase != Phase::Open || incident.superseded_by.is_some() {
             return;
         }
         incident.phase = Phase::Resolving;
         incident.closing = Some(Box::new(cause));
-        let gauges = self.gauges(key.0);
+        let gauges = world.gauges(key.0);
         gauges.open -= 1;
         gauges.resolving += 1;
-        self.close(id);
+        self.close(world, id);
     }
 
     /// An incident of Squelch's own goes on as another one.
     pub(super) fn own_moved(&mut self, old: IncidentId, new: IncidentId) {
-        let own = self.incidents.get(&old).and_then(|i| i.own.clone());
-        if let (Some(_), Some(incident)) = (&own, self.incidents.get_mut(&new)) {
+        let own = self.incidents.all.get(&old).and_then(|i| i.own.clone());
+        if let (Some(_), Some(incident)) = (&own, self.incidents.all.get_mut(&new)) {
             let key = incident.group.clone();
             incident.own = own;
             self.own.insert(key, new);

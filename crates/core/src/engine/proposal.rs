@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Engine;
 use super::incident::{Incident, Side};
+use super::query::Query;
 use crate::model::{AlertId, LabelSet, MatchOp, Matcher};
 
 /// Alerts of an incident that the proposal looks at. Identities are hashes, so each so-many-th is a fair
@@ -30,7 +30,7 @@ pub struct Matching {
     pub next: Option<AlertId>,
 }
 
-impl Engine {
+impl Query<'_> {
     /// The incident of this `dedup_key`: what is, or with `shadow` what would be. Where there is only the
     /// other one, it is that.
     pub(super) fn incident_of(
@@ -38,7 +38,7 @@ impl Engine {
         dedup_key: &str,
         shadow: bool,
     ) -> Option<(&super::IncidentId, &Incident)> {
-        let with_key = || self.incidents.iter().filter(|(_, i)| i.dedup_key == dedup_key);
+        let with_key = || self.pages.incidents.all.iter().filter(|(_, i)| i.dedup_key == dedup_key);
         with_key().find(|(_, i)| (i.side == Side::Shadow) == shadow).or_else(|| with_key().next())
     }
 
@@ -47,14 +47,14 @@ impl Engine {
         let incident = self.incident_of(dedup_key, false).map(|(_, incident)| incident);
         let of = incident.map_or(0, |incident| incident.members.firing());
         let mut found = Matching { of, ..Matching::default() };
-        for (id, alert) in self.alerts.after(after).take(LOOKED_AT) {
+        for (id, alert) in self.world.alerts.after(after).take(LOOKED_AT) {
             found.next = Some(*id);
             if alert.firing() && matchers.iter().all(|m| m.matches(&alert.labels)) {
                 let inside = incident.is_some_and(|i| i.members.get(id).is_some_and(|m| m.firing));
                 *(if inside { &mut found.inside } else { &mut found.others }) += 1;
             }
         }
-        if found.next.is_some_and(|last| self.alerts.after(Some(last)).next().is_none()) {
+        if found.next.is_some_and(|last| self.world.alerts.after(Some(last)).next().is_none()) {
             found.next = None;
         }
         found
@@ -69,16 +69,19 @@ impl Engine {
         let fires = incident.members.firing() > 0;
         let members = || incident.members.that_fire(fires);
         let step = members().count() / SAMPLE + 1;
-        let sample: Vec<&LabelSet> =
-            members().step_by(step).filter_map(|(id, _)| Some(&self.alerts.alert(*id)?.labels)).collect();
+        let sample: Vec<&LabelSet> = members()
+            .step_by(step)
+            .filter_map(|(id, _)| Some(&self.world.alerts.alert(*id)?.labels))
+            .collect();
         let (mut chosen, mut left) = (Proposal::default(), Vec::new());
-        let merged = incident.group == self.merged_key(incident.group.0);
+        let merged = incident.group == self.world.merged_key(incident.group.0);
         let group = if merged { LabelSet::default() } else { incident.group.1.clone() };
         for (name, value) in group.iter().filter(|(_, value)| !value.is_empty()) {
             chosen.add(Matcher::new(name, MatchOp::Equal, value).ok());
         }
         let first = *sample.first()?;
-        for (name, _) in first.iter().filter(|(name, _)| !self.policy.ignore_labels.iter().any(|i| i == name))
+        for (name, _) in
+            first.iter().filter(|(name, _)| !self.world.policy.ignore_labels.iter().any(|i| i == name))
         {
             if !chosen.has(name) {
                 left.extend(of_all(name, &sample));
@@ -92,6 +95,7 @@ impl Engine {
             }
         }
         let mut others: Vec<&LabelSet> = self
+            .world
             .alerts
             .after(None)
             .take(LOOKED_AT)

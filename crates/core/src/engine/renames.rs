@@ -9,7 +9,9 @@ use smol_str::SmolStr;
 
 use super::Engine;
 use super::channel::Channel;
+use super::incidents::Incidents;
 use super::timers::Timer;
+use super::world::World;
 use crate::policy::{IntegrationRef, Policy, Receiver};
 
 impl Engine {
@@ -17,8 +19,10 @@ impl Engine {
     /// name if its own name is gone and one new receiver has the same destinations. Of several such
     /// receivers, the first by name goes on.
     pub(super) fn rename_receivers(&mut self, policy: &Policy) {
-        let gone = self.policy.receivers.iter().filter(|(name, _)| !policy.receivers.contains_key(*name));
-        let new = policy.receivers.iter().filter(|(name, _)| !self.policy.receivers.contains_key(*name));
+        let gone =
+            self.world.policy.receivers.iter().filter(|(name, _)| !policy.receivers.contains_key(*name));
+        let new =
+            policy.receivers.iter().filter(|(name, _)| !self.world.policy.receivers.contains_key(*name));
         // By destinations: the names that are gone, and the new ones.
         let mut names: BTreeMap<Vec<u64>, (Vec<SmolStr>, Vec<SmolStr>)> = BTreeMap::new();
         for (name, leads_to) in gone.filter_map(|(name, receiver)| Some((name, destinations(receiver)?))) {
@@ -36,27 +40,29 @@ impl Engine {
     }
 
     fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
-        self.lanes.rename_receiver(old, new);
-        self.rename_flows(old, new);
-        self.ledger.rename_receiver(old, new);
-        self.digests.rename_receiver(old, new);
-        self.mirrors.rename_receiver(old, new);
-        self.bounds.rename_receiver(old, new);
-        if let Some(due) = self.timers.deadline(&Timer::Digest(old.clone())) {
-            self.timers.clear(&Timer::Digest(old.clone()));
-            self.timers.set(Timer::Digest(new.clone()), due);
+        self.world.lanes.rename_receiver(old, new);
+        self.pages.rename_flows(old, new);
+        self.world.ledger.rename_receiver(old, new);
+        self.pages.digests.rename_receiver(old, new);
+        self.pages.mirrors.rename_receiver(old, new);
+        self.checks.bounds.rename_receiver(old, new);
+        if let Some(due) = self.world.timers.deadline(&Timer::Digest(old.clone())) {
+            self.world.timers.clear(&Timer::Digest(old.clone()));
+            self.world.timers.set(Timer::Digest(new.clone()), due);
         }
-        for channel in self.incidents.values_mut().flat_map(|incident| &mut incident.channels) {
+        for channel in self.pages.incidents.all.values_mut().flat_map(|incident| &mut incident.channels) {
             if channel.receiver.as_ref() == Some(old) {
                 channel.receiver = Some(new.clone());
             }
         }
     }
+}
 
+impl Incidents {
     /// Leads the channels of all incidents to the integrations of `policy`.
-    pub(super) fn lead_channels(&mut self, policy: &Policy) {
-        for incident in self.incidents.values_mut() {
-            let home = &self.lanes.lane(incident.group.0).receiver;
+    pub(super) fn lead_channels(&mut self, world: &mut World, policy: &Policy) {
+        for incident in self.all.values_mut() {
+            let home = &world.lanes.lane(incident.group.0).receiver;
             let known: Vec<u64> = incident.channels.iter().map(Channel::destination).collect();
             for channel in &mut incident.channels {
                 let receiver = channel.receiver.as_ref().unwrap_or(home);

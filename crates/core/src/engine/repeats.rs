@@ -10,6 +10,7 @@ use super::Engine;
 use super::lanes::LaneId;
 use super::occurrences::PeerId;
 use super::state::Track;
+use super::world::World;
 use crate::model::{
     AlertId, Batch, Cause, Disposition, Duration, LabelSet, Reason, Source, Status, Timestamp,
 };
@@ -125,15 +126,15 @@ impl Engine {
     /// The repeats in `batch`, if every observation of it only repeats what is known at every lane that it
     /// takes. The caller gathers them for [`super::Event::Repeats`]. `None` if the batch must be observed.
     pub fn repeats(&self, batch: &Batch) -> Option<Repeats> {
-        if self.is_for_the_mirror(batch) {
+        if self.query().is_for_the_mirror(batch) {
             return None;
         }
         let (source, peer) = (batch.source, PeerId::of(&batch.peer));
         let mut statements = Vec::with_capacity(batch.observations.len());
         for observation in &batch.observations {
             let instance = AlertId::of(&observation.labels, |_| false);
-            let alert = self.alerts.owner(instance, &observation.labels, &self.policy);
-            let known = self.alerts.is_repeat((source, instance), peer, alert, observation);
+            let alert = self.world.alerts.owner(instance, &observation.labels, &self.world.policy);
+            let known = self.world.alerts.is_repeat((source, instance), peer, alert, observation);
             if !known || !self.is_taken(alert, &observation.labels, observation.status) {
                 return None;
             }
@@ -147,35 +148,44 @@ impl Engine {
     /// that fires is always news.
     fn is_taken(&self, alert: AlertId, labels: &LabelSet, status: Status) -> bool {
         let taken = |lane: &LaneId| {
-            self.lanes.lane(*lane).integrations.is_empty()
-                || self.alerts.track(alert, *lane).is_some_and(Track::is_live)
+            self.world.lanes.lane(*lane).integrations.is_empty()
+                || self.world.alerts.track(alert, *lane).is_some_and(Track::is_live)
         };
-        let everywhere = || self.lanes.matching(&self.policy, labels).iter().all(taken);
-        let beats = || self.policy.heartbeat_of(labels).is_some();
-        !self.is_aside(alert) && (status == Status::Resolved || !beats() && everywhere())
+        let everywhere = || self.world.lanes.matching(&self.world.policy, labels).iter().all(taken);
+        let beats = || self.world.policy.heartbeat_of(labels).is_some();
+        !self.checks.is_aside(alert) && (status == Status::Resolved || !beats() && everywhere())
     }
 
     /// Takes repeats in: they are signs of life, and they are accounted for.
     pub(super) fn repeated(&mut self, repeats: &Repeats) {
         for one in &repeats.statements {
             let key = (repeats.source, one.instance);
-            let Some(status) = self.alerts.repeated(self.now, one.alert, key, repeats.peer, one.ends_at)
+            let Some(status) =
+                self.world.alerts.repeated(self.world.now, one.alert, key, repeats.peer, one.ends_at)
             else {
                 continue;
             };
-            self.ledger.received(repeats.source, status, one.count);
-            let Some(labels) = self.alerts.alert(one.alert).map(|a| a.labels.clone()) else { continue };
-            for lane in self.lanes.matching(&self.policy, &labels) {
-                self.routed(lane, one.count);
-                let mute = self.lanes.lane(lane).integrations.is_empty();
+            self.world.ledger.received(repeats.source, status, one.count);
+            let Some(labels) = self.world.alerts.alert(one.alert).map(|a| a.labels.clone()) else { continue };
+            for lane in self.world.lanes.matching(&self.world.policy, &labels) {
+                self.world.routed(lane, one.count);
+                let mute = self.world.lanes.lane(lane).integrations.is_empty();
                 let reason = if mute { Reason::Muted } else { Reason::Duplicate };
                 let cause = cause_of_repeats(reason);
-                let incident = self.incident_key(one.alert, lane);
-                let Self { lanes, ledger, alerts, now, .. } = &mut *self;
+                let incident = self.pages.incidents.incident_key(&self.world, one.alert, lane);
+                let World { lanes, ledger, alerts, now, .. } = &mut self.world;
                 let disposition = Disposition::Suppressed(reason);
                 let (of, why) = ((one.alert, lane), (reason, incident));
                 ledger.dispose_repeats(*now, one.count, of, why, (alerts, lanes));
-                self.passed_on(one.alert, lane, one.count, disposition, cause, SmolStr::default());
+                self.pages.mirrors.passed_on(
+                    &mut self.world,
+                    one.alert,
+                    lane,
+                    one.count,
+                    disposition,
+                    cause,
+                    SmolStr::default(),
+                );
             }
         }
     }

@@ -129,12 +129,12 @@ impl World {
     /// Handles one event, audits, and lets the receivers answer.
     pub fn handle(&mut self, event: Event) {
         let mut effects = Effects::watched();
-        let before = self.engine.fills();
+        let before = self.engine.query().fills();
         // What was due is decided before a new policy holds.
         let replaced = matches!(event, Event::Policy(_)).then(|| self.engine.policy().clone());
         self.engine.handle(self.now, &event, &mut effects);
         // A reload may leave more than it allows; then at least no more are added.
-        for (fill, before) in self.engine.fills().iter().zip(before) {
+        for (fill, before) in self.engine.query().fills().iter().zip(before) {
             assert!(fill.held <= fill.most.max(before.held), "no table holds more than it may: {fill:?}");
         }
         self.trace.push(format!("{effects:?}"));
@@ -203,7 +203,7 @@ impl World {
 
     /// The labels of an alert that the engine knows.
     pub fn labels_of(&self, id: AlertId) -> Option<LabelSet> {
-        self.engine.alerts.alert(id).map(|alert| alert.labels.clone())
+        self.engine.world.alerts.alert(id).map(|alert| alert.labels.clone())
     }
 
     /// Lets time pass, stopping at every deadline on the way.

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smol_str::SmolStr;
 
-use super::Engine;
 use super::board::incident_state;
 use super::incident::{Incident, IncidentId, Side};
 use super::lanes::Lane;
+use super::query::Query;
 use crate::model::{AlertId, Timestamp};
 
 /// What one integration refused for good, of incidents that are not over, or as a digest.
@@ -37,11 +37,11 @@ pub struct Observing {
     pub all: bool,
 }
 
-impl Engine {
+impl Query<'_> {
     /// What was refused for good and is still to be said, by receiver and integration.
     pub fn refused(&self) -> Vec<Refused> {
-        let ids: BTreeSet<IncidentId> = self.refused.values().map(|(id, _)| *id).collect();
-        let incidents = ids.into_iter().filter_map(|id| self.incidents.get(&id));
+        let ids: BTreeSet<IncidentId> = self.pages.incidents.refused.values().map(|(id, _)| *id).collect();
+        let incidents = ids.into_iter().filter_map(|id| self.pages.incidents.all.get(&id));
         let mut all: BTreeMap<(SmolStr, SmolStr), Refused> = BTreeMap::new();
         for one in incidents.flat_map(|incident| self.refused_of(incident)) {
             let key = (one.receiver.clone(), one.integration.clone());
@@ -54,7 +54,7 @@ impl Engine {
                 }
             }
         }
-        for key @ (receiver, integration) in self.digests.refusing() {
+        for key @ (receiver, integration) in self.pages.digests.refusing() {
             let none = || Refused {
                 receiver: receiver.clone(),
                 integration: integration.clone(),
@@ -70,7 +70,7 @@ impl Engine {
 
     /// The integrations that refused what they were told last of one incident.
     pub(super) fn refused_of(&self, incident: &Incident) -> Vec<Refused> {
-        let home = &self.lanes.lane(incident.group.0).receiver;
+        let home = &self.world.lanes.lane(incident.group.0).receiver;
         let refusing = incident.channels.iter().filter(|channel| channel.refuses());
         let one = refusing.map(|channel| Refused {
             receiver: channel.receiver.as_ref().unwrap_or(home).clone(),
@@ -85,18 +85,17 @@ impl Engine {
 
     /// Where profiles only observe.
     pub fn observing(&self) -> Observing {
-        let observes = self.lanes.current().filter(|lane| lane.observes());
+        let observes = self.world.lanes.current().filter(|lane| lane.observes());
         let receivers = observes.map(|lane| lane.receiver.clone()).collect();
-        Observing { receivers, all: self.lanes.current().all(Lane::observes) }
+        Observing { receivers, all: self.world.lanes.current().all(Lane::observes) }
     }
 
     /// The incidents of senders that are passed on and show that an alert fires.
     pub(super) fn mirrors_of(&self, alert: AlertId) -> impl Iterator<Item = (IncidentId, &Incident)> {
-        let all = self
-            .mirrors
-            .open
-            .values()
-            .filter_map(|mirror| Some((mirror.incident, self.incidents.get(&mirror.incident)?)));
+        let all =
+            self.pages.mirrors.open.values().filter_map(|mirror| {
+                Some((mirror.incident, self.pages.incidents.all.get(&mirror.incident)?))
+            });
         all.filter(move |(_, incident)| {
             incident.side == Side::Mirror
                 && incident_state(incident).is_some()

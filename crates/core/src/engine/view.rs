@@ -9,10 +9,10 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 use smol_str::SmolStr;
 
-use super::Engine;
 use super::board::{NextStep, Origin, RowState, incident_state};
 use super::channel::Channel;
 use super::incident::{Incident, IncidentId, Phase, Side};
+use super::query::Query;
 use crate::model::{AlertId, AlertView, Cause, Fingerprint, Kind, LabelSet, Matcher, Status, Timestamp};
 
 /// Alerts or incidents that one look passes.
@@ -192,18 +192,18 @@ pub struct IncidentAlert {
     pub flaps: Option<u32>,
 }
 
-impl Engine {
+impl Query<'_> {
     /// Whether an alert fires, as far as anybody said.
     pub fn still_fires(&self, alert: &AlertView) -> bool {
-        let own = self.own.values().filter_map(|id| self.incidents.get(id)?.own.as_ref());
-        self.fires(alert.id) || own.into_iter().any(|own| own.shows(&alert.labels))
+        let own = self.pages.own.values().filter_map(|id| self.pages.incidents.all.get(id)?.own.as_ref());
+        self.world.fires(alert.id) || own.into_iter().any(|own| own.shows(&alert.labels))
     }
 
     /// Alerts that are remembered.
     pub fn alerts(&self, query: &AlertQuery) -> Glance<KnownAlert, AlertId> {
         let mut glance = Glance { found: Vec::new(), next: None, full: false };
         let (mut states, mut bytes) = (BTreeMap::new(), 0);
-        for (passed, (id, alert)) in self.alerts.after(query.after).enumerate() {
+        for (passed, (id, alert)) in self.world.alerts.after(query.after).enumerate() {
             if passed >= LOOKED_AT || glance.full || glance.found.len() >= query.limit {
                 break;
             }
@@ -218,8 +218,9 @@ impl Engine {
             if query.fingerprint.is_some_and(|wanted| wanted != fingerprint) {
                 continue;
             }
-            let lanes = self.taken_lanes(*id);
-            let at = |receiver: &SmolStr| lanes.iter().any(|l| self.lanes.lane(*l).receiver == *receiver);
+            let lanes = self.world.taken_lanes(*id);
+            let at =
+                |receiver: &SmolStr| lanes.iter().any(|l| self.world.lanes.lane(*l).receiver == *receiver);
             if !query.receiver.as_ref().is_none_or(at) {
                 continue;
             }
@@ -230,7 +231,7 @@ impl Engine {
             {
                 continue;
             }
-            let (annotations, generator_url) = self.alerts.said(alert);
+            let (annotations, generator_url) = self.world.alerts.said(alert);
             bytes += alert.labels.bytes() + annotations.bytes() + generator_url.len();
             glance.full = bytes >= BYTES_OF_PAGE;
             glance.found.push(KnownAlert {
@@ -245,7 +246,7 @@ impl Engine {
                 receivers,
             });
         }
-        if glance.next.is_some_and(|last| self.alerts.after(Some(last)).next().is_none()) {
+        if glance.next.is_some_and(|last| self.world.alerts.after(Some(last)).next().is_none()) {
             glance.next = None;
         }
         glance
@@ -262,19 +263,21 @@ impl Engine {
             Some(Standing { receiver, state, would, origin, incident: key, cause, next: None })
         };
         for (id, incident) in self.mirrors_of(id) {
-            let receiver = self.lanes.lane(incident.group.0).receiver.clone();
+            let receiver = self.world.lanes.lane(incident.group.0).receiver.clone();
             standing.extend(in_incident(receiver, Origin::Sender, false, (id, incident)));
         }
-        for lane in self.taken_lanes(id) {
-            let Some(track) = self.alerts.track(id, lane) else { continue };
-            let shadow = self.lanes.lane(lane).observes();
-            let (receiver, origin) = (self.lanes.lane(lane).receiver.clone(), Origin::Squelch);
+        for lane in self.world.taken_lanes(id) {
+            let Some(track) = self.world.alerts.track(id, lane) else { continue };
+            let shadow = self.world.lanes.lane(lane).observes();
+            let (receiver, origin) = (self.world.lanes.lane(lane).receiver.clone(), Origin::Squelch);
             if let Some(stands) = self.waiting_state(id, track) {
                 let (cause, next) = self.waiting(id, lane, track, stands);
                 let state = if shadow { RowState::Observed } else { stands };
                 let would = shadow.then_some(stands);
                 standing.push(Standing { receiver, state, would, origin, incident: None, cause, next });
-            } else if let Some(found) = track.incident().and_then(|i| Some((i, self.incidents.get(&i)?))) {
+            } else if let Some(found) =
+                track.incident().and_then(|i| Some((i, self.pages.incidents.all.get(&i)?)))
+            {
                 standing.extend(in_incident(receiver, origin, shadow, found));
             }
         }
@@ -285,7 +288,7 @@ impl Engine {
     pub fn open_incidents(&self, query: &IncidentQuery) -> Glance<OpenIncident, IncidentCursor> {
         let mut glance = Glance { found: Vec::new(), next: None, full: false };
         let (mut passed, mut members, mut bytes) = (0, 0, 0);
-        let internal: BTreeSet<IncidentId> = self.own.values().copied().collect();
+        let internal: BTreeSet<IncidentId> = self.pages.own.values().copied().collect();
         let before = |of_internal: bool| match query.after {
             Some(IncidentCursor { internal, id }) if internal == of_internal => Excluded(IncidentId(id)),
             _ => Unbounded,
@@ -293,8 +296,9 @@ impl Engine {
         // Behind an ordinary incident there is no internal one.
         let done = query.after.is_some_and(|after| !after.internal);
         let first = (!done).then(|| internal.range((Unbounded, before(true))).rev());
-        let first = first.into_iter().flatten().filter_map(|id| Some((id, self.incidents.get(id)?)));
-        let others = self.incidents.range((Unbounded, before(false))).rev();
+        let first =
+            first.into_iter().flatten().filter_map(|id| Some((id, self.pages.incidents.all.get(id)?)));
+        let others = self.pages.incidents.all.range((Unbounded, before(false))).rev();
         let others = others.filter(|(id, _)| !internal.contains(id));
         let mut all = first.chain(others).peekable();
         while let Some((id, incident)) = all.next_if(|_| {
@@ -303,7 +307,7 @@ impl Engine {
         }) {
             passed += 1 + incident.members.len() / 100;
             glance.next = Some(IncidentCursor { internal: internal.contains(id), id: id.0 });
-            let receiver = &self.lanes.lane(incident.group.0).receiver;
+            let receiver = &self.world.lanes.lane(incident.group.0).receiver;
             let wanted = query.receiver.as_ref().is_none_or(|wanted| wanted == receiver)
                 && query.key.as_ref().is_none_or(|wanted| *wanted == incident.dedup_key)
                 && (query.matchers.is_empty() || self.has_alert(incident, &query.matchers));
@@ -337,10 +341,10 @@ impl Engine {
             firing,
             flaps,
         };
-        let own = incident.own.as_ref().map(|own| own.view(Kind::Page, self.now));
+        let own = incident.own.as_ref().map(|own| own.view(Kind::Page, self.world.now));
         let own = own.map(|view| entry(view.id, &view.labels, row.severity.clone(), row.firing > 0, None));
         let alerts = self.ordered(incident, 0, MEMBERS).into_iter().map(|(id, member, alert)| {
-            entry(id, alert.told(), self.level_name(&alert.labels), member.firing, member.flaps)
+            entry(id, alert.told(), self.world.level_name(&alert.labels), member.firing, member.flaps)
         });
         let channels = |which: fn(&Channel) -> bool| {
             let told = incident.channels.iter().filter(|c| row.would.is_none() && which(c));

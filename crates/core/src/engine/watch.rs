@@ -7,12 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::Engine;
 use super::event::Alarm;
 use super::groups::GroupKey;
 use super::incident::{IncidentId, Phase};
+use super::incidents::Incidents;
+use super::mute::Mutes;
+use super::pages::Pages;
+use super::self_check::SelfCheck;
 use super::stats::Bound;
 use super::timers::Timer;
+use super::world::World;
 use crate::model::{AlertId, Cause, Duration, LabelSet, NameCount, Problem, Timestamp};
 
 /// How often it looks again.
@@ -37,7 +41,223 @@ pub(super) struct Watch {
     lapses: BTreeMap<SmolStr, Timestamp>,
 }
 
-impl Engine {
+impl SelfCheck {
+    /// The time is over within which somebody should have been told.
+    pub(super) fn unheard(&mut self, mutes: &Mutes, world: &mut World, pages: &mut Pages, alert: AlertId) {
+        let Some(within) = pages.incidents.silence_of(world, alert) else {
+            self.watch.unheard.remove(&alert);
+            self.watch.excused.remove(&alert);
+            return;
+        };
+        let excused = self.is_excused(mutes, world, pages, alert);
+        if excused || self.watch.excused.remove(&alert) {
+            // What mutes it may end, and then it must be told of in time.
+            if excused {
+                self.watch.excused.insert(alert);
+            }
+            self.watch.unheard.remove(&alert);
+            world.alerts.watch(alert, Some(world.now + within.max(EVERY)), &mut world.timers);
+            return;
+        }
+        if self.watch.unheard.len() < UNHEARD {
+            self.watch.unheard.insert(alert);
+        } else {
+            world.ledger.bound(Bound::Unheard, 1);
+        }
+        world.alerts.watch(alert, Some(world.now + EVERY), &mut world.timers);
+        world.timers.set_if_unset(Timer::Watch, world.now);
+    }
+
+    /// Whether a person wants it so, or somebody was told of what explains it: it is muted wherever it
+    /// goes, or it goes nowhere.
+    fn is_excused(&self, mutes: &Mutes, world: &World, pages: &Pages, alert: AlertId) -> bool {
+        self.is_kept_from_all(mutes, world, alert, |inhibited| {
+            let source = mutes.inhibitor(inhibited);
+            source.is_none_or(|source| {
+                pages.incidents.was_told(world, source)
+                    || self.is_kept_from_all(mutes, world, source, |_| false)
+            })
+        })
+    }
+
+    /// Whether an alert is kept from everybody by a silence, by a time interval, or because it goes nowhere;
+    /// or inhibited, if that counts.
+    fn is_kept_from_all(
+        &self,
+        mutes: &Mutes,
+        world: &World,
+        alert: AlertId,
+        counts: impl Fn(&LabelSet) -> bool,
+    ) -> bool {
+        let Some(known) = world.alerts.alert(alert) else { return true };
+        world.lanes.matching(&world.policy, &known.labels).into_iter().all(|lane| {
+            let settings = world.lanes.lane(lane);
+            let muted = |muting: super::mute::Muting| !muting.is_inhibition() || counts(&known.labels);
+            settings.integrations.is_empty() || mutes.cause(&world.alerts, alert, settings).is_some_and(muted)
+        })
+    }
+
+    /// A page may not have been taken in time: its receiver's fallback is told too, and so is a person.
+    pub(super) fn undelivered(&mut self, world: &mut World, pages: &mut Pages, id: IncidentId) {
+        self.watch.stuck.remove(&id);
+        let Some(incident) = pages.incidents.all.get(&id) else { return };
+        let own = incident.own.is_some();
+        let over = incident.phase == Phase::Closed || incident.superseded_by.is_some();
+        let waiting = incident.channels.iter().any(|c| c.is_waiting());
+        if over || !waiting {
+            return;
+        }
+        let alarm = world.undelivered_after().filter(|_| !own).map(|after| incident.paged_at + after);
+        let (due, alarm) = (alarm.is_some_and(|at| at <= world.now), alarm.filter(|at| *at > world.now));
+        if due {
+            self.watch.stuck.insert(id);
+            world.timers.set_if_unset(Timer::Watch, world.now);
+        }
+        pages.incidents.fall_back(world, id, false);
+        let again = world.now + EVERY;
+        world.timers.set(Timer::Undelivered(id), alarm.map_or(again, |at| at.min(again)));
+    }
+
+    /// Says what is wrong, and closes what no longer is.
+    pub(super) fn look(&mut self, mutes: &Mutes, world: &mut World, pages: &mut Pages) {
+        for id in self.watch.stuck.clone() {
+            let Some(incident) = pages.incidents.all.get(&id) else {
+                self.watch.stuck.remove(&id);
+                continue;
+            };
+            let over = incident.phase == Phase::Closed || incident.superseded_by.is_some();
+            if over || !incident.channels.iter().any(|c| c.is_waiting()) {
+                self.watch.stuck.remove(&id);
+            }
+        }
+        let unheard: Vec<AlertId> = self.watch.unheard.iter().copied().collect();
+        for alert in unheard {
+            if pages.incidents.silence_of(world, alert).is_none()
+                || self.is_excused(mutes, world, pages, alert)
+            {
+                self.watch.unheard.remove(&alert);
+            }
+        }
+        self.say_unheard(world, pages);
+        self.say_stuck(world, pages);
+        self.say_refused(world, pages);
+        self.say_orphans(world, pages);
+        self.say_clocks(world, pages);
+        self.overflow_over(world, pages);
+        self.asides_over(world, pages);
+        let now = world.now;
+        let past = self.watch.lapses.iter().filter(|(_, at)| **at <= now);
+        for what in past.map(|(what, _)| what.clone()).collect::<Vec<_>>() {
+            self.watch.lapses.remove(&what);
+            self.close_raised(world, pages, &what);
+        }
+        let quiet =
+            [&self.watch.stuck, &pages.incidents.orphans].iter().all(|incidents| incidents.is_empty());
+        let quiet = quiet && self.watch.raised.is_empty() && self.clocks.wrong(world.now).next().is_none();
+        if !quiet || !self.watch.unheard.is_empty() || self.overflows() || self.has_asides() {
+            world.timers.set(Timer::Watch, world.now + EVERY);
+        }
+    }
+
+    fn say_unheard(&mut self, world: &mut World, pages: &mut Pages) {
+        let names = self.watch.unheard.iter().take(3).filter_map(|id| world.alerts.alert(*id));
+        let names = names.map(|a| a.labels.value("alertname").into()).collect();
+        let alerts = self.watch.unheard.len();
+        self.put(world, pages, Problem::AlertsUnheard { alerts, names }, alerts > 0);
+    }
+
+    fn say_stuck(&mut self, world: &mut World, pages: &mut Pages) {
+        let mut receivers: BTreeMap<SmolStr, u64> = BTreeMap::new();
+        for incident in self.watch.stuck.iter().filter_map(|id| pages.incidents.all.get(id)) {
+            *receivers.entry(world.lanes.lane(incident.group.0).receiver.clone()).or_default() += 1;
+        }
+        let after = world.policy.self_watch.undelivered_after;
+        let found = !receivers.is_empty();
+        self.put(world, pages, Problem::PagesUndelivered { after, receivers: counts(receivers) }, found);
+    }
+
+    /// Dead letters about incidents that are not over, and digests: of the others there is nothing left to
+    /// tell.
+    pub(super) fn say_refused(&mut self, world: &mut World, pages: &mut Pages) {
+        let lives = |id: &IncidentId| pages.incidents.all.get(id).is_some_and(|i| i.own.is_none());
+        let mut receivers: BTreeMap<SmolStr, u64> = BTreeMap::new();
+        for (id, index) in pages.incidents.refused.values().filter(|(id, _)| lives(id)) {
+            let Some(incident) = pages.incidents.all.get(id) else { continue };
+            // Another alarm tells of these.
+            if incident.channels.get(*index).is_some_and(super::channel::Channel::is_gone) {
+                continue;
+            }
+            *receivers.entry(world.lanes.lane(incident.group.0).receiver.clone()).or_default() += 1;
+        }
+        let digests = pages.digests.refusals();
+        let found = !receivers.is_empty() || !digests.is_empty();
+        let (incidents, digests) = (counts(receivers), counts(digests));
+        self.put(world, pages, Problem::DeadLetters { incidents, digests }, found);
+    }
+
+    /// Raises a problem that was found at the receiver that watches. Closes it if it was not found.
+    pub(super) fn put(&mut self, world: &mut World, pages: &mut Pages, problem: Problem, found: bool) {
+        let what = problem.alertname();
+        let Some(watcher) = world.policy.watcher().cloned().filter(|_| found) else {
+            return self.close_raised(world, pages, what);
+        };
+        let labels = LabelSet::from_pairs([("alertname", what)]);
+        if let Some(key) = pages.raise(world, &watcher, &labels, problem) {
+            let before = self.watch.raised.insert(what.into(), key.clone());
+            // Another receiver watches now.
+            if let Some(before) = before.filter(|before| *before != key) {
+                pages.clear(world, &before, Cause::WatcherChanged);
+            }
+            world.timers.set_if_unset(Timer::Watch, world.now + EVERY);
+        }
+    }
+
+    fn close_raised(&mut self, world: &mut World, pages: &mut Pages, what: &str) {
+        if let Some(key) = self.watch.raised.remove(what) {
+            pages.clear(world, &key, Cause::ProblemOver);
+        }
+    }
+
+    /// Something went wrong outside of the engine.
+    pub(super) fn alarm(&mut self, world: &mut World, pages: &mut Pages, alarm: &Alarm) {
+        let what = alarm.problem.alertname();
+        self.put(world, pages, alarm.problem.clone(), true);
+        if self.watch.raised.contains_key(what) {
+            self.watch.lapses.insert(what.into(), world.now + alarm.lasts);
+        }
+    }
+}
+
+impl Incidents {
+    /// Within what time somebody must be told of an alert of which nobody was.
+    fn silence_of(&self, world: &World, alert: AlertId) -> Option<Duration> {
+        let known = world.alerts.alert(alert).filter(|a| a.firing())?;
+        let within = world.policy.told_within(&known.labels)?;
+        (!self.was_told(world, alert)).then_some(within)
+    }
+
+    /// Whether somebody was told of an alert.
+    fn was_told(&self, world: &World, alert: AlertId) -> bool {
+        world.taken_lanes(alert).into_iter().any(|lane| {
+            let track = world.alerts.track(alert, lane);
+            let incident = track.filter(|t| t.is_admitted()).and_then(|t| self.all.get(&t.incident()?));
+            incident.is_some_and(|i| i.channels.iter().any(super::channel::Channel::was_opened))
+        })
+    }
+
+    /// A page left: whether it is taken is looked at when its receiver's patience is over.
+    pub(super) fn watch_page(&mut self, world: &mut World, id: IncidentId) {
+        let Some(incident) = self.all.get(&id) else { return };
+        let receiver = world.policy.receivers.get(&world.lanes.lane(incident.group.0).receiver);
+        let fallback = receiver.filter(|r| r.fallback.is_some()).map(|r| r.fallback_after);
+        let alarm = world.undelivered_after().filter(|_| incident.own.is_none());
+        if let Some(first) = fallback.into_iter().chain(alarm).min() {
+            world.timers.set(Timer::Undelivered(id), world.now + first);
+        }
+    }
+}
+
+impl World {
     /// An alert begins to fire: somebody must hear of it in time.
     pub(super) fn watch_alert(&mut self, alert: AlertId) {
         let Some(known) = self.alerts.alert(alert).filter(|a| a.firing()) else { return };
@@ -56,210 +276,9 @@ impl Engine {
         self.watch_alert(alert);
     }
 
-    /// The time is over within which somebody should have been told.
-    pub(super) fn unheard(&mut self, alert: AlertId) {
-        let Some(within) = self.silence_of(alert) else {
-            self.watch.unheard.remove(&alert);
-            self.watch.excused.remove(&alert);
-            return;
-        };
-        let excused = self.is_excused(alert);
-        if excused || self.watch.excused.remove(&alert) {
-            // What mutes it may end, and then it must be told of in time.
-            if excused {
-                self.watch.excused.insert(alert);
-            }
-            self.watch.unheard.remove(&alert);
-            self.alerts.watch(alert, Some(self.now + within.max(EVERY)), &mut self.timers);
-            return;
-        }
-        if self.watch.unheard.len() < UNHEARD {
-            self.watch.unheard.insert(alert);
-        } else {
-            self.ledger.bound(Bound::Unheard, 1);
-        }
-        self.alerts.watch(alert, Some(self.now + EVERY), &mut self.timers);
-        self.timers.set_if_unset(Timer::Watch, self.now);
-    }
-
-    /// Within what time somebody must be told of an alert of which nobody was.
-    fn silence_of(&self, alert: AlertId) -> Option<Duration> {
-        let known = self.alerts.alert(alert).filter(|a| a.firing())?;
-        let within = self.policy.told_within(&known.labels)?;
-        (!self.was_told(alert)).then_some(within)
-    }
-
-    /// Whether a person wants it so, or somebody was told of what explains it: it is muted wherever it
-    /// goes, or it goes nowhere.
-    fn is_excused(&self, alert: AlertId) -> bool {
-        self.is_kept_from_all(alert, |inhibited| {
-            let source = self.mutes.inhibitor(inhibited);
-            source.is_none_or(|source| self.was_told(source) || self.is_kept_from_all(source, |_| false))
-        })
-    }
-
-    /// Whether an alert is kept from everybody by a silence, by a time interval, or because it goes nowhere;
-    /// or inhibited, if that counts.
-    fn is_kept_from_all(&self, alert: AlertId, counts: impl Fn(&LabelSet) -> bool) -> bool {
-        let Some(known) = self.alerts.alert(alert) else { return true };
-        self.lanes.matching(&self.policy, &known.labels).into_iter().all(|lane| {
-            let settings = self.lanes.lane(lane);
-            let muted = |muting: super::mute::Muting| !muting.is_inhibition() || counts(&known.labels);
-            settings.integrations.is_empty()
-                || self.mutes.cause(&self.alerts, alert, settings).is_some_and(muted)
-        })
-    }
-
-    /// Whether somebody was told of an alert.
-    fn was_told(&self, alert: AlertId) -> bool {
-        self.taken_lanes(alert).into_iter().any(|lane| {
-            let track = self.alerts.track(alert, lane);
-            let incident = track.filter(|t| t.is_admitted()).and_then(|t| self.incidents.get(&t.incident()?));
-            incident.is_some_and(|i| i.channels.iter().any(super::channel::Channel::was_opened))
-        })
-    }
-
-    /// A page left: whether it is taken is looked at when its receiver's patience is over.
-    pub(super) fn watch_page(&mut self, id: IncidentId) {
-        let Some(incident) = self.incidents.get(&id) else { return };
-        let receiver = self.policy.receivers.get(&self.lanes.lane(incident.group.0).receiver);
-        let fallback = receiver.filter(|r| r.fallback.is_some()).map(|r| r.fallback_after);
-        let alarm = self.undelivered_after().filter(|_| incident.own.is_none());
-        if let Some(first) = fallback.into_iter().chain(alarm).min() {
-            self.timers.set(Timer::Undelivered(id), self.now + first);
-        }
-    }
-
     fn undelivered_after(&self) -> Option<Duration> {
         let after = self.policy.self_watch.undelivered_after;
         Some(after).filter(|after| self.policy.self_watch.enabled && !after.is_zero())
-    }
-
-    /// A page may not have been taken in time: its receiver's fallback is told too, and so is a person.
-    pub(super) fn undelivered(&mut self, id: IncidentId) {
-        self.watch.stuck.remove(&id);
-        let Some(incident) = self.incidents.get(&id) else { return };
-        let own = incident.own.is_some();
-        let over = incident.phase == Phase::Closed || incident.superseded_by.is_some();
-        let waiting = incident.channels.iter().any(|c| c.is_waiting());
-        if over || !waiting {
-            return;
-        }
-        let alarm = self.undelivered_after().filter(|_| !own).map(|after| incident.paged_at + after);
-        let (due, alarm) = (alarm.is_some_and(|at| at <= self.now), alarm.filter(|at| *at > self.now));
-        if due {
-            self.watch.stuck.insert(id);
-            self.timers.set_if_unset(Timer::Watch, self.now);
-        }
-        self.fall_back(id, false);
-        let again = self.now + EVERY;
-        self.timers.set(Timer::Undelivered(id), alarm.map_or(again, |at| at.min(again)));
-    }
-
-    /// Says what is wrong, and closes what no longer is.
-    pub(super) fn look(&mut self) {
-        for id in self.watch.stuck.clone() {
-            let Some(incident) = self.incidents.get(&id) else {
-                self.watch.stuck.remove(&id);
-                continue;
-            };
-            let over = incident.phase == Phase::Closed || incident.superseded_by.is_some();
-            if over || !incident.channels.iter().any(|c| c.is_waiting()) {
-                self.watch.stuck.remove(&id);
-            }
-        }
-        let unheard: Vec<AlertId> = self.watch.unheard.iter().copied().collect();
-        for alert in unheard {
-            if self.silence_of(alert).is_none() || self.is_excused(alert) {
-                self.watch.unheard.remove(&alert);
-            }
-        }
-        self.say_unheard();
-        self.say_stuck();
-        self.say_refused();
-        self.say_orphans();
-        self.say_clocks();
-        self.overflow_over();
-        self.asides_over();
-        let now = self.now;
-        let past = self.watch.lapses.iter().filter(|(_, at)| **at <= now);
-        for what in past.map(|(what, _)| what.clone()).collect::<Vec<_>>() {
-            self.watch.lapses.remove(&what);
-            self.close_raised(&what);
-        }
-        let quiet = [&self.watch.stuck, &self.orphans].iter().all(|incidents| incidents.is_empty());
-        let quiet = quiet && self.watch.raised.is_empty() && self.clocks.wrong(self.now).next().is_none();
-        if !quiet || !self.watch.unheard.is_empty() || self.overflows() || self.has_asides() {
-            self.timers.set(Timer::Watch, self.now + EVERY);
-        }
-    }
-
-    fn say_unheard(&mut self) {
-        let names = self.watch.unheard.iter().take(3).filter_map(|id| self.alerts.alert(*id));
-        let names = names.map(|a| a.labels.value("alertname").into()).collect();
-        let alerts = self.watch.unheard.len();
-        self.put(Problem::AlertsUnheard { alerts, names }, alerts > 0);
-    }
-
-    fn say_stuck(&mut self) {
-        let mut receivers: BTreeMap<SmolStr, u64> = BTreeMap::new();
-        for incident in self.watch.stuck.iter().filter_map(|id| self.incidents.get(id)) {
-            *receivers.entry(self.lanes.lane(incident.group.0).receiver.clone()).or_default() += 1;
-        }
-        let after = self.policy.self_watch.undelivered_after;
-        let found = !receivers.is_empty();
-        self.put(Problem::PagesUndelivered { after, receivers: counts(receivers) }, found);
-    }
-
-    /// Dead letters about incidents that are not over, and digests: of the others there is nothing left to
-    /// tell.
-    pub(super) fn say_refused(&mut self) {
-        let lives = |id: &IncidentId| self.incidents.get(id).is_some_and(|i| i.own.is_none());
-        let mut receivers: BTreeMap<SmolStr, u64> = BTreeMap::new();
-        for (id, index) in self.refused.values().filter(|(id, _)| lives(id)) {
-            let Some(incident) = self.incidents.get(id) else { continue };
-            // Another alarm tells of these.
-            if incident.channels.get(*index).is_some_and(super::channel::Channel::is_gone) {
-                continue;
-            }
-            *receivers.entry(self.lanes.lane(incident.group.0).receiver.clone()).or_default() += 1;
-        }
-        let digests = self.digests.refusals();
-        let found = !receivers.is_empty() || !digests.is_empty();
-        let (incidents, digests) = (counts(receivers), counts(digests));
-        self.put(Problem::DeadLetters { incidents, digests }, found);
-    }
-
-    /// Raises a problem that was found at the receiver that watches. Closes it if it was not found.
-    pub(super) fn put(&mut self, problem: Problem, found: bool) {
-        let what = problem.alertname();
-        let Some(watcher) = self.policy.watcher().cloned().filter(|_| found) else {
-            return self.close_raised(what);
-        };
-        let labels = LabelSet::from_pairs([("alertname", what)]);
-        if let Some(key) = self.raise(&watcher, &labels, problem) {
-            let before = self.watch.raised.insert(what.into(), key.clone());
-            // Another receiver watches now.
-            if let Some(before) = before.filter(|before| *before != key) {
-                self.clear(&before, Cause::WatcherChanged);
-            }
-            self.timers.set_if_unset(Timer::Watch, self.now + EVERY);
-        }
-    }
-
-    fn close_raised(&mut self, what: &str) {
-        if let Some(key) = self.watch.raised.remove(what) {
-            self.clear(&key, Cause::ProblemOver);
-        }
-    }
-
-    /// Something went wrong outside of the engine.
-    pub(super) fn alarm(&mut self, alarm: &Alarm) {
-        let what = alarm.problem.alertname();
-        self.put(alarm.problem.clone(), true);
-        if self.watch.raised.contains_key(what) {
-            self.watch.lapses.insert(what.into(), self.now + alarm.lasts);
-        }
     }
 }
 

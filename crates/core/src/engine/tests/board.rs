@@ -17,20 +17,20 @@ fn an_alert_that_is_held_is_shown_and_a_person_lets_it_page() {
     let mut world = World::new(policy);
     let disk = labels(&[("alertname", "Disk"), ("severity", "warning")]);
     world.say(Source::Alertmanager, "a", vec![firing(&disk, world.now)]);
-    let board = world.engine.board(&all());
+    let board = world.engine.query().board(&all());
     let [row] = &board.rows[..] else { panic!("{board:?}") };
     assert_eq!(
         (row.state, row.next),
         (RowState::Held, Some((world.now + Duration::from_mins(5), NextStep::Pages)))
     );
     assert!(row.releasable && world.sent.is_empty());
-    assert!(!world.engine.can_release(row.alert, "other"));
+    assert!(!world.engine.query().can_release(row.alert, "other"));
     let release = Release { alert: row.alert, receiver: "pd".into(), by: "ada".into() };
     world.handle(Event::Release(release.clone()));
     assert_eq!(world.sent.len(), 1);
-    let board = world.engine.board(&all());
+    let board = world.engine.query().board(&all());
     assert_eq!(board.rows.iter().map(|r| r.state).collect::<Vec<_>>(), [RowState::Paged]);
-    assert!(!world.engine.can_release(release.alert, "pd"));
+    assert!(!world.engine.query().can_release(release.alert, "pd"));
     world.handle(Event::Release(release));
     assert_eq!(world.sent.len(), 1, "what is not held is not let go");
 }
@@ -46,14 +46,14 @@ fn what_is_over_the_limit_leaves_in_one_page_when_a_person_says_so() {
     }
     assert_eq!(world.sent.len(), 1);
     let limited = BoardQuery { state: Some(RowState::RateLimited), ..all() };
-    let board = world.engine.board(&limited);
+    let board = world.engine.query().board(&limited);
     assert_eq!((board.matching, board.states.get(&RowState::Paged)), (2, Some(&1)));
     let alert = board.rows[0].alert;
     world.handle(Event::Release(Release { alert, receiver: "pd".into(), by: "ada".into() }));
     assert_eq!(world.sent.len(), 2);
     let released = Cause::Released { by: "ada".into() };
     assert_eq!((world.sent[1].alerts.len(), &world.sent[1].cause), (2, &released));
-    assert_eq!(world.engine.board(&limited).matching, 0);
+    assert_eq!(world.engine.query().board(&limited).matching, 0);
 }
 
 #[test]
@@ -68,14 +68,14 @@ fn a_flapper_is_shown_with_its_numbers_and_tells_the_truth_when_released() {
         world.say(Source::Alertmanager, "a", vec![resolved(&queue, start, world.now)]);
         world.advance(Duration::from_secs(20));
     }
-    let (flappers, count) = world.engine.flappers(world.now, 0, 10);
+    let (flappers, count) = world.engine.query().flappers(world.now, 0, 10);
     let flapper = &flappers[0];
     assert_eq!((count, flapper.changes, flapper.recent.len(), flapper.firing), (1, 6, 6, false));
     assert!(flapper.penalty > 3000 && flapper.until.is_some(), "{flapper:?}");
-    let board = world.engine.board(&all());
+    let board = world.engine.query().board(&all());
     assert_eq!(board.rows[0].state, RowState::Flapping, "its resolve is withheld");
     world.handle(Event::Release(Release { alert: flapper.alert, receiver: "pd".into(), by: "ada".into() }));
-    assert_eq!(world.engine.board(&all()).rows[0].state, RowState::Resolving);
+    assert_eq!(world.engine.query().board(&all()).rows[0].state, RowState::Resolving);
 }
 
 #[test]
@@ -89,14 +89,14 @@ fn pages_are_cut_filtered_and_counted() {
         world.say(Source::Alertmanager, "a", vec![firing(&host, world.now)]);
         world.advance(Duration::from_secs(1));
     }
-    let page = world.engine.board(&BoardQuery { offset: 10, limit: 5, ..BoardQuery::default() });
+    let page = world.engine.query().board(&BoardQuery { offset: 10, limit: 5, ..BoardQuery::default() });
     let hosts: Vec<&str> = page.rows.iter().map(|r| r.labels.value("host")).collect();
     assert_eq!((page.matching, hosts), (30, vec!["h19", "h18", "h17", "h16", "h15"]), "the newest first");
     let matchers = parse_matchers("host=~\"h0.\"").unwrap();
-    let some = world.engine.board(&BoardQuery { matchers, limit: 100, ..BoardQuery::default() });
+    let some = world.engine.query().board(&BoardQuery { matchers, limit: 100, ..BoardQuery::default() });
     assert_eq!((some.matching, some.rows.len()), (10, 10));
     let key = some.rows[0].dedup_key.clone().unwrap();
-    let detail = world.engine.incident(&key, false, 0, 10).unwrap();
+    let detail = world.engine.query().incident(&key, false, 0, 10).unwrap();
     assert_eq!((detail.alerts.len(), detail.shown_at.len()), (1, 1));
-    assert!(world.engine.incident("unknown", false, 0, 10).is_none());
+    assert!(world.engine.query().incident("unknown", false, 0, 10).is_none());
 }

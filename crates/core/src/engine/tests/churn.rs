@@ -27,7 +27,7 @@ fn evaluates(world: &mut World, times: u32, every: Duration, resolved_first: boo
 }
 
 fn found(engine: &Engine) -> Vec<(String, String, u64)> {
-    let found = engine.stats().changing_labels.into_iter();
+    let found = engine.query().stats().changing_labels.into_iter();
     found.map(|((rule, label), times)| (rule.into(), label.into(), times)).collect()
 }
 

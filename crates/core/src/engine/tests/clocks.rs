@@ -100,7 +100,7 @@ fn an_alert_pages_while_engine_time_is_minutes_ahead_of_wall_time() {
             "a receiver reads the sender's times"
         );
         assert!(
-            sender.world.engine.stats().sender_clocks.is_empty(),
+            sender.world.engine.query().stats().sender_clocks.is_empty(),
             "the sender's clock is right: {ahead} s"
         );
     }
@@ -176,7 +176,7 @@ fn a_sender_whose_clock_is_behind_is_named_and_its_alerts_page_and_resolve() {
         assert_eq!(sender.count(Kind::Page, "DbDown"), 0, "nothing tells it from a resolve: {off} s");
         sender.goes_on(&alert, start, 1);
         assert_eq!(sender.count(Kind::Page, "DbDown"), 1, "{off} s");
-        let clocks = sender.world.engine.stats().sender_clocks;
+        let clocks = sender.world.engine.query().stats().sender_clocks;
         let by = clocks["prometheus-a"];
         assert!(by <= -30_000 && by >= off * 1000, "{by}");
         assert_eq!(sender.count(Kind::Page, "SquelchSenderClockWrong"), 1, "{off} s");
@@ -207,7 +207,7 @@ fn a_sender_whose_clock_is_behind_is_named_and_its_alerts_page_and_resolve() {
         sender.fires(&alert, start);
         assert_eq!(sender.count(Kind::Page, "DbDown"), 2, "{off} s");
         sender.world.advance(Duration::from_hours(2));
-        assert!(sender.world.engine.stats().sender_clocks.is_empty());
+        assert!(sender.world.engine.query().stats().sender_clocks.is_empty());
         assert_eq!(sender.count(Kind::Resolve, "SquelchSenderClockWrong"), 1, "{off} s");
     }
 }
@@ -223,7 +223,7 @@ fn a_sender_whose_clock_is_behind_and_whose_starts_move_is_named_and_pages() {
         sender.world.advance(Duration::from_secs(MINUTE));
     }
     assert_eq!((sender.count(Kind::Page, "DbDown"), sender.count(Kind::Resolve, "DbDown")), (1, 0));
-    assert!(sender.world.engine.stats().sender_clocks["prometheus-a"] < 0);
+    assert!(sender.world.engine.query().stats().sender_clocks["prometheus-a"] < 0);
 }
 
 /// Prometheus repeats a resolve for 15 minutes. Members of a pair that share an address state two ends.
@@ -245,7 +245,7 @@ fn resolves_that_are_repeated_are_no_clock_that_is_behind() {
         assert_eq!(sender.count(Kind::Page, "DbDown"), 1, "second {second}");
     }
     assert_eq!(sender.count(Kind::Resolve, "DbDown"), 1);
-    assert!(sender.world.engine.stats().sender_clocks.is_empty());
+    assert!(sender.world.engine.query().stats().sender_clocks.is_empty());
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn a_sender_whose_clock_is_ahead_is_named_and_loses_nothing() {
         let (alert, start) = (critical("DbDown"), sender.clock());
         sender.fires(&alert, start);
         assert_eq!(sender.count(Kind::Page, "DbDown"), 1, "{off} s");
-        assert_eq!(sender.world.engine.stats().sender_clocks["prometheus-a"], off * 1000);
+        assert_eq!(sender.world.engine.query().stats().sender_clocks["prometheus-a"], off * 1000);
         assert_eq!(sender.count(Kind::Page, "SquelchSenderClockWrong"), 1, "{off} s");
         sender.goes_on(&alert, start, 5);
         // NTP corrects its clock. The start lay ahead, and the end is now.
@@ -292,7 +292,7 @@ fn a_webhook_whose_resolve_ends_ahead_loses_no_later_page() {
     let end = shifted(sender.clock(), 600);
     webhook(&mut sender, resolved(&alert, start, end));
     assert_eq!(sender.count(Kind::Resolve, "DbDown"), 1);
-    assert_eq!(sender.world.engine.stats().sender_clocks["am-0"], 600_000);
+    assert_eq!(sender.world.engine.query().stats().sender_clocks["am-0"], 600_000);
     // Its clock is right again.
     sender.world.advance(Duration::from_secs(20));
     let start = sender.clock();
@@ -311,6 +311,6 @@ fn clocks_survive_a_snapshot() {
     sender.fires(&alert, start);
     let engine = &sender.world.engine;
     let restored = crate::engine::Engine::restore(&engine.snapshot()).unwrap();
-    assert_eq!(restored.ahead_of_wall(), 600_000);
-    assert_eq!(restored.stats(), engine.stats());
+    assert_eq!(restored.query().ahead_of_wall(), 600_000);
+    assert_eq!(restored.query().stats(), engine.query().stats());
 }

@@ -23,7 +23,7 @@ fn it_says_what_then_happens_and_changes_nothing() {
     let other = labels(&[("alertname", "Disk"), ("severity", "critical"), ("host", "b")]);
     world.say(Source::Alertmanager, "a", vec![firing(&other, world.now)]);
     let before = world.engine.clone();
-    let run = world.engine.dry_run(&disk, world.now);
+    let run = world.engine.query().dry_run(&disk, world.now);
     assert_eq!(world.engine, before);
     let decided = run.steps.iter().find_map(|step| match step {
         DryStep::Decided(decision) => Some(decision.clone()),
@@ -45,7 +45,7 @@ fn repeats_that_were_counted_before_are_not_its_outcome() {
     world.webhook("a", vec![firing(&disk, start)]);
     world.advance(Duration::from_secs(30));
     world.webhook("a", vec![firing(&disk, start)]);
-    let run = world.engine.dry_run(&disk, world.now + Duration::from_secs(30));
+    let run = world.engine.query().dry_run(&disk, world.now + Duration::from_secs(30));
     let repeats = run
         .steps
         .iter()
@@ -61,8 +61,8 @@ fn it_waits_pages_or_is_silenced_as_the_time_has_it() {
     let of = |severity| labels(&[("alertname", "Disk"), ("severity", severity)]);
     let at = |m: u64| Timestamp::EPOCH + Duration::from_mins(m);
     let pages = |minutes| DryOutcome::Pages { receiver: "pd".into(), after: Duration::from_mins(minutes) };
-    assert_eq!(world.engine.dry_run(&of("critical"), at(0)).outcome(), pages(0));
-    assert_eq!(world.engine.dry_run(&of("warning"), at(0)).outcome(), pages(5));
+    assert_eq!(world.engine.query().dry_run(&of("critical"), at(0)).outcome(), pages(0));
+    assert_eq!(world.engine.query().dry_run(&of("warning"), at(0)).outcome(), pages(5));
     let matchers = vec![vec![Matcher::new("alertname", MatchOp::Equal, "Disk").unwrap()]];
     let silence = Silence {
         id: "".into(),
@@ -73,9 +73,9 @@ fn it_waits_pages_or_is_silenced_as_the_time_has_it() {
         created_by: "ada".into(),
         comment: "work".into(),
     };
-    let change = world.engine.plan_silence(world.now, &SilenceRequest::Set(silence)).unwrap();
+    let change = world.engine.query().plan_silence(world.now, &SilenceRequest::Set(silence)).unwrap();
     world.handle(Event::Silence(change));
-    let run = |minute| world.engine.dry_run(&of("critical"), at(minute)).outcome();
+    let run = |minute| world.engine.query().dry_run(&of("critical"), at(minute)).outcome();
     assert_eq!(run(0), pages(0));
     assert_eq!(run(12), pages(28), "once the silence ends, if it still fires");
     assert_eq!(run(40), pages(0));

@@ -61,7 +61,7 @@ fn a_sender_whose_clock_is_ahead_restarts_nothing() {
         world.webhook(peer, vec![firing(&warning("A"), ahead)]);
         world.advance(seconds(5));
     }
-    assert_eq!(world.engine.stats().receivers["pd"].flapping, 0, "repeats count as restarts");
+    assert_eq!(world.engine.query().stats().receivers["pd"].flapping, 0, "repeats count as restarts");
     assert_eq!(world.sent.len(), 1);
 }
 
@@ -106,9 +106,9 @@ fn repeats_of_an_alert_that_made_room_go_with_it() {
         said(name, &mut world);
         world.advance(seconds(2));
     }
-    let fills = world.engine.fills();
+    let fills = world.engine.query().fills();
     assert!(fills.iter().all(|fill| fill.held <= fill.most), "{fills:?}");
-    let bounds = world.engine.stats().bounds;
+    let bounds = world.engine.query().stats().bounds;
     assert!(bounds.get(&Bound::Alerts).is_some_and(|forgotten| *forgotten > 0), "none made room");
 }
 

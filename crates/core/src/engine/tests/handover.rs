@@ -138,7 +138,7 @@ impl Overlap {
     }
 
     fn silence(&mut self, begins: bool) {
-        let active = self.world.engine.silences().into_iter().map(|(silence, _)| silence);
+        let active = self.world.engine.query().silences().into_iter().map(|(silence, _)| silence);
         let active =
             active.filter(|silence| silence.ends_at > self.world.now).map(|silence| silence.id).next();
         let request = match (begins, active) {
@@ -154,7 +154,7 @@ impl Overlap {
             (false, Some(id)) => SilenceRequest::Expire(id),
             _ => return,
         };
-        let change = self.world.engine.plan_silence(self.world.now, &request).unwrap();
+        let change = self.world.engine.query().plan_silence(self.world.now, &request).unwrap();
         self.world.handle(Event::Silence(change));
     }
 

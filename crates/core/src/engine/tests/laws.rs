@@ -199,7 +199,7 @@ fn run_under(steps: &[Step], variants: fn(u8) -> Policy) -> World {
             Step::Fire { alerts, peer, api_v2, moved } => {
                 let mut observations = Vec::new();
                 for &i in alerts {
-                    let fires = world.engine.alerts.alert(id(&world, i)).is_some_and(|a| a.firing());
+                    let fires = world.engine.world.alerts.alert(id(&world, i)).is_some_and(|a| a.firing());
                     if !fires {
                         started[i] = world.now;
                     }
@@ -243,13 +243,13 @@ fn run_under(steps: &[Step], variants: fn(u8) -> Policy) -> World {
                     created_by: "me".into(),
                     comment: "".into(),
                 });
-                let change = world.engine.plan_silence(world.now, &request).unwrap();
+                let change = world.engine.query().plan_silence(world.now, &request).unwrap();
                 world.handle(Event::Silence(change));
             }
             Step::Expire(index) => {
-                if let Some((silence, _)) = world.engine.silences().get(*index) {
+                if let Some((silence, _)) = world.engine.query().silences().get(*index) {
                     let request = SilenceRequest::Expire(silence.id.clone());
-                    let change = world.engine.plan_silence(world.now, &request).unwrap();
+                    let change = world.engine.query().plan_silence(world.now, &request).unwrap();
                     world.handle(Event::Silence(change));
                 }
             }
@@ -271,7 +271,7 @@ fn id(world: &World, i: usize) -> AlertId {
 
 /// Whether the profile keeps the alert from paging: that, and only that, may leave it untold.
 fn is_quiet(world: &World, id: AlertId) -> bool {
-    world.engine.groups.values().flat_map(|g| &g.quiet).any(|q| q.alert == id && !q.resolved)
+    world.engine.pages.groups.values().flat_map(|g| &g.quiet).any(|q| q.alert == id && !q.resolved)
 }
 
 proptest! {
@@ -301,7 +301,7 @@ proptest! {
         world.answer(true);
         world.handle(Event::Policy(Box::new(trusted(0))));
         world.advance(Duration::from_hours(40));
-        prop_assert_eq!(world.engine.stats().firing, 0);
+        prop_assert_eq!(world.engine.query().stats().firing, 0);
         // People are told of what took the place of a problem, and of the end of that.
         let open: Vec<_> = world.pager.iter().filter(|((i, _), s)| s.open && i != "slack[0]").collect();
         prop_assert!(open.is_empty(), "open still: {:?}", open);
@@ -321,7 +321,7 @@ proptest! {
         world.advance(Duration::from_hours(6));
         // A mute window may have ended a moment ago, and what paged then stays open until its window is over.
         for _ in 0..120 {
-            let stats = &world.engine.stats().receivers["pd"];
+            let stats = &world.engine.query().stats().receivers["pd"];
             if stats.resolving + stats.held + stats.pending > 0 {
                 world.advance(Duration::from_secs(10));
             }
@@ -329,19 +329,19 @@ proptest! {
         let mut unmuted = false;
         for i in 0..ALERTS {
             let id = id(&world, i);
-            let fires = world.engine.alerts.alert(id).is_some_and(|a| a.firing());
+            let fires = world.engine.world.alerts.alert(id).is_some_and(|a| a.firing());
             let pager = world.pager.iter().filter(|((integration, _), _)| integration == "pagerduty[0]");
             let shown = pager.filter(|(_, s)| s.open && s.firing.contains(&id)).count();
-            let muted = world.engine.alerts.tracks_of(id).any(|(_, t)| t.muted().is_some());
+            let muted = world.engine.world.alerts.tracks_of(id).any(|(_, t)| t.muted().is_some());
             let muted = muted || is_quiet(&world, id);
             prop_assert!(shown == 0 || fires, "alert {} does not fire", i);
             prop_assert!(shown > 0 || !fires || muted, "alert {} fires, and nobody was told", i);
             unmuted |= fires && !muted;
-            let tracks = world.engine.alerts.tracks_of(id).filter(|(_, t)| t.is_live());
+            let tracks = world.engine.world.alerts.tracks_of(id).filter(|(_, t)| t.is_live());
             prop_assert!(shown <= tracks.count(), "alert {} is in {} open incidents", i, shown);
         }
         let any_fires = (0..ALERTS).map(|i| self::id(&world, i)).any(|id| {
-            world.engine.alerts.alert(id).is_some_and(|a| a.firing()) && !is_quiet(&world, id)
+            world.engine.world.alerts.alert(id).is_some_and(|a| a.firing()) && !is_quiet(&world, id)
         });
         consumers_hold_the_truth(&world)?;
         let open = world.pager.iter().any(|((i, _), s)| i == "pagerduty[0]" && s.open);
@@ -442,22 +442,24 @@ fn consumers_hold_the_truth(world: &World) -> Result<(), TestCaseError> {
     let engine = &world.engine;
     for i in 0..ALERTS {
         let id = id(world, i);
-        let fires = engine.fires(id);
+        let fires = engine.world.fires(id);
         let said = consumers.by_fingerprint.get(&Fingerprint::of(&alert(i)).to_string()).copied();
-        let muted = engine.alerts.tracks_of(id).any(|(_, t)| t.muted().is_some()) || is_quiet(world, id);
+        let muted =
+            engine.world.alerts.tracks_of(id).any(|(_, t)| t.muted().is_some()) || is_quiet(world, id);
         prop_assert!(said != Some(true) || fires, "alert {} does not fire by its fingerprint", i);
         prop_assert!(said == Some(true) || !fires || muted, "alert {} fires, by its fingerprint", i);
     }
-    let open = || engine.incidents.values().filter(|i| i.side != Side::Shadow && !i.is_over());
+    let open = || engine.pages.incidents.all.values().filter(|i| i.side != Side::Shadow && !i.is_over());
     for (labels, said) in &consumers.by_labels {
         let fires = open().any(|i| i.group.1 == *labels && i.fires());
-        let untold = (0..ALERTS).map(|i| id(world, i)).any(|id| engine.fires(id));
+        let untold = (0..ALERTS).map(|i| id(world, i)).any(|id| engine.world.fires(id));
         prop_assert!(*said || !fires, "the group {labels} fires");
         prop_assert!(!*said || fires || untold, "nothing of the group {labels} fires");
     }
     for (key, said) in &consumers.by_key {
-        let known = |i: &crate::engine::Incident| format!("{}#{}", i.group_text, i.generation) == *key;
-        prop_assert!(!*said || engine.incidents.values().any(known), "{key} is open for ever");
+        let known =
+            |i: &crate::engine::incident::Incident| format!("{}#{}", i.group_text, i.generation) == *key;
+        prop_assert!(!*said || engine.pages.incidents.all.values().any(known), "{key} is open for ever");
         prop_assert!(*said || !open().any(known), "{key} is open");
     }
     Ok(())

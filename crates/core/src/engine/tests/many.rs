@@ -63,7 +63,7 @@ fn a_look_passes_so_many_alerts_and_then_says_where_to_go_on() {
     let mut query = AlertQuery { matchers, limit: 100, ..AlertQuery::default() };
     let (mut found, mut looks) = (Vec::new(), 0);
     loop {
-        let glance = world.engine.alerts(&query);
+        let glance = world.engine.query().alerts(&query);
         found.extend(glance.found.into_iter().map(|alert| alert.labels.value("instance").to_owned()));
         looks += 1;
         query.after = glance.next;
@@ -73,7 +73,8 @@ fn a_look_passes_so_many_alerts_and_then_says_where_to_go_on() {
     }
     found.sort();
     assert_eq!((found, looks), (vec!["1".into(), "2".into(), "3".into()], 2));
-    let incident = world.engine.open_incidents(&IncidentQuery { limit: 9, ..IncidentQuery::default() });
+    let incident =
+        world.engine.query().open_incidents(&IncidentQuery { limit: 9, ..IncidentQuery::default() });
     let [only] = incident.found.as_slice() else { panic!("{:?}", incident.found) };
     assert!(incident.next.is_none() && only.alerts.len() == 100 && only.size >= 10_000, "{}", only.size);
 }

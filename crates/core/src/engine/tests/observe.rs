@@ -54,7 +54,7 @@ fn each_notification_goes_on_under_the_senders_key() {
     assert!(world.sent.iter().all(|n| n.dedup_key == key && n.group_key == KEY));
     assert_eq!(world.sent[0].alerts.len(), 2, "one incident, where enforcing would have made two");
     world.advance(Duration::from_hours(1));
-    let stats = world.engine.stats();
+    let stats = world.engine.query().stats();
     let (real, shadow) = (&stats.receivers["pd"], &stats.shadow["pd"]);
     assert_eq!((real.routed, real.pending, shadow.routed, shadow.pending), (6, 0, 6, 0));
     assert_eq!((real.disposed[&Disposition::Page], shadow.disposed[&Disposition::Page]), (1, 2));
@@ -71,27 +71,28 @@ fn what_would_have_been_does_not_stand_beside_what_is_as_paged() {
     let mut world = world(Mode::Observe);
     let start = world.now;
     notify(&mut world, "a", vec![firing(&down("1"), start), firing(&down("2"), start)]);
-    let board = world.engine.board(&BoardQuery { limit: 10, ..BoardQuery::default() });
+    let board = world.engine.query().board(&BoardQuery { limit: 10, ..BoardQuery::default() });
     let rows: Vec<_> = board.rows.iter().map(|row| (row.origin, row.state, row.would)).collect();
     let would = (Origin::Squelch, RowState::Observed, Some(RowState::Paged));
     assert_eq!(rows, [(Origin::Sender, RowState::Paged, None), would, would]);
     assert_eq!(board.states[&RowState::Paged], 1, "one incident is paged");
     assert!(!board.rows.iter().any(|row| row.releasable));
 
-    let listed = world.engine.open_incidents(&IncidentQuery { limit: 10, ..IncidentQuery::default() }).found;
+    let listed =
+        world.engine.query().open_incidents(&IncidentQuery { limit: 10, ..IncidentQuery::default() }).found;
     let mut states: Vec<_> = listed.iter().map(|i| (i.state.as_str(), i.delivered.len())).collect();
     states.sort_unstable();
     assert_eq!(states, [("observed", 0), ("observed", 0), ("paged", 1)]);
-    let alerts = world.engine.alerts(&AlertQuery { limit: 10, ..AlertQuery::default() }).found;
+    let alerts = world.engine.query().alerts(&AlertQuery { limit: 10, ..AlertQuery::default() }).found;
     for alert in alerts {
         let states: Vec<_> = alert.receivers.iter().map(|s| (s.origin, s.state, s.would)).collect();
         assert_eq!(states, [(Origin::Sender, RowState::Paged, None), would], "{alert:?}");
-        assert_eq!(world.engine.alert(world.now, alert.id).unwrap().rows.len(), 2);
+        assert_eq!(world.engine.query().alert(world.now, alert.id).unwrap().rows.len(), 2);
     }
-    let observing = world.engine.observing();
+    let observing = world.engine.query().observing();
     assert!(observing.all && observing.receivers.contains("pd"), "{observing:?}");
     world.handle(mode(Mode::Enforce));
-    assert!(world.engine.observing().receivers.is_empty());
+    assert!(world.engine.query().observing().receivers.is_empty());
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn internal_incidents_are_listed_and_come_first() {
     for name in ["A", "B"] {
         world.say(Source::Alertmanager, "a", vec![firing(&critical(name, "core"), world.now)]);
     }
-    let board = world.engine.board(&all());
+    let board = world.engine.query().board(&all());
     assert_eq!(board.states.values().sum::<usize>(), board.rows.len(), "what is counted is listed");
     let origins: Vec<Origin> = board.rows.iter().map(|row| row.origin).collect();
     assert_eq!(origins, [Origin::Internal, Origin::Squelch, Origin::Squelch]);
@@ -37,15 +37,21 @@ fn internal_incidents_are_listed_and_come_first() {
     assert_eq!((row.firing, row.alerts), (1, 1));
     assert_eq!(row.cause, Some(Cause::Problem { problem: problem.clone() }));
     assert_eq!(row.headline.as_ref().unwrap().names, "SquelchInputRefused");
-    let detail = world.engine.incident(row.dedup_key.as_ref().unwrap(), false, 0, 10).unwrap();
+    let detail = world.engine.query().incident(row.dedup_key.as_ref().unwrap(), false, 0, 10).unwrap();
     assert_eq!(detail.alerts[0].problem.as_deref(), Some(&problem));
-    assert!(world.engine.propose_silence(row.dedup_key.as_ref().unwrap()).is_none(), "nothing silences it");
+    assert!(
+        world.engine.query().propose_silence(row.dedup_key.as_ref().unwrap()).is_none(),
+        "nothing silences it"
+    );
 
     // On pages of one, each comes once.
     let (mut after, mut seen) = (None::<IncidentCursor>, Vec::new());
     loop {
-        let page =
-            world.engine.open_incidents(&IncidentQuery { after, limit: 1, ..IncidentQuery::default() });
+        let page = world.engine.query().open_incidents(&IncidentQuery {
+            after,
+            limit: 1,
+            ..IncidentQuery::default()
+        });
         seen.extend(page.found.iter().map(|incident| (incident.origin, incident.title.clone())));
         let Some(next) = page.next else { break };
         after = IncidentCursor::parse(&next.to_string());
@@ -65,12 +71,12 @@ fn alerts_of_an_incident_stand_by_severity_then_by_name() {
     world.say(Source::Alertmanager, "a", said);
     world.advance(Duration::from_secs(11));
     let key = world.sent[0].dedup_key.clone();
-    let detail = world.engine.incident(&key, false, 0, 10).unwrap();
+    let detail = world.engine.query().incident(&key, false, 0, 10).unwrap();
     let names: Vec<&str> = detail.alerts.iter().map(|a| a.labels.value("alertname")).collect();
     assert_eq!(names, ["D", "Z", "A", "B", "C"]);
-    let second = world.engine.incident(&key, false, 2, 2).unwrap();
+    let second = world.engine.query().incident(&key, false, 2, 2).unwrap();
     assert_eq!(second.alerts[0].labels.value("alertname"), "A", "a page of them is a part of the same order");
-    let listed = world.engine.open_incidents(&IncidentQuery { limit: 1, ..IncidentQuery::default() });
+    let listed = world.engine.query().open_incidents(&IncidentQuery { limit: 1, ..IncidentQuery::default() });
     let names: Vec<&str> = listed.found[0].alerts.iter().map(|a| a.labels.value("alertname")).collect();
     assert_eq!(names, ["D", "Z", "A", "B", "C"]);
 }
@@ -85,7 +91,7 @@ fn merged(names: &[&str]) -> World {
         world.say(Source::Alertmanager, "a", vec![firing(&labels, world.now)]);
     }
     let limited = BoardQuery { state: Some(RowState::RateLimited), ..all() };
-    let alert = world.engine.board(&limited).rows[0].alert;
+    let alert = world.engine.query().board(&limited).rows[0].alert;
     world.handle(Event::Release(Release { alert, receiver: "pd".into(), by: "ada".into() }));
     world
 }
@@ -97,16 +103,16 @@ fn a_merged_incident_has_the_title_that_the_pager_shows() {
     assert_eq!(page.alerts.len(), 4, "{page:?}");
     let labels: Vec<&LabelSet> = page.alerts.iter().map(|alert| &alert.labels).collect();
     let shown = headline(page.title(), &labels, true);
-    let detail = world.engine.incident(&page.dedup_key, false, 0, 10).unwrap();
+    let detail = world.engine.query().incident(&page.dedup_key, false, 0, 10).unwrap();
     assert_eq!(detail.row.headline, Some(shown.clone()));
     assert_eq!(shown.names, "B, C, D and 1 more");
-    let board = world.engine.board(&all());
+    let board = world.engine.query().board(&all());
     assert!(board.rows.iter().any(|row| row.headline.as_ref() == Some(&shown)), "{board:?}");
 }
 
 /// What these matchers match: of the incident, and others.
 fn matched(world: &World, matchers: &[Matcher], key: &str) -> (usize, usize, usize) {
-    let found = world.engine.matching(matchers, key, None);
+    let found = world.engine.query().matching(matchers, key, None);
     assert_eq!(found.next, None);
     (found.inside, found.of, found.others)
 }
@@ -115,7 +121,7 @@ fn matched(world: &World, matchers: &[Matcher], key: &str) -> (usize, usize, usi
 fn the_silence_that_a_merged_incident_proposes_matches_it_and_nothing_else() {
     let world = merged(&["B", "C.x"]);
     let key = world.sent.last().unwrap().dedup_key.clone();
-    let proposed = world.engine.propose_silence(&key).unwrap();
+    let proposed = world.engine.query().propose_silence(&key).unwrap();
     assert_eq!(matched(&world, &proposed, &key), (2, 2, 0), "{proposed:?}");
     let names: BTreeSet<&str> = proposed.iter().map(Matcher::name).collect();
     assert!(names.contains("alertname") && names.contains("team"), "{proposed:?}");
@@ -133,7 +139,7 @@ fn a_group_without_a_name_proposes_the_names_of_its_alerts() {
     world.say(Source::Alertmanager, "a", vec![firing(&critical("B", "core"), world.now)]);
     let key =
         world.sent.iter().find(|n| n.alerts.iter().any(|a| a.labels.value("alertname") == "A")).unwrap();
-    let proposed = world.engine.propose_silence(&key.dedup_key).unwrap();
+    let proposed = world.engine.query().propose_silence(&key.dedup_key).unwrap();
     let (inside, of, _) = matched(&world, &proposed, &key.dedup_key);
     assert!(inside == of && of > 0, "{proposed:?}");
     assert!(proposed.iter().any(|m| m.name() == "alertname"), "{proposed:?}");
@@ -151,7 +157,7 @@ fn numbers_of_a_flapper_are_those_of_the_time_at_which_somebody_looks() {
         world.say(Source::Alertmanager, "a", vec![over]);
         world.advance(Duration::from_secs(20));
     }
-    let (now, _) = world.engine.flappers(world.now, 0, 1);
-    let (later, _) = world.engine.flappers(world.now + now[0].half_life, 0, 1);
+    let (now, _) = world.engine.query().flappers(world.now, 0, 1);
+    let (later, _) = world.engine.query().flappers(world.now + now[0].half_life, 0, 1);
     assert!(later[0].penalty <= now[0].penalty / 2 + 1, "{} {}", later[0].penalty, now[0].penalty);
 }

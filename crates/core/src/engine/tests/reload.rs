@@ -72,7 +72,8 @@ fn the_counters_of_two_receivers_are_not_merged_into_one() {
     let mut world = World::new(policy);
     world.webhook("am", vec![firing(&down(), at(0))]);
     world.advance(Duration::from_mins(1));
-    let routed = |world: &World| world.engine.stats().receivers.values().map(|r| r.routed).sum::<u64>();
+    let routed =
+        |world: &World| world.engine.query().stats().receivers.values().map(|r| r.routed).sum::<u64>();
     let before = routed(&world);
     reload(&mut world, leading("c", &[("pagerduty[0]", 7)]));
     assert!(before > 0 && routed(&world) >= before, "{before} observations were routed");
@@ -151,7 +152,7 @@ fn an_integration_that_never_comes_back_is_given_up() {
     world.unreachable = vec!["pagerduty[0]"];
     world.webhook("am", vec![resolved(&down(), at(0), at(1))]);
     world.advance(Duration::from_hours(27));
-    assert!(world.engine.incidents.is_empty());
+    assert!(world.engine.pages.incidents.all.is_empty());
 }
 
 /// The policy of [`with`], with everything going to another receiver, and `pd` gone.
@@ -177,13 +178,14 @@ fn what_is_open_at_a_receiver_that_a_reload_removed_is_closed_there() {
     let mut world = World::new(with(&["pagerduty[0]"]));
     world.webhook("am", vec![firing(&down(), at(0))]);
     world.advance(Duration::from_mins(1));
-    assert_eq!(world.engine.orphans(), []);
+    assert_eq!(world.engine.query().orphans(), []);
     reload(&mut world, moved());
-    let orphans = world.engine.orphans();
+    let orphans = world.engine.query().orphans();
     assert_eq!(orphans.len(), 1);
     assert_eq!((&*orphans[0].receiver, &*orphans[0].integration), ("pd", "pagerduty[0]"));
     assert!(orphans[0].incident.contains("Down") && orphans[0].dedup_key.len() == 64);
-    let stats = |world: &World| world.engine.stats().receivers.get("pd").map(|r| (r.open, r.orphaned));
+    let stats =
+        |world: &World| world.engine.query().stats().receivers.get("pd").map(|r| (r.open, r.orphaned));
     assert_eq!(stats(&world), Some((1, 1)), "it is open there, and counted");
     // It fires for long after the reload, and is not given up.
     fires_on(&mut world, 60);
@@ -191,7 +193,7 @@ fn what_is_open_at_a_receiver_that_a_reload_removed_is_closed_there() {
     world.webhook("am", vec![resolved(&down(), at(0), now)]);
     world.advance(Duration::from_mins(10));
     assert_eq!(open(&world), [""; 0], "an incident was left open");
-    assert_eq!(world.engine.orphans(), []);
+    assert_eq!(world.engine.query().orphans(), []);
     world.advance(Duration::from_hours(60));
     assert_eq!(stats(&world), None, "the metrics of a receiver go once nothing is open there");
     assert!(!world.sent.iter().any(|n| n.dedup_key.is_empty() || n.group_key.starts_with("squelch")));
@@ -205,7 +207,7 @@ fn a_person_is_told_of_what_cannot_be_closed_at_a_receiver_that_is_gone() {
     // As after a restart: nothing is left with which it could be reached.
     reload(&mut world, moved());
     world.unreachable = vec!["pagerduty[0]"];
-    let key = world.engine.orphans()[0].dedup_key.clone();
+    let key = world.engine.query().orphans()[0].dedup_key.clone();
     let now = world.now;
     world.webhook("am", vec![resolved(&down(), at(0), now)]);
     world.advance(Duration::from_mins(10));
@@ -215,7 +217,7 @@ fn a_person_is_told_of_what_cannot_be_closed_at_a_receiver_that_is_gone() {
     for says in ["pd", "pagerduty[0]", &key, "Down"] {
         assert!(brief(&told.cause).contains(says), "{says} not in {:?}", told.cause);
     }
-    let of_pd = world.engine.stats().receivers["pd"].clone();
+    let of_pd = world.engine.query().stats().receivers["pd"].clone();
     assert_eq!((of_pd.closing, of_pd.orphaned), (1, 1), "it is open there still");
     // The receiver comes back, and with it the way to close it.
     world.unreachable.clear();
@@ -326,12 +328,12 @@ fn damping_that_is_switched_off_while_something_flaps_ends_it() {
         );
         world.advance(Duration::from_mins(1));
     }
-    assert_eq!(world.engine.stats().receivers["pd"].flapping, 1);
+    assert_eq!(world.engine.query().stats().receivers["pd"].flapping, 1);
     noise.flapping.suppress_at = 0;
     noise.flapping.half_life = Duration::from_secs(40);
     reload(&mut world, policy(&["alertname"], noise));
     world.advance(Duration::from_hours(5));
-    assert_eq!(world.engine.stats().receivers["pd"].flapping, 0);
+    assert_eq!(world.engine.query().stats().receivers["pd"].flapping, 0);
     assert_eq!(open(&world), [""; 0]);
 }
 

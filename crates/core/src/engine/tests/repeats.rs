@@ -45,7 +45,7 @@ fn members_of_a_pair_repeat_although_their_addresses_differ() {
 }
 
 fn summary_of(world: &World, set: &LabelSet) -> String {
-    let known = world.engine.as_known(Source::Alertmanager, AlertId::of(set, |_| false)).unwrap();
+    let known = world.engine.query().as_known(Source::Alertmanager, AlertId::of(set, |_| false)).unwrap();
     known.observations[0].annotations.value("summary").to_owned()
 }
 

@@ -77,7 +77,7 @@ fn an_incident_that_gets_worse_is_not_told_as_resolved() {
     let told = webhook(&world);
     assert!(told.by_fingerprint.values().chain(told.by_key.values()).all(|open| !open), "{told:?}");
     assert_eq!(sent(&world, "slack[0]").iter().filter(|n| n.kind == Kind::Resolve).count(), 1);
-    assert!(world.engine.incidents.is_empty(), "nothing is left");
+    assert!(world.engine.pages.incidents.all.is_empty(), "nothing is left");
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_group_of_which_an_incident_fires_is_not_told_as_resolved() {
     all_say(&world, false);
     let told = webhook(&world);
     assert!(told.by_fingerprint.values().chain(told.by_key.values()).all(|open| !open), "{told:?}");
-    assert!(world.engine.incidents.is_empty(), "nothing is left");
+    assert!(world.engine.pages.incidents.all.is_empty(), "nothing is left");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn an_alert_that_fires_again_while_its_resolve_is_under_way_ends_as_firing() {
     let said = ends(&world, &alert);
     say(&mut world, vec![said]);
     all_say(&world, false);
-    assert!(world.engine.incidents.is_empty(), "nothing is left");
+    assert!(world.engine.pages.incidents.all.is_empty(), "nothing is left");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_resolve_that_was_refused_says_later_what_is_true_then() {
     let said = ends(&world, &alert);
     say(&mut world, vec![said]);
     all_say(&world, false);
-    assert!(world.engine.incidents.is_empty(), "nothing is left");
+    assert!(world.engine.pages.incidents.all.is_empty(), "nothing is left");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn an_alert_that_fires_again_while_it_is_silenced_is_not_told_as_resolved() {
         created_by: "me".into(),
         comment: "".into(),
     });
-    let change = world.engine.plan_silence(world.now, &request).unwrap();
+    let change = world.engine.query().plan_silence(world.now, &request).unwrap();
     world.handle(crate::engine::Event::Silence(change));
     let said = fires(&world, &silenced);
     say(&mut world, vec![said]);
@@ -181,7 +181,7 @@ fn an_alert_that_fires_again_while_it_is_silenced_is_not_told_as_resolved() {
     say(&mut world, vec![said]);
     all_say(&world, false);
     assert!(webhook(&world).by_fingerprint.values().all(|fires| !fires));
-    assert!(world.engine.incidents.is_empty(), "nothing is left");
+    assert!(world.engine.pages.incidents.all.is_empty(), "nothing is left");
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn an_alert_has_the_labels_of_its_identity_whichever_replica_speaks() {
     assert_eq!(told.values().copied().collect::<Vec<_>>(), [false], "one alert, and it has resolved");
     let named = labels(&[("alertname", "A"), ("service", "shop")]);
     assert!(world.sent.iter().flat_map(|n| &n.alerts).all(|alert| alert.labels == named));
-    let shown = world.engine.alerts(&crate::engine::AlertQuery { limit: 9, ..Default::default() });
+    let shown = world.engine.query().alerts(&crate::engine::AlertQuery { limit: 9, ..Default::default() });
     assert_eq!(told.keys().collect::<Vec<_>>(), [&shown.found[0].fingerprint.to_string()]);
 }
 
@@ -276,9 +276,9 @@ fn a_group_that_never_ends_keeps_no_more_than_a_hundred_incidents_waiting() {
         say(&mut world, vec![said]);
         all_say(&world, true);
     }
-    assert!(world.engine.incidents.len() <= 102, "{}", world.engine.incidents.len());
+    assert!(world.engine.pages.incidents.all.len() <= 102, "{}", world.engine.pages.incidents.all.len());
     let said = ends(&world, &chronic);
     say(&mut world, vec![said]);
     all_say(&world, false);
-    assert!(world.engine.incidents.is_empty(), "nothing is left");
+    assert!(world.engine.pages.incidents.all.is_empty(), "nothing is left");
 }

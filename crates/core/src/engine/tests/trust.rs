@@ -23,7 +23,7 @@ fn a_cardinality_bomb_is_one_page_that_says_how_many() {
         world.say(crate::model::Source::Alertmanager, "am", vec![firing(&numbered(n), START)]);
     }
     world.advance(Duration::from_mins(5));
-    let stats = world.engine.stats();
+    let stats = world.engine.query().stats();
     assert_eq!((stats.alerts, stats.overflow), (100, 4_900));
     let told: Vec<_> =
         world.sent.iter().filter(|n| n.group_labels.value("alertname") == "SquelchTooManyAlerts").collect();
@@ -51,11 +51,11 @@ fn what_resolved_first_makes_room() {
     }
     world.advance(Duration::from_hours(1));
     world.say(crate::model::Source::Alertmanager, "am", vec![firing(&numbered(1_000), world.now)]);
-    let stats = world.engine.stats();
+    let stats = world.engine.query().stats();
     assert_eq!((stats.alerts, stats.overflow), (100, 0));
     assert_eq!(stats.bounds.get(&Bound::Alerts), Some(&1));
     let all = super::super::AlertQuery { limit: 1_000, ..Default::default() };
-    let known = world.engine.alerts(&all).found;
+    let known = world.engine.query().alerts(&all).found;
     let knows = |n| known.iter().any(|alert| alert.labels == numbered(n));
     assert!(!knows(0), "the first that resolved is forgotten");
     assert!(knows(1));
@@ -68,7 +68,7 @@ fn thousands_of_firing_label_sets_of_one_alert_are_bounded() {
         let set = labels(&[("alertname", "A"), ("replica", &n.to_string())]);
         world.say(crate::model::Source::Alertmanager, "am", vec![firing(&set, START)]);
     }
-    let stats = world.engine.stats();
+    let stats = world.engine.query().stats();
     assert_eq!(stats.alerts, 1);
     assert_eq!(stats.bounds.get(&Bound::LabelSets), Some(&500));
 }
