@@ -8,48 +8,48 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::few::Few;
-use super::forms::{Forms, Wording};
-use super::lanes::LaneId;
-use super::occurrences::{Moment, OccurrenceChange, OccurrenceKey, Occurrences, PeerId};
-use super::state::Track;
-use super::timers::{Standing, Timers};
+use crate::engine::few::Few;
+use crate::engine::forms::{Forms, Wording};
+use crate::engine::lanes::LaneId;
+use crate::engine::occurrences::{Moment, OccurrenceChange, OccurrenceKey, Occurrences, PeerId};
+use crate::engine::state::Track;
+use crate::engine::timers::{Standing, Timers};
 use crate::model::{AlertId, Duration, LabelSet, Observation, Source, Status, Timestamp};
 use crate::policy::Policy;
 
 /// How long an alert that no longer fires is remembered, to tell a late copy from a new problem.
-pub(super) const REMEMBER_RESOLVED: Duration = Duration::from_hours(24);
+pub(crate) const REMEMBER_RESOLVED: Duration = Duration::from_hours(24);
 
 /// An alert: what has an identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Alert {
+pub(crate) struct Alert {
     /// The full label set as last said: routes, silences and inhibition are about it.
-    pub(super) labels: LabelSet,
+    pub(crate) labels: LabelSet,
     /// The labels of its identity, if they are others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     identity: Option<LabelSet>,
     /// Annotations and where the rule can be looked at, as last said.
     wording: Wording,
     /// Start of the current occurrence, or of the last one, as its senders say it.
-    pub(super) starts_at: Timestamp,
+    pub(crate) starts_at: Timestamp,
     /// End of the last occurrence, as its senders say it. None while firing.
-    pub(super) ends_at: Option<Timestamp>,
+    pub(crate) ends_at: Option<Timestamp>,
     /// When this program first heard of the occurrence, in engine time.
-    pub(super) received_at: Timestamp,
+    pub(crate) received_at: Timestamp,
     /// When it is looked at next, if nothing is heard: no later than the first of its deadlines.
     due: Option<Timestamp>,
     /// When it is forgotten, while nothing of it fires or may.
     forget_at: Option<Timestamp>,
     /// When somebody should have been told of it.
     unheard_at: Option<Timestamp>,
-    /// When its labels were written down last, for the [`super::ledger::Ledger`].
-    pub(super) named: Option<Timestamp>,
+    /// When its labels were written down last, for the [`crate::engine::ledger::Ledger`].
+    pub(crate) named: Option<Timestamp>,
     occurrences: Occurrences,
 }
 
 /// What an observation, or the passing of time, did to an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Change {
+pub(crate) enum Change {
     /// Nothing that anybody must know.
     None,
     /// It did not fire, and does.
@@ -77,7 +77,7 @@ struct Known {
 
 /// All alerts, and whose full label sets they are.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Alerts {
+pub(crate) struct Alerts {
     known: BTreeMap<AlertId, Box<Known>>,
     /// What they say.
     forms: Forms,
@@ -96,13 +96,13 @@ pub(super) struct Alerts {
 
 impl Alert {
     /// Whether it fires.
-    pub(super) fn firing(&self) -> bool {
+    pub(crate) fn firing(&self) -> bool {
         self.ends_at.is_none()
     }
 
     /// The labels under which everybody outside knows it: those of its identity, which stay as they are
     /// whichever replica speaks, and whatever becomes of `ignore_labels` meanwhile.
-    pub(super) fn told(&self) -> &LabelSet {
+    pub(crate) fn told(&self) -> &LabelSet {
         self.identity.as_ref().unwrap_or(&self.labels)
     }
 
@@ -117,14 +117,14 @@ impl Alert {
     }
 
     /// Whether one of its senders says something that is not believed yet.
-    pub(super) fn is_disputed(&self) -> bool {
+    pub(crate) fn is_disputed(&self) -> bool {
         self.occurrences.is_disputed()
     }
 }
 
 impl Alerts {
     /// These alone, for a copy of the engine; of `id` with what the lanes know of it.
-    pub(super) fn only(&self, id: AlertId, other: Option<AlertId>) -> Alerts {
+    pub(crate) fn only(&self, id: AlertId, other: Option<AlertId>) -> Alerts {
         let mut only = Alerts { ahead: self.ahead, ..Alerts::default() };
         for id in [Some(id), other].into_iter().flatten() {
             let Some(alert) = self.alert(id).cloned() else { continue };
@@ -142,80 +142,80 @@ impl Alerts {
     }
 
     /// Engine time is so many milliseconds ahead of wall time from now on.
-    pub(super) fn clocks(&mut self, ahead: i64) {
+    pub(crate) fn clocks(&mut self, ahead: i64) {
         self.ahead = ahead;
     }
 
     /// By how many milliseconds engine time is ahead of wall time.
-    pub(super) fn ahead(&self) -> i64 {
+    pub(crate) fn ahead(&self) -> i64 {
         self.ahead
     }
 
     /// The instant at which engine time is `now`.
-    pub(super) fn moment(&self, now: Timestamp) -> Moment {
+    pub(crate) fn moment(&self, now: Timestamp) -> Moment {
         Moment::new(now, self.ahead)
     }
 
-    pub(super) fn alert(&self, id: AlertId) -> Option<&Alert> {
+    pub(crate) fn alert(&self, id: AlertId) -> Option<&Alert> {
         self.known.get(&id)?.alert.as_ref()
     }
 
     /// The labels of an alert, while it fires.
-    pub(super) fn firing_labels(&self, id: AlertId) -> Option<&LabelSet> {
+    pub(crate) fn firing_labels(&self, id: AlertId) -> Option<&LabelSet> {
         self.alert(id).filter(|alert| alert.firing()).map(|alert| &alert.labels)
     }
 
-    pub(super) fn alert_mut(&mut self, id: AlertId) -> Option<&mut Alert> {
+    pub(crate) fn alert_mut(&mut self, id: AlertId) -> Option<&mut Alert> {
         self.known.get_mut(&id)?.alert.as_mut()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&AlertId, &Alert)> + Clone {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&AlertId, &Alert)> + Clone {
         self.after(None)
     }
 
     /// Those behind `id` in the order of their identity; all without.
-    pub(super) fn after(&self, id: Option<AlertId>) -> impl Iterator<Item = (&AlertId, &Alert)> + Clone {
+    pub(crate) fn after(&self, id: Option<AlertId>) -> impl Iterator<Item = (&AlertId, &Alert)> + Clone {
         let from = id.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         let known = self.known.range((from, std::ops::Bound::Unbounded));
         known.filter_map(|(id, known)| Some((id, known.alert.as_ref()?)))
     }
 
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.count
     }
 
     /// Full label sets of the one that has most.
-    pub(super) fn most_label_sets(&self) -> u64 {
+    pub(crate) fn most_label_sets(&self) -> u64 {
         self.iter().map(|(_, alert)| alert.occurrences.len() as u64).max().unwrap_or(0)
     }
 
     /// The annotations of one of them, and where its rule can be looked at, as last said.
-    pub(super) fn said(&self, alert: &Alert) -> (LabelSet, SmolStr) {
+    pub(crate) fn said(&self, alert: &Alert) -> (LabelSet, SmolStr) {
         self.forms.read(&alert.wording)
     }
 
     /// What a lane knows of an alert.
-    pub(super) fn track(&self, id: AlertId, lane: LaneId) -> Option<&Track> {
+    pub(crate) fn track(&self, id: AlertId, lane: LaneId) -> Option<&Track> {
         self.known.get(&id)?.tracks.get(&lane)
     }
 
     /// What a lane knows of an alert, which it does from now on.
-    pub(super) fn track_mut(&mut self, id: AlertId, lane: LaneId) -> &mut Track {
+    pub(crate) fn track_mut(&mut self, id: AlertId, lane: LaneId) -> &mut Track {
         self.known.entry(id).or_default().tracks.or_default(lane)
     }
 
     /// What the lanes know of an alert.
-    pub(super) fn tracks_of(&self, id: AlertId) -> impl Iterator<Item = (LaneId, &Track)> {
+    pub(crate) fn tracks_of(&self, id: AlertId) -> impl Iterator<Item = (LaneId, &Track)> {
         self.known.get(&id).into_iter().flat_map(|known| known.tracks.iter()).map(|(lane, t)| (*lane, t))
     }
 
     /// What the lanes know of all alerts, by alert and lane.
-    pub(super) fn tracks(&self) -> impl Iterator<Item = (AlertId, LaneId, &Track)> {
+    pub(crate) fn tracks(&self) -> impl Iterator<Item = (AlertId, LaneId, &Track)> {
         self.known.iter().flat_map(|(id, known)| known.tracks.iter().map(|(lane, t)| (*id, *lane, t)))
     }
 
     /// A lane knows nothing of an alert any more.
-    pub(super) fn forget_track(&mut self, id: AlertId, lane: LaneId) {
+    pub(crate) fn forget_track(&mut self, id: AlertId, lane: LaneId) {
         if let Some(known) = self.known.get_mut(&id) {
             known.tracks.remove(&lane);
         }
@@ -230,18 +230,18 @@ impl Alerts {
     }
 
     /// How many firing full label sets were forgotten for new ones of the same alert.
-    pub(super) fn label_sets_forgotten(&self) -> u64 {
+    pub(crate) fn label_sets_forgotten(&self) -> u64 {
         self.forgotten
     }
 
     /// How many fire.
-    pub(super) fn firing(&self) -> u64 {
+    pub(crate) fn firing(&self) -> u64 {
         self.firing
     }
 
     /// The alert that a full label set belongs to: the one that it belonged to before, if it is
     /// known (so a change of `ignore_labels` does not split what fires), else its identity.
-    pub(super) fn owner(&self, instance: AlertId, labels: &LabelSet, policy: &Policy) -> AlertId {
+    pub(crate) fn owner(&self, instance: AlertId, labels: &LabelSet, policy: &Policy) -> AlertId {
         match self.owners.get(&instance) {
             Some(owner) => *owner,
             None if self.alert(instance).is_some() => instance,
@@ -250,7 +250,7 @@ impl Alerts {
     }
 
     /// Takes one observation in.
-    pub(super) fn observe(
+    pub(crate) fn observe(
         &mut self,
         now: Timestamp,
         (source, peer): (Source, PeerId),
@@ -341,45 +341,45 @@ impl Alerts {
         alert.wind(now, id, policy, timers);
     }
 
-    /// [`super::timers::Timer::Alert`] fired.
-    pub(super) fn woke(&mut self, id: AlertId) {
+    /// [`crate::engine::timers::Timer::Alert`] fired.
+    pub(crate) fn woke(&mut self, id: AlertId) {
         self.alert_mut(id).map(|alert| alert.due.take());
     }
 
     /// Sees to it that it is looked at in time.
-    pub(super) fn wind(&mut self, now: Timestamp, id: AlertId, policy: &Policy, timers: &mut Timers) {
+    pub(crate) fn wind(&mut self, now: Timestamp, id: AlertId, policy: &Policy, timers: &mut Timers) {
         if let Some(alert) = self.alert_mut(id) {
             alert.wind(now, id, policy, timers);
         }
     }
 
     /// Whether it is time to forget it.
-    pub(super) fn is_over(&self, now: Timestamp, id: AlertId) -> bool {
+    pub(crate) fn is_over(&self, now: Timestamp, id: AlertId) -> bool {
         self.alert(id).is_some_and(|alert| alert.forget_at.is_some_and(|at| at <= now))
     }
 
     /// It is remembered until `at`, if it does not fire before.
-    pub(super) fn remember_until(&mut self, id: AlertId, at: Timestamp) {
+    pub(crate) fn remember_until(&mut self, id: AlertId, at: Timestamp) {
         if let Some(alert) = self.alert_mut(id) {
             alert.forget_at = Some(at);
         }
     }
 
     /// By when somebody must have been told of it, if anybody must.
-    pub(super) fn watch(&mut self, id: AlertId, by: Option<Timestamp>, timers: &mut Timers) {
+    pub(crate) fn watch(&mut self, id: AlertId, by: Option<Timestamp>, timers: &mut Timers) {
         if let Some(alert) = self.alert_mut(id) {
             timers.stands(Standing::Unheard, id, alert.unheard_at, by);
             alert.unheard_at = by;
         }
     }
 
-    /// [`super::timers::Timer::Unheard`] fired.
-    pub(super) fn watched(&mut self, id: AlertId) {
+    /// [`crate::engine::timers::Timer::Unheard`] fired.
+    pub(crate) fn watched(&mut self, id: AlertId) {
         self.alert_mut(id).map(|alert| alert.unheard_at.take());
     }
 
     /// Brings back what a snapshot of the timers leaves out.
-    pub(super) fn rewind(&self, timers: &mut Timers) {
+    pub(crate) fn rewind(&self, timers: &mut Timers) {
         for (id, alert) in self.iter() {
             timers.stands(Standing::Alert, *id, None, alert.due);
             timers.stands(Standing::Unheard, *id, None, alert.unheard_at);
@@ -387,7 +387,7 @@ impl Alerts {
     }
 
     /// Whether `observation` only repeats what is known.
-    pub(super) fn is_repeat(
+    pub(crate) fn is_repeat(
         &self,
         key: OccurrenceKey,
         peer: PeerId,
@@ -398,12 +398,12 @@ impl Alerts {
     }
 
     /// When the current occurrence began in engine time, and no later than it was heard of.
-    pub(super) fn began(&self, alert: &Alert) -> Timestamp {
+    pub(crate) fn began(&self, alert: &Alert) -> Timestamp {
         self.moment(alert.received_at).engine(alert.starts_at).min(alert.received_at)
     }
 
     /// What a resolve of API v2 really states: see [`Occurrences::judge`].
-    pub(super) fn judge(
+    pub(crate) fn judge(
         &self,
         now: Timestamp,
         (alert, instance, peer): (AlertId, AlertId, PeerId),
@@ -417,7 +417,7 @@ impl Alerts {
 
     /// A peer repeated its statement about a full label set. Returns its status, if the full label set is
     /// known.
-    pub(super) fn repeated(
+    pub(crate) fn repeated(
         &mut self,
         now: Timestamp,
         alert_id: AlertId,
@@ -431,7 +431,7 @@ impl Alerts {
 
     /// Full label sets of which nothing was heard in time fire no more: those with an end of their own, or,
     /// if `stale`, the others.
-    pub(super) fn expire(
+    pub(crate) fn expire(
         &mut self,
         now: Timestamp,
         id: AlertId,
@@ -447,8 +447,8 @@ impl Alerts {
         change
     }
 
-    /// Believes what the other member of a pair did not take back within [`super::occurrences::REFIRE_WAIT`].
-    pub(super) fn believe(
+    /// Believes what the other member of a pair did not take back within [`crate::engine::occurrences::REFIRE_WAIT`].
+    pub(crate) fn believe(
         &mut self,
         now: Timestamp,
         id: AlertId,
@@ -467,7 +467,7 @@ impl Alerts {
     }
 
     /// Forgets an alert that does not fire.
-    pub(super) fn forget(&mut self, id: AlertId, timers: &mut Timers) {
+    pub(crate) fn forget(&mut self, id: AlertId, timers: &mut Timers) {
         let Some(known) = self.known.get_mut(&id) else { return };
         let Some(alert) = known.alert.take_if(|alert| !alert.firing()) else { return };
         self.count -= 1;
@@ -482,7 +482,7 @@ impl Alerts {
 
     /// Nothing was heard while the program was down: what a deadline was set for gets as long
     /// again as a sender may take to speak.
-    pub(super) fn restarted(&mut self, now: Timestamp, policy: &Policy, timers: &mut Timers) {
+    pub(crate) fn restarted(&mut self, now: Timestamp, policy: &Policy, timers: &mut Timers) {
         let ends = now + policy.resolve_timeout;
         let stale = now + Duration::from_millis(policy.stale_after.as_millis() / 3);
         for (id, known) in &mut self.known {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::engine::Engine;
-use crate::engine::incident::{Incident, Phase, Side};
+use crate::engine::incidents::incident::{Incident, Phase, Side};
 use crate::engine::timers::Timer;
 
 impl Engine {

@@ -1,13 +1,13 @@
 //! Those that read the messages of a webhook, each by what it knows a problem again.
 //!
 //! Keep and Robusta know it by the fingerprint, jiralert by the labels of the group, GoAlert by the summary
-//! that the alerts share, OnCall by the key of the group. PagerDuty's dedup key is [`super::testing`]'s
+//! that the alerts share, OnCall by the key of the group. PagerDuty's dedup key is [`crate::engine::testing`]'s
 //! pager.
 
 use std::collections::BTreeMap;
 
 use crate::engine::Engine;
-use crate::engine::incident::Side;
+use crate::engine::incidents::incident::Side;
 use crate::model::{Fingerprint, Kind, LabelSet, Notification, Status};
 use crate::policy::Policy;
 
@@ -64,8 +64,9 @@ pub fn assert_true(engine: &Engine, replaced: Option<&Policy>, n: &Notification)
     if n.kind == Kind::Resolve && n.integration.starts_with("webhook") {
         let open = engine.pages.incidents.all.values().filter(|i| i.side != Side::Shadow && !i.is_over());
         let mut of_group = open.filter(|i| i.group.1 == n.group_labels);
-        let home =
-            |i: &crate::engine::incident::Incident| engine.world.lanes.lane(i.group.0).receiver == n.receiver;
+        let home = |i: &crate::engine::incidents::incident::Incident| {
+            engine.world.lanes.lane(i.group.0).receiver == n.receiver
+        };
         assert!(
             !of_group.any(|i| home(i) && !i.channels.iter().all(|c| c.is_gone())),
             "its group goes on: {n:?}"

@@ -30,7 +30,7 @@ const REMEMBERED: usize = 24;
 
 /// How one alert flaps at one route.
 #[derive(Default, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Damping {
+pub(crate) struct Damping {
     /// In thousandths of a change, as it was at `at`.
     penalty: u64,
     at: Timestamp,
@@ -48,7 +48,7 @@ impl Damping {
     /// Counts `changes` changes at `now`; returns whether the alert began to flap with them.
     ///
     /// The penalty is capped so that it decays to `reuse_at` within `max_hold` (RFC 2439, 4.2).
-    pub(super) fn change(&mut self, now: Timestamp, changes: u32, settings: &Flapping) -> bool {
+    pub(crate) fn change(&mut self, now: Timestamp, changes: u32, settings: &Flapping) -> bool {
         if settings.suppress_at == 0 {
             return false;
         }
@@ -73,27 +73,27 @@ impl Damping {
     }
 
     /// How often the alert changed since it was last calm, if it flaps.
-    pub(super) fn flaps(&self) -> Option<u32> {
+    pub(crate) fn flaps(&self) -> Option<u32> {
         self.flapping.map(|_| self.changes)
     }
 
     /// Since when it flaps, if it does.
-    pub(super) fn since(&self) -> Option<Timestamp> {
+    pub(crate) fn since(&self) -> Option<Timestamp> {
         self.flapping
     }
 
     /// How often it changed since it was last calm.
-    pub(super) fn count(&self) -> u32 {
+    pub(crate) fn count(&self) -> u32 {
         self.changes
     }
 
     /// When it changed since it was last calm, oldest first; the newest of them.
-    pub(super) fn changed_at(&self) -> Vec<Timestamp> {
+    pub(crate) fn changed_at(&self) -> Vec<Timestamp> {
         self.recent.iter().copied().chain(self.newest).collect()
     }
 
     /// How long before its newest change it had changed before.
-    pub(super) fn pause(&self) -> Duration {
+    pub(crate) fn pause(&self) -> Duration {
         match (self.newest, self.recent.last()) {
             (Some(newest), Some(before)) => newest.since(*before),
             _ => Duration::ZERO,
@@ -101,13 +101,13 @@ impl Damping {
     }
 
     /// The penalty at `now`, in thousandths.
-    pub(super) fn penalty_at(&self, now: Timestamp, settings: &Flapping) -> u64 {
+    pub(crate) fn penalty_at(&self, now: Timestamp, settings: &Flapping) -> u64 {
         decayed(self.penalty, now.since(self.at), settings.half_life)
     }
 
     /// When the alert stops to count as flapping if it changes no more: the penalty falls to
     /// `reuse_at`, or `max_hold` is over.
-    pub(super) fn reuse_deadline(&self, settings: &Flapping) -> Option<Timestamp> {
+    pub(crate) fn reuse_deadline(&self, settings: &Flapping) -> Option<Timestamp> {
         let since = self.flapping?;
         let calm = self.at + time_to_reach(self.penalty, u64::from(Flapping::REUSE_AT), settings.half_life);
         Some(calm.min(since + settings.max_hold()))
@@ -115,7 +115,7 @@ impl Damping {
 
     /// Ends flapping. After `max_hold` the penalty stays just short of `suppress_at`: the truth is
     /// told, and the next change flaps again.
-    pub(super) fn release(&mut self, now: Timestamp, settings: &Flapping) {
+    pub(crate) fn release(&mut self, now: Timestamp, settings: &Flapping) {
         if self.flapping.take().is_some_and(|since| now >= since + settings.max_hold()) {
             self.penalty =
                 self.penalty_at(now, settings).min(u64::from(settings.suppress_at.saturating_sub(1)));
@@ -124,13 +124,13 @@ impl Damping {
     }
 
     /// When nothing of this is worth remembering: the penalty is below a tenth of a change.
-    pub(super) fn forget_at(&self, settings: &Flapping) -> Timestamp {
+    pub(crate) fn forget_at(&self, settings: &Flapping) -> Timestamp {
         self.at + time_to_reach(self.penalty, CHANGE / 10, settings.half_life)
     }
 }
 
 /// `penalty` after `elapsed`.
-pub(super) fn decayed(penalty: u64, elapsed: Duration, half_life: Duration) -> u64 {
+pub(crate) fn decayed(penalty: u64, elapsed: Duration, half_life: Duration) -> u64 {
     let Some(steps) = (u128::from(elapsed.as_millis()) * 1024).checked_div(u128::from(half_life.as_millis()))
     else {
         return 0;

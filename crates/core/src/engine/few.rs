@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Sorted by key, each key once. One entry stands where the map does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Few<K, V>(List<(K, V)>);
+pub(crate) struct Few<K, V>(List<(K, V)>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum List<T> {
@@ -66,19 +66,19 @@ impl<K: Ord + Copy, V> Few<K, V> {
         self.0.as_slice().binary_search_by(|(k, _)| k.cmp(key))
     }
 
-    pub(super) fn get(&self, key: &K) -> Option<&V> {
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
         self.find(key).ok().map(|i| &self.0.as_slice()[i].1)
     }
 
-    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         self.find(key).ok().map(|i| &mut self.0.as_mut_slice()[i].1)
     }
 
-    pub(super) fn contains_key(&self, key: &K) -> bool {
+    pub(crate) fn contains_key(&self, key: &K) -> bool {
         self.find(key).is_ok()
     }
 
-    pub(super) fn insert(&mut self, key: K, value: V) -> Option<V> {
+    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         match self.find(&key) {
             Ok(i) => Some(std::mem::replace(&mut self.0.as_mut_slice()[i].1, value)),
             Err(i) => {
@@ -94,7 +94,7 @@ impl<K: Ord + Copy, V> Few<K, V> {
         }
     }
 
-    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
+    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
         let place = self.find(key).ok()?;
         let mut all = self.0.take();
         let (_, value) = all.remove(place);
@@ -102,34 +102,34 @@ impl<K: Ord + Copy, V> Few<K, V> {
         Some(value)
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.as_slice().len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.0.as_slice().iter().map(|(k, v)| (k, v))
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = &K> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
         self.0.as_slice().iter().map(|(k, _)| k)
     }
 
-    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
         self.0.as_slice().iter().map(|(_, v)| v)
     }
 
-    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
         self.0.as_mut_slice().iter_mut().map(|(_, v)| v)
     }
 }
 
 impl<K: Ord + Copy, V> Few<K, V> {
     /// The value at `key`, which `make` makes if there is none.
-    pub(super) fn or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
+    pub(crate) fn or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
         if !self.contains_key(&key) {
             self.insert(key, make());
         }
@@ -140,7 +140,7 @@ impl<K: Ord + Copy, V> Few<K, V> {
 
 impl<K: Ord + Copy, V: Default> Few<K, V> {
     /// The value at `key`, which is made if there is none.
-    pub(super) fn or_default(&mut self, key: K) -> &mut V {
+    pub(crate) fn or_default(&mut self, key: K) -> &mut V {
         self.or_insert_with(key, V::default)
     }
 }

@@ -2,13 +2,13 @@
 //! must not. Chances are in units of 2^-32.
 
 /// One, in units of 2^-32.
-pub(super) const ONE: u64 = 1 << 32;
+pub(crate) const ONE: u64 = 1 << 32;
 
 /// 1 - exp(-x): the chance of at least one event where `x` = `numerator / denominator` are expected.
 ///
 /// By its series below a quarter, and by repeated squaring of exp(-x/2^k) above; good to one part
 /// in 10^5, and in thousandths of a decade exact.
-pub(super) fn chance_of_any(numerator: u128, denominator: u128) -> u64 {
+pub(crate) fn chance_of_any(numerator: u128, denominator: u128) -> u64 {
     let Some(expected) = (numerator << 32).checked_div(denominator) else { return ONE };
     if expected >= u128::from(32 * ONE) {
         return ONE;
@@ -37,12 +37,12 @@ fn one_minus_exp(x: u64) -> u64 {
 }
 
 /// The product of two chances.
-pub(super) fn multiply(a: u64, b: u64) -> u64 {
+pub(crate) fn multiply(a: u64, b: u64) -> u64 {
     ((u128::from(a) * u128::from(b)) >> 32) as u64
 }
 
 /// -log10 of a chance, in thousandths; of no chance at all, that of the smallest one.
-pub(super) fn surprise(chance: u64) -> u64 {
+pub(crate) fn surprise(chance: u64) -> u64 {
     let chance = chance.clamp(1, ONE);
     // log2 by its digits: the place of the highest bit, then one bit more for each squaring.
     let top = chance.ilog2();

@@ -19,7 +19,7 @@ const END: char = '\u{2}';
 
 /// Annotations and address of an alert, in a [`Forms`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Wording {
+pub(crate) struct Wording {
     form: u32,
     /// What was cut out, each with its length before it.
     own: Box<str>,
@@ -28,7 +28,7 @@ pub(super) struct Wording {
 /// The forms in use, each with how many wordings use it.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<(Arc<str>, u64)>", into = "Vec<(Arc<str>, u64)>")]
-pub(super) struct Forms {
+pub(crate) struct Forms {
     all: Vec<(Arc<str>, u64)>,
     /// By their text.
     numbers: BTreeMap<Arc<str>, u32>,
@@ -38,7 +38,7 @@ pub(super) struct Forms {
 
 impl Forms {
     /// Keeps what an alert says; to be given back to [`Self::release`].
-    pub(super) fn keep(&mut self, annotations: &LabelSet, url: &str) -> Wording {
+    pub(crate) fn keep(&mut self, annotations: &LabelSet, url: &str) -> Wording {
         let (text, own) = cut(annotations, url);
         if let Some(form) = self.numbers.get(text.as_str()) {
             self.all[*form as usize].1 += 1;
@@ -61,7 +61,7 @@ impl Forms {
     }
 
     /// Nobody says this any more.
-    pub(super) fn release(&mut self, wording: &Wording) {
+    pub(crate) fn release(&mut self, wording: &Wording) {
         let Some((text, users)) = self.all.get_mut(wording.form as usize) else { return };
         *users = users.saturating_sub(1);
         if *users == 0 {
@@ -72,7 +72,7 @@ impl Forms {
     }
 
     /// The annotations, and the address of the rule.
-    pub(super) fn read(&self, wording: &Wording) -> (LabelSet, SmolStr) {
+    pub(crate) fn read(&self, wording: &Wording) -> (LabelSet, SmolStr) {
         let (mut texts, url) = self.whole(wording);
         let mut pairs = Vec::with_capacity(texts.len() / 2);
         while texts.len() >= 2 {

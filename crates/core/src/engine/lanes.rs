@@ -5,46 +5,46 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
-use super::own::ROUTE;
+use crate::engine::pages::internal::ROUTE;
 use crate::model::{Duration, LabelSet};
 use crate::policy::{GroupBy, IntegrationRef, Mode, Noise, Policy, Windows};
 
 /// Number of a lane; stable for the life of the journal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct LaneId(pub(super) u32);
+pub(crate) struct LaneId(pub(crate) u32);
 
 /// One route and its receiver. A lane whose route is gone from the configuration keeps its settings,
 /// but for its receiver's integrations: what is open on it goes on to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Lane {
-    pub(super) route: SmolStr,
+pub(crate) struct Lane {
+    pub(crate) route: SmolStr,
     /// How many routes with the same key and receiver stand before its own.
     #[serde(default)]
     sibling: u32,
-    pub(super) receiver: SmolStr,
-    pub(super) group_by: GroupBy,
-    pub(super) group_wait: Duration,
-    pub(super) group_interval: Duration,
-    pub(super) repeat_interval: Duration,
-    pub(super) noise: Noise,
-    pub(super) integrations: Vec<IntegrationRef>,
+    pub(crate) receiver: SmolStr,
+    pub(crate) group_by: GroupBy,
+    pub(crate) group_wait: Duration,
+    pub(crate) group_interval: Duration,
+    pub(crate) repeat_interval: Duration,
+    pub(crate) noise: Noise,
+    pub(crate) integrations: Vec<IntegrationRef>,
     /// When it notifies nobody.
     #[serde(default)]
-    pub(super) windows: Windows,
+    pub(crate) windows: Windows,
     /// The line of its route in the configuration; 0 where that is not known.
     #[serde(default)]
-    pub(super) line: u32,
+    pub(crate) line: u32,
     /// The name of its noise profile, and the lines of what stands in it.
     #[serde(default)]
-    pub(super) profile: (SmolStr, BTreeMap<SmolStr, u32>),
+    pub(crate) profile: (SmolStr, BTreeMap<SmolStr, u32>),
     /// Whether the configuration still has it.
     current: bool,
 }
 
 /// All lanes that the configuration has or had.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Lanes {
+pub(crate) struct Lanes {
     lanes: Vec<Lane>,
     /// By index of the policy's routes.
     of_route: Vec<LaneId>,
@@ -52,13 +52,13 @@ pub(super) struct Lanes {
 
 impl Lane {
     /// Whether it decides in the shadow: what upstream says goes on as it came.
-    pub(super) fn observes(&self) -> bool {
+    pub(crate) fn observes(&self) -> bool {
         self.noise.mode == Mode::Observe
     }
 
     /// Its part of the key of a group. The first of several siblings has Alertmanager's own key, which does
     /// not tell them apart.
-    pub(super) fn key(&self) -> SmolStr {
+    pub(crate) fn key(&self) -> SmolStr {
         match self.sibling {
             0 => self.route.clone(),
             n => format_smolstr!("{}/{n}", self.route),
@@ -66,7 +66,7 @@ impl Lane {
     }
 
     /// Whether it names one of these time intervals.
-    pub(super) fn names_any(&self, intervals: &BTreeSet<SmolStr>) -> bool {
+    pub(crate) fn names_any(&self, intervals: &BTreeSet<SmolStr>) -> bool {
         let mut names = self.windows.mute.iter().chain(&self.windows.active);
         names.any(|name| intervals.contains(name))
     }
@@ -74,7 +74,7 @@ impl Lane {
 
 impl Lanes {
     /// Takes a policy over.
-    pub(super) fn update(&mut self, policy: &Policy) {
+    pub(crate) fn update(&mut self, policy: &Policy) {
         for lane in &mut self.lanes {
             lane.current = false;
             // What still waits on a lane that is gone goes to whom its receiver is today.
@@ -128,7 +128,7 @@ impl Lanes {
     }
 
     /// The lanes that `labels` take, in the order of the routes, each once.
-    pub(super) fn matching(&self, policy: &Policy, labels: &LabelSet) -> Vec<LaneId> {
+    pub(crate) fn matching(&self, policy: &Policy, labels: &LabelSet) -> Vec<LaneId> {
         let mut lanes = Vec::with_capacity(1);
         for route in policy.matching_routes(labels) {
             let lane = self.of_route[route];
@@ -140,12 +140,12 @@ impl Lanes {
     }
 
     /// The lane of the policy's route of this index.
-    pub(super) fn of_route(&self, route: usize) -> Option<LaneId> {
+    pub(crate) fn of_route(&self, route: usize) -> Option<LaneId> {
         self.of_route.get(route).copied()
     }
 
     /// The first lane to the same receiver, in the same mode: where what is merged at the receiver stands.
-    pub(super) fn first_of_receiver(&self, id: LaneId) -> LaneId {
+    pub(crate) fn first_of_receiver(&self, id: LaneId) -> LaneId {
         let lane = self.lane(id);
         let same =
             |l: &Lane| l.receiver == lane.receiver && l.observes() == lane.observes() && l.route != ROUTE;
@@ -154,7 +154,7 @@ impl Lanes {
     }
 
     /// The lane of Squelch's own incidents at a receiver; none if that reaches nobody.
-    pub(super) fn own(&mut self, receiver: &SmolStr, policy: &Policy) -> Option<LaneId> {
+    pub(crate) fn own(&mut self, receiver: &SmolStr, policy: &Policy) -> Option<LaneId> {
         let settings = policy.receivers.get(receiver).filter(|r| !r.integrations.is_empty())?;
         if let Some(index) = self.lanes.iter().position(|l| l.route == ROUTE && l.receiver == *receiver) {
             return Some(LaneId(index as u32));
@@ -179,19 +179,19 @@ impl Lanes {
     }
 
     /// A receiver has another name.
-    pub(super) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
+    pub(crate) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
         for lane in self.lanes.iter_mut().filter(|lane| lane.receiver == *old) {
             lane.receiver = new.clone();
         }
     }
 
     /// Those that the configuration has now.
-    pub(super) fn current(&self) -> impl Iterator<Item = &Lane> {
+    pub(crate) fn current(&self) -> impl Iterator<Item = &Lane> {
         self.lanes.iter().filter(|lane| lane.current)
     }
 
     /// A lane. Ids come from here and lanes are never removed.
-    pub(super) fn lane(&self, id: LaneId) -> &Lane {
+    pub(crate) fn lane(&self, id: LaneId) -> &Lane {
         &self.lanes[id.0 as usize]
     }
 }

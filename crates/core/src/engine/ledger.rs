@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
-use super::alerts::{Alert, Alerts};
-use super::lanes::{Lane, LaneId, Lanes};
-use super::renames::rename_key;
-use super::repeats::cause_of_repeats;
-use super::stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
+use crate::engine::alerts::{Alert, Alerts};
+use crate::engine::lanes::{Lane, LaneId, Lanes};
+use crate::engine::renames::rename_key;
+use crate::engine::repeats::cause_of_repeats;
+use crate::engine::stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
 use crate::model::{
     AlertId, Basis, Cause, Decision, Disposition, Duration, Kind, Reason, Source, Status, Timestamp,
 };
@@ -16,11 +16,11 @@ use crate::policy::Policy;
 
 /// Counts, and writes down what was decided in the event at hand.
 #[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     stats: Stats,
     /// Unchanged repeats that are counted and not written down yet. Their bound is that of the alerts; see
     /// [`WRITE_REPEATS`].
-    #[serde(default, with = "super::pairs")]
+    #[serde(default, with = "crate::engine::pairs")]
     repeats: BTreeMap<(AlertId, LaneId), Repeats>,
     /// When these were last looked through.
     #[serde(default)]
@@ -71,16 +71,16 @@ impl Repeats {
 }
 
 /// What was decided about observations of one alert, before it is written down.
-pub(super) struct Verdict<'a> {
-    pub(super) alert: AlertId,
-    pub(super) known: Option<&'a mut Alert>,
-    pub(super) lane: (LaneId, &'a Lane),
-    pub(super) incident: SmolStr,
-    pub(super) disposition: Disposition,
-    pub(super) cause: Cause,
-    pub(super) release: Option<Timestamp>,
+pub(crate) struct Verdict<'a> {
+    pub(crate) alert: AlertId,
+    pub(crate) known: Option<&'a mut Alert>,
+    pub(crate) lane: (LaneId, &'a Lane),
+    pub(crate) incident: SmolStr,
+    pub(crate) disposition: Disposition,
+    pub(crate) cause: Cause,
+    pub(crate) release: Option<Timestamp>,
     /// Its labels and the start of the occurrence are added when it is written down.
-    pub(super) basis: Basis,
+    pub(crate) basis: Basis,
 }
 
 /// Whose decision it is, at a lane that only observes.
@@ -94,7 +94,7 @@ enum Whose {
 
 impl Ledger {
     /// Gives every receiver of `policy` its counters, at zero.
-    pub(super) fn update(&mut self, policy: &Policy) {
+    pub(crate) fn update(&mut self, policy: &Policy) {
         for (name, receiver) in &policy.receivers {
             counters(&mut self.stats.shadow, name);
             let stats = self.receiver(name);
@@ -112,19 +112,19 @@ impl Ledger {
     }
 
     /// A receiver has another name: its counters go on under it.
-    pub(super) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
+    pub(crate) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
         for counters in [&mut self.stats.receivers, &mut self.stats.shadow] {
             rename_key(counters, old, new);
         }
     }
 
     /// The counters of a receiver.
-    pub(super) fn receiver(&mut self, name: &SmolStr) -> &mut ReceiverStats {
+    pub(crate) fn receiver(&mut self, name: &SmolStr) -> &mut ReceiverStats {
         counters(&mut self.stats.receivers, name)
     }
 
     /// An alert is about to be forgotten: of its repeats nothing more will be heard.
-    pub(super) fn forget(&mut self, now: Timestamp, alert: AlertId, (alerts, lanes): (&mut Alerts, &Lanes)) {
+    pub(crate) fn forget(&mut self, now: Timestamp, alert: AlertId, (alerts, lanes): (&mut Alerts, &Lanes)) {
         let all = (alert, LaneId(0))..=(alert, LaneId(u32::MAX));
         for key in self.repeats.range(all).map(|(key, _)| *key).collect::<Vec<_>>() {
             self.write_repeats(now, key, alerts.alert_mut(alert), lanes.lane(key.1));
@@ -132,7 +132,7 @@ impl Ledger {
     }
 
     /// How many repeats are gathered of what is not known.
-    pub(super) fn repeats_of_none(&self, alerts: &Alerts) -> u64 {
+    pub(crate) fn repeats_of_none(&self, alerts: &Alerts) -> u64 {
         self.repeats.keys().filter(|(alert, _)| alerts.alert(*alert).is_none()).count() as u64
     }
 
@@ -152,17 +152,17 @@ impl Ledger {
         }
     }
 
-    pub(super) fn stats(&self) -> &Stats {
+    pub(crate) fn stats(&self) -> &Stats {
         &self.stats
     }
 
     /// Counts observations received.
-    pub(super) fn received(&mut self, source: Source, status: Status, count: u64) {
+    pub(crate) fn received(&mut self, source: Source, status: Status, count: u64) {
         *self.stats.received.entry((source, status)).or_default() += count;
     }
 
     /// The counters of a lane: its receiver's, or those of its receiver's shadow.
-    pub(super) fn account(&mut self, lane: &Lane) -> &mut ReceiverStats {
+    pub(crate) fn account(&mut self, lane: &Lane) -> &mut ReceiverStats {
         match lane.observes() {
             true => counters(&mut self.stats.shadow, &lane.receiver),
             false => self.receiver(&lane.receiver),
@@ -170,7 +170,7 @@ impl Ledger {
     }
 
     /// Disposes `count` pending observations, as the engine decided.
-    pub(super) fn dispose(&mut self, now: Timestamp, count: u64, mut verdict: Verdict<'_>) {
+    pub(crate) fn dispose(&mut self, now: Timestamp, count: u64, mut verdict: Verdict<'_>) {
         if count == 0 {
             return;
         }
@@ -182,7 +182,7 @@ impl Ledger {
     }
 
     /// Disposes `count` pending observations, as a sender decided whose notifications are passed on.
-    pub(super) fn dispose_as_sent(&mut self, now: Timestamp, count: u64, verdict: Verdict<'_>) {
+    pub(crate) fn dispose_as_sent(&mut self, now: Timestamp, count: u64, verdict: Verdict<'_>) {
         self.count(verdict.lane.1, Whose::Sender, verdict.disposition, count);
         let decision = self.decision(now, count, Whose::Sender, verdict);
         self.decisions.push(decision);
@@ -190,7 +190,7 @@ impl Ledger {
 
     /// Disposes `count` pending observations that repeat what is known, as `reason` says: they are written
     /// down later, as one.
-    pub(super) fn dispose_repeats(
+    pub(crate) fn dispose_repeats(
         &mut self,
         now: Timestamp,
         count: u64,
@@ -262,23 +262,23 @@ impl Ledger {
     }
 
     /// Counts a notification that was decided.
-    pub(super) fn notified(&mut self, receiver: &SmolStr, integration: &SmolStr, kind: Kind) {
+    pub(crate) fn notified(&mut self, receiver: &SmolStr, integration: &SmolStr, kind: Kind) {
         let receiver = self.receiver(receiver);
         *receiver.notifications.entry((integration.clone(), kind)).or_default() += 1;
     }
 
     /// Counts an observation of an alert that there is no room for.
-    pub(super) fn overflow(&mut self) {
+    pub(crate) fn overflow(&mut self) {
         self.stats.overflow += 1;
     }
 
     /// Counts what a bound made go.
-    pub(super) fn bound(&mut self, bound: Bound, count: u64) {
+    pub(crate) fn bound(&mut self, bound: Bound, count: u64) {
         *self.stats.bounds.entry(bound).or_default() += count;
     }
 
     /// Counts how long the first page of a problem waited here.
-    pub(super) fn page_delay(&mut self, lane: &Lane, delay: Duration) {
+    pub(crate) fn page_delay(&mut self, lane: &Lane, delay: Duration) {
         let receiver = self.account(lane);
         let seconds = delay.as_millis().div_ceil(1000);
         let bucket = PAGE_DELAY_BUCKETS.iter().position(|upper| seconds <= *upper);
@@ -290,17 +290,17 @@ impl Ledger {
     }
 
     /// Whether somebody watches the repeats of the event at hand.
-    pub(super) fn watch(&mut self, watched: bool) {
+    pub(crate) fn watch(&mut self, watched: bool) {
         self.disposed_repeats = watched.then(Vec::new);
     }
 
     /// Takes out the repeats that were disposed since it is watched.
-    pub(super) fn take_repeats(&mut self) -> Vec<Decision> {
+    pub(crate) fn take_repeats(&mut self) -> Vec<Decision> {
         self.disposed_repeats.take().unwrap_or_default()
     }
 
     /// Takes out what was decided since the last call.
-    pub(super) fn take_decisions(&mut self) -> Vec<Decision> {
+    pub(crate) fn take_decisions(&mut self) -> Vec<Decision> {
         std::mem::take(&mut self.decisions)
     }
 }

@@ -8,99 +8,63 @@
 //! event with the time it gave, and only then releases the [`Effects`].
 
 mod alerts;
-mod aside;
 #[cfg(any(test, feature = "testing"))]
 mod audit;
-mod basis;
-mod board;
-mod bounds;
-mod channel;
-mod churn;
-mod clocks;
 #[cfg(any(test, feature = "testing"))]
 pub mod consumers;
 mod damping;
-mod digest;
-mod dry;
 mod event;
-mod fallback;
 mod few;
 mod fixed;
-mod flappers;
-mod flapping;
-mod flow;
 mod forms;
-mod gather;
-mod groups;
-mod heartbeats;
-mod identifiers;
-mod incident;
 mod incidents;
-mod inhibition;
-mod intervals;
 mod lanes;
-mod lapse;
 mod ledger;
-mod lifecycle;
-mod listing;
-mod members;
-mod merge;
-mod mute;
-mod notify;
-mod observe;
+mod mutes;
 mod occurrences;
-mod orphans;
-mod own;
 mod pages;
 mod pairs;
 mod pipeline;
-mod proposal;
 mod query;
-mod release;
 mod renames;
 mod repeats;
 mod self_check;
-mod series;
-mod silence_index;
-mod silences;
 mod snapshot;
 mod state;
 mod stats;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod timers;
-mod truth;
-mod undelivered;
-mod view;
-mod watch;
+mod transitions;
 mod world;
 
 use serde::{Deserialize, Serialize};
-use smol_str::SmolStr;
 
-pub use board::{AlertDetail, Board, BoardQuery, IncidentDetail, NextStep, Origin, Row, RowAlert, RowState};
-pub use bounds::Fill;
-pub use dry::{DryOutcome, DryRoute, DryRun, DryStep};
 pub use event::{Alarm, Effects, Event, Release, Why};
-pub use flappers::Flapper;
 pub use occurrences::PeerId;
-pub use proposal::Matching;
+pub use query::Fill;
 pub use query::Query;
-pub use repeats::{GatheredRepeats, Repeat, Repeats};
-pub use snapshot::RestoreError;
-pub use stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
-pub use undelivered::{Observing, Refused};
-pub use view::{
+pub use query::board::{
+    AlertDetail, Board, BoardQuery, IncidentDetail, NextStep, Origin, Row, RowAlert, RowState,
+};
+pub use query::dry::{DryOutcome, DryRoute, DryRun, DryStep};
+pub use query::flappers::Flapper;
+pub use query::proposal::Matching;
+pub use query::undelivered::{Observing, Refused};
+pub use query::view::{
     AlertQuery, Glance, INCIDENT_STATES, IncidentAlert, IncidentCursor, IncidentQuery, KnownAlert,
     OpenIncident, Standing,
 };
+pub use repeats::{GatheredRepeats, Repeat, Repeats};
+pub use snapshot::RestoreError;
+pub use stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
 
-use crate::model::{NotificationId, Timestamp};
+use crate::model::Timestamp;
 use crate::policy::Policy;
-use groups::GroupKey;
-use incident::IncidentId;
-use mute::Mutes;
+use incidents::incident::IncidentId;
+use mutes::Mutes;
 use pages::Pages;
+use pages::groups::GroupKey;
 use self_check::SelfCheck;
 use state::Track;
 use timers::Timer;
@@ -193,33 +157,6 @@ impl Engine {
         &self.world.policy
     }
 
-    fn adopt(&mut self, policy: Policy) {
-        self.rename_receivers(&policy);
-        self.world.lanes.update(&policy);
-        self.world.ledger.update(&policy);
-        self.pages.incidents.lead_channels(&mut self.world, &policy);
-        for id in self.pages.incidents.all.keys() {
-            self.world.timers.set(Timer::Retry(*id), self.world.now);
-        }
-        self.world.policy = policy;
-        self.pages.waits_adopt(&mut self.world);
-        self.mutes_adopt();
-        self.pages.digests_adopt(&mut self.world);
-        self.pages.retry_all(&mut self.world);
-        self.checks.heartbeats_adopt(&mut self.world, &mut self.pages);
-        self.pages.incidents.level_all(&mut self.world);
-        self.readmit();
-        for alert in
-            self.world.alerts.iter().filter(|(_, a)| a.firing()).map(|(id, _)| *id).collect::<Vec<_>>()
-        {
-            self.world.watch_anew(alert);
-        }
-        for id in self.pages.incidents.all.keys().copied().collect::<Vec<_>>() {
-            self.pages.move_on(&mut self.world, id);
-            self.pages.incidents.watch_orphan(&mut self.world, id);
-        }
-    }
-
     /// What is due next. Whether an alert is muted is settled before anything is done about it, and
     /// after all is heard that was due to be heard.
     fn next_timer(&mut self) -> Option<Timer> {
@@ -264,60 +201,13 @@ impl Engine {
     }
 }
 
-impl<'a> Query<'a> {
-    /// The notifications of incidents whose end it waits for.
-    pub fn in_flight(self) -> impl Iterator<Item = NotificationId> + 'a {
-        self.pages.incidents.in_flight.keys().copied()
-    }
-
-    /// By how many milliseconds engine time is ahead of wall time, as the last [`Event::Clocks`] said.
-    pub fn ahead_of_wall(&self) -> i64 {
-        self.world.alerts.ahead()
-    }
-
-    /// How many alerts are known, firing or not: the measure of its size.
-    pub fn alerts_known(&self) -> u64 {
-        self.world.alerts.len()
-    }
-
-    /// The counters, and how things stand.
-    pub fn stats(&self) -> Stats {
-        let stats = self.world.ledger.stats().clone();
-        let mut stats =
-            Stats { alerts: self.world.alerts.len(), firing: self.world.alerts.firing(), ..stats };
-        self.mutes.count(&mut stats);
-        stats.heartbeats = self.checks.heartbeats.last();
-        stats.sender_clocks =
-            self.checks.clocks.wrong(self.world.now).map(|(name, ms)| (name.clone(), ms)).collect();
-        stats.changing_labels = self.checks.changing_labels(self.world);
-        stats.bounds.insert(Bound::LabelSets, self.world.alerts.label_sets_forgotten());
-        for (receiver, count) in self.orphans_by_receiver() {
-            stats.receivers.entry(receiver).or_default().orphaned = count;
-        }
-        // A receiver that a reload removed goes once nothing is open there. Its counters stay in the ledger.
-        let kept = |name: &SmolStr, of: &ReceiverStats| {
-            self.world.policy.receivers.contains_key(name) || !of.is_idle()
-        };
-        stats.shadow.retain(|name, of| kept(name, of));
-        let shadow = &stats.shadow;
-        stats.receivers.retain(|name, of| kept(name, of) || shadow.contains_key(name));
-        stats
-    }
-}
-
-impl Pages {
-    /// Tries again at once every notification that was refused. A person may have mended the URL, the
-    /// key or the file that holds it, and the engine knows none of these.
-    fn retry_all(&mut self, world: &mut World) {
-        for (id, incident) in &mut self.incidents.all {
-            for channel in incident.channels.iter_mut().filter(|channel| channel.was_refused()) {
-                channel.retry_now();
-                world.timers.set(Timer::Retry(*id), world.now);
-            }
-        }
-        self.digests.retry_digests(world);
-    }
-}
-
 #[cfg(test)]
 mod tests;
+
+impl Engine {
+    /// Answers questions about alerts, incidents, silences and counters.
+    pub fn query(&self) -> Query<'_> {
+        let Engine { world, mutes, pages, checks } = self;
+        Query { world, mutes, pages, checks }
+    }
+}

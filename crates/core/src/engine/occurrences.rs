@@ -16,22 +16,22 @@ mod firing;
 
 use serde::{Deserialize, Serialize};
 
-use super::few::Few;
+use crate::engine::few::Few;
 use crate::model::{AlertId, Duration, Observation, Source, Status, Timestamp, hash64};
 use crate::policy::Policy;
 
 /// One instant in engine time and in wall time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Moment {
+pub(crate) struct Moment {
     /// Engine time.
-    pub(super) now: Timestamp,
+    pub(crate) now: Timestamp,
     /// Wall time, which a sender's times are compared with.
-    pub(super) wall: Timestamp,
+    pub(crate) wall: Timestamp,
 }
 
 impl Moment {
     /// The instant at which engine time is `now`, and `ahead` milliseconds ahead of wall time.
-    pub(super) fn new(now: Timestamp, ahead: i64) -> Self {
+    pub(crate) fn new(now: Timestamp, ahead: i64) -> Self {
         Moment { now, wall: Timestamp::from_millis(now.as_millis().saturating_sub(ahead)) }
     }
 
@@ -40,7 +40,7 @@ impl Moment {
     }
 
     /// When engine time is what wall time is at `wall`.
-    pub(super) fn engine(self, wall: Timestamp) -> Timestamp {
+    pub(crate) fn engine(self, wall: Timestamp) -> Timestamp {
         Timestamp::from_millis(wall.as_millis().saturating_add(self.ahead()))
     }
 
@@ -51,7 +51,7 @@ impl Moment {
 }
 
 /// A sender whose clock is wrong by no more counts as right.
-pub(super) const CLOCK_SLACK: Duration = Duration::from_secs(30);
+pub(crate) const CLOCK_SLACK: Duration = Duration::from_secs(30);
 
 /// How long a sender is believed that an alert fires, if the end that it gives has passed already.
 const LATE_FIRES: Duration = Duration::from_mins(5);
@@ -69,15 +69,15 @@ impl PeerId {
 }
 
 /// One full label set at one door.
-pub(super) type OccurrenceKey = (Source, AlertId);
+pub(crate) type OccurrenceKey = (Source, AlertId);
 
 /// How long a peer that states an old firing must go on before it is believed.
-pub(super) const REFIRE_WAIT: Duration = Duration::from_secs(60);
+pub(crate) const REFIRE_WAIT: Duration = Duration::from_secs(60);
 
 /// An alert keeps at most this many full label sets. A new one then replaces the one that nobody has stated
 /// for the longest time, and a resolved one before one that fires. Values that `ignore_labels` leaves out
 /// make many label sets of one alert.
-pub(super) const LABEL_SETS: usize = 1000;
+pub(crate) const LABEL_SETS: usize = 1000;
 
 /// At most this many peers have a statement about one full label set. The one that spoke longest ago goes
 /// first.
@@ -86,7 +86,7 @@ const PEERS: usize = 16;
 /// The occurrences of one alert, by door and full label set.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Occurrences(Few<OccurrenceKey, Occurrence>);
+pub(crate) struct Occurrences(Few<OccurrenceKey, Occurrence>);
 
 /// The current or the last occurrence of one full label set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,7 +150,7 @@ fn is_zero(count: &u8) -> bool {
 
 /// The effect of a statement on one full label set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OccurrenceChange {
+pub(crate) enum OccurrenceChange {
     None,
     /// The statement is about an occurrence before this one.
     Old,
@@ -239,7 +239,7 @@ fn expiry(at: Moment, end: Timestamp) -> Timestamp {
 }
 
 /// How long ago the end that is said has passed.
-pub(super) fn lateness(at: Moment, said: &Observation) -> Duration {
+pub(crate) fn lateness(at: Moment, said: &Observation) -> Duration {
     said.ends_at.map_or(Duration::ZERO, |end| at.wall.since(end))
 }
 
@@ -295,44 +295,44 @@ impl Occurrence {
 
 impl Occurrences {
     /// Whether any fires.
-    pub(super) fn fires(&self) -> bool {
+    pub(crate) fn fires(&self) -> bool {
         self.0.values().any(|o| o.firing)
     }
 
     /// The number of full label sets that fire.
-    pub(super) fn firing(&self) -> usize {
+    pub(crate) fn firing(&self) -> usize {
         self.0.values().filter(|o| o.firing).count()
     }
 
     /// The number of full label sets.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// The earliest start of those that fire.
-    pub(super) fn started_at(&self) -> Option<Timestamp> {
+    pub(crate) fn started_at(&self) -> Option<Timestamp> {
         self.0.values().filter(|o| o.firing).map(|o| o.starts_at).min()
     }
 
     /// Whether a peer states a firing that is not believed yet.
-    pub(super) fn is_disputed(&self) -> bool {
+    pub(crate) fn is_disputed(&self) -> bool {
         self.0.values().any(Occurrence::is_disputed)
     }
 
     /// When the first of them expires or is believed, if no peer speaks before.
-    pub(super) fn deadline(&self, policy: &Policy) -> Option<Timestamp> {
+    pub(crate) fn deadline(&self, policy: &Policy) -> Option<Timestamp> {
         let believed =
             |o: &Occurrence| o.peers.values().filter_map(|p| p.waits_since).min().map(|at| at + REFIRE_WAIT);
         self.0.values().flat_map(|o| [o.expires_at(policy), believed(o)]).flatten().min()
     }
 
     /// The doors and full label sets.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &OccurrenceKey> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &OccurrenceKey> {
         self.0.keys()
     }
 
     /// Whether `said` changes nothing but when the peer spoke last.
-    pub(super) fn is_repeat(&self, key: &OccurrenceKey, peer: PeerId, said: &Observation) -> bool {
+    pub(crate) fn is_repeat(&self, key: &OccurrenceKey, peer: PeerId, said: &Observation) -> bool {
         let Some(occurrence) = self.0.get(key) else { return false };
         let Some(statement) = occurrence.peers.get(&peer) else {
             // The first statement of another member of a pair mostly repeats the occurrence that is known.
@@ -358,7 +358,7 @@ impl Occurrences {
     ///
     /// Repeats are gathered, so an end that they give may have passed meanwhile. It had not when the peer
     /// spoke: otherwise it is no repeat.
-    pub(super) fn repeated(
+    pub(crate) fn repeated(
         &mut self,
         at: Moment,
         key: &OccurrenceKey,
@@ -395,7 +395,7 @@ impl Occurrences {
 
     /// Ends the occurrences that no peer confirmed in time: if `stale`, those without an end of their own,
     /// else the others. Returns the last end in wall time, if any ended.
-    pub(super) fn expire(&mut self, at: Moment, stale: bool, policy: &Policy) -> Option<Timestamp> {
+    pub(crate) fn expire(&mut self, at: Moment, stale: bool, policy: &Policy) -> Option<Timestamp> {
         let mut last_end = None;
         for occurrence in self.0.values_mut() {
             let endless = !occurrence.peers.values().any(|peer| peer.firing && peer.expires_at.is_some());
@@ -414,7 +414,7 @@ impl Occurrences {
 
     /// Believes the peers that went on to state an old firing for [`REFIRE_WAIT`]. Returns whether there
     /// were any.
-    pub(super) fn believe(&mut self, at: Moment) -> bool {
+    pub(crate) fn believe(&mut self, at: Moment) -> bool {
         let mut believed = false;
         for occurrence in self.0.values_mut() {
             let due = |peer: &&Statement| peer.waits_since.is_some_and(|since| since + REFIRE_WAIT <= at.now);
@@ -427,7 +427,7 @@ impl Occurrences {
     }
 
     /// Squelch was down and heard nothing: no word expires before `ends`, and none is stale before `stale`.
-    pub(super) fn restarted(&mut self, ends: Timestamp, stale: Timestamp, policy: &Policy) {
+    pub(crate) fn restarted(&mut self, ends: Timestamp, stale: Timestamp, policy: &Policy) {
         for statement in self.0.values_mut().flat_map(|o| o.peers.values_mut()).filter(|peer| peer.firing) {
             match &mut statement.expires_at {
                 Some(at) => *at = (*at).max(ends),
@@ -438,7 +438,7 @@ impl Occurrences {
 
     /// Makes room for a new full label set, if there are [`LABEL_SETS`]. Returns the one that is forgotten,
     /// if no other door states it, and whether it fired.
-    pub(super) fn make_room(&mut self, key: &OccurrenceKey) -> Option<(Option<AlertId>, bool)> {
+    pub(crate) fn make_room(&mut self, key: &OccurrenceKey) -> Option<(Option<AlertId>, bool)> {
         if self.0.len() < LABEL_SETS || self.0.contains_key(key) {
             return None;
         }
@@ -450,7 +450,7 @@ impl Occurrences {
     }
 
     /// A peer states that a full label set fires.
-    pub(super) fn fire(
+    pub(crate) fn fire(
         &mut self,
         at: Moment,
         key: OccurrenceKey,
@@ -472,7 +472,7 @@ impl Occurrences {
     }
 
     /// A peer states that a full label set does not fire.
-    pub(super) fn resolve(
+    pub(crate) fn resolve(
         &mut self,
         at: Moment,
         key: OccurrenceKey,
@@ -520,7 +520,7 @@ impl Occurrences {
     /// moved on fires. It takes two moves once the alert has fired, since the members of a pair may share an
     /// address and state two ends. What a sender says of an alert for the first time fires too if its end is
     /// as `late` as the others.
-    pub(super) fn judge(
+    pub(crate) fn judge(
         &self,
         at: Moment,
         key: &OccurrenceKey,

@@ -1,16 +1,16 @@
 //! Repeats: observations that change nothing. [`Engine::repeats`] recognises them, [`GatheredRepeats`] gathers
-//! them, and one [`Event::Repeats`](super::Event::Repeats) counts many, without a decision for each.
+//! them, and one [`Event::Repeats`](crate::engine::Event::Repeats) counts many, without a decision for each.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, Serializer};
 use smol_str::SmolStr;
 
-use super::Engine;
-use super::lanes::LaneId;
-use super::occurrences::PeerId;
-use super::state::Track;
-use super::world::World;
+use crate::engine::Engine;
+use crate::engine::lanes::LaneId;
+use crate::engine::occurrences::PeerId;
+use crate::engine::state::Track;
+use crate::engine::world::World;
 use crate::model::{
     AlertId, Batch, Cause, Disposition, Duration, LabelSet, Reason, Source, Status, Timestamp,
 };
@@ -118,13 +118,13 @@ impl GatheredRepeats {
 }
 
 /// The cause for which unchanged repeats are suppressed: [`Reason::Muted`] where nobody is told of anything.
-pub(super) fn cause_of_repeats(reason: Reason) -> Cause {
+pub(crate) fn cause_of_repeats(reason: Reason) -> Cause {
     if reason == Reason::Muted { Cause::NoIntegration } else { Cause::UnchangedRepeats }
 }
 
 impl Engine {
     /// The repeats in `batch`, if every observation of it only repeats what is known at every lane that it
-    /// takes. The caller gathers them for [`super::Event::Repeats`]. `None` if the batch must be observed.
+    /// takes. The caller gathers them for [`crate::engine::Event::Repeats`]. `None` if the batch must be observed.
     pub fn repeats(&self, batch: &Batch) -> Option<Repeats> {
         if self.query().is_for_the_mirror(batch) {
             return None;
@@ -157,7 +157,7 @@ impl Engine {
     }
 
     /// Takes repeats in: they are signs of life, and they are accounted for.
-    pub(super) fn repeated(&mut self, repeats: &Repeats) {
+    pub(crate) fn repeated(&mut self, repeats: &Repeats) {
         for one in &repeats.statements {
             let key = (repeats.source, one.instance);
             let Some(status) =

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Engine;
+use crate::engine::Engine;
 
 /// Version of the format written here. 1 was JSON, 2 kept what the lanes know apart; both of no release.
 const VERSION: u32 = 3;

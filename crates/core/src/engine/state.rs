@@ -15,15 +15,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::damping::Damping;
-use super::groups::GroupKey;
-use super::incident::IncidentId;
+use crate::engine::damping::Damping;
+use crate::engine::incidents::incident::IncidentId;
+use crate::engine::pages::groups::GroupKey;
 use crate::model::{Reason, Timestamp};
 
 /// Where an alert stands at one destination.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum State {
+pub(crate) enum State {
     /// The alert does not fire here.
     #[default]
     Idle,
@@ -46,41 +46,41 @@ pub(super) enum State {
 
 /// All that one destination knows of one alert.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Track {
+pub(crate) struct Track {
     state: State,
     /// The penalty of its changes.
-    pub(super) damping: Damping,
+    pub(crate) damping: Damping,
     /// Flapping ended after this many changes, and no page has said that the alert fires on.
     #[serde(default)]
-    pub(super) owed: Option<u32>,
+    pub(crate) owed: Option<u32>,
     /// Observations that wait here, for a hold or for flapping to end.
-    pub(super) waiting: u64,
+    pub(crate) waiting: u64,
     /// The incident that the alert was in last, while it is in none.
     former: Option<IncidentId>,
 }
 
 impl Track {
-    pub(super) fn state(&self) -> &State {
+    pub(crate) fn state(&self) -> &State {
         &self.state
     }
 
     /// Whether the alert fires here, muted or not.
-    pub(super) fn is_live(&self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         self.state != State::Idle
     }
 
     /// Whether the alert passed its mutes and its hold: it waits for a page, or an incident has it.
-    pub(super) fn is_admitted(&self) -> bool {
+    pub(crate) fn is_admitted(&self) -> bool {
         matches!(self.state, State::Gathering(_) | State::Withheld(_) | State::Notified { .. })
     }
 
     /// Whether a mute keeps the first page of the alert back.
-    pub(super) fn is_kept_by_mute(&self) -> bool {
+    pub(crate) fn is_kept_by_mute(&self) -> bool {
         matches!(self.state, State::Muted(_))
     }
 
     /// Why the alert is muted, if it is.
-    pub(super) fn muted(&self) -> Option<Reason> {
+    pub(crate) fn muted(&self) -> Option<Reason> {
         match self.state {
             State::Muted(reason) => Some(reason),
             State::Notified { muted, .. } => muted,
@@ -89,7 +89,7 @@ impl Track {
     }
 
     /// Until when the first page is held, if it is.
-    pub(super) fn held_until(&self) -> Option<Timestamp> {
+    pub(crate) fn held_until(&self) -> Option<Timestamp> {
         match self.state {
             State::Held(until) => Some(until),
             _ => None,
@@ -97,7 +97,7 @@ impl Track {
     }
 
     /// The group in which the alert waits, or is withheld.
-    pub(super) fn waits_in(&self) -> Option<&GroupKey> {
+    pub(crate) fn waits_in(&self) -> Option<&GroupKey> {
         match &self.state {
             State::Gathering(group) | State::Withheld(group) => Some(group),
             _ => None,
@@ -105,7 +105,7 @@ impl Track {
     }
 
     /// The incident that says that the alert fires.
-    pub(super) fn notified_in(&self) -> Option<IncidentId> {
+    pub(crate) fn notified_in(&self) -> Option<IncidentId> {
         match self.state {
             State::Notified { incident, .. } => Some(incident),
             _ => None,
@@ -113,13 +113,13 @@ impl Track {
     }
 
     /// The incident that the alert is in, or was in last.
-    pub(super) fn incident(&self) -> Option<IncidentId> {
+    pub(crate) fn incident(&self) -> Option<IncidentId> {
         self.notified_in().or(self.former)
     }
 
     /// A mute covers the alert. Its hold or its wait for a page ends. An incident that has the alert keeps
     /// it. Returns the state before.
-    pub(super) fn mute(&mut self, reason: Reason) -> State {
+    pub(crate) fn mute(&mut self, reason: Reason) -> State {
         match self.state {
             State::Notified { incident, muted } => {
                 self.state = State::Notified { incident, muted: Some(reason) };
@@ -130,7 +130,7 @@ impl Track {
     }
 
     /// No mute covers the alert any more. Returns the reason of the last one.
-    pub(super) fn unmute(&mut self) -> Option<Reason> {
+    pub(crate) fn unmute(&mut self) -> Option<Reason> {
         match &mut self.state {
             State::Notified { muted, .. } => muted.take(),
             State::Muted(reason) => {
@@ -144,7 +144,7 @@ impl Track {
 
     /// The first page is held until this time. Returns whether no hold ran before. An alert that is past
     /// its hold is held no more.
-    pub(super) fn hold(&mut self, until: Timestamp) -> bool {
+    pub(crate) fn hold(&mut self, until: Timestamp) -> bool {
         let new = self.state == State::Idle;
         if new || self.held_until().is_some() {
             self.state = State::Held(until);
@@ -153,7 +153,7 @@ impl Track {
     }
 
     /// The hold ends. Returns whether one ran.
-    pub(super) fn end_hold(&mut self) -> bool {
+    pub(crate) fn end_hold(&mut self) -> bool {
         let held = self.held_until().is_some();
         if held {
             self.state = State::Idle;
@@ -162,26 +162,26 @@ impl Track {
     }
 
     /// The alert waits for the next page of a group.
-    pub(super) fn gather(&mut self, group: GroupKey) {
+    pub(crate) fn gather(&mut self, group: GroupKey) {
         self.forget_incident();
         self.state = State::Gathering(group);
     }
 
     /// The alert is withheld until the next page of a group.
-    pub(super) fn withhold(&mut self, group: GroupKey) {
+    pub(crate) fn withhold(&mut self, group: GroupKey) {
         self.forget_incident();
         self.state = State::Withheld(group);
     }
 
     /// The page that the alert waits for is merged into that of another group.
-    pub(super) fn merge(&mut self, group: GroupKey) {
+    pub(crate) fn merge(&mut self, group: GroupKey) {
         if self.waits_in().is_some() {
             self.state = State::Gathering(group);
         }
     }
 
     /// The alert leaves the group in which it waits. Returns the group.
-    pub(super) fn leave_group(&mut self) -> Option<GroupKey> {
+    pub(crate) fn leave_group(&mut self) -> Option<GroupKey> {
         self.waits_in()?;
         match std::mem::take(&mut self.state) {
             State::Gathering(group) | State::Withheld(group) => Some(group),
@@ -190,13 +190,13 @@ impl Track {
     }
 
     /// An incident says that the alert fires.
-    pub(super) fn notify(&mut self, incident: IncidentId) {
+    pub(crate) fn notify(&mut self, incident: IncidentId) {
         self.former = None;
         self.state = State::Notified { incident, muted: None };
     }
 
     /// The incident goes on as another one.
-    pub(super) fn follow(&mut self, old: IncidentId, new: IncidentId) {
+    pub(crate) fn follow(&mut self, old: IncidentId, new: IncidentId) {
         match &mut self.state {
             State::Notified { incident, .. } if *incident == old => *incident = new,
             _ if self.former == Some(old) => self.former = Some(new),
@@ -205,7 +205,7 @@ impl Track {
     }
 
     /// The alert leaves its incident and has none from now on. Returns the incident.
-    pub(super) fn leave_incident(&mut self) -> Option<IncidentId> {
+    pub(crate) fn leave_incident(&mut self) -> Option<IncidentId> {
         let incident = self.notified_in();
         if incident.is_some() {
             self.state = State::Idle;
@@ -214,7 +214,7 @@ impl Track {
     }
 
     /// The alert fires no more. Returns the state before.
-    pub(super) fn end(&mut self) -> State {
+    pub(crate) fn end(&mut self) -> State {
         self.forget_incident();
         std::mem::take(&mut self.state)
     }
@@ -227,8 +227,8 @@ impl Track {
 
 #[cfg(test)]
 mod tests {
-    use super::super::lanes::LaneId;
     use super::*;
+    use crate::engine::lanes::LaneId;
     use crate::model::LabelSet;
 
     fn group() -> GroupKey {

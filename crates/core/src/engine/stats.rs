@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use crate::engine::pages::groups::Quiet;
+use crate::engine::pages::series::Series;
+use crate::engine::self_check::aside::Asides;
+use crate::engine::self_check::heartbeats::Heartbeats;
 use crate::model::{Disposition, Duration, Kind, SilenceState, Source, Status, Timestamp};
 
 /// What the engine counted since the journal began, and how things stand.
@@ -13,7 +17,7 @@ use crate::model::{Disposition, Duration, Kind, SilenceState, Source, Status, Ti
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Stats {
     /// Observations received.
-    #[serde(with = "super::pairs")]
+    #[serde(with = "crate::engine::pairs")]
     pub received: BTreeMap<(Source, Status), u64>,
     /// By receiver. Every receiver of the policy has an entry from the start.
     pub receivers: BTreeMap<SmolStr, ReceiverStats>,
@@ -38,7 +42,7 @@ pub struct Stats {
     pub sender_clocks: BTreeMap<SmolStr, i64>,
     /// Rules, and labels of theirs whose value changes all the time: how often it changed in a row. Each
     /// change ends one alert and starts another one.
-    #[serde(default, with = "super::pairs")]
+    #[serde(default, with = "crate::engine::pairs")]
     pub changing_labels: BTreeMap<(SmolStr, SmolStr), u64>,
     /// Observations beyond `limits.alerts`.
     #[serde(default)]
@@ -108,12 +112,12 @@ pub struct ReceiverStats {
     /// Observations routed here, once for each route.
     pub routed: u64,
     /// What became of them.
-    #[serde(with = "super::pairs")]
+    #[serde(with = "crate::engine::pairs")]
     pub disposed: BTreeMap<Disposition, u64>,
     /// Accepted, not yet disposed.
     pub pending: u64,
     /// Notifications decided, by integration (`pagerduty[0]`) and kind.
-    #[serde(with = "super::pairs")]
+    #[serde(with = "crate::engine::pairs")]
     pub notifications: BTreeMap<(SmolStr, Kind), u64>,
     /// Incidents that are open at the pager, or about to be.
     pub open: u64,
@@ -140,7 +144,7 @@ pub struct ReceiverStats {
 
 impl ReceiverStats {
     /// Whether nothing is open or waits here.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.pending + self.open + self.resolving + self.closing + self.orphaned + self.flapping + self.held
             == 0
     }

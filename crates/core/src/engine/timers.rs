@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::Why;
-use super::groups::GroupKey;
-use super::incident::IncidentId;
-use super::lanes::LaneId;
+use crate::engine::Why;
+use crate::engine::incidents::incident::IncidentId;
+use crate::engine::lanes::LaneId;
+use crate::engine::pages::groups::GroupKey;
+use crate::engine::self_check::watch::Watch;
 use crate::model::{AlertId, Timestamp};
 
 /// What fires. A timer is set at most once; setting it again moves it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Timer {
+pub(crate) enum Timer {
     /// What is known of an alert runs out: an `endsAt` passes, nothing was heard of it for long, a re-fire
     /// told by the other member of a pair is believed, or it is forgotten. Stands in the alert.
     Alert(AlertId),
@@ -56,12 +57,12 @@ pub(super) enum Timer {
 
 impl Timer {
     /// Whether it tells that an alert fires or does not, rather than that something is to be done.
-    pub(super) fn is_evidence(&self) -> bool {
+    pub(crate) fn is_evidence(&self) -> bool {
         matches!(self, Timer::Alert(..))
     }
 
     /// The reason in the engine's public words.
-    pub(super) fn why(&self) -> Why {
+    pub(crate) fn why(&self) -> Why {
         match self {
             Timer::Alert(..) => Why::Alert,
             Timer::Hold(..) => Why::Hold,
@@ -82,7 +83,7 @@ impl Timer {
 
 /// Deadlines that stand in an alert, where there may be a million: of these only the order is kept here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Standing {
+pub(crate) enum Standing {
     /// Of [`Timer::Alert`].
     Alert,
     /// Of [`Timer::Unheard`].
@@ -92,7 +93,7 @@ pub(super) enum Standing {
 /// All timers. Bounded by what they belong to: a handful for each alert, group and incident.
 #[derive(Default, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<(Timestamp, Timer)>", into = "Vec<(Timestamp, Timer)>")]
-pub(super) struct Timers {
+pub(crate) struct Timers {
     queue: BTreeSet<(Timestamp, Timer)>,
     at: BTreeMap<Timer, Timestamp>,
     /// Follow from the alerts, so they are no part of a snapshot.
@@ -102,7 +103,7 @@ pub(super) struct Timers {
 
 impl Timers {
     /// Sets `timer`, or moves it.
-    pub(super) fn set(&mut self, timer: Timer, at: Timestamp) {
+    pub(crate) fn set(&mut self, timer: Timer, at: Timestamp) {
         match self.at.insert(timer.clone(), at) {
             Some(old) if old == at => {}
             Some(old) => {
@@ -116,28 +117,28 @@ impl Timers {
     }
 
     /// Sets `timer` only if it is not set.
-    pub(super) fn set_if_unset(&mut self, timer: Timer, at: Timestamp) {
+    pub(crate) fn set_if_unset(&mut self, timer: Timer, at: Timestamp) {
         if !self.at.contains_key(&timer) {
             self.set(timer, at);
         }
     }
 
     /// Sets `timer`, unless it fires by then anyway.
-    pub(super) fn set_by(&mut self, timer: Timer, at: Timestamp) {
+    pub(crate) fn set_by(&mut self, timer: Timer, at: Timestamp) {
         if self.at.get(&timer).is_none_or(|known| *known > at) {
             self.set(timer, at);
         }
     }
 
     /// Takes `timer` out, if it is set.
-    pub(super) fn clear(&mut self, timer: &Timer) {
+    pub(crate) fn clear(&mut self, timer: &Timer) {
         if let Some(at) = self.at.remove(timer) {
             self.queue.remove(&(at, timer.clone()));
         }
     }
 
     /// Moves a deadline of an alert from where it stood to where it stands now.
-    pub(super) fn stands(
+    pub(crate) fn stands(
         &mut self,
         what: Standing,
         alert: AlertId,
@@ -160,12 +161,12 @@ impl Timers {
     }
 
     /// When `timer` fires, if it is set; not of those that stand in an alert.
-    pub(super) fn deadline(&self, timer: &Timer) -> Option<Timestamp> {
+    pub(crate) fn deadline(&self, timer: &Timer) -> Option<Timestamp> {
         self.at.get(timer).copied()
     }
 
     /// The earliest deadline.
-    pub(super) fn next(&self) -> Option<(Timestamp, Why)> {
+    pub(crate) fn next(&self) -> Option<(Timestamp, Why)> {
         let (at, which) = self.first()?;
         let why = match which {
             First::Alert => Why::Alert,
@@ -177,7 +178,7 @@ impl Timers {
 
     /// Takes out the earliest timer that is due at `now`. One that stands in an alert is still to be cleared
     /// there.
-    pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<Timer> {
+    pub(crate) fn pop_due(&mut self, now: Timestamp) -> Option<Timer> {
         match self.first().filter(|(at, _)| *at <= now)?.1 {
             First::Alert => self.alerts.pop_first().map(|(_, alert)| Timer::Alert(alert)),
             First::Unheard => self.unheard.pop_first().map(|(_, alert)| Timer::Unheard(alert)),

@@ -1,32 +1,83 @@
 //! The ground that every part of the engine stands on: time, settings, alerts, timers and accounts.
 
-use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::alerts::Alerts;
-use super::bounds::Searched;
-use super::lanes::Lanes;
-use super::ledger::Ledger;
-use super::timers::Timers;
-use crate::model::Timestamp;
+use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, format_smolstr};
+
+use crate::engine::alerts::{Alert, Alerts};
+use crate::engine::incidents::incident::{Incident, Side};
+use crate::engine::incidents::members::{Level, UNKNOWN};
+use crate::engine::lanes::{LaneId, Lanes};
+use crate::engine::ledger::Ledger;
+use crate::engine::pages::groups::GroupKey;
+use crate::engine::state::Track;
+use crate::engine::stats::Bound;
+use crate::engine::timers::{Timer, Timers};
+use crate::model::{AlertId, Duration, LabelSet, Timestamp};
 use crate::policy::Policy;
+
+/// The label of the group in which a receiver's merged pages stand.
+pub(crate) const MERGED: &str = "squelch_merged";
+
+/// An alert that a digest or an incident has still to name is remembered for as long again.
+pub(crate) const REMEMBER_ON: Duration = Duration::from_hours(1);
+
+/// A search for what may be forgotten that found nothing is not made again before.
+pub(crate) const SEARCH_AGAIN: Duration = Duration::from_secs(1);
+
+/// When a search for what may be forgotten found nothing, by the bound that was reached.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Searched {
+    #[serde(with = "crate::engine::pairs")]
+    pub(crate) in_vain: BTreeMap<Bound, Timestamp>,
+}
+
+impl Searched {
+    /// Whether a search may find something now.
+    fn may(&self, now: Timestamp, bound: Bound) -> bool {
+        self.in_vain.get(&bound).is_none_or(|at| *at + SEARCH_AGAIN <= now)
+    }
+
+    /// A search found this many.
+    fn found(&mut self, now: Timestamp, bound: Bound, count: usize) {
+        match count {
+            0 => drop(self.in_vain.insert(bound, now)),
+            _ => drop(self.in_vain.remove(&bound)),
+        }
+    }
+}
+
+/// The `most` smallest, in order.
+pub(crate) fn earliest<T: Ord>(mut all: Vec<T>, most: usize) -> Vec<T> {
+    if all.len() > most {
+        all.select_nth_unstable(most);
+        all.truncate(most);
+    }
+    all.sort_unstable();
+    all
+}
+
+/// When a bound is reached, one part in this many of what may be forgotten goes at once.
+pub(crate) const SHARE: usize = 100;
 
 /// What every part of the engine reads, and the timers and accounts that every part writes. It calls no
 /// other part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct World {
+pub(crate) struct World {
     /// Engine time: the latest at which an event was handled.
-    pub(super) now: Timestamp,
-    pub(super) policy: Policy,
-    pub(super) lanes: Lanes,
-    pub(super) alerts: Alerts,
-    pub(super) timers: Timers,
-    pub(super) ledger: Ledger,
+    pub(crate) now: Timestamp,
+    pub(crate) policy: Policy,
+    pub(crate) lanes: Lanes,
+    pub(crate) alerts: Alerts,
+    pub(crate) timers: Timers,
+    pub(crate) ledger: Ledger,
     #[serde(default)]
-    pub(super) searched: Searched,
+    pub(crate) searched: Searched,
 }
 
 impl World {
-    pub(super) fn new(policy: Policy) -> Self {
+    pub(crate) fn new(policy: Policy) -> Self {
         World {
             now: Timestamp::ZERO,
             policy,
@@ -36,5 +87,206 @@ impl World {
             ledger: Ledger::default(),
             searched: Searched::default(),
         }
+    }
+}
+
+impl World {
+    /// Whether an alert fires that is told of; a heartbeat is not, firing or not.
+    pub(crate) fn really_fires(&self, alert: AlertId) -> bool {
+        let known = self.alerts.alert(alert).filter(|a| a.firing());
+        known.is_some_and(|a| self.policy.heartbeat_of(&a.labels).is_none())
+    }
+
+    /// The severity level of an alert.
+    pub(crate) fn level_of(&self, alert: AlertId) -> Level {
+        let level = |known: &crate::engine::alerts::Alert| self.policy.severities.level_of(&known.labels);
+        self.alerts.alert(alert).map_or(UNKNOWN, |known| level(known).try_into().unwrap_or(UNKNOWN - 1))
+    }
+
+    /// Until when the severity of an alert holds its first page; now at the earliest. None if the alert is
+    /// not known.
+    pub(crate) fn held_by_level(&self, alert: AlertId) -> Option<Timestamp> {
+        let known = self.alerts.alert(alert)?;
+        let level = &self.policy.severities.levels[self.policy.severities.level_of(&known.labels)];
+        let until = self.alerts.began(known) + level.hold;
+        Some(if level.never_hold { self.now } else { until.max(self.now) })
+    }
+
+    /// The page of an alert is held until then.
+    pub(crate) fn hold_until(&mut self, alert: AlertId, lane: LaneId, until: Timestamp) {
+        if self.track(alert, lane).hold(until) {
+            self.timers.set(Timer::Hold(lane, alert), until);
+            self.gauges(lane).held += 1;
+        }
+    }
+
+    /// The group of an alert; labels that do not make it another alert do not make another group.
+    pub(crate) fn group_key(&self, lane: LaneId, labels: &LabelSet) -> crate::engine::GroupKey {
+        let telling = self.policy.telling(labels);
+        (lane, self.lanes.lane(lane).group_by.labels_of(telling.as_ref().unwrap_or(labels)))
+    }
+
+    pub(crate) fn fires(&self, alert: AlertId) -> bool {
+        self.alerts.alert(alert).is_some_and(crate::engine::alerts::Alert::firing)
+    }
+
+    pub(crate) fn taken_lanes(&self, alert: AlertId) -> Vec<LaneId> {
+        self.alerts.tracks_of(alert).map(|(lane, _)| lane).collect()
+    }
+
+    pub(crate) fn track(&mut self, alert: AlertId, lane: LaneId) -> &mut Track {
+        self.alerts.track_mut(alert, lane)
+    }
+
+    pub(crate) fn gauges(&mut self, lane: LaneId) -> &mut crate::engine::ReceiverStats {
+        let World { lanes, ledger, .. } = self;
+        ledger.account(lanes.lane(lane))
+    }
+
+    /// By what name an alert may join an incident that rolls on; by none, if its level is never held.
+    pub(crate) fn rolls_by<'a>(&self, labels: &'a LabelSet) -> Option<&'a str> {
+        let severities = &self.policy.severities;
+        let exempt = severities.levels[severities.level_of(labels)].never_hold;
+        Some(labels.value("alertname")).filter(|_| !exempt)
+    }
+
+    /// Counts observations that took a lane; they are pending until disposed.
+    pub(crate) fn routed(&mut self, lane: LaneId, count: u64) {
+        let account = self.gauges(lane);
+        account.routed += count;
+        account.pending += count;
+    }
+
+    /// Whose flow a lane's pages are part of. What would have been sent takes no place from what is sent.
+    pub(crate) fn flow_key(&self, lane: LaneId) -> SmolStr {
+        let lane = self.lanes.lane(lane);
+        match lane.observes() {
+            true => format_smolstr!("{}\0observe", lane.receiver),
+            false => lane.receiver.clone(),
+        }
+    }
+
+    /// The group of a receiver's merged pages.
+    pub(crate) fn merged_key(&self, lane: LaneId) -> GroupKey {
+        let receiver = &self.lanes.lane(lane).receiver;
+        (self.lanes.first_of_receiver(lane), LabelSet::from_pairs([(MERGED, receiver.as_str())]))
+    }
+
+    pub(crate) fn never_holds(&self, alert: AlertId) -> bool {
+        let severities = &self.policy.severities;
+        self.alerts.alert(alert).is_some_and(|a| severities.levels[severities.level_of(&a.labels)].never_hold)
+    }
+
+    /// Whether one more alert may be known. Those that resolved first are forgotten for it, but none of
+    /// `heard`: the request at hand is about them, and has not been decided yet.
+    pub(crate) fn has_room(&mut self, heard: impl Iterator<Item = AlertId>) -> bool {
+        if self.alerts.len() < self.policy.limits.alerts {
+            return true;
+        }
+        if self.alerts.len() == self.alerts.firing() || !self.may_search(Bound::Alerts) {
+            return false;
+        }
+        let idle = |alert: &AlertId| {
+            let busy = |t: &crate::engine::Track| t.is_live() || t.damping.flaps().is_some();
+            !self.alerts.tracks_of(*alert).any(|(_, track)| busy(track))
+        };
+        let heard: BTreeSet<AlertId> = heard.collect();
+        let gone =
+            |id: &AlertId, a: &Alert| !a.firing() && !a.is_disputed() && !heard.contains(id) && idle(id);
+        let over = self.alerts.iter().filter(|(id, a)| gone(id, a));
+        let over = earliest(over.map(|(id, a)| (a.ends_at, *id)).collect(), self.share());
+        self.found(Bound::Alerts, over.len());
+        for (_, alert) in &over {
+            for lane in self.taken_lanes(*alert) {
+                self.alerts.forget_track(*alert, lane);
+                self.timers.clear(&Timer::ForgetTrack(lane, *alert));
+            }
+            self.ledger.forget(self.now, *alert, (&mut self.alerts, &self.lanes));
+            self.alerts.forget(*alert, &mut self.timers);
+        }
+        !over.is_empty()
+    }
+
+    pub(crate) fn share(&self) -> usize {
+        usize::try_from(self.policy.limits.alerts).unwrap_or(usize::MAX).div_ceil(SHARE)
+    }
+
+    pub(crate) fn may_search(&self, bound: Bound) -> bool {
+        self.searched.may(self.now, bound)
+    }
+
+    /// `count` may be forgotten. If there are none, it is not looked for more before long.
+    pub(crate) fn found(&mut self, bound: Bound, count: usize) {
+        self.ledger.bound(bound, count as u64);
+        self.searched.found(self.now, bound, count);
+    }
+
+    /// The name of the severity level that `labels` name.
+    pub(crate) fn level_name(&self, labels: &LabelSet) -> SmolStr {
+        self.policy.severities.levels[self.policy.severities.level_of(labels)].name.clone()
+    }
+
+    pub(crate) fn lanes_to(&self, alert: AlertId, receiver: &str) -> impl Iterator<Item = LaneId> {
+        let lanes = self.taken_lanes(alert).into_iter();
+        lanes.filter(move |lane| self.lanes.lane(*lane).receiver == receiver)
+    }
+
+    /// An alert fires. If it flaps, it pages once it has fired for `confirm` without a break.
+    pub(crate) fn confirm_later(&mut self, alert: AlertId, lane: LaneId) {
+        let confirm = self.lanes.lane(lane).noise.flapping.confirm;
+        if !confirm.is_zero() && self.track(alert, lane).damping.flaps().is_some() {
+            self.timers.set(Timer::Confirm(lane, alert), self.now + confirm);
+        }
+    }
+
+    /// Counts an incident as closing, or no longer.
+    pub(crate) fn count_closing(&mut self, incident: &mut Incident, closing: bool) {
+        let closing = closing && incident.side != Side::Shadow;
+        if closing == std::mem::replace(&mut incident.closing_counted, closing) {
+            return;
+        }
+        let count = &mut self.ledger.receiver(&self.lanes.lane(incident.group.0).receiver).closing;
+        *count = if closing { *count + 1 } else { count.saturating_sub(1) };
+    }
+
+    /// What is remembered of an alert at a lane goes once it tells nothing any more.
+    pub(crate) fn remember(&mut self, alert: AlertId, lane: LaneId) {
+        let noise = &self.lanes.lane(lane).noise;
+        let Some(track) = self.alerts.track(alert, lane) else { return };
+        let at = track
+            .damping
+            .forget_at(&noise.flapping)
+            .max(self.now + noise.merge_window.max(noise.resolve_hold));
+        self.timers.set(Timer::ForgetTrack(lane, alert), at);
+    }
+
+    /// An alert begins to fire: somebody must hear of it in time.
+    pub(crate) fn watch_alert(&mut self, alert: AlertId) {
+        let Some(known) = self.alerts.alert(alert).filter(|a| a.firing()) else { return };
+        if self.policy.heartbeat_of(&known.labels).is_some() {
+            return;
+        }
+        if let Some(within) = self.policy.told_within(&known.labels) {
+            let by = known.received_at + within;
+            self.alerts.watch(alert, Some(by), &mut self.timers);
+        }
+    }
+
+    /// The policy changed: what fires is watched as it says, from when it began.
+    pub(crate) fn watch_anew(&mut self, alert: AlertId) {
+        self.alerts.watch(alert, None, &mut self.timers);
+        self.watch_alert(alert);
+    }
+
+    pub(crate) fn undelivered_after(&self) -> Option<Duration> {
+        let after = self.policy.self_watch.undelivered_after;
+        Some(after).filter(|after| self.policy.self_watch.enabled && !after.is_zero())
+    }
+
+    /// When it is looked again at what cannot be forgotten yet: all of an hour together.
+    pub(crate) fn next_hour(&self) -> Timestamp {
+        let hour = REMEMBER_ON.as_millis() as i64;
+        let next = self.now.as_millis().div_euclid(hour).saturating_add(1);
+        Timestamp::from_millis(next.saturating_mul(hour))
     }
 }

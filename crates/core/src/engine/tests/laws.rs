@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use crate::engine::incident::Side;
+use crate::engine::incidents::incident::Side;
 use crate::engine::testing::*;
 use crate::engine::{Engine, Event};
 use crate::model::{
@@ -457,8 +457,9 @@ fn consumers_hold_the_truth(world: &World) -> Result<(), TestCaseError> {
         prop_assert!(!*said || fires || untold, "nothing of the group {labels} fires");
     }
     for (key, said) in &consumers.by_key {
-        let known =
-            |i: &crate::engine::incident::Incident| format!("{}#{}", i.group_text, i.generation) == *key;
+        let known = |i: &crate::engine::incidents::incident::Incident| {
+            format!("{}#{}", i.group_text, i.generation) == *key
+        };
         prop_assert!(!*said || engine.pages.incidents.all.values().any(known), "{key} is open for ever");
         prop_assert!(*said || !open().any(known), "{key} is open");
     }

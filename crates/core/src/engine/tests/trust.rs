@@ -54,7 +54,7 @@ fn what_resolved_first_makes_room() {
     let stats = world.engine.query().stats();
     assert_eq!((stats.alerts, stats.overflow), (100, 0));
     assert_eq!(stats.bounds.get(&Bound::Alerts), Some(&1));
-    let all = super::super::AlertQuery { limit: 1_000, ..Default::default() };
+    let all = crate::engine::AlertQuery { limit: 1_000, ..Default::default() };
     let known = world.engine.query().alerts(&all).found;
     let knows = |n| known.iter().any(|alert| alert.labels == numbered(n));
     assert!(!knows(0), "the first that resolved is forgotten");

@@ -1,0 +1,434 @@
+//! What one integration was told of one incident, and what it must be told next.
+//!
+//! The next notification leaves only after the outcome of the previous one is known, so nothing
+//! overtakes, and whatever changed meanwhile goes out as one: the pager converges to the truth.
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::model::{Duration, Kind, NotificationId, Outcome, Timestamp};
+use crate::policy::{IntegrationRef, KnownBy};
+
+/// The incident's side of the matter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    /// The newest content that is to be told.
+    pub(crate) version: u64,
+    /// The newest content that every integration is to be told, `send_updates` or not: a repeat.
+    pub(crate) repeat: u64,
+    /// The incident is over, or another one took its place: no page of it is sent any more.
+    pub(crate) over: bool,
+    /// Its end is to be told.
+    pub(crate) closed: bool,
+    /// Its end is no news: what it told of goes on, and what it goes on in says so.
+    pub(crate) silent: bool,
+    /// Nothing would be true that could be said now.
+    pub(crate) waits: bool,
+}
+
+/// One (incident, integration).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Channel {
+    pub(crate) integration: SmolStr,
+    send_resolved: bool,
+    send_updates: bool,
+    pub(crate) known_by: KnownBy,
+    /// Of how many alerts it is told; of no fewer in the resolve than in the page.
+    most_alerts: u32,
+    told: Told,
+    /// Content last accepted.
+    version: u64,
+    in_flight: Option<InFlight>,
+    /// Refusals in a row, and when the next attempt is due.
+    refused: u32,
+    retry_at: Option<Timestamp>,
+    /// The content that was refused last. A newer one is tried without a wait: another alert is in it.
+    #[serde(default)]
+    refused_version: u64,
+    /// A page that was refused in the end may have been taken by an earlier attempt.
+    ambiguous: bool,
+    /// What was told last may not be the last that was heard, or has become false: it is told again.
+    #[serde(default)]
+    owes: bool,
+    /// The integration is gone from the configuration: it is told of the end of what is open there, and of
+    /// nothing else.
+    #[serde(default)]
+    gone: bool,
+    /// When the end that a gone integration refused is given up.
+    #[serde(default)]
+    give_up_at: Option<Timestamp>,
+    /// The receiver, where it is a fallback and not the incident's own.
+    #[serde(default)]
+    pub(crate) receiver: Option<SmolStr>,
+    /// A hash of where the integration leads; see [`IntegrationRef::destination`].
+    #[serde(default)]
+    destination: u64,
+    /// The integration is gone, and this one of this receiver leads to the same destination.
+    #[serde(default)]
+    pub(crate) closes_at: Option<(SmolStr, SmolStr)>,
+    /// Since when a fallback is told.
+    #[serde(default)]
+    pub(crate) since: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Told {
+    Nothing,
+    Open,
+    Closed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct InFlight {
+    id: NotificationId,
+    kind: Kind,
+    version: u64,
+    at: Timestamp,
+}
+
+/// What was refused is tried anew, with what is true then, after this long, doubling up to [`RETRY_LONGEST`].
+const RETRY_FIRST: Duration = Duration::from_mins(5);
+const RETRY_LONGEST: Duration = Duration::from_hours(1);
+
+/// For how long the end is tried at an integration that is gone and refused it: a person who was told of it
+/// puts the integration back within a day.
+const GONE: Duration = Duration::from_hours(24);
+
+impl Channel {
+    pub(crate) fn new(integration: &IntegrationRef) -> Self {
+        Channel {
+            integration: integration.name.clone(),
+            send_resolved: integration.send_resolved,
+            send_updates: integration.send_updates,
+            known_by: integration.known_by,
+            most_alerts: integration.most_alerts,
+            told: Told::Nothing,
+            version: 0,
+            in_flight: None,
+            refused: 0,
+            retry_at: None,
+            refused_version: 0,
+            ambiguous: false,
+            owes: false,
+            gone: false,
+            give_up_at: None,
+            receiver: None,
+            destination: integration.destination,
+            closes_at: None,
+            since: None,
+        }
+    }
+
+    /// A way to `receiver`, which is told in the place of another one from `now` on.
+    pub(crate) fn fallback(integration: &IntegrationRef, receiver: SmolStr, now: Timestamp) -> Self {
+        Channel { receiver: Some(receiver), since: Some(now), ..Channel::new(integration) }
+    }
+
+    /// Whether the page has not been accepted here, and still should be.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.told == Told::Nothing && !self.gone
+    }
+
+    /// Whether what was sent last was refused for good.
+    pub(crate) fn was_refused(&self) -> bool {
+        self.refused > 0 && self.in_flight.is_none()
+    }
+
+    /// Whether the newest answer was a refusal for good, and something is still to be said here.
+    pub(crate) fn refuses(&self) -> bool {
+        self.refused > 0 && !self.gone && self.told != Told::Closed
+    }
+
+    /// Whether the integration wants to hear of changes.
+    pub(crate) fn takes_updates(&self) -> bool {
+        self.send_updates && !self.gone
+    }
+
+    /// Whether the integration wants to hear of the end; without, the incident stays open there.
+    pub(crate) fn takes_resolves(&self) -> bool {
+        self.send_resolved && self.give_up_at.is_none()
+    }
+
+    /// Whether the page was accepted here, now or once.
+    pub(crate) fn was_opened(&self) -> bool {
+        self.told != Told::Nothing
+    }
+
+    /// Whether the integration is gone from the configuration.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Whether the integration is gone and must still be told of an end.
+    pub(crate) fn is_orphan(&self) -> bool {
+        let open = self.told == Told::Open || self.ambiguous || self.in_flight.is_some();
+        self.gone && self.closes_at.is_none() && self.send_resolved && self.told != Told::Closed && open
+    }
+
+    /// A hash of where the integration leads.
+    pub(crate) fn destination(&self) -> u64 {
+        self.destination
+    }
+
+    /// Whether an integration leads to the same destination, as far as that is known.
+    pub(crate) fn leads_to(&self, integration: &IntegrationRef) -> bool {
+        self.destination != 0 && self.destination == integration.destination
+    }
+
+    /// Whether the integration refused the end since it is gone.
+    pub(crate) fn end_was_refused(&self) -> bool {
+        self.give_up_at.is_some()
+    }
+
+    /// Whether the incident is open here, or its end is not known to have arrived.
+    pub(crate) fn is_open(&self) -> bool {
+        self.told == Told::Open || self.told == Told::Nothing && (self.ambiguous || self.in_flight.is_some())
+    }
+
+    /// Since when a notification is on its way.
+    pub(crate) fn on_way_since(&self) -> Option<Timestamp> {
+        self.in_flight.map(|flight| flight.at)
+    }
+
+    /// Whether nothing of what was issued up to `version` is still to be told here, but with the end.
+    pub(crate) fn knows(&self, version: u64) -> bool {
+        let behind = self.send_updates && self.told == Told::Open && self.version < version;
+        self.gone || self.in_flight.is_none() && !behind
+    }
+
+    /// Of how many alerts it is told.
+    pub(crate) fn most_alerts(&self) -> usize {
+        usize::try_from(self.most_alerts).unwrap_or(usize::MAX)
+    }
+
+    /// What was told has become false, or may not be the last that was heard.
+    pub(crate) fn owe(&mut self) {
+        self.owes |= self.is_open();
+    }
+
+    /// Whether nothing more will ever be sent here.
+    pub(crate) fn settled(&self) -> bool {
+        self.told == Told::Closed && self.in_flight.is_none()
+    }
+
+    /// When a refused notification is tried anew.
+    pub(crate) fn retry_at(&self) -> Option<Timestamp> {
+        self.retry_at.filter(|_| self.in_flight.is_none())
+    }
+
+    /// What is to be sent now, if anything. The caller sends it under the id that it reports to
+    /// [`Self::sent`].
+    pub(crate) fn next(&mut self, now: Timestamp, wanted: Wanted) -> Option<Kind> {
+        let waits = self.retry_at.is_some_and(|at| at > now) && wanted.version <= self.refused_version;
+        if self.in_flight.is_some() || waits {
+            return None;
+        }
+        if wanted.waits && !self.gone {
+            self.retry_at = None;
+            return None;
+        }
+        // What was refused may be no news any more; then there is nothing to try anew.
+        self.retry_at = None;
+        if wanted.closed && self.give_up_at.is_some_and(|at| at <= now) {
+            self.told = Told::Closed;
+        }
+        match self.told {
+            Told::Nothing | Told::Open if self.gone && !wanted.closed => None,
+            Told::Nothing if !wanted.over => Some(Kind::Page),
+            Told::Nothing | Told::Open if wanted.closed => {
+                let owed = self.told == Told::Open || self.ambiguous;
+                if owed && self.send_resolved && !wanted.silent {
+                    return Some(Kind::Resolve);
+                }
+                self.told = Told::Closed;
+                self.retry_at = None;
+                None
+            }
+            // Nobody heard of it, and it is over.
+            Told::Nothing if !self.ambiguous => {
+                self.told = Told::Closed;
+                None
+            }
+            Told::Open => {
+                let goal = if self.send_updates { wanted.version } else { wanted.repeat };
+                (self.version < goal || self.owes).then_some(Kind::Update)
+            }
+            Told::Nothing | Told::Closed => None,
+        }
+    }
+
+    /// A notification with content `version` was decided.
+    pub(crate) fn sent(&mut self, at: Timestamp, id: NotificationId, kind: Kind, version: u64) {
+        self.in_flight = Some(InFlight { id, kind, version, at });
+        self.retry_at = None;
+        self.owes = false;
+    }
+
+    /// Takes all that would be sent now as sent and accepted.
+    pub(crate) fn pretend(&mut self, now: Timestamp, wanted: Wanted, version: u64) {
+        let nobody = NotificationId(0);
+        while let Some(kind) = self.next(now, wanted) {
+            self.sent(now, nobody, kind, version);
+            self.ended(now, nobody, &Outcome::Accepted);
+        }
+    }
+
+    /// The outcome of a notification; ignored unless it is the one in flight.
+    pub(crate) fn ended(&mut self, now: Timestamp, id: NotificationId, outcome: &Outcome) -> bool {
+        let Some(flight) = self.in_flight.take_if(|f| f.id == id) else { return false };
+        match (outcome, flight.kind) {
+            (Outcome::Accepted, Kind::Resolve) => self.told = Told::Closed,
+            (Outcome::Accepted, _) => {
+                self.told = Told::Open;
+                self.version = flight.version;
+                self.refused = 0;
+            }
+            (Outcome::Rejected(rejection), _) => {
+                self.ambiguous |= rejection.ambiguous;
+                let wait = RETRY_FIRST.as_millis() << self.refused.min(4);
+                self.retry_at = Some(now + Duration::from_millis(wait.min(RETRY_LONGEST.as_millis())));
+                self.refused_version = flight.version;
+                self.refused += 1;
+                if self.gone && flight.kind == Kind::Resolve {
+                    self.give_up_at = self.give_up_at.or(Some(now + GONE));
+                }
+                // It is told again once that is due.
+                self.owes |= flight.kind == Kind::Update && self.version >= flight.version;
+            }
+        }
+        true
+    }
+
+    /// The integration as the configuration has it now; none if it is gone.
+    pub(crate) fn adopt(&mut self, integration: Option<&IntegrationRef>) {
+        self.gone = integration.is_none();
+        if let Some(known) = integration {
+            self.give_up_at = None;
+            (self.integration, self.destination) = (known.name.clone(), known.destination);
+            (self.send_resolved, self.send_updates) = (known.send_resolved, known.send_updates);
+            self.known_by = known.known_by;
+            self.most_alerts = match self.is_open() {
+                true => self.most_alerts.max(known.most_alerts),
+                false => known.most_alerts,
+            };
+        }
+    }
+
+    /// A person asks to try now what was refused.
+    pub(crate) fn retry_now(&mut self) {
+        self.retry_at = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Rejection;
+
+    const NOW: Timestamp = Timestamp::ZERO;
+    const OPEN: Wanted =
+        Wanted { version: 1, repeat: 1, over: false, closed: false, silent: false, waits: false };
+    const CLOSED: Wanted = Wanted { over: true, closed: true, ..OPEN };
+
+    fn channel() -> Channel {
+        Channel::new(&IntegrationRef::new("pagerduty[0]", KnownBy::DedupKey))
+    }
+
+    fn refusal(ambiguous: bool) -> Outcome {
+        Outcome::Rejected(Rejection { reason: "clientError".into(), detail: String::new(), ambiguous })
+    }
+
+    #[test]
+    fn a_resolve_never_overtakes_its_page() {
+        let mut c = channel();
+        assert_eq!(c.next(NOW, OPEN), Some(Kind::Page));
+        c.sent(NOW, NotificationId(1), Kind::Page, 1);
+        let closed = CLOSED;
+        assert_eq!(c.next(NOW, closed), None);
+        assert!(c.ended(NOW, NotificationId(1), &Outcome::Accepted));
+        assert_eq!(c.next(NOW, closed), Some(Kind::Resolve));
+        c.sent(NOW, NotificationId(2), Kind::Resolve, 1);
+        assert!(!c.ended(NOW, NotificationId(1), &Outcome::Accepted), "an old report changes nothing");
+        c.ended(NOW, NotificationId(2), &Outcome::Accepted);
+        assert!(c.settled());
+    }
+
+    #[test]
+    fn changes_during_flight_go_out_as_one() {
+        let mut c = channel();
+        c.sent(NOW, NotificationId(1), Kind::Page, 1);
+        c.ended(NOW, NotificationId(1), &Outcome::Accepted);
+        assert_eq!(c.next(NOW, OPEN), None);
+        let wanted = Wanted { version: 5, ..OPEN };
+        assert_eq!(c.next(NOW, wanted), Some(Kind::Update));
+        c.sent(NOW, NotificationId(2), Kind::Update, 5);
+        c.ended(NOW, NotificationId(2), &Outcome::Accepted);
+        assert_eq!(c.next(NOW, wanted), None);
+    }
+
+    #[test]
+    fn a_refused_page_is_tried_anew_and_suppresses_nothing() {
+        let mut c = channel();
+        c.sent(NOW, NotificationId(1), Kind::Page, 1);
+        c.ended(NOW, NotificationId(1), &refusal(false));
+        assert_eq!(c.next(NOW, OPEN), None);
+        assert_eq!(c.clone().next(NOW, Wanted { version: 2, ..OPEN }), Some(Kind::Page), "it says more now");
+        assert_eq!(c.next(c.retry_at().unwrap(), OPEN), Some(Kind::Page));
+        c.retry_now();
+        assert_eq!(c.next(NOW, OPEN), Some(Kind::Page));
+        assert_eq!(c.next(NOW, CLOSED), None, "nothing was opened");
+        assert!(c.settled());
+    }
+
+    #[test]
+    fn what_may_have_been_opened_is_closed() {
+        let mut c = channel();
+        c.sent(NOW, NotificationId(1), Kind::Page, 1);
+        c.ended(NOW, NotificationId(1), &refusal(true));
+        c.retry_now();
+        assert_eq!(c.next(NOW, CLOSED), Some(Kind::Resolve));
+    }
+
+    #[test]
+    fn an_integration_that_is_gone_is_told_of_the_end_and_of_nothing_else() {
+        let (mut c, mut paged) = (channel(), channel());
+        c.adopt(None);
+        assert_eq!(c.next(NOW, OPEN), None, "it is not paged");
+        assert!(!c.is_orphan());
+        assert_eq!(c.next(NOW, CLOSED), None);
+        assert!(c.settled());
+        paged.sent(NOW, NotificationId(1), Kind::Page, 1);
+        paged.ended(NOW, NotificationId(1), &Outcome::Accepted);
+        paged.adopt(None);
+        assert!(paged.is_orphan());
+        assert_eq!(paged.next(NOW, Wanted { version: 9, repeat: 9, ..OPEN }), None);
+        let over = CLOSED;
+        let mut now = NOW;
+        for attempt in 2.. {
+            now = paged.retry_at().unwrap_or(now);
+            let Some(kind) = paged.next(now, over) else { break };
+            assert_eq!(kind, Kind::Resolve);
+            paged.sent(NOW, NotificationId(attempt), kind, 1);
+            paged.ended(now, NotificationId(attempt), &refusal(false));
+            assert!(paged.is_orphan() && paged.end_was_refused());
+        }
+        assert!(
+            paged.settled() && now >= NOW + GONE,
+            "it is given up after a day of refusals, and not before"
+        );
+    }
+
+    #[test]
+    fn without_updates_only_repeats_are_told() {
+        let slack = IntegrationRef::new("slack[0]", KnownBy::Nothing);
+        let slack = IntegrationRef { send_resolved: false, send_updates: false, ..slack };
+        let mut c = Channel::new(&slack);
+        c.sent(NOW, NotificationId(1), Kind::Page, 1);
+        c.ended(NOW, NotificationId(1), &Outcome::Accepted);
+        assert_eq!(c.next(NOW, Wanted { version: 7, ..OPEN }), None);
+        assert_eq!(c.next(NOW, Wanted { version: 7, repeat: 7, ..OPEN }), Some(Kind::Update));
+        assert_eq!(c.next(NOW, CLOSED), None);
+        assert!(c.settled());
+    }
+}

@@ -1,0 +1,152 @@
+//! What each channel of an incident is behind with, and the notifications that bring it to the truth.
+
+use crate::engine::incidents::channel::Channel;
+use crate::engine::incidents::incident::{Incident, IncidentId, Side};
+use crate::engine::incidents::{Incidents, Settled};
+use crate::engine::ledger::Verdict;
+use crate::engine::timers::Timer;
+use crate::engine::world::World;
+use crate::model::{Cause, Disposition, Kind, NotificationId, Timestamp};
+use crate::policy::KnownBy;
+
+/// Which of the waiting observations made the notification go.
+#[derive(Clone, Copy)]
+pub(crate) enum Leader {
+    First,
+    Last,
+}
+
+impl Incidents {
+    /// Sends what each channel of an incident is behind with, and forgets the incident once all
+    /// is said.
+    pub(crate) fn pump(&mut self, world: &mut World, id: IncidentId) {
+        let Some(mut incident) = self.all.remove(&id) else { return };
+        let mut channels = std::mem::take(&mut incident.channels);
+        let mut retry: Option<Timestamp> = None;
+        for (index, channel) in channels.iter_mut().enumerate() {
+            let wanted = self.wanted(world, id, &incident, channel);
+            if incident.side == Side::Shadow {
+                channel.pretend(world.now, wanted, incident.version);
+                continue;
+            }
+            let kind = channel.next(world.now, wanted);
+            if let Some(kind) = kind {
+                let notification = NotificationId(self.next_notification);
+                self.next_notification += 1;
+                channel.sent(world.now, notification, kind, incident.version);
+                self.in_flight.insert(notification, (id, index));
+                self.notify(world, (notification, kind), (id, &mut incident), channel);
+            }
+            let tells = kind.is_some() || incident.is_over();
+            let waits = channel.known_by == KnownBy::Group || wanted.waits;
+            if tells && waits && incident.side == Side::Ours {
+                self.note_unsaid(world, id, &incident, channel);
+            }
+            retry = [retry, channel.retry_at()].into_iter().flatten().min();
+        }
+        match retry {
+            Some(at) => world.timers.set(Timer::Retry(id), at),
+            None => world.timers.clear(&Timer::Retry(id)),
+        }
+        let settled = incident.is_over() && channels.iter().all(Channel::settled);
+        let supersedes = incident.supersedes;
+        let closing = incident.is_over() && !settled;
+        world.count_closing(&mut incident, closing);
+        if !settled {
+            incident.channels = channels;
+            self.all.insert(id, incident);
+            self.watch_orphan(world, id);
+            // What this one took over may be closed now.
+            return supersedes.into_iter().for_each(|old| self.pump(world, old));
+        }
+        world.timers.clear(&Timer::Update(id));
+        self.kin_went(id, &incident.group.1);
+        // What took its place took the place of what it had replaced.
+        if let (Some(old), Some(new)) = (supersedes, incident.superseded_by) {
+            if let Some(incident) = self.all.get_mut(&old) {
+                incident.superseded_by = Some(new);
+            }
+            if let Some(incident) = self.all.get_mut(&new) {
+                incident.supersedes = Some(old);
+            }
+        }
+        let left_open = channels.iter().any(|c| !c.takes_resolves());
+        self.settled.push(Settled { id, group: incident.group, side: incident.side, left_open });
+        self.watch_orphan(world, id);
+        if let Some(old) = supersedes {
+            self.pump(world, old);
+        }
+    }
+
+    /// A person asks for a refused notification: tried anew with what is true now. False if its
+    /// incident is not known any more.
+    pub(crate) fn retry_refused(&mut self, world: &mut World, id: NotificationId) -> bool {
+        let Some(&(incident, index)) = self.refused.get(&id) else { return false };
+        let channel = self.all.get_mut(&incident).and_then(|i| i.channels.get_mut(index));
+        let Some(channel) = channel else { return false };
+        channel.retry_now();
+        self.pump(world, incident);
+        true
+    }
+
+    /// Disposes all that waits in an incident: one observation, the leader, as what is sent; the
+    /// others as grouped with it.
+    pub(crate) fn dispose_waiting(
+        &mut self,
+        world: &mut World,
+        id: IncidentId,
+        sent: Option<(Disposition, Leader)>,
+        cause: &Cause,
+    ) {
+        let Some(incident) = self.all.get_mut(&id) else { return };
+        let waiting = std::mem::take(&mut incident.waiting);
+        let (lane, key) = (incident.group.0, incident.dedup_key.clone());
+        let leader = match sent {
+            Some((_, Leader::First)) => waiting.iter().position(|(_, n)| *n > 0),
+            Some((_, Leader::Last)) => waiting.iter().rposition(|(_, n)| *n > 0),
+            None => None,
+        };
+        let World { lanes, ledger, alerts, now, .. } = world;
+        let lane = (lane, lanes.lane(lane));
+        for (index, (alert, mut count)) in waiting.into_iter().enumerate() {
+            let mut dispose = |disposition, count, cause| {
+                let (known, incident, basis) = (alerts.alert_mut(alert), key.clone(), lane.1.basis());
+                let verdict =
+                    Verdict { alert, known, lane, incident, disposition, cause, release: None, basis };
+                ledger.dispose(*now, count, verdict);
+            };
+            if let Some((disposition, _)) = sent.filter(|_| leader == Some(index)) {
+                dispose(disposition, 1, cause.clone());
+                count -= 1;
+            }
+            if count > 0 {
+                let with = Cause::ToldWithOthers { cause: Box::new(cause.clone()) };
+                dispose(Disposition::Suppressed(with.reason()), count, with);
+            }
+        }
+    }
+
+    /// Decides one notification.
+    fn notify(
+        &mut self,
+        world: &mut World,
+        (number, kind): (NotificationId, Kind),
+        (id, incident): (IncidentId, &mut Incident),
+        channel: &Channel,
+    ) {
+        let group = channel.known_by == KnownBy::Group && kind == Kind::Update;
+        if group && incident.is_over() && !self.shows_one_that_fires(world, id, incident, channel) {
+            incident.borrowed.extend(self.one_that_fires(world, incident, channel));
+        }
+        let mut notification = self.render(world, (number, kind), (id, incident), channel);
+        if let Some(fallback) = &channel.receiver {
+            let receiver = std::mem::replace(&mut notification.receiver, fallback.clone());
+            notification.cause = Cause::Fallback { receiver, cause: Box::new(notification.cause) };
+        }
+        if let Some((receiver, integration)) = &channel.closes_at {
+            (notification.receiver, notification.integration) = (receiver.clone(), integration.clone());
+        }
+        world.ledger.notified(&notification.receiver, &notification.integration, kind);
+        self.outgoing.push(notification);
+    }
+}

@@ -1,0 +1,307 @@
+//! An incident: what a human is interrupted for. One generation of a group.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::engine::incidents::channel::Channel;
+use crate::engine::incidents::members::Members;
+use crate::engine::lanes::LaneId;
+use crate::engine::pages::groups::GroupKey;
+use crate::engine::pages::internal::Own;
+use crate::model::{AlertId, Cause, Duration, Timestamp, hex, sha256};
+use crate::policy::{GROWTH_FROM, Noise, ROLLS_FOR};
+
+/// Number of an incident; unique for the life of the journal.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct IncidentId(pub(crate) u64);
+
+/// An incident at one receiver, from its page to the last word about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Incident {
+    #[serde(default)]
+    pub(crate) side: Side,
+    pub(crate) group: GroupKey,
+    pub(crate) group_text: SmolStr,
+    /// The groups of its alerts, where it stands for several: the incident of a merged page.
+    #[serde(default)]
+    pub(crate) merges: BTreeSet<GroupKey>,
+    pub(crate) generation: u32,
+    pub(crate) dedup_key: SmolStr,
+    pub(crate) paged_at: Timestamp,
+    /// Its group had another incident within a day.
+    #[serde(default)]
+    pub(crate) again: bool,
+    /// Highest severity level that the page told of; 0 is the highest of all.
+    pub(crate) level: usize,
+    /// Alerts that the human knows of: those in the page, or that joined while it settled.
+    known_alerts: usize,
+    pub(crate) phase: Phase,
+    pub(crate) members: Members,
+    /// When the last alert of each name came in that was not in it yet and does not flap, for `rolling`; at
+    /// most [`NAMES`].
+    #[serde(default)]
+    names: BTreeMap<SmolStr, Timestamp>,
+    /// Observations that the next notification disposes of, in the order in which they came.
+    pub(crate) waiting: Vec<(AlertId, u64)>,
+    /// Counts what was issued; a channel that was told less is behind.
+    pub(crate) version: u64,
+    /// The version that goes to every integration, wanting updates or not.
+    repeat: u64,
+    pub(crate) issued_at: Timestamp,
+    /// Why the newest version was issued.
+    pub(crate) cause: Box<Cause>,
+    /// The incident that took this one's place.
+    pub(crate) superseded_by: Option<IncidentId>,
+    /// The incident whose place this one took.
+    pub(crate) supersedes: Option<IncidentId>,
+    /// Why it closes, if not because its alerts resolved.
+    pub(crate) closing: Option<Box<Cause>>,
+    pub(crate) channels: Vec<Channel>,
+    /// Alerts of other incidents of its group that its messages named as firing when its own no longer did.
+    #[serde(default)]
+    pub(crate) borrowed: BTreeSet<AlertId>,
+    /// How many of its alerts were left out since they were over and told of, for there were too many.
+    #[serde(default)]
+    pub(crate) shed: u64,
+    /// An alert resolved that its last message named as firing, since it fired elsewhere.
+    #[serde(default)]
+    pub(crate) owes: bool,
+    /// Its end waits for that of its group no longer: too many do.
+    #[serde(default)]
+    pub(crate) ends_alone: bool,
+    /// What it shows, if it is one of Squelch's own.
+    #[serde(default)]
+    pub(crate) own: Option<Own>,
+    /// It counts as closing: it is over, and not all that were told of it have taken its end.
+    #[serde(default)]
+    pub(crate) closing_counted: bool,
+}
+
+/// An incident remembers the names of so many kinds of alerts.
+const NAMES: usize = 1000;
+
+/// Who decided that there is an incident, and who is told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Side {
+    /// The engine did, and its receiver is told.
+    #[default]
+    Ours,
+    /// The engine would have: nobody is told.
+    Shadow,
+    /// Upstream did, and its receiver is told as upstream would have told it.
+    Mirror,
+}
+
+/// Where an incident is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Phase {
+    /// Something in it fires.
+    Open,
+    /// All has resolved; `resolve_hold` runs.
+    Resolving,
+    /// It is over; what is left is to say so.
+    Closed,
+}
+
+/// `sha256_hex(group key)` for generation 0, as Alertmanager computes it, so that an incident that
+/// it opened is closed by us; `sha256_hex(group key + "#" + n)` for the n-th.
+pub(crate) fn dedup_key(group_text: &str, generation: u32) -> SmolStr {
+    let text = match generation {
+        0 => group_text.to_owned(),
+        n => format!("{group_text}#{n}"),
+    };
+    hex(&sha256(text.as_bytes())).into()
+}
+
+impl Incident {
+    pub(crate) fn new(
+        now: Timestamp,
+        (group, group_text): (GroupKey, SmolStr),
+        generation: u32,
+        channels: Vec<Channel>,
+    ) -> Self {
+        Incident {
+            side: Side::Ours,
+            dedup_key: dedup_key(&group_text, generation),
+            group,
+            group_text,
+            merges: BTreeSet::new(),
+            generation,
+            paged_at: now,
+            again: false,
+            level: usize::MAX,
+            known_alerts: 0,
+            phase: Phase::Open,
+            members: Members::default(),
+            names: BTreeMap::new(),
+            waiting: Vec::new(),
+            version: 0,
+            repeat: 0,
+            issued_at: now,
+            cause: Box::new(Cause::FirstPage),
+            superseded_by: None,
+            supersedes: None,
+            closing: None,
+            channels,
+            borrowed: BTreeSet::new(),
+            shed: 0,
+            owes: false,
+            ends_alone: false,
+            own: None,
+            closing_counted: false,
+        }
+    }
+
+    /// Notes that one more alert of this name came in.
+    pub(crate) fn came(&mut self, now: Timestamp, name: &str) {
+        if self.names.len() < NAMES || self.names.contains_key(name) {
+            self.names.insert(name.into(), now);
+        }
+    }
+
+    /// Whether an alert of this name that starts now is more of the same.
+    pub(crate) fn rolls_on(&self, now: Timestamp, name: &str, rolling: Duration) -> bool {
+        let last = self.names.get(name).filter(|_| !rolling.is_zero());
+        last.is_some_and(|at| now <= *at + rolling) && now <= self.paged_at + ROLLS_FOR
+    }
+
+    /// The lanes of its alerts: the one that it stands at, or, for a merged page, those of its groups.
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = LaneId> {
+        let own = self.merges.is_empty().then_some(self.group.0);
+        self.merges.iter().map(|(lane, _)| *lane).chain(own)
+    }
+
+    /// Whether it closed, or another one took its place.
+    pub(crate) fn is_over(&self) -> bool {
+        self.phase == Phase::Closed || self.superseded_by.is_some()
+    }
+
+    /// Whether something in it fires.
+    pub(crate) fn fires(&self) -> bool {
+        !self.is_over() && (self.members.firing() > 0 || self.own.is_some())
+    }
+
+    /// The alerts that its messages name.
+    pub(crate) fn tells_of(&self) -> impl Iterator<Item = AlertId> {
+        self.members.listed().map(|(alert, _)| alert).chain(self.borrowed.iter().copied())
+    }
+
+    /// Whether alerts may join it.
+    pub(crate) fn takes_alerts(&self) -> bool {
+        self.phase != Phase::Closed && self.superseded_by.is_none() && self.reaches_somebody()
+    }
+
+    /// Whether its page is recent: what starts now belongs to it.
+    pub(crate) fn is_recent(&self, now: Timestamp, noise: &Noise) -> bool {
+        now <= self.paged_at + noise.merge_window
+    }
+
+    /// Whether any integration is left that hears of it.
+    pub(crate) fn reaches_somebody(&self) -> bool {
+        self.channels.iter().any(|c| !c.is_gone())
+    }
+
+    /// Whether any integration wants to hear of changes.
+    pub(crate) fn takes_updates(&self) -> bool {
+        self.channels.iter().any(Channel::takes_updates)
+    }
+
+    /// Makes a new version of what is to be told; to everybody if `repeat`.
+    pub(crate) fn issue(&mut self, now: Timestamp, cause: Cause, repeat: bool) {
+        self.version += 1;
+        if repeat {
+            self.repeat = self.version;
+        }
+        self.issued_at = now;
+        *self.cause = cause;
+        self.members.note();
+    }
+
+    /// Fixes what the page told: its level and the number of its alerts.
+    pub(crate) fn paged(&mut self, level: usize) {
+        self.level = level;
+        self.known_alerts = self.members.firing();
+    }
+
+    /// Whether it got worse than what the human was paged for, and how: `firing` of its alerts fire, one
+    /// of them at the level `higher` if that is above what was paged.
+    pub(crate) fn worse(
+        &mut self,
+        now: Timestamp,
+        firing: usize,
+        higher: Option<&SmolStr>,
+        noise: &Noise,
+    ) -> Option<Cause> {
+        // A fan-out that is still arriving is known, not growth.
+        if now < self.paged_at + noise.growth_settle() {
+            self.known_alerts = self.known_alerts.max(firing);
+        }
+        if let Some(level) = higher {
+            return Some(Cause::HigherSeverity { level: level.clone() });
+        }
+        let bound = self.known_alerts.saturating_mul(noise.growth as usize);
+        let grows = noise.growth > 0 && self.known_alerts > 0 && firing >= GROWTH_FROM;
+        let cause = Cause::MoreAlerts { firing, growth: noise.growth, paged: self.known_alerts };
+        (grows && firing >= bound).then_some(cause)
+    }
+
+    /// Whether all integrations that hear of changes have heard of the newest.
+    pub(crate) fn is_known_everywhere(&self) -> bool {
+        self.channels.iter().all(|channel| channel.knows(self.version))
+    }
+
+    /// The newest version, and the newest that goes to every integration, wanting updates or not.
+    pub(crate) fn versions(&self) -> (u64, u64) {
+        (self.version, self.repeat)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::LabelSet;
+
+    fn at(minutes: u64) -> Timestamp {
+        Timestamp::from_millis(0) + Duration::from_mins(minutes)
+    }
+
+    fn paged() -> Incident {
+        let mut incident =
+            Incident::new(at(0), ((LaneId(0), LabelSet::default()), "{}".into()), 0, Vec::new());
+        incident.known_alerts = 3;
+        incident
+    }
+
+    #[test]
+    fn it_rolls_on_while_its_name_comes_again_for_two_hours() {
+        let (mut incident, rolling) = (paged(), Duration::from_mins(6));
+        incident.came(at(115), "NodeNotReady");
+        assert!(incident.rolls_on(at(120), "NodeNotReady", rolling));
+        assert!(!incident.rolls_on(at(120), "DiskSlow", rolling));
+        assert!(!incident.rolls_on(at(120), "NodeNotReady", Duration::ZERO));
+        assert!(!incident.rolls_on(at(122), "NodeNotReady", rolling), "the last one came 7 minutes ago");
+        incident.came(at(120), "NodeNotReady");
+        assert!(!incident.rolls_on(at(121), "NodeNotReady", rolling), "two hours are over");
+    }
+
+    #[test]
+    fn it_grew_if_twelve_alerts_fire_once_its_fan_out_has_arrived() {
+        let noise = Noise { growth: 4, ..Noise::default() };
+        let grew = |minute, firing| paged().worse(at(minute), firing, None, &noise).is_some();
+        assert!(grew(5, 12));
+        assert!(!grew(5, 11), "eleven alerts are few");
+        assert!(!grew(4, 12), "a fan-out still arrives");
+    }
+
+    #[test]
+    fn keys_of_generations() {
+        let zero = "46bf8266969596eea1b8cd9f96e1719cfc44f71611d698977094e4482ef6d984";
+        assert_eq!(dedup_key(r#"{}:{alertname="HA"}"#, 0), zero);
+        assert_eq!(dedup_key(r#"{}:{alertname="HA"}"#, 2), hex(&sha256(br#"{}:{alertname="HA"}#2"#)));
+    }
+}

@@ -1,0 +1,326 @@
+//! The alerts of an incident, counted as they change: a storm's incident holds a million, and what each event
+//! asks of it must not cost a walk through all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::model::{AlertId, Timestamp};
+
+/// The place of a level among the severities, 0 the highest; [`UNKNOWN`] of an alert that is not known.
+pub(crate) type Level = u8;
+
+/// See [`Level`].
+pub(crate) const UNKNOWN: Level = Level::MAX;
+
+fn unknown() -> Level {
+    UNKNOWN
+}
+
+/// An alert in an incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Member {
+    pub(crate) firing: bool,
+    /// When the occurrence started by which it came in.
+    pub(crate) since: Timestamp,
+    pub(crate) resolved_at: Option<Timestamp>,
+    /// What the newest issued version says of it; nothing if it is not in it.
+    pub(crate) told: Option<Told>,
+    pub(crate) flaps: Option<u32>,
+    /// Its place among those that notifications list; nothing if there were too many before it. It stays as
+    /// it is, so that the page and the resolve are cut alike.
+    #[serde(default)]
+    pub(crate) listed: Option<u32>,
+    /// Its severity while it fires, else [`UNKNOWN`]. Follows from its labels and the policy, so is no part
+    /// of a snapshot.
+    #[serde(skip, default = "unknown")]
+    pub(crate) level: Level,
+}
+
+/// What was issued of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Told {
+    /// It fires, in the occurrence that started then.
+    Firing(Timestamp),
+    /// It flaps; which occurrence it is in is no news.
+    Flapping,
+    /// It resolved.
+    Resolved,
+}
+
+impl Member {
+    pub(crate) fn firing(since: Timestamp, level: Level) -> Self {
+        Member { firing: true, since, resolved_at: None, told: None, flaps: None, listed: None, level }
+    }
+
+    pub(crate) fn resolved(since: Timestamp, at: Timestamp) -> Self {
+        Member { firing: false, resolved_at: Some(at), ..Member::firing(since, UNKNOWN) }
+    }
+
+    /// It fires no more.
+    pub(crate) fn ends(&mut self, at: Timestamp) {
+        (self.firing, self.level, self.flaps, self.resolved_at) = (false, UNKNOWN, None, Some(at));
+    }
+
+    fn truth(&self) -> Told {
+        match (self.firing, self.flaps) {
+            (false, _) => Told::Resolved,
+            (true, Some(_)) => Told::Flapping,
+            (true, None) => Told::Firing(self.since),
+        }
+    }
+
+    /// Whether what was issued says otherwise.
+    fn changed(&self) -> bool {
+        self.told != Some(self.truth())
+    }
+}
+
+/// The members of an incident by their identity, and what is asked of all of them.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Members {
+    all: BTreeMap<AlertId, Member>,
+    /// How many fire at each level; no level of which none does.
+    firing: BTreeMap<Level, usize>,
+    flapping: usize,
+    /// Those of which something else was issued than is true.
+    news: BTreeSet<AlertId>,
+    /// How many resolved, and that was issued.
+    over: usize,
+    /// Those that notifications list, at most [`LISTED`], in the order in which they came in.
+    listed: BTreeMap<u32, AlertId>,
+}
+
+/// Notifications list at most so many alerts of one incident.
+const LISTED: usize = 10_000;
+
+impl Members {
+    pub(crate) fn get(&self, alert: &AlertId) -> Option<&Member> {
+        self.all.get(alert)
+    }
+
+    pub(crate) fn contains_key(&self, alert: &AlertId) -> bool {
+        self.all.contains_key(alert)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&AlertId, &Member)> {
+        self.all.iter()
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &AlertId> {
+        self.all.keys()
+    }
+
+    /// Those that fire, or those that do not.
+    pub(crate) fn that_fire(&self, firing: bool) -> impl Iterator<Item = (&AlertId, &Member)> {
+        // Where there are none, nobody need look at those that there are.
+        let none = if firing { self.firing() == 0 } else { self.firing() == self.len() };
+        let all = (!none).then(|| self.all.iter());
+        all.into_iter().flatten().filter(move |(_, member)| member.firing == firing)
+    }
+
+    /// How many fire.
+    pub(crate) fn firing(&self) -> usize {
+        self.firing.values().sum()
+    }
+
+    /// The highest level at which one fires.
+    pub(crate) fn highest(&self) -> Option<Level> {
+        self.firing.keys().next().copied().filter(|level| *level != UNKNOWN)
+    }
+
+    /// Those that flap.
+    pub(crate) fn flapping(&self) -> impl Iterator<Item = (&AlertId, &Member)> {
+        let any = (self.flapping > 0).then(|| self.all.iter());
+        any.into_iter().flatten().filter(|(_, member)| member.flaps.is_some())
+    }
+
+    /// Those of which something new could be said.
+    pub(crate) fn news(&self) -> impl Iterator<Item = &Member> {
+        self.news.iter().filter_map(|alert| self.all.get(alert))
+    }
+
+    /// How many resolved and were told of.
+    pub(crate) fn over(&self) -> usize {
+        self.over
+    }
+
+    /// Those that notifications list, in the order in which they came in.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = (AlertId, &Member)> {
+        self.listed.values().filter_map(|alert| Some((*alert, self.all.get(alert)?)))
+    }
+
+    /// Puts `member` in, in the place of what was there.
+    pub(crate) fn insert(&mut self, alert: AlertId, member: Member) {
+        if self.change(&alert, |known| *known = Member { listed: known.listed, ..member.clone() }) {
+            return;
+        }
+        let place = self.listed.last_key_value().map_or(0, |(place, _)| place.saturating_add(1));
+        let listed = (self.listed.len() < LISTED).then_some(place);
+        self.put(alert, Member { listed, ..member });
+    }
+
+    /// Puts one in that was not there, at its place.
+    fn put(&mut self, alert: AlertId, member: Member) {
+        self.count(alert, &member, true);
+        self.listed.extend(member.listed.map(|place| (place, alert)));
+        self.all.insert(alert, member);
+    }
+
+    /// Changes a member, if it is one.
+    pub(crate) fn change(&mut self, alert: &AlertId, how: impl FnOnce(&mut Member)) -> bool {
+        let Some(member) = self.all.get_mut(alert) else { return false };
+        let before = member.clone();
+        how(member);
+        let after = member.clone();
+        self.count(*alert, &before, false);
+        self.count(*alert, &after, true);
+        true
+    }
+
+    /// Gives each member that fires the level that `level_of` says.
+    pub(crate) fn level(&mut self, level_of: impl Fn(AlertId) -> Level) {
+        for (alert, member) in self.all.iter_mut().filter(|(_, member)| member.firing) {
+            member.level = level_of(*alert);
+        }
+        *self = std::mem::take(&mut self.all).into_iter().collect();
+    }
+
+    /// Takes what is true now as told.
+    pub(crate) fn note(&mut self) {
+        for alert in std::mem::take(&mut self.news) {
+            if let Some(member) = self.all.get_mut(&alert) {
+                member.told = Some(member.truth());
+                self.over += usize::from(!member.firing);
+            }
+        }
+    }
+
+    /// Leaves out those that resolved and were told of.
+    pub(crate) fn leave_out_over(&mut self) {
+        self.all.retain(|_, member| member.firing || member.changed());
+        self.over = 0;
+        self.flapping = self.all.values().filter(|member| member.flaps.is_some()).count();
+        self.listed.retain(|_, alert| self.all.contains_key(alert));
+    }
+
+    /// Gives back what goes on in another incident, as nobody was told of it there: what fires, and what
+    /// resolved and was told to fire. What was told here stays, as ended here; what was not, goes.
+    pub(crate) fn move_out(&mut self, now: Timestamp) -> Members {
+        let mut moved = Members::default();
+        let goes_on = |member: &Member| member.firing || member.told.is_some() && member.changed();
+        for (alert, member) in self.listed().filter(|(_, member)| goes_on(member)) {
+            moved.insert(alert, Member { told: None, ..member.clone() });
+        }
+        for (alert, member) in self.all.iter().filter(|(_, m)| m.listed.is_none() && goes_on(m)) {
+            moved.insert(*alert, Member { told: None, ..member.clone() });
+        }
+        let told = std::mem::take(&mut self.all).into_iter().filter(|(_, member)| member.told.is_some());
+        let ended = told.map(|(alert, member)| match member.firing {
+            true => (alert, Member { firing: false, level: UNKNOWN, resolved_at: Some(now), ..member }),
+            false => (alert, member),
+        });
+        *self = ended.collect();
+        moved
+    }
+
+    /// Adds a member to the counts, or takes it from them.
+    fn count(&mut self, alert: AlertId, member: &Member, more: bool) {
+        let step = |n: &mut usize| *n = if more { *n + 1 } else { n.saturating_sub(1) };
+        if member.firing {
+            let firing = self.firing.entry(member.level).or_default();
+            step(firing);
+            if *firing == 0 {
+                self.firing.remove(&member.level);
+            }
+        }
+        if member.flaps.is_some() {
+            step(&mut self.flapping);
+        }
+        match (member.changed(), more) {
+            (true, true) => drop(self.news.insert(alert)),
+            (true, false) => drop(self.news.remove(&alert)),
+            (false, _) if !member.firing => step(&mut self.over),
+            (false, _) => {}
+        }
+    }
+}
+
+impl Extend<(AlertId, Member)> for Members {
+    fn extend<T: IntoIterator<Item = (AlertId, Member)>>(&mut self, all: T) {
+        all.into_iter().for_each(|(alert, member)| self.insert(alert, member));
+    }
+}
+
+/// Members as they were, each at its place.
+impl FromIterator<(AlertId, Member)> for Members {
+    fn from_iter<T: IntoIterator<Item = (AlertId, Member)>>(all: T) -> Self {
+        let mut members = Members::default();
+        all.into_iter().for_each(|(alert, member)| members.put(alert, member));
+        members
+    }
+}
+
+impl Serialize for Members {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        self.all.serialize(s)
+    }
+}
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Ok(BTreeMap::<AlertId, Member>::deserialize(d)?.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn member() -> impl Strategy<Value = Member> {
+        let told = prop_oneof![
+            Just(None),
+            Just(Some(Told::Resolved)),
+            Just(Some(Told::Flapping)),
+            Just(Some(Told::Firing(Timestamp::ZERO)))
+        ];
+        (any::<bool>(), told, prop::option::of(0u32..3), 0u8..3).prop_map(|(firing, told, flaps, level)| {
+            let level = if firing { level } else { UNKNOWN };
+            Member { firing, since: Timestamp::ZERO, resolved_at: None, told, flaps, listed: None, level }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn counts_are_those_of_a_walk(steps in prop::collection::vec((0u8..9, 0u128..6, member()), 0..60)) {
+            let mut members = Members::default();
+            for (step, alert, member) in steps {
+                let alert = AlertId(alert);
+                match step {
+                    0 => members.note(),
+                    1 => members.leave_out_over(),
+                    2 => members = members.move_out(Timestamp::ZERO),
+                    3..=5 => drop(members.change(&alert, |known| {
+                        *known = Member { listed: known.listed, ..member };
+                    })),
+                    _ => members.insert(alert, member),
+                }
+                let walked: Members = members.all.clone().into_iter().collect();
+                prop_assert_eq!(&members, &walked);
+                let all = || members.all.values();
+                prop_assert_eq!(members.firing(), all().filter(|m| m.firing).count());
+                prop_assert_eq!(members.highest(), all().filter(|m| m.firing).map(|m| m.level).min());
+                prop_assert_eq!(members.news().count(), all().filter(|m| m.changed()).count());
+                prop_assert_eq!(members.over(), all().filter(|m| !m.firing && !m.changed()).count());
+                prop_assert_eq!(members.listed().count(), members.len());
+                prop_assert_eq!(members.flapping().count(), all().filter(|m| m.flaps.is_some()).count());
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Alerts that come into an incident, change in it, and leave it.
+
+use crate::engine::incidents::Incidents;
+use crate::engine::incidents::channel::Channel;
+use crate::engine::incidents::incident::{IncidentId, Phase};
+use crate::engine::incidents::members::Member;
+use crate::engine::lanes::LaneId;
+use crate::engine::stats::Bound;
+use crate::engine::timers::Timer;
+use crate::engine::world::{SHARE, World};
+use crate::model::{AlertId, Cause};
+
+/// Above so many members of one incident, those that resolved and were told of go, once they are a hundredth.
+pub(crate) const MEMBERS: usize = 10_000;
+
+impl Incidents {
+    /// An alert that fires joins an incident, which the next version of it tells.
+    pub(crate) fn join(
+        &mut self,
+        world: &mut World,
+        id: IncidentId,
+        alert: AlertId,
+        lane: LaneId,
+        count: u64,
+        flaps: Option<u32>,
+    ) {
+        let since = world.alerts.alert(alert).map_or(world.now, |a| a.starts_at);
+        let level = world.level_of(alert);
+        self.bound_members(world, id);
+        let Some(incident) = self.all.get_mut(&id) else { return };
+        // A rollout goes from one alert to the next; one that comes and goes is none.
+        let anew = flaps.is_none() && !incident.members.contains_key(&alert);
+        if let Some(known) = world.alerts.alert(alert).filter(|_| anew) {
+            incident.came(world.now, known.labels.value("alertname"));
+        }
+        let told = incident.members.get(&alert).and_then(|member| member.told);
+        incident.members.insert(alert, Member { flaps, told, ..Member::firing(since, level) });
+        incident.waiting.push((alert, count));
+        incident.closing = None;
+        self.reopen(world, id);
+        world.track(alert, lane).notify(id);
+        self.touched.insert(id);
+    }
+
+    /// Leaves members out of an incident that are over and told of.
+    pub(crate) fn bound_members(&mut self, world: &mut World, id: crate::engine::IncidentId) {
+        let Some(incident) = self.all.get_mut(&id) else { return };
+        let (all, over) = (incident.members.len(), incident.members.over());
+        // Few are not worth the walk.
+        if all < MEMBERS || over == 0 || over < all / SHARE {
+            return;
+        }
+        // Those that were told that they fire are told that they do not, before they are forgotten here.
+        if all < 2 * MEMBERS && !incident.is_known_everywhere() {
+            return;
+        }
+        incident.shed += over as u64;
+        incident.members.leave_out_over();
+        world.ledger.bound(Bound::Members, over as u64);
+    }
+
+    /// Counts changes of an alert, and marks its incident if it begins to flap with them.
+    pub(crate) fn damp(&mut self, world: &mut World, alert: AlertId, lane: LaneId, changes: u32) {
+        let settings = &world.lanes.lane(lane).noise.flapping;
+        let track = world.alerts.track_mut(alert, lane);
+        let began = track.damping.change(world.now, changes, settings);
+        if let Some(deadline) = track.damping.reuse_deadline(settings) {
+            world.timers.set(Timer::Reuse(lane, alert), deadline);
+        }
+        let flaps = track.damping.flaps();
+        if let Some(id) = track.incident().filter(|_| flaps.is_some())
+            && let Some(incident) = self.all.get_mut(&id)
+            && incident.members.change(&alert, |member| member.flaps = flaps)
+        {
+            self.touched.insert(id);
+        }
+        if began {
+            world.gauges(lane).flapping += 1;
+        }
+    }
+
+    /// An incident is told that a flapping alert fires again, as an update.
+    pub(crate) fn tell_again(&mut self, world: &mut World, alert: AlertId, lane: LaneId, id: IncidentId) {
+        if world.track(alert, lane).incident() != Some(id) {
+            self.leave(world, alert, lane);
+        }
+        let track = world.track(alert, lane);
+        let (count, flaps) = (std::mem::take(&mut track.waiting), track.damping.flaps());
+        self.join(world, id, alert, lane, count, flaps);
+        if let Some(incident) = self.all.get_mut(&id) {
+            incident.members.change(&alert, |member| member.told = None);
+        }
+    }
+
+    /// An alert goes on elsewhere: in the incident that it is in it counts as resolved.
+    pub(crate) fn leave(&mut self, world: &mut World, alert: AlertId, lane: LaneId) {
+        let Some(old) = world.track(alert, lane).leave_incident() else { return };
+        let stays = world.taken_lanes(alert).into_iter().any(|other| {
+            let track = world.track(alert, other);
+            track.notified_in() == Some(old)
+        });
+        let now = world.now;
+        let Some(incident) = self.all.get_mut(&old).filter(|_| !stays) else { return };
+        if !incident.members.change(&alert, |member| member.ends(now)) {
+            return;
+        }
+        if incident.members.firing() == 0 {
+            incident.closing = Some(Box::new(Cause::MovedElsewhere));
+        }
+        self.touched.insert(old);
+        self.ended(world, alert);
+    }
+
+    /// An alert came into an incident: if its `resolve_hold` runs, it is open again.
+    pub(crate) fn reopen(&mut self, world: &mut World, id: IncidentId) {
+        let Some(incident) = self.all.get_mut(&id).filter(|i| i.phase == Phase::Resolving) else {
+            return;
+        };
+        incident.phase = Phase::Open;
+        let (lane, labels) = incident.group.clone();
+        world.timers.clear(&Timer::ResolveHold(id));
+        let gauges = world.gauges(lane);
+        gauges.resolving -= 1;
+        gauges.open += 1;
+        self.group_changed(&labels);
+    }
+
+    /// The integrations of a mirrored incident are gone, and its receiver has others: they are told too.
+    pub(crate) fn mirror_moves_on(&mut self, world: &mut World, id: IncidentId) {
+        let Some(incident) = self.all.get_mut(&id) else { return };
+        for integration in &world.lanes.lane(incident.group.0).integrations {
+            if !incident.channels.iter().any(|c| c.integration == integration.name) {
+                incident.channels.push(Channel::new(integration));
+            }
+        }
+    }
+}

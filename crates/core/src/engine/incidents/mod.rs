@@ -1,0 +1,212 @@
+//! The incidents, and what each receiver knows of them.
+
+pub(crate) mod channel;
+pub(crate) mod delivery;
+pub(crate) mod fallback;
+pub(crate) mod incident;
+pub(crate) mod members;
+pub(crate) mod membership;
+pub(crate) mod orphans;
+pub(crate) mod render;
+pub(crate) mod truth;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::engine::incidents::channel::Channel;
+use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side};
+use crate::engine::lanes::LaneId;
+use crate::engine::pages::groups::GroupKey;
+use crate::engine::state::Track;
+use crate::engine::timers::Timer;
+use crate::engine::world::World;
+use crate::model::{AlertId, Duration, LabelSet, Notification, NotificationId};
+use crate::policy::{IntegrationRef, Policy};
+
+/// An incident of which all is said: every receiver knows that it is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settled {
+    pub(crate) id: IncidentId,
+    pub(crate) group: GroupKey,
+    pub(crate) side: Side,
+    /// Its key may be open still at a receiver that hears of no ends.
+    pub(crate) left_open: bool,
+}
+
+/// All incidents that are not settled. It brings each receiver to the truth, and knows nothing of why an
+/// incident opens or closes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Incidents {
+    #[serde(with = "crate::engine::pairs")]
+    pub(crate) all: BTreeMap<IncidentId, Incident>,
+    /// The notifications whose end is not known yet, with the channel that each went to.
+    #[serde(with = "crate::engine::pairs")]
+    pub(crate) in_flight: BTreeMap<NotificationId, (IncidentId, usize)>,
+    /// Refused notifications that can be asked for again.
+    #[serde(with = "crate::engine::pairs")]
+    pub(crate) refused: BTreeMap<NotificationId, (IncidentId, usize)>,
+    /// Incidents that are open at an integration that the configuration does not have any more.
+    #[serde(default)]
+    pub(crate) orphans: BTreeSet<IncidentId>,
+    /// Alerts of which an incident could not say that they resolved, since they fire elsewhere: which, and
+    /// whether its messages say that they fire.
+    #[serde(default, with = "crate::engine::pairs")]
+    pub(crate) unsaid: BTreeMap<AlertId, BTreeSet<(IncidentId, bool)>>,
+    pub(crate) next_incident: u64,
+    pub(crate) next_notification: u64,
+    /// Incidents by the labels of their group. Follows from the incidents, so is no part of a snapshot.
+    #[serde(skip)]
+    pub(crate) kin: BTreeMap<LabelSet, BTreeSet<IncidentId>>,
+    /// Incidents that the event at hand touched. Empty between events, as are the next three.
+    #[serde(skip)]
+    pub(crate) touched: BTreeSet<IncidentId>,
+    /// Incidents of which all is said.
+    #[serde(skip)]
+    pub(crate) settled: Vec<Settled>,
+    /// Notifications that leave.
+    #[serde(skip)]
+    pub(crate) outgoing: Vec<Notification>,
+    /// Refused notifications that were made good.
+    #[serde(skip)]
+    pub(crate) made_good: Vec<NotificationId>,
+}
+
+impl Default for Incidents {
+    fn default() -> Self {
+        Incidents {
+            all: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            orphans: BTreeSet::new(),
+            unsaid: BTreeMap::new(),
+            next_incident: 1,
+            next_notification: 1,
+            kin: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            settled: Vec::new(),
+            outgoing: Vec::new(),
+            made_good: Vec::new(),
+        }
+    }
+}
+
+impl Incidents {
+    /// Whether all that fires in an incident is muted: then it is not repeated.
+    pub(crate) fn is_muted(&self, world: &World, id: IncidentId) -> bool {
+        let Some(incident) = self.all.get(&id).filter(|i| i.own.is_none()) else { return false };
+        let mut firing = incident.members.that_fire(true);
+        let muted = |alert| {
+            let mut tracks = world.alerts.tracks_of(alert).filter(|(_, t)| t.notified_in() == Some(id));
+            tracks.any(|(_, t)| t.muted().is_some())
+        };
+        firing.all(|(alert, _)| muted(*alert))
+    }
+
+    /// What is known of alerts or of severities was read anew: so are the levels of what is told.
+    pub(crate) fn level_all(&mut self, world: &mut World) {
+        for mut incident in std::mem::take(&mut self.all) {
+            incident.1.members.level(|alert| world.level_of(alert));
+            self.all.insert(incident.0, incident.1);
+        }
+    }
+
+    pub(crate) fn is_told(&self, track: &Track) -> bool {
+        let alive = |id| self.all.get(&id).is_some_and(|i| i.phase != Phase::Closed);
+        track.is_live() || track.incident().is_some_and(alive)
+    }
+
+    /// The `dedup_key` of the incident that an alert is in, or was in last; empty if it is not known.
+    pub(crate) fn incident_key(&self, world: &World, alert: AlertId, lane: LaneId) -> SmolStr {
+        let incident = world.alerts.track(alert, lane).and_then(|t| self.all.get(&t.incident()?));
+        incident.map(|i| i.dedup_key.clone()).unwrap_or_default()
+    }
+
+    /// The highest level among the alerts of an incident, those that recovered too; 0 is the highest of all.
+    pub(crate) fn level(&self, world: &World, id: IncidentId) -> Option<usize> {
+        let alerts = self.all.get(&id)?.members.keys().filter_map(|alert| world.alerts.alert(*alert));
+        alerts.map(|a| world.policy.severities.level_of(&a.labels)).min()
+    }
+
+    /// An incident is repeated after the shortest `repeat_interval` of its routes, which is returned.
+    pub(crate) fn repeat_later(&mut self, world: &mut World, id: IncidentId) -> Duration {
+        let Some(incident) = self.all.get(&id) else { return Duration::ZERO };
+        let interval = incident.lanes().map(|lane| world.lanes.lane(lane).repeat_interval).min();
+        let interval = interval.unwrap_or_default();
+        world.timers.set(Timer::Repeat(id), world.now + interval);
+        interval
+    }
+
+    pub(crate) fn forget_track(&mut self, world: &mut World, lane: LaneId, alert: AlertId) {
+        let Some(track) = world.alerts.track(alert, lane) else { return };
+        let busy = track.is_live() || track.damping.flaps().is_some();
+        if busy {
+            return;
+        }
+        // What its incident still has to say of it is said with its labels.
+        match self.is_named(world, alert, lane) {
+            true => world.timers.set(Timer::ForgetTrack(lane, alert), world.next_hour()),
+            false => world.alerts.forget_track(alert, lane),
+        }
+    }
+
+    /// Whether the incident in which an alert is, or was last, at a lane may still name it.
+    pub(crate) fn is_named(&self, world: &World, alert: AlertId, lane: LaneId) -> bool {
+        let incident = world.alerts.track(alert, lane).and_then(|t| self.all.get(&t.incident()?));
+        incident.is_some_and(|i| i.members.contains_key(&alert))
+    }
+
+    /// Within what time somebody must be told of an alert of which nobody was.
+    pub(crate) fn silence_of(&self, world: &World, alert: AlertId) -> Option<Duration> {
+        let known = world.alerts.alert(alert).filter(|a| a.firing())?;
+        let within = world.policy.told_within(&known.labels)?;
+        (!self.was_told(world, alert)).then_some(within)
+    }
+
+    /// Whether somebody was told of an alert.
+    pub(crate) fn was_told(&self, world: &World, alert: AlertId) -> bool {
+        world.taken_lanes(alert).into_iter().any(|lane| {
+            let track = world.alerts.track(alert, lane);
+            let incident = track.filter(|t| t.is_admitted()).and_then(|t| self.all.get(&t.incident()?));
+            incident.is_some_and(|i| {
+                i.channels.iter().any(crate::engine::incidents::channel::Channel::was_opened)
+            })
+        })
+    }
+
+    /// A page left: whether it is taken is looked at when its receiver's patience is over.
+    pub(crate) fn watch_page(&mut self, world: &mut World, id: IncidentId) {
+        let Some(incident) = self.all.get(&id) else { return };
+        let receiver = world.policy.receivers.get(&world.lanes.lane(incident.group.0).receiver);
+        let fallback = receiver.filter(|r| r.fallback.is_some()).map(|r| r.fallback_after);
+        let alarm = world.undelivered_after().filter(|_| incident.own.is_none());
+        if let Some(first) = fallback.into_iter().chain(alarm).min() {
+            world.timers.set(Timer::Undelivered(id), world.now + first);
+        }
+    }
+
+    /// Leads the channels of all incidents to the integrations of `policy`.
+    pub(crate) fn lead_channels(&mut self, world: &mut World, policy: &Policy) {
+        for incident in self.all.values_mut() {
+            let home = &world.lanes.lane(incident.group.0).receiver;
+            let known: Vec<u64> = incident.channels.iter().map(Channel::destination).collect();
+            for channel in &mut incident.channels {
+                let receiver = channel.receiver.as_ref().unwrap_or(home);
+                let own = policy.receivers.get(receiver).map_or(&[][..], |r| &r.integrations);
+                // Its destination may have been corrected. Another integration's may not be taken for it.
+                let free = |i: &&IntegrationRef| i.destination == 0 || !known.contains(&i.destination);
+                let same_name = || own.iter().filter(free).find(|i| i.name == channel.integration);
+                let found = own.iter().find(|i| channel.leads_to(i)).or_else(same_name);
+                channel.adopt(found);
+                let elsewhere = || {
+                    let all = policy.receivers.iter();
+                    let mut all = all.flat_map(|(name, r)| r.integrations.iter().map(move |i| (name, i)));
+                    let (name, integration) = all.find(|(_, i)| channel.leads_to(i))?;
+                    Some((name.clone(), integration.name.clone()))
+                };
+                channel.closes_at = if found.is_some() { None } else { elsewhere() };
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Notifications: an incident as it stands, put into the words of the model.
+
+use crate::engine::alerts::Alert;
+use crate::engine::incidents::Incidents;
+use crate::engine::incidents::channel::Channel;
+use crate::engine::incidents::incident::{Incident, IncidentId};
+use crate::engine::incidents::members::Member;
+use crate::engine::world::World;
+use crate::model::{AlertId, AlertView, Kind, LabelSet, Notification, NotificationId, Status, shares};
+use crate::policy::KnownBy;
+
+/// The title looks at so many alerts.
+const SAMPLE: usize = 10_000;
+
+impl Incidents {
+    pub(crate) fn render(
+        &self,
+        world: &World,
+        (number, kind): (NotificationId, Kind),
+        (id, incident): (IncidentId, &Incident),
+        channel: &Channel,
+    ) -> Notification {
+        let levels = &world.policy.severities.levels;
+        let members = &incident.members;
+        let status = |fires| if fires { Status::Firing } else { Status::Resolved };
+        let known = |(alert, member): (AlertId, _)| {
+            let fires = self.shown(world, (id, incident), (alert, member), channel)?;
+            Some((status(fires), alert, member, world.alerts.alert(alert)?))
+        };
+        let most = channel.most_alerts();
+        let mut alerts: Vec<(Status, AlertId, &Member, &Alert)> =
+            members.listed().take(most).filter_map(known).collect();
+        alerts.sort_unstable_by(|a, b| (a.0, a.3.told(), a.1).cmp(&(b.0, b.3.told(), b.1)));
+        let mut alerts: Vec<AlertView> = alerts
+            .into_iter()
+            .map(|(status, id, m, alert)| self.alert_view(world, id, m, alert, status))
+            .collect();
+        alerts.extend(incident.own.as_ref().map(|own| own.view(kind, world.now)));
+        let firing = members.highest().filter(|_| kind != Kind::Resolve);
+        let level = firing.map_or(incident.level, usize::from).min(levels.len() - 1);
+        let left_out = members.len() - members.listed().take(most).count();
+        let title = self.title(world, incident);
+        Notification {
+            id: number,
+            at: world.now,
+            receiver: world.lanes.lane(incident.group.0).receiver.clone(),
+            integration: channel.integration.clone(),
+            kind,
+            dedup_key: incident.dedup_key.clone(),
+            group_key: incident.group_text.clone(),
+            generation: incident.generation,
+            group_labels: incident.group.1.clone(),
+            title: Some(title).filter(|title| *title != incident.group.1),
+            severity: levels[level].name.clone(),
+            level: (level as u8, levels.len() as u8),
+            alerts,
+            beside: self.beside(world, id, incident, channel),
+            truncated: left_out as u64 + incident.shed,
+            opened_at: incident.paged_at,
+            cause: (*incident.cause).clone(),
+        }
+    }
+
+    /// The alerts of other incidents of its group that a message names.
+    fn beside(
+        &self,
+        world: &World,
+        id: IncidentId,
+        incident: &Incident,
+        channel: &Channel,
+    ) -> Vec<AlertView> {
+        let wanted = incident.borrowed.iter().filter(|_| channel.known_by == KnownBy::Group);
+        let view = |alert: &AlertId| {
+            let known = world.alerts.alert(*alert)?;
+            let own = incident.members.contains_key(alert);
+            let member = Member::firing(known.starts_at, crate::engine::incidents::members::UNKNOWN);
+            let member = Member { firing: false, ..member };
+            let fires = self.shown(world, (id, incident), (*alert, &member), channel)?;
+            let status = if fires { Status::Firing } else { Status::Resolved };
+            (!own).then(|| self.alert_view(world, *alert, &member, known, status))
+        };
+        wanted.filter_map(view).collect()
+    }
+
+    /// The labels that say what an incident is about: those of its group; of merged pages, the up to
+    /// three label values that explain most of it, if they hold for more than half.
+    pub(crate) fn title(&self, world: &World, incident: &Incident) -> LabelSet {
+        if incident.group != world.merged_key(incident.group.0) {
+            return incident.group.1.clone();
+        }
+        // Identities are hashes: each so-many-th of them is a fair sample.
+        let sample = incident.members.keys().step_by(incident.members.len() / SAMPLE + 1);
+        let labels: Vec<_> = sample.filter_map(|id| world.alerts.alert(*id)).map(Alert::told).collect();
+        LabelSet::from_pairs(shares(&labels).into_iter().take(3).map(|share| (share.name, share.value)))
+    }
+
+    fn alert_view(
+        &self,
+        world: &World,
+        id: AlertId,
+        member: &Member,
+        alert: &Alert,
+        status: Status,
+    ) -> AlertView {
+        let (annotations, generator_url) = world.alerts.said(alert);
+        AlertView {
+            id,
+            status,
+            labels: alert.told().clone(),
+            annotations,
+            starts_at: alert.starts_at,
+            ends_at: match status {
+                Status::Firing => None,
+                Status::Resolved => alert.ends_at.or(member.resolved_at),
+            },
+            generator_url,
+            problem: None,
+            flaps: member.flaps,
+        }
+    }
+}

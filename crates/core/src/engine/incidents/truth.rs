@@ -1,0 +1,422 @@
+//! What is true at one integration, by whatever those that read its messages know a problem.
+//!
+//! Alerts go from one incident to another, and several incidents of one group may be open. To those that
+//! know a problem by its `dedup_key`, each incident is a problem. To those that read Alertmanager's webhook,
+//! a group is one: it has resolved when all its alerts have. People know nothing again: they read each
+//! message.
+
+use std::collections::BTreeMap;
+
+use smol_str::SmolStr;
+
+use crate::engine::incidents::Incidents;
+use crate::engine::incidents::channel::{Channel, Wanted};
+use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side};
+use crate::engine::incidents::members::Member;
+use crate::engine::timers::Timer;
+use crate::engine::world::World;
+use crate::model::{AlertId, LabelSet, Timestamp};
+use crate::policy::KnownBy;
+
+/// Of so many incidents of one group the end may wait for that of the group. Beyond, the oldest ends by
+/// itself.
+const WAITING: usize = 100;
+
+/// An integration of a receiver.
+#[derive(Clone, Copy)]
+pub(crate) struct Spot<'a> {
+    receiver: &'a SmolStr,
+    integration: &'a SmolStr,
+}
+
+/// How the group of an incident that is over stands at a spot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stand {
+    /// One of its alerts fires.
+    Fires,
+    /// None does, and an incident of it is not over yet.
+    Lingers,
+    /// All of it is over.
+    Over,
+}
+
+/// How an alert stands that does not fire in the incident that tells of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Elsewhere {
+    /// It fires in another incident, which is told at the same spot.
+    Told(IncidentId),
+    /// It fires, and no incident there tells so: it is muted, or waits for its page.
+    Untold,
+    /// It does not fire.
+    No,
+}
+
+impl Incidents {
+    /// Where a channel of an incident leads.
+    pub(crate) fn spot<'a>(&self, world: &'a World, incident: &Incident, channel: &'a Channel) -> Spot<'a> {
+        let home = &world.lanes.lane(incident.group.0).receiver;
+        Spot { receiver: channel.receiver.as_ref().unwrap_or(home), integration: &channel.integration }
+    }
+
+    /// The channel of an incident that leads to a spot.
+    fn channel_at<'a>(&self, world: &World, incident: &'a Incident, at: Spot<'_>) -> Option<&'a Channel> {
+        let home = &world.lanes.lane(incident.group.0).receiver;
+        let leads = |c: &&Channel| {
+            c.integration == *at.integration && c.receiver.as_ref().unwrap_or(home) == at.receiver
+        };
+        incident.channels.iter().filter(|c| !c.is_gone() || c.was_opened()).find(leads)
+    }
+
+    /// The incidents of the group of this name that a spot stands for, the newest first: those that are told
+    /// there, and those of its receiver that somebody else is told of. An integration that a reload removed
+    /// or added does not know these, but their group is the one that it knows.
+    fn group_at<'a>(
+        &'a self,
+        world: &World,
+        labels: &LabelSet,
+        at: Spot<'a>,
+    ) -> impl Iterator<Item = (IncidentId, &'a Incident)> {
+        let ids = self.kin.get(labels).into_iter().flat_map(|ids| ids.iter().rev());
+        let known = ids.filter_map(|id| Some((*id, self.all.get(id)?)));
+        known.filter(move |(_, incident)| {
+            let home = world.lanes.lane(incident.group.0).receiver == *at.receiver;
+            home && incident.reaches_somebody() || self.channel_at(world, incident, at).is_some()
+        })
+    }
+
+    /// An incident is there.
+    pub(crate) fn kin_came(&mut self, id: IncidentId) {
+        let Some(incident) = self.all.get(&id).filter(|i| i.side != Side::Shadow) else { return };
+        let labels = incident.group.1.clone();
+        let ids = self.kin.entry(labels.clone()).or_default();
+        ids.insert(id);
+        if ids.len() > WAITING {
+            let oldest = ids.iter().copied().find(|id| {
+                let incident = self.all.get(id);
+                incident.is_some_and(|i| i.is_over() && !i.ends_alone)
+            });
+            if let Some(incident) = oldest.and_then(|id| self.all.get_mut(&id)) {
+                incident.ends_alone = true;
+            }
+            self.touched.extend(oldest);
+        }
+        self.group_changed(&labels);
+    }
+
+    /// An incident is gone.
+    pub(crate) fn kin_went(&mut self, id: IncidentId, labels: &LabelSet) {
+        if let Some(ids) = self.kin.get_mut(labels) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.kin.remove(labels);
+            }
+        }
+    }
+
+    /// Brings back what a snapshot leaves out.
+    pub(crate) fn kin_anew(&mut self) {
+        self.kin = BTreeMap::new();
+        for (id, incident) in self.all.iter().filter(|(_, i)| i.side != Side::Shadow) {
+            self.kin.entry(incident.group.1.clone()).or_default().insert(*id);
+        }
+    }
+
+    /// An incident of a group began, ended, or fires no more or again: those whose end waits for it look
+    /// anew.
+    pub(crate) fn group_changed(&mut self, labels: &LabelSet) {
+        let Some(ids) = self.kin.get(labels).filter(|ids| ids.len() > 1) else { return };
+        let over = ids.iter().filter(|id| self.all.get(id).is_some_and(Incident::is_over));
+        self.touched.extend(over.copied());
+    }
+
+    /// An alert ended, or left an incident: what could not be said while it fired may be said now.
+    pub(crate) fn ended(&mut self, world: &mut World, alert: AlertId) {
+        for (id, said_to_fire) in self.unsaid.remove(&alert).unwrap_or_default() {
+            let Some(incident) = self.all.get_mut(&id) else { continue };
+            incident.owes |= said_to_fire;
+            let (lane, labels) = incident.group.clone();
+            if said_to_fire {
+                let due = world.now + world.lanes.lane(lane).group_interval;
+                world.timers.set_if_unset(Timer::Update(id), due);
+            }
+            self.touched.insert(id);
+            self.group_changed(&labels);
+        }
+    }
+
+    /// An update of an incident is due: what it could not say before is said with it.
+    pub(crate) fn update_due(&mut self, id: IncidentId) {
+        let Some(incident) = self.all.get_mut(&id) else { return };
+        if std::mem::take(&mut incident.owes) {
+            incident.channels.iter_mut().filter(|c| c.known_by == KnownBy::Group).for_each(Channel::owe);
+        }
+        self.touched.insert(id);
+    }
+
+    /// How an alert stands that does not fire in the incident `id`.
+    fn elsewhere(&self, world: &World, alert: AlertId, id: IncidentId, at: Spot<'_>) -> Elsewhere {
+        let told = world.alerts.tracks_of(alert).find_map(|(_, track)| {
+            let other = track.incident().filter(|other| *other != id)?;
+            let incident = self.all.get(&other).filter(|i| !i.is_over() && i.side == Side::Ours)?;
+            let fires = incident.members.get(&alert).is_some_and(|member| member.firing);
+            (fires && self.channel_at(world, incident, at).is_some()).then_some(other)
+        });
+        match told {
+            Some(other) => Elsewhere::Told(other),
+            None if world.really_fires(alert) => Elsewhere::Untold,
+            None => Elsewhere::No,
+        }
+    }
+
+    /// What a message of an incident says of one of its alerts at a spot: whether it fires, or nothing. To
+    /// say nothing is right where it fires, and another message says so or nobody is to hear of it.
+    pub(crate) fn shown(
+        &self,
+        world: &World,
+        (id, incident): (IncidentId, &Incident),
+        (alert, member): (AlertId, &Member),
+        channel: &Channel,
+    ) -> Option<bool> {
+        if member.firing || incident.side == Side::Mirror {
+            return Some(member.firing);
+        }
+        match self.elsewhere(world, alert, id, self.spot(world, incident, channel)) {
+            Elsewhere::No => Some(false),
+            Elsewhere::Told(_) | Elsewhere::Untold if channel.known_by == KnownBy::Group => Some(true),
+            Elsewhere::Told(_) | Elsewhere::Untold => None,
+        }
+    }
+
+    /// What a channel of an incident must be told.
+    pub(crate) fn wanted(
+        &self,
+        world: &World,
+        id: IncidentId,
+        incident: &Incident,
+        channel: &Channel,
+    ) -> Wanted {
+        let (version, repeat) = incident.versions();
+        let (over, closed) = (incident.is_over(), incident.phase == Phase::Closed);
+        let wanted = Wanted { version, repeat, over, closed, silent: false, waits: false };
+        if incident.side == Side::Mirror {
+            return wanted;
+        }
+        // What would have been told ends as if each incident were a problem of its own.
+        // Where an integration is gone, what is open there stands for what took its place.
+        let alone = incident.side == Side::Shadow || channel.is_gone() && !closed;
+        let known_by = if alone { KnownBy::DedupKey } else { channel.known_by };
+        match known_by {
+            KnownBy::DedupKey => {
+                let closed =
+                    if closed { true } else { over && self.successor_is_open(world, incident, channel) };
+                Wanted { over: closed, closed, ..wanted }
+            }
+            KnownBy::Nothing if incident.superseded_by.is_some() => match self.heir(world, incident, channel)
+            {
+                Heir::Waits => Wanted { closed: false, waits: true, ..wanted },
+                Heir::Open => Wanted { closed: true, silent: true, ..wanted },
+                Heir::Gone => Wanted { closed: true, ..wanted },
+            },
+            // The alert fires again and nobody may hear of it: its end is the end of the incident.
+            KnownBy::Nothing if closed && self.fires_untold(world, id, incident, channel) => {
+                Wanted { closed: false, waits: true, ..wanted }
+            }
+            KnownBy::Nothing => {
+                let silent =
+                    closed && incident.own.is_none() && !self.says_anything(world, id, incident, channel);
+                Wanted { silent, ..wanted }
+            }
+            KnownBy::Group if !over => {
+                // What is about to end is told when it has ended, or when it fires again.
+                let lingers = incident.phase == Phase::Resolving && channel.was_opened();
+                Wanted {
+                    waits: lingers && !self.shows_one_that_fires(world, id, incident, channel),
+                    ..wanted
+                }
+            }
+            KnownBy::Group if incident.ends_alone || !channel.takes_resolves() => {
+                Wanted { closed: true, ..wanted }
+            }
+            KnownBy::Group => match self.stand(world, id, incident, channel) {
+                Stand::Over => Wanted { closed: true, ..wanted },
+                Stand::Lingers => Wanted { closed: false, waits: true, ..wanted },
+                // That its own alerts have resolved is told instead of its end.
+                Stand::Fires if closed => Wanted { closed: false, repeat: version, ..wanted },
+                Stand::Fires => wanted,
+            },
+        }
+    }
+
+    /// Whether an alert of an incident fires, and no other incident at the spot of a channel says so.
+    fn fires_untold(&self, world: &World, id: IncidentId, incident: &Incident, channel: &Channel) -> bool {
+        let at = self.spot(world, incident, channel);
+        let waits = incident.own.is_none() && !incident.ends_alone && channel.takes_resolves();
+        waits && incident.tells_of().any(|alert| self.elsewhere(world, alert, id, at) == Elsewhere::Untold)
+    }
+
+    /// Whether a message lists any alert.
+    fn says_anything(&self, world: &World, id: IncidentId, incident: &Incident, channel: &Channel) -> bool {
+        let mut listed = incident.members.listed().take(channel.most_alerts());
+        incident.members.len() == 0
+            || listed.any(|one| self.shown(world, (id, incident), one, channel).is_some())
+    }
+
+    /// Whether a message of an incident shows one of its own alerts that fires.
+    pub(crate) fn shows_one_that_fires(
+        &self,
+        world: &World,
+        id: IncidentId,
+        incident: &Incident,
+        channel: &Channel,
+    ) -> bool {
+        let mut listed = incident.members.listed().take(channel.most_alerts());
+        incident.fires() || listed.any(|one| self.shown(world, (id, incident), one, channel) == Some(true))
+    }
+
+    /// How the group of an incident that is over stands at the spot of a channel.
+    fn stand(&self, world: &World, id: IncidentId, incident: &Incident, channel: &Channel) -> Stand {
+        let at = self.spot(world, incident, channel);
+        let mut lingers = false;
+        for (_, other) in self.group_at(world, &incident.group.1, at).filter(|(_, other)| !other.is_over()) {
+            match other.fires() {
+                true => return Stand::Fires,
+                false => lingers = true,
+            }
+        }
+        let over = self.group_at(world, &incident.group.1, at).filter(|(_, other)| other.is_over());
+        let over = over.filter(|(other, _)| *other != id).chain([(id, incident)]);
+        for (_, other) in over {
+            if other.tells_of().any(|alert| self.elsewhere(world, alert, id, at) != Elsewhere::No) {
+                return Stand::Fires;
+            }
+        }
+        if lingers { Stand::Lingers } else { Stand::Over }
+    }
+
+    /// The alert that says that a group fires on, in a message of an incident of it that is over.
+    pub(crate) fn one_that_fires(
+        &self,
+        world: &World,
+        incident: &Incident,
+        channel: &Channel,
+    ) -> Option<AlertId> {
+        let at = self.spot(world, incident, channel);
+        let firing = |(_, other): (IncidentId, &Incident)| {
+            let listed = other.members.listed().find(|(_, member)| member.firing);
+            listed.map(|(alert, _)| alert)
+        };
+        let alive = self.group_at(world, &incident.group.1, at).filter(|(_, other)| !other.is_over());
+        let over = self.group_at(world, &incident.group.1, at).filter(|(_, other)| other.is_over());
+        let mut over = over.flat_map(|(_, other)| other.tells_of().collect::<Vec<_>>());
+        let untold = |alert: &AlertId| self.elsewhere(world, *alert, IncidentId(0), at) != Elsewhere::No;
+        alive.filter(|(_, other)| other.fires()).find_map(firing).or_else(|| over.find(untold))
+    }
+
+    /// Notes of which alerts an incident cannot say that they resolved, since they fire elsewhere. Once they
+    /// do not, it looks anew, and says so if no other incident does.
+    pub(crate) fn note_unsaid(
+        &mut self,
+        world: &mut World,
+        id: IncidentId,
+        incident: &Incident,
+        channel: &Channel,
+    ) {
+        let at = self.spot(world, incident, channel);
+        let fires_not = |alert: &AlertId| !incident.members.get(alert).is_some_and(|member| member.firing);
+        let unsaid = |alert: AlertId| match self.elsewhere(world, alert, id, at) {
+            Elsewhere::Untold => Some((alert, true)),
+            Elsewhere::Told(_) => incident.is_over().then_some((alert, true)),
+            Elsewhere::No => None,
+        };
+        let unsaid: Vec<_> = incident.tells_of().filter(fires_not).filter_map(unsaid).collect();
+        for (alert, said_to_fire) in unsaid {
+            self.unsaid.entry(alert).or_default().insert((id, said_to_fire));
+        }
+    }
+
+    /// A message that left at `sent_at` was accepted. What it says may have become false meanwhile, and
+    /// another that says the truth may have come before it: then the truth is told again.
+    pub(crate) fn tell_anew(&mut self, world: &mut World, id: IncidentId, index: usize, sent_at: Timestamp) {
+        let Some(incident) = self.all.get(&id) else { return };
+        let Some(channel) = incident.channels.get(index).filter(|c| c.known_by == KnownBy::Group) else {
+            return;
+        };
+        let at = self.spot(world, incident, channel);
+        let mut owing: Vec<IncidentId> = Vec::new();
+        if channel.settled() {
+            let alive = self.group_at(world, &incident.group.1, at).filter(|(_, other)| !other.is_over());
+            owing.extend(alive.map(|(other, _)| other));
+        }
+        for (alert, _) in incident.members.listed().filter(|(_, member)| !member.firing) {
+            let new = world.alerts.alert(alert).is_some_and(|a| a.firing() && a.received_at >= sent_at);
+            if let Elsewhere::Told(other) = self.elsewhere(world, alert, id, at)
+                && new
+            {
+                owing.push(other);
+            }
+        }
+        let (receiver, integration) = (at.receiver.clone(), at.integration.clone());
+        // It left before what fires went on elsewhere, and says that it fires.
+        let stale = incident.superseded_by.is_some()
+            && incident.members.iter().any(|(alert, member)| {
+                member.resolved_at.is_some_and(|at| at >= sent_at) && !world.really_fires(*alert)
+            });
+        for other in owing {
+            let at = Spot { receiver: &receiver, integration: &integration };
+            let place = self.all.get(&other).and_then(|i| {
+                let channel = self.channel_at(world, i, at)?;
+                i.channels.iter().position(|c| std::ptr::eq(c, channel))
+            });
+            let channel = place.and_then(|place| self.all.get_mut(&other)?.channels.get_mut(place));
+            if let Some(channel) = channel {
+                channel.owe();
+                self.touched.insert(other);
+            }
+        }
+        if stale && let Some(channel) = self.all.get_mut(&id).and_then(|i| i.channels.get_mut(index)) {
+            channel.owe();
+        }
+    }
+
+    /// Whether the incident that took the place of `incident` is open where `at` leads, or over.
+    fn successor_is_open(&self, world: &World, incident: &Incident, at: &Channel) -> bool {
+        let Some(mut successor) = incident.superseded_by else { return false };
+        // Where nobody is told of the successor, what is open stands for it until all is over.
+        while at.is_gone() {
+            match self.all.get(&successor) {
+                None => return true,
+                Some(next) => match next.superseded_by {
+                    Some(after) => successor = after,
+                    None => return next.phase == Phase::Closed,
+                },
+            }
+        }
+        let Some(successor) = self.all.get(&successor) else { return true };
+        let channel = self.channel_at(world, successor, self.spot(world, incident, at));
+        channel.is_none_or(|c| c.was_opened() || c.settled())
+    }
+
+    /// What became of the incidents that took the place of `incident`, one after the other.
+    fn heir(&self, world: &World, incident: &Incident, at: &Channel) -> Heir {
+        let at = self.spot(world, incident, at);
+        let mut next = incident.superseded_by;
+        while let Some(successor) = next.and_then(|id| self.all.get(&id)) {
+            match self.channel_at(world, successor, at) {
+                Some(channel) if channel.was_opened() && !channel.settled() => return Heir::Open,
+                Some(channel) if !channel.settled() && !successor.is_over() => return Heir::Waits,
+                Some(_) | None => next = successor.superseded_by,
+            }
+        }
+        Heir::Gone
+    }
+}
+
+/// What became of the incident that took another one's place.
+enum Heir {
+    /// It is not told yet.
+    Waits,
+    /// It is open, and its end will be that of both.
+    Open,
+    /// It is over, or was never told.
+    Gone,
+}

@@ -1,0 +1,163 @@
+//! Muting: what a silence, a mute window or a firing inhibitor keeps from notifying, and until when.
+//!
+//! It keeps back what starts to fire, never the resolve of an open incident. What still fires when
+//! the last cause ends enters anew, as an observation of the engine's own.
+
+pub(crate) mod inhibition;
+pub(crate) mod intervals;
+pub(crate) mod silence_index;
+pub(crate) mod silences;
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use smol_str::format_smolstr;
+
+use crate::engine::Stats;
+use crate::engine::alerts::Alerts;
+use crate::engine::lanes::Lane;
+use crate::engine::mutes::inhibition::Inhibition;
+use crate::engine::mutes::intervals::Intervals;
+use crate::engine::mutes::silences::Silences;
+use crate::model::{AlertId, Basis, Cause, Fingerprint, LabelSet, Reason, Silence, SilenceState, Timestamp};
+use crate::policy::{Lines, Policy};
+
+/// The three stages that mute, and what they know of the alerts.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mutes {
+    pub(crate) silences: Silences,
+    pub(crate) intervals: Intervals,
+    #[serde(skip)]
+    inhibition: Inhibition,
+    /// Where rules and intervals stand in the configuration.
+    #[serde(skip)]
+    lines: Lines,
+    /// Alerts for which something may have changed; empty between events.
+    #[serde(skip)]
+    pub(crate) dirty: BTreeSet<AlertId>,
+}
+
+/// What mutes an alert at a lane.
+pub(crate) struct Muting {
+    pub(crate) cause: Cause,
+    /// When it ends, where that is known.
+    pub(crate) release: Option<Timestamp>,
+    /// The setting, and its line.
+    pub(crate) basis: Basis,
+}
+
+impl Muting {
+    /// Whether another alert is the cause, and no person and no time.
+    pub(crate) fn is_inhibition(&self) -> bool {
+        self.cause.reason() == Reason::Inhibited
+    }
+}
+
+impl Mutes {
+    /// What follows from the policy and the firing alerts, made anew.
+    pub(crate) fn reindexed(&self, policy: &Policy, alerts: &Alerts) -> Self {
+        let mut mutes = Mutes {
+            silences: self.silences.clone(),
+            intervals: self.intervals.clone(),
+            inhibition: Inhibition::new(&policy.inhibit_rules),
+            lines: policy.lines.clone(),
+            ..Mutes::default()
+        };
+        mutes.silences.refit(policy.limits.silences);
+        for (id, alert) in alerts.iter() {
+            mutes.heard(*id, None, Some(&alert.labels).filter(|_| alert.firing()));
+        }
+        mutes.dirty.clear();
+        mutes
+    }
+
+    /// What concerns an alert with these labels, for a copy of the engine with `alerts`.
+    pub(crate) fn only(&self, policy: &Policy, alerts: &Alerts, labels: &LabelSet) -> Self {
+        let silences = self.silences.only(labels);
+        Mutes { silences, intervals: self.intervals.clone(), ..Mutes::default() }.reindexed(policy, alerts)
+    }
+
+    /// The alert that mutes one with these labels, by the first rule that does.
+    pub(crate) fn inhibitor(&self, labels: &LabelSet) -> Option<AlertId> {
+        self.inhibition.inhibitor(labels).map(|by| by.source)
+    }
+
+    /// Takes in that an alert that fired with the `old` labels, or, without, did not, fires with these.
+    pub(crate) fn heard(&mut self, alert: AlertId, old: Option<&LabelSet>, labels: Option<&LabelSet>) {
+        if old == labels {
+            return;
+        }
+        if let Some(old) = old {
+            self.inhibition.ends(alert, old, &mut self.dirty);
+        }
+        self.silences.heard(alert, labels);
+        if let Some(labels) = labels {
+            self.inhibition.fires(alert, labels, &mut self.dirty);
+            if old.is_some() {
+                self.dirty.insert(alert);
+            }
+        }
+    }
+
+    /// Why one of the alerts is muted at a lane, if it fires and is.
+    pub(crate) fn cause(&self, alerts: &Alerts, alert: AlertId, lane: &Lane) -> Option<Muting> {
+        let labels = alerts.firing_labels(alert)?;
+        if let Some(silence) = self.silences.silence_of(alert) {
+            let release = Some(silence.ends_at);
+            let basis = Basis { setting: format_smolstr!("silence {}", silence.id), ..Basis::default() };
+            return Some(Muting { cause: cause_of(silence), release, basis });
+        }
+        if let Some((cause, release)) = self.intervals.muted(&lane.windows) {
+            let basis = self.interval_basis(lane, &cause);
+            return Some(Muting { cause, release, basis });
+        }
+        let by = self.inhibition.inhibitor(labels)?;
+        let source = alerts.alert(by.source).map_or(Fingerprint(0), |source| Fingerprint::of(source.told()));
+        let cause = Cause::Inhibited {
+            source: format_smolstr!("{source}"),
+            rule: by.number,
+            name: by.rule.name.clone(),
+        };
+        let (index, setting) = (by.number - 1, format_smolstr!("inhibit_rules[{}]", by.number - 1));
+        let line = self.lines.inhibit_rules.get(index).copied().unwrap_or(0);
+        let basis = Basis { setting, line, ..Basis::default() };
+        Some(Muting { cause, release: None, basis })
+    }
+
+    /// The time interval that `cause` names first.
+    fn interval_basis(&self, lane: &Lane, cause: &Cause) -> Basis {
+        let name = match cause {
+            Cause::MuteInterval { name } => Some(name),
+            Cause::ActiveIntervals { names } => names.first(),
+            _ => None,
+        };
+        match name {
+            Some(name) => Basis {
+                setting: format_smolstr!("time_intervals.{name}"),
+                line: self.lines.time_intervals.get(name).copied().unwrap_or(0),
+                ..Basis::default()
+            },
+            None => lane.basis(),
+        }
+    }
+
+    /// When to look at the clock next.
+    pub(crate) fn next_change(&self) -> Option<Timestamp> {
+        [self.silences.next_change(), self.intervals.next_change()].into_iter().flatten().min()
+    }
+
+    /// Counts the silences.
+    pub(crate) fn count(&self, stats: &mut Stats) {
+        stats.silences = SilenceState::ALL.map(|state| (state, 0)).into();
+        for (_, state) in self.silences.iter() {
+            *stats.silences.entry(state).or_default() += 1;
+        }
+        stats.silences_without_room = self.silences.without_room().count() as u64;
+    }
+}
+
+fn cause_of(silence: &Silence) -> Cause {
+    let cut = |text: &str| text.chars().take(80).collect();
+    let (created_by, comment) = (cut(&silence.created_by), cut(&silence.comment));
+    Cause::Silenced { id: silence.id.clone(), created_by, comment }
+}

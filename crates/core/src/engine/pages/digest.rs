@@ -1,0 +1,528 @@
+//! Digests: what was held back at a receiver is told there now and then, as one message that
+//! interrupts nobody.
+//!
+//! A period begins with the first thing held back and lasts for the `digest` of its profile; where
+//! nothing is held back there is no period, and no digest. A digest that a receiver refuses is a dead letter
+//! and an alarm. If nobody took it, the next digest tells the same again, within [`AGAIN`].
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, ToSmolStr, format_smolstr};
+
+use crate::engine::incidents::incident::dedup_key;
+use crate::engine::lanes::LaneId;
+use crate::engine::pages::Pages;
+use crate::engine::renames::{rename_key, rename_part};
+use crate::engine::timers::Timer;
+use crate::engine::world::World;
+use crate::model::{
+    AlertId, AlertView, Cause, Counted, Duration, HeldBack, Kind, LabelSet, NameCount, Notification,
+    NotificationId, Outcome, Reason, Status, Timestamp,
+};
+
+/// A period tells apart at most this many alerts for each receiver; what is beyond is only counted.
+const REMEMBERED: usize = 1_000;
+/// A digest lists at most this many alerts.
+const LISTED: usize = 100;
+/// For each reason a digest names at most this many alert names, cut to [`NAME_CHARS`].
+const NAMED: usize = 3;
+const NAME_CHARS: usize = 60;
+/// A period that nobody was told of is told of again after this long at most.
+const AGAIN: Duration = Duration::from_hours(1);
+
+/// What is held back at each receiver, and the digests that are on their way.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Digests {
+    #[serde(with = "crate::engine::pairs")]
+    periods: BTreeMap<SmolStr, Period>,
+    /// The digests whose end is not known yet.
+    #[serde(with = "crate::engine::pairs")]
+    on_way: BTreeMap<NotificationId, OnWay>,
+    /// The periods that these tell of and that nobody has been told of yet, by their first digest.
+    #[serde(with = "crate::engine::pairs")]
+    untold: BTreeMap<NotificationId, Period>,
+    /// Receivers and integrations that refused their last digest, with its number.
+    #[serde(with = "crate::engine::pairs")]
+    refused: BTreeMap<(SmolStr, SmolStr), NotificationId>,
+}
+
+/// A digest at one integration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct OnWay {
+    receiver: SmolStr,
+    integration: SmolStr,
+    /// The first digest of the same period.
+    first: NotificationId,
+}
+
+/// What was held back at one receiver since its last digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Period {
+    since: Timestamp,
+    due: Timestamp,
+    #[serde(with = "crate::engine::pairs")]
+    held: BTreeMap<AlertId, Held>,
+    /// Observations of alerts beyond [`REMEMBERED`].
+    beyond: BTreeMap<Reason, u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Held {
+    alertname: SmolStr,
+    /// Observations, by why they were held back.
+    counts: BTreeMap<Reason, u64>,
+}
+
+impl Digests {
+    /// A receiver has another name.
+    pub(crate) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
+        rename_key(&mut self.periods, old, new);
+        self.on_way
+            .values_mut()
+            .filter(|one| one.receiver == *old)
+            .for_each(|one| one.receiver = new.clone());
+        rename_part(&mut self.refused, old, new);
+    }
+
+    /// The period of `receiver`; if one begins, it lasts for `every`, and the time when it ends is
+    /// returned with it.
+    fn period(
+        &mut self,
+        now: Timestamp,
+        receiver: &SmolStr,
+        every: Duration,
+    ) -> (&mut Period, Option<Timestamp>) {
+        let begins = !self.periods.contains_key(receiver);
+        let due = now + every;
+        let period = self.periods.entry(receiver.clone()).or_insert_with(|| Period {
+            since: now,
+            due,
+            held: BTreeMap::new(),
+            beyond: BTreeMap::new(),
+        });
+        (period, begins.then_some(due))
+    }
+
+    /// Until when an alert must be known, so that a digest can say how it stands.
+    pub(crate) fn names_until(&self, alert: AlertId) -> Option<Timestamp> {
+        self.periods.values().filter(|period| period.held.contains_key(&alert)).map(|p| p.due).max()
+    }
+
+    /// Whether a digest is on its way to an integration.
+    fn is_busy(&self, receiver: &SmolStr, integration: &SmolStr) -> bool {
+        self.on_way.values().any(|way| way.receiver == *receiver && way.integration == *integration)
+    }
+
+    /// The receivers and integrations that refused their last digest.
+    pub(crate) fn refusing(&self) -> impl Iterator<Item = &(SmolStr, SmolStr)> {
+        self.refused.keys()
+    }
+
+    /// How many integrations of each receiver refused their last digest.
+    pub(crate) fn refusals(&self) -> BTreeMap<SmolStr, u64> {
+        let mut receivers = BTreeMap::new();
+        for (receiver, _) in self.refused.keys() {
+            *receivers.entry(receiver.clone()).or_default() += 1;
+        }
+        receivers
+    }
+}
+
+impl Period {
+    /// Counts `count` observations of `alert`.
+    fn hold(&mut self, alert: AlertId, alertname: &str, reason: Reason, count: u64) {
+        if !self.held.contains_key(&alert) && self.held.len() == REMEMBERED {
+            *self.beyond.entry(reason).or_default() += count;
+            return;
+        }
+        let new = || Held { alertname: cut(alertname), counts: BTreeMap::new() };
+        *self.held.entry(alert).or_insert_with(new).counts.entry(reason).or_default() += count;
+    }
+
+    /// Takes in what an earlier period held and nobody was told of.
+    fn take_in(&mut self, earlier: Period) {
+        self.since = self.since.min(earlier.since);
+        for (alert, held) in earlier.held {
+            for (reason, count) in held.counts {
+                self.hold(alert, &held.alertname, reason, count);
+            }
+        }
+        for (reason, count) in earlier.beyond {
+            *self.beyond.entry(reason).or_default() += count;
+        }
+    }
+
+    /// What was held back, the most first. Alerts of the names in `quiet` fire and are withheld.
+    fn cause(&self, now: Timestamp, quiet: &BTreeMap<SmolStr, u64>) -> Cause {
+        let mut reasons: BTreeMap<Reason, (u64, BTreeMap<SmolStr, u64>)> = BTreeMap::new();
+        for held in self.held.values() {
+            for (reason, count) in &held.counts {
+                let (total, names) = reasons.entry(*reason).or_default();
+                *total += count;
+                *names.entry(held.alertname.clone()).or_default() += count;
+            }
+        }
+        for (reason, count) in &self.beyond {
+            reasons.entry(*reason).or_default().0 += count;
+        }
+        let mut reasons: Vec<_> = reasons.into_iter().collect();
+        reasons.sort_by_key(|(reason, (total, _))| (Reverse(*total), *reason));
+        let held = |(reason, (count, names)): &(Reason, (u64, _))| HeldBack {
+            reason: *reason,
+            counted: counted(*count, names),
+        };
+        Cause::Digest {
+            period: Duration::from_secs(now.since(self.since).as_millis() / 1000),
+            held_back: reasons.iter().map(held).collect(),
+            withheld: counted(quiet.values().sum(), quiet),
+            unnamed: self.beyond.values().sum(),
+        }
+    }
+}
+
+/// `count`, and the names with the highest counts.
+fn counted(count: u64, names: &BTreeMap<SmolStr, u64>) -> Counted {
+    let mut names: Vec<_> = names.iter().filter(|(name, _)| !name.is_empty()).collect();
+    names.sort_by_key(|(name, count)| (Reverse(**count), *name));
+    let named = names.iter().take(NAMED).map(|(name, n)| NameCount { name: (*name).clone(), count: **n });
+    Counted { count, names: named.collect(), other_names: names.len().saturating_sub(NAMED) }
+}
+
+fn cut(name: &str) -> SmolStr {
+    match name.char_indices().nth(NAME_CHARS) {
+        Some((end, _)) => format_smolstr!("{}…", &name[..end]),
+        None => name.to_smolstr(),
+    }
+}
+
+impl Pages {
+    /// The period of a receiver is over. Its digest goes to the integrations that want updates, or to
+    /// all if none does, of those that can show one. One at which the last digest is still on its way
+    /// is left out; while all are, the period goes on.
+    pub(crate) fn digest(&mut self, world: &mut World, receiver: &SmolStr) {
+        let integrations = world.policy.receivers.get(receiver).map(|r| r.integrations.as_slice());
+        let takes = || integrations.unwrap_or_default().iter().filter(|i| i.takes_digests);
+        if takes().next().is_none() {
+            self.digests.periods.remove(receiver);
+            return;
+        }
+        let any = takes().any(|i| i.send_updates);
+        let wants = takes().filter(|i| i.send_updates || !any);
+        let free = wants.filter(|i| !self.digests.is_busy(receiver, &i.name)).map(|i| i.name.clone());
+        let free: Vec<SmolStr> = free.collect();
+        if free.is_empty() {
+            return;
+        }
+        let Some(period) = self.digests.periods.remove(receiver) else { return };
+        let (lane, quiet) = self.quiet_at(world, receiver);
+        if period.held.is_empty() && quiet.is_empty() {
+            return;
+        }
+        let told = self.tell(world, receiver, &period, &quiet);
+        let first = NotificationId(self.incidents.next_notification);
+        for integration in free {
+            let id = NotificationId(self.incidents.next_notification);
+            self.incidents.next_notification += 1;
+            world.ledger.notified(receiver, &integration, Kind::Digest);
+            let way = OnWay { receiver: receiver.clone(), integration: integration.clone(), first };
+            self.digests.on_way.insert(id, way);
+            self.incidents.outgoing.push(Notification { id, integration, ..told.clone() });
+        }
+        self.digests.untold.insert(first, period);
+        // What fires on is told again, for as long as it is kept quiet.
+        if let Some(lane) = lane {
+            self.digests.kept_quiet(world, lane);
+        }
+    }
+
+    /// A digest reached its end. A period that was over meanwhile need not wait longer.
+    pub(crate) fn digest_ended(&mut self, world: &mut World, id: NotificationId, outcome: &Outcome) {
+        let accepted = *outcome == Outcome::Accepted;
+        let Some(OnWay { receiver, integration, first }) = self.digests.on_way.remove(&id) else {
+            // A person sent a dead letter again.
+            if accepted {
+                self.digests.refused.retain(|_, refused| *refused != id);
+            }
+            return;
+        };
+        let place = (receiver.clone(), integration);
+        if accepted {
+            self.digests.untold.remove(&first);
+            self.incidents.made_good.extend(self.digests.refused.remove(&place));
+        } else {
+            self.digests.refused.insert(place, id);
+            let waits = self.digests.on_way.values().any(|way| way.first == first);
+            let untold = self.digests.untold.get(&first).filter(|_| !waits).cloned();
+            if let Some(period) = untold {
+                self.digests.untold.remove(&first);
+                self.digests.digest_again(world, &receiver, period);
+            }
+        }
+        if self.digests.periods.get(&receiver).is_some_and(|period| period.due <= world.now) {
+            self.digest(world, &receiver);
+        }
+    }
+
+    /// Takes a new policy over: what nobody is to hear of any more is dropped, and what is kept quiet
+    /// is told of from now on where it was not.
+    pub(crate) fn digests_adopt(&mut self, world: &mut World) {
+        let receivers = world.lanes.current().filter(|l| !l.noise.digest.is_zero());
+        let receivers: BTreeSet<SmolStr> = receivers.map(|l| l.receiver.clone()).collect();
+        let Pages { digests, .. } = self;
+        let World { timers, now, policy, .. } = world;
+        digests.refused.retain(|(receiver, integration), _| {
+            let known = policy.receivers.get(receiver).filter(|_| receivers.contains(receiver));
+            known.is_some_and(|r| r.integrations.iter().any(|i| i.name == *integration && i.takes_digests))
+        });
+        digests.periods.retain(|receiver, period| {
+            let stays = receivers.contains(receiver);
+            match stays {
+                // Other integrations may be free than before.
+                true if period.due <= *now => timers.set(Timer::Digest(receiver.clone()), *now),
+                true => {}
+                false => timers.clear(&Timer::Digest(receiver.clone())),
+            }
+            stays
+        });
+        for receiver in receivers {
+            if let (Some(lane), _) = self.quiet_at(world, &receiver) {
+                self.digests.kept_quiet(world, lane);
+            }
+        }
+    }
+
+    /// The alerts that fire and are kept quiet at a receiver, and the first lane on which one is.
+    fn quiet_at(&self, world: &World, receiver: &SmolStr) -> (Option<LaneId>, BTreeSet<AlertId>) {
+        let (mut first, mut alerts) = (None, BTreeSet::new());
+        for ((lane, _), group) in &self.groups {
+            let settings = world.lanes.lane(*lane);
+            if settings.receiver != *receiver || settings.noise.digest.is_zero() || settings.observes() {
+                continue;
+            }
+            let before = alerts.len();
+            alerts.extend(group.quiet.iter().filter(|q| !q.resolved).map(|q| q.alert));
+            if alerts.len() > before {
+                first = first.or(Some(*lane));
+            }
+        }
+        (first, alerts)
+    }
+
+    /// The digest of a period, but for its number and whom it goes to.
+    fn tell(
+        &self,
+        world: &World,
+        receiver: &SmolStr,
+        period: &Period,
+        quiet: &BTreeSet<AlertId>,
+    ) -> Notification {
+        let held = period.held.iter().map(|(alert, held)| (*alert, held.counts.values().sum()));
+        let mut counts: BTreeMap<AlertId, u64> = held.collect();
+        for alert in quiet {
+            counts.entry(*alert).or_default();
+        }
+        let mut quiet_names: BTreeMap<SmolStr, u64> = BTreeMap::new();
+        for alert in quiet.iter().filter_map(|id| world.alerts.alert(*id)) {
+            *quiet_names.entry(cut(alert.labels.value("alertname"))).or_default() += 1;
+        }
+        let severities = &world.policy.severities;
+        let lowest = severities.levels.len() - 1;
+        let mut alerts: Vec<_> = counts
+            .iter()
+            .filter_map(|(id, count)| {
+                let view = self.as_it_stands(world, *id, receiver)?;
+                Some((severities.level_of(&view.labels), view.status, Reverse(*count), view))
+            })
+            .collect();
+        // The worst first: what is severe, what fires, what came most often.
+        alerts.sort_by(|a, b| (a.0, a.1, a.2, &a.3.labels).cmp(&(b.0, b.1, b.2, &b.3.labels)));
+        let level = alerts.first().map_or(lowest, |(level, ..)| *level);
+        let key = format_smolstr!("digest:{receiver}");
+        Notification {
+            id: NotificationId(0),
+            at: world.now,
+            receiver: receiver.clone(),
+            integration: SmolStr::default(),
+            kind: Kind::Digest,
+            dedup_key: dedup_key(&key, 0),
+            group_key: key,
+            generation: 0,
+            group_labels: LabelSet::from_pairs([("alertname", "SquelchDigest"), ("receiver", receiver)]),
+            title: Some(LabelSet::default()),
+            severity: severities.levels[level].name.clone(),
+            level: (level as u8, severities.levels.len() as u8),
+            truncated: alerts.len().saturating_sub(LISTED) as u64,
+            alerts: alerts.into_iter().take(LISTED).map(|(.., view)| view).collect(),
+            beside: Vec::new(),
+            opened_at: period.since,
+            cause: period.cause(world.now, &quiet_names),
+        }
+    }
+
+    fn as_it_stands(&self, world: &World, id: AlertId, receiver: &SmolStr) -> Option<AlertView> {
+        let alert = world.alerts.alert(id)?;
+        let here = world.taken_lanes(id).into_iter().filter(|l| world.lanes.lane(*l).receiver == *receiver);
+        let (annotations, generator_url) = world.alerts.said(alert);
+        Some(AlertView {
+            id,
+            status: if alert.firing() { Status::Firing } else { Status::Resolved },
+            labels: alert.told().clone(),
+            annotations,
+            starts_at: alert.starts_at,
+            ends_at: alert.ends_at.filter(|_| !alert.firing()),
+            generator_url,
+            problem: None,
+            flaps: here.filter_map(|lane| world.alerts.track(id, lane)?.damping.flaps()).max(),
+        })
+    }
+}
+
+impl Digests {
+    /// Notes what was held back, if somebody is to hear of it.
+    pub(crate) fn held_back(
+        &mut self,
+        world: &mut World,
+        alert: AlertId,
+        lane: LaneId,
+        reason: Reason,
+        count: u64,
+    ) {
+        let settings = world.lanes.lane(lane);
+        if count == 0 || !reason.is_held_back() || settings.noise.digest.is_zero() || settings.observes() {
+            return;
+        }
+        let (period, begins) = self.period(world.now, &settings.receiver, settings.noise.digest);
+        let labels = world.alerts.alert(alert).map(|a| &a.labels);
+        period.hold(alert, labels.map_or("", |l| l.value("alertname")), reason, count);
+        if let Some(due) = begins {
+            world.timers.set(Timer::Digest(settings.receiver.clone()), due);
+        }
+    }
+
+    /// Something that fires is kept quiet: it is not disposed yet, and told of all the same.
+    pub(crate) fn kept_quiet(&mut self, world: &mut World, lane: LaneId) {
+        let settings = world.lanes.lane(lane);
+        if settings.noise.digest.is_zero() || settings.observes() {
+            return;
+        }
+        if let (_, Some(due)) = self.period(world.now, &settings.receiver, settings.noise.digest) {
+            world.timers.set(Timer::Digest(settings.receiver.clone()), due);
+        }
+    }
+
+    /// Nobody took the digest of a period: the next one tells of it too.
+    fn digest_again(&mut self, world: &mut World, receiver: &SmolStr, earlier: Period) {
+        let lanes = world.lanes.current().filter(|l| l.receiver == *receiver && !l.noise.digest.is_zero());
+        // A receiver that gets no digests any more keeps the dead letter.
+        let Some(every) = lanes.map(|l| l.noise.digest).min() else { return };
+        let due = world.now + every.min(AGAIN);
+        let (period, _) = self.period(world.now, receiver, every);
+        period.take_in(earlier);
+        period.due = period.due.min(due).max(world.now);
+        let due = period.due;
+        world.timers.set(Timer::Digest(receiver.clone()), due);
+    }
+
+    /// A receiver that refused its last digest gets the next one at once.
+    pub(crate) fn retry_digests(&mut self, world: &mut World) {
+        let World { timers, now, .. } = world;
+        for (receiver, _) in self.refused.keys() {
+            if let Some(period) = self.periods.get_mut(receiver) {
+                period.due = *now;
+                timers.set(Timer::Digest(receiver.clone()), *now);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn held_back(reason: Reason, count: u64, names: &[(&str, u64)], other_names: usize) -> HeldBack {
+        let names = names.iter().map(|(name, count)| NameCount { name: (*name).into(), count: *count });
+        HeldBack { reason, counted: Counted { count, names: names.collect(), other_names } }
+    }
+
+    #[test]
+    fn says_how_many_of_what_the_most_first() {
+        let mut digests = Digests::default();
+        let day = Duration::from_hours(24);
+        let (period, begins) = digests.period(at(0), &"pd".into(), day);
+        assert_eq!(begins, Some(at(86_400)));
+        period.hold(AlertId(9), "Down", Reason::RateLimited, 3);
+        for (n, name) in ["A", "B", "C", "D", "D"].iter().enumerate() {
+            period.hold(AlertId(n as u128), name, Reason::Unsurprising, 2 + n as u64 % 2);
+        }
+        let (period, begins) = digests.period(at(60), &"pd".into(), Duration::from_mins(1));
+        assert_eq!(begins, None, "a period goes on as it began");
+        assert_eq!(
+            period.cause(at(86_400), &BTreeMap::from([("Job".into(), 2)])),
+            Cause::Digest {
+                period: day,
+                held_back: vec![
+                    held_back(Reason::Unsurprising, 12, &[("D", 5), ("B", 3), ("A", 2)], 1),
+                    held_back(Reason::RateLimited, 3, &[("Down", 3)], 0),
+                ],
+                withheld: held_back(Reason::Storm, 2, &[("Job", 2)], 0).counted,
+                unnamed: 0,
+            }
+        );
+        assert_eq!(digests.names_until(AlertId(4)), Some(at(86_400)));
+        assert_eq!(digests.names_until(AlertId(5)), None);
+    }
+
+    #[test]
+    fn a_period_that_nobody_was_told_of_is_in_the_next_one() {
+        let (mut digests, day) = (Digests::default(), Duration::from_hours(24));
+        let (earlier, _) = digests.period(at(0), &"pd".into(), day);
+        earlier.hold(AlertId(1), "A", Reason::Flapping, 2);
+        earlier.beyond.insert(Reason::Storm, 3);
+        let earlier = digests.periods.remove("pd").unwrap();
+        let (period, _) = digests.period(at(86_400), &"pd".into(), day);
+        period.hold(AlertId(1), "A", Reason::Flapping, 1);
+        period.hold(AlertId(2), "B", Reason::RateLimited, 1);
+        period.take_in(earlier);
+        assert_eq!(
+            period.cause(at(90_000), &BTreeMap::new()),
+            Cause::Digest {
+                period: Duration::from_hours(25),
+                held_back: vec![
+                    held_back(Reason::Storm, 3, &[], 0),
+                    held_back(Reason::Flapping, 3, &[("A", 3)], 0),
+                    held_back(Reason::RateLimited, 1, &[("B", 1)], 0),
+                ],
+                withheld: Counted::default(),
+                unnamed: 3,
+            }
+        );
+    }
+
+    #[test]
+    fn a_flood_is_counted_and_not_remembered() {
+        let mut digests = Digests::default();
+        let (period, _) = digests.period(at(0), &"pd".into(), Duration::from_mins(1));
+        let name = "x".repeat(100_000);
+        for n in 0..5_000 {
+            period.hold(AlertId(n), &name, Reason::Storm, 1);
+        }
+        period.hold(AlertId(0), &name, Reason::Storm, 1);
+        assert_eq!(period.held.len(), REMEMBERED);
+        let name = cut(&name);
+        assert_eq!(
+            period.cause(at(60), &BTreeMap::new()),
+            Cause::Digest {
+                period: Duration::from_mins(1),
+                held_back: vec![held_back(Reason::Storm, 5001, &[(&name, 1001)], 0)],
+                withheld: Counted::default(),
+                unnamed: 4000,
+            }
+        );
+    }
+}

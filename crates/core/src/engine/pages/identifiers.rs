@@ -1,0 +1,164 @@
+//! Identifiers in label values: what another container, request or attacker changes, and what breaks
+//! does not.
+
+use crate::policy::Identifier;
+
+/// `value` without what identifiers of these kinds make different each time, if it has any.
+pub(crate) fn stable(value: &str, kinds: &[Identifier]) -> Option<String> {
+    kinds.iter().find_map(|kind| match kind {
+        Identifier::Pod => pod(value),
+        Identifier::Uuid => is_uuid(value).then(|| "*".to_owned()),
+        Identifier::Device => device(value),
+        Identifier::Hash => hash(value),
+        Identifier::Number => number(value),
+        Identifier::Ip => value.parse::<core::net::IpAddr>().is_ok().then(|| "*".to_owned()),
+        Identifier::Target => target(value),
+    })
+}
+
+/// `frontend-579b9bff58-t2dbm`, what a ReplicaSet or a CronJob adds; `proxy-x7k2p`, what a DaemonSet does.
+fn pod(value: &str) -> Option<String> {
+    let (head, suffix) = value.rsplit_once('-').filter(|(head, _)| !head.is_empty())?;
+    match head.rsplit_once('-') {
+        Some((owner, hash)) if !owner.is_empty() && is_template_hash(hash) && is_pod_suffix(suffix) => {
+            Some(format!("{owner}-*-*"))
+        }
+        _ => is_daemon_suffix(suffix).then(|| format!("{head}-*")),
+    }
+}
+
+fn is_uuid(value: &str) -> bool {
+    let mut lengths = value.split('-').map(str::len);
+    [8, 4, 4, 4, 12].iter().all(|n| lengths.next() == Some(*n))
+        && lengths.next().is_none()
+        && value.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
+}
+
+/// Interfaces that a container runtime names, and block devices that are numbered as they come.
+fn device(value: &str) -> Option<String> {
+    const INTERFACES: [&str; 4] = ["veth", "cali", "lxc", "tap"];
+    const NUMBERED: [&str; 5] = ["dm-", "loop", "nbd", "rbd", "vnet"];
+    let with = |prefixes: &[&str], rest: fn(&str) -> bool| {
+        prefixes.iter().find(|p| value.strip_prefix(**p).is_some_and(rest)).map(|p| format!("{p}*"))
+    };
+    let hex = |rest: &str| (7..=12).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_hexdigit());
+    with(&INTERFACES, hex).or_else(|| with(&NUMBERED, all_digits))
+}
+
+/// Of containers, commits and images: at the end, 12, 32, 40 or 64 hexadecimal digits, not all of one sort.
+fn hash(value: &str) -> Option<String> {
+    let id = value.rsplit_once([':', '/', '@']).map_or(value, |(_, id)| id);
+    let any = |is: fn(&u8) -> bool| id.bytes().any(|b| is(&b));
+    let mixed = any(u8::is_ascii_digit) && any(u8::is_ascii_alphabetic);
+    let hex = [12, 32, 40, 64].contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit());
+    (hex && mixed).then(|| format!("{}*", &value[..value.len() - id.len()]))
+}
+
+/// Numbers of nine digits and more: times, and whatever is counted without end.
+fn number(value: &str) -> Option<String> {
+    const LONG: usize = 9;
+    let mut stable = String::with_capacity(value.len());
+    let (mut rest, mut any) = (value, false);
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let length = rest[start..].bytes().take_while(u8::is_ascii_digit).count();
+        any |= length >= LONG;
+        stable.push_str(&rest[..start]);
+        stable.push_str(if length >= LONG { "*" } else { &rest[start..start + length] });
+        rest = &rest[start + length..];
+    }
+    stable.push_str(rest);
+    any.then_some(stable)
+}
+
+/// An address with a port, as Prometheus names what it scrapes; the port says what listens there.
+fn target(value: &str) -> Option<String> {
+    let address: core::net::SocketAddr = value.parse().ok()?;
+    Some(format!("*:{}", address.port()))
+}
+
+/// Eight to ten characters of Kubernetes' alphabet for random names, with a digit among them.
+fn is_template_hash(text: &str) -> bool {
+    (8..=10).contains(&text.len()) && is_random(text) && text.bytes().any(|b| b.is_ascii_digit())
+}
+
+fn is_pod_suffix(text: &str) -> bool {
+    text.len() == 5 && is_random(text)
+}
+
+/// Alone it must leave no doubt: five characters, only such as Kubernetes takes, letters and digits.
+fn is_daemon_suffix(text: &str) -> bool {
+    let any = |is: fn(&u8) -> bool| text.bytes().any(|b| is(&b));
+    text.len() == 5
+        && text.bytes().all(|b| b"bcdfghjklmnpqrstvwxz2456789".contains(&b))
+        && any(u8::is_ascii_digit)
+        && any(u8::is_ascii_alphabetic)
+}
+
+/// Lower-case letters and digits; random names hold no vowels, so that they spell no words, but
+/// template hashes of old are hexadecimal.
+fn is_random(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+        && !text.bytes().any(|b| matches!(b, b'i' | b'o' | b'u'))
+}
+
+fn all_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_identifies_is_left_out_and_what_names_stays() {
+        for (kind, value, left) in [
+            (Identifier::Pod, "frontend-579b9bff58-t2dbm", "frontend-*-*"),
+            (Identifier::Pod, "backup-28374650-x7k2p", "backup-*-*"),
+            (Identifier::Pod, "kube-proxy-x7k2p", "kube-proxy-*"),
+            (Identifier::Uuid, "123e4567-e89b-12d3-a456-426614174000", "*"),
+            (Identifier::Device, "veth1a2b3c4", "veth*"),
+            (Identifier::Device, "cali01234567890", "cali*"),
+            (Identifier::Device, "dm-12", "dm-*"),
+            (Identifier::Hash, "9f86d081884c", "*"),
+            (
+                Identifier::Hash,
+                "app@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                "app@sha256:*",
+            ),
+            (Identifier::Number, "order-1767571200-retry-2", "order-*-retry-2"),
+            (Identifier::Ip, "203.0.113.7", "*"),
+            (Identifier::Ip, "2001:db8::7", "*"),
+            (Identifier::Target, "10.0.0.1:9100", "*:9100"),
+            (Identifier::Target, "[2001:db8::7]:9100", "*:9100"),
+        ] {
+            assert_eq!(stable(value, &[kind]).as_deref(), Some(left), "{value}");
+        }
+        let target = |kind: &Identifier| *kind == Identifier::Target;
+        let usual: Vec<_> = Identifier::ALL.into_iter().filter(|kind| !target(kind)).collect();
+        for name in [
+            "eth0",
+            "nvme0n1",
+            "sda",
+            "vethernet",
+            "calico",
+            "tapas",
+            "node-1a2b",
+            "20260101",
+            "deadbeef",
+            "db-1",
+            "10.0.0.1:9100",
+            "web-eu-paris",
+            "web-eu-milan",
+            "kube-proxy",
+            "v1.2.3",
+            "loopback",
+            "a-12345",
+            "",
+            "-x7k2p",
+            "größe-7",
+        ] {
+            assert_eq!(stable(name, &usual), None, "{name}");
+        }
+        assert_eq!(stable("203.0.113.7", &[]), None);
+    }
+}

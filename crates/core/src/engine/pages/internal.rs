@@ -1,0 +1,130 @@
+//! Incidents of Squelch's own: what it pages about itself, past every noise stage.
+//!
+//! Each stands on a lane of its own to its receiver, which no route leads to, and is named by the labels
+//! of the one alert that it shows. It is opened once, updated, repeated like any other, and closed.
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::engine::incidents::incident::{IncidentId, Phase};
+use crate::engine::pages::Pages;
+use crate::engine::pages::groups::GroupKey;
+use crate::engine::world::World;
+use crate::model::{AlertId, AlertView, Cause, Duration, Kind, LabelSet, Problem, Status, Timestamp};
+
+/// The route key of these lanes; those of the configuration begin with a brace.
+pub(crate) const ROUTE: &str = "squelch";
+
+/// Shortest time between two updates of one such incident.
+const UPDATE_EVERY: Duration = Duration::from_mins(1);
+
+/// The one alert of such an incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Own {
+    /// The alert's labels: those of the incident, and its severity if Squelch brings the alert up itself.
+    labels: LabelSet,
+    problem: Box<Problem>,
+    starts_at: Timestamp,
+}
+
+impl Own {
+    /// Whether the alert has these labels.
+    pub(crate) fn shows(&self, labels: &LabelSet) -> bool {
+        self.labels == *labels
+    }
+
+    /// The alert, as a notification of `kind` shows it.
+    pub(crate) fn view(&self, kind: Kind, now: Timestamp) -> AlertView {
+        let labels = self.labels.clone();
+        let over = kind == Kind::Resolve;
+        AlertView {
+            id: AlertId::of(&labels, |_| false),
+            status: if over { Status::Resolved } else { Status::Firing },
+            labels,
+            annotations: LabelSet::default(),
+            starts_at: self.starts_at,
+            ends_at: over.then_some(now),
+            generator_url: SmolStr::default(),
+            problem: Some(self.problem.clone()),
+            flaps: None,
+        }
+    }
+}
+
+impl Pages {
+    /// Opens the incident of an alert that Squelch brings up itself, or says in it what has changed.
+    /// The alert has the highest severity, which names no group: a reload may call it otherwise.
+    /// Returns the incident's key; none if the receiver reaches nobody.
+    pub(crate) fn raise(
+        &mut self,
+        world: &mut World,
+        receiver: &SmolStr,
+        labels: &LabelSet,
+        problem: Problem,
+    ) -> Option<GroupKey> {
+        let severities = &world.policy.severities;
+        let severity = (severities.label.as_str(), severities.levels[0].name.as_str());
+        let shown =
+            LabelSet::from_pairs(labels.iter().filter(|(name, _)| *name != severity.0).chain([severity]));
+        self.raise_as(world, receiver, labels, shown, problem)
+    }
+
+    /// [`Self::raise`], for an alert that shows these labels, whatever they are.
+    pub(crate) fn raise_as(
+        &mut self,
+        world: &mut World,
+        receiver: &SmolStr,
+        labels: &LabelSet,
+        shown: LabelSet,
+        problem: Problem,
+    ) -> Option<GroupKey> {
+        let lane = world.lanes.own(receiver, &world.policy)?;
+        let key = (lane, labels.clone());
+        let now = world.now;
+        let Some(id) = self.own.get(&key).copied() else {
+            let id = self.new_incident(world, &key);
+            if let Some(incident) = self.incidents.all.get_mut(&id) {
+                let problem = Box::new(problem.clone());
+                incident.own = Some(Own { labels: shown, problem, starts_at: now });
+            }
+            self.own.insert(key.clone(), id);
+            self.page(world, id, Cause::Problem { problem });
+            return Some(key);
+        };
+        let Some(incident) = self.incidents.all.get_mut(&id) else { return Some(key) };
+        let Some(own) = incident.own.as_mut().filter(|own| *own.problem != problem) else {
+            return Some(key);
+        };
+        if incident.issued_at + UPDATE_EVERY <= now {
+            *own.problem = problem.clone();
+            incident.issue(now, Cause::Problem { problem }, false);
+            self.incidents.pump(world, id);
+        }
+        Some(key)
+    }
+
+    /// Closes an incident of Squelch's own, if it is open.
+    pub(crate) fn clear(&mut self, world: &mut World, key: &GroupKey, cause: Cause) {
+        let Some(id) = self.own.remove(key) else { return };
+        let Some(incident) = self.incidents.all.get_mut(&id) else { return };
+        if incident.phase != Phase::Open || incident.superseded_by.is_some() {
+            return;
+        }
+        incident.phase = Phase::Resolving;
+        incident.closing = Some(Box::new(cause));
+        let gauges = world.gauges(key.0);
+        gauges.open -= 1;
+        gauges.resolving += 1;
+        self.close(world, id);
+    }
+
+    /// An incident of Squelch's own goes on as another one.
+    pub(crate) fn own_moved(&mut self, old: IncidentId, new: IncidentId) {
+        let own = self.incidents.all.get(&old).and_then(|i| i.own.clone());
+        if let (Some(_), Some(incident)) = (&own, self.incidents.all.get_mut(&new)) {
+            let key = incident.group.clone();
+            incident.own = own;
+            self.own.insert(key, new);
+        }
+    }
+}

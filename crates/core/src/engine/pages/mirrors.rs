@@ -1,0 +1,380 @@
+//! `mode: observe`: what upstream says goes on to the receiver as it came, under upstream's own keys,
+//! while the engine decides in the shadow what it would have done.
+//!
+//! A mirrored incident is one notification group of the sender: it pages, changes, repeats and resolves
+//! when the sender says so. What came without a group (API v2) has that which Alertmanager would give it:
+//! `<route key>:<group labels>` of the route that it took. What began in one mode ends in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, format_smolstr};
+
+use crate::engine::incidents::Incidents;
+use crate::engine::incidents::channel::Channel;
+use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side, dedup_key};
+use crate::engine::incidents::members::{Member, Members};
+use crate::engine::lanes::{LaneId, Lanes};
+use crate::engine::ledger::Verdict;
+use crate::engine::renames::rename_part;
+use crate::engine::world::World;
+use crate::model::{AlertId, Batch, Cause, Disposition, Duration, LabelSet, Status, Timestamp};
+
+/// The other member of an HA pair says the same within this time: one notification, not two.
+const COPY_WITHIN: Duration = Duration::from_secs(60);
+
+/// The sender's incidents. Bounded by the alerts: each open one holds an alert that fires.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mirrors {
+    /// Those that are open, by receiver and the sender's group key.
+    #[serde(with = "crate::engine::pairs")]
+    pub(crate) open: BTreeMap<(SmolStr, SmolStr), Mirror>,
+    /// Those of which not all is said yet.
+    pub(crate) unsettled: BTreeSet<IncidentId>,
+}
+
+/// What is known of the sender's last word on an incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mirror {
+    pub(crate) incident: IncidentId,
+    peer: SmolStr,
+    at: Timestamp,
+}
+
+impl Mirrors {
+    /// A receiver has another name.
+    pub(crate) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
+        rename_part(&mut self.open, old, new);
+    }
+
+    /// Whether a mirrored incident has, or may still have, this key at `receiver`.
+    pub(crate) fn holds(
+        &self,
+        incidents: &BTreeMap<IncidentId, Incident>,
+        lanes: &Lanes,
+        receiver: &SmolStr,
+        key: &SmolStr,
+    ) -> bool {
+        let unsettled = self.unsettled.iter().filter_map(|id| incidents.get(id));
+        let mut held = unsettled.filter(|i| i.dedup_key == *key);
+        held.any(|i| lanes.lane(i.group.0).receiver == *receiver)
+    }
+}
+
+/// One of the sender's notifications, as far as it concerns one receiver.
+struct Said<'a> {
+    receiver: SmolStr,
+    /// A lane to the receiver.
+    lane: LaneId,
+    text: SmolStr,
+    labels: LabelSet,
+    peer: &'a SmolStr,
+    /// Alerts that the sender's `max_alerts` left out.
+    truncated: u64,
+    /// The alerts of the whole group are listed, not only those that changed.
+    whole: bool,
+    alerts: Vec<(AlertId, Status)>,
+    /// The observations to be accounted for, each with its lane.
+    counted: Vec<(AlertId, Status, LaneId)>,
+}
+
+impl Mirrors {
+    /// Passes on what a request said: `observed` are its alerts, with the lanes that only observe.
+    pub(crate) fn mirror(
+        &mut self,
+        world: &mut World,
+        incidents: &mut Incidents,
+        batch: &Batch,
+        observed: Vec<(AlertId, Status, Vec<LaneId>)>,
+    ) {
+        if self.open.is_empty() && observed.iter().all(|(_, _, lanes)| lanes.is_empty()) {
+            return;
+        }
+        let of_it = |key: &(SmolStr, SmolStr)| batch.upstream.as_ref().is_none_or(|u| u.group_key == key.1);
+        let shown: Vec<_> = self.open.iter().filter(|(key, _)| of_it(key)).collect();
+        let mut said: BTreeMap<(SmolStr, SmolStr), Said<'_>> = BTreeMap::new();
+        for (alert, status, lanes) in observed {
+            // Without a group of the sender's, what the engine holds for true is what is told.
+            let truth = if world.fires(alert) { Status::Firing } else { Status::Resolved };
+            let status = if batch.upstream.is_some() { status } else { truth };
+            let mut entry = |receiver: &SmolStr, lane, text: SmolStr, labels, counted: Option<LaneId>| {
+                let one = said.entry((receiver.clone(), text.clone())).or_insert_with(|| Said {
+                    receiver: receiver.clone(),
+                    lane,
+                    text,
+                    labels,
+                    peer: &batch.peer,
+                    truncated: batch.upstream.as_ref().map_or(0, |u| u.truncated),
+                    whole: batch.upstream.is_some(),
+                    alerts: Vec::new(),
+                    counted: Vec::new(),
+                });
+                if !one.alerts.contains(&(alert, status)) {
+                    one.alerts.push((alert, status));
+                }
+                one.counted.extend(counted.map(|lane| (alert, status, lane)));
+            };
+            for lane in &lanes {
+                let receiver = &world.lanes.lane(*lane).receiver;
+                let (text, labels) = match &batch.upstream {
+                    Some(upstream) => (upstream.group_key.clone(), upstream.group_labels.clone()),
+                    None => self.own_group(world, alert, *lane),
+                };
+                entry(receiver, *lane, text, labels, Some(*lane));
+            }
+            // Its lane may be another one by now: what is shown is brought to its end all the same.
+            let ends = batch.upstream.is_some() || status == Status::Resolved;
+            for (key, mirror) in shown.iter().filter(|_| ends) {
+                if lanes.iter().any(|l| world.lanes.lane(*l).receiver == key.0) {
+                    continue;
+                }
+                let Some(incident) = incidents.all.get(&mirror.incident) else { continue };
+                if incident.members.get(&alert).is_some_and(|m| m.firing) {
+                    entry(&key.0, incident.group.0, key.1.clone(), incident.group.1.clone(), None);
+                }
+            }
+        }
+        for said in said.into_values() {
+            self.pass_on(world, incidents, said);
+        }
+    }
+
+    /// An alert fires at a lane that only observes, and no request says so: a reload brought it there, or
+    /// the other member of a pair is believed by now.
+    pub(crate) fn mirror_alone(
+        &mut self,
+        world: &mut World,
+        incidents: &mut Incidents,
+        alert: AlertId,
+        lane: LaneId,
+    ) {
+        if !world.lanes.lane(lane).observes() {
+            return;
+        }
+        if self.is_mirrored(world, incidents, alert, lane) {
+            return;
+        }
+        let receiver = world.lanes.lane(lane).receiver.clone();
+        let (text, labels) = self.own_group(world, alert, lane);
+        let peer = SmolStr::default();
+        let alerts = vec![(alert, Status::Firing)];
+        let counted = vec![(alert, Status::Firing, lane)];
+        let (peer, whole) = (&peer, false);
+        self.pass_on(
+            world,
+            incidents,
+            Said { receiver, lane, text, labels, peer, truncated: 0, whole, alerts, counted },
+        );
+    }
+
+    /// An alert fires no more, and no request said so.
+    pub(crate) fn mirror_lapsed(
+        &mut self,
+        world: &mut World,
+        incidents: &mut Incidents,
+        alert: AlertId,
+        stale: bool,
+    ) {
+        let shows = |mirror: &Mirror| {
+            let member = incidents.all.get(&mirror.incident).and_then(|i| i.members.get(&alert));
+            member.is_some_and(|m| m.firing)
+        };
+        let open = self.open.iter().filter(|(_, mirror)| shows(mirror));
+        let shown: Vec<_> = open.map(|(key, mirror)| (key.clone(), mirror.incident)).collect();
+        for ((receiver, text), id) in shown {
+            let Some(incident) = incidents.all.get_mut(&id) else { continue };
+            let (lane, labels) = incident.group.clone();
+            if stale {
+                let after = world.policy.stale_after;
+                incident.closing = Some(Box::new(Cause::Expired { after }));
+            }
+            let peer = SmolStr::default();
+            let alerts = vec![(alert, Status::Resolved)];
+            let counted = vec![(alert, Status::Resolved, lane)];
+            let (peer, whole) = (&peer, false);
+            self.pass_on(
+                world,
+                incidents,
+                Said { receiver, lane, text, labels, peer, truncated: 0, whole, alerts, counted },
+            );
+        }
+    }
+
+    /// Whether the receiver of a lane that only observes is shown that an alert fires.
+    pub(crate) fn is_mirrored(
+        &self,
+        world: &World,
+        incidents: &Incidents,
+        alert: AlertId,
+        lane: LaneId,
+    ) -> bool {
+        let lane = world.lanes.lane(lane);
+        let shown = |(key, mirror): (&(SmolStr, SmolStr), &Mirror)| {
+            let incident = incidents.all.get(&mirror.incident).filter(|_| key.0 == lane.receiver);
+            incident.is_some_and(|i| i.members.get(&alert).is_some_and(|m| m.firing))
+        };
+        lane.observes() && self.open.iter().any(shown)
+    }
+
+    /// The group that Alertmanager would give an alert at a lane, and its labels.
+    fn own_group(&self, world: &World, alert: AlertId, lane: LaneId) -> (SmolStr, LabelSet) {
+        let labels = world.alerts.alert(alert).map(|a| a.labels.clone()).unwrap_or_default();
+        let (_, labels) = world.group_key(lane, &labels);
+        (format_smolstr!("{}:{}", world.lanes.lane(lane).route, labels), labels)
+    }
+
+    /// One notification of the sender's goes on to a receiver.
+    fn pass_on(&mut self, world: &mut World, incidents: &mut Incidents, said: Said<'_>) {
+        let key = (said.receiver.clone(), said.text.clone());
+        let fires = said.alerts.iter().any(|(_, status)| *status == Status::Firing);
+        let Some(known) = self.open.get(&key) else {
+            if world.lanes.lane(said.lane).integrations.is_empty() {
+                return self.settle_accounts(world, incidents, &said, None, &Cause::NoIntegration);
+            }
+            if !fires {
+                return self.settle_accounts(world, incidents, &said, None, &Cause::NeverPaged);
+            }
+            return self.open_mirror(world, incidents, key, &said);
+        };
+        let id = known.incident;
+        let copy = *known.peer != **said.peer && world.now < known.at + COPY_WITHIN;
+        let members = self.members_of(world, &said);
+        let Some(incident) = incidents.all.get_mut(&id) else { return };
+        let fired: BTreeSet<AlertId> = firing(incident).collect();
+        if said.whole {
+            incident.members = Members::default();
+        }
+        incident.members.extend(members);
+        let fires_on: BTreeSet<AlertId> = firing(incident).collect();
+        // What the sender left out may fire: in doubt it stays open.
+        let closes = fires_on.is_empty() && said.truncated == 0;
+        if !closes && copy && said.whole && fired == fires_on {
+            return self.settle_accounts(world, incidents, &said, None, &Cause::OtherPeerRepeats);
+        }
+        if !closes && !said.whole && fired == fires_on {
+            return self.settle_accounts(world, incidents, &said, None, &Cause::SenderRepeats);
+        }
+        let labels = incident.group.1.clone();
+        if closes {
+            incident.phase = Phase::Closed;
+            let cause = incident.closing.take().map_or(Cause::SenderResolved, |cause| *cause);
+            incident.issue(world.now, cause, false);
+            self.open.remove(&key);
+            world.ledger.receiver(&key.0).open -= 1;
+            let told = (id, Disposition::Resolve);
+            self.settle_accounts(world, incidents, &said, Some(told), &Cause::PassedOn);
+        } else {
+            incident.issue(world.now, Cause::PassedOn, true);
+            let mirror = Mirror { incident: id, peer: said.peer.clone(), at: world.now };
+            self.open.insert(key, mirror);
+            let told = (id, Disposition::Update);
+            self.settle_accounts(world, incidents, &said, Some(told), &Cause::PassedOn);
+        }
+        incidents.group_changed(&labels);
+        incidents.pump(world, id);
+    }
+
+    /// The alerts of a notification, as members of the incident that passes it on.
+    fn members_of(&self, world: &World, said: &Said<'_>) -> Vec<(AlertId, Member)> {
+        let member = |(alert, status): &(AlertId, Status)| {
+            let (since, level) =
+                (world.alerts.alert(*alert).map_or(world.now, |a| a.starts_at), world.level_of(*alert));
+            let member = match status {
+                Status::Firing => Member::firing(since, level),
+                Status::Resolved => Member::resolved(since, world.now),
+            };
+            (*alert, member)
+        };
+        said.alerts.iter().map(member).collect()
+    }
+
+    fn open_mirror(
+        &mut self,
+        world: &mut World,
+        incidents: &mut Incidents,
+        key: (SmolStr, SmolStr),
+        said: &Said<'_>,
+    ) {
+        // Our own incident, or the last one of the sender's, may have the key still: a page under it would
+        // be silent.
+        let used = |text: &SmolStr| {
+            let ours = incidents.all.values().filter(|i| i.side != Side::Shadow && i.dedup_key == *text);
+            ours.into_iter().any(|i| world.lanes.lane(i.group.0).receiver == key.0)
+        };
+        let generation = (0..).find(|n| !used(&dedup_key(&said.text, *n))).unwrap_or(u32::MAX);
+        let id = IncidentId(incidents.next_incident);
+        incidents.next_incident += 1;
+        let channels = world.lanes.lane(said.lane).integrations.iter().map(Channel::new).collect();
+        let group = ((said.lane, said.labels.clone()), said.text.clone());
+        let mut incident = Incident::new(world.now, group, generation, channels);
+        incident.side = Side::Mirror;
+        incident.members.extend(self.members_of(world, said));
+        let level = incident.members.highest();
+        incident.paged(level.map_or(0, usize::from));
+        incident.issue(world.now, Cause::PassedOn, true);
+        incidents.all.insert(id, incident);
+        incidents.kin_came(id);
+        world.ledger.receiver(&key.0).open += 1;
+        self.unsettled.insert(id);
+        self.open.insert(key, Mirror { incident: id, peer: said.peer.clone(), at: world.now });
+        let told = (id, Disposition::Page);
+        self.settle_accounts(world, incidents, said, Some(told), &Cause::PassedOn);
+        incidents.pump(world, id);
+    }
+
+    /// Disposes the observations of a notification: one as what was sent, if anything was, and the others
+    /// for `cause`.
+    fn settle_accounts(
+        &mut self,
+        world: &mut World,
+        incidents: &mut Incidents,
+        said: &Said<'_>,
+        told: Option<(IncidentId, Disposition)>,
+        cause: &Cause,
+    ) {
+        let incident = told.and_then(|(id, _)| incidents.all.get(&id)).map(|i| i.dedup_key.clone());
+        let leads = if told.is_some_and(|(_, d)| d == Disposition::Resolve) {
+            Status::Resolved
+        } else {
+            Status::Firing
+        };
+        let first = said.counted.iter().position(|(_, status, _)| *status == leads).unwrap_or(0);
+        for (index, (alert, _, lane)) in said.counted.iter().enumerate() {
+            let disposition = match told {
+                Some((_, disposition)) if index == first => disposition,
+                Some(_) | None => Disposition::Suppressed(cause.reason()),
+            };
+            let incident = incident.clone().unwrap_or_default();
+            self.passed_on(world, *alert, *lane, 1, disposition, cause.clone(), incident);
+        }
+    }
+
+    /// Accounts for observations that upstream decided about: routed and disposed at once. Nothing, at
+    /// a lane that is in force.
+    pub(crate) fn passed_on(
+        &mut self,
+        world: &mut World,
+        alert: AlertId,
+        lane: LaneId,
+        count: u64,
+        disposition: Disposition,
+        cause: Cause,
+        incident: SmolStr,
+    ) {
+        let World { lanes, ledger, alerts, now, .. } = world;
+        let lane = (lane, lanes.lane(lane));
+        if !lane.1.observes() || count == 0 {
+            return;
+        }
+        let account = ledger.receiver(&lane.1.receiver);
+        account.routed += count;
+        account.pending += count;
+        let (known, basis) = (alerts.alert_mut(alert), lane.1.basis());
+        let verdict = Verdict { alert, known, lane, incident, disposition, cause, release: None, basis };
+        ledger.dispose_as_sent(*now, count, verdict);
+    }
+}
+
+fn firing(incident: &Incident) -> impl Iterator<Item = AlertId> + use<'_> {
+    incident.members.that_fire(true).map(|(alert, _)| *alert)
+}

@@ -1,0 +1,159 @@
+//! Everything between an alert that passed its mutes and its hold, and the incident that tells of it.
+
+pub(crate) mod admit;
+pub(crate) mod digest;
+pub(crate) mod flapping;
+pub(crate) mod flow;
+pub(crate) mod gather;
+pub(crate) mod groups;
+pub(crate) mod identifiers;
+pub(crate) mod internal;
+pub(crate) mod merge;
+pub(crate) mod mirrors;
+pub(crate) mod open;
+pub(crate) mod series;
+pub(crate) mod suppress;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::engine::incidents::incident::{IncidentId, Side};
+use crate::engine::incidents::{Incidents, Settled};
+use crate::engine::lanes::LaneId;
+use crate::engine::pages::digest::Digests;
+use crate::engine::pages::flow::Flow;
+use crate::engine::pages::groups::{Group, GroupKey};
+use crate::engine::pages::mirrors::Mirrors;
+use crate::engine::pages::series::Series;
+use crate::engine::stats::Bound;
+use crate::engine::timers::Timer;
+use crate::engine::world::{REMEMBER_ON, World, earliest};
+use crate::model::{AlertId, Duration};
+
+/// Above so many alerts kept quiet in one group, those that resolved go.
+pub(crate) const QUIET: usize = 10_000;
+
+/// The groups, what they gather for their next page, and the incidents that they opened.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pages {
+    pub(crate) incidents: Incidents,
+    #[serde(with = "crate::engine::pairs")]
+    pub(crate) groups: BTreeMap<GroupKey, Group>,
+    #[serde(with = "crate::engine::pairs")]
+    pub(crate) series: BTreeMap<(LaneId, AlertId), Series>,
+    /// How many pages each receiver was about to be sent.
+    #[serde(with = "crate::engine::pairs")]
+    pub(crate) flows: BTreeMap<SmolStr, Flow>,
+    #[serde(default)]
+    pub(crate) digests: Digests,
+    /// The open internal incidents.
+    #[serde(default, with = "crate::engine::pairs")]
+    pub(crate) own: BTreeMap<GroupKey, IncidentId>,
+    #[serde(default)]
+    pub(crate) mirrors: Mirrors,
+}
+
+impl Pages {
+    /// The group is forgotten a day after its last incident, and its generations with it; a month
+    /// after, where a key of it may still be open at a receiver that is told of no ends: a page
+    /// under an open key would be silent.
+    pub(crate) fn forget_group_later(&mut self, world: &mut World, key: &crate::engine::GroupKey) {
+        let Some(group) = self.groups.get(key).filter(|g| g.is_idle()) else { return };
+        let days = if group.left_open { 30 } else { 1 };
+        world.timers.set(Timer::ForgetGroup(key.clone()), world.now + Duration::from_hours(24 * days));
+    }
+
+    /// Forgets groups that nothing is open of, if there are too many for one more.
+    pub(crate) fn bound_groups(&mut self, world: &mut World, new: &GroupKey) {
+        let full = self.groups.len() as u64 >= world.policy.limits.alerts && !self.groups.contains_key(new);
+        if !full || !world.may_search(Bound::Groups) {
+            return;
+        }
+        let idle = self.groups.iter().filter(|(_, g)| g.is_idle() && !g.left_open);
+        let due = |key: &GroupKey| world.timers.deadline(&Timer::ForgetGroup(key.clone()));
+        let idle = earliest(idle.map(|(key, _)| (due(key), key.clone())).collect(), world.share());
+        world.found(Bound::Groups, idle.len());
+        for (_, key) in idle {
+            world.timers.clear(&Timer::ForgetGroup(key.clone()));
+            self.groups.remove(&key);
+        }
+    }
+
+    /// Forgets the series that would be forgotten first, if there are too many for one more.
+    pub(crate) fn bound_series(&mut self, world: &mut World, new: &(LaneId, AlertId)) {
+        let full = self.series.len() as u64 >= world.policy.limits.alerts && !self.series.contains_key(new);
+        if !full || !world.may_search(Bound::Series) {
+            return;
+        }
+        let at = |(lane, id): &(LaneId, AlertId)| world.timers.deadline(&Timer::ForgetSeries(*lane, *id));
+        let old = earliest(self.series.keys().map(|key| (at(key), *key)).collect(), world.share());
+        world.found(Bound::Series, old.len());
+        for (_, (lane, id)) in old {
+            world.timers.clear(&Timer::ForgetSeries(lane, id));
+            self.series.remove(&(lane, id));
+        }
+    }
+
+    /// Forgets the alerts in a group's list of quiet ones that resolved, once the list is long. They are
+    /// disposed already.
+    pub(crate) fn bound_quiet(&mut self, world: &mut World, key: &GroupKey) {
+        let Some(group) = self.groups.get_mut(key) else { return };
+        let before = group.quiet.len();
+        if before >= QUIET {
+            group.quiet.retain(|q| !q.resolved);
+            let gone = before - group.quiet.len();
+            world.ledger.bound(Bound::Quiet, gone as u64);
+        }
+    }
+
+    /// Tries again at once every notification that was refused. A person may have mended the URL, the
+    /// key or the file that holds it, and the engine knows none of these.
+    pub(crate) fn retry_all(&mut self, world: &mut World) {
+        for (id, incident) in &mut self.incidents.all {
+            for channel in incident.channels.iter_mut().filter(|channel| channel.was_refused()) {
+                channel.retry_now();
+                world.timers.set(Timer::Retry(*id), world.now);
+            }
+        }
+        self.digests.retry_digests(world);
+    }
+
+    /// The groups of the incidents of which all is said now look whether they are idle.
+    pub(crate) fn forget_settled(&mut self, world: &mut World) {
+        for Settled { id, group: key, side, left_open } in std::mem::take(&mut self.incidents.settled) {
+            if side == Side::Mirror {
+                self.mirrors.unsettled.remove(&id);
+            } else if let Some(group) = self.groups.get_mut(&key) {
+                group.unsettled -= 1;
+                group.left_open |= left_open;
+                self.forget_group_later(world, &key);
+            }
+        }
+    }
+
+    pub(crate) fn forget_group(&mut self, key: &GroupKey) {
+        if self.groups.get(key).is_some_and(crate::engine::pages::groups::Group::is_idle) {
+            self.groups.remove(key);
+        }
+    }
+
+    /// Forgets an alert that does not fire, unless a digest has still to say how it stands.
+    pub(crate) fn forget_alert(&mut self, world: &mut World, alert: AlertId) {
+        if world.taken_lanes(alert).into_iter().any(|lane| self.incidents.is_named(world, alert, lane)) {
+            let next = world.next_hour();
+            return world.alerts.remember_until(alert, next);
+        }
+        match self.digests.names_until(alert) {
+            Some(due) => {
+                let at = if due > world.now { due } else { world.now + REMEMBER_ON };
+                world.alerts.remember_until(alert, at);
+            }
+            None => {
+                world.ledger.forget(world.now, alert, (&mut world.alerts, &world.lanes));
+                world.alerts.forget(alert, &mut world.timers);
+            }
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! The life of an incident: it opens, changes, is repeated, gets worse, and closes.
+
+use smol_str::format_smolstr;
+
+use crate::engine::incidents::channel::Channel;
+use crate::engine::incidents::delivery::Leader;
+use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side, dedup_key};
+use crate::engine::lanes::LaneId;
+use crate::engine::pages::Pages;
+use crate::engine::pages::groups::GroupKey;
+use crate::engine::pages::merge::is_merged;
+use crate::engine::timers::Timer;
+use crate::engine::world::World;
+use crate::model::{AlertId, Cause, Disposition};
+use crate::policy::Noise;
+
+impl Pages {
+    pub(crate) fn new_incident(&mut self, world: &mut World, key: &GroupKey) -> IncidentId {
+        let lane = world.lanes.lane(key.0);
+        let text = format_smolstr!("{}:{}", lane.key(), key.1);
+        let channels = lane.integrations.iter().map(Channel::new).collect();
+        let id = IncidentId(self.incidents.next_incident);
+        self.incidents.next_incident += 1;
+        let group = self.groups.entry(key.clone()).or_default();
+        world.timers.clear(&Timer::ForgetGroup(key.clone()));
+        let mut generation = group.next_generation;
+        let again = generation > 0 || group.merged;
+        let side = if lane.observes() { Side::Shadow } else { Side::Ours };
+        if side == Side::Ours {
+            // A key that was mirrored may be open: a page under it would be silent.
+            while self.mirrors.holds(
+                &self.incidents.all,
+                &world.lanes,
+                &lane.receiver,
+                &dedup_key(&text, generation),
+            ) {
+                generation += 1;
+            }
+        }
+        group.next_generation = generation + 1;
+        group.open.push(id);
+        group.unsettled += 1;
+        let mut incident = Incident::new(world.now, (key.clone(), text), generation, channels);
+        (incident.side, incident.again) = (side, again);
+        self.incidents.all.insert(id, incident);
+        self.incidents.kin_came(id);
+        world.gauges(key.0).open += 1;
+        id
+    }
+
+    /// Issues the first version of an incident: the observation that made it page is disposed as
+    /// the page, the others that it tells of as grouped.
+    pub(crate) fn page(&mut self, world: &mut World, id: IncidentId, cause: Cause) {
+        let level = self.incidents.level(world, id).unwrap_or(0);
+        let Some(incident) = self.incidents.all.get_mut(&id) else { return };
+        incident.paged(level);
+        let lane = incident.group.0;
+        let budget = world.lanes.lane(lane).noise.budget.clone();
+        let now = world.now;
+        if self.flow(world, lane).over_budget(now, &budget) {
+            world.gauges(lane).over_budget += 1;
+        }
+        self.incidents.repeat_later(world, id);
+        let Some(incident) = self.incidents.all.get_mut(&id) else { return };
+        incident.issue(world.now, cause.clone(), true);
+        self.incidents.dispose_waiting(world, id, Some((Disposition::Page, Leader::First)), &cause);
+        self.incidents.watch_page(world, id);
+        self.incidents.pump(world, id);
+    }
+
+    /// Brings an incident that was touched in line with its alerts.
+    pub(crate) fn settle(&mut self, world: &mut World, id: IncidentId) {
+        let Some(incident) = self.incidents.all.get_mut(&id) else { return };
+        if incident.is_over() || incident.own.is_some() || incident.side == Side::Mirror {
+            return self.incidents.pump(world, id);
+        }
+        let lane = incident.group.0;
+        let group_interval = incident.lanes().map(|lane| world.lanes.lane(lane).group_interval).min();
+        let settings = world.lanes.lane(lane);
+        let firing = incident.members.firing();
+        if firing == 0 {
+            return self.resolving(world, id, lane);
+        }
+        let highest = incident.members.highest().map(usize::from).filter(|_| settings.noise.escalate);
+        let higher = highest.filter(|level| *level < incident.level);
+        let higher = higher.map(|level| &world.policy.severities.levels[level].name);
+        if let Some(cause) = incident.worse(world.now, firing, higher, &settings.noise) {
+            return self.supersede(world, id, cause);
+        }
+        if incident.members.news().next().is_none() {
+            self.dispose_waiting_as(world, id, &Cause::ChangedBack);
+            return self.incidents.pump(world, id);
+        }
+        let due = incident.issued_at + group_interval.unwrap_or_default();
+        if due > world.now {
+            return world.timers.set_if_unset(Timer::Update(id), due);
+        }
+        // News of an incident whose page was refused is no reason to wait on: it is paged anew.
+        for channel in incident.channels.iter_mut().filter(|c| !c.was_opened()) {
+            channel.retry_now();
+        }
+        if !incident.takes_updates() {
+            incident.members.note();
+            incident.issued_at = world.now;
+            self.dispose_waiting_as(world, id, &Cause::NoUpdates);
+            return self.incidents.pump(world, id);
+        }
+        let cause = match incident.members.news().find_map(|member| member.flaps) {
+            Some(changes) => Cause::AlertFlaps { changes },
+            None => Cause::AlertsChanged,
+        };
+        incident.issue(world.now, cause.clone(), false);
+        self.incidents.dispose_waiting(world, id, Some((Disposition::Update, Leader::First)), &cause);
+        self.incidents.pump(world, id);
+    }
+
+    /// Nothing in the incident fires any more: it stays open for `resolve_hold`.
+    fn resolving(&mut self, world: &mut World, id: IncidentId, lane: LaneId) {
+        let Some(incident) = self.incidents.all.get_mut(&id) else { return };
+        let noise = || incident.lanes().map(|lane| &world.lanes.lane(lane).noise);
+        let hold = noise().map(|noise| noise.resolve_hold).max().unwrap_or_default();
+        let again = noise().map(Noise::stay_open_again).max().filter(|_| incident.again).unwrap_or_default();
+        if incident.phase == Phase::Resolving {
+            return;
+        }
+        incident.phase = Phase::Resolving;
+        let labels = incident.group.1.clone();
+        let until = (world.now + hold).max(incident.paged_at + again);
+        let gauges = world.gauges(lane);
+        gauges.open -= 1;
+        gauges.resolving += 1;
+        world.timers.clear(&Timer::Update(id));
+        match until <= world.now {
+            true => self.close(world, id),
+            false => {
+                world.timers.set(Timer::ResolveHold(id), until);
+                self.incidents.group_changed(&labels);
+            }
+        }
+    }
+
+    /// `resolve_hold` is over: the incident closes.
+    pub(crate) fn close(&mut self, world: &mut World, id: IncidentId) {
+        let Some(incident) = self.incidents.all.get_mut(&id) else { return };
+        if incident.phase != Phase::Resolving {
+            return;
+        }
+        incident.phase = Phase::Closed;
+        let cause = incident.closing.take().map_or(Cause::AllResolved, |cause| *cause);
+        incident.issue(world.now, cause.clone(), false);
+        let group = incident.group.clone();
+        let told = incident.channels.iter().any(Channel::takes_resolves);
+        let as_resolve = told.then_some((Disposition::Resolve, Leader::Last));
+        self.incidents.dispose_waiting(world, id, as_resolve, &cause);
+        world.gauges(group.0).resolving -= 1;
+        self.leave_group(world, id, &group);
+        self.incidents.group_changed(&group.1);
+        // It is told when the event is through: what fires again in the same moment has not resolved.
+        self.incidents.touched.insert(id);
+    }
+
+    fn leave_group(&mut self, world: &mut World, id: IncidentId, key: &GroupKey) {
+        for timer in [Timer::Update(id), Timer::ResolveHold(id), Timer::Repeat(id)] {
+            world.timers.clear(&timer);
+        }
+        let merges = self.incidents.all.get(&id).map(|incident| incident.merges.clone()).unwrap_or_default();
+        for key in merges.iter().chain([key]) {
+            if let Some(group) = self.groups.get_mut(key) {
+                group.open.retain(|open| *open != id);
+            }
+        }
+    }
+
+    /// An alert came into an incident by a lane. The incident of a merged page stands in the group of the
+    /// alert there too: what the group brings next joins it, as it would join a page of its own.
+    pub(crate) fn stands_in(&mut self, world: &mut World, id: IncidentId, alert: AlertId, lane: LaneId) {
+        if !self.incidents.all.get(&id).is_some_and(|incident| is_merged(&incident.group)) {
+            return;
+        }
+        let merged = world.merged_key(lane);
+        let Some(labels) = world.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
+        let key = world.group_key(lane, &labels);
+        let Some(incident) = self.incidents.all.get_mut(&id).filter(|i| i.group == merged) else { return };
+        if key == merged || !incident.merges.insert(key.clone()) {
+            return;
+        }
+        self.bound_groups(world, &key);
+        let group = self.groups.entry(key.clone()).or_default();
+        if let Some(incident) = self.incidents.all.get_mut(&id) {
+            incident.again |= group.next_generation > 0 || group.merged;
+        }
+        group.merged = true;
+        group.open.push(id);
+        self.forget_group_later(world, &key);
+    }
+
+    /// `repeat_interval` is over: the trigger is sent again under the same key. Silent at an
+    /// incident that is open, it reopens one that a human closed while the problem lasts.
+    pub(crate) fn repeat(&mut self, world: &mut World, id: IncidentId) {
+        let muted = self.incidents.is_muted(world, id);
+        let interval = self.incidents.repeat_later(world, id);
+        let open = self.incidents.all.get(&id).is_some_and(|incident| incident.phase == Phase::Open);
+        if open && !muted {
+            if self.move_on(world, id) {
+                return;
+            }
+            let Some(incident) = self.incidents.all.get_mut(&id) else { return };
+            let cause = Cause::Repeated { interval };
+            incident.issue(world.now, cause.clone(), true);
+            world.timers.clear(&Timer::Update(id));
+            self.incidents.dispose_waiting(world, id, Some((Disposition::Update, Leader::First)), &cause);
+            self.incidents.pump(world, id);
+        }
+    }
+
+    /// It got worse: a new generation takes what fires over, under a new key, so that it
+    /// interrupts. The old incident is resolved once the new page is accepted.
+    pub(crate) fn supersede(&mut self, world: &mut World, old: IncidentId, cause: Cause) {
+        let Some(incident) = self.incidents.all.get(&old) else { return };
+        if incident.superseded_by.is_some() || incident.phase != Phase::Open {
+            return;
+        }
+        let key = incident.group.clone();
+        let new = self.new_incident(world, &key);
+        self.leave_group(world, old, &key);
+        world.gauges(key.0).open -= 1;
+        let Some(incident) = self.incidents.all.get_mut(&old) else { return };
+        incident.superseded_by = Some(new);
+        *incident.cause = Cause::Superseded { cause: Box::new(cause.clone()) };
+        let waiting = std::mem::take(&mut incident.waiting);
+        let (again, merges) = (incident.again, incident.merges.clone());
+        let members = incident.members.move_out(world.now);
+        for alert in members.keys() {
+            // What was merged at the receiver came by lanes of its own.
+            for lane in world.taken_lanes(*alert) {
+                world.track(*alert, lane).follow(old, new);
+            }
+        }
+        if let Some(incident) = self.incidents.all.get_mut(&new) {
+            (incident.members, incident.again) = (members, again);
+            incident.waiting = waiting;
+            // The observation that made it worse came last; it is the one that pages.
+            incident.waiting.reverse();
+            incident.supersedes = Some(old);
+            incident.merges = merges.clone();
+        }
+        for key in merges {
+            self.groups.entry(key.clone()).or_default().open.push(new);
+            self.forget_group_later(world, &key);
+        }
+        // What waits is part of the next page of its group, and this is one.
+        let all = self.take_page(world, &key);
+        self.enter_all(world, new, &key, &all);
+        self.own_moved(old, new);
+        self.incidents.fallbacks_moved(world, old, new);
+        self.page(world, new, cause);
+        self.incidents.group_changed(&key.1);
+        self.incidents.pump(world, old);
+    }
+
+    /// An open incident of which all integrations are gone from the configuration goes on, as a page, at
+    /// those that its receiver has today: nobody there was told. False if there is no need, or nobody.
+    pub(crate) fn move_on(&mut self, world: &mut World, id: IncidentId) -> bool {
+        let Some(incident) = self.incidents.all.get(&id) else { return false };
+        let nobody = world.lanes.lane(incident.group.0).integrations.is_empty();
+        if incident.superseded_by.is_some() || incident.phase != Phase::Open {
+            return false;
+        }
+        if nobody || incident.reaches_somebody() {
+            return false;
+        }
+        if incident.side == Side::Mirror {
+            self.incidents.mirror_moves_on(world, id);
+            return false;
+        }
+        if self.incidents.is_muted(world, id) {
+            return false;
+        }
+        self.supersede(world, id, Cause::IntegrationsReplaced);
+        true
+    }
+}

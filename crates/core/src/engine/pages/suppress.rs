@@ -1,0 +1,187 @@
+//! What a decision rests on: the setting, its line, and what would have become of the alert without it.
+
+use smol_str::{SmolStr, format_smolstr};
+
+use crate::engine::incidents::incident::IncidentId;
+use crate::engine::lanes::{Lane, LaneId};
+use crate::engine::ledger::Verdict;
+use crate::engine::pages::Pages;
+use crate::engine::pages::groups::{Place, place};
+use crate::engine::world::World;
+use crate::model::{AlertId, Basis, Cause, Disposition, Otherwise, Reason, Timestamp};
+
+impl Lane {
+    /// The route, where nothing else decided.
+    pub(crate) fn basis(&self) -> Basis {
+        Basis { setting: format_smolstr!("route {}", self.route), line: self.line, ..Basis::default() }
+    }
+
+    /// A key of the noise profile; where the file leaves it to its default, the profile, or the route.
+    fn noise_basis(&self, key: &str) -> Basis {
+        let (name, lines) = &self.profile;
+        let line = lines.get(key).or_else(|| lines.get("")).copied().unwrap_or(self.line);
+        Basis { setting: format_smolstr!("noise.{name}.{key}"), line, ..Basis::default() }
+    }
+}
+
+impl Pages {
+    /// What suppressing an alert for `reason` rests on.
+    pub(crate) fn basis(&self, world: &World, alert: AlertId, lane: LaneId, reason: Reason) -> Basis {
+        let settings = world.lanes.lane(lane);
+        let basis = match reason {
+            Reason::Storm => settings.noise_basis("storm"),
+            Reason::Flapping => settings.noise_basis("flapping"),
+            Reason::Unsurprising => settings.noise_basis("surprise"),
+            Reason::RateLimited => settings.noise_basis("limit"),
+            Reason::SelfResolved => self.hold_basis(world, alert, settings),
+            Reason::Stale => self.global_basis(world, "stale_after"),
+            Reason::Duplicate
+            | Reason::Grouped
+            | Reason::Inhibited
+            | Reason::Silenced
+            | Reason::Muted
+            | Reason::NeverPaged => settings.basis(),
+        };
+        Basis { otherwise: self.otherwise(world, alert, lane, reason), ..basis }
+    }
+
+    /// What the first page of an alert waited for.
+    fn hold_basis(&self, world: &World, alert: AlertId, lane: &Lane) -> Basis {
+        let severities = &world.policy.severities;
+        let level = world.alerts.alert(alert).map(|a| &severities.levels[severities.level_of(&a.labels)]);
+        match level {
+            Some(level) if !level.hold.is_zero() && !level.never_hold => {
+                let line = world.policy.lines.severities.get(&level.name).copied().unwrap_or(0);
+                let setting = format_smolstr!("severities.levels.{}.hold", level.name);
+                Basis { setting, line, ..Basis::default() }
+            }
+            _ if !lane.noise.hold.time.is_zero() => lane.noise_basis("hold"),
+            _ if !lane.noise.wait.is_zero() => lane.noise_basis("wait"),
+            _ => lane.basis(),
+        }
+    }
+
+    fn global_basis(&self, world: &World, key: &str) -> Basis {
+        let line = world.policy.lines.global.get(key).copied().unwrap_or(0);
+        Basis { setting: format_smolstr!("global.{key}"), line, ..Basis::default() }
+    }
+
+    /// What would have become of an alert without the setting that suppressed it; nothing where
+    /// somebody was told, or there was nothing to tell. A page that a limit or a storm would have
+    /// merged counts as one that leaves.
+    pub(crate) fn otherwise(
+        &self,
+        world: &World,
+        alert: AlertId,
+        lane: LaneId,
+        reason: Reason,
+    ) -> Option<Otherwise> {
+        let settings = world.lanes.lane(lane);
+        let known = world.alerts.alert(alert)?;
+        let severities = &world.policy.severities;
+        let wait = match severities.levels[severities.level_of(&known.labels)].never_hold {
+            true => crate::model::Duration::ZERO,
+            false => settings.group_wait.max(settings.noise.wait),
+        };
+        let at: Timestamp = match reason {
+            Reason::Duplicate | Reason::Grouped | Reason::Stale | Reason::NeverPaged => return None,
+            Reason::Muted if settings.integrations.is_empty() => return None,
+            Reason::Flapping => {
+                let own = world.alerts.track(alert, lane).and_then(|track| track.incident());
+                let key = world.group_key(lane, &known.labels);
+                let recent =
+                    self.recent_incident(world, &key, own).and_then(|id| self.incidents.all.get(&id));
+                if let Some(incident) = recent {
+                    return Some(Otherwise::Update(incident.dedup_key.clone()));
+                }
+                world.now + wait
+            }
+            Reason::Silenced | Reason::Inhibited | Reason::Muted => {
+                if let Some(key) = self.open_incident(world, alert, lane) {
+                    return Some(Otherwise::Update(key));
+                }
+                world.now + wait
+            }
+            Reason::Storm => world.now,
+            Reason::SelfResolved => known.received_at,
+            Reason::Unsurprising | Reason::RateLimited => known.received_at + wait,
+        };
+        Some(Otherwise::Page(at))
+    }
+
+    /// The open incident that an alert would join now.
+    fn open_incident(&self, world: &World, alert: AlertId, lane: LaneId) -> Option<SmolStr> {
+        let labels = &world.alerts.alert(alert)?.labels;
+        let key = world.group_key(lane, labels);
+        let name = world.rolls_by(labels);
+        let last = world.alerts.track(alert, lane).and_then(|track| track.incident());
+        let (group, noise) = (self.groups.get(&key)?, &world.lanes.lane(lane).noise);
+        match place(world.now, alert, last, group, &self.incidents.all, noise, name) {
+            Place::Rejoin(id) | Place::Join(id) => self.incidents.all.get(&id).map(|i| i.dedup_key.clone()),
+            Place::Next => None,
+        }
+    }
+}
+
+impl Pages {
+    pub(crate) fn never_paged(
+        &mut self,
+        world: &mut World,
+        alert: AlertId,
+        lane: LaneId,
+        fired: u64,
+        resolved: u64,
+    ) {
+        self.suppress(world, alert, lane, fired, Cause::ResolvedWhileWaiting, None);
+        self.suppress(world, alert, lane, resolved, Cause::NeverPaged, None);
+    }
+
+    pub(crate) fn suppress(
+        &mut self,
+        world: &mut World,
+        alert: AlertId,
+        lane: LaneId,
+        count: u64,
+        cause: Cause,
+        release: Option<Timestamp>,
+    ) {
+        if count > 0 {
+            let basis = self.basis(world, alert, lane, cause.reason());
+            self.suppress_by(world, alert, lane, count, (cause, release), basis);
+        }
+    }
+
+    /// Suppresses what rests on `basis`.
+    pub(crate) fn suppress_by(
+        &mut self,
+        world: &mut World,
+        alert: AlertId,
+        lane: LaneId,
+        count: u64,
+        (cause, release): (Cause, Option<Timestamp>),
+        basis: Basis,
+    ) {
+        let reason = cause.reason();
+        self.digests.held_back(world, alert, lane, reason, count);
+        let incident = self.incidents.incident_key(world, alert, lane);
+        let World { lanes, ledger, alerts, now, .. } = world;
+        let lane = (lane, lanes.lane(lane));
+        if reason == Reason::Duplicate && lane.1.observes() && alerts.alert(alert).is_some() {
+            // The sender's own repeats are told one by one. What they would have been is told as one.
+            let (of, why) = ((alert, lane.0), (reason, incident));
+            return ledger.dispose_repeats(*now, count, of, why, (alerts, lanes));
+        }
+        let (known, disposition) = (alerts.alert_mut(alert), Disposition::Suppressed(reason));
+        let verdict = Verdict { alert, known, lane, incident, disposition, cause, release, basis };
+        ledger.dispose(*now, count, verdict);
+    }
+
+    pub(crate) fn dispose_waiting_as(&mut self, world: &mut World, id: IncidentId, cause: &Cause) {
+        let Some(incident) = self.incidents.all.get_mut(&id) else { return };
+        let waiting = std::mem::take(&mut incident.waiting);
+        let lane = incident.group.0;
+        for (alert, count) in waiting {
+            self.suppress(world, alert, lane, count, cause.clone(), None);
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! A dry run: what would become of an alert, decided by a copy of this engine that holds what concerns it.
+//!
+//! The copy is a whole engine that handles a real event; nothing here decides. What is left out of it (other
+//! alerts, other groups) is what the alert does not meet. Every page is taken to be accepted at once, and
+//! an inhibitor that fires now to go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use smol_str::SmolStr;
+
+use crate::engine::alerts::Alert;
+use crate::engine::incidents::Incidents;
+use crate::engine::lanes::LaneId;
+use crate::engine::pages::Pages;
+use crate::engine::pages::series::series_of;
+use crate::engine::query::Query;
+use crate::engine::self_check::SelfCheck;
+use crate::engine::timers::{Timer, Timers};
+use crate::engine::world::World;
+use crate::engine::{Effects, Engine, Event};
+use crate::model::{
+    AlertId, Batch, Cause, Decision, Disposition, Duration, Kind, LabelSet, Observation, Outcome, Report,
+    Source, Status, Timestamp,
+};
+
+/// How far ahead of the chosen time it looks for the outcome.
+const HORIZON: Duration = Duration::from_hours(24);
+/// The most deadlines that it steps through.
+const MOST_STEPS: usize = 200;
+
+/// What would become of an alert.
+#[derive(Clone, Debug)]
+pub struct DryRun {
+    /// When it is taken to start: the time that was asked for, or now if that has passed.
+    pub at: Timestamp,
+    /// Name of its severity level.
+    pub severity: SmolStr,
+    /// The routes that it takes.
+    pub routes: Vec<DryRoute>,
+    /// What follows, in order.
+    pub steps: Vec<DryStep>,
+    /// Whether a receiver is paged within the horizon.
+    pub pages: bool,
+}
+
+/// One way that it takes.
+#[derive(Clone, Debug)]
+pub struct DryRoute {
+    /// Alertmanager's route key.
+    pub key: SmolStr,
+    /// The line of the configuration.
+    pub line: u32,
+    /// Where it leads.
+    pub receiver: SmolStr,
+    /// The noise profile.
+    pub noise: SmolStr,
+    /// The group that it falls into.
+    pub group: LabelSet,
+    /// The penalty of its flapping there at that time, and at which it counts; in thousandths.
+    pub penalty: (u64, u32),
+}
+
+/// One thing that follows.
+#[derive(Clone, Debug)]
+pub enum DryStep {
+    /// The observation is disposed.
+    Decided(Decision),
+    /// Nothing is decided yet: when the engine looks again at what waits.
+    Waits {
+        /// Since when.
+        at: Timestamp,
+        /// Until when, if nothing else happens.
+        until: Timestamp,
+    },
+    /// A message leaves.
+    Sent {
+        /// When.
+        at: Timestamp,
+        /// To whom.
+        receiver: SmolStr,
+        /// By which integration.
+        integration: SmolStr,
+        /// What it does.
+        kind: Kind,
+        /// Why.
+        cause: Cause,
+    },
+}
+
+/// What becomes of it in the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DryOutcome {
+    /// It pages.
+    Pages {
+        /// The receiver.
+        receiver: SmolStr,
+        /// So long after its start.
+        after: Duration,
+    },
+    /// It pages nobody. It is disposed like this.
+    Disposed {
+        /// As what.
+        disposition: Disposition,
+        /// Why.
+        cause: Cause,
+    },
+    /// Nothing is decided within the horizon.
+    Undecided,
+}
+
+impl DryRun {
+    /// What becomes of it in the end.
+    pub fn outcome(&self) -> DryOutcome {
+        let page = self.steps.iter().find_map(|step| match step {
+            DryStep::Sent { at, receiver, kind: Kind::Page, .. } => {
+                Some(DryOutcome::Pages { receiver: receiver.clone(), after: at.since(self.at) })
+            }
+            _ => None,
+        });
+        let disposed = self.steps.iter().find_map(|step| match step {
+            DryStep::Decided(decision) if !decision.observed => Some(DryOutcome::Disposed {
+                disposition: decision.disposition,
+                cause: decision.cause.clone(),
+            }),
+            _ => None,
+        });
+        page.or(disposed).unwrap_or(DryOutcome::Undecided)
+    }
+}
+
+impl Query<'_> {
+    /// What would become of an alert with these labels that starts to fire at `at`.
+    pub fn dry_run(&self, labels: &LabelSet, at: Timestamp) -> DryRun {
+        let at = at.max(self.world.now);
+        let instance = AlertId::of(labels, |_| false);
+        let alert = self.world.alerts.owner(instance, labels, &self.world.policy);
+        let mut copy = self.about(alert, labels);
+        copy.handle(at, &Event::Tick, &mut Effects::default());
+        let telling = self.world.policy.telling(labels);
+        let routes = self.world.policy.matching_routes(labels).into_iter().map(|index| {
+            let route = &self.world.policy.routes[index];
+            let lane = self.world.lanes.of_route(index);
+            let damping = lane.and_then(|l| copy.world.alerts.track(alert, l).map(|t| (l, &t.damping)));
+            let penalty =
+                damping.map_or(0, |(l, d)| d.penalty_at(at, &copy.world.lanes.lane(l).noise.flapping));
+            let suppress_at = self.world.policy.noise.get(&route.noise).map_or(0, |n| n.flapping.suppress_at);
+            DryRoute {
+                key: route.key.clone(),
+                line: route.line,
+                receiver: route.receiver.clone(),
+                noise: route.noise.clone(),
+                group: route.group_by.labels_of(telling.as_ref().unwrap_or(labels)),
+                penalty: (penalty, suppress_at),
+            }
+        });
+        let routes = routes.collect();
+        let observation = Observation {
+            status: Status::Firing,
+            labels: labels.clone(),
+            annotations: LabelSet::default(),
+            starts_at: at,
+            start_unknown: false,
+            ends_at: None,
+            generator_url: SmolStr::default(),
+        };
+        let peer = "dry run".into();
+        let observations = vec![observation];
+        let batch = Batch { source: Source::Alertmanager, peer, observations, upstream: None };
+        let mut run =
+            DryRun { at, severity: self.world.level_name(labels), routes, steps: Vec::new(), pages: false };
+        let mut now = at;
+        let mut event = Event::Observe(batch);
+        for _ in 0..MOST_STEPS {
+            step(&mut copy, now, &event, alert, &mut run);
+            let Some(next) = copy.query().dry_deadline(alert).filter(|next| *next <= at + HORIZON) else {
+                break;
+            };
+            if now == at {
+                run.steps.push(DryStep::Waits { at: now, until: next });
+            }
+            (now, event) = (now.max(next), Event::Tick);
+        }
+        run
+    }
+
+    /// When something is decided about `alert` that is not decided yet; nothing once all is.
+    fn dry_deadline(&self, alert: AlertId) -> Option<Timestamp> {
+        let lanes = self.world.taken_lanes(alert);
+        let waits = lanes.iter().any(|lane| {
+            let Some(track) = self.world.alerts.track(alert, *lane) else { return false };
+            let muted = track.is_kept_by_mute();
+            track.held_until().is_some() || track.waits_in().is_some() || muted
+        });
+        let told = |lane: &LaneId| {
+            let track = self.world.alerts.track(alert, *lane);
+            let incident = track.and_then(|t| self.pages.incidents.all.get(&t.incident()?));
+            incident.is_none_or(|i| i.waiting.iter().all(|(waiting, _)| *waiting != alert))
+        };
+        if !waits && lanes.iter().all(told) {
+            return None;
+        }
+        self.world.timers.next().map(|(at, _)| at)
+    }
+
+    /// A copy of what concerns an alert.
+    fn about(&self, alert: AlertId, labels: &LabelSet) -> Engine {
+        let inhibitor = self.mutes.inhibitor(labels);
+        let alerts = self.world.alerts.only(alert, inhibitor);
+        let mut lanes: BTreeSet<LaneId> =
+            self.world.lanes.matching(&self.world.policy, labels).into_iter().collect();
+        lanes.extend(self.world.taken_lanes(alert));
+        let keys =
+            lanes.iter().flat_map(|lane| [self.world.group_key(*lane, labels), self.world.merged_key(*lane)]);
+        let groups: BTreeMap<_, _> =
+            keys.filter_map(|key| self.pages.groups.get(&key).map(|g| (key, g.clone()))).collect();
+        let mut ids: BTreeSet<_> = groups.values().flat_map(|g| g.open.iter().copied()).collect();
+        ids.extend(alerts.tracks_of(alert).filter_map(|(_, t)| t.incident()));
+        let incidents: BTreeMap<_, _> =
+            ids.into_iter().filter_map(|id| Some((id, self.pages.incidents.all.get(&id)?.clone()))).collect();
+        let series = lanes
+            .iter()
+            .map(|lane| (*lane, series_of(labels, &self.world.lanes.lane(*lane).noise.identifiers)));
+        let mut timers = Timers::default();
+        let incident_timers =
+            incidents.keys().flat_map(|id| [Timer::Update(*id), Timer::ResolveHold(*id), Timer::Repeat(*id)]);
+        let lane_timers = lanes.iter().flat_map(|lane| {
+            [Timer::Hold(*lane, alert), Timer::Reuse(*lane, alert), Timer::Confirm(*lane, alert)]
+        });
+        let wanted = incident_timers.chain(lane_timers).chain(groups.keys().cloned().map(Timer::GroupWait));
+        for timer in wanted.chain([Timer::Mute]) {
+            if let Some(at) = self.world.timers.deadline(&timer) {
+                timers.set(timer, at);
+            }
+        }
+        let in_flight = self.pages.incidents.in_flight.iter();
+        let in_flight = in_flight.filter(|(_, (id, _))| incidents.contains_key(id)).map(own).collect();
+        let mut copy = Engine {
+            mutes: self.mutes.only(&self.world.policy, &alerts, labels),
+            world: World {
+                now: self.world.now,
+                policy: self.world.policy.clone(),
+                lanes: self.world.lanes.clone(),
+                alerts,
+                timers,
+                ledger: self.world.ledger.clone(),
+                searched: self.world.searched.clone(),
+            },
+            pages: Pages {
+                groups,
+                series: series.filter_map(|key| Some((key, self.pages.series.get(&key)?.clone()))).collect(),
+                flows: self.pages.flows.clone(),
+                incidents: Incidents {
+                    in_flight,
+                    all: incidents,
+                    next_incident: self.pages.incidents.next_incident,
+                    next_notification: self.pages.incidents.next_notification,
+                    ..Incidents::default()
+                },
+                ..Pages::default()
+            },
+            checks: SelfCheck {
+                heartbeats: self.checks.heartbeats.clone(),
+                bounds: self.checks.bounds.clone(),
+                asides: self.checks.asides.clone(),
+                ..SelfCheck::default()
+            },
+        };
+        copy.pages.incidents.kin_anew();
+        copy
+    }
+
+    /// The labels of a known alert.
+    pub fn labels_of(&self, alert: AlertId) -> Option<LabelSet> {
+        self.world.alerts.alert(alert).map(|a: &Alert| a.labels.clone())
+    }
+}
+
+/// Handles `event`, lets every receiver accept, and notes what concerns `alert`.
+fn step(engine: &mut Engine, now: Timestamp, event: &Event, alert: AlertId, run: &mut DryRun) {
+    let mut effects = Effects::default();
+    engine.handle(now, event, &mut effects);
+    // Repeats that were counted before are told on the way; they are not this observation.
+    let own = |d: &Decision| d.alert == alert && d.basis.repeats_since.is_none();
+    run.steps.extend(effects.decisions.into_iter().filter(own).map(DryStep::Decided));
+    for notification in effects.notifications {
+        if notification.alerts.iter().any(|a| a.id == alert) {
+            run.pages |= notification.kind == Kind::Page;
+            run.steps.push(DryStep::Sent {
+                at: now,
+                receiver: notification.receiver,
+                integration: notification.integration,
+                kind: notification.kind,
+                cause: notification.cause,
+            });
+        }
+        let report = Report { id: notification.id, outcome: Outcome::Accepted, attempts: 1 };
+        engine.handle(now, &Event::Delivered(report), &mut Effects::default());
+    }
+}
+
+fn own<K: Copy, V: Copy>((key, value): (&K, &V)) -> (K, V) {
+    (*key, *value)
+}

@@ -1,0 +1,83 @@
+//! What flaps, or is about to, with its numbers.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use smol_str::SmolStr;
+
+use crate::engine::incidents::incident::Phase;
+use crate::engine::lanes::LaneId;
+use crate::engine::query::Query;
+use crate::model::{AlertId, Duration, LabelSet, Timestamp};
+use crate::policy::Flapping;
+
+/// An alert that flaps at a receiver, or is about to.
+#[derive(Clone, Debug)]
+pub struct Flapper {
+    /// Identity.
+    pub alert: AlertId,
+    /// Its labels.
+    pub labels: LabelSet,
+    /// Where.
+    pub receiver: SmolStr,
+    /// Whether it fires now.
+    pub firing: bool,
+    /// How often it changed since it was last calm.
+    pub changes: u32,
+    /// When, oldest first; the newest of them.
+    pub recent: Vec<Timestamp>,
+    /// Its penalty now, in thousandths of a change.
+    pub penalty: u64,
+    /// At which penalty it flaps; in thousandths.
+    pub suppress_at: u32,
+    /// At which penalty it no longer does; in thousandths.
+    pub reuse_at: u32,
+    /// In what time the penalty halves.
+    pub half_life: Duration,
+    /// Since when it flaps, if it does.
+    pub since: Option<Timestamp>,
+    /// When it is calm at the latest, if it changes no more.
+    pub until: Option<Timestamp>,
+    /// The incident that it is in, or was in last, if that is open.
+    pub dedup_key: Option<SmolStr>,
+}
+
+impl Query<'_> {
+    /// The alerts that flap, then those that changed most lately; how many there are in all.
+    /// `now` is the time at which somebody looks.
+    pub fn flappers(&self, now: Timestamp, offset: usize, limit: usize) -> (Vec<Flapper>, usize) {
+        let mut keys: BTreeSet<(bool, Reverse<u64>, AlertId, LaneId)> = BTreeSet::new();
+        for (alert, lane, track) in self.world.alerts.tracks() {
+            let penalty = track.damping.penalty_at(now, &self.world.lanes.lane(lane).noise.flapping);
+            let flaps = track.damping.since().is_some();
+            if flaps || (track.damping.count() >= 3 && penalty >= 1000) {
+                keys.insert((!flaps, Reverse(penalty), alert, lane));
+            }
+        }
+        let all = keys.len();
+        let rows = keys.into_iter().skip(offset).take(limit);
+        let rows = rows.filter_map(|(_, _, alert, lane)| self.flapper(now, alert, lane)).collect();
+        (rows, all)
+    }
+
+    pub(crate) fn flapper(&self, now: Timestamp, id: AlertId, lane: LaneId) -> Option<Flapper> {
+        let (alert, track) = (self.world.alerts.alert(id)?, self.world.alerts.track(id, lane)?);
+        let settings = self.world.lanes.lane(lane);
+        let incident = track.incident().and_then(|id| self.pages.incidents.all.get(&id));
+        Some(Flapper {
+            alert: id,
+            labels: alert.told().clone(),
+            receiver: settings.receiver.clone(),
+            firing: alert.firing(),
+            changes: track.damping.count(),
+            recent: track.damping.changed_at(),
+            penalty: track.damping.penalty_at(now, &settings.noise.flapping),
+            suppress_at: settings.noise.flapping.suppress_at,
+            reuse_at: Flapping::REUSE_AT,
+            half_life: settings.noise.flapping.half_life,
+            since: track.damping.since(),
+            until: track.damping.reuse_deadline(&settings.noise.flapping),
+            dedup_key: incident.filter(|i| i.phase != Phase::Closed).map(|i| i.dedup_key.clone()),
+        })
+    }
+}

@@ -1,0 +1,73 @@
+//! The alerts of an incident as a person reads them: in which order, and under which title.
+
+use std::cmp::Reverse;
+
+use crate::engine::alerts::Alert;
+use crate::engine::incidents::incident::Incident;
+use crate::engine::incidents::members::Member;
+use crate::engine::query::Query;
+use crate::model::{AlertId, Headline, Kind, LabelSet, Matcher, headline};
+
+/// Up to so many alerts of one incident are put in order by their names too.
+const SORTED: usize = 10_000;
+
+/// The title of an incident looks at as many alerts as a notification for people lists.
+const TITLED: usize = 1000;
+
+impl Query<'_> {
+    /// Up to `limit` alerts of an incident after the first `offset`: those that fire first, the highest
+    /// severity first, then by name.
+    pub(crate) fn ordered<'a>(
+        &'a self,
+        incident: &'a Incident,
+        offset: usize,
+        limit: usize,
+    ) -> Vec<(AlertId, &'a Member, &'a Alert)> {
+        let by_name = incident.members.len() <= SORTED;
+        let known = |(id, member): (&AlertId, &'a Member)| {
+            let alert = self.world.alerts.alert(*id)?;
+            let name = if by_name { Some((alert.labels.value("alertname"), &alert.labels)) } else { None };
+            let level = match by_name {
+                true => self.world.policy.severities.level_of(&alert.labels),
+                false => usize::from(member.level),
+            };
+            Some(((Reverse(member.firing), level, name, *id), member, alert))
+        };
+        let mut all: Vec<_> = incident.members.iter().filter_map(known).collect();
+        let end = offset.saturating_add(limit).min(all.len());
+        if end < all.len() {
+            // What is not shown need not be in order.
+            all.select_nth_unstable_by(end, |a, b| a.0.cmp(&b.0));
+            all.truncate(end);
+        }
+        all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        all.into_iter().skip(offset).map(|((.., id), member, alert)| (id, member, alert)).collect()
+    }
+
+    /// The title of an incident, in the words of its notifications.
+    pub(crate) fn headline(&self, incident: &Incident) -> Headline {
+        let group = self.pages.incidents.title(self.world, incident);
+        if let Some(own) = &incident.own {
+            return headline(&group, &[&own.view(Kind::Page, self.world.now).labels], true);
+        }
+        // The alerts of a notification, in their order. It decides which names the title has room for.
+        let listed = incident.members.listed().take(TITLED);
+        let known = listed.filter_map(|(id, member)| {
+            let labels = self.world.alerts.alert(id)?.told();
+            Some((Reverse(member.firing), labels, id))
+        });
+        let mut all: Vec<_> = known.collect();
+        all.sort_unstable();
+        let labels: Vec<&LabelSet> = all.into_iter().map(|(_, labels, _)| labels).collect();
+        headline(&group, &labels, true)
+    }
+
+    /// Whether an alert of an incident matches.
+    pub(crate) fn has_alert(&self, incident: &Incident, matchers: &[Matcher]) -> bool {
+        let matches = |labels: &LabelSet| matchers.iter().all(|m| m.matches(labels));
+        let mut alerts = incident.members.keys().filter_map(|id| self.world.alerts.alert(*id));
+        let own =
+            || incident.own.as_ref().is_some_and(|own| matches(&own.view(Kind::Page, self.world.now).labels));
+        alerts.any(|a| matches(&a.labels)) || own()
+    }
+}

@@ -1,0 +1,225 @@
+//! The read side: what the API, the pages and the dry run ask of the engine. Nothing here changes it.
+
+pub(crate) mod board;
+pub(crate) mod dry;
+pub(crate) mod flappers;
+pub(crate) mod listing;
+pub(crate) mod proposal;
+pub(crate) mod undelivered;
+pub(crate) mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use smol_str::SmolStr;
+
+use crate::engine::Stats;
+use crate::engine::incidents::channel::Channel;
+use crate::engine::mutes::Mutes;
+use crate::engine::pages::Pages;
+use crate::engine::self_check::SelfCheck;
+use crate::engine::stats::{Bound, ReceiverStats};
+use crate::engine::world::World;
+use crate::model::{
+    AlertId, Batch, NotificationId, Observation, OrphanedIncident, Silence, SilenceChange, SilenceError,
+    SilenceRequest, SilenceState, Source, Status, Timestamp,
+};
+
+/// How full a table is whose bound holds after each event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fill {
+    /// What it holds.
+    pub table: &'static str,
+    /// How many.
+    pub held: u64,
+    /// How many it may hold.
+    pub most: u64,
+}
+
+/// A view of an engine that only reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) mutes: &'a Mutes,
+    pub(crate) pages: &'a Pages,
+    pub(crate) checks: &'a SelfCheck,
+}
+
+impl Query<'_> {
+    /// Every incident that is open at an integration which the configuration does not have any more.
+    pub fn orphans(&self) -> Vec<OrphanedIncident> {
+        let found = self.pages.incidents.orphans.iter().filter_map(|id| self.pages.incidents.all.get(id));
+        found
+            .flat_map(|incident| self.pages.incidents.orphans_of(self.world, incident, Channel::is_orphan))
+            .collect()
+    }
+
+    /// How many incidents each receiver has open at integrations that are gone.
+    pub(crate) fn orphans_by_receiver(&self) -> BTreeMap<SmolStr, u64> {
+        let mut counts = BTreeMap::new();
+        for incident in self.pages.incidents.orphans.iter().filter_map(|id| self.pages.incidents.all.get(id))
+        {
+            let receivers: BTreeSet<SmolStr> = self
+                .pages
+                .incidents
+                .orphans_of(self.world, incident, Channel::is_orphan)
+                .map(|orphan| orphan.receiver)
+                .collect();
+            for receiver in receivers {
+                *counts.entry(receiver).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    /// An alert as it is known, as if `source` said so: for one whose repeats break the engine.
+    pub fn as_known(&self, source: Source, alert: AlertId) -> Option<Batch> {
+        let known = self.world.alerts.alert(alert)?;
+        let (annotations, generator_url) = self.world.alerts.said(known);
+        let observation = Observation {
+            status: if known.firing() { Status::Firing } else { Status::Resolved },
+            labels: known.labels.clone(),
+            annotations,
+            starts_at: known.starts_at,
+            start_unknown: false,
+            ends_at: known.ends_at,
+            generator_url,
+        };
+        let peer = SmolStr::default();
+        Some(Batch { source, peer, observations: vec![observation], upstream: None })
+    }
+
+    /// How full the tables are whose bounds hold after each event, if `limits.alerts` was not lowered. Others
+    /// lag behind: what is over in an incident, a group or a quiet list goes when the next comes.
+    pub fn fills(&self) -> Vec<Fill> {
+        let fill = |table, held, most| Fill { table, held, most };
+        let limit = self.world.policy.limits.alerts;
+        let (sets, forgotten) =
+            (self.world.alerts.most_label_sets(), self.world.ledger.repeats_of_none(&self.world.alerts));
+        vec![
+            fill("alerts", self.world.alerts.len(), limit),
+            fill("series", self.pages.series.len() as u64, limit),
+            fill("label sets", sets, crate::engine::occurrences::LABEL_SETS as u64),
+            fill("asides", self.checks.asides.count(), crate::engine::self_check::aside::ASIDE as u64),
+            fill("unknown repeats", forgotten, 0),
+        ]
+    }
+
+    /// Whether something in `batch` fires that is not known, so that one more alert would be remembered.
+    pub fn has_unknown(&self, batch: &Batch) -> bool {
+        let firing = |o: &&Observation| o.status == Status::Firing;
+        batch.observations.iter().filter(firing).any(|o| {
+            let instance = AlertId::of(&o.labels, |_| false);
+            self.world
+                .alerts
+                .alert(self.world.alerts.owner(instance, &o.labels, &self.world.policy))
+                .is_none()
+        })
+    }
+
+    /// Whether anything of `alert` is held back at `receiver` that [`crate::engine::Event::Release`] would let go.
+    pub fn can_release(&self, alert: AlertId, receiver: &str) -> bool {
+        self.world.lanes_to(alert, receiver).any(|lane| {
+            let track = self.world.alerts.track(alert, lane);
+            track.is_some_and(|t| {
+                t.held_until().is_some()
+                    || t.waits_in().is_some()
+                    || (t.damping.flaps().is_some() && t.muted().is_none())
+            })
+        })
+    }
+
+    /// Whether the incident of a refused notification is still known, so that asking for it again
+    /// leaves nothing open behind it.
+    pub fn can_replay(&self, id: NotificationId) -> bool {
+        self.pages
+            .incidents
+            .refused
+            .get(&id)
+            .is_some_and(|(incident, _)| self.pages.incidents.all.contains_key(incident))
+    }
+
+    /// Whether a request is to be passed on though it changes nothing: a repeat of the sender's.
+    pub(crate) fn is_for_the_mirror(&self, batch: &Batch) -> bool {
+        let Some(upstream) = &batch.upstream else { return false };
+        let observed = |labels| {
+            let lanes = self.world.lanes.matching(&self.world.policy, labels);
+            lanes.into_iter().any(|lane| self.world.lanes.lane(lane).observes())
+        };
+        self.pages.mirrors.open.keys().any(|(_, text)| *text == upstream.group_key)
+            || batch.observations.iter().any(|o| observed(&o.labels))
+    }
+}
+
+impl<'a> Query<'a> {
+    /// What granting a request about silences would change: journalled as [`crate::engine::Event::Silence`], it
+    /// does so.
+    ///
+    /// # Errors
+    /// It cannot be granted, and why.
+    pub fn plan_silence(
+        &self,
+        now: Timestamp,
+        request: &SilenceRequest,
+    ) -> Result<SilenceChange, SilenceError> {
+        self.mutes.silences.plan(self.world.now.max(now), request)
+    }
+
+    /// Every silence that is kept, with its state.
+    pub fn silences(&self) -> Vec<(Silence, SilenceState)> {
+        self.mutes.silences.iter().map(|(silence, state)| (silence.clone(), state)).collect()
+    }
+
+    /// The silences that silence nothing, because their expressions take more memory than silences may.
+    pub fn silences_without_room(self) -> impl Iterator<Item = &'a Silence> {
+        self.mutes.silences.without_room()
+    }
+
+    /// The silences that are kept, in the order of their ids, from behind `id` on.
+    pub fn silences_after(self, id: Option<&str>) -> impl Iterator<Item = (&'a Silence, SilenceState)> {
+        self.mutes.silences.after(id)
+    }
+
+    /// One silence, with its state.
+    pub fn silence_by_id(self, id: &str) -> Option<(&'a Silence, SilenceState)> {
+        self.mutes.silences.one(id)
+    }
+
+    /// The notifications of incidents whose end it waits for.
+    pub fn in_flight(self) -> impl Iterator<Item = NotificationId> + 'a {
+        self.pages.incidents.in_flight.keys().copied()
+    }
+
+    /// By how many milliseconds engine time is ahead of wall time, as the last [`Event::Clocks`] said.
+    pub fn ahead_of_wall(&self) -> i64 {
+        self.world.alerts.ahead()
+    }
+
+    /// How many alerts are known, firing or not: the measure of its size.
+    pub fn alerts_known(&self) -> u64 {
+        self.world.alerts.len()
+    }
+
+    /// The counters, and how things stand.
+    pub fn stats(&self) -> Stats {
+        let stats = self.world.ledger.stats().clone();
+        let mut stats =
+            Stats { alerts: self.world.alerts.len(), firing: self.world.alerts.firing(), ..stats };
+        self.mutes.count(&mut stats);
+        stats.heartbeats = self.checks.heartbeats.last();
+        stats.sender_clocks =
+            self.checks.clocks.wrong(self.world.now).map(|(name, ms)| (name.clone(), ms)).collect();
+        stats.changing_labels = self.checks.changing_labels(self.world);
+        stats.bounds.insert(Bound::LabelSets, self.world.alerts.label_sets_forgotten());
+        for (receiver, count) in self.orphans_by_receiver() {
+            stats.receivers.entry(receiver).or_default().orphaned = count;
+        }
+        // A receiver that a reload removed goes once nothing is open there. Its counters stay in the ledger.
+        let kept = |name: &SmolStr, of: &ReceiverStats| {
+            self.world.policy.receivers.contains_key(name) || !of.is_idle()
+        };
+        stats.shadow.retain(|name, of| kept(name, of));
+        let shadow = &stats.shadow;
+        stats.receivers.retain(|name, of| kept(name, of) || shadow.contains_key(name));
+        stats
+    }
+}

@@ -1,0 +1,105 @@
+//! What keeps a receiver from showing what is true, as far as the engine knows: refusals, and profiles that
+//! only observe.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use smol_str::SmolStr;
+
+use crate::engine::incidents::incident::{Incident, IncidentId, Side};
+use crate::engine::lanes::Lane;
+use crate::engine::query::Query;
+use crate::engine::query::board::incident_state;
+use crate::model::{AlertId, Timestamp};
+
+/// What one integration refused for good, of incidents that are not over, or as a digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The receiver.
+    pub receiver: SmolStr,
+    /// Its integration.
+    pub integration: SmolStr,
+    /// So many incidents are not shown there as they are.
+    pub incidents: usize,
+    /// So many of these are not shown there at all: their page was refused.
+    pub pages: usize,
+    /// It refused its last digest.
+    pub digest: bool,
+    /// When Squelch tries the first of them anew.
+    pub again: Option<Timestamp>,
+}
+
+/// Where profiles only observe.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observing {
+    /// The receivers that a route leads to whose profile observes.
+    pub receivers: BTreeSet<SmolStr>,
+    /// Whether every route is one of these.
+    pub all: bool,
+}
+
+impl Query<'_> {
+    /// What was refused for good and is still to be said, by receiver and integration.
+    pub fn refused(&self) -> Vec<Refused> {
+        let ids: BTreeSet<IncidentId> = self.pages.incidents.refused.values().map(|(id, _)| *id).collect();
+        let incidents = ids.into_iter().filter_map(|id| self.pages.incidents.all.get(&id));
+        let mut all: BTreeMap<(SmolStr, SmolStr), Refused> = BTreeMap::new();
+        for one in incidents.flat_map(|incident| self.refused_of(incident)) {
+            let key = (one.receiver.clone(), one.integration.clone());
+            match all.get_mut(&key) {
+                None => drop(all.insert(key, one)),
+                Some(known) => {
+                    known.incidents += one.incidents;
+                    known.pages += one.pages;
+                    known.again = [known.again, one.again].into_iter().flatten().min();
+                }
+            }
+        }
+        for key @ (receiver, integration) in self.pages.digests.refusing() {
+            let none = || Refused {
+                receiver: receiver.clone(),
+                integration: integration.clone(),
+                incidents: 0,
+                pages: 0,
+                digest: true,
+                again: None,
+            };
+            all.entry(key.clone()).or_insert_with(none).digest = true;
+        }
+        all.into_values().collect()
+    }
+
+    /// The integrations that refused what they were told last of one incident.
+    pub(crate) fn refused_of(&self, incident: &Incident) -> Vec<Refused> {
+        let home = &self.world.lanes.lane(incident.group.0).receiver;
+        let refusing = incident.channels.iter().filter(|channel| channel.refuses());
+        let one = refusing.map(|channel| Refused {
+            receiver: channel.receiver.as_ref().unwrap_or(home).clone(),
+            integration: channel.integration.clone(),
+            incidents: 1,
+            pages: usize::from(!channel.was_opened()),
+            digest: false,
+            again: channel.retry_at(),
+        });
+        one.collect()
+    }
+
+    /// Where profiles only observe.
+    pub fn observing(&self) -> Observing {
+        let observes = self.world.lanes.current().filter(|lane| lane.observes());
+        let receivers = observes.map(|lane| lane.receiver.clone()).collect();
+        Observing { receivers, all: self.world.lanes.current().all(Lane::observes) }
+    }
+
+    /// The incidents of senders that are passed on and show that an alert fires.
+    pub(crate) fn mirrors_of(&self, alert: AlertId) -> impl Iterator<Item = (IncidentId, &Incident)> {
+        let all =
+            self.pages.mirrors.open.values().filter_map(|mirror| {
+                Some((mirror.incident, self.pages.incidents.all.get(&mirror.incident)?))
+            });
+        all.filter(move |(_, incident)| {
+            incident.side == Side::Mirror
+                && incident_state(incident).is_some()
+                && incident.members.get(&alert).is_some_and(|member| member.firing)
+        })
+    }
+}

@@ -1,0 +1,170 @@
+//! Senders whose clock is wrong: who they are, by how much, and what their alerts state all the same.
+//!
+//! Only what cannot come from a slow network counts. A sender is ahead if it states a start, or the end of
+//! something that has resolved, that has not come yet. A sender is behind if the end that it gives has passed
+//! each time and moves on each time: Prometheus moves the end of an alert that fires on with each repeat, and
+//! never that of one that has resolved.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::engine::occurrences::{CLOCK_SLACK, Moment, PeerId, lateness};
+use crate::engine::pages::Pages;
+use crate::engine::self_check::SelfCheck;
+use crate::engine::timers::Timer;
+use crate::engine::world::World;
+use crate::model::{AlertId, Batch, ClockError, Duration, Observation, Problem, Source, Status, Timestamp};
+
+/// So many senders are named at most. The one that was wrong longest ago goes first.
+const SENDERS: usize = 100;
+
+/// A sender counts as wrong for this long after it last showed it.
+const LASTS: Duration = Duration::from_hours(1);
+
+/// So much of the name of a sender is kept.
+const NAME: usize = 200;
+
+/// So many senders are told of by name.
+const NAMED: usize = 5;
+
+/// Senders whose clock is wrong.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Clocks {
+    senders: BTreeMap<SmolStr, Wrong>,
+}
+
+/// By how much, and until when that counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Wrong {
+    /// Milliseconds, at least: above 0 if the clock is ahead.
+    by: i64,
+    until: Timestamp,
+}
+
+impl Clocks {
+    /// The clock of `name` is wrong by `by` milliseconds or more.
+    fn note(&mut self, now: Timestamp, name: &str, by: i64) {
+        let name = short(name);
+        let before = self.senders.get(name).filter(|wrong| wrong.until > now).map_or(0, |wrong| wrong.by);
+        // The most that was shown is nearest to the truth, as long as it is on the same side.
+        let by = if before.signum() == by.signum() && before.abs() > by.abs() { before } else { by };
+        if self.senders.len() >= SENDERS && !self.senders.contains_key(name) {
+            let oldest =
+                self.senders.iter().min_by_key(|(_, wrong)| wrong.until).map(|(name, _)| name.clone());
+            oldest.map(|name| self.senders.remove(&name));
+        }
+        self.senders.insert(name.into(), Wrong { by, until: now + LASTS });
+    }
+
+    /// Those that are wrong at `now`, and by how many milliseconds.
+    pub(crate) fn wrong(&self, now: Timestamp) -> impl Iterator<Item = (&SmolStr, i64)> {
+        self.senders.iter().filter(move |(_, wrong)| wrong.until > now).map(|(name, wrong)| (name, wrong.by))
+    }
+
+    /// How late the ends are that a sender gives for what fires, if its clock is behind.
+    fn late(&self, now: Timestamp, name: &str) -> Option<Duration> {
+        let wrong = self.senders.get(short(name)).filter(|wrong| wrong.until > now && wrong.by < 0)?;
+        Some(Duration::from_millis(wrong.by.unsigned_abs()))
+    }
+
+    fn forget(&mut self, now: Timestamp) {
+        self.senders.retain(|_, wrong| wrong.until > now);
+    }
+}
+
+fn short(name: &str) -> &str {
+    let end = (0..=NAME.min(name.len())).rev().find(|end| name.is_char_boundary(*end));
+    &name[..end.unwrap_or(0)]
+}
+
+/// By how many milliseconds the sender of `said` is ahead at least, if that is beyond doubt.
+fn ahead(at: Moment, said: &Observation) -> Option<i64> {
+    let start = Some(said.starts_at).filter(|_| !said.start_unknown);
+    let end = said.ends_at.filter(|_| said.status == Status::Resolved);
+    let latest = start.max(end)?;
+    (latest > at.wall + CLOCK_SLACK).then(|| latest.since(at.wall).as_millis().cast_signed())
+}
+
+impl SelfCheck {
+    /// What a request states, once the clock of its sender is taken into account. Names the sender if that is
+    /// wrong.
+    pub(crate) fn by_clock<'a>(
+        &mut self,
+        world: &mut World,
+        batch: &'a Batch,
+        peer: PeerId,
+    ) -> Cow<'a, Batch> {
+        let (now, at) = (world.now, world.alerts.moment(world.now));
+        if let Some(by) = batch.observations.iter().filter_map(|said| ahead(at, said)).max() {
+            self.wrong_clock(world, &batch.peer, by);
+        }
+        let late = self.clocks.late(now, &batch.peer);
+        let mut judged = Cow::Borrowed(batch);
+        for (index, said) in batch.observations.iter().enumerate() {
+            let lateness = lateness(at, said);
+            if batch.source != Source::Prometheus
+                || said.status == Status::Firing
+                || said.start_unknown
+                || lateness <= CLOCK_SLACK
+            {
+                continue;
+            }
+            let instance = AlertId::of(&said.labels, |_| false);
+            let alert = world.alerts.owner(instance, &said.labels, &world.policy);
+            if world.alerts.judge(now, (alert, instance, peer), said, late) == Status::Firing {
+                judged.to_mut().observations[index].status = Status::Firing;
+                self.wrong_clock(world, &batch.peer, -lateness.as_millis().cast_signed());
+            }
+        }
+        judged
+    }
+
+    fn wrong_clock(&mut self, world: &mut World, sender: &str, by: i64) {
+        self.clocks.note(world.now, sender, by);
+        world.timers.set_if_unset(Timer::Watch, world.now);
+    }
+
+    /// Tells a person of the clocks that are wrong.
+    pub(crate) fn say_clocks(&mut self, world: &mut World, pages: &mut Pages) {
+        self.clocks.forget(world.now);
+        let wrong: Vec<(&SmolStr, i64)> = self.clocks.wrong(world.now).collect();
+        let senders = wrong.iter().take(NAMED).map(|(sender, by)| ClockError {
+            sender: (*sender).clone(),
+            by: Duration::from_secs(by.unsigned_abs() / 1000),
+            ahead: *by > 0,
+        });
+        let (senders, others) = (senders.collect(), wrong.len().saturating_sub(NAMED));
+        let found = !wrong.is_empty();
+        self.put(world, pages, Problem::SenderClocksWrong { senders, others }, found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senders_that_were_wrong_longest_ago_give_way() {
+        let mut clocks = Clocks::default();
+        let at = |ms| Timestamp::from_millis(ms);
+        for n in 0..SENDERS as i64 + 5 {
+            clocks.note(at(n), &format!("sender-{n}"), 60_000);
+        }
+        assert_eq!(clocks.wrong(at(200)).count(), SENDERS);
+        assert!(clocks.wrong(at(200)).all(|(name, _)| name != "sender-0"));
+        assert_eq!(clocks.wrong(at(200) + LASTS).count(), 0);
+    }
+
+    #[test]
+    fn the_most_that_was_shown_counts_and_a_change_of_side_replaces_it() {
+        let mut clocks = Clocks::default();
+        let now = Timestamp::from_millis(0);
+        for (by, counts) in [(40_000, 40_000), (90_000, 90_000), (50_000, 90_000), (-60_000, -60_000)] {
+            clocks.note(now, "a", by);
+            assert_eq!(clocks.wrong(now).next(), Some((&"a".into(), counts)));
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Heartbeats: alerts that always fire, whose silence pages.
+//!
+//! A heartbeat is told apart by the door that it came through and by its alert, so an HA pair of
+//! Alertmanagers, of which only one speaks at a time, is one. It counts from the start of the program at
+//! the earliest: nothing was heard before.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::engine::pages::Pages;
+use crate::engine::pages::groups::GroupKey;
+use crate::engine::self_check::SelfCheck;
+use crate::engine::stats::Bound;
+use crate::engine::timers::Timer;
+use crate::engine::world::World;
+use crate::model::{AlertId, Cause, Duration, LabelSet, Problem, Source, Timestamp};
+use crate::policy::Heartbeat;
+
+/// So many senders of one heartbeat are told apart.
+const SENDERS: usize = 100;
+/// A sender that was silent for this long is gone for good.
+const GONE: Duration = Duration::from_hours(24 * 7);
+
+/// When each heartbeat was heard.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Heartbeats {
+    /// When the program started last.
+    started: Timestamp,
+    by_name: BTreeMap<SmolStr, Beats>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Beats {
+    /// Since when it is configured.
+    since: Timestamp,
+    #[serde(with = "crate::engine::pairs")]
+    senders: BTreeMap<(Source, AlertId), Beat>,
+    /// The incident that says that it was never heard.
+    never: Option<GroupKey>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Beat {
+    last: Timestamp,
+    /// The incident that says that it is silent.
+    silent: Option<GroupKey>,
+}
+
+impl Heartbeats {
+    /// When each was last heard of by the sender that is silent longest; nothing for never.
+    pub(crate) fn last(&self) -> BTreeMap<SmolStr, Option<Timestamp>> {
+        let last = |beats: &Beats| beats.senders.values().map(|b| b.last).min();
+        self.by_name.iter().map(|(name, beats)| (name.clone(), last(beats))).collect()
+    }
+
+    /// When the next one has been silent for long enough.
+    fn next(&self, settings: &[Heartbeat]) -> Option<Timestamp> {
+        let due = settings.iter().filter_map(|h| {
+            let beats = self.by_name.get(&h.name)?;
+            let floor = beats.since.max(self.started);
+            let silent = beats.senders.values().map(|beat| match beat.silent {
+                None => beat.last.max(floor) + h.silent_after,
+                Some(_) => beat.last + GONE.max(h.silent_after),
+            });
+            let never = beats.senders.is_empty() && beats.never.is_none();
+            silent.chain(never.then_some(floor + h.silent_after)).min()
+        });
+        due.min()
+    }
+}
+
+impl SelfCheck {
+    /// The program started: silence counts from now on.
+    pub(crate) fn heartbeats_started(&mut self, world: &mut World) {
+        self.heartbeats.started = world.now;
+        self.wind_heartbeats(world);
+    }
+
+    /// Takes a new policy over.
+    pub(crate) fn heartbeats_adopt(&mut self, world: &mut World, pages: &mut Pages) {
+        let (now, settings) = (world.now, world.policy.heartbeats.clone());
+        let gone = |name: &SmolStr| !settings.iter().any(|h| h.name == *name);
+        let names: Vec<SmolStr> = self.heartbeats.by_name.keys().filter(|name| gone(name)).cloned().collect();
+        let removed: Vec<Beats> =
+            names.iter().filter_map(|name| self.heartbeats.by_name.remove(name)).collect();
+        for beats in removed {
+            for key in beats.senders.into_values().filter_map(|b| b.silent).chain(beats.never) {
+                pages.clear(world, &key, Cause::HeartbeatRemoved);
+            }
+        }
+        for heartbeat in &settings {
+            let new = || Beats { since: now, senders: BTreeMap::new(), never: None };
+            self.heartbeats.by_name.entry(heartbeat.name.clone()).or_insert_with(new);
+        }
+        self.wind_heartbeats(world);
+        self.release_heartbeats(world, pages);
+    }
+
+    /// An alert that is a heartbeat from now on is told of no more.
+    fn release_heartbeats(&mut self, world: &mut World, pages: &mut Pages) {
+        if world.policy.heartbeats.is_empty() {
+            return;
+        }
+        let firing = world.alerts.iter().filter(|(_, a)| a.firing());
+        let beats = firing.filter(|(_, a)| world.policy.heartbeat_of(&a.labels).is_some());
+        for alert in beats.map(|(id, _)| *id).collect::<Vec<_>>() {
+            for lane in world.taken_lanes(alert) {
+                if world.alerts.track(alert, lane).is_some_and(crate::engine::Track::is_live) {
+                    world.routed(lane, 1);
+                    pages.resolve(world, alert, lane, 1);
+                }
+            }
+        }
+    }
+
+    /// A heartbeat fires, as one who sends it says.
+    pub(crate) fn beat(
+        &mut self,
+        world: &mut World,
+        pages: &mut Pages,
+        source: Source,
+        alert: AlertId,
+        labels: &LabelSet,
+    ) {
+        let Some(name) = world.policy.heartbeat_of(labels).map(|h| h.name.clone()) else { return };
+        let now = world.now;
+        let Some(beats) = self.heartbeats.by_name.get_mut(&name) else { return };
+        if beats.senders.len() >= SENDERS && !beats.senders.contains_key(&(source, alert)) {
+            return world.ledger.bound(Bound::Heartbeats, 1);
+        }
+        let beat = beats.senders.entry((source, alert)).or_insert(Beat { last: now, silent: None });
+        beat.last = now;
+        for key in beat.silent.take().into_iter().chain(beats.never.take()) {
+            pages.clear(world, &key, Cause::HeartbeatHeard);
+        }
+        self.wind_heartbeats(world);
+    }
+
+    fn wind_heartbeats(&mut self, world: &mut World) {
+        match self.heartbeats.next(&world.policy.heartbeats) {
+            Some(at) => world.timers.set(Timer::Heartbeat, at),
+            None => world.timers.clear(&Timer::Heartbeat),
+        }
+    }
+
+    /// Some heartbeat may have been silent for long enough.
+    pub(crate) fn heartbeat_due(&mut self, world: &mut World, pages: &mut Pages) {
+        for heartbeat in world.policy.heartbeats.clone() {
+            self.listen(world, pages, &heartbeat);
+        }
+        self.wind_heartbeats(world);
+    }
+
+    fn listen(&mut self, world: &mut World, pages: &mut Pages, heartbeat: &Heartbeat) {
+        let (now, name) = (world.now, &heartbeat.name);
+        let Some(receiver) = heartbeat.receiver.as_ref().or(world.policy.watcher()).cloned() else { return };
+        let Some(beats) = self.heartbeats.by_name.get(name) else { return };
+        let floor = beats.since.max(self.heartbeats.started);
+        let senders: Vec<((Source, AlertId), Beat)> = beats.senders.clone().into_iter().collect();
+        if senders.is_empty() && beats.never.is_none() && floor + heartbeat.silent_after <= now {
+            let labels = LabelSet::from_pairs([("alertname", "SquelchHeartbeatSilent"), ("heartbeat", name)]);
+            let problem = Problem::HeartbeatNeverHeard { name: name.clone(), after: heartbeat.silent_after };
+            let key = pages.raise(world, &receiver, &labels, problem);
+            if let Some(beats) = self.heartbeats.by_name.get_mut(name) {
+                // A receiver that reaches nobody is not asked again until something changes.
+                beats.never = key.or(Some((crate::engine::lanes::LaneId(0), labels)));
+            }
+        }
+        for ((source, alert), beat) in senders {
+            let known = world.alerts.alert(alert).map(|a| a.labels.to_string()).unwrap_or_default();
+            let id = alert.to_string();
+            let labels = LabelSet::from_pairs([
+                ("alertname", "SquelchHeartbeatSilent"),
+                ("heartbeat", name.as_str()),
+                ("source", source.as_str()),
+                ("sender", id.as_str()),
+            ]);
+            if beat.last + GONE.max(heartbeat.silent_after) <= now {
+                if let Some(key) = &beat.silent {
+                    pages.clear(world, key, Cause::HeartbeatGone { after: GONE.max(heartbeat.silent_after) });
+                }
+                if let Some(beats) = self.heartbeats.by_name.get_mut(name) {
+                    beats.senders.remove(&(source, alert));
+                    beats.since = now;
+                }
+            } else if beat.silent.is_none() && beat.last.max(floor) + heartbeat.silent_after <= now {
+                let problem = Problem::HeartbeatSilent {
+                    name: name.clone(),
+                    source: source.as_str().into(),
+                    after: heartbeat.silent_after,
+                    labels: known.into(),
+                };
+                let key = pages
+                    .raise(world, &receiver, &labels, problem)
+                    .unwrap_or((crate::engine::lanes::LaneId(0), labels));
+                let beats = self.heartbeats.by_name.get_mut(name);
+                if let Some(beat) = beats.and_then(|b| b.senders.get_mut(&(source, alert))) {
+                    beat.silent = Some(key);
+                }
+            }
+        }
+    }
+}

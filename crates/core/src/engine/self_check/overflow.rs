@@ -1,0 +1,113 @@
+//! Bounds of what is remembered, and what happens when they bite: what is over is forgotten first, and
+//! alerts beyond the bound are told together, as one incident for each receiver that pages once.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::engine::ledger::Verdict;
+use crate::engine::pages::Pages;
+use crate::engine::pages::groups::GroupKey;
+use crate::engine::renames::rename_key;
+use crate::engine::self_check::SelfCheck;
+use crate::engine::timers::Timer;
+use crate::engine::world::World;
+use crate::model::{
+    AlertId, Basis, Cause, Disposition, Duration, LabelSet, Observation, Problem, Reason, Status, Timestamp,
+};
+
+/// An overflow is over when nothing came beyond the bound for so long.
+const OVER_AFTER: Duration = Duration::from_mins(15);
+
+/// What came beyond the bound.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Bounds {
+    overflows: BTreeMap<SmolStr, Overflow>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Overflow {
+    /// Firing observations, each time that they were said.
+    count: u64,
+    last: Timestamp,
+    key: Option<GroupKey>,
+}
+
+impl Bounds {
+    /// A receiver has another name.
+    pub(crate) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
+        rename_key(&mut self.overflows, old, new);
+    }
+}
+
+impl SelfCheck {
+    /// An alert beyond the bound: it is told of with the others, and not remembered.
+    pub(crate) fn overflow(&mut self, world: &mut World, observation: &Observation, alert: AlertId) {
+        world.ledger.overflow();
+        let limit = world.policy.limits.alerts;
+        for lane in world.lanes.matching(&world.policy, &observation.labels) {
+            let settings = world.lanes.lane(lane);
+            let receiver = settings.receiver.clone();
+            let mute = settings.integrations.is_empty();
+            let account = world.ledger.account(settings);
+            account.routed += 1;
+            account.pending += 1;
+            let cause = match (observation.status, mute) {
+                (Status::Resolved, _) => Cause::UnknownAlert,
+                (Status::Firing, true) => Cause::NoIntegration,
+                (Status::Firing, false) => Cause::TooManyAlerts { limit },
+            };
+            let reason = cause.reason();
+            let basis = match reason {
+                Reason::Storm => Basis { setting: "limits.alerts".into(), ..Basis::default() },
+                _ => settings.basis(),
+            };
+            let verdict = Verdict {
+                alert,
+                known: None,
+                lane: (lane, settings),
+                incident: SmolStr::default(),
+                disposition: Disposition::Suppressed(reason),
+                cause,
+                release: None,
+                basis,
+            };
+            world.ledger.dispose(world.now, 1, verdict);
+            if reason == Reason::Storm {
+                let now = world.now;
+                let new = || Overflow { count: 0, last: now, key: None };
+                let overflow = self.bounds.overflows.entry(receiver).or_insert_with(new);
+                overflow.count += 1;
+                overflow.last = now;
+                world.timers.set_if_unset(Timer::Watch, now);
+            }
+        }
+    }
+
+    /// Whether anything came beyond the bound lately.
+    pub(crate) fn overflows(&self) -> bool {
+        !self.bounds.overflows.is_empty()
+    }
+
+    /// Says how much came beyond the bound, and when that is over.
+    pub(crate) fn overflow_over(&mut self, world: &mut World, pages: &mut Pages) {
+        let (now, limit) = (world.now, world.policy.limits.alerts);
+        for (receiver, overflow) in self.bounds.overflows.clone() {
+            if overflow.last + OVER_AFTER <= now {
+                self.bounds.overflows.remove(&receiver);
+                if let Some(key) = overflow.key {
+                    pages.clear(world, &key, Cause::BelowAlertLimit { lasted: OVER_AFTER });
+                }
+                continue;
+            }
+            let problem = Problem::TooManyAlerts { known: world.alerts.len(), limit, beyond: overflow.count };
+            let labels = LabelSet::from_pairs([("alertname", problem.alertname()), ("receiver", &receiver)]);
+            let key = pages.raise(world, &receiver, &labels, problem);
+            // A receiver that reaches nobody now may have been told before, and is to hear of the end.
+            if let Some(overflow) = self.bounds.overflows.get_mut(&receiver).filter(|_| key.is_some()) {
+                overflow.key = key;
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Self-watch: what went wrong here that a person must hear of, and when it is over.
+//!
+//! It looks once a minute while there is anything to look at, and not at all otherwise.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::engine::event::Alarm;
+use crate::engine::incidents::incident::{IncidentId, Phase};
+use crate::engine::mutes::Mutes;
+use crate::engine::pages::Pages;
+use crate::engine::pages::groups::GroupKey;
+use crate::engine::self_check::SelfCheck;
+use crate::engine::stats::Bound;
+use crate::engine::timers::Timer;
+use crate::engine::world::World;
+use crate::model::{AlertId, Cause, Duration, LabelSet, NameCount, Problem, Timestamp};
+
+/// How often it looks again.
+pub(crate) const EVERY: Duration = Duration::from_mins(1);
+/// Alerts that nobody was told of are told apart up to this many.
+const UNHEARD: usize = 10_000;
+
+/// What is wrong now.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Watch {
+    /// Firing alerts that nobody was told of in time.
+    unheard: BTreeSet<AlertId>,
+    /// Firing alerts that were muted when that was due: it counts anew.
+    #[serde(default)]
+    excused: BTreeSet<AlertId>,
+    /// Incidents whose page a receiver has not taken in time.
+    stuck: BTreeSet<IncidentId>,
+    /// What is raised, by what it is about.
+    #[serde(with = "crate::engine::pairs")]
+    raised: BTreeMap<SmolStr, GroupKey>,
+    /// When what was raised from outside is over, unless it is raised again.
+    lapses: BTreeMap<SmolStr, Timestamp>,
+}
+
+impl SelfCheck {
+    /// The time is over within which somebody should have been told.
+    pub(crate) fn unheard(&mut self, mutes: &Mutes, world: &mut World, pages: &mut Pages, alert: AlertId) {
+        let Some(within) = pages.incidents.silence_of(world, alert) else {
+            self.watch.unheard.remove(&alert);
+            self.watch.excused.remove(&alert);
+            return;
+        };
+        let excused = self.is_excused(mutes, world, pages, alert);
+        if excused || self.watch.excused.remove(&alert) {
+            // What mutes it may end, and then it must be told of in time.
+            if excused {
+                self.watch.excused.insert(alert);
+            }
+            self.watch.unheard.remove(&alert);
+            world.alerts.watch(alert, Some(world.now + within.max(EVERY)), &mut world.timers);
+            return;
+        }
+        if self.watch.unheard.len() < UNHEARD {
+            self.watch.unheard.insert(alert);
+        } else {
+            world.ledger.bound(Bound::Unheard, 1);
+        }
+        world.alerts.watch(alert, Some(world.now + EVERY), &mut world.timers);
+        world.timers.set_if_unset(Timer::Watch, world.now);
+    }
+
+    /// Whether a person wants it so, or somebody was told of what explains it: it is muted wherever it
+    /// goes, or it goes nowhere.
+    fn is_excused(&self, mutes: &Mutes, world: &World, pages: &Pages, alert: AlertId) -> bool {
+        self.is_kept_from_all(mutes, world, alert, |inhibited| {
+            let source = mutes.inhibitor(inhibited);
+            source.is_none_or(|source| {
+                pages.incidents.was_told(world, source)
+                    || self.is_kept_from_all(mutes, world, source, |_| false)
+            })
+        })
+    }
+
+    /// Whether an alert is kept from everybody by a silence, by a time interval, or because it goes nowhere;
+    /// or inhibited, if that counts.
+    fn is_kept_from_all(
+        &self,
+        mutes: &Mutes,
+        world: &World,
+        alert: AlertId,
+        counts: impl Fn(&LabelSet) -> bool,
+    ) -> bool {
+        let Some(known) = world.alerts.alert(alert) else { return true };
+        world.lanes.matching(&world.policy, &known.labels).into_iter().all(|lane| {
+            let settings = world.lanes.lane(lane);
+            let muted =
+                |muting: crate::engine::mutes::Muting| !muting.is_inhibition() || counts(&known.labels);
+            settings.integrations.is_empty() || mutes.cause(&world.alerts, alert, settings).is_some_and(muted)
+        })
+    }
+
+    /// A page may not have been taken in time: its receiver's fallback is told too, and so is a person.
+    pub(crate) fn undelivered(&mut self, world: &mut World, pages: &mut Pages, id: IncidentId) {
+        self.watch.stuck.remove(&id);
+        let Some(incident) = pages.incidents.all.get(&id) else { return };
+        let own = incident.own.is_some();
+        let over = incident.phase == Phase::Closed || incident.superseded_by.is_some();
+        let waiting = incident.channels.iter().any(|c| c.is_waiting());
+        if over || !waiting {
+            return;
+        }
+        let alarm = world.undelivered_after().filter(|_| !own).map(|after| incident.paged_at + after);
+        let (due, alarm) = (alarm.is_some_and(|at| at <= world.now), alarm.filter(|at| *at > world.now));
+        if due {
+            self.watch.stuck.insert(id);
+            world.timers.set_if_unset(Timer::Watch, world.now);
+        }
+        pages.incidents.fall_back(world, id, false);
+        let again = world.now + EVERY;
+        world.timers.set(Timer::Undelivered(id), alarm.map_or(again, |at| at.min(again)));
+    }
+
+    /// Says what is wrong, and closes what no longer is.
+    pub(crate) fn look(&mut self, mutes: &Mutes, world: &mut World, pages: &mut Pages) {
+        for id in self.watch.stuck.clone() {
+            let Some(incident) = pages.incidents.all.get(&id) else {
+                self.watch.stuck.remove(&id);
+                continue;
+            };
+            let over = incident.phase == Phase::Closed || incident.superseded_by.is_some();
+            if over || !incident.channels.iter().any(|c| c.is_waiting()) {
+                self.watch.stuck.remove(&id);
+            }
+        }
+        let unheard: Vec<AlertId> = self.watch.unheard.iter().copied().collect();
+        for alert in unheard {
+            if pages.incidents.silence_of(world, alert).is_none()
+                || self.is_excused(mutes, world, pages, alert)
+            {
+                self.watch.unheard.remove(&alert);
+            }
+        }
+        self.say_unheard(world, pages);
+        self.say_stuck(world, pages);
+        self.say_refused(world, pages);
+        self.say_orphans(world, pages);
+        self.say_clocks(world, pages);
+        self.overflow_over(world, pages);
+        self.asides_over(world, pages);
+        let now = world.now;
+        let past = self.watch.lapses.iter().filter(|(_, at)| **at <= now);
+        for what in past.map(|(what, _)| what.clone()).collect::<Vec<_>>() {
+            self.watch.lapses.remove(&what);
+            self.close_raised(world, pages, &what);
+        }
+        let quiet =
+            [&self.watch.stuck, &pages.incidents.orphans].iter().all(|incidents| incidents.is_empty());
+        let quiet = quiet && self.watch.raised.is_empty() && self.clocks.wrong(world.now).next().is_none();
+        if !quiet || !self.watch.unheard.is_empty() || self.overflows() || self.has_asides() {
+            world.timers.set(Timer::Watch, world.now + EVERY);
+        }
+    }
+
+    fn say_unheard(&mut self, world: &mut World, pages: &mut Pages) {
+        let names = self.watch.unheard.iter().take(3).filter_map(|id| world.alerts.alert(*id));
+        let names = names.map(|a| a.labels.value("alertname").into()).collect();
+        let alerts = self.watch.unheard.len();
+        self.put(world, pages, Problem::AlertsUnheard { alerts, names }, alerts > 0);
+    }
+
+    fn say_stuck(&mut self, world: &mut World, pages: &mut Pages) {
+        let mut receivers: BTreeMap<SmolStr, u64> = BTreeMap::new();
+        for incident in self.watch.stuck.iter().filter_map(|id| pages.incidents.all.get(id)) {
+            *receivers.entry(world.lanes.lane(incident.group.0).receiver.clone()).or_default() += 1;
+        }
+        let after = world.policy.self_watch.undelivered_after;
+        let found = !receivers.is_empty();
+        self.put(world, pages, Problem::PagesUndelivered { after, receivers: counts(receivers) }, found);
+    }
+
+    /// Dead letters about incidents that are not over, and digests: of the others there is nothing left to
+    /// tell.
+    pub(crate) fn say_refused(&mut self, world: &mut World, pages: &mut Pages) {
+        let lives = |id: &IncidentId| pages.incidents.all.get(id).is_some_and(|i| i.own.is_none());
+        let mut receivers: BTreeMap<SmolStr, u64> = BTreeMap::new();
+        for (id, index) in pages.incidents.refused.values().filter(|(id, _)| lives(id)) {
+            let Some(incident) = pages.incidents.all.get(id) else { continue };
+            // Another alarm tells of these.
+            if incident.channels.get(*index).is_some_and(crate::engine::incidents::channel::Channel::is_gone)
+            {
+                continue;
+            }
+            *receivers.entry(world.lanes.lane(incident.group.0).receiver.clone()).or_default() += 1;
+        }
+        let digests = pages.digests.refusals();
+        let found = !receivers.is_empty() || !digests.is_empty();
+        let (incidents, digests) = (counts(receivers), counts(digests));
+        self.put(world, pages, Problem::DeadLetters { incidents, digests }, found);
+    }
+
+    /// Raises a problem that was found at the receiver that watches. Closes it if it was not found.
+    pub(crate) fn put(&mut self, world: &mut World, pages: &mut Pages, problem: Problem, found: bool) {
+        let what = problem.alertname();
+        let Some(watcher) = world.policy.watcher().cloned().filter(|_| found) else {
+            return self.close_raised(world, pages, what);
+        };
+        let labels = LabelSet::from_pairs([("alertname", what)]);
+        if let Some(key) = pages.raise(world, &watcher, &labels, problem) {
+            let before = self.watch.raised.insert(what.into(), key.clone());
+            // Another receiver watches now.
+            if let Some(before) = before.filter(|before| *before != key) {
+                pages.clear(world, &before, Cause::WatcherChanged);
+            }
+            world.timers.set_if_unset(Timer::Watch, world.now + EVERY);
+        }
+    }
+
+    fn close_raised(&mut self, world: &mut World, pages: &mut Pages, what: &str) {
+        if let Some(key) = self.watch.raised.remove(what) {
+            pages.clear(world, &key, Cause::ProblemOver);
+        }
+    }
+
+    /// Something went wrong outside of the engine.
+    pub(crate) fn alarm(&mut self, world: &mut World, pages: &mut Pages, alarm: &Alarm) {
+        let what = alarm.problem.alertname();
+        self.put(world, pages, alarm.problem.clone(), true);
+        if self.watch.raised.contains_key(what) {
+            self.watch.lapses.insert(what.into(), world.now + alarm.lasts);
+        }
+    }
+}
+
+fn counts(counts: BTreeMap<SmolStr, u64>) -> Vec<NameCount> {
+    counts.into_iter().map(|(name, count)| NameCount { name, count }).collect()
+}

@@ -1,0 +1,357 @@
+//! What happens to alerts later: a mute begins or ends, a statement expires, a delivery ends, a policy
+//! changes.
+
+use std::collections::BTreeMap;
+
+use smol_str::SmolStr;
+
+use crate::engine::Engine;
+use crate::engine::alerts::Change;
+use crate::engine::lanes::LaneId;
+use crate::engine::mutes::Mutes;
+use crate::engine::state::Track;
+use crate::engine::timers::Timer;
+use crate::model::{
+    AlertId, Cause, LabelSet, NotificationId, Outcome, Reason, Report, SilenceChange, Status,
+};
+use crate::policy::{IntegrationRef, Policy, Receiver};
+
+/// Where a receiver leads, if that is known of all its integrations.
+pub(crate) fn destinations(receiver: &Receiver) -> Option<Vec<u64>> {
+    let known = |i: &IntegrationRef| Some(i.destination).filter(|destination| *destination != 0);
+    let mut all: Vec<u64> = receiver.integrations.iter().map(known).collect::<Option<_>>()?;
+    all.sort_unstable();
+    (!all.is_empty()).then_some(all)
+}
+
+/// How many refused notifications can be asked for again with what is true then.
+pub(crate) const REFUSED_REMEMBERED: usize = 10_000;
+
+impl Engine {
+    /// A person changed a silence.
+    pub(crate) fn silence(&mut self, change: &SilenceChange) {
+        let Mutes { silences, dirty, .. } = &mut self.mutes;
+        let firing = self.world.alerts.iter().filter(|(_, alert)| alert.firing());
+        silences.apply(self.world.now, change, firing.map(|(id, alert)| (*id, &alert.labels)), dirty);
+        self.wind();
+    }
+
+    /// Takes in what is known of an alert now, before anything is decided about it; `before` are the labels
+    /// with which it fired before, if it did.
+    pub(crate) fn heard(&mut self, alert: AlertId, before: Option<&LabelSet>) {
+        self.mutes.heard(alert, before, self.world.alerts.firing_labels(alert));
+    }
+
+    /// Looks at the clock if it is time: silences and windows begin and end before anything else that
+    /// is due, so that nothing leaves in the moment in which it is muted.
+    pub(crate) fn mute_clock(&mut self) {
+        if self.world.timers.deadline(&Timer::Mute).is_none_or(|at| at > self.world.now) {
+            return;
+        }
+        let Mutes { silences, dirty, .. } = &mut self.mutes;
+        let firing = self.world.alerts.iter().filter(|(_, alert)| alert.firing());
+        silences.pass(self.world.now, firing.map(|(id, alert)| (*id, &alert.labels)), dirty);
+        let changed = self.mutes.intervals.pass(self.world.now, &self.world.policy.time_intervals);
+        if !changed.is_empty() {
+            let lanes = &self.world.lanes;
+            let concerned =
+                self.world.alerts.tracks().filter(|(_, lane, _)| lanes.lane(*lane).names_any(&changed));
+            self.mutes.dirty.extend(concerned.map(|(alert, ..)| alert));
+        }
+        self.wind();
+        self.remute();
+    }
+
+    fn wind(&mut self) {
+        match self.mutes.next_change() {
+            Some(at) => self.world.timers.set(Timer::Mute, at),
+            None => self.world.timers.clear(&Timer::Mute),
+        }
+    }
+
+    /// Takes a policy over, which is in place already.
+    pub(crate) fn mutes_adopt(&mut self) {
+        self.mutes.intervals.adopt(self.world.now, &self.world.policy.time_intervals);
+        self.mutes = self.mutes.reindexed(&self.world.policy, &self.world.alerts);
+        self.wind();
+        self.mutes.dirty.extend(self.world.alerts.tracks().map(|(alert, ..)| alert));
+        self.remute();
+        let muted = self.world.alerts.tracks().filter(|(.., t)| t.is_kept_by_mute());
+        for (alert, lane) in muted.map(|(alert, lane, _)| (alert, lane)).collect::<Vec<_>>() {
+            self.reroute(alert, lane);
+        }
+    }
+
+    /// A muted alert that the routes take elsewhere now goes there: on its old lane nobody would hear
+    /// of it, and upstream may not say it again for hours.
+    /// Returns whether the routes do.
+    fn reroute(&mut self, alert: AlertId, lane: LaneId) -> bool {
+        let Some(known) = self.world.alerts.alert(alert).filter(|a| a.firing()) else { return false };
+        let lanes = self.world.lanes.matching(&self.world.policy, &known.labels);
+        if lanes.contains(&lane)
+            || self.pages.mirrors.is_mirrored(&self.world, &self.pages.incidents, alert, lane)
+        {
+            return false;
+        }
+        self.world.track(alert, lane).unmute();
+        self.world.remember(alert, lane);
+        for new in lanes {
+            if !self.world.alerts.track(alert, new).is_some_and(Track::is_live) {
+                self.world.routed(new, 1);
+                self.duplicate(alert, new, Change::Fired, Status::Firing);
+                self.pages.mirrors.mirror_alone(&mut self.world, &mut self.pages.incidents, alert, new);
+            }
+        }
+        true
+    }
+
+    /// Looks anew at what may be muted now, or not any more. Returns whether there was anything.
+    pub(crate) fn remute(&mut self) -> bool {
+        let any = !self.mutes.dirty.is_empty();
+        while let Some(alert) = self.mutes.dirty.pop_first() {
+            if self.world.alerts.alert(alert).is_some_and(|a| a.firing()) {
+                for lane in self.world.taken_lanes(alert) {
+                    self.look_again(alert, lane);
+                }
+            }
+        }
+        any
+    }
+
+    fn look_again(&mut self, alert: AlertId, lane: LaneId) {
+        let muting = self.mutes.cause(&self.world.alerts, alert, self.world.lanes.lane(lane));
+        let track = self.world.track(alert, lane);
+        match (track.muted(), muting) {
+            (None, Some(muting)) if track.is_live() => {
+                self.pages.mute(&mut self.world, alert, lane, 0, muting);
+            }
+            (Some(_), Some(muting)) => drop(track.mute(muting.cause.reason())),
+            (Some(last), None) => {
+                track.unmute();
+                let after_inhibition = last == Reason::Inhibited;
+                if track.notified_in().is_some() && track.owed.is_some() {
+                    return self.pay(alert, lane, after_inhibition);
+                }
+                if !track.is_live() && !self.reroute(alert, lane) {
+                    self.world.routed(lane, 1);
+                    if after_inhibition {
+                        self.settles(alert, lane);
+                    }
+                    self.fire(alert, lane, 1, 1);
+                }
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// Brings back what a snapshot leaves out.
+    pub(crate) fn reindex(&mut self) {
+        self.mutes = self.mutes.reindexed(&self.world.policy, &self.world.alerts);
+        self.pages.incidents.level_all(&mut self.world);
+        self.pages.incidents.kin_anew();
+        self.world.alerts.rewind(&mut self.world.timers);
+    }
+
+    /// The routes changed: what fires and is not told of where it belongs now enters anew there.
+    /// Upstream may not say it again for hours.
+    pub(crate) fn readmit(&mut self) {
+        let firing = self.world.alerts.iter().filter(|(_, alert)| alert.firing());
+        let firing: Vec<_> = firing.map(|(id, alert)| (*id, alert.labels.clone())).collect();
+        for (alert, labels) in firing {
+            for lane in self.pages.lanes_of(&self.world, alert, &labels, Change::None) {
+                let live = self.world.alerts.track(alert, lane).is_some_and(Track::is_live);
+                if !live && !self.world.lanes.lane(lane).integrations.is_empty() {
+                    self.world.routed(lane, 1);
+                    self.duplicate(alert, lane, Change::Fired, Status::Firing);
+                    self.pages.mirrors.mirror_alone(&mut self.world, &mut self.pages.incidents, alert, lane);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn adopt(&mut self, policy: Policy) {
+        self.rename_receivers(&policy);
+        self.world.lanes.update(&policy);
+        self.world.ledger.update(&policy);
+        self.pages.incidents.lead_channels(&mut self.world, &policy);
+        for id in self.pages.incidents.all.keys() {
+            self.world.timers.set(Timer::Retry(*id), self.world.now);
+        }
+        self.world.policy = policy;
+        self.pages.waits_adopt(&mut self.world);
+        self.mutes_adopt();
+        self.pages.digests_adopt(&mut self.world);
+        self.pages.retry_all(&mut self.world);
+        self.checks.heartbeats_adopt(&mut self.world, &mut self.pages);
+        self.pages.incidents.level_all(&mut self.world);
+        self.readmit();
+        for alert in
+            self.world.alerts.iter().filter(|(_, a)| a.firing()).map(|(id, _)| *id).collect::<Vec<_>>()
+        {
+            self.world.watch_anew(alert);
+        }
+        for id in self.pages.incidents.all.keys().copied().collect::<Vec<_>>() {
+            self.pages.move_on(&mut self.world, id);
+            self.pages.incidents.watch_orphan(&mut self.world, id);
+        }
+    }
+
+    /// A notification reached its end.
+    pub(crate) fn delivered(&mut self, report: &Report) {
+        let Some((id, index)) = self.pages.incidents.in_flight.remove(&report.id) else {
+            self.pages.digest_ended(&mut self.world, report.id, &report.outcome);
+            return self.checks.say_refused(&mut self.world, &mut self.pages);
+        };
+        let channel = self.pages.incidents.all.get_mut(&id).and_then(|i| i.channels.get_mut(index));
+        let sent_at = channel.as_ref().and_then(|c| c.on_way_since()).unwrap_or(self.world.now);
+        if channel.is_some_and(|c| c.ended(self.world.now, report.id, &report.outcome)) {
+            match report.outcome {
+                Outcome::Rejected(_) => {
+                    self.pages.incidents.refused.insert(report.id, (id, index));
+                    while self.pages.incidents.refused.len() > REFUSED_REMEMBERED {
+                        self.pages.incidents.refused.pop_first();
+                    }
+                }
+                // It knows how the incident stands, whatever it refused before.
+                Outcome::Accepted => {
+                    let earlier =
+                        self.pages.incidents.refused.iter().filter(|(_, place)| **place == (id, index));
+                    let earlier: Vec<NotificationId> = earlier.map(|(refused, _)| *refused).collect();
+                    for refused in earlier {
+                        self.pages.incidents.refused.remove(&refused);
+                        self.pages.incidents.made_good.push(refused);
+                    }
+                }
+            }
+            match report.outcome {
+                Outcome::Rejected(_) => self.pages.incidents.fall_back(&mut self.world, id, true),
+                Outcome::Accepted => self.pages.incidents.tell_anew(&mut self.world, id, index, sent_at),
+            }
+            self.pages.incidents.pump(&mut self.world, id);
+            self.checks.say_refused(&mut self.world, &mut self.pages);
+            self.checks.say_orphans(&mut self.world, &mut self.pages);
+        }
+    }
+
+    /// Takes over that `policy` gives receivers other names, before it is in force. A receiver has another
+    /// name if its own name is gone and one new receiver has the same destinations. Of several such
+    /// receivers, the first by name goes on.
+    pub(crate) fn rename_receivers(&mut self, policy: &Policy) {
+        let gone =
+            self.world.policy.receivers.iter().filter(|(name, _)| !policy.receivers.contains_key(*name));
+        let new =
+            policy.receivers.iter().filter(|(name, _)| !self.world.policy.receivers.contains_key(*name));
+        // By destinations: the names that are gone, and the new ones.
+        let mut names: BTreeMap<Vec<u64>, (Vec<SmolStr>, Vec<SmolStr>)> = BTreeMap::new();
+        for (name, leads_to) in gone.filter_map(|(name, receiver)| Some((name, destinations(receiver)?))) {
+            names.entry(leads_to).or_default().0.push(name.clone());
+        }
+        for (name, leads_to) in new.filter_map(|(name, receiver)| Some((name, destinations(receiver)?))) {
+            names.entry(leads_to).or_default().1.push(name.clone());
+        }
+        for (gone, new) in names.into_values() {
+            // One receiver goes on under the new name. Two of them would have their counters mixed.
+            if let ([old, ..], [new]) = (&gone[..], &new[..]) {
+                self.rename_receiver(old, new);
+            }
+        }
+    }
+
+    fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
+        self.world.lanes.rename_receiver(old, new);
+        self.pages.rename_flows(old, new);
+        self.world.ledger.rename_receiver(old, new);
+        self.pages.digests.rename_receiver(old, new);
+        self.pages.mirrors.rename_receiver(old, new);
+        self.checks.bounds.rename_receiver(old, new);
+        if let Some(due) = self.world.timers.deadline(&Timer::Digest(old.clone())) {
+            self.world.timers.clear(&Timer::Digest(old.clone()));
+            self.world.timers.set(Timer::Digest(new.clone()), due);
+        }
+        for channel in self.pages.incidents.all.values_mut().flat_map(|incident| &mut incident.channels) {
+            if channel.receiver.as_ref() == Some(old) {
+                channel.receiver = Some(new.clone());
+            }
+        }
+    }
+
+    /// A deadline of an alert may have come.
+    pub(crate) fn alert_due(&mut self, alert: AlertId) {
+        self.world.alerts.woke(alert);
+        self.lapsed(alert, false);
+        self.lapsed(alert, true);
+        self.believed(alert);
+        if self.world.alerts.is_over(self.world.now, alert) {
+            self.pages.forget_alert(&mut self.world, alert);
+        }
+        self.world.alerts.wind(self.world.now, alert, &self.world.policy, &mut self.world.timers);
+    }
+
+    /// An alert may not have been said again in time: its sender gave its end, or, if `stale`, none.
+    fn lapsed(&mut self, alert: AlertId, stale: bool) {
+        let change = self.world.alerts.expire(
+            self.world.now,
+            alert,
+            stale,
+            &self.world.policy,
+            &mut self.world.timers,
+        );
+        if change != Change::Resolved {
+            return;
+        }
+        // Time changes no labels: it fired with those that it has.
+        let before = self.world.alerts.alert(alert).map(|a| a.labels.clone());
+        self.heard(alert, before.as_ref());
+        self.pages.incidents.ended(&mut self.world, alert);
+        self.pages.mirrors.mirror_lapsed(&mut self.world, &mut self.pages.incidents, alert, stale);
+        for lane in self.world.taken_lanes(alert) {
+            self.world.routed(lane, 1);
+            if !stale {
+                self.pages.resolve(&mut self.world, alert, lane, 1);
+                continue;
+            }
+            let noise = self.world.lanes.lane(lane).noise.clone();
+            let now = self.world.now;
+            let track = self.world.track(alert, lane);
+            track.unmute();
+            if track.damping.flaps().is_some() {
+                track.damping.release(now, &noise.flapping);
+                self.world.gauges(lane).flapping -= 1;
+            }
+            if self.world.track(alert, lane).end_hold() {
+                self.world.timers.clear(&Timer::Hold(lane, alert));
+                self.world.gauges(lane).held -= 1;
+            }
+            let track = self.world.track(alert, lane);
+            let waiting = 1 + std::mem::take(&mut track.waiting);
+            let incident = track.incident();
+            if !track.is_admitted() {
+                let cause = Cause::Expired { after: self.world.policy.stale_after };
+                self.pages.suppress(&mut self.world, alert, lane, waiting, cause, None);
+                self.world.remember(alert, lane);
+                continue;
+            }
+            self.pages.retire(&mut self.world, alert, lane, waiting, now);
+            if let Some(incident) = incident.and_then(|id| self.pages.incidents.all.get_mut(&id)) {
+                incident.closing = Some(Box::new(Cause::Expired { after: self.world.policy.stale_after }));
+            }
+        }
+    }
+
+    /// The other member of the pair did not take its word back within a minute.
+    fn believed(&mut self, alert: AlertId) {
+        let change =
+            self.world.alerts.believe(self.world.now, alert, &self.world.policy, &mut self.world.timers);
+        if change != Change::Believed {
+            return;
+        }
+        self.heard(alert, None);
+        self.world.watch_alert(alert);
+        let Some(labels) = self.world.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
+        for lane in self.pages.lanes_of(&self.world, alert, &labels, change) {
+            self.world.routed(lane, 1);
+            self.duplicate(alert, lane, change, Status::Firing);
+            self.pages.mirrors.mirror_alone(&mut self.world, &mut self.pages.incidents, alert, lane);
+        }
+    }
+}
