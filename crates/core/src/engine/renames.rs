@@ -1,6 +1,6 @@
 //! Receivers and integrations that a new configuration gives other names.
 //!
-//! An incident is open at a destination: a URL, with the credential that the request carries. It is closed
+//! An incident is open at a endpoint: a URL, with the credential that the request carries. It is closed
 //! through the integration that leads there, whatever the configuration calls it.
 
 use std::collections::BTreeMap;

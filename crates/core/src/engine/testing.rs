@@ -174,12 +174,11 @@ impl World {
     }
 
     fn show(&mut self, n: &Notification) {
-        // Where the destination is known, that is where it is shown.
+        // Where the endpoint is known, that is where it is shown.
         let mut known =
             self.engine.policy().receivers.get(&n.receiver).into_iter().flat_map(|r| &r.integrations);
-        let known = known.find(|i| i.name == n.integration).filter(|i| i.destination != 0);
-        let place =
-            known.map_or_else(|| n.integration.to_string(), |i| format!("destination {}", i.destination));
+        let known = known.find(|i| i.name == n.integration).filter(|i| i.endpoint != 0);
+        let place = known.map_or_else(|| n.integration.to_string(), |i| format!("endpoint {}", i.endpoint));
         let shown = self.pager.entry((place, n.dedup_key.to_string())).or_default();
         match n.kind {
             Kind::Resolve => {

@@ -17,8 +17,8 @@ use crate::model::{
 use crate::policy::{IntegrationRef, Policy, Receiver};
 
 /// Where a receiver leads, if that is known of all its integrations.
-pub(crate) fn destinations(receiver: &Receiver) -> Option<Vec<u64>> {
-    let known = |i: &IntegrationRef| Some(i.destination).filter(|destination| *destination != 0);
+pub(crate) fn endpoints(receiver: &Receiver) -> Option<Vec<u64>> {
+    let known = |i: &IntegrationRef| Some(i.endpoint).filter(|endpoint| *endpoint != 0);
     let mut all: Vec<u64> = receiver.integrations.iter().map(known).collect::<Option<_>>()?;
     all.sort_unstable();
     (!all.is_empty()).then_some(all)
@@ -234,19 +234,19 @@ impl Engine {
     }
 
     /// Takes over that `policy` gives receivers other names, before it is in force. A receiver has another
-    /// name if its own name is gone and one new receiver has the same destinations. Of several such
+    /// name if its own name is gone and one new receiver has the same endpoints. Of several such
     /// receivers, the first by name goes on.
     pub(crate) fn rename_receivers(&mut self, policy: &Policy) {
         let gone =
             self.world.policy.receivers.iter().filter(|(name, _)| !policy.receivers.contains_key(*name));
         let new =
             policy.receivers.iter().filter(|(name, _)| !self.world.policy.receivers.contains_key(*name));
-        // By destinations: the names that are gone, and the new ones.
+        // By endpoints: the names that are gone, and the new ones.
         let mut names: BTreeMap<Vec<u64>, (Vec<SmolStr>, Vec<SmolStr>)> = BTreeMap::new();
-        for (name, leads_to) in gone.filter_map(|(name, receiver)| Some((name, destinations(receiver)?))) {
+        for (name, leads_to) in gone.filter_map(|(name, receiver)| Some((name, endpoints(receiver)?))) {
             names.entry(leads_to).or_default().0.push(name.clone());
         }
-        for (name, leads_to) in new.filter_map(|(name, receiver)| Some((name, destinations(receiver)?))) {
+        for (name, leads_to) in new.filter_map(|(name, receiver)| Some((name, endpoints(receiver)?))) {
             names.entry(leads_to).or_default().1.push(name.clone());
         }
         for (gone, new) in names.into_values() {

@@ -194,7 +194,7 @@ pub struct IntegrationRef {
     pub most_alerts: u32,
     /// A hash of where it leads: its type, URL and credential, or the file of the credential. 0 is unknown.
     #[serde(default)]
-    pub destination: u64,
+    pub endpoint: u64,
 }
 
 fn takes_digests() -> bool {
@@ -225,7 +225,7 @@ impl IntegrationRef {
             takes_digests: true,
             known_by,
             most_alerts: 1_000,
-            destination: 0,
+            endpoint: 0,
         }
     }
 }

@@ -60,10 +60,10 @@ pub(crate) struct Channel {
     /// The receiver, where it is a fallback and not the incident's own.
     #[serde(default)]
     pub(crate) receiver: Option<SmolStr>,
-    /// A hash of where the integration leads; see [`IntegrationRef::destination`].
+    /// A hash of where the integration leads; see [`IntegrationRef::endpoint`].
     #[serde(default)]
-    destination: u64,
-    /// The integration is gone, and this one of this receiver leads to the same destination.
+    endpoint: u64,
+    /// The integration is gone, and this one of this receiver leads to the same endpoint.
     #[serde(default)]
     pub(crate) closes_at: Option<(SmolStr, SmolStr)>,
     /// Since when a fallback is told.
@@ -114,7 +114,7 @@ impl Channel {
             gone: false,
             give_up_at: None,
             receiver: None,
-            destination: integration.destination,
+            endpoint: integration.endpoint,
             closes_at: None,
             since: None,
         }
@@ -167,13 +167,13 @@ impl Channel {
     }
 
     /// A hash of where the integration leads.
-    pub(crate) fn destination(&self) -> u64 {
-        self.destination
+    pub(crate) fn endpoint(&self) -> u64 {
+        self.endpoint
     }
 
-    /// Whether an integration leads to the same destination, as far as that is known.
+    /// Whether an integration leads to the same endpoint, as far as that is known.
     pub(crate) fn leads_to(&self, integration: &IntegrationRef) -> bool {
-        self.destination != 0 && self.destination == integration.destination
+        self.endpoint != 0 && self.endpoint == integration.endpoint
     }
 
     /// Whether the integration refused the end since it is gone.
@@ -305,7 +305,7 @@ impl Channel {
         self.gone = integration.is_none();
         if let Some(known) = integration {
             self.give_up_at = None;
-            (self.integration, self.destination) = (known.name.clone(), known.destination);
+            (self.integration, self.endpoint) = (known.name.clone(), known.endpoint);
             (self.send_resolved, self.send_updates) = (known.send_resolved, known.send_updates);
             self.known_by = known.known_by;
             self.most_alerts = match self.is_open() {

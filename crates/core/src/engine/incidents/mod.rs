@@ -190,12 +190,12 @@ impl Incidents {
     pub(crate) fn lead_channels(&mut self, world: &mut World, policy: &Policy) {
         for incident in self.all.values_mut() {
             let home = &world.lanes.lane(incident.group.0).receiver;
-            let known: Vec<u64> = incident.channels.iter().map(Channel::destination).collect();
+            let known: Vec<u64> = incident.channels.iter().map(Channel::endpoint).collect();
             for channel in &mut incident.channels {
                 let receiver = channel.receiver.as_ref().unwrap_or(home);
                 let own = policy.receivers.get(receiver).map_or(&[][..], |r| &r.integrations);
-                // Its destination may have been corrected. Another integration's may not be taken for it.
-                let free = |i: &&IntegrationRef| i.destination == 0 || !known.contains(&i.destination);
+                // Its endpoint may have been corrected. Another integration's may not be taken for it.
+                let free = |i: &&IntegrationRef| i.endpoint == 0 || !known.contains(&i.endpoint);
                 let same_name = || own.iter().filter(free).find(|i| i.name == channel.integration);
                 let found = own.iter().find(|i| channel.leads_to(i)).or_else(same_name);
                 channel.adopt(found);

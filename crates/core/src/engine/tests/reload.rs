@@ -32,11 +32,11 @@ fn reload(world: &mut World, policy: Policy) {
     world.handle(Event::Policy(Box::new(policy)));
 }
 
-/// The same integrations, with a destination for each, at a receiver of this name.
+/// The same integrations, with a endpoint for each, at a receiver of this name.
 fn leading(receiver: &str, integrations: &[(&str, u64)]) -> Policy {
     let mut policy = with(&[]);
-    let known = |(name, destination): &(&str, u64)| IntegrationRef {
-        destination: *destination,
+    let known = |(name, endpoint): &(&str, u64)| IntegrationRef {
+        endpoint: *endpoint,
         ..IntegrationRef::new(*name, KnownBy::DedupKey)
     };
     let mut pd = policy.receivers.remove("pd").unwrap();
@@ -80,7 +80,7 @@ fn the_counters_of_two_receivers_are_not_merged_into_one() {
 }
 
 #[test]
-fn an_incident_is_closed_where_another_receiver_leads_to_the_same_destination() {
+fn an_incident_is_closed_where_another_receiver_leads_to_the_same_endpoint() {
     let mut world = World::new(leading("pd", &[("pagerduty[0]", 7), ("pagerduty[1]", 8)]));
     world.webhook("am", vec![firing(&down(), at(0))]);
     world.advance(Duration::from_mins(1));
