@@ -1,6 +1,6 @@
 //! Normalise: observations → the occurrences of alerts.
 //!
-//! An alert fires while any full label set of it fires (`occurrences.rs`). What the lanes know of it
+//! An alert fires while any full label set of it fires (`occurrences.rs`). What the destinations know of it
 //! (`track.rs`) stands beside it: there may be a million, and each is looked up once.
 
 use std::collections::BTreeMap;
@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use crate::engine::destinations::DestinationId;
 use crate::engine::few::Few;
 use crate::engine::forms::{Forms, Wording};
-use crate::engine::lanes::LaneId;
 use crate::engine::occurrences::{Moment, OccurrenceChange, OccurrenceKey, Occurrences, PeerId};
 use crate::engine::state::Track;
 use crate::engine::timers::{Standing, Timers};
@@ -70,9 +70,9 @@ pub(crate) enum Change {
 /// All that is known under one identity.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Known {
-    /// Nothing, once the alert is forgotten and a lane still remembers how it flapped.
+    /// Nothing, once the alert is forgotten and a destination still remembers how it flapped.
     alert: Option<Alert>,
-    tracks: Few<LaneId, Track>,
+    tracks: Few<DestinationId, Track>,
 }
 
 /// All alerts, and whose full label sets they are.
@@ -123,7 +123,7 @@ impl Alert {
 }
 
 impl Alerts {
-    /// These alone, for a copy of the engine; of `id` with what the lanes know of it.
+    /// These alone, for a copy of the engine; of `id` with what the destinations know of it.
     pub(crate) fn only(&self, id: AlertId, other: Option<AlertId>) -> Alerts {
         let mut only = Alerts { ahead: self.ahead, ..Alerts::default() };
         for id in [Some(id), other].into_iter().flatten() {
@@ -135,8 +135,8 @@ impl Alerts {
             only.firing += u64::from(alert.firing());
             only.known.entry(id).or_default().alert = Some(alert);
         }
-        for (lane, track) in self.tracks_of(id) {
-            *only.track_mut(id, lane) = track.clone();
+        for (destination, track) in self.tracks_of(id) {
+            *only.track_mut(id, destination) = track.clone();
         }
         only
     }
@@ -194,30 +194,36 @@ impl Alerts {
         self.forms.read(&alert.wording)
     }
 
-    /// What a lane knows of an alert.
-    pub(crate) fn track(&self, id: AlertId, lane: LaneId) -> Option<&Track> {
-        self.known.get(&id)?.tracks.get(&lane)
+    /// What a destination knows of an alert.
+    pub(crate) fn track(&self, id: AlertId, destination: DestinationId) -> Option<&Track> {
+        self.known.get(&id)?.tracks.get(&destination)
     }
 
-    /// What a lane knows of an alert, which it does from now on.
-    pub(crate) fn track_mut(&mut self, id: AlertId, lane: LaneId) -> &mut Track {
-        self.known.entry(id).or_default().tracks.or_default(lane)
+    /// What a destination knows of an alert, which it does from now on.
+    pub(crate) fn track_mut(&mut self, id: AlertId, destination: DestinationId) -> &mut Track {
+        self.known.entry(id).or_default().tracks.or_default(destination)
     }
 
-    /// What the lanes know of an alert.
-    pub(crate) fn tracks_of(&self, id: AlertId) -> impl Iterator<Item = (LaneId, &Track)> {
-        self.known.get(&id).into_iter().flat_map(|known| known.tracks.iter()).map(|(lane, t)| (*lane, t))
+    /// What the destinations know of an alert.
+    pub(crate) fn tracks_of(&self, id: AlertId) -> impl Iterator<Item = (DestinationId, &Track)> {
+        self.known
+            .get(&id)
+            .into_iter()
+            .flat_map(|known| known.tracks.iter())
+            .map(|(destination, t)| (*destination, t))
     }
 
-    /// What the lanes know of all alerts, by alert and lane.
-    pub(crate) fn tracks(&self) -> impl Iterator<Item = (AlertId, LaneId, &Track)> {
-        self.known.iter().flat_map(|(id, known)| known.tracks.iter().map(|(lane, t)| (*id, *lane, t)))
+    /// What the destinations know of all alerts, by alert and destination.
+    pub(crate) fn tracks(&self) -> impl Iterator<Item = (AlertId, DestinationId, &Track)> {
+        self.known
+            .iter()
+            .flat_map(|(id, known)| known.tracks.iter().map(|(destination, t)| (*id, *destination, t)))
     }
 
-    /// A lane knows nothing of an alert any more.
-    pub(crate) fn forget_track(&mut self, id: AlertId, lane: LaneId) {
+    /// A destination knows nothing of an alert any more.
+    pub(crate) fn forget_track(&mut self, id: AlertId, destination: DestinationId) {
         if let Some(known) = self.known.get_mut(&id) {
-            known.tracks.remove(&lane);
+            known.tracks.remove(&destination);
         }
         self.leave_out(id);
     }

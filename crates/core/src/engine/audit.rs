@@ -10,12 +10,12 @@ impl Engine {
     /// Counts anew what the ledger keeps as running counters. Panics where they differ.
     pub(crate) fn audit(&self) {
         let mut expected: BTreeMap<_, [u64; 6]> = BTreeMap::new();
-        let account = |lane| {
-            let lane = self.world.lanes.lane(lane);
-            (lane.observes(), lane.receiver.clone())
+        let account = |destination| {
+            let destination = self.world.destinations.get(destination);
+            (destination.observes(), destination.receiver.clone())
         };
-        for (_, lane, track) in self.world.alerts.tracks() {
-            let counts = expected.entry(account(lane)).or_default();
+        for (_, destination, track) in self.world.alerts.tracks() {
+            let counts = expected.entry(account(destination)).or_default();
             counts[0] += track.waiting;
             counts[1] += u64::from(track.held_until().is_some());
             counts[2] += u64::from(track.damping.flaps().is_some());
@@ -51,8 +51,8 @@ impl Engine {
         }
         let mutes = self.mutes.reindexed(&self.world.policy, &self.world.alerts);
         assert_eq!(self.mutes, mutes, "what the mutes know of the alerts");
-        for (alert, lane, track) in self.world.alerts.tracks() {
-            let cause = self.mutes.cause(&self.world.alerts, alert, self.world.lanes.lane(lane));
+        for (alert, destination, track) in self.world.alerts.tracks() {
+            let cause = self.mutes.cause(&self.world.alerts, alert, self.world.destinations.get(destination));
             assert_eq!(
                 track.muted().is_some(),
                 track.is_live() && cause.is_some(),
@@ -97,7 +97,7 @@ impl Engine {
                 );
             }
         }
-        for (alert, lane, track) in self.world.alerts.tracks() {
+        for (alert, destination, track) in self.world.alerts.tracks() {
             let waits = |key| {
                 let Some(group) = self.pages.groups.get(key) else { return false };
                 group.pending.iter().any(|p| p.alert == alert && !p.recovered)
@@ -108,11 +108,11 @@ impl Engine {
             let told = member.and_then(|i| i.members.get(&alert)).is_some_and(|m| m.firing);
             assert!(
                 !track.is_admitted() || told || track.waits_in().is_some_and(waits),
-                "{alert} fires at {lane:?}, and is in no page"
+                "{alert} fires at {destination:?}, and is in no page"
             );
             let kept = track.is_live() || track.damping.flaps().is_some();
-            let forgotten = self.world.timers.deadline(&Timer::ForgetTrack(lane, alert)).is_some();
-            assert!(kept || forgotten, "{alert} at {lane:?} is never forgotten");
+            let forgotten = self.world.timers.deadline(&Timer::ForgetTrack(destination, alert)).is_some();
+            assert!(kept || forgotten, "{alert} at {destination:?} is never forgotten");
             assert!(track.is_live() || track.waiting == 0, "{alert} waits for nothing");
         }
     }

@@ -65,7 +65,7 @@ pub fn assert_true(engine: &Engine, replaced: Option<&Policy>, n: &Notification)
         let open = engine.pages.incidents.all.values().filter(|i| i.side != Side::Shadow && !i.is_over());
         let mut of_group = open.filter(|i| i.group.1 == n.group_labels);
         let home = |i: &crate::engine::incidents::incident::Incident| {
-            engine.world.lanes.lane(i.group.0).receiver == n.receiver
+            engine.world.destinations.get(i.group.0).receiver == n.receiver
         };
         assert!(
             !of_group.any(|i| home(i) && !i.channels.iter().all(|c| c.is_gone())),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use smol_str::SmolStr;
 
 use crate::engine::alerts::{Alert, Alerts};
-use crate::engine::lanes::{Lane, LaneId, Lanes};
+use crate::engine::destinations::{Destination, DestinationId, Destinations};
 use crate::engine::renames::rename_key;
 use crate::engine::repeats::cause_of_repeats;
 use crate::engine::stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
@@ -21,7 +21,7 @@ pub(crate) struct Ledger {
     /// Unchanged repeats that are counted and not written down yet. Their bound is that of the alerts; see
     /// [`WRITE_REPEATS`].
     #[serde(default, with = "crate::engine::pairs")]
-    repeats: BTreeMap<(AlertId, LaneId), Repeats>,
+    repeats: BTreeMap<(AlertId, DestinationId), Repeats>,
     /// When these were last looked through.
     #[serde(default)]
     swept: Timestamp,
@@ -32,7 +32,7 @@ pub(crate) struct Ledger {
     disposed_repeats: Option<Vec<Decision>>,
 }
 
-/// Unchanged repeats of one alert at one lane. There may be as many of these as alerts: what can be told
+/// Unchanged repeats of one alert at one destination. There may be as many of these as alerts: what can be told
 /// later is not kept.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct Repeats {
@@ -53,19 +53,19 @@ const NAME_AGAIN: Duration = Duration::from_hours(24);
 impl Repeats {
     fn verdict<'a>(
         &self,
-        key: (AlertId, LaneId),
+        key: (AlertId, DestinationId),
         known: Option<&'a mut Alert>,
-        lane: &'a Lane,
+        destination: &'a Destination,
     ) -> Verdict<'a> {
         Verdict {
             alert: key.0,
             known,
-            lane: (key.1, lane),
+            destination: (key.1, destination),
             incident: self.incident.clone(),
             disposition: Disposition::Suppressed(self.reason),
             cause: cause_of_repeats(self.reason),
             release: None,
-            basis: Basis { repeats_since: Some(self.since), ..lane.basis() },
+            basis: Basis { repeats_since: Some(self.since), ..destination.basis() },
         }
     }
 }
@@ -74,7 +74,7 @@ impl Repeats {
 pub(crate) struct Verdict<'a> {
     pub(crate) alert: AlertId,
     pub(crate) known: Option<&'a mut Alert>,
-    pub(crate) lane: (LaneId, &'a Lane),
+    pub(crate) destination: (DestinationId, &'a Destination),
     pub(crate) incident: SmolStr,
     pub(crate) disposition: Disposition,
     pub(crate) cause: Cause,
@@ -83,10 +83,10 @@ pub(crate) struct Verdict<'a> {
     pub(crate) basis: Basis,
 }
 
-/// Whose decision it is, at a lane that only observes.
+/// Whose decision it is, at a destination that only observes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whose {
-    /// The engine's: of a lane that observes it is what would have been, and nobody is told.
+    /// The engine's: of a destination that observes it is what would have been, and nobody is told.
     Engine,
     /// The sender's, which is passed on.
     Sender,
@@ -124,10 +124,15 @@ impl Ledger {
     }
 
     /// An alert is about to be forgotten: of its repeats nothing more will be heard.
-    pub(crate) fn forget(&mut self, now: Timestamp, alert: AlertId, (alerts, lanes): (&mut Alerts, &Lanes)) {
-        let all = (alert, LaneId(0))..=(alert, LaneId(u32::MAX));
+    pub(crate) fn forget(
+        &mut self,
+        now: Timestamp,
+        alert: AlertId,
+        (alerts, destinations): (&mut Alerts, &Destinations),
+    ) {
+        let all = (alert, DestinationId(0))..=(alert, DestinationId(u32::MAX));
         for key in self.repeats.range(all).map(|(key, _)| *key).collect::<Vec<_>>() {
-            self.write_repeats(now, key, alerts.alert_mut(alert), lanes.lane(key.1));
+            self.write_repeats(now, key, alerts.alert_mut(alert), destinations.get(key.1));
         }
     }
 
@@ -140,12 +145,12 @@ impl Ledger {
     fn write_repeats(
         &mut self,
         now: Timestamp,
-        key: (AlertId, LaneId),
+        key: (AlertId, DestinationId),
         known: Option<&mut Alert>,
-        lane: &Lane,
+        destination: &Destination,
     ) {
         if let Some(repeats) = self.repeats.remove(&key) {
-            let verdict = repeats.verdict(key, known, lane);
+            let verdict = repeats.verdict(key, known, destination);
             let mut decision = self.decision(now, repeats.count, Whose::Engine, verdict);
             decision.basis.starts_at = Some(repeats.starts_at);
             self.decisions.push(decision);
@@ -161,11 +166,11 @@ impl Ledger {
         *self.stats.received.entry((source, status)).or_default() += count;
     }
 
-    /// The counters of a lane: its receiver's, or those of its receiver's shadow.
-    pub(crate) fn account(&mut self, lane: &Lane) -> &mut ReceiverStats {
-        match lane.observes() {
-            true => counters(&mut self.stats.shadow, &lane.receiver),
-            false => self.receiver(&lane.receiver),
+    /// The counters of a destination: its receiver's, or those of its receiver's shadow.
+    pub(crate) fn account(&mut self, destination: &Destination) -> &mut ReceiverStats {
+        match destination.observes() {
+            true => counters(&mut self.stats.shadow, &destination.receiver),
+            false => self.receiver(&destination.receiver),
         }
     }
 
@@ -174,16 +179,16 @@ impl Ledger {
         if count == 0 {
             return;
         }
-        self.count(verdict.lane.1, Whose::Engine, verdict.disposition, count);
+        self.count(verdict.destination.1, Whose::Engine, verdict.disposition, count);
         let known = verdict.known.as_deref_mut();
-        self.write_repeats(now, (verdict.alert, verdict.lane.0), known, verdict.lane.1);
+        self.write_repeats(now, (verdict.alert, verdict.destination.0), known, verdict.destination.1);
         let decision = self.decision(now, count, Whose::Engine, verdict);
         self.decisions.push(decision);
     }
 
     /// Disposes `count` pending observations, as a sender decided whose notifications are passed on.
     pub(crate) fn dispose_as_sent(&mut self, now: Timestamp, count: u64, verdict: Verdict<'_>) {
-        self.count(verdict.lane.1, Whose::Sender, verdict.disposition, count);
+        self.count(verdict.destination.1, Whose::Sender, verdict.disposition, count);
         let decision = self.decision(now, count, Whose::Sender, verdict);
         self.decisions.push(decision);
     }
@@ -194,43 +199,43 @@ impl Ledger {
         &mut self,
         now: Timestamp,
         count: u64,
-        (alert, lane): (AlertId, LaneId),
+        (alert, destination): (AlertId, DestinationId),
         (reason, incident): (Reason, SmolStr),
-        (alerts, lanes): (&mut Alerts, &Lanes),
+        (alerts, destinations): (&mut Alerts, &Destinations),
     ) {
         if count == 0 {
             return;
         }
-        let settings = lanes.lane(lane);
+        let settings = destinations.get(destination);
         self.count(settings, Whose::Engine, Disposition::Suppressed(reason), count);
         let mut known = alerts.alert_mut(alert);
         let starts_at = known.as_ref().map_or(now, |known| known.starts_at);
         let new = Repeats { count, since: now, starts_at, reason, incident };
         if self.disposed_repeats.is_some() {
-            let verdict = new.verdict((alert, lane), known.as_deref_mut(), settings);
+            let verdict = new.verdict((alert, destination), known.as_deref_mut(), settings);
             let decision = self.decision(now, count, Whose::Engine, verdict);
             self.disposed_repeats.iter_mut().for_each(|watched| watched.push(decision.clone()));
         }
-        match self.repeats.get_mut(&(alert, lane)) {
+        match self.repeats.get_mut(&(alert, destination)) {
             Some(repeats) if repeats.reason == reason => repeats.count += count,
             _ => {
-                self.write_repeats(now, (alert, lane), known, settings);
-                self.repeats.insert((alert, lane), new);
+                self.write_repeats(now, (alert, destination), known, settings);
+                self.repeats.insert((alert, destination), new);
             }
         }
         if now >= self.swept + WRITE_REPEATS {
             self.swept = now;
             let old = self.repeats.iter().filter(|(_, r)| r.since + WRITE_REPEATS <= now);
             for key in old.map(|(key, _)| *key).collect::<Vec<_>>() {
-                self.write_repeats(now, key, alerts.alert_mut(key.0), lanes.lane(key.1));
+                self.write_repeats(now, key, alerts.alert_mut(key.0), destinations.get(key.1));
             }
         }
     }
 
-    fn count(&mut self, lane: &Lane, whose: Whose, disposition: Disposition, count: u64) {
+    fn count(&mut self, destination: &Destination, whose: Whose, disposition: Disposition, count: u64) {
         let account = match whose {
-            Whose::Engine => self.account(lane),
-            Whose::Sender => self.receiver(&lane.receiver),
+            Whose::Engine => self.account(destination),
+            Whose::Sender => self.receiver(&destination.receiver),
         };
         debug_assert!(account.pending >= count, "disposed more than was routed");
         account.pending = account.pending.saturating_sub(count);
@@ -249,10 +254,10 @@ impl Ledger {
         Decision {
             at: now,
             alert: verdict.alert,
-            route: verdict.lane.1.route.clone(),
-            receiver: verdict.lane.1.receiver.clone(),
+            route: verdict.destination.1.route.clone(),
+            receiver: verdict.destination.1.receiver.clone(),
             disposition: verdict.disposition,
-            observed: whose == Whose::Engine && verdict.lane.1.observes(),
+            observed: whose == Whose::Engine && verdict.destination.1.observes(),
             count,
             incident: verdict.incident,
             cause: verdict.cause,
@@ -278,8 +283,8 @@ impl Ledger {
     }
 
     /// Counts how long the first page of a problem waited here.
-    pub(crate) fn page_delay(&mut self, lane: &Lane, delay: Duration) {
-        let receiver = self.account(lane);
+    pub(crate) fn page_delay(&mut self, destination: &Destination, delay: Duration) {
+        let receiver = self.account(destination);
         let seconds = delay.as_millis().div_ceil(1000);
         let bucket = PAGE_DELAY_BUCKETS.iter().position(|upper| seconds <= *upper);
         if let Some(count) = receiver.page_delay.get_mut(bucket.unwrap_or(PAGE_DELAY_BUCKETS.len())) {

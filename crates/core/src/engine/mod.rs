@@ -13,12 +13,12 @@ mod audit;
 #[cfg(any(test, feature = "testing"))]
 pub mod consumers;
 mod damping;
+mod destinations;
 mod event;
 mod few;
 mod fixed;
 mod forms;
 mod incidents;
-mod lanes;
 mod ledger;
 mod mutes;
 mod occurrences;
@@ -174,11 +174,15 @@ impl Engine {
         while let Some(timer) = self.next_timer() {
             match timer {
                 Timer::Alert(alert) => self.alert_due(alert),
-                Timer::Hold(lane, alert) => self.pages.hold_ended(&mut self.world, lane, alert),
-                Timer::Reuse(lane, alert) => self.pages.reuse(&mut self.world, lane, alert),
-                Timer::Confirm(lane, alert) => self.pages.confirmed(&mut self.world, lane, alert),
+                Timer::Hold(destination, alert) => self.pages.hold_ended(&mut self.world, destination, alert),
+                Timer::Reuse(destination, alert) => self.pages.reuse(&mut self.world, destination, alert),
+                Timer::Confirm(destination, alert) => {
+                    self.pages.confirmed(&mut self.world, destination, alert)
+                }
                 Timer::GroupWait(group) => self.pages.gathered(&mut self.world, &group),
-                Timer::ForgetSeries(lane, series) => self.pages.forget_series(&mut self.world, lane, series),
+                Timer::ForgetSeries(destination, series) => {
+                    self.pages.forget_series(&mut self.world, destination, series)
+                }
                 Timer::Update(id) => self.pages.incidents.update_due(id),
                 Timer::ResolveHold(id) => self.pages.close(&mut self.world, id),
                 Timer::Repeat(id) => self.pages.repeat(&mut self.world, id),
@@ -192,8 +196,8 @@ impl Engine {
                 Timer::Undelivered(id) => self.checks.undelivered(&mut self.world, &mut self.pages, id),
                 Timer::Watch => self.checks.look(&self.mutes, &mut self.world, &mut self.pages),
                 Timer::Heartbeat => self.checks.heartbeat_due(&mut self.world, &mut self.pages),
-                Timer::ForgetTrack(lane, alert) => {
-                    self.pages.incidents.forget_track(&mut self.world, lane, alert)
+                Timer::ForgetTrack(destination, alert) => {
+                    self.pages.incidents.forget_track(&mut self.world, destination, alert)
                 }
                 Timer::ForgetGroup(group) => self.pages.forget_group(&group),
             }

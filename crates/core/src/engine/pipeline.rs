@@ -4,7 +4,7 @@
 
 use crate::engine::Engine;
 use crate::engine::alerts::Change;
-use crate::engine::lanes::LaneId;
+use crate::engine::destinations::DestinationId;
 use crate::engine::occurrences::{PeerId, REFIRE_WAIT};
 use crate::engine::state::{State, Track};
 use crate::engine::timers::Timer;
@@ -75,11 +75,11 @@ impl Engine {
         let mut observed = Vec::new();
         for (alert, change, observation, rose) in heard {
             let mut mirrored = Vec::new();
-            for lane in self.pages.lanes_of(&self.world, alert, &observation.labels, change) {
-                self.world.routed(lane, 1);
-                self.duplicate(alert, lane, change, observation.status);
-                if self.world.lanes.lane(lane).observes() {
-                    mirrored.push(lane);
+            for destination in self.pages.destinations_of(&self.world, alert, &observation.labels, change) {
+                self.world.routed(destination, 1);
+                self.duplicate(alert, destination, change, observation.status);
+                if self.world.destinations.get(destination).observes() {
+                    mirrored.push(destination);
                 }
             }
             if rose {
@@ -91,12 +91,18 @@ impl Engine {
     }
 
     /// Duplicate: what repeats the current state of an occurrence goes no further.
-    pub(crate) fn duplicate(&mut self, alert: AlertId, lane: LaneId, change: Change, status: Status) {
-        let track = self.world.alerts.track(alert, lane);
+    pub(crate) fn duplicate(
+        &mut self,
+        alert: AlertId,
+        destination: DestinationId,
+        change: Change,
+        status: Status,
+    ) {
+        let track = self.world.alerts.track(alert, destination);
         // What an incident is told of goes on to its end, whatever became of its receiver meanwhile.
         let live = track.is_some_and(Track::is_live);
-        if self.world.lanes.lane(lane).integrations.is_empty() && !live {
-            return self.pages.suppress(&mut self.world, alert, lane, 1, Cause::NoIntegration, None);
+        if self.world.destinations.get(destination).integrations.is_empty() && !live {
+            return self.pages.suppress(&mut self.world, alert, destination, 1, Cause::NoIntegration, None);
         }
         let unknown_here = track.is_none();
         let heartbeat = || {
@@ -105,66 +111,68 @@ impl Engine {
         };
         if let Some(heartbeat) = Some(()).filter(|()| !live).and_then(|()| heartbeat()) {
             let cause = Cause::Heartbeat { name: heartbeat.name.clone() };
-            return self.pages.suppress(&mut self.world, alert, lane, 1, cause, None);
+            return self.pages.suppress(&mut self.world, alert, destination, 1, cause, None);
         }
         match change {
             Change::None if !live && status == Status::Firing && self.world.fires(alert) => {
-                self.fire(alert, lane, 1, 1);
+                self.fire(alert, destination, 1, 1);
             }
             Change::None => {
                 let cause = match status {
                     Status::Firing if !self.world.fires(alert) => Cause::Disputed { within: REFIRE_WAIT },
                     status => Cause::Repeat { status },
                 };
-                self.pages.suppress(&mut self.world, alert, lane, 1, cause, None);
+                self.pages.suppress(&mut self.world, alert, destination, 1, cause, None);
             }
             Change::UnknownResolved => {
-                self.pages.suppress(&mut self.world, alert, lane, 1, Cause::UnknownAlert, None)
+                self.pages.suppress(&mut self.world, alert, destination, 1, Cause::UnknownAlert, None)
             }
-            Change::Fired => self.fire(alert, lane, 1, 1),
+            Change::Fired => self.fire(alert, destination, 1, 1),
             // Its resolve counted as a change already, and it took nothing back.
-            Change::Believed => self.fire(alert, lane, 1, 0),
-            Change::Restarted { last_seen } => self.restart(alert, lane, last_seen),
+            Change::Believed => self.fire(alert, destination, 1, 0),
+            Change::Restarted { last_seen } => self.restart(alert, destination, last_seen),
             Change::Resolved if unknown_here => {
-                self.pages.suppress(&mut self.world, alert, lane, 1, Cause::NeverPaged, None)
+                self.pages.suppress(&mut self.world, alert, destination, 1, Cause::NeverPaged, None)
             }
-            Change::Resolved => self.pages.resolve(&mut self.world, alert, lane, 1),
+            Change::Resolved => self.pages.resolve(&mut self.world, alert, destination, 1),
         }
     }
 
     /// Silence, mute window and inhibition; then flap damping, first half: an alert starts to fire.
     /// `waiting` observations say so.
-    pub(crate) fn fire(&mut self, alert: AlertId, lane: LaneId, waiting: u64, changes: u32) {
-        if let Some(cause) = self.mutes.cause(&self.world.alerts, alert, self.world.lanes.lane(lane)) {
+    pub(crate) fn fire(&mut self, alert: AlertId, destination: DestinationId, waiting: u64, changes: u32) {
+        if let Some(cause) =
+            self.mutes.cause(&self.world.alerts, alert, self.world.destinations.get(destination))
+        {
             // Flapping ends with or without the mute, and then owes a page.
-            self.world.confirm_later(alert, lane);
-            return self.pages.mute(&mut self.world, alert, lane, waiting, cause);
+            self.world.confirm_later(alert, destination);
+            return self.pages.mute(&mut self.world, alert, destination, waiting, cause);
         }
-        self.world.track(alert, lane).unmute();
-        self.pages.incidents.damp(&mut self.world, alert, lane, changes);
-        self.world.confirm_later(alert, lane);
-        let track = self.world.track(alert, lane);
+        self.world.track(alert, destination).unmute();
+        self.pages.incidents.damp(&mut self.world, alert, destination, changes);
+        self.world.confirm_later(alert, destination);
+        let track = self.world.track(alert, destination);
         track.waiting += waiting;
         match track.state() {
             // It flaps: its resolve is withheld, and this takes it back.
             State::Gathering(_) | State::Withheld(_) | State::Notified { .. } => {
-                self.pages.refire(&mut self.world, alert, lane)
+                self.pages.refire(&mut self.world, alert, destination)
             }
             State::Held(_) => {}
-            State::Idle | State::Muted(_) => self.pages.hold(&mut self.world, alert, lane),
+            State::Idle | State::Muted(_) => self.pages.hold(&mut self.world, alert, destination),
         }
     }
 
     /// A resolve went unheard: the former occurrence ended when it was last heard of.
-    fn restart(&mut self, alert: AlertId, lane: LaneId, last_seen: Timestamp) {
-        let track = self.world.track(alert, lane);
+    fn restart(&mut self, alert: AlertId, destination: DestinationId, last_seen: Timestamp) {
+        let track = self.world.track(alert, destination);
         if track.damping.flaps().is_none() && track.is_admitted() {
-            self.pages.incidents.damp(&mut self.world, alert, lane, 1);
-            if self.world.track(alert, lane).damping.flaps().is_none() {
-                self.pages.retire(&mut self.world, alert, lane, 0, last_seen);
+            self.pages.incidents.damp(&mut self.world, alert, destination, 1);
+            if self.world.track(alert, destination).damping.flaps().is_none() {
+                self.pages.retire(&mut self.world, alert, destination, 0, last_seen);
             }
         }
-        self.fire(alert, lane, 1, 1);
+        self.fire(alert, destination, 1, 1);
     }
 }
 
@@ -172,21 +180,21 @@ impl Engine {
     /// An inhibition ended, and its target fires on. The two mostly end together, some seconds apart, so
     /// the page of the target waits for one `group_interval`, whatever its severity: the outage was paged
     /// already, by the alert that inhibited.
-    pub(crate) fn settles(&mut self, alert: AlertId, lane: LaneId) {
-        let until = self.world.now + self.world.lanes.lane(lane).group_interval;
+    pub(crate) fn settles(&mut self, alert: AlertId, destination: DestinationId) {
+        let until = self.world.now + self.world.destinations.get(destination).group_interval;
         // A longer hold of its severity goes on.
         let until = until.max(self.world.held_by_level(alert).unwrap_or(until));
         if until > self.world.now {
-            self.world.hold_until(alert, lane, until);
+            self.world.hold_until(alert, destination, until);
         }
     }
 
     /// The page that an alert owes since it stopped flapping while it was muted.
-    pub(crate) fn pay(&mut self, alert: AlertId, lane: LaneId, after_inhibition: bool) {
+    pub(crate) fn pay(&mut self, alert: AlertId, destination: DestinationId, after_inhibition: bool) {
         let wait = match after_inhibition {
-            true => self.world.lanes.lane(lane).group_interval,
+            true => self.world.destinations.get(destination).group_interval,
             false => Duration::ZERO,
         };
-        self.world.timers.set(Timer::Confirm(lane, alert), self.world.now + wait);
+        self.world.timers.set(Timer::Confirm(destination, alert), self.world.now + wait);
     }
 }

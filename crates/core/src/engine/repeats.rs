@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use smol_str::SmolStr;
 
 use crate::engine::Engine;
-use crate::engine::lanes::LaneId;
+use crate::engine::destinations::DestinationId;
 use crate::engine::occurrences::PeerId;
 use crate::engine::state::Track;
 use crate::engine::world::World;
@@ -123,7 +123,7 @@ pub(crate) fn cause_of_repeats(reason: Reason) -> Cause {
 }
 
 impl Engine {
-    /// The repeats in `batch`, if every observation of it only repeats what is known at every lane that it
+    /// The repeats in `batch`, if every observation of it only repeats what is known at every destination that it
     /// takes. The caller gathers them for [`crate::engine::Event::Repeats`]. `None` if the batch must be observed.
     pub fn repeats(&self, batch: &Batch) -> Option<Repeats> {
         if self.query().is_for_the_mirror(batch) {
@@ -144,14 +144,14 @@ impl Engine {
         Some(Repeats { source, peer, statements })
     }
 
-    /// Whether an alert that still has this status is news at none of the lanes that it takes. A heartbeat
+    /// Whether an alert that still has this status is news at none of the destinations that it takes. A heartbeat
     /// that fires is always news.
     fn is_taken(&self, alert: AlertId, labels: &LabelSet, status: Status) -> bool {
-        let taken = |lane: &LaneId| {
-            self.world.lanes.lane(*lane).integrations.is_empty()
-                || self.world.alerts.track(alert, *lane).is_some_and(Track::is_live)
+        let taken = |destination: &DestinationId| {
+            self.world.destinations.get(*destination).integrations.is_empty()
+                || self.world.alerts.track(alert, *destination).is_some_and(Track::is_live)
         };
-        let everywhere = || self.world.lanes.matching(&self.world.policy, labels).iter().all(taken);
+        let everywhere = || self.world.destinations.matching(&self.world.policy, labels).iter().all(taken);
         let beats = || self.world.policy.heartbeat_of(labels).is_some();
         !self.checks.is_aside(alert) && (status == Status::Resolved || !beats() && everywhere())
     }
@@ -167,20 +167,20 @@ impl Engine {
             };
             self.world.ledger.received(repeats.source, status, one.count);
             let Some(labels) = self.world.alerts.alert(one.alert).map(|a| a.labels.clone()) else { continue };
-            for lane in self.world.lanes.matching(&self.world.policy, &labels) {
-                self.world.routed(lane, one.count);
-                let mute = self.world.lanes.lane(lane).integrations.is_empty();
+            for destination in self.world.destinations.matching(&self.world.policy, &labels) {
+                self.world.routed(destination, one.count);
+                let mute = self.world.destinations.get(destination).integrations.is_empty();
                 let reason = if mute { Reason::Muted } else { Reason::Duplicate };
                 let cause = cause_of_repeats(reason);
-                let incident = self.pages.incidents.incident_key(&self.world, one.alert, lane);
-                let World { lanes, ledger, alerts, now, .. } = &mut self.world;
+                let incident = self.pages.incidents.incident_key(&self.world, one.alert, destination);
+                let World { destinations, ledger, alerts, now, .. } = &mut self.world;
                 let disposition = Disposition::Suppressed(reason);
-                let (of, why) = ((one.alert, lane), (reason, incident));
-                ledger.dispose_repeats(*now, one.count, of, why, (alerts, lanes));
+                let (of, why) = ((one.alert, destination), (reason, incident));
+                ledger.dispose_repeats(*now, one.count, of, why, (alerts, destinations));
                 self.pages.mirrors.passed_on(
                     &mut self.world,
                     one.alert,
-                    lane,
+                    destination,
                     one.count,
                     disposition,
                     cause,

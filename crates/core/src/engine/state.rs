@@ -228,11 +228,11 @@ impl Track {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::lanes::LaneId;
+    use crate::engine::destinations::DestinationId;
     use crate::model::LabelSet;
 
     fn group() -> GroupKey {
-        (LaneId(0), LabelSet::default())
+        (DestinationId(0), LabelSet::default())
     }
 
     fn each() -> Vec<Track> {
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_merged_page_takes_only_alerts_that_wait() {
-        let merged = (LaneId(3), LabelSet::default());
+        let merged = (DestinationId(3), LabelSet::default());
         for mut track in each() {
             let waits = track.waits_in().is_some();
             track.merge(merged.clone());

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::engine::Why;
+use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::incident::IncidentId;
-use crate::engine::lanes::LaneId;
 use crate::engine::pages::groups::GroupKey;
 use crate::engine::self_check::watch::Watch;
 use crate::model::{AlertId, Timestamp};
@@ -20,11 +20,11 @@ pub(crate) enum Timer {
     /// told by the other member of a pair is believed, or it is forgotten. Stands in the alert.
     Alert(AlertId),
     /// A hold before the first page ends.
-    Hold(LaneId, AlertId),
+    Hold(DestinationId, AlertId),
     /// Flapping may be over.
-    Reuse(LaneId, AlertId),
+    Reuse(DestinationId, AlertId),
     /// A flapping alert has fired for long enough without a break.
-    Confirm(LaneId, AlertId),
+    Confirm(DestinationId, AlertId),
     /// What waits for the next page of a group has waited long enough.
     GroupWait(GroupKey),
     /// An update may leave.
@@ -48,9 +48,9 @@ pub(crate) enum Timer {
     /// A heartbeat has been silent for long enough.
     Heartbeat,
     /// What a route remembers of an alert is forgotten.
-    ForgetTrack(LaneId, AlertId),
+    ForgetTrack(DestinationId, AlertId),
     /// The memory of a series is worth nothing any more.
-    ForgetSeries(LaneId, AlertId),
+    ForgetSeries(DestinationId, AlertId),
     /// A group without an incident is forgotten.
     ForgetGroup(GroupKey),
 }
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn fires_in_order_and_each_timer_once() {
         let (t, mut timers) = (Timestamp::from_millis, Timers::default());
-        let hold = |n| Timer::Hold(LaneId(n), AlertId(0));
+        let hold = |n| Timer::Hold(DestinationId(n), AlertId(0));
         timers.set(hold(1), t(10));
         timers.set(hold(2), t(5));
         timers.set(hold(1), t(3));

@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 
 use crate::engine::Engine;
 use crate::engine::alerts::Change;
-use crate::engine::lanes::LaneId;
+use crate::engine::destinations::DestinationId;
 use crate::engine::mutes::Mutes;
 use crate::engine::state::Track;
 use crate::engine::timers::Timer;
@@ -53,9 +53,12 @@ impl Engine {
         silences.pass(self.world.now, firing.map(|(id, alert)| (*id, &alert.labels)), dirty);
         let changed = self.mutes.intervals.pass(self.world.now, &self.world.policy.time_intervals);
         if !changed.is_empty() {
-            let lanes = &self.world.lanes;
-            let concerned =
-                self.world.alerts.tracks().filter(|(_, lane, _)| lanes.lane(*lane).names_any(&changed));
+            let destinations = &self.world.destinations;
+            let concerned = self
+                .world
+                .alerts
+                .tracks()
+                .filter(|(_, destination, _)| destinations.get(*destination).names_any(&changed));
             self.mutes.dirty.extend(concerned.map(|(alert, ..)| alert));
         }
         self.wind();
@@ -77,25 +80,27 @@ impl Engine {
         self.mutes.dirty.extend(self.world.alerts.tracks().map(|(alert, ..)| alert));
         self.remute();
         let muted = self.world.alerts.tracks().filter(|(.., t)| t.is_kept_by_mute());
-        for (alert, lane) in muted.map(|(alert, lane, _)| (alert, lane)).collect::<Vec<_>>() {
-            self.reroute(alert, lane);
+        for (alert, destination) in
+            muted.map(|(alert, destination, _)| (alert, destination)).collect::<Vec<_>>()
+        {
+            self.reroute(alert, destination);
         }
     }
 
-    /// A muted alert that the routes take elsewhere now goes there: on its old lane nobody would hear
+    /// A muted alert that the routes take elsewhere now goes there: on its old destination nobody would hear
     /// of it, and upstream may not say it again for hours.
     /// Returns whether the routes do.
-    fn reroute(&mut self, alert: AlertId, lane: LaneId) -> bool {
+    fn reroute(&mut self, alert: AlertId, destination: DestinationId) -> bool {
         let Some(known) = self.world.alerts.alert(alert).filter(|a| a.firing()) else { return false };
-        let lanes = self.world.lanes.matching(&self.world.policy, &known.labels);
-        if lanes.contains(&lane)
-            || self.pages.mirrors.is_mirrored(&self.world, &self.pages.incidents, alert, lane)
+        let destinations = self.world.destinations.matching(&self.world.policy, &known.labels);
+        if destinations.contains(&destination)
+            || self.pages.mirrors.is_mirrored(&self.world, &self.pages.incidents, alert, destination)
         {
             return false;
         }
-        self.world.track(alert, lane).unmute();
-        self.world.remember(alert, lane);
-        for new in lanes {
+        self.world.track(alert, destination).unmute();
+        self.world.remember(alert, destination);
+        for new in destinations {
             if !self.world.alerts.track(alert, new).is_some_and(Track::is_live) {
                 self.world.routed(new, 1);
                 self.duplicate(alert, new, Change::Fired, Status::Firing);
@@ -110,34 +115,34 @@ impl Engine {
         let any = !self.mutes.dirty.is_empty();
         while let Some(alert) = self.mutes.dirty.pop_first() {
             if self.world.alerts.alert(alert).is_some_and(|a| a.firing()) {
-                for lane in self.world.taken_lanes(alert) {
-                    self.look_again(alert, lane);
+                for destination in self.world.taken_destinations(alert) {
+                    self.look_again(alert, destination);
                 }
             }
         }
         any
     }
 
-    fn look_again(&mut self, alert: AlertId, lane: LaneId) {
-        let muting = self.mutes.cause(&self.world.alerts, alert, self.world.lanes.lane(lane));
-        let track = self.world.track(alert, lane);
+    fn look_again(&mut self, alert: AlertId, destination: DestinationId) {
+        let muting = self.mutes.cause(&self.world.alerts, alert, self.world.destinations.get(destination));
+        let track = self.world.track(alert, destination);
         match (track.muted(), muting) {
             (None, Some(muting)) if track.is_live() => {
-                self.pages.mute(&mut self.world, alert, lane, 0, muting);
+                self.pages.mute(&mut self.world, alert, destination, 0, muting);
             }
             (Some(_), Some(muting)) => drop(track.mute(muting.cause.reason())),
             (Some(last), None) => {
                 track.unmute();
                 let after_inhibition = last == Reason::Inhibited;
                 if track.notified_in().is_some() && track.owed.is_some() {
-                    return self.pay(alert, lane, after_inhibition);
+                    return self.pay(alert, destination, after_inhibition);
                 }
-                if !track.is_live() && !self.reroute(alert, lane) {
-                    self.world.routed(lane, 1);
+                if !track.is_live() && !self.reroute(alert, destination) {
+                    self.world.routed(destination, 1);
                     if after_inhibition {
-                        self.settles(alert, lane);
+                        self.settles(alert, destination);
                     }
-                    self.fire(alert, lane, 1, 1);
+                    self.fire(alert, destination, 1, 1);
                 }
             }
             (None, _) => {}
@@ -158,12 +163,17 @@ impl Engine {
         let firing = self.world.alerts.iter().filter(|(_, alert)| alert.firing());
         let firing: Vec<_> = firing.map(|(id, alert)| (*id, alert.labels.clone())).collect();
         for (alert, labels) in firing {
-            for lane in self.pages.lanes_of(&self.world, alert, &labels, Change::None) {
-                let live = self.world.alerts.track(alert, lane).is_some_and(Track::is_live);
-                if !live && !self.world.lanes.lane(lane).integrations.is_empty() {
-                    self.world.routed(lane, 1);
-                    self.duplicate(alert, lane, Change::Fired, Status::Firing);
-                    self.pages.mirrors.mirror_alone(&mut self.world, &mut self.pages.incidents, alert, lane);
+            for destination in self.pages.destinations_of(&self.world, alert, &labels, Change::None) {
+                let live = self.world.alerts.track(alert, destination).is_some_and(Track::is_live);
+                if !live && !self.world.destinations.get(destination).integrations.is_empty() {
+                    self.world.routed(destination, 1);
+                    self.duplicate(alert, destination, Change::Fired, Status::Firing);
+                    self.pages.mirrors.mirror_alone(
+                        &mut self.world,
+                        &mut self.pages.incidents,
+                        alert,
+                        destination,
+                    );
                 }
             }
         }
@@ -171,7 +181,7 @@ impl Engine {
 
     pub(crate) fn adopt(&mut self, policy: Policy) {
         self.rename_receivers(&policy);
-        self.world.lanes.update(&policy);
+        self.world.destinations.update(&policy);
         self.world.ledger.update(&policy);
         self.pages.incidents.lead_channels(&mut self.world, &policy);
         for id in self.pages.incidents.all.keys() {
@@ -258,7 +268,7 @@ impl Engine {
     }
 
     fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
-        self.world.lanes.rename_receiver(old, new);
+        self.world.destinations.rename_receiver(old, new);
         self.pages.rename_flows(old, new);
         self.world.ledger.rename_receiver(old, new);
         self.pages.digests.rename_receiver(old, new);
@@ -304,34 +314,34 @@ impl Engine {
         self.heard(alert, before.as_ref());
         self.pages.incidents.ended(&mut self.world, alert);
         self.pages.mirrors.mirror_lapsed(&mut self.world, &mut self.pages.incidents, alert, stale);
-        for lane in self.world.taken_lanes(alert) {
-            self.world.routed(lane, 1);
+        for destination in self.world.taken_destinations(alert) {
+            self.world.routed(destination, 1);
             if !stale {
-                self.pages.resolve(&mut self.world, alert, lane, 1);
+                self.pages.resolve(&mut self.world, alert, destination, 1);
                 continue;
             }
-            let noise = self.world.lanes.lane(lane).noise.clone();
+            let noise = self.world.destinations.get(destination).noise.clone();
             let now = self.world.now;
-            let track = self.world.track(alert, lane);
+            let track = self.world.track(alert, destination);
             track.unmute();
             if track.damping.flaps().is_some() {
                 track.damping.release(now, &noise.flapping);
-                self.world.gauges(lane).flapping -= 1;
+                self.world.gauges(destination).flapping -= 1;
             }
-            if self.world.track(alert, lane).end_hold() {
-                self.world.timers.clear(&Timer::Hold(lane, alert));
-                self.world.gauges(lane).held -= 1;
+            if self.world.track(alert, destination).end_hold() {
+                self.world.timers.clear(&Timer::Hold(destination, alert));
+                self.world.gauges(destination).held -= 1;
             }
-            let track = self.world.track(alert, lane);
+            let track = self.world.track(alert, destination);
             let waiting = 1 + std::mem::take(&mut track.waiting);
             let incident = track.incident();
             if !track.is_admitted() {
                 let cause = Cause::Expired { after: self.world.policy.stale_after };
-                self.pages.suppress(&mut self.world, alert, lane, waiting, cause, None);
-                self.world.remember(alert, lane);
+                self.pages.suppress(&mut self.world, alert, destination, waiting, cause, None);
+                self.world.remember(alert, destination);
                 continue;
             }
-            self.pages.retire(&mut self.world, alert, lane, waiting, now);
+            self.pages.retire(&mut self.world, alert, destination, waiting, now);
             if let Some(incident) = incident.and_then(|id| self.pages.incidents.all.get_mut(&id)) {
                 incident.closing = Some(Box::new(Cause::Expired { after: self.world.policy.stale_after }));
             }
@@ -348,10 +358,10 @@ impl Engine {
         self.heard(alert, None);
         self.world.watch_alert(alert);
         let Some(labels) = self.world.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
-        for lane in self.pages.lanes_of(&self.world, alert, &labels, change) {
-            self.world.routed(lane, 1);
-            self.duplicate(alert, lane, change, Status::Firing);
-            self.pages.mirrors.mirror_alone(&mut self.world, &mut self.pages.incidents, alert, lane);
+        for destination in self.pages.destinations_of(&self.world, alert, &labels, change) {
+            self.world.routed(destination, 1);
+            self.duplicate(alert, destination, change, Status::Firing);
+            self.pages.mirrors.mirror_alone(&mut self.world, &mut self.pages.incidents, alert, destination);
         }
     }
 }

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
 use crate::engine::alerts::{Alert, Alerts};
+use crate::engine::destinations::{DestinationId, Destinations};
 use crate::engine::incidents::incident::{Incident, Side};
 use crate::engine::incidents::members::{Level, UNKNOWN};
-use crate::engine::lanes::{LaneId, Lanes};
 use crate::engine::ledger::Ledger;
 use crate::engine::pages::groups::GroupKey;
 use crate::engine::state::Track;
@@ -68,7 +68,7 @@ pub(crate) struct World {
     /// Engine time: the latest at which an event was handled.
     pub(crate) now: Timestamp,
     pub(crate) policy: Policy,
-    pub(crate) lanes: Lanes,
+    pub(crate) destinations: Destinations,
     pub(crate) alerts: Alerts,
     pub(crate) timers: Timers,
     pub(crate) ledger: Ledger,
@@ -81,7 +81,7 @@ impl World {
         World {
             now: Timestamp::ZERO,
             policy,
-            lanes: Lanes::default(),
+            destinations: Destinations::default(),
             alerts: Alerts::default(),
             timers: Timers::default(),
             ledger: Ledger::default(),
@@ -113,34 +113,37 @@ impl World {
     }
 
     /// The page of an alert is held until then.
-    pub(crate) fn hold_until(&mut self, alert: AlertId, lane: LaneId, until: Timestamp) {
-        if self.track(alert, lane).hold(until) {
-            self.timers.set(Timer::Hold(lane, alert), until);
-            self.gauges(lane).held += 1;
+    pub(crate) fn hold_until(&mut self, alert: AlertId, destination: DestinationId, until: Timestamp) {
+        if self.track(alert, destination).hold(until) {
+            self.timers.set(Timer::Hold(destination, alert), until);
+            self.gauges(destination).held += 1;
         }
     }
 
     /// The group of an alert; labels that do not make it another alert do not make another group.
-    pub(crate) fn group_key(&self, lane: LaneId, labels: &LabelSet) -> crate::engine::GroupKey {
+    pub(crate) fn group_key(&self, destination: DestinationId, labels: &LabelSet) -> crate::engine::GroupKey {
         let telling = self.policy.telling(labels);
-        (lane, self.lanes.lane(lane).group_by.labels_of(telling.as_ref().unwrap_or(labels)))
+        (
+            destination,
+            self.destinations.get(destination).group_by.labels_of(telling.as_ref().unwrap_or(labels)),
+        )
     }
 
     pub(crate) fn fires(&self, alert: AlertId) -> bool {
         self.alerts.alert(alert).is_some_and(crate::engine::alerts::Alert::firing)
     }
 
-    pub(crate) fn taken_lanes(&self, alert: AlertId) -> Vec<LaneId> {
-        self.alerts.tracks_of(alert).map(|(lane, _)| lane).collect()
+    pub(crate) fn taken_destinations(&self, alert: AlertId) -> Vec<DestinationId> {
+        self.alerts.tracks_of(alert).map(|(destination, _)| destination).collect()
     }
 
-    pub(crate) fn track(&mut self, alert: AlertId, lane: LaneId) -> &mut Track {
-        self.alerts.track_mut(alert, lane)
+    pub(crate) fn track(&mut self, alert: AlertId, destination: DestinationId) -> &mut Track {
+        self.alerts.track_mut(alert, destination)
     }
 
-    pub(crate) fn gauges(&mut self, lane: LaneId) -> &mut crate::engine::ReceiverStats {
-        let World { lanes, ledger, .. } = self;
-        ledger.account(lanes.lane(lane))
+    pub(crate) fn gauges(&mut self, destination: DestinationId) -> &mut crate::engine::ReceiverStats {
+        let World { destinations, ledger, .. } = self;
+        ledger.account(destinations.get(destination))
     }
 
     /// By what name an alert may join an incident that rolls on; by none, if its level is never held.
@@ -150,26 +153,29 @@ impl World {
         Some(labels.value("alertname")).filter(|_| !exempt)
     }
 
-    /// Counts observations that took a lane; they are pending until disposed.
-    pub(crate) fn routed(&mut self, lane: LaneId, count: u64) {
-        let account = self.gauges(lane);
+    /// Counts observations that took a destination; they are pending until disposed.
+    pub(crate) fn routed(&mut self, destination: DestinationId, count: u64) {
+        let account = self.gauges(destination);
         account.routed += count;
         account.pending += count;
     }
 
-    /// Whose flow a lane's pages are part of. What would have been sent takes no place from what is sent.
-    pub(crate) fn flow_key(&self, lane: LaneId) -> SmolStr {
-        let lane = self.lanes.lane(lane);
-        match lane.observes() {
-            true => format_smolstr!("{}\0observe", lane.receiver),
-            false => lane.receiver.clone(),
+    /// Whose flow a destination's pages are part of. What would have been sent takes no place from what is sent.
+    pub(crate) fn flow_key(&self, destination: DestinationId) -> SmolStr {
+        let destination = self.destinations.get(destination);
+        match destination.observes() {
+            true => format_smolstr!("{}\0observe", destination.receiver),
+            false => destination.receiver.clone(),
         }
     }
 
     /// The group of a receiver's merged pages.
-    pub(crate) fn merged_key(&self, lane: LaneId) -> GroupKey {
-        let receiver = &self.lanes.lane(lane).receiver;
-        (self.lanes.first_of_receiver(lane), LabelSet::from_pairs([(MERGED, receiver.as_str())]))
+    pub(crate) fn merged_key(&self, destination: DestinationId) -> GroupKey {
+        let receiver = &self.destinations.get(destination).receiver;
+        (
+            self.destinations.first_of_receiver(destination),
+            LabelSet::from_pairs([(MERGED, receiver.as_str())]),
+        )
     }
 
     pub(crate) fn never_holds(&self, alert: AlertId) -> bool {
@@ -197,11 +203,11 @@ impl World {
         let over = earliest(over.map(|(id, a)| (a.ends_at, *id)).collect(), self.share());
         self.found(Bound::Alerts, over.len());
         for (_, alert) in &over {
-            for lane in self.taken_lanes(*alert) {
-                self.alerts.forget_track(*alert, lane);
-                self.timers.clear(&Timer::ForgetTrack(lane, *alert));
+            for destination in self.taken_destinations(*alert) {
+                self.alerts.forget_track(*alert, destination);
+                self.timers.clear(&Timer::ForgetTrack(destination, *alert));
             }
-            self.ledger.forget(self.now, *alert, (&mut self.alerts, &self.lanes));
+            self.ledger.forget(self.now, *alert, (&mut self.alerts, &self.destinations));
             self.alerts.forget(*alert, &mut self.timers);
         }
         !over.is_empty()
@@ -226,16 +232,20 @@ impl World {
         self.policy.severities.levels[self.policy.severities.level_of(labels)].name.clone()
     }
 
-    pub(crate) fn lanes_to(&self, alert: AlertId, receiver: &str) -> impl Iterator<Item = LaneId> {
-        let lanes = self.taken_lanes(alert).into_iter();
-        lanes.filter(move |lane| self.lanes.lane(*lane).receiver == receiver)
+    pub(crate) fn destinations_to(
+        &self,
+        alert: AlertId,
+        receiver: &str,
+    ) -> impl Iterator<Item = DestinationId> {
+        let destinations = self.taken_destinations(alert).into_iter();
+        destinations.filter(move |destination| self.destinations.get(*destination).receiver == receiver)
     }
 
     /// An alert fires. If it flaps, it pages once it has fired for `confirm` without a break.
-    pub(crate) fn confirm_later(&mut self, alert: AlertId, lane: LaneId) {
-        let confirm = self.lanes.lane(lane).noise.flapping.confirm;
-        if !confirm.is_zero() && self.track(alert, lane).damping.flaps().is_some() {
-            self.timers.set(Timer::Confirm(lane, alert), self.now + confirm);
+    pub(crate) fn confirm_later(&mut self, alert: AlertId, destination: DestinationId) {
+        let confirm = self.destinations.get(destination).noise.flapping.confirm;
+        if !confirm.is_zero() && self.track(alert, destination).damping.flaps().is_some() {
+            self.timers.set(Timer::Confirm(destination, alert), self.now + confirm);
         }
     }
 
@@ -245,19 +255,19 @@ impl World {
         if closing == std::mem::replace(&mut incident.closing_counted, closing) {
             return;
         }
-        let count = &mut self.ledger.receiver(&self.lanes.lane(incident.group.0).receiver).closing;
+        let count = &mut self.ledger.receiver(&self.destinations.get(incident.group.0).receiver).closing;
         *count = if closing { *count + 1 } else { count.saturating_sub(1) };
     }
 
-    /// What is remembered of an alert at a lane goes once it tells nothing any more.
-    pub(crate) fn remember(&mut self, alert: AlertId, lane: LaneId) {
-        let noise = &self.lanes.lane(lane).noise;
-        let Some(track) = self.alerts.track(alert, lane) else { return };
+    /// What is remembered of an alert at a destination goes once it tells nothing any more.
+    pub(crate) fn remember(&mut self, alert: AlertId, destination: DestinationId) {
+        let noise = &self.destinations.get(destination).noise;
+        let Some(track) = self.alerts.track(alert, destination) else { return };
         let at = track
             .damping
             .forget_at(&noise.flapping)
             .max(self.now + noise.merge_window.max(noise.resolve_hold));
-        self.timers.set(Timer::ForgetTrack(lane, alert), at);
+        self.timers.set(Timer::ForgetTrack(destination, alert), at);
     }
 
     /// An alert begins to fire: somebody must hear of it in time.

@@ -100,19 +100,19 @@ impl Incidents {
     ) {
         let Some(incident) = self.all.get_mut(&id) else { return };
         let waiting = std::mem::take(&mut incident.waiting);
-        let (lane, key) = (incident.group.0, incident.dedup_key.clone());
+        let (destination, key) = (incident.group.0, incident.dedup_key.clone());
         let leader = match sent {
             Some((_, Leader::First)) => waiting.iter().position(|(_, n)| *n > 0),
             Some((_, Leader::Last)) => waiting.iter().rposition(|(_, n)| *n > 0),
             None => None,
         };
-        let World { lanes, ledger, alerts, now, .. } = world;
-        let lane = (lane, lanes.lane(lane));
+        let World { destinations, ledger, alerts, now, .. } = world;
+        let destination = (destination, destinations.get(destination));
         for (index, (alert, mut count)) in waiting.into_iter().enumerate() {
             let mut dispose = |disposition, count, cause| {
-                let (known, incident, basis) = (alerts.alert_mut(alert), key.clone(), lane.1.basis());
+                let (known, incident, basis) = (alerts.alert_mut(alert), key.clone(), destination.1.basis());
                 let verdict =
-                    Verdict { alert, known, lane, incident, disposition, cause, release: None, basis };
+                    Verdict { alert, known, destination, incident, disposition, cause, release: None, basis };
                 ledger.dispose(*now, count, verdict);
             };
             if let Some((disposition, _)) = sent.filter(|_| leader == Some(index)) {

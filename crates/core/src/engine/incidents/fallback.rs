@@ -16,7 +16,7 @@ impl Incidents {
     pub(crate) fn fall_back(&mut self, world: &mut World, id: IncidentId, refused: bool) {
         let now = world.now;
         let Some(incident) = self.all.get(&id) else { return };
-        let home = world.lanes.lane(incident.group.0).receiver.clone();
+        let home = world.destinations.get(incident.group.0).receiver.clone();
         let mut told: BTreeSet<SmolStr> =
             incident.channels.iter().filter_map(|c| c.receiver.clone()).collect();
         told.insert(home.clone());

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::members::Members;
-use crate::engine::lanes::LaneId;
 use crate::engine::pages::groups::GroupKey;
 use crate::engine::pages::internal::Own;
 use crate::model::{AlertId, Cause, Duration, Timestamp, hex, sha256};
@@ -170,10 +170,10 @@ impl Incident {
         last.is_some_and(|at| now <= *at + rolling) && now <= self.paged_at + ROLLS_FOR
     }
 
-    /// The lanes of its alerts: the one that it stands at, or, for a merged page, those of its groups.
-    pub(crate) fn lanes(&self) -> impl Iterator<Item = LaneId> {
+    /// The destinations of its alerts: the one that it stands at, or, for a merged page, those of its groups.
+    pub(crate) fn destinations(&self) -> impl Iterator<Item = DestinationId> {
         let own = self.merges.is_empty().then_some(self.group.0);
-        self.merges.iter().map(|(lane, _)| *lane).chain(own)
+        self.merges.iter().map(|(destination, _)| *destination).chain(own)
     }
 
     /// Whether it closed, or another one took its place.
@@ -272,7 +272,7 @@ mod tests {
 
     fn paged() -> Incident {
         let mut incident =
-            Incident::new(at(0), ((LaneId(0), LabelSet::default()), "{}".into()), 0, Vec::new());
+            Incident::new(at(0), ((DestinationId(0), LabelSet::default()), "{}".into()), 0, Vec::new());
         incident.known_alerts = 3;
         incident
     }

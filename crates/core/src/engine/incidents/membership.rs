@@ -1,10 +1,10 @@
 //! Alerts that come into an incident, change in it, and leave it.
 
+use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::Incidents;
 use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::incident::{IncidentId, Phase};
 use crate::engine::incidents::members::Member;
-use crate::engine::lanes::LaneId;
 use crate::engine::stats::Bound;
 use crate::engine::timers::Timer;
 use crate::engine::world::{SHARE, World};
@@ -20,7 +20,7 @@ impl Incidents {
         world: &mut World,
         id: IncidentId,
         alert: AlertId,
-        lane: LaneId,
+        destination: DestinationId,
         count: u64,
         flaps: Option<u32>,
     ) {
@@ -38,7 +38,7 @@ impl Incidents {
         incident.waiting.push((alert, count));
         incident.closing = None;
         self.reopen(world, id);
-        world.track(alert, lane).notify(id);
+        world.track(alert, destination).notify(id);
         self.touched.insert(id);
     }
 
@@ -60,12 +60,18 @@ impl Incidents {
     }
 
     /// Counts changes of an alert, and marks its incident if it begins to flap with them.
-    pub(crate) fn damp(&mut self, world: &mut World, alert: AlertId, lane: LaneId, changes: u32) {
-        let settings = &world.lanes.lane(lane).noise.flapping;
-        let track = world.alerts.track_mut(alert, lane);
+    pub(crate) fn damp(
+        &mut self,
+        world: &mut World,
+        alert: AlertId,
+        destination: DestinationId,
+        changes: u32,
+    ) {
+        let settings = &world.destinations.get(destination).noise.flapping;
+        let track = world.alerts.track_mut(alert, destination);
         let began = track.damping.change(world.now, changes, settings);
         if let Some(deadline) = track.damping.reuse_deadline(settings) {
-            world.timers.set(Timer::Reuse(lane, alert), deadline);
+            world.timers.set(Timer::Reuse(destination, alert), deadline);
         }
         let flaps = track.damping.flaps();
         if let Some(id) = track.incident().filter(|_| flaps.is_some())
@@ -75,27 +81,33 @@ impl Incidents {
             self.touched.insert(id);
         }
         if began {
-            world.gauges(lane).flapping += 1;
+            world.gauges(destination).flapping += 1;
         }
     }
 
     /// An incident is told that a flapping alert fires again, as an update.
-    pub(crate) fn tell_again(&mut self, world: &mut World, alert: AlertId, lane: LaneId, id: IncidentId) {
-        if world.track(alert, lane).incident() != Some(id) {
-            self.leave(world, alert, lane);
+    pub(crate) fn tell_again(
+        &mut self,
+        world: &mut World,
+        alert: AlertId,
+        destination: DestinationId,
+        id: IncidentId,
+    ) {
+        if world.track(alert, destination).incident() != Some(id) {
+            self.leave(world, alert, destination);
         }
-        let track = world.track(alert, lane);
+        let track = world.track(alert, destination);
         let (count, flaps) = (std::mem::take(&mut track.waiting), track.damping.flaps());
-        self.join(world, id, alert, lane, count, flaps);
+        self.join(world, id, alert, destination, count, flaps);
         if let Some(incident) = self.all.get_mut(&id) {
             incident.members.change(&alert, |member| member.told = None);
         }
     }
 
     /// An alert goes on elsewhere: in the incident that it is in it counts as resolved.
-    pub(crate) fn leave(&mut self, world: &mut World, alert: AlertId, lane: LaneId) {
-        let Some(old) = world.track(alert, lane).leave_incident() else { return };
-        let stays = world.taken_lanes(alert).into_iter().any(|other| {
+    pub(crate) fn leave(&mut self, world: &mut World, alert: AlertId, destination: DestinationId) {
+        let Some(old) = world.track(alert, destination).leave_incident() else { return };
+        let stays = world.taken_destinations(alert).into_iter().any(|other| {
             let track = world.track(alert, other);
             track.notified_in() == Some(old)
         });
@@ -117,9 +129,9 @@ impl Incidents {
             return;
         };
         incident.phase = Phase::Open;
-        let (lane, labels) = incident.group.clone();
+        let (destination, labels) = incident.group.clone();
         world.timers.clear(&Timer::ResolveHold(id));
-        let gauges = world.gauges(lane);
+        let gauges = world.gauges(destination);
         gauges.resolving -= 1;
         gauges.open += 1;
         self.group_changed(&labels);
@@ -128,7 +140,7 @@ impl Incidents {
     /// The integrations of a mirrored incident are gone, and its receiver has others: they are told too.
     pub(crate) fn mirror_moves_on(&mut self, world: &mut World, id: IncidentId) {
         let Some(incident) = self.all.get_mut(&id) else { return };
-        for integration in &world.lanes.lane(incident.group.0).integrations {
+        for integration in &world.destinations.get(incident.group.0).integrations {
             if !incident.channels.iter().any(|c| c.integration == integration.name) {
                 incident.channels.push(Channel::new(integration));
             }

@@ -15,9 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side};
-use crate::engine::lanes::LaneId;
 use crate::engine::pages::groups::GroupKey;
 use crate::engine::state::Track;
 use crate::engine::timers::Timer;
@@ -118,8 +118,8 @@ impl Incidents {
     }
 
     /// The `dedup_key` of the incident that an alert is in, or was in last; empty if it is not known.
-    pub(crate) fn incident_key(&self, world: &World, alert: AlertId, lane: LaneId) -> SmolStr {
-        let incident = world.alerts.track(alert, lane).and_then(|t| self.all.get(&t.incident()?));
+    pub(crate) fn incident_key(&self, world: &World, alert: AlertId, destination: DestinationId) -> SmolStr {
+        let incident = world.alerts.track(alert, destination).and_then(|t| self.all.get(&t.incident()?));
         incident.map(|i| i.dedup_key.clone()).unwrap_or_default()
     }
 
@@ -132,28 +132,31 @@ impl Incidents {
     /// An incident is repeated after the shortest `repeat_interval` of its routes, which is returned.
     pub(crate) fn repeat_later(&mut self, world: &mut World, id: IncidentId) -> Duration {
         let Some(incident) = self.all.get(&id) else { return Duration::ZERO };
-        let interval = incident.lanes().map(|lane| world.lanes.lane(lane).repeat_interval).min();
+        let interval = incident
+            .destinations()
+            .map(|destination| world.destinations.get(destination).repeat_interval)
+            .min();
         let interval = interval.unwrap_or_default();
         world.timers.set(Timer::Repeat(id), world.now + interval);
         interval
     }
 
-    pub(crate) fn forget_track(&mut self, world: &mut World, lane: LaneId, alert: AlertId) {
-        let Some(track) = world.alerts.track(alert, lane) else { return };
+    pub(crate) fn forget_track(&mut self, world: &mut World, destination: DestinationId, alert: AlertId) {
+        let Some(track) = world.alerts.track(alert, destination) else { return };
         let busy = track.is_live() || track.damping.flaps().is_some();
         if busy {
             return;
         }
         // What its incident still has to say of it is said with its labels.
-        match self.is_named(world, alert, lane) {
-            true => world.timers.set(Timer::ForgetTrack(lane, alert), world.next_hour()),
-            false => world.alerts.forget_track(alert, lane),
+        match self.is_named(world, alert, destination) {
+            true => world.timers.set(Timer::ForgetTrack(destination, alert), world.next_hour()),
+            false => world.alerts.forget_track(alert, destination),
         }
     }
 
-    /// Whether the incident in which an alert is, or was last, at a lane may still name it.
-    pub(crate) fn is_named(&self, world: &World, alert: AlertId, lane: LaneId) -> bool {
-        let incident = world.alerts.track(alert, lane).and_then(|t| self.all.get(&t.incident()?));
+    /// Whether the incident in which an alert is, or was last, at a destination may still name it.
+    pub(crate) fn is_named(&self, world: &World, alert: AlertId, destination: DestinationId) -> bool {
+        let incident = world.alerts.track(alert, destination).and_then(|t| self.all.get(&t.incident()?));
         incident.is_some_and(|i| i.members.contains_key(&alert))
     }
 
@@ -166,8 +169,8 @@ impl Incidents {
 
     /// Whether somebody was told of an alert.
     pub(crate) fn was_told(&self, world: &World, alert: AlertId) -> bool {
-        world.taken_lanes(alert).into_iter().any(|lane| {
-            let track = world.alerts.track(alert, lane);
+        world.taken_destinations(alert).into_iter().any(|destination| {
+            let track = world.alerts.track(alert, destination);
             let incident = track.filter(|t| t.is_admitted()).and_then(|t| self.all.get(&t.incident()?));
             incident.is_some_and(|i| {
                 i.channels.iter().any(crate::engine::incidents::channel::Channel::was_opened)
@@ -178,7 +181,7 @@ impl Incidents {
     /// A page left: whether it is taken is looked at when its receiver's patience is over.
     pub(crate) fn watch_page(&mut self, world: &mut World, id: IncidentId) {
         let Some(incident) = self.all.get(&id) else { return };
-        let receiver = world.policy.receivers.get(&world.lanes.lane(incident.group.0).receiver);
+        let receiver = world.policy.receivers.get(&world.destinations.get(incident.group.0).receiver);
         let fallback = receiver.filter(|r| r.fallback.is_some()).map(|r| r.fallback_after);
         let alarm = world.undelivered_after().filter(|_| incident.own.is_none());
         if let Some(first) = fallback.into_iter().chain(alarm).min() {
@@ -189,7 +192,7 @@ impl Incidents {
     /// Leads the channels of all incidents to the integrations of `policy`.
     pub(crate) fn lead_channels(&mut self, world: &mut World, policy: &Policy) {
         for incident in self.all.values_mut() {
-            let home = &world.lanes.lane(incident.group.0).receiver;
+            let home = &world.destinations.get(incident.group.0).receiver;
             let known: Vec<u64> = incident.channels.iter().map(Channel::endpoint).collect();
             for channel in &mut incident.channels {
                 let receiver = channel.receiver.as_ref().unwrap_or(home);

@@ -46,7 +46,7 @@ impl Incidents {
         incident: &'a Incident,
         which: impl Fn(&Channel) -> bool + 'a,
     ) -> impl Iterator<Item = OrphanedIncident> + 'a {
-        let home = &world.lanes.lane(incident.group.0).receiver;
+        let home = &world.destinations.get(incident.group.0).receiver;
         incident.channels.iter().filter(move |channel| which(channel)).map(move |channel| OrphanedIncident {
             receiver: channel.receiver.as_ref().unwrap_or(home).clone(),
             integration: channel.integration.clone(),

@@ -43,7 +43,7 @@ impl Incidents {
         Notification {
             id: number,
             at: world.now,
-            receiver: world.lanes.lane(incident.group.0).receiver.clone(),
+            receiver: world.destinations.get(incident.group.0).receiver.clone(),
             integration: channel.integration.clone(),
             kind,
             dedup_key: incident.dedup_key.clone(),

@@ -54,13 +54,13 @@ enum Elsewhere {
 impl Incidents {
     /// Where a channel of an incident leads.
     pub(crate) fn spot<'a>(&self, world: &'a World, incident: &Incident, channel: &'a Channel) -> Spot<'a> {
-        let home = &world.lanes.lane(incident.group.0).receiver;
+        let home = &world.destinations.get(incident.group.0).receiver;
         Spot { receiver: channel.receiver.as_ref().unwrap_or(home), integration: &channel.integration }
     }
 
     /// The channel of an incident that leads to a spot.
     fn channel_at<'a>(&self, world: &World, incident: &'a Incident, at: Spot<'_>) -> Option<&'a Channel> {
-        let home = &world.lanes.lane(incident.group.0).receiver;
+        let home = &world.destinations.get(incident.group.0).receiver;
         let leads = |c: &&Channel| {
             c.integration == *at.integration && c.receiver.as_ref().unwrap_or(home) == at.receiver
         };
@@ -79,7 +79,7 @@ impl Incidents {
         let ids = self.kin.get(labels).into_iter().flat_map(|ids| ids.iter().rev());
         let known = ids.filter_map(|id| Some((*id, self.all.get(id)?)));
         known.filter(move |(_, incident)| {
-            let home = world.lanes.lane(incident.group.0).receiver == *at.receiver;
+            let home = world.destinations.get(incident.group.0).receiver == *at.receiver;
             home && incident.reaches_somebody() || self.channel_at(world, incident, at).is_some()
         })
     }
@@ -134,9 +134,9 @@ impl Incidents {
         for (id, said_to_fire) in self.unsaid.remove(&alert).unwrap_or_default() {
             let Some(incident) = self.all.get_mut(&id) else { continue };
             incident.owes |= said_to_fire;
-            let (lane, labels) = incident.group.clone();
+            let (destination, labels) = incident.group.clone();
             if said_to_fire {
-                let due = world.now + world.lanes.lane(lane).group_interval;
+                let due = world.now + world.destinations.get(destination).group_interval;
                 world.timers.set_if_unset(Timer::Update(id), due);
             }
             self.touched.insert(id);

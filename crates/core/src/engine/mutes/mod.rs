@@ -15,7 +15,7 @@ use smol_str::format_smolstr;
 
 use crate::engine::Stats;
 use crate::engine::alerts::Alerts;
-use crate::engine::lanes::Lane;
+use crate::engine::destinations::Destination;
 use crate::engine::mutes::inhibition::Inhibition;
 use crate::engine::mutes::intervals::Intervals;
 use crate::engine::mutes::silences::Silences;
@@ -37,7 +37,7 @@ pub(crate) struct Mutes {
     pub(crate) dirty: BTreeSet<AlertId>,
 }
 
-/// What mutes an alert at a lane.
+/// What mutes an alert at a destination.
 pub(crate) struct Muting {
     pub(crate) cause: Cause,
     /// When it ends, where that is known.
@@ -99,16 +99,16 @@ impl Mutes {
         }
     }
 
-    /// Why one of the alerts is muted at a lane, if it fires and is.
-    pub(crate) fn cause(&self, alerts: &Alerts, alert: AlertId, lane: &Lane) -> Option<Muting> {
+    /// Why one of the alerts is muted at a destination, if it fires and is.
+    pub(crate) fn cause(&self, alerts: &Alerts, alert: AlertId, destination: &Destination) -> Option<Muting> {
         let labels = alerts.firing_labels(alert)?;
         if let Some(silence) = self.silences.silence_of(alert) {
             let release = Some(silence.ends_at);
             let basis = Basis { setting: format_smolstr!("silence {}", silence.id), ..Basis::default() };
             return Some(Muting { cause: cause_of(silence), release, basis });
         }
-        if let Some((cause, release)) = self.intervals.muted(&lane.windows) {
-            let basis = self.interval_basis(lane, &cause);
+        if let Some((cause, release)) = self.intervals.muted(&destination.windows) {
+            let basis = self.interval_basis(destination, &cause);
             return Some(Muting { cause, release, basis });
         }
         let by = self.inhibition.inhibitor(labels)?;
@@ -125,7 +125,7 @@ impl Mutes {
     }
 
     /// The time interval that `cause` names first.
-    fn interval_basis(&self, lane: &Lane, cause: &Cause) -> Basis {
+    fn interval_basis(&self, destination: &Destination, cause: &Cause) -> Basis {
         let name = match cause {
             Cause::MuteInterval { name } => Some(name),
             Cause::ActiveIntervals { names } => names.first(),
@@ -137,7 +137,7 @@ impl Mutes {
                 line: self.lines.time_intervals.get(name).copied().unwrap_or(0),
                 ..Basis::default()
             },
-            None => lane.basis(),
+            None => destination.basis(),
         }
     }
 

@@ -3,9 +3,9 @@
 use smol_str::SmolStr;
 
 use crate::engine::alerts::Change;
+use crate::engine::destinations::DestinationId;
 use crate::engine::event::Release;
 use crate::engine::incidents::members::{Level, UNKNOWN};
-use crate::engine::lanes::LaneId;
 use crate::engine::mutes::Muting;
 use crate::engine::pages::groups::{GroupKey, Place};
 use crate::engine::pages::{Pages, groups};
@@ -21,32 +21,32 @@ impl Pages {
         &mut self,
         world: &mut World,
         alert: AlertId,
-        lane: LaneId,
+        destination: DestinationId,
         count: u64,
         muting: Muting,
     ) {
         let Muting { cause, release, basis } = muting;
         let reason = cause.reason();
         let mut count = count;
-        let track = world.track(alert, lane);
+        let track = world.track(alert, destination);
         match track.mute(reason) {
             State::Held(_) => {
                 count += std::mem::take(&mut track.waiting);
-                world.timers.clear(&Timer::Hold(lane, alert));
-                world.gauges(lane).held -= 1;
+                world.timers.clear(&Timer::Hold(destination, alert));
+                world.gauges(destination).held -= 1;
             }
             State::Gathering(group) | State::Withheld(group) => {
                 count += self.leave_wait(world, alert, &group)
             }
             State::Idle | State::Muted(_) | State::Notified { .. } => {}
         }
-        let withheld = std::mem::take(&mut world.track(alert, lane).waiting);
+        let withheld = std::mem::take(&mut world.track(alert, destination).waiting);
         if withheld > 0 {
-            let flapping = self.flapping_cause(world, alert, lane);
-            self.suppress(world, alert, lane, withheld, flapping, None);
+            let flapping = self.flapping_cause(world, alert, destination);
+            self.suppress(world, alert, destination, withheld, flapping, None);
         }
-        let basis = Basis { otherwise: self.otherwise(world, alert, lane, reason), ..basis };
-        self.suppress_by(world, alert, lane, count, (cause, release), basis);
+        let basis = Basis { otherwise: self.otherwise(world, alert, destination, reason), ..basis };
+        self.suppress_by(world, alert, destination, count, (cause, release), basis);
     }
 
     /// A muted alert resolves. Returns whether nobody was told of it, so that all is said.
@@ -54,26 +54,26 @@ impl Pages {
         &mut self,
         world: &mut World,
         alert: AlertId,
-        lane: LaneId,
+        destination: DestinationId,
         count: u64,
     ) -> bool {
-        let track = world.track(alert, lane);
+        let track = world.track(alert, destination);
         let was_told = !track.is_kept_by_mute();
         track.unmute();
         if was_told {
             return false;
         }
-        self.suppress(world, alert, lane, count, Cause::ResolvedWhileMuted, None);
-        world.remember(alert, lane);
+        self.suppress(world, alert, destination, count, Cause::ResolvedWhileMuted, None);
+        world.remember(alert, destination);
         true
     }
 
     /// The severity of an alert changed, which `ignore_labels` may let it: its incidents know.
     pub(crate) fn leveled(&mut self, world: &mut World, alert: AlertId, level: Level) {
         let told = world
-            .taken_lanes(alert)
+            .taken_destinations(alert)
             .into_iter()
-            .filter_map(|lane| world.alerts.track(alert, lane)?.incident());
+            .filter_map(|destination| world.alerts.track(alert, destination)?.incident());
         let shown = self.mirrors.open.values().map(|mirror| mirror.incident);
         for id in told.chain(shown).collect::<Vec<_>>() {
             if let Some(incident) = self.incidents.all.get_mut(&id) {
@@ -87,144 +87,157 @@ impl Pages {
     /// The severity of an alert rose while it fires, which `ignore_labels` may let it: what waits with it
     /// waits no longer than the new level does, and its incident may be worse.
     pub(crate) fn rose(&mut self, world: &mut World, alert: AlertId) {
-        for lane in world.taken_lanes(alert) {
-            if world.track(alert, lane).muted().is_some() {
+        for destination in world.taken_destinations(alert) {
+            if world.track(alert, destination).muted().is_some() {
                 continue;
             }
-            if world.track(alert, lane).end_hold() {
-                world.timers.clear(&Timer::Hold(lane, alert));
-                world.gauges(lane).held -= 1;
-                self.hold(world, alert, lane);
-            } else if let Some(group) = world.track(alert, lane).leave_group() {
+            if world.track(alert, destination).end_hold() {
+                world.timers.clear(&Timer::Hold(destination, alert));
+                world.gauges(destination).held -= 1;
+                self.hold(world, alert, destination);
+            } else if let Some(group) = world.track(alert, destination).leave_group() {
                 let count = self.leave_wait(world, alert, &group);
-                world.track(alert, lane).waiting += count;
-                self.hold(world, alert, lane);
+                world.track(alert, destination).waiting += count;
+                self.hold(world, alert, destination);
             } else {
-                let incident = world.track(alert, lane).incident();
+                let incident = world.track(alert, destination).incident();
                 self.incidents.touched.extend(incident);
             }
         }
     }
 
-    /// The lanes that an observation takes: those that match, and those that the configuration no
-    /// longer has but on which the alert is still told of. A lane on which it is not told of is left
+    /// The destinations that an observation takes: those that match, and those that the configuration no
+    /// longer has but on which the alert is still told of. A destination on which it is not told of is left
     /// out while such an old one tells the same receiver.
-    pub(crate) fn lanes_of(
+    pub(crate) fn destinations_of(
         &self,
         world: &World,
         alert: AlertId,
         labels: &LabelSet,
         change: Change,
-    ) -> Vec<LaneId> {
-        let mut lanes = world.lanes.matching(&world.policy, labels);
-        // An old lane on which only the incident lives goes first, if the alert goes on elsewhere.
+    ) -> Vec<DestinationId> {
+        let mut destinations = world.destinations.matching(&world.policy, labels);
+        // An old destination on which only the incident lives goes first, if the alert goes on elsewhere.
         let goes_on = |receiver: &SmolStr| {
-            let live = |lane: &LaneId| world.alerts.track(alert, *lane).is_some_and(Track::is_live);
-            lanes.iter().any(|lane| world.lanes.lane(*lane).receiver == *receiver && live(lane))
+            let live = |destination: &DestinationId| {
+                world.alerts.track(alert, *destination).is_some_and(Track::is_live)
+            };
+            destinations.iter().any(|destination| {
+                world.destinations.get(*destination).receiver == *receiver && live(destination)
+            })
         };
-        let old: Vec<LaneId> = world
+        let old: Vec<DestinationId> = world
             .alerts
             .tracks_of(alert)
-            .filter(|(lane, _)| !lanes.contains(lane))
-            .filter(|(lane, track)| {
+            .filter(|(destination, _)| !destinations.contains(destination))
+            .filter(|(destination, track)| {
                 self.incidents.is_told(track)
-                    || self.mirrors.is_mirrored(world, &self.incidents, alert, *lane)
+                    || self.mirrors.is_mirrored(world, &self.incidents, alert, *destination)
             })
-            .filter(|(lane, track)| track.is_live() || !goes_on(&world.lanes.lane(*lane).receiver))
-            .map(|(lane, _)| lane)
+            .filter(|(destination, track)| {
+                track.is_live() || !goes_on(&world.destinations.get(*destination).receiver)
+            })
+            .map(|(destination, _)| destination)
             .collect();
         if !old.is_empty() && change != Change::UnknownResolved {
-            let told = |lane: &LaneId| {
-                let receiver = &world.lanes.lane(*lane).receiver;
-                old.iter().any(|o| world.lanes.lane(*o).receiver == *receiver)
+            let told = |destination: &DestinationId| {
+                let receiver = &world.destinations.get(*destination).receiver;
+                old.iter().any(|o| world.destinations.get(*o).receiver == *receiver)
             };
-            let taken =
-                |lane: &LaneId| world.alerts.track(alert, *lane).is_some_and(|t| self.incidents.is_told(t));
-            lanes.retain(|lane| taken(lane) || !told(lane));
+            let taken = |destination: &DestinationId| {
+                world.alerts.track(alert, *destination).is_some_and(|t| self.incidents.is_told(t))
+            };
+            destinations.retain(|destination| taken(destination) || !told(destination));
         }
-        lanes.extend(old);
-        lanes
+        destinations.extend(old);
+        destinations
     }
 
     /// Hold: the first page waits, from `startsAt` and at most as long from receipt, unless the
     /// level says that it never does.
-    pub(crate) fn hold(&mut self, world: &mut World, alert: AlertId, lane: LaneId) {
+    pub(crate) fn hold(&mut self, world: &mut World, alert: AlertId, destination: DestinationId) {
         match world.held_by_level(alert) {
-            Some(until) if until > world.now => world.hold_until(alert, lane, until),
-            Some(_) => self.admit(world, alert, lane),
+            Some(until) if until > world.now => world.hold_until(alert, destination, until),
+            Some(_) => self.admit(world, alert, destination),
             None => {}
         }
     }
 
     /// The hold is over and the alert still fires.
-    pub(crate) fn hold_ended(&mut self, world: &mut World, lane: LaneId, alert: AlertId) {
-        if world.track(alert, lane).end_hold() {
-            world.gauges(lane).held -= 1;
-            self.admit(world, alert, lane);
+    pub(crate) fn hold_ended(&mut self, world: &mut World, destination: DestinationId, alert: AlertId) {
+        if world.track(alert, destination).end_hold() {
+            world.gauges(destination).held -= 1;
+            self.admit(world, alert, destination);
         }
     }
 
     /// Group: the alert finds its incident, or a place in the next page.
-    pub(crate) fn admit(&mut self, world: &mut World, alert: AlertId, lane: LaneId) {
-        if world.lanes.lane(lane).integrations.is_empty() {
+    pub(crate) fn admit(&mut self, world: &mut World, alert: AlertId, destination: DestinationId) {
+        if world.destinations.get(destination).integrations.is_empty() {
             // It was held, and its receiver lost them meanwhile.
-            let held = std::mem::take(&mut world.track(alert, lane).waiting);
-            self.suppress(world, alert, lane, held, Cause::NoIntegration, None);
-            return world.remember(alert, lane);
+            let held = std::mem::take(&mut world.track(alert, destination).waiting);
+            self.suppress(world, alert, destination, held, Cause::NoIntegration, None);
+            return world.remember(alert, destination);
         }
         let Some(labels) = world.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
-        let key = world.group_key(lane, &labels);
+        let key = world.group_key(destination, &labels);
         self.bound_groups(world, &key);
         let firing = self.remember_series(world, &key, &labels);
         let name = world.rolls_by(&labels);
-        let track = world.alerts.track_mut(alert, lane);
+        let track = world.alerts.track_mut(alert, destination);
         let mut count = std::mem::take(&mut track.waiting);
         let flaps = track.damping.flaps();
-        let noise = &world.lanes.lane(lane).noise;
+        let noise = &world.destinations.get(destination).noise;
         let group = self.groups.entry(key.clone()).or_default();
         world.timers.clear(&Timer::ForgetGroup(key.clone()));
         count += group.take_ended(alert);
         match groups::place(world.now, alert, track.incident(), group, &self.incidents.all, noise, name) {
             Place::Rejoin(id) | Place::Join(id) => {
-                self.incidents.join(world, id, alert, lane, count, flaps);
+                self.incidents.join(world, id, alert, destination, count, flaps);
                 // It was gone for a moment, and its incident owes a page still.
-                if let Some(flaps) = world.track(alert, lane).owed.take() {
-                    self.fires_on(world, alert, lane, flaps);
+                if let Some(flaps) = world.track(alert, destination).owed.take() {
+                    self.fires_on(world, alert, destination, flaps);
                 }
                 // Its incident may be one of merged pages.
                 self.forget_group_later(world, &key);
             }
             Place::Next => {
-                world.track(alert, lane).owed = None;
+                world.track(alert, destination).owed = None;
                 self.gather(world, &key, alert, &labels, count, firing);
             }
         }
     }
 
     /// Flap damping, second half: an alert stops to fire. `waiting` observations say so.
-    pub(crate) fn resolve(&mut self, world: &mut World, alert: AlertId, lane: LaneId, waiting: u64) {
-        if self.resolved_muted(world, alert, lane, waiting) {
+    pub(crate) fn resolve(
+        &mut self,
+        world: &mut World,
+        alert: AlertId,
+        destination: DestinationId,
+        waiting: u64,
+    ) {
+        if self.resolved_muted(world, alert, destination, waiting) {
             return;
         }
-        self.incidents.damp(world, alert, lane, 1);
-        world.timers.clear(&Timer::Confirm(lane, alert));
-        let track = world.track(alert, lane);
+        self.incidents.damp(world, alert, destination, 1);
+        world.timers.clear(&Timer::Confirm(destination, alert));
+        let track = world.track(alert, destination);
         if track.end_hold() {
             let held = std::mem::take(&mut track.waiting);
-            world.timers.clear(&Timer::Hold(lane, alert));
-            world.gauges(lane).held -= 1;
-            self.never_paged(world, alert, lane, held, waiting);
-            return world.remember(alert, lane);
+            world.timers.clear(&Timer::Hold(destination, alert));
+            world.gauges(destination).held -= 1;
+            self.never_paged(world, alert, destination, held, waiting);
+            return world.remember(alert, destination);
         }
         if !track.is_admitted() {
-            return self.suppress(world, alert, lane, waiting, Cause::NeverPaged, None);
+            return self.suppress(world, alert, destination, waiting, Cause::NeverPaged, None);
         }
         // Damping withholds the resolve of an alert that somebody was notified of, and of no other one.
         if track.damping.flaps().is_some() && track.notified_in().is_some() {
             track.waiting += waiting;
             return;
         }
-        self.retire(world, alert, lane, waiting, world.now);
+        self.retire(world, alert, destination, waiting, world.now);
     }
 
     /// The alert no longer fires, and what is behind this stage is told so.
@@ -232,26 +245,26 @@ impl Pages {
         &mut self,
         world: &mut World,
         alert: AlertId,
-        lane: LaneId,
+        destination: DestinationId,
         waiting: u64,
         at: Timestamp,
     ) {
-        let track = world.track(alert, lane);
+        let track = world.track(alert, destination);
         let before = track.end();
         let incident = track.incident();
-        world.remember(alert, lane);
+        world.remember(alert, destination);
         if let State::Gathering(group) | State::Withheld(group) = before
-            && self.recover(world, alert, lane, &group, waiting)
+            && self.recover(world, alert, destination, &group, waiting)
         {
             return;
         }
-        let elsewhere = world.taken_lanes(alert).into_iter().any(|other| {
+        let elsewhere = world.taken_destinations(alert).into_iter().any(|other| {
             let track = world.track(alert, other);
             track.notified_in() == incident
         });
         if elsewhere && incident.is_some() {
             // Merged pages: it stands in one incident by two ways, and one of them withholds its resolve.
-            return self.suppress(world, alert, lane, waiting, Cause::OtherRoute, None);
+            return self.suppress(world, alert, destination, waiting, Cause::OtherRoute, None);
         }
         let member =
             incident.and_then(|id| self.incidents.all.get_mut(&id)).map(|i| (&mut i.members, &mut i.waiting));
@@ -264,24 +277,24 @@ impl Pages {
             self.incidents.touched.extend(incident);
             self.incidents.ended(world, alert);
         } else {
-            self.suppress(world, alert, lane, waiting, Cause::NoIncident, None);
+            self.suppress(world, alert, destination, waiting, Cause::NoIncident, None);
         }
     }
 
     /// Lets it go. What is muted stays so: a silence is ended where it is listed.
     pub(crate) fn released(&mut self, world: &mut World, release: &Release) {
         let Release { alert, receiver, by } = release;
-        for lane in world.lanes_to(*alert, receiver).collect::<Vec<_>>() {
-            if world.track(*alert, lane).end_hold() {
-                world.timers.clear(&Timer::Hold(lane, *alert));
-                world.gauges(lane).held -= 1;
-                self.admit(world, *alert, lane);
-            } else if world.track(*alert, lane).damping.flaps().is_some()
-                && world.track(*alert, lane).muted().is_none()
+        for destination in world.destinations_to(*alert, receiver).collect::<Vec<_>>() {
+            if world.track(*alert, destination).end_hold() {
+                world.timers.clear(&Timer::Hold(destination, *alert));
+                world.gauges(destination).held -= 1;
+                self.admit(world, *alert, destination);
+            } else if world.track(*alert, destination).damping.flaps().is_some()
+                && world.track(*alert, destination).muted().is_none()
             {
-                self.calmed(world, *alert, lane);
+                self.calmed(world, *alert, destination);
             }
-            if let Some(key) = world.track(*alert, lane).waits_in().cloned() {
+            if let Some(key) = world.track(*alert, destination).waits_in().cloned() {
                 self.page_now(world, &key, Cause::Released { by: by.clone() });
             }
         }

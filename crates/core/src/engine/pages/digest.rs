@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, ToSmolStr, format_smolstr};
 
+use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::incident::dedup_key;
-use crate::engine::lanes::LaneId;
 use crate::engine::pages::Pages;
 use crate::engine::renames::{rename_key, rename_part};
 use crate::engine::timers::Timer;
@@ -216,7 +216,7 @@ impl Pages {
             return;
         }
         let Some(period) = self.digests.periods.remove(receiver) else { return };
-        let (lane, quiet) = self.quiet_at(world, receiver);
+        let (destination, quiet) = self.quiet_at(world, receiver);
         if period.held.is_empty() && quiet.is_empty() {
             return;
         }
@@ -232,8 +232,8 @@ impl Pages {
         }
         self.digests.untold.insert(first, period);
         // What fires on is told again, for as long as it is kept quiet.
-        if let Some(lane) = lane {
-            self.digests.kept_quiet(world, lane);
+        if let Some(destination) = destination {
+            self.digests.kept_quiet(world, destination);
         }
     }
 
@@ -268,7 +268,7 @@ impl Pages {
     /// Takes a new policy over: what nobody is to hear of any more is dropped, and what is kept quiet
     /// is told of from now on where it was not.
     pub(crate) fn digests_adopt(&mut self, world: &mut World) {
-        let receivers = world.lanes.current().filter(|l| !l.noise.digest.is_zero());
+        let receivers = world.destinations.current().filter(|l| !l.noise.digest.is_zero());
         let receivers: BTreeSet<SmolStr> = receivers.map(|l| l.receiver.clone()).collect();
         let Pages { digests, .. } = self;
         let World { timers, now, policy, .. } = world;
@@ -287,24 +287,24 @@ impl Pages {
             stays
         });
         for receiver in receivers {
-            if let (Some(lane), _) = self.quiet_at(world, &receiver) {
-                self.digests.kept_quiet(world, lane);
+            if let (Some(destination), _) = self.quiet_at(world, &receiver) {
+                self.digests.kept_quiet(world, destination);
             }
         }
     }
 
-    /// The alerts that fire and are kept quiet at a receiver, and the first lane on which one is.
-    fn quiet_at(&self, world: &World, receiver: &SmolStr) -> (Option<LaneId>, BTreeSet<AlertId>) {
+    /// The alerts that fire and are kept quiet at a receiver, and the first destination on which one is.
+    fn quiet_at(&self, world: &World, receiver: &SmolStr) -> (Option<DestinationId>, BTreeSet<AlertId>) {
         let (mut first, mut alerts) = (None, BTreeSet::new());
-        for ((lane, _), group) in &self.groups {
-            let settings = world.lanes.lane(*lane);
+        for ((destination, _), group) in &self.groups {
+            let settings = world.destinations.get(*destination);
             if settings.receiver != *receiver || settings.noise.digest.is_zero() || settings.observes() {
                 continue;
             }
             let before = alerts.len();
             alerts.extend(group.quiet.iter().filter(|q| !q.resolved).map(|q| q.alert));
             if alerts.len() > before {
-                first = first.or(Some(*lane));
+                first = first.or(Some(*destination));
             }
         }
         (first, alerts)
@@ -363,7 +363,10 @@ impl Pages {
 
     fn as_it_stands(&self, world: &World, id: AlertId, receiver: &SmolStr) -> Option<AlertView> {
         let alert = world.alerts.alert(id)?;
-        let here = world.taken_lanes(id).into_iter().filter(|l| world.lanes.lane(*l).receiver == *receiver);
+        let here = world
+            .taken_destinations(id)
+            .into_iter()
+            .filter(|l| world.destinations.get(*l).receiver == *receiver);
         let (annotations, generator_url) = world.alerts.said(alert);
         Some(AlertView {
             id,
@@ -374,7 +377,7 @@ impl Pages {
             ends_at: alert.ends_at.filter(|_| !alert.firing()),
             generator_url,
             problem: None,
-            flaps: here.filter_map(|lane| world.alerts.track(id, lane)?.damping.flaps()).max(),
+            flaps: here.filter_map(|destination| world.alerts.track(id, destination)?.damping.flaps()).max(),
         })
     }
 }
@@ -385,11 +388,11 @@ impl Digests {
         &mut self,
         world: &mut World,
         alert: AlertId,
-        lane: LaneId,
+        destination: DestinationId,
         reason: Reason,
         count: u64,
     ) {
-        let settings = world.lanes.lane(lane);
+        let settings = world.destinations.get(destination);
         if count == 0 || !reason.is_held_back() || settings.noise.digest.is_zero() || settings.observes() {
             return;
         }
@@ -402,8 +405,8 @@ impl Digests {
     }
 
     /// Something that fires is kept quiet: it is not disposed yet, and told of all the same.
-    pub(crate) fn kept_quiet(&mut self, world: &mut World, lane: LaneId) {
-        let settings = world.lanes.lane(lane);
+    pub(crate) fn kept_quiet(&mut self, world: &mut World, destination: DestinationId) {
+        let settings = world.destinations.get(destination);
         if settings.noise.digest.is_zero() || settings.observes() {
             return;
         }
@@ -414,9 +417,10 @@ impl Digests {
 
     /// Nobody took the digest of a period: the next one tells of it too.
     fn digest_again(&mut self, world: &mut World, receiver: &SmolStr, earlier: Period) {
-        let lanes = world.lanes.current().filter(|l| l.receiver == *receiver && !l.noise.digest.is_zero());
+        let destinations =
+            world.destinations.current().filter(|l| l.receiver == *receiver && !l.noise.digest.is_zero());
         // A receiver that gets no digests any more keeps the dead letter.
-        let Some(every) = lanes.map(|l| l.noise.digest).min() else { return };
+        let Some(every) = destinations.map(|l| l.noise.digest).min() else { return };
         let due = world.now + every.min(AGAIN);
         let (period, _) = self.period(world.now, receiver, every);
         period.take_in(earlier);

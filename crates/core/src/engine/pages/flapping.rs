@@ -1,9 +1,9 @@
 //! Flapping, as the pipeline meets it: when it begins, what an alert's incident is told of it, and how it
 //! ends. The arithmetic is [`crate::engine::damping`]'s.
 
+use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::incident::{IncidentId, Phase};
 use crate::engine::incidents::members::Member;
-use crate::engine::lanes::LaneId;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::GroupKey;
 use crate::engine::timers::Timer;
@@ -16,24 +16,24 @@ impl Pages {
     /// is told there as an update, unless it was gone for no longer than `resolve_hold`. Later it is held:
     /// it is part of the next page of its group, and opens one only with others that flap, or if it lasts.
     /// An alert that was gone for a moment opens none with others: it goes on in its own incident.
-    pub(crate) fn refire(&mut self, world: &mut World, alert: AlertId, lane: LaneId) {
+    pub(crate) fn refire(&mut self, world: &mut World, alert: AlertId, destination: DestinationId) {
         let Some(labels) = world.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
-        let key = world.group_key(lane, &labels);
-        let track = world.track(alert, lane);
+        let key = world.group_key(destination, &labels);
+        let track = world.track(alert, destination);
         let (own, waits, gone) = (track.incident(), track.waits_in().is_some(), track.damping.pause());
-        let blips = gone <= world.lanes.lane(lane).noise.resolve_hold;
+        let blips = gone <= world.destinations.get(destination).noise.resolve_hold;
         match self.recent_incident(world, &key, own) {
             _ if waits => {}
             Some(id) if own != Some(id) || !blips => {
-                return self.incidents.tell_again(world, alert, lane, id);
+                return self.incidents.tell_again(world, alert, destination, id);
             }
-            None if !blips && self.breaks_out(world, &key, alert, lane) => return,
+            None if !blips && self.breaks_out(world, &key, alert, destination) => return,
             Some(_) | None => {}
         }
-        let count = std::mem::take(&mut world.track(alert, lane).waiting);
-        let cause = self.flapping_cause(world, alert, lane);
-        let release = world.timers.deadline(&Timer::Reuse(lane, alert));
-        self.suppress(world, alert, lane, count, cause, release);
+        let count = std::mem::take(&mut world.track(alert, destination).waiting);
+        let cause = self.flapping_cause(world, alert, destination);
+        let release = world.timers.deadline(&Timer::Reuse(destination, alert));
+        self.suppress(world, alert, destination, count, cause, release);
     }
 
     /// The incident with a recent page in which an alert of this group is told of: its `own`, else the
@@ -44,7 +44,7 @@ impl Pages {
         key: &GroupKey,
         own: Option<IncidentId>,
     ) -> Option<IncidentId> {
-        let noise = &world.lanes.lane(key.0).noise;
+        let noise = &world.destinations.get(key.0).noise;
         let own = own.and_then(|id| Some((id, self.incidents.all.get(&id).filter(|i| i.takes_alerts())?)));
         let newest = self.groups.get(key).and_then(|group| group.newest(&self.incidents.all));
         let mut both = [own, newest].into_iter().flatten();
@@ -53,7 +53,13 @@ impl Pages {
 
     /// Flapping alerts of a group that fire again together have a cause: a fan-out of them starts anew. Returns
     /// whether they do.
-    fn breaks_out(&mut self, world: &mut World, key: &GroupKey, alert: AlertId, lane: LaneId) -> bool {
+    fn breaks_out(
+        &mut self,
+        world: &mut World,
+        key: &GroupKey,
+        alert: AlertId,
+        destination: DestinationId,
+    ) -> bool {
         let now = world.now;
         self.bound_groups(world, key);
         let held = &mut self.groups.entry(key.clone()).or_default().held;
@@ -61,7 +67,7 @@ impl Pages {
         held.push((alert, now));
         let held: Vec<AlertId> = held.iter().map(|(alert, _)| *alert).collect();
         let goes = |alert: &AlertId| {
-            let track = world.alerts.track(*alert, lane);
+            let track = world.alerts.track(*alert, destination);
             let free = |t: &crate::engine::Track| t.muted().is_none() && t.notified_in().is_some();
             world.fires(*alert) && track.is_some_and(|t| free(t) && t.damping.flaps().is_some())
         };
@@ -72,9 +78,9 @@ impl Pages {
         }
         self.groups.entry(key.clone()).or_default().held.clear();
         for alert in together {
-            self.incidents.leave(world, alert, lane);
-            world.timers.clear(&Timer::Confirm(lane, alert));
-            self.admit(world, alert, lane);
+            self.incidents.leave(world, alert, destination);
+            world.timers.clear(&Timer::Confirm(destination, alert));
+            self.admit(world, alert, destination);
         }
         true
     }
@@ -101,21 +107,22 @@ impl Pages {
             let flapping = flapping.filter(|(alert, _)| world.fires(**alert));
             let flapping: Vec<_> = flapping.map(|(alert, m)| (*alert, m.flaps)).collect();
             for (alert, flaps) in flapping {
-                let lanes = world.taken_lanes(alert).into_iter();
+                let destinations = world.taken_destinations(alert).into_iter();
                 let here = |t: &crate::engine::Track| t.notified_in() == Some(old) && t.muted().is_none();
                 let labels = world.alerts.alert(alert).map(|a| a.labels.clone()).unwrap_or_default();
-                let mut lanes: Vec<_> =
-                    lanes.filter(|lane| world.alerts.track(alert, *lane).is_some_and(here)).collect();
+                let mut destinations: Vec<_> = destinations
+                    .filter(|destination| world.alerts.track(alert, *destination).is_some_and(here))
+                    .collect();
                 // The incident of a merged page is older for each of its groups, and has alerts of others.
-                lanes.retain(|lane| {
-                    *key == world.merged_key(*lane) || *key == world.group_key(*lane, &labels)
+                destinations.retain(|destination| {
+                    *key == world.merged_key(*destination) || *key == world.group_key(*destination, &labels)
                 });
-                if lanes.is_empty() {
+                if destinations.is_empty() {
                     continue;
                 }
-                for lane in lanes {
-                    self.incidents.leave(world, alert, lane);
-                    world.track(alert, lane).notify(id);
+                for destination in destinations {
+                    self.incidents.leave(world, alert, destination);
+                    world.track(alert, destination).notify(id);
                 }
                 let since = world.alerts.alert(alert).map_or(world.now, |a| a.starts_at);
                 let level = world.level_of(alert);
@@ -128,46 +135,48 @@ impl Pages {
     }
 
     /// Flapping may be over.
-    pub(crate) fn reuse(&mut self, world: &mut World, lane: LaneId, alert: AlertId) {
-        let (now, noise) = (world.now, world.lanes.lane(lane).noise.clone());
-        let track = world.track(alert, lane);
+    pub(crate) fn reuse(&mut self, world: &mut World, destination: DestinationId, alert: AlertId) {
+        let (now, noise) = (world.now, world.destinations.get(destination).noise.clone());
+        let track = world.track(alert, destination);
         match track.damping.reuse_deadline(&noise.flapping) {
-            Some(deadline) if deadline > now => return world.timers.set(Timer::Reuse(lane, alert), deadline),
+            Some(deadline) if deadline > now => {
+                return world.timers.set(Timer::Reuse(destination, alert), deadline);
+            }
             Some(_) => {}
             None => return,
         }
-        self.calmed(world, alert, lane);
+        self.calmed(world, alert, destination);
     }
 
     /// The alert fired for `confirm` without a break: it flaps no more, it is down.
-    pub(crate) fn confirmed(&mut self, world: &mut World, lane: LaneId, alert: AlertId) {
+    pub(crate) fn confirmed(&mut self, world: &mut World, destination: DestinationId, alert: AlertId) {
         if !world.fires(alert) {
             return;
         }
-        let track = world.track(alert, lane);
+        let track = world.track(alert, destination);
         if track.damping.flaps().is_some() {
-            return self.calmed(world, alert, lane);
+            return self.calmed(world, alert, destination);
         }
         if track.is_admitted()
             && track.muted().is_none()
             && let Some(flaps) = track.owed.take()
         {
-            self.fires_on(world, alert, lane, flaps);
+            self.fires_on(world, alert, destination, flaps);
         }
     }
 
     /// Flapping is over: the truth is told.
-    pub(crate) fn calmed(&mut self, world: &mut World, alert: AlertId, lane: LaneId) {
-        let (now, noise) = (world.now, world.lanes.lane(lane).noise.clone());
-        world.timers.clear(&Timer::Confirm(lane, alert));
-        world.timers.clear(&Timer::Reuse(lane, alert));
-        let track = world.track(alert, lane);
+    pub(crate) fn calmed(&mut self, world: &mut World, alert: AlertId, destination: DestinationId) {
+        let (now, noise) = (world.now, world.destinations.get(destination).noise.clone());
+        world.timers.clear(&Timer::Confirm(destination, alert));
+        world.timers.clear(&Timer::Reuse(destination, alert));
+        let track = world.track(alert, destination);
         let flaps = track.damping.flaps().unwrap_or(0);
         track.damping.release(now, &noise.flapping);
         let (presented, incident) = (track.is_admitted(), track.incident());
-        world.gauges(lane).flapping -= 1;
+        world.gauges(destination).flapping -= 1;
         if !presented {
-            return world.remember(alert, lane);
+            return world.remember(alert, destination);
         }
         if let Some(id) = incident
             && let Some(incident) = self.incidents.all.get_mut(&id)
@@ -178,24 +187,30 @@ impl Pages {
         // What is a heartbeat now is told of no more, firing or not.
         let known = world.alerts.alert(alert).filter(|a| a.firing());
         if known.is_none_or(|a| world.policy.heartbeat_of(&a.labels).is_some()) {
-            let track = world.track(alert, lane);
+            let track = world.track(alert, destination);
             let (waiting, ended) = (std::mem::take(&mut track.waiting), track.damping.changed_at());
             // The resolve was withheld since the last change. An alert that fires now does not blip.
-            return self.retire(world, alert, lane, waiting, ended.last().copied().unwrap_or(now));
+            return self.retire(world, alert, destination, waiting, ended.last().copied().unwrap_or(now));
         }
-        let track = world.track(alert, lane);
+        let track = world.track(alert, destination);
         if track.muted().is_some() {
             track.owed = Some(flaps);
             return;
         }
-        self.fires_on(world, alert, lane, flaps);
+        self.fires_on(world, alert, destination, flaps);
     }
 
     /// An alert fires still after it flapped: its incident pages again, unless its page is recent. Within
     /// `merge_window` a person is at it already.
-    pub(crate) fn fires_on(&mut self, world: &mut World, alert: AlertId, lane: LaneId, flaps: u32) {
-        let (now, noise) = (world.now, world.lanes.lane(lane).noise.clone());
-        let incident = world.track(alert, lane).incident();
+    pub(crate) fn fires_on(
+        &mut self,
+        world: &mut World,
+        alert: AlertId,
+        destination: DestinationId,
+        flaps: u32,
+    ) {
+        let (now, noise) = (world.now, world.destinations.get(destination).noise.clone());
+        let incident = world.track(alert, destination).incident();
         let old = |id| {
             let incident = self.incidents.all.get(&id).filter(|i| i.phase == Phase::Open);
             incident.is_some_and(|i| i.superseded_by.is_none() && !i.is_recent(now, &noise))
@@ -203,7 +218,7 @@ impl Pages {
         if let Some(id) = incident.filter(|id| old(*id)) {
             let name = world.alerts.alert(alert).map(|a| a.labels.value("alertname").into());
             let cause = Cause::StillFiring { alertname: name.unwrap_or_default(), changes: flaps };
-            world.routed(lane, 1);
+            world.routed(destination, 1);
             if let Some(incident) = self.incidents.all.get_mut(&id) {
                 incident.waiting.push((alert, 1));
             }
@@ -211,10 +226,15 @@ impl Pages {
         }
     }
 
-    pub(crate) fn flapping_cause(&mut self, world: &mut World, alert: AlertId, lane: LaneId) -> Cause {
-        let noise = world.lanes.lane(lane).noise.clone();
+    pub(crate) fn flapping_cause(
+        &mut self,
+        world: &mut World,
+        alert: AlertId,
+        destination: DestinationId,
+    ) -> Cause {
+        let noise = world.destinations.get(destination).noise.clone();
         let now = world.now;
-        let track = world.track(alert, lane);
+        let track = world.track(alert, destination);
         Cause::Flapping {
             changes: track.damping.flaps().unwrap_or(0),
             penalty: track.damping.penalty_at(now, &noise.flapping),

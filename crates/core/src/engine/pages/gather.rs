@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
+use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::incident::IncidentId;
 use crate::engine::incidents::members::Member;
-use crate::engine::lanes::LaneId;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::{GroupKey, Pending, Quiet, Wait, Worth};
 use crate::engine::pages::series::{Firing, series_of};
@@ -22,13 +22,13 @@ impl Pages {
         key: &GroupKey,
         labels: &LabelSet,
     ) -> Option<(AlertId, Firing)> {
-        let noise = &world.lanes.lane(key.0).noise;
+        let noise = &world.destinations.get(key.0).noise;
         if !noise.remembers_series() {
             return None;
         }
         let series = series_of(labels, &noise.identifiers);
         self.bound_series(world, &(key.0, series));
-        let noise = &world.lanes.lane(key.0).noise;
+        let noise = &world.destinations.get(key.0).noise;
         let memory = self.series.entry((key.0, series)).or_default();
         let firing = memory.fired(world.now, noise);
         world.timers.set_if_unset(Timer::ForgetSeries(key.0, series), memory.forget_at());
@@ -44,13 +44,13 @@ impl Pages {
         Some((series, firing))
     }
 
-    pub(crate) fn forget_series(&mut self, world: &mut World, lane: LaneId, series: AlertId) {
-        let Some(memory) = self.series.get(&(lane, series)) else { return };
+    pub(crate) fn forget_series(&mut self, world: &mut World, destination: DestinationId, series: AlertId) {
+        let Some(memory) = self.series.get(&(destination, series)) else { return };
         let at = memory.forget_at();
         if at > world.now {
-            world.timers.set(Timer::ForgetSeries(lane, series), at);
+            world.timers.set(Timer::ForgetSeries(destination, series), at);
         } else {
-            self.series.remove(&(lane, series));
+            self.series.remove(&(destination, series));
         }
     }
 
@@ -64,14 +64,15 @@ impl Pages {
         count: u64,
         firing: Option<(AlertId, Firing)>,
     ) {
-        let (now, lane) = (world.now, world.lanes.lane(key.0));
+        let (now, destination) = (world.now, world.destinations.get(key.0));
         let level = &world.policy.severities.levels[world.policy.severities.level_of(labels)];
-        let (wait, due) = waits(now, level, lane.group_wait, &lane.noise, firing.map(|(_, f)| f));
+        let (wait, due) =
+            waits(now, level, destination.group_wait, &destination.noise, firing.map(|(_, f)| f));
         let worth = Worth {
             series: firing.map_or(alert, |(series, _)| series),
             surprise: firing.map_or(0, |(_, f)| f.surprise),
         };
-        let noise = &world.lanes.lane(key.0).noise;
+        let noise = &world.destinations.get(key.0).noise;
         let Some(group) = self.groups.get_mut(key) else { return };
         group.pending.push(Pending { alert, count, fired_at: now, due, wait, worth, recovered: false });
         world.alerts.track_mut(alert, key.0).gather(key.clone());
@@ -113,24 +114,29 @@ impl Pages {
     /// A new policy may shorten a hold or a wait, or mark a level `never_hold`: it applies to the alerts
     /// that are held and that wait already. It lengthens none of these.
     pub(crate) fn waits_adopt(&mut self, world: &mut World) {
-        let held = world.alerts.tracks().filter_map(|(alert, lane, t)| Some((alert, lane, t.held_until()?)));
-        for (alert, lane, until) in held.collect::<Vec<_>>() {
+        let held = world
+            .alerts
+            .tracks()
+            .filter_map(|(alert, destination, t)| Some((alert, destination, t.held_until()?)));
+        for (alert, destination, until) in held.collect::<Vec<_>>() {
             if let Some(new) = world.held_by_level(alert).filter(|new| *new < until) {
-                world.track(alert, lane).hold(new);
-                world.timers.set(Timer::Hold(lane, alert), new);
+                world.track(alert, destination).hold(new);
+                world.timers.set(Timer::Hold(destination, alert), new);
             }
         }
         let Pages { groups, .. } = self;
-        let World { lanes, alerts, policy, timers, now, .. } = world;
+        let World { destinations, alerts, policy, timers, now, .. } = world;
         for (key, group) in groups.iter_mut().filter(|(_, group)| !group.pending.is_empty()) {
-            let lane = lanes.lane(key.0);
+            let destination = destinations.get(key.0);
             for pending in group.pending.iter_mut().filter(|p| p.wait != Wait::Merged) {
                 let Some(known) = alerts.alert(pending.alert) else { continue };
                 let level = &policy.severities.levels[policy.severities.level_of(&known.labels)];
-                let hold = &lane.noise.hold;
+                let hold = &destination.noise.hold;
                 let due = match pending.wait == Wait::Hold && hold.levels.contains(&level.name) {
                     true => pending.fired_at + hold.time,
-                    false => waits(pending.fired_at, level, lane.group_wait, &lane.noise, None).1,
+                    false => {
+                        waits(pending.fired_at, level, destination.group_wait, &destination.noise, None).1
+                    }
                 };
                 pending.due = pending.due.min(due.max(*now));
             }
@@ -143,7 +149,7 @@ impl Pages {
     /// Something has waited long enough: it pages, or it is kept quiet if it is nothing unusual.
     pub(crate) fn gathered(&mut self, world: &mut World, key: &GroupKey) {
         let now = world.now;
-        let settings = world.lanes.lane(key.0).noise.surprise.clone();
+        let settings = world.destinations.get(key.0).noise.surprise.clone();
         let Some(group) = self.groups.get_mut(key) else { return };
         let surprise = group.surprise(now - settings.window, settings.largest);
         let usual = settings.page_at > 0 && surprise < u64::from(settings.page_at);
@@ -215,7 +221,7 @@ impl Pages {
     /// What the next page of a group tells: alerts, the observations that wait with each, and whether it
     /// recovered.
     pub(crate) fn take_page(&mut self, world: &mut World, key: &GroupKey) -> Vec<(AlertId, u64, bool)> {
-        let since = world.now - world.lanes.lane(key.0).noise.surprise.window;
+        let since = world.now - world.destinations.get(key.0).noise.surprise.window;
         let Some(group) = self.groups.get_mut(key) else { return Vec::new() };
         let pending = std::mem::take(&mut group.pending);
         world.timers.clear(&Timer::GroupWait(key.clone()));
@@ -237,8 +243,8 @@ impl Pages {
         let id = self.new_incident(world, key);
         self.enter_all(world, id, key, &all);
         self.draw_in(world, id, key);
-        let World { lanes, ledger, now, .. } = world;
-        ledger.page_delay(lanes.lane(key.0), now.since(received));
+        let World { destinations, ledger, now, .. } = world;
+        ledger.page_delay(destinations.get(key.0), now.since(received));
         self.page(world, id, cause);
         self.incidents.touched.insert(id);
     }
@@ -260,7 +266,7 @@ impl Pages {
     }
 
     /// Puts an alert that waited in `from` into an incident, as firing, or as recovered if it is not in
-    /// it yet. What waits elsewhere on another lane of the alert goes on to wait there.
+    /// it yet. What waits elsewhere on another destination of the alert goes on to wait there.
     pub(crate) fn enter(
         &mut self,
         world: &mut World,
@@ -271,12 +277,12 @@ impl Pages {
     ) {
         let now = world.now;
         let mut flaps = None;
-        for lane in world.taken_lanes(alert) {
-            let track = world.track(alert, lane);
+        for destination in world.taken_destinations(alert) {
+            let track = world.track(alert, destination);
             if !recovered && track.waits_in() == Some(from) {
                 track.notify(id);
                 flaps = track.damping.flaps();
-                self.stands_in(world, id, alert, lane);
+                self.stands_in(world, id, alert, destination);
             }
         }
         let since = world.alerts.alert(alert).map_or(now, |a| a.starts_at);
@@ -299,7 +305,7 @@ impl Pages {
         &mut self,
         world: &mut World,
         alert: AlertId,
-        lane: LaneId,
+        destination: DestinationId,
         key: &GroupKey,
         resolved: u64,
     ) -> bool {
@@ -308,8 +314,8 @@ impl Pages {
         if let Some(quiet) = group.quiet.iter_mut().rev().find(|q| q.alert == alert && !q.resolved) {
             quiet.resolved = true;
             let (count, cause) = (std::mem::take(&mut quiet.count), (*quiet.cause).clone());
-            self.suppress(world, alert, lane, count, cause, None);
-            self.never_paged(world, alert, lane, 0, resolved);
+            self.suppress(world, alert, destination, count, cause, None);
+            self.never_paged(world, alert, destination, 0, resolved);
             self.prune_quiet(world, key);
             return true;
         }
@@ -339,9 +345,9 @@ impl Pages {
         }
         let mut fired = pending.count;
         if pending.wait == Wait::Merged {
-            self.suppress(world, alert, lane, std::mem::take(&mut fired), Cause::RateLimited, None);
+            self.suppress(world, alert, destination, std::mem::take(&mut fired), Cause::RateLimited, None);
         }
-        self.never_paged(world, alert, lane, fired, resolved);
+        self.never_paged(world, alert, destination, fired, resolved);
         self.prune_quiet(world, key);
         true
     }
@@ -369,7 +375,7 @@ impl Pages {
 
     /// Forgets what was kept quiet, has resolved, and is too old for the next page.
     fn prune_quiet(&mut self, world: &mut World, key: &GroupKey) {
-        let noise = &world.lanes.lane(key.0).noise;
+        let noise = &world.destinations.get(key.0).noise;
         let oldest = world.now - noise.surprise.window.max(FAN_OUT_WITHIN);
         if let Some(group) = self.groups.get_mut(key) {
             group.quiet.retain(|q| !q.resolved || q.fired_at >= oldest);

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::incident::{Incident, IncidentId};
-use crate::engine::lanes::LaneId;
 use crate::model::{AlertId, Cause, LabelSet, Timestamp};
 use crate::policy::Noise;
 
-/// The alerts that one lane puts together.
-pub(crate) type GroupKey = (LaneId, LabelSet);
+/// The alerts that one destination puts together.
+pub(crate) type GroupKey = (DestinationId, LabelSet);
 
 /// What is remembered of a group.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +102,7 @@ pub(crate) enum Place {
     Next,
 }
 
-/// Finds the place of `alert`, whose last incident at this lane is `last`; by `name` it may join what rolls
+/// Finds the place of `alert`, whose last incident at this destination is `last`; by `name` it may join what rolls
 /// on.
 pub(crate) fn place(
     now: Timestamp,

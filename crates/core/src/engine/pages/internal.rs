@@ -1,6 +1,6 @@
 //! Incidents of Squelch's own: what it pages about itself, past every noise stage.
 //!
-//! Each stands on a lane of its own to its receiver, which no route leads to, and is named by the labels
+//! Each stands on a destination of its own to its receiver, which no route leads to, and is named by the labels
 //! of the one alert that it shows. It is opened once, updated, repeated like any other, and closed.
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::engine::pages::groups::GroupKey;
 use crate::engine::world::World;
 use crate::model::{AlertId, AlertView, Cause, Duration, Kind, LabelSet, Problem, Status, Timestamp};
 
-/// The route key of these lanes; those of the configuration begin with a brace.
+/// The route key of these destinations; those of the configuration begin with a brace.
 pub(crate) const ROUTE: &str = "squelch";
 
 /// Shortest time between two updates of one such incident.
@@ -78,8 +78,8 @@ impl Pages {
         shown: LabelSet,
         problem: Problem,
     ) -> Option<GroupKey> {
-        let lane = world.lanes.own(receiver, &world.policy)?;
-        let key = (lane, labels.clone());
+        let destination = world.destinations.own(receiver, &world.policy)?;
+        let key = (destination, labels.clone());
         let now = world.now;
         let Some(id) = self.own.get(&key).copied() else {
             let id = self.new_incident(world, &key);

@@ -3,8 +3,8 @@
 
 use smol_str::{SmolStr, format_smolstr};
 
+use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::incident::{IncidentId, Phase};
-use crate::engine::lanes::LaneId;
 use crate::engine::pages::Pages;
 use crate::engine::pages::flow::Flow;
 use crate::engine::pages::groups::{GroupKey, Pending, Wait, Worth};
@@ -23,8 +23,8 @@ pub(crate) fn is_merged((_, labels): &GroupKey) -> bool {
 }
 
 impl Pages {
-    pub(crate) fn flow(&mut self, world: &mut World, lane: LaneId) -> &mut Flow {
-        let key = world.flow_key(lane);
+    pub(crate) fn flow(&mut self, world: &mut World, destination: DestinationId) -> &mut Flow {
+        let key = world.flow_key(destination);
         self.flows.entry(key).or_default()
     }
 
@@ -39,7 +39,7 @@ impl Pages {
     /// Storm, then limit: a would-be page of `key`. True if it was merged and does not leave by
     /// itself; `all` are its alerts with the observations that wait, and whether they recovered.
     pub(crate) fn merge(&mut self, world: &mut World, key: &GroupKey, all: &[(AlertId, u64, bool)]) -> bool {
-        let (now, noise) = (world.now, world.lanes.lane(key.0).noise.clone());
+        let (now, noise) = (world.now, world.destinations.get(key.0).noise.clone());
         let urgent = all.iter().any(|(alert, _, recovered)| !recovered && world.never_holds(*alert));
         if let Some(count) = self.flow(world, key.0).storm(now, &noise.storm) {
             let crate::policy::Storm { window, start, .. } = noise.storm;
@@ -116,8 +116,8 @@ impl Pages {
             if recovered {
                 continue;
             }
-            for lane in world.taken_lanes(alert) {
-                let track = world.track(alert, lane);
+            for destination in world.taken_destinations(alert) {
+                let track = world.track(alert, destination);
                 if track.waits_in() == Some(key) {
                     track.merge(merged.clone());
                 }

@@ -10,11 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
+use crate::engine::destinations::{DestinationId, Destinations};
 use crate::engine::incidents::Incidents;
 use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side, dedup_key};
 use crate::engine::incidents::members::{Member, Members};
-use crate::engine::lanes::{LaneId, Lanes};
 use crate::engine::ledger::Verdict;
 use crate::engine::renames::rename_part;
 use crate::engine::world::World;
@@ -51,21 +51,21 @@ impl Mirrors {
     pub(crate) fn holds(
         &self,
         incidents: &BTreeMap<IncidentId, Incident>,
-        lanes: &Lanes,
+        destinations: &Destinations,
         receiver: &SmolStr,
         key: &SmolStr,
     ) -> bool {
         let unsettled = self.unsettled.iter().filter_map(|id| incidents.get(id));
         let mut held = unsettled.filter(|i| i.dedup_key == *key);
-        held.any(|i| lanes.lane(i.group.0).receiver == *receiver)
+        held.any(|i| destinations.get(i.group.0).receiver == *receiver)
     }
 }
 
 /// One of the sender's notifications, as far as it concerns one receiver.
 struct Said<'a> {
     receiver: SmolStr,
-    /// A lane to the receiver.
-    lane: LaneId,
+    /// A destination to the receiver.
+    destination: DestinationId,
     text: SmolStr,
     labels: LabelSet,
     peer: &'a SmolStr,
@@ -74,58 +74,59 @@ struct Said<'a> {
     /// The alerts of the whole group are listed, not only those that changed.
     whole: bool,
     alerts: Vec<(AlertId, Status)>,
-    /// The observations to be accounted for, each with its lane.
-    counted: Vec<(AlertId, Status, LaneId)>,
+    /// The observations to be accounted for, each with its destination.
+    counted: Vec<(AlertId, Status, DestinationId)>,
 }
 
 impl Mirrors {
-    /// Passes on what a request said: `observed` are its alerts, with the lanes that only observe.
+    /// Passes on what a request said: `observed` are its alerts, with the destinations that only observe.
     pub(crate) fn mirror(
         &mut self,
         world: &mut World,
         incidents: &mut Incidents,
         batch: &Batch,
-        observed: Vec<(AlertId, Status, Vec<LaneId>)>,
+        observed: Vec<(AlertId, Status, Vec<DestinationId>)>,
     ) {
-        if self.open.is_empty() && observed.iter().all(|(_, _, lanes)| lanes.is_empty()) {
+        if self.open.is_empty() && observed.iter().all(|(_, _, destinations)| destinations.is_empty()) {
             return;
         }
         let of_it = |key: &(SmolStr, SmolStr)| batch.upstream.as_ref().is_none_or(|u| u.group_key == key.1);
         let shown: Vec<_> = self.open.iter().filter(|(key, _)| of_it(key)).collect();
         let mut said: BTreeMap<(SmolStr, SmolStr), Said<'_>> = BTreeMap::new();
-        for (alert, status, lanes) in observed {
+        for (alert, status, destinations) in observed {
             // Without a group of the sender's, what the engine holds for true is what is told.
             let truth = if world.fires(alert) { Status::Firing } else { Status::Resolved };
             let status = if batch.upstream.is_some() { status } else { truth };
-            let mut entry = |receiver: &SmolStr, lane, text: SmolStr, labels, counted: Option<LaneId>| {
-                let one = said.entry((receiver.clone(), text.clone())).or_insert_with(|| Said {
-                    receiver: receiver.clone(),
-                    lane,
-                    text,
-                    labels,
-                    peer: &batch.peer,
-                    truncated: batch.upstream.as_ref().map_or(0, |u| u.truncated),
-                    whole: batch.upstream.is_some(),
-                    alerts: Vec::new(),
-                    counted: Vec::new(),
-                });
-                if !one.alerts.contains(&(alert, status)) {
-                    one.alerts.push((alert, status));
-                }
-                one.counted.extend(counted.map(|lane| (alert, status, lane)));
-            };
-            for lane in &lanes {
-                let receiver = &world.lanes.lane(*lane).receiver;
+            let mut entry =
+                |receiver: &SmolStr, destination, text: SmolStr, labels, counted: Option<DestinationId>| {
+                    let one = said.entry((receiver.clone(), text.clone())).or_insert_with(|| Said {
+                        receiver: receiver.clone(),
+                        destination,
+                        text,
+                        labels,
+                        peer: &batch.peer,
+                        truncated: batch.upstream.as_ref().map_or(0, |u| u.truncated),
+                        whole: batch.upstream.is_some(),
+                        alerts: Vec::new(),
+                        counted: Vec::new(),
+                    });
+                    if !one.alerts.contains(&(alert, status)) {
+                        one.alerts.push((alert, status));
+                    }
+                    one.counted.extend(counted.map(|destination| (alert, status, destination)));
+                };
+            for destination in &destinations {
+                let receiver = &world.destinations.get(*destination).receiver;
                 let (text, labels) = match &batch.upstream {
                     Some(upstream) => (upstream.group_key.clone(), upstream.group_labels.clone()),
-                    None => self.own_group(world, alert, *lane),
+                    None => self.own_group(world, alert, *destination),
                 };
-                entry(receiver, *lane, text, labels, Some(*lane));
+                entry(receiver, *destination, text, labels, Some(*destination));
             }
-            // Its lane may be another one by now: what is shown is brought to its end all the same.
+            // Its destination may be another one by now: what is shown is brought to its end all the same.
             let ends = batch.upstream.is_some() || status == Status::Resolved;
             for (key, mirror) in shown.iter().filter(|_| ends) {
-                if lanes.iter().any(|l| world.lanes.lane(*l).receiver == key.0) {
+                if destinations.iter().any(|l| world.destinations.get(*l).receiver == key.0) {
                     continue;
                 }
                 let Some(incident) = incidents.all.get(&mirror.incident) else { continue };
@@ -139,31 +140,31 @@ impl Mirrors {
         }
     }
 
-    /// An alert fires at a lane that only observes, and no request says so: a reload brought it there, or
+    /// An alert fires at a destination that only observes, and no request says so: a reload brought it there, or
     /// the other member of a pair is believed by now.
     pub(crate) fn mirror_alone(
         &mut self,
         world: &mut World,
         incidents: &mut Incidents,
         alert: AlertId,
-        lane: LaneId,
+        destination: DestinationId,
     ) {
-        if !world.lanes.lane(lane).observes() {
+        if !world.destinations.get(destination).observes() {
             return;
         }
-        if self.is_mirrored(world, incidents, alert, lane) {
+        if self.is_mirrored(world, incidents, alert, destination) {
             return;
         }
-        let receiver = world.lanes.lane(lane).receiver.clone();
-        let (text, labels) = self.own_group(world, alert, lane);
+        let receiver = world.destinations.get(destination).receiver.clone();
+        let (text, labels) = self.own_group(world, alert, destination);
         let peer = SmolStr::default();
         let alerts = vec![(alert, Status::Firing)];
-        let counted = vec![(alert, Status::Firing, lane)];
+        let counted = vec![(alert, Status::Firing, destination)];
         let (peer, whole) = (&peer, false);
         self.pass_on(
             world,
             incidents,
-            Said { receiver, lane, text, labels, peer, truncated: 0, whole, alerts, counted },
+            Said { receiver, destination, text, labels, peer, truncated: 0, whole, alerts, counted },
         );
     }
 
@@ -183,44 +184,44 @@ impl Mirrors {
         let shown: Vec<_> = open.map(|(key, mirror)| (key.clone(), mirror.incident)).collect();
         for ((receiver, text), id) in shown {
             let Some(incident) = incidents.all.get_mut(&id) else { continue };
-            let (lane, labels) = incident.group.clone();
+            let (destination, labels) = incident.group.clone();
             if stale {
                 let after = world.policy.stale_after;
                 incident.closing = Some(Box::new(Cause::Expired { after }));
             }
             let peer = SmolStr::default();
             let alerts = vec![(alert, Status::Resolved)];
-            let counted = vec![(alert, Status::Resolved, lane)];
+            let counted = vec![(alert, Status::Resolved, destination)];
             let (peer, whole) = (&peer, false);
             self.pass_on(
                 world,
                 incidents,
-                Said { receiver, lane, text, labels, peer, truncated: 0, whole, alerts, counted },
+                Said { receiver, destination, text, labels, peer, truncated: 0, whole, alerts, counted },
             );
         }
     }
 
-    /// Whether the receiver of a lane that only observes is shown that an alert fires.
+    /// Whether the receiver of a destination that only observes is shown that an alert fires.
     pub(crate) fn is_mirrored(
         &self,
         world: &World,
         incidents: &Incidents,
         alert: AlertId,
-        lane: LaneId,
+        destination: DestinationId,
     ) -> bool {
-        let lane = world.lanes.lane(lane);
+        let destination = world.destinations.get(destination);
         let shown = |(key, mirror): (&(SmolStr, SmolStr), &Mirror)| {
-            let incident = incidents.all.get(&mirror.incident).filter(|_| key.0 == lane.receiver);
+            let incident = incidents.all.get(&mirror.incident).filter(|_| key.0 == destination.receiver);
             incident.is_some_and(|i| i.members.get(&alert).is_some_and(|m| m.firing))
         };
-        lane.observes() && self.open.iter().any(shown)
+        destination.observes() && self.open.iter().any(shown)
     }
 
-    /// The group that Alertmanager would give an alert at a lane, and its labels.
-    fn own_group(&self, world: &World, alert: AlertId, lane: LaneId) -> (SmolStr, LabelSet) {
+    /// The group that Alertmanager would give an alert at a destination, and its labels.
+    fn own_group(&self, world: &World, alert: AlertId, destination: DestinationId) -> (SmolStr, LabelSet) {
         let labels = world.alerts.alert(alert).map(|a| a.labels.clone()).unwrap_or_default();
-        let (_, labels) = world.group_key(lane, &labels);
-        (format_smolstr!("{}:{}", world.lanes.lane(lane).route, labels), labels)
+        let (_, labels) = world.group_key(destination, &labels);
+        (format_smolstr!("{}:{}", world.destinations.get(destination).route, labels), labels)
     }
 
     /// One notification of the sender's goes on to a receiver.
@@ -228,7 +229,7 @@ impl Mirrors {
         let key = (said.receiver.clone(), said.text.clone());
         let fires = said.alerts.iter().any(|(_, status)| *status == Status::Firing);
         let Some(known) = self.open.get(&key) else {
-            if world.lanes.lane(said.lane).integrations.is_empty() {
+            if world.destinations.get(said.destination).integrations.is_empty() {
                 return self.settle_accounts(world, incidents, &said, None, &Cause::NoIntegration);
             }
             if !fires {
@@ -299,13 +300,14 @@ impl Mirrors {
         // be silent.
         let used = |text: &SmolStr| {
             let ours = incidents.all.values().filter(|i| i.side != Side::Shadow && i.dedup_key == *text);
-            ours.into_iter().any(|i| world.lanes.lane(i.group.0).receiver == key.0)
+            ours.into_iter().any(|i| world.destinations.get(i.group.0).receiver == key.0)
         };
         let generation = (0..).find(|n| !used(&dedup_key(&said.text, *n))).unwrap_or(u32::MAX);
         let id = IncidentId(incidents.next_incident);
         incidents.next_incident += 1;
-        let channels = world.lanes.lane(said.lane).integrations.iter().map(Channel::new).collect();
-        let group = ((said.lane, said.labels.clone()), said.text.clone());
+        let channels =
+            world.destinations.get(said.destination).integrations.iter().map(Channel::new).collect();
+        let group = ((said.destination, said.labels.clone()), said.text.clone());
         let mut incident = Incident::new(world.now, group, generation, channels);
         incident.side = Side::Mirror;
         incident.members.extend(self.members_of(world, said));
@@ -339,38 +341,39 @@ impl Mirrors {
             Status::Firing
         };
         let first = said.counted.iter().position(|(_, status, _)| *status == leads).unwrap_or(0);
-        for (index, (alert, _, lane)) in said.counted.iter().enumerate() {
+        for (index, (alert, _, destination)) in said.counted.iter().enumerate() {
             let disposition = match told {
                 Some((_, disposition)) if index == first => disposition,
                 Some(_) | None => Disposition::Suppressed(cause.reason()),
             };
             let incident = incident.clone().unwrap_or_default();
-            self.passed_on(world, *alert, *lane, 1, disposition, cause.clone(), incident);
+            self.passed_on(world, *alert, *destination, 1, disposition, cause.clone(), incident);
         }
     }
 
     /// Accounts for observations that upstream decided about: routed and disposed at once. Nothing, at
-    /// a lane that is in force.
+    /// a destination that is in force.
     pub(crate) fn passed_on(
         &mut self,
         world: &mut World,
         alert: AlertId,
-        lane: LaneId,
+        destination: DestinationId,
         count: u64,
         disposition: Disposition,
         cause: Cause,
         incident: SmolStr,
     ) {
-        let World { lanes, ledger, alerts, now, .. } = world;
-        let lane = (lane, lanes.lane(lane));
-        if !lane.1.observes() || count == 0 {
+        let World { destinations, ledger, alerts, now, .. } = world;
+        let destination = (destination, destinations.get(destination));
+        if !destination.1.observes() || count == 0 {
             return;
         }
-        let account = ledger.receiver(&lane.1.receiver);
+        let account = ledger.receiver(&destination.1.receiver);
         account.routed += count;
         account.pending += count;
-        let (known, basis) = (alerts.alert_mut(alert), lane.1.basis());
-        let verdict = Verdict { alert, known, lane, incident, disposition, cause, release: None, basis };
+        let (known, basis) = (alerts.alert_mut(alert), destination.1.basis());
+        let verdict =
+            Verdict { alert, known, destination, incident, disposition, cause, release: None, basis };
         ledger.dispose_as_sent(*now, count, verdict);
     }
 }

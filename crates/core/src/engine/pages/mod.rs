@@ -19,9 +19,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::incident::{IncidentId, Side};
 use crate::engine::incidents::{Incidents, Settled};
-use crate::engine::lanes::LaneId;
 use crate::engine::pages::digest::Digests;
 use crate::engine::pages::flow::Flow;
 use crate::engine::pages::groups::{Group, GroupKey};
@@ -42,7 +42,7 @@ pub(crate) struct Pages {
     #[serde(with = "crate::engine::pairs")]
     pub(crate) groups: BTreeMap<GroupKey, Group>,
     #[serde(with = "crate::engine::pairs")]
-    pub(crate) series: BTreeMap<(LaneId, AlertId), Series>,
+    pub(crate) series: BTreeMap<(DestinationId, AlertId), Series>,
     /// How many pages each receiver was about to be sent.
     #[serde(with = "crate::engine::pairs")]
     pub(crate) flows: BTreeMap<SmolStr, Flow>,
@@ -82,17 +82,19 @@ impl Pages {
     }
 
     /// Forgets the series that would be forgotten first, if there are too many for one more.
-    pub(crate) fn bound_series(&mut self, world: &mut World, new: &(LaneId, AlertId)) {
+    pub(crate) fn bound_series(&mut self, world: &mut World, new: &(DestinationId, AlertId)) {
         let full = self.series.len() as u64 >= world.policy.limits.alerts && !self.series.contains_key(new);
         if !full || !world.may_search(Bound::Series) {
             return;
         }
-        let at = |(lane, id): &(LaneId, AlertId)| world.timers.deadline(&Timer::ForgetSeries(*lane, *id));
+        let at = |(destination, id): &(DestinationId, AlertId)| {
+            world.timers.deadline(&Timer::ForgetSeries(*destination, *id))
+        };
         let old = earliest(self.series.keys().map(|key| (at(key), *key)).collect(), world.share());
         world.found(Bound::Series, old.len());
-        for (_, (lane, id)) in old {
-            world.timers.clear(&Timer::ForgetSeries(lane, id));
-            self.series.remove(&(lane, id));
+        for (_, (destination, id)) in old {
+            world.timers.clear(&Timer::ForgetSeries(destination, id));
+            self.series.remove(&(destination, id));
         }
     }
 
@@ -141,7 +143,11 @@ impl Pages {
 
     /// Forgets an alert that does not fire, unless a digest has still to say how it stands.
     pub(crate) fn forget_alert(&mut self, world: &mut World, alert: AlertId) {
-        if world.taken_lanes(alert).into_iter().any(|lane| self.incidents.is_named(world, alert, lane)) {
+        if world
+            .taken_destinations(alert)
+            .into_iter()
+            .any(|destination| self.incidents.is_named(world, alert, destination))
+        {
             let next = world.next_hour();
             return world.alerts.remember_until(alert, next);
         }
@@ -151,7 +157,7 @@ impl Pages {
                 world.alerts.remember_until(alert, at);
             }
             None => {
-                world.ledger.forget(world.now, alert, (&mut world.alerts, &world.lanes));
+                world.ledger.forget(world.now, alert, (&mut world.alerts, &world.destinations));
                 world.alerts.forget(alert, &mut world.timers);
             }
         }

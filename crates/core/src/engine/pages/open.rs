@@ -2,10 +2,10 @@
 
 use smol_str::format_smolstr;
 
+use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::delivery::Leader;
 use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side, dedup_key};
-use crate::engine::lanes::LaneId;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::GroupKey;
 use crate::engine::pages::merge::is_merged;
@@ -16,22 +16,22 @@ use crate::policy::Noise;
 
 impl Pages {
     pub(crate) fn new_incident(&mut self, world: &mut World, key: &GroupKey) -> IncidentId {
-        let lane = world.lanes.lane(key.0);
-        let text = format_smolstr!("{}:{}", lane.key(), key.1);
-        let channels = lane.integrations.iter().map(Channel::new).collect();
+        let destination = world.destinations.get(key.0);
+        let text = format_smolstr!("{}:{}", destination.key(), key.1);
+        let channels = destination.integrations.iter().map(Channel::new).collect();
         let id = IncidentId(self.incidents.next_incident);
         self.incidents.next_incident += 1;
         let group = self.groups.entry(key.clone()).or_default();
         world.timers.clear(&Timer::ForgetGroup(key.clone()));
         let mut generation = group.next_generation;
         let again = generation > 0 || group.merged;
-        let side = if lane.observes() { Side::Shadow } else { Side::Ours };
+        let side = if destination.observes() { Side::Shadow } else { Side::Ours };
         if side == Side::Ours {
             // A key that was mirrored may be open: a page under it would be silent.
             while self.mirrors.holds(
                 &self.incidents.all,
-                &world.lanes,
-                &lane.receiver,
+                &world.destinations,
+                &destination.receiver,
                 &dedup_key(&text, generation),
             ) {
                 generation += 1;
@@ -54,11 +54,11 @@ impl Pages {
         let level = self.incidents.level(world, id).unwrap_or(0);
         let Some(incident) = self.incidents.all.get_mut(&id) else { return };
         incident.paged(level);
-        let lane = incident.group.0;
-        let budget = world.lanes.lane(lane).noise.budget.clone();
+        let destination = incident.group.0;
+        let budget = world.destinations.get(destination).noise.budget.clone();
         let now = world.now;
-        if self.flow(world, lane).over_budget(now, &budget) {
-            world.gauges(lane).over_budget += 1;
+        if self.flow(world, destination).over_budget(now, &budget) {
+            world.gauges(destination).over_budget += 1;
         }
         self.incidents.repeat_later(world, id);
         let Some(incident) = self.incidents.all.get_mut(&id) else { return };
@@ -74,12 +74,15 @@ impl Pages {
         if incident.is_over() || incident.own.is_some() || incident.side == Side::Mirror {
             return self.incidents.pump(world, id);
         }
-        let lane = incident.group.0;
-        let group_interval = incident.lanes().map(|lane| world.lanes.lane(lane).group_interval).min();
-        let settings = world.lanes.lane(lane);
+        let destination = incident.group.0;
+        let group_interval = incident
+            .destinations()
+            .map(|destination| world.destinations.get(destination).group_interval)
+            .min();
+        let settings = world.destinations.get(destination);
         let firing = incident.members.firing();
         if firing == 0 {
-            return self.resolving(world, id, lane);
+            return self.resolving(world, id, destination);
         }
         let highest = incident.members.highest().map(usize::from).filter(|_| settings.noise.escalate);
         let higher = highest.filter(|level| *level < incident.level);
@@ -115,9 +118,9 @@ impl Pages {
     }
 
     /// Nothing in the incident fires any more: it stays open for `resolve_hold`.
-    fn resolving(&mut self, world: &mut World, id: IncidentId, lane: LaneId) {
+    fn resolving(&mut self, world: &mut World, id: IncidentId, destination: DestinationId) {
         let Some(incident) = self.incidents.all.get_mut(&id) else { return };
-        let noise = || incident.lanes().map(|lane| &world.lanes.lane(lane).noise);
+        let noise = || incident.destinations().map(|destination| &world.destinations.get(destination).noise);
         let hold = noise().map(|noise| noise.resolve_hold).max().unwrap_or_default();
         let again = noise().map(Noise::stay_open_again).max().filter(|_| incident.again).unwrap_or_default();
         if incident.phase == Phase::Resolving {
@@ -126,7 +129,7 @@ impl Pages {
         incident.phase = Phase::Resolving;
         let labels = incident.group.1.clone();
         let until = (world.now + hold).max(incident.paged_at + again);
-        let gauges = world.gauges(lane);
+        let gauges = world.gauges(destination);
         gauges.open -= 1;
         gauges.resolving += 1;
         world.timers.clear(&Timer::Update(id));
@@ -171,15 +174,21 @@ impl Pages {
         }
     }
 
-    /// An alert came into an incident by a lane. The incident of a merged page stands in the group of the
+    /// An alert came into an incident by a destination. The incident of a merged page stands in the group of the
     /// alert there too: what the group brings next joins it, as it would join a page of its own.
-    pub(crate) fn stands_in(&mut self, world: &mut World, id: IncidentId, alert: AlertId, lane: LaneId) {
+    pub(crate) fn stands_in(
+        &mut self,
+        world: &mut World,
+        id: IncidentId,
+        alert: AlertId,
+        destination: DestinationId,
+    ) {
         if !self.incidents.all.get(&id).is_some_and(|incident| is_merged(&incident.group)) {
             return;
         }
-        let merged = world.merged_key(lane);
+        let merged = world.merged_key(destination);
         let Some(labels) = world.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
-        let key = world.group_key(lane, &labels);
+        let key = world.group_key(destination, &labels);
         let Some(incident) = self.incidents.all.get_mut(&id).filter(|i| i.group == merged) else { return };
         if key == merged || !incident.merges.insert(key.clone()) {
             return;
@@ -231,9 +240,9 @@ impl Pages {
         let (again, merges) = (incident.again, incident.merges.clone());
         let members = incident.members.move_out(world.now);
         for alert in members.keys() {
-            // What was merged at the receiver came by lanes of its own.
-            for lane in world.taken_lanes(*alert) {
-                world.track(*alert, lane).follow(old, new);
+            // What was merged at the receiver came by destinations of its own.
+            for destination in world.taken_destinations(*alert) {
+                world.track(*alert, destination).follow(old, new);
             }
         }
         if let Some(incident) = self.incidents.all.get_mut(&new) {
@@ -262,7 +271,7 @@ impl Pages {
     /// those that its receiver has today: nobody there was told. False if there is no need, or nobody.
     pub(crate) fn move_on(&mut self, world: &mut World, id: IncidentId) -> bool {
         let Some(incident) = self.incidents.all.get(&id) else { return false };
-        let nobody = world.lanes.lane(incident.group.0).integrations.is_empty();
+        let nobody = world.destinations.get(incident.group.0).integrations.is_empty();
         if incident.superseded_by.is_some() || incident.phase != Phase::Open {
             return false;
         }

@@ -20,7 +20,7 @@ const HELD_HALF_LIFE: Duration = Duration::from_hours(30 * 24);
 /// From this count on, in thousandths, `hold` applies: one firing in the last month.
 const HELD_FROM: u64 = 500;
 
-/// The memory of one series at one lane.
+/// The memory of one series at one destination.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Series {
     /// When it fired last.

@@ -2,15 +2,15 @@
 
 use smol_str::{SmolStr, format_smolstr};
 
+use crate::engine::destinations::{Destination, DestinationId};
 use crate::engine::incidents::incident::IncidentId;
-use crate::engine::lanes::{Lane, LaneId};
 use crate::engine::ledger::Verdict;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::{Place, place};
 use crate::engine::world::World;
 use crate::model::{AlertId, Basis, Cause, Disposition, Otherwise, Reason, Timestamp};
 
-impl Lane {
+impl Destination {
     /// The route, where nothing else decided.
     pub(crate) fn basis(&self) -> Basis {
         Basis { setting: format_smolstr!("route {}", self.route), line: self.line, ..Basis::default() }
@@ -26,8 +26,14 @@ impl Lane {
 
 impl Pages {
     /// What suppressing an alert for `reason` rests on.
-    pub(crate) fn basis(&self, world: &World, alert: AlertId, lane: LaneId, reason: Reason) -> Basis {
-        let settings = world.lanes.lane(lane);
+    pub(crate) fn basis(
+        &self,
+        world: &World,
+        alert: AlertId,
+        destination: DestinationId,
+        reason: Reason,
+    ) -> Basis {
+        let settings = world.destinations.get(destination);
         let basis = match reason {
             Reason::Storm => settings.noise_basis("storm"),
             Reason::Flapping => settings.noise_basis("flapping"),
@@ -42,11 +48,11 @@ impl Pages {
             | Reason::Muted
             | Reason::NeverPaged => settings.basis(),
         };
-        Basis { otherwise: self.otherwise(world, alert, lane, reason), ..basis }
+        Basis { otherwise: self.otherwise(world, alert, destination, reason), ..basis }
     }
 
     /// What the first page of an alert waited for.
-    fn hold_basis(&self, world: &World, alert: AlertId, lane: &Lane) -> Basis {
+    fn hold_basis(&self, world: &World, alert: AlertId, destination: &Destination) -> Basis {
         let severities = &world.policy.severities;
         let level = world.alerts.alert(alert).map(|a| &severities.levels[severities.level_of(&a.labels)]);
         match level {
@@ -55,9 +61,9 @@ impl Pages {
                 let setting = format_smolstr!("severities.levels.{}.hold", level.name);
                 Basis { setting, line, ..Basis::default() }
             }
-            _ if !lane.noise.hold.time.is_zero() => lane.noise_basis("hold"),
-            _ if !lane.noise.wait.is_zero() => lane.noise_basis("wait"),
-            _ => lane.basis(),
+            _ if !destination.noise.hold.time.is_zero() => destination.noise_basis("hold"),
+            _ if !destination.noise.wait.is_zero() => destination.noise_basis("wait"),
+            _ => destination.basis(),
         }
     }
 
@@ -73,10 +79,10 @@ impl Pages {
         &self,
         world: &World,
         alert: AlertId,
-        lane: LaneId,
+        destination: DestinationId,
         reason: Reason,
     ) -> Option<Otherwise> {
-        let settings = world.lanes.lane(lane);
+        let settings = world.destinations.get(destination);
         let known = world.alerts.alert(alert)?;
         let severities = &world.policy.severities;
         let wait = match severities.levels[severities.level_of(&known.labels)].never_hold {
@@ -87,8 +93,8 @@ impl Pages {
             Reason::Duplicate | Reason::Grouped | Reason::Stale | Reason::NeverPaged => return None,
             Reason::Muted if settings.integrations.is_empty() => return None,
             Reason::Flapping => {
-                let own = world.alerts.track(alert, lane).and_then(|track| track.incident());
-                let key = world.group_key(lane, &known.labels);
+                let own = world.alerts.track(alert, destination).and_then(|track| track.incident());
+                let key = world.group_key(destination, &known.labels);
                 let recent =
                     self.recent_incident(world, &key, own).and_then(|id| self.incidents.all.get(&id));
                 if let Some(incident) = recent {
@@ -97,7 +103,7 @@ impl Pages {
                 world.now + wait
             }
             Reason::Silenced | Reason::Inhibited | Reason::Muted => {
-                if let Some(key) = self.open_incident(world, alert, lane) {
+                if let Some(key) = self.open_incident(world, alert, destination) {
                     return Some(Otherwise::Update(key));
                 }
                 world.now + wait
@@ -110,12 +116,12 @@ impl Pages {
     }
 
     /// The open incident that an alert would join now.
-    fn open_incident(&self, world: &World, alert: AlertId, lane: LaneId) -> Option<SmolStr> {
+    fn open_incident(&self, world: &World, alert: AlertId, destination: DestinationId) -> Option<SmolStr> {
         let labels = &world.alerts.alert(alert)?.labels;
-        let key = world.group_key(lane, labels);
+        let key = world.group_key(destination, labels);
         let name = world.rolls_by(labels);
-        let last = world.alerts.track(alert, lane).and_then(|track| track.incident());
-        let (group, noise) = (self.groups.get(&key)?, &world.lanes.lane(lane).noise);
+        let last = world.alerts.track(alert, destination).and_then(|track| track.incident());
+        let (group, noise) = (self.groups.get(&key)?, &world.destinations.get(destination).noise);
         match place(world.now, alert, last, group, &self.incidents.all, noise, name) {
             Place::Rejoin(id) | Place::Join(id) => self.incidents.all.get(&id).map(|i| i.dedup_key.clone()),
             Place::Next => None,
@@ -128,26 +134,26 @@ impl Pages {
         &mut self,
         world: &mut World,
         alert: AlertId,
-        lane: LaneId,
+        destination: DestinationId,
         fired: u64,
         resolved: u64,
     ) {
-        self.suppress(world, alert, lane, fired, Cause::ResolvedWhileWaiting, None);
-        self.suppress(world, alert, lane, resolved, Cause::NeverPaged, None);
+        self.suppress(world, alert, destination, fired, Cause::ResolvedWhileWaiting, None);
+        self.suppress(world, alert, destination, resolved, Cause::NeverPaged, None);
     }
 
     pub(crate) fn suppress(
         &mut self,
         world: &mut World,
         alert: AlertId,
-        lane: LaneId,
+        destination: DestinationId,
         count: u64,
         cause: Cause,
         release: Option<Timestamp>,
     ) {
         if count > 0 {
-            let basis = self.basis(world, alert, lane, cause.reason());
-            self.suppress_by(world, alert, lane, count, (cause, release), basis);
+            let basis = self.basis(world, alert, destination, cause.reason());
+            self.suppress_by(world, alert, destination, count, (cause, release), basis);
         }
     }
 
@@ -156,32 +162,32 @@ impl Pages {
         &mut self,
         world: &mut World,
         alert: AlertId,
-        lane: LaneId,
+        destination: DestinationId,
         count: u64,
         (cause, release): (Cause, Option<Timestamp>),
         basis: Basis,
     ) {
         let reason = cause.reason();
-        self.digests.held_back(world, alert, lane, reason, count);
-        let incident = self.incidents.incident_key(world, alert, lane);
-        let World { lanes, ledger, alerts, now, .. } = world;
-        let lane = (lane, lanes.lane(lane));
-        if reason == Reason::Duplicate && lane.1.observes() && alerts.alert(alert).is_some() {
+        self.digests.held_back(world, alert, destination, reason, count);
+        let incident = self.incidents.incident_key(world, alert, destination);
+        let World { destinations, ledger, alerts, now, .. } = world;
+        let destination = (destination, destinations.get(destination));
+        if reason == Reason::Duplicate && destination.1.observes() && alerts.alert(alert).is_some() {
             // The sender's own repeats are told one by one. What they would have been is told as one.
-            let (of, why) = ((alert, lane.0), (reason, incident));
-            return ledger.dispose_repeats(*now, count, of, why, (alerts, lanes));
+            let (of, why) = ((alert, destination.0), (reason, incident));
+            return ledger.dispose_repeats(*now, count, of, why, (alerts, destinations));
         }
         let (known, disposition) = (alerts.alert_mut(alert), Disposition::Suppressed(reason));
-        let verdict = Verdict { alert, known, lane, incident, disposition, cause, release, basis };
+        let verdict = Verdict { alert, known, destination, incident, disposition, cause, release, basis };
         ledger.dispose(*now, count, verdict);
     }
 
     pub(crate) fn dispose_waiting_as(&mut self, world: &mut World, id: IncidentId, cause: &Cause) {
         let Some(incident) = self.incidents.all.get_mut(&id) else { return };
         let waiting = std::mem::take(&mut incident.waiting);
-        let lane = incident.group.0;
+        let destination = incident.group.0;
         for (alert, count) in waiting {
-            self.suppress(world, alert, lane, count, cause.clone(), None);
+            self.suppress(world, alert, destination, count, cause.clone(), None);
         }
     }
 }

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side};
-use crate::engine::lanes::LaneId;
 use crate::engine::pages::groups::{GroupKey, Wait};
 use crate::engine::query::Query;
 use crate::engine::query::undelivered::Refused;
@@ -236,7 +236,7 @@ pub struct AlertDetail {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Source {
     Incident(IncidentId),
-    Track(AlertId, LaneId),
+    Track(AlertId, DestinationId),
 }
 
 /// Why something waits, and what happens to it next.
@@ -248,8 +248,11 @@ impl Query<'_> {
     /// What is open and what waits: internal incidents first, then by state, the highest severity first, then
     /// the newest.
     pub fn board(&self, query: &BoardQuery) -> Board {
-        let wanted = |lane: LaneId| {
-            query.receiver.as_ref().is_none_or(|receiver| self.world.lanes.lane(lane).receiver == *receiver)
+        let wanted = |destination: DestinationId| {
+            query
+                .receiver
+                .as_ref()
+                .is_none_or(|receiver| self.world.destinations.get(destination).receiver == *receiver)
         };
         let matches = |labels: &LabelSet| query.matchers.iter().all(|m| m.matches(labels));
         let mut keys: Vec<Key> = Vec::new();
@@ -261,12 +264,22 @@ impl Query<'_> {
                 keys.push((ours, state, stands, incident.level, paged_at, Source::Incident(*id)));
             }
         }
-        for (alert, lane, track) in self.world.alerts.tracks().filter(|(_, lane, _)| wanted(*lane)) {
+        for (alert, destination, track) in
+            self.world.alerts.tracks().filter(|(_, destination, _)| wanted(*destination))
+        {
             let Some(stands) = self.waiting_state(alert, track) else { continue };
             let Some(one) = self.world.alerts.alert(alert).filter(|a| matches(&a.labels)) else { continue };
-            let state = if self.world.lanes.lane(lane).observes() { RowState::Observed } else { stands };
+            let state =
+                if self.world.destinations.get(destination).observes() { RowState::Observed } else { stands };
             let level = self.world.policy.severities.level_of(&one.labels);
-            keys.push((true, state, stands, level, Reverse(one.starts_at), Source::Track(alert, lane)));
+            keys.push((
+                true,
+                state,
+                stands,
+                level,
+                Reverse(one.starts_at),
+                Source::Track(alert, destination),
+            ));
         }
         let mut states = BTreeMap::new();
         for (_, state, ..) in &keys {
@@ -284,7 +297,7 @@ impl Query<'_> {
         let shown = keys.into_iter().skip(query.offset);
         let rows = shown.filter_map(|(_, _, stands, _, _, source)| match source {
             Source::Incident(id) => self.incident_row(id, stands),
-            Source::Track(alert, lane) => self.track_row(alert, lane, stands),
+            Source::Track(alert, destination) => self.track_row(alert, destination, stands),
         });
         let rows = rows.collect();
         let receivers = self.world.policy.receivers.keys().cloned().collect();
@@ -343,10 +356,10 @@ impl Query<'_> {
     /// An alert that is known. `now` is the time at which somebody looks.
     pub fn alert(&self, now: Timestamp, id: AlertId) -> Option<AlertDetail> {
         let alert = self.world.alerts.alert(id)?;
-        let decided = self.world.taken_lanes(id).into_iter().filter_map(|lane| {
-            let track = self.world.alerts.track(id, lane)?;
+        let decided = self.world.taken_destinations(id).into_iter().filter_map(|destination| {
+            let track = self.world.alerts.track(id, destination)?;
             if let Some(state) = self.waiting_state(id, track) {
-                return self.track_row(id, lane, state);
+                return self.track_row(id, destination, state);
             }
             let incident = track.incident()?;
             self.incident_row(incident, incident_state(self.pages.incidents.all.get(&incident)?)?)
@@ -355,7 +368,11 @@ impl Query<'_> {
         let passed_on =
             passed_on.filter_map(|(id, incident)| self.incident_row(id, incident_state(incident)?));
         let rows = passed_on.chain(decided).collect();
-        let flappers = self.world.taken_lanes(id).into_iter().filter_map(|lane| self.flapper(now, id, lane));
+        let flappers = self
+            .world
+            .taken_destinations(id)
+            .into_iter()
+            .filter_map(|destination| self.flapper(now, id, destination));
         let (annotations, generator_url) = self.world.alerts.said(alert);
         Some(AlertDetail {
             rows,
@@ -412,7 +429,7 @@ impl Query<'_> {
         };
         let flaps = |alert: &AlertId| {
             let track = self.world.alerts.track(*alert, incident.group.0);
-            track?.damping.reuse_deadline(&self.world.lanes.lane(incident.group.0).noise.flapping)
+            track?.damping.reuse_deadline(&self.world.destinations.get(incident.group.0).noise.flapping)
         };
         let deadline = |timer| self.world.timers.deadline(&timer);
         let next = match stands {
@@ -443,7 +460,7 @@ impl Query<'_> {
             alert,
             labels,
             headline: Some(self.headline(incident)),
-            receiver: self.world.lanes.lane(incident.group.0).receiver.clone(),
+            receiver: self.world.destinations.get(incident.group.0).receiver.clone(),
             severity: levels[incident.level.min(levels.len() - 1)].name.clone(),
             since: incident.paged_at,
             firing: if internal {
@@ -459,10 +476,10 @@ impl Query<'_> {
         })
     }
 
-    fn track_row(&self, id: AlertId, lane: LaneId, state: RowState) -> Option<Row> {
-        let (alert, track) = (self.world.alerts.alert(id)?, self.world.alerts.track(id, lane)?);
-        let settings = self.world.lanes.lane(lane);
-        let (cause, next) = self.waiting(id, lane, track, state);
+    fn track_row(&self, id: AlertId, destination: DestinationId, state: RowState) -> Option<Row> {
+        let (alert, track) = (self.world.alerts.alert(id)?, self.world.alerts.track(id, destination)?);
+        let settings = self.world.destinations.get(destination);
+        let (cause, next) = self.waiting(id, destination, track, state);
         let shadow = settings.observes();
         Some(Row {
             state: if shadow { RowState::Observed } else { state },
@@ -485,15 +502,21 @@ impl Query<'_> {
     }
 
     /// Why an alert waits, or is muted, and what happens next.
-    pub(crate) fn waiting(&self, alert: AlertId, lane: LaneId, track: &Track, state: RowState) -> Waiting {
+    pub(crate) fn waiting(
+        &self,
+        alert: AlertId,
+        destination: DestinationId,
+        track: &Track,
+        state: RowState,
+    ) -> Waiting {
         match state {
-            RowState::Muted => self.waiting_muted(alert, lane),
+            RowState::Muted => self.waiting_muted(alert, destination),
             _ => self.waiting_for_a_page(alert, track),
         }
     }
 
-    fn waiting_muted(&self, alert: AlertId, lane: LaneId) -> Waiting {
-        match self.mutes.cause(&self.world.alerts, alert, self.world.lanes.lane(lane)) {
+    fn waiting_muted(&self, alert: AlertId, destination: DestinationId) -> Waiting {
+        match self.mutes.cause(&self.world.alerts, alert, self.world.destinations.get(destination)) {
             Some(muting) => (Some(muting.cause), muting.release.map(|at| (at, NextStep::MayPage))),
             None => (None, None),
         }

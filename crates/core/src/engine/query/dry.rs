@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use smol_str::SmolStr;
 
 use crate::engine::alerts::Alert;
+use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::Incidents;
-use crate::engine::lanes::LaneId;
 use crate::engine::pages::Pages;
 use crate::engine::pages::series::series_of;
 use crate::engine::query::Query;
@@ -139,10 +139,11 @@ impl Query<'_> {
         let telling = self.world.policy.telling(labels);
         let routes = self.world.policy.matching_routes(labels).into_iter().map(|index| {
             let route = &self.world.policy.routes[index];
-            let lane = self.world.lanes.of_route(index);
-            let damping = lane.and_then(|l| copy.world.alerts.track(alert, l).map(|t| (l, &t.damping)));
+            let destination = self.world.destinations.of_route(index);
+            let damping =
+                destination.and_then(|l| copy.world.alerts.track(alert, l).map(|t| (l, &t.damping)));
             let penalty =
-                damping.map_or(0, |(l, d)| d.penalty_at(at, &copy.world.lanes.lane(l).noise.flapping));
+                damping.map_or(0, |(l, d)| d.penalty_at(at, &copy.world.destinations.get(l).noise.flapping));
             let suppress_at = self.world.policy.noise.get(&route.noise).map_or(0, |n| n.flapping.suppress_at);
             DryRoute {
                 key: route.key.clone(),
@@ -185,18 +186,18 @@ impl Query<'_> {
 
     /// When something is decided about `alert` that is not decided yet; nothing once all is.
     fn dry_deadline(&self, alert: AlertId) -> Option<Timestamp> {
-        let lanes = self.world.taken_lanes(alert);
-        let waits = lanes.iter().any(|lane| {
-            let Some(track) = self.world.alerts.track(alert, *lane) else { return false };
+        let destinations = self.world.taken_destinations(alert);
+        let waits = destinations.iter().any(|destination| {
+            let Some(track) = self.world.alerts.track(alert, *destination) else { return false };
             let muted = track.is_kept_by_mute();
             track.held_until().is_some() || track.waits_in().is_some() || muted
         });
-        let told = |lane: &LaneId| {
-            let track = self.world.alerts.track(alert, *lane);
+        let told = |destination: &DestinationId| {
+            let track = self.world.alerts.track(alert, *destination);
             let incident = track.and_then(|t| self.pages.incidents.all.get(&t.incident()?));
             incident.is_none_or(|i| i.waiting.iter().all(|(waiting, _)| *waiting != alert))
         };
-        if !waits && lanes.iter().all(told) {
+        if !waits && destinations.iter().all(told) {
             return None;
         }
         self.world.timers.next().map(|(at, _)| at)
@@ -206,27 +207,33 @@ impl Query<'_> {
     fn about(&self, alert: AlertId, labels: &LabelSet) -> Engine {
         let inhibitor = self.mutes.inhibitor(labels);
         let alerts = self.world.alerts.only(alert, inhibitor);
-        let mut lanes: BTreeSet<LaneId> =
-            self.world.lanes.matching(&self.world.policy, labels).into_iter().collect();
-        lanes.extend(self.world.taken_lanes(alert));
-        let keys =
-            lanes.iter().flat_map(|lane| [self.world.group_key(*lane, labels), self.world.merged_key(*lane)]);
+        let mut destinations: BTreeSet<DestinationId> =
+            self.world.destinations.matching(&self.world.policy, labels).into_iter().collect();
+        destinations.extend(self.world.taken_destinations(alert));
+        let keys = destinations.iter().flat_map(|destination| {
+            [self.world.group_key(*destination, labels), self.world.merged_key(*destination)]
+        });
         let groups: BTreeMap<_, _> =
             keys.filter_map(|key| self.pages.groups.get(&key).map(|g| (key, g.clone()))).collect();
         let mut ids: BTreeSet<_> = groups.values().flat_map(|g| g.open.iter().copied()).collect();
         ids.extend(alerts.tracks_of(alert).filter_map(|(_, t)| t.incident()));
         let incidents: BTreeMap<_, _> =
             ids.into_iter().filter_map(|id| Some((id, self.pages.incidents.all.get(&id)?.clone()))).collect();
-        let series = lanes
-            .iter()
-            .map(|lane| (*lane, series_of(labels, &self.world.lanes.lane(*lane).noise.identifiers)));
+        let series = destinations.iter().map(|destination| {
+            (*destination, series_of(labels, &self.world.destinations.get(*destination).noise.identifiers))
+        });
         let mut timers = Timers::default();
         let incident_timers =
             incidents.keys().flat_map(|id| [Timer::Update(*id), Timer::ResolveHold(*id), Timer::Repeat(*id)]);
-        let lane_timers = lanes.iter().flat_map(|lane| {
-            [Timer::Hold(*lane, alert), Timer::Reuse(*lane, alert), Timer::Confirm(*lane, alert)]
+        let destination_timers = destinations.iter().flat_map(|destination| {
+            [
+                Timer::Hold(*destination, alert),
+                Timer::Reuse(*destination, alert),
+                Timer::Confirm(*destination, alert),
+            ]
         });
-        let wanted = incident_timers.chain(lane_timers).chain(groups.keys().cloned().map(Timer::GroupWait));
+        let wanted =
+            incident_timers.chain(destination_timers).chain(groups.keys().cloned().map(Timer::GroupWait));
         for timer in wanted.chain([Timer::Mute]) {
             if let Some(at) = self.world.timers.deadline(&timer) {
                 timers.set(timer, at);
@@ -239,7 +246,7 @@ impl Query<'_> {
             world: World {
                 now: self.world.now,
                 policy: self.world.policy.clone(),
-                lanes: self.world.lanes.clone(),
+                destinations: self.world.destinations.clone(),
                 alerts,
                 timers,
                 ledger: self.world.ledger.clone(),

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use smol_str::SmolStr;
 
+use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::incident::Phase;
-use crate::engine::lanes::LaneId;
 use crate::engine::query::Query;
 use crate::model::{AlertId, Duration, LabelSet, Timestamp};
 use crate::policy::Flapping;
@@ -46,23 +46,25 @@ impl Query<'_> {
     /// The alerts that flap, then those that changed most lately; how many there are in all.
     /// `now` is the time at which somebody looks.
     pub fn flappers(&self, now: Timestamp, offset: usize, limit: usize) -> (Vec<Flapper>, usize) {
-        let mut keys: BTreeSet<(bool, Reverse<u64>, AlertId, LaneId)> = BTreeSet::new();
-        for (alert, lane, track) in self.world.alerts.tracks() {
-            let penalty = track.damping.penalty_at(now, &self.world.lanes.lane(lane).noise.flapping);
+        let mut keys: BTreeSet<(bool, Reverse<u64>, AlertId, DestinationId)> = BTreeSet::new();
+        for (alert, destination, track) in self.world.alerts.tracks() {
+            let penalty =
+                track.damping.penalty_at(now, &self.world.destinations.get(destination).noise.flapping);
             let flaps = track.damping.since().is_some();
             if flaps || (track.damping.count() >= 3 && penalty >= 1000) {
-                keys.insert((!flaps, Reverse(penalty), alert, lane));
+                keys.insert((!flaps, Reverse(penalty), alert, destination));
             }
         }
         let all = keys.len();
         let rows = keys.into_iter().skip(offset).take(limit);
-        let rows = rows.filter_map(|(_, _, alert, lane)| self.flapper(now, alert, lane)).collect();
+        let rows =
+            rows.filter_map(|(_, _, alert, destination)| self.flapper(now, alert, destination)).collect();
         (rows, all)
     }
 
-    pub(crate) fn flapper(&self, now: Timestamp, id: AlertId, lane: LaneId) -> Option<Flapper> {
-        let (alert, track) = (self.world.alerts.alert(id)?, self.world.alerts.track(id, lane)?);
-        let settings = self.world.lanes.lane(lane);
+    pub(crate) fn flapper(&self, now: Timestamp, id: AlertId, destination: DestinationId) -> Option<Flapper> {
+        let (alert, track) = (self.world.alerts.alert(id)?, self.world.alerts.track(id, destination)?);
+        let settings = self.world.destinations.get(destination);
         let incident = track.incident().and_then(|id| self.pages.incidents.all.get(&id));
         Some(Flapper {
             alert: id,

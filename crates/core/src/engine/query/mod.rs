@@ -118,8 +118,8 @@ impl Query<'_> {
 
     /// Whether anything of `alert` is held back at `receiver` that [`crate::engine::Event::Release`] would let go.
     pub fn can_release(&self, alert: AlertId, receiver: &str) -> bool {
-        self.world.lanes_to(alert, receiver).any(|lane| {
-            let track = self.world.alerts.track(alert, lane);
+        self.world.destinations_to(alert, receiver).any(|destination| {
+            let track = self.world.alerts.track(alert, destination);
             track.is_some_and(|t| {
                 t.held_until().is_some()
                     || t.waits_in().is_some()
@@ -142,8 +142,8 @@ impl Query<'_> {
     pub(crate) fn is_for_the_mirror(&self, batch: &Batch) -> bool {
         let Some(upstream) = &batch.upstream else { return false };
         let observed = |labels| {
-            let lanes = self.world.lanes.matching(&self.world.policy, labels);
-            lanes.into_iter().any(|lane| self.world.lanes.lane(lane).observes())
+            let destinations = self.world.destinations.matching(&self.world.policy, labels);
+            destinations.into_iter().any(|destination| self.world.destinations.get(destination).observes())
         };
         self.pages.mirrors.open.keys().any(|(_, text)| *text == upstream.group_key)
             || batch.observations.iter().any(|o| observed(&o.labels))

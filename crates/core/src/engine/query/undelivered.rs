@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smol_str::SmolStr;
 
+use crate::engine::destinations::Destination;
 use crate::engine::incidents::incident::{Incident, IncidentId, Side};
-use crate::engine::lanes::Lane;
 use crate::engine::query::Query;
 use crate::engine::query::board::incident_state;
 use crate::model::{AlertId, Timestamp};
@@ -70,7 +70,7 @@ impl Query<'_> {
 
     /// The integrations that refused what they were told last of one incident.
     pub(crate) fn refused_of(&self, incident: &Incident) -> Vec<Refused> {
-        let home = &self.world.lanes.lane(incident.group.0).receiver;
+        let home = &self.world.destinations.get(incident.group.0).receiver;
         let refusing = incident.channels.iter().filter(|channel| channel.refuses());
         let one = refusing.map(|channel| Refused {
             receiver: channel.receiver.as_ref().unwrap_or(home).clone(),
@@ -85,9 +85,9 @@ impl Query<'_> {
 
     /// Where profiles only observe.
     pub fn observing(&self) -> Observing {
-        let observes = self.world.lanes.current().filter(|lane| lane.observes());
-        let receivers = observes.map(|lane| lane.receiver.clone()).collect();
-        Observing { receivers, all: self.world.lanes.current().all(Lane::observes) }
+        let observes = self.world.destinations.current().filter(|destination| destination.observes());
+        let receivers = observes.map(|destination| destination.receiver.clone()).collect();
+        Observing { receivers, all: self.world.destinations.current().all(Destination::observes) }
     }
 
     /// The incidents of senders that are passed on and show that an alert fires.

@@ -218,9 +218,10 @@ impl Query<'_> {
             if query.fingerprint.is_some_and(|wanted| wanted != fingerprint) {
                 continue;
             }
-            let lanes = self.world.taken_lanes(*id);
-            let at =
-                |receiver: &SmolStr| lanes.iter().any(|l| self.world.lanes.lane(*l).receiver == *receiver);
+            let destinations = self.world.taken_destinations(*id);
+            let at = |receiver: &SmolStr| {
+                destinations.iter().any(|l| self.world.destinations.get(*l).receiver == *receiver)
+            };
             if !query.receiver.as_ref().is_none_or(at) {
                 continue;
             }
@@ -263,15 +264,16 @@ impl Query<'_> {
             Some(Standing { receiver, state, would, origin, incident: key, cause, next: None })
         };
         for (id, incident) in self.mirrors_of(id) {
-            let receiver = self.world.lanes.lane(incident.group.0).receiver.clone();
+            let receiver = self.world.destinations.get(incident.group.0).receiver.clone();
             standing.extend(in_incident(receiver, Origin::Sender, false, (id, incident)));
         }
-        for lane in self.world.taken_lanes(id) {
-            let Some(track) = self.world.alerts.track(id, lane) else { continue };
-            let shadow = self.world.lanes.lane(lane).observes();
-            let (receiver, origin) = (self.world.lanes.lane(lane).receiver.clone(), Origin::Squelch);
+        for destination in self.world.taken_destinations(id) {
+            let Some(track) = self.world.alerts.track(id, destination) else { continue };
+            let shadow = self.world.destinations.get(destination).observes();
+            let (receiver, origin) =
+                (self.world.destinations.get(destination).receiver.clone(), Origin::Squelch);
             if let Some(stands) = self.waiting_state(id, track) {
-                let (cause, next) = self.waiting(id, lane, track, stands);
+                let (cause, next) = self.waiting(id, destination, track, stands);
                 let state = if shadow { RowState::Observed } else { stands };
                 let would = shadow.then_some(stands);
                 standing.push(Standing { receiver, state, would, origin, incident: None, cause, next });
@@ -307,7 +309,7 @@ impl Query<'_> {
         }) {
             passed += 1 + incident.members.len() / 100;
             glance.next = Some(IncidentCursor { internal: internal.contains(id), id: id.0 });
-            let receiver = &self.world.lanes.lane(incident.group.0).receiver;
+            let receiver = &self.world.destinations.get(incident.group.0).receiver;
             let wanted = query.receiver.as_ref().is_none_or(|wanted| wanted == receiver)
                 && query.key.as_ref().is_none_or(|wanted| *wanted == incident.dedup_key)
                 && (query.matchers.is_empty() || self.has_alert(incident, &query.matchers));

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::engine::lanes::LaneId;
+use crate::engine::destinations::DestinationId;
 use crate::engine::ledger::Verdict;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::GroupKey;
@@ -76,12 +76,12 @@ impl SelfCheck {
         observation: &Observation,
     ) {
         let now = world.now;
-        let lanes = world.lanes.matching(&world.policy, &observation.labels);
+        let destinations = world.destinations.matching(&world.policy, &observation.labels);
         match observation.status {
             Status::Firing => {
-                for lane in lanes {
-                    let disposition = self.tell_aside(world, pages, alert, lane, observation);
-                    self.dispose_aside(world, alert, lane, disposition);
+                for destination in destinations {
+                    let disposition = self.tell_aside(world, pages, alert, destination, observation);
+                    self.dispose_aside(world, alert, destination, disposition);
                 }
                 if let Some(aside) = self.asides.alerts.get_mut(&alert) {
                     aside.last_seen = now;
@@ -97,23 +97,23 @@ impl SelfCheck {
                 for key in told {
                     pages.clear(world, &key, Cause::AllResolved);
                 }
-                for lane in lanes {
-                    self.dispose_aside(world, alert, lane, disposition);
+                for destination in destinations {
+                    self.dispose_aside(world, alert, destination, disposition);
                 }
             }
         }
     }
 
-    /// Opens the incident of an alert that is aside at the receiver of a lane, if it is not open.
+    /// Opens the incident of an alert that is aside at the receiver of a destination, if it is not open.
     fn tell_aside(
         &mut self,
         world: &mut World,
         pages: &mut Pages,
         alert: AlertId,
-        lane: LaneId,
+        destination: DestinationId,
         observation: &Observation,
     ) -> Disposition {
-        let receiver = world.lanes.lane(lane).receiver.clone();
+        let receiver = world.destinations.get(destination).receiver.clone();
         let heartbeat = world.policy.heartbeat_of(&observation.labels).is_some();
         let telling = world.policy.telling(&observation.labels);
         let labels = telling.as_ref().unwrap_or(&observation.labels);
@@ -127,13 +127,20 @@ impl SelfCheck {
         }
     }
 
-    fn dispose_aside(&mut self, world: &mut World, alert: AlertId, lane: LaneId, disposition: Disposition) {
-        world.routed(lane, 1);
-        let World { lanes, ledger, now, .. } = world;
-        let lane = (lane, lanes.lane(lane));
+    fn dispose_aside(
+        &mut self,
+        world: &mut World,
+        alert: AlertId,
+        destination: DestinationId,
+        disposition: Disposition,
+    ) {
+        world.routed(destination, 1);
+        let World { destinations, ledger, now, .. } = world;
+        let destination = (destination, destinations.get(destination));
         let (incident, cause, release) = (SmolStr::default(), Cause::Quarantined, None);
-        let basis = lane.1.basis();
-        let verdict = Verdict { alert, known: None, lane, incident, disposition, cause, release, basis };
+        let basis = destination.1.basis();
+        let verdict =
+            Verdict { alert, known: None, destination, incident, disposition, cause, release, basis };
         ledger.dispose(*now, 1, verdict);
     }
 

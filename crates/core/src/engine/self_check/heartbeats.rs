@@ -106,10 +106,10 @@ impl SelfCheck {
         let firing = world.alerts.iter().filter(|(_, a)| a.firing());
         let beats = firing.filter(|(_, a)| world.policy.heartbeat_of(&a.labels).is_some());
         for alert in beats.map(|(id, _)| *id).collect::<Vec<_>>() {
-            for lane in world.taken_lanes(alert) {
-                if world.alerts.track(alert, lane).is_some_and(crate::engine::Track::is_live) {
-                    world.routed(lane, 1);
-                    pages.resolve(world, alert, lane, 1);
+            for destination in world.taken_destinations(alert) {
+                if world.alerts.track(alert, destination).is_some_and(crate::engine::Track::is_live) {
+                    world.routed(destination, 1);
+                    pages.resolve(world, alert, destination, 1);
                 }
             }
         }
@@ -165,7 +165,7 @@ impl SelfCheck {
             let key = pages.raise(world, &receiver, &labels, problem);
             if let Some(beats) = self.heartbeats.by_name.get_mut(name) {
                 // A receiver that reaches nobody is not asked again until something changes.
-                beats.never = key.or(Some((crate::engine::lanes::LaneId(0), labels)));
+                beats.never = key.or(Some((crate::engine::destinations::DestinationId(0), labels)));
             }
         }
         for ((source, alert), beat) in senders {
@@ -194,7 +194,7 @@ impl SelfCheck {
                 };
                 let key = pages
                     .raise(world, &receiver, &labels, problem)
-                    .unwrap_or((crate::engine::lanes::LaneId(0), labels));
+                    .unwrap_or((crate::engine::destinations::DestinationId(0), labels));
                 let beats = self.heartbeats.by_name.get_mut(name);
                 if let Some(beat) = beats.and_then(|b| b.senders.get_mut(&(source, alert))) {
                     beat.silent = Some(key);

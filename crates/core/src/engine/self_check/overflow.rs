@@ -46,8 +46,8 @@ impl SelfCheck {
     pub(crate) fn overflow(&mut self, world: &mut World, observation: &Observation, alert: AlertId) {
         world.ledger.overflow();
         let limit = world.policy.limits.alerts;
-        for lane in world.lanes.matching(&world.policy, &observation.labels) {
-            let settings = world.lanes.lane(lane);
+        for destination in world.destinations.matching(&world.policy, &observation.labels) {
+            let settings = world.destinations.get(destination);
             let receiver = settings.receiver.clone();
             let mute = settings.integrations.is_empty();
             let account = world.ledger.account(settings);
@@ -66,7 +66,7 @@ impl SelfCheck {
             let verdict = Verdict {
                 alert,
                 known: None,
-                lane: (lane, settings),
+                destination: (destination, settings),
                 incident: SmolStr::default(),
                 disposition: Disposition::Suppressed(reason),
                 cause,

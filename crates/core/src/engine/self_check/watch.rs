@@ -89,8 +89,8 @@ impl SelfCheck {
         counts: impl Fn(&LabelSet) -> bool,
     ) -> bool {
         let Some(known) = world.alerts.alert(alert) else { return true };
-        world.lanes.matching(&world.policy, &known.labels).into_iter().all(|lane| {
-            let settings = world.lanes.lane(lane);
+        world.destinations.matching(&world.policy, &known.labels).into_iter().all(|destination| {
+            let settings = world.destinations.get(destination);
             let muted =
                 |muting: crate::engine::mutes::Muting| !muting.is_inhibition() || counts(&known.labels);
             settings.integrations.is_empty() || mutes.cause(&world.alerts, alert, settings).is_some_and(muted)
@@ -169,7 +169,7 @@ impl SelfCheck {
     fn say_stuck(&mut self, world: &mut World, pages: &mut Pages) {
         let mut receivers: BTreeMap<SmolStr, u64> = BTreeMap::new();
         for incident in self.watch.stuck.iter().filter_map(|id| pages.incidents.all.get(id)) {
-            *receivers.entry(world.lanes.lane(incident.group.0).receiver.clone()).or_default() += 1;
+            *receivers.entry(world.destinations.get(incident.group.0).receiver.clone()).or_default() += 1;
         }
         let after = world.policy.self_watch.undelivered_after;
         let found = !receivers.is_empty();
@@ -188,7 +188,7 @@ impl SelfCheck {
             {
                 continue;
             }
-            *receivers.entry(world.lanes.lane(incident.group.0).receiver.clone()).or_default() += 1;
+            *receivers.entry(world.destinations.get(incident.group.0).receiver.clone()).or_default() += 1;
         }
         let digests = pages.digests.refusals();
         let found = !receivers.is_empty() || !digests.is_empty();

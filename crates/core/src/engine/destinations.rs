@@ -1,4 +1,4 @@
-//! Lanes: each route, with its receiver, that alerts may take, and the settings of the route.
+//! Destinations: each route, with its receiver, that alerts may take, and the settings of the route.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,15 +9,15 @@ use crate::engine::pages::internal::ROUTE;
 use crate::model::{Duration, LabelSet};
 use crate::policy::{GroupBy, IntegrationRef, Mode, Noise, Policy, Windows};
 
-/// Number of a lane; stable for the life of the journal.
+/// Number of a destination; stable for the life of the journal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct LaneId(pub(crate) u32);
+pub(crate) struct DestinationId(pub(crate) u32);
 
-/// One route and its receiver. A lane whose route is gone from the configuration keeps its settings,
+/// One route and its receiver. A destination whose route is gone from the configuration keeps its settings,
 /// but for its receiver's integrations: what is open on it goes on to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Lane {
+pub(crate) struct Destination {
     pub(crate) route: SmolStr,
     /// How many routes with the same key and receiver stand before its own.
     #[serde(default)]
@@ -42,15 +42,15 @@ pub(crate) struct Lane {
     current: bool,
 }
 
-/// All lanes that the configuration has or had.
+/// All destinations that the configuration has or had.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Lanes {
-    lanes: Vec<Lane>,
+pub(crate) struct Destinations {
+    destinations: Vec<Destination>,
     /// By index of the policy's routes.
-    of_route: Vec<LaneId>,
+    of_route: Vec<DestinationId>,
 }
 
-impl Lane {
+impl Destination {
     /// Whether it decides in the shadow: what upstream says goes on as it came.
     pub(crate) fn observes(&self) -> bool {
         self.noise.mode == Mode::Observe
@@ -72,20 +72,20 @@ impl Lane {
     }
 }
 
-impl Lanes {
+impl Destinations {
     /// Takes a policy over.
     pub(crate) fn update(&mut self, policy: &Policy) {
-        for lane in &mut self.lanes {
-            lane.current = false;
-            // What still waits on a lane that is gone goes to whom its receiver is today.
-            let integrations = policy.receivers.get(&lane.receiver);
-            lane.integrations = integrations.map(|r| r.integrations.clone()).unwrap_or_default();
+        for destination in &mut self.destinations {
+            destination.current = false;
+            // What still waits on a destination that is gone goes to whom its receiver is today.
+            let integrations = policy.receivers.get(&destination.receiver);
+            destination.integrations = integrations.map(|r| r.integrations.clone()).unwrap_or_default();
         }
         self.of_route.clear();
         let mut siblings: BTreeMap<(&SmolStr, &SmolStr, bool), u32> = BTreeMap::new();
         for route in &policy.routes {
             let integrations = policy.receivers.get(&route.receiver);
-            let mut lane = Lane {
+            let mut destination = Destination {
                 route: route.key.clone(),
                 sibling: 0,
                 receiver: route.receiver.clone(),
@@ -103,64 +103,67 @@ impl Lanes {
                 ),
                 current: true,
             };
-            let sibling = siblings.entry((&route.key, &route.receiver, lane.observes())).or_default();
-            lane.sibling = *sibling;
+            let sibling = siblings.entry((&route.key, &route.receiver, destination.observes())).or_default();
+            destination.sibling = *sibling;
             *sibling += 1;
-            // What began in the shadow ends there, so a change of mode is another lane.
-            let same = |l: &Lane| {
-                l.route == lane.route
-                    && l.sibling == lane.sibling
-                    && l.receiver == lane.receiver
-                    && l.observes() == lane.observes()
+            // What began in the shadow ends there, so a change of mode is another destination.
+            let same = |l: &Destination| {
+                l.route == destination.route
+                    && l.sibling == destination.sibling
+                    && l.receiver == destination.receiver
+                    && l.observes() == destination.observes()
             };
-            let index = match self.lanes.iter().position(same) {
+            let index = match self.destinations.iter().position(same) {
                 Some(index) => {
-                    self.lanes[index] = lane;
+                    self.destinations[index] = destination;
                     index
                 }
                 None => {
-                    self.lanes.push(lane);
-                    self.lanes.len() - 1
+                    self.destinations.push(destination);
+                    self.destinations.len() - 1
                 }
             };
-            self.of_route.push(LaneId(index as u32));
+            self.of_route.push(DestinationId(index as u32));
         }
     }
 
-    /// The lanes that `labels` take, in the order of the routes, each once.
-    pub(crate) fn matching(&self, policy: &Policy, labels: &LabelSet) -> Vec<LaneId> {
-        let mut lanes = Vec::with_capacity(1);
+    /// The destinations that `labels` take, in the order of the routes, each once.
+    pub(crate) fn matching(&self, policy: &Policy, labels: &LabelSet) -> Vec<DestinationId> {
+        let mut destinations = Vec::with_capacity(1);
         for route in policy.matching_routes(labels) {
-            let lane = self.of_route[route];
-            if !lanes.contains(&lane) {
-                lanes.push(lane);
+            let destination = self.of_route[route];
+            if !destinations.contains(&destination) {
+                destinations.push(destination);
             }
         }
-        lanes
+        destinations
     }
 
-    /// The lane of the policy's route of this index.
-    pub(crate) fn of_route(&self, route: usize) -> Option<LaneId> {
+    /// The destination of the policy's route of this index.
+    pub(crate) fn of_route(&self, route: usize) -> Option<DestinationId> {
         self.of_route.get(route).copied()
     }
 
-    /// The first lane to the same receiver, in the same mode: where what is merged at the receiver stands.
-    pub(crate) fn first_of_receiver(&self, id: LaneId) -> LaneId {
-        let lane = self.lane(id);
-        let same =
-            |l: &Lane| l.receiver == lane.receiver && l.observes() == lane.observes() && l.route != ROUTE;
-        let first = self.lanes.iter().position(same);
-        first.map_or(id, |index| LaneId(index as u32))
+    /// The first destination to the same receiver, in the same mode: where what is merged at the receiver stands.
+    pub(crate) fn first_of_receiver(&self, id: DestinationId) -> DestinationId {
+        let destination = self.get(id);
+        let same = |l: &Destination| {
+            l.receiver == destination.receiver && l.observes() == destination.observes() && l.route != ROUTE
+        };
+        let first = self.destinations.iter().position(same);
+        first.map_or(id, |index| DestinationId(index as u32))
     }
 
-    /// The lane of Squelch's own incidents at a receiver; none if that reaches nobody.
-    pub(crate) fn own(&mut self, receiver: &SmolStr, policy: &Policy) -> Option<LaneId> {
+    /// The destination of Squelch's own incidents at a receiver; none if that reaches nobody.
+    pub(crate) fn own(&mut self, receiver: &SmolStr, policy: &Policy) -> Option<DestinationId> {
         let settings = policy.receivers.get(receiver).filter(|r| !r.integrations.is_empty())?;
-        if let Some(index) = self.lanes.iter().position(|l| l.route == ROUTE && l.receiver == *receiver) {
-            return Some(LaneId(index as u32));
+        if let Some(index) =
+            self.destinations.iter().position(|l| l.route == ROUTE && l.receiver == *receiver)
+        {
+            return Some(DestinationId(index as u32));
         }
         let usual = crate::policy::Route::root(receiver.clone(), 0);
-        self.lanes.push(Lane {
+        self.destinations.push(Destination {
             route: ROUTE.into(),
             sibling: 0,
             receiver: receiver.clone(),
@@ -175,23 +178,23 @@ impl Lanes {
             profile: Default::default(),
             current: false,
         });
-        Some(LaneId((self.lanes.len() - 1) as u32))
+        Some(DestinationId((self.destinations.len() - 1) as u32))
     }
 
     /// A receiver has another name.
     pub(crate) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
-        for lane in self.lanes.iter_mut().filter(|lane| lane.receiver == *old) {
-            lane.receiver = new.clone();
+        for destination in self.destinations.iter_mut().filter(|destination| destination.receiver == *old) {
+            destination.receiver = new.clone();
         }
     }
 
     /// Those that the configuration has now.
-    pub(crate) fn current(&self) -> impl Iterator<Item = &Lane> {
-        self.lanes.iter().filter(|lane| lane.current)
+    pub(crate) fn current(&self) -> impl Iterator<Item = &Destination> {
+        self.destinations.iter().filter(|destination| destination.current)
     }
 
-    /// A lane. Ids come from here and lanes are never removed.
-    pub(crate) fn lane(&self, id: LaneId) -> &Lane {
-        &self.lanes[id.0 as usize]
+    /// A destination. Ids come from here and destinations are never removed.
+    pub(crate) fn get(&self, id: DestinationId) -> &Destination {
+        &self.destinations[id.0 as usize]
     }
 }
