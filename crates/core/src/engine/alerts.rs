@@ -42,7 +42,7 @@ pub(crate) struct Alert {
     forget_at: Option<Timestamp>,
     /// When somebody should have been told of it.
     unheard_at: Option<Timestamp>,
-    /// When its labels were written down last, for the [`crate::engine::ledger::Ledger`].
+    /// When its labels were written down last, for the [`crate::engine::accounting::Accounting`].
     pub(crate) named: Option<Timestamp>,
     occurrences: Occurrences,
 }

@@ -66,7 +66,7 @@ pub struct Alarm {
 pub struct Effects {
     /// To be sent, in this order for each (receiver, integration, incident).
     pub notifications: Vec<Notification>,
-    /// For the ledger: unchanged repeats are among them once in an hour, as one.
+    /// For the accounting: unchanged repeats are among them once in an hour, as one.
     pub decisions: Vec<Decision>,
     /// Unchanged repeats as they were disposed, if anybody watches; they are written down later, with
     /// [`Self::decisions`].

@@ -7,6 +7,7 @@
 //! **Every event must be durable before what follows from it leaves**: the caller journals the
 //! event with the time it gave, and only then releases the [`Effects`].
 
+mod accounting;
 mod alerts;
 #[cfg(any(test, feature = "testing"))]
 mod audit;
@@ -19,7 +20,6 @@ mod few;
 mod fixed;
 mod forms;
 mod incidents;
-mod ledger;
 mod mutes;
 mod occurrences;
 mod pages;
@@ -99,7 +99,7 @@ impl Engine {
     /// the same.
     pub fn handle(&mut self, now: Timestamp, event: &Event, effects: &mut Effects) {
         self.world.now = self.world.now.max(now);
-        self.world.ledger.watch(effects.repeats.is_some());
+        self.world.accounting.watch(effects.repeats.is_some());
         if matches!(event, Event::Started) {
             self.world.alerts.restarted(self.world.now, &self.world.policy, &mut self.world.timers);
             self.checks.heartbeats_started(&mut self.world);
@@ -136,9 +136,9 @@ impl Engine {
         self.pages.forget_settled(&mut self.world);
         effects.notifications.append(&mut self.pages.incidents.outgoing);
         effects.made_good.append(&mut self.pages.incidents.made_good);
-        effects.decisions.append(&mut self.world.ledger.take_decisions());
+        effects.decisions.append(&mut self.world.accounting.take_decisions());
         if let Some(repeats) = &mut effects.repeats {
-            repeats.append(&mut self.world.ledger.take_repeats());
+            repeats.append(&mut self.world.accounting.take_repeats());
         }
     }
 

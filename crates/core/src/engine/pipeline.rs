@@ -23,7 +23,7 @@ impl Engine {
         let (firing, resolved): (Vec<_>, Vec<_>) =
             batch.observations.iter().partition(|observation| observation.status == Status::Firing);
         for observation in firing.into_iter().chain(resolved) {
-            self.world.ledger.received(batch.source, observation.status, 1);
+            self.world.accounting.received(batch.source, observation.status, 1);
             let instance = AlertId::of(&observation.labels, |_| false);
             let alert = self.world.alerts.owner(instance, &observation.labels, &self.world.policy);
             if self.checks.is_aside(alert) {

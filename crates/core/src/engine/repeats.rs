@@ -165,7 +165,7 @@ impl Engine {
             else {
                 continue;
             };
-            self.world.ledger.received(repeats.source, status, one.count);
+            self.world.accounting.received(repeats.source, status, one.count);
             let Some(labels) = self.world.alerts.alert(one.alert).map(|a| a.labels.clone()) else { continue };
             for destination in self.world.destinations.matching(&self.world.policy, &labels) {
                 self.world.routed(destination, one.count);
@@ -173,10 +173,10 @@ impl Engine {
                 let reason = if mute { Reason::Muted } else { Reason::Duplicate };
                 let cause = cause_of_repeats(reason);
                 let incident = self.pages.incidents.incident_key(&self.world, one.alert, destination);
-                let World { destinations, ledger, alerts, now, .. } = &mut self.world;
+                let World { destinations, accounting, alerts, now, .. } = &mut self.world;
                 let disposition = Disposition::Suppressed(reason);
                 let (of, why) = ((one.alert, destination), (reason, incident));
-                ledger.dispose_repeats(*now, one.count, of, why, (alerts, destinations));
+                accounting.dispose_repeats(*now, one.count, of, why, (alerts, destinations));
                 self.pages.mirrors.passed_on(
                     &mut self.world,
                     one.alert,

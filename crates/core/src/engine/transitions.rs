@@ -182,7 +182,7 @@ impl Engine {
     pub(crate) fn adopt(&mut self, policy: Policy) {
         self.rename_receivers(&policy);
         self.world.destinations.update(&policy);
-        self.world.ledger.update(&policy);
+        self.world.accounting.update(&policy);
         self.pages.incidents.lead_channels(&mut self.world, &policy);
         for id in self.pages.incidents.all.keys() {
             self.world.timers.set(Timer::Retry(*id), self.world.now);
@@ -270,7 +270,7 @@ impl Engine {
     fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
         self.world.destinations.rename_receiver(old, new);
         self.pages.rename_flows(old, new);
-        self.world.ledger.rename_receiver(old, new);
+        self.world.accounting.rename_receiver(old, new);
         self.pages.digests.rename_receiver(old, new);
         self.pages.mirrors.rename_receiver(old, new);
         self.checks.bounds.rename_receiver(old, new);

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
+use crate::engine::accounting::Accounting;
 use crate::engine::alerts::{Alert, Alerts};
 use crate::engine::destinations::{DestinationId, Destinations};
 use crate::engine::incidents::incident::{Incident, Side};
 use crate::engine::incidents::members::{Level, UNKNOWN};
-use crate::engine::ledger::Ledger;
 use crate::engine::pages::groups::GroupKey;
 use crate::engine::state::Track;
 use crate::engine::stats::Bound;
@@ -71,7 +71,7 @@ pub(crate) struct World {
     pub(crate) destinations: Destinations,
     pub(crate) alerts: Alerts,
     pub(crate) timers: Timers,
-    pub(crate) ledger: Ledger,
+    pub(crate) accounting: Accounting,
     #[serde(default)]
     pub(crate) searched: Searched,
 }
@@ -84,7 +84,7 @@ impl World {
             destinations: Destinations::default(),
             alerts: Alerts::default(),
             timers: Timers::default(),
-            ledger: Ledger::default(),
+            accounting: Accounting::default(),
             searched: Searched::default(),
         }
     }
@@ -142,8 +142,8 @@ impl World {
     }
 
     pub(crate) fn gauges(&mut self, destination: DestinationId) -> &mut crate::engine::ReceiverStats {
-        let World { destinations, ledger, .. } = self;
-        ledger.account(destinations.get(destination))
+        let World { destinations, accounting, .. } = self;
+        accounting.account(destinations.get(destination))
     }
 
     /// By what name an alert may join an incident that rolls on; by none, if its level is never held.
@@ -207,7 +207,7 @@ impl World {
                 self.alerts.forget_track(*alert, destination);
                 self.timers.clear(&Timer::ForgetTrack(destination, *alert));
             }
-            self.ledger.forget(self.now, *alert, (&mut self.alerts, &self.destinations));
+            self.accounting.forget(self.now, *alert, (&mut self.alerts, &self.destinations));
             self.alerts.forget(*alert, &mut self.timers);
         }
         !over.is_empty()
@@ -223,7 +223,7 @@ impl World {
 
     /// `count` may be forgotten. If there are none, it is not looked for more before long.
     pub(crate) fn found(&mut self, bound: Bound, count: usize) {
-        self.ledger.bound(bound, count as u64);
+        self.accounting.bound(bound, count as u64);
         self.searched.found(self.now, bound, count);
     }
 
@@ -255,7 +255,7 @@ impl World {
         if closing == std::mem::replace(&mut incident.closing_counted, closing) {
             return;
         }
-        let count = &mut self.ledger.receiver(&self.destinations.get(incident.group.0).receiver).closing;
+        let count = &mut self.accounting.receiver(&self.destinations.get(incident.group.0).receiver).closing;
         *count = if closing { *count + 1 } else { count.saturating_sub(1) };
     }
 

@@ -130,7 +130,7 @@ impl Reason {
     }
 }
 
-/// One line of the ledger: what became of `count` observations of one alert at one route.
+/// One line of the accounting: what became of `count` observations of one alert at one route.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Decision {
     /// When it was decided.
@@ -172,7 +172,7 @@ pub struct Basis {
     /// The line of the configuration where that stands, from 1; 0 where it stands in no file.
     #[serde(skip_serializing_if = "is_zero")]
     pub line: u32,
-    /// The alert's labels; empty where the ledger was told of them within the last day.
+    /// The alert's labels; empty where the accounting was told of them within the last day.
     #[serde(skip_serializing_if = "LabelSet::is_empty")]
     pub labels: LabelSet,
     /// When the alert's occurrence started, as its sender said.

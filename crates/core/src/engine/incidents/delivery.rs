@@ -1,9 +1,9 @@
 //! What each channel of an incident is behind with, and the notifications that bring it to the truth.
 
+use crate::engine::accounting::Verdict;
 use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::incident::{Incident, IncidentId, Side};
 use crate::engine::incidents::{Incidents, Settled};
-use crate::engine::ledger::Verdict;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{Cause, Disposition, Kind, NotificationId, Timestamp};
@@ -106,14 +106,14 @@ impl Incidents {
             Some((_, Leader::Last)) => waiting.iter().rposition(|(_, n)| *n > 0),
             None => None,
         };
-        let World { destinations, ledger, alerts, now, .. } = world;
+        let World { destinations, accounting, alerts, now, .. } = world;
         let destination = (destination, destinations.get(destination));
         for (index, (alert, mut count)) in waiting.into_iter().enumerate() {
             let mut dispose = |disposition, count, cause| {
                 let (known, incident, basis) = (alerts.alert_mut(alert), key.clone(), destination.1.basis());
                 let verdict =
                     Verdict { alert, known, destination, incident, disposition, cause, release: None, basis };
-                ledger.dispose(*now, count, verdict);
+                accounting.dispose(*now, count, verdict);
             };
             if let Some((disposition, _)) = sent.filter(|_| leader == Some(index)) {
                 dispose(disposition, 1, cause.clone());
@@ -146,7 +146,7 @@ impl Incidents {
         if let Some((receiver, integration)) = &channel.closes_at {
             (notification.receiver, notification.integration) = (receiver.clone(), integration.clone());
         }
-        world.ledger.notified(&notification.receiver, &notification.integration, kind);
+        world.accounting.notified(&notification.receiver, &notification.integration, kind);
         self.outgoing.push(notification);
     }
 }

@@ -56,7 +56,7 @@ impl Incidents {
         }
         incident.shed += over as u64;
         incident.members.leave_out_over();
-        world.ledger.bound(Bound::Members, over as u64);
+        world.accounting.bound(Bound::Members, over as u64);
     }
 
     /// Counts changes of an alert, and marks its incident if it begins to flap with them.

@@ -225,7 +225,7 @@ impl Pages {
         for integration in free {
             let id = NotificationId(self.incidents.next_notification);
             self.incidents.next_notification += 1;
-            world.ledger.notified(receiver, &integration, Kind::Digest);
+            world.accounting.notified(receiver, &integration, Kind::Digest);
             let way = OnWay { receiver: receiver.clone(), integration: integration.clone(), first };
             self.digests.on_way.insert(id, way);
             self.incidents.outgoing.push(Notification { id, integration, ..told.clone() });

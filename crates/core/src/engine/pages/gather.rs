@@ -243,8 +243,8 @@ impl Pages {
         let id = self.new_incident(world, key);
         self.enter_all(world, id, key, &all);
         self.draw_in(world, id, key);
-        let World { destinations, ledger, now, .. } = world;
-        ledger.page_delay(destinations.get(key.0), now.since(received));
+        let World { destinations, accounting, now, .. } = world;
+        accounting.page_delay(destinations.get(key.0), now.since(received));
         self.page(world, id, cause);
         self.incidents.touched.insert(id);
     }

@@ -10,12 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
+use crate::engine::accounting::Verdict;
 use crate::engine::destinations::{DestinationId, Destinations};
 use crate::engine::incidents::Incidents;
 use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side, dedup_key};
 use crate::engine::incidents::members::{Member, Members};
-use crate::engine::ledger::Verdict;
 use crate::engine::renames::rename_part;
 use crate::engine::world::World;
 use crate::model::{AlertId, Batch, Cause, Disposition, Duration, LabelSet, Status, Timestamp};
@@ -261,7 +261,7 @@ impl Mirrors {
             let cause = incident.closing.take().map_or(Cause::SenderResolved, |cause| *cause);
             incident.issue(world.now, cause, false);
             self.open.remove(&key);
-            world.ledger.receiver(&key.0).open -= 1;
+            world.accounting.receiver(&key.0).open -= 1;
             let told = (id, Disposition::Resolve);
             self.settle_accounts(world, incidents, &said, Some(told), &Cause::PassedOn);
         } else {
@@ -316,7 +316,7 @@ impl Mirrors {
         incident.issue(world.now, Cause::PassedOn, true);
         incidents.all.insert(id, incident);
         incidents.kin_came(id);
-        world.ledger.receiver(&key.0).open += 1;
+        world.accounting.receiver(&key.0).open += 1;
         self.unsettled.insert(id);
         self.open.insert(key, Mirror { incident: id, peer: said.peer.clone(), at: world.now });
         let told = (id, Disposition::Page);
@@ -363,18 +363,18 @@ impl Mirrors {
         cause: Cause,
         incident: SmolStr,
     ) {
-        let World { destinations, ledger, alerts, now, .. } = world;
+        let World { destinations, accounting, alerts, now, .. } = world;
         let destination = (destination, destinations.get(destination));
         if !destination.1.observes() || count == 0 {
             return;
         }
-        let account = ledger.receiver(&destination.1.receiver);
+        let account = accounting.receiver(&destination.1.receiver);
         account.routed += count;
         account.pending += count;
         let (known, basis) = (alerts.alert_mut(alert), destination.1.basis());
         let verdict =
             Verdict { alert, known, destination, incident, disposition, cause, release: None, basis };
-        ledger.dispose_as_sent(*now, count, verdict);
+        accounting.dispose_as_sent(*now, count, verdict);
     }
 }
 

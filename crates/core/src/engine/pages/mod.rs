@@ -106,7 +106,7 @@ impl Pages {
         if before >= QUIET {
             group.quiet.retain(|q| !q.resolved);
             let gone = before - group.quiet.len();
-            world.ledger.bound(Bound::Quiet, gone as u64);
+            world.accounting.bound(Bound::Quiet, gone as u64);
         }
     }
 
@@ -157,7 +157,7 @@ impl Pages {
                 world.alerts.remember_until(alert, at);
             }
             None => {
-                world.ledger.forget(world.now, alert, (&mut world.alerts, &world.destinations));
+                world.accounting.forget(world.now, alert, (&mut world.alerts, &world.destinations));
                 world.alerts.forget(alert, &mut world.timers);
             }
         }

@@ -2,9 +2,9 @@
 
 use smol_str::{SmolStr, format_smolstr};
 
+use crate::engine::accounting::Verdict;
 use crate::engine::destinations::{Destination, DestinationId};
 use crate::engine::incidents::incident::IncidentId;
-use crate::engine::ledger::Verdict;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::{Place, place};
 use crate::engine::world::World;
@@ -170,16 +170,16 @@ impl Pages {
         let reason = cause.reason();
         self.digests.held_back(world, alert, destination, reason, count);
         let incident = self.incidents.incident_key(world, alert, destination);
-        let World { destinations, ledger, alerts, now, .. } = world;
+        let World { destinations, accounting, alerts, now, .. } = world;
         let destination = (destination, destinations.get(destination));
         if reason == Reason::Duplicate && destination.1.observes() && alerts.alert(alert).is_some() {
             // The sender's own repeats are told one by one. What they would have been is told as one.
             let (of, why) = ((alert, destination.0), (reason, incident));
-            return ledger.dispose_repeats(*now, count, of, why, (alerts, destinations));
+            return accounting.dispose_repeats(*now, count, of, why, (alerts, destinations));
         }
         let (known, disposition) = (alerts.alert_mut(alert), Disposition::Suppressed(reason));
         let verdict = Verdict { alert, known, destination, incident, disposition, cause, release, basis };
-        ledger.dispose(*now, count, verdict);
+        accounting.dispose(*now, count, verdict);
     }
 
     pub(crate) fn dispose_waiting_as(&mut self, world: &mut World, id: IncidentId, cause: &Cause) {

@@ -249,7 +249,7 @@ impl Query<'_> {
                 destinations: self.world.destinations.clone(),
                 alerts,
                 timers,
-                ledger: self.world.ledger.clone(),
+                accounting: self.world.accounting.clone(),
                 searched: self.world.searched.clone(),
             },
             pages: Pages {

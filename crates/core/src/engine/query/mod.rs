@@ -94,7 +94,7 @@ impl Query<'_> {
         let fill = |table, held, most| Fill { table, held, most };
         let limit = self.world.policy.limits.alerts;
         let (sets, forgotten) =
-            (self.world.alerts.most_label_sets(), self.world.ledger.repeats_of_none(&self.world.alerts));
+            (self.world.alerts.most_label_sets(), self.world.accounting.repeats_of_none(&self.world.alerts));
         vec![
             fill("alerts", self.world.alerts.len(), limit),
             fill("series", self.pages.series.len() as u64, limit),
@@ -201,7 +201,7 @@ impl<'a> Query<'a> {
 
     /// The counters, and how things stand.
     pub fn stats(&self) -> Stats {
-        let stats = self.world.ledger.stats().clone();
+        let stats = self.world.accounting.stats().clone();
         let mut stats =
             Stats { alerts: self.world.alerts.len(), firing: self.world.alerts.firing(), ..stats };
         self.mutes.count(&mut stats);
@@ -213,7 +213,7 @@ impl<'a> Query<'a> {
         for (receiver, count) in self.orphans_by_receiver() {
             stats.receivers.entry(receiver).or_default().orphaned = count;
         }
-        // A receiver that a reload removed goes once nothing is open there. Its counters stay in the ledger.
+        // A receiver that a reload removed goes once nothing is open there. Its counters stay in the accounting.
         let kept = |name: &SmolStr, of: &ReceiverStats| {
             self.world.policy.receivers.contains_key(name) || !of.is_idle()
         };

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use crate::engine::accounting::Verdict;
 use crate::engine::destinations::DestinationId;
-use crate::engine::ledger::Verdict;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::GroupKey;
 use crate::engine::self_check::SelfCheck;
@@ -52,11 +52,11 @@ impl SelfCheck {
     /// Puts the alerts of `batch` aside, and tells of those that fire.
     pub(crate) fn put_aside(&mut self, world: &mut World, pages: &mut Pages, batch: &Batch) {
         for observation in &batch.observations {
-            world.ledger.received(batch.source, observation.status, 1);
+            world.accounting.received(batch.source, observation.status, 1);
             let instance = AlertId::of(&observation.labels, |_| false);
             let alert = world.alerts.owner(instance, &observation.labels, &world.policy);
             if !self.is_aside(alert) && self.asides.alerts.len() >= ASIDE {
-                world.ledger.bound(Bound::Asides, 1);
+                world.accounting.bound(Bound::Asides, 1);
                 continue;
             }
             if observation.status == Status::Firing {
@@ -135,13 +135,13 @@ impl SelfCheck {
         disposition: Disposition,
     ) {
         world.routed(destination, 1);
-        let World { destinations, ledger, now, .. } = world;
+        let World { destinations, accounting, now, .. } = world;
         let destination = (destination, destinations.get(destination));
         let (incident, cause, release) = (SmolStr::default(), Cause::Quarantined, None);
         let basis = destination.1.basis();
         let verdict =
             Verdict { alert, known: None, destination, incident, disposition, cause, release, basis };
-        ledger.dispose(*now, 1, verdict);
+        accounting.dispose(*now, 1, verdict);
     }
 
     /// Closes what was not said again for `stale_after`.

@@ -128,7 +128,7 @@ impl SelfCheck {
         let now = world.now;
         let Some(beats) = self.heartbeats.by_name.get_mut(&name) else { return };
         if beats.senders.len() >= SENDERS && !beats.senders.contains_key(&(source, alert)) {
-            return world.ledger.bound(Bound::Heartbeats, 1);
+            return world.accounting.bound(Bound::Heartbeats, 1);
         }
         let beat = beats.senders.entry((source, alert)).or_insert(Beat { last: now, silent: None });
         beat.last = now;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::engine::ledger::Verdict;
+use crate::engine::accounting::Verdict;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::GroupKey;
 use crate::engine::renames::rename_key;
@@ -44,13 +44,13 @@ impl Bounds {
 impl SelfCheck {
     /// An alert beyond the bound: it is told of with the others, and not remembered.
     pub(crate) fn overflow(&mut self, world: &mut World, observation: &Observation, alert: AlertId) {
-        world.ledger.overflow();
+        world.accounting.overflow();
         let limit = world.policy.limits.alerts;
         for destination in world.destinations.matching(&world.policy, &observation.labels) {
             let settings = world.destinations.get(destination);
             let receiver = settings.receiver.clone();
             let mute = settings.integrations.is_empty();
-            let account = world.ledger.account(settings);
+            let account = world.accounting.account(settings);
             account.routed += 1;
             account.pending += 1;
             let cause = match (observation.status, mute) {
@@ -73,7 +73,7 @@ impl SelfCheck {
                 release: None,
                 basis,
             };
-            world.ledger.dispose(world.now, 1, verdict);
+            world.accounting.dispose(world.now, 1, verdict);
             if reason == Reason::Storm {
                 let now = world.now;
                 let new = || Overflow { count: 0, last: now, key: None };

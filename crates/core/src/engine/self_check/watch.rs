@@ -61,7 +61,7 @@ impl SelfCheck {
         if self.watch.unheard.len() < UNHEARD {
             self.watch.unheard.insert(alert);
         } else {
-            world.ledger.bound(Bound::Unheard, 1);
+            world.accounting.bound(Bound::Unheard, 1);
         }
         world.alerts.watch(alert, Some(world.now + EVERY), &mut world.timers);
         world.timers.set_if_unset(Timer::Watch, world.now);

@@ -1,4 +1,4 @@
-//! The ledger: every observation at every (route, receiver) is disposed once, and counted.
+//! The accounting: every observation at every (route, receiver) is disposed once, and counted.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::policy::Policy;
 
 /// Counts, and writes down what was decided in the event at hand.
 #[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Ledger {
+pub(crate) struct Accounting {
     stats: Stats,
     /// Unchanged repeats that are counted and not written down yet. Their bound is that of the alerts; see
     /// [`WRITE_REPEATS`].
@@ -92,7 +92,7 @@ enum Whose {
     Sender,
 }
 
-impl Ledger {
+impl Accounting {
     /// Gives every receiver of `policy` its counters, at zero.
     pub(crate) fn update(&mut self, policy: &Policy) {
         for (name, receiver) in &policy.receivers {
