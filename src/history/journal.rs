@@ -20,7 +20,7 @@ pub fn past<E: std::fmt::Display>(
         match serde_json::from_slice::<Event>(&json) {
             Ok(
                 event @ (Event::Observe(_)
-                | Event::Aside(_)
+                | Event::Quarantine(_)
                 | Event::Repeats(_)
                 | Event::Silence(_)
                 | Event::Release(_)

@@ -47,7 +47,7 @@ impl Past {
     /// How many observations it holds.
     pub fn observations(&self) -> u64 {
         match &self.event {
-            Event::Observe(batch) | Event::Aside(batch) => batch.observations.len() as u64,
+            Event::Observe(batch) | Event::Quarantine(batch) => batch.observations.len() as u64,
             Event::Repeats(repeats) => repeats.statements.iter().map(|one| one.count).sum(),
             Event::Delivered(_)
             | Event::Replay(_)

@@ -135,7 +135,7 @@ impl Meanwhile {
         let Some(fresh) = Self::afresh(now, self.engine.policy().clone()) else { return };
         *self = Meanwhile { since: self.since, waiting: std::mem::take(&mut self.waiting), ..fresh };
         if let Event::Observe(batch) = event {
-            self.handle(now, &Event::Aside(batch.clone()));
+            self.handle(now, &Event::Quarantine(batch.clone()));
         }
     }
 

@@ -3,7 +3,7 @@
 //!
 //! An engine that broke is half way through an event and is not trusted: it is read anew from what is
 //! durable. What it broke on is tried once more then, an alert at a time; an alert that breaks it again is
-//! put aside and told as it stands ([`Event::Aside`]); what even that breaks on is left out. Of a repeat,
+//! put aside and told as it stands ([`Event::Quarantine`]); what even that breaks on is left out. Of a repeat,
 //! which names its alert and does not say what it is, the engine that was read anew knows how it stands.
 //! Each time a person is told so, past the engine's stages.
 
@@ -67,7 +67,7 @@ impl Broken {
     /// What a person is told.
     pub(super) fn alarm(&self) -> Alarm {
         let (count, first) = match &*self.event {
-            Event::Observe(batch) | Event::Aside(batch) => {
+            Event::Observe(batch) | Event::Quarantine(batch) => {
                 let first = batch.observations.first().map(|o| o.labels.to_string()).unwrap_or_default();
                 (batch.observations.len(), first.chars().take(500).collect())
             }
@@ -86,7 +86,7 @@ impl Broken {
 fn kind(event: &Event) -> &'static str {
     match event {
         Event::Observe(_) => "observe",
-        Event::Aside(_) => "aside",
+        Event::Quarantine(_) => "aside",
         Event::Repeats(_) => "repeats",
         Event::Delivered(_) => "delivered",
         Event::Replay(_) => "replay",
@@ -125,7 +125,7 @@ impl Suspect {
     fn ask(&mut self, engine: &Engine) {
         let Suspect::Known { source, alert } = *self else { return };
         match guarded(|| engine.query().as_known(source, alert)).ok().flatten() {
-            Some(batch) => *self = Suspect::Event(Event::Aside(batch)),
+            Some(batch) => *self = Suspect::Event(Event::Quarantine(batch)),
             None => {
                 tracing::error!(%alert, "an alert whose repeats break the engine is not known, and left out")
             }
@@ -142,7 +142,7 @@ impl Suspects {
     pub(super) fn add(&mut self, event: Event) {
         let (batch, aside) = match event {
             Event::Observe(batch) => (batch, false),
-            Event::Aside(batch) => (batch, true),
+            Event::Quarantine(batch) => (batch, true),
             Event::Repeats(Repeats { source, peer, statements }) => {
                 self.waiting.extend(statements.into_iter().map(|one| {
                     let one = Repeats { source, peer, statements: vec![one] };
@@ -155,7 +155,7 @@ impl Suspects {
         let Batch { source, peer, observations, .. } = batch;
         self.waiting.extend(observations.into_iter().map(|one| {
             let one = Batch { source, peer: peer.clone(), observations: vec![one], upstream: None };
-            Suspect::Event(if aside { Event::Aside(one) } else { Event::Observe(one) })
+            Suspect::Event(if aside { Event::Quarantine(one) } else { Event::Observe(one) })
         }));
     }
 
@@ -184,7 +184,7 @@ impl Suspects {
         let Some(index) = self.waiting.iter().position(|s| s.event() == Some(event)) else { return false };
         self.broke += 1;
         match event {
-            Event::Observe(batch) => self.waiting[index] = Suspect::Event(Event::Aside(batch.clone())),
+            Event::Observe(batch) => self.waiting[index] = Suspect::Event(Event::Quarantine(batch.clone())),
             Event::Repeats(Repeats { source, statements, .. }) if !statements.is_empty() => {
                 self.waiting[index] = Suspect::Known { source: *source, alert: statements[0].alert };
             }
@@ -201,7 +201,7 @@ impl Suspects {
             self.waiting.retain(|suspect| !matches!(suspect, Suspect::Event(Event::Repeats(_))));
             for suspect in &mut self.waiting {
                 if let Suspect::Event(Event::Observe(batch)) = suspect {
-                    *suspect = Suspect::Event(Event::Aside(batch.clone()));
+                    *suspect = Suspect::Event(Event::Quarantine(batch.clone()));
                 }
             }
         }

@@ -17,7 +17,7 @@ pub enum Event {
     /// An upstream stated something that may change something.
     Observe(Batch),
     /// The same, and the engine broke when it was to decide about it: it passes the stages by.
-    Aside(Batch),
+    Quarantine(Batch),
     /// A peer repeated what it stated before.
     Repeats(Repeats),
     /// A notification reached its end.

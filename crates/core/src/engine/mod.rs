@@ -116,7 +116,7 @@ impl Engine {
         self.fire_timers();
         match event {
             Event::Observe(batch) => self.observe(batch),
-            Event::Aside(batch) => self.checks.put_aside(&mut self.world, &mut self.pages, batch),
+            Event::Quarantine(batch) => self.checks.quarantine(&mut self.world, &mut self.pages, batch),
             Event::Delivered(report) => self.delivered(report),
             Event::Replay(id) => {
                 if !self.pages.incidents.retry_refused(&mut self.world, *id) {

@@ -26,7 +26,7 @@ impl Engine {
             self.world.accounting.received(batch.source, observation.status, 1);
             let instance = AlertId::of(&observation.labels, |_| false);
             let alert = self.world.alerts.owner(instance, &observation.labels, &self.world.policy);
-            if self.checks.is_aside(alert) {
+            if self.checks.is_quarantined(alert) {
                 self.checks.pass_by(&mut self.world, &mut self.pages, alert, observation);
                 continue;
             }

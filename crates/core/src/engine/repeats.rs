@@ -153,7 +153,7 @@ impl Engine {
         };
         let everywhere = || self.world.destinations.matching(&self.world.policy, labels).iter().all(taken);
         let beats = || self.world.policy.heartbeat_of(labels).is_some();
-        !self.checks.is_aside(alert) && (status == Status::Resolved || !beats() && everywhere())
+        !self.checks.is_quarantined(alert) && (status == Status::Resolved || !beats() && everywhere())
     }
 
     /// Takes repeats in: they are signs of life, and they are accounted for.

@@ -7,8 +7,8 @@ use smol_str::SmolStr;
 
 use crate::engine::pages::groups::Quiet;
 use crate::engine::pages::series::Series;
-use crate::engine::self_check::aside::Asides;
 use crate::engine::self_check::heartbeats::Heartbeats;
+use crate::engine::self_check::quarantine::Quarantine;
 use crate::model::{Disposition, Duration, Kind, SilenceState, Source, Status, Timestamp};
 
 /// What the engine counted since the journal began, and how things stand.
@@ -73,7 +73,7 @@ pub enum Bound {
     /// Alerts told apart that nobody heard of in time.
     Unheard,
     /// Alerts put aside because the engine broke on them.
-    Asides,
+    Quarantine,
 }
 
 impl Bound {
@@ -87,7 +87,7 @@ impl Bound {
         Bound::Members,
         Bound::Heartbeats,
         Bound::Unheard,
-        Bound::Asides,
+        Bound::Quarantine,
     ];
 
     /// The value of the label `bound`.
@@ -101,7 +101,7 @@ impl Bound {
             Bound::Members => "members",
             Bound::Heartbeats => "heartbeats",
             Bound::Unheard => "unheard",
-            Bound::Asides => "asides",
+            Bound::Quarantine => "quarantine",
         }
     }
 }

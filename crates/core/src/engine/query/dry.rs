@@ -268,7 +268,7 @@ impl Query<'_> {
             checks: SelfCheck {
                 heartbeats: self.checks.heartbeats.clone(),
                 bounds: self.checks.bounds.clone(),
-                asides: self.checks.asides.clone(),
+                quarantine: self.checks.quarantine.clone(),
                 ..SelfCheck::default()
             },
         };

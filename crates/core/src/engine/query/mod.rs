@@ -99,7 +99,11 @@ impl Query<'_> {
             fill("alerts", self.world.alerts.len(), limit),
             fill("series", self.pages.series.len() as u64, limit),
             fill("label sets", sets, crate::engine::occurrences::LABEL_SETS as u64),
-            fill("asides", self.checks.asides.count(), crate::engine::self_check::aside::ASIDE as u64),
+            fill(
+                "quarantine",
+                self.checks.quarantine.count(),
+                crate::engine::self_check::quarantine::QUARANTINED as u64,
+            ),
             fill("unknown repeats", forgotten, 0),
         ]
     }

@@ -1,19 +1,19 @@
 //! The self-check: what a person must hear of Squelch itself and of its senders.
 
-pub(crate) mod aside;
 pub(crate) mod churn;
 pub(crate) mod clocks;
 pub(crate) mod heartbeats;
 pub(crate) mod overflow;
+pub(crate) mod quarantine;
 pub(crate) mod watch;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::self_check::aside::Asides;
 use crate::engine::self_check::churn::Churn;
 use crate::engine::self_check::clocks::Clocks;
 use crate::engine::self_check::heartbeats::Heartbeats;
 use crate::engine::self_check::overflow::Bounds;
+use crate::engine::self_check::quarantine::Quarantine;
 use crate::engine::self_check::watch::Watch;
 
 /// Opens and closes internal incidents.
@@ -25,5 +25,5 @@ pub(crate) struct SelfCheck {
     pub(crate) churn: Churn,
     pub(crate) heartbeats: Heartbeats,
     pub(crate) bounds: Bounds,
-    pub(crate) asides: Asides,
+    pub(crate) quarantine: Quarantine,
 }

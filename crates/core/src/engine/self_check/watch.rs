@@ -144,7 +144,7 @@ impl SelfCheck {
         self.say_orphans(world, pages);
         self.say_clocks(world, pages);
         self.overflow_over(world, pages);
-        self.asides_over(world, pages);
+        self.quarantine_over(world, pages);
         let now = world.now;
         let past = self.watch.lapses.iter().filter(|(_, at)| **at <= now);
         for what in past.map(|(what, _)| what.clone()).collect::<Vec<_>>() {
@@ -154,7 +154,7 @@ impl SelfCheck {
         let quiet =
             [&self.watch.stuck, &pages.incidents.orphans].iter().all(|incidents| incidents.is_empty());
         let quiet = quiet && self.watch.raised.is_empty() && self.clocks.wrong(world.now).next().is_none();
-        if !quiet || !self.watch.unheard.is_empty() || self.overflows() || self.has_asides() {
+        if !quiet || !self.watch.unheard.is_empty() || self.overflows() || self.has_quarantined() {
             world.timers.set(Timer::Watch, world.now + EVERY);
         }
     }

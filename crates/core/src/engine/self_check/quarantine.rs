@@ -20,23 +20,23 @@ use crate::engine::world::World;
 use crate::model::{AlertId, Batch, Cause, Disposition, Observation, Problem, Reason, Status, Timestamp};
 
 /// So many alerts are aside at most; what is over is decided about as usual.
-pub(crate) const ASIDE: usize = 1000;
+pub(crate) const QUARANTINED: usize = 1000;
 
 /// The alerts that are aside.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Asides {
+pub(crate) struct Quarantine {
     #[serde(with = "crate::engine::pairs")]
-    alerts: BTreeMap<AlertId, Aside>,
+    alerts: BTreeMap<AlertId, Quarantined>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Aside {
+struct Quarantined {
     last_seen: Timestamp,
     /// The incidents that tell of it.
     told: BTreeSet<GroupKey>,
 }
 
-impl Asides {
+impl Quarantine {
     /// How many there are.
     pub(crate) fn count(&self) -> u64 {
         self.alerts.len() as u64
@@ -45,23 +45,23 @@ impl Asides {
 
 impl SelfCheck {
     /// Whether an alert passes the stages by.
-    pub(crate) fn is_aside(&self, alert: AlertId) -> bool {
-        self.asides.alerts.contains_key(&alert)
+    pub(crate) fn is_quarantined(&self, alert: AlertId) -> bool {
+        self.quarantine.alerts.contains_key(&alert)
     }
 
     /// Puts the alerts of `batch` aside, and tells of those that fire.
-    pub(crate) fn put_aside(&mut self, world: &mut World, pages: &mut Pages, batch: &Batch) {
+    pub(crate) fn quarantine(&mut self, world: &mut World, pages: &mut Pages, batch: &Batch) {
         for observation in &batch.observations {
             world.accounting.received(batch.source, observation.status, 1);
             let instance = AlertId::of(&observation.labels, |_| false);
             let alert = world.alerts.owner(instance, &observation.labels, &world.policy);
-            if !self.is_aside(alert) && self.asides.alerts.len() >= ASIDE {
-                world.accounting.bound(Bound::Asides, 1);
+            if !self.is_quarantined(alert) && self.quarantine.alerts.len() >= QUARANTINED {
+                world.accounting.bound(Bound::Quarantine, 1);
                 continue;
             }
             if observation.status == Status::Firing {
-                let aside = Aside { last_seen: world.now, told: BTreeSet::new() };
-                self.asides.alerts.entry(alert).or_insert(aside);
+                let aside = Quarantined { last_seen: world.now, told: BTreeSet::new() };
+                self.quarantine.alerts.entry(alert).or_insert(aside);
             }
             self.pass_by(world, pages, alert, observation);
         }
@@ -80,16 +80,16 @@ impl SelfCheck {
         match observation.status {
             Status::Firing => {
                 for destination in destinations {
-                    let disposition = self.tell_aside(world, pages, alert, destination, observation);
-                    self.dispose_aside(world, alert, destination, disposition);
+                    let disposition = self.tell_quarantined(world, pages, alert, destination, observation);
+                    self.dispose_quarantined(world, alert, destination, disposition);
                 }
-                if let Some(aside) = self.asides.alerts.get_mut(&alert) {
+                if let Some(aside) = self.quarantine.alerts.get_mut(&alert) {
                     aside.last_seen = now;
                 }
                 world.timers.set_if_unset(Timer::Watch, now);
             }
             Status::Resolved => {
-                let told = self.asides.alerts.remove(&alert).map(|aside| aside.told).unwrap_or_default();
+                let told = self.quarantine.alerts.remove(&alert).map(|aside| aside.told).unwrap_or_default();
                 let disposition = match told.is_empty() {
                     true => Disposition::Suppressed(Reason::NeverPaged),
                     false => Disposition::Resolve,
@@ -98,14 +98,14 @@ impl SelfCheck {
                     pages.clear(world, &key, Cause::AllResolved);
                 }
                 for destination in destinations {
-                    self.dispose_aside(world, alert, destination, disposition);
+                    self.dispose_quarantined(world, alert, destination, disposition);
                 }
             }
         }
     }
 
     /// Opens the incident of an alert that is aside at the receiver of a destination, if it is not open.
-    fn tell_aside(
+    fn tell_quarantined(
         &mut self,
         world: &mut World,
         pages: &mut Pages,
@@ -121,13 +121,13 @@ impl SelfCheck {
         let key =
             (!heartbeat).then(|| pages.raise_as(world, &receiver, labels, labels.clone(), problem)).flatten();
         let Some(key) = key else { return Disposition::Suppressed(Reason::Muted) };
-        match self.asides.alerts.get_mut(&alert).is_none_or(|aside| aside.told.insert(key)) {
+        match self.quarantine.alerts.get_mut(&alert).is_none_or(|aside| aside.told.insert(key)) {
             true => Disposition::Page,
             false => Disposition::Suppressed(Reason::Duplicate),
         }
     }
 
-    fn dispose_aside(
+    fn dispose_quarantined(
         &mut self,
         world: &mut World,
         alert: AlertId,
@@ -145,10 +145,10 @@ impl SelfCheck {
     }
 
     /// Closes what was not said again for `stale_after`.
-    pub(crate) fn asides_over(&mut self, world: &mut World, pages: &mut Pages) {
+    pub(crate) fn quarantine_over(&mut self, world: &mut World, pages: &mut Pages) {
         let (now, patience) = (world.now, world.policy.stale_after);
         let mut over = BTreeSet::new();
-        self.asides.alerts.retain(|_, aside| {
+        self.quarantine.alerts.retain(|_, aside| {
             let stays = aside.last_seen + patience > now;
             if !stays {
                 over.append(&mut aside.told);
@@ -161,7 +161,7 @@ impl SelfCheck {
     }
 
     /// Whether any alert is aside.
-    pub(crate) fn has_asides(&self) -> bool {
-        !self.asides.alerts.is_empty()
+    pub(crate) fn has_quarantined(&self) -> bool {
+        !self.quarantine.alerts.is_empty()
     }
 }
