@@ -48,7 +48,7 @@ impl Consumers {
 pub fn assert_true(engine: &Engine, replaced: Option<&Policy>, n: &Notification) {
     let mut told = engine.pages.incidents.all.values().filter(|i| i.side != Side::Shadow);
     let incident = told.find(|i| i.dedup_key == n.dedup_key);
-    if n.kind == Kind::Digest || incident.is_none_or(|i| i.side == Side::Mirror || i.own.is_some()) {
+    if n.kind == Kind::Digest || incident.is_none_or(|i| i.side == Side::Mirror || i.internal.is_some()) {
         return;
     }
     for alert in n.alerts.iter().chain(&n.beside).filter(|a| a.status == Status::Resolved) {

@@ -9,7 +9,7 @@ use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::members::Members;
 use crate::engine::pages::groups::GroupKey;
-use crate::engine::pages::internal::Own;
+use crate::engine::pages::internal::Internal;
 use crate::model::{AlertId, Cause, Duration, Timestamp, hex, sha256};
 use crate::policy::{GROWTH_FROM, Noise, ROLLS_FOR};
 
@@ -74,7 +74,7 @@ pub(crate) struct Incident {
     pub(crate) ends_alone: bool,
     /// What it shows, if it is one of Squelch's own.
     #[serde(default)]
-    pub(crate) own: Option<Own>,
+    pub(crate) internal: Option<Internal>,
     /// It counts as closing: it is over, and not all that were told of it have taken its end.
     #[serde(default)]
     pub(crate) closing_counted: bool,
@@ -152,7 +152,7 @@ impl Incident {
             shed: 0,
             owes: false,
             ends_alone: false,
-            own: None,
+            internal: None,
             closing_counted: false,
         }
     }
@@ -183,7 +183,7 @@ impl Incident {
 
     /// Whether something in it fires.
     pub(crate) fn fires(&self) -> bool {
-        !self.is_over() && (self.members.firing() > 0 || self.own.is_some())
+        !self.is_over() && (self.members.firing() > 0 || self.internal.is_some())
     }
 
     /// The alerts that its messages name.

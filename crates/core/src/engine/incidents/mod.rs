@@ -95,7 +95,7 @@ impl Default for Incidents {
 impl Incidents {
     /// Whether all that fires in an incident is muted: then it is not repeated.
     pub(crate) fn is_muted(&self, world: &World, id: IncidentId) -> bool {
-        let Some(incident) = self.all.get(&id).filter(|i| i.own.is_none()) else { return false };
+        let Some(incident) = self.all.get(&id).filter(|i| i.internal.is_none()) else { return false };
         let mut firing = incident.members.that_fire(true);
         let muted = |alert| {
             let mut tracks = world.alerts.tracks_of(alert).filter(|(_, t)| t.notified_in() == Some(id));
@@ -183,7 +183,7 @@ impl Incidents {
         let Some(incident) = self.all.get(&id) else { return };
         let receiver = world.policy.receivers.get(&world.destinations.get(incident.group.0).receiver);
         let fallback = receiver.filter(|r| r.fallback.is_some()).map(|r| r.fallback_after);
-        let alarm = world.undelivered_after().filter(|_| incident.own.is_none());
+        let alarm = world.undelivered_after().filter(|_| incident.internal.is_none());
         if let Some(first) = fallback.into_iter().chain(alarm).min() {
             world.timers.set(Timer::Undelivered(id), world.now + first);
         }

@@ -35,7 +35,7 @@ impl Incidents {
             .into_iter()
             .map(|(status, id, m, alert)| self.alert_view(world, id, m, alert, status))
             .collect();
-        alerts.extend(incident.own.as_ref().map(|own| own.view(kind, world.now)));
+        alerts.extend(incident.internal.as_ref().map(|own| own.view(kind, world.now)));
         let firing = members.highest().filter(|_| kind != Kind::Resolve);
         let level = firing.map_or(incident.level, usize::from).min(levels.len() - 1);
         let left_out = members.len() - members.listed().take(most).count();

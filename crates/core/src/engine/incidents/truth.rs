@@ -222,8 +222,9 @@ impl Incidents {
                 Wanted { closed: false, waits: true, ..wanted }
             }
             KnownBy::Nothing => {
-                let silent =
-                    closed && incident.own.is_none() && !self.says_anything(world, id, incident, channel);
+                let silent = closed
+                    && incident.internal.is_none()
+                    && !self.says_anything(world, id, incident, channel);
                 Wanted { silent, ..wanted }
             }
             KnownBy::Group if !over => {
@@ -250,7 +251,7 @@ impl Incidents {
     /// Whether an alert of an incident fires, and no other incident at the spot of a channel says so.
     fn fires_untold(&self, world: &World, id: IncidentId, incident: &Incident, channel: &Channel) -> bool {
         let at = self.spot(world, incident, channel);
-        let waits = incident.own.is_none() && !incident.ends_alone && channel.takes_resolves();
+        let waits = incident.internal.is_none() && !incident.ends_alone && channel.takes_resolves();
         waits && incident.tells_of().any(|alert| self.elsewhere(world, alert, id, at) == Elsewhere::Untold)
     }
 

@@ -20,14 +20,14 @@ const UPDATE_EVERY: Duration = Duration::from_mins(1);
 
 /// The one alert of such an incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Own {
+pub(crate) struct Internal {
     /// The alert's labels: those of the incident, and its severity if Squelch brings the alert up itself.
     labels: LabelSet,
     problem: Box<Problem>,
     starts_at: Timestamp,
 }
 
-impl Own {
+impl Internal {
     /// Whether the alert has these labels.
     pub(crate) fn shows(&self, labels: &LabelSet) -> bool {
         self.labels == *labels
@@ -81,18 +81,18 @@ impl Pages {
         let destination = world.destinations.own(receiver, &world.policy)?;
         let key = (destination, labels.clone());
         let now = world.now;
-        let Some(id) = self.own.get(&key).copied() else {
+        let Some(id) = self.internal.get(&key).copied() else {
             let id = self.new_incident(world, &key);
             if let Some(incident) = self.incidents.all.get_mut(&id) {
                 let problem = Box::new(problem.clone());
-                incident.own = Some(Own { labels: shown, problem, starts_at: now });
+                incident.internal = Some(Internal { labels: shown, problem, starts_at: now });
             }
-            self.own.insert(key.clone(), id);
+            self.internal.insert(key.clone(), id);
             self.page(world, id, Cause::Problem { problem });
             return Some(key);
         };
         let Some(incident) = self.incidents.all.get_mut(&id) else { return Some(key) };
-        let Some(own) = incident.own.as_mut().filter(|own| *own.problem != problem) else {
+        let Some(own) = incident.internal.as_mut().filter(|own| *own.problem != problem) else {
             return Some(key);
         };
         if incident.issued_at + UPDATE_EVERY <= now {
@@ -105,7 +105,7 @@ impl Pages {
 
     /// Closes an incident of Squelch's own, if it is open.
     pub(crate) fn clear(&mut self, world: &mut World, key: &GroupKey, cause: Cause) {
-        let Some(id) = self.own.remove(key) else { return };
+        let Some(id) = self.internal.remove(key) else { return };
         let Some(incident) = self.incidents.all.get_mut(&id) else { return };
         if incident.phase != Phase::Open || incident.superseded_by.is_some() {
             return;
@@ -119,12 +119,12 @@ impl Pages {
     }
 
     /// An incident of Squelch's own goes on as another one.
-    pub(crate) fn own_moved(&mut self, old: IncidentId, new: IncidentId) {
-        let own = self.incidents.all.get(&old).and_then(|i| i.own.clone());
+    pub(crate) fn internal_moved(&mut self, old: IncidentId, new: IncidentId) {
+        let own = self.incidents.all.get(&old).and_then(|i| i.internal.clone());
         if let (Some(_), Some(incident)) = (&own, self.incidents.all.get_mut(&new)) {
             let key = incident.group.clone();
-            incident.own = own;
-            self.own.insert(key, new);
+            incident.internal = own;
+            self.internal.insert(key, new);
         }
     }
 }

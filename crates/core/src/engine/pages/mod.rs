@@ -50,7 +50,7 @@ pub(crate) struct Pages {
     pub(crate) digests: Digests,
     /// The open internal incidents.
     #[serde(default, with = "crate::engine::pairs")]
-    pub(crate) own: BTreeMap<GroupKey, IncidentId>,
+    pub(crate) internal: BTreeMap<GroupKey, IncidentId>,
     #[serde(default)]
     pub(crate) mirrors: Mirrors,
 }

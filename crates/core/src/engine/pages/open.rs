@@ -71,7 +71,7 @@ impl Pages {
     /// Brings an incident that was touched in line with its alerts.
     pub(crate) fn settle(&mut self, world: &mut World, id: IncidentId) {
         let Some(incident) = self.incidents.all.get_mut(&id) else { return };
-        if incident.is_over() || incident.own.is_some() || incident.side == Side::Mirror {
+        if incident.is_over() || incident.internal.is_some() || incident.side == Side::Mirror {
             return self.incidents.pump(world, id);
         }
         let destination = incident.group.0;
@@ -260,7 +260,7 @@ impl Pages {
         // What waits is part of the next page of its group, and this is one.
         let all = self.take_page(world, &key);
         self.enter_all(world, new, &key, &all);
-        self.own_moved(old, new);
+        self.internal_moved(old, new);
         self.incidents.fallbacks_moved(world, old, new);
         self.page(world, new, cause);
         self.incidents.group_changed(&key.1);

@@ -260,7 +260,7 @@ impl Query<'_> {
             let Some(stands) = incident_state(incident) else { continue };
             if query.matchers.is_empty() || self.has_alert(incident, &query.matchers) {
                 let state = if incident.side == Side::Shadow { RowState::Observed } else { stands };
-                let (ours, paged_at) = (incident.own.is_none(), Reverse(incident.paged_at));
+                let (ours, paged_at) = (incident.internal.is_none(), Reverse(incident.paged_at));
                 keys.push((ours, state, stands, incident.level, paged_at, Source::Incident(*id)));
             }
         }
@@ -315,7 +315,7 @@ impl Query<'_> {
     ) -> Option<IncidentDetail> {
         let (id, incident) = self.incident_of(dedup_key, shadow)?;
         let row = self.incident_row(*id, incident_state(incident).unwrap_or(RowState::Resolving))?;
-        let own = incident.own.as_ref().map(|own| own.view(Kind::Page, self.world.now));
+        let own = incident.internal.as_ref().map(|own| own.view(Kind::Page, self.world.now));
         let own = own.filter(|_| offset == 0).map(|view| RowAlert {
             id: view.id,
             severity: row.severity.clone(),
@@ -422,7 +422,7 @@ impl Query<'_> {
                 (alert, self.world.alerts.alert(alert).map(|a| a.told().clone()).unwrap_or_default())
             }
             None => {
-                let own = incident.own.as_ref().map(|own| own.view(Kind::Page, self.world.now));
+                let own = incident.internal.as_ref().map(|own| own.view(Kind::Page, self.world.now));
                 let labels = own.map_or_else(|| incident.group.1.clone(), |view| view.labels);
                 (AlertId::of(&labels, |_| false), labels)
             }
@@ -444,7 +444,7 @@ impl Query<'_> {
                 update.or(deadline(Timer::Repeat(id)).map(|at| (at, NextStep::Repeats)))
             }
         };
-        let internal = incident.own.is_some();
+        let internal = incident.internal.is_some();
         let shadow = incident.side == Side::Shadow;
         let origin = match incident.side {
             Side::Mirror => Origin::Sender,

@@ -47,7 +47,7 @@ impl Query<'_> {
     /// The title of an incident, in the words of its notifications.
     pub(crate) fn headline(&self, incident: &Incident) -> Headline {
         let group = self.pages.incidents.title(self.world, incident);
-        if let Some(own) = &incident.own {
+        if let Some(own) = &incident.internal {
             return headline(&group, &[&own.view(Kind::Page, self.world.now).labels], true);
         }
         // The alerts of a notification, in their order. It decides which names the title has room for.
@@ -66,8 +66,12 @@ impl Query<'_> {
     pub(crate) fn has_alert(&self, incident: &Incident, matchers: &[Matcher]) -> bool {
         let matches = |labels: &LabelSet| matchers.iter().all(|m| m.matches(labels));
         let mut alerts = incident.members.keys().filter_map(|id| self.world.alerts.alert(*id));
-        let own =
-            || incident.own.as_ref().is_some_and(|own| matches(&own.view(Kind::Page, self.world.now).labels));
+        let own = || {
+            incident
+                .internal
+                .as_ref()
+                .is_some_and(|own| matches(&own.view(Kind::Page, self.world.now).labels))
+        };
         alerts.any(|a| matches(&a.labels)) || own()
     }
 }

@@ -65,7 +65,7 @@ impl Query<'_> {
     /// leaves fewer others. None for an incident that no silence applies to.
     pub fn propose_silence(&self, dedup_key: &str) -> Option<Vec<Matcher>> {
         let (_, incident) =
-            self.incident_of(dedup_key, false).filter(|(_, incident)| incident.own.is_none())?;
+            self.incident_of(dedup_key, false).filter(|(_, incident)| incident.internal.is_none())?;
         let fires = incident.members.firing() > 0;
         let members = || incident.members.that_fire(fires);
         let step = members().count() / SAMPLE + 1;

@@ -195,7 +195,8 @@ pub struct IncidentAlert {
 impl Query<'_> {
     /// Whether an alert fires, as far as anybody said.
     pub fn still_fires(&self, alert: &AlertView) -> bool {
-        let own = self.pages.own.values().filter_map(|id| self.pages.incidents.all.get(id)?.own.as_ref());
+        let own =
+            self.pages.internal.values().filter_map(|id| self.pages.incidents.all.get(id)?.internal.as_ref());
         self.world.fires(alert.id) || own.into_iter().any(|own| own.shows(&alert.labels))
     }
 
@@ -290,7 +291,7 @@ impl Query<'_> {
     pub fn open_incidents(&self, query: &IncidentQuery) -> Glance<OpenIncident, IncidentCursor> {
         let mut glance = Glance { found: Vec::new(), next: None, full: false };
         let (mut passed, mut members, mut bytes) = (0, 0, 0);
-        let internal: BTreeSet<IncidentId> = self.pages.own.values().copied().collect();
+        let internal: BTreeSet<IncidentId> = self.pages.internal.values().copied().collect();
         let before = |of_internal: bool| match query.after {
             Some(IncidentCursor { internal, id }) if internal == of_internal => Excluded(IncidentId(id)),
             _ => Unbounded,
@@ -343,7 +344,7 @@ impl Query<'_> {
             firing,
             flaps,
         };
-        let own = incident.own.as_ref().map(|own| own.view(Kind::Page, self.world.now));
+        let own = incident.internal.as_ref().map(|own| own.view(Kind::Page, self.world.now));
         let own = own.map(|view| entry(view.id, &view.labels, row.severity.clone(), row.firing > 0, None));
         let alerts = self.ordered(incident, 0, MEMBERS).into_iter().map(|(id, member, alert)| {
             entry(id, alert.told(), self.world.level_name(&alert.labels), member.firing, member.flaps)

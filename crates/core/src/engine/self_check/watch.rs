@@ -101,7 +101,7 @@ impl SelfCheck {
     pub(crate) fn undelivered(&mut self, world: &mut World, pages: &mut Pages, id: IncidentId) {
         self.watch.stuck.remove(&id);
         let Some(incident) = pages.incidents.all.get(&id) else { return };
-        let own = incident.own.is_some();
+        let own = incident.internal.is_some();
         let over = incident.phase == Phase::Closed || incident.superseded_by.is_some();
         let waiting = incident.channels.iter().any(|c| c.is_waiting());
         if over || !waiting {
@@ -179,7 +179,7 @@ impl SelfCheck {
     /// Dead letters about incidents that are not over, and digests: of the others there is nothing left to
     /// tell.
     pub(crate) fn say_refused(&mut self, world: &mut World, pages: &mut Pages) {
-        let lives = |id: &IncidentId| pages.incidents.all.get(id).is_some_and(|i| i.own.is_none());
+        let lives = |id: &IncidentId| pages.incidents.all.get(id).is_some_and(|i| i.internal.is_none());
         let mut receivers: BTreeMap<SmolStr, u64> = BTreeMap::new();
         for (id, index) in pages.incidents.refused.values().filter(|(id, _)| lives(id)) {
             let Some(incident) = pages.incidents.all.get(id) else { continue };
