@@ -12,7 +12,7 @@ use crate::engine::destinations::DestinationId;
 use crate::engine::few::Few;
 use crate::engine::forms::{Forms, Wording};
 use crate::engine::occurrences::{Moment, OccurrenceChange, OccurrenceKey, Occurrences, PeerId};
-use crate::engine::state::Track;
+use crate::engine::state::AlertState;
 use crate::engine::timers::{Standing, Timers};
 use crate::model::{AlertId, Duration, LabelSet, Observation, Source, Status, Timestamp};
 use crate::policy::Policy;
@@ -72,7 +72,7 @@ pub(crate) enum Change {
 struct Known {
     /// Nothing, once the alert is forgotten and a destination still remembers how it flapped.
     alert: Option<Alert>,
-    tracks: Few<DestinationId, Track>,
+    states: Few<DestinationId, AlertState>,
 }
 
 /// All alerts, and whose full label sets they are.
@@ -135,8 +135,8 @@ impl Alerts {
             only.firing += u64::from(alert.firing());
             only.known.entry(id).or_default().alert = Some(alert);
         }
-        for (destination, track) in self.tracks_of(id) {
-            *only.track_mut(id, destination) = track.clone();
+        for (destination, track) in self.states_of(id) {
+            *only.state_mut(id, destination) = track.clone();
         }
         only
     }
@@ -195,42 +195,42 @@ impl Alerts {
     }
 
     /// What a destination knows of an alert.
-    pub(crate) fn track(&self, id: AlertId, destination: DestinationId) -> Option<&Track> {
-        self.known.get(&id)?.tracks.get(&destination)
+    pub(crate) fn state(&self, id: AlertId, destination: DestinationId) -> Option<&AlertState> {
+        self.known.get(&id)?.states.get(&destination)
     }
 
     /// What a destination knows of an alert, which it does from now on.
-    pub(crate) fn track_mut(&mut self, id: AlertId, destination: DestinationId) -> &mut Track {
-        self.known.entry(id).or_default().tracks.or_default(destination)
+    pub(crate) fn state_mut(&mut self, id: AlertId, destination: DestinationId) -> &mut AlertState {
+        self.known.entry(id).or_default().states.or_default(destination)
     }
 
     /// What the destinations know of an alert.
-    pub(crate) fn tracks_of(&self, id: AlertId) -> impl Iterator<Item = (DestinationId, &Track)> {
+    pub(crate) fn states_of(&self, id: AlertId) -> impl Iterator<Item = (DestinationId, &AlertState)> {
         self.known
             .get(&id)
             .into_iter()
-            .flat_map(|known| known.tracks.iter())
+            .flat_map(|known| known.states.iter())
             .map(|(destination, t)| (*destination, t))
     }
 
     /// What the destinations know of all alerts, by alert and destination.
-    pub(crate) fn tracks(&self) -> impl Iterator<Item = (AlertId, DestinationId, &Track)> {
+    pub(crate) fn states(&self) -> impl Iterator<Item = (AlertId, DestinationId, &AlertState)> {
         self.known
             .iter()
-            .flat_map(|(id, known)| known.tracks.iter().map(|(destination, t)| (*id, *destination, t)))
+            .flat_map(|(id, known)| known.states.iter().map(|(destination, t)| (*id, *destination, t)))
     }
 
     /// A destination knows nothing of an alert any more.
-    pub(crate) fn forget_track(&mut self, id: AlertId, destination: DestinationId) {
+    pub(crate) fn forget_state(&mut self, id: AlertId, destination: DestinationId) {
         if let Some(known) = self.known.get_mut(&id) {
-            known.tracks.remove(&destination);
+            known.states.remove(&destination);
         }
         self.leave_out(id);
     }
 
     /// Leaves out what nothing is known under.
     fn leave_out(&mut self, id: AlertId) {
-        if self.known.get(&id).is_some_and(|known| known.alert.is_none() && known.tracks.is_empty()) {
+        if self.known.get(&id).is_some_and(|known| known.alert.is_none() && known.states.is_empty()) {
             self.known.remove(&id);
         }
     }

@@ -14,7 +14,7 @@ impl Engine {
             let destination = self.world.destinations.get(destination);
             (destination.observes(), destination.receiver.clone())
         };
-        for (_, destination, track) in self.world.alerts.tracks() {
+        for (_, destination, track) in self.world.alerts.states() {
             let counts = expected.entry(account(destination)).or_default();
             counts[0] += track.waiting;
             counts[1] += u64::from(track.held_until().is_some());
@@ -51,7 +51,7 @@ impl Engine {
         }
         let mutes = self.mutes.reindexed(&self.world.policy, &self.world.alerts);
         assert_eq!(self.mutes, mutes, "what the mutes know of the alerts");
-        for (alert, destination, track) in self.world.alerts.tracks() {
+        for (alert, destination, track) in self.world.alerts.states() {
             let cause = self.mutes.cause(&self.world.alerts, alert, self.world.destinations.get(destination));
             assert_eq!(
                 track.muted().is_some(),
@@ -76,9 +76,9 @@ impl Engine {
             let pending = group.pending.iter().filter(|p| !p.recovered).map(|p| p.alert);
             let quiet = group.quiet.iter().filter(|q| !q.resolved).map(|q| q.alert);
             for alert in pending.chain(quiet) {
-                let mut tracks = self.world.alerts.tracks_of(alert);
+                let mut states = self.world.alerts.states_of(alert);
                 assert!(
-                    tracks.any(|(_, t)| t.waits_in() == Some(key)),
+                    states.any(|(_, t)| t.waits_in() == Some(key)),
                     "{alert} waits in {key:?}, and nothing would take it out"
                 );
             }
@@ -89,15 +89,15 @@ impl Engine {
             self.pages.incidents.all.iter().filter(|(_, i)| !over(i) && i.side != Side::Mirror)
         {
             for (alert, _) in incident.members.iter().filter(|(_, m)| m.firing) {
-                let mut tracks = self.world.alerts.tracks_of(*alert);
+                let mut states = self.world.alerts.states_of(*alert);
                 assert!(
-                    tracks.any(|(_, t)| t.notified_in() == Some(*id)),
+                    states.any(|(_, t)| t.notified_in() == Some(*id)),
                     "{alert} fires in {}, and nothing would end it",
                     incident.dedup_key
                 );
             }
         }
-        for (alert, destination, track) in self.world.alerts.tracks() {
+        for (alert, destination, track) in self.world.alerts.states() {
             let waits = |key| {
                 let Some(group) = self.pages.groups.get(key) else { return false };
                 group.pending.iter().any(|p| p.alert == alert && !p.recovered)
@@ -111,7 +111,7 @@ impl Engine {
                 "{alert} fires at {destination:?}, and is in no page"
             );
             let kept = track.is_live() || track.damping.flaps().is_some();
-            let forgotten = self.world.timers.deadline(&Timer::ForgetTrack(destination, alert)).is_some();
+            let forgotten = self.world.timers.deadline(&Timer::ForgetState(destination, alert)).is_some();
             assert!(kept || forgotten, "{alert} at {destination:?} is never forgotten");
             assert!(track.is_live() || track.waiting == 0, "{alert} waits for nothing");
         }

@@ -66,7 +66,7 @@ use mutes::Mutes;
 use pages::Pages;
 use pages::groups::GroupKey;
 use self_check::SelfCheck;
-use state::Track;
+use state::AlertState;
 use timers::Timer;
 use world::World;
 
@@ -196,8 +196,8 @@ impl Engine {
                 Timer::Undelivered(id) => self.checks.undelivered(&mut self.world, &mut self.pages, id),
                 Timer::Watch => self.checks.look(&self.mutes, &mut self.world, &mut self.pages),
                 Timer::Heartbeat => self.checks.heartbeat_due(&mut self.world, &mut self.pages),
-                Timer::ForgetTrack(destination, alert) => {
-                    self.pages.incidents.forget_track(&mut self.world, destination, alert)
+                Timer::ForgetState(destination, alert) => {
+                    self.pages.incidents.forget_state(&mut self.world, destination, alert)
                 }
                 Timer::ForgetGroup(group) => self.pages.forget_group(&group),
             }

@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::engine::alerts::Change;
 use crate::engine::destinations::DestinationId;
 use crate::engine::occurrences::{PeerId, REFIRE_WAIT};
-use crate::engine::state::{State, Track};
+use crate::engine::state::{AlertState, State};
 use crate::engine::timers::Timer;
 use crate::model::{AlertId, Batch, Cause, Duration, Observation, Status, Timestamp};
 
@@ -98,9 +98,9 @@ impl Engine {
         change: Change,
         status: Status,
     ) {
-        let track = self.world.alerts.track(alert, destination);
+        let track = self.world.alerts.state(alert, destination);
         // What an incident is told of goes on to its end, whatever became of its receiver meanwhile.
-        let live = track.is_some_and(Track::is_live);
+        let live = track.is_some_and(AlertState::is_live);
         if self.world.destinations.get(destination).integrations.is_empty() && !live {
             return self.pages.suppress(&mut self.world, alert, destination, 1, Cause::NoIntegration, None);
         }
@@ -148,12 +148,12 @@ impl Engine {
             self.world.confirm_later(alert, destination);
             return self.pages.mute(&mut self.world, alert, destination, waiting, cause);
         }
-        self.world.track(alert, destination).unmute();
+        self.world.state(alert, destination).unmute();
         self.pages.incidents.damp(&mut self.world, alert, destination, changes);
         self.world.confirm_later(alert, destination);
-        let track = self.world.track(alert, destination);
+        let track = self.world.state(alert, destination);
         track.waiting += waiting;
-        match track.state() {
+        match track.at() {
             // It flaps: its resolve is withheld, and this takes it back.
             State::Gathering(_) | State::Withheld(_) | State::Notified { .. } => {
                 self.pages.refire(&mut self.world, alert, destination)
@@ -165,10 +165,10 @@ impl Engine {
 
     /// A resolve went unheard: the former occurrence ended when it was last heard of.
     fn restart(&mut self, alert: AlertId, destination: DestinationId, last_seen: Timestamp) {
-        let track = self.world.track(alert, destination);
+        let track = self.world.state(alert, destination);
         if track.damping.flaps().is_none() && track.is_admitted() {
             self.pages.incidents.damp(&mut self.world, alert, destination, 1);
-            if self.world.track(alert, destination).damping.flaps().is_none() {
+            if self.world.state(alert, destination).damping.flaps().is_none() {
                 self.pages.retire(&mut self.world, alert, destination, 0, last_seen);
             }
         }

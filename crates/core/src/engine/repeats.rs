@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 use crate::engine::Engine;
 use crate::engine::destinations::DestinationId;
 use crate::engine::occurrences::PeerId;
-use crate::engine::state::Track;
+use crate::engine::state::AlertState;
 use crate::engine::world::World;
 use crate::model::{
     AlertId, Batch, Cause, Disposition, Duration, LabelSet, Reason, Source, Status, Timestamp,
@@ -149,7 +149,7 @@ impl Engine {
     fn is_taken(&self, alert: AlertId, labels: &LabelSet, status: Status) -> bool {
         let taken = |destination: &DestinationId| {
             self.world.destinations.get(*destination).integrations.is_empty()
-                || self.world.alerts.track(alert, *destination).is_some_and(Track::is_live)
+                || self.world.alerts.state(alert, *destination).is_some_and(AlertState::is_live)
         };
         let everywhere = || self.world.destinations.matching(&self.world.policy, labels).iter().all(taken);
         let beats = || self.world.policy.heartbeat_of(labels).is_some();

@@ -46,7 +46,7 @@ pub(crate) enum State {
 
 /// All that one destination knows of one alert.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Track {
+pub(crate) struct AlertState {
     state: State,
     /// The penalty of its changes.
     pub(crate) damping: Damping,
@@ -59,8 +59,8 @@ pub(crate) struct Track {
     former: Option<IncidentId>,
 }
 
-impl Track {
-    pub(crate) fn state(&self) -> &State {
+impl AlertState {
+    pub(crate) fn at(&self) -> &State {
         &self.state
     }
 
@@ -235,8 +235,8 @@ mod tests {
         (DestinationId(0), LabelSet::default())
     }
 
-    fn each() -> Vec<Track> {
-        let with = |state| Track { state, ..Track::default() };
+    fn each() -> Vec<AlertState> {
+        let with = |state| AlertState { state, ..AlertState::default() };
         let at = Timestamp::from_millis(5);
         let notified = |muted| State::Notified { incident: IncidentId(1), muted };
         [

@@ -48,7 +48,7 @@ pub(crate) enum Timer {
     /// A heartbeat has been silent for long enough.
     Heartbeat,
     /// What a route remembers of an alert is forgotten.
-    ForgetTrack(DestinationId, AlertId),
+    ForgetState(DestinationId, AlertId),
     /// The memory of a series is worth nothing any more.
     ForgetSeries(DestinationId, AlertId),
     /// A group without an incident is forgotten.
@@ -76,7 +76,7 @@ impl Timer {
             Timer::Digest(..) => Why::Digest,
             Timer::Unheard(..) | Timer::Undelivered(..) | Timer::Watch => Why::Watch,
             Timer::Heartbeat => Why::Heartbeat,
-            Timer::ForgetTrack(..) | Timer::ForgetSeries(..) | Timer::ForgetGroup(..) => Why::Forget,
+            Timer::ForgetState(..) | Timer::ForgetSeries(..) | Timer::ForgetGroup(..) => Why::Forget,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::engine::alerts::Change;
 use crate::engine::destinations::DestinationId;
 use crate::engine::mutes::Mutes;
-use crate::engine::state::Track;
+use crate::engine::state::AlertState;
 use crate::engine::timers::Timer;
 use crate::model::{
     AlertId, Cause, LabelSet, NotificationId, Outcome, Reason, Report, SilenceChange, Status,
@@ -57,7 +57,7 @@ impl Engine {
             let concerned = self
                 .world
                 .alerts
-                .tracks()
+                .states()
                 .filter(|(_, destination, _)| destinations.get(*destination).names_any(&changed));
             self.mutes.dirty.extend(concerned.map(|(alert, ..)| alert));
         }
@@ -77,9 +77,9 @@ impl Engine {
         self.mutes.intervals.adopt(self.world.now, &self.world.policy.time_intervals);
         self.mutes = self.mutes.reindexed(&self.world.policy, &self.world.alerts);
         self.wind();
-        self.mutes.dirty.extend(self.world.alerts.tracks().map(|(alert, ..)| alert));
+        self.mutes.dirty.extend(self.world.alerts.states().map(|(alert, ..)| alert));
         self.remute();
-        let muted = self.world.alerts.tracks().filter(|(.., t)| t.is_kept_by_mute());
+        let muted = self.world.alerts.states().filter(|(.., t)| t.is_kept_by_mute());
         for (alert, destination) in
             muted.map(|(alert, destination, _)| (alert, destination)).collect::<Vec<_>>()
         {
@@ -98,10 +98,10 @@ impl Engine {
         {
             return false;
         }
-        self.world.track(alert, destination).unmute();
+        self.world.state(alert, destination).unmute();
         self.world.remember(alert, destination);
         for new in destinations {
-            if !self.world.alerts.track(alert, new).is_some_and(Track::is_live) {
+            if !self.world.alerts.state(alert, new).is_some_and(AlertState::is_live) {
                 self.world.routed(new, 1);
                 self.duplicate(alert, new, Change::Fired, Status::Firing);
                 self.pages.mirrors.mirror_alone(&mut self.world, &mut self.pages.incidents, alert, new);
@@ -125,7 +125,7 @@ impl Engine {
 
     fn look_again(&mut self, alert: AlertId, destination: DestinationId) {
         let muting = self.mutes.cause(&self.world.alerts, alert, self.world.destinations.get(destination));
-        let track = self.world.track(alert, destination);
+        let track = self.world.state(alert, destination);
         match (track.muted(), muting) {
             (None, Some(muting)) if track.is_live() => {
                 self.pages.mute(&mut self.world, alert, destination, 0, muting);
@@ -164,7 +164,7 @@ impl Engine {
         let firing: Vec<_> = firing.map(|(id, alert)| (*id, alert.labels.clone())).collect();
         for (alert, labels) in firing {
             for destination in self.pages.destinations_of(&self.world, alert, &labels, Change::None) {
-                let live = self.world.alerts.track(alert, destination).is_some_and(Track::is_live);
+                let live = self.world.alerts.state(alert, destination).is_some_and(AlertState::is_live);
                 if !live && !self.world.destinations.get(destination).integrations.is_empty() {
                     self.world.routed(destination, 1);
                     self.duplicate(alert, destination, Change::Fired, Status::Firing);
@@ -322,17 +322,17 @@ impl Engine {
             }
             let noise = self.world.destinations.get(destination).noise.clone();
             let now = self.world.now;
-            let track = self.world.track(alert, destination);
+            let track = self.world.state(alert, destination);
             track.unmute();
             if track.damping.flaps().is_some() {
                 track.damping.release(now, &noise.flapping);
                 self.world.gauges(destination).flapping -= 1;
             }
-            if self.world.track(alert, destination).end_hold() {
+            if self.world.state(alert, destination).end_hold() {
                 self.world.timers.clear(&Timer::Hold(destination, alert));
                 self.world.gauges(destination).held -= 1;
             }
-            let track = self.world.track(alert, destination);
+            let track = self.world.state(alert, destination);
             let waiting = 1 + std::mem::take(&mut track.waiting);
             let incident = track.incident();
             if !track.is_admitted() {

@@ -11,7 +11,7 @@ use crate::engine::destinations::{DestinationId, Destinations};
 use crate::engine::incidents::incident::{Incident, Side};
 use crate::engine::incidents::members::{Level, UNKNOWN};
 use crate::engine::pages::groups::GroupKey;
-use crate::engine::state::Track;
+use crate::engine::state::AlertState;
 use crate::engine::stats::Bound;
 use crate::engine::timers::{Timer, Timers};
 use crate::model::{AlertId, Duration, LabelSet, Timestamp};
@@ -114,7 +114,7 @@ impl World {
 
     /// The page of an alert is held until then.
     pub(crate) fn hold_until(&mut self, alert: AlertId, destination: DestinationId, until: Timestamp) {
-        if self.track(alert, destination).hold(until) {
+        if self.state(alert, destination).hold(until) {
             self.timers.set(Timer::Hold(destination, alert), until);
             self.gauges(destination).held += 1;
         }
@@ -134,11 +134,11 @@ impl World {
     }
 
     pub(crate) fn taken_destinations(&self, alert: AlertId) -> Vec<DestinationId> {
-        self.alerts.tracks_of(alert).map(|(destination, _)| destination).collect()
+        self.alerts.states_of(alert).map(|(destination, _)| destination).collect()
     }
 
-    pub(crate) fn track(&mut self, alert: AlertId, destination: DestinationId) -> &mut Track {
-        self.alerts.track_mut(alert, destination)
+    pub(crate) fn state(&mut self, alert: AlertId, destination: DestinationId) -> &mut AlertState {
+        self.alerts.state_mut(alert, destination)
     }
 
     pub(crate) fn gauges(&mut self, destination: DestinationId) -> &mut crate::engine::ReceiverStats {
@@ -193,8 +193,8 @@ impl World {
             return false;
         }
         let idle = |alert: &AlertId| {
-            let busy = |t: &crate::engine::Track| t.is_live() || t.damping.flaps().is_some();
-            !self.alerts.tracks_of(*alert).any(|(_, track)| busy(track))
+            let busy = |t: &crate::engine::AlertState| t.is_live() || t.damping.flaps().is_some();
+            !self.alerts.states_of(*alert).any(|(_, track)| busy(track))
         };
         let heard: BTreeSet<AlertId> = heard.collect();
         let gone =
@@ -204,8 +204,8 @@ impl World {
         self.found(Bound::Alerts, over.len());
         for (_, alert) in &over {
             for destination in self.taken_destinations(*alert) {
-                self.alerts.forget_track(*alert, destination);
-                self.timers.clear(&Timer::ForgetTrack(destination, *alert));
+                self.alerts.forget_state(*alert, destination);
+                self.timers.clear(&Timer::ForgetState(destination, *alert));
             }
             self.accounting.forget(self.now, *alert, (&mut self.alerts, &self.destinations));
             self.alerts.forget(*alert, &mut self.timers);
@@ -244,7 +244,7 @@ impl World {
     /// An alert fires. If it flaps, it pages once it has fired for `confirm` without a break.
     pub(crate) fn confirm_later(&mut self, alert: AlertId, destination: DestinationId) {
         let confirm = self.destinations.get(destination).noise.flapping.confirm;
-        if !confirm.is_zero() && self.track(alert, destination).damping.flaps().is_some() {
+        if !confirm.is_zero() && self.state(alert, destination).damping.flaps().is_some() {
             self.timers.set(Timer::Confirm(destination, alert), self.now + confirm);
         }
     }
@@ -262,12 +262,12 @@ impl World {
     /// What is remembered of an alert at a destination goes once it tells nothing any more.
     pub(crate) fn remember(&mut self, alert: AlertId, destination: DestinationId) {
         let noise = &self.destinations.get(destination).noise;
-        let Some(track) = self.alerts.track(alert, destination) else { return };
+        let Some(track) = self.alerts.state(alert, destination) else { return };
         let at = track
             .damping
             .forget_at(&noise.flapping)
             .max(self.now + noise.merge_window.max(noise.resolve_hold));
-        self.timers.set(Timer::ForgetTrack(destination, alert), at);
+        self.timers.set(Timer::ForgetState(destination, alert), at);
     }
 
     /// An alert begins to fire: somebody must hear of it in time.

@@ -38,7 +38,7 @@ impl Incidents {
         incident.waiting.push((alert, count));
         incident.closing = None;
         self.reopen(world, id);
-        world.track(alert, destination).notify(id);
+        world.state(alert, destination).notify(id);
         self.touched.insert(id);
     }
 
@@ -68,7 +68,7 @@ impl Incidents {
         changes: u32,
     ) {
         let settings = &world.destinations.get(destination).noise.flapping;
-        let track = world.alerts.track_mut(alert, destination);
+        let track = world.alerts.state_mut(alert, destination);
         let began = track.damping.change(world.now, changes, settings);
         if let Some(deadline) = track.damping.reuse_deadline(settings) {
             world.timers.set(Timer::Reuse(destination, alert), deadline);
@@ -93,10 +93,10 @@ impl Incidents {
         destination: DestinationId,
         id: IncidentId,
     ) {
-        if world.track(alert, destination).incident() != Some(id) {
+        if world.state(alert, destination).incident() != Some(id) {
             self.leave(world, alert, destination);
         }
-        let track = world.track(alert, destination);
+        let track = world.state(alert, destination);
         let (count, flaps) = (std::mem::take(&mut track.waiting), track.damping.flaps());
         self.join(world, id, alert, destination, count, flaps);
         if let Some(incident) = self.all.get_mut(&id) {
@@ -106,9 +106,9 @@ impl Incidents {
 
     /// An alert goes on elsewhere: in the incident that it is in it counts as resolved.
     pub(crate) fn leave(&mut self, world: &mut World, alert: AlertId, destination: DestinationId) {
-        let Some(old) = world.track(alert, destination).leave_incident() else { return };
+        let Some(old) = world.state(alert, destination).leave_incident() else { return };
         let stays = world.taken_destinations(alert).into_iter().any(|other| {
-            let track = world.track(alert, other);
+            let track = world.state(alert, other);
             track.notified_in() == Some(old)
         });
         let now = world.now;

@@ -19,7 +19,7 @@ use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side};
 use crate::engine::pages::groups::GroupKey;
-use crate::engine::state::Track;
+use crate::engine::state::AlertState;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{AlertId, Duration, LabelSet, Notification, NotificationId};
@@ -98,8 +98,8 @@ impl Incidents {
         let Some(incident) = self.all.get(&id).filter(|i| i.internal.is_none()) else { return false };
         let mut firing = incident.members.that_fire(true);
         let muted = |alert| {
-            let mut tracks = world.alerts.tracks_of(alert).filter(|(_, t)| t.notified_in() == Some(id));
-            tracks.any(|(_, t)| t.muted().is_some())
+            let mut states = world.alerts.states_of(alert).filter(|(_, t)| t.notified_in() == Some(id));
+            states.any(|(_, t)| t.muted().is_some())
         };
         firing.all(|(alert, _)| muted(*alert))
     }
@@ -112,14 +112,14 @@ impl Incidents {
         }
     }
 
-    pub(crate) fn is_told(&self, track: &Track) -> bool {
+    pub(crate) fn is_told(&self, track: &AlertState) -> bool {
         let alive = |id| self.all.get(&id).is_some_and(|i| i.phase != Phase::Closed);
         track.is_live() || track.incident().is_some_and(alive)
     }
 
     /// The `dedup_key` of the incident that an alert is in, or was in last; empty if it is not known.
     pub(crate) fn incident_key(&self, world: &World, alert: AlertId, destination: DestinationId) -> SmolStr {
-        let incident = world.alerts.track(alert, destination).and_then(|t| self.all.get(&t.incident()?));
+        let incident = world.alerts.state(alert, destination).and_then(|t| self.all.get(&t.incident()?));
         incident.map(|i| i.dedup_key.clone()).unwrap_or_default()
     }
 
@@ -141,22 +141,22 @@ impl Incidents {
         interval
     }
 
-    pub(crate) fn forget_track(&mut self, world: &mut World, destination: DestinationId, alert: AlertId) {
-        let Some(track) = world.alerts.track(alert, destination) else { return };
+    pub(crate) fn forget_state(&mut self, world: &mut World, destination: DestinationId, alert: AlertId) {
+        let Some(track) = world.alerts.state(alert, destination) else { return };
         let busy = track.is_live() || track.damping.flaps().is_some();
         if busy {
             return;
         }
         // What its incident still has to say of it is said with its labels.
         match self.is_named(world, alert, destination) {
-            true => world.timers.set(Timer::ForgetTrack(destination, alert), world.next_hour()),
-            false => world.alerts.forget_track(alert, destination),
+            true => world.timers.set(Timer::ForgetState(destination, alert), world.next_hour()),
+            false => world.alerts.forget_state(alert, destination),
         }
     }
 
     /// Whether the incident in which an alert is, or was last, at a destination may still name it.
     pub(crate) fn is_named(&self, world: &World, alert: AlertId, destination: DestinationId) -> bool {
-        let incident = world.alerts.track(alert, destination).and_then(|t| self.all.get(&t.incident()?));
+        let incident = world.alerts.state(alert, destination).and_then(|t| self.all.get(&t.incident()?));
         incident.is_some_and(|i| i.members.contains_key(&alert))
     }
 
@@ -170,7 +170,7 @@ impl Incidents {
     /// Whether somebody was told of an alert.
     pub(crate) fn was_told(&self, world: &World, alert: AlertId) -> bool {
         world.taken_destinations(alert).into_iter().any(|destination| {
-            let track = world.alerts.track(alert, destination);
+            let track = world.alerts.state(alert, destination);
             let incident = track.filter(|t| t.is_admitted()).and_then(|t| self.all.get(&t.incident()?));
             incident.is_some_and(|i| {
                 i.channels.iter().any(crate::engine::incidents::channel::Channel::was_opened)

@@ -155,7 +155,7 @@ impl Incidents {
 
     /// How an alert stands that does not fire in the incident `id`.
     fn elsewhere(&self, world: &World, alert: AlertId, id: IncidentId, at: Spot<'_>) -> Elsewhere {
-        let told = world.alerts.tracks_of(alert).find_map(|(_, track)| {
+        let told = world.alerts.states_of(alert).find_map(|(_, track)| {
             let other = track.incident().filter(|other| *other != id)?;
             let incident = self.all.get(&other).filter(|i| !i.is_over() && i.side == Side::Ours)?;
             let fires = incident.members.get(&alert).is_some_and(|member| member.firing);

@@ -9,7 +9,7 @@ use crate::engine::incidents::members::{Level, UNKNOWN};
 use crate::engine::mutes::Muting;
 use crate::engine::pages::groups::{GroupKey, Place};
 use crate::engine::pages::{Pages, groups};
-use crate::engine::state::{State, Track};
+use crate::engine::state::{AlertState, State};
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{AlertId, Basis, Cause, LabelSet, Timestamp};
@@ -28,7 +28,7 @@ impl Pages {
         let Muting { cause, release, basis } = muting;
         let reason = cause.reason();
         let mut count = count;
-        let track = world.track(alert, destination);
+        let track = world.state(alert, destination);
         match track.mute(reason) {
             State::Held(_) => {
                 count += std::mem::take(&mut track.waiting);
@@ -40,7 +40,7 @@ impl Pages {
             }
             State::Idle | State::Muted(_) | State::Notified { .. } => {}
         }
-        let withheld = std::mem::take(&mut world.track(alert, destination).waiting);
+        let withheld = std::mem::take(&mut world.state(alert, destination).waiting);
         if withheld > 0 {
             let flapping = self.flapping_cause(world, alert, destination);
             self.suppress(world, alert, destination, withheld, flapping, None);
@@ -57,7 +57,7 @@ impl Pages {
         destination: DestinationId,
         count: u64,
     ) -> bool {
-        let track = world.track(alert, destination);
+        let track = world.state(alert, destination);
         let was_told = !track.is_kept_by_mute();
         track.unmute();
         if was_told {
@@ -73,7 +73,7 @@ impl Pages {
         let told = world
             .taken_destinations(alert)
             .into_iter()
-            .filter_map(|destination| world.alerts.track(alert, destination)?.incident());
+            .filter_map(|destination| world.alerts.state(alert, destination)?.incident());
         let shown = self.mirrors.open.values().map(|mirror| mirror.incident);
         for id in told.chain(shown).collect::<Vec<_>>() {
             if let Some(incident) = self.incidents.all.get_mut(&id) {
@@ -88,19 +88,19 @@ impl Pages {
     /// waits no longer than the new level does, and its incident may be worse.
     pub(crate) fn rose(&mut self, world: &mut World, alert: AlertId) {
         for destination in world.taken_destinations(alert) {
-            if world.track(alert, destination).muted().is_some() {
+            if world.state(alert, destination).muted().is_some() {
                 continue;
             }
-            if world.track(alert, destination).end_hold() {
+            if world.state(alert, destination).end_hold() {
                 world.timers.clear(&Timer::Hold(destination, alert));
                 world.gauges(destination).held -= 1;
                 self.hold(world, alert, destination);
-            } else if let Some(group) = world.track(alert, destination).leave_group() {
+            } else if let Some(group) = world.state(alert, destination).leave_group() {
                 let count = self.leave_wait(world, alert, &group);
-                world.track(alert, destination).waiting += count;
+                world.state(alert, destination).waiting += count;
                 self.hold(world, alert, destination);
             } else {
-                let incident = world.track(alert, destination).incident();
+                let incident = world.state(alert, destination).incident();
                 self.incidents.touched.extend(incident);
             }
         }
@@ -120,7 +120,7 @@ impl Pages {
         // An old destination on which only the incident lives goes first, if the alert goes on elsewhere.
         let goes_on = |receiver: &SmolStr| {
             let live = |destination: &DestinationId| {
-                world.alerts.track(alert, *destination).is_some_and(Track::is_live)
+                world.alerts.state(alert, *destination).is_some_and(AlertState::is_live)
             };
             destinations.iter().any(|destination| {
                 world.destinations.get(*destination).receiver == *receiver && live(destination)
@@ -128,7 +128,7 @@ impl Pages {
         };
         let old: Vec<DestinationId> = world
             .alerts
-            .tracks_of(alert)
+            .states_of(alert)
             .filter(|(destination, _)| !destinations.contains(destination))
             .filter(|(destination, track)| {
                 self.incidents.is_told(track)
@@ -145,7 +145,7 @@ impl Pages {
                 old.iter().any(|o| world.destinations.get(*o).receiver == *receiver)
             };
             let taken = |destination: &DestinationId| {
-                world.alerts.track(alert, *destination).is_some_and(|t| self.incidents.is_told(t))
+                world.alerts.state(alert, *destination).is_some_and(|t| self.incidents.is_told(t))
             };
             destinations.retain(|destination| taken(destination) || !told(destination));
         }
@@ -165,7 +165,7 @@ impl Pages {
 
     /// The hold is over and the alert still fires.
     pub(crate) fn hold_ended(&mut self, world: &mut World, destination: DestinationId, alert: AlertId) {
-        if world.track(alert, destination).end_hold() {
+        if world.state(alert, destination).end_hold() {
             world.gauges(destination).held -= 1;
             self.admit(world, alert, destination);
         }
@@ -175,7 +175,7 @@ impl Pages {
     pub(crate) fn admit(&mut self, world: &mut World, alert: AlertId, destination: DestinationId) {
         if world.destinations.get(destination).integrations.is_empty() {
             // It was held, and its receiver lost them meanwhile.
-            let held = std::mem::take(&mut world.track(alert, destination).waiting);
+            let held = std::mem::take(&mut world.state(alert, destination).waiting);
             self.suppress(world, alert, destination, held, Cause::NoIntegration, None);
             return world.remember(alert, destination);
         }
@@ -184,7 +184,7 @@ impl Pages {
         self.bound_groups(world, &key);
         let firing = self.remember_series(world, &key, &labels);
         let name = world.rolls_by(&labels);
-        let track = world.alerts.track_mut(alert, destination);
+        let track = world.alerts.state_mut(alert, destination);
         let mut count = std::mem::take(&mut track.waiting);
         let flaps = track.damping.flaps();
         let noise = &world.destinations.get(destination).noise;
@@ -195,14 +195,14 @@ impl Pages {
             Place::Rejoin(id) | Place::Join(id) => {
                 self.incidents.join(world, id, alert, destination, count, flaps);
                 // It was gone for a moment, and its incident owes a page still.
-                if let Some(flaps) = world.track(alert, destination).owed.take() {
+                if let Some(flaps) = world.state(alert, destination).owed.take() {
                     self.fires_on(world, alert, destination, flaps);
                 }
                 // Its incident may be one of merged pages.
                 self.forget_group_later(world, &key);
             }
             Place::Next => {
-                world.track(alert, destination).owed = None;
+                world.state(alert, destination).owed = None;
                 self.gather(world, &key, alert, &labels, count, firing);
             }
         }
@@ -221,7 +221,7 @@ impl Pages {
         }
         self.incidents.damp(world, alert, destination, 1);
         world.timers.clear(&Timer::Confirm(destination, alert));
-        let track = world.track(alert, destination);
+        let track = world.state(alert, destination);
         if track.end_hold() {
             let held = std::mem::take(&mut track.waiting);
             world.timers.clear(&Timer::Hold(destination, alert));
@@ -249,7 +249,7 @@ impl Pages {
         waiting: u64,
         at: Timestamp,
     ) {
-        let track = world.track(alert, destination);
+        let track = world.state(alert, destination);
         let before = track.end();
         let incident = track.incident();
         world.remember(alert, destination);
@@ -259,7 +259,7 @@ impl Pages {
             return;
         }
         let elsewhere = world.taken_destinations(alert).into_iter().any(|other| {
-            let track = world.track(alert, other);
+            let track = world.state(alert, other);
             track.notified_in() == incident
         });
         if elsewhere && incident.is_some() {
@@ -285,16 +285,16 @@ impl Pages {
     pub(crate) fn released(&mut self, world: &mut World, release: &Release) {
         let Release { alert, receiver, by } = release;
         for destination in world.destinations_to(*alert, receiver).collect::<Vec<_>>() {
-            if world.track(*alert, destination).end_hold() {
+            if world.state(*alert, destination).end_hold() {
                 world.timers.clear(&Timer::Hold(destination, *alert));
                 world.gauges(destination).held -= 1;
                 self.admit(world, *alert, destination);
-            } else if world.track(*alert, destination).damping.flaps().is_some()
-                && world.track(*alert, destination).muted().is_none()
+            } else if world.state(*alert, destination).damping.flaps().is_some()
+                && world.state(*alert, destination).muted().is_none()
             {
                 self.calmed(world, *alert, destination);
             }
-            if let Some(key) = world.track(*alert, destination).waits_in().cloned() {
+            if let Some(key) = world.state(*alert, destination).waits_in().cloned() {
                 self.page_now(world, &key, Cause::Released { by: by.clone() });
             }
         }

@@ -377,7 +377,7 @@ impl Pages {
             ends_at: alert.ends_at.filter(|_| !alert.firing()),
             generator_url,
             problem: None,
-            flaps: here.filter_map(|destination| world.alerts.track(id, destination)?.damping.flaps()).max(),
+            flaps: here.filter_map(|destination| world.alerts.state(id, destination)?.damping.flaps()).max(),
         })
     }
 }

@@ -19,7 +19,7 @@ impl Pages {
     pub(crate) fn refire(&mut self, world: &mut World, alert: AlertId, destination: DestinationId) {
         let Some(labels) = world.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
         let key = world.group_key(destination, &labels);
-        let track = world.track(alert, destination);
+        let track = world.state(alert, destination);
         let (own, waits, gone) = (track.incident(), track.waits_in().is_some(), track.damping.pause());
         let blips = gone <= world.destinations.get(destination).noise.resolve_hold;
         match self.recent_incident(world, &key, own) {
@@ -30,7 +30,7 @@ impl Pages {
             None if !blips && self.breaks_out(world, &key, alert, destination) => return,
             Some(_) | None => {}
         }
-        let count = std::mem::take(&mut world.track(alert, destination).waiting);
+        let count = std::mem::take(&mut world.state(alert, destination).waiting);
         let cause = self.flapping_cause(world, alert, destination);
         let release = world.timers.deadline(&Timer::Reuse(destination, alert));
         self.suppress(world, alert, destination, count, cause, release);
@@ -67,8 +67,8 @@ impl Pages {
         held.push((alert, now));
         let held: Vec<AlertId> = held.iter().map(|(alert, _)| *alert).collect();
         let goes = |alert: &AlertId| {
-            let track = world.alerts.track(*alert, destination);
-            let free = |t: &crate::engine::Track| t.muted().is_none() && t.notified_in().is_some();
+            let track = world.alerts.state(*alert, destination);
+            let free = |t: &crate::engine::AlertState| t.muted().is_none() && t.notified_in().is_some();
             world.fires(*alert) && track.is_some_and(|t| free(t) && t.damping.flaps().is_some())
         };
         let together: Vec<AlertId> = held.into_iter().filter(goes).collect();
@@ -92,7 +92,7 @@ impl Pages {
         key: &GroupKey,
         all: &[(AlertId, u64, bool)],
     ) -> Option<Cause> {
-        let flaps = |alert| world.alerts.track(alert, key.0).is_some_and(|t| t.damping.flaps().is_some());
+        let flaps = |alert| world.alerts.state(alert, key.0).is_some_and(|t| t.damping.flaps().is_some());
         let flapping = all.iter().filter(|(alert, _, recovered)| !recovered && flaps(*alert)).count();
         let cause = Cause::FlappingTogether { alerts: flapping, within: FAN_OUT_WITHIN };
         (flapping >= FAN_OUT).then_some(cause)
@@ -108,10 +108,11 @@ impl Pages {
             let flapping: Vec<_> = flapping.map(|(alert, m)| (*alert, m.flaps)).collect();
             for (alert, flaps) in flapping {
                 let destinations = world.taken_destinations(alert).into_iter();
-                let here = |t: &crate::engine::Track| t.notified_in() == Some(old) && t.muted().is_none();
+                let here =
+                    |t: &crate::engine::AlertState| t.notified_in() == Some(old) && t.muted().is_none();
                 let labels = world.alerts.alert(alert).map(|a| a.labels.clone()).unwrap_or_default();
                 let mut destinations: Vec<_> = destinations
-                    .filter(|destination| world.alerts.track(alert, *destination).is_some_and(here))
+                    .filter(|destination| world.alerts.state(alert, *destination).is_some_and(here))
                     .collect();
                 // The incident of a merged page is older for each of its groups, and has alerts of others.
                 destinations.retain(|destination| {
@@ -122,7 +123,7 @@ impl Pages {
                 }
                 for destination in destinations {
                     self.incidents.leave(world, alert, destination);
-                    world.track(alert, destination).notify(id);
+                    world.state(alert, destination).notify(id);
                 }
                 let since = world.alerts.alert(alert).map_or(world.now, |a| a.starts_at);
                 let level = world.level_of(alert);
@@ -137,7 +138,7 @@ impl Pages {
     /// Flapping may be over.
     pub(crate) fn reuse(&mut self, world: &mut World, destination: DestinationId, alert: AlertId) {
         let (now, noise) = (world.now, world.destinations.get(destination).noise.clone());
-        let track = world.track(alert, destination);
+        let track = world.state(alert, destination);
         match track.damping.reuse_deadline(&noise.flapping) {
             Some(deadline) if deadline > now => {
                 return world.timers.set(Timer::Reuse(destination, alert), deadline);
@@ -153,7 +154,7 @@ impl Pages {
         if !world.fires(alert) {
             return;
         }
-        let track = world.track(alert, destination);
+        let track = world.state(alert, destination);
         if track.damping.flaps().is_some() {
             return self.calmed(world, alert, destination);
         }
@@ -170,7 +171,7 @@ impl Pages {
         let (now, noise) = (world.now, world.destinations.get(destination).noise.clone());
         world.timers.clear(&Timer::Confirm(destination, alert));
         world.timers.clear(&Timer::Reuse(destination, alert));
-        let track = world.track(alert, destination);
+        let track = world.state(alert, destination);
         let flaps = track.damping.flaps().unwrap_or(0);
         track.damping.release(now, &noise.flapping);
         let (presented, incident) = (track.is_admitted(), track.incident());
@@ -187,12 +188,12 @@ impl Pages {
         // What is a heartbeat now is told of no more, firing or not.
         let known = world.alerts.alert(alert).filter(|a| a.firing());
         if known.is_none_or(|a| world.policy.heartbeat_of(&a.labels).is_some()) {
-            let track = world.track(alert, destination);
+            let track = world.state(alert, destination);
             let (waiting, ended) = (std::mem::take(&mut track.waiting), track.damping.changed_at());
             // The resolve was withheld since the last change. An alert that fires now does not blip.
             return self.retire(world, alert, destination, waiting, ended.last().copied().unwrap_or(now));
         }
-        let track = world.track(alert, destination);
+        let track = world.state(alert, destination);
         if track.muted().is_some() {
             track.owed = Some(flaps);
             return;
@@ -210,7 +211,7 @@ impl Pages {
         flaps: u32,
     ) {
         let (now, noise) = (world.now, world.destinations.get(destination).noise.clone());
-        let incident = world.track(alert, destination).incident();
+        let incident = world.state(alert, destination).incident();
         let old = |id| {
             let incident = self.incidents.all.get(&id).filter(|i| i.phase == Phase::Open);
             incident.is_some_and(|i| i.superseded_by.is_none() && !i.is_recent(now, &noise))
@@ -234,7 +235,7 @@ impl Pages {
     ) -> Cause {
         let noise = world.destinations.get(destination).noise.clone();
         let now = world.now;
-        let track = world.track(alert, destination);
+        let track = world.state(alert, destination);
         Cause::Flapping {
             changes: track.damping.flaps().unwrap_or(0),
             penalty: track.damping.penalty_at(now, &noise.flapping),

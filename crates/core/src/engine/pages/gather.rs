@@ -75,7 +75,7 @@ impl Pages {
         let noise = &world.destinations.get(key.0).noise;
         let Some(group) = self.groups.get_mut(key) else { return };
         group.pending.push(Pending { alert, count, fired_at: now, due, wait, worth, recovered: false });
-        world.alerts.track_mut(alert, key.0).gather(key.clone());
+        world.alerts.state_mut(alert, key.0).gather(key.clone());
         let fans_out = wait == Wait::Hold && group.fan_out(now - FAN_OUT_WITHIN) >= FAN_OUT;
         let at_once = wait == Wait::Gather
             && noise.surprise.at_once > 0
@@ -89,7 +89,7 @@ impl Pages {
                 let (alert, count, fired_at, worth) = (q.alert, q.count, q.fired_at, q.worth);
                 let wait = Wait::Group;
                 if !q.resolved {
-                    world.alerts.track_mut(alert, key.0).gather(key.clone());
+                    world.alerts.state_mut(alert, key.0).gather(key.clone());
                 }
                 group.pending.push(Pending {
                     alert,
@@ -116,11 +116,11 @@ impl Pages {
     pub(crate) fn waits_adopt(&mut self, world: &mut World) {
         let held = world
             .alerts
-            .tracks()
+            .states()
             .filter_map(|(alert, destination, t)| Some((alert, destination, t.held_until()?)));
         for (alert, destination, until) in held.collect::<Vec<_>>() {
             if let Some(new) = world.held_by_level(alert).filter(|new| *new < until) {
-                world.track(alert, destination).hold(new);
+                world.state(alert, destination).hold(new);
                 world.timers.set(Timer::Hold(destination, alert), new);
             }
         }
@@ -170,7 +170,7 @@ impl Pages {
             kept |= !pending.recovered;
             match pending.recovered {
                 true => recovered.push((alert, count)),
-                false => world.alerts.track_mut(alert, key.0).withhold(key.clone()),
+                false => world.alerts.state_mut(alert, key.0).withhold(key.clone()),
             }
             group.quiet.push(Quiet {
                 alert,
@@ -278,7 +278,7 @@ impl Pages {
         let now = world.now;
         let mut flaps = None;
         for destination in world.taken_destinations(alert) {
-            let track = world.track(alert, destination);
+            let track = world.state(alert, destination);
             if !recovered && track.waits_in() == Some(from) {
                 track.notify(id);
                 flaps = track.damping.flaps();

@@ -117,7 +117,7 @@ impl Pages {
                 continue;
             }
             for destination in world.taken_destinations(alert) {
-                let track = world.track(alert, destination);
+                let track = world.state(alert, destination);
                 if track.waits_in() == Some(key) {
                     track.merge(merged.clone());
                 }

@@ -242,7 +242,7 @@ impl Pages {
         for alert in members.keys() {
             // What was merged at the receiver came by destinations of its own.
             for destination in world.taken_destinations(*alert) {
-                world.track(*alert, destination).follow(old, new);
+                world.state(*alert, destination).follow(old, new);
             }
         }
         if let Some(incident) = self.incidents.all.get_mut(&new) {

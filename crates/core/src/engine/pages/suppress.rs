@@ -93,7 +93,7 @@ impl Pages {
             Reason::Duplicate | Reason::Grouped | Reason::Stale | Reason::NeverPaged => return None,
             Reason::Muted if settings.integrations.is_empty() => return None,
             Reason::Flapping => {
-                let own = world.alerts.track(alert, destination).and_then(|track| track.incident());
+                let own = world.alerts.state(alert, destination).and_then(|track| track.incident());
                 let key = world.group_key(destination, &known.labels);
                 let recent =
                     self.recent_incident(world, &key, own).and_then(|id| self.incidents.all.get(&id));
@@ -120,7 +120,7 @@ impl Pages {
         let labels = &world.alerts.alert(alert)?.labels;
         let key = world.group_key(destination, labels);
         let name = world.rolls_by(labels);
-        let last = world.alerts.track(alert, destination).and_then(|track| track.incident());
+        let last = world.alerts.state(alert, destination).and_then(|track| track.incident());
         let (group, noise) = (self.groups.get(&key)?, &world.destinations.get(destination).noise);
         match place(world.now, alert, last, group, &self.incidents.all, noise, name) {
             Place::Rejoin(id) | Place::Join(id) => self.incidents.all.get(&id).map(|i| i.dedup_key.clone()),

@@ -1,6 +1,6 @@
 //! How things stand, for the pages of the UI: what is open, what waits and why, a page at a time.
 //!
-//! A look costs one pass over incidents and tracks, in which nothing is copied but a sort key; only the
+//! A look costs one pass over incidents and states, in which nothing is copied but a sort key; only the
 //! rows that are shown are made.
 
 use std::cmp::Reverse;
@@ -15,7 +15,7 @@ use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side};
 use crate::engine::pages::groups::{GroupKey, Wait};
 use crate::engine::query::Query;
 use crate::engine::query::undelivered::Refused;
-use crate::engine::state::{State, Track};
+use crate::engine::state::{AlertState, State};
 use crate::engine::timers::Timer;
 use crate::model::{AlertId, Cause, Headline, Kind, LabelSet, Matcher, Problem, Timestamp};
 
@@ -236,7 +236,7 @@ pub struct AlertDetail {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Source {
     Incident(IncidentId),
-    Track(AlertId, DestinationId),
+    AlertState(AlertId, DestinationId),
 }
 
 /// Why something waits, and what happens to it next.
@@ -265,7 +265,7 @@ impl Query<'_> {
             }
         }
         for (alert, destination, track) in
-            self.world.alerts.tracks().filter(|(_, destination, _)| wanted(*destination))
+            self.world.alerts.states().filter(|(_, destination, _)| wanted(*destination))
         {
             let Some(stands) = self.waiting_state(alert, track) else { continue };
             let Some(one) = self.world.alerts.alert(alert).filter(|a| matches(&a.labels)) else { continue };
@@ -278,7 +278,7 @@ impl Query<'_> {
                 stands,
                 level,
                 Reverse(one.starts_at),
-                Source::Track(alert, destination),
+                Source::AlertState(alert, destination),
             ));
         }
         let mut states = BTreeMap::new();
@@ -297,7 +297,7 @@ impl Query<'_> {
         let shown = keys.into_iter().skip(query.offset);
         let rows = shown.filter_map(|(_, _, stands, _, _, source)| match source {
             Source::Incident(id) => self.incident_row(id, stands),
-            Source::Track(alert, destination) => self.track_row(alert, destination, stands),
+            Source::AlertState(alert, destination) => self.waiting_row(alert, destination, stands),
         });
         let rows = rows.collect();
         let receivers = self.world.policy.receivers.keys().cloned().collect();
@@ -357,9 +357,9 @@ impl Query<'_> {
     pub fn alert(&self, now: Timestamp, id: AlertId) -> Option<AlertDetail> {
         let alert = self.world.alerts.alert(id)?;
         let decided = self.world.taken_destinations(id).into_iter().filter_map(|destination| {
-            let track = self.world.alerts.track(id, destination)?;
+            let track = self.world.alerts.state(id, destination)?;
             if let Some(state) = self.waiting_state(id, track) {
-                return self.track_row(id, destination, state);
+                return self.waiting_row(id, destination, state);
             }
             let incident = track.incident()?;
             self.incident_row(incident, incident_state(self.pages.incidents.all.get(&incident)?)?)
@@ -392,7 +392,7 @@ impl Query<'_> {
     }
 
     /// What a track is at that is in no incident and not done; nothing if it is neither.
-    pub(crate) fn waiting_state(&self, alert: AlertId, track: &Track) -> Option<RowState> {
+    pub(crate) fn waiting_state(&self, alert: AlertId, track: &AlertState) -> Option<RowState> {
         if track.is_kept_by_mute() {
             return self.world.fires(alert).then_some(RowState::Muted);
         }
@@ -428,7 +428,7 @@ impl Query<'_> {
             }
         };
         let flaps = |alert: &AlertId| {
-            let track = self.world.alerts.track(*alert, incident.group.0);
+            let track = self.world.alerts.state(*alert, incident.group.0);
             track?.damping.reuse_deadline(&self.world.destinations.get(incident.group.0).noise.flapping)
         };
         let deadline = |timer| self.world.timers.deadline(&timer);
@@ -476,8 +476,8 @@ impl Query<'_> {
         })
     }
 
-    fn track_row(&self, id: AlertId, destination: DestinationId, state: RowState) -> Option<Row> {
-        let (alert, track) = (self.world.alerts.alert(id)?, self.world.alerts.track(id, destination)?);
+    fn waiting_row(&self, id: AlertId, destination: DestinationId, state: RowState) -> Option<Row> {
+        let (alert, track) = (self.world.alerts.alert(id)?, self.world.alerts.state(id, destination)?);
         let settings = self.world.destinations.get(destination);
         let (cause, next) = self.waiting(id, destination, track, state);
         let shadow = settings.observes();
@@ -506,7 +506,7 @@ impl Query<'_> {
         &self,
         alert: AlertId,
         destination: DestinationId,
-        track: &Track,
+        track: &AlertState,
         state: RowState,
     ) -> Waiting {
         match state {
@@ -522,7 +522,7 @@ impl Query<'_> {
         }
     }
 
-    fn waiting_for_a_page(&self, alert: AlertId, track: &Track) -> Waiting {
+    fn waiting_for_a_page(&self, alert: AlertId, track: &AlertState) -> Waiting {
         if let Some(at) = track.held_until() {
             return (Some(Cause::SeverityHold), Some((at, NextStep::Pages)));
         }

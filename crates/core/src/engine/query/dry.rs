@@ -141,7 +141,7 @@ impl Query<'_> {
             let route = &self.world.policy.routes[index];
             let destination = self.world.destinations.of_route(index);
             let damping =
-                destination.and_then(|l| copy.world.alerts.track(alert, l).map(|t| (l, &t.damping)));
+                destination.and_then(|l| copy.world.alerts.state(alert, l).map(|t| (l, &t.damping)));
             let penalty =
                 damping.map_or(0, |(l, d)| d.penalty_at(at, &copy.world.destinations.get(l).noise.flapping));
             let suppress_at = self.world.policy.noise.get(&route.noise).map_or(0, |n| n.flapping.suppress_at);
@@ -188,12 +188,12 @@ impl Query<'_> {
     fn dry_deadline(&self, alert: AlertId) -> Option<Timestamp> {
         let destinations = self.world.taken_destinations(alert);
         let waits = destinations.iter().any(|destination| {
-            let Some(track) = self.world.alerts.track(alert, *destination) else { return false };
+            let Some(track) = self.world.alerts.state(alert, *destination) else { return false };
             let muted = track.is_kept_by_mute();
             track.held_until().is_some() || track.waits_in().is_some() || muted
         });
         let told = |destination: &DestinationId| {
-            let track = self.world.alerts.track(alert, *destination);
+            let track = self.world.alerts.state(alert, *destination);
             let incident = track.and_then(|t| self.pages.incidents.all.get(&t.incident()?));
             incident.is_none_or(|i| i.waiting.iter().all(|(waiting, _)| *waiting != alert))
         };
@@ -216,7 +216,7 @@ impl Query<'_> {
         let groups: BTreeMap<_, _> =
             keys.filter_map(|key| self.pages.groups.get(&key).map(|g| (key, g.clone()))).collect();
         let mut ids: BTreeSet<_> = groups.values().flat_map(|g| g.open.iter().copied()).collect();
-        ids.extend(alerts.tracks_of(alert).filter_map(|(_, t)| t.incident()));
+        ids.extend(alerts.states_of(alert).filter_map(|(_, t)| t.incident()));
         let incidents: BTreeMap<_, _> =
             ids.into_iter().filter_map(|id| Some((id, self.pages.incidents.all.get(&id)?.clone()))).collect();
         let series = destinations.iter().map(|destination| {

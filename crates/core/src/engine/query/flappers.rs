@@ -47,7 +47,7 @@ impl Query<'_> {
     /// `now` is the time at which somebody looks.
     pub fn flappers(&self, now: Timestamp, offset: usize, limit: usize) -> (Vec<Flapper>, usize) {
         let mut keys: BTreeSet<(bool, Reverse<u64>, AlertId, DestinationId)> = BTreeSet::new();
-        for (alert, destination, track) in self.world.alerts.tracks() {
+        for (alert, destination, track) in self.world.alerts.states() {
             let penalty =
                 track.damping.penalty_at(now, &self.world.destinations.get(destination).noise.flapping);
             let flaps = track.damping.since().is_some();
@@ -63,7 +63,7 @@ impl Query<'_> {
     }
 
     pub(crate) fn flapper(&self, now: Timestamp, id: AlertId, destination: DestinationId) -> Option<Flapper> {
-        let (alert, track) = (self.world.alerts.alert(id)?, self.world.alerts.track(id, destination)?);
+        let (alert, track) = (self.world.alerts.alert(id)?, self.world.alerts.state(id, destination)?);
         let settings = self.world.destinations.get(destination);
         let incident = track.incident().and_then(|id| self.pages.incidents.all.get(&id));
         Some(Flapper {

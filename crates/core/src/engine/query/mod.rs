@@ -123,7 +123,7 @@ impl Query<'_> {
     /// Whether anything of `alert` is held back at `receiver` that [`crate::engine::Event::Release`] would let go.
     pub fn can_release(&self, alert: AlertId, receiver: &str) -> bool {
         self.world.destinations_to(alert, receiver).any(|destination| {
-            let track = self.world.alerts.track(alert, destination);
+            let track = self.world.alerts.state(alert, destination);
             track.is_some_and(|t| {
                 t.held_until().is_some()
                     || t.waits_in().is_some()

@@ -269,7 +269,7 @@ impl Query<'_> {
             standing.extend(in_incident(receiver, Origin::Sender, false, (id, incident)));
         }
         for destination in self.world.taken_destinations(id) {
-            let Some(track) = self.world.alerts.track(id, destination) else { continue };
+            let Some(track) = self.world.alerts.state(id, destination) else { continue };
             let shadow = self.world.destinations.get(destination).observes();
             let (receiver, origin) =
                 (self.world.destinations.get(destination).receiver.clone(), Origin::Squelch);

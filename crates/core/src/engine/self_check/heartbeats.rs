@@ -107,7 +107,7 @@ impl SelfCheck {
         let beats = firing.filter(|(_, a)| world.policy.heartbeat_of(&a.labels).is_some());
         for alert in beats.map(|(id, _)| *id).collect::<Vec<_>>() {
             for destination in world.taken_destinations(alert) {
-                if world.alerts.track(alert, destination).is_some_and(crate::engine::Track::is_live) {
+                if world.alerts.state(alert, destination).is_some_and(crate::engine::AlertState::is_live) {
                     world.routed(destination, 1);
                     pages.resolve(world, alert, destination, 1);
                 }

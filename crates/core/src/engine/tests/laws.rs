@@ -332,13 +332,13 @@ proptest! {
             let fires = world.engine.world.alerts.alert(id).is_some_and(|a| a.firing());
             let pager = world.pager.iter().filter(|((integration, _), _)| integration == "pagerduty[0]");
             let shown = pager.filter(|(_, s)| s.open && s.firing.contains(&id)).count();
-            let muted = world.engine.world.alerts.tracks_of(id).any(|(_, t)| t.muted().is_some());
+            let muted = world.engine.world.alerts.states_of(id).any(|(_, t)| t.muted().is_some());
             let muted = muted || is_quiet(&world, id);
             prop_assert!(shown == 0 || fires, "alert {} does not fire", i);
             prop_assert!(shown > 0 || !fires || muted, "alert {} fires, and nobody was told", i);
             unmuted |= fires && !muted;
-            let tracks = world.engine.world.alerts.tracks_of(id).filter(|(_, t)| t.is_live());
-            prop_assert!(shown <= tracks.count(), "alert {} is in {} open incidents", i, shown);
+            let states = world.engine.world.alerts.states_of(id).filter(|(_, t)| t.is_live());
+            prop_assert!(shown <= states.count(), "alert {} is in {} open incidents", i, shown);
         }
         let any_fires = (0..ALERTS).map(|i| self::id(&world, i)).any(|id| {
             world.engine.world.alerts.alert(id).is_some_and(|a| a.firing()) && !is_quiet(&world, id)
@@ -445,7 +445,7 @@ fn consumers_hold_the_truth(world: &World) -> Result<(), TestCaseError> {
         let fires = engine.world.fires(id);
         let said = consumers.by_fingerprint.get(&Fingerprint::of(&alert(i)).to_string()).copied();
         let muted =
-            engine.world.alerts.tracks_of(id).any(|(_, t)| t.muted().is_some()) || is_quiet(world, id);
+            engine.world.alerts.states_of(id).any(|(_, t)| t.muted().is_some()) || is_quiet(world, id);
         prop_assert!(said != Some(true) || fires, "alert {} does not fire by its fingerprint", i);
         prop_assert!(said == Some(true) || !fires || muted, "alert {} fires, by its fingerprint", i);
     }
