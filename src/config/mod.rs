@@ -31,7 +31,7 @@ pub use crate::settings::{
 pub use access::{AccessRules, AlertSource, Credential, Role, User};
 pub use squelch_core::policy::{
     FailOpen, Flapping, GroupBy, Heartbeat, Hold, Identifier, InhibitRule, IntegrationRef, KnownBy, Level,
-    Limit, Limits, Lines, Location, LocationError, Mode, Noise, Policy, Receiver, Route, SelfWatch,
+    Limit, Limits, Lines, Location, LocationError, Mode, Noise, Policy, Receiver, Route, SelfCheckSettings,
     Severities, Span, Storm, Surprise, TimeInterval, TimeRange, Windows,
 };
 pub use storage::Storage;
@@ -128,7 +128,7 @@ impl Default for Config {
             lines: Lines::default(),
             failopen: FailOpen::default(),
             heartbeats: Vec::new(),
-            self_watch: SelfWatch::default(),
+            self_check: SelfCheckSettings::default(),
             limits: Limits::default(),
         };
         Config {

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use smol_str::SmolStr;
 use squelch::config::{
-    FailOpen, GroupBy, IntegrationRef, KnownBy, Limits, Noise, Policy, Receiver, Route, SelfWatch,
+    FailOpen, GroupBy, IntegrationRef, KnownBy, Limits, Noise, Policy, Receiver, Route, SelfCheckSettings,
     Severities, Windows,
 };
 use squelch::engine::Event;
@@ -239,7 +239,7 @@ fn policy() -> Policy {
         lines: Default::default(),
         failopen: FailOpen::default(),
         heartbeats: Vec::new(),
-        self_watch: SelfWatch { enabled: false, ..SelfWatch::default() },
+        self_check: SelfCheckSettings { enabled: false, ..SelfCheckSettings::default() },
         limits: Limits::default(),
     }
 }

@@ -8,7 +8,7 @@ use squelch::ingest::api_v2;
 /// Input that cannot be read and keeps coming: what it would have said is lost, so a person hears of it.
 #[test]
 fn input_that_is_refused_for_five_minutes_pages() {
-    let policy = Policy { self_watch: SelfWatch::default(), ..policy() };
+    let policy = Policy { self_check: SelfCheckSettings::default(), ..policy() };
     let mut bench = Bench::with(MemoryJournal::new(true), policy, Bounds::default(), T0);
     for minute in 0..5 {
         assert_eq!(bench.told(), [], "after {minute} minutes");
@@ -61,7 +61,7 @@ fn the_same_statement_is_news_once_the_alert_resolved() {
 /// a word: the alarm leaves by itself.
 #[test]
 fn alerts_not_known_yet_are_refused_while_memory_is_short() {
-    let policy = Policy { self_watch: SelfWatch::default(), ..policy() };
+    let policy = Policy { self_check: SelfCheckSettings::default(), ..policy() };
     let mut bench = Bench::with(MemoryJournal::new(true), policy, Bounds::default(), T0);
     bench.observe(firing("Known")).unwrap();
     let page = bench.told().remove(0);
@@ -104,7 +104,7 @@ fn alerts_not_known_yet_are_refused_while_memory_is_short() {
 /// An alarm that comes while the storage is unusable is told when it can be.
 #[test]
 fn an_alarm_waits_for_the_storage() {
-    let policy = Policy { self_watch: SelfWatch::default(), ..policy() };
+    let policy = Policy { self_check: SelfCheckSettings::default(), ..policy() };
     let mut bench = Bench::with(MemoryJournal::new(true), policy, Bounds::default(), T0);
     *bench.broken.lock().unwrap() = Some("gone".into());
     bench.journal.lock().unwrap().fail_next(false);

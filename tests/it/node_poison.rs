@@ -16,7 +16,7 @@ fn no_way_for_poison() -> Policy {
 }
 
 fn watched(policy: Policy) -> Policy {
-    Policy { self_watch: SelfWatch::default(), ..policy }
+    Policy { self_check: SelfCheckSettings::default(), ..policy }
 }
 
 /// A bench whose engine remembers nonsense of the alert `name`, which fired once: a lane that it never had.

@@ -108,7 +108,7 @@ fn run_within(policy: &Policy, test: &Test, most_steps: usize) -> Result<Shown, 
 /// What the gate says of itself is no behaviour of the configuration.
 fn without_self_watch(policy: &Policy) -> Policy {
     let mut policy = policy.clone();
-    policy.self_watch.enabled = false;
+    policy.self_check.enabled = false;
     policy
 }
 

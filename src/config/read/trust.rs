@@ -6,7 +6,7 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::routes::matchers;
 use super::storage::bytes;
-use crate::config::{FailOpen, Heartbeat, Limits, Receiver, SelfWatch, Severities};
+use crate::config::{FailOpen, Heartbeat, Limits, Receiver, SelfCheckSettings, Severities};
 use crate::model::{Duration, LabelSet, Matcher};
 use crate::settings::section::{Problems, Section, Text, nearest, shown};
 use crate::settings::yaml::{Node, Value};
@@ -127,8 +127,11 @@ fn ordinary(matchers: &[Matcher], severities: &Severities) -> Option<String> {
 }
 
 /// `self_check`.
-pub(super) fn self_check(section: Option<Section<'_>>, receivers: &BTreeMap<SmolStr, Receiver>) -> SelfWatch {
-    let mut found = SelfWatch::default();
+pub(super) fn self_check(
+    section: Option<Section<'_>>,
+    receivers: &BTreeMap<SmolStr, Receiver>,
+) -> SelfCheckSettings {
+    let mut found = SelfCheckSettings::default();
     let Some(mut keys) = section else { return found };
     found.enabled = keys.boolean("enabled").unwrap_or(found.enabled);
     found.receiver = receiver(&mut keys, receivers);

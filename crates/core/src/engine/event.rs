@@ -52,7 +52,7 @@ pub struct Release {
     pub by: SmolStr,
 }
 
-/// Something that went wrong, for the receiver of `self_watch`.
+/// Something that went wrong, for the receiver of `self_check`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Alarm {
     /// The problem. There is one incident for each kind.

@@ -11,8 +11,8 @@ use crate::model::{
     Source, Status, Timestamp,
 };
 use crate::policy::{
-    FailOpen, Flapping, GroupBy, IntegrationRef, KnownBy, Limits, Noise, Policy, Receiver, Route, SelfWatch,
-    Severities, Windows,
+    FailOpen, Flapping, GroupBy, IntegrationRef, KnownBy, Limits, Noise, Policy, Receiver, Route,
+    SelfCheckSettings, Severities, Windows,
 };
 
 /// Where every timeline starts.
@@ -47,7 +47,7 @@ pub fn policy(group_by: &[&str], noise: Noise) -> Policy {
         lines: Default::default(),
         failopen: FailOpen::default(),
         heartbeats: Vec::new(),
-        self_watch: SelfWatch { enabled: false, ..SelfWatch::default() },
+        self_check: SelfCheckSettings { enabled: false, ..SelfCheckSettings::default() },
         limits: Limits::default(),
     }
 }

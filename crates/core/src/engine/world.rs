@@ -289,8 +289,8 @@ impl World {
     }
 
     pub(crate) fn undelivered_after(&self) -> Option<Duration> {
-        let after = self.policy.self_watch.undelivered_after;
-        Some(after).filter(|after| self.policy.self_watch.enabled && !after.is_zero())
+        let after = self.policy.self_check.undelivered_after;
+        Some(after).filter(|after| self.policy.self_check.enabled && !after.is_zero())
     }
 
     /// When it is looked again at what cannot be forgotten yet: all of an hour together.

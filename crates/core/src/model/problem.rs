@@ -19,7 +19,7 @@ pub enum Problem {
     },
     /// Receivers did not accept pages in time.
     PagesUndelivered {
-        /// `self_watch.undelivered_after`.
+        /// `self_check.undelivered_after`.
         #[schema(value_type = String)]
         after: Duration,
         /// How many pages of each receiver.

@@ -22,7 +22,7 @@ pub use noise::{
     FAN_OUT, FAN_OUT_WITHIN, Flapping, GROWTH_FROM, Hold, Identifier, Limit, Mode, Noise, ROLLS_FOR, Storm,
     Surprise,
 };
-pub use trust::{FailOpen, Heartbeat, Limits, SelfWatch};
+pub use trust::{FailOpen, Heartbeat, Limits, SelfCheckSettings};
 
 /// All that decides about alerts. Validated: route 0 exists, names resolve, indexes are in range.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -58,7 +58,7 @@ pub struct Policy {
     pub heartbeats: Vec<Heartbeat>,
     /// What Squelch says about itself.
     #[serde(default)]
-    pub self_watch: SelfWatch,
+    pub self_check: SelfCheckSettings,
     /// Bounds of what is remembered.
     #[serde(default)]
     pub limits: Limits,

@@ -37,7 +37,7 @@ pub struct Heartbeat {
     pub matchers: Vec<Matcher>,
     /// How long it may be silent before a page says so. Default 10m.
     pub silent_after: Duration,
-    /// Who is paged; the receiver of `self_watch` if none.
+    /// Who is paged; the receiver of `self_check` if none.
     pub receiver: Option<SmolStr>,
 }
 
@@ -50,7 +50,7 @@ impl Heartbeat {
 
 /// What Squelch says about itself; never through the noise stages.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct SelfWatch {
+pub struct SelfCheckSettings {
     /// Whether it does. Default true.
     pub enabled: bool,
     /// Who is told; the receiver of the root route if none.
@@ -62,9 +62,9 @@ pub struct SelfWatch {
     pub undelivered_after: Duration,
 }
 
-impl Default for SelfWatch {
+impl Default for SelfCheckSettings {
     fn default() -> Self {
-        SelfWatch {
+        SelfCheckSettings {
             enabled: true,
             receiver: None,
             unheard_after: Duration::from_mins(30),
@@ -98,7 +98,7 @@ impl Policy {
     /// The receiver of what Squelch says about itself, if it does.
     pub fn watcher(&self) -> Option<&SmolStr> {
         let root = || self.routes.first().map(|route| &route.receiver);
-        self.self_watch.receiver.as_ref().or_else(root).filter(|_| self.self_watch.enabled)
+        self.self_check.receiver.as_ref().or_else(root).filter(|_| self.self_check.enabled)
     }
 
     /// Which heartbeat an alert with these labels is, if it is one.
@@ -109,7 +109,7 @@ impl Policy {
     /// How long an alert with these labels may fire without anybody being told, if there is a bound.
     pub fn told_within(&self, labels: &LabelSet) -> Option<Duration> {
         let level = self.severities.levels.get(self.severities.level_of(labels))?;
-        let unheard = Some(self.self_watch.unheard_after).filter(|d| level.never_hold && !d.is_zero());
-        level.respond_within.or(unheard).filter(|_| self.self_watch.enabled)
+        let unheard = Some(self.self_check.unheard_after).filter(|d| level.never_hold && !d.is_zero());
+        level.respond_within.or(unheard).filter(|_| self.self_check.enabled)
     }
 }

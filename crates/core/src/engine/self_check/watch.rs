@@ -171,7 +171,7 @@ impl SelfCheck {
         for incident in self.watch.stuck.iter().filter_map(|id| pages.incidents.all.get(id)) {
             *receivers.entry(world.destinations.get(incident.group.0).receiver.clone()).or_default() += 1;
         }
-        let after = world.policy.self_watch.undelivered_after;
+        let after = world.policy.self_check.undelivered_after;
         let found = !receivers.is_empty();
         self.put(world, pages, Problem::PagesUndelivered { after, receivers: counts(receivers) }, found);
     }

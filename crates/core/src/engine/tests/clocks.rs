@@ -3,15 +3,16 @@
 use crate::engine::Event;
 use crate::engine::testing::*;
 use crate::model::{Duration, Kind, LabelSet, Observation, Source, Status, Timestamp};
-use crate::policy::{Noise, Policy, SelfWatch};
+use crate::policy::{Noise, Policy, SelfCheckSettings};
 
 const MINUTE: u64 = 60;
 
 /// A policy whose own incidents go to the same pager.
 fn watched() -> Policy {
     let quick = Noise { resolve_hold: Duration::ZERO, merge_window: Duration::ZERO, ..Noise::default() };
-    let watch = SelfWatch { enabled: true, receiver: Some("pd".into()), ..SelfWatch::default() };
-    Policy { self_watch: watch, ..policy(&["alertname"], quick) }
+    let watch =
+        SelfCheckSettings { enabled: true, receiver: Some("pd".into()), ..SelfCheckSettings::default() };
+    Policy { self_check: watch, ..policy(&["alertname"], quick) }
 }
 
 /// A Prometheus whose clock is `off` seconds ahead of wall time, in a world whose engine time is `ahead`

@@ -126,7 +126,7 @@ fn policy_variant(variant: u8) -> Policy {
 fn trusted(variant: u8) -> Policy {
     let mut policy = policy_variant(variant);
     policy.limits.alerts = if variant % 2 == 1 { 4 } else { 1_000_000 };
-    policy.self_watch.enabled = variant > 1;
+    policy.self_check.enabled = variant > 1;
     if variant > 2 {
         policy.heartbeats = vec![crate::policy::Heartbeat {
             name: "five".into(),

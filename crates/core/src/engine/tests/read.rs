@@ -7,7 +7,7 @@ use crate::engine::event::Alarm;
 use crate::engine::testing::{World, firing, flaps_at, labels, policy};
 use crate::engine::{BoardQuery, Event, IncidentCursor, IncidentQuery, Origin, Release, RowState};
 use crate::model::{Cause, Duration, LabelSet, Matcher, Problem, Source, headline};
-use crate::policy::{GroupBy, Limit, Noise, SelfWatch};
+use crate::policy::{GroupBy, Limit, Noise, SelfCheckSettings};
 
 fn all() -> BoardQuery {
     BoardQuery { limit: 100, ..BoardQuery::default() }
@@ -20,7 +20,7 @@ fn critical(name: &str, team: &str) -> LabelSet {
 #[test]
 fn internal_incidents_are_listed_and_come_first() {
     let mut policy = policy(&["alertname"], Noise::default());
-    policy.self_watch = SelfWatch { enabled: true, ..SelfWatch::default() };
+    policy.self_check = SelfCheckSettings { enabled: true, ..SelfCheckSettings::default() };
     let mut world = World::new(policy);
     let problem = Problem::InputRefused { lasted: Duration::from_mins(5) };
     let alarm = Alarm { problem: problem.clone(), lasts: Duration::from_hours(1) };

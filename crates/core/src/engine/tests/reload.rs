@@ -3,7 +3,7 @@
 use crate::engine::Event;
 use crate::engine::testing::*;
 use crate::model::{Duration, Kind, LabelSet, Source, Timestamp};
-use crate::policy::{IntegrationRef, KnownBy, Noise, Policy, SelfWatch};
+use crate::policy::{IntegrationRef, KnownBy, Noise, Policy, SelfCheckSettings};
 
 fn at(minutes: u64) -> Timestamp {
     START + Duration::from_mins(minutes)
@@ -161,7 +161,7 @@ fn moved() -> Policy {
     moved.receivers.insert("new".into(), with(&["slack[0]"]).receivers["pd"].clone());
     moved.receivers.remove("pd");
     moved.routes[0].receiver = "new".into();
-    moved.self_watch = SelfWatch::default();
+    moved.self_check = SelfCheckSettings::default();
     moved
 }
 

@@ -3,7 +3,7 @@
 use crate::engine::testing::*;
 use crate::engine::{Bound, Engine, Event};
 use crate::model::{Duration, Kind, Problem};
-use crate::policy::{IntegrationRef, KnownBy, Limits, Noise, Receiver, SelfWatch};
+use crate::policy::{IntegrationRef, KnownBy, Limits, Noise, Receiver, SelfCheckSettings};
 
 fn bounded(alerts: u64) -> World {
     let mut policy = policy(&["instance"], Noise::default());
@@ -76,7 +76,7 @@ fn thousands_of_firing_label_sets_of_one_alert_are_bounded() {
 #[test]
 fn an_alarm_goes_over_a_snapshot_and_a_reload_and_is_closed() {
     let mut policy = policy(&["instance"], Noise::default());
-    policy.self_watch = SelfWatch::default();
+    policy.self_check = SelfCheckSettings::default();
     let ops = IntegrationRef::new("webhook[0]", KnownBy::Group);
     policy.receivers.insert("ops".into(), Receiver::new(vec![ops]));
     let mut world = World::new(policy.clone());
@@ -88,7 +88,7 @@ fn an_alarm_goes_over_a_snapshot_and_a_reload_and_is_closed() {
     world.engine = Engine::restore(&world.engine.snapshot()).unwrap();
     world.handle(Event::Alarm(alarm));
     assert_eq!(world.sent.iter().filter(|n| n.kind == Kind::Page).count(), 1, "opened once");
-    policy.self_watch.receiver = Some("ops".into());
+    policy.self_check.receiver = Some("ops".into());
     world.handle(Event::Policy(Box::new(policy)));
     world.advance(Duration::from_hours(2));
     assert!(world.pager.values().all(|shown| !shown.open), "{:?}", world.pager);
@@ -98,7 +98,7 @@ fn an_alarm_goes_over_a_snapshot_and_a_reload_and_is_closed() {
 #[test]
 fn an_internal_incident_carries_the_highest_severity() {
     let mut policy = policy(&["instance"], Noise::default());
-    policy.self_watch = SelfWatch::default();
+    policy.self_check = SelfCheckSettings::default();
     policy.severities.label = "priority".into();
     policy.severities.levels[0].name = "P1".into();
     policy.heartbeats = vec![crate::policy::Heartbeat {
