@@ -103,7 +103,7 @@ fn dispositions(out: &mut Exposition, stats: &Stats) {
     );
     for receiver in stats.receivers.keys() {
         for disposition in Disposition::ALL {
-            let observed = stats.shadow.get(receiver);
+            let observed = stats.observed.get(receiver);
             let n = observed.and_then(|s| s.disposed.get(&disposition)).copied().unwrap_or(0);
             out.sample(
                 &[

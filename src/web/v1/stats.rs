@@ -162,7 +162,7 @@ async fn read(app: &App, uri: &Uri) -> Result<StatsEntry, Problem> {
         limits,
         silences: stats.silences.iter().map(|(state, n)| (state.as_str().to_owned(), *n)).collect(),
         receivers: stats.receivers.iter().map(|r| receiver(r, &budgets)).collect(),
-        observed: stats.shadow.iter().map(|r| receiver(r, &nothing)).collect(),
+        observed: stats.observed.iter().map(|r| receiver(r, &nothing)).collect(),
     })
 }
 

@@ -96,7 +96,7 @@ impl Accounting {
     /// Gives every receiver of `policy` its counters, at zero.
     pub(crate) fn update(&mut self, policy: &Policy) {
         for (name, receiver) in &policy.receivers {
-            counters(&mut self.stats.shadow, name);
+            counters(&mut self.stats.observed, name);
             let stats = self.receiver(name);
             for integration in &receiver.integrations {
                 for kind in Kind::ALL {
@@ -113,7 +113,7 @@ impl Accounting {
 
     /// A receiver has another name: its counters go on under it.
     pub(crate) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
-        for counters in [&mut self.stats.receivers, &mut self.stats.shadow] {
+        for counters in [&mut self.stats.receivers, &mut self.stats.observed] {
             rename_key(counters, old, new);
         }
     }
@@ -166,10 +166,10 @@ impl Accounting {
         *self.stats.received.entry((source, status)).or_default() += count;
     }
 
-    /// The counters of a destination: its receiver's, or those of its receiver's shadow.
+    /// The counters of a destination: its receiver's, or those of its receiver's observed.
     pub(crate) fn account(&mut self, destination: &Destination) -> &mut ReceiverStats {
         match destination.observes() {
-            true => counters(&mut self.stats.shadow, &destination.receiver),
+            true => counters(&mut self.stats.observed, &destination.receiver),
             false => self.receiver(&destination.receiver),
         }
     }

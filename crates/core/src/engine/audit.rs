@@ -27,10 +27,10 @@ impl Engine {
         }
         for incident in self.pages.incidents.all.values() {
             let (_, receiver) = account(incident.group.0);
-            let counts = expected.entry((incident.side == Side::Shadow, receiver)).or_default();
+            let counts = expected.entry((incident.side == Side::Observed, receiver)).or_default();
             counts[0] += incident.waiting.iter().map(|(_, n)| n).sum::<u64>();
             let over = incident.phase == Phase::Closed || incident.superseded_by.is_some();
-            counts[5] += u64::from(over && incident.side != Side::Shadow);
+            counts[5] += u64::from(over && incident.side != Side::Observed);
             if incident.superseded_by.is_none() {
                 counts[3] += u64::from(incident.phase == Phase::Open);
                 counts[4] += u64::from(incident.phase == Phase::Resolving);
@@ -38,14 +38,16 @@ impl Engine {
         }
         let all = self.query().stats();
         let real = all.receivers.iter().map(|(name, stats)| (false, name, stats));
-        for (shadow, name, stats) in real.chain(all.shadow.iter().map(|(name, stats)| (true, name, stats))) {
+        for (observed, name, stats) in
+            real.chain(all.observed.iter().map(|(name, stats)| (true, name, stats)))
+        {
             let disposed: u64 = stats.disposed.values().sum();
             assert_eq!(stats.routed, disposed + stats.pending, "the accounting law at {name}");
             let counted =
                 [stats.pending, stats.held, stats.flapping, stats.open, stats.resolving, stats.closing];
             assert_eq!(
                 counted,
-                expected.remove(&(shadow, name.clone())).unwrap_or_default(),
+                expected.remove(&(observed, name.clone())).unwrap_or_default(),
                 "counters of {name}"
             );
         }

@@ -46,7 +46,7 @@ impl Consumers {
 /// No message says of an alert that fires that it has resolved, or of a group of which an alert fires in an
 /// open incident. What upstream says is passed on as it is.
 pub fn assert_true(engine: &Engine, replaced: Option<&Policy>, n: &Notification) {
-    let mut told = engine.pages.incidents.all.values().filter(|i| i.side != Side::Shadow);
+    let mut told = engine.pages.incidents.all.values().filter(|i| i.side != Side::Observed);
     let incident = told.find(|i| i.dedup_key == n.dedup_key);
     if n.kind == Kind::Digest || incident.is_none_or(|i| i.side == Side::Mirror || i.internal.is_some()) {
         return;
@@ -62,7 +62,7 @@ pub fn assert_true(engine: &Engine, replaced: Option<&Policy>, n: &Notification)
         );
     }
     if n.kind == Kind::Resolve && n.integration.starts_with("webhook") {
-        let open = engine.pages.incidents.all.values().filter(|i| i.side != Side::Shadow && !i.is_over());
+        let open = engine.pages.incidents.all.values().filter(|i| i.side != Side::Observed && !i.is_over());
         let mut of_group = open.filter(|i| i.group.1 == n.group_labels);
         let home = |i: &crate::engine::incidents::incident::Incident| {
             engine.world.destinations.get(i.group.0).receiver == n.receiver

@@ -23,7 +23,7 @@ pub struct Stats {
     pub receivers: BTreeMap<SmolStr, ReceiverStats>,
     /// By receiver, what would have become of what was only observed. The law holds here too.
     #[serde(default)]
-    pub shadow: BTreeMap<SmolStr, ReceiverStats>,
+    pub observed: BTreeMap<SmolStr, ReceiverStats>,
     /// Alerts known, firing or not.
     pub alerts: u64,
     /// Alerts that fire.

@@ -251,7 +251,7 @@ impl World {
 
     /// Counts an incident as closing, or no longer.
     pub(crate) fn count_closing(&mut self, incident: &mut Incident, closing: bool) {
-        let closing = closing && incident.side != Side::Shadow;
+        let closing = closing && incident.side != Side::Observed;
         if closing == std::mem::replace(&mut incident.closing_counted, closing) {
             return;
         }

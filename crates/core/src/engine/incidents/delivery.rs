@@ -25,7 +25,7 @@ impl Incidents {
         let mut retry: Option<Timestamp> = None;
         for (index, channel) in channels.iter_mut().enumerate() {
             let wanted = self.wanted(world, id, &incident, channel);
-            if incident.side == Side::Shadow {
+            if incident.side == Side::Observed {
                 channel.pretend(world.now, wanted, incident.version);
                 continue;
             }

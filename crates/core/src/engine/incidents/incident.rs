@@ -91,7 +91,7 @@ pub(crate) enum Side {
     #[default]
     Ours,
     /// The engine would have: nobody is told.
-    Shadow,
+    Observed,
     /// Upstream did, and its receiver is told as upstream would have told it.
     Mirror,
 }

@@ -86,7 +86,7 @@ impl Incidents {
 
     /// An incident is there.
     pub(crate) fn kin_came(&mut self, id: IncidentId) {
-        let Some(incident) = self.all.get(&id).filter(|i| i.side != Side::Shadow) else { return };
+        let Some(incident) = self.all.get(&id).filter(|i| i.side != Side::Observed) else { return };
         let labels = incident.group.1.clone();
         let ids = self.kin.entry(labels.clone()).or_default();
         ids.insert(id);
@@ -116,7 +116,7 @@ impl Incidents {
     /// Brings back what a snapshot leaves out.
     pub(crate) fn kin_anew(&mut self) {
         self.kin = BTreeMap::new();
-        for (id, incident) in self.all.iter().filter(|(_, i)| i.side != Side::Shadow) {
+        for (id, incident) in self.all.iter().filter(|(_, i)| i.side != Side::Observed) {
             self.kin.entry(incident.group.1.clone()).or_default().insert(*id);
         }
     }
@@ -203,7 +203,7 @@ impl Incidents {
         }
         // What would have been told ends as if each incident were a problem of its own.
         // Where an integration is gone, what is open there stands for what took its place.
-        let alone = incident.side == Side::Shadow || channel.is_gone() && !closed;
+        let alone = incident.side == Side::Observed || channel.is_gone() && !closed;
         let known_by = if alone { KnownBy::DedupKey } else { channel.known_by };
         match known_by {
             KnownBy::DedupKey => {

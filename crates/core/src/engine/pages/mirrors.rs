@@ -1,5 +1,5 @@
 //! `mode: observe`: what upstream says goes on to the receiver as it came, under upstream's own keys,
-//! while the engine decides in the shadow what it would have done.
+//! while the engine decides in the observed what it would have done.
 //!
 //! A mirrored incident is one notification group of the sender: it pages, changes, repeats and resolves
 //! when the sender says so. What came without a group (API v2) has that which Alertmanager would give it:
@@ -299,7 +299,7 @@ impl Mirrors {
         // Our own incident, or the last one of the sender's, may have the key still: a page under it would
         // be silent.
         let used = |text: &SmolStr| {
-            let ours = incidents.all.values().filter(|i| i.side != Side::Shadow && i.dedup_key == *text);
+            let ours = incidents.all.values().filter(|i| i.side != Side::Observed && i.dedup_key == *text);
             ours.into_iter().any(|i| world.destinations.get(i.group.0).receiver == key.0)
         };
         let generation = (0..).find(|n| !used(&dedup_key(&said.text, *n))).unwrap_or(u32::MAX);

@@ -25,7 +25,7 @@ impl Pages {
         world.timers.clear(&Timer::ForgetGroup(key.clone()));
         let mut generation = group.next_generation;
         let again = generation > 0 || group.merged;
-        let side = if destination.observes() { Side::Shadow } else { Side::Ours };
+        let side = if destination.observes() { Side::Observed } else { Side::Ours };
         if side == Side::Ours {
             // A key that was mirrored may be open: a page under it would be silent.
             while self.mirrors.holds(

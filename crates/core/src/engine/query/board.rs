@@ -259,7 +259,7 @@ impl Query<'_> {
         for (id, incident) in self.pages.incidents.all.iter().filter(|(_, i)| wanted(i.group.0)) {
             let Some(stands) = incident_state(incident) else { continue };
             if query.matchers.is_empty() || self.has_alert(incident, &query.matchers) {
-                let state = if incident.side == Side::Shadow { RowState::Observed } else { stands };
+                let state = if incident.side == Side::Observed { RowState::Observed } else { stands };
                 let (ours, paged_at) = (incident.internal.is_none(), Reverse(incident.paged_at));
                 keys.push((ours, state, stands, incident.level, paged_at, Source::Incident(*id)));
             }
@@ -305,15 +305,15 @@ impl Query<'_> {
     }
 
     /// An incident that is not over, with up to `limit` of its alerts after the first `offset`. With
-    /// `shadow`, it is what would be under this key.
+    /// `observed`, it is what would be under this key.
     pub fn incident(
         &self,
         dedup_key: &str,
-        shadow: bool,
+        observed: bool,
         offset: usize,
         limit: usize,
     ) -> Option<IncidentDetail> {
-        let (id, incident) = self.incident_of(dedup_key, shadow)?;
+        let (id, incident) = self.incident_of(dedup_key, observed)?;
         let row = self.incident_row(*id, incident_state(incident).unwrap_or(RowState::Resolving))?;
         let own = incident.internal.as_ref().map(|own| own.view(Kind::Page, self.world.now));
         let own = own.filter(|_| offset == 0).map(|view| RowAlert {
@@ -341,8 +341,8 @@ impl Query<'_> {
                 flaps: member.flaps,
             }
         });
-        let shadow = incident.side == Side::Shadow;
-        let opened = incident.channels.iter().filter(|c| !shadow && c.was_opened());
+        let observed = incident.side == Side::Observed;
+        let opened = incident.channels.iter().filter(|c| !observed && c.was_opened());
         Some(IncidentDetail {
             row,
             group_key: incident.group_text.clone(),
@@ -445,16 +445,16 @@ impl Query<'_> {
             }
         };
         let internal = incident.internal.is_some();
-        let shadow = incident.side == Side::Shadow;
+        let observed = incident.side == Side::Observed;
         let origin = match incident.side {
             Side::Mirror => Origin::Sender,
-            Side::Ours | Side::Shadow if internal => Origin::Internal,
-            Side::Ours | Side::Shadow => Origin::Squelch,
+            Side::Ours | Side::Observed if internal => Origin::Internal,
+            Side::Ours | Side::Observed => Origin::Squelch,
         };
         let levels = &self.world.policy.severities.levels;
         Some(Row {
-            state: if shadow { RowState::Observed } else { stands },
-            would: shadow.then_some(stands),
+            state: if observed { RowState::Observed } else { stands },
+            would: observed.then_some(stands),
             origin,
             dedup_key: Some(incident.dedup_key.clone()),
             alert,
@@ -480,10 +480,10 @@ impl Query<'_> {
         let (alert, track) = (self.world.alerts.alert(id)?, self.world.alerts.state(id, destination)?);
         let settings = self.world.destinations.get(destination);
         let (cause, next) = self.waiting(id, destination, track, state);
-        let shadow = settings.observes();
+        let observed = settings.observes();
         Some(Row {
-            state: if shadow { RowState::Observed } else { state },
-            would: shadow.then_some(state),
+            state: if observed { RowState::Observed } else { state },
+            would: observed.then_some(state),
             origin: Origin::Squelch,
             dedup_key: None,
             alert: id,
@@ -497,7 +497,7 @@ impl Query<'_> {
             cause,
             next,
             refused: false,
-            releasable: !shadow && state != RowState::Muted,
+            releasable: !observed && state != RowState::Muted,
         })
     }
 

@@ -221,9 +221,9 @@ impl<'a> Query<'a> {
         let kept = |name: &SmolStr, of: &ReceiverStats| {
             self.world.policy.receivers.contains_key(name) || !of.is_idle()
         };
-        stats.shadow.retain(|name, of| kept(name, of));
-        let shadow = &stats.shadow;
-        stats.receivers.retain(|name, of| kept(name, of) || shadow.contains_key(name));
+        stats.observed.retain(|name, of| kept(name, of));
+        let observed = &stats.observed;
+        stats.receivers.retain(|name, of| kept(name, of) || observed.contains_key(name));
         stats
     }
 }

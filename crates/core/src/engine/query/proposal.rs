@@ -31,15 +31,15 @@ pub struct Matching {
 }
 
 impl Query<'_> {
-    /// The incident of this `dedup_key`: what is, or with `shadow` what would be. Where there is only the
+    /// The incident of this `dedup_key`: what is, or with `observed` what would be. Where there is only the
     /// other one, it is that.
     pub(crate) fn incident_of(
         &self,
         dedup_key: &str,
-        shadow: bool,
+        observed: bool,
     ) -> Option<(&crate::engine::IncidentId, &Incident)> {
         let with_key = || self.pages.incidents.all.iter().filter(|(_, i)| i.dedup_key == dedup_key);
-        with_key().find(|(_, i)| (i.side == Side::Shadow) == shadow).or_else(|| with_key().next())
+        with_key().find(|(_, i)| (i.side == Side::Observed) == observed).or_else(|| with_key().next())
     }
 
     /// How many alerts that fire match, of those behind `after`.

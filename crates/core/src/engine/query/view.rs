@@ -257,11 +257,11 @@ impl Query<'_> {
     /// Where an alert is open or waits. `states` remembers those of incidents, which may be large.
     fn standing(&self, id: AlertId, states: &mut BTreeMap<IncidentId, Option<RowState>>) -> Vec<Standing> {
         let mut standing = Vec::new();
-        let mut in_incident = |receiver, origin, shadow, (id, incident): (IncidentId, &Incident)| {
+        let mut in_incident = |receiver, origin, observed, (id, incident): (IncidentId, &Incident)| {
             let stands = (*states.entry(id).or_insert_with(|| incident_state(incident)))?;
-            let state = if shadow { RowState::Observed } else { stands };
+            let state = if observed { RowState::Observed } else { stands };
             let (key, cause) = (Some(incident.dedup_key.clone()), Some((*incident.cause).clone()));
-            let would = shadow.then_some(stands);
+            let would = observed.then_some(stands);
             Some(Standing { receiver, state, would, origin, incident: key, cause, next: None })
         };
         for (id, incident) in self.mirrors_of(id) {
@@ -270,18 +270,18 @@ impl Query<'_> {
         }
         for destination in self.world.taken_destinations(id) {
             let Some(track) = self.world.alerts.state(id, destination) else { continue };
-            let shadow = self.world.destinations.get(destination).observes();
+            let observed = self.world.destinations.get(destination).observes();
             let (receiver, origin) =
                 (self.world.destinations.get(destination).receiver.clone(), Origin::Squelch);
             if let Some(stands) = self.waiting_state(id, track) {
                 let (cause, next) = self.waiting(id, destination, track, stands);
-                let state = if shadow { RowState::Observed } else { stands };
-                let would = shadow.then_some(stands);
+                let state = if observed { RowState::Observed } else { stands };
+                let would = observed.then_some(stands);
                 standing.push(Standing { receiver, state, would, origin, incident: None, cause, next });
             } else if let Some(found) =
                 track.incident().and_then(|i| Some((i, self.pages.incidents.all.get(&i)?)))
             {
-                standing.extend(in_incident(receiver, origin, shadow, found));
+                standing.extend(in_incident(receiver, origin, observed, found));
             }
         }
         standing
@@ -314,13 +314,13 @@ impl Query<'_> {
             let wanted = query.receiver.as_ref().is_none_or(|wanted| wanted == receiver)
                 && query.key.as_ref().is_none_or(|wanted| *wanted == incident.dedup_key)
                 && (query.matchers.is_empty() || self.has_alert(incident, &query.matchers));
-            let (stands, shadow) = (state_word(incident), incident.side == Side::Shadow);
-            let state = if shadow { RowState::Observed.as_str() } else { stands };
+            let (stands, observed) = (state_word(incident), incident.side == Side::Observed);
+            let state = if observed { RowState::Observed.as_str() } else { stands };
             if !wanted || query.state.as_ref().is_some_and(|wanted| wanted != state) {
                 continue;
             }
             // What would be, and is over, leaves nothing to tell anybody.
-            if shadow && incident_state(incident).is_none() {
+            if observed && incident_state(incident).is_none() {
                 continue;
             }
             members += incident.members.len().min(MEMBERS);

@@ -73,7 +73,7 @@ fn policy_variant(variant: u8) -> Policy {
         }
         // The receiver has lost its integrations.
         5 => policy(&["instance"], Noise::default()),
-        // What variant 0 and 3 do, in the shadow.
+        // What variant 0 and 3 do, in the observed.
         6 => policy(&["alertname"], Noise { mode: Mode::Observe, ..Noise::default() }),
         _ => policy(&["alertname"], Noise { growth: 2, mode: Mode::Observe, ..Noise::default() }),
     };
@@ -449,7 +449,7 @@ fn consumers_hold_the_truth(world: &World) -> Result<(), TestCaseError> {
         prop_assert!(said != Some(true) || fires, "alert {} does not fire by its fingerprint", i);
         prop_assert!(said == Some(true) || !fires || muted, "alert {} fires, by its fingerprint", i);
     }
-    let open = || engine.pages.incidents.all.values().filter(|i| i.side != Side::Shadow && !i.is_over());
+    let open = || engine.pages.incidents.all.values().filter(|i| i.side != Side::Observed && !i.is_over());
     for (labels, said) in &consumers.by_labels {
         let fires = open().any(|i| i.group.1 == *labels && i.fires());
         let untold = (0..ALERTS).map(|i| id(world, i)).any(|id| engine.world.fires(id));

@@ -55,14 +55,14 @@ fn each_notification_goes_on_under_the_senders_key() {
     assert_eq!(world.sent[0].alerts.len(), 2, "one incident, where enforcing would have made two");
     world.advance(Duration::from_hours(1));
     let stats = world.engine.query().stats();
-    let (real, shadow) = (&stats.receivers["pd"], &stats.shadow["pd"]);
-    assert_eq!((real.routed, real.pending, shadow.routed, shadow.pending), (6, 0, 6, 0));
-    assert_eq!((real.disposed[&Disposition::Page], shadow.disposed[&Disposition::Page]), (1, 2));
-    let (shadow, sent): (Vec<_>, Vec<_>) = world.decisions.iter().partition(|d| d.observed);
+    let (real, observed) = (&stats.receivers["pd"], &stats.observed["pd"]);
+    assert_eq!((real.routed, real.pending, observed.routed, observed.pending), (6, 0, 6, 0));
+    assert_eq!((real.disposed[&Disposition::Page], observed.disposed[&Disposition::Page]), (1, 2));
+    let (observed, sent): (Vec<_>, Vec<_>) = world.decisions.iter().partition(|d| d.observed);
     assert!(sent.iter().all(|d| d.incident == key), "what was sent has the sender's key");
     let count = |all: &[&crate::model::Decision]| all.iter().map(|d| d.count).sum::<u64>();
     assert_eq!(count(&sent), 6, "each observation is told once as what was sent");
-    let pages = shadow.iter().filter(|d| d.disposition == Disposition::Page).count();
+    let pages = observed.iter().filter(|d| d.disposition == Disposition::Page).count();
     assert_eq!(pages, 2, "and what would have been is told too, and marked");
 }
 
