@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::engine::repeats::Repeats;
-use crate::engine::self_check::watch::Watch;
 use crate::model::{
     AlertId, Batch, Decision, Duration, Notification, NotificationId, Problem, Report, SilenceChange,
 };

@@ -5,10 +5,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::engine::pages::groups::Quiet;
-use crate::engine::pages::series::Series;
-use crate::engine::self_check::heartbeats::Heartbeats;
-use crate::engine::self_check::quarantine::Quarantine;
 use crate::model::{Disposition, Duration, Kind, SilenceState, Source, Status, Timestamp};
 
 /// What the engine counted since the journal began, and how things stand.

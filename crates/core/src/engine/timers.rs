@@ -9,7 +9,6 @@ use crate::engine::Why;
 use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::incident::IncidentId;
 use crate::engine::pages::groups::GroupKey;
-use crate::engine::self_check::watch::Watch;
 use crate::model::{AlertId, Timestamp};
 
 /// What fires. A timer is set at most once; setting it again moves it.

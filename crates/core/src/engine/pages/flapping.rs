@@ -2,14 +2,12 @@
 //! ends. The arithmetic is [`crate::engine::damping`]'s.
 
 use crate::engine::destinations::DestinationId;
-use crate::engine::incidents::incident::{IncidentId, Phase};
-use crate::engine::incidents::members::Member;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::GroupKey;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
-use crate::model::{AlertId, Cause};
-use crate::policy::{FAN_OUT, FAN_OUT_WITHIN, Flapping};
+use crate::model::AlertId;
+use crate::policy::{FAN_OUT, FAN_OUT_WITHIN};
 
 impl Pages {
     /// A flapping alert fires again, and its resolve was withheld. While a page of its group is recent, that
@@ -34,21 +32,6 @@ impl Pages {
         let cause = self.flapping_cause(world, alert, destination);
         let release = world.timers.deadline(&Timer::Reuse(destination, alert));
         self.suppress(world, alert, destination, count, cause, release);
-    }
-
-    /// The incident with a recent page in which an alert of this group is told of: its `own`, else the
-    /// group's newest.
-    pub(crate) fn recent_incident(
-        &self,
-        world: &World,
-        key: &GroupKey,
-        own: Option<IncidentId>,
-    ) -> Option<IncidentId> {
-        let noise = &world.destinations.get(key.0).noise;
-        let own = own.and_then(|id| Some((id, self.incidents.all.get(&id).filter(|i| i.takes_alerts())?)));
-        let newest = self.groups.get(key).and_then(|group| group.newest(&self.incidents.all));
-        let mut both = [own, newest].into_iter().flatten();
-        both.find(|(_, incident)| incident.is_recent(world.now, noise)).map(|(id, _)| id)
     }
 
     /// Flapping alerts of a group that fire again together have a cause: a fan-out of them starts anew. Returns
@@ -83,56 +66,6 @@ impl Pages {
             self.admit(world, alert, destination);
         }
         true
-    }
-
-    /// Why a page leaves, if flapping alerts that fire together made it.
-    pub(crate) fn broke_out(
-        &self,
-        world: &World,
-        key: &GroupKey,
-        all: &[(AlertId, u64, bool)],
-    ) -> Option<Cause> {
-        let flaps = |alert| world.alerts.state(alert, key.0).is_some_and(|t| t.damping.flaps().is_some());
-        let flapping = all.iter().filter(|(alert, _, recovered)| !recovered && flaps(*alert)).count();
-        let cause = Cause::FlappingTogether { alerts: flapping, within: FAN_OUT_WITHIN };
-        (flapping >= FAN_OUT).then_some(cause)
-    }
-
-    /// What flaps in older incidents of a group, and fires, is part of its new page.
-    pub(crate) fn draw_in(&mut self, world: &mut World, id: IncidentId, key: &GroupKey) {
-        let older = self.groups.get(key).map_or(Vec::new(), |group| group.open.clone());
-        for old in older.into_iter().filter(|old| *old != id) {
-            let Some(incident) = self.incidents.all.get(&old) else { continue };
-            let flapping = incident.members.flapping().filter(|(_, m)| m.firing);
-            let flapping = flapping.filter(|(alert, _)| world.fires(**alert));
-            let flapping: Vec<_> = flapping.map(|(alert, m)| (*alert, m.flaps)).collect();
-            for (alert, flaps) in flapping {
-                let destinations = world.taken_destinations(alert).into_iter();
-                let here =
-                    |t: &crate::engine::AlertState| t.notified_in() == Some(old) && t.muted().is_none();
-                let labels = world.alerts.alert(alert).map(|a| a.labels.clone()).unwrap_or_default();
-                let mut destinations: Vec<_> = destinations
-                    .filter(|destination| world.alerts.state(alert, *destination).is_some_and(here))
-                    .collect();
-                // The incident of a merged page is older for each of its groups, and has alerts of others.
-                destinations.retain(|destination| {
-                    *key == world.merged_key(*destination) || *key == world.group_key(*destination, &labels)
-                });
-                if destinations.is_empty() {
-                    continue;
-                }
-                for destination in destinations {
-                    self.incidents.leave(world, alert, destination);
-                    world.state(alert, destination).notify(id);
-                }
-                let since = world.alerts.alert(alert).map_or(world.now, |a| a.starts_at);
-                let level = world.level_of(alert);
-                self.incidents.bound_members(world, id);
-                if let Some(incident) = self.incidents.all.get_mut(&id) {
-                    incident.members.insert(alert, Member { flaps, ..Member::firing(since, level) });
-                }
-            }
-        }
     }
 
     /// Flapping may be over.
@@ -199,48 +132,5 @@ impl Pages {
             return;
         }
         self.fires_on(world, alert, destination, flaps);
-    }
-
-    /// An alert fires still after it flapped: its incident pages again, unless its page is recent. Within
-    /// `merge_window` a person is at it already.
-    pub(crate) fn fires_on(
-        &mut self,
-        world: &mut World,
-        alert: AlertId,
-        destination: DestinationId,
-        flaps: u32,
-    ) {
-        let (now, noise) = (world.now, world.destinations.get(destination).noise.clone());
-        let incident = world.state(alert, destination).incident();
-        let old = |id| {
-            let incident = self.incidents.all.get(&id).filter(|i| i.phase == Phase::Open);
-            incident.is_some_and(|i| i.superseded_by.is_none() && !i.is_recent(now, &noise))
-        };
-        if let Some(id) = incident.filter(|id| old(*id)) {
-            let name = world.alerts.alert(alert).map(|a| a.labels.value("alertname").into());
-            let cause = Cause::StillFiring { alertname: name.unwrap_or_default(), changes: flaps };
-            world.routed(destination, 1);
-            if let Some(incident) = self.incidents.all.get_mut(&id) {
-                incident.waiting.push((alert, 1));
-            }
-            self.supersede(world, id, cause);
-        }
-    }
-
-    pub(crate) fn flapping_cause(
-        &mut self,
-        world: &mut World,
-        alert: AlertId,
-        destination: DestinationId,
-    ) -> Cause {
-        let noise = world.destinations.get(destination).noise.clone();
-        let now = world.now;
-        let track = world.state(alert, destination);
-        Cause::Flapping {
-            changes: track.damping.flaps().unwrap_or(0),
-            penalty: track.damping.penalty_at(now, &noise.flapping),
-            suppress_at: noise.flapping.suppress_at,
-            reuse_at: Flapping::REUSE_AT,
-        }
     }
 }

@@ -4,8 +4,6 @@
 use std::sync::Arc;
 
 use crate::engine::destinations::DestinationId;
-use crate::engine::incidents::incident::IncidentId;
-use crate::engine::incidents::members::Member;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::{GroupKey, Pending, Quiet, Wait, Worth};
 use crate::engine::pages::series::{Firing, series_of};
@@ -218,19 +216,6 @@ impl Pages {
         self.open_with(world, key, all, cause);
     }
 
-    /// What the next page of a group tells: alerts, the observations that wait with each, and whether it
-    /// recovered.
-    pub(crate) fn take_page(&mut self, world: &mut World, key: &GroupKey) -> Vec<(AlertId, u64, bool)> {
-        let since = world.now - world.destinations.get(key.0).noise.surprise.window;
-        let Some(group) = self.groups.get_mut(key) else { return Vec::new() };
-        let pending = std::mem::take(&mut group.pending);
-        world.timers.clear(&Timer::GroupWait(key.clone()));
-        let quiet = std::mem::take(&mut group.quiet);
-        let told = quiet.into_iter().filter(|q| !q.resolved || q.fired_at >= since);
-        let told = told.map(|q| (q.alert, q.count, q.resolved));
-        pending.into_iter().map(|p| (p.alert, p.count, p.recovered)).chain(told).collect()
-    }
-
     pub(crate) fn open_with(
         &mut self,
         world: &mut World,
@@ -247,56 +232,6 @@ impl Pages {
         accounting.page_delay(destinations.get(key.0), now.since(received));
         self.page(world, id, cause);
         self.incidents.touched.insert(id);
-    }
-
-    /// Puts the alerts of a page into an incident, with the observations that wait.
-    pub(crate) fn enter_all(
-        &mut self,
-        world: &mut World,
-        id: IncidentId,
-        from: &GroupKey,
-        all: &[(AlertId, u64, bool)],
-    ) {
-        for &(alert, count, recovered) in all {
-            self.enter(world, id, from, alert, recovered);
-            if let Some(incident) = self.incidents.all.get_mut(&id).filter(|_| count > 0) {
-                incident.waiting.push((alert, count));
-            }
-        }
-    }
-
-    /// Puts an alert that waited in `from` into an incident, as firing, or as recovered if it is not in
-    /// it yet. What waits elsewhere on another destination of the alert goes on to wait there.
-    pub(crate) fn enter(
-        &mut self,
-        world: &mut World,
-        id: IncidentId,
-        from: &GroupKey,
-        alert: AlertId,
-        recovered: bool,
-    ) {
-        let now = world.now;
-        let mut flaps = None;
-        for destination in world.taken_destinations(alert) {
-            let track = world.state(alert, destination);
-            if !recovered && track.waits_in() == Some(from) {
-                track.notify(id);
-                flaps = track.damping.flaps();
-                self.stands_in(world, id, alert, destination);
-            }
-        }
-        let since = world.alerts.alert(alert).map_or(now, |a| a.starts_at);
-        let level = world.level_of(alert);
-        self.incidents.bound_members(world, id);
-        let Some(incident) = self.incidents.all.get_mut(&id) else { return };
-        if let Some(known) = world.alerts.alert(alert).filter(|_| flaps.is_none()) {
-            incident.came(now, known.labels.value("alertname"));
-        }
-        if !recovered {
-            incident.members.insert(alert, Member { flaps, ..Member::firing(since, level) });
-        } else if !incident.members.contains_key(&alert) {
-            incident.members.insert(alert, Member::resolved(since, now));
-        }
     }
 
     /// An alert that waits for a page, or is kept quiet, recovers; `resolved` observations say so.

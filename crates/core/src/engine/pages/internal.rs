@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::engine::incidents::incident::{IncidentId, Phase};
+use crate::engine::incidents::incident::Phase;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::GroupKey;
 use crate::engine::world::World;
@@ -116,15 +116,5 @@ impl Pages {
         gauges.open -= 1;
         gauges.resolving += 1;
         self.close(world, id);
-    }
-
-    /// An incident of Squelch's own goes on as another one.
-    pub(crate) fn internal_moved(&mut self, old: IncidentId, new: IncidentId) {
-        let own = self.incidents.all.get(&old).and_then(|i| i.internal.clone());
-        if let (Some(_), Some(incident)) = (&own, self.incidents.all.get_mut(&new)) {
-            let key = incident.group.clone();
-            incident.internal = own;
-            self.internal.insert(key, new);
-        }
     }
 }

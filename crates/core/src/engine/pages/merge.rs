@@ -3,10 +3,8 @@
 
 use smol_str::{SmolStr, format_smolstr};
 
-use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::incident::{IncidentId, Phase};
 use crate::engine::pages::Pages;
-use crate::engine::pages::flow::Flow;
 use crate::engine::pages::groups::{GroupKey, Pending, Wait, Worth};
 use crate::engine::renames::rename_key;
 use crate::engine::timers::Timer;
@@ -23,11 +21,6 @@ pub(crate) fn is_merged((_, labels): &GroupKey) -> bool {
 }
 
 impl Pages {
-    pub(crate) fn flow(&mut self, world: &mut World, destination: DestinationId) -> &mut Flow {
-        let key = world.flow_key(destination);
-        self.flows.entry(key).or_default()
-    }
-
     /// A receiver has another name.
     pub(crate) fn rename_flows(&mut self, old: &SmolStr, new: &SmolStr) {
         for suffix in ["", "\0observe"] {

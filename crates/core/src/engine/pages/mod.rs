@@ -2,6 +2,7 @@
 
 pub(crate) mod admit;
 pub(crate) mod digest;
+pub(crate) mod enter;
 pub(crate) mod flapping;
 pub(crate) mod flow;
 pub(crate) mod gather;
@@ -11,6 +12,7 @@ pub(crate) mod internal;
 pub(crate) mod merge;
 pub(crate) mod mirrors;
 pub(crate) mod open;
+pub(crate) mod release;
 pub(crate) mod series;
 pub(crate) mod suppress;
 
@@ -161,5 +163,25 @@ impl Pages {
                 world.alerts.forget(alert, &mut world.timers);
             }
         }
+    }
+
+    /// The incident with a recent page in which an alert of this group is told of: its `own`, else the
+    /// group's newest.
+    pub(crate) fn recent_incident(
+        &self,
+        world: &World,
+        key: &GroupKey,
+        own: Option<IncidentId>,
+    ) -> Option<IncidentId> {
+        let noise = &world.destinations.get(key.0).noise;
+        let own = own.and_then(|id| Some((id, self.incidents.all.get(&id).filter(|i| i.takes_alerts())?)));
+        let newest = self.groups.get(key).and_then(|group| group.newest(&self.incidents.all));
+        let mut both = [own, newest].into_iter().flatten();
+        both.find(|(_, incident)| incident.is_recent(world.now, noise)).map(|(id, _)| id)
+    }
+
+    pub(crate) fn flow(&mut self, world: &mut World, destination: DestinationId) -> &mut Flow {
+        let key = world.flow_key(destination);
+        self.flows.entry(key).or_default()
     }
 }

@@ -8,7 +8,6 @@ use crate::engine::incidents::delivery::Leader;
 use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side, dedup_key};
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::GroupKey;
-use crate::engine::pages::merge::is_merged;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{AlertId, Cause, Disposition};
@@ -174,35 +173,6 @@ impl Pages {
         }
     }
 
-    /// An alert came into an incident by a destination. The incident of a merged page stands in the group of the
-    /// alert there too: what the group brings next joins it, as it would join a page of its own.
-    pub(crate) fn stands_in(
-        &mut self,
-        world: &mut World,
-        id: IncidentId,
-        alert: AlertId,
-        destination: DestinationId,
-    ) {
-        if !self.incidents.all.get(&id).is_some_and(|incident| is_merged(&incident.group)) {
-            return;
-        }
-        let merged = world.merged_key(destination);
-        let Some(labels) = world.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
-        let key = world.group_key(destination, &labels);
-        let Some(incident) = self.incidents.all.get_mut(&id).filter(|i| i.group == merged) else { return };
-        if key == merged || !incident.merges.insert(key.clone()) {
-            return;
-        }
-        self.bound_groups(world, &key);
-        let group = self.groups.entry(key.clone()).or_default();
-        if let Some(incident) = self.incidents.all.get_mut(&id) {
-            incident.again |= group.next_generation > 0 || group.merged;
-        }
-        group.merged = true;
-        group.open.push(id);
-        self.forget_group_later(world, &key);
-    }
-
     /// `repeat_interval` is over: the trigger is sent again under the same key. Silent at an
     /// incident that is open, it reopens one that a human closed while the problem lasts.
     pub(crate) fn repeat(&mut self, world: &mut World, id: IncidentId) {
@@ -287,5 +257,41 @@ impl Pages {
         }
         self.supersede(world, id, Cause::IntegrationsReplaced);
         true
+    }
+
+    /// An alert fires still after it flapped: its incident pages again, unless its page is recent. Within
+    /// `merge_window` a person is at it already.
+    pub(crate) fn fires_on(
+        &mut self,
+        world: &mut World,
+        alert: AlertId,
+        destination: DestinationId,
+        flaps: u32,
+    ) {
+        let (now, noise) = (world.now, world.destinations.get(destination).noise.clone());
+        let incident = world.state(alert, destination).incident();
+        let old = |id| {
+            let incident = self.incidents.all.get(&id).filter(|i| i.phase == Phase::Open);
+            incident.is_some_and(|i| i.superseded_by.is_none() && !i.is_recent(now, &noise))
+        };
+        if let Some(id) = incident.filter(|id| old(*id)) {
+            let name = world.alerts.alert(alert).map(|a| a.labels.value("alertname").into());
+            let cause = Cause::StillFiring { alertname: name.unwrap_or_default(), changes: flaps };
+            world.routed(destination, 1);
+            if let Some(incident) = self.incidents.all.get_mut(&id) {
+                incident.waiting.push((alert, 1));
+            }
+            self.supersede(world, id, cause);
+        }
+    }
+
+    /// An incident of Squelch's own goes on as another one.
+    pub(crate) fn internal_moved(&mut self, old: IncidentId, new: IncidentId) {
+        let own = self.incidents.all.get(&old).and_then(|i| i.internal.clone());
+        if let (Some(_), Some(incident)) = (&own, self.incidents.all.get_mut(&new)) {
+            let key = incident.group.clone();
+            incident.internal = own;
+            self.internal.insert(key, new);
+        }
     }
 }

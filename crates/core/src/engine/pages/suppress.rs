@@ -9,6 +9,7 @@ use crate::engine::pages::Pages;
 use crate::engine::pages::groups::{Place, place};
 use crate::engine::world::World;
 use crate::model::{AlertId, Basis, Cause, Disposition, Otherwise, Reason, Timestamp};
+use crate::policy::Flapping;
 
 impl Destination {
     /// The route, where nothing else decided.
@@ -125,6 +126,23 @@ impl Pages {
         match place(world.now, alert, last, group, &self.incidents.all, noise, name) {
             Place::Rejoin(id) | Place::Join(id) => self.incidents.all.get(&id).map(|i| i.dedup_key.clone()),
             Place::Next => None,
+        }
+    }
+
+    pub(crate) fn flapping_cause(
+        &mut self,
+        world: &mut World,
+        alert: AlertId,
+        destination: DestinationId,
+    ) -> Cause {
+        let noise = world.destinations.get(destination).noise.clone();
+        let now = world.now;
+        let track = world.state(alert, destination);
+        Cause::Flapping {
+            changes: track.damping.flaps().unwrap_or(0),
+            penalty: track.damping.penalty_at(now, &noise.flapping),
+            suppress_at: noise.flapping.suppress_at,
+            reuse_at: Flapping::REUSE_AT,
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side};
 use crate::engine::pages::groups::{GroupKey, Wait};
 use crate::engine::query::Query;
 use crate::engine::query::undelivered::Refused;
-use crate::engine::state::{AlertState, State};
+use crate::engine::state::AlertState;
 use crate::engine::timers::Timer;
 use crate::model::{AlertId, Cause, Headline, Kind, LabelSet, Matcher, Problem, Timestamp};
 

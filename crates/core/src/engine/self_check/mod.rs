@@ -9,12 +9,17 @@ pub(crate) mod watch;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::event::Alarm;
+use crate::engine::pages::Pages;
 use crate::engine::self_check::churn::Churn;
 use crate::engine::self_check::clocks::Clocks;
 use crate::engine::self_check::heartbeats::Heartbeats;
 use crate::engine::self_check::overflow::Bounds;
 use crate::engine::self_check::quarantine::Quarantine;
-use crate::engine::self_check::watch::Watch;
+use crate::engine::self_check::watch::{EVERY, Watch};
+use crate::engine::timers::Timer;
+use crate::engine::world::World;
+use crate::model::{Cause, LabelSet, Problem};
 
 /// Opens and closes internal incidents.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,4 +31,38 @@ pub(crate) struct SelfCheck {
     pub(crate) heartbeats: Heartbeats,
     pub(crate) bounds: Bounds,
     pub(crate) quarantine: Quarantine,
+}
+
+impl SelfCheck {
+    /// Raises a problem that was found at the receiver that watches. Closes it if it was not found.
+    pub(crate) fn put(&mut self, world: &mut World, pages: &mut Pages, problem: Problem, found: bool) {
+        let what = problem.alertname();
+        let Some(watcher) = world.policy.watcher().cloned().filter(|_| found) else {
+            return self.close_raised(world, pages, what);
+        };
+        let labels = LabelSet::from_pairs([("alertname", what)]);
+        if let Some(key) = pages.raise(world, &watcher, &labels, problem) {
+            let before = self.watch.raised.insert(what.into(), key.clone());
+            // Another receiver watches now.
+            if let Some(before) = before.filter(|before| *before != key) {
+                pages.clear(world, &before, Cause::WatcherChanged);
+            }
+            world.timers.set_if_unset(Timer::Watch, world.now + EVERY);
+        }
+    }
+
+    /// Something went wrong outside of the engine.
+    pub(crate) fn alarm(&mut self, world: &mut World, pages: &mut Pages, alarm: &Alarm) {
+        let what = alarm.problem.alertname();
+        self.put(world, pages, alarm.problem.clone(), true);
+        if self.watch.raised.contains_key(what) {
+            self.watch.lapses.insert(what.into(), world.now + alarm.lasts);
+        }
+    }
+
+    pub(crate) fn close_raised(&mut self, world: &mut World, pages: &mut Pages, what: &str) {
+        if let Some(key) = self.watch.raised.remove(what) {
+            pages.clear(world, &key, Cause::ProblemOver);
+        }
+    }
 }

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::engine::event::Alarm;
 use crate::engine::incidents::incident::{IncidentId, Phase};
 use crate::engine::mutes::Mutes;
 use crate::engine::pages::Pages;
@@ -35,9 +34,9 @@ pub(crate) struct Watch {
     stuck: BTreeSet<IncidentId>,
     /// What is raised, by what it is about.
     #[serde(with = "crate::engine::pairs")]
-    raised: BTreeMap<SmolStr, GroupKey>,
+    pub(crate) raised: BTreeMap<SmolStr, GroupKey>,
     /// When what was raised from outside is over, unless it is raised again.
-    lapses: BTreeMap<SmolStr, Timestamp>,
+    pub(crate) lapses: BTreeMap<SmolStr, Timestamp>,
 }
 
 impl SelfCheck {
@@ -194,38 +193,6 @@ impl SelfCheck {
         let found = !receivers.is_empty() || !digests.is_empty();
         let (incidents, digests) = (counts(receivers), counts(digests));
         self.put(world, pages, Problem::DeadLetters { incidents, digests }, found);
-    }
-
-    /// Raises a problem that was found at the receiver that watches. Closes it if it was not found.
-    pub(crate) fn put(&mut self, world: &mut World, pages: &mut Pages, problem: Problem, found: bool) {
-        let what = problem.alertname();
-        let Some(watcher) = world.policy.watcher().cloned().filter(|_| found) else {
-            return self.close_raised(world, pages, what);
-        };
-        let labels = LabelSet::from_pairs([("alertname", what)]);
-        if let Some(key) = pages.raise(world, &watcher, &labels, problem) {
-            let before = self.watch.raised.insert(what.into(), key.clone());
-            // Another receiver watches now.
-            if let Some(before) = before.filter(|before| *before != key) {
-                pages.clear(world, &before, Cause::WatcherChanged);
-            }
-            world.timers.set_if_unset(Timer::Watch, world.now + EVERY);
-        }
-    }
-
-    fn close_raised(&mut self, world: &mut World, pages: &mut Pages, what: &str) {
-        if let Some(key) = self.watch.raised.remove(what) {
-            pages.clear(world, &key, Cause::ProblemOver);
-        }
-    }
-
-    /// Something went wrong outside of the engine.
-    pub(crate) fn alarm(&mut self, world: &mut World, pages: &mut Pages, alarm: &Alarm) {
-        let what = alarm.problem.alertname();
-        self.put(world, pages, alarm.problem.clone(), true);
-        if self.watch.raised.contains_key(what) {
-            self.watch.lapses.insert(what.into(), world.now + alarm.lasts);
-        }
     }
 }
 
