@@ -253,7 +253,7 @@ impl Core {
                 Command::Observe(batch, done) => {
                     let short = self.published.memory.refusal().map(|reason| reason.to_string());
                     let short = short.or_else(|| open.journal.full().map(str::to_owned));
-                    match guarded(|| open.engine.repeats(&batch)).ok().flatten() {
+                    match guarded(|| open.engine.query().repeats(&batch)).ok().flatten() {
                         Some(repeats) => {
                             tick.wait(told(done, |_| ()));
                             open.repeats.add(self.clock.now(), repeats);

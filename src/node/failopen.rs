@@ -90,7 +90,7 @@ impl Meanwhile {
         if ahead != self.engine.query().ahead_of_wall() {
             self.handle(now, &Event::Clocks(ahead));
         }
-        if guarded(|| self.engine.repeats(&batch)).is_ok_and(|repeats| repeats.is_some()) {
+        if guarded(|| self.engine.query().repeats(&batch)).is_ok_and(|repeats| repeats.is_some()) {
             return;
         }
         let severities = &self.engine.policy().severities;

@@ -42,7 +42,7 @@ pub fn run(name: &str, rounds: u64) {
         "decide_repeats" => {
             let (mut engine, batch) = (decided(1, |_| {}), read(0, false));
             for round in 0..rounds {
-                let repeats = engine.repeats(&batch).unwrap();
+                let repeats = engine.query().repeats(&batch).unwrap();
                 engine.handle(now(round), &Event::Repeats(repeats), &mut Effects::default());
             }
         }

@@ -393,7 +393,7 @@ fn repeats_reach_the_journal_once_an_hour_and_a_restart_loses_none() {
     handle(&mut engine, at(0), Event::Observe(observed(Status::Firing, at(0))));
     for minute in 1..=180 {
         let now = at(minute * 60);
-        let repeats = engine.repeats(&observed(Status::Firing, now)).unwrap();
+        let repeats = engine.query().repeats(&observed(Status::Firing, now)).unwrap();
         handle(&mut engine, now, Event::Repeats(repeats));
         if minute == 90 {
             engine = Engine::restore(&engine.snapshot()).unwrap();

@@ -177,7 +177,8 @@ impl World {
             self.disk.state().acknowledged(&batch);
             return self.heard(from, Heard::Accepted);
         }
-        let repeats = || self.disk.state().engine().is_some_and(|engine| engine.repeats(&batch).is_some());
+        let repeats =
+            || self.disk.state().engine().is_some_and(|engine| engine.query().repeats(&batch).is_some());
         if self.bug == Some(Bug::RepeatsUnheard) && repeats() {
             for (i, fires) in &said {
                 self.requests.words.insert((speaker, *i), Some((*fires, self.now)));

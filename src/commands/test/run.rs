@@ -352,7 +352,7 @@ impl Scene {
             return;
         }
         let batch = Batch { source: first.source, peer: first.peer.clone(), observations, upstream: None };
-        let event = match self.engine.repeats(&batch) {
+        let event = match self.engine.query().repeats(&batch) {
             Some(repeats) => Event::Repeats(repeats),
             None => Event::Observe(batch),
         };

@@ -126,7 +126,7 @@ fn integration(
         takes_digests: notifier.shows_no_digest().is_none(),
         known_by: notifier.known_by(),
         most_alerts: notifier.most_alerts(),
-        destination: destination(&*notifier),
+        endpoint: endpoint(&*notifier),
     };
     let timeout = timeout.unwrap_or(Duration::from_secs(10));
     (reference, Integration { name, notifier, timeout, http: http.unwrap_or_default() })
@@ -134,7 +134,7 @@ fn integration(
 
 /// A hash of where an integration leads: its type, URL and credential. A secret in a file counts by the
 /// path of the file. The journal holds the hash, so it must not tell the secret: 64 bits of SHA-256.
-fn destination(notifier: &dyn Notifier) -> u64 {
+fn endpoint(notifier: &dyn Notifier) -> u64 {
     let leads = notifier.secrets().into_iter().filter(|(_, form)| *form != SecretForm::Signing);
     let secrets = leads.map(|(secret, _)| match secret {
         Secret::Inline(value) => value.to_string(),

@@ -2,13 +2,17 @@
 //! normalise → route → then per (route, receiver): duplicate → silence, mute window, inhibition → flap
 //! damping → hold → group.
 
+use smol_str::SmolStr;
+
 use crate::engine::Engine;
 use crate::engine::alerts::Change;
 use crate::engine::destinations::DestinationId;
 use crate::engine::occurrences::{PeerId, REFIRE_WAIT};
+use crate::engine::repeats::{Repeats, cause_of_repeats};
 use crate::engine::state::{AlertState, State};
 use crate::engine::timers::Timer;
-use crate::model::{AlertId, Batch, Cause, Duration, Observation, Status, Timestamp};
+use crate::engine::world::World;
+use crate::model::{AlertId, Batch, Cause, Disposition, Duration, Observation, Reason, Status, Timestamp};
 
 impl Engine {
     /// Normalise and route: what a request stated, one observation at a time. All of it is heard before
@@ -173,6 +177,40 @@ impl Engine {
             }
         }
         self.fire(alert, destination, 1, 1);
+    }
+
+    /// Takes repeats in: they are signs of life, and they are accounted for.
+    pub(crate) fn repeated(&mut self, repeats: &Repeats) {
+        for one in &repeats.statements {
+            let key = (repeats.source, one.instance);
+            let Some(status) =
+                self.world.alerts.repeated(self.world.now, one.alert, key, repeats.peer, one.ends_at)
+            else {
+                continue;
+            };
+            self.world.accounting.received(repeats.source, status, one.count);
+            let Some(labels) = self.world.alerts.alert(one.alert).map(|a| a.labels.clone()) else { continue };
+            for destination in self.world.destinations.matching(&self.world.policy, &labels) {
+                self.world.routed(destination, one.count);
+                let mute = self.world.destinations.get(destination).integrations.is_empty();
+                let reason = if mute { Reason::Muted } else { Reason::Duplicate };
+                let cause = cause_of_repeats(reason);
+                let incident = self.pages.incidents.incident_key(&self.world, one.alert, destination);
+                let World { destinations, accounting, alerts, now, .. } = &mut self.world;
+                let disposition = Disposition::Suppressed(reason);
+                let (of, why) = ((one.alert, destination), (reason, incident));
+                accounting.dispose_repeats(*now, one.count, of, why, (alerts, destinations));
+                self.pages.mirrors.passed_on(
+                    &mut self.world,
+                    one.alert,
+                    destination,
+                    one.count,
+                    disposition,
+                    cause,
+                    SmolStr::default(),
+                );
+            }
+        }
     }
 }
 

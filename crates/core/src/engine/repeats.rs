@@ -1,19 +1,15 @@
-//! Repeats: observations that change nothing. [`Engine::repeats`] recognises them, [`GatheredRepeats`] gathers
+//! Repeats: observations that change nothing. [`Query::repeats`] recognises them, [`GatheredRepeats`] gathers
 //! them, and one [`Event::Repeats`](crate::engine::Event::Repeats) counts many, without a decision for each.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, Serializer};
-use smol_str::SmolStr;
 
-use crate::engine::Engine;
 use crate::engine::destinations::DestinationId;
 use crate::engine::occurrences::PeerId;
+use crate::engine::query::Query;
 use crate::engine::state::AlertState;
-use crate::engine::world::World;
-use crate::model::{
-    AlertId, Batch, Cause, Disposition, Duration, LabelSet, Reason, Source, Status, Timestamp,
-};
+use crate::model::{AlertId, Batch, Cause, Duration, LabelSet, Reason, Source, Status, Timestamp};
 
 /// Repeats of one peer since the last such event.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -122,11 +118,11 @@ pub(crate) fn cause_of_repeats(reason: Reason) -> Cause {
     if reason == Reason::Muted { Cause::NoIntegration } else { Cause::UnchangedRepeats }
 }
 
-impl Engine {
+impl Query<'_> {
     /// The repeats in `batch`, if every observation of it only repeats what is known at every destination that it
     /// takes. The caller gathers them for [`crate::engine::Event::Repeats`]. `None` if the batch must be observed.
     pub fn repeats(&self, batch: &Batch) -> Option<Repeats> {
-        if self.query().is_for_the_mirror(batch) {
+        if self.is_for_the_mirror(batch) {
             return None;
         }
         let (source, peer) = (batch.source, PeerId::of(&batch.peer));
@@ -154,40 +150,6 @@ impl Engine {
         let everywhere = || self.world.destinations.matching(&self.world.policy, labels).iter().all(taken);
         let beats = || self.world.policy.heartbeat_of(labels).is_some();
         !self.checks.is_quarantined(alert) && (status == Status::Resolved || !beats() && everywhere())
-    }
-
-    /// Takes repeats in: they are signs of life, and they are accounted for.
-    pub(crate) fn repeated(&mut self, repeats: &Repeats) {
-        for one in &repeats.statements {
-            let key = (repeats.source, one.instance);
-            let Some(status) =
-                self.world.alerts.repeated(self.world.now, one.alert, key, repeats.peer, one.ends_at)
-            else {
-                continue;
-            };
-            self.world.accounting.received(repeats.source, status, one.count);
-            let Some(labels) = self.world.alerts.alert(one.alert).map(|a| a.labels.clone()) else { continue };
-            for destination in self.world.destinations.matching(&self.world.policy, &labels) {
-                self.world.routed(destination, one.count);
-                let mute = self.world.destinations.get(destination).integrations.is_empty();
-                let reason = if mute { Reason::Muted } else { Reason::Duplicate };
-                let cause = cause_of_repeats(reason);
-                let incident = self.pages.incidents.incident_key(&self.world, one.alert, destination);
-                let World { destinations, accounting, alerts, now, .. } = &mut self.world;
-                let disposition = Disposition::Suppressed(reason);
-                let (of, why) = ((one.alert, destination), (reason, incident));
-                accounting.dispose_repeats(*now, one.count, of, why, (alerts, destinations));
-                self.pages.mirrors.passed_on(
-                    &mut self.world,
-                    one.alert,
-                    destination,
-                    one.count,
-                    disposition,
-                    cause,
-                    SmolStr::default(),
-                );
-            }
-        }
     }
 }
 

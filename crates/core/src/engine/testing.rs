@@ -239,7 +239,7 @@ impl World {
 
     fn take(&mut self, source: Source, peer: &str, observations: Vec<Observation>) {
         let batch = Batch { source, peer: peer.into(), observations, upstream: None };
-        match self.engine.repeats(&batch) {
+        match self.engine.query().repeats(&batch) {
             Some(repeats) => self.handle(Event::Repeats(repeats)),
             None => self.handle(Event::Observe(batch)),
         }

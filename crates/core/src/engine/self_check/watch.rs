@@ -15,7 +15,7 @@ use crate::engine::self_check::SelfCheck;
 use crate::engine::stats::Bound;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
-use crate::model::{AlertId, Cause, Duration, LabelSet, NameCount, Problem, Timestamp};
+use crate::model::{AlertId, Duration, LabelSet, NameCount, Problem, Timestamp};
 
 /// How often it looks again.
 pub(crate) const EVERY: Duration = Duration::from_mins(1);

@@ -25,7 +25,7 @@ fn notify(world: &mut World, peer: &str, observations: Vec<Observation>) {
     let group_labels = labels(&[("alertname", "Down")]);
     let upstream = Some(Upstream { group_key: KEY.into(), group_labels, truncated: 0 });
     let batch = Batch { source: Source::Alertmanager, peer: peer.into(), observations, upstream };
-    match world.engine.repeats(&batch) {
+    match world.engine.query().repeats(&batch) {
         Some(repeats) => world.handle(Event::Repeats(repeats)),
         None => world.handle(Event::Observe(batch)),
     }

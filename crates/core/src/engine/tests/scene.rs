@@ -122,7 +122,7 @@ pub(super) fn play(policy: Policy, words: &[Word], end: u64) -> World {
         let observations = request.iter().map(|word| word.said.clone()).collect();
         let (source, peer) = (request[0].source, request[0].peer.into());
         let batch = Batch { source, peer, observations, upstream: None };
-        let event = match world.engine.repeats(&batch) {
+        let event = match world.engine.query().repeats(&batch) {
             Some(repeats) => Event::Repeats(repeats),
             None => Event::Observe(batch),
         };
