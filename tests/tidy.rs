@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics fails, which is what it is for")]
 
+#[path = "tidy/calls.rs"]
+mod calls;
 #[path = "tidy/source.rs"]
 mod source;
 
@@ -71,6 +73,13 @@ const MANY_LINES: usize = 400;
 const MOST_COLUMNS: usize = 110;
 
 const ENGINE: &str = "crates/core/src/engine";
+
+/// What may be implemented on the engine itself, which the parts do not see.
+const MOST_OF_ENGINE: usize = 800;
+const MOST_FILES_OF_ENGINE: usize = 4;
+
+/// So many files may lead to each other by calls of a type on itself.
+const MOST_IN_CIRCLE: usize = 2;
 
 /// The sources of the program: the core and everything around it.
 fn product() -> Vec<Source> {
@@ -353,6 +362,31 @@ fn every_room_has_its_place_in_the_order() {
     no_findings(lost.map(|room| format!("src/{room}/ has no place in ROOMS (tests/tidy.rs)")).collect());
 }
 
+#[test]
+fn the_engine_is_small_and_its_parts_call_one_way() {
+    let files = engine_parts();
+    let blocks = calls::blocks(&files);
+    let (lines, of) = calls::size(&blocks, "Engine");
+    assert!(lines > 100, "`impl Engine` was not found");
+    let mut findings = Vec::new();
+    if lines >= MOST_OF_ENGINE || of > MOST_FILES_OF_ENGINE {
+        let most = format!("at most {MOST_OF_ENGINE} lines in {MOST_FILES_OF_ENGINE} files");
+        findings.push(format!("impl Engine: {lines} lines in {of} files; {most}: move them to a part"));
+    }
+    let circle = calls::largest_circle(&blocks);
+    if circle.len() > MOST_IN_CIRCLE {
+        findings.push(format!("these files call each other through self: {circle:?}"));
+    }
+    no_findings(findings);
+}
+
+/// The files of the engine, less those that only tests use.
+fn engine_parts() -> Vec<Source> {
+    let only_for_tests = ["audit.rs", "consumers.rs", "testing.rs"];
+    let helps = |file: &Source| only_for_tests.iter().any(|name| file.path.ends_with(&format!("/{name}")));
+    sources(ENGINE).into_iter().filter(|file| !file.is_test_file() && !helps(file)).collect()
+}
+
 /// Every rule above finds what it is for, in sources made for it.
 #[test]
 fn the_rules_bite() {
@@ -408,6 +442,18 @@ fn the_rules_bite() {
     ] {
         assert_eq!(sentences(&file("crates/core/src/engine/a.rs", text)).len(), found, "{text}");
     }
+    let circle = [
+        file("src/a.rs", "impl Engine {\n    fn a(&mut self) {\n        self.b(1);\n    }\n}\n"),
+        file(
+            "src/b.rs",
+            "impl Engine {\n    fn b(&mut self, n: u8) {\n        self.\n            c();\n    }\n}\n",
+        ),
+        file("src/c.rs", "impl<'a> Engine<'a> {\n    pub fn c(&self) {\n        self.a();\n    }\n}\n"),
+        file("src/d.rs", "impl Other {\n    fn a(&self) {\n        self.a();\n        self.b;\n    }\n}\n"),
+    ];
+    let blocks = calls::blocks(&circle);
+    assert_eq!(calls::largest_circle(&blocks).len(), 3);
+    assert_eq!(calls::size(&blocks, "Engine"), (16, 3));
     assert_eq!(sleepers(&file("tests/it/a.rs", "std::thread::sleep(d);")).len(), 1);
     assert_eq!(sleepers(&file("tests/it/a.rs", "// reason: real\nstd::thread::sleep(d);")).len(), 0);
     assert_eq!(sleepers(&file("src/node/a.rs", "std::thread::sleep(d);")).len(), 0);

@@ -3,9 +3,9 @@
 //!
 //! An engine that broke is half way through an event and is not trusted: it is read anew from what is
 //! durable. What it broke on is tried once more then, an alert at a time; an alert that breaks it again is
-//! put aside and told as it stands ([`Event::Quarantine`]); what even that breaks on is left out. Of a repeat,
-//! which names its alert and does not say what it is, the engine that was read anew knows how it stands.
-//! Each time a person is told so, past the engine's stages.
+//! put aside and told as it stands ([`Event::Quarantine`]); what even that breaks on is left out. Of a
+//! repeat, which names its alert and does not say what it is, the engine that was read anew knows how it
+//! stands. Each time a person is told so, past the engine's stages.
 
 use std::any::Any;
 use std::collections::BTreeSet;

@@ -32,8 +32,8 @@ pub(crate) struct Accounting {
     disposed_repeats: Option<Vec<Decision>>,
 }
 
-/// Unchanged repeats of one alert at one destination. There may be as many of these as alerts: what can be told
-/// later is not kept.
+/// Unchanged repeats of one alert at one destination. There may be as many of these as alerts: what can be
+/// told later is not kept.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct Repeats {
     count: u64,

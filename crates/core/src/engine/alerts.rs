@@ -453,7 +453,8 @@ impl Alerts {
         change
     }
 
-    /// Believes what the other member of a pair did not take back within [`crate::engine::occurrences::REFIRE_WAIT`].
+    /// Believes what the other member of a pair did not take back within
+    /// [`crate::engine::occurrences::REFIRE_WAIT`].
     pub(crate) fn believe(
         &mut self,
         now: Timestamp,

@@ -1,8 +1,8 @@
 //! Those that read the messages of a webhook, each by what it knows a problem again.
 //!
 //! Keep and Robusta know it by the fingerprint, jiralert by the labels of the group, GoAlert by the summary
-//! that the alerts share, OnCall by the key of the group. PagerDuty's dedup key is [`crate::engine::testing`]'s
-//! pager.
+//! that the alerts share, OnCall by the key of the group. PagerDuty's dedup key is
+//! [`crate::engine::testing`]'s pager.
 
 use std::collections::BTreeMap;
 

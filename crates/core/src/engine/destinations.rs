@@ -144,7 +144,8 @@ impl Destinations {
         self.of_route.get(route).copied()
     }
 
-    /// The first destination to the same receiver, in the same mode: where what is merged at the receiver stands.
+    /// The first destination to the same receiver, in the same mode: where what is merged at the receiver
+    /// stands.
     pub(crate) fn first_of_receiver(&self, id: DestinationId) -> DestinationId {
         let destination = self.get(id);
         let same = |l: &Destination| {

@@ -119,8 +119,9 @@ pub(crate) fn cause_of_repeats(reason: Reason) -> Cause {
 }
 
 impl Query<'_> {
-    /// The repeats in `batch`, if every observation of it only repeats what is known at every destination that it
-    /// takes. The caller gathers them for [`crate::engine::Event::Repeats`]. `None` if the batch must be observed.
+    /// The repeats in `batch`, if every observation of it only repeats what is known at every destination
+    /// that it takes. The caller gathers them for [`crate::engine::Event::Repeats`]. `None` if the batch
+    /// must be observed.
     pub fn repeats(&self, batch: &Batch) -> Option<Repeats> {
         if self.is_for_the_mirror(batch) {
             return None;
@@ -140,8 +141,8 @@ impl Query<'_> {
         Some(Repeats { source, peer, statements })
     }
 
-    /// Whether an alert that still has this status is news at none of the destinations that it takes. A heartbeat
-    /// that fires is always news.
+    /// Whether an alert that still has this status is news at none of the destinations that it takes. A
+    /// heartbeat that fires is always news.
     fn is_taken(&self, alert: AlertId, labels: &LabelSet, status: Status) -> bool {
         let taken = |destination: &DestinationId| {
             self.world.destinations.get(*destination).integrations.is_empty()

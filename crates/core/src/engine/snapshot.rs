@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
 
-/// Version of the format written here. 1 was JSON, 2 kept what the destinations know apart; both of no release.
+/// Version of the format written here. 1 was JSON, 2 kept what the destinations know apart; both of no
+/// release.
 const VERSION: u32 = 3;
 
 /// zstd's fastest level: state is repetitive, and whoever waits for a page waits for this.

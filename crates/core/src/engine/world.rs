@@ -160,7 +160,8 @@ impl World {
         account.pending += count;
     }
 
-    /// Whose flow a destination's pages are part of. What would have been sent takes no place from what is sent.
+    /// Whose flow a destination's pages are part of. What would have been sent takes no place from what is
+    /// sent.
     pub(crate) fn flow_key(&self, destination: DestinationId) -> SmolStr {
         let destination = self.destinations.get(destination);
         match destination.observes() {

@@ -9,8 +9,9 @@ use super::{Duration, Problem, Reason, Status};
 
 /// Why an observation was suppressed, why an alert waits, or why a notification leaves, with its numbers.
 ///
-/// The journal, the snapshot and the API hold it as an object: `type` names the variant, and its numbers stand
-/// beside it. No field may be a type that JSON and MessagePack write differently, such as a [`super::Timestamp`].
+/// The journal, the snapshot and the API hold it as an object: `type` names the variant, and its numbers
+/// stand beside it. No field may be a type that JSON and MessagePack write differently, such as a
+/// [`super::Timestamp`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Cause {

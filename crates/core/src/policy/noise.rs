@@ -8,8 +8,8 @@ use smol_str::SmolStr;
 
 use crate::model::Duration;
 
-/// So many alerts of a group that fire within [`FAN_OUT_WITHIN`] are a fan-out: they have one cause, so they page
-/// at once.
+/// So many alerts of a group that fire within [`FAN_OUT_WITHIN`] are a fan-out: they have one cause, so
+/// they page at once.
 pub const FAN_OUT: usize = 2;
 /// The time within which the alerts of a fan-out fire.
 pub const FAN_OUT_WITHIN: Duration = Duration::from_mins(15);
@@ -28,16 +28,16 @@ pub struct Noise {
     /// For how long after an incident's page alerts that start join it.
     pub merge_window: Duration,
     /// After `merge_window`, an alert whose name the newest incident of its group includes still joins that
-    /// incident if the last alert of that name came less than this ago. 0 = off. A rollout is one incident, and
-    /// another name is another problem. It never applies to a level marked `never_hold`, nor later than
+    /// incident if the last alert of that name came less than this ago. 0 = off. A rollout is one incident,
+    /// and another name is another problem. It never applies to a level marked `never_hold`, nor later than
     /// [`ROLLS_FOR`] after the page.
     pub rolling: Duration,
     /// That many times the alerts is a new page, from [`GROWTH_FROM`] alerts on; 0 = off.
     pub growth: u32,
     /// A higher severity than was paged is a new page.
     pub escalate: bool,
-    /// How long the page of a group waits for more alerts. It then includes those that recovered meanwhile. Levels
-    /// marked `never_hold` do not wait.
+    /// How long the page of a group waits for more alerts. It then includes those that recovered meanwhile.
+    /// Levels marked `never_hold` do not wait.
     pub wait: Duration,
     /// Kinds of identifiers in label values that do not make an alert another series, for `surprise`
     /// and `hold`.
@@ -52,7 +52,8 @@ pub struct Noise {
     pub limit: Limit,
     /// More pages than this at a receiver are reported as over budget.
     pub budget: Limit,
-    /// How often a receiver gets a digest of the alerts that were held back there, if there are any; 0 = never.
+    /// How often a receiver gets a digest of the alerts that were held back there, if there are any; 0 =
+    /// never.
     pub digest: Duration,
     /// Whether its decisions are in force.
     pub mode: Mode,
@@ -108,8 +109,8 @@ pub struct Flapping {
     pub half_life: Duration,
     /// Penalty, in thousandths, at which an alert counts as flapping; 0 = off.
     pub suppress_at: u32,
-    /// A flapping alert that fires for this long without a break is down, and paged anew. 0 = only when it stops
-    /// flapping.
+    /// A flapping alert that fires for this long without a break is down, and paged anew. 0 = only when it
+    /// stops flapping.
     pub confirm: Duration,
 }
 

@@ -12,8 +12,8 @@ use crate::model::{AlertId, Cause};
 use crate::policy::{FAN_OUT, FAN_OUT_WITHIN};
 
 impl Pages {
-    /// An alert came into an incident by a destination. The incident of a merged page stands in the group of the
-    /// alert there too: what the group brings next joins it, as it would join a page of its own.
+    /// An alert came into an incident by a destination. The incident of a merged page stands in the group
+    /// of the alert there too: what the group brings next joins it, as it would join a page of its own.
     pub(crate) fn stands_in(
         &mut self,
         world: &mut World,

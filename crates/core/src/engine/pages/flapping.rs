@@ -34,8 +34,8 @@ impl Pages {
         self.suppress(world, alert, destination, count, cause, release);
     }
 
-    /// Flapping alerts of a group that fire again together have a cause: a fan-out of them starts anew. Returns
-    /// whether they do.
+    /// Flapping alerts of a group that fire again together have a cause: a fan-out of them starts anew.
+    /// Returns whether they do.
     fn breaks_out(
         &mut self,
         world: &mut World,

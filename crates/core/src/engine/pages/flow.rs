@@ -38,8 +38,8 @@ pub(crate) struct Flow {
 impl Flow {
     /// Counts a would-be page. Returns how many there were within the window if they are a storm.
     ///
-    /// The storm begins with the page that makes more than `start`. It is over once fewer than [`Storm::end`] would-be
-    /// pages lie within the window, whether or not another one comes then.
+    /// The storm begins with the page that makes more than `start`. It is over once fewer than
+    /// [`Storm::end`] would-be pages lie within the window, whether or not another one comes then.
     pub(crate) fn storm(&mut self, now: Timestamp, storm: &Storm) -> Option<usize> {
         let oldest = now - storm.window;
         self.would_be.retain(|at| *at > oldest);

@@ -102,8 +102,8 @@ pub(crate) enum Place {
     Next,
 }
 
-/// Finds the place of `alert`, whose last incident at this destination is `last`; by `name` it may join what rolls
-/// on.
+/// Finds the place of `alert`, whose last incident at this destination is `last`; by `name` it may join
+/// what rolls on.
 pub(crate) fn place(
     now: Timestamp,
     alert: AlertId,

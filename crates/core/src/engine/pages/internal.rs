@@ -1,7 +1,7 @@
 //! Incidents of Squelch's own: what it pages about itself, past every noise stage.
 //!
-//! Each stands on a destination of its own to its receiver, which no route leads to, and is named by the labels
-//! of the one alert that it shows. It is opened once, updated, repeated like any other, and closed.
+//! Each stands on a destination of its own to its receiver, which no route leads to, and is named by the
+//! labels of the one alert that it shows. It is opened once, updated, repeated like any other, and closed.
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;

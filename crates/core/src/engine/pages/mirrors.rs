@@ -140,8 +140,8 @@ impl Mirrors {
         }
     }
 
-    /// An alert fires at a destination that only observes, and no request says so: a reload brought it there, or
-    /// the other member of a pair is believed by now.
+    /// An alert fires at a destination that only observes, and no request says so: a reload brought it
+    /// there, or the other member of a pair is believed by now.
     pub(crate) fn mirror_alone(
         &mut self,
         world: &mut World,

@@ -120,7 +120,8 @@ impl Query<'_> {
         })
     }
 
-    /// Whether anything of `alert` is held back at `receiver` that [`crate::engine::Event::Release`] would let go.
+    /// Whether anything of `alert` is held back at `receiver` that [`crate::engine::Event::Release`] would
+    /// let go.
     pub fn can_release(&self, alert: AlertId, receiver: &str) -> bool {
         self.world.destinations_to(alert, receiver).any(|destination| {
             let track = self.world.alerts.state(alert, destination);
@@ -155,11 +156,10 @@ impl Query<'_> {
 }
 
 impl<'a> Query<'a> {
-    /// What granting a request about silences would change: journalled as [`crate::engine::Event::Silence`], it
-    /// does so.
+    /// What granting a request about silences would change: journalled as
+    /// [`crate::engine::Event::Silence`], it does so.
     ///
-    /// # Errors
-    /// It cannot be granted, and why.
+    /// # Errors It cannot be granted, and why.
     pub fn plan_silence(
         &self,
         now: Timestamp,
@@ -217,7 +217,8 @@ impl<'a> Query<'a> {
         for (receiver, count) in self.orphans_by_receiver() {
             stats.receivers.entry(receiver).or_default().orphaned = count;
         }
-        // A receiver that a reload removed goes once nothing is open there. Its counters stay in the accounting.
+        // A receiver that a reload removed goes once nothing is open there. Its counters stay in the
+        // accounting.
         let kept = |name: &SmolStr, of: &ReceiverStats| {
             self.world.policy.receivers.contains_key(name) || !of.is_idle()
         };

@@ -217,7 +217,8 @@ proptest! {
             let before = about(&world, &update.dedup_key).filter(|n| n.id < update.id).last().unwrap();
             let paced = before.kind == Kind::Page || update.at >= before.at + interval;
             let repeats = matches!(update.cause, Cause::Repeated { .. });
-            prop_assert!(paced || repeats, "{} comes {} after {}", brief(&update.cause), update.at, before.at);
+            let cause = brief(&update.cause);
+            prop_assert!(paced || repeats, "{} comes {} after {}", cause, update.at, before.at);
         }
     }
 

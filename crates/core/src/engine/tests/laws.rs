@@ -524,7 +524,8 @@ impl Oracle {
         let Some(incident) = self.incidents.iter_mut().find(firing) else { return };
         incident.firing.remove(&i);
         if incident.firing.is_empty() {
-            // What came back once may come back again: the incident stays open until shortly after its window.
+            // What came back once may come back again: the incident stays open until shortly after its
+            // window.
             let window = Duration::from_millis(window.as_millis() / 15 * 16);
             let least = if incident.generation > 0 { incident.paged_at + window } else { now };
             incident.closes_at = Some(now.max(least));

@@ -178,7 +178,8 @@ proptest! {
     #[test]
     fn flap_damping_adds_no_page(scene in scenes(20)) {
         let world = play(scene.policy(), &scene.webhook(REPEAT), scene.end());
-        let confirms = |n: &&Notification| n.kind == Kind::Page && matches!(n.cause, Cause::StillFiring { .. });
+        let still = |n: &Notification| matches!(n.cause, Cause::StillFiring { .. });
+        let confirms = |n: &&Notification| n.kind == Kind::Page && still(n);
         let with = pages(&world).len() - world.sent.iter().filter(confirms).count();
         let without = count(&scene.with(|noise| noise.flapping.suppress_at = 0));
         prop_assert!(with <= without, "{} pages with it, {} without it", with, without);
