@@ -74,7 +74,7 @@ fn found(config: &Config, file: &Path, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, " - {}", plural(policy.noise.len(), "noise profile"))?;
     let (sources, users) = (config.access.sources.len(), config.access.users.len());
     let open =
-        if sources + users == 0 { "; nobody is asked who they are, so listen on 127.0.0.1 only" } else { "" };
+        if sources + users == 0 { "; authentication is disabled, so listen on 127.0.0.1 only" } else { "" };
     writeln!(out, " - {} and {}{open}", plural(sources, "source"), plural(users, "user"))?;
     for warning in config::warnings(config) {
         match warning.line {
@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(
             told,
             "Checking 'F'  SUCCESS\nFound:\n - 1 receiver\n - route tree of 1 route\n - 3 severity levels\n \
-             - 1 noise profile\n - 0 sources and 0 users; nobody is asked who they are, so listen on 127.0.0.1 only\nWarning: F:2: stale_after 1h is less than three times repeat_interval 4h; if the \
+             - 1 noise profile\n - 0 sources and 0 users; authentication is disabled, so listen on 127.0.0.1 only\nWarning: F:2: stale_after 1h is less than three times repeat_interval 4h; if the \
              sender repeats as rarely, live alerts are closed as stale: write stale_after: 12h or more\n\n"
         );
         let mut out = Vec::new();

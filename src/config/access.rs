@@ -4,7 +4,7 @@ use smol_str::SmolStr;
 
 use super::Secret;
 
-/// Everyone that the configuration knows. Empty: nobody is asked who they are, but for
+/// Everyone that the configuration knows. If it is empty, authentication is disabled, but for
 /// `basic_auth_users` of the web-config file.
 #[derive(Clone, Debug, Default)]
 pub struct AccessRules {

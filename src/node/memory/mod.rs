@@ -73,7 +73,7 @@ impl Memory {
 /// Finds the budget of this process in bytes, and fits `limits.alerts` of `config` into it. Logs both.
 pub(super) fn fit(config: &mut Config) -> Option<u64> {
     let Some(budget) = Budget::find(config.memory) else {
-        tracing::warn!("nobody says how much memory there is: write limits.memory");
+        tracing::warn!("the memory of this machine is unknown: set limits.memory");
         return None;
     };
     let (most, fits) = (config.policy.limits.alerts, budget.alerts());

@@ -205,9 +205,6 @@ impl Engine {
     }
 }
 
-#[cfg(test)]
-mod tests;
-
 impl Engine {
     /// Answers questions about alerts, incidents, silences and counters.
     pub fn query(&self) -> Query<'_> {
@@ -215,3 +212,6 @@ impl Engine {
         Query { world, mutes, pages, checks }
     }
 }
+
+#[cfg(test)]
+mod tests;
