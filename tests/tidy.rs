@@ -148,7 +148,7 @@ const SPEAKS: [&str; 7] = [
     "crates/core/src/model/go_regex",
     "crates/core/src/model/matcher.rs",
     "crates/core/src/model/matcher_syntax.rs",
-    "crates/core/src/engine/silences.rs",
+    "crates/core/src/engine/mutes/silences.rs",
     "crates/core/src/engine/audit.rs",
     "crates/core/src/engine/consumers.rs",
     "crates/core/src/engine/testing.rs",

@@ -1,7 +1,7 @@
 //! Normalise: observations → the occurrences of alerts.
 //!
 //! An alert fires while any full label set of it fires (`occurrences.rs`). What the destinations know of it
-//! (`track.rs`) stands beside it: there may be a million, and each is looked up once.
+//! (`state.rs`) stands beside it: there may be a million, and each is looked up once.
 
 use std::collections::BTreeMap;
 

@@ -28,7 +28,7 @@ const CHANGE: u64 = 1000;
 /// So many changes of an alert are remembered, for people: how long it fires, and how long it does not.
 const REMEMBERED: usize = 24;
 
-/// How one alert flaps at one route.
+/// How one alert flaps at one destination.
 #[derive(Default, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Damping {
     /// In thousandths of a change, as it was at `at`.

@@ -51,7 +51,7 @@ pub(crate) struct Destinations {
 }
 
 impl Destination {
-    /// Whether it decides in the observed: what upstream says goes on as it came.
+    /// Whether its profile has the observe mode: Squelch forwards what the sender sent.
     pub(crate) fn observes(&self) -> bool {
         self.noise.mode == Mode::Observe
     }
@@ -106,7 +106,7 @@ impl Destinations {
             let sibling = siblings.entry((&route.key, &route.receiver, destination.observes())).or_default();
             destination.sibling = *sibling;
             *sibling += 1;
-            // What began in the observed ends there, so a change of mode is another destination.
+            // An incident that began in one mode ends in it, so a change of mode makes another destination.
             let same = |l: &Destination| {
                 l.route == destination.route
                     && l.sibling == destination.sibling

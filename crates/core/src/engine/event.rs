@@ -116,7 +116,7 @@ pub enum Why {
     Mute,
     /// A receiver is told what was held back.
     Digest,
-    /// Self-watch: somebody should have been told by now, or it is looked at again.
+    /// Self-check: somebody should have been told by now, or it is looked at again.
     Watch,
     /// A heartbeat has been silent for long enough.
     Heartbeat,

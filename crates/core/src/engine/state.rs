@@ -1,17 +1,18 @@
 //! The state of an alert at one destination, and every transition between states.
 //!
 //! ```text
-//!              hold                 gather
-//!   Idle ─────────────▶ Held ─┬───────────────▶ Gathering ◀──▶ Withheld
-//!   │ ▲                       │                     │             │
-//!   │ │ unmute, end           │ notify              │ notify      │ notify
-//!   │ │                       ▼                     ▼             ▼
-//!   │ └── (from each) ─── Notified { muted? } ◀─────┴─────────────┘
-//!   │ mute
-//!   └──────▶ Muted  (also from Held, Gathering and Withheld: their wait ends)
+//!            hold                 gather                withhold
+//!   Idle ──────────▶ Held    Idle ───────▶ Gathering ◀──────────▶ Withheld
+//!    ▲                │                         │                     │
+//!    ├── end_hold ────┘                         └───────┬─────────────┘
+//!    │                                                  │ notify
+//!    ├── end, leave_incident ───── Notified {muted?} ◀──┴─── notify ── Idle
+//!    │
+//!    └── unmute ── Muted ◀── mute ── Idle, Held, Gathering, Withheld
 //! ```
 //!
-//! [`Flaps`](Damping) stand beside the state: an alert flaps in each of them.
+//! A mute of a notified alert stands in `Notified`, since its incident goes on. The record of how the alert flaps
+//! stands beside the state: an alert flaps in each of them.
 
 use serde::{Deserialize, Serialize};
 

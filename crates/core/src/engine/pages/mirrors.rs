@@ -1,5 +1,5 @@
-//! `mode: observe`: what upstream says goes on to the receiver as it came, under upstream's own keys,
-//! while the engine decides in the observed what it would have done.
+//! `mode: observe`: Squelch forwards to the receiver what the sender sent, under the sender's own keys.
+//! Beside that, the engine decides what it would have done, and that leaves nowhere.
 //!
 //! A mirrored incident is one notification group of the sender: it pages, changes, repeats and resolves
 //! when the sender says so. What came without a group (API v2) has that which Alertmanager would give it:

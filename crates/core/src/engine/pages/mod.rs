@@ -1,4 +1,4 @@
-//! Everything between an alert that passed its mutes and its hold, and the incident that tells of it.
+//! From an alert that no mute keeps back to the incident that tells of it: hold, group, gather, storm, limit.
 
 pub(crate) mod admit;
 pub(crate) mod digest;

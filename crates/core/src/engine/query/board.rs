@@ -391,7 +391,7 @@ impl Query<'_> {
         })
     }
 
-    /// What a track is at that is in no incident and not done; nothing if it is neither.
+    /// Where an alert waits that no incident tells of. `None` if it does not wait.
     pub(crate) fn waiting_state(&self, alert: AlertId, track: &AlertState) -> Option<RowState> {
         if track.is_kept_by_mute() {
             return self.world.fires(alert).then_some(RowState::Muted);

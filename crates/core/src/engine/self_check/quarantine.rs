@@ -1,8 +1,8 @@
-//! Alerts that are put aside: the engine broke when it was to decide about them. They are told as they
-//! stand, one incident for each at every receiver that they are routed to, past every noise stage, and are
-//! decided about again once they have resolved.
+//! Quarantine: alerts that made the engine fail. Squelch passes each of them through undecided, as one internal
+//! incident at every receiver that the alert is routed to, past every noise stage. After the alert has resolved,
+//! the engine decides about it again.
 //!
-//! What can break is kept out of here: nothing is read of what is remembered of the alert.
+//! This code reads nothing of what the engine remembers of the alert, since that may be what made it fail.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,10 +19,10 @@ use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{AlertId, Batch, Cause, Disposition, Observation, Problem, Reason, Status, Timestamp};
 
-/// So many alerts are aside at most; what is over is decided about as usual.
+/// At most this many alerts are quarantined. A further one is counted and not passed through.
 pub(crate) const QUARANTINED: usize = 1000;
 
-/// The alerts that are aside.
+/// The quarantined alerts.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Quarantine {
     #[serde(with = "crate::engine::pairs")]
@@ -49,7 +49,7 @@ impl SelfCheck {
         self.quarantine.alerts.contains_key(&alert)
     }
 
-    /// Puts the alerts of `batch` aside, and tells of those that fire.
+    /// Quarantines the alerts of `batch`, and opens an incident for those that fire.
     pub(crate) fn quarantine(&mut self, world: &mut World, pages: &mut Pages, batch: &Batch) {
         for observation in &batch.observations {
             world.accounting.received(batch.source, observation.status, 1);
@@ -60,14 +60,14 @@ impl SelfCheck {
                 continue;
             }
             if observation.status == Status::Firing {
-                let aside = Quarantined { last_seen: world.now, told: BTreeSet::new() };
-                self.quarantine.alerts.entry(alert).or_insert(aside);
+                let quarantined = Quarantined { last_seen: world.now, told: BTreeSet::new() };
+                self.quarantine.alerts.entry(alert).or_insert(quarantined);
             }
             self.pass_by(world, pages, alert, observation);
         }
     }
 
-    /// An observation of an alert that is aside, or is to be.
+    /// An observation of an alert that is in quarantine, or comes into it.
     pub(crate) fn pass_by(
         &mut self,
         world: &mut World,
@@ -83,13 +83,18 @@ impl SelfCheck {
                     let disposition = self.tell_quarantined(world, pages, alert, destination, observation);
                     self.dispose_quarantined(world, alert, destination, disposition);
                 }
-                if let Some(aside) = self.quarantine.alerts.get_mut(&alert) {
-                    aside.last_seen = now;
+                if let Some(quarantined) = self.quarantine.alerts.get_mut(&alert) {
+                    quarantined.last_seen = now;
                 }
                 world.timers.set_if_unset(Timer::Watch, now);
             }
             Status::Resolved => {
-                let told = self.quarantine.alerts.remove(&alert).map(|aside| aside.told).unwrap_or_default();
+                let told = self
+                    .quarantine
+                    .alerts
+                    .remove(&alert)
+                    .map(|quarantined| quarantined.told)
+                    .unwrap_or_default();
                 let disposition = match told.is_empty() {
                     true => Disposition::Suppressed(Reason::NeverPaged),
                     false => Disposition::Resolve,
@@ -104,7 +109,7 @@ impl SelfCheck {
         }
     }
 
-    /// Opens the incident of an alert that is aside at the receiver of a destination, if it is not open.
+    /// Opens the incident of a quarantined alert at the receiver of a destination, if it is not open.
     fn tell_quarantined(
         &mut self,
         world: &mut World,
@@ -121,7 +126,7 @@ impl SelfCheck {
         let key =
             (!heartbeat).then(|| pages.raise_as(world, &receiver, labels, labels.clone(), problem)).flatten();
         let Some(key) = key else { return Disposition::Suppressed(Reason::Muted) };
-        match self.quarantine.alerts.get_mut(&alert).is_none_or(|aside| aside.told.insert(key)) {
+        match self.quarantine.alerts.get_mut(&alert).is_none_or(|quarantined| quarantined.told.insert(key)) {
             true => Disposition::Page,
             false => Disposition::Suppressed(Reason::Duplicate),
         }
@@ -148,10 +153,10 @@ impl SelfCheck {
     pub(crate) fn quarantine_over(&mut self, world: &mut World, pages: &mut Pages) {
         let (now, patience) = (world.now, world.policy.stale_after);
         let mut over = BTreeSet::new();
-        self.quarantine.alerts.retain(|_, aside| {
-            let stays = aside.last_seen + patience > now;
+        self.quarantine.alerts.retain(|_, quarantined| {
+            let stays = quarantined.last_seen + patience > now;
             if !stays {
-                over.append(&mut aside.told);
+                over.append(&mut quarantined.told);
             }
             stays
         });
@@ -160,7 +165,7 @@ impl SelfCheck {
         }
     }
 
-    /// Whether any alert is aside.
+    /// Whether any alert is quarantined.
     pub(crate) fn has_quarantined(&self) -> bool {
         !self.quarantine.alerts.is_empty()
     }

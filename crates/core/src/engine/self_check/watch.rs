@@ -1,4 +1,4 @@
-//! Self-watch: what went wrong here that a person must hear of, and when it is over.
+//! The problems of Squelch itself that a person must hear of, and when each is over.
 //!
 //! It looks once a minute while there is anything to look at, and not at all otherwise.
 
