@@ -43,7 +43,7 @@ impl InputWatch {
         let (first, _, looks) = self.found.unwrap_or((now, now, 0));
         self.found = Some((first, now, looks + 1));
         (looks + 1 >= LOOKS && now >= first + WITHIN)
-            .then(|| Alarm { problem: Problem::InputRefused { lasted: WITHIN }, lasts: GAP })
+            .then_some(Alarm { problem: Problem::InputRefused { lasted: WITHIN }, lasts: GAP })
     }
 }
 

@@ -19,7 +19,7 @@ fn watched(policy: Policy) -> Policy {
     Policy { self_check: SelfCheckSettings::default(), ..policy }
 }
 
-/// A bench whose engine remembers nonsense of the alert `name`, which fired once: a lane that it never had.
+/// A bench whose engine remembers nonsense of the alert `name`, which fired once: a destination that it never had.
 /// It finds the way of the alert, and breaks when it is to decide about it.
 fn nonsense_about(name: &str) -> Bench {
     let mut bench = Bench::with(MemoryJournal::new(true), watched(policy()), Bounds::default(), T0);
@@ -32,13 +32,13 @@ fn nonsense_about(name: &str) -> Bench {
         }
     }
     spoiled(bench, |engine| {
-        let known = field(field(engine, "alerts"), "known").as_map_mut().unwrap();
-        let tracks = field(&mut known[0].1, "tracks").as_array_mut().unwrap();
-        let mut track = tracks[0].clone();
-        let [lane, of_it] = track.as_array_mut().unwrap().as_mut_slice() else { panic!("a pair") };
-        *lane = 99.into();
-        *field(of_it, "presented") = true.into();
-        tracks.push(track);
+        let known = field(field(field(engine, "world"), "alerts"), "known").as_map_mut().unwrap();
+        let states = field(&mut known[0].1, "states").as_array_mut().unwrap();
+        let mut state = states[0].clone();
+        let [destination, of_it] = state.as_array_mut().unwrap().as_mut_slice() else { panic!("a pair") };
+        *destination = 99.into();
+        *field(of_it, "state") = rmpv::Value::Map(vec![("muted".into(), "silenced".into())]);
+        states.push(state);
     })
 }
 
@@ -53,7 +53,7 @@ fn repeated_beyond_counting(name: &str) -> Bench {
         }
     }
     spoiled(bench, |engine| {
-        let repeats = field(field(engine, "ledger"), "repeats").as_array_mut().unwrap();
+        let repeats = field(field(field(engine, "world"), "accounting"), "repeats").as_array_mut().unwrap();
         let [one] = repeats.as_mut_slice() else { panic!("of one alert") };
         *field(&mut one.as_array_mut().unwrap()[1], "count") = u64::MAX.into();
     })

@@ -292,7 +292,7 @@ impl Plan {
 
 /// More senders, each with a rhythm and a clock of its own, of which one goes blind now and then.
 fn peers(seed: u64, setup: &mut Setup, acts: &mut Vec<(Millis, Act)>) {
-    if seed % 3 == 0 || !(setup.direct || setup.pair) {
+    if seed.is_multiple_of(3) || !(setup.direct || setup.pair) {
         return;
     }
     let mut rng = Rng::new(!seed ^ 0x9e37);

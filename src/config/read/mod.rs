@@ -160,7 +160,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
         lines,
         failopen: global.failopen,
         heartbeats,
-        self_check: self_check,
+        self_check,
         limits,
     };
     Config {

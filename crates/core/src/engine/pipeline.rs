@@ -202,8 +202,7 @@ impl Engine {
                 accounting.dispose_repeats(*now, one.count, of, why, (alerts, destinations));
                 self.pages.mirrors.passed_on(
                     &mut self.world,
-                    one.alert,
-                    destination,
+                    (one.alert, destination),
                     one.count,
                     disposition,
                     cause,

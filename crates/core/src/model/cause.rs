@@ -13,7 +13,7 @@ use super::{Duration, Problem, Reason, Status};
 /// stand beside it. No field may be a type that JSON and MessagePack write differently, such as a
 /// [`super::Timestamp`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
+#[serde(tag = "type", rename_all = "snake_case")]
 pub enum Cause {
     // Observations that repeat what is known.
     /// These observations are unchanged repeats.
@@ -64,6 +64,7 @@ pub enum Cause {
         id: SmolStr,
         /// Who made it, at most 80 characters.
         #[schema(value_type = String)]
+        #[serde(rename = "createdBy")]
         created_by: SmolStr,
         /// Its comment, at most 80 characters.
         #[schema(value_type = String)]
@@ -102,8 +103,10 @@ pub enum Cause {
         /// The penalty now.
         penalty: u64,
         /// The penalty from which an alert flaps.
+        #[serde(rename = "suppressAt")]
         suppress_at: u32,
         /// The penalty at which flapping ends.
+        #[serde(rename = "reuseAt")]
         reuse_at: u32,
     },
     /// The alert resolved and fired again before anybody was notified.
@@ -113,6 +116,7 @@ pub enum Cause {
         /// The surprise of all that fired in the group.
         surprise: u64,
         /// The surprise that opens a page.
+        #[serde(rename = "pageAt")]
         page_at: u32,
         /// The time that counts.
         #[schema(value_type = String)]
@@ -274,6 +278,7 @@ pub enum Cause {
         #[schema(value_type = String)]
         period: Duration,
         /// The observations that were suppressed, the most first.
+        #[serde(rename = "heldBack")]
         held_back: Vec<HeldBack>,
         /// The alerts that fire and are withheld.
         withheld: Counted,

@@ -7,7 +7,7 @@ use super::{Duration, NameCount};
 
 /// What an internal incident is about. The same rules as for [`super::Cause`] hold for its fields.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
+#[serde(tag = "type", rename_all = "snake_case")]
 pub enum Problem {
     /// Alerts fire, and nobody was notified in time.
     AlertsUnheard {
@@ -97,6 +97,7 @@ pub enum Problem {
         error: String,
         /// After this time Squelch writes new files.
         #[schema(value_type = String)]
+        #[serde(rename = "rescueAfter")]
         rescue_after: Duration,
     },
     /// The storage was damaged.

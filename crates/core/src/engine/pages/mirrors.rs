@@ -347,7 +347,7 @@ impl Mirrors {
                 Some(_) | None => Disposition::Suppressed(cause.reason()),
             };
             let incident = incident.clone().unwrap_or_default();
-            self.passed_on(world, *alert, *destination, 1, disposition, cause.clone(), incident);
+            self.passed_on(world, (*alert, *destination), 1, disposition, cause.clone(), incident);
         }
     }
 
@@ -356,8 +356,7 @@ impl Mirrors {
     pub(crate) fn passed_on(
         &mut self,
         world: &mut World,
-        alert: AlertId,
-        destination: DestinationId,
+        (alert, destination): (AlertId, DestinationId),
         count: u64,
         disposition: Disposition,
         cause: Cause,
