@@ -124,7 +124,7 @@ fn an_alert_that_breaks_the_engine_is_told_as_it_stands_and_the_rest_goes_on() {
     let told = bench.told();
     let page = |name| (Kind::Page, name);
     assert_eq!(names(&told), [page("AlsoGood"), page("Good"), page("Poison"), page("SquelchEngineBroke")]);
-    assert!(told.iter().any(|n| is_quarantined(n)), "{told:#?}");
+    assert!(told.iter().any(is_quarantined), "{told:#?}");
     assert!(told.iter().any(|n| failed_at(n, "observe").contains("Poison")), "{told:#?}");
     for n in &told {
         bench.report(n.id, Outcome::Accepted);
@@ -167,7 +167,7 @@ fn an_alert_whose_repeats_break_the_engine_is_told_as_it_stands_and_the_rest_goe
     assert_eq!(bench.published.trouble.load_full(), None, "the engine is there again");
     let told = bench.told();
     assert_eq!(names(&told), [(Kind::Page, "Poison"), (Kind::Page, "SquelchEngineBroke")]);
-    assert!(told.iter().any(|n| is_quarantined(n)), "{told:#?}");
+    assert!(told.iter().any(is_quarantined), "{told:#?}");
     assert!(told.iter().any(|n| !failed_at(n, "seen").is_empty()), "{told:#?}");
     assert_eq!(repeats(&bench), Some(before + 1), "that of the other one counts");
     for n in &told {

@@ -46,8 +46,11 @@ pub fn run(plan: &Plan, bug: Option<Bug>) -> Outcome {
         }
     }
     let opened = u64::try_from(world.pagers.opened()).unwrap_or(u64::MAX);
-    let (decisions, repeats) = (world.disk.state().decisions, world.disk.state().repeats);
-    let stats = world.disk.state().engine().map(|engine| engine.query().stats()).unwrap_or_default();
+    let (decisions, repeats, stats) = {
+        let state = world.disk.state();
+        let stats = state.engine().map(|engine| engine.query().stats()).unwrap_or_default();
+        (state.decisions, state.repeats, stats)
+    };
     let (beyond, early) = (stats.overflow, stats.bounds.values().sum());
     let requests = &world.requests;
     let (accepted, refused) = (requests.accepted, requests.refused);
