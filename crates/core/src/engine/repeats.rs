@@ -70,7 +70,7 @@ pub const GATHER_AT_MOST: usize = 50_000;
 /// Repeats of one or more requests that are not an event yet, merged by source, peer and full label set.
 ///
 /// A repeat changes nothing but when its peer spoke last. A crash loses the repeats that are gathered here,
-/// so it loses at most [`GATHER_FOR`] of signs of life.
+/// so it loses at most 30 s of signs of life.
 #[derive(Debug, Default)]
 pub struct GatheredRepeats {
     by_peer: BTreeMap<(Source, PeerId), BTreeMap<AlertId, Repeat>>,

@@ -193,7 +193,8 @@ impl<'a> Query<'a> {
         self.pages.incidents.in_flight.keys().copied()
     }
 
-    /// By how many milliseconds engine time is ahead of wall time, as the last [`Event::Clocks`] said.
+    /// By how many milliseconds engine time is ahead of wall time, as the last
+    /// [`Event::Clocks`](crate::engine::Event::Clocks) said.
     pub fn ahead_of_wall(&self) -> i64 {
         self.world.alerts.ahead()
     }
