@@ -168,7 +168,7 @@ fn an_alert_whose_repeats_break_the_engine_is_told_as_it_stands_and_the_rest_goe
     let told = bench.told();
     assert_eq!(names(&told), [(Kind::Page, "Poison"), (Kind::Page, "SquelchEngineBroke")]);
     assert!(told.iter().any(is_quarantined), "{told:#?}");
-    assert!(told.iter().any(|n| !failed_at(n, "seen").is_empty()), "{told:#?}");
+    assert!(told.iter().any(|n| !failed_at(n, "repeats").is_empty()), "{told:#?}");
     assert_eq!(repeats(&bench), Some(before + 1), "that of the other one counts");
     for n in &told {
         bench.report(n.id, Outcome::Accepted);
@@ -209,10 +209,10 @@ fn an_engine_that_breaks_again_and_again_is_left_alone_for_a_while() {
     let mut breaks = 0;
     for _ in 0..60 {
         let answer = bench.observe(firing("Poison"));
-        breaks += usize::from(answer.is_err_and(|e| e.to_string().contains("what an upstream said")));
+        breaks += usize::from(answer.is_err_and(|e| e.to_string().contains("alerts that a sender sent")));
         bench.advance(Duration::from_secs(1));
     }
-    assert!(breaks == 60, "whoever waits hears why: {breaks}");
+    assert!(breaks == 60, "each sender hears why: {breaks}");
     bench.told();
     assert!(bench.observe(firing("Good")).is_err(), "it waits before it reads again");
     assert_eq!(bench.told(), []);

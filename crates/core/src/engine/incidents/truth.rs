@@ -43,7 +43,7 @@ enum Stand {
 /// How an alert stands that does not fire in the incident that tells of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Elsewhere {
-    /// It fires in another incident, which is told at the same spot.
+    /// It fires in another incident, which is told at the same spot, or about to be.
     Told(IncidentId),
     /// It fires, and no incident there tells so: it is muted, or waits for its page.
     Untold,
@@ -159,7 +159,9 @@ impl Incidents {
             let other = track.incident().filter(|other| *other != id)?;
             let incident = self.all.get(&other).filter(|i| !i.is_over() && i.side == Side::Ours)?;
             let fires = incident.members.get(&alert).is_some_and(|member| member.firing);
-            (fires && self.channel_at(world, incident, at).is_some()).then_some(other)
+            // A page that was refused for good told it to nobody.
+            let tells = |channel: &Channel| channel.was_opened() || !channel.was_refused();
+            (fires && self.channel_at(world, incident, at).is_some_and(tells)).then_some(other)
         });
         match told {
             Some(other) => Elsewhere::Told(other),
