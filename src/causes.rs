@@ -1,7 +1,7 @@
 //! Causes as text: the one place that says in English why Squelch did something.
 //!
-//! The core holds causes as data. The API, the pages, the command line, the decision log and the notifications
-//! show the text that this file makes of them.
+//! The core holds causes as data. The API, the pages, the command line, the decision log and the
+//! notifications show the text that this file makes of them.
 
 use crate::engine::NextStep;
 use crate::model::{

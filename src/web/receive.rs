@@ -138,13 +138,16 @@ pub(super) fn not_json(headers: &HeaderMap) -> Option<Problem> {
 
 impl App {
     /// Takes the alerts of a request: reads it once, and waits until its alerts are durable.
-    async fn receive(
+    async fn receive<P>(
         &self,
         from: Sender,
         headers: &HeaderMap,
         body: Body,
-        parse: impl FnOnce(&[u8], &str, Timestamp, &NamedLabels) -> Result<Parsed, IngestError> + Send + 'static,
-    ) -> Result<Taken, Problem> {
+        parse: P,
+    ) -> Result<Taken, Problem>
+    where
+        P: FnOnce(&[u8], &str, Timestamp, &NamedLabels) -> Result<Parsed, IngestError> + Send + 'static,
+    {
         let Arrived { bytes, share } =
             self.read(headers, body).await.map_err(|refused| self.refuse(&from, refused, &[]))?;
         let (received_at, named, sent) = (self.gate.wall(), self.gate.named_labels(), bytes.clone());

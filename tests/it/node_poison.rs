@@ -19,7 +19,8 @@ fn watched(policy: Policy) -> Policy {
     Policy { self_check: SelfCheckSettings::default(), ..policy }
 }
 
-/// A bench whose engine remembers nonsense of the alert `name`, which fired once: a destination that it never had.
+/// A bench whose engine remembers nonsense of the alert `name`, which fired once: a destination that it
+/// never had.
 /// It finds the way of the alert, and breaks when it is to decide about it.
 fn nonsense_about(name: &str) -> Bench {
     let mut bench = Bench::with(MemoryJournal::new(true), watched(policy()), Bounds::default(), T0);

@@ -48,7 +48,7 @@ impl<'a> Block<'a> {
         let text: String = self.lines.concat();
         let parts: Vec<String> = text.split("self").skip(1).map(str::to_owned).collect();
         parts.into_iter().filter_map(|after| {
-            let name = after.trim_start().strip_prefix('.')?;
+            let name = after.trim_start().strip_prefix('.')?.trim_start();
             let (name, rest) = name.split_at(name.find(|c: char| !c.is_alphanumeric() && c != '_')?);
             rest.starts_with('(').then(|| name.to_owned())
         })

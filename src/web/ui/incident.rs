@@ -104,7 +104,9 @@ fn stand(frame: &Frame, row: &Row) -> Markup {
                 bdi { (text::tame(&row.receiver, 60)) } " · " span.sev { (text::tame(&row.severity, 40)) }
                 " · " (text::cause(row.cause.as_ref()))
             }
-            @if let Some((at, what)) = row.next { p.next { "Next: it " (causes::next_step(what)) " " (text::until(now, at)) } }
+            @if let Some((at, what)) = row.next {
+                p.next { "Next: it " (causes::next_step(what)) " " (text::until(now, at)) }
+            }
             div.act { (now::actions(frame, row)) }
         }
     }

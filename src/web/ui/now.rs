@@ -195,7 +195,9 @@ fn one(frame: &Frame, row: &Row) -> Markup {
             td data-label="State" { (state(row)) }
             td.what {
                 a id=(id) href=(link) { (heading(row)) }
-                p.why { span class="sev" { (text::tame(&row.severity, 40)) } " " (text::cause(row.cause.as_ref())) }
+                p.why {
+                    span class="sev" { (text::tame(&row.severity, 40)) } " " (text::cause(row.cause.as_ref()))
+                }
             }
             td data-label="Receiver" { bdi { (text::tame(&row.receiver, 60)) } }
             td.n data-label="Alerts" { (row.firing) @if row.alerts > row.firing { span.dim { "/" (row.alerts) } } }

@@ -153,7 +153,8 @@ fn one_step(start: Timestamp, step: &DryStep) -> Markup {
         }
         DryStep::Sent { at, receiver, integration, kind, cause } => html! {
             (after(*at)) span class=(if *kind == Kind::Page { "state paged" } else { "state held" }) { (kind.as_str()) }
-            " leaves for " bdi { (text::tame(receiver, 60)) } " by " (text::tame(integration, 60)) ": " (text::cause(Some(cause)))
+            " leaves for " bdi { (text::tame(receiver, 60)) } " by " (text::tame(integration, 60)) ": "
+            (text::cause(Some(cause)))
         },
         DryStep::Decided(decision) => html! {
             (after(decision.at)) span class=(disposed(decision)) {

@@ -1,6 +1,6 @@
-//! The way of an observation, in the order in which it meets the stages: quarantine, room, normalise, route.
-//! Then, at each destination: duplicate, mute (silence, time interval, inhibition), flap damping, hold, group,
-//! gather, storm and limit. The stages after damping stand in `pages`.
+//! The way of an observation, in the order in which it meets the stages: quarantine, room, normalise,
+//! route. Then, at each destination: duplicate, mute (silence, time interval, inhibition), flap damping,
+//! hold, group, gather, storm and limit. The stages after damping stand in `pages`.
 
 use smol_str::SmolStr;
 

@@ -11,8 +11,8 @@
 //!    └── unmute ── Muted ◀── mute ── Idle, Held, Gathering, Withheld
 //! ```
 //!
-//! A mute of a notified alert stands in `Notified`, since its incident goes on. The record of how the alert flaps
-//! stands beside the state: an alert flaps in each of them.
+//! A mute of a notified alert stands in `Notified`, since its incident goes on. The record of how the alert
+//! flaps stands beside the state: an alert flaps in each of them.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
-//! Quarantine: alerts that made the engine fail. Squelch passes each of them through undecided, as one internal
-//! incident at every receiver that the alert is routed to, past every noise stage. After the alert has resolved,
-//! the engine decides about it again.
+//! Quarantine: alerts that made the engine fail. Squelch passes each of them through undecided, as one
+//! internal incident at every receiver that the alert is routed to, past every noise stage. After the alert
+//! has resolved, the engine decides about it again.
 //!
 //! This code reads nothing of what the engine remembers of the alert, since that may be what made it fail.
 
