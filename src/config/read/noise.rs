@@ -34,8 +34,6 @@ const REMOVED_FROM_FLAPPING: [(&str, &str); 4] = [
     ("fan_out", "remove it, since two flapping alerts that fire together always page"),
     ("within", "remove it, since alerts that fire within 15m always count as a fan-out"),
 ];
-/// Keys that `storm` had before.
-const REMOVED_FROM_STORM: [(&str, &str); 1] = [("end", "remove it, since a storm ends below half of start")];
 /// Keys that `surprise` had before.
 const REMOVED_FROM_SURPRISE: [(&str, &str); 1] =
     [("half_life", "remove it, since the rate of a series always halves in a day")];
@@ -119,7 +117,14 @@ fn read_flapping(mut keys: Section<'_>, flapping: &mut Flapping) {
 fn read_storm(mut keys: Section<'_>, storm: &mut Storm) {
     set(&mut storm.start, keys.parsed("start", COUNT, count));
     set(&mut storm.window, keys.positive("window"));
-    keys.removed(&REMOVED_FROM_STORM);
+    if let Some(end) = keys.parsed("end", COUNT, count) {
+        if storm.start > 0 && end > storm.start {
+            let message = format!("end {end} is above start {}; write a lower end", storm.start);
+            keys.problems.add(keys.line_of("end"), message);
+        }
+        // What follows from start anyway is not kept, so that the shipped file equals the defaults.
+        storm.end = Some(end).filter(|end| *end != storm.start.div_ceil(2));
+    }
     keys.finish();
 }
 
@@ -288,7 +293,6 @@ mod tests {
             |section, keys: &'static [_]| keys.iter().map(move |(key, advice)| (section, *key, *advice));
         let removed = within("", &REMOVED)
             .chain(within("flapping", &REMOVED_FROM_FLAPPING))
-            .chain(within("storm", &REMOVED_FROM_STORM))
             .chain(within("surprise", &REMOVED_FROM_SURPRISE));
         for (section, key, advice) in removed {
             let (text, what) = match section {

@@ -199,20 +199,24 @@ impl Identifier {
 pub struct Storm {
     /// It begins with more would-be pages than this within `window`; 0 = off.
     pub start: u32,
+    /// It ends when fewer would-be pages than this lie within `window`. `None` = half of `start`, rounded up.
+    #[serde(default)]
+    pub end: Option<u32>,
     /// In what time would-be pages are counted.
     pub window: Duration,
 }
 
 impl Storm {
-    /// A storm ends when fewer would-be pages than this lie within `window`: half of `start`, rounded up.
+    /// A storm ends when fewer would-be pages than this lie within `window`. At least 1, so that each storm
+    /// ends.
     pub fn end(&self) -> u32 {
-        self.start.div_ceil(2)
+        self.end.unwrap_or(self.start.div_ceil(2)).max(1)
     }
 }
 
 impl Default for Storm {
     fn default() -> Self {
-        Storm { start: 10, window: Duration::from_mins(10) }
+        Storm { start: 10, end: None, window: Duration::from_mins(10) }
     }
 }
 

@@ -82,12 +82,12 @@ fn policy_variant(variant: u8) -> Policy {
         noise.digest = [Duration::from_hours(24), Duration::from_mins(10), Duration::from_hours(1)]
             [usize::from(variant % 3)];
         if variant >= 3 {
-            noise.storm = Storm { start: 3, window: Duration::from_mins(20) };
+            noise.storm = Storm { start: 3, end: None, window: Duration::from_mins(20) };
             noise.limit = Limit { pages: u32::from(variant == 3), per: Duration::from_mins(5) };
         }
         if variant == 1 {
             noise.limit = Limit { pages: 1, per: Duration::from_mins(5) };
-            noise.storm = Storm { start: 2, window: Duration::from_mins(5) };
+            noise.storm = Storm { start: 2, end: None, window: Duration::from_mins(5) };
         }
         if variant == 2 {
             noise.wait = Duration::from_mins(2);

@@ -193,7 +193,11 @@ fn noise() -> impl Strategy<Value = Noise> {
     let of = |all: [Duration; 3]| prop::sample::select(all.to_vec());
     let storm = move || {
         let off = Storm { start: 0, ..base().storm };
-        prop::sample::select(vec![base().storm, off, Storm { start: 2, window: Duration::from_mins(5) }])
+        prop::sample::select(vec![
+            base().storm,
+            off,
+            Storm { start: 2, end: None, window: Duration::from_mins(5) },
+        ])
     };
     let limit = move || {
         let off = Limit { pages: 0, ..base().limit };
