@@ -203,9 +203,7 @@ impl Engine {
             }
         }
     }
-}
 
-impl Engine {
     /// Answers questions about alerts, incidents, silences and counters.
     pub fn query(&self) -> Query<'_> {
         let Engine { world, mutes, pages, checks } = self;

@@ -211,9 +211,7 @@ impl Engine {
             }
         }
     }
-}
 
-impl Engine {
     /// An inhibition ended, and its target fires on. The two mostly end together, some seconds apart, so
     /// the page of the target waits for one `group_interval`, whatever its severity: the outage was paged
     /// already, by the alert that inhibited.

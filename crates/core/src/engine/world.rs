@@ -88,9 +88,7 @@ impl World {
             searched: Searched::default(),
         }
     }
-}
 
-impl World {
     /// Whether an alert fires that is told of; a heartbeat is not, firing or not.
     pub(crate) fn really_fires(&self, alert: AlertId) -> bool {
         let known = self.alerts.alert(alert).filter(|a| a.firing());
@@ -107,7 +105,7 @@ impl World {
     /// not known.
     pub(crate) fn held_by_level(&self, alert: AlertId) -> Option<Timestamp> {
         let known = self.alerts.alert(alert)?;
-        let level = &self.policy.severities.levels[self.policy.severities.level_of(&known.labels)];
+        let level = self.policy.severities.level(&known.labels);
         let until = self.alerts.began(known) + level.hold;
         Some(if level.never_hold { self.now } else { until.max(self.now) })
     }
@@ -148,8 +146,7 @@ impl World {
 
     /// By what name an alert may join an incident that rolls on; by none, if its level is never held.
     pub(crate) fn rolls_by<'a>(&self, labels: &'a LabelSet) -> Option<&'a str> {
-        let severities = &self.policy.severities;
-        let exempt = severities.levels[severities.level_of(labels)].never_hold;
+        let exempt = self.policy.severities.level(labels).never_hold;
         Some(labels.value("alertname")).filter(|_| !exempt)
     }
 
@@ -180,8 +177,7 @@ impl World {
     }
 
     pub(crate) fn never_holds(&self, alert: AlertId) -> bool {
-        let severities = &self.policy.severities;
-        self.alerts.alert(alert).is_some_and(|a| severities.levels[severities.level_of(&a.labels)].never_hold)
+        self.alerts.alert(alert).is_some_and(|a| self.policy.severities.level(&a.labels).never_hold)
     }
 
     /// Whether one more alert may be known. Those that resolved first are forgotten for it, but none of
@@ -230,7 +226,7 @@ impl World {
 
     /// The name of the severity level that `labels` name.
     pub(crate) fn level_name(&self, labels: &LabelSet) -> SmolStr {
-        self.policy.severities.levels[self.policy.severities.level_of(labels)].name.clone()
+        self.policy.severities.level(labels).name.clone()
     }
 
     pub(crate) fn destinations_to(

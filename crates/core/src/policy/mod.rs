@@ -245,8 +245,12 @@ impl Policy {
 }
 
 impl Severities {
-    /// The position of the level that `labels` name: 0 = the highest, also for a missing or
-    /// unknown value (in doubt, page).
+    /// The level that `labels` name: the highest for a missing or unknown value (in doubt, page).
+    pub fn level(&self, labels: &LabelSet) -> &Level {
+        &self.levels[self.level_of(labels)]
+    }
+
+    /// The position of [`Self::level`], 0 = the highest.
     pub fn level_of(&self, labels: &LabelSet) -> usize {
         let value = labels.value(&self.label);
         let named = |name: &SmolStr| name.eq_ignore_ascii_case(value);

@@ -63,7 +63,7 @@ impl Pages {
         firing: Option<(AlertId, Firing)>,
     ) {
         let (now, destination) = (world.now, world.destinations.get(key.0));
-        let level = &world.policy.severities.levels[world.policy.severities.level_of(labels)];
+        let level = world.policy.severities.level(labels);
         let (wait, due) =
             waits(now, level, destination.group_wait, &destination.noise, firing.map(|(_, f)| f));
         let worth = Worth {
@@ -128,7 +128,7 @@ impl Pages {
             let destination = destinations.get(key.0);
             for pending in group.pending.iter_mut().filter(|p| p.wait != Wait::Merged) {
                 let Some(known) = alerts.alert(pending.alert) else { continue };
-                let level = &policy.severities.levels[policy.severities.level_of(&known.labels)];
+                let level = policy.severities.level(&known.labels);
                 let hold = &destination.noise.hold;
                 let due = match pending.wait == Wait::Hold && hold.levels.contains(&level.name) {
                     true => pending.fired_at + hold.time,

@@ -54,8 +54,7 @@ impl Pages {
 
     /// What the first page of an alert waited for.
     fn hold_basis(&self, world: &World, alert: AlertId, destination: &Destination) -> Basis {
-        let severities = &world.policy.severities;
-        let level = world.alerts.alert(alert).map(|a| &severities.levels[severities.level_of(&a.labels)]);
+        let level = world.alerts.alert(alert).map(|a| world.policy.severities.level(&a.labels));
         match level {
             Some(level) if !level.hold.is_zero() && !level.never_hold => {
                 let line = world.policy.lines.severities.get(&level.name).copied().unwrap_or(0);
@@ -85,8 +84,7 @@ impl Pages {
     ) -> Option<Otherwise> {
         let settings = world.destinations.get(destination);
         let known = world.alerts.alert(alert)?;
-        let severities = &world.policy.severities;
-        let wait = match severities.levels[severities.level_of(&known.labels)].never_hold {
+        let wait = match world.policy.severities.level(&known.labels).never_hold {
             true => crate::model::Duration::ZERO,
             false => settings.group_wait.max(settings.noise.wait),
         };
