@@ -145,7 +145,8 @@ fn statuses(state: &State) -> Vec<(AlertId, String)> {
     let Some(engine) = state.engine() else { return vec![(AlertId(0), "unknown".into()); ALERTS] };
     let all = AlertQuery { limit: usize::MAX, ..AlertQuery::default() };
     let view = engine.query().alerts(&all).found;
-    let known: BTreeMap<AlertId, &str> = view.iter().map(|a| (a.id, a.status.as_str())).collect();
+    let known: BTreeMap<AlertId, &str> =
+        view.iter().map(|a| (a.alert.id, a.alert.status().as_str())).collect();
     let status = |i| {
         let id = engine.policy().identity(&LabelSet::from_pairs(labels(i)));
         (id, known.get(&id).copied().unwrap_or("unknown").to_owned())

@@ -18,10 +18,10 @@ impl Inhibited {
         let now = engine.now();
         for id in critical {
             let rows = engine.query().alert(now, *id).map_or(Vec::new(), |detail| detail.rows);
-            if rows
-                .iter()
-                .any(|row| row.state == RowState::Muted && matches!(row.cause, Some(Cause::Inhibited { .. })))
-            {
+            if rows.iter().any(|row| {
+                row.standing.state == RowState::Muted
+                    && matches!(row.standing.cause, Some(Cause::Inhibited { .. }))
+            }) {
                 self.0.insert(*id, None);
             } else if let Some(ended) = self.0.get_mut(id) {
                 ended.get_or_insert(now);

@@ -12,8 +12,7 @@ use super::page::{self, Frame};
 use super::{ROWS, alert_id, decisions, lanes, look, now, offset, text};
 use crate::causes;
 use crate::decision_log::Entry;
-use crate::engine::{AlertDetail, IncidentDetail, Origin, Row, RowAlert, RowState};
-use crate::model::Fingerprint;
+use crate::engine::{AlertDetail, KnownAlert, OpenIncident, Origin, Row, RowState};
 use crate::web::app::App;
 use crate::web::problem::Problem;
 
@@ -45,7 +44,7 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
     }
 }
 
-fn body(frame: &Frame, asked: &Asked, detail: &IncidentDetail) -> Markup {
+fn body(frame: &Frame, asked: &Asked, detail: &OpenIncident) -> Markup {
     let link = |page: usize| {
         let page = page.to_string();
         let observed = if asked.observed { "true" } else { "" };
@@ -56,8 +55,8 @@ fn body(frame: &Frame, asked: &Asked, detail: &IncidentDetail) -> Markup {
     };
     let page = asked.page.unwrap_or(1).max(1);
     let (row, now) = (&detail.row, frame.now());
-    let observed = row.state == RowState::Observed;
-    let (state, _) = text::state(row.state);
+    let observed = row.standing.state == RowState::Observed;
+    let (state, _) = text::state(row.standing.state);
     let summary = format!("{state}, {} of {} alerts fire", row.firing, row.alerts);
     let refused = detail.refused.iter().map(|refused| text::tame(&refused.integration, 60));
     let refused: Vec<String> = refused.collect();
@@ -69,8 +68,8 @@ fn body(frame: &Frame, asked: &Asked, detail: &IncidentDetail) -> Markup {
                 div { dt { @if observed { "Would page" } @else { "Paged" } } dd {
                     (text::moment(row.since)) ", " (text::ago(now, row.since)) " ago" } }
                 @if !refused.is_empty() { div { dt { "Refused by" } dd { (refused.join(" ")) } } }
-                div { dt { "Shown at" } dd { @if detail.shown_at.is_empty() { "no receiver yet" } @else
-                    { @for name in &detail.shown_at { bdi { (text::tame(name, 60)) } " " } } } }
+                div { dt { "Shown at" } dd { @if detail.delivered.is_empty() { "no receiver yet" } @else
+                    { @for name in &detail.delivered { bdi { (text::tame(name, 60)) } " " } } } }
                 div { dt { "Alerts" } dd { (row.firing) " of " (row.alerts) " fire" } }
                 div { dt { "Group key" } dd { code { bdi { (text::tame(&detail.group_key, 400)) } } } }
                 div { dt { "Generation" } dd { (detail.generation) } }
@@ -92,19 +91,19 @@ fn stand(frame: &Frame, row: &Row) -> Markup {
     let now = frame.now();
     html! {
         div.stand {
-            @if row.state == RowState::Observed {
+            @if row.standing.state == RowState::Observed {
                 p.mode { "Only observed: its profile has the observe mode, so Squelch tells nobody." }
             }
-            @if row.origin == Origin::Sender {
+            @if row.standing.origin == Origin::Sender {
                 p.mode { "As sent: its profile has the observe mode, so Squelch passes on what the sender sends." }
             }
-            @if row.origin == Origin::Internal { p.mode { "Internal: Squelch says this about itself." } }
+            @if row.standing.origin == Origin::Internal { p.mode { "Internal: Squelch says this about itself." } }
             p {
                 (now::state(row)) " at "
-                bdi { (text::tame(&row.receiver, 60)) } " · " span.sev { (text::tame(&row.severity, 40)) }
-                " · " (text::cause(row.cause.as_ref()))
+                bdi { (text::tame(&row.standing.receiver, 60)) } " · " span.sev { (text::tame(&row.severity, 40)) }
+                " · " (text::cause(row.standing.cause.as_ref()))
             }
-            @if let Some((at, what)) = row.next {
+            @if let Some((at, what)) = row.standing.next {
                 p.next { "Next: it " (causes::next_step(what)) " " (text::until(now, at)) }
             }
             div.act { (now::actions(frame, row)) }
@@ -113,14 +112,14 @@ fn stand(frame: &Frame, row: &Row) -> Markup {
 }
 
 /// What an alert says about itself.
-fn summary(alert: &RowAlert) -> Cow<'_, str> {
+fn summary(alert: &KnownAlert) -> Cow<'_, str> {
     match &alert.problem {
         Some(problem) => causes::problem(problem).into(),
         None => alert.annotations.value("summary").into(),
     }
 }
 
-fn alert_row(frame: &Frame, row: &Row, alert: &RowAlert) -> Markup {
+fn alert_row(frame: &Frame, row: &Row, alert: &KnownAlert) -> Markup {
     let now = frame.now();
     let link = frame.to(&format!("alert{}", text::query(&[("id", &alert.id.to_string())])));
     html! {
@@ -130,14 +129,14 @@ fn alert_row(frame: &Frame, row: &Row, alert: &RowAlert) -> Markup {
                 @if let Some(flaps) = alert.flaps { " " span.state.flapping { (flaps) " changes" } }
             }
             td.what {
-                @if row.origin == Origin::Internal { (text::title(&alert.labels)) }
+                @if row.standing.origin == Origin::Internal { (text::title(&alert.labels)) }
                 @else { a id=(format!("a{}", alert.id)) href=(link) { (text::title(&alert.labels)) } }
                 p.why {
                     span.sev { (text::tame(&alert.severity, 40)) } " "
                     (text::sentence(&summary(alert)))
                 }
             }
-            td data-label="Since" { (text::ago(now, alert.since)) }
+            td data-label="Since" { (text::ago(now, alert.since())) }
         }
     }
 }
@@ -198,8 +197,8 @@ fn alert_body(frame: &Frame, detail: &AlertDetail, story: &[Entry]) -> Markup {
                 }
             }
             dl.facts {
-                div { dt { "State" } dd { (state) " for " (text::ago(frame.now(), alert.since)) } }
-                div { dt { "Fingerprint" } dd { code { (Fingerprint::of(&alert.labels)) } } }
+                div { dt { "State" } dd { (state) " for " (text::ago(frame.now(), alert.since())) } }
+                div { dt { "Fingerprint" } dd { code { (alert.fingerprint()) } } }
                 @if !alert.generator_url.is_empty() { div
                     { dt { "Rule" } dd { (text::link(&alert.generator_url, "where it is evaluated")) } } }
                 div { dt { "What if" } dd { a href=(dry) { "see its route and what would become of it" } } }

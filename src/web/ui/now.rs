@@ -129,7 +129,7 @@ fn nothing(asked: &Asked) -> Markup {
 
 /// What the rows of one part of the table have in common.
 fn part(row: &Row) -> &'static str {
-    match (row.origin, row.state) {
+    match (row.standing.origin, row.standing.state) {
         (Origin::Internal, _) => "About Squelch itself",
         (_, RowState::Observed) => "Only observed: Squelch would do this, and tells nobody",
         _ => "Open, or waiting",
@@ -161,31 +161,35 @@ fn table(frame: &Frame, rows: &[Row]) -> Markup {
 
 /// Where a row stands, and who decided that.
 pub(super) fn state(row: &Row) -> Markup {
-    let (state, class) = text::state(row.would.unwrap_or(row.state));
+    let (state, class) = text::state(row.standing.would.unwrap_or(row.standing.state));
     html! {
-        @match row.would {
+        @match row.standing.would {
             Some(_) => span.state.observed { "would be " (state) },
             None => span class=(format!("state {class}")) { (state) },
         }
         @if row.refused { " " span.state.paged { "refused" } }
-        @if row.origin == Origin::Sender { " " span.tag title="Observe mode: as the sender sends it" { "as sent" } }
-        @if row.origin == Origin::Internal { " " span.tag { "internal" } }
+        @if row.standing.origin == Origin::Sender { " " span.tag title="Observe mode: as the sender sends it" { "as sent" } }
+        @if row.standing.origin == Origin::Internal { " " span.tag { "internal" } }
     }
 }
 
 fn one(frame: &Frame, row: &Row) -> Markup {
     let now = frame.now();
-    let mark = if row.state == RowState::Observed { "s" } else { "r" };
+    let mark = if row.standing.state == RowState::Observed { "s" } else { "r" };
     // An alert may wait at several receivers.
-    let id = match &row.dedup_key {
+    let id = match &row.standing.incident {
         Some(key) => format!("{mark}{key}"),
         None => {
-            format!("{mark}{}{}", row.alert, row.receiver.replace(|c: char| !c.is_ascii_alphanumeric(), "_"))
+            format!(
+                "{mark}{}{}",
+                row.alert,
+                row.standing.receiver.replace(|c: char| !c.is_ascii_alphanumeric(), "_")
+            )
         }
     };
-    let link = match &row.dedup_key {
+    let link = match &row.standing.incident {
         Some(key) => {
-            let observed = if row.state == RowState::Observed { "true" } else { "" };
+            let observed = if row.standing.state == RowState::Observed { "true" } else { "" };
             frame.to(&format!("incident{}", text::query(&[("key", key), ("observed", observed)])))
         }
         None => frame.to(&format!("alert{}", text::query(&[("id", &row.alert.to_string())]))),
@@ -196,14 +200,14 @@ fn one(frame: &Frame, row: &Row) -> Markup {
             td.what {
                 a id=(id) href=(link) { (heading(row)) }
                 p.why {
-                    span class="sev" { (text::tame(&row.severity, 40)) } " " (text::cause(row.cause.as_ref()))
+                    span class="sev" { (text::tame(&row.severity, 40)) } " " (text::cause(row.standing.cause.as_ref()))
                 }
             }
-            td data-label="Receiver" { bdi { (text::tame(&row.receiver, 60)) } }
+            td data-label="Receiver" { bdi { (text::tame(&row.standing.receiver, 60)) } }
             td.n data-label="Alerts" { (row.firing) @if row.alerts > row.firing { span.dim { "/" (row.alerts) } } }
             td data-label="Age" { (text::ago(now, row.since)) }
-            td data-label="Next" { @if row.would.is_some() && row.next.is_some() { span.dim { "would: " } }
-                @if let Some((at, what)) = row.next { (causes::next_step(what)) " " (text::until(now, at))
+            td data-label="Next" { @if row.standing.would.is_some() && row.standing.next.is_some() { span.dim { "would: " } }
+                @if let Some((at, what)) = row.standing.next { (causes::next_step(what)) " " (text::until(now, at))
                 } @else { span.dim { "–" } } }
             td.act { (actions(frame, row)) }
         }
@@ -222,7 +226,7 @@ pub(super) fn heading(row: &Row) -> Markup {
 
 /// What a person can do about a row.
 pub(super) fn actions(frame: &Frame, row: &Row) -> Markup {
-    let about = match &row.dedup_key {
+    let about = match &row.standing.incident {
         Some(key) => text::query(&[("incident", key)]),
         None => text::query(&[("q", &text::matchers_of(&row.labels))]),
     };
@@ -230,13 +234,13 @@ pub(super) fn actions(frame: &Frame, row: &Row) -> Markup {
         @if row.releasable {
             form method="post" action=(frame.to("act/release")) {
                 input type="hidden" name="alert" value=(row.alert);
-                input type="hidden" name="receiver" value=(row.receiver);
+                input type="hidden" name="receiver" value=(row.standing.receiver);
                 input type="hidden" name="by" value="" data-author;
                 button title="Page now, past every hold and limit" { "Release" }
             }
         }
         // No silence applies to what Squelch says about itself.
-        @if row.origin != Origin::Internal {
+        @if row.standing.origin != Origin::Internal {
             a.button href=(frame.to(&format!("silences{about}"))) { "Silence" }
         }
     }

@@ -149,6 +149,8 @@ pub(super) fn state(state: RowState) -> (&'static str, &'static str) {
         RowState::Quiet => ("kept quiet", "quiet"),
         RowState::Muted => ("muted", "muted"),
         RowState::Observed => ("only observed", "observed"),
+        RowState::Superseded => ("replaced by a worse incident", "resolving"),
+        RowState::Closing => ("closing", "resolving"),
     }
 }
 

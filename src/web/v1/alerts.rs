@@ -11,7 +11,7 @@ use super::asked::{self, PageLimit, asked, cursor, hex, matchers, word};
 use super::document::Refusal;
 use super::{LOOKS, reply};
 use crate::causes;
-use crate::engine::{AlertQuery, KnownAlert, NextStep, Origin, RowState, Standing};
+use crate::engine::{AlertQuery, AlertStandings, NextStep, Origin, RowState, Standing};
 use crate::model::{AlertId, Cause, Fingerprint, LabelSet, Status, Timestamp};
 use crate::web::app::App;
 use crate::web::look::look;
@@ -115,18 +115,19 @@ pub struct NextEntry {
     pub action: String,
 }
 
-impl From<KnownAlert> for AlertEntry {
-    fn from(alert: KnownAlert) -> Self {
+impl From<AlertStandings> for AlertEntry {
+    fn from(entry: AlertStandings) -> Self {
+        let AlertStandings { alert, receivers } = entry;
         AlertEntry {
             id: alert.id.to_string(),
-            fingerprint: alert.fingerprint.to_string(),
-            status: alert.status,
+            fingerprint: alert.fingerprint().to_string(),
+            status: alert.status(),
             labels: alert.labels,
             annotations: alert.annotations,
             starts_at: alert.starts_at,
             ends_at: alert.ends_at,
             generator_url: alert.generator_url,
-            receivers: alert.receivers.into_iter().map(StandingEntry::from).collect(),
+            receivers: receivers.into_iter().map(StandingEntry::from).collect(),
         }
     }
 }

@@ -12,10 +12,8 @@ use super::asked::{PageLimit, asked, cursor, matchers, word};
 use super::document::Refusal;
 use super::{LOOKS, reply};
 use crate::causes;
-use crate::engine::{
-    INCIDENT_STATES, IncidentAlert, IncidentCursor, IncidentQuery, OpenIncident, Origin, RowState,
-};
-use crate::model::{Cause, Fingerprint, LabelSet, Timestamp};
+use crate::engine::{IncidentCursor, IncidentQuery, KnownAlert, OpenIncident, Origin, RowState};
+use crate::model::{Cause, LabelSet, Timestamp};
 use crate::web::app::App;
 use crate::web::look::look;
 use crate::web::problem::Problem;
@@ -81,7 +79,8 @@ pub struct IncidentEntry {
     /// Why its receivers were notified last, in one sentence.
     pub why: String,
     /// Why, as data.
-    pub cause: Cause,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// What happens next, where a time is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<NextEntry>,
@@ -122,34 +121,36 @@ pub struct MemberEntry {
 
 impl From<OpenIncident> for IncidentEntry {
     fn from(incident: OpenIncident) -> Self {
+        let OpenIncident { row, group_key, generation, delivered, refused, alerts } = incident;
+        let standing = row.standing;
         IncidentEntry {
-            dedup_key: incident.dedup_key,
-            group_key: incident.group_key,
-            generation: incident.generation,
-            receiver: incident.receiver,
-            severity: incident.severity,
-            state: incident.state,
-            would: incident.would,
-            origin: incident.origin,
-            title: incident.title,
-            opened_at: incident.opened_at,
-            why: causes::text(&incident.cause),
-            cause: incident.cause,
-            next: incident.next.map(NextEntry::from),
-            delivered: incident.delivered,
-            refused: incident.refused,
-            firing: incident.firing,
-            size: incident.size,
-            alerts: incident.alerts.into_iter().map(MemberEntry::from).collect(),
+            dedup_key: standing.incident.unwrap_or_default(),
+            group_key,
+            generation,
+            receiver: standing.receiver,
+            severity: row.severity,
+            state: standing.state.as_str().into(),
+            would: standing.would,
+            origin: standing.origin,
+            title: row.headline.unwrap_or_default().to_string(),
+            opened_at: row.since,
+            why: standing.cause.as_ref().map(causes::text).unwrap_or_default(),
+            cause: standing.cause,
+            next: standing.next.map(NextEntry::from),
+            delivered,
+            refused: refused.into_iter().map(|refused| refused.integration).collect(),
+            firing: row.firing,
+            size: row.alerts,
+            alerts: alerts.into_iter().map(MemberEntry::from).collect(),
         }
     }
 }
 
-impl From<IncidentAlert> for MemberEntry {
-    fn from(alert: IncidentAlert) -> Self {
+impl From<KnownAlert> for MemberEntry {
+    fn from(alert: KnownAlert) -> Self {
         MemberEntry {
             id: alert.id.to_string(),
-            fingerprint: Fingerprint::of(&alert.labels).to_string(),
+            fingerprint: alert.fingerprint().to_string(),
             labels: alert.labels,
             severity: alert.severity,
             firing: alert.firing,
@@ -186,7 +187,7 @@ async fn page(app: &App, uri: &Uri) -> Result<IncidentPage, Problem> {
     let mut query = IncidentQuery {
         matchers: matchers(&asked.filter)?,
         receiver: asked.receiver.map(Into::into),
-        state: word("state", asked.state.as_ref(), &INCIDENT_STATES, |state| state)?.map(Into::into),
+        state: word("state", asked.state.as_ref(), &RowState::OF_INCIDENTS, RowState::as_str)?,
         key: asked.key.map(Into::into),
         after: cursor(asked.cursor.as_ref(), IncidentCursor::parse)?,
         limit: asked.limit.0,

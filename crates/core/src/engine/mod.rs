@@ -42,19 +42,14 @@ use serde::{Deserialize, Serialize};
 
 pub use event::{Alarm, Effects, Event, Release, Why};
 pub use occurrences::PeerId;
-pub use query::Fill;
-pub use query::Query;
-pub use query::board::{
-    AlertDetail, Board, BoardQuery, IncidentDetail, NextStep, Origin, Row, RowAlert, RowState,
-};
+pub use query::alerts::{AlertDetail, AlertQuery, AlertStandings, KnownAlert};
+pub use query::board::{Board, BoardQuery, NextStep, Origin, Row, RowState, Standing};
 pub use query::dry::{DryOutcome, DryRoute, DryRun, DryStep};
 pub use query::flappers::Flapper;
+pub use query::incidents::{IncidentCursor, IncidentQuery, OpenIncident};
 pub use query::proposal::Matching;
 pub use query::undelivered::{Observing, Refused};
-pub use query::view::{
-    AlertQuery, Glance, INCIDENT_STATES, IncidentAlert, IncidentCursor, IncidentQuery, KnownAlert,
-    OpenIncident, Standing,
-};
+pub use query::{Fill, Found, Query};
 pub use repeats::{GatheredRepeats, Repeat, Repeats};
 pub use snapshot::RestoreError;
 pub use stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};

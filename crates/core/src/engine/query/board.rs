@@ -14,10 +14,9 @@ use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side};
 use crate::engine::pages::groups::{GroupKey, Wait};
 use crate::engine::query::Query;
-use crate::engine::query::undelivered::Refused;
 use crate::engine::state::AlertState;
 use crate::engine::timers::Timer;
-use crate::model::{AlertId, Cause, Headline, Kind, LabelSet, Matcher, Problem, Timestamp};
+use crate::model::{AlertId, Cause, Headline, Kind, LabelSet, Matcher, Timestamp};
 
 /// What an open incident, or an alert that waits, is at now. In the order in which it matters to who looks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -40,8 +39,12 @@ pub enum RowState {
     Quiet,
     /// A silence, a time interval or another alert mutes it.
     Muted,
-    /// Its profile only observes, so nobody is told. [`Row::would`] says where it would stand.
+    /// Its profile only observes, so Squelch notifies nobody. [`Standing::would`] says where it would stand.
     Observed,
+    /// A worse incident took its place.
+    Superseded,
+    /// It is over, and a receiver does not know that yet.
+    Closing,
 }
 
 /// What happens next to an incident, or to an alert that waits.
@@ -87,7 +90,7 @@ impl Origin {
 }
 
 impl RowState {
-    /// Every state, in order.
+    /// Every state on the board and of an alert, in order.
     pub const ALL: [RowState; 9] = [
         RowState::Passing,
         RowState::Paged,
@@ -97,6 +100,17 @@ impl RowState {
         RowState::RateLimited,
         RowState::Quiet,
         RowState::Muted,
+        RowState::Observed,
+    ];
+
+    /// Every state of an incident.
+    pub const OF_INCIDENTS: [RowState; 7] = [
+        RowState::Passing,
+        RowState::Paged,
+        RowState::Flapping,
+        RowState::Resolving,
+        RowState::Superseded,
+        RowState::Closing,
         RowState::Observed,
     ];
 
@@ -112,6 +126,8 @@ impl RowState {
             RowState::Quiet => "quiet",
             RowState::Muted => "muted",
             RowState::Observed => "observed",
+            RowState::Superseded => "superseded",
+            RowState::Closing => "closing",
         }
     }
 }
@@ -144,92 +160,48 @@ pub struct Board {
     pub receivers: Vec<SmolStr>,
 }
 
+/// Where an incident or an alert stands at one receiver.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// The receiver.
+    pub receiver: SmolStr,
+    /// Its state there.
+    pub state: RowState,
+    /// Of [`RowState::Observed`]: its state if the profile did not observe.
+    pub would: Option<RowState>,
+    /// Who decided.
+    pub origin: Origin,
+    /// The `dedup_key` of the incident. An alert that waits has none.
+    pub incident: Option<SmolStr>,
+    /// The cause of its state, where Squelch knows it.
+    pub cause: Option<Cause>,
+    /// What happens next, and when, where Squelch knows a time.
+    pub next: Option<(Timestamp, NextStep)>,
+}
+
 /// One incident, or one alert that waits.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// What it is at.
-    pub state: RowState,
-    /// What it would be at, if its profile did not observe.
-    pub would: Option<RowState>,
-    /// Who decided that there is an incident.
-    pub origin: Origin,
-    /// Of an incident.
-    pub dedup_key: Option<SmolStr>,
-    /// Of an alert that waits; of an incident, of one of its alerts that fires.
+    /// Where it stands.
+    pub standing: Standing,
+    /// The alert that waits. Of an incident: one of its alerts that fires.
     pub alert: AlertId,
-    /// Of that alert: the labels.
+    /// The labels of that alert.
     pub labels: LabelSet,
-    /// Its title, as the pager shows it; of an alert that waits, nothing.
+    /// The title of an incident, as the pager shows it.
     pub headline: Option<Headline>,
-    /// Where it goes.
-    pub receiver: SmolStr,
-    /// Name of its severity level.
+    /// The name of its severity level.
     pub severity: SmolStr,
-    /// Since when: an incident, of its page; an alert that waits, of its start.
+    /// When the incident paged, or when the alert that waits started.
     pub since: Timestamp,
-    /// How many alerts of it fire.
+    /// How many of its alerts fire.
     pub firing: usize,
-    /// How many it has.
+    /// How many alerts it has.
     pub alerts: usize,
-    /// Why it is as it is, where that is known.
-    pub cause: Option<Cause>,
-    /// What happens next, and when, where that is known.
-    pub next: Option<(Timestamp, NextStep)>,
-    /// Whether an integration refused for good what it was told last.
+    /// Whether an integration refused its newest notification for good.
     pub refused: bool,
-    /// Whether a person can let it go now.
+    /// Whether a person can release it now.
     pub releasable: bool,
-}
-
-/// An incident with its alerts.
-#[derive(Clone, Debug)]
-pub struct IncidentDetail {
-    /// As it stands on the board.
-    pub row: Row,
-    /// Its group key.
-    pub group_key: SmolStr,
-    /// The n-th incident of its group.
-    pub generation: u32,
-    /// Integrations that show it.
-    pub shown_at: Vec<SmolStr>,
-    /// Integrations that refused what they were told last.
-    pub refused: Vec<Refused>,
-    /// The alerts that were asked for: those that fire first, then by severity, then by name.
-    pub alerts: Vec<RowAlert>,
-}
-
-/// An alert in an incident.
-#[derive(Clone, Debug)]
-pub struct RowAlert {
-    /// Identity.
-    pub id: AlertId,
-    /// Its labels.
-    pub labels: LabelSet,
-    /// Name of its severity level.
-    pub severity: SmolStr,
-    /// Its annotations.
-    pub annotations: LabelSet,
-    /// Where its rule can be looked at, as the sender said.
-    pub generator_url: SmolStr,
-    /// Of an alert that Squelch brings up itself: what it is about.
-    pub problem: Option<Box<Problem>>,
-    /// Whether it fires, as the incident was told.
-    pub firing: bool,
-    /// Since when.
-    pub since: Timestamp,
-    /// How often it changed, while it flaps.
-    pub flaps: Option<u32>,
-}
-
-/// An alert, wherever it stands.
-#[derive(Clone, Debug)]
-pub struct AlertDetail {
-    /// As last said; since when it fires, or when it resolved.
-    pub alert: RowAlert,
-    /// Where it is open or waits, one row for each way that it took.
-    pub rows: Vec<Row>,
-    /// Where it flaps, or is about to.
-    pub flappers: Vec<crate::engine::Flapper>,
 }
 
 /// What a row is made of.
@@ -257,7 +229,7 @@ impl Query<'_> {
         let matches = |labels: &LabelSet| query.matchers.iter().all(|m| m.matches(labels));
         let mut keys: Vec<Key> = Vec::new();
         for (id, incident) in self.pages.incidents.all.iter().filter(|(_, i)| wanted(i.group.0)) {
-            let Some(stands) = incident_state(incident) else { continue };
+            let Some(stands) = open_state(incident) else { continue };
             if query.matchers.is_empty() || self.has_alert(incident, &query.matchers) {
                 let state = if incident.side == Side::Observed { RowState::Observed } else { stands };
                 let (ours, paged_at) = (incident.internal.is_none(), Reverse(incident.paged_at));
@@ -296,99 +268,12 @@ impl Query<'_> {
         keys.sort_unstable();
         let shown = keys.into_iter().skip(query.offset);
         let rows = shown.filter_map(|(_, _, stands, _, _, source)| match source {
-            Source::Incident(id) => self.incident_row(id, stands),
+            Source::Incident(id) => self.incident_row(id),
             Source::AlertState(alert, destination) => self.waiting_row(alert, destination, stands),
         });
         let rows = rows.collect();
         let receivers = self.world.policy.receivers.keys().cloned().collect();
         Board { rows, matching, states, receivers }
-    }
-
-    /// An incident that is not over, with up to `limit` of its alerts after the first `offset`. With
-    /// `observed`, it is what would be under this key.
-    pub fn incident(
-        &self,
-        dedup_key: &str,
-        observed: bool,
-        offset: usize,
-        limit: usize,
-    ) -> Option<IncidentDetail> {
-        let (id, incident) = self.incident_of(dedup_key, observed)?;
-        let row = self.incident_row(*id, incident_state(incident).unwrap_or(RowState::Resolving))?;
-        let own = incident.internal.as_ref().map(|own| own.view(Kind::Page, self.world.now));
-        let own = own.filter(|_| offset == 0).map(|view| RowAlert {
-            id: view.id,
-            severity: row.severity.clone(),
-            labels: view.labels,
-            annotations: view.annotations,
-            generator_url: view.generator_url,
-            problem: view.problem,
-            firing: row.firing > 0,
-            since: view.starts_at,
-            flaps: None,
-        });
-        let alerts = self.ordered(incident, offset, limit).into_iter().map(|(id, member, alert)| {
-            let (annotations, generator_url) = self.world.alerts.said(alert);
-            RowAlert {
-                id,
-                labels: alert.told().clone(),
-                severity: self.world.level_name(&alert.labels),
-                annotations,
-                generator_url,
-                problem: None,
-                firing: member.firing,
-                since: if member.firing { member.since } else { member.resolved_at.unwrap_or(member.since) },
-                flaps: member.flaps,
-            }
-        });
-        let observed = incident.side == Side::Observed;
-        let opened = incident.channels.iter().filter(|c| !observed && c.was_opened());
-        Some(IncidentDetail {
-            row,
-            group_key: incident.group_text.clone(),
-            generation: incident.generation,
-            shown_at: opened.map(|c| c.integration.clone()).collect(),
-            refused: self.refused_of(incident),
-            alerts: own.into_iter().chain(alerts).collect(),
-        })
-    }
-
-    /// An alert that is known. `now` is the time at which somebody looks.
-    pub fn alert(&self, now: Timestamp, id: AlertId) -> Option<AlertDetail> {
-        let alert = self.world.alerts.alert(id)?;
-        let decided = self.world.taken_destinations(id).into_iter().filter_map(|destination| {
-            let track = self.world.alerts.state(id, destination)?;
-            if let Some(state) = self.waiting_state(id, track) {
-                return self.waiting_row(id, destination, state);
-            }
-            let incident = track.incident()?;
-            self.incident_row(incident, incident_state(self.pages.incidents.all.get(&incident)?)?)
-        });
-        let passed_on = self.mirrors_of(id);
-        let passed_on =
-            passed_on.filter_map(|(id, incident)| self.incident_row(id, incident_state(incident)?));
-        let rows = passed_on.chain(decided).collect();
-        let flappers = self
-            .world
-            .taken_destinations(id)
-            .into_iter()
-            .filter_map(|destination| self.flapper(now, id, destination));
-        let (annotations, generator_url) = self.world.alerts.said(alert);
-        Some(AlertDetail {
-            rows,
-            flappers: flappers.filter(|f| f.changes > 2).collect(),
-            alert: RowAlert {
-                id,
-                labels: alert.told().clone(),
-                severity: self.world.level_name(&alert.labels),
-                annotations,
-                generator_url,
-                problem: None,
-                firing: alert.firing(),
-                since: alert.ends_at.unwrap_or(alert.starts_at),
-                flaps: None,
-            },
-        })
     }
 
     /// Where an alert waits that no incident tells of. `None` if it does not wait.
@@ -412,9 +297,10 @@ impl Query<'_> {
         pending.iter().find(|p| p.alert == alert && !p.recovered).map(|p| p.wait)
     }
 
-    /// An incident as a row; `stands` is where it stands, or would stand if its profile did not observe.
-    pub(crate) fn incident_row(&self, id: IncidentId, stands: RowState) -> Option<Row> {
+    /// An incident as a row.
+    pub(crate) fn incident_row(&self, id: IncidentId) -> Option<Row> {
         let incident = self.pages.incidents.all.get(&id)?;
+        let stands = incident_state(incident);
         let one = incident.members.that_fire(true).next().or(incident.members.iter().next());
         // An internal incident shows one alert that is none of a sender's.
         let (alert, labels) = match one.map(|(alert, _)| *alert) {
@@ -434,7 +320,9 @@ impl Query<'_> {
         let deadline = |timer| self.world.timers.deadline(&timer);
         let next = match stands {
             RowState::Passing => deadline(Timer::Retry(id)).map(|at| (at, NextStep::Retries)),
-            RowState::Resolving => deadline(Timer::ResolveHold(id)).map(|at| (at, NextStep::Closes)),
+            RowState::Resolving | RowState::Superseded | RowState::Closing => {
+                deadline(Timer::ResolveHold(id)).map(|at| (at, NextStep::Closes))
+            }
             RowState::Flapping => {
                 let calm = incident.members.flapping();
                 calm.filter_map(|(alert, _)| flaps(alert)).max().map(|at| (at, NextStep::StopsFlapping))
@@ -453,14 +341,18 @@ impl Query<'_> {
         };
         let levels = &self.world.policy.severities.levels;
         Some(Row {
-            state: if observed { RowState::Observed } else { stands },
-            would: observed.then_some(stands),
-            origin,
-            dedup_key: Some(incident.dedup_key.clone()),
+            standing: Standing {
+                receiver: self.world.destinations.get(incident.group.0).receiver.clone(),
+                state: if observed { RowState::Observed } else { stands },
+                would: observed.then_some(stands),
+                origin,
+                incident: Some(incident.dedup_key.clone()),
+                cause: Some((*incident.cause).clone()),
+                next,
+            },
             alert,
             labels,
             headline: Some(self.headline(incident)),
-            receiver: self.world.destinations.get(incident.group.0).receiver.clone(),
             severity: levels[incident.level.min(levels.len() - 1)].name.clone(),
             since: incident.paged_at,
             firing: if internal {
@@ -469,40 +361,58 @@ impl Query<'_> {
                 incident.members.firing()
             },
             alerts: incident.members.len() + usize::from(internal),
-            cause: Some((*incident.cause).clone()),
-            next,
             refused: incident.channels.iter().any(Channel::refuses),
             releasable: false,
         })
     }
 
-    fn waiting_row(&self, id: AlertId, destination: DestinationId, state: RowState) -> Option<Row> {
-        let (alert, track) = (self.world.alerts.alert(id)?, self.world.alerts.state(id, destination)?);
-        let settings = self.world.destinations.get(destination);
-        let (cause, next) = self.waiting(id, destination, track, state);
-        let observed = settings.observes();
+    /// An alert that waits as a row.
+    pub(crate) fn waiting_row(
+        &self,
+        id: AlertId,
+        destination: DestinationId,
+        state: RowState,
+    ) -> Option<Row> {
+        let alert = self.world.alerts.alert(id)?;
+        let standing = self.waiting_standing(id, destination, state)?;
         Some(Row {
-            state: if observed { RowState::Observed } else { state },
-            would: observed.then_some(state),
-            origin: Origin::Squelch,
-            dedup_key: None,
+            releasable: standing.would.is_none() && state != RowState::Muted,
+            standing,
             alert: id,
             labels: alert.told().clone(),
             headline: None,
-            receiver: settings.receiver.clone(),
             severity: self.world.level_name(&alert.labels),
             since: alert.starts_at,
             firing: 1,
             alerts: 1,
+            refused: false,
+        })
+    }
+
+    /// Where an alert that waits stands.
+    pub(crate) fn waiting_standing(
+        &self,
+        id: AlertId,
+        destination: DestinationId,
+        state: RowState,
+    ) -> Option<Standing> {
+        let track = self.world.alerts.state(id, destination)?;
+        let settings = self.world.destinations.get(destination);
+        let (cause, next) = self.waiting(id, destination, track, state);
+        let observed = settings.observes();
+        Some(Standing {
+            receiver: settings.receiver.clone(),
+            state: if observed { RowState::Observed } else { state },
+            would: observed.then_some(state),
+            origin: Origin::Squelch,
+            incident: None,
             cause,
             next,
-            refused: false,
-            releasable: !observed && state != RowState::Muted,
         })
     }
 
     /// Why an alert waits, or is muted, and what happens next.
-    pub(crate) fn waiting(
+    fn waiting(
         &self,
         alert: AlertId,
         destination: DestinationId,
@@ -546,14 +456,21 @@ impl Query<'_> {
     }
 }
 
-pub(crate) fn incident_state(incident: &Incident) -> Option<RowState> {
+/// The state of an incident, or the state that it would have if its profile did not observe.
+pub(crate) fn incident_state(incident: &Incident) -> RowState {
     let opened = incident.channels.iter().any(|c| c.was_opened());
     match incident.phase {
-        _ if incident.superseded_by.is_some() => None,
-        Phase::Closed => None,
-        Phase::Resolving => Some(RowState::Resolving),
-        Phase::Open if incident.members.flapping().next().is_some() => Some(RowState::Flapping),
-        Phase::Open if !opened => Some(RowState::Passing),
-        Phase::Open => Some(RowState::Paged),
+        _ if incident.superseded_by.is_some() => RowState::Superseded,
+        Phase::Closed => RowState::Closing,
+        Phase::Resolving => RowState::Resolving,
+        Phase::Open if incident.members.flapping().next().is_some() => RowState::Flapping,
+        Phase::Open if !opened => RowState::Passing,
+        Phase::Open => RowState::Paged,
     }
+}
+
+/// The state of an incident that is not over.
+pub(crate) fn open_state(incident: &Incident) -> Option<RowState> {
+    let state = incident_state(incident);
+    (!matches!(state, RowState::Superseded | RowState::Closing)).then_some(state)
 }

@@ -1,12 +1,13 @@
 //! The read side: what the API, the pages and the dry run ask of the engine. Nothing here changes it.
 
+pub(crate) mod alerts;
 pub(crate) mod board;
 pub(crate) mod dry;
 pub(crate) mod flappers;
+pub(crate) mod incidents;
 pub(crate) mod listing;
 pub(crate) mod proposal;
 pub(crate) mod undelivered;
-pub(crate) mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +24,23 @@ use crate::model::{
     AlertId, Batch, NotificationId, Observation, OrphanedIncident, Silence, SilenceChange, SilenceError,
     SilenceRequest, SilenceState, Source, Status, Timestamp,
 };
+
+/// Alerts or incidents that one look passes. A caller that wants more looks again, and lets the alerts that
+/// came meanwhile go first.
+const LOOKED_AT: usize = 10_000;
+/// The most bytes of labels and annotations on one page, and those of one entry more.
+const BYTES_OF_PAGE: usize = 4 << 20;
+
+/// Entries that one look found.
+#[derive(Clone, Debug)]
+pub struct Found<T, C> {
+    /// The entries.
+    pub found: Vec<T>,
+    /// Where the next look begins, if there is more.
+    pub next: Option<C>,
+    /// Whether the entries are as large as a page may be.
+    pub full: bool,
+}
 
 /// How full a table is whose bound holds after each event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 use crate::engine::destinations::Destination;
 use crate::engine::incidents::incident::{Incident, IncidentId, Side};
 use crate::engine::query::Query;
-use crate::engine::query::board::incident_state;
+use crate::engine::query::board::open_state;
 use crate::model::{AlertId, Timestamp};
 
 /// What one integration refused for good, of incidents that are not over, or as a digest.
@@ -98,7 +98,7 @@ impl Query<'_> {
             });
         all.filter(move |(_, incident)| {
             incident.side == Side::Mirror
-                && incident_state(incident).is_some()
+                && open_state(incident).is_some()
                 && incident.members.get(&alert).is_some_and(|member| member.firing)
         })
     }

@@ -20,7 +20,7 @@ fn an_alert_that_is_held_is_shown_and_a_person_lets_it_page() {
     let board = world.engine.query().board(&all());
     let [row] = &board.rows[..] else { panic!("{board:?}") };
     assert_eq!(
-        (row.state, row.next),
+        (row.standing.state, row.standing.next),
         (RowState::Held, Some((world.now + Duration::from_mins(5), NextStep::Pages)))
     );
     assert!(row.releasable && world.sent.is_empty());
@@ -29,7 +29,7 @@ fn an_alert_that_is_held_is_shown_and_a_person_lets_it_page() {
     world.handle(Event::Release(release.clone()));
     assert_eq!(world.sent.len(), 1);
     let board = world.engine.query().board(&all());
-    assert_eq!(board.rows.iter().map(|r| r.state).collect::<Vec<_>>(), [RowState::Paged]);
+    assert_eq!(board.rows.iter().map(|r| r.standing.state).collect::<Vec<_>>(), [RowState::Paged]);
     assert!(!world.engine.query().can_release(release.alert, "pd"));
     world.handle(Event::Release(release));
     assert_eq!(world.sent.len(), 1, "what is not held is not let go");
@@ -73,9 +73,9 @@ fn a_flapper_is_shown_with_its_numbers_and_tells_the_truth_when_released() {
     assert_eq!((count, flapper.changes, flapper.recent.len(), flapper.firing), (1, 6, 6, false));
     assert!(flapper.penalty > 3000 && flapper.until.is_some(), "{flapper:?}");
     let board = world.engine.query().board(&all());
-    assert_eq!(board.rows[0].state, RowState::Flapping, "its resolve is withheld");
+    assert_eq!(board.rows[0].standing.state, RowState::Flapping, "its resolve is withheld");
     world.handle(Event::Release(Release { alert: flapper.alert, receiver: "pd".into(), by: "ada".into() }));
-    assert_eq!(world.engine.query().board(&all()).rows[0].state, RowState::Resolving);
+    assert_eq!(world.engine.query().board(&all()).rows[0].standing.state, RowState::Resolving);
 }
 
 #[test]
@@ -95,8 +95,8 @@ fn pages_are_cut_filtered_and_counted() {
     let matchers = parse_matchers("host=~\"h0.\"").unwrap();
     let some = world.engine.query().board(&BoardQuery { matchers, limit: 100, ..BoardQuery::default() });
     assert_eq!((some.matching, some.rows.len()), (10, 10));
-    let key = some.rows[0].dedup_key.clone().unwrap();
+    let key = some.rows[0].standing.incident.clone().unwrap();
     let detail = world.engine.query().incident(&key, false, 0, 10).unwrap();
-    assert_eq!((detail.alerts.len(), detail.shown_at.len()), (1, 1));
+    assert_eq!((detail.alerts.len(), detail.delivered.len()), (1, 1));
     assert!(world.engine.query().incident("unknown", false, 0, 10).is_none());
 }

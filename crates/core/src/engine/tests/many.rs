@@ -64,7 +64,7 @@ fn a_look_passes_so_many_alerts_and_then_says_where_to_go_on() {
     let (mut found, mut looks) = (Vec::new(), 0);
     loop {
         let glance = world.engine.query().alerts(&query);
-        found.extend(glance.found.into_iter().map(|alert| alert.labels.value("instance").to_owned()));
+        found.extend(glance.found.into_iter().map(|entry| entry.alert.labels.value("instance").to_owned()));
         looks += 1;
         query.after = glance.next;
         if query.after.is_none() {
@@ -76,5 +76,9 @@ fn a_look_passes_so_many_alerts_and_then_says_where_to_go_on() {
     let incident =
         world.engine.query().open_incidents(&IncidentQuery { limit: 9, ..IncidentQuery::default() });
     let [only] = incident.found.as_slice() else { panic!("{:?}", incident.found) };
-    assert!(incident.next.is_none() && only.alerts.len() == 100 && only.size >= 10_000, "{}", only.size);
+    assert!(
+        incident.next.is_none() && only.alerts.len() == 100 && only.row.alerts >= 10_000,
+        "{}",
+        only.row.alerts
+    );
 }

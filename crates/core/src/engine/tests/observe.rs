@@ -72,7 +72,8 @@ fn what_would_have_been_does_not_stand_beside_what_is_as_paged() {
     let start = world.now;
     notify(&mut world, "a", vec![firing(&down("1"), start), firing(&down("2"), start)]);
     let board = world.engine.query().board(&BoardQuery { limit: 10, ..BoardQuery::default() });
-    let rows: Vec<_> = board.rows.iter().map(|row| (row.origin, row.state, row.would)).collect();
+    let rows: Vec<_> =
+        board.rows.iter().map(|row| (row.standing.origin, row.standing.state, row.standing.would)).collect();
     let would = (Origin::Squelch, RowState::Observed, Some(RowState::Paged));
     assert_eq!(rows, [(Origin::Sender, RowState::Paged, None), would, would]);
     assert_eq!(board.states[&RowState::Paged], 1, "one incident is paged");
@@ -80,14 +81,15 @@ fn what_would_have_been_does_not_stand_beside_what_is_as_paged() {
 
     let listed =
         world.engine.query().open_incidents(&IncidentQuery { limit: 10, ..IncidentQuery::default() }).found;
-    let mut states: Vec<_> = listed.iter().map(|i| (i.state.as_str(), i.delivered.len())).collect();
+    let mut states: Vec<_> =
+        listed.iter().map(|i| (i.row.standing.state.as_str(), i.delivered.len())).collect();
     states.sort_unstable();
     assert_eq!(states, [("observed", 0), ("observed", 0), ("paged", 1)]);
     let alerts = world.engine.query().alerts(&AlertQuery { limit: 10, ..AlertQuery::default() }).found;
     for alert in alerts {
         let states: Vec<_> = alert.receivers.iter().map(|s| (s.origin, s.state, s.would)).collect();
         assert_eq!(states, [(Origin::Sender, RowState::Paged, None), would], "{alert:?}");
-        assert_eq!(world.engine.query().alert(world.now, alert.id).unwrap().rows.len(), 2);
+        assert_eq!(world.engine.query().alert(world.now, alert.alert.id).unwrap().rows.len(), 2);
     }
     let observing = world.engine.query().observing();
     assert!(observing.all && observing.receivers.contains("pd"), "{observing:?}");

@@ -31,16 +31,17 @@ fn internal_incidents_are_listed_and_come_first() {
     }
     let board = world.engine.query().board(&all());
     assert_eq!(board.states.values().sum::<usize>(), board.rows.len(), "what is counted is listed");
-    let origins: Vec<Origin> = board.rows.iter().map(|row| row.origin).collect();
+    let origins: Vec<Origin> = board.rows.iter().map(|row| row.standing.origin).collect();
     assert_eq!(origins, [Origin::Internal, Origin::Squelch, Origin::Squelch]);
     let row = &board.rows[0];
     assert_eq!((row.firing, row.alerts), (1, 1));
-    assert_eq!(row.cause, Some(Cause::Problem { problem: problem.clone() }));
+    assert_eq!(row.standing.cause, Some(Cause::Problem { problem: problem.clone() }));
     assert_eq!(row.headline.as_ref().unwrap().names, "SquelchInputRefused");
-    let detail = world.engine.query().incident(row.dedup_key.as_ref().unwrap(), false, 0, 10).unwrap();
+    let detail =
+        world.engine.query().incident(row.standing.incident.as_ref().unwrap(), false, 0, 10).unwrap();
     assert_eq!(detail.alerts[0].problem.as_deref(), Some(&problem));
     assert!(
-        world.engine.query().propose_silence(row.dedup_key.as_ref().unwrap()).is_none(),
+        world.engine.query().propose_silence(row.standing.incident.as_ref().unwrap()).is_none(),
         "nothing silences it"
     );
 
@@ -52,7 +53,9 @@ fn internal_incidents_are_listed_and_come_first() {
             limit: 1,
             ..IncidentQuery::default()
         });
-        seen.extend(page.found.iter().map(|incident| (incident.origin, incident.title.clone())));
+        seen.extend(page.found.iter().map(|incident| {
+            (incident.row.standing.origin, incident.row.headline.clone().unwrap().to_string())
+        }));
         let Some(next) = page.next else { break };
         after = IncidentCursor::parse(&next.to_string());
     }

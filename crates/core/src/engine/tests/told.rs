@@ -199,7 +199,7 @@ fn an_alert_has_the_labels_of_its_identity_whichever_replica_speaks() {
     let named = labels(&[("alertname", "A"), ("service", "shop")]);
     assert!(world.sent.iter().flat_map(|n| &n.alerts).all(|alert| alert.labels == named));
     let shown = world.engine.query().alerts(&crate::engine::AlertQuery { limit: 9, ..Default::default() });
-    assert_eq!(told.keys().collect::<Vec<_>>(), [&shown.found[0].fingerprint.to_string()]);
+    assert_eq!(told.keys().collect::<Vec<_>>(), [&shown.found[0].alert.fingerprint().to_string()]);
 }
 
 #[test]

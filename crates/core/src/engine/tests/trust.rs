@@ -56,7 +56,7 @@ fn what_resolved_first_makes_room() {
     assert_eq!(stats.bounds.get(&Bound::Alerts), Some(&1));
     let all = crate::engine::AlertQuery { limit: 1_000, ..Default::default() };
     let known = world.engine.query().alerts(&all).found;
-    let knows = |n| known.iter().any(|alert| alert.labels == numbered(n));
+    let knows = |n| known.iter().any(|known| known.alert.labels == numbered(n));
     assert!(!knows(0), "the first that resolved is forgotten");
     assert!(knows(1));
 }
