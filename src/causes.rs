@@ -204,6 +204,10 @@ pub fn problem(problem: &Problem) -> String {
             let note = text(&Cause::Quarantined);
             if summary.is_empty() { note } else { format!("{summary} ({note})") }
         }
+        Problem::QuarantineFull { limit, beyond, newest } => format!(
+            "the engine failed at more than {limit} alerts. Senders stated {beyond} times that a further one \
+             fires here. Squelch passes these on together and undecided. The newest is {newest}"
+        ),
         Problem::InputRefused { lasted } => format!(
             "for {lasted}, alerts or requests came that Squelch cannot read, or came to a path that takes none. \
              The log says which, and from whom"

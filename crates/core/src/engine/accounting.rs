@@ -242,7 +242,7 @@ impl Accounting {
         *account.disposed.entry(disposition).or_default() += count;
     }
 
-    fn decision(&mut self, now: Timestamp, count: u64, whose: Whose, verdict: Verdict<'_>) -> Decision {
+    fn decision(&self, now: Timestamp, count: u64, whose: Whose, verdict: Verdict<'_>) -> Decision {
         let mut basis = verdict.basis;
         if let Some(known) = verdict.known {
             basis.starts_at = Some(known.starts_at);

@@ -14,7 +14,7 @@ use crate::engine::forms::{Forms, Wording};
 use crate::engine::occurrences::{Moment, OccurrenceChange, OccurrenceKey, Occurrences, PeerId};
 use crate::engine::state::AlertState;
 use crate::engine::timers::{Standing, Timers};
-use crate::model::{AlertId, Duration, LabelSet, Observation, Source, Status, Timestamp};
+use crate::model::{AlertId, Duration, LabelSet, NotificationId, Observation, Source, Status, Timestamp};
 use crate::policy::Policy;
 
 /// How long an alert that no longer fires is remembered, to tell a late copy from a new problem.
@@ -36,6 +36,9 @@ pub(crate) struct Alert {
     pub(crate) ends_at: Option<Timestamp>,
     /// When this program first heard of the occurrence, in engine time.
     pub(crate) received_at: Timestamp,
+    /// The number of the next notification when it began or ceased to fire. Notifications with a lower number
+    /// left before that.
+    turned: NotificationId,
     /// When it is looked at next, if nothing is heard: no later than the first of its deadlines.
     due: Option<Timestamp>,
     /// When it is forgotten, while nothing of it fires or may.
@@ -192,6 +195,18 @@ impl Alerts {
     /// The annotations of one of them, and where its rule can be looked at, as last said.
     pub(crate) fn said(&self, alert: &Alert) -> (LabelSet, SmolStr) {
         self.forms.read(&alert.wording)
+    }
+
+    /// An alert began or ceased to fire, before the notification `next`.
+    pub(crate) fn turned(&mut self, id: AlertId, next: NotificationId) {
+        if let Some(alert) = self.known.get_mut(&id).and_then(|known| known.alert.as_mut()) {
+            alert.turned = next;
+        }
+    }
+
+    /// Whether an alert began or ceased to fire after a notification was issued.
+    pub(crate) fn turned_since(&self, id: AlertId, notification: NotificationId) -> bool {
+        self.alert(id).is_some_and(|alert| alert.turned > notification)
     }
 
     /// What a destination knows of an alert.
@@ -510,6 +525,7 @@ impl Alert {
             starts_at: observation.starts_at,
             ends_at: Some(observation.ends_at.unwrap_or(at.wall)),
             received_at: at.now,
+            turned: NotificationId(0),
             due: None,
             forget_at: None,
             unheard_at: None,

@@ -186,7 +186,7 @@ impl Engine {
                 Timer::Digest(receiver) => self.pages.digest(&mut self.world, &receiver),
                 Timer::Unheard(alert) => {
                     self.world.alerts.watched(alert);
-                    self.checks.unheard(&self.mutes, &mut self.world, &mut self.pages, alert);
+                    self.checks.unheard(&self.mutes, &mut self.world, &self.pages, alert);
                 }
                 Timer::Undelivered(id) => self.checks.undelivered(&mut self.world, &mut self.pages, id),
                 Timer::Watch => self.checks.look(&self.mutes, &mut self.world, &mut self.pages),

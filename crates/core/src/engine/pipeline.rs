@@ -63,18 +63,24 @@ impl Engine {
                 self.checks.beat(&mut self.world, &mut self.pages, batch.source, alert, &observation.labels);
             }
             match change {
-                Change::Fired | Change::Believed | Change::Restarted { .. } => self.world.watch_alert(alert),
-                Change::Resolved => self.pages.incidents.ended(&mut self.world, alert),
+                Change::Fired | Change::Believed | Change::Restarted { .. } => {
+                    self.pages.incidents.turned(&mut self.world, alert);
+                    self.world.watch_alert(alert);
+                }
+                Change::Resolved => {
+                    self.pages.incidents.turned(&mut self.world, alert);
+                    self.pages.incidents.ended(&mut self.world, alert);
+                }
                 Change::None | Change::UnknownResolved => {}
             }
             let level = self.world.level_of(alert);
             if level != before {
-                self.pages.leveled(&mut self.world, alert, level);
+                self.pages.leveled(&self.world, alert, level);
             }
             let rose = fired.is_some() && level < before && change == Change::None && self.world.fires(alert);
             heard.push((alert, change, observation, rose));
         }
-        self.checks.watch_labels(&mut self.world, &heard);
+        self.checks.watch_labels(&self.world, &heard);
         self.remute();
         let mut observed = Vec::new();
         for (alert, change, observation, rose) in heard {

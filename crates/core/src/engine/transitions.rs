@@ -152,7 +152,7 @@ impl Engine {
     /// Brings back what a snapshot leaves out.
     pub(crate) fn reindex(&mut self) {
         self.mutes = self.mutes.reindexed(&self.world.policy, &self.world.alerts);
-        self.pages.incidents.level_all(&mut self.world);
+        self.pages.incidents.level_all(&self.world);
         self.pages.incidents.kin_anew();
         self.world.alerts.rewind(&mut self.world.timers);
     }
@@ -183,7 +183,7 @@ impl Engine {
         self.rename_receivers(&policy);
         self.world.destinations.update(&policy);
         self.world.accounting.update(&policy);
-        self.pages.incidents.lead_channels(&mut self.world, &policy);
+        self.pages.incidents.lead_channels(&self.world, &policy);
         for id in self.pages.incidents.all.keys() {
             self.world.timers.set(Timer::Retry(*id), self.world.now);
         }
@@ -193,7 +193,7 @@ impl Engine {
         self.pages.digests_adopt(&mut self.world);
         self.pages.retry_all(&mut self.world);
         self.checks.heartbeats_adopt(&mut self.world, &mut self.pages);
-        self.pages.incidents.level_all(&mut self.world);
+        self.pages.incidents.level_all(&self.world);
         self.readmit();
         for alert in
             self.world.alerts.iter().filter(|(_, a)| a.firing()).map(|(id, _)| *id).collect::<Vec<_>>()
@@ -213,7 +213,6 @@ impl Engine {
             return self.checks.say_refused(&mut self.world, &mut self.pages);
         };
         let channel = self.pages.incidents.all.get_mut(&id).and_then(|i| i.channels.get_mut(index));
-        let sent_at = channel.as_ref().and_then(|c| c.on_way_since()).unwrap_or(self.world.now);
         if channel.is_some_and(|c| c.ended(self.world.now, report.id, &report.outcome)) {
             match report.outcome {
                 Outcome::Rejected(_) => {
@@ -235,7 +234,7 @@ impl Engine {
             }
             match report.outcome {
                 Outcome::Rejected(_) => self.pages.incidents.fall_back(&mut self.world, id, true),
-                Outcome::Accepted => self.pages.incidents.tell_anew(&mut self.world, id, index, sent_at),
+                Outcome::Accepted => self.pages.incidents.tell_anew(&self.world, (id, index), report.id),
             }
             self.pages.incidents.pump(&mut self.world, id);
             self.checks.say_refused(&mut self.world, &mut self.pages);
@@ -274,6 +273,7 @@ impl Engine {
         self.pages.digests.rename_receiver(old, new);
         self.pages.mirrors.rename_receiver(old, new);
         self.checks.bounds.rename_receiver(old, new);
+        self.checks.quarantine.rename_receiver(old, new);
         if let Some(due) = self.world.timers.deadline(&Timer::Digest(old.clone())) {
             self.world.timers.clear(&Timer::Digest(old.clone()));
             self.world.timers.set(Timer::Digest(new.clone()), due);
@@ -312,6 +312,7 @@ impl Engine {
         // Time changes no labels: it fired with those that it has.
         let before = self.world.alerts.alert(alert).map(|a| a.labels.clone());
         self.heard(alert, before.as_ref());
+        self.pages.incidents.turned(&mut self.world, alert);
         self.pages.incidents.ended(&mut self.world, alert);
         self.pages.mirrors.mirror_lapsed(&mut self.world, &mut self.pages.incidents, alert, stale);
         for destination in self.world.taken_destinations(alert) {
@@ -356,6 +357,7 @@ impl Engine {
             return;
         }
         self.heard(alert, None);
+        self.pages.incidents.turned(&mut self.world, alert);
         self.world.watch_alert(alert);
         let Some(labels) = self.world.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
         for destination in self.pages.destinations_of(&self.world, alert, &labels, change) {

@@ -85,6 +85,16 @@ pub enum Problem {
         #[schema(value_type = String)]
         summary: SmolStr,
     },
+    /// The engine failed at more alerts than Squelch passes on one by one.
+    QuarantineFull {
+        /// How many Squelch passes on one by one.
+        limit: u64,
+        /// How often senders stated that a further alert fires.
+        beyond: u64,
+        /// The labels of the newest of them.
+        #[schema(value_type = String)]
+        newest: SmolStr,
+    },
     /// Alerts or requests came that Squelch cannot read.
     InputRefused {
         /// For how long.
@@ -165,6 +175,7 @@ impl Problem {
             Problem::TooManyAlerts { .. } => "SquelchTooManyAlerts",
             Problem::HeartbeatNeverHeard { .. } | Problem::HeartbeatSilent { .. } => "SquelchHeartbeatSilent",
             Problem::Quarantined { .. } => "SquelchQuarantined",
+            Problem::QuarantineFull { .. } => "SquelchQuarantineFull",
             Problem::InputRefused { .. } => "SquelchInputRefused",
             Problem::StorageGone { .. } => "SquelchStorageGone",
             Problem::StorageDamaged { .. } => "SquelchStorageDamaged",

@@ -84,7 +84,6 @@ struct InFlight {
     id: NotificationId,
     kind: Kind,
     version: u64,
-    at: Timestamp,
 }
 
 /// What was refused is tried anew, with what is true then, after this long, doubling up to [`RETRY_LONGEST`].
@@ -186,11 +185,6 @@ impl Channel {
         self.told == Told::Open || self.told == Told::Nothing && (self.ambiguous || self.in_flight.is_some())
     }
 
-    /// Since when a notification is on its way.
-    pub(crate) fn on_way_since(&self) -> Option<Timestamp> {
-        self.in_flight.map(|flight| flight.at)
-    }
-
     /// Whether nothing of what was issued up to `version` is still to be told here, but with the end.
     pub(crate) fn knows(&self, version: u64) -> bool {
         let behind = self.send_updates && self.told == Told::Open && self.version < version;
@@ -259,8 +253,8 @@ impl Channel {
     }
 
     /// A notification with content `version` was decided.
-    pub(crate) fn sent(&mut self, at: Timestamp, id: NotificationId, kind: Kind, version: u64) {
-        self.in_flight = Some(InFlight { id, kind, version, at });
+    pub(crate) fn sent(&mut self, id: NotificationId, kind: Kind, version: u64) {
+        self.in_flight = Some(InFlight { id, kind, version });
         self.retry_at = None;
         self.owes = false;
     }
@@ -269,7 +263,7 @@ impl Channel {
     pub(crate) fn pretend(&mut self, now: Timestamp, wanted: Wanted, version: u64) {
         let nobody = NotificationId(0);
         while let Some(kind) = self.next(now, wanted) {
-            self.sent(now, nobody, kind, version);
+            self.sent(nobody, kind, version);
             self.ended(now, nobody, &Outcome::Accepted);
         }
     }
@@ -293,8 +287,10 @@ impl Channel {
                 if self.gone && flight.kind == Kind::Resolve {
                     self.give_up_at = self.give_up_at.or(Some(now + GONE));
                 }
-                // It is told again once that is due.
-                self.owes |= flight.kind == Kind::Update && self.version >= flight.version;
+                // The channel tells it again once that is due. After a refused resolve the group may fire
+                // again, and then an update says which alerts resolved.
+                let news = matches!(flight.kind, Kind::Update | Kind::Resolve);
+                self.owes |= news && self.version >= flight.version;
             }
         }
         true
@@ -343,12 +339,12 @@ mod tests {
     fn a_resolve_never_overtakes_its_page() {
         let mut c = channel();
         assert_eq!(c.next(NOW, OPEN), Some(Kind::Page));
-        c.sent(NOW, NotificationId(1), Kind::Page, 1);
+        c.sent(NotificationId(1), Kind::Page, 1);
         let closed = CLOSED;
         assert_eq!(c.next(NOW, closed), None);
         assert!(c.ended(NOW, NotificationId(1), &Outcome::Accepted));
         assert_eq!(c.next(NOW, closed), Some(Kind::Resolve));
-        c.sent(NOW, NotificationId(2), Kind::Resolve, 1);
+        c.sent(NotificationId(2), Kind::Resolve, 1);
         assert!(!c.ended(NOW, NotificationId(1), &Outcome::Accepted), "an old report changes nothing");
         c.ended(NOW, NotificationId(2), &Outcome::Accepted);
         assert!(c.settled());
@@ -357,12 +353,12 @@ mod tests {
     #[test]
     fn changes_during_flight_go_out_as_one() {
         let mut c = channel();
-        c.sent(NOW, NotificationId(1), Kind::Page, 1);
+        c.sent(NotificationId(1), Kind::Page, 1);
         c.ended(NOW, NotificationId(1), &Outcome::Accepted);
         assert_eq!(c.next(NOW, OPEN), None);
         let wanted = Wanted { version: 5, ..OPEN };
         assert_eq!(c.next(NOW, wanted), Some(Kind::Update));
-        c.sent(NOW, NotificationId(2), Kind::Update, 5);
+        c.sent(NotificationId(2), Kind::Update, 5);
         c.ended(NOW, NotificationId(2), &Outcome::Accepted);
         assert_eq!(c.next(NOW, wanted), None);
     }
@@ -370,7 +366,7 @@ mod tests {
     #[test]
     fn a_refused_page_is_tried_anew_and_suppresses_nothing() {
         let mut c = channel();
-        c.sent(NOW, NotificationId(1), Kind::Page, 1);
+        c.sent(NotificationId(1), Kind::Page, 1);
         c.ended(NOW, NotificationId(1), &refusal(false));
         assert_eq!(c.next(NOW, OPEN), None);
         assert_eq!(c.clone().next(NOW, Wanted { version: 2, ..OPEN }), Some(Kind::Page), "it says more now");
@@ -382,9 +378,21 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_resolve_is_owed_as_an_update_if_the_group_fires_again() {
+        let mut c = channel();
+        c.sent(NotificationId(1), Kind::Page, 1);
+        c.ended(NOW, NotificationId(1), &Outcome::Accepted);
+        c.sent(NotificationId(2), Kind::Resolve, 1);
+        c.ended(NOW, NotificationId(2), &refusal(false));
+        let due = c.retry_at().unwrap();
+        assert_eq!(c.clone().next(due, CLOSED), Some(Kind::Resolve));
+        assert_eq!(c.next(due, OPEN), Some(Kind::Update), "the receiver still shows all of it as firing");
+    }
+
+    #[test]
     fn what_may_have_been_opened_is_closed() {
         let mut c = channel();
-        c.sent(NOW, NotificationId(1), Kind::Page, 1);
+        c.sent(NotificationId(1), Kind::Page, 1);
         c.ended(NOW, NotificationId(1), &refusal(true));
         c.retry_now();
         assert_eq!(c.next(NOW, CLOSED), Some(Kind::Resolve));
@@ -398,7 +406,7 @@ mod tests {
         assert!(!c.is_orphan());
         assert_eq!(c.next(NOW, CLOSED), None);
         assert!(c.settled());
-        paged.sent(NOW, NotificationId(1), Kind::Page, 1);
+        paged.sent(NotificationId(1), Kind::Page, 1);
         paged.ended(NOW, NotificationId(1), &Outcome::Accepted);
         paged.adopt(None);
         assert!(paged.is_orphan());
@@ -409,7 +417,7 @@ mod tests {
             now = paged.retry_at().unwrap_or(now);
             let Some(kind) = paged.next(now, over) else { break };
             assert_eq!(kind, Kind::Resolve);
-            paged.sent(NOW, NotificationId(attempt), kind, 1);
+            paged.sent(NotificationId(attempt), kind, 1);
             paged.ended(now, NotificationId(attempt), &refusal(false));
             assert!(paged.is_orphan() && paged.end_was_refused());
         }
@@ -424,7 +432,7 @@ mod tests {
         let slack = IntegrationRef::new("slack[0]", KnownBy::Nothing);
         let slack = IntegrationRef { send_resolved: false, send_updates: false, ..slack };
         let mut c = Channel::new(&slack);
-        c.sent(NOW, NotificationId(1), Kind::Page, 1);
+        c.sent(NotificationId(1), Kind::Page, 1);
         c.ended(NOW, NotificationId(1), &Outcome::Accepted);
         assert_eq!(c.next(NOW, Wanted { version: 7, ..OPEN }), None);
         assert_eq!(c.next(NOW, Wanted { version: 7, repeat: 7, ..OPEN }), Some(Kind::Update));

@@ -33,7 +33,7 @@ impl Incidents {
             if let Some(kind) = kind {
                 let notification = NotificationId(self.next_notification);
                 self.next_notification += 1;
-                channel.sent(world.now, notification, kind, incident.version);
+                channel.sent(notification, kind, incident.version);
                 self.in_flight.insert(notification, (id, index));
                 self.notify(world, (notification, kind), (id, &mut incident), channel);
             }

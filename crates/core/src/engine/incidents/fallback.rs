@@ -42,7 +42,7 @@ impl Incidents {
     }
 
     /// What took an incident's place is told to the fallbacks too that were told of the former.
-    pub(crate) fn fallbacks_moved(&mut self, world: &mut World, old: IncidentId, new: IncidentId) {
+    pub(crate) fn fallbacks_moved(&mut self, world: &World, old: IncidentId, new: IncidentId) {
         let Some(incident) = self.all.get(&old) else { return };
         let names: BTreeSet<SmolStr> = incident.channels.iter().filter_map(|c| c.receiver.clone()).collect();
         let mut channels = Vec::new();

@@ -138,7 +138,7 @@ impl Incidents {
     }
 
     /// The integrations of a mirrored incident are gone, and its receiver has others: they are told too.
-    pub(crate) fn mirror_moves_on(&mut self, world: &mut World, id: IncidentId) {
+    pub(crate) fn mirror_moves_on(&mut self, world: &World, id: IncidentId) {
         let Some(incident) = self.all.get_mut(&id) else { return };
         for integration in &world.destinations.get(incident.group.0).integrations {
             if !incident.channels.iter().any(|c| c.integration == integration.name) {

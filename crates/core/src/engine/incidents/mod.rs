@@ -105,7 +105,7 @@ impl Incidents {
     }
 
     /// What is known of alerts or of severities was read anew: so are the levels of what is told.
-    pub(crate) fn level_all(&mut self, world: &mut World) {
+    pub(crate) fn level_all(&mut self, world: &World) {
         for mut incident in std::mem::take(&mut self.all) {
             incident.1.members.level(|alert| world.level_of(alert));
             self.all.insert(incident.0, incident.1);
@@ -130,7 +130,7 @@ impl Incidents {
     }
 
     /// An incident is repeated after the shortest `repeat_interval` of its routes, which is returned.
-    pub(crate) fn repeat_later(&mut self, world: &mut World, id: IncidentId) -> Duration {
+    pub(crate) fn repeat_later(&self, world: &mut World, id: IncidentId) -> Duration {
         let Some(incident) = self.all.get(&id) else { return Duration::ZERO };
         let interval = incident
             .destinations()
@@ -141,7 +141,7 @@ impl Incidents {
         interval
     }
 
-    pub(crate) fn forget_state(&mut self, world: &mut World, destination: DestinationId, alert: AlertId) {
+    pub(crate) fn forget_state(&self, world: &mut World, destination: DestinationId, alert: AlertId) {
         let Some(track) = world.alerts.state(alert, destination) else { return };
         let busy = track.is_live() || track.damping.flaps().is_some();
         if busy {
@@ -179,7 +179,7 @@ impl Incidents {
     }
 
     /// A page left: whether it is taken is looked at when its receiver's patience is over.
-    pub(crate) fn watch_page(&mut self, world: &mut World, id: IncidentId) {
+    pub(crate) fn watch_page(&self, world: &mut World, id: IncidentId) {
         let Some(incident) = self.all.get(&id) else { return };
         let receiver = world.policy.receivers.get(&world.destinations.get(incident.group.0).receiver);
         let fallback = receiver.filter(|r| r.fallback.is_some()).map(|r| r.fallback_after);
@@ -190,7 +190,7 @@ impl Incidents {
     }
 
     /// Leads the channels of all incidents to the integrations of `policy`.
-    pub(crate) fn lead_channels(&mut self, world: &mut World, policy: &Policy) {
+    pub(crate) fn lead_channels(&mut self, world: &World, policy: &Policy) {
         for incident in self.all.values_mut() {
             let home = &world.destinations.get(incident.group.0).receiver;
             let known: Vec<u64> = incident.channels.iter().map(Channel::endpoint).collect();

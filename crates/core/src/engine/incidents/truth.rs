@@ -15,7 +15,7 @@ use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side};
 use crate::engine::incidents::members::Member;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
-use crate::model::{AlertId, LabelSet, Timestamp};
+use crate::model::{AlertId, LabelSet, NotificationId};
 use crate::policy::KnownBy;
 
 /// Of so many incidents of one group the end may wait for that of the group. Beyond, the oldest ends by
@@ -127,6 +127,11 @@ impl Incidents {
         let Some(ids) = self.kin.get(labels).filter(|ids| ids.len() > 1) else { return };
         let over = ids.iter().filter(|id| self.all.get(id).is_some_and(Incident::is_over));
         self.touched.extend(over.copied());
+    }
+
+    /// An alert began or ceased to fire.
+    pub(crate) fn turned(&self, world: &mut World, alert: AlertId) {
+        world.alerts.turned(alert, NotificationId(self.next_notification));
     }
 
     /// An alert ended, or left an incident: what could not be said while it fired may be said now.
@@ -319,7 +324,7 @@ impl Incidents {
     /// do not, it looks anew, and says so if no other incident does.
     pub(crate) fn note_unsaid(
         &mut self,
-        world: &mut World,
+        world: &World,
         id: IncidentId,
         incident: &Incident,
         channel: &Channel,
@@ -337,9 +342,15 @@ impl Incidents {
         }
     }
 
-    /// A message that left at `sent_at` was accepted. What it says may have become false meanwhile, and
-    /// another that says the truth may have come before it: then the truth is told again.
-    pub(crate) fn tell_anew(&mut self, world: &mut World, id: IncidentId, index: usize, sent_at: Timestamp) {
+    /// An integration accepted a notification. An alert that it lists may have begun or ceased to fire since
+    /// Squelch issued it, and a newer notification may have arrived before it. Squelch then tells the truth
+    /// again.
+    pub(crate) fn tell_anew(
+        &mut self,
+        world: &World,
+        (id, index): (IncidentId, usize),
+        accepted: NotificationId,
+    ) {
         let Some(incident) = self.all.get(&id) else { return };
         let Some(channel) = incident.channels.get(index).filter(|c| c.known_by == KnownBy::Group) else {
             return;
@@ -351,9 +362,8 @@ impl Incidents {
             owing.extend(alive.map(|(other, _)| other));
         }
         for (alert, _) in incident.members.listed().filter(|(_, member)| !member.firing) {
-            let new = world.alerts.alert(alert).is_some_and(|a| a.firing() && a.received_at >= sent_at);
-            if let Elsewhere::Told(other) = self.elsewhere(world, alert, id, at)
-                && new
+            if world.alerts.turned_since(alert, accepted)
+                && let Elsewhere::Told(other) = self.elsewhere(world, alert, id, at)
             {
                 owing.push(other);
             }
@@ -361,9 +371,10 @@ impl Incidents {
         let (receiver, integration) = (at.receiver.clone(), at.integration.clone());
         // It left before what fires went on elsewhere, and says that it fires.
         let stale = incident.superseded_by.is_some()
-            && incident.members.iter().any(|(alert, member)| {
-                member.resolved_at.is_some_and(|at| at >= sent_at) && !world.really_fires(*alert)
-            });
+            && incident
+                .members
+                .keys()
+                .any(|alert| world.alerts.turned_since(*alert, accepted) && !world.really_fires(*alert));
         for other in owing {
             let at = Spot { receiver: &receiver, integration: &integration };
             let place = self.all.get(&other).and_then(|i| {

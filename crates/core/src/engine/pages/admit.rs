@@ -68,7 +68,7 @@ impl Pages {
     }
 
     /// The severity of an alert changed, which `ignore_labels` may let it: its incidents know.
-    pub(crate) fn leveled(&mut self, world: &mut World, alert: AlertId, level: Level) {
+    pub(crate) fn leveled(&mut self, world: &World, alert: AlertId, level: Level) {
         let told = world
             .taken_destinations(alert)
             .into_iter()

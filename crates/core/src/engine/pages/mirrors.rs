@@ -327,9 +327,9 @@ impl Mirrors {
     /// Disposes the observations of a notification: one as what was sent, if anything was, and the others
     /// for `cause`.
     fn settle_accounts(
-        &mut self,
+        &self,
         world: &mut World,
-        incidents: &mut Incidents,
+        incidents: &Incidents,
         said: &Said<'_>,
         told: Option<(IncidentId, Disposition)>,
         cause: &Cause,
@@ -354,7 +354,7 @@ impl Mirrors {
     /// Accounts for observations that upstream decided about: routed and disposed at once. Nothing, at
     /// a destination that is in force.
     pub(crate) fn passed_on(
-        &mut self,
+        &self,
         world: &mut World,
         (alert, destination): (AlertId, DestinationId),
         count: u64,

@@ -61,7 +61,7 @@ impl Pages {
     /// The group is forgotten a day after its last incident, and its generations with it; a month
     /// after, where a key of it may still be open at a receiver that is told of no ends: a page
     /// under an open key would be silent.
-    pub(crate) fn forget_group_later(&mut self, world: &mut World, key: &crate::engine::GroupKey) {
+    pub(crate) fn forget_group_later(&self, world: &mut World, key: &crate::engine::GroupKey) {
         let Some(group) = self.groups.get(key).filter(|g| g.is_idle()) else { return };
         let days = if group.left_open { 30 } else { 1 };
         world.timers.set(Timer::ForgetGroup(key.clone()), world.now + Duration::from_hours(24 * days));
@@ -144,7 +144,7 @@ impl Pages {
     }
 
     /// Forgets an alert that does not fire, unless a digest has still to say how it stands.
-    pub(crate) fn forget_alert(&mut self, world: &mut World, alert: AlertId) {
+    pub(crate) fn forget_alert(&self, world: &mut World, alert: AlertId) {
         if world
             .taken_destinations(alert)
             .into_iter()
@@ -180,7 +180,7 @@ impl Pages {
         both.find(|(_, incident)| incident.is_recent(world.now, noise)).map(|(id, _)| id)
     }
 
-    pub(crate) fn flow(&mut self, world: &mut World, destination: DestinationId) -> &mut Flow {
+    pub(crate) fn flow(&mut self, world: &World, destination: DestinationId) -> &mut Flow {
         let key = world.flow_key(destination);
         self.flows.entry(key).or_default()
     }

@@ -128,7 +128,7 @@ impl Pages {
     }
 
     pub(crate) fn flapping_cause(
-        &mut self,
+        &self,
         world: &mut World,
         alert: AlertId,
         destination: DestinationId,

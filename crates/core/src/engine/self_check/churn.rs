@@ -91,7 +91,7 @@ impl SelfCheck {
     /// What a request ended and started: labels whose value alone made another alert of the same rule.
     pub(crate) fn watch_labels(
         &mut self,
-        world: &mut World,
+        world: &World,
         heard: &[(AlertId, Change, &Observation, bool)],
     ) {
         let of =

@@ -99,7 +99,7 @@ impl SelfCheck {
     }
 
     /// An alert that is a heartbeat from now on is told of no more.
-    fn release_heartbeats(&mut self, world: &mut World, pages: &mut Pages) {
+    fn release_heartbeats(&self, world: &mut World, pages: &mut Pages) {
         if world.policy.heartbeats.is_empty() {
             return;
         }
@@ -138,7 +138,7 @@ impl SelfCheck {
         self.wind_heartbeats(world);
     }
 
-    fn wind_heartbeats(&mut self, world: &mut World) {
+    fn wind_heartbeats(&self, world: &mut World) {
         match self.heartbeats.next(&world.policy.heartbeats) {
             Some(at) => world.timers.set(Timer::Heartbeat, at),
             None => world.timers.clear(&Timer::Heartbeat),

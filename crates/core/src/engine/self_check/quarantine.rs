@@ -2,6 +2,9 @@
 //! internal incident at every receiver that the alert is routed to, past every noise stage. After the alert
 //! has resolved, the engine decides about it again.
 //!
+//! Squelch remembers [`QUARANTINED`] of them one by one. One incident at each receiver passes further ones
+//! through.
+//!
 //! This code reads nothing of what the engine remembers of the alert, since that may be what made it fail.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,13 +16,16 @@ use crate::engine::accounting::Verdict;
 use crate::engine::destinations::DestinationId;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::GroupKey;
+use crate::engine::renames::rename_key;
 use crate::engine::self_check::SelfCheck;
 use crate::engine::stats::Bound;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
-use crate::model::{AlertId, Batch, Cause, Disposition, Observation, Problem, Reason, Status, Timestamp};
+use crate::model::{
+    AlertId, Batch, Cause, Disposition, LabelSet, Observation, Problem, Reason, Status, Timestamp,
+};
 
-/// At most this many alerts are quarantined. A further one is counted and not passed through.
+/// Squelch remembers at most this many quarantined alerts one by one.
 pub(crate) const QUARANTINED: usize = 1000;
 
 /// The quarantined alerts.
@@ -27,6 +33,19 @@ pub(crate) const QUARANTINED: usize = 1000;
 pub(crate) struct Quarantine {
     #[serde(with = "crate::engine::pairs")]
     alerts: BTreeMap<AlertId, Quarantined>,
+    /// The alerts beyond [`QUARANTINED`], by receiver.
+    #[serde(default)]
+    further: BTreeMap<SmolStr, Further>,
+}
+
+/// Alerts that pass through together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Further {
+    /// How often senders stated that one of them fires.
+    count: u64,
+    last_seen: Timestamp,
+    /// The incident that tells of them.
+    told: Option<GroupKey>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +59,11 @@ impl Quarantine {
     /// How many there are.
     pub(crate) fn count(&self) -> u64 {
         self.alerts.len() as u64
+    }
+
+    /// A receiver has another name.
+    pub(crate) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
+        rename_key(&mut self.further, old, new);
     }
 }
 
@@ -55,11 +79,12 @@ impl SelfCheck {
             world.accounting.received(batch.source, observation.status, 1);
             let instance = AlertId::of(&observation.labels, |_| false);
             let alert = world.alerts.owner(instance, &observation.labels, &world.policy);
-            if !self.is_quarantined(alert) && self.quarantine.alerts.len() >= QUARANTINED {
-                world.accounting.bound(Bound::Quarantine, 1);
-                continue;
-            }
             if observation.status == Status::Firing {
+                if !self.is_quarantined(alert) && self.quarantine.alerts.len() >= QUARANTINED {
+                    world.accounting.bound(Bound::Quarantine, 1);
+                    self.pass_together(world, pages, alert, observation);
+                    continue;
+                }
                 let quarantined = Quarantined { last_seen: world.now, told: BTreeSet::new() };
                 self.quarantine.alerts.entry(alert).or_insert(quarantined);
             }
@@ -109,6 +134,48 @@ impl SelfCheck {
         }
     }
 
+    /// An observation of a firing alert for which quarantine has no room.
+    fn pass_together(
+        &mut self,
+        world: &mut World,
+        pages: &mut Pages,
+        alert: AlertId,
+        observation: &Observation,
+    ) {
+        let heartbeat = world.policy.heartbeat_of(&observation.labels).is_some();
+        let newest: SmolStr = world
+            .policy
+            .telling(&observation.labels)
+            .map_or_else(|| observation.labels.to_string().into(), |labels| labels.to_string().into());
+        for destination in world.destinations.matching(&world.policy, &observation.labels) {
+            let receiver = world.destinations.get(destination).receiver.clone();
+            let new = Further { count: 0, last_seen: world.now, told: None };
+            let further = self.quarantine.further.entry(receiver.clone()).or_insert(new);
+            let first = further.told.is_none();
+            if !heartbeat {
+                (further.count, further.last_seen) = (further.count + 1, world.now);
+                let problem = Problem::QuarantineFull {
+                    limit: QUARANTINED as u64,
+                    beyond: further.count,
+                    newest: newest.clone(),
+                };
+                let labels =
+                    LabelSet::from_pairs([("alertname", problem.alertname()), ("receiver", &receiver)]);
+                // A receiver that reaches nobody now may have been told before, and is to hear of the end.
+                if let Some(key) = pages.raise(world, &receiver, &labels, problem) {
+                    further.told = Some(key);
+                }
+            }
+            let disposition = match further.told {
+                None => Disposition::Suppressed(Reason::Muted),
+                Some(_) if first => Disposition::Page,
+                Some(_) => Disposition::Suppressed(Reason::Grouped),
+            };
+            self.dispose_quarantined(world, alert, destination, disposition);
+        }
+        world.timers.set_if_unset(Timer::Watch, world.now);
+    }
+
     /// Opens the incident of a quarantined alert at the receiver of a destination, if it is not open.
     fn tell_quarantined(
         &mut self,
@@ -133,7 +200,7 @@ impl SelfCheck {
     }
 
     fn dispose_quarantined(
-        &mut self,
+        &self,
         world: &mut World,
         alert: AlertId,
         destination: DestinationId,
@@ -160,6 +227,13 @@ impl SelfCheck {
             }
             stays
         });
+        self.quarantine.further.retain(|_, further| {
+            let stays = further.last_seen + patience > now;
+            if !stays {
+                over.extend(further.told.take());
+            }
+            stays
+        });
         for key in over {
             pages.clear(world, &key, Cause::Expired { after: patience });
         }
@@ -167,6 +241,6 @@ impl SelfCheck {
 
     /// Whether any alert is quarantined.
     pub(crate) fn has_quarantined(&self) -> bool {
-        !self.quarantine.alerts.is_empty()
+        !self.quarantine.alerts.is_empty() || !self.quarantine.further.is_empty()
     }
 }

@@ -41,7 +41,7 @@ pub(crate) struct Watch {
 
 impl SelfCheck {
     /// The time is over within which somebody should have been told.
-    pub(crate) fn unheard(&mut self, mutes: &Mutes, world: &mut World, pages: &mut Pages, alert: AlertId) {
+    pub(crate) fn unheard(&mut self, mutes: &Mutes, world: &mut World, pages: &Pages, alert: AlertId) {
         let Some(within) = pages.incidents.silence_of(world, alert) else {
             self.watch.unheard.remove(&alert);
             self.watch.excused.remove(&alert);

@@ -10,6 +10,7 @@ mod invariants;
 mod laws;
 mod many;
 mod observe;
+mod quarantine;
 mod read;
 mod relations;
 mod reload;

@@ -203,6 +203,31 @@ fn an_alert_has_the_labels_of_its_identity_whichever_replica_speaks() {
 }
 
 #[test]
+fn an_update_is_sent_once_in_one_instant() {
+    let mut world = World::new(three(Noise::default()));
+    let (warning, critical) = (of("Latency", "warning"), of("Errors", "critical"));
+    let said = fires(&world, &warning);
+    say(&mut world, vec![said]);
+    let said = fires(&world, &critical);
+    say(&mut world, vec![said]);
+    let before = sent(&world, "webhook[0]").len();
+    // The incident that was superseded and the one that took its place say that the alert resolved. Both
+    // notifications are accepted in the millisecond in which they left.
+    let said = ends(&world, &warning);
+    say(&mut world, vec![said]);
+    let new: Vec<_> = sent(&world, "webhook[0]").split_off(before);
+    let said = |n: &&Notification| {
+        let alerts: Vec<_> = n.alerts.iter().chain(&n.beside).map(|a| (a.id, a.status)).collect();
+        (n.at, n.dedup_key.clone(), n.kind, alerts)
+    };
+    let mut all: Vec<_> = new.iter().map(said).collect();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), new.len(), "none of them is sent twice: {new:#?}");
+    all_say(&world, true);
+}
+
+#[test]
 fn an_alert_keeps_its_labels_when_ignore_labels_changes() {
     let mut world = World::new(three(Noise::default()));
     let full = labels(&[("alertname", "A"), ("replica", "a"), ("service", "shop")]);
