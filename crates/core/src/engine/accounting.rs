@@ -151,7 +151,7 @@ impl Accounting {
     ) {
         if let Some(repeats) = self.repeats.remove(&key) {
             let verdict = repeats.verdict(key, known, destination);
-            let mut decision = self.decision(now, repeats.count, Whose::Engine, verdict);
+            let mut decision = decision_of(now, repeats.count, Whose::Engine, verdict);
             decision.basis.starts_at = Some(repeats.starts_at);
             self.decisions.push(decision);
         }
@@ -182,14 +182,14 @@ impl Accounting {
         self.count(verdict.destination.1, Whose::Engine, verdict.disposition, count);
         let known = verdict.known.as_deref_mut();
         self.write_repeats(now, (verdict.alert, verdict.destination.0), known, verdict.destination.1);
-        let decision = self.decision(now, count, Whose::Engine, verdict);
+        let decision = decision_of(now, count, Whose::Engine, verdict);
         self.decisions.push(decision);
     }
 
     /// Disposes `count` pending observations, as a sender decided whose notifications are passed on.
     pub(crate) fn dispose_as_sent(&mut self, now: Timestamp, count: u64, verdict: Verdict<'_>) {
         self.count(verdict.destination.1, Whose::Sender, verdict.disposition, count);
-        let decision = self.decision(now, count, Whose::Sender, verdict);
+        let decision = decision_of(now, count, Whose::Sender, verdict);
         self.decisions.push(decision);
     }
 
@@ -213,7 +213,7 @@ impl Accounting {
         let new = Repeats { count, since: now, starts_at, reason, incident };
         if self.disposed_repeats.is_some() {
             let verdict = new.verdict((alert, destination), known.as_deref_mut(), settings);
-            let decision = self.decision(now, count, Whose::Engine, verdict);
+            let decision = decision_of(now, count, Whose::Engine, verdict);
             self.disposed_repeats.iter_mut().for_each(|watched| watched.push(decision.clone()));
         }
         match self.repeats.get_mut(&(alert, destination)) {
@@ -240,30 +240,6 @@ impl Accounting {
         debug_assert!(account.pending >= count, "disposed more than was routed");
         account.pending = account.pending.saturating_sub(count);
         *account.disposed.entry(disposition).or_default() += count;
-    }
-
-    fn decision(&self, now: Timestamp, count: u64, whose: Whose, verdict: Verdict<'_>) -> Decision {
-        let mut basis = verdict.basis;
-        if let Some(known) = verdict.known {
-            basis.starts_at = Some(known.starts_at);
-            if known.named.is_none_or(|at| at + NAME_AGAIN <= now) {
-                known.named = Some(now);
-                basis.labels = known.told().clone();
-            }
-        }
-        Decision {
-            at: now,
-            alert: verdict.alert,
-            route: verdict.destination.1.route.clone(),
-            receiver: verdict.destination.1.receiver.clone(),
-            disposition: verdict.disposition,
-            observed: whose == Whose::Engine && verdict.destination.1.observes(),
-            count,
-            incident: verdict.incident,
-            cause: verdict.cause,
-            release: verdict.release,
-            basis,
-        }
     }
 
     /// Counts a notification that was decided.
@@ -315,4 +291,28 @@ fn counters<'a>(of: &'a mut BTreeMap<SmolStr, ReceiverStats>, name: &SmolStr) ->
         page_delay: vec![0; PAGE_DELAY_BUCKETS.len() + 1],
         ..ReceiverStats::default()
     })
+}
+
+fn decision_of(now: Timestamp, count: u64, whose: Whose, verdict: Verdict<'_>) -> Decision {
+    let mut basis = verdict.basis;
+    if let Some(known) = verdict.known {
+        basis.starts_at = Some(known.starts_at);
+        if known.named.is_none_or(|at| at + NAME_AGAIN <= now) {
+            known.named = Some(now);
+            basis.labels = known.told().clone();
+        }
+    }
+    Decision {
+        at: now,
+        alert: verdict.alert,
+        route: verdict.destination.1.route.clone(),
+        receiver: verdict.destination.1.receiver.clone(),
+        disposition: verdict.disposition,
+        observed: whose == Whose::Engine && verdict.destination.1.observes(),
+        count,
+        incident: verdict.incident,
+        cause: verdict.cause,
+        release: verdict.release,
+        basis,
+    }
 }

@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::engine::alerts::Change;
 use crate::engine::destinations::DestinationId;
 use crate::engine::occurrences::{PeerId, REFIRE_WAIT};
+use crate::engine::pages::mirrors::passed_on;
 use crate::engine::repeats::{Repeats, cause_of_repeats};
 use crate::engine::state::{AlertState, State};
 use crate::engine::timers::Timer;
@@ -206,7 +207,7 @@ impl Engine {
                 let disposition = Disposition::Suppressed(reason);
                 let (of, why) = ((one.alert, destination), (reason, incident));
                 accounting.dispose_repeats(*now, one.count, of, why, (alerts, destinations));
-                self.pages.mirrors.passed_on(
+                passed_on(
                     &mut self.world,
                     (one.alert, destination),
                     one.count,

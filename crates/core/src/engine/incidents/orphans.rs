@@ -27,9 +27,7 @@ impl SelfCheck {
         let left: Vec<OrphanedIncident> = incidents
             .flat_map(|incident| {
                 let late = late(incident);
-                pages
-                    .incidents
-                    .orphans_of(world, incident, move |c| c.is_orphan() && (late || c.end_was_refused()))
+                orphans_of(world, incident, move |c| c.is_orphan() && (late || c.end_was_refused()))
             })
             .collect();
         let found = !left.is_empty();
@@ -40,21 +38,6 @@ impl SelfCheck {
 }
 
 impl Incidents {
-    pub(crate) fn orphans_of<'a>(
-        &'a self,
-        world: &'a World,
-        incident: &'a Incident,
-        which: impl Fn(&Channel) -> bool + 'a,
-    ) -> impl Iterator<Item = OrphanedIncident> + 'a {
-        let home = &world.destinations.get(incident.group.0).receiver;
-        incident.channels.iter().filter(move |channel| which(channel)).map(move |channel| OrphanedIncident {
-            receiver: channel.receiver.as_ref().unwrap_or(home).clone(),
-            integration: channel.integration.clone(),
-            incident: incident.group_text.clone(),
-            dedup_key: incident.dedup_key.clone(),
-        })
-    }
-
     /// Something may have changed about whether an incident is an orphan.
     pub(crate) fn watch_orphan(&mut self, world: &mut World, id: IncidentId) {
         let is = |incident: &Incident| incident.channels.iter().any(Channel::is_orphan);
@@ -65,4 +48,18 @@ impl Incidents {
         self.orphans.insert(id);
         world.timers.set_if_unset(Timer::Watch, world.now + crate::engine::self_check::watch::EVERY);
     }
+}
+
+pub(crate) fn orphans_of<'a>(
+    world: &'a World,
+    incident: &'a Incident,
+    which: impl Fn(&Channel) -> bool + 'a,
+) -> impl Iterator<Item = OrphanedIncident> + 'a {
+    let home = &world.destinations.get(incident.group.0).receiver;
+    incident.channels.iter().filter(move |channel| which(channel)).map(move |channel| OrphanedIncident {
+        receiver: channel.receiver.as_ref().unwrap_or(home).clone(),
+        integration: channel.integration.clone(),
+        incident: incident.group_text.clone(),
+        dedup_key: incident.dedup_key.clone(),
+    })
 }

@@ -33,13 +33,13 @@ impl Incidents {
         alerts.sort_unstable_by(|a, b| (a.0, a.3.told(), a.1).cmp(&(b.0, b.3.told(), b.1)));
         let mut alerts: Vec<AlertView> = alerts
             .into_iter()
-            .map(|(status, id, m, alert)| self.alert_view(world, id, m, alert, status))
+            .map(|(status, id, m, alert)| alert_view(world, id, m, alert, status))
             .collect();
         alerts.extend(incident.internal.as_ref().map(|own| own.view(kind, world.now)));
         let firing = members.highest().filter(|_| kind != Kind::Resolve);
         let level = firing.map_or(incident.level, usize::from).min(levels.len() - 1);
         let left_out = members.len() - members.listed().take(most).count();
-        let title = self.title(world, incident);
+        let title = title_of(world, incident);
         Notification {
             id: number,
             at: world.now,
@@ -77,45 +77,38 @@ impl Incidents {
             let member = Member { firing: false, ..member };
             let fires = self.shown(world, (id, incident), (*alert, &member), channel)?;
             let status = if fires { Status::Firing } else { Status::Resolved };
-            (!own).then(|| self.alert_view(world, *alert, &member, known, status))
+            (!own).then(|| alert_view(world, *alert, &member, known, status))
         };
         wanted.filter_map(view).collect()
     }
+}
 
-    /// The labels that say what an incident is about: those of its group; of merged pages, the up to
-    /// three label values that explain most of it, if they hold for more than half.
-    pub(crate) fn title(&self, world: &World, incident: &Incident) -> LabelSet {
-        if incident.group != world.merged_key(incident.group.0) {
-            return incident.group.1.clone();
-        }
-        // Identities are hashes: each so-many-th of them is a fair sample.
-        let sample = incident.members.keys().step_by(incident.members.len() / SAMPLE + 1);
-        let labels: Vec<_> = sample.filter_map(|id| world.alerts.alert(*id)).map(Alert::told).collect();
-        LabelSet::from_pairs(shares(&labels).into_iter().take(3).map(|share| (share.name, share.value)))
+/// The labels that say what an incident is about: those of its group; of merged pages, the up to
+/// three label values that explain most of it, if they hold for more than half.
+pub(crate) fn title_of(world: &World, incident: &Incident) -> LabelSet {
+    if incident.group != world.merged_key(incident.group.0) {
+        return incident.group.1.clone();
     }
+    // Identities are hashes: each so-many-th of them is a fair sample.
+    let sample = incident.members.keys().step_by(incident.members.len() / SAMPLE + 1);
+    let labels: Vec<_> = sample.filter_map(|id| world.alerts.alert(*id)).map(Alert::told).collect();
+    LabelSet::from_pairs(shares(&labels).into_iter().take(3).map(|share| (share.name, share.value)))
+}
 
-    fn alert_view(
-        &self,
-        world: &World,
-        id: AlertId,
-        member: &Member,
-        alert: &Alert,
-        status: Status,
-    ) -> AlertView {
-        let (annotations, generator_url) = world.alerts.said(alert);
-        AlertView {
-            id,
-            status,
-            labels: alert.told().clone(),
-            annotations,
-            starts_at: alert.starts_at,
-            ends_at: match status {
-                Status::Firing => None,
-                Status::Resolved => alert.ends_at.or(member.resolved_at),
-            },
-            generator_url,
-            problem: None,
-            flaps: member.flaps,
-        }
+fn alert_view(world: &World, id: AlertId, member: &Member, alert: &Alert, status: Status) -> AlertView {
+    let (annotations, generator_url) = world.alerts.said(alert);
+    AlertView {
+        id,
+        status,
+        labels: alert.told().clone(),
+        annotations,
+        starts_at: alert.starts_at,
+        ends_at: match status {
+            Status::Firing => None,
+            Status::Resolved => alert.ends_at.or(member.resolved_at),
+        },
+        generator_url,
+        problem: None,
+        flaps: member.flaps,
     }
 }

@@ -52,21 +52,6 @@ enum Elsewhere {
 }
 
 impl Incidents {
-    /// Where a channel of an incident leads.
-    pub(crate) fn spot<'a>(&self, world: &'a World, incident: &Incident, channel: &'a Channel) -> Spot<'a> {
-        let home = &world.destinations.get(incident.group.0).receiver;
-        Spot { receiver: channel.receiver.as_ref().unwrap_or(home), integration: &channel.integration }
-    }
-
-    /// The channel of an incident that leads to a spot.
-    fn channel_at<'a>(&self, world: &World, incident: &'a Incident, at: Spot<'_>) -> Option<&'a Channel> {
-        let home = &world.destinations.get(incident.group.0).receiver;
-        let leads = |c: &&Channel| {
-            c.integration == *at.integration && c.receiver.as_ref().unwrap_or(home) == at.receiver
-        };
-        incident.channels.iter().filter(|c| !c.is_gone() || c.was_opened()).find(leads)
-    }
-
     /// The incidents of the group of this name that a spot stands for, the newest first: those that are told
     /// there, and those of its receiver that somebody else is told of. An integration that a reload removed
     /// or added does not know these, but their group is the one that it knows.
@@ -80,7 +65,7 @@ impl Incidents {
         let known = ids.filter_map(|id| Some((*id, self.all.get(id)?)));
         known.filter(move |(_, incident)| {
             let home = world.destinations.get(incident.group.0).receiver == *at.receiver;
-            home && incident.reaches_somebody() || self.channel_at(world, incident, at).is_some()
+            home && incident.reaches_somebody() || channel_at(world, incident, at).is_some()
         })
     }
 
@@ -166,7 +151,7 @@ impl Incidents {
             let fires = incident.members.get(&alert).is_some_and(|member| member.firing);
             // A page that was refused for good told it to nobody.
             let tells = |channel: &Channel| channel.was_opened() || !channel.was_refused();
-            (fires && self.channel_at(world, incident, at).is_some_and(tells)).then_some(other)
+            (fires && channel_at(world, incident, at).is_some_and(tells)).then_some(other)
         });
         match told {
             Some(other) => Elsewhere::Told(other),
@@ -187,7 +172,7 @@ impl Incidents {
         if member.firing || incident.side == Side::Mirror {
             return Some(member.firing);
         }
-        match self.elsewhere(world, alert, id, self.spot(world, incident, channel)) {
+        match self.elsewhere(world, alert, id, spot_of(world, incident, channel)) {
             Elsewhere::No => Some(false),
             Elsewhere::Told(_) | Elsewhere::Untold if channel.known_by == KnownBy::Group => Some(true),
             Elsewhere::Told(_) | Elsewhere::Untold => None,
@@ -257,7 +242,7 @@ impl Incidents {
 
     /// Whether an alert of an incident fires, and no other incident at the spot of a channel says so.
     fn fires_untold(&self, world: &World, id: IncidentId, incident: &Incident, channel: &Channel) -> bool {
-        let at = self.spot(world, incident, channel);
+        let at = spot_of(world, incident, channel);
         let waits = incident.internal.is_none() && !incident.ends_alone && channel.takes_resolves();
         waits && incident.tells_of().any(|alert| self.elsewhere(world, alert, id, at) == Elsewhere::Untold)
     }
@@ -283,7 +268,7 @@ impl Incidents {
 
     /// How the group of an incident that is over stands at the spot of a channel.
     fn stand(&self, world: &World, id: IncidentId, incident: &Incident, channel: &Channel) -> Stand {
-        let at = self.spot(world, incident, channel);
+        let at = spot_of(world, incident, channel);
         let mut lingers = false;
         for (_, other) in self.group_at(world, &incident.group.1, at).filter(|(_, other)| !other.is_over()) {
             match other.fires() {
@@ -308,7 +293,7 @@ impl Incidents {
         incident: &Incident,
         channel: &Channel,
     ) -> Option<AlertId> {
-        let at = self.spot(world, incident, channel);
+        let at = spot_of(world, incident, channel);
         let firing = |(_, other): (IncidentId, &Incident)| {
             let listed = other.members.listed().find(|(_, member)| member.firing);
             listed.map(|(alert, _)| alert)
@@ -329,7 +314,7 @@ impl Incidents {
         incident: &Incident,
         channel: &Channel,
     ) {
-        let at = self.spot(world, incident, channel);
+        let at = spot_of(world, incident, channel);
         let fires_not = |alert: &AlertId| !incident.members.get(alert).is_some_and(|member| member.firing);
         let unsaid = |alert: AlertId| match self.elsewhere(world, alert, id, at) {
             Elsewhere::Untold => Some((alert, true)),
@@ -355,7 +340,7 @@ impl Incidents {
         let Some(channel) = incident.channels.get(index).filter(|c| c.known_by == KnownBy::Group) else {
             return;
         };
-        let at = self.spot(world, incident, channel);
+        let at = spot_of(world, incident, channel);
         let mut owing: Vec<IncidentId> = Vec::new();
         if channel.settled() {
             let alive = self.group_at(world, &incident.group.1, at).filter(|(_, other)| !other.is_over());
@@ -378,7 +363,7 @@ impl Incidents {
         for other in owing {
             let at = Spot { receiver: &receiver, integration: &integration };
             let place = self.all.get(&other).and_then(|i| {
-                let channel = self.channel_at(world, i, at)?;
+                let channel = channel_at(world, i, at)?;
                 i.channels.iter().position(|c| std::ptr::eq(c, channel))
             });
             let channel = place.and_then(|place| self.all.get_mut(&other)?.channels.get_mut(place));
@@ -406,16 +391,16 @@ impl Incidents {
             }
         }
         let Some(successor) = self.all.get(&successor) else { return true };
-        let channel = self.channel_at(world, successor, self.spot(world, incident, at));
+        let channel = channel_at(world, successor, spot_of(world, incident, at));
         channel.is_none_or(|c| c.was_opened() || c.settled())
     }
 
     /// What became of the incidents that took the place of `incident`, one after the other.
     fn heir(&self, world: &World, incident: &Incident, at: &Channel) -> Heir {
-        let at = self.spot(world, incident, at);
+        let at = spot_of(world, incident, at);
         let mut next = incident.superseded_by;
         while let Some(successor) = next.and_then(|id| self.all.get(&id)) {
-            match self.channel_at(world, successor, at) {
+            match channel_at(world, successor, at) {
                 Some(channel) if channel.was_opened() && !channel.settled() => return Heir::Open,
                 Some(channel) if !channel.settled() && !successor.is_over() => return Heir::Waits,
                 Some(_) | None => next = successor.superseded_by,
@@ -433,4 +418,18 @@ enum Heir {
     Open,
     /// It is over, or was never told.
     Gone,
+}
+
+/// Where a channel of an incident leads.
+pub(crate) fn spot_of<'a>(world: &'a World, incident: &Incident, channel: &'a Channel) -> Spot<'a> {
+    let home = &world.destinations.get(incident.group.0).receiver;
+    Spot { receiver: channel.receiver.as_ref().unwrap_or(home), integration: &channel.integration }
+}
+
+/// The channel of an incident that leads to a spot.
+fn channel_at<'a>(world: &World, incident: &'a Incident, at: Spot<'_>) -> Option<&'a Channel> {
+    let home = &world.destinations.get(incident.group.0).receiver;
+    let leads =
+        |c: &&Channel| c.integration == *at.integration && c.receiver.as_ref().unwrap_or(home) == at.receiver;
+    incident.channels.iter().filter(|c| !c.is_gone() || c.was_opened()).find(leads)
 }

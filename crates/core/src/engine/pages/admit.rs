@@ -7,6 +7,7 @@ use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::members::{Level, UNKNOWN};
 use crate::engine::mutes::Muting;
 use crate::engine::pages::groups::Place;
+use crate::engine::pages::suppress::flapping_cause;
 use crate::engine::pages::{Pages, groups};
 use crate::engine::state::{AlertState, State};
 use crate::engine::timers::Timer;
@@ -41,7 +42,7 @@ impl Pages {
         }
         let withheld = std::mem::take(&mut world.state(alert, destination).waiting);
         if withheld > 0 {
-            let flapping = self.flapping_cause(world, alert, destination);
+            let flapping = flapping_cause(world, alert, destination);
             self.suppress(world, alert, destination, withheld, flapping, None);
         }
         let basis = Basis { otherwise: self.otherwise(world, alert, destination, reason), ..basis };

@@ -220,7 +220,7 @@ impl Pages {
         if period.held.is_empty() && quiet.is_empty() {
             return;
         }
-        let told = self.tell(world, receiver, &period, &quiet);
+        let told = digest_of(world, receiver, &period, &quiet);
         let first = NotificationId(self.incidents.next_notification);
         for integration in free {
             let id = NotificationId(self.incidents.next_notification);
@@ -309,77 +309,6 @@ impl Pages {
         }
         (first, alerts)
     }
-
-    /// The digest of a period, but for its number and whom it goes to.
-    fn tell(
-        &self,
-        world: &World,
-        receiver: &SmolStr,
-        period: &Period,
-        quiet: &BTreeSet<AlertId>,
-    ) -> Notification {
-        let held = period.held.iter().map(|(alert, held)| (*alert, held.counts.values().sum()));
-        let mut counts: BTreeMap<AlertId, u64> = held.collect();
-        for alert in quiet {
-            counts.entry(*alert).or_default();
-        }
-        let mut quiet_names: BTreeMap<SmolStr, u64> = BTreeMap::new();
-        for alert in quiet.iter().filter_map(|id| world.alerts.alert(*id)) {
-            *quiet_names.entry(cut(alert.labels.value("alertname"))).or_default() += 1;
-        }
-        let severities = &world.policy.severities;
-        let lowest = severities.levels.len() - 1;
-        let mut alerts: Vec<_> = counts
-            .iter()
-            .filter_map(|(id, count)| {
-                let view = self.as_it_stands(world, *id, receiver)?;
-                Some((severities.level_of(&view.labels), view.status, Reverse(*count), view))
-            })
-            .collect();
-        // The worst first: what is severe, what fires, what came most often.
-        alerts.sort_by(|a, b| (a.0, a.1, a.2, &a.3.labels).cmp(&(b.0, b.1, b.2, &b.3.labels)));
-        let level = alerts.first().map_or(lowest, |(level, ..)| *level);
-        let key = format_smolstr!("digest:{receiver}");
-        Notification {
-            id: NotificationId(0),
-            at: world.now,
-            receiver: receiver.clone(),
-            integration: SmolStr::default(),
-            kind: Kind::Digest,
-            dedup_key: dedup_key(&key, 0),
-            group_key: key,
-            generation: 0,
-            group_labels: LabelSet::from_pairs([("alertname", "SquelchDigest"), ("receiver", receiver)]),
-            title: Some(LabelSet::default()),
-            severity: severities.levels[level].name.clone(),
-            level: (level as u8, severities.levels.len() as u8),
-            truncated: alerts.len().saturating_sub(LISTED) as u64,
-            alerts: alerts.into_iter().take(LISTED).map(|(.., view)| view).collect(),
-            beside: Vec::new(),
-            opened_at: period.since,
-            cause: period.cause(world.now, &quiet_names),
-        }
-    }
-
-    fn as_it_stands(&self, world: &World, id: AlertId, receiver: &SmolStr) -> Option<AlertView> {
-        let alert = world.alerts.alert(id)?;
-        let here = world
-            .taken_destinations(id)
-            .into_iter()
-            .filter(|l| world.destinations.get(*l).receiver == *receiver);
-        let (annotations, generator_url) = world.alerts.said(alert);
-        Some(AlertView {
-            id,
-            status: if alert.firing() { Status::Firing } else { Status::Resolved },
-            labels: alert.told().clone(),
-            annotations,
-            starts_at: alert.starts_at,
-            ends_at: alert.ends_at.filter(|_| !alert.firing()),
-            generator_url,
-            problem: None,
-            flaps: here.filter_map(|destination| world.alerts.state(id, destination)?.damping.flaps()).max(),
-        })
-    }
 }
 
 impl Digests {
@@ -438,6 +367,69 @@ impl Digests {
                 timers.set(Timer::Digest(receiver.clone()), *now);
             }
         }
+    }
+}
+
+fn as_it_stands(world: &World, id: AlertId, receiver: &SmolStr) -> Option<AlertView> {
+    let alert = world.alerts.alert(id)?;
+    let here =
+        world.taken_destinations(id).into_iter().filter(|l| world.destinations.get(*l).receiver == *receiver);
+    let (annotations, generator_url) = world.alerts.said(alert);
+    Some(AlertView {
+        id,
+        status: if alert.firing() { Status::Firing } else { Status::Resolved },
+        labels: alert.told().clone(),
+        annotations,
+        starts_at: alert.starts_at,
+        ends_at: alert.ends_at.filter(|_| !alert.firing()),
+        generator_url,
+        problem: None,
+        flaps: here.filter_map(|destination| world.alerts.state(id, destination)?.damping.flaps()).max(),
+    })
+}
+
+/// The digest of a period, but for its number and whom it goes to.
+fn digest_of(world: &World, receiver: &SmolStr, period: &Period, quiet: &BTreeSet<AlertId>) -> Notification {
+    let held = period.held.iter().map(|(alert, held)| (*alert, held.counts.values().sum()));
+    let mut counts: BTreeMap<AlertId, u64> = held.collect();
+    for alert in quiet {
+        counts.entry(*alert).or_default();
+    }
+    let mut quiet_names: BTreeMap<SmolStr, u64> = BTreeMap::new();
+    for alert in quiet.iter().filter_map(|id| world.alerts.alert(*id)) {
+        *quiet_names.entry(cut(alert.labels.value("alertname"))).or_default() += 1;
+    }
+    let severities = &world.policy.severities;
+    let lowest = severities.levels.len() - 1;
+    let mut alerts: Vec<_> = counts
+        .iter()
+        .filter_map(|(id, count)| {
+            let view = as_it_stands(world, *id, receiver)?;
+            Some((severities.level_of(&view.labels), view.status, Reverse(*count), view))
+        })
+        .collect();
+    // The worst first: what is severe, what fires, what came most often.
+    alerts.sort_by(|a, b| (a.0, a.1, a.2, &a.3.labels).cmp(&(b.0, b.1, b.2, &b.3.labels)));
+    let level = alerts.first().map_or(lowest, |(level, ..)| *level);
+    let key = format_smolstr!("digest:{receiver}");
+    Notification {
+        id: NotificationId(0),
+        at: world.now,
+        receiver: receiver.clone(),
+        integration: SmolStr::default(),
+        kind: Kind::Digest,
+        dedup_key: dedup_key(&key, 0),
+        group_key: key,
+        generation: 0,
+        group_labels: LabelSet::from_pairs([("alertname", "SquelchDigest"), ("receiver", receiver)]),
+        title: Some(LabelSet::default()),
+        severity: severities.levels[level].name.clone(),
+        level: (level as u8, severities.levels.len() as u8),
+        truncated: alerts.len().saturating_sub(LISTED) as u64,
+        alerts: alerts.into_iter().take(LISTED).map(|(.., view)| view).collect(),
+        beside: Vec::new(),
+        opened_at: period.since,
+        cause: period.cause(world.now, &quiet_names),
     }
 }
 

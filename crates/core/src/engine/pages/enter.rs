@@ -140,17 +140,12 @@ impl Pages {
             }
         }
     }
+}
 
-    /// Why a page leaves, if flapping alerts that fire together made it.
-    pub(crate) fn broke_out(
-        &self,
-        world: &World,
-        key: &GroupKey,
-        all: &[(AlertId, u64, bool)],
-    ) -> Option<Cause> {
-        let flaps = |alert| world.alerts.state(alert, key.0).is_some_and(|t| t.damping.flaps().is_some());
-        let flapping = all.iter().filter(|(alert, _, recovered)| !recovered && flaps(*alert)).count();
-        let cause = Cause::FlappingTogether { alerts: flapping, within: FAN_OUT_WITHIN };
-        (flapping >= FAN_OUT).then_some(cause)
-    }
+/// Why a page leaves, if flapping alerts that fire together made it.
+pub(crate) fn broke_out(world: &World, key: &GroupKey, all: &[(AlertId, u64, bool)]) -> Option<Cause> {
+    let flaps = |alert| world.alerts.state(alert, key.0).is_some_and(|t| t.damping.flaps().is_some());
+    let flapping = all.iter().filter(|(alert, _, recovered)| !recovered && flaps(*alert)).count();
+    let cause = Cause::FlappingTogether { alerts: flapping, within: FAN_OUT_WITHIN };
+    (flapping >= FAN_OUT).then_some(cause)
 }

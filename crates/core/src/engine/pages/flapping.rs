@@ -4,6 +4,7 @@
 use crate::engine::destinations::DestinationId;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::GroupKey;
+use crate::engine::pages::suppress::flapping_cause;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::AlertId;
@@ -29,7 +30,7 @@ impl Pages {
             Some(_) | None => {}
         }
         let count = std::mem::take(&mut world.state(alert, destination).waiting);
-        let cause = self.flapping_cause(world, alert, destination);
+        let cause = flapping_cause(world, alert, destination);
         let release = world.timers.deadline(&Timer::Reuse(destination, alert));
         self.suppress(world, alert, destination, count, cause, release);
     }

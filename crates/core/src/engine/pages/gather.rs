@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::engine::destinations::DestinationId;
 use crate::engine::pages::Pages;
+use crate::engine::pages::enter::broke_out;
 use crate::engine::pages::groups::{GroupKey, Pending, Quiet, Wait, Worth};
 use crate::engine::pages::series::{Firing, series_of};
 use crate::engine::timers::Timer;
@@ -212,7 +213,7 @@ impl Pages {
         if self.merge(world, key, &all) {
             return self.forget_group_later(world, key);
         }
-        let cause = self.broke_out(world, key, &all).unwrap_or(Cause::FirstPage);
+        let cause = broke_out(world, key, &all).unwrap_or(Cause::FirstPage);
         self.open_with(world, key, all, cause);
     }
 

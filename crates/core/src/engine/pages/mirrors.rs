@@ -119,7 +119,7 @@ impl Mirrors {
                 let receiver = &world.destinations.get(*destination).receiver;
                 let (text, labels) = match &batch.upstream {
                     Some(upstream) => (upstream.group_key.clone(), upstream.group_labels.clone()),
-                    None => self.own_group(world, alert, *destination),
+                    None => own_group(world, alert, *destination),
                 };
                 entry(receiver, *destination, text, labels, Some(*destination));
             }
@@ -156,7 +156,7 @@ impl Mirrors {
             return;
         }
         let receiver = world.destinations.get(destination).receiver.clone();
-        let (text, labels) = self.own_group(world, alert, destination);
+        let (text, labels) = own_group(world, alert, destination);
         let peer = SmolStr::default();
         let alerts = vec![(alert, Status::Firing)];
         let counted = vec![(alert, Status::Firing, destination)];
@@ -217,29 +217,22 @@ impl Mirrors {
         destination.observes() && self.open.iter().any(shown)
     }
 
-    /// The group that Alertmanager would give an alert at a destination, and its labels.
-    fn own_group(&self, world: &World, alert: AlertId, destination: DestinationId) -> (SmolStr, LabelSet) {
-        let labels = world.alerts.alert(alert).map(|a| a.labels.clone()).unwrap_or_default();
-        let (_, labels) = world.group_key(destination, &labels);
-        (format_smolstr!("{}:{}", world.destinations.get(destination).route, labels), labels)
-    }
-
     /// One notification of the sender's goes on to a receiver.
     fn pass_on(&mut self, world: &mut World, incidents: &mut Incidents, said: Said<'_>) {
         let key = (said.receiver.clone(), said.text.clone());
         let fires = said.alerts.iter().any(|(_, status)| *status == Status::Firing);
         let Some(known) = self.open.get(&key) else {
             if world.destinations.get(said.destination).integrations.is_empty() {
-                return self.settle_accounts(world, incidents, &said, None, &Cause::NoIntegration);
+                return settle_accounts(world, incidents, &said, None, &Cause::NoIntegration);
             }
             if !fires {
-                return self.settle_accounts(world, incidents, &said, None, &Cause::NeverPaged);
+                return settle_accounts(world, incidents, &said, None, &Cause::NeverPaged);
             }
             return self.open_mirror(world, incidents, key, &said);
         };
         let id = known.incident;
         let copy = *known.peer != **said.peer && world.now < known.at + COPY_WITHIN;
-        let members = self.members_of(world, &said);
+        let members = members_of(world, &said);
         let Some(incident) = incidents.all.get_mut(&id) else { return };
         let fired: BTreeSet<AlertId> = firing(incident).collect();
         if said.whole {
@@ -250,10 +243,10 @@ impl Mirrors {
         // What the sender left out may fire: in doubt it stays open.
         let closes = fires_on.is_empty() && said.truncated == 0;
         if !closes && copy && said.whole && fired == fires_on {
-            return self.settle_accounts(world, incidents, &said, None, &Cause::OtherPeerRepeats);
+            return settle_accounts(world, incidents, &said, None, &Cause::OtherPeerRepeats);
         }
         if !closes && !said.whole && fired == fires_on {
-            return self.settle_accounts(world, incidents, &said, None, &Cause::SenderRepeats);
+            return settle_accounts(world, incidents, &said, None, &Cause::SenderRepeats);
         }
         let labels = incident.group.1.clone();
         if closes {
@@ -263,30 +256,16 @@ impl Mirrors {
             self.open.remove(&key);
             world.accounting.receiver(&key.0).open -= 1;
             let told = (id, Disposition::Resolve);
-            self.settle_accounts(world, incidents, &said, Some(told), &Cause::PassedOn);
+            settle_accounts(world, incidents, &said, Some(told), &Cause::PassedOn);
         } else {
             incident.issue(world.now, Cause::PassedOn, true);
             let mirror = Mirror { incident: id, peer: said.peer.clone(), at: world.now };
             self.open.insert(key, mirror);
             let told = (id, Disposition::Update);
-            self.settle_accounts(world, incidents, &said, Some(told), &Cause::PassedOn);
+            settle_accounts(world, incidents, &said, Some(told), &Cause::PassedOn);
         }
         incidents.group_changed(&labels);
         incidents.pump(world, id);
-    }
-
-    /// The alerts of a notification, as members of the incident that passes it on.
-    fn members_of(&self, world: &World, said: &Said<'_>) -> Vec<(AlertId, Member)> {
-        let member = |(alert, status): &(AlertId, Status)| {
-            let (since, level) =
-                (world.alerts.alert(*alert).map_or(world.now, |a| a.starts_at), world.level_of(*alert));
-            let member = match status {
-                Status::Firing => Member::firing(since, level),
-                Status::Resolved => Member::resolved(since, world.now),
-            };
-            (*alert, member)
-        };
-        said.alerts.iter().map(member).collect()
     }
 
     fn open_mirror(
@@ -310,7 +289,7 @@ impl Mirrors {
         let group = ((said.destination, said.labels.clone()), said.text.clone());
         let mut incident = Incident::new(world.now, group, generation, channels);
         incident.side = Side::Mirror;
-        incident.members.extend(self.members_of(world, said));
+        incident.members.extend(members_of(world, said));
         let level = incident.members.highest();
         incident.paged(level.map_or(0, usize::from));
         incident.issue(world.now, Cause::PassedOn, true);
@@ -320,63 +299,78 @@ impl Mirrors {
         self.unsettled.insert(id);
         self.open.insert(key, Mirror { incident: id, peer: said.peer.clone(), at: world.now });
         let told = (id, Disposition::Page);
-        self.settle_accounts(world, incidents, said, Some(told), &Cause::PassedOn);
+        settle_accounts(world, incidents, said, Some(told), &Cause::PassedOn);
         incidents.pump(world, id);
-    }
-
-    /// Disposes the observations of a notification: one as what was sent, if anything was, and the others
-    /// for `cause`.
-    fn settle_accounts(
-        &self,
-        world: &mut World,
-        incidents: &Incidents,
-        said: &Said<'_>,
-        told: Option<(IncidentId, Disposition)>,
-        cause: &Cause,
-    ) {
-        let incident = told.and_then(|(id, _)| incidents.all.get(&id)).map(|i| i.dedup_key.clone());
-        let leads = if told.is_some_and(|(_, d)| d == Disposition::Resolve) {
-            Status::Resolved
-        } else {
-            Status::Firing
-        };
-        let first = said.counted.iter().position(|(_, status, _)| *status == leads).unwrap_or(0);
-        for (index, (alert, _, destination)) in said.counted.iter().enumerate() {
-            let disposition = match told {
-                Some((_, disposition)) if index == first => disposition,
-                Some(_) | None => Disposition::Suppressed(cause.reason()),
-            };
-            let incident = incident.clone().unwrap_or_default();
-            self.passed_on(world, (*alert, *destination), 1, disposition, cause.clone(), incident);
-        }
-    }
-
-    /// Accounts for observations that upstream decided about: routed and disposed at once. Nothing, at
-    /// a destination that is in force.
-    pub(crate) fn passed_on(
-        &self,
-        world: &mut World,
-        (alert, destination): (AlertId, DestinationId),
-        count: u64,
-        disposition: Disposition,
-        cause: Cause,
-        incident: SmolStr,
-    ) {
-        let World { destinations, accounting, alerts, now, .. } = world;
-        let destination = (destination, destinations.get(destination));
-        if !destination.1.observes() || count == 0 {
-            return;
-        }
-        let account = accounting.receiver(&destination.1.receiver);
-        account.routed += count;
-        account.pending += count;
-        let (known, basis) = (alerts.alert_mut(alert), destination.1.basis());
-        let verdict =
-            Verdict { alert, known, destination, incident, disposition, cause, release: None, basis };
-        accounting.dispose_as_sent(*now, count, verdict);
     }
 }
 
 fn firing(incident: &Incident) -> impl Iterator<Item = AlertId> + use<'_> {
     incident.members.that_fire(true).map(|(alert, _)| *alert)
+}
+
+/// The group that Alertmanager would give an alert at a destination, and its labels.
+fn own_group(world: &World, alert: AlertId, destination: DestinationId) -> (SmolStr, LabelSet) {
+    let labels = world.alerts.alert(alert).map(|a| a.labels.clone()).unwrap_or_default();
+    let (_, labels) = world.group_key(destination, &labels);
+    (format_smolstr!("{}:{}", world.destinations.get(destination).route, labels), labels)
+}
+
+/// The alerts of a notification, as members of the incident that passes it on.
+fn members_of(world: &World, said: &Said<'_>) -> Vec<(AlertId, Member)> {
+    let member = |(alert, status): &(AlertId, Status)| {
+        let (since, level) =
+            (world.alerts.alert(*alert).map_or(world.now, |a| a.starts_at), world.level_of(*alert));
+        let member = match status {
+            Status::Firing => Member::firing(since, level),
+            Status::Resolved => Member::resolved(since, world.now),
+        };
+        (*alert, member)
+    };
+    said.alerts.iter().map(member).collect()
+}
+
+/// Accounts for observations that upstream decided about: routed and disposed at once. Nothing, at
+/// a destination that is in force.
+pub(crate) fn passed_on(
+    world: &mut World,
+    (alert, destination): (AlertId, DestinationId),
+    count: u64,
+    disposition: Disposition,
+    cause: Cause,
+    incident: SmolStr,
+) {
+    let World { destinations, accounting, alerts, now, .. } = world;
+    let destination = (destination, destinations.get(destination));
+    if !destination.1.observes() || count == 0 {
+        return;
+    }
+    let account = accounting.receiver(&destination.1.receiver);
+    account.routed += count;
+    account.pending += count;
+    let (known, basis) = (alerts.alert_mut(alert), destination.1.basis());
+    let verdict = Verdict { alert, known, destination, incident, disposition, cause, release: None, basis };
+    accounting.dispose_as_sent(*now, count, verdict);
+}
+
+/// Disposes the observations of a notification: one as what was sent, if anything was, and the others
+/// for `cause`.
+fn settle_accounts(
+    world: &mut World,
+    incidents: &Incidents,
+    said: &Said<'_>,
+    told: Option<(IncidentId, Disposition)>,
+    cause: &Cause,
+) {
+    let incident = told.and_then(|(id, _)| incidents.all.get(&id)).map(|i| i.dedup_key.clone());
+    let leads =
+        if told.is_some_and(|(_, d)| d == Disposition::Resolve) { Status::Resolved } else { Status::Firing };
+    let first = said.counted.iter().position(|(_, status, _)| *status == leads).unwrap_or(0);
+    for (index, (alert, _, destination)) in said.counted.iter().enumerate() {
+        let disposition = match told {
+            Some((_, disposition)) if index == first => disposition,
+            Some(_) | None => Disposition::Suppressed(cause.reason()),
+        };
+        let incident = incident.clone().unwrap_or_default();
+        passed_on(world, (*alert, *destination), 1, disposition, cause.clone(), incident);
+    }
 }

@@ -40,8 +40,8 @@ impl Pages {
             Reason::Flapping => settings.noise_basis("flapping"),
             Reason::Unsurprising => settings.noise_basis("surprise"),
             Reason::RateLimited => settings.noise_basis("limit"),
-            Reason::SelfResolved => self.hold_basis(world, alert, settings),
-            Reason::Stale => self.global_basis(world, "stale_after"),
+            Reason::SelfResolved => hold_basis(world, alert, settings),
+            Reason::Stale => global_basis(world, "stale_after"),
             Reason::Duplicate
             | Reason::Grouped
             | Reason::Inhibited
@@ -50,26 +50,6 @@ impl Pages {
             | Reason::NeverPaged => settings.basis(),
         };
         Basis { otherwise: self.otherwise(world, alert, destination, reason), ..basis }
-    }
-
-    /// What the first page of an alert waited for.
-    fn hold_basis(&self, world: &World, alert: AlertId, destination: &Destination) -> Basis {
-        let level = world.alerts.alert(alert).map(|a| world.policy.severities.level(&a.labels));
-        match level {
-            Some(level) if !level.hold.is_zero() && !level.never_hold => {
-                let line = world.policy.lines.severities.get(&level.name).copied().unwrap_or(0);
-                let setting = format_smolstr!("severities.levels.{}.hold", level.name);
-                Basis { setting, line, ..Basis::default() }
-            }
-            _ if !destination.noise.hold.time.is_zero() => destination.noise_basis("hold"),
-            _ if !destination.noise.wait.is_zero() => destination.noise_basis("wait"),
-            _ => destination.basis(),
-        }
-    }
-
-    fn global_basis(&self, world: &World, key: &str) -> Basis {
-        let line = world.policy.lines.global.get(key).copied().unwrap_or(0);
-        Basis { setting: format_smolstr!("global.{key}"), line, ..Basis::default() }
     }
 
     /// What would have become of an alert without the setting that suppressed it; nothing where
@@ -124,23 +104,6 @@ impl Pages {
         match place(world.now, alert, last, group, &self.incidents.all, noise, name) {
             Place::Rejoin(id) | Place::Join(id) => self.incidents.all.get(&id).map(|i| i.dedup_key.clone()),
             Place::Next => None,
-        }
-    }
-
-    pub(crate) fn flapping_cause(
-        &self,
-        world: &mut World,
-        alert: AlertId,
-        destination: DestinationId,
-    ) -> Cause {
-        let noise = world.destinations.get(destination).noise.clone();
-        let now = world.now;
-        let track = world.state(alert, destination);
-        Cause::Flapping {
-            changes: track.damping.flaps().unwrap_or(0),
-            penalty: track.damping.penalty_at(now, &noise.flapping),
-            suppress_at: noise.flapping.suppress_at,
-            reuse_at: Flapping::REUSE_AT,
         }
     }
 }
@@ -205,5 +168,37 @@ impl Pages {
         for (alert, count) in waiting {
             self.suppress(world, alert, destination, count, cause.clone(), None);
         }
+    }
+}
+
+/// What the first page of an alert waited for.
+fn hold_basis(world: &World, alert: AlertId, destination: &Destination) -> Basis {
+    let level = world.alerts.alert(alert).map(|a| world.policy.severities.level(&a.labels));
+    match level {
+        Some(level) if !level.hold.is_zero() && !level.never_hold => {
+            let line = world.policy.lines.severities.get(&level.name).copied().unwrap_or(0);
+            let setting = format_smolstr!("severities.levels.{}.hold", level.name);
+            Basis { setting, line, ..Basis::default() }
+        }
+        _ if !destination.noise.hold.time.is_zero() => destination.noise_basis("hold"),
+        _ if !destination.noise.wait.is_zero() => destination.noise_basis("wait"),
+        _ => destination.basis(),
+    }
+}
+
+fn global_basis(world: &World, key: &str) -> Basis {
+    let line = world.policy.lines.global.get(key).copied().unwrap_or(0);
+    Basis { setting: format_smolstr!("global.{key}"), line, ..Basis::default() }
+}
+
+pub(crate) fn flapping_cause(world: &mut World, alert: AlertId, destination: DestinationId) -> Cause {
+    let noise = world.destinations.get(destination).noise.clone();
+    let now = world.now;
+    let track = world.state(alert, destination);
+    Cause::Flapping {
+        changes: track.damping.flaps().unwrap_or(0),
+        penalty: track.damping.penalty_at(now, &noise.flapping),
+        suppress_at: noise.flapping.suppress_at,
+        reuse_at: Flapping::REUSE_AT,
     }
 }

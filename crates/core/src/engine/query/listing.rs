@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use crate::engine::alerts::Alert;
 use crate::engine::incidents::incident::Incident;
 use crate::engine::incidents::members::Member;
+use crate::engine::incidents::render::title_of;
 use crate::engine::query::Query;
 use crate::model::{AlertId, Headline, Kind, LabelSet, Matcher, headline};
 
@@ -46,7 +47,7 @@ impl Query<'_> {
 
     /// The title of an incident, in the words of its notifications.
     pub(crate) fn headline(&self, incident: &Incident) -> Headline {
-        let group = self.pages.incidents.title(self.world, incident);
+        let group = title_of(self.world, incident);
         if let Some(own) = &incident.internal {
             return headline(&group, &[&own.view(Kind::Page, self.world.now).labels], true);
         }

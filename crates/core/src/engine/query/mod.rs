@@ -15,6 +15,7 @@ use smol_str::SmolStr;
 
 use crate::engine::Stats;
 use crate::engine::incidents::channel::Channel;
+use crate::engine::incidents::orphans::orphans_of;
 use crate::engine::mutes::Mutes;
 use crate::engine::pages::Pages;
 use crate::engine::self_check::SelfCheck;
@@ -66,9 +67,7 @@ impl Query<'_> {
     /// Every incident that is open at an integration which the configuration does not have any more.
     pub fn orphans(&self) -> Vec<OrphanedIncident> {
         let found = self.pages.incidents.orphans.iter().filter_map(|id| self.pages.incidents.all.get(id));
-        found
-            .flat_map(|incident| self.pages.incidents.orphans_of(self.world, incident, Channel::is_orphan))
-            .collect()
+        found.flat_map(|incident| orphans_of(self.world, incident, Channel::is_orphan)).collect()
     }
 
     /// How many incidents each receiver has open at integrations that are gone.
@@ -76,12 +75,8 @@ impl Query<'_> {
         let mut counts = BTreeMap::new();
         for incident in self.pages.incidents.orphans.iter().filter_map(|id| self.pages.incidents.all.get(id))
         {
-            let receivers: BTreeSet<SmolStr> = self
-                .pages
-                .incidents
-                .orphans_of(self.world, incident, Channel::is_orphan)
-                .map(|orphan| orphan.receiver)
-                .collect();
+            let receivers: BTreeSet<SmolStr> =
+                orphans_of(self.world, incident, Channel::is_orphan).map(|orphan| orphan.receiver).collect();
             for receiver in receivers {
                 *counts.entry(receiver).or_default() += 1;
             }

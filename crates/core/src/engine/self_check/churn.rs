@@ -89,11 +89,7 @@ fn differs<'a>(before: &LabelSet, after: &'a LabelSet, ignored: impl Fn(&str) ->
 
 impl SelfCheck {
     /// What a request ended and started: labels whose value alone made another alert of the same rule.
-    pub(crate) fn watch_labels(
-        &mut self,
-        world: &World,
-        heard: &[(AlertId, Change, &Observation, bool)],
-    ) {
+    pub(crate) fn watch_labels(&mut self, world: &World, heard: &[(AlertId, Change, &Observation, bool)]) {
         let of =
             |change| heard.iter().filter(move |(_, c, ..)| *c == change).map(|(_, _, said, _)| &said.labels);
         let mut ended: Vec<&LabelSet> = of(Change::Resolved).take(COMPARED).collect();

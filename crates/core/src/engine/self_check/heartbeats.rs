@@ -95,24 +95,7 @@ impl SelfCheck {
             self.heartbeats.by_name.entry(heartbeat.name.clone()).or_insert_with(new);
         }
         self.wind_heartbeats(world);
-        self.release_heartbeats(world, pages);
-    }
-
-    /// An alert that is a heartbeat from now on is told of no more.
-    fn release_heartbeats(&self, world: &mut World, pages: &mut Pages) {
-        if world.policy.heartbeats.is_empty() {
-            return;
-        }
-        let firing = world.alerts.iter().filter(|(_, a)| a.firing());
-        let beats = firing.filter(|(_, a)| world.policy.heartbeat_of(&a.labels).is_some());
-        for alert in beats.map(|(id, _)| *id).collect::<Vec<_>>() {
-            for destination in world.taken_destinations(alert) {
-                if world.alerts.state(alert, destination).is_some_and(crate::engine::AlertState::is_live) {
-                    world.routed(destination, 1);
-                    pages.resolve(world, alert, destination, 1);
-                }
-            }
-        }
+        release_heartbeats(world, pages);
     }
 
     /// A heartbeat fires, as one who sends it says.
@@ -199,6 +182,23 @@ impl SelfCheck {
                 if let Some(beat) = beats.and_then(|b| b.senders.get_mut(&(source, alert))) {
                     beat.silent = Some(key);
                 }
+            }
+        }
+    }
+}
+
+/// An alert that is a heartbeat from now on is told of no more.
+fn release_heartbeats(world: &mut World, pages: &mut Pages) {
+    if world.policy.heartbeats.is_empty() {
+        return;
+    }
+    let firing = world.alerts.iter().filter(|(_, a)| a.firing());
+    let beats = firing.filter(|(_, a)| world.policy.heartbeat_of(&a.labels).is_some());
+    for alert in beats.map(|(id, _)| *id).collect::<Vec<_>>() {
+        for destination in world.taken_destinations(alert) {
+            if world.alerts.state(alert, destination).is_some_and(crate::engine::AlertState::is_live) {
+                world.routed(destination, 1);
+                pages.resolve(world, alert, destination, 1);
             }
         }
     }

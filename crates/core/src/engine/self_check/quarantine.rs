@@ -106,7 +106,7 @@ impl SelfCheck {
             Status::Firing => {
                 for destination in destinations {
                     let disposition = self.tell_quarantined(world, pages, alert, destination, observation);
-                    self.dispose_quarantined(world, alert, destination, disposition);
+                    dispose_quarantined(world, alert, destination, disposition);
                 }
                 if let Some(quarantined) = self.quarantine.alerts.get_mut(&alert) {
                     quarantined.last_seen = now;
@@ -128,7 +128,7 @@ impl SelfCheck {
                     pages.clear(world, &key, Cause::AllResolved);
                 }
                 for destination in destinations {
-                    self.dispose_quarantined(world, alert, destination, disposition);
+                    dispose_quarantined(world, alert, destination, disposition);
                 }
             }
         }
@@ -171,7 +171,7 @@ impl SelfCheck {
                 Some(_) if first => Disposition::Page,
                 Some(_) => Disposition::Suppressed(Reason::Grouped),
             };
-            self.dispose_quarantined(world, alert, destination, disposition);
+            dispose_quarantined(world, alert, destination, disposition);
         }
         world.timers.set_if_unset(Timer::Watch, world.now);
     }
@@ -197,23 +197,6 @@ impl SelfCheck {
             true => Disposition::Page,
             false => Disposition::Suppressed(Reason::Duplicate),
         }
-    }
-
-    fn dispose_quarantined(
-        &self,
-        world: &mut World,
-        alert: AlertId,
-        destination: DestinationId,
-        disposition: Disposition,
-    ) {
-        world.routed(destination, 1);
-        let World { destinations, accounting, now, .. } = world;
-        let destination = (destination, destinations.get(destination));
-        let (incident, cause, release) = (SmolStr::default(), Cause::Quarantined, None);
-        let basis = destination.1.basis();
-        let verdict =
-            Verdict { alert, known: None, destination, incident, disposition, cause, release, basis };
-        accounting.dispose(*now, 1, verdict);
     }
 
     /// Closes what was not said again for `stale_after`.
@@ -243,4 +226,19 @@ impl SelfCheck {
     pub(crate) fn has_quarantined(&self) -> bool {
         !self.quarantine.alerts.is_empty() || !self.quarantine.further.is_empty()
     }
+}
+
+fn dispose_quarantined(
+    world: &mut World,
+    alert: AlertId,
+    destination: DestinationId,
+    disposition: Disposition,
+) {
+    world.routed(destination, 1);
+    let World { destinations, accounting, now, .. } = world;
+    let destination = (destination, destinations.get(destination));
+    let (incident, cause, release) = (SmolStr::default(), Cause::Quarantined, None);
+    let basis = destination.1.basis();
+    let verdict = Verdict { alert, known: None, destination, incident, disposition, cause, release, basis };
+    accounting.dispose(*now, 1, verdict);
 }

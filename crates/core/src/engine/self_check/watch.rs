@@ -47,7 +47,7 @@ impl SelfCheck {
             self.watch.excused.remove(&alert);
             return;
         };
-        let excused = self.is_excused(mutes, world, pages, alert);
+        let excused = is_excused(mutes, world, pages, alert);
         if excused || self.watch.excused.remove(&alert) {
             // What mutes it may end, and then it must be told of in time.
             if excused {
@@ -64,36 +64,6 @@ impl SelfCheck {
         }
         world.alerts.watch(alert, Some(world.now + EVERY), &mut world.timers);
         world.timers.set_if_unset(Timer::Watch, world.now);
-    }
-
-    /// Whether a person wants it so, or somebody was told of what explains it: it is muted wherever it
-    /// goes, or it goes nowhere.
-    fn is_excused(&self, mutes: &Mutes, world: &World, pages: &Pages, alert: AlertId) -> bool {
-        self.is_kept_from_all(mutes, world, alert, |inhibited| {
-            let source = mutes.inhibitor(inhibited);
-            source.is_none_or(|source| {
-                pages.incidents.was_told(world, source)
-                    || self.is_kept_from_all(mutes, world, source, |_| false)
-            })
-        })
-    }
-
-    /// Whether an alert is kept from everybody by a silence, by a time interval, or because it goes nowhere;
-    /// or inhibited, if that counts.
-    fn is_kept_from_all(
-        &self,
-        mutes: &Mutes,
-        world: &World,
-        alert: AlertId,
-        counts: impl Fn(&LabelSet) -> bool,
-    ) -> bool {
-        let Some(known) = world.alerts.alert(alert) else { return true };
-        world.destinations.matching(&world.policy, &known.labels).into_iter().all(|destination| {
-            let settings = world.destinations.get(destination);
-            let muted =
-                |muting: crate::engine::mutes::Muting| !muting.is_inhibition() || counts(&known.labels);
-            settings.integrations.is_empty() || mutes.cause(&world.alerts, alert, settings).is_some_and(muted)
-        })
     }
 
     /// A page may not have been taken in time: its receiver's fallback is told too, and so is a person.
@@ -131,9 +101,7 @@ impl SelfCheck {
         }
         let unheard: Vec<AlertId> = self.watch.unheard.iter().copied().collect();
         for alert in unheard {
-            if pages.incidents.silence_of(world, alert).is_none()
-                || self.is_excused(mutes, world, pages, alert)
-            {
+            if pages.incidents.silence_of(world, alert).is_none() || is_excused(mutes, world, pages, alert) {
                 self.watch.unheard.remove(&alert);
             }
         }
@@ -198,4 +166,31 @@ impl SelfCheck {
 
 fn counts(counts: BTreeMap<SmolStr, u64>) -> Vec<NameCount> {
     counts.into_iter().map(|(name, count)| NameCount { name, count }).collect()
+}
+
+/// Whether an alert is kept from everybody by a silence, by a time interval, or because it goes nowhere;
+/// or inhibited, if that counts.
+fn is_kept_from_all(
+    mutes: &Mutes,
+    world: &World,
+    alert: AlertId,
+    counts: impl Fn(&LabelSet) -> bool,
+) -> bool {
+    let Some(known) = world.alerts.alert(alert) else { return true };
+    world.destinations.matching(&world.policy, &known.labels).into_iter().all(|destination| {
+        let settings = world.destinations.get(destination);
+        let muted = |muting: crate::engine::mutes::Muting| !muting.is_inhibition() || counts(&known.labels);
+        settings.integrations.is_empty() || mutes.cause(&world.alerts, alert, settings).is_some_and(muted)
+    })
+}
+
+/// Whether a person wants it so, or somebody was told of what explains it: it is muted wherever it
+/// goes, or it goes nowhere.
+fn is_excused(mutes: &Mutes, world: &World, pages: &Pages, alert: AlertId) -> bool {
+    is_kept_from_all(mutes, world, alert, |inhibited| {
+        let source = mutes.inhibitor(inhibited);
+        source.is_none_or(|source| {
+            pages.incidents.was_told(world, source) || is_kept_from_all(mutes, world, source, |_| false)
+        })
+    })
 }
