@@ -12,11 +12,11 @@ use crate::decision_log::{Entry, Page, Query};
 use crate::model::{AlertId, Disposition, LabelSet};
 use crate::web::app::App;
 use crate::web::problem::Problem;
-use crate::web::v1::{DecisionsAsked, PageLimit, search};
+use crate::web::v1::{DecisionParams, PageLimit, search};
 
 /// What is asked for in the address line.
 #[derive(Deserialize, Default)]
-pub(in crate::web) struct Asked {
+pub(in crate::web) struct DecisionPageParams {
     #[serde(default)]
     q: String,
     #[serde(default)]
@@ -38,7 +38,7 @@ pub(in crate::web) struct Asked {
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
     let frame = Frame::new(&app, &uri, &headers).await;
     let found = async {
-        let asked: Asked = super::asked(&uri)?;
+        let asked: DecisionPageParams = super::asked(&uri)?;
         let found = search(&app, asked.query()?).await?;
         Ok::<_, Problem>((asked, found))
     };
@@ -53,7 +53,7 @@ pub(super) async fn of_alert(app: &App, alert: AlertId) -> Result<Page, Problem>
     search(app, Query { alert: Some(alert), limit: ROWS, ..Query::default() }).await
 }
 
-impl Asked {
+impl DecisionPageParams {
     fn query(&self) -> Result<Query, Problem> {
         let is_disposition = Disposition::ALL.iter().any(|d| d.as_str() == self.what);
         let given = |text: &String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
@@ -61,7 +61,7 @@ impl Asked {
             true => (given(&self.what), None),
             false => (None, given(&self.what)),
         };
-        let asked = DecisionsAsked {
+        let asked = DecisionParams {
             filter: given(&self.q).into_iter().collect(),
             receiver: given(&self.receiver),
             disposition,
@@ -71,7 +71,7 @@ impl Asked {
             incident: given(&self.incident),
             cursor: given(&self.cursor),
             limit: PageLimit(ROWS),
-            ..DecisionsAsked::default()
+            ..DecisionParams::default()
         };
         asked.query()
     }
@@ -90,7 +90,7 @@ impl Asked {
     }
 }
 
-fn body(frame: &Frame, asked: &Asked, found: &Page) -> Markup {
+fn body(frame: &Frame, asked: &DecisionPageParams, found: &Page) -> Markup {
     let mut words: Vec<&str> = Disposition::ALL.iter().map(|d| d.as_str()).collect();
     words.dedup();
     let words =
@@ -122,7 +122,7 @@ fn body(frame: &Frame, asked: &Asked, found: &Page) -> Markup {
     }
 }
 
-fn list(frame: &Frame, asked: &Asked, found: &Page) -> Markup {
+fn list(frame: &Frame, asked: &DecisionPageParams, found: &Page) -> Markup {
     html! {
         @if found.decisions.is_empty() { p.empty { "Nothing was decided that matches." } }
         @else {

@@ -20,14 +20,14 @@ const WIDTH: u64 = 600;
 
 /// What is asked for in the address line.
 #[derive(Deserialize, Default)]
-pub(in crate::web) struct Asked {
+pub(in crate::web) struct FlappingPageParams {
     page: Option<usize>,
 }
 
 /// `GET /flapping`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
     let frame = Frame::new(&app, &uri, &headers).await;
-    let asked: Asked = match super::asked(&uri) {
+    let asked: FlappingPageParams = match super::asked(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
     };

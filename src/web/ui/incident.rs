@@ -18,7 +18,7 @@ use crate::web::problem::Problem;
 
 /// What is asked for in the address line.
 #[derive(Deserialize)]
-pub(in crate::web) struct Asked {
+pub(in crate::web) struct IncidentPageParams {
     key: String,
     /// What would be, where the same key stands for what is.
     #[serde(default)]
@@ -29,7 +29,7 @@ pub(in crate::web) struct Asked {
 /// `GET /incident?key=…`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
     let frame = Frame::new(&app, &uri, &headers).await;
-    let asked: Asked = match super::asked(&uri) {
+    let asked: IncidentPageParams = match super::asked(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
     };
@@ -44,7 +44,7 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
     }
 }
 
-fn body(frame: &Frame, asked: &Asked, detail: &OpenIncident) -> Markup {
+fn body(frame: &Frame, asked: &IncidentPageParams, detail: &OpenIncident) -> Markup {
     let link = |page: usize| {
         let page = page.to_string();
         let observed = if asked.observed { "true" } else { "" };
@@ -143,14 +143,14 @@ fn alert_row(frame: &Frame, row: &Row, alert: &KnownAlert) -> Markup {
 
 /// What is asked for in the address line.
 #[derive(Deserialize)]
-pub(in crate::web) struct AskedAlert {
+pub(in crate::web) struct AlertPageParams {
     id: String,
 }
 
 /// `GET /alert?id=…`
 pub(in crate::web) async fn alert(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
     let frame = Frame::new(&app, &uri, &headers).await;
-    let asked: AskedAlert = match super::asked(&uri) {
+    let asked: AlertPageParams = match super::asked(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
     };

@@ -34,7 +34,7 @@ const TOP_CSV: usize = 10_000;
 
 /// What is asked for in the address line.
 #[derive(Deserialize, Default)]
-pub(in crate::web) struct Asked {
+pub(in crate::web) struct NoisePageParams {
     #[serde(default)]
     span: String,
 }
@@ -84,7 +84,7 @@ fn cell(text: &str) -> String {
 }
 
 async fn seen(app: &App, uri: &Uri) -> Result<Seen, Problem> {
-    let asked: Asked = super::asked(uri)?;
+    let asked: NoisePageParams = super::asked(uri)?;
     let (span, length) = SPANS.into_iter().find(|(name, _)| *name == asked.span).unwrap_or(SPANS[2]);
     let now = app.gate.now();
     let tally = app.gate.noise(now - length, now).await.map_err(unsearched)?;

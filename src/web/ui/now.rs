@@ -20,7 +20,7 @@ const FEW_SILENCES: usize = 8;
 
 /// What is asked for in the address line.
 #[derive(Deserialize, Default)]
-pub(in crate::web) struct Asked {
+pub(in crate::web) struct NowPageParams {
     #[serde(default)]
     q: String,
     #[serde(default)]
@@ -33,7 +33,7 @@ pub(in crate::web) struct Asked {
 /// `GET /`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
     let frame = Frame::new(&app, &uri, &headers).await;
-    let asked: Asked = match super::asked(&uri) {
+    let asked: NowPageParams = match super::asked(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
     };
@@ -45,7 +45,7 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
 
 type Seen = (Board, Vec<(Silence, SilenceState)>);
 
-async fn board(app: &App, asked: &Asked) -> Result<Seen, Problem> {
+async fn board(app: &App, asked: &NowPageParams) -> Result<Seen, Problem> {
     let query = BoardQuery {
         matchers: crate::web::v1::matchers(std::slice::from_ref(&asked.q))?,
         receiver: (!asked.receiver.is_empty()).then(|| asked.receiver.as_str().into()),
@@ -62,14 +62,14 @@ async fn board(app: &App, asked: &Asked) -> Result<Seen, Problem> {
     .await
 }
 
-impl Asked {
+impl NowPageParams {
     fn with(&self, state: &str, page: usize) -> String {
         let page = if page > 1 { page.to_string() } else { String::new() };
         text::query(&[("q", &self.q), ("receiver", &self.receiver), ("state", state), ("page", &page)]).into()
     }
 }
 
-fn body(frame: &Frame, asked: &Asked, board: &Board, silences: &[(Silence, SilenceState)]) -> Markup {
+fn body(frame: &Frame, asked: &NowPageParams, board: &Board, silences: &[(Silence, SilenceState)]) -> Markup {
     let page = asked.page.unwrap_or(1).max(1);
     let count = |state| board.states.get(&state).copied().unwrap_or(0);
     let open = count(RowState::Passing) + count(RowState::Paged) + count(RowState::Flapping);
@@ -117,7 +117,7 @@ fn body(frame: &Frame, asked: &Asked, board: &Board, silences: &[(Silence, Silen
     }
 }
 
-fn nothing(asked: &Asked) -> Markup {
+fn nothing(asked: &NowPageParams) -> Markup {
     let filtered = [&asked.q, &asked.receiver, &asked.state].iter().any(|text| !text.is_empty());
     html! {
         p.empty {

@@ -27,7 +27,7 @@ const MOST_CONFIG: usize = 40_000;
 
 /// What is asked for in the address line.
 #[derive(Deserialize, Default)]
-pub(in crate::web) struct Asked {
+pub(in crate::web) struct RoutingPageParams {
     #[serde(default)]
     labels: String,
     #[serde(default)]
@@ -37,7 +37,7 @@ pub(in crate::web) struct Asked {
 /// `GET /routing`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
     let frame = Frame::new(&app, &uri, &headers).await;
-    let asked: Asked = match super::asked(&uri) {
+    let asked: RoutingPageParams = match super::asked(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
     };
@@ -72,7 +72,7 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
     frame.page("Routing", body)
 }
 
-async fn dry_run(app: &App, asked: &Asked) -> Result<Option<(LabelSet, DryRun)>, Problem> {
+async fn dry_run(app: &App, asked: &RoutingPageParams) -> Result<Option<(LabelSet, DryRun)>, Problem> {
     if asked.labels.trim().is_empty() {
         return Ok(None);
     }

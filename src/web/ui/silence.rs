@@ -21,7 +21,7 @@ const LOOKS: usize = 20;
 
 /// What is asked for in the address line.
 #[derive(Deserialize, Default)]
-pub(in crate::web) struct Asked {
+pub(in crate::web) struct SilencePageParams {
     /// Matchers that a new silence begins with.
     #[serde(default)]
     q: String,
@@ -55,7 +55,7 @@ pub(super) struct Wrong {
 /// `GET /silences`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
     let frame = Frame::new(&app, &uri, &headers).await;
-    let asked: Asked = match super::asked(&uri) {
+    let asked: SilencePageParams = match super::asked(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
     };

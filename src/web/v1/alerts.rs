@@ -21,7 +21,7 @@ use crate::web::problem::Problem;
 #[derive(Deserialize, IntoParams, Default)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Asked {
+pub(super) struct AlertListParams {
     /// Matchers on the alert's labels, as `alertname="Down",host=~"db.*"`; may be given more than once.
     filter: Vec<String>,
     /// Alertmanager's fingerprint, 16 hex digits.
@@ -169,7 +169,7 @@ pub struct AlertPage {
 
 /// Alerts that are remembered, and where they stand.
 #[utoipa::path(
-    get, path = "/api/v1/alerts", operation_id = "listAlerts", tag = "state", params(Asked),
+    get, path = "/api/v1/alerts", operation_id = "listAlerts", tag = "state", params(AlertListParams),
     responses((status = 200, description = "One page.", body = AlertPage), Refusal)
 )]
 pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
@@ -177,7 +177,7 @@ pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
 }
 
 async fn page(app: &App, uri: &Uri) -> Result<AlertPage, Problem> {
-    let asked: Asked = asked(uri)?;
+    let asked: AlertListParams = asked(uri)?;
     let mut query = AlertQuery {
         matchers: matchers(&asked.filter)?,
         fingerprint: asked::read("fingerprint", asked.fingerprint.as_ref(), "16 hex digits", |text| {

@@ -26,7 +26,7 @@ const MOST: usize = 100;
 #[derive(Deserialize, IntoParams, Default)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
-struct Asked {
+struct DeadLetterParams {
     /// Only this receiver's.
     receiver: Option<String>,
     /// `next` of the page before.
@@ -98,7 +98,7 @@ struct Replayed {
 
 /// Notifications that receivers refused for good.
 #[utoipa::path(
-    get, path = "/api/v1/dead-letters", operation_id = "listDeadLetters", tag = "delivery", params(Asked),
+    get, path = "/api/v1/dead-letters", operation_id = "listDeadLetters", tag = "delivery", params(DeadLetterParams),
     responses((status = 200, description = "One page.", body = LetterPage), Refusal)
 )]
 pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
@@ -106,7 +106,7 @@ pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
 }
 
 async fn page(app: &App, uri: &Uri) -> Result<LetterPage, Problem> {
-    let asked: Asked = asked(uri)?;
+    let asked: DeadLetterParams = asked(uri)?;
     let after = cursor(asked.cursor.as_ref(), |text| {
         let (at, id) = text.split_once('-')?;
         Some((Timestamp::from_millis(at.parse().ok()?), NotificationId(id.parse().ok()?)))

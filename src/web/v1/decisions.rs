@@ -18,7 +18,7 @@ use crate::web::problem::{Details, Problem};
 #[derive(Deserialize, IntoParams, Default)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
-pub(in crate::web) struct Asked {
+pub(in crate::web) struct DecisionParams {
     /// Matchers on the alert's labels, as `alertname="Down",host=~"db.*"`; may be given more than once.
     pub(in crate::web) filter: Vec<String>,
     /// Alertmanager's fingerprint, 16 hex digits.
@@ -48,7 +48,7 @@ pub(in crate::web) struct Asked {
 
 /// What became of every alert, and why; the newest first.
 #[utoipa::path(
-    get, path = "/api/v1/decisions", operation_id = "listDecisions", tag = "history", params(Asked),
+    get, path = "/api/v1/decisions", operation_id = "listDecisions", tag = "history", params(DecisionParams),
     responses(
         (status = 200, description = "One page.", body = Page),
         (status = 422, description = "The search is too broad.", body = Details,
@@ -57,11 +57,11 @@ pub(in crate::web) struct Asked {
     )
 )]
 pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
-    let found = async { search(&app, asked::<Asked>(&uri)?.query()?).await };
+    let found = async { search(&app, asked::<DecisionParams>(&uri)?.query()?).await };
     reply(found.await)
 }
 
-impl Asked {
+impl DecisionParams {
     /// What is meant.
     pub(in crate::web) fn query(&self) -> Result<Query, Problem> {
         Ok(Query {
@@ -119,7 +119,7 @@ mod tests {
 
     fn ask(pairs: &[(&str, &str)]) -> Result<Query, String> {
         let uri = format!("/{}", query_of(pairs)).parse().unwrap();
-        asked::<Asked>(&uri).and_then(|asked| asked.query()).map_err(|problem| problem.detail)
+        asked::<DecisionParams>(&uri).and_then(|asked| asked.query()).map_err(|problem| problem.detail)
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::web::problem::Problem;
 #[derive(Deserialize, IntoParams, Default)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Asked {
+pub(super) struct IncidentListParams {
     /// Matchers on the labels of one of its alerts; may be given more than once.
     filter: Vec<String>,
     /// Only this receiver's.
@@ -175,7 +175,7 @@ pub struct IncidentPage {
 
 /// Incidents that are not over.
 #[utoipa::path(
-    get, path = "/api/v1/incidents", operation_id = "listIncidents", tag = "state", params(Asked),
+    get, path = "/api/v1/incidents", operation_id = "listIncidents", tag = "state", params(IncidentListParams),
     responses((status = 200, description = "One page.", body = IncidentPage), Refusal)
 )]
 pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
@@ -183,7 +183,7 @@ pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
 }
 
 async fn page(app: &App, uri: &Uri) -> Result<IncidentPage, Problem> {
-    let asked: Asked = asked(uri)?;
+    let asked: IncidentListParams = asked(uri)?;
     let mut query = IncidentQuery {
         matchers: matchers(&asked.filter)?,
         receiver: asked.receiver.map(Into::into),

@@ -27,7 +27,7 @@ use crate::decision_log::{DecisionLogError, Page, Query};
 
 pub use alerts::{AlertEntry, AlertPage, StandingEntry};
 pub(super) use asked::{ASKED_COMPILED, PageLimit, matchers};
-pub(super) use decisions::Asked as DecisionsAsked;
+pub(super) use decisions::DecisionParams;
 pub use document::description;
 pub use incidents::{IncidentEntry, IncidentPage};
 pub use silences::SilencePage;

@@ -22,7 +22,7 @@ const SPAN: Duration = Duration::from_hours(24);
 #[derive(Deserialize, IntoParams, Default)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Asked {
+pub(super) struct NoiseParams {
     /// From then on, RFC 3339; a day before `until` if it is not given.
     since: Option<String>,
     /// Before that; now if it is not given.
@@ -34,7 +34,7 @@ pub(super) struct Asked {
 
 /// What came in over a stretch of time, what went out, and which rules to mend first.
 #[utoipa::path(
-    get, path = "/api/v1/noise", operation_id = "countNoise", tag = "history", params(Asked),
+    get, path = "/api/v1/noise", operation_id = "countNoise", tag = "history", params(NoiseParams),
     responses(
         (status = 200, description = "The counts.", body = NoiseEntry),
         (status = 422, description = "The counting takes too long.", body = Details,
@@ -47,7 +47,7 @@ pub(super) async fn count(State(app): State<App>, uri: Uri) -> Response {
 }
 
 async fn counted(app: &App, uri: &Uri) -> Result<NoiseEntry, Problem> {
-    let asked: Asked = asked(uri)?;
+    let asked: NoiseParams = asked(uri)?;
     let until = time("until", asked.until.as_ref())?.unwrap_or_else(|| app.gate.now());
     let since = time("since", asked.since.as_ref())?.unwrap_or(until - SPAN);
     if since >= until {

@@ -25,7 +25,7 @@ use crate::web::problem::Problem;
 #[derive(Deserialize, IntoParams, Default)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
-struct Asked {
+struct ReceiverParams {
     /// `next` of the page before.
     cursor: Option<String>,
     /// Entries on the page at most.
@@ -92,7 +92,7 @@ struct FailureEntry {
 
 /// How delivery to each receiver goes.
 #[utoipa::path(
-    get, path = "/api/v1/receivers", operation_id = "listReceivers", tag = "delivery", params(Asked),
+    get, path = "/api/v1/receivers", operation_id = "listReceivers", tag = "delivery", params(ReceiverParams),
     responses((status = 200, description = "One page.", body = ReceiverPage), Refusal)
 )]
 pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
@@ -100,7 +100,7 @@ pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
 }
 
 async fn page(app: &App, uri: &Uri) -> Result<ReceiverPage, Problem> {
-    let asked: Asked = asked(uri)?;
+    let asked: ReceiverParams = asked(uri)?;
     let (after, limit) = (asked.cursor.map(SmolStr::from), asked.limit.0);
     let mut receivers: Vec<(SmolStr, Receiver)> = look(app, move |engine| {
         let behind = after.map_or(Unbounded, Excluded);

@@ -22,7 +22,7 @@ use crate::web::silencing::{SilenceEntry, SilenceForm, ask, is_selected, posted}
 #[derive(Deserialize, IntoParams, Default)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
-struct Asked {
+struct SilenceListParams {
     /// Matchers on the silence's matchers, as if those were labels; may be given more than once.
     filter: Vec<String>,
     /// `active`, `pending` or `expired`.
@@ -56,7 +56,7 @@ pub(super) struct Changed {
 
 /// Silences that are kept: all that are in force or to come, and expired ones for five days.
 #[utoipa::path(
-    get, path = "/api/v1/silences", operation_id = "listSilences", tag = "silences", params(Asked),
+    get, path = "/api/v1/silences", operation_id = "listSilences", tag = "silences", params(SilenceListParams),
     responses((status = 200, description = "One page.", body = SilencePage), Refusal)
 )]
 pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
@@ -64,7 +64,7 @@ pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
 }
 
 async fn page(app: &App, uri: &Uri) -> Result<SilencePage, Problem> {
-    let asked: Asked = asked(uri)?;
+    let asked: SilenceListParams = asked(uri)?;
     let filter = matchers(&asked.filter)?;
     let state = word("state", asked.state.as_ref(), &SilenceState::ALL, SilenceState::as_str)?;
     let (after, limit) = (asked.cursor, asked.limit.0);
