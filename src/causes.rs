@@ -75,7 +75,7 @@ pub fn text(cause: &Cause) -> String {
         Cause::Expired { after } => format!("no sender confirmed the alert for {after}, so it is stale"),
         Cause::Quarantined => "the engine failed at the alert, so Squelch passes it on undecided".into(),
 
-        Cause::ToldWithOthers { cause } => {
+        Cause::NotifiedWithOthers { cause } => {
             format!("a notification of its incident tells of it ({})", text(cause))
         }
         Cause::NoUpdates => "the receiver wants no updates".into(),

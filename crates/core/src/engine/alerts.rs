@@ -138,8 +138,8 @@ impl Alerts {
             only.firing += u64::from(alert.firing());
             only.known.entry(id).or_default().alert = Some(alert);
         }
-        for (destination, track) in self.states_of(id) {
-            *only.state_mut(id, destination) = track.clone();
+        for (destination, state) in self.states_of(id) {
+            *only.state_mut(id, destination) = state.clone();
         }
         only
     }

@@ -14,16 +14,16 @@ impl Engine {
             let destination = self.world.destinations.get(destination);
             (destination.observes(), destination.receiver.clone())
         };
-        for (_, destination, track) in self.world.alerts.states() {
+        for (_, destination, state) in self.world.alerts.states() {
             let counts = expected.entry(account(destination)).or_default();
-            counts[0] += track.waiting;
-            counts[1] += u64::from(track.held_until().is_some());
-            counts[2] += u64::from(track.damping.flaps().is_some());
+            counts[0] += state.waiting;
+            counts[1] += u64::from(state.held_until().is_some());
+            counts[2] += u64::from(state.damping.flaps().is_some());
         }
         for (key, group) in &self.pages.groups {
             let counts = expected.entry(account(key.0)).or_default();
             counts[0] += group.pending.iter().map(|p| p.count).sum::<u64>();
-            counts[0] += group.quiet.iter().map(|q| q.count).sum::<u64>();
+            counts[0] += group.withheld.iter().map(|q| q.count).sum::<u64>();
         }
         for incident in self.pages.incidents.all.values() {
             let (_, receiver) = account(incident.group.0);
@@ -53,11 +53,11 @@ impl Engine {
         }
         let mutes = self.mutes.reindexed(&self.world.policy, &self.world.alerts);
         assert_eq!(self.mutes, mutes, "what the mutes know of the alerts");
-        for (alert, destination, track) in self.world.alerts.states() {
+        for (alert, destination, state) in self.world.alerts.states() {
             let cause = self.mutes.cause(&self.world.alerts, alert, self.world.destinations.get(destination));
             assert_eq!(
-                track.muted().is_some(),
-                track.is_live() && cause.is_some(),
+                state.muted().is_some(),
+                state.is_live() && cause.is_some(),
                 "whether {alert} is muted"
             );
         }
@@ -76,8 +76,8 @@ impl Engine {
         let over = |i: &Incident| i.phase == Phase::Closed || i.superseded_by.is_some();
         for (key, group) in &self.pages.groups {
             let pending = group.pending.iter().filter(|p| !p.recovered).map(|p| p.alert);
-            let quiet = group.quiet.iter().filter(|q| !q.resolved).map(|q| q.alert);
-            for alert in pending.chain(quiet) {
+            let withheld = group.withheld.iter().filter(|q| !q.resolved).map(|q| q.alert);
+            for alert in pending.chain(withheld) {
                 let mut states = self.world.alerts.states_of(alert);
                 assert!(
                     states.any(|(_, t)| t.waits_in() == Some(key)),
@@ -88,7 +88,7 @@ impl Engine {
             assert!(forgotten || !group.is_idle(), "{key:?} is never forgotten");
         }
         for (id, incident) in
-            self.pages.incidents.all.iter().filter(|(_, i)| !over(i) && i.side != Side::Mirror)
+            self.pages.incidents.all.iter().filter(|(_, i)| !over(i) && i.side != Side::Forwarded)
         {
             for (alert, _) in incident.members.iter().filter(|(_, m)| m.firing) {
                 let mut states = self.world.alerts.states_of(*alert);
@@ -99,23 +99,23 @@ impl Engine {
                 );
             }
         }
-        for (alert, destination, track) in self.world.alerts.states() {
+        for (alert, destination, state) in self.world.alerts.states() {
             let waits = |key| {
                 let Some(group) = self.pages.groups.get(key) else { return false };
                 group.pending.iter().any(|p| p.alert == alert && !p.recovered)
-                    || group.quiet.iter().any(|q| q.alert == alert && !q.resolved)
+                    || group.withheld.iter().any(|q| q.alert == alert && !q.resolved)
             };
             let member =
-                track.notified_in().and_then(|id| self.pages.incidents.all.get(&id)).filter(|i| !over(i));
-            let told = member.and_then(|i| i.members.get(&alert)).is_some_and(|m| m.firing);
+                state.notified_in().and_then(|id| self.pages.incidents.all.get(&id)).filter(|i| !over(i));
+            let notified = member.and_then(|i| i.members.get(&alert)).is_some_and(|m| m.firing);
             assert!(
-                !track.is_admitted() || told || track.waits_in().is_some_and(waits),
+                !state.is_admitted() || notified || state.waits_in().is_some_and(waits),
                 "{alert} fires at {destination:?}, and is in no page"
             );
-            let kept = track.is_live() || track.damping.flaps().is_some();
+            let kept = state.is_live() || state.damping.flaps().is_some();
             let forgotten = self.world.timers.deadline(&Timer::ForgetState(destination, alert)).is_some();
             assert!(kept || forgotten, "{alert} at {destination:?} is never forgotten");
-            assert!(track.is_live() || track.waiting == 0, "{alert} waits for nothing");
+            assert!(state.is_live() || state.waiting == 0, "{alert} waits for nothing");
         }
     }
 }

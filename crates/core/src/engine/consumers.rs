@@ -46,9 +46,9 @@ impl Consumers {
 /// No message says of an alert that fires that it has resolved, or of a group of which an alert fires in an
 /// open incident. What upstream says is passed on as it is.
 pub fn assert_true(engine: &Engine, replaced: Option<&Policy>, n: &Notification) {
-    let mut told = engine.pages.incidents.all.values().filter(|i| i.side != Side::Observed);
-    let incident = told.find(|i| i.dedup_key == n.dedup_key);
-    if n.kind == Kind::Digest || incident.is_none_or(|i| i.side == Side::Mirror || i.internal.is_some()) {
+    let mut notified = engine.pages.incidents.all.values().filter(|i| i.side != Side::Observed);
+    let incident = notified.find(|i| i.dedup_key == n.dedup_key);
+    if n.kind == Kind::Digest || incident.is_none_or(|i| i.side == Side::Forwarded || i.internal.is_some()) {
         return;
     }
     for alert in n.alerts.iter().chain(&n.beside).filter(|a| a.status == Status::Resolved) {

@@ -189,7 +189,7 @@ impl Engine {
                     self.checks.unheard(&self.mutes, &mut self.world, &self.pages, alert);
                 }
                 Timer::Undelivered(id) => self.checks.undelivered(&mut self.world, &mut self.pages, id),
-                Timer::Watch => self.checks.look(&self.mutes, &mut self.world, &mut self.pages),
+                Timer::SelfCheck => self.checks.look(&self.mutes, &mut self.world, &mut self.pages),
                 Timer::Heartbeat => self.checks.heartbeat_due(&mut self.world, &mut self.pages),
                 Timer::ForgetState(destination, alert) => {
                     self.pages.incidents.forget_state(&mut self.world, destination, alert)

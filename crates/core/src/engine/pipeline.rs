@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::engine::alerts::Change;
 use crate::engine::destinations::DestinationId;
 use crate::engine::occurrences::{PeerId, REFIRE_WAIT};
-use crate::engine::pages::mirrors::passed_on;
+use crate::engine::pages::forwards::passed_on;
 use crate::engine::repeats::{Repeats, cause_of_repeats};
 use crate::engine::state::{AlertState, State};
 use crate::engine::timers::Timer;
@@ -85,20 +85,20 @@ impl Engine {
         self.remute();
         let mut observed = Vec::new();
         for (alert, change, observation, rose) in heard {
-            let mut mirrored = Vec::new();
+            let mut forwarded = Vec::new();
             for destination in self.pages.destinations_of(&self.world, alert, &observation.labels, change) {
                 self.world.routed(destination, 1);
                 self.duplicate(alert, destination, change, observation.status);
                 if self.world.destinations.get(destination).observes() {
-                    mirrored.push(destination);
+                    forwarded.push(destination);
                 }
             }
             if rose {
                 self.pages.rose(&mut self.world, alert);
             }
-            observed.push((alert, observation.status, mirrored));
+            observed.push((alert, observation.status, forwarded));
         }
-        self.pages.mirrors.mirror(&mut self.world, &mut self.pages.incidents, batch, observed);
+        self.pages.forwards.forward(&mut self.world, &mut self.pages.incidents, batch, observed);
     }
 
     /// Duplicate: what repeats the current state of an occurrence goes no further.
@@ -109,13 +109,13 @@ impl Engine {
         change: Change,
         status: Status,
     ) {
-        let track = self.world.alerts.state(alert, destination);
+        let state = self.world.alerts.state(alert, destination);
         // What an incident is told of goes on to its end, whatever became of its receiver meanwhile.
-        let live = track.is_some_and(AlertState::is_live);
+        let live = state.is_some_and(AlertState::is_live);
         if self.world.destinations.get(destination).integrations.is_empty() && !live {
             return self.pages.suppress(&mut self.world, alert, destination, 1, Cause::NoIntegration, None);
         }
-        let unknown_here = track.is_none();
+        let unknown_here = state.is_none();
         let heartbeat = || {
             let known = self.world.alerts.alert(alert)?;
             self.world.policy.heartbeat_of(&known.labels)
@@ -162,9 +162,9 @@ impl Engine {
         self.world.state(alert, destination).unmute();
         self.pages.incidents.damp(&mut self.world, alert, destination, changes);
         self.world.confirm_later(alert, destination);
-        let track = self.world.state(alert, destination);
-        track.waiting += waiting;
-        match track.at() {
+        let state = self.world.state(alert, destination);
+        state.waiting += waiting;
+        match state.at() {
             // It flaps: its resolve is withheld, and this takes it back.
             State::Gathering(_) | State::Withheld(_) | State::Notified { .. } => {
                 self.pages.refire(&mut self.world, alert, destination)
@@ -176,8 +176,8 @@ impl Engine {
 
     /// A resolve went unheard: the former occurrence ended when it was last heard of.
     fn restart(&mut self, alert: AlertId, destination: DestinationId, last_seen: Timestamp) {
-        let track = self.world.state(alert, destination);
-        if track.damping.flaps().is_none() && track.is_admitted() {
+        let state = self.world.state(alert, destination);
+        if state.damping.flaps().is_none() && state.is_admitted() {
             self.pages.incidents.damp(&mut self.world, alert, destination, 1);
             if self.world.state(alert, destination).damping.flaps().is_none() {
                 self.pages.retire(&mut self.world, alert, destination, 0, last_seen);

@@ -256,80 +256,80 @@ mod tests {
 
     #[test]
     fn mute_ends_each_wait_and_keeps_an_incident() {
-        for mut track in each() {
-            let before = track.clone();
-            assert_eq!(track.mute(Reason::Muted), before.state);
-            assert_eq!(track.muted(), Some(Reason::Muted));
-            assert_eq!((track.held_until(), track.waits_in()), (None, None));
-            assert_eq!(track.notified_in(), before.notified_in());
-            assert_eq!(track.unmute(), Some(Reason::Muted));
-            assert_eq!(track.is_live(), before.notified_in().is_some());
+        for mut state in each() {
+            let before = state.clone();
+            assert_eq!(state.mute(Reason::Muted), before.state);
+            assert_eq!(state.muted(), Some(Reason::Muted));
+            assert_eq!((state.held_until(), state.waits_in()), (None, None));
+            assert_eq!(state.notified_in(), before.notified_in());
+            assert_eq!(state.unmute(), Some(Reason::Muted));
+            assert_eq!(state.is_live(), before.notified_in().is_some());
         }
     }
 
     #[test]
     fn unmute_changes_only_what_is_muted() {
-        for mut track in each() {
-            let before = track.clone();
-            assert_eq!(track.unmute(), before.muted());
-            assert_eq!(track.muted(), None);
-            assert!(before.muted().is_some() || track == before);
+        for mut state in each() {
+            let before = state.clone();
+            assert_eq!(state.unmute(), before.muted());
+            assert_eq!(state.muted(), None);
+            assert!(before.muted().is_some() || state == before);
         }
     }
 
     #[test]
     fn hold_applies_before_a_page_is_due_and_at_no_other_time() {
         let until = Timestamp::from_millis(9);
-        for mut track in each() {
-            let before = track.clone();
-            let new = track.hold(until);
+        for mut state in each() {
+            let before = state.clone();
+            let new = state.hold(until);
             assert_eq!(new, before.state == State::Idle);
             let held = new || before.held_until().is_some();
-            assert_eq!(track.held_until(), held.then_some(until));
-            assert!(held || track == before);
-            assert_eq!(track.end_hold(), held);
-            assert_eq!(track.state == State::Idle, held);
+            assert_eq!(state.held_until(), held.then_some(until));
+            assert!(held || state == before);
+            assert_eq!(state.end_hold(), held);
+            assert_eq!(state.state == State::Idle, held);
         }
     }
 
     #[test]
     fn end_remembers_the_incident_and_nothing_else() {
-        for mut track in each() {
-            let before = track.clone();
-            assert_eq!(track.end(), before.state);
-            assert_eq!(track.state, State::Idle);
-            assert_eq!((track.notified_in(), track.incident()), (None, before.notified_in()));
+        for mut state in each() {
+            let before = state.clone();
+            assert_eq!(state.end(), before.state);
+            assert_eq!(state.state, State::Idle);
+            assert_eq!((state.notified_in(), state.incident()), (None, before.notified_in()));
         }
     }
 
     #[test]
     fn an_alert_is_in_one_place() {
-        for mut track in each() {
-            track.gather(group());
-            assert!(track.is_admitted() && track.waits_in() == Some(&group()) && track.muted().is_none());
-            track.withhold(group());
-            assert_eq!(track.state, State::Withheld(group()));
-            track.notify(IncidentId(7));
-            assert_eq!((track.waits_in(), track.notified_in()), (None, Some(IncidentId(7))));
-            track.follow(IncidentId(7), IncidentId(8));
-            track.follow(IncidentId(1), IncidentId(9));
-            assert_eq!(track.notified_in(), Some(IncidentId(8)));
-            track.end();
-            track.follow(IncidentId(8), IncidentId(9));
-            assert_eq!(track.leave_incident(), Some(IncidentId(9)));
-            assert_eq!((track.incident(), track.leave_incident()), (None, None));
+        for mut state in each() {
+            state.gather(group());
+            assert!(state.is_admitted() && state.waits_in() == Some(&group()) && state.muted().is_none());
+            state.withhold(group());
+            assert_eq!(state.state, State::Withheld(group()));
+            state.notify(IncidentId(7));
+            assert_eq!((state.waits_in(), state.notified_in()), (None, Some(IncidentId(7))));
+            state.follow(IncidentId(7), IncidentId(8));
+            state.follow(IncidentId(1), IncidentId(9));
+            assert_eq!(state.notified_in(), Some(IncidentId(8)));
+            state.end();
+            state.follow(IncidentId(8), IncidentId(9));
+            assert_eq!(state.leave_incident(), Some(IncidentId(9)));
+            assert_eq!((state.incident(), state.leave_incident()), (None, None));
         }
     }
 
     #[test]
     fn a_merged_page_takes_only_alerts_that_wait() {
         let merged = (DestinationId(3), LabelSet::default());
-        for mut track in each() {
-            let waits = track.waits_in().is_some();
-            track.merge(merged.clone());
-            assert_eq!(track.waits_in() == Some(&merged), waits);
-            assert_eq!(track.leave_group().is_some(), waits);
-            assert!(track.leave_group().is_none());
+        for mut state in each() {
+            let waits = state.waits_in().is_some();
+            state.merge(merged.clone());
+            assert_eq!(state.waits_in() == Some(&merged), waits);
+            assert_eq!(state.leave_group().is_some(), waits);
+            assert!(state.leave_group().is_none());
         }
     }
 }

@@ -60,7 +60,7 @@ pub enum Bound {
     Groups,
     /// Memories of series.
     Series,
-    /// Alerts kept quiet in one group.
+    /// Alerts withheld in one group.
     Quiet,
     /// Members of one incident.
     Members,

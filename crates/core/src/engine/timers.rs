@@ -43,7 +43,7 @@ pub(crate) enum Timer {
     /// A page should have been taken by now.
     Undelivered(IncidentId),
     /// What is wrong is looked at again.
-    Watch,
+    SelfCheck,
     /// A heartbeat has been silent for long enough.
     Heartbeat,
     /// What a route remembers of an alert is forgotten.
@@ -73,7 +73,7 @@ impl Timer {
             Timer::Retry(..) => Why::Retry,
             Timer::Mute => Why::Mute,
             Timer::Digest(..) => Why::Digest,
-            Timer::Unheard(..) | Timer::Undelivered(..) | Timer::Watch => Why::Watch,
+            Timer::Unheard(..) | Timer::Undelivered(..) | Timer::SelfCheck => Why::Watch,
             Timer::Heartbeat => Why::Heartbeat,
             Timer::ForgetState(..) | Timer::ForgetSeries(..) | Timer::ForgetGroup(..) => Why::Forget,
         }
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn what_stands_in_an_alert_fires_in_order_with_the_rest() {
         let (t, mut timers) = (|ms| Some(Timestamp::from_millis(ms)), Timers::default());
-        timers.set(Timer::Watch, Timestamp::from_millis(5));
+        timers.set(Timer::SelfCheck, Timestamp::from_millis(5));
         timers.set(Timer::Mute, Timestamp::from_millis(5));
         timers.stands(Standing::Unheard, AlertId(1), None, t(5));
         timers.stands(Standing::Alert, AlertId(2), None, t(9));
@@ -261,7 +261,7 @@ mod tests {
         timers.stands(Standing::Alert, AlertId(3), None, t(4));
         timers.stands(Standing::Alert, AlertId(3), t(4), None);
         let all = std::iter::from_fn(|| timers.pop_due(Timestamp::from_millis(5)));
-        let order = [Timer::Alert(AlertId(2)), Timer::Mute, Timer::Unheard(AlertId(1)), Timer::Watch];
+        let order = [Timer::Alert(AlertId(2)), Timer::Mute, Timer::Unheard(AlertId(1)), Timer::SelfCheck];
         assert_eq!(all.collect::<Vec<_>>(), order);
         assert_eq!(timers, Timers::default());
     }

@@ -94,7 +94,7 @@ impl Engine {
         let Some(known) = self.world.alerts.alert(alert).filter(|a| a.firing()) else { return false };
         let destinations = self.world.destinations.matching(&self.world.policy, &known.labels);
         if destinations.contains(&destination)
-            || self.pages.mirrors.is_mirrored(&self.world, &self.pages.incidents, alert, destination)
+            || self.pages.forwards.is_forwarded(&self.world, &self.pages.incidents, alert, destination)
         {
             return false;
         }
@@ -104,7 +104,7 @@ impl Engine {
             if !self.world.alerts.state(alert, new).is_some_and(AlertState::is_live) {
                 self.world.routed(new, 1);
                 self.duplicate(alert, new, Change::Fired, Status::Firing);
-                self.pages.mirrors.mirror_alone(&mut self.world, &mut self.pages.incidents, alert, new);
+                self.pages.forwards.forward_alone(&mut self.world, &mut self.pages.incidents, alert, new);
             }
         }
         true
@@ -125,19 +125,19 @@ impl Engine {
 
     fn look_again(&mut self, alert: AlertId, destination: DestinationId) {
         let muting = self.mutes.cause(&self.world.alerts, alert, self.world.destinations.get(destination));
-        let track = self.world.state(alert, destination);
-        match (track.muted(), muting) {
-            (None, Some(muting)) if track.is_live() => {
+        let state = self.world.state(alert, destination);
+        match (state.muted(), muting) {
+            (None, Some(muting)) if state.is_live() => {
                 self.pages.mute(&mut self.world, alert, destination, 0, muting);
             }
-            (Some(_), Some(muting)) => drop(track.mute(muting.cause.reason())),
+            (Some(_), Some(muting)) => drop(state.mute(muting.cause.reason())),
             (Some(last), None) => {
-                track.unmute();
+                state.unmute();
                 let after_inhibition = last == Reason::Inhibited;
-                if track.notified_in().is_some() && track.owed.is_some() {
+                if state.notified_in().is_some() && state.owed.is_some() {
                     return self.pay(alert, destination, after_inhibition);
                 }
-                if !track.is_live() && !self.reroute(alert, destination) {
+                if !state.is_live() && !self.reroute(alert, destination) {
                     self.world.routed(destination, 1);
                     if after_inhibition {
                         self.settles(alert, destination);
@@ -168,7 +168,7 @@ impl Engine {
                 if !live && !self.world.destinations.get(destination).integrations.is_empty() {
                     self.world.routed(destination, 1);
                     self.duplicate(alert, destination, Change::Fired, Status::Firing);
-                    self.pages.mirrors.mirror_alone(
+                    self.pages.forwards.forward_alone(
                         &mut self.world,
                         &mut self.pages.incidents,
                         alert,
@@ -271,7 +271,7 @@ impl Engine {
         self.pages.rename_flows(old, new);
         self.world.accounting.rename_receiver(old, new);
         self.pages.digests.rename_receiver(old, new);
-        self.pages.mirrors.rename_receiver(old, new);
+        self.pages.forwards.rename_receiver(old, new);
         self.checks.bounds.rename_receiver(old, new);
         self.checks.quarantine.rename_receiver(old, new);
         if let Some(due) = self.world.timers.deadline(&Timer::Digest(old.clone())) {
@@ -314,7 +314,7 @@ impl Engine {
         self.heard(alert, before.as_ref());
         self.pages.incidents.turned(&mut self.world, alert);
         self.pages.incidents.ended(&mut self.world, alert);
-        self.pages.mirrors.mirror_lapsed(&mut self.world, &mut self.pages.incidents, alert, stale);
+        self.pages.forwards.forward_expired(&mut self.world, &mut self.pages.incidents, alert, stale);
         for destination in self.world.taken_destinations(alert) {
             self.world.routed(destination, 1);
             if !stale {
@@ -323,20 +323,20 @@ impl Engine {
             }
             let noise = self.world.destinations.get(destination).noise.clone();
             let now = self.world.now;
-            let track = self.world.state(alert, destination);
-            track.unmute();
-            if track.damping.flaps().is_some() {
-                track.damping.release(now, &noise.flapping);
+            let state = self.world.state(alert, destination);
+            state.unmute();
+            if state.damping.flaps().is_some() {
+                state.damping.release(now, &noise.flapping);
                 self.world.gauges(destination).flapping -= 1;
             }
             if self.world.state(alert, destination).end_hold() {
                 self.world.timers.clear(&Timer::Hold(destination, alert));
                 self.world.gauges(destination).held -= 1;
             }
-            let track = self.world.state(alert, destination);
-            let waiting = 1 + std::mem::take(&mut track.waiting);
-            let incident = track.incident();
-            if !track.is_admitted() {
+            let state = self.world.state(alert, destination);
+            let waiting = 1 + std::mem::take(&mut state.waiting);
+            let incident = state.incident();
+            if !state.is_admitted() {
                 let cause = Cause::Expired { after: self.world.policy.stale_after };
                 self.pages.suppress(&mut self.world, alert, destination, waiting, cause, None);
                 self.world.remember(alert, destination);
@@ -363,7 +363,7 @@ impl Engine {
         for destination in self.pages.destinations_of(&self.world, alert, &labels, change) {
             self.world.routed(destination, 1);
             self.duplicate(alert, destination, change, Status::Firing);
-            self.pages.mirrors.mirror_alone(&mut self.world, &mut self.pages.incidents, alert, destination);
+            self.pages.forwards.forward_alone(&mut self.world, &mut self.pages.incidents, alert, destination);
         }
     }
 }

@@ -191,7 +191,7 @@ impl World {
         }
         let idle = |alert: &AlertId| {
             let busy = |t: &crate::engine::AlertState| t.is_live() || t.damping.flaps().is_some();
-            !self.alerts.states_of(*alert).any(|(_, track)| busy(track))
+            !self.alerts.states_of(*alert).any(|(_, state)| busy(state))
         };
         let heard: BTreeSet<AlertId> = heard.collect();
         let gone =
@@ -259,8 +259,8 @@ impl World {
     /// What is remembered of an alert at a destination goes once it tells nothing any more.
     pub(crate) fn remember(&mut self, alert: AlertId, destination: DestinationId) {
         let noise = &self.destinations.get(destination).noise;
-        let Some(track) = self.alerts.state(alert, destination) else { return };
-        let at = track
+        let Some(state) = self.alerts.state(alert, destination) else { return };
+        let at = state
             .damping
             .forget_at(&noise.flapping)
             .max(self.now + noise.merge_window.max(noise.resolve_hold));
@@ -273,7 +273,7 @@ impl World {
         if self.policy.heartbeat_of(&known.labels).is_some() {
             return;
         }
-        if let Some(within) = self.policy.told_within(&known.labels) {
+        if let Some(within) = self.policy.notified_within(&known.labels) {
             let by = known.received_at + within;
             self.alerts.watch(alert, Some(by), &mut self.timers);
         }

@@ -152,7 +152,7 @@ pub enum Cause {
 
     // Observations that a notification tells of.
     /// Another observation made the notification leave that tells of this one.
-    ToldWithOthers {
+    NotifiedWithOthers {
         /// Why that notification left.
         #[schema(no_recursion)]
         cause: Box<Cause>,
@@ -373,7 +373,7 @@ impl Cause {
             Cause::RateLimited => Reason::RateLimited,
             Cause::Storm { .. } | Cause::TooManyAlerts { .. } => Reason::Storm,
             Cause::Expired { .. } => Reason::Stale,
-            Cause::ToldWithOthers { .. }
+            Cause::NotifiedWithOthers { .. }
             | Cause::NoUpdates
             | Cause::OtherRoute
             | Cause::Quarantined

@@ -107,7 +107,7 @@ impl Policy {
     }
 
     /// How long an alert with these labels may fire without anybody being told, if there is a bound.
-    pub fn told_within(&self, labels: &LabelSet) -> Option<Duration> {
+    pub fn notified_within(&self, labels: &LabelSet) -> Option<Duration> {
         let level = self.severities.levels.get(self.severities.level_of(labels))?;
         let unheard = Some(self.self_check.unheard_after).filter(|d| level.never_hold && !d.is_zero());
         level.respond_within.or(unheard).filter(|_| self.self_check.enabled)

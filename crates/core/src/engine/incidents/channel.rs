@@ -35,7 +35,7 @@ pub(crate) struct Channel {
     pub(crate) known_by: KnownBy,
     /// Of how many alerts it is told; of no fewer in the resolve than in the page.
     most_alerts: u32,
-    told: Told,
+    notified: Notified,
     /// Content last accepted.
     version: u64,
     in_flight: Option<InFlight>,
@@ -73,7 +73,7 @@ pub(crate) struct Channel {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Told {
+enum Notified {
     Nothing,
     Open,
     Closed,
@@ -102,7 +102,7 @@ impl Channel {
             send_updates: integration.send_updates,
             known_by: integration.known_by,
             most_alerts: integration.most_alerts,
-            told: Told::Nothing,
+            notified: Notified::Nothing,
             version: 0,
             in_flight: None,
             refused: 0,
@@ -126,7 +126,7 @@ impl Channel {
 
     /// Whether the page has not been accepted here, and still should be.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.told == Told::Nothing && !self.gone
+        self.notified == Notified::Nothing && !self.gone
     }
 
     /// Whether what was sent last was refused for good.
@@ -136,7 +136,7 @@ impl Channel {
 
     /// Whether the newest answer was a refusal for good, and something is still to be said here.
     pub(crate) fn refuses(&self) -> bool {
-        self.refused > 0 && !self.gone && self.told != Told::Closed
+        self.refused > 0 && !self.gone && self.notified != Notified::Closed
     }
 
     /// Whether the integration wants to hear of changes.
@@ -151,7 +151,7 @@ impl Channel {
 
     /// Whether the page was accepted here, now or once.
     pub(crate) fn was_opened(&self) -> bool {
-        self.told != Told::Nothing
+        self.notified != Notified::Nothing
     }
 
     /// Whether the integration is gone from the configuration.
@@ -161,8 +161,12 @@ impl Channel {
 
     /// Whether the integration is gone and must still be told of an end.
     pub(crate) fn is_orphan(&self) -> bool {
-        let open = self.told == Told::Open || self.ambiguous || self.in_flight.is_some();
-        self.gone && self.closes_at.is_none() && self.send_resolved && self.told != Told::Closed && open
+        let open = self.notified == Notified::Open || self.ambiguous || self.in_flight.is_some();
+        self.gone
+            && self.closes_at.is_none()
+            && self.send_resolved
+            && self.notified != Notified::Closed
+            && open
     }
 
     /// A hash of where the integration leads.
@@ -182,12 +186,13 @@ impl Channel {
 
     /// Whether the incident is open here, or its end is not known to have arrived.
     pub(crate) fn is_open(&self) -> bool {
-        self.told == Told::Open || self.told == Told::Nothing && (self.ambiguous || self.in_flight.is_some())
+        self.notified == Notified::Open
+            || self.notified == Notified::Nothing && (self.ambiguous || self.in_flight.is_some())
     }
 
     /// Whether nothing of what was issued up to `version` is still to be told here, but with the end.
     pub(crate) fn knows(&self, version: u64) -> bool {
-        let behind = self.send_updates && self.told == Told::Open && self.version < version;
+        let behind = self.send_updates && self.notified == Notified::Open && self.version < version;
         self.gone || self.in_flight.is_none() && !behind
     }
 
@@ -203,7 +208,7 @@ impl Channel {
 
     /// Whether nothing more will ever be sent here.
     pub(crate) fn settled(&self) -> bool {
-        self.told == Told::Closed && self.in_flight.is_none()
+        self.notified == Notified::Closed && self.in_flight.is_none()
     }
 
     /// When a refused notification is tried anew.
@@ -225,30 +230,30 @@ impl Channel {
         // What was refused may be no news any more; then there is nothing to try anew.
         self.retry_at = None;
         if wanted.closed && self.give_up_at.is_some_and(|at| at <= now) {
-            self.told = Told::Closed;
+            self.notified = Notified::Closed;
         }
-        match self.told {
-            Told::Nothing | Told::Open if self.gone && !wanted.closed => None,
-            Told::Nothing if !wanted.over => Some(Kind::Page),
-            Told::Nothing | Told::Open if wanted.closed => {
-                let owed = self.told == Told::Open || self.ambiguous;
+        match self.notified {
+            Notified::Nothing | Notified::Open if self.gone && !wanted.closed => None,
+            Notified::Nothing if !wanted.over => Some(Kind::Page),
+            Notified::Nothing | Notified::Open if wanted.closed => {
+                let owed = self.notified == Notified::Open || self.ambiguous;
                 if owed && self.send_resolved && !wanted.silent {
                     return Some(Kind::Resolve);
                 }
-                self.told = Told::Closed;
+                self.notified = Notified::Closed;
                 self.retry_at = None;
                 None
             }
             // Nobody heard of it, and it is over.
-            Told::Nothing if !self.ambiguous => {
-                self.told = Told::Closed;
+            Notified::Nothing if !self.ambiguous => {
+                self.notified = Notified::Closed;
                 None
             }
-            Told::Open => {
+            Notified::Open => {
                 let goal = if self.send_updates { wanted.version } else { wanted.repeat };
                 (self.version < goal || self.owes).then_some(Kind::Update)
             }
-            Told::Nothing | Told::Closed => None,
+            Notified::Nothing | Notified::Closed => None,
         }
     }
 
@@ -272,9 +277,9 @@ impl Channel {
     pub(crate) fn ended(&mut self, now: Timestamp, id: NotificationId, outcome: &Outcome) -> bool {
         let Some(flight) = self.in_flight.take_if(|f| f.id == id) else { return false };
         match (outcome, flight.kind) {
-            (Outcome::Accepted, Kind::Resolve) => self.told = Told::Closed,
+            (Outcome::Accepted, Kind::Resolve) => self.notified = Notified::Closed,
             (Outcome::Accepted, _) => {
-                self.told = Told::Open;
+                self.notified = Notified::Open;
                 self.version = flight.version;
                 self.refused = 0;
             }

@@ -120,7 +120,7 @@ impl Incidents {
                 count -= 1;
             }
             if count > 0 {
-                let with = Cause::ToldWithOthers { cause: Box::new(cause.clone()) };
+                let with = Cause::NotifiedWithOthers { cause: Box::new(cause.clone()) };
                 dispose(Disposition::Suppressed(with.reason()), count, with);
             }
         }

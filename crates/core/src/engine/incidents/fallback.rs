@@ -17,16 +17,16 @@ impl Incidents {
         let now = world.now;
         let Some(incident) = self.all.get(&id) else { return };
         let home = world.destinations.get(incident.group.0).receiver.clone();
-        let mut told: BTreeSet<SmolStr> =
+        let mut notified: BTreeSet<SmolStr> =
             incident.channels.iter().filter_map(|c| c.receiver.clone()).collect();
-        told.insert(home.clone());
+        notified.insert(home.clone());
         let mut new = Vec::new();
         for channel in incident.channels.iter().filter(|c| c.is_waiting()) {
             let receiver = channel.receiver.as_ref().unwrap_or(&home);
             let Some(settings) = world.policy.receivers.get(receiver) else { continue };
             let Some(fallback) = &settings.fallback else { continue };
             let late = channel.since.unwrap_or(incident.paged_at) + settings.fallback_after <= now;
-            if !(late || refused && channel.was_refused()) || !told.insert(fallback.clone()) {
+            if !(late || refused && channel.was_refused()) || !notified.insert(fallback.clone()) {
                 continue;
             }
             let integrations = world.policy.receivers.get(fallback).into_iter().flat_map(|r| &r.integrations);

@@ -93,7 +93,7 @@ pub(crate) enum Side {
     /// The engine would have: nobody is told.
     Observed,
     /// Upstream did, and its receiver is told as upstream would have told it.
-    Mirror,
+    Forwarded,
 }
 
 /// Where an incident is in its life.

@@ -25,7 +25,7 @@ pub(crate) struct Member {
     pub(crate) since: Timestamp,
     pub(crate) resolved_at: Option<Timestamp>,
     /// What the newest issued version says of it; nothing if it is not in it.
-    pub(crate) told: Option<Told>,
+    pub(crate) notified: Option<NotifiedAs>,
     pub(crate) flaps: Option<u32>,
     /// Its place among those that notifications list; nothing if there were too many before it. It stays as
     /// it is, so that the page and the resolve are cut alike.
@@ -40,7 +40,7 @@ pub(crate) struct Member {
 /// What was issued of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Told {
+pub(crate) enum NotifiedAs {
     /// It fires, in the occurrence that started then.
     Firing(Timestamp),
     /// It flaps; which occurrence it is in is no news.
@@ -51,7 +51,7 @@ pub(crate) enum Told {
 
 impl Member {
     pub(crate) fn firing(since: Timestamp, level: Level) -> Self {
-        Member { firing: true, since, resolved_at: None, told: None, flaps: None, listed: None, level }
+        Member { firing: true, since, resolved_at: None, notified: None, flaps: None, listed: None, level }
     }
 
     pub(crate) fn resolved(since: Timestamp, at: Timestamp) -> Self {
@@ -63,17 +63,17 @@ impl Member {
         (self.firing, self.level, self.flaps, self.resolved_at) = (false, UNKNOWN, None, Some(at));
     }
 
-    fn truth(&self) -> Told {
+    fn truth(&self) -> NotifiedAs {
         match (self.firing, self.flaps) {
-            (false, _) => Told::Resolved,
-            (true, Some(_)) => Told::Flapping,
-            (true, None) => Told::Firing(self.since),
+            (false, _) => NotifiedAs::Resolved,
+            (true, Some(_)) => NotifiedAs::Flapping,
+            (true, None) => NotifiedAs::Firing(self.since),
         }
     }
 
     /// Whether what was issued says otherwise.
     fn changed(&self) -> bool {
-        self.told != Some(self.truth())
+        self.notified != Some(self.truth())
     }
 }
 
@@ -195,7 +195,7 @@ impl Members {
     pub(crate) fn note(&mut self) {
         for alert in std::mem::take(&mut self.news) {
             if let Some(member) = self.all.get_mut(&alert) {
-                member.told = Some(member.truth());
+                member.notified = Some(member.truth());
                 self.over += usize::from(!member.firing);
             }
         }
@@ -213,15 +213,16 @@ impl Members {
     /// resolved and was told to fire. What was told here stays, as ended here; what was not, goes.
     pub(crate) fn move_out(&mut self, now: Timestamp) -> Members {
         let mut moved = Members::default();
-        let goes_on = |member: &Member| member.firing || member.told.is_some() && member.changed();
+        let goes_on = |member: &Member| member.firing || member.notified.is_some() && member.changed();
         for (alert, member) in self.listed().filter(|(_, member)| goes_on(member)) {
-            moved.insert(alert, Member { told: None, ..member.clone() });
+            moved.insert(alert, Member { notified: None, ..member.clone() });
         }
         for (alert, member) in self.all.iter().filter(|(_, m)| m.listed.is_none() && goes_on(m)) {
-            moved.insert(*alert, Member { told: None, ..member.clone() });
+            moved.insert(*alert, Member { notified: None, ..member.clone() });
         }
-        let told = std::mem::take(&mut self.all).into_iter().filter(|(_, member)| member.told.is_some());
-        let ended = told.map(|(alert, member)| match member.firing {
+        let notified =
+            std::mem::take(&mut self.all).into_iter().filter(|(_, member)| member.notified.is_some());
+        let ended = notified.map(|(alert, member)| match member.firing {
             true => (alert, Member { firing: false, level: UNKNOWN, resolved_at: Some(now), ..member }),
             false => (alert, member),
         });
@@ -284,16 +285,26 @@ mod tests {
     use proptest::prelude::*;
 
     fn member() -> impl Strategy<Value = Member> {
-        let told = prop_oneof![
+        let notified = prop_oneof![
             Just(None),
-            Just(Some(Told::Resolved)),
-            Just(Some(Told::Flapping)),
-            Just(Some(Told::Firing(Timestamp::ZERO)))
+            Just(Some(NotifiedAs::Resolved)),
+            Just(Some(NotifiedAs::Flapping)),
+            Just(Some(NotifiedAs::Firing(Timestamp::ZERO)))
         ];
-        (any::<bool>(), told, prop::option::of(0u32..3), 0u8..3).prop_map(|(firing, told, flaps, level)| {
-            let level = if firing { level } else { UNKNOWN };
-            Member { firing, since: Timestamp::ZERO, resolved_at: None, told, flaps, listed: None, level }
-        })
+        (any::<bool>(), notified, prop::option::of(0u32..3), 0u8..3).prop_map(
+            |(firing, notified, flaps, level)| {
+                let level = if firing { level } else { UNKNOWN };
+                Member {
+                    firing,
+                    since: Timestamp::ZERO,
+                    resolved_at: None,
+                    notified,
+                    flaps,
+                    listed: None,
+                    level,
+                }
+            },
+        )
     }
 
     proptest! {

@@ -33,8 +33,8 @@ impl Incidents {
         if let Some(known) = world.alerts.alert(alert).filter(|_| anew) {
             incident.came(world.now, known.labels.value("alertname"));
         }
-        let told = incident.members.get(&alert).and_then(|member| member.told);
-        incident.members.insert(alert, Member { flaps, told, ..Member::firing(since, level) });
+        let notified = incident.members.get(&alert).and_then(|member| member.notified);
+        incident.members.insert(alert, Member { flaps, notified, ..Member::firing(since, level) });
         incident.waiting.push((alert, count));
         incident.closing = None;
         self.reopen(world, id);
@@ -68,13 +68,13 @@ impl Incidents {
         changes: u32,
     ) {
         let settings = &world.destinations.get(destination).noise.flapping;
-        let track = world.alerts.state_mut(alert, destination);
-        let began = track.damping.change(world.now, changes, settings);
-        if let Some(deadline) = track.damping.reuse_deadline(settings) {
+        let state = world.alerts.state_mut(alert, destination);
+        let began = state.damping.change(world.now, changes, settings);
+        if let Some(deadline) = state.damping.reuse_deadline(settings) {
             world.timers.set(Timer::Reuse(destination, alert), deadline);
         }
-        let flaps = track.damping.flaps();
-        if let Some(id) = track.incident().filter(|_| flaps.is_some())
+        let flaps = state.damping.flaps();
+        if let Some(id) = state.incident().filter(|_| flaps.is_some())
             && let Some(incident) = self.all.get_mut(&id)
             && incident.members.change(&alert, |member| member.flaps = flaps)
         {
@@ -96,11 +96,11 @@ impl Incidents {
         if world.state(alert, destination).incident() != Some(id) {
             self.leave(world, alert, destination);
         }
-        let track = world.state(alert, destination);
-        let (count, flaps) = (std::mem::take(&mut track.waiting), track.damping.flaps());
+        let state = world.state(alert, destination);
+        let (count, flaps) = (std::mem::take(&mut state.waiting), state.damping.flaps());
         self.join(world, id, alert, destination, count, flaps);
         if let Some(incident) = self.all.get_mut(&id) {
-            incident.members.change(&alert, |member| member.told = None);
+            incident.members.change(&alert, |member| member.notified = None);
         }
     }
 
@@ -108,8 +108,8 @@ impl Incidents {
     pub(crate) fn leave(&mut self, world: &mut World, alert: AlertId, destination: DestinationId) {
         let Some(old) = world.state(alert, destination).leave_incident() else { return };
         let stays = world.taken_destinations(alert).into_iter().any(|other| {
-            let track = world.state(alert, other);
-            track.notified_in() == Some(old)
+            let state = world.state(alert, other);
+            state.notified_in() == Some(old)
         });
         let now = world.now;
         let Some(incident) = self.all.get_mut(&old).filter(|_| !stays) else { return };
@@ -138,7 +138,7 @@ impl Incidents {
     }
 
     /// The integrations of a mirrored incident are gone, and its receiver has others: they are told too.
-    pub(crate) fn mirror_moves_on(&mut self, world: &World, id: IncidentId) {
+    pub(crate) fn forward_moves_on(&mut self, world: &World, id: IncidentId) {
         let Some(incident) = self.all.get_mut(&id) else { return };
         for integration in &world.destinations.get(incident.group.0).integrations {
             if !incident.channels.iter().any(|c| c.integration == integration.name) {

@@ -112,9 +112,9 @@ impl Incidents {
         }
     }
 
-    pub(crate) fn is_told(&self, track: &AlertState) -> bool {
+    pub(crate) fn is_notified(&self, state: &AlertState) -> bool {
         let alive = |id| self.all.get(&id).is_some_and(|i| i.phase != Phase::Closed);
-        track.is_live() || track.incident().is_some_and(alive)
+        state.is_live() || state.incident().is_some_and(alive)
     }
 
     /// The `dedup_key` of the incident that an alert is in, or was in last; empty if it is not known.
@@ -142,8 +142,8 @@ impl Incidents {
     }
 
     pub(crate) fn forget_state(&self, world: &mut World, destination: DestinationId, alert: AlertId) {
-        let Some(track) = world.alerts.state(alert, destination) else { return };
-        let busy = track.is_live() || track.damping.flaps().is_some();
+        let Some(state) = world.alerts.state(alert, destination) else { return };
+        let busy = state.is_live() || state.damping.flaps().is_some();
         if busy {
             return;
         }
@@ -163,15 +163,15 @@ impl Incidents {
     /// Within what time somebody must be told of an alert of which nobody was.
     pub(crate) fn silence_of(&self, world: &World, alert: AlertId) -> Option<Duration> {
         let known = world.alerts.alert(alert).filter(|a| a.firing())?;
-        let within = world.policy.told_within(&known.labels)?;
-        (!self.was_told(world, alert)).then_some(within)
+        let within = world.policy.notified_within(&known.labels)?;
+        (!self.was_notified(world, alert)).then_some(within)
     }
 
     /// Whether somebody was told of an alert.
-    pub(crate) fn was_told(&self, world: &World, alert: AlertId) -> bool {
+    pub(crate) fn was_notified(&self, world: &World, alert: AlertId) -> bool {
         world.taken_destinations(alert).into_iter().any(|destination| {
-            let track = world.alerts.state(alert, destination);
-            let incident = track.filter(|t| t.is_admitted()).and_then(|t| self.all.get(&t.incident()?));
+            let state = world.alerts.state(alert, destination);
+            let incident = state.filter(|t| t.is_admitted()).and_then(|t| self.all.get(&t.incident()?));
             incident.is_some_and(|i| {
                 i.channels.iter().any(crate::engine::incidents::channel::Channel::was_opened)
             })

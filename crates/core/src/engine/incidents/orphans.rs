@@ -46,7 +46,7 @@ impl Incidents {
             return;
         }
         self.orphans.insert(id);
-        world.timers.set_if_unset(Timer::Watch, world.now + crate::engine::self_check::watch::EVERY);
+        world.timers.set_if_unset(Timer::SelfCheck, world.now + crate::engine::self_check::watch::EVERY);
     }
 }
 

@@ -44,9 +44,9 @@ enum Stand {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Elsewhere {
     /// It fires in another incident, which is told at the same spot, or about to be.
-    Told(IncidentId),
+    Notified(IncidentId),
     /// It fires, and no incident there tells so: it is muted, or waits for its page.
-    Untold,
+    Unnotified,
     /// It does not fire.
     No,
 }
@@ -145,17 +145,17 @@ impl Incidents {
 
     /// How an alert stands that does not fire in the incident `id`.
     fn elsewhere(&self, world: &World, alert: AlertId, id: IncidentId, at: Spot<'_>) -> Elsewhere {
-        let told = world.alerts.states_of(alert).find_map(|(_, track)| {
-            let other = track.incident().filter(|other| *other != id)?;
+        let notified = world.alerts.states_of(alert).find_map(|(_, state)| {
+            let other = state.incident().filter(|other| *other != id)?;
             let incident = self.all.get(&other).filter(|i| !i.is_over() && i.side == Side::Ours)?;
             let fires = incident.members.get(&alert).is_some_and(|member| member.firing);
             // A page that was refused for good told it to nobody.
             let tells = |channel: &Channel| channel.was_opened() || !channel.was_refused();
             (fires && channel_at(world, incident, at).is_some_and(tells)).then_some(other)
         });
-        match told {
-            Some(other) => Elsewhere::Told(other),
-            None if world.really_fires(alert) => Elsewhere::Untold,
+        match notified {
+            Some(other) => Elsewhere::Notified(other),
+            None if world.really_fires(alert) => Elsewhere::Unnotified,
             None => Elsewhere::No,
         }
     }
@@ -169,13 +169,15 @@ impl Incidents {
         (alert, member): (AlertId, &Member),
         channel: &Channel,
     ) -> Option<bool> {
-        if member.firing || incident.side == Side::Mirror {
+        if member.firing || incident.side == Side::Forwarded {
             return Some(member.firing);
         }
         match self.elsewhere(world, alert, id, spot_of(world, incident, channel)) {
             Elsewhere::No => Some(false),
-            Elsewhere::Told(_) | Elsewhere::Untold if channel.known_by == KnownBy::Group => Some(true),
-            Elsewhere::Told(_) | Elsewhere::Untold => None,
+            Elsewhere::Notified(_) | Elsewhere::Unnotified if channel.known_by == KnownBy::Group => {
+                Some(true)
+            }
+            Elsewhere::Notified(_) | Elsewhere::Unnotified => None,
         }
     }
 
@@ -190,7 +192,7 @@ impl Incidents {
         let (version, repeat) = incident.versions();
         let (over, closed) = (incident.is_over(), incident.phase == Phase::Closed);
         let wanted = Wanted { version, repeat, over, closed, silent: false, waits: false };
-        if incident.side == Side::Mirror {
+        if incident.side == Side::Forwarded {
             return wanted;
         }
         // What would have been told ends as if each incident were a problem of its own.
@@ -210,7 +212,7 @@ impl Incidents {
                 Heir::Gone => Wanted { closed: true, ..wanted },
             },
             // The alert fires again and nobody may hear of it: its end is the end of the incident.
-            KnownBy::Nothing if closed && self.fires_untold(world, id, incident, channel) => {
+            KnownBy::Nothing if closed && self.fires_unnotified(world, id, incident, channel) => {
                 Wanted { closed: false, waits: true, ..wanted }
             }
             KnownBy::Nothing => {
@@ -241,10 +243,17 @@ impl Incidents {
     }
 
     /// Whether an alert of an incident fires, and no other incident at the spot of a channel says so.
-    fn fires_untold(&self, world: &World, id: IncidentId, incident: &Incident, channel: &Channel) -> bool {
+    fn fires_unnotified(
+        &self,
+        world: &World,
+        id: IncidentId,
+        incident: &Incident,
+        channel: &Channel,
+    ) -> bool {
         let at = spot_of(world, incident, channel);
         let waits = incident.internal.is_none() && !incident.ends_alone && channel.takes_resolves();
-        waits && incident.tells_of().any(|alert| self.elsewhere(world, alert, id, at) == Elsewhere::Untold)
+        waits
+            && incident.tells_of().any(|alert| self.elsewhere(world, alert, id, at) == Elsewhere::Unnotified)
     }
 
     /// Whether a message lists any alert.
@@ -301,8 +310,8 @@ impl Incidents {
         let alive = self.group_at(world, &incident.group.1, at).filter(|(_, other)| !other.is_over());
         let over = self.group_at(world, &incident.group.1, at).filter(|(_, other)| other.is_over());
         let mut over = over.flat_map(|(_, other)| other.tells_of().collect::<Vec<_>>());
-        let untold = |alert: &AlertId| self.elsewhere(world, *alert, IncidentId(0), at) != Elsewhere::No;
-        alive.filter(|(_, other)| other.fires()).find_map(firing).or_else(|| over.find(untold))
+        let unnotified = |alert: &AlertId| self.elsewhere(world, *alert, IncidentId(0), at) != Elsewhere::No;
+        alive.filter(|(_, other)| other.fires()).find_map(firing).or_else(|| over.find(unnotified))
     }
 
     /// Notes of which alerts an incident cannot say that they resolved, since they fire elsewhere. Once they
@@ -317,8 +326,8 @@ impl Incidents {
         let at = spot_of(world, incident, channel);
         let fires_not = |alert: &AlertId| !incident.members.get(alert).is_some_and(|member| member.firing);
         let unsaid = |alert: AlertId| match self.elsewhere(world, alert, id, at) {
-            Elsewhere::Untold => Some((alert, true)),
-            Elsewhere::Told(_) => incident.is_over().then_some((alert, true)),
+            Elsewhere::Unnotified => Some((alert, true)),
+            Elsewhere::Notified(_) => incident.is_over().then_some((alert, true)),
             Elsewhere::No => None,
         };
         let unsaid: Vec<_> = incident.tells_of().filter(fires_not).filter_map(unsaid).collect();
@@ -348,7 +357,7 @@ impl Incidents {
         }
         for (alert, _) in incident.members.listed().filter(|(_, member)| !member.firing) {
             if world.alerts.turned_since(alert, accepted)
-                && let Elsewhere::Told(other) = self.elsewhere(world, alert, id, at)
+                && let Elsewhere::Notified(other) = self.elsewhere(world, alert, id, at)
             {
                 owing.push(other);
             }

@@ -28,10 +28,10 @@ impl Pages {
         let Muting { cause, release, basis } = muting;
         let reason = cause.reason();
         let mut count = count;
-        let track = world.state(alert, destination);
-        match track.mute(reason) {
+        let state = world.state(alert, destination);
+        match state.mute(reason) {
             State::Held(_) => {
-                count += std::mem::take(&mut track.waiting);
+                count += std::mem::take(&mut state.waiting);
                 world.timers.clear(&Timer::Hold(destination, alert));
                 world.gauges(destination).held -= 1;
             }
@@ -57,10 +57,10 @@ impl Pages {
         destination: DestinationId,
         count: u64,
     ) -> bool {
-        let track = world.state(alert, destination);
-        let was_told = !track.is_kept_by_mute();
-        track.unmute();
-        if was_told {
+        let state = world.state(alert, destination);
+        let was_notified = !state.is_kept_by_mute();
+        state.unmute();
+        if was_notified {
             return false;
         }
         self.suppress(world, alert, destination, count, Cause::ResolvedWhileMuted, None);
@@ -70,12 +70,12 @@ impl Pages {
 
     /// The severity of an alert changed, which `ignore_labels` may let it: its incidents know.
     pub(crate) fn leveled(&mut self, world: &World, alert: AlertId, level: Level) {
-        let told = world
+        let notified = world
             .taken_destinations(alert)
             .into_iter()
             .filter_map(|destination| world.alerts.state(alert, destination)?.incident());
-        let shown = self.mirrors.open.values().map(|mirror| mirror.incident);
-        for id in told.chain(shown).collect::<Vec<_>>() {
+        let shown = self.forwards.open.values().map(|forward| forward.incident);
+        for id in notified.chain(shown).collect::<Vec<_>>() {
             if let Some(incident) = self.incidents.all.get_mut(&id) {
                 incident.members.change(&alert, |member| {
                     member.level = if member.firing { level } else { UNKNOWN };
@@ -130,24 +130,24 @@ impl Pages {
             .alerts
             .states_of(alert)
             .filter(|(destination, _)| !destinations.contains(destination))
-            .filter(|(destination, track)| {
-                self.incidents.is_told(track)
-                    || self.mirrors.is_mirrored(world, &self.incidents, alert, *destination)
+            .filter(|(destination, state)| {
+                self.incidents.is_notified(state)
+                    || self.forwards.is_forwarded(world, &self.incidents, alert, *destination)
             })
-            .filter(|(destination, track)| {
-                track.is_live() || !goes_on(&world.destinations.get(*destination).receiver)
+            .filter(|(destination, state)| {
+                state.is_live() || !goes_on(&world.destinations.get(*destination).receiver)
             })
             .map(|(destination, _)| destination)
             .collect();
         if !old.is_empty() && change != Change::UnknownResolved {
-            let told = |destination: &DestinationId| {
+            let notified = |destination: &DestinationId| {
                 let receiver = &world.destinations.get(*destination).receiver;
                 old.iter().any(|o| world.destinations.get(*o).receiver == *receiver)
             };
             let taken = |destination: &DestinationId| {
-                world.alerts.state(alert, *destination).is_some_and(|t| self.incidents.is_told(t))
+                world.alerts.state(alert, *destination).is_some_and(|t| self.incidents.is_notified(t))
             };
-            destinations.retain(|destination| taken(destination) || !told(destination));
+            destinations.retain(|destination| taken(destination) || !notified(destination));
         }
         destinations.extend(old);
         destinations
@@ -184,14 +184,14 @@ impl Pages {
         self.bound_groups(world, &key);
         let firing = self.remember_series(world, &key, &labels);
         let name = world.rolls_by(&labels);
-        let track = world.alerts.state_mut(alert, destination);
-        let mut count = std::mem::take(&mut track.waiting);
-        let flaps = track.damping.flaps();
+        let state = world.alerts.state_mut(alert, destination);
+        let mut count = std::mem::take(&mut state.waiting);
+        let flaps = state.damping.flaps();
         let noise = &world.destinations.get(destination).noise;
         let group = self.groups.entry(key.clone()).or_default();
         world.timers.clear(&Timer::ForgetGroup(key.clone()));
         count += group.take_ended(alert);
-        match groups::place(world.now, alert, track.incident(), group, &self.incidents.all, noise, name) {
+        match groups::place(world.now, alert, state.incident(), group, &self.incidents.all, noise, name) {
             Place::Rejoin(id) | Place::Join(id) => {
                 self.incidents.join(world, id, alert, destination, count, flaps);
                 // It was gone for a moment, and its incident owes a page still.
@@ -221,20 +221,20 @@ impl Pages {
         }
         self.incidents.damp(world, alert, destination, 1);
         world.timers.clear(&Timer::Confirm(destination, alert));
-        let track = world.state(alert, destination);
-        if track.end_hold() {
-            let held = std::mem::take(&mut track.waiting);
+        let state = world.state(alert, destination);
+        if state.end_hold() {
+            let held = std::mem::take(&mut state.waiting);
             world.timers.clear(&Timer::Hold(destination, alert));
             world.gauges(destination).held -= 1;
             self.never_paged(world, alert, destination, held, waiting);
             return world.remember(alert, destination);
         }
-        if !track.is_admitted() {
+        if !state.is_admitted() {
             return self.suppress(world, alert, destination, waiting, Cause::NeverPaged, None);
         }
         // Damping withholds the resolve of an alert that somebody was notified of, and of no other one.
-        if track.damping.flaps().is_some() && track.notified_in().is_some() {
-            track.waiting += waiting;
+        if state.damping.flaps().is_some() && state.notified_in().is_some() {
+            state.waiting += waiting;
             return;
         }
         self.retire(world, alert, destination, waiting, world.now);
@@ -249,9 +249,9 @@ impl Pages {
         waiting: u64,
         at: Timestamp,
     ) {
-        let track = world.state(alert, destination);
-        let before = track.end();
-        let incident = track.incident();
+        let state = world.state(alert, destination);
+        let before = state.end();
+        let incident = state.incident();
         world.remember(alert, destination);
         if let State::Gathering(group) | State::Withheld(group) = before
             && self.recover(world, alert, destination, &group, waiting)
@@ -259,8 +259,8 @@ impl Pages {
             return;
         }
         let elsewhere = world.taken_destinations(alert).into_iter().any(|other| {
-            let track = world.state(alert, other);
-            track.notified_in() == incident
+            let state = world.state(alert, other);
+            state.notified_in() == incident
         });
         if elsewhere && incident.is_some() {
             // Merged pages: it stands in one incident by two ways, and one of them withholds its resolve.

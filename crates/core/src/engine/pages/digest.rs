@@ -42,7 +42,7 @@ pub(crate) struct Digests {
     on_way: BTreeMap<NotificationId, OnWay>,
     /// The periods that these tell of and that nobody has been told of yet, by their first digest.
     #[serde(with = "crate::engine::pairs")]
-    untold: BTreeMap<NotificationId, Period>,
+    unnotified: BTreeMap<NotificationId, Period>,
     /// Receivers and integrations that refused their last digest, with its number.
     #[serde(with = "crate::engine::pairs")]
     refused: BTreeMap<(SmolStr, SmolStr), NotificationId>,
@@ -155,7 +155,7 @@ impl Period {
     }
 
     /// What was held back, the most first. Alerts of the names in `quiet` fire and are withheld.
-    fn cause(&self, now: Timestamp, quiet: &BTreeMap<SmolStr, u64>) -> Cause {
+    fn cause(&self, now: Timestamp, withheld: &BTreeMap<SmolStr, u64>) -> Cause {
         let mut reasons: BTreeMap<Reason, (u64, BTreeMap<SmolStr, u64>)> = BTreeMap::new();
         for held in self.held.values() {
             for (reason, count) in &held.counts {
@@ -176,7 +176,7 @@ impl Period {
         Cause::Digest {
             period: Duration::from_secs(now.since(self.since).as_millis() / 1000),
             held_back: reasons.iter().map(held).collect(),
-            withheld: counted(quiet.values().sum(), quiet),
+            withheld: counted(withheld.values().sum(), withheld),
             unnamed: self.beyond.values().sum(),
         }
     }
@@ -216,11 +216,11 @@ impl Pages {
             return;
         }
         let Some(period) = self.digests.periods.remove(receiver) else { return };
-        let (destination, quiet) = self.quiet_at(world, receiver);
-        if period.held.is_empty() && quiet.is_empty() {
+        let (destination, withheld) = self.withheld_at(world, receiver);
+        if period.held.is_empty() && withheld.is_empty() {
             return;
         }
-        let told = digest_of(world, receiver, &period, &quiet);
+        let notified = digest_of(world, receiver, &period, &withheld);
         let first = NotificationId(self.incidents.next_notification);
         for integration in free {
             let id = NotificationId(self.incidents.next_notification);
@@ -228,12 +228,12 @@ impl Pages {
             world.accounting.notified(receiver, &integration, Kind::Digest);
             let way = OnWay { receiver: receiver.clone(), integration: integration.clone(), first };
             self.digests.on_way.insert(id, way);
-            self.incidents.outgoing.push(Notification { id, integration, ..told.clone() });
+            self.incidents.outgoing.push(Notification { id, integration, ..notified.clone() });
         }
-        self.digests.untold.insert(first, period);
-        // What fires on is told again, for as long as it is kept quiet.
+        self.digests.unnotified.insert(first, period);
+        // What fires on is told again, for as long as it is withheld.
         if let Some(destination) = destination {
-            self.digests.kept_quiet(world, destination);
+            self.digests.withheld_alerts(world, destination);
         }
     }
 
@@ -249,14 +249,14 @@ impl Pages {
         };
         let place = (receiver.clone(), integration);
         if accepted {
-            self.digests.untold.remove(&first);
+            self.digests.unnotified.remove(&first);
             self.incidents.made_good.extend(self.digests.refused.remove(&place));
         } else {
             self.digests.refused.insert(place, id);
             let waits = self.digests.on_way.values().any(|way| way.first == first);
-            let untold = self.digests.untold.get(&first).filter(|_| !waits).cloned();
-            if let Some(period) = untold {
-                self.digests.untold.remove(&first);
+            let unnotified = self.digests.unnotified.get(&first).filter(|_| !waits).cloned();
+            if let Some(period) = unnotified {
+                self.digests.unnotified.remove(&first);
                 self.digests.digest_again(world, &receiver, period);
             }
         }
@@ -265,7 +265,7 @@ impl Pages {
         }
     }
 
-    /// Takes a new policy over: what nobody is to hear of any more is dropped, and what is kept quiet
+    /// Takes a new policy over: what nobody is to hear of any more is dropped, and what is withheld
     /// is told of from now on where it was not.
     pub(crate) fn digests_adopt(&mut self, world: &mut World) {
         let receivers = world.destinations.current().filter(|l| !l.noise.digest.is_zero());
@@ -287,14 +287,14 @@ impl Pages {
             stays
         });
         for receiver in receivers {
-            if let (Some(destination), _) = self.quiet_at(world, &receiver) {
-                self.digests.kept_quiet(world, destination);
+            if let (Some(destination), _) = self.withheld_at(world, &receiver) {
+                self.digests.withheld_alerts(world, destination);
             }
         }
     }
 
-    /// The alerts that fire and are kept quiet at a receiver, and the first destination on which one is.
-    fn quiet_at(&self, world: &World, receiver: &SmolStr) -> (Option<DestinationId>, BTreeSet<AlertId>) {
+    /// The alerts that fire and are withheld at a receiver, and the first destination on which one is.
+    fn withheld_at(&self, world: &World, receiver: &SmolStr) -> (Option<DestinationId>, BTreeSet<AlertId>) {
         let (mut first, mut alerts) = (None, BTreeSet::new());
         for ((destination, _), group) in &self.groups {
             let settings = world.destinations.get(*destination);
@@ -302,7 +302,7 @@ impl Pages {
                 continue;
             }
             let before = alerts.len();
-            alerts.extend(group.quiet.iter().filter(|q| !q.resolved).map(|q| q.alert));
+            alerts.extend(group.withheld.iter().filter(|q| !q.resolved).map(|q| q.alert));
             if alerts.len() > before {
                 first = first.or(Some(*destination));
             }
@@ -333,8 +333,8 @@ impl Digests {
         }
     }
 
-    /// Something that fires is kept quiet: it is not disposed yet, and told of all the same.
-    pub(crate) fn kept_quiet(&mut self, world: &mut World, destination: DestinationId) {
+    /// Something that fires is withheld: it is not disposed yet, and told of all the same.
+    pub(crate) fn withheld_alerts(&mut self, world: &mut World, destination: DestinationId) {
         let settings = world.destinations.get(destination);
         if settings.noise.digest.is_zero() || settings.observes() {
             return;
@@ -389,15 +389,20 @@ fn as_it_stands(world: &World, id: AlertId, receiver: &SmolStr) -> Option<AlertV
 }
 
 /// The digest of a period, but for its number and whom it goes to.
-fn digest_of(world: &World, receiver: &SmolStr, period: &Period, quiet: &BTreeSet<AlertId>) -> Notification {
+fn digest_of(
+    world: &World,
+    receiver: &SmolStr,
+    period: &Period,
+    withheld: &BTreeSet<AlertId>,
+) -> Notification {
     let held = period.held.iter().map(|(alert, held)| (*alert, held.counts.values().sum()));
     let mut counts: BTreeMap<AlertId, u64> = held.collect();
-    for alert in quiet {
+    for alert in withheld {
         counts.entry(*alert).or_default();
     }
-    let mut quiet_names: BTreeMap<SmolStr, u64> = BTreeMap::new();
-    for alert in quiet.iter().filter_map(|id| world.alerts.alert(*id)) {
-        *quiet_names.entry(cut(alert.labels.value("alertname"))).or_default() += 1;
+    let mut withheld_names: BTreeMap<SmolStr, u64> = BTreeMap::new();
+    for alert in withheld.iter().filter_map(|id| world.alerts.alert(*id)) {
+        *withheld_names.entry(cut(alert.labels.value("alertname"))).or_default() += 1;
     }
     let severities = &world.policy.severities;
     let lowest = severities.levels.len() - 1;
@@ -429,7 +434,7 @@ fn digest_of(world: &World, receiver: &SmolStr, period: &Period, quiet: &BTreeSe
         alerts: alerts.into_iter().take(LISTED).map(|(.., view)| view).collect(),
         beside: Vec::new(),
         opened_at: period.since,
-        cause: period.cause(world.now, &quiet_names),
+        cause: period.cause(world.now, &withheld_names),
     }
 }
 

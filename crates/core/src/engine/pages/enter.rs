@@ -48,10 +48,10 @@ impl Pages {
         let Some(group) = self.groups.get_mut(key) else { return Vec::new() };
         let pending = std::mem::take(&mut group.pending);
         world.timers.clear(&Timer::GroupWait(key.clone()));
-        let quiet = std::mem::take(&mut group.quiet);
-        let told = quiet.into_iter().filter(|q| !q.resolved || q.fired_at >= since);
-        let told = told.map(|q| (q.alert, q.count, q.resolved));
-        pending.into_iter().map(|p| (p.alert, p.count, p.recovered)).chain(told).collect()
+        let withheld = std::mem::take(&mut group.withheld);
+        let notified = withheld.into_iter().filter(|q| !q.resolved || q.fired_at >= since);
+        let notified = notified.map(|q| (q.alert, q.count, q.resolved));
+        pending.into_iter().map(|p| (p.alert, p.count, p.recovered)).chain(notified).collect()
     }
 
     /// Puts the alerts of a page into an incident, with the observations that wait.
@@ -83,10 +83,10 @@ impl Pages {
         let now = world.now;
         let mut flaps = None;
         for destination in world.taken_destinations(alert) {
-            let track = world.state(alert, destination);
-            if !recovered && track.waits_in() == Some(from) {
-                track.notify(id);
-                flaps = track.damping.flaps();
+            let state = world.state(alert, destination);
+            if !recovered && state.waits_in() == Some(from) {
+                state.notify(id);
+                flaps = state.damping.flaps();
                 self.stands_in(world, id, alert, destination);
             }
         }

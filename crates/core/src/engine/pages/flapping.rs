@@ -18,8 +18,8 @@ impl Pages {
     pub(crate) fn refire(&mut self, world: &mut World, alert: AlertId, destination: DestinationId) {
         let Some(labels) = world.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
         let key = world.group_key(destination, &labels);
-        let track = world.state(alert, destination);
-        let (own, waits, gone) = (track.incident(), track.waits_in().is_some(), track.damping.pause());
+        let state = world.state(alert, destination);
+        let (own, waits, gone) = (state.incident(), state.waits_in().is_some(), state.damping.pause());
         let blips = gone <= world.destinations.get(destination).noise.resolve_hold;
         match self.recent_incident(world, &key, own) {
             _ if waits => {}
@@ -51,9 +51,9 @@ impl Pages {
         held.push((alert, now));
         let held: Vec<AlertId> = held.iter().map(|(alert, _)| *alert).collect();
         let goes = |alert: &AlertId| {
-            let track = world.alerts.state(*alert, destination);
+            let state = world.alerts.state(*alert, destination);
             let free = |t: &crate::engine::AlertState| t.muted().is_none() && t.notified_in().is_some();
-            world.fires(*alert) && track.is_some_and(|t| free(t) && t.damping.flaps().is_some())
+            world.fires(*alert) && state.is_some_and(|t| free(t) && t.damping.flaps().is_some())
         };
         let together: Vec<AlertId> = held.into_iter().filter(goes).collect();
         if together.len() < FAN_OUT {
@@ -72,8 +72,8 @@ impl Pages {
     /// Flapping may be over.
     pub(crate) fn reuse(&mut self, world: &mut World, destination: DestinationId, alert: AlertId) {
         let (now, noise) = (world.now, world.destinations.get(destination).noise.clone());
-        let track = world.state(alert, destination);
-        match track.damping.reuse_deadline(&noise.flapping) {
+        let state = world.state(alert, destination);
+        match state.damping.reuse_deadline(&noise.flapping) {
             Some(deadline) if deadline > now => {
                 return world.timers.set(Timer::Reuse(destination, alert), deadline);
             }
@@ -88,13 +88,13 @@ impl Pages {
         if !world.fires(alert) {
             return;
         }
-        let track = world.state(alert, destination);
-        if track.damping.flaps().is_some() {
+        let state = world.state(alert, destination);
+        if state.damping.flaps().is_some() {
             return self.calmed(world, alert, destination);
         }
-        if track.is_admitted()
-            && track.muted().is_none()
-            && let Some(flaps) = track.owed.take()
+        if state.is_admitted()
+            && state.muted().is_none()
+            && let Some(flaps) = state.owed.take()
         {
             self.fires_on(world, alert, destination, flaps);
         }
@@ -105,10 +105,10 @@ impl Pages {
         let (now, noise) = (world.now, world.destinations.get(destination).noise.clone());
         world.timers.clear(&Timer::Confirm(destination, alert));
         world.timers.clear(&Timer::Reuse(destination, alert));
-        let track = world.state(alert, destination);
-        let flaps = track.damping.flaps().unwrap_or(0);
-        track.damping.release(now, &noise.flapping);
-        let (presented, incident) = (track.is_admitted(), track.incident());
+        let state = world.state(alert, destination);
+        let flaps = state.damping.flaps().unwrap_or(0);
+        state.damping.release(now, &noise.flapping);
+        let (presented, incident) = (state.is_admitted(), state.incident());
         world.gauges(destination).flapping -= 1;
         if !presented {
             return world.remember(alert, destination);
@@ -122,14 +122,14 @@ impl Pages {
         // What is a heartbeat now is told of no more, firing or not.
         let known = world.alerts.alert(alert).filter(|a| a.firing());
         if known.is_none_or(|a| world.policy.heartbeat_of(&a.labels).is_some()) {
-            let track = world.state(alert, destination);
-            let (waiting, ended) = (std::mem::take(&mut track.waiting), track.damping.changed_at());
+            let state = world.state(alert, destination);
+            let (waiting, ended) = (std::mem::take(&mut state.waiting), state.damping.changed_at());
             // The resolve was withheld since the last change. An alert that fires now does not blip.
             return self.retire(world, alert, destination, waiting, ended.last().copied().unwrap_or(now));
         }
-        let track = world.state(alert, destination);
-        if track.muted().is_some() {
-            track.owed = Some(flaps);
+        let state = world.state(alert, destination);
+        if state.muted().is_some() {
+            state.owed = Some(flaps);
             return;
         }
         self.fires_on(world, alert, destination, flaps);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::engine::destinations::DestinationId;
 use crate::engine::pages::Pages;
 use crate::engine::pages::enter::broke_out;
-use crate::engine::pages::groups::{GroupKey, Pending, Quiet, Wait, Worth};
+use crate::engine::pages::groups::{GroupKey, Pending, Wait, WithheldAlert, Worth};
 use crate::engine::pages::series::{Firing, series_of};
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
@@ -53,7 +53,7 @@ impl Pages {
         }
     }
 
-    /// An alert that belongs to no incident waits for the next page, or is kept quiet.
+    /// An alert that belongs to no incident waits for the next page, or is withheld.
     pub(crate) fn gather(
         &mut self,
         world: &mut World,
@@ -81,10 +81,10 @@ impl Pages {
             && group.surprise(now - noise.surprise.window, noise.surprise.largest)
                 >= u64::from(noise.surprise.at_once);
         if fans_out {
-            // What was kept quiet is part of it after all.
+            // What was withheld is part of it after all.
             let oldest = now - FAN_OUT_WITHIN;
-            let part = |q: &mut Quiet| q.fired_at >= oldest;
-            for q in group.quiet.extract_if(.., part) {
+            let part = |q: &mut WithheldAlert| q.fired_at >= oldest;
+            for q in group.withheld.extract_if(.., part) {
                 let (alert, count, fired_at, worth) = (q.alert, q.count, q.fired_at, q.worth);
                 let wait = Wait::Group;
                 if !q.resolved {
@@ -145,7 +145,7 @@ impl Pages {
         }
     }
 
-    /// Something has waited long enough: it pages, or it is kept quiet if it is nothing unusual.
+    /// Something has waited long enough: it pages, or it is withheld if it is nothing unusual.
     pub(crate) fn gathered(&mut self, world: &mut World, key: &GroupKey) {
         let now = world.now;
         let settings = world.destinations.get(key.0).noise.surprise.clone();
@@ -171,7 +171,7 @@ impl Pages {
                 true => recovered.push((alert, count)),
                 false => world.alerts.state_mut(alert, key.0).withhold(key.clone()),
             }
-            group.quiet.push(Quiet {
+            group.withheld.push(WithheldAlert {
                 alert,
                 count: if pending.recovered { 0 } else { count },
                 fired_at: pending.fired_at,
@@ -186,15 +186,15 @@ impl Pages {
             self.suppress(world, alert, key.0, count, (*cause).clone(), None);
         }
         if kept {
-            self.digests.kept_quiet(world, key.0);
+            self.digests.withheld_alerts(world, key.0);
         }
         if let Some(due) = next {
             world.timers.set(Timer::GroupWait(key.clone()), due);
         }
-        self.prune_quiet(world, key);
+        self.prune_withheld(world, key);
     }
 
-    /// The page of a group leaves, with all that waits, and with what was kept quiet if it fires
+    /// The page of a group leaves, with all that waits, and with what was withheld if it fires
     /// still or is recent; unless the receiver has had enough.
     fn open(&mut self, world: &mut World, key: &GroupKey) {
         let all = self.take_page(world, key);
@@ -235,7 +235,7 @@ impl Pages {
         self.incidents.touched.insert(id);
     }
 
-    /// An alert that waits for a page, or is kept quiet, recovers; `resolved` observations say so.
+    /// An alert that waits for a page, or is withheld, recovers; `resolved` observations say so.
     /// False if it does neither.
     pub(crate) fn recover(
         &mut self,
@@ -247,12 +247,12 @@ impl Pages {
     ) -> bool {
         let urgent = world.never_holds(alert);
         let Some(group) = self.groups.get_mut(key) else { return false };
-        if let Some(quiet) = group.quiet.iter_mut().rev().find(|q| q.alert == alert && !q.resolved) {
-            quiet.resolved = true;
-            let (count, cause) = (std::mem::take(&mut quiet.count), (*quiet.cause).clone());
+        if let Some(withheld) = group.withheld.iter_mut().rev().find(|q| q.alert == alert && !q.resolved) {
+            withheld.resolved = true;
+            let (count, cause) = (std::mem::take(&mut withheld.count), (*withheld.cause).clone());
             self.suppress(world, alert, destination, count, cause, None);
             self.never_paged(world, alert, destination, 0, resolved);
-            self.prune_quiet(world, key);
+            self.prune_withheld(world, key);
             return true;
         }
         let waits = |p: &Pending| p.alert == alert && !p.recovered;
@@ -266,7 +266,7 @@ impl Pages {
         }
         let pending = group.pending.remove(index);
         if pending.wait == Wait::Hold {
-            group.quiet.push(Quiet {
+            group.withheld.push(WithheldAlert {
                 alert,
                 count: 0,
                 fired_at: pending.fired_at,
@@ -284,7 +284,7 @@ impl Pages {
             self.suppress(world, alert, destination, std::mem::take(&mut fired), Cause::RateLimited, None);
         }
         self.never_paged(world, alert, destination, fired, resolved);
-        self.prune_quiet(world, key);
+        self.prune_withheld(world, key);
         true
     }
 
@@ -292,10 +292,10 @@ impl Pages {
     /// Returns the observations that waited with the alert.
     pub(crate) fn leave_wait(&mut self, world: &mut World, alert: AlertId, key: &GroupKey) -> u64 {
         let Some(group) = self.groups.get_mut(key) else { return 0 };
-        if let Some(index) = group.quiet.iter().rposition(|q| q.alert == alert && !q.resolved) {
-            let quiet = group.quiet.remove(index);
+        if let Some(index) = group.withheld.iter().rposition(|q| q.alert == alert && !q.resolved) {
+            let withheld = group.withheld.remove(index);
             self.forget_group_later(world, key);
-            return quiet.count;
+            return withheld.count;
         }
         let Some(index) = group.pending.iter().rposition(|p| p.alert == alert && !p.recovered) else {
             return 0;
@@ -309,14 +309,14 @@ impl Pages {
         pending.count
     }
 
-    /// Forgets what was kept quiet, has resolved, and is too old for the next page.
-    fn prune_quiet(&mut self, world: &mut World, key: &GroupKey) {
+    /// Forgets what was withheld, has resolved, and is too old for the next page.
+    fn prune_withheld(&mut self, world: &mut World, key: &GroupKey) {
         let noise = &world.destinations.get(key.0).noise;
         let oldest = world.now - noise.surprise.window.max(FAN_OUT_WITHIN);
         if let Some(group) = self.groups.get_mut(key) {
-            group.quiet.retain(|q| !q.resolved || q.fired_at >= oldest);
+            group.withheld.retain(|q| !q.resolved || q.fired_at >= oldest);
         }
-        self.bound_quiet(world, key);
+        self.bound_withheld(world, key);
         self.forget_group_later(world, key);
     }
 }

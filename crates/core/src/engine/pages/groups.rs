@@ -35,7 +35,7 @@ pub(crate) struct Group {
     /// What the next page tells, in the order in which it came.
     pub(crate) pending: Vec<Pending>,
     /// What was not worth a page; the next page tells of it if it still matters then.
-    pub(crate) quiet: Vec<Quiet>,
+    pub(crate) withheld: Vec<WithheldAlert>,
     /// When each series fired last, for as long as it counts for a fan-out.
     #[serde(with = "crate::engine::pairs")]
     pub(crate) recent: BTreeMap<AlertId, Timestamp>,
@@ -72,9 +72,9 @@ pub(crate) enum Wait {
     Merged,
 }
 
-/// An alert that was kept quiet.
+/// An alert that was withheld.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Quiet {
+pub(crate) struct WithheldAlert {
     pub(crate) alert: AlertId,
     pub(crate) count: u64,
     pub(crate) fired_at: Timestamp,
@@ -152,9 +152,9 @@ impl Group {
     /// sum, or the largest of all.
     pub(crate) fn surprise(&self, since: Timestamp, largest: bool) -> u64 {
         let pending = self.pending.iter().map(|p| (p.fired_at, p.worth));
-        let quiet = self.quiet.iter().map(|q| (q.fired_at, q.worth));
+        let withheld = self.withheld.iter().map(|q| (q.fired_at, q.worth));
         let mut series: BTreeMap<AlertId, u64> = BTreeMap::new();
-        for (_, worth) in pending.chain(quiet).filter(|(at, _)| *at >= since) {
+        for (_, worth) in pending.chain(withheld).filter(|(at, _)| *at >= since) {
             let best = series.entry(worth.series).or_default();
             *best = (*best).max(worth.surprise);
         }
@@ -164,9 +164,9 @@ impl Group {
     /// How many series fired since `since`.
     pub(crate) fn fan_out(&self, since: Timestamp) -> usize {
         let pending = self.pending.iter().map(|p| (p.fired_at, p.worth.series));
-        let quiet = self.quiet.iter().map(|q| (q.fired_at, q.worth.series));
+        let withheld = self.withheld.iter().map(|q| (q.fired_at, q.worth.series));
         let recent = self.recent.iter().map(|(series, at)| (*at, *series));
-        let late = pending.chain(quiet).chain(recent).filter(|(at, _)| *at >= since);
+        let late = pending.chain(withheld).chain(recent).filter(|(at, _)| *at >= since);
         late.map(|(_, series)| series).collect::<std::collections::BTreeSet<_>>().len()
     }
 
@@ -175,12 +175,12 @@ impl Group {
     pub(crate) fn take_ended(&mut self, alert: AlertId) -> u64 {
         let pending = self.pending.extract_if(.., |p| p.alert == alert && p.recovered).map(|p| p.count);
         let pending: u64 = pending.sum();
-        let withheld = self.quiet.extract_if(.., |q| q.alert == alert && q.resolved).map(|q| q.count);
+        let withheld = self.withheld.extract_if(.., |q| q.alert == alert && q.resolved).map(|q| q.count);
         pending + withheld.sum::<u64>()
     }
 
     /// Whether it has no incident that somebody must still hear of, and no page about to leave.
     pub(crate) fn is_idle(&self) -> bool {
-        self.unsettled == 0 && self.pending.is_empty() && self.quiet.iter().all(|q| q.resolved)
+        self.unsettled == 0 && self.pending.is_empty() && self.withheld.iter().all(|q| q.resolved)
     }
 }

@@ -110,9 +110,9 @@ impl Pages {
                 continue;
             }
             for destination in world.taken_destinations(alert) {
-                let track = world.state(alert, destination);
-                if track.waits_in() == Some(key) {
-                    track.merge(merged.clone());
+                let state = world.state(alert, destination);
+                if state.waits_in() == Some(key) {
+                    state.merge(merged.clone());
                 }
             }
         }

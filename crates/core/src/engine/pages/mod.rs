@@ -5,12 +5,12 @@ pub(crate) mod digest;
 pub(crate) mod enter;
 pub(crate) mod flapping;
 pub(crate) mod flow;
+pub(crate) mod forwards;
 pub(crate) mod gather;
 pub(crate) mod groups;
 pub(crate) mod identifiers;
 pub(crate) mod internal;
 pub(crate) mod merge;
-pub(crate) mod mirrors;
 pub(crate) mod open;
 pub(crate) mod release;
 pub(crate) mod series;
@@ -26,15 +26,15 @@ use crate::engine::incidents::incident::{IncidentId, Side};
 use crate::engine::incidents::{Incidents, Settled};
 use crate::engine::pages::digest::Digests;
 use crate::engine::pages::flow::Flow;
+use crate::engine::pages::forwards::Forwards;
 use crate::engine::pages::groups::{Group, GroupKey};
-use crate::engine::pages::mirrors::Mirrors;
 use crate::engine::pages::series::Series;
 use crate::engine::stats::Bound;
 use crate::engine::timers::Timer;
 use crate::engine::world::{REMEMBER_ON, World, earliest};
 use crate::model::{AlertId, Duration};
 
-/// Above so many alerts kept quiet in one group, those that resolved go.
+/// Above so many alerts withheld in one group, those that resolved go.
 pub(crate) const QUIET: usize = 10_000;
 
 /// The groups, what they gather for their next page, and the incidents that they opened.
@@ -54,7 +54,7 @@ pub(crate) struct Pages {
     #[serde(default, with = "crate::engine::pairs")]
     pub(crate) internal: BTreeMap<GroupKey, IncidentId>,
     #[serde(default)]
-    pub(crate) mirrors: Mirrors,
+    pub(crate) forwards: Forwards,
 }
 
 impl Pages {
@@ -102,12 +102,12 @@ impl Pages {
 
     /// Forgets the alerts in a group's list of quiet ones that resolved, once the list is long. They are
     /// disposed already.
-    pub(crate) fn bound_quiet(&mut self, world: &mut World, key: &GroupKey) {
+    pub(crate) fn bound_withheld(&mut self, world: &mut World, key: &GroupKey) {
         let Some(group) = self.groups.get_mut(key) else { return };
-        let before = group.quiet.len();
+        let before = group.withheld.len();
         if before >= QUIET {
-            group.quiet.retain(|q| !q.resolved);
-            let gone = before - group.quiet.len();
+            group.withheld.retain(|q| !q.resolved);
+            let gone = before - group.withheld.len();
             world.accounting.bound(Bound::Quiet, gone as u64);
         }
     }
@@ -127,8 +127,8 @@ impl Pages {
     /// The groups of the incidents of which all is said now look whether they are idle.
     pub(crate) fn forget_settled(&mut self, world: &mut World) {
         for Settled { id, group: key, side, left_open } in std::mem::take(&mut self.incidents.settled) {
-            if side == Side::Mirror {
-                self.mirrors.unsettled.remove(&id);
+            if side == Side::Forwarded {
+                self.forwards.unsettled.remove(&id);
             } else if let Some(group) = self.groups.get_mut(&key) {
                 group.unsettled -= 1;
                 group.left_open |= left_open;

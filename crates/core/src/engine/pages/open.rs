@@ -27,7 +27,7 @@ impl Pages {
         let side = if destination.observes() { Side::Observed } else { Side::Ours };
         if side == Side::Ours {
             // A key that was mirrored may be open: a page under it would be silent.
-            while self.mirrors.holds(
+            while self.forwards.holds(
                 &self.incidents.all,
                 &world.destinations,
                 &destination.receiver,
@@ -70,7 +70,7 @@ impl Pages {
     /// Brings an incident that was touched in line with its alerts.
     pub(crate) fn settle(&mut self, world: &mut World, id: IncidentId) {
         let Some(incident) = self.incidents.all.get_mut(&id) else { return };
-        if incident.is_over() || incident.internal.is_some() || incident.side == Side::Mirror {
+        if incident.is_over() || incident.internal.is_some() || incident.side == Side::Forwarded {
             return self.incidents.pump(world, id);
         }
         let destination = incident.group.0;
@@ -151,8 +151,8 @@ impl Pages {
         let cause = incident.closing.take().map_or(Cause::AllResolved, |cause| *cause);
         incident.issue(world.now, cause.clone(), false);
         let group = incident.group.clone();
-        let told = incident.channels.iter().any(Channel::takes_resolves);
-        let as_resolve = told.then_some((Disposition::Resolve, Leader::Last));
+        let notified = incident.channels.iter().any(Channel::takes_resolves);
+        let as_resolve = notified.then_some((Disposition::Resolve, Leader::Last));
         self.incidents.dispose_waiting(world, id, as_resolve, &cause);
         world.gauges(group.0).resolving -= 1;
         self.leave_group(world, id, &group);
@@ -248,8 +248,8 @@ impl Pages {
         if nobody || incident.reaches_somebody() {
             return false;
         }
-        if incident.side == Side::Mirror {
-            self.incidents.mirror_moves_on(world, id);
+        if incident.side == Side::Forwarded {
+            self.incidents.forward_moves_on(world, id);
             return false;
         }
         if self.incidents.is_muted(world, id) {

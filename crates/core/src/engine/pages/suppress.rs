@@ -72,7 +72,7 @@ impl Pages {
             Reason::Duplicate | Reason::Grouped | Reason::Stale | Reason::NeverPaged => return None,
             Reason::Muted if settings.integrations.is_empty() => return None,
             Reason::Flapping => {
-                let own = world.alerts.state(alert, destination).and_then(|track| track.incident());
+                let own = world.alerts.state(alert, destination).and_then(|state| state.incident());
                 let key = world.group_key(destination, &known.labels);
                 let recent =
                     self.recent_incident(world, &key, own).and_then(|id| self.incidents.all.get(&id));
@@ -99,7 +99,7 @@ impl Pages {
         let labels = &world.alerts.alert(alert)?.labels;
         let key = world.group_key(destination, labels);
         let name = world.rolls_by(labels);
-        let last = world.alerts.state(alert, destination).and_then(|track| track.incident());
+        let last = world.alerts.state(alert, destination).and_then(|state| state.incident());
         let (group, noise) = (self.groups.get(&key)?, &world.destinations.get(destination).noise);
         match place(world.now, alert, last, group, &self.incidents.all, noise, name) {
             Place::Rejoin(id) | Place::Join(id) => self.incidents.all.get(&id).map(|i| i.dedup_key.clone()),
@@ -194,10 +194,10 @@ fn global_basis(world: &World, key: &str) -> Basis {
 pub(crate) fn flapping_cause(world: &mut World, alert: AlertId, destination: DestinationId) -> Cause {
     let noise = world.destinations.get(destination).noise.clone();
     let now = world.now;
-    let track = world.state(alert, destination);
+    let state = world.state(alert, destination);
     Cause::Flapping {
-        changes: track.damping.flaps().unwrap_or(0),
-        penalty: track.damping.penalty_at(now, &noise.flapping),
+        changes: state.damping.flaps().unwrap_or(0),
+        penalty: state.damping.penalty_at(now, &noise.flapping),
         suppress_at: noise.flapping.suppress_at,
         reuse_at: Flapping::REUSE_AT,
     }

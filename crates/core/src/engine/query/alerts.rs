@@ -142,15 +142,15 @@ impl Query<'_> {
     pub fn alert(&self, now: Timestamp, id: AlertId) -> Option<AlertDetail> {
         let alert = self.known_alert(id, self.world.alerts.alert(id)?);
         let decided = self.world.taken_destinations(id).into_iter().filter_map(|destination| {
-            let track = self.world.alerts.state(id, destination)?;
-            if let Some(state) = self.waiting_state(id, track) {
+            let state = self.world.alerts.state(id, destination)?;
+            if let Some(state) = self.waiting_state(id, state) {
                 return self.waiting_row(id, destination, state);
             }
-            let incident = track.incident()?;
+            let incident = state.incident()?;
             open_state(self.pages.incidents.all.get(&incident)?)?;
             self.incident_row(incident)
         });
-        let passed_on = self.mirrors_of(id).filter_map(|(id, _)| self.incident_row(id));
+        let passed_on = self.forwards_of(id).filter_map(|(id, _)| self.incident_row(id));
         let rows = passed_on.chain(decided).collect();
         let flappers = self.world.taken_destinations(id).into_iter();
         let flappers = flappers.filter_map(|destination| self.flapper(now, id, destination));
@@ -216,15 +216,15 @@ impl Query<'_> {
                 next: None,
             })
         };
-        for mirror in self.mirrors_of(id) {
-            standing.extend(in_incident(Origin::Sender, false, mirror));
+        for forward in self.forwards_of(id) {
+            standing.extend(in_incident(Origin::Sender, false, forward));
         }
         for destination in self.world.taken_destinations(id) {
-            let Some(track) = self.world.alerts.state(id, destination) else { continue };
-            if let Some(stands) = self.waiting_state(id, track) {
+            let Some(state) = self.world.alerts.state(id, destination) else { continue };
+            if let Some(stands) = self.waiting_state(id, state) {
                 standing.extend(self.waiting_standing(id, destination, stands));
             } else if let Some(found) =
-                track.incident().and_then(|i| Some((i, self.pages.incidents.all.get(&i)?)))
+                state.incident().and_then(|i| Some((i, self.pages.incidents.all.get(&i)?)))
             {
                 let observed = self.world.destinations.get(destination).observes();
                 standing.extend(in_incident(Origin::Squelch, observed, found));

@@ -236,10 +236,10 @@ impl Query<'_> {
                 keys.push((ours, state, stands, incident.level, paged_at, Source::Incident(*id)));
             }
         }
-        for (alert, destination, track) in
+        for (alert, destination, state) in
             self.world.alerts.states().filter(|(_, destination, _)| wanted(*destination))
         {
-            let Some(stands) = self.waiting_state(alert, track) else { continue };
+            let Some(stands) = self.waiting_state(alert, state) else { continue };
             let Some(one) = self.world.alerts.alert(alert).filter(|a| matches(&a.labels)) else { continue };
             let state =
                 if self.world.destinations.get(destination).observes() { RowState::Observed } else { stands };
@@ -277,21 +277,21 @@ impl Query<'_> {
     }
 
     /// Where an alert waits that no incident tells of. `None` if it does not wait.
-    pub(crate) fn waiting_state(&self, alert: AlertId, track: &AlertState) -> Option<RowState> {
-        if track.is_kept_by_mute() {
+    pub(crate) fn waiting_state(&self, alert: AlertId, state: &AlertState) -> Option<RowState> {
+        if state.is_kept_by_mute() {
             return self.world.fires(alert).then_some(RowState::Muted);
         }
-        if track.held_until().is_some() {
+        if state.held_until().is_some() {
             return Some(RowState::Held);
         }
-        match self.wait_of(alert, track.waits_in()?) {
+        match self.wait_of(alert, state.waits_in()?) {
             Some(Wait::Merged) => Some(RowState::RateLimited),
             Some(Wait::Group | Wait::Gather | Wait::Hold) => Some(RowState::Held),
             None => Some(RowState::Quiet),
         }
     }
 
-    /// How an alert waits for the next page of a group; nothing if it is kept quiet.
+    /// How an alert waits for the next page of a group; nothing if it is withheld.
     fn wait_of(&self, alert: AlertId, key: &GroupKey) -> Option<Wait> {
         let pending = &self.pages.groups.get(key)?.pending;
         pending.iter().find(|p| p.alert == alert && !p.recovered).map(|p| p.wait)
@@ -314,8 +314,8 @@ impl Query<'_> {
             }
         };
         let flaps = |alert: &AlertId| {
-            let track = self.world.alerts.state(*alert, incident.group.0);
-            track?.damping.reuse_deadline(&self.world.destinations.get(incident.group.0).noise.flapping)
+            let state = self.world.alerts.state(*alert, incident.group.0);
+            state?.damping.reuse_deadline(&self.world.destinations.get(incident.group.0).noise.flapping)
         };
         let deadline = |timer| self.world.timers.deadline(&timer);
         let next = match stands {
@@ -335,7 +335,7 @@ impl Query<'_> {
         let internal = incident.internal.is_some();
         let observed = incident.side == Side::Observed;
         let origin = match incident.side {
-            Side::Mirror => Origin::Sender,
+            Side::Forwarded => Origin::Sender,
             Side::Ours | Side::Observed if internal => Origin::Internal,
             Side::Ours | Side::Observed => Origin::Squelch,
         };
@@ -396,9 +396,9 @@ impl Query<'_> {
         destination: DestinationId,
         state: RowState,
     ) -> Option<Standing> {
-        let track = self.world.alerts.state(id, destination)?;
+        let alert_state = self.world.alerts.state(id, destination)?;
         let settings = self.world.destinations.get(destination);
-        let (cause, next) = self.waiting(id, destination, track, state);
+        let (cause, next) = self.waiting(id, destination, alert_state, state);
         let observed = settings.observes();
         Some(Standing {
             receiver: settings.receiver.clone(),
@@ -416,12 +416,12 @@ impl Query<'_> {
         &self,
         alert: AlertId,
         destination: DestinationId,
-        track: &AlertState,
+        alert_state: &AlertState,
         state: RowState,
     ) -> Waiting {
         match state {
             RowState::Muted => self.waiting_muted(alert, destination),
-            _ => self.waiting_for_a_page(alert, track),
+            _ => self.waiting_for_a_page(alert, alert_state),
         }
     }
 
@@ -432,14 +432,14 @@ impl Query<'_> {
         }
     }
 
-    fn waiting_for_a_page(&self, alert: AlertId, track: &AlertState) -> Waiting {
-        if let Some(at) = track.held_until() {
+    fn waiting_for_a_page(&self, alert: AlertId, state: &AlertState) -> Waiting {
+        if let Some(at) = state.held_until() {
             return (Some(Cause::SeverityHold), Some((at, NextStep::Pages)));
         }
-        let Some(key) = track.waits_in() else { return Default::default() };
+        let Some(key) = state.waits_in() else { return Default::default() };
         let Some(group) = self.pages.groups.get(key) else { return Default::default() };
-        if let Some(quiet) = group.quiet.iter().rev().find(|q| q.alert == alert && !q.resolved) {
-            return (Some((*quiet.cause).clone()), None);
+        if let Some(withheld) = group.withheld.iter().rev().find(|q| q.alert == alert && !q.resolved) {
+            return (Some((*withheld.cause).clone()), None);
         }
         let Some(pending) = group.pending.iter().find(|p| p.alert == alert && !p.recovered) else {
             return Default::default();

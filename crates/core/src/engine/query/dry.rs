@@ -188,16 +188,16 @@ impl Query<'_> {
     fn dry_deadline(&self, alert: AlertId) -> Option<Timestamp> {
         let destinations = self.world.taken_destinations(alert);
         let waits = destinations.iter().any(|destination| {
-            let Some(track) = self.world.alerts.state(alert, *destination) else { return false };
-            let muted = track.is_kept_by_mute();
-            track.held_until().is_some() || track.waits_in().is_some() || muted
+            let Some(state) = self.world.alerts.state(alert, *destination) else { return false };
+            let muted = state.is_kept_by_mute();
+            state.held_until().is_some() || state.waits_in().is_some() || muted
         });
-        let told = |destination: &DestinationId| {
-            let track = self.world.alerts.state(alert, *destination);
-            let incident = track.and_then(|t| self.pages.incidents.all.get(&t.incident()?));
+        let notified = |destination: &DestinationId| {
+            let state = self.world.alerts.state(alert, *destination);
+            let incident = state.and_then(|t| self.pages.incidents.all.get(&t.incident()?));
             incident.is_none_or(|i| i.waiting.iter().all(|(waiting, _)| *waiting != alert))
         };
-        if !waits && destinations.iter().all(told) {
+        if !waits && destinations.iter().all(notified) {
             return None;
         }
         self.world.timers.next().map(|(at, _)| at)

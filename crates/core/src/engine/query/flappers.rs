@@ -47,11 +47,11 @@ impl Query<'_> {
     /// `now` is the time at which somebody looks.
     pub fn flappers(&self, now: Timestamp, offset: usize, limit: usize) -> (Vec<Flapper>, usize) {
         let mut keys: BTreeSet<(bool, Reverse<u64>, AlertId, DestinationId)> = BTreeSet::new();
-        for (alert, destination, track) in self.world.alerts.states() {
+        for (alert, destination, state) in self.world.alerts.states() {
             let penalty =
-                track.damping.penalty_at(now, &self.world.destinations.get(destination).noise.flapping);
-            let flaps = track.damping.since().is_some();
-            if flaps || (track.damping.count() >= 3 && penalty >= 1000) {
+                state.damping.penalty_at(now, &self.world.destinations.get(destination).noise.flapping);
+            let flaps = state.damping.since().is_some();
+            if flaps || (state.damping.count() >= 3 && penalty >= 1000) {
                 keys.insert((!flaps, Reverse(penalty), alert, destination));
             }
         }
@@ -63,22 +63,22 @@ impl Query<'_> {
     }
 
     pub(crate) fn flapper(&self, now: Timestamp, id: AlertId, destination: DestinationId) -> Option<Flapper> {
-        let (alert, track) = (self.world.alerts.alert(id)?, self.world.alerts.state(id, destination)?);
+        let (alert, state) = (self.world.alerts.alert(id)?, self.world.alerts.state(id, destination)?);
         let settings = self.world.destinations.get(destination);
-        let incident = track.incident().and_then(|id| self.pages.incidents.all.get(&id));
+        let incident = state.incident().and_then(|id| self.pages.incidents.all.get(&id));
         Some(Flapper {
             alert: id,
             labels: alert.told().clone(),
             receiver: settings.receiver.clone(),
             firing: alert.firing(),
-            changes: track.damping.count(),
-            recent: track.damping.changed_at(),
-            penalty: track.damping.penalty_at(now, &settings.noise.flapping),
+            changes: state.damping.count(),
+            recent: state.damping.changed_at(),
+            penalty: state.damping.penalty_at(now, &settings.noise.flapping),
             suppress_at: settings.noise.flapping.suppress_at,
             reuse_at: Flapping::REUSE_AT,
             half_life: settings.noise.flapping.half_life,
-            since: track.damping.since(),
-            until: track.damping.reuse_deadline(&settings.noise.flapping),
+            since: state.damping.since(),
+            until: state.damping.reuse_deadline(&settings.noise.flapping),
             dedup_key: incident.filter(|i| i.phase != Phase::Closed).map(|i| i.dedup_key.clone()),
         })
     }

@@ -137,8 +137,8 @@ impl Query<'_> {
     /// let go.
     pub fn can_release(&self, alert: AlertId, receiver: &str) -> bool {
         self.world.destinations_to(alert, receiver).any(|destination| {
-            let track = self.world.alerts.state(alert, destination);
-            track.is_some_and(|t| {
+            let state = self.world.alerts.state(alert, destination);
+            state.is_some_and(|t| {
                 t.held_until().is_some()
                     || t.waits_in().is_some()
                     || (t.damping.flaps().is_some() && t.muted().is_none())
@@ -157,13 +157,13 @@ impl Query<'_> {
     }
 
     /// Whether a request is to be passed on though it changes nothing: a repeat of the sender's.
-    pub(crate) fn is_for_the_mirror(&self, batch: &Batch) -> bool {
+    pub(crate) fn is_to_forward(&self, batch: &Batch) -> bool {
         let Some(upstream) = &batch.upstream else { return false };
         let observed = |labels| {
             let destinations = self.world.destinations.matching(&self.world.policy, labels);
             destinations.into_iter().any(|destination| self.world.destinations.get(destination).observes())
         };
-        self.pages.mirrors.open.keys().any(|(_, text)| *text == upstream.group_key)
+        self.pages.forwards.open.keys().any(|(_, text)| *text == upstream.group_key)
             || batch.observations.iter().any(|o| observed(&o.labels))
     }
 }

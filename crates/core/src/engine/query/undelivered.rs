@@ -91,13 +91,13 @@ impl Query<'_> {
     }
 
     /// The incidents of senders that are passed on and show that an alert fires.
-    pub(crate) fn mirrors_of(&self, alert: AlertId) -> impl Iterator<Item = (IncidentId, &Incident)> {
+    pub(crate) fn forwards_of(&self, alert: AlertId) -> impl Iterator<Item = (IncidentId, &Incident)> {
         let all =
-            self.pages.mirrors.open.values().filter_map(|mirror| {
-                Some((mirror.incident, self.pages.incidents.all.get(&mirror.incident)?))
+            self.pages.forwards.open.values().filter_map(|forward| {
+                Some((forward.incident, self.pages.incidents.all.get(&forward.incident)?))
             });
         all.filter(move |(_, incident)| {
-            incident.side == Side::Mirror
+            incident.side == Side::Forwarded
                 && open_state(incident).is_some()
                 && incident.members.get(&alert).is_some_and(|member| member.firing)
         })

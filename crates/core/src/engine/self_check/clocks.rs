@@ -124,7 +124,7 @@ impl SelfCheck {
 
     fn wrong_clock(&mut self, world: &mut World, sender: &str, by: i64) {
         self.clocks.note(world.now, sender, by);
-        world.timers.set_if_unset(Timer::Watch, world.now);
+        world.timers.set_if_unset(Timer::SelfCheck, world.now);
     }
 
     /// Tells a person of the clocks that are wrong.

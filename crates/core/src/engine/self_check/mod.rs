@@ -47,7 +47,7 @@ impl SelfCheck {
             if let Some(before) = before.filter(|before| *before != key) {
                 pages.clear(world, &before, Cause::WatcherChanged);
             }
-            world.timers.set_if_unset(Timer::Watch, world.now + EVERY);
+            world.timers.set_if_unset(Timer::SelfCheck, world.now + EVERY);
         }
     }
 

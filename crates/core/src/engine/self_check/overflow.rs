@@ -80,7 +80,7 @@ impl SelfCheck {
                 let overflow = self.bounds.overflows.entry(receiver).or_insert_with(new);
                 overflow.count += 1;
                 overflow.last = now;
-                world.timers.set_if_unset(Timer::Watch, now);
+                world.timers.set_if_unset(Timer::SelfCheck, now);
             }
         }
     }

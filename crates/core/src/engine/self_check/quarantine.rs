@@ -45,14 +45,14 @@ struct Further {
     count: u64,
     last_seen: Timestamp,
     /// The incident that tells of them.
-    told: Option<GroupKey>,
+    notified: Option<GroupKey>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Quarantined {
     last_seen: Timestamp,
     /// The incidents that tell of it.
-    told: BTreeSet<GroupKey>,
+    notified: BTreeSet<GroupKey>,
 }
 
 impl Quarantine {
@@ -85,7 +85,7 @@ impl SelfCheck {
                     self.pass_together(world, pages, alert, observation);
                     continue;
                 }
-                let quarantined = Quarantined { last_seen: world.now, told: BTreeSet::new() };
+                let quarantined = Quarantined { last_seen: world.now, notified: BTreeSet::new() };
                 self.quarantine.alerts.entry(alert).or_insert(quarantined);
             }
             self.pass_by(world, pages, alert, observation);
@@ -111,20 +111,20 @@ impl SelfCheck {
                 if let Some(quarantined) = self.quarantine.alerts.get_mut(&alert) {
                     quarantined.last_seen = now;
                 }
-                world.timers.set_if_unset(Timer::Watch, now);
+                world.timers.set_if_unset(Timer::SelfCheck, now);
             }
             Status::Resolved => {
-                let told = self
+                let notified = self
                     .quarantine
                     .alerts
                     .remove(&alert)
-                    .map(|quarantined| quarantined.told)
+                    .map(|quarantined| quarantined.notified)
                     .unwrap_or_default();
-                let disposition = match told.is_empty() {
+                let disposition = match notified.is_empty() {
                     true => Disposition::Suppressed(Reason::NeverPaged),
                     false => Disposition::Resolve,
                 };
-                for key in told {
+                for key in notified {
                     pages.clear(world, &key, Cause::AllResolved);
                 }
                 for destination in destinations {
@@ -149,9 +149,9 @@ impl SelfCheck {
             .map_or_else(|| observation.labels.to_string().into(), |labels| labels.to_string().into());
         for destination in world.destinations.matching(&world.policy, &observation.labels) {
             let receiver = world.destinations.get(destination).receiver.clone();
-            let new = Further { count: 0, last_seen: world.now, told: None };
+            let new = Further { count: 0, last_seen: world.now, notified: None };
             let further = self.quarantine.further.entry(receiver.clone()).or_insert(new);
-            let first = further.told.is_none();
+            let first = further.notified.is_none();
             if !heartbeat {
                 (further.count, further.last_seen) = (further.count + 1, world.now);
                 let problem = Problem::QuarantineFull {
@@ -163,17 +163,17 @@ impl SelfCheck {
                     LabelSet::from_pairs([("alertname", problem.alertname()), ("receiver", &receiver)]);
                 // A receiver that reaches nobody now may have been told before, and is to hear of the end.
                 if let Some(key) = pages.raise(world, &receiver, &labels, problem) {
-                    further.told = Some(key);
+                    further.notified = Some(key);
                 }
             }
-            let disposition = match further.told {
+            let disposition = match further.notified {
                 None => Disposition::Suppressed(Reason::Muted),
                 Some(_) if first => Disposition::Page,
                 Some(_) => Disposition::Suppressed(Reason::Grouped),
             };
             dispose_quarantined(world, alert, destination, disposition);
         }
-        world.timers.set_if_unset(Timer::Watch, world.now);
+        world.timers.set_if_unset(Timer::SelfCheck, world.now);
     }
 
     /// Opens the incident of a quarantined alert at the receiver of a destination, if it is not open.
@@ -193,7 +193,12 @@ impl SelfCheck {
         let key =
             (!heartbeat).then(|| pages.raise_as(world, &receiver, labels, labels.clone(), problem)).flatten();
         let Some(key) = key else { return Disposition::Suppressed(Reason::Muted) };
-        match self.quarantine.alerts.get_mut(&alert).is_none_or(|quarantined| quarantined.told.insert(key)) {
+        match self
+            .quarantine
+            .alerts
+            .get_mut(&alert)
+            .is_none_or(|quarantined| quarantined.notified.insert(key))
+        {
             true => Disposition::Page,
             false => Disposition::Suppressed(Reason::Duplicate),
         }
@@ -206,14 +211,14 @@ impl SelfCheck {
         self.quarantine.alerts.retain(|_, quarantined| {
             let stays = quarantined.last_seen + patience > now;
             if !stays {
-                over.append(&mut quarantined.told);
+                over.append(&mut quarantined.notified);
             }
             stays
         });
         self.quarantine.further.retain(|_, further| {
             let stays = further.last_seen + patience > now;
             if !stays {
-                over.extend(further.told.take());
+                over.extend(further.notified.take());
             }
             stays
         });

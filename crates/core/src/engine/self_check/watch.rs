@@ -63,7 +63,7 @@ impl SelfCheck {
             world.accounting.bound(Bound::Unheard, 1);
         }
         world.alerts.watch(alert, Some(world.now + EVERY), &mut world.timers);
-        world.timers.set_if_unset(Timer::Watch, world.now);
+        world.timers.set_if_unset(Timer::SelfCheck, world.now);
     }
 
     /// A page may not have been taken in time: its receiver's fallback is told too, and so is a person.
@@ -80,7 +80,7 @@ impl SelfCheck {
         let (due, alarm) = (alarm.is_some_and(|at| at <= world.now), alarm.filter(|at| *at > world.now));
         if due {
             self.watch.stuck.insert(id);
-            world.timers.set_if_unset(Timer::Watch, world.now);
+            world.timers.set_if_unset(Timer::SelfCheck, world.now);
         }
         pages.incidents.fall_back(world, id, false);
         let again = world.now + EVERY;
@@ -118,11 +118,12 @@ impl SelfCheck {
             self.watch.lapses.remove(&what);
             self.close_raised(world, pages, &what);
         }
-        let quiet =
+        let withheld =
             [&self.watch.stuck, &pages.incidents.orphans].iter().all(|incidents| incidents.is_empty());
-        let quiet = quiet && self.watch.raised.is_empty() && self.clocks.wrong(world.now).next().is_none();
-        if !quiet || !self.watch.unheard.is_empty() || self.overflows() || self.has_quarantined() {
-            world.timers.set(Timer::Watch, world.now + EVERY);
+        let withheld =
+            withheld && self.watch.raised.is_empty() && self.clocks.wrong(world.now).next().is_none();
+        if !withheld || !self.watch.unheard.is_empty() || self.overflows() || self.has_quarantined() {
+            world.timers.set(Timer::SelfCheck, world.now + EVERY);
         }
     }
 
@@ -190,7 +191,7 @@ fn is_excused(mutes: &Mutes, world: &World, pages: &Pages, alert: AlertId) -> bo
     is_kept_from_all(mutes, world, alert, |inhibited| {
         let source = mutes.inhibitor(inhibited);
         source.is_none_or(|source| {
-            pages.incidents.was_told(world, source) || is_kept_from_all(mutes, world, source, |_| false)
+            pages.incidents.was_notified(world, source) || is_kept_from_all(mutes, world, source, |_| false)
         })
     })
 }

@@ -204,8 +204,8 @@ impl Overlap {
         self.advance(Duration::from_hours(6));
         let shows = |n: &&crate::model::Notification| {
             // A storm tells of a warning by an update of its own incident.
-            let told = n.kind == Kind::Page || self.storm && n.kind == Kind::Update;
-            told && n.alerts.iter().any(|a| a.status == Status::Firing && a.labels == self.target)
+            let notified = n.kind == Kind::Page || self.storm && n.kind == Kind::Update;
+            notified && n.alerts.iter().any(|a| a.status == Status::Firing && a.labels == self.target)
         };
         let newest = self.world.sent.iter().rev().find(shows).map(|n| n.at);
         // Within `merge_window` of a page, and `resolve_hold` after it, a person is at it already.

@@ -39,8 +39,8 @@ fn about<'a>(world: &'a World, key: &'a str) -> impl Iterator<Item = &'a Notific
 
 /// Whether a message says that an alert fires.
 fn says_firing(n: &Notification, id: AlertId) -> bool {
-    let told = matches!(n.kind, Kind::Page | Kind::Update);
-    told && n.alerts.iter().any(|a| a.id == id && a.status == Status::Firing)
+    let notified = matches!(n.kind, Kind::Page | Kind::Update);
+    notified && n.alerts.iter().any(|a| a.id == id && a.status == Status::Firing)
 }
 
 fn played(scene: &Scene, repeat: u64) -> World {
@@ -57,8 +57,8 @@ proptest! {
             let bound = bound(&scene, alert);
             for &(from, to) in alert.fires.iter().filter(|(from, to)| to - from > bound + 1) {
                 if !scene.may_flap(alert, from + bound) {
-                    let told = shown(&world, from + bound).fires(id(&world, alert));
-                    prop_assert!(told, "{} fires from {from} to {to}", alert.labels);
+                    let notified = shown(&world, from + bound).fires(id(&world, alert));
+                    prop_assert!(notified, "{} fires from {from} to {to}", alert.labels);
                 }
             }
         }
@@ -71,8 +71,8 @@ proptest! {
         for alert in &scene.alerts {
             let most = bound(&scene, alert) + noise.flapping.confirm.as_millis() / 1_000 + 60;
             for &(from, to) in alert.fires.iter().filter(|(from, to)| to - from > most + 1) {
-                let told = shown(&world, from + most).fires(id(&world, alert));
-                prop_assert!(told, "{} fires from {from} to {to}", alert.labels);
+                let notified = shown(&world, from + most).fires(id(&world, alert));
+                prop_assert!(notified, "{} fires from {from} to {to}", alert.labels);
             }
         }
     }
@@ -128,7 +128,7 @@ proptest! {
         prop_assume!(scene.alerts.iter().all(same));
         for (i, page) in world.sent.iter().enumerate().filter(|(_, n)| n.kind == Kind::Page) {
             let now = seconds(page);
-            let told = |alert: &Alert| {
+            let notified = |alert: &Alert| {
                 let id = id(&world, alert);
                 let since = alert.fires.iter().map(|f| f.0).rev().find(|from| *from <= now).unwrap_or(0);
                 world.sent[..i].iter().any(|n| {
@@ -139,7 +139,7 @@ proptest! {
             };
             let named = |alert: &&Alert| page.alerts.iter().any(|a| a.id == id(&world, alert));
             let mut named = scene.alerts.iter().filter(named);
-            let news = named.any(|alert| !told(alert) || scene.may_flap(alert, now));
+            let news = named.any(|alert| !notified(alert) || scene.may_flap(alert, now));
             prop_assert!(news, "all of the page at {now} was told before: {:?}", page.cause);
         }
     }
@@ -236,8 +236,8 @@ proptest! {
             };
             if let Some(alert) = scene.alerts.iter().find(fires_on) {
                 let mut later = world.sent[i + 1..].iter().filter(|m| m.dedup_key == n.dedup_key);
-                let told = later.next().is_some_and(|m| seconds(m) <= by);
-                prop_assert!(told, "{} fires on, and nothing says so from {now} on", alert.labels);
+                let notified = later.next().is_some_and(|m| seconds(m) <= by);
+                prop_assert!(notified, "{} fires on, and nothing says so from {now} on", alert.labels);
             }
         }
     }

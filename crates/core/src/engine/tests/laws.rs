@@ -270,8 +270,8 @@ fn id(world: &World, i: usize) -> AlertId {
 }
 
 /// Whether the profile keeps the alert from paging: that, and only that, may leave it untold.
-fn is_quiet(world: &World, id: AlertId) -> bool {
-    world.engine.pages.groups.values().flat_map(|g| &g.quiet).any(|q| q.alert == id && !q.resolved)
+fn is_withheld(world: &World, id: AlertId) -> bool {
+    world.engine.pages.groups.values().flat_map(|g| &g.withheld).any(|q| q.alert == id && !q.resolved)
 }
 
 proptest! {
@@ -333,7 +333,7 @@ proptest! {
             let pager = world.pager.iter().filter(|((integration, _), _)| integration == "pagerduty[0]");
             let shown = pager.filter(|(_, s)| s.open && s.firing.contains(&id)).count();
             let muted = world.engine.world.alerts.states_of(id).any(|(_, t)| t.muted().is_some());
-            let muted = muted || is_quiet(&world, id);
+            let muted = muted || is_withheld(&world, id);
             prop_assert!(shown == 0 || fires, "alert {} does not fire", i);
             prop_assert!(shown > 0 || !fires || muted, "alert {} fires, and nobody was told", i);
             unmuted |= fires && !muted;
@@ -341,7 +341,7 @@ proptest! {
             prop_assert!(shown <= states.count(), "alert {} is in {} open incidents", i, shown);
         }
         let any_fires = (0..ALERTS).map(|i| self::id(&world, i)).any(|id| {
-            world.engine.world.alerts.alert(id).is_some_and(|a| a.firing()) && !is_quiet(&world, id)
+            world.engine.world.alerts.alert(id).is_some_and(|a| a.firing()) && !is_withheld(&world, id)
         });
         consumers_hold_the_truth(&world)?;
         let open = world.pager.iter().any(|((i, _), s)| i == "pagerduty[0]" && s.open);
@@ -360,8 +360,8 @@ proptest! {
         world.answers = Answers::Accept;
         world.answer(true);
         world.advance(Duration::from_hours(49));
-        let told: Vec<_> = world.sent.iter().filter(|n| n.kind == Kind::Digest).collect();
-        prop_assert!(told.iter().all(|n| n.at >= n.opened_at && !n.alerts.is_empty()));
+        let notified: Vec<_> = world.sent.iter().filter(|n| n.kind == Kind::Digest).collect();
+        prop_assert!(notified.iter().all(|n| n.at >= n.opened_at && !n.alerts.is_empty()));
         let real = world.decisions.iter().filter(|d| !d.observed);
         for d in real.filter(|d| d.at + Duration::from_hours(24) <= world.now) {
             let held = matches!(
@@ -369,7 +369,7 @@ proptest! {
                 "storm" | "flapping" | "self_resolved" | "unsurprising" | "rate_limited"
             );
             let named = |n: &&&Notification| n.at >= d.at && n.alerts.iter().any(|a| a.id == d.alert);
-            prop_assert!(!held || told.iter().find(named).is_some(), "{:?} is in no digest", d);
+            prop_assert!(!held || notified.iter().find(named).is_some(), "{:?} is in no digest", d);
         }
     }
 
@@ -384,14 +384,14 @@ proptest! {
         let (before, now) = (world.sent.len(), world.now);
         world.webhook("am0", vec![firing(&labels, now)]);
         let id = world.engine.policy().identity(&labels);
-        let told = world.sent[before..].iter().find(|n| {
+        let notified = world.sent[before..].iter().find(|n| {
             n.kind != Kind::Resolve && n.alerts.iter().any(|a| a.id == id && a.status == Status::Firing)
         });
         // It may join an incident just paged, as an update within group_interval, and in a storm it is
         // merged into a page within a minute.
-        world.advance(Duration::from_secs(if told.is_some() { 0 } else { 60 }));
-        let told = world.sent[before..].iter().any(|n| n.alerts.iter().any(|a| a.id == id));
-        prop_assert!(told);
+        world.advance(Duration::from_secs(if notified.is_some() { 0 } else { 60 }));
+        let notified = world.sent[before..].iter().any(|n| n.alerts.iter().any(|a| a.id == id));
+        prop_assert!(notified);
     }
 
     /// Without damping, hold, growth and severity, an oracle of a few lines says which pages and
@@ -445,7 +445,7 @@ fn consumers_hold_the_truth(world: &World) -> Result<(), TestCaseError> {
         let fires = engine.world.fires(id);
         let said = consumers.by_fingerprint.get(&Fingerprint::of(&alert(i)).to_string()).copied();
         let muted =
-            engine.world.alerts.states_of(id).any(|(_, t)| t.muted().is_some()) || is_quiet(world, id);
+            engine.world.alerts.states_of(id).any(|(_, t)| t.muted().is_some()) || is_withheld(world, id);
         prop_assert!(said != Some(true) || fires, "alert {} does not fire by its fingerprint", i);
         prop_assert!(said == Some(true) || !fires || muted, "alert {} fires, by its fingerprint", i);
     }
@@ -457,9 +457,9 @@ fn consumers_hold_the_truth(world: &World) -> Result<(), TestCaseError> {
         let merged = !labels.value(crate::engine::world::MERGED).is_empty();
         let of_group =
             |i: &usize| merged || labels.iter().all(|(name, value)| alert(*i).value(name) == value);
-        let untold = (0..ALERTS).filter(of_group).any(|i| engine.world.fires(id(world, i)));
+        let unnotified = (0..ALERTS).filter(of_group).any(|i| engine.world.fires(id(world, i)));
         prop_assert!(*said || !fires, "the group {labels} fires");
-        prop_assert!(!*said || fires || untold, "nothing of the group {labels} fires");
+        prop_assert!(!*said || fires || unnotified, "nothing of the group {labels} fires");
     }
     for (key, said) in &consumers.by_key {
         let known = |i: &crate::engine::incidents::incident::Incident| {

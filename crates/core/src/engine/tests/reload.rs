@@ -211,11 +211,11 @@ fn a_person_is_told_of_what_cannot_be_closed_at_a_receiver_that_is_gone() {
     let now = world.now;
     world.webhook("am", vec![resolved(&down(), at(0), now)]);
     world.advance(Duration::from_mins(10));
-    let told = world.sent.iter().find(|n| n.group_key.contains("SquelchIncidentOrphaned"));
-    let told = told.expect("nobody was told");
-    assert_eq!((&*told.receiver, told.kind), ("new", Kind::Page));
+    let notified = world.sent.iter().find(|n| n.group_key.contains("SquelchIncidentOrphaned"));
+    let notified = notified.expect("nobody was told");
+    assert_eq!((&*notified.receiver, notified.kind), ("new", Kind::Page));
     for says in ["pd", "pagerduty[0]", &key, "Down"] {
-        assert!(brief(&told.cause).contains(says), "{says} not in {:?}", told.cause);
+        assert!(brief(&notified.cause).contains(says), "{says} not in {:?}", notified.cause);
     }
     let of_pd = world.engine.query().stats().receivers["pd"].clone();
     assert_eq!((of_pd.closing, of_pd.orphaned), (1, 1), "it is open there still");
@@ -383,7 +383,7 @@ fn a_digest_goes_to_the_integrations_that_can_show_one() {
         receiver.integrations.iter_mut().filter(|i| i.name == name).for_each(|i| i.takes_digests = takes);
     };
     of("pagerduty[0]", &mut policy, false);
-    let told = |policy: &Policy| {
+    let notified = |policy: &Policy| {
         let mut world = World::new(policy.clone());
         let blip = labels(&[("alertname", "Blip"), ("severity", "warning")]);
         world.webhook("am", vec![firing(&blip, at(0))]);
@@ -393,9 +393,9 @@ fn a_digest_goes_to_the_integrations_that_can_show_one() {
         let digests = world.sent.iter().filter(|n| n.kind == Kind::Digest);
         digests.map(|n| n.integration.to_string()).collect::<Vec<_>>()
     };
-    assert_eq!(told(&policy), ["webhook[0]"]);
+    assert_eq!(notified(&policy), ["webhook[0]"]);
     of("webhook[0]", &mut policy, false);
-    assert_eq!(told(&policy), [""; 0]);
+    assert_eq!(notified(&policy), [""; 0]);
 }
 
 /// To those that read a webhook, a group is one problem, whichever of its incidents they were told of.

@@ -184,7 +184,7 @@ fn spans(least: u64) -> impl Strategy<Value = Vec<(u64, u64)>> {
             now += by;
             now
         };
-        spans.into_iter().map(|(quiet, fires)| (next(quiet), next(fires))).collect()
+        spans.into_iter().map(|(withheld, fires)| (next(withheld), next(fires))).collect()
     })
 }
 

@@ -74,8 +74,11 @@ fn an_incident_that_gets_worse_is_not_told_as_resolved() {
     let said = ends(&world, &critical);
     say(&mut world, vec![said]);
     all_say(&world, false);
-    let told = webhook(&world);
-    assert!(told.by_fingerprint.values().chain(told.by_key.values()).all(|open| !open), "{told:?}");
+    let notified = webhook(&world);
+    assert!(
+        notified.by_fingerprint.values().chain(notified.by_key.values()).all(|open| !open),
+        "{notified:?}"
+    );
     assert_eq!(sent(&world, "slack[0]").iter().filter(|n| n.kind == Kind::Resolve).count(), 1);
     assert!(world.engine.pages.incidents.all.is_empty(), "nothing is left");
 }
@@ -104,8 +107,11 @@ fn a_group_of_which_an_incident_fires_is_not_told_as_resolved() {
     let said = ends(&world, &first);
     say(&mut world, vec![said]);
     all_say(&world, false);
-    let told = webhook(&world);
-    assert!(told.by_fingerprint.values().chain(told.by_key.values()).all(|open| !open), "{told:?}");
+    let notified = webhook(&world);
+    assert!(
+        notified.by_fingerprint.values().chain(notified.by_key.values()).all(|open| !open),
+        "{notified:?}"
+    );
     assert!(world.engine.pages.incidents.all.is_empty(), "nothing is left");
 }
 
@@ -194,12 +200,12 @@ fn an_alert_has_the_labels_of_its_identity_whichever_replica_speaks() {
     for said in [ends(&world, &of("b")), ends(&world, &of("a"))] {
         say(&mut world, vec![said]);
     }
-    let told = webhook(&world).by_fingerprint;
-    assert_eq!(told.values().copied().collect::<Vec<_>>(), [false], "one alert, and it has resolved");
+    let notified = webhook(&world).by_fingerprint;
+    assert_eq!(notified.values().copied().collect::<Vec<_>>(), [false], "one alert, and it has resolved");
     let named = labels(&[("alertname", "A"), ("service", "shop")]);
     assert!(world.sent.iter().flat_map(|n| &n.alerts).all(|alert| alert.labels == named));
     let shown = world.engine.query().alerts(&crate::engine::AlertQuery { limit: 9, ..Default::default() });
-    assert_eq!(told.keys().collect::<Vec<_>>(), [&shown.found[0].alert.fingerprint().to_string()]);
+    assert_eq!(notified.keys().collect::<Vec<_>>(), [&shown.found[0].alert.fingerprint().to_string()]);
 }
 
 #[test]
@@ -237,8 +243,8 @@ fn an_alert_keeps_its_labels_when_ignore_labels_changes() {
     world.handle(crate::engine::Event::Policy(Box::new(policy)));
     let said = ends(&world, &full);
     say(&mut world, vec![said]);
-    let told = webhook(&world).by_fingerprint;
-    assert_eq!(told.values().copied().collect::<Vec<_>>(), [false], "one alert, and it has resolved");
+    let notified = webhook(&world).by_fingerprint;
+    assert_eq!(notified.values().copied().collect::<Vec<_>>(), [false], "one alert, and it has resolved");
 }
 
 /// Lists are cut alike in the page and in the resolve; `most` are told.
@@ -267,8 +273,8 @@ fn all_alerts_of_an_incident_are_told_where_all_are_wanted() {
     let world = cut(u32::MAX);
     let messages = sent(&world, "webhook[0]");
     let firing = |n: &Notification| n.alerts.iter().filter(|a| a.status == Status::Firing).count();
-    let told: Vec<_> = messages.iter().map(|n| (firing(n), n.alerts.len(), n.truncated)).collect();
-    assert_eq!(told, [(1200, 1200, 0), (600, 1200, 0), (0, 1200, 0)]);
+    let notified: Vec<_> = messages.iter().map(|n| (firing(n), n.alerts.len(), n.truncated)).collect();
+    assert_eq!(notified, [(1200, 1200, 0), (600, 1200, 0), (0, 1200, 0)]);
 }
 
 #[test]

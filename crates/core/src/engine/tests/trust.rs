@@ -25,10 +25,10 @@ fn a_cardinality_bomb_is_one_page_that_says_how_many() {
     world.advance(Duration::from_mins(5));
     let stats = world.engine.query().stats();
     assert_eq!((stats.alerts, stats.overflow), (100, 4_900));
-    let told: Vec<_> =
+    let notified: Vec<_> =
         world.sent.iter().filter(|n| n.group_labels.value("alertname") == "SquelchTooManyAlerts").collect();
-    assert_eq!(told.iter().filter(|n| n.kind == Kind::Page).count(), 1);
-    assert!(told.last().is_some_and(|n| brief(&n.cause).contains("4900")), "{told:?}");
+    assert_eq!(notified.iter().filter(|n| n.kind == Kind::Page).count(), 1);
+    assert!(notified.last().is_some_and(|n| brief(&n.cause).contains("4900")), "{notified:?}");
     // It is over when nothing more comes.
     world.advance(Duration::from_mins(20));
     assert!(world.pager.iter().filter(|(_, s)| s.open).count() <= 100);

@@ -25,23 +25,23 @@ const COPY_WITHIN: Duration = Duration::from_secs(60);
 
 /// The sender's incidents. Bounded by the alerts: each open one holds an alert that fires.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Mirrors {
+pub(crate) struct Forwards {
     /// Those that are open, by receiver and the sender's group key.
     #[serde(with = "crate::engine::pairs")]
-    pub(crate) open: BTreeMap<(SmolStr, SmolStr), Mirror>,
+    pub(crate) open: BTreeMap<(SmolStr, SmolStr), Forward>,
     /// Those of which not all is said yet.
     pub(crate) unsettled: BTreeSet<IncidentId>,
 }
 
 /// What is known of the sender's last word on an incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Mirror {
+pub(crate) struct Forward {
     pub(crate) incident: IncidentId,
     peer: SmolStr,
     at: Timestamp,
 }
 
-impl Mirrors {
+impl Forwards {
     /// A receiver has another name.
     pub(crate) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
         rename_part(&mut self.open, old, new);
@@ -78,9 +78,9 @@ struct Said<'a> {
     counted: Vec<(AlertId, Status, DestinationId)>,
 }
 
-impl Mirrors {
+impl Forwards {
     /// Passes on what a request said: `observed` are its alerts, with the destinations that only observe.
-    pub(crate) fn mirror(
+    pub(crate) fn forward(
         &mut self,
         world: &mut World,
         incidents: &mut Incidents,
@@ -125,11 +125,11 @@ impl Mirrors {
             }
             // Its destination may be another one by now: what is shown is brought to its end all the same.
             let ends = batch.upstream.is_some() || status == Status::Resolved;
-            for (key, mirror) in shown.iter().filter(|_| ends) {
+            for (key, forward) in shown.iter().filter(|_| ends) {
                 if destinations.iter().any(|l| world.destinations.get(*l).receiver == key.0) {
                     continue;
                 }
-                let Some(incident) = incidents.all.get(&mirror.incident) else { continue };
+                let Some(incident) = incidents.all.get(&forward.incident) else { continue };
                 if incident.members.get(&alert).is_some_and(|m| m.firing) {
                     entry(&key.0, incident.group.0, key.1.clone(), incident.group.1.clone(), None);
                 }
@@ -142,7 +142,7 @@ impl Mirrors {
 
     /// An alert fires at a destination that only observes, and no request says so: a reload brought it
     /// there, or the other member of a pair is believed by now.
-    pub(crate) fn mirror_alone(
+    pub(crate) fn forward_alone(
         &mut self,
         world: &mut World,
         incidents: &mut Incidents,
@@ -152,7 +152,7 @@ impl Mirrors {
         if !world.destinations.get(destination).observes() {
             return;
         }
-        if self.is_mirrored(world, incidents, alert, destination) {
+        if self.is_forwarded(world, incidents, alert, destination) {
             return;
         }
         let receiver = world.destinations.get(destination).receiver.clone();
@@ -169,19 +169,19 @@ impl Mirrors {
     }
 
     /// An alert fires no more, and no request said so.
-    pub(crate) fn mirror_lapsed(
+    pub(crate) fn forward_expired(
         &mut self,
         world: &mut World,
         incidents: &mut Incidents,
         alert: AlertId,
         stale: bool,
     ) {
-        let shows = |mirror: &Mirror| {
-            let member = incidents.all.get(&mirror.incident).and_then(|i| i.members.get(&alert));
+        let shows = |forward: &Forward| {
+            let member = incidents.all.get(&forward.incident).and_then(|i| i.members.get(&alert));
             member.is_some_and(|m| m.firing)
         };
-        let open = self.open.iter().filter(|(_, mirror)| shows(mirror));
-        let shown: Vec<_> = open.map(|(key, mirror)| (key.clone(), mirror.incident)).collect();
+        let open = self.open.iter().filter(|(_, forward)| shows(forward));
+        let shown: Vec<_> = open.map(|(key, forward)| (key.clone(), forward.incident)).collect();
         for ((receiver, text), id) in shown {
             let Some(incident) = incidents.all.get_mut(&id) else { continue };
             let (destination, labels) = incident.group.clone();
@@ -202,7 +202,7 @@ impl Mirrors {
     }
 
     /// Whether the receiver of a destination that only observes is shown that an alert fires.
-    pub(crate) fn is_mirrored(
+    pub(crate) fn is_forwarded(
         &self,
         world: &World,
         incidents: &Incidents,
@@ -210,8 +210,8 @@ impl Mirrors {
         destination: DestinationId,
     ) -> bool {
         let destination = world.destinations.get(destination);
-        let shown = |(key, mirror): (&(SmolStr, SmolStr), &Mirror)| {
-            let incident = incidents.all.get(&mirror.incident).filter(|_| key.0 == destination.receiver);
+        let shown = |(key, forward): (&(SmolStr, SmolStr), &Forward)| {
+            let incident = incidents.all.get(&forward.incident).filter(|_| key.0 == destination.receiver);
             incident.is_some_and(|i| i.members.get(&alert).is_some_and(|m| m.firing))
         };
         destination.observes() && self.open.iter().any(shown)
@@ -228,7 +228,7 @@ impl Mirrors {
             if !fires {
                 return settle_accounts(world, incidents, &said, None, &Cause::NeverPaged);
             }
-            return self.open_mirror(world, incidents, key, &said);
+            return self.open_forward(world, incidents, key, &said);
         };
         let id = known.incident;
         let copy = *known.peer != **said.peer && world.now < known.at + COPY_WITHIN;
@@ -255,20 +255,20 @@ impl Mirrors {
             incident.issue(world.now, cause, false);
             self.open.remove(&key);
             world.accounting.receiver(&key.0).open -= 1;
-            let told = (id, Disposition::Resolve);
-            settle_accounts(world, incidents, &said, Some(told), &Cause::PassedOn);
+            let notified = (id, Disposition::Resolve);
+            settle_accounts(world, incidents, &said, Some(notified), &Cause::PassedOn);
         } else {
             incident.issue(world.now, Cause::PassedOn, true);
-            let mirror = Mirror { incident: id, peer: said.peer.clone(), at: world.now };
-            self.open.insert(key, mirror);
-            let told = (id, Disposition::Update);
-            settle_accounts(world, incidents, &said, Some(told), &Cause::PassedOn);
+            let forward = Forward { incident: id, peer: said.peer.clone(), at: world.now };
+            self.open.insert(key, forward);
+            let notified = (id, Disposition::Update);
+            settle_accounts(world, incidents, &said, Some(notified), &Cause::PassedOn);
         }
         incidents.group_changed(&labels);
         incidents.pump(world, id);
     }
 
-    fn open_mirror(
+    fn open_forward(
         &mut self,
         world: &mut World,
         incidents: &mut Incidents,
@@ -288,7 +288,7 @@ impl Mirrors {
             world.destinations.get(said.destination).integrations.iter().map(Channel::new).collect();
         let group = ((said.destination, said.labels.clone()), said.text.clone());
         let mut incident = Incident::new(world.now, group, generation, channels);
-        incident.side = Side::Mirror;
+        incident.side = Side::Forwarded;
         incident.members.extend(members_of(world, said));
         let level = incident.members.highest();
         incident.paged(level.map_or(0, usize::from));
@@ -297,9 +297,9 @@ impl Mirrors {
         incidents.kin_came(id);
         world.accounting.receiver(&key.0).open += 1;
         self.unsettled.insert(id);
-        self.open.insert(key, Mirror { incident: id, peer: said.peer.clone(), at: world.now });
-        let told = (id, Disposition::Page);
-        settle_accounts(world, incidents, said, Some(told), &Cause::PassedOn);
+        self.open.insert(key, Forward { incident: id, peer: said.peer.clone(), at: world.now });
+        let notified = (id, Disposition::Page);
+        settle_accounts(world, incidents, said, Some(notified), &Cause::PassedOn);
         incidents.pump(world, id);
     }
 }
@@ -358,15 +358,18 @@ fn settle_accounts(
     world: &mut World,
     incidents: &Incidents,
     said: &Said<'_>,
-    told: Option<(IncidentId, Disposition)>,
+    notified: Option<(IncidentId, Disposition)>,
     cause: &Cause,
 ) {
-    let incident = told.and_then(|(id, _)| incidents.all.get(&id)).map(|i| i.dedup_key.clone());
-    let leads =
-        if told.is_some_and(|(_, d)| d == Disposition::Resolve) { Status::Resolved } else { Status::Firing };
+    let incident = notified.and_then(|(id, _)| incidents.all.get(&id)).map(|i| i.dedup_key.clone());
+    let leads = if notified.is_some_and(|(_, d)| d == Disposition::Resolve) {
+        Status::Resolved
+    } else {
+        Status::Firing
+    };
     let first = said.counted.iter().position(|(_, status, _)| *status == leads).unwrap_or(0);
     for (index, (alert, _, destination)) in said.counted.iter().enumerate() {
-        let disposition = match told {
+        let disposition = match notified {
             Some((_, disposition)) if index == first => disposition,
             Some(_) | None => Disposition::Suppressed(cause.reason()),
         };
