@@ -7,14 +7,14 @@ use serde::Serialize;
 use crate::model::{LabelSet, Observation, Status, Timestamp};
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct ExportLine<'a> {
     at: Timestamp,
-    alerts: Vec<Alert<'a>>,
+    alerts: Vec<ExportAlert<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Alert<'a> {
+struct ExportAlert<'a> {
     status: Status,
     labels: &'a LabelSet,
     #[serde(skip_serializing_if = "LabelSet::is_empty")]
@@ -29,13 +29,13 @@ struct Alert<'a> {
 /// # Errors
 /// `out` failed.
 pub fn write_history(out: &mut impl Write, at: Timestamp, said: &[Observation]) -> io::Result<()> {
-    let line = Line { at, alerts: said.iter().map(alert).collect() };
+    let line = ExportLine { at, alerts: said.iter().map(alert).collect() };
     serde_json::to_writer(&mut *out, &line)?;
     out.write_all(b"\n")
 }
 
-fn alert(o: &Observation) -> Alert<'_> {
-    Alert {
+fn alert(o: &Observation) -> ExportAlert<'_> {
+    ExportAlert {
         status: o.status,
         labels: &o.labels,
         annotations: &o.annotations,

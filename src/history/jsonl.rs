@@ -88,7 +88,7 @@ impl<R: BufRead> Jsonl<R> {
             return Ok(None);
         }
         let wrong = |reason| HistoryError::Line { line: self.number, reason };
-        let line: Line<'_> = serde_json::from_slice(&self.line).map_err(|e| {
+        let line: ReadLine<'_> = serde_json::from_slice(&self.line).map_err(|e| {
             wrong(format!(
                 "{e}; {{\"at\": TIME, \"alerts\": [{{\"status\", \"labels\", \"startsAt\", …}}]}} would be right"
             ))
@@ -134,15 +134,15 @@ impl<R: BufRead> Iterator for Jsonl<R> {
 }
 
 #[derive(Deserialize)]
-struct Line<'a> {
+struct ReadLine<'a> {
     at: At,
     #[serde(borrow)]
-    alerts: Vec<Alert<'a>>,
+    alerts: Vec<ReadAlert<'a>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Alert<'a> {
+struct ReadAlert<'a> {
     status: Status,
     #[serde(borrow)]
     labels: &'a RawValue,

@@ -9,17 +9,17 @@ use super::told::Telling;
 use crate::model::{Kind, LabelSet, Timestamp};
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct NotificationLine<'a> {
     at: Timestamp,
     kind: Kind,
     receiver: &'a SmolStr,
     incident: &'a SmolStr,
-    alerts: Vec<Alert<'a>>,
+    alerts: Vec<NotificationAlert<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Alert<'a> {
+struct NotificationAlert<'a> {
     labels: &'a LabelSet,
     starts_at: Timestamp,
 }
@@ -31,8 +31,9 @@ struct Alert<'a> {
 /// `out` failed.
 pub fn write_line(out: &mut impl Write, telling: &Telling<'_>) -> io::Result<()> {
     let n = telling.notification;
-    let alerts = telling.alerts.iter().map(|a| Alert { labels: &a.labels, starts_at: a.starts_at });
-    let line = Line {
+    let alerts =
+        telling.alerts.iter().map(|a| NotificationAlert { labels: &a.labels, starts_at: a.starts_at });
+    let line = NotificationLine {
         at: n.at,
         kind: n.kind,
         receiver: &n.receiver,

@@ -119,7 +119,7 @@ async fn blow(node: &Node, pager: &FakePager, to: SocketAddr, seconds: u64, with
     let client = Client::builder(TokioExecutor::new()).build_http();
     let begin = Instant::now();
     let scaled = |ms: u64| Duration::from_millis(ms * seconds / SECONDS);
-    let mut starts: BTreeMap<storm::Alert, Timestamp> = BTreeMap::new();
+    let mut starts: BTreeMap<storm::StormAlert, Timestamp> = BTreeMap::new();
     let mut steps = storm::steps().into_iter().peekable();
     let mut progress = tokio::time::interval(Duration::from_millis(500));
     loop {

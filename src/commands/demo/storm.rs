@@ -21,14 +21,14 @@ pub struct Step {
     /// Milliseconds after the beginning, in a storm of [`SECONDS`].
     pub at: u64,
     /// Which alert.
-    pub alert: Alert,
+    pub alert: StormAlert,
     /// Whether it fires from now on; the same again is a repeat.
     pub firing: bool,
 }
 
 /// An alert of the storm.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Alert {
+pub struct StormAlert {
     /// `alertname`
     pub name: &'static str,
     /// `service`
@@ -42,8 +42,8 @@ pub struct Alert {
 /// Every step, in order of time.
 pub fn steps() -> Vec<Step> {
     let mut steps = Vec::new();
-    let mut say = |at: u64, alert: &Alert, firing| steps.push(Step { at, alert: alert.clone(), firing });
-    let alert = |name, service, instance: String, severity| Alert { name, service, instance, severity };
+    let mut say = |at: u64, alert: &StormAlert, firing| steps.push(Step { at, alert: alert.clone(), firing });
+    let alert = |name, service, instance: String, severity| StormAlert { name, service, instance, severity };
 
     let disk = alert("DiskFillsInADay", "archive", "archive-1".into(), "warning");
     for second in (1..52).step_by(4) {
@@ -76,7 +76,7 @@ pub const PEERS: [&str; 2] = ["http://alertmanager-0:9093", "http://alertmanager
 
 /// Alertmanager's webhook body for one alert, from one member of the pair.
 pub fn body(step: &Step, peer: &str, starts_at: Timestamp, now: Timestamp) -> Value {
-    let Alert { name, service, instance, severity } = &step.alert;
+    let StormAlert { name, service, instance, severity } = &step.alert;
     let labels = json!({"alertname": name, "service": service, "instance": instance, "severity": severity});
     let group = json!({"alertname": name, "instance": instance});
     let status = if step.firing { Status::Firing } else { Status::Resolved }.as_str();
@@ -105,7 +105,7 @@ pub fn body(step: &Step, peer: &str, starts_at: Timestamp, now: Timestamp) -> Va
 }
 
 /// The key of the group that Alertmanager makes of the alert, by `[alertname, instance]`.
-fn group_key(alert: &Alert) -> String {
+fn group_key(alert: &StormAlert) -> String {
     format!("{{}}:{{alertname={:?}, instance={:?}}}", alert.name, alert.instance)
 }
 

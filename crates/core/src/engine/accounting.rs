@@ -21,7 +21,7 @@ pub(crate) struct Accounting {
     /// Unchanged repeats that are counted and not written down yet. Their bound is that of the alerts; see
     /// [`WRITE_REPEATS`].
     #[serde(default, with = "crate::engine::pairs")]
-    repeats: BTreeMap<(AlertId, DestinationId), Repeats>,
+    repeats: BTreeMap<(AlertId, DestinationId), RepeatCount>,
     /// When these were last looked through.
     #[serde(default)]
     swept: Timestamp,
@@ -35,7 +35,7 @@ pub(crate) struct Accounting {
 /// Unchanged repeats of one alert at one destination. There may be as many of these as alerts: what can be
 /// told later is not kept.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-struct Repeats {
+struct RepeatCount {
     count: u64,
     since: Timestamp,
     starts_at: Timestamp,
@@ -50,7 +50,7 @@ const WRITE_REPEATS: Duration = Duration::from_hours(1);
 /// Labels are written down once in this time, so that what is kept of the journal names its alerts.
 const NAME_AGAIN: Duration = Duration::from_hours(24);
 
-impl Repeats {
+impl RepeatCount {
     fn verdict<'a>(
         &self,
         key: (AlertId, DestinationId),
@@ -210,7 +210,7 @@ impl Accounting {
         self.count(settings, Whose::Engine, Disposition::Suppressed(reason), count);
         let mut known = alerts.alert_mut(alert);
         let starts_at = known.as_ref().map_or(now, |known| known.starts_at);
-        let new = Repeats { count, since: now, starts_at, reason, incident };
+        let new = RepeatCount { count, since: now, starts_at, reason, incident };
         if self.disposed_repeats.is_some() {
             let verdict = new.verdict((alert, destination), known.as_deref_mut(), settings);
             let decision = decision_of(now, count, Whose::Engine, verdict);

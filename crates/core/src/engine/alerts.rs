@@ -13,7 +13,7 @@ use crate::engine::few::Few;
 use crate::engine::forms::{Forms, Wording};
 use crate::engine::occurrences::{Moment, OccurrenceChange, OccurrenceKey, Occurrences, PeerId};
 use crate::engine::state::AlertState;
-use crate::engine::timers::{Standing, Timers};
+use crate::engine::timers::{AlertDeadline, Timers};
 use crate::model::{AlertId, Duration, LabelSet, NotificationId, Observation, Source, Status, Timestamp};
 use crate::policy::Policy;
 
@@ -389,7 +389,7 @@ impl Alerts {
     /// By when somebody must have been told of it, if anybody must.
     pub(crate) fn watch(&mut self, id: AlertId, by: Option<Timestamp>, timers: &mut Timers) {
         if let Some(alert) = self.alert_mut(id) {
-            timers.stands(Standing::Unheard, id, alert.unheard_at, by);
+            timers.stands(AlertDeadline::Unheard, id, alert.unheard_at, by);
             alert.unheard_at = by;
         }
     }
@@ -402,8 +402,8 @@ impl Alerts {
     /// Brings back what a snapshot of the timers leaves out.
     pub(crate) fn rewind(&self, timers: &mut Timers) {
         for (id, alert) in self.iter() {
-            timers.stands(Standing::Alert, *id, None, alert.due);
-            timers.stands(Standing::Unheard, *id, None, alert.unheard_at);
+            timers.stands(AlertDeadline::Alert, *id, None, alert.due);
+            timers.stands(AlertDeadline::Unheard, *id, None, alert.unheard_at);
         }
     }
 
@@ -494,8 +494,8 @@ impl Alerts {
         let Some(alert) = known.alert.take_if(|alert| !alert.firing()) else { return };
         self.count -= 1;
         self.forms.release(&alert.wording);
-        timers.stands(Standing::Alert, id, alert.due, None);
-        timers.stands(Standing::Unheard, id, alert.unheard_at, None);
+        timers.stands(AlertDeadline::Alert, id, alert.due, None);
+        timers.stands(AlertDeadline::Unheard, id, alert.unheard_at, None);
         for (_, instance) in alert.occurrences.keys() {
             self.owners.remove(instance);
         }
@@ -510,7 +510,7 @@ impl Alerts {
         for (id, known) in &mut self.known {
             let Some(alert) = &mut known.alert else { continue };
             alert.occurrences.restarted(ends, stale, policy);
-            timers.stands(Standing::Alert, *id, alert.due.take(), None);
+            timers.stands(AlertDeadline::Alert, *id, alert.due.take(), None);
             alert.wind(now, *id, policy, timers);
         }
     }
@@ -546,7 +546,7 @@ impl Alert {
         if let Some(next) = next
             && self.due.is_none_or(|due| due > next)
         {
-            timers.stands(Standing::Alert, id, self.due.replace(next), Some(next));
+            timers.stands(AlertDeadline::Alert, id, self.due.replace(next), Some(next));
         }
     }
 }

@@ -82,7 +82,7 @@ impl Timer {
 
 /// Deadlines that stand in an alert, where there may be a million: of these only the order is kept here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Standing {
+pub(crate) enum AlertDeadline {
     /// Of [`Timer::Alert`].
     Alert,
     /// Of [`Timer::Unheard`].
@@ -139,14 +139,14 @@ impl Timers {
     /// Moves a deadline of an alert from where it stood to where it stands now.
     pub(crate) fn stands(
         &mut self,
-        what: Standing,
+        what: AlertDeadline,
         alert: AlertId,
         from: Option<Timestamp>,
         to: Option<Timestamp>,
     ) {
         let queue = match what {
-            Standing::Alert => &mut self.alerts,
-            Standing::Unheard => &mut self.unheard,
+            AlertDeadline::Alert => &mut self.alerts,
+            AlertDeadline::Unheard => &mut self.unheard,
         };
         if from == to {
             return;
@@ -255,11 +255,11 @@ mod tests {
         let (t, mut timers) = (|ms| Some(Timestamp::from_millis(ms)), Timers::default());
         timers.set(Timer::SelfCheck, Timestamp::from_millis(5));
         timers.set(Timer::Mute, Timestamp::from_millis(5));
-        timers.stands(Standing::Unheard, AlertId(1), None, t(5));
-        timers.stands(Standing::Alert, AlertId(2), None, t(9));
-        timers.stands(Standing::Alert, AlertId(2), t(9), t(5));
-        timers.stands(Standing::Alert, AlertId(3), None, t(4));
-        timers.stands(Standing::Alert, AlertId(3), t(4), None);
+        timers.stands(AlertDeadline::Unheard, AlertId(1), None, t(5));
+        timers.stands(AlertDeadline::Alert, AlertId(2), None, t(9));
+        timers.stands(AlertDeadline::Alert, AlertId(2), t(9), t(5));
+        timers.stands(AlertDeadline::Alert, AlertId(3), None, t(4));
+        timers.stands(AlertDeadline::Alert, AlertId(3), t(4), None);
         let all = std::iter::from_fn(|| timers.pop_due(Timestamp::from_millis(5)));
         let order = [Timer::Alert(AlertId(2)), Timer::Mute, Timer::Unheard(AlertId(1)), Timer::SelfCheck];
         assert_eq!(all.collect::<Vec<_>>(), order);

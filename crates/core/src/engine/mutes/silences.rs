@@ -25,7 +25,7 @@ pub(crate) const RETENTION: Duration = Duration::from_hours(120);
 /// All silences, and which firing alerts they are about.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Silences {
-    known: BTreeMap<SmolStr, Entry>,
+    known: BTreeMap<SmolStr, KnownSilence>,
     /// How many were ever made; no id comes twice.
     made: u64,
     /// The silences that are not expired, by the firing alerts that they match; others are not in
@@ -37,7 +37,7 @@ pub(crate) struct Silences {
     index: SilenceIndex,
     /// Follows from the policy.
     #[serde(skip)]
-    room: Room,
+    room: SilenceRoom,
     /// What all take together, and how many that are not expired are not compiled. Follows from `known`.
     #[serde(skip)]
     sums: Sums,
@@ -50,12 +50,12 @@ struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, entry: &Entry) {
+    fn add(&mut self, entry: &KnownSilence) {
         self.taken += entry.cost;
         self.without_room += u64::from(entry.has_no_room());
     }
 
-    fn remove(&mut self, entry: &Entry) {
+    fn remove(&mut self, entry: &KnownSilence) {
         self.taken -= entry.cost;
         self.without_room -= u64::from(entry.has_no_room());
     }
@@ -63,15 +63,15 @@ impl Sums {
 
 /// The memory that silences may take, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Room(u64);
+struct SilenceRoom(u64);
 
-impl Default for Room {
+impl Default for SilenceRoom {
     fn default() -> Self {
-        Room(Limits::default().silences)
+        SilenceRoom(Limits::default().silences)
     }
 }
 
-impl Room {
+impl SilenceRoom {
     /// What silences that were granted may take: a version that compiles them larger must not lose any.
     fn granted(&self) -> u64 {
         self.0 + self.0 / 4
@@ -79,7 +79,7 @@ impl Room {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Entry {
+struct KnownSilence {
     /// Compiled unless it is expired, or there is no room for it: then it silences nothing.
     silence: Silence,
     /// At the last look at the clock.
@@ -89,7 +89,7 @@ struct Entry {
     cost: u64,
 }
 
-impl Entry {
+impl KnownSilence {
     fn is_live(&self) -> bool {
         self.state != SilenceState::Expired
     }
@@ -191,7 +191,7 @@ impl Silences {
             self.sums.remove(&old);
             self.index.remove(&old.silence);
         }
-        let mut entry = Entry { silence: silence.clone(), state: silence.state(now), cost: 0 };
+        let mut entry = KnownSilence { silence: silence.clone(), state: silence.state(now), cost: 0 };
         // Read from the journal it is not compiled; live it was, to be checked. The outcome is the same.
         let left = self.room.granted().saturating_sub(self.sums.taken);
         let mut left = usize::try_from(left).unwrap_or(usize::MAX);
@@ -249,8 +249,8 @@ impl Silences {
     /// Compiles what has room, those first that were changed longest ago, and gives up what has none.
     /// Returns what that changed, and whether it has room now.
     fn fit(&mut self) -> Vec<(SmolStr, bool)> {
-        let order = |e: &Entry| (!e.is_live(), e.silence.updated_at, e.silence.id.clone());
-        let mut all: Vec<&mut Entry> = self.known.values_mut().collect();
+        let order = |e: &KnownSilence| (!e.is_live(), e.silence.updated_at, e.silence.id.clone());
+        let mut all: Vec<&mut KnownSilence> = self.known.values_mut().collect();
         all.sort_by_cached_key(|e| order(e));
         let mut left = usize::try_from(self.room.granted()).unwrap_or(usize::MAX);
         let (mut failed, mut changed) = (0, Vec::new());
@@ -285,7 +285,7 @@ impl Silences {
 
     /// Everything that follows from what is known, anew: so many bytes may be taken.
     pub(crate) fn refit(&mut self, room: u64) {
-        self.room = Room(room);
+        self.room = SilenceRoom(room);
         self.fit();
         self.index = SilenceIndex::default();
         let in_force = self.known.values().filter(|e| e.is_live() && e.silence.is_compiled());
@@ -366,7 +366,7 @@ impl Silences {
 
     /// When to look at the clock next.
     pub(crate) fn next_change(&self) -> Option<Timestamp> {
-        let next = |entry: &Entry| match entry.state {
+        let next = |entry: &KnownSilence| match entry.state {
             SilenceState::Pending => entry.silence.starts_at,
             SilenceState::Active => entry.silence.ends_at,
             SilenceState::Expired => entry.silence.ends_at + RETENTION,

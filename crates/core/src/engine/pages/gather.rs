@@ -7,7 +7,7 @@ use crate::engine::destinations::DestinationId;
 use crate::engine::pages::Pages;
 use crate::engine::pages::enter::broke_out;
 use crate::engine::pages::groups::{GroupKey, Pending, Wait, WithheldAlert, Worth};
-use crate::engine::pages::series::{Firing, series_of};
+use crate::engine::pages::series::{SeriesFiring, series_of};
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{AlertId, Cause, Duration, LabelSet, Timestamp};
@@ -20,7 +20,7 @@ impl Pages {
         world: &mut World,
         key: &GroupKey,
         labels: &LabelSet,
-    ) -> Option<(AlertId, Firing)> {
+    ) -> Option<(AlertId, SeriesFiring)> {
         let noise = &world.destinations.get(key.0).noise;
         if !noise.remembers_series() {
             return None;
@@ -61,7 +61,7 @@ impl Pages {
         alert: AlertId,
         labels: &LabelSet,
         count: u64,
-        firing: Option<(AlertId, Firing)>,
+        firing: Option<(AlertId, SeriesFiring)>,
     ) {
         let (now, destination) = (world.now, world.destinations.get(key.0));
         let level = world.policy.severities.level(labels);
@@ -327,7 +327,7 @@ fn waits(
     level: &Level,
     group_wait: Duration,
     noise: &Noise,
-    firing: Option<Firing>,
+    firing: Option<SeriesFiring>,
 ) -> (Wait, Timestamp) {
     let wait = if level.never_hold { Duration::ZERO } else { noise.wait };
     let hold = &noise.hold;

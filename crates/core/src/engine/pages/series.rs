@@ -33,7 +33,7 @@ pub(crate) struct Series {
 
 /// What a firing is worth, given what its series did before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Firing {
+pub(crate) struct SeriesFiring {
     /// In thousandths of a decade.
     pub(crate) surprise: u64,
     /// Whether the series fired in the last month, so that `hold` applies to it.
@@ -42,12 +42,12 @@ pub(crate) struct Firing {
 
 impl Series {
     /// Takes a firing in, and says what it is worth.
-    pub(crate) fn fired(&mut self, now: Timestamp, noise: &Noise) -> Firing {
+    pub(crate) fn fired(&mut self, now: Timestamp, noise: &Noise) -> SeriesFiring {
         let last = self.last.unwrap_or(now);
         let rate = decayed(self.rate, now.since(last), SURPRISE_HALF_LIFE);
         let penalty = decayed(self.penalty, now.since(last), HELD_HALF_LIFE);
         let firing =
-            Firing { surprise: surprise_of(rate, &noise.surprise), fired_lately: penalty >= HELD_FROM };
+            SeriesFiring { surprise: surprise_of(rate, &noise.surprise), fired_lately: penalty >= HELD_FROM };
         self.rate = rate + 1000;
         self.penalty = penalty + 1000;
         self.last = Some(now);

@@ -206,7 +206,7 @@ pub struct Row {
 
 /// What a row is made of.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Source {
+enum RowSource {
     Incident(IncidentId),
     AlertState(AlertId, DestinationId),
 }
@@ -214,7 +214,7 @@ enum Source {
 /// Why something waits, and what happens to it next.
 type Waiting = (Option<Cause>, Option<(Timestamp, NextStep)>);
 /// Internal incidents come first, and what would be comes last.
-type Key = (bool, RowState, RowState, usize, Reverse<Timestamp>, Source);
+type Key = (bool, RowState, RowState, usize, Reverse<Timestamp>, RowSource);
 
 impl Query<'_> {
     /// What is open and what waits: internal incidents first, then by state, the highest severity first, then
@@ -233,7 +233,7 @@ impl Query<'_> {
             if query.matchers.is_empty() || self.has_alert(incident, &query.matchers) {
                 let state = if incident.side == Side::Observed { RowState::Observed } else { stands };
                 let (ours, paged_at) = (incident.internal.is_none(), Reverse(incident.paged_at));
-                keys.push((ours, state, stands, incident.level, paged_at, Source::Incident(*id)));
+                keys.push((ours, state, stands, incident.level, paged_at, RowSource::Incident(*id)));
             }
         }
         for (alert, destination, state) in
@@ -250,7 +250,7 @@ impl Query<'_> {
                 stands,
                 level,
                 Reverse(one.starts_at),
-                Source::AlertState(alert, destination),
+                RowSource::AlertState(alert, destination),
             ));
         }
         let mut states = BTreeMap::new();
@@ -268,8 +268,8 @@ impl Query<'_> {
         keys.sort_unstable();
         let shown = keys.into_iter().skip(query.offset);
         let rows = shown.filter_map(|(_, _, stands, _, _, source)| match source {
-            Source::Incident(id) => self.incident_row(id),
-            Source::AlertState(alert, destination) => self.waiting_row(alert, destination, stands),
+            RowSource::Incident(id) => self.incident_row(id),
+            RowSource::AlertState(alert, destination) => self.waiting_row(alert, destination, stands),
         });
         let rows = rows.collect();
         let receivers = self.world.policy.receivers.keys().cloned().collect();
