@@ -307,6 +307,7 @@ mod tests {
     pub(super) fn pagerduty(key: &str) -> PagerdutyConfig {
         PagerdutyConfig {
             routing_key: Secret::Inline(key.into()),
+            service_key: None,
             url: Url("https://events.pagerduty.com/v2/enqueue".into()),
             client: None,
             client_url: None,

@@ -5,11 +5,13 @@
 //! bounded buffer ([`Lines`]) that another thread writes out.
 
 mod apart;
+mod environment;
 mod file;
 mod lines;
 mod names;
 
 pub use apart::{Apart, Begin, Broke, MOST, UnderWay};
+pub use environment::variable;
 pub use file::{FileError, PATIENCE, read, read_apart};
 pub use lines::{Batch, LOG, Lines};
 pub use names::look_up;

@@ -9,13 +9,22 @@ mod answer;
 mod attempt;
 pub mod console;
 pub mod discord;
+mod form;
+pub mod incidentio;
+pub mod jira;
+mod keyed;
 pub mod msteamsv2;
 mod notifier;
+pub mod opsgenie;
 pub mod pagerduty;
+pub mod pushover;
 mod render;
 mod signature;
 pub mod slack;
+pub mod sns;
 pub mod text;
+pub mod texts;
+pub mod victorops;
 mod view;
 pub mod webhook;
 
@@ -37,8 +46,20 @@ use crate::settings::section::Section;
 use crate::settings::{HttpConfig, Secret, SecretUrl};
 
 /// Every type of receiver, in the order in which the integrations of one receiver stand.
-pub static TYPES: [&ReceiverType; 6] =
-    [&pagerduty::TYPE, &slack::TYPE, &webhook::TYPE, &discord::TYPE, &msteamsv2::TYPE, &console::TYPE];
+pub static TYPES: [&ReceiverType; 12] = [
+    &pagerduty::TYPE,
+    &opsgenie::TYPE,
+    &victorops::TYPE,
+    &incidentio::TYPE,
+    &pushover::TYPE,
+    &sns::TYPE,
+    &jira::TYPE,
+    &slack::TYPE,
+    &webhook::TYPE,
+    &discord::TYPE,
+    &msteamsv2::TYPE,
+    &console::TYPE,
+];
 
 /// A type of receiver, as the configuration knows it.
 pub struct ReceiverType {

@@ -2,7 +2,9 @@
 //!
 //! Limits and answers are those of PagerDuty's developer documentation: summary 1,024 characters,
 //! dedup_key 255, event 512 KB, answered 202. A digest goes out as a change event, which PagerDuty
-//! shows and never notifies about.
+//! shows and never notifies about. An integration with a `service_key` uses the Events API v1 instead.
+
+mod v1;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,10 +14,11 @@ use std::time::Duration;
 use serde::Serialize;
 use squelch_core::policy::KnownBy;
 
+use super::keyed::{known_as, read_key, secret_template};
 use super::text::{alert_list, clean_line, clean_text, cut, http_url, subject};
 use super::{
-    Attempt, AttemptError, FailureReason, HttpRequest, Notifier, Pace, Reader, ReceiverType, Renderer,
-    Request, Side, Templated, View,
+    Answer, Attempt, AttemptError, FailureReason, HttpRequest, Notifier, Pace, Reader, ReceiverType,
+    Renderer, Request, Side, Templated, View, failure_of,
 };
 use crate::causes;
 use crate::model::Kind;
@@ -46,6 +49,9 @@ const ROUTING_KEY: &str = "routing_key";
 pub struct PagerdutyConfig {
     /// `routing_key` / `routing_key_file`: the integration key of 32 characters. The inline one is templated.
     pub routing_key: Secret,
+    /// `service_key` / `service_key_file`: then the Events API v1 takes the events, whatever the routing key.
+    /// The inline one is templated.
+    pub service_key: Option<Secret>,
     /// `url`. Default `https://events.pagerduty.com/v2/enqueue`.
     pub url: Url,
     /// `client`, templated.
@@ -73,16 +79,21 @@ pub struct PagerdutyConfig {
 }
 
 impl PagerdutyConfig {
-    /// Where change events go: beside a `url` that ends in `/v2/enqueue`, with or without a slash and a query
-    /// behind it. None for another `url`, beside which nobody knows of such a place.
+    /// Where change events go; `None` where no such place is known.
     pub fn change_url(&self) -> Option<String> {
+        self.beside("v2/change/enqueue")
+    }
+
+    /// A place beside a `url` that ends in `/v2/enqueue`, with or without a slash and a query behind it. `None`
+    /// for another `url`, beside which no such place is known.
+    fn beside(&self, place: &str) -> Option<String> {
         let url = self.url.0.trim();
         let end = url.find(['?', '#']).unwrap_or(url.len());
         let (path, query) = url.split_at(end);
         let bare = path.trim_end_matches('/');
         let base = bare.strip_suffix("/v2/enqueue")?;
         let is_path = base.split_once("://").is_some_and(|(_, host)| !host.is_empty());
-        is_path.then(|| format!("{base}/v2/change/enqueue{}{query}", &path[bare.len()..]))
+        is_path.then(|| format!("{base}/{place}{}{query}", &path[bare.len()..]))
     }
 
     /// What is doubtful in a routing key: PagerDuty's own have 32 characters.
@@ -125,7 +136,8 @@ fn reader<'b>(global: &mut Section<'_>, base: &'b Path) -> Reader<'b> {
 
 fn read(keys: &mut Section<'_>, default: &Url, base: &Path) -> PagerdutyConfig {
     let routing_key = secret(keys, (ROUTING_KEY, "routing_key_file"), SecretForm::RoutingKey, base);
-    if routing_key.is_none() {
+    let service_key = read_key(keys, (v1::SERVICE_KEY, "service_key_file"), base);
+    if routing_key.is_none() && service_key.is_none() {
         let message = "pagerduty_configs has no key; write routing_key_file (or routing_key): the integration key of an Events API v2 integration";
         keys.problems.add(keys.line, message);
     }
@@ -152,10 +164,13 @@ fn read(keys: &mut Section<'_>, default: &Url, base: &Path) -> PagerdutyConfig {
         details: details.into_iter().filter_map(detail).collect(),
         images: read_images(keys),
         links: read_links(keys),
+        service_key,
         // A key that is missing is noted above; the rest is read all the same.
         routing_key: routing_key.unwrap_or_else(|| Secret::Inline("".into())),
     };
-    if let Secret::Inline(key) = &config.routing_key {
+    if let Secret::Inline(key) = &config.routing_key
+        && config.service_key.is_none()
+    {
         let doubt = match is_template(key) {
             true => template_doubt(key),
             false => config.key_doubt(key),
@@ -171,7 +186,6 @@ fn read(keys: &mut Section<'_>, default: &Url, base: &Path) -> PagerdutyConfig {
         let (line, found) = (keys.line_of("severity"), shown(severity));
         problems.add(line, format!("severity is {found}; write one of {}", SEVERITIES.join(", ")));
     }
-    keys.unsupported(&["service_key", "service_key_file"]);
     config
 }
 
@@ -233,6 +247,11 @@ impl Notifier for PagerdutyConfig {
     }
 
     fn shows_no_digest(&self) -> Option<&'static str> {
+        if self.service_key.is_some() {
+            return Some(
+                "the Events API v1 has no digests; write the routing_key of an Events API v2 integration",
+            );
+        }
         let why = "PagerDuty takes one beside a url that ends in /v2/enqueue; write such a url";
         self.change_url().is_none().then_some(why)
     }
@@ -244,14 +263,14 @@ impl Notifier for PagerdutyConfig {
 
     /// A key in a file is known by the file's name: its content may change.
     fn account(&self) -> Option<String> {
-        Some(match &self.routing_key {
-            Secret::Inline(key) => format!("pagerduty {} {key}", self.url.0),
-            Secret::File(file) => format!("pagerduty {} file {}", self.url.0, file.path.display()),
-        })
+        let key = self.service_key.as_ref().unwrap_or(&self.routing_key);
+        Some(format!("pagerduty {} {}", self.url.0, known_as(key)))
     }
 
     fn secrets(&self) -> Vec<(&Secret, SecretForm)> {
-        vec![(&self.routing_key, SecretForm::RoutingKey)]
+        // A key that is not there is no secret.
+        let key = self.service_key.as_ref().unwrap_or(&self.routing_key);
+        vec![(key, SecretForm::RoutingKey)]
     }
 
     fn doubt(&self, _: &Secret, value: &str) -> Option<String> {
@@ -260,10 +279,18 @@ impl Notifier for PagerdutyConfig {
 
     fn templates(&self) -> Vec<Templated> {
         let escape = clean_text;
-        templates(self).into_iter().map(|(key, source)| Templated { key, source, escape }).collect()
+        let own = templates(self).into_iter().map(|(key, source)| Templated { key, source, escape });
+        let service_key = self.service_key.as_ref().and_then(|key| secret_template(v1::SERVICE_KEY, key));
+        own.chain(service_key).collect()
     }
 
     fn request(&self, attempt: &Attempt<'_>) -> Result<Request, AttemptError> {
+        if let Some(service_key) = &self.service_key {
+            let key = attempt.templated_secret(v1::SERVICE_KEY, service_key)?;
+            let body = v1::event(self, &key, &attempt.view, &attempt.texts);
+            let url = self.beside(v1::PLACE).unwrap_or_else(|| v1::URL.into());
+            return Ok(Request::Http(HttpRequest { hidden: vec![key], ..HttpRequest::post(url, body) }));
+        }
         let templated = routing_key(self, &attempt.texts);
         let key = match &templated {
             None => attempt.secret(&self.routing_key)?,
@@ -274,6 +301,14 @@ impl Notifier for PagerdutyConfig {
         let hidden = templated.iter().cloned().collect();
         let url = url_of(self, attempt.view.notification.kind);
         Ok(Request::Http(HttpRequest { hidden, ..HttpRequest::post(url, body) }))
+    }
+
+    fn judge(&self, answer: &Answer) -> Result<(), AttemptError> {
+        match failure_of(answer) {
+            Some(error) if self.service_key.is_some() => Err(v1::refusal(answer, error)),
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
 }
 
@@ -451,9 +486,8 @@ fn payload(view: &View<'_>, texts: &Renderer<'_>, custom_details: BTreeMap<Strin
         SHORT_CHARS,
     );
     let severity = texts.required("severity", || level_severity(n.level).to_owned());
-    let summary = cut(clean_line(texts.required("description", || subject(view)).trim()), SUMMARY_CHARS);
     Payload {
-        summary: if summary.is_empty() { cut(subject(view), SUMMARY_CHARS) } else { summary },
+        summary: summary(view, texts),
         source: if source.is_empty() { "Squelch".into() } else { source },
         severity: (n.kind != Kind::Digest).then(|| known_severity(&severity, n.level)),
         timestamp: if n.kind == Kind::Digest { n.at } else { n.opened_at }.to_string(),
@@ -462,6 +496,11 @@ fn payload(view: &View<'_>, texts: &Renderer<'_>, custom_details: BTreeMap<Strin
         class: line(texts.text("class", || common(&["alertname"])), SHORT_CHARS),
         custom_details,
     }
+}
+
+fn summary(view: &View<'_>, texts: &Renderer<'_>) -> String {
+    let text = cut(clean_line(texts.required("description", || subject(view)).trim()), SUMMARY_CHARS);
+    if text.is_empty() { cut(subject(view), SUMMARY_CHARS) } else { text }
 }
 
 fn line(text: String, chars: usize) -> String {

@@ -47,6 +47,15 @@ pub fn cut(text: String, max: usize) -> String {
     }
 }
 
+/// At most `max` bytes, for vendors that count these; what is longer ends in `…`.
+pub fn cut_bytes(text: String, max: usize) -> String {
+    if text.len() <= max {
+        return text;
+    }
+    let end = max.saturating_sub('…'.len_utf8());
+    format!("{}…", &text[..text.floor_char_boundary(end)])
+}
+
 /// `[FIRING:2] HighLatency eu-west (checkout critical)`: the state, and the incident's title. A digest says
 /// `[DIGEST:5]`, how many alerts it is about.
 pub fn subject(view: &View<'_>) -> String {
@@ -97,6 +106,14 @@ pub struct Style {
     /// More alerts than this are told by number.
     pub alerts: usize,
 }
+
+/// Where people read plain text.
+pub const PLAIN: Style = Style {
+    escape: clean_text,
+    heading: str::to_owned,
+    link: |url, text| format!("{text}: {url}"),
+    alerts: 50,
+};
 
 /// The alerts in the words of their annotations, then each of them.
 pub fn story(view: &View<'_>, style: &Style) -> String {
@@ -239,6 +256,13 @@ mod tests {
     fn cutting_counts_characters() {
         assert_eq!(cut("ééé".into(), 3), "ééé");
         assert_eq!(cut("éééé".into(), 3), "éé…");
+    }
+
+    #[test]
+    fn cutting_by_bytes_leaves_whole_characters() {
+        assert_eq!(cut_bytes("éé".into(), 4), "éé");
+        assert_eq!(cut_bytes("éééé".into(), 7), "éé…");
+        assert_eq!(cut_bytes("éééé".into(), 6), "é…");
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub static TYPE: ReceiverType = ReceiverType {
     reader,
 };
 
+/// The version of the body.
+const VERSION: &str = "4";
+
 /// A receiver of Alertmanager's v4 body.
 #[derive(Clone, Debug)]
 pub struct WebhookConfig {
@@ -81,7 +84,7 @@ impl Notifier for WebhookConfig {
 
     fn request(&self, attempt: &Attempt<'_>) -> Result<Request, AttemptError> {
         let url = attempt.secret(&self.url.0)?;
-        let mut request = HttpRequest::post(url, body(&attempt.view));
+        let mut request = HttpRequest::post(url, body(&attempt.view, VERSION, usize::MAX));
         if let Some(secret) = &self.signing_secret {
             let keys = SigningKeys::parse(attempt.secret(secret)?);
             let keys = keys.map_err(|wrong| AttemptError::ours(wrong.to_string()))?;
@@ -127,12 +130,15 @@ struct Alert<'a> {
     fingerprint: String,
 }
 
-/// The body. The engine has cut the list to `max_alerts`. The status is that of the whole group, not of
-/// the alerts that are listed (Alertmanager's mistake, its issue 3396).
+/// The body, in the version that the reader expects, with at most `most` alerts. The engine has cut the list
+/// to `max_alerts` already.
+///
+/// The status is that of the whole group, not of the alerts that are listed (Alertmanager's mistake, its
+/// issue 3396).
 ///
 /// What the alerts have in common is that of the incident's own: alerts of its group that are beside them
 /// show that the group fires, and change no summary under which a consumer knows the problem.
-fn body(view: &View<'_>) -> Vec<u8> {
+pub(super) fn body(view: &View<'_>, version: &'static str, most: usize) -> Vec<u8> {
     let summary;
     let n = match view.notification.kind {
         Kind::Digest => {
@@ -141,18 +147,19 @@ fn body(view: &View<'_>) -> Vec<u8> {
         }
         Kind::Page | Kind::Update | Kind::Resolve => view.notification,
     };
+    let left_out = (n.alerts.len() + n.beside.len()).saturating_sub(most);
     let message = Message {
         receiver: quote_meta(&n.receiver),
         status: view.status(),
-        alerts: n.alerts.iter().chain(&n.beside).map(|a| alert(a, n)).collect(),
+        alerts: n.alerts.iter().chain(&n.beside).take(most).map(|a| alert(a, n)).collect(),
         notification_reason: reason(n),
         group_labels: &n.group_labels,
         common_labels: LabelSet::common(n.alerts.iter().map(|a| &a.labels)),
         common_annotations: LabelSet::common(n.alerts.iter().map(|a| &a.annotations)),
         external_url: view.external_url,
-        version: "4",
+        version,
         group_key: group_key(n),
-        truncated_alerts: n.truncated,
+        truncated_alerts: n.truncated + left_out as u64,
     };
     let mut body = Vec::with_capacity(512 + 512 * n.alerts.len());
     let mut serializer = serde_json::Serializer::with_formatter(&mut body, GoEscapes);

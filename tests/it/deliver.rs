@@ -25,6 +25,7 @@ pub const ROUTING_KEY: &str = "0123456789abcdef0123456789abcdef";
 pub fn pagerduty_config(url: String) -> PagerdutyConfig {
     PagerdutyConfig {
         routing_key: Secret::Inline(ROUTING_KEY.into()),
+        service_key: None,
         url: Url(url),
         client: None,
         client_url: None,

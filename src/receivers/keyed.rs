@@ -1,0 +1,71 @@
+//! Keys of vendors that may be templates where they stand inline, as in Alertmanager, and texts that may be
+//! empty.
+
+use std::path::Path;
+
+use super::text::clean_text;
+use super::texts::Texts;
+use super::{Attempt, AttemptError, FailureReason, Side, Templated};
+use crate::settings::http::secret;
+use crate::settings::section::{Section, Text};
+use crate::settings::{Secret, SecretForm, is_template, template_check};
+
+/// A key, or the file that holds it. A template in it is checked.
+pub(super) fn read_key(
+    keys: &mut Section<'_>,
+    names: (&'static str, &'static str),
+    base: &Path,
+) -> Option<Secret> {
+    let found = secret(keys, names, SecretForm::RoutingKey, base)?;
+    if let Some(template) = secret_template(names.0, &found) {
+        let text = Text { line: keys.line_of(names.0), text: &template.source };
+        template_check::check(keys.problems, names.0, text);
+    }
+    Some(found)
+}
+
+/// What tells one account of a vendor from another. A key in a file is known by the file's name, because its
+/// content may change.
+pub(super) fn known_as(secret: &Secret) -> String {
+    match secret {
+        Secret::Inline(key) => key.to_string(),
+        Secret::File(file) => format!("file {}", file.path.display()),
+    }
+}
+
+/// The template in a secret, if it is one.
+pub(super) fn secret_template(key: &str, secret: &Secret) -> Option<Templated> {
+    match secret {
+        Secret::Inline(text) if is_template(text) => {
+            Some(Templated { key: key.to_owned(), source: text.to_string(), escape: clean_text })
+        }
+        Secret::Inline(_) | Secret::File(_) => None,
+    }
+}
+
+impl Attempt<'_> {
+    /// The text of a key of `own`; empty where the configuration leaves it empty. `fallback` takes the place of
+    /// a template that fails.
+    pub(super) fn text(&self, own: &Texts, key: &str, fallback: impl FnOnce() -> String) -> String {
+        if own.source(key).is_empty() { String::new() } else { self.texts.text(key, fallback) }
+    }
+
+    /// The value of a secret that may be a template, which [`secret_template`] declares under `key`. The
+    /// request must hide it.
+    ///
+    /// # Errors
+    /// The template writes nothing, so there is nobody to tell.
+    pub(super) fn templated_secret(&self, key: &str, secret: &Secret) -> Result<String, AttemptError> {
+        if secret_template(key, secret).is_none() {
+            return self.secret(secret).map(str::to_owned);
+        }
+        let text = self.texts.required(key, String::new).trim().to_owned();
+        if text.is_empty() {
+            let detail =
+                format!("the template in {key} writes nothing for this notification; give it a default");
+            let refused = AttemptError::refused(FailureReason::Other, detail);
+            return Err(AttemptError { side: Side::Ours, ..refused });
+        }
+        Ok(text)
+    }
+}

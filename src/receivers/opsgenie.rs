@@ -1,0 +1,373 @@
+//! `opsgenie_configs`: alerts of Opsgenie, or of Jira Service Management, which speaks the same API.
+//!
+//! Limits are those of Opsgenie's Alert API: message 130 characters, description 15,000, note 25,000, source
+//! 100, entity 512, 20 tags and 10 actions of 50, 50 responders, 8,000 characters of details. Opsgenie
+//! answers 202 before it works on a request, so no answer says that an alert is missing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use squelch_core::policy::KnownBy;
+
+use super::form::{below, encoded};
+use super::keyed::{known_as, read_key, secret_template};
+use super::text::{PLAIN, clean_line, clean_text, cut, story, subject};
+use super::texts::Texts;
+use super::{
+    Answer, Attempt, AttemptError, FailureReason, HttpMethod, HttpRequest, Notifier, Pace, Reader,
+    ReceiverType, Request, Templated,
+};
+use crate::model::Kind;
+use crate::settings::http::url;
+use crate::settings::section::{Section, shown};
+use crate::settings::{Secret, SecretForm, Url, is_template, template_check};
+
+/// `opsgenie_configs`
+pub static TYPE: ReceiverType = ReceiverType {
+    list: "opsgenie_configs",
+    name: "opsgenie",
+    send_resolved: true,
+    send_updates: true,
+    reader,
+};
+
+const API_KEY: &str = "api_key";
+const MESSAGE_CHARS: usize = 130;
+const DESCRIPTION_CHARS: usize = 15_000;
+const NOTE_CHARS: usize = 25_000;
+const SOURCE_CHARS: usize = 100;
+const ENTITY_CHARS: usize = 512;
+const DETAILS_CHARS: usize = 8_000;
+const WORD_CHARS: usize = 50;
+const TAGS: usize = 20;
+const ACTIONS: usize = 10;
+const RESPONDERS: usize = 50;
+const PRIORITIES: [&str; 5] = ["P1", "P2", "P3", "P4", "P5"];
+const RESPONDER_TYPES: [&str; 5] = ["team", "teams", "user", "escalation", "schedule"];
+/// The templated keys with Alertmanager's defaults.
+const TEXTS: [(&str, &str); 8] = [
+    ("message", r#"{{ template "opsgenie.default.message" . }}"#),
+    ("description", r#"{{ template "opsgenie.default.description" . }}"#),
+    ("source", r#"{{ template "opsgenie.default.source" . }}"#),
+    ("entity", ""),
+    ("actions", ""),
+    ("tags", ""),
+    ("note", ""),
+    ("priority", ""),
+];
+
+/// An integration of Opsgenie.
+#[derive(Clone, Debug)]
+pub struct OpsgenieConfig {
+    /// `api_key` / `api_key_file`. The inline one is templated.
+    pub api_key: Secret,
+    /// `api_url`. Default `https://api.opsgenie.com/`.
+    pub api_url: Url,
+    /// The templated keys, `details.NAME` and `responders[0].type` among them.
+    pub texts: Texts,
+    /// The names of `details`.
+    pub details: Vec<String>,
+    /// How many `responders` there are.
+    pub responders: usize,
+    /// `update_alerts`: whether each notification also replaces the message and the description.
+    pub update_alerts: bool,
+}
+
+fn reader<'b>(global: &mut Section<'_>, base: &'b Path) -> Reader<'b> {
+    let default_url = Url("https://api.opsgenie.com/".into());
+    let default_url = url(global, "opsgenie_api_url").unwrap_or(default_url);
+    let names = ("opsgenie_api_key", "opsgenie_api_key_file");
+    let default_key = read_key(global, names, base);
+    Box::new(move |keys| Arc::new(read(keys, &default_url, default_key.as_ref(), base)))
+}
+
+fn read(
+    keys: &mut Section<'_>,
+    default_url: &Url,
+    default_key: Option<&Secret>,
+    base: &Path,
+) -> OpsgenieConfig {
+    let own = read_key(keys, (API_KEY, "api_key_file"), base);
+    let api_key = own.or_else(|| default_key.cloned());
+    if api_key.is_none() {
+        let message = "opsgenie_configs has no key; write api_key_file (or api_key) here, or opsgenie_api_key_file in global";
+        keys.problems.add(keys.line, message);
+    }
+    let mut texts = Texts::read(keys, &TEXTS);
+    let mut details = Vec::new();
+    for (name, text) in keys.text_map("details") {
+        let source = template_check::check(keys.problems, name, text).unwrap_or_default();
+        texts.set(format!("details.{name}"), source);
+        details.push(name.to_owned());
+    }
+    let config = OpsgenieConfig {
+        api_url: url(keys, "api_url").unwrap_or_else(|| default_url.clone()),
+        responders: read_responders(keys, &mut texts),
+        update_alerts: keys.boolean("update_alerts").unwrap_or(false),
+        api_key: api_key.unwrap_or_else(|| Secret::Inline("".into())),
+        details,
+        texts,
+    };
+    let priority = config.texts.source("priority");
+    if !priority.is_empty() && !is_template(priority) && !PRIORITIES.contains(&priority.trim()) {
+        let (line, found) = (keys.line_of("priority"), shown(priority));
+        let right = PRIORITIES.join(", ");
+        keys.problems
+            .doubt(line, format!("priority is {found}, which Opsgenie does not know; write one of {right}"));
+    }
+    config
+}
+
+fn read_responders(keys: &mut Section<'_>, texts: &mut Texts) -> usize {
+    let nodes = keys.list("responders").unwrap_or_default();
+    for (i, node) in nodes.iter().enumerate() {
+        let Some(mut keys) = Section::new(node, "responders", keys.problems) else { continue };
+        let place = format!("responders[{i}]");
+        texts.read_below(&place, &mut keys, &["id", "name", "username", "type"]);
+        let source = |key: &str| texts.source(&format!("{place}.{key}"));
+        if ["id", "name", "username"].into_iter().all(|key| source(key).is_empty()) {
+            let message = "responders has an entry that names nobody; write id, name or username";
+            keys.problems.add(keys.line, message);
+        }
+        let kind = source("type");
+        if !is_template(kind) && !RESPONDER_TYPES.contains(&kind.to_lowercase().as_str()) {
+            let (line, found) = (keys.line_of("type"), shown(kind));
+            let right = RESPONDER_TYPES.join(", ");
+            keys.problems.add(line, format!("the type of a responder is {found}; write one of {right}"));
+        }
+        keys.finish();
+    }
+    nodes.len()
+}
+
+impl Notifier for OpsgenieConfig {
+    fn name(&self) -> &'static str {
+        TYPE.name
+    }
+
+    /// By the alias.
+    fn known_by(&self) -> KnownBy {
+        KnownBy::DedupKey
+    }
+
+    fn shows_no_digest(&self) -> Option<&'static str> {
+        Some("every alert of Opsgenie may call a person; write a second receiver, such as a chat")
+    }
+
+    /// Opsgenie's limit depends on the plan and is at least some hundred a minute for an account.
+    fn pace(&self) -> Option<Pace> {
+        Some(Pace { every: Duration::from_secs(1), burst: 10 })
+    }
+
+    fn account(&self) -> Option<String> {
+        Some(format!("opsgenie {} {}", self.api_url.0, known_as(&self.api_key)))
+    }
+
+    fn secrets(&self) -> Vec<(&Secret, SecretForm)> {
+        vec![(&self.api_key, SecretForm::RoutingKey)]
+    }
+
+    fn templates(&self) -> Vec<Templated> {
+        let mut all = self.texts.templated(clean_text);
+        all.extend(secret_template(API_KEY, &self.api_key));
+        all
+    }
+
+    fn request(&self, attempt: &Attempt<'_>) -> Result<Request, AttemptError> {
+        match attempt.view.notification.kind {
+            Kind::Page | Kind::Update => {
+                let alert = self.alert(attempt);
+                self.send(attempt, HttpMethod::Post, below(&self.api_url.0, "v2/alerts"), &alert)
+            }
+            Kind::Resolve => {
+                let source = self.source(attempt);
+                self.send(attempt, HttpMethod::Post, self.alert_url(attempt, "close"), &Close { source })
+            }
+            Kind::Digest => {
+                Err(AttemptError::refused(FailureReason::Other, "Opsgenie has no place for a digest"))
+            }
+        }
+    }
+
+    /// With `update_alerts`, the message and the description follow the alert: Opsgenie changes neither when
+    /// the alert of an alias comes again.
+    fn next(&self, attempt: &Attempt<'_>, answers: &[Answer]) -> Result<Option<Request>, AttemptError> {
+        answers.last().map_or(Ok(()), |answer| self.judge(answer))?;
+        if !self.update_alerts || attempt.view.notification.kind == Kind::Resolve {
+            return Ok(None);
+        }
+        let put = |place, body: &BTreeMap<&str, String>| {
+            self.send(attempt, HttpMethod::Put, self.alert_url(attempt, place), body).map(Some)
+        };
+        match answers.len() {
+            1 => put("message", &BTreeMap::from([("message", self.message(attempt))])),
+            2 => put("description", &BTreeMap::from([("description", self.description(attempt))])),
+            _ => Ok(None),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Alert {
+    alias: String,
+    message: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    description: String,
+    details: BTreeMap<String, String>,
+    source: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    responders: Vec<Responder>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    note: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<&'static str>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    entity: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    actions: Vec<String>,
+}
+
+#[derive(Default, PartialEq, Eq, Serialize)]
+struct Responder {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    username: String,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Serialize)]
+struct Close {
+    source: String,
+}
+
+impl OpsgenieConfig {
+    fn send(
+        &self,
+        attempt: &Attempt<'_>,
+        method: HttpMethod,
+        url: String,
+        body: &impl Serialize,
+    ) -> Result<Request, AttemptError> {
+        let key = attempt.templated_secret(API_KEY, &self.api_key)?;
+        // Strings and lists into memory: nothing here can fail.
+        let body = serde_json::to_vec(body).unwrap_or_default();
+        let headers = vec![("authorization", format!("GenieKey {key}"))];
+        Ok(Request::Http(HttpRequest { method, headers, hidden: vec![key], ..HttpRequest::post(url, body) }))
+    }
+
+    fn alert_url(&self, attempt: &Attempt<'_>, place: &str) -> String {
+        let alias = encoded(&attempt.view.notification.dedup_key);
+        let url = below(&self.api_url.0, &format!("v2/alerts/{alias}/{place}"));
+        let mark = if url.contains('?') { '&' } else { '?' };
+        format!("{url}{mark}identifierType=alias")
+    }
+
+    fn message(&self, attempt: &Attempt<'_>) -> String {
+        let text = attempt.texts.required("message", || subject(&attempt.view));
+        cut(clean_line(text.trim()), MESSAGE_CHARS)
+    }
+
+    fn description(&self, attempt: &Attempt<'_>) -> String {
+        let text = attempt.text(&self.texts, "description", || story(&attempt.view, &PLAIN));
+        cut(clean_text(&text), DESCRIPTION_CHARS)
+    }
+
+    fn source(&self, attempt: &Attempt<'_>) -> String {
+        self.line(attempt, "source", SOURCE_CHARS)
+    }
+
+    fn line(&self, attempt: &Attempt<'_>, key: &str, most: usize) -> String {
+        cut(clean_line(attempt.texts.text(key, String::new).trim()), most)
+    }
+
+    fn alert(&self, attempt: &Attempt<'_>) -> Alert {
+        let priority = attempt.texts.text("priority", String::new);
+        let words = |key, most| {
+            let text = attempt.texts.text(key, String::new);
+            words(&text).map(|word| cut(clean_line(word), WORD_CHARS)).take(most).collect()
+        };
+        Alert {
+            alias: attempt.view.notification.dedup_key.to_string(),
+            message: self.message(attempt),
+            description: self.description(attempt),
+            details: self.details(attempt),
+            source: self.source(attempt),
+            responders: self.responders(attempt),
+            tags: words("tags", TAGS),
+            note: cut(clean_text(&attempt.texts.text("note", String::new)), NOTE_CHARS),
+            // Opsgenie refuses an alert with any other word, and takes P3 where there is none.
+            priority: PRIORITIES.into_iter().find(|known| known.eq_ignore_ascii_case(priority.trim())),
+            entity: self.line(attempt, "entity", ENTITY_CHARS),
+            actions: words("actions", ACTIONS),
+        }
+    }
+
+    /// The labels that the alerts share and the configured details, which go first where there is no room.
+    fn details(&self, attempt: &Attempt<'_>) -> BTreeMap<String, String> {
+        let own = |name: &String| {
+            let text = attempt.texts.text(&format!("details.{name}"), String::new);
+            (name.clone(), clean_text(&text))
+        };
+        let shared = attempt.view.common_labels.iter();
+        let shared = shared.map(|(name, value)| (name.to_owned(), clean_text(value)));
+        let (mut details, mut left) = (BTreeMap::new(), DETAILS_CHARS);
+        for (name, value) in self.details.iter().map(own).chain(shared) {
+            if details.contains_key(&name) {
+                continue;
+            }
+            let room = left.saturating_sub(name.chars().count());
+            if room == 0 {
+                break;
+            }
+            let value = cut(value, room);
+            left = room - value.chars().count();
+            details.insert(name, value);
+        }
+        details
+    }
+
+    fn responders(&self, attempt: &Attempt<'_>) -> Vec<Responder> {
+        let mut all = Vec::new();
+        for i in 0..self.responders {
+            let text = |key: &str| {
+                let text = attempt.texts.text(&format!("responders[{i}].{key}"), String::new);
+                clean_line(text.trim())
+            };
+            let one = Responder {
+                id: text("id"),
+                name: text("name"),
+                username: text("username"),
+                kind: text("type").to_lowercase(),
+            };
+            match one.kind.as_str() {
+                // A template may leave an entry empty, and then there is nobody to call.
+                _ if one.id.is_empty() && one.name.is_empty() && one.username.is_empty() => {}
+                "teams" => {
+                    let team = |name: &str| Responder {
+                        name: name.to_owned(),
+                        kind: "team".into(),
+                        ..Responder::default()
+                    };
+                    all.extend(words(&one.name).map(team));
+                }
+                _ => all.push(one),
+            }
+        }
+        all.truncate(RESPONDERS);
+        all
+    }
+}
+
+/// The parts of a list with commas that say something.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|word| !word.is_empty())
+}

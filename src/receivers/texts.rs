@@ -1,0 +1,50 @@
+//! The templated keys of an integration, read and declared by their names.
+
+use super::{Escape, Templated};
+use crate::settings::section::Section;
+use crate::settings::template_check;
+
+/// The templated keys of an integration and their templates: the user's, or Alertmanager's default. A key
+/// without either is not here, and its text is empty.
+#[derive(Clone, Debug, Default)]
+pub struct Texts(Vec<(String, String)>);
+
+impl Texts {
+    /// Reads these keys of a section, each with its default.
+    pub(super) fn read(keys: &mut Section<'_>, names: &[(&'static str, &str)]) -> Texts {
+        let mut texts = Texts::default();
+        for (name, default) in names {
+            texts.set(*name, template_check::read(keys, name).unwrap_or_else(|| (*default).to_owned()));
+        }
+        texts
+    }
+
+    /// Reads these keys of a section that stands below `place`, such as `fields[0]`. They have no defaults.
+    pub(super) fn read_below(&mut self, place: &str, keys: &mut Section<'_>, names: &[&'static str]) {
+        for name in names {
+            let source = template_check::read(keys, name).unwrap_or_default();
+            self.set(format!("{place}.{name}"), source);
+        }
+    }
+
+    /// Gives a key another template; an empty one takes the key away.
+    pub fn set(&mut self, key: impl Into<String>, source: impl Into<String>) {
+        let (key, source) = (key.into(), source.into());
+        self.0.retain(|(known, _)| *known != key);
+        if !source.is_empty() {
+            self.0.push((key, source));
+        }
+    }
+
+    /// The template of a key; empty if it has none.
+    pub(super) fn source(&self, key: &str) -> &str {
+        self.0.iter().find(|(known, _)| known == key).map_or("", |(_, source)| source)
+    }
+
+    /// The keys as [`super::Notifier::templates`] declares them, all with the same escape.
+    pub(super) fn templated(&self, escape: Escape) -> Vec<Templated> {
+        let one =
+            |(key, source): &(String, String)| Templated { key: key.clone(), source: source.clone(), escape };
+        self.0.iter().map(one).collect()
+    }
+}
