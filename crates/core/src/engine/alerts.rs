@@ -209,6 +209,13 @@ impl Alerts {
         self.alert(id).is_some_and(|alert| alert.turned > notification)
     }
 
+    /// When a peer stated an alert last, and when it ends if no peer states it again, both in wall time.
+    pub(crate) fn stated(&self, alert: &Alert, policy: &Policy) -> (Timestamp, Timestamp) {
+        let last = alert.occurrences.last_seen().unwrap_or(alert.received_at);
+        let ends = alert.occurrences.expires_at(policy).unwrap_or(last);
+        (self.moment(last).wall, self.moment(ends).wall)
+    }
+
     /// What a destination knows of an alert.
     pub(crate) fn state(&self, id: AlertId, destination: DestinationId) -> Option<&AlertState> {
         self.known.get(&id)?.states.get(&destination)

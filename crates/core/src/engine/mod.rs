@@ -45,6 +45,7 @@ pub use occurrences::PeerId;
 pub use query::alerts::{AlertDetail, AlertQuery, AlertStandings, KnownAlert};
 pub use query::board::{Board, BoardQuery, NextStep, Origin, Row, RowState, Standing};
 pub use query::dry::{DryOutcome, DryRoute, DryRun, DryStep};
+pub use query::firing::{FiringAlert, RouteStanding};
 pub use query::flappers::Flapper;
 pub use query::incidents::{IncidentCursor, IncidentQuery, OpenIncident};
 pub use query::proposal::Matching;

@@ -309,6 +309,16 @@ impl Occurrences {
         self.0.len()
     }
 
+    /// When a peer stated any of them last, in engine time.
+    pub(crate) fn last_seen(&self) -> Option<Timestamp> {
+        self.0.values().map(Occurrence::last_seen).max()
+    }
+
+    /// When the last of those that fire expires, if no peer speaks before, in engine time.
+    pub(crate) fn expires_at(&self, policy: &Policy) -> Option<Timestamp> {
+        self.0.values().filter_map(|o| o.expires_at(policy)).max()
+    }
+
     /// The earliest start of those that fire.
     pub(crate) fn started_at(&self) -> Option<Timestamp> {
         self.0.values().filter(|o| o.firing).map(|o| o.starts_at).min()

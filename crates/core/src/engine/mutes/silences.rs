@@ -403,6 +403,12 @@ impl Silences {
         active.max_by_key(|s| s.ends_at)
     }
 
+    /// The ids of the silences in force that match an alert that fires.
+    pub(crate) fn in_force(&self, alert: AlertId) -> impl Iterator<Item = &SmolStr> {
+        let all = self.matched.get(&alert).into_iter().flatten();
+        all.filter(|id| self.known.get(*id).is_some_and(|e| e.state == SilenceState::Active))
+    }
+
     /// Those behind `id` in the order of their ids; all without.
     pub(crate) fn after(&self, id: Option<&str>) -> impl Iterator<Item = (&Silence, SilenceState)> {
         let from = id.map_or(Bound::Unbounded, Bound::Excluded);

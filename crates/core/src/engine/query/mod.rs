@@ -3,6 +3,7 @@
 pub(crate) mod alerts;
 pub(crate) mod board;
 pub(crate) mod dry;
+pub(crate) mod firing;
 pub(crate) mod flappers;
 pub(crate) mod incidents;
 pub(crate) mod listing;

@@ -4,6 +4,7 @@ mod board;
 mod churn;
 mod clocks;
 mod dry;
+mod firing;
 mod found;
 mod handover;
 mod invariants;
