@@ -19,14 +19,14 @@ use smol_str::SmolStr;
 use crate::model::Duration;
 use crate::outside;
 use crate::receivers::console::ConsoleConfig;
+use crate::templates::Library;
 
 pub(crate) use read::read_node;
 
 pub use crate::receivers::Integration;
 pub use crate::settings::{
     AddressPolicy, ConfigErrors, HttpAuth, HttpConfig, Network, Problem, Secret, SecretError, SecretFile,
-    SecretForm, SecretUrl, SigningKeys, SigningSecretError, TemplateData, TemplateFacts, Url, is_template,
-    template_environment,
+    SecretForm, SecretUrl, SigningKeys, SigningSecretError, Url,
 };
 pub use access::{AccessRules, AlertSource, Credential, Role, User};
 pub use squelch_core::policy::{
@@ -113,6 +113,7 @@ impl Default for Config {
             notifier: Arc::new(ConsoleConfig {}),
             timeout: Duration::from_secs(10),
             http: HttpConfig::default(),
+            templates: Library::built_in(),
         };
         let name: SmolStr = "console".into();
         let policy = Policy {

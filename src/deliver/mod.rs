@@ -88,18 +88,6 @@ impl Default for Options {
 /// Why receivers cannot be used as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliverError {
-    /// A templated key is not a template.
-    #[error("receiver {receiver:?}, {integration}: {key} is not a valid template: {reason}")]
-    Template {
-        /// The receiver.
-        receiver: SmolStr,
-        /// The integration.
-        integration: SmolStr,
-        /// The key.
-        key: String,
-        /// What is wrong, and where.
-        reason: String,
-    },
     /// A `ca_file` cannot be used.
     #[error("tls_config.ca_file {}: {reason}", path.display())]
     CaFile {
@@ -328,8 +316,8 @@ mod tests {
         let of = |receiver: &str, key: &str| {
             let notifier = Arc::new(pagerduty(key));
             let timeout = crate::model::Duration::from_secs(10);
-            let integration =
-                Integration { name: "pagerduty[0]".into(), notifier, timeout, http: Default::default() };
+            let (name, templates) = ("pagerduty[0]".into(), crate::templates::Library::built_in());
+            let integration = Integration { name, notifier, timeout, http: Default::default(), templates };
             account(&(receiver.into(), "pagerduty[0]".into()), &integration)
         };
         assert_eq!(of("a", "k"), of("b", "k"));

@@ -34,20 +34,14 @@ impl Transport {
     /// A transport of one integration.
     ///
     /// # Errors
-    /// A template, a `ca_file` or TLS cannot be used.
+    /// A `ca_file` or TLS cannot be used.
     pub fn new(
         receiver: &str,
         integration: &Integration,
         options: &Options,
         meter: Arc<Meter>,
     ) -> Result<Self, DeliverError> {
-        let templates = Templates::new(integration.notifier.templates());
-        let templates = templates.map_err(|(key, reason)| DeliverError::Template {
-            receiver: receiver.into(),
-            integration: integration.name.clone(),
-            key,
-            reason,
-        })?;
+        let templates = Templates::new(&integration.templates, &*integration.notifier);
         let client = || HttpClient::new(&integration.http, integration.timeout.to_std());
         let http = integration.notifier.speaks_http().then(client).transpose()?;
         Ok(Transport {
@@ -150,8 +144,9 @@ impl Transport {
 
     fn begin<'a>(&'a self, n: &'a Notification, possible_repeat: bool, secrets: &[Arc<str>]) -> Attempt<'a> {
         let view = View::new(n, &self.external_url, possible_repeat);
-        let texts = Renderer::new(&self.templates, &view);
-        Attempt::new(&*self.integration.notifier, secrets, view, texts, (self.wall)())
+        let now = (self.wall)();
+        let texts = Renderer::new(&self.templates, view.clone(), now);
+        Attempt::new(&*self.integration.notifier, secrets, view, texts, now)
     }
 
     fn tell_errors(&self, attempt: &Attempt<'_>) {

@@ -65,7 +65,7 @@ pub async fn read_apart(path: &Path, most: u64, patience: Duration) -> Result<Ar
     answered.await.unwrap_or(Err(FileError::Hangs(patience)))
 }
 
-fn broke(error: &Broke) -> FileError {
+pub(super) fn broke(error: &Broke) -> FileError {
     match error {
         Broke::Hangs(time) => FileError::Hangs(*time),
         other => FileError::Read(other.to_string()),

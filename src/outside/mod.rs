@@ -7,11 +7,13 @@
 mod apart;
 mod environment;
 mod file;
+mod glob;
 mod lines;
 mod names;
 
 pub use apart::{Apart, Begin, Broke, MOST, UnderWay};
 pub use environment::variable;
 pub use file::{FileError, PATIENCE, read, read_apart};
+pub use glob::glob;
 pub use lines::{Batch, LOG, Lines};
 pub use names::look_up;

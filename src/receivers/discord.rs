@@ -94,10 +94,14 @@ impl Notifier for DiscordConfig {
     }
 
     fn templates(&self) -> Vec<Templated> {
-        let texts = [("content", &self.content), ("title", &self.title), ("message", &self.message)];
-        let mut all = Templated::given(texts, escape);
+        let defaults = [
+            ("content", &self.content, "discord.default.content"),
+            ("title", &self.title, "discord.default.title"),
+            ("message", &self.message, "discord.default.message"),
+        ];
         let plain = [("username", &self.username), ("avatar_url", &self.avatar_url)];
-        all.extend(Templated::given(plain, clean_text));
+        let mut all = Templated::given(plain, clean_text);
+        all.extend(defaults.map(|(key, source, name)| Templated::or_default(key, source, name, escape)));
         all
     }
 

@@ -37,13 +37,14 @@ pub use answer::Answer;
 pub use attempt::{AttemptError, FailureReason, Retry, Side, Verdict, failure_of};
 pub use notifier::{Attempt, HttpMethod, HttpRequest, Notifier, Pace, Request};
 pub use render::{Renderer, Templated, Templates};
-pub use text::Escape;
 pub use view::View;
 
 use crate::model::Duration;
 use crate::settings::http::secret_url;
 use crate::settings::section::Section;
 use crate::settings::{HttpConfig, Secret, SecretUrl};
+pub use crate::templates::Escape;
+use crate::templates::Library;
 
 /// Every type of receiver, in the order in which the integrations of one receiver stand.
 pub static TYPES: [&ReceiverType; 12] = [
@@ -90,6 +91,8 @@ pub struct Integration {
     pub timeout: Duration,
     /// `http_config`; unused where the notifier does not speak HTTP.
     pub http: HttpConfig,
+    /// The templates that its texts may call.
+    pub templates: Arc<Library>,
 }
 
 /// The URL of an incoming webhook, which is a secret: `webhook_url` or `webhook_url_file`.

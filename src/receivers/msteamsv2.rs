@@ -79,7 +79,10 @@ impl Notifier for MsTeamsV2Config {
     }
 
     fn templates(&self) -> Vec<Templated> {
-        Templated::given([("title", &self.title), ("text", &self.text)], escape)
+        vec![
+            Templated::or_default("title", &self.title, "msteamsv2.default.title", escape),
+            Templated::or_default("text", &self.text, "msteamsv2.default.text", escape),
+        ]
     }
 
     fn request(&self, attempt: &Attempt<'_>) -> Result<Request, AttemptError> {

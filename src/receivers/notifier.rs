@@ -12,6 +12,7 @@ use super::render::{Renderer, Templated};
 use super::{Answer, View};
 use crate::model::Timestamp;
 use crate::settings::{Secret, SecretForm};
+use crate::templates::{Escape, as_it_is};
 
 /// Of so many alerts of one incident a message for people tells at most.
 const MOST_ALERTS: u32 = 1_000;
@@ -64,9 +65,20 @@ pub trait Notifier: Any + fmt::Debug + Send + Sync {
         None
     }
 
-    /// The templated keys that are given.
+    /// The templated keys: those that are given, and those with a default template.
     fn templates(&self) -> Vec<Templated> {
         Vec::new()
+    }
+
+    /// Those templated keys whose text is HTML. Values in them are escaped by where they stand.
+    fn html(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Keeps the values in the user's own templates from calling people. Everything else in them stays, as in
+    /// Alertmanager.
+    fn mentions(&self) -> Escape {
+        as_it_is
     }
 
     /// The first request of an attempt.

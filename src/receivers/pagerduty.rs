@@ -23,7 +23,7 @@ use super::{
 use crate::causes;
 use crate::model::Kind;
 use crate::settings::http::{secret, url};
-use crate::settings::section::{Section, Text, shown};
+use crate::settings::section::{Problems, Section, Text, shown};
 use crate::settings::{Secret, SecretForm, Url, is_template, template_check};
 
 /// `pagerduty_configs`
@@ -44,7 +44,7 @@ const LINKS: usize = 20;
 const SEVERITIES: [&str; 4] = ["critical", "error", "warning", "info"];
 const ROUTING_KEY: &str = "routing_key";
 
-/// PagerDuty, Events API v2. Templated keys are minijinja templates; `None` = the default text.
+/// PagerDuty, Events API v2. Templated keys are Go templates; `None` = the default text.
 #[derive(Clone, Debug)]
 pub struct PagerdutyConfig {
     /// `routing_key` / `routing_key_file`: the integration key of 32 characters. The inline one is templated.
@@ -145,7 +145,7 @@ fn read(keys: &mut Section<'_>, default: &Url, base: &Path) -> PagerdutyConfig {
         && is_template(key)
     {
         let text = Text { line: keys.line_of("routing_key"), text: key };
-        template_check::check(keys.problems, "routing_key", text);
+        template_check::check_place(keys.problems, "routing_key", text);
     }
     let details = keys.text_map("details");
     let problems = keys.problems;
@@ -172,7 +172,7 @@ fn read(keys: &mut Section<'_>, default: &Url, base: &Path) -> PagerdutyConfig {
         && config.service_key.is_none()
     {
         let doubt = match is_template(key) {
-            true => template_doubt(key),
+            true => template_doubt(keys.problems, key),
             false => config.key_doubt(key),
         };
         if let Some(doubt) = doubt {
@@ -190,19 +190,21 @@ fn read(keys: &mut Section<'_>, default: &Url, base: &Path) -> PagerdutyConfig {
 }
 
 /// What may go wrong with a routing key that is made anew for each notification.
-fn template_doubt(key: &str) -> Option<String> {
+fn template_doubt(problems: &Problems, key: &str) -> Option<String> {
     // Labels of one group do not change while its incident is open.
-    let fixed = ["group_labels", "receiver"];
-    if let Some(name) = template_check::names_of(key).iter().find(|name| !fixed.contains(&name.as_str())) {
+    let fixed = ["GroupLabels", "Receiver"];
+    if let Some(name) =
+        template_check::names_of(problems, key).iter().find(|name| !fixed.contains(&name.as_str()))
+    {
         return Some(format!(
-            "is made of {name}, which may change while an incident is open: then its resolve goes to another \
-             service, and it stays open; use group_labels"
+            "is made of .{name}, which may change while an incident is open: then its resolve goes to another \
+             service, and it stays open; use .GroupLabels"
         ));
     }
-    let empty = !template_check::says_something_without_labels(key);
+    let empty = !template_check::says_something_without_labels(problems, key);
     empty.then(|| {
         "is empty where the label is missing, as in digests and in incidents about Squelch itself, which then \
-         reach nobody; write a default, such as {{ group_labels.pd_key or \"KEY\" }}"
+         reach nobody; write a default, such as {{ or .GroupLabels.pd_key \"KEY\" }}"
             .to_owned()
     })
 }
@@ -279,9 +281,15 @@ impl Notifier for PagerdutyConfig {
 
     fn templates(&self) -> Vec<Templated> {
         let escape = clean_text;
-        let own = templates(self).into_iter().map(|(key, source)| Templated { key, source, escape });
+        let defaults = [
+            ("description", &self.description, "pagerduty.default.description"),
+            ("client", &self.client, "pagerduty.default.client"),
+            ("client_url", &self.client_url, "pagerduty.default.clientURL"),
+        ];
+        let defaults = defaults.map(|(key, source, name)| Templated::or_default(key, source, name, escape));
+        let given = templates(self).into_iter().map(|(key, source)| Templated { key, source, escape });
         let service_key = self.service_key.as_ref().and_then(|key| secret_template(v1::SERVICE_KEY, key));
-        own.chain(service_key).collect()
+        defaults.into_iter().chain(given).chain(service_key).collect()
     }
 
     fn request(&self, attempt: &Attempt<'_>) -> Result<Request, AttemptError> {
@@ -362,12 +370,9 @@ struct Image {
     alt: String,
 }
 
-/// The templated keys that are given, and their templates.
+/// The templated keys that are given and have no default template, and their templates.
 fn templates(config: &PagerdutyConfig) -> Vec<(String, String)> {
     let single = [
-        ("client", &config.client),
-        ("client_url", &config.client_url),
-        ("description", &config.description),
         ("severity", &config.severity),
         ("source", &config.source),
         ("component", &config.component),
@@ -406,7 +411,7 @@ fn routing_key(config: &PagerdutyConfig, texts: &Renderer<'_>) -> Option<String>
 /// Without a key there is no service to page.
 fn no_routing_key() -> AttemptError {
     let detail = "the template in routing_key renders to nothing for this notification; give it a default, \
-                  such as {{ group_labels.pd_key or \"KEY\" }}";
+                  such as {{ or .GroupLabels.pd_key \"KEY\" }}";
     AttemptError { side: Side::Ours, ..AttemptError::refused(FailureReason::Other, detail) }
 }
 

@@ -21,6 +21,7 @@ use crate::settings::http::secret_url;
 use crate::settings::section::Section;
 use crate::settings::template_check::read as templated;
 use crate::settings::{Secret, SecretForm, SecretUrl};
+use crate::templates::Escape;
 
 /// `slack_configs`
 pub static TYPE: ReceiverType =
@@ -137,17 +138,24 @@ impl Notifier for SlackConfig {
             ("icon_emoji", &self.icon_emoji),
             ("icon_url", &self.icon_url),
             ("color", &self.color),
-            ("title", &self.title),
-            ("title_link", &self.title_link),
             ("pretext", &self.pretext),
-            ("text", &self.text),
-            ("footer", &self.footer),
-            ("fallback", &self.fallback),
+        ];
+        let defaults = [
+            ("title", &self.title, "slack.default.title"),
+            ("title_link", &self.title_link, "slack.default.titlelink"),
+            ("text", &self.text, "slack.default.text"),
+            ("footer", &self.footer, "slack.default.footer"),
+            ("fallback", &self.fallback, "slack.default.fallback"),
         ];
         let mut all = Templated::given(keys, escape);
+        all.extend(defaults.map(|(key, source, name)| Templated::or_default(key, source, name, escape)));
         // A channel is a place and no text that anybody reads.
         all.extend(Templated::given([("channel", &self.channel)], clean_text));
         all
+    }
+
+    fn mentions(&self) -> Escape {
+        mentions
     }
 
     fn request(&self, attempt: &Attempt<'_>) -> Result<Request, AttemptError> {
@@ -208,6 +216,30 @@ fn escape(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '@' => out.push_str("@\u{2060}"),
             c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Keeps a value from calling people: `<!channel>`, `<@U123>`, `<#C123>`, `@here`. Links stay.
+fn mentions(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        out.push(c);
+        let calls = match c {
+            '<' => rest.peek().is_some_and(|next| matches!(next, '!' | '@' | '#')),
+            '@' => ["here", "channel", "everyone"].iter().any(|name| {
+                rest.clone()
+                    .zip(name.chars())
+                    .filter(|(found, name)| found.eq_ignore_ascii_case(name))
+                    .count()
+                    == name.len()
+            }),
+            _ => false,
+        };
+        if calls {
+            out.push('\u{2060}');
         }
     }
     out
@@ -278,6 +310,15 @@ fn color(view: &View<'_>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_label_in_a_template_of_the_user_calls_nobody_and_keeps_its_links() {
+        assert_eq!(
+            mentions("<!channel> @Here <@U1> <#C1>"),
+            "<\u{2060}!channel> @\u{2060}Here <\u{2060}@U1> <\u{2060}#C1>"
+        );
+        assert_eq!(mentions("<https://a|b> a@b.c *x* & <"), "<https://a|b> a@b.c *x* & <");
+    }
 
     #[test]
     fn a_label_cannot_page_a_channel() {

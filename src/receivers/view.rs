@@ -3,6 +3,7 @@
 use crate::model::{AlertView, Kind, LabelSet, Notification, Status};
 
 /// What one attempt renders.
+#[derive(Clone)]
 pub struct View<'a> {
     /// What is to be told.
     pub notification: &'a Notification,

@@ -14,10 +14,11 @@ use squelch_core::policy::KnownBy;
 use super::text::clean_line;
 use super::{Attempt, AttemptError, HttpRequest, Notifier, Reader, ReceiverType, Request, View, signature};
 use crate::causes;
-use crate::model::{AlertId, AlertView, Cause, Fingerprint, Kind, LabelSet, Notification, Status, Timestamp};
+use crate::model::{AlertId, AlertView, Fingerprint, Kind, LabelSet, Notification, Status, Timestamp};
 use crate::settings::http::{secret, secret_url};
 use crate::settings::section::Section;
 use crate::settings::{Secret, SecretForm, SecretUrl, SigningKeys};
+use crate::templates::{quote_meta, reason};
 
 /// `webhook_configs`
 pub static TYPE: ReceiverType = ReceiverType {
@@ -216,16 +217,6 @@ fn alert<'a>(alert: &'a AlertView, n: &Notification) -> Alert<'a> {
     }
 }
 
-/// Alertmanager's words, where one of them is true.
-fn reason(n: &Notification) -> &'static str {
-    match n.kind {
-        Kind::Page => "first notification",
-        Kind::Resolve => "all alerts resolved",
-        Kind::Update if matches!(n.cause, Cause::Repeated { .. }) => "repeat interval elapsed",
-        Kind::Update | Kind::Digest => "unknown",
-    }
-}
-
 /// Alertmanager's key for the first incident of a group; later ones are other incidents to whoever
 /// keys by it.
 fn group_key(n: &Notification) -> String {
@@ -233,18 +224,6 @@ fn group_key(n: &Notification) -> String {
         0 => n.group_key.to_string(),
         generation => format!("{}#{generation}", n.group_key),
     }
-}
-
-/// Go's `regexp.QuoteMeta`, which Alertmanager puts the receiver's name through.
-fn quote_meta(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if r"\.+*?()|[]{}^$".contains(c) {
-            out.push('\\');
-        }
-        out.push(c);
-    }
-    out
 }
 
 /// `encoding/json` escapes what HTML and JavaScript would trip over.

@@ -8,7 +8,6 @@ mod problem;
 mod secret;
 pub(crate) mod section;
 mod signing;
-mod template;
 pub(crate) mod template_check;
 mod url;
 pub(crate) mod yaml;
@@ -18,5 +17,6 @@ pub use client::{HttpAuth, HttpConfig, SecretUrl};
 pub use problem::{ConfigErrors, Problem};
 pub use secret::{Secret, SecretError, SecretFile, SecretForm};
 pub use signing::{SigningKeys, SigningSecretError};
-pub use template::{TemplateData, TemplateFacts, is_template, template_environment};
 pub use url::Url;
+
+pub use crate::templates::is_template;

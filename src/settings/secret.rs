@@ -219,7 +219,7 @@ mod tests {
             (Password, "hunter2\u{200b}".as_bytes(), "U+200B"),
             (RoutingKey, "\u{feff}\u{feff}hunter2".as_bytes(), "U+FEFF"),
             (RoutingKey, b"key: hunter2", "letters and digits"),
-            (RoutingKey, b"{{common_labels.hunter2}}", "holds a template"),
+            (RoutingKey, b"{{.CommonLabels.hunter2}}", "holds a template"),
             (Header, "hünter2".as_bytes(), "a header cannot carry"),
             (Password, b"hunter2\xff", "not UTF-8"),
             (Url, b"hunter2.example/x", "write an http or https URL"),

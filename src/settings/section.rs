@@ -1,11 +1,14 @@
 //! One mapping of the file, read key by key; what is wrong is noted and reading goes on.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::Problem;
 use super::yaml::{Key, Node, Value};
 use crate::model::Duration;
+use crate::templates::Library;
+pub(crate) use crate::templates::nearest;
 
 /// Where everything is noted that is wrong, or doubtful.
 #[derive(Default)]
@@ -14,6 +17,8 @@ pub(crate) struct Problems {
     doubts: RefCell<Vec<Problem>>,
     /// Where the texts stand that were read as secrets.
     secrets: RefCell<BTreeSet<usize>>,
+    /// The templates that a templated key may call.
+    library: OnceCell<Arc<Library>>,
     /// The keys that each section has.
     keys: RefCell<BTreeMap<String, BTreeSet<&'static str>>>,
 }
@@ -21,6 +26,16 @@ pub(crate) struct Problems {
 impl Problems {
     pub(crate) fn add(&self, line: u32, message: impl Into<String>) {
         self.wrong.borrow_mut().push(Problem::new(line, message));
+    }
+
+    /// Lets templated keys call the templates of this library. Without one there are the default ones.
+    pub(crate) fn set_library(&self, library: Arc<Library>) {
+        let _ = self.library.set(library);
+    }
+
+    /// The templates that a templated key may call.
+    pub(crate) fn library(&self) -> Arc<Library> {
+        Arc::clone(self.library.get_or_init(Library::built_in))
     }
 
     /// Notes what is allowed and probably not meant.
@@ -285,34 +300,6 @@ pub(crate) fn shown(text: &str) -> String {
     }
 }
 
-/// The one of `names` that `name` was probably meant to be: at most a third of it differs.
-pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    let name: String = name.chars().take(64).collect::<String>().to_ascii_lowercase();
-    let (distance, near) = names.map(|n| (distance(&name, n), n)).min_by_key(|(d, _)| *d)?;
-    (distance <= 1 + name.chars().count().min(near.len()) / 3).then_some(near)
-}
-
-/// Insertions, deletions, replacements and swaps of neighbours that lead from `a` to `b`.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for (i, row) in rows.iter_mut().enumerate() {
-        row[0] = i;
-    }
-    rows[0] = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        for j in 1..=b.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            rows[i][j] = best;
-        }
-    }
-    rows[a.len()][b.len()]
-}
-
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "empty",
@@ -353,7 +340,5 @@ mod tests {
         ] {
             assert_eq!(nearest(found, keys.into_iter()), meant, "{found}");
         }
-        assert_eq!(distance("ab", "ba"), 1);
-        assert_eq!(distance("", "abc"), 3);
     }
 }

@@ -125,7 +125,7 @@ route: {receiver: r}
 receivers:
   - name: r
     discord_configs:
-      - {webhook_url: 'https://discord.example/api/webhooks/1/HUSH1', title: '{{ status }}', message: m, content: c}
+      - {webhook_url: 'https://discord.example/api/webhooks/1/HUSH1', title: '{{ .Status }}', message: m, content: c}
       - {webhook_url_file: hook, send_resolved: false, username: u, avatar_url: 'https://i.example/x.png'}
     msteamsv2_configs: [{webhook_url: 'https://teams.example/w?sig=HUSH2', title: t, text: x, http_config: {}}]
 "#,
@@ -437,41 +437,88 @@ fn inhibit_rules_that_mute_each_other_are_warned_of() {
 }
 
 #[test]
-fn a_templated_key_is_a_template_or_is_refused() {
+fn a_template_that_cannot_work_is_told_and_a_place_that_cannot_is_refused() {
     let receiver = |keys: &str| format!("route: {{receiver: a}}\nreceivers:\n- name: a\n  {keys}\n");
-    for (keys, says) in [
-        (
-            "slack_configs: [{api_url: 'http://a/', channel: '#x-{{ .CommonLabels.team }}'}]",
-            "channel is a Go template",
-        ),
-        (
-            "slack_configs: [{api_url: 'http://a/', channel: '#x-{{ common_lables.team }}'}]",
-            "did you mean common_labels?",
-        ),
+    let refusals = [
         ("slack_configs: [{api_url: 'http://a/{{ x }}'}]", "api_url holds a template"),
         (
-            "pagerduty_configs: [{routing_key: '{{ .CommonLabels.pd_key }}'}]",
-            "write {{ common_labels.pd_key }}",
+            "slack_configs: [{api_url: 'http://a/', text: '{{ common_labels.team }}'}]",
+            "write {{ .CommonLabels",
         ),
-        ("pagerduty_configs: [{routing_key: '{{ pd_key }}'}]", "routing_key asks for \"pd_key\""),
-        ("pagerduty_configs: [{routing_key: k, url: 'http://a/{{ common_labels.x }}'}]", "holds a template"),
-        ("pagerduty_configs: [{routing_key: k, details: {team: '{{ team }}'}}]", "team asks for \"team\""),
+        ("pagerduty_configs: [{routing_key: '{{ pd_key }}'}]", "routing_key: line 1, column 4: there is no"),
+        ("pagerduty_configs: [{routing_key: '{{ .CommonLables.pd_key }}'}]", "did you mean .CommonLabels?"),
+        ("pagerduty_configs: [{routing_key: k, url: 'http://a/{{ .CommonLabels.x }}'}]", "holds a template"),
         ("webhook_configs: [{url: 'http://a/{{ .GroupLabels.team }}'}]", "url holds a template"),
         ("webhook_configs: [{url: 'http://a/{% if x %}b{% endif %}'}]", "url holds a template"),
-    ] {
+    ];
+    for (keys, says) in refusals {
         let said = refused(&receiver(keys));
         assert!(said.starts_with("squelch.yml:4: ") && said.contains(says), "{keys}: {said}");
     }
-    let doubts = |key: &str| {
-        let config = parse(&receiver(&format!("pagerduty_configs: [{{routing_key: '{key}'}}]")));
+    let doubts = |keys: &str| {
+        let config = parse(&receiver(keys));
         config::warnings(&config).into_iter().map(|w| w.message).collect::<Vec<_>>()
     };
-    assert!(doubts("{{ group_labels.pd_key or \"KEY\" }}").is_empty());
-    assert!(doubts("{{ group_labels.pd_key }}")[0].contains("is empty where the label is missing"));
+    for (keys, says) in [
+        (
+            "channel: '#x-{{ .CommonLables.team }}'",
+            "channel: line 1, column 7: the notification has no .CommonLables; did",
+        ),
+        ("title: '{{ template \"slack.default.titel\" . }}'", "did you mean \"slack.default.title\"?"),
+        ("text: '{{ if .Status }}x'", "text: line 1, column 1: if has no end"),
+        ("text: '{{ toUper .Status }}'", "did you mean toUpper?"),
+        ("text: '{{ team }}'", "write a field, such as .CommonLabels.team"),
+        (
+            "text: '{{ range .Alerts }}{{ .Lables.x }}{{ end }}'",
+            "an alert has no .Lables; did you mean .Labels?",
+        ),
+        ("text: '{{ if false }}{{ .Labels.x }}{{ end }}'", "the notification has no .Labels"),
+        ("text: '{{ index .Alerts 7 }}'", "fails for a notification that fires: line 1, column 4"),
+        ("text: '{% if x %}a{% endif %}'", "is no Go template, and is written as it stands"),
+        ("text: '{{ $x }}'", "the variable $x is not declared"),
+    ] {
+        let said = doubts(&format!("slack_configs: [{{api_url: 'http://a/', {keys}}}]")).join("\n");
+        assert!(said.contains(says), "{keys}: {said}");
+    }
+    let fine = "text: '{{ range .Alerts }}{{ .Labels.x | toUpper }}{{ with .Annotations.y }}{{ . }}{{ end }}{{ end }}'";
+    assert!(doubts(&format!("slack_configs: [{{api_url: 'http://a/', {fine}}}]")).is_empty());
+    let of_key = |key: &str| doubts(&format!("pagerduty_configs: [{{routing_key: '{key}'}}]"));
+    assert!(of_key("{{ or .GroupLabels.pd_key \"KEY\" }}").is_empty());
+    assert!(of_key("{{ with .GroupLabels.pd_key }}{{ . }}{{ else }}KEY{{ end }}").is_empty());
+    assert!(of_key("{{ .GroupLabels.pd_key }}")[0].contains("is empty where the label is missing"));
     assert!(
-        doubts("{{ common_labels.pd_key or \"KEY\" }}")[0].contains("may change while an incident is open")
+        of_key("{{ or .CommonLabels.pd_key \"KEY\" }}")[0].contains("may change while an incident is open")
     );
-    assert!(doubts("too-short")[0].contains("has 9 characters, and PagerDuty's have 32"));
+    assert!(of_key("too-short")[0].contains("has 9 characters, and PagerDuty's have 32"));
+}
+
+#[test]
+fn files_of_templates_are_read_beside_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let text = "templates: ['none/*.tmpl', '*.tmpl']\nroute: {receiver: a}\nreceivers:\n- name: a\n  \
+                slack_configs: [{api_url: 'http://a/', text: '{{ template \"team.text\" . }}'}]\n";
+    let read = || config::parse(text, "squelch.yml", folder.path());
+    let warned = |config: &Config| {
+        let doubts = config::warnings(config).into_iter().map(|w| w.message);
+        doubts.filter(|message| message.starts_with("text: ")).collect::<Vec<_>>()
+    };
+    // The files may come later.
+    assert!(warned(&read().unwrap())[0].contains("there is no template \"team.text\""));
+    write("a.tmpl", "{{ define \"team.text\" }}\n{{ .Alerts.Fireing }}{{ end }}");
+    let said = warned(&read().unwrap());
+    assert!(
+        said[0].contains("a.tmpl:2:4: a list of alerts has no .Fireing; did you mean .Firing?"),
+        "{said:?}"
+    );
+    write("a.tmpl", "{{ define \"team.text\" }}{{ .Status }}{{ end }}");
+    assert!(warned(&read().unwrap()).is_empty());
+    write("b.tmpl", "{{ define \"x\" }}\n {{ if .A }}{{ end }}");
+    let said = read().unwrap_err().to_string();
+    assert!(
+        said.starts_with("squelch.yml:1: templates: ") && said.contains("b.tmpl:1:1: define has no end"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -47,7 +47,7 @@ const WORDS: [&str; 40] = [
     "\\ud800",
     "{{",
     "}}",
-    "{% for a in alerts.firing %}",
+    "{{ range .Alerts.Firing }}",
     "=~",
     "!~",
     "(",

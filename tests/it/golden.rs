@@ -226,15 +226,18 @@ async fn pagerduty_events() {
 async fn pagerduty_templated() {
     let templated = |url: String| -> Arc<dyn Notifier> {
         let mut config = pagerduty_config(format!("{url}/v2/enqueue"));
-        config.client = Some("{{ receiver }}".into());
+        config.client = Some("{{ .Receiver }}".into());
         config.client_url = Some("javascript:alert(1)".into());
-        config.description = Some("{{ common_labels.alertname }} {{ 'x' * 2000 }}".into());
+        config.description = Some("{{ .CommonLabels.alertname }} {{ range 2000 }}x{{ end }}".into());
         config.severity = Some("error".into());
-        config.source = Some("{{ common_labels.nothing.at.all }}".into());
-        config.component = Some("{{ group_labels.cluster }}".into());
+        config.source = Some("{{ .CommonLabels.nothing }}".into());
+        config.component = Some("{{ .GroupLabels.cluster }}".into());
         config.details = BTreeMap::from([
-            ("firing".into(), "{% for a in alerts.firing %}{{ a.labels.instance }} {% endfor %}".into()),
-            ("note".into(), "{{ why }} {{ severity }} {{ status }} {{ kind }} {{ num_resolved }}".into()),
+            ("firing".into(), "{{ range .Alerts.Firing }}{{ .Labels.instance }} {{ end }}".into()),
+            (
+                "note".into(),
+                "{{ .Why }} {{ .Severity }} {{ .Status }} {{ .Kind }} {{ len .Alerts.Resolved }}".into(),
+            ),
         ]);
         config.images = vec![
             PagerdutyImage { src: "http://plain.example/x.png".into(), ..Default::default() },
@@ -244,7 +247,7 @@ async fn pagerduty_templated() {
                 alt: "x".into(),
             },
         ];
-        config.links = vec![PagerdutyLink { href: "{{ external_url }}x".into(), text: "Squelch".into() }];
+        config.links = vec![PagerdutyLink { href: "{{ .ExternalURL }}x".into(), text: "Squelch".into() }];
         Arc::new(config)
     };
     let (_, body) = sent(templated, incident("pagerduty[0]", Kind::Update, 1), false, ACCEPTED).await;
@@ -268,7 +271,7 @@ async fn slack_messages() {
         let mut config = slack_config(format!("{url}/services/x"));
         config.channel = Some("#pages".into());
         config.username = Some("squelch".into());
-        config.text = Some("<!here> {{ common_annotations.summary }}".into());
+        config.text = Some("<!here> {{ .CommonAnnotations.summary }}".into());
         Arc::new(config)
     };
     let (_, body) = sent(templated, incident("slack[0]", Kind::Page, 0), false, OK).await;
@@ -303,9 +306,9 @@ async fn discord_messages() {
     let templated = |to: String| -> Arc<dyn Notifier> {
         Arc::new(DiscordConfig {
             webhook_url: url(to),
-            content: Some("@everyone {{ group_labels.cluster }}".into()),
-            title: Some("{{ common_labels.alertname }} {{ 'x' * 300 }}".into()),
-            message: Some("{{ common_annotations.summary }}".into()),
+            content: Some("@everyone {{ .GroupLabels.cluster }}".into()),
+            title: Some("{{ .CommonLabels.alertname }} {{ range 300 }}x{{ end }}".into()),
+            message: Some("{{ .CommonAnnotations.summary }}".into()),
             username: Some("squelch".into()),
             avatar_url: Some("javascript:alert(1)".into()),
         })
@@ -333,7 +336,7 @@ async fn msteamsv2_messages() {
         assert_eq!(request, "POST /workflows/1?sig=x HTTP/1.1");
         assert_golden(name, &pretty(&body));
     }
-    let long = Some("{{ 'äöü' * 10000 }} {{ common_annotations.summary }}");
+    let long = Some("{{ range 10000 }}äöü{{ end }} {{ .CommonAnnotations.summary }}");
     let (_, body) = sent(teams(long), incident("msteamsv2[0]", Kind::Page, 0), false, ACCEPTED).await;
     assert!(body.len() <= 28_000 && body.contains("ü…"), "{} bytes", body.len());
 }

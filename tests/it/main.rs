@@ -30,6 +30,7 @@ mod reliability;
 mod scenario;
 mod serve;
 mod silences;
+mod templates;
 mod timelines;
 mod tools;
 mod ui;

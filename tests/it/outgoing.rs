@@ -284,9 +284,10 @@ async fn hostile_labels_reach_slack_and_pagerduty_as_text_that_does_nothing() {
     for (text, never) in HOSTILE {
         let slack = |url: String| -> Arc<dyn Notifier> {
             let mut config = slack_config(url);
-            config.text =
-                Some("{{ common_annotations.summary }} {{ alerts.firing[0].labels.alertname }}".into());
-            config.title_link = Some("{{ common_annotations.runbook_url }}".into());
+            config.text = Some(
+                "{{ .CommonAnnotations.summary }} {{ (index .Alerts.Firing 0).Labels.alertname }}".into(),
+            );
+            config.title_link = Some("{{ .CommonAnnotations.runbook_url }}".into());
             Arc::new(config)
         };
         let (arrived, _) = sent(slack, hostile(text, "slack[0]"), &[OK]).await;

@@ -8,6 +8,7 @@ mod noise;
 mod receivers;
 mod routes;
 mod storage;
+mod templates;
 mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +26,7 @@ use crate::settings::yaml::Node;
 use crate::settings::{http, yaml};
 
 /// Keys of Alertmanager, or of later versions, at the top of the file.
-const UNSUPPORTED: [&str; 3] = ["templates", "tracing", "event_recorder"];
+const UNSUPPORTED: [&str; 2] = ["tracing", "event_recorder"];
 /// Keys of Alertmanager's `global` for its integrations. Those that no receiver type here reads are refused.
 const OF_INTEGRATIONS: [&str; 36] = [
     "smtp_from",
@@ -109,6 +110,8 @@ pub(super) fn http_file(text: &str, base: &Path) -> Result<HttpConfig, Vec<Probl
 }
 
 fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
+    // Every templated key below may call them.
+    templates::read(&mut top, base);
     let global = global(top.section("global"), base, top.problems);
     let severities = noise::severities(top.section("severities"));
     let ignore_labels = noise::ignore_labels(top.section("identity"));

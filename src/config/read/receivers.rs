@@ -118,6 +118,7 @@ fn integration(
         }
         http = Some(own);
     }
+    let templates = keys.problems.library();
     keys.finish();
     let reference = IntegrationRef {
         name: name.clone(),
@@ -129,7 +130,7 @@ fn integration(
         endpoint: endpoint(&*notifier),
     };
     let timeout = timeout.unwrap_or(Duration::from_secs(10));
-    (reference, Integration { name, notifier, timeout, http: http.unwrap_or_default() })
+    (reference, Integration { name, notifier, timeout, http: http.unwrap_or_default(), templates })
 }
 
 /// A hash of where an integration leads: its type, URL and credential. A secret in a file counts by the

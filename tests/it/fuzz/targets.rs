@@ -27,7 +27,11 @@ pub const TARGETS: [Target; 12] = [
         texts(&["{a=\"b\"}", "a=~\"x|y\",b!=c", "{\"odd name\"!~\"^(?:a)$\"}", "a=\"\\n\""])
     }),
     ("template", a_template, || {
-        texts(&["{{ alerts.firing | length }}", "{% for a in alerts.firing %}{{ a.labels.x }}{% endfor %}"])
+        texts(&[
+            "{{ .Alerts.Firing | len }}{{ with $x := .CommonLabels.SortedPairs.Values }}{{ $x | join \" \" }}{{ end }}",
+            "{{ range .Alerts }}{{ .Labels.x }}{{ end }}{{ if (index .Alerts 0).StartsAt.Unix }}x{{ end }}",
+            "{{ define \"a\" }}{{ printf \"%5.2f\" 1.5 }}{{ end }}{{ template \"a\" . }}",
+        ])
     }),
     ("interval", an_interval, || {
         texts(&[

@@ -37,6 +37,14 @@ pub(super) fn compile_anchored(pattern: &str, allowance: &mut usize) -> Result<E
     Ok(expression)
 }
 
+/// A pattern of Go as the `regex` crate takes it. Nothing anchors it.
+///
+/// # Errors
+/// One sentence that says what is wrong and where.
+pub fn go_pattern(pattern: &str) -> Result<String, String> {
+    Translator::new(pattern).run()
+}
+
 fn automaton(pattern: &str, allowance: usize) -> Result<meta::Regex, String> {
     let rust = Translator::new(pattern).run()?;
     // An automaton is kept twice, for both directions, and counts threefold.

@@ -22,6 +22,7 @@ pub use cause::{Cause, Counted, HeldBack, NameCount};
 pub use decision::{Basis, Decision, Disposition, Otherwise, Reason};
 pub use duration::{Duration, DurationError};
 pub use fingerprint::{AlertId, Fingerprint, hash64, hex, sha256};
+pub use go_regex::go_pattern;
 pub use headline::{Headline, headline};
 pub use labels::LabelSet;
 pub use labels::Quoted;

@@ -1,0 +1,164 @@
+//! What is wrong with a text of a configuration: names that are not there, and failures with a sample.
+
+use std::collections::BTreeSet;
+
+use super::library::{Library, Parsed, parse_text};
+use super::lint::{Found, Type};
+use super::place::Wrong;
+use super::render::{Compiled, Text, undefined};
+use super::{Data, Facts, as_it_is, nearest, old};
+use crate::model::{
+    AlertId, AlertView, Cause, Kind, LabelSet, Notification, NotificationId, Status, Timestamp,
+};
+
+/// The most labels of a sample.
+const LABELS: usize = 200;
+
+/// What the check of a text has found.
+#[derive(Default, Debug)]
+pub struct Checked {
+    /// It is no template at all, or asks for names that are not there. It fails for each notification that
+    /// gets there.
+    pub wrong: Vec<Wrong>,
+    /// It is in the words that Squelch's templates had before.
+    pub old: bool,
+}
+
+/// Checks a text against the templates that it may call.
+pub fn check(library: &Library, source: &str) -> Checked {
+    let parsed = match parse_text(source) {
+        Ok(parsed) => parsed,
+        Err(wrong) => {
+            return Checked { wrong: vec![in_old_words(source).unwrap_or(wrong)], old: is_old(source) };
+        }
+    };
+    let found = walk(library, &parsed);
+    let mut wrong = found.wrong.clone();
+    if let Some(words) = in_old_words(source).filter(|_| wrong.is_empty()) {
+        wrong.push(words);
+    }
+    if wrong.is_empty() {
+        wrong.extend(trial(library, source, &found.labels).map(|what| Wrong { at: String::new(), what }));
+    }
+    wrong.sort();
+    wrong.dedup();
+    Checked { wrong, old: is_old(source) }
+}
+
+/// The fields of the notification that a text takes something from.
+pub fn fields_of(library: &Library, source: &str) -> BTreeSet<String> {
+    parse_text(source).map(|parsed| walk(library, &parsed).fields).unwrap_or_default()
+}
+
+/// Whether a text says anything about a notification whose alerts have no labels.
+pub fn says_something_without_labels(library: &Library, source: &str) -> bool {
+    let rendered = Compiled::new(library, vec![text(source)], as_it_is).render("", &sample(true, None), NOW);
+    rendered.is_some_and(|rendered| rendered.is_ok_and(|text| !text.trim().is_empty()))
+}
+
+/// Walks a text and all templates that it calls, with what it gives them.
+fn walk(library: &Library, parsed: &Parsed) -> Found {
+    let mut found = Found::default();
+    let (mut seen, mut at) = (BTreeSet::new(), 0);
+    parsed.template.lint(Type::Data, &mut found);
+    while let Some((name, given, place)) = found.calls.get(at).cloned() {
+        at += 1;
+        if !seen.insert((name.clone(), given)) {
+            continue;
+        }
+        match parsed.defines.get(&name).or_else(|| library.get(&name)) {
+            Some(template) => template.lint(given, &mut found),
+            None => {
+                let names = library.names().chain(parsed.defines.keys().map(String::as_str));
+                let near = nearest(&name, names).map(|near| format!("; did you mean {near:?}?"));
+                let what = near
+                    .map_or_else(|| undefined(&name), |near| format!("there is no template {name:?}{near}"));
+                found.wrong.push(Wrong { at: place, what });
+            }
+        }
+    }
+    found
+}
+
+/// Statements of the templates that Squelch had before. Go takes them for plain text.
+fn in_old_words(source: &str) -> Option<Wrong> {
+    let at = source.find("{%")?;
+    let statement: String = source[at..].chars().take(40).collect();
+    let right = "{{ if eq .Status \"firing\" }}…{{ end }} or {{ range .Alerts }}…{{ end }}";
+    let what = format!("{statement:?} is no Go template, and is written as it stands; write {right}");
+    Some(Wrong { at: super::place::Places::new("", source).shown(at), what })
+}
+
+/// Whether a text takes values by the names that only Squelch's old templates had.
+fn is_old(source: &str) -> bool {
+    let names = ["common_labels", "group_labels", "common_annotations"];
+    source.split("{{").skip(1).any(|action| {
+        let first = action.trim_start_matches('-').trim_start();
+        let word = first.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
+        names.contains(&word) && old::go_form(word).is_some()
+    })
+}
+
+/// Renders the text for a notification that fires and for one that resolved, without labels and with every
+/// label that it names. A failure counts if both fail: the value of a label may be one that a function refuses.
+fn trial(library: &Library, source: &str, labels: &BTreeSet<String>) -> Option<String> {
+    let compiled = Compiled::new(library, vec![text(source)], as_it_is);
+    let failed = |firing, labels| compiled.render("", &sample(firing, labels), NOW).and_then(Result::err);
+    [(true, "fires"), (false, "resolved")].into_iter().find_map(|(firing, what)| {
+        let reason = failed(firing, Some(labels)).filter(|_| failed(firing, None).is_some())?;
+        Some(format!("fails for a notification that {what}: {reason}"))
+    })
+}
+
+const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+fn text(source: &str) -> Text {
+    Text { key: String::new(), source: source.to_owned(), escape: as_it_is, html: false }
+}
+
+/// A notification to try a template with: one alert, which fires or resolved, without labels or with these.
+fn sample(firing: bool, names: Option<&BTreeSet<String>>) -> Data {
+    let status = if firing { Status::Firing } else { Status::Resolved };
+    let known = ["alertname", "severity", "summary", "description"];
+    let labels = names.map(|names| {
+        let all = known.into_iter().chain(names.iter().map(String::as_str).take(LABELS));
+        LabelSet::from_pairs(all.filter(|name| !name.is_empty()).map(|name| (name, "value")))
+    });
+    let labels = labels.unwrap_or_default();
+    let alert = AlertView {
+        id: AlertId::of(&labels, |_| false),
+        status,
+        labels: labels.clone(),
+        annotations: labels.clone(),
+        starts_at: NOW,
+        ends_at: (!firing).then_some(NOW),
+        generator_url: "https://prometheus.example/graph".into(),
+        problem: None,
+        flaps: (!labels.is_empty()).then_some(3),
+    };
+    let notification = Notification {
+        id: NotificationId(1),
+        at: NOW,
+        receiver: "receiver".into(),
+        integration: "integration[0]".into(),
+        kind: if firing { Kind::Page } else { Kind::Resolve },
+        dedup_key: "key".into(),
+        group_key: "{}:{}".into(),
+        generation: 0,
+        group_labels: labels.clone(),
+        title: None,
+        severity: "critical".into(),
+        level: (0, 3),
+        alerts: vec![alert],
+        beside: Vec::new(),
+        truncated: u64::from(!labels.is_empty()),
+        opened_at: NOW,
+        cause: Cause::FirstPage,
+    };
+    let facts = Facts {
+        status: status.as_str(),
+        external_url: "https://squelch.example",
+        possible_repeat: !labels.is_empty(),
+    };
+    Data::new(&notification, facts)
+}

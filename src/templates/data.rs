@@ -1,0 +1,106 @@
+//! The data that a template sees of a notification: Alertmanager's, and beside it what only Squelch knows.
+//!
+//! Source: Alertmanager `template/template.go` (`Data`, `Alert`).
+
+use gotmpl::Value;
+
+use super::text::clean_line;
+use super::time::GoTime;
+use super::value::{Struct, list, record, set, text};
+use crate::causes;
+use crate::model::{
+    AlertView, Cause, Fingerprint, Kind, LabelSet, Notification, Status, Timestamp, headline,
+};
+
+/// What one attempt says beside its notification.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    /// `firing` or `resolved`.
+    pub status: &'a str,
+    /// `--web.external-url`; may be empty.
+    pub external_url: &'a str,
+    /// The receiver may have had it before.
+    pub possible_repeat: bool,
+}
+
+/// The data of one notification.
+#[derive(Clone, Debug)]
+pub struct Data(pub(super) Value);
+
+impl Data {
+    /// The data of a notification.
+    pub fn new(n: &Notification, facts: Facts<'_>) -> Self {
+        let common =
+            |labels: fn(&AlertView) -> &LabelSet| of_set(&LabelSet::common(n.alerts.iter().map(labels)));
+        let labels: Vec<&LabelSet> = n.alerts.iter().map(|alert| &alert.labels).collect();
+        let title = headline(n.title(), &labels, n.kind != Kind::Digest).to_string();
+        Data(record(
+            Struct::Data,
+            [
+                ("Receiver", text(quote_meta(&n.receiver))),
+                ("Status", text(facts.status)),
+                ("Alerts", list(n.alerts.iter().map(|alert| of_alert(alert, n.at)))),
+                ("GroupLabels", of_set(&n.group_labels)),
+                ("CommonLabels", common(|alert| &alert.labels)),
+                ("CommonAnnotations", common(|alert| &alert.annotations)),
+                ("RouteLabels", set([])),
+                ("ExternalURL", text(facts.external_url)),
+                ("NotificationReason", text(reason(n))),
+                ("TruncatedAlerts", Value::Int(i64::try_from(n.truncated).unwrap_or(i64::MAX))),
+                ("Kind", text(n.kind.as_str())),
+                ("Severity", text(&n.severity)),
+                ("Title", text(clean_line(&title))),
+                ("Why", text(clean_line(&causes::text(&n.cause)))),
+                ("DedupKey", text(&n.dedup_key)),
+                ("PossibleRepeat", Value::Bool(facts.possible_repeat)),
+            ],
+        ))
+    }
+}
+
+fn of_set(labels: &LabelSet) -> Value {
+    set(labels.iter())
+}
+
+/// An alert that fires has no end: Go's zero time.
+fn of_alert(alert: &AlertView, at: Timestamp) -> Value {
+    let ends_at = match alert.status {
+        Status::Firing => Timestamp::ZERO,
+        Status::Resolved => alert.ends_at.unwrap_or(at),
+    };
+    record(
+        Struct::Alert,
+        [
+            ("Status", text(alert.status.as_str())),
+            ("Labels", of_set(&alert.labels)),
+            ("Annotations", of_set(&alert.annotations)),
+            ("StartsAt", GoTime::utc(alert.starts_at).value()),
+            ("EndsAt", GoTime::utc(ends_at).value()),
+            ("GeneratorURL", text(&alert.generator_url)),
+            ("Fingerprint", text(Fingerprint::of(&alert.labels).to_string())),
+            ("Flaps", Value::Int(alert.flaps.unwrap_or(0).into())),
+        ],
+    )
+}
+
+/// Why a notification leaves, in Alertmanager's words, where one of them is true.
+pub fn reason(n: &Notification) -> &'static str {
+    match n.kind {
+        Kind::Page => "first notification",
+        Kind::Resolve => "all alerts resolved",
+        Kind::Update if matches!(n.cause, Cause::Repeated { .. }) => "repeat interval elapsed",
+        Kind::Update | Kind::Digest => "unknown",
+    }
+}
+
+/// Go's `regexp.QuoteMeta`, which Alertmanager puts the receiver's name through.
+pub fn quote_meta(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if r"\.+*?()|[]{}^$".contains(c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}

@@ -1,0 +1,37 @@
+//! Go templates, as Alertmanager has them: their data, their functions, and the library of one configuration.
+//!
+//! The crate `gotmpl` parses and runs a template. It knows no methods of values, so [`rewrite`] turns them into
+//! calls of functions. A rendering is bounded in steps, in the bytes that its functions work on, in the turns
+//! of its loops, in the depth of its calls and in its output. It reads no clock.
+
+mod check;
+mod data;
+mod functions;
+mod json;
+mod layout;
+mod library;
+mod lint;
+mod methods;
+mod names;
+mod old;
+mod place;
+mod render;
+mod rewrite;
+mod scan;
+mod scope;
+mod text;
+mod time;
+mod value;
+
+pub use check::{Checked, check, fields_of, says_something_without_labels};
+pub use data::{Data, Facts, quote_meta, reason};
+pub use library::{Library, Source};
+pub(crate) use names::nearest;
+pub use place::Wrong;
+pub use render::{Compiled, Text};
+pub use text::{Escape, as_it_is, clean_line, clean_text, http_url};
+
+/// Whether a text holds a template.
+pub fn is_template(text: &str) -> bool {
+    text.contains("{{") || text.contains("{%")
+}

@@ -1,0 +1,124 @@
+//! What one rendering may use, and what it has used so far.
+//!
+//! A rendering runs on one thread from its beginning to its end. The functions of templates get nothing but
+//! their arguments, so that they find the rendering under way by the thread.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gotmpl::TemplateError;
+use regex::Regex;
+
+use super::Escape;
+use crate::model::{Timestamp, go_pattern};
+
+/// Steps of one rendering: actions, fields, methods, and functions. 1,000 alerts with 20 labels each take
+/// about 200,000.
+const STEPS: u32 = 1_000_000;
+/// Bytes that the functions of one rendering may read and write together.
+const BYTES: usize = 32 * 1024 * 1024;
+/// Steps that it takes to compile a regular expression.
+const COMPILE: u32 = 1_000;
+
+thread_local! {
+    static SCOPE: RefCell<Option<Scope>> = const { RefCell::new(None) };
+}
+
+/// One rendering.
+pub(super) struct Scope {
+    /// The wall clock.
+    now: Timestamp,
+    /// Makes the values safe that a default template writes.
+    escape: Escape,
+    /// Makes the values safe that a template of the user writes.
+    mentions: Escape,
+    /// The action under way: file, line and column.
+    at: Option<Arc<str>>,
+    steps: u32,
+    bytes: usize,
+    patterns: BTreeMap<String, Regex>,
+}
+
+impl Scope {
+    /// A rendering at this time, in which values are made safe so.
+    pub(super) fn new(now: Timestamp, escape: Escape, mentions: Escape) -> Self {
+        Scope { now, escape, mentions, at: None, steps: STEPS, bytes: BYTES, patterns: BTreeMap::new() }
+    }
+}
+
+/// Renders in this scope. Also returns the action that was under way at the end.
+pub(super) fn within<T>(scope: Scope, render: impl FnOnce() -> T) -> (T, Option<Arc<str>>) {
+    SCOPE.with_borrow_mut(|place| *place = Some(scope));
+    let rendered = render();
+    let scope = SCOPE.with_borrow_mut(Option::take);
+    (rendered, scope.and_then(|scope| scope.at))
+}
+
+/// Asks the rendering under way. Outside of one there is none to ask.
+fn ask<T>(question: impl FnOnce(&mut Scope) -> Result<T, TemplateError>) -> Result<T, TemplateError> {
+    SCOPE.with_borrow_mut(|scope| match scope {
+        Some(scope) => question(scope),
+        None => Err(failed("nothing renders this template")),
+    })
+}
+
+/// An error of a function.
+pub(super) fn failed(message: impl Into<String>) -> TemplateError {
+    TemplateError::Exec(message.into())
+}
+
+/// Begins the action at this place.
+pub(super) fn begin(at: Arc<str>) -> Result<(), TemplateError> {
+    ask(|scope| {
+        scope.at = Some(at);
+        Ok(())
+    })?;
+    step(1)
+}
+
+/// Takes steps.
+pub(super) fn step(steps: u32) -> Result<(), TemplateError> {
+    ask(|scope| {
+        let left = scope.steps.checked_sub(steps);
+        scope.steps = left.ok_or_else(|| failed(format!("it takes more than {STEPS} steps; write fewer")))?;
+        Ok(())
+    })
+}
+
+/// Reads or writes so many bytes of text.
+pub(super) fn spend(bytes: usize) -> Result<(), TemplateError> {
+    ask(|scope| {
+        let left = scope.bytes.checked_sub(bytes);
+        scope.bytes = left.ok_or_else(|| {
+            failed(format!("its functions work on more than {BYTES} bytes of text; write less"))
+        })?;
+        Ok(())
+    })
+}
+
+/// The wall clock of the rendering.
+pub(super) fn now() -> Result<Timestamp, TemplateError> {
+    ask(|scope| Ok(scope.now))
+}
+
+/// What makes the values safe that a template writes.
+pub(super) fn escape(of_default: bool) -> Result<Escape, TemplateError> {
+    ask(|scope| Ok(if of_default { scope.escape } else { scope.mentions }))
+}
+
+/// A regular expression of Go.
+pub(super) fn pattern(pattern: &str) -> Result<Regex, TemplateError> {
+    if let Some(known) = ask(|scope| Ok(scope.patterns.get(pattern).cloned()))? {
+        return Ok(known);
+    }
+    step(COMPILE)?;
+    let rust = go_pattern(pattern).map_err(|why| failed(format!("regular expression {pattern:?}: {why}")))?;
+    let compiled = regex::RegexBuilder::new(&rust).size_limit(1024 * 1024).build();
+    let compiled = compiled.map_err(|_| failed(format!("regular expression {pattern:?} is too large")))?;
+    ask(|scope| {
+        scope.patterns.insert(pattern.to_owned(), compiled.clone());
+        Ok(())
+    })?;
+    Ok(compiled)
+}
