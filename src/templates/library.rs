@@ -1,6 +1,7 @@
 //! The templates of one configuration by their names: the default ones, and on top of them those of its files.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use gotmpl::TemplateError;
@@ -37,9 +38,16 @@ pub struct Source {
 }
 
 /// Templates by their names.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Library {
     templates: BTreeMap<String, Arc<Template>>,
+}
+
+impl fmt::Debug for Library {
+    /// Each integration has the library, and nobody wants to read it there.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} templates", self.templates.len())
+    }
 }
 
 /// A template as it was parsed.

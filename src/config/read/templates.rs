@@ -23,6 +23,9 @@ pub(super) fn read(top: &mut Section<'_>, base: &Path) {
         top.problems.add(top.line_of("templates"), message);
         return;
     }
+    if sources.is_empty() {
+        return;
+    }
     match Library::with_files(&sources) {
         Ok(library) => top.problems.set_library(library),
         Err(all) => {
