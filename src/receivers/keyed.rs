@@ -19,7 +19,7 @@ pub(super) fn read_key(
     let found = secret(keys, names, SecretForm::RoutingKey, base)?;
     if let Some(template) = secret_template(names.0, &found) {
         let text = Text { line: keys.line_of(names.0), text: &template.source };
-        template_check::check(keys.problems, names.0, text);
+        template_check::check_place(keys.problems, names.0, text);
     }
     Some(found)
 }
