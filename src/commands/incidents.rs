@@ -84,6 +84,9 @@ fn state(incident: &IncidentEntry) -> String {
         None => incident.state.to_string(),
     };
     let refused = if incident.refused.is_empty() { "" } else { ", refused" };
+    let by =
+        incident.acknowledged_by.as_ref().map(|by| format!(", acknowledged by {by}")).unwrap_or_default();
+    let state = format!("{state}{by}");
     match incident.origin {
         Origin::Squelch => format!("{state}{refused}"),
         Origin::Sender => format!("{state}{refused} (as sent)"),

@@ -24,6 +24,7 @@ pub fn past<E: std::fmt::Display>(
                 | Event::Repeats(_)
                 | Event::Silence(_)
                 | Event::Release(_)
+                | Event::Acknowledge(_)
                 | Event::Clocks(_)
                 | Event::Started),
             ) => Some(Ok(Past { at, event })),

@@ -57,6 +57,7 @@ impl Past {
             | Event::Clocks(_)
             | Event::Started
             | Event::Release(_)
+            | Event::Acknowledge(_)
             | Event::Tick => 0,
         }
     }

@@ -285,6 +285,10 @@ impl Core {
                 Command::Replay(id, done) => replay(open, &self.clock, &mut tick, id, done),
                 Command::Silence(request, done) => silence(open, &self.clock, &mut tick, &request, done),
                 Command::Release(release, done) => let_go(open, &self.clock, &mut tick, release, done),
+                Command::Acknowledge(change, done) => {
+                    tick.wait(told(done, |_| ()));
+                    tick.apply(open, &self.clock, &Event::Acknowledge(change))
+                }
                 Command::Look(look) => {
                     tick.wait(Box::new(move |outcome| look(outcome.map(|open| &open.engine))));
                     Ok(())

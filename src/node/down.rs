@@ -164,6 +164,7 @@ impl Core {
                 Command::Replay(_, done) => drop(done.send(Err(ReplayError::Unavailable(unavailable())))),
                 Command::Silence(_, done) => drop(done.send(Err(unavailable().into()))),
                 Command::Release(_, done) => drop(done.send(Err(unavailable().into()))),
+                Command::Acknowledge(_, done) => drop(done.send(Err(unavailable()))),
                 Command::Look(look) => look(Err(&reason)),
                 Command::DeadLetters(_, done) => drop(done.send(Err(unavailable()))),
                 Command::Delivered(report) if report.id.0 >= ORPHAN => {}

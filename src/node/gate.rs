@@ -13,13 +13,13 @@ use tokio::sync::{Mutex, Semaphore};
 use crate::config::{Config, Storage};
 use crate::decision_log::{self, DecisionLogError};
 use crate::deliver::{Deliverer, Health, Prepared};
-use crate::engine::{Release, Stats};
+use crate::engine::{Acknowledge, Release, Stats};
 use crate::ingest::{InvalidReason, NamedLabels};
 use crate::journal::{DeadLetters, LetterQuery};
 use crate::model::{Batch, Duration, NotificationId, SilenceRequest, Source, Timestamp};
 use crate::web::{
-    Access, Area, Bounded, BoxFuture, Gate, Look, ReleaseError, ReplayError, SearchError, SilenceFailure,
-    Standing, Unavailable,
+    Access, Area, Bounded, BoxFuture, Callback, Gate, Look, ReleaseError, ReplayError, SearchError,
+    SilenceFailure, Standing, Unavailable,
 };
 
 use super::clock::{EngineClock, wall};
@@ -85,7 +85,7 @@ impl NodeGate {
             clock,
             published,
             registry,
-            in_force: Arc::new(InForce::new(&config.policy, access)),
+            in_force: Arc::new(InForce::new(&config, access)),
             stopping: AtomicBool::new(false),
             reload: Arc::new(Reload {
                 file: config_file,
@@ -225,6 +225,15 @@ impl Gate for NodeGate {
     fn release(&self, release: Release) -> BoxFuture<'_, Result<(), ReleaseError>> {
         let queue = self.queue.clone();
         Box::pin(async move { queue.ask(|done| Command::Release(release, done)).await? })
+    }
+
+    fn acknowledge(&self, change: Acknowledge) -> BoxFuture<'_, Result<(), Unavailable>> {
+        let queue = self.queue.clone();
+        Box::pin(async move { queue.ask(|done| Command::Acknowledge(change, done)).await? })
+    }
+
+    fn callbacks(&self) -> Arc<Vec<Callback>> {
+        self.in_force.callbacks.load_full()
     }
 
     fn look(&self, look: Look) {

@@ -14,11 +14,11 @@ use super::published::Published;
 use super::queue::{Command, Queue};
 use super::recover::RecoverError;
 use crate::causes;
-use crate::config::{self, Config, Policy, Storage};
+use crate::config::{self, Config, Storage};
 use crate::deliver::{self, Deliverer, Prepared};
 use crate::ingest::NamedLabels;
 use crate::model::{Duration, OrphanedIncident};
-use crate::web::{self, Access};
+use crate::web::{self, Access, Callback};
 
 /// A reload fails when its files have not been read by then.
 const RELOAD_PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
@@ -68,11 +68,15 @@ pub(super) struct InForce {
     resolve_timeout: AtomicU64,
     pub(super) named_labels: ArcSwap<NamedLabels>,
     pub(super) access: ArcSwap<Access>,
+    /// The secrets with which acknowledgements are checked.
+    pub(super) callbacks: ArcSwap<Vec<Callback>>,
 }
 
 impl InForce {
-    pub(super) fn new(policy: &Policy, access: Access) -> InForce {
+    pub(super) fn new(config: &Config, access: Access) -> InForce {
+        let policy = &config.policy;
         InForce {
+            callbacks: ArcSwap::from_pointee(Callback::all(&config.receivers)),
             resolve_timeout: AtomicU64::new(policy.resolve_timeout.as_millis()),
             named_labels: ArcSwap::from_pointee(NamedLabels::of(policy)),
             access: ArcSwap::from_pointee(access),
@@ -87,6 +91,7 @@ impl InForce {
         self.resolve_timeout.store(fresh.resolve_timeout.load(Ordering::Relaxed), Ordering::Relaxed);
         self.named_labels.store(fresh.named_labels.load_full());
         self.access.store(fresh.access.load_full());
+        self.callbacks.store(fresh.callbacks.load_full());
     }
 }
 
@@ -115,7 +120,7 @@ impl Reload {
         let (mut config, new_access, prepared) = self.load().await?;
         let budget = memory::fit(&mut config);
         self.deliverer.adopt(&prepared);
-        let fresh = InForce::new(&config.policy, new_access);
+        let fresh = InForce::new(&config, new_access);
         let policy = Box::new(config.policy);
         let orphans = match queue.ask(|done| Command::Policy(policy, done)).await.and_then(|told| told) {
             Ok(orphans) => orphans,

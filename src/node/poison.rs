@@ -91,6 +91,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Delivered(_) => "delivered",
         Event::Replay(_) => "replay",
         Event::Release(_) => "release",
+        Event::Acknowledge(_) => "acknowledge",
         Event::Silence(_) => "silence",
         Event::Alarm(_) => "alarm",
         Event::Policy(_) => "policy",

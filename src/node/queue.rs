@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
 use crate::config::Policy;
-use crate::engine::{Alarm, Release};
+use crate::engine::{Acknowledge, Alarm, Release};
 use crate::journal::{DeadLetters, LetterQuery};
 use crate::model::{Batch, NotificationId, OrphanedIncident, Report, SilenceRequest};
 use crate::web::{Look, ReleaseError, ReplayError, SilenceFailure, Unavailable};
@@ -29,6 +29,8 @@ pub enum Command {
     Silence(SilenceRequest, oneshot::Sender<Result<SmolStr, SilenceFailure>>),
     /// A person lets go what is held back; answered when that is durable.
     Release(Release, oneshot::Sender<Result<(), ReleaseError>>),
+    /// A person took an incident on, or gave it back; answered when that is durable.
+    Acknowledge(Acknowledge, oneshot::Sender<Result<(), Unavailable>>),
     /// A look at the engine as it stands once the tick is durable.
     Look(Look),
     /// The configuration changed; answered when that is durable.
@@ -180,6 +182,7 @@ fn always_fits(command: &Command) -> bool {
         | Command::Replay(..)
         | Command::Silence(..)
         | Command::Release(..)
+        | Command::Acknowledge(..)
         | Command::Look(_)
         | Command::Policy(..)
         | Command::DeadLetters(..) => false,

@@ -7,9 +7,10 @@ use std::sync::{Arc, LazyLock};
 use smol_str::SmolStr;
 
 use super::access::{Access, Area};
+use super::acknowledged::Callback;
 use crate::decision_log::{DecisionLogError, Page, Query, Tally};
 use crate::deliver::Health;
-use crate::engine::{Engine, Release, Stats};
+use crate::engine::{Acknowledge, Engine, Release, Stats};
 use crate::ingest::{InvalidReason, NamedLabels};
 use crate::journal::{DeadLetters, LetterQuery};
 use crate::model::{Batch, Duration, NotificationId, SilenceError, SilenceRequest, Source, Timestamp};
@@ -73,6 +74,16 @@ pub trait Gate: Send + Sync + 'static {
 
     /// Lets go what is held back, so that it pages now; resolves when that is durable.
     fn release(&self, release: Release) -> BoxFuture<'_, Result<(), ReleaseError>>;
+
+    /// A person took an incident on, or gave it back; resolves when that is durable.
+    fn acknowledge(&self, _change: Acknowledge) -> BoxFuture<'_, Result<(), Unavailable>> {
+        Box::pin(async { Err(Unavailable("this server takes no acknowledgements".into())) })
+    }
+
+    /// The secrets with which acknowledgements are checked.
+    fn callbacks(&self) -> Arc<Vec<Callback>> {
+        Arc::default()
+    }
 
     /// Has `look` called with the engine as it is durable, or with why it cannot be seen. It is called on
     /// the engine's thread: it must be quick, and copy no more than it shows.

@@ -20,6 +20,8 @@ use crate::config::Role;
 
 /// Where alerts come in.
 const INGEST: [&str; 2] = ["/alertmanager/webhook", "/api/v2/alerts"];
+/// Where tools tell of acknowledgements. Each message shows a secret of its own.
+const CALLBACKS: [&str; 2] = ["/pagerduty/v3/webhook", "/opsgenie/webhook"];
 /// What says nothing but whether it works.
 const OPEN: [&str; 2] = ["/-/healthy", "/-/ready"];
 /// Pages have no script, style or picture but our own, and stand in no frame.
@@ -155,6 +157,7 @@ fn area(method: &Method, path: Option<&str>) -> Area {
     if changes(method) {
         match path {
             path if INGEST.contains(&path) => Area::Ingest,
+            path if CALLBACKS.contains(&path) => Area::Open,
             path if path.split('/').any(|part| matches!(part, "silence" | "silences")) => {
                 Area::Of(Role::Silence)
             }

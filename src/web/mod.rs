@@ -3,6 +3,7 @@
 //! What lies behind it is a [`Gate`]; nothing here decides about an alert.
 
 mod access;
+mod acknowledged;
 mod app;
 mod body;
 mod budget;
@@ -28,6 +29,7 @@ mod unserved;
 mod v1;
 
 pub use access::{Access, AccessError, Area};
+pub use acknowledged::Callback;
 pub use gate::{
     Bounded, BoxFuture, Gate, Look, ReleaseError, ReplayError, SearchError, SilenceFailure, Standing,
     Unavailable,

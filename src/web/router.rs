@@ -13,7 +13,7 @@ use super::app::{App, Peer};
 use super::guard;
 use super::problem::Problem;
 use super::unserved::unserved;
-use super::{Gate, ops, receive, silences, ui, v1};
+use super::{Gate, acknowledged, ops, receive, silences, ui, v1};
 
 /// What is served, below the prefix: the one list of it.
 fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
@@ -22,6 +22,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v2/alerts", post(receive::api_v2)),
         ("/api/v2/silences", get(silences::list).post(silences::post)),
         ("/api/v2/silence/{id}", get(silences::one).delete(silences::expire)),
+        ("/pagerduty/v3/webhook", post(acknowledged::pagerduty)),
+        ("/opsgenie/webhook", post(acknowledged::opsgenie)),
         ("/-/healthy", get(ops::healthy)),
         ("/-/ready", get(ops::ready)),
         ("/-/reload", post(ops::reload)),

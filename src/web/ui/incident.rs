@@ -67,6 +67,10 @@ fn body(frame: &Frame, asked: &IncidentPageParams, detail: &OpenIncident) -> Mar
             dl.facts {
                 div { dt { @if observed { "Would page" } @else { "Paged" } } dd {
                     (text::moment(row.since)) ", " (text::ago(now, row.since)) " ago" } }
+                @if let Some((by, at)) = &row.acknowledged {
+                    div { dt { "Acknowledged" } dd {
+                        "by " bdi { (text::tame(by, 60)) } ", " (text::ago(now, *at)) " ago. Squelch does not repeat it." } }
+                }
                 @if !refused.is_empty() { div { dt { "Refused by" } dd { (refused.join(" ")) } } }
                 div { dt { "Shown at" } dd { @if detail.delivered.is_empty() { "no receiver yet" } @else
                     { @for name in &detail.delivered { bdi { (text::tame(name, 60)) } " " } } } }

@@ -168,6 +168,7 @@ pub(super) fn state(row: &Row) -> Markup {
             None => span class=(format!("state {class}")) { (state) },
         }
         @if row.refused { " " span.state.paged { "refused" } }
+        @if let Some((by, _)) = &row.acknowledged { " " span.tag { "acknowledged by " bdi { (text::tame(by, 60)) } } }
         @if row.standing.origin == Origin::Sender { " " span.tag title="Observe mode: as the sender sends it" { "as sent" } }
         @if row.standing.origin == Origin::Internal { " " span.tag { "internal" } }
     }

@@ -90,6 +90,14 @@ pub struct IncidentEntry {
     /// The integrations that refused for good what they were told last.
     #[schema(value_type = Vec<String>)]
     pub refused: Vec<SmolStr>,
+    /// Who took it on in the tool that paged them. Squelch does not repeat it then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub acknowledged_by: Option<SmolStr>,
+    /// When that person took it on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub acknowledged_at: Option<Timestamp>,
     /// How many of its alerts fire.
     pub firing: usize,
     /// How many alerts it has.
@@ -123,7 +131,10 @@ impl From<OpenIncident> for IncidentEntry {
     fn from(incident: OpenIncident) -> Self {
         let OpenIncident { row, group_key, generation, delivered, refused, alerts } = incident;
         let standing = row.standing;
+        let (acknowledged_by, acknowledged_at) = row.acknowledged.unzip();
         IncidentEntry {
+            acknowledged_by,
+            acknowledged_at,
             dedup_key: standing.incident.unwrap_or_default(),
             group_key,
             generation,

@@ -32,6 +32,9 @@ pub(crate) struct Destination {
     /// When it notifies nobody.
     #[serde(default)]
     pub(crate) windows: Windows,
+    /// The labels of its route.
+    #[serde(default, skip_serializing_if = "LabelSet::is_empty")]
+    pub(crate) labels: LabelSet,
     /// The line of its route in the configuration; 0 where that is not known.
     #[serde(default)]
     pub(crate) line: u32,
@@ -96,6 +99,7 @@ impl Destinations {
                 noise: policy.noise.get(&route.noise).cloned().unwrap_or_default(),
                 integrations: integrations.map(|r| r.integrations.clone()).unwrap_or_default(),
                 windows: route.windows.clone(),
+                labels: route.labels.clone(),
                 line: route.line,
                 profile: (
                     route.noise.clone(),
@@ -175,6 +179,7 @@ impl Destinations {
             noise: Noise::default(),
             integrations: settings.integrations.clone(),
             windows: Windows::default(),
+            labels: LabelSet::default(),
             line: 0,
             profile: Default::default(),
             current: false,

@@ -25,6 +25,8 @@ pub enum Event {
     Replay(NotificationId),
     /// A person lets go what is held back.
     Release(Release),
+    /// A person took an incident on in the tool that paged them, or gave it back.
+    Acknowledge(Acknowledge),
     /// A person made, changed or ended a silence.
     Silence(SilenceChange),
     /// Something went wrong outside of the engine that a person must hear of.
@@ -49,6 +51,17 @@ pub struct Release {
     pub receiver: SmolStr,
     /// Who.
     pub by: SmolStr,
+}
+
+/// A person took an incident on, or gave it back.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Acknowledge {
+    /// The key by which the tool knows the incident.
+    pub dedup_key: SmolStr,
+    /// The receivers that page through this tool.
+    pub receivers: Vec<SmolStr>,
+    /// Who took it on. `None` = nobody has it any more.
+    pub by: Option<SmolStr>,
 }
 
 /// Something that went wrong, for the receiver of `self_check`.

@@ -40,7 +40,7 @@ mod world;
 
 use serde::{Deserialize, Serialize};
 
-pub use event::{Alarm, Effects, Event, Release, Why};
+pub use event::{Acknowledge, Alarm, Effects, Event, Release, Why};
 pub use occurrences::PeerId;
 pub use query::alerts::{AlertDetail, AlertQuery, AlertStandings, KnownAlert};
 pub use query::board::{Board, BoardQuery, NextStep, Origin, Row, RowState, Standing};
@@ -120,6 +120,7 @@ impl Engine {
                 }
             }
             Event::Release(release) => self.pages.released(&mut self.world, release),
+            Event::Acknowledge(change) => self.pages.incidents.acknowledge(&self.world, change),
             Event::Silence(change) => self.silence(change),
             Event::Policy(policy) => self.adopt((**policy).clone()),
             Event::Alarm(alarm) => self.checks.alarm(&mut self.world, &mut self.pages, alarm),

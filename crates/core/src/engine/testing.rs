@@ -36,6 +36,7 @@ pub fn policy(group_by: &[&str], noise: Noise) -> Policy {
             repeat_interval: Duration::from_hours(4),
             noise: "default".into(),
             windows: Windows::default(),
+            labels: Default::default(),
             line: 1,
         }],
         receivers: BTreeMap::from([("pd".into(), Receiver::new(vec![pager]))]),

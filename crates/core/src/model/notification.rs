@@ -62,6 +62,9 @@ pub struct Notification {
     pub generation: u32,
     /// The labels by which the incident's alerts are grouped.
     pub group_labels: LabelSet,
+    /// The labels of its route. Their values are templates.
+    #[serde(default, skip_serializing_if = "LabelSet::is_empty")]
+    pub route_labels: LabelSet,
     /// What texts name it by, where that is something else: of merged pages, what most of their alerts share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<LabelSet>,

@@ -116,6 +116,9 @@ pub struct Route {
     /// When it notifies nobody; not inherited.
     #[serde(default)]
     pub windows: Windows,
+    /// Labels that notifications carry; the values are templates. Inherited, one by one.
+    #[serde(default, skip_serializing_if = "LabelSet::is_empty")]
+    pub labels: LabelSet,
     /// The line of the configuration where it stands, from 1.
     pub line: u32,
 }
@@ -273,6 +276,7 @@ impl Route {
             repeat_interval: Duration::from_hours(4),
             noise: "default".into(),
             windows: Windows::default(),
+            labels: LabelSet::default(),
             line,
         }
     }

@@ -75,6 +75,9 @@ pub(crate) struct Incident {
     /// What it shows, if it is one of Squelch's own.
     #[serde(default)]
     pub(crate) internal: Option<Internal>,
+    /// Who took it on in the tool that paged them, and when. It is not repeated then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) acknowledged: Option<(SmolStr, Timestamp)>,
     /// It counts as closing: it is over, and not all that were told of it have taken its end.
     #[serde(default)]
     pub(crate) closing_counted: bool,
@@ -153,6 +156,7 @@ impl Incident {
             owes: false,
             ends_alone: false,
             internal: None,
+            acknowledged: None,
             closing_counted: false,
         }
     }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::engine::destinations::DestinationId;
+use crate::engine::event::Acknowledge;
 use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side};
 use crate::engine::pages::groups::GroupKey;
@@ -102,6 +103,16 @@ impl Incidents {
             states.any(|(_, t)| t.muted().is_some())
         };
         firing.all(|(alert, _)| muted(*alert))
+    }
+
+    /// A person took the open incident of a key on at these receivers, or gave it back.
+    pub(crate) fn acknowledge(&mut self, world: &World, change: &Acknowledge) {
+        for incident in self.all.values_mut().filter(|incident| incident.dedup_key == change.dedup_key) {
+            let receiver = &world.destinations.get(incident.group.0).receiver;
+            if incident.phase != Phase::Closed && change.receivers.contains(receiver) {
+                incident.acknowledged = change.by.clone().map(|by| (by, world.now));
+            }
+        }
     }
 
     /// What is known of alerts or of severities was read anew: so are the levels of what is told.

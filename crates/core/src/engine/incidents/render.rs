@@ -40,16 +40,18 @@ impl Incidents {
         let level = firing.map_or(incident.level, usize::from).min(levels.len() - 1);
         let left_out = members.len() - members.listed().take(most).count();
         let title = title_of(world, incident);
+        let destination = world.destinations.get(incident.group.0);
         Notification {
             id: number,
             at: world.now,
-            receiver: world.destinations.get(incident.group.0).receiver.clone(),
+            receiver: destination.receiver.clone(),
             integration: channel.integration.clone(),
             kind,
             dedup_key: incident.dedup_key.clone(),
             group_key: incident.group_text.clone(),
             generation: incident.generation,
             group_labels: incident.group.1.clone(),
+            route_labels: destination.labels.clone(),
             title: Some(title).filter(|title| *title != incident.group.1),
             severity: levels[level].name.clone(),
             level: (level as u8, levels.len() as u8),

@@ -427,6 +427,7 @@ fn digest_of(
         group_key: key,
         generation: 0,
         group_labels: LabelSet::from_pairs([("alertname", "SquelchDigest"), ("receiver", receiver)]),
+        route_labels: LabelSet::default(),
         title: Some(LabelSet::default()),
         severity: severities.levels[level].name.clone(),
         level: (level as u8, severities.levels.len() as u8),

@@ -174,7 +174,8 @@ impl Pages {
     }
 
     /// `repeat_interval` is over: the trigger is sent again under the same key. Silent at an
-    /// incident that is open, it reopens one that a human closed while the problem lasts.
+    /// incident that is open, it reopens one that a human closed while the problem lasts. An incident that a
+    /// person took on is not repeated.
     pub(crate) fn repeat(&mut self, world: &mut World, id: IncidentId) {
         let muted = self.incidents.is_muted(world, id);
         let interval = self.incidents.repeat_later(world, id);
@@ -184,6 +185,9 @@ impl Pages {
                 return;
             }
             let Some(incident) = self.incidents.all.get_mut(&id) else { return };
+            if incident.acknowledged.is_some() {
+                return;
+            }
             let cause = Cause::Repeated { interval };
             incident.issue(world.now, cause.clone(), true);
             world.timers.clear(&Timer::Update(id));

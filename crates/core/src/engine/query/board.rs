@@ -200,6 +200,8 @@ pub struct Row {
     pub alerts: usize,
     /// Whether an integration refused its newest notification for good.
     pub refused: bool,
+    /// Who took the incident on in the tool that paged them, and when.
+    pub acknowledged: Option<(SmolStr, Timestamp)>,
     /// Whether a person can release it now.
     pub releasable: bool,
 }
@@ -329,7 +331,8 @@ impl Query<'_> {
             }
             _ => {
                 let update = deadline(Timer::Update(id)).map(|at| (at, NextStep::Updates));
-                update.or(deadline(Timer::Repeat(id)).map(|at| (at, NextStep::Repeats)))
+                let repeats = deadline(Timer::Repeat(id)).filter(|_| incident.acknowledged.is_none());
+                update.or(repeats.map(|at| (at, NextStep::Repeats)))
             }
         };
         let internal = incident.internal.is_some();
@@ -362,6 +365,7 @@ impl Query<'_> {
             },
             alerts: incident.members.len() + usize::from(internal),
             refused: incident.channels.iter().any(Channel::refuses),
+            acknowledged: incident.acknowledged.clone(),
             releasable: false,
         })
     }
@@ -386,6 +390,7 @@ impl Query<'_> {
             firing: 1,
             alerts: 1,
             refused: false,
+            acknowledged: None,
         })
     }
 

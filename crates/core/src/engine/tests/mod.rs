@@ -1,5 +1,6 @@
 //! The engine under virtual time: timelines, laws, an oracle, replay.
 
+mod acknowledged;
 mod board;
 mod churn;
 mod clocks;
