@@ -9,6 +9,7 @@ pub mod explain;
 pub mod fake_pager;
 pub mod incidents;
 pub mod log;
+pub mod migrate;
 pub mod report;
 pub mod serve;
 mod server;
@@ -36,6 +37,8 @@ enum Command {
     Serve(serve::Args),
     /// Say of configuration files whether they are valid, and what is in them.
     CheckConfig(check_config::CheckConfig),
+    /// Say what changes for a user of Alertmanager, and which two edits to make.
+    Migrate(migrate::Args),
     /// Run behaviour tests of a configuration: what fires when, and who must hear of it.
     Test(test::Args),
     /// Say what a configuration would have made of the past.
@@ -67,6 +70,7 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Serve(args) => serve::run(args).await,
             Command::CheckConfig(args) => check_config::run(&args.files, &mut std::io::stdout()),
+            Command::Migrate(args) => migrate::run(&args, &mut std::io::stdout()),
             Command::Test(args) => test::run(&args, &mut std::io::stdout()),
             Command::Backtest(args) => backtest::run(args).await,
             Command::Explain(args) => explain::run(args).await,

@@ -1,0 +1,197 @@
+//! `squelch migrate`: says what changes for a user who moves from Alertmanager to Squelch.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::config::{self, Config, GroupBy, KnownBy, Route};
+
+/// Checks an alertmanager.yml, and says what changes with Squelch and which two edits to make.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLE)]
+pub struct Args {
+    /// The configuration of your Alertmanager.
+    #[arg(value_name = "ALERTMANAGER.YML")]
+    pub file: PathBuf,
+    /// Where Squelch will listen, as Prometheus and Alertmanager will call it.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9096")]
+    pub address: String,
+}
+
+const EXAMPLE: &str = "Example:\n  squelch migrate /etc/prometheus/alertmanager.yml --address=squelch:9096";
+
+/// Writes the report to `out`. The code is 1 if the file does not load or `out` cannot be written.
+pub fn run(args: &Args, out: &mut dyn Write) -> ExitCode {
+    let config = match config::load(&args.file) {
+        Ok(config) => config,
+        Err(errors) => {
+            let _ = writeln!(out, "{} does not load, in Squelch or in Alertmanager:", args.file.display());
+            let _ = writeln!(out, "{errors}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match report(&config, args, out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn report(config: &Config, args: &Args, out: &mut dyn Write) -> io::Result<()> {
+    let file = args.file.display();
+    writeln!(out, "{file} loads unchanged.\n")?;
+    receivers(config, out)?;
+    groups(&config.policy.routes, out)?;
+    differences(config, out)?;
+    warnings(config, &args.file, out)?;
+    let root = config.policy.routes.first();
+    edits(args, root.map_or(String::new(), |root| names(&root.group_by)), out)
+}
+
+fn receivers(config: &Config, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "Receivers in force")?;
+    let used: BTreeSet<&str> = config.policy.routes.iter().map(|route| route.receiver.as_str()).collect();
+    for (name, receiver) in &config.policy.receivers {
+        let unused = if used.contains(name.as_str()) { "" } else { " (no route names it)" };
+        writeln!(out, "  {name}{unused}")?;
+        if receiver.integrations.is_empty() {
+            writeln!(out, "    no integration: it notifies nobody, as in Alertmanager")?;
+        }
+        for integration in &receiver.integrations {
+            writeln!(out, "    {}: {}", integration.name, of_incident(integration.known_by))?;
+        }
+    }
+    writeln!(out)
+}
+
+/// How an incident looks at an integration, by what it knows it by.
+fn of_incident(known_by: KnownBy) -> &'static str {
+    match known_by {
+        KnownBy::DedupKey => "one incident per problem, which updates and resolves change in place",
+        KnownBy::Group => "one request per change, in Alertmanager's format",
+        KnownBy::Nothing => "one message per page, and one when the incident resolves",
+    }
+}
+
+fn groups(routes: &[Route], out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "Groups: each keeps its key, so Squelch resolves the incidents that Alertmanager has open"
+    )?;
+    for route in routes {
+        let by = names(&route.group_by);
+        writeln!(out, "  line {}: {} to {}, group_by: [{by}]", route.line, route.key, route.receiver)?;
+    }
+    writeln!(out)
+}
+
+/// What stands in the brackets of `group_by`.
+fn names(group_by: &GroupBy) -> String {
+    match group_by {
+        GroupBy::All => "'...'".into(),
+        GroupBy::Labels(names) => names.join(", "),
+    }
+}
+
+fn differences(config: &Config, out: &mut dyn Write) -> io::Result<()> {
+    let policy = &config.policy;
+    writeln!(out, "What changes")?;
+    let all = policy.routes.iter();
+    let longest = all.clone().map(|route| route.group_wait).max().unwrap_or_default();
+    let interval = all.map(|route| route.group_interval).max().unwrap_or_default();
+    writeln!(
+        out,
+        "  - A new problem pages after group_wait, at most {longest} here. A critical one never waits."
+    )?;
+    writeln!(out, "  - Updates of an incident come at least group_interval apart, at most {interval} here.")?;
+    let Some(noise) = policy.routes.first().and_then(|root| policy.noise.get(&root.noise)) else {
+        return writeln!(out);
+    };
+    writeln!(
+        out,
+        "  - Alerts of a group that start within {} of its page join the incident. A later one pages anew.",
+        noise.merge_window
+    )?;
+    writeln!(out, "  - An incident resolves once it has been quiet for {}.", noise.resolve_hold)?;
+    writeln!(
+        out,
+        "  - Flapping alerts stay one incident. More than {} pages in {} become one.",
+        noise.storm.start, noise.storm.window
+    )?;
+    writeln!(out, "  - Try it on your history first: squelch backtest --help.\n")
+}
+
+fn warnings(config: &Config, file: &Path, out: &mut dyn Write) -> io::Result<()> {
+    let found = config::warnings(config);
+    if found.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "Warnings")?;
+    for warning in found {
+        match warning.line {
+            0 => writeln!(out, "  {}: {}", file.display(), warning.message)?,
+            line => writeln!(out, "  {}:{line}: {}", file.display(), warning.message)?,
+        }
+    }
+    writeln!(out)
+}
+
+fn edits(args: &Args, group_by: String, out: &mut dyn Write) -> io::Result<()> {
+    let (file, address) = (args.file.display(), &args.address);
+    writeln!(
+        out,
+        "The two edits
+  1. Start Squelch with this file:
+       squelch serve --config.file={file} --storage.path=data/ --web.listen-address={address}
+  2. Send the alerts to Squelch. Either in prometheus.yml, in place of Alertmanager:
+       alerting:
+         alertmanagers:
+           - static_configs: [{{targets: ['{address}']}}]
+     Or keep Alertmanager in front, and give it this route and this receiver:
+       route: {{receiver: squelch, group_by: [{group_by}], group_wait: 1s, group_interval: 15s, repeat_interval: 4h}}
+       receivers:
+         - name: squelch
+           webhook_configs: [{{url: 'http://{address}/alertmanager/webhook'}}]"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn migrate(text: &str) -> (ExitCode, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("alertmanager.yml");
+        std::fs::write(&file, text).unwrap();
+        let mut out = Vec::new();
+        let code = run(&Args { file, address: "squelch:9096".into() }, &mut out);
+        (code, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn a_user_learns_what_is_in_force_what_changes_and_what_to_edit() {
+        let text = "route:\n  receiver: team\n  group_by: [alertname]\n  routes:\n    - {receiver: pager, \
+                    matchers: [severity=critical], group_by: ['...']}\ntracing: {endpoint: 'a:1'}\nreceivers:\n  \
+                    - {name: team}\n  - name: pager\n    pagerduty_configs: [{routing_key: abc}]\n";
+        let (code, told) = migrate(text);
+        assert_eq!(code, ExitCode::SUCCESS, "{told}");
+        for part in [
+            "alertmanager.yml loads unchanged.",
+            "team\n    no integration",
+            "pagerduty[0]: one incident per problem",
+            "line 5: {}/{severity=\"critical\"} to pager, group_by: ['...']",
+            "alertmanager.yml:6: tracing is not in force",
+            "targets: ['squelch:9096']",
+            "url: 'http://squelch:9096/alertmanager/webhook'",
+        ] {
+            assert!(told.contains(part), "{part}:\n{told}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_does_not_load_is_told_with_its_line() {
+        let (code, told) = migrate("route:\n  reciever: a\n");
+        assert_eq!(code, ExitCode::FAILURE);
+        assert!(told.contains("alertmanager.yml:2: unknown key"), "{told}");
+    }
+}
