@@ -186,6 +186,7 @@ fn of_integration(integration: &Integration) -> Vec<&Secret> {
         Some(HttpAuth::Basic { password, .. }) => all.push(password),
         None => {}
     }
+    all.extend(integration.notifier.callback_secret());
     all.extend(integration.notifier.secrets().into_iter().map(|(secret, _)| secret));
     all
 }

@@ -30,6 +30,7 @@ use crate::config::{HttpAuth, HttpConfig, MAX_FILE};
 use crate::outside;
 use crate::receivers::text::{clean_line, cut};
 use crate::receivers::{Answer, AttemptError, FailureReason, HttpMethod, HttpRequest};
+use crate::settings::url::encoded;
 
 /// Squelch reads this much of the answer to a notification, at most.
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -255,7 +256,7 @@ fn secret_header(name: &str, value: &str) -> Result<HeaderValue, AttemptError> {
 /// Takes `user:password@` out of a URL, as Go's client does: it becomes basic authentication.
 fn split_userinfo(url: &str) -> Result<(Uri, Option<String>), AttemptError> {
     let bad = || AttemptError::ours("the url is not one such as https://host/path");
-    let uri: Uri = url.trim().parse().map_err(|_| bad())?;
+    let uri: Uri = encoded(url).parse().map_err(|_| bad())?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
         return Err(bad());
     }

@@ -308,6 +308,7 @@ mod tests {
             details: BTreeMap::new(),
             images: Vec::new(),
             links: Vec::new(),
+            webhook_secret: None,
         }
     }
 

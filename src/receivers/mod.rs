@@ -40,9 +40,9 @@ pub use render::{Renderer, Templated, Templates};
 pub use view::View;
 
 use crate::model::Duration;
-use crate::settings::http::secret_url;
+use crate::settings::http::{secret, secret_url};
 use crate::settings::section::Section;
-use crate::settings::{HttpConfig, Secret, SecretUrl};
+use crate::settings::{HttpConfig, Secret, SecretForm, SecretUrl};
 pub use crate::templates::Escape;
 use crate::templates::Library;
 
@@ -102,6 +102,11 @@ fn webhook_url(keys: &mut Section<'_>, list: &str, base: &Path) -> SecretUrl {
         keys.problems.add(keys.line, format!("{list} has no URL; write webhook_url_file (or webhook_url)"));
     }
     url.unwrap_or_else(|| SecretUrl(Secret::Inline("".into())))
+}
+
+/// `webhook_secret` or `webhook_secret_file`: the secret that a vendor's webhooks about acknowledgements show.
+fn callback_secret(keys: &mut Section<'_>, base: &Path) -> Option<Secret> {
+    secret(keys, ("webhook_secret", "webhook_secret_file"), SecretForm::Password, base)
 }
 
 #[cfg(test)]

@@ -59,6 +59,11 @@ pub trait Notifier: Any + fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// The secret with which the vendor shows that a webhook about acknowledgements comes from it.
+    fn callback_secret(&self) -> Option<&Secret> {
+        None
+    }
+
     /// What is allowed in the value of a secret file and probably not meant.
     fn doubt(&self, secret: &Secret, value: &str) -> Option<String> {
         let _ = (secret, value);

@@ -74,6 +74,9 @@ pub struct OpsgenieConfig {
     pub responders: usize,
     /// `update_alerts`: whether each notification also replaces the message and the description.
     pub update_alerts: bool,
+    /// `webhook_secret` / `webhook_secret_file`: the bearer token of Opsgenie's webhook, by which
+    /// acknowledgements come back.
+    pub webhook_secret: Option<Secret>,
 }
 
 fn reader<'b>(global: &mut Section<'_>, base: &'b Path) -> Reader<'b> {
@@ -108,6 +111,7 @@ fn read(
         responders: read_responders(keys, &mut texts),
         update_alerts: keys.boolean("update_alerts").unwrap_or(false),
         api_key: api_key.unwrap_or_else(|| Secret::Inline("".into())),
+        webhook_secret: super::callback_secret(keys, base),
         details,
         texts,
     };
@@ -168,6 +172,10 @@ impl Notifier for OpsgenieConfig {
 
     fn secrets(&self) -> Vec<(&Secret, SecretForm)> {
         vec![(&self.api_key, SecretForm::RoutingKey)]
+    }
+
+    fn callback_secret(&self) -> Option<&Secret> {
+        self.webhook_secret.as_ref()
     }
 
     fn templates(&self) -> Vec<Templated> {

@@ -18,7 +18,7 @@ use super::keyed::{known_as, read_key, secret_template};
 use super::text::{alert_list, clean_line, clean_text, cut, http_url, subject};
 use super::{
     Answer, Attempt, AttemptError, FailureReason, HttpRequest, Notifier, Pace, Reader, ReceiverType,
-    Renderer, Request, Side, Templated, View, failure_of,
+    Renderer, Request, Side, Templated, View, callback_secret, failure_of,
 };
 use crate::causes;
 use crate::model::Kind;
@@ -76,6 +76,9 @@ pub struct PagerdutyConfig {
     pub images: Vec<PagerdutyImage>,
     /// `links`, each value templated.
     pub links: Vec<PagerdutyLink>,
+    /// `webhook_secret` / `webhook_secret_file`: the signing secret of a v3 webhook subscription, by which
+    /// acknowledgements come back.
+    pub webhook_secret: Option<Secret>,
 }
 
 impl PagerdutyConfig {
@@ -165,6 +168,7 @@ fn read(keys: &mut Section<'_>, default: &Url, base: &Path) -> PagerdutyConfig {
         images: read_images(keys),
         links: read_links(keys),
         service_key,
+        webhook_secret: callback_secret(keys, base),
         // A key that is missing is noted above; the rest is read all the same.
         routing_key: routing_key.unwrap_or_else(|| Secret::Inline("".into())),
     };
@@ -273,6 +277,10 @@ impl Notifier for PagerdutyConfig {
         // A key that is not there is no secret.
         let key = self.service_key.as_ref().unwrap_or(&self.routing_key);
         vec![(key, SecretForm::RoutingKey)]
+    }
+
+    fn callback_secret(&self) -> Option<&Secret> {
+        self.webhook_secret.as_ref()
     }
 
     fn doubt(&self, _: &Secret, value: &str) -> Option<String> {

@@ -165,6 +165,7 @@ mod tests {
             group_key: "g".into(),
             generation: 0,
             group_labels: group,
+            route_labels: Default::default(),
             title: None,
             severity: "critical".into(),
             level: (0, 3),

@@ -53,7 +53,7 @@ fn read(keys: &mut Section<'_>, base: &Path) -> WebhookConfig {
     if url.is_none() {
         keys.problems.add(keys.line, "webhook_configs has no URL; write url or url_file");
     }
-    let max_alerts = keys.parsed("max_alerts", "0 (all) or a whole number", |text| text.parse().ok());
+    let max_alerts = keys.whole("max_alerts", "0 (all) or a whole number");
     let names = ("signing_secret", "signing_secret_file");
     let signing_secret = secret(keys, names, SecretForm::Signing, base);
     keys.unsupported(&["payload"]);

@@ -54,12 +54,14 @@ pub(crate) fn secret(
     form: SecretForm,
     base: &Path,
 ) -> Option<Secret> {
-    let (inline, file) = (keys.text(key), keys.text(file_key));
+    let (mut inline, file) = (keys.text(key), keys.text(file_key));
+    // Alertmanager takes an empty text for none, but for a URL.
+    if !matches!(form, SecretForm::Url | SecretForm::Signing) {
+        inline = inline.filter(|inline| !inline.text.trim().is_empty());
+    }
+    let file = file.filter(|file| !file.text.trim().is_empty());
     if inline.is_some() && file.is_some() {
         keys.problems.add(keys.line_of(file_key), format!("{key} and {file_key} are both given; keep one"));
-    }
-    if let Some(file) = file.filter(|file| file.text.trim().is_empty()) {
-        keys.problems.add(file.line, format!("{file_key} is empty; write a value, or remove it"));
     }
     match (inline, file) {
         (Some(inline), _) => Some(inline_secret(keys.problems, key, inline, form)),
@@ -77,10 +79,12 @@ fn inline_secret(problems: &Problems, key: &str, text: Text<'_>, form: SecretFor
     let value = text.text.trim();
     // A routing key may be a template, which whoever reads that key checks.
     let template = form == SecretForm::RoutingKey && is_template(value);
-    if let Err(wrong) = form.check(value)
-        && !template
-    {
-        problems.add(text.line, format!("{key} {wrong}"));
+    match form.check_inline(value) {
+        Ok(Some(doubt)) if !template => {
+            problems.doubt(text.line, format!("{key} {doubt}; nothing can be sent with it as it stands"));
+        }
+        Ok(_) => {}
+        Err(wrong) => problems.add(text.line, format!("{key} {wrong}")),
     }
     Secret::Inline(value.into())
 }
@@ -101,9 +105,11 @@ pub(crate) fn secret_url(
 /// A URL that is no secret.
 pub(crate) fn url(keys: &mut Section<'_>, key: &'static str) -> Option<Url> {
     let text = keys.text(key)?;
-    if let Err(why) = check_url(text.text) {
-        let found = shown(text.text);
-        keys.problems.add(text.line, format!("{key} {found} {why}; write an http or https URL"));
+    let message = |why| format!("{key} {} {why}; write an http or https URL", shown(text.text));
+    match check_url(text.text) {
+        Ok(None) => {}
+        Ok(Some(doubt)) => keys.problems.doubt(text.line, message(doubt)),
+        Err(why) => keys.problems.add(text.line, message(why)),
     }
     Some(Url(text.text.to_owned()))
 }
@@ -124,7 +130,7 @@ pub(crate) fn client(mut keys: Section<'_>, base: &Path) -> HttpConfig {
     }
     http.auth = authorization.or(basic);
     if let Some(headers) = keys.section("http_headers") {
-        http.headers = http_headers(&headers, base);
+        http.headers = self::headers(&headers, base);
     }
     if let Some(mut tls) = keys.section("tls_config") {
         http.ca_file = tls.text("ca_file").map(|file| base.join(file.text));
@@ -188,7 +194,7 @@ fn basic_auth(mut keys: Section<'_>, base: &Path) -> Option<HttpAuth> {
 }
 
 /// `Name: {values: [x]}`, `{secrets: [x]}` or `{files: [f]}` as Prometheus has it, or `Name: x`.
-fn http_headers(headers: &Section<'_>, base: &Path) -> BTreeMap<String, Secret> {
+pub(crate) fn headers(headers: &Section<'_>, base: &Path) -> BTreeMap<String, Secret> {
     let mut found = BTreeMap::new();
     for (line, name, node) in headers.entries() {
         let problems = headers.problems;

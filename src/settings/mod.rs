@@ -9,7 +9,7 @@ mod secret;
 pub(crate) mod section;
 mod signing;
 pub(crate) mod template_check;
-mod url;
+pub(crate) mod url;
 pub(crate) mod yaml;
 
 pub use addresses::{AddressPolicy, Network};

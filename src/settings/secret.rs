@@ -9,6 +9,9 @@ use smol_str::SmolStr;
 use super::{SigningKeys, is_template};
 use crate::outside::{self, FileError};
 
+/// What Alertmanager writes in place of a secret, and reads again.
+const PLACEHOLDER: &str = "<secret>";
+
 /// The largest secret file, in bytes. A larger one holds something else.
 const MOST_BYTES: u64 = 64 * 1024;
 
@@ -147,9 +150,10 @@ impl SecretForm {
         }
         let graphic = text.chars().all(|c| c.is_ascii_graphic());
         match self {
-            SecretForm::Url => {
-                super::url::check_url(text).map_err(|why| format!("{why}; write an http or https URL"))
-            }
+            SecretForm::Url => match super::url::check_url(text) {
+                Ok(None) => Ok(()),
+                Ok(Some(why)) | Err(why) => Err(format!("{why}; write an http or https URL")),
+            },
             SecretForm::RoutingKey if is_template(text) => {
                 Err("holds a template; write it inline, as routing_key".into())
             }
@@ -160,6 +164,24 @@ impl SecretForm {
                 Err("holds what a header cannot carry; write printable ASCII on one line".into())
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The same for a text that stands in the configuration. Alertmanager takes any text there but a URL
+    /// that is none, so the rest only makes a person doubt. `Some` is why nothing can be sent with it.
+    ///
+    /// # Errors
+    /// Why Alertmanager refuses it too, or for a secret of ours why it cannot be one.
+    pub(crate) fn check_inline(self, text: &str) -> Result<Option<String>, String> {
+        let wrong = self.check(text).err();
+        match self {
+            _ if text == PLACEHOLDER => Ok(Some("is a placeholder; write the value".into())),
+            SecretForm::Signing => wrong.map_or(Ok(None), Err),
+            SecretForm::Url => {
+                super::url::check_url(text).map_err(|why| format!("{why}; write an http or https URL"))?;
+                Ok(wrong)
+            }
+            SecretForm::RoutingKey | SecretForm::Header | SecretForm::Password => Ok(wrong),
         }
     }
 

@@ -135,7 +135,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The value of a key; `None` if it is not there, or empty.
+    /// The value of a key; `None` if it is not there, or null.
     pub(crate) fn node(&mut self, key: &'static str) -> Option<&'a Node> {
         if !self.known.contains(&key) {
             self.known.push(key);
@@ -185,11 +185,20 @@ impl<'a> Section<'a> {
         Section::new(node, key, self.problems)
     }
 
-    /// Texts under free names, as in `details`.
+    /// Texts under free names, as in `details`. A null is the empty text, as in Alertmanager.
     pub(crate) fn text_map(&mut self, key: &'static str) -> Vec<(&'a str, Text<'a>)> {
         let Some(section) = self.section(key) else { return Vec::new() };
-        let pair = |(k, node): &'a (Key, Node)| Some((k.name.as_str(), self.scalar(node, &k.name)?));
-        section.entries.iter().filter_map(pair).collect()
+        let text = |key: &'a Key, node: &'a Node| match node.value {
+            Value::Null => Some(Text { line: key.line, text: "" }),
+            _ => self.scalar(node, &key.name),
+        };
+        section.entries.iter().filter_map(|(key, node)| Some((key.name.as_str(), text(key, node)?))).collect()
+    }
+
+    /// Whether a null stands under `name` in the mapping at `key`.
+    pub(crate) fn is_null_in(&mut self, key: &'static str, name: &str) -> bool {
+        let Some(Node { value: Value::Map(entries), .. }) = self.node(key) else { return false };
+        entries.iter().any(|(k, node)| k.name == name && matches!(node.value, Value::Null))
     }
 
     /// Keys and values under free names, as the profiles of `noise`.
@@ -211,15 +220,31 @@ impl<'a> Section<'a> {
         Some(value)
     }
 
-    /// `true` or `false`, in any of the spellings that Alertmanager's YAML takes.
+    /// `true` or `false`, in any of the spellings that Alertmanager's YAML takes. A text in quotes is none.
     pub(crate) fn boolean(&mut self, key: &'static str) -> Option<bool> {
-        self.parsed(key, "true or false", |text| match text {
+        self.plain(key, "true or false, without quotes", |text| match text {
             "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => Some(true),
             "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" => {
                 Some(false)
             }
             _ => None,
         })
+    }
+
+    /// A whole number; `right` says which ones are right. A text in quotes is none.
+    pub(crate) fn whole<T: TryFrom<i64>>(&mut self, key: &'static str, right: &str) -> Option<T> {
+        self.plain(key, right, |text| T::try_from(text.parse::<i64>().ok()?).ok())
+    }
+
+    /// As [`Section::parsed`], and a text in quotes is refused.
+    fn plain<T>(
+        &mut self,
+        key: &'static str,
+        right: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let quoted = self.node(key)?.quoted;
+        self.parsed(key, right, |text| if quoted { None } else { read(text) })
     }
 
     /// The value as `read` understands it; `right` says what it should be.

@@ -16,6 +16,8 @@ use super::Problem;
 pub(crate) struct Node {
     pub(crate) line: u32,
     pub(crate) value: Value,
+    /// It is a text in quotes, which is neither a number nor a boolean.
+    pub(crate) quoted: bool,
 }
 
 /// What stands at a node.
@@ -38,8 +40,9 @@ pub(crate) struct Key {
     pub(crate) name: String,
 }
 
-/// Reads one document. Nesting, nodes and what aliases unfold to are bounded.
+/// Reads the first document, as Alertmanager does. Nesting, nodes and what aliases unfold to are bounded.
 pub(crate) fn parse(text: &str) -> Result<Node, Problem> {
+    let text = text.get(..second_document(text).map_or(text.len(), |(at, _)| at)).unwrap_or(text);
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_depth: 64,
@@ -65,6 +68,24 @@ pub(crate) fn parse(text: &str) -> Result<Node, Problem> {
     }
 }
 
+/// The byte and the line at which a second document begins.
+pub(crate) fn second_document(text: &str) -> Option<(usize, u32)> {
+    let (mut at, mut in_document) = (0, false);
+    for (line, content) in (1..).zip(text.split_inclusive('\n')) {
+        let content = content.trim_start_matches('\u{feff}').trim_end();
+        let marker = ["---", "..."].iter().any(|m| {
+            content.strip_prefix(m).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t']))
+        });
+        if marker && in_document {
+            return Some((at, line));
+        }
+        let blank = content.is_empty() || content.starts_with(['#', '%']);
+        in_document |= !blank && (!marker || content.len() > 3);
+        at += text[at..].find('\n').map_or(text.len() - at, |end| end + 1);
+    }
+    None
+}
+
 fn line_of(at: &Location) -> u32 {
     u32::try_from(at.line()).unwrap_or(u32::MAX).max(1)
 }
@@ -82,6 +103,8 @@ enum Raw {
 
 fn node(raw: Spanned<Raw>, text: &str) -> Node {
     let line = line_of(&raw.defined);
+    let quoted = matches!(raw.value, Raw::Text(_))
+        && written(&raw.defined, text).is_some_and(|written| written.starts_with(QUOTES));
     let value = match raw.value {
         Raw::Null => Value::Null,
         Raw::Text(text) => Value::Scalar(text),
@@ -100,9 +123,13 @@ fn node(raw: Spanned<Raw>, text: &str) -> Node {
             Value::Map(entries.into_iter().map(entry).collect())
         }
     };
-    Node { line, value }
+    Node { line, value, quoted }
 }
 
+/// How a text in quotes begins.
+const QUOTES: [char; 2] = ['"', '\''];
+
+/// What stands in the file at this place.
 fn written(at: &Location, text: &str) -> Option<String> {
     let span = at.span();
     let start = usize::try_from(span.byte_offset()?).ok()?;
@@ -220,6 +247,24 @@ mod tests {
     }
 
     #[test]
+    fn a_text_in_quotes_is_told_from_a_plain_one() {
+        let node = parse("a: [true, 'true', \"5\", 5, é, é 'x', &e \"q\"]\n").unwrap();
+        let Value::Map(entries) = &node.value else { panic!("{node:?}") };
+        let Value::List(items) = &entries[0].1.value else { panic!("{node:?}") };
+        let quoted: Vec<bool> = items.iter().map(|node| node.quoted).collect();
+        assert_eq!(quoted, [false, true, true, false, false, false, true]);
+    }
+
+    #[test]
+    fn the_first_document_counts() {
+        let a = |text: &str| parse(text).map(|node| show(&node));
+        assert_eq!(a("---\na: 1\n---\nb: 2\n").unwrap(), r#"2:{2:a=2:"1"}"#);
+        assert_eq!(a("# x\n--- # y\na: |\n  - --- b\n...\n").unwrap(), r#"3:{3:a=4:"- --- b\n"}"#);
+        assert_eq!(second_document("a: 1\n--- \nb: 2\n"), Some((5, 2)));
+        assert_eq!(second_document("\u{feff}---\na: 1\n ---\n----\n"), None);
+    }
+
+    #[test]
     fn bombs_and_broken_files_are_refused_with_their_line() {
         let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for i in 1..9 {
@@ -228,7 +273,6 @@ mod tests {
         }
         assert!(parse(&bomb).is_err());
         assert!(parse(&"[".repeat(10_000)).is_err());
-        assert!(parse("a: 1\n---\nb: 2\n").is_err());
         let error = parse("a: 1\nb: [1, 2\nc: 3\n").unwrap_err();
         assert!(error.line >= 2, "{error:?}");
         assert!(!error.message.contains('\n') && !error.message.contains(" at line"), "{error:?}");

@@ -146,6 +146,7 @@ fn sample(firing: bool, names: Option<&BTreeSet<String>>) -> Data {
         group_key: "{}:{}".into(),
         generation: 0,
         group_labels: labels.clone(),
+        route_labels: labels.clone(),
         title: None,
         severity: "critical".into(),
         level: (0, 3),

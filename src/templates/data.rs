@@ -43,7 +43,7 @@ impl Data {
                 ("GroupLabels", of_set(&n.group_labels)),
                 ("CommonLabels", common(|alert| &alert.labels)),
                 ("CommonAnnotations", common(|alert| &alert.annotations)),
-                ("RouteLabels", set([])),
+                ("RouteLabels", of_set(&n.route_labels)),
                 ("ExternalURL", text(facts.external_url)),
                 ("NotificationReason", text(reason(n))),
                 ("TruncatedAlerts", Value::Int(i64::try_from(n.truncated).unwrap_or(i64::MAX))),

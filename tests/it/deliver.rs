@@ -38,6 +38,7 @@ pub fn pagerduty_config(url: String) -> PagerdutyConfig {
         details: BTreeMap::new(),
         images: vec![],
         links: vec![],
+        webhook_secret: None,
     }
 }
 
@@ -89,6 +90,7 @@ pub fn notification(id: u64, receiver: &str, integration: &str, kind: Kind) -> N
         group_key: format!("{{}}:{{n=\"{id}\"}}").into(),
         generation: 0,
         group_labels: LabelSet::from_pairs([("alertname", "HighLatency")]),
+        route_labels: Default::default(),
         title: None,
         severity: "critical".into(),
         level: (0, 3),

@@ -60,6 +60,7 @@ pub(crate) fn notification(id: u64, now: Timestamp) -> Notification {
         group_key: "{}:{}".into(),
         generation: 0,
         group_labels: LabelSet::from_pairs([("alertname", "A")]),
+        route_labels: Default::default(),
         title: None,
         severity: "critical".into(),
         level: (0, 3),

@@ -224,6 +224,7 @@ fn policy() -> Policy {
         repeat_interval: Duration::from_hours(4),
         noise: "default".into(),
         windows: Windows::default(),
+        labels: Default::default(),
         line: 1,
     };
     Policy {

@@ -5,6 +5,7 @@ mod inhibition;
 mod intervals;
 mod lines;
 mod noise;
+mod not_in_force;
 mod receivers;
 mod routes;
 mod storage;
@@ -25,8 +26,6 @@ use crate::settings::section::{Problems, Section};
 use crate::settings::yaml::Node;
 use crate::settings::{http, yaml};
 
-/// Keys of Alertmanager, or of later versions, at the top of the file.
-const UNSUPPORTED: [&str; 2] = ["tracing", "event_recorder"];
 /// Keys of Alertmanager's `global` for its integrations. Those that no receiver type here reads are refused.
 const OF_INTEGRATIONS: [&str; 36] = [
     "smtp_from",
@@ -70,7 +69,13 @@ const OF_INTEGRATIONS: [&str; 36] = [
 /// Reads the whole text; `base` is the folder to which `_file` keys are relative.
 pub(super) fn read(text: &str, base: &Path) -> Result<Config, Vec<Problem>> {
     let root = yaml::parse(text).map_err(|problem| vec![problem])?;
-    read_node(&root, base)
+    let mut config = read_node(&root, base)?;
+    if let Some((_, line)) = yaml::second_document(text) {
+        let message = "a second document begins here and is not in force; write one document, as Alertmanager \
+                       too reads the first one only";
+        config.doubts.push(Problem::new(line, message));
+    }
+    Ok(config)
 }
 
 /// Reads a configuration that stands in another file. Lines are those of that file.
@@ -148,7 +153,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
     let sources = top.list("sources").unwrap_or_default();
     let users = top.list("users").unwrap_or_default();
     let access = access::read(sources, users, base, top.problems);
-    top.unsupported(&UNSUPPORTED);
+    not_in_force::check(&mut top, base);
     top.finish();
     let policy = Policy {
         severities,
@@ -192,7 +197,14 @@ fn global<'b>(section: Option<Section<'_>>, base: &'b Path, problems: &Problems)
         failopen: crate::config::FailOpen::default(),
         defaults: Defaults { readers: Vec::new(), http: HttpConfig::default(), base },
     };
-    global.resolve_timeout = keys.positive("resolve_timeout").unwrap_or(global.resolve_timeout);
+    match keys.duration("resolve_timeout") {
+        Some(Duration::ZERO) => {
+            let message = "resolve_timeout is 0s, with which an alert without an end would resolve at once; \
+                           Squelch takes 5m";
+            keys.problems.doubt(keys.line_of("resolve_timeout"), message);
+        }
+        given => global.resolve_timeout = given.unwrap_or(global.resolve_timeout),
+    }
     global.stale_after = keys.positive("stale_after").unwrap_or(global.stale_after);
     global.failopen = trust::failopen(&mut keys);
     global.defaults.readers = TYPES.iter().map(|kind| (*kind, (kind.reader)(&mut keys, base))).collect();

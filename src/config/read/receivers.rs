@@ -86,8 +86,8 @@ pub(super) fn read(nodes: &[Node], defaults: &Defaults<'_>, problems: &Problems)
         let fallback = keys.text("fallback");
         receiver.fallback = fallback.map(|name| name.text.into());
         receiver.fallback_after = keys.positive("fallback_after").unwrap_or(receiver.fallback_after);
+        labels(&mut keys, name);
         keys.unsupported(&OF_ALERTMANAGER);
-        keys.unsupported(&["labels"]);
         keys.finish();
         if let Some(name) = name {
             fallbacks.extend(fallback.map(|fallback| (name.text.into(), fallback)));
@@ -97,6 +97,21 @@ pub(super) fn read(nodes: &[Node], defaults: &Defaults<'_>, problems: &Problems)
     }
     check_fallbacks(&found.deciding, &fallbacks, problems);
     found
+}
+
+/// `labels` of a receiver. Alertmanager's API selects receivers by them.
+fn labels(keys: &mut Section<'_>, name: Option<Text<'_>>) {
+    let labels = keys.text_map("labels");
+    for (key, value) in &labels {
+        if *key == "name" && name.is_some_and(|name| name.text != value.text) {
+            let message = format!("the label name is {}; write the receiver's name", shown(value.text));
+            keys.problems.add(value.line, message);
+        }
+    }
+    if !labels.is_empty() {
+        let message = "labels of a receiver are not in force; they change no notification";
+        keys.problems.doubt(keys.line_of("labels"), message);
+    }
 }
 
 fn integration(
@@ -110,7 +125,8 @@ fn integration(
     let send_updates = keys.boolean("send_updates").unwrap_or(kind.send_updates);
     let (mut timeout, mut http) = (None, None);
     if notifier.speaks_http() {
-        timeout = keys.positive("timeout");
+        // Alertmanager takes 0s for no limit but its own, which is the default here.
+        timeout = keys.duration("timeout").filter(|timeout| !timeout.is_zero());
         let mut own = http_config(&mut keys, defaults.base).unwrap_or_else(|| defaults.http.clone());
         // A wall round everything must not fall because one receiver has a password of its own.
         if own.addresses.is_empty() {

@@ -1,15 +1,12 @@
 //! The route tree, with Alertmanager's inheritance and Alertmanager's route keys.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use smol_str::SmolStr;
 
 use crate::config::{GroupBy, Route, Windows};
-use crate::model::{MatchOp, Matcher, MatcherError, parse_matchers};
-use crate::settings::section::{Section, Text, nearest, shown};
-
-/// Keys of Alertmanager's routes that this version does not have.
-const UNSUPPORTED: [&str; 1] = ["labels"];
+use crate::model::{LabelSet, MatchOp, Matcher, MatcherError, parse_matchers};
+use crate::settings::section::{Problems, Section, Text, nearest, shown};
 
 /// What routes may name.
 pub(super) struct Names<'n> {
@@ -37,7 +34,7 @@ fn read_node(
 ) {
     route.line = keys.line;
     route.children.clear();
-    match keys.text("receiver") {
+    match keys.text("receiver").filter(|name| !name.text.is_empty()) {
         Some(name) => route.receiver = defined(&keys, "receiver", name, &names.receivers),
         None if parent.is_none() => {
             let message = "the root route has no receiver; name one, for what no other route takes";
@@ -55,6 +52,7 @@ fn read_node(
     route.group_interval = keys.positive("group_interval").unwrap_or(route.group_interval);
     route.repeat_interval = keys.positive("repeat_interval").unwrap_or(route.repeat_interval);
     route.continue_ = keys.boolean("continue").unwrap_or(false);
+    route.labels = labels(&mut keys, &route.labels);
     route.windows = windows(&mut keys, parent.is_none(), names);
     route.matchers = matchers(&mut keys, ["match", "match_re", "matchers"]);
     route.key = match parent {
@@ -69,7 +67,6 @@ fn read_node(
         keys.problems.add(line, "the root route says continue; nothing stands beside it, remove it");
     }
     let children = keys.list("routes").unwrap_or_default();
-    keys.unsupported(&UNSUPPORTED);
     let problems = keys.problems;
     keys.finish();
 
@@ -124,6 +121,18 @@ fn group_by(keys: &Section<'_>, labels: &[Text<'_>]) -> GroupBy {
     GroupBy::All
 }
 
+/// The labels that a route inherits and those of its own, which are templates.
+fn labels(keys: &mut Section<'_>, inherited: &LabelSet) -> LabelSet {
+    let mut labels: BTreeMap<&str, &str> = inherited.iter().collect();
+    for (name, value) in keys.text_map("labels") {
+        if name.is_empty() {
+            keys.problems.add(value.line, "labels holds an empty name; write the name of a label");
+        }
+        labels.insert(name, value.text);
+    }
+    LabelSet::from_pairs(labels)
+}
+
 /// When a route notifies nobody. The root always may: what no other route takes must not get lost.
 fn windows(keys: &mut Section<'_>, root: bool, names: &Names<'_>) -> Windows {
     let mut named = |key: &'static str| -> Vec<SmolStr> {
@@ -152,9 +161,15 @@ pub(super) fn matchers(keys: &mut Section<'_>, names: [&'static str; 3]) -> Vec<
     let [equal, regex, list] = names;
     let mut read: Vec<(u32, Result<Vec<Matcher>, MatcherError>)> = Vec::new();
     for (name, value) in keys.text_map(equal) {
+        classic_name(name, value.line, keys.problems);
         read.push((value.line, Matcher::new(name, MatchOp::Equal, value.text).map(|m| vec![m])));
     }
     for (name, value) in keys.text_map(regex) {
+        classic_name(name, value.line, keys.problems);
+        if keys.is_null_in(regex, name) {
+            let message = format!("{regex} has no expression for {}; write one", shown(name));
+            keys.problems.add(value.line, message);
+        }
         // Alertmanager keeps such a pattern in its anchored form, and writes it so into the route's key.
         let pattern = format!("^(?:{})$", value.text);
         read.push((value.line, Matcher::new(name, MatchOp::Regex, pattern).map(|m| vec![m])));
@@ -171,6 +186,16 @@ pub(super) fn matchers(keys: &mut Section<'_>, names: [&'static str; 3]) -> Vec<
     }
     all.sort();
     all
+}
+
+/// Notes a name that the deprecated maps do not take, since they are older than UTF-8 names.
+fn classic_name(name: &str, line: u32, problems: &Problems) {
+    let rest = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let classic = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(rest);
+    if !classic {
+        let message = format!("{} is not the name of a label here; write it in matchers", shown(name));
+        problems.add(line, message);
+    }
 }
 
 /// `{a="1",b=~"x"}`: what one route adds to its parent's key.

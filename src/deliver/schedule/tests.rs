@@ -15,6 +15,7 @@ fn notification(id: u64, kind: Kind, level: u8) -> Notification {
         group_key: "{}:{}".into(),
         generation: 0,
         group_labels: Default::default(),
+        route_labels: Default::default(),
         title: None,
         severity: "critical".into(),
         level: (level, 3),

@@ -44,6 +44,7 @@ fn notification(seq: Seq) -> Notification {
         group_key: "{}:{}".into(),
         generation: 0,
         group_labels: LabelSet::from_pairs([("alertname", "A")]),
+        route_labels: Default::default(),
         title: None,
         severity: "critical".into(),
         level: (0, 3),
