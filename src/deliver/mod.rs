@@ -166,7 +166,7 @@ impl Deliverer {
             tracing::error!(id = id.0, %detail, "the notification is a dead letter");
             let reason = FailureReason::Other.as_str().into();
             let outcome = Outcome::Rejected(Rejection { reason, detail, ambiguous: possible_repeat });
-            let _ = self.reports.send(Report { id, outcome, attempts: 0 });
+            let _ = self.reports.send(Report { id, outcome, attempts: 0, message: None });
         }
     }
 

@@ -252,7 +252,7 @@ impl Schedule {
         }
         let outcome = outcome?;
         let job = self.jobs.remove(&id)?;
-        Some(Report { id, outcome, attempts: job.attempts })
+        Some(Report { id, outcome, attempts: job.attempts, message: None })
     }
 
     fn failed(&mut self, id: NotificationId, error: AttemptError, now: Instant) -> Option<Outcome> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use smol_str::SmolStr;
 use tokio::time::Instant;
 
 use super::console::Console;
@@ -20,7 +21,7 @@ const MOST_REQUESTS: usize = 4;
 
 /// What makes one attempt.
 pub struct Transport {
-    receiver: smol_str::SmolStr,
+    receiver: SmolStr,
     integration: Integration,
     templates: Templates,
     http: Option<HttpClient>,
@@ -60,8 +61,12 @@ impl Transport {
         self.integration.notifier.name()
     }
 
-    /// Renders and sends once.
-    pub(super) async fn attempt(&self, n: &Notification, possible_repeat: bool) -> Result<(), AttemptError> {
+    /// Renders and sends once. The receiver's name for the message, if it is to be remembered.
+    pub(super) async fn attempt(
+        &self,
+        n: &Notification,
+        possible_repeat: bool,
+    ) -> Result<Option<SmolStr>, AttemptError> {
         let until = Instant::now() + self.integration.timeout.to_std();
         let notifier = &*self.integration.notifier;
         let (mut values, mut redactor) = (Vec::new(), Redactor::default());
@@ -82,14 +87,14 @@ impl Transport {
         attempt: &Attempt<'_>,
         redactor: Redactor,
         until: Instant,
-    ) -> Result<(), AttemptError> {
+    ) -> Result<Option<SmolStr>, AttemptError> {
         let notifier = &*self.integration.notifier;
         let (mut request, mut answers) = (notifier.request(attempt)?, Vec::new());
         while answers.len() < MOST_REQUESTS {
             answers.push(self.carry(request, redactor.clone(), until).await?);
             match notifier.next(attempt, &answers)? {
                 Some(next) => request = next,
-                None => return Ok(()),
+                None => return Ok(notifier.message(attempt, &answers)),
             }
         }
         Err(AttemptError::ours(format!(

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
@@ -28,15 +29,15 @@ pub(super) enum Command {
 
 /// The state of the task.
 pub(super) struct Worker {
-    pub receiver: smol_str::SmolStr,
-    pub name: smol_str::SmolStr,
+    pub receiver: SmolStr,
+    pub name: SmolStr,
     pub transport: Arc<Transport>,
     pub schedule: Schedule,
     pub meter: Arc<Meter>,
     pub reports: mpsc::UnboundedSender<Report>,
 }
 
-type Done = (NotificationId, Result<(), AttemptError>);
+type Done = (NotificationId, Result<Option<SmolStr>, AttemptError>);
 
 impl Worker {
     /// Runs until drained, or until the deliverer is gone; attempts under way end with it.
@@ -129,7 +130,12 @@ impl Worker {
             );
         }
         let (was_open, failed) = (self.schedule.circuit_is_open(), result.is_err());
+        let (message, result) = match result {
+            Ok(message) => (message, Ok(())),
+            Err(error) => (None, Err(error)),
+        };
         let report = self.schedule.settle(id, result, Instant::now());
+        let report = report.map(|report| Report { message, ..report });
         let open = self.schedule.circuit_is_open();
         if open != was_open {
             self.meter.circuit(&self.receiver, &self.name, open);

@@ -91,7 +91,8 @@ impl Replay {
         while let Some(notification) = out.pop_front() {
             decided = true;
             sink(&notification);
-            let report = Report { id: notification.id, outcome: Outcome::Accepted, attempts: 1 };
+            let report =
+                Report { id: notification.id, outcome: Outcome::Accepted, attempts: 1, message: None };
             self.engine.handle(at, &Event::Delivered(report), &mut self.effects);
             self.effects.take_disposed();
             out.extend(self.effects.notifications.drain(..));

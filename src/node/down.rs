@@ -390,5 +390,5 @@ fn lost(engine: &Engine, recovered: &Recovered) -> Vec<NotificationId> {
 fn unreadable(id: NotificationId) -> Report {
     let detail = "the storage was damaged and the text is lost".to_owned();
     let rejection = Rejection { reason: "storageDamaged".into(), detail, ambiguous: true };
-    Report { id, outcome: Outcome::Rejected(rejection), attempts: 0 }
+    Report { id, outcome: Outcome::Rejected(rejection), attempts: 0, message: None }
 }

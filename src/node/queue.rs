@@ -240,7 +240,12 @@ mod tests {
     }
 
     fn report(id: u64) -> Command {
-        Command::Delivered(Report { id: NotificationId(id), outcome: Outcome::Accepted, attempts: 1 })
+        Command::Delivered(Report {
+            id: NotificationId(id),
+            outcome: Outcome::Accepted,
+            attempts: 1,
+            message: None,
+        })
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smol_str::SmolStr;
 use squelch_core::policy::KnownBy;
 
 use super::attempt::{AttemptError, failure_of};
@@ -98,6 +99,12 @@ pub trait Notifier: Any + fmt::Debug + Send + Sync {
         !(200..300).contains(&status)
     }
 
+    /// Whether it changes the message of an incident in place. Then it hears of changes, which disturb nobody
+    /// there, unless the configuration says otherwise.
+    fn edits(&self) -> bool {
+        false
+    }
+
     /// What an answer means. The status decides, unless a type knows better.
     ///
     /// # Errors
@@ -116,6 +123,13 @@ pub trait Notifier: Any + fmt::Debug + Send + Sync {
         let _ = attempt;
         answers.last().map_or(Ok(()), |answer| self.judge(answer))?;
         Ok(None)
+    }
+
+    /// The receiver's name for the message that these answers took, if later notifications of the incident
+    /// are to change it. Squelch remembers it, and gives it back as `message` of the notification.
+    fn message(&self, attempt: &Attempt<'_>, answers: &[Answer]) -> Option<SmolStr> {
+        let _ = (attempt, answers);
+        None
     }
 }
 

@@ -173,6 +173,7 @@ mod tests {
             beside: Vec::new(),
             truncated: 0,
             opened_at: Timestamp::ZERO,
+            message: None,
             cause: Cause::FirstPage,
         }
     }

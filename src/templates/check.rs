@@ -154,6 +154,7 @@ fn sample(firing: bool, names: Option<&BTreeSet<String>>) -> Data {
         beside: Vec::new(),
         truncated: u64::from(!labels.is_empty()),
         opened_at: NOW,
+        message: None,
         cause: Cause::FirstPage,
     };
     let facts = Facts {

@@ -339,7 +339,7 @@ fn a_flapping_alert_is_explained_in_plain_sentences() {
         let mut decisions = std::mem::take(&mut effects.decisions);
         for notification in std::mem::take(&mut effects.notifications) {
             let outcome = squelch::model::Outcome::Accepted;
-            let report = squelch::model::Report { id: notification.id, outcome, attempts: 1 };
+            let report = squelch::model::Report { id: notification.id, outcome, attempts: 1, message: None };
             engine.handle(now, &Event::Delivered(report), &mut effects);
         }
         decisions.append(&mut effects.decisions);

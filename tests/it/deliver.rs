@@ -108,6 +108,7 @@ pub fn notification(id: u64, receiver: &str, integration: &str, kind: Kind) -> N
         beside: Vec::new(),
         truncated: 0,
         opened_at: Timestamp::parse("2026-11-23T10:00:00Z").unwrap(),
+        message: None,
         cause: squelch::model::Cause::FirstPage,
     }
 }
@@ -173,7 +174,7 @@ async fn a_page_and_its_resolve() {
     world.deliverer.send(notification(1, "team", "pagerduty[0]", Kind::Page), false);
     assert_eq!(
         world.report().await,
-        Report { id: NotificationId(1), outcome: Outcome::Accepted, attempts: 1 }
+        Report { id: NotificationId(1), outcome: Outcome::Accepted, attempts: 1, message: None }
     );
     let update = Notification {
         id: NotificationId(2),

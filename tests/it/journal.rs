@@ -68,6 +68,7 @@ pub(crate) fn notification(id: u64, now: Timestamp) -> Notification {
         beside: Vec::new(),
         truncated: 0,
         opened_at: now,
+        message: None,
         cause: squelch::model::Cause::FirstPage,
     }
 }
@@ -89,13 +90,13 @@ pub(crate) fn decision(now: Timestamp) -> Decision {
 }
 
 pub(crate) fn accepted(id: u64) -> Report {
-    Report { id: NotificationId(id), outcome: Outcome::Accepted, attempts: 1 }
+    Report { id: NotificationId(id), outcome: Outcome::Accepted, attempts: 1, message: None }
 }
 
 pub(crate) fn rejected(id: u64) -> Report {
     let rejection =
         Rejection { reason: "clientError".into(), detail: "404: no such key".into(), ambiguous: true };
-    Report { id: NotificationId(id), outcome: Outcome::Rejected(rejection), attempts: 3 }
+    Report { id: NotificationId(id), outcome: Outcome::Rejected(rejection), attempts: 3, message: None }
 }
 
 /// Commits event `seq` with whatever else `more` adds.

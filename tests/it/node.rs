@@ -158,7 +158,7 @@ impl Bench {
     }
 
     fn report(&mut self, id: NotificationId, outcome: Outcome) {
-        self.queue.push(Command::Delivered(Report { id, outcome, attempts: 1 })).unwrap();
+        self.queue.push(Command::Delivered(Report { id, outcome, attempts: 1, message: None })).unwrap();
         self.step();
     }
 

@@ -110,7 +110,12 @@ impl Workers {
                     flagged,
                     push,
                     most: if lane == 1 && !repeat { 3 } else { 1 },
-                    early: early.then_some(Report { id, outcome: Outcome::Accepted, attempts: 1 }),
+                    early: early.then_some(Report {
+                        id,
+                        outcome: Outcome::Accepted,
+                        attempts: 1,
+                        message: None,
+                    }),
                 });
             }
         }

@@ -305,7 +305,7 @@ impl Scene {
             let (reason, detail) = ("clientError".into(), "the test refuses it".into());
             Outcome::Rejected(Rejection { reason, detail, ambiguous: false })
         };
-        Event::Delivered(Report { id, outcome, attempts: 1 })
+        Event::Delivered(Report { id, outcome, attempts: 1, message: None })
     }
 
     /// The integrations of one receiver that accept the same at the same moment are seen as one.

@@ -122,7 +122,7 @@ fn integration(
 ) -> (IntegrationRef, Integration) {
     let notifier = reader(&mut keys);
     let send_resolved = keys.boolean("send_resolved").unwrap_or(kind.send_resolved);
-    let send_updates = keys.boolean("send_updates").unwrap_or(kind.send_updates);
+    let send_updates = keys.boolean("send_updates").unwrap_or(kind.send_updates || notifier.edits());
     let (mut timeout, mut http) = (None, None);
     if notifier.speaks_http() {
         // Alertmanager takes 0s for no limit but its own, which is the default here.

@@ -23,6 +23,7 @@ fn notification(id: u64, kind: Kind, level: u8) -> Notification {
         beside: Vec::new(),
         truncated: 0,
         opened_at: Timestamp::from_millis(0),
+        message: None,
         cause: crate::model::Cause::FirstPage,
     }
 }

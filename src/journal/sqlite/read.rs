@@ -163,8 +163,12 @@ pub(super) fn dead_letters(
             detail: row.get(5)?,
             ambiguous: row.get(6)?,
         };
-        let report =
-            Report { id: notification.id, outcome: Outcome::Rejected(rejection), attempts: row.get(2)? };
+        let report = Report {
+            id: notification.id,
+            outcome: Outcome::Rejected(rejection),
+            attempts: row.get(2)?,
+            message: None,
+        };
         letters.push(DeadLetter { notification, report, died_at: Timestamp::from_millis(row.get(3)?) });
     }
     Ok(letters)

@@ -52,6 +52,7 @@ fn notification(seq: Seq) -> Notification {
         beside: Vec::new(),
         truncated: 0,
         opened_at: at(seq),
+        message: None,
         cause: Cause::Released { by: noise(seq, 16_000).into() },
     }
 }
@@ -73,7 +74,7 @@ fn decision(seq: Seq, bytes: usize) -> Decision {
 }
 
 fn accepted(id: u64) -> Report {
-    Report { id: NotificationId(id), outcome: Outcome::Accepted, attempts: 1 }
+    Report { id: NotificationId(id), outcome: Outcome::Accepted, attempts: 1, message: None }
 }
 
 fn open(data: &Arc<DataDir>) -> SqliteJournal {

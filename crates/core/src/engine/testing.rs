@@ -170,7 +170,12 @@ impl World {
             }
             let refusal = Rejection { reason: "clientError".into(), detail: "no".into(), ambiguous: false };
             let outcome = if accept { Outcome::Accepted } else { Outcome::Rejected(refusal) };
-            self.handle(Event::Delivered(Report { id: notification.id, outcome, attempts: 1 }));
+            self.handle(Event::Delivered(Report {
+                id: notification.id,
+                outcome,
+                attempts: 1,
+                message: None,
+            }));
         }
     }
 

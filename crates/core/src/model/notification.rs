@@ -85,6 +85,10 @@ pub struct Notification {
     pub truncated: u64,
     /// When the incident was first paged. Of a digest: since when it tells what was held back.
     pub opened_at: Timestamp,
+    /// The message that already tells of the incident at the integration, by the receiver's name for it, where
+    /// the receiver can change a message. A later notification changes this message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<SmolStr>,
     /// Why it leaves.
     pub cause: Cause,
 }
@@ -137,6 +141,9 @@ pub struct Report {
     pub outcome: Outcome,
     /// How many attempts were made.
     pub attempts: u32,
+    /// The receiver's name for the message that it took, where later notifications change this message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<SmolStr>,
 }
 
 /// The end of a notification.

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::model::{Duration, Kind, NotificationId, Outcome, Timestamp};
+use crate::model::{Duration, Kind, NotificationId, Outcome, Report, Timestamp};
 use crate::policy::{IntegrationRef, KnownBy};
 
 /// The incident's side of the matter.
@@ -69,6 +69,9 @@ pub(crate) struct Channel {
     /// Since when a fallback is told.
     #[serde(default)]
     pub(crate) since: Option<Timestamp>,
+    /// The message that tells of the incident here, by the receiver's name for it.
+    #[serde(default)]
+    message: Option<SmolStr>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +119,7 @@ impl Channel {
             endpoint: integration.endpoint,
             closes_at: None,
             since: None,
+            message: None,
         }
     }
 
@@ -206,6 +210,11 @@ impl Channel {
         self.owes |= self.is_open();
     }
 
+    /// The message that tells of the incident here, by the receiver's name for it.
+    pub(crate) fn message(&self) -> Option<&SmolStr> {
+        self.message.as_ref()
+    }
+
     /// Whether nothing more will ever be sent here.
     pub(crate) fn settled(&self) -> bool {
         self.notified == Notified::Closed && self.in_flight.is_none()
@@ -269,14 +278,17 @@ impl Channel {
         let nobody = NotificationId(0);
         while let Some(kind) = self.next(now, wanted) {
             self.sent(nobody, kind, version);
-            self.ended(now, nobody, &Outcome::Accepted);
+            self.ended(now, &Report { id: nobody, outcome: Outcome::Accepted, attempts: 0, message: None });
         }
     }
 
-    /// The outcome of a notification; ignored unless it is the one in flight.
-    pub(crate) fn ended(&mut self, now: Timestamp, id: NotificationId, outcome: &Outcome) -> bool {
-        let Some(flight) = self.in_flight.take_if(|f| f.id == id) else { return false };
-        match (outcome, flight.kind) {
+    /// The end of a notification; ignored unless it is the one in flight.
+    pub(crate) fn ended(&mut self, now: Timestamp, report: &Report) -> bool {
+        let Some(flight) = self.in_flight.take_if(|f| f.id == report.id) else { return false };
+        if report.message.is_some() {
+            self.message = report.message.clone();
+        }
+        match (&report.outcome, flight.kind) {
             (Outcome::Accepted, Kind::Resolve) => self.notified = Notified::Closed,
             (Outcome::Accepted, _) => {
                 self.notified = Notified::Open;
@@ -306,6 +318,8 @@ impl Channel {
         self.gone = integration.is_none();
         if let Some(known) = integration {
             self.give_up_at = None;
+            // A message stands where it was posted.
+            self.message = self.message.take().filter(|_| self.endpoint == known.endpoint);
             (self.integration, self.endpoint) = (known.name.clone(), known.endpoint);
             (self.send_resolved, self.send_updates) = (known.send_resolved, known.send_updates);
             self.known_by = known.known_by;
@@ -336,6 +350,10 @@ mod tests {
         Channel::new(&IntegrationRef::new("pagerduty[0]", KnownBy::DedupKey))
     }
 
+    fn report(id: u64, outcome: Outcome) -> Report {
+        Report { id: NotificationId(id), outcome, attempts: 1, message: None }
+    }
+
     fn refusal(ambiguous: bool) -> Outcome {
         Outcome::Rejected(Rejection { reason: "clientError".into(), detail: String::new(), ambiguous })
     }
@@ -347,11 +365,11 @@ mod tests {
         c.sent(NotificationId(1), Kind::Page, 1);
         let closed = CLOSED;
         assert_eq!(c.next(NOW, closed), None);
-        assert!(c.ended(NOW, NotificationId(1), &Outcome::Accepted));
+        assert!(c.ended(NOW, &report(1, Outcome::Accepted)));
         assert_eq!(c.next(NOW, closed), Some(Kind::Resolve));
         c.sent(NotificationId(2), Kind::Resolve, 1);
-        assert!(!c.ended(NOW, NotificationId(1), &Outcome::Accepted), "an old report changes nothing");
-        c.ended(NOW, NotificationId(2), &Outcome::Accepted);
+        assert!(!c.ended(NOW, &report(1, Outcome::Accepted)), "an old report changes nothing");
+        c.ended(NOW, &report(2, Outcome::Accepted));
         assert!(c.settled());
     }
 
@@ -359,20 +377,40 @@ mod tests {
     fn changes_during_flight_go_out_as_one() {
         let mut c = channel();
         c.sent(NotificationId(1), Kind::Page, 1);
-        c.ended(NOW, NotificationId(1), &Outcome::Accepted);
+        c.ended(NOW, &report(1, Outcome::Accepted));
         assert_eq!(c.next(NOW, OPEN), None);
         let wanted = Wanted { version: 5, ..OPEN };
         assert_eq!(c.next(NOW, wanted), Some(Kind::Update));
         c.sent(NotificationId(2), Kind::Update, 5);
-        c.ended(NOW, NotificationId(2), &Outcome::Accepted);
+        c.ended(NOW, &report(2, Outcome::Accepted));
         assert_eq!(c.next(NOW, wanted), None);
+    }
+
+    #[test]
+    fn a_message_is_remembered_until_the_integration_leads_elsewhere() {
+        let posted = |id, name: &str| Report { message: Some(name.into()), ..report(id, Outcome::Accepted) };
+        let mut c = channel();
+        c.sent(NotificationId(1), Kind::Page, 1);
+        c.ended(NOW, &posted(1, "C1 1.5"));
+        c.sent(NotificationId(2), Kind::Update, 2);
+        c.ended(NOW, &report(2, Outcome::Accepted));
+        assert_eq!(
+            c.message().map(SmolStr::as_str),
+            Some("C1 1.5"),
+            "an update names none, and changed this one"
+        );
+        let same = IntegrationRef::new("slack[1]", KnownBy::Nothing);
+        c.adopt(Some(&same));
+        assert!(c.message().is_some(), "another position, and the same place");
+        c.adopt(Some(&IntegrationRef { endpoint: 7, ..same }));
+        assert_eq!(c.message(), None);
     }
 
     #[test]
     fn a_refused_page_is_tried_anew_and_suppresses_nothing() {
         let mut c = channel();
         c.sent(NotificationId(1), Kind::Page, 1);
-        c.ended(NOW, NotificationId(1), &refusal(false));
+        c.ended(NOW, &report(1, refusal(false)));
         assert_eq!(c.next(NOW, OPEN), None);
         assert_eq!(c.clone().next(NOW, Wanted { version: 2, ..OPEN }), Some(Kind::Page), "it says more now");
         assert_eq!(c.next(c.retry_at().unwrap(), OPEN), Some(Kind::Page));
@@ -386,9 +424,9 @@ mod tests {
     fn a_refused_resolve_is_owed_as_an_update_if_the_group_fires_again() {
         let mut c = channel();
         c.sent(NotificationId(1), Kind::Page, 1);
-        c.ended(NOW, NotificationId(1), &Outcome::Accepted);
+        c.ended(NOW, &report(1, Outcome::Accepted));
         c.sent(NotificationId(2), Kind::Resolve, 1);
-        c.ended(NOW, NotificationId(2), &refusal(false));
+        c.ended(NOW, &report(2, refusal(false)));
         let due = c.retry_at().unwrap();
         assert_eq!(c.clone().next(due, CLOSED), Some(Kind::Resolve));
         assert_eq!(c.next(due, OPEN), Some(Kind::Update), "the receiver still shows all of it as firing");
@@ -398,7 +436,7 @@ mod tests {
     fn what_may_have_been_opened_is_closed() {
         let mut c = channel();
         c.sent(NotificationId(1), Kind::Page, 1);
-        c.ended(NOW, NotificationId(1), &refusal(true));
+        c.ended(NOW, &report(1, refusal(true)));
         c.retry_now();
         assert_eq!(c.next(NOW, CLOSED), Some(Kind::Resolve));
     }
@@ -412,7 +450,7 @@ mod tests {
         assert_eq!(c.next(NOW, CLOSED), None);
         assert!(c.settled());
         paged.sent(NotificationId(1), Kind::Page, 1);
-        paged.ended(NOW, NotificationId(1), &Outcome::Accepted);
+        paged.ended(NOW, &report(1, Outcome::Accepted));
         paged.adopt(None);
         assert!(paged.is_orphan());
         assert_eq!(paged.next(NOW, Wanted { version: 9, repeat: 9, ..OPEN }), None);
@@ -423,7 +461,7 @@ mod tests {
             let Some(kind) = paged.next(now, over) else { break };
             assert_eq!(kind, Kind::Resolve);
             paged.sent(NotificationId(attempt), kind, 1);
-            paged.ended(now, NotificationId(attempt), &refusal(false));
+            paged.ended(now, &report(attempt, refusal(false)));
             assert!(paged.is_orphan() && paged.end_was_refused());
         }
         assert!(
@@ -438,7 +476,7 @@ mod tests {
         let slack = IntegrationRef { send_resolved: false, send_updates: false, ..slack };
         let mut c = Channel::new(&slack);
         c.sent(NotificationId(1), Kind::Page, 1);
-        c.ended(NOW, NotificationId(1), &Outcome::Accepted);
+        c.ended(NOW, &report(1, Outcome::Accepted));
         assert_eq!(c.next(NOW, Wanted { version: 7, ..OPEN }), None);
         assert_eq!(c.next(NOW, Wanted { version: 7, repeat: 7, ..OPEN }), Some(Kind::Update));
         assert_eq!(c.next(NOW, CLOSED), None);

@@ -59,6 +59,7 @@ impl Incidents {
             beside: self.beside(world, id, incident, channel),
             truncated: left_out as u64 + incident.shed,
             opened_at: incident.paged_at,
+            message: channel.message().cloned(),
             cause: (*incident.cause).clone(),
         }
     }

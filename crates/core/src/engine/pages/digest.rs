@@ -435,6 +435,7 @@ fn digest_of(
         alerts: alerts.into_iter().take(LISTED).map(|(.., view)| view).collect(),
         beside: Vec::new(),
         opened_at: period.since,
+        message: None,
         cause: period.cause(world.now, &withheld_names),
     }
 }

@@ -300,7 +300,7 @@ fn step(engine: &mut Engine, now: Timestamp, event: &Event, alert: AlertId, run:
                 cause: notification.cause,
             });
         }
-        let report = Report { id: notification.id, outcome: Outcome::Accepted, attempts: 1 };
+        let report = Report { id: notification.id, outcome: Outcome::Accepted, attempts: 1, message: None };
         engine.handle(now, &Event::Delivered(report), &mut Effects::default());
     }
 }

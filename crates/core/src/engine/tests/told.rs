@@ -1,8 +1,9 @@
 //! What receivers are told is true, by whatever they know a problem again.
 
 use crate::engine::consumers::Consumers;
+use crate::engine::event::Event;
 use crate::engine::testing::*;
-use crate::model::{Duration, Kind, LabelSet, Notification, Observation, Status};
+use crate::model::{Duration, Kind, LabelSet, Notification, Observation, Outcome, Report, Status};
 use crate::policy::{IntegrationRef, KnownBy, Noise, Policy};
 
 /// A webhook beside PagerDuty and Slack, one group for each service, and nothing that waits for long.
@@ -312,4 +313,26 @@ fn a_group_that_never_ends_keeps_no_more_than_a_hundred_incidents_waiting() {
     say(&mut world, vec![said]);
     all_say(&world, false);
     assert!(world.engine.pages.incidents.all.is_empty(), "nothing is left");
+}
+
+/// A receiver that can change a message names it in its answer.
+#[test]
+fn what_follows_a_page_names_the_message_that_it_changes() {
+    let mut world = World::new(policy(&["service"], Noise::default()));
+    world.answers = Answers::Hang;
+    let alert = of("Errors", "critical");
+    let fires = fires(&world, &alert);
+    say(&mut world, vec![fires]);
+    let page = world.in_flight.pop().unwrap();
+    assert_eq!((page.kind, &page.message), (Kind::Page, &None));
+    let (id, message) = (page.id, Some("C1 1503435956.000247".into()));
+    let report = Report { id, outcome: Outcome::Accepted, attempts: 1, message };
+    world.handle(Event::Delivered(report));
+    let ends = ends(&world, &alert);
+    say(&mut world, vec![ends]);
+    world.advance(Duration::from_mins(30));
+    let resolve = world.in_flight.pop().unwrap();
+    assert_eq!((resolve.kind, resolve.message.as_deref()), (Kind::Resolve, Some("C1 1503435956.000247")));
+    let (_, trace) = replay(world.events_policy(), &world.events);
+    assert_eq!(trace, world.trace, "a replay knows the message");
 }
