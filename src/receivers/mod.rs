@@ -5,6 +5,7 @@
 //! no I/O: [`crate::deliver`] reads its secrets, sends, times out, retries, keeps its pace and hides its
 //! secrets, the same for all types.
 
+pub mod alertmanager;
 mod answer;
 mod attempt;
 pub mod console;
@@ -47,7 +48,7 @@ pub use crate::templates::Escape;
 use crate::templates::Library;
 
 /// Every type of receiver, in the order in which the integrations of one receiver stand.
-pub static TYPES: [&ReceiverType; 12] = [
+pub static TYPES: [&ReceiverType; 13] = [
     &pagerduty::TYPE,
     &opsgenie::TYPE,
     &victorops::TYPE,
@@ -59,6 +60,7 @@ pub static TYPES: [&ReceiverType; 12] = [
     &webhook::TYPE,
     &discord::TYPE,
     &msteamsv2::TYPE,
+    &alertmanager::TYPE,
     &console::TYPE,
 ];
 

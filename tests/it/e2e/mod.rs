@@ -12,6 +12,7 @@ mod demo;
 mod direct;
 mod explain;
 mod faults;
+mod forward;
 pub(crate) mod http;
 mod lifecycle;
 mod neighbours;
