@@ -14,20 +14,26 @@ mod form;
 pub mod incidentio;
 pub mod jira;
 mod keyed;
+pub mod mattermost;
+pub mod msteams;
 pub mod msteamsv2;
 mod notifier;
 pub mod opsgenie;
 pub mod pagerduty;
 pub mod pushover;
 mod render;
+pub mod rocketchat;
 mod signature;
 pub mod slack;
 pub mod sns;
+pub mod telegram;
 pub mod text;
 pub mod texts;
 pub mod victorops;
 mod view;
+pub mod webex;
 pub mod webhook;
+pub mod wechat;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -43,12 +49,13 @@ pub use view::View;
 use crate::model::Duration;
 use crate::settings::http::{secret, secret_url};
 use crate::settings::section::Section;
+use crate::settings::yaml::Value;
 use crate::settings::{HttpConfig, Secret, SecretForm, SecretUrl};
 pub use crate::templates::Escape;
 use crate::templates::Library;
 
 /// Every type of receiver, in the order in which the integrations of one receiver stand.
-pub static TYPES: [&ReceiverType; 13] = [
+pub static TYPES: [&ReceiverType; 19] = [
     &pagerduty::TYPE,
     &opsgenie::TYPE,
     &victorops::TYPE,
@@ -60,6 +67,12 @@ pub static TYPES: [&ReceiverType; 13] = [
     &webhook::TYPE,
     &discord::TYPE,
     &msteamsv2::TYPE,
+    &msteams::TYPE,
+    &telegram::TYPE,
+    &webex::TYPE,
+    &wechat::TYPE,
+    &rocketchat::TYPE,
+    &mattermost::TYPE,
     &alertmanager::TYPE,
     &console::TYPE,
 ];
@@ -109,6 +122,14 @@ fn webhook_url(keys: &mut Section<'_>, list: &str, base: &Path) -> SecretUrl {
 /// `webhook_secret` or `webhook_secret_file`: the secret that a vendor's webhooks about acknowledgements show.
 fn callback_secret(keys: &mut Section<'_>, base: &Path) -> Option<Secret> {
     secret(keys, ("webhook_secret", "webhook_secret_file"), SecretForm::Password, base)
+}
+
+/// Whether the integration's own `http_config` has a token.
+fn is_authorized(keys: &mut Section<'_>) -> bool {
+    let Some(Value::Map(entries)) = keys.node("http_config").map(|node| &node.value) else { return false };
+    entries
+        .iter()
+        .any(|(key, _)| ["authorization", "bearer_token", "bearer_token_file"].contains(&&*key.name))
 }
 
 #[cfg(test)]

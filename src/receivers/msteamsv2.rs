@@ -29,10 +29,10 @@ pub static TYPE: ReceiverType = ReceiverType {
     reader,
 };
 
-const TITLE_CHARS: usize = 1_024;
+pub(super) const TITLE_CHARS: usize = 1_024;
 /// The largest message, in bytes.
-const MESSAGE_BYTES: usize = 28_000;
-const STYLE: Style = Style {
+pub(super) const MESSAGE_BYTES: usize = 28_000;
+pub(super) const STYLE: Style = Style {
     escape,
     heading: |text| format!("**{text}**\n"),
     link: |url, text| format!("[{text}]({})\n", url.replace(')', "%29")),
@@ -95,8 +95,13 @@ impl Notifier for MsTeamsV2Config {
     }
 
     fn judge(&self, answer: &Answer) -> Result<(), AttemptError> {
-        failure_of(answer).or_else(|| relayed(answer)).map_or(Ok(()), Err)
+        judge(answer)
     }
+}
+
+/// What an answer of Teams means.
+pub(super) fn judge(answer: &Answer) -> Result<(), AttemptError> {
+    failure_of(answer).or_else(|| relayed(answer)).map_or(Ok(()), Err)
 }
 
 /// The failure that the body of a 2xx tells of: `Microsoft Teams endpoint returned HTTP error 429`.
@@ -158,7 +163,7 @@ fn card(title: &str, text: &str, color: &str) -> serde_json::Value {
 
 /// Makes alert content plain text to Teams: a backslash before each character of its Markdown. A card
 /// mentions only people whom its own list of mentions names, and there is none.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in clean_text(text).chars() {
         if matches!(c, '\\' | '*' | '_' | '`' | '<' | '[' | ']') {

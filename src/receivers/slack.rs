@@ -1,117 +1,213 @@
-//! `slack_configs`: the message, for an incoming webhook or `chat.postMessage`. Attachments carry the colour
-//! bar, as Alertmanager's do. `answer.rs` reads the answer.
+//! `slack_configs`: the message, for an incoming webhook or a bot (`chat.postMessage`, `chat.update`).
+//! Attachments carry the colour bar, as Alertmanager's do. `answer.rs` reads the answer, and `message.rs`
+//! writes the message.
+//!
+//! With `update_message` a bot posts one message for each incident. Later notifications change this message,
+//! and a reply in its thread says what changed.
 
 mod answer;
+mod message;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use smol_str::SmolStr;
 use squelch_core::policy::KnownBy;
 
-use super::text::{REPEAT, Style, clean_line, clean_text, cut, http_url, story, subject};
+use super::text::calls_nobody;
+use super::texts::Texts;
 use super::{
-    Answer, Attempt, AttemptError, HttpRequest, Notifier, Pace, Reader, ReceiverType, Renderer, Request,
-    Templated, View, failure_of,
+    Answer, Attempt, AttemptError, Escape, HttpRequest, Notifier, Pace, Reader, ReceiverType, Request, Retry,
+    Templated, failure_of, is_authorized,
 };
-use crate::causes;
-use crate::model::Kind;
-use crate::settings::http::secret_url;
+use crate::settings::http::{secret, secret_url, url};
 use crate::settings::section::Section;
-use crate::settings::template_check::read as templated;
-use crate::settings::{Secret, SecretForm, SecretUrl};
-use crate::templates::Escape;
+use crate::settings::{Secret, SecretForm, SecretUrl, Url};
+use message::{Place, escape};
 
 /// `slack_configs`
 pub static TYPE: ReceiverType =
     ReceiverType { list: "slack_configs", name: "slack", send_resolved: false, send_updates: false, reader };
 
-const TITLE_CHARS: usize = 1024;
-/// Slack advises 4,000 characters and refuses messages well before its hard limit.
-const TEXT_CHARS: usize = 3900;
-const SHORT_CHARS: usize = 255;
-const STYLE: Style = Style {
-    escape,
-    heading: |text| format!("*{text}*"),
-    link: |url, text| format!("<{}|{text}>", url.replace('&', "&amp;")),
-    alerts: 10,
-};
-/// Keys of Alertmanager's `slack_configs` that this version does not have.
-const UNSUPPORTED: [&str; 13] = [
-    "actions",
-    "app_token",
-    "app_token_file",
-    "app_url",
-    "callback_id",
-    "fields",
-    "image_url",
-    "link_names",
-    "message_text",
-    "mrkdwn_in",
-    "short_fields",
-    "thumb_url",
-    "update_message",
+const TEXTS: [(&str, &str); 15] = [
+    ("callback_id", r#"{{ template "slack.default.callbackid" . }}"#),
+    ("channel", ""),
+    ("color", r#"{{ template "slack.default.color" . }}"#),
+    ("fallback", r#"{{ template "slack.default.fallback" . }}"#),
+    ("footer", r#"{{ template "slack.default.footer" . }}"#),
+    ("icon_emoji", r#"{{ template "slack.default.iconemoji" . }}"#),
+    ("icon_url", r#"{{ template "slack.default.iconurl" . }}"#),
+    ("image_url", ""),
+    ("message_text", ""),
+    ("pretext", r#"{{ template "slack.default.pretext" . }}"#),
+    ("text", r#"{{ template "slack.default.text" . }}"#),
+    ("thumb_url", ""),
+    ("title", r#"{{ template "slack.default.title" . }}"#),
+    ("title_link", r#"{{ template "slack.default.titlelink" . }}"#),
+    ("username", r#"{{ template "slack.default.username" . }}"#),
+];
+const POST: &str = "/chat.postMessage";
+const UPDATE: &str = "/chat.update";
+/// What `chat.update` answers where there is no message that it could change. Then a new one is posted.
+const NOT_TO_BE_CHANGED: [&str; 7] = [
+    "cant_update_message",
+    "channel_not_found",
+    "edit_window_closed",
+    "is_inactive",
+    "message_not_found",
+    "not_in_channel",
+    "update_failed",
 ];
 
-/// A Slack incoming webhook.
+/// A channel of Slack.
 #[derive(Clone, Debug)]
 pub struct SlackConfig {
-    /// `api_url` / `api_url_file`: secret.
-    pub api_url: SecretUrl,
-    /// `channel`, templated. An incoming webhook of today ignores it.
-    pub channel: Option<String>,
-    /// `username`, templated.
-    pub username: Option<String>,
-    /// `icon_emoji`, templated.
-    pub icon_emoji: Option<String>,
-    /// `icon_url`, templated.
-    pub icon_url: Option<String>,
-    /// `color`, templated.
-    pub color: Option<String>,
-    /// `title`, templated.
-    pub title: Option<String>,
-    /// `title_link`, templated.
-    pub title_link: Option<String>,
-    /// `pretext`, templated.
-    pub pretext: Option<String>,
-    /// `text`, templated.
-    pub text: Option<String>,
-    /// `footer`, templated.
-    pub footer: Option<String>,
-    /// `fallback`, templated.
-    pub fallback: Option<String>,
+    /// Where messages go, and as whom.
+    pub to: SlackAddress,
+    /// `fields`: of each, whether it is short.
+    pub fields: Vec<bool>,
+    /// `actions`: of each, whether it has a `confirm`.
+    pub actions: Vec<bool>,
+    /// `link_names`
+    pub link_names: bool,
+    /// `mrkdwn_in`; empty = Alertmanager's three.
+    pub mrkdwn_in: Vec<String>,
+    /// `update_message`
+    pub update_message: bool,
+    /// All other keys, templated.
+    pub texts: Texts,
+}
+
+/// Where messages go.
+#[derive(Clone, Debug)]
+pub enum SlackAddress {
+    /// `api_url` / `api_url_file`: an incoming webhook, or `chat.postMessage` with a token in `http_config`.
+    Url(SecretUrl),
+    /// `app_url`, and `app_token` / `app_token_file`: the token of a bot.
+    App {
+        /// Default `https://slack.com/api/chat.postMessage`.
+        url: Url,
+        /// The token.
+        token: Secret,
+    },
+}
+
+/// What `global` lends.
+struct Defaults {
+    api_url: Option<SecretUrl>,
+    app_url: Url,
+    app_token: Option<Secret>,
 }
 
 fn reader<'b>(global: &mut Section<'_>, base: &'b Path) -> Reader<'b> {
-    let default = secret_url(global, ("slack_api_url", "slack_api_url_file"), base);
-    Box::new(move |keys| Arc::new(read(keys, default.as_ref(), base)))
+    let token = ("slack_app_token", "slack_app_token_file");
+    let app_url = url(global, "slack_app_url");
+    let defaults = Defaults {
+        api_url: secret_url(global, ("slack_api_url", "slack_api_url_file"), base),
+        app_url: app_url.unwrap_or(Url("https://slack.com/api/chat.postMessage".into())),
+        app_token: secret(global, token, SecretForm::Header, base),
+    };
+    Box::new(move |keys| Arc::new(read(keys, &defaults, base)))
 }
 
-fn read(keys: &mut Section<'_>, default: Option<&SecretUrl>, base: &Path) -> SlackConfig {
-    let own = secret_url(keys, ("api_url", "api_url_file"), base);
-    let api_url = own.or_else(|| default.cloned());
-    if api_url.is_none() {
-        let message =
-            "slack_configs has no URL; write api_url_file (or api_url) here, or slack_api_url_file in global";
+fn read(keys: &mut Section<'_>, defaults: &Defaults, base: &Path) -> SlackConfig {
+    let mut texts = Texts::read(keys, &TEXTS);
+    let short = keys.boolean("short_fields").unwrap_or(false);
+    let config = SlackConfig {
+        to: address(keys, defaults, base),
+        fields: fields(keys, &mut texts, short),
+        actions: actions(keys, &mut texts),
+        link_names: keys.boolean("link_names").unwrap_or(false),
+        mrkdwn_in: keys.texts("mrkdwn_in").unwrap_or_default().iter().map(|t| t.text.to_owned()).collect(),
+        update_message: keys.boolean("update_message").unwrap_or(false),
+        texts,
+    };
+    let webhook = match &config.to {
+        SlackAddress::Url(SecretUrl(Secret::Inline(url))) => !url.trim_end().ends_with(POST),
+        SlackAddress::App { url, .. } => !url.0.trim_end().ends_with(POST),
+        SlackAddress::Url(SecretUrl(Secret::File(_))) => false,
+    };
+    if config.update_message && webhook {
+        let message = "update_message needs a bot, because an incoming webhook cannot change a message; write app_token_file, or api_url: https://slack.com/api/chat.postMessage";
+        keys.problems.add(keys.line_of("update_message"), message);
+    }
+    config
+}
+
+/// A token or a URL of the integration goes before those of `global`.
+fn address(keys: &mut Section<'_>, defaults: &Defaults, base: &Path) -> SlackAddress {
+    let api_url = secret_url(keys, ("api_url", "api_url_file"), base);
+    let app_token = secret(keys, ("app_token", "app_token_file"), SecretForm::Header, base);
+    let app_url = url(keys, "app_url").unwrap_or_else(|| defaults.app_url.clone());
+    if api_url.is_some() && app_token.is_some() {
+        let message = "slack_configs has api_url and app_token; keep one";
         keys.problems.add(keys.line, message);
     }
-    let config = SlackConfig {
-        channel: templated(keys, "channel"),
-        username: templated(keys, "username"),
-        icon_emoji: templated(keys, "icon_emoji"),
-        icon_url: templated(keys, "icon_url"),
-        color: templated(keys, "color"),
-        title: templated(keys, "title"),
-        title_link: templated(keys, "title_link"),
-        pretext: templated(keys, "pretext"),
-        text: templated(keys, "text"),
-        footer: templated(keys, "footer"),
-        fallback: templated(keys, "fallback"),
-        api_url: api_url.unwrap_or_else(|| SecretUrl(Secret::Inline("".into()))),
-    };
-    keys.unsupported(&UNSUPPORTED);
-    config
+    let authorized = is_authorized(keys);
+    if app_token.is_some() && authorized {
+        let message = "slack_configs has app_token and http_config.authorization; keep one";
+        keys.problems.add(keys.line, message);
+    }
+    let lent = defaults.app_token.clone().filter(|_| api_url.is_none() && !authorized);
+    if let Some(token) = app_token.or(lent) {
+        return SlackAddress::App { url: app_url, token };
+    }
+    let api_url = api_url.or_else(|| defaults.api_url.clone());
+    if api_url.is_none() {
+        let message = "slack_configs has no URL; write api_url_file (or api_url) or app_token_file (or app_token) here, or slack_api_url_file or slack_app_token_file in global";
+        keys.problems.add(keys.line, message);
+    }
+    SlackAddress::Url(api_url.unwrap_or_else(|| SecretUrl(Secret::Inline("".into()))))
+}
+
+fn fields(keys: &mut Section<'_>, texts: &mut Texts, short: bool) -> Vec<bool> {
+    let mut found = Vec::new();
+    for (i, node) in keys.list("fields").unwrap_or_default().iter().enumerate() {
+        let Some(mut field) = Section::new(node, "fields", keys.problems) else { continue };
+        let place = format!("fields[{i}]");
+        texts.read_below(&place, &mut field, &["title", "value"]);
+        if ["title", "value"].iter().any(|key| texts.source(&format!("{place}.{key}")).is_empty()) {
+            field.problems.add(field.line, "fields has an entry without title or value; write both");
+        }
+        found.push(field.boolean("short").unwrap_or(short));
+        field.finish();
+    }
+    found
+}
+
+fn actions(keys: &mut Section<'_>, texts: &mut Texts) -> Vec<bool> {
+    let mut found = Vec::new();
+    for (i, node) in keys.list("actions").unwrap_or_default().iter().enumerate() {
+        let Some(mut action) = Section::new(node, "actions", keys.problems) else { continue };
+        let place = format!("actions[{i}]");
+        texts.read_below(&place, &mut action, &["type", "text", "url", "style", "name", "value"]);
+        let mut confirm = false;
+        if let Some(mut keys) = action.section("confirm") {
+            let place = format!("{place}.confirm");
+            texts.read_below(&place, &mut keys, &["text", "title", "ok_text", "dismiss_text"]);
+            if texts.source(&format!("{place}.text")).is_empty() {
+                keys.problems.add(keys.line, "confirm has no text; write the question to ask");
+            }
+            keys.finish();
+            confirm = true;
+        }
+        let has = |key: &str| !texts.source(&format!("{place}.{key}")).is_empty();
+        if !has("type") || !has("text") {
+            action.problems.add(action.line, "actions has an entry without type or text; write both");
+        }
+        if !has("url") && !has("name") {
+            action.problems.add(action.line, "actions has an entry without url or name; write one of them");
+        }
+        if has("url") {
+            // A link has none of the keys of a button that Slack reports.
+            ["name", "value"].iter().for_each(|key| texts.set(format!("{place}.{key}"), ""));
+            confirm = false;
+        }
+        found.push(confirm);
+        action.finish();
+    }
+    found
 }
 
 impl Notifier for SlackConfig {
@@ -123,44 +219,50 @@ impl Notifier for SlackConfig {
         KnownBy::Nothing
     }
 
-    /// Slack documents one message a second for each channel, and short bursts.
+    /// Slack documents one message a second for each channel, and short bursts. A change takes two requests,
+    /// and Slack documents 50 changes a minute.
     fn pace(&self) -> Option<Pace> {
-        Some(Pace { every: Duration::from_secs(1), burst: 5 })
+        Some(match self.update_message {
+            true => Pace { every: Duration::from_millis(1_500), burst: 5 },
+            false => Pace { every: Duration::from_secs(1), burst: 5 },
+        })
+    }
+
+    /// By the channel, where a token goes to several.
+    fn account(&self) -> Option<String> {
+        match &self.to {
+            SlackAddress::Url(_) => None,
+            SlackAddress::App { url, .. } => {
+                Some(format!("slack {} {}", url.0, self.texts.source("channel")))
+            }
+        }
     }
 
     fn secrets(&self) -> Vec<(&Secret, SecretForm)> {
-        vec![(&self.api_url.0, SecretForm::Url)]
+        match &self.to {
+            SlackAddress::Url(url) => vec![(&url.0, SecretForm::Url)],
+            SlackAddress::App { token, .. } => vec![(token, SecretForm::Header)],
+        }
     }
 
     fn templates(&self) -> Vec<Templated> {
-        let keys = [
-            ("username", &self.username),
-            ("icon_emoji", &self.icon_emoji),
-            ("icon_url", &self.icon_url),
-            ("color", &self.color),
-            ("pretext", &self.pretext),
-        ];
-        let defaults = [
-            ("title", &self.title, "slack.default.title"),
-            ("title_link", &self.title_link, "slack.default.titlelink"),
-            ("text", &self.text, "slack.default.text"),
-            ("footer", &self.footer, "slack.default.footer"),
-            ("fallback", &self.fallback, "slack.default.fallback"),
-        ];
-        let mut all = Templated::given(keys, escape);
-        all.extend(defaults.map(|(key, source, name)| Templated::or_default(key, source, name, escape)));
-        // A channel is a place and no text that anybody reads.
-        all.extend(Templated::given([("channel", &self.channel)], clean_text));
-        all
+        self.texts.templated(escape)
     }
 
     fn mentions(&self) -> Escape {
-        mentions
+        calls_nobody
+    }
+
+    fn edits(&self) -> bool {
+        self.update_message
     }
 
     fn request(&self, attempt: &Attempt<'_>) -> Result<Request, AttemptError> {
-        let url = attempt.secret(&self.api_url.0)?;
-        Ok(Request::Http(HttpRequest::post(url, message(&attempt.view, &attempt.texts))))
+        let post = self.url(attempt)?;
+        match self.known(attempt, post) {
+            Some((update, place)) => self.send(attempt, update, message::write(self, attempt, Some(place))),
+            None => self.send(attempt, post.to_owned(), message::write(self, attempt, None)),
+        }
     }
 
     fn reads(&self, status: u16) -> bool {
@@ -175,155 +277,60 @@ impl Notifier for SlackConfig {
             None => Ok(()),
         }
     }
-}
 
-#[derive(Serialize)]
-struct Message {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    channel: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    username: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    icon_emoji: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    icon_url: String,
-    attachments: [Attachment; 1],
-}
-
-#[derive(Serialize)]
-struct Attachment {
-    color: String,
-    fallback: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pretext: String,
-    title: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    title_link: String,
-    text: String,
-    footer: String,
-    ts: i64,
-    mrkdwn_in: [&'static str; 3],
-}
-
-/// Makes alert content plain text to Slack: `&`, `<`, `>` as Slack asks, so that no label holds a
-/// link or `<!channel>`, and a mark behind `@`, so that none says `@here`.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in clean_text(text).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '@' => out.push_str("@\u{2060}"),
-            c => out.push(c),
+    /// After a change comes a reply in the thread. A message that cannot be changed is posted anew.
+    fn next(&self, attempt: &Attempt<'_>, answers: &[Answer]) -> Result<Option<Request>, AttemptError> {
+        let Some(last) = answers.last() else { return Ok(None) };
+        let (post, judged) = (self.url(attempt)?, self.judge(last));
+        let Some((_, place)) = self.known(attempt, post) else { return judged.map(|()| None) };
+        let cannot =
+            |answer: &Answer| answer::refusal(answer).is_some_and(|w| NOT_TO_BE_CHANGED.contains(&&*w));
+        match (answers.len(), judged) {
+            (1, Ok(())) => {
+                self.send(attempt, post.to_owned(), message::reply(&attempt.view, place)).map(Some)
+            }
+            (1, Err(_)) if cannot(last) => {
+                self.send(attempt, post.to_owned(), message::write(self, attempt, None)).map(Some)
+            }
+            // The message says it all. A thread that takes no reply loses nothing.
+            (2, Err(error)) if error.retry == Retry::Never && !cannot(&answers[0]) => Ok(None),
+            (_, judged) => judged.map(|()| None),
         }
     }
-    out
-}
 
-/// Keeps a value from calling people: `<!channel>`, `<@U123>`, `<#C123>`, `@here`. Links stay.
-fn mentions(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text.chars().peekable();
-    while let Some(c) = rest.next() {
-        out.push(c);
-        let calls = match c {
-            '<' => rest.peek().is_some_and(|next| matches!(next, '!' | '@' | '#')),
-            '@' => ["here", "channel", "everyone"].iter().any(|name| {
-                rest.clone()
-                    .zip(name.chars())
-                    .filter(|(found, name)| found.eq_ignore_ascii_case(name))
-                    .count()
-                    == name.len()
-            }),
-            _ => false,
+    fn message(&self, attempt: &Attempt<'_>, answers: &[Answer]) -> Option<SmolStr> {
+        let post = self.url(attempt).ok().filter(|post| self.update_message && post.ends_with(POST))?;
+        let posted = match self.known(attempt, post) {
+            None => answers.first(),
+            // The second answer is about a reply, unless the message could not be changed.
+            Some(_) => answers.get(1).filter(|_| self.judge(&answers[0]).is_err()),
         };
-        if calls {
-            out.push('\u{2060}');
+        answer::posted(posted?)
+    }
+}
+
+impl SlackConfig {
+    /// Where messages are posted.
+    fn url<'a>(&'a self, attempt: &'a Attempt<'_>) -> Result<&'a str, AttemptError> {
+        let url = match &self.to {
+            SlackAddress::Url(url) => attempt.secret(&url.0)?,
+            SlackAddress::App { url, .. } => url.0.as_str(),
+        };
+        Ok(url.trim())
+    }
+
+    /// The message that the incident has already, and where it is changed.
+    fn known<'a>(&self, attempt: &Attempt<'a>, post: &str) -> Option<(String, Place<'a>)> {
+        let base = post.strip_suffix(POST).filter(|_| self.update_message)?;
+        let (channel, ts) = attempt.view.notification.message.as_deref()?.split_once(' ')?;
+        Some((format!("{base}{UPDATE}"), Place { channel, ts }))
+    }
+
+    fn send(&self, attempt: &Attempt<'_>, url: String, body: Vec<u8>) -> Result<Request, AttemptError> {
+        let mut request = HttpRequest::post(url, body);
+        if let SlackAddress::App { token, .. } = &self.to {
+            request.headers.push(("authorization", format!("Bearer {}", attempt.secret(token)?)));
         }
-    }
-    out
-}
-
-/// The message.
-fn message(view: &View<'_>, texts: &Renderer<'_>) -> Vec<u8> {
-    let n = view.notification;
-    let title = texts.required("title", || escape(&subject(view)));
-    let short = |key: &str| cut(clean_line(texts.text(key, String::new).trim()), SHORT_CHARS);
-    let link = texts.text("title_link", || view.external_url.to_owned());
-    let attachment = Attachment {
-        color: cut(clean_line(texts.text("color", || color(view).to_owned()).trim()), SHORT_CHARS),
-        fallback: marked(texts.required("fallback", || escape(&subject(view))), view),
-        pretext: cut_escaped(texts.text("pretext", String::new), TEXT_CHARS),
-        title: marked(clean_line(title.trim()), view),
-        title_link: http_url(&link).unwrap_or_default().to_owned(),
-        text: cut_escaped(texts.required("text", || story(view, &STYLE)), TEXT_CHARS),
-        footer: cut_escaped(
-            texts.text("footer", || match n.kind {
-                // Its text says it already.
-                Kind::Digest => "Squelch".into(),
-                _ => format!("Squelch: {}", escape(&clean_line(&causes::text(&n.cause)))),
-            }),
-            SHORT_CHARS,
-        ),
-        ts: n.at.as_millis() / 1000,
-        mrkdwn_in: ["pretext", "text", "fallback"],
-    };
-    let message = Message {
-        channel: clean_line(texts.required("channel", String::new).trim()),
-        username: short("username"),
-        icon_emoji: short("icon_emoji"),
-        icon_url: http_url(&texts.text("icon_url", String::new)).unwrap_or_default().to_owned(),
-        attachments: [attachment],
-    };
-    // Strings into memory: nothing here can fail.
-    serde_json::to_vec(&message).unwrap_or_default()
-}
-
-/// A title of at most [`TITLE_CHARS`] characters. Slack has no key to fold repeats by, so a message that may
-/// be a repeat says so at the end of its title, which is cut before the mark.
-fn marked(text: String, view: &View<'_>) -> String {
-    if !view.possible_repeat {
-        return cut_escaped(text, TITLE_CHARS);
-    }
-    let text = cut_escaped(text, TITLE_CHARS - REPEAT.len());
-    format!("{text}{REPEAT}").trim_start().to_owned()
-}
-
-/// Cuts without leaving half an `&amp;` behind.
-fn cut_escaped(text: String, max: usize) -> String {
-    let short = cut(text, max);
-    let Some(at) = short.strip_suffix('…').and_then(|body| body.rfind('&')) else { return short };
-    if short[at..].contains(';') || short.len() - at > 10 { short } else { format!("{}…", &short[..at]) }
-}
-
-fn color(view: &View<'_>) -> &'static str {
-    match (view.is_firing(), view.notification.kind, view.notification.level) {
-        (_, Kind::Digest, _) => "#439FE0",
-        (false, _, _) => "good",
-        (_, _, (0, _)) => "danger",
-        (_, _, (level, levels)) if level + 1 >= levels => "#439FE0",
-        _ => "warning",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_label_in_a_template_of_the_user_calls_nobody_and_keeps_its_links() {
-        assert_eq!(
-            mentions("<!channel> @Here <@U1> <#C1>"),
-            "<\u{2060}!channel> @\u{2060}Here <\u{2060}@U1> <\u{2060}#C1>"
-        );
-        assert_eq!(mentions("<https://a|b> a@b.c *x* & <"), "<https://a|b> a@b.c *x* & <");
-    }
-
-    #[test]
-    fn a_label_cannot_page_a_channel() {
-        assert_eq!(escape("<!channel> @here a&b"), "&lt;!channel&gt; @\u{2060}here a&amp;b");
-        assert_eq!(cut_escaped("aaa&amp;b".into(), 6), "aaa…");
-        assert_eq!(cut_escaped("aaa&amp;bcd".into(), 10), "aaa&amp;b…");
+        Ok(Request::Http(request))
     }
 }

@@ -15,13 +15,36 @@ pub fn cut(text: String, max: usize) -> String {
     }
 }
 
+/// Keeps alert content from calling people in a chat: `<!channel>`, `<@U123>`, `<#C123>`, `@here`, `@all`.
+/// Links and addresses stay.
+pub fn calls_nobody(text: &str) -> String {
+    const ALL: [&str; 4] = ["here", "channel", "everyone", "all"];
+    let mut out = String::with_capacity(text.len());
+    for (at, c) in text.char_indices() {
+        out.push(c);
+        let rest = &text[at + c.len_utf8()..];
+        let calls = match c {
+            '<' => rest.starts_with(['!', '@', '#']),
+            '@' => {
+                ALL.iter().any(|name| rest.get(..name.len()).is_some_and(|r| r.eq_ignore_ascii_case(name)))
+            }
+            _ => false,
+        };
+        if calls {
+            out.push('\u{2060}');
+        }
+    }
+    out
+}
+
 /// At most `max` bytes, for vendors that count these; what is longer ends in `…`.
 pub fn cut_bytes(text: String, max: usize) -> String {
     if text.len() <= max {
         return text;
     }
-    let end = max.saturating_sub('…'.len_utf8());
-    format!("{}…", &text[..text.floor_char_boundary(end)])
+    let most = max.saturating_sub('…'.len_utf8());
+    let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}…", &text[..end])
 }
 
 /// `[FIRING:2] HighLatency eu-west (checkout critical)`: the state, and the incident's title. A digest says
@@ -122,6 +145,11 @@ pub fn marked(title: &str, view: &View<'_>, most: usize) -> String {
     }
 }
 
+/// A message without a title. One that may be a repeat says so on its first line.
+pub fn repeated(text: String, view: &View<'_>) -> String {
+    if view.possible_repeat { format!("{}\n{}", REPEAT.trim(), text.trim_start()) } else { text }
+}
+
 fn pairs(text: &mut String, title: &str, set: &LabelSet) {
     if set.is_empty() {
         return;
@@ -206,6 +234,14 @@ mod tests {
     fn cutting_counts_characters() {
         assert_eq!(cut("ééé".into(), 3), "ééé");
         assert_eq!(cut("éééé".into(), 3), "éé…");
+    }
+
+    #[test]
+    fn a_label_calls_nobody_and_keeps_its_links() {
+        let called = "<!channel> @Here <@U1> <#C1> @all";
+        let quiet = "<\u{2060}!channel> @\u{2060}Here <\u{2060}@U1> <\u{2060}#C1> @\u{2060}all";
+        assert_eq!(calls_nobody(called), quiet);
+        assert_eq!(calls_nobody("<https://a|b> a@b.c *x* & <é @é"), "<https://a|b> a@b.c *x* & <é @é");
     }
 
     #[test]

@@ -4,8 +4,8 @@ use super::{Escape, Templated};
 use crate::settings::section::Section;
 use crate::settings::template_check;
 
-/// The templated keys of an integration and their templates: the user's, or Alertmanager's default. A key
-/// without either is not here, and its text is empty.
+/// The templated keys of an integration and their templates: the user's, or Alertmanager's default. The text
+/// of a key with neither is empty.
 #[derive(Clone, Debug, Default)]
 pub struct Texts(Vec<(String, String)>);
 
@@ -14,7 +14,11 @@ impl Texts {
     pub(super) fn read(keys: &mut Section<'_>, names: &[(&'static str, &str)]) -> Texts {
         let mut texts = Texts::default();
         for (name, default) in names {
-            texts.set(*name, template_check::read(keys, name).unwrap_or_else(|| (*default).to_owned()));
+            let given = template_check::read(keys, name);
+            let default = Some(*default).filter(|text| !text.is_empty());
+            if let Some(source) = given.or_else(|| default.map(str::to_owned)) {
+                texts.0.push(((*name).to_owned(), source));
+            }
         }
         texts
     }
@@ -39,6 +43,11 @@ impl Texts {
     /// The template of a key; empty if it has none.
     pub(super) fn source(&self, key: &str) -> &str {
         self.0.iter().find(|(known, _)| known == key).map_or("", |(_, source)| source)
+    }
+
+    /// Whether a key is given, and left empty.
+    pub(super) fn is_empty(&self, key: &str) -> bool {
+        self.0.iter().any(|(known, source)| known == key && source.is_empty())
     }
 
     /// The keys as [`super::Notifier::templates`] declares them, all with the same escape.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use squelch::config::{self, Config, GroupBy, Integration, KnownBy, Secret};
 use squelch::receivers::discord::DiscordConfig;
 use squelch::receivers::pagerduty::PagerdutyConfig;
-use squelch::receivers::slack::SlackConfig;
+use squelch::receivers::slack::{SlackAddress, SlackConfig};
 use squelch::receivers::webhook::WebhookConfig;
 
 fn repository(path: &str) -> PathBuf {
@@ -300,7 +300,8 @@ receivers:
         } else if let Some(slack) = own::<SlackConfig>(integration) {
             let first = integration.name == "slack[0]";
             let url = if first { "inline https://hooks.slack.example/x" } else { "/run/slack" };
-            assert_eq!(file(&slack.api_url.0), url);
+            let SlackAddress::Url(api_url) = &slack.to else { panic!("{slack:?}") };
+            assert_eq!(file(&api_url.0), url);
         } else {
             let webhook = own::<WebhookConfig>(integration).expect("no other type is configured");
             assert_eq!(file(&webhook.url.0), "/etc/squelch/hook");

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use squelch::model::{
 };
 use squelch::receivers::Notifier;
 use squelch::receivers::pagerduty::PagerdutyConfig;
-use squelch::receivers::slack::SlackConfig;
+use squelch::receivers::slack::{SlackAddress, SlackConfig};
 use squelch::receivers::webhook::WebhookConfig;
 use tokio::sync::mpsc;
 
@@ -42,21 +43,13 @@ pub fn pagerduty_config(url: String) -> PagerdutyConfig {
     }
 }
 
+/// With all defaults.
 pub fn slack_config(url: String) -> SlackConfig {
-    SlackConfig {
-        api_url: SecretUrl(Secret::Inline(url.into())),
-        channel: None,
-        username: None,
-        icon_emoji: None,
-        icon_url: None,
-        color: None,
-        title: None,
-        title_link: None,
-        pretext: None,
-        text: None,
-        footer: None,
-        fallback: None,
-    }
+    let text = "route: {receiver: r}\nreceivers: [{name: r, slack_configs: [{api_url: 'http://a/'}]}]\n";
+    let config = squelch::config::parse(text, "squelch.yml", Path::new("")).unwrap_or_else(|e| panic!("{e}"));
+    let notifier: &dyn std::any::Any = &*config.receivers["r"][0].notifier;
+    let config: &SlackConfig = notifier.downcast_ref().unwrap();
+    SlackConfig { to: SlackAddress::Url(SecretUrl(Secret::Inline(url.into()))), ..config.clone() }
 }
 
 pub fn integration(name: &str, notifier: Arc<dyn Notifier>) -> Integration {
@@ -476,10 +469,10 @@ async fn a_template_that_fails_gives_way_to_the_default_text() {
 async fn a_template_that_renders_to_nothing_gives_way_to_the_default_text_and_counts() {
     let pager = pager().await;
     let mut config = slack_config(pager.url("/slack/x"));
-    config.title = Some("{{ .CommonAnnotations.summary }}".into());
-    config.text = Some("{{ range .Alerts }}{{ .Annotations.summary }}{{ end }}".into());
+    config.texts.set("title", "{{ .CommonAnnotations.summary }}");
+    config.texts.set("text", "{{ range .Alerts }}{{ .Annotations.summary }}{{ end }}");
     config.fallback = Some(String::new());
-    config.channel = Some("#alerts-{{ .CommonLabels.alertname }}-@x".into());
+    config.texts.set("channel", "#alerts-{{ .CommonLabels.alertname }}-@x");
     let templated = integration("slack[0]", Arc::new(config));
     let mut world = World::new(&receivers([("team", templated)]));
     world.deliverer.send(notification(1, "team", "slack[0]", Kind::Page), false);

@@ -269,9 +269,9 @@ async fn slack_messages() {
     }
     let templated = |url: String| -> Arc<dyn Notifier> {
         let mut config = slack_config(format!("{url}/services/x"));
-        config.channel = Some("#pages".into());
-        config.username = Some("squelch".into());
-        config.text = Some("<!here> {{ .CommonAnnotations.summary }}".into());
+        config.texts.set("channel", "#pages");
+        config.texts.set("username", "squelch");
+        config.texts.set("text", "<!here> {{ .CommonAnnotations.summary }}");
         Arc::new(config)
     };
     let (_, body) = sent(templated, incident("slack[0]", Kind::Page, 0), false, OK).await;

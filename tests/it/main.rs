@@ -7,6 +7,7 @@ mod answers;
 mod as_alertmanager;
 mod backtest;
 mod behaviour;
+mod chat;
 mod compat;
 mod compose;
 mod config;

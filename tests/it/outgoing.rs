@@ -284,10 +284,9 @@ async fn hostile_labels_reach_slack_and_pagerduty_as_text_that_does_nothing() {
     for (text, never) in HOSTILE {
         let slack = |url: String| -> Arc<dyn Notifier> {
             let mut config = slack_config(url);
-            config.text = Some(
-                "{{ .CommonAnnotations.summary }} {{ (index .Alerts.Firing 0).Labels.alertname }}".into(),
-            );
-            config.title_link = Some("{{ .CommonAnnotations.runbook_url }}".into());
+            let text = "{{ .CommonAnnotations.summary }} {{ (index .Alerts.Firing 0).Labels.alertname }}";
+            config.texts.set("text", text);
+            config.texts.set("title_link", "{{ .CommonAnnotations.runbook_url }}");
             Arc::new(config)
         };
         let (arrived, _) = sent(slack, hostile(text, "slack[0]"), &[OK]).await;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::Deserializer;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
+use smol_str::SmolStr;
 
 use crate::receivers::{Answer, AttemptError, FailureReason, Retry, Verdict};
 
@@ -148,11 +149,29 @@ pub(super) fn check(answer: &Answer) -> Result<(), AttemptError> {
     Err(AttemptError { retry, ambiguous: HALF_DONE.contains(&word), ..AttemptError::passing(reason, detail) })
 }
 
+/// Why Slack refused, in its word, if it did.
+pub(super) fn refusal(answer: &Answer) -> Option<String> {
+    match Said::of(&answer.body).end {
+        Some(End::Failure(word)) => Some(word),
+        Some(End::Success) | None => None,
+    }
+}
+
+/// The message that Slack took: its channel, a blank and its `ts`, by which `chat.update` knows it.
+pub(super) fn posted(answer: &Answer) -> Option<SmolStr> {
+    let said = Said::of(&answer.body);
+    let (channel, ts) = said.message.filter(|_| said.end == Some(End::Success))?;
+    let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+    (plain(&channel) && plain(&ts)).then(|| format!("{channel} {ts}").into())
+}
+
 /// What a body says that is known.
 #[derive(Default, Debug)]
 struct Said {
     end: Option<End>,
     retry_after: Option<Duration>,
+    /// The channel and the `ts` of the message.
+    message: Option<(String, String)>,
 }
 
 #[derive(PartialEq, Eq, Debug)]
@@ -172,7 +191,7 @@ impl Said {
                 text if is_known(text) => Some(End::Failure(text.to_owned())),
                 _ => None,
             };
-            return Said { end, retry_after: None };
+            return Said { end, ..Said::default() };
         }
         let mut fields = Fields::default();
         // A body that was cut says what stands before the cut: `chat.postMessage` repeats the whole message.
@@ -194,6 +213,8 @@ struct Fields {
     status: Option<String>,
     error: Option<String>,
     retry_after: Option<f64>,
+    channel: Option<String>,
+    ts: Option<String>,
 }
 
 impl Fields {
@@ -209,7 +230,7 @@ impl Fields {
             (None, _) => None,
         };
         let retry_after = self.retry_after.and_then(|wait| Duration::try_from_secs_f64(wait).ok());
-        Said { end, retry_after }
+        Said { end, retry_after, message: self.channel.zip(self.ts) }
     }
 }
 
@@ -230,6 +251,8 @@ impl<'de> Visitor<'de> for &mut Fields {
                 }
                 "status" | "result" => set(&mut self.status, map.next_value()?),
                 "error" => set(&mut self.error, map.next_value()?),
+                "channel" => set(&mut self.channel, map.next_value()?),
+                "ts" => set(&mut self.ts, map.next_value()?),
                 "retry_after" => {
                     let value: serde_json::Value = map.next_value()?;
                     self.retry_after = value.as_f64().or(self.retry_after);
@@ -328,6 +351,21 @@ mod tests {
         for word in PASSING {
             let error = answered(&format!("{{\"ok\":false,\"error\":\"{word}\"}}")).unwrap_err();
             assert_eq!((error.retry, error.ambiguous), (Retry::Backoff, HALF_DONE.contains(&word)), "{word}");
+        }
+    }
+
+    #[test]
+    fn the_message_that_was_posted_has_a_name() {
+        let posted = |body: &str| posted(&Answer::new(200, None, body.into()));
+        let whole =
+            "{\"ok\":true,\"channel\":\"C1\",\"ts\":\"1503435956.000247\",\"message\":{\"ts\":\"9\"}}";
+        assert_eq!(posted(whole).as_deref(), Some("C1 1503435956.000247"));
+        assert_eq!(
+            posted("{\"ok\":true,\"channel\":\"C1\",\"ts\":\"1.2\",\"mess").as_deref(),
+            Some("C1 1.2")
+        );
+        for none in ["ok", "{\"ok\":true}", "{\"ok\":false,\"channel\":\"C1\",\"ts\":\"1.2\"}"] {
+            assert_eq!(posted(none), None, "{none}");
         }
     }
 

@@ -1,0 +1,201 @@
+//! Slack: incoming webhooks, and `chat.postMessage` and `chat.update` of a bot.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use squelch::model::{Kind, Notification, NotificationId, Outcome};
+
+use super::{Said, Seen, Vendor, page, refused, resolve};
+use crate::e2e::sender::{Told, body};
+use crate::e2e::squelch::Home;
+use crate::e2e::until;
+
+const HOOK: &str = "slack_configs: [{api_url: VENDOR/services/T0/B0/x";
+const BOT: &str = "slack_configs: [{app_url: VENDOR/api/chat.postMessage, app_token: xoxb-1, channel: '#alerts', update_message: true";
+
+/// Slack as a bot sees it. It keeps the messages of its one channel, and answers 200 whatever it thinks. Messages
+/// of `locked` cannot be changed.
+fn bot(locked: bool) -> impl FnMut(&Seen) -> Said + Send {
+    let mut messages: BTreeMap<String, Value> = BTreeMap::new();
+    move |request| {
+        let no = |error: &str| (200, json!({"ok": false, "error": error}).to_string());
+        if request.header("authorization") != Some("Bearer xoxb-1") {
+            return no("invalid_auth");
+        }
+        let message = request.json();
+        let text = |key: &str| message[key].as_str().unwrap_or_default().to_owned();
+        let ts = match request.path.as_str() {
+            "/api/chat.postMessage" if !["#alerts", "C0A1"].contains(&&*text("channel")) => {
+                return no("channel_not_found");
+            }
+            "/api/chat.postMessage" => {
+                let thread = text("thread_ts");
+                if !thread.is_empty() && !messages.contains_key(&thread) {
+                    return no("thread_not_found");
+                }
+                format!("1503435956.00024{}", messages.len())
+            }
+            // It knows a channel by its id alone.
+            "/api/chat.update" if text("channel") != "C0A1" => return no("channel_not_found"),
+            "/api/chat.update" if locked => return no("edit_window_closed"),
+            "/api/chat.update" if !messages.contains_key(&text("ts")) => return no("message_not_found"),
+            "/api/chat.update" => text("ts"),
+            _ => return (404, String::new()),
+        };
+        messages.insert(ts.clone(), message.clone());
+        (200, json!({"ok": true, "channel": "C0A1", "ts": ts, "message": message}).to_string())
+    }
+}
+
+fn update(id: u64) -> Notification {
+    Notification { id: NotificationId(id), kind: Kind::Update, ..page() }
+}
+
+/// The path, the message's own name and the thread of each request.
+fn told(vendor: &Vendor) -> Vec<(String, String, String)> {
+    let one = |seen: &Seen| {
+        let text = |key: &str| seen.json()[key].as_str().unwrap_or_default().to_owned();
+        (seen.path.replace("/api/chat.", ""), text("ts"), text("thread_ts"))
+    };
+    vendor.seen().iter().map(one).collect()
+}
+
+fn row(method: &str, ts: &str, thread: &str) -> (String, String, String) {
+    (method.into(), ts.into(), thread.into())
+}
+
+#[tokio::test]
+async fn a_bot_posts_once_and_changes_its_message() {
+    let vendor = Vendor::start(bot(false)).await;
+    let end = Notification { id: NotificationId(3), ..resolve() };
+    let reports = vendor.take(&format!("{BOT}, send_resolved: true}}]"), &[page(), update(2), end]).await;
+    assert!(reports.iter().all(|report| report.outcome == Outcome::Accepted && report.attempts == 1));
+    let names: Vec<_> = reports.iter().map(|report| report.message.as_deref()).collect();
+    let ts = "1503435956.000240";
+    assert_eq!(names, [Some("C0A1 1503435956.000240"), None, None]);
+    let expected = [
+        row("postMessage", "", ""),
+        row("update", ts, ""),
+        row("postMessage", "", ts),
+        row("update", ts, ""),
+        row("postMessage", "", ts),
+    ];
+    assert_eq!(told(&vendor), expected);
+    let seen = vendor.seen();
+    let color = |n: usize| seen[n].json()["attachments"][0]["color"].clone();
+    assert_eq!((color(0), color(1), color(3)), (json!("danger"), json!("danger"), json!("good")));
+    let reply = seen[4].json();
+    assert!(reply["text"].as_str().unwrap().starts_with("[RESOLVED] HighLatency"), "{reply}");
+}
+
+/// The whole program: the name of the message is in the journal.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_remembers_the_message() {
+    let vendor = Vendor::start(bot(false)).await;
+    let receiver = BOT.replace("VENDOR", &format!("http://{}", vendor.address));
+    let home = Home::new(&format!(
+        "route: {{receiver: r, group_by: [alertname], group_wait: 0s, group_interval: 1s}}\n\
+         receivers: [{{name: r, {receiver}, send_resolved: true}}]}}]\n\
+         noise: {{default: {{resolve_hold: 0s, digest: 0s}}}}\n"
+    ));
+    let squelch = home.serve().await;
+    let alert = Told::fires("DiskFull", "host", "a");
+    squelch.hook(&body("http://am-0", &[alert.clone()])).await;
+    until("a message", async || (vendor.seen().len() == 1).then_some(())).await;
+    assert_eq!(squelch.stop().await.code(), Some(0));
+    let squelch = home.serve().await;
+    squelch.hook(&body("http://am-0", &[alert.resolved()])).await;
+    until("its change and a reply", async || (vendor.seen().len() == 3).then_some(())).await;
+    let ts = "1503435956.000240";
+    let expected = [row("postMessage", "", ""), row("update", ts, ""), row("postMessage", "", ts)];
+    assert_eq!(told(&vendor), expected);
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_changed_is_posted_anew() {
+    let vendor = Vendor::start(bot(true)).await;
+    let reports = vendor.take(&format!("{BOT}}}]"), &[page(), update(2)]).await;
+    assert_eq!(reports[1].message.as_deref(), Some("C0A1 1503435956.000241"));
+    let expected =
+        [row("postMessage", "", ""), row("update", "1503435956.000240", ""), row("postMessage", "", "")];
+    assert_eq!(told(&vendor), expected);
+}
+
+#[tokio::test]
+async fn without_update_message_each_notification_is_a_message() {
+    let vendor = Vendor::start(bot(false)).await;
+    let config = format!("{}}}]", BOT.replace(", update_message: true", ""));
+    let reports = vendor.take(&config, &[page(), update(2)]).await;
+    assert!(reports.iter().all(|report| report.message.is_none()));
+    assert_eq!(told(&vendor), [row("postMessage", "", ""), row("postMessage", "", "")]);
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_refused_and_not_shown() {
+    let vendor = Vendor::start(bot(false)).await;
+    let (reason, detail) = vendor.refuses(&format!("{}}}]", BOT.replace("xoxb-1", "xoxb-2"))).await;
+    assert!(reason == "authError" && detail.contains("invalid_auth") && !detail.contains("xoxb"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_message_has_alertmanagers_fields() {
+    let vendor = Vendor::start(|_| (200, "ok".into())).await;
+    let more = ", channel: '#ops', username: u, color: '#123456', title: 't firing', title_link: 'http://l/', \
+         pretext: p, text: x, message_text: m, footer: o, fallback: f, callback_id: c, icon_emoji: ':e:', \
+         icon_url: 'http://i/', image_url: 'http://m/', thumb_url: 'http://b/', link_names: true, short_fields: true, \
+         mrkdwn_in: [text], fields: [{title: A, value: r}, {title: B, value: c, short: false}], \
+         actions: [{type: button, text: Runbook, url: 'http://r/', name: n}, {type: button, text: Ack, name: ack, \
+         value: v, style: danger, confirm: {text: Sure?, title: T, ok_text: Yes, dismiss_text: No}}], timeout: 3s}]";
+    vendor.accepts(&format!("{HOOK}{more}"), page()).await;
+    let mut message = vendor.seen()[0].json();
+    message["attachments"][0].as_object_mut().unwrap().remove("ts");
+    let expected = json!({
+        "channel": "#ops", "username": "u", "icon_emoji": ":e:", "icon_url": "http://i/", "link_names": true,
+        "text": "m",
+        "attachments": [{
+            "title": "t firing", "title_link": "http://l/", "pretext": "p", "text": "x", "fallback": "f",
+            "callback_id": "c", "image_url": "http://m/", "thumb_url": "http://b/", "footer": "o",
+            "color": "#123456", "mrkdwn_in": ["text"],
+            "fields": [
+                {"title": "A", "value": "r", "short": true}, {"title": "B", "value": "c", "short": false},
+            ],
+            "actions": [
+                {"type": "button", "text": "Runbook", "url": "http://r/"},
+                {
+                    "type": "button", "text": "Ack", "name": "ack", "value": "v", "style": "danger",
+                    "confirm": {"text": "Sure?", "title": "T", "ok_text": "Yes", "dismiss_text": "No"},
+                },
+            ],
+        }],
+    });
+    assert_eq!(message, expected);
+}
+
+#[test]
+fn what_alertmanager_refuses_is_refused() {
+    let api = "https://slack.com/api/chat.postMessage";
+    for (keys, says) in [
+        ("channel: c".to_owned(), "no URL"),
+        ("api_url: 'http://a/', api_url_file: f".into(), "keep one"),
+        ("api_url: 'http://a/', app_token: t".into(), "api_url and app_token; keep one"),
+        ("app_token: t, app_token_file: f".into(), "keep one"),
+        ("app_token: t, http_config: {authorization: {credentials: x}}".into(), "keep one"),
+        ("api_url: 'http://a/', update_message: true".into(), "update_message needs a bot"),
+        ("api_url: 'http://a/', fields: [{title: t}]".into(), "without title or value"),
+        ("api_url: 'http://a/', actions: [{type: button, url: 'http://x/'}]".into(), "without type or text"),
+        ("api_url: 'http://a/', actions: [{type: button, text: t}]".into(), "without url or name"),
+        (
+            "api_url: 'http://a/', actions: [{type: b, text: t, name: n, confirm: {title: t}}]".into(),
+            "no text",
+        ),
+    ] {
+        let said = refused(&format!("slack_configs: [{{{keys}}}]"));
+        assert!(said.contains(says), "{keys}: {said}");
+    }
+    let good = format!("slack_configs: [{{api_url: '{api}', update_message: true}}]");
+    let text = format!("route: {{receiver: r}}\nreceivers:\n- name: r\n  {good}\n");
+    let config = squelch::config::parse(&text, "squelch.yml", std::path::Path::new("/etc/squelch")).unwrap();
+    // A change of the message disturbs nobody.
+    assert!(config.policy.receivers["r"].integrations[0].send_updates);
+}
