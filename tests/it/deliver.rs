@@ -45,8 +45,15 @@ pub fn pagerduty_config(url: String) -> PagerdutyConfig {
 
 /// With all defaults.
 pub fn slack_config(url: String) -> SlackConfig {
-    let text = "route: {receiver: r}\nreceivers: [{name: r, slack_configs: [{api_url: 'http://a/'}]}]\n";
-    let config = squelch::config::parse(text, "squelch.yml", Path::new("")).unwrap_or_else(|e| panic!("{e}"));
+    slack_config_with(url, "")
+}
+
+/// With these keys on top of the URL.
+fn slack_config_with(url: String, keys: &str) -> SlackConfig {
+    let receiver = format!("{{name: r, slack_configs: [{{api_url: 'http://a/', {keys}}}]}}");
+    let text = format!("route: {{receiver: r}}\nreceivers: [{receiver}]\n");
+    let config =
+        squelch::config::parse(&text, "squelch.yml", Path::new("")).unwrap_or_else(|e| panic!("{e}"));
     let notifier: &dyn std::any::Any = &*config.receivers["r"][0].notifier;
     let config: &SlackConfig = notifier.downcast_ref().unwrap();
     SlackConfig { to: SlackAddress::Url(SecretUrl(Secret::Inline(url.into()))), ..config.clone() }
@@ -468,10 +475,9 @@ async fn a_template_that_fails_gives_way_to_the_default_text() {
 #[tokio::test]
 async fn a_template_that_renders_to_nothing_gives_way_to_the_default_text_and_counts() {
     let pager = pager().await;
-    let mut config = slack_config(pager.url("/slack/x"));
+    let mut config = slack_config_with(pager.url("/slack/x"), "fallback: ''");
     config.texts.set("title", "{{ .CommonAnnotations.summary }}");
     config.texts.set("text", "{{ range .Alerts }}{{ .Annotations.summary }}{{ end }}");
-    config.fallback = Some(String::new());
     config.texts.set("channel", "#alerts-{{ .CommonLabels.alertname }}-@x");
     let templated = integration("slack[0]", Arc::new(config));
     let mut world = World::new(&receivers([("team", templated)]));

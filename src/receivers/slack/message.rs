@@ -200,13 +200,11 @@ pub(super) fn reply(view: &View<'_>, place: Place<'_>) -> Vec<u8> {
 
 /// The text of a key. It is Squelch's own where a template says nothing, and for a digest, because users' texts
 /// know no digest. A key that is left empty stays empty.
-fn words(config: &SlackConfig, attempt: &Attempt<'_>, key: &str, own: impl Fn() -> String) -> String {
-    let empty = config.texts.is_empty(key);
-    let text = match attempt.view.notification.kind {
-        Kind::Digest if !empty => String::new(),
-        _ => attempt.texts.text(key, &own),
-    };
-    if text.trim().is_empty() && !empty { own() } else { text }
+fn words(config: &SlackConfig, attempt: &Attempt<'_>, key: &str, own: impl FnOnce() -> String) -> String {
+    match attempt.view.notification.kind {
+        Kind::Digest if !config.texts.is_empty(key) => own(),
+        _ => attempt.texts.required(key, own),
+    }
 }
 
 fn footer(view: &View<'_>) -> String {
