@@ -140,13 +140,13 @@ impl Notifier for PushoverConfig {
 
     fn templates(&self) -> Vec<Templated> {
         let mut all = self.texts.templated(clean_text);
-        if self.html {
-            let message = all.iter_mut().filter(|one| one.key == "message");
-            message.for_each(|one| one.escape = escape_html);
-        }
         all.extend(secret_template(USER, &self.user_key));
         all.extend(secret_template(TOKEN, &self.token));
         all
+    }
+
+    fn html(&self) -> &'static [&'static str] {
+        if self.html { &["message"] } else { &[] }
     }
 
     fn request(&self, attempt: &Attempt<'_>) -> Result<Request, AttemptError> {
