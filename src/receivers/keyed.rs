@@ -44,8 +44,8 @@ pub(super) fn secret_template(key: &str, secret: &Secret) -> Option<Templated> {
 }
 
 impl Attempt<'_> {
-    /// The text of a key of `own`; empty where the configuration leaves it empty. `fallback` takes the place of
-    /// a template that fails.
+    /// The text of a key of `own`; empty where the configuration leaves it empty. `fallback` takes the
+    /// place of a template that fails.
     pub(super) fn text(&self, own: &Texts, key: &str, fallback: impl FnOnce() -> String) -> String {
         if own.source(key).is_empty() { String::new() } else { self.texts.text(key, fallback) }
     }

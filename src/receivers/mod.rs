@@ -119,7 +119,8 @@ fn webhook_url(keys: &mut Section<'_>, list: &str, base: &Path) -> SecretUrl {
     url.unwrap_or_else(|| SecretUrl(Secret::Inline("".into())))
 }
 
-/// `webhook_secret` or `webhook_secret_file`: the secret that a vendor's webhooks about acknowledgements show.
+/// `webhook_secret` or `webhook_secret_file`: the secret that a vendor's webhooks about acknowledgements
+/// show.
 fn callback_secret(keys: &mut Section<'_>, base: &Path) -> Option<Secret> {
     secret(keys, ("webhook_secret", "webhook_secret_file"), SecretForm::Password, base)
 }

@@ -87,8 +87,8 @@ impl PagerdutyConfig {
         self.beside("v2/change/enqueue")
     }
 
-    /// A place beside a `url` that ends in `/v2/enqueue`, with or without a slash and a query behind it. `None`
-    /// for another `url`, beside which no such place is known.
+    /// A place beside a `url` that ends in `/v2/enqueue`, with or without a slash and a query behind it.
+    /// `None` for another `url`, beside which no such place is known.
     fn beside(&self, place: &str) -> Option<String> {
         let url = self.url.0.trim();
         let end = url.find(['?', '#']).unwrap_or(url.len());

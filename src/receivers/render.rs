@@ -10,7 +10,8 @@ use crate::templates::{Compiled, Data, Escape, Facts, Library, Text, clean_text}
 pub struct Templated {
     /// The key, by which [`Renderer::text`] asks for it.
     pub key: String,
-    /// The template: the user's, or a call of a default one, such as `{{ template "slack.default.title" . }}`.
+    /// The template: the user's, or a call of a default one, such as `{{ template "slack.default.title" .
+    /// }}`.
     pub source: String,
     /// How default templates make the values in them safe.
     pub escape: Escape,

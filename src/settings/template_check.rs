@@ -1,6 +1,7 @@
 //! Templated keys: what is wrong with a template is told, and the default text stands in for it.
 //!
-//! Alertmanager loads such a configuration and fails each notification that it concerns. Squelch loads it too.
+//! Alertmanager loads such a configuration and fails each notification that it concerns. Squelch loads it
+//! too.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +17,8 @@ pub(crate) fn read(section: &mut Section<'_>, key: &'static str) -> Option<Strin
     check(section.problems, key, text)
 }
 
-/// The same for a text under a free name. A template that fails is doubtful: the default text stands in for it.
+/// The same for a text under a free name. A template that fails is doubtful: the default text stands in for
+/// it.
 pub(crate) fn check(problems: &Problems, key: &str, text: Text<'_>) -> Option<String> {
     checked(problems, key, text, false)
 }

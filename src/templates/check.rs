@@ -100,7 +100,8 @@ fn is_old(source: &str) -> bool {
 }
 
 /// Renders the text for a notification that fires and for one that resolved, without labels and with every
-/// label that it names. A failure counts if both fail: the value of a label may be one that a function refuses.
+/// label that it names. A failure counts if both fail: the value of a label may be one that a function
+/// refuses.
 fn trial(library: &Library, source: &str, labels: &BTreeSet<String>) -> Option<String> {
     let compiled = Compiled::new(library, vec![text(source)], as_it_is);
     let failed = |firing, labels| compiled.render("", &sample(firing, labels), NOW).and_then(Result::err);

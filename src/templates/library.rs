@@ -1,4 +1,5 @@
-//! The templates of one configuration by their names: the default ones, and on top of them those of its files.
+//! The templates of one configuration by their names: the default ones, and on top of them those of its
+//! files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -248,7 +249,7 @@ mod tests {
     #[test]
     fn what_is_wrong_in_a_file_has_its_place() {
         for (text, at, what) in [
-            ("{{ define \"a\" }}\n  {{ if }}x{{ end }}\n{{ end }}", "f.tmpl:2:9", "empty command"),
+            ("{{ define \"a\" }}\n  {{ if }}x{{ end }}\n{{ end }}", "f.tmpl:2:11", "empty command"),
             ("{{ define \"a\" }}x", "f.tmpl:1:1", "define has no end"),
             ("{{ define \"a\" }}\n{{ toUper .Status }}{{ end }}", "f.tmpl:2:4", "did you mean toUpper?"),
             ("{{ define \"a\" }}{{ $x }}{{ end }}", "f.tmpl:1:20", "$x is not declared"),

@@ -1,8 +1,9 @@
-//! Go templates, as Alertmanager has them: their data, their functions, and the library of one configuration.
+//! Go templates, as Alertmanager has them: their data, their functions, and the library of one
+//! configuration.
 //!
-//! The crate `gotmpl` parses and runs a template. It knows no methods of values, so [`rewrite`] turns them into
-//! calls of functions. A rendering is bounded in steps, in the bytes that its functions work on, in the turns
-//! of its loops, in the depth of its calls and in its output. It reads no clock.
+//! The crate `gotmpl` parses and runs a template. It knows no methods of values, so [`rewrite`] turns them
+//! into calls of functions. A rendering is bounded in steps, in the bytes that its functions work on, in
+//! the turns of its loops, in the depth of its calls and in its output. It reads no clock.
 
 mod check;
 mod data;

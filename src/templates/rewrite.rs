@@ -1,8 +1,8 @@
 //! Rewrites a parsed template for the renderer, which knows no methods of values.
 //!
-//! `.A.B x` becomes `__call (__get . "A") "B" x`, and `.A.B` becomes `__get . "A" "B"`. Each action is preceded
-//! by `__at` with its place, by which errors are found and steps are counted. What an action writes goes
-//! through `__text`, or through `__safe` in a default template.
+//! `.A.B x` becomes `__call (__get . "A") "B" x`, and `.A.B` becomes `__get . "A" "B"`. Each action is
+//! preceded by `__at` with its place, by which errors are found and steps are counted. What an action
+//! writes goes through `__text`, or through `__safe` in a default template.
 
 use std::sync::Arc;
 
@@ -241,6 +241,7 @@ mod tests {
             Expr::Identifier(_, name) => name.to_string(),
             Expr::String(_, text) => format!("{text:?}"),
             Expr::Pipe(_, pipe) => format!("({})", shown_pipe(pipe)),
+            Expr::Number(_, number) => format!("{number:?}"),
             other => format!("{other:?}"),
         }
     }
@@ -262,7 +263,7 @@ mod tests {
             (r#"{{ "x" | .StartsAt.Format }}"#, r#""x" | __call (__get . "StartsAt") "Format""#),
             (
                 r#"{{ (index .Alerts 0).Labels.job }}"#,
-                r#"__get (index (__get . "Alerts") Number(Pos { offset: 17, line: 1 }, Int(0))) "Labels" "job""#,
+                r#"__get (index (__get . "Alerts") Int(0)) "Labels" "job""#,
             ),
             (r#"{{ now.Format "2006" }}"#, r#"__call now "Format" "2006""#),
             ("{{ now.Unix }}", r#"__get now "Unix""#),

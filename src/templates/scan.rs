@@ -1,7 +1,7 @@
 //! The frame of a template: whether each `if`, `range`, `with`, `define` and `block` has its `end`.
 //!
-//! The renderer's parser takes a missing or a superfluous `end` for the end of the text, and follows `else if`
-//! as deep as it goes. Go refuses the former, and a stack has an end.
+//! The renderer's parser takes a missing or a superfluous `end` for the end of the text, and follows `else
+//! if` as deep as it goes. Go refuses the former, and a stack has an end.
 
 use super::place::{Places, Wrong};
 

@@ -294,6 +294,7 @@ mod tests {
             let post = of(Method::POST, path);
             let expected = match path {
                 "/alertmanager/webhook" | "/api/v2/alerts" => Area::Ingest,
+                path if CALLBACKS.contains(&path) => Area::Open,
                 path if path.contains("silence") => Area::Of(Role::Silence),
                 _ => Area::Of(Role::Admin),
             };

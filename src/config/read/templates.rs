@@ -10,8 +10,8 @@ use crate::templates::{Library, Source};
 /// The most files.
 const MOST_FILES: usize = 1_000;
 
-/// Reads the files that `templates` names, relative to the folder. A pattern that no file matches is right, as
-/// in Alertmanager: the files may come later.
+/// Reads the files that `templates` names, relative to the folder. A pattern that no file matches is right,
+/// as in Alertmanager: the files may come later.
 pub(super) fn read(top: &mut Section<'_>, base: &Path) {
     let patterns = top.texts("templates").unwrap_or_default();
     let mut sources = Vec::new();
