@@ -57,7 +57,7 @@ fn load(file: &Path) -> Result<Config, ConfigErrors> {
 /// What the configuration names must be right too, where it is there.
 fn sound(config: Config, file: &Path) -> Result<Config, ConfigErrors> {
     let mut wrong = config::wrong_secrets(&config);
-    wrong.extend(deliver::wrong_ca_files(&config.receivers));
+    wrong.extend(deliver::wrong_certificates(&config.receivers));
     wrong.extend(config::lost_digests(&config));
     match wrong.is_empty() {
         true => Ok(config),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Config, Credential, HttpAuth, Integration, Mode, Problem, Secret, overlap};
+use super::{Config, Credential, Integration, Mode, Problem, Secret, overlap};
 use crate::model::Duration;
 
 /// What looks like a mistake in a valid configuration, in the order of its lines.
@@ -180,13 +180,6 @@ fn secrets(config: &Config) -> Vec<&Secret> {
 }
 
 fn of_integration(integration: &Integration) -> Vec<&Secret> {
-    let mut all: Vec<&Secret> = integration.http.headers.values().collect();
-    match &integration.http.auth {
-        Some(HttpAuth::Authorization { credentials, .. }) => all.push(credentials),
-        Some(HttpAuth::Basic { password, .. }) => all.push(password),
-        None => {}
-    }
-    all.extend(integration.notifier.callback_secret());
-    all.extend(integration.notifier.secrets().into_iter().map(|(secret, _)| secret));
-    all
+    let own = integration.notifier.secrets().into_iter().map(|(secret, _)| secret);
+    integration.http.secrets().chain(own).chain(integration.notifier.callback_secret()).collect()
 }

@@ -1,8 +1,5 @@
-//! One HTTP request: no redirects, a bounded answer, no secret in what is said about it.
+//! One HTTP request: redirects within one host, a bounded answer, no secret in what is said about it.
 
-use std::net::IpAddr;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -10,27 +7,17 @@ use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request, Response, Uri};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::client::WebPkiServerVerifier;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use tokio::time::Instant;
 
-use super::addresses::{Blocked, Checked};
-use super::pinned::Pinned;
+use super::oauth2::Tokens;
 use super::redact::Redactor;
 use super::secret::reveal;
+use super::uri::{basic, host, port, split_userinfo};
+use super::wire::{Wire, location};
 use super::{DeliverError, retry_after};
-use crate::config::{HttpAuth, HttpConfig, MAX_FILE};
-use crate::outside;
-use crate::receivers::text::{clean_line, cut};
+use crate::config::{HttpAuth, HttpConfig};
 use crate::receivers::{Answer, AttemptError, FailureReason, HttpMethod, HttpRequest};
-use crate::settings::url::encoded;
 
 /// Squelch reads this much of the answer to a notification, at most.
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -42,31 +29,26 @@ const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// An answer that is there already is read within this time.
 const LATE: Duration = Duration::from_millis(100);
 
+/// Redirects of one request that are followed, as in Go.
+const MOST_REDIRECTS: usize = 10;
+
 /// A client for one integration, with its own connections: a receiver that hangs shares nothing.
 pub struct HttpClient {
-    client: Client<HttpsConnector<HttpConnector<Checked>>, Full<Bytes>>,
+    wire: Wire,
+    tokens: Option<Tokens>,
     config: HttpConfig,
     timeout: Duration,
 }
 
 impl HttpClient {
-    /// A client as `config` says. Reads `ca_file` or the system's roots now.
+    /// A client as `config` says. Reads certificates, or the system's roots, now.
     pub fn new(config: &HttpConfig, timeout: Duration) -> Result<Self, DeliverError> {
-        let mut tcp = HttpConnector::new_with_resolver(Checked::new(config.addresses.clone()));
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(timeout / 2));
-        let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(config.ca_file.as_deref())?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(4)
-            .build(https);
-        Ok(HttpClient { client, config: config.clone(), timeout })
+        let wire = Wire::new(&config.tls, &config.proxy, &config.addresses, timeout)?;
+        let tokens = match &config.auth {
+            Some(HttpAuth::OAuth2(oauth2)) => Some(Tokens::new(oauth2, &config.addresses, timeout)?),
+            _ => None,
+        };
+        Ok(HttpClient { wire, tokens, config: config.clone(), timeout })
     }
 
     /// Sends a request of a receiver type. An answer of any status is `Ok`.
@@ -95,7 +77,7 @@ impl HttpClient {
         for (name, value) in &sent.headers {
             request.headers_mut().insert(*name, secret_header(name, value)?);
         }
-        let response = self.in_time(self.exchange(request), &redactor, until).await?;
+        let response = self.answered(request, &mut redactor, until).await?;
         let mut answer = head(&response);
         if reads(answer.status) {
             let until = Instant::now() + ANSWER_TIME;
@@ -113,7 +95,7 @@ impl HttpClient {
         let mut redactor = Redactor::default();
         let until = Instant::now() + self.timeout;
         let request = self.request(url, None, &mut redactor, until).await?;
-        self.ask(request, most, &redactor, until).await
+        self.ask(request, most, redactor, until).await
     }
 
     /// Sends `body` as JSON to `url`, with this method, and takes at most `most` bytes of the answer, which
@@ -132,7 +114,7 @@ impl HttpClient {
         let until = Instant::now() + self.timeout;
         let mut request = self.request(url, Some(body), &mut redactor, until).await?;
         *request.method_mut() = method;
-        self.ask(request, most, &redactor, until).await
+        self.ask(request, most, redactor, until).await
     }
 
     /// The status and the body within one timeout.
@@ -140,17 +122,36 @@ impl HttpClient {
         &self,
         request: Request<Full<Bytes>>,
         most: usize,
-        redactor: &Redactor,
+        mut redactor: Redactor,
         until: Instant,
     ) -> Result<Answer, AttemptError> {
+        let response = self.answered(request, &mut redactor, until).await?;
         let whole = async {
-            let response = self.exchange(request).await?;
             let mut answer = head(&response);
             (answer.body, answer.truncated) = read(response, most, None).await;
-            take_excerpt(&mut answer, redactor);
+            take_excerpt(&mut answer, &redactor);
             Ok(answer)
         };
-        self.in_time(whole, redactor, until).await
+        self.in_time(whole, &redactor, until).await
+    }
+
+    /// The answer to a request. A token that the receiver refuses is renewed once.
+    async fn answered(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        redactor: &mut Redactor,
+        until: Instant,
+    ) -> Result<Response<Incoming>, AttemptError> {
+        let response = self.in_time(self.exchange(request.clone(), until), redactor, until).await?;
+        let (Some(tokens), StatusCode::UNAUTHORIZED) = (&self.tokens, response.status()) else {
+            return Ok(response);
+        };
+        if let Some(refused) = request.headers().get(header::AUTHORIZATION) {
+            tokens.refused(refused.as_bytes()).await;
+        }
+        let value = tokens.authorization(until).await?;
+        authorize(request.headers_mut(), &value, redactor)?;
+        self.in_time(self.exchange(request, until), redactor, until).await
     }
 
     async fn in_time<T>(
@@ -181,11 +182,22 @@ impl HttpClient {
         }
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, AttemptError> {
-        self.client.request(request).await.map_err(|error| AttemptError {
-            ambiguous: !error.is_connect(),
-            ..AttemptError::passing(FailureReason::Other, chain(&error))
-        })
+    /// Sends a request, and again where redirects lead, as far as that is safe.
+    async fn exchange(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        until: Instant,
+    ) -> Result<Response<Incoming>, AttemptError> {
+        for _ in 0..=MOST_REDIRECTS {
+            let response = self.wire.exchange(request.clone(), until).await?;
+            if !self.config.follow_redirects {
+                return Ok(response);
+            }
+            let Some(to) = redirect(&request, &response)? else { return Ok(response) };
+            *request.uri_mut() = to;
+        }
+        let detail = format!("more than {MOST_REDIRECTS} redirects");
+        Err(AttemptError::refused(FailureReason::Other, detail))
     }
 
     async fn request(
@@ -195,13 +207,10 @@ impl HttpClient {
         redactor: &mut Redactor,
         until: Instant,
     ) -> Result<Request<Full<Bytes>>, AttemptError> {
-        let (uri, userinfo) = split_userinfo(url)?;
-        // An address in the URL is not looked up, and so not seen by the resolver.
-        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-        if let Ok(address) = host.parse::<IpAddr>()
-            && !self.config.addresses.allows(address)
-        {
-            return Err(AttemptError::ours(Blocked { host: host.to_owned(), address }.to_string()));
+        let bad = || AttemptError::ours("the url is not one such as https://host/path");
+        let (uri, userinfo) = split_userinfo(url).ok_or_else(bad)?;
+        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err(bad());
         }
         let mut headers = HeaderMap::new();
         if body.is_some() {
@@ -218,24 +227,28 @@ impl HttpClient {
                 Some(format!("{scheme} {credentials}"))
             }
             (Some(HttpAuth::Basic { username, password }), _) => {
-                let password = reveal(password, until).await?;
+                let (username, password) = (reveal(username, until).await?, reveal(password, until).await?);
                 redactor.hide(&password);
                 Some(format!("Basic {}", STANDARD.encode(format!("{username}:{password}"))))
             }
-            (None, Some(userinfo)) => Some(format!("Basic {}", STANDARD.encode(percent_decode(&userinfo)))),
+            (Some(HttpAuth::OAuth2(_)), _) => match &self.tokens {
+                Some(tokens) => Some(tokens.authorization(until).await?),
+                None => None,
+            },
+            (None, Some(userinfo)) => Some(basic(&userinfo)),
             (None, None) => None,
         };
         if let Some(text) = authorization {
-            let value = text.split_once(' ').map_or("", |(_, value)| value);
-            redactor.hide(value);
-            headers.insert(header::AUTHORIZATION, secret_header("authorization", &text)?);
+            authorize(&mut headers, &text, redactor)?;
         }
-        for (name, value) in &self.config.headers {
-            let value = reveal(value, until).await?;
-            redactor.hide(&value);
+        for (name, values) in &self.config.headers {
             let parsed = HeaderName::from_bytes(name.as_bytes())
                 .map_err(|_| AttemptError::ours(format!("http_headers: {name:?} is not a header name")))?;
-            headers.insert(parsed, secret_header(name, &value)?);
+            for value in values {
+                let value = reveal(value, until).await?;
+                redactor.hide(&value);
+                headers.append(parsed.clone(), secret_header(name, &value)?);
+            }
         }
         let method = if body.is_some() { Method::POST } else { Method::GET };
         let mut request = Request::new(Full::new(Bytes::from(body.unwrap_or_default())));
@@ -253,21 +266,46 @@ fn secret_header(name: &str, value: &str) -> Result<HeaderValue, AttemptError> {
     Ok(value)
 }
 
-/// Takes `user:password@` out of a URL, as Go's client does: it becomes basic authentication.
-fn split_userinfo(url: &str) -> Result<(Uri, Option<String>), AttemptError> {
-    let bad = || AttemptError::ours("the url is not one such as https://host/path");
-    let uri: Uri = encoded(url).parse().map_err(|_| bad())?;
-    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
-        return Err(bad());
+/// Sets `Authorization`, and hides what it says.
+fn authorize(headers: &mut HeaderMap, text: &str, redactor: &mut Redactor) -> Result<(), AttemptError> {
+    redactor.hide(text.split_once(' ').map_or("", |(_, value)| value));
+    headers.insert(header::AUTHORIZATION, secret_header("authorization", text)?);
+    Ok(())
+}
+
+/// Where an answer sends a request on to; `None` if it does not. The request goes nowhere but to the same
+/// host: to the same port, or from http to https. Everything else would send the page, and the credentials,
+/// where the configuration does not say. Only 307 and 308 keep the method and the body.
+fn redirect(
+    request: &Request<Full<Bytes>>,
+    response: &Response<Incoming>,
+) -> Result<Option<Uri>, AttemptError> {
+    let status = response.status().as_u16();
+    if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
     }
-    let Some((userinfo, host)) =
-        uri.authority().and_then(|a| a.as_str().rsplit_once('@')).map(|(u, h)| (u.to_owned(), h.to_owned()))
-    else {
-        return Ok((uri, None));
+    let from = request.uri();
+    let Some(to) = location(from, response) else { return Ok(None) };
+    let refused = |why: &str| {
+        let (scheme, host) = (to.scheme(), to.host_str().unwrap_or_default());
+        let port = to.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let detail = format!("status {status}: a redirect to {scheme}://{host}{port}, {why}; write its URL");
+        Err(AttemptError::refused(FailureReason::Other, detail))
     };
-    let mut parts = uri.into_parts();
-    parts.authority = Some(host.parse().map_err(|_| bad())?);
-    Ok((Uri::from_parts(parts).map_err(|_| bad())?, Some(userinfo)))
+    let Ok(next) = to.as_str().parse::<Uri>() else { return refused("which is no URL to send to") };
+    if !host(&next).eq_ignore_ascii_case(host(from)) {
+        return refused("which is another host");
+    }
+    match (from.scheme_str(), next.scheme_str()) {
+        (Some("http"), Some("https")) => {}
+        (old, new) if old != new => return refused("which is not https"),
+        _ if port(from) != port(&next) => return refused("which is another port"),
+        _ => {}
+    }
+    if request.method() != Method::GET && !matches!(status, 307 | 308) {
+        return refused("which would drop the message");
+    }
+    Ok(Some(next))
 }
 
 /// The beginning of the body, as people may see it.
@@ -297,90 +335,5 @@ async fn read(response: Response<Incoming>, most: usize, until: Option<Instant>)
             Ok(None) => return (bytes, false),
             Ok(Some(Err(_))) | Err(_) => return (bytes, true),
         }
-    }
-}
-
-fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, DeliverError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = || {
-        ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(|e| DeliverError::Tls(e.to_string()))
-    };
-    let Some(path) = ca_file else {
-        return match builder()?.with_native_roots() {
-            Ok(config) => Ok(config.with_no_client_auth()),
-            Err(error) => {
-                tracing::warn!(%error, "no root certificates on this system: https receivers need tls_config.ca_file");
-                Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
-            }
-        };
-    };
-    let (roots, pinned) = roots(path)?;
-    let webpki = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone());
-    let wrong = |reason: String| DeliverError::CaFile { path: path.to_owned(), reason };
-    let webpki = webpki.build().map_err(|e| wrong(e.to_string()))?;
-    let verifier = Arc::new(Pinned { webpki, pinned });
-    Ok(builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
-}
-
-/// The certificates in a `ca_file`, as roots and as they stand.
-pub(super) fn roots(path: &Path) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), DeliverError> {
-    let wrong = |reason: String| DeliverError::CaFile { path: path.to_owned(), reason };
-    let (mut roots, mut pinned) = (RootCertStore::empty(), Vec::new());
-    let text = outside::read(path, MAX_FILE).map_err(|e| wrong(e.to_string()))?;
-    for cert in CertificateDer::pem_slice_iter(&text) {
-        let cert = cert.map_err(|e| wrong(e.to_string()))?;
-        roots.add(cert.clone()).map_err(|e| wrong(e.to_string()))?;
-        pinned.push(cert);
-    }
-    if roots.is_empty() {
-        return Err(wrong("holds no certificate; it should be PEM".into()));
-    }
-    Ok((roots, pinned))
-}
-
-/// An error with its causes: the outermost of hyper's says only "client error".
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    cut(clean_line(&text), 512)
-}
-
-fn percent_decode(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let (mut out, mut i) = (Vec::with_capacity(bytes.len()), 0);
-    while i < bytes.len() {
-        let hex = bytes.get(i + 1..i + 3).and_then(|h| std::str::from_utf8(h).ok());
-        match hex.filter(|_| bytes[i] == b'%').and_then(|h| u8::from_str_radix(h, 16).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                i += 3;
-            }
-            None => {
-                out.push(bytes[i]);
-                i += 1;
-            }
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn userinfo_becomes_basic_authentication() {
-        let (uri, userinfo) = split_userinfo("https://bob:p%40ss@host:8443/hook?a=1").unwrap();
-        assert_eq!(uri.to_string(), "https://host:8443/hook?a=1");
-        assert_eq!(percent_decode(&userinfo.unwrap()), b"bob:p@ss");
-        assert!(split_userinfo("ftp://host/").is_err());
-        assert!(split_userinfo("/only/a/path").is_err());
     }
 }

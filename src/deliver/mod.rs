@@ -10,19 +10,24 @@ mod addresses;
 mod backoff;
 mod circuit;
 mod console;
+mod dial;
 mod http;
 mod meter;
+mod oauth2;
 mod pace;
 mod pinned;
+mod proxy;
 mod redact;
 mod retry_after;
 mod schedule;
 mod secret;
+mod tls;
 mod transport;
+mod uri;
+mod wire;
 mod worker;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,7 +40,7 @@ pub use http::HttpClient;
 pub use meter::{Failing, Failure, Health, Meter};
 pub use pace::Pacer;
 pub use schedule::{Job, Limits, Next, Schedule};
-pub use transport::{Transport, wrong_ca_files};
+pub use transport::{Transport, wrong_certificates};
 
 pub use crate::receivers::{Answer, AttemptError, FailureReason, Retry, Side, Verdict};
 
@@ -88,14 +93,17 @@ impl Default for Options {
 /// Why receivers cannot be used as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliverError {
-    /// A `ca_file` cannot be used.
-    #[error("tls_config.ca_file {}: {reason}", path.display())]
-    CaFile {
-        /// The file.
-        path: PathBuf,
+    /// A certificate or a key cannot be used.
+    #[error("{what}: {reason}")]
+    Pem {
+        /// The key of the configuration, and the file.
+        what: String,
         /// What is wrong.
         reason: String,
     },
+    /// A proxy cannot be used.
+    #[error("{0} is not the URL of a proxy; write one such as http://proxy:3128")]
+    Proxy(String),
     /// TLS cannot be set up at all.
     #[error("TLS: {0}")]
     Tls(String),

@@ -11,7 +11,7 @@ use super::meter::Meter;
 use super::redact::Redactor;
 use super::secret::reveal;
 use super::{DeliverError, Options};
-use crate::config::{Integration, Problem, SecretForm};
+use crate::config::{Integration, PemSource, Problem, SecretForm};
 use crate::model::{Notification, Timestamp};
 use crate::receivers::text::cut;
 use crate::receivers::{Answer, Attempt, AttemptError, Renderer, Request, Templates, View};
@@ -35,7 +35,7 @@ impl Transport {
     /// A transport of one integration.
     ///
     /// # Errors
-    /// A `ca_file` or TLS cannot be used.
+    /// A certificate, a proxy or TLS cannot be used.
     pub fn new(
         receiver: &str,
         integration: &Integration,
@@ -179,13 +179,21 @@ fn hide(redactor: &mut Redactor, value: &str, form: SecretForm) {
     }
 }
 
-/// What is wrong with those `ca_file`s of the receivers that are there. One that is not there may be where
-/// the program runs.
-pub fn wrong_ca_files(
+/// What is wrong with those certificates and keys of the receivers that are there. A file that is not there
+/// may be where the program runs.
+pub fn wrong_certificates(
     receivers: &std::collections::BTreeMap<smol_str::SmolStr, Vec<Integration>>,
 ) -> Vec<Problem> {
-    let files = receivers.values().flatten().filter_map(|integration| integration.http.ca_file.as_deref());
-    let files: std::collections::BTreeSet<_> = files.filter(|path| path.exists()).collect();
-    let wrong = files.into_iter().filter_map(|path| super::http::roots(path).err());
-    wrong.map(|error| Problem::new(0, error.to_string())).collect()
+    let integrations = receivers.values().flatten();
+    let all = integrations.flat_map(|integration| integration.http.tls_configs());
+    let there = all.filter(|tls| {
+        tls.pems().all(|pem| match &pem.from {
+            PemSource::File(path) => path.exists(),
+            PemSource::Inline(_) => true,
+        })
+    });
+    let wrong =
+        there.filter_map(|tls| super::tls::read(tls).and_then(|t| super::tls::client_config(tls, &t)).err());
+    let wrong: std::collections::BTreeSet<String> = wrong.map(|error| error.to_string()).collect();
+    wrong.into_iter().map(|message| Problem::new(0, message)).collect()
 }

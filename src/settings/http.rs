@@ -1,40 +1,20 @@
 //! `http_config`, secrets and URLs.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::proxy::proxy;
 use super::section::{Problems, Section, Text, scalar, shown};
+use super::tls::{given, tls_config};
 use super::url::check_url;
 use super::yaml::{Node, Value};
 use super::{
-    AddressPolicy, HttpAuth, HttpConfig, Network, Secret, SecretFile, SecretForm, SecretUrl, Url, is_template,
+    AddressPolicy, HttpAuth, HttpConfig, Network, OAuth2, Secret, SecretFile, SecretForm, SecretUrl, Url,
+    is_template,
 };
 
-/// Keys of Prometheus' `http_config` that this version does not have.
-const UNSUPPORTED: [&str; 8] = [
-    "oauth2",
-    "proxy_url",
-    "no_proxy",
-    "proxy_from_environment",
-    "proxy_connect_header",
-    "enable_http2",
-    "bearer_token",
-    "bearer_token_file",
-];
-const UNSUPPORTED_TLS: [&str; 9] = [
-    "ca",
-    "cert",
-    "cert_file",
-    "key",
-    "key_file",
-    "server_name",
-    "insecure_skip_verify",
-    "min_version",
-    "max_version",
-];
 /// Headers that the client sets itself.
-const RESERVED: [&str; 9] = [
+const RESERVED: [&str; 19] = [
     "authorization",
     "host",
     "content-encoding",
@@ -42,9 +22,22 @@ const RESERVED: [&str; 9] = [
     "content-type",
     "user-agent",
     "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "www-authenticate",
     "transfer-encoding",
     "accept-encoding",
+    "x-prometheus-remote-write-version",
+    "x-prometheus-remote-read-version",
+    "x-prometheus-scrape-timeout-seconds",
+    "x-amz-date",
+    "x-amz-security-token",
+    "x-amz-content-sha256",
 ];
+
+/// The grant of OAuth 2 that a signed token asks for, which this version does not have.
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// A secret: `key`, or the file that `file_key` names, relative to the configuration; not both. What it must
 /// look like is checked here if it stands inline, and each time that it is read from a file.
@@ -74,7 +67,7 @@ pub(crate) fn secret(
 }
 
 /// A secret that stands in the configuration. A problem never shows it.
-fn inline_secret(problems: &Problems, key: &str, text: Text<'_>, form: SecretForm) -> Secret {
+pub(super) fn inline_secret(problems: &Problems, key: &str, text: Text<'_>, form: SecretForm) -> Secret {
     problems.secret(text);
     let value = text.text.trim();
     // A routing key may be a template, which whoever reads that key checks.
@@ -121,34 +114,47 @@ pub(crate) fn http_config(keys: &mut Section<'_>, base: &Path) -> Option<HttpCon
 
 /// The keys in an `http_config`.
 pub(crate) fn client(mut keys: Section<'_>, base: &Path) -> HttpConfig {
-    let mut http = HttpConfig::default();
-    let authorization = keys.section("authorization").and_then(|keys| authorization(keys, base));
-    let basic = keys.section("basic_auth").and_then(|keys| basic_auth(keys, base));
-    if authorization.is_some() && basic.is_some() {
-        let line = keys.line_of("basic_auth");
-        keys.problems.add(line, "authorization and basic_auth are both given; keep one");
-    }
-    http.auth = authorization.or(basic);
+    let mut http = HttpConfig { auth: auth(&mut keys, base), ..HttpConfig::default() };
     if let Some(headers) = keys.section("http_headers") {
         http.headers = self::headers(&headers, base);
     }
-    if let Some(mut tls) = keys.section("tls_config") {
-        http.ca_file = tls.text("ca_file").map(|file| base.join(file.text));
-        tls.unsupported(&UNSUPPORTED_TLS);
-        tls.finish();
+    if let Some(tls) = keys.section("tls_config") {
+        http.tls = tls_config(tls, base);
     }
     http.addresses = AddressPolicy {
         allow: networks(&mut keys, "allow_addresses"),
         deny: networks(&mut keys, "deny_addresses"),
     };
-    if keys.boolean("follow_redirects") == Some(true) {
-        let line = keys.line_of("follow_redirects");
-        let message = "follow_redirects is true; redirects are never followed, because a page can get lost in one: write false";
-        keys.problems.add(line, message);
-    }
-    keys.unsupported(&UNSUPPORTED);
+    http.proxy = proxy(&mut keys);
+    http.follow_redirects = keys.boolean("follow_redirects").unwrap_or(true);
+    // Every server of HTTP/2 speaks HTTP/1.1 too, which the client uses.
+    keys.boolean("enable_http2");
     keys.finish();
     http
+}
+
+/// The credentials, of which one kind may be given.
+fn auth(keys: &mut Section<'_>, base: &Path) -> Option<HttpAuth> {
+    let mut found: Vec<(&str, HttpAuth)> = Vec::new();
+    if let Some(section) = keys.section("authorization") {
+        found.push(("authorization", authorization(section, base)));
+    }
+    if let Some(section) = keys.section("basic_auth") {
+        found.push(("basic_auth", basic_auth(section, base)));
+    }
+    if let Some(section) = keys.section("oauth2")
+        && let Some(oauth2) = oauth2(section, base)
+    {
+        found.push(("oauth2", HttpAuth::OAuth2(Box::new(oauth2))));
+    }
+    if let Some(credentials) = secret(keys, ("bearer_token", "bearer_token_file"), SecretForm::Header, base) {
+        let bearer = HttpAuth::Authorization { scheme: "Bearer".into(), credentials };
+        found.push(("bearer_token", bearer));
+    }
+    if let [(first, _), (second, _), ..] = &found[..] {
+        keys.problems.add(keys.line_of(second), format!("{first} and {second} are both given; keep one"));
+    }
+    found.into_iter().next().map(|(_, auth)| auth)
 }
 
 fn networks(keys: &mut Section<'_>, key: &'static str) -> Vec<Network> {
@@ -164,8 +170,8 @@ fn networks(keys: &mut Section<'_>, key: &'static str) -> Vec<Network> {
     texts.into_iter().filter_map(read).collect()
 }
 
-fn authorization(mut keys: Section<'_>, base: &Path) -> Option<HttpAuth> {
-    let scheme = keys.text("type").map_or("Bearer", |scheme| scheme.text.trim());
+fn authorization(mut keys: Section<'_>, base: &Path) -> HttpAuth {
+    let scheme = given(&mut keys, "type").unwrap_or("Bearer");
     if scheme.eq_ignore_ascii_case("basic") {
         keys.problems.add(keys.line_of("type"), "authorization type is Basic; write basic_auth instead");
     } else if !is_token(scheme) {
@@ -175,27 +181,95 @@ fn authorization(mut keys: Section<'_>, base: &Path) -> Option<HttpAuth> {
     let credentials = secret(&mut keys, ("credentials", "credentials_file"), SecretForm::Header, base);
     if credentials.is_none() {
         keys.problems
-            .add(keys.line, "authorization has no credentials; write credentials or credentials_file");
+            .doubt(keys.line, "authorization has no credentials; write credentials or credentials_file");
     }
+    keys.unsupported(&["credentials_ref"]);
     keys.finish();
-    Some(HttpAuth::Authorization { scheme: scheme.to_owned(), credentials: credentials? })
+    HttpAuth::Authorization { scheme: scheme.to_owned(), credentials: credentials.unwrap_or_else(nothing) }
 }
 
-fn basic_auth(mut keys: Section<'_>, base: &Path) -> Option<HttpAuth> {
-    let username = keys.text("username").map(|name| name.text.to_owned());
+fn basic_auth(mut keys: Section<'_>, base: &Path) -> HttpAuth {
+    let username = username(&mut keys, base);
     let password = secret(&mut keys, ("password", "password_file"), SecretForm::Password, base);
     if username.is_none() || password.is_none() {
         keys.problems
-            .add(keys.line, "basic_auth is incomplete; write username, and password or password_file");
+            .doubt(keys.line, "basic_auth is incomplete; write username, and password or password_file");
     }
-    keys.unsupported(&["username_file", "username_ref", "password_ref"]);
+    keys.unsupported(&["username_ref", "password_ref"]);
     keys.finish();
-    Some(HttpAuth::Basic { username: username?, password: password? })
+    HttpAuth::Basic { username: username.unwrap_or_else(nothing), password: password.unwrap_or_else(nothing) }
 }
 
-/// `Name: {values: [x]}`, `{secrets: [x]}` or `{files: [f]}` as Prometheus has it, or `Name: x`.
-pub(crate) fn headers(headers: &Section<'_>, base: &Path) -> BTreeMap<String, Secret> {
-    let mut found = BTreeMap::new();
+/// A name is no secret, and may stand in a file all the same.
+fn username(keys: &mut Section<'_>, base: &Path) -> Option<Secret> {
+    let (inline, file) = (keys.text("username"), keys.text("username_file"));
+    if let (Some(_), Some(_)) = (inline, file) {
+        let line = keys.line_of("username_file");
+        keys.problems.add(line, "username and username_file are both given; keep one");
+    }
+    let inline = inline.map(|name| Secret::Inline(name.text.into()));
+    inline.or(file.map(|file| secret_file(file, "username_file", SecretForm::Password, base)))
+}
+
+fn nothing() -> Secret {
+    Secret::Inline("".into())
+}
+
+fn oauth2(mut keys: Section<'_>, base: &Path) -> Option<OAuth2> {
+    if given(&mut keys, "grant_type") == Some(JWT_BEARER) {
+        let message = format!(
+            "grant_type {JWT_BEARER} is not supported by this version; write client_credentials, or remove it"
+        );
+        keys.problems.add(keys.line_of("grant_type"), message);
+    }
+    // These keys belong to that grant alone, and Alertmanager does not look at them without it.
+    for key in [
+        "client_certificate_key_id",
+        "client_certificate_key",
+        "client_certificate_key_file",
+        "signature_algorithm",
+        "iss",
+        "audience",
+        "claims",
+    ] {
+        if let Some(text) = keys.node(key).and_then(scalar)
+            && key == "client_certificate_key"
+        {
+            keys.problems.secret(text);
+        }
+    }
+    let client_id = given(&mut keys, "client_id");
+    let token_url = given(&mut keys, "token_url");
+    for (key, missing) in [("client_id", client_id.is_none()), ("token_url", token_url.is_none())] {
+        if missing {
+            keys.problems.add(keys.line, format!("oauth2 has no {key}; write {key}"));
+        }
+    }
+    if let Some(url) = token_url
+        && let Err(why) = check_url(url)
+    {
+        let line = keys.line_of("token_url");
+        keys.problems.add(line, format!("token_url {} {why}; write an http or https URL", shown(url)));
+    }
+    let scopes = keys.texts("scopes").unwrap_or_default().into_iter();
+    let params = keys.text_map("endpoint_params").into_iter();
+    let oauth2 = OAuth2 {
+        client_id: client_id.unwrap_or_default().to_owned(),
+        client_secret: secret(&mut keys, ("client_secret", "client_secret_file"), SecretForm::Password, base),
+        scopes: scopes.map(|scope| scope.text.to_owned()).collect(),
+        token_url: token_url.unwrap_or_default().to_owned(),
+        endpoint_params: params.map(|(name, value)| (name.to_owned(), value.text.to_owned())).collect(),
+        tls: keys.section("tls_config").map(|tls| tls_config(tls, base)).unwrap_or_default(),
+        proxy: proxy(&mut keys),
+    };
+    keys.unsupported(&["client_secret_ref", "client_certificate_key_ref"]);
+    keys.finish();
+    (client_id.is_some() && token_url.is_some()).then_some(oauth2)
+}
+
+/// `Name: {values: [x], secrets: [x], files: [f]}` as Prometheus has it, or `Name: x`.
+pub(crate) fn headers(headers: &Section<'_>, base: &Path) -> Vec<(String, Vec<Secret>)> {
+    let mut found = Vec::new();
     for (line, name, node) in headers.entries() {
         let problems = headers.problems;
         if !is_token(name) {
@@ -206,38 +280,33 @@ pub(crate) fn headers(headers: &Section<'_>, base: &Path) -> BTreeMap<String, Se
         } else if RESERVED.contains(&name.to_ascii_lowercase().as_str()) {
             problems.add(line, format!("header {name} is set by the client itself; remove it"));
         }
-        if let Some(value) = header(name, node, base, problems) {
-            found.insert(name.to_owned(), value);
-        }
+        found.push((name.to_owned(), header(name, node, base, problems)));
     }
     found
 }
 
-fn header(name: &str, node: &Node, base: &Path, problems: &Problems) -> Option<Secret> {
+fn header(name: &str, node: &Node, base: &Path, problems: &Problems) -> Vec<Secret> {
     let inline =
         |text: Text<'_>| inline_secret(problems, &format!("header {name}"), text, SecretForm::Header);
     if let Some(value) = scalar(node) {
-        return Some(inline(value));
+        return vec![inline(value)];
     }
-    if !matches!(node.value, Value::Map(_)) {
+    if !matches!(node.value, Value::Map(_) | Value::Null) {
         problems.add(node.line, format!("header {} has no value; write values: [text]", shown(name)));
-        return None;
+        return Vec::new();
     }
-    let mut keys = Section::new(node, format!("header {}", shown(name)), problems)?;
+    let Some(mut keys) = Section::new(node, format!("header {}", shown(name)), problems) else {
+        return Vec::new();
+    };
     let mut all: Vec<Secret> = keys.texts("values").unwrap_or_default().into_iter().map(inline).collect();
     all.extend(keys.texts("secrets").unwrap_or_default().into_iter().map(inline));
     let files = keys.texts("files").unwrap_or_default();
     let file = |path| secret_file(path, &format!("header {name}"), SecretForm::Header, base);
     all.extend(files.into_iter().map(file));
     keys.finish();
-    if all.len() != 1 {
-        let message =
-            format!("header {} has {} values; this version sends exactly one", shown(name), all.len());
-        problems.add(node.line, message);
-    }
-    all.pop()
+    all
 }
 
-fn is_token(text: &str) -> bool {
+pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }

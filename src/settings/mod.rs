@@ -5,15 +5,19 @@ mod addresses;
 mod client;
 pub(crate) mod http;
 mod problem;
+mod proxy;
 mod secret;
 pub(crate) mod section;
 mod signing;
 pub(crate) mod template_check;
+pub(crate) mod tls;
 pub(crate) mod url;
 pub(crate) mod yaml;
 
 pub use addresses::{AddressPolicy, Network};
-pub use client::{HttpAuth, HttpConfig, SecretUrl};
+pub use client::{
+    HttpAuth, HttpConfig, OAuth2, Pem, PemSource, ProxyConfig, ProxySource, SecretUrl, TlsConfig,
+};
 pub use problem::{ConfigErrors, Problem};
 pub use secret::{Secret, SecretError, SecretFile, SecretForm};
 pub use signing::{SigningKeys, SigningSecretError};

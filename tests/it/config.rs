@@ -307,8 +307,11 @@ receivers:
             assert_eq!(file(&webhook.url.0), "/etc/squelch/hook");
             assert_eq!(webhook.max_alerts, 5);
             assert!(integration.http.auth.is_none(), "an http_config of its own replaces the global one");
-            assert_eq!(integration.http.ca_file.as_deref(), Some(Path::new("/etc/squelch/ca.pem")));
-            assert_eq!(file(&integration.http.headers["X-Token"]), "inline t");
+            let ca = integration.http.tls.ca.as_ref().map(ToString::to_string);
+            assert_eq!(ca.as_deref(), Some("tls_config.ca_file /etc/squelch/ca.pem"));
+            let (name, values) = &integration.http.headers[0];
+            assert_eq!((name.as_str(), file(&values[0]).as_str()), ("X-Token", "inline t"));
+            assert!(!integration.http.follow_redirects);
         }
     }
     assert!(!format!("{config:?}").contains("hooks.slack"), "a secret is printed");

@@ -287,19 +287,40 @@ async fn an_answer_that_was_lost_makes_the_end_ambiguous_and_the_repeat_visible(
     assert!(world.rejection().await.ambiguous);
 }
 
+/// A redirect is followed where it keeps the message and stays at the host, and is final anywhere else.
 #[tokio::test]
-async fn a_redirect_is_final_and_not_followed() {
+async fn a_redirect_elsewhere_is_final_and_not_followed() {
     let pager = pager().await;
     let mut world = World::new(&receivers([("team", webhook(pager.url("/webhook/team")))]));
-    for status in [301, 302, 307, 308] {
+    let same = pager.url("/webhook/other");
+    let elsewhere = same.replace("127.0.0.1", "localhost");
+    let cases = [
+        (301, &same, Some("would drop the message")),
+        (302, &same, Some("would drop the message")),
+        (303, &same, Some("would drop the message")),
+        (307, &same, None),
+        (308, &same, None),
+        (307, &elsewhere, Some("a redirect to http://localhost")),
+        (308, &elsewhere, Some("which is another host")),
+    ];
+    for (id, (status, location, refused)) in (1..).zip(cases) {
         let before = pager.requests().total;
-        let headers = BTreeMap::from([("Location".to_owned(), pager.url("/webhook/other"))]);
+        let headers = BTreeMap::from([("Location".to_owned(), location.clone())]);
         pager.script(Fault { answer: Some(status), headers, ..Fault::default() });
-        world.deliverer.send(notification(u64::from(status), "team", "webhook[0]", Kind::Page), false);
-        let rejection = world.rejection().await;
-        assert_eq!(rejection.reason, "other");
-        assert!(rejection.detail.contains("redirect"), "{}", rejection.detail);
-        assert_eq!(pager.requests().total, before + 1);
+        world.deliverer.send(notification(id, "team", "webhook[0]", Kind::Page), false);
+        match refused {
+            Some(says) => {
+                let rejection = world.rejection().await;
+                assert_eq!(rejection.reason, "other");
+                assert!(rejection.detail.contains(says), "{status}: {}", rejection.detail);
+                assert!(!rejection.detail.contains("/webhook"), "{}", rejection.detail);
+                assert_eq!(pager.requests().total, before + 1);
+            }
+            None => {
+                assert_eq!(world.report().await.outcome, Outcome::Accepted, "{status}");
+                assert_eq!(pager.requests().total, before + 2);
+            }
+        }
     }
 }
 
@@ -349,7 +370,7 @@ async fn no_secret_in_errors_or_logs() {
     let pager = pager().await;
     let mut hook = webhook(pager.url("/webhook/s3cr3t-path-token?auth=s3cr3t-query-token"));
     hook.http.auth = Some(squelch::config::HttpAuth::Basic {
-        username: "me".into(),
+        username: Secret::Inline("me".into()),
         password: Secret::Inline("s3cr3t-password".into()),
     });
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -21,6 +21,7 @@ mod e2e;
 mod exposition;
 mod fuzz;
 mod golden;
+mod http_client;
 mod ingest;
 mod journal;
 mod journal_model;

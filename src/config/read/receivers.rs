@@ -123,16 +123,17 @@ fn integration(
     let notifier = reader(&mut keys);
     let send_resolved = keys.boolean("send_resolved").unwrap_or(kind.send_resolved);
     let send_updates = keys.boolean("send_updates").unwrap_or(kind.send_updates || notifier.edits());
-    let (mut timeout, mut http) = (None, None);
+    let mut timeout = None;
+    let addresses = defaults.http.addresses.clone();
+    let mut http = HttpConfig { addresses: addresses.clone(), ..HttpConfig::default() };
     if notifier.speaks_http() {
         // Alertmanager takes 0s for no limit but its own, which is the default here.
         timeout = keys.duration("timeout").filter(|timeout| !timeout.is_zero());
-        let mut own = http_config(&mut keys, defaults.base).unwrap_or_else(|| defaults.http.clone());
+        http = http_config(&mut keys, defaults.base).unwrap_or_else(|| defaults.http.clone());
         // A wall round everything must not fall because one receiver has a password of its own.
-        if own.addresses.is_empty() {
-            own.addresses = defaults.http.addresses.clone();
+        if http.addresses.is_empty() {
+            http.addresses = addresses;
         }
-        http = Some(own);
     }
     let templates = keys.problems.library();
     keys.finish();
@@ -146,7 +147,7 @@ fn integration(
         endpoint: endpoint(&*notifier),
     };
     let timeout = timeout.unwrap_or(Duration::from_secs(10));
-    (reference, Integration { name, notifier, timeout, http: http.unwrap_or_default(), templates })
+    (reference, Integration { name, notifier, timeout, http, templates })
 }
 
 /// A hash of where an integration leads: its type, URL and credential. A secret in a file counts by the
