@@ -12,6 +12,7 @@ mod circuit;
 mod console;
 mod dial;
 mod http;
+mod mail;
 mod meter;
 mod oauth2;
 mod pace;

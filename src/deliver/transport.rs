@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::console::Console;
 use super::http::HttpClient;
+use super::mail::Mailer;
 use super::meter::Meter;
 use super::redact::Redactor;
 use super::secret::reveal;
@@ -25,6 +26,7 @@ pub struct Transport {
     integration: Integration,
     templates: Templates,
     http: Option<HttpClient>,
+    mail: Option<Mailer>,
     external_url: Arc<str>,
     console: Console,
     meter: Arc<Meter>,
@@ -45,11 +47,14 @@ impl Transport {
         let templates = Templates::new(&integration.templates, &*integration.notifier);
         let client = || HttpClient::new(&integration.http, integration.timeout.to_std());
         let http = integration.notifier.speaks_http().then(client).transpose()?;
+        let mailer = |tls| Mailer::new(tls, &integration.http.addresses);
+        let mail = integration.notifier.mail_tls().map(mailer).transpose()?;
         Ok(Transport {
             receiver: receiver.into(),
             integration: integration.clone(),
             templates,
             http,
+            mail,
             external_url: options.external_url.clone(),
             console: options.console.clone(),
             meter,
@@ -115,6 +120,10 @@ impl Transport {
                 let Some(http) = &self.http else { return Err(AttemptError::ours("no HTTP client")) };
                 let reads = |status| self.integration.notifier.reads(status);
                 http.send(request, redactor, until, reads).await
+            }
+            Request::Mail(mail) => {
+                let Some(mailer) = &self.mail else { return Err(AttemptError::ours("no mailer")) };
+                mailer.send(&mail, &redactor, until).await.map(|()| Answer::new(200, None, Vec::new()))
             }
             Request::Line(line) => {
                 let timeout = self.integration.timeout.to_std();
@@ -185,7 +194,8 @@ pub fn wrong_certificates(
     receivers: &std::collections::BTreeMap<smol_str::SmolStr, Vec<Integration>>,
 ) -> Vec<Problem> {
     let integrations = receivers.values().flatten();
-    let all = integrations.flat_map(|integration| integration.http.tls_configs());
+    let all = integrations
+        .flat_map(|integration| integration.http.tls_configs().chain(integration.notifier.mail_tls()));
     let there = all.filter(|tls| {
         tls.pems().all(|pem| match &pem.from {
             PemSource::File(path) => path.exists(),

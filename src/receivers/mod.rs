@@ -10,6 +10,7 @@ mod answer;
 mod attempt;
 pub mod console;
 pub mod discord;
+pub mod email;
 mod form;
 pub mod incidentio;
 pub mod jira;
@@ -42,7 +43,7 @@ use smol_str::SmolStr;
 
 pub use answer::Answer;
 pub use attempt::{AttemptError, FailureReason, Retry, Side, Verdict, failure_of};
-pub use notifier::{Attempt, HttpMethod, HttpRequest, Notifier, Pace, Request};
+pub use notifier::{Attempt, HttpMethod, HttpRequest, Mail, MailAuth, MailServer, Notifier, Pace, Request};
 pub use render::{Renderer, Templated, Templates};
 pub use view::View;
 
@@ -55,7 +56,7 @@ pub use crate::templates::Escape;
 use crate::templates::Library;
 
 /// Every type of receiver, in the order in which the integrations of one receiver stand.
-pub static TYPES: [&ReceiverType; 19] = [
+pub static TYPES: [&ReceiverType; 20] = [
     &pagerduty::TYPE,
     &opsgenie::TYPE,
     &victorops::TYPE,
@@ -74,6 +75,7 @@ pub static TYPES: [&ReceiverType; 19] = [
     &rocketchat::TYPE,
     &mattermost::TYPE,
     &alertmanager::TYPE,
+    &email::TYPE,
     &console::TYPE,
 ];
 
@@ -102,7 +104,7 @@ pub struct Integration {
     pub name: SmolStr,
     /// Its own keys, and what they make of a notification.
     pub notifier: Arc<dyn Notifier>,
-    /// One attempt may take this long. Default 10s.
+    /// One attempt may take this long.
     pub timeout: Duration,
     /// `http_config`; unused where the notifier does not speak HTTP.
     pub http: HttpConfig,

@@ -12,7 +12,7 @@ use super::attempt::{AttemptError, failure_of};
 use super::render::{Renderer, Templated};
 use super::{Answer, View};
 use crate::model::Timestamp;
-use crate::settings::{Secret, SecretForm};
+use crate::settings::{Secret, SecretForm, TlsConfig};
 use crate::templates::{Escape, as_it_is};
 
 /// Of so many alerts of one incident a message for people tells at most.
@@ -42,6 +42,16 @@ pub trait Notifier: Any + fmt::Debug + Send + Sync {
     /// Whether it speaks HTTP, and so has `http_config` and `timeout`.
     fn speaks_http(&self) -> bool {
         true
+    }
+
+    /// Its `tls_config`, if it sends mails.
+    fn mail_tls(&self) -> Option<&TlsConfig> {
+        None
+    }
+
+    /// How long one attempt may take, unless `timeout` says something else.
+    fn timeout(&self) -> crate::model::Duration {
+        crate::model::Duration::from_secs(10)
     }
 
     /// How fast the vendor lets it send; `None` sets no limit.
@@ -174,8 +184,60 @@ impl<'a> Attempt<'a> {
 pub enum Request {
     /// By HTTP.
     Http(HttpRequest),
+    /// By SMTP.
+    Mail(Box<Mail>),
     /// As one line on standard output.
     Line(String),
+}
+
+/// A mail, ready to send.
+pub struct Mail {
+    /// The server that takes it.
+    pub server: MailServer,
+    /// The address of the sender.
+    pub from: String,
+    /// The addresses of the recipients.
+    pub to: Vec<String>,
+    /// `Message-Id`: the same for the same mail.
+    pub id: String,
+    /// Headers and body.
+    pub message: Vec<u8>,
+}
+
+impl fmt::Debug for Mail {
+    /// Without the log-in, the recipients and the text.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (host, port) = (&self.server.host, self.server.port);
+        write!(f, "mail by {host}:{port} {} bytes", self.message.len())
+    }
+}
+
+/// A mail server, and how to speak to it.
+pub struct MailServer {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The name by which Squelch greets it.
+    pub hello: String,
+    /// TLS begins at once.
+    pub implicit_tls: bool,
+    /// No mail goes out in the clear.
+    pub require_tls: bool,
+    /// The log-in.
+    pub auth: Option<MailAuth>,
+}
+
+/// A log-in at a mail server.
+pub struct MailAuth {
+    /// The user.
+    pub username: String,
+    /// The password for PLAIN and LOGIN.
+    pub password: Option<Arc<str>>,
+    /// The secret for CRAM-MD5.
+    pub secret: Option<Arc<str>>,
+    /// For whom the user acts; usually empty.
+    pub identity: String,
 }
 
 /// A request by HTTP. The carrier adds the credentials and headers of `http_config`.

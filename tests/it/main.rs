@@ -18,6 +18,7 @@ mod deliver;
 mod documentation;
 mod documents;
 mod e2e;
+mod email;
 mod exposition;
 mod fuzz;
 mod golden;

@@ -27,19 +27,7 @@ use crate::settings::yaml::Node;
 use crate::settings::{http, yaml};
 
 /// Keys of Alertmanager's `global` for its integrations. Those that no receiver type here reads are refused.
-const OF_INTEGRATIONS: [&str; 36] = [
-    "smtp_from",
-    "smtp_hello",
-    "smtp_smarthost",
-    "smtp_auth_username",
-    "smtp_auth_password",
-    "smtp_auth_password_file",
-    "smtp_auth_secret",
-    "smtp_auth_secret_file",
-    "smtp_auth_identity",
-    "smtp_require_tls",
-    "smtp_tls_config",
-    "smtp_force_implicit_tls",
+const OF_INTEGRATIONS: [&str; 24] = [
     "slack_app_token",
     "slack_app_token_file",
     "slack_app_url",

@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 
 use super::trust::check_fallbacks;
 use crate::config::{HttpConfig, Integration, IntegrationRef, Receiver};
-use crate::model::{Duration, hash64};
+use crate::model::hash64;
 use crate::receivers::{Notifier, Reader, ReceiverType};
 use crate::settings::http::http_config;
 use crate::settings::section::{Problems, Section, Text, shown};
@@ -146,7 +146,7 @@ fn integration(
         most_alerts: notifier.most_alerts(),
         endpoint: endpoint(&*notifier),
     };
-    let timeout = timeout.unwrap_or(Duration::from_secs(10));
+    let timeout = timeout.unwrap_or_else(|| notifier.timeout());
     (reference, Integration { name, notifier, timeout, http, templates })
 }
 
