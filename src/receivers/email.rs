@@ -124,8 +124,12 @@ fn reader<'b>(keys: &mut Section<'_>, base: &'b Path) -> Reader<'b> {
 }
 
 fn read(keys: &mut Section<'_>, global: &Global, base: &Path) -> EmailConfig {
-    let from = template_check::read(keys, "from").filter(|from| !from.is_empty()).or(global.from.clone());
-    let to = template_check::read(keys, "to").filter(|to| !to.is_empty());
+    let place = |keys: &mut Section<'_>, key| {
+        let text = keys.text(key).filter(|text| !text.text.is_empty())?;
+        template_check::check_place(keys.problems, key, text)
+    };
+    let from = place(keys, "from").or(global.from.clone());
+    let to = place(keys, "to");
     let smarthost = smarthost(keys, "smarthost").or(global.smarthost.clone());
     let missing = |key: &str, global: &str| {
         let also = if global.is_empty() { String::new() } else { format!(", or {global} in global") };
@@ -309,9 +313,16 @@ impl Notifier for EmailConfig {
         };
         let mut all = vec![one("to", &self.to, clean_text), one("from", &self.from, clean_text)];
         all.extend(self.headers.iter().map(|(name, value)| one(name, value, clean_text)));
+        if !self.headers.iter().any(|(name, _)| name == "Subject") {
+            all.push(Templated::or_default("Subject", &None, "email.default.subject", clean_text));
+        }
         all.extend(Templated::given([("text", &self.text)], clean_text));
-        all.extend(Templated::given([("html", &self.html)], html));
+        all.push(Templated::or_default("html", &self.html, "email.default.html", clean_text));
         all
+    }
+
+    fn html(&self) -> &'static [&'static str] {
+        &["html"]
     }
 
     fn request(&self, attempt: &Attempt<'_>) -> Result<Request, AttemptError> {

@@ -246,8 +246,8 @@ async fn the_mails_of_an_incident_are_one_thread() {
 #[tokio::test]
 async fn a_label_changes_nothing_but_its_own_text() {
     let mail = Mail::start(Manner::default()).await;
-    let keys = "to: ops@example.org\nrequire_tls: false\nheaders: {subject: '{{ group_labels.alertname }}', x-team: é}\n\
-                html: '<p>{{ group_labels.alertname }}</p>'\ntext: '{{ group_labels.alertname }}'";
+    let keys = "to: ops@example.org\nrequire_tls: false\nheaders: {subject: '{{ .GroupLabels.alertname }}', x-team: é}\n\
+                html: '<p>{{ .GroupLabels.alertname }}</p>'\ntext: '{{ .GroupLabels.alertname }}'";
     for evil in [
         "a\r\nBcc: evil@example.org\r\n\r\nbody",
         "a\nX-Evil: 1",
