@@ -1,12 +1,14 @@
 //! A request's body, whole or not at all.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode, header};
+use flate2::read::MultiGzDecoder;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
@@ -154,6 +156,19 @@ impl Incoming<'_> {
         true
     }
 
+    /// [`Self::grow`], or why there is no room.
+    async fn need(&mut self, bytes: usize, gate: &dyn Gate) -> Result<(), Refused> {
+        let late = |gone: u64| (0..gone).for_each(|_| gate.bounded(Bounded::LateBody));
+        if self.grow(bytes, &late).await {
+            return Ok(());
+        }
+        gate.bounded(Bounded::Bodies);
+        let limit = self.pool.bytes;
+        let detail =
+            format!("requests in flight hold {limit} bytes of bodies, which is the limit; try again");
+        Err(Refused { reason: None, problem: Problem::unavailable(detail) })
+    }
+
     fn leave(&self) {
         self.pool.lock().remove(&self.number);
     }
@@ -175,11 +190,12 @@ impl Room {
         timeout: Duration,
         gate: &dyn Gate,
     ) -> Result<Arrived, Refused> {
-        if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
-            && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-        {
-            let detail =
-                format!("content encoding {encoding:?} is not taken; send the body as it is, not compressed");
+        let encoding = headers.get(header::CONTENT_ENCODING).map(|encoding| encoding.as_bytes());
+        let is = |name: &str| encoding.is_some_and(|e| e.eq_ignore_ascii_case(name.as_bytes()));
+        let packed = is("gzip") || is("x-gzip");
+        if encoding.is_some() && !packed && !is("identity") {
+            let found = String::from_utf8_lossy(encoding.unwrap_or_default());
+            let detail = format!("content encoding {found:?} is not taken; gzip or none would be right");
             return Err(blamed(InvalidReason::UnsupportedType, StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
         let announced =
@@ -187,24 +203,28 @@ impl Room {
         if let Some(found) = announced.filter(|n| *n > most as u64) {
             return Err(too_large(most, &format!("{found} bytes")));
         }
-        let incoming = self.enter(announced);
-        match tokio::time::timeout(timeout, collect(body, most, incoming, gate)).await {
-            Ok(result) => result,
+        let mut incoming = self.enter(announced);
+        let mut bytes = match tokio::time::timeout(timeout, collect(body, most, &mut incoming, gate)).await {
+            Ok(result) => result?,
             Err(_) => {
                 let detail = format!("the body did not arrive within {timeout:?}");
                 // Not 408: Alertmanager does not try again after a 4xx, and the next time it may arrive.
-                Err(blamed(InvalidReason::Incomplete, StatusCode::SERVICE_UNAVAILABLE, detail))
+                return Err(blamed(InvalidReason::Incomplete, StatusCode::SERVICE_UNAVAILABLE, detail));
             }
+        };
+        if packed {
+            bytes = inflated(&bytes, most, &mut incoming, gate).await?;
         }
+        Ok(Arrived { bytes: bytes.into(), share: Share { permit: incoming.permit.take() } })
     }
 }
 
 async fn collect(
     body: Body,
     most: usize,
-    mut incoming: Incoming<'_>,
+    incoming: &mut Incoming<'_>,
     gate: &dyn Gate,
-) -> Result<Arrived, Refused> {
+) -> Result<Vec<u8>, Refused> {
     let mut body = Limited::new(body, most);
     let mut bytes = Vec::new();
     let unavailable = |detail| Refused { reason: None, problem: Problem::unavailable(detail) };
@@ -228,17 +248,38 @@ async fn collect(
             blamed(InvalidReason::Incomplete, StatusCode::BAD_REQUEST, detail)
         })?;
         let Ok(data) = frame.into_data() else { continue };
-        let late = |gone: u64| (0..gone).for_each(|_| gate.bounded(Bounded::LateBody));
-        if !incoming.grow(bytes.len() + data.len(), &late).await {
-            gate.bounded(Bounded::Bodies);
-            let limit = incoming.pool.bytes;
-            let detail =
-                format!("requests in flight hold {limit} bytes of bodies, which is the limit; try again");
-            return Err(unavailable(detail));
-        }
+        incoming.need(bytes.len() + data.len(), gate).await?;
         bytes.extend_from_slice(&data);
     }
-    Ok(Arrived { bytes: bytes.into(), share: Share { permit: incoming.permit.take() } })
+    Ok(bytes)
+}
+
+/// Bytes that are inflated before others get a turn.
+const PIECE: u64 = 32 << 10;
+
+/// A gzip body as it was before, of at most `most` bytes. Both forms count for the memory that bodies hold.
+async fn inflated(
+    packed: &[u8],
+    most: usize,
+    incoming: &mut Incoming<'_>,
+    gate: &dyn Gate,
+) -> Result<Vec<u8>, Refused> {
+    let (mut reader, mut bytes) = (MultiGzDecoder::new(packed), Vec::new());
+    loop {
+        let before = bytes.len();
+        reader.by_ref().take(PIECE).read_to_end(&mut bytes).map_err(|e| {
+            let detail = format!("the gzip body is broken after {before} bytes or more: {e}");
+            blamed(InvalidReason::Incomplete, StatusCode::BAD_REQUEST, detail)
+        })?;
+        incoming.need(packed.len() + bytes.len(), gate).await?;
+        if bytes.len() > most {
+            return Err(too_large(most, "more, inflated"));
+        }
+        if bytes.len() == before {
+            return Ok(bytes);
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 fn too_large(most: usize, found: &str) -> Refused {
