@@ -6,6 +6,8 @@ use crate::settings::yaml::{Node, Value};
 
 /// What stands for a secret, as in Alertmanager.
 const MASK: &str = "<secret>";
+/// The same where a URL has a user and a password.
+const MASK_IN_URL: &str = "%3Csecret%3E";
 
 /// Parts of the names of keys whose values are secrets, unless the name ends in `_file`. Values that were
 /// read as secrets are masked whatever their key.
@@ -95,12 +97,12 @@ fn scalar(node: &Node, place: &Place<'_>) -> String {
     }
 }
 
-/// A URL less the user and password in it.
+/// A URL less the user and password in it. It stays a URL, so that programs can read it.
 fn without_user(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     match host.rsplit_once('@') {
-        Some((user, _)) => format!("{scheme}://{MASK}{}", &rest[user.len()..]),
+        Some((user, _)) => format!("{scheme}://{MASK_IN_URL}{}", &rest[user.len()..]),
         None => text.to_owned(),
     }
 }
@@ -112,6 +114,65 @@ fn plain_or_quoted(text: &str) -> String {
         true => text.to_owned(),
         false => crate::model::Quoted(text).to_string(),
     }
+}
+
+/// Keys at the top that only Squelch knows.
+const OWN_SECTIONS: [&str; 9] =
+    ["severities", "identity", "noise", "heartbeat", "self_check", "limits", "sources", "users", "storage"];
+
+/// Keys further down that only Squelch knows, with the section at the top that they stand in.
+const OWN_KEYS: [(&str, &str); 9] = [
+    ("global", "stale_after"),
+    ("global", "failopen_after"),
+    ("global", "failopen_levels"),
+    ("route", "noise"),
+    ("receivers", "send_updates"),
+    ("receivers", "fallback_after"),
+    ("receivers", "console_configs"),
+    ("receivers", "signing_secret"),
+    ("receivers", "signing_secret_file"),
+];
+
+/// The column of a receiver's own keys. Its `fallback` names a receiver, and that of Slack is a text.
+const OF_RECEIVER: usize = 4;
+
+/// A text that [`masked`] made, for programs that read it as a configuration of Alertmanager: the keys that
+/// only Squelch knows are comments.
+pub fn for_alertmanager(masked: &str) -> String {
+    let mut text = String::with_capacity(masked.len() + masked.len() / 8);
+    // The section at the top, and the column of the key whose lines are comments now.
+    let (mut section, mut own) = ("", None::<usize>);
+    for line in masked.lines() {
+        let bare = line.trim_start_matches([' ', '-']);
+        let column = line.len() - bare.len();
+        own = own.filter(|own| column > *own);
+        if own.is_none() {
+            let key = bare.split(':').next().unwrap_or_default();
+            if column == 0 {
+                section = key;
+            }
+            let is_own = match column {
+                0 => OWN_SECTIONS.contains(&key),
+                OF_RECEIVER if (section, key) == ("receivers", "fallback") => true,
+                _ => OWN_KEYS.contains(&(section, key)),
+            };
+            own = is_own.then_some(column);
+        }
+        // The dash of a list's item stays, because the item goes on in the next line.
+        let at = match own {
+            Some(own) if own == column => column,
+            Some(own) => own,
+            None => line.len(),
+        };
+        let (before, after) = line.split_at(at);
+        text.push_str(before);
+        if own.is_some() {
+            text.push_str("# ");
+        }
+        text.push_str(after);
+        text.push('\n');
+    }
+    text
 }
 
 #[cfg(test)]
@@ -148,7 +209,7 @@ receivers:
             "resolve_timeout: 5m",
             r#"matchers: ["x=\"y\"", "z=~\"a: b\""]"#,
             "- routing_key_file: /run/key",
-            "https://<secret>@pd.example/v2",
+            "https://%3Csecret%3E@pd.example/v2",
             "username: u",
             "type: Bearer",
         ] {
@@ -156,5 +217,17 @@ receivers:
         }
         let again = masked.replace("<secret>", "x");
         yaml::parse(&again).unwrap();
+    }
+
+    #[test]
+    fn programs_that_know_alertmanager_find_nothing_else() {
+        let own = "global:\n  stale_after: 12h\n  resolve_timeout: 5m\nnoise:\n  calm:\n    hold:\n      for: 5m\n\
+                   route:\n  receiver: a\n  routes:\n    - noise: calm\n      receiver: a\n\
+                   receivers:\n  - name: a\n    fallback: b\n    console_configs:\n      - x: 1\n    webhook_configs:\n      - url: u\n";
+        let shown = "global:\n  # stale_after: 12h\n  resolve_timeout: 5m\n# noise:\n#   calm:\n#     hold:\n#       for: 5m\n\
+                     route:\n  receiver: a\n  routes:\n    - # noise: calm\n      receiver: a\n\
+                     receivers:\n  - name: a\n    # fallback: b\n    # console_configs:\n    #   - x: 1\n    webhook_configs:\n      - url: u\n";
+        assert_eq!(for_alertmanager(own), shown);
+        assert_eq!(for_alertmanager(shown), shown);
     }
 }

@@ -30,6 +30,7 @@ pub use crate::settings::{
     TlsConfig, Url,
 };
 pub use access::{AccessRules, AlertSource, Credential, Role, User};
+pub use masked::for_alertmanager;
 pub use squelch_core::policy::{
     FailOpen, Flapping, GroupBy, Heartbeat, Hold, Identifier, InhibitRule, IntegrationRef, KnownBy, Level,
     Limit, Limits, Lines, Location, LocationError, Mode, Noise, Policy, Receiver, Route, SelfCheckSettings,

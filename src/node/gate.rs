@@ -80,6 +80,7 @@ impl NodeGate {
         let (receivers, keep) = (parts.receivers, parts.keep);
         let (config_file, web_file, access) = (parts.config_file, parts.web_file, parts.access);
         published.meter.reloaded(wall());
+        published.meter.configured(&config.masked);
         NodeGate {
             queue,
             clock,
@@ -189,6 +190,10 @@ impl Gate for NodeGate {
             outcome
         });
         Box::pin(async move { task.await.unwrap_or_else(|e| Err(format!("the reload broke off: {e}"))) })
+    }
+
+    fn counted(&self, active: u64, suppressed: u64) {
+        self.published.meter.counted(active, suppressed);
     }
 
     fn metrics(&self) -> String {

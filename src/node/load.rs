@@ -131,6 +131,7 @@ impl Reload {
         };
         published.budget(budget);
         *receivers = prepared;
+        published.meter.configured(&config.masked);
         self.masked.store(Arc::new(config.masked));
         self.keep.store(Arc::new(config.storage));
         in_force.take(&fresh);

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path};
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri};
 
 use super::body::{Arrived, Refused, Room};
 use super::limits::SMALL_BODY;
 use super::outgoing::Outgoing;
 use super::problem::Problem;
 use super::refusals::Refusals;
-use super::{Gate, Limits};
+use super::{Gate, Limits, v2};
+use crate::model::Timestamp;
 
 /// Who is at the other end of the connection. The port is left out: it changes with each connection.
 #[derive(Clone, Copy)]
@@ -40,11 +41,14 @@ pub(super) struct App {
     pub(super) room: Room,
     pub(super) refusals: Refusals,
     pub(super) outgoing: Outgoing,
+    /// When it began to serve, in wall time.
+    pub(super) started: Timestamp,
 }
 
 impl App {
     pub(super) fn new(gate: Arc<dyn Gate>, limits: Limits) -> Self {
         App {
+            started: gate.wall(),
             gate,
             prefix: normalised(&limits.route_prefix).into(),
             room: Room::new(&limits),
@@ -61,6 +65,12 @@ impl App {
             "Alertmanager's webhook posts to {prefix}/alertmanager/webhook, Prometheus (api_version: v2) to \
              {prefix}/api/v2/alerts, and GET {prefix}/ lists what else there is"
         )
+    }
+
+    /// Whether an address is one of API v2.
+    pub(super) fn is_v2(&self, uri: &Uri) -> bool {
+        let path = uri.path().strip_prefix(&*self.prefix).unwrap_or_default();
+        path.strip_prefix(v2::ROOT).is_some_and(|below| below.is_empty() || below.starts_with('/'))
     }
 
     /// Reads a body within size, time and memory.

@@ -57,6 +57,9 @@ pub trait Gate: Send + Sync + 'static {
     /// Reads the configuration anew; the old one stays in force if that fails, and the error says why.
     fn reload(&self) -> BoxFuture<'_, Result<String, String>>;
 
+    /// Takes over how many alerts that fire are active, and how many are suppressed, for the metrics.
+    fn counted(&self, _active: u64, _suppressed: u64) {}
+
     /// All metrics in Prometheus' text format 0.0.4.
     fn metrics(&self) -> String;
 

@@ -16,6 +16,7 @@ use super::crowd::Seat;
 use super::gate::Bounded;
 use super::problem::Problem;
 use super::unserved::{Unserved, misdirected};
+use super::v2::cors::readable;
 use crate::config::Role;
 
 /// Where alerts come in.
@@ -44,6 +45,7 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     let area = area(request.method(), matched);
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
     let seat = request.extensions().get::<Arc<Seat>>().cloned();
+    let has_origin = app.is_v2(request.uri()).then(|| request.headers().contains_key(header::ORIGIN));
     let mut response = match foreign(&request, (area, matched), &app.limits) {
         Some(problem) => {
             app.refusals.log_foreign(peer, &problem.detail);
@@ -107,6 +109,9 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
         (header::REFERRER_POLICY, "no-referrer"),
     ] {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if let Some(has_origin) = has_origin {
+        readable(has_origin, headers);
     }
     if matched.is_some_and(|path| path.starts_with("/api/")) {
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

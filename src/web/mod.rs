@@ -20,13 +20,12 @@ mod receive;
 mod refusals;
 mod router;
 mod server;
-mod silences;
-mod silencing;
 mod tls;
 mod ui;
 mod unread;
 mod unserved;
 mod v1;
+mod v2;
 
 pub use access::{Access, AccessError, Area};
 pub use acknowledged::Callback;
@@ -37,5 +36,6 @@ pub use gate::{
 pub use limits::Limits;
 pub use router::paths;
 pub use server::{Server, serve};
-pub use silencing::{MatcherForm, SilenceEntry, SilenceForm};
 pub use v1::{AlertEntry, AlertPage, IncidentEntry, IncidentPage, SilencePage, StandingEntry, description};
+pub use v2::ALERTMANAGER_VERSION;
+pub use v2::silencing::{MatcherForm, SilenceEntry, SilenceForm};

@@ -1,11 +1,14 @@
 //! For those who run it: health, readiness, reload and metrics.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::app::App;
 use super::problem::Problem;
+use super::v2;
 
 /// `GET /-/healthy`: the process answers.
 pub(super) async fn healthy() -> &'static str {
@@ -38,7 +41,13 @@ pub(super) async fn reload(State(app): State<App>) -> Response {
     }
 }
 
+/// How long a scrape waits for the count of alerts. After that it shows the count of the scrape before.
+const COUNT_PATIENCE: Duration = Duration::from_secs(1);
+
 /// `GET /metrics`
 pub(super) async fn metrics(State(app): State<App>) -> Response {
+    if let Ok(Ok((active, suppressed))) = tokio::time::timeout(COUNT_PATIENCE, v2::counts(&app)).await {
+        app.gate.counted(active, suppressed);
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.gate.metrics()).into_response()
 }

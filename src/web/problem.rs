@@ -41,12 +41,6 @@ impl Problem {
     pub(super) fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
-
-    /// The same in the form that Alertmanager's API v2 answers with.
-    pub(super) fn into_api_v2(self) -> Response {
-        let body = serde_json::json!({ "code": self.status.as_u16(), "message": self.detail });
-        json(self.status, "application/json", &body)
-    }
 }
 
 impl IntoResponse for Problem {

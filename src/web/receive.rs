@@ -18,6 +18,7 @@ use super::access::Caller;
 use super::app::{App, Peer};
 use super::body::{self, Arrived, Refused, Share};
 use super::problem::{Problem, json as json_response};
+use super::v2::refusal::Refusal;
 use crate::ingest::{IngestError, InvalidReason, NamedLabels, Parsed, Reject, api_v2, webhook};
 use crate::model::{Batch, Source, Timestamp};
 
@@ -63,7 +64,7 @@ pub(super) async fn api_v2(
     let from = Sender { source: Source::Prometheus, peer, caller: caller.map(|Extension(c)| c.name) };
     if let Some(problem) = not_json(&headers) {
         let refused = body::blamed(InvalidReason::UnsupportedType, problem.status, problem.detail);
-        return app.refuse(&from, refused, &[]).into_api_v2();
+        return Refusal::from(app.refuse(&from, refused, &[])).into_response();
     }
     let timeout = app.gate.resolve_timeout();
     let parse =
@@ -75,7 +76,7 @@ pub(super) async fn api_v2(
                 taken.rejects.iter().map(|r| format!("alert {}: {}", r.index, r.error)).collect();
             json_response(StatusCode::BAD_REQUEST, "application/json", &errors.join("; "))
         }
-        Err(problem) => problem.into_api_v2(),
+        Err(problem) => Refusal::from(problem).into_response(),
     }
 }
 

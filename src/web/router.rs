@@ -1,11 +1,12 @@
 //! Which path does what.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 
@@ -13,15 +14,13 @@ use super::app::{App, Peer};
 use super::guard;
 use super::problem::Problem;
 use super::unserved::unserved;
-use super::{Gate, acknowledged, ops, receive, silences, ui, v1};
+use super::v2::{self, refusal::Refusal};
+use super::{Gate, acknowledged, ops, receive, ui, v1};
 
 /// What is served, below the prefix: the one list of it.
 fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
     let api = [
         ("/alertmanager/webhook", post(receive::webhook)),
-        ("/api/v2/alerts", post(receive::api_v2)),
-        ("/api/v2/silences", get(silences::list).post(silences::post)),
-        ("/api/v2/silence/{id}", get(silences::one).delete(silences::expire)),
         ("/pagerduty/v3/webhook", post(acknowledged::pagerduty)),
         ("/opsgenie/webhook", post(acknowledged::opsgenie)),
         ("/-/healthy", get(ops::healthy)),
@@ -29,7 +28,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/-/reload", post(ops::reload)),
         ("/metrics", get(ops::metrics)),
     ];
-    api.into_iter().chain(v1::routes()).chain(ui::routes()).collect()
+    api.into_iter().chain(v2::routes()).chain(v1::routes()).chain(ui::routes()).collect()
 }
 
 /// The paths that are served, less the prefix, as [`Gate::answered`] names them.
@@ -86,7 +85,7 @@ async fn not_found(
     request: Request,
 ) -> Response {
     let detail = format!("there is nothing at {}; {}", shown(request.uri()), app.way());
-    unserved(&app, peer, request, Problem::new(StatusCode::NOT_FOUND, detail)).await
+    refused(&app, peer, request, Problem::new(StatusCode::NOT_FOUND, detail)).await
 }
 
 async fn wrong_method(
@@ -96,7 +95,16 @@ async fn wrong_method(
 ) -> Response {
     let (method, path) = (request.method(), shown(request.uri()));
     let detail = format!("{method} is not served at {path}; {}", app.way());
-    unserved(&app, peer, request, Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)).await
+    refused(&app, peer, request, Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)).await
+}
+
+/// Says no to a request that nothing serves, in the form of the API that it is for.
+async fn refused(app: &App, peer: IpAddr, request: Request, problem: Problem) -> Response {
+    let answer = match app.is_v2(request.uri()) {
+        true => Refusal::from(problem).into_response(),
+        false => problem.into_response(),
+    };
+    unserved(app, peer, request, answer).await
 }
 
 fn shown(uri: &Uri) -> String {

@@ -196,8 +196,9 @@ impl Server {
         let routes = TowerToHyperService::new(self.service.clone());
         let seated = Arc::clone(seat);
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-            // The links of a page are relative to the address that was asked for, as it stands.
-            if !matches!(*request.method(), Method::GET | Method::HEAD)
+            // The links of a page are relative to the address that was asked for, as it stands. No API has links.
+            let page = matches!(*request.method(), Method::GET | Method::HEAD);
+            if (!page || request.uri().path().contains("/api/"))
                 && let Some(uri) = tidied(request.uri())
             {
                 *request.uri_mut() = uri;

@@ -4,11 +4,10 @@ use std::net::IpAddr;
 
 use axum::extract::Request;
 use axum::http::Method;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use super::app::App;
 use super::body::Arrived;
-use super::problem::Problem;
 use super::receive;
 use crate::ingest::{InvalidReason, states_alerts};
 use crate::model::Source;
@@ -18,9 +17,8 @@ use crate::model::Source;
 pub(super) struct Unserved;
 
 /// The answer to such a request.
-pub(super) async fn unserved(app: &App, peer: IpAddr, request: Request, problem: Problem) -> Response {
+pub(super) async fn unserved(app: &App, peer: IpAddr, request: Request, mut response: Response) -> Response {
     misdirected(app, peer, request).await;
-    let mut response = problem.into_response();
     response.extensions_mut().insert(Unserved);
     response
 }

@@ -8,6 +8,7 @@ mod as_alertmanager;
 mod backtest;
 mod behaviour;
 mod chat;
+mod clients;
 mod compat;
 mod compose;
 mod config;

@@ -114,6 +114,67 @@ fn no_counter_begins_with_anything_else() {
     }
 }
 
+/// Every series that the rules and the dashboard of the Alertmanager mixin name, with the labels that they
+/// group by, and the one that karma reads.
+#[test]
+fn the_mixin_finds_its_series() {
+    let families = parse(fresh());
+    for (name, labels) in [
+        ("alertmanager_build_info", &["version"][..]),
+        ("alertmanager_alerts", &["state"]),
+        ("alertmanager_alerts_received_total", &["status"]),
+        ("alertmanager_alerts_invalid_total", &[]),
+        ("alertmanager_notifications_total", &["integration"]),
+        ("alertmanager_notifications_failed_total", &["integration", "reason"]),
+        ("alertmanager_notification_latency_seconds", &["integration"]),
+        ("alertmanager_config_hash", &[]),
+        ("alertmanager_config_last_reload_successful", &[]),
+        ("alertmanager_config_last_reload_success_timestamp_seconds", &[]),
+        ("alertmanager_cluster_members", &[]),
+        ("alertmanager_cluster_failed_peers", &[]),
+        ("alertmanager_cluster_enabled", &[]),
+        ("alertmanager_silences", &["state"]),
+    ] {
+        let family = families.get(name).unwrap_or_else(|| panic!("{name} is missing"));
+        let found = family.labels();
+        assert!(!family.samples.is_empty() && labels.iter().all(|l| found.contains(l)), "{name}: {found:?}");
+    }
+    let value = |name: &str| families[name].value(&[]);
+    assert_eq!(value("alertmanager_cluster_members"), 1.0);
+    assert_eq!(value("alertmanager_config_last_reload_successful"), 1.0);
+    let hash = value("alertmanager_config_hash");
+    assert!(hash > 0.0 && hash.fract() == 0.0, "{hash}");
+    let (ours, theirs) = (
+        "squelch_config_last_reload_success_timestamp_seconds",
+        "config_last_reload_success_timestamp_seconds",
+    );
+    assert_eq!(value(ours), value(&format!("alertmanager_{theirs}")));
+}
+
+/// What Squelch counted stands under Alertmanager's names too.
+#[test]
+fn alertmanagers_series_say_what_squelch_counted() {
+    let registry = Registry::new();
+    let meter = NodeMeter::register(&registry, &["malformed"], &[]).unwrap();
+    meter.lost_input();
+    meter.counted(3, 2);
+    meter.configured("route: {}");
+    let mut stats = Stats::default();
+    stats.received.insert((Source::Prometheus, Status::Firing), 7);
+    stats.received.insert((Source::Alertmanager, Status::Firing), 5);
+    let families = parse(&metrics::render(&stats, &registry));
+    let value = |name: &str, labels: &[(&str, &str)]| families[name].value(labels);
+    assert_eq!(value("alertmanager_alerts_received_total", &[("status", "firing")]), 12.0);
+    assert_eq!(value("alertmanager_alerts_invalid_total", &[("version", "v2")]), 1.0);
+    let counts =
+        ["active", "suppressed", "unprocessed"].map(|s| value("alertmanager_alerts", &[("state", s)]));
+    assert_eq!(counts, [3.0, 2.0, 0.0]);
+    let before = value("alertmanager_config_hash", &[]);
+    meter.configured("route: {receiver: a}");
+    let after = parse(&metrics::render(&stats, &registry))["alertmanager_config_hash"].value(&[]);
+    assert_ne!(before, after);
+}
+
 #[test]
 fn says_what_the_engine_counted() {
     let mut stats = Stats::default();

@@ -119,8 +119,11 @@ async fn what_is_no_silence_is_refused_and_unknown_ones_are_404() {
     assert_eq!(status, 400);
     assert!(said.contains("must not match the empty string"), "{said}");
     assert_eq!(running.http("POST", "/api/v2/silences", "{").await.0, 400);
-    assert_eq!(running.http("GET", "/api/v2/silence/nope", "").await.0, 404);
-    assert_eq!(running.http("DELETE", "/api/v2/silence/nope", "").await.0, 404);
+    let unknown = "/api/v2/silence/11111111-2222-4333-8444-555555555555";
+    for (path, status) in [("/api/v2/silence/nope", 422), (unknown, 404)] {
+        assert_eq!(running.http("GET", path, "").await.0, status, "{path}");
+        assert_eq!(running.http("DELETE", path, "").await.0, status, "{path}");
+    }
     assert_eq!(running.http("GET", "/api/v2/silences?filter=%3D1", "").await.0, 400);
     assert_eq!(running.http("GET", "/api/v2/silences?filter=a%3D1", "").await, (200, "[]\n".to_owned()));
     running.node.stop().await;

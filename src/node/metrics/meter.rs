@@ -4,14 +4,19 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use prometheus::core::Collector;
-use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 use crate::config::Policy;
-use crate::model::Timestamp;
+use crate::model::{Timestamp, hash64};
 
 /// Buckets of `squelch_journal_commit_seconds`: an fsync takes from a tenth of a millisecond on a
 /// good disk to seconds on one that is about to fail.
 const COMMIT_BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// The version of the API in metrics of Alertmanager.
+const API: &str = "v2";
 
 /// Stands for a label value that was not announced when the meter was registered.
 const OTHER: &str = "other";
@@ -23,7 +28,9 @@ pub struct NodeMeter {
     store_failures: IntCounter,
     engine_failures: IntCounter,
     failed_open: IntCounterVec,
-    unread: std::sync::Arc<std::sync::atomic::AtomicU64>,
+    lost: IntCounterVec,
+    alerts: IntGaugeVec,
+    config_hash: Gauge,
     reload_successful: IntGauge,
     reload_success_timestamp: Gauge,
     invalid: IntCounterVec,
@@ -67,7 +74,21 @@ impl NodeMeter {
                 "squelch_engine_failures_total",
                 "Times that the engine broke on an input, which was put aside; each is a bug.",
             )?,
-            unread: Default::default(),
+            lost: IntCounterVec::new(
+                Opts::new("alertmanager_alerts_invalid_total", "Alerts, or whole bodies, refused."),
+                &["version"],
+            )?,
+            alerts: IntGaugeVec::new(
+                Opts::new(
+                    "alertmanager_alerts",
+                    "Alerts that fire: suppressed ones are silenced, inhibited or kept back by Squelch.",
+                ),
+                &["state"],
+            )?,
+            config_hash: Gauge::new(
+                "alertmanager_config_hash",
+                "Hash of the configuration in force, its secrets masked.",
+            )?,
             failed_open: IntCounterVec::new(
                 Opts::new(
                     "squelch_failopen_notifications_total",
@@ -131,6 +152,8 @@ impl NodeMeter {
                 &["bound"],
             )?,
         };
+        meter.lost.with_label_values(&[API]);
+        meter.counted(0, 0);
         for area in crate::web::Area::GUARDED {
             meter.denied.with_label_values(&[area.as_str()]);
         }
@@ -143,7 +166,7 @@ impl NodeMeter {
         for handler in &meter.handlers {
             meter.requests.with_label_values(&[handler.as_str(), "200"]);
         }
-        let collectors: [Box<dyn Collector>; 15] = [
+        let collectors: [Box<dyn Collector>; 18] = [
             Box::new(meter.commit.clone()),
             Box::new(meter.store_failures.clone()),
             Box::new(meter.engine_failures.clone()),
@@ -159,6 +182,9 @@ impl NodeMeter {
             Box::new(meter.memory_budget.clone()),
             Box::new(meter.memory_short.clone()),
             Box::new(meter.shed.clone()),
+            Box::new(meter.lost.clone()),
+            Box::new(meter.alerts.clone()),
+            Box::new(meter.config_hash.clone()),
         ];
         collectors.into_iter().try_for_each(|c| registry.register(c))?;
         Ok(meter)
@@ -181,12 +207,26 @@ impl NodeMeter {
 
     /// Input was refused, and what it said is lost.
     pub fn lost_input(&self) {
-        self.unread.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.lost.with_label_values(&[API]).inc();
     }
 
     /// How often [`Self::lost_input`] was said.
     pub fn unread(&self) -> u64 {
-        self.unread.load(std::sync::atomic::Ordering::Relaxed)
+        self.lost.with_label_values(&[API]).get()
+    }
+
+    /// So many alerts that fire are active, and so many suppressed.
+    pub fn counted(&self, active: u64, suppressed: u64) {
+        // Squelch decides about an alert before it shows it.
+        for (state, count) in [("active", active), ("suppressed", suppressed), ("unprocessed", 0)] {
+            self.alerts.with_label_values(&[state]).set(shown(count));
+        }
+    }
+
+    /// This is the text of the configuration in force.
+    pub fn configured(&self, text: &str) {
+        // As many bits as a float holds exactly.
+        self.config_hash.set((hash64(text.as_bytes()) >> 12) as f64);
     }
 
     /// A policy is in force: brings the series of its receivers into being, at 0, and shows its limits.

@@ -3,6 +3,7 @@
 //! The engine's counters are engine state and come as one [`Stats`], so the conservation law holds
 //! within each scrape. What happens outside of the engine is counted in a [`Registry`] and appended.
 
+mod alertmanager;
 mod exposition;
 mod meter;
 mod process;
@@ -39,10 +40,11 @@ pub fn render(stats: &Stats, registry: &Registry) -> String {
     log(&mut out);
     build_info(&mut out);
     process::render(&mut out);
-    let mut text = out.into_text();
     let mut gathered = registry.gather();
     gathered.iter_mut().for_each(|family| family.mut_metric().retain(|metric| is_known(stats, metric)));
     gathered.retain(|family| !family.get_metric().is_empty());
+    alertmanager::render(&mut out, stats, &gathered);
+    let mut text = out.into_text();
     if let Err(error) = TextEncoder::new().encode_utf8(&gathered, &mut text) {
         // Cannot happen to what a registry gathered; a scrape without it still says the rest.
         tracing::error!(%error, "metrics of the registry left out of a scrape");

@@ -21,7 +21,7 @@ use crate::web::app::{App, Peer};
 use crate::web::gate::ReleaseError;
 use crate::web::look::finished;
 use crate::web::problem::Problem;
-use crate::web::silencing::{MADE_COMPILED, ask};
+use crate::web::v2::silencing::{MADE_COMPILED, ask};
 
 #[derive(Deserialize)]
 struct ReleaseForm {

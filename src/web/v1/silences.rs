@@ -16,7 +16,7 @@ use crate::web::access::Caller;
 use crate::web::app::{App, Named};
 use crate::web::look::look;
 use crate::web::problem::{Details, Problem};
-use crate::web::silencing::{SilenceEntry, SilenceForm, ask, is_selected, posted};
+use crate::web::v2::silencing::{SilenceEntry, SilenceForm, ask, is_selected, posted};
 
 /// What is asked for: all that is given must hold.
 #[derive(Deserialize, IntoParams, Default)]

@@ -16,7 +16,7 @@ mod forward;
 pub(crate) mod http;
 mod lifecycle;
 mod neighbours;
-mod scrape;
+pub(crate) mod scrape;
 pub(crate) mod sender;
 pub(crate) mod squelch;
 

@@ -9,20 +9,21 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::access::Caller;
-use super::app::App;
-use super::gate::SilenceFailure;
-use super::look::finished;
-use super::problem::Problem;
-use super::receive::not_json;
+use super::refusal::{REQUIRED, Refusal, TOO_FEW};
 use crate::ingest::GoJson;
 use crate::model::{
     LabelSet, MatchOp, Matcher, Silence, SilenceError, SilenceRequest, SilenceState, Timestamp,
 };
+use crate::web::access::Caller;
+use crate::web::app::App;
+use crate::web::gate::SilenceFailure;
+use crate::web::look::finished;
+use crate::web::problem::Problem;
+use crate::web::receive::not_json;
 
 /// What the expressions of one silence may take when compiled, in bytes, before it is looked at how much all
 /// silences may take.
-pub(super) const MADE_COMPILED: usize = 8 << 20;
+pub(in crate::web) const MADE_COMPILED: usize = 8 << 20;
 
 /// A silence as clients post it.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
@@ -136,7 +137,7 @@ impl MatcherForm {
 
 impl SilenceEntry {
     /// The form of a silence.
-    pub(super) fn new(silence: &Silence, state: SilenceState) -> SilenceEntry {
+    pub(in crate::web) fn new(silence: &Silence, state: SilenceState) -> SilenceEntry {
         SilenceEntry {
             id: silence.id.to_string(),
             status: SilenceStatus { state },
@@ -150,41 +151,92 @@ impl SilenceEntry {
     }
 }
 
-/// The silence that a body asks for, signed by whoever sends it.
-pub(super) async fn posted(
+/// Why a body asks for no silence.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::web) enum Unposted {
+    /// It did not arrive, or is not said to be JSON.
+    #[error("{}", .0.detail)]
+    Problem(Problem),
+    /// It is no silence.
+    #[error("not a silence: {0}")]
+    Malformed(String),
+    /// A field is missing.
+    #[error("not a silence: missing field `{0}`")]
+    Missing(&'static str),
+    /// It has no matcher.
+    #[error("invalid silence: it has no matcher, and would silence everything")]
+    NoMatcher,
+    /// It says what cannot be.
+    #[error("invalid silence: {0}")]
+    Invalid(String),
+}
+
+impl From<String> for Unposted {
+    fn from(wrong: String) -> Self {
+        Unposted::Malformed(wrong)
+    }
+}
+
+impl From<Unposted> for Problem {
+    fn from(wrong: Unposted) -> Self {
+        match wrong {
+            Unposted::Problem(problem) => problem,
+            wrong => Problem::bad(wrong.to_string()),
+        }
+    }
+}
+
+impl From<Unposted> for Refusal {
+    fn from(wrong: Unposted) -> Self {
+        match wrong {
+            Unposted::Problem(problem) => problem.into(),
+            Unposted::Malformed(_) => Refusal::Coded(400, wrong.to_string()),
+            Unposted::Missing(field) => Refusal::Coded(REQUIRED, format!("{field} in body is required")),
+            Unposted::NoMatcher => {
+                Refusal::Coded(TOO_FEW, "matchers in body should have at least 1 items".to_owned())
+            }
+            Unposted::Invalid(_) => Refusal::Text(StatusCode::BAD_REQUEST, wrong.to_string()),
+        }
+    }
+}
+
+/// The silence that a body asks for, signed by the user who sends it.
+pub(in crate::web) async fn posted(
     app: &App,
     headers: &HeaderMap,
     body: Body,
     caller: Option<Caller>,
-) -> Result<SilenceRequest, Problem> {
+) -> Result<SilenceRequest, Unposted> {
     if let Some(problem) = not_json(headers) {
-        return Err(problem);
+        return Err(Unposted::Problem(problem));
     }
     let arrived = app.read_small(headers, body).await;
-    let arrived = arrived.map_err(|refused| refused.problem)?;
-    let _turn = app.outgoing.change(&*app.gate).await?;
-    let mut wanted = read(&arrived.bytes).map_err(Problem::bad)?;
-    // Whoever is known cannot sign for another.
+    let arrived = arrived.map_err(|refused| Unposted::Problem(refused.problem))?;
+    let _turn = app.outgoing.change(&*app.gate).await.map_err(Unposted::Problem)?;
+    let mut wanted = read(&arrived.bytes)?;
+    // A user who is known cannot sign for another.
     if let Some(caller) = caller {
         wanted.created_by = caller.name;
     }
     Ok(SilenceRequest::Set(wanted))
 }
 
-fn read(bytes: &[u8]) -> Result<Silence, String> {
-    let posted = form(bytes).map_err(|e| format!("not a silence: {e}"))?;
+fn read(bytes: &[u8]) -> Result<Silence, Unposted> {
+    let posted = form(bytes)?;
     let (count, mut allowance) = (posted.matchers.len(), MADE_COMPILED);
-    if count > Silence::MOST_MATCHERS {
-        return Err(format!(
-            "invalid silence: {count} matchers; at most {} would be right",
-            Silence::MOST_MATCHERS
-        ));
+    match count {
+        0 => return Err(Unposted::NoMatcher),
+        1..=Silence::MOST_MATCHERS => {}
+        _ => {
+            let most = Silence::MOST_MATCHERS;
+            return Err(Unposted::Invalid(format!("{count} matchers; at most {most} would be right")));
+        }
     }
     let matcher = |form: &MatcherForm| form.matcher_within(&mut allowance);
     let matchers: Result<Vec<Matcher>, String> = posted.matchers.iter().map(matcher).collect();
     Ok(Silence {
         id: posted.id.unwrap_or_default().into(),
-        matchers: vec![matchers.map_err(|e| format!("invalid silence: {e}"))?],
+        matchers: vec![matchers.map_err(Unposted::Invalid)?],
         starts_at: posted.starts_at,
         ends_at: posted.ends_at,
         updated_at: Timestamp::ZERO,
@@ -193,36 +245,35 @@ fn read(bytes: &[u8]) -> Result<Silence, String> {
     })
 }
 
-/// The fields of a silence, read as Alertmanager reads them.
-fn form(bytes: &[u8]) -> Result<SilenceForm, String> {
+/// The fields of a silence, read as Alertmanager reads them. Of several that are missing it names the first.
+fn form(bytes: &[u8]) -> Result<SilenceForm, Unposted> {
     let body = GoJson::body(bytes);
     let silence = body.object(&["id", "matchers", "startsAt", "endsAt", "createdBy", "comment"])?;
-    let matchers = silence.list("matchers")?.ok_or_else(|| missing("matchers"))?;
+    let comment = silence.text("comment")?.ok_or(Unposted::Missing("comment"))?;
+    let created_by = silence.text("createdBy")?.ok_or(Unposted::Missing("createdBy"))?;
+    let ends_at = silence.time("endsAt")?.ok_or(Unposted::Missing("endsAt"))?;
+    let matchers = silence.list("matchers")?.ok_or(Unposted::Missing("matchers"))?;
     let matchers = matchers.into_iter().map(|one| {
         let one = one.object(&["name", "value", "isRegex", "isEqual"])?;
         Ok(MatcherForm {
-            name: one.text("name")?.ok_or_else(|| missing("name"))?,
-            value: one.text("value")?.ok_or_else(|| missing("value"))?,
-            is_regex: one.boolean("isRegex")?.ok_or_else(|| missing("isRegex"))?,
+            name: one.text("name")?.ok_or(Unposted::Missing("name"))?,
+            value: one.text("value")?.ok_or(Unposted::Missing("value"))?,
+            is_regex: one.boolean("isRegex")?.ok_or(Unposted::Missing("isRegex"))?,
             is_equal: one.boolean("isEqual")?.unwrap_or(true),
         })
     });
     Ok(SilenceForm {
-        matchers: matchers.collect::<Result<_, String>>()?,
+        matchers: matchers.collect::<Result<_, Unposted>>()?,
         id: silence.text("id")?,
-        starts_at: silence.time("startsAt")?.ok_or_else(|| missing("startsAt"))?,
-        ends_at: silence.time("endsAt")?.ok_or_else(|| missing("endsAt"))?,
-        created_by: silence.text("createdBy")?.ok_or_else(|| missing("createdBy"))?,
-        comment: silence.text("comment")?.ok_or_else(|| missing("comment"))?,
+        starts_at: silence.time("startsAt")?.ok_or(Unposted::Missing("startsAt"))?,
+        ends_at,
+        created_by,
+        comment,
     })
 }
 
-fn missing(field: &str) -> String {
-    format!("missing field `{field}`")
-}
-
 /// Has a request granted; answers with the silence's id when that is durable.
-pub(super) async fn ask(app: &App, request: SilenceRequest) -> Result<SmolStr, Problem> {
+pub(in crate::web) async fn ask(app: &App, request: SilenceRequest) -> Result<SmolStr, Problem> {
     let gate = Arc::clone(&app.gate);
     let task = tokio::spawn(async move { gate.silence(request).await });
     finished(app, task).await?.map_err(|failure| match failure {
@@ -238,7 +289,7 @@ pub(super) async fn ask(app: &App, request: SilenceRequest) -> Result<SmolStr, P
 
 /// A filter speaks of the silence's matchers as if they were labels. Rule: Alertmanager
 /// `CheckSilenceMatchesFilterLabels`.
-pub(super) fn is_selected(silence: &Silence, filter: &[Matcher]) -> bool {
+pub(in crate::web) fn is_selected(silence: &Silence, filter: &[Matcher]) -> bool {
     silence.matchers.iter().any(|set| {
         let values: BTreeMap<&str, &str> = set.iter().map(|m| (m.name(), m.value())).collect();
         let labels = LabelSet::from_pairs(values.iter().map(|(name, value)| (*name, *value)));
@@ -295,9 +346,9 @@ mod tests {
         let regex = r#"{"matchers":[{"name":"a","value":"(","isRegex":true}],"startsAt":"2026-11-23T00:00:00Z",
             "endsAt":"2026-11-24T00:00:00Z","createdBy":"","comment":""}"#;
         for (body, says) in
-            [("{}", "missing field `matchers`"), ("[", "not a silence"), (regex, "invalid silence")]
+            [("{}", "missing field `comment`"), ("[", "not a silence"), (regex, "invalid silence")]
         {
-            let error = read(body.as_bytes()).unwrap_err();
+            let error = read(body.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
     }
@@ -314,8 +365,8 @@ mod tests {
             super::read(body.as_bytes())
         };
         assert!(form("x|y", 100).is_ok());
-        assert!(form("x", 101).unwrap_err().contains("101 matchers; at most 100"));
-        let error = form(r"0\.\pL{40}", 100).unwrap_err();
+        assert!(form("x", 101).unwrap_err().to_string().contains("101 matchers; at most 100"));
+        let error = form(r"0\.\pL{40}", 100).unwrap_err().to_string();
         assert!(error.contains("make its repetitions smaller"), "{error}");
     }
 

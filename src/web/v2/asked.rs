@@ -1,0 +1,131 @@
+//! The parameters of API v2. Alertmanager ignores unknown ones, and of a repeated one the last counts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::Query;
+use axum::http::{StatusCode, Uri};
+
+use super::refusal::Refusal;
+use crate::model::{LabelSet, MatchOp, Matcher};
+use crate::web::problem::Problem;
+use crate::web::v1::{ASKED_COMPILED, matchers};
+
+/// The words that mean yes. All others mean no. Rule: go-openapi `swag.ConvertBool`.
+const YES: [&str; 10] = ["true", "1", "yes", "ok", "y", "on", "selected", "checked", "t", "enabled"];
+
+/// The parameters of one request.
+pub(super) struct Asked(BTreeMap<String, Vec<String>>);
+
+impl Asked {
+    /// The parameters of `uri`.
+    pub(super) fn new(uri: &Uri) -> Result<Asked, Refusal> {
+        let pairs: Query<Vec<(String, String)>> =
+            Query::try_from_uri(uri).map_err(|e| Problem::bad(format!("the parameters: {e}")))?;
+        let mut all = BTreeMap::<String, Vec<String>>::new();
+        for (name, value) in pairs.0 {
+            all.entry(name).or_default().push(value);
+        }
+        Ok(Asked(all))
+    }
+
+    /// The value of a parameter, unless it is empty.
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.last().map(String::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// Whether something is to be included. All is, unless a parameter says no.
+    pub(super) fn includes(&self, name: &str) -> bool {
+        self.text(name).is_none_or(|text| YES.contains(&text.to_ascii_lowercase().as_str()))
+    }
+
+    /// The matchers of a parameter that may be repeated. `prefix` stands before what is wrong with them.
+    fn matchers_of(&self, name: &str, prefix: &str) -> Result<Arc<[Matcher]>, Refusal> {
+        let Some(texts) = self.0.get(name) else { return Ok(Arc::default()) };
+        let wrong = |detail: &str| Refusal::Text(StatusCode::BAD_REQUEST, format!("{prefix}{detail}"));
+        if texts.iter().any(|text| text.trim().is_empty()) {
+            return Err(wrong("bad matcher format: it is empty, and severity=\"page\" would be right"));
+        }
+        matchers(texts).map(Into::into).map_err(|problem| wrong(&problem.detail))
+    }
+
+    /// The matchers of `filter`.
+    pub(super) fn filter(&self) -> Result<Arc<[Matcher]>, Refusal> {
+        self.matchers_of("filter", "")
+    }
+
+    /// Which receivers are wanted by their labels.
+    pub(super) fn labelled_receivers(&self) -> Result<Receivers, Refusal> {
+        let by_labels = self.matchers_of("receiver_matchers", "failed to parse receiver_matchers param: ")?;
+        Ok(Receivers { named: None, by_labels })
+    }
+
+    /// Which receivers are wanted.
+    pub(super) fn receivers(&self) -> Result<Receivers, Refusal> {
+        let named = self.text("receiver").map(|text| {
+            let mut allowance = ASKED_COMPILED;
+            Matcher::new_within("receiver", MatchOp::Regex, text, &mut allowance).map_err(|e| {
+                Refusal::Text(StatusCode::BAD_REQUEST, format!("failed to parse receiver param: {e}"))
+            })
+        });
+        Ok(Receivers { named: named.transpose()?, ..self.labelled_receivers()? })
+    }
+}
+
+/// Which receivers are wanted.
+pub(super) struct Receivers {
+    named: Option<Matcher>,
+    by_labels: Arc<[Matcher]>,
+}
+
+impl Receivers {
+    /// Whether the receiver of this name is. No receiver has labels.
+    pub(super) fn has(&self, name: &str) -> bool {
+        let name = LabelSet::from_pairs([("receiver", name)]);
+        let named = self.named.as_ref().is_none_or(|matcher| matcher.matches(&name));
+        named && self.by_labels.iter().all(|matcher| matcher.matches(&LabelSet::default()))
+    }
+
+    /// Whether all are.
+    pub(super) fn has_all(&self) -> bool {
+        self.named.is_none() && self.by_labels.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(query: &str) -> Asked {
+        Asked::new(&format!("/x?{query}").parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn words_count_as_alertmanager_counts_them() {
+        let query = asked("a=True&b=1&c=0&d=x&e=&f=false&f=on");
+        for (name, included) in
+            [("a", true), ("b", true), ("c", false), ("d", false), ("e", true), ("f", true), ("g", true)]
+        {
+            assert_eq!(query.includes(name), included, "{name}");
+        }
+    }
+
+    #[test]
+    fn receivers_are_named_by_a_whole_expression() {
+        let wanted = asked("receiver=web.*").receivers().unwrap();
+        assert!(wanted.has("webhook") && !wanted.has("my-web") && !wanted.has_all());
+        assert!(asked("receiver=").receivers().unwrap().has_all());
+        assert!(!asked("receiver_matchers=owner%3Dme").receivers().unwrap().has("webhook"));
+        let Err(Refusal::Text(status, text)) = asked("receiver=(").receivers().map(|_| ()) else { panic!() };
+        assert!(status == 400 && text.starts_with("failed to parse receiver param: "), "{text}");
+    }
+
+    #[test]
+    fn a_filter_that_is_none_is_refused_with_a_text() {
+        for query in ["filter=", "filter=a", "filter=%22"] {
+            let refused = asked(query).filter().map(|_| ()).unwrap_err();
+            assert!(matches!(refused, Refusal::Text(StatusCode::BAD_REQUEST, _)), "{query}: {refused:?}");
+        }
+        assert_eq!(asked("filter=a%3D1&filter=b!%3D2").filter().unwrap().len(), 2);
+    }
+}
