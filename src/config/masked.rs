@@ -121,7 +121,7 @@ const OWN_SECTIONS: [&str; 9] =
     ["severities", "identity", "noise", "heartbeat", "self_check", "limits", "sources", "users", "storage"];
 
 /// Keys further down that only Squelch knows, with the section at the top that they stand in.
-const OWN_KEYS: [(&str, &str); 9] = [
+const OWN_KEYS: [(&str, &str); 12] = [
     ("global", "stale_after"),
     ("global", "failopen_after"),
     ("global", "failopen_levels"),
@@ -131,6 +131,9 @@ const OWN_KEYS: [(&str, &str); 9] = [
     ("receivers", "console_configs"),
     ("receivers", "signing_secret"),
     ("receivers", "signing_secret_file"),
+    ("receivers", "alertmanager_configs"),
+    ("receivers", "webhook_secret"),
+    ("receivers", "webhook_secret_file"),
 ];
 
 /// The column of a receiver's own keys. Its `fallback` names a receiver, and that of Slack is a text.

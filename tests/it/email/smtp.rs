@@ -50,7 +50,8 @@ impl Received {
         let body = self.text.split_once("\r\n\r\n").unwrap().1;
         let end = format!("--{boundary}--");
         assert!(body.trim_end().ends_with(&end), "the mail ends with its last part");
-        let parts = body.trim_end().trim_end_matches(&end).split(&format!("--{boundary}\r\n")).skip(1);
+        let between = format!("--{boundary}\r\n");
+        let parts = body.trim_end().trim_end_matches(&end).split(&between).skip(1);
         let part = |part: &str| {
             let (head, text) = part.split_once("\r\n\r\n").unwrap();
             let head = head.to_ascii_lowercase();
