@@ -90,11 +90,17 @@ fn write(text: &mut String, node: &Node, indent: usize, place: &Place<'_>) {
 fn scalar(node: &Node, place: &Place<'_>) -> String {
     match &node.value {
         Value::Null => "null".into(),
-        Value::Scalar(text) if place.hides(text) => MASK.into(),
+        Value::Scalar(text) if place.hides(text) => mask(text),
         Value::Scalar(text) => plain_or_quoted(&without_user(text)),
         Value::List(_) => "[]".into(),
         Value::Map(_) => "{}".into(),
     }
+}
+
+/// What stands for a secret. That of a URL is a URL, which amtool of every version reads.
+fn mask(text: &str) -> String {
+    let scheme = ["http://", "https://"].into_iter().find(|scheme| text.starts_with(scheme));
+    format!("{}{MASK}", scheme.unwrap_or_default())
 }
 
 /// A URL less the user and password in it. It stays a URL, so that programs can read it.

@@ -193,7 +193,13 @@ fn smarthost(keys: &mut Section<'_>, key: &'static str) -> Option<(String, u16)>
         (host, port.parse().ok().or_else(service))
     });
     match split {
-        Some((host, Some(port))) if !host.is_empty() => Some((host.to_owned(), port)),
+        Some((host, Some(port))) if !host.contains(':') || text.starts_with('[') => {
+            if host.is_empty() {
+                let message = format!("{key} names no host; nothing can be sent with it as it stands");
+                keys.problems.doubt(keys.line_of(key), message);
+            }
+            Some((host.to_owned(), port))
+        }
         _ => {
             let message = format!("{key} is {}; write host:port such as mail.example.org:587", shown(text));
             keys.problems.add(keys.line_of(key), message);

@@ -3,8 +3,6 @@
 //! An attempt searches for the issue, creates or updates it, and then takes it through the configured
 //! transition. Jira takes a summary of 255 characters, a description of 32,767, and labels without blanks.
 
-mod fields;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use squelch_core::policy::KnownBy;
 
+use super::field::{self, Field};
 use super::form::{below, encoded};
 use super::text::{PLAIN, clean_line, clean_text, cut, story, subject};
 use super::texts::Texts;
@@ -25,7 +24,6 @@ use crate::settings::http::url;
 use crate::settings::section::{Section, Text};
 use crate::settings::yaml;
 use crate::settings::{Url, template_check};
-pub use fields::Field;
 
 /// `jira_configs`
 pub static TYPE: ReceiverType =
@@ -102,7 +100,7 @@ fn read(keys: &mut Section<'_>, default: Option<&Url>) -> JiraConfig {
         let source = template_check::check(keys.problems, "labels", *label).unwrap_or_default();
         texts.set(format!("labels[{i}]"), source);
     }
-    let fields = fields::read(keys, &mut texts);
+    let fields = field::read(keys, "fields", &mut texts);
     let right = "auto, cloud or datacenter";
     let api_type = keys.parsed("api_type", right, |text| match text {
         "auto" => Some(ApiType::Auto),

@@ -11,6 +11,7 @@ mod attempt;
 pub mod console;
 pub mod discord;
 pub mod email;
+mod field;
 mod form;
 pub mod incidentio;
 pub mod jira;

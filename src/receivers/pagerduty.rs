@@ -12,10 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
 use squelch_core::policy::KnownBy;
 
+use super::field::{self, Field};
 use super::keyed::{known_as, read_key, secret_template};
 use super::text::{alert_list, clean_line, clean_text, cut, http_url, subject};
+use super::texts::Texts;
 use super::{
     Answer, Attempt, AttemptError, FailureReason, HttpRequest, Notifier, Pace, Reader, ReceiverType,
     Renderer, Request, Side, Templated, View, callback_secret, failure_of,
@@ -71,7 +74,9 @@ pub struct PagerdutyConfig {
     /// `class`, templated.
     pub class: Option<String>,
     /// `details`, values templated; they come on top of the default ones.
-    pub details: BTreeMap<String, String>,
+    pub details: Vec<(String, Field)>,
+    /// The templates in `details`, by their paths.
+    pub texts: Texts,
     /// `images`, each value templated.
     pub images: Vec<PagerdutyImage>,
     /// `links`, each value templated.
@@ -82,6 +87,16 @@ pub struct PagerdutyConfig {
 }
 
 impl PagerdutyConfig {
+    /// Gives it these `details`: names and templates of texts.
+    #[must_use]
+    pub fn with_details<'d>(mut self, details: impl IntoIterator<Item = (&'d str, &'d str)>) -> Self {
+        for (name, source) in details {
+            self.texts.set(format!("details.{name}"), source);
+            self.details.push((name.to_owned(), Field::Text));
+        }
+        self
+    }
+
     /// Where change events go; `None` where no such place is known.
     pub fn change_url(&self) -> Option<String> {
         self.beside("v2/change/enqueue")
@@ -150,10 +165,9 @@ fn read(keys: &mut Section<'_>, default: &Url, base: &Path) -> PagerdutyConfig {
         let text = Text { line: keys.line_of("routing_key"), text: key };
         template_check::check_place(keys.problems, "routing_key", text);
     }
-    let details = keys.text_map("details");
+    let mut texts = Texts::default();
+    let details = field::read(keys, "details", &mut texts);
     let problems = keys.problems;
-    let detail =
-        |(name, text): (&str, _)| Some((name.to_owned(), template_check::check(problems, name, text)?));
     let config = PagerdutyConfig {
         url: url(keys, "url").unwrap_or_else(|| default.clone()),
         client: template_check::read(keys, "client"),
@@ -164,7 +178,8 @@ fn read(keys: &mut Section<'_>, default: &Url, base: &Path) -> PagerdutyConfig {
         component: template_check::read(keys, "component"),
         group: template_check::read(keys, "group"),
         class: template_check::read(keys, "class"),
-        details: details.into_iter().filter_map(detail).collect(),
+        details,
+        texts,
         images: read_images(keys),
         links: read_links(keys),
         service_key,
@@ -185,6 +200,7 @@ fn read(keys: &mut Section<'_>, default: &Url, base: &Path) -> PagerdutyConfig {
     }
     if let Some(severity) = config.severity.as_deref()
         && !severity.contains('{')
+        && !severity.is_empty()
         && !SEVERITIES.contains(&severity)
     {
         let (line, found) = (keys.line_of("severity"), shown(severity));
@@ -360,7 +376,7 @@ struct Payload {
     group: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     class: String,
-    custom_details: BTreeMap<String, String>,
+    custom_details: BTreeMap<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -389,9 +405,7 @@ fn templates(config: &PagerdutyConfig) -> Vec<(String, String)> {
     ];
     let mut all: Vec<(String, String)> =
         single.into_iter().filter_map(|(key, text)| Some((key.to_owned(), text.clone()?))).collect();
-    for (name, text) in &config.details {
-        all.push((format!("details.{name}"), text.clone()));
-    }
+    all.extend(config.texts.sources());
     for (i, image) in config.images.iter().enumerate() {
         all.push((format!("images[{i}].src"), image.src.clone()));
         all.push((format!("images[{i}].href"), image.href.clone()));
@@ -475,7 +489,7 @@ fn event(config: &PagerdutyConfig, key: &str, view: &View<'_>, texts: &Renderer<
         }
         let note = format!("left out: with them the event would be larger than {EVENT_BYTES} bytes");
         if let Some(payload) = &mut event.payload {
-            payload.custom_details = BTreeMap::from([("error".to_owned(), note)]);
+            payload.custom_details = BTreeMap::from([("error".to_owned(), note.into())]);
         }
         event.links.clear();
         event.images.clear();
@@ -488,7 +502,7 @@ fn json(event: &Event<'_>) -> Vec<u8> {
     serde_json::to_vec(event).unwrap_or_default()
 }
 
-fn payload(view: &View<'_>, texts: &Renderer<'_>, custom_details: BTreeMap<String, String>) -> Payload {
+fn payload(view: &View<'_>, texts: &Renderer<'_>, custom_details: BTreeMap<String, Value>) -> Payload {
     let n = view.notification;
     let common = |names: &[&str]| {
         let found = names.iter().map(|name| view.common_labels.value(name)).find(|v| !v.is_empty());
@@ -534,24 +548,33 @@ fn known_severity(text: &str, level: (u8, u8)) -> &'static str {
     known.unwrap_or_else(|| level_severity(level))
 }
 
-fn details(view: &View<'_>, configured: &BTreeMap<String, String>, most: usize) -> BTreeMap<String, String> {
+fn details(view: &View<'_>, configured: &BTreeMap<String, Value>, most: usize) -> BTreeMap<String, Value> {
     let n = view.notification;
-    let mut details = BTreeMap::from([
+    let own = [
         ("firing".to_owned(), alert_list(&view.firing, most, n.truncated)),
         ("resolved".to_owned(), alert_list(&view.resolved, most, 0)),
         ("num_firing".to_owned(), view.firing.len().to_string()),
         ("num_resolved".to_owned(), view.resolved.len().to_string()),
         ("why".to_owned(), clean_text(&causes::text(&n.cause))),
         ("generation".to_owned(), n.generation.to_string()),
-    ]);
+    ];
+    let mut details: BTreeMap<String, Value> = own.map(|(name, text)| (name, text.into())).into();
     details.extend(configured.clone());
-    details.retain(|_, text| !text.is_empty());
+    details.retain(|_, value| value.as_str() != Some(""));
     details
 }
 
-fn configured_details(config: &PagerdutyConfig, texts: &Renderer<'_>) -> BTreeMap<String, String> {
-    let render = |name: &String| clean_text(&texts.text(&format!("details.{name}"), String::new));
-    config.details.keys().map(|name| (name.clone(), render(name))).collect()
+/// A text at the top stays a text. What stands below is of the type that YAML reads.
+fn configured_details(config: &PagerdutyConfig, texts: &Renderer<'_>) -> BTreeMap<String, Value> {
+    let render = |(name, field): &(String, Field)| {
+        let path = format!("details.{name}");
+        let value = match field {
+            Field::Text => clean_text(&texts.text(&path, String::new)).into(),
+            _ => field.value(&path, texts),
+        };
+        (name.clone(), value)
+    };
+    config.details.iter().map(render).collect()
 }
 
 fn images(config: &PagerdutyConfig, texts: &Renderer<'_>) -> Vec<Image> {

@@ -91,8 +91,8 @@ fn read(keys: &mut Section<'_>, base: &Path) -> PushoverConfig {
         found.unwrap_or_else(|| Secret::Inline("".into()))
     };
     let (user_key, token) = (key(USER, "user_key_file"), key(TOKEN, "token_file"));
-    let retry = keys.duration("retry").map_or(Duration::from_secs(60), model::Duration::to_std);
-    let expire = keys.duration("expire").map_or(Duration::from_secs(3_600), model::Duration::to_std);
+    let retry = keys.go_duration("retry").map_or(Duration::from_secs(60), model::Duration::to_std);
+    let expire = keys.go_duration("expire").map_or(Duration::from_secs(3_600), model::Duration::to_std);
     if retry < LEAST_RETRY {
         keys.problems.doubt(keys.line_of("retry"), "retry is less than Pushover takes; it counts as 30s");
     }
@@ -106,7 +106,7 @@ fn read(keys: &mut Section<'_>, base: &Path) -> PushoverConfig {
         texts: Texts::read(keys, &TEXTS),
         retry: retry.max(LEAST_RETRY),
         expire: expire.min(MOST_EXPIRE),
-        ttl: keys.duration("ttl").map(model::Duration::to_std).filter(|ttl| ttl.as_secs() > 0),
+        ttl: keys.go_duration("ttl").map(model::Duration::to_std).filter(|ttl| ttl.as_secs() > 0),
         html: keys.boolean("html").unwrap_or(false),
         monospace: keys.boolean("monospace").unwrap_or(false),
     };

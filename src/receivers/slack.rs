@@ -108,6 +108,13 @@ fn reader<'b>(global: &mut Section<'_>, base: &'b Path) -> Reader<'b> {
         app_url: app_url.unwrap_or(Url("https://slack.com/api/chat.postMessage".into())),
         app_token: secret(global, token, SecretForm::Header, base),
     };
+    // A token may stand beside the very URL at which it is used, as was the way before there were tokens.
+    let same =
+        matches!(&defaults.api_url, Some(SecretUrl(Secret::Inline(url))) if **url == *defaults.app_url.0);
+    if defaults.api_url.is_some() && defaults.app_token.is_some() && !same {
+        let message = "slack_api_url and slack_app_token are both given; keep one";
+        global.problems.add(global.line_of("slack_api_url"), message);
+    }
     Box::new(move |keys| Arc::new(read(keys, &defaults, base)))
 }
 

@@ -64,6 +64,10 @@ pub struct SigV4 {
     pub keys: Option<Keys>,
     /// `role_arn`: the role to take on.
     pub role: Option<Role>,
+    /// `use_fips_sts_endpoint`
+    pub fips: bool,
+    /// `service_name`: the service that requests are signed for. Default `sns`.
+    pub service: Option<String>,
 }
 
 /// Long-lived or temporary credentials.
@@ -129,7 +133,7 @@ fn read_sigv4(keys: &mut Section<'_>) -> SigV4 {
     };
     let (region, access_key) = (text("region"), text("access_key"));
     let (arn, external_id) = (text("role_arn"), text("external_id"));
-    let (profile, fips) = (text("profile"), text("use_fips_sts_endpoint"));
+    let (profile, service) = (text("profile"), text("service_name"));
     let secret_key = keys.text("secret_key").filter(|text| !text.text.trim().is_empty());
     let secret_key = secret_key.map(|text| {
         problems.secret(text);
@@ -142,26 +146,23 @@ fn read_sigv4(keys: &mut Section<'_>) -> SigV4 {
         problems
             .add(keys.line_of("external_id"), "external_id is for role_arn; write role_arn, or remove it");
     }
-    if profile.is_some() {
+    if profile.is_some() && (access_key.is_none() || secret_key.is_none()) {
         let message = "profile is not in force, because Squelch reads no shared credentials file; write \
                        access_key and secret_key, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
         problems.add(keys.line_of("profile"), message);
-    }
-    if fips.is_some_and(|fips| fips != "false") {
-        let message = "use_fips_sts_endpoint is not in force; write false";
-        problems.add(keys.line_of("use_fips_sts_endpoint"), message);
     }
     let inline = access_key.zip(secret_key).map(|(access_key, secret_key)| Keys {
         access_key,
         secret_key,
         session_token: None,
     });
+    let fips = keys.boolean("use_fips_sts_endpoint").unwrap_or(false);
     let role = arn.map(|arn| Role { arn, external_id, sts_url: None });
     if keys.line > 0 {
         keys.finish();
     }
     let region = region.or_else(|| variable("AWS_REGION")).or_else(|| variable("AWS_DEFAULT_REGION"));
-    SigV4 { region, keys: inline.or_else(keys_of_environment), role }
+    SigV4 { region, keys: inline.or_else(keys_of_environment), role, fips, service }
 }
 
 fn keys_of_environment() -> Option<Keys> {
@@ -301,7 +302,10 @@ impl SnsConfig {
             ("RoleSessionName", "squelch"),
         ];
         pairs.extend(role.external_id.as_deref().map(|id| ("ExternalId", id)));
-        let url = role.sts_url.as_ref().map_or_else(|| self.endpoint("sts"), |url| Ok(url.0.clone()))?;
+        let url = role.sts_url.as_ref().map_or_else(
+            || self.endpoint(if self.sigv4.fips { "sts-fips" } else { "sts" }),
+            |url| Ok(url.0.clone()),
+        )?;
         self.signed(attempt, "sts", url, form(pairs), credentials)
     }
 
@@ -315,7 +319,7 @@ impl SnsConfig {
         };
         let pairs = self.message(attempt);
         let body = form(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        self.signed(attempt, "sns", url, body, credentials)
+        self.signed(attempt, self.sigv4.service.as_deref().unwrap_or("sns"), url, body, credentials)
     }
 
     fn signed(

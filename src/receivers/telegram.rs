@@ -133,7 +133,7 @@ fn read(keys: &mut Section<'_>, api_url: &Url, bot_token: Option<&Secret>, base:
     let chat = match keys.text("chat_id_file") {
         Some(_) => secret(keys, ("chat_id", "chat_id_file"), SecretForm::Header, base).map(Chat::File),
         None => {
-            let id = keys.parsed("chat_id", NUMBER, |text| text.parse().ok());
+            let id = keys.whole("chat_id", NUMBER);
             id.filter(|id| *id != 0).map(Chat::Id)
         }
     };

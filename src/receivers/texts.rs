@@ -45,6 +45,11 @@ impl Texts {
         self.0.iter().find(|(known, _)| known == key).map_or("", |(_, source)| source)
     }
 
+    /// The keys and their templates.
+    pub(super) fn sources(&self) -> impl Iterator<Item = (String, String)> {
+        self.0.iter().cloned()
+    }
+
     /// Whether a key is given, and left empty.
     pub(super) fn is_empty(&self, key: &str) -> bool {
         self.0.iter().any(|(known, source)| known == key && source.is_empty())

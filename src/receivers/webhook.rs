@@ -11,13 +11,19 @@ use serde::Serialize;
 use smol_str::SmolStr;
 use squelch_core::policy::KnownBy;
 
+use super::field::{Field, field};
+use super::keyed::secret_template;
 use super::text::clean_line;
-use super::{Attempt, AttemptError, HttpRequest, Notifier, Reader, ReceiverType, Request, View, signature};
+use super::texts::Texts;
+use super::{
+    Attempt, AttemptError, HttpRequest, Notifier, Reader, ReceiverType, Request, Templated, View, signature,
+};
 use crate::causes;
 use crate::model::{AlertId, AlertView, Fingerprint, Kind, LabelSet, Notification, Status, Timestamp};
 use crate::settings::http::{secret, secret_url};
 use crate::settings::section::Section;
-use crate::settings::{Secret, SecretForm, SecretUrl, SigningKeys};
+use crate::settings::{Secret, SecretForm, SecretUrl, SigningKeys, is_template, template_check};
+use crate::templates::as_it_is;
 use crate::templates::{quote_meta, reason};
 
 /// `webhook_configs`
@@ -37,6 +43,10 @@ const VERSION: &str = "4";
 pub struct WebhookConfig {
     /// `url` / `url_file`: may hold a token, so it is treated as a secret.
     pub url: SecretUrl,
+    /// `payload`: a body in place of Alertmanager's, with the templates in its texts.
+    pub payload: Option<Field>,
+    /// The templates in `payload`, by their paths.
+    pub texts: Texts,
     /// `max_alerts`; 0 = all.
     pub max_alerts: u64,
     /// `signing_secret` / `signing_secret_file`: one Standard Webhooks secret, or several with blanks
@@ -49,16 +59,31 @@ fn reader<'b>(_: &mut Section<'_>, base: &'b Path) -> Reader<'b> {
 }
 
 fn read(keys: &mut Section<'_>, base: &Path) -> WebhookConfig {
-    let url = secret_url(keys, ("url", "url_file"), base);
+    let url = template_url(keys).or_else(|| secret_url(keys, (URL, "url_file"), base));
     if url.is_none() {
         keys.problems.add(keys.line, "webhook_configs has no URL; write url or url_file");
     }
     let max_alerts = keys.whole("max_alerts", "0 (all) or a whole number");
     let names = ("signing_secret", "signing_secret_file");
     let signing_secret = secret(keys, names, SecretForm::Signing, base);
-    keys.unsupported(&["payload"]);
+    let mut texts = Texts::default();
+    let payload = keys.node(PAYLOAD).map(|node| field(PAYLOAD, node, keys, &mut texts));
     let url = url.unwrap_or_else(|| SecretUrl(Secret::Inline("".into())));
-    WebhookConfig { url, max_alerts: max_alerts.unwrap_or(0), signing_secret }
+    WebhookConfig { url, payload, texts, max_alerts: max_alerts.unwrap_or(0), signing_secret }
+}
+
+const URL: &str = "url";
+const PAYLOAD: &str = "payload";
+
+/// `url` where it is a template. One that is none is an error, since it leads nowhere.
+fn template_url(keys: &mut Section<'_>) -> Option<SecretUrl> {
+    let text = keys.text(URL).filter(|text| is_template(text.text))?;
+    keys.problems.secret(text);
+    template_check::check_place(keys.problems, URL, text);
+    if keys.text("url_file").is_some() {
+        keys.problems.add(keys.line_of("url_file"), "url and url_file are both given; keep one");
+    }
+    Some(SecretUrl(Secret::Inline(text.text.trim().into())))
 }
 
 impl Notifier for WebhookConfig {
@@ -83,9 +108,20 @@ impl Notifier for WebhookConfig {
         [url].into_iter().chain(self.signing_secret.iter().map(|s| (s, SecretForm::Signing))).collect()
     }
 
+    fn templates(&self) -> Vec<Templated> {
+        let mut all = self.texts.templated(as_it_is);
+        all.extend(secret_template(URL, &self.url.0));
+        all
+    }
+
     fn request(&self, attempt: &Attempt<'_>) -> Result<Request, AttemptError> {
-        let url = attempt.secret(&self.url.0)?;
-        let mut request = HttpRequest::post(url, body(&attempt.view, VERSION, usize::MAX));
+        let url = attempt.templated_secret(URL, &self.url.0)?;
+        let body = match &self.payload {
+            Some(payload) => serde_json::to_vec(&payload.value(PAYLOAD, &attempt.texts)).unwrap_or_default(),
+            None => body(&attempt.view, VERSION, usize::MAX),
+        };
+        let mut request = HttpRequest::post(url.clone(), body);
+        request.hidden.push(url);
         if let Some(secret) = &self.signing_secret {
             let keys = SigningKeys::parse(attempt.secret(secret)?);
             let keys = keys.map_err(|wrong| AttemptError::ours(wrong.to_string()))?;

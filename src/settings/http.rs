@@ -267,7 +267,7 @@ fn oauth2(mut keys: Section<'_>, base: &Path) -> Option<OAuth2> {
     (client_id.is_some() && token_url.is_some()).then_some(oauth2)
 }
 
-/// `Name: {values: [x], secrets: [x], files: [f]}` as Prometheus has it, or `Name: x`.
+/// `Name: {values: [x], secrets: [x], files: [f]}` as Prometheus has it.
 pub(crate) fn headers(headers: &Section<'_>, base: &Path) -> Vec<(String, Vec<Secret>)> {
     let mut found = Vec::new();
     for (line, name, node) in headers.entries() {
@@ -288,9 +288,6 @@ pub(crate) fn headers(headers: &Section<'_>, base: &Path) -> Vec<(String, Vec<Se
 fn header(name: &str, node: &Node, base: &Path, problems: &Problems) -> Vec<Secret> {
     let inline =
         |text: Text<'_>| inline_secret(problems, &format!("header {name}"), text, SecretForm::Header);
-    if let Some(value) = scalar(node) {
-        return vec![inline(value)];
-    }
     if !matches!(node.value, Value::Map(_) | Value::Null) {
         problems.add(node.line, format!("header {} has no value; write values: [text]", shown(name)));
         return Vec::new();

@@ -233,7 +233,12 @@ impl<'a> Section<'a> {
 
     /// A whole number; `right` says which ones are right. A text in quotes is none.
     pub(crate) fn whole<T: TryFrom<i64>>(&mut self, key: &'static str, right: &str) -> Option<T> {
-        self.plain(key, right, |text| T::try_from(text.parse::<i64>().ok()?).ok())
+        self.plain(key, right, |text| T::try_from(yaml_integer(text)?).ok())
+    }
+
+    /// A duration as Go's `time.ParseDuration` reads it: `1m30s`, `1.5h`, and no days.
+    pub(crate) fn go_duration(&mut self, key: &'static str) -> Option<Duration> {
+        self.parsed(key, "a duration such as 30s, 5m or 1h30m", go_duration)
     }
 
     /// As [`Section::parsed`], and a text in quotes is refused.
@@ -309,6 +314,51 @@ impl<'a> Section<'a> {
     }
 }
 
+/// A whole number as YAML 1.1 writes it: `1_000`, `0x10`, `0b1`, `017` and `5.0` are some.
+fn yaml_integer(text: &str) -> Option<i64> {
+    let plain = text.replace('_', "");
+    let (sign, digits) = match plain.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, plain.strip_prefix('+').unwrap_or(&plain)),
+    };
+    let radix = |prefix: &str, radix| Some((digits.strip_prefix(prefix)?, radix));
+    let octal = (digits.len() > 1).then(|| radix("0", 8)).flatten();
+    let (digits, radix) =
+        radix("0x", 16).or(radix("0b", 2)).or(radix("0o", 8)).or(octal).unwrap_or((digits, 10));
+    if let Ok(number) = i64::from_str_radix(digits, radix) {
+        return Some(sign * number);
+    }
+    let float: f64 = plain.parse().ok()?;
+    (float.fract() == 0.0 && float.abs() < 9e15).then_some(float as i64)
+}
+
+/// Source of the rule: `ParseDuration` of Go's `time`. A negative one is none here.
+fn go_duration(text: &str) -> Option<Duration> {
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    if rest == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut millis = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').filter(|end| *end > 0)?;
+        let (number, after) = rest.split_at(digits);
+        let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let (unit, after) = after.split_at(unit);
+        let factor = match unit {
+            "ns" => 1e-6,
+            "us" | "µs" | "μs" => 1e-3,
+            "ms" => 1.0,
+            "s" => 1e3,
+            "m" => 6e4,
+            "h" => 3.6e6,
+            _ => return None,
+        };
+        millis += number.parse::<f64>().ok()? * factor;
+        rest = after;
+    }
+    (!text.is_empty() && millis < 9e15).then(|| Duration::from_millis(millis.ceil() as u64))
+}
+
 /// The text at `node`, if it is one.
 pub(crate) fn scalar(node: &Node) -> Option<Text<'_>> {
     match &node.value {
@@ -349,6 +399,20 @@ mod tests {
             let message = format!("{old} in the configuration is called {new} now; write {new}");
             assert_eq!(problems.into_inner(), [Problem::new(1, message)]);
         }
+    }
+
+    #[test]
+    fn numbers_and_durations_are_those_of_go() {
+        let whole = ["1_000", "0x10", "0b11", "017", "0", "5.0", "+7", "-3", "1e3", "5.5", "x", ""];
+        let read = [Some(1000), Some(16), Some(3), Some(15), Some(0), Some(5), Some(7), Some(-3), Some(1000)];
+        assert_eq!(whole.map(yaml_integer)[..9], read);
+        assert_eq!(whole.map(yaml_integer)[9..], [None, None, None]);
+        let millis = |text| go_duration(text).map(Duration::as_millis);
+        assert_eq!(
+            ["1m30s", "1.5h", "0", "300ms", "1us"].map(millis),
+            [90_000, 5_400_000, 0, 300, 1].map(Some)
+        );
+        assert_eq!(["1d", "", "5", "-1s", "s", "1..5s"].map(millis), [None; 6]);
     }
 
     #[test]

@@ -108,7 +108,11 @@ fn node(raw: Spanned<Raw>, text: &str) -> Node {
     let value = match raw.value {
         Raw::Null => Value::Null,
         Raw::Text(text) => Value::Scalar(text),
-        Raw::Typed(shown) => Value::Scalar(written(&raw.defined, text).unwrap_or(shown)),
+        Raw::Typed(shown) => {
+            // A tag makes a boolean or a number of a text in quotes.
+            let written = written(&raw.defined, text).filter(|written| !written.starts_with(QUOTES));
+            Value::Scalar(written.unwrap_or(shown))
+        }
         Raw::List(items) => Value::List(items.into_iter().map(|item| node(item, text)).collect()),
         Raw::Map(entries) => {
             let entry = |(key, value): (Spanned<Raw>, _)| {

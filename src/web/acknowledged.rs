@@ -76,14 +76,19 @@ struct Said {
     by: Option<String>,
 }
 
+/// Whether a message with these headers and this body shows this secret.
+type Genuine = dyn Fn(&HeaderMap, &[u8], &str) -> bool + Sync;
+/// Reads what a message says. `None` = nothing about an acknowledgement.
+type Read = dyn Fn(&[u8]) -> Result<Option<Said>, serde_json::Error> + Sync;
+
 /// Takes a message in, once it is known to come from where a receiver pages, and waits until it is durable.
 async fn taken(
     app: &App,
     tool: &'static str,
     headers: &HeaderMap,
     body: Body,
-    is_genuine: &(dyn Fn(&HeaderMap, &[u8], &str) -> bool + Sync),
-    read: &(dyn Fn(&[u8]) -> Result<Option<Said>, serde_json::Error> + Sync),
+    is_genuine: &Genuine,
+    read: &Read,
 ) -> Result<(), Problem> {
     let Arrived { bytes, share } = app.read_small(headers, body).await.map_err(|refused| refused.problem)?;
     let receivers = receivers(app, tool, headers, &bytes, is_genuine).await?;
@@ -106,7 +111,7 @@ async fn receivers(
     tool: &'static str,
     headers: &HeaderMap,
     body: &Bytes,
-    is_genuine: &(dyn Fn(&HeaderMap, &[u8], &str) -> bool + Sync),
+    is_genuine: &Genuine,
 ) -> Result<Vec<SmolStr>, Problem> {
     let callbacks = app.gate.callbacks();
     let mut found = Vec::new();

@@ -156,7 +156,7 @@ receivers:
             "discord_configs: [{webhook_url: 'http://x/', text: y}]",
             "unknown key \"text\" in discord_configs; there are webhook_url",
         ),
-        ("msteamsv2_configs: [{webhook_url: hook}]", "webhook_url is not an http or https URL"),
+        ("msteamsv2_configs: [{webhook_url: hook}]", "webhook_url is not a URL"),
     ] {
         let text = format!("route: {{receiver: r}}\nreceivers:\n  - name: r\n    {integration}\n");
         let wrong = config::parse(&text, "f", Path::new("")).unwrap_err().to_string();
@@ -295,7 +295,7 @@ receivers:
             assert_eq!(pagerduty.url.0, "http://127.0.0.1:9097/v2/enqueue");
             assert_eq!(file(&pagerduty.routing_key), "inline 0123456789");
             assert_eq!(integration.timeout.to_string(), "3s");
-            assert_eq!(pagerduty.details["n"], "1");
+            assert_eq!(pagerduty.details[0].0, "n");
             assert!(integration.http.auth.is_some());
         } else if let Some(slack) = own::<SlackConfig>(integration) {
             let first = integration.name == "slack[0]";
@@ -322,7 +322,7 @@ fn secrets_do_not_show_in_errors() {
     let said = refused(
         "route: {receiver: a}\nreceivers:\n- name: a\n  webhook_configs: [{url: 'htp://token-xyzzy@h/'}]\n  \
          pagerduty_configs: [{routing_key: xyzzy, routing_key_file: f}]\n  \
-         slack_configs: [{api_url: 'https://u:xyzzy@h/'}]\n",
+         slack_configs: [{api_url: 'https://u:xyzzy@h:p/'}]\n",
     );
     assert_eq!(said.lines().count(), 3, "{said}");
     assert!(!said.contains("xyzzy"), "{said}");
@@ -444,16 +444,14 @@ fn inhibit_rules_that_mute_each_other_are_warned_of() {
 fn a_template_that_cannot_work_is_told_and_a_place_that_cannot_is_refused() {
     let receiver = |keys: &str| format!("route: {{receiver: a}}\nreceivers:\n- name: a\n  {keys}\n");
     let refusals = [
-        ("slack_configs: [{api_url: 'http://a/{{ x }}'}]", "api_url holds a template"),
         (
             "slack_configs: [{api_url: 'http://a/', text: '{{ common_labels.team }}'}]",
             "write {{ .CommonLabels",
         ),
         ("pagerduty_configs: [{routing_key: '{{ pd_key }}'}]", "routing_key: line 1, column 4: there is no"),
         ("pagerduty_configs: [{routing_key: '{{ .CommonLables.pd_key }}'}]", "did you mean .CommonLabels?"),
-        ("pagerduty_configs: [{routing_key: k, url: 'http://a/{{ .CommonLabels.x }}'}]", "holds a template"),
-        ("webhook_configs: [{url: 'http://a/{{ .GroupLabels.team }}'}]", "url holds a template"),
-        ("webhook_configs: [{url: 'http://a/{% if x %}b{% endif %}'}]", "url holds a template"),
+        ("webhook_configs: [{url: 'http://a/{{ .GroupLables.team }}'}]", "did you mean .GroupLabels?"),
+        ("webhook_configs: [{url: 'http://a/{{ .Status'}]", "url: line 1"),
     ];
     for (keys, says) in refusals {
         let said = refused(&receiver(keys));

@@ -36,7 +36,8 @@ pub fn pagerduty_config(url: String) -> PagerdutyConfig {
         component: None,
         group: None,
         class: None,
-        details: BTreeMap::new(),
+        details: Vec::new(),
+        texts: Default::default(),
         images: vec![],
         links: vec![],
         webhook_secret: None,
@@ -75,7 +76,16 @@ pub fn slack(url: String) -> Integration {
 
 pub fn webhook(url: String) -> Integration {
     let url = SecretUrl(Secret::Inline(url.into()));
-    integration("webhook[0]", Arc::new(WebhookConfig { url, max_alerts: 0, signing_secret: None }))
+    integration(
+        "webhook[0]",
+        Arc::new(WebhookConfig {
+            url,
+            max_alerts: 0,
+            signing_secret: None,
+            payload: None,
+            texts: Default::default(),
+        }),
+    )
 }
 
 pub fn notification(id: u64, receiver: &str, integration: &str, kind: Kind) -> Notification {
@@ -472,8 +482,7 @@ async fn a_template_that_fails_gives_way_to_the_default_text() {
     let mut config = pagerduty_config(pager.url("/v2/enqueue"));
     config.description = Some("{{ range 10000 }}{{ range 10000 }}{{ end }}{{ end }}".into());
     config.severity = Some("{{ .Severity | toUpper }}".into());
-    config.details =
-        BTreeMap::from([("team".into(), "{{ .CommonLabels.alertname }}/{{ len .Alerts.Firing }}".into())]);
+    let mut config = config.with_details([("team", "{{ .CommonLabels.alertname }}/{{ len .Alerts.Firing }}")]);
     let templated = integration("pagerduty[0]", Arc::new(config.clone()));
     let mut world = World::new(&receivers([("team", templated)]));
     world.deliverer.send(notification(1, "team", "pagerduty[0]", Kind::Page), false);

@@ -145,7 +145,13 @@ fn digest(integration: &str) -> Notification {
 fn webhook(max_alerts: u64) -> impl FnOnce(String) -> Arc<dyn Notifier> {
     move |url| {
         let url = SecretUrl(Secret::Inline(format!("{url}/hook?token=1").into()));
-        Arc::new(WebhookConfig { url, max_alerts, signing_secret: None })
+        Arc::new(WebhookConfig {
+            url,
+            max_alerts,
+            signing_secret: None,
+            payload: None,
+            texts: Default::default(),
+        })
     }
 }
 
@@ -232,12 +238,9 @@ async fn pagerduty_templated() {
         config.severity = Some("error".into());
         config.source = Some("{{ .CommonLabels.nothing }}".into());
         config.component = Some("{{ .GroupLabels.cluster }}".into());
-        config.details = BTreeMap::from([
-            ("firing".into(), "{{ range .Alerts.Firing }}{{ .Labels.instance }} {{ end }}".into()),
-            (
-                "note".into(),
-                "{{ .Why }} {{ .Severity }} {{ .Status }} {{ .Kind }} {{ len .Alerts.Resolved }}".into(),
-            ),
+        let mut config = config.with_details([
+            ("firing", "{{ range .Alerts.Firing }}{{ .Labels.instance }} {{ end }}"),
+            ("note", "{{ .Why }} {{ .Severity }} {{ .Status }} {{ .Kind }} {{ len .Alerts.Resolved }}"),
         ]);
         config.images = vec![
             PagerdutyImage { src: "http://plain.example/x.png".into(), ..Default::default() },

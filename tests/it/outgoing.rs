@@ -83,7 +83,13 @@ fn hmac(key: &[u8], text: &[u8]) -> String {
 fn webhook(secret: Option<Secret>) -> impl Fn(String) -> Arc<dyn Notifier> {
     move |url| {
         let url = SecretUrl(Secret::Inline(url.into()));
-        Arc::new(WebhookConfig { url, max_alerts: 0, signing_secret: secret.clone() })
+        Arc::new(WebhookConfig {
+            url,
+            max_alerts: 0,
+            signing_secret: secret.clone(),
+            payload: None,
+            texts: Default::default(),
+        })
     }
 }
 

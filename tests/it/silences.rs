@@ -36,7 +36,8 @@ impl Running {
     /// What amtool says; `None` where there is no amtool.
     async fn amtool(&self, args: &[&str]) -> Option<tools::Verdict> {
         let url = format!("--alertmanager.url=http://{}", self.address);
-        let args: Vec<String> = [&[url.as_str()], args].concat().iter().map(|a| (*a).to_owned()).collect();
+        let args: Vec<String> =
+            [&[url.as_str(), "--no-version-check"], args].concat().iter().map(|a| (*a).to_owned()).collect();
         let ask = move || {
             let args: Vec<&str> = args.iter().map(String::as_str).collect();
             tools::ask("amtool", &args, "")

@@ -140,7 +140,7 @@ fn spans(
     let mut spans = Vec::new();
     for text in texts {
         let (from, to) = text.text.split_once(':').unwrap_or((text.text, text.text));
-        match read(from.trim(), to.trim()) {
+        match read(from, to) {
             Some(span) => spans.push(span),
             None => {
                 keys.problems.add(text.line, format!("{key} holds {}; write {right}", shown(text.text)));
@@ -153,8 +153,8 @@ fn spans(
 /// To Alertmanager an empty list is a condition that nothing meets, which nobody means.
 fn not_empty(keys: &Section<'_>, key: &str, len: usize) {
     if len == 0 {
-        let message = format!("{key} is empty; name something, or remove it for no condition");
-        keys.problems.add(keys.line_of(key), message);
+        let message = format!("{key} is empty, which is no condition; remove it");
+        keys.problems.doubt(keys.line_of(key), message);
     }
 }
 

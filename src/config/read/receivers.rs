@@ -128,7 +128,7 @@ fn integration(
     let mut http = HttpConfig { addresses: addresses.clone(), ..HttpConfig::default() };
     if notifier.speaks_http() {
         // Alertmanager takes 0s for no limit but its own, which is the default here.
-        timeout = keys.duration("timeout").filter(|timeout| !timeout.is_zero());
+        timeout = keys.go_duration("timeout").filter(|timeout| !timeout.is_zero());
         http = http_config(&mut keys, defaults.base).unwrap_or_else(|| defaults.http.clone());
         // A wall round everything must not fall because one receiver has a password of its own.
         if http.addresses.is_empty() {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{EVENT_BYTES, Image, Link, PagerdutyConfig, SHORT_CHARS, line};
 use super::{configured_details, details, images, links, summary};
@@ -28,7 +29,7 @@ struct Event<'a> {
     client: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_url: Option<String>,
-    details: BTreeMap<String, String>,
+    details: BTreeMap<String, Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     contexts: Vec<Context>,
 }
@@ -72,7 +73,7 @@ pub(super) fn event(config: &PagerdutyConfig, key: &str, view: &View<'_>, texts:
         event.details = details(view, &configured, most);
         if most == 0 {
             let note = format!("left out: with them the event would be larger than {EVENT_BYTES} bytes");
-            event.details = BTreeMap::from([("error".to_owned(), note)]);
+            event.details = BTreeMap::from([("error".to_owned(), note.into())]);
             event.contexts.clear();
         }
     }

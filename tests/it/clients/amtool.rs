@@ -102,7 +102,8 @@ impl Side {
             let id = self.ids.iter().find(|(_, n)| **arg == format!("ID{n}"));
             id.map_or((*arg).to_owned(), |(id, _)| id.clone())
         };
-        let args: Vec<String> = [url].into_iter().chain(args.iter().map(named)).collect();
+        let args: Vec<String> =
+            [url, "--no-version-check".into()].into_iter().chain(args.iter().map(named)).collect();
         let input = if *input == "<" { self.last.clone() } else { (*input).to_owned() };
         let ask = move || {
             let args: Vec<&str> = args.iter().map(String::as_str).collect();

@@ -231,8 +231,11 @@ async fn a_label_whose_value_changes_is_named_in_the_log_the_report_and_the_page
         assert_eq!(squelch.post("/api/v2/alerts", said).await.status, 200);
     }
     let line = "ignore_labels: [value]";
-    let logged = squelch.child.said();
-    assert!(logged.contains("DiskFull") && logged.contains(line), "{logged}");
+    let logged = async || {
+        let said = squelch.child.said();
+        (said.contains("DiskFull") && said.contains(line)).then_some(())
+    };
+    until("the log names the rule and the label", logged).await;
     let told = async || {
         let said = says(&squelch, &["report", "--since=1h"]).await;
         said.contains("DiskFull").then_some(said)

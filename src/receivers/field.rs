@@ -1,9 +1,10 @@
-//! `fields`: any value of YAML, with templates in its texts.
+//! Any value of YAML with templates in its texts: `fields` of Jira, `details` of PagerDuty, `payload` of a
+//! webhook.
 
 use serde_json::{Map, Value};
 
-use crate::receivers::Renderer;
-use crate::receivers::texts::Texts;
+use super::Renderer;
+use super::texts::Texts;
 use crate::settings::section::{Section, Text};
 use crate::settings::template_check;
 use crate::settings::yaml::{Node, Value as Yaml};
@@ -22,16 +23,17 @@ pub enum Field {
     Map(Vec<(String, Field)>),
 }
 
-/// Reads `fields` of a section.
-pub(super) fn read(keys: &mut Section<'_>, texts: &mut Texts) -> Vec<(String, Field)> {
-    let Some(section) = keys.section("fields") else { return Vec::new() };
+/// Reads the values in the section at `key`.
+pub(super) fn read(keys: &mut Section<'_>, key: &'static str, texts: &mut Texts) -> Vec<(String, Field)> {
+    let Some(section) = keys.section(key) else { return Vec::new() };
     let mut one = |(_, name, node): (u32, &str, &Node)| {
-        (name.to_owned(), field(&format!("fields.{name}"), node, keys, texts))
+        (name.to_owned(), field(&format!("{key}.{name}"), node, keys, texts))
     };
     section.entries().map(&mut one).collect()
 }
 
-fn field(path: &str, node: &Node, keys: &Section<'_>, texts: &mut Texts) -> Field {
+/// Reads a value. Its texts go to `texts` under their path.
+pub(super) fn field(path: &str, node: &Node, keys: &Section<'_>, texts: &mut Texts) -> Field {
     match &node.value {
         Yaml::Null => Field::Null,
         Yaml::Scalar(text) => {
