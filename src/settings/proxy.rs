@@ -47,10 +47,6 @@ pub(super) fn proxy(keys: &mut Section<'_>) -> ProxyConfig {
 /// Whether the client can use a proxy. The reason never shows the URL, which may hold a password.
 fn check(url: &str) -> Result<(), String> {
     let uri: hyper::Uri = url.parse().map_err(|_| "is not a URL".to_owned())?;
-    let port = uri.authority().and_then(|authority| authority.as_str().rsplit_once(':'));
-    if port.is_some_and(|(_, port)| !port.contains(']') && !port.bytes().all(|b| b.is_ascii_digit())) {
-        return Err("has a port that is none".into());
-    }
     match uri.scheme_str() {
         None => return Err("has no scheme".into()),
         Some(scheme) if !SCHEMES.contains(&scheme) => {
@@ -59,8 +55,14 @@ fn check(url: &str) -> Result<(), String> {
         }
         Some(_) => {}
     }
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let port = host.rsplit_once(':').map_or("", |(_, port)| port);
     if uri.host().is_none_or(str::is_empty) {
         return Err("names no host".into());
+    }
+    if !port.contains(']') && !port.bytes().all(|b| b.is_ascii_digit()) {
+        return Err("has a port that is none".into());
     }
     Ok(())
 }

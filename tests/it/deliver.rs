@@ -482,7 +482,8 @@ async fn a_template_that_fails_gives_way_to_the_default_text() {
     let mut config = pagerduty_config(pager.url("/v2/enqueue"));
     config.description = Some("{{ range 10000 }}{{ range 10000 }}{{ end }}{{ end }}".into());
     config.severity = Some("{{ .Severity | toUpper }}".into());
-    let mut config = config.with_details([("team", "{{ .CommonLabels.alertname }}/{{ len .Alerts.Firing }}")]);
+    let mut config =
+        config.with_details([("team", "{{ .CommonLabels.alertname }}/{{ len .Alerts.Firing }}")]);
     let templated = integration("pagerduty[0]", Arc::new(config.clone()));
     let mut world = World::new(&receivers([("team", templated)]));
     world.deliverer.send(notification(1, "team", "pagerduty[0]", Kind::Page), false);

@@ -102,7 +102,16 @@ impl Requests {
         }
         let paths: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
         let pair = |path: &String| (path.clone(), (theirs.get(path).cloned(), ours.get(path).cloned()));
-        paths.into_iter().map(pair).filter(|(_, (theirs, ours))| theirs != ours).collect()
+        paths.into_iter().map(pair).filter(|(_, (theirs, ours))| !same(theirs, ours)).collect()
+    }
+}
+
+/// Whether two values are equal. The two programs take their requests a moment apart, so times may be too.
+fn same(theirs: &Option<Value>, ours: &Option<Value>) -> bool {
+    let time = |value: &Option<Value>| squelch::model::Timestamp::parse(value.as_ref()?.as_str()?).ok();
+    match (time(theirs), time(ours)) {
+        (Some(theirs), Some(ours)) => theirs.as_millis().abs_diff(ours.as_millis()) < 60_000,
+        _ => theirs == ours,
     }
 }
 

@@ -8,8 +8,8 @@ use smol_str::{SmolStr, format_smolstr};
 
 use crate::engine::mutes::silence_index::SilenceIndex;
 use crate::model::{
-    AlertId, Duration, LabelSet, Silence, SilenceChange, SilenceError, SilenceRequest, SilenceState,
-    Timestamp, hex, sha256,
+    AlertId, Duration, LabelSet, MatchOp, Matcher, Silence, SilenceChange, SilenceError, SilenceRequest,
+    SilenceState, Timestamp, hex, sha256,
 };
 use crate::policy::Limits;
 
@@ -427,14 +427,16 @@ impl Silences {
 }
 
 fn check(now: Timestamp, wanted: &Silence) -> Result<(), SilenceError> {
-    let nothing = LabelSet::default();
+    // Alertmanager counts a negative matcher as one that says something.
+    let says_nothing =
+        |m: &Matcher| matches!(m.op(), MatchOp::Equal | MatchOp::Regex) && m.matches(&LabelSet::default());
     let matchers = || wanted.matchers.iter().flatten();
     let bytes = matchers().map(|m| m.name().len() + m.value().len()).sum::<usize>()
         + wanted.comment.len()
         + wanted.created_by.len();
     let wrong = if wanted.matchers.is_empty() || wanted.matchers.iter().any(Vec::is_empty) {
         "it needs at least one matcher"
-    } else if wanted.matchers.iter().any(|set| set.iter().all(|m| m.matches(&nothing))) {
+    } else if wanted.matchers.iter().any(|set| set.iter().all(says_nothing)) {
         "at least one matcher must not match the empty string"
     } else if wanted.starts_at >= wanted.ends_at {
         "the start must be before the end"
