@@ -148,9 +148,15 @@ impl Channel {
         self.send_updates && !self.gone
     }
 
-    /// Whether the integration wants to hear of the end; without, the incident stays open there.
+    /// Whether the integration wants to hear of the end.
     pub(crate) fn takes_resolves(&self) -> bool {
-        self.send_resolved && self.give_up_at.is_none()
+        self.send_resolved
+    }
+
+    /// Whether the incident may stay open here after all is said: the integration takes no end, or refused
+    /// it.
+    pub(crate) fn stays_open(&self) -> bool {
+        !self.send_resolved || self.give_up_at.is_some()
     }
 
     /// Whether the page was accepted here, now or once.

@@ -70,7 +70,7 @@ impl Incidents {
                 incident.supersedes = Some(old);
             }
         }
-        let left_open = channels.iter().any(|c| !c.takes_resolves());
+        let left_open = channels.iter().any(Channel::stays_open);
         self.settled.push(Settled { id, group: incident.group, side: incident.side, left_open });
         self.watch_orphan(world, id);
         if let Some(old) = supersedes {

@@ -101,18 +101,19 @@ impl Pages {
         for channel in incident.channels.iter_mut().filter(|c| !c.was_opened()) {
             channel.retry_now();
         }
-        if !incident.takes_updates() {
-            incident.members.note();
-            incident.issued_at = world.now;
-            self.dispose_waiting_as(world, id, &Cause::NoUpdates);
-            return self.incidents.pump(world, id);
-        }
         let cause = match incident.members.news().find_map(|member| member.flaps) {
             Some(changes) => Cause::AlertFlaps { changes },
             None => Cause::AlertsChanged,
         };
+        // An integration that is gone hears of this version if a reload brings it back.
         incident.issue(world.now, cause.clone(), false);
-        self.incidents.dispose_waiting(world, id, Some((Disposition::Update, Leader::First)), &cause);
+        match incident.takes_updates() {
+            true => {
+                let update = Some((Disposition::Update, Leader::First));
+                self.incidents.dispose_waiting(world, id, update, &cause);
+            }
+            false => self.dispose_waiting_as(world, id, &Cause::NoUpdates),
+        }
         self.incidents.pump(world, id);
     }
 

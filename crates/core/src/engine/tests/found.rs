@@ -1,9 +1,9 @@
 //! What a review found: each of these lost a page, left an incident open, or grew without bound.
 
-use crate::engine::Bound;
 use crate::engine::testing::*;
-use crate::model::{Duration, Kind, LabelSet, Observation, Source};
-use crate::policy::{Limit, Limits, Noise, Policy, Storm};
+use crate::engine::{Bound, Event};
+use crate::model::{Duration, Kind, LabelSet, Observation, Source, Status};
+use crate::policy::{IntegrationRef, KnownBy, Limit, Limits, Noise, Policy, Storm};
 
 fn seconds(s: u64) -> Duration {
     Duration::from_secs(s)
@@ -185,4 +185,56 @@ fn replicas_that_are_gone_are_forgotten_while_their_alert_fires() {
         world.say(Source::Alertmanager, "am", vec![resolved(&copy, START, START)]);
     }
     assert!(world.engine.snapshot().len() < 1_000_000, "{} bytes", world.engine.snapshot().len());
+}
+
+/// A resolve that lists a firing alert is the last message of its incident: the receiver shows the alert as
+/// firing for ever.
+#[test]
+fn a_webhook_that_is_gone_and_refused_an_end_gets_no_end_while_the_alert_fires_again() {
+    let with = |integrations: Vec<IntegrationRef>| {
+        let mut policy = policy(&["alertname"], Noise::default());
+        policy.receivers.get_mut("pd").unwrap().integrations = integrations;
+        policy
+    };
+    let mut world = World::new(with(vec![IntegrationRef::new("webhook[0]", KnownBy::Group)]));
+    world.webhook("am", vec![firing(&warning("A"), START)]);
+    world.handle(Event::Policy(Box::new(with(Vec::new()))));
+    world.unreachable = vec!["webhook[0]"];
+    world.webhook("am", vec![resolved(&warning("A"), START, START)]);
+    world.advance(Duration::from_mins(4));
+    assert_eq!(world.sent.last().map(|n| n.kind), Some(Kind::Resolve), "the webhook refuses the end");
+    world.unreachable.clear();
+    let again = world.now;
+    world.webhook("am", vec![firing(&warning("A"), again)]);
+    world.advance(Duration::from_mins(20));
+    world.webhook("am", vec![resolved(&warning("A"), again, world.now)]);
+    world.advance(Duration::from_mins(20));
+    let ends = world.sent.iter().filter(|n| n.kind == Kind::Resolve);
+    let firing = ends.flat_map(|n| &n.alerts).filter(|a| a.status == Status::Firing);
+    assert_eq!(firing.count(), 0, "{:#?}", world.sent);
+    let said = &world.consumers["webhook[0]"].by_fingerprint;
+    assert!(said.values().all(|fires| !fires), "{:#?}", world.sent);
+    assert!(!any_open(&world) && world.engine.pages.incidents.all.is_empty());
+}
+
+/// An alert that resolves while the integration is gone is shown as firing until its incident ends.
+#[test]
+fn an_integration_that_comes_back_is_told_of_a_change_that_it_missed() {
+    let with = |integrations: &[&str]| {
+        let mut policy = policy(&["alertname"], Noise::default());
+        let known = integrations.iter().map(|name| IntegrationRef::new(*name, KnownBy::DedupKey));
+        policy.receivers.get_mut("pd").unwrap().integrations = known.collect();
+        policy
+    };
+    let mut world = World::new(with(&["pagerduty[0]"]));
+    let host = |host| labels(&[("alertname", "Down"), ("host", host), ("severity", "critical")]);
+    world.webhook("am", vec![firing(&host("a"), START), firing(&host("b"), START)]);
+    world.advance(Duration::from_mins(1));
+    world.handle(Event::Policy(Box::new(with(&[]))));
+    world.webhook("am", vec![resolved(&host("a"), START, world.now)]);
+    world.advance(Duration::from_mins(5));
+    world.handle(Event::Policy(Box::new(with(&["pagerduty[0]"]))));
+    let b = world.engine.policy().identity(&host("b"));
+    let open: Vec<_> = world.pager.values().filter(|shown| shown.open).map(|shown| &shown.firing).collect();
+    assert_eq!(open, [&vec![b]], "a resolved: {:#?}", world.sent);
 }
