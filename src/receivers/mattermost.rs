@@ -76,7 +76,7 @@ const ATTACHMENT: [&str; 13] = [
     "image_url",
 ];
 const STYLE: Style = Style {
-    escape: quiet,
+    escape: calls_nobody,
     heading: |text| format!("**{text}**\n"),
     link: |url, text| format!("[{text}]({})", url.replace(')', "%29")),
     alerts: 10,
@@ -178,7 +178,7 @@ impl Notifier for MattermostConfig {
     }
 
     fn templates(&self) -> Vec<Templated> {
-        self.texts.templated(quiet)
+        self.texts.templated(calls_nobody)
     }
 
     fn mentions(&self) -> Escape {
@@ -199,7 +199,7 @@ impl MattermostConfig {
         let said = |key: &str| texts.text(key, String::new);
         let line = |key: &str| cut(clean_line(said(key).trim()), SHORT_CHARS);
         let own = |key: &str| match key {
-            "title" | "fallback" => quiet(&subject(view)),
+            "title" | "fallback" => calls_nobody(&subject(view)),
             "title_link" => view.external_url.to_owned(),
             "color" => if view.is_firing() { "danger" } else { "good" }.to_owned(),
             "text" => story(view, &STYLE),
@@ -282,11 +282,6 @@ impl MattermostConfig {
             persistent_notifications: self.persistent_notifications && priority == "urgent",
         })
     }
-}
-
-/// Makes alert content call nobody.
-fn quiet(text: &str) -> String {
-    calls_nobody(&clean_text(text))
 }
 
 #[derive(Serialize)]

@@ -45,7 +45,7 @@ const TEXTS: [(&str, &str); 9] = [
     ("title_link", r#"{{ template "rocketchat.default.titlelink" . }}"#),
 ];
 const STYLE: Style = Style {
-    escape: quiet,
+    escape: calls_nobody,
     heading: |text| format!("*{text}*"),
     link: |url, text| format!("[{text}]({})", url.replace(')', "%29")),
     alerts: 10,
@@ -166,7 +166,7 @@ impl Notifier for RocketchatConfig {
     }
 
     fn templates(&self) -> Vec<Templated> {
-        self.texts.templated(quiet)
+        self.texts.templated(calls_nobody)
     }
 
     fn mentions(&self) -> Escape {
@@ -217,8 +217,11 @@ impl RocketchatConfig {
         let linked = |url: &str| http_url(url).unwrap_or_default().to_owned();
         let link = |key: &str| linked(&said(key));
         let line = |key: &str| cut(clean_line(said(key).trim()), SHORT_CHARS);
-        let title =
-            if digest { quiet(&subject(view)) } else { texts.required("title", || quiet(&subject(view))) };
+        let title = if digest {
+            calls_nobody(&subject(view))
+        } else {
+            texts.required("title", || calls_nobody(&subject(view)))
+        };
         let text = if digest { story(view, &STYLE) } else { texts.text("text", || story(view, &STYLE)) };
         let color = || if view.is_firing() { "red" } else { "green" }.to_owned();
         let field = |(i, short): (usize, &bool)| Field {
@@ -251,11 +254,6 @@ impl RocketchatConfig {
             attachments: [attachment],
         }
     }
-}
-
-/// Makes alert content call nobody.
-fn quiet(text: &str) -> String {
-    calls_nobody(&clean_text(text))
 }
 
 #[derive(Serialize)]

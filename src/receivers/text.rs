@@ -16,9 +16,10 @@ pub fn cut(text: String, max: usize) -> String {
 }
 
 /// Keeps alert content from calling people in a chat: `<!channel>`, `<@U123>`, `<#C123>`, `@here`, `@all`.
-/// Links and addresses stay.
+/// Links and addresses stay, and what hides text is escaped.
 pub fn calls_nobody(text: &str) -> String {
     const ALL: [&str; 4] = ["here", "channel", "everyone", "all"];
+    let text = clean_text(text);
     let mut out = String::with_capacity(text.len());
     for (at, c) in text.char_indices() {
         out.push(c);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use squelch_core::policy::KnownBy;
 
 use super::form::encoded;
-use super::text::{Style, calls_nobody, clean_text, cut_bytes, repeated, story, subject};
+use super::text::{Style, calls_nobody, cut_bytes, repeated, story, subject};
 use super::texts::Texts;
 use super::{
     Answer, Attempt, AttemptError, Escape, FailureReason, HttpMethod, HttpRequest, Notifier, Pace, Reader,
@@ -45,7 +45,7 @@ const TEXTS: [(&str, &str); 5] = [
     ("agent_id", r#"{{ template "wechat.default.agent_id" . }}"#),
 ];
 const STYLE: Style = Style {
-    escape: quiet,
+    escape: calls_nobody,
     heading: |text| text.to_owned(),
     link: |url, text| format!("{text}: {url}"),
     alerts: 10,
@@ -161,7 +161,7 @@ impl Notifier for WechatConfig {
     }
 
     fn templates(&self) -> Vec<Templated> {
-        self.texts.templated(quiet)
+        self.texts.templated(calls_nobody)
     }
 
     fn mentions(&self) -> Escape {
@@ -225,7 +225,7 @@ impl WechatConfig {
 
     fn send(&self, attempt: &Attempt<'_>, token: &str) -> Request {
         let (view, texts) = (&attempt.view, &attempt.texts);
-        let own = || format!("{}\n{}", quiet(&subject(view)), story(view, &STYLE));
+        let own = || format!("{}\n{}", calls_nobody(&subject(view)), story(view, &STYLE));
         let text = match view.notification.kind {
             Kind::Digest => own(),
             Kind::Page | Kind::Update | Kind::Resolve => texts.required("message", own),
@@ -253,11 +253,6 @@ impl WechatConfig {
         let request = HttpRequest::post(self.url("message/send", &format!("access_token={escaped}")), body);
         Request::Http(HttpRequest { hidden: vec![token.to_owned(), escaped], ..request })
     }
-}
-
-/// Makes alert content call nobody.
-fn quiet(text: &str) -> String {
-    calls_nobody(&clean_text(text))
 }
 
 /// The message, in the order of Alertmanager.

@@ -298,10 +298,14 @@ async fn hostile_labels_reach_slack_and_pagerduty_as_text_that_does_nothing() {
         let (arrived, _) = sent(slack, hostile(text, "slack[0]"), &[OK]).await;
         let default = |url: String| -> Arc<dyn Notifier> { Arc::new(slack_config(url)) };
         let (more, _) = sent(default, hostile(text, "slack[0]"), &[OK]).await;
-        for (_, body) in arrived.iter().chain(&more) {
+        let of_user = arrived.len();
+        for (n, (_, body)) in arrived.iter().chain(&more).enumerate() {
             let mut found = Vec::new();
             texts(&serde_json::from_str(body).unwrap(), &mut found);
-            for (bad, shown) in never.iter().flat_map(|bad| found.iter().map(move |shown| (bad, shown))) {
+            // A template of the user keeps links, and what is escaped already.
+            let kept = |bad: &str| n < of_user && (bad.starts_with("<https") || bad.starts_with('&'));
+            let never = never.iter().filter(|bad| !kept(bad));
+            for (bad, shown) in never.flat_map(|bad| found.iter().map(move |shown| (bad, shown))) {
                 assert!(!shown.contains(bad), "{bad:?} in {shown:?}");
             }
             assert!(!found.iter().any(|shown| shown.starts_with("javascript:")), "{body}");

@@ -1,6 +1,7 @@
 //! Conformance: the same group through the real Alertmanager and through Squelch, each to a sink of its own.
 //! A test compares the requests field by field, and lists each difference that Squelch intends.
 
+mod chats;
 mod pagers;
 pub(crate) mod sink;
 mod webhook;
