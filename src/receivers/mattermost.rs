@@ -9,9 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use squelch_core::policy::KnownBy;
 
-use super::text::{
-    Style, calls_nobody, clean_line, clean_text, cut, http_url, marked, repeated, story, subject,
-};
+use super::text::{Style, calls_nobody, clean_line, cut, http_url, marked, repeated, story, subject};
 use super::texts::Texts;
 use super::{
     Attempt, AttemptError, Escape, HttpRequest, Notifier, Pace, Reader, ReceiverType, Request, Templated,

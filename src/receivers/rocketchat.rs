@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use squelch_core::policy::KnownBy;
 
-use super::text::{Style, calls_nobody, clean_line, clean_text, cut, http_url, marked, story, subject};
+use super::text::{Style, calls_nobody, clean_line, cut, http_url, marked, story, subject};
 use super::texts::Texts;
 use super::{
     Answer, Attempt, AttemptError, Escape, FailureReason, HttpRequest, Notifier, Pace, Reader, ReceiverType,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics fails, which is what it is for")]
 
 mod access;
+mod acknowledged;
 mod answers;
 mod as_alertmanager;
 mod backtest;
