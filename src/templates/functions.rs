@@ -268,7 +268,7 @@ fn http_url(args: &[Value]) -> Answer {
     })
 }
 
-fn many<'a>(args: &'a [Value]) -> Result<(usize, &'a [Value]), TemplateError> {
+fn many(args: &[Value]) -> Result<(usize, &[Value]), TemplateError> {
     match args {
         [Value::Int(most), Value::List(items), ..] => Ok((usize::try_from(*most).unwrap_or(0), items)),
         _ => Err(failed("a number and a list are expected")),
