@@ -1,6 +1,6 @@
 //! Templated configuration keys, and the texts that stand in where a template fails.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::{Notifier, View};
 use crate::model::Timestamp;
@@ -35,18 +35,23 @@ impl Templated {
 }
 
 /// The templates of one integration, compiled.
-pub struct Templates(Compiled);
+pub struct Templates {
+    compiled: Compiled,
+    /// The labels of a route may call the templates in it.
+    library: Arc<Library>,
+}
 
 impl Templates {
     /// Compiles the templates of an integration. They may call those of the library.
-    pub fn new(library: &Library, notifier: &dyn Notifier) -> Self {
+    pub fn new(library: &Arc<Library>, notifier: &dyn Notifier) -> Self {
         let html = notifier.html();
         let text = |Templated { key, source, escape }| {
             let html = html.contains(&key.as_str());
             Text { key, source, escape, html }
         };
         let texts = notifier.templates().into_iter().map(text).collect();
-        Templates(Compiled::new(library, texts, notifier.mentions()))
+        let compiled = Compiled::new(library, texts, notifier.mentions());
+        Templates { compiled, library: Arc::clone(library) }
     }
 }
 
@@ -78,7 +83,7 @@ impl<'a> Renderer<'a> {
     /// `default` takes its place. A key that the configuration leaves empty stays empty.
     pub fn required(&self, key: &str, default: impl FnOnce() -> String) -> String {
         match self.render(key) {
-            Some(Ok(text)) if self.templates.0.is_empty(key) || !text.trim().is_empty() => text,
+            Some(Ok(text)) if self.templates.compiled.is_empty(key) || !text.trim().is_empty() => text,
             Some(Ok(_)) => self.failed(key, "it renders to nothing", default),
             Some(Err(reason)) => self.failed(key, &reason, default),
             None => default(),
@@ -86,29 +91,34 @@ impl<'a> Renderer<'a> {
     }
 
     fn render(&self, key: &str) -> Option<Result<String, String>> {
-        let data = self.data.get_or_init(|| data_of(&self.view));
-        self.templates.0.render(key, data, self.now)
+        let data = self.data.get_or_init(|| {
+            let data = data_of(&self.view, &self.templates.library, self.now);
+            self.errors().extend(data.errors().map(|error| clean_text(&error)));
+            data
+        });
+        self.templates.compiled.render(key, data, self.now)
     }
 
     fn failed(&self, key: &str, reason: &str, default: impl FnOnce() -> String) -> String {
-        self.errors
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(clean_text(&format!("{key}: {reason}")));
+        self.errors().push(clean_text(&format!("{key}: {reason}")));
         default()
+    }
+
+    fn errors(&self) -> MutexGuard<'_, Vec<String>> {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What went wrong since the last call, one entry a key; the default text stands in each time.
     pub fn take_errors(&self) -> Vec<String> {
-        std::mem::take(&mut *self.errors.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.errors())
     }
 }
 
-fn data_of(view: &View<'_>) -> Data {
+fn data_of(view: &View<'_>, library: &Library, now: Timestamp) -> Data {
     let facts = Facts {
         status: view.status(),
         external_url: view.external_url,
         possible_repeat: view.possible_repeat,
     };
-    Data::new(view.notification, facts)
+    Data::new(view.notification, facts, library, now)
 }

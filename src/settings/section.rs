@@ -59,6 +59,11 @@ impl Problems {
         self.keys.take()
     }
 
+    /// How much is noted so far.
+    pub(crate) fn count(&self) -> usize {
+        self.wrong.borrow().len() + self.doubts.borrow().len()
+    }
+
     pub(crate) fn take_doubts(&self) -> Vec<Problem> {
         self.doubts.take()
     }

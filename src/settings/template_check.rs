@@ -6,10 +6,13 @@
 use std::collections::BTreeSet;
 
 use super::section::{Problems, Section, Text};
+use crate::model::LabelSet;
 use crate::templates;
 
 /// The longest template, in bytes.
 const MAX_TEMPLATE: usize = 64 * 1024;
+/// What happens to a label of a route that fails.
+const LEFT_OUT: &str = "the route goes without this label";
 
 /// A templated key of a section.
 pub(crate) fn read(section: &mut Section<'_>, key: &'static str) -> Option<String> {
@@ -20,15 +23,33 @@ pub(crate) fn read(section: &mut Section<'_>, key: &'static str) -> Option<Strin
 /// The same for a text under a free name. A template that fails is doubtful: the default text stands in for
 /// it.
 pub(crate) fn check(problems: &Problems, key: &str, text: Text<'_>) -> Option<String> {
-    checked(problems, key, text, false)
+    checked(problems, key, text, Some("the default text stands in"))
+}
+
+/// The same for the label of a route, which is left out where it fails. Returns whether it is right.
+pub(crate) fn check_label(problems: &Problems, key: &str, text: Text<'_>) -> bool {
+    let before = problems.count();
+    checked(problems, key, text, Some(LEFT_OUT));
+    problems.count() == before
+}
+
+/// All labels of a route together, because they may ask for each other. An inherited label that fails of
+/// itself is noted where it stands, and each circle goes through one of the route's `own`.
+pub(crate) fn check_labels(problems: &Problems, labels: &LabelSet, own: &[(&str, Text<'_>)]) {
+    for (label, why) in templates::check_route_labels(&problems.library(), labels) {
+        if let Some((_, text)) = own.iter().find(|(name, _)| *name == label) {
+            problems.doubt(text.line, one_line(&format!("labels.{label}: {why} ({LEFT_OUT})")));
+        }
+    }
 }
 
 /// The same for a text that no default can stand in for, such as a key or an address. It must work.
 pub(crate) fn check_place(problems: &Problems, key: &str, text: Text<'_>) -> Option<String> {
-    checked(problems, key, text, true)
+    checked(problems, key, text, None)
 }
 
-fn checked(problems: &Problems, key: &str, text: Text<'_>, needed: bool) -> Option<String> {
+/// `otherwise`: what happens where the template fails.
+fn checked(problems: &Problems, key: &str, text: Text<'_>, otherwise: Option<&str>) -> Option<String> {
     let bytes = text.text.len();
     if bytes > MAX_TEMPLATE {
         problems.add(text.line, format!("{key} has {bytes} bytes; write at most {MAX_TEMPLATE}"));
@@ -36,16 +57,18 @@ fn checked(problems: &Problems, key: &str, text: Text<'_>, needed: bool) -> Opti
     }
     let found = templates::check(&problems.library(), text.text);
     for wrong in found.wrong {
-        // A template may have several lines, an error about it has one.
-        let wrong = format!("{key}: {wrong}");
-        let wrong: String = wrong.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        if needed || found.old {
-            problems.add(text.line, wrong);
-        } else {
-            problems.doubt(text.line, format!("{wrong} (the default text stands in)"));
+        let wrong = one_line(&format!("{key}: {wrong}"));
+        match otherwise {
+            Some(otherwise) if !found.old => problems.doubt(text.line, format!("{wrong} ({otherwise})")),
+            _ => problems.add(text.line, wrong),
         }
     }
     Some(text.text.to_owned())
+}
+
+/// A template may have several lines, an error about it has one.
+fn one_line(wrong: &str) -> String {
+    wrong.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Whether the template writes anything about a notification whose alerts have no labels.

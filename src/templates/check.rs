@@ -45,6 +45,16 @@ pub fn check(library: &Library, source: &str) -> Checked {
     Checked { wrong, old: is_old(source) }
 }
 
+/// What fails of the labels of a route for a sample, by the label.
+pub fn check_route_labels(library: &Library, labels: &LabelSet) -> Vec<(String, String)> {
+    let named = labels.iter().filter_map(|(_, source)| parse_text(source).ok());
+    let named: BTreeSet<String> = named.flat_map(|parsed| walk(library, &parsed).labels).collect();
+    let mut wrong = sample(library, true, Some(&named), Some(labels)).wrong;
+    let without = sample(library, true, None, Some(labels)).wrong;
+    wrong.retain(|(label, _)| without.iter().any(|(other, _)| other == label));
+    wrong
+}
+
 /// The fields of the notification that a text takes something from.
 pub fn fields_of(library: &Library, source: &str) -> BTreeSet<String> {
     parse_text(source).map(|parsed| walk(library, &parsed).fields).unwrap_or_default()
@@ -52,7 +62,8 @@ pub fn fields_of(library: &Library, source: &str) -> BTreeSet<String> {
 
 /// Whether a text says anything about a notification whose alerts have no labels.
 pub fn says_something_without_labels(library: &Library, source: &str) -> bool {
-    let rendered = Compiled::new(library, vec![text(source)], as_it_is).render("", &sample(true, None), NOW);
+    let compiled = Compiled::new(library, vec![text(source)], as_it_is);
+    let rendered = compiled.render("", &sample(library, true, None, None), NOW);
     rendered.is_some_and(|rendered| rendered.is_ok_and(|text| !text.trim().is_empty()))
 }
 
@@ -104,7 +115,9 @@ fn is_old(source: &str) -> bool {
 /// refuses.
 fn trial(library: &Library, source: &str, labels: &BTreeSet<String>) -> Option<String> {
     let compiled = Compiled::new(library, vec![text(source)], as_it_is);
-    let failed = |firing, labels| compiled.render("", &sample(firing, labels), NOW).and_then(Result::err);
+    let failed = |firing, labels| {
+        compiled.render("", &sample(library, firing, labels, None), NOW).and_then(Result::err)
+    };
     [(true, "fires"), (false, "resolved")].into_iter().find_map(|(firing, what)| {
         let reason = failed(firing, Some(labels)).filter(|_| failed(firing, None).is_some())?;
         Some(format!("fails for a notification that {what}: {reason}"))
@@ -118,7 +131,13 @@ fn text(source: &str) -> Text {
 }
 
 /// A notification to try a template with: one alert, which fires or resolved, without labels or with these.
-fn sample(firing: bool, names: Option<&BTreeSet<String>>) -> Data {
+/// Its route has the same labels, or its own.
+fn sample(
+    library: &Library,
+    firing: bool,
+    names: Option<&BTreeSet<String>>,
+    of_route: Option<&LabelSet>,
+) -> Data {
     let status = if firing { Status::Firing } else { Status::Resolved };
     let known = ["alertname", "severity", "summary", "description"];
     let labels = names.map(|names| {
@@ -147,7 +166,7 @@ fn sample(firing: bool, names: Option<&BTreeSet<String>>) -> Data {
         group_key: "{}:{}".into(),
         generation: 0,
         group_labels: labels.clone(),
-        route_labels: labels.clone(),
+        route_labels: of_route.unwrap_or(&labels).clone(),
         title: None,
         severity: "critical".into(),
         level: (0, 3),
@@ -163,5 +182,5 @@ fn sample(firing: bool, names: Option<&BTreeSet<String>>) -> Data {
         external_url: "https://squelch.example",
         possible_repeat: !labels.is_empty(),
     };
-    Data::new(&notification, facts)
+    Data::new(&notification, facts, library, NOW)
 }

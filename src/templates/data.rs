@@ -4,6 +4,9 @@
 
 use gotmpl::Value;
 
+use super::is_template;
+use super::library::Library;
+use super::route;
 use super::text::clean_line;
 use super::time::GoTime;
 use super::value::{Struct, list, record, set, text};
@@ -25,37 +28,56 @@ pub struct Facts<'a> {
 
 /// The data of one notification.
 #[derive(Clone, Debug)]
-pub struct Data(pub(super) Value);
+pub struct Data {
+    pub(super) value: Value,
+    /// What fails of the labels of the route, by the label.
+    pub(super) wrong: Vec<(String, String)>,
+}
 
 impl Data {
-    /// The data of a notification.
-    pub fn new(n: &Notification, facts: Facts<'_>) -> Self {
-        let common =
-            |labels: fn(&AlertView) -> &LabelSet| of_set(&LabelSet::common(n.alerts.iter().map(labels)));
-        let labels: Vec<&LabelSet> = n.alerts.iter().map(|alert| &alert.labels).collect();
-        let title = headline(n.title(), &labels, n.kind != Kind::Digest).to_string();
-        Data(record(
-            Struct::Data,
-            [
-                ("Receiver", text(quote_meta(&n.receiver))),
-                ("Status", text(facts.status)),
-                ("Alerts", list(n.alerts.iter().map(|alert| of_alert(alert, n.at)))),
-                ("GroupLabels", of_set(&n.group_labels)),
-                ("CommonLabels", common(|alert| &alert.labels)),
-                ("CommonAnnotations", common(|alert| &alert.annotations)),
-                ("RouteLabels", of_set(&n.route_labels)),
-                ("ExternalURL", text(facts.external_url)),
-                ("NotificationReason", text(reason(n))),
-                ("TruncatedAlerts", Value::Int(i64::try_from(n.truncated).unwrap_or(i64::MAX))),
-                ("Kind", text(n.kind.as_str())),
-                ("Severity", text(&n.severity)),
-                ("Title", text(clean_line(&title))),
-                ("Why", text(clean_line(&causes::text(&n.cause)))),
-                ("DedupKey", text(&n.dedup_key)),
-                ("PossibleRepeat", Value::Bool(facts.possible_repeat)),
-            ],
-        ))
+    /// The data of a notification. The labels of its route may call the templates of the library.
+    pub fn new(n: &Notification, facts: Facts<'_>, library: &Library, now: Timestamp) -> Self {
+        let raw = of_set(&n.route_labels);
+        if n.route_labels.iter().all(|(_, value)| !is_template(value)) {
+            return Data { value: of_notification(n, facts, raw, reason(n)), wrong: Vec::new() };
+        }
+        // The labels of a route see no reason, as in Alertmanager, because they belong to the group.
+        let first = Data { value: of_notification(n, facts, raw, "unknown"), wrong: Vec::new() };
+        let (labels, wrong) = route::rendered(library, &n.route_labels, &first, now);
+        Data { value: of_notification(n, facts, labels, reason(n)), wrong }
     }
+
+    /// What is wrong with the labels of the route, which are left out.
+    pub fn errors(&self) -> impl Iterator<Item = String> {
+        self.wrong.iter().map(|(label, why)| format!("labels.{label} of the route, which is left out: {why}"))
+    }
+}
+
+fn of_notification(n: &Notification, facts: Facts<'_>, route_labels: Value, reason: &str) -> Value {
+    let common = |labels: fn(&AlertView) -> &LabelSet| of_set(&LabelSet::common(n.alerts.iter().map(labels)));
+    let labels: Vec<&LabelSet> = n.alerts.iter().map(|alert| &alert.labels).collect();
+    let title = headline(n.title(), &labels, n.kind != Kind::Digest).to_string();
+    record(
+        Struct::Data,
+        [
+            ("Receiver", text(quote_meta(&n.receiver))),
+            ("Status", text(facts.status)),
+            ("Alerts", list(n.alerts.iter().map(|alert| of_alert(alert, n.at)))),
+            ("GroupLabels", of_set(&n.group_labels)),
+            ("CommonLabels", common(|alert| &alert.labels)),
+            ("CommonAnnotations", common(|alert| &alert.annotations)),
+            ("RouteLabels", route_labels),
+            ("ExternalURL", text(facts.external_url)),
+            ("NotificationReason", text(reason)),
+            ("TruncatedAlerts", Value::Int(i64::try_from(n.truncated).unwrap_or(i64::MAX))),
+            ("Kind", text(n.kind.as_str())),
+            ("Severity", text(&n.severity)),
+            ("Title", text(clean_line(&title))),
+            ("Why", text(clean_line(&causes::text(&n.cause)))),
+            ("DedupKey", text(&n.dedup_key)),
+            ("PossibleRepeat", Value::Bool(facts.possible_repeat)),
+        ],
+    )
 }
 
 fn of_set(labels: &LabelSet) -> Value {

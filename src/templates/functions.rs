@@ -28,7 +28,7 @@ const NAMED: [(&str, usize, usize, Function); 29] = [
     ("urlUnescape", 1, 1, url_unescape),
     ("reReplaceAll", 3, 3, replace_all),
     ("stringSlice", 0, MANY, texts),
-    ("routeLabels", 1, 1, |_| Ok(text(""))),
+    ("routeLabels", 1, 1, |args| scope::route_label(string(args, 0)?)),
     ("date", 2, 2, |args| Ok(text(layout::format(&time(args, 1)?.0, string(args, 0)?)))),
     ("tz", 2, 2, tz),
     ("now", 0, 0, |_| Ok(GoTime::utc(scope::now()?).value())),

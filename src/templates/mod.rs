@@ -18,13 +18,14 @@ mod old;
 mod place;
 mod render;
 mod rewrite;
+mod route;
 mod scan;
 mod scope;
 mod text;
 mod time;
 mod value;
 
-pub use check::{Checked, check, fields_of, says_something_without_labels};
+pub use check::{Checked, check, check_route_labels, fields_of, says_something_without_labels};
 pub use data::{Data, Facts, quote_meta, reason};
 pub use library::{Library, Source};
 pub(crate) use names::nearest;

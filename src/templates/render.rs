@@ -8,6 +8,7 @@ use gotmpl::parse::ListNode;
 use gotmpl::{MissingKey, TemplateError, html};
 
 use super::library::{self, Library, Parsed};
+use super::route::Routes;
 use super::scope::{self, Scope};
 use super::text::Escape;
 use super::{Data, as_it_is, functions};
@@ -95,17 +96,28 @@ impl Compiled {
     /// # Errors
     /// Why it cannot be rendered, and where.
     pub fn render(&self, key: &str, data: &Data, now: Timestamp) -> Option<Result<String, String>> {
+        self.render_with(key, data, now, &mut Routes::of(&data.value))
+    }
+
+    /// The same where these are the labels of the route.
+    pub(super) fn render_with(
+        &self,
+        key: &str,
+        data: &Data,
+        now: Timestamp,
+        routes: &mut Routes,
+    ) -> Option<Result<String, String>> {
         let name = name_of(key);
         Some(match self.keys.get(key)? {
             Key::Empty => Ok(String::new()),
             Key::Broken(reason) => Err(reason.clone()),
             Key::Text(template, escape) => {
-                let scope = Scope::new(now, *escape, self.mentions);
-                run(scope, TEXT_BYTES, |out| template.execute_template_fmt(out, &name, &data.0))
+                let scope = |routes| Scope::new(now, *escape, self.mentions, routes);
+                run(scope, routes, TEXT_BYTES, |out| template.execute_template_fmt(out, &name, &data.value))
             }
             Key::Html(template) => {
-                let scope = Scope::new(now, as_it_is, as_it_is);
-                run(scope, HTML_BYTES, |out| template.execute_template_fmt(out, &name, &data.0))
+                let scope = |routes| Scope::new(now, as_it_is, as_it_is, routes);
+                run(scope, routes, HTML_BYTES, |out| template.execute_template_fmt(out, &name, &data.value))
             }
         })
     }
@@ -117,12 +129,14 @@ fn name_of(key: &str) -> String {
 }
 
 fn run(
-    scope: Scope,
+    scope: impl FnOnce(Routes) -> Scope,
+    routes: &mut Routes,
     most: usize,
     render: impl FnOnce(&mut Capped) -> Result<(), TemplateError>,
 ) -> Result<String, String> {
     let mut out = Capped { text: String::new(), most };
-    let (rendered, at) = scope::within(scope, || render(&mut out));
+    let (rendered, at, after) = scope::within(scope(std::mem::take(routes)), || render(&mut out));
+    *routes = after;
     rendered.map(|()| std::mem::take(&mut out.text)).map_err(|error| {
         let said = match error {
             TemplateError::Write => format!("the text is longer than {} KiB; write less", most / 1024),

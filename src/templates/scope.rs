@@ -7,10 +7,11 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gotmpl::TemplateError;
+use gotmpl::{TemplateError, Value};
 use regex::Regex;
 
 use super::Escape;
+use super::route::Routes;
 use crate::model::{Timestamp, go_pattern};
 
 /// Steps of one rendering: actions, fields, methods, and functions. 1,000 alerts with 20 labels each take
@@ -33,6 +34,8 @@ pub(super) struct Scope {
     escape: Escape,
     /// Makes the values safe that a template of the user writes.
     mentions: Escape,
+    /// The labels of the route.
+    routes: Routes,
     /// The action under way: file, line and column.
     at: Option<Arc<str>>,
     steps: u32,
@@ -42,17 +45,20 @@ pub(super) struct Scope {
 
 impl Scope {
     /// A rendering at this time, in which values are made safe so.
-    pub(super) fn new(now: Timestamp, escape: Escape, mentions: Escape) -> Self {
-        Scope { now, escape, mentions, at: None, steps: STEPS, bytes: BYTES, patterns: BTreeMap::new() }
+    pub(super) fn new(now: Timestamp, escape: Escape, mentions: Escape, routes: Routes) -> Self {
+        let patterns = BTreeMap::new();
+        Scope { now, escape, mentions, routes, at: None, steps: STEPS, bytes: BYTES, patterns }
     }
 }
 
-/// Renders in this scope. Also returns the action that was under way at the end.
-pub(super) fn within<T>(scope: Scope, render: impl FnOnce() -> T) -> (T, Option<Arc<str>>) {
+/// Renders in this scope. Also returns the action that was under way at the end, and the labels of the
+/// route.
+pub(super) fn within<T>(scope: Scope, render: impl FnOnce() -> T) -> (T, Option<Arc<str>>, Routes) {
     SCOPE.with_borrow_mut(|place| *place = Some(scope));
     let rendered = render();
     let scope = SCOPE.with_borrow_mut(Option::take);
-    (rendered, scope.and_then(|scope| scope.at))
+    let (at, routes) = scope.map(|scope| (scope.at, scope.routes)).unwrap_or_default();
+    (rendered, at, routes)
 }
 
 /// Asks the rendering under way. Outside of one there is none to ask.
@@ -95,6 +101,11 @@ pub(super) fn spend(bytes: usize) -> Result<(), TemplateError> {
         })?;
         Ok(())
     })
+}
+
+/// A label of the route.
+pub(super) fn route_label(name: &str) -> Result<Value, TemplateError> {
+    ask(|scope| scope.routes.get(name))
 }
 
 /// The wall clock of the rendering.

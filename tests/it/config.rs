@@ -495,6 +495,50 @@ fn a_template_that_cannot_work_is_told_and_a_place_that_cannot_is_refused() {
 }
 
 #[test]
+fn the_labels_of_a_route_are_checked_with_their_lines() {
+    let text = r#"route:
+  receiver: a
+  labels:
+    fine: '{{ .GroupLabels.team | toUpper }} {{ routeLabels "plain" }}'
+    plain: x
+    misspelt: '{{ .GrupLabels.team }}'
+  routes:
+  - labels:
+      plain: '{{ routeLabels "deep" }}'
+      deep: |-
+        {{ with routeLabels "owner" }}{{ . }}{{ end }}
+    routes:
+    - labels: {misspelt: y}
+  - labels:
+      misspelt: ''
+      owner: '{{ routeLabels "back" }}'
+      back: '{{ routeLabels "owner" }}'
+    routes:
+    - labels: {other: '{{ index .Alerts 7 }}'}
+receivers:
+- name: a
+"#;
+    let config = parse(text);
+    let said = config::warnings(&config).into_iter().filter(|warning| warning.message.starts_with("labels."));
+    let said: Vec<(u32, String)> = said.map(|warning| (warning.line, warning.message)).collect();
+    let expected = [
+        (
+            6,
+            "labels.misspelt: line 1, column 4: the notification has no .GrupLabels; did you mean .GroupLabels?",
+        ),
+        (16, "labels.owner: the labels of the route ask for each other in a circle: back → owner → back"),
+        (17, "the label \"owner\" of the route has no value, because it fails"),
+        (19, "labels.other: fails for a notification that fires: line 1, column 4: index"),
+    ];
+    let lines: Vec<u32> = said.iter().map(|(line, _)| *line).collect();
+    assert_eq!(lines, expected.map(|(line, _)| line), "{said:#?}");
+    for ((_, said), (_, expected)) in said.iter().zip(expected) {
+        let end = " (the route goes without this label)";
+        assert!(said.contains(expected) && said.ends_with(end), "{said}");
+    }
+}
+
+#[test]
 fn files_of_templates_are_read_beside_the_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();

@@ -130,9 +130,14 @@ fn group(firing: bool) -> Notification {
 }
 
 fn data(group: &Notification) -> Data {
+    data_with(&Library::built_in(), group)
+}
+
+/// The data where the labels of the route may call the templates of this library.
+fn data_with(library: &Library, group: &Notification) -> Data {
     let view = View::new(group, "https://alerts.example", false);
     let facts = Facts { status: view.status(), external_url: view.external_url, possible_repeat: false };
-    Data::new(group, facts)
+    Data::new(group, facts, library, NOW)
 }
 
 /// What amtool renders of a text, with the data of a file.
@@ -315,6 +320,88 @@ fn functions_and_methods_of_later_versions_work() {
     ] {
         assert_eq!(rendered(&library, text, &data).as_deref(), Ok(shown), "{text}");
     }
+}
+
+#[test]
+fn the_labels_of_a_route_are_templates_that_may_name_each_other() {
+    let library = library();
+    let mut group = group(true);
+    group.route_labels = LabelSet::from_pairs([
+        ("a", r#"<{{ routeLabels "reason" }}> {{ routeLabels "owner" }}{{ routeLabels "nobody" }}"#),
+        ("owner", "<!channel>"),
+        ("raw", r#"{{ .RouteLabels.reason }}"#),
+        ("reason", r#"{{ .GroupLabels.alertname }} {{ len .Alerts.Firing }} {{ routeLabels "why" }}"#),
+        ("title", r#"{{ template "team.title" . }}"#),
+        ("why", "{{ .NotificationReason }}"),
+    ]);
+    let data = data_with(&library, &group);
+    let team = rendered(&library, r#"{{ template "team.title" . }}"#, &data).unwrap();
+    let reason = r#"{{ .GroupLabels.alertname }} {{ len .Alerts.Firing }} {{ routeLabels "why" }}"#;
+    for (text, shown) in [
+        (r#"{{ routeLabels "a" }}"#, "<HighCPU 2 unknown> <!channel>"),
+        ("{{ .RouteLabels.a }}", "<HighCPU 2 unknown> <!channel>"),
+        (r#"{{ "title" | routeLabels }}"#, team.as_str()),
+        // The labels see each other's templates, as in Alertmanager.
+        ("{{ .RouteLabels.raw }}", reason),
+        (r#"{{ routeLabels "nothing" }}{{ .RouteLabels.nothing }}"#, ""),
+        ("{{ range .RouteLabels.Names }}{{ . }} {{ end }}", "a owner raw reason title why "),
+        ("{{ .NotificationReason }}", "first notification"),
+    ] {
+        assert_eq!(rendered(&library, text, &data).as_deref(), Ok(shown), "{text}");
+    }
+    assert_eq!(data.errors().count(), 0);
+    // A message to people says the labels as it says other values.
+    let text = Text {
+        key: "text".into(),
+        source: r#"{{ .RouteLabels.owner }} {{ routeLabels "owner" }} <!here>"#.into(),
+        escape: as_it_is,
+        html: false,
+    };
+    let quiet = Compiled::new(&library, vec![text], |value| value.replace("<!", "<\u{2060}!"));
+    let shown = quiet.render("text", &data, NOW).unwrap();
+    assert_eq!(shown.as_deref(), Ok("<\u{2060}!channel> <\u{2060}!channel> <!here>"));
+}
+
+#[test]
+fn a_label_of_a_route_that_fails_is_left_out_and_named() {
+    let library = Library::built_in();
+    let mut group = group(true);
+    let chain: Vec<(String, String)> =
+        (0..40).map(|i| (format!("c{i:02}"), format!("{{{{ routeLabels \"c{:02}\" }}}}", i + 1))).collect();
+    let labels = [
+        ("fine", "{{ .Status }}"),
+        ("broken", "{{ index .Alerts 99 }}"),
+        ("of_broken", r#"{{ routeLabels "broken" }}"#),
+        ("x", r#"{{ routeLabels "y" }}"#),
+        ("y", r#"{{ routeLabels "z" }}"#),
+        ("z", r#"{{ routeLabels "y" }}"#),
+        ("self", r#"{{ routeLabels "self" }}"#),
+        ("endless", r#"{{ range 1000000000 }}{{ end }}"#),
+        ("no_template", "{{ if }}"),
+    ];
+    let chain = chain.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    group.route_labels = LabelSet::from_pairs(labels.into_iter().chain(chain));
+    let data = data(&group);
+    let errors: Vec<String> = data.errors().collect();
+    for (label, why) in [
+        ("broken", "index"),
+        ("of_broken", "the label \"broken\" of the route has no value"),
+        ("x", "the label \"y\" of the route has no value"),
+        ("z", "in a circle: y → z → y"),
+        ("self", "in a circle: self → self"),
+        ("endless", "loops take too many turns"),
+        ("no_template", "line 1"),
+        ("c00", "has no value"),
+        ("c15", "more than 16 labels of the route ask for each other in a row"),
+    ] {
+        let of = format!("labels.{label} of the route, which is left out: ");
+        let found =
+            errors.iter().find(|error| error.starts_with(&of)).unwrap_or_else(|| panic!("{errors:?}"));
+        assert!(found.contains(why), "{label}: {found}");
+    }
+    assert!(!errors.iter().any(|error| error.starts_with("labels.fine ")), "{errors:?}");
+    let shown = |text| rendered(&library, text, &data);
+    assert_eq!(shown(r#"{{ .RouteLabels.fine }}{{ routeLabels "x" }}"#).as_deref(), Ok("firing"));
 }
 
 #[test]

@@ -7,6 +7,8 @@ use smol_str::SmolStr;
 use crate::config::{GroupBy, Route, Windows};
 use crate::model::{LabelSet, MatchOp, Matcher, MatcherError, parse_matchers};
 use crate::settings::section::{Problems, Section, Text, nearest, shown};
+use crate::settings::template_check;
+use crate::templates::is_template;
 
 /// What routes may name.
 pub(super) struct Names<'n> {
@@ -123,14 +125,21 @@ fn group_by(keys: &Section<'_>, labels: &[Text<'_>]) -> GroupBy {
 
 /// The labels that a route inherits and those of its own, which are templates.
 fn labels(keys: &mut Section<'_>, inherited: &LabelSet) -> LabelSet {
+    let own = keys.text_map("labels");
     let mut labels: BTreeMap<&str, &str> = inherited.iter().collect();
-    for (name, value) in keys.text_map("labels") {
+    let mut right = true;
+    for (name, value) in &own {
         if name.is_empty() {
             keys.problems.add(value.line, "labels holds an empty name; write the name of a label");
         }
+        right &= template_check::check_label(keys.problems, &format!("labels.{name}"), *value);
         labels.insert(name, value.text);
     }
-    LabelSet::from_pairs(labels)
+    let labels = LabelSet::from_pairs(labels);
+    if right && own.iter().any(|(_, value)| is_template(value.text)) {
+        template_check::check_labels(keys.problems, &labels, &own);
+    }
+    labels
 }
 
 /// When a route notifies nobody. The root always may: what no other route takes must not get lost.

@@ -1,0 +1,120 @@
+//! The labels of a route, which may be templates and name each other by `routeLabels "name"`.
+//!
+//! Source: Alertmanager `dispatch/dispatch.go` (`renderRouteLabels`), `template/template.go`
+//! (`routeLabelResolver`). A rendering that asks for a label without a value yet ends, and begins anew when
+//! that label has one. So no rendering runs inside of another one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use gotmpl::{TemplateError, Value};
+
+use super::library::Library;
+use super::render::{Compiled, Text};
+use super::scope::failed;
+use super::value::text;
+use super::{Data, as_it_is, is_template};
+use crate::model::{LabelSet, Timestamp};
+
+/// Labels that may ask for each other in a row.
+const DEPTH: usize = 16;
+
+/// The labels of the route that a rendering may ask for.
+#[derive(Clone, Default)]
+pub(super) struct Routes {
+    /// Those with a value.
+    pub(super) values: BTreeMap<Arc<str>, Value>,
+    /// Those without one yet.
+    waiting: BTreeSet<String>,
+    /// Those that cannot have one.
+    failed: BTreeSet<String>,
+    /// The label without a value yet that the rendering asked for.
+    asked: Option<String>,
+}
+
+impl Routes {
+    /// The labels of data that has them rendered.
+    pub(super) fn of(data: &Value) -> Self {
+        let values = match data.field("RouteLabels") {
+            Some(Value::Map(values)) => BTreeMap::clone(values),
+            _ => BTreeMap::new(),
+        };
+        Routes { values, ..Routes::default() }
+    }
+
+    /// A label; empty if the route has none by this name.
+    pub(super) fn get(&mut self, name: &str) -> Result<Value, TemplateError> {
+        if let Some(value) = self.values.get(name) {
+            return Ok(value.clone());
+        }
+        if self.failed.contains(name) {
+            return Err(failed(format!("the label {name:?} of the route has no value, because it fails")));
+        }
+        if self.waiting.contains(name) {
+            self.asked = Some(name.to_owned());
+            return Err(failed(format!("the label {name:?} of the route has no value yet")));
+        }
+        Ok(text(""))
+    }
+}
+
+/// Renders the labels of a route with the data of a notification. Also returns what fails, by the label.
+pub(super) fn rendered(
+    library: &Library,
+    labels: &LabelSet,
+    data: &Data,
+    now: Timestamp,
+) -> (Value, Vec<(String, String)>) {
+    let source = |(name, source): (&str, &str)| Text {
+        key: name.to_owned(),
+        source: source.to_owned(),
+        escape: as_it_is,
+        html: false,
+    };
+    let of_template = |(_, value): &(&str, &str)| is_template(value);
+    let compiled = Compiled::new(library, labels.iter().filter(of_template).map(source).collect(), as_it_is);
+    let plain = labels.iter().filter(|label| !of_template(label));
+    let mut routes = Routes {
+        values: plain.map(|(name, value)| (Arc::from(name), text(value))).collect(),
+        waiting: labels.iter().filter(of_template).map(|(name, _)| name.to_owned()).collect(),
+        ..Routes::default()
+    };
+    let mut wrong = Vec::new();
+    while let Some(first) = routes.waiting.first().cloned() {
+        let mut under_way = vec![first];
+        while let Some(name) = under_way.last().cloned() {
+            let rendered = compiled.render_with(&name, data, now, &mut routes);
+            let rendered = match (routes.asked.take(), rendered) {
+                (Some(asked), _) if under_way.contains(&asked) => Err(circle(&under_way, &asked)),
+                (Some(_), _) if under_way.len() >= DEPTH => {
+                    Err(format!("more than {DEPTH} labels of the route ask for each other in a row"))
+                }
+                (Some(asked), _) => {
+                    under_way.push(asked);
+                    continue;
+                }
+                (None, rendered) => rendered.unwrap_or_else(|| Ok(String::new())),
+            };
+            under_way.pop();
+            routes.waiting.remove(&name);
+            match rendered {
+                Ok(value) => {
+                    routes.values.insert(Arc::from(name.as_str()), text(value));
+                }
+                Err(why) => {
+                    routes.failed.insert(name.clone());
+                    wrong.push((name, why));
+                }
+            }
+        }
+    }
+    (Value::Map(Arc::new(routes.values)), wrong)
+}
+
+/// Says which labels ask for each other in a circle.
+fn circle(under_way: &[String], asked: &str) -> String {
+    let from = under_way.iter().position(|name| name == asked).unwrap_or(0);
+    let names = under_way[from..].iter().map(String::as_str).chain([asked]);
+    let names: Vec<&str> = names.collect();
+    format!("the labels of the route ask for each other in a circle: {}", names.join(" → "))
+}
