@@ -100,7 +100,7 @@ async fn a_restart_remembers_the_message() {
     ));
     let squelch = home.serve().await;
     let alert = Told::fires("DiskFull", "host", "a");
-    squelch.hook(&body("http://am-0", &[alert.clone()])).await;
+    squelch.hook(&body("http://am-0", std::slice::from_ref(&alert))).await;
     until("a message", async || (vendor.seen().len() == 1).then_some(())).await;
     assert_eq!(squelch.stop().await.code(), Some(0));
     let squelch = home.serve().await;
