@@ -43,7 +43,7 @@ async fn an_acknowledgement_shows_until_it_is_taken_back_and_outlives_a_restart(
     let home = Home::new(CONFIG);
     let squelch = home.serve().await;
     squelch.hook(&body("am", &[Told::fires("Down", "severity", "critical")])).await;
-    let key = incident(&squelch).await["dedup_key"].clone();
+    let key = incident(&squelch).await["dedupKey"].clone();
     let event = |kind: &str| {
         json!({"event": {"id": "1", "event_type": kind, "resource_type": "incident",
             "agent": {"summary": "Ada"}, "data": {"id": "P1", "type": "incident", "incident_key": key}}})
@@ -52,23 +52,23 @@ async fn an_acknowledgement_shows_until_it_is_taken_back_and_outlives_a_restart(
     let taken = event("incident.acknowledged");
     let wrong = send(&squelch, path, &signature("other", &taken), &taken).await;
     assert_eq!(wrong.status, 403, "{}", wrong.body);
-    assert_eq!(incident(&squelch).await["acknowledged_by"], Value::Null);
+    assert_eq!(incident(&squelch).await["acknowledgedBy"], Value::Null);
     assert_eq!(send(&squelch, path, &signature("pd-secret", &taken), &taken).await.status, 200);
-    assert_eq!(incident(&squelch).await["acknowledged_by"], "Ada");
+    assert_eq!(incident(&squelch).await["acknowledgedBy"], "Ada");
     assert!(squelch.get("/").await.body.contains("acknowledged by"));
     squelch.stop().await;
     let squelch = home.serve().await;
-    assert_eq!(incident(&squelch).await["acknowledged_by"], "Ada");
+    assert_eq!(incident(&squelch).await["acknowledgedBy"], "Ada");
     let back = event("incident.unacknowledged");
     assert_eq!(send(&squelch, path, &signature("pd-secret", &back), &back).await.status, 200);
-    assert_eq!(incident(&squelch).await["acknowledged_by"], Value::Null);
+    assert_eq!(incident(&squelch).await["acknowledgedBy"], Value::Null);
 
     let path = "/opsgenie/webhook";
     let action = json!({"action": "Acknowledge", "alert": {"alias": key, "username": "ada@example.org"}});
     let wrong = send(&squelch, path, "Authorization: Bearer pd-secret", &action).await;
     assert_eq!(wrong.status, 403, "{}", wrong.body);
     assert_eq!(send(&squelch, path, "Authorization: Bearer og-secret", &action).await.status, 200);
-    assert_eq!(incident(&squelch).await["acknowledged_by"], "ada@example.org");
+    assert_eq!(incident(&squelch).await["acknowledgedBy"], "ada@example.org");
     let broken = json!({"alert": 1});
     assert_eq!(send(&squelch, path, "Authorization: Bearer og-secret", &broken).await.status, 400);
 }

@@ -142,8 +142,13 @@ fn data_with(library: &Library, group: &Notification) -> Data {
 
 /// What amtool renders of a text, with the data of a file.
 fn by_amtool(text: &str, data: &Path) -> Option<Result<String, String>> {
+    // Debian's amtool has no default templates in it.
+    let defaults = ["--template.glob", "/usr/share/prometheus/alertmanager/default.tmpl"];
+    let defaults = defaults.into_iter().filter(|_| Path::new(defaults[1]).exists());
     let output = Command::new("amtool")
-        .args(["template", "render", "--template.glob", FILE, "--template.text", text, "--template.data"])
+        .args(["template", "render"])
+        .args(defaults)
+        .args(["--template.glob", FILE, "--template.text", text, "--template.data"])
         .arg(data)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output();

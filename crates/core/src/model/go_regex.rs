@@ -42,7 +42,7 @@ pub(super) fn compile_anchored(pattern: &str, allowance: &mut usize) -> Result<E
 /// # Errors
 /// One sentence that says what is wrong and where.
 pub fn go_pattern(pattern: &str) -> Result<String, String> {
-    Translator::new(pattern).run()
+    Translator { captures: true, ..Translator::new(pattern) }.run()
 }
 
 fn automaton(pattern: &str, allowance: usize) -> Result<meta::Regex, String> {
@@ -81,6 +81,8 @@ struct Translator<'a> {
     out: String,
     depth: usize,
     names: Vec<&'a str>,
+    /// Whether groups capture. To a matcher captures are of no use.
+    captures: bool,
     /// What stands directly before: only an atom can be repeated, and a repetition only once.
     before: Before,
 }
@@ -100,6 +102,7 @@ impl<'a> Translator<'a> {
             out: String::with_capacity(pattern.len() + 16),
             depth: 0,
             names: Vec::new(),
+            captures: false,
             before: Before::Nothing,
         }
     }
@@ -267,10 +270,10 @@ impl<'a> Translator<'a> {
         Ok(format!("\\{}{{{property}{name}}}", if negated { 'P' } else { 'p' }))
     }
 
-    /// After `(`. Captures are of no use to a matcher, so every group is written as `(?:`.
+    /// After `(`. A group that does not capture is written as `(?:`.
     fn open(&mut self) -> Result<(), String> {
         if !self.eat("?") {
-            return self.push_group("(?:");
+            return self.push_group(if self.captures { "(" } else { "(?:" });
         }
         let look_behind = self.rest.starts_with("<=") || self.rest.starts_with("<!");
         if !look_behind && (self.eat("P<") || self.eat("<")) {
@@ -284,7 +287,8 @@ impl<'a> Translator<'a> {
             }
             self.names.push(name);
             self.rest = after;
-            return self.push_group("(?:");
+            let named = format!("(?P<{name}>");
+            return self.push_group(if self.captures { &named } else { "(?:" });
         }
         if self.rest.starts_with(['=', '!', '<']) {
             return Err(self.wrong("look-around is not part of RE2"));
