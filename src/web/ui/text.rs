@@ -146,7 +146,7 @@ pub(super) fn state(state: RowState) -> (&'static str, &'static str) {
         RowState::Resolving => ("resolving", "resolving"),
         RowState::Held => ("held", "held"),
         RowState::RateLimited => ("rate-limited", "limited"),
-        RowState::Quiet => ("kept quiet", "quiet"),
+        RowState::Withheld => ("withheld", "withheld"),
         RowState::Muted => ("muted", "muted"),
         RowState::Observed => ("only observed", "observed"),
         RowState::Superseded => ("replaced by a worse incident", "resolving"),

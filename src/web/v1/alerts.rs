@@ -31,7 +31,7 @@ pub(super) struct AlertListParams {
     /// Only alerts that went to this receiver.
     receiver: Option<String>,
     /// Only alerts at this at a receiver: `passing`, `paged`, `flapping`, `resolving`, `held`,
-    /// `rate_limited`, `quiet` or `muted`, or `observed` for what a profile only observes.
+    /// `rate_limited`, `withheld` or `muted`, or `observed` for what a profile only observes.
     state: Option<String>,
     /// `next` of the page before.
     cursor: Option<String>,
@@ -81,7 +81,7 @@ pub struct StandingEntry {
     /// The receiver.
     #[schema(value_type = String)]
     pub receiver: SmolStr,
-    /// `passing`, `paged`, `flapping`, `resolving`, `held`, `rate_limited`, `quiet` or `muted`; `observed`
+    /// `passing`, `paged`, `flapping`, `resolving`, `held`, `rate_limited`, `withheld` or `muted`; `observed`
     /// if its profile only observes, so that nobody is told.
     pub state: RowState,
     /// Of `observed`: the state that it would be in.

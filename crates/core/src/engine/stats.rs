@@ -61,7 +61,7 @@ pub enum Bound {
     /// Memories of series.
     Series,
     /// Alerts withheld in one group.
-    Quiet,
+    Withheld,
     /// Members of one incident.
     Members,
     /// Senders of one heartbeat.
@@ -79,7 +79,7 @@ impl Bound {
         Bound::LabelSets,
         Bound::Groups,
         Bound::Series,
-        Bound::Quiet,
+        Bound::Withheld,
         Bound::Members,
         Bound::Heartbeats,
         Bound::Unheard,
@@ -93,7 +93,7 @@ impl Bound {
             Bound::LabelSets => "label_sets",
             Bound::Groups => "groups",
             Bound::Series => "series",
-            Bound::Quiet => "quiet",
+            Bound::Withheld => "withheld",
             Bound::Members => "members",
             Bound::Heartbeats => "heartbeats",
             Bound::Unheard => "unheard",

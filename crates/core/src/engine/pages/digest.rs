@@ -154,7 +154,7 @@ impl Period {
         }
     }
 
-    /// What was held back, the most first. Alerts of the names in `quiet` fire and are withheld.
+    /// What was held back, the most first. Alerts of the names in `withheld` fire.
     fn cause(&self, now: Timestamp, withheld: &BTreeMap<SmolStr, u64>) -> Cause {
         let mut reasons: BTreeMap<Reason, (u64, BTreeMap<SmolStr, u64>)> = BTreeMap::new();
         for held in self.held.values() {

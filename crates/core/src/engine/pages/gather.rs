@@ -1,5 +1,5 @@
 //! The next page of a group: what it waits for, whether it is worth a human's attention, and what
-//! stays quiet. Each mechanism is off unless the profile says otherwise.
+//! is withheld. Each mechanism is off unless the profile says otherwise.
 
 use std::sync::Arc;
 

@@ -35,7 +35,7 @@ use crate::engine::world::{REMEMBER_ON, World, earliest};
 use crate::model::{AlertId, Duration};
 
 /// Above so many alerts withheld in one group, those that resolved go.
-pub(crate) const QUIET: usize = 10_000;
+pub(crate) const WITHHELD: usize = 10_000;
 
 /// The groups, what they gather for their next page, and the incidents that they opened.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,15 +100,14 @@ impl Pages {
         }
     }
 
-    /// Forgets the alerts in a group's list of quiet ones that resolved, once the list is long. They are
-    /// disposed already.
+    /// Forgets the withheld alerts of a group that resolved, once there are many. They are disposed already.
     pub(crate) fn bound_withheld(&mut self, world: &mut World, key: &GroupKey) {
         let Some(group) = self.groups.get_mut(key) else { return };
         let before = group.withheld.len();
-        if before >= QUIET {
+        if before >= WITHHELD {
             group.withheld.retain(|q| !q.resolved);
             let gone = before - group.withheld.len();
-            world.accounting.bound(Bound::Quiet, gone as u64);
+            world.accounting.bound(Bound::Withheld, gone as u64);
         }
     }
 

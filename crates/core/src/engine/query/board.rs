@@ -35,8 +35,8 @@ pub enum RowState {
     Held,
     /// It waits for room at its receiver, or for the next merged page of a storm.
     RateLimited,
-    /// It fires and pages nobody, because it is nothing unusual. A digest tells of it.
-    Quiet,
+    /// It fires. The profile decided not to page now, because it is nothing unusual. A digest lists it.
+    Withheld,
     /// A silence, a time interval or another alert mutes it.
     Muted,
     /// Its profile only observes, so Squelch notifies nobody. [`Standing::would`] says where it would stand.
@@ -98,7 +98,7 @@ impl RowState {
         RowState::Resolving,
         RowState::Held,
         RowState::RateLimited,
-        RowState::Quiet,
+        RowState::Withheld,
         RowState::Muted,
         RowState::Observed,
     ];
@@ -123,7 +123,7 @@ impl RowState {
             RowState::Resolving => "resolving",
             RowState::Held => "held",
             RowState::RateLimited => "rate_limited",
-            RowState::Quiet => "quiet",
+            RowState::Withheld => "withheld",
             RowState::Muted => "muted",
             RowState::Observed => "observed",
             RowState::Superseded => "superseded",
@@ -289,7 +289,7 @@ impl Query<'_> {
         match self.wait_of(alert, state.waits_in()?) {
             Some(Wait::Merged) => Some(RowState::RateLimited),
             Some(Wait::Group | Wait::Gather | Wait::Hold) => Some(RowState::Held),
-            None => Some(RowState::Quiet),
+            None => Some(RowState::Withheld),
         }
     }
 

@@ -48,7 +48,8 @@ pub struct RouteStanding {
     pub group: LabelSet,
     /// The names of the time intervals that mute the route now.
     pub muted_by: Vec<SmolStr>,
-    /// Why Squelch itself keeps the alert from the receiver: `held`, `flapping`, `rate_limited` or `quiet`.
+    /// Why Squelch itself keeps the alert from the receiver: `held`, `flapping`, `rate_limited` or
+    /// `withheld`.
     pub withheld: Option<RowState>,
 }
 
@@ -131,7 +132,7 @@ impl Query<'_> {
                 Some(Wait::Group) => None,
                 Some(Wait::Gather | Wait::Hold) => Some(RowState::Held),
                 Some(Wait::Merged) => Some(RowState::RateLimited),
-                None => Some(RowState::Quiet),
+                None => Some(RowState::Withheld),
             };
         }
         state.damping.flaps().map(|_| RowState::Flapping)
