@@ -4,9 +4,13 @@
 //! dedup_key 255, event 512 KB, answered 202. A digest goes out as a change event, which PagerDuty
 //! shows and never notifies about. An integration with a `service_key` uses the Events API v1 instead.
 
+mod media;
 mod v1;
 
-use std::collections::{BTreeMap, BTreeSet};
+use media::{Image, Link, images, links, read_images, read_links};
+pub use media::{PagerdutyImage, PagerdutyLink};
+
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +46,6 @@ const SUMMARY_CHARS: usize = 1024;
 /// PagerDuty's 512 KB, as Alertmanager counts them.
 const EVENT_BYTES: usize = 512_000;
 const SHORT_CHARS: usize = 255;
-const LINKS: usize = 20;
 /// What PagerDuty takes as a severity.
 const SEVERITIES: [&str; 4] = ["critical", "error", "warning", "info"];
 const ROUTING_KEY: &str = "routing_key";
@@ -126,26 +129,6 @@ impl PagerdutyConfig {
     }
 }
 
-/// A picture in a PagerDuty incident.
-#[derive(Clone, Debug, Default)]
-pub struct PagerdutyImage {
-    /// `src`: https only.
-    pub src: String,
-    /// `href`
-    pub href: String,
-    /// `alt`
-    pub alt: String,
-}
-
-/// A link in a PagerDuty incident.
-#[derive(Clone, Debug, Default)]
-pub struct PagerdutyLink {
-    /// `href`
-    pub href: String,
-    /// `text`
-    pub text: String,
-}
-
 fn reader<'b>(global: &mut Section<'_>, base: &'b Path) -> Reader<'b> {
     let default = Url("https://events.pagerduty.com/v2/enqueue".into());
     let default = url(global, "pagerduty_url").unwrap_or(default);
@@ -227,36 +210,6 @@ fn template_doubt(problems: &Problems, key: &str) -> Option<String> {
          reach nobody; write a default, such as {{ or .GroupLabels.pd_key \"KEY\" }}"
             .to_owned()
     })
-}
-
-fn read_images(keys: &mut Section<'_>) -> Vec<PagerdutyImage> {
-    let nodes = keys.list("images").unwrap_or_default();
-    let image = |node| {
-        let mut keys = Section::new(node, "images", keys.problems)?;
-        let mut read = |key| template_check::read(&mut keys, key).unwrap_or_default();
-        let image = PagerdutyImage { src: read("src"), href: read("href"), alt: read("alt") };
-        if image.src.is_empty() || image.src.starts_with("http:") {
-            keys.problems.add(keys.line, "images has an entry without an https src; write src: https://…");
-        }
-        keys.finish();
-        Some(image)
-    };
-    nodes.iter().filter_map(image).collect()
-}
-
-fn read_links(keys: &mut Section<'_>) -> Vec<PagerdutyLink> {
-    let nodes = keys.list("links").unwrap_or_default();
-    let link = |node| {
-        let mut keys = Section::new(node, "links", keys.problems)?;
-        let mut read = |key| template_check::read(&mut keys, key).unwrap_or_default();
-        let link = PagerdutyLink { href: read("href"), text: read("text") };
-        if link.href.is_empty() {
-            keys.problems.add(keys.line, "links has an entry without href; write href: https://…");
-        }
-        keys.finish();
-        Some(link)
-    };
-    nodes.iter().filter_map(link).collect()
 }
 
 impl Notifier for PagerdutyConfig {
@@ -377,21 +330,6 @@ struct Payload {
     #[serde(skip_serializing_if = "String::is_empty")]
     class: String,
     custom_details: BTreeMap<String, Value>,
-}
-
-#[derive(Serialize)]
-struct Link {
-    href: String,
-    text: String,
-}
-
-#[derive(Serialize)]
-struct Image {
-    src: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    href: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    alt: String,
 }
 
 /// The templated keys that are given and have no default template, and their templates.
@@ -575,41 +513,6 @@ fn configured_details(config: &PagerdutyConfig, texts: &Renderer<'_>) -> BTreeMa
         (name.clone(), value)
     };
     config.details.iter().map(render).collect()
-}
-
-fn images(config: &PagerdutyConfig, texts: &Renderer<'_>) -> Vec<Image> {
-    let text = |i: usize, part: &str| texts.text(&format!("images[{i}].{part}"), String::new);
-    let one = |i: usize| {
-        let src = text(i, "src");
-        // PagerDuty refuses the whole event for a picture that is not served over https.
-        let src = http_url(&src).filter(|s| s.to_ascii_lowercase().starts_with("https://"))?.to_owned();
-        let href = http_url(&text(i, "href")).unwrap_or_default().to_owned();
-        Some(Image { src, href, alt: line(text(i, "alt"), SHORT_CHARS) })
-    };
-    (0..config.images.len()).filter_map(one).collect()
-}
-
-/// The configured links, the runbooks, and the rules' own pages; each once, at most 20.
-fn links(config: &PagerdutyConfig, view: &View<'_>, texts: &Renderer<'_>) -> Vec<Link> {
-    let (mut links, mut seen) = (Vec::new(), BTreeSet::new());
-    let mut add = |href: &str, text: String| {
-        if let Some(href) = http_url(href).filter(|h| links.len() < LINKS && seen.insert((*h).to_owned())) {
-            let text = if text.is_empty() { href.to_owned() } else { text };
-            links.push(Link { href: href.to_owned(), text });
-        }
-    };
-    for i in 0..config.links.len() {
-        let part = |part: &str| texts.text(&format!("links[{i}].{part}"), String::new);
-        add(&part("href"), line(part("text"), SHORT_CHARS));
-    }
-    for alert in &view.notification.alerts {
-        add(alert.annotations.value("runbook_url"), "Runbook".into());
-    }
-    for alert in &view.notification.alerts {
-        let name = line(alert.labels.value("alertname").to_owned(), 100);
-        add(&alert.generator_url, format!("Source: {name}").trim_end_matches([':', ' ']).to_owned());
-    }
-    links
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `rocketchat_configs`: a message with one attachment (`chat.postMessage` of Rocket.Chat's REST API).
 //!
-//! Rocket.Chat may answer 200 and say `"success":false`. Its limits are those of its default settings: 10 calls
-//! a minute, and 5,000 characters a message.
+//! Rocket.Chat may answer 200 and say `"success":false`. Its limits are those of its default settings: 10
+//! calls a minute, and 5,000 characters a message.
 
 use std::path::Path;
 use std::sync::Arc;

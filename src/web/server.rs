@@ -196,7 +196,8 @@ impl Server {
         let routes = TowerToHyperService::new(self.service.clone());
         let seated = Arc::clone(seat);
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-            // The links of a page are relative to the address that was asked for, as it stands. No API has links.
+            // The links of a page are relative to the address that was asked for, as it stands. No API has
+            // links.
             let page = matches!(*request.method(), Method::GET | Method::HEAD);
             if (!page || request.uri().path().contains("/api/"))
                 && let Some(uri) = tidied(request.uri())

@@ -216,13 +216,21 @@ fn default_texts_are_those_of_alertmanager() {
     let calls = SAME.map(|name| format!("{{{{ template {name:?} . }}}}"));
     let lists = ["__text_alert_list", "pagerduty.default.instances"];
     let lists = lists.map(|name| format!("{{{{ template {name:?} .Alerts.Firing }}}}"));
+    let mut newer = 0;
     for group in [group(true), group(false)] {
         let (file, data) = (data_file(&library, &group, folder.path()), data(&group));
         for text in calls.iter().chain(&lists) {
             let Some(theirs) = by_amtool(text, &file) else { return };
+            // Alertmanager 0.25 does not have every template of today.
+            if theirs.as_ref().is_err_and(|error| error.contains("not defined")) {
+                newer += 1;
+                continue;
+            }
             assert_eq!(rendered(&library, text, &data), theirs, "{text}");
         }
     }
+    let all = 2 * (calls.len() + lists.len());
+    assert!(newer < all / 3, "amtool knows {} of {all} texts", all - newer);
 }
 
 #[test]

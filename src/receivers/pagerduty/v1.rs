@@ -1,6 +1,7 @@
 //! The Events API v1, for integrations with a `service_key`.
 //!
-//! It has no place for digests, severities and components. PagerDuty answers 403 to a sender that is too fast.
+//! It has no place for digests, severities and components. PagerDuty answers 403 to a sender that is too
+//! fast.
 
 use std::collections::BTreeMap;
 

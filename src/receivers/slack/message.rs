@@ -198,8 +198,8 @@ pub(super) fn reply(view: &View<'_>, place: Place<'_>) -> Vec<u8> {
     serde_json::to_vec(&message).unwrap_or_default()
 }
 
-/// The text of a key. It is Squelch's own where a template says nothing, and for a digest, because users' texts
-/// know no digest. A key that is left empty stays empty.
+/// The text of a key. It is Squelch's own where a template says nothing, and for a digest, because users'
+/// texts know no digest. A key that is left empty stays empty.
 fn words(config: &SlackConfig, attempt: &Attempt<'_>, key: &str, own: impl FnOnce() -> String) -> String {
     match attempt.view.notification.kind {
         Kind::Digest if !config.texts.is_empty(key) => own(),

@@ -104,7 +104,8 @@ fn stand(frame: &Frame, row: &Row) -> Markup {
             @if row.standing.origin == Origin::Internal { p.mode { "Internal: Squelch says this about itself." } }
             p {
                 (now::state(row)) " at "
-                bdi { (text::tame(&row.standing.receiver, 60)) } " · " span.sev { (text::tame(&row.severity, 40)) }
+                bdi { (text::tame(&row.standing.receiver, 60)) } " · "
+                span.sev { (text::tame(&row.severity, 40)) }
                 " · " (text::cause(row.standing.cause.as_ref()))
             }
             @if let Some((at, what)) = row.standing.next {

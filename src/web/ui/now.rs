@@ -201,14 +201,17 @@ fn one(frame: &Frame, row: &Row) -> Markup {
             td.what {
                 a id=(id) href=(link) { (heading(row)) }
                 p.why {
-                    span class="sev" { (text::tame(&row.severity, 40)) } " " (text::cause(row.standing.cause.as_ref()))
+                    span class="sev" { (text::tame(&row.severity, 40)) } " "
+                    (text::cause(row.standing.cause.as_ref()))
                 }
             }
             td data-label="Receiver" { bdi { (text::tame(&row.standing.receiver, 60)) } }
             td.n data-label="Alerts" { (row.firing) @if row.alerts > row.firing { span.dim { "/" (row.alerts) } } }
             td data-label="Age" { (text::ago(now, row.since)) }
-            td data-label="Next" { @if row.standing.would.is_some() && row.standing.next.is_some() { span.dim { "would: " } }
-                @if let Some((at, what)) = row.standing.next { (causes::next_step(what)) " " (text::until(now, at))
+            td data-label="Next" {
+                @if row.standing.would.is_some() && row.standing.next.is_some() { span.dim { "would: " } }
+                @if let Some((at, what)) = row.standing.next {
+                    (causes::next_step(what)) " " (text::until(now, at))
                 } @else { span.dim { "–" } } }
             td.act { (actions(frame, row)) }
         }

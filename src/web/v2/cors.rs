@@ -11,8 +11,8 @@ const METHODS: [&str; 3] = ["GET", "POST", "HEAD"];
 /// Headers that it may send.
 const HEADERS: [&str; 4] = ["accept", "content-type", "origin", "x-requested-with"];
 
-/// `OPTIONS`: what a browser asks before it sends a request of a page of another site. `served` are the methods
-/// of the path.
+/// `OPTIONS`: what a browser asks before it sends a request of a page of another site. `served` are the
+/// methods of the path.
 pub(super) fn preflight(headers: &HeaderMap, served: &'static str) -> Response {
     let Some(method) = text(headers, &header::ACCESS_CONTROL_REQUEST_METHOD) else {
         let message = format!("method OPTIONS is not allowed, but [{served}] are");

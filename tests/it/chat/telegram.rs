@@ -7,8 +7,8 @@ use super::{Said, Seen, Vendor, page, refused, resolve};
 const TOKEN: &str = "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw";
 const CONFIG: &str = "telegram_configs: [{api_url: VENDOR, bot_token: '110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw', chat_id: -1001234567890";
 
-/// Telegram as it answers to `sendMessage`: it knows one bot and two chats, of which one became a supergroup, and
-/// it checks length and tags.
+/// Telegram as it answers to `sendMessage`: it knows one bot and two chats, of which one became a
+/// supergroup, and it checks length and tags.
 fn telegram(request: &Seen) -> Said {
     let no = |code: u16, description: &str| {
         (code, json!({"ok": false, "error_code": code, "description": description}).to_string())

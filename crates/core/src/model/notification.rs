@@ -85,8 +85,8 @@ pub struct Notification {
     pub truncated: u64,
     /// When the incident was first paged. Of a digest: since when it tells what was held back.
     pub opened_at: Timestamp,
-    /// The message that already tells of the incident at the integration, by the receiver's name for it, where
-    /// the receiver can change a message. A later notification changes this message.
+    /// The message that already tells of the incident at the integration, by the receiver's name for it,
+    /// where the receiver can change a message. A later notification changes this message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<SmolStr>,
     /// Why it leaves.

@@ -102,8 +102,9 @@ impl Query<'_> {
         Some(Batch { source, peer, observations: vec![observation], upstream: None })
     }
 
-    /// How full the tables are whose bounds hold after each event, if `limits.alerts` was not lowered. Others
-    /// lag behind: what is over in an incident, a group or a list of withheld alerts goes when the next comes.
+    /// How full the tables are whose bounds hold after each event, if `limits.alerts` was not lowered.
+    /// Others lag behind: what is over in an incident, a group or a list of withheld alerts goes when the
+    /// next comes.
     pub fn fills(&self) -> Vec<Fill> {
         let fill = |table, held, most| Fill { table, held, most };
         let limit = self.world.policy.limits.alerts;
