@@ -9,8 +9,11 @@ pub enum InvalidReason {
     NotV4,
     /// An API v2 body that is not a list.
     NotAList,
-    /// An alert that is not a JSON object.
+    /// An alert, or an event, that is not a JSON object.
     NotAnObject,
+    /// An event of PagerDuty's or Opsgenie's API without a field that it needs, or with a value that the API
+    /// does not have.
+    BadEvent,
     /// API v2: no label, or none with a value.
     NoLabels,
     /// Mended: a label without a name, or whose value is not a string; `labels` that are no object; at the
@@ -45,13 +48,14 @@ pub enum InvalidReason {
 
 impl InvalidReason {
     /// Every reason, for zero-initialised metrics.
-    pub const ALL: [InvalidReason; 18] = {
+    pub const ALL: [InvalidReason; 19] = {
         use InvalidReason::*;
         [
             MalformedJson,
             NotV4,
             NotAList,
             NotAnObject,
+            BadEvent,
             NoLabels,
             BadLabel,
             TooManyLabels,
@@ -85,6 +89,7 @@ impl InvalidReason {
             InvalidReason::NotV4 => "not_v4",
             InvalidReason::NotAList => "not_a_list",
             InvalidReason::NotAnObject => "not_an_object",
+            InvalidReason::BadEvent => "bad_event",
             InvalidReason::NoLabels => "no_labels",
             InvalidReason::BadLabel => "bad_label",
             InvalidReason::TooManyLabels => "too_many_labels",
@@ -125,6 +130,12 @@ pub enum IngestError {
         /// What stood there.
         found: String,
     },
+    /// JSON, but not an object, as an event is one.
+    #[error("expected one JSON object; found {found}")]
+    NotAnEvent {
+        /// What stood there.
+        found: String,
+    },
     /// JSON, but not a list of alerts.
     #[error(
         "expected a JSON list of alerts; found {found}. \
@@ -143,6 +154,7 @@ impl IngestError {
             IngestError::Malformed { .. } => InvalidReason::MalformedJson,
             IngestError::NotV4 { .. } => InvalidReason::NotV4,
             IngestError::NotAList { .. } => InvalidReason::NotAList,
+            IngestError::NotAnEvent { .. } => InvalidReason::NotAnObject,
         }
     }
 

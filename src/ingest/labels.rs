@@ -203,7 +203,7 @@ pub(super) fn annotations(json: &Objects<'_>) -> Pairs {
 }
 
 /// `text` within [`bounds::LABEL_BYTES`]; a cut one keeps a hash of the whole.
-fn identifying<'a>(text: Cow<'a, str>, cut: &mut bool) -> Cow<'a, str> {
+pub(super) fn identifying<'a>(text: Cow<'a, str>, cut: &mut bool) -> Cow<'a, str> {
     if text.len() <= bounds::LABEL_BYTES {
         return text;
     }
@@ -214,7 +214,7 @@ fn identifying<'a>(text: Cow<'a, str>, cut: &mut bool) -> Cow<'a, str> {
 }
 
 /// `text` within [`bounds::ANNOTATION_BYTES`].
-fn readable<'a>(text: Cow<'a, str>, cut: &mut bool) -> Cow<'a, str> {
+pub(super) fn readable<'a>(text: Cow<'a, str>, cut: &mut bool) -> Cow<'a, str> {
     if text.len() <= bounds::ANNOTATION_BYTES {
         return text;
     }

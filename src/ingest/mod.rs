@@ -7,6 +7,7 @@
 mod alert;
 pub mod api_v2;
 pub mod bounds;
+pub mod events;
 mod go;
 mod invalid;
 mod labels;

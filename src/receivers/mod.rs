@@ -22,6 +22,7 @@ pub mod msteamsv2;
 mod notifier;
 pub mod opsgenie;
 pub mod pagerduty;
+pub mod passed;
 pub mod pushover;
 mod render;
 pub mod rocketchat;

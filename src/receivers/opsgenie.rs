@@ -14,6 +14,9 @@ use squelch_core::policy::KnownBy;
 
 use super::form::{below, encoded};
 use super::keyed::{known_as, read_key, secret_template};
+use super::passed::{
+    ACTIONS as ACTIONS_OF_EVENT, DESCRIPTION, NOTE, PRIORITY, Passed, SUMMARY, TAGS as TAGS_OF_EVENT,
+};
 use super::text::{PLAIN, clean_line, clean_text, cut, story, subject};
 use super::texts::Texts;
 use super::{
@@ -279,13 +282,33 @@ impl OpsgenieConfig {
         format!("{url}{mark}identifierType=alias")
     }
 
+    /// The sender's own text of an event that pages alone, if the configuration leaves `key` at its default.
+    fn passed(&self, attempt: &Attempt<'_>, key: &str) -> Option<String> {
+        let default = TEXTS.iter().find(|(known, _)| *known == key)?.1;
+        let passed = Passed::of(&attempt.view).filter(|_| self.texts.source(key) == default)?;
+        let text = match key {
+            "message" => passed.annotation(SUMMARY),
+            "description" => passed.annotation(DESCRIPTION),
+            "source" => passed.label("source"),
+            "entity" => passed.label("entity"),
+            "actions" => passed.annotation(ACTIONS_OF_EVENT),
+            "tags" => passed.annotation(TAGS_OF_EVENT),
+            "note" => passed.annotation(NOTE),
+            _ => passed.annotation(PRIORITY),
+        };
+        Some(text.to_owned())
+    }
+
     fn message(&self, attempt: &Attempt<'_>) -> String {
-        let text = attempt.texts.required("message", || subject(&attempt.view));
+        let text = self.passed(attempt, "message");
+        let text = text.unwrap_or_else(|| attempt.texts.required("message", || subject(&attempt.view)));
         cut(clean_line(text.trim()), MESSAGE_CHARS)
     }
 
     fn description(&self, attempt: &Attempt<'_>) -> String {
-        let text = attempt.text(&self.texts, "description", || story(&attempt.view, &PLAIN));
+        let text = self.passed(attempt, "description");
+        let text =
+            text.unwrap_or_else(|| attempt.text(&self.texts, "description", || story(&attempt.view, &PLAIN)));
         cut(clean_text(&text), DESCRIPTION_CHARS)
     }
 
@@ -294,13 +317,17 @@ impl OpsgenieConfig {
     }
 
     fn line(&self, attempt: &Attempt<'_>, key: &str, most: usize) -> String {
-        cut(clean_line(attempt.texts.text(key, String::new).trim()), most)
+        cut(clean_line(self.text(attempt, key).trim()), most)
+    }
+
+    fn text(&self, attempt: &Attempt<'_>, key: &str) -> String {
+        self.passed(attempt, key).unwrap_or_else(|| attempt.texts.text(key, String::new))
     }
 
     fn alert(&self, attempt: &Attempt<'_>) -> Alert {
-        let priority = attempt.texts.text("priority", String::new);
+        let priority = self.text(attempt, "priority");
         let words = |key, most| {
-            let text = attempt.texts.text(key, String::new);
+            let text = self.text(attempt, key);
             words(&text).map(|word| cut(clean_line(word), WORD_CHARS)).take(most).collect()
         };
         Alert {
@@ -311,7 +338,7 @@ impl OpsgenieConfig {
             source: self.source(attempt),
             responders: self.responders(attempt),
             tags: words("tags", TAGS),
-            note: cut(clean_text(&attempt.texts.text("note", String::new)), NOTE_CHARS),
+            note: cut(clean_text(&self.text(attempt, "note")), NOTE_CHARS),
             // Opsgenie refuses an alert with any other word, and takes P3 where there is none.
             priority: PRIORITIES.into_iter().find(|known| known.eq_ignore_ascii_case(priority.trim())),
             entity: self.line(attempt, "entity", ENTITY_CHARS),
@@ -319,14 +346,16 @@ impl OpsgenieConfig {
         }
     }
 
-    /// The labels that the alerts share and the configured details, which go first where there is no room.
+    /// The configured details, and the sender's own of an event that pages alone, or else the labels that the
+    /// alerts share. The configured ones go first where there is no room.
     fn details(&self, attempt: &Attempt<'_>) -> BTreeMap<String, String> {
         let own = |name: &String| {
             let text = attempt.texts.text(&format!("details.{name}"), String::new);
             (name.clone(), clean_text(&text))
         };
         let shared = attempt.view.common_labels.iter();
-        let shared = shared.map(|(name, value)| (name.to_owned(), clean_text(value)));
+        let shared = || shared.map(|(name, value)| (name.to_owned(), clean_text(value))).collect();
+        let shared = Passed::of(&attempt.view).map_or_else(shared, |passed| passed.details());
         let (mut details, mut left) = (BTreeMap::new(), DETAILS_CHARS);
         for (name, value) in self.details.iter().map(own).chain(shared) {
             if details.contains_key(&name) {

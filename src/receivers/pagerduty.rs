@@ -4,23 +4,23 @@
 //! dedup_key 255, event 512 KB, answered 202. A digest goes out as a change event, which PagerDuty
 //! shows and never notifies about. An integration with a `service_key` uses the Events API v1 instead.
 
-mod media;
+mod lists;
+mod passing;
 mod v1;
 
-use media::{Image, Link, images, links, read_images, read_links};
-pub use media::{PagerdutyImage, PagerdutyLink};
-
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use lists::{PagerdutyImage, PagerdutyLink};
 use serde::Serialize;
 use serde_json::Value;
 use squelch_core::policy::KnownBy;
 
 use super::field::{self, Field};
 use super::keyed::{known_as, read_key, secret_template};
+use super::passed::Passed;
 use super::text::{alert_list, clean_line, clean_text, cut, http_url, subject};
 use super::texts::Texts;
 use super::{
@@ -46,6 +46,7 @@ const SUMMARY_CHARS: usize = 1024;
 /// PagerDuty's 512 KB, as Alertmanager counts them.
 const EVENT_BYTES: usize = 512_000;
 const SHORT_CHARS: usize = 255;
+const LINKS: usize = 20;
 /// What PagerDuty takes as a severity.
 const SEVERITIES: [&str; 4] = ["critical", "error", "warning", "info"];
 const ROUTING_KEY: &str = "routing_key";
@@ -163,8 +164,8 @@ fn read(keys: &mut Section<'_>, default: &Url, base: &Path) -> PagerdutyConfig {
         class: template_check::read(keys, "class"),
         details,
         texts,
-        images: read_images(keys),
-        links: read_links(keys),
+        images: lists::read_images(keys),
+        links: lists::read_links(keys),
         service_key,
         webhook_secret: callback_secret(keys, base),
         // A key that is missing is noted above; the rest is read all the same.
@@ -332,6 +333,21 @@ struct Payload {
     custom_details: BTreeMap<String, Value>,
 }
 
+#[derive(Serialize)]
+struct Link {
+    href: String,
+    text: String,
+}
+
+#[derive(Serialize)]
+struct Image {
+    src: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    href: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    alt: String,
+}
+
 /// The templated keys that are given and have no default template, and their templates.
 fn templates(config: &PagerdutyConfig) -> Vec<(String, String)> {
     let single = [
@@ -412,6 +428,9 @@ fn event(config: &PagerdutyConfig, key: &str, view: &View<'_>, texts: &Renderer<
     let mut most = n.alerts.len();
     let configured = configured_details(config, texts);
     event.payload = Some(payload(view, texts, details(view, &configured, most)));
+    if let Some(passed) = Passed::of(view) {
+        passing::pass(&mut event, config, &passed, configured.clone());
+    }
     loop {
         let body = json(&event);
         if body.len() <= EVENT_BYTES {
@@ -513,6 +532,41 @@ fn configured_details(config: &PagerdutyConfig, texts: &Renderer<'_>) -> BTreeMa
         (name.clone(), value)
     };
     config.details.iter().map(render).collect()
+}
+
+fn images(config: &PagerdutyConfig, texts: &Renderer<'_>) -> Vec<Image> {
+    let text = |i: usize, part: &str| texts.text(&format!("images[{i}].{part}"), String::new);
+    let one = |i: usize| {
+        let src = text(i, "src");
+        // PagerDuty refuses the whole event for a picture that is not served over https.
+        let src = http_url(&src).filter(|s| s.to_ascii_lowercase().starts_with("https://"))?.to_owned();
+        let href = http_url(&text(i, "href")).unwrap_or_default().to_owned();
+        Some(Image { src, href, alt: line(text(i, "alt"), SHORT_CHARS) })
+    };
+    (0..config.images.len()).filter_map(one).collect()
+}
+
+/// The configured links, the runbooks, and the rules' own pages; each once, at most 20.
+fn links(config: &PagerdutyConfig, view: &View<'_>, texts: &Renderer<'_>) -> Vec<Link> {
+    let (mut links, mut seen) = (Vec::new(), BTreeSet::new());
+    let mut add = |href: &str, text: String| {
+        if let Some(href) = http_url(href).filter(|h| links.len() < LINKS && seen.insert((*h).to_owned())) {
+            let text = if text.is_empty() { href.to_owned() } else { text };
+            links.push(Link { href: href.to_owned(), text });
+        }
+    };
+    for i in 0..config.links.len() {
+        let part = |part: &str| texts.text(&format!("links[{i}].{part}"), String::new);
+        add(&part("href"), line(part("text"), SHORT_CHARS));
+    }
+    for alert in &view.notification.alerts {
+        add(alert.annotations.value("runbook_url"), "Runbook".into());
+    }
+    for alert in &view.notification.alerts {
+        let name = line(alert.labels.value("alertname").to_owned(), 100);
+        add(&alert.generator_url, format!("Source: {name}").trim_end_matches([':', ' ']).to_owned());
+    }
+    links
 }
 
 #[cfg(test)]

@@ -20,7 +20,14 @@ use super::v2::cors::readable;
 use crate::config::Role;
 
 /// Where alerts come in.
-const INGEST: [&str; 2] = ["/alertmanager/webhook", "/api/v2/alerts"];
+const INGEST: [&str; 4] = [
+    "/alertmanager/webhook",
+    "/api/v2/alerts",
+    "/opsgenie/v2/alerts",
+    "/opsgenie/v2/alerts/{identifier}/{request}",
+];
+/// Where events come in whose body shows who sent them. The handler judges that.
+const EVENTS: [&str; 2] = ["/pagerduty/v2/enqueue", "/pagerduty/v2/change/enqueue"];
 /// Where tools tell of acknowledgements. Each message shows a secret of its own.
 const CALLBACKS: [&str; 2] = ["/pagerduty/v3/webhook", "/opsgenie/webhook"];
 /// What says nothing but whether it works.
@@ -162,7 +169,7 @@ fn area(method: &Method, path: Option<&str>) -> Area {
     if changes(method) {
         match path {
             path if INGEST.contains(&path) => Area::Ingest,
-            path if CALLBACKS.contains(&path) => Area::Open,
+            path if EVENTS.contains(&path) || CALLBACKS.contains(&path) => Area::Open,
             path if path.split('/').any(|part| matches!(part, "silence" | "silences")) => {
                 Area::Of(Role::Silence)
             }
@@ -299,7 +306,8 @@ mod tests {
             let post = of(Method::POST, path);
             let expected = match path {
                 "/alertmanager/webhook" | "/api/v2/alerts" => Area::Ingest,
-                path if CALLBACKS.contains(&path) => Area::Open,
+                path if path.starts_with("/opsgenie/v2/") => Area::Ingest,
+                path if EVENTS.contains(&path) || CALLBACKS.contains(&path) => Area::Open,
                 path if path.contains("silence") => Area::Of(Role::Silence),
                 _ => Area::Of(Role::Admin),
             };

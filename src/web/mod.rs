@@ -8,6 +8,7 @@ mod app;
 mod body;
 mod budget;
 mod crowd;
+mod events;
 mod gate;
 mod guard;
 mod limits;

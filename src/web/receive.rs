@@ -81,11 +81,11 @@ pub(super) async fn api_v2(
 }
 
 /// The sender of a request.
-struct Sender {
-    source: Source,
-    peer: IpAddr,
+pub(super) struct Sender {
+    pub(super) source: Source,
+    pub(super) peer: IpAddr,
     /// The name that its credentials have.
-    caller: Option<SmolStr>,
+    pub(super) caller: Option<SmolStr>,
 }
 
 /// The part of a body that was taken, and the part that was not.
@@ -118,7 +118,7 @@ pub(super) async fn read<T: Send + 'static>(
     done.map_err(|_| Problem::unavailable("the body could not be read; try again"))
 }
 
-fn unusable(error: &IngestError) -> Refused {
+pub(super) fn unusable(error: &IngestError) -> Refused {
     body::blamed(error.reason(), StatusCode::BAD_REQUEST, error.to_string())
 }
 
@@ -168,7 +168,7 @@ impl App {
     }
 
     /// Counts and logs a body that was refused as a whole.
-    fn refuse(&self, from: &Sender, refused: Refused, body: &[u8]) -> Problem {
+    pub(super) fn refuse(&self, from: &Sender, refused: Refused, body: &[u8]) -> Problem {
         if let Some(reason) = refused.reason {
             self.gate.rejected(from.source, reason);
             self.refusals.log(from.peer, reason, &refused.problem.detail, body);
@@ -203,7 +203,7 @@ impl App {
 
     /// Hands the batch to the node and waits until it is durable. It is a task of its own: this one ends
     /// when the client goes away, and what arrived must not end with it.
-    async fn hand_over(&self, batch: Batch, share: Share) -> Result<(), Problem> {
+    pub(super) async fn hand_over(&self, batch: Batch, share: Share) -> Result<(), Problem> {
         if batch.observations.is_empty() {
             return Ok(());
         }

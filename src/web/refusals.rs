@@ -54,6 +54,7 @@ impl Refusals {
         let class = match source {
             Source::Alertmanager => "a webhook body",
             Source::Prometheus => "API v2 alerts",
+            Source::Pagerduty | Source::Opsgenie => "events",
         };
         if self.is_among(class, 1) {
             let path = start_of(path.as_bytes());

@@ -15,12 +15,16 @@ use super::guard;
 use super::problem::Problem;
 use super::unserved::unserved;
 use super::v2::{self, refusal::Refusal};
-use super::{Gate, acknowledged, ops, receive, ui, v1};
+use super::{Gate, acknowledged, events, ops, receive, ui, v1};
 
 /// What is served, below the prefix: the one list of it.
 fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
     let api = [
         ("/alertmanager/webhook", post(receive::webhook)),
+        ("/pagerduty/v2/enqueue", post(events::pagerduty)),
+        ("/pagerduty/v2/change/enqueue", post(events::change)),
+        ("/opsgenie/v2/alerts", post(events::opsgenie)),
+        ("/opsgenie/v2/alerts/{identifier}/{request}", post(events::opsgenie_below)),
         ("/pagerduty/v3/webhook", post(acknowledged::pagerduty)),
         ("/opsgenie/webhook", post(acknowledged::opsgenie)),
         ("/-/healthy", get(ops::healthy)),

@@ -375,7 +375,7 @@ impl Scene {
         let repeated = before.filter(|o| (o.status, status) == (Status::Resolved, Status::Resolved));
         let ends_at = said.ends_at.or(match (status, said.source) {
             (Status::Resolved, _) => Some(repeated.and_then(|o| o.ends_at).unwrap_or(said.at)),
-            (Status::Firing, Source::Alertmanager) => None,
+            (Status::Firing, Source::Alertmanager | Source::Pagerduty | Source::Opsgenie) => None,
             (Status::Firing, Source::Prometheus) => Some(said.at + prometheus_holds()),
         });
         let observation = Observation {

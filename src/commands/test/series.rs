@@ -32,7 +32,7 @@ fn one(mut keys: Section<'_>, place: &Place<'_>, interval: Duration, all: &mut V
     }
     let annotations = label_set(&mut keys, place, "annotations");
     let source = keys.parsed("source", "alertmanager or prometheus", |text| {
-        Source::ALL.into_iter().find(|s| s.as_str() == text)
+        [Source::Alertmanager, Source::Prometheus].into_iter().find(|s| s.as_str() == text)
     });
     let source = source.unwrap_or(Source::Alertmanager);
     let peer: SmolStr = keys.text("peer").map_or_else(|| source.as_str().into(), |peer| peer.text.into());

@@ -10,6 +10,7 @@ mod crash;
 mod delivery;
 mod demo;
 mod direct;
+mod events;
 mod explain;
 mod faults;
 mod forward;

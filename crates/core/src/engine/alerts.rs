@@ -277,6 +277,29 @@ impl Alerts {
         }
     }
 
+    /// The alert that `observation` is about. Under a key the labels name it, if another alert has the key.
+    pub(crate) fn owner_of(
+        &self,
+        source: Source,
+        instance: AlertId,
+        observation: &Observation,
+        policy: &Policy,
+    ) -> AlertId {
+        let labels = &observation.labels;
+        if !source.is_keyed() {
+            return self.owner(instance, labels, policy);
+        }
+        let known = |alert: &Alert| observation.status == Status::Resolved || alert.labels == *labels;
+        let owner = self.owner_of_key(instance).filter(|(_, alert)| known(alert));
+        owner.map_or_else(|| policy.identity(labels), |(id, _)| id)
+    }
+
+    /// The alert that had a key last.
+    pub(crate) fn owner_of_key(&self, key: AlertId) -> Option<(AlertId, &Alert)> {
+        let owner = *self.owners.get(&key)?;
+        Some((owner, self.alert(owner)?))
+    }
+
     /// Takes one observation in.
     pub(crate) fn observe(
         &mut self,
@@ -288,7 +311,11 @@ impl Alerts {
         timers: &mut Timers,
     ) -> Change {
         if alert_id != instance_id {
-            self.owners.insert(instance_id, alert_id);
+            let owner = self.owners.entry(instance_id).or_insert(alert_id);
+            // A resolve takes no key away from the alert that has it now.
+            if observation.status == Status::Firing {
+                *owner = alert_id;
+            }
         }
         let key = (source, instance_id);
         let at = self.moment(now);
@@ -307,7 +334,7 @@ impl Alerts {
         };
         if let Some((gone, fired)) = alert.occurrences.make_room(&key) {
             self.forgotten += u64::from(fired);
-            gone.map(|instance| self.owners.remove(&instance));
+            gone.map(|instance| disown(&mut self.owners, instance, alert_id));
         }
         let fired_before = alert.firing();
         let change = match observation.status {
@@ -504,7 +531,7 @@ impl Alerts {
         timers.stands(AlertDeadline::Alert, id, alert.due, None);
         timers.stands(AlertDeadline::Unheard, id, alert.unheard_at, None);
         for (_, instance) in alert.occurrences.keys() {
-            self.owners.remove(instance);
+            disown(&mut self.owners, *instance, id);
         }
         self.leave_out(id);
     }
@@ -520,6 +547,13 @@ impl Alerts {
             timers.stands(AlertDeadline::Alert, *id, alert.due.take(), None);
             alert.wind(now, *id, policy, timers);
         }
+    }
+}
+
+/// A full label set or a key belongs to `alert` no more.
+fn disown(owners: &mut BTreeMap<AlertId, AlertId>, instance: AlertId, alert: AlertId) {
+    if owners.get(&instance) == Some(&alert) {
+        owners.remove(&instance);
     }
 }
 

@@ -20,6 +20,7 @@ mod few;
 mod fixed;
 mod forms;
 mod incidents;
+mod keyed;
 mod mutes;
 mod occurrences;
 mod pages;

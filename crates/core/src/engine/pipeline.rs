@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 use crate::engine::Engine;
 use crate::engine::alerts::Change;
 use crate::engine::destinations::DestinationId;
+use crate::engine::keyed::Keyed;
 use crate::engine::occurrences::{PeerId, REFIRE_WAIT};
 use crate::engine::pages::forwards::passed_on;
 use crate::engine::repeats::{Repeats, cause_of_repeats};
@@ -22,15 +23,23 @@ impl Engine {
         let mut heard: Vec<(AlertId, Change, &Observation, bool)> =
             Vec::with_capacity(batch.observations.len());
         let peer = PeerId::of(&batch.peer);
-        let batch = &*self.checks.by_clock(&mut self.world, batch, peer);
+        let batch = self.checks.by_clock(&mut self.world, batch, peer);
+        let Keyed { batch, ended } = self.world.alerts.keyed(batch, &self.world.policy);
+        let batch = &*batch;
         // The order in a request means nothing. Firings go first, so that an alert of which one full label
         // set follows another one fires throughout.
         let (firing, resolved): (Vec<_>, Vec<_>) =
             batch.observations.iter().partition(|observation| observation.status == Status::Firing);
-        for observation in firing.into_iter().chain(resolved) {
-            self.world.accounting.received(batch.source, observation.status, 1);
-            let instance = AlertId::of(&observation.labels, |_| false);
-            let alert = self.world.alerts.owner(instance, &observation.labels, &self.world.policy);
+        let stated = firing.into_iter().chain(resolved).map(|observation| (None, observation));
+        let ended = ended.iter().map(|(alert, end)| (Some(*alert), end));
+        for (given, observation) in stated.chain(ended) {
+            let instance = batch.source.instance(&observation.labels);
+            let alert = given.unwrap_or_else(|| {
+                self.world.alerts.owner_of(batch.source, instance, observation, &self.world.policy)
+            });
+            if given.is_none() {
+                self.world.accounting.received(batch.source, observation.status, 1);
+            }
             if self.checks.is_quarantined(alert) {
                 self.checks.pass_by(&mut self.world, &mut self.pages, alert, observation);
                 continue;

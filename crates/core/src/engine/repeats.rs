@@ -123,7 +123,8 @@ impl Query<'_> {
     /// that it takes. The caller gathers them for [`crate::engine::Event::Repeats`]. `None` if the batch
     /// must be observed.
     pub fn repeats(&self, batch: &Batch) -> Option<Repeats> {
-        if self.is_to_forward(batch) {
+        // What an event under a key is about is known when it is observed.
+        if batch.source.is_keyed() || self.is_to_forward(batch) {
             return None;
         }
         let (source, peer) = (batch.source, PeerId::of(&batch.peer));

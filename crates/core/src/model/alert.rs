@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{LabelSet, Timestamp};
+use super::{AlertId, LabelSet, Timestamp};
 
 /// Whether an alert fires.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -33,18 +33,45 @@ pub enum Source {
     Alertmanager,
     /// Prometheus' own API v2 client: re-sent every minute, each time with an `endsAt` ahead.
     Prometheus,
+    /// PagerDuty's Events API v2, where an event names its alert by a `dedup_key`.
+    Pagerduty,
+    /// Opsgenie's Alert API, where a request names its alert by an alias.
+    Opsgenie,
 }
+
+/// The label that holds the key by which the sender of events knows an alert.
+pub const EVENT_KEY: &str = "dedup_key";
+/// The label that holds the name of the integration that an event came through. Keys are keys within it.
+pub const INTEGRATION: &str = "integration";
 
 impl Source {
     /// Every source, for zero-initialised metrics.
-    pub const ALL: [Source; 2] = [Source::Alertmanager, Source::Prometheus];
+    pub const ALL: [Source; 4] =
+        [Source::Alertmanager, Source::Prometheus, Source::Pagerduty, Source::Opsgenie];
 
     /// The value of the label `source`.
     pub fn as_str(self) -> &'static str {
         match self {
             Source::Alertmanager => "alertmanager",
             Source::Prometheus => "prometheus",
+            Source::Pagerduty => "pagerduty",
+            Source::Opsgenie => "opsgenie",
         }
+    }
+
+    /// Whether its senders know an alert by a key, and say nothing but the key when the alert ends.
+    pub fn is_keyed(self) -> bool {
+        matches!(self, Source::Pagerduty | Source::Opsgenie)
+    }
+
+    /// The identity of what a sender speaks of: the key where it has one, and the full label set elsewhere.
+    pub fn instance(self, labels: &LabelSet) -> AlertId {
+        if !self.is_keyed() {
+            return AlertId::of(labels, |_| false);
+        }
+        let key = [EVENT_KEY, INTEGRATION].map(|name| (name, labels.value(name)));
+        let key = key.into_iter().chain([("source", self.as_str())]);
+        AlertId::of(&LabelSet::from_pairs(key), |_| false)
     }
 }
 

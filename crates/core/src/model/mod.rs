@@ -17,7 +17,7 @@ mod shares;
 mod silence;
 mod time;
 
-pub use alert::{Batch, Observation, Source, Status, Upstream};
+pub use alert::{Batch, EVENT_KEY, INTEGRATION, Observation, Source, Status, Upstream};
 pub use cause::{Cause, Counted, HeldBack, NameCount};
 pub use decision::{Basis, Decision, Disposition, Otherwise, Reason};
 pub use duration::{Duration, DurationError};

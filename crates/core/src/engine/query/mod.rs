@@ -23,8 +23,8 @@ use crate::engine::self_check::SelfCheck;
 use crate::engine::stats::{Bound, ReceiverStats};
 use crate::engine::world::World;
 use crate::model::{
-    AlertId, Batch, NotificationId, Observation, OrphanedIncident, Silence, SilenceChange, SilenceError,
-    SilenceRequest, SilenceState, Source, Status, Timestamp,
+    AlertId, Batch, LabelSet, NotificationId, Observation, OrphanedIncident, Silence, SilenceChange,
+    SilenceError, SilenceRequest, SilenceState, Source, Status, Timestamp,
 };
 
 /// Alerts or incidents that one look passes. A caller that wants more looks again, and lets the alerts that
@@ -127,12 +127,25 @@ impl Query<'_> {
     pub fn has_unknown(&self, batch: &Batch) -> bool {
         let firing = |o: &&Observation| o.status == Status::Firing;
         batch.observations.iter().filter(firing).any(|o| {
-            let instance = AlertId::of(&o.labels, |_| false);
-            self.world
-                .alerts
-                .alert(self.world.alerts.owner(instance, &o.labels, &self.world.policy))
-                .is_none()
+            let alerts = &self.world.alerts;
+            let instance = batch.source.instance(&o.labels);
+            let owner = || alerts.owner_of(batch.source, instance, o, &self.world.policy);
+            let of_key = batch.source.is_keyed().then(|| alerts.owner_of_key(instance)).flatten();
+            of_key.is_none() && alerts.alert(owner()).is_none()
         })
+    }
+
+    /// The open incidents that list the alert that an event of `source` is about, by its key: their keys and
+    /// receivers.
+    pub fn incidents_of_event(&self, source: Source, labels: &LabelSet) -> Vec<(SmolStr, SmolStr)> {
+        let owner = self.world.alerts.owner_of_key(source.instance(labels));
+        let states = owner.into_iter().flat_map(|(alert, _)| self.world.alerts.states_of(alert));
+        let open = states.filter_map(|(destination, state)| {
+            let incident = self.pages.incidents.all.get(&state.notified_in()?)?;
+            let receiver = &self.world.destinations.get(destination).receiver;
+            Some((incident.dedup_key.clone(), receiver.clone()))
+        });
+        open.collect()
     }
 
     /// Whether anything of `alert` is held back at `receiver` that [`crate::engine::Event::Release`] would

@@ -6,7 +6,9 @@
 //! through.
 //!
 //! This code reads nothing of what the engine remembers of the alert, since that may be what made it fail.
+//! The labels of an alert that events name by a key are the exception.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -75,10 +77,11 @@ impl SelfCheck {
 
     /// Quarantines the alerts of `batch`, and opens an incident for those that fire.
     pub(crate) fn quarantine(&mut self, world: &mut World, pages: &mut Pages, batch: &Batch) {
+        let batch = &*world.alerts.keyed(Cow::Borrowed(batch), &world.policy).batch;
         for observation in &batch.observations {
             world.accounting.received(batch.source, observation.status, 1);
-            let instance = AlertId::of(&observation.labels, |_| false);
-            let alert = world.alerts.owner(instance, &observation.labels, &world.policy);
+            let instance = batch.source.instance(&observation.labels);
+            let alert = world.alerts.owner_of(batch.source, instance, observation, &world.policy);
             if observation.status == Status::Firing {
                 if !self.is_quarantined(alert) && self.quarantine.alerts.len() >= QUARANTINED {
                     world.accounting.bound(Bound::Quarantine, 1);

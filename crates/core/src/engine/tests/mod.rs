@@ -9,6 +9,7 @@ mod firing;
 mod found;
 mod handover;
 mod invariants;
+mod keyed;
 mod laws;
 mod many;
 mod observe;

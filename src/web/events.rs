@@ -1,0 +1,285 @@
+//! Events in, as PagerDuty and Opsgenie take them: a pager URL can point here.
+//!
+//! The rules are those of `receive.rs`: 2xx only when the event is durable, 503 when it could not be made so,
+//! 4xx only for events that the pager would refuse too. The answers are in the form of the pager. No log
+//! shows a body, because the body of PagerDuty holds a secret.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use serde_json::{Value, json};
+use smol_str::SmolStr;
+
+use super::access::{Area, Caller, Shown, Verdict};
+use super::app::{App, Peer};
+use super::body::{self, Arrived, Share};
+use super::crowd::Seat;
+use super::guard::Certificate;
+use super::look::look;
+use super::problem::{Problem, json as json_response};
+use super::receive::{Sender, read, unusable};
+use crate::engine::Acknowledge;
+use crate::ingest::InvalidReason;
+use crate::ingest::events::{Action, Wrong, integration, object, opsgenie as genie, pagerduty as pager};
+use crate::model::{Batch, LabelSet, Source};
+
+/// The longest name of a person that is kept, in characters.
+const NAME_CHARS: usize = 100;
+
+/// Why an event was not taken.
+enum No {
+    /// The pager would refuse it too.
+    Wrong(Vec<Wrong>),
+    /// Any other reason.
+    Problem(Problem),
+}
+
+impl From<Problem> for No {
+    fn from(problem: Problem) -> Self {
+        No::Problem(problem)
+    }
+}
+
+/// `POST /pagerduty/v2/enqueue`
+pub(super) async fn pagerduty(
+    State(app): State<App>,
+    Extension(Peer(peer)): Extension<Peer>,
+    certificate: Option<Extension<Certificate>>,
+    seat: Option<Extension<Arc<Seat>>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let taken = async {
+        let (event, share) = object_of(&app, Source::Pagerduty, peer, &headers, body).await?;
+        let shows = (certificate.as_deref(), seat.as_deref().map(|seat| &**seat));
+        let integration = known(&app, peer, &headers, shows, pager::routing_key(&event)).await?;
+        let key = pager::dedup_key(&event).unwrap_or_else(made);
+        let action = pager::read(&event, &integration, &key, app.gate.wall()).map_err(No::Wrong)?;
+        done(&app, (Source::Pagerduty, integration), action, share).await?;
+        Ok(key)
+    };
+    match taken.await {
+        Ok(key) => {
+            let answer = json!({ "status": "success", "message": "Event processed", "dedup_key": key });
+            json_response(StatusCode::ACCEPTED, "application/json", &answer)
+        }
+        Err(no) => refused_by_pagerduty(&app, peer, no),
+    }
+}
+
+/// `POST /pagerduty/v2/change/enqueue`: a change pages nobody, and Squelch keeps nothing of it.
+pub(super) async fn change(
+    State(app): State<App>,
+    Extension(Peer(peer)): Extension<Peer>,
+    certificate: Option<Extension<Certificate>>,
+    seat: Option<Extension<Arc<Seat>>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let taken = async {
+        let (event, _share) = object_of(&app, Source::Pagerduty, peer, &headers, body).await?;
+        let shows = (certificate.as_deref(), seat.as_deref().map(|seat| &**seat));
+        known(&app, peer, &headers, shows, pager::routing_key(&event)).await?;
+        pager::read_change(&event).map_err(No::Wrong)
+    };
+    match taken.await {
+        Ok(_) => {
+            let answer = json!({ "status": "success", "message": "Change event processed" });
+            json_response(StatusCode::ACCEPTED, "application/json", &answer)
+        }
+        Err(no) => refused_by_pagerduty(&app, peer, no),
+    }
+}
+
+/// `POST /opsgenie/v2/alerts`
+pub(super) async fn opsgenie(
+    State(app): State<App>,
+    Extension(Peer(peer)): Extension<Peer>,
+    caller: Option<Extension<Caller>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let taken = async {
+        let (alert, share) = object_of(&app, Source::Opsgenie, peer, &headers, body).await?;
+        let integration = of_opsgenie(caller.as_deref(), &headers);
+        let key = genie::alias(&alert).unwrap_or_else(made);
+        let action = genie::read(&alert, &integration, &key, app.gate.wall()).map_err(No::Wrong)?;
+        done(&app, (Source::Opsgenie, integration), action, share).await
+    };
+    answer_of_opsgenie(&app, peer, taken.await)
+}
+
+/// `POST /opsgenie/v2/alerts/{identifier}/{request}`. Squelch knows an alert by its alias alone, so it takes
+/// each identifier for one.
+pub(super) async fn opsgenie_below(
+    State(app): State<App>,
+    Extension(Peer(peer)): Extension<Peer>,
+    Path((identifier, request)): Path<(String, String)>,
+    caller: Option<Extension<Caller>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let taken = async {
+        let (body, share) = object_of(&app, Source::Opsgenie, peer, &headers, body).await?;
+        let integration = of_opsgenie(caller.as_deref(), &headers);
+        let action = genie::below(&request, &body, &integration, &identifier, app.gate.wall());
+        let action = action.ok_or_else(|| {
+            let request: String = request.chars().take(NAME_CHARS).collect();
+            let detail =
+                format!("there is no request {request:?}; Squelch takes close, acknowledge and notes");
+            Problem::new(StatusCode::NOT_FOUND, detail)
+        })?;
+        done(&app, (Source::Opsgenie, integration), action, share).await
+    };
+    answer_of_opsgenie(&app, peer, taken.await)
+}
+
+/// The JSON object of a request. A request below an alert may have no body.
+async fn object_of(
+    app: &App,
+    source: Source,
+    peer: IpAddr,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Value, Share), No> {
+    let from = Sender { source, peer, caller: None };
+    let arrived = app.read(headers, body).await;
+    let Arrived { bytes, share } = arrived.map_err(|refused| app.refuse(&from, refused, &[]))?;
+    if source == Source::Opsgenie && bytes.trim_ascii().is_empty() {
+        return Ok((json!({}), share));
+    }
+    let parsed = read(bytes.len(), move || object(&bytes)).await?;
+    let event = parsed.map_err(|error| app.refuse(&from, unusable(&error), &[]))?;
+    Ok((event, share))
+}
+
+/// The name of the integration through which an event of PagerDuty came. Its headers or its routing key show
+/// who sent it.
+async fn known(
+    app: &App,
+    peer: IpAddr,
+    headers: &HeaderMap,
+    (certificate, seat): (Option<&Certificate>, Option<&Seat>),
+    routing_key: &str,
+) -> Result<SmolStr, No> {
+    let access = app.gate.access();
+    let certificate = certificate.map(|certificate| &*certificate.0);
+    let mut verdict = access.judge(Area::Ingest, &Shown { headers, certificate, peer, seat }).await;
+    if verdict == Verdict::Unknown
+        && let Ok(bearer) = HeaderValue::try_from(format!("Bearer {routing_key}"))
+    {
+        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, bearer)]);
+        verdict =
+            access.judge(Area::Ingest, &Shown { headers: &headers, certificate: None, peer, seat }).await;
+    }
+    let problem = match verdict {
+        Verdict::Anyone if routing_key.is_empty() => return Ok("pagerduty".into()),
+        Verdict::Anyone => return Ok(integration(routing_key)),
+        Verdict::Known(Caller { name, .. }) => return Ok(name),
+        Verdict::Busy => Problem::unavailable("too many logins wait to be checked; try again"),
+        Verdict::Unknown | Verdict::NotAllowed(_) => {
+            app.gate.refused(Area::Ingest);
+            app.refusals.log_unknown(peer, Area::Ingest.as_str(), "/pagerduty/v2");
+            let detail = "'routing_key' is not in the credentials of any entry in sources";
+            Problem::new(StatusCode::UNAUTHORIZED, detail)
+        }
+    };
+    Err(problem.into())
+}
+
+/// The name of the integration through which a request of Opsgenie came.
+fn of_opsgenie(caller: Option<&Caller>, headers: &HeaderMap) -> SmolStr {
+    let key = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+    match (caller, String::from_utf8_lossy(key).split_once(' ')) {
+        (Some(caller), _) => caller.name.clone(),
+        (None, Some((_, key))) => integration(key.trim()),
+        (None, None) => "opsgenie".into(),
+    }
+}
+
+/// Does what an event asks for, and waits until that is durable.
+async fn done(
+    app: &App,
+    (source, integration): (Source, SmolStr),
+    action: Action,
+    share: Share,
+) -> Result<(), No> {
+    match action {
+        Action::Observe(observation) => {
+            // The members of a cluster send a trigger and its resolve from two addresses.
+            let batch = Batch { source, peer: integration, observations: vec![*observation], upstream: None };
+            Ok(app.hand_over(batch, share).await?)
+        }
+        Action::Acknowledge(labels, by) => Ok(acknowledged(app, source, labels, &by).await?),
+        Action::Nothing => Ok(()),
+    }
+}
+
+/// Marks the open incidents that list the alert of a key.
+async fn acknowledged(app: &App, source: Source, labels: LabelSet, by: &str) -> Result<(), Problem> {
+    let open = look(app, move |engine| engine.query().incidents_of_event(source, &labels)).await?;
+    let by: SmolStr = by.chars().filter(|c| !c.is_control()).take(NAME_CHARS).collect();
+    for (dedup_key, receiver) in open {
+        let change = Acknowledge { dedup_key, receivers: vec![receiver], by: Some(by.clone()) };
+        app.gate.acknowledge(change).await.map_err(|e| Problem::unavailable(e.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Counts and logs an event that lacks something.
+fn note(app: &App, source: Source, peer: IpAddr, wrong: &[Wrong]) {
+    let all: Vec<&str> = wrong.iter().map(|(_, error)| error.as_str()).collect();
+    let refused = body::blamed(InvalidReason::BadEvent, StatusCode::BAD_REQUEST, all.join("; "));
+    app.refuse(&Sender { source, peer, caller: None }, refused, &[]);
+}
+
+/// Says no as PagerDuty does.
+fn refused_by_pagerduty(app: &App, peer: IpAddr, no: No) -> Response {
+    let (status, errors) = match no {
+        No::Wrong(wrong) => {
+            note(app, Source::Pagerduty, peer, &wrong);
+            (StatusCode::BAD_REQUEST, wrong.into_iter().map(|(_, error)| error).collect())
+        }
+        No::Problem(problem) => (problem.status, vec![problem.detail]),
+    };
+    let (word, message) = match status.is_server_error() {
+        true => ("unavailable", "The event was not taken. Send it again."),
+        false => ("invalid event", "Event object is invalid"),
+    };
+    let answer = json!({ "status": word, "message": message, "errors": errors });
+    json_response(status, "application/json", &answer)
+}
+
+/// Answers as Opsgenie does.
+fn answer_of_opsgenie(app: &App, peer: IpAddr, taken: Result<(), No>) -> Response {
+    let request = made();
+    let (status, mut answer) = match taken {
+        Ok(()) => (StatusCode::ACCEPTED, json!({ "result": "Request will be processed" })),
+        Err(No::Wrong(wrong)) => {
+            note(app, Source::Opsgenie, peer, &wrong);
+            let errors: serde_json::Map<String, Value> =
+                wrong.into_iter().map(|(field, error)| (field.to_owned(), error.into())).collect();
+            let message = "Request body is not processable. Please check the errors.";
+            (StatusCode::UNPROCESSABLE_ENTITY, json!({ "message": message, "errors": errors }))
+        }
+        Err(No::Problem(problem)) => (problem.status, json!({ "message": problem.detail })),
+    };
+    answer["took"] = 0.0.into();
+    let at = |from: usize, to: usize| request.get(from..to).unwrap_or_default();
+    let uuid = [at(0, 8), at(8, 12), at(12, 16), at(16, 20), at(20, 32)];
+    answer["requestId"] = uuid.join("-").into();
+    json_response(status, "application/json", &answer)
+}
+
+/// A key of 32 hexadecimal digits that no other event has.
+fn made() -> String {
+    // Each state has keys of its own, which the standard library draws at random.
+    let part = || RandomState::new().hash_one(std::time::SystemTime::now());
+    format!("{:016x}{:016x}", part(), part())
+}
