@@ -52,17 +52,12 @@ impl Case {
 
     /// Runs both programs; `None` where no Alertmanager is installed.
     pub async fn run(self) -> Option<Requests> {
-        let began = now() - Duration::from_secs(60);
-        let alertmanager = async {
-            let ran = Run::start(&self, "alertmanager").await?;
-            Some(ran.through(self.theirs, began).await)
-        };
-        let squelch = async {
-            let ran = Run::start(&self, "squelch").await?;
-            Some(ran.through(self.ours, began).await)
-        };
-        let (theirs, ours) = tokio::join!(alertmanager, squelch);
-        Some(Requests { theirs: theirs?, ours: ours? })
+        let (theirs, ours) = tokio::join!(Run::start(&self, "alertmanager"), Run::start(&self, "squelch"));
+        let (theirs, ours) = (theirs?, ours?);
+        // Alertmanager sends a group whose alerts are older than group_wait with its first alert alone.
+        let began = now();
+        let (theirs, ours) = tokio::join!(theirs.through(self.theirs, began), ours.through(self.ours, began));
+        Some(Requests { theirs, ours })
     }
 
     /// Runs both programs and fails unless they differ exactly where `intended` says. Each entry has the path
