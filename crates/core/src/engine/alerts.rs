@@ -334,7 +334,9 @@ impl Alerts {
         };
         if let Some((gone, fired)) = alert.occurrences.make_room(&key) {
             self.forgotten += u64::from(fired);
-            gone.map(|instance| disown(&mut self.owners, instance, alert_id));
+            if let Some(instance) = gone {
+                disown(&mut self.owners, instance, alert_id);
+            }
         }
         let fired_before = alert.firing();
         let change = match observation.status {
