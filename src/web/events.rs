@@ -280,6 +280,6 @@ fn answer_of_opsgenie(app: &App, peer: IpAddr, taken: Result<(), No>) -> Respons
 /// A key of 32 hexadecimal digits that no other event has.
 fn made() -> String {
     // Each state has keys of its own, which the standard library draws at random.
-    let part = || RandomState::new().hash_one(std::time::SystemTime::now());
+    let part = || RandomState::new().hash_one(0_u8);
     format!("{:016x}{:016x}", part(), part())
 }
