@@ -145,7 +145,7 @@ const OWN_KEYS: [(&str, &str); 12] = [
 /// The column of a receiver's own keys. Its `fallback` names a receiver, and that of Slack is a text.
 const OF_RECEIVER: usize = 4;
 
-/// A text that [`masked`] made, for programs that read it as a configuration of Alertmanager: the keys that
+/// A text that `masked` made, for programs that read it as a configuration of Alertmanager: the keys that
 /// only Squelch knows are comments.
 pub fn for_alertmanager(masked: &str) -> String {
     let mut text = String::with_capacity(masked.len() + masked.len() / 8);

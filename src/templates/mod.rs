@@ -1,7 +1,7 @@
 //! Go templates, as Alertmanager has them: their data, their functions, and the library of one
 //! configuration.
 //!
-//! The crate `gotmpl` parses and runs a template. It knows no methods of values, so [`rewrite`] turns them
+//! The crate `gotmpl` parses and runs a template. It knows no methods of values, so `rewrite` turns them
 //! into calls of functions. A rendering is bounded in steps, in the bytes that its functions work on, in
 //! the turns of its loops, in the depth of its calls and in its output. It reads no clock.
 
