@@ -58,7 +58,8 @@ fn receivers(config: &Config, out: &mut dyn Write) -> io::Result<()> {
             writeln!(out, "    no integration: it notifies nobody, as in Alertmanager")?;
         }
         for integration in &receiver.integrations {
-            writeln!(out, "    {}: {}", integration.name, of_incident(integration.known_by))?;
+            let resolves = if integration.send_resolved { "" } else { " (send_resolved is false)" };
+            writeln!(out, "    {}: {}{resolves}", integration.name, of_incident(integration.known_by))?;
         }
     }
     writeln!(out)
@@ -69,7 +70,7 @@ fn of_incident(known_by: KnownBy) -> &'static str {
     match known_by {
         KnownBy::DedupKey => "one incident per problem, which updates and resolves change in place",
         KnownBy::Group => "one request per change, in Alertmanager's format",
-        KnownBy::Nothing => "one message per page, and one when the incident resolves",
+        KnownBy::Nothing => "one message for each page and each resolve",
     }
 }
 

@@ -221,10 +221,10 @@ fn group(began: Timestamp, end: Timestamp) -> Value {
                 "description": "näh: 97 %",
                 "runbook_url": "http://runbooks.example.org/disk",
             },
-            "startsAt": began + Duration::from_secs(after),
+            "startsAt": began + Duration::from_millis(after),
             "endsAt": end,
             "generatorURL": "http://prom.example.org/graph?g0.expr=x",
         })
     };
-    json!([alert("a:9100", "disk is <full> & \"quoted\"", 0), alert("b:9100", "other", 30)])
+    json!([alert("a:9100", "disk is <full> & \"quoted\"", 0), alert("b:9100", "other", 100)])
 }
