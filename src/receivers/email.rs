@@ -12,7 +12,7 @@ use lettre::message::Mailbox;
 use lettre::message::header::HeaderName;
 use squelch_core::policy::KnownBy;
 
-use super::text::{Style, clean_line, clean_text, story, subject};
+use super::text::{Style, clean_line, clean_text, escape_html, story, subject};
 use super::{
     Attempt, AttemptError, FailureReason, Mail, MailAuth, MailServer, Notifier, Reader, ReceiverType,
     Request, Templated,
@@ -38,9 +38,9 @@ const OF_MIME: [&str; 3] = ["Content-Type", "Content-Transfer-Encoding", "Mime-V
 /// Headers that name the mails of a thread.
 const OF_THREAD: [&str; 2] = ["References", "In-Reply-To"];
 const STYLE: Style = Style {
-    escape: html,
+    escape: escape_html,
     heading: |text| format!("<b>{text}</b>"),
-    link: |url, text| format!("<a href=\"{}\">{text}</a>", html(url)),
+    link: |url, text| format!("<a href=\"{}\">{text}</a>", escape_html(url)),
     alerts: 50,
 };
 
@@ -409,22 +409,6 @@ impl EmailConfig {
             auth,
         })
     }
-}
-
-/// Makes alert content plain text to HTML.
-fn html(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in clean_text(text).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&#34;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

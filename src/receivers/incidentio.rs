@@ -98,12 +98,8 @@ impl Notifier for IncidentioConfig {
         KnownBy::Group
     }
 
-    /// 0 is all, as in Alertmanager.
     fn most_alerts(&self) -> u32 {
-        match self.max_alerts {
-            0 => u32::MAX,
-            most => most.try_into().unwrap_or(u32::MAX),
-        }
+        webhook::most_alerts(self.max_alerts)
     }
 
     fn shows_no_digest(&self) -> Option<&'static str> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use squelch_core::policy::KnownBy;
 
-use super::msteamsv2::{MESSAGE_BYTES, STYLE, TITLE_CHARS, escape, judge};
+use super::msteamsv2::{STYLE, TITLE_CHARS, escape, fitted, judge};
 use super::text::{clean_text, cut, marked, story, subject};
 use super::texts::Texts;
 use super::{
@@ -112,21 +112,16 @@ fn message(attempt: &Attempt<'_>) -> Vec<u8> {
         (_, true) => "8C1A1A",
         (_, false) => "2DC72D",
     };
-    let mut chars = MESSAGE_BYTES;
-    loop {
+    fitted(&text, |text| {
         let message = Message {
             context: "http://schema.org/extensions",
             kind: "MessageCard",
             title: &title,
             summary: &summary,
-            text: &cut(text.clone(), chars),
+            text,
             theme_color,
         };
         // Strings into memory: nothing here can fail.
-        let body = serde_json::to_vec(&message).unwrap_or_default();
-        if body.len() <= MESSAGE_BYTES || chars == 0 {
-            return body;
-        }
-        chars = chars * 3 / 4;
-    }
+        serde_json::to_vec(&message).unwrap_or_default()
+    })
 }

@@ -31,7 +31,7 @@ pub static TYPE: ReceiverType = ReceiverType {
 
 pub(super) const TITLE_CHARS: usize = 1_024;
 /// The largest message, in bytes.
-pub(super) const MESSAGE_BYTES: usize = 28_000;
+const MESSAGE_BYTES: usize = 28_000;
 pub(super) const STYLE: Style = Style {
     escape,
     heading: |text| format!("**{text}**\n"),
@@ -123,9 +123,14 @@ fn message(view: &View<'_>, texts: &Renderer<'_>) -> Vec<u8> {
         (_, true) => "Attention",
         (_, false) => "Good",
     };
+    fitted(&text, |text| card(&title, text, color).to_string().into_bytes())
+}
+
+/// The message with as much of its text as Teams takes.
+pub(super) fn fitted(text: &str, message: impl Fn(&str) -> Vec<u8>) -> Vec<u8> {
     let mut chars = MESSAGE_BYTES;
     loop {
-        let body = card(&title, &cut(text.clone(), chars), color).to_string().into_bytes();
+        let body = message(&cut(text.to_owned(), chars));
         if body.len() <= MESSAGE_BYTES || chars == 0 {
             return body;
         }

@@ -13,7 +13,7 @@ use squelch_core::policy::KnownBy;
 
 use super::form::form;
 use super::keyed::{known_as, read_key, secret_template};
-use super::text::{PLAIN, clean_line, clean_text, cut, http_url, marked, story, subject};
+use super::text::{PLAIN, clean_line, clean_text, cut, escape_html, http_url, marked, story, subject};
 use super::texts::Texts;
 use super::{
     Answer, Attempt, AttemptError, FailureReason, HttpRequest, Notifier, Pace, Reader, ReceiverType, Request,
@@ -234,20 +234,4 @@ impl PushoverConfig {
         let text = attempt.texts.required("priority", || own.to_owned());
         PRIORITIES.into_iter().find(|known| *known == text.trim()).unwrap_or(own)
     }
-}
-
-/// Makes alert content plain text in HTML.
-fn escape_html(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in clean_text(text).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&#34;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use squelch_core::policy::KnownBy;
 
-use super::text::{REPEAT, Style, clean_text, story, subject};
+use super::text::{REPEAT, Style, clean_text, escape_html, story, subject};
 use super::texts::Texts;
 use super::{
     Answer, Attempt, AttemptError, HttpRequest, Notifier, Pace, Reader, ReceiverType, Request, Retry,
@@ -346,19 +346,7 @@ fn markdown(text: &str) -> String {
 
 /// Makes alert content plain text in HTML, with the entities of Go's `html/template`.
 fn html(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in clean_text(text).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&#34;"),
-            '\'' => out.push_str("&#39;"),
-            '+' => out.push_str("&#43;"),
-            c => out.push(c),
-        }
-    }
-    out
+    escape_html(text).replace('+', "&#43;")
 }
 
 /// The text that HTML shows.

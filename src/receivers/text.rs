@@ -7,6 +7,22 @@ use crate::causes;
 use crate::model::{AlertView, Kind, LabelSet, headline};
 pub use crate::templates::{Escape, clean_line, clean_text, http_url};
 
+/// Makes alert content plain text in HTML, with the entities of Go's `html` function.
+pub fn escape_html(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in clean_text(text).chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&#34;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// At most `max` characters; what is longer ends in `…`, Alertmanager's mark.
 pub fn cut(text: String, max: usize) -> String {
     match text.char_indices().nth(max) {

@@ -86,6 +86,14 @@ fn template_url(keys: &mut Section<'_>) -> Option<SecretUrl> {
     Some(SecretUrl(Secret::Inline(text.text.trim().into())))
 }
 
+/// What `max_alerts` means: 0 is all, as in Alertmanager.
+pub(super) fn most_alerts(max_alerts: u64) -> u32 {
+    match max_alerts {
+        0 => u32::MAX,
+        most => most.try_into().unwrap_or(u32::MAX),
+    }
+}
+
 impl Notifier for WebhookConfig {
     fn name(&self) -> &'static str {
         TYPE.name
@@ -95,12 +103,8 @@ impl Notifier for WebhookConfig {
         KnownBy::Group
     }
 
-    /// 0 is all, as in Alertmanager.
     fn most_alerts(&self) -> u32 {
-        match self.max_alerts {
-            0 => u32::MAX,
-            most => most.try_into().unwrap_or(u32::MAX),
-        }
+        most_alerts(self.max_alerts)
     }
 
     fn secrets(&self) -> Vec<(&Secret, SecretForm)> {

@@ -97,12 +97,14 @@ async fn taken(
     let Some(said) = said.filter(|said| !said.key.is_empty() && said.key.len() <= KEY_BYTES) else {
         return Ok(());
     };
-    let by = said.by.map(|by| {
-        let by: SmolStr = by.chars().filter(|c| !c.is_control()).take(NAME_CHARS).collect();
-        if by.is_empty() { tool.into() } else { by }
-    });
+    let by = said.by.map(|by| Some(person(&by)).filter(|by| !by.is_empty()).unwrap_or(tool.into()));
     let change = Acknowledge { dedup_key: said.key.into(), receivers, by };
     app.gate.acknowledge(change).await.map_err(|e| Problem::unavailable(e.to_string()))
+}
+
+/// The name of a person as Squelch keeps it.
+pub(super) fn person(name: &str) -> SmolStr {
+    name.chars().filter(|c| !c.is_control()).take(NAME_CHARS).collect()
 }
 
 /// The receivers whose secret the message shows.
@@ -224,7 +226,7 @@ mod tests {
     fn a_signature_holds_for_its_body_and_its_secret() {
         let mut mac = Hmac::<Sha256>::new_from_slice(b"secret").unwrap();
         mac.update(b"body");
-        let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = crate::model::hex(mac.finalize().into_bytes().as_slice());
         let headers = |value: &str| {
             HeaderMap::from_iter([(header::HeaderName::from_static(SIGNATURE), value.parse().unwrap())])
         };

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use smol_str::SmolStr;
 
 use super::access::{Area, Caller, Shown, Verdict};
+use super::acknowledged::person;
 use super::app::{App, Peer};
 use super::body::{self, Arrived, Share};
 use super::crowd::Seat;
@@ -29,8 +30,8 @@ use crate::ingest::InvalidReason;
 use crate::ingest::events::{Action, Wrong, integration, object, opsgenie as genie, pagerduty as pager};
 use crate::model::{Batch, LabelSet, Source};
 
-/// The longest name of a person that is kept, in characters.
-const NAME_CHARS: usize = 100;
+/// The longest part of a path that an answer repeats, in characters.
+const SHOWN_CHARS: usize = 100;
 
 /// Why an event was not taken.
 enum No {
@@ -56,9 +57,8 @@ pub(super) async fn pagerduty(
     body: Body,
 ) -> Response {
     let taken = async {
-        let (event, share) = object_of(&app, Source::Pagerduty, peer, &headers, body).await?;
         let shows = (certificate.as_deref(), seat.as_deref().map(|seat| &**seat));
-        let integration = known(&app, peer, &headers, shows, pager::routing_key(&event)).await?;
+        let (event, share, integration) = of_pagerduty(&app, peer, &headers, shows, body).await?;
         let key = pager::dedup_key(&event).unwrap_or_else(made);
         let action = pager::read(&event, &integration, &key, app.gate.wall()).map_err(No::Wrong)?;
         done(&app, (Source::Pagerduty, integration), action, share).await?;
@@ -83,9 +83,8 @@ pub(super) async fn change(
     body: Body,
 ) -> Response {
     let taken = async {
-        let (event, _share) = object_of(&app, Source::Pagerduty, peer, &headers, body).await?;
         let shows = (certificate.as_deref(), seat.as_deref().map(|seat| &**seat));
-        known(&app, peer, &headers, shows, pager::routing_key(&event)).await?;
+        let (event, _share, _) = of_pagerduty(&app, peer, &headers, shows, body).await?;
         pager::read_change(&event).map_err(No::Wrong)
     };
     match taken.await {
@@ -130,7 +129,7 @@ pub(super) async fn opsgenie_below(
         let integration = of_opsgenie(caller.as_deref(), &headers);
         let action = genie::below(&request, &body, &integration, &identifier, app.gate.wall());
         let action = action.ok_or_else(|| {
-            let request: String = request.chars().take(NAME_CHARS).collect();
+            let request: String = request.chars().take(SHOWN_CHARS).collect();
             let detail =
                 format!("there is no request {request:?}; Squelch takes close, acknowledge and notes");
             Problem::new(StatusCode::NOT_FOUND, detail)
@@ -157,6 +156,19 @@ async fn object_of(
     let parsed = read(bytes.len(), move || object(&bytes)).await?;
     let event = parsed.map_err(|error| app.refuse(&from, unusable(&error), &[]))?;
     Ok((event, share))
+}
+
+/// An event of PagerDuty, the memory that it holds, and the name of the integration through which it came.
+async fn of_pagerduty(
+    app: &App,
+    peer: IpAddr,
+    headers: &HeaderMap,
+    shows: (Option<&Certificate>, Option<&Seat>),
+    body: Body,
+) -> Result<(Value, Share, SmolStr), No> {
+    let (event, share) = object_of(app, Source::Pagerduty, peer, headers, body).await?;
+    let integration = known(app, peer, headers, shows, pager::routing_key(&event)).await?;
+    Ok((event, share, integration))
 }
 
 /// The name of the integration through which an event of PagerDuty came. Its headers or its routing key show
@@ -224,7 +236,7 @@ async fn done(
 /// Marks the open incidents that list the alert of a key.
 async fn acknowledged(app: &App, source: Source, labels: LabelSet, by: &str) -> Result<(), Problem> {
     let open = look(app, move |engine| engine.query().incidents_of_event(source, &labels)).await?;
-    let by: SmolStr = by.chars().filter(|c| !c.is_control()).take(NAME_CHARS).collect();
+    let by = person(by);
     for (dedup_key, receiver) in open {
         let change = Acknowledge { dedup_key, receivers: vec![receiver], by: Some(by.clone()) };
         app.gate.acknowledge(change).await.map_err(|e| Problem::unavailable(e.to_string()))?;

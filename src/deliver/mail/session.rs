@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 
 use super::stream::Stream;
 use crate::deliver::wire::chain;
+use crate::model::hex;
 use crate::receivers::text::{clean_line, cut};
 use crate::receivers::{AttemptError, FailureReason, Mail, MailServer};
 
@@ -196,7 +197,7 @@ fn hmac_md5(secret: &str, challenge: &[u8]) -> String {
     // HMAC takes a key of any length.
     let Ok(mut mac) = Hmac::<Md5>::new_from_slice(secret.as_bytes()) else { return String::new() };
     mac.update(challenge);
-    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(mac.finalize().into_bytes().as_slice())
 }
 
 fn login_failure(error: &Error) -> AttemptError {
