@@ -234,7 +234,7 @@ impl Engine {
     pub(crate) fn settles(&mut self, alert: AlertId, destination: DestinationId) {
         let until = self.world.now + self.world.destinations.get(destination).group_interval;
         // A longer hold of its severity goes on.
-        let until = until.max(self.world.held_by_level(alert).unwrap_or(until));
+        let until = until.max(self.pages.held_until(&self.world, alert, destination).unwrap_or(until));
         if until > self.world.now {
             self.world.hold_until(alert, destination, until);
         }

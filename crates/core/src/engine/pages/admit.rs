@@ -153,10 +153,24 @@ impl Pages {
         destinations
     }
 
+    /// Until when the severity of an alert holds its first page at a destination; now at the earliest. An
+    /// alert that goes on in its own incident needs no page, so nothing holds it. None if the alert is not
+    /// known.
+    pub(crate) fn held_until(
+        &self,
+        world: &World,
+        alert: AlertId,
+        destination: DestinationId,
+    ) -> Option<Timestamp> {
+        let goes_on = || matches!(self.place_of(world, alert, destination), Some(Place::Rejoin(_)));
+        let until = world.held_by_level(alert)?;
+        Some(if until > world.now && goes_on() { world.now } else { until })
+    }
+
     /// Hold: the first page waits, from `startsAt` and at most as long from receipt, unless the
     /// level says that it never does.
     pub(crate) fn hold(&mut self, world: &mut World, alert: AlertId, destination: DestinationId) {
-        match world.held_by_level(alert) {
+        match self.held_until(world, alert, destination) {
             Some(until) if until > world.now => world.hold_until(alert, destination, until),
             Some(_) => self.admit(world, alert, destination),
             None => {}

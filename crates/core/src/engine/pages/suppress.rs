@@ -6,7 +6,7 @@ use crate::engine::accounting::Verdict;
 use crate::engine::destinations::{Destination, DestinationId};
 use crate::engine::incidents::incident::IncidentId;
 use crate::engine::pages::Pages;
-use crate::engine::pages::groups::{Place, place};
+use crate::engine::pages::groups::{Group, Place, place};
 use crate::engine::world::World;
 use crate::model::{AlertId, Basis, Cause, Disposition, Otherwise, Reason, Timestamp};
 use crate::policy::Flapping;
@@ -96,15 +96,25 @@ impl Pages {
 
     /// The open incident that an alert would join now.
     fn open_incident(&self, world: &World, alert: AlertId, destination: DestinationId) -> Option<SmolStr> {
-        let labels = &world.alerts.alert(alert)?.labels;
-        let key = world.group_key(destination, labels);
-        let name = world.rolls_by(labels);
-        let last = world.alerts.state(alert, destination).and_then(|state| state.incident());
-        let (group, noise) = (self.groups.get(&key)?, &world.destinations.get(destination).noise);
-        match place(world.now, alert, last, group, &self.incidents.all, noise, name) {
+        match self.place_of(world, alert, destination)? {
             Place::Rejoin(id) | Place::Join(id) => self.incidents.all.get(&id).map(|i| i.dedup_key.clone()),
             Place::Next => None,
         }
+    }
+
+    /// Where an alert goes if it starts to fire now. None if Squelch does not know the alert.
+    pub(crate) fn place_of(
+        &self,
+        world: &World,
+        alert: AlertId,
+        destination: DestinationId,
+    ) -> Option<Place> {
+        let labels = &world.alerts.alert(alert)?.labels;
+        let new = Group::default();
+        let group = self.groups.get(&world.group_key(destination, labels)).unwrap_or(&new);
+        let last = world.alerts.state(alert, destination).and_then(|state| state.incident());
+        let (noise, name) = (&world.destinations.get(destination).noise, world.rolls_by(labels));
+        Some(place(world.now, alert, last, group, &self.incidents.all, noise, name))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::engine::testing::*;
 use crate::engine::{Bound, Event};
-use crate::model::{Duration, Kind, LabelSet, Observation, Source, Status};
-use crate::policy::{IntegrationRef, KnownBy, Limit, Limits, Noise, Policy, Storm};
+use crate::model::{Duration, Kind, LabelSet, Observation, Source, Status, parse_matchers};
+use crate::policy::{InhibitRule, IntegrationRef, KnownBy, Limit, Limits, Noise, Policy, Storm};
 
 fn seconds(s: u64) -> Duration {
     Duration::from_secs(s)
@@ -237,4 +237,53 @@ fn an_integration_that_comes_back_is_told_of_a_change_that_it_missed() {
     let b = world.engine.policy().identity(&host("b"));
     let open: Vec<_> = world.pager.values().filter(|shown| shown.open).map(|shown| &shown.firing).collect();
     assert_eq!(open, [&vec![b]], "a resolved: {:#?}", world.sent);
+}
+
+/// A hold is for the first page. An alert that is gone for less than `resolve_hold` goes on in its own
+/// incident.
+#[test]
+fn an_alert_that_is_gone_for_a_moment_is_not_held_anew() {
+    let mut policy = policy(&["alertname"], Noise::default());
+    policy.severities.levels[1].hold = Duration::from_mins(10);
+    let mut world = World::new(policy);
+    world.webhook("am", vec![firing(&warning("A"), START)]);
+    world.advance(Duration::from_mins(11));
+    world.webhook("am", vec![resolved(&warning("A"), START, world.now)]);
+    world.advance(seconds(30));
+    let again = world.now;
+    world.webhook("am", vec![firing(&warning("A"), again)]);
+    world.advance(Duration::from_mins(30));
+    let kinds: Vec<_> = world.sent.iter().map(|n| n.kind).collect();
+    assert_eq!(kinds, [Kind::Page, Kind::Update], "it goes on in its incident: {:#?}", world.sent);
+    world.webhook("am", vec![resolved(&warning("A"), again, world.now)]);
+    world.advance(Duration::from_mins(30));
+    assert!(!any_open(&world));
+}
+
+/// After an inhibition such an alert waits for one `group_interval`, as all others do, and for no longer.
+#[test]
+fn an_alert_that_is_gone_for_a_moment_while_it_is_inhibited_is_not_held_anew() {
+    let mut policy = policy(&["alertname"], Noise::default());
+    policy.severities.levels[1].hold = Duration::from_mins(10);
+    policy.inhibit_rules = vec![InhibitRule {
+        name: "r".into(),
+        source_matchers: parse_matchers("alertname=Source").unwrap(),
+        target_matchers: parse_matchers("alertname=A").unwrap(),
+        equal: Vec::new(),
+    }];
+    let mut world = World::new(policy);
+    let source = labels(&[("alertname", "Source"), ("severity", "critical")]);
+    world.webhook("am", vec![firing(&warning("A"), START)]);
+    world.advance(Duration::from_mins(11));
+    let began = world.now;
+    world.webhook("am", vec![firing(&source, began)]);
+    world.webhook("am", vec![resolved(&warning("A"), START, began)]);
+    world.advance(seconds(10));
+    world.webhook("am", vec![firing(&warning("A"), world.now)]);
+    world.advance(seconds(10));
+    world.webhook("am", vec![resolved(&source, began, world.now)]);
+    world.advance(Duration::from_mins(30));
+    let of_a = world.sent.iter().filter(|n| n.group_labels.value("alertname") == "A");
+    let kinds: Vec<_> = of_a.map(|n| n.kind).collect();
+    assert_eq!(kinds, [Kind::Page, Kind::Update], "it goes on in its incident: {:#?}", world.sent);
 }
