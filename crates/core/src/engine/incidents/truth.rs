@@ -70,7 +70,7 @@ impl Incidents {
     }
 
     /// An incident is there.
-    pub(crate) fn kin_came(&mut self, id: IncidentId) {
+    pub(crate) fn kin_came(&mut self, world: &World, id: IncidentId) {
         let Some(incident) = self.all.get(&id).filter(|i| i.side != Side::Observed) else { return };
         let labels = incident.group.1.clone();
         let ids = self.kin.entry(labels.clone()).or_default();
@@ -82,6 +82,11 @@ impl Incidents {
             });
             if let Some(incident) = oldest.and_then(|id| self.all.get_mut(&id)) {
                 incident.ends_alone = true;
+                // Its end does not name those of its alerts that fire. The newest incident names them until
+                // they resolve.
+                let named: Vec<AlertId> = incident.tells_of().collect();
+                let firing = named.into_iter().filter(|alert| world.really_fires(*alert));
+                self.all.entry(id).and_modify(|newest| newest.borrowed.extend(firing));
             }
             self.touched.extend(oldest);
         }
@@ -174,10 +179,10 @@ impl Incidents {
         }
         match self.elsewhere(world, alert, id, spot_of(world, incident, channel)) {
             Elsewhere::No => Some(false),
-            Elsewhere::Notified(_) | Elsewhere::Unnotified if channel.known_by == KnownBy::Group => {
-                Some(true)
+            // A resolve that lists a firing alert would be the last word about it.
+            Elsewhere::Notified(_) | Elsewhere::Unnotified => {
+                (channel.known_by == KnownBy::Group && !incident.ends_alone).then_some(true)
             }
-            Elsewhere::Notified(_) | Elsewhere::Unnotified => None,
         }
     }
 

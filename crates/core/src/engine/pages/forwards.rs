@@ -294,7 +294,7 @@ impl Forwards {
         incident.paged(level.map_or(0, usize::from));
         incident.issue(world.now, Cause::PassedOn, true);
         incidents.all.insert(id, incident);
-        incidents.kin_came(id);
+        incidents.kin_came(world, id);
         world.accounting.receiver(&key.0).open += 1;
         self.unsettled.insert(id);
         self.open.insert(key, Forward { incident: id, peer: said.peer.clone(), at: world.now });

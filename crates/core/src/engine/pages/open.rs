@@ -42,7 +42,7 @@ impl Pages {
         let mut incident = Incident::new(world.now, (key.clone(), text), generation, channels);
         (incident.side, incident.again) = (side, again);
         self.incidents.all.insert(id, incident);
-        self.incidents.kin_came(id);
+        self.incidents.kin_came(world, id);
         world.gauges(key.0).open += 1;
         id
     }
