@@ -164,6 +164,8 @@ fn json_says_what_the_table_says() {
     let row = tests[1]["rows"].as_array().unwrap().iter().find(|row| row["mark"] == "early by 1m").unwrap();
     assert_eq!((&row["expected"]["at"], &row["got"]["at"]), (&"1m".into(), &"0s".into()));
     assert_eq!(row["got"]["alerts"][0], r#"{alertname="Down"}"#);
+    let key = |row: &Value| row["got"]["incident"].as_str().map(str::len);
+    assert_eq!((key(row), &row["expected"]["incident"]), (Some(64), &Value::Null), "the key of its incident");
 }
 
 #[test]

@@ -48,6 +48,9 @@ pub struct Side {
     pub alerts: Vec<String>,
     /// What else is said of it.
     pub notes: Vec<String>,
+    /// The `dedup_key` of its incident, of a thing that was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incident: Option<SmolStr>,
 }
 
 impl Comparison {
@@ -131,6 +134,7 @@ fn sum(tally: &Tally, seen: &[&Seen]) -> Row {
         receiver: tally.receiver.clone().unwrap_or_default().into(),
         alerts: Vec::new(),
         notes: vec![format!("{} {count} in all", tally.reason.as_str())],
+        incident: None,
     };
     let mark = match got.cmp(&tally.count) {
         std::cmp::Ordering::Equal => None,
@@ -359,6 +363,7 @@ impl Side {
             receiver: expected.receiver.to_string(),
             alerts: alerts.map(|pattern| pattern.text.clone()).collect(),
             notes: notes.into_iter().flatten().collect(),
+            incident: None,
         }
     }
 
@@ -389,6 +394,7 @@ impl Side {
             receiver: seen.receiver.to_string(),
             alerts: seen.alerts.iter().map(alert).collect(),
             notes,
+            incident: Some(seen.key.clone()).filter(|key| !key.is_empty()),
         }
     }
 }
