@@ -6,9 +6,9 @@ use std::path::Path;
 use super::text::clean_text;
 use super::texts::Texts;
 use super::{Attempt, AttemptError, FailureReason, Side, Templated};
-use crate::settings::http::secret;
+use crate::settings::http::{secret, url};
 use crate::settings::section::{Section, Text};
-use crate::settings::{Secret, SecretForm, is_template, template_check};
+use crate::settings::{Secret, SecretForm, Url, is_template, template_check};
 
 /// A key, or the file that holds it. A template in it is checked.
 pub(super) fn read_key(
@@ -22,6 +22,53 @@ pub(super) fn read_key(
         template_check::check_place(keys.problems, names.0, text);
     }
     Some(found)
+}
+
+/// A vendor that knows its users by a key, and has one URL for all of them.
+pub(super) struct Vendor {
+    /// Its list of integrations, such as `opsgenie_configs`.
+    pub(super) list: &'static str,
+    /// The key of `global` for the URL, and the URL where that is not given.
+    pub(super) url: (&'static str, &'static str),
+    /// The keys of `global` for the key and its file.
+    pub(super) key: (&'static str, &'static str),
+    /// How a key is read: [`read_key`], or [`plain_key`] where no key is a template.
+    pub(super) read: KeyReader,
+}
+
+/// Reads a key, or the file that holds it.
+type KeyReader = fn(&mut Section<'_>, (&'static str, &'static str), &Path) -> Option<Secret>;
+
+/// A key that is no template, or the file that holds it.
+pub(super) fn plain_key(
+    keys: &mut Section<'_>,
+    names: (&'static str, &'static str),
+    base: &Path,
+) -> Option<Secret> {
+    secret(keys, names, SecretForm::RoutingKey, base)
+}
+
+impl Vendor {
+    /// What `global` lends, and then `api_url`, and `api_key` or `api_key_file`, of an integration.
+    pub(super) fn reader<'b>(
+        self,
+        global: &mut Section<'_>,
+        base: &'b Path,
+    ) -> impl Fn(&mut Section<'_>) -> (Url, Secret) + use<'b> {
+        let lent_url = url(global, self.url.0).unwrap_or_else(|| Url(self.url.1.into()));
+        let lent_key = (self.read)(global, self.key, base);
+        move |keys| {
+            let own = (self.read)(keys, ("api_key", "api_key_file"), base);
+            let key = own.or_else(|| lent_key.clone());
+            if key.is_none() {
+                let (list, in_global) = (self.list, self.key.1);
+                let right = format!("write api_key_file (or api_key) here, or {in_global} in global");
+                keys.problems.add(keys.line, format!("{list} has no key; {right}"));
+            }
+            let url = url(keys, "api_url").unwrap_or_else(|| lent_url.clone());
+            (url, key.unwrap_or_else(|| Secret::Inline("".into())))
+        }
+    }
 }
 
 /// What tells one account of a vendor from another. A key in a file is known by the file's name, because its

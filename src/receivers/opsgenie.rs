@@ -13,7 +13,7 @@ use serde::Serialize;
 use squelch_core::policy::KnownBy;
 
 use super::form::{below, encoded};
-use super::keyed::{known_as, read_key, secret_template};
+use super::keyed::{Vendor, known_as, read_key, secret_template};
 use super::passed::{
     ACTIONS as ACTIONS_OF_EVENT, DESCRIPTION, NOTE, PRIORITY, Passed, SUMMARY, TAGS as TAGS_OF_EVENT,
 };
@@ -24,9 +24,8 @@ use super::{
     ReceiverType, Request, Templated,
 };
 use crate::model::Kind;
-use crate::settings::http::url;
 use crate::settings::section::{Section, shown};
-use crate::settings::{Secret, SecretForm, Url, is_template, template_check};
+use crate::settings::{Secret, SecretForm, Url, is_template};
 
 /// `opsgenie_configs`
 pub static TYPE: ReceiverType = ReceiverType {
@@ -82,40 +81,30 @@ pub struct OpsgenieConfig {
     pub webhook_secret: Option<Secret>,
 }
 
+const VENDOR: Vendor = Vendor {
+    list: "opsgenie_configs",
+    url: ("opsgenie_api_url", "https://api.opsgenie.com/"),
+    key: ("opsgenie_api_key", "opsgenie_api_key_file"),
+    read: read_key,
+};
+
 fn reader<'b>(global: &mut Section<'_>, base: &'b Path) -> Reader<'b> {
-    let default_url = Url("https://api.opsgenie.com/".into());
-    let default_url = url(global, "opsgenie_api_url").unwrap_or(default_url);
-    let names = ("opsgenie_api_key", "opsgenie_api_key_file");
-    let default_key = read_key(global, names, base);
-    Box::new(move |keys| Arc::new(read(keys, &default_url, default_key.as_ref(), base)))
+    let account = VENDOR.reader(global, base);
+    Box::new(move |keys| {
+        let own = account(keys);
+        Arc::new(read(keys, own, base))
+    })
 }
 
-fn read(
-    keys: &mut Section<'_>,
-    default_url: &Url,
-    default_key: Option<&Secret>,
-    base: &Path,
-) -> OpsgenieConfig {
-    let own = read_key(keys, (API_KEY, "api_key_file"), base);
-    let api_key = own.or_else(|| default_key.cloned());
-    if api_key.is_none() {
-        let message = "opsgenie_configs has no key; write api_key_file (or api_key) here, or opsgenie_api_key_file in global";
-        keys.problems.add(keys.line, message);
-    }
+fn read(keys: &mut Section<'_>, (api_url, api_key): (Url, Secret), base: &Path) -> OpsgenieConfig {
     let mut texts = Texts::read(keys, &TEXTS);
-    let mut details = Vec::new();
-    for (name, text) in keys.text_map("details") {
-        let source = template_check::check(keys.problems, name, text).unwrap_or_default();
-        texts.set(format!("details.{name}"), source);
-        details.push(name.to_owned());
-    }
     let config = OpsgenieConfig {
-        api_url: url(keys, "api_url").unwrap_or_else(|| default_url.clone()),
+        api_url,
+        api_key,
+        details: texts.read_free(keys, "details", &[]),
         responders: read_responders(keys, &mut texts),
         update_alerts: keys.boolean("update_alerts").unwrap_or(false),
-        api_key: api_key.unwrap_or_else(|| Secret::Inline("".into())),
         webhook_secret: super::callback_secret(keys, base),
-        details,
         texts,
     };
     let priority = config.texts.source("priority");

@@ -31,6 +31,27 @@ impl Texts {
         }
     }
 
+    /// Reads the templates under free names below `key`, such as `details`, and returns the names. Squelch
+    /// sets those of `reserved` itself.
+    pub(super) fn read_free(
+        &mut self,
+        keys: &mut Section<'_>,
+        key: &'static str,
+        reserved: &[&str],
+    ) -> Vec<String> {
+        let mut names = Vec::new();
+        for (name, text) in keys.text_map(key) {
+            if reserved.contains(&name) {
+                let message = format!("{key} has {name}, which is set already; give it another name");
+                keys.problems.add(text.line, message);
+            }
+            let source = template_check::check(keys.problems, name, text).unwrap_or_default();
+            self.set(format!("{key}.{name}"), source);
+            names.push(name.to_owned());
+        }
+        names
+    }
+
     /// Gives a key another template; an empty one takes the key away.
     pub fn set(&mut self, key: impl Into<String>, source: impl Into<String>) {
         let (key, source) = (key.into(), source.into());

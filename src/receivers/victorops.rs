@@ -12,7 +12,7 @@ use serde::Deserialize;
 use squelch_core::policy::KnownBy;
 
 use super::form::encoded;
-use super::keyed::known_as;
+use super::keyed::{Vendor, known_as, plain_key};
 use super::text::{PLAIN, clean_line, clean_text, cut, story, subject};
 use super::texts::Texts;
 use super::{
@@ -20,9 +20,8 @@ use super::{
     Retry, Templated, Verdict, failure_of,
 };
 use crate::model::Kind;
-use crate::settings::http::{secret, url};
 use crate::settings::section::Section;
-use crate::settings::{Secret, SecretForm, Url, template_check};
+use crate::settings::{Secret, SecretForm, Url};
 
 /// `victorops_configs`
 pub static TYPE: ReceiverType = ReceiverType {
@@ -69,47 +68,29 @@ pub struct VictoropsConfig {
     pub custom_fields: Vec<String>,
 }
 
+const VENDOR: Vendor = Vendor {
+    list: "victorops_configs",
+    url: ("victorops_api_url", "https://alert.victorops.com/integrations/generic/20131114/alert/"),
+    key: ("victorops_api_key", "victorops_api_key_file"),
+    read: plain_key,
+};
+
 fn reader<'b>(global: &mut Section<'_>, base: &'b Path) -> Reader<'b> {
-    let default_url = Url("https://alert.victorops.com/integrations/generic/20131114/alert/".into());
-    let default_url = url(global, "victorops_api_url").unwrap_or(default_url);
-    let names = ("victorops_api_key", "victorops_api_key_file");
-    let default_key = secret(global, names, SecretForm::RoutingKey, base);
-    Box::new(move |keys| Arc::new(read(keys, &default_url, default_key.as_ref(), base)))
+    let account = VENDOR.reader(global, base);
+    Box::new(move |keys| {
+        let own = account(keys);
+        Arc::new(read(keys, own))
+    })
 }
 
-fn read(
-    keys: &mut Section<'_>,
-    default_url: &Url,
-    default_key: Option<&Secret>,
-    base: &Path,
-) -> VictoropsConfig {
-    let own = secret(keys, ("api_key", "api_key_file"), SecretForm::RoutingKey, base);
-    let api_key = own.or_else(|| default_key.cloned());
-    if api_key.is_none() {
-        let message = "victorops_configs has no key; write api_key_file (or api_key) here, or victorops_api_key_file in global";
-        keys.problems.add(keys.line, message);
-    }
+fn read(keys: &mut Section<'_>, (api_url, api_key): (Url, Secret)) -> VictoropsConfig {
     let mut texts = Texts::read(keys, &TEXTS);
     if texts.source("routing_key").is_empty() {
         let message = "victorops_configs has no routing_key; write the routing key of a team";
         keys.problems.add(keys.line, message);
     }
-    let mut custom_fields = Vec::new();
-    for (name, text) in keys.text_map("custom_fields") {
-        if RESERVED.contains(&name) {
-            let message = format!("custom_fields has {name}, which is set already; give it another name");
-            keys.problems.add(text.line, message);
-        }
-        let source = template_check::check(keys.problems, name, text).unwrap_or_default();
-        texts.set(format!("custom_fields.{name}"), source);
-        custom_fields.push(name.to_owned());
-    }
-    VictoropsConfig {
-        api_url: url(keys, "api_url").unwrap_or_else(|| default_url.clone()),
-        api_key: api_key.unwrap_or_else(|| Secret::Inline("".into())),
-        texts,
-        custom_fields,
-    }
+    let custom_fields = texts.read_free(keys, "custom_fields", &RESERVED);
+    VictoropsConfig { api_url, api_key, texts, custom_fields }
 }
 
 impl Notifier for VictoropsConfig {
