@@ -137,6 +137,8 @@ impl Default for Config {
         Config {
             policy,
             receivers: [(name, vec![integration])].into(),
+            receiver_labels: BTreeMap::new(),
+            templates: Library::built_in(),
             access: AccessRules::default(),
             storage: Storage::default(),
             memory: None,

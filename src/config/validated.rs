@@ -6,6 +6,8 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use super::{AccessRules, Integration, Policy, Problem, Storage};
+use crate::model::LabelSet;
+use crate::templates::Library;
 
 /// A validated configuration file.
 #[derive(Clone, Debug)]
@@ -14,6 +16,10 @@ pub struct Config {
     pub policy: Policy,
     /// Integrations of each receiver, in the order of [`Policy`]'s references; stays at the edge.
     pub receivers: BTreeMap<SmolStr, Vec<Integration>>,
+    /// The `labels` of those receivers that have some. Alertmanager's API selects receivers by them.
+    pub receiver_labels: BTreeMap<SmolStr, LabelSet>,
+    /// The templates that every templated text may call.
+    pub templates: Arc<Library>,
     /// The file as YAML for people, its secrets masked; empty if it was made of no file.
     pub masked: Arc<str>,
     /// What is allowed, and probably not meant, as far as the text of the file shows it.

@@ -18,8 +18,8 @@ use crate::ingest::{InvalidReason, NamedLabels};
 use crate::journal::{DeadLetters, LetterQuery};
 use crate::model::{Batch, Duration, NotificationId, SilenceRequest, Source, Timestamp};
 use crate::web::{
-    Access, Area, Bounded, BoxFuture, Callback, Gate, Look, ReleaseError, ReplayError, SearchError,
-    SilenceFailure, Standing, Unavailable,
+    Access, Area, Bounded, BoxFuture, Callback, Gate, Labelling, Look, ReleaseError, ReplayError,
+    SearchError, SilenceFailure, Standing, Unavailable,
 };
 
 use super::clock::{EngineClock, wall};
@@ -244,6 +244,10 @@ impl Gate for NodeGate {
     fn look(&self, look: Look) {
         // A look that is not taken drops its end of a channel, which tells who waits.
         let _ = self.queue.push(Command::Look(look));
+    }
+
+    fn labelling(&self) -> Arc<Labelling> {
+        self.in_force.labelling.load_full()
     }
 
     fn stats(&self) -> Arc<Stats> {

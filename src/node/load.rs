@@ -18,7 +18,7 @@ use crate::config::{self, Config, Storage};
 use crate::deliver::{self, Deliverer, Prepared};
 use crate::ingest::NamedLabels;
 use crate::model::{Duration, OrphanedIncident};
-use crate::web::{self, Access, Callback};
+use crate::web::{self, Access, Callback, Labelling};
 
 /// A reload fails when its files have not been read by then.
 const RELOAD_PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
@@ -70,6 +70,8 @@ pub(super) struct InForce {
     pub(super) access: ArcSwap<Access>,
     /// The secrets with which acknowledgements are checked.
     pub(super) callbacks: ArcSwap<Vec<Callback>>,
+    /// What API v2 says of receivers and routes.
+    pub(super) labelling: ArcSwap<Labelling>,
 }
 
 impl InForce {
@@ -77,6 +79,7 @@ impl InForce {
         let policy = &config.policy;
         InForce {
             callbacks: ArcSwap::from_pointee(Callback::all(&config.receivers)),
+            labelling: ArcSwap::from_pointee(Labelling::new(config)),
             resolve_timeout: AtomicU64::new(policy.resolve_timeout.as_millis()),
             named_labels: ArcSwap::from_pointee(NamedLabels::of(policy)),
             access: ArcSwap::from_pointee(access),
@@ -92,6 +95,7 @@ impl InForce {
         self.named_labels.store(fresh.named_labels.load_full());
         self.access.store(fresh.access.load_full());
         self.callbacks.store(fresh.callbacks.load_full());
+        self.labelling.store(fresh.labelling.load_full());
     }
 }
 

@@ -138,7 +138,7 @@ impl Notifier for IncidentioConfig {
 fn body(attempt: &Attempt<'_>) -> Vec<u8> {
     let mut most = usize::MAX;
     loop {
-        let body = webhook::body(&attempt.view, VERSION, most);
+        let body = webhook::body(attempt, VERSION, most);
         let listed = attempt.view.notification.alerts.len() + attempt.view.notification.beside.len();
         if body.len() <= BODY_BYTES || most <= 1 {
             return body;

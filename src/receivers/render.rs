@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::{Notifier, View};
-use crate::model::Timestamp;
+use crate::model::{LabelSet, Timestamp};
 use crate::templates::{Compiled, Data, Escape, Facts, Library, Text, clean_text};
 
 /// A templated key of an integration.
@@ -90,13 +90,24 @@ impl<'a> Renderer<'a> {
         }
     }
 
+    /// The labels of the route.
+    pub fn route_labels(&self) -> LabelSet {
+        match self.view.notification.route_labels.is_empty() {
+            true => LabelSet::default(),
+            false => self.data().route_labels(),
+        }
+    }
+
     fn render(&self, key: &str) -> Option<Result<String, String>> {
-        let data = self.data.get_or_init(|| {
+        self.templates.compiled.render(key, self.data(), self.now)
+    }
+
+    fn data(&self) -> &Data {
+        self.data.get_or_init(|| {
             let data = data_of(&self.view, &self.templates.library, self.now);
             self.errors().extend(data.errors().map(|error| clean_text(&error)));
             data
-        });
-        self.templates.compiled.render(key, data, self.now)
+        })
     }
 
     fn failed(&self, key: &str, reason: &str, default: impl FnOnce() -> String) -> String {

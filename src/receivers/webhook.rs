@@ -122,7 +122,7 @@ impl Notifier for WebhookConfig {
         let url = attempt.templated_secret(URL, &self.url.0)?;
         let body = match &self.payload {
             Some(payload) => serde_json::to_vec(&payload.value(PAYLOAD, &attempt.texts)).unwrap_or_default(),
-            None => body(&attempt.view, VERSION, usize::MAX),
+            None => body(attempt, VERSION, usize::MAX),
         };
         let mut request = HttpRequest::post(url.clone(), body);
         request.hidden.push(url);
@@ -148,6 +148,8 @@ struct Message<'a> {
     common_labels: LabelSet,
     #[serde(rename = "commonAnnotations")]
     common_annotations: LabelSet,
+    #[serde(rename = "routeLabels")]
+    route_labels: LabelSet,
     #[serde(rename = "externalURL")]
     external_url: &'a str,
     version: &'static str,
@@ -179,13 +181,10 @@ struct Alert<'a> {
 ///
 /// What the alerts have in common is that of the incident's own: alerts of its group that are beside them
 /// show that the group fires, and change no summary under which a consumer knows the problem.
-pub(super) fn body(view: &View<'_>, version: &'static str, most: usize) -> Vec<u8> {
-    let summary;
+pub(super) fn body(attempt: &Attempt<'_>, version: &'static str, most: usize) -> Vec<u8> {
+    let (view, summary) = (&attempt.view, &mut None);
     let n = match view.notification.kind {
-        Kind::Digest => {
-            summary = digest(view);
-            &summary
-        }
+        Kind::Digest => summary.insert(digest(view)),
         Kind::Page | Kind::Update | Kind::Resolve => view.notification,
     };
     let left_out = (n.alerts.len() + n.beside.len()).saturating_sub(most);
@@ -197,6 +196,7 @@ pub(super) fn body(view: &View<'_>, version: &'static str, most: usize) -> Vec<u
         group_labels: &n.group_labels,
         common_labels: LabelSet::common(n.alerts.iter().map(|a| &a.labels)),
         common_annotations: LabelSet::common(n.alerts.iter().map(|a| &a.annotations)),
+        route_labels: attempt.texts.route_labels(),
         external_url: view.external_url,
         version,
         group_key: group_key(n),

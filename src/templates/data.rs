@@ -47,6 +47,17 @@ impl Data {
         Data { value: of_notification(n, facts, labels, reason(n)), wrong }
     }
 
+    /// The labels of the route, rendered. Those that fail are left out.
+    pub fn route_labels(&self) -> LabelSet {
+        match self.value.field("RouteLabels") {
+            Some(Value::Map(labels)) => {
+                let pairs = labels.iter().filter_map(|(name, value)| Some((&**name, value.as_str()?)));
+                LabelSet::from_pairs(pairs)
+            }
+            _ => LabelSet::default(),
+        }
+    }
+
     /// What is wrong with the labels of the route, which are left out.
     pub fn errors(&self) -> impl Iterator<Item = String> {
         self.wrong.iter().map(|(label, why)| format!("labels.{label} of the route, which is left out: {why}"))

@@ -8,12 +8,16 @@ use smol_str::SmolStr;
 
 use super::access::{Access, Area};
 use super::acknowledged::Callback;
+use crate::config::Config;
 use crate::decision_log::{DecisionLogError, Page, Query, Tally};
 use crate::deliver::Health;
 use crate::engine::{Acknowledge, Engine, Release, Stats};
 use crate::ingest::{InvalidReason, NamedLabels};
 use crate::journal::{DeadLetters, LetterQuery};
-use crate::model::{Batch, Duration, NotificationId, SilenceError, SilenceRequest, Source, Timestamp};
+use crate::model::{
+    Batch, Duration, LabelSet, NotificationId, SilenceError, SilenceRequest, Source, Timestamp,
+};
+use crate::templates::Library;
 
 /// A future behind a pointer, so that [`Gate`] can be a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -106,6 +110,11 @@ pub trait Gate: Send + Sync + 'static {
     /// The configuration in force as YAML, its secrets masked.
     fn configuration(&self) -> Arc<str>;
 
+    /// What API v2 says of receivers and routes.
+    fn labelling(&self) -> Arc<Labelling> {
+        Arc::default()
+    }
+
     /// Makes, changes or ends a silence; resolves, with its id, when that is durable.
     fn silence(&self, request: SilenceRequest) -> BoxFuture<'_, Result<SmolStr, SilenceFailure>>;
 
@@ -121,6 +130,33 @@ pub trait Gate: Send + Sync + 'static {
 
     /// Counts a request or a connection that met a bound.
     fn bounded(&self, _bound: Bounded) {}
+}
+
+/// What API v2 says of receivers and routes, beside what the engine knows.
+#[derive(Clone)]
+pub struct Labelling {
+    receivers: BTreeMap<SmolStr, LabelSet>,
+    /// The templates that the labels of a route may call.
+    pub(super) templates: Arc<Library>,
+}
+
+impl Labelling {
+    /// That of a configuration.
+    pub fn new(config: &Config) -> Self {
+        Labelling { receivers: config.receiver_labels.clone(), templates: Arc::clone(&config.templates) }
+    }
+
+    /// The labels of a receiver. Its name is one of them.
+    pub(super) fn of(&self, receiver: &str) -> LabelSet {
+        let own = self.receivers.get(receiver).into_iter().flat_map(LabelSet::iter);
+        LabelSet::from_pairs(own.chain([("name", receiver)]))
+    }
+}
+
+impl Default for Labelling {
+    fn default() -> Self {
+        Labelling { receivers: BTreeMap::new(), templates: Library::built_in() }
+    }
 }
 
 /// Bounds of the HTTP surface that a request or a connection can meet.

@@ -31,8 +31,8 @@ mod v2;
 pub use access::{Access, AccessError, Area};
 pub use acknowledged::Callback;
 pub use gate::{
-    Bounded, BoxFuture, Gate, Look, ReleaseError, ReplayError, SearchError, SilenceFailure, Standing,
-    Unavailable,
+    Bounded, BoxFuture, Gate, Labelling, Look, ReleaseError, ReplayError, SearchError, SilenceFailure,
+    Standing, Unavailable,
 };
 pub use limits::Limits;
 pub use router::paths;

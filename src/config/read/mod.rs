@@ -162,6 +162,8 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
     Config {
         policy,
         receivers: receivers.sending,
+        receiver_labels: receivers.labels,
+        templates: problems.library(),
         access,
         storage,
         memory,

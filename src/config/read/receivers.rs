@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 
 use super::trust::check_fallbacks;
 use crate::config::{HttpConfig, Integration, IntegrationRef, Receiver};
-use crate::model::hash64;
+use crate::model::{LabelSet, hash64};
 use crate::receivers::{Notifier, Reader, ReceiverType};
 use crate::settings::http::http_config;
 use crate::settings::section::{Problems, Section, Text, shown};
@@ -50,6 +50,7 @@ pub(super) struct Defaults<'b> {
 pub(super) struct Receivers {
     pub(super) deciding: BTreeMap<SmolStr, Receiver>,
     pub(super) sending: BTreeMap<SmolStr, Vec<Integration>>,
+    pub(super) labels: BTreeMap<SmolStr, LabelSet>,
 }
 
 pub(super) fn read(nodes: &[Node], defaults: &Defaults<'_>, problems: &Problems) -> Receivers {
@@ -86,13 +87,14 @@ pub(super) fn read(nodes: &[Node], defaults: &Defaults<'_>, problems: &Problems)
         let fallback = keys.text("fallback");
         receiver.fallback = fallback.map(|name| name.text.into());
         receiver.fallback_after = keys.positive("fallback_after").unwrap_or(receiver.fallback_after);
-        labels(&mut keys, name);
+        let labels = labels(&mut keys, name);
         keys.unsupported(&OF_ALERTMANAGER);
         keys.finish();
         if let Some(name) = name {
             fallbacks.extend(fallback.map(|fallback| (name.text.into(), fallback)));
             found.deciding.insert(name.text.into(), receiver);
             found.sending.insert(name.text.into(), sending);
+            found.labels.extend(labels.map(|labels| (name.text.into(), labels)));
         }
     }
     check_fallbacks(&found.deciding, &fallbacks, problems);
@@ -100,7 +102,7 @@ pub(super) fn read(nodes: &[Node], defaults: &Defaults<'_>, problems: &Problems)
 }
 
 /// `labels` of a receiver. Alertmanager's API selects receivers by them.
-fn labels(keys: &mut Section<'_>, name: Option<Text<'_>>) {
+fn labels(keys: &mut Section<'_>, name: Option<Text<'_>>) -> Option<LabelSet> {
     let labels = keys.text_map("labels");
     for (key, value) in &labels {
         if *key == "name" && name.is_some_and(|name| name.text != value.text) {
@@ -108,10 +110,8 @@ fn labels(keys: &mut Section<'_>, name: Option<Text<'_>>) {
             keys.problems.add(value.line, message);
         }
     }
-    if !labels.is_empty() {
-        let message = "labels of a receiver are not in force; they change no notification";
-        keys.problems.doubt(keys.line_of("labels"), message);
-    }
+    let labels = LabelSet::from_pairs(labels.into_iter().map(|(name, value)| (name, value.text)));
+    (!labels.is_empty()).then_some(labels)
 }
 
 fn integration(

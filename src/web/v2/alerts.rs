@@ -12,6 +12,7 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::asked::{Asked, Receivers};
 use super::refusal::Refusal;
+use super::route_labels;
 use super::wire::{AlertGroup, GettableAlert, Receiver};
 use crate::engine::{FiringAlert, RouteStanding, RowState};
 use crate::model::{LabelSet, Matcher};
@@ -28,12 +29,12 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn new(asked: &Asked) -> Result<Wanted, Refusal> {
+    fn new(app: &App, asked: &Asked) -> Result<Wanted, Refusal> {
         Ok(Wanted {
             active: asked.includes("active"),
             silenced: asked.includes("silenced"),
             inhibited: asked.includes("inhibited"),
-            receivers: asked.receivers()?,
+            receivers: asked.receivers(app.gate.labelling())?,
         })
     }
 
@@ -64,7 +65,7 @@ fn answer(found: Result<impl Serialize, Refusal>) -> Response {
 
 async fn alerts(app: &App, uri: &Uri) -> Result<Vec<GettableAlert>, Refusal> {
     let asked = Asked::new(uri)?;
-    let (filter, wanted) = (asked.filter()?, Wanted::new(&asked)?);
+    let (filter, wanted) = (asked.filter()?, Wanted::new(app, &asked)?);
     let mut found = firing(app, filter).await?;
     found.retain(|alert| {
         let goes_there = || alert.routes.iter().any(|route| wanted.receivers.has(&route.receiver));
@@ -80,9 +81,9 @@ async fn alerts(app: &App, uri: &Uri) -> Result<Vec<GettableAlert>, Refusal> {
 
 async fn grouped(app: &App, uri: &Uri) -> Result<Vec<AlertGroup>, Refusal> {
     let asked = Asked::new(uri)?;
-    let (filter, wanted) = (asked.filter()?, Wanted::new(&asked)?);
-    let (muted, found) = (asked.includes("muted"), firing(app, filter).await?);
-    let mut groups = BTreeMap::<(u32, &LabelSet), (&SmolStr, Vec<(GettableAlert, bool)>)>::new();
+    let (filter, wanted) = (asked.filter()?, Wanted::new(app, &asked)?);
+    let (muted, found) = (asked.includes("muted"), firing(app, Arc::clone(&filter)).await?);
+    let mut groups = BTreeMap::<(u32, &LabelSet), (&RouteStanding, Vec<(GettableAlert, bool)>)>::new();
     let mut in_order: Vec<&FiringAlert> = found.iter().collect();
     in_order.sort_by(|a, b| by_place(&a.labels, &b.labels));
     for alert in in_order {
@@ -95,25 +96,31 @@ async fn grouped(app: &App, uri: &Uri) -> Result<Vec<AlertGroup>, Refusal> {
             let suppressed = kept || !alert.silenced_by.is_empty() || alert.inhibited_by.is_some();
             if wanted.has(alert, !suppressed) {
                 let shown = GettableAlert::new(alert, receivers.clone(), muted_by);
-                let group =
-                    groups.entry((route.route, &route.group)).or_insert((&route.receiver, Vec::new()));
+                let group = groups.entry((route.route, &route.group)).or_insert((route, Vec::new()));
                 group.1.push((shown, kept));
             }
         }
     }
     groups.retain(|_, (_, alerts)| muted || alerts.iter().any(|(_, kept)| !kept));
-    let mut groups: Vec<AlertGroup> = groups
-        .into_iter()
-        .map(|((_, labels), (receiver, alerts))| AlertGroup {
+    let shown: Vec<&RouteStanding> = groups.values().map(|(route, _)| *route).collect();
+    // The labels of a route are those of the whole group, as in Alertmanager, whichever alerts are wanted.
+    let whole = match filter.is_empty() || !shown.iter().any(|route| route_labels::are_templates(route)) {
+        true => None,
+        false => firing(app, Arc::default()).await.ok(),
+    };
+    let labels = route_labels::of_groups(app, &shown, whole.as_deref().unwrap_or(&found)).await?;
+    let mut answered = Vec::new();
+    for (((_, labels), (route, alerts)), route_labels) in groups.into_iter().zip(labels) {
+        answered.push(AlertGroup {
             alerts: alerts.into_iter().map(|(alert, _)| alert).collect(),
             labels: labels.clone(),
-            receiver: Receiver { name: receiver.clone() },
-            route_labels: LabelSet::default(),
-        })
-        .collect();
-    groups
+            receiver: Receiver { name: route.receiver.clone() },
+            route_labels,
+        });
+    }
+    answered
         .sort_by(|a, b| by_labels(&a.labels, &b.labels).then_with(|| a.receiver.name.cmp(&b.receiver.name)));
-    Ok(groups)
+    Ok(answered)
 }
 
 /// All alerts that fire and match, in looks that leave room for alerts that come in.

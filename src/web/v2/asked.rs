@@ -8,6 +8,7 @@ use axum::http::{StatusCode, Uri};
 
 use super::refusal::Refusal;
 use crate::model::{LabelSet, MatchOp, Matcher};
+use crate::web::gate::Labelling;
 use crate::web::problem::Problem;
 use crate::web::v1::{ASKED_COMPILED, matchers};
 
@@ -55,20 +56,20 @@ impl Asked {
     }
 
     /// Which receivers are wanted by their labels.
-    pub(super) fn labelled_receivers(&self) -> Result<Receivers, Refusal> {
+    pub(super) fn labelled_receivers(&self, labelling: Arc<Labelling>) -> Result<Receivers, Refusal> {
         let by_labels = self.matchers_of("receiver_matchers", "failed to parse receiver_matchers param: ")?;
-        Ok(Receivers { named: None, by_labels })
+        Ok(Receivers { named: None, by_labels, labelling })
     }
 
     /// Which receivers are wanted.
-    pub(super) fn receivers(&self) -> Result<Receivers, Refusal> {
+    pub(super) fn receivers(&self, labelling: Arc<Labelling>) -> Result<Receivers, Refusal> {
         let named = self.text("receiver").map(|text| {
             let mut allowance = ASKED_COMPILED;
             Matcher::new_within("receiver", MatchOp::Regex, text, &mut allowance).map_err(|e| {
                 Refusal::Text(StatusCode::BAD_REQUEST, format!("failed to parse receiver param: {e}"))
             })
         });
-        Ok(Receivers { named: named.transpose()?, ..self.labelled_receivers()? })
+        Ok(Receivers { named: named.transpose()?, ..self.labelled_receivers(labelling)? })
     }
 }
 
@@ -76,14 +77,19 @@ impl Asked {
 pub(super) struct Receivers {
     named: Option<Matcher>,
     by_labels: Arc<[Matcher]>,
+    labelling: Arc<Labelling>,
 }
 
 impl Receivers {
-    /// Whether the receiver of this name is. No receiver has labels.
+    /// Whether the receiver of this name is.
     pub(super) fn has(&self, name: &str) -> bool {
-        let name = LabelSet::from_pairs([("receiver", name)]);
-        let named = self.named.as_ref().is_none_or(|matcher| matcher.matches(&name));
-        named && self.by_labels.iter().all(|matcher| matcher.matches(&LabelSet::default()))
+        if self.has_all() {
+            return true;
+        }
+        let alone = LabelSet::from_pairs([("receiver", name)]);
+        let named = self.named.as_ref().is_none_or(|matcher| matcher.matches(&alone));
+        let labels = self.labelling.of(name);
+        named && self.by_labels.iter().all(|matcher| matcher.matches(&labels))
     }
 
     /// Whether all are.
@@ -112,11 +118,14 @@ mod tests {
 
     #[test]
     fn receivers_are_named_by_a_whole_expression() {
-        let wanted = asked("receiver=web.*").receivers().unwrap();
+        let receivers = |query: &str| asked(query).receivers(Arc::default());
+        let wanted = receivers("receiver=web.*").unwrap();
         assert!(wanted.has("webhook") && !wanted.has("my-web") && !wanted.has_all());
-        assert!(asked("receiver=").receivers().unwrap().has_all());
-        assert!(!asked("receiver_matchers=owner%3Dme").receivers().unwrap().has("webhook"));
-        let Err(Refusal::Text(status, text)) = asked("receiver=(").receivers().map(|_| ()) else { panic!() };
+        assert!(receivers("receiver=").unwrap().has_all());
+        assert!(!receivers("receiver_matchers=owner%3Dme").unwrap().has("webhook"));
+        let named = receivers("receiver_matchers=name%3Dwebhook").unwrap();
+        assert!(named.has("webhook") && !named.has("web"), "the name is a label");
+        let Err(Refusal::Text(status, text)) = receivers("receiver=(").map(|_| ()) else { panic!() };
         assert!(status == 400 && text.starts_with("failed to parse receiver param: "), "{text}");
     }
 

@@ -5,6 +5,7 @@ mod alerts;
 mod asked;
 pub(super) mod cors;
 pub(super) mod refusal;
+mod route_labels;
 mod silences;
 pub(super) mod silencing;
 mod status;

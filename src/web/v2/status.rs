@@ -1,5 +1,7 @@
 //! `GET /api/v2/status` and `GET /api/v2/receivers`.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -7,7 +9,9 @@ use smol_str::SmolStr;
 
 use super::asked::Asked;
 use super::refusal::Refusal;
-use super::wire::{AlertmanagerConfig, AlertmanagerStatus, ClusterStatus, Receiver, Time, VersionInfo};
+use super::wire::{
+    AlertmanagerConfig, AlertmanagerStatus, ClusterStatus, LabelledReceiver, Time, VersionInfo,
+};
 use crate::config::for_alertmanager;
 use crate::web::app::App;
 use crate::web::look::look;
@@ -43,9 +47,11 @@ pub(super) async fn receivers(State(app): State<App>, uri: Uri) -> Response {
     }
 }
 
-async fn named(app: &App, uri: &Uri) -> Result<Vec<Receiver>, Refusal> {
-    let wanted = Asked::new(uri)?.labelled_receivers()?;
+async fn named(app: &App, uri: &Uri) -> Result<Vec<LabelledReceiver>, Refusal> {
+    let labelling = app.gate.labelling();
+    let wanted = Asked::new(uri)?.labelled_receivers(Arc::clone(&labelling))?;
     let names =
         look(app, |engine| engine.policy().receivers.keys().cloned().collect::<Vec<SmolStr>>()).await?;
-    Ok(names.into_iter().filter(|name| wanted.has(name)).map(|name| Receiver { name }).collect())
+    let described = |name: SmolStr| LabelledReceiver { labels: labelling.of(&name), name };
+    Ok(names.into_iter().filter(|name| wanted.has(name)).map(described).collect())
 }

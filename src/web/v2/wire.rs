@@ -33,7 +33,14 @@ pub(super) struct GettableAlert {
     labels: LabelSet,
 }
 
-/// `receiver` and `receiverReference`
+/// `receiver`
+#[derive(Serialize)]
+pub(super) struct LabelledReceiver {
+    pub(super) name: SmolStr,
+    pub(super) labels: LabelSet,
+}
+
+/// `receiverReference`
 #[derive(Serialize)]
 pub(super) struct Receiver {
     pub(super) name: SmolStr,

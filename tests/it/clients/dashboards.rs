@@ -183,6 +183,48 @@ async fn karma_reads_what_it_needs() {
     squelch.stop().await;
 }
 
+/// As Alertmanager 0.34 does.
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_of_routes_and_receivers_are_there() {
+    let config = "\
+route:
+  receiver: web
+  group_by: [alertname]
+  group_wait: 0s
+  labels: {team: ops, count: '{{ len .Alerts }} of {{ .GroupLabels.alertname }}', broken: '{{ .Nothing.at }}'}
+  routes: [{receiver: other, matchers: [alertname=B], labels: {team: shop}}]
+receivers:
+- {name: web, labels: {team: ops}}
+- {name: other}
+";
+    let home = Home::new(config);
+    let squelch = home.serve().await;
+    let alerts = r#"[{"labels":{"alertname":"A","x":"1"}},{"labels":{"alertname":"A","x":"2"}},
+        {"labels":{"alertname":"B"}}]"#;
+    assert_eq!(squelch.post("/api/v2/alerts", alerts).await.status, 200);
+    let get = async |path: &str| read::<serde_json::Value>(&squelch, path).await;
+    // The labels are those of the group, whichever of its alerts are asked for.
+    for query in ["", "?filter=x!%3D2"] {
+        let groups = get(&format!("/api/v2/alerts/groups{query}")).await;
+        let labels: Vec<&serde_json::Value> =
+            groups.as_array().unwrap().iter().map(|group| &group["routeLabels"]).collect();
+        let of_a = json!({"team": "ops", "count": "2 of A"});
+        assert_eq!(labels, [&of_a, &json!({"team": "shop", "count": "1 of B"})], "{query}");
+    }
+    let all = get("/api/v2/receivers").await;
+    let expected = json!([
+        {"name": "other", "labels": {"name": "other"}},
+        {"name": "web", "labels": {"name": "web", "team": "ops"}},
+    ]);
+    assert_eq!(all, expected);
+    let count = async |path: &str| get(path).await.as_array().unwrap().len();
+    assert_eq!(count("/api/v2/receivers?receiver_matchers=team%3Dops").await, 1);
+    assert_eq!(count("/api/v2/alerts?receiver_matchers=team%3Dops").await, 2);
+    assert_eq!(count("/api/v2/alerts?receiver_matchers=name%3Dother").await, 1);
+    assert_eq!(count("/api/v2/alerts/groups?receiver_matchers=team!%3Dops").await, 1);
+    squelch.stop().await;
+}
+
 /// Grafana tells Alertmanager from Mimir, then reads and writes through its server.
 #[tokio::test(flavor = "multi_thread")]
 async fn grafana_reads_and_writes_what_it_needs() {

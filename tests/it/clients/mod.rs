@@ -105,6 +105,10 @@ fn as_of_0_25(mut answer: Value) -> Value {
     for entry in entries {
         if let Some(fields) = entry.as_object_mut() {
             fields.remove("routeLabels");
+            // Receivers had a name alone.
+            if fields.contains_key("name") {
+                fields.remove("labels");
+            }
             // Alerts had them then, and silences did not.
             if fields.contains_key("matchers") {
                 fields.remove("annotations");

@@ -46,6 +46,8 @@ pub struct RouteStanding {
     pub receiver: SmolStr,
     /// The labels of its group there.
     pub group: LabelSet,
+    /// The `labels` of the route, which may be templates.
+    pub labels: LabelSet,
     /// The names of the time intervals that mute the route now.
     pub muted_by: Vec<SmolStr>,
     /// Why Squelch itself keeps the alert from the receiver: `held`, `flapping`, `rate_limited` or
@@ -110,6 +112,7 @@ impl Query<'_> {
             route: at.0,
             receiver: destination.receiver.clone(),
             group: self.world.group_key(at, &alert.labels).1,
+            labels: destination.labels.clone(),
             muted_by,
             withheld: self.withheld(id, at).filter(|_| !destination.observes()),
         }
