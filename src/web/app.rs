@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 
 use super::body::{Arrived, Refused, Room};
+use super::changes::Changes;
 use super::limits::SMALL_BODY;
 use super::outgoing::Outgoing;
 use super::problem::Problem;
@@ -41,6 +42,7 @@ pub(super) struct App {
     pub(super) room: Room,
     pub(super) refusals: Refusals,
     pub(super) outgoing: Outgoing,
+    pub(super) changes: Changes,
     /// When it began to serve, in wall time.
     pub(super) started: Timestamp,
 }
@@ -55,6 +57,7 @@ impl App {
             outgoing: Outgoing::new(&limits),
             limits: Arc::new(limits),
             refusals: Refusals::new(),
+            changes: Changes::default(),
         }
     }
 

@@ -73,7 +73,7 @@ pub(super) async fn pagerduty(
     }
 }
 
-/// `POST /pagerduty/v2/change/enqueue`: a change pages nobody, and Squelch keeps nothing of it.
+/// `POST /pagerduty/v2/change/enqueue`: a change pages nobody. The page of an incident shows it.
 pub(super) async fn change(
     State(app): State<App>,
     Extension(Peer(peer)): Extension<Peer>,
@@ -85,10 +85,12 @@ pub(super) async fn change(
     let taken = async {
         let shows = (certificate.as_deref(), seat.as_deref().map(|seat| &**seat));
         let (event, _share, _) = of_pagerduty(&app, peer, &headers, shows, body).await?;
-        pager::read_change(&event).map_err(No::Wrong)
+        let change = pager::read_change(&event, app.gate.wall()).map_err(No::Wrong)?;
+        app.changes.keep(change);
+        Ok(())
     };
     match taken.await {
-        Ok(_) => {
+        Ok(()) => {
             let answer = json!({ "status": "success", "message": "Change event processed" });
             json_response(StatusCode::ACCEPTED, "application/json", &answer)
         }

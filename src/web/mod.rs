@@ -7,6 +7,7 @@ mod acknowledged;
 mod app;
 mod body;
 mod budget;
+mod changes;
 mod crowd;
 mod events;
 mod gate;

@@ -10,6 +10,11 @@ use crate::receivers::passed::{CLIENT, IMAGES, LINKS, SUMMARY};
 
 const SEVERITIES: [&str; 4] = ["critical", "error", "warning", "info"];
 const ACTIONS: [&str; 3] = ["trigger", "acknowledge", "resolve"];
+/// PagerDuty cuts summaries to so many characters, and Squelch the URLs of a change too.
+const SUMMARY_CHARS: usize = 1024;
+const SHORT_CHARS: usize = 128;
+/// Of a change so many links are kept.
+const LINKS_OF_CHANGE: usize = 4;
 /// What Grafana writes into a class that nobody chose.
 const UNNAMED: &str = "default";
 
@@ -90,16 +95,45 @@ pub fn read(
     Ok(firing(labels.set(), annotations.set(), &url, received_at))
 }
 
-/// What a change event asks for: a change pages nobody, and is no alert.
+/// A change of some service, which pages nobody. Its texts are cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// When it happened.
+    pub at: Timestamp,
+    /// What changed.
+    pub summary: String,
+    /// Where it changed; may be empty.
+    pub source: String,
+    /// Texts and URLs that say more about it.
+    pub links: Vec<(String, String)>,
+}
+
+/// A change event.
 ///
 /// # Errors
 /// PagerDuty would refuse the event too.
-pub fn read_change(event: &Value) -> Result<Action, Vec<Wrong>> {
+pub fn read_change(event: &Value, received_at: Timestamp) -> Result<Change, Vec<Wrong>> {
     let mut wrong = missing(event, &["routing_key", "payload"]);
+    let payload = &event["payload"];
     if wrong.is_empty() {
-        wrong.extend(missing(&event["payload"], &["payload.summary"]));
+        wrong.extend(missing(payload, &["payload.summary"]));
     }
-    if wrong.is_empty() { Ok(Action::Nothing) } else { Err(wrong) }
+    if !wrong.is_empty() {
+        return Err(wrong);
+    }
+    let short = |value: Option<&Value>, most| text(value).chars().take(most).collect::<String>();
+    let at = payload["timestamp"].as_str().and_then(|at| Timestamp::parse(at).ok());
+    let links = event["links"].as_array().map(Vec::as_slice).unwrap_or_default().iter().take(LINKS_OF_CHANGE);
+    let link = |link: &Value| {
+        let (name, href) = (short(link.get("text"), SHORT_CHARS), short(link.get("href"), SUMMARY_CHARS));
+        (if name.is_empty() { href.clone() } else { name }, href)
+    };
+    Ok(Change {
+        at: at.map_or(received_at, |at| at.min(received_at)),
+        summary: short(payload.get("summary"), SUMMARY_CHARS),
+        source: short(payload.get("source"), SHORT_CHARS),
+        links: links.map(link).filter(|(_, href)| !href.is_empty()).collect(),
+    })
 }
 
 /// The fields that have no value, in PagerDuty's words. The last part of a path is the field in `object`.
@@ -218,7 +252,22 @@ mod tests {
         ] {
             assert_eq!(errors(event), expected);
         }
-        assert_eq!(read_change(&json!({"routing_key": "k", "payload": payload})), Ok(Action::Nothing));
-        assert!(read_change(&json!({"routing_key": "k", "payload": {}})).is_err());
+        assert!(read_change(&json!({"routing_key": "k", "payload": payload}), NOW).is_ok());
+        assert!(read_change(&json!({"routing_key": "k", "payload": {}}), NOW).is_err());
+    }
+
+    #[test]
+    fn a_change_is_cut_and_has_happened() {
+        let change = |at: &str| {
+            let links = json!([{"href": "http://x", "text": "x"}, {"href": "http://y"}, {"text": "z"}, 7]);
+            let payload = json!({"summary": "é".repeat(2_000), "source": "ci", "timestamp": at});
+            read_change(&json!({"routing_key": "k", "links": links, "payload": payload}), NOW).unwrap()
+        };
+        let found = change("2023-11-14T22:00:00.000+00:00");
+        assert_eq!((found.summary.chars().count(), found.source.as_str()), (SUMMARY_CHARS, "ci"));
+        let link = |text: &str, href: &str| (text.to_owned(), href.to_owned());
+        assert_eq!(found.links, [link("x", "http://x"), link("http://y", "http://y")]);
+        assert_eq!(found.at, Timestamp::parse("2023-11-14T22:00:00Z").unwrap());
+        assert_eq!((change("2033-01-01T00:00:00Z").at, change("soon").at), (NOW, NOW));
     }
 }

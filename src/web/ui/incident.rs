@@ -13,6 +13,7 @@ use super::{ROWS, alert_id, decisions, lanes, look, now, offset, text};
 use crate::causes;
 use crate::decision_log::Entry;
 use crate::engine::{AlertDetail, KnownAlert, OpenIncident, Origin, Row, RowState};
+use crate::ingest::events::pagerduty::Change;
 use crate::web::app::App;
 use crate::web::problem::Problem;
 
@@ -35,7 +36,10 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
     };
     let (key, observed, from) = (asked.key.clone(), asked.observed, offset(asked.page));
     match look(&app, move |engine| engine.query().incident(&key, observed, from, ROWS)).await {
-        Ok(Some(detail)) => frame.page("Incident", body(&frame, &asked, &detail)),
+        Ok(Some(detail)) => {
+            let changes = app.changes.since(detail.row.since);
+            frame.page("Incident", body(&frame, &asked, &detail, &changes))
+        }
         Ok(None) => {
             let detail = "no open incident has this key: it is over, or was never one";
             frame.problem(&Problem::new(StatusCode::NOT_FOUND, detail))
@@ -44,7 +48,7 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
     }
 }
 
-fn body(frame: &Frame, asked: &IncidentPageParams, detail: &OpenIncident) -> Markup {
+fn body(frame: &Frame, asked: &IncidentPageParams, detail: &OpenIncident, changes: &[Change]) -> Markup {
     let link = |page: usize| {
         let page = page.to_string();
         let observed = if asked.observed { "true" } else { "" };
@@ -86,7 +90,26 @@ fn body(frame: &Frame, asked: &IncidentPageParams, detail: &OpenIncident) -> Mar
                 tbody { @for alert in &detail.alerts { (alert_row(frame, row, alert)) } }
             }
             (page::pager(row.alerts, page, link))
+            (self::changes(frame, changes))
         }))
+    }
+}
+
+/// What changed at the time of the incident.
+fn changes(frame: &Frame, changes: &[Change]) -> Markup {
+    let now = frame.now();
+    html! {
+        @if !changes.is_empty() {
+            h2 { "Changes" }
+            p { "Change events since an hour before the page, the newest first." }
+            ul.changes { @for change in changes {
+                li {
+                    (text::ago(now, change.at)) " ago: " (text::sentence(&change.summary))
+                    @if !change.source.is_empty() { " (" bdi { (text::tame(&change.source, 60)) } ")" }
+                    @for (name, href) in &change.links { " " (text::link(href, &text::tame(name, 60))) }
+                }
+            } }
+        }
     }
 }
 

@@ -125,6 +125,31 @@ async fn an_event_that_pagerduty_refuses_is_refused_as_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_stands_on_the_page_of_an_incident_of_its_time() {
+    let pager = pager().await;
+    let home = Home::new(&config(&pager, ""));
+    let squelch = home.serve().await;
+    let change = |summary: &str, at: &str| {
+        json!({
+            "routing_key": "k", "links": [{"href": "https://ci.example/7", "text": "build <7>"}],
+            "payload": {"summary": summary, "source": "ci", "timestamp": at}
+        })
+    };
+    for change in [change("deployed <web>", ""), change("deployed long ago", "2020-01-01T00:00:00Z")] {
+        taken(&squelch, "/pagerduty/v2/change/enqueue", &change).await;
+    }
+    taken(&squelch, ENQUEUE, &trigger("cpu/1", "critical")).await;
+    shown(&pager, "a page", |i| i.len() == 1).await;
+    let incidents = squelch.get("/api/v1/incidents").await.json();
+    let key = incidents["incidents"][0]["dedupKey"].as_str().unwrap();
+    let page = squelch.get(&format!("/incident?key={key}")).await;
+    assert_eq!(page.status, 200, "{}", page.body);
+    assert!(page.body.contains("deployed &lt;web&gt;") && !page.body.contains("long ago"), "{}", page.body);
+    assert!(page.body.contains("href=\"https://ci.example/7\""), "{}", page.body);
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_alert_of_opsgenie_pages_and_closes() {
     let pager = pager().await;
     let home = Home::new(&config(&pager, ""));
