@@ -66,10 +66,11 @@ impl Dial {
             let dialing = self.tcp.call(to);
             return Ok(Box::pin(async move { Ok(Conn::new(dialing.await?)) }));
         };
-        self.allows(&proxy.uri)?;
+        let at = proxy.uri()?.clone();
+        self.allows(&at)?;
         let to = with_port(to)?;
         if proxy.is_socks() {
-            let mut socks = SocksV5::new(proxy.uri.clone(), self.tcp.clone());
+            let mut socks = SocksV5::new(at, self.tcp.clone());
             if let Some((user, password)) = proxy.user_and_password() {
                 socks = socks.with_auth(user, password);
             }
@@ -78,10 +79,10 @@ impl Dial {
         }
         if to.scheme_str() == Some("https") {
             let headers = self.proxies.tunnel_headers(&proxy);
-            let dialing = Tunnel::new(proxy.uri, self.to_proxy.clone()).with_headers(headers).call(to);
+            let dialing = Tunnel::new(at, self.to_proxy.clone()).with_headers(headers).call(to);
             return Ok(Box::pin(async move { Ok(Conn::new(dialing.await?)) }));
         }
-        let dialing = self.to_proxy.call(proxy.uri);
+        let dialing = self.to_proxy.call(at);
         Ok(Box::pin(async move { Ok(Conn { proxied: true, ..Conn::new(dialing.await?) }) }))
     }
 }

@@ -22,8 +22,8 @@ pub(super) struct Proxies {
 /// A proxy.
 #[derive(Clone)]
 pub(super) struct Proxy {
-    /// Its URL without a password.
-    pub(super) uri: Uri,
+    /// Its URL without a password; `None` if that leads nowhere.
+    uri: Option<Uri>,
     /// `user:password` as its URL has it.
     userinfo: Option<String>,
 }
@@ -40,9 +40,8 @@ impl Proxies {
                 proxies.no_proxy = Some(variable("NO_PROXY").unwrap_or_default());
             }
             ProxySource::Url { url, no_proxy } => {
-                let wrong = || DeliverError::Proxy("proxy_url".into());
-                let Secret::Inline(url) = url else { return Err(wrong()) };
-                let proxy = Proxy::new(url).ok_or_else(wrong)?;
+                let Secret::Inline(url) = url else { return Err(DeliverError::Proxy("proxy_url".into())) };
+                let proxy = Proxy::new(url).unwrap_or(Proxy { uri: None, userinfo: None });
                 proxies.http = Some(proxy.clone());
                 proxies.https = Some(proxy);
                 proxies.no_proxy = Some(no_proxy.clone()).filter(|hosts| !hosts.is_empty());
@@ -83,7 +82,7 @@ impl Proxy {
         let (uri, userinfo) = split_userinfo(url)?;
         let authority = format!("{}:{}", uri.host()?, port(&uri));
         let uri = Uri::builder().scheme(uri.scheme_str()?).authority(authority).path_and_query("/").build();
-        Some(Proxy { uri: uri.ok()?, userinfo })
+        Some(Proxy { uri: Some(uri.ok()?), userinfo })
     }
 
     fn of_environment(name: &str) -> Result<Option<Self>, DeliverError> {
@@ -92,9 +91,17 @@ impl Proxy {
         Proxy::new(&url).map(Some).ok_or_else(|| DeliverError::Proxy(name.into()))
     }
 
+    /// Its URL without a password.
+    ///
+    /// # Errors
+    /// The configuration names no host for it. Alertmanager takes such a URL, and can send nothing.
+    pub(super) fn uri(&self) -> Result<&Uri, &'static str> {
+        self.uri.as_ref().ok_or("proxy_url names no host; write one such as http://proxy:3128")
+    }
+
     /// Whether it speaks SOCKS.
     pub(super) fn is_socks(&self) -> bool {
-        self.uri.scheme_str().is_some_and(|scheme| scheme.starts_with("socks"))
+        self.uri.as_ref().and_then(Uri::scheme_str).is_some_and(|scheme| scheme.starts_with("socks"))
     }
 
     /// `Proxy-Authorization`, if its URL has a user.
@@ -181,9 +188,9 @@ mod tests {
     #[test]
     fn a_proxy_keeps_its_password_out_of_its_url() {
         let proxy = Proxy::new("http://me:p%3Aw@proxy").unwrap();
-        assert_eq!(proxy.uri.to_string(), "http://proxy:80/");
+        assert_eq!(proxy.uri().unwrap().to_string(), "http://proxy:80/");
         assert_eq!(proxy.authorization().unwrap(), "Basic bWU6cDp3");
         assert_eq!(Proxy::new("socks5://a:b@h").unwrap().user_and_password(), Some(("a".into(), "b".into())));
-        assert_eq!(Proxy::new("socks5://a:b@h").unwrap().uri.to_string(), "socks5://h:1080/");
+        assert_eq!(Proxy::new("socks5://a:b@h").unwrap().uri().unwrap().to_string(), "socks5://h:1080/");
     }
 }

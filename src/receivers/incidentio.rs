@@ -80,7 +80,7 @@ fn read(keys: &mut Section<'_>, shared: Option<bool>, base: &Path) -> Incidentio
         }
         _ => {}
     }
-    let max_alerts = keys.parsed("max_alerts", "0 (all) or a whole number", |text| text.parse().ok());
+    let max_alerts = keys.whole("max_alerts", "0 (all) or a whole number");
     IncidentioConfig {
         url: url.unwrap_or_else(|| SecretUrl(Secret::Inline("".into()))),
         token,

@@ -2,6 +2,7 @@
 
 use super::section::{Section, scalar, shown};
 use super::tls::given;
+use super::url::check_url;
 use super::yaml::Value;
 use super::{ProxyConfig, ProxySource, Secret};
 
@@ -10,7 +11,8 @@ const SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
 
 /// `proxy_url`, `no_proxy`, `proxy_from_environment` and `proxy_connect_header`.
 pub(super) fn proxy(keys: &mut Section<'_>) -> ProxyConfig {
-    let url = keys.text("proxy_url").filter(|url| !url.text.trim().is_empty());
+    let given_url = keys.text("proxy_url");
+    let url = given_url.filter(|url| !url.text.trim().is_empty());
     let no_proxy = given(keys, "no_proxy");
     let environment = keys.boolean("proxy_from_environment") == Some(true);
     let connect_headers = connect_headers(keys);
@@ -21,7 +23,7 @@ pub(super) fn proxy(keys: &mut Section<'_>) -> ProxyConfig {
                 keys.problems.add(keys.line_of(key), message);
             }
         }
-    } else if url.is_none() && no_proxy.is_some() {
+    } else if given_url.is_none() && no_proxy.is_some() {
         keys.problems
             .add(keys.line_of("no_proxy"), "no_proxy is given and no proxy_url; write proxy_url too");
     }
@@ -32,11 +34,20 @@ pub(super) fn proxy(keys: &mut Section<'_>) -> ProxyConfig {
     let source = match url {
         Some(url) => {
             keys.problems.secret(url);
-            if let Err(why) = check(url.text.trim()) {
-                keys.problems.add(url.line, format!("proxy_url {why}; write one such as http://proxy:3128"));
-            }
+            let message = |why: &str| format!("proxy_url {why}; write one such as http://proxy:3128");
+            let used = match as_go_reads_it(url.text.trim()) {
+                Ok((used, None)) => used,
+                Ok((used, Some(doubt))) => {
+                    keys.problems.doubt(url.line, message(&doubt));
+                    used
+                }
+                Err(why) => {
+                    keys.problems.add(url.line, message(&why));
+                    String::new()
+                }
+            };
             let no_proxy = no_proxy.unwrap_or_default().to_owned();
-            ProxySource::Url { url: Secret::Inline(url.text.trim().into()), no_proxy }
+            ProxySource::Url { url: Secret::Inline(used.into()), no_proxy }
         }
         None if environment => ProxySource::Environment,
         None => ProxySource::None,
@@ -44,27 +55,54 @@ pub(super) fn proxy(keys: &mut Section<'_>) -> ProxyConfig {
     ProxyConfig { source, connect_headers }
 }
 
-/// Whether the client can use a proxy. The reason never shows the URL, which may hold a password.
-fn check(url: &str) -> Result<(), String> {
-    let uri: hyper::Uri = url.parse().map_err(|_| "is not a URL".to_owned())?;
-    match uri.scheme_str() {
-        None => return Err("has no scheme".into()),
-        Some(scheme) if !SCHEMES.contains(&scheme) => {
-            let all = SCHEMES.join(", ");
-            return Err(format!("has the scheme {}, which is none of {all}", shown(scheme)));
+/// The URL of a proxy as Go's `url.Parse` reads it, with its scheme, and why a person may doubt it.
+/// Alertmanager takes nearly any text. A host without a scheme is an HTTP proxy to Go's `httpproxy`, so it is
+/// one here. No reason shows the URL, which may hold a password.
+fn as_go_reads_it(text: &str) -> Result<(String, Option<String>), String> {
+    if text.chars().any(char::is_control) {
+        return Err("holds a character that cannot be seen".into());
+    }
+    let (scheme, rest) = split_scheme(text)?;
+    let Some(rest) = rest.strip_prefix("//") else {
+        if scheme.is_none() && rest.split('/').next().is_some_and(|first| first.contains(':')) {
+            return Err("has no scheme".into());
         }
-        Some(_) => {}
+        let taken = format!("http://{text}");
+        return Ok(match check_url(&taken) {
+            Ok(None) => (taken, Some("has no scheme, so Squelch takes it for an HTTP proxy".into())),
+            Ok(Some(_)) | Err(_) => (text.to_owned(), Some(NOWHERE.into())),
+        });
+    };
+    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    let (userinfo, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    if !userinfo.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&b)) {
+        return Err("has a user or a password that is not encoded".into());
     }
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let port = host.rsplit_once(':').map_or("", |(_, port)| port);
-    if uri.host().is_none_or(str::is_empty) {
-        return Err("names no host".into());
+    if host.is_empty() {
+        return Ok((text.to_owned(), Some(NOWHERE.into())));
     }
-    if !port.contains(']') && !port.bytes().all(|b| b.is_ascii_digit()) {
-        return Err("has a port that is none".into());
+    let scheme = scheme.map_or_else(|| "http".to_owned(), str::to_ascii_lowercase);
+    let nowhere = check_url(&format!("http://{rest}"))?;
+    if SCHEMES.contains(&scheme.as_str()) {
+        return Ok((format!("{scheme}://{rest}"), nowhere));
     }
-    Ok(())
+    let doubt = || format!("has the scheme {}, so Squelch takes it for an HTTP proxy", shown(&scheme));
+    Ok((format!("http://{rest}"), nowhere.or_else(|| Some(doubt()))))
+}
+
+/// Said of a URL without a host.
+const NOWHERE: &str = "names no host, so nothing can be sent through it";
+
+/// The scheme before the first colon, if what stands there is one, and the rest.
+fn split_scheme(text: &str) -> Result<(Option<&str>, &str), String> {
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && !"+-.".contains(c));
+    match end.map(|end| text.split_at(end)) {
+        Some(("", rest)) if rest.starts_with(':') => Err("has no scheme before its colon".into()),
+        Some((scheme, rest)) if rest.starts_with(':') && scheme.starts_with(|c: char| c.is_alphabetic()) => {
+            Ok((Some(scheme), &rest[1..]))
+        }
+        _ => Ok((None, text)),
+    }
 }
 
 /// `Name: [value, …]`
@@ -88,4 +126,42 @@ fn connect_headers(keys: &mut Section<'_>) -> Vec<(String, Vec<Secret>)> {
         found.push((name.to_owned(), values.into_iter().map(secret).collect()));
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_read_as_go_reads_it() {
+        let used = |text: &str| as_go_reads_it(text).map(|(used, doubt)| (used, doubt.unwrap_or_default()));
+        for (text, taken, says) in [
+            ("http://proxy:3128", "http://proxy:3128", ""),
+            ("HTTPS://me:p%40ss@proxy/", "https://me:p%40ss@proxy/", ""),
+            ("socks5h://proxy:1080", "socks5h://proxy:1080", ""),
+            ("//proxy:3128", "http://proxy:3128", ""),
+            ("proxy.example:3128", "http://proxy.example:3128", "has no scheme"),
+            ("proxy", "http://proxy", "has no scheme"),
+            ("ftp://proxy:21", "http://proxy:21", "the scheme \"ftp\""),
+            ("/proxy", "/proxy", "names no host"),
+            ("http://", "http://", "names no host"),
+            ("http://proxy:99999", "http://proxy:99999", "no host that exists"),
+        ] {
+            let (found, doubt) = used(text).unwrap_or_else(|why| panic!("{text}: {why}"));
+            assert_eq!(found, taken, "{text}");
+            assert!(doubt.contains(says) && doubt.is_empty() == says.is_empty(), "{text}: {doubt}");
+        }
+        for (text, says) in [
+            ("10.0.0.1:3128", "has no scheme"),
+            ("my_proxy:3128", "has no scheme"),
+            (":3128", "before its colon"),
+            ("http://proxy:port", "a port that is none"),
+            ("http://{proxy}:3128", "in its host"),
+            ("http://me:hunter 2@proxy", "not encoded"),
+            ("http://proxy\u{7}", "cannot be seen"),
+        ] {
+            let why = used(text).expect_err(text);
+            assert!(why.contains(says) && !why.contains("hunter"), "{text}: {why}");
+        }
+    }
 }

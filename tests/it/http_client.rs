@@ -68,6 +68,19 @@ async fn a_proxy_that_refuses_leaves_no_doubt_and_shows_no_password() {
     let client = client(folder.path(), &format!("proxy_url: http://me:hunter2@127.0.0.1:{}\n", proxy.port));
     let error = post(&client, "https://target.test/x").await.unwrap_err();
     assert!(!error.ambiguous, "nothing was sent: {error}");
+/// Alertmanager loads both. The first one works there with `no_proxy`, and the second one never does.
+#[tokio::test]
+async fn a_proxy_without_a_scheme_speaks_http_and_one_without_a_host_is_named() {
+    let target = Server::start(None, |_| answer(200, "", "")).await;
+    let proxy = http_proxy("").await;
+    let (folder, url) = (folder(), format!("http://target.test:{}/", target.port));
+    let without_scheme = format!("proxy_url: localhost:{}\n", proxy.port);
+    assert_eq!(post(&client(folder.path(), &without_scheme), &url).await.unwrap().status, 200);
+    assert_eq!((proxy.seen().len(), target.seen().len()), (1, 1));
+    let error = post(&client(folder.path(), "proxy_url: /proxy\n"), &url).await.unwrap_err();
+    assert!(!error.ambiguous && error.detail.contains("proxy_url names no host; write one"), "{error}");
+}
+
     assert!(error.detail.contains("proxy authorization required"), "{error}");
     assert!(!error.detail.contains("hunter2"), "{error}");
 }
