@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use squelch::model::{Kind, Notification, NotificationId, Outcome};
 
 use super::{Said, Seen, Vendor, page, refused, resolve};
+use crate::deliver::World;
 use crate::e2e::sender::{Told, body};
 use crate::e2e::squelch::Home;
 use crate::e2e::until;
@@ -170,6 +171,32 @@ async fn a_message_has_alertmanagers_fields() {
         }],
     });
     assert_eq!(message, expected);
+}
+
+/// As in Alertmanager, whose default of `color` is this template.
+#[tokio::test]
+async fn a_file_of_templates_may_replace_the_colour() {
+    let vendor = Vendor::start(|_| (200, "ok".into())).await;
+    let folder = tempfile::tempdir().unwrap();
+    let template = r##"{{ define "slack.default.color" }}#{{ len .Alerts }}{{ .Status }}{{ end }}"##;
+    std::fs::write(folder.path().join("a.tmpl"), template).unwrap();
+    let text = format!(
+        "templates: ['*.tmpl']\nroute: {{receiver: r}}\nreceivers:\n- name: r\n  slack_configs: \
+         [{{api_url: 'http://{}/', send_resolved: true}}]\n",
+        vendor.address
+    );
+    let config = squelch::config::parse(&text, "squelch.yml", folder.path()).unwrap();
+    let mut world = World::new(&config.receivers);
+    for (id, n) in [(1, page()), (2, resolve())] {
+        let place = ("r".into(), "slack[0]".into());
+        let n = Notification { id: NotificationId(id), receiver: place.0, integration: place.1, ..n };
+        world.deliverer.send(n, false);
+        assert_eq!(world.report().await.outcome, Outcome::Accepted);
+    }
+    let colour = |seen: &Seen| seen.json()["attachments"][0]["color"].as_str().unwrap().to_owned();
+    let count = page().alerts.len();
+    let expected = [format!("#{count}firing"), format!("#{count}resolved")];
+    assert_eq!(vendor.seen().iter().map(colour).collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The receivers that call people: PagerDuty, Opsgenie, Splunk On-Call and Amazon SNS.
 
+use serde_json::json;
+
 use super::{Answered, Case, Request};
 
 fn taken(_: &Request) -> Answered {
@@ -103,4 +105,71 @@ pagerduty_configs:
             ("resolved/0/body/payload*", resolve),
         ])
         .await;
+}
+
+/// Alertmanager 0.25 has one address of PagerDuty's old API, so both programs reach it through the sink as a
+/// proxy.
+#[tokio::test(flavor = "multi_thread")]
+async fn pagerdutys_old_api_gets_what_alertmanager_sends() {
+    let integrations = "
+pagerduty_configs:
+- service_key: 0123456789abcdef0123456789abcdef
+  description: the summary
+  client: the client
+  client_url: http://client.example.org/
+  details: {firing: f, resolved: r, num_firing: n, num_resolved: m, team: t}
+  http_config: {proxy_url: 'http://SINK', tls_config: {ca_file: FOLDER/ca.pem}}
+";
+    let of_v2 = "Alertmanager writes empty fields of the newer API";
+    let (why, generation) =
+        ("the page says why it was sent", "the page says which incident of its group it is");
+    Case::new(integrations, taken)
+        .differs_only(&[
+            ("firing/0/body/event_action", of_v2),
+            ("firing/0/body/payload", of_v2),
+            ("resolved/0/body/event_action", of_v2),
+            ("resolved/0/body/payload", of_v2),
+            ("firing/0/body/contexts*", "runbooks and rules are links"),
+            ("firing/0/body/details/why", why),
+            ("firing/0/body/details/generation", generation),
+            ("resolved/0/body/details/why", why),
+            ("resolved/0/body/details/generation", generation),
+        ])
+        .await;
+}
+
+/// Alertmanager 0.25 has one address of Pushover, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn pushover_gets_what_alertmanager_sends() {
+    let integrations = "
+pushover_configs:
+- user_key: u
+  token: t
+  title: the title
+  message: the message
+  url: http://url.example.org/
+  priority: '1'
+  sound: siren
+  retry: 1m
+  expire: 1h
+  html: true
+  http_config: {proxy_url: 'http://SINK', tls_config: {ca_file: FOLDER/ca.pem}}
+";
+    let case = Case::new(integrations, |_| Answered::json(200, r#"{"status":1,"request":"r"}"#));
+    let Some(mut requests) = case.run().await else { return };
+    // Alertmanager writes into the URL what Squelch writes into the body.
+    for request in requests.theirs.iter_mut().chain(&mut requests.ours).flatten() {
+        if request["body"] == json!("") {
+            request["body"] = request["query"].take();
+            request["query"] = json!({});
+        }
+    }
+    let form = "Squelch sends a form, so that no URL shows the token";
+    let device = "newer releases of Alertmanager have this field";
+    requests.differ_only(&[
+        ("firing/0/body/device", device),
+        ("resolved/0/body/device", device),
+        ("firing/0/headers/content-type", form),
+        ("resolved/0/headers/content-type", form),
+    ]);
 }
