@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{self, HttpConfig};
 use crate::decision_log::MAX_LIMIT;
 use crate::deliver::{Answer, AttemptError, HttpClient};
+use crate::node::clock::wall;
 
 /// The largest answer that is taken.
 const ANSWER_BYTES: usize = 64 << 20;
@@ -45,7 +46,7 @@ impl Server {
             Some(file) => config::load_http(file).map_err(|e| e.to_string())?,
             None => HttpConfig::default(),
         };
-        let client = HttpClient::new(&config, TIMEOUT).map_err(|e| e.to_string())?;
+        let client = HttpClient::new(&config, TIMEOUT, wall).map_err(|e| e.to_string())?;
         Ok(Server { client, url: args.url.trim_end_matches('/').to_owned() })
     }
 

@@ -25,9 +25,9 @@ pub(crate) use read::read_node;
 
 pub use crate::receivers::Integration;
 pub use crate::settings::{
-    AddressPolicy, ConfigErrors, HttpAuth, HttpConfig, Network, OAuth2, Pem, PemSource, Problem, ProxyConfig,
-    ProxySource, Secret, SecretError, SecretFile, SecretForm, SecretUrl, SigningKeys, SigningSecretError,
-    TlsConfig, Url,
+    AddressPolicy, ConfigErrors, Grant, HttpAuth, HttpConfig, JwtAlgorithm, JwtBearer, Network, OAuth2, Pem,
+    PemSource, Problem, ProxyConfig, ProxySource, Secret, SecretError, SecretFile, SecretForm, SecretUrl,
+    SigningKeys, SigningSecretError, TlsConfig, Url,
 };
 pub use access::{AccessRules, AlertSource, Credential, Role, User};
 pub use masked::for_alertmanager;

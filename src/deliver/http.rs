@@ -17,6 +17,7 @@ use super::uri::{basic, host, port, split_userinfo};
 use super::wire::{Wire, location};
 use super::{DeliverError, retry_after};
 use crate::config::{HttpAuth, HttpConfig};
+use crate::model::Timestamp;
 use crate::receivers::{Answer, AttemptError, FailureReason, HttpMethod, HttpRequest};
 
 /// Squelch reads this much of the answer to a notification, at most.
@@ -41,11 +42,16 @@ pub struct HttpClient {
 }
 
 impl HttpClient {
-    /// A client as `config` says. Reads certificates, or the system's roots, now.
-    pub fn new(config: &HttpConfig, timeout: Duration) -> Result<Self, DeliverError> {
+    /// A client as `config` says. Reads certificates, or the system's roots, now. `wall` is the wall clock,
+    /// for the time in signatures.
+    pub fn new(
+        config: &HttpConfig,
+        timeout: Duration,
+        wall: fn() -> Timestamp,
+    ) -> Result<Self, DeliverError> {
         let wire = Wire::new(&config.tls, &config.proxy, &config.addresses, timeout)?;
         let tokens = match &config.auth {
-            Some(HttpAuth::OAuth2(oauth2)) => Some(Tokens::new(oauth2, &config.addresses, timeout)?),
+            Some(HttpAuth::OAuth2(oauth2)) => Some(Tokens::new(oauth2, &config.addresses, timeout, wall)?),
             _ => None,
         };
         Ok(HttpClient { wire, tokens, config: config.clone(), timeout })

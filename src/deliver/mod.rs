@@ -12,6 +12,7 @@ mod circuit;
 mod console;
 mod dial;
 mod http;
+mod jwt;
 mod mail;
 mod meter;
 mod oauth2;

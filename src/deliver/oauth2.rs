@@ -1,4 +1,5 @@
-//! Tokens by the grant of client credentials (RFC 6749, section 4.4).
+//! Tokens by the grant of client credentials (RFC 6749, section 4.4), or by a token that the client signs
+//! (RFC 7523, section 2.1).
 
 use std::time::Duration;
 
@@ -13,11 +14,12 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::form_urlencoded;
 
-use super::DeliverError;
 use super::redact::Redactor;
 use super::secret::reveal;
 use super::wire::Wire;
-use crate::config::{AddressPolicy, OAuth2};
+use super::{DeliverError, jwt};
+use crate::config::{AddressPolicy, Grant, OAuth2};
+use crate::model::Timestamp;
 use crate::receivers::AttemptError;
 use crate::receivers::text::{clean_line, cut};
 
@@ -31,6 +33,7 @@ const BEFORE_END: Duration = Duration::from_secs(10);
 pub(super) struct Tokens {
     config: OAuth2,
     wire: Wire,
+    wall: fn() -> Timestamp,
     held: Mutex<Held>,
 }
 
@@ -56,9 +59,10 @@ impl Tokens {
         config: &OAuth2,
         addresses: &AddressPolicy,
         timeout: Duration,
+        wall: fn() -> Timestamp,
     ) -> Result<Self, DeliverError> {
         let wire = Wire::new(&config.tls, &config.proxy, addresses, timeout)?;
-        Ok(Tokens { config: config.clone(), wire, held: Mutex::default() })
+        Ok(Tokens { config: config.clone(), wire, wall, held: Mutex::default() })
     }
 
     /// The value of `Authorization`, which is a secret, if it can be had before `until`. Nothing has been
@@ -86,7 +90,9 @@ impl Tokens {
             return Ok(token.clone());
         }
         let mut asked = Instant::now();
+        let by_secret = matches!(self.config.grant, Grant::Secret(_));
         let granted = match held.in_body {
+            _ if !by_secret => self.ask(true, until).await?,
             Some(in_body) => self.ask(in_body, until).await?,
             // A server may know one way only, and no standard says which.
             None => match self.ask(false, until).await {
@@ -114,13 +120,27 @@ impl Tokens {
     }
 
     async fn ask(&self, in_body: bool, until: Instant) -> Result<Granted, AttemptError> {
-        let secret = match &self.config.client_secret {
+        let secret = match self.config.grant.secret() {
             Some(secret) => reveal(secret, until).await?,
             None => "".into(),
         };
         let mut redactor = Redactor::default();
         redactor.hide(&secret);
-        let form = self.form(in_body.then_some(&*secret));
+        let own = match &self.config.grant {
+            Grant::Secret(_) if in_body => {
+                vec![("client_id", self.config.client_id.clone()), ("client_secret", secret.to_string())]
+            }
+            Grant::Secret(_) => Vec::new(),
+            Grant::Jwt(jwt) => {
+                let scopes = self.config.scopes.join(" ");
+                let signed = jwt::signed(jwt, &self.config.client_id, &scopes, &secret, (self.wall)());
+                let wrong = |why| AttemptError::ours(format!("oauth2: client_certificate_key {why}"));
+                let signed = signed.map_err(wrong)?;
+                redactor.hide(&signed);
+                vec![("assertion", signed)]
+            }
+        };
+        let form = self.form(&own);
         let mut request = Request::new(Full::new(Bytes::from(form)));
         *request.method_mut() = Method::POST;
         let wrong = |_| AttemptError::ours("oauth2: token_url is not a URL");
@@ -156,18 +176,25 @@ impl Tokens {
         serde_json::from_slice(&body).map_err(no_token)
     }
 
-    /// The body of a request, with the client's secret if that goes there.
-    fn form(&self, secret: Option<&str>) -> String {
+    /// The body of a request. `grant_type` may be another one, for servers that call it so.
+    fn form(&self, own: &[(&str, String)]) -> String {
+        let grant_type = match &self.config.grant {
+            Grant::Secret(_) => "client_credentials",
+            Grant::Jwt(_) => "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        };
+        let params = &self.config.endpoint_params;
         let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("grant_type", "client_credentials");
+        let mut set = Vec::new();
+        if params.iter().all(|(name, _)| name != "grant_type") {
+            form.append_pair("grant_type", grant_type);
+        }
         if !self.config.scopes.is_empty() {
             form.append_pair("scope", &self.config.scopes.join(" "));
+            set.push("scope");
         }
-        form.extend_pairs(self.config.endpoint_params.iter().map(|(name, value)| (name, value)));
-        if let Some(secret) = secret {
-            form.append_pair("client_id", &self.config.client_id);
-            form.append_pair("client_secret", secret);
-        }
+        set.extend(own.iter().map(|(name, _)| *name));
+        form.extend_pairs(params.iter().filter(|(name, _)| !set.contains(&name.as_str())));
+        form.extend_pairs(own);
         form.finish()
     }
 }

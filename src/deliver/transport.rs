@@ -45,7 +45,7 @@ impl Transport {
         meter: Arc<Meter>,
     ) -> Result<Self, DeliverError> {
         let templates = Templates::new(&integration.templates, &*integration.notifier);
-        let client = || HttpClient::new(&integration.http, integration.timeout.to_std());
+        let client = || HttpClient::new(&integration.http, integration.timeout.to_std(), options.wall);
         let http = integration.notifier.speaks_http().then(client).transpose()?;
         let mailer = |tls| Mailer::new(tls, &integration.http.addresses);
         let mail = integration.notifier.mail_tls().map(mailer).transpose()?;
@@ -184,7 +184,11 @@ fn hide(redactor: &mut Redactor, value: &str, form: SecretForm) {
                 redactor.hide(one.trim_start_matches("whsec_"));
             }
         }
-        SecretForm::RoutingKey | SecretForm::Header | SecretForm::Password => redactor.hide(value),
+        SecretForm::RoutingKey | SecretForm::Header | SecretForm::Password | SecretForm::Key => {
+            redactor.hide(value);
+        }
+        // A request hides those that it uses.
+        SecretForm::Profiles => {}
     }
 }
 

@@ -2,7 +2,11 @@
 //!
 //! SNS takes a message of 256 KiB, an SMS of 1,600 characters, and a subject of less than 100 characters on
 //! one line. With `role_arn`, STS gives the credentials of the role first, for each message anew.
+//!
+//! Credentials come from where AWS' SDK looks for them, in its order: `sigv4`, the environment, a web
+//! identity, and the shared credentials file. Squelch asks no metadata service.
 
+mod profile;
 mod sigv4;
 
 use std::path::Path;
@@ -12,6 +16,7 @@ use std::time::Duration;
 use squelch_core::policy::KnownBy;
 
 use super::form::form;
+use super::keyed::known_as;
 use super::text::{PLAIN, clean_line, clean_text, cut, cut_bytes, http_url, marked, story, subject};
 use super::texts::Texts;
 use super::{
@@ -21,7 +26,8 @@ use super::{
 use crate::model::Kind;
 use crate::outside::variable;
 use crate::settings::section::Section;
-use crate::settings::{Secret, SecretForm, Url, template_check};
+use crate::settings::{Secret, SecretFile, SecretForm, Url, template_check};
+use profile::Profile;
 use sigv4::{CONTENT_TYPE, Signer};
 
 /// `sns_configs`
@@ -60,14 +66,35 @@ pub struct SnsConfig {
 pub struct SigV4 {
     /// `region`, or `AWS_REGION`, or `AWS_DEFAULT_REGION`.
     pub region: Option<String>,
-    /// `access_key` and `secret_key`, or `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
-    pub keys: Option<Keys>,
+    /// Who asks; `None` if nothing says so.
+    pub identity: Option<Identity>,
     /// `role_arn`: the role to take on.
     pub role: Option<Role>,
     /// `use_fips_sts_endpoint`
     pub fips: bool,
     /// `service_name`: the service that requests are signed for. Default `sns`.
     pub service: Option<String>,
+}
+
+/// Where the credentials come from.
+#[derive(Clone, Debug)]
+pub enum Identity {
+    /// `access_key` and `secret_key`, or `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
+    Keys(Keys),
+    /// `AWS_WEB_IDENTITY_TOKEN_FILE` and `AWS_ROLE_ARN`: STS gives credentials for a token.
+    Web {
+        /// The file of the token.
+        token: Secret,
+        /// The role to take on by it, and where STS answers.
+        role: Role,
+    },
+    /// `profile`, or `AWS_PROFILE`, or `default`.
+    Profile {
+        /// The shared credentials file.
+        file: Secret,
+        /// The name of the profile in it.
+        name: String,
+    },
 }
 
 /// Long-lived or temporary credentials.
@@ -98,10 +125,17 @@ fn reader<'b>(_: &mut Section<'_>, _: &'b Path) -> Reader<'b> {
 
 fn read(keys: &mut Section<'_>) -> SnsConfig {
     let mut texts = Texts::read(keys, &TEXTS);
-    if TARGETS.iter().filter(|(key, _)| !texts.source(key).is_empty()).count() != 1 {
-        let message =
-            "sns_configs needs exactly one place to send to; write topic_arn, target_arn or phone_number";
-        keys.problems.add(keys.line, message);
+    // Alertmanager refuses no place and two places, and takes three.
+    match TARGETS.iter().filter(|(key, _)| !texts.source(key).is_empty()).count() {
+        1 => {}
+        count => {
+            let message =
+                "sns_configs needs exactly one place to send to; write topic_arn, target_arn or phone_number";
+            match count {
+                3 => keys.problems.doubt(keys.line, format!("{message}, because SNS refuses all three")),
+                _ => keys.problems.add(keys.line, message),
+            }
+        }
     }
     let attributes = keys.text_map("attributes");
     for (i, (name, text)) in attributes.iter().enumerate() {
@@ -112,11 +146,12 @@ fn read(keys: &mut Section<'_>) -> SnsConfig {
     // The same client speaks to AWS either way.
     let _ = keys.boolean("use_aws_http_client");
     let sigv4 = read_sigv4(keys);
-    if sigv4.region.is_none() && texts.source("api_url").is_empty() {
+    let of_profile = matches!(sigv4.identity, Some(Identity::Profile { .. }));
+    if sigv4.region.is_none() && !of_profile && texts.source("api_url").is_empty() {
         let message = "sns_configs has no region; write sigv4: {region: us-east-1}, or set AWS_REGION";
         keys.problems.doubt(keys.line, message);
     }
-    if sigv4.keys.is_none() {
+    if sigv4.identity.is_none() {
         let message = "sns_configs has no credentials; write access_key and secret_key in sigv4, or set \
                        AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
         keys.problems.doubt(keys.line, message);
@@ -146,32 +181,54 @@ fn read_sigv4(keys: &mut Section<'_>) -> SigV4 {
         problems
             .add(keys.line_of("external_id"), "external_id is for role_arn; write role_arn, or remove it");
     }
-    if profile.is_some() && (access_key.is_none() || secret_key.is_none()) {
-        let message = "profile is not in force, because Squelch reads no shared credentials file; write \
-                       access_key and secret_key, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
-        problems.add(keys.line_of("profile"), message);
-    }
     let inline = access_key.zip(secret_key).map(|(access_key, secret_key)| Keys {
         access_key,
         secret_key,
         session_token: None,
     });
+    let line = if profile.is_some() { keys.line_of("profile") } else { keys.line };
+    let identity = inline.map(Identity::Keys).or_else(|| identity(profile, line, variable));
     let fips = keys.boolean("use_fips_sts_endpoint").unwrap_or(false);
     let role = arn.map(|arn| Role { arn, external_id, sts_url: None });
     if keys.line > 0 {
         keys.finish();
     }
     let region = region.or_else(|| variable("AWS_REGION")).or_else(|| variable("AWS_DEFAULT_REGION"));
-    SigV4 { region, keys: inline.or_else(keys_of_environment), role, fips, service }
+    SigV4 { region, identity, role, fips, service }
 }
 
-fn keys_of_environment() -> Option<Keys> {
+/// Who asks, where `sigv4` holds no keys. A profile that it names goes before the environment.
+fn identity(
+    profile: Option<String>,
+    line: u32,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Option<Identity> {
+    let file = |path: String, key: &str, form| {
+        Secret::File(Arc::new(SecretFile { path: path.into(), key: key.into(), line, form }))
+    };
     let secret = |name| variable(name).map(|value| Secret::Inline(value.into()));
-    Some(Keys {
-        access_key: variable("AWS_ACCESS_KEY_ID")?,
-        secret_key: secret("AWS_SECRET_ACCESS_KEY")?,
-        session_token: secret("AWS_SESSION_TOKEN"),
-    })
+    let keys = || {
+        Some(Identity::Keys(Keys {
+            access_key: variable("AWS_ACCESS_KEY_ID")?,
+            secret_key: secret("AWS_SECRET_ACCESS_KEY")?,
+            session_token: secret("AWS_SESSION_TOKEN"),
+        }))
+    };
+    let web = || {
+        let token = variable("AWS_WEB_IDENTITY_TOKEN_FILE")?;
+        let role = Role { arn: variable("AWS_ROLE_ARN")?, external_id: None, sts_url: None };
+        Some(Identity::Web { token: file(token, "AWS_WEB_IDENTITY_TOKEN_FILE", SecretForm::Password), role })
+    };
+    if profile.is_none()
+        && let Some(found) = keys().or_else(web)
+    {
+        return Some(found);
+    }
+    let of_home = || Some(format!("{}/.aws/credentials", variable("HOME")?));
+    let path = variable("AWS_SHARED_CREDENTIALS_FILE").or_else(of_home)?;
+    let key = if profile.is_some() { "sigv4.profile" } else { "sigv4 without access_key" };
+    let name = profile.or_else(|| variable("AWS_PROFILE")).unwrap_or_else(|| "default".to_owned());
+    Some(Identity::Profile { file: file(path, key, SecretForm::Profiles), name })
 }
 
 impl Notifier for SnsConfig {
@@ -194,16 +251,36 @@ impl Notifier for SnsConfig {
     }
 
     fn account(&self) -> Option<String> {
-        let key = self.sigv4.keys.as_ref().map_or("", |keys| &keys.access_key);
+        let who = match &self.sigv4.identity {
+            Some(Identity::Keys(keys)) => keys.access_key.clone(),
+            Some(Identity::Web { role, .. }) => role.arn.clone(),
+            Some(Identity::Profile { file, name }) => format!("{} {name}", known_as(file)),
+            None => String::new(),
+        };
         let region = self.sigv4.region.as_deref().unwrap_or_default();
         let targets: Vec<&str> = TARGETS.iter().map(|(key, _)| self.texts.source(key)).collect();
-        Some(format!("sns {} {region} {key} {}", self.texts.source("api_url"), targets.join(" ")))
+        Some(format!("sns {} {region} {who} {}", self.texts.source("api_url"), targets.join(" ")))
     }
 
     fn secrets(&self) -> Vec<(&Secret, SecretForm)> {
-        let keys = self.sigv4.keys.iter();
-        let all = keys.flat_map(|keys| std::iter::once(&keys.secret_key).chain(&keys.session_token));
-        all.map(|secret| (secret, SecretForm::Password)).collect()
+        match &self.sigv4.identity {
+            Some(Identity::Keys(keys)) => {
+                let all = std::iter::once(&keys.secret_key).chain(&keys.session_token);
+                all.map(|secret| (secret, SecretForm::Password)).collect()
+            }
+            Some(Identity::Web { token, .. }) => vec![(token, SecretForm::Password)],
+            Some(Identity::Profile { file, .. }) => vec![(file, SecretForm::Profiles)],
+            None => Vec::new(),
+        }
+    }
+
+    fn doubt(&self, secret: &Secret, value: &str) -> Option<String> {
+        match &self.sigv4.identity {
+            Some(Identity::Profile { file, name }) if std::ptr::eq(file, secret) => {
+                profile::read(value, name).err()
+            }
+            _ => None,
+        }
     }
 
     fn templates(&self) -> Vec<Templated> {
@@ -211,12 +288,21 @@ impl Notifier for SnsConfig {
     }
 
     fn request(&self, attempt: &Attempt<'_>) -> Result<Request, AttemptError> {
-        let Some(keys) = &self.sigv4.keys else {
+        let Some(identity) = &self.sigv4.identity else {
             return Err(AttemptError::ours("there are no credentials of AWS; set AWS_ACCESS_KEY_ID"));
         };
-        let secret_key = attempt.secret(&keys.secret_key)?;
-        let session_token = keys.session_token.as_ref().map(|token| attempt.secret(token)).transpose()?;
-        let credentials = Credentials { access_key: &keys.access_key, secret_key, session_token };
+        let credentials = match identity {
+            Identity::Web { token, role } => return self.ask_by_token(attempt, attempt.secret(token)?, role),
+            Identity::Keys(keys) => {
+                let session_token = keys.session_token.as_ref().map(|token| attempt.secret(token));
+                Credentials {
+                    access_key: &keys.access_key,
+                    secret_key: attempt.secret(&keys.secret_key)?,
+                    session_token: session_token.transpose()?,
+                }
+            }
+            Identity::Profile { .. } => self.profile(attempt)?.credentials,
+        };
         match &self.sigv4.role {
             None => self.publish(attempt, credentials),
             Some(role) => self.assume(attempt, role, credentials),
@@ -225,7 +311,7 @@ impl Notifier for SnsConfig {
 
     /// The credentials of a role stand in the body.
     fn reads(&self, status: u16) -> bool {
-        self.sigv4.role.is_some() && !matches!(status, 204 | 205) || !(200..300).contains(&status)
+        self.roles() > 0 && !matches!(status, 204 | 205) || !(200..300).contains(&status)
     }
 
     fn judge(&self, answer: &Answer) -> Result<(), AttemptError> {
@@ -241,20 +327,20 @@ impl Notifier for SnsConfig {
 
     fn next(&self, attempt: &Attempt<'_>, answers: &[Answer]) -> Result<Option<Request>, AttemptError> {
         answers.last().map_or(Ok(()), |answer| self.judge(answer))?;
-        match answers {
-            [answer] if self.sigv4.role.is_some() => {
-                let body = String::from_utf8_lossy(&answer.body);
-                let detail = "STS answered without credentials";
-                let credentials = credentials_in(&body)
-                    .ok_or_else(|| AttemptError::passing(FailureReason::ServerError, detail))?;
-                self.publish(attempt, credentials).map(Some)
-            }
-            _ => Ok(None),
+        let Some(answer) = answers.last().filter(|_| answers.len() <= self.roles()) else { return Ok(None) };
+        let body = String::from_utf8_lossy(&answer.body);
+        let detail = "STS answered without credentials";
+        let credentials =
+            credentials_in(&body).ok_or_else(|| AttemptError::passing(FailureReason::ServerError, detail))?;
+        match &self.sigv4.role {
+            Some(role) if answers.len() < self.roles() => self.assume(attempt, role, credentials),
+            _ => self.publish(attempt, credentials),
         }
+        .map(Some)
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Credentials<'a> {
     access_key: &'a str,
     secret_key: &'a str,
@@ -277,14 +363,35 @@ fn element<'b>(xml: &'b str, name: &str) -> Option<&'b str> {
 }
 
 impl SnsConfig {
-    fn region(&self) -> Result<&str, AttemptError> {
-        let missing =
-            || AttemptError::ours("there is no region of AWS; write sigv4.region, or set AWS_REGION");
-        self.sigv4.region.as_deref().ok_or_else(missing)
+    /// How many roles are taken on before the message leaves.
+    fn roles(&self) -> usize {
+        let web = matches!(self.sigv4.identity, Some(Identity::Web { .. }));
+        usize::from(web) + usize::from(self.sigv4.role.is_some())
     }
 
-    fn endpoint(&self, service: &str) -> Result<String, AttemptError> {
-        let region = self.region()?;
+    /// The profile that gives the credentials.
+    fn profile<'a>(&self, attempt: &'a Attempt<'_>) -> Result<Profile<'a>, AttemptError> {
+        let Some(Identity::Profile { file, name }) = &self.sigv4.identity else {
+            return Err(AttemptError::ours("sigv4 names no profile"));
+        };
+        let wrong = |why| AttemptError::ours(format!("sigv4: {} {why}", known_as(file)));
+        profile::read(attempt.secret(file)?, name).map_err(wrong)
+    }
+
+    fn region<'a>(&'a self, attempt: &'a Attempt<'_>) -> Result<&'a str, AttemptError> {
+        if let Some(region) = &self.sigv4.region {
+            return Ok(region);
+        }
+        let missing =
+            || AttemptError::ours("there is no region of AWS; write sigv4.region, or set AWS_REGION");
+        match self.sigv4.identity {
+            Some(Identity::Profile { .. }) => self.profile(attempt)?.region.ok_or_else(missing),
+            _ => Err(missing()),
+        }
+    }
+
+    fn endpoint(&self, attempt: &Attempt<'_>, service: &str) -> Result<String, AttemptError> {
+        let region = self.region(attempt)?;
         let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
         Ok(format!("https://{service}.{region}.{domain}/"))
     }
@@ -295,24 +402,37 @@ impl SnsConfig {
         role: &Role,
         credentials: Credentials<'_>,
     ) -> Result<Request, AttemptError> {
-        let mut pairs = vec![
-            ("Action", "AssumeRole"),
-            ("Version", "2011-06-15"),
-            ("RoleArn", role.arn.as_str()),
-            ("RoleSessionName", "squelch"),
-        ];
+        let mut pairs = Self::role("AssumeRole", role).to_vec();
         pairs.extend(role.external_id.as_deref().map(|id| ("ExternalId", id)));
-        let url = role.sts_url.as_ref().map_or_else(
-            || self.endpoint(if self.sigv4.fips { "sts-fips" } else { "sts" }),
-            |url| Ok(url.0.clone()),
-        )?;
-        self.signed(attempt, "sts", url, form(pairs), credentials)
+        self.signed(attempt, "sts", self.sts(attempt, role)?, form(pairs), credentials)
+    }
+
+    /// A request that a token makes in place of a signature.
+    fn ask_by_token(&self, attempt: &Attempt<'_>, token: &str, role: &Role) -> Result<Request, AttemptError> {
+        let pairs = Self::role("AssumeRoleWithWebIdentity", role).into_iter();
+        let body = form(pairs.chain([("WebIdentityToken", token)]));
+        let request = HttpRequest::post(self.sts(attempt, role)?, body.into_bytes());
+        Ok(Request::Http(HttpRequest { content_type: CONTENT_TYPE, ..request }))
+    }
+
+    fn role<'a>(action: &'a str, role: &'a Role) -> [(&'a str, &'a str); 4] {
+        [
+            ("Action", action),
+            ("Version", "2011-06-15"),
+            ("RoleArn", &role.arn),
+            ("RoleSessionName", "squelch"),
+        ]
+    }
+
+    fn sts(&self, attempt: &Attempt<'_>, role: &Role) -> Result<String, AttemptError> {
+        let service = if self.sigv4.fips { "sts-fips" } else { "sts" };
+        role.sts_url.as_ref().map_or_else(|| self.endpoint(attempt, service), |url| Ok(url.0.clone()))
     }
 
     fn publish(&self, attempt: &Attempt<'_>, credentials: Credentials<'_>) -> Result<Request, AttemptError> {
         let own = attempt.texts.text("api_url", String::new);
         let url = match (own.trim(), http_url(&own)) {
-            ("", _) => self.endpoint("sns")?,
+            ("", _) => self.endpoint(attempt, "sns")?,
             (_, None) => return Err(AttemptError::ours("api_url is not an http or https URL")),
             (_, Some(url)) if url.ends_with('/') || url.contains('?') => url.to_owned(),
             (_, Some(url)) => format!("{url}/"),
@@ -330,7 +450,7 @@ impl SnsConfig {
         body: String,
         Credentials { access_key, secret_key, session_token }: Credentials<'_>,
     ) -> Result<Request, AttemptError> {
-        let signer = Signer { access_key, secret_key, session_token, region: self.region()?, service };
+        let signer = Signer { access_key, secret_key, session_token, region: self.region(attempt)?, service };
         let headers = signer.headers(&url, body.as_bytes(), attempt.now);
         let hidden = [Some(secret_key), session_token].into_iter().flatten().map(str::to_owned).collect();
         let request = HttpRequest::post(url, body.into_bytes());
@@ -384,5 +504,39 @@ impl SnsConfig {
             pairs.push((format!("{place}.Value.StringValue"), clean_text(value)));
         }
         pairs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who asks, with these variables of the environment.
+    fn found(profile: Option<&str>, environment: &[(&str, &str)]) -> String {
+        let variable = |name: &str| {
+            let found = environment.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        match identity(profile.map(str::to_owned), 1, variable) {
+            None => "nobody".into(),
+            Some(Identity::Keys(keys)) => format!("{} {}", keys.access_key, keys.session_token.is_some()),
+            Some(Identity::Web { token, role }) => format!("{} {}", known_as(&token), role.arn),
+            Some(Identity::Profile { file, name }) => format!("{} {name}", known_as(&file)),
+        }
+    }
+
+    #[test]
+    fn credentials_are_looked_for_in_the_order_of_the_sdk() {
+        let file = ("AWS_SHARED_CREDENTIALS_FILE", "/c");
+        let keys = [("AWS_ACCESS_KEY_ID", "A"), ("AWS_SECRET_ACCESS_KEY", "s"), ("AWS_SESSION_TOKEN", "t")];
+        let web = [("AWS_WEB_IDENTITY_TOKEN_FILE", "/t"), ("AWS_ROLE_ARN", "arn:r")];
+        let home = [("HOME", "/root")];
+        let all = [&keys[..], &web, &home, &[file, ("AWS_PROFILE", "other")]].concat();
+        assert_eq!(found(Some("p"), &all), "file /c p");
+        assert_eq!(found(None, &all), "A true");
+        assert_eq!(found(None, &all[3..]), "file /t arn:r");
+        assert_eq!(found(None, &all[5..]), "file /c other");
+        assert_eq!(found(None, &home), "file /root/.aws/credentials default");
+        assert_eq!(found(None, &keys[1..]), "nobody");
     }
 }

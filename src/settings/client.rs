@@ -42,7 +42,7 @@ impl HttpConfig {
         let auth = match &self.auth {
             Some(HttpAuth::Authorization { credentials, .. }) => vec![credentials],
             Some(HttpAuth::Basic { username, password }) => vec![username, password],
-            Some(HttpAuth::OAuth2(oauth2)) => oauth2.client_secret.iter().collect(),
+            Some(HttpAuth::OAuth2(oauth2)) => oauth2.grant.secret().into_iter().collect(),
             None => Vec::new(),
         };
         let headers = self.headers.iter().flat_map(|(_, values)| values);
@@ -77,7 +77,7 @@ pub enum HttpAuth {
         /// Password.
         password: Secret,
     },
-    /// `oauth2`: the grant of client credentials (RFC 6749, section 4.4).
+    /// `oauth2`: a token for each request.
     OAuth2(Box<OAuth2>),
 }
 
@@ -86,8 +86,8 @@ pub enum HttpAuth {
 pub struct OAuth2 {
     /// `client_id`
     pub client_id: String,
-    /// `client_secret` or `client_secret_file`
-    pub client_secret: Option<Secret>,
+    /// `grant_type`, and the keys that belong to it.
+    pub grant: Grant,
     /// `scopes`
     pub scopes: Vec<String>,
     /// `token_url`
@@ -98,6 +98,67 @@ pub struct OAuth2 {
     pub tls: TlsConfig,
     /// The proxy on the way to the token's server.
     pub proxy: ProxyConfig,
+}
+
+/// By which credentials a client gets a token.
+#[derive(Clone, Debug)]
+pub enum Grant {
+    /// `client_credentials` (RFC 6749, section 4.4): `client_secret` or `client_secret_file`.
+    Secret(Option<Secret>),
+    /// `urn:ietf:params:oauth:grant-type:jwt-bearer` (RFC 7523, section 2.1): a token that the client signs.
+    Jwt(Box<JwtBearer>),
+}
+
+impl Grant {
+    /// The secret or the key of the client.
+    pub fn secret(&self) -> Option<&Secret> {
+        match self {
+            Grant::Secret(secret) => secret.as_ref(),
+            Grant::Jwt(jwt) => jwt.key.as_ref(),
+        }
+    }
+}
+
+/// What a client signs, and by which key.
+#[derive(Clone, Debug)]
+pub struct JwtBearer {
+    /// `client_certificate_key` or `client_certificate_key_file`: an RSA key in PEM.
+    pub key: Option<Secret>,
+    /// `client_certificate_key_id`: the name of the key.
+    pub key_id: Option<String>,
+    /// `signature_algorithm`: default RS256.
+    pub algorithm: JwtAlgorithm,
+    /// `iss`: who signs. Default `client_id`.
+    pub issuer: String,
+    /// `audience`: for whom the signature is. Default `token_url`.
+    pub audience: String,
+    /// `claims`: more claims, which go before those of the same name.
+    pub claims: Vec<(String, serde_json::Value)>,
+}
+
+/// RSA with PKCS #1 v1.5 and SHA-2.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum JwtAlgorithm {
+    /// With SHA-256.
+    Rs256,
+    /// With SHA-384.
+    Rs384,
+    /// With SHA-512.
+    Rs512,
+}
+
+impl JwtAlgorithm {
+    /// All of them.
+    pub const ALL: [JwtAlgorithm; 3] = [JwtAlgorithm::Rs256, JwtAlgorithm::Rs384, JwtAlgorithm::Rs512];
+
+    /// Its name in RFC 7518.
+    pub fn name(self) -> &'static str {
+        match self {
+            JwtAlgorithm::Rs256 => "RS256",
+            JwtAlgorithm::Rs384 => "RS384",
+            JwtAlgorithm::Rs512 => "RS512",
+        }
+    }
 }
 
 /// Which proxy requests take.

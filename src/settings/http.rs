@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::oauth2::oauth2;
 use super::proxy::proxy;
-use super::section::{Problems, Section, Text, scalar, shown};
+use super::section::{Problems, Section, Text, shown};
 use super::tls::{given, tls_config};
 use super::url::check_url;
 use super::yaml::{Node, Value};
 use super::{
-    AddressPolicy, HttpAuth, HttpConfig, Network, OAuth2, Secret, SecretFile, SecretForm, SecretUrl, Url,
-    is_template,
+    AddressPolicy, HttpAuth, HttpConfig, Network, Secret, SecretFile, SecretForm, SecretUrl, Url, is_template,
 };
 
 /// Headers that the client sets itself.
@@ -35,9 +35,6 @@ const RESERVED: [&str; 19] = [
     "x-amz-security-token",
     "x-amz-content-sha256",
 ];
-
-/// The grant of OAuth 2 that a signed token asks for, which this version does not have.
-const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// A secret: `key`, or the file that `file_key` names, relative to the configuration; not both. What it must
 /// look like is checked here if it stands inline, and each time that it is read from a file.
@@ -213,58 +210,6 @@ fn username(keys: &mut Section<'_>, base: &Path) -> Option<Secret> {
 
 fn nothing() -> Secret {
     Secret::Inline("".into())
-}
-
-fn oauth2(mut keys: Section<'_>, base: &Path) -> Option<OAuth2> {
-    if given(&mut keys, "grant_type") == Some(JWT_BEARER) {
-        let message = format!(
-            "grant_type {JWT_BEARER} is not supported by this version; write client_credentials, or remove it"
-        );
-        keys.problems.add(keys.line_of("grant_type"), message);
-    }
-    // These keys belong to that grant alone, and Alertmanager does not look at them without it.
-    for key in [
-        "client_certificate_key_id",
-        "client_certificate_key",
-        "client_certificate_key_file",
-        "signature_algorithm",
-        "iss",
-        "audience",
-        "claims",
-    ] {
-        if let Some(text) = keys.node(key).and_then(scalar)
-            && key == "client_certificate_key"
-        {
-            keys.problems.secret(text);
-        }
-    }
-    let client_id = given(&mut keys, "client_id");
-    let token_url = given(&mut keys, "token_url");
-    for (key, missing) in [("client_id", client_id.is_none()), ("token_url", token_url.is_none())] {
-        if missing {
-            keys.problems.add(keys.line, format!("oauth2 has no {key}; write {key}"));
-        }
-    }
-    if let Some(url) = token_url
-        && let Err(why) = check_url(url)
-    {
-        let line = keys.line_of("token_url");
-        keys.problems.add(line, format!("token_url {} {why}; write an http or https URL", shown(url)));
-    }
-    let scopes = keys.texts("scopes").unwrap_or_default().into_iter();
-    let params = keys.text_map("endpoint_params").into_iter();
-    let oauth2 = OAuth2 {
-        client_id: client_id.unwrap_or_default().to_owned(),
-        client_secret: secret(&mut keys, ("client_secret", "client_secret_file"), SecretForm::Password, base),
-        scopes: scopes.map(|scope| scope.text.to_owned()).collect(),
-        token_url: token_url.unwrap_or_default().to_owned(),
-        endpoint_params: params.map(|(name, value)| (name.to_owned(), value.text.to_owned())).collect(),
-        tls: keys.section("tls_config").map(|tls| tls_config(tls, base)).unwrap_or_default(),
-        proxy: proxy(&mut keys),
-    };
-    keys.unsupported(&["client_secret_ref", "client_certificate_key_ref"]);
-    keys.finish();
-    (client_id.is_some() && token_url.is_some()).then_some(oauth2)
 }
 
 /// `Name: {values: [x], secrets: [x], files: [f]}` as Prometheus has it.

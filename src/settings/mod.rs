@@ -4,6 +4,7 @@
 mod addresses;
 mod client;
 pub(crate) mod http;
+mod oauth2;
 mod problem;
 mod proxy;
 mod secret;
@@ -16,7 +17,8 @@ pub(crate) mod yaml;
 
 pub use addresses::{AddressPolicy, Network};
 pub use client::{
-    HttpAuth, HttpConfig, OAuth2, Pem, PemSource, ProxyConfig, ProxySource, SecretUrl, TlsConfig,
+    Grant, HttpAuth, HttpConfig, JwtAlgorithm, JwtBearer, OAuth2, Pem, PemSource, ProxyConfig, ProxySource,
+    SecretUrl, TlsConfig,
 };
 pub use problem::{ConfigErrors, Problem};
 pub use secret::{Secret, SecretError, SecretFile, SecretForm};

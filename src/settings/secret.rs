@@ -51,6 +51,10 @@ pub enum SecretForm {
     Password,
     /// Standard Webhooks secrets, with blanks or line breaks between them.
     Signing,
+    /// A private key in PEM.
+    Key,
+    /// A shared credentials file of AWS, with the credentials of several profiles.
+    Profiles,
 }
 
 /// A secret file that cannot be used. It names the file and never the secret.
@@ -137,6 +141,16 @@ impl SecretForm {
         if self == SecretForm::Signing {
             return SigningKeys::parse(text).map(|_| ()).map_err(|wrong| format!("is wrong: {wrong}"));
         }
+        if self == SecretForm::Key {
+            let right = "write the private key with its lines -----BEGIN PRIVATE KEY----- and END";
+            let is_pem = text.contains("-----BEGIN ") && text.contains("PRIVATE KEY-----");
+            return if is_pem { Ok(()) } else { Err(format!("is not PEM; {right}")) };
+        }
+        if self == SecretForm::Profiles {
+            let right = "write the line [default] and the keys of that profile below it";
+            let names_one = text.lines().any(|line| line.trim_start().starts_with('['));
+            return if names_one { Ok(()) } else { Err(format!("names no profile; {right}")) };
+        }
         match text.lines().count() {
             1 => {}
             lines => return Err(format!("holds {lines} lines; write the secret alone, on one line")),
@@ -181,7 +195,11 @@ impl SecretForm {
                 super::url::check_url(text).map_err(|why| format!("{why}; write an http or https URL"))?;
                 Ok(wrong)
             }
-            SecretForm::RoutingKey | SecretForm::Header | SecretForm::Password => Ok(wrong),
+            SecretForm::RoutingKey
+            | SecretForm::Header
+            | SecretForm::Password
+            | SecretForm::Key
+            | SecretForm::Profiles => Ok(wrong),
         }
     }
 
@@ -227,7 +245,7 @@ mod tests {
     #[test]
     fn a_secret_file_that_cannot_be_the_secret_is_refused_without_showing_it() {
         use SecretForm::*;
-        let table: [(SecretForm, &[u8], &str); 19] = [
+        let table: [(SecretForm, &[u8], &str); 21] = [
             (RoutingKey, b"", "is empty"),
             (Url, b"\n", "is empty"),
             (Password, b"\xef\xbb\xbf\n", "is empty"),
@@ -247,6 +265,8 @@ mod tests {
             (Url, b"hunter2.example/x", "write an http or https URL"),
             (Url, b"ftp://hunter2/", "is not an http or https URL"),
             (Signing, b"hunter2", "signing secret 1"),
+            (Key, b"hunter2\n", "is not PEM"),
+            (Profiles, b"aws_secret_access_key = hunter2\n", "names no profile"),
         ];
         for (form, bytes, says) in table {
             let error = file(form, bytes).expect_err(says);

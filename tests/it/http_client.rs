@@ -5,20 +5,27 @@ pub mod servers;
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::Method;
+use rustls::SignatureScheme;
+use serde_json::{Value, json};
 use squelch::config::load_http;
 use squelch::deliver::{Answer, AttemptError, HttpClient};
+use squelch::model::Timestamp;
 
+use crate::conformance::sink::form;
 use servers::{Authority, Server, answer, http_proxy, socks_proxy};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
+const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_500);
 
 /// A client of the `http_config` in a file of this folder.
 fn client(folder: &Path, text: &str) -> HttpClient {
     let path = folder.join("http.yml");
     std::fs::write(&path, text).unwrap();
     let config = load_http(&path).unwrap_or_else(|error| panic!("{text}\n{error}"));
-    HttpClient::new(&config, TIMEOUT).unwrap_or_else(|error| panic!("{text}\n{error}"))
+    HttpClient::new(&config, TIMEOUT, || NOW).unwrap_or_else(|error| panic!("{text}\n{error}"))
 }
 
 async fn post(client: &HttpClient, url: &str) -> Result<Answer, AttemptError> {
@@ -61,13 +68,6 @@ async fn requests_take_the_proxy_and_the_proxy_looks_the_name_up() {
     assert!(!secure.seen()[0].contains("proxy-authorization"), "{:?}", secure.seen());
 }
 
-#[tokio::test]
-async fn a_proxy_that_refuses_leaves_no_doubt_and_shows_no_password() {
-    let proxy = http_proxy("Basic c29tZWJvZHk6ZWxzZQ==").await;
-    let folder = folder();
-    let client = client(folder.path(), &format!("proxy_url: http://me:hunter2@127.0.0.1:{}\n", proxy.port));
-    let error = post(&client, "https://target.test/x").await.unwrap_err();
-    assert!(!error.ambiguous, "nothing was sent: {error}");
 /// Alertmanager loads both. The first one works there with `no_proxy`, and the second one never does.
 #[tokio::test]
 async fn a_proxy_without_a_scheme_speaks_http_and_one_without_a_host_is_named() {
@@ -81,6 +81,13 @@ async fn a_proxy_without_a_scheme_speaks_http_and_one_without_a_host_is_named() 
     assert!(!error.ambiguous && error.detail.contains("proxy_url names no host; write one"), "{error}");
 }
 
+#[tokio::test]
+async fn a_proxy_that_refuses_leaves_no_doubt_and_shows_no_password() {
+    let proxy = http_proxy("Basic c29tZWJvZHk6ZWxzZQ==").await;
+    let folder = folder();
+    let client = client(folder.path(), &format!("proxy_url: http://me:hunter2@127.0.0.1:{}\n", proxy.port));
+    let error = post(&client, "https://target.test/x").await.unwrap_err();
+    assert!(!error.ambiguous, "nothing was sent: {error}");
     assert!(error.detail.contains("proxy authorization required"), "{error}");
     assert!(!error.detail.contains("hunter2"), "{error}");
 }
@@ -192,6 +199,90 @@ async fn a_token_is_renewed_before_its_end_and_asked_for_as_the_server_wants_it(
     let seen = tokens.seen();
     assert_eq!(seen.len(), 3, "{seen:?}");
     assert!(seen[2].ends_with("grant_type=client_credentials&client_id=me&client_secret=s3cret"), "{seen:?}");
+}
+
+/// The parts of a token of the fake's only client, if its signature is good.
+fn claims(assertion: &str, scheme: SignatureScheme) -> Option<[Value; 2]> {
+    let (signed, signature) = assertion.rsplit_once('.')?;
+    let plain = |text: &str| URL_SAFE_NO_PAD.decode(text).ok();
+    let public = include_bytes!("../data/jwt/public.der");
+    let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+    let (_, known) = algorithms.mapping.iter().find(|(known, _)| *known == scheme)?;
+    let verified = known
+        .iter()
+        .any(|a| a.verify_signature(public, signed.as_bytes(), &plain(signature).unwrap()).is_ok());
+    let (header, body) = signed.split_once('.').filter(|_| verified)?;
+    let json = |text| serde_json::from_slice(&plain(text)?).ok();
+    Some([json(header)?, json(body)?])
+}
+
+/// RFC 7523, section 2.1, as prometheus/common does it.
+#[tokio::test]
+async fn a_token_is_granted_for_one_that_the_client_signs() {
+    let target = Server::start(None, |_| answer(200, "", "")).await;
+    let folder = folder();
+    let key = include_str!("../data/jwt/key.pem");
+    std::fs::write(folder.path().join("key.pem"), key).unwrap();
+    let url = format!("http://127.0.0.1:{}/", target.port);
+    for (more, scheme, algorithm) in [
+        ("", SignatureScheme::RSA_PKCS1_SHA256, "RS256"),
+        ("  signature_algorithm: RS384\n", SignatureScheme::RSA_PKCS1_SHA384, "RS384"),
+        ("  signature_algorithm: RS512\n", SignatureScheme::RSA_PKCS1_SHA512, "RS512"),
+    ] {
+        let tokens = Server::start(None, move |request| {
+            let (head, body) = request.split_once("\r\n\r\n").unwrap();
+            let form = form(body);
+            let field = |name: &str| form[name].as_str().unwrap_or_default().to_owned();
+            let good = claims(&field("assertion"), scheme).is_some()
+                && field("grant_type") == "urn:ietf:params:oauth:grant-type:jwt-bearer"
+                && (field("scope"), field("tenant")) == ("page write".to_owned(), "t 1".to_owned())
+                && !head.contains("\r\nauthorization:");
+            match good {
+                true => answer(200, "", "{\"access_token\":\"t0ken\",\"token_type\":\"Bearer\"}"),
+                false => answer(400, "", "{\"error\":\"invalid_grant\"}"),
+            }
+        })
+        .await;
+        let text = format!(
+            "oauth2:\n  grant_type: urn:ietf:params:oauth:grant-type:jwt-bearer\n  client_id: me\n  \
+             client_certificate_key_file: key.pem\n  client_certificate_key_id: k1\n  scopes: [page, write]\n  \
+             claims: {{tenant: bakery, level: 2, sub: other, text: '5'}}\n  endpoint_params: {{tenant: t 1}}\n  \
+             token_url: 'http://127.0.0.1:{}/token'\n{more}",
+            tokens.port
+        );
+        let client = client(folder.path(), &text);
+        for _ in 0..2 {
+            assert_eq!(post(&client, &url).await.unwrap().status, 200);
+        }
+        assert!(target.seen().last().unwrap().contains("\r\nauthorization: bearer t0ken\r\n"));
+        let seen = tokens.seen();
+        assert_eq!(seen.len(), 1, "the token is kept");
+        let assertion = form(seen[0].split_once("\r\n\r\n").unwrap().1)["assertion"].clone();
+        let [header, mut claims] = claims(assertion.as_str().unwrap(), scheme).unwrap();
+        assert_eq!(header, json!({"alg": algorithm, "kid": "k1", "typ": "JWT"}));
+        let id = claims.as_object_mut().unwrap().remove("jti").unwrap();
+        assert_eq!(id.as_str().map(str::len), Some(32));
+        let audience = format!("http://127.0.0.1:{}/token", tokens.port);
+        let expected = json!({
+            "iss": "me", "sub": "other", "aud": audience, "iat": 1_700_000_000, "exp": 1_700_000_600,
+            "scope": "page write", "tenant": "bakery", "level": 2, "text": "5",
+        });
+        assert_eq!(claims, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_sign_is_named_and_not_shown() {
+    let folder = folder();
+    let elliptic = Authority::new().client().1;
+    for (key, says) in [("hunter2", "is not PEM"), (elliptic.as_str(), "is not an RSA key; write one")] {
+        std::fs::write(folder.path().join("key.pem"), key).unwrap();
+        let text = "oauth2: {grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer', client_id: me, \
+                    client_certificate_key_file: key.pem, token_url: 'http://127.0.0.1:1/'}\n";
+        let error = post(&client(folder.path(), text), "http://127.0.0.1:1/").await.unwrap_err();
+        assert!(error.detail.contains("client_certificate_key") && error.detail.contains(says), "{error}");
+        assert!(!error.detail.contains("hunter2") && !error.ambiguous, "{error}");
+    }
 }
 
 #[tokio::test]

@@ -224,7 +224,7 @@ async fn connections_go_only_where_the_policy_allows_by_name_too() {
     });
     let get = async |addresses: AddressPolicy, url: String| {
         let config = HttpConfig { addresses, ..HttpConfig::default() };
-        HttpClient::new(&config, Duration::from_secs(10)).unwrap().get(&url, 100).await
+        HttpClient::new(&config, Duration::from_secs(10), || Timestamp::ZERO).unwrap().get(&url, 100).await
     };
     let deny = || AddressPolicy {
         deny: vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],

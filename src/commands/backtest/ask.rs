@@ -30,7 +30,7 @@ pub(super) async fn ask(
     let now = wall();
     let mut left: VecDeque<Window> = windows(now - since, now, step).into();
     shown.of(left.len() as u64);
-    let client = match HttpClient::new(&HttpConfig::default(), TIMEOUT) {
+    let client = match HttpClient::new(&HttpConfig::default(), TIMEOUT, wall) {
         Ok(client) => client,
         Err(error) => return drop(out.send(Err(HistoryError::Source(error.to_string()))).await),
     };
