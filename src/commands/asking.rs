@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::failed;
+use super::{complain, failed, wrote};
 use crate::decision_log::plain;
 use crate::model::{Matcher, Timestamp, parse_matchers};
 
@@ -30,16 +30,13 @@ pub fn filters(words: &[String]) -> Result<Vec<(&'static str, String)>, String> 
 
 /// Ends a command whose question makes no sense: 2.
 pub fn senseless(why: &str) -> ExitCode {
-    eprintln!("squelch: {why}");
+    complain(why);
     ExitCode::from(2)
 }
 
 /// Ends a command with what it found.
 pub fn say(text: &str) -> ExitCode {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    wrote(std::io::stdout().lock().write_all(text.as_bytes()))
 }
 
 /// Ends a command with what it found, as JSON.

@@ -16,7 +16,7 @@ mod server;
 pub mod silence;
 pub mod test;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::LazyLock;
@@ -101,9 +101,45 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 fn failed(why: &str) -> ExitCode {
-    // The status says it too, where standard error cannot be written.
-    let _ = writeln!(std::io::stderr(), "squelch: {why}");
+    complain(why);
     ExitCode::FAILURE
+}
+
+/// Says on standard error why a command ends. The status says it too, where standard error cannot be written.
+fn complain(why: &str) {
+    let _ = writeln!(io::stderr(), "squelch: {why}");
+}
+
+/// Why a command ends before it has written all that it found.
+#[derive(Debug)]
+enum Stopped {
+    /// It cannot do what it is asked, for this reason.
+    Failed(String),
+    /// Its output cannot be written.
+    Unwritten(io::Error),
+}
+
+impl From<String> for Stopped {
+    fn from(why: String) -> Self {
+        Stopped::Failed(why)
+    }
+}
+
+impl From<io::Error> for Stopped {
+    fn from(error: io::Error) -> Self {
+        Stopped::Unwritten(error)
+    }
+}
+
+/// Ends a command that writes what it found. A reader that closes the pipe, as `head` does, has read enough,
+/// so the command ends well and says nothing.
+fn wrote(written: Result<(), impl Into<Stopped>>) -> ExitCode {
+    match written.map_err(Into::into) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Stopped::Unwritten(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Stopped::Unwritten(error)) => failed(&format!("cannot write the output: {error}")),
+        Err(Stopped::Failed(why)) => failed(&why),
+    }
 }
 
 /// `0.1.0 (revision abc)`; the revision is there if the build was told it in `SQUELCH_REVISION`.

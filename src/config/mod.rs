@@ -37,7 +37,7 @@ pub use squelch_core::policy::{
     Severities, Span, Storm, Surprise, TimeInterval, TimeRange, Windows,
 };
 pub use storage::Storage;
-pub use validated::Config;
+pub use validated::{Config, GroupTimes};
 pub use warnings::{lost_digests, warnings, wrong_secrets};
 pub use web::{ClientAuth, TlsServerConfig, WebConfig, load_web, parse_web};
 
@@ -144,6 +144,7 @@ impl Default for Config {
             memory: None,
             masked: "".into(),
             doubts: Vec::new(),
+            group_times: vec![GroupTimes::default()],
         }
     }
 }

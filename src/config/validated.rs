@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use super::{AccessRules, Integration, Policy, Problem, Storage};
-use crate::model::LabelSet;
+use crate::model::{Duration, LabelSet};
 use crate::templates::Library;
 
 /// A validated configuration file.
@@ -31,4 +31,42 @@ pub struct Config {
     pub memory: Option<u64>,
     /// `sources` and `users`; stays at the edge.
     pub access: AccessRules,
+    /// The times of each route as an Alertmanager reads this file, in the order of the policy's routes.
+    pub group_times: Vec<GroupTimes>,
+}
+
+/// When an Alertmanager notifies of a group. The defaults are Alertmanager's, and differ from those of Squelch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GroupTimes {
+    /// `group_wait`: default 30s.
+    pub wait: Duration,
+    /// `group_interval`: default 5m.
+    pub interval: Duration,
+    /// `repeat_interval`: default 4h.
+    pub repeat: Duration,
+}
+
+impl Default for GroupTimes {
+    fn default() -> Self {
+        GroupTimes {
+            wait: Duration::from_secs(30),
+            interval: Duration::from_mins(5),
+            repeat: Duration::from_hours(4),
+        }
+    }
+}
+
+impl Config {
+    /// The same, with this noise profile on every route.
+    ///
+    /// # Errors
+    /// There is no such profile, in one sentence that lists those that there are.
+    pub fn with_noise(mut self, name: &str) -> Result<Config, String> {
+        if !self.policy.noise.contains_key(name) {
+            let known: Vec<&str> = self.policy.noise.keys().map(SmolStr::as_str).collect();
+            return Err(format!("noise profile {name:?} is not defined; name one of {}", known.join(", ")));
+        }
+        self.policy.routes.iter_mut().for_each(|route| route.noise = name.into());
+        Ok(self)
+    }
 }

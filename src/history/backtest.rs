@@ -1,5 +1,6 @@
-//! A backtest: one thread reads, one for each configuration decides, one asks what would have been.
+//! A backtest: one thread reads. For each configuration one thread decides, and one asks what would have been.
 
+use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,10 +9,11 @@ use std::thread;
 
 use super::before::Alertmanager;
 use super::compare::{self, Diary};
-use super::report::{Against, Notifications, Report, Span, Tally};
+use super::outcomes::{self, Heard};
+use super::report::{Against, Grouped, Notifications, Report, Side, Span, Tally};
 use super::told::{Telling, Told};
-use super::{AFTER, HistoryError, Past, Replay, Replayed};
-use crate::config::Policy;
+use super::{AFTER, HistoryError, Past, Replay, Replayed, render};
+use crate::config::{GroupTimes, Policy};
 use crate::engine::Event;
 use crate::model::{Duration, Notification, Timestamp};
 
@@ -30,47 +32,53 @@ pub struct Progress {
     pub at: AtomicU64,
 }
 
-/// A configuration on trial, and who wants to see every notification: `lines` may be `|_| Ok(())`.
-pub struct Candidate<'a, F> {
+/// A configuration on trial.
+#[derive(Debug)]
+pub struct Candidate {
+    /// What people call it.
+    pub file: String,
     /// What decides.
-    pub policy: &'a Policy,
-    /// Called with each notification, in order.
-    pub lines: F,
+    pub policy: Policy,
+    /// The times of its routes in an Alertmanager.
+    pub times: Vec<GroupTimes>,
 }
 
-/// Replays `past` under `candidate`, and under `against` if it is there, as seen from which the
-/// report says what differs.
+/// Replays `past` under `trial`, and under `against` if it is there, as seen from which the report says what
+/// differs. `lines` is called with each notification of the trial, in order; it may be `|_| Ok(())`.
 ///
 /// # Errors
-/// `past` cannot be read to its end, or the candidate's `lines` failed.
+/// `past` cannot be read to its end, or `lines` failed.
 pub fn backtest<F>(
     past: impl Iterator<Item = Result<Past, HistoryError>>,
-    mut candidate: Candidate<'_, F>,
-    against: Option<&Policy>,
+    trial: &Candidate,
+    against: Option<&Candidate>,
+    mut lines: F,
     progress: &Progress,
 ) -> Result<Report, HistoryError>
 where
     F: FnMut(&Telling<'_>) -> io::Result<()> + Send,
 {
     thread::scope(|scope| {
-        let (mut senders, new) = (Vec::new(), channel());
-        senders.push(new.0);
-        let compares = against.is_some();
-        let new = scope.spawn(move || decide(&new.1, candidate.policy, compares, &mut candidate.lines));
-        let old = against.map(|policy| {
-            let (sender, receiver) = channel();
+        let mut senders = Vec::new();
+        let mut listen = || {
+            let (sender, receiver) = sync_channel(WAITING);
             senders.push(sender);
-            scope.spawn(move || decide(&receiver, policy, true, &mut |_| Ok(())))
+            receiver
+        };
+        let compares = against.is_some();
+        let (chunks, same) = (listen(), listen());
+        let new = scope.spawn(move || decide(&chunks, &trial.policy, compares, &mut lines));
+        let new_before = scope.spawn(move || would_have_been(&same, trial));
+        let old = against.map(|against| {
+            let (chunks, same) = (listen(), listen());
+            let old = scope.spawn(move || decide(&chunks, &against.policy, true, &mut |_| Ok(())));
+            (against, old, scope.spawn(move || would_have_been(&same, against)))
         });
-        let (sender, receiver) = channel();
-        senders.push(sender);
-        let policy = candidate.policy;
-        let before = scope.spawn(move || would_have_been(&receiver, policy));
 
         let read = read(past, &senders, progress);
         drop(senders);
-        let (new, old) = (join(new), old.map(join));
-        let (every_firing, alertmanager) = join(before);
+        let (new, new_before) = (join(new), join(new_before));
+        let old = old.map(|(against, old, before)| (against, join(old), join(before)));
         let (mut history, new) = (read?, new?);
         if let Some((from, to)) = new.replayed.span {
             history.from = Some(from);
@@ -79,21 +87,17 @@ where
         history.out_of_order = new.replayed.late;
         let against = match old {
             None => None,
-            Some(old) => {
+            Some((against, old, before)) => {
                 let old = old?;
                 let difference = compare::compare(&new.diary, &old.diary);
-                Some(Against { squelch: old.sent, difference })
+                Some(Against { side: side(against, old, before), difference })
             }
         };
-        Ok(Report { history, every_firing, alertmanager, squelch: new.sent, against })
+        Ok(Report { history, trial: side(trial, new, new_before), against })
     })
 }
 
 type Chunk = Arc<Vec<Past>>;
-
-fn channel() -> (SyncSender<Chunk>, Receiver<Chunk>) {
-    sync_channel(WAITING)
-}
 
 /// A panic in a thread is this thread's panic.
 fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
@@ -139,7 +143,40 @@ fn read(
 struct Outcome {
     replayed: Replayed,
     sent: Notifications,
+    /// Pages by level of severity.
+    pages: Vec<u64>,
+    heard: Heard,
     diary: Diary,
+}
+
+/// What would have been without Squelch.
+struct Before {
+    every_firing: Tally,
+    grouped: Grouped,
+    /// Pages by level of severity.
+    pages: Vec<u64>,
+    model: Alertmanager,
+}
+
+/// What both come to together.
+fn side(candidate: &Candidate, outcome: Outcome, before: Before) -> Side {
+    let (mut sent, mut heard, mut grouped) = (outcome.sent, outcome.heard, before.grouped);
+    let (model, severities) = (before.model, &candidate.policy.severities);
+    let (old, new) = outcomes::judge(severities, &model.firings, &mut heard);
+    grouped.close(model.sent, before.pages, old);
+    sent.close(&outcome.replayed, outcome.pages, new);
+    let truncated = model.truncated || heard.truncated;
+    let every_firing = before.every_firing;
+    let mut side = Side {
+        file: candidate.file.clone(),
+        verdict: String::new(),
+        every_firing,
+        alertmanager: grouped,
+        squelch: sent,
+        truncated,
+    };
+    side.verdict = render::verdict(&side);
+    side
 }
 
 fn decide(
@@ -149,35 +186,49 @@ fn decide(
     lines: &mut impl FnMut(&Telling<'_>) -> io::Result<()>,
 ) -> Result<Outcome, HistoryError> {
     let (mut replay, mut told) = (Replay::new(policy), Told::new(policy));
-    let (mut sent, mut diary) = (Notifications::new(), Diary::default());
-    let mut failed = None;
+    let (mut sent, mut diary, mut heard) = (Notifications::new(), Diary::default(), Heard::default());
+    let mut pages = vec![0; policy.severities.levels.len()];
+    let failed = RefCell::new(None);
     let mut sink = |notification: &Notification| {
         let Some(telling) = told.take(notification) else { return };
-        sent.count(&telling);
+        if let Some(made) = sent.count(&telling) {
+            pages[policy.severities.level_of(made)] += 1;
+        }
+        heard.note(&telling);
         if remember {
             diary.note(&telling);
         }
-        if failed.is_none() {
-            failed = lines(&telling).err();
+        if failed.borrow().is_none() {
+            *failed.borrow_mut() = lines(&telling).err();
         }
     };
     for chunk in chunks {
         for past in chunk.iter() {
             replay.feed(past, &mut sink);
         }
+        if failed.borrow().is_some() {
+            // The reader stops, since nothing takes its chunks.
+            break;
+        }
     }
     let replayed = replay.finish(&mut sink);
-    sent.close(&replayed);
-    match failed {
-        Some(error) => Err(error.into()),
-        None => Ok(Outcome { replayed, sent, diary }),
+    match failed.into_inner() {
+        Some(error) => Err(HistoryError::Unwritten(error)),
+        None => Ok(Outcome { replayed, sent, pages, heard, diary }),
     }
 }
 
-fn would_have_been(chunks: &Receiver<Chunk>, policy: &Policy) -> (Tally, Tally) {
-    let (mut firings, mut pages) = (Tally::default(), Tally::default());
-    let mut model = Alertmanager::new(policy);
+fn would_have_been(chunks: &Receiver<Chunk>, candidate: &Candidate) -> Before {
+    let (mut every_firing, mut grouped) = (Tally::default(), Grouped::default());
+    let mut pages = vec![0; candidate.policy.severities.levels.len()];
+    let mut model = Alertmanager::new(&candidate.policy, &candidate.times);
     let mut now = Timestamp::ZERO;
+    let mut count = |model: &mut Alertmanager| {
+        for page in model.take_pages() {
+            pages[page.level] += 1;
+            grouped.pages.count(&page);
+        }
+    };
     for chunk in chunks {
         for past in chunk.iter() {
             now = now.max(past.at);
@@ -185,10 +236,13 @@ fn would_have_been(chunks: &Receiver<Chunk>, policy: &Policy) -> (Tally, Tally) 
                 model.observe(now, batch);
             }
         }
-        model.take_firings().iter().for_each(|page| firings.count(page));
-        model.take_pages().iter().for_each(|page| pages.count(page));
+        for firing in model.take_single() {
+            every_firing.count(&firing);
+            every_firing.delay.add(firing.at.since(firing.started));
+        }
+        count(&mut model);
     }
     model.pass(now + AFTER.min(Duration::from_hours(1)));
-    model.take_pages().iter().for_each(|page| pages.count(page));
-    (firings, pages)
+    count(&mut model);
+    Before { every_firing, grouped, pages, model }
 }

@@ -9,9 +9,11 @@ mod backtest;
 mod before;
 mod compare;
 mod export;
+mod inhibited;
 pub mod journal;
 mod jsonl;
 mod notifications;
+mod outcomes;
 mod prometheus;
 mod render;
 mod replay;
@@ -20,15 +22,16 @@ mod time;
 mod told;
 
 pub use backtest::{Candidate, Progress, backtest};
-pub use before::{Alertmanager, GROUP_INTERVAL, GROUP_WAIT};
+pub use before::Alertmanager;
 pub use compare::{Comparison, Difference};
 pub use export::write_history;
 pub use jsonl::{Jsonl, decompressed};
 pub use notifications::write_line;
+pub use outcomes::SWALLOWED_AFTER;
 pub use prometheus::{PrometheusHistory, Window, windows};
-pub use render::render;
+pub use render::{length, render, swallowed, thousands, verdict};
 pub use replay::{AFTER, Replay, Replayed};
-pub use report::{Delays, Notifications, Report, Span, Tally};
+pub use report::{Against, Day, Delays, Grouped, Notifications, Report, SeverityFigures, Side, Span, Tally};
 pub use told::{Telling, Told};
 
 use crate::engine::Event;
@@ -77,6 +80,9 @@ pub enum HistoryError {
         /// What is wrong, and what would be right.
         reason: String,
     },
+    /// The notifications cannot be written.
+    #[error("writing the notifications: {0}")]
+    Unwritten(std::io::Error),
     /// A source other than a file failed.
     #[error("{0}")]
     Source(String),

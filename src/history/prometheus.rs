@@ -70,11 +70,18 @@ impl Window {
 /// Turns answers into events. Holds what fires, and one window.
 #[derive(Debug, Default)]
 pub struct PrometheusHistory {
+    /// Labels of each alert that does not have them: `ALERTS` lacks Prometheus' external labels.
+    external: BTreeMap<String, String>,
     /// What fires: since when, and the last step that had it.
     firing: BTreeMap<LabelSet, (Timestamp, Timestamp)>,
 }
 
 impl PrometheusHistory {
+    /// A history in which each alert also has the labels `external`, except those that it has by itself.
+    pub fn new(external: impl IntoIterator<Item = (String, String)>) -> Self {
+        PrometheusHistory { external: external.into_iter().collect(), firing: BTreeMap::new() }
+    }
+
     /// The events of `window`, in order; `body` is the server's answer. Windows come in order.
     ///
     /// # Errors
@@ -89,10 +96,12 @@ impl PrometheusHistory {
         };
         let mut events = Events::default();
         for series in data.result {
-            let names = series.metric.into_iter();
-            let kept =
-                names.filter(|(n, v)| !matches!(n.as_ref(), "__name__" | "alertstate") && !v.is_empty());
-            let labels = LabelSet::from_pairs(kept);
+            let external = self.external.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            let mut labels: BTreeMap<&str, &str> = external.collect();
+            let of_alert = |name: &str| !matches!(name, "__name__" | "alertstate");
+            let own = series.metric.iter().filter(|(name, value)| of_alert(name) && !value.is_empty());
+            labels.extend(own.map(|(name, value)| (name.as_ref(), value.as_ref())));
+            let labels = LabelSet::from_pairs(labels);
             for (seconds, _) in series.values {
                 let at = Timestamp::from_millis((seconds * 1000.0).round() as i64);
                 self.sample(labels.clone(), at, window.step, &mut events);
@@ -237,6 +246,19 @@ mod tests {
                 (540, "resolved", 480)
             ]
         );
+    }
+
+    #[test]
+    fn external_labels_fill_up_what_an_alert_does_not_say() {
+        let external = [("cluster", "eu"), ("team", "core")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        let mut history = PrometheusHistory::new(external);
+        let window = Window { start: at(0), end: at(60), step: Duration::from_mins(1) };
+        let body = br#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":
+            {"__name__":"ALERTS","alertname":"A","alertstate":"firing","team":"web"},"values":[[60,"1"]]}]}}"#;
+        let read = history.read(&window, body).unwrap();
+        let Event::Observe(batch) = &read[0].event else { panic!("{read:?}") };
+        let labels = batch.observations[0].labels.to_string();
+        assert_eq!(labels, r#"{alertname="A", cluster="eu", team="web"}"#);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::fmt::{self, Write};
 
+use super::SWALLOWED_AFTER;
 use super::compare::{Comparison, Difference};
-use super::report::{Notifications, Report, Tally};
+use super::report::{Report, SeverityFigures, Side, Tally};
 use crate::model::Duration;
 
 /// Alertnames that the table shows.
@@ -12,7 +13,10 @@ const NAMES: usize = 20;
 /// The longest bar, in characters.
 const BAR: u64 = 40;
 
-/// Writes `report` as tables. Hours are those of UTC.
+/// The longest name of a file in a table, in characters.
+const FILE: usize = 30;
+
+/// Writes `report` as tables, the verdict first. Hours are those of UTC.
 ///
 /// # Errors
 /// `out` failed.
@@ -21,53 +25,138 @@ pub fn render(out: &mut impl Write, report: &Report) -> fmt::Result {
     let (Some(from), Some(to)) = (history.from, history.to) else {
         return writeln!(out, "The history is empty.");
     };
+    let sides = sides(report);
+    for side in &sides {
+        let name = if sides.len() > 1 { format!("{}: ", shown(&side.of.file)) } else { String::new() };
+        writeln!(out, "{name}{}", side.of.verdict)?;
+        writeln!(out, "{}", swallowed(side.of))?;
+    }
     let observations = thousands(history.observations);
-    writeln!(out, "{observations} observations from {from} to {to} ({})", length(to.since(from)))?;
+    writeln!(out, "\n{observations} observations from {from} to {to} ({})", length(to.since(from)))?;
     if history.out_of_order > 0 {
         let late = thousands(history.out_of_order);
         writeln!(out, "{late} events stood after later ones and were taken at the time of those")?;
     }
-    totals(out, report)?;
-    alertnames(out, report)?;
-    hours(out, report)?;
+    totals(out, &sides)?;
+    severities(out, &sides)?;
+    alertnames(out, &sides)?;
+    hours(out, &sides)?;
     match &report.against {
-        Some(against) => difference(out, &against.difference),
+        Some(against) => difference(out, &sides, &against.difference),
         None => Ok(()),
     }
 }
 
-fn totals(out: &mut impl Write, report: &Report) -> fmt::Result {
-    let heads = ["pages", "delay p50", "p90", "p99", "max"];
-    write!(out, "\n{:<32}", "")?;
-    heads.iter().try_for_each(|head| write!(out, "{head:>12}"))?;
-    writeln!(out)?;
-    total(out, "every firing", &report.every_firing)?;
-    total(out, "Alertmanager, same group_by", &report.alertmanager)?;
-    let mut rows = vec![("Squelch", &report.squelch)];
-    rows.extend(report.against.as_ref().map(|a| ("Squelch, the other file", &a.squelch)));
-    for (name, sent) in &rows {
-        total(out, name, &sent.pages)?;
+/// What a configuration comes to, in a sentence: pages, alerts of the highest level that people hear of later,
+/// and alerts that join an incident.
+pub fn verdict(side: &Side) -> String {
+    let (before, after) = (side.alertmanager.pages.pages, side.squelch.pages.pages);
+    let pages = match before {
+        _ if before == after => format!("As many pages as today ({})", thousands(after)),
+        0 => format!("{} pages, and none today", thousands(after)),
+        _ => {
+            let percent = (u128::from(before.abs_diff(after)) * 200 / u128::from(before)).div_ceil(2);
+            let way = if after < before { "fewer" } else { "more" };
+            let (before, after) = (thousands(before), thousands(after));
+            format!("{percent} % {way} pages than today ({after} instead of {before})")
+        }
+    };
+    let highest = side.squelch.pages.by_severity.first();
+    let (later, never, level) =
+        highest.map_or((0, 0, ""), |figures| (figures.later, figures.never, figures.severity.as_str()));
+    let never = if never > 0 { format!(", {} never told", thousands(never)) } else { String::new() };
+    let joined = side.squelch.pages.joined();
+    let noun = if joined == 1 { "alert" } else { "alerts" };
+    format!(
+        "{pages}; {} {} later{never}; {} {noun} joined an open incident.",
+        thousands(later),
+        shown(level),
+        thousands(joined)
+    )
+}
+
+/// What Alertmanager's groups swallow and what Squelch does, in a sentence: alerts that people first hear of when
+/// they no longer look at the incident.
+pub fn swallowed(side: &Side) -> String {
+    let (before, after) = (side.alertmanager.pages.swallowed(), side.squelch.pages.swallowed());
+    format!(
+        "Alerts first told in the update of an incident older than {SWALLOWED_AFTER}: {} today, {} with Squelch.",
+        thousands(before),
+        thousands(after)
+    )
+}
+
+/// One configuration, and what the tables call its rows and columns.
+struct Named<'r> {
+    of: &'r Side,
+    alertmanager: String,
+    squelch: String,
+}
+
+fn sides(report: &Report) -> Vec<Named<'_>> {
+    let all = [Some(&report.trial), report.against.as_ref().map(|against| &against.side)];
+    let named = |of| {
+        let name = |what: &str| match report.against {
+            Some(_) => format!("{what}, {}", file(of)),
+            None => what.to_owned(),
+        };
+        Named { of, alertmanager: name("Alertmanager"), squelch: name("Squelch") }
+    };
+    all.into_iter().flatten().map(named).collect()
+}
+
+/// The end of a file's name says most.
+fn file(side: &Side) -> String {
+    let name = shown(&side.file);
+    match name.chars().count().checked_sub(FILE) {
+        None | Some(0) => name,
+        Some(over) => format!("…{}", name.chars().skip(over + 1).collect::<String>()),
     }
-    for (name, sent) in rows {
-        writeln!(out, "\n{name}: {}", change(sent.pages.pages, report))?;
-        quietly(out, sent)?;
+}
+
+fn totals(out: &mut impl Write, sides: &[Named<'_>]) -> fmt::Result {
+    let row = |name: &str, tally: &Tally| {
+        let delays = [50, 90, 99].map(|p| tally.delay.quantile(p)).into_iter().chain([tally.delay.max()]);
+        let delays = delays.map(|delay| delay.map_or("-".into(), length));
+        [name.to_owned(), thousands(tally.pages)].into_iter().chain(delays).collect()
+    };
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    rows.extend(sides.first().map(|side| row("every firing", &side.of.every_firing)));
+    for side in sides {
+        rows.push(row(&side.alertmanager, &side.of.alertmanager.pages));
+        rows.push(row(&side.squelch, &side.of.squelch.pages));
+    }
+    table(out, 1, &["", "pages", "delay p50", "p90", "p99", "max"], &rows)?;
+    for side in sides {
+        let (grouped, sent) = (&side.of.alertmanager, &side.of.squelch);
+        let counts = [grouped.updates, grouped.repeats, grouped.resolves].map(thousands);
+        let [updates, repeats, resolves] = counts;
+        writeln!(out, "\n{}: {}", side.squelch, change(side.of))?;
+        writeln!(
+            out,
+            "  {} interrupts nobody with {updates} updates, {repeats} repeats, {resolves} resolves",
+            side.alertmanager
+        )?;
+        let [updates, resolves, digests] = [sent.updates, sent.resolves, sent.digests].map(thousands);
+        writeln!(
+            out,
+            "  {} interrupts nobody with {updates} updates, {resolves} resolves, {digests} digests",
+            side.squelch
+        )?;
+        let disposed: Vec<String> =
+            sent.disposed.iter().map(|(what, count)| format!("{what} {}", thousands(*count))).collect();
+        let pending = thousands(sent.pending);
+        writeln!(out, "  observations by disposition: {}, pending {pending}", disposed.join(", "))?;
     }
     Ok(())
 }
 
-fn total(out: &mut impl Write, name: &str, tally: &Tally) -> fmt::Result {
-    write!(out, "{name:<32}{:>12}", thousands(tally.pages))?;
-    for delay in [50, 90, 99].map(|p| tally.delay.quantile(p)).into_iter().chain([tally.delay.max()]) {
-        write!(out, "{:>12}", delay.map_or("-".into(), length))?;
-    }
-    writeln!(out)
-}
-
-fn change(pages: u64, report: &Report) -> String {
+fn change(side: &Side) -> String {
+    let pages = side.squelch.pages.pages;
     let less = |before: u64| match before {
         0 => "as many as before, none".to_owned(),
         before => {
-            let per_mille = pages as i128 * 1000 / before as i128 - 1000;
+            let per_mille = i128::from(pages) * 1000 / i128::from(before) - 1000;
             let sign = match per_mille {
                 0 => '±',
                 more if more > 0 => '+',
@@ -76,59 +165,103 @@ fn change(pages: u64, report: &Report) -> String {
             format!("{sign}{}.{} %", per_mille.abs() / 10, per_mille.abs() % 10)
         }
     };
-    let (firing, grouped) = (report.every_firing.pages, report.alertmanager.pages);
+    let (firing, grouped) = (side.every_firing.pages, side.alertmanager.pages.pages);
     format!("{} pages against every firing, {} against Alertmanager", less(firing), less(grouped))
 }
 
-fn quietly(out: &mut impl Write, sent: &Notifications) -> fmt::Result {
-    let [updates, resolves, digests] = [sent.updates, sent.resolves, sent.digests].map(thousands);
-    writeln!(out, "  interrupting nobody: {updates} updates, {resolves} resolves, {digests} digests")?;
-    let disposed: Vec<String> =
-        sent.disposed.iter().map(|(what, count)| format!("{what} {}", thousands(*count))).collect();
-    let pending = thousands(sent.pending);
-    writeln!(out, "  observations by what became of them: {}, pending {pending}", disposed.join(", "))
+/// How people first hear of the firings of each level.
+fn severities(out: &mut impl Write, sides: &[Named<'_>]) -> fmt::Result {
+    let row = |name: &str, figures: &SeverityFigures, later: String| {
+        let f = figures;
+        let counts = [f.firings, f.pages, f.paged, f.joined, f.swallowed, f.open, f.untold].map(thousands);
+        let delays = [50, 99].map(|p| f.delay.quantile(p).map_or("-".into(), length));
+        let mut row = vec![shown(&f.severity), name.to_owned()];
+        row.extend(counts.into_iter().chain(delays).chain([later]));
+        row
+    };
+    let mut rows = Vec::new();
+    for side in sides {
+        let (before, after) = (&side.of.alertmanager.pages, &side.of.squelch.pages);
+        let levels = before.by_severity.iter().zip(&after.by_severity);
+        for (before, after) in levels.filter(|(before, after)| before.occurs() || after.occurs()) {
+            let later = match after.never {
+                0 => thousands(after.later),
+                never => format!("{} + {} never", thousands(after.later), thousands(never)),
+            };
+            rows.push(row(&side.alertmanager, before, "-".into()));
+            rows.push(row(&side.squelch, after, later));
+        }
+    }
+    let head = ["severity", "", "firings", "pages", "paged", "joined", "swallowed", "open", "untold"];
+    table(out, 2, &[&head[..], &["delay p50", "p99", "later than today"]].concat(), &rows)?;
+    writeln!(
+        out,
+        "paged: first told in a page. joined: in the update of an incident of at most {SWALLOWED_AFTER}. swallowed: \
+         of an older one.\nopen: the alert fires again in an open incident that tells of it."
+    )?;
+    match sides.iter().any(|side| side.of.truncated) {
+        true => writeln!(out, "there are more firings than can be judged: choose a shorter history"),
+        false => Ok(()),
+    }
 }
 
-fn alertnames(out: &mut impl Write, report: &Report) -> fmt::Result {
-    let columns = [&report.every_firing, &report.alertmanager, &report.squelch.pages];
+fn alertnames(out: &mut impl Write, sides: &[Named<'_>]) -> fmt::Result {
+    let (heads, columns) = columns(sides);
     let pages = |tally: &Tally, name: &str| tally.by_alertname.get(name).copied().unwrap_or(0);
     let mut names: Vec<&str> =
         columns.iter().flat_map(|tally| tally.by_alertname.keys()).map(|name| name.as_str()).collect();
     names.sort_unstable();
     names.dedup();
     names.sort_by_key(|name| std::cmp::Reverse([2, 0].map(|column: usize| pages(columns[column], name))));
-    writeln!(out, "\n{:<44}{:>12}{:>14}{:>12}", "pages by alertname", "firings", "Alertmanager", "Squelch")?;
-    for name in names.iter().take(NAMES) {
-        let [firings, grouped, squelch] = columns.map(|tally| thousands(pages(tally, name)));
-        writeln!(out, "{:<44}{firings:>12}{grouped:>14}{squelch:>12}", shown(name))?;
-    }
+    let row = |name: &&str| {
+        let counts = columns.iter().map(|tally| thousands(pages(tally, name)));
+        [shown(name)].into_iter().chain(counts).collect()
+    };
+    let rows: Vec<Vec<String>> = names.iter().take(NAMES).map(row).collect();
+    let head: Vec<&str> = ["pages by alertname"].into_iter().chain(heads).collect();
+    table(out, 1, &head, &rows)?;
     if names.len() > NAMES {
         writeln!(out, "and {} more; -o json has them all", names.len() - NAMES)?;
     }
     Ok(())
 }
 
-fn hours(out: &mut impl Write, report: &Report) -> fmt::Result {
-    let squelch = &report.squelch.pages.by_hour;
-    let most = squelch.iter().copied().max().unwrap_or(0).max(1);
-    writeln!(out, "\nhour (UTC){:>12}{:>14}{:>12}", "firings", "Alertmanager", "Squelch")?;
-    let rows = report.every_firing.by_hour.iter().zip(&report.alertmanager.by_hour).zip(squelch);
-    for (hour, ((firings, grouped), pages)) in rows.enumerate() {
-        let bar = "█".repeat((pages * BAR).div_ceil(most) as usize);
-        let [firings, grouped, shown] = [*firings, *grouped, *pages].map(thousands);
-        let line = format!("{hour:02}:00     {firings:>12}{grouped:>14}{shown:>12}  {bar}");
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
+/// The columns of a table by name or hour, with their heads: every firing first.
+fn columns<'r>(sides: &'r [Named<'_>]) -> (Vec<&'r str>, Vec<&'r Tally>) {
+    let firings = sides.first().map(|side| ("firings", &side.of.every_firing));
+    let both = sides.iter().flat_map(|side| {
+        [
+            (side.alertmanager.as_str(), &side.of.alertmanager.pages),
+            (side.squelch.as_str(), &side.of.squelch.pages),
+        ]
+    });
+    firings.into_iter().chain(both).unzip()
 }
 
-fn difference(out: &mut impl Write, found: &Comparison) -> fmt::Result {
-    writeln!(out, "\nagainst the other file: {} pages are the same", thousands(found.same))?;
-    let rows: [(&Difference, &str, &str); 4] = [
-        (&found.gained, "gained: it does not page them", "it tells at"),
-        (&found.lost, "lost: only it tells of them", ""),
-        (&found.quiet, "gone into an open incident", "told at"),
-        (&found.later, "later", "at"),
+fn hours(out: &mut impl Write, sides: &[Named<'_>]) -> fmt::Result {
+    let (heads, columns) = columns(sides);
+    let Some(squelch) = sides.first().map(|side| &side.of.squelch.pages.by_hour) else { return Ok(()) };
+    let most = squelch.iter().copied().max().unwrap_or(0).max(1);
+    let rows: Vec<Vec<String>> = (0..24)
+        .map(|hour| {
+            let counts = columns.iter().map(|tally| thousands(tally.by_hour[hour]));
+            let bar = "█".repeat((squelch[hour] * BAR).div_ceil(most) as usize);
+            [format!("{hour:02}:00")].into_iter().chain(counts).chain([format!(" {bar}")]).collect()
+        })
+        .collect();
+    let head: Vec<&str> = ["hour (UTC)"].into_iter().chain(heads).collect();
+    table(out, 1, &head, &rows)
+}
+
+fn difference(out: &mut impl Write, sides: &[Named<'_>], found: &Comparison) -> fmt::Result {
+    let [new, old] = sides else { return Ok(()) };
+    let (new, old) = (file(new.of), file(old.of));
+    writeln!(out, "\n{new} against {old}: {} pages are the same", thousands(found.same))?;
+    let rows: [(&Difference, String, String); 4] = [
+        (&found.gained, format!("gained: {old} does not page them"), format!("{old} tells at")),
+        (&found.lost, format!("lost: only {old} tells of them"), String::new()),
+        (&found.quiet, format!("told in an open incident of {new}"), "told at".into()),
+        (&found.later, format!("later in {new}"), "at".into()),
     ];
     for (difference, what, other) in rows {
         writeln!(out, "{:>8} {what}", thousands(difference.pages))?;
@@ -147,13 +280,38 @@ fn difference(out: &mut impl Write, found: &Comparison) -> fmt::Result {
     Ok(())
 }
 
+/// A table after an empty line. The first `left` columns and all beyond `head` stand at the left.
+fn table(out: &mut impl Write, left: usize, head: &[&str], rows: &[Vec<String>]) -> fmt::Result {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain(head.get(column).map(|cell| cell.chars().count())).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    writeln!(out)?;
+    let head = head.iter().map(|cell| (*cell).to_owned()).collect();
+    for row in std::iter::once(&head).chain(rows) {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let pad = widths.get(column).map_or(0, |width| width - cell.chars().count());
+            let space = " ".repeat(pad);
+            let gap = if column == 0 { "" } else { "  " };
+            match column < left || column >= widths.len() {
+                true => line.push_str(&[gap, cell, &space].concat()),
+                false => line.push_str(&[gap, &space, cell].concat()),
+            }
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
 /// Text from a history, fit for a terminal: what a terminal would act on is left out.
 fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(120).collect()
 }
 
 /// A length of time, cut to what matters at its size.
-fn length(duration: Duration) -> String {
+pub fn length(duration: Duration) -> String {
     let ms = duration.as_millis();
     let unit = match ms {
         0..10_000 => 1,
@@ -164,7 +322,8 @@ fn length(duration: Duration) -> String {
     Duration::from_millis(ms / unit * unit).to_string()
 }
 
-fn thousands(n: u64) -> String {
+/// A number with a comma before each three digits.
+pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
@@ -186,5 +345,13 @@ mod tests {
         let lengths = [0, 9_999, 61_500, 5_400_001, 864_001_000].map(|ms| length(Duration::from_millis(ms)));
         assert_eq!(lengths, ["0s", "9s999ms", "1m1s", "1h30m", "10d"]);
         assert_eq!(shown("a\u{1b}[31mb\n"), "a[31mb");
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_they_need_to_be() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let mut text = String::new();
+        table(&mut text, 1, &["", "pages"], &[row(["é", "1", "█"]), row(["long", "123,456", ""])]).unwrap();
+        assert_eq!(text, "\n        pages\né           1  █\nlong  123,456\n");
     }
 }

@@ -1,15 +1,16 @@
 //! What a backtest found, as numbers.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Serialize, Serializer};
 use smol_str::SmolStr;
 
-use super::Replayed;
-use super::before::Paged;
+use super::before::{Paged, Sent};
 use super::compare::Comparison;
 use super::told::Telling;
-use crate::model::{Disposition, Duration, Kind, Timestamp};
+use super::{Replayed, outcomes};
+use crate::model::{Disposition, Duration, Kind, LabelSet, Timestamp};
 
 /// Alertnames that are counted one by one; what comes beyond them is counted under [`OTHERS`].
 const ALERTNAMES: usize = 10_000;
@@ -24,25 +25,53 @@ const HOUR: i64 = 3_600_000;
 pub struct Report {
     /// What was read.
     pub history: Span,
-    /// Pages if every firing paged.
-    pub every_firing: Tally,
-    /// Pages of an Alertmanager with the same routes and `group_by`: see
-    /// [`Alertmanager`](super::Alertmanager).
-    pub alertmanager: Tally,
-    /// What Squelch would have sent.
-    pub squelch: Notifications,
-    /// What Squelch would have sent under the other configuration, and what differs.
+    /// The configuration on trial.
+    #[serde(flatten)]
+    pub trial: Side,
+    /// The other configuration, and what differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub against: Option<Against>,
+}
+
+/// What one configuration makes of the history.
+#[derive(Debug, Serialize)]
+pub struct Side {
+    /// The file, as people name it.
+    pub file: String,
+    /// What it comes to, in a sentence.
+    pub verdict: String,
+    /// Pages if every firing paged.
+    pub every_firing: Tally,
+    /// What an Alertmanager sends that reads the same file: see [`Alertmanager`](super::Alertmanager).
+    pub alertmanager: Grouped,
+    /// What Squelch sends.
+    pub squelch: Notifications,
+    /// There are more firings than can be judged: the figures by severity leave some out.
+    pub truncated: bool,
 }
 
 /// The other configuration.
 #[derive(Debug, Serialize)]
 pub struct Against {
-    /// What Squelch would have sent under it.
-    pub squelch: Notifications,
+    /// What it makes of the history.
+    #[serde(flatten)]
+    pub side: Side,
     /// What differs, as seen from it.
     pub difference: Comparison,
+}
+
+/// What Alertmanager sends for its groups.
+#[derive(Debug, Default, Serialize)]
+pub struct Grouped {
+    /// What interrupts a human.
+    #[serde(flatten)]
+    pub pages: Tally,
+    /// What changes an open incident.
+    pub updates: u64,
+    /// What repeats one.
+    pub repeats: u64,
+    /// What closes one.
+    pub resolves: u64,
 }
 
 /// What was read.
@@ -65,13 +94,49 @@ pub struct Span {
 pub struct Tally {
     /// All.
     pub pages: u64,
-    /// From `startsAt` of the first alert that a page is the first to tell of, to the page; one
-    /// entry for each page that tells of any.
+    /// From `startsAt` of each firing until a person first hears of it, by a page or an update.
     pub delay: Delays,
     /// By alertname: that of the alert that made the page.
     pub by_alertname: BTreeMap<SmolStr, u64>,
     /// By hour of day, UTC.
     pub by_hour: [u64; 24],
+    /// By day of the week, Monday first, and hour of day, UTC.
+    pub by_week: [[u64; 24]; 7],
+    /// By day, UTC.
+    pub by_day: BTreeMap<Day, u64>,
+    /// By level of severity, the highest first.
+    pub by_severity: Vec<SeverityFigures>,
+}
+
+/// A day in UTC, counted from 1970-01-01.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Day(pub i64);
+
+/// What becomes of the firings of one level of severity, each counted once for each receiver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SeverityFigures {
+    /// The level.
+    pub severity: SmolStr,
+    /// How many begin.
+    pub firings: u64,
+    /// Pages that an alert of this level makes.
+    pub pages: u64,
+    /// A person first hears of them in a page.
+    pub paged: u64,
+    /// In the update of an incident that is no older than [`SWALLOWED_AFTER`](super::SWALLOWED_AFTER).
+    pub joined: u64,
+    /// In the update of an older one.
+    pub swallowed: u64,
+    /// They fire again while an open incident tells of their alert, so nobody hears of them anew.
+    pub open: u64,
+    /// Nobody hears of them.
+    pub untold: u64,
+    /// Of Squelch: a person hears of them, and later than of Alertmanager.
+    pub later: u64,
+    /// Of Squelch: nobody hears of them, and Alertmanager tells of them.
+    pub never: u64,
+    /// From `startsAt` until a person first hears of them.
+    pub delay: Delays,
 }
 
 /// Lengths of time, all of them: to the millisecond below ten seconds, to the second above.
@@ -98,22 +163,95 @@ pub struct Notifications {
     pub pending: u64,
 }
 
-impl Tally {
-    pub(super) fn count(&mut self, page: &Paged) {
-        self.add(page.at, &page.alertname, Some(page.at.since(page.started)));
+impl SeverityFigures {
+    /// A level without firings.
+    pub fn new(severity: &str) -> Self {
+        SeverityFigures {
+            severity: severity.into(),
+            firings: 0,
+            pages: 0,
+            paged: 0,
+            joined: 0,
+            swallowed: 0,
+            open: 0,
+            untold: 0,
+            later: 0,
+            never: 0,
+            delay: Delays::default(),
+        }
     }
 
-    fn add(&mut self, at: Timestamp, alertname: &str, delay: Option<Duration>) {
+    /// Whether there is anything to say of the level.
+    pub fn occurs(&self) -> bool {
+        self.firings + self.pages > 0
+    }
+}
+
+impl Day {
+    /// The day of a moment.
+    pub fn of(at: Timestamp) -> Self {
+        Day(at.as_millis().div_euclid(24 * HOUR))
+    }
+
+    /// 0 = Monday: 1970-01-01 was a Thursday.
+    pub fn weekday(self) -> usize {
+        (self.0 + 3).rem_euclid(7) as usize
+    }
+}
+
+impl fmt::Display for Day {
+    /// `2026-01-31`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = Timestamp::from_millis(self.0.saturating_mul(24 * HOUR)).to_string();
+        f.write_str(text.split('T').next().unwrap_or_default())
+    }
+}
+
+impl Serialize for Day {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl Grouped {
+    pub(super) fn close(&mut self, sent: Sent, pages: Vec<u64>, figures: Vec<SeverityFigures>) {
+        (self.updates, self.repeats, self.resolves) = (sent.updates, sent.repeats, sent.resolves);
+        self.pages.judge(pages, figures);
+    }
+}
+
+impl Tally {
+    /// Alerts that a person first hears of in the update of an open incident.
+    pub fn joined(&self) -> u64 {
+        self.by_severity.iter().map(|figures| figures.joined).sum::<u64>() + self.swallowed()
+    }
+
+    /// Those whose incident is old by then.
+    pub fn swallowed(&self) -> u64 {
+        self.by_severity.iter().map(|figures| figures.swallowed).sum()
+    }
+
+    /// Takes over what became of the firings, and the pages of each level.
+    fn judge(&mut self, pages: Vec<u64>, mut figures: Vec<SeverityFigures>) {
+        figures.iter_mut().zip(pages).for_each(|(figures, pages)| figures.pages = pages);
+        self.delay = outcomes::all_delays(&figures);
+        self.by_severity = figures;
+    }
+
+    pub(super) fn count(&mut self, page: &Paged) {
+        self.add(page.at, &page.alertname);
+    }
+
+    fn add(&mut self, at: Timestamp, alertname: &str) {
         self.pages += 1;
         let known = self.by_alertname.len() < ALERTNAMES || self.by_alertname.contains_key(alertname);
         let name = if known { alertname } else { OTHERS };
         *self.by_alertname.entry(name.into()).or_default() += 1;
-        if let Some(count) = self.by_hour.get_mut((at.as_millis().div_euclid(HOUR)).rem_euclid(24) as usize) {
-            *count += 1;
-        }
-        if let Some(delay) = delay {
-            self.delay.add(delay);
-        }
+        let hour = (at.as_millis().div_euclid(HOUR)).rem_euclid(24) as usize;
+        let day = Day::of(at);
+        self.by_hour[hour] += 1;
+        self.by_week[day.weekday()][hour] += 1;
+        *self.by_day.entry(day).or_default() += 1;
     }
 }
 
@@ -135,6 +273,18 @@ impl Delays {
             seen >= rank
         });
         found.map(|(ms, _)| Duration::from_millis(*ms))
+    }
+
+    /// How many are no longer than `most`.
+    pub fn within(&self, most: Duration) -> u64 {
+        self.0.range(..=most.as_millis()).map(|(_, count)| count).sum()
+    }
+
+    /// Adds all of the other ones.
+    pub(super) fn extend(&mut self, other: &Delays) {
+        for (ms, count) in &other.0 {
+            *self.0.entry(*ms).or_default() += count;
+        }
     }
 
     /// The longest.
@@ -177,23 +327,27 @@ impl Notifications {
         }
     }
 
-    pub(super) fn count(&mut self, telling: &Telling<'_>) {
+    /// Counts a notification; of a page, also returns the labels of the alert that made it.
+    pub(super) fn count<'a>(&mut self, telling: &Telling<'a>) -> Option<&'a LabelSet> {
         let n = telling.notification;
+        let mut made = None;
         match n.kind {
             Kind::Page => {
                 *self.by_receiver.entry(n.receiver.clone()).or_default() += 1;
                 let first = telling.fresh.iter().min_by_key(|a| a.starts_at);
-                let made = first.or(telling.alerts.first()).map_or("", |a| a.labels.value("alertname"));
-                self.pages.add(n.at, made, first.map(|a| n.at.since(a.starts_at)));
+                made = first.or(telling.alerts.first()).map(|alert| &alert.labels);
+                self.pages.add(n.at, made.map_or("", |labels| labels.value("alertname")));
             }
             Kind::Update => self.updates += 1,
             Kind::Resolve => self.resolves += 1,
             Kind::Digest => self.digests += 1,
         }
+        made
     }
 
-    /// Takes the engine's counters over at the end.
-    pub(super) fn close(&mut self, replayed: &Replayed) {
+    /// Takes over the engine's counters and what became of the firings at the end.
+    pub(super) fn close(&mut self, replayed: &Replayed, pages: Vec<u64>, figures: Vec<SeverityFigures>) {
+        self.pages.judge(pages, figures);
         for receiver in replayed.stats.receivers.values() {
             self.pending += receiver.pending;
             for (disposition, count) in &receiver.disposed {
@@ -229,10 +383,14 @@ mod tests {
         let mut tally = Tally::default();
         for i in 0..=ALERTNAMES {
             let alertname = format!("A{i}").into();
+            // A Saturday.
             let at = Timestamp::parse("2026-01-31T23:59:59Z").unwrap();
-            tally.count(&Paged { at, alertname, started: at });
+            tally.count(&Paged { at, alertname, level: 0, started: at });
         }
-        assert_eq!(tally.by_hour[23], ALERTNAMES as u64 + 1);
+        let all = ALERTNAMES as u64 + 1;
+        assert_eq!((tally.by_hour[23], tally.by_week[5][23]), (all, all));
+        let (day, count) = tally.by_day.first_key_value().unwrap();
+        assert_eq!((day.to_string().as_str(), *count), ("2026-01-31", all));
         assert_eq!((tally.by_alertname.len(), tally.by_alertname[OTHERS]), (ALERTNAMES + 1, 1));
     }
 }

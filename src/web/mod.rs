@@ -38,6 +38,7 @@ pub use gate::{
 pub use limits::Limits;
 pub use router::paths;
 pub use server::{Server, serve};
+pub(crate) use ui::{ICON, STYLE, tame};
 pub use v1::{AlertEntry, AlertPage, IncidentEntry, IncidentPage, SilencePage, StandingEntry, description};
 pub use v2::ALERTMANAGER_VERSION;
 pub use v2::silencing::{MatcherForm, SilenceEntry, SilenceForm};

@@ -18,23 +18,33 @@ const ANSWER_BYTES: usize = 64 << 20;
 /// How long one answer may take: servers give a query two minutes by default.
 const TIMEOUT: StdDuration = StdDuration::from_secs(150);
 
-/// Asks for all from `since` ago until now and hands the events of each window to `out`; also the
-/// error that ended it.
+/// A server, and what it is asked for.
+pub(super) struct Question {
+    pub(super) url: String,
+    /// How the server lets us in.
+    pub(super) http: HttpConfig,
+    pub(super) since: Duration,
+    pub(super) step: Duration,
+    /// Labels that the server's alerts carry beyond those of the series.
+    pub(super) external: Vec<(String, String)>,
+}
+
+/// Asks for all from `since` ago until now, and hands the events of each window to `out`, or the error that
+/// ends it.
 pub(super) async fn ask(
-    url: &str,
-    since: Duration,
-    step: Duration,
+    question: Question,
     shown: &Shown,
     out: mpsc::Sender<Result<Vec<Past>, HistoryError>>,
 ) {
     let now = wall();
-    let mut left: VecDeque<Window> = windows(now - since, now, step).into();
+    let url = &question.url;
+    let mut left: VecDeque<Window> = windows(now - question.since, now, question.step).into();
     shown.of(left.len() as u64);
-    let client = match HttpClient::new(&HttpConfig::default(), TIMEOUT, wall) {
+    let client = match HttpClient::new(&question.http, TIMEOUT, wall) {
         Ok(client) => client,
         Err(error) => return drop(out.send(Err(HistoryError::Source(error.to_string()))).await),
     };
-    let mut history = PrometheusHistory::default();
+    let mut history = PrometheusHistory::new(question.external);
     while let Some(window) = left.pop_front() {
         let events = match one(&client, url, &window).await {
             Ok(Some(body)) => history.read(&window, &body),
@@ -70,6 +80,11 @@ async fn one(client: &HttpClient, url: &str, window: &Window) -> Result<Option<V
         200 => Ok(Some(answer.body)),
         // 422: more samples than the server may load. 503: it took too long.
         422 | 503 if window.halves().is_some() => Ok(None),
+        401 | 403 => Err(format!(
+            "the server answered {}: {}; write its credentials into a file for --http.config.file",
+            answer.status,
+            answer.excerpt()
+        )),
         status => Err(format!("the server answered {status}: {}", answer.excerpt())),
     }
 }

@@ -1,6 +1,7 @@
 //! `squelch backtest`: what a configuration would have made of the past.
 
 mod ask;
+mod page;
 mod progress;
 
 use std::fs::File;
@@ -11,20 +12,26 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::failed;
-use crate::config::{self, Policy};
+use super::asking::senseless;
+use super::{Stopped, wrote};
+use crate::config::{self, HttpConfig};
 use crate::history::{self, Candidate, HistoryError, Jsonl, Past, Report};
 use crate::journal::SqlitePast;
 use crate::model::Duration;
+use ask::Question;
 use progress::{Counted, Shown};
 
 /// Options of `squelch backtest`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("past").required(true).args(["history", "prometheus", "storage"])))]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Configuration on trial; its receivers are told nothing.
+    /// Configuration on trial; its receivers are told nothing. An alertmanager.yml is one too.
     #[arg(long = "config.file", default_value = "squelch.yml", value_name = "FILE")]
     pub config_file: PathBuf,
+    /// Try this noise profile on every route, in place of those that the file names.
+    #[arg(long, value_name = "NAME")]
+    pub noise: Option<String>,
     /// Another configuration to compare with: pages gained, lost and later as seen from it.
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
@@ -34,6 +41,14 @@ pub struct Args {
     /// Base URL of a Prometheus-compatible server; its ALERTS series are the history.
     #[arg(long, value_name = "URL")]
     pub prometheus: Option<String>,
+    /// With --prometheus: options of the HTTP client, such as basic_auth or http_headers, as promtool takes them.
+    #[arg(long = "http.config.file", value_name = "FILE", conflicts_with_all = ["history", "storage"])]
+    pub http_config: Option<PathBuf>,
+    /// With --prometheus: a label that each alert gets if it lacks it, as the server's external_labels would
+    /// give it. May be given more than once.
+    #[arg(long = "external-label", value_name = "NAME=VALUE", value_parser = label,
+          conflicts_with_all = ["history", "storage"])]
+    pub external: Vec<(String, String)>,
     /// With --prometheus: how far to look back.
     #[arg(long, default_value = "30d", value_name = "DURATION")]
     pub since: Duration,
@@ -46,10 +61,24 @@ pub struct Args {
     /// Write every notification to this file, a JSON object a line; `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub notifications: Option<PathBuf>,
+    /// Write the report with figures to this file: one HTML page that needs no other file.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Output format.
     #[arg(short, long, value_enum, default_value = "simple")]
     pub output: Output,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  Replay the last 30 days of a Prometheus with your alertmanager.yml, and keep the report:
+    squelch backtest --config.file=alertmanager.yml --prometheus=http://127.0.0.1:9090 --html=report.html
+  The same with a tenant header, where http.yml is {http_headers: {X-Scope-OrgID: {values: [team]}}}:
+    squelch backtest --prometheus=https://mimir/prometheus --http.config.file=http.yml --external-label=cluster=eu
+  Try another noise profile, and compare it with the file as it is:
+    squelch backtest --history=alerts.jsonl.gz --noise=default --against=squelch.yml
+  Replay what a running server still has in its journal:
+    squelch backtest --storage.path=data/";
 
 /// How the report is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -60,50 +89,76 @@ pub enum Output {
     Json,
 }
 
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+            Ok((name.to_owned(), value.to_owned()))
+        }
+        _ => Err("write a label and its value, such as cluster=eu".into()),
+    }
+}
+
 /// Replays and reports: 0 then, 1 if it cannot, 2 if an option makes no sense.
 pub async fn run(args: Args) -> ExitCode {
     if args.step.is_zero() {
-        eprintln!("squelch: --step 0s: a step above 0, such as 1m, would be right");
-        return ExitCode::from(2);
+        return senseless("--step 0s: a step above 0, such as 1m, would be right");
     }
     let shown = Arc::new(Shown::default());
     let told = shown.clone();
     let ticker = tokio::spawn(async move { progress::tell(&told).await });
-    let report = replayed(args.clone(), shown).await;
+    let output = args.output;
+    let report = replayed(args, shown).await;
     ticker.abort();
     progress::clear();
-    let wrote = report.and_then(|report| print(&report, args.output).map_err(|e| e.to_string()));
-    match wrote {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => failed(&why),
-    }
+    wrote(report.and_then(|report| Ok(print(&report, output)?)))
 }
 
-async fn replayed(args: Args, shown: Arc<Shown>) -> Result<Report, String> {
-    let policy = policy(&args.config_file)?;
-    let against = args.against.as_deref().map(self::policy).transpose()?;
+async fn replayed(args: Args, shown: Arc<Shown>) -> Result<Report, Stopped> {
+    let trial = candidate(&args.config_file, args.noise.as_deref())?;
+    let against = args.against.as_deref().map(|file| candidate(file, None)).transpose()?;
+    let question = args.prometheus.as_ref().map(|url| question(url, &args)).transpose()?;
     let (asked, answers) = mpsc::channel(2);
+    let told = shown.clone();
     let asks = async {
-        match &args.prometheus {
-            Some(url) => ask::ask(url, args.since, args.step, &shown, asked).await,
+        match question {
+            Some(question) => ask::ask(question, &shown, asked).await,
             None => drop(asked),
         }
     };
-    let (blocking, told) = (args.clone(), shown.clone());
     let replays = tokio::task::spawn_blocking(move || {
-        let past = past(&blocking, answers, &told)?;
-        let out = blocking.notifications.as_deref().map(create).transpose()?;
-        replay(past, &policy, against.as_ref(), out, &told)
+        let past = past(&args, answers, &told)?;
+        let out = args.notifications.as_deref().map(create).transpose()?;
+        let page = args.html.as_deref().map(create).transpose()?;
+        let report = replay(past, &trial, against.as_ref(), out, &told)?;
+        if let (Some(mut page), Some(file)) = (page, &args.html) {
+            page::write(&mut page, &report).map_err(|error| of_file(file, &error))?;
+        }
+        Ok(report)
     });
     let ((), report) = tokio::join!(asks, replays);
-    report.unwrap_or_else(|error| Err(error.to_string()))
+    report.unwrap_or_else(|error| Err(error.to_string().into()))
 }
 
-/// The policy of a file as if it were in force: of one that observes, what it would do is the question.
-fn policy(file: &Path) -> Result<Policy, String> {
-    let mut policy = config::load(file).map(|config| config.policy).map_err(|errors| errors.to_string())?;
+/// A file as if it were in force: of one that observes, what it would do is the question.
+fn candidate(file: &Path, noise: Option<&str>) -> Result<Candidate, String> {
+    let mut config = config::load(file).map_err(|errors| errors.to_string())?;
+    let mut name = file.display().to_string();
+    if let Some(noise) = noise {
+        config = config.with_noise(noise).map_err(|why| format!("--noise: {why}"))?;
+        name.push_str(&format!(", noise {noise}"));
+    }
+    let mut policy = config.policy;
     policy.noise.values_mut().for_each(|noise| noise.mode = config::Mode::Enforce);
-    Ok(policy)
+    Ok(Candidate { file: name, policy, times: config.group_times })
+}
+
+fn question(url: &str, args: &Args) -> Result<Question, String> {
+    let http = match &args.http_config {
+        Some(file) => config::load_http(file).map_err(|errors| errors.to_string())?,
+        None => HttpConfig::default(),
+    };
+    let (since, step, external) = (args.since, args.step, args.external.clone());
+    Ok(Question { url: url.to_owned(), http, since, step, external })
 }
 
 type Events = Box<dyn Iterator<Item = Result<Past, HistoryError>>>;
@@ -149,23 +204,28 @@ fn create(file: &Path) -> Result<Box<dyn Write + Send>, String> {
     Ok(Box::new(BufWriter::new(created)))
 }
 
+/// The same error with the name of the file.
+fn of_file(file: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", file.display()))
+}
+
 fn replay(
     past: Events,
-    policy: &Policy,
-    against: Option<&Policy>,
+    trial: &Candidate,
+    against: Option<&Candidate>,
     mut out: Option<Box<dyn Write + Send>>,
     shown: &Shown,
-) -> Result<Report, String> {
+) -> Result<Report, Stopped> {
     let lines = |telling: &history::Telling<'_>| match &mut out {
         Some(out) => history::write_line(out, telling),
         None => Ok(()),
     };
-    let report = history::backtest(past, Candidate { policy, lines }, against, &shown.progress);
-    let report = report.map_err(|e| e.to_string())?;
-    match out.as_mut().map_or(Ok(()), |out| out.flush()) {
-        Ok(()) => Ok(report),
-        Err(error) => Err(format!("writing the notifications: {error}")),
-    }
+    let report = match history::backtest(past, trial, against, lines, &shown.progress) {
+        Err(HistoryError::Unwritten(error)) => return Err(Stopped::Unwritten(error)),
+        report => report.map_err(|error| error.to_string())?,
+    };
+    out.as_mut().map_or(Ok(()), |out| out.flush())?;
+    Ok(report)
 }
 
 fn print(report: &Report, output: Output) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! How far it is, told on standard error: several times a second on a terminal, else every 5 s.
+//! How far it is, told on standard error several times a second, where that is a terminal.
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::sync::Arc;
@@ -46,20 +46,18 @@ impl Shown {
     }
 }
 
-/// Tells for ever; to be aborted.
+/// Tells for ever, if a person reads it. To be aborted.
 pub(super) async fn tell(shown: &Shown) {
+    if !io::stderr().is_terminal() {
+        return;
+    }
     let start = Instant::now();
-    let terminal = io::stderr().is_terminal();
-    let mut every = tokio::time::interval(Duration::from_millis(if terminal { 200 } else { 5000 }));
+    let mut every = tokio::time::interval(Duration::from_millis(200));
     every.tick().await;
     loop {
         every.tick().await;
         let line = shown.line(start.elapsed());
-        // Who closed standard error does not want to know.
-        let _ = match terminal {
-            true => write!(io::stderr(), "\r{line}\x1b[K"),
-            false => writeln!(io::stderr(), "{line}"),
-        };
+        let _ = write!(io::stderr(), "\r{line}\x1b[K");
     }
 }
 

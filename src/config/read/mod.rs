@@ -128,13 +128,13 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
         profiles: profiles.keys().map(|name| name.as_str()).collect(),
         intervals: time_intervals.keys().map(|name| name.as_str()).collect(),
     };
-    let routes = match top.section("route") {
+    let (routes, group_times) = match top.section("route") {
         Some(root) => routes::read(root, &names),
         None => {
             if top.node("route").is_none() {
                 top.problems.add(top.line, "the configuration has no route; write route: {receiver: NAME}");
             }
-            Vec::new()
+            (Vec::new(), Vec::new())
         }
     };
     let storage = storage::read(top.section("storage"));
@@ -169,6 +169,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
         memory,
         masked: "".into(),
         doubts: Vec::new(),
+        group_times,
     }
 }
 

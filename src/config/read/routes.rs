@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smol_str::SmolStr;
 
-use crate::config::{GroupBy, Route, Windows};
+use crate::config::{GroupBy, GroupTimes, Route, Windows};
 use crate::model::{LabelSet, MatchOp, Matcher, MatcherError, parse_matchers};
 use crate::settings::section::{Problems, Section, Text, nearest, shown};
 use crate::settings::template_check;
@@ -17,12 +17,19 @@ pub(super) struct Names<'n> {
     pub(super) intervals: BTreeSet<&'n str>,
 }
 
-/// The tree below `root`, depth first; route 0 is the root.
-pub(super) fn read(root: Section<'_>, names: &Names<'_>) -> Vec<Route> {
-    let defaults = Route::root(SmolStr::default(), root.line);
-    let mut routes = Vec::new();
-    read_node(root, None, defaults, names, &mut routes);
-    routes
+/// The tree below `root`, depth first, and the times of each route in Alertmanager. Route 0 is the root.
+pub(super) fn read(root: Section<'_>, names: &Names<'_>) -> (Vec<Route>, Vec<GroupTimes>) {
+    let defaults = (Route::root(SmolStr::default(), root.line), GroupTimes::default());
+    let mut tree = Tree { names, routes: Vec::new(), times: Vec::new() };
+    read_node(root, None, defaults, &mut tree);
+    (tree.routes, tree.times)
+}
+
+/// What is read so far.
+struct Tree<'n> {
+    names: &'n Names<'n>,
+    routes: Vec<Route>,
+    times: Vec<GroupTimes>,
 }
 
 /// Reads one node and what is below it. `route` comes with what the node inherits: receiver,
@@ -30,10 +37,10 @@ pub(super) fn read(root: Section<'_>, names: &Names<'_>) -> Vec<Route> {
 fn read_node(
     mut keys: Section<'_>,
     parent: Option<&str>,
-    mut route: Route,
-    names: &Names<'_>,
-    routes: &mut Vec<Route>,
+    (mut route, mut times): (Route, GroupTimes),
+    tree: &mut Tree<'_>,
 ) {
+    let names = tree.names;
     route.line = keys.line;
     route.children.clear();
     match keys.text("receiver").filter(|name| !name.text.is_empty()) {
@@ -50,9 +57,15 @@ fn read_node(
     if let Some(labels) = keys.texts("group_by") {
         route.group_by = group_by(&keys, &labels);
     }
-    route.group_wait = keys.duration("group_wait").unwrap_or(route.group_wait);
-    route.group_interval = keys.positive("group_interval").unwrap_or(route.group_interval);
-    route.repeat_interval = keys.positive("repeat_interval").unwrap_or(route.repeat_interval);
+    if let Some(wait) = keys.duration("group_wait") {
+        (route.group_wait, times.wait) = (wait, wait);
+    }
+    if let Some(interval) = keys.positive("group_interval") {
+        (route.group_interval, times.interval) = (interval, interval);
+    }
+    if let Some(interval) = keys.positive("repeat_interval") {
+        (route.repeat_interval, times.repeat) = (interval, interval);
+    }
     route.continue_ = keys.boolean("continue").unwrap_or(false);
     route.labels = labels(&mut keys, &route.labels);
     route.windows = windows(&mut keys, parent.is_none(), names);
@@ -72,13 +85,14 @@ fn read_node(
     let problems = keys.problems;
     keys.finish();
 
-    let at = routes.len();
-    routes.push(route.clone());
+    let at = tree.routes.len();
+    tree.routes.push(route.clone());
+    tree.times.push(times);
     for child in children {
         if let Some(keys) = Section::new(child, "route", problems) {
-            let index = routes.len();
-            routes[at].children.push(index);
-            read_node(keys, Some(&route.key), route.clone(), names, routes);
+            let index = tree.routes.len();
+            tree.routes[at].children.push(index);
+            read_node(keys, Some(&route.key), (route.clone(), times), tree);
         }
     }
 }

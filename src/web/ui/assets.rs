@@ -18,16 +18,21 @@ struct Asset {
     bytes: &'static [u8],
 }
 
+/// The styles of the pages.
+pub(crate) const STYLE: &str = include_str!("assets/squelch.css");
+/// The sign of Squelch, as SVG.
+pub(crate) const ICON: &str = include_str!("assets/icon.svg");
+
 const JS: &str = "text/javascript; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 
 static ASSETS: [Asset; 6] = [
-    Asset { name: "squelch.css", kind: CSS, bytes: include_bytes!("assets/squelch.css") },
+    Asset { name: "squelch.css", kind: CSS, bytes: STYLE.as_bytes() },
     Asset { name: "squelch.js", kind: JS, bytes: include_bytes!("assets/squelch.js") },
     Asset { name: "htmx.min.js", kind: JS, bytes: include_bytes!("assets/htmx.min.js") },
     Asset { name: "uPlot.iife.min.js", kind: JS, bytes: include_bytes!("assets/uPlot.iife.min.js") },
     Asset { name: "uPlot.min.css", kind: CSS, bytes: include_bytes!("assets/uPlot.min.css") },
-    Asset { name: "icon.svg", kind: "image/svg+xml", bytes: include_bytes!("assets/icon.svg") },
+    Asset { name: "icon.svg", kind: "image/svg+xml", bytes: ICON.as_bytes() },
 ];
 
 /// The compressed files and their tags, in the order of [`ASSETS`].

@@ -17,8 +17,10 @@ mod silence;
 mod standing;
 mod text;
 
+pub(crate) use assets::{ICON, STYLE};
 #[cfg(test)]
 pub(super) use text::query as query_of;
+pub(crate) use text::tame;
 
 use axum::extract::Query;
 use axum::http::Uri;

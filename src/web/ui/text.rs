@@ -16,7 +16,7 @@ const MOST_LABELS: usize = 12;
 
 /// `text` of at most `most` characters, with everything that moves, hides or turns what stands beside it
 /// made visible.
-pub(super) fn tame(text: &str, most: usize) -> String {
+pub(crate) fn tame(text: &str, most: usize) -> String {
     let shown = |c: char| match c {
         '\n' | '\t' => ' ',
         '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {

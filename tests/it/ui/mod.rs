@@ -1,6 +1,6 @@
 //! The pages: in a real browser, against the real program.
 
-mod browser;
+pub(crate) mod browser;
 mod demo;
 mod hostile;
 mod many;

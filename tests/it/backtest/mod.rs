@@ -1,7 +1,10 @@
-//! `squelch backtest` as a user runs it: files, a journal and a Prometheus in, tables and lines out.
+//! `squelch backtest` as a user runs it: files, a journal and a Prometheus in, tables, lines and a page out.
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
+mod figures;
+mod page;
+mod prometheus;
+
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -195,54 +198,6 @@ fn a_journal_is_read_while_its_server_holds_it() {
     assert_eq!(pages(&place.report(&["--storage.path", "data"])), [1, 1, 1], "and without a server");
     // The owner finds all as it left it.
     assert_eq!(SqliteJournal::open(&data).unwrap().recover().unwrap().records.len(), 2);
-}
-
-/// Answers each request by what it asks for: too much at first, then one alert in every window.
-fn prometheus(listener: TcpListener, requests: usize) -> Vec<String> {
-    let mut asked = Vec::new();
-    for _ in 0..requests {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            head.push(byte[0]);
-        }
-        let head = String::from_utf8(head).unwrap();
-        let path = head.split(' ').nth(1).unwrap().to_owned();
-        let number = |name: &str| -> f64 {
-            let value = path.split(&format!("&{name}=")).nth(1).unwrap().split('&').next().unwrap();
-            value.parse().unwrap()
-        };
-        let (status, body) = if asked.is_empty() {
-            ("422 Unprocessable Entity", json!({"status": "error", "error": "too many samples"}))
-        } else {
-            let metric = json!({"__name__": "ALERTS", "alertstate": "firing", "alertname": "Down"});
-            let middle = number("start") + 1800.0;
-            let series = json!({"metric": metric, "values": [[middle, "1"], [middle + 60.0, "1"]]});
-            ("200 OK", json!({"status": "success", "data": {"resultType": "matrix", "result": [series]}}))
-        };
-        let body = body.to_string();
-        let answer =
-            format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
-        stream.write_all(answer.as_bytes()).unwrap();
-        asked.push(head);
-    }
-    asked
-}
-
-#[test]
-fn a_prometheus_is_asked_in_windows_that_it_can_answer() {
-    let place = Place::new();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://me:pw@{}/", listener.local_addr().unwrap());
-    let server = std::thread::spawn(move || prometheus(listener, 3));
-    let report = place.report(&["--prometheus", &url, "--since", "12h"]);
-    let asked = server.join().unwrap();
-    assert_eq!(pages(&report), [2, 2, 2], "{report}");
-    assert_eq!(report["history"]["observations"], 4);
-    assert!(asked[0].starts_with("GET /api/v1/query_range?query=ALERTS%7B"), "{}", asked[0]);
-    assert!(asked[0].to_lowercase().contains("authorization: basic "), "{}", asked[0]);
 }
 
 #[test]

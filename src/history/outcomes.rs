@@ -1,0 +1,227 @@
+//! When a person first heard of each firing: of Alertmanager's groups, and of Squelch.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::report::{Delays, SeverityFigures};
+use super::told::Telling;
+use crate::config::Severities;
+use crate::model::{AlertId, Duration, Kind, Timestamp};
+
+/// Firings that are remembered of each configuration. Those beyond them are not judged.
+pub(super) const MOST: usize = 2_000_000;
+
+/// The first that a person hears of an alert may be the update of an incident that is this old. Beyond it the
+/// alert is swallowed: people do not look at an old incident again.
+pub const SWALLOWED_AFTER: Duration = Duration::from_mins(15);
+
+/// A person hears of an alert at the same time if it is no more than this much later, in milliseconds.
+pub(super) const SAME_MS: u64 = 1000;
+
+/// One firing of an alert at one receiver, and when Alertmanager tells of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Firing {
+    /// See [`key`].
+    pub(super) key: u64,
+    /// The position of its level of severity, 0 = the highest.
+    pub(super) level: u8,
+    pub(super) starts_at: Timestamp,
+    pub(super) told: Told,
+}
+
+/// How a person first heard of a firing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Not at all.
+    Not,
+    /// Not anew: the alert stood in an open incident at this time, and still does.
+    Open(Timestamp),
+    /// At this time, in an incident that was opened then or before.
+    At { at: Timestamp, opened: Timestamp },
+}
+
+/// An alert at a receiver.
+pub(super) fn key(receiver: &str, alert: AlertId) -> u64 {
+    let mut hash = DefaultHasher::new();
+    (receiver, alert).hash(&mut hash);
+    hash.finish()
+}
+
+/// What the receivers heard of Squelch.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// By [`key`]: in order of their start, once [`Heard::sort`] is called.
+    alerts: HashMap<u64, Vec<Entry>>,
+    /// By receiver and dedup key: when each incident was paged, and closed.
+    incidents: HashMap<u64, (Timestamp, Option<Timestamp>)>,
+    entries: usize,
+    pub(super) truncated: bool,
+}
+
+/// One firing that a receiver heard of.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    starts_at: Timestamp,
+    at: Timestamp,
+    opened: Timestamp,
+    /// The latest incident in which it stands.
+    incident: u64,
+}
+
+impl Heard {
+    pub(super) fn note(&mut self, telling: &Telling<'_>) {
+        let n = telling.notification;
+        let mut hash = DefaultHasher::new();
+        (&n.receiver, &n.dedup_key).hash(&mut hash);
+        let incident = hash.finish();
+        match n.kind {
+            Kind::Page => {
+                self.incidents.entry(incident).or_insert((n.at, None));
+            }
+            Kind::Resolve => {
+                if let Some((_, closed)) = self.incidents.get_mut(&incident) {
+                    *closed = Some(n.at);
+                }
+            }
+            Kind::Update => {}
+            Kind::Digest => return,
+        }
+        let opened = self.incidents.get(&incident).map_or(n.at, |(opened, _)| *opened);
+        for alert in telling.alerts.iter().filter(|alert| alert.problem.is_none()) {
+            if self.entries >= MOST {
+                self.truncated = true;
+                return;
+            }
+            let entries = self.alerts.entry(key(&n.receiver, alert.id)).or_default();
+            match entries.last_mut() {
+                Some(last) if last.starts_at == alert.starts_at => last.incident = incident,
+                _ => {
+                    self.entries += 1;
+                    entries.push(Entry { starts_at: alert.starts_at, at: n.at, opened, incident });
+                }
+            }
+        }
+    }
+
+    fn sort(&mut self) {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the order in which the lists are sorted changes none"
+        )]
+        self.alerts.values_mut().for_each(|entries| entries.sort_by_key(|entry| entry.starts_at));
+    }
+
+    /// How a person heard of `firing`; `asked` is when that is of interest.
+    fn told(&self, firing: &Firing, asked: Timestamp) -> Told {
+        let Some(entries) = self.alerts.get(&firing.key) else { return Told::Not };
+        let later = entries.partition_point(|entry| entry.starts_at <= firing.starts_at);
+        let Some(entry) = later.checked_sub(1).map(|index| entries[index]) else { return Told::Not };
+        if entry.starts_at == firing.starts_at {
+            return Told::At { at: entry.at, opened: entry.opened };
+        }
+        let closed = self.incidents.get(&entry.incident).and_then(|(_, closed)| *closed);
+        match entry.at <= asked && closed.is_none_or(|closed| closed > asked) {
+            true => Told::Open(asked),
+            false => Told::Not,
+        }
+    }
+}
+
+/// The figures of Alertmanager's grouping and of Squelch for each level of severity, in the order of the levels.
+pub(super) fn judge(
+    severities: &Severities,
+    firings: &[Firing],
+    heard: &mut Heard,
+) -> (Vec<SeverityFigures>, Vec<SeverityFigures>) {
+    heard.sort();
+    let empty = || severities.levels.iter().map(|level| SeverityFigures::new(&level.name)).collect();
+    let (mut before, mut after): (Vec<SeverityFigures>, Vec<SeverityFigures>) = (empty(), empty());
+    for firing in firings {
+        let level = usize::from(firing.level);
+        let asked = match firing.told {
+            Told::At { at, .. } | Told::Open(at) => at,
+            Told::Not => firing.starts_at,
+        };
+        let told = heard.told(firing, asked);
+        if let Some(figures) = before.get_mut(level) {
+            figures.count(firing.starts_at, firing.told);
+        }
+        if let Some(figures) = after.get_mut(level) {
+            figures.count(firing.starts_at, told);
+            if let Told::At { at: before, .. } = firing.told {
+                match told {
+                    Told::At { at, .. } => figures.later += u64::from(at.since(before).as_millis() > SAME_MS),
+                    Told::Open(_) => {}
+                    Told::Not => figures.never += 1,
+                }
+            }
+        }
+    }
+    (before, after)
+}
+
+impl SeverityFigures {
+    fn count(&mut self, starts_at: Timestamp, told: Told) {
+        self.firings += 1;
+        match told {
+            Told::Not => self.untold += 1,
+            Told::Open(_) => self.open += 1,
+            Told::At { at, opened } => {
+                self.delay.add(at.since(starts_at));
+                match at.since(opened) {
+                    Duration::ZERO => self.paged += 1,
+                    age if age <= SWALLOWED_AFTER => self.joined += 1,
+                    _ => self.swallowed += 1,
+                }
+            }
+        }
+    }
+}
+
+/// The delays of all levels together.
+pub(super) fn all_delays(figures: &[SeverityFigures]) -> Delays {
+    let mut all = Delays::default();
+    figures.iter().for_each(|one| all.extend(&one.delay));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(s: i64) -> Timestamp {
+        Timestamp::from_millis(s * 1000)
+    }
+
+    #[test]
+    fn each_firing_is_judged_by_when_a_person_first_hears_of_it() {
+        let severities = Severities::default();
+        let told = |s: i64| Told::At { at: at(s), opened: at(30) };
+        let firing = |key, starts: i64, told| Firing { key, level: 0, starts_at: at(starts), told };
+        let firings = [
+            firing(1, 0, told(30)),
+            firing(2, 10, told(330)),
+            firing(2, 2000, told(2130)),
+            firing(3, 0, told(30)),
+            firing(4, 0, Told::Not),
+        ];
+        let mut heard = Heard::default();
+        heard.incidents.insert(7, (at(0), Some(at(3000))));
+        let entry =
+            |starts: i64, s: i64| Entry { starts_at: at(starts), at: at(s), opened: at(0), incident: 7 };
+        heard.alerts.insert(1, vec![entry(0, 0)]);
+        heard.alerts.insert(2, vec![entry(10, 10)]);
+        heard.alerts.insert(3, vec![entry(0, 1000)]);
+        let (before, after) = judge(&severities, &firings, &mut heard);
+        let counts = |f: &SeverityFigures| [f.firings, f.paged, f.joined, f.swallowed, f.open, f.untold];
+        assert_eq!(counts(&before[0]), [5, 2, 1, 1, 0, 1]);
+        assert_eq!(counts(&after[0]), [5, 1, 1, 1, 1, 1]);
+        assert_eq!((after[0].later, after[0].never), (1, 0));
+        assert_eq!(after[0].delay.max(), Some(Duration::from_secs(1000)));
+        assert_eq!(before[1].firings, 0);
+        // An incident that is closed tells of nothing.
+        heard.incidents.insert(7, (at(0), Some(at(100))));
+        let (_, after) = judge(&severities, &firings, &mut heard);
+        assert_eq!((after[0].open, after[0].never), (0, 1));
+    }
+}
