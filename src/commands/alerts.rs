@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use super::asking::{filters, matchers, moment, say, say_json, senseless, table};
 use super::backtest::Output;
-use super::failed;
 use super::server::{self, Server};
+use super::{Stopped, failed, wrote};
 use crate::engine::{Event, Origin};
 use crate::history::{self, write_history};
 use crate::journal::SqlitePast;
@@ -70,10 +70,7 @@ pub async fn run(args: Args) -> ExitCode {
         Err(why) => return senseless(&why),
     };
     if args.export {
-        return match export(&args, wanted).await {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(why) => failed(&why),
-        };
+        return wrote(export(&args, wanted).await);
     }
     let alerts = match ask(&args, args.status, args.limit).await {
         Ok(alerts) => alerts,
@@ -132,7 +129,7 @@ fn state(standing: &StandingEntry) -> String {
     }
 }
 
-async fn export(args: &Args, wanted: Vec<Matcher>) -> Result<(), String> {
+async fn export(args: &Args, wanted: Vec<Matcher>) -> Result<(), Stopped> {
     let from = args.since.map_or(Timestamp::ZERO, |since| wall() - since);
     let past = match &args.storage {
         Some(dir) => {
@@ -144,9 +141,9 @@ async fn export(args: &Args, wanted: Vec<Matcher>) -> Result<(), String> {
     };
     let mut out = BufWriter::new(io::stdout().lock());
     for (at, observations) in past {
-        write_history(&mut out, at, &observations).map_err(unwritten)?;
+        write_history(&mut out, at, &observations)?;
     }
-    out.flush().map_err(unwritten)
+    Ok(out.flush()?)
 }
 
 /// What was said of these alerts last: a line when each began, and one when it ended.
@@ -174,7 +171,7 @@ fn said(alerts: &[AlertEntry], from: Timestamp) -> Vec<(Timestamp, Vec<Observati
     lines
 }
 
-fn export_journal(dir: &Path, wanted: &[Matcher], from: Timestamp) -> Result<(), String> {
+fn export_journal(dir: &Path, wanted: &[Matcher], from: Timestamp) -> Result<(), Stopped> {
     let records = SqlitePast::open(dir).map_err(|e| e.to_string())?;
     let mut out = BufWriter::new(io::stdout().lock());
     let matches = |labels: &LabelSet| wanted.iter().all(|m| m.matches(labels));
@@ -183,12 +180,8 @@ fn export_journal(dir: &Path, wanted: &[Matcher], from: Timestamp) -> Result<(),
         let Event::Observe(mut batch) = past.event else { continue };
         batch.observations.retain(|o| matches(&o.labels));
         if past.at >= from && !batch.observations.is_empty() {
-            write_history(&mut out, past.at, &batch.observations).map_err(unwritten)?;
+            write_history(&mut out, past.at, &batch.observations)?;
         }
     }
-    out.flush().map_err(unwritten)
-}
-
-fn unwritten(error: io::Error) -> String {
-    format!("writing the history: {error}")
+    Ok(out.flush()?)
 }

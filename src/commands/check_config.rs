@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::unwritten;
 use crate::config::{self, Config, ConfigErrors};
 use crate::deliver;
 
@@ -21,7 +22,8 @@ pub struct CheckConfig {
 pub fn run(files: &[PathBuf], out: &mut dyn Write) -> ExitCode {
     match check(files, out) {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) | Err(_) => ExitCode::FAILURE,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => unwritten(error),
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::wrote;
 use crate::config::{self, Config, GroupBy, KnownBy, Route};
 
 /// Checks an alertmanager.yml, and says what changes with Squelch and which two edits to make.
@@ -21,7 +22,7 @@ pub struct Args {
 
 const EXAMPLE: &str = "Example:\n  squelch migrate /etc/prometheus/alertmanager.yml --address=squelch:9096";
 
-/// Writes the report to `out`. The code is 1 if the file does not load or `out` cannot be written.
+/// Writes the report to `out`. The code is 1 if the file does not load or `out` fails.
 pub fn run(args: &Args, out: &mut dyn Write) -> ExitCode {
     let config = match config::load(&args.file) {
         Ok(config) => config,
@@ -31,10 +32,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match report(&config, args, out) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    wrote(report(&config, args, out))
 }
 
 fn report(config: &Config, args: &Args, out: &mut dyn Write) -> io::Result<()> {

@@ -142,6 +142,12 @@ fn wrote(written: Result<(), impl Into<Stopped>>) -> ExitCode {
     }
 }
 
+/// Ends a command whose status tells what it found, and that could not write all of it: never with 0.
+fn unwritten(error: io::Error) -> ExitCode {
+    wrote(Err::<(), _>(error));
+    ExitCode::FAILURE
+}
+
 /// `0.1.0 (revision abc)`; the revision is there if the build was told it in `SQUELCH_REVISION`.
 static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("SQUELCH_REVISION") {
     Some(revision) => format!("{} (revision {revision})", env!("CARGO_PKG_VERSION")),

@@ -4,7 +4,7 @@ mod report;
 mod storm;
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write as _};
+use std::io::{self, IsTerminal, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,7 +23,7 @@ use crate::node::clock::wall;
 use crate::node::{Node, NodeError, Options};
 
 use super::fake_pager::FakePager;
-use super::log;
+use super::{failed, log, wrote};
 use storm::{SECONDS, Step, Without};
 
 /// Options of `squelch demo`.
@@ -50,6 +50,8 @@ enum DemoError {
     Deaf,
     #[error("interrupted")]
     Interrupted,
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
 }
 
 /// Shows it: 0 if the one incident that matters reached a human, else 1.
@@ -61,14 +63,9 @@ pub async fn run(args: Args) -> ExitCode {
     log::flush();
     match shown {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => {
-            eprintln!("squelch: {} was not paged", storm::PLANTED);
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("squelch: {error}");
-            ExitCode::FAILURE
-        }
+        Ok(false) => failed(&format!("{} was not paged", storm::PLANTED)),
+        Err(DemoError::Output(error)) => wrote(Err(error)),
+        Err(error) => failed(&error.to_string()),
     }
 }
 
@@ -91,31 +88,48 @@ async fn show(seconds: u64, folder: &Path) -> Result<bool, DemoError> {
     })
     .await?;
     let address = *node.addresses().first().ok_or(DemoError::Deaf)?;
-    println!("Squelch {} stands between a pager and a pair of Alertmanagers,", env!("CARGO_PKG_VERSION"));
-    println!("which group by alertname and instance. {seconds} seconds of storm;");
-    println!("what the configuration says of noise shrinks with it:\n");
-    for line in text.lines().skip_while(|line| *line != "noise:") {
-        println!("    {line}");
-    }
-    println!("\npages    http://{address}/");
-    println!("metrics  http://{address}/metrics\npager    {}\n", pager.url("/incidents"));
-
     let began = wall();
     let mut without = Without::default();
+    let storm = async {
+        introduce(&text, seconds, address, &pager)?;
+        blow(&node, &pager, address, seconds, &mut without).await
+    };
     let stormed = tokio::select! {
-        () = blow(&node, &pager, address, seconds, &mut without) => Ok(()),
+        blown = storm => blown.map_err(DemoError::from),
         _ = tokio::signal::ctrl_c() => Err(DemoError::Interrupted),
     };
     let stats = node.gate().stats();
     node.stop().await;
     stormed?;
     let incidents = pager.incidents();
-    print!("{}", report::text(&stats, &without, &incidents, began));
+    io::stdout().write_all(report::text(&stats, &without, &incidents, began).as_bytes())?;
     Ok(incidents.iter().any(|i| i.summary.contains(storm::PLANTED) && i.notified > 0))
 }
 
+fn introduce(config: &str, seconds: u64, address: SocketAddr, pager: &FakePager) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "Squelch {} stands between a pager and a pair of Alertmanagers,",
+        env!("CARGO_PKG_VERSION")
+    )?;
+    writeln!(out, "which group by alertname and instance. {seconds} seconds of storm;")?;
+    writeln!(out, "what the configuration says of noise shrinks with it:\n")?;
+    for line in config.lines().skip_while(|line| *line != "noise:") {
+        writeln!(out, "    {line}")?;
+    }
+    writeln!(out, "\npages    http://{address}/")?;
+    writeln!(out, "metrics  http://{address}/metrics\npager    {}\n", pager.url("/incidents"))
+}
+
 /// Sends every step at its time, twice, and shows how it goes.
-async fn blow(node: &Node, pager: &FakePager, to: SocketAddr, seconds: u64, without: &mut Without) {
+async fn blow(
+    node: &Node,
+    pager: &FakePager,
+    to: SocketAddr,
+    seconds: u64,
+    without: &mut Without,
+) -> io::Result<()> {
     let client = Client::builder(TokioExecutor::new()).build_http();
     let begin = Instant::now();
     let scaled = |ms: u64| Duration::from_millis(ms * seconds / SECONDS);
@@ -135,14 +149,15 @@ async fn blow(node: &Node, pager: &FakePager, to: SocketAddr, seconds: u64, with
                 }
                 tell(&client, to, &step, starts_at, now).await;
             }
-            _ = progress.tick() => show_progress(node, pager, begin.elapsed()),
+            _ = progress.tick() => show_progress(node, pager, begin.elapsed())?,
         }
     }
-    show_progress(node, pager, begin.elapsed());
-    if std::io::stdout().is_terminal() {
-        println!();
+    show_progress(node, pager, begin.elapsed())?;
+    let mut out = io::stdout();
+    if out.is_terminal() {
+        writeln!(out)?;
     }
-    println!();
+    writeln!(out)
 }
 
 /// Tells `step` as both members of the pair do. What is refused is told again, as they would.
@@ -172,16 +187,19 @@ async fn tell(
     }
 }
 
-fn show_progress(node: &Node, pager: &FakePager, elapsed: Duration) {
+fn show_progress(node: &Node, pager: &FakePager, elapsed: Duration) -> io::Result<()> {
     let stats = node.gate().stats();
     let alerts: u64 = stats.received.values().sum();
     let interruptions: u64 = pager.incidents().iter().map(|i| i.notified).sum();
     let line = format!("{:>4} s   {alerts:>4} alerts in   {interruptions:>3} pages out", elapsed.as_secs());
-    if std::io::stdout().is_terminal() {
-        print!("\r{line}");
-        let _ = std::io::stdout().flush();
+    let mut out = io::stdout();
+    if out.is_terminal() {
+        write!(out, "\r{line}")?;
+        out.flush()
     } else if elapsed.subsec_millis() < 500 && elapsed.as_secs().is_multiple_of(5) {
-        println!("{line}");
+        writeln!(out, "{line}")
+    } else {
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ mod fault;
 mod server;
 mod state;
 
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 
 pub use events::{Answered, change, enqueue};
@@ -30,15 +31,20 @@ pub struct Args {
 }
 
 /// Serves until the process is stopped. Fails if the address cannot be listened on.
-pub async fn run(args: Args) -> std::io::Result<()> {
+pub async fn run(args: Args) -> io::Result<()> {
     let pager = FakePager::bind(args.listen_address).await?;
     pager.limit_rate(args.rate_limit);
     let at = pager.url("");
-    println!("fake pager on {at}");
-    println!("  PagerDuty  url: {at}/v2/enqueue");
-    println!("  Slack      api_url: {at}/slack/any");
-    println!("  webhook    url: {at}/webhook/any");
-    println!("  see        {at}/incidents  {at}/messages  {at}/requests");
+    let text = format!(
+        "fake pager on {at}
+  PagerDuty  url: {at}/v2/enqueue
+  Slack      api_url: {at}/slack/any
+  webhook    url: {at}/webhook/any
+  see        {at}/incidents  {at}/messages  {at}/requests
+"
+    );
+    // It serves whether its addresses are read or not.
+    let _ = io::stdout().write_all(text.as_bytes());
     pager.serve_forever().await;
     Ok(())
 }

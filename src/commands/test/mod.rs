@@ -87,7 +87,7 @@ impl TestOutcome {
 pub fn run(args: &Args, out: &mut dyn Write) -> ExitCode {
     match all(args, out) {
         Ok(code) => ExitCode::from(code),
-        Err(error) => super::failed(&format!("cannot write the results: {error}")),
+        Err(error) => super::unwritten(error),
     }
 }
 
@@ -122,7 +122,7 @@ fn all(args: &Args, out: &mut dyn Write) -> io::Result<u8> {
     let ran = outcomes.iter().filter_map(|o| o.tests.as_ref().ok()).flatten().count();
     if ran == 0 {
         // A misspelt name must not look like a success.
-        eprintln!("squelch: no test has a name that --run matches");
+        super::complain("no test has a name that --run matches");
         return Ok(2);
     }
     Ok(0)

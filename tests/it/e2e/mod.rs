@@ -5,6 +5,7 @@ mod api;
 mod bad_input;
 mod chain;
 pub(crate) mod child;
+mod closed;
 mod commands;
 mod crash;
 mod delivery;
