@@ -35,7 +35,7 @@ pub struct Config {
     pub group_times: Vec<GroupTimes>,
 }
 
-/// When an Alertmanager notifies of a group. The defaults are Alertmanager's, and differ from those of Squelch.
+/// When an Alertmanager notifies of a group. The defaults are Alertmanager's, and not those of Squelch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct GroupTimes {
     /// `group_wait`: default 30s.

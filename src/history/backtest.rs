@@ -1,4 +1,4 @@
-//! A backtest: one thread reads. For each configuration one thread decides, and one asks what would have been.
+//! A backtest: one thread reads. For each configuration one thread decides, and one models Alertmanager.
 
 use std::cell::RefCell;
 use std::io;

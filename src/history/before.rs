@@ -3,11 +3,11 @@
 //! *Every firing*: an alert that starts to fire pages, once for each route that it takes.
 //!
 //! *Alertmanager*: the same file in an Alertmanager, with its `group_by`, its times, inhibit rules and time
-//! intervals. A group's first alert starts `group_wait`, which is over at once if the alert started longer ago.
-//! Then Alertmanager looks at the group every `group_interval`. If something new fires in it, it notifies. The
-//! first such notification is a page: it opens an incident at the pager, under the key of the group. The
-//! notifications after it are updates of that incident, until all has resolved. Alertmanager never tells of an
-//! alert that resolves before it looks. Silences are not in the model, because a history has none.
+//! intervals. A group's first alert starts `group_wait`, which is over at once if the alert started longer
+//! ago. Then Alertmanager looks at the group every `group_interval`, and notifies if something new fires in
+//! it. The first such notification is a page: it opens an incident at the pager, under the key of the group.
+//! The notifications after it are updates of that incident, until all has resolved. Alertmanager never tells
+//! of an alert that resolves before it looks. Silences are not in the model, because a history has none.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

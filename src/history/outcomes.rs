@@ -127,7 +127,7 @@ impl Heard {
     }
 }
 
-/// The figures of Alertmanager's grouping and of Squelch for each level of severity, in the order of the levels.
+/// The figures of Alertmanager's grouping, and of Squelch, for each level of severity in order.
 pub(super) fn judge(
     severities: &Severities,
     firings: &[Firing],

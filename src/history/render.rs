@@ -47,8 +47,8 @@ pub fn render(out: &mut impl Write, report: &Report) -> fmt::Result {
     }
 }
 
-/// What a configuration comes to, in a sentence: pages, alerts of the highest level that people hear of later,
-/// and alerts that join an incident.
+/// What a configuration comes to, in a sentence: pages, alerts of the highest level that people hear of
+/// later, and alerts that join an incident.
 pub fn verdict(side: &Side) -> String {
     let (before, after) = (side.alertmanager.pages.pages, side.squelch.pages.pages);
     let pages = match before {
@@ -75,8 +75,8 @@ pub fn verdict(side: &Side) -> String {
     )
 }
 
-/// What Alertmanager's groups swallow and what Squelch does, in a sentence: alerts that people first hear of when
-/// they no longer look at the incident.
+/// How many alerts Alertmanager's groups swallow, and how many Squelch does, in a sentence. People first
+/// hear of them when they no longer look at the incident.
 pub fn swallowed(side: &Side) -> String {
     let (before, after) = (side.alertmanager.pages.swallowed(), side.squelch.pages.swallowed());
     format!(

@@ -41,7 +41,8 @@ pub struct Args {
     /// Base URL of a Prometheus-compatible server; its ALERTS series are the history.
     #[arg(long, value_name = "URL")]
     pub prometheus: Option<String>,
-    /// With --prometheus: options of the HTTP client, such as basic_auth or http_headers, as promtool takes them.
+    /// With --prometheus: options of the HTTP client, such as basic_auth or http_headers, as promtool takes
+    /// them.
     #[arg(long = "http.config.file", value_name = "FILE", conflicts_with_all = ["history", "storage"])]
     pub http_config: Option<PathBuf>,
     /// With --prometheus: a label that each alert gets if it lacks it, as the server's external_labels would

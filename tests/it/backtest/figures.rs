@@ -10,7 +10,7 @@ fn text(place: &Place, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// One cluster in trouble for an hour: critical x, then a warning y within 5 minutes, and critical z after 40.
+/// One cluster in trouble for an hour: critical x, warning y after 4 minutes, and critical z after 40.
 fn long_trouble() -> String {
     let at = |minute: u32| format!("2026-01-01T08:{minute:02}:00Z");
     let warning = line(&at(4), "firing", "y", &at(4)).replace("critical", "warning");

@@ -34,18 +34,24 @@ pub(super) fn figure(report: &Report, series: &[Series<'_>]) -> Markup {
                 figcaption { bdi { (said) } }
                 div.axes {
                     div.y aria-hidden="true" { span { (thousands(most)) } span { "0" } }
-                    svg.bars viewBox=(format!("0 0 {} 100", count * 10)) preserveAspectRatio="none" role="img" aria-label=(said) {
+                    svg.bars viewBox=(format!("0 0 {} 100", count * 10)) preserveAspectRatio="none" role="img"
+                        aria-label=(said) {
                         @for (bar, pages) in bars.iter().enumerate() {
                             @let height = height(*pages, most);
                             rect.track x=(bar * 10 + 1) y="0" width="8" height="100" {
                                 title { (start(bar)) ": " (super::pages(*pages)) }
                             }
-                            rect class=(one.class) x=(bar * 10 + 1) y=(100 - height) width="8" height=(height) {
+                            rect class=(one.class) x=(bar * 10 + 1) y=(100 - height) width="8"
+                                height=(height) {
                                 title { (start(bar)) ": " (super::pages(*pages)) }
                             }
                         }
                     }
-                    div.x aria-hidden="true" { span { (first) } @if count > 2 { span { (start(count / 2)) } } span { (last) } }
+                    div.x aria-hidden="true" {
+                        span { (first) }
+                        @if count > 2 { span { (start(count / 2)) } }
+                        span { (last) }
+                    }
                 }
             }
         }
@@ -53,10 +59,15 @@ pub(super) fn figure(report: &Report, series: &[Series<'_>]) -> Markup {
             summary { "Pages " (per) " as a table" }
             table.rows {
                 caption.unseen { "Pages " (per) }
-                thead { tr { th scope="col" { "From" } @for one in series { th.n scope="col" { bdi { (one.name) } } } } }
+                thead { tr {
+                    th scope="col" { "From" }
+                    @for one in series { th.n scope="col" { bdi { (one.name) } } }
+                } }
                 tbody { @for (day, counts) in &table { tr data-row {
                     td data-label="State" { (day) }
-                    @for (one, count) in series.iter().zip(counts) { td.n data-label=(one.name) { (thousands(*count)) } }
+                    @for (one, count) in series.iter().zip(counts) {
+                        td.n data-label=(one.name) { (thousands(*count)) }
+                    }
                 } } }
             }
         }

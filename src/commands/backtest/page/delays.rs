@@ -26,7 +26,8 @@ pub(super) fn figure(series: &[Series<'_>]) -> Markup {
                 @let severity = tame(&first.tally.by_severity[*level].severity, CUT);
                 @let said = said(series, *level);
                 figure.plot {
-                    figcaption { b { bdi { (severity) } } ", " (thousands(first.tally.by_severity[*level].firings)) " firings" }
+                    @let firings = thousands(first.tally.by_severity[*level].firings);
+                    figcaption { b { bdi { (severity) } } ", " (firings) " firings" }
                     div.axes {
                         div.y aria-hidden="true" { span { "100 %" } span { "50 %" } span { "0 %" } }
                         svg.lines viewBox="-1 -2 122 104" preserveAspectRatio="none" role="img" aria-label=(said) {
@@ -54,11 +55,14 @@ pub(super) fn figure(series: &[Series<'_>]) -> Markup {
                 } }
                 tbody { @for level in &levels { @for one in series {
                     @let figures = &one.tally.by_severity[*level];
-                    @let delays = [figures.delay.quantile(50), figures.delay.quantile(99), figures.delay.max()];
+                    @let delay = &figures.delay;
+                    @let delays = [delay.quantile(50), delay.quantile(99), delay.max()];
                     tr data-row {
                         td.sev data-label="State" { bdi { (tame(&figures.severity, CUT)) } }
                         td data-label="By" { bdi { (one.name) } }
-                        @for seconds in COLUMNS { td.n data-label=(within(seconds)) { (percent(figures, seconds)) " %" } }
+                        @for seconds in COLUMNS {
+                            td.n data-label=(within(seconds)) { (percent(figures, seconds)) " %" }
+                        }
                         @for (name, delay) in ["p50", "p99", "Longest"].iter().zip(delays) {
                             td.n data-label=(name) { (delay.map_or("–".to_owned(), length)) }
                         }

@@ -146,8 +146,10 @@ fn body(report: &Report) -> Markup {
 fn legend(series: &[Series<'_>]) -> Markup {
     html! {
         ul.legend aria-hidden="true" {
-            @for one in series { li { svg.mark viewBox="0 0 24 8" { line class=(one.class) x1="0" y1="4" x2="24" y2="4" {} }
-                bdi { (one.name) } } }
+            @for one in series { li {
+                svg.mark viewBox="0 0 24 8" { line class=(one.class) x1="0" y1="4" x2="24" y2="4" {} }
+                bdi { (one.name) }
+            } }
         }
     }
 }

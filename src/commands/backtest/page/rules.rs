@@ -35,7 +35,9 @@ pub(super) fn figure(series: &[Series<'_>]) -> Markup {
                 } }
                 tbody { @for (name, counts) in rules.iter().take(RULES) { tr data-row {
                     td.what { bdi.name { (tame(if name.is_empty() { "(no alertname)" } else { name }, CUT)) } }
-                    @for (one, count) in series.iter().zip(counts) { td.n data-label=(one.name) { (thousands(*count)) } }
+                    @for (one, count) in series.iter().zip(counts) {
+                        td.n data-label=(one.name) { (thousands(*count)) }
+                    }
                     td.n data-label="Change" { (signed(change(counts))) }
                     td.pages { svg viewBox=(format!("0 0 1000 {height}")) preserveAspectRatio="none" aria-hidden="true" {
                         @for (index, (one, count)) in series.iter().zip(counts).enumerate() {

@@ -21,8 +21,9 @@ pub(super) fn figure(series: &[Series<'_>]) -> Markup {
                         svg viewBox="0 0 240 70" preserveAspectRatio="none" role="img" aria-label=(said) {
                             @for (day, hours) in one.tally.by_week.iter().enumerate() {
                                 @for (hour, pages) in hours.iter().enumerate() {
-                                    rect class=(if *pages == 0 { "track" } else { one.class }) x=(hour * 10) y=(day * 10)
-                                        width="9" height="9" fill-opacity=(shade(*pages, most)) {
+                                    @let class = if *pages == 0 { "track" } else { one.class };
+                                    rect class=(class) x=(hour * 10) y=(day * 10) width="9" height="9"
+                                        fill-opacity=(shade(*pages, most)) {
                                         title { (DAYS[day]) (format!(" {hour:02}:00: ")) (super::pages(*pages)) }
                                     }
                                 }
