@@ -3,9 +3,11 @@
 //! The core holds causes as data. The API, the pages, the command line, the decision log and the
 //! notifications show the text that this file makes of them.
 
+use crate::config::BUSY_PAGES;
 use crate::engine::NextStep;
 use crate::model::{
     Cause, Counted, Duration, HeldBack, LabelSet, NameCount, Notification, OrphanedIncident, Problem, Status,
+    Timestamp,
 };
 
 /// Why, as one sentence without its full stop. What senders and people wrote stands in it as it is.
@@ -57,10 +59,11 @@ pub fn text(cause: &Cause) -> String {
             tenths((*reuse_at).into())
         ),
         Cause::ChangedBack => "the alert resolved and fired again before anybody was notified".into(),
-        Cause::Unsurprising { surprise, page_at, window } => format!(
-            "nothing unusual fires: the surprise within {window} is {}, and {} opens a page",
-            hundredths(*surprise),
-            hundredths((*page_at).into())
+        Cause::Usual { per_day, usual_per_day, busy_since } => format!(
+            "the alert is usual: it fires {} times a day, above {} it opens no page{}",
+            tenths(*per_day),
+            tenths((*usual_per_day).into()),
+            busy_since.map_or(String::new(), |at| format!(" while its group is busy ({})", busy(at)))
         ),
         Cause::RateLimited => {
             "the receiver had reached its limit, and the alert resolved before there was room for its page"
@@ -87,8 +90,13 @@ pub fn text(cause: &Cause) -> String {
         Cause::GroupWait { others } => {
             format!("the alert waits for the rest of its group, {}", with(*others))
         }
-        Cause::ProfileWait { others } => {
-            format!("the noise profile waits for more alerts, {}", with(*others))
+        Cause::ProfileWait { others, per_day, busy_since } => {
+            let busy = busy_since.map_or(String::new(), |at| format!("{}, and ", busy(at)));
+            let often = match per_day {
+                0 => String::new(),
+                n => format!("the alert fires {} times a day, ", tenths(*n)),
+            };
+            format!("{often}{busy}the noise profile waits for more alerts, {}", with(*others))
         }
         Cause::SeriesHold => {
             "its series fired before, so its profile holds the page, and withholds it if it resolves".into()
@@ -107,6 +115,13 @@ pub fn text(cause: &Cause) -> String {
         Cause::StillFiring { alertname, changes } => {
             format!("{alertname} still fires after it changed {changes} times")
         }
+        Cause::Lasts { alertname, after } => {
+            format!("{alertname} lasts: it fires for {after} after it opened several pages alone")
+        }
+        Cause::PagedAlone { pages } => format!(
+            "the alert opened {} pages alone lately, so it updates the last one and pages once it lasts",
+            tenths(*pages)
+        ),
         Cause::HigherSeverity { level } => {
             format!("worse: an alert of severity {level} fires, which is higher than the page said")
         }
@@ -326,8 +341,9 @@ fn tenths(thousandths: u64) -> String {
     format!("{}.{}", thousandths / 1000, thousandths % 1000 / 100)
 }
 
-fn hundredths(thousandths: u64) -> String {
-    format!("{}.{:02}", thousandths / 1000, thousandths % 1000 / 10)
+/// Why a group is busy.
+fn busy(since: Timestamp) -> String {
+    format!("its group was paged {BUSY_PAGES} times since {since}")
 }
 
 #[cfg(test)]
@@ -345,10 +361,7 @@ mod tests {
         let digest = Cause::Digest {
             period: Duration::from_hours(24),
             held_back: vec![
-                HeldBack {
-                    reason: Reason::Unsurprising,
-                    counted: counted(12, &[("D", 5), ("B", 3), ("A", 2)], 1),
-                },
+                HeldBack { reason: Reason::Usual, counted: counted(12, &[("D", 5), ("B", 3), ("A", 2)], 1) },
                 HeldBack { reason: Reason::RateLimited, counted: counted(3, &[("Down", 3)], 0) },
             ],
             withheld: counted(2, &[("Job", 2)], 0),
@@ -356,7 +369,7 @@ mod tests {
         };
         assert_eq!(
             text(&digest),
-            "held back in the last 1d: 12 unsurprising (D 5, B 3, A 2, 1 other name), 3 rate_limited (Down 3), \
+            "held back in the last 1d: 12 usual (D 5, B 3, A 2, 1 other name), 3 rate_limited (Down 3), \
              2 still firing and withheld (Job 2), 4 of these of alerts that are counted without their names"
         );
     }

@@ -1,5 +1,6 @@
 //! `squelch check-config`: says of each file whether it is valid, and what is in it.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -73,11 +74,16 @@ fn found(config: &Config, file: &Path, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, " - {}", plural(policy.receivers.len(), "receiver"))?;
     writeln!(out, " - route tree of {}", plural(policy.routes.len(), "route"))?;
     writeln!(out, " - {}", plural(policy.severities.levels.len(), "severity level"))?;
-    writeln!(out, " - {}", plural(policy.noise.len(), "noise profile"))?;
+    let used: BTreeSet<&str> = policy.routes.iter().map(|route| route.noise.as_str()).collect();
+    writeln!(out, " - {}", plural(used.len(), "noise profile"))?;
     let (sources, users) = (config.access.sources.len(), config.access.users.len());
     let open =
         if sources + users == 0 { "; authentication is disabled, so listen on 127.0.0.1 only" } else { "" };
     writeln!(out, " - {} and {}{open}", plural(sources, "source"), plural(users, "user"))?;
+    for name in used {
+        let keys = config::effective_profile(&policy.noise[name]).replace('\n', "\n     ");
+        writeln!(out, "Noise profile {name}:\n     {keys}")?;
+    }
     for warning in config::warnings(config) {
         match warning.line {
             0 => writeln!(out, "Warning: {}: {}", file.display(), warning.message)?,

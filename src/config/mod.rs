@@ -1,6 +1,7 @@
 //! `squelch.yml` → a validated [`Config`]; every error names file, line and what would be right.
 
 mod access;
+mod effective;
 mod masked;
 mod overlap;
 mod read;
@@ -30,11 +31,12 @@ pub use crate::settings::{
     SigningKeys, SigningSecretError, TlsConfig, Url,
 };
 pub use access::{AccessRules, AlertSource, Credential, Role, User};
+pub use effective::profile as effective_profile;
 pub use masked::for_alertmanager;
 pub use squelch_core::policy::{
-    FailOpen, Flapping, GroupBy, Heartbeat, Hold, Identifier, InhibitRule, IntegrationRef, KnownBy, Level,
-    Limit, Limits, Lines, Location, LocationError, Mode, Noise, Policy, Receiver, Route, SelfCheckSettings,
-    Severities, Span, Storm, Surprise, TimeInterval, TimeRange, Windows,
+    Alone, BUSY_PAGES, Busy, FailOpen, Flapping, GroupBy, Heartbeat, Hold, InhibitRule, IntegrationRef,
+    KnownBy, Level, Limit, Limits, Lines, Location, LocationError, Mode, Noise, Policy, Receiver, Route,
+    SelfCheckSettings, Severities, Span, Storm, TimeInterval, TimeRange, Windows,
 };
 pub use storage::Storage;
 pub use validated::{Config, GroupTimes};

@@ -15,7 +15,7 @@ pub(super) fn release_condition(disposition: Disposition, release: Option<Timest
         Reason::Inhibited => "released when the alert that inhibits it resolves",
         Reason::Storm => "told with the storm's incident; it pages by itself once the storm is over",
         Reason::RateLimited => "released when the receiver has room for a page",
-        Reason::Unsurprising => "told with the next page of its group, and in the digest",
+        Reason::Usual => "told with the next page of its group, and in the digest",
         Reason::SelfResolved => "nothing is left to release: it had resolved",
         Reason::Duplicate | Reason::Grouped | Reason::Stale | Reason::NeverPaged => return None,
     };

@@ -128,7 +128,7 @@ fn digest(integration: &str) -> Notification {
         cause: Cause::Digest {
             period: Duration::from_hours(24),
             held_back: vec![HeldBack {
-                reason: Reason::Unsurprising,
+                reason: Reason::Usual,
                 counted: Counted {
                     count: 12,
                     names: vec![NameCount { name: "<HighLatency>".into(), count: 12 }],

@@ -108,7 +108,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
     let global = global(top.section("global"), base, top.problems);
     let severities = noise::severities(top.section("severities"));
     let ignore_labels = noise::ignore_labels(top.section("identity"));
-    let profiles = noise::profiles(top.section("noise"));
+    let profiles = noise::profiles(top.section("noise"), &severities);
     let problems = top.problems;
     let nodes = top.list("receivers");
     let receivers = receivers::read(nodes.unwrap_or_default(), &global.defaults, top.problems);

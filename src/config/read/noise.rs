@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
-use crate::config::{Flapping, Hold, Identifier, Level, Limit, Mode, Noise, Severities, Storm, Surprise};
+use crate::config::{Alone, Busy, Flapping, Hold, Level, Limit, Mode, Noise, Severities, Storm};
 use crate::model::Duration;
 use crate::settings::section::{Problems, Section, shown};
 use crate::settings::yaml::Node;
@@ -18,9 +18,11 @@ const MAX_GROWTH: u32 = 1_000_000;
 /// The shortest time between two digests: a message that interrupts nobody must not flood either.
 const DIGEST_MIN: Duration = Duration::from_mins(1);
 /// Keys that a profile had before, each with advice to the person who wrote it.
-const REMOVED: [(&str, &str); 7] = [
-    ("rhythm", "remove it, or set surprise, which withholds what is usual for its series"),
-    ("recurring_after", "remove it, or set surprise, which withholds what is usual for its series"),
+const REMOVED: [(&str, &str); 9] = [
+    ("surprise", "write usual_per_day: 5, or noise: balanced on the route"),
+    ("identifiers", "remove it, since Squelch always knows pods, UUIDs, devices, hashes and long numbers"),
+    ("rhythm", "remove it, or set usual_per_day, above which an alert opens no page"),
+    ("recurring_after", "remove it, or set usual_per_day, above which an alert opens no page"),
     ("familiar", "write hold: {for: 10m, levels: [critical]}, with the time of familiar.hold"),
     ("stay_open", "set resolve_hold, which keeps an incident open after its last alert resolved"),
     ("stay_open_again", "set merge_window, from which Squelch derives it"),
@@ -34,27 +36,24 @@ const REMOVED_FROM_FLAPPING: [(&str, &str); 4] = [
     ("fan_out", "remove it, since two flapping alerts that fire together always page"),
     ("within", "remove it, since alerts that fire within 15m always count as a fan-out"),
 ];
-/// Keys that `surprise` had before.
-const REMOVED_FROM_SURPRISE: [(&str, &str); 1] =
-    [("half_life", "remove it, since the rate of a series always halves in a day")];
-
-/// The profiles by name; `default` is always there.
-pub(super) fn profiles(section: Option<Section<'_>>) -> BTreeMap<SmolStr, Noise> {
-    let mut profiles = BTreeMap::from([("default".into(), Noise::default())]);
+/// The profiles by name. The built-in ones are always there, and the file may change keys of them.
+pub(super) fn profiles(section: Option<Section<'_>>, severities: &Severities) -> BTreeMap<SmolStr, Noise> {
+    let built_in = Noise::BUILT_IN.map(|name| Some((name.into(), Noise::built_in(name, severities)?)));
+    let mut profiles: BTreeMap<SmolStr, Noise> = built_in.into_iter().flatten().collect();
     let Some(section) = section else { return profiles };
     for (line, name, node) in section.entries() {
         if name.is_empty() {
             section.problems.add(line, "a noise profile has no name; write one, such as default");
         }
         if let Some(keys) = Section::new(node, format!("noise profile {}", shown(name)), section.problems) {
-            profiles.insert(name.into(), profile(keys));
+            let base = profiles.get(name).cloned().unwrap_or_default();
+            profiles.insert(name.into(), profile(keys, base));
         }
     }
     profiles
 }
 
-fn profile(mut keys: Section<'_>) -> Noise {
-    let mut noise = Noise::default();
+fn profile(mut keys: Section<'_>, mut noise: Noise) -> Noise {
     if let Some(section) = keys.section("flapping") {
         read_flapping(section, &mut noise.flapping);
     }
@@ -67,12 +66,12 @@ fn profile(mut keys: Section<'_>) -> Noise {
     set(&mut noise.growth, growth);
     set(&mut noise.escalate, keys.boolean("escalate"));
     set(&mut noise.wait, keys.duration("wait"));
-    if let Some(kinds) = keys.texts("identifiers") {
-        noise.identifiers =
-            kinds.iter().filter_map(|kind| identifier(kind.text, kind.line, keys.problems)).collect();
+    set(&mut noise.usual_per_day, keys.parsed("usual_per_day", PER_DAY, thousandths));
+    if let Some(section) = keys.section("busy") {
+        read_busy(section, &mut noise.busy);
     }
-    if let Some(section) = keys.section("surprise") {
-        read_surprise(section, &mut noise.surprise);
+    if let Some(section) = keys.section("alone") {
+        read_alone(section, &mut noise.alone);
     }
     if let Some(section) = keys.section("hold") {
         read_hold(section, &mut noise.hold);
@@ -141,27 +140,19 @@ fn count(text: &str) -> Option<u32> {
     text.parse().ok().filter(|n| *n <= 1_000)
 }
 
-fn identifier(text: &str, line: u32, problems: &Problems) -> Option<Identifier> {
-    let found = Identifier::ALL.into_iter().find(|kind| kind.as_str() == text);
-    if found.is_none() {
-        let all = Identifier::ALL.map(Identifier::as_str).join(", ");
-        problems.add(line, format!("identifiers holds {}; write some of {all}", shown(text)));
-    }
-    found
+/// What `usual_per_day` takes.
+const PER_DAY: &str = "a number of firings a day such as 5 or 0.5, or 0 (off)";
+
+fn read_busy(mut keys: Section<'_>, busy: &mut Busy) {
+    set(&mut busy.wait, keys.duration("wait"));
+    set(&mut busy.usual_per_day, keys.parsed("usual_per_day", PER_DAY, thousandths));
+    keys.finish();
 }
 
-fn read_surprise(mut keys: Section<'_>, surprise: &mut Surprise) {
-    let right = "a surprise such as 1.75, or 0 (off)";
-    set(&mut surprise.page_at, keys.parsed("page_at", right, thousandths));
-    set(&mut surprise.at_once, keys.parsed("at_once", right, thousandths));
-    set(&mut surprise.window, keys.positive("window"));
-    let largest = keys.parsed("aggregate", "sum or largest", |text| match text {
-        "sum" => Some(false),
-        "largest" => Some(true),
-        _ => None,
-    });
-    set(&mut surprise.largest, largest);
-    keys.removed(&REMOVED_FROM_SURPRISE);
+fn read_alone(mut keys: Section<'_>, alone: &mut Alone) {
+    set(&mut alone.pages, keys.parsed("pages", COUNT, count));
+    let levels = keys.texts("levels").map(|levels| levels.iter().map(|l| l.text.into()).collect());
+    set(&mut alone.levels, levels);
     keys.finish();
 }
 
@@ -291,9 +282,7 @@ mod tests {
     fn a_key_that_was_removed_is_refused_with_advice() {
         let within =
             |section, keys: &'static [_]| keys.iter().map(move |(key, advice)| (section, *key, *advice));
-        let removed = within("", &REMOVED)
-            .chain(within("flapping", &REMOVED_FROM_FLAPPING))
-            .chain(within("surprise", &REMOVED_FROM_SURPRISE));
+        let removed = within("", &REMOVED).chain(within("flapping", &REMOVED_FROM_FLAPPING));
         for (section, key, advice) in removed {
             let (text, what) = match section {
                 "" => (format!("calm:\n  {key}: 1"), "noise profile \"calm\""),
@@ -301,7 +290,7 @@ mod tests {
             };
             let root = crate::settings::yaml::parse(&text).unwrap();
             let problems = Problems::default();
-            profiles(Section::new(&root, "noise", &problems));
+            profiles(Section::new(&root, "noise", &problems), &Severities::default());
             let message = format!("{key} in {what} does not exist any more; {advice}");
             assert_eq!(problems.into_inner(), [Problem::new(2, message)]);
         }

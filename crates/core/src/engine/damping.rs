@@ -45,10 +45,16 @@ pub(crate) struct Damping {
 }
 
 impl Damping {
-    /// Counts `changes` changes at `now`; returns whether the alert began to flap with them.
+    /// Counts `changes` changes at `now`; returns whether the alert began to flap with them, if it may.
     ///
     /// The penalty is capped so that it decays to `reuse_at` within `max_hold` (RFC 2439, 4.2).
-    pub(crate) fn change(&mut self, now: Timestamp, changes: u32, settings: &Flapping) -> bool {
+    pub(crate) fn change(
+        &mut self,
+        now: Timestamp,
+        changes: u32,
+        settings: &Flapping,
+        may_flap: bool,
+    ) -> bool {
         if settings.suppress_at == 0 {
             return false;
         }
@@ -65,7 +71,7 @@ impl Damping {
         }
         self.penalty = (before + CHANGE * u64::from(changes)).min(ceiling);
         self.at = now;
-        let begins = self.flapping.is_none() && self.penalty >= u64::from(settings.suppress_at);
+        let begins = may_flap && self.flapping.is_none() && self.penalty >= u64::from(settings.suppress_at);
         if begins {
             self.flapping = Some(now);
         }
@@ -145,7 +151,7 @@ pub(crate) fn decayed(penalty: u64, elapsed: Duration, half_life: Duration) -> u
 
 /// The shortest time after which `penalty` has decayed to `goal`; found by bisection, since the
 /// integer decay is monotone but has no exact inverse.
-fn time_to_reach(penalty: u64, goal: u64, half_life: Duration) -> Duration {
+pub(crate) fn time_to_reach(penalty: u64, goal: u64, half_life: Duration) -> Duration {
     let (mut low, mut high) = (0u64, half_life.as_millis().saturating_mul(64));
     while low < high {
         let middle = low + (high - low) / 2;
@@ -182,11 +188,11 @@ mod tests {
     #[test]
     fn fourth_change_in_minutes_flaps_and_an_hour_of_calm_ends_it() {
         let (settings, mut damping) = (settings(), Damping::default());
-        assert!(!damping.change(minutes(0), 1, &settings));
-        assert!(!damping.change(minutes(1), 1, &settings));
-        assert!(!damping.change(minutes(2), 1, &settings));
-        assert!(damping.change(minutes(3), 1, &settings));
-        assert!(!damping.change(minutes(4), 1, &settings));
+        assert!(!damping.change(minutes(0), 1, &settings, true));
+        assert!(!damping.change(minutes(1), 1, &settings, true));
+        assert!(!damping.change(minutes(2), 1, &settings, true));
+        assert!(damping.change(minutes(3), 1, &settings, true));
+        assert!(!damping.change(minutes(4), 1, &settings, true));
         assert_eq!(damping.flaps(), Some(5));
         let reuse = damping.reuse_deadline(&settings).unwrap();
         assert!(damping.penalty_at(reuse, &settings) <= 1000);
@@ -200,20 +206,20 @@ mod tests {
     fn max_hold_bounds_it_and_the_ceiling_bounds_the_penalty() {
         let (settings, mut damping) = (settings(), Damping::default());
         for second in 0..10_000 {
-            damping.change(Timestamp::from_millis(second * 1000), 1, &settings);
+            damping.change(Timestamp::from_millis(second * 1000), 1, &settings, true);
         }
         assert!(damping.penalty_at(damping.at, &settings) <= 256_000);
         let end = damping.reuse_deadline(&settings).unwrap();
         assert!(end.since(Timestamp::from_millis(0)) <= Duration::from_mins(241));
         damping.release(end, &settings);
         assert_eq!(damping.penalty, 2999);
-        assert!(damping.change(end, 1, &settings), "the next change flaps again");
+        assert!(damping.change(end, 1, &settings, true), "the next change flaps again");
     }
 
     #[test]
     fn off_means_off() {
         let (settings, mut damping) =
             (Flapping { suppress_at: 0, ..Flapping::default() }, Damping::default());
-        assert!((0..100).all(|_| !damping.change(minutes(0), 1, &settings)));
+        assert!((0..100).all(|_| !damping.change(minutes(0), 1, &settings, true)));
     }
 }

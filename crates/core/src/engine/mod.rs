@@ -17,7 +17,6 @@ mod damping;
 mod destinations;
 mod event;
 mod few;
-mod fixed;
 mod forms;
 mod incidents;
 mod keyed;

@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::damping::Damping;
 use crate::engine::incidents::incident::IncidentId;
+use crate::engine::pages::alone::PagedAlone;
 use crate::engine::pages::groups::GroupKey;
-use crate::model::{Reason, Timestamp};
+use crate::model::{Cause, Reason, Timestamp};
 
 /// Where an alert stands at one destination.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,9 +52,12 @@ pub(crate) struct AlertState {
     state: State,
     /// The penalty of its changes.
     pub(crate) damping: Damping,
-    /// Flapping ended after this many changes, and no page has said that the alert fires on.
+    /// Why its incident pages again if the alert fires on.
     #[serde(default)]
-    pub(crate) owed: Option<u32>,
+    pub(crate) owed: Option<Box<Cause>>,
+    /// The pages that it opened alone.
+    #[serde(default)]
+    pub(crate) alone: Option<Box<PagedAlone>>,
     /// Observations that wait here, for a hold or for flapping to end.
     pub(crate) waiting: u64,
     /// The incident that the alert was in last, while it is in none.

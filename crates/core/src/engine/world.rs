@@ -263,7 +263,8 @@ impl World {
         let at = state
             .damping
             .forget_at(&noise.flapping)
-            .max(self.now + noise.merge_window.max(noise.resolve_hold));
+            .max(self.now + noise.merge_window.max(noise.resolve_hold))
+            .max(state.alone.as_ref().map_or(self.now, |alone| alone.forget_at()));
         self.timers.set(Timer::ForgetState(destination, alert), at);
     }
 

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{Duration, Problem, Reason, Status};
+use super::{Duration, Problem, Reason, Status, Timestamp};
 
 /// Why an observation was suppressed, why an alert waits, or why a notification leaves, with its numbers.
 ///
@@ -111,16 +111,18 @@ pub enum Cause {
     },
     /// The alert resolved and fired again before anybody was notified.
     ChangedBack,
-    /// What fires is nothing unusual. Surprises are in thousandths.
-    Unsurprising {
-        /// The surprise of all that fired in the group.
-        surprise: u64,
-        /// The surprise that opens a page.
-        #[serde(rename = "pageAt")]
-        page_at: u32,
-        /// The time that counts.
-        #[schema(value_type = String)]
-        window: Duration,
+    /// The series of the alert fires so often that its profile opens no page for it.
+    Usual {
+        /// How often it fires in a day, in thousandths.
+        #[serde(rename = "perDay")]
+        per_day: u64,
+        /// How many firings a day are usual, in thousandths.
+        #[serde(rename = "usualPerDay")]
+        usual_per_day: u32,
+        /// Since when its group was paged often enough to be busy, if it is.
+        #[serde(rename = "busySince", default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        busy_since: Option<Timestamp>,
     },
     /// The receiver had reached its limit, and the alert resolved before there was room for its page.
     RateLimited,
@@ -174,6 +176,13 @@ pub enum Cause {
     ProfileWait {
         /// How many other alerts wait with it.
         others: usize,
+        /// How often its series fires in a day, in thousandths.
+        #[serde(rename = "perDay")]
+        per_day: u64,
+        /// Since when its group was paged often enough to be busy, if it is.
+        #[serde(rename = "busySince", default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        busy_since: Option<Timestamp>,
     },
     /// The series fired before: its profile holds the page, and withholds the alert if it resolves meanwhile.
     SeriesHold,
@@ -207,6 +216,15 @@ pub enum Cause {
         /// How often it changed.
         changes: u32,
     },
+    /// An alert that opened too many pages alone lasts.
+    Lasts {
+        /// Its `alertname`.
+        #[schema(value_type = String)]
+        alertname: SmolStr,
+        /// For how long.
+        #[schema(value_type = String)]
+        after: Duration,
+    },
     /// An alert of a higher severity joined the incident.
     HigherSeverity {
         /// The name of the severity level.
@@ -232,6 +250,11 @@ pub enum Cause {
     },
     /// The alerts of the incident changed.
     AlertsChanged,
+    /// An alert fires again that opened too many pages alone. It updates its last incident.
+    PagedAlone {
+        /// How many, each counted half after 12h; in thousandths.
+        pages: u64,
+    },
     /// An alert of the incident flaps.
     AlertFlaps {
         /// How often it changed.
@@ -369,7 +392,7 @@ impl Cause {
             Cause::Silenced { .. } => Reason::Silenced,
             Cause::Inhibited { .. } => Reason::Inhibited,
             Cause::Flapping { .. } | Cause::ChangedBack => Reason::Flapping,
-            Cause::Unsurprising { .. } => Reason::Unsurprising,
+            Cause::Usual { .. } => Reason::Usual,
             Cause::RateLimited => Reason::RateLimited,
             Cause::Storm { .. } | Cause::TooManyAlerts { .. } => Reason::Storm,
             Cause::Expired { .. } => Reason::Stale,
@@ -385,6 +408,8 @@ impl Cause {
             | Cause::MergedPage { .. }
             | Cause::FlappingTogether { .. }
             | Cause::StillFiring { .. }
+            | Cause::Lasts { .. }
+            | Cause::PagedAlone { .. }
             | Cause::HigherSeverity { .. }
             | Cause::MoreAlerts { .. }
             | Cause::IntegrationsReplaced

@@ -33,8 +33,8 @@ pub enum Reason {
     Flapping,
     /// It was held, and ended before its hold did.
     SelfResolved,
-    /// Nothing unusual for its series.
-    Unsurprising,
+    /// Its series fires so often that the alert is usual.
+    Usual,
     /// Over the receiver's limit.
     RateLimited,
     /// Another alert that fires explains it.
@@ -62,7 +62,7 @@ impl Disposition {
             Suppressed(Reason::Storm),
             Suppressed(Reason::Flapping),
             Suppressed(Reason::SelfResolved),
-            Suppressed(Reason::Unsurprising),
+            Suppressed(Reason::Usual),
             Suppressed(Reason::RateLimited),
             Suppressed(Reason::Inhibited),
             Suppressed(Reason::Silenced),
@@ -96,11 +96,9 @@ impl Reason {
     /// other reasons are no news to anybody, or the doing of a person.
     pub fn is_held_back(self) -> bool {
         match self {
-            Reason::Storm
-            | Reason::Flapping
-            | Reason::SelfResolved
-            | Reason::Unsurprising
-            | Reason::RateLimited => true,
+            Reason::Storm | Reason::Flapping | Reason::SelfResolved | Reason::Usual | Reason::RateLimited => {
+                true
+            }
             Reason::Duplicate
             | Reason::Grouped
             | Reason::Inhibited
@@ -119,7 +117,7 @@ impl Reason {
             Reason::Storm => "storm",
             Reason::Flapping => "flapping",
             Reason::SelfResolved => "self_resolved",
-            Reason::Unsurprising => "unsurprising",
+            Reason::Usual => "usual",
             Reason::RateLimited => "rate_limited",
             Reason::Inhibited => "inhibited",
             Reason::Silenced => "silenced",

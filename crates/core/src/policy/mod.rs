@@ -19,8 +19,8 @@ pub use inhibit::InhibitRule;
 pub use interval::{Location, LocationError, Span, TimeInterval, TimeRange};
 pub use lines::Lines;
 pub use noise::{
-    FAN_OUT, FAN_OUT_WITHIN, Flapping, GROWTH_FROM, Hold, Identifier, Limit, Mode, Noise, ROLLS_FOR, Storm,
-    Surprise,
+    ALONE_CONFIRM, ALONE_HALF_LIFE, ALONE_NEAR, ALONE_QUIET, Alone, BUSY_PAGES, BUSY_WITHIN, Busy, FAN_OUT,
+    FAN_OUT_WITHIN, Flapping, GROWTH_FROM, Hold, LOOK_BACK, Limit, Mode, Noise, ROLLS_FOR, Storm,
 };
 pub use trust::{FailOpen, Heartbeat, Limits, SelfCheckSettings};
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::model::Duration;
+use crate::policy::{Level, Severities};
 
 /// So many alerts of a group that fire within [`FAN_OUT_WITHIN`] are a fan-out: they have one cause, so
 /// they page at once.
@@ -17,6 +18,20 @@ pub const FAN_OUT_WITHIN: Duration = Duration::from_mins(15);
 pub const ROLLS_FOR: Duration = Duration::from_hours(2);
 /// So many alerts fire, at least, in an incident that pages again because it grew.
 pub const GROWTH_FROM: usize = 12;
+/// A group that was paged this often within [`BUSY_WITHIN`] is busy.
+pub const BUSY_PAGES: usize = 24;
+/// The time within which the pages of a busy group were sent.
+pub const BUSY_WITHIN: Duration = Duration::from_hours(24);
+/// In what time a page that told of one alert alone counts half (see [`Alone`]).
+pub const ALONE_HALF_LIFE: Duration = Duration::from_hours(12);
+/// The incident of an alert that opened too many pages alone stays open until the alert was quiet for so long.
+pub const ALONE_QUIET: Duration = Duration::from_hours(2);
+/// An alert that opened too many pages alone opens one more if it fires for so long.
+pub const ALONE_CONFIRM: Duration = Duration::from_mins(30);
+/// Another alert of the group that fired within this time is company: the two are paged at once.
+pub const ALONE_NEAR: Duration = Duration::from_mins(5);
+/// A page lists the alerts of its group that were withheld so long before, even if they recovered.
+pub const LOOK_BACK: Duration = Duration::from_mins(5);
 
 /// A noise profile. The words of damping are RFC 2439's.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -37,13 +52,15 @@ pub struct Noise {
     /// A higher severity than was paged is a new page.
     pub escalate: bool,
     /// How long the page of a group waits for more alerts. It then includes those that recovered meanwhile.
-    /// Levels marked `never_hold` do not wait.
+    /// Levels marked `never_hold` do not wait, and where `usual_per_day` is set, new series do not either.
     pub wait: Duration,
-    /// Kinds of identifiers in label values that do not make an alert another series, for `surprise`
-    /// and `hold`.
-    pub identifiers: Vec<Identifier>,
-    /// An alert that is usual for its series opens no page.
-    pub surprise: Surprise,
+    /// In thousandths: an alert whose series fires more often than this in a day opens no page. The next page
+    /// of its group lists it. 0 = off. It never applies to a level marked `never_hold`.
+    pub usual_per_day: u32,
+    /// Other values of `wait` and `usual_per_day`, for groups that are paged often.
+    pub busy: Busy,
+    /// An alert that opened too many pages alone opens no more of them.
+    pub alone: Alone,
     /// The page of an alert whose series fired before waits, unless it is part of a fan-out.
     pub hold: Hold,
     /// More would-be pages than this at a receiver are one incident (ISA-18.2).
@@ -62,7 +79,18 @@ pub struct Noise {
 impl Noise {
     /// Whether anything in it needs to know how a series fired before.
     pub fn remembers_series(&self) -> bool {
-        self.surprise.page_at > 0 || !self.hold.time.is_zero()
+        self.usual_per_day > 0 || self.busy != Busy::OFF || !self.hold.time.is_zero()
+    }
+
+    /// How long an alert of a level that may wait, waits for its page, and how many firings a day are usual
+    /// (in thousandths, 0 = off). `new` = its series is new, `busy` = its group is.
+    pub fn patience(&self, new: bool, busy: bool) -> (Duration, u32) {
+        match (new, busy) {
+            (true, _) if self.usual_per_day > 0 => (Duration::ZERO, 0),
+            (true, _) => (self.wait, 0),
+            (false, false) => (self.wait, self.usual_per_day),
+            (false, true) => (self.wait.max(self.busy.wait), self.usual_per_day.max(self.busy.usual_per_day)),
+        }
     }
 
     /// How long the incident of a group that had another one within a day stays open at least, from its page.
@@ -80,7 +108,6 @@ impl Noise {
 
 impl Default for Noise {
     fn default() -> Self {
-        let all = Identifier::ALL.into_iter();
         Noise {
             flapping: Flapping::default(),
             resolve_hold: Duration::from_mins(2),
@@ -89,9 +116,9 @@ impl Default for Noise {
             growth: 5,
             escalate: true,
             wait: Duration::ZERO,
-            // Two machines are not one series.
-            identifiers: all.filter(|kind| *kind != Identifier::Target).collect(),
-            surprise: Surprise::default(),
+            usual_per_day: 0,
+            busy: Busy { wait: Duration::from_mins(5), usual_per_day: 0 },
+            alone: Alone { pages: 3, levels: Vec::new() },
             hold: Hold::default(),
             storm: Storm::default(),
             limit: Limit { pages: 6, per: Duration::from_mins(10) },
@@ -99,6 +126,47 @@ impl Default for Noise {
             digest: Duration::from_hours(24),
             mode: Mode::Enforce,
         }
+    }
+}
+
+/// Names of built-in profiles, and the profiles.
+impl Noise {
+    /// The names of the built-in profiles. A route may name them without a profile in the file.
+    pub const BUILT_IN: [&str; 4] = ["default", "balanced", "quiet", "calm"];
+
+    /// A built-in profile. `severities` says which levels are never held: `balanced` holds those whose
+    /// series fired lately, and `calm` applies its rule for lone alerts to all levels.
+    pub fn built_in(name: &str, severities: &Severities) -> Option<Noise> {
+        let levels = |urgent: bool| -> Vec<SmolStr> {
+            let levels = severities.levels.iter().filter(|level| !urgent || level.never_hold);
+            levels.map(|level| level.name.clone()).collect()
+        };
+        let off = Flapping { suppress_at: 0, ..Flapping::default() };
+        let alone = Alone { pages: 0, levels: Vec::new() };
+        let default = Noise::default();
+        Some(match name {
+            "default" => default,
+            "balanced" => Noise {
+                flapping: off,
+                resolve_hold: Duration::ZERO,
+                wait: Duration::from_mins(2),
+                usual_per_day: 5_000,
+                busy: Busy { wait: Duration::from_mins(15), usual_per_day: 13_000 },
+                alone,
+                hold: Hold { time: Duration::from_mins(10), levels: levels(true) },
+                ..default
+            },
+            "quiet" => Noise {
+                flapping: off,
+                wait: Duration::from_mins(5),
+                usual_per_day: 400,
+                busy: Busy::OFF,
+                alone,
+                ..default
+            },
+            "calm" => Noise { alone: Alone { pages: 1, levels: levels(false) }, ..default },
+            _ => return None,
+        })
     }
 }
 
@@ -148,52 +216,6 @@ pub enum Mode {
     Observe,
 }
 
-/// A kind of value that is another one with each container, request or address.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Identifier {
-    /// What Kubernetes adds to the names of pods: `cart-579b9bff58-t2dbm`, `proxy-x7k2p`.
-    Pod,
-    /// A UUID.
-    Uuid,
-    /// Interfaces of containers and devices that are numbered as they come: `veth1a2b3c4`, `dm-3`, `loop7`.
-    Device,
-    /// Hexadecimal ids of containers, commits and images.
-    Hash,
-    /// Numbers of nine digits and more.
-    Number,
-    /// An IP address alone.
-    Ip,
-    /// An IP address with a port, as Prometheus names what it scrapes.
-    Target,
-}
-
-impl Identifier {
-    /// Every kind.
-    pub const ALL: [Identifier; 7] = [
-        Identifier::Pod,
-        Identifier::Uuid,
-        Identifier::Device,
-        Identifier::Hash,
-        Identifier::Number,
-        Identifier::Ip,
-        Identifier::Target,
-    ];
-
-    /// Its name in the configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Identifier::Pod => "pod",
-            Identifier::Uuid => "uuid",
-            Identifier::Device => "device",
-            Identifier::Hash => "hash",
-            Identifier::Number => "number",
-            Identifier::Ip => "ip",
-            Identifier::Target => "target",
-        }
-    }
-}
-
 /// When a flood of would-be pages becomes one incident.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Storm {
@@ -229,23 +251,42 @@ pub struct Limit {
     pub per: Duration,
 }
 
-/// The surprise of a firing is -log10 of the chance that its series fires within `window`, at the
-/// rate at which it fired before. The surprises of the series that fired and were not told of add up.
+/// How an alert that is not new waits in a group that was paged [`BUSY_PAGES`] times within [`BUSY_WITHIN`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Surprise {
-    /// In thousandths: a group that comes to less than this at the end of the wait pages nobody; 0 = off.
-    pub page_at: u32,
-    /// In thousandths: a group that comes to this pages at once, without a wait; 0 = never.
-    pub at_once: u32,
-    /// Over what time surprise is gathered, and into what page a withheld alert still comes.
-    pub window: Duration,
-    /// Take the largest surprise instead of the sum.
-    pub largest: bool,
+pub struct Busy {
+    /// How long it waits; the profile's `wait` if that is longer.
+    pub wait: Duration,
+    /// In thousandths: how many firings a day are usual there; the profile's `usual_per_day` if that is more.
+    pub usual_per_day: u32,
 }
 
-impl Default for Surprise {
-    fn default() -> Self {
-        Surprise { page_at: 0, at_once: 0, window: Duration::from_mins(5), largest: false }
+impl Busy {
+    /// A busy group is like any other one.
+    const OFF: Busy = Busy { wait: Duration::ZERO, usual_per_day: 0 };
+}
+
+/// When an alert opened too many pages in which it stood alone. From then on it updates its last incident,
+/// which stays open until the alert was quiet for [`ALONE_QUIET`]. It opens a page again if another alert of
+/// its group fires with it ([`ALONE_NEAR`]), or if it lasts ([`ALONE_CONFIRM`]).
+///
+/// The rule counts how often a person was woken, as RFC 2439 counts changes. It does not look at how the
+/// alert ended before. It takes the place of flap damping at the levels to which it applies.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Alone {
+    /// How many pages are enough, each counted half after [`ALONE_HALF_LIFE`]; 0 = off.
+    pub pages: u32,
+    /// The severity levels to which it applies, by name. None = those that are not marked `never_hold`.
+    pub levels: Vec<SmolStr>,
+}
+
+impl Alone {
+    /// Whether it applies to alerts of this level.
+    pub fn applies(&self, level: &Level) -> bool {
+        self.pages > 0
+            && match self.levels.is_empty() {
+                true => !level.never_hold,
+                false => self.levels.contains(&level.name),
+            }
     }
 }
 

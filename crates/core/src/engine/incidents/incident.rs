@@ -34,6 +34,9 @@ pub(crate) struct Incident {
     /// Its group had another incident within a day.
     #[serde(default)]
     pub(crate) again: bool,
+    /// Until then at most, it stays open after its alert resolved, which opened too many pages alone.
+    #[serde(default)]
+    pub(crate) alone_until: Timestamp,
     /// Highest severity level that the page told of; 0 is the highest of all.
     pub(crate) level: usize,
     /// Alerts that the human knows of: those in the page, or that joined while it settled.
@@ -137,6 +140,7 @@ impl Incident {
             generation,
             paged_at: now,
             again: false,
+            alone_until: Timestamp::ZERO,
             level: usize::MAX,
             known_alerts: 0,
             phase: Phase::Open,

@@ -141,8 +141,8 @@ impl Members {
     }
 
     /// Those of which something new could be said.
-    pub(crate) fn news(&self) -> impl Iterator<Item = &Member> {
-        self.news.iter().filter_map(|alert| self.all.get(alert))
+    pub(crate) fn news(&self) -> impl Iterator<Item = (&AlertId, &Member)> {
+        self.news.iter().filter_map(|alert| self.all.get_key_value(alert))
     }
 
     /// How many resolved and were told of.

@@ -67,9 +67,13 @@ impl Incidents {
         destination: DestinationId,
         changes: u32,
     ) {
-        let settings = &world.destinations.get(destination).noise.flapping;
+        let noise = &world.destinations.get(destination).noise;
+        let level = world.alerts.alert(alert).map(|a| world.policy.severities.level(&a.labels));
+        // Its pages are counted instead of its changes.
+        let may_flap = !level.is_some_and(|level| noise.alone.applies(level));
+        let settings = &noise.flapping;
         let state = world.alerts.state_mut(alert, destination);
-        let began = state.damping.change(world.now, changes, settings);
+        let began = state.damping.change(world.now, changes, settings, may_flap);
         if let Some(deadline) = state.damping.reuse_deadline(settings) {
             world.timers.set(Timer::Reuse(destination, alert), deadline);
         }

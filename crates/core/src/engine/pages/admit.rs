@@ -196,7 +196,8 @@ impl Pages {
         let Some(labels) = world.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
         let key = world.group_key(destination, &labels);
         self.bound_groups(world, &key);
-        let firing = self.remember_series(world, &key, &labels);
+        let past = self.remember_series(world, &key, &labels);
+        let updates = self.updates_alone(world, &key, alert, past.map(|(series, _)| series));
         let name = world.rolls_by(&labels);
         let state = world.alerts.state_mut(alert, destination);
         let mut count = std::mem::take(&mut state.waiting);
@@ -204,20 +205,31 @@ impl Pages {
         let noise = &world.destinations.get(destination).noise;
         let group = self.groups.entry(key.clone()).or_default();
         world.timers.clear(&Timer::ForgetGroup(key.clone()));
-        count += group.take_ended(alert);
+        let (ended, was_due) = group.take_ended(alert);
+        count += ended;
         match groups::place(world.now, alert, state.incident(), group, &self.incidents.all, noise, name) {
             Place::Rejoin(id) | Place::Join(id) => {
                 self.incidents.join(world, id, alert, destination, count, flaps);
                 // It was gone for a moment, and its incident owes a page still.
-                if let Some(flaps) = world.state(alert, destination).owed.take() {
-                    self.fires_on(world, alert, destination, flaps);
+                if let Some(cause) = world.state(alert, destination).owed.take() {
+                    self.fires_on(world, alert, destination, *cause);
+                }
+                if updates == Some(id) {
+                    world.pages_if_it_lasts(alert, destination);
                 }
                 // Its incident may be one of merged pages.
                 self.forget_group_later(world, &key);
             }
             Place::Next => {
-                world.state(alert, destination).owed = None;
-                self.gather(world, &key, alert, &labels, count, firing);
+                let state = world.state(alert, destination);
+                state.owed = None;
+                if let Some(id) = updates {
+                    state.waiting += count;
+                    self.incidents.tell_again(world, alert, destination, id);
+                    world.pages_if_it_lasts(alert, destination);
+                    return self.forget_group_later(world, &key);
+                }
+                self.gather(world, &key, (alert, &labels), (count, was_due), past);
             }
         }
     }
@@ -236,6 +248,7 @@ impl Pages {
         self.incidents.damp(world, alert, destination, 1);
         world.timers.clear(&Timer::Confirm(destination, alert));
         let state = world.state(alert, destination);
+        state.owed.take_if(|cause| matches!(**cause, Cause::Lasts { .. }));
         if state.end_hold() {
             let held = std::mem::take(&mut state.waiting);
             world.timers.clear(&Timer::Hold(destination, alert));

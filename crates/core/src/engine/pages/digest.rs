@@ -461,7 +461,7 @@ mod tests {
         assert_eq!(begins, Some(at(86_400)));
         period.hold(AlertId(9), "Down", Reason::RateLimited, 3);
         for (n, name) in ["A", "B", "C", "D", "D"].iter().enumerate() {
-            period.hold(AlertId(n as u128), name, Reason::Unsurprising, 2 + n as u64 % 2);
+            period.hold(AlertId(n as u128), name, Reason::Usual, 2 + n as u64 % 2);
         }
         let (period, begins) = digests.period(at(60), &"pd".into(), Duration::from_mins(1));
         assert_eq!(begins, None, "a period goes on as it began");
@@ -470,7 +470,7 @@ mod tests {
             Cause::Digest {
                 period: day,
                 held_back: vec![
-                    held_back(Reason::Unsurprising, 12, &[("D", 5), ("B", 3), ("A", 2)], 1),
+                    held_back(Reason::Usual, 12, &[("D", 5), ("B", 3), ("A", 2)], 1),
                     held_back(Reason::RateLimited, 3, &[("Down", 3)], 0),
                 ],
                 withheld: held_back(Reason::Storm, 2, &[("Job", 2)], 0).counted,

@@ -9,7 +9,7 @@ use crate::engine::pages::merge::is_merged;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{AlertId, Cause};
-use crate::policy::{FAN_OUT, FAN_OUT_WITHIN};
+use crate::policy::{FAN_OUT, FAN_OUT_WITHIN, LOOK_BACK};
 
 impl Pages {
     /// An alert came into an incident by a destination. The incident of a merged page stands in the group
@@ -38,13 +38,14 @@ impl Pages {
         }
         group.merged = true;
         group.open.push(id);
+        group.paged(world.now);
         self.forget_group_later(world, &key);
     }
 
     /// What the next page of a group tells: alerts, the observations that wait with each, and whether it
     /// recovered.
     pub(crate) fn take_page(&mut self, world: &mut World, key: &GroupKey) -> Vec<(AlertId, u64, bool)> {
-        let since = world.now - world.destinations.get(key.0).noise.surprise.window;
+        let since = world.now - LOOK_BACK;
         let Some(group) = self.groups.get_mut(key) else { return Vec::new() };
         let pending = std::mem::take(&mut group.pending);
         world.timers.clear(&Timer::GroupWait(key.clone()));

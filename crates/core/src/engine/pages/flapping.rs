@@ -7,7 +7,7 @@ use crate::engine::pages::groups::GroupKey;
 use crate::engine::pages::suppress::flapping_cause;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
-use crate::model::AlertId;
+use crate::model::{AlertId, Cause};
 use crate::policy::{FAN_OUT, FAN_OUT_WITHIN};
 
 impl Pages {
@@ -94,9 +94,9 @@ impl Pages {
         }
         if state.is_admitted()
             && state.muted().is_none()
-            && let Some(flaps) = state.owed.take()
+            && let Some(cause) = state.owed.take()
         {
-            self.fires_on(world, alert, destination, flaps);
+            self.fires_on(world, alert, destination, *cause);
         }
     }
 
@@ -127,11 +127,13 @@ impl Pages {
             // The resolve was withheld since the last change. An alert that fires now does not blip.
             return self.retire(world, alert, destination, waiting, ended.last().copied().unwrap_or(now));
         }
+        let name = known.map_or_else(Default::default, |a| a.labels.value("alertname").into());
+        let cause = Cause::StillFiring { alertname: name, changes: flaps };
         let state = world.state(alert, destination);
         if state.muted().is_some() {
-            state.owed = Some(flaps);
+            state.owed = Some(Box::new(cause));
             return;
         }
-        self.fires_on(world, alert, destination, flaps);
+        self.fires_on(world, alert, destination, cause);
     }
 }

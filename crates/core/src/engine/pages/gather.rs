@@ -1,17 +1,16 @@
-//! The next page of a group: what it waits for, whether it is worth a human's attention, and what
-//! is withheld. Each mechanism is off unless the profile says otherwise.
+//! The next page of a group: how long its alerts wait, which of them open no page, and what it lists.
 
 use std::sync::Arc;
 
-use crate::engine::destinations::DestinationId;
+use crate::engine::destinations::{Destination, DestinationId};
 use crate::engine::pages::Pages;
 use crate::engine::pages::enter::broke_out;
-use crate::engine::pages::groups::{GroupKey, Pending, Wait, WithheldAlert, Worth};
-use crate::engine::pages::series::{SeriesFiring, series_of};
+use crate::engine::pages::groups::{Firing, Group, GroupKey, Pending, Wait, WithheldAlert};
+use crate::engine::pages::series::{NEW, Past, series_of};
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{AlertId, Cause, Duration, LabelSet, Timestamp};
-use crate::policy::{FAN_OUT, FAN_OUT_WITHIN, Level, Noise};
+use crate::policy::{FAN_OUT, FAN_OUT_WITHIN, LOOK_BACK, Level};
 
 impl Pages {
     /// Notes a firing in the memory of its series, if the profile has a use for it.
@@ -20,32 +19,29 @@ impl Pages {
         world: &mut World,
         key: &GroupKey,
         labels: &LabelSet,
-    ) -> Option<(AlertId, SeriesFiring)> {
-        let noise = &world.destinations.get(key.0).noise;
+    ) -> Option<(AlertId, Past)> {
+        let (now, noise) = (world.now, &world.destinations.get(key.0).noise);
         if !noise.remembers_series() {
             return None;
         }
-        let series = series_of(labels, &noise.identifiers);
+        let series = series_of(labels);
         self.bound_series(world, &(key.0, series));
-        let noise = &world.destinations.get(key.0).noise;
         let memory = self.series.entry((key.0, series)).or_default();
-        let firing = memory.fired(world.now, noise);
-        world.timers.set_if_unset(Timer::ForgetSeries(key.0, series), memory.forget_at());
-        if !noise.hold.time.is_zero() {
-            let oldest = world.now - FAN_OUT_WITHIN;
-            let recent = &mut self.groups.entry(key.clone()).or_default().recent;
-            recent.insert(series, world.now);
-            // Those that are too old do not count anyway.
-            if recent.len().is_power_of_two() {
-                recent.retain(|_, at| *at >= oldest);
-            }
+        let past = memory.fired(now);
+        let forget_at = memory.forget_at(&world.destinations.get(key.0).noise);
+        world.timers.set_if_unset(Timer::ForgetSeries(key.0, series), forget_at);
+        let recent = &mut self.groups.entry(key.clone()).or_default().recent;
+        recent.insert(series, now);
+        // Those that are too old do not count anyway.
+        if recent.len().is_power_of_two() {
+            recent.retain(|_, at| *at >= now - FAN_OUT_WITHIN);
         }
-        Some((series, firing))
+        Some((series, past))
     }
 
     pub(crate) fn forget_series(&mut self, world: &mut World, destination: DestinationId, series: AlertId) {
         let Some(memory) = self.series.get(&(destination, series)) else { return };
-        let at = memory.forget_at();
+        let at = memory.forget_at(&world.destinations.get(destination).noise);
         if at > world.now {
             world.timers.set(Timer::ForgetSeries(destination, series), at);
         } else {
@@ -53,39 +49,38 @@ impl Pages {
         }
     }
 
-    /// An alert that belongs to no incident waits for the next page, or is withheld.
+    /// An alert that belongs to no incident waits for the next page, or is withheld. `count` observations wait
+    /// with it. If it waited before, recovered and fires again, it waits no longer than it was to.
     pub(crate) fn gather(
         &mut self,
         world: &mut World,
         key: &GroupKey,
-        alert: AlertId,
-        labels: &LabelSet,
-        count: u64,
-        firing: Option<(AlertId, SeriesFiring)>,
+        (alert, labels): (AlertId, &LabelSet),
+        (count, was_due): (u64, Option<Timestamp>),
+        past: Option<(AlertId, Past)>,
     ) {
         let (now, destination) = (world.now, world.destinations.get(key.0));
         let level = world.policy.severities.level(labels);
-        let (wait, due) =
-            waits(now, level, destination.group_wait, &destination.noise, firing.map(|(_, f)| f));
-        let worth = Worth {
-            series: firing.map_or(alert, |(series, _)| series),
-            surprise: firing.map_or(0, |(_, f)| f.surprise),
-        };
-        let noise = &world.destinations.get(key.0).noise;
         let Some(group) = self.groups.get_mut(key) else { return };
-        group.pending.push(Pending { alert, count, fired_at: now, due, wait, worth, recovered: false });
+        let (series, past) = past.unwrap_or((alert, Past::NONE));
+        let firing = Firing { series, per_day: past.per_day, busy_since: group.busy_since(now) };
+        let waits = waits(now, level, destination, firing, past.fired_lately);
         world.alerts.state_mut(alert, key.0).gather(key.clone());
+        let (wait, due) = match waits {
+            Ok((wait, due)) => (wait, was_due.map_or(due, |was_due| due.min(was_due))),
+            Err(cause) => {
+                let withheld = WithheldAlert { alert, count, fired_at: now, series, resolved: false, cause };
+                return self.withhold(world, key, withheld);
+            }
+        };
+        group.pending.push(Pending { alert, count, fired_at: now, due, wait, firing, recovered: false });
         let fans_out = wait == Wait::Hold && group.fan_out(now - FAN_OUT_WITHIN) >= FAN_OUT;
-        let at_once = wait == Wait::Gather
-            && noise.surprise.at_once > 0
-            && group.surprise(now - noise.surprise.window, noise.surprise.largest)
-                >= u64::from(noise.surprise.at_once);
         if fans_out {
             // What was withheld is part of it after all.
             let oldest = now - FAN_OUT_WITHIN;
             let part = |q: &mut WithheldAlert| q.fired_at >= oldest;
             for q in group.withheld.extract_if(.., part) {
-                let (alert, count, fired_at, worth) = (q.alert, q.count, q.fired_at, q.worth);
+                let (alert, count, fired_at) = (q.alert, q.count, q.fired_at);
                 let wait = Wait::Group;
                 if !q.resolved {
                     world.alerts.state_mut(alert, key.0).gather(key.clone());
@@ -96,18 +91,26 @@ impl Pages {
                     fired_at,
                     due: now,
                     wait,
-                    worth,
+                    firing: Firing::of(q.series),
                     recovered: q.resolved,
                 });
             }
-        }
-        if fans_out || at_once {
             for pending in &mut group.pending {
                 pending.due = now;
                 pending.wait = Wait::Group;
             }
         }
-        world.timers.set_by(Timer::GroupWait(key.clone()), if fans_out || at_once { now } else { due });
+        world.timers.set_by(Timer::GroupWait(key.clone()), if fans_out { now } else { due });
+    }
+
+    /// An alert is nothing unusual: the next page of its group tells of it.
+    fn withhold(&mut self, world: &mut World, key: &GroupKey, alert: WithheldAlert) {
+        world.alerts.state_mut(alert.alert, key.0).withhold(key.clone());
+        if let Some(group) = self.groups.get_mut(key) {
+            group.withheld.push(alert);
+        }
+        self.digests.withheld_alerts(world, key.0);
+        self.prune_withheld(world, key);
     }
 
     /// A new policy may shorten a hold or a wait, or mark a level `never_hold`: it applies to the alerts
@@ -133,9 +136,8 @@ impl Pages {
                 let hold = &destination.noise.hold;
                 let due = match pending.wait == Wait::Hold && hold.levels.contains(&level.name) {
                     true => pending.fired_at + hold.time,
-                    false => {
-                        waits(pending.fired_at, level, destination.group_wait, &destination.noise, None).1
-                    }
+                    false => waits(pending.fired_at, level, destination, pending.firing, false)
+                        .map_or(pending.due, |(_, due)| due),
                 };
                 pending.due = pending.due.min(due.max(*now));
             }
@@ -145,60 +147,23 @@ impl Pages {
         }
     }
 
-    /// Something has waited long enough: it pages, or it is withheld if it is nothing unusual.
+    /// An alert has waited long enough: the page leaves.
     pub(crate) fn gathered(&mut self, world: &mut World, key: &GroupKey) {
-        let now = world.now;
-        let settings = world.destinations.get(key.0).noise.surprise.clone();
-        let Some(group) = self.groups.get_mut(key) else { return };
-        let surprise = group.surprise(now - settings.window, settings.largest);
-        let usual = settings.page_at > 0 && surprise < u64::from(settings.page_at);
-        let due = group.pending.iter().filter(|p| p.due <= now);
-        let mut waits = due.map(|p| p.wait).peekable();
-        if waits.peek().is_some() && !waits.all(|w| w == Wait::Gather && usual) {
-            return self.open(world, key);
+        let Some(group) = self.groups.get(key) else { return };
+        match group.pending.iter().map(|p| p.due).min() {
+            Some(due) if due <= world.now => self.open(world, key),
+            Some(due) => world.timers.set(Timer::GroupWait(key.clone()), due),
+            None => {}
         }
-        let cause = Cause::Unsurprising { surprise, page_at: settings.page_at, window: settings.window };
-        let cause = Arc::new(cause);
-        let (mut recovered, mut waiting, mut kept) = (Vec::new(), Vec::new(), false);
-        for pending in std::mem::take(&mut group.pending) {
-            if pending.due > now {
-                waiting.push(pending);
-                continue;
-            }
-            let (alert, count) = (pending.alert, pending.count);
-            kept |= !pending.recovered;
-            match pending.recovered {
-                true => recovered.push((alert, count)),
-                false => world.alerts.state_mut(alert, key.0).withhold(key.clone()),
-            }
-            group.withheld.push(WithheldAlert {
-                alert,
-                count: if pending.recovered { 0 } else { count },
-                fired_at: pending.fired_at,
-                worth: pending.worth,
-                resolved: pending.recovered,
-                cause: cause.clone(),
-            });
-        }
-        let next = waiting.iter().map(|p| p.due).min();
-        group.pending = waiting;
-        for (alert, count) in recovered {
-            self.suppress(world, alert, key.0, count, (*cause).clone(), None);
-        }
-        if kept {
-            self.digests.withheld_alerts(world, key.0);
-        }
-        if let Some(due) = next {
-            world.timers.set(Timer::GroupWait(key.clone()), due);
-        }
-        self.prune_withheld(world, key);
     }
 
     /// The page of a group leaves, with all that waits, and with what was withheld if it fires
     /// still or is recent; unless the receiver has had enough.
     fn open(&mut self, world: &mut World, key: &GroupKey) {
+        let assured = |group: &Group| group.pending.iter().any(|p| p.wait == Wait::Again);
+        let assured = *key == world.merged_key(key.0) || self.groups.get(key).is_some_and(assured);
         let all = self.take_page(world, key);
-        if *key != world.merged_key(key.0) && all.iter().all(|(.., recovered)| *recovered) {
+        if !assured && all.iter().all(|(.., recovered)| *recovered) {
             // All of it ended before its page left.
             for (alert, count, _) in all {
                 self.never_paged(world, alert, key.0, count, 0);
@@ -259,7 +224,7 @@ impl Pages {
         let Some(index) = group.pending.iter().rposition(waits) else { return false };
         let pending = &mut group.pending[index];
         // A storm merges the page of a level that is never held. It does not take that page away.
-        if pending.wait == Wait::Gather || pending.wait == Wait::Merged && urgent {
+        if matches!(pending.wait, Wait::Gather | Wait::Again) || pending.wait == Wait::Merged && urgent {
             pending.recovered = true;
             pending.count += resolved;
             return true;
@@ -270,7 +235,7 @@ impl Pages {
                 alert,
                 count: 0,
                 fired_at: pending.fired_at,
-                worth: pending.worth,
+                series: pending.firing.series,
                 resolved: true,
                 cause: Arc::new(Cause::SeriesHold),
             });
@@ -311,8 +276,7 @@ impl Pages {
 
     /// Forgets what was withheld, has resolved, and is too old for the next page.
     fn prune_withheld(&mut self, world: &mut World, key: &GroupKey) {
-        let noise = &world.destinations.get(key.0).noise;
-        let oldest = world.now - noise.surprise.window.max(FAN_OUT_WITHIN);
+        let oldest = world.now - LOOK_BACK.max(FAN_OUT_WITHIN);
         if let Some(group) = self.groups.get_mut(key) {
             group.withheld.retain(|q| !q.resolved || q.fired_at >= oldest);
         }
@@ -321,23 +285,32 @@ impl Pages {
     }
 }
 
-/// How a firing waits for its page, and until when.
+/// How a firing waits for its page, and until when; or why it opens none.
 fn waits(
     now: Timestamp,
     level: &Level,
-    group_wait: Duration,
-    noise: &Noise,
-    firing: Option<SeriesFiring>,
-) -> (Wait, Timestamp) {
-    let wait = if level.never_hold { Duration::ZERO } else { noise.wait };
+    destination: &Destination,
+    firing: Firing,
+    fired_lately: bool,
+) -> Result<(Wait, Timestamp), Arc<Cause>> {
+    let Destination { group_wait, noise, .. } = destination;
+    let (new, busy) = (firing.per_day <= NEW, firing.busy_since.is_some());
+    let (wait, usual) = match level.never_hold {
+        true => (Duration::ZERO, 0),
+        false => noise.patience(new, busy),
+    };
+    if usual > 0 && firing.per_day > u64::from(usual) {
+        let Firing { per_day, busy_since, .. } = firing;
+        return Err(Arc::new(Cause::Usual { per_day, usual_per_day: usual, busy_since }));
+    }
     let hold = &noise.hold;
-    let applies = firing.is_some_and(|f| f.fired_lately) && hold.levels.contains(&level.name);
-    if hold.time > wait && applies {
-        return (Wait::Hold, now + hold.time);
+    if hold.time > wait && fired_lately && hold.levels.contains(&level.name) {
+        return Ok((Wait::Hold, now + hold.time));
     }
-    if wait.is_zero() || wait < group_wait {
-        let group_wait = if level.never_hold { Duration::ZERO } else { group_wait };
-        return (Wait::Group, now + group_wait);
+    if wait.is_zero() || wait < *group_wait {
+        let group_wait = if level.never_hold { Duration::ZERO } else { *group_wait };
+        return Ok((Wait::Group, now + group_wait));
     }
-    (Wait::Gather, now + wait)
+    let counted = !new && (busy || noise.usual_per_day > 0);
+    Ok((if counted { Wait::Again } else { Wait::Gather }, now + wait))
 }

@@ -4,7 +4,7 @@
 //! joins it; the window counts from the page and does not slide, so one chronic alert never
 //! swallows tomorrow's outage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::incident::{Incident, IncidentId};
 use crate::model::{AlertId, Cause, LabelSet, Timestamp};
-use crate::policy::Noise;
+use crate::policy::{BUSY_PAGES, BUSY_WITHIN, Noise};
 
 /// The alerts that one destination puts together.
 pub(crate) type GroupKey = (DestinationId, LabelSet);
@@ -39,6 +39,9 @@ pub(crate) struct Group {
     /// When each series fired last, for as long as it counts for a fan-out.
     #[serde(with = "crate::engine::pairs")]
     pub(crate) recent: BTreeMap<AlertId, Timestamp>,
+    /// When the pages of the group were sent, oldest first; those that tell whether it is busy.
+    #[serde(default)]
+    pub(crate) pages: VecDeque<Timestamp>,
     /// Flapping alerts that fired again and were held, and when; for as long as it counts for a fan-out.
     #[serde(default)]
     pub(crate) held: Vec<(AlertId, Timestamp)>,
@@ -53,7 +56,7 @@ pub(crate) struct Pending {
     pub(crate) fired_at: Timestamp,
     pub(crate) due: Timestamp,
     pub(crate) wait: Wait,
-    pub(crate) worth: Worth,
+    pub(crate) firing: Firing,
     /// It recovered meanwhile, and is told all the same.
     pub(crate) recovered: bool,
 }
@@ -64,8 +67,11 @@ pub(crate) struct Pending {
 pub(crate) enum Wait {
     /// `group_wait`, or not at all: what recovers meanwhile is not told.
     Group,
-    /// The profile's `wait`: what recovers meanwhile is told; then the surprise decides.
+    /// The profile's `wait`: a page that leaves then tells also of an alert that recovered meanwhile.
     Gather,
+    /// The same for an alert that fired before, where the profile counts firings or the group is busy: the
+    /// count decides about the page, so it leaves even if the alert recovered.
+    Again,
     /// The profile's `hold`: the alert is withheld if it recovers meanwhile.
     Hold,
     /// The receiver has had enough: the page is merged with others.
@@ -78,17 +84,26 @@ pub(crate) struct WithheldAlert {
     pub(crate) alert: AlertId,
     pub(crate) count: u64,
     pub(crate) fired_at: Timestamp,
-    pub(crate) worth: Worth,
+    pub(crate) series: AlertId,
     pub(crate) resolved: bool,
     pub(crate) cause: Arc<Cause>,
 }
 
-/// What a firing counts towards a page.
+/// A firing of a series in a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Worth {
+pub(crate) struct Firing {
     pub(crate) series: AlertId,
-    /// In thousandths of a decade.
-    pub(crate) surprise: u64,
+    /// How often the series fires in a day, in thousandths.
+    pub(crate) per_day: u64,
+    /// Since when the group was paged often enough to be busy, if it is.
+    pub(crate) busy_since: Option<Timestamp>,
+}
+
+impl Firing {
+    /// Of an alert of which only the name counts.
+    pub(crate) fn of(series: AlertId) -> Firing {
+        Firing { series, per_day: 0, busy_since: None }
+    }
 }
 
 /// Where an alert that starts to fire goes.
@@ -119,9 +134,12 @@ pub(crate) fn place(
         return Place::Rejoin(id);
     }
     // An alert that is gone for a moment goes on in its own incident. A fresh one of its group may be about
-    // something less severe.
+    // something less severe. In a busy group there are always such alerts, and an outage may begin with them:
+    // there they wait as the profile says, unless their level never waits.
     let left_at = own.and_then(|(_, member)| member.resolved_at);
-    if let Some((id, _)) = own.filter(|_| left_at.is_some_and(|at| now <= at + noise.resolve_hold)) {
+    let waits = name.is_some() && group.busy_since(now).is_some();
+    let blips = !waits && left_at.is_some_and(|at| now <= at + noise.resolve_hold);
+    if let Some((id, _)) = own.filter(|_| blips) {
         return Place::Rejoin(id);
     }
     let newest = group.newest(incidents);
@@ -148,35 +166,42 @@ impl Group {
         self.open.iter().rev().find_map(alive)
     }
 
-    /// The surprise of what fired since `since` and was not told: of each series the largest; their
-    /// sum, or the largest of all.
-    pub(crate) fn surprise(&self, since: Timestamp, largest: bool) -> u64 {
-        let pending = self.pending.iter().map(|p| (p.fired_at, p.worth));
-        let withheld = self.withheld.iter().map(|q| (q.fired_at, q.worth));
-        let mut series: BTreeMap<AlertId, u64> = BTreeMap::new();
-        for (_, worth) in pending.chain(withheld).filter(|(at, _)| *at >= since) {
-            let best = series.entry(worth.series).or_default();
-            *best = (*best).max(worth.surprise);
+    /// Counts a page of the group.
+    pub(crate) fn paged(&mut self, now: Timestamp) {
+        if self.pages.len() == BUSY_PAGES {
+            self.pages.pop_front();
         }
-        if largest { series.into_values().max().unwrap_or(0) } else { series.into_values().sum() }
+        self.pages.push_back(now);
+    }
+
+    /// Since when the group was paged often enough to be busy, if it is.
+    pub(crate) fn busy_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let first = self.pages.front().filter(|_| self.pages.len() == BUSY_PAGES);
+        first.copied().filter(|at| now <= *at + BUSY_WITHIN)
+    }
+
+    /// Whether a series other than this one fired since `since`.
+    pub(crate) fn has_company(&self, series: AlertId, since: Timestamp) -> bool {
+        self.recent.iter().any(|(other, at)| *other != series && *at >= since)
     }
 
     /// How many series fired since `since`.
     pub(crate) fn fan_out(&self, since: Timestamp) -> usize {
-        let pending = self.pending.iter().map(|p| (p.fired_at, p.worth.series));
-        let withheld = self.withheld.iter().map(|q| (q.fired_at, q.worth.series));
+        let pending = self.pending.iter().map(|p| (p.fired_at, p.firing.series));
+        let withheld = self.withheld.iter().map(|q| (q.fired_at, q.series));
         let recent = self.recent.iter().map(|(series, at)| (*at, *series));
         let late = pending.chain(withheld).chain(recent).filter(|(at, _)| *at >= since);
         late.map(|(_, series)| series).collect::<std::collections::BTreeSet<_>>().len()
     }
 
     /// Takes what waits, or is withheld, of an alert that ended meanwhile out of the next page: it fires
-    /// anew. Returns its observations.
-    pub(crate) fn take_ended(&mut self, alert: AlertId) -> u64 {
-        let pending = self.pending.extract_if(.., |p| p.alert == alert && p.recovered).map(|p| p.count);
-        let pending: u64 = pending.sum();
+    /// anew. Returns its observations, and when its page was due.
+    pub(crate) fn take_ended(&mut self, alert: AlertId) -> (u64, Option<Timestamp>) {
+        let pending = self.pending.extract_if(.., |p| p.alert == alert && p.recovered);
+        let pending: Vec<(u64, Timestamp)> = pending.map(|p| (p.count, p.due)).collect();
         let withheld = self.withheld.extract_if(.., |q| q.alert == alert && q.resolved).map(|q| q.count);
-        pending + withheld.sum::<u64>()
+        let count = withheld.sum::<u64>() + pending.iter().map(|(count, _)| count).sum::<u64>();
+        (count, pending.iter().map(|(_, due)| *due).min())
     }
 
     /// Whether it has no incident that somebody must still hear of, and no page about to leave.

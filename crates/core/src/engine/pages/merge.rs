@@ -5,7 +5,7 @@ use smol_str::{SmolStr, format_smolstr};
 
 use crate::engine::incidents::incident::{IncidentId, Phase};
 use crate::engine::pages::Pages;
-use crate::engine::pages::groups::{GroupKey, Pending, Wait, Worth};
+use crate::engine::pages::groups::{Firing, GroupKey, Pending, Wait};
 use crate::engine::renames::rename_key;
 use crate::engine::timers::Timer;
 use crate::engine::world::{MERGED, World};
@@ -101,11 +101,10 @@ impl Pages {
         let fired_at = world.now;
         world.timers.clear(&Timer::ForgetGroup(merged.clone()));
         for (alert, count, recovered) in all {
-            let worth = Worth { series: *alert, surprise: 0 };
             let (alert, count, recovered) = (*alert, *count, *recovered);
-            let wait = Wait::Merged;
+            let (wait, firing) = (Wait::Merged, Firing::of(alert));
             let group = self.groups.entry(merged.clone()).or_default();
-            group.pending.push(Pending { alert, count, fired_at, due, wait, worth, recovered });
+            group.pending.push(Pending { alert, count, fired_at, due, wait, firing, recovered });
             if recovered {
                 continue;
             }

@@ -1,6 +1,7 @@
 //! From an alert that no mute keeps back to the incident that tells of it: hold, group, gather, storm, limit.
 
 pub(crate) mod admit;
+pub(crate) mod alone;
 pub(crate) mod digest;
 pub(crate) mod enter;
 pub(crate) mod flapping;

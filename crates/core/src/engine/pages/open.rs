@@ -6,12 +6,12 @@ use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::delivery::Leader;
 use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side, dedup_key};
-use crate::engine::pages::Pages;
 use crate::engine::pages::groups::GroupKey;
+use crate::engine::pages::{Pages, alone};
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{AlertId, Cause, Disposition};
-use crate::policy::Noise;
+use crate::policy::{ALONE_QUIET, Noise};
 
 impl Pages {
     pub(crate) fn new_incident(&mut self, world: &mut World, key: &GroupKey) -> IncidentId {
@@ -54,6 +54,10 @@ impl Pages {
         let Some(incident) = self.incidents.all.get_mut(&id) else { return };
         incident.paged(level);
         let destination = incident.group.0;
+        if let Some(group) = self.groups.get_mut(&incident.group) {
+            group.paged(world.now);
+        }
+        self.paged_alone(world, id);
         let budget = world.destinations.get(destination).noise.budget.clone();
         let now = world.now;
         if self.flow(world, destination).over_budget(now, &budget) {
@@ -101,9 +105,10 @@ impl Pages {
         for channel in incident.channels.iter_mut().filter(|c| !c.was_opened()) {
             channel.retry_now();
         }
-        let cause = match incident.members.news().find_map(|member| member.flaps) {
-            Some(changes) => Cause::AlertFlaps { changes },
-            None => Cause::AlertsChanged,
+        let flaps = incident.members.news().find_map(|(_, member)| member.flaps);
+        let cause = match flaps.map(|changes| Cause::AlertFlaps { changes }) {
+            Some(cause) => cause,
+            None => alone::news(world, incident, destination).unwrap_or(Cause::AlertsChanged),
         };
         // An integration that is gone hears of this version if a reload brings it back.
         incident.issue(world.now, cause.clone(), false);
@@ -129,6 +134,7 @@ impl Pages {
         incident.phase = Phase::Resolving;
         let labels = incident.group.1.clone();
         let until = (world.now + hold).max(incident.paged_at + again);
+        let until = until.max(incident.alone_until.min(world.now + ALONE_QUIET));
         let gauges = world.gauges(destination);
         gauges.open -= 1;
         gauges.resolving += 1;
@@ -264,14 +270,14 @@ impl Pages {
         true
     }
 
-    /// An alert fires still after it flapped: its incident pages again, unless its page is recent. Within
-    /// `merge_window` a person is at it already.
+    /// An alert fires still, for which its incident owes a page: it pages again, unless its page is recent.
+    /// Within `merge_window` a person is at it already.
     pub(crate) fn fires_on(
         &mut self,
         world: &mut World,
         alert: AlertId,
         destination: DestinationId,
-        flaps: u32,
+        cause: Cause,
     ) {
         let (now, noise) = (world.now, world.destinations.get(destination).noise.clone());
         let incident = world.state(alert, destination).incident();
@@ -280,8 +286,6 @@ impl Pages {
             incident.is_some_and(|i| i.superseded_by.is_none() && !i.is_recent(now, &noise))
         };
         if let Some(id) = incident.filter(|id| old(*id)) {
-            let name = world.alerts.alert(alert).map(|a| a.labels.value("alertname").into());
-            let cause = Cause::StillFiring { alertname: name.unwrap_or_default(), changes: flaps };
             world.routed(destination, 1);
             if let Some(incident) = self.incidents.all.get_mut(&id) {
                 incident.waiting.push((alert, 1));

@@ -1,4 +1,4 @@
-//! How a series fired before: its rate, and whether it fired lately.
+//! How often a series fired before.
 //!
 //! A series is an alert less the identifiers in its label values (`identifiers.rs`): they do not make an
 //! alert new.
@@ -6,75 +6,74 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::damping::decayed;
-use crate::engine::fixed::{chance_of_any, surprise};
 use crate::engine::pages::identifiers::stable;
 use crate::model::{AlertId, Duration, LabelSet, Timestamp};
-use crate::policy::{Identifier, Noise, Surprise};
+use crate::policy::Noise;
 
-/// What a series that never fired counts as having fired, in thousandths: nothing is impossible.
-const UNHEARD: u64 = 50;
-/// In what time the count of firings halves by which `surprise` knows the rate of a series.
-const SURPRISE_HALF_LIFE: Duration = Duration::from_hours(24);
+/// In what time the count of firings halves that says how often a series fires.
+const HALF_LIFE: Duration = Duration::from_hours(24);
+/// A series that fires once a day comes to this count, in thousandths: the mean life of a firing in it, a day
+/// divided by ln 2.
+const ONCE_A_DAY: u64 = 1_443;
+/// A series is new up to so many firings a day, in thousandths: it fired once, 3.6 days ago, or never.
+pub(crate) const NEW: u64 = 56;
+/// How long a count is remembered after the last firing. A series that fires 5 times a day is new again before.
+const MEMORY: Duration = Duration::from_hours(8 * 24);
 /// In what time the count of firings halves by which `hold` judges a series.
 const HELD_HALF_LIFE: Duration = Duration::from_hours(30 * 24);
 /// From this count on, in thousandths, `hold` applies: one firing in the last month.
 const HELD_FROM: u64 = 500;
+/// How long that count is remembered after the last firing.
+const HELD_MEMORY: Duration = Duration::from_hours(90 * 24);
 
 /// The memory of one series at one destination.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Series {
     /// When it fired last.
     last: Option<Timestamp>,
-    /// Firings in thousandths, decayed with [`SURPRISE_HALF_LIFE`], at the last start.
-    rate: u64,
+    /// Firings in thousandths, decayed with [`HALF_LIFE`], at the last start.
+    count: u64,
     /// The same with [`HELD_HALF_LIFE`].
     penalty: u64,
 }
 
-/// What a firing is worth, given what its series did before.
+/// What a series did before it fired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SeriesFiring {
-    /// In thousandths of a decade.
-    pub(crate) surprise: u64,
-    /// Whether the series fired in the last month, so that `hold` applies to it.
+pub(crate) struct Past {
+    /// How often the series fires in a day, in thousandths.
+    pub(crate) per_day: u64,
+    /// Whether it fired in the last month, so that `hold` applies to it.
     pub(crate) fired_lately: bool,
 }
 
+impl Past {
+    /// Of a series that nothing is remembered of.
+    pub(crate) const NONE: Past = Past { per_day: 0, fired_lately: false };
+}
+
 impl Series {
-    /// Takes a firing in, and says what it is worth.
-    pub(crate) fn fired(&mut self, now: Timestamp, noise: &Noise) -> SeriesFiring {
-        let last = self.last.unwrap_or(now);
-        let rate = decayed(self.rate, now.since(last), SURPRISE_HALF_LIFE);
-        let penalty = decayed(self.penalty, now.since(last), HELD_HALF_LIFE);
-        let firing =
-            SeriesFiring { surprise: surprise_of(rate, &noise.surprise), fired_lately: penalty >= HELD_FROM };
-        self.rate = rate + 1000;
-        self.penalty = penalty + 1000;
-        self.last = Some(now);
-        firing
+    /// Takes a firing in, and returns the past before it.
+    pub(crate) fn fired(&mut self, now: Timestamp) -> Past {
+        let elapsed = now.since(self.last.unwrap_or(now));
+        let count = decayed(self.count, elapsed, HALF_LIFE);
+        let penalty = decayed(self.penalty, elapsed, HELD_HALF_LIFE);
+        *self = Series { last: Some(now), count: count + 1_000, penalty: penalty + 1_000 };
+        Past { per_day: count * 1_000 / ONCE_A_DAY, fired_lately: penalty >= HELD_FROM }
     }
 
-    /// When nothing of this is worth remembering any more.
-    pub(crate) fn forget_at(&self) -> Timestamp {
-        let memory = HELD_HALF_LIFE;
-        self.last.unwrap_or(Timestamp::ZERO) + memory + memory + memory
+    /// When nothing of this is worth remembering any more, by a profile.
+    pub(crate) fn forget_at(&self, noise: &Noise) -> Timestamp {
+        let memory = if noise.hold.time.is_zero() { MEMORY } else { HELD_MEMORY };
+        self.last.unwrap_or(Timestamp::ZERO) + memory
     }
 }
 
-/// Of one more firing of a series that fired `rate` thousandths lately. Its rate is that count over
-/// the mean life of its memory, half-life / ln 2.
-fn surprise_of(rate: u64, settings: &Surprise) -> u64 {
-    let expected = u128::from(rate + UNHEARD) * u128::from(settings.window.as_millis()) * 10_000;
-    surprise(chance_of_any(expected, u128::from(SURPRISE_HALF_LIFE.as_millis()) * 14_427 * 1000))
-}
-
-/// The identity of an alert's series, where identifiers of these kinds do not make another one.
-pub(crate) fn series_of(labels: &LabelSet, kinds: &[Identifier]) -> AlertId {
-    let changes = labels.iter().any(|(_, value)| stable(value, kinds).is_some());
-    if !changes {
+/// The identity of an alert's series.
+pub(crate) fn series_of(labels: &LabelSet) -> AlertId {
+    if !labels.iter().any(|(_, value)| stable(value).is_some()) {
         return AlertId::of(labels, |_| false);
     }
-    let pairs = labels.iter().map(|(n, v)| (n.to_owned(), stable(v, kinds).unwrap_or_else(|| v.to_owned())));
+    let pairs = labels.iter().map(|(n, v)| (n.to_owned(), stable(v).unwrap_or_else(|| v.to_owned())));
     AlertId::of(&LabelSet::from_pairs(pairs), |_| false)
 }
 
@@ -82,40 +81,45 @@ pub(crate) fn series_of(labels: &LabelSet, kinds: &[Identifier]) -> AlertId {
 mod tests {
     use super::*;
 
+    const DAY: u64 = 24 * 60;
+
     fn at(minutes: u64) -> Timestamp {
         Timestamp::from_millis(0) + Duration::from_mins(minutes)
     }
 
-    fn noise() -> Noise {
-        Noise { surprise: Surprise { page_at: 1750, ..Surprise::default() }, ..Noise::default() }
+    #[test]
+    fn a_series_is_new_until_it_fires_and_again_after_four_days() {
+        let mut series = Series::default();
+        let new = [0, 3 * DAY, 3 * DAY + 4 * DAY + 100, 30 * DAY].map(|m| series.fired(at(m)).per_day <= NEW);
+        assert_eq!(new, [true, false, false, true]);
+        assert_eq!(Series::default().fired(at(0)), Past::NONE);
     }
 
     #[test]
-    fn what_never_fired_surprises_and_what_fires_always_does_not() {
-        let (noise, mut series) = (noise(), Series::default());
-        assert!(series.fired(at(0), &noise).surprise.abs_diff(3919) <= 2);
-        for minute in 1..200 {
-            series.fired(at(minute * 5), &noise);
+    fn the_count_of_a_steady_series_is_its_firings_a_day() {
+        for per_day in [1, 5, 24] {
+            let mut series = Series::default();
+            for n in 0..30 * per_day {
+                series.fired(at(n * DAY / per_day));
+            }
+            let found = series.fired(at(30 * DAY)).per_day;
+            assert!(found.abs_diff(per_day * 1_000) <= 500, "{per_day}: {found}");
         }
-        assert!(series.fired(at(1005), &noise).surprise < 600);
     }
 
     #[test]
     fn a_series_fired_lately_for_a_month() {
-        let (noise, mut series) = (noise(), Series::default());
-        let day = 24 * 60;
-        let lately =
-            [0, 30 * day, 30 * day + 45 * day, 300 * day].map(|m| series.fired(at(m), &noise).fired_lately);
+        let mut series = Series::default();
+        let lately = [0, 30 * DAY, 75 * DAY, 300 * DAY].map(|m| series.fired(at(m)).fired_lately);
         assert_eq!(lately, [false, true, true, false]);
     }
 
     #[test]
     fn a_restarted_pod_is_no_new_series_and_another_host_is() {
-        let kinds = Noise::default().identifiers;
-        let of = |pod: &str| series_of(&LabelSet::from_pairs([("alertname", "A"), ("pod", pod)]), &kinds);
+        let of = |pod: &str| series_of(&LabelSet::from_pairs([("alertname", "A"), ("pod", pod)]));
         assert_eq!(of("frontend-579b9bff58-t2dbm"), of("frontend-7c6d5f4b9c-zzx8w"));
         assert_ne!(of("frontend-579b9bff58-t2dbm"), of("cart-579b9bff58-t2dbm"));
-        assert_eq!(of("203.0.113.7"), of("203.0.113.8"));
+        assert_ne!(of("203.0.113.7"), of("203.0.113.8"));
         assert_ne!(of("10.0.0.1:9100"), of("10.0.0.2:9100"));
     }
 }

@@ -38,7 +38,7 @@ impl Pages {
         let basis = match reason {
             Reason::Storm => settings.noise_basis("storm"),
             Reason::Flapping => settings.noise_basis("flapping"),
-            Reason::Unsurprising => settings.noise_basis("surprise"),
+            Reason::Usual => settings.noise_basis("usual_per_day"),
             Reason::RateLimited => settings.noise_basis("limit"),
             Reason::SelfResolved => hold_basis(world, alert, settings),
             Reason::Stale => global_basis(world, "stale_after"),
@@ -89,7 +89,7 @@ impl Pages {
             }
             Reason::Storm => world.now,
             Reason::SelfResolved => known.received_at,
-            Reason::Unsurprising | Reason::RateLimited => known.received_at + wait,
+            Reason::Usual | Reason::RateLimited => known.received_at + wait,
         };
         Some(Otherwise::Page(at))
     }

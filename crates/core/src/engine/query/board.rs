@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side};
-use crate::engine::pages::groups::{GroupKey, Wait};
+use crate::engine::pages::groups::{Firing, GroupKey, Wait};
 use crate::engine::query::Query;
 use crate::engine::state::AlertState;
 use crate::engine::timers::Timer;
@@ -288,7 +288,7 @@ impl Query<'_> {
         }
         match self.wait_of(alert, state.waits_in()?) {
             Some(Wait::Merged) => Some(RowState::RateLimited),
-            Some(Wait::Group | Wait::Gather | Wait::Hold) => Some(RowState::Held),
+            Some(Wait::Group | Wait::Gather | Wait::Again | Wait::Hold) => Some(RowState::Held),
             None => Some(RowState::Withheld),
         }
     }
@@ -452,7 +452,10 @@ impl Query<'_> {
         let others = group.pending.len() - 1;
         let cause = match pending.wait {
             Wait::Group => Cause::GroupWait { others },
-            Wait::Gather => Cause::ProfileWait { others },
+            Wait::Gather | Wait::Again => {
+                let Firing { per_day, busy_since, .. } = pending.firing;
+                Cause::ProfileWait { others, per_day, busy_since }
+            }
             Wait::Hold => Cause::SeriesHold,
             Wait::Merged => Cause::MergeWait { others },
         };

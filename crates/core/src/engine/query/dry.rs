@@ -219,9 +219,7 @@ impl Query<'_> {
         ids.extend(alerts.states_of(alert).filter_map(|(_, t)| t.incident()));
         let incidents: BTreeMap<_, _> =
             ids.into_iter().filter_map(|id| Some((id, self.pages.incidents.all.get(&id)?.clone()))).collect();
-        let series = destinations.iter().map(|destination| {
-            (*destination, series_of(labels, &self.world.destinations.get(*destination).noise.identifiers))
-        });
+        let series = destinations.iter().map(|destination| (*destination, series_of(labels)));
         let mut timers = Timers::default();
         let incident_timers =
             incidents.keys().flat_map(|id| [Timer::Update(*id), Timer::ResolveHold(*id), Timer::Repeat(*id)]);

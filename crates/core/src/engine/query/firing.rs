@@ -133,7 +133,7 @@ impl Query<'_> {
             let wait = pending.iter().find(|p| p.alert == id && !p.recovered).map(|p| p.wait);
             return match wait {
                 Some(Wait::Group) => None,
-                Some(Wait::Gather | Wait::Hold) => Some(RowState::Held),
+                Some(Wait::Gather | Wait::Again | Wait::Hold) => Some(RowState::Held),
                 Some(Wait::Merged) => Some(RowState::RateLimited),
                 None => Some(RowState::Withheld),
             };

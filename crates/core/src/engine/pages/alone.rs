@@ -1,0 +1,112 @@
+//! The lone rule: an alert that opened too many pages in which it stood alone updates its last incident.
+//!
+//! RFC 2439 counted in pages: each page that had one alert counts 1 for that alert, and half of it after
+//! [`ALONE_HALF_LIFE`]. The rule looks at nothing else that the alert did before.
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::damping::{decayed, time_to_reach};
+use crate::engine::destinations::DestinationId;
+use crate::engine::incidents::incident::{Incident, IncidentId};
+use crate::engine::pages::Pages;
+use crate::engine::pages::groups::GroupKey;
+use crate::engine::pages::merge::is_merged;
+use crate::engine::timers::Timer;
+use crate::engine::world::World;
+use crate::model::{AlertId, Cause, Timestamp};
+use crate::policy::{ALONE_CONFIRM, ALONE_HALF_LIFE, ALONE_NEAR};
+
+/// What one page counts.
+const PAGE: u64 = 1_000;
+
+/// The pages that an alert opened alone at a destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PagedAlone {
+    /// In thousandths, as they were at `at`.
+    pages: u64,
+    at: Timestamp,
+    /// The last of them.
+    incident: IncidentId,
+}
+
+impl PagedAlone {
+    fn pages(&self, now: Timestamp) -> u64 {
+        decayed(self.pages, now.since(self.at), ALONE_HALF_LIFE)
+    }
+
+    /// When it is not worth remembering: less than a quarter of a page is left.
+    pub(crate) fn forget_at(&self) -> Timestamp {
+        self.at + time_to_reach(self.pages, PAGE / 4, ALONE_HALF_LIFE)
+    }
+}
+
+impl Pages {
+    /// An incident pages. If it has one alert, that alert opened one more page alone.
+    pub(crate) fn paged_alone(&mut self, world: &mut World, id: IncidentId) {
+        let now = world.now;
+        let Some(incident) = self.incidents.all.get_mut(&id) else { return };
+        let destination = incident.group.0;
+        let most = world.destinations.get(destination).noise.alone.pages;
+        let (first, more) = (incident.members.keys().next().copied(), incident.members.len() > 1);
+        let Some(alert) = first.filter(|_| most > 0 && !more && !is_merged(&incident.group)) else { return };
+        let Some(known) = world.alerts.alert(alert) else { return };
+        let applies = {
+            let level = world.policy.severities.level(&known.labels);
+            world.destinations.get(destination).noise.alone.applies(level)
+        };
+        let state = world.state(alert, destination);
+        let pages = state.alone.as_ref().map_or(0, |alone| alone.pages(now)) + PAGE;
+        state.alone = Some(Box::new(PagedAlone { pages, at: now, incident: id }));
+        let (most, quiet) = (u64::from(most) * PAGE, applies && pages >= u64::from(most) * PAGE);
+        incident.alone_until = match quiet {
+            true => now + time_to_reach(pages, most, ALONE_HALF_LIFE),
+            false => Timestamp::ZERO,
+        };
+    }
+
+    /// The incident that an alert updates instead of opening a page, if it opened too many alone and has no
+    /// company in its group now.
+    pub(crate) fn updates_alone(
+        &self,
+        world: &World,
+        key: &GroupKey,
+        alert: AlertId,
+        series: Option<AlertId>,
+    ) -> Option<IncidentId> {
+        let rule = &world.destinations.get(key.0).noise.alone;
+        let alone = world.alerts.state(alert, key.0)?.alone.as_ref()?;
+        let level = world.policy.severities.level(&world.alerts.alert(alert)?.labels);
+        if !rule.applies(level) || alone.pages(world.now) < u64::from(rule.pages) * PAGE {
+            return None;
+        }
+        let company = |group: &crate::engine::pages::groups::Group| {
+            let near = world.now - ALONE_NEAR;
+            !group.pending.is_empty() || group.has_company(series.unwrap_or(alert), near)
+        };
+        if self.groups.get(key).is_some_and(company) {
+            return None;
+        }
+        let incident = self.incidents.all.get(&alone.incident)?;
+        incident.takes_alerts().then_some(alone.incident)
+    }
+}
+
+impl World {
+    /// An alert updates an incident alone. It opens a page if it lasts.
+    pub(crate) fn pages_if_it_lasts(&mut self, alert: AlertId, destination: DestinationId) {
+        let name = self.alerts.alert(alert).map(|a| a.labels.value("alertname").into());
+        let cause = Cause::Lasts { alertname: name.unwrap_or_default(), after: ALONE_CONFIRM };
+        self.state(alert, destination).owed = Some(Box::new(cause));
+        self.timers.set(Timer::Confirm(destination, alert), self.now + ALONE_CONFIRM);
+    }
+}
+
+/// Why an incident has news, if an alert fires again that opened too many pages alone.
+pub(crate) fn news(world: &World, incident: &Incident, destination: DestinationId) -> Option<Cause> {
+    incident.members.news().find_map(|(alert, member)| {
+        let state = world.alerts.state(*alert, destination).filter(|_| member.firing)?;
+        let waits = state.owed.as_ref().is_some_and(|cause| matches!(**cause, Cause::Lasts { .. }));
+        let alone = state.alone.as_ref().filter(|_| waits)?;
+        Some(Cause::PagedAlone { pages: alone.pages(world.now) })
+    })
+}
