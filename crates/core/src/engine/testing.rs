@@ -11,7 +11,7 @@ use crate::model::{
     Source, Status, Timestamp,
 };
 use crate::policy::{
-    FailOpen, Flapping, GroupBy, IntegrationRef, KnownBy, Limits, Noise, Policy, Receiver, Route,
+    Alone, FailOpen, Flapping, GroupBy, IntegrationRef, KnownBy, Limits, Noise, Policy, Receiver, Route,
     SelfCheckSettings, Severities, Windows,
 };
 
@@ -53,9 +53,10 @@ pub fn policy(group_by: &[&str], noise: Noise) -> Policy {
     }
 }
 
-/// The default profile, with this many thousandths of a penalty as the start of flapping.
+/// The default profile, with this many thousandths of a penalty as the start of flapping, at every level.
 pub fn flaps_at(suppress_at: u32) -> Noise {
-    Noise { flapping: Flapping { suppress_at, ..Flapping::default() }, ..Noise::default() }
+    let (flapping, alone) = (Flapping { suppress_at, ..Flapping::default() }, Noise::default().alone);
+    Noise { flapping, alone: Alone { pages: 0, ..alone }, ..Noise::default() }
 }
 
 /// What the pager shows under one key.

@@ -79,6 +79,7 @@ fn policy_variant(variant: u8) -> Policy {
     };
     if let Some(noise) = policy.noise.get_mut("default") {
         noise.flapping.suppress_at = 3000;
+        noise.alone.pages = u32::from(variant % 3);
         noise.digest = [Duration::from_hours(24), Duration::from_mins(10), Duration::from_hours(1)]
             [usize::from(variant % 3)];
         if variant >= 3 {
@@ -91,8 +92,7 @@ fn policy_variant(variant: u8) -> Policy {
         }
         if variant == 2 {
             noise.wait = Duration::from_mins(2);
-            noise.surprise.page_at = 2500;
-            noise.surprise.at_once = 6000;
+            noise.usual_per_day = 2_000;
             noise.hold.time = Duration::from_mins(3);
             noise.hold.levels = vec!["warning".into()];
         }

@@ -12,6 +12,7 @@ mod invariants;
 mod keyed;
 mod laws;
 mod many;
+mod noise;
 mod observe;
 mod quarantine;
 mod read;

@@ -9,7 +9,7 @@ use crate::engine::testing::*;
 use crate::model::{
     AlertId, Batch, Duration, Kind, LabelSet, Notification, Observation, Source, Status, Timestamp,
 };
-use crate::policy::{Flapping, Limit, Noise, Policy, Storm};
+use crate::policy::{Alone, Flapping, Limit, Noise, Policy, Storm};
 
 /// Seconds from one change of an alert to the next.
 const SPANS: [u64; 9] = [20, 50, 95, 140, 310, 620, 1_000, 3_700, 7_500];
@@ -205,7 +205,7 @@ fn noise() -> impl Strategy<Value = Noise> {
     };
     let rolling = prop::sample::select(vec![base().rolling, Duration::ZERO]);
     (
-        prop::sample::select(vec![0u32, 3_000, 5_000]),
+        prop::sample::select(vec![(0u32, 0u32), (3_000, 0), (5_000, 0), (5_000, 1), (5_000, 3)]),
         storm(),
         limit(),
         rolling,
@@ -213,10 +213,13 @@ fn noise() -> impl Strategy<Value = Noise> {
         of([base().merge_window, Duration::from_mins(1), base().merge_window]),
         prop::sample::select(vec![0u32, 2]),
     )
-        .prop_map(move |(suppress_at, storm, limit, rolling, resolve_hold, merge_window, growth)| {
-            let flapping = Flapping { suppress_at, ..base().flapping };
-            Noise { flapping, storm, limit, rolling, resolve_hold, merge_window, growth, ..base() }
-        })
+        .prop_map(
+            move |((suppress_at, pages), storm, limit, rolling, resolve_hold, merge_window, growth)| {
+                let flapping = Flapping { suppress_at, ..base().flapping };
+                let alone = Alone { pages, ..base().alone };
+                Noise { flapping, alone, storm, limit, rolling, resolve_hold, merge_window, growth, ..base() }
+            },
+        )
 }
 
 /// Scenes of one to five alerts, whose changes are at least so many seconds apart.
