@@ -20,7 +20,7 @@ class Panel:
 
 
 def published(directory, stream):
-    """The rows of the README that model Alertmanager, or the fixed window, for one history."""
+    """The rows of the README that model Alertmanager for one history."""
     found, current = [], ""
     for line in open(os.path.join(directory, "README.md")):
         cells = [c.strip() for c in line.strip().strip("|").split("|")]
@@ -28,16 +28,17 @@ def published(directory, stream):
             continue
         current = cells[0] or current
         policy = cells[1]
-        if current == stream and policy.startswith(("Alertmanager", "reference")):
-            name = "15-minute window" if policy.startswith("reference") else policy.replace("Alertmanager by ", "")
+        if current == stream and policy.startswith("Alertmanager"):
+            name = policy.replace("Alertmanager by ", "")
             found.append((name, int(cells[2].replace(",", "")), int(cells[3])))
     return found
 
 
 def svg(panels):
-    """The whole picture, one panel beside the other."""
-    width = LEFT + len(panels) * (WIDTH + GAP)
-    height = TOP + HEIGHT + BOTTOM
+    """The whole picture, three panels beside each other."""
+    rows = -(-len(panels) // 3)
+    width = LEFT + 3 * (WIDTH + GAP)
+    height = TOP + rows * (HEIGHT + BOTTOM + 40)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" font-family="Helvetica, Arial, sans-serif" font-size="11" fill="{INK}">',
@@ -45,14 +46,17 @@ def svg(panels):
         text(LEFT, 26, "What fewer pages cost: share of the incidents that were paged, against pages sent", 16, weight="bold"),
     ]
     x = LEFT
-    for kind, label in [("line", "general profile, one constant swept"), ("own", "Squelch's profiles"),
+    for kind, label in [("line", "balanced, one constant swept"), ("own", "Squelch's profiles"),
                         ("other", "Alertmanager grouping by these labels; a fixed window")]:
         parts.append(f'<path d="M{x} 44h22" stroke="{LINE}" stroke-width="2"/>' if kind == "line"
                      else mark(x + 11, 44, kind))
         parts.append(text(x + 30, 48, label))
         x += 260
     for index, panel in enumerate(panels):
-        parts += draw(panel, LEFT + index * (WIDTH + GAP))
+        down = index // 3 * (HEIGHT + BOTTOM + 40)
+        parts.append(f'<g transform="translate(0 {down})">')
+        parts += draw(panel, LEFT + index % 3 * (WIDTH + GAP))
+        parts.append("</g>")
     return "\n".join(parts) + "\n</svg>\n"
 
 

@@ -47,13 +47,13 @@ pub(super) fn profiles(section: Option<Section<'_>>, severities: &Severities) ->
         }
         if let Some(keys) = Section::new(node, format!("noise profile {}", shown(name)), section.problems) {
             let base = profiles.get(name).cloned().unwrap_or_default();
-            profiles.insert(name.into(), profile(keys, base));
+            profiles.insert(name.into(), profile(keys, base, severities));
         }
     }
     profiles
 }
 
-fn profile(mut keys: Section<'_>, mut noise: Noise) -> Noise {
+fn profile(mut keys: Section<'_>, mut noise: Noise, severities: &Severities) -> Noise {
     if let Some(section) = keys.section("flapping") {
         read_flapping(section, &mut noise.flapping);
     }
@@ -71,10 +71,10 @@ fn profile(mut keys: Section<'_>, mut noise: Noise) -> Noise {
         read_busy(section, &mut noise.busy);
     }
     if let Some(section) = keys.section("alone") {
-        read_alone(section, &mut noise.alone);
+        read_alone(section, &mut noise.alone, severities);
     }
     if let Some(section) = keys.section("hold") {
-        read_hold(section, &mut noise.hold);
+        read_hold(section, &mut noise.hold, severities);
     }
     if let Some(section) = keys.section("storm") {
         read_storm(section, &mut noise.storm);
@@ -149,17 +149,26 @@ fn read_busy(mut keys: Section<'_>, busy: &mut Busy) {
     keys.finish();
 }
 
-fn read_alone(mut keys: Section<'_>, alone: &mut Alone) {
+fn read_alone(mut keys: Section<'_>, alone: &mut Alone, severities: &Severities) {
     set(&mut alone.pages, keys.parsed("pages", COUNT, count));
-    let levels = keys.texts("levels").map(|levels| levels.iter().map(|l| l.text.into()).collect());
-    set(&mut alone.levels, levels);
+    set(&mut alone.levels, level_names(&mut keys, severities));
     keys.finish();
 }
 
-fn read_hold(mut keys: Section<'_>, hold: &mut Hold) {
+/// `levels`: names of severity levels.
+fn level_names(keys: &mut Section<'_>, severities: &Severities) -> Option<Vec<SmolStr>> {
+    let names = keys.texts("levels")?;
+    for name in names.iter().filter(|name| !severities.levels.iter().any(|level| level.name == name.text)) {
+        let known: Vec<&str> = severities.levels.iter().map(|level| level.name.as_str()).collect();
+        let message = format!("levels holds {}; write some of {}", shown(name.text), known.join(", "));
+        keys.problems.add(name.line, message);
+    }
+    Some(names.iter().map(|name| name.text.into()).collect())
+}
+
+fn read_hold(mut keys: Section<'_>, hold: &mut Hold, severities: &Severities) {
     set(&mut hold.time, keys.duration("for"));
-    let levels = keys.texts("levels").map(|levels| levels.iter().map(|l| l.text.into()).collect());
-    set(&mut hold.levels, levels);
+    set(&mut hold.levels, level_names(&mut keys, severities));
     if !hold.time.is_zero() && hold.levels.is_empty() {
         let line = keys.line_of("for");
         keys.problems.add(line, "hold names no levels; write levels: [critical] or the like beside for");

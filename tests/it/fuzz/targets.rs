@@ -235,7 +235,7 @@ pub fn files(folder: &str, extension: &str) -> Vec<Vec<u8>> {
 }
 
 fn configurations() -> Vec<Vec<u8>> {
-    ["config", "config/examples", "config/profiles", "tests/data/config"]
+    ["config", "config/examples", "tests/data/config"]
         .iter()
         .flat_map(|folder| files(folder, "yml"))
         .collect()

@@ -178,14 +178,14 @@ impl Incidents {
         (!self.was_notified(world, alert)).then_some(within)
     }
 
-    /// Whether somebody was told of an alert.
+    /// Whether somebody was told of an alert: by its incident, or by the one whose place that took.
     pub(crate) fn was_notified(&self, world: &World, alert: AlertId) -> bool {
+        let opened = |incident: &Incident| incident.channels.iter().any(Channel::was_opened);
         world.taken_destinations(alert).into_iter().any(|destination| {
             let state = world.alerts.state(alert, destination);
             let incident = state.filter(|t| t.is_admitted()).and_then(|t| self.all.get(&t.incident()?));
-            incident.is_some_and(|i| {
-                i.channels.iter().any(crate::engine::incidents::channel::Channel::was_opened)
-            })
+            let before = incident.and_then(|i| self.all.get(&i.supersedes?));
+            incident.into_iter().chain(before).any(opened)
         })
     }
 

@@ -160,6 +160,25 @@ fn an_alert_that_opened_too_many_pages_alone_pages_if_it_lasts() {
 }
 
 #[test]
+fn a_page_for_an_alert_that_lasts_is_no_alarm_that_nobody_was_told() {
+    let noise = Noise::built_in("calm", &Severities::default()).unwrap();
+    let mut policy = policy(&["cluster"], noise);
+    policy.self_check.enabled = true;
+    let (mut world, alert) = (World::new(policy), of("Down", "critical"));
+    for _ in 0..2 {
+        fires(&mut world, &alert, MIN, Duration::from_mins(39));
+    }
+    world.say(Source::Alertmanager, "a", vec![firing(&alert, world.now)]);
+    world.advance(Duration::from_mins(29));
+    // The receiver takes its time when the page leaves.
+    world.answers = Answers::Hang;
+    world.advance(MIN);
+    let names = world.sent.iter().flat_map(|n| &n.alerts).map(|a| a.labels.value("alertname"));
+    assert!(names.clone().all(|name| name == "Down"), "{:?}", names.collect::<Vec<_>>());
+    assert_eq!(pages(&world), 3);
+}
+
+#[test]
 fn an_alert_that_opened_too_many_pages_alone_pages_with_company() {
     let (mut world, alert) = (world("default"), of("Queue", "warning"));
     four_lone_pages(&mut world, &alert);
