@@ -125,7 +125,7 @@ impl Default for Config {
             ignore_labels: vec!["prometheus_replica".into()],
             routes: vec![Route::root(name.clone(), 1)],
             receivers: [(name.clone(), Receiver::new(vec![console]))].into(),
-            noise: [("default".into(), Noise::default())].into(),
+            noise: Noise::all_built_in(&Severities::default()),
             resolve_timeout: Duration::from_mins(5),
             stale_after: Duration::from_hours(12),
             time_intervals: Default::default(),

@@ -41,7 +41,7 @@ timelines! {
     flap_damping_joins_a_page_of_its_group
     resolve_hold_swallows_a_short_gap
     coalescing_wait_tells_what_recovered_meanwhile
-    surprise_what_is_usual_opens_no_page
+    usual_an_alert_that_fires_often_opens_no_page
     hold_a_series_that_fired_before_waits_and_a_fan_out_releases_it
     stay_open_again_what_came_back_once_may_do_so_again
     rolling_more_of_the_same_is_no_page

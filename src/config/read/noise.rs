@@ -38,8 +38,7 @@ const REMOVED_FROM_FLAPPING: [(&str, &str); 4] = [
 ];
 /// The profiles by name. The built-in ones are always there, and the file may change keys of them.
 pub(super) fn profiles(section: Option<Section<'_>>, severities: &Severities) -> BTreeMap<SmolStr, Noise> {
-    let built_in = Noise::BUILT_IN.map(|name| Some((name.into(), Noise::built_in(name, severities)?)));
-    let mut profiles: BTreeMap<SmolStr, Noise> = built_in.into_iter().flatten().collect();
+    let mut profiles = Noise::all_built_in(severities);
     let Some(section) = section else { return profiles };
     for (line, name, node) in section.entries() {
         if name.is_empty() {

@@ -3,6 +3,8 @@
 //! The structs are nested as the keys in the configuration are. Each default stands in one `Default`.
 //! A number that can be a third wrong without changing what is paged is a constant here and no key.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
@@ -133,6 +135,12 @@ impl Default for Noise {
 impl Noise {
     /// The names of the built-in profiles. A route may name them without a profile in the file.
     pub const BUILT_IN: [&str; 4] = ["default", "balanced", "quiet", "calm"];
+
+    /// Every built-in profile by its name.
+    pub fn all_built_in(severities: &Severities) -> BTreeMap<SmolStr, Noise> {
+        let profile = |name: &str| Some((name.into(), Noise::built_in(name, severities)?));
+        Noise::BUILT_IN.into_iter().filter_map(profile).collect()
+    }
 
     /// A built-in profile. `severities` says which levels are never held: `balanced` holds those whose
     /// series fired lately, and `calm` applies its rule for lone alerts to all levels.
