@@ -55,6 +55,8 @@ pub(super) fn profiles(section: Option<Section<'_>>, severities: &Severities) ->
 fn profile(mut keys: Section<'_>, mut noise: Noise, severities: &Severities) -> Noise {
     if let Some(section) = keys.section("flapping") {
         read_flapping(section, &mut noise.flapping);
+        // Who asks for flap damping gets it at every level, unless `alone` below says otherwise.
+        noise.alone.pages = 0;
     }
     set(&mut noise.resolve_hold, keys.duration("resolve_hold"));
     set(&mut noise.merge_window, keys.duration("merge_window"));
@@ -302,6 +304,16 @@ mod tests {
             let message = format!("{key} in {what} does not exist any more; {advice}");
             assert_eq!(problems.into_inner(), [Problem::new(2, message)]);
         }
+    }
+
+    #[test]
+    fn a_profile_that_asks_for_flap_damping_gets_it_at_every_level() {
+        let pages = |text: &str| {
+            let root = crate::settings::yaml::parse(&format!("mine: {text}")).unwrap();
+            let problems = Problems::default();
+            profiles(Section::new(&root, "noise", &problems), &Severities::default())["mine"].alone.pages
+        };
+        assert_eq!(["{}", "{flapping: {}}", "{flapping: {}, alone: {pages: 2}}"].map(pages), [3, 0, 2]);
     }
 
     #[test]
