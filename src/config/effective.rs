@@ -2,8 +2,8 @@
 
 use crate::config::{Mode, Noise};
 
-/// Every key of a profile with the value that is in force, as YAML, one key a line. Reading it again gives the
-/// same profile.
+/// Every key of a profile with the value that is in force, as YAML, one key a line. It reads back as the same
+/// profile.
 pub fn profile(noise: &Noise) -> String {
     let decimal = |thousandths: u32| match thousandths % 1_000 {
         0 => (thousandths / 1_000).to_string(),

@@ -77,7 +77,7 @@ Examples:
   The same with a tenant header, where http.yml is {http_headers: {X-Scope-OrgID: {values: [team]}}}:
     squelch backtest --prometheus=https://mimir/prometheus --http.config.file=http.yml --external-label=cluster=eu
   Try another noise profile, and compare it with the file as it is:
-    squelch backtest --history=alerts.jsonl.gz --noise=default --against=squelch.yml
+    squelch backtest --history=alerts.jsonl.gz --noise=balanced --against=squelch.yml
   Replay what a running server still has in its journal:
     squelch backtest --storage.path=data/";
 

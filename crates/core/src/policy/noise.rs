@@ -26,7 +26,7 @@ pub const BUSY_PAGES: usize = 24;
 pub const BUSY_WITHIN: Duration = Duration::from_hours(24);
 /// In what time a page that told of one alert alone counts half (see [`Alone`]).
 pub const ALONE_HALF_LIFE: Duration = Duration::from_hours(12);
-/// The incident of an alert that opened too many pages alone stays open until the alert was quiet for so long.
+/// The incident of an alert that opened too many pages alone stays open until it was quiet for so long.
 pub const ALONE_QUIET: Duration = Duration::from_hours(2);
 /// An alert that opened too many pages alone opens one more if it fires for so long.
 pub const ALONE_CONFIRM: Duration = Duration::from_mins(30);

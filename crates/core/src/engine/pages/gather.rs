@@ -49,8 +49,8 @@ impl Pages {
         }
     }
 
-    /// An alert that belongs to no incident waits for the next page, or is withheld. `count` observations wait
-    /// with it. If it waited before, recovered and fires again, it waits no longer than it was to.
+    /// An alert that belongs to no incident waits for the next page, or is withheld. `count` observations
+    /// wait with it. If it waited before, recovered and fires again, it waits no longer than it was to.
     pub(crate) fn gather(
         &mut self,
         world: &mut World,

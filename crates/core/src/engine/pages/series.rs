@@ -17,7 +17,7 @@ const HALF_LIFE: Duration = Duration::from_hours(24);
 const ONCE_A_DAY: u64 = 1_443;
 /// A series is new up to so many firings a day, in thousandths: it fired once, 3.6 days ago, or never.
 pub(crate) const NEW: u64 = 56;
-/// How long a count is remembered after the last firing. A series that fires 5 times a day is new again before.
+/// How long a count is remembered after the last firing. A series that fires 5 times a day is new before.
 const MEMORY: Duration = Duration::from_hours(8 * 24);
 /// In what time the count of firings halves by which `hold` judges a series.
 const HELD_HALF_LIFE: Duration = Duration::from_hours(30 * 24);

@@ -225,7 +225,7 @@ fn calm_pages_a_slow_flapper_three_times_at_most() {
 
 #[test]
 fn no_profile_asks_how_an_alert_ended_before() {
-    // Two histories of the same starts. In the first each firing ends after a minute, in the second after nine.
+    // Two histories of the same starts. In the first each firing lasts a minute, in the second nine.
     for name in Noise::BUILT_IN {
         let play = |lasts: u64| {
             let mut world = world(name);
