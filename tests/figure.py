@@ -68,7 +68,8 @@ def draw(panel, left):
     pages_of = [p for p, _ in points] + [p for _, p, _ in own + panel.others]
     least, right = min(pages_of) / 1.25, max(pages_of) * 1.25
     low = min([n for _, n in points] + [n for _, _, n in own + panel.others])
-    bottom = max(0, low - max(1, round((most - low) * 0.15)))
+    # At least a tenth of the incidents, so that one more or less does not look like much.
+    bottom = max(0, min(low - max(1, round((most - low) * 0.15)), round(most * 0.9)))
 
     def at(pages, paged):
         share = math.log(pages / least) / math.log(right / least)
@@ -80,11 +81,11 @@ def draw(panel, left):
         _, y = at(least, paged)
         parts.append(f'<path d="M{left} {y:.1f}h{WIDTH}" stroke="{PALE}"/>')
         parts.append(text(left - 8, y + 4, f"{100 * paged / most:.0f} %", anchor="end"))
-    for pages in (n * 10**power for power in range(1, 5) for n in (1, 2, 5)):
-        if least <= pages <= right:
-            x, _ = at(pages, bottom)
-            parts.append(f'<path d="M{x:.1f} {TOP + HEIGHT}v5" stroke="{INK}"/>')
-            parts.append(text(x, TOP + HEIGHT + 18, f"{pages:,}", anchor="middle"))
+    steps = lambda digits: [n * 10**power for power in range(1, 5) for n in digits if least <= n * 10**power <= right]
+    for pages in steps((1, 2, 5)) if len(steps((1, 2, 5))) > 2 else steps((1, 2, 3, 4, 5, 7)):
+        x, _ = at(pages, bottom)
+        parts.append(f'<path d="M{x:.1f} {TOP + HEIGHT}v5" stroke="{INK}"/>')
+        parts.append(text(x, TOP + HEIGHT + 18, f"{pages:,}", anchor="middle"))
     parts.append(text(left + WIDTH / 2, TOP + HEIGHT + 36, "pages (logarithmic)", anchor="middle"))
     parts.append(text(left + WIDTH / 2, TOP + HEIGHT + 54, f"swept: {panel.key}", anchor="middle", colour=LINE))
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*p) for p in sorted(points)))
