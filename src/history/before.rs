@@ -30,7 +30,7 @@ pub(super) struct Paged {
     pub(super) started: Timestamp,
 }
 
-/// The model of both rules. Deterministic. Holds what fires, and one [`Firing`] for each occurrence.
+/// The model of both rules. Deterministic. Holds what fires, and one `Firing` for each occurrence.
 #[derive(Debug)]
 pub struct Alertmanager {
     policy: Policy,
