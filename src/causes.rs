@@ -337,7 +337,8 @@ fn with(others: usize) -> String {
     }
 }
 
-fn tenths(thousandths: u64) -> String {
+/// Thousandths as a decimal with one place.
+pub(crate) fn tenths(thousandths: u64) -> String {
     format!("{}.{}", thousandths / 1000, thousandths % 1000 / 100)
 }
 

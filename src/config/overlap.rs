@@ -93,9 +93,8 @@ fn ring(rules: &[&InhibitRule]) -> Option<Vec<LabelSet>> {
         .collect();
     let mutes = |at: usize| {
         let (rule, source, target) = (rules[at], &alerts[at], &alerts[(at + 1) % rules.len()]);
-        let all = |matchers: &[Matcher], labels: &LabelSet| matchers.iter().all(|m| m.matches(labels));
-        let two_sided = all(&rule.target_matchers, source) && all(&rule.source_matchers, target);
-        all(&rule.source_matchers, source) && all(&rule.target_matchers, target) && !two_sided
+        let two_sided = rule.is_target(source) && rule.is_source(target);
+        rule.is_source(source) && rule.is_target(target) && !two_sided
     };
     (0..rules.len()).all(mutes).then_some(alerts)
 }

@@ -6,11 +6,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde::Serialize;
 use smol_str::SmolStr;
 
+use super::outcomes::SAME_MS;
 use super::told::Telling;
 use crate::model::{AlertView, Kind, Timestamp};
-
-/// A page that comes no more than this much later, in milliseconds, comes at the same time.
-const SAME_MS: u64 = 1000;
 
 /// Differences that are named one by one; beyond that they are only counted.
 const NAMED: usize = 20;

@@ -27,20 +27,20 @@ impl Inhibition {
 
     /// An alert begins to fire.
     pub(super) fn begin(&mut self, labels: &LabelSet) {
-        for (rule, firing) in self.rules.iter_mut().filter(|(rule, _)| is_source(rule, labels)) {
+        for (rule, firing) in self.rules.iter_mut().filter(|(rule, _)| rule.is_source(labels)) {
             let sources = firing.entry(equal(rule, labels)).or_default();
             sources.all += 1;
-            sources.only_sources += u32::from(!is_target(rule, labels));
+            sources.only_sources += u32::from(!rule.is_target(labels));
         }
     }
 
     /// An alert that fired resolves.
     pub(super) fn end(&mut self, labels: &LabelSet) {
-        for (rule, firing) in self.rules.iter_mut().filter(|(rule, _)| is_source(rule, labels)) {
+        for (rule, firing) in self.rules.iter_mut().filter(|(rule, _)| rule.is_source(labels)) {
             let key = equal(rule, labels);
             let Some(sources) = firing.get_mut(&key) else { continue };
             sources.all -= 1;
-            sources.only_sources -= u32::from(!is_target(rule, labels));
+            sources.only_sources -= u32::from(!rule.is_target(labels));
             if sources.all == 0 {
                 firing.remove(&key);
             }
@@ -49,19 +49,11 @@ impl Inhibition {
 
     /// Whether an alert is muted now.
     pub(super) fn mutes(&self, labels: &LabelSet) -> bool {
-        self.rules.iter().filter(|(rule, _)| is_target(rule, labels)).any(|(rule, firing)| {
+        self.rules.iter().filter(|(rule, _)| rule.is_target(labels)).any(|(rule, firing)| {
             let Some(sources) = firing.get(&equal(rule, labels)) else { return false };
-            !is_source(rule, labels) || sources.only_sources > 0
+            !rule.is_source(labels) || sources.only_sources > 0
         })
     }
-}
-
-fn is_source(rule: &InhibitRule, labels: &LabelSet) -> bool {
-    rule.source_matchers.iter().all(|matcher| matcher.matches(labels))
-}
-
-fn is_target(rule: &InhibitRule, labels: &LabelSet) -> bool {
-    rule.target_matchers.iter().all(|matcher| matcher.matches(labels))
 }
 
 fn equal(rule: &InhibitRule, labels: &LabelSet) -> LabelSet {

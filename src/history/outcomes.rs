@@ -15,7 +15,8 @@ pub(super) const MOST: usize = 2_000_000;
 /// alert is swallowed: people do not look at an old incident again.
 pub const SWALLOWED_AFTER: Duration = Duration::from_mins(15);
 
-/// A person hears of an alert at the same time if it is no more than this much later, in milliseconds.
+/// A person hears of an alert, or is paged, at the same time if it is no more than this much later, in
+/// milliseconds.
 pub(super) const SAME_MS: u64 = 1000;
 
 /// One firing of an alert at one receiver, and when Alertmanager tells of it.

@@ -207,14 +207,10 @@ fn severities(out: &mut impl Write, sides: &[Named<'_>]) -> fmt::Result {
 
 fn alertnames(out: &mut impl Write, sides: &[Named<'_>]) -> fmt::Result {
     let (heads, columns) = columns(sides);
-    let pages = |tally: &Tally, name: &str| tally.by_alertname.get(name).copied().unwrap_or(0);
-    let mut names: Vec<&str> =
-        columns.iter().flat_map(|tally| tally.by_alertname.keys()).map(|name| name.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    names.sort_by_key(|name| std::cmp::Reverse([2, 0].map(|column: usize| pages(columns[column], name))));
+    let mut names: Vec<&str> = Tally::alertnames(columns.iter().copied()).into_iter().collect();
+    names.sort_by_key(|name| std::cmp::Reverse([2, 0].map(|column: usize| columns[column].of(name))));
     let row = |name: &&str| {
-        let counts = columns.iter().map(|tally| thousands(pages(tally, name)));
+        let counts = columns.iter().map(|tally| thousands(tally.of(name)));
         [shown(name)].into_iter().chain(counts).collect()
     };
     let rows: Vec<Vec<String>> = names.iter().take(NAMES).map(row).collect();

@@ -1,6 +1,6 @@
 //! What a backtest found, as numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Serialize, Serializer};
@@ -221,6 +221,16 @@ impl Grouped {
 }
 
 impl Tally {
+    /// Pages that alerts of this name make.
+    pub fn of(&self, alertname: &str) -> u64 {
+        self.by_alertname.get(alertname).copied().unwrap_or(0)
+    }
+
+    /// The names of the alerts that make the pages of these tallies, in order.
+    pub fn alertnames<'t>(tallies: impl IntoIterator<Item = &'t Tally>) -> BTreeSet<&'t str> {
+        tallies.into_iter().flat_map(|tally| tally.by_alertname.keys()).map(|name| name.as_str()).collect()
+    }
+
     /// Alerts that a person first hears of in the update of an open incident.
     pub fn joined(&self) -> u64 {
         self.by_severity.iter().map(|figures| figures.joined).sum::<u64>() + self.swallowed()

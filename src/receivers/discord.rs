@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use squelch_core::policy::KnownBy;
 
-use super::text::{Style, clean_line, clean_text, cut, http_url, marked, story, subject};
+use super::text::{Style, clean_line, clean_text, cut, escape_markdown, http_url, marked, story, subject};
 use super::{
     Attempt, AttemptError, HttpRequest, Notifier, Pace, Reader, ReceiverType, Renderer, Request, Templated,
     View, webhook_url,
@@ -160,14 +160,7 @@ fn message(view: &View<'_>, texts: &Renderer<'_>) -> Vec<u8> {
 
 /// Makes alert content plain text to Discord: a backslash before each character of its Markdown.
 fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in clean_text(text).chars() {
-        if matches!(c, '\\' | '*' | '_' | '~' | '`' | '|' | '<' | '>' | '[' | ']') {
-            out.push('\\');
-        }
-        out.push(c);
-    }
-    out
+    escape_markdown(text, r"\*_~`|<>[]")
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::json;
 use squelch_core::policy::KnownBy;
 
-use super::text::{Style, clean_text, cut, marked, story, subject};
+use super::text::{Style, cut, escape_markdown, marked, story, subject};
 use super::{
     Answer, Attempt, AttemptError, HttpRequest, Notifier, Pace, Reader, ReceiverType, Renderer, Request,
     Templated, View, failure_of, webhook_url,
@@ -169,14 +169,7 @@ fn card(title: &str, text: &str, color: &str) -> serde_json::Value {
 /// Makes alert content plain text to Teams: a backslash before each character of its Markdown. A card
 /// mentions only people whom its own list of mentions names, and there is none.
 pub(super) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in clean_text(text).chars() {
-        if matches!(c, '\\' | '*' | '_' | '`' | '<' | '[' | ']') {
-            out.push('\\');
-        }
-        out.push(c);
-    }
-    out
+    escape_markdown(text, r"\*_`<[]")
 }
 
 #[cfg(test)]

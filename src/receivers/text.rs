@@ -9,16 +9,36 @@ pub use crate::templates::{Escape, clean_line, clean_text, http_url};
 
 /// Makes alert content plain text in HTML, with the entities of Go's `html` function.
 pub fn escape_html(text: &str) -> String {
+    escape_as(text, |c| match c {
+        '&' => Some("&amp;"),
+        '<' => Some("&lt;"),
+        '>' => Some("&gt;"),
+        '"' => Some("&#34;"),
+        '\'' => Some("&#39;"),
+        _ => None,
+    })
+}
+
+/// Alert content with other text in the place of the characters for which `instead` has one.
+pub(super) fn escape_as(text: &str, instead: impl Fn(char) -> Option<&'static str>) -> String {
     let mut out = String::with_capacity(text.len());
     for c in clean_text(text).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&#34;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
+        match instead(c) {
+            Some(escaped) => out.push_str(escaped),
+            None => out.push(c),
         }
+    }
+    out
+}
+
+/// Alert content with a backslash before each character that is `special` in a kind of Markdown.
+pub(super) fn escape_markdown(text: &str, special: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in clean_text(text).chars() {
+        if special.contains(c) {
+            out.push('\\');
+        }
+        out.push(c);
     }
     out
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::SlackConfig;
 use crate::causes;
 use crate::model::Kind;
-use crate::receivers::text::{REPEAT, Style, clean_line, clean_text, cut, http_url, story, subject};
+use crate::receivers::text::{REPEAT, Style, clean_line, cut, escape_as, http_url, story, subject};
 use crate::receivers::{Attempt, View};
 
 const TITLE_CHARS: usize = 1024;
@@ -245,17 +245,13 @@ fn cut_escaped(text: String, max: usize) -> String {
 /// Makes alert content plain text to Slack: `&`, `<`, `>` as Slack asks, so that no label holds a
 /// link or `<!channel>`, and a mark behind `@`, so that none says `@here`.
 pub(super) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in clean_text(text).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '@' => out.push_str("@\u{2060}"),
-            c => out.push(c),
-        }
-    }
-    out
+    escape_as(text, |c| match c {
+        '&' => Some("&amp;"),
+        '<' => Some("&lt;"),
+        '>' => Some("&gt;"),
+        '@' => Some("@\u{2060}"),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

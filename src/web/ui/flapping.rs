@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::page::{self, Frame};
 use super::{look, text};
+use crate::causes::tenths;
 use crate::decision_log::advice;
 use crate::engine::Flapper;
 use crate::model::{Duration, Timestamp};
@@ -130,9 +131,9 @@ fn penalty(flapper: &Flapper) -> Markup {
     let (suppress, reuse) = (u64::from(flapper.suppress_at), u64::from(flapper.reuse_at));
     let said = format!(
         "penalty {}, suppress at {}, reuse at {}",
-        text::decimal(flapper.penalty),
-        text::decimal(suppress),
-        text::decimal(reuse)
+        tenths(flapper.penalty),
+        tenths(suppress),
+        tenths(reuse)
     );
     html! {
         figure {
@@ -143,8 +144,8 @@ fn penalty(flapper: &Flapper) -> Markup {
                 line.mark x1=(x(reuse)) x2=(x(reuse)) y1="4" y2="28" {}
             }
             figcaption {
-                "Penalty " b { (text::decimal(flapper.penalty)) } " · suppress at " (text::decimal(suppress)) " · reuse at "
-                (text::decimal(reuse)) " · halves in " (flapper.half_life)
+                "Penalty " b { (tenths(flapper.penalty)) } " · suppress at " (tenths(suppress)) " · reuse at "
+                (tenths(reuse)) " · halves in " (flapper.half_life)
             }
         }
     }

@@ -119,8 +119,8 @@ fn outcome(labels: &LabelSet, run: &DryRun) -> Markup {
                     td data-label="Receiver" { bdi { (text::tame(&route.receiver, 60)) } }
                     td data-label="Group" { (text::title(&route.group)) }
                     td data-label="Profile" { (text::tame(&route.noise, 60)) }
-                    td data-label="Flap penalty" { (text::decimal(route.penalty.0)) " of "
-                        (text::decimal(route.penalty.1.into())) }
+                    td data-label="Flap penalty" { (causes::tenths(route.penalty.0)) " of "
+                        (causes::tenths(route.penalty.1.into())) }
                 } } }
             }
             ol.steps {

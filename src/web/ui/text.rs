@@ -126,11 +126,6 @@ pub(super) fn moment(at: Timestamp) -> Markup {
     html! { time.at datetime=(at) title=(at) { (seconds) } }
 }
 
-/// Thousandths as a decimal with one place.
-pub(super) fn decimal(thousandths: u64) -> String {
-    format!("{}.{}", thousandths / 1000, thousandths % 1000 / 100)
-}
-
 /// Matchers that match these labels and no others.
 pub(super) fn matchers_of(labels: &LabelSet) -> String {
     let matchers = labels.iter().filter_map(|(n, v)| Matcher::new(n, MatchOp::Equal, v).ok());

@@ -1,7 +1,7 @@
 //! A Prometheus-compatible server as the history: what it is asked, and how it lets us in.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 
 use serde_json::{Value, json};
 
@@ -9,18 +9,29 @@ use super::{Place, pages};
 use crate::e2e::child::{Child, free_port};
 use crate::e2e::until;
 
+/// The next request, without a body.
+fn asked_of(listener: &TcpListener) -> (TcpStream, String) {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    (stream, String::from_utf8(head).unwrap())
+}
+
+fn answer(stream: &mut TcpStream, status: &str, body: &str) {
+    let length = body.len();
+    let text = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+    stream.write_all(text.as_bytes()).unwrap();
+}
+
 /// Answers each request by what it asks for: too much at first, then one alert in every window.
 fn prometheus(listener: &TcpListener, requests: usize) -> Vec<String> {
     let mut asked = Vec::new();
     for _ in 0..requests {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            head.push(byte[0]);
-        }
-        let head = String::from_utf8(head).unwrap();
+        let (mut stream, head) = asked_of(listener);
         let path = head.split(' ').nth(1).unwrap().to_owned();
         let number = |name: &str| -> f64 {
             let value = path.split(&format!("&{name}=")).nth(1).unwrap().split('&').next().unwrap();
@@ -34,10 +45,7 @@ fn prometheus(listener: &TcpListener, requests: usize) -> Vec<String> {
             let series = json!({"metric": metric, "values": [[middle, "1"], [middle + 60.0, "1"]]});
             ("200 OK", json!({"status": "success", "data": {"resultType": "matrix", "result": [series]}}))
         };
-        let body = body.to_string();
-        let answer =
-            format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
-        stream.write_all(answer.as_bytes()).unwrap();
+        answer(&mut stream, status, &body.to_string());
         asked.push(head);
     }
     asked
@@ -60,14 +68,7 @@ fn a_prometheus_is_asked_in_windows_that_it_can_answer() {
 /// Mimir and Cortex want a tenant, and say which one is missing.
 fn with_tenants(listener: &TcpListener, requests: usize) {
     for _ in 0..requests {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            head.push(byte[0]);
-        }
-        let head = String::from_utf8(head).unwrap();
+        let (mut stream, head) = asked_of(listener);
         let tenant = head.to_lowercase().contains("x-scope-orgid: team-a\r\n");
         let (status, body) = match (tenant, head.split("&start=").nth(1)) {
             (true, Some(start)) => {
@@ -79,9 +80,7 @@ fn with_tenants(listener: &TcpListener, requests: usize) {
             }
             _ => ("401 Unauthorized", "no org id".to_owned()),
         };
-        let answer =
-            format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
-        stream.write_all(answer.as_bytes()).unwrap();
+        answer(&mut stream, status, &body);
     }
 }
 

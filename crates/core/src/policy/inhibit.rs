@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::model::Matcher;
+use crate::model::{LabelSet, Matcher};
 
 /// While an alert fires that the source matchers match, alerts that the target matchers match, and
 /// that have the same values of all `equal` labels, are muted.
@@ -18,4 +18,16 @@ pub struct InhibitRule {
     pub target_matchers: Vec<Matcher>,
     /// Labels in which the two agree, each once; missing at both is agreement.
     pub equal: Vec<SmolStr>,
+}
+
+impl InhibitRule {
+    /// Whether an alert with these labels mutes others while it fires.
+    pub fn is_source(&self, labels: &LabelSet) -> bool {
+        self.source_matchers.iter().all(|matcher| matcher.matches(labels))
+    }
+
+    /// Whether an alert with these labels can be muted.
+    pub fn is_target(&self, labels: &LabelSet) -> bool {
+        self.target_matchers.iter().all(|matcher| matcher.matches(labels))
+    }
 }

@@ -5,20 +5,16 @@ use std::cmp::Reverse;
 use maud::{Markup, html};
 
 use super::{CUT, Series, legend};
-use crate::history::thousands;
+use crate::history::{Tally, thousands};
 use crate::web::tame;
 
 /// Rules that the page shows.
 const RULES: usize = 40;
 
 pub(super) fn figure(series: &[Series<'_>]) -> Markup {
-    let pages = |one: &Series<'_>, name: &str| one.tally.by_alertname.get(name).copied().unwrap_or(0);
-    let mut names: Vec<&str> =
-        series.iter().flat_map(|one| one.tally.by_alertname.keys()).map(|name| name.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
+    let names = Tally::alertnames(series.iter().map(|one| one.tally)).into_iter();
     let mut rules: Vec<(&str, Vec<u64>)> =
-        names.into_iter().map(|name| (name, series.iter().map(|one| pages(one, name)).collect())).collect();
+        names.map(|name| (name, series.iter().map(|one| one.tally.of(name)).collect())).collect();
     rules.sort_by_key(|(_, counts)| Reverse((change(counts).unsigned_abs(), counts.iter().max().copied())));
     let most = rules.iter().flat_map(|(_, counts)| counts).copied().max().unwrap_or(0).max(1);
     let height = series.len() * 10;

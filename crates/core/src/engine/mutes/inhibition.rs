@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smol_str::SmolStr;
 
-use crate::model::{AlertId, LabelSet, Matcher};
+use crate::model::{AlertId, LabelSet};
 use crate::policy::InhibitRule;
 
 /// The firing alerts that rules are about, by the values of the labels that must be equal: what a
@@ -53,7 +53,7 @@ impl Inhibition {
     /// Takes in that an alert fires. Targets for which that may change something go to `dirty`.
     pub(crate) fn fires(&mut self, alert: AlertId, labels: &LabelSet, dirty: &mut BTreeSet<AlertId>) {
         for Rule { rule, scopes } in &mut self.rules {
-            let (source, target) = (all(&rule.source_matchers, labels), all(&rule.target_matchers, labels));
+            let (source, target) = (rule.is_source(labels), rule.is_target(labels));
             if !source && !target {
                 continue;
             }
@@ -76,7 +76,7 @@ impl Inhibition {
     /// Takes in that an alert that fired with these labels does not any more.
     pub(crate) fn ends(&mut self, alert: AlertId, labels: &LabelSet, dirty: &mut BTreeSet<AlertId>) {
         for Rule { rule, scopes } in &mut self.rules {
-            if !all(&rule.source_matchers, labels) && !all(&rule.target_matchers, labels) {
+            if !rule.is_source(labels) && !rule.is_target(labels) {
                 continue;
             }
             let key = values(rule, labels);
@@ -97,11 +97,11 @@ impl Inhibition {
     /// What mutes an alert with these labels, by the first rule that does.
     pub(crate) fn inhibitor(&self, labels: &LabelSet) -> Option<Inhibitor<'_>> {
         let found = |(index, Rule { rule, scopes }): (usize, &'_ Rule)| {
-            if scopes.is_empty() || !all(&rule.target_matchers, labels) {
+            if scopes.is_empty() || !rule.is_target(labels) {
                 return None;
             }
             let scope = scopes.get(&values(rule, labels))?;
-            let two_sided = all(&rule.source_matchers, labels);
+            let two_sided = rule.is_source(labels);
             let other = scope.two_sided.first().filter(|_| !two_sided);
             Some((index, *scope.sources.first().or(other)?))
         };
@@ -115,10 +115,6 @@ impl Scope {
     fn mutes(&self) -> (bool, bool) {
         (!self.sources.is_empty() || !self.two_sided.is_empty(), !self.sources.is_empty())
     }
-}
-
-fn all(matchers: &[Matcher], labels: &LabelSet) -> bool {
-    matchers.iter().all(|m| m.matches(labels))
 }
 
 /// A label that is missing has the empty value, so two that lack it agree.

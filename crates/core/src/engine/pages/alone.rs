@@ -9,7 +9,7 @@ use crate::engine::damping::{decayed, time_to_reach};
 use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::incident::{Incident, IncidentId};
 use crate::engine::pages::Pages;
-use crate::engine::pages::groups::GroupKey;
+use crate::engine::pages::groups::{Group, GroupKey};
 use crate::engine::pages::merge::is_merged;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
@@ -46,22 +46,18 @@ impl Pages {
         let now = world.now;
         let Some(incident) = self.incidents.all.get_mut(&id) else { return };
         let destination = incident.group.0;
-        let most = world.destinations.get(destination).noise.alone.pages;
-        let (first, more) = (incident.members.keys().next().copied(), incident.members.len() > 1);
-        let Some(alert) = first.filter(|_| most > 0 && !more && !is_merged(&incident.group)) else { return };
+        let rule = &world.destinations.get(destination).noise.alone;
+        let only = incident.members.keys().next().copied().filter(|_| incident.members.len() == 1);
+        let Some(alert) = only.filter(|_| rule.pages > 0 && !is_merged(&incident.group)) else { return };
         let Some(known) = world.alerts.alert(alert) else { return };
-        let applies = {
-            let level = world.policy.severities.level(&known.labels);
-            world.destinations.get(destination).noise.alone.applies(level)
-        };
+        let applies = rule.applies(world.policy.severities.level(&known.labels));
+        let enough = u64::from(rule.pages) * PAGE;
         let state = world.state(alert, destination);
         let pages = state.alone.as_ref().map_or(0, |alone| alone.pages(now)) + PAGE;
         state.alone = Some(Box::new(PagedAlone { pages, at: now, incident: id }));
-        let (most, quiet) = (u64::from(most) * PAGE, applies && pages >= u64::from(most) * PAGE);
-        incident.alone_until = match quiet {
-            true => now + time_to_reach(pages, most, ALONE_HALF_LIFE),
-            false => Timestamp::ZERO,
-        };
+        if applies && pages >= enough {
+            incident.alone_until = now + time_to_reach(pages, enough, ALONE_HALF_LIFE);
+        }
     }
 
     /// The incident that an alert updates instead of opening a page, if it opened too many alone and has no
@@ -79,7 +75,7 @@ impl Pages {
         if !rule.applies(level) || alone.pages(world.now) < u64::from(rule.pages) * PAGE {
             return None;
         }
-        let company = |group: &crate::engine::pages::groups::Group| {
+        let company = |group: &Group| {
             let near = world.now - ALONE_NEAR;
             !group.pending.is_empty() || group.has_company(series.unwrap_or(alert), near)
         };

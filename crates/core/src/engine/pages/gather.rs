@@ -10,7 +10,7 @@ use crate::engine::pages::series::{NEW, Past, series_of};
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{AlertId, Cause, Duration, LabelSet, Timestamp};
-use crate::policy::{FAN_OUT, FAN_OUT_WITHIN, LOOK_BACK, Level};
+use crate::policy::{FAN_OUT, FAN_OUT_WITHIN, Level};
 
 impl Pages {
     /// Notes a firing in the memory of its series, if the profile has a use for it.
@@ -276,7 +276,8 @@ impl Pages {
 
     /// Forgets what was withheld, has resolved, and is too old for the next page.
     fn prune_withheld(&mut self, world: &mut World, key: &GroupKey) {
-        let oldest = world.now - LOOK_BACK.max(FAN_OUT_WITHIN);
+        // A fan-out takes older alerts back than a page does.
+        let oldest = world.now - FAN_OUT_WITHIN;
         if let Some(group) = self.groups.get_mut(key) {
             group.withheld.retain(|q| !q.resolved || q.fired_at >= oldest);
         }
