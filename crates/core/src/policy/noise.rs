@@ -79,9 +79,10 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// Whether anything in it needs to know how a series fired before.
+    /// Whether anything in it needs to know when or how often a series fired before.
     pub fn remembers_series(&self) -> bool {
-        self.usual_per_day > 0 || self.busy != Busy::OFF || !self.hold.time.is_zero()
+        let counts = self.usual_per_day > 0 || self.busy != Busy::OFF;
+        counts || !self.hold.time.is_zero() || self.alone.pages > 0
     }
 
     /// How long an alert of a level that may wait, waits for its page, and how many firings a day are usual

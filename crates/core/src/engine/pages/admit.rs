@@ -197,7 +197,7 @@ impl Pages {
         let key = world.group_key(destination, &labels);
         self.bound_groups(world, &key);
         let past = self.remember_series(world, &key, &labels);
-        let updates = self.updates_alone(world, &key, alert, past.map(|(series, _)| series));
+        let updates = past.and_then(|(series, _)| self.updates_alone(world, &key, alert, series));
         let name = world.rolls_by(&labels);
         let state = world.alerts.state_mut(alert, destination);
         let mut count = std::mem::take(&mut state.waiting);

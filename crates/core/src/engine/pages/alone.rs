@@ -67,7 +67,7 @@ impl Pages {
         world: &World,
         key: &GroupKey,
         alert: AlertId,
-        series: Option<AlertId>,
+        series: AlertId,
     ) -> Option<IncidentId> {
         let rule = &world.destinations.get(key.0).noise.alone;
         let alone = world.alerts.state(alert, key.0)?.alone.as_ref()?;
@@ -77,7 +77,7 @@ impl Pages {
         }
         let company = |group: &Group| {
             let near = world.now - ALONE_NEAR;
-            !group.pending.is_empty() || group.has_company(series.unwrap_or(alert), near)
+            !group.pending.is_empty() || group.has_company(series, near)
         };
         if self.groups.get(key).is_some_and(company) {
             return None;

@@ -3,7 +3,7 @@
 use crate::engine::testing::*;
 use crate::engine::{BoardQuery, RowState};
 use crate::model::{Cause, Disposition, Duration, Kind, LabelSet, Reason, Source};
-use crate::policy::{ALONE_CONFIRM, ALONE_QUIET, BUSY_PAGES, Limit, Noise, Severities, Storm};
+use crate::policy::{ALONE_CONFIRM, ALONE_QUIET, BUSY_PAGES, Busy, Limit, Noise, Severities, Storm};
 
 fn of(name: &str, severity: &str) -> LabelSet {
     labels(&[("alertname", name), ("cluster", "eu"), ("severity", severity)])
@@ -191,6 +191,31 @@ fn an_alert_that_opened_too_many_pages_alone_pages_with_company() {
     world.say(Source::Alertmanager, "a", vec![firing(&other, world.now), firing(&alert, world.now)]);
     assert_eq!(pages(&world), 6);
     assert_eq!(world.sent.last().unwrap().alerts.len(), 2);
+}
+
+#[test]
+fn company_counts_where_a_profile_has_the_lone_rule_and_nothing_else() {
+    let off = Busy { wait: Duration::ZERO, usual_per_day: 0 };
+    let noise = Noise { busy: off, ..Noise::default() };
+    let mut world = World::new(policy(&["cluster"], noise));
+    let (alert, other) = (of("Queue", "warning"), of("Disk", "warning"));
+    four_lone_pages(&mut world, &alert);
+    fires(&mut world, &other, MIN, Duration::from_mins(20));
+    world.say(Source::Alertmanager, "a", vec![firing(&other, world.now)]);
+    world.advance(Duration::from_mins(20));
+    let before = pages(&world);
+    world.say(
+        Source::Alertmanager,
+        "a",
+        vec![resolved(&other, world.now - Duration::from_mins(20), world.now)],
+    );
+    world.advance(MIN);
+    // The other alert fires again and joins nothing that is recent: both have one cause.
+    world.say(Source::Alertmanager, "a", vec![firing(&other, world.now)]);
+    world.advance(MIN);
+    assert_eq!(pages(&world), before, "an alert that is gone for a minute goes on in its incident");
+    world.say(Source::Alertmanager, "a", vec![firing(&alert, world.now)]);
+    assert_eq!(pages(&world), before + 1);
 }
 
 #[test]
