@@ -79,6 +79,18 @@ fn a_new_or_critical_alert_never_waits_in_a_busy_group() {
 }
 
 #[test]
+fn a_critical_alert_that_fired_before_never_waits_in_a_busy_group() {
+    let (mut world, down) = (world("default"), of("Down", "critical"));
+    fires(&mut world, &down, MIN, Duration::from_mins(20));
+    for n in 1..BUSY_PAGES {
+        fires(&mut world, &of(&format!("New{n}"), "warning"), MIN, Duration::from_mins(20));
+    }
+    assert_eq!(pages(&world), BUSY_PAGES);
+    world.say(Source::Alertmanager, "a", vec![firing(&down, world.now)]);
+    assert_eq!(pages(&world), BUSY_PAGES + 1);
+}
+
+#[test]
 fn balanced_pages_new_alerts_at_once_and_lets_others_wait_for_two_minutes() {
     let mut world = world("balanced");
     fires(&mut world, &of("A", "warning"), MIN, Duration::from_hours(2));
@@ -114,11 +126,14 @@ fn balanced_holds_a_critical_alert_that_fired_before_and_releases_a_fan_out() {
     let mut world = world("balanced");
     fires(&mut world, &of("Down", "critical"), MIN, Duration::from_hours(3));
     assert_eq!(pages(&world), 1, "the first one pages at once");
+    fires(&mut world, &of("Other", "critical"), MIN, Duration::from_hours(3));
+    assert_eq!(pages(&world), 2);
     world.say(Source::Alertmanager, "a", vec![firing(&of("Down", "critical"), world.now)]);
     world.advance(MIN);
-    assert_eq!(pages(&world), 1);
-    world.say(Source::Alertmanager, "a", vec![firing(&of("Other", "critical"), world.now)]);
     assert_eq!(pages(&world), 2);
+    // Both fired before, and two of them together have one cause.
+    world.say(Source::Alertmanager, "a", vec![firing(&of("Other", "critical"), world.now)]);
+    assert_eq!(pages(&world), 3);
     assert_eq!(world.sent.last().unwrap().alerts.len(), 2);
 }
 
