@@ -33,6 +33,7 @@ pub use crate::settings::{
 pub use access::{AccessRules, AlertSource, Credential, Role, User};
 pub use effective::profile as effective_profile;
 pub use masked::for_alertmanager;
+pub use read::database_url;
 pub use squelch_core::policy::{
     Alone, BUSY_PAGES, Busy, FailOpen, Flapping, GroupBy, Heartbeat, Hold, InhibitRule, IntegrationRef,
     KnownBy, Level, Limit, Limits, Lines, Location, LocationError, Mode, Noise, Policy, Receiver, Route,
@@ -143,6 +144,7 @@ impl Default for Config {
             templates: Library::built_in(),
             access: AccessRules::default(),
             storage: Storage::default(),
+            postgres: None,
             memory: None,
             masked: "".into(),
             doubts: Vec::new(),

@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 
 use super::{AccessRules, Integration, Policy, Problem, Storage};
 use crate::model::{Duration, LabelSet};
+use crate::settings::Secret;
 use crate::templates::Library;
 
 /// A validated configuration file.
@@ -26,6 +27,8 @@ pub struct Config {
     pub doubts: Vec<Problem>,
     /// How much of the past is kept.
     pub storage: Storage,
+    /// Where the URL of the PostgreSQL is that holds the journal. None: the journal is a file.
+    pub postgres: Option<Secret>,
     /// `limits.memory`: how much memory there is, in bytes, if that is less than the system says. It decides
     /// with the machine how many alerts [`Policy::limits`] lets be known; see `docs/reliability.md`.
     pub memory: Option<u64>,

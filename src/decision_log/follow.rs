@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::write::{Mark, Writer};
 use super::{DecisionLogError, Meter};
 use crate::config::Storage;
-use crate::journal::SqliteDecisions;
+use crate::journal::{Decisions, JournalError, SqliteDecisions};
 use crate::model::Timestamp;
 
 /// Rows of the journal read and indexed at a time: short transactions on both sides.
@@ -28,7 +28,7 @@ const FINISH: Duration = Duration::from_secs(2);
 /// Indexes what the journal in a directory holds, from where it was left.
 pub struct Follower {
     writer: Writer,
-    journal: SqliteDecisions,
+    journal: Box<dyn Decisions>,
     mark: Mark,
     /// Rows that were decided by then are in the decision log: after the journal began anew.
     known: i64,
@@ -41,7 +41,14 @@ impl Follower {
     /// # Errors
     /// The journal cannot be read, or the decision log cannot be made.
     pub fn open(dir: &Path, meter: Meter) -> Result<Follower, DecisionLogError> {
-        let journal = SqliteDecisions::open(dir)?;
+        Self::over(Box::new(SqliteDecisions::open(dir)?), dir, meter)
+    }
+
+    /// Follows any journal; the decision log is in `dir`.
+    ///
+    /// # Errors
+    /// The journal cannot be read, or the decision log cannot be made.
+    pub fn over(journal: Box<dyn Decisions>, dir: &Path, meter: Meter) -> Result<Follower, DecisionLogError> {
         let writer = Writer::open(dir)?;
         let mark = writer.mark()?;
         let mut follower = Follower { writer, journal, mark, known: i64::MIN, meter };
@@ -111,6 +118,9 @@ impl Follower {
     }
 }
 
+/// What opening a journal's decisions gives.
+pub type Opened = Result<Box<dyn Decisions>, JournalError>;
+
 /// The thread that indexes.
 pub struct Following {
     stop: Arc<AtomicBool>,
@@ -118,7 +128,8 @@ pub struct Following {
 }
 
 impl Following {
-    /// Starts a thread, named `decision_log`, that indexes the journal in `dir` until [`Following::stop`]:
+    /// Starts a thread, named `decision_log`, that indexes the journal which `open` opens into `dir` until
+    /// [`Following::stop`]:
     /// it looks four times a second for what is new and for what is too much, and each minute for what is
     /// too old. `now` gives the time, `keep` how much is kept, and `indexed` hears of the last row that is
     /// in the decision log. While the decision log cannot be written for long, nothing waits for it:
@@ -127,6 +138,7 @@ impl Following {
     /// # Errors The system refuses a thread.
     pub fn start(
         dir: &Path,
+        open: impl Fn() -> Opened + Send + 'static,
         meter: Meter,
         now: impl Fn() -> Timestamp + Send + 'static,
         keep: impl Fn() -> Storage + Send + 'static,
@@ -134,7 +146,7 @@ impl Following {
     ) -> std::io::Result<Following> {
         let stop = Arc::new(AtomicBool::new(false));
         let (dir, stopped) = (dir.to_owned(), stop.clone());
-        let run = move || follow(&dir, &meter, &stopped, now, keep, indexed);
+        let run = move || follow(&dir, open, &meter, &stopped, now, keep, indexed);
         let thread = std::thread::Builder::new().name("decision_log".into()).spawn(run)?;
         Ok(Following { stop, thread })
     }
@@ -150,6 +162,7 @@ impl Following {
 
 fn follow(
     dir: &Path,
+    open: impl Fn() -> Opened,
     meter: &Meter,
     stop: &AtomicBool,
     now: impl Fn() -> Timestamp,
@@ -161,7 +174,11 @@ fn follow(
     while !stop.load(Ordering::Relaxed) {
         follower = follower.filter(Follower::is_current);
         let done = match &mut follower {
-            None => Follower::open(dir, meter.clone()).map(|opened| follower.insert(opened)).map(|_| true),
+            None => open()
+                .map_err(DecisionLogError::from)
+                .and_then(|journal| Follower::over(journal, dir, meter.clone()))
+                .map(|opened| follower.insert(opened))
+                .map(|_| true),
             Some(follower) => look(follower, looks, &now, &keep),
         };
         match (done, &follower) {

@@ -66,6 +66,9 @@ pub struct Options {
     pub wall: fn() -> Timestamp,
     /// Where `console_configs` write.
     pub console: Console,
+    /// Whether an attempt may begin now; asked again until it may. A storage that several processes share
+    /// lets only its owner send.
+    pub may_send: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Attempts under way at once at one integration. Default 8.
     pub concurrency: usize,
     /// Waits between the attempts at one notification, and between the probes of a circuit.
@@ -84,6 +87,7 @@ impl Default for Options {
             registry: prometheus::Registry::new(),
             wall: || Timestamp::ZERO,
             console: Console::new(Arc::new(Stdout)),
+            may_send: Arc::new(|| true),
             concurrency: 8,
             backoff: Backoff::default(),
             circuit_after: 5,
@@ -251,6 +255,7 @@ impl Deliverer {
             schedule: Schedule::new(limits, pacer),
             meter: self.meter.clone(),
             reports: self.reports.clone(),
+            may_send: self.options.may_send.clone(),
         };
         let (inbox, commands) = mpsc::unbounded_channel();
         Handle { inbox, task: tokio::spawn(worker.run(commands)), configured: true }

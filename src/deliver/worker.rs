@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use smol_str::SmolStr;
 use tokio::sync::{mpsc, oneshot};
@@ -35,7 +36,11 @@ pub(super) struct Worker {
     pub schedule: Schedule,
     pub meter: Arc<Meter>,
     pub reports: mpsc::UnboundedSender<Report>,
+    pub may_send: Arc<dyn Fn() -> bool + Send + Sync>,
 }
+
+/// How often an attempt that may not begin asks again.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 type Done = (NotificationId, Result<Option<SmolStr>, AttemptError>);
 
@@ -99,7 +104,11 @@ impl Worker {
             let Some(job) = self.schedule.job(id) else { continue };
             let (notification, repeat) = (job.notification.clone(), job.possible_repeat);
             let (transport, meter) = (self.transport.clone(), self.meter.clone());
+            let may_send = self.may_send.clone();
             let handle = attempts.spawn(async move {
+                while !may_send() {
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
                 let began = Instant::now();
                 let result = transport.attempt(&notification, repeat).await;
                 meter.attempt(transport.kind(), began.elapsed());

@@ -1,8 +1,8 @@
 //! The durable log: events in, and what was decided about them, in one transaction a tick.
 //!
 //! [`Journal`] is the contract, and `tests/it/journal.rs` holds every implementation to it:
-//! [`SqliteJournal`] is what a server runs on (its page describes the file), [`MemoryJournal`] serves
-//! tests and `backtest`.
+//! [`SqliteJournal`] is what a server runs on (its page describes the file), [`PostgresJournal`] what several
+//! servers share, and [`MemoryJournal`] serves tests and `backtest`.
 //!
 //! The time of a commit is the `now` of its last record: nothing here reads a clock.
 
@@ -15,10 +15,12 @@ use crate::model::{Decision, Notification, NotificationId, Report, Timestamp};
 
 mod batch;
 mod memory;
+mod postgres;
 mod sqlite;
 
 pub use memory::MemoryJournal;
-pub use sqlite::{DataDir, Decided, Part, SqliteDecisions, SqliteJournal, SqlitePast, Usage};
+pub use postgres::{Postgres, PostgresDecisions, PostgresJournal, Standing};
+pub use sqlite::{DataDir, Part, SqliteDecisions, SqliteJournal, SqlitePast, Usage};
 
 /// How many dead letters [`Journal::prune`] keeps: the newest.
 pub const DEAD_LETTERS_KEPT: usize = 10_000;
@@ -151,6 +153,13 @@ pub enum JournalError {
     /// or something else is mounted there. What was written last is on no disk that anybody can name.
     #[error("the storage is gone: {0}")]
     Gone(String),
+    /// Another process owns the journal, and this one waits until it may take over.
+    #[error("standby: {0}")]
+    Standby(String),
+    /// This process owned the journal, and another one has taken over. What this one decided and has not
+    /// written is worth nothing.
+    #[error("fenced: {0}")]
+    Fenced(String),
     /// The caller broke the contract. Nothing was written, and the handle is as it was.
     #[error("storage refused: {0}")]
     Refused(String),
@@ -234,9 +243,47 @@ pub trait Journal: Send {
         Ok(())
     }
 
+    /// Whether this process may decide now: it owns the journal, as far as it can know. Asked before each
+    /// tick, and cheap. A commit finds out for certain.
+    fn may_decide(&self) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    /// Lets another process own the journal from now on. Nothing is written after it.
+    fn release(&mut self) {}
+
     /// After [`JournalError::Gone`]: writes all that this handle can still read to where the storage belongs,
     /// to be opened anew. Does nothing if the files are there again, and may be called again.
     fn rescue(&mut self) -> Result<(), JournalError> {
         Ok(())
     }
+}
+
+/// One commit's decisions.
+#[derive(Debug)]
+pub struct Decided {
+    /// The row's number; rises, and begins anew in a new file.
+    pub row: i64,
+    /// Its checksum.
+    pub sha256: Vec<u8>,
+    /// The commit's time, in milliseconds.
+    pub at: i64,
+    /// What was decided, in order; nothing if the row does not verify.
+    pub decisions: Vec<Decision>,
+}
+
+/// The decisions that a journal holds, for whoever indexes them; a server may be writing it. Reading takes no
+/// lock and changes nothing.
+pub trait Decisions: Send {
+    /// Whether what is open is still the journal.
+    fn is_current(&self) -> bool;
+
+    /// The number of the newest row; 0 if there is none.
+    fn newest(&self) -> Result<i64, JournalError>;
+
+    /// The checksum of a row, if it is there.
+    fn checksum(&self, row: i64) -> Result<Option<Vec<u8>>, JournalError>;
+
+    /// At most `limit` rows after `row`, in order.
+    fn after(&self, row: i64, limit: usize) -> Result<Vec<Decided>, JournalError>;
 }

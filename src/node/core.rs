@@ -173,6 +173,7 @@ impl Core {
         match core.bring_up() {
             // To end here would be to end at every start.
             Err(RecoverError::Engine(broken)) => core.break_down(&broken),
+            Err(RecoverError::Journal(error @ JournalError::Standby(_))) => core.stand_by(&error),
             other => other?,
         }
         Ok(core)
@@ -234,7 +235,10 @@ impl Core {
         let Store::Up { open, upkeep } = &mut self.store else { return Flow::Continue };
         let mut tick = Tick::default();
         let (mut stop, mut policy_now) = (None, None);
-        let mut failed = if self.quiesced { Ok(()) } else { due(open, upkeep, &self.clock, &mut tick) };
+        let mut failed = open.journal.may_decide().map_err(Failure::Storage);
+        if failed.is_ok() && !self.quiesced {
+            failed = due(open, upkeep, &self.clock, &mut tick);
+        }
         if failed.is_ok()
             && !self.quiesced
             && let Some(alarm) = upkeep.input.look(self.clock.now(), self.published.meter.unread())
@@ -432,7 +436,11 @@ impl Core {
     }
 
     pub(super) fn finish(&mut self, stop: Option<oneshot::Sender<()>>) -> Flow {
-        let Some(done) = stop else { return Flow::Continue };
+        let fenced = self.published.fenced.load().is_some();
+        let Some(done) = stop else { return if fenced { Flow::Stopped } else { Flow::Continue } };
+        if let Store::Up { open, .. } = &mut self.store {
+            open.journal.release();
+        }
         // Gives the lock on the storage back before anybody is told that it is free.
         self.store = Store::Down(Down::new(STOPPING.into(), Timestamp::MAX));
         let _ = done.send(());

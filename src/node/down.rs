@@ -21,6 +21,8 @@ const DAMAGE_LASTS: Duration = Duration::from_hours(24);
 /// How long nothing is taken after the files of the storage went, if they do not come back.
 const SETTLES: Duration = Duration::from_secs(30);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// How often a standby asks whether it may take over. Half of it is what a takeover in order waits.
+const STANDBY_EVERY: Duration = Duration::from_millis(250);
 /// An engine that breaks after so long without is read anew at once.
 const CALM: Duration = Duration::from_mins(1);
 
@@ -29,12 +31,14 @@ pub(super) struct Down {
     pub(super) reason: String,
     pub(super) retry_at: Timestamp,
     backoff: Duration,
+    /// Another process owns the storage, or did when this one could last ask.
+    standby: bool,
 }
 
 impl Down {
     /// Tried again at `retry_at`, and then after the shortest wait.
     pub(super) fn new(reason: String, retry_at: Timestamp) -> Self {
-        Down { reason, retry_at, backoff: BACKOFF_MIN }
+        Down { reason, retry_at, backoff: BACKOFF_MIN, standby: false }
     }
 }
 
@@ -53,6 +57,9 @@ impl Core {
         records: Vec<Record>,
         notifications: Vec<Notification>,
     ) {
+        if let JournalError::Fenced(_) = error {
+            return self.end_fenced(error);
+        }
         tracing::error!(%error, "storage failed: nothing is accepted until it is read again");
         self.published.meter.store_failed();
         let now = self.clock.now();
@@ -69,6 +76,31 @@ impl Core {
             }
         }
         self.stay_down(error.to_string(), BACKOFF_MIN);
+    }
+
+    /// Another process decides. What this one knows and has under way is worth nothing, so it ends.
+    pub(super) fn end_fenced(&mut self, error: &JournalError) {
+        tracing::error!(%error, "this process decides nothing any more, and ends");
+        self.published.meter.store_failed();
+        let reason = error.to_string();
+        self.published.fenced.store(Some(std::sync::Arc::new(reason.clone())));
+        self.published.trouble.store(Some(std::sync::Arc::new(reason.clone())));
+        self.meanwhile = None;
+        self.store = Store::Down(Down::new(reason, Timestamp::MAX));
+    }
+
+    /// Another process owns the storage. This one asks again soon, and sends nothing without storage: the
+    /// owner pages.
+    pub(super) fn stand_by(&mut self, error: &JournalError) {
+        let waited =
+            matches!(&self.store, Store::Down(down) if down.standby && down.reason == error.to_string());
+        if !waited {
+            tracing::info!("{error}; this process takes over when the lease ends");
+        }
+        self.stay_down(error.to_string(), STANDBY_EVERY);
+        if let Store::Down(down) = &mut self.store {
+            down.standby = true;
+        }
     }
 
     /// A person hears of it without the storage if it may be so, and else once there is one again.
@@ -140,7 +172,7 @@ impl Core {
     fn stay_down(&mut self, reason: String, backoff: Duration) {
         self.published.trouble.store(Some(std::sync::Arc::new(reason.clone())));
         let retry_at = self.clock.now() + backoff;
-        self.store = Store::Down(Down { reason, retry_at, backoff });
+        self.store = Store::Down(Down { reason, retry_at, backoff, standby: false });
     }
 
     /// Answers everybody that nothing can be accepted, sends what must leave all the same, keeps
@@ -148,6 +180,7 @@ impl Core {
     pub(super) fn refuse(&mut self, commands: Vec<Command>) -> Flow {
         let Store::Down(down) = &self.store else { return Flow::Continue };
         let (retry_at, backoff, reason) = (down.retry_at, down.backoff, down.reason.clone());
+        let standby = down.standby;
         let unavailable = || Unavailable(reason.clone());
         let mut stop = None;
         for command in commands {
@@ -160,6 +193,12 @@ impl Core {
                 }
                 Command::CheckStorage => {}
                 Command::Alarm(alarm) => self.owe_alarm(alarm),
+                Command::Policy(policy, done) if standby => {
+                    // It takes over under the configuration that was read last.
+                    self.published.meter.adopted(&policy);
+                    self.policy = *policy;
+                    let _ = done.send(Ok(Vec::new()));
+                }
                 Command::Policy(_, done) => drop(done.send(Err(unavailable()))),
                 Command::Replay(_, done) => drop(done.send(Err(ReplayError::Unavailable(unavailable())))),
                 Command::Silence(_, done) => drop(done.send(Err(unavailable().into()))),
@@ -182,9 +221,13 @@ impl Core {
         {
             tracing::error!(%error, "what was acknowledged ends with this process");
         }
-        if stop.is_none() && self.clock.now() >= retry_at {
+        let fenced = self.published.fenced.load().is_some();
+        if stop.is_none() && !fenced && self.clock.now() >= retry_at {
             match self.rescue(self.clock.now()).and_then(|()| self.bring_up()) {
+                Ok(()) if standby => tracing::info!("this process owns the storage now: accepting"),
                 Ok(()) => tracing::info!("storage is read again: accepting"),
+                Err(RecoverError::Journal(error @ JournalError::Fenced(_))) => self.end_fenced(&error),
+                Err(RecoverError::Journal(error @ JournalError::Standby(_))) => self.stand_by(&error),
                 Err(error) => {
                     match error {
                         RecoverError::Engine(_) => {
@@ -193,7 +236,11 @@ impl Core {
                         }
                         _ => tracing::error!(%error, "storage still fails"),
                     }
-                    self.stay_down(error.to_string(), doubled(backoff));
+                    let wait = if standby { BACKOFF_MIN } else { doubled(backoff) };
+                    self.stay_down(error.to_string(), wait);
+                    if let Store::Down(down) = &mut self.store {
+                        down.standby = standby;
+                    }
                 }
             }
         }

@@ -17,6 +17,7 @@ use crate::engine::{Acknowledge, Release, Stats};
 use crate::ingest::{InvalidReason, NamedLabels};
 use crate::journal::{DeadLetters, LetterQuery};
 use crate::model::{Batch, Duration, NotificationId, SilenceRequest, Source, Timestamp};
+use crate::settings::Secret;
 use crate::web::{
     Access, Area, Bounded, BoxFuture, Callback, Gate, Labelling, Look, ReleaseError, ReplayError,
     SearchError, SilenceFailure, Standing, Unavailable,
@@ -67,6 +68,8 @@ pub struct GateParts {
     pub deliverer: Arc<Deliverer>,
     /// Its receivers, from the start on.
     pub receivers: Prepared,
+    /// Where the journal is, if it is in a database.
+    pub database: Option<Secret>,
     /// What became of every alert.
     pub decision_log: decision_log::Reader,
     /// How much of that is kept; follows the configuration.
@@ -95,6 +98,7 @@ impl NodeGate {
                 receivers: Mutex::new(receivers),
                 masked: ArcSwap::from_pointee(config.masked),
                 keep,
+                database: parts.database,
             }),
             decision_log: Arc::new(decision_log),
             searches: Arc::new(Semaphore::new(SEARCHES)),
@@ -104,6 +108,11 @@ impl NodeGate {
     /// From now on `/-/ready` says that the node is about to end.
     pub fn stopping(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// That another process has taken over the storage, if so.
+    pub fn fenced(&self) -> Option<String> {
+        self.published.fenced.load().as_deref().cloned()
     }
 
     /// The counters as of the last durable tick.

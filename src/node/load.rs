@@ -18,6 +18,8 @@ use crate::config::{self, Config, Storage};
 use crate::deliver::{self, Deliverer, Prepared};
 use crate::ingest::NamedLabels;
 use crate::model::{Duration, OrphanedIncident};
+use crate::outside;
+use crate::settings::Secret;
 use crate::web::{self, Access, Callback, Labelling};
 
 /// A reload fails when its files have not been read by then.
@@ -57,6 +59,11 @@ pub enum NodeError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// Another process has taken over the storage.
+    #[error(
+        "{0}; this process has ended so that it pages nobody twice: start it again, and it waits as a standby"
+    )]
+    Fenced(String),
     /// The engine's thread ended by itself.
     #[error("the engine's thread ended unexpectedly; the journal has all that was accepted")]
     EngineEnded,
@@ -109,6 +116,8 @@ pub(super) struct Reload {
     /// The text in force, its secrets masked.
     pub(super) masked: ArcSwap<Arc<str>>,
     pub(super) keep: Arc<ArcSwap<Storage>>,
+    /// Where the journal is, if it is in a database.
+    pub(super) database: Option<Secret>,
 }
 
 impl Reload {
@@ -122,6 +131,9 @@ impl Reload {
     ) -> Result<String, String> {
         let mut receivers = self.receivers.lock().await;
         let (mut config, new_access, prepared) = self.load().await?;
+        if file_of(database(&config).as_ref()) != file_of(self.database.as_ref()) {
+            return Err("storage.postgres changes with a restart only: restart, or put it back".into());
+        }
         let budget = memory::fit(&mut config);
         self.deliverer.adopt(&prepared);
         let fresh = InForce::new(&config, new_access);
@@ -161,6 +173,23 @@ impl Reload {
             Ok(Err(_)) => Err("the loading broke off".into()),
             Err(_) => Err(format!("the files have not been read within {} s", RELOAD_PATIENCE.as_secs())),
         }
+    }
+}
+
+/// The variable of the environment that names the file with the URL of a database.
+const DATABASE: &str = "SQUELCH_DATABASE_URL_FILE";
+
+/// The file with the URL of the database that holds the journal, if one does. The environment goes before the
+/// configuration.
+pub(super) fn database(config: &Config) -> Option<Secret> {
+    let named = outside::variable(DATABASE).map(|file| config::database_url(file.into(), DATABASE, 0));
+    named.or_else(|| config.postgres.clone())
+}
+
+fn file_of(secret: Option<&Secret>) -> Option<&Path> {
+    match secret {
+        Some(Secret::File(file)) => Some(&file.path),
+        _ => None,
     }
 }
 

@@ -12,6 +12,8 @@ pub struct Published {
     pub stats: ArcSwap<Stats>,
     /// Why nothing can be accepted, if so.
     pub trouble: ArcSwapOption<String>,
+    /// That another process has taken over, if so: this one ends.
+    pub fenced: ArcSwapOption<String>,
     /// How much memory there is, and whether it is short.
     pub memory: Memory,
     /// Metrics of the node.
@@ -24,6 +26,7 @@ impl Published {
         Published {
             stats: ArcSwap::default(),
             trouble: ArcSwapOption::empty(),
+            fenced: ArcSwapOption::empty(),
             memory: Memory::default(),
             meter,
         }

@@ -17,14 +17,14 @@ use crate::config::{self, Storage};
 use crate::decision_log;
 use crate::deliver::{self, Deliverer};
 use crate::ingest::InvalidReason;
-use crate::journal::{DataDir, Journal};
+use crate::journal::{DataDir, Journal, Postgres, SqliteDecisions, Standing};
 use crate::model::{Notification, Report};
 use crate::web::{self, Access, Gate};
 
 use super::clock::EngineClock;
 use super::core::{Core, Outbox, Parts};
 use super::gate::{GateParts, NodeGate};
-use super::load::{NodeError, load_access, log_warnings};
+use super::load::{NodeError, database, load_access, log_warnings};
 use super::memory;
 use super::metrics::NodeMeter;
 use super::published::Published;
@@ -95,7 +95,6 @@ impl Outbox for ToDeliverer {
 
 impl Node {
     /// Loads the configuration, reads the storage, resumes deliveries, and listens.
-    #[expect(clippy::unused_async, reason = "it must be called within a runtime, and says so")]
     pub async fn start(options: Options) -> Result<Node, NodeError> {
         let mut config = config::load(&options.config_file)?;
         log_warnings(&config);
@@ -113,8 +112,16 @@ impl Node {
         let budget = memory::fit(&mut config);
         let shares = memory::Shares::of(budget);
         published.budget(budget);
+        let queue = Queue::new(Bounds::default());
+        let url = database(&config);
+        let told = queue.clone();
+        // The engine's thread looks for itself.
+        let postgres =
+            url.clone().map(|url| Postgres::new(url, move || drop(told.push(Command::CheckStorage))));
         let (reports, ended) = mpsc::unbounded_channel();
+        let asked = postgres.clone();
         let delivery = deliver::Options {
+            may_send: Arc::new(move || asked.as_ref().is_none_or(|postgres| postgres.may_send())),
             external_url: options.external_url.as_str().into(),
             registry: registry.clone(),
             wall: super::clock::wall,
@@ -123,14 +130,21 @@ impl Node {
         let deliverer = Arc::new(Deliverer::new(&BTreeMap::new(), reports, delivery)?);
         let receivers = deliverer.prepare(&config.receivers)?;
         deliverer.adopt(&receivers);
-        let (queue, clock) = (Queue::new(Bounds::default()), Arc::new(EngineClock::system()));
+        let clock = Arc::new(EngineClock::system());
         // Owned for as long as this process runs, also while the journal is not open.
         let data = DataDir::claim(&options.storage).map_err(RecoverError::from)?;
         data.allow(config.storage.max_size);
         data.indexed(0);
-        let opened = data.clone();
-        let core = Core::start(Parts {
-            open_journal: Box::new(move || Ok(Box::new(opened.open()?) as Box<dyn Journal>)),
+        if postgres.is_some() && data.db().exists() {
+            let path = data.db();
+            tracing::warn!(path = %path.display(), "the journal is in PostgreSQL: this one is not read");
+        }
+        let (opened, shared) = (data.clone(), postgres.clone());
+        let parts = Parts {
+            open_journal: Box::new(move || match &shared {
+                Some(postgres) => Ok(Box::new(postgres.open()?) as Box<dyn Journal>),
+                None => Ok(Box::new(opened.open()?)),
+            }),
             queue: queue.clone(),
             clock: clock.clone(),
             outbox: Box::new(ToDeliverer {
@@ -139,7 +153,10 @@ impl Node {
             }),
             published: published.clone(),
             policy: config.policy.clone(),
-        })?;
+        };
+        // Apart from the threads that serve: it waits for the storage, and a database has its own runtime.
+        let core = tokio::task::spawn_blocking(|| Core::start(parts)).await;
+        let core = core.map_err(|_| NodeError::EngineEnded)??;
         let engine =
             core.spawn().map_err(|source| NodeError::System { what: "the engine's thread", source })?;
         let looked_at = clock.clone();
@@ -148,8 +165,13 @@ impl Node {
         let keep = Arc::new(ArcSwap::from_pointee(config.storage));
         let (kept, times, room, indexed) = (keep.clone(), clock.clone(), data.clone(), data.clone());
         let decision_log_meter = decision_log::Meter::new(&registry)?;
+        let (dir, shared) = (options.storage.clone(), postgres.clone());
         let following = decision_log::Following::start(
             &options.storage,
+            move || match &shared {
+                Some(postgres) => Ok(Box::new(postgres.decisions()?)),
+                None => Ok(Box::new(SqliteDecisions::open(&dir)?)),
+            },
             decision_log_meter,
             move || times.now(),
             move || {
@@ -161,7 +183,11 @@ impl Node {
         let following =
             following.map_err(|source| NodeError::System { what: "the decision log's thread", source })?;
         let (kept, storage_meter) = (keep.clone(), StorageMeter::register(&registry)?);
-        let watch = storage::Watch::start(data, storage_meter, queue.clone(), move || kept.load().max_size);
+        let max_size = move || kept.load().max_size;
+        // The owner of a file is who has its lock.
+        let alone = Standing { owner: true, ..Standing::default() };
+        let standing = move || postgres.as_ref().map_or(alone, |postgres| postgres.standing());
+        let watch = storage::Watch::start(data, storage_meter, queue.clone(), max_size, standing);
         let watch = watch.map_err(|source| NodeError::System { what: "the storage's thread", source })?;
         let (stop_forwarder, stopped) = oneshot::channel();
         let forwarder = tokio::spawn(forward(ended, queue.clone(), stopped));
@@ -176,6 +202,7 @@ impl Node {
             access,
             deliverer: deliverer.clone(),
             receivers,
+            database: url,
             decision_log: decision_log::Reader::new(&options.storage),
             keep,
         }));
@@ -348,7 +375,10 @@ pub async fn serve(options: Options) -> Result<(), NodeError> {
             let signal = signal.ok().and_then(|signal| *signal);
             tracing::info!(signal, "shutting down");
         }
-        () = node.failed() => return Err(NodeError::EngineEnded),
+        () = node.failed() => {
+            let fenced = node.gate.fenced();
+            return Err(fenced.map_or(NodeError::EngineEnded, NodeError::Fenced));
+        }
     }
     node.stop().await;
     tracing::info!("ended");

@@ -12,7 +12,7 @@ use std::time::Duration;
 use prometheus::core::Collector;
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use crate::journal::{DataDir, Part, Usage};
+use crate::journal::{DataDir, Part, Standing, Usage};
 
 use super::queue::{Command, Queue};
 
@@ -25,6 +25,9 @@ pub(super) struct StorageMeter {
     size: IntGaugeVec,
     limit: IntGauge,
     trimmed: IntCounterVec,
+    owner: IntGauge,
+    epoch: IntGauge,
+    fenced: IntGauge,
 }
 
 impl StorageMeter {
@@ -46,13 +49,31 @@ impl StorageMeter {
                 ),
                 &["part"],
             )?,
+            owner: IntGauge::new(
+                "squelch_storage_owner",
+                "Whether this process owns the storage and decides (1), or waits as a standby (0).",
+            )?,
+            epoch: IntGauge::new(
+                "squelch_storage_epoch",
+                "How often the ownership of the PostgreSQL was taken; 0 for a storage of one process.",
+            )?,
+            fenced: IntGauge::new(
+                "squelch_storage_fenced",
+                "How many owners of the PostgreSQL found that another process had taken over, ever.",
+            )?,
         };
         meter.show(&Usage::default());
         for part in Part::ALL {
             meter.trimmed.with_label_values(&[part.as_str()]);
         }
-        let collectors: [Box<dyn Collector>; 3] =
-            [Box::new(meter.size.clone()), Box::new(meter.limit.clone()), Box::new(meter.trimmed.clone())];
+        let collectors: [Box<dyn Collector>; 6] = [
+            Box::new(meter.size.clone()),
+            Box::new(meter.limit.clone()),
+            Box::new(meter.trimmed.clone()),
+            Box::new(meter.owner.clone()),
+            Box::new(meter.epoch.clone()),
+            Box::new(meter.fenced.clone()),
+        ];
         collectors.into_iter().try_for_each(|c| registry.register(c))?;
         Ok(meter)
     }
@@ -67,6 +88,12 @@ impl StorageMeter {
         for (part, bytes) in parts {
             self.size.with_label_values(&[part]).set(shown(bytes));
         }
+    }
+
+    fn stands(&self, standing: Standing) {
+        self.owner.set(i64::from(standing.owner));
+        self.epoch.set(standing.epoch);
+        self.fenced.set(standing.fenced);
     }
 
     fn look(&self, data: &DataDir, usage: &Usage) {
@@ -90,18 +117,21 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Starts it, named `storage`. `max_size` is what the configuration says at that time.
+    /// Starts it, named `storage`. `max_size` is what the configuration says at that time, and `standing` who
+    /// owns the storage.
     pub(super) fn start(
         data: Arc<DataDir>,
         meter: StorageMeter,
         queue: Queue,
         max_size: impl Fn() -> u64 + Send + 'static,
+        standing: impl Fn() -> Standing + Send + 'static,
     ) -> std::io::Result<Watch> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let run = move || {
             while !stopped.load(Ordering::Relaxed) {
                 data.allow(max_size());
+                meter.stands(standing());
                 look(&data, &meter, &queue);
                 std::thread::park_timeout(EVERY);
             }

@@ -1,8 +1,10 @@
 //! The contract of [`Journal`], held against every implementation.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::sync::Arc;
+
 use squelch::journal::{
-    Commit, DeadLetter, Journal, JournalError, LetterQuery, MemoryJournal, Record, Recovered, Seq,
+    Commit, DeadLetter, Journal, JournalError, LetterQuery, MemoryJournal, Postgres, Record, Recovered, Seq,
     SqliteJournal,
 };
 use squelch::model::{
@@ -10,6 +12,8 @@ use squelch::model::{
     Report, Timestamp,
 };
 use tempfile::TempDir;
+
+use crate::postgres::{Database, shared};
 
 /// A place that outlives its journal.
 pub(crate) trait Store {
@@ -30,6 +34,23 @@ impl Store for Memory {
     fn open(&self) -> Box<dyn Journal> {
         Box::new(self.0.reopen())
     }
+}
+
+pub(crate) struct Shared {
+    process: Arc<Postgres>,
+    _database: Database,
+}
+
+impl Store for Shared {
+    fn open(&self) -> Box<dyn Journal> {
+        Box::new(self.process.open().unwrap())
+    }
+}
+
+/// A new database; `None` where there is no PostgreSQL.
+pub(crate) fn postgres() -> Option<Shared> {
+    let database = shared()?.database();
+    Some(Shared { process: Postgres::new(database.url(), || {}), _database: database })
 }
 
 pub(crate) fn sqlite() -> Sqlite {
@@ -344,6 +365,9 @@ macro_rules! contract {
     ($($name:ident),* $(,)?) => {
         mod on_sqlite {
             $(#[test] fn $name() { super::$name(&super::sqlite()); })*
+        }
+        mod on_postgres {
+            $(#[test] fn $name() { if let Some(store) = super::postgres() { super::$name(&store) } })*
         }
         mod on_memory {
             $(#[test] fn $name() { super::$name(&super::memory()); })*

@@ -8,7 +8,8 @@ use squelch::journal::{Commit, Journal, Seq};
 use squelch::model::NotificationId;
 
 use crate::journal::{
-    Store, accepted, at, dead, ids, memory, nothing_was_damaged, notification, record, rejected, sqlite,
+    Store, accepted, at, dead, ids, memory, nothing_was_damaged, notification, postgres, record, rejected,
+    sqlite,
 };
 
 /// What a caller may do, in any order.
@@ -126,5 +127,17 @@ proptest! {
     fn any_sequence_of_calls_follows_the_model(steps in prop::collection::vec(step(), 1..30)) {
         follows_the_model(&memory(), &steps);
         follows_the_model(&sqlite(), &steps);
+    }
+}
+
+proptest! {
+    // Each case makes a database.
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_sequence_of_calls_follows_the_model_on_postgres(steps in prop::collection::vec(step(), 1..30)) {
+        if let Some(store) = postgres() {
+            follows_the_model(&store, &steps);
+        }
     }
 }

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use receivers::Defaults;
+pub use storage::database_url;
 
 use super::Problem;
 use super::masked::masked;
@@ -137,7 +138,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
             (Vec::new(), Vec::new())
         }
     };
-    let storage = storage::read(top.section("storage"));
+    let (storage, postgres) = storage::read(top.section("storage"), base);
     let sources = top.list("sources").unwrap_or_default();
     let users = top.list("users").unwrap_or_default();
     let access = access::read(sources, users, base, top.problems);
@@ -166,6 +167,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
         templates: problems.library(),
         access,
         storage,
+        postgres,
         memory,
         masked: "".into(),
         doubts: Vec::new(),

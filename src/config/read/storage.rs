@@ -1,20 +1,43 @@
-//! `storage`: how much of the past is kept.
+//! `storage`: where the journal is, and how much of the past is kept.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::Storage;
 use crate::settings::section::Section;
+use crate::settings::{Secret, SecretFile, SecretForm};
 
 /// The least that makes sense: an empty decision log has 100 kB.
 const SMALLEST: u64 = 10 << 20;
 
-pub(super) fn read(section: Option<Section<'_>>) -> Storage {
+/// The keys of `storage`, and the file with the URL of a PostgreSQL; a path is relative to `base`.
+pub(super) fn read(section: Option<Section<'_>>, base: &Path) -> (Storage, Option<Secret>) {
     let mut storage = Storage::default();
-    let Some(mut keys) = section else { return storage };
+    let Some(mut keys) = section else { return (storage, None) };
     storage.retention = keys.positive("retention").unwrap_or(storage.retention);
     let right = "a size of at least 10MB, such as 500MB or 2GB";
     let size = keys.parsed("max_size", right, |text| bytes(text).filter(|size| *size >= SMALLEST));
     storage.max_size = size.unwrap_or(storage.max_size);
+    let postgres = keys.section("postgres").and_then(|keys| postgres(keys, base));
     keys.finish();
-    storage
+    (storage, postgres)
+}
+
+fn postgres(mut keys: Section<'_>, base: &Path) -> Option<Secret> {
+    let file = keys.text("url_file").filter(|file| !file.text.is_empty());
+    if file.is_none() {
+        let message = "storage.postgres has no url_file; write url_file: FILE, a file that holds \
+                       postgres://USER:PASSWORD@HOST:5432/DATABASE";
+        keys.problems.add(keys.line, message);
+    }
+    keys.finish();
+    let file = file?;
+    Some(database_url(base.join(file.text), "storage.postgres.url_file", file.line))
+}
+
+/// A file that holds the URL of a database.
+pub fn database_url(path: PathBuf, key: &str, line: u32) -> Secret {
+    Secret::File(Arc::new(SecretFile { path, key: key.into(), line, form: SecretForm::Password }))
 }
 
 /// `500MB` in bytes; units are powers of 1024, as for Prometheus' `--storage.tsdb.retention.size`, and `MiB`

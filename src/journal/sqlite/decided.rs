@@ -7,22 +7,8 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::schema::{self, OpenError};
 use super::{failed, pack, read};
-use crate::journal::JournalError;
 use crate::journal::batch::checksum;
-use crate::model::Decision;
-
-/// One commit's decisions.
-#[derive(Debug)]
-pub struct Decided {
-    /// The row's number; rises, and begins anew in a new file.
-    pub row: i64,
-    /// Its checksum.
-    pub sha256: Vec<u8>,
-    /// The commit's time, in milliseconds.
-    pub at: i64,
-    /// What was decided, in order; nothing if the row does not verify.
-    pub decisions: Vec<Decision>,
-}
+use crate::journal::{Decided, Decisions, JournalError};
 
 /// The decisions of the journal in a directory. Takes no lock and changes nothing.
 #[derive(Debug)]
@@ -53,31 +39,6 @@ impl SqliteDecisions {
         Ok(SqliteDecisions { conn, path, number })
     }
 
-    /// Whether the file is still the journal: a repair puts another one in its place.
-    pub fn is_current(&self) -> bool {
-        number(&self.path) == self.number
-    }
-
-    /// The number of the newest row; 0 if there is none.
-    pub fn newest(&self) -> Result<i64, JournalError> {
-        let newest = self
-            .conn
-            .prepare_cached("SELECT max(id) FROM decision")
-            .and_then(|mut s| s.query_row([], |row| row.get::<_, Option<i64>>(0)));
-        Ok(newest.map_err(failed)?.unwrap_or(0))
-    }
-
-    /// The checksum of a row, if it is there.
-    pub fn checksum(&self, row: i64) -> Result<Option<Vec<u8>>, JournalError> {
-        let sql = "SELECT sha256 FROM decision WHERE id = ?";
-        self.conn.query_row(sql, [row], |row| row.get(0)).optional().map_err(failed)
-    }
-
-    /// At most `limit` rows after `row`, in order.
-    pub fn after(&self, row: i64, limit: usize) -> Result<Vec<Decided>, JournalError> {
-        self.read(row, limit).map_err(failed)
-    }
-
     fn read(&self, row: i64, limit: usize) -> Result<Vec<Decided>, rusqlite::Error> {
         let mut statement = self.conn.prepare_cached(
             "SELECT id, seq, at, sha256, body FROM decision WHERE id > ? ORDER BY id LIMIT ?",
@@ -103,6 +64,30 @@ impl SqliteDecisions {
             found.push(Decided { row: id, sha256: sha256.to_vec(), at, decisions });
         }
         Ok(found)
+    }
+}
+
+impl Decisions for SqliteDecisions {
+    /// Whether the file is still the journal: a repair puts another one in its place.
+    fn is_current(&self) -> bool {
+        number(&self.path) == self.number
+    }
+
+    fn newest(&self) -> Result<i64, JournalError> {
+        let newest = self
+            .conn
+            .prepare_cached("SELECT max(id) FROM decision")
+            .and_then(|mut s| s.query_row([], |row| row.get::<_, Option<i64>>(0)));
+        Ok(newest.map_err(failed)?.unwrap_or(0))
+    }
+
+    fn checksum(&self, row: i64) -> Result<Option<Vec<u8>>, JournalError> {
+        let sql = "SELECT sha256 FROM decision WHERE id = ?";
+        self.conn.query_row(sql, [row], |row| row.get(0)).optional().map_err(failed)
+    }
+
+    fn after(&self, row: i64, limit: usize) -> Result<Vec<Decided>, JournalError> {
+        self.read(row, limit).map_err(failed)
     }
 }
 

@@ -56,7 +56,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use smol_str::SmolStr;
 
-pub use decided::{Decided, SqliteDecisions};
+pub use decided::SqliteDecisions;
 pub use past::SqlitePast;
 pub use place::DataDir;
 pub use room::{Part, Usage};

@@ -21,6 +21,7 @@ mod neighbours;
 pub(crate) mod scrape;
 pub(crate) mod sender;
 pub(crate) mod squelch;
+mod standby;
 
 use std::time::Duration;
 

@@ -1,0 +1,284 @@
+//! Who owns the journal: one row with an epoch, an owner and a lease.
+//!
+//! The lease says when another process may take over, by the clock of the database. It protects nothing by
+//! itself: the epoch does, which each transaction checks. A thread renews the lease every 3 s. The process
+//! counts its own deadline from before the renewal was sent, on a clock that nobody sets and that goes on
+//! while the machine is suspended. Beyond it, the process decides nothing and asks the database first.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use super::connect::Place;
+use super::{failed, run, runtime};
+use crate::journal::JournalError;
+
+/// How often the lease is renewed.
+const RENEW: Duration = Duration::from_secs(3);
+/// How soon a renewal that failed is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+/// How long one renewal may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The lease, as the database counts it. `TAKE` and `RENEWED` have the same number.
+const LEASE: Duration = Duration::from_secs(10);
+/// So much earlier the owner stops.
+const MARGIN: Duration = Duration::from_secs(2);
+
+const TAKE: &str = "UPDATE squelch_owner
+    SET epoch = epoch + 1, process = $1, name = $2, lease_until = clock_timestamp() + interval '10 s'
+    WHERE process = $1 OR (NOT $3 AND lease_until <= clock_timestamp())
+    RETURNING epoch, fenced";
+const RENEWED: &str = "UPDATE squelch_owner SET lease_until = clock_timestamp() + interval '10 s'
+    WHERE process = $1 RETURNING fenced";
+const OWNER: &str = "SELECT name, epoch, fenced, lease_until <= clock_timestamp(),
+        (SELECT version FROM squelch_version)
+    FROM squelch_owner";
+const FENCED: &str = "UPDATE squelch_owner SET fenced = fenced + 1";
+const GIVEN_BACK: &str = "UPDATE squelch_owner SET process = '', lease_until = clock_timestamp()
+    WHERE epoch = $1 AND process = $2";
+
+/// Who owns the journal, as far as this process knows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether this process does.
+    pub owner: bool,
+    /// The newest epoch that it has seen.
+    pub epoch: i64,
+    /// How many owners found that another process had taken over, over the life of the database.
+    pub fenced: i64,
+}
+
+/// The lease of this process.
+pub(super) struct Lease {
+    place: Arc<Place>,
+    state: Mutex<State>,
+    lost: Box<dyn Fn() + Send + Sync>,
+    ended: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    /// What the database calls this process: a number at random.
+    process: Option<String>,
+    /// Whether this process has owned the journal.
+    owned: bool,
+    /// When it stops to decide, on its own clock.
+    deadline: Duration,
+    /// When the newest renewal began that failed.
+    failed: Duration,
+    /// Why the newest renewal failed.
+    error: String,
+    /// Who took over.
+    fenced: Option<String>,
+    standing: Standing,
+    renewing: Option<Thread>,
+}
+
+/// The time on a clock that nobody sets, and that goes on while the machine is suspended.
+fn now() -> Duration {
+    let t = clock_gettime(ClockId::Boottime);
+    Duration::new(u64::try_from(t.tv_sec).unwrap_or(0), u32::try_from(t.tv_nsec).unwrap_or(0))
+}
+
+impl Lease {
+    pub(super) fn new(place: Arc<Place>, lost: Box<dyn Fn() + Send + Sync>) -> Arc<Lease> {
+        Arc::new(Lease { place, state: Mutex::default(), lost, ended: AtomicBool::new(false) })
+    }
+
+    pub(super) fn place(&self) -> Arc<Place> {
+        self.place.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the database calls this process.
+    pub(super) fn process(&self) -> Option<String> {
+        self.state().process.clone()
+    }
+
+    /// Takes ownership if nobody has it, or if this process has it already. Gives the new epoch.
+    pub(super) async fn take(&self, client: &Client) -> Result<i64, JournalError> {
+        self.check()?;
+        let process = match self.process() {
+            Some(process) => process,
+            None => {
+                let row = client.query_typed_one("SELECT gen_random_uuid()::text", &[]).await;
+                row.map_err(failed)?.get(0)
+            }
+        };
+        let owned = {
+            let mut state = self.state();
+            state.process = Some(process.clone());
+            state.owned
+        };
+        let began = now();
+        let owner = client.query_typed_one(OWNER, &[]).await.map_err(failed)?;
+        // A newer program may have changed the tables while this one waited.
+        super::schema::fits(&self.place, owner.get(4))?;
+        // A look takes no lock. Only who may take over waits for one.
+        if owner.get::<_, bool>(3) || owned {
+            let name = name();
+            let taken = client
+                .query_typed_opt(TAKE, &[(&process, Type::TEXT), (&name, Type::TEXT), (&owned, Type::BOOL)])
+                .await
+                .map_err(failed)?;
+            if let Some(row) = taken {
+                let mut state = self.state();
+                state.standing = Standing { owner: true, epoch: row.get(0), fenced: row.get(1) };
+                (state.owned, state.deadline) = (true, began + LEASE - MARGIN);
+                return Ok(state.standing.epoch);
+            }
+        }
+        if owned {
+            if self.fenced() {
+                count(client).await;
+            }
+            return Err(self.fence());
+        }
+        let (name, epoch): (String, i64) = (owner.get(0), owner.get(1));
+        self.state().standing = Standing { owner: false, epoch, fenced: owner.get(2) };
+        Err(JournalError::Standby(format!("{name} owns the database, by epoch {epoch}")))
+    }
+
+    /// Starts the thread that renews the lease, once.
+    pub(super) fn keep(self: &Arc<Self>) -> Result<(), JournalError> {
+        let mut state = self.state();
+        if state.renewing.is_some() {
+            return Ok(());
+        }
+        let lease = self.clone();
+        let thread = std::thread::Builder::new().name("lease".into()).spawn(move || lease.renew_for_ever());
+        let thread = thread.map_err(|e| JournalError::Failed(format!("the system refuses a thread: {e}")))?;
+        state.renewing = Some(thread.thread().clone());
+        Ok(())
+    }
+
+    /// Renews nothing any more.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+        if let Some(thread) = &self.state().renewing {
+            thread.unpark();
+        }
+    }
+
+    fn renew_for_ever(&self) {
+        let Ok(rt) = runtime() else { return tracing::error!("the system refuses what the lease needs") };
+        let (mut client, mut wait) = (None::<Client>, RENEW);
+        loop {
+            std::thread::park_timeout(wait);
+            if self.ended.load(Ordering::Relaxed) || self.state().fenced.is_some() {
+                return;
+            }
+            let began = now();
+            let renewed = run(&rt, PATIENCE, async {
+                let connected = match client.take() {
+                    Some(connected) => connected,
+                    None => self.place.connect().await?,
+                };
+                let renewed = self.renew(&connected).await?;
+                client = Some(connected);
+                Ok(renewed)
+            });
+            wait = AGAIN;
+            match renewed {
+                Ok(Some(fenced)) => {
+                    let mut state = self.state();
+                    (state.deadline, state.standing.fenced) = (began + LEASE - MARGIN, fenced);
+                    state.error.clear();
+                    wait = RENEW;
+                }
+                Ok(None) if self.ended.load(Ordering::Relaxed) => return,
+                Ok(None) => {
+                    self.fenced();
+                    return (self.lost)();
+                }
+                Err(error) => {
+                    let mut state = self.state();
+                    if state.error.is_empty() {
+                        tracing::warn!(%error, "the lease on the database is not renewed; trying again");
+                    }
+                    (state.failed, state.error) = (began, error.to_string());
+                }
+            }
+        }
+    }
+
+    /// `None` if another process owns it.
+    async fn renew(&self, client: &Client) -> Result<Option<i64>, JournalError> {
+        let process = self.process().unwrap_or_default();
+        let row = client.query_typed_opt(RENEWED, &[(&process, Type::TEXT)]).await.map_err(failed)?;
+        if row.is_none() && !self.ended.load(Ordering::Relaxed) {
+            count(client).await;
+        }
+        Ok(row.map(|row| row.get(0)))
+    }
+
+    /// Another process has taken over, and all that this one knows is worth nothing. True the first time.
+    pub(super) fn fenced(&self) -> bool {
+        let mut state = self.state();
+        let first = state.fenced.is_none();
+        if first {
+            let epoch = state.standing.epoch;
+            state.standing.owner = false;
+            state.fenced = Some(format!("another process has taken over the database since epoch {epoch}"));
+        }
+        first
+    }
+
+    /// The error that says so.
+    pub(super) fn fence(&self) -> JournalError {
+        JournalError::Fenced(self.state().fenced.clone().unwrap_or_default())
+    }
+
+    /// An error if another process has taken over.
+    pub(super) fn check(&self) -> Result<(), JournalError> {
+        if self.state().fenced.is_some() { Err(self.fence()) } else { Ok(()) }
+    }
+
+    /// An error if another process has taken over, or may have.
+    pub(super) fn may_decide(&self) -> Result<(), JournalError> {
+        self.check()?;
+        let state = self.state();
+        if now() < state.deadline {
+            return Ok(());
+        }
+        let why = if state.error.is_empty() { "this process or the database slept" } else { &state.error };
+        Err(JournalError::Failed(format!("the lease on the database has ended: {why}")))
+    }
+
+    /// See [`super::Postgres::may_send`].
+    pub(super) fn may_send(&self) -> bool {
+        let state = self.state();
+        state.fenced.is_none() && (now() < state.deadline || state.failed >= state.deadline)
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        self.state().standing
+    }
+}
+
+/// Counts an owner that found that another process had taken over. Nothing depends on it.
+pub(super) async fn count(client: &Client) {
+    if let Err(error) = client.execute_typed(FENCED, &[]).await {
+        tracing::debug!(%error, "a fenced owner is not counted");
+    }
+}
+
+/// Lets another process take over at once.
+pub(super) async fn give_back(client: &Client, epoch: i64, process: &str) -> Result<(), JournalError> {
+    let given = client.execute_typed(GIVEN_BACK, &[(&epoch, Type::INT8), (&process, Type::TEXT)]).await;
+    given.map(drop).map_err(failed)
+}
+
+/// How people know this process.
+fn name() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host} (pid {})", std::process::id())
+}

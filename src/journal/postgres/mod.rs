@@ -1,0 +1,310 @@
+//! The durable journal on a PostgreSQL that several processes share; one of them owns it at a time.
+//!
+//! # The tables
+//! They stand in the first schema of the user's `search_path`. `squelch_version` has one row, the version of
+//! the format: a newer one is refused. The others are those of the SQLite journal, with `squelch_` before
+//! their names: `squelch_input`, `squelch_decision`, `squelch_notification` and `squelch_snapshot`.
+//! `squelch_owner` has one row, which says who decides: see `lease.rs`.
+//!
+//! # Who may write
+//! Each open takes ownership and raises the epoch. The first statement of each transaction that writes names
+//! the epoch of its handle and locks the row of the owner. If another handle has taken ownership since, it
+//! changes no row, and nothing of the transaction is written ([`JournalError::Fenced`]). A commit whose end
+//! is unknown, because the connection broke, is settled in the same way: the next open waits for its lock.
+//!
+//! # How it runs
+//! The trait is synchronous, and the client is not. Each handle has a runtime of its own, which runs on the
+//! thread that calls it: the engine's thread, or that of the decision log. No other task can then delay a
+//! commit, and a commit borrows what it writes. The renewal of the lease has its own thread and connection,
+//! so that a long commit does not delay it.
+//!
+//! # How it fails
+//! A call that has no answer in time drops its connection, and the handle is poisoned. Squelch never cancels
+//! a statement: a server that waits for its own standby would keep the commit all the same. A row that does
+//! not match its checksum keeps the journal from opening. The backup of the database is the remedy.
+
+mod connect;
+mod decided;
+mod lease;
+mod read;
+mod schema;
+mod write;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use smol_str::SmolStr;
+use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::Client;
+
+pub use decided::PostgresDecisions;
+pub use lease::Standing;
+
+use super::batch::Tail;
+use super::{Commit, DeadLetter, Journal, JournalError, LetterQuery, Recovered, Seq};
+use crate::model::Timestamp;
+use crate::settings::Secret;
+use connect::Place;
+use lease::Lease;
+
+/// How long a write may take.
+const WRITE_PATIENCE: Duration = Duration::from_secs(8);
+/// How long it may take to connect, and to take ownership.
+const OPEN_PATIENCE: Duration = Duration::from_secs(8);
+/// How long it may take to read all that a start needs, or to write a snapshot.
+const LONG_PATIENCE: Duration = Duration::from_secs(120);
+
+/// A database, as this process reaches it. It outlives each journal in it.
+pub struct Postgres {
+    place: Arc<Place>,
+    lease: Arc<Lease>,
+    /// The connection on which a standby asks whether it may take over.
+    waiting: Mutex<Option<(Runtime, Client)>>,
+}
+
+impl Postgres {
+    /// The database whose URL `url` holds. It connects to nothing yet. `lost` is called, from any thread,
+    /// when another process has taken ownership.
+    pub fn new(url: Secret, lost: impl Fn() + Send + Sync + 'static) -> Arc<Postgres> {
+        let place = Arc::new(Place::new(url));
+        let lease = Lease::new(place.clone(), Box::new(lost));
+        Arc::new(Postgres { place, lease, waiting: Mutex::default() })
+    }
+
+    /// Takes ownership and opens the journal.
+    ///
+    /// # Errors
+    /// [`JournalError::Standby`] if another process owns it, [`JournalError::Fenced`] if this process owned
+    /// it and another one took over, [`JournalError::Unusable`] if the database cannot be used.
+    pub fn open(&self) -> Result<PostgresJournal, JournalError> {
+        let place = &self.place;
+        let waiting = self.waiting().take();
+        let (rt, client) = match waiting {
+            Some(waiting) => waiting,
+            None => {
+                let rt = runtime()?;
+                let client = run(&rt, OPEN_PATIENCE, async {
+                    let client = place.connect().await?;
+                    schema::migrate(place, &client).await?;
+                    Ok(client)
+                })?;
+                (rt, client)
+            }
+        };
+        let epoch = match run(&rt, OPEN_PATIENCE, self.lease.take(&client)) {
+            Err(owned @ JournalError::Standby(_)) => {
+                *self.waiting() = Some((rt, client));
+                return Err(owned);
+            }
+            taken => taken?,
+        };
+        self.lease.keep()?;
+        let found = run(&rt, LONG_PATIENCE, read::load(place, &client))?;
+        Ok(PostgresJournal {
+            rt,
+            client: Some(client),
+            lease: self.lease.clone(),
+            epoch,
+            tail: found.tail,
+            snapshot: found.recovered.snapshot.as_ref().map(|(seq, _)| *seq),
+            recovered: Some(found.recovered),
+            ready: false,
+        })
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Option<(Runtime, Client)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The decisions in it, for whoever indexes them. It takes no ownership.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub fn decisions(&self) -> Result<PostgresDecisions, JournalError> {
+        PostgresDecisions::open(&self.place)
+    }
+
+    /// Whether a delivery may begin. An owner that slept beyond its lease asks the database first. It sends
+    /// if the database does not answer: in doubt, page.
+    pub fn may_send(&self) -> bool {
+        self.lease.may_send()
+    }
+
+    /// Who owns it, as far as this process knows.
+    pub fn standing(&self) -> Standing {
+        self.lease.standing()
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.lease.end();
+        if let Some((rt, client)) = self.waiting().take() {
+            drop(client);
+            // This may be a thread that serves, which must not wait.
+            rt.shutdown_background();
+        }
+    }
+}
+
+/// The journal in a database, for its owner.
+pub struct PostgresJournal {
+    // Before the runtime, whose end closes the connection.
+    client: Option<Client>,
+    rt: Runtime,
+    lease: Arc<Lease>,
+    epoch: i64,
+    tail: Tail,
+    /// The newest snapshot.
+    snapshot: Option<Seq>,
+    recovered: Option<Recovered>,
+    ready: bool,
+}
+
+impl PostgresJournal {
+    fn writable(&self) -> Result<(), JournalError> {
+        if self.client.is_none() {
+            return Err(JournalError::Failed("an earlier write failed: open it anew".into()));
+        }
+        if !self.ready {
+            return Err(JournalError::Refused("recover must come before the first write".into()));
+        }
+        Ok(())
+    }
+
+    /// Runs one call; a failure drops the connection, and poisons the handle.
+    fn run<T>(
+        &mut self,
+        patience: Duration,
+        work: impl AsyncFnOnce(&mut Client, i64) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
+        let Some(mut client) = self.client.take() else {
+            return Err(JournalError::Failed("an earlier call failed: open it anew".into()));
+        };
+        let done = run(&self.rt, patience, work(&mut client, self.epoch));
+        if let Err(JournalError::Fenced(_)) = &done {
+            if self.lease.fenced() {
+                let counted = async {
+                    lease::count(&client).await;
+                    Ok(())
+                };
+                let _ = run(&self.rt, WRITE_PATIENCE, counted);
+            }
+            return Err(self.lease.fence());
+        }
+        if matches!(done, Ok(_) | Err(JournalError::Refused(_))) {
+            self.client = Some(client);
+        }
+        done
+    }
+}
+
+impl Journal for PostgresJournal {
+    fn recover(&mut self) -> Result<Recovered, JournalError> {
+        self.ready = true;
+        match self.recovered.take() {
+            Some(recovered) => Ok(recovered),
+            None => {
+                let place = self.lease.place();
+                self.run(LONG_PATIENCE, async |client, _| Ok(read::load(&place, client).await?.recovered))
+            }
+        }
+    }
+
+    fn commit(&mut self, commit: &Commit<'_>) -> Result<(), JournalError> {
+        self.writable()?;
+        if commit.is_empty() {
+            return Ok(());
+        }
+        let tail = self.tail.after(commit)?;
+        let rows = write::Rows::of(commit, tail)?;
+        self.run(WRITE_PATIENCE, async |client, epoch| write::commit(client, epoch, &rows).await)?;
+        self.tail = tail;
+        Ok(())
+    }
+
+    fn snapshot(&mut self, seq: Seq, body: &[u8]) -> Result<(), JournalError> {
+        self.writable()?;
+        self.tail.allows_snapshot(seq, self.snapshot)?;
+        let at = self.tail.now;
+        self.run(LONG_PATIENCE, async |client, epoch| write::snapshot(client, epoch, seq, at, body).await)?;
+        self.snapshot = Some(seq);
+        Ok(())
+    }
+
+    fn dead_letters(&mut self, wanted: &LetterQuery) -> Result<Vec<DeadLetter>, JournalError> {
+        self.run(WRITE_PATIENCE, async |client, _| read::dead_letters(client, wanted).await)
+    }
+
+    fn dead_letter_counts(&mut self) -> Result<BTreeMap<SmolStr, u64>, JournalError> {
+        self.run(WRITE_PATIENCE, async |client, _| read::dead_letter_counts(client).await)
+    }
+
+    fn prune(&mut self, before: Timestamp) -> Result<bool, JournalError> {
+        self.writable()?;
+        self.run(WRITE_PATIENCE, async |client, epoch| write::prune(client, epoch, before).await)
+    }
+
+    fn check(&self) -> Result<(), JournalError> {
+        self.lease.check()
+    }
+
+    fn may_decide(&self) -> Result<(), JournalError> {
+        self.lease.may_decide()
+    }
+
+    fn release(&mut self) {
+        self.lease.end();
+        let process = self.lease.process();
+        let given = self.run(WRITE_PATIENCE, async |client, epoch| {
+            lease::give_back(client, epoch, process.as_deref().unwrap_or_default()).await
+        });
+        match given {
+            Ok(()) => tracing::info!("the ownership of the database is given back"),
+            Err(error) => tracing::warn!(%error, "the ownership of the database ends with its lease"),
+        }
+    }
+}
+
+fn runtime() -> Result<Runtime, JournalError> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|e| JournalError::Failed(format!("the system refuses what a connection needs: {e}")))
+}
+
+/// Runs `work` on this thread, for at most `patience`.
+fn run<T>(
+    rt: &Runtime,
+    patience: Duration,
+    work: impl Future<Output = Result<T, JournalError>>,
+) -> Result<T, JournalError> {
+    let late = || {
+        let seconds = patience.as_secs();
+        Err(JournalError::Failed(format!("the database has not answered within {seconds} s")))
+    };
+    rt.block_on(async { tokio::time::timeout(patience, work).await }).unwrap_or_else(|_| late())
+}
+
+/// What the server or the connection said.
+fn said(error: &tokio_postgres::Error) -> String {
+    use std::error::Error as _;
+    match (error.as_db_error(), error.source()) {
+        (Some(db), _) => format!("{} (SQLSTATE {})", db.message(), db.code().code()),
+        (None, Some(source)) => format!("{error}: {source}"),
+        (None, None) => error.to_string(),
+    }
+}
+
+fn failed(error: tokio_postgres::Error) -> JournalError {
+    JournalError::Failed(said(&error))
+}
+
+/// PostgreSQL's integers are signed; no number here comes near the bound.
+fn int(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn number(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}

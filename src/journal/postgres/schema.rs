@@ -1,0 +1,130 @@
+//! Tables and versions.
+
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use super::connect::Place;
+use super::{failed, said};
+use crate::journal::JournalError;
+
+/// The steps from one version to the next; step n leads to version n + 1. A step is never changed once
+/// released.
+const STEPS: [&str; 1] = ["
+CREATE TABLE squelch_owner (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    epoch bigint NOT NULL,
+    process text NOT NULL,
+    name text NOT NULL,
+    lease_until timestamptz NOT NULL,
+    fenced bigint NOT NULL,
+    head bigint NOT NULL
+) WITH (fillfactor = 50);
+INSERT INTO squelch_owner (epoch, process, name, lease_until, fenced, head)
+    VALUES (0, '', '', '-infinity', 0, 0);
+CREATE TABLE squelch_input (
+    first_seq bigint PRIMARY KEY,
+    last_seq bigint NOT NULL CHECK (last_seq >= first_seq),
+    sha256 bytea NOT NULL,
+    body text NOT NULL
+);
+CREATE TABLE squelch_decision (
+    id bigserial PRIMARY KEY,
+    seq bigint NOT NULL,
+    at bigint NOT NULL,
+    sha256 bytea NOT NULL,
+    body text NOT NULL
+);
+CREATE TABLE squelch_notification (
+    id bigint PRIMARY KEY,
+    seq bigint NOT NULL,
+    at bigint NOT NULL,
+    receiver text NOT NULL,
+    kind text NOT NULL,
+    dedup_key text NOT NULL,
+    state text NOT NULL CHECK (state IN ('queued', 'accepted', 'dead')),
+    ended_at bigint,
+    report text,
+    sha256 bytea NOT NULL,
+    body text NOT NULL
+);
+CREATE INDEX squelch_notification_state ON squelch_notification (state, ended_at, id);
+CREATE TABLE squelch_snapshot (
+    seq bigint PRIMARY KEY,
+    at bigint NOT NULL,
+    sha256 bytea NOT NULL,
+    body bytea NOT NULL
+);
+"];
+
+/// Makes the tables that are not there, one process at a time; refuses those of a newer version.
+pub(super) async fn migrate(place: &Place, client: &Client) -> Result<(), JournalError> {
+    match found(client).await? {
+        Some(version) if version == STEPS.len() => Ok(()),
+        Some(version) if version > STEPS.len() => Err(newer(place, version)),
+        _ => create(place, client).await,
+    }
+}
+
+/// The version of the tables, if there are some.
+async fn found(client: &Client) -> Result<Option<usize>, JournalError> {
+    let there = client.query_typed_one("SELECT to_regclass('squelch_version') IS NOT NULL", &[]);
+    if !there.await.map_err(failed)?.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    let row = client.query_typed_one("SELECT version FROM squelch_version", &[]).await.map_err(failed)?;
+    Ok(Some(usize::try_from(row.get::<_, i32>(0)).unwrap_or(usize::MAX)))
+}
+
+/// An error if tables of this version are not this program's.
+pub(super) fn fits(place: &Place, version: i32) -> Result<(), JournalError> {
+    let version = usize::try_from(version).unwrap_or(usize::MAX);
+    if version > STEPS.len() { Err(newer(place, version)) } else { Ok(()) }
+}
+
+fn newer(place: &Place, version: usize) -> JournalError {
+    place.unusable(format!(
+        "its tables have format {version}, and this program knows {} at most: run the newer program",
+        STEPS.len()
+    ))
+}
+
+async fn create(place: &Place, client: &Client) -> Result<(), JournalError> {
+    // Of several processes that start at once, one makes the tables, and the others wait for it.
+    let begin = "BEGIN; SELECT pg_advisory_xact_lock(1397836867);
+                 CREATE TABLE IF NOT EXISTS squelch_version (version integer NOT NULL)";
+    let done = async {
+        client.batch_execute(begin).await.map_err(|e| refused(place, &e))?;
+        let from =
+            client.query_typed_opt("SELECT version FROM squelch_version", &[]).await.map_err(failed)?;
+        let from = from.map_or(0, |row| usize::try_from(row.get::<_, i32>(0)).unwrap_or(usize::MAX));
+        if from > STEPS.len() {
+            return Err(newer(place, from));
+        }
+        for step in &STEPS[from..] {
+            client.batch_execute(step).await.map_err(|e| refused(place, &e))?;
+        }
+        let to = STEPS.len();
+        let written =
+            format!("DELETE FROM squelch_version; INSERT INTO squelch_version VALUES ({to}); COMMIT");
+        client.batch_execute(&written).await.map_err(failed)
+    };
+    let done = done.await;
+    if done.is_err() {
+        // The connection is dropped after an error; this only says so at once.
+        let _ = client.batch_execute("ROLLBACK").await;
+    }
+    done
+}
+
+fn refused(place: &Place, error: &tokio_postgres::Error) -> JournalError {
+    match error.code() {
+        Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE || *code == SqlState::INVALID_SCHEMA_NAME => {
+            place.unusable(format!(
+                "the user may not create tables: {}; make it the owner of the database \
+                 (ALTER DATABASE … OWNER TO …), or GRANT CREATE ON SCHEMA public to it",
+                said(error)
+            ))
+        }
+        _ => JournalError::Failed(said(error)),
+    }
+}

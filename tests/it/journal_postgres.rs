@@ -1,0 +1,230 @@
+//! What only the journal on PostgreSQL has: an owner among several, and a server that may be wrong.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::sync::Arc;
+
+use squelch::journal::{Decisions as _, Journal, JournalError, Postgres, PostgresJournal};
+
+use crate::journal::{at, decision, ids, notification, record, tick};
+use crate::postgres::{Database, Server, shared};
+
+/// One process more on a database.
+fn process(database: &Database) -> Arc<Postgres> {
+    Postgres::new(database.url(), || {})
+}
+
+fn owner(process: &Postgres) -> PostgresJournal {
+    let mut journal = process.open().unwrap();
+    journal.recover().unwrap();
+    journal
+}
+
+fn end_the_lease(server: &Server, database: &Database) {
+    let sql = "UPDATE squelch_owner SET lease_until = '-infinity'";
+    server.sql(&database.name, &[sql]);
+}
+
+/// Why a process cannot open the journal.
+fn refused(process: &Postgres) -> JournalError {
+    match process.open() {
+        Ok(_) => panic!("it is opened"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn one_process_owns_it_and_a_second_waits_until_the_lease_ends() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    let (first, second) = (process(&database), process(&database));
+    let mut journal = owner(&first);
+    tick(&mut journal, 1, |c| c.notifications = &[]).unwrap();
+    let error = refused(&second);
+    assert!(matches!(error, JournalError::Standby(_)), "{error}");
+    assert!(
+        error.to_string().contains(&format!("(pid {}) owns the database", std::process::id())),
+        "{error}"
+    );
+    assert!(first.standing().owner && !second.standing().owner);
+    assert!(first.may_send() && journal.may_decide().is_ok());
+
+    end_the_lease(server, &database);
+    let mut taken = second.open().unwrap();
+    assert_eq!(taken.recover().unwrap().records, [record(1)]);
+    // The first one does not know yet. Its next write finds out, and nothing of it is there.
+    let page = [notification(1, at(2))];
+    let late = tick(&mut journal, 2, |c| c.notifications = &page);
+    assert!(matches!(late, Err(JournalError::Fenced(_))), "{late:?}");
+    assert!(matches!(journal.may_decide(), Err(JournalError::Fenced(_))));
+    assert!(matches!(journal.check(), Err(JournalError::Fenced(_))));
+    assert!(!first.may_send() && !first.standing().owner);
+    assert!(matches!(refused(&first), JournalError::Fenced(_)), "also once the lease has ended");
+    end_the_lease(server, &database);
+    assert!(matches!(refused(&first), JournalError::Fenced(_)), "what it knows is of no worth any more");
+    assert_eq!(server.sql(&database.name, &["SELECT fenced FROM squelch_owner"]), "1");
+    tick(&mut taken, 2, |_| {}).unwrap();
+    drop(taken);
+    let recovered = second.open().unwrap().recover().unwrap();
+    assert_eq!((recovered.records.len(), ids(&recovered)), (2, vec![]));
+}
+
+#[test]
+fn snapshots_and_pruning_are_fenced_too() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    let mut stale: Vec<_> = Vec::new();
+    for seq in 1..=2 {
+        let process = process(&database);
+        let mut journal = owner(&process);
+        tick(&mut journal, seq, |_| {}).unwrap();
+        end_the_lease(server, &database);
+        stale.push((process, journal));
+    }
+    let newest = process(&database);
+    let _owner = owner(&newest);
+    let [(_, first), (_, second)] = &mut stale[..] else { panic!() };
+    assert!(matches!(first.snapshot(1, b"late"), Err(JournalError::Fenced(_))));
+    assert!(matches!(second.prune(at(9)), Err(JournalError::Fenced(_))));
+    assert_eq!(server.sql(&database.name, &["SELECT count(*) FROM squelch_snapshot"]), "0");
+}
+
+#[test]
+fn who_ends_in_order_gives_it_back_at_once() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    let (first, second) = (process(&database), process(&database));
+    let mut journal = owner(&first);
+    assert!(matches!(refused(&second), JournalError::Standby(_)));
+    journal.release();
+    drop(journal);
+    owner(&second);
+    assert_eq!(second.standing().epoch, 2);
+}
+
+#[test]
+fn a_broken_connection_poisons_the_handle_and_the_same_process_goes_on() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    let process = process(&database);
+    let mut journal = owner(&process);
+    tick(&mut journal, 1, |_| {}).unwrap();
+    let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    server.sql(&database.name, &[others]);
+    assert!(matches!(tick(&mut journal, 2, |_| {}), Err(JournalError::Failed(_))));
+    assert!(matches!(tick(&mut journal, 2, |_| {}), Err(JournalError::Failed(_))), "poisoned");
+    drop(journal);
+    let mut journal = process.open().unwrap();
+    assert_eq!(journal.recover().unwrap().records, [record(1)]);
+    tick(&mut journal, 2, |_| {}).unwrap();
+}
+
+#[test]
+fn decisions_are_read_while_another_process_writes() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    let (first, second) = (process(&database), process(&database));
+    let mut journal = owner(&first);
+    let one = [decision(at(1))];
+    tick(&mut journal, 1, |c| c.decisions = &one).unwrap();
+    tick(&mut journal, 2, |c| c.decisions = &one).unwrap();
+    let decisions = second.decisions().unwrap();
+    let rows = decisions.after(0, 10).unwrap();
+    assert_eq!(rows.len(), 2);
+    assert_eq!((&rows[0].decisions[..], rows[0].at), (&one[..], at(1).as_millis()));
+    assert_eq!(decisions.newest().unwrap(), rows[1].row);
+    assert_eq!(decisions.checksum(rows[1].row).unwrap(), Some(rows[1].sha256.clone()));
+    assert_eq!(decisions.after(rows[0].row, 10).unwrap().len(), 1);
+    assert_eq!(decisions.checksum(99).unwrap(), None);
+}
+
+/// Each of these keeps the process from starting. It says what is wrong and what is right, and no password.
+#[test]
+fn what_is_wrong_is_said_without_the_password() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    server.sql(
+        "postgres",
+        &[
+            "CREATE ROLE nobody LOGIN PASSWORD 'hunter2'",
+            "CREATE ROLE hasty LOGIN PASSWORD 'hunter2'",
+            "ALTER ROLE hasty SET synchronous_commit = off",
+            "CREATE ROLE reader LOGIN PASSWORD 'hunter2'",
+            "ALTER ROLE reader SET default_transaction_read_only = on",
+        ],
+    );
+    let on = |user: &str| server.url(user, "hunter2", &database.name);
+    let deaf = crate::e2e::child::free_port();
+    for (url, wrong, right) in [
+        (
+            "mysql://me:hunter2@127.0.0.1/x".to_owned(),
+            "not hold the URL of a PostgreSQL",
+            "write postgres://",
+        ),
+        ("postgres://me:hunter2@127.0.0.1".to_owned(), "must name a user, a host and a database", "write "),
+        (
+            format!("postgres://me:hunter2@127.0.0.1:{deaf}/x"),
+            "no connection to 127.0.0.1:",
+            "must listen there",
+        ),
+        (on("squelch"), "password authentication failed", "write the password"),
+        (server.url("nobody", "hunter2", "none"), "database \"none\" does not exist", "CREATE DATABASE"),
+        (on("nobody"), "may not create tables", "GRANT CREATE ON SCHEMA public"),
+        (on("hasty"), "synchronous_commit=off", "set synchronous_commit = on"),
+        (on("reader"), "may only be read", "name the primary"),
+        (format!("{}?sslmode=require", on("nobody")), "does not speak TLS", "set ssl = on there"),
+    ] {
+        let error = refused(&process(&server.file("", &url))).to_string();
+        assert!(error.contains(wrong) && error.contains(right), "{url}: {error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    let mut journal = owner(&process(&database));
+    tick(&mut journal, 1, |_| {}).unwrap();
+    journal.release();
+    server.sql(&database.name, &["UPDATE squelch_owner SET head = 7"]);
+    let error = refused(&process(&database)).to_string();
+    assert!(error.contains("events after event 1 are missing") && error.contains("backup"), "{error}");
+    server.sql(&database.name, &["UPDATE squelch_version SET version = 99"]);
+    let error = refused(&process(&database)).to_string();
+    assert!(error.contains("format 99") && error.contains("run the newer program"), "{error}");
+    std::fs::remove_file(&database.url_file).unwrap();
+    assert!(refused(&process(&database)).to_string().contains("secret file"), "the file is not there");
+}
+
+#[test]
+fn a_server_that_may_forget_is_refused() {
+    let Some(server) = Server::start() else { return };
+    let database = server.database();
+    owner(&process(&database)).release();
+    for setting in ["fsync", "full_page_writes"] {
+        let off = format!("ALTER SYSTEM SET {setting} = off");
+        server.sql("postgres", &[&off, "SELECT pg_reload_conf()"]);
+        // The server takes it over in its own time, and new connections with it.
+        let error = loop {
+            let process = process(&database);
+            match process.open() {
+                Ok(mut journal) => journal.release(),
+                Err(error) => break error.to_string(),
+            }
+        };
+        let wanted = format!("has {setting}=off");
+        assert!(error.contains(&wanted) && error.contains(&format!("set {setting} = on")), "{error}");
+        server.sql("postgres", &[&format!("ALTER SYSTEM RESET {setting}"), "SELECT pg_reload_conf()"]);
+    }
+}
+
+#[test]
+fn several_that_start_at_once_make_the_tables_once() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    let owners = std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..6).map(|_| scope.spawn(|| process(&database).open())).collect();
+        starts.into_iter().map(|start| start.join().unwrap()).fold(0, |owners, opened| match opened {
+            Ok(_) => owners + 1,
+            Err(JournalError::Standby(_)) => owners,
+            Err(error) => panic!("{error}"),
+        })
+    });
+    assert_eq!(owners, 1);
+}
