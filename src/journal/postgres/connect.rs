@@ -313,6 +313,8 @@ mod tests {
         assert_eq!(target.config.get_password(), Some(&b"p@ss"[..]));
         assert_eq!(target.config.get_hosts().len(), 2);
         assert_eq!(target.config.get_application_name(), Some("x"));
+        let odd = Target::parse("postgres://me:hunter?2@db/x").unwrap();
+        assert_eq!(odd.config.get_password(), Some(&b"hunter?2"[..]));
         let local = Target::parse("postgresql://me@%2Frun%2Fpostgresql/db").unwrap();
         assert!(matches!(&local.config.get_hosts()[0], Host::Unix(path) if path.ends_with("run/postgresql")));
         assert_eq!(local.tls, None);
@@ -335,7 +337,7 @@ mod tests {
             "postgres://me:hunter2@db",
             "postgres://db/x",
             "postgres://me:hunter2@db/x?sslmode=prefer",
-            "postgres://me:hunter?2hunter2@db/x",
+            "postgres://me:hunter/2hunter2@db?x",
             "postgres://me:hunter2@db:99999999/x",
         ] {
             let said = Target::parse(wrong).unwrap_err();
