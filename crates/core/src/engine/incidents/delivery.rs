@@ -3,10 +3,11 @@
 use crate::engine::accounting::Verdict;
 use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::incident::{Incident, IncidentId, Side};
+use crate::engine::incidents::truth::spot_of;
 use crate::engine::incidents::{Incidents, Settled};
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
-use crate::model::{Cause, Disposition, Kind, NotificationId, Timestamp};
+use crate::model::{AlertId, Cause, Disposition, Kind, NotificationId, Status, Timestamp};
 use crate::policy::KnownBy;
 
 /// Which of the waiting observations made the notification go.
@@ -145,6 +146,12 @@ impl Incidents {
         }
         if let Some((receiver, integration)) = &channel.closes_at {
             (notification.receiver, notification.integration) = (receiver.clone(), integration.clone());
+        }
+        if channel.known_by == KnownBy::Group {
+            let listed = notification.alerts.iter().chain(&notification.beside);
+            let resolved: Vec<AlertId> =
+                listed.filter(|alert| alert.status == Status::Resolved).map(|alert| alert.id).collect();
+            self.contradict(world, id, &resolved, spot_of(world, incident, channel));
         }
         world.accounting.notified(&notification.receiver, &notification.integration, kind);
         self.outgoing.push(notification);

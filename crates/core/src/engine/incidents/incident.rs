@@ -72,6 +72,10 @@ pub(crate) struct Incident {
     /// An alert resolved that its last message named as firing, since it fired elsewhere.
     #[serde(default)]
     pub(crate) owes: bool,
+    /// A message of another incident called one of its alerts resolved, and its own messages may not have. If
+    /// such an alert fires again, this incident says so.
+    #[serde(default)]
+    pub(crate) contradicted: bool,
     /// Its end waits for that of its group no longer: too many do.
     #[serde(default)]
     pub(crate) ends_alone: bool,
@@ -158,6 +162,7 @@ impl Incident {
             borrowed: BTreeSet::new(),
             shed: 0,
             owes: false,
+            contradicted: false,
             ends_alone: false,
             internal: None,
             acknowledged: None,

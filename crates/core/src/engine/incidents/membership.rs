@@ -37,6 +37,9 @@ impl Incidents {
         incident.members.insert(alert, Member { flaps, notified, ..Member::firing(since, level) });
         incident.waiting.push((alert, count));
         incident.closing = None;
+        if std::mem::take(&mut incident.contradicted) {
+            self.owe_update(world, id);
+        }
         self.reopen(world, id);
         world.state(alert, destination).notify(id);
         self.touched.insert(id);

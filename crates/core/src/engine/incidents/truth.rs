@@ -127,15 +127,37 @@ impl Incidents {
     /// An alert ended, or left an incident: what could not be said while it fired may be said now.
     pub(crate) fn ended(&mut self, world: &mut World, alert: AlertId) {
         for (id, said_to_fire) in self.unsaid.remove(&alert).unwrap_or_default() {
-            let Some(incident) = self.all.get_mut(&id) else { continue };
-            incident.owes |= said_to_fire;
-            let (destination, labels) = incident.group.clone();
             if said_to_fire {
-                let due = world.now + world.destinations.get(destination).group_interval;
-                world.timers.set_if_unset(Timer::Update(id), due);
+                self.owe_update(world, id);
             }
+            let Some(labels) = self.all.get(&id).map(|incident| incident.group.1.clone()) else { continue };
             self.touched.insert(id);
             self.group_changed(&labels);
+        }
+    }
+
+    /// Those that know the group of an incident have heard something that is no longer true: an update of the
+    /// incident says so within `group_interval`.
+    pub(crate) fn owe_update(&mut self, world: &mut World, id: IncidentId) {
+        let Some(incident) = self.all.get_mut(&id) else { return };
+        incident.owes = true;
+        let due = world.now + world.destinations.get(incident.group.0).group_interval;
+        world.timers.set_if_unset(Timer::Update(id), due);
+    }
+
+    /// A message calls these alerts resolved. The incident that such an alert is in may not have said so.
+    pub(crate) fn contradict(&mut self, world: &World, id: IncidentId, resolved: &[AlertId], at: Spot<'_>) {
+        for alert in resolved {
+            let others = world.alerts.states_of(*alert).filter_map(|(_, state)| state.incident());
+            for other in others.filter(|other| *other != id) {
+                let Some(incident) = self.all.get(&other).filter(|i| !i.is_over() && i.side == Side::Ours)
+                else {
+                    continue;
+                };
+                if channel_at(world, incident, at).is_some() {
+                    self.all.entry(other).and_modify(|incident| incident.contradicted = true);
+                }
+            }
         }
     }
 

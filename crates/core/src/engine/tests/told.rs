@@ -116,6 +116,34 @@ fn a_group_of_which_an_incident_fires_is_not_told_as_resolved() {
     assert!(world.engine.pages.incidents.all.is_empty(), "nothing is left");
 }
 
+/// An alert resolves in the newest incident of its group, which waits for its end. An older incident that
+/// lists the alert too calls it resolved meanwhile.
+#[test]
+fn an_alert_that_another_incident_called_resolved_is_told_when_it_fires_again() {
+    let mut world = World::new(three(Noise::default()));
+    let [alert, brief, chronic] = ["A", "Brief", "Chronic"].map(|name| of(name, "critical"));
+    let all = [&alert, &brief, &chronic].map(|labels| fires(&world, labels)).to_vec();
+    say(&mut world, all);
+    let said = ends(&world, &alert);
+    say(&mut world, vec![said]);
+    world.advance(Duration::from_mins(2));
+    // Prometheus is away for a moment, and then states the same start.
+    let starts = fires(&world, &alert);
+    let until = |at| Observation { ends_at: Some(at), ..starts.clone() };
+    world.prometheus("p", vec![until(world.now + Duration::from_secs(2))]);
+    world.advance(Duration::from_secs(3));
+    let said = ends(&world, &brief);
+    world.webhook("am", vec![said]);
+    let shows = |world: &World, labels| {
+        webhook(world).by_fingerprint[&crate::model::Fingerprint::of(labels).to_string()]
+    };
+    assert!(!shows(&world, &alert), "the older incident lists it");
+    world.prometheus("p", vec![until(world.now + Duration::from_hours(1))]);
+    world.advance(Duration::from_secs(20));
+    assert!(shows(&world, &alert), "{:#?}", sent(&world, "webhook[0]"));
+    assert_eq!(sent(&world, "webhook[0]").iter().filter(|n| n.kind == Kind::Page).count(), 2);
+}
+
 #[test]
 fn an_alert_that_fires_again_while_its_resolve_is_under_way_ends_as_firing() {
     let mut world = World::new(three(Noise { merge_window: Duration::from_secs(1), ..Noise::default() }));
