@@ -189,6 +189,21 @@ impl Incidents {
         })
     }
 
+    /// Whether the receiver of a destination was told, or is about to be told, of the occurrence of an alert.
+    pub(crate) fn receiver_knows(&self, world: &World, alert: AlertId, destination: DestinationId) -> bool {
+        let receiver = &world.destinations.get(destination).receiver;
+        let Some(known) = world.alerts.alert(alert) else { return false };
+        world.alerts.states_of(alert).any(|(other, state)| {
+            let incident = state.incident().and_then(|id| self.all.get(&id)).filter(|i| i.side == Side::Ours);
+            incident.filter(|_| world.destinations.get(other).receiver == *receiver).is_some_and(|incident| {
+                let member = incident.members.get(&alert);
+                let tells = |channel: &Channel| channel.was_opened() || !channel.was_refused();
+                member.is_some_and(|m| m.firing || m.since == known.starts_at)
+                    && incident.channels.iter().any(tells)
+            })
+        })
+    }
+
     /// A page left: whether it is taken is looked at when its receiver's patience is over.
     pub(crate) fn watch_page(&self, world: &mut World, id: IncidentId) {
         let Some(incident) = self.all.get(&id) else { return };

@@ -163,8 +163,9 @@ impl Pages {
         let assured = |group: &Group| group.pending.iter().any(|p| p.wait == Wait::Again);
         let assured = *key == world.merged_key(key.0) || self.groups.get(key).is_some_and(assured);
         let all = self.take_page(world, key);
-        if !assured && all.iter().all(|(.., recovered)| *recovered) {
-            // All of it ended before its page left.
+        let knows = |alert: &AlertId| self.incidents.receiver_knows(world, *alert, key.0);
+        if all.iter().all(|(alert, _, recovered)| *recovered && (!assured || knows(alert))) {
+            // All of it ended before its page left, and nobody is to hear of it, or its receiver has.
             for (alert, count, _) in all {
                 self.never_paged(world, alert, key.0, count, 0);
             }

@@ -65,6 +65,26 @@ fn a_sender_whose_clock_is_ahead_restarts_nothing() {
     assert_eq!(world.sent.len(), 1);
 }
 
+/// A storm merges the pages of both routes of a receiver, one after the other.
+#[test]
+fn a_merged_page_does_not_page_again_for_an_alert_that_the_receiver_knows_and_that_ended() {
+    let storm = Storm { start: 1, ..Storm::default() };
+    let mut world = World::new(two_routes(Noise { storm, ..Noise::default() }));
+    let critical = |name| labels(&[("alertname", name), ("severity", "critical")]);
+    for name in ["A", "B"] {
+        world.webhook("am", vec![firing(&critical(name), world.now)]);
+        world.advance(Duration::from_mins(3));
+    }
+    let start = world.now;
+    world.webhook("am", vec![firing(&critical("C"), start)]);
+    world.advance(seconds(30));
+    world.webhook("am", vec![resolved(&critical("C"), start, world.now)]);
+    world.advance(Duration::from_mins(5));
+    let names = |n: &crate::model::Notification| n.alerts.iter().any(|a| a.labels == critical("C"));
+    let pages: Vec<_> = world.sent.iter().filter(|n| n.kind == Kind::Page && names(n)).collect();
+    assert_eq!(pages.len(), 1, "{pages:#?}");
+}
+
 /// As a script sends it, each minute, or a sender whose times cannot be read.
 #[test]
 fn an_alert_without_a_start_that_is_said_again_restarts_nothing() {
