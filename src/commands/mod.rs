@@ -4,6 +4,7 @@ pub mod alerts;
 mod asking;
 pub mod backtest;
 pub mod check_config;
+pub mod cluster;
 pub mod demo;
 pub mod explain;
 pub mod fake_pager;
@@ -51,6 +52,8 @@ enum Command {
     Incidents(incidents::Args),
     /// Make, list, change and end silences.
     Silence(silence::Args),
+    /// List the replicas that share a PostgreSQL, and say which one decides.
+    Cluster(cluster::Args),
     /// Say how much noise was removed, where it comes from, and what would calm it.
     Report(report::Args),
     /// Show within a minute what it does, on a storm made for it.
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
             Command::Alerts(args) => alerts::run(args).await,
             Command::Incidents(args) => incidents::run(args).await,
             Command::Silence(args) => silence::run(args).await,
+            Command::Cluster(args) => cluster::run(args).await,
             Command::Report(args) => report::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::FakePager(args) => match fake_pager::run(args).await {

@@ -33,6 +33,10 @@ pub struct Args {
     /// Path under which everything is served; by default the path of --web.external-url.
     #[arg(long = "web.route-prefix", value_name = "PATH")]
     pub route_prefix: Option<String>,
+    /// Where the other replicas reach this one, for replicas that share a PostgreSQL. By default the address from
+    /// which PostgreSQL sees this process, with the port of the first --web.listen-address.
+    #[arg(long = "cluster.advertise-address", value_name = "HOST[:PORT]")]
+    pub advertise: Option<String>,
     /// The log.
     #[command(flatten)]
     pub log: log::Args,
@@ -47,6 +51,7 @@ impl From<Args> for Options {
             storage: args.storage,
             listen: args.listen,
             web_config_file: args.web_config,
+            advertise: args.advertise,
             external_url: args.external_url.trim_end_matches('/').to_owned(),
             route_prefix: if prefix.is_empty() { String::new() } else { format!("/{prefix}") },
         }
@@ -120,6 +125,7 @@ mod tests {
                 storage: "d".into(),
                 listen: Vec::new(),
                 web_config: None,
+                advertise: None,
                 external_url: url.into(),
                 route_prefix: prefix.map(Into::into),
                 log: log::Args { level: log::Level::Info, format: log::Format::Logfmt },

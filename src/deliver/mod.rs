@@ -69,6 +69,9 @@ pub struct Options {
     /// Whether an attempt may begin now; asked again until it may. A storage that several processes share
     /// lets only its owner send.
     pub may_send: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// When this process took over from one that may still have a request under way. Resolves wait until
+    /// that request has ended, for a page that arrives after its resolve would stay open.
+    pub took_over: Arc<dyn Fn() -> Option<std::time::Instant> + Send + Sync>,
     /// Attempts under way at once at one integration. Default 8.
     pub concurrency: usize,
     /// Waits between the attempts at one notification, and between the probes of a circuit.
@@ -88,6 +91,7 @@ impl Default for Options {
             wall: || Timestamp::ZERO,
             console: Console::new(Arc::new(Stdout)),
             may_send: Arc::new(|| true),
+            took_over: Arc::new(|| None),
             concurrency: 8,
             backoff: Backoff::default(),
             circuit_after: 5,
@@ -256,6 +260,7 @@ impl Deliverer {
             meter: self.meter.clone(),
             reports: self.reports.clone(),
             may_send: self.options.may_send.clone(),
+            took_over: self.options.took_over.clone(),
         };
         let (inbox, commands) = mpsc::unbounded_channel();
         Handle { inbox, task: tokio::spawn(worker.run(commands)), configured: true }

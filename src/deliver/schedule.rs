@@ -81,6 +81,8 @@ pub struct Schedule {
     in_flight: BTreeSet<NotificationId>,
     /// Never tried.
     fresh: BTreeSet<Rank>,
+    /// Never tried, and not to be tried before this moment.
+    held: BTreeSet<(Instant, NotificationId)>,
     /// Tried, and their wait is over.
     due: BTreeSet<Rank>,
     /// Tried, and waiting.
@@ -102,6 +104,7 @@ impl Schedule {
             jobs: BTreeMap::new(),
             in_flight: BTreeSet::new(),
             fresh: BTreeSet::new(),
+            held: BTreeSet::new(),
             due: BTreeSet::new(),
             delayed: BTreeSet::new(),
             tried: BTreeSet::new(),
@@ -111,13 +114,16 @@ impl Schedule {
         }
     }
 
-    /// Takes a notification in; `false` if one of its number is here already.
-    pub fn push(&mut self, notification: Notification, possible_repeat: bool) -> bool {
+    /// Takes a notification in, to be sent from `from` on; `false` if one of its number is here already.
+    pub fn push(&mut self, notification: Notification, possible_repeat: bool, from: Option<Instant>) -> bool {
         let id = notification.id;
         if self.jobs.contains_key(&id) {
             return false;
         }
-        self.fresh.insert(rank(&notification));
+        match from {
+            Some(at) => drop(self.held.insert((at, id))),
+            None => drop(self.fresh.insert(rank(&notification))),
+        }
         let job = Job {
             notification: Arc::new(notification),
             possible_repeat,
@@ -172,14 +178,22 @@ impl Schedule {
                 self.due.insert(rank(&job.notification));
             }
         }
+        while let Some(&(at, id)) = self.held.first().filter(|(at, _)| *at <= now) {
+            self.held.remove(&(at, id));
+            if let Some(job) = self.jobs.get(&id) {
+                self.fresh.insert(rank(&job.notification));
+            }
+        }
         let most = if self.circuit.is_open() { 1 } else { self.limits.concurrency.max(1) };
         if self.in_flight.len() >= most {
             return Next::Nothing;
         }
         let candidate = if self.circuit.is_open() { self.probe() } else { self.best() };
         let Some((id, fresh)) = candidate else {
-            return match self.delayed.first() {
-                Some((at, _)) if !self.draining => Next::At(*at),
+            let next =
+                [self.delayed.first(), self.held.first()].into_iter().flatten().map(|(at, _)| *at).min();
+            return match next {
+                Some(at) if !self.draining => Next::At(at),
                 _ => Next::Nothing,
             };
         };

@@ -62,6 +62,11 @@ impl Transport {
         })
     }
 
+    /// How long one attempt may take.
+    pub(super) fn timeout(&self) -> std::time::Duration {
+        self.integration.timeout.to_std()
+    }
+
     pub(super) fn kind(&self) -> &'static str {
         self.integration.notifier.name()
     }

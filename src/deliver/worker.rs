@@ -13,7 +13,7 @@ use super::meter::Meter;
 use super::pace::Pacer;
 use super::schedule::{Next, Schedule};
 use super::transport::Transport;
-use crate::model::{Notification, NotificationId, Outcome, Report};
+use crate::model::{Kind, Notification, NotificationId, Outcome, Report};
 use crate::receivers::AttemptError;
 
 /// What a worker is told.
@@ -37,6 +37,7 @@ pub(super) struct Worker {
     pub meter: Arc<Meter>,
     pub reports: mpsc::UnboundedSender<Report>,
     pub may_send: Arc<dyn Fn() -> bool + Send + Sync>,
+    pub took_over: Arc<dyn Fn() -> Option<std::time::Instant> + Send + Sync>,
 }
 
 /// How often an attempt that may not begin asks again.
@@ -85,7 +86,10 @@ impl Worker {
     fn accept(&mut self, notification: Notification, possible_repeat: bool) {
         self.meter.queued(&notification);
         let id = notification.id.0;
-        if !self.schedule.push(notification, possible_repeat) {
+        let from = (self.took_over)()
+            .filter(|_| notification.kind == Kind::Resolve)
+            .map(|at| Instant::from_std(at) + self.transport.timeout());
+        if !self.schedule.push(notification, possible_repeat, from) {
             tracing::debug!(receiver = %self.receiver, integration = %self.name, id, "already on its way");
         }
     }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use smol_str::SmolStr;
 
-use crate::model::{Decision, Notification, NotificationId, Report, Timestamp};
+use crate::model::{Decision, Duration, Notification, NotificationId, Report, Timestamp};
 
 mod batch;
 mod memory;
@@ -19,7 +19,7 @@ mod postgres;
 mod sqlite;
 
 pub use memory::MemoryJournal;
-pub use postgres::{Postgres, PostgresDecisions, PostgresJournal, Standing};
+pub use postgres::{Advertised, Cluster, Ownership, Postgres, PostgresDecisions, PostgresJournal, Replica};
 pub use sqlite::{DataDir, Part, SqliteDecisions, SqliteJournal, SqlitePast, Usage};
 
 /// How many dead letters [`Journal::prune`] keeps: the newest.
@@ -60,6 +60,8 @@ pub struct Commit<'a> {
     /// Dead letters that are none any more, since their receiver has been told by a later
     /// notification; an id that is no dead letter changes nothing. Applied after `reports`.
     pub made_good: &'a [NotificationId],
+    /// The last row of the inbox that `records` include: it and those before it leave the inbox.
+    pub taken: Option<u64>,
 }
 
 impl Commit<'_> {
@@ -71,6 +73,7 @@ impl Commit<'_> {
             && self.reports.is_empty()
             && self.resend.is_empty()
             && self.made_good.is_empty()
+            && self.taken.is_none()
     }
 }
 
@@ -252,11 +255,55 @@ pub trait Journal: Send {
     /// Lets another process own the journal from now on. Nothing is written after it.
     fn release(&mut self) {}
 
+    /// Alerts that other replicas have accepted for the owner, oldest first, and a bounded part of them.
+    /// A commit takes them out of the inbox. A journal of one process has no inbox.
+    fn inbox(&mut self) -> Result<Vec<Handed>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    /// How often the owner looks into the inbox, if there is one.
+    fn inbox_every(&self) -> Option<Duration> {
+        None
+    }
+
     /// After [`JournalError::Gone`]: writes all that this handle can still read to where the storage belongs,
     /// to be opened anew. Does nothing if the files are there again, and may be called again.
     fn rescue(&mut self) -> Result<(), JournalError> {
         Ok(())
     }
+}
+
+/// Opens a journal, and opens it anew after a failure. It outlives each journal that it opened.
+pub trait JournalSource: Send {
+    /// Opens the journal.
+    ///
+    /// # Errors
+    /// [`JournalError::Standby`] if another process owns it.
+    fn open(&mut self) -> Result<Box<dyn Journal>, JournalError>;
+
+    /// Puts alerts into the inbox of the owner while this process is a standby: JSON of a list of batches.
+    /// They are durable when this returns `Ok`.
+    ///
+    /// # Errors
+    /// [`JournalError::Refused`] if the inbox is full, or if there is none.
+    fn hand_over(&mut self, _batches: &str) -> Result<(), JournalError> {
+        Err(JournalError::Refused("this storage belongs to one process".into()))
+    }
+}
+
+impl<F: FnMut() -> Result<Box<dyn Journal>, JournalError> + Send> JournalSource for F {
+    fn open(&mut self) -> Result<Box<dyn Journal>, JournalError> {
+        self()
+    }
+}
+
+/// One row of the inbox: alerts that a replica accepted for the owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handed {
+    /// Its number. Rows are numbered in the order in which they became durable.
+    pub row: u64,
+    /// JSON of a list of batches, or why it cannot be read.
+    pub batches: Result<String, String>,
 }
 
 /// One commit's decisions.

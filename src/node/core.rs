@@ -10,13 +10,13 @@ use tokio::sync::oneshot;
 use crate::config::Policy;
 use crate::decision_log::line_to_ignore;
 use crate::engine::{Alarm, Engine, Event, Why};
-use crate::journal::{Crowding, Journal, JournalError, Seq};
-use crate::model::{Duration, Notification, NotificationId, Report, Timestamp};
+use crate::journal::{Crowding, Handed, JournalError, JournalSource, Seq};
+use crate::model::{Batch, Duration, Notification, NotificationId, Problem, Report, Timestamp};
 use crate::web::Unavailable;
 
 use super::asks::{dead_letters, let_go, replay, silence, told};
 use super::clock::EngineClock;
-use super::down::{Down, Lost};
+use super::down::{DAMAGE_LASTS, Down, Lost};
 use super::failopen::{FAIL_OPEN, Meanwhile};
 use super::input::InputWatch;
 use super::poison::{Broken, Failure, Suspects, guarded};
@@ -54,9 +54,6 @@ pub trait Outbox: Send {
     fn send(&self, notification: Notification, possible_repeat: bool);
 }
 
-/// Opens the journal; called at the start, and again after each failure.
-pub type OpenJournal = Box<dyn FnMut() -> Result<Box<dyn Journal>, JournalError> + Send>;
-
 /// Whether the engine's thread goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
@@ -68,7 +65,7 @@ pub enum Flow {
 
 /// See the module.
 pub struct Core {
-    pub(super) open_journal: OpenJournal,
+    pub(super) source: Box<dyn JournalSource>,
     queue: Queue,
     pub(super) clock: Arc<EngineClock>,
     pub(super) outbox: Box<dyn Outbox>,
@@ -108,6 +105,8 @@ pub(super) struct Upkeep {
     pub(super) replay: u64,
     pub(super) snapshot_at: Timestamp,
     pub(super) pruned_at: Timestamp,
+    /// When the inbox was last looked into.
+    pub(super) inbox_at: Timestamp,
     /// The deadline that a tick left where it was.
     pub(super) stuck: Option<(Timestamp, Why)>,
     pub(super) input: InputWatch,
@@ -128,8 +127,8 @@ impl Upkeep {
 
 /// All that a [`Core`] needs.
 pub struct Parts {
-    /// See [`OpenJournal`].
-    pub open_journal: OpenJournal,
+    /// Opens the journal: at the start, and again after each failure.
+    pub source: Box<dyn JournalSource>,
     /// Where commands come from.
     pub queue: Queue,
     /// Engine time.
@@ -148,11 +147,11 @@ impl Core {
     /// # Errors
     /// The journal cannot be used or understood; nothing was sent then.
     pub fn start(parts: Parts) -> Result<Core, RecoverError> {
-        let Parts { open_journal, queue, clock, outbox, published, policy } = parts;
+        let Parts { source, queue, clock, outbox, published, policy } = parts;
         published.meter.adopted(&policy);
         let down = Down::new(String::new(), clock.now());
         let mut core = Core {
-            open_journal,
+            source,
             queue,
             clock,
             outbox,
@@ -216,7 +215,9 @@ impl Core {
                     .filter(|deadline| upkeep.stuck != Some(*deadline));
                 let snapshot = upkeep.snapshot_due(&open.engine);
                 let prune = Some(upkeep.pruned_at + PRUNE_EVERY);
-                [deadline.map(|(at, _)| at), open.repeats.due(), snapshot, prune].into_iter().flatten().min()
+                let inbox = open.journal.inbox_every().map(|every| upkeep.inbox_at + every);
+                let dues = [deadline.map(|(at, _)| at), open.repeats.due(), snapshot, prune, inbox];
+                dues.into_iter().flatten().min()
             }
         };
         due.map_or(PATIENCE_MAX, |at| at.since(now).min(PATIENCE_MAX))
@@ -245,6 +246,14 @@ impl Core {
         {
             failed = tick.apply(open, &self.clock, &Event::Alarm(alarm));
         }
+        if failed.is_ok()
+            && !self.quiesced
+            && let Some(every) = open.journal.inbox_every()
+            && self.clock.now() >= upkeep.inbox_at + every
+        {
+            upkeep.inbox_at = self.clock.now();
+            failed = take_inbox(open, &self.clock, &self.published, &mut tick);
+        }
         let mut commands = commands.into_iter();
         while failed.is_ok()
             && let Some(command) = commands.next()
@@ -255,26 +264,19 @@ impl Core {
                     Ok(())
                 }
                 Command::Observe(batch, done) => {
-                    let short = self.published.memory.refusal().map(|reason| reason.to_string());
-                    let short = short.or_else(|| open.journal.full().map(str::to_owned));
-                    match guarded(|| open.engine.query().repeats(&batch)).ok().flatten() {
-                        Some(repeats) => {
-                            tick.wait(told(done, |_| ()));
-                            open.repeats.add(self.clock.now(), repeats);
+                    match observe(open, &self.clock, &self.published, &mut tick, batch) {
+                        Err(NotTaken::Short(reason)) => {
+                            self.published.meter.shed();
+                            let _ = done.send(Err(Unavailable(reason)));
                             Ok(())
                         }
-                        None => match short.filter(|_| open.engine.query().has_unknown(&batch)) {
-                            // What is known may go on to say how it stands.
-                            Some(reason) => {
-                                self.published.meter.shed();
-                                let _ = done.send(Err(Unavailable(reason)));
-                                Ok(())
+                        taken => {
+                            tick.wait(told(done, |_| ()));
+                            match taken {
+                                Err(NotTaken::Failed(failure)) => Err(failure),
+                                _ => Ok(()),
                             }
-                            None => {
-                                tick.wait(told(done, |_| ()));
-                                tick.apply(open, &self.clock, &Event::Observe(batch))
-                            }
-                        },
+                        }
                     }
                 }
                 Command::CheckStorage => open.journal.check().map_err(Failure::Storage),
@@ -446,6 +448,69 @@ impl Core {
         let _ = done.send(());
         Flow::Stopped
     }
+}
+
+/// Why a batch did not become part of a tick.
+enum NotTaken {
+    /// There is no room for alerts that are not known yet.
+    Short(String),
+    /// The engine broke.
+    Failed(Failure),
+}
+
+/// Handles one batch. Pure repeats are gathered. Alerts that are known may say how they stand while there is no
+/// room for new ones.
+fn observe(
+    open: &mut Open,
+    clock: &EngineClock,
+    published: &Published,
+    tick: &mut Tick,
+    batch: Batch,
+) -> Result<(), NotTaken> {
+    if let Some(repeats) = guarded(|| open.engine.query().repeats(&batch)).ok().flatten() {
+        open.repeats.add(clock.now(), repeats);
+        return Ok(());
+    }
+    let short = published.memory.refusal().map(|reason| reason.to_string());
+    let short = short.or_else(|| open.journal.full().map(str::to_owned));
+    match short.filter(|_| open.engine.query().has_unknown(&batch)) {
+        Some(reason) => Err(NotTaken::Short(reason)),
+        None => tick.apply(open, clock, &Event::Observe(batch)).map_err(NotTaken::Failed),
+    }
+}
+
+/// Handles the alerts that standbys have accepted. They stay in the inbox until the commit of the tick. Rows for
+/// which there is no room stay there until there is.
+fn take_inbox(
+    open: &mut Open,
+    clock: &EngineClock,
+    published: &Published,
+    tick: &mut Tick,
+) -> Result<(), Failure> {
+    for Handed { row, batches } in open.journal.inbox()? {
+        let read = batches.and_then(|body| {
+            serde_json::from_str::<Vec<Batch>>(&body)
+                .map_err(|e| format!("row {row} of squelch_handed cannot be read: {e}"))
+        });
+        let batches = match read {
+            Ok(batches) => batches,
+            Err(error) => {
+                tracing::error!(error, "alerts that another replica accepted are lost");
+                let problem = Problem::StorageDamaged { error };
+                tick.apply(open, clock, &Event::Alarm(Alarm { problem, lasts: DAMAGE_LASTS }))?;
+                Vec::new()
+            }
+        };
+        for batch in batches {
+            match observe(open, clock, published, tick, batch) {
+                Ok(()) => {}
+                Err(NotTaken::Short(_)) => return Ok(()),
+                Err(NotTaken::Failed(failure)) => return Err(failure),
+            }
+        }
+        tick.takes(row);
+    }
+    Ok(())
 }
 
 /// Handles the passing of time, if it is time: repeats that have waited long enough, and the

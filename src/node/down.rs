@@ -2,9 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use tokio::sync::oneshot;
+
 use crate::engine::{Alarm, Engine, Event, GatheredRepeats};
 use crate::journal::{Journal, JournalError, Record, Recovered};
-use crate::model::{Duration, Notification, NotificationId, Outcome, Problem, Rejection, Report, Timestamp};
+use crate::model::{
+    Batch, Duration, Notification, NotificationId, Outcome, Problem, Rejection, Report, Timestamp,
+};
 use crate::web::{ReplayError, Unavailable};
 
 use super::core::{Core, Flow, PRUNE_EVERY, SNAPSHOT_NOW, Store, Upkeep};
@@ -17,7 +21,7 @@ use super::tick::{Open, Tick};
 
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// How long the incident about damaged storage stays open: nothing here hears that somebody looked.
-const DAMAGE_LASTS: Duration = Duration::from_hours(24);
+pub(super) const DAMAGE_LASTS: Duration = Duration::from_hours(24);
 /// How long nothing is taken after the files of the storage went, if they do not come back.
 const SETTLES: Duration = Duration::from_secs(30);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
@@ -26,6 +30,9 @@ const STANDBY_EVERY: Duration = Duration::from_millis(250);
 /// An engine that breaks after so long without is read anew at once.
 const CALM: Duration = Duration::from_mins(1);
 
+/// Where the answer to a batch goes.
+type Answer = oneshot::Sender<Result<(), Unavailable>>;
+
 /// Why the storage is not in use, and when it is tried again.
 pub(super) struct Down {
     pub(super) reason: String,
@@ -33,12 +40,14 @@ pub(super) struct Down {
     backoff: Duration,
     /// Another process owns the storage, or did when this one could last ask.
     standby: bool,
+    /// This standby reaches the storage, and accepts alerts for the owner.
+    accepts: bool,
 }
 
 impl Down {
     /// Tried again at `retry_at`, and then after the shortest wait.
     pub(super) fn new(reason: String, retry_at: Timestamp) -> Self {
-        Down { reason, retry_at, backoff: BACKOFF_MIN, standby: false }
+        Down { reason, retry_at, backoff: BACKOFF_MIN, standby: false, accepts: false }
     }
 }
 
@@ -84,6 +93,7 @@ impl Core {
         self.published.meter.store_failed();
         let reason = error.to_string();
         self.published.fenced.store(Some(std::sync::Arc::new(reason.clone())));
+        self.published.standby.store(None);
         self.published.trouble.store(Some(std::sync::Arc::new(reason.clone())));
         self.meanwhile = None;
         self.store = Store::Down(Down::new(reason, Timestamp::MAX));
@@ -95,11 +105,41 @@ impl Core {
         let waited =
             matches!(&self.store, Store::Down(down) if down.standby && down.reason == error.to_string());
         if !waited {
-            tracing::info!("{error}; this process takes over when the lease ends");
+            tracing::info!("{error}; this process accepts alerts for it, and takes over when the lease ends");
         }
-        self.stay_down(error.to_string(), STANDBY_EVERY);
-        if let Store::Down(down) = &mut self.store {
-            down.standby = true;
+        let reason = error.to_string();
+        self.published.standby.store(Some(std::sync::Arc::new(reason.clone())));
+        self.published.trouble.store(None);
+        let (retry_at, backoff) = (self.clock.now() + STANDBY_EVERY, STANDBY_EVERY);
+        self.store = Store::Down(Down { reason, retry_at, backoff, standby: true, accepts: true });
+    }
+
+    /// Makes alerts durable for the owner, all of them at once, and answers those who sent them.
+    fn hand_over(&mut self, accepted: Vec<(Batch, Answer)>) {
+        if accepted.is_empty() {
+            return;
+        }
+        let (batches, answers): (Vec<Batch>, Vec<Answer>) = accepted.into_iter().unzip();
+        let handed = match serde_json::to_string(&batches) {
+            Ok(body) => self.source.hand_over(&body),
+            Err(error) => Err(JournalError::Refused(error.to_string())),
+        };
+        if let Err(JournalError::Failed(_) | JournalError::Unusable { .. }) = &handed
+            && let Store::Down(down) = &mut self.store
+        {
+            // It accepts again once it has reached the storage.
+            down.accepts = false;
+            self.published.standby.store(None);
+        }
+        let handed = handed.map_err(|error| {
+            tracing::error!(%error, "alerts are not accepted for the owner");
+            error.to_string()
+        });
+        if let (Err(reason), Store::Down(Down { accepts: false, .. })) = (&handed, &self.store) {
+            self.published.trouble.store(Some(std::sync::Arc::new(reason.clone())));
+        }
+        for done in answers {
+            let _ = done.send(handed.clone().map_err(Unavailable));
         }
     }
 
@@ -172,7 +212,7 @@ impl Core {
     fn stay_down(&mut self, reason: String, backoff: Duration) {
         self.published.trouble.store(Some(std::sync::Arc::new(reason.clone())));
         let retry_at = self.clock.now() + backoff;
-        self.store = Store::Down(Down { reason, retry_at, backoff, standby: false });
+        self.store = Store::Down(Down { reason, retry_at, backoff, standby: false, accepts: false });
     }
 
     /// Answers everybody that nothing can be accepted, sends what must leave all the same, keeps
@@ -180,11 +220,13 @@ impl Core {
     pub(super) fn refuse(&mut self, commands: Vec<Command>) -> Flow {
         let Store::Down(down) = &self.store else { return Flow::Continue };
         let (retry_at, backoff, reason) = (down.retry_at, down.backoff, down.reason.clone());
-        let standby = down.standby;
+        let (standby, accepts) = (down.standby, down.accepts);
+        let mut accepted = Vec::new();
         let unavailable = || Unavailable(reason.clone());
         let mut stop = None;
         for command in commands {
             match command {
+                Command::Observe(batch, done) if accepts && !self.quiesced => accepted.push((batch, done)),
                 Command::Observe(batch, done) => {
                     let _ = done.send(Err(unavailable()));
                     if let Some(meanwhile) = self.meanwhile.as_mut().filter(|_| !self.quiesced) {
@@ -215,6 +257,7 @@ impl Core {
                 Command::Stop(done) => stop = Some(done),
             }
         }
+        self.hand_over(accepted);
         if stop.is_some()
             && let Some(lost) = &mut self.lost
             && let Err(error) = lost.journal.rescue()
@@ -236,6 +279,7 @@ impl Core {
                         }
                         _ => tracing::error!(%error, "storage still fails"),
                     }
+                    self.published.standby.store(None);
                     let wait = if standby { BACKOFF_MIN } else { doubled(backoff) };
                     self.stay_down(error.to_string(), wait);
                     if let Store::Down(down) = &mut self.store {
@@ -303,7 +347,7 @@ impl Core {
 
     fn read_anew(&mut self) -> Result<(), RecoverError> {
         let first = !self.born;
-        let mut journal = (self.open_journal)()?;
+        let mut journal = self.source.open()?;
         let recovered = journal.recover()?;
         for note in &recovered.notes {
             tracing::warn!("{note}");
@@ -383,11 +427,13 @@ impl Core {
             replay: if was_left_out { SNAPSHOT_NOW } else { replay },
             snapshot_at: now,
             pruned_at: now - PRUNE_EVERY,
+            inbox_at: Timestamp::ZERO,
             stuck: None,
             input: InputWatch::new(now, self.published.meter.unread()),
         };
         self.store = Store::Up { open, upkeep };
         self.published.trouble.store(None);
+        self.published.standby.store(None);
         if !self.quiesced {
             // What was handed over before the journal failed is on its way; after a restart nobody
             // knows, and a keyless receiver is told so.

@@ -15,11 +15,11 @@ use crate::decision_log::{self, DecisionLogError};
 use crate::deliver::{Deliverer, Health, Prepared};
 use crate::engine::{Acknowledge, Release, Stats};
 use crate::ingest::{InvalidReason, NamedLabels};
-use crate::journal::{DeadLetters, LetterQuery};
+use crate::journal::{DeadLetters, LetterQuery, Ownership, Postgres};
 use crate::model::{Batch, Duration, NotificationId, SilenceRequest, Source, Timestamp};
 use crate::settings::Secret;
 use crate::web::{
-    Access, Area, Bounded, BoxFuture, Callback, Gate, Labelling, Look, ReleaseError, ReplayError,
+    Access, Area, Bounded, BoxFuture, Callback, Gate, Labelling, Look, ReleaseError, ReplayError, Replicated,
     SearchError, SilenceFailure, Standing, Unavailable,
 };
 
@@ -40,6 +40,7 @@ pub struct NodeGate {
     reload: Arc<Reload>,
     decision_log: Arc<decision_log::Reader>,
     searches: Arc<Semaphore>,
+    postgres: Option<Arc<Postgres>>,
 }
 
 /// So many searches of the decision log run at once; more wait for [`SEARCH_PATIENCE`].
@@ -70,6 +71,8 @@ pub struct GateParts {
     pub receivers: Prepared,
     /// Where the journal is, if it is in a database.
     pub database: Option<Secret>,
+    /// The database, if the journal is in one.
+    pub postgres: Option<Arc<Postgres>>,
     /// What became of every alert.
     pub decision_log: decision_log::Reader,
     /// How much of that is kept; follows the configuration.
@@ -102,6 +105,7 @@ impl NodeGate {
             }),
             decision_log: Arc::new(decision_log),
             searches: Arc::new(Semaphore::new(SEARCHES)),
+            postgres: parts.postgres,
         }
     }
 
@@ -178,6 +182,21 @@ impl Gate for NodeGate {
             Some(reason) => Err(reason.to_string()),
             None => Ok(()),
         }
+    }
+
+    fn standby(&self) -> Option<String> {
+        self.published.standby.load().as_deref().cloned()
+    }
+
+    fn replicated(&self) -> Option<Replicated> {
+        let Ownership { owner_url, secret, .. } = self.postgres.as_ref()?.ownership();
+        let why = self.published.standby.load_full();
+        let owner = owner_url.filter(|_| why.is_some());
+        Some(Replicated { secret, owner, why: why.map_or_else(Arc::default, |why| why.as_str().into()) })
+    }
+
+    fn ownership(&self) -> Option<Ownership> {
+        Some(self.postgres.as_ref()?.ownership())
     }
 
     fn reload(&self) -> BoxFuture<'_, Result<String, String>> {

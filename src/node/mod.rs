@@ -24,7 +24,7 @@ mod signals;
 mod storage;
 mod tick;
 
-pub use self::core::{Core, Flow, OpenJournal, Outbox, Parts};
+pub use self::core::{Core, Flow, Outbox, Parts};
 pub use clock::EngineClock;
 pub use gate::NodeGate;
 pub use load::NodeError;

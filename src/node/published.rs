@@ -12,6 +12,8 @@ pub struct Published {
     pub stats: ArcSwap<Stats>,
     /// Why nothing can be accepted, if so.
     pub trouble: ArcSwapOption<String>,
+    /// That this process is a standby which accepts alerts for the owner, if so, and who the owner is.
+    pub standby: ArcSwapOption<String>,
     /// That another process has taken over, if so: this one ends.
     pub fenced: ArcSwapOption<String>,
     /// How much memory there is, and whether it is short.
@@ -27,6 +29,7 @@ impl Published {
             stats: ArcSwap::default(),
             trouble: ArcSwapOption::empty(),
             fenced: ArcSwapOption::empty(),
+            standby: ArcSwapOption::empty(),
             memory: Memory::default(),
             meter,
         }

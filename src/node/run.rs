@@ -17,7 +17,7 @@ use crate::config::{self, Storage};
 use crate::decision_log;
 use crate::deliver::{self, Deliverer};
 use crate::ingest::InvalidReason;
-use crate::journal::{DataDir, Journal, Postgres, SqliteDecisions, Standing};
+use crate::journal::{Advertised, DataDir, Journal, Ownership, Postgres, SqliteDecisions};
 use crate::model::{Notification, Report};
 use crate::web::{self, Access, Gate};
 
@@ -60,6 +60,9 @@ pub struct Options {
     pub external_url: String,
     /// Prefix of all HTTP paths; `/` or empty for none.
     pub route_prefix: String,
+    /// `--cluster.advertise-address`: where the other replicas reach this one. Default: the address from which
+    /// PostgreSQL sees it.
+    pub advertise: Option<String>,
     /// `--web.config.file`: TLS and users of the HTTP surface; read at the start and at each reload.
     pub web_config_file: Option<PathBuf>,
 }
@@ -115,13 +118,20 @@ impl Node {
         let queue = Queue::new(Bounds::default());
         let url = database(&config);
         let told = queue.clone();
+        let own = Advertised {
+            address: options.advertise.clone(),
+            port: listeners.first().and_then(|l| l.local_addr().ok()).map_or(0, |address| address.port()),
+            scheme: if access.speaks_tls() { "https" } else { "http" },
+            prefix: options.route_prefix.trim_end_matches('/').to_owned(),
+        };
         // The engine's thread looks for itself.
         let postgres =
-            url.clone().map(|url| Postgres::new(url, move || drop(told.push(Command::CheckStorage))));
+            url.clone().map(|url| Postgres::new(url, own, move || drop(told.push(Command::CheckStorage))));
         let (reports, ended) = mpsc::unbounded_channel();
-        let asked = postgres.clone();
+        let (asked, taken) = (postgres.clone(), postgres.clone());
         let delivery = deliver::Options {
             may_send: Arc::new(move || asked.as_ref().is_none_or(|postgres| postgres.may_send())),
+            took_over: Arc::new(move || taken.as_ref().and_then(|postgres| postgres.ownership().took_over)),
             external_url: options.external_url.as_str().into(),
             registry: registry.clone(),
             wall: super::clock::wall,
@@ -139,12 +149,12 @@ impl Node {
             let path = data.db();
             tracing::warn!(path = %path.display(), "the journal is in PostgreSQL: this one is not read");
         }
-        let (opened, shared) = (data.clone(), postgres.clone());
+        let opened = data.clone();
         let parts = Parts {
-            open_journal: Box::new(move || match &shared {
-                Some(postgres) => Ok(Box::new(postgres.open()?) as Box<dyn Journal>),
-                None => Ok(Box::new(opened.open()?)),
-            }),
+            source: match &postgres {
+                Some(postgres) => Box::new(postgres.clone()),
+                None => Box::new(move || Ok(Box::new(opened.open()?) as Box<dyn Journal>)),
+            },
             queue: queue.clone(),
             clock: clock.clone(),
             outbox: Box::new(ToDeliverer {
@@ -185,9 +195,10 @@ impl Node {
         let (kept, storage_meter) = (keep.clone(), StorageMeter::register(&registry)?);
         let max_size = move || kept.load().max_size;
         // The owner of a file is who has its lock.
-        let alone = Standing { owner: true, ..Standing::default() };
-        let standing = move || postgres.as_ref().map_or(alone, |postgres| postgres.standing());
-        let watch = storage::Watch::start(data, storage_meter, queue.clone(), max_size, standing);
+        let alone = Ownership { owner: true, ..Ownership::default() };
+        let shared = postgres.clone();
+        let ownership = move || shared.as_ref().map_or_else(|| alone.clone(), |shared| shared.ownership());
+        let watch = storage::Watch::start(data, storage_meter, queue.clone(), max_size, ownership);
         let watch = watch.map_err(|source| NodeError::System { what: "the storage's thread", source })?;
         let (stop_forwarder, stopped) = oneshot::channel();
         let forwarder = tokio::spawn(forward(ended, queue.clone(), stopped));
@@ -203,6 +214,7 @@ impl Node {
             deliverer: deliverer.clone(),
             receivers,
             database: url,
+            postgres,
             decision_log: decision_log::Reader::new(&options.storage),
             keep,
         }));

@@ -10,9 +10,9 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use prometheus::core::Collector;
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use crate::journal::{DataDir, Part, Standing, Usage};
+use crate::journal::{DataDir, Ownership, Part, Usage};
 
 use super::queue::{Command, Queue};
 
@@ -28,6 +28,9 @@ pub(super) struct StorageMeter {
     owner: IntGauge,
     epoch: IntGauge,
     fenced: IntGauge,
+    inbox: IntGauge,
+    inbox_lag: Gauge,
+    replicas: IntGaugeVec,
 }
 
 impl StorageMeter {
@@ -61,18 +64,36 @@ impl StorageMeter {
                 "squelch_storage_fenced",
                 "How many owners of the PostgreSQL found that another process had taken over, ever.",
             )?,
+            inbox: IntGauge::new(
+                "squelch_storage_inbox_bytes",
+                "Alerts that standbys have accepted and the owner has not taken yet.",
+            )?,
+            inbox_lag: Gauge::new(
+                "squelch_storage_inbox_lag_seconds",
+                "How long the oldest of these alerts has waited.",
+            )?,
+            replicas: IntGaugeVec::new(
+                Opts::new(
+                    "squelch_cluster_replica",
+                    "Each replica that PostgreSQL heard of within the last minute: 1 for the owner, 0 for a standby.",
+                ),
+                &["replica"],
+            )?,
         };
         meter.show(&Usage::default());
         for part in Part::ALL {
             meter.trimmed.with_label_values(&[part.as_str()]);
         }
-        let collectors: [Box<dyn Collector>; 6] = [
+        let collectors: [Box<dyn Collector>; 9] = [
             Box::new(meter.size.clone()),
             Box::new(meter.limit.clone()),
             Box::new(meter.trimmed.clone()),
             Box::new(meter.owner.clone()),
             Box::new(meter.epoch.clone()),
             Box::new(meter.fenced.clone()),
+            Box::new(meter.inbox.clone()),
+            Box::new(meter.inbox_lag.clone()),
+            Box::new(meter.replicas.clone()),
         ];
         collectors.into_iter().try_for_each(|c| registry.register(c))?;
         Ok(meter)
@@ -90,10 +111,17 @@ impl StorageMeter {
         }
     }
 
-    fn stands(&self, standing: Standing) {
-        self.owner.set(i64::from(standing.owner));
-        self.epoch.set(standing.epoch);
-        self.fenced.set(standing.fenced);
+    fn stands(&self, ownership: &Ownership) {
+        self.owner.set(i64::from(ownership.owner));
+        self.epoch.set(ownership.epoch);
+        self.fenced.set(ownership.fenced);
+        let cluster = &ownership.cluster;
+        self.inbox.set(shown(cluster.waiting_bytes));
+        self.inbox_lag.set(seconds(cluster.waiting_ms));
+        self.replicas.reset();
+        for replica in &cluster.replicas {
+            self.replicas.with_label_values(&[&replica.name]).set(replica.owner.into());
+        }
     }
 
     fn look(&self, data: &DataDir, usage: &Usage) {
@@ -104,6 +132,10 @@ impl StorageMeter {
             counter.inc_by(data.trimmed(part).saturating_sub(counter.get()));
         }
     }
+}
+
+fn seconds(millis: u64) -> f64 {
+    Duration::from_millis(millis).as_secs_f64()
 }
 
 fn shown(number: u64) -> i64 {
@@ -117,21 +149,21 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Starts it, named `storage`. `max_size` is what the configuration says at that time, and `standing` who
+    /// Starts it, named `storage`. `max_size` is what the configuration says at that time, and `ownership` who
     /// owns the storage.
     pub(super) fn start(
         data: Arc<DataDir>,
         meter: StorageMeter,
         queue: Queue,
         max_size: impl Fn() -> u64 + Send + 'static,
-        standing: impl Fn() -> Standing + Send + 'static,
+        ownership: impl Fn() -> Ownership + Send + 'static,
     ) -> std::io::Result<Watch> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let run = move || {
             while !stopped.load(Ordering::Relaxed) {
                 data.allow(max_size());
-                meter.stands(standing());
+                meter.stands(&ownership());
                 look(&data, &meter, &queue);
                 std::thread::park_timeout(EVERY);
             }

@@ -37,6 +37,7 @@ pub struct Tick {
     effects: Effects,
     reports: Vec<Report>,
     waiters: Vec<Waiter>,
+    taken: Option<u64>,
 }
 
 /// What is left of a tick that could not be made durable.
@@ -90,6 +91,11 @@ impl Tick {
         self.waiters.push(waiter);
     }
 
+    /// The inbox loses its rows up to this one once all that was handled is durable.
+    pub fn takes(&mut self, row: u64) {
+        self.taken = Some(row);
+    }
+
     /// Makes everything durable; on an error nothing of it may leave, and `open` must be thrown
     /// away: the engine is ahead of the disk.
     pub fn commit(self, open: &mut Open) -> Result<Released, (JournalError, Abandoned)> {
@@ -97,7 +103,7 @@ impl Tick {
             Ok(resent) => resent,
             Err(e) => return Err((e, self.abandon())),
         };
-        let Tick { records, effects, reports, waiters } = self;
+        let Tick { records, effects, reports, waiters, taken } = self;
         let commit = Commit {
             records: &records,
             decisions: &effects.decisions,
@@ -105,8 +111,9 @@ impl Tick {
             reports: &reports,
             resend: &effects.resend,
             made_good: &effects.made_good,
+            taken,
         };
-        if !records.is_empty()
+        if !(records.is_empty() && taken.is_none())
             && let Err(e) = open.journal.commit(&commit)
         {
             return Err((e, Abandoned { waiters, records, notifications: effects.notifications }));

@@ -187,6 +187,11 @@ impl Access {
         })
     }
 
+    /// Whether the surface is served over TLS.
+    pub fn speaks_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// What new connections are served with; `None` = plain HTTP.
     pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
         self.tls.clone()

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, Uri};
 
 use super::body::{Arrived, Refused, Room};
 use super::changes::Changes;
+use super::forward::Forwarder;
 use super::limits::SMALL_BODY;
 use super::outgoing::Outgoing;
 use super::problem::Problem;
@@ -43,6 +44,7 @@ pub(super) struct App {
     pub(super) refusals: Refusals,
     pub(super) outgoing: Outgoing,
     pub(super) changes: Changes,
+    pub(super) forwarder: Forwarder,
     /// When it began to serve, in wall time.
     pub(super) started: Timestamp,
 }
@@ -58,6 +60,7 @@ impl App {
             limits: Arc::new(limits),
             refusals: Refusals::new(),
             changes: Changes::default(),
+            forwarder: Forwarder::new(),
         }
     }
 

@@ -8,12 +8,13 @@ use smol_str::SmolStr;
 
 use super::access::{Access, Area};
 use super::acknowledged::Callback;
+use super::forward::Replicated;
 use crate::config::Config;
 use crate::decision_log::{DecisionLogError, Page, Query, Tally};
 use crate::deliver::Health;
 use crate::engine::{Acknowledge, Engine, Release, Stats};
 use crate::ingest::{InvalidReason, NamedLabels};
-use crate::journal::{DeadLetters, LetterQuery};
+use crate::journal::{DeadLetters, LetterQuery, Ownership};
 use crate::model::{
     Batch, Duration, LabelSet, NotificationId, SilenceError, SilenceRequest, Source, Timestamp,
 };
@@ -57,6 +58,21 @@ pub trait Gate: Send + Sync + 'static {
 
     /// Whether alerts can be taken, else why not.
     fn ready(&self) -> Result<(), String>;
+
+    /// That this replica accepts alerts for another one that owns the storage, and who that is.
+    fn standby(&self) -> Option<String> {
+        None
+    }
+
+    /// How this process stands to the other replicas, if several share the storage.
+    fn replicated(&self) -> Option<Replicated> {
+        None
+    }
+
+    /// Who owns the storage, if several processes share it.
+    fn ownership(&self) -> Option<Ownership> {
+        None
+    }
 
     /// Reads the configuration anew; the old one stays in force if that fails, and the error says why.
     fn reload(&self) -> BoxFuture<'_, Result<String, String>>;

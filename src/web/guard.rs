@@ -13,6 +13,7 @@ use super::Limits;
 use super::access::{Area, Caller, Shown, Verdict};
 use super::app::{App, Peer};
 use super::crowd::Seat;
+use super::forward::{forward, passed_on};
 use super::gate::Bounded;
 use super::problem::Problem;
 use super::unserved::{Unserved, misdirected};
@@ -53,7 +54,13 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
     let seat = request.extensions().get::<Arc<Seat>>().cloned();
     let has_origin = app.is_v2(request.uri()).then(|| request.headers().contains_key(header::ORIGIN));
-    let mut response = match foreign(&request, (area, matched), &app.limits) {
+    // Another replica has checked who calls.
+    let passed_on = passed_on(&app, request.headers());
+    let foreign = match passed_on {
+        Some(_) => None,
+        None => foreign(&request, (area, matched), &app.limits),
+    };
+    let mut response = match foreign {
         Some(problem) => {
             app.refusals.log_foreign(peer, &problem.detail);
             problem.into_response()
@@ -67,7 +74,12 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
                 seat: seat.as_deref(),
             };
             let logs_in = request.headers().contains_key(header::AUTHORIZATION);
-            match access.judge(area, &shown).await {
+            let verdict = match passed_on {
+                Some(Some(caller)) => Verdict::Known(caller),
+                Some(None) => Verdict::Anyone,
+                None => access.judge(area, &shown).await,
+            };
+            match verdict {
                 Verdict::Anyone => admitted(&app, (area, matched), (peer, seat), None, request, next).await,
                 Verdict::Known(caller) => {
                     request.extensions_mut().insert(caller.clone());
@@ -155,7 +167,7 @@ async fn admitted(
     if let Some(seat) = &seat {
         seat.is_admitted();
     }
-    let response = audited(app, area, peer, caller, request, next).await;
+    let response = audited(app, (area, path), peer, caller, request, next).await;
     match counts {
         true => app.outgoing.hold(response, turn, seat, &app.gate).await,
         false => response,
@@ -275,14 +287,17 @@ fn unknown(area: Area) -> Response {
 /// changes nothing.
 async fn audited(
     app: &App,
-    area: Area,
+    (area, matched): (Area, Option<&str>),
     peer: IpAddr,
     caller: Option<Caller>,
     request: Request,
     next: Next,
 ) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let response = next.run(request).await;
+    let response = match forward(app, matched, caller.as_ref(), request).await {
+        Ok(response) => response,
+        Err(request) => next.run(request).await,
+    };
     if let Area::Of(role) = area
         && changes(&method)
         && response.extensions().get::<Unserved>().is_none()

@@ -10,6 +10,7 @@ mod budget;
 mod changes;
 mod crowd;
 mod events;
+mod forward;
 mod gate;
 mod guard;
 mod limits;
@@ -31,6 +32,7 @@ mod v2;
 
 pub use access::{Access, AccessError, Area};
 pub use acknowledged::Callback;
+pub use forward::Replicated;
 pub use gate::{
     Bounded, BoxFuture, Gate, Labelling, Look, ReleaseError, ReplayError, SearchError, SilenceFailure,
     Standing, Unavailable,
@@ -39,6 +41,9 @@ pub use limits::Limits;
 pub use router::paths;
 pub use server::{Server, serve};
 pub(crate) use ui::{ICON, STYLE, tame};
-pub use v1::{AlertEntry, AlertPage, IncidentEntry, IncidentPage, SilencePage, StandingEntry, description};
+pub use v1::{
+    AlertEntry, AlertPage, ClusterEntry, IncidentEntry, IncidentPage, ReplicaEntry, SilencePage,
+    StandingEntry, description,
+};
 pub use v2::ALERTMANAGER_VERSION;
 pub use v2::silencing::{MatcherForm, SilenceEntry, SilenceForm};

@@ -18,7 +18,10 @@ pub(super) async fn healthy() -> &'static str {
 /// `GET /-/ready`: alerts can be taken.
 pub(super) async fn ready(State(app): State<App>) -> Response {
     match app.gate.ready() {
-        Ok(()) => "Squelch is ready.\n".into_response(),
+        Ok(()) => match app.gate.standby() {
+            Some(why) => format!("Squelch is ready, and accepts alerts as a {why}\n").into_response(),
+            None => "Squelch is ready.\n".into_response(),
+        },
         Err(why) => {
             let text = format!("Squelch is not ready: {why}\n");
             (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], text).into_response()

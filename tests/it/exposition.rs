@@ -122,6 +122,7 @@ pub fn fresh() -> &'static str {
         std::fs::write(&config_file, CONFIGURATION).unwrap();
         let options = Options {
             web_config_file: None,
+            advertise: None,
             config_file,
             storage: folder.path().join("data"),
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],

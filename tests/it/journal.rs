@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use squelch::journal::{
-    Commit, DeadLetter, Journal, JournalError, LetterQuery, MemoryJournal, Postgres, Record, Recovered, Seq,
-    SqliteJournal,
+    Advertised, Commit, DeadLetter, Journal, JournalError, LetterQuery, MemoryJournal, Postgres, Record,
+    Recovered, Seq, SqliteJournal,
 };
 use squelch::model::{
     AlertId, Decision, Disposition, Kind, LabelSet, Notification, NotificationId, Outcome, Reason, Rejection,
@@ -50,7 +50,7 @@ impl Store for Shared {
 /// A new database; `None` where there is no PostgreSQL.
 pub(crate) fn postgres() -> Option<Shared> {
     let database = shared()?.database();
-    Some(Shared { process: Postgres::new(database.url(), || {}), _database: database })
+    Some(Shared { process: Postgres::new(database.url(), Advertised::default(), || {}), _database: database })
 }
 
 pub(crate) fn sqlite() -> Sqlite {

@@ -75,6 +75,7 @@ impl Model {
                     reports: &reports,
                     resend: &resend,
                     made_good: &good,
+                    taken: None,
                 };
                 journal.commit(&commit).unwrap();
             }

@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use squelch::journal::{Decisions as _, Journal, JournalError, Postgres, PostgresJournal};
+use squelch::journal::{Advertised, Decisions as _, Journal, JournalError, Postgres, PostgresJournal};
 
 use crate::journal::{at, decision, ids, notification, record, tick};
 use crate::postgres::{Database, Server, shared};
 
 /// One process more on a database.
 fn process(database: &Database) -> Arc<Postgres> {
-    Postgres::new(database.url(), || {})
+    Postgres::new(database.url(), Advertised::default(), || {})
 }
 
 fn owner(process: &Postgres) -> PostgresJournal {
@@ -45,7 +45,7 @@ fn one_process_owns_it_and_a_second_waits_until_the_lease_ends() {
         error.to_string().contains(&format!("(pid {}) owns the database", std::process::id())),
         "{error}"
     );
-    assert!(first.standing().owner && !second.standing().owner);
+    assert!(first.ownership().owner && !second.ownership().owner);
     assert!(first.may_send() && journal.may_decide().is_ok());
 
     end_the_lease(server, &database);
@@ -57,7 +57,7 @@ fn one_process_owns_it_and_a_second_waits_until_the_lease_ends() {
     assert!(matches!(late, Err(JournalError::Fenced(_))), "{late:?}");
     assert!(matches!(journal.may_decide(), Err(JournalError::Fenced(_))));
     assert!(matches!(journal.check(), Err(JournalError::Fenced(_))));
-    assert!(!first.may_send() && !first.standing().owner);
+    assert!(!first.may_send() && !first.ownership().owner);
     assert!(matches!(refused(&first), JournalError::Fenced(_)), "also once the lease has ended");
     end_the_lease(server, &database);
     assert!(matches!(refused(&first), JournalError::Fenced(_)), "what it knows is of no worth any more");
@@ -98,7 +98,7 @@ fn who_ends_in_order_gives_it_back_at_once() {
     journal.release();
     drop(journal);
     owner(&second);
-    assert_eq!(second.standing().epoch, 2);
+    assert_eq!(second.ownership().epoch, 2);
 }
 
 #[test]
@@ -227,4 +227,59 @@ fn several_that_start_at_once_make_the_tables_once() {
         })
     });
     assert_eq!(owners, 1);
+}
+
+#[test]
+fn standbys_hand_alerts_over_in_order_and_a_commit_takes_them() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    let (first, second, third) = (process(&database), process(&database), process(&database));
+    let mut journal = owner(&first);
+    assert!(matches!(refused(&second), JournalError::Standby(_)));
+    for (process, body) in [(&second, "[1]"), (&third, "[2]"), (&second, "[3]")] {
+        process.hand_over(body).unwrap();
+    }
+    let waiting = |journal: &mut PostgresJournal| -> Vec<(u64, String)> {
+        journal.inbox().unwrap().into_iter().map(|handed| (handed.row, handed.batches.unwrap())).collect()
+    };
+    let rows: Vec<(u64, String)> = (1..=3).map(|n| (n, format!("[{n}]"))).collect();
+    assert_eq!(waiting(&mut journal), rows);
+    assert_eq!(waiting(&mut journal), rows, "a look takes nothing");
+    // What a fenced owner takes stays there for the next one.
+    end_the_lease(server, &database);
+    let mut next = second.open().unwrap();
+    next.recover().unwrap();
+    assert!(matches!(tick(&mut journal, 1, |c| c.taken = Some(3)), Err(JournalError::Fenced(_))));
+    assert_eq!(waiting(&mut next), rows);
+    tick(&mut next, 1, |c| c.taken = Some(2)).unwrap();
+    third.hand_over("[4]").unwrap();
+    assert_eq!(waiting(&mut next), [(3, "[3]".to_owned()), (4, "[4]".to_owned())]);
+    assert_eq!(server.sql(&database.name, &["SELECT bytes FROM squelch_inbox"]), "6");
+    tick(&mut next, 2, |c| c.taken = Some(4)).unwrap();
+    assert_eq!(server.sql(&database.name, &["SELECT bytes FROM squelch_inbox"]), "0");
+
+    // A row that somebody changed is named, and a full inbox says so.
+    third.hand_over("[5]").unwrap();
+    server.sql(&database.name, &["UPDATE squelch_handed SET body = '[6]'"]);
+    let damaged = next.inbox().unwrap().remove(0).batches.unwrap_err();
+    assert_eq!(damaged, "row 5 of squelch_handed does not match its checksum");
+    server.sql(&database.name, &["UPDATE squelch_inbox SET bytes = 1::bigint << 40"]);
+    let full = third.hand_over("[7]").unwrap_err();
+    assert!(matches!(full, JournalError::Refused(_)) && full.to_string().contains("256 MiB"), "{full}");
+}
+
+#[test]
+fn a_takeover_says_since_when_unless_the_owner_gave_it_back() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    let (first, second, third) = (process(&database), process(&database), process(&database));
+    let _dead = owner(&first);
+    assert_eq!(first.ownership().took_over, None, "nobody was there before");
+    assert!(matches!(refused(&second), JournalError::Standby(_)));
+    end_the_lease(server, &database);
+    let mut journal = owner(&second);
+    assert!(second.ownership().took_over.is_some());
+    journal.release();
+    owner(&third);
+    assert_eq!(third.ownership().took_over, None);
 }

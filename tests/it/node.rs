@@ -105,13 +105,13 @@ impl Bench {
         let published = Arc::new(Published::new(meter));
         let (handle, reason, commits, now) = (journal.clone(), broken.clone(), log.clone(), millis.clone());
         let core = Core::start(Parts {
-            open_journal: Box::new(move || {
+            source: Box::new(move || {
                 if let Some(reason) = reason.lock().unwrap().clone() {
                     return Err(JournalError::Unusable { path: "data".into(), reason });
                 }
                 let mut handle = handle.lock().unwrap();
                 *handle = handle.reopen();
-                Ok(Box::new(Logged(handle.clone(), commits.clone())))
+                Ok(Box::new(Logged(handle.clone(), commits.clone())) as Box<dyn Journal>)
             }),
             queue: queue.clone(),
             clock: Arc::new(EngineClock::driven_by(move || {

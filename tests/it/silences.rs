@@ -26,6 +26,7 @@ async fn start() -> Running {
         external_url: String::new(),
         route_prefix: String::new(),
         web_config_file: None,
+        advertise: None,
     };
     let node = Node::start(options).await.unwrap();
     let address = node.addresses()[0];

@@ -82,6 +82,7 @@ struct Owned {
     reports: Vec<Report>,
     resend: Vec<NotificationId>,
     made_good: Vec<NotificationId>,
+    taken: Option<u64>,
 }
 
 impl Owned {
@@ -93,6 +94,7 @@ impl Owned {
             reports: c.reports.to_vec(),
             resend: c.resend.to_vec(),
             made_good: c.made_good.to_vec(),
+            taken: c.taken,
         }
     }
 
@@ -104,6 +106,7 @@ impl Owned {
             reports: &self.reports,
             resend: &self.resend,
             made_good: &self.made_good,
+            taken: self.taken,
         }
     }
 }

@@ -74,7 +74,7 @@ impl Workers {
         let name = (notification.receiver.as_str(), notification.integration.as_str());
         if let Some(lane) = NAMES.iter().position(|known| *known == name) {
             let id = notification.id;
-            if self.schedules[lane].push(notification, possible_repeat) {
+            if self.schedules[lane].push(notification, possible_repeat, None) {
                 let push = self.pushes.entry(id).or_default();
                 *push = (push.0 + 1, possible_repeat);
             }

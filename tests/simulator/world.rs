@@ -337,7 +337,7 @@ impl World {
         let published = Arc::new(Published::new(meter.unwrap_or_else(|e| panic!("{e}"))));
         let (tray, disk) = (Tray::default(), self.disk.clone());
         let core = Core::start(Parts {
-            open_journal: Box::new(move || disk.open()),
+            source: Box::new(move || disk.open()),
             queue: queue.clone(),
             clock: clock.clone(),
             outbox: Box::new(Sending(tray.clone(), self.disk.clone())),

@@ -85,6 +85,7 @@ async fn show(seconds: u64, folder: &Path) -> Result<bool, DemoError> {
         external_url: String::new(),
         route_prefix: String::new(),
         web_config_file: None,
+        advertise: None,
     })
     .await?;
     let address = *node.addresses().first().ok_or(DemoError::Deaf)?;

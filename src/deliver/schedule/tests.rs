@@ -66,9 +66,9 @@ fn pages_first_then_updates_then_resolves_by_severity_and_age() {
         (6, Kind::Page, 0),
     ];
     for (id, kind, level) in waiting {
-        assert!(schedule.push(notification(id, kind, level), false));
+        assert!(schedule.push(notification(id, kind, level), false, None));
     }
-    assert!(!schedule.push(notification(6, Kind::Page, 0), false));
+    assert!(!schedule.push(notification(6, Kind::Page, 0), false, None));
     let order: Vec<u64> = (0..6).map(|_| step(&mut schedule, &mut now)).collect();
     assert_eq!(order, [5, 6, 4, 2, 3, 1]);
 }
@@ -78,7 +78,7 @@ fn no_more_attempts_at_once_than_allowed() {
     let mut now = Instant::now();
     let mut schedule = schedule(2, now);
     for id in 1..=3 {
-        schedule.push(notification(id, Kind::Page, 0), false);
+        schedule.push(notification(id, Kind::Page, 0), false, None);
     }
     assert_eq!(step(&mut schedule, &mut now), 1);
     assert_eq!(step(&mut schedule, &mut now), 2);
@@ -92,7 +92,7 @@ fn an_open_circuit_lets_one_probe_out_and_closes_on_success() {
     let mut now = Instant::now();
     let mut schedule = schedule(8, now);
     for id in 1..=8 {
-        schedule.push(notification(id, Kind::Page, 0), false);
+        schedule.push(notification(id, Kind::Page, 0), false, None);
     }
     let began = now;
     for _ in 0..5 {
@@ -115,14 +115,14 @@ fn an_open_circuit_lets_one_probe_out_and_closes_on_success() {
 fn a_page_that_the_receiver_cannot_stomach_does_not_hold_back_the_others() {
     let mut now = Instant::now();
     let mut schedule = schedule(8, now);
-    schedule.push(notification(1, Kind::Page, 0), false);
+    schedule.push(notification(1, Kind::Page, 0), false, None);
     let began = now;
     for _ in 0..20 {
         assert_eq!(step(&mut schedule, &mut now), 1);
         schedule.settle(NotificationId(1), down(), now);
     }
     assert!(now - began > Duration::from_secs(300), "the pauses grow: {:?}", now - began);
-    schedule.push(notification(2, Kind::Update, 2), false);
+    schedule.push(notification(2, Kind::Update, 2), false, None);
     let asked = now;
     assert_eq!(step(&mut schedule, &mut now), 2);
     assert!(now - asked <= Duration::from_millis(500));
@@ -134,14 +134,14 @@ fn a_page_that_the_receiver_cannot_stomach_does_not_hold_back_the_others() {
 fn retry_after_holds_the_integration_and_is_capped() {
     let mut now = Instant::now();
     let mut schedule = schedule(8, now);
-    schedule.push(notification(1, Kind::Page, 0), false);
+    schedule.push(notification(1, Kind::Page, 0), false, None);
     assert_eq!(step(&mut schedule, &mut now), 1);
     let asked = |seconds| {
         let error = AttemptError::passing(FailureReason::RateLimited, "status 429");
         Err(AttemptError { retry: Retry::After(Duration::from_secs(seconds)), ..error })
     };
     schedule.settle(NotificationId(1), asked(30), now);
-    schedule.push(notification(2, Kind::Page, 0), false);
+    schedule.push(notification(2, Kind::Page, 0), false, None);
     assert_eq!(schedule.next(now), Next::At(now + Duration::from_secs(30)));
     let before = now;
     assert_eq!(step(&mut schedule, &mut now), 1, "the older page first");
@@ -160,7 +160,7 @@ fn retry_after_holds_the_integration_and_is_capped() {
 fn the_end_says_how_many_attempts_and_whether_one_may_have_been_accepted() {
     let mut now = Instant::now();
     let mut schedule = schedule(8, now);
-    schedule.push(notification(1, Kind::Page, 0), false);
+    schedule.push(notification(1, Kind::Page, 0), false, None);
     step(&mut schedule, &mut now);
     let lost = AttemptError {
         ambiguous: true,
@@ -180,8 +180,8 @@ fn the_end_says_how_many_attempts_and_whether_one_may_have_been_accepted() {
 fn a_drain_tries_what_was_never_tried_and_nothing_else() {
     let mut now = Instant::now();
     let mut schedule = schedule(1, now);
-    schedule.push(notification(1, Kind::Page, 0), false);
-    schedule.push(notification(2, Kind::Page, 0), false);
+    schedule.push(notification(1, Kind::Page, 0), false, None);
+    schedule.push(notification(2, Kind::Page, 0), false, None);
     step(&mut schedule, &mut now);
     schedule.settle(NotificationId(1), down(), now);
     schedule.drain();
@@ -203,7 +203,7 @@ fn the_third_answer_that_does_not_decide_is_taken_as_the_end() {
     let mut now = Instant::now();
     let mut schedule = schedule(8, now);
     for (id, verdict) in [(1, Verdict::Accepted), (2, Verdict::Refused)] {
-        schedule.push(notification(id, Kind::Page, 0), false);
+        schedule.push(notification(id, Kind::Page, 0), false, None);
         for attempt in 1..=3 {
             assert_eq!(step(&mut schedule, &mut now), id);
             let job = schedule.job(NotificationId(id)).unwrap();
@@ -223,7 +223,7 @@ fn the_third_answer_that_does_not_decide_is_taken_as_the_end() {
 fn an_answer_that_does_not_decide_is_asked_for_once_more_after_a_restart() {
     let mut now = Instant::now();
     let mut schedule = schedule(8, now);
-    schedule.push(notification(1, Kind::Page, 0), true);
+    schedule.push(notification(1, Kind::Page, 0), true, None);
     // It was not taken: this is no answer that does not decide.
     step(&mut schedule, &mut now);
     assert_eq!(schedule.settle(NotificationId(1), down(), now), None);
@@ -241,7 +241,7 @@ fn over_the_pace_pages_leave_before_updates_before_resolves() {
     let mut schedule = Schedule::new(limits, Arc::new(Pacer::new(pace, now)));
     let kinds = [Kind::Resolve, Kind::Update, Kind::Page];
     for id in 0..180 {
-        schedule.push(notification(id, kinds[id as usize / 60], 0), false);
+        schedule.push(notification(id, kinds[id as usize / 60], 0), false, None);
     }
     let began = now;
     let mut left = |expected: Kind, now: &mut Instant| {
@@ -268,11 +268,24 @@ fn schedules_that_share_a_pacer_share_its_pace() {
     let mut started = 0;
     for schedule in &mut two {
         for id in 0..100 {
-            schedule.push(notification(id, Kind::Page, 0), false);
+            schedule.push(notification(id, Kind::Page, 0), false, None);
         }
         while matches!(schedule.next(now), Next::Start(_)) {
             started += 1;
         }
     }
     assert_eq!(started, 120);
+}
+
+#[test]
+fn what_must_wait_leaves_later_and_holds_up_nothing_else() {
+    let start = Instant::now();
+    let (mut now, mut schedule) = (start, schedule(8, start));
+    let wait = Duration::from_secs(10);
+    assert!(schedule.push(notification(1, Kind::Resolve, 0), false, Some(start + wait)));
+    assert_eq!(schedule.next(now), Next::At(start + wait));
+    assert!(schedule.push(notification(2, Kind::Resolve, 0), false, None));
+    assert_eq!((step(&mut schedule, &mut now), now), (2, start));
+    schedule.settle(NotificationId(2), Ok(()), now);
+    assert_eq!((step(&mut schedule, &mut now), now), (1, start + wait));
 }

@@ -8,13 +8,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::connect::Place;
+use super::replicas::{self, Advertised, Cluster};
 use super::{failed, run, runtime};
 use crate::journal::JournalError;
 
@@ -30,32 +31,43 @@ const LEASE: Duration = Duration::from_secs(10);
 const MARGIN: Duration = Duration::from_secs(2);
 
 const TAKE: &str = "UPDATE squelch_owner
-    SET epoch = epoch + 1, process = $1, name = $2, lease_until = clock_timestamp() + interval '10 s'
+    SET epoch = epoch + 1, process = $1, name = $2, url = $4,
+        lease_until = clock_timestamp() + interval '10 s'
     WHERE process = $1 OR (NOT $3 AND lease_until <= clock_timestamp())
     RETURNING epoch, fenced";
 const RENEWED: &str = "UPDATE squelch_owner SET lease_until = clock_timestamp() + interval '10 s'
     WHERE process = $1 RETURNING fenced";
 const OWNER: &str = "SELECT name, epoch, fenced, lease_until <= clock_timestamp(),
-        (SELECT version FROM squelch_version)
+        (SELECT version FROM squelch_version), url, secret, process <> ''
     FROM squelch_owner";
 const FENCED: &str = "UPDATE squelch_owner SET fenced = fenced + 1";
-const GIVEN_BACK: &str = "UPDATE squelch_owner SET process = '', lease_until = clock_timestamp()
+const GIVEN_BACK: &str = "WITH gone AS (DELETE FROM squelch_replica WHERE process = $2)
+    UPDATE squelch_owner SET process = '', lease_until = clock_timestamp()
     WHERE epoch = $1 AND process = $2";
 
 /// Who owns the journal, as far as this process knows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Standing {
+#[derive(Debug, Clone, Default)]
+pub struct Ownership {
     /// Whether this process does.
     pub owner: bool,
     /// The newest epoch that it has seen.
     pub epoch: i64,
     /// How many owners found that another process had taken over, over the life of the database.
     pub fenced: i64,
+    /// Where the owner answers, if that is another process.
+    pub owner_url: Option<Arc<str>>,
+    /// The word by which replicas know each other. The database made it.
+    pub secret: Arc<str>,
+    /// When this process took over from an owner that had not given the journal back.
+    pub took_over: Option<Instant>,
+    /// All replicas and the inbox, as of the last seconds.
+    pub cluster: Arc<Cluster>,
 }
 
 /// The lease of this process.
 pub(super) struct Lease {
     place: Arc<Place>,
+    own: Advertised,
     state: Mutex<State>,
     lost: Box<dyn Fn() + Send + Sync>,
     ended: AtomicBool,
@@ -65,6 +77,10 @@ pub(super) struct Lease {
 struct State {
     /// What the database calls this process: a number at random.
     process: Option<String>,
+    /// Where this process answers the others.
+    url: String,
+    /// When this process last told the others that it is there.
+    met: Duration,
     /// Whether this process has owned the journal.
     owned: bool,
     /// When it stops to decide, on its own clock.
@@ -75,7 +91,7 @@ struct State {
     error: String,
     /// Who took over.
     fenced: Option<String>,
-    standing: Standing,
+    ownership: Ownership,
     renewing: Option<Thread>,
 }
 
@@ -86,8 +102,8 @@ fn now() -> Duration {
 }
 
 impl Lease {
-    pub(super) fn new(place: Arc<Place>, lost: Box<dyn Fn() + Send + Sync>) -> Arc<Lease> {
-        Arc::new(Lease { place, state: Mutex::default(), lost, ended: AtomicBool::new(false) })
+    pub(super) fn new(place: Arc<Place>, own: Advertised, lost: Box<dyn Fn() + Send + Sync>) -> Arc<Lease> {
+        Arc::new(Lease { place, own, state: Mutex::default(), lost, ended: AtomicBool::new(false) })
     }
 
     pub(super) fn place(&self) -> Arc<Place> {
@@ -106,17 +122,15 @@ impl Lease {
     /// Takes ownership if nobody has it, or if this process has it already. Gives the new epoch.
     pub(super) async fn take(&self, client: &Client) -> Result<i64, JournalError> {
         self.check()?;
-        let process = match self.process() {
-            Some(process) => process,
-            None => {
-                let row = client.query_typed_one("SELECT gen_random_uuid()::text", &[]).await;
-                row.map_err(failed)?.get(0)
-            }
-        };
-        let owned = {
+        if self.process().is_none() {
+            let sql = "SELECT gen_random_uuid()::text, host(inet_client_addr())";
+            let row = client.query_typed_one(sql, &[]).await.map_err(failed)?;
             let mut state = self.state();
-            state.process = Some(process.clone());
-            state.owned
+            (state.process, state.url) = (Some(row.get(0)), self.own.url(row.get(1)));
+        }
+        let (process, url, owned, met) = {
+            let state = self.state();
+            (state.process.clone().unwrap_or_default(), state.url.clone(), state.owned, state.met)
         };
         let began = now();
         let owner = client.query_typed_one(OWNER, &[]).await.map_err(failed)?;
@@ -126,14 +140,20 @@ impl Lease {
         if owner.get::<_, bool>(3) || owned {
             let name = name();
             let taken = client
-                .query_typed_opt(TAKE, &[(&process, Type::TEXT), (&name, Type::TEXT), (&owned, Type::BOOL)])
+                .query_typed_opt(
+                    TAKE,
+                    &[(&process, Type::TEXT), (&name, Type::TEXT), (&owned, Type::BOOL), (&url, Type::TEXT)],
+                )
                 .await
                 .map_err(failed)?;
             if let Some(row) = taken {
-                let mut state = self.state();
-                state.standing = Standing { owner: true, epoch: row.get(0), fenced: row.get(1) };
-                (state.owned, state.deadline) = (true, began + LEASE - MARGIN);
-                return Ok(state.standing.epoch);
+                let epoch = row.get(0);
+                self.took(epoch, row.get(1), owner.get(6), !owned && owner.get(7), began);
+                // Nothing depends on it.
+                if let Ok(cluster) = self.meet(client).await {
+                    self.state().ownership.cluster = cluster;
+                }
+                return Ok(epoch);
             }
         }
         if owned {
@@ -143,8 +163,45 @@ impl Lease {
             return Err(self.fence());
         }
         let (name, epoch): (String, i64) = (owner.get(0), owner.get(1));
-        self.state().standing = Standing { owner: false, epoch, fenced: owner.get(2) };
+        let cluster = match began >= met + RENEW {
+            true => Some(self.meet(client).await?),
+            false => None,
+        };
+        let mut state = self.state();
+        let cluster = cluster.unwrap_or_else(|| state.ownership.cluster.clone());
+        state.ownership = Ownership {
+            owner: false,
+            epoch,
+            fenced: owner.get(2),
+            owner_url: Some(owner.get::<_, &str>(5).into()),
+            secret: owner.get::<_, &str>(6).into(),
+            took_over: None,
+            cluster,
+        };
+        drop(state);
         Err(JournalError::Standby(format!("{name} owns the database, by epoch {epoch}")))
+    }
+
+    /// This process owns the journal from now on. `over` says that the owner before it had not given it back.
+    fn took(&self, epoch: i64, fenced: i64, secret: &str, over: bool, began: Duration) {
+        let mut state = self.state();
+        let took_over = over.then(Instant::now).or(state.ownership.took_over);
+        let cluster = state.ownership.cluster.clone();
+        let secret = secret.into();
+        state.ownership =
+            Ownership { owner: true, epoch, fenced, owner_url: None, secret, took_over, cluster };
+        (state.owned, state.deadline) = (true, began + LEASE - MARGIN);
+    }
+
+    /// Tells the other replicas that this one is there, and looks who else is.
+    async fn meet(&self, client: &Client) -> Result<Arc<Cluster>, JournalError> {
+        let (process, url, began) = {
+            let state = self.state();
+            (state.process.clone().unwrap_or_default(), state.url.clone(), now())
+        };
+        let cluster = Arc::new(replicas::meet(client, &process, &name(), &url).await?);
+        self.state().met = began;
+        Ok(cluster)
     }
 
     /// Starts the thread that renews the lease, once.
@@ -183,19 +240,23 @@ impl Lease {
                     None => self.place.connect().await?,
                 };
                 let renewed = self.renew(&connected).await?;
+                let cluster = self.meet(&connected).await;
                 client = Some(connected);
-                Ok(renewed)
+                Ok((renewed, cluster))
             });
             wait = AGAIN;
             match renewed {
-                Ok(Some(fenced)) => {
+                Ok((Some(fenced), cluster)) => {
                     let mut state = self.state();
-                    (state.deadline, state.standing.fenced) = (began + LEASE - MARGIN, fenced);
+                    (state.deadline, state.ownership.fenced) = (began + LEASE - MARGIN, fenced);
+                    if let Ok(cluster) = cluster {
+                        state.ownership.cluster = cluster;
+                    }
                     state.error.clear();
                     wait = RENEW;
                 }
-                Ok(None) if self.ended.load(Ordering::Relaxed) => return,
-                Ok(None) => {
+                Ok((None, _)) if self.ended.load(Ordering::Relaxed) => return,
+                Ok((None, _)) => {
                     self.fenced();
                     return (self.lost)();
                 }
@@ -225,8 +286,8 @@ impl Lease {
         let mut state = self.state();
         let first = state.fenced.is_none();
         if first {
-            let epoch = state.standing.epoch;
-            state.standing.owner = false;
+            let epoch = state.ownership.epoch;
+            state.ownership.owner = false;
             state.fenced = Some(format!("another process has taken over the database since epoch {epoch}"));
         }
         first
@@ -259,8 +320,8 @@ impl Lease {
         state.fenced.is_none() && (now() < state.deadline || state.failed >= state.deadline)
     }
 
-    pub(super) fn standing(&self) -> Standing {
-        self.state().standing
+    pub(super) fn ownership(&self) -> Ownership {
+        self.state().ownership.clone()
     }
 }
 

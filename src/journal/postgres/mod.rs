@@ -4,7 +4,8 @@
 //! They stand in the first schema of the user's `search_path`. `squelch_version` has one row, the version of
 //! the format: a newer one is refused. The others are those of the SQLite journal, with `squelch_` before
 //! their names: `squelch_input`, `squelch_decision`, `squelch_notification` and `squelch_snapshot`.
-//! `squelch_owner` has one row, which says who decides: see `lease.rs`.
+//! `squelch_owner` has one row, which says who decides: see `lease.rs`. Standbys write into `squelch_handed`,
+//! the inbox of the owner (`inbox.rs`), and each process has a row in `squelch_replica` (`replicas.rs`).
 //!
 //! # Who may write
 //! Each open takes ownership and raises the epoch. The first statement of each transaction that writes names
@@ -25,8 +26,10 @@
 
 mod connect;
 mod decided;
+mod inbox;
 mod lease;
 mod read;
+mod replicas;
 mod schema;
 mod write;
 
@@ -40,11 +43,12 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::Client;
 
 pub use decided::PostgresDecisions;
-pub use lease::Standing;
+pub use lease::Ownership;
+pub use replicas::{Advertised, Cluster, Replica};
 
 use super::batch::Tail;
-use super::{Commit, DeadLetter, Journal, JournalError, LetterQuery, Recovered, Seq};
-use crate::model::Timestamp;
+use super::{Commit, DeadLetter, Handed, Journal, JournalError, JournalSource, LetterQuery, Recovered, Seq};
+use crate::model::{self, Timestamp};
 use crate::settings::Secret;
 use connect::Place;
 use lease::Lease;
@@ -53,6 +57,8 @@ use lease::Lease;
 const WRITE_PATIENCE: Duration = Duration::from_secs(8);
 /// How long it may take to connect, and to take ownership.
 const OPEN_PATIENCE: Duration = Duration::from_secs(8);
+/// How often the owner looks into the inbox: alerts that come in at a standby wait so long at most.
+const INBOX_EVERY: model::Duration = model::Duration::from_millis(100);
 /// How long it may take to read all that a start needs, or to write a snapshot.
 const LONG_PATIENCE: Duration = Duration::from_secs(120);
 
@@ -66,10 +72,10 @@ pub struct Postgres {
 
 impl Postgres {
     /// The database whose URL `url` holds. It connects to nothing yet. `lost` is called, from any thread,
-    /// when another process has taken ownership.
-    pub fn new(url: Secret, lost: impl Fn() + Send + Sync + 'static) -> Arc<Postgres> {
+    /// when another process has taken ownership. `own` says where this process answers the others.
+    pub fn new(url: Secret, own: Advertised, lost: impl Fn() + Send + Sync + 'static) -> Arc<Postgres> {
         let place = Arc::new(Place::new(url));
-        let lease = Lease::new(place.clone(), Box::new(lost));
+        let lease = Lease::new(place.clone(), own, Box::new(lost));
         Arc::new(Postgres { place, lease, waiting: Mutex::default() })
     }
 
@@ -80,19 +86,7 @@ impl Postgres {
     /// it and another one took over, [`JournalError::Unusable`] if the database cannot be used.
     pub fn open(&self) -> Result<PostgresJournal, JournalError> {
         let place = &self.place;
-        let waiting = self.waiting().take();
-        let (rt, client) = match waiting {
-            Some(waiting) => waiting,
-            None => {
-                let rt = runtime()?;
-                let client = run(&rt, OPEN_PATIENCE, async {
-                    let client = place.connect().await?;
-                    schema::migrate(place, &client).await?;
-                    Ok(client)
-                })?;
-                (rt, client)
-            }
-        };
+        let (rt, client) = self.connection()?;
         let epoch = match run(&rt, OPEN_PATIENCE, self.lease.take(&client)) {
             Err(owned @ JournalError::Standby(_)) => {
                 *self.waiting() = Some((rt, client));
@@ -114,6 +108,33 @@ impl Postgres {
         })
     }
 
+    /// The connection of a standby, or a new one.
+    fn connection(&self) -> Result<(Runtime, Client), JournalError> {
+        if let Some(waiting) = self.waiting().take() {
+            return Ok(waiting);
+        }
+        let (rt, place) = (runtime()?, &self.place);
+        let client = run(&rt, OPEN_PATIENCE, async {
+            let client = place.connect().await?;
+            schema::migrate(place, &client).await?;
+            Ok(client)
+        })?;
+        Ok((rt, client))
+    }
+
+    /// Puts alerts into the inbox of the owner: JSON of a list of batches. It takes no ownership.
+    ///
+    /// # Errors
+    /// The inbox is full ([`JournalError::Refused`]), or the database cannot be used.
+    pub fn hand_over(&self, batches: &str) -> Result<(), JournalError> {
+        let (rt, client) = self.connection()?;
+        let done = run(&rt, WRITE_PATIENCE, inbox::hand_over(&client, batches));
+        if matches!(done, Ok(()) | Err(JournalError::Refused(_))) {
+            *self.waiting() = Some((rt, client));
+        }
+        done
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Option<(Runtime, Client)>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,8 +154,18 @@ impl Postgres {
     }
 
     /// Who owns it, as far as this process knows.
-    pub fn standing(&self) -> Standing {
-        self.lease.standing()
+    pub fn ownership(&self) -> Ownership {
+        self.lease.ownership()
+    }
+}
+
+impl JournalSource for Arc<Postgres> {
+    fn open(&mut self) -> Result<Box<dyn Journal>, JournalError> {
+        Ok(Box::new(Postgres::open(self)?))
+    }
+
+    fn hand_over(&mut self, batches: &str) -> Result<(), JournalError> {
+        Postgres::hand_over(self, batches)
     }
 }
 
@@ -253,6 +284,14 @@ impl Journal for PostgresJournal {
 
     fn may_decide(&self) -> Result<(), JournalError> {
         self.lease.may_decide()
+    }
+
+    fn inbox(&mut self) -> Result<Vec<Handed>, JournalError> {
+        self.run(WRITE_PATIENCE, async |client, _| inbox::waiting(client).await)
+    }
+
+    fn inbox_every(&self) -> Option<model::Duration> {
+        Some(INBOX_EVERY)
     }
 
     fn release(&mut self) {

@@ -15,12 +15,32 @@ CREATE TABLE squelch_owner (
     epoch bigint NOT NULL,
     process text NOT NULL,
     name text NOT NULL,
+    url text NOT NULL,
     lease_until timestamptz NOT NULL,
     fenced bigint NOT NULL,
-    head bigint NOT NULL
+    head bigint NOT NULL,
+    secret text NOT NULL
 ) WITH (fillfactor = 50);
-INSERT INTO squelch_owner (epoch, process, name, lease_until, fenced, head)
-    VALUES (0, '', '', '-infinity', 0, 0);
+INSERT INTO squelch_owner (epoch, process, name, url, lease_until, fenced, head, secret)
+    VALUES (0, '', '', '', '-infinity', 0, 0, gen_random_uuid()::text || gen_random_uuid()::text);
+CREATE TABLE squelch_replica (
+    process text PRIMARY KEY,
+    name text NOT NULL,
+    url text NOT NULL,
+    seen_at timestamptz NOT NULL
+);
+CREATE TABLE squelch_inbox (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    head bigint NOT NULL,
+    bytes bigint NOT NULL
+) WITH (fillfactor = 50);
+INSERT INTO squelch_inbox (head, bytes) VALUES (0, 0);
+CREATE TABLE squelch_handed (
+    row bigint PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    sha256 bytea NOT NULL,
+    body text NOT NULL
+);
 CREATE TABLE squelch_input (
     first_seq bigint PRIMARY KEY,
     last_seq bigint NOT NULL CHECK (last_seq >= first_seq),

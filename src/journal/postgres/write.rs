@@ -12,7 +12,7 @@ use crate::journal::batch::{self, Tail, checksum};
 use crate::journal::{Commit, DEAD_LETTERS_KEPT, JournalError, PRUNE_BATCH, Seq};
 use crate::model::{Outcome, Timestamp};
 
-type Param<'a> = (&'a (dyn ToSql + Sync), Type);
+pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// A commit as rows.
 pub(super) struct Rows {
@@ -23,6 +23,7 @@ pub(super) struct Rows {
     reports: Reports,
     resend: Vec<i64>,
     made_good: Vec<i64>,
+    taken: Option<i64>,
 }
 
 /// New notifications, a list a column.
@@ -86,7 +87,8 @@ impl Rows {
         }
         let ids = |ids: &[crate::model::NotificationId]| ids.iter().map(|id| int(id.0)).collect();
         let (resend, made_good) = (ids(commit.resend), ids(commit.made_good));
-        Ok(Rows { tail, input, decision, notifications, reports, resend, made_good })
+        let taken = commit.taken.map(int);
+        Ok(Rows { tail, input, decision, notifications, reports, resend, made_good, taken })
     }
 }
 
@@ -156,6 +158,9 @@ async fn insert(tx: &Transaction<'_>, rows: &Rows) -> Result<(), JournalError> {
         let sql = "UPDATE squelch_notification SET state = 'accepted', ended_at = $1
              WHERE id = ANY($2) AND state = 'dead'";
         execute(tx, sql, &[(&at, Type::INT8), (&rows.made_good, Type::INT8_ARRAY)]).await?;
+    }
+    if let Some(taken) = &rows.taken {
+        execute(tx, super::inbox::TAKEN, &[(taken, Type::INT8)]).await?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::{OpenApi as OpenApiDocument, Server};
 
 use super::asked::asked;
-use super::{alerts, dead_letters, decisions, incidents, noise, receivers, reply, silences, stats};
+use super::{alerts, cluster, dead_letters, decisions, incidents, noise, receivers, reply, silences, stats};
 use crate::web::app::App;
 use crate::web::problem::{Details, Problem, json};
 
@@ -25,6 +25,7 @@ use crate::web::problem::{Details, Problem, json};
         incidents::list,
         decisions::list,
         noise::count,
+        cluster::read,
         stats::stats,
         receivers::list,
         silences::list,

@@ -6,6 +6,7 @@
 
 mod alerts;
 mod asked;
+mod cluster;
 mod dead_letters;
 mod decisions;
 mod document;
@@ -27,6 +28,7 @@ use crate::decision_log::{DecisionLogError, Page, Query};
 
 pub use alerts::{AlertEntry, AlertPage, StandingEntry};
 pub(super) use asked::{ASKED_COMPILED, PageLimit, matchers};
+pub use cluster::{ClusterEntry, ReplicaEntry};
 pub(super) use decisions::DecisionParams;
 pub use document::description;
 pub use incidents::{IncidentEntry, IncidentPage};
@@ -43,6 +45,7 @@ pub(super) fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/incidents", get(incidents::list)),
         ("/api/v1/decisions", get(decisions::list)),
         ("/api/v1/noise", get(noise::count)),
+        ("/api/v1/cluster", get(cluster::read)),
         ("/api/v1/stats", get(stats::stats)),
         ("/api/v1/receivers", get(receivers::list)),
         ("/api/v1/silences", get(silences::list).post(silences::set)),

@@ -108,6 +108,17 @@ impl Squelch {
         http::post(self.address, path, body.as_ref()).await.unwrap()
     }
 
+    /// A request with these headers; there must be an answer.
+    pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let (host, length) = (self.address, body.len());
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {host}\r\n{headers}content-type: application/json\r\n\
+             content-length: {length}\r\nconnection: close\r\n\r\n"
+        );
+        http::send(self.address, &head, body.as_bytes()).await.unwrap()
+    }
+
     /// Sends a webhook body, which must be taken.
     pub async fn hook(&self, body: &Value) {
         let answer = self.post("/alertmanager/webhook", body.to_string()).await;

@@ -4,6 +4,7 @@ use rustix::process::Signal;
 use squelch::commands::fake_pager::{FakePager, Fault};
 
 use super::child::Child;
+use super::http::Answer;
 use super::sender::{Told, body};
 use super::squelch::{Home, Squelch};
 use super::{opened_and_closed, pager, shown, until};
@@ -18,7 +19,7 @@ storage: {{postgres: {{url_file: '{}'}}}}
 route: {{receiver: pager, group_by: [outage]}}
 receivers:
   - name: pager
-    webhook_configs: [{{url: '{}', timeout: 1m}}]
+    webhook_configs: [{{url: '{}', timeout: 15s}}]
 noise: {{default: {{resolve_hold: 0s, storm: {{start: 0}}, limit: {{pages: 0}}}}}}
 ",
         database.url_file.display(),
@@ -26,21 +27,31 @@ noise: {{default: {{resolve_hold: 0s, storm: {{start: 0}}, limit: {{pages: 0}}}}
     )
 }
 
-fn outage(name: &str) -> Told {
-    Told::fires("Down", "outage", name)
+/// What the others call a replica.
+fn name(squelch: &Squelch) -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host} (pid {})", squelch.child.pid())
 }
 
-/// Starts a process and waits until it listens and waits for the ownership.
-async fn stand_by(home: &Home) -> Squelch {
-    let child = home.launch("127.0.0.1:0".parse().unwrap());
-    let line = child.line(&["msg=listening"]).await;
-    let address = line.split(' ').find_map(|field| field.strip_prefix("address=")).unwrap();
-    Squelch { address: address.parse().unwrap(), child }
+fn outage(name: &str) -> Told {
+    Told::fires("Down", "outage", name)
 }
 
 async fn ready(squelch: &Squelch) {
     let ready = async || Some(squelch.get("/-/ready").await).filter(|a| a.status == 200);
     until("Squelch is ready", ready).await;
+}
+
+/// Waits until a replica decides.
+async fn owns(squelch: &Squelch) {
+    let owns = async || (squelch.scrape().await.value("squelch_storage_owner") == 1.0).then_some(());
+    until("the replica owns the storage", owns).await;
+}
+
+/// Waits until no replica answers for the cluster any more, and until another one does.
+async fn answers(squelch: &Squelch) {
+    let answers = async || Some(squelch.get("/api/v1/incidents").await).filter(|a| a.status == 200);
+    until("the replica answers for the cluster", answers).await;
 }
 
 async fn each_once(pager: &FakePager, outages: usize) {
@@ -59,13 +70,11 @@ async fn a_standby_takes_over_after_a_kill_and_after_an_end_in_order() {
     let text = config(&pager, &database);
     let (one, two) = (Home::new(&text), Home::new(&text));
     let mut first = one.serve().await;
-    let second = stand_by(&two).await;
-    let not_ready = second.get("/-/ready").await;
-    assert_eq!(not_ready.status, 503);
-    let owner = format!("(pid {}) owns the database, by epoch 1", first.child.pid());
-    assert!(not_ready.body.contains(&owner), "{}", not_ready.body);
-    let refused = second.post("/alertmanager/webhook", body("http://am", &[outage("x")]).to_string()).await;
-    assert_eq!(refused.status, 503, "its sender tries the other one");
+    let second = two.serve().await;
+    let standby = second.get("/-/ready").await;
+    assert_eq!(standby.status, 200, "it accepts alerts");
+    let owner = format!("as a standby: {} owns the database, by epoch 1", name(&first));
+    assert!(standby.body.contains(&owner), "{}", standby.body);
 
     first.hook(&body("http://am", &[outage("delivered")])).await;
     each_once(&pager, 1).await;
@@ -74,7 +83,7 @@ async fn a_standby_takes_over_after_a_kill_and_after_an_end_in_order() {
     first.hook(&body("http://am", &[outage("on its way")])).await;
     until("the page is on its way", async || (pager.requests().total == 2).then_some(())).await;
     first.child.kill();
-    ready(&second).await;
+    owns(&second).await;
     each_once(&pager, 2).await;
     let taken = async || (second.scrape().await.value("squelch_storage_epoch") == 2.0).then_some(());
     until("the metrics say who owns it", taken).await;
@@ -82,13 +91,13 @@ async fn a_standby_takes_over_after_a_kill_and_after_an_end_in_order() {
     each_once(&pager, 3).await;
 
     // Now in order: the lease is given back.
-    let third = stand_by(&one).await;
-    assert_eq!(third.get("/-/ready").await.status, 503);
+    let third = one.serve().await;
+    assert_eq!(third.scrape().await.value("squelch_storage_owner"), 0.0);
     let mut second = second;
     second.child.signal(Signal::TERM);
     assert_eq!(second.child.ended().await.code(), Some(0));
     assert!(second.child.said().contains("the ownership of the database is given back"));
-    ready(&third).await;
+    owns(&third).await;
     let over = ["delivered", "on its way", "new"].map(|name| outage(name).resolved());
     third.hook(&body("http://am", &over)).await;
     shown(&pager, "all of them closed", |i| opened_and_closed(i) == (3, 3)).await;
@@ -103,13 +112,13 @@ async fn an_owner_that_slept_beyond_its_lease_is_fenced_and_sends_nothing() {
     let text = config(&pager, &database);
     let (one, two) = (Home::new(&text), Home::new(&text));
     let mut first = one.serve().await;
-    let second = stand_by(&two).await;
+    let second = two.serve().await;
     // A page that the first one is to try again when it wakes.
     pager.script(Fault { next: 1, answer: Some(500), ..Fault::default() });
     first.hook(&body("http://am", &[outage("late")])).await;
     until("the page was refused", async || (pager.requests().total == 1).then_some(())).await;
     first.child.signal(Signal::STOP);
-    ready(&second).await;
+    owns(&second).await;
     each_once(&pager, 1).await;
     second.hook(&body("http://am", &[outage("new")])).await;
     each_once(&pager, 2).await;
@@ -153,4 +162,95 @@ async fn without_the_database_critical_pages_leave_and_are_known_afterwards() {
     let mut child: Child = home.launch("127.0.0.1:0".parse().unwrap());
     assert_eq!(child.ended().await.code(), Some(1));
     assert!(child.said().contains("no connection to 127.0.0.1:"), "{}", child.said());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_replica_accepts_alerts_and_answers_for_the_cluster() {
+    let Some(server) = shared() else { return };
+    let (pager, database) = (pager().await, server.database());
+    let text = config(&pager, &database);
+    let homes = [Home::new(&text), Home::new(&text), Home::new(&text)];
+    let owner = homes[0].serve().await;
+    let (mut second, third) = (homes[1].serve().await, homes[2].serve().await);
+    answers(&second).await;
+
+    // Each accepts, and one decides.
+    for (replica, outages) in [(&owner, ["a", "x"]), (&second, ["b", "x"]), (&third, ["c", "x"])] {
+        replica.hook(&body("http://am", &outages.map(outage))).await;
+    }
+    each_once(&pager, 4).await;
+    let taken = async || {
+        let waiting = "SELECT count(*), (SELECT bytes FROM squelch_inbox) FROM squelch_handed";
+        (server.sql(&database.name, &[waiting]) == "0|0").then_some(())
+    };
+    until("the inbox is empty", taken).await;
+
+    // Each answers for all of them, and forwards changes too.
+    let asked = "/api/v1/incidents";
+    let incidents = third.get(asked).await.json();
+    assert_eq!(incidents["incidents"].as_array().map(Vec::len), Some(4), "{incidents}");
+    let same = async || {
+        let of = |answer: Answer| answer.json()["incidents"].clone();
+        (of(third.get(asked).await) == of(owner.get(asked).await)).then_some(())
+    };
+    until("both answer the same once the deliveries are known", same).await;
+    assert!(second.get("/").await.body.contains("4"), "the page of a standby shows what is open");
+    let silence = r#"{"matchers": [{"name": "outage", "value": "d", "isRegex": false}], "startsAt":
+        "2020-01-01T00:00:00Z", "endsAt": "2099-01-01T00:00:00Z", "createdBy": "me", "comment": "test"}"#;
+    let made = third.post("/api/v2/silences", silence.to_owned()).await;
+    assert_eq!(made.status, 200, "{}", made.body);
+    assert_eq!(owner.get("/api/v2/silences").await.json()[0]["comment"], "test");
+    let cluster = async || {
+        let cluster = second.get("/api/v1/cluster").await.json();
+        let replicas = cluster["replicas"].as_array().cloned().unwrap_or_default();
+        (replicas.len() == 3).then_some((cluster, replicas))
+    };
+    let (cluster, replicas) = until("all replicas are known", cluster).await;
+    let owners: Vec<_> = replicas.iter().filter(|r| r["owner"] == true).map(|r| r["name"].clone()).collect();
+    assert_eq!(owners, [name(&owner)], "{cluster}");
+    assert_eq!((&cluster["storage"], &cluster["owner"]), (&"postgres".into(), &false.into()));
+    let url = format!("http://{}", owner.address);
+    assert!(replicas.iter().any(|r| r["url"] == url.as_str()), "{cluster}");
+
+    // Nobody owns the storage, and alerts are accepted all the same.
+    let mut owner = owner;
+    owner.child.kill();
+    let away = second.get(asked).await;
+    assert_eq!(away.status, 503);
+    assert!(away.body.contains("another replica takes over within 15 s"), "{}", away.body);
+    second.hook(&body("http://am", &[outage("while nobody decides")])).await;
+    third.hook(&body("http://am", &[outage("a").resolved()])).await;
+    each_once(&pager, 5).await;
+    shown(&pager, "one of them closed", |i| opened_and_closed(i) == (5, 1)).await;
+
+    // A reload of a standby is its own, and so is its end.
+    second.child.signal(Signal::TERM);
+    assert_eq!(second.child.ended().await.code(), Some(0));
+    assert_eq!(third.stop().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_checks_who_calls_and_no_stranger_speaks_as_a_replica() {
+    let Some(server) = shared() else { return };
+    let (pager, database) = (pager().await, server.database());
+    let users = "users: [{name: ann, role: read, authorization: {credentials: read-token}}]\n";
+    let text = format!("{}{users}", config(&pager, &database));
+    let homes = [Home::new(&text), Home::new(&text)];
+    let (owner, standby) = (homes[0].serve().await, homes[1].serve().await);
+    let asked = "/api/v1/incidents";
+    assert_eq!(standby.get(asked).await.status, 401);
+    let as_ann = [("authorization", "Bearer read-token")];
+    until("the owner answers", async || {
+        Some(standby.ask("GET", asked, &as_ann, "").await).filter(|a| a.status == 200)
+    })
+    .await;
+    let refused = standby.ask("POST", "/api/v2/silences", &as_ann, "{}").await;
+    assert_eq!(refused.status, 403, "{}", refused.body);
+    let secret = server.sql(&database.name, &["SELECT secret FROM squelch_owner"]);
+    assert_eq!(secret.len(), 72);
+    for (word, status) in [("", 401), ("guess", 401), (secret.as_str(), 200)] {
+        assert_eq!(owner.ask("GET", asked, &[("squelch-replica", word)], "").await.status, status, "{word}");
+    }
+    assert_eq!(standby.stop().await.code(), Some(0));
+    assert_eq!(owner.stop().await.code(), Some(0));
 }

@@ -1,0 +1,135 @@
+//! The replicas that share the database: each has a row, and says every 3 s that it is there.
+
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use super::{failed, number};
+use crate::journal::JournalError;
+
+const MEET: &str = "INSERT INTO squelch_replica (process, name, url, seen_at)
+    VALUES ($1, $2, $3, clock_timestamp())
+    ON CONFLICT (process) DO UPDATE SET url = EXCLUDED.url, seen_at = EXCLUDED.seen_at";
+/// Only the owner forgets, so that no two replicas delete the same row.
+const FORGET: &str = "DELETE FROM squelch_replica WHERE seen_at < clock_timestamp() - interval '1 minute'
+    AND EXISTS (SELECT FROM squelch_owner WHERE process = $1)";
+const REPLICAS: &str = "SELECT r.name, r.url, r.process = o.process,
+        (extract(epoch FROM clock_timestamp() - r.seen_at) * 1000)::bigint
+    FROM squelch_replica r, squelch_owner o ORDER BY r.name, r.process";
+const INBOX: &str = "SELECT count(*), (SELECT bytes FROM squelch_inbox),
+        coalesce((extract(epoch FROM clock_timestamp() - min(at)) * 1000)::bigint, 0)
+    FROM squelch_handed";
+
+/// Where a process answers the other replicas.
+#[derive(Debug, Clone, Default)]
+pub struct Advertised {
+    /// Host, or host and port, if the operator named it. Default: the address from which the database sees this
+    /// process.
+    pub address: Option<String>,
+    /// The port on which it listens.
+    pub port: u16,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// The prefix of all its paths, without a slash at the end.
+    pub prefix: String,
+}
+
+impl Advertised {
+    /// Its URL. `seen` is the address from which the database sees this process, if there is one.
+    pub(super) fn url(&self, seen: Option<&str>) -> String {
+        let Advertised { address, port, scheme, prefix } = self;
+        let address = match (address, seen) {
+            (Some(address), _) if has_port(address) => address.clone(),
+            (Some(host), _) => format!("{}:{port}", bracketed(host)),
+            (None, Some(host)) => format!("{}:{port}", bracketed(host)),
+            (None, None) => format!("{}:{port}", rustix::system::uname().nodename().to_string_lossy()),
+        };
+        format!("{scheme}://{address}{prefix}")
+    }
+}
+
+fn has_port(address: &str) -> bool {
+    address.rsplit_once(':').is_some_and(|(host, port)| {
+        port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']'))
+    })
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// All replicas, and the alerts that wait for the owner.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// The replicas that the database heard of within the last minute, by name.
+    pub replicas: Vec<Replica>,
+    /// Rows in the inbox.
+    pub waiting: u64,
+    /// Their bytes.
+    pub waiting_bytes: u64,
+    /// How long the oldest of them has waited, in milliseconds.
+    pub waiting_ms: u64,
+}
+
+/// One replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    /// Its host and process.
+    pub name: String,
+    /// Where it answers the other replicas.
+    pub url: String,
+    /// Whether it owns the journal.
+    pub owner: bool,
+    /// How long ago it last said that it is there, in milliseconds.
+    pub seen_ms: u64,
+}
+
+/// Says that a process is there, and gives who else is.
+pub(super) async fn meet(
+    client: &Client,
+    process: &str,
+    name: &str,
+    url: &str,
+) -> Result<Cluster, JournalError> {
+    let values = [(&process as _, Type::TEXT), (&name as _, Type::TEXT), (&url as _, Type::TEXT)];
+    client.execute_typed(MEET, &values).await.map_err(failed)?;
+    client.execute_typed(FORGET, &[(&process, Type::TEXT)]).await.map_err(failed)?;
+    let rows = client.query_typed(REPLICAS, &[]).await.map_err(failed)?;
+    let replicas = rows.iter().map(|row| Replica {
+        name: row.get(0),
+        url: row.get(1),
+        owner: row.get(2),
+        seen_ms: number(row.get(3)),
+    });
+    let inbox = client.query_typed_one(INBOX, &[]).await.map_err(failed)?;
+    Ok(Cluster {
+        replicas: replicas.collect(),
+        waiting: number(inbox.get(0)),
+        waiting_bytes: number(inbox.get(1)),
+        waiting_ms: number(inbox.get(2)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_answers_where_the_operator_says_or_the_database_sees_it() {
+        let own = |address: Option<&str>| Advertised {
+            address: address.map(str::to_owned),
+            port: 9096,
+            scheme: "http",
+            prefix: "/squelch".into(),
+        };
+        for (address, seen, url) in [
+            (None, Some("10.0.0.7"), "http://10.0.0.7:9096/squelch"),
+            (None, Some("fd00::7"), "http://[fd00::7]:9096/squelch"),
+            (Some("squelch-0.squelch"), Some("10.0.0.7"), "http://squelch-0.squelch:9096/squelch"),
+            (Some("10.0.0.8:80"), None, "http://10.0.0.8:80/squelch"),
+            (Some("[fd00::8]:80"), None, "http://[fd00::8]:80/squelch"),
+            (Some("fd00::8"), None, "http://[fd00::8]:9096/squelch"),
+        ] {
+            assert_eq!(own(address).url(seen), url);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! A standby passes requests on to the owner of the storage, which alone knows how everything stands.
+//!
+//! The standby checks who calls. It then shows the owner the word that only replicas know, and the name and role of
+//! the caller. Requests that a standby serves itself are those that accept alerts, tell of its own health, or change
+//! its own configuration.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
+use axum::response::{IntoResponse, Response};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use subtle::ConstantTimeEq;
+
+use super::access::Caller;
+use super::app::App;
+use super::problem::Problem;
+use crate::config::Role;
+
+/// The word that only replicas know.
+const WORD: HeaderName = HeaderName::from_static("squelch-replica");
+/// Who calls, as the standby knows it.
+const CALLER: HeaderName = HeaderName::from_static("squelch-caller");
+/// The role of the caller.
+const ROLE: HeaderName = HeaderName::from_static("squelch-caller-role");
+/// Headers of one connection, which are not passed on.
+const HOP: [HeaderName; 6] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::TE,
+    header::TRAILER,
+    HeaderName::from_static("keep-alive"),
+];
+/// How long it may take to reach the owner.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
+/// A connection that is not used for so long is closed.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// How a replica stands to the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replicated {
+    /// The word that only replicas know.
+    pub secret: Arc<str>,
+    /// Where the owner answers, if that is another replica.
+    pub owner: Option<Arc<str>>,
+    /// Who the owner is, in words, if that is another replica.
+    pub why: Arc<str>,
+}
+
+/// Connections to the owner.
+#[derive(Clone)]
+pub(super) struct Forwarder(Client<HttpConnector, Body>);
+
+impl Forwarder {
+    pub(super) fn new() -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_PATIENCE));
+        connector.set_nodelay(true);
+        let mut client = Client::builder(TokioExecutor::new());
+        client.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE).pool_max_idle_per_host(8);
+        Forwarder(client.build(connector))
+    }
+}
+
+/// Who calls, if another replica passes the request on: nobody that it knows, or somebody.
+pub(super) fn passed_on(app: &App, headers: &HeaderMap) -> Option<Option<Caller>> {
+    let shown = headers.get(WORD)?;
+    let replicated = app.gate.replicated()?;
+    let known =
+        !replicated.secret.is_empty() && bool::from(shown.as_bytes().ct_eq(replicated.secret.as_bytes()));
+    if !known {
+        return None;
+    }
+    let name = headers.get(CALLER).map(HeaderValue::as_bytes);
+    let role = headers
+        .get(ROLE)
+        .and_then(|role| role.to_str().ok())
+        .and_then(|role| Role::ALL.into_iter().find(|known| known.as_str() == role));
+    Some(match (name, role) {
+        (Some(name), Some(role)) => Some(Caller { name: String::from_utf8_lossy(name).into(), role }),
+        _ => None,
+    })
+}
+
+/// Whether this replica serves a path itself, whoever owns the storage.
+fn is_local(method: &Method, path: &str) -> bool {
+    match path {
+        "/metrics" | "/api/v1/cluster" | "/api/v1/openapi.json" => true,
+        "/alertmanager/webhook" | "/api/v2/alerts" | "/opsgenie/v2/alerts" => method == Method::POST,
+        "/pagerduty/v2/enqueue" | "/pagerduty/v2/change/enqueue" => true,
+        "/opsgenie/v2/alerts/{identifier}/{request}" => true,
+        path => path.starts_with("/-/") || path == "/assets/{file}",
+    }
+}
+
+/// The owner's answer, if another replica is the owner and must answer.
+pub(super) async fn forward(
+    app: &App,
+    path: Option<&str>,
+    caller: Option<&Caller>,
+    request: Request,
+) -> Result<Response, Request> {
+    let Some(Replicated { secret, owner: Some(owner), why }) = app.gate.replicated() else {
+        return Err(request);
+    };
+    if path.is_none_or(|path| is_local(request.method(), path)) {
+        return Err(request);
+    }
+    if request.headers().contains_key(WORD) {
+        return Ok(unanswered(&why, "the owner has just changed").into_response());
+    }
+    Ok(answer(app, &secret, (&owner, &why), caller, request)
+        .await
+        .unwrap_or_else(IntoResponse::into_response))
+}
+
+async fn answer(
+    app: &App,
+    secret: &str,
+    (owner, why): (&str, &str),
+    caller: Option<&Caller>,
+    mut request: Request,
+) -> Result<Response, Problem> {
+    if owner.starts_with("https:") {
+        return Err(unanswered(why, &format!("this replica forwards nothing over TLS; ask {owner}")));
+    }
+    let path = request.uri().path();
+    let below = path.strip_prefix(&*app.prefix).unwrap_or(path);
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    let wrong = |_| unanswered(why, &format!("its address {owner} is not a URL"));
+    *request.uri_mut() = format!("{owner}{below}{query}").parse::<Uri>().map_err(wrong)?;
+    *request.version_mut() = Version::HTTP_11;
+    let headers = request.headers_mut();
+    HOP.iter().for_each(|name| drop(headers.remove(name)));
+    for (name, value) in [
+        (CALLER, caller.map(|c| c.name.as_str())),
+        (ROLE, caller.map(|c| c.role.as_str())),
+        (WORD, Some(secret)),
+    ] {
+        headers.remove(&name);
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+            headers.insert(name, value);
+        }
+    }
+    let answer = tokio::time::timeout(app.limits.answer_timeout, app.forwarder.0.request(request)).await;
+    match answer {
+        Ok(Ok(mut response)) => {
+            HOP.iter().for_each(|name| drop(response.headers_mut().remove(name)));
+            Ok(response.map(Body::new))
+        }
+        Ok(Err(error)) => Err(unanswered(why, &error.to_string())),
+        Err(_) => Err(unanswered(why, "it does not answer in time")),
+    }
+}
+
+fn unanswered(why: &str, error: &str) -> Problem {
+    Problem::unavailable(format!(
+        "{why}, and the request cannot be passed on: {error}; another replica takes over within 15 s if the \
+         owner is gone"
+    ))
+}
