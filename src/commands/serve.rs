@@ -33,8 +33,8 @@ pub struct Args {
     /// Path under which everything is served; by default the path of --web.external-url.
     #[arg(long = "web.route-prefix", value_name = "PATH")]
     pub route_prefix: Option<String>,
-    /// Where the other replicas reach this one, for replicas that share a PostgreSQL. By default the address from
-    /// which PostgreSQL sees this process, with the port of the first --web.listen-address.
+    /// Where the other replicas reach this one, for replicas that share a PostgreSQL. By default the address
+    /// from which PostgreSQL sees this process, with the port of the first --web.listen-address.
     #[arg(long = "cluster.advertise-address", value_name = "HOST[:PORT]")]
     pub advertise: Option<String>,
     /// The log.

@@ -43,6 +43,7 @@ pub use meter::{Failing, Failure, Health, Meter};
 pub use pace::Pacer;
 pub use schedule::{Job, Limits, Next, Schedule};
 pub use transport::{Transport, wrong_certificates};
+pub(crate) use wire::chain;
 
 pub use crate::receivers::{Answer, AttemptError, FailureReason, Retry, Side, Verdict};
 

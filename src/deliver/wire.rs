@@ -100,7 +100,7 @@ pub(super) fn location(from: &Uri, response: &Response<Incoming>) -> Option<url:
 }
 
 /// An error with its causes: the outermost of hyper's says only "client error".
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

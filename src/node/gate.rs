@@ -102,6 +102,7 @@ impl NodeGate {
                 masked: ArcSwap::from_pointee(config.masked),
                 keep,
                 database: parts.database,
+                postgres: parts.postgres.clone(),
             }),
             decision_log: Arc::new(decision_log),
             searches: Arc::new(Semaphore::new(SEARCHES)),

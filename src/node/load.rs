@@ -17,6 +17,7 @@ use crate::causes;
 use crate::config::{self, Config, Storage};
 use crate::deliver::{self, Deliverer, Prepared};
 use crate::ingest::NamedLabels;
+use crate::journal::Postgres;
 use crate::model::{Duration, OrphanedIncident};
 use crate::outside;
 use crate::settings::Secret;
@@ -118,6 +119,8 @@ pub(super) struct Reload {
     pub(super) keep: Arc<ArcSwap<Storage>>,
     /// Where the journal is, if it is in a database.
     pub(super) database: Option<Secret>,
+    /// The database, if the journal is in one.
+    pub(super) postgres: Option<Arc<Postgres>>,
 }
 
 impl Reload {
@@ -136,6 +139,7 @@ impl Reload {
         }
         let budget = memory::fit(&mut config);
         self.deliverer.adopt(&prepared);
+        let pin = new_access.certificate_pin();
         let fresh = InForce::new(&config, new_access);
         let policy = Box::new(config.policy);
         let orphans = match queue.ask(|done| Command::Policy(policy, done)).await.and_then(|told| told) {
@@ -151,6 +155,9 @@ impl Reload {
         self.masked.store(Arc::new(config.masked));
         self.keep.store(Arc::new(config.storage));
         in_force.take(&fresh);
+        if let Some(postgres) = &self.postgres {
+            postgres.shows(pin);
+        }
         Ok(said_of(&orphans))
     }
 

@@ -15,6 +15,7 @@ mod input;
 mod load;
 mod memory;
 pub mod metrics;
+mod observe;
 mod poison;
 mod published;
 pub mod queue;

@@ -60,8 +60,8 @@ pub struct Options {
     pub external_url: String,
     /// Prefix of all HTTP paths; `/` or empty for none.
     pub route_prefix: String,
-    /// `--cluster.advertise-address`: where the other replicas reach this one. Default: the address from which
-    /// PostgreSQL sees it.
+    /// `--cluster.advertise-address`: where the other replicas reach this one. Default: the address from
+    /// which PostgreSQL sees it.
     pub advertise: Option<String>,
     /// `--web.config.file`: TLS and users of the HTTP surface; read at the start and at each reload.
     pub web_config_file: Option<PathBuf>,
@@ -121,7 +121,7 @@ impl Node {
         let own = Advertised {
             address: options.advertise.clone(),
             port: listeners.first().and_then(|l| l.local_addr().ok()).map_or(0, |address| address.port()),
-            scheme: if access.speaks_tls() { "https" } else { "http" },
+            pin: access.certificate_pin(),
             prefix: options.route_prefix.trim_end_matches('/').to_owned(),
         };
         // The engine's thread looks for itself.

@@ -75,7 +75,7 @@ impl StorageMeter {
             replicas: IntGaugeVec::new(
                 Opts::new(
                     "squelch_cluster_replica",
-                    "Each replica that PostgreSQL heard of within the last minute: 1 for the owner, 0 for a standby.",
+                    "Each replica of the last minute: 1 for the owner of the storage, 0 for a standby.",
                 ),
                 &["replica"],
             )?,
@@ -149,8 +149,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Starts it, named `storage`. `max_size` is what the configuration says at that time, and `ownership` who
-    /// owns the storage.
+    /// Starts it, named `storage`. `max_size` is what the configuration says at that time, and `ownership`
+    /// says who owns the storage.
     pub(super) fn start(
         data: Arc<DataDir>,
         meter: StorageMeter,

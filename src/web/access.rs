@@ -17,11 +17,12 @@ use super::crowd::Seat;
 use super::passwords::{Passwords, Tried};
 use super::tls;
 use crate::config::{AccessRules, Credential, Role, SecretError, WebConfig};
+use crate::model::hex;
 
 /// Who may do what, with TLS and headers: everything that a reload exchanges at once. Secrets are kept as
 /// digests.
 pub struct Access {
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<tls::Served>,
     sans: Vec<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
     passwords: Passwords,
@@ -187,14 +188,14 @@ impl Access {
         })
     }
 
-    /// Whether the surface is served over TLS.
-    pub fn speaks_tls(&self) -> bool {
-        self.tls.is_some()
+    /// SHA-256 of the server's certificate, in hexadecimal digits; `None` = plain HTTP.
+    pub fn certificate_pin(&self) -> Option<String> {
+        self.tls.as_ref().map(|served| hex(&served.pin))
     }
 
     /// What new connections are served with; `None` = plain HTTP.
     pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
-        self.tls.clone()
+        self.tls.as_ref().map(|served| Arc::clone(&served.config))
     }
 
     /// Whether a client's certificate has a name that is allowed.

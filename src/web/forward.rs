@@ -1,25 +1,33 @@
 //! A standby passes requests on to the owner of the storage, which alone knows how everything stands.
 //!
-//! The standby checks who calls. It then shows the owner the word that only replicas know, and the name and role of
-//! the caller. Requests that a standby serves itself are those that accept alerts, tell of its own health, or change
+//! The standby checks who calls. It then shows the owner the word that only replicas know, and the name and
+//! role of the caller. A standby itself serves requests that accept alerts, tell of its own health, or change
 //! its own configuration.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use axum::response::{IntoResponse, Response};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, SignatureScheme};
 use subtle::ConstantTimeEq;
 
 use super::access::Caller;
 use super::app::App;
-use super::problem::Problem;
+use super::{problem::Problem, tls};
 use crate::config::Role;
+use crate::deliver::chain;
+use crate::model::hex;
 
 /// The word that only replicas know.
 const WORD: HeaderName = HeaderName::from_static("squelch-replica");
@@ -54,16 +62,82 @@ pub struct Replicated {
 
 /// Connections to the owner.
 #[derive(Clone)]
-pub(super) struct Forwarder(Client<HttpConnector, Body>);
+pub(super) struct Forwarder {
+    client: Client<HttpsConnector<HttpConnector>, Body>,
+    owner: Arc<Pinned>,
+}
 
 impl Forwarder {
     pub(super) fn new() -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_PATIENCE));
-        connector.set_nodelay(true);
+        let owner = Arc::new(Pinned { provider: ring::default_provider(), pin: ArcSwapOption::empty() });
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_connect_timeout(Some(CONNECT_PATIENCE));
+        http.set_nodelay(true);
+        let https = HttpsConnectorBuilder::new().with_tls_config(config(&owner)).https_or_http();
         let mut client = Client::builder(TokioExecutor::new());
         client.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE).pool_max_idle_per_host(8);
-        Forwarder(client.build(connector))
+        Forwarder { client: client.build(https.enable_http1().wrap_connector(http)), owner }
+    }
+}
+
+/// TLS towards the owner. Its certificate need not be for its address: the database says which one it is.
+fn config(owner: &Arc<Pinned>) -> ClientConfig {
+    let verifier: Arc<dyn ServerCertVerifier> = owner.clone();
+    let builder = ClientConfig::builder_with_provider(Arc::new(owner.provider.clone()));
+    let builder = builder.with_protocol_versions(rustls::DEFAULT_VERSIONS).map(ConfigBuilder::dangerous);
+    // ring has suites for both versions.
+    match builder {
+        Ok(builder) => builder.with_custom_certificate_verifier(verifier).with_no_client_auth(),
+        Err(error) => unreachable!("{error}"),
+    }
+}
+
+/// Accepts the one certificate that the owner has written into the database.
+#[derive(Debug)]
+struct Pinned {
+    provider: CryptoProvider,
+    pin: ArcSwapOption<String>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let known = self.pin.load().as_deref().is_some_and(|pin| *pin == hex(&tls::pin(certificate)));
+        match known {
+            true => Ok(ServerCertVerified::assertion()),
+            false => Err(rustls::Error::General("its certificate is not the one of the owner".into())),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -126,9 +200,8 @@ async fn answer(
     caller: Option<&Caller>,
     mut request: Request,
 ) -> Result<Response, Problem> {
-    if owner.starts_with("https:") {
-        return Err(unanswered(why, &format!("this replica forwards nothing over TLS; ask {owner}")));
-    }
+    let (owner, pin) = owner.split_once('#').unwrap_or((owner, ""));
+    app.forwarder.owner.pin.store(Some(Arc::new(pin.to_owned())));
     let path = request.uri().path();
     let below = path.strip_prefix(&*app.prefix).unwrap_or(path);
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
@@ -147,13 +220,13 @@ async fn answer(
             headers.insert(name, value);
         }
     }
-    let answer = tokio::time::timeout(app.limits.answer_timeout, app.forwarder.0.request(request)).await;
+    let answer = tokio::time::timeout(app.limits.answer_timeout, app.forwarder.client.request(request)).await;
     match answer {
         Ok(Ok(mut response)) => {
             HOP.iter().for_each(|name| drop(response.headers_mut().remove(name)));
             Ok(response.map(Body::new))
         }
-        Ok(Err(error)) => Err(unanswered(why, &error.to_string())),
+        Ok(Err(error)) => Err(unanswered(why, &chain(&error))),
         Err(_) => Err(unanswered(why, "it does not answer in time")),
     }
 }

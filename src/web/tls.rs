@@ -9,13 +9,28 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{NamedGroup, RootCertStore, ServerConfig};
+use sha2::{Digest, Sha256};
 
 use super::access::AccessError;
 use crate::config::{ClientAuth, MAX_FILE, TlsServerConfig};
 use crate::outside;
 
-/// What connections are served with; reads the files now.
-pub(super) fn server_config(tls: &TlsServerConfig) -> Result<Arc<ServerConfig>, AccessError> {
+/// How connections are served over TLS.
+pub(super) struct Served {
+    pub(super) config: Arc<ServerConfig>,
+    /// SHA-256 of the certificate, by which other replicas recognise this server.
+    pub(super) pin: Pin,
+}
+
+/// SHA-256 of a certificate in DER.
+pub(super) type Pin = [u8; 32];
+
+pub(super) fn pin(certificate: &CertificateDer<'_>) -> Pin {
+    Sha256::digest(certificate).into()
+}
+
+/// How connections are served; reads the files now.
+pub(super) fn server_config(tls: &TlsServerConfig) -> Result<Served, AccessError> {
     let provider = Arc::new(provider(tls));
     let versions: &[&rustls::SupportedProtocolVersion] = match (tls.only_tls12, tls.only_tls13) {
         (true, _) => &[&rustls::version::TLS12],
@@ -43,12 +58,13 @@ pub(super) fn server_config(tls: &TlsServerConfig) -> Result<Arc<ServerConfig>, 
     };
     let key = read(&tls.key_file)?;
     let key = PrivateKeyDer::from_pem_slice(&key).map_err(|e| wrong(&tls.key_file, e.to_string()))?;
-    let mut config = builder
-        .with_single_cert(certificates(&tls.cert_file)?, key)
-        .map_err(|e| wrong(&tls.cert_file, e.to_string()))?;
+    let chain = certificates(&tls.cert_file)?;
+    let pin = chain.first().map(pin).unwrap_or_default();
+    let mut config =
+        builder.with_single_cert(chain, key).map_err(|e| wrong(&tls.cert_file, e.to_string()))?;
     config.ignore_client_order = tls.prefer_server_cipher_suites;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(Served { config: Arc::new(config), pin })
 }
 
 /// ring's algorithms, less what the file does not name. The suites of TLS 1.3 stay, as in Go.

@@ -1,5 +1,6 @@
 //! Who may do what, over real sockets: tokens, passwords, certificates, roles, and reloads.
 
+mod forwarding;
 mod mistakes;
 
 use std::net::SocketAddr;
@@ -15,8 +16,8 @@ use squelch::ingest::InvalidReason;
 use squelch::journal::{DeadLetters, LetterQuery};
 use squelch::model::{Batch, Duration, NotificationId, SilenceRequest, Source, Timestamp};
 use squelch::web::{
-    Access, Area, Bounded, BoxFuture, Gate, Limits, ReleaseError, ReplayError, SilenceFailure, Unavailable,
-    serve,
+    Access, Area, Bounded, BoxFuture, Gate, Limits, ReleaseError, ReplayError, Replicated, SilenceFailure,
+    Unavailable, serve,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -34,6 +35,7 @@ struct Fake {
     refused: Mutex<Vec<&'static str>>,
     rejected: Mutex<Vec<InvalidReason>>,
     bounded: Mutex<Vec<Bounded>>,
+    replicated: Mutex<Option<Replicated>>,
 }
 
 impl Gate for Fake {
@@ -50,6 +52,9 @@ impl Gate for Fake {
         self.refused.lock().unwrap().push(area.as_str());
     }
     fn crowded(&self) {}
+    fn replicated(&self) -> Option<Replicated> {
+        self.replicated.lock().unwrap().clone()
+    }
     fn bounded(&self, bound: Bounded) {
         self.bounded.lock().unwrap().push(bound);
     }
@@ -130,6 +135,7 @@ async fn start(access: Access) -> (Arc<Fake>, SocketAddr) {
         refused: Mutex::default(),
         rejected: Mutex::default(),
         bounded: Mutex::default(),
+        replicated: Mutex::default(),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -253,23 +253,6 @@ async fn a_receiver_that_hangs_delays_nobody_else() {
 }
 
 #[tokio::test]
-async fn after_a_takeover_a_resolve_waits_for_the_requests_of_the_owner_before() {
-    let pager = pager().await;
-    let (sender, mut reports) = mpsc::unbounded_channel();
-    let mut team = webhook(pager.url("/webhook/team"));
-    team.timeout = squelch::model::Duration::from_secs(1);
-    let began = std::time::Instant::now();
-    let options = Options { took_over: Arc::new(move || Some(began)), ..options() };
-    let deliverer = Deliverer::new(&receivers([("team", team)]), sender, options).unwrap();
-    deliverer.send(notification(1, "team", "webhook[0]", Kind::Resolve), false);
-    deliverer.send(notification(2, "team", "webhook[0]", Kind::Page), false);
-    let mut next = async || reports.recv().await.unwrap().id.0;
-    assert_eq!(next().await, 2, "a page waits for nothing");
-    assert_eq!(next().await, 1);
-    assert!(began.elapsed() >= Duration::from_secs(1));
-}
-
-#[tokio::test]
 async fn a_refusal_is_reported_with_its_reason() {
     let pager = pager().await;
     let mut config = pagerduty_config(pager.url("/v2/enqueue"));

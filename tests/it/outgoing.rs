@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
+use squelch::commands::fake_pager::FakePager;
 use squelch::config::{
     AddressPolicy, HttpConfig, Integration, KnownBy, Secret, SecretFile, SecretForm, SecretUrl,
 };
@@ -19,7 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::deliver::{integration, notification, pagerduty_config, slack_config};
+use crate::deliver::{integration, notification, pagerduty_config, receivers, slack_config};
 
 const NOW: &str = "2026-11-24T12:00:07.5Z";
 
@@ -373,4 +374,21 @@ async fn the_console_writes_one_line_whatever_the_labels_say() {
             "{line:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn after_a_takeover_a_resolve_waits_for_the_requests_of_the_owner_before() {
+    let pager = FakePager::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let (sender, mut reports) = mpsc::unbounded_channel();
+    let mut team = crate::deliver::webhook(pager.url("/webhook/team"));
+    team.timeout = squelch::model::Duration::from_secs(1);
+    let began = std::time::Instant::now();
+    let options = Options { took_over: Arc::new(move || Some(began)), ..Options::default() };
+    let deliverer = Deliverer::new(&receivers([("team", team)]), sender, options).unwrap();
+    deliverer.send(notification(1, "team", "webhook[0]", Kind::Resolve), false);
+    deliverer.send(notification(2, "team", "webhook[0]", Kind::Page), false);
+    let mut next = async || reports.recv().await.unwrap().id.0;
+    assert_eq!(next().await, 2, "a page waits for nothing");
+    assert_eq!(next().await, 1);
+    assert!(began.elapsed() >= Duration::from_secs(1));
 }

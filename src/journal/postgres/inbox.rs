@@ -1,8 +1,8 @@
 //! The inbox: alerts that standbys accept, until the owner takes them into a commit.
 //!
-//! A standby needs no ownership to write here, so alerts are accepted while nobody owns the journal. The row of
-//! `squelch_inbox` is locked from the number of a row to its commit. Rows therefore become visible in the order
-//! of their numbers, and the owner misses none.
+//! A standby needs no ownership to write here, so alerts are accepted while no process owns the journal. The
+//! row of `squelch_inbox` is locked from the number of a row to its commit. Rows therefore become visible in
+//! the order of their numbers, and the owner misses none.
 
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;

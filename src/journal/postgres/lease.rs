@@ -35,7 +35,7 @@ const TAKE: &str = "UPDATE squelch_owner
         lease_until = clock_timestamp() + interval '10 s'
     WHERE process = $1 OR (NOT $3 AND lease_until <= clock_timestamp())
     RETURNING epoch, fenced";
-const RENEWED: &str = "UPDATE squelch_owner SET lease_until = clock_timestamp() + interval '10 s'
+const RENEWED: &str = "UPDATE squelch_owner SET lease_until = clock_timestamp() + interval '10 s', url = $2
     WHERE process = $1 RETURNING fenced";
 const OWNER: &str = "SELECT name, epoch, fenced, lease_until <= clock_timestamp(),
         (SELECT version FROM squelch_version), url, secret, process <> ''
@@ -67,7 +67,7 @@ pub struct Ownership {
 /// The lease of this process.
 pub(super) struct Lease {
     place: Arc<Place>,
-    own: Advertised,
+    own: Mutex<Advertised>,
     state: Mutex<State>,
     lost: Box<dyn Fn() + Send + Sync>,
     ended: AtomicBool,
@@ -77,8 +77,8 @@ pub(super) struct Lease {
 struct State {
     /// What the database calls this process: a number at random.
     process: Option<String>,
-    /// Where this process answers the others.
-    url: String,
+    /// The address from which the database sees this process.
+    seen: Option<String>,
     /// When this process last told the others that it is there.
     met: Duration,
     /// Whether this process has owned the journal.
@@ -103,7 +103,13 @@ fn now() -> Duration {
 
 impl Lease {
     pub(super) fn new(place: Arc<Place>, own: Advertised, lost: Box<dyn Fn() + Send + Sync>) -> Arc<Lease> {
-        Arc::new(Lease { place, own, state: Mutex::default(), lost, ended: AtomicBool::new(false) })
+        Arc::new(Lease {
+            place,
+            own: Mutex::new(own),
+            state: Mutex::default(),
+            lost,
+            ended: AtomicBool::new(false),
+        })
     }
 
     pub(super) fn place(&self) -> Arc<Place> {
@@ -126,11 +132,12 @@ impl Lease {
             let sql = "SELECT gen_random_uuid()::text, host(inet_client_addr())";
             let row = client.query_typed_one(sql, &[]).await.map_err(failed)?;
             let mut state = self.state();
-            (state.process, state.url) = (Some(row.get(0)), self.own.url(row.get(1)));
+            (state.process, state.seen) = (Some(row.get(0)), row.get(1));
         }
-        let (process, url, owned, met) = {
+        let url = self.url();
+        let (process, owned, met) = {
             let state = self.state();
-            (state.process.clone().unwrap_or_default(), state.url.clone(), state.owned, state.met)
+            (state.process.clone().unwrap_or_default(), state.owned, state.met)
         };
         let began = now();
         let owner = client.query_typed_one(OWNER, &[]).await.map_err(failed)?;
@@ -193,13 +200,21 @@ impl Lease {
         (state.owned, state.deadline) = (true, began + LEASE - MARGIN);
     }
 
+    /// The certificate that this process shows from now on.
+    pub(super) fn shows(&self, pin: Option<String>) {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).pin = pin;
+    }
+
+    /// Where this process answers the others.
+    fn url(&self) -> String {
+        let seen = self.state().seen.clone();
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).url(seen.as_deref())
+    }
+
     /// Tells the other replicas that this one is there, and looks who else is.
     async fn meet(&self, client: &Client) -> Result<Arc<Cluster>, JournalError> {
-        let (process, url, began) = {
-            let state = self.state();
-            (state.process.clone().unwrap_or_default(), state.url.clone(), now())
-        };
-        let cluster = Arc::new(replicas::meet(client, &process, &name(), &url).await?);
+        let (process, began) = (self.process().unwrap_or_default(), now());
+        let cluster = Arc::new(replicas::meet(client, &process, &name(), &self.url()).await?);
         self.state().met = began;
         Ok(cluster)
     }
@@ -274,7 +289,10 @@ impl Lease {
     /// `None` if another process owns it.
     async fn renew(&self, client: &Client) -> Result<Option<i64>, JournalError> {
         let process = self.process().unwrap_or_default();
-        let row = client.query_typed_opt(RENEWED, &[(&process, Type::TEXT)]).await.map_err(failed)?;
+        let row = client
+            .query_typed_opt(RENEWED, &[(&process, Type::TEXT), (&self.url(), Type::TEXT)])
+            .await
+            .map_err(failed)?;
         if row.is_none() && !self.ended.load(Ordering::Relaxed) {
             count(client).await;
         }

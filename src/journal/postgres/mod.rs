@@ -147,6 +147,12 @@ impl Postgres {
         PostgresDecisions::open(&self.place)
     }
 
+    /// The certificate that this process shows to other replicas from now on: its SHA-256 in hexadecimal
+    /// digits. `None`: plain HTTP.
+    pub fn shows(&self, pin: Option<String>) {
+        self.lease.shows(pin);
+    }
+
     /// Whether a delivery may begin. An owner that slept beyond its lease asks the database first. It sends
     /// if the database does not answer: in doubt, page.
     pub fn may_send(&self) -> bool {

@@ -22,28 +22,32 @@ const INBOX: &str = "SELECT count(*), (SELECT bytes FROM squelch_inbox),
 /// Where a process answers the other replicas.
 #[derive(Debug, Clone, Default)]
 pub struct Advertised {
-    /// Host, or host and port, if the operator named it. Default: the address from which the database sees this
-    /// process.
+    /// Host, or host and port, if the operator named it. Default: the address from which the database sees
+    /// this process.
     pub address: Option<String>,
     /// The port on which it listens.
     pub port: u16,
-    /// `http` or `https`.
-    pub scheme: &'static str,
+    /// SHA-256 of the certificate that it shows, in hexadecimal digits. `None`: plain HTTP.
+    pub pin: Option<String>,
     /// The prefix of all its paths, without a slash at the end.
     pub prefix: String,
 }
 
 impl Advertised {
-    /// Its URL. `seen` is the address from which the database sees this process, if there is one.
+    /// Its URL, with the pin of its certificate as the fragment. `seen` is the address from which the
+    /// database sees this process, if there is one.
     pub(super) fn url(&self, seen: Option<&str>) -> String {
-        let Advertised { address, port, scheme, prefix } = self;
+        let Advertised { address, port, pin, prefix } = self;
         let address = match (address, seen) {
             (Some(address), _) if has_port(address) => address.clone(),
             (Some(host), _) => format!("{}:{port}", bracketed(host)),
             (None, Some(host)) => format!("{}:{port}", bracketed(host)),
             (None, None) => format!("{}:{port}", rustix::system::uname().nodename().to_string_lossy()),
         };
-        format!("{scheme}://{address}{prefix}")
+        match pin {
+            Some(pin) => format!("https://{address}{prefix}#{pin}"),
+            None => format!("http://{address}{prefix}"),
+        }
     }
 }
 
@@ -118,7 +122,7 @@ mod tests {
         let own = |address: Option<&str>| Advertised {
             address: address.map(str::to_owned),
             port: 9096,
-            scheme: "http",
+            pin: None,
             prefix: "/squelch".into(),
         };
         for (address, seen, url) in [
@@ -131,5 +135,7 @@ mod tests {
         ] {
             assert_eq!(own(address).url(seen), url);
         }
+        let over_tls = Advertised { pin: Some("ab12".into()), ..own(None) };
+        assert_eq!(over_tls.url(Some("10.0.0.7")), "https://10.0.0.7:9096/squelch#ab12");
     }
 }

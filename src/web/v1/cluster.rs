@@ -12,7 +12,8 @@ use crate::journal::Ownership;
 use crate::web::app::App;
 use crate::web::problem::Problem;
 
-/// The replicas, and the alerts that wait for the owner. Each replica answers from its last look at PostgreSQL.
+/// The replicas, and the alerts that wait for the owner. Each replica answers from its last look at
+/// PostgreSQL.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Cluster)]
 #[serde(rename_all = "camelCase")]
@@ -77,7 +78,8 @@ fn cluster(app: &App, uri: &Uri) -> Result<ClusterEntry, Problem> {
     let seconds = |millis: u64| std::time::Duration::from_millis(millis).as_secs_f64();
     let replicas = cluster.replicas.iter().map(|replica| ReplicaEntry {
         name: replica.name.clone(),
-        url: replica.url.clone(),
+        // The pin of its certificate is for replicas.
+        url: replica.url.split('#').next().unwrap_or_default().to_owned(),
         owner: replica.owner,
         seen_seconds: seconds(replica.seen_ms),
     });
