@@ -19,7 +19,7 @@ use super::clock::EngineClock;
 use super::down::{Down, Lost};
 use super::failopen::{FAIL_OPEN, Meanwhile};
 use super::input::InputWatch;
-use super::observe::{NotTaken, observe, take_inbox};
+use super::observe::{NotTaken, acknowledge, observe, take_inbox};
 use super::poison::{Broken, Failure, Suspects, guarded};
 use super::published::Published;
 use super::queue::{Command, Queue};
@@ -294,7 +294,7 @@ impl Core {
                 Command::Release(release, done) => let_go(open, &self.clock, &mut tick, release, done),
                 Command::Acknowledge(change, done) => {
                     tick.wait(told(done, |_| ()));
-                    tick.apply(open, &self.clock, &Event::Acknowledge(change))
+                    acknowledge(open, &self.clock, &mut tick, change)
                 }
                 Command::Look(look) => {
                     tick.wait(Box::new(move |outcome| look(outcome.map(|open| &open.engine))));

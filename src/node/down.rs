@@ -6,14 +6,13 @@ use tokio::sync::oneshot;
 
 use crate::engine::{Alarm, Engine, Event, GatheredRepeats};
 use crate::journal::{Journal, JournalError, Record, Recovered};
-use crate::model::{
-    Batch, Duration, Notification, NotificationId, Outcome, Problem, Rejection, Report, Timestamp,
-};
+use crate::model::{Duration, Notification, NotificationId, Outcome, Problem, Rejection, Report, Timestamp};
 use crate::web::{ReplayError, Unavailable};
 
 use super::core::{Core, Flow, PRUNE_EVERY, SNAPSHOT_NOW, Store, Upkeep};
 use super::failopen::{FAIL_OPEN, Meanwhile, ORPHAN};
 use super::input::InputWatch;
+use super::observe::Accepted;
 use super::poison::Broken;
 use super::queue::Command;
 use super::recover::{RecoverError, rebuild};
@@ -115,11 +114,11 @@ impl Core {
     }
 
     /// Makes alerts durable for the owner, all of them at once, and answers those who sent them.
-    fn hand_over(&mut self, accepted: Vec<(Batch, Answer)>) {
+    fn hand_over(&mut self, accepted: Vec<(Accepted, Answer)>) {
         if accepted.is_empty() {
             return;
         }
-        let (batches, answers): (Vec<Batch>, Vec<Answer>) = accepted.into_iter().unzip();
+        let (batches, answers): (Vec<Accepted>, Vec<Answer>) = accepted.into_iter().unzip();
         let handed = match serde_json::to_string(&batches) {
             Ok(body) => self.source.hand_over(&body),
             Err(error) => Err(JournalError::Refused(error.to_string())),
@@ -226,7 +225,12 @@ impl Core {
         let mut stop = None;
         for command in commands {
             match command {
-                Command::Observe(batch, done) if accepts && !self.quiesced => accepted.push((batch, done)),
+                Command::Observe(batch, done) if accepts && !self.quiesced => {
+                    accepted.push((Accepted::Alerts(batch), done));
+                }
+                Command::Acknowledge(acknowledgement, done) if accepts && !self.quiesced => {
+                    accepted.push((Accepted::Acknowledgement { acknowledgement }, done));
+                }
                 Command::Observe(batch, done) => {
                     let _ = done.send(Err(unavailable()));
                     if let Some(meanwhile) = self.meanwhile.as_mut().filter(|_| !self.quiesced) {

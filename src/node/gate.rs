@@ -13,14 +13,14 @@ use tokio::sync::{Mutex, Semaphore};
 use crate::config::{Config, Storage};
 use crate::decision_log::{self, DecisionLogError};
 use crate::deliver::{Deliverer, Health, Prepared};
-use crate::engine::{Acknowledge, Release, Stats};
+use crate::engine::{Release, Stats};
 use crate::ingest::{InvalidReason, NamedLabels};
 use crate::journal::{DeadLetters, LetterQuery, Ownership, Postgres};
 use crate::model::{Batch, Duration, NotificationId, SilenceRequest, Source, Timestamp};
 use crate::settings::Secret;
 use crate::web::{
-    Access, Area, Bounded, BoxFuture, Callback, Gate, Labelling, Look, ReleaseError, ReplayError, Replicated,
-    SearchError, SilenceFailure, Standing, Unavailable,
+    Access, Acknowledgement, Area, Bounded, BoxFuture, Callback, Gate, Labelling, Look, ReleaseError,
+    ReplayError, Replicated, SearchError, SilenceFailure, Standing, Unavailable,
 };
 
 use super::clock::{EngineClock, wall};
@@ -261,7 +261,7 @@ impl Gate for NodeGate {
         Box::pin(async move { queue.ask(|done| Command::Release(release, done)).await? })
     }
 
-    fn acknowledge(&self, change: Acknowledge) -> BoxFuture<'_, Result<(), Unavailable>> {
+    fn acknowledge(&self, change: Acknowledgement) -> BoxFuture<'_, Result<(), Unavailable>> {
         let queue = self.queue.clone();
         Box::pin(async move { queue.ask(|done| Command::Acknowledge(change, done)).await? })
     }

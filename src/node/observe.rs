@@ -1,14 +1,30 @@
 //! How alerts become part of a tick, from this process's own senders and from the inbox.
 
-use crate::engine::{Alarm, Event};
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Acknowledge, Alarm, Event};
 use crate::journal::Handed;
 use crate::model::{Batch, Problem};
+use crate::web::Acknowledgement;
 
 use super::clock::EngineClock;
 use super::down::DAMAGE_LASTS;
 use super::poison::{Failure, guarded};
 use super::published::Published;
 use super::tick::{Open, Tick};
+
+/// One thing that a standby accepts for the owner. A row of the inbox has a list of them.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Accepted {
+    /// Alerts.
+    Alerts(Batch),
+    /// An acknowledgement.
+    Acknowledgement {
+        /// What a person did.
+        acknowledgement: Acknowledgement,
+    },
+}
 
 /// Why a batch did not become part of a tick.
 pub(super) enum NotTaken {
@@ -39,6 +55,27 @@ pub(super) fn observe(
     }
 }
 
+/// Marks incidents as taken on, or gives them back.
+pub(super) fn acknowledge(
+    open: &mut Open,
+    clock: &EngineClock,
+    tick: &mut Tick,
+    change: Acknowledgement,
+) -> Result<(), Failure> {
+    let (source, labels, by) = match change {
+        Acknowledgement::Incident(change) => {
+            return tick.apply(open, clock, &Event::Acknowledge(change));
+        }
+        Acknowledgement::Event { source, labels, by } => (source, labels, by),
+    };
+    let listing = guarded(|| open.engine.query().incidents_of_event(source, &labels));
+    for (dedup_key, receiver) in listing.unwrap_or_default() {
+        let change = Acknowledge { dedup_key, receivers: vec![receiver], by: Some(by.clone()) };
+        tick.apply(open, clock, &Event::Acknowledge(change))?;
+    }
+    Ok(())
+}
+
 /// Handles the alerts that standbys have accepted. They stay in the inbox until the commit of the tick. Rows
 /// stay there as long as there is no room for their alerts.
 pub(super) fn take_inbox(
@@ -49,11 +86,11 @@ pub(super) fn take_inbox(
 ) -> Result<(), Failure> {
     for Handed { row, batches } in open.journal.inbox()? {
         let read = batches.and_then(|body| {
-            serde_json::from_str::<Vec<Batch>>(&body)
+            serde_json::from_str::<Vec<Accepted>>(&body)
                 .map_err(|e| format!("row {row} of squelch_handed cannot be read: {e}"))
         });
-        let batches = match read {
-            Ok(batches) => batches,
+        let accepted = match read {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::error!(error, "alerts that another replica accepted are lost");
                 let problem = Problem::StorageDamaged { error };
@@ -61,7 +98,14 @@ pub(super) fn take_inbox(
                 Vec::new()
             }
         };
-        for batch in batches {
+        for one in accepted {
+            let batch = match one {
+                Accepted::Alerts(batch) => batch,
+                Accepted::Acknowledgement { acknowledgement } => {
+                    acknowledge(open, clock, tick, acknowledgement)?;
+                    continue;
+                }
+            };
             match observe(open, clock, published, tick, batch) {
                 Ok(()) => {}
                 Err(NotTaken::Short(_)) => return Ok(()),

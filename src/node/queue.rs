@@ -7,10 +7,10 @@ use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
 use crate::config::Policy;
-use crate::engine::{Acknowledge, Alarm, Release};
+use crate::engine::{Alarm, Release};
 use crate::journal::{DeadLetters, LetterQuery};
 use crate::model::{Batch, NotificationId, OrphanedIncident, Report, SilenceRequest};
-use crate::web::{Look, ReleaseError, ReplayError, SilenceFailure, Unavailable};
+use crate::web::{Acknowledgement, Look, ReleaseError, ReplayError, SilenceFailure, Unavailable};
 
 /// What the engine's thread is asked to do. Each asker waits on the other end of its channel; one
 /// that has gone away changes nothing, for what was handed over is handled all the same.
@@ -30,7 +30,7 @@ pub enum Command {
     /// A person lets go what is held back; answered when that is durable.
     Release(Release, oneshot::Sender<Result<(), ReleaseError>>),
     /// A person took an incident on, or gave it back; answered when that is durable.
-    Acknowledge(Acknowledge, oneshot::Sender<Result<(), Unavailable>>),
+    Acknowledge(Acknowledgement, oneshot::Sender<Result<(), Unavailable>>),
     /// A look at the engine as it stands once the tick is durable.
     Look(Look),
     /// The configuration changed; answered when that is durable.

@@ -13,6 +13,7 @@ use subtle::ConstantTimeEq;
 
 use super::app::App;
 use super::body::Arrived;
+use super::gate::Acknowledgement;
 use super::problem::Problem;
 use crate::config::{Integration, Secret};
 use crate::engine::Acknowledge;
@@ -99,6 +100,7 @@ async fn taken(
     };
     let by = said.by.map(|by| Some(person(&by)).filter(|by| !by.is_empty()).unwrap_or(tool.into()));
     let change = Acknowledge { dedup_key: said.key.into(), receivers, by };
+    let change = Acknowledgement::Incident(change);
     app.gate.acknowledge(change).await.map_err(|e| Problem::unavailable(e.to_string()))
 }
 

@@ -21,11 +21,10 @@ use super::acknowledged::person;
 use super::app::{App, Peer};
 use super::body::{self, Arrived, Share};
 use super::crowd::Seat;
+use super::gate::Acknowledgement;
 use super::guard::Certificate;
-use super::look::look;
 use super::problem::{Problem, json as json_response};
 use super::receive::{Sender, read, unusable};
-use crate::engine::Acknowledge;
 use crate::ingest::InvalidReason;
 use crate::ingest::events::{Action, Wrong, integration, object, opsgenie as genie, pagerduty as pager};
 use crate::model::{Batch, LabelSet, Source};
@@ -237,13 +236,8 @@ async fn done(
 
 /// Marks the open incidents that list the alert of a key.
 async fn acknowledged(app: &App, source: Source, labels: LabelSet, by: &str) -> Result<(), Problem> {
-    let open = look(app, move |engine| engine.query().incidents_of_event(source, &labels)).await?;
-    let by = person(by);
-    for (dedup_key, receiver) in open {
-        let change = Acknowledge { dedup_key, receivers: vec![receiver], by: Some(by.clone()) };
-        app.gate.acknowledge(change).await.map_err(|e| Problem::unavailable(e.to_string()))?;
-    }
-    Ok(())
+    let event = Acknowledgement::Event { source, labels, by: person(by) };
+    app.gate.acknowledge(event).await.map_err(|e| Problem::unavailable(e.to_string()))
 }
 
 /// Counts and logs an event that lacks something.

@@ -166,8 +166,8 @@ fn is_local(method: &Method, path: &str) -> bool {
     match path {
         "/metrics" | "/api/v1/cluster" | "/api/v1/openapi.json" => true,
         "/alertmanager/webhook" | "/api/v2/alerts" | "/opsgenie/v2/alerts" => method == Method::POST,
-        "/pagerduty/v2/enqueue" | "/pagerduty/v2/change/enqueue" => true,
-        "/opsgenie/v2/alerts/{identifier}/{request}" => true,
+        "/pagerduty/v2/enqueue" | "/pagerduty/v2/change/enqueue" | "/pagerduty/v3/webhook" => true,
+        "/opsgenie/v2/alerts/{identifier}/{request}" | "/opsgenie/webhook" => true,
         path => path.starts_with("/-/") || path == "/assets/{file}",
     }
 }

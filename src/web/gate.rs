@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 
+use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::access::{Access, Area};
@@ -99,7 +100,7 @@ pub trait Gate: Send + Sync + 'static {
     fn release(&self, release: Release) -> BoxFuture<'_, Result<(), ReleaseError>>;
 
     /// A person took an incident on, or gave it back; resolves when that is durable.
-    fn acknowledge(&self, _change: Acknowledge) -> BoxFuture<'_, Result<(), Unavailable>> {
+    fn acknowledge(&self, _change: Acknowledgement) -> BoxFuture<'_, Result<(), Unavailable>> {
         Box::pin(async { Err(Unavailable("this server takes no acknowledgements".into())) })
     }
 
@@ -225,6 +226,22 @@ pub struct Standing {
     pub memory: Option<u64>,
     /// Why alerts that are not known yet are refused, while they are.
     pub short: Option<String>,
+}
+
+/// A person took an incident on, or gave it back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Acknowledgement {
+    /// The incident of a key, at the receivers that page through a tool.
+    Incident(Acknowledge),
+    /// The open incidents that list the alert of an event.
+    Event {
+        /// The door through which the event came.
+        source: Source,
+        /// The labels of its alert.
+        labels: LabelSet,
+        /// Who took it on.
+        by: SmolStr,
+    },
 }
 
 /// A look at the engine.

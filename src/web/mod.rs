@@ -34,8 +34,8 @@ pub use access::{Access, AccessError, Area};
 pub use acknowledged::Callback;
 pub use forward::Replicated;
 pub use gate::{
-    Bounded, BoxFuture, Gate, Labelling, Look, ReleaseError, ReplayError, SearchError, SilenceFailure,
-    Standing, Unavailable,
+    Acknowledgement, Bounded, BoxFuture, Gate, Labelling, Look, ReleaseError, ReplayError, SearchError,
+    SilenceFailure, Standing, Unavailable,
 };
 pub use limits::Limits;
 pub use router::paths;

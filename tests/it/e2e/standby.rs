@@ -6,7 +6,7 @@ use squelch::commands::fake_pager::{FakePager, Fault};
 use super::child::Child;
 use super::http::Answer;
 use super::sender::{Told, body};
-use super::squelch::{Home, Squelch};
+use super::squelch::{Home, PROGRAM, Squelch};
 use super::{opened_and_closed, pager, shown, until};
 use crate::postgres::{Database, Server, shared};
 
@@ -212,6 +212,30 @@ async fn every_replica_accepts_alerts_and_answers_for_the_cluster() {
     let url = format!("http://{}", owner.address);
     assert!(replicas.iter().any(|r| r["url"] == url.as_str()), "{cluster}");
 
+    // An acknowledgement that comes in at a standby reaches the owner.
+    let event = |action: &str| {
+        serde_json::json!({
+            "routing_key": "0123456789abcdef0123456789abcdef", "event_action": action, "dedup_key": "event",
+            "payload": {"summary": "It is down", "source": "db1", "severity": "critical"}
+        })
+    };
+    for (replica, action) in [(&third, "trigger"), (&second, "acknowledge")] {
+        let answer = replica.post("/pagerduty/v2/enqueue", event(action).to_string()).await;
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        each_once(&pager, 5).await;
+    }
+    let acknowledged = async || {
+        let incidents = owner.get(asked).await.json()["incidents"].as_array().cloned().unwrap_or_default();
+        (incidents.iter().filter(|i| !i["acknowledgedBy"].is_null()).count() == 1).then_some(())
+    };
+    until("the owner knows of the acknowledgement", acknowledged).await;
+    let url = format!("--url=http://{}", second.address);
+    let list = move || std::process::Command::new(PROGRAM).args(["cluster", &url]).output().unwrap();
+    let listed = tokio::task::spawn_blocking(list).await.unwrap();
+    let said = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.status.success(), "{said}");
+    assert_eq!((said.matches(" standby ").count(), said.matches(" owner ").count()), (2, 1), "{said}");
+
     // Nobody owns the storage, and alerts are accepted all the same.
     let mut owner = owner;
     owner.child.kill();
@@ -220,8 +244,8 @@ async fn every_replica_accepts_alerts_and_answers_for_the_cluster() {
     assert!(away.body.contains("another replica takes over within 15 s"), "{}", away.body);
     second.hook(&body("http://am", &[outage("while nobody decides")])).await;
     third.hook(&body("http://am", &[outage("a").resolved()])).await;
-    each_once(&pager, 5).await;
-    shown(&pager, "one of them closed", |i| opened_and_closed(i) == (5, 1)).await;
+    each_once(&pager, 6).await;
+    shown(&pager, "one of them closed", |i| opened_and_closed(i) == (6, 1)).await;
 
     // A reload of a standby is its own, and so is its end.
     second.child.signal(Signal::TERM);
