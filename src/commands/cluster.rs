@@ -19,6 +19,9 @@ pub struct Args {
     pub output: Output,
 }
 
+/// A replica that PostgreSQL has not heard of for so many seconds has ended. It also has no lease any more.
+const GONE: f64 = 10.0;
+
 /// Prints: 0 if one replica owns the storage, 1 if none does or the server does not answer.
 pub async fn run(args: Args) -> ExitCode {
     let found = async { Server::new(&args.server)?.get::<ClusterEntry>("/api/v1/cluster", &[]).await };
@@ -41,7 +44,11 @@ fn simple(cluster: &ClusterEntry) -> String {
         return "One process with a file of its own. Several replicas need storage.postgres.\n".into();
     }
     let row = |replica: &crate::web::ReplicaEntry| {
-        let role = if replica.owner { "owner" } else { "standby" };
+        let role = match replica.owner {
+            _ if replica.seen_seconds > GONE => "gone",
+            true => "owner",
+            false => "standby",
+        };
         let seen = format!("{:.0}s ago", replica.seen_seconds);
         vec![replica.name.clone(), role.to_owned(), seen, replica.url.clone()]
     };

@@ -230,11 +230,15 @@ async fn every_replica_accepts_alerts_and_answers_for_the_cluster() {
     };
     until("the owner knows of the acknowledgement", acknowledged).await;
     let url = format!("--url=http://{}", second.address);
-    let list = move || std::process::Command::new(PROGRAM).args(["cluster", &url]).output().unwrap();
-    let listed = tokio::task::spawn_blocking(list).await.unwrap();
-    let said = String::from_utf8(listed.stdout).unwrap();
-    assert!(listed.status.success(), "{said}");
-    assert_eq!((said.matches(" standby ").count(), said.matches(" owner ").count()), (2, 1), "{said}");
+    let roles = async || {
+        let url = url.clone();
+        let list = move || std::process::Command::new(PROGRAM).args(["cluster", &url]).output().unwrap();
+        let listed = tokio::task::spawn_blocking(list).await.unwrap();
+        let said = String::from_utf8(listed.stdout).unwrap();
+        assert!(listed.status.success(), "{said}");
+        ["owner", "standby", "gone"].map(|role| said.matches(&format!(" {role} ")).count())
+    };
+    assert_eq!(roles().await, [1, 2, 0]);
 
     // Nobody owns the storage, and alerts are accepted all the same.
     let mut owner = owner;
@@ -247,7 +251,9 @@ async fn every_replica_accepts_alerts_and_answers_for_the_cluster() {
     each_once(&pager, 6).await;
     shown(&pager, "one of them closed", |i| opened_and_closed(i) == (6, 1)).await;
 
-    // A reload of a standby is its own, and so is its end.
+    let gone = async || (roles().await == [1, 1, 1]).then_some(());
+    until("the one that was killed is gone", gone).await;
+
     second.child.signal(Signal::TERM);
     assert_eq!(second.child.ended().await.code(), Some(0));
     assert_eq!(third.stop().await.code(), Some(0));
