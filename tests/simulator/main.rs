@@ -13,6 +13,7 @@ mod outside;
 mod pager;
 mod plan;
 mod policy;
+mod replicas;
 mod requests;
 mod rng;
 mod run;
@@ -27,6 +28,8 @@ use plan::Plan;
 const KEPT: &str = include_str!("seeds.txt");
 /// How many seeds every run of the tests tries.
 const SEEDS: u64 = 300;
+/// The same of runs with several replicas.
+const REPLICA_SEEDS: u64 = 150;
 /// A planted bug that so many seeds do not find is not found.
 const FIND_WITHIN: u64 = 400;
 
@@ -102,4 +105,42 @@ fn a_failing_run_is_shrunk() {
     let small = campaign::shrink(&plan, fails);
     assert!(fails(&small), "{small:?}");
     assert!(small.acts.len() < plan.acts.len(), "{small:?}");
+}
+
+/// `SQUELCH_SIM_REPLICAS` and `SQUELCH_SIM_FROM` ask for others; `tests/sim --replicas` sets them.
+#[test]
+fn every_seed_with_replicas_keeps_the_promises() {
+    let ask = |name: &str, default| std::env::var(name).map_or(default, |n| n.parse().unwrap_or(default));
+    let (seeds, from) = (ask("SQUELCH_SIM_REPLICAS", REPLICA_SEEDS), ask("SQUELCH_SIM_FROM", 0));
+    let failures = replicas::campaign(from, seeds);
+    assert!(failures.is_empty(), "{} of {seeds} seeds failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn the_same_seed_with_replicas_twice_is_the_same_run() {
+    let mut sums = [0; 6];
+    for seed in 0..12 {
+        let plan = replicas::Plan::of(seed);
+        let (first, second) = (replicas::run(&plan, None), replicas::run(&plan, None));
+        assert_eq!(first, second, "seed {seed}");
+        sums.iter_mut().zip(first.seen).for_each(|(sum, n)| *sum += n);
+    }
+    let [takeovers, fenced, rows, unknown, _, opened] = sums;
+    assert!(takeovers > 40 && fenced > 5 && rows > 200 && unknown > 5 && opened > 200, "{sums:?}");
+}
+
+#[test]
+fn every_bug_planted_among_replicas_is_found() {
+    let mut missed = Vec::new();
+    for bug in replicas::Bug::ALL {
+        let found = (0..FIND_WITHIN).find_map(|seed| {
+            let outcome = replicas::run(&replicas::Plan::of(seed), Some(bug));
+            Some((seed + 1, outcome.findings.first()?.clone()))
+        });
+        match found {
+            Some((seeds, finding)) => println!("{bug:?}: {seeds} seeds: {finding}"),
+            None => missed.push(format!("{bug:?}")),
+        }
+    }
+    assert!(missed.is_empty(), "not found within {FIND_WITHIN} seeds: {missed:?}");
 }

@@ -189,11 +189,11 @@ fn transports() -> &'static [Transport] {
 }
 
 /// Virtual time as the schedules know it: only differences count.
-fn at(now: Millis) -> Instant {
+pub fn at(now: Millis) -> Instant {
     origin() + Duration::from_millis(now)
 }
 
-fn since(instant: Instant) -> Millis {
+pub fn since(instant: Instant) -> Millis {
     let nanos = instant.saturating_duration_since(origin()).as_nanos();
     u64::try_from(nanos.div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
