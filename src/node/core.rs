@@ -44,6 +44,9 @@ pub const KEEP: Duration = Duration::from_hours(30 * 24);
 /// How soon it goes on if one call did not remove all: commits come between.
 const PRUNE_AGAIN: Duration = Duration::from_secs(1);
 
+/// So many ticks for the inbox come before one for the commands that wait.
+const INBOX_TICKS: usize = 64;
+
 /// The condition variable counts time that a suspended machine does not: look again this often.
 const PATIENCE_MAX: Duration = Duration::from_secs(10);
 
@@ -108,6 +111,8 @@ pub(super) struct Upkeep {
     pub(super) pruned_at: Timestamp,
     /// When the inbox was last looked into.
     pub(super) inbox_at: Timestamp,
+    /// It may have more rows than the last tick took.
+    pub(super) inbox_waits: bool,
     /// The deadline that a tick left where it was.
     pub(super) stuck: Option<(Timestamp, Why)>,
     pub(super) input: InputWatch,
@@ -227,6 +232,13 @@ impl Core {
     /// Handles what waits and what is due as one tick; waits at most `patience` for something.
     pub fn step(&mut self, patience: Duration) -> Flow {
         let commands = self.queue.take(patience.to_std());
+        // Alerts of the inbox were accepted before those that wait here. One sender may have sent both.
+        for _ in 0..INBOX_TICKS {
+            let Store::Up { upkeep: Upkeep { inbox_waits: true, .. }, .. } = self.store else { break };
+            if self.tick(Vec::new()) == Flow::Stopped {
+                return Flow::Stopped;
+            }
+        }
         match self.store {
             Store::Up { .. } => self.tick(commands),
             Store::Down(_) => self.refuse(commands),
@@ -250,10 +262,12 @@ impl Core {
         if failed.is_ok()
             && !self.quiesced
             && let Some(every) = open.journal.inbox_every()
-            && self.clock.now() >= upkeep.inbox_at + every
+            && (upkeep.inbox_waits || self.clock.now() >= upkeep.inbox_at + every)
         {
             upkeep.inbox_at = self.clock.now();
-            failed = take_inbox(open, &self.clock, &self.published, &mut tick);
+            let taken = take_inbox(open, &self.clock, &self.published, &mut tick);
+            upkeep.inbox_waits = taken.as_ref().is_ok_and(|taken| *taken);
+            failed = taken.map(drop);
         }
         let mut commands = commands.into_iter();
         while failed.is_ok()

@@ -424,6 +424,7 @@ impl Core {
             }
             tracing::info!(events = meanwhile.held().len(), "what happened without storage is stored now");
         }
+        let inbox_waits = open.journal.inbox_every().is_some();
         let now = self.clock.now();
         let replay = recovered.records.iter().map(|record| record.event.len() as u64).sum();
         let upkeep = Upkeep {
@@ -432,6 +433,7 @@ impl Core {
             snapshot_at: now,
             pruned_at: now - PRUNE_EVERY,
             inbox_at: Timestamp::ZERO,
+            inbox_waits,
             stuck: None,
             input: InputWatch::new(now, self.published.meter.unread()),
         };

@@ -77,13 +77,14 @@ pub(super) fn acknowledge(
 }
 
 /// Handles the alerts that standbys have accepted. They stay in the inbox until the commit of the tick. Rows
-/// stay there as long as there is no room for their alerts.
+/// stay there as long as there is no room for their alerts. True if it took rows, so that there may be more.
 pub(super) fn take_inbox(
     open: &mut Open,
     clock: &EngineClock,
     published: &Published,
     tick: &mut Tick,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
+    let mut took = false;
     for Handed { row, batches } in open.journal.inbox()? {
         let read = batches.and_then(|body| {
             serde_json::from_str::<Vec<Accepted>>(&body)
@@ -108,11 +109,12 @@ pub(super) fn take_inbox(
             };
             match observe(open, clock, published, tick, batch) {
                 Ok(()) => {}
-                Err(NotTaken::Short(_)) => return Ok(()),
+                Err(NotTaken::Short(_)) => return Ok(false),
                 Err(NotTaken::Failed(failure)) => return Err(failure),
             }
         }
         tick.takes(row);
+        took = true;
     }
-    Ok(())
+    Ok(took)
 }

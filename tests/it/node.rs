@@ -2,6 +2,8 @@
 
 #[path = "node_failopen.rs"]
 mod failopen;
+#[path = "node_inbox.rs"]
+mod inbox;
 #[path = "node_input.rs"]
 mod input;
 #[path = "node_poison.rs"]
