@@ -26,21 +26,33 @@ use plan::Plan;
 
 /// Seeds that failed once.
 const KEPT: &str = include_str!("seeds.txt");
+/// The same of runs with several replicas.
+const KEPT_OF_REPLICAS: &str = include_str!("replicas/seeds.txt");
 /// How many seeds every run of the tests tries.
 const SEEDS: u64 = 300;
-/// The same of runs with several replicas.
+/// How many seeds with several replicas every run of the tests tries.
 const REPLICA_SEEDS: u64 = 150;
 /// A planted bug that so many seeds do not find is not found.
 const FIND_WITHIN: u64 = 400;
 
 #[test]
 fn what_failed_once_does_not_fail_again() {
-    for line in KEPT.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
-        let seed = line.split_whitespace().next().and_then(|word| word.parse().ok());
-        let seed: u64 = seed.unwrap_or_else(|| panic!("seeds.txt: {line:?} begins with no number"));
+    for seed in seeds(KEPT) {
         let outcome = run::run(&Plan::of(seed), None);
         assert!(outcome.findings.is_empty(), "seed {seed}: {:#?}", outcome.findings);
     }
+    for seed in seeds(KEPT_OF_REPLICAS) {
+        let outcome = replicas::run(&replicas::Plan::of(seed), None);
+        assert!(outcome.findings.is_empty(), "replicas, seed {seed}: {:#?}", outcome.findings);
+    }
+}
+
+/// The numbers at the beginning of the lines that are no comments.
+fn seeds(text: &str) -> impl Iterator<Item = u64> + '_ {
+    text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()).map(|line| {
+        let seed = line.split_whitespace().next().and_then(|word| word.parse().ok());
+        seed.unwrap_or_else(|| panic!("{line:?} begins with no number"))
+    })
 }
 
 /// `SQUELCH_SIM_SEEDS` and `SQUELCH_SIM_FROM` ask for others; `tests/sim` sets them.
