@@ -217,6 +217,28 @@ mod tests {
     }
 
     #[test]
+    fn an_alert_that_was_calm_for_long_counts_its_changes_anew() {
+        let (settings, mut damping) = (settings(), Damping::default());
+        for minute in [0, 1, 600] {
+            damping.change(minutes(minute), 1, &settings, true);
+        }
+        assert_eq!((damping.count(), damping.changed_at()), (1, vec![minutes(600)]));
+        assert_eq!(damping.pause(), Duration::ZERO);
+        damping.change(minutes(602), 1, &settings, true);
+        assert_eq!((damping.count(), damping.pause()), (2, Duration::from_mins(2)));
+    }
+
+    #[test]
+    fn it_remembers_the_newest_24_changes_and_since_when_it_flaps() {
+        let (settings, mut damping) = (settings(), Damping::default());
+        for minute in 0..30 {
+            damping.change(minutes(minute), 1, &settings, true);
+        }
+        assert_eq!(damping.changed_at(), (6..30).map(minutes).collect::<Vec<_>>());
+        assert_eq!((damping.flaps(), damping.since()), (Some(30), Some(minutes(3))));
+    }
+
+    #[test]
     fn off_means_off() {
         let (settings, mut damping) =
             (Flapping { suppress_at: 0, ..Flapping::default() }, Damping::default());

@@ -19,7 +19,9 @@ use crate::model::{AlertId, LabelSet, NotificationId};
 use crate::policy::KnownBy;
 
 /// Of so many incidents of one group the end may wait for that of the group. Beyond, the oldest ends by
-/// itself.
+/// itself. Its resolve closes its own `groupKey`, which some readers of a webhook know a problem by. Those that
+/// know a problem by the labels of the group read that the group resolved, until the next message says that it
+/// fires, which leaves once the resolve is accepted.
 const WAITING: usize = 100;
 
 /// An integration of a receiver.

@@ -114,6 +114,19 @@ fn only_a_peer_itself_takes_its_statement_back() {
 }
 
 #[test]
+fn the_newest_statement_of_any_label_set_counts_as_the_last() {
+    let mut pair = Script::new(Source::Alertmanager);
+    assert_eq!(pair.occurrences.last_seen(), None);
+    pair.fires(0, "am-0", 0);
+    pair.fires(20, "am-1", 0);
+    pair.fires(10, "am-2", 0);
+    assert_eq!(pair.occurrences.last_seen(), Some(at(20)));
+    pair.key.1 = AlertId(2);
+    pair.fires(50, "am-0", 0);
+    assert_eq!(pair.occurrences.last_seen(), Some(at(50)));
+}
+
+#[test]
 fn a_believed_statement_ends_with_a_resolve_of_the_same_end() {
     let mut pair = Script::new(Source::Alertmanager);
     pair.fires(0, "am-0", 0);

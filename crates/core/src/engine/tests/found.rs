@@ -2,7 +2,7 @@
 
 use crate::engine::testing::*;
 use crate::engine::{Bound, Event};
-use crate::model::{Duration, Kind, LabelSet, Observation, Source, Status, parse_matchers};
+use crate::model::{Duration, Kind, LabelSet, Observation, Reason, Source, Status, parse_matchers};
 use crate::policy::{InhibitRule, IntegrationRef, KnownBy, Limit, Limits, Noise, Policy, Storm};
 
 fn seconds(s: u64) -> Duration {
@@ -63,6 +63,43 @@ fn a_sender_whose_clock_is_ahead_restarts_nothing() {
     }
     assert_eq!(world.engine.query().stats().receivers["pd"].flapping, 0, "repeats count as restarts");
     assert_eq!(world.sent.len(), 1);
+}
+
+/// Its decision says so, not that it resolved within its own wait.
+#[test]
+fn a_warning_that_ends_while_the_limit_keeps_its_page_was_rate_limited() {
+    let limit = Limit { pages: 1, per: Duration::from_mins(10) };
+    let mut world = World::new(policy(&["alertname"], Noise { limit, ..Noise::default() }));
+    for name in ["First", "Second"] {
+        world.webhook("am", vec![firing(&warning(name), START)]);
+    }
+    world.advance(seconds(10));
+    world.webhook("am", vec![resolved(&warning("Second"), START, world.now)]);
+    world.advance(Duration::from_hours(1));
+    let second = world.engine.policy().identity(&warning("Second"));
+    let why: Vec<_> =
+        world.decisions.iter().filter(|d| d.alert == second).map(|d| d.cause.reason()).collect();
+    assert_eq!(why, [Reason::RateLimited, Reason::NeverPaged]);
+}
+
+/// The count of flapping alerts would stay too high for ever.
+#[test]
+fn an_alert_that_flaps_and_is_never_heard_of_again_flaps_no_more() {
+    let policy = Policy { stale_after: Duration::from_mins(5), ..policy(&["alertname"], flaps_at(2000)) };
+    let mut world = World::new(policy);
+    for _ in 0..3 {
+        world.webhook("am", vec![firing(&warning("A"), world.now)]);
+        world.advance(seconds(30));
+        world.webhook("am", vec![resolved(&warning("A"), START, world.now)]);
+        world.advance(seconds(30));
+    }
+    world.webhook("am", vec![firing(&warning("A"), world.now)]);
+    let flapping = |world: &World| world.engine.query().stats().receivers["pd"].flapping;
+    assert_eq!(flapping(&world), 1);
+    world.advance(Duration::from_mins(6));
+    assert_eq!(flapping(&world), 0);
+    world.advance(Duration::from_hours(1));
+    assert!(!any_open(&world), "it is stale");
 }
 
 /// A storm merges the pages of both routes of a receiver, one after the other.

@@ -369,6 +369,7 @@ fn a_group_that_never_ends_keeps_no_more_than_a_hundred_incidents_waiting() {
     let said = ends(&world, &chronic);
     say(&mut world, vec![said]);
     all_say(&world, false);
+    assert!(webhook(&world).by_key.values().all(|open| !open), "each key that opened is closed");
     assert!(world.engine.pages.incidents.all.is_empty(), "nothing is left");
 }
 
