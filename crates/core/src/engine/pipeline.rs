@@ -2,6 +2,8 @@
 //! route. Then, at each destination: duplicate, mute (silence, time interval, inhibition), flap damping,
 //! hold, group, gather, storm and limit. The stages after damping stand in `pages`.
 
+use std::cmp::Ordering;
+
 use smol_str::SmolStr;
 
 use crate::engine::Engine;
@@ -20,7 +22,7 @@ impl Engine {
     /// Normalise and route: what a request stated, one observation at a time. All of it is heard before
     /// any of it is decided, so that what inhibits does so wherever it stands in the request.
     pub(crate) fn observe(&mut self, batch: &Batch) {
-        let mut heard: Vec<(AlertId, Change, &Observation, bool)> =
+        let mut heard: Vec<(AlertId, Change, &Observation, Ordering)> =
             Vec::with_capacity(batch.observations.len());
         let peer = PeerId::of(&batch.peer);
         let batch = self.checks.by_clock(&mut self.world, batch, peer);
@@ -87,13 +89,14 @@ impl Engine {
             if level != before {
                 self.pages.leveled(&self.world, alert, level);
             }
-            let rose = fired.is_some() && level < before && change == Change::None && self.world.fires(alert);
-            heard.push((alert, change, observation, rose));
+            let goes_on = fired.is_some() && change == Change::None && self.world.fires(alert);
+            let turn = if goes_on { level.cmp(&before) } else { Ordering::Equal };
+            heard.push((alert, change, observation, turn));
         }
         self.checks.watch_labels(&self.world, &heard);
         self.remute();
         let mut observed = Vec::new();
-        for (alert, change, observation, rose) in heard {
+        for (alert, change, observation, turn) in heard {
             let mut forwarded = Vec::new();
             for destination in self.pages.destinations_of(&self.world, alert, &observation.labels, change) {
                 self.world.routed(destination, 1);
@@ -102,8 +105,11 @@ impl Engine {
                     forwarded.push(destination);
                 }
             }
-            if rose {
-                self.pages.rose(&mut self.world, alert);
+            match turn {
+                // Level 0 is the highest.
+                Ordering::Less => self.pages.rose(&mut self.world, alert),
+                Ordering::Greater => self.pages.fell(&mut self.world, alert),
+                Ordering::Equal => {}
             }
             observed.push((alert, observation.status, forwarded));
         }

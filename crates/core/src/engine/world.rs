@@ -118,6 +118,16 @@ impl World {
         }
     }
 
+    /// The page of an alert is held no longer than its severity now says.
+    pub(crate) fn shorten_hold(&mut self, alert: AlertId, destination: DestinationId) {
+        let held = self.alerts.state(alert, destination).and_then(AlertState::held_until);
+        let new = held.and_then(|until| self.held_by_level(alert).filter(|new| *new < until));
+        if let Some(new) = new {
+            self.state(alert, destination).hold(new);
+            self.timers.set(Timer::Hold(destination, alert), new);
+        }
+    }
+
     /// The group of an alert; labels that do not make it another alert do not make another group.
     pub(crate) fn group_key(&self, destination: DestinationId, labels: &LabelSet) -> crate::engine::GroupKey {
         let telling = self.policy.telling(labels);

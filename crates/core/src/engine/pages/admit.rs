@@ -106,6 +106,17 @@ impl Pages {
         }
     }
 
+    /// The severity of an alert fell while it fires, which `ignore_labels` may let it: it waits no longer than
+    /// the new level does.
+    pub(crate) fn fell(&mut self, world: &mut World, alert: AlertId) {
+        for destination in world.taken_destinations(alert) {
+            world.shorten_hold(alert, destination);
+            if let Some(key) = world.state(alert, destination).waits_in().cloned() {
+                self.shorten_waits(world, &key);
+            }
+        }
+    }
+
     /// The destinations that an observation takes: those that match, and those that the configuration no
     /// longer has but on which the alert is still told of. A destination on which it is not told of is left
     /// out while such an old one tells the same receiver.

@@ -116,34 +116,35 @@ impl Pages {
     /// A new policy may shorten a hold or a wait, or mark a level `never_hold`: it applies to the alerts
     /// that are held and that wait already. It lengthens none of these.
     pub(crate) fn waits_adopt(&mut self, world: &mut World) {
-        let held = world
-            .alerts
-            .states()
-            .filter_map(|(alert, destination, t)| Some((alert, destination, t.held_until()?)));
-        for (alert, destination, until) in held.collect::<Vec<_>>() {
-            if let Some(new) = world.held_by_level(alert).filter(|new| *new < until) {
-                world.state(alert, destination).hold(new);
-                world.timers.set(Timer::Hold(destination, alert), new);
-            }
+        let held = world.alerts.states().filter(|(.., state)| state.held_until().is_some());
+        let held: Vec<_> = held.map(|(alert, destination, _)| (alert, destination)).collect();
+        for (alert, destination) in held {
+            world.shorten_hold(alert, destination);
         }
-        let Pages { groups, .. } = self;
+        let waiting = self.groups.iter().filter(|(_, group)| !group.pending.is_empty());
+        for key in waiting.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.shorten_waits(world, &key);
+        }
+    }
+
+    /// The alerts that wait for the page of a group wait no longer than their severity and the policy now say.
+    pub(crate) fn shorten_waits(&mut self, world: &mut World, key: &GroupKey) {
+        let Some(group) = self.groups.get_mut(key) else { return };
         let World { destinations, alerts, policy, timers, now, .. } = world;
-        for (key, group) in groups.iter_mut().filter(|(_, group)| !group.pending.is_empty()) {
-            let destination = destinations.get(key.0);
-            for pending in group.pending.iter_mut().filter(|p| p.wait != Wait::Merged) {
-                let Some(known) = alerts.alert(pending.alert) else { continue };
-                let level = policy.severities.level(&known.labels);
-                let hold = &destination.noise.hold;
-                let due = match pending.wait == Wait::Hold && hold.levels.contains(&level.name) {
-                    true => pending.fired_at + hold.time,
-                    false => waits(pending.fired_at, level, destination, pending.firing, false)
-                        .map_or(pending.due, |(_, due)| due),
-                };
-                pending.due = pending.due.min(due.max(*now));
-            }
-            if let Some(due) = group.pending.iter().map(|p| p.due).min() {
-                timers.set_by(Timer::GroupWait(key.clone()), due);
-            }
+        let destination = destinations.get(key.0);
+        for pending in group.pending.iter_mut().filter(|p| p.wait != Wait::Merged) {
+            let Some(known) = alerts.alert(pending.alert) else { continue };
+            let level = policy.severities.level(&known.labels);
+            let hold = &destination.noise.hold;
+            let due = match pending.wait == Wait::Hold && hold.levels.contains(&level.name) {
+                true => pending.fired_at + hold.time,
+                false => waits(pending.fired_at, level, destination, pending.firing, false)
+                    .map_or(pending.due, |(_, due)| due),
+            };
+            pending.due = pending.due.min(due.max(*now));
+        }
+        if let Some(due) = group.pending.iter().map(|p| p.due).min() {
+            timers.set_by(Timer::GroupWait(key.clone()), due);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Labels whose value changes at each evaluation, such as a measured value. Each change ends one alert and
 //! starts another one, so nothing that knows an alert again can help.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -89,7 +90,11 @@ fn differs<'a>(before: &LabelSet, after: &'a LabelSet, ignored: impl Fn(&str) ->
 
 impl SelfCheck {
     /// What a request ended and started: labels whose value alone made another alert of the same rule.
-    pub(crate) fn watch_labels(&mut self, world: &World, heard: &[(AlertId, Change, &Observation, bool)]) {
+    pub(crate) fn watch_labels(
+        &mut self,
+        world: &World,
+        heard: &[(AlertId, Change, &Observation, Ordering)],
+    ) {
         let of =
             |change| heard.iter().filter(move |(_, c, ..)| *c == change).map(|(_, _, said, _)| &said.labels);
         let mut ended: Vec<&LabelSet> = of(Change::Resolved).take(COMPARED).collect();

@@ -32,6 +32,30 @@ fn reload(world: &mut World, policy: Policy) {
     world.handle(Event::Policy(Box::new(policy)));
 }
 
+/// A reload shortens a hold. The severity that falls must do so too, or a reload of the same configuration
+/// would change which pages leave.
+#[test]
+fn an_alert_whose_severity_falls_is_held_no_longer_than_its_new_severity_says() {
+    for reloads in [false, true] {
+        let mut policy = policy(&["alertname"], Noise::default());
+        policy.ignore_labels = vec!["severity".into()];
+        policy.severities.levels[1].hold = Duration::from_mins(5);
+        let mut world = World::new(policy.clone());
+        for severity in ["warning", "info"] {
+            let labels = labels(&[("alertname", "Slow"), ("severity", severity)]);
+            world.webhook("am", vec![firing(&labels, START)]);
+            world.advance(Duration::from_secs(10));
+        }
+        if reloads {
+            reload(&mut world, policy);
+        }
+        world.advance(Duration::from_hours(1));
+        let pages: Vec<_> =
+            world.sent.iter().map(|n| (n.kind, n.at.since(START).as_millis() / 1000)).collect();
+        assert_eq!(pages, [(Kind::Page, 10)], "reloads: {reloads}");
+    }
+}
+
 /// The same integrations, with a endpoint for each, at a receiver of this name.
 fn leading(receiver: &str, integrations: &[(&str, u64)]) -> Policy {
     let mut policy = with(&[]);
