@@ -19,9 +19,9 @@ use crate::model::{AlertId, LabelSet, NotificationId};
 use crate::policy::KnownBy;
 
 /// Of so many incidents of one group the end may wait for that of the group. Beyond, the oldest ends by
-/// itself. Its resolve closes its own `groupKey`, which some readers of a webhook know a problem by. Those that
-/// know a problem by the labels of the group read that the group resolved, until the next message says that it
-/// fires, which leaves once the resolve is accepted.
+/// itself. Its resolve closes its own `groupKey`, by which some readers of a webhook know a problem. Those
+/// that know it by the labels of the group read that the group resolved. Once the resolve is accepted, the
+/// next message says that the group fires.
 const WAITING: usize = 100;
 
 /// An integration of a receiver.

@@ -106,8 +106,8 @@ impl Pages {
         }
     }
 
-    /// The severity of an alert fell while it fires, which `ignore_labels` may let it: it waits no longer than
-    /// the new level does.
+    /// The severity of an alert fell while it fires, which `ignore_labels` may let it. The alert waits no
+    /// longer than the new level does.
     pub(crate) fn fell(&mut self, world: &mut World, alert: AlertId) {
         for destination in world.taken_destinations(alert) {
             world.shorten_hold(alert, destination);

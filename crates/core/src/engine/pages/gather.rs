@@ -127,7 +127,7 @@ impl Pages {
         }
     }
 
-    /// The alerts that wait for the page of a group wait no longer than their severity and the policy now say.
+    /// The alerts that wait for the page of a group wait no longer than their severity and the policy say.
     pub(crate) fn shorten_waits(&mut self, world: &mut World, key: &GroupKey) {
         let Some(group) = self.groups.get_mut(key) else { return };
         let World { destinations, alerts, policy, timers, now, .. } = world;
