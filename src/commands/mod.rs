@@ -15,6 +15,7 @@ pub mod report;
 pub mod serve;
 mod server;
 pub mod silence;
+pub mod storage;
 pub mod test;
 
 use std::io::{self, Write};
@@ -54,6 +55,8 @@ enum Command {
     Silence(silence::Args),
     /// List the replicas that share a PostgreSQL, and say which one decides.
     Cluster(cluster::Args),
+    /// Move what a storage holds from a file to PostgreSQL, or back.
+    Storage(storage::Args),
     /// Say how much noise was removed, where it comes from, and what would calm it.
     Report(report::Args),
     /// Show within a minute what it does, on a storm made for it.
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
             Command::Incidents(args) => incidents::run(args).await,
             Command::Silence(args) => silence::run(args).await,
             Command::Cluster(args) => cluster::run(args).await,
+            Command::Storage(args) => storage::run(args).await,
             Command::Report(args) => report::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::FakePager(args) => match fake_pager::run(args).await {

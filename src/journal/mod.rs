@@ -14,10 +14,12 @@ use smol_str::SmolStr;
 use crate::model::{Decision, Duration, Notification, NotificationId, Report, Timestamp};
 
 mod batch;
+mod copy;
 mod memory;
 mod postgres;
 mod sqlite;
 
+pub use copy::{Copied, Place, Step, copy};
 pub use memory::MemoryJournal;
 pub use postgres::{Advertised, Cluster, Ownership, Postgres, PostgresDecisions, PostgresJournal, Replica};
 pub use sqlite::{DataDir, Part, SqliteDecisions, SqliteJournal, SqlitePast, Usage};

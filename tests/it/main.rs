@@ -28,6 +28,7 @@ mod golden;
 mod http_client;
 mod ingest;
 mod journal;
+mod journal_copy;
 mod journal_model;
 mod journal_postgres;
 mod journal_sqlite;

@@ -25,6 +25,7 @@
 //! not match its checksum keeps the journal from opening. The backup of the database is the remedy.
 
 mod connect;
+mod copy;
 mod decided;
 mod inbox;
 mod lease;
@@ -42,6 +43,7 @@ use smol_str::SmolStr;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::Client;
 
+pub(super) use copy::{CopyDraft, CopySource};
 pub use decided::PostgresDecisions;
 pub use lease::Ownership;
 pub use replicas::{Advertised, Cluster, Replica};

@@ -85,6 +85,20 @@ pub(super) async fn migrate(place: &Place, client: &Client) -> Result<(), Journa
     }
 }
 
+/// An error unless the tables are there and have this program's format.
+pub(super) async fn exact(place: &Place, client: &Client) -> Result<(), JournalError> {
+    match found(client).await? {
+        Some(version) if version == STEPS.len() => Ok(()),
+        Some(version) if version > STEPS.len() => Err(newer(place, version)),
+        Some(version) => Err(place.unusable(format!(
+            "its tables have format {version}, which is older than this program's {}: let `squelch serve` \
+             migrate them",
+            STEPS.len()
+        ))),
+        None => Err(place.unusable("no journal here: it has no tables of Squelch")),
+    }
+}
+
 /// The version of the tables, if there are some.
 async fn found(client: &Client) -> Result<Option<usize>, JournalError> {
     let there = client.query_typed_one("SELECT to_regclass('squelch_version') IS NOT NULL", &[]);

@@ -37,6 +37,7 @@
 //! differ, the commit fails ([`JournalError::Gone`]). The open files still hold all that was acknowledged:
 //! [`Journal::rescue`] copies them to where the storage belongs.
 
+mod copy;
 mod decided;
 mod open;
 mod pack;
@@ -56,6 +57,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use smol_str::SmolStr;
 
+pub(super) use copy::{CopyDraft, CopySource};
 pub use decided::SqliteDecisions;
 pub use past::SqlitePast;
 pub use place::DataDir;

@@ -91,7 +91,8 @@ fn load(path: &Path) -> Result<(Connection, Loaded), OpenError> {
     }
 }
 
-fn verify(conn: &Connection) -> Result<Loaded, OpenError> {
+/// Whether all of it is whole, and what a start finds.
+pub(super) fn verify(conn: &Connection) -> Result<Loaded, OpenError> {
     // More than quick_check: an index that misses a row would hide a page from the outbox.
     let verdict: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {

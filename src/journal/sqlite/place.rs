@@ -359,6 +359,19 @@ impl DataDir {
         self.finish_repair()?.ok_or_else(|| io::Error::other("the rebuilt file has vanished"))
     }
 
+    /// Whether there is a journal, or what is left of one.
+    pub(super) fn has_journal(&self) -> bool {
+        let there = |path: PathBuf| fs::symlink_metadata(path).is_ok();
+        there(self.rebuilt()) || PARTS.into_iter().any(|part| there(with_suffix(&self.db(), part)))
+    }
+
+    /// Gives the draft, closed and without a WAL, its name where there is no journal.
+    pub(super) fn install_new(&self) -> io::Result<()> {
+        self.ready_draft()?;
+        fs::rename(self.rebuilt(), self.db())?;
+        sync_dir(&self.dir)
+    }
+
     /// Makes the draft durable under the name that says that it is complete.
     fn ready_draft(&self) -> io::Result<()> {
         File::open(self.draft())?.sync_all()?;

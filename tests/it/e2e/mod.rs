@@ -7,6 +7,7 @@ mod chain;
 pub(crate) mod child;
 mod closed;
 mod commands;
+mod copy;
 mod crash;
 mod delivery;
 mod demo;
