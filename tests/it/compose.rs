@@ -1,4 +1,5 @@
-//! The demonstration of docker-compose.yml: its parts know each other's names, ports and files.
+//! The demonstrations, docker-compose.yml and docker-compose.ha.yml: their parts know each other's names, ports and
+//! files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -35,14 +36,52 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
+/// A demonstration, the files that its parts read, and those that must be called.
+struct Demonstration {
+    file: &'static str,
+    configurations: &'static [&'static str],
+    called: &'static [&'static str],
+}
+
+const ONE: Demonstration = Demonstration {
+    file: "docker-compose.yml",
+    configurations: &[
+        "config/prometheus/prometheus.yml",
+        "config/alertmanager/alertmanager.yml",
+        "config/compose/squelch.yml",
+        "config/grafana/provisioning/datasources/prometheus.yml",
+    ],
+    called: &["squelch:9096", "prometheus:9090"],
+};
+const REPLICAS: Demonstration = Demonstration {
+    file: "docker-compose.ha.yml",
+    configurations: &[
+        "config/prometheus/prometheus-ha.yml",
+        "config/alertmanager/alertmanager-ha.yml",
+        "config/compose/squelch.yml",
+        "config/compose/database-url",
+    ],
+    called: &["squelch-a:9096", "squelch-b:9096", "postgres:5432"],
+};
+
+impl Demonstration {
+    fn compose(&self) -> Compose {
+        serde_saphyr::from_str(&read(self.file)).unwrap()
+    }
+}
+
 fn compose() -> Compose {
-    serde_saphyr::from_str(&read("docker-compose.yml")).unwrap()
+    ONE.compose()
 }
 
 /// The port on which a service listens inside: that of its `--web.listen-address`, else of the
 /// mapping that it publishes.
 fn port(name: &str, service: &Service) -> String {
     let said = service.command.iter().find_map(|arg| arg.strip_prefix("--web.listen-address="));
+    if service.image.starts_with("postgres:") {
+        assert!(service.ports.is_empty(), "{name}: nobody outside needs the database");
+        return "5432".to_owned();
+    }
     let published = service.ports.first().unwrap_or_else(|| panic!("{name} publishes no port"));
     let inside = published.rsplit(':').next().unwrap();
     if let Some((_, port)) = said.and_then(|address| address.rsplit_once(':')) {
@@ -53,26 +92,35 @@ fn port(name: &str, service: &Service) -> String {
 
 #[test]
 fn the_neighbours_accept_the_files() {
-    tools::must_pass("docker-compose", &["config", "-q"], "");
-    tools::must_pass("promtool", &["check", "config", "config/prometheus/prometheus.yml"], "");
-    tools::must_pass("amtool", &["check-config", "config/alertmanager/alertmanager.yml"], "");
+    for Demonstration { file, configurations, .. } in [ONE, REPLICAS] {
+        tools::must_pass("docker-compose", &["-f", file, "config", "-q"], "");
+        tools::must_pass("promtool", &["check", "config", configurations[0]], "");
+        tools::must_pass("amtool", &["check-config", configurations[1]], "");
+    }
 }
 
 #[test]
 fn nothing_listens_beyond_this_machine() {
-    let mut hosts = BTreeSet::new();
-    for (name, service) in compose().services {
-        for mapping in &service.ports {
-            let parts: Vec<&str> = mapping.split(':').collect();
-            assert!(parts.len() == 3 && parts[0] == "127.0.0.1", "{name}: {mapping}");
-            assert!(hosts.insert(parts[1].to_owned()), "{name}: port {} is taken", parts[1]);
+    for demonstration in [ONE, REPLICAS] {
+        let mut hosts = BTreeSet::new();
+        for (name, service) in demonstration.compose().services {
+            for mapping in &service.ports {
+                let parts: Vec<&str> = mapping.split(':').collect();
+                assert!(parts.len() == 3 && parts[0] == "127.0.0.1", "{name}: {mapping}");
+                assert!(hosts.insert(parts[1].to_owned()), "{name}: port {} is taken", parts[1]);
+            }
         }
     }
 }
 
 #[test]
 fn every_mounted_file_exists_and_no_image_floats() {
-    let compose = compose();
+    for compose in [ONE, REPLICAS].map(|demonstration| demonstration.compose()) {
+        mounted(&compose);
+    }
+}
+
+fn mounted(compose: &Compose) {
     for (name, service) in &compose.services {
         for volume in &service.volumes {
             let from = volume.split(':').next().unwrap();
@@ -88,24 +136,21 @@ fn every_mounted_file_exists_and_no_image_floats() {
 
 #[test]
 fn every_address_in_the_configurations_is_a_service_and_its_port() {
-    let compose = compose();
-    let there: BTreeSet<String> =
-        compose.services.iter().map(|(name, s)| format!("{name}:{}", port(name, s))).collect();
-    let mut called = BTreeSet::new();
-    for path in [
-        "config/prometheus/prometheus.yml",
-        "config/alertmanager/alertmanager.yml",
-        "config/compose/squelch.yml",
-        "config/grafana/provisioning/datasources/prometheus.yml",
-    ] {
-        for address in addresses(&read(path)) {
-            assert!(there.contains(&address), "{path}: nobody listens on {address}; there are {there:?}");
-            called.insert(address);
+    for demonstration in [ONE, REPLICAS] {
+        let compose = demonstration.compose();
+        let there: BTreeSet<String> =
+            compose.services.iter().map(|(name, s)| format!("{name}:{}", port(name, s))).collect();
+        let mut called = BTreeSet::new();
+        for path in demonstration.configurations {
+            for address in addresses(&read(path)) {
+                assert!(there.contains(&address), "{path}: nobody listens on {address}; there are {there:?}");
+                called.insert(address);
+            }
         }
-    }
-    let members = ["alertmanager-a:9093", "alertmanager-b:9093"];
-    for needed in ["squelch:9096", "fake-pager:9196", "prometheus:9090"].iter().chain(&members) {
-        assert!(called.contains(*needed), "nobody calls {needed}");
+        let members = ["fake-pager:9196", "alertmanager-a:9093", "alertmanager-b:9093"];
+        for needed in demonstration.called.iter().chain(&members) {
+            assert!(called.contains(*needed), "nobody calls {needed}");
+        }
     }
 }
 
@@ -128,12 +173,16 @@ fn addresses(text: &str) -> Vec<String> {
 
 #[test]
 fn alertmanager_hands_over_at_once() {
-    let text = read("config/alertmanager/alertmanager.yml");
-    for line in ["url: http://squelch:9096/alertmanager/webhook", "group_wait: 1s", "group_interval: 15s"] {
-        assert!(text.contains(line), "{line}");
+    for Demonstration { configurations, called, .. } in [ONE, REPLICAS] {
+        let text = read(configurations[1]);
+        let replicas = called.iter().filter(|address| address.starts_with("squelch"));
+        let hooks = replicas.map(|address| format!("url: http://{address}/alertmanager/webhook"));
+        for line in hooks.chain(["group_wait: 1s", "group_interval: 15s"].map(str::to_owned)) {
+            assert!(text.contains(&line), "{line}");
+        }
+        let (_, around) = text.split_once("routes:").unwrap();
+        assert!(around.contains("Squelch.*"), "alerts about Squelch go around it");
     }
-    let (_, around) = text.split_once("routes:").unwrap();
-    assert!(around.contains("Squelch.*"), "alerts about Squelch go around it");
 }
 
 #[test]
@@ -149,11 +198,32 @@ fn the_dashboard_is_where_grafana_looks() {
     assert_eq!(grafana.environment["GF_AUTH_ANONYMOUS_ORG_ROLE"], "Viewer");
 }
 
+/// Replicas read the same configuration, and the same database.
+#[test]
+fn the_replicas_share_a_database_and_keep_what_is_their_own() {
+    let compose = REPLICAS.compose();
+    let (a, b) = (&compose.services["squelch-a"], &compose.services["squelch-b"]);
+    assert_eq!((&a.command, &a.environment), (&b.command, &b.environment));
+    let own = |service: &Service| service.volumes.iter().find(|v| v.ends_with(":/squelch")).cloned();
+    assert_ne!(own(a), own(b));
+    let file = &a.environment["SQUELCH_DATABASE_URL_FILE"];
+    assert!(a.volumes.contains(&format!("./config/compose/database-url:{file}:ro")));
+    let postgres = &compose.services["postgres"].environment;
+    let [user, password, database] =
+        ["USER", "PASSWORD", "DB"].map(|name| &postgres[&format!("POSTGRES_{name}")]);
+    let url = format!("postgres://{user}:{password}@postgres:5432/{database}?sslmode=disable\n");
+    assert_eq!(read("config/compose/database-url"), url);
+}
+
 #[test]
 fn the_image_is_what_compose_expects() {
+    for (demonstration, service) in [(ONE, "squelch"), (REPLICAS, "squelch-a"), (REPLICAS, "squelch-b")] {
+        expects(&demonstration.compose().services[service]);
+    }
+}
+
+fn expects(squelch: &Service) {
     let dockerfile = read("Dockerfile");
-    let compose = compose();
-    let squelch = &compose.services["squelch"];
     for line in ["USER 65534:65534", "EXPOSE 9096", "VOLUME /squelch", "ENTRYPOINT [\"/bin/squelch\"]"] {
         assert!(dockerfile.lines().any(|l| l == line), "{line}");
     }
@@ -166,13 +236,13 @@ fn the_image_is_what_compose_expects() {
 /// The program itself is asked: every flag that compose and the image pass is one that it has.
 #[test]
 fn every_flag_is_one_that_the_program_has() {
-    let compose = compose();
-    let ours = compose.services.iter().filter(|(_, s)| s.image.starts_with("squelch:"));
+    let all = [ONE, REPLICAS].map(|demonstration| demonstration.compose().services);
+    let ours = all.iter().flatten().filter(|(_, s)| s.image.starts_with("squelch:"));
     let mut lines: Vec<Vec<String>> = ours.map(|(_, service)| service.command.clone()).collect();
     let dockerfile = read("Dockerfile").replace("\\\n", " ");
     let image = dockerfile.lines().find_map(|line| line.strip_prefix("CMD ")).unwrap();
     lines.push(serde_json::from_str(image).unwrap());
-    assert_eq!(lines.len(), 3, "squelch, the fake pager, the image");
+    assert_eq!(lines.len(), 6, "three of squelch, two of the fake pager, the image");
     for line in lines {
         let (command, flags) = line.split_first().unwrap();
         let help = squelch(&[command, "--help"]);
