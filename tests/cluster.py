@@ -170,14 +170,7 @@ def pause(cluster, owner):
     """SIGSTOP of the owner for 15 s"""
     owner.process.send_signal(signal.SIGSTOP)
     yield PAUSE_S
-    ends = len(owner.ends)
-    owner.process.send_signal(signal.SIGCONT)
-    end = time.time() + PAUSE_S
-    while len(owner.ends) == ends and time.time() < end:
-        cluster.tend()
-        time.sleep(0.1)
-    if owner.ends[ends:] != [1]:
-        cluster.wrong(f"{owner.name} was not fenced after its pause: {owner.ends[ends:]}")
+    cluster.is_fenced(owner, lambda: owner.process.send_signal(signal.SIGCONT))
 
 
 def terminate(cluster, owner):
@@ -211,7 +204,7 @@ def cut(cluster, owner):
     """network of the owner cut for 15 s"""
     run("ip", "link", "set", owner.cable, "down")
     yield PAUSE_S
-    run("ip", "link", "set", owner.cable, "up")
+    cluster.is_fenced(owner, lambda: run("ip", "link", "set", owner.cable, "up"))
 
 
 def cut_database(cluster, owner):
@@ -219,7 +212,7 @@ def cut_database(cluster, owner):
     rule = ["from", DATABASE, "to", owner.address, "pref", "100", "blackhole"]
     run("ip", "rule", "add", *rule)
     yield PAUSE_S
-    run("ip", "rule", "del", *rule)
+    cluster.is_fenced(owner, lambda: run("ip", "rule", "del", *rule))
 
 
 FAULTS = {fault.__name__: fault for fault in [kill, pause, terminate, sessions, restart, crash, cut, cut_database]}
@@ -236,7 +229,7 @@ class Tally:
 class Cluster:
     """All that runs, and what must be seen at the pager."""
 
-    def __init__(self, folder, seed):
+    def __init__(self, folder, seed, peer_timeout):
         self.folder, self.random = folder, random.Random(seed)
         # Outages by name: when they began, and when they ended.
         self.began, self.over, self.errors = {}, {}, []
@@ -271,7 +264,8 @@ receivers:
             self.spawn(f"alertmanager{number}", "prometheus-alertmanager", f"--config.file={config}",
                        f"--storage.path={os.path.join(folder, f'alertmanager{number}')}",
                        f"--web.listen-address={address}", f"--cluster.listen-address={gossip[number]}",
-                       f"--cluster.advertise-address={gossip[number]}", f"--cluster.peer={gossip[1 - number]}")
+                       f"--cluster.advertise-address={gossip[number]}", f"--cluster.peer={gossip[1 - number]}",
+                       f"--cluster.peer-timeout={peer_timeout}")
         for address in ALERTMANAGERS:
             until("Alertmanager knows its peer", lambda: '"status":"ready"' in
                   (http(f"http://{address}/api/v2/status") or ""))
@@ -294,6 +288,17 @@ receivers:
     def wrong(self, what):
         self.errors.append(what)
         print(f"    WRONG: {what}", flush=True)
+
+    def is_fenced(self, owner, wake):
+        """Ends a fault that was longer than the lease: the owner must find that another one took over, and end."""
+        ends = len(owner.ends)
+        wake()
+        end = time.time() + BOUND_S / 3
+        while len(owner.ends) == ends and time.time() < end:
+            self.tend()
+            time.sleep(0.1)
+        if owner.ends[ends:] != [1]:
+            self.wrong(f"{owner.name} was not fenced: it ended with {owner.ends[ends:]}")
 
     def settle(self):
         """Waits until all replicas run, and one of them owns the journal; gives that one, and the count of fenced."""
@@ -423,6 +428,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=90, help="no round begins later")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default=",".join(FAULTS), help=f"of {', '.join(FAULTS)}")
+    parser.add_argument("--peer-timeout", default="15s", help="Alertmanager's --cluster.peer-timeout")
     parser.add_argument("--keep", action="store_true", help="keep the logs also if all went well")
     args = parser.parse_args()
     kinds = args.only.split(",")
@@ -432,7 +438,7 @@ def main():
     os.chmod(folder, 0o711)
     print(f"logs in {folder}, seed {args.seed}", flush=True)
     end = time.time() + 60 * args.minutes
-    cluster, tallies = Cluster(folder, args.seed), {kind: Tally() for kind in FAULTS}
+    cluster, tallies = Cluster(folder, args.seed, args.peer_timeout), {kind: Tally() for kind in FAULTS}
     deck = []
     for number in range(1, args.rounds + 1):
         if time.time() > end:
