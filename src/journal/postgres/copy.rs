@@ -182,14 +182,19 @@ impl CopyDraft {
         let names = Table::ALL.map(|table| table.name().0);
         for name in names.into_iter().chain(["handed"]) {
             let rows = held.count_of(name)?;
-            if rows > 0 || held.head > 0 {
+            if rows > 0 {
                 return Err(held.place.unusable(format!(
                     "there is a journal already ({rows} rows in squelch_{name}), which a copy would replace; \
                      name an empty database"
                 )));
             }
         }
-        Ok(CopyDraft(held))
+        match held.head {
+            0 => Ok(CopyDraft(held)),
+            head => Err(held.place.unusable(format!(
+                "rows are missing: it acknowledged events up to {head}, and has none; name an empty database"
+            ))),
+        }
     }
 }
 

@@ -362,12 +362,19 @@ impl DataDir {
     /// Whether there is a journal, or what is left of one.
     pub(super) fn has_journal(&self) -> bool {
         let there = |path: PathBuf| fs::symlink_metadata(path).is_ok();
-        there(self.rebuilt()) || PARTS.into_iter().any(|part| there(with_suffix(&self.db(), part)))
+        // Who only reads a journal leaves an empty WAL.
+        there(self.rebuilt()) || there(self.db()) || self.wal_size() > 0
     }
 
     /// Gives the draft, closed and without a WAL, its name where there is no journal.
     pub(super) fn install_new(&self) -> io::Result<()> {
         self.ready_draft()?;
+        for part in ["-wal", "-shm"] {
+            match fs::remove_file(with_suffix(&self.db(), part)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+        }
         fs::rename(self.rebuilt(), self.db())?;
         sync_dir(&self.dir)
     }
