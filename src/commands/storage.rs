@@ -131,3 +131,27 @@ Move the source away now: a process that starts on it pages what it finds there.
         to.display()
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_names_no_storage_is_told_what_would_be_right() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(path("url"), "postgres://a:b@127.0.0.1:1/c\n").unwrap();
+        std::fs::write(path("squelch.db"), "").unwrap();
+        for (from, to, said) in [
+            (path("data"), "postgres://a:hunter2@b/c".into(), "--to names a file that holds the URL"),
+            (path("data"), path("ulr"), "are both data directories; one of them must be a file"),
+            (path("url"), path("url"), "both name a PostgreSQL"),
+            (path("squelch.db"), path("url"), "name the directory that it is in"),
+            (path("data"), path("url"), "no journal here"),
+        ] {
+            let why = copied(&CopyArgs { from, to }).unwrap_err();
+            assert!(why.contains(said) && !why.contains("hunter2"), "{why}");
+        }
+        assert!(!path("data").exists(), "nothing is made");
+    }
+}
