@@ -1,7 +1,7 @@
 //! Copying a journal from one kind of storage to the other, row by row, with its numbers and times.
 //!
-//! Each row is verified against its checksum when it is read. The copy becomes visible at its end, after it was
-//! read back whole: a SQLite file takes its name then, and a PostgreSQL commits one transaction.
+//! Each row is verified against its checksum when it is read. The copy becomes visible at its end, after it
+//! was read back whole: a SQLite file takes its name then, and a PostgreSQL commits one transaction.
 
 use std::path::PathBuf;
 
@@ -184,8 +184,8 @@ pub enum Step {
 /// Copies the journal at `from` to `to`, which has none. `progress` hears of the rows done, and of all rows.
 ///
 /// # Errors
-/// Either place is in use or of another format, `to` has a journal, a row of `from` is damaged, or what was read
-/// back is not what was written. Nothing is at `to` then.
+/// Either place is in use or of another format, `to` has a journal, a row of `from` is damaged, or what was
+/// read back is not what was written. Nothing is at `to` then.
 pub fn copy(
     from: &Place,
     to: &Place,

@@ -1,5 +1,5 @@
-//! The demonstrations, docker-compose.yml and docker-compose.ha.yml: their parts know each other's names, ports and
-//! files.
+//! The demonstrations, docker-compose.yml and docker-compose.ha.yml: their parts know each other's names,
+//! ports and files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Copies of whole journals, from and to a database.
 //!
-//! One transaction holds the rows of the owner and of the inbox from the beginning to the end. No replica can take
-//! ownership, renew a lease or accept alerts meanwhile.
+//! One transaction holds the rows of the owner and of the inbox from the beginning to the end. No replica can
+//! take ownership, renew a lease or accept alerts meanwhile.
 
 use tokio::runtime::Runtime;
 use tokio_postgres::types::{ToSql, Type};
