@@ -34,8 +34,8 @@ PAUSE_S = 15
 RESTART_S = 1
 # An outage must be open, or closed, so long after the fault at the latest.
 BOUND_S = 90
-# What might still come late, after the last round.
-LINGER_S = 30
+# What might still come late, after the last round: Squelch believes a second Alertmanager after 60 s.
+LINGER_S = 75
 
 
 def run(*command, check=True):
