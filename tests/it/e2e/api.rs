@@ -216,6 +216,7 @@ async fn what_is_answered_is_as_described() {
         ("/api/v1/noise", "get", "/api/v1/noise", "", 200),
         ("/api/v1/noise", "get", "/api/v1/noise?since=2999-01-01T00:00:00Z", "", 400),
         ("/api/v1/stats", "get", "/api/v1/stats", "", 200),
+        ("/api/v1/cluster", "get", "/api/v1/cluster", "", 200),
         ("/api/v1/receivers", "get", "/api/v1/receivers", "", 200),
         ("/api/v1/receivers", "get", "/api/v1/receivers?limit=0", "", 400),
         (v1_silences, "get", v1_silences, "", 200),

@@ -58,6 +58,8 @@ async fn no_command_complains_of_a_reader_that_has_gone() {
         (vec!["silence", "add", &url, "-c=x", "Down"], 0),
         (vec!["silence", "query", &url], 0),
         (vec!["report", &url], 0),
+        (vec!["cluster", &url], 0),
+        (vec!["storage", "help"], 0),
         (vec!["backtest", &config, &past], 0),
         (vec!["backtest", &config, &past, "-o=json"], 0),
         (vec!["backtest", &config, &past, "--notifications=-"], 0),
