@@ -321,6 +321,18 @@ pub struct Decided {
     pub decisions: Vec<Decision>,
 }
 
+impl Decided {
+    /// A row as a journal holds it. `decisions` is the reason if they cannot be read: the log names the row,
+    /// and the decision log misses them.
+    fn of(row: i64, at: i64, sha256: Vec<u8>, decisions: Result<Vec<Decision>, String>) -> Decided {
+        let decisions = decisions.unwrap_or_else(|error| {
+            tracing::error!(row, error, "decisions cannot be read, and are missing in the decision log");
+            Vec::new()
+        });
+        Decided { row, sha256, at, decisions }
+    }
+}
+
 /// The decisions that a journal holds, for whoever indexes them; a server may be writing it. Reading takes no
 /// lock and changes nothing.
 pub trait Decisions: Send {

@@ -64,15 +64,7 @@ impl Decisions for PostgresDecisions {
                 true => serde_json::from_str(body).map_err(|e| e.to_string()),
                 false => Err("it does not match its checksum".into()),
             };
-            let decisions = decisions.unwrap_or_else(|error| {
-                tracing::error!(
-                    row = id,
-                    error,
-                    "decisions cannot be read, and are missing in the decision log"
-                );
-                Vec::new()
-            });
-            Decided { row: id, sha256, at, decisions }
+            Decided::of(id, at, sha256, decisions)
         });
         Ok(decided.collect())
     }

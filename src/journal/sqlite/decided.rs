@@ -53,15 +53,7 @@ impl SqliteDecisions {
                     .and_then(|text| serde_json::from_str(&text).map_err(|e| e.to_string())),
                 false => Err("it does not match its checksum".into()),
             };
-            let decisions = decisions.unwrap_or_else(|error| {
-                tracing::error!(
-                    row = id,
-                    error,
-                    "decisions cannot be read, and are missing in the decision log"
-                );
-                Vec::new()
-            });
-            found.push(Decided { row: id, sha256: sha256.to_vec(), at, decisions });
+            found.push(Decided::of(id, at, sha256.to_vec(), decisions));
         }
         Ok(found)
     }
