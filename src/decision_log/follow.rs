@@ -86,13 +86,17 @@ impl Follower {
             return Ok(false);
         };
         let mark = Mark { row: last.row, sha256: last.sha256.clone(), at: last.at.max(self.mark.at) };
-        let new = rows.iter().filter(|row| row.at > self.known).flat_map(|row| &row.decisions);
-        let new: Vec<_> = new.cloned().collect();
-        self.writer.add(&new, &mark)?;
+        let new = rows.into_iter().filter(|row| row.at > self.known);
+        let (mut decisions, mut history) = (Vec::new(), Vec::new());
+        for row in new {
+            decisions.extend(row.decisions);
+            history.extend(row.history);
+        }
+        self.writer.add(&decisions, &history, &mark)?;
         self.mark = mark;
         let behind = self.journal.newest()?.saturating_sub(self.mark.row);
         self.meter.behind.set(behind);
-        self.meter.indexed.inc_by(new.len() as u64);
+        self.meter.indexed.inc_by(decisions.len() as u64);
         Ok(true)
     }
 

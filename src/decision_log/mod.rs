@@ -9,15 +9,18 @@
 //! Rows name each other by numbers. `decision` has one row for each decision, newest last, unchanged
 //! repeats of one occurrence being one row whose count grows; `alert`, `pair` and `alert_pair` are the
 //! alerts and by which labels they are found; `text` are causes and settings, by day, so that they
-//! leave with their day. Times are milliseconds since 1970, UTC.
+//! leave with their day. `history` has one row for each incident, and `history_event` what happened to it.
+//! Times are milliseconds since 1970, UTC.
 
 mod advice;
 mod entry;
 mod explain;
 mod follow;
+mod incidents;
 mod meter;
 mod noise;
 mod query;
+mod review;
 mod schema;
 mod search;
 mod tally;
@@ -27,12 +30,17 @@ pub use advice::{Advice, advice};
 pub use entry::{Entry, OtherwiseEntry};
 pub use explain::{plain, timeline};
 pub use follow::{Follower, Following};
+pub use incidents::{
+    EventEntry, IncidentAlertEntry, IncidentRuleEntry, NamedIncident, PastIncident, PastIncidentDetail,
+    PastIncidentPage, PastIncidentQuery, Quantiles, SHORTEST_KEY, Times, WhichIncident,
+};
 pub use meter::Meter;
 pub use noise::{
     AdviceEntry, BudgetEntry, ChangingLabelEntry, FateEntry, NameEntry, NoiseEntry, ObservedEntry,
     ReceiverNoiseEntry, StepEntry, changing_labels, line_to_ignore,
 };
 pub use query::{MAX_LIMIT, Page, Query};
+pub use review::{AroundEntry, NamedReview, Review};
 pub use search::Reader;
 pub use tally::{Advised, Name, Observed, Tally, removed};
 

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::DecisionLogError;
 
 /// The version of the tables. A file of another one is made anew: the journal has what it holds.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER, blob BLOB) WITHOUT ROWID;
@@ -50,6 +50,33 @@ CREATE TABLE decision (
 CREATE INDEX decision_alert ON decision (alert);
 CREATE INDEX decision_incident ON decision (incident) WHERE incident IS NOT NULL;
 CREATE INDEX decision_kind ON decision (receiver, kind);
+CREATE TABLE history (
+    id INTEGER PRIMARY KEY,
+    number INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    receiver TEXT NOT NULL,
+    observed INTEGER NOT NULL,
+    started_at INTEGER NOT NULL,
+    opened_at INTEGER NOT NULL,
+    notified_at INTEGER,
+    acknowledged_at INTEGER,
+    acknowledged_by TEXT,
+    closed_at INTEGER,
+    successor INTEGER,
+    useful INTEGER,
+    title TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    firing INTEGER NOT NULL,
+    alerts INTEGER NOT NULL,
+    opened TEXT NOT NULL
+);
+CREATE INDEX history_number ON history (number);
+CREATE INDEX history_key ON history (key);
+CREATE INDEX history_opened ON history (opened_at);
+CREATE TABLE history_event (
+    id INTEGER PRIMARY KEY, history INTEGER NOT NULL, at INTEGER NOT NULL, change TEXT NOT NULL
+);
+CREATE INDEX history_event_of ON history_event (history);
 ";
 
 /// What is about to leave; only the one that writes sees these, and they stand in memory.
@@ -134,6 +161,8 @@ pub(super) fn open_reading(dir: &Path) -> Result<Connection, DecisionLogError> {
     let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match version {
         VERSION => Ok(conn),
+        // The server is making it.
+        0 => Err(DecisionLogError::Missing(path.display().to_string())),
         _ => Err(DecisionLogError::Failed(format!("format {version} is not this program's {VERSION}"))),
     }
 }

@@ -260,7 +260,7 @@ fn numbers(conn: &Connection, table: &str, name: Option<&str>) -> Result<Vec<i64
 }
 
 /// The alerts that the query names; none if it names none.
-fn alerts(conn: &Connection, query: &Query) -> Result<Option<Vec<i64>>, DecisionLogError> {
+pub(super) fn alerts(conn: &Connection, query: &Query) -> Result<Option<Vec<i64>>, DecisionLogError> {
     let mut found: Option<Vec<i64>> = None;
     let mut narrow = |ids: Vec<i64>| {
         found = Some(match found.take() {

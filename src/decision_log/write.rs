@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{DecisionLogError, schema};
+use super::{DecisionLogError, incidents, schema};
 use crate::config::Storage;
-use crate::model::{AlertId, Decision, Disposition, Fingerprint, LabelSet, Otherwise, Timestamp};
+use crate::model::{
+    AlertId, Decision, Disposition, Fingerprint, IncidentRecord, LabelSet, Otherwise, Timestamp,
+};
 
 /// So many texts are remembered, to spare looking them up.
 const REMEMBERED: usize = 50_000;
@@ -83,8 +85,14 @@ impl Writer {
         Ok(Mark { row: number, sha256: sha256.unwrap_or_default(), at })
     }
 
-    /// Adds decisions, in order, and notes how far that is in the journal; all of it, or nothing.
-    pub fn add(&mut self, decisions: &[Decision], mark: &Mark) -> Result<(), DecisionLogError> {
+    /// Adds decisions and what happened to incidents, each in order, and notes how far that is in the
+    /// journal: all of it, or nothing.
+    pub fn add(
+        &mut self,
+        decisions: &[Decision],
+        history: &[IncidentRecord],
+        mark: &Mark,
+    ) -> Result<(), DecisionLogError> {
         if self.texts.len() > REMEMBERED {
             self.texts.clear();
         }
@@ -97,6 +105,9 @@ impl Writer {
             let mut rows = Rows { conn: &tx, texts, alerts };
             for decision in decisions {
                 rows.add(decision)?;
+            }
+            for record in history {
+                incidents::add(&tx, record)?;
             }
             let mut note = tx.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)")?;
             note.execute(params!["row", mark.row, mark.sha256])?;
@@ -129,12 +140,15 @@ impl Writer {
             // A row of repeats is as old as its first, and its texts with it.
             tx.execute("DELETE FROM text WHERE day < ?", [day])?;
         }
+        // Incidents are few and small, so they stay longer. They leave early if a file without decisions is
+        // too large.
+        let incidents = incidents::prune(&tx, now, too_large && gone == 0)?;
         tx.commit()?;
         if gone > 0 {
             self.texts.clear();
             self.alerts.clear();
         }
-        if gone > 0 || too_large {
+        if gone > 0 || incidents > 0 || too_large {
             let mut vacuum = self.conn.prepare("PRAGMA incremental_vacuum(1024)")?;
             let mut rows = vacuum.query([])?;
             while rows.next()?.is_some() {}

@@ -25,6 +25,7 @@ pub fn past<E: std::fmt::Display>(
                 | Event::Silence(_)
                 | Event::Release(_)
                 | Event::Acknowledge(_)
+                | Event::Remark(_)
                 | Event::Clocks(_)
                 | Event::Started),
             ) => Some(Ok(Past { at, event })),

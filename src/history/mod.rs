@@ -61,6 +61,7 @@ impl Past {
             | Event::Started
             | Event::Release(_)
             | Event::Acknowledge(_)
+            | Event::Remark(_)
             | Event::Tick => 0,
         }
     }

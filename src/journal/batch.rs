@@ -1,11 +1,11 @@
 //! What every journal checks before it writes, and the text form of a batch of events.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::{Commit, JournalError, Record, Seq};
-use crate::model::Timestamp;
+use crate::model::{Decision, IncidentRecord, Timestamp};
 
 /// Where the log ends: its last event, and the time at which that was handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,28 @@ impl Tail {
             _ => Ok(()),
         }
     }
+}
+
+/// The body of a row of decisions.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct DecidedBody {
+    pub decisions: Vec<Decision>,
+    pub history: Vec<IncidentRecord>,
+}
+
+/// The body of a row of decisions as JSON. `None` if the commit has none.
+pub(super) fn decided(commit: &Commit<'_>) -> Result<Option<String>, JournalError> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        decisions: &'a [Decision],
+        history: &'a [IncidentRecord],
+    }
+    let Commit { decisions, history, .. } = *commit;
+    if decisions.is_empty() && history.is_empty() {
+        return Ok(None);
+    }
+    let body = serde_json::to_string(&Body { decisions, history });
+    body.map(Some).map_err(|e| JournalError::Failed(e.to_string()))
 }
 
 /// One line of a batch.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use smol_str::SmolStr;
 
-use crate::model::{Decision, Duration, Notification, NotificationId, Report, Timestamp};
+use crate::model::{Decision, Duration, IncidentRecord, Notification, NotificationId, Report, Timestamp};
 
 mod batch;
 mod copy;
@@ -51,6 +51,8 @@ pub struct Commit<'a> {
     pub records: &'a [Record],
     /// Decisions that followed.
     pub decisions: &'a [Decision],
+    /// What happened to incidents. It is kept as long as the decisions of the commit.
+    pub history: &'a [IncidentRecord],
     /// Notifications that followed: they enter the outbox. An id that was used before is refused.
     pub notifications: &'a [Notification],
     /// Notifications that reached their end: accepted ones leave the outbox, rejected ones become
@@ -71,6 +73,7 @@ impl Commit<'_> {
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
             && self.decisions.is_empty()
+            && self.history.is_empty()
             && self.notifications.is_empty()
             && self.reports.is_empty()
             && self.resend.is_empty()
@@ -308,7 +311,7 @@ pub struct Handed {
     pub batches: Result<String, String>,
 }
 
-/// One commit's decisions.
+/// The decisions of one commit, and what happened to incidents.
 #[derive(Debug)]
 pub struct Decided {
     /// The row's number; rises, and begins anew in a new file.
@@ -317,19 +320,21 @@ pub struct Decided {
     pub sha256: Vec<u8>,
     /// The commit's time, in milliseconds.
     pub at: i64,
-    /// What was decided, in order; nothing if the row does not verify.
+    /// What was decided, in order. Empty if the row does not verify.
     pub decisions: Vec<Decision>,
+    /// What happened to incidents, in order. Empty if the row does not verify.
+    pub history: Vec<IncidentRecord>,
 }
 
 impl Decided {
-    /// A row as a journal holds it. `decisions` is the reason if they cannot be read: the log names the row,
+    /// A row as a journal holds it. `body` is the reason if it cannot be read: the log names the row,
     /// and the decision log misses them.
-    fn of(row: i64, at: i64, sha256: Vec<u8>, decisions: Result<Vec<Decision>, String>) -> Decided {
-        let decisions = decisions.unwrap_or_else(|error| {
+    fn of(row: i64, at: i64, sha256: Vec<u8>, body: Result<batch::DecidedBody, String>) -> Decided {
+        let batch::DecidedBody { decisions, history } = body.unwrap_or_else(|error| {
             tracing::error!(row, error, "decisions cannot be read, and are missing in the decision log");
-            Vec::new()
+            batch::DecidedBody::default()
         });
-        Decided { row, sha256, at, decisions }
+        Decided { row, sha256, at, decisions, history }
     }
 }
 

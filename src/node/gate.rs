@@ -145,6 +145,14 @@ impl NodeGate {
     }
 }
 
+/// A server that has just started has no decision log yet, and no incident in it.
+fn or_none<T: Default>(found: Result<T, DecisionLogError>) -> Result<T, DecisionLogError> {
+    match found {
+        Err(DecisionLogError::Missing(_)) => Ok(T::default()),
+        found => found,
+    }
+}
+
 impl Gate for NodeGate {
     fn now(&self) -> Timestamp {
         self.clock.now()
@@ -234,6 +242,27 @@ impl Gate for NodeGate {
         query: decision_log::Query,
     ) -> BoxFuture<'_, Result<decision_log::Page, SearchError>> {
         self.searching(move |decision_log| decision_log.search(&query))
+    }
+
+    fn history(
+        &self,
+        query: decision_log::PastIncidentQuery,
+    ) -> BoxFuture<'_, Result<decision_log::PastIncidentPage, SearchError>> {
+        self.searching(move |decision_log| or_none(decision_log.incidents(&query)))
+    }
+
+    fn incident(
+        &self,
+        wanted: decision_log::WhichIncident,
+    ) -> BoxFuture<'_, Result<decision_log::NamedIncident, SearchError>> {
+        self.searching(move |decision_log| or_none(decision_log.incident(&wanted)))
+    }
+
+    fn review(
+        &self,
+        wanted: decision_log::WhichIncident,
+    ) -> BoxFuture<'_, Result<decision_log::NamedReview, SearchError>> {
+        self.searching(move |decision_log| or_none(decision_log.review(&wanted)))
     }
 
     fn noise(

@@ -67,6 +67,7 @@ pub(super) fn acknowledge(
             return tick.apply(open, clock, &Event::Acknowledge(change));
         }
         Acknowledgement::Event { source, labels, by } => (source, labels, by),
+        Acknowledgement::Remark(remark) => return tick.apply(open, clock, &Event::Remark(remark)),
     };
     let listing = guarded(|| open.engine.query().incidents_of_event(source, &labels));
     for (dedup_key, receiver) in listing.unwrap_or_default() {

@@ -92,6 +92,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Replay(_) => "replay",
         Event::Release(_) => "release",
         Event::Acknowledge(_) => "acknowledge",
+        Event::Remark(_) => "remark",
         Event::Silence(_) => "silence",
         Event::Alarm(_) => "alarm",
         Event::Policy(_) => "policy",

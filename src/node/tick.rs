@@ -107,6 +107,7 @@ impl Tick {
         let commit = Commit {
             records: &records,
             decisions: &effects.decisions,
+            history: &effects.history,
             notifications: &effects.notifications,
             reports: &reports,
             resend: &effects.resend,

@@ -11,9 +11,12 @@ use super::access::{Access, Area};
 use super::acknowledged::Callback;
 use super::forward::Replicated;
 use crate::config::Config;
-use crate::decision_log::{DecisionLogError, Page, Query, Tally};
+use crate::decision_log::{
+    DecisionLogError, NamedIncident, NamedReview, Page, PastIncidentPage, PastIncidentQuery, Query, Tally,
+    WhichIncident,
+};
 use crate::deliver::Health;
-use crate::engine::{Acknowledge, Engine, Release, Stats};
+use crate::engine::{Acknowledge, Engine, IncidentRemark, Release, Stats};
 use crate::ingest::{InvalidReason, NamedLabels};
 use crate::journal::{DeadLetters, LetterQuery, Ownership};
 use crate::model::{
@@ -86,6 +89,21 @@ pub trait Gate: Send + Sync + 'static {
 
     /// Searches the decision log; never waits for the engine.
     fn decisions(&self, query: Query) -> BoxFuture<'_, Result<Page, SearchError>>;
+
+    /// Lists incidents, open or closed, and never waits for the engine.
+    fn history(&self, _query: PastIncidentQuery) -> BoxFuture<'_, Result<PastIncidentPage, SearchError>> {
+        Box::pin(async { Ok(PastIncidentPage::default()) })
+    }
+
+    /// Reads one incident, open or closed, and never waits for the engine.
+    fn incident(&self, _wanted: WhichIncident) -> BoxFuture<'_, Result<NamedIncident, SearchError>> {
+        Box::pin(async { Ok(NamedIncident::None) })
+    }
+
+    /// Reads the review of one incident, and never waits for the engine.
+    fn review(&self, _wanted: WhichIncident) -> BoxFuture<'_, Result<NamedReview, SearchError>> {
+        Box::pin(async { Ok(NamedReview::None) })
+    }
 
     /// Counts what the decision log has of the time from `from` to `to`; never waits for the engine.
     fn noise(&self, from: Timestamp, to: Timestamp) -> BoxFuture<'_, Result<Tally, SearchError>>;
@@ -228,7 +246,7 @@ pub struct Standing {
     pub short: Option<String>,
 }
 
-/// A person took an incident on, or gave it back.
+/// A person answers an incident: acknowledges it, takes that back, or says something about it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Acknowledgement {
     /// The incident of a key, at the receivers that page through a tool.
@@ -242,6 +260,8 @@ pub enum Acknowledgement {
         /// Who took it on.
         by: SmolStr,
     },
+    /// A note, or whether the page was useful.
+    Remark(IncidentRemark),
 }
 
 /// A look at the engine.

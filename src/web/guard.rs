@@ -31,6 +31,8 @@ const INGEST: [&str; 4] = [
 const EVENTS: [&str; 2] = ["/pagerduty/v2/enqueue", "/pagerduty/v2/change/enqueue"];
 /// Where tools tell of acknowledgements. Each message shows a secret of its own.
 const CALLBACKS: [&str; 2] = ["/pagerduty/v3/webhook", "/opsgenie/webhook"];
+/// Parts of a path at which the people on call act: they silence, acknowledge and write notes.
+const RESPONSES: [&str; 4] = ["silence", "silences", "incident", "incidents"];
 /// What says nothing but whether it works.
 const OPEN: [&str; 2] = ["/-/healthy", "/-/ready"];
 /// Pages have no script, style or picture but our own, and stand in no frame.
@@ -182,9 +184,7 @@ fn area(method: &Method, path: Option<&str>) -> Area {
         match path {
             path if INGEST.contains(&path) => Area::Ingest,
             path if EVENTS.contains(&path) || CALLBACKS.contains(&path) => Area::Open,
-            path if path.split('/').any(|part| matches!(part, "silence" | "silences")) => {
-                Area::Of(Role::Silence)
-            }
+            path if path.split('/').any(|part| RESPONSES.contains(&part)) => Area::Of(Role::Silence),
             _ => Area::Of(Role::Admin),
         }
     } else if OPEN.contains(&path) {
@@ -323,7 +323,7 @@ mod tests {
                 "/alertmanager/webhook" | "/api/v2/alerts" => Area::Ingest,
                 path if path.starts_with("/opsgenie/v2/") => Area::Ingest,
                 path if EVENTS.contains(&path) || CALLBACKS.contains(&path) => Area::Open,
-                path if path.contains("silence") => Area::Of(Role::Silence),
+                path if path.contains("silence") || path.contains("incident") => Area::Of(Role::Silence),
                 _ => Area::Of(Role::Admin),
             };
             assert_eq!(post, expected, "{path}");

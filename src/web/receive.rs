@@ -123,7 +123,7 @@ pub(super) fn unusable(error: &IngestError) -> Refused {
 }
 
 /// API v2 takes JSON that says so, and nothing else.
-pub(super) fn not_json(headers: &HeaderMap) -> Option<Problem> {
+pub(in crate::web) fn not_json(headers: &HeaderMap) -> Option<Problem> {
     let found = headers.get(header::CONTENT_TYPE);
     let value = found.and_then(|v| v.to_str().ok()).unwrap_or_default();
     let media_type = value.split(';').next().unwrap_or_default().trim();

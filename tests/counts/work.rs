@@ -135,8 +135,8 @@ fn commit(rounds: u64) {
         engine.handle(now(round), &event, &mut effects);
         let event = serde_json::to_vec(&event).unwrap();
         let records = [Record { seq: round + 1, now: now(round), event }];
-        let (decisions, notifications) = (&effects.decisions, &effects.notifications);
-        let commit = Commit { records: &records, decisions, notifications, ..Commit::default() };
+        let Effects { decisions, history, notifications, .. } = &effects;
+        let commit = Commit { records: &records, decisions, history, notifications, ..Commit::default() };
         journal.commit(&commit).unwrap();
     }
 }

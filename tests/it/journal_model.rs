@@ -71,6 +71,7 @@ impl Model {
                 let commit = Commit {
                     records: &records,
                     decisions: &[],
+                    history: &[],
                     notifications: &new,
                     reports: &reports,
                     resend: &resend,

@@ -492,7 +492,7 @@ fn people_can_read_it_while_it_runs() {
     );
     assert_eq!(
         text(
-            "SELECT d.value->>'$.cause.type' FROM decision, json_each(body) AS d ORDER BY decision.id DESC LIMIT 1"
+            "SELECT d.value->>'$.cause.type' FROM decision, json_each(body, '$.decisions') AS d ORDER BY decision.id DESC LIMIT 1"
         ),
         "unchanged_repeats"
     );

@@ -25,6 +25,7 @@ mod email;
 mod exposition;
 mod fuzz;
 mod golden;
+mod history;
 mod http_client;
 mod ingest;
 mod journal;

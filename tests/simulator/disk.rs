@@ -11,14 +11,15 @@ use squelch::journal::{
     Recovered, Seq,
 };
 use squelch::model::{
-    AlertId, Batch, Decision, Disposition, LabelSet, Notification, NotificationId, Outcome, Report, Status,
-    Timestamp,
+    AlertId, Batch, Decision, Disposition, IncidentRecord, LabelSet, Notification, NotificationId, Outcome,
+    Report, Status, Timestamp,
 };
 
 use crate::bugs::Bug;
 use crate::image::Files;
 use crate::inhibited::Inhibited;
 use crate::plan::{KNOWN, LANES, Write};
+use crate::replicas::is_of;
 use crate::rng::Rng;
 
 /// Batches that are compared with what was acknowledged.
@@ -78,6 +79,7 @@ enum Store {
 struct Owned {
     records: Vec<Record>,
     decisions: Vec<Decision>,
+    history: Vec<IncidentRecord>,
     notifications: Vec<Notification>,
     reports: Vec<Report>,
     resend: Vec<NotificationId>,
@@ -90,6 +92,7 @@ impl Owned {
         Owned {
             records: c.records.to_vec(),
             decisions: c.decisions.to_vec(),
+            history: c.history.to_vec(),
             notifications: c.notifications.to_vec(),
             reports: c.reports.to_vec(),
             resend: c.resend.to_vec(),
@@ -102,6 +105,7 @@ impl Owned {
         Commit {
             records: &self.records,
             decisions: &self.decisions,
+            history: &self.history,
             notifications: &self.notifications,
             reports: &self.reports,
             resend: &self.resend,
@@ -405,11 +409,7 @@ impl State {
             }
             self.inhibited.note(engine, &self.critical);
         }
-        let same = effects.notifications == c.notifications
-            && effects.decisions == c.decisions
-            && effects.resend == c.resend
-            && effects.made_good == c.made_good;
-        if !same {
+        if !is_of(&c.commit(), &effects) {
             self.found(format!("replay of event {} decides otherwise than live did", self.seq));
         }
         self.decisions += c.decisions.len() as u64;

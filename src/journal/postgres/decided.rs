@@ -60,11 +60,11 @@ impl Decisions for PostgresDecisions {
         let decided = rows.iter().map(|row| {
             let (id, seq, at, sha256, body): (i64, i64, i64, Vec<u8>, &str) =
                 (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4));
-            let decisions = match sha256 == checksum(&[seq, at], body.as_bytes()) {
+            let decided = match sha256 == checksum(&[seq, at], body.as_bytes()) {
                 true => serde_json::from_str(body).map_err(|e| e.to_string()),
                 false => Err("it does not match its checksum".into()),
             };
-            Decided::of(id, at, sha256, decisions)
+            Decided::of(id, at, sha256, decided)
         });
         Ok(decided.collect())
     }

@@ -57,13 +57,8 @@ impl Rows {
             [] => None,
         };
         let seq = int(tail.seq);
-        let decision = match commit.decisions {
-            [] => None,
-            decisions => {
-                let body = json(decisions)?;
-                Some((checksum(&[seq, tail.now.as_millis()], body.as_bytes()).to_vec(), body))
-            }
-        };
+        let sum = |body: &str| checksum(&[seq, tail.now.as_millis()], body.as_bytes()).to_vec();
+        let decision = batch::decided(commit)?.map(|body| (sum(&body), body));
         let mut notifications = Notifications::default();
         for n in commit.notifications {
             let (id, body) = (int(n.id.0), json(n)?);

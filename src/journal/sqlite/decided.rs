@@ -48,12 +48,12 @@ impl SqliteDecisions {
         while let Some(row) = rows.next()? {
             let (id, seq, at) = (row.get(0)?, row.get(1)?, row.get(2)?);
             let (sha256, body) = (read::bytes(row, 3)?, read::bytes(row, 4)?);
-            let decisions = match sha256 == checksum(&[seq, at], body) {
+            let decided = match sha256 == checksum(&[seq, at], body) {
                 true => pack::text(row.get_ref(4)?)
                     .and_then(|text| serde_json::from_str(&text).map_err(|e| e.to_string())),
                 false => Err("it does not match its checksum".into()),
             };
-            found.push(Decided::of(id, at, sha256.to_vec(), decisions));
+            found.push(Decided::of(id, at, sha256.to_vec(), decided));
         }
         Ok(found)
     }

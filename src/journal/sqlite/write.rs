@@ -23,8 +23,8 @@ pub(super) fn commit(conn: &mut Connection, commit: &Commit<'_>, tail: Tail) -> 
             .and_then(|mut s| s.execute(params![first, last, checksum(&[first, last], input.bytes()), input]))
             .map_err(failed)?;
     }
-    if !commit.decisions.is_empty() {
-        let (seq, at, body) = (int(tail.seq), tail.now.as_millis(), Packed::new(json(commit.decisions)?));
+    if let Some(body) = batch::decided(commit)? {
+        let (seq, at, body) = (int(tail.seq), tail.now.as_millis(), Packed::new(body));
         tx.prepare_cached("INSERT INTO decision (seq, at, sha256, body) VALUES (?, ?, ?, ?)")
             .and_then(|mut s| s.execute(params![seq, at, checksum(&[seq, at], body.bytes()), body]))
             .map_err(failed)?;

@@ -1,6 +1,7 @@
-//! What a person does: release, silence, expire. Each is durable before it is answered, and each leaves a
-//! line in the log that says who asked for it, and from where.
+//! Actions of a person: release, silence, expire, acknowledge, note, rate. Each is durable before it is
+//! answered, and each leaves a line in the log that says who asked for it, and from where.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -10,18 +11,24 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::SmolStr;
 
 use super::page::Frame;
 use super::silence::{self, Wrong};
+use crate::decision_log::{PastIncidentDetail, WhichIncident};
 use crate::engine::Release;
-use crate::model::{Duration, Silence, SilenceRequest, Timestamp, parse_matchers_within};
+use crate::model::{Duration, Said, Silence, SilenceRequest, Timestamp, parse_matchers_within};
 use crate::web::access::Caller;
 use crate::web::app::{App, Peer};
 use crate::web::gate::ReleaseError;
 use crate::web::look::finished;
 use crate::web::problem::Problem;
+use crate::web::v1::history;
 use crate::web::v2::silencing::{MADE_COMPILED, ask};
+
+/// How often, and how many times, an answer looks whether the decision log has what a person said.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
+const LOOKS: usize = 20;
 
 #[derive(Deserialize)]
 struct ReleaseForm {
@@ -51,7 +58,7 @@ pub(in crate::web) async fn release(
     let done = async {
         let form: ReleaseForm = form(&app, &headers, body).await?;
         let alert = super::alert_id(&form.alert)?;
-        let by = author(&form.by, peer, caller);
+        let by = history::author(&form.by, peer, caller);
         let release = Release { alert, receiver: form.receiver, by: by.clone() };
         let (gate, asked) = (Arc::clone(&app.gate), release.clone());
         finished(&app, tokio::spawn(async move { gate.release(asked).await })).await?.map_err(
@@ -61,7 +68,7 @@ pub(in crate::web) async fn release(
             },
         )?;
         tracing::info!(%by, peer = %peer.0, alert = %alert, receiver = %release.receiver, "released");
-        Ok("../?said=released")
+        Ok("../?said=released".into())
     };
     answer(&frame, done.await)
 }
@@ -87,7 +94,7 @@ pub(in crate::web) async fn silence(
         Ok(turn) => turn,
         Err(problem) => return frame.problem(&problem),
     };
-    let by = author(&form.by, peer, caller);
+    let by = history::author(&form.by, peer, caller);
     let wanted = match wanted(&form, app.gate.now(), &by) {
         Ok(wanted) => wanted,
         Err(wrong) => return silence::again(&app, &frame, &form, Some(&wrong)).await,
@@ -98,7 +105,7 @@ pub(in crate::web) async fn silence(
     match ask(&app, SilenceRequest::Set(wanted)).await {
         Ok(id) => {
             tracing::info!(%by, peer = %peer.0, %id, "silenced");
-            answer(&frame, Ok("../?said=silenced"))
+            answer(&frame, Ok("../?said=silenced".into()))
         }
         Err(problem) if problem.status == StatusCode::BAD_REQUEST => {
             let wrong = Wrong { field: "", why: problem.detail };
@@ -140,22 +147,132 @@ pub(in crate::web) async fn expire(
     let done = async {
         let form: ExpireForm = form(&app, &headers, body).await?;
         let id = ask(&app, SilenceRequest::Expire(form.id)).await?;
-        let by = author(&form.by, peer, caller);
+        let by = history::author(&form.by, peer, caller);
         tracing::info!(%by, peer = %peer.0, %id, "silence expired");
-        Ok("../?said=expired")
+        Ok("../?said=expired".into())
     };
     answer(&frame, done.await)
 }
 
-/// Who did it: whoever is known cannot sign for another; of others, as far as they say.
-fn author(said: &str, peer: Peer, caller: Option<Extension<Caller>>) -> SmolStr {
-    if let Some(Extension(caller)) = caller {
-        return caller.name;
+/// What the forms of an incident have in common.
+#[derive(Deserialize)]
+struct IncidentForm {
+    key: String,
+    number: Option<u64>,
+    #[serde(default)]
+    observed: bool,
+    #[serde(default)]
+    by: String,
+    /// Takes an acknowledgement back.
+    #[serde(default)]
+    back: bool,
+    #[serde(default)]
+    note: String,
+    useful: Option<bool>,
+}
+
+/// What a form of an incident asks for.
+#[derive(Clone, Copy)]
+enum Wish {
+    Acknowledge,
+    Note,
+    Rate,
+}
+
+/// `POST /incident/acknowledge`
+pub(in crate::web) async fn acknowledge(
+    State(app): State<App>,
+    Extension(peer): Extension<Peer>,
+    caller: Option<Extension<Caller>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    respond(app, (peer, caller), (uri, headers, body), Wish::Acknowledge).await
+}
+
+/// `POST /incident/note`
+pub(in crate::web) async fn note(
+    State(app): State<App>,
+    Extension(peer): Extension<Peer>,
+    caller: Option<Extension<Caller>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    respond(app, (peer, caller), (uri, headers, body), Wish::Note).await
+}
+
+/// `POST /incident/useful`
+pub(in crate::web) async fn useful(
+    State(app): State<App>,
+    Extension(peer): Extension<Peer>,
+    caller: Option<Extension<Caller>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    respond(app, (peer, caller), (uri, headers, body), Wish::Rate).await
+}
+
+/// Waits until the decision log has more of an incident than before, so that the next page shows it. What was
+/// asked for is durable already, so it does not wait for long.
+async fn indexed(app: &App, wanted: WhichIncident, before: &PastIncidentDetail) {
+    let events = |detail: &PastIncidentDetail| detail.events.len() as u64 + detail.left_out;
+    for _ in 0..LOOKS {
+        tokio::time::sleep(LOOK).await;
+        match history::incident(app, wanted.clone()).await {
+            Ok(now) if events(&now) == events(before) => {}
+            _ => return,
+        }
     }
-    match said.trim() {
-        "" => format_smolstr!("somebody at {}", peer.0),
-        name => super::text::tame(name, 100).into(),
-    }
+}
+
+/// Does what a form of an incident asks for, and leads back to the page of the incident.
+async fn respond(
+    app: App,
+    (peer, caller): (Peer, Option<Extension<Caller>>),
+    (uri, headers, body): (Uri, HeaderMap, Body),
+    wish: Wish,
+) -> Response {
+    let frame = Frame::new(&app, &uri, &headers).await;
+    let done = async {
+        let form: IncidentForm = form(&app, &headers, body).await?;
+        let by = history::author(&form.by, peer, caller);
+        let wanted =
+            WhichIncident { key: form.key.clone(), number: form.number, observed: Some(form.observed) };
+        let detail = history::incident(&app, wanted.clone()).await?;
+        let incident = &detail.incident;
+        let said = match wish {
+            Wish::Acknowledge => {
+                let by = (!form.back).then_some(by.clone());
+                history::acknowledged(&app, incident, by).await?;
+                if form.back { "unacknowledged" } else { "acknowledged" }
+            }
+            Wish::Note => {
+                history::remarked(&app, incident, by.clone(), history::note_of(&form.note)?).await?;
+                "noted"
+            }
+            Wish::Rate => {
+                let useful = form.useful.ok_or_else(|| Problem::bad("useful is missing: true or false"))?;
+                history::remarked(&app, incident, by.clone(), Said::Useful(useful)).await?;
+                "rated"
+            }
+        };
+        let (key, number) = (&incident.dedup_key, incident.number);
+        tracing::info!(%by, peer = %peer.0, incident = %key, number, "{said}");
+        indexed(&app, wanted, &detail).await;
+        let number = incident.number.to_string();
+        let observed = if form.observed { "true" } else { "" };
+        let query = [
+            ("key", incident.dedup_key.as_str()),
+            ("number", &number),
+            ("observed", observed),
+            ("said", said),
+        ];
+        Ok(format!("../incident{}", super::text::query(&query)))
+    };
+    answer(&frame, done.await.map(Cow::Owned))
 }
 
 /// Reads a form; at most 64 kB of it.
@@ -173,11 +290,14 @@ async fn form<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -
 }
 
 /// Back to the list, so that a reload of the page does not ask again.
-fn answer(frame: &Frame, done: Result<&'static str, Problem>) -> Response {
+fn answer(frame: &Frame, done: Result<Cow<'static, str>, Problem>) -> Response {
     match done {
         Ok(next) => {
             let mut response = StatusCode::SEE_OTHER.into_response();
-            response.headers_mut().insert(header::LOCATION, HeaderValue::from_static(next));
+            // A key and a number are always a header.
+            if let Ok(next) = HeaderValue::from_str(&next) {
+                response.headers_mut().insert(header::LOCATION, next);
+            }
             response
         }
         Err(problem) => frame.problem(&problem),

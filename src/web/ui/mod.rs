@@ -4,9 +4,11 @@
 //! is a request to the node like any other, durable before it is answered.
 
 mod actions;
+mod alert;
 mod assets;
 mod decisions;
 mod flapping;
+mod history;
 mod incident;
 mod lanes;
 mod noise;
@@ -16,6 +18,7 @@ mod routing;
 mod silence;
 mod standing;
 mod text;
+mod timeline;
 
 pub(crate) use assets::{ICON, STYLE};
 #[cfg(test)]
@@ -36,10 +39,15 @@ use crate::model::AlertId;
 const ROWS: usize = 50;
 
 /// The pages, what they load, and what they ask for.
-pub(super) fn routes() -> [(&'static str, MethodRouter<App>); 14] {
+pub(super) fn routes() -> [(&'static str, MethodRouter<App>); 19] {
     [
         ("/", get(now::show)),
         ("/incident", get(incident::show)),
+        ("/incident/review", get(incident::review)),
+        ("/incident/acknowledge", post(actions::acknowledge)),
+        ("/incident/note", post(actions::note)),
+        ("/incident/useful", post(actions::useful)),
+        ("/history", get(history::show)),
         ("/noise", get(noise::show)),
         ("/noise.csv", get(noise::csv)),
         ("/decisions", get(decisions::show)),
@@ -47,7 +55,7 @@ pub(super) fn routes() -> [(&'static str, MethodRouter<App>); 14] {
         ("/routing", get(routing::show)),
         ("/silences", get(silence::show)),
         ("/silences/matching", get(silence::matching)),
-        ("/alert", get(incident::alert)),
+        ("/alert", get(alert::show)),
         ("/assets/{file}", get(assets::serve)),
         ("/act/release", post(actions::release)),
         ("/act/silence", post(actions::silence)),

@@ -15,13 +15,14 @@ use crate::web::problem::Problem;
 const HTMX: &str = r#"{"includeIndicatorStyles":false,"allowEval":false,"selfRequestsOnly":true,
 "historyCacheSize":0,"allowScriptTags":false,"timeout":10000}"#;
 
-/// The views, by their keys 1 to 5, and where they are below the root.
-const VIEWS: [(&str, &str); 5] = [
+/// The views, by their keys 1 to 6, and where they are below the root.
+const VIEWS: [(&str, &str); 6] = [
     ("Now", "./"),
     ("Noise", "noise"),
     ("Decisions", "decisions"),
     ("Flapping", "flapping"),
     ("Routing", "routing"),
+    ("History", "history"),
 ];
 
 /// One request for a page.
@@ -159,11 +160,15 @@ fn root(path: &str, prefix: &str) -> String {
 }
 
 /// What an action says once it is done; the word stands in the address line.
-const SAID: [(&str, &str); 4] = [
+const SAID: [(&str, &str); 8] = [
     ("released", "Released: what was held back leaves now."),
     ("silenced", "The silence is in force."),
     ("expired", "The silence is ended."),
     ("changed", "Done."),
+    ("acknowledged", "The incident is acknowledged."),
+    ("unacknowledged", "The acknowledgement is taken back."),
+    ("noted", "The note is saved."),
+    ("rated", "Thank you. The report counts it."),
 ];
 
 /// The part of a page that is asked for again and again; `summary` is read out when it changes.
@@ -194,7 +199,7 @@ fn keys() -> Markup {
         ("/", "filter"),
         ("↓ ↑  or  j k", "next and previous row"),
         ("Enter", "open the row"),
-        ("1 … 5", "the views"),
+        ("1 … 6", "the views"),
         ("Esc", "leave the filter, close this"),
         ("?", "this list"),
     ];

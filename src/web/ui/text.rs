@@ -87,8 +87,17 @@ fn label(name: &str, value: &str, cut: usize) -> Markup {
 
 /// A link where the sender said one is, if a browser may follow it.
 pub(super) fn link(url: &str, text: &str) -> Markup {
-    let safe = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
-    html! { @if safe && url.len() < 4_000 { a href=(url) rel="noreferrer noopener" target="_blank" { (text) } } }
+    html! { @if is_safe(url) { a href=(url) rel="noreferrer noopener" target="_blank" { (text) } } }
+}
+
+/// The same as a button.
+pub(super) fn button(url: &str, text: &str) -> Markup {
+    html! { @if is_safe(url) { a.button href=(url) rel="noreferrer noopener" target="_blank" { (text) } } }
+}
+
+/// Whether a browser may follow a link.
+fn is_safe(url: &str) -> bool {
+    ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) && url.len() < 4_000
 }
 
 /// `90061 s` as `1d 1h`: the two largest units, or less than a second as `now`.

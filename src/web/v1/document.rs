@@ -8,7 +8,9 @@ use utoipa::OpenApi;
 use utoipa::openapi::{OpenApi as OpenApiDocument, Server};
 
 use super::asked::asked;
-use super::{alerts, cluster, dead_letters, decisions, incidents, noise, receivers, reply, silences, stats};
+use super::{
+    alerts, cluster, dead_letters, decisions, history, incidents, noise, receivers, reply, silences, stats,
+};
 use crate::web::app::App;
 use crate::web::problem::{Details, Problem, json};
 
@@ -23,6 +25,12 @@ use crate::web::problem::{Details, Problem, json};
         serve,
         alerts::list,
         incidents::list,
+        history::list,
+        history::one,
+        history::review,
+        history::acknowledge,
+        history::note,
+        history::useful,
         decisions::list,
         noise::count,
         cluster::read,

@@ -44,6 +44,8 @@ pub(super) struct IncidentListParams {
 #[schema(as = Incident)]
 #[serde(rename_all = "camelCase")]
 pub struct IncidentEntry {
+    /// Its number. It is unique for the life of the journal.
+    pub number: u64,
     /// The key under which receivers know it, 64 hex digits.
     #[schema(value_type = String)]
     pub dedup_key: SmolStr,
@@ -129,12 +131,13 @@ pub struct MemberEntry {
 
 impl From<OpenIncident> for IncidentEntry {
     fn from(incident: OpenIncident) -> Self {
-        let OpenIncident { row, group_key, generation, delivered, refused, alerts } = incident;
+        let OpenIncident { number, row, group_key, generation, delivered, refused, alerts } = incident;
         let standing = row.standing;
         let (acknowledged_by, acknowledged_at) = row.acknowledged.unzip();
         IncidentEntry {
             acknowledged_by,
             acknowledged_at,
+            number,
             dedup_key: standing.incident.unwrap_or_default(),
             group_key,
             generation,

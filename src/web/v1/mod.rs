@@ -10,6 +10,7 @@ mod cluster;
 mod dead_letters;
 mod decisions;
 mod document;
+pub(super) mod history;
 mod incidents;
 mod noise;
 mod receivers;
@@ -43,6 +44,12 @@ pub(super) fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/openapi.json", get(document::serve)),
         ("/api/v1/alerts", get(alerts::list)),
         ("/api/v1/incidents", get(incidents::list)),
+        ("/api/v1/incidents/history", get(history::list)),
+        ("/api/v1/incidents/{key}", get(history::one)),
+        ("/api/v1/incidents/{key}/review", get(history::review)),
+        ("/api/v1/incidents/{key}/acknowledge", post(history::acknowledge)),
+        ("/api/v1/incidents/{key}/notes", post(history::note)),
+        ("/api/v1/incidents/{key}/useful", post(history::useful)),
         ("/api/v1/decisions", get(decisions::list)),
         ("/api/v1/noise", get(noise::count)),
         ("/api/v1/cluster", get(cluster::read)),

@@ -166,7 +166,7 @@ async fn what_is_served_is_described_and_the_reverse() {
     assert_eq!(methods.keys().copied().collect::<BTreeSet<_>>(), served);
     for (path, described) in methods {
         for method in ["get", "post", "put", "patch", "delete"] {
-            let path = path.replace("{id}", "1");
+            let path = path.replace("{id}", "1").replace("{key}", "abcdef");
             let answer = ask(&squelch, &method.to_uppercase(), &path, "{}").await;
             assert_eq!(answer.status != 405, described.contains(method), "{method} {path}: {}", answer.body);
             if answer.status >= 400 {
@@ -204,7 +204,26 @@ async fn what_is_answered_is_as_described() {
     let gone = "/api/v1/silences/11111111-2222-4333-8444-555555555555";
     let (v1_silences, v1_one, v1_replay) =
         ("/api/v1/silences", "/api/v1/silences/{id}", "/api/v1/dead-letters/{id}/replay");
+    let key = history(&squelch).await["dedupKey"].as_str().unwrap().to_owned();
+    let v1_key = "/api/v1/incidents/{key}";
+    let v1 = |rest: &str| format!("{v1_key}/{rest}");
+    let (v1_ack, v1_notes, v1_useful) = (&v1("acknowledge")[..], &v1("notes")[..], &v1("useful")[..]);
+    let incident = |rest: &str| format!("/api/v1/incidents/{key}{rest}");
     for (path, method, asked, body, status) in [
+        (v1_key, "get", &incident("")[..], "", 200),
+        (v1_key, "get", &incident("")[..30], "", 200),
+        (v1_key, "get", "/api/v1/incidents/abcde", "", 400),
+        (v1_key, "get", "/api/v1/incidents/00000000", "", 404),
+        (v1_key, "get", &incident("?number=999"), "", 404),
+        (&v1("review")[..], "get", &incident("/review")[..], "", 200),
+        (v1_ack, "post", &incident("/acknowledge"), r#"{"by": "ada"}"#, 200),
+        (v1_ack, "post", &incident("/acknowledge"), r#"{"who": "ada"}"#, 400),
+        (v1_notes, "post", &incident("/notes"), r#"{"by": "ada", "note": "the disk is full"}"#, 200),
+        (v1_notes, "post", &incident("/notes"), r#"{"note": " "}"#, 400),
+        (v1_useful, "post", &incident("/useful"), r#"{"useful": true}"#, 200),
+        (v1_useful, "post", "/api/v1/incidents/00000000/useful", r#"{"useful": true}"#, 404),
+        ("/api/v1/incidents/history", "get", "/api/v1/incidents/history?state=open&words=down", "", 200),
+        ("/api/v1/incidents/history", "get", "/api/v1/incidents/history?state=paged", "", 400),
         ("/api/v1/openapi.json", "get", "/api/v1/openapi.json", "", 200),
         ("/api/v1/alerts", "get", "/api/v1/alerts", "", 200),
         ("/api/v1/alerts", "get", "/api/v1/alerts?filter=%3D", "", 400),
@@ -243,6 +262,18 @@ async fn what_is_answered_is_as_described() {
     assert_eq!(left, BTreeSet::new(), "each is asked");
 
     // And what is in it is true.
+    let told = until("what ada said", async || {
+        let told = history(&squelch).await;
+        (told["acknowledgedBy"] == "ada" && told["useful"] == true).then_some(told)
+    });
+    told.await;
+    let told = squelch.get(&incident("")).await.json();
+    let events = told["events"].as_array().unwrap();
+    let said: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(said[0], "opened", "{told:#}");
+    for event in ["accepted", "acknowledged", "note", "useful"] {
+        assert!(said.contains(&event), "{event}: {told:#}");
+    }
     let alerts = squelch.get("/api/v1/alerts?filter=alertname%3DHeld").await.json();
     assert_eq!(alerts["alerts"][0]["receivers"][0]["state"], "held", "{alerts:#}");
     assert_eq!(alerts["alerts"][0]["receivers"][0]["next"]["action"], "pages", "{alerts:#}");
@@ -279,6 +310,16 @@ async fn what_is_answered_is_as_described() {
         "{noise:#}"
     );
     drop(pager);
+}
+
+/// An open incident at the pager as the history has it, once the pager has accepted its page.
+async fn history(squelch: &Squelch) -> Value {
+    let accepted = async || {
+        let page = squelch.get("/api/v1/incidents/history?receiver=pagerduty&state=open").await.json();
+        let incident = page["incidents"].as_array()?.last()?.clone();
+        incident["notifiedAt"].is_string().then_some(incident)
+    };
+    until("an accepted page in the history", accepted).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

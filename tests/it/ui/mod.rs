@@ -3,6 +3,7 @@
 pub(crate) mod browser;
 mod demo;
 mod hostile;
+mod incident;
 mod many;
 mod pages;
 mod silence;

@@ -80,7 +80,8 @@ async fn what_is_wrong_is_said_in_words() {
     for (path, status, says) in [
         ("/?q=%3D", 400, "the filter"),
         ("/?page=x", 400, "the address"),
-        ("/incident?key=x", 404, "no open incident"),
+        ("/incident?key=x", 400, "not the key of an incident"),
+        ("/incident?key=abcdef", 404, "no incident has this key"),
         ("/alert?id=x", 400, "32 hex digits"),
         ("/routing?labels=a%3D~b", 400, "is no label"),
         ("/routing?labels=a%3Db&at=noon", 400, "the time"),

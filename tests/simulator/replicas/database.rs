@@ -12,6 +12,15 @@ use squelch::model::{Batch, NotificationId};
 use super::Bug;
 use crate::plan::{Millis, SECOND};
 
+/// Whether a commit has what followed from its events.
+pub fn is_of(commit: &Commit<'_>, effects: &Effects) -> bool {
+    effects.notifications == commit.notifications
+        && effects.decisions == commit.decisions
+        && effects.history == commit.history
+        && effects.resend == commit.resend
+        && effects.made_good == commit.made_good
+}
+
 pub const LEASE: Millis = 10 * SECOND;
 /// Rows that the owner takes at a time. PostgreSQL gives 64.
 const ROWS: usize = 4;
@@ -234,11 +243,7 @@ impl State {
                 self.known.extend(numbers(batch));
             }
         }
-        let same = effects.notifications == commit.notifications
-            && effects.decisions == commit.decisions
-            && effects.resend == commit.resend
-            && effects.made_good == commit.made_good;
-        if !same {
+        if !is_of(commit, &effects) {
             let last = self.epochs.len();
             self.findings.push(format!("a replay of event {last} decides otherwise than its owner did"));
         }

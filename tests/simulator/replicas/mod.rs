@@ -12,6 +12,8 @@ mod senders;
 mod source;
 mod world;
 
+pub use database::is_of;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -5,7 +5,8 @@ use smol_str::SmolStr;
 
 use crate::engine::repeats::Repeats;
 use crate::model::{
-    AlertId, Batch, Decision, Duration, Notification, NotificationId, Problem, Report, SilenceChange,
+    AlertId, Batch, Decision, Duration, IncidentRecord, Notification, NotificationId, Problem, Remark,
+    Report, SilenceChange,
 };
 use crate::policy::Policy;
 
@@ -27,6 +28,8 @@ pub enum Event {
     Release(Release),
     /// A person took an incident on in the tool that paged them, or gave it back.
     Acknowledge(Acknowledge),
+    /// A person says something about an incident, which may be over.
+    Remark(IncidentRemark),
     /// A person made, changed or ended a silence.
     Silence(SilenceChange),
     /// Something went wrong outside of the engine that a person must hear of.
@@ -64,6 +67,18 @@ pub struct Acknowledge {
     pub by: Option<SmolStr>,
 }
 
+/// What a person says about an incident. The engine keeps no closed incidents, so it takes the number and the
+/// key as they are.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct IncidentRemark {
+    /// The number of the incident.
+    pub incident: u64,
+    /// Its `dedup_key`.
+    pub key: SmolStr,
+    /// Who says what.
+    pub remark: Remark,
+}
+
 /// Something that went wrong, for the receiver of `self_check`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Alarm {
@@ -80,6 +95,8 @@ pub struct Effects {
     pub notifications: Vec<Notification>,
     /// For the accounting: unchanged repeats are among them once in an hour, as one.
     pub decisions: Vec<Decision>,
+    /// What happened to incidents, in order.
+    pub history: Vec<IncidentRecord>,
     /// Unchanged repeats as they were disposed, if anybody watches; they are written down later, with
     /// [`Self::decisions`].
     pub repeats: Option<Vec<Decision>>,

@@ -40,7 +40,7 @@ mod world;
 
 use serde::{Deserialize, Serialize};
 
-pub use event::{Acknowledge, Alarm, Effects, Event, Release, Why};
+pub use event::{Acknowledge, Alarm, Effects, Event, IncidentRemark, Release, Why};
 pub use occurrences::PeerId;
 pub use query::alerts::{AlertDetail, AlertQuery, AlertStandings, KnownAlert};
 pub use query::board::{Board, BoardQuery, NextStep, Origin, Row, RowState, Standing};
@@ -121,6 +121,7 @@ impl Engine {
             }
             Event::Release(release) => self.pages.released(&mut self.world, release),
             Event::Acknowledge(change) => self.pages.incidents.acknowledge(&self.world, change),
+            Event::Remark(remark) => self.pages.incidents.remark(&self.world, remark),
             Event::Silence(change) => self.silence(change),
             Event::Policy(policy) => self.adopt((**policy).clone()),
             Event::Alarm(alarm) => self.checks.alarm(&mut self.world, &mut self.pages, alarm),
@@ -132,6 +133,7 @@ impl Engine {
         }
         self.pages.forget_settled(&mut self.world);
         effects.notifications.append(&mut self.pages.incidents.outgoing);
+        effects.history.append(&mut self.pages.incidents.history);
         effects.made_good.append(&mut self.pages.incidents.made_good);
         effects.decisions.append(&mut self.world.accounting.take_decisions());
         if let Some(repeats) = &mut effects.repeats {

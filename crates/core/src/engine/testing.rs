@@ -103,6 +103,8 @@ pub struct World {
     pub sent: Vec<Notification>,
     /// Every decision, in order.
     pub decisions: Vec<crate::model::Decision>,
+    /// Everything that happened to incidents, in order.
+    pub history: Vec<crate::model::IncidentRecord>,
     /// Every event with its time, for replay.
     pub events: Vec<(Timestamp, Event)>,
     /// What each event led to, as bytes.
@@ -123,6 +125,7 @@ impl World {
             checks_messages: true,
             sent: Vec::new(),
             decisions: Vec::new(),
+            history: Vec::new(),
             events: Vec::new(),
             trace: Vec::new(),
         }
@@ -143,6 +146,7 @@ impl World {
         self.events.push((self.now, event));
         self.engine.audit();
         self.decisions.append(&mut effects.take_disposed());
+        self.history.append(&mut effects.history);
         for notification in effects.notifications {
             let key = (&notification.integration, &notification.dedup_key);
             assert!(

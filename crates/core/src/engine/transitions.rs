@@ -213,7 +213,8 @@ impl Engine {
             return self.checks.say_refused(&mut self.world, &mut self.pages);
         };
         let channel = self.pages.incidents.all.get_mut(&id).and_then(|i| i.channels.get_mut(index));
-        if channel.is_some_and(|c| c.ended(self.world.now, report)) {
+        if let Some(kind) = channel.and_then(|c| c.ended(self.world.now, report)) {
+            self.pages.incidents.record_delivery(&self.world, (id, index), kind, report);
             match report.outcome {
                 Outcome::Rejected(_) => {
                     self.pages.incidents.refused.insert(report.id, (id, index));

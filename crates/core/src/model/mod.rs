@@ -8,6 +8,7 @@ mod expression;
 mod fingerprint;
 mod go_regex;
 mod headline;
+mod history;
 mod labels;
 mod matcher;
 mod matcher_syntax;
@@ -24,6 +25,10 @@ pub use duration::{Duration, DurationError};
 pub use fingerprint::{AlertId, Fingerprint, hash64, hex, sha256};
 pub use go_regex::go_pattern;
 pub use headline::{Headline, headline};
+pub use history::{
+    IncidentChange, IncidentDelivery, IncidentIssued, IncidentOpened, IncidentRecord, IncidentRule, Remark,
+    Said,
+};
 pub use labels::LabelSet;
 pub use labels::Quoted;
 pub(crate) use labels::{pop_length, push_length};

@@ -288,9 +288,9 @@ impl Channel {
         }
     }
 
-    /// The end of a notification; ignored unless it is the one in flight.
-    pub(crate) fn ended(&mut self, now: Timestamp, report: &Report) -> bool {
-        let Some(flight) = self.in_flight.take_if(|f| f.id == report.id) else { return false };
+    /// The end of a notification, of which it returns the kind. It ignores one that is not in flight.
+    pub(crate) fn ended(&mut self, now: Timestamp, report: &Report) -> Option<Kind> {
+        let flight = self.in_flight.take_if(|f| f.id == report.id)?;
         if report.message.is_some() {
             self.message = report.message.clone();
         }
@@ -316,7 +316,7 @@ impl Channel {
                 self.owes |= news && self.version >= flight.version;
             }
         }
-        true
+        Some(flight.kind)
     }
 
     /// The integration as the configuration has it now; none if it is gone.
@@ -371,10 +371,10 @@ mod tests {
         c.sent(NotificationId(1), Kind::Page, 1);
         let closed = CLOSED;
         assert_eq!(c.next(NOW, closed), None);
-        assert!(c.ended(NOW, &report(1, Outcome::Accepted)));
+        assert_eq!(c.ended(NOW, &report(1, Outcome::Accepted)), Some(Kind::Page));
         assert_eq!(c.next(NOW, closed), Some(Kind::Resolve));
         c.sent(NotificationId(2), Kind::Resolve, 1);
-        assert!(!c.ended(NOW, &report(1, Outcome::Accepted)), "an old report changes nothing");
+        assert_eq!(c.ended(NOW, &report(1, Outcome::Accepted)), None, "an old report changes nothing");
         c.ended(NOW, &report(2, Outcome::Accepted));
         assert!(c.settled());
     }

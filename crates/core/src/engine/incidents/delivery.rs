@@ -22,6 +22,7 @@ impl Incidents {
     /// is said.
     pub(crate) fn pump(&mut self, world: &mut World, id: IncidentId) {
         let Some(mut incident) = self.all.remove(&id) else { return };
+        self.history.extend(incident.news(world, id));
         let mut channels = std::mem::take(&mut incident.channels);
         let mut retry: Option<Timestamp> = None;
         for (index, channel) in channels.iter_mut().enumerate() {

@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 
 use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::channel::Channel;
+use crate::engine::incidents::history::Recorded;
 use crate::engine::incidents::members::Members;
 use crate::engine::pages::groups::GroupKey;
 use crate::engine::pages::internal::Internal;
@@ -88,6 +89,9 @@ pub(crate) struct Incident {
     /// It counts as closing: it is over, and not all that were told of it have taken its end.
     #[serde(default)]
     pub(crate) closing_counted: bool,
+    /// How much of it the history has.
+    #[serde(default)]
+    pub(crate) recorded: Recorded,
 }
 
 /// An incident remembers the names of so many kinds of alerts.
@@ -167,6 +171,7 @@ impl Incident {
             internal: None,
             acknowledged: None,
             closing_counted: false,
+            recorded: Recorded::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 pub(crate) mod channel;
 pub(crate) mod delivery;
 pub(crate) mod fallback;
+pub(crate) mod history;
 pub(crate) mod incident;
 pub(crate) mod members;
 pub(crate) mod membership;
@@ -23,7 +24,9 @@ use crate::engine::pages::groups::GroupKey;
 use crate::engine::state::AlertState;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
-use crate::model::{AlertId, Duration, LabelSet, Notification, NotificationId};
+use crate::model::{
+    AlertId, Duration, IncidentChange, IncidentRecord, LabelSet, Notification, NotificationId,
+};
 use crate::policy::{IntegrationRef, Policy};
 
 /// An incident of which all is said: every receiver knows that it is over.
@@ -60,7 +63,7 @@ pub(crate) struct Incidents {
     /// Incidents by the labels of their group. Follows from the incidents, so is no part of a snapshot.
     #[serde(skip)]
     pub(crate) kin: BTreeMap<LabelSet, BTreeSet<IncidentId>>,
-    /// Incidents that the event at hand touched. Empty between events, as are the next three.
+    /// Incidents that the event at hand touched. Empty between events, as are the next four.
     #[serde(skip)]
     pub(crate) touched: BTreeSet<IncidentId>,
     /// Incidents of which all is said.
@@ -72,6 +75,9 @@ pub(crate) struct Incidents {
     /// Refused notifications that were made good.
     #[serde(skip)]
     pub(crate) made_good: Vec<NotificationId>,
+    /// What happened to incidents.
+    #[serde(skip)]
+    pub(crate) history: Vec<IncidentRecord>,
 }
 
 impl Default for Incidents {
@@ -89,6 +95,7 @@ impl Default for Incidents {
             settled: Vec::new(),
             outgoing: Vec::new(),
             made_good: Vec::new(),
+            history: Vec::new(),
         }
     }
 }
@@ -107,10 +114,13 @@ impl Incidents {
 
     /// A person took the open incident of a key on at these receivers, or gave it back.
     pub(crate) fn acknowledge(&mut self, world: &World, change: &Acknowledge) {
-        for incident in self.all.values_mut().filter(|incident| incident.dedup_key == change.dedup_key) {
+        let Incidents { all, history, .. } = self;
+        for (id, incident) in all.iter_mut().filter(|(_, incident)| incident.dedup_key == change.dedup_key) {
             let receiver = &world.destinations.get(incident.group.0).receiver;
             if incident.phase != Phase::Closed && change.receivers.contains(receiver) {
                 incident.acknowledged = change.by.clone().map(|by| (by, world.now));
+                let change = IncidentChange::Acknowledged { by: change.by.clone() };
+                history.push(incident.record(world.now, *id, change));
             }
         }
     }

@@ -1,16 +1,22 @@
 //! Notifications: an incident as it stands, put into the words of the model.
 
+use std::cmp::Reverse;
+
 use crate::engine::alerts::Alert;
 use crate::engine::incidents::Incidents;
 use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::incident::{Incident, IncidentId};
 use crate::engine::incidents::members::Member;
 use crate::engine::world::World;
-use crate::model::{AlertId, AlertView, Kind, LabelSet, Notification, NotificationId, Status, shares};
+use crate::model::{
+    AlertId, AlertView, Headline, Kind, LabelSet, Notification, NotificationId, Status, headline, shares,
+};
 use crate::policy::KnownBy;
 
 /// The title looks at so many alerts.
 const SAMPLE: usize = 10_000;
+/// A title names what so many alerts at most have in common.
+const TITLED: usize = 1000;
 
 impl Incidents {
     pub(crate) fn render(
@@ -96,6 +102,24 @@ pub(crate) fn title_of(world: &World, incident: &Incident) -> LabelSet {
     let sample = incident.members.keys().step_by(incident.members.len() / SAMPLE + 1);
     let labels: Vec<_> = sample.filter_map(|id| world.alerts.alert(*id)).map(Alert::told).collect();
     LabelSet::from_pairs(shares(&labels).into_iter().take(3).map(|share| (share.name, share.value)))
+}
+
+/// The title of an incident, in the words of its notifications.
+pub(crate) fn headline_of(world: &World, incident: &Incident) -> Headline {
+    let group = title_of(world, incident);
+    if let Some(own) = &incident.internal {
+        return headline(&group, &[&own.view(Kind::Page, world.now).labels], true);
+    }
+    // The alerts of a notification, in their order. It decides which names the title has room for.
+    let listed = incident.members.listed().take(TITLED);
+    let known = listed.filter_map(|(id, member)| {
+        let labels = world.alerts.alert(id)?.told();
+        Some((Reverse(member.firing), labels, id))
+    });
+    let mut all: Vec<_> = known.collect();
+    all.sort_unstable();
+    let labels: Vec<&LabelSet> = all.into_iter().map(|(_, labels, _)| labels).collect();
+    headline(&group, &labels, true)
 }
 
 fn alert_view(world: &World, id: AlertId, member: &Member, alert: &Alert, status: Status) -> AlertView {

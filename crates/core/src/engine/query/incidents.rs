@@ -63,6 +63,8 @@ impl IncidentCursor {
 /// An incident, with some of its alerts.
 #[derive(Clone, Debug)]
 pub struct OpenIncident {
+    /// Its number, as in the history.
+    pub number: u64,
     /// As it stands on the board.
     pub row: Row,
     /// Its group's key, as Alertmanager writes it.
@@ -162,6 +164,7 @@ impl Query<'_> {
             });
         let delivered = incident.channels.iter().filter(|c| row.standing.would.is_none() && c.was_opened());
         Some(OpenIncident {
+            number: id.0,
             group_key: incident.group_text.clone(),
             generation: incident.generation,
             delivered: delivered.map(|c| c.integration.clone()).collect(),

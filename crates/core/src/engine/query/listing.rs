@@ -5,15 +5,12 @@ use std::cmp::Reverse;
 use crate::engine::alerts::Alert;
 use crate::engine::incidents::incident::Incident;
 use crate::engine::incidents::members::Member;
-use crate::engine::incidents::render::title_of;
+use crate::engine::incidents::render::headline_of;
 use crate::engine::query::Query;
-use crate::model::{AlertId, Headline, Kind, LabelSet, Matcher, headline};
+use crate::model::{AlertId, Headline, Kind, LabelSet, Matcher};
 
 /// Up to so many alerts of one incident are put in order by their names too.
 const SORTED: usize = 10_000;
-
-/// The title of an incident looks at as many alerts as a notification for people lists.
-const TITLED: usize = 1000;
 
 impl Query<'_> {
     /// Up to `limit` alerts of an incident after the first `offset`: those that fire first, the highest
@@ -47,20 +44,7 @@ impl Query<'_> {
 
     /// The title of an incident, in the words of its notifications.
     pub(crate) fn headline(&self, incident: &Incident) -> Headline {
-        let group = title_of(self.world, incident);
-        if let Some(own) = &incident.internal {
-            return headline(&group, &[&own.view(Kind::Page, self.world.now).labels], true);
-        }
-        // The alerts of a notification, in their order. It decides which names the title has room for.
-        let listed = incident.members.listed().take(TITLED);
-        let known = listed.filter_map(|(id, member)| {
-            let labels = self.world.alerts.alert(id)?.told();
-            Some((Reverse(member.firing), labels, id))
-        });
-        let mut all: Vec<_> = known.collect();
-        all.sort_unstable();
-        let labels: Vec<&LabelSet> = all.into_iter().map(|(_, labels, _)| labels).collect();
-        headline(&group, &labels, true)
+        headline_of(self.world, incident)
     }
 
     /// Whether an alert of an incident matches.

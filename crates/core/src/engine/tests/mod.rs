@@ -8,6 +8,7 @@ mod dry;
 mod firing;
 mod found;
 mod handover;
+mod history;
 mod invariants;
 mod keyed;
 mod laws;

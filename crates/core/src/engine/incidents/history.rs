@@ -1,0 +1,159 @@
+//! The history of incidents: what the journal keeps of each, so that a person can read it after the incident
+//! is over and forgotten here.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::engine::event::IncidentRemark;
+use crate::engine::incidents::Incidents;
+use crate::engine::incidents::incident::{Incident, IncidentId, Side};
+use crate::engine::incidents::render::headline_of;
+use crate::engine::world::World;
+use crate::model::{
+    IncidentChange, IncidentDelivery, IncidentIssued, IncidentOpened, IncidentRecord, IncidentRule, Kind,
+    LabelSet, Outcome, Report, Timestamp,
+};
+
+/// The history names so many rules of one incident at most.
+const RULES: usize = 20;
+/// One record looks for rules among so many alerts.
+const LOOKED_AT: usize = 1_000;
+/// The history keeps so many bytes of one annotation.
+const ANNOTATION: usize = 4_096;
+
+/// How much of an incident the history has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Recorded {
+    /// The newest version that is recorded. 0 = none.
+    version: u64,
+    /// The end is recorded.
+    over: bool,
+    /// The names of the rules that are recorded.
+    rules: BTreeSet<SmolStr>,
+}
+
+impl Incident {
+    /// A record of this incident.
+    pub(crate) fn record(&self, at: Timestamp, id: IncidentId, change: IncidentChange) -> IncidentRecord {
+        IncidentRecord { at, incident: id.0, key: self.dedup_key.clone(), change }
+    }
+
+    /// Records of all that happened to this incident and is not recorded yet.
+    pub(crate) fn news(&mut self, world: &World, id: IncidentId) -> Vec<IncidentRecord> {
+        let (mut news, version) = (Vec::new(), self.versions().0);
+        // The last version of an incident only says that it is over.
+        let ends = self.is_over() && !self.recorded.over && self.recorded.version > 0;
+        if version > self.recorded.version && !ends {
+            let issued = self.issued(world);
+            let change = match self.recorded.version {
+                0 => IncidentChange::Opened(Box::new(self.opened(world, issued))),
+                _ => IncidentChange::Issued(Box::new(issued)),
+            };
+            news.push(self.record(world.now, id, change));
+        }
+        self.recorded.version = version;
+        if self.is_over() && !self.recorded.over {
+            self.recorded.over = true;
+            let successor = self.superseded_by.map(|id| id.0);
+            let change = IncidentChange::Closed { cause: self.cause.clone(), successor };
+            news.push(self.record(world.now, id, change));
+        }
+        news
+    }
+
+    fn opened(&self, world: &World, issued: IncidentIssued) -> IncidentOpened {
+        let destination = world.destinations.get(self.group.0);
+        let origin = match (&self.internal, self.side) {
+            (Some(_), _) => "internal",
+            (None, Side::Forwarded) => "sender",
+            (None, Side::Ours | Side::Observed) => "squelch",
+        };
+        let started = self.members.iter().map(|(_, member)| member.since).min();
+        IncidentOpened {
+            receiver: destination.receiver.clone(),
+            route: destination.key(),
+            group_key: self.group_text.clone(),
+            generation: self.generation,
+            group_labels: self.group.1.clone(),
+            observed: self.side == Side::Observed,
+            origin: origin.into(),
+            started_at: started.unwrap_or(self.paged_at).min(self.paged_at),
+            supersedes: self.supersedes.map(|id| id.0),
+            issued,
+        }
+    }
+
+    fn issued(&mut self, world: &World) -> IncidentIssued {
+        let levels = &world.policy.severities.levels;
+        let level = self.members.highest().map_or(self.level, usize::from).min(levels.len() - 1);
+        let own = usize::from(self.internal.is_some());
+        IncidentIssued {
+            cause: (*self.cause).clone(),
+            title: headline_of(world, self).to_string(),
+            severity: levels[level].name.clone(),
+            firing: self.members.firing() + own,
+            alerts: self.members.len() + own,
+            rules: self.new_rules(world),
+        }
+    }
+
+    /// The rules of its alerts that the history does not have yet.
+    fn new_rules(&mut self, world: &World) -> Vec<IncidentRule> {
+        let mut rules = Vec::new();
+        for (id, _) in self.members.listed().take(LOOKED_AT) {
+            let Some(alert) = world.alerts.alert(id) else { continue };
+            let name = alert.told().value("alertname");
+            if self.recorded.rules.len() >= RULES || self.recorded.rules.contains(name) {
+                continue;
+            }
+            let (annotations, generator_url) = world.alerts.said(alert);
+            let annotations = annotations.iter().map(|(name, value)| (name, cut(value)));
+            let annotations = LabelSet::from_pairs(annotations);
+            let generator_url = Some(generator_url).filter(|url| url.len() <= ANNOTATION).unwrap_or_default();
+            rules.push(IncidentRule { name: name.into(), annotations, generator_url });
+            self.recorded.rules.insert(name.into());
+        }
+        rules
+    }
+}
+
+/// The beginning of an annotation.
+fn cut(value: &str) -> &str {
+    let end = (0..=ANNOTATION.min(value.len())).rev().find(|end| value.is_char_boundary(*end));
+    &value[..end.unwrap_or(0)]
+}
+
+impl Incidents {
+    /// Records the end of a notification of an incident.
+    pub(crate) fn record_delivery(
+        &mut self,
+        world: &World,
+        (id, index): (IncidentId, usize),
+        kind: Kind,
+        report: &Report,
+    ) {
+        let Some(incident) = self.all.get(&id) else { return };
+        let Some(channel) = incident.channels.get(index) else { return };
+        let receiver =
+            channel.receiver.as_ref().unwrap_or(&world.destinations.get(incident.group.0).receiver);
+        let of =
+            IncidentDelivery { receiver: receiver.clone(), integration: channel.integration.clone(), kind };
+        let change = match &report.outcome {
+            Outcome::Accepted => IncidentChange::Accepted(of),
+            Outcome::Rejected(rejection) => IncidentChange::Refused { of, reason: rejection.reason.clone() },
+        };
+        self.history.push(incident.record(world.now, id, change));
+    }
+
+    /// Records what a person says about an incident.
+    pub(crate) fn remark(&mut self, world: &World, said: &IncidentRemark) {
+        self.history.push(IncidentRecord {
+            at: world.now,
+            incident: said.incident,
+            key: said.key.clone(),
+            change: IncidentChange::Remarked(said.remark.clone()),
+        });
+    }
+}

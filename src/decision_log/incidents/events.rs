@@ -1,0 +1,96 @@
+//! The events of an incident as text.
+
+use super::EventEntry;
+use crate::causes;
+use crate::model::{Cause, IncidentChange, IncidentDelivery, Said, Timestamp};
+
+/// An event as people and programs read it.
+pub(super) fn event(at: Timestamp, change: IncidentChange) -> EventEntry {
+    let mut entry = EventEntry {
+        at,
+        lane: "decision".into(),
+        event: String::new(),
+        text: String::new(),
+        by: None,
+        note: None,
+        integration: None,
+        cause: None,
+    };
+    let because = |entry: &mut EventEntry, cause: Cause| {
+        entry.text.push_str(&format!(": {}", causes::text(&cause)));
+        entry.cause = Some(cause);
+    };
+    let alerts = |firing: usize, alerts: usize| match alerts {
+        1 => String::new(),
+        _ => format!(", {firing} of {alerts} alerts fire"),
+    };
+    match change {
+        IncidentChange::Opened(opened) => {
+            entry.event = "opened".into();
+            let (issued, receiver) = (opened.issued, opened.receiver);
+            let would = if opened.observed { "Squelch would have paged" } else { "Squelch paged" };
+            entry.text =
+                format!("{would} {receiver} ({}{})", issued.severity, alerts(issued.firing, issued.alerts));
+            because(&mut entry, issued.cause);
+        }
+        IncidentChange::Issued(issued) => {
+            entry.event = "issued".into();
+            entry.text = format!(
+                "Squelch updated the incident ({}{})",
+                issued.severity,
+                alerts(issued.firing, issued.alerts)
+            );
+            because(&mut entry, issued.cause);
+        }
+        IncidentChange::Accepted(of) => {
+            (entry.lane, entry.event) = ("delivery".into(), "accepted".into());
+            entry.text = format!("{} accepted the {}", place(&of), of.kind.as_str());
+            entry.integration = Some(place(&of));
+        }
+        IncidentChange::Refused { of, reason } => {
+            (entry.lane, entry.event) = ("delivery".into(), "refused".into());
+            entry.text = format!("{} refused the {} ({reason})", place(&of), of.kind.as_str());
+            entry.integration = Some(place(&of));
+        }
+        IncidentChange::Acknowledged { by: Some(by) } => {
+            (entry.lane, entry.event) = ("person".into(), "acknowledged".into());
+            entry.text = format!("{by} acknowledged the incident");
+            entry.by = Some(by.into());
+        }
+        IncidentChange::Acknowledged { by: None } => {
+            (entry.lane, entry.event) = ("person".into(), "unacknowledged".into());
+            entry.text = "The acknowledgement was taken back".into();
+        }
+        IncidentChange::Remarked(remark) => {
+            entry.lane = "person".into();
+            let by = remark.by;
+            match remark.said {
+                Said::Note(note) => {
+                    (entry.event, entry.text) = ("note".into(), format!("{by}: {note}"));
+                    entry.note = Some(note);
+                }
+                Said::Useful(true) => {
+                    (entry.event, entry.text) = ("useful".into(), format!("{by} found the page useful"));
+                }
+                Said::Useful(false) => {
+                    (entry.event, entry.text) =
+                        ("not_useful".into(), format!("{by} did not find the page useful"));
+                }
+            }
+            entry.by = Some(by.into());
+        }
+        IncidentChange::Closed { cause, successor } => {
+            entry.event = "closed".into();
+            entry.text = match successor {
+                Some(number) => format!("Squelch closed the incident, and incident {number} took its place"),
+                None => "Squelch closed the incident".into(),
+            };
+            because(&mut entry, *cause);
+        }
+    }
+    entry
+}
+
+fn place(of: &IncidentDelivery) -> String {
+    format!("{}/{}", of.receiver, of.integration)
+}

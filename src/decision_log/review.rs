@@ -1,0 +1,295 @@
+//! The review of an incident: what happened, as a document for the people who learn from it.
+//!
+//! It is blameless: it names systems and times, and a person only where that person acknowledged the incident
+//! or wrote a note. The sections that only people can write are there, and empty.
+
+use std::fmt::Write;
+
+use rusqlite::{Connection, params};
+use serde::{Deserialize, Serialize};
+
+use super::incidents::named;
+use super::{DecisionLogError, NamedIncident, PastIncidentDetail, Reader, WhichIncident, write::OBSERVED};
+use crate::model::{Duration, Timestamp};
+
+/// What else happened counts from so long before the start of the incident until so long after its end.
+const AROUND: Duration = Duration::from_mins(30);
+/// So many rows of what else happened are listed.
+const ROWS: i64 = 30;
+
+/// A review of one incident.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = IncidentReview)]
+#[serde(rename_all = "camelCase")]
+pub struct Review {
+    /// The incident, its alerts and its timeline.
+    pub detail: PastIncidentDetail,
+    /// From the start of its earliest alert to the first accepted page, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_to_notify_ms: Option<u64>,
+    /// From the first accepted page to the acknowledgement, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_to_acknowledge_ms: Option<u64>,
+    /// From the start of its earliest alert to its end, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_to_resolve_ms: Option<u64>,
+    /// What Squelch decided about other alerts from 30 minutes before the start until 30 minutes after the
+    /// end: the most frequent first, at most 30 rows.
+    pub around: Vec<AroundEntry>,
+}
+
+/// Decisions about other alerts at the time of an incident.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = AroundIncident)]
+#[serde(rename_all = "camelCase")]
+pub struct AroundEntry {
+    /// The name of the alerts.
+    pub name: String,
+    /// `page`, `update`, `resolve` or `suppressed`.
+    pub disposition: String,
+    /// Why they were suppressed. Missing otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Whether Squelch only observed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub observed: bool,
+    /// How many observations.
+    pub count: u64,
+}
+
+/// What a key of a review names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum NamedReview {
+    /// Nothing.
+    #[default]
+    None,
+    /// This incident.
+    One(Box<Review>),
+    /// Several, by their keys.
+    Several(Vec<String>),
+}
+
+impl Reader {
+    /// The review of the incident that `wanted` names.
+    ///
+    /// # Errors
+    /// There is no decision log, it cannot be read, or the search takes longer than 5 s.
+    pub fn review(&self, wanted: &WhichIncident) -> Result<NamedReview, DecisionLogError> {
+        self.with(|conn| {
+            let detail = match named(conn, wanted)? {
+                NamedIncident::None => return Ok(NamedReview::None),
+                NamedIncident::Several(keys) => return Ok(NamedReview::Several(keys)),
+                NamedIncident::One(detail) => *detail,
+            };
+            let around = around(conn, &detail)?;
+            let ms = |time: Option<Duration>| time.map(Duration::as_millis);
+            let incident = &detail.incident;
+            Ok(NamedReview::One(Box::new(Review {
+                time_to_notify_ms: ms(incident.time_to_notify()),
+                time_to_acknowledge_ms: ms(incident.time_to_acknowledge()),
+                time_to_resolve_ms: ms(incident.time_to_resolve()),
+                around,
+                detail,
+            })))
+        })
+    }
+}
+
+fn around(conn: &Connection, detail: &PastIncidentDetail) -> Result<Vec<AroundEntry>, DecisionLogError> {
+    let incident = &detail.incident;
+    let from = super::search::first_from(conn, incident.started_at - AROUND)?;
+    let to = match incident.closed_at {
+        Some(closed) => super::search::first_from(conn, closed + AROUND)?,
+        None => i64::MAX,
+    };
+    let mut read = conn.prepare_cached(
+        "SELECT ifnull(a.labels->>'$.alertname', ''), k.name, sum(d.count) AS n
+         FROM decision d JOIN alert a ON a.id = d.alert JOIN kind k ON k.id = d.kind
+              LEFT JOIN incident i ON i.id = d.incident
+         WHERE d.id >= ? AND d.id < ? AND ifnull(i.dedup_key, '') <> ?
+         GROUP BY 1, 2 ORDER BY n DESC, 1, 2 LIMIT ?",
+    )?;
+    let rows = read.query_map(params![from, to, incident.dedup_key, ROWS], |row| {
+        let kind: String = row.get(1)?;
+        let real = kind.strip_prefix(OBSERVED);
+        let (kind, observed) = (real.unwrap_or(&kind), real.is_some());
+        let (disposition, reason) = match kind.split_once(' ') {
+            Some((disposition, reason)) => (disposition, Some(reason.to_owned())),
+            None => (kind, None),
+        };
+        Ok(AroundEntry {
+            name: row.get(0)?,
+            disposition: disposition.to_owned(),
+            reason,
+            observed,
+            count: row.get::<_, i64>(2)?.unsigned_abs(),
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+impl Review {
+    /// The review as Markdown.
+    pub fn markdown(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = self.write(&mut text);
+        text
+    }
+
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        let PastIncidentDetail { incident, rules, alerts, events, left_out, .. } = &self.detail;
+        // To the second, as the times.
+        let whole = |ms: u64| Duration::from_secs(ms / 1_000).to_string();
+        let length = |ms: Option<u64>| ms.map_or("–".to_owned(), whole);
+        let when = |at: Option<Timestamp>| at.map_or("–".to_owned(), second);
+        writeln!(out, "# Review: {}\n", cell(&incident.title))?;
+        writeln!(
+            out,
+            "Squelch wrote this review from its decision log. Please complete the empty sections. The review is \
+             about systems and processes, and blames nobody.\n"
+        )?;
+        writeln!(out, "## Summary\n\n| | |\n| --- | --- |")?;
+        let end = match (incident.closed_at, incident.successor) {
+            (Some(at), None) => second(at),
+            (Some(at), Some(number)) => format!("{}, when incident {number} took its place", second(at)),
+            (None, _) => "still open".into(),
+        };
+        let acknowledged = match (&incident.acknowledged_by, incident.acknowledged_at) {
+            (Some(by), Some(at)) => format!("{}, by {}", second(at), cell(by)),
+            _ => "–".into(),
+        };
+        for (name, value) in [
+            ("Severity", cell(&incident.severity)),
+            ("Receiver", cell(&incident.receiver)),
+            ("First alert started", second(incident.started_at)),
+            ("Paged", second(incident.opened_at)),
+            ("Receiver accepted the page", when(incident.notified_at)),
+            ("Acknowledged", acknowledged),
+            ("Closed", end),
+            ("Alerts", incident.size.to_string()),
+        ] {
+            writeln!(out, "| {name} | {value} |")?;
+        }
+        if incident.observed {
+            writeln!(out, "\nThe profile only observed, so Squelch notified nobody.")?;
+        }
+        writeln!(out, "\n## Impact\n")?;
+        let until = incident.closed_at.map_or("now".to_owned(), second);
+        writeln!(
+            out,
+            "Window: {} to {until} ({}).\n",
+            second(incident.started_at),
+            length(self.time_to_resolve_ms)
+        )?;
+        writeln!(out, "Who noticed it, and how?\n\n## Detection and response\n")?;
+        writeln!(out, "| Time | Length |\n| --- | --- |")?;
+        for (name, ms) in [
+            ("From the first alert to the accepted page", self.time_to_notify_ms),
+            ("From the accepted page to the acknowledgement", self.time_to_acknowledge_ms),
+            ("From the first alert to the end", self.time_to_resolve_ms),
+        ] {
+            writeln!(out, "| {name} | {} |", length(ms))?;
+        }
+        if let Some(useful) = incident.useful {
+            let word = if useful { "useful" } else { "not useful" };
+            writeln!(out, "\nThe people on call found the page {word}.")?;
+        }
+        writeln!(out, "\n## Timeline\n\n| Time (UTC) | Kind | Event |\n| --- | --- | --- |")?;
+        for event in events {
+            writeln!(out, "| {} | {} | {} |", second(event.at), event.lane, cell(&event.text))?;
+        }
+        if *left_out > 0 {
+            writeln!(out, "\n{left_out} further events are left out.")?;
+        }
+        writeln!(out, "\n## Contributing alerts\n")?;
+        match alerts.is_empty() {
+            true => writeln!(out, "Squelch does not keep the decisions about them any more.")?,
+            false => writeln!(
+                out,
+                "| Alert | Started | Last decision | Observations |\n| --- | --- | --- | --- |"
+            )?,
+        }
+        for alert in alerts {
+            let name = alert.labels.get("alertname").map_or("", String::as_str);
+            let others = alert.labels.iter().filter(|(label, _)| *label != "alertname");
+            let others: Vec<String> = others.map(|(label, value)| format!("{label}={value}")).collect();
+            let (started, last) = (second(alert.started_at), second(alert.last_at));
+            let labels = cell(&others.join(", "));
+            writeln!(out, "| **{}** {labels} | {started} | {last} | {} |", cell(name), alert.observations)?;
+        }
+        for rule in rules {
+            writeln!(out, "\n**{}**", cell(&rule.name))?;
+            for (name, value) in &rule.annotations {
+                writeln!(out, "- {}: {}", cell(name), cell(value))?;
+            }
+            if !rule.generator_url.is_empty() {
+                writeln!(out, "- rule: {}", cell(&rule.generator_url))?;
+            }
+        }
+        writeln!(out, "\n## Signals and noise around it\n")?;
+        match self.around.is_empty() {
+            true => writeln!(
+                out,
+                "Squelch decided about no other alert from 30 minutes before to 30 minutes after."
+            )?,
+            false => {
+                writeln!(
+                    out,
+                    "Other alerts from 30 minutes before the start to 30 minutes after the end:\n"
+                )?;
+                writeln!(out, "| Alert | Result | Observations |\n| --- | --- | --- |")?;
+            }
+        }
+        for one in &self.around {
+            let reason = one.reason.as_ref().map(|reason| format!(": {}", reason.replace('_', " ")));
+            let observed = if one.observed { " (only observed)" } else { "" };
+            let result = format!("{}{}{observed}", one.disposition, reason.unwrap_or_default());
+            writeln!(out, "| {} | {result} | {} |", cell(&one.name), one.count)?;
+        }
+        writeln!(out, "\n## Notes\n")?;
+        let notes: Vec<_> = events.iter().filter_map(|event| Some((event, event.note.as_ref()?))).collect();
+        if notes.is_empty() {
+            writeln!(out, "There are none.")?;
+        }
+        for (event, note) in notes {
+            let by = event.by.as_deref().unwrap_or_default();
+            writeln!(out, "- {} {}: {}", second(event.at), cell(by), cell(note))?;
+        }
+        for section in ["What went well", "What went badly", "Where we were lucky", "What we learned"] {
+            writeln!(out, "\n## {section}\n\n-")?;
+        }
+        writeln!(out, "\n## Actions\n\n| Action | Owner | Due |\n| --- | --- | --- |\n| | | |")
+    }
+}
+
+/// A time to the second, UTC.
+fn second(at: Timestamp) -> String {
+    let text = Timestamp::from_millis(at.as_millis().div_euclid(1_000) * 1_000).to_string();
+    text.replace('T', " ").replace(".000Z", "").replace('Z', "")
+}
+
+/// Text of others in one line of Markdown: nothing in it is markup.
+fn cell(text: &str) -> String {
+    let mut line = String::new();
+    for c in text.trim().chars() {
+        match c {
+            '\n' | '\t' => line.push(' '),
+            c if c.is_control() => {}
+            '|' | '\\' | '`' | '*' | '_' | '<' | '>' | '[' | ']' | '#' => line.extend(['\\', c]),
+            c => line.push(c),
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_others_is_no_markup() {
+        assert_eq!(cell(" a|b\n<img src=x> [x](y) "), "a\\|b \\<img src=x\\> \\[x\\](y)");
+        assert_eq!(second(Timestamp::parse("2026-11-23T01:02:03.456Z").unwrap()), "2026-11-23 01:02:03");
+    }
+}

@@ -1,0 +1,86 @@
+//! One alert: where it stands at each receiver, what became of it, and what a person can do about it.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::Response;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::incident::stand;
+use super::page::{self, Frame};
+use super::{alert_id, decisions, lanes, look, now, text};
+use crate::decision_log::Entry;
+use crate::engine::AlertDetail;
+use crate::web::app::App;
+use crate::web::problem::Problem;
+
+/// What is asked for in the address line.
+#[derive(Deserialize)]
+pub(in crate::web) struct AlertPageParams {
+    id: String,
+}
+
+/// `GET /alert?id=…`
+pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
+    let frame = Frame::new(&app, &uri, &headers).await;
+    let asked: AlertPageParams = match super::asked(&uri) {
+        Ok(asked) => asked,
+        Err(problem) => return frame.problem(&problem),
+    };
+    let id = match alert_id(&asked.id) {
+        Ok(id) => id,
+        Err(problem) => return frame.problem(&problem),
+    };
+    let story = match decisions::of_alert(&app, id).await {
+        Ok(page) => page.decisions,
+        Err(problem) => return frame.problem(&problem),
+    };
+    let now = frame.now();
+    match look(&app, move |engine| engine.query().alert(now, id)).await {
+        Ok(Some(detail)) => frame.page("Alert", body(&frame, &detail, &story)),
+        Ok(None) if !story.is_empty() => frame.page("Alert", past(&frame, &story)),
+        Ok(None) => {
+            let detail = "this alert is not known any more; it resolved more than a day ago, or never fired";
+            frame.problem(&Problem::new(StatusCode::NOT_FOUND, detail))
+        }
+        Err(problem) => frame.problem(&problem),
+    }
+}
+
+/// What is left of an alert that the engine does not know any more.
+fn past(frame: &Frame, story: &[Entry]) -> Markup {
+    html! { h1 { "An alert of the past" } (lanes::draw(story)) (decisions::table(frame, story)) }
+}
+
+fn body(frame: &Frame, detail: &AlertDetail, story: &[Entry]) -> Markup {
+    let alert = &detail.alert;
+    let here = frame.to(&format!("alert{}", text::query(&[("id", &alert.id.to_string())])));
+    let matchers = text::matchers_of(&alert.labels);
+    let dry = frame.to(&format!("routing{}", text::query(&[("labels", &matchers)])));
+    let silence = frame.to(&format!("silences{}", text::query(&[("q", &matchers)])));
+    let state = if alert.firing { "firing" } else { "resolved" };
+    html! {
+        (page::live(&here, "5s", frame.now(), state, html! {
+            h1.long { (text::title(&alert.labels)) }
+            @for row in &detail.rows { (stand(frame, row)) div.act { (now::actions(frame, row)) } }
+            @if detail.rows.is_empty() {
+                div.stand {
+                    p { "It is open nowhere, and waits nowhere." }
+                    div.act { a.button href=(silence) { "Silence" } }
+                }
+            }
+            dl.facts {
+                div { dt { "State" } dd { (state) " for " (text::ago(frame.now(), alert.since())) } }
+                div { dt { "Fingerprint" } dd { code { (alert.fingerprint()) } } }
+                @if !alert.generator_url.is_empty() { div
+                    { dt { "Rule" } dd { (text::link(&alert.generator_url, "where it is evaluated")) } } }
+                div { dt { "What if" } dd { a href=(dry) { "see its route and what would become of it" } } }
+            }
+            @for flapper in &detail.flappers { (super::flapping::card(frame.now(), flapper)) }
+            @if !story.is_empty() { h2 { "What became of it" } (lanes::draw(story)) (decisions::table(frame, story)) }
+            h2 { "Labels" }
+            (text::labels_in_full(&alert.labels))
+            @if !alert.annotations.is_empty() { h2 { "Annotations" } (text::labels_in_full(&alert.annotations)) }
+        }))
+    }
+}

@@ -1,0 +1,180 @@
+//! The history of incidents: indexed behind the journal, found by key, words, labels and time.
+
+use std::path::Path;
+
+use prometheus::Registry;
+use squelch::config::Storage;
+use squelch::decision_log::{Follower, Meter, NamedIncident, PastIncidentQuery, Reader, WhichIncident};
+use squelch::journal::{Commit, Journal, Record, SqliteJournal};
+use squelch::model::{
+    AlertId, Basis, Cause, Decision, Disposition, Duration, IncidentChange, IncidentDelivery, IncidentIssued,
+    IncidentOpened, IncidentRecord, Kind, LabelSet, Remark, Said, Timestamp, parse_matchers,
+};
+
+fn at(minutes: u64) -> Timestamp {
+    Timestamp::parse("2026-11-23T00:00:00Z").unwrap() + Duration::from_mins(minutes)
+}
+
+fn key(n: u64) -> String {
+    format!("{n:08x}").repeat(8)
+}
+
+fn record(minute: u64, n: u64, change: IncidentChange) -> IncidentRecord {
+    IncidentRecord { at: at(minute), incident: n, key: key(n).into(), change }
+}
+
+fn opened(n: u64, receiver: &str) -> IncidentChange {
+    let issued = IncidentIssued {
+        cause: Cause::FirstPage,
+        title: format!("Down host-{n}"),
+        severity: "critical".into(),
+        firing: 1,
+        alerts: 1,
+        rules: Vec::new(),
+    };
+    IncidentChange::Opened(Box::new(IncidentOpened {
+        receiver: receiver.into(),
+        route: "{}".into(),
+        group_key: "{}:{}".into(),
+        generation: 0,
+        group_labels: LabelSet::default(),
+        observed: false,
+        origin: "squelch".into(),
+        started_at: at(n * 100),
+        supersedes: None,
+        issued,
+    }))
+}
+
+fn accepted() -> IncidentChange {
+    let of =
+        IncidentDelivery { receiver: "pager".into(), integration: "pagerduty[0]".into(), kind: Kind::Page };
+    IncidentChange::Accepted(of)
+}
+
+fn closed() -> IncidentChange {
+    IncidentChange::Closed { cause: Box::new(Cause::AllResolved), successor: None }
+}
+
+/// The decision by which an alert joined incident `n`.
+fn joined(n: u64) -> Decision {
+    let host = format!("host-{n}");
+    Decision {
+        at: at(n * 100),
+        alert: AlertId(n.into()),
+        route: "{}".into(),
+        receiver: "pager".into(),
+        disposition: Disposition::Page,
+        observed: false,
+        count: 1,
+        incident: key(n).into(),
+        cause: Cause::FirstPage,
+        release: None,
+        basis: Basis { labels: LabelSet::from_pairs([("host", host.as_str())]), ..Basis::default() },
+    }
+}
+
+/// A journal with incidents 1 to 5 that opened, 100 minutes apart. Those with an odd number closed. The page
+/// of incident n was accepted n minutes after its start.
+fn filled(dir: &Path) -> Follower {
+    let mut journal = SqliteJournal::open(dir).unwrap();
+    journal.recover().unwrap();
+    for n in 1..=5 {
+        let mut history = vec![
+            record(n * 100, n, opened(n, if n == 4 { "chat" } else { "pager" })),
+            record(n * 100 + n, n, accepted()),
+        ];
+        if n % 2 == 1 {
+            history.push(record(n * 100 + 10 * n, n, closed()));
+        }
+        let records = [Record { seq: n, now: at(n * 100), event: b"\"tick\"".to_vec() }];
+        let (decisions, history) = (&[joined(n)][..], &history[..]);
+        journal.commit(&Commit { records: &records, decisions, history, ..Commit::default() }).unwrap();
+    }
+    // A commit can have history and no decision.
+    let note = Remark { by: "ada".into(), said: Said::Note("the disk was full".into()) };
+    let history = [record(900, 3, IncidentChange::Remarked(note))];
+    let records = [Record { seq: 6, now: at(900), event: b"\"tick\"".to_vec() }];
+    journal.commit(&Commit { records: &records, history: &history, ..Commit::default() }).unwrap();
+    let mut follower = Follower::open(dir, Meter::new(&Registry::new()).unwrap()).unwrap();
+    while follower.step().unwrap() {}
+    follower
+}
+
+fn numbers(reader: &Reader, query: PastIncidentQuery) -> Vec<u64> {
+    let page = reader.incidents(&PastIncidentQuery { limit: 100, ..query }).unwrap();
+    page.incidents.iter().map(|incident| incident.number).collect()
+}
+
+#[test]
+fn incidents_are_found_by_words_labels_state_and_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let _follower = filled(dir.path());
+    let reader = Reader::new(dir.path());
+    let query = PastIncidentQuery::default;
+    assert_eq!(numbers(&reader, query()), [5, 4, 3, 2, 1], "the newest first");
+    assert_eq!(numbers(&reader, PastIncidentQuery { open: Some(false), ..query() }), [5, 3, 1]);
+    assert_eq!(numbers(&reader, PastIncidentQuery { open: Some(true), ..query() }), [4, 2]);
+    let words = |text: &[&str]| text.iter().map(|word| (*word).to_owned()).collect();
+    assert_eq!(numbers(&reader, PastIncidentQuery { words: words(&["HOST-4", "chat"]), ..query() }), [4]);
+    assert_eq!(
+        numbers(&reader, PastIncidentQuery { words: words(&["host-4", "pager"]), ..query() }),
+        [0u64; 0]
+    );
+    let matchers = parse_matchers("host=~\"host-(2|5)\"").unwrap();
+    assert_eq!(numbers(&reader, PastIncidentQuery { matchers, ..query() }), [5, 2]);
+    assert_eq!(numbers(&reader, PastIncidentQuery { receiver: Some("chat".into()), ..query() }), [4]);
+    let (since, until) = (Some(at(200)), Some(at(400)));
+    assert_eq!(numbers(&reader, PastIncidentQuery { since, until, ..query() }), [3, 2]);
+    // 1 closed at minute 110, 2 opened at 200 and is still open.
+    assert_eq!(numbers(&reader, PastIncidentQuery { closed_since: Some(at(150)), ..query() }), [5, 4, 3, 2]);
+    let first = reader.incidents(&PastIncidentQuery { limit: 2, ..query() }).unwrap();
+    let before = first.next.map(|next| next.parse().unwrap());
+    assert_eq!(numbers(&reader, PastIncidentQuery { before, ..query() }), [3, 2, 1]);
+}
+
+#[test]
+fn the_times_of_incidents_have_a_median_and_a_90th_percentile() {
+    let dir = tempfile::tempdir().unwrap();
+    let _follower = filled(dir.path());
+    let reader = Reader::new(dir.path());
+    let times = reader.incidents(&PastIncidentQuery { limit: 100, ..Default::default() }).unwrap().times;
+    let minutes = |ms: u64| ms / 60_000;
+    assert_eq!((times.to_notify.count, minutes(times.to_notify.median_ms)), (5, 3));
+    assert_eq!(minutes(times.to_notify.p90_ms), 5);
+    assert_eq!((times.to_resolve.count, minutes(times.to_resolve.median_ms)), (3, 30));
+    assert_eq!(times.to_acknowledge.count, 0);
+}
+
+#[test]
+fn a_beginning_of_a_key_names_an_incident_unless_several_have_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let _follower = filled(dir.path());
+    let reader = Reader::new(dir.path());
+    let ask = |key: &str| {
+        reader.incident(&WhichIncident { key: key.into(), number: None, observed: None }).unwrap()
+    };
+    let NamedIncident::One(third) = ask("00000003") else { panic!("one incident begins so") };
+    let events: Vec<&str> = third.events.iter().map(|event| &event.event[..]).collect();
+    assert_eq!(events, ["opened", "accepted", "closed", "note"]);
+    let hosts: Vec<&str> = third.alerts.iter().map(|alert| &alert.labels["host"][..]).collect();
+    assert_eq!(hosts, ["host-3"]);
+    assert_eq!(third.events[3].note.as_deref(), Some("the disk was full"));
+    assert_eq!((third.incident.number, third.incident.closed_at), (3, Some(at(330))));
+    assert_eq!(ask("0000000"), NamedIncident::Several((1..=5).map(key).collect()));
+    assert_eq!(ask("abcdef"), NamedIncident::None);
+}
+
+#[test]
+fn an_incident_outlives_its_decisions_for_400_days() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut follower = filled(dir.path());
+    let reader = Reader::new(dir.path());
+    let mut after = |days: u64| {
+        let now = at(0) + Duration::from_hours(24 * days);
+        while follower.prune(now, Storage::default()).unwrap() {}
+        numbers(&reader, PastIncidentQuery::default())
+    };
+    assert_eq!(after(399), [5, 4, 3, 2, 1]);
+    assert_eq!(after(402), [4, 2], "open incidents stay");
+}
