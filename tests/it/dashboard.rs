@@ -14,6 +14,8 @@ use crate::tools;
 
 const DASHBOARD: &str = "config/grafana/dashboards/squelch.json";
 const RULES: &str = "config/prometheus/squelch-alerts.yml";
+const TESTS_OF_RULES: &str = "config/prometheus/squelch-alerts_test.yml";
+const RUNBOOKS: &str = "docs/runbooks.md";
 
 /// What can be asked for: family → type and labels.
 type Known = BTreeMap<String, (String, BTreeSet<String>)>;
@@ -30,10 +32,15 @@ fn known() -> Known {
     known
 }
 
+/// An expression with values in place of Grafana's variables.
+fn without_variables(expr: &str) -> String {
+    let expr = expr.replace("$__rate_interval", "5m").replace("$__range", "1d");
+    ["$job", "$instance", "$receiver"].iter().fold(expr, |e, var| e.replace(var, ".+"))
+}
+
 /// What is wrong with an expression; empty if nothing is.
 fn findings(expr: &str, known: &Known) -> Vec<String> {
-    let expr = expr.replace("$__rate_interval", "5m").replace("$__range", "1d");
-    let expr = ["$job", "$instance", "$receiver"].iter().fold(expr, |e, var| e.replace(var, ".+"));
+    let expr = without_variables(expr);
     if expr.contains('$') {
         return vec![format!("unknown variable in {expr}")];
     }
@@ -217,6 +224,97 @@ fn panels_have_ids_and_places_of_their_own() {
     }
 }
 
+/// The unit of what an expression says, or what is wrong with its scale.
+fn unit_of(expr: &Expr) -> Result<&'static str, String> {
+    let of_metric = |name: &str| match name {
+        // A most beside what is used makes a flat line of what is used.
+        name if ["_max_", "_limit", "_budget_bytes"].iter().any(|most| name.contains(most)) => {
+            Err(format!("{name} is a bound: divide by it"))
+        }
+        name if name.ends_with("_bytes") => Ok("bytes"),
+        name if name.contains("_seconds") && !name.ends_with("_seconds_total") => Ok("s"),
+        "squelch_receiver_circuit_open" => Ok("bool_on_off"),
+        _ => Ok("short"),
+    };
+    match expr {
+        Expr::VectorSelector(selector) => of_metric(selector.name.as_deref().unwrap_or_default()),
+        Expr::MatrixSelector(matrix) => of_metric(matrix.vs.name.as_deref().unwrap_or_default()),
+        Expr::Paren(ParenExpr { expr }) | Expr::Unary(UnaryExpr { expr }) => unit_of(expr),
+        Expr::Aggregate(AggregateExpr { expr, .. }) | Expr::Subquery(SubqueryExpr { expr, .. }) => {
+            unit_of(expr)
+        }
+        Expr::Call(Call { func, args }) => match (func.name, args.args.last()) {
+            ("time", _) => Ok("s"),
+            ("rate", Some(arg)) if arg.to_string().contains("_http_requests_total") => Ok("reqps"),
+            (_, Some(arg)) => unit_of(arg),
+            (name, None) => Err(format!("no unit of {name}()")),
+        },
+        Expr::Binary(BinaryExpr { op, lhs, .. }) if op.to_string() == "/" => {
+            unit_of(lhs).map(|_| "percentunit")
+        }
+        Expr::Binary(BinaryExpr { lhs, rhs, .. }) => match **lhs {
+            Expr::NumberLiteral(_) => unit_of(rhs),
+            _ => unit_of(lhs),
+        },
+        _ => Err(format!("no unit of {expr}")),
+    }
+}
+
+/// Whether there may be nothing to show while all is well: nothing passes a filter, or 0 is divided by 0.
+fn may_be_empty(expr: &Expr) -> bool {
+    let text = expr.to_string();
+    let filters = ["> 0", "< 0", "!= 0"].iter().any(|filter| text.contains(filter));
+    filters || text.contains("histogram_quantile(") || (text.contains("/") && text.contains("increase("))
+}
+
+/// What is wrong with the panels as a whole.
+fn panel_findings(panels: &[Value]) -> Vec<String> {
+    let (mut found, mut shown) = (Vec::new(), BTreeMap::new());
+    for panel in panels.iter().filter(|panel| panel["type"] != "row") {
+        let title = panel["title"].as_str().unwrap();
+        let (defaults, mut asked) = (&panel["fieldConfig"]["defaults"], BTreeSet::new());
+        for target in panel["targets"].as_array().unwrap() {
+            let expr = parse_promql(&without_variables(target["expr"].as_str().unwrap())).unwrap();
+            match unit_of(&expr) {
+                Err(wrong) => found.push(format!("{title}: {wrong}")),
+                Ok(unit) if defaults["unit"] != unit => found.push(format!("{title}: {expr} is in {unit}")),
+                Ok(_) => {}
+            }
+            if may_be_empty(&expr) && defaults["noValue"].as_str().is_none_or(str::is_empty) {
+                found.push(format!("{title}: noValue says nothing, and {expr} may be empty"));
+            }
+            asked.insert(expr.to_string());
+        }
+        if let Some(other) = shown.insert(asked, title) {
+            found.push(format!("{title}: shows the same as {other}"));
+        }
+    }
+    found
+}
+
+#[test]
+fn no_panel_is_there_twice_mixes_scales_or_stays_blank_when_all_is_well() {
+    assert_eq!(panel_findings(panels(&dashboard())), Vec::<String>::new());
+}
+
+#[test]
+fn the_checks_of_panels_find_what_they_are_for() {
+    let panel = |title: &str, unit: &str, exprs: &[&str]| {
+        let targets: Vec<Value> = exprs.iter().map(|expr| serde_json::json!({ "expr": expr })).collect();
+        serde_json::json!({"title": title, "fieldConfig": {"defaults": {"unit": unit}}, "targets": targets})
+    };
+    let found = panel_findings(&[
+        panel("one", "short", &["sum(squelch_queue_length)"]),
+        panel("two", "short", &["sum( squelch_queue_length )"]),
+        panel("mixed", "bytes", &["process_resident_memory_bytes", "process_open_fds"]),
+        panel("flat", "short", &["process_open_fds", "process_max_fds"]),
+        panel("blank", "s", &["time() - (squelch_queue_oldest_timestamp_seconds > 0)"]),
+    ]);
+    let parts = ["shows the same as one", "is in short", "divide by it", "noValue says nothing"];
+    assert_eq!(found.len(), parts.len(), "{found:?}");
+    assert!(found.iter().zip(parts).all(|(found, part)| found.contains(part)), "{found:?}");
+}
+
 #[test]
 fn variables_follow_the_mixins() {
     let dashboard = dashboard();
@@ -258,8 +356,7 @@ struct Rule {
 #[test]
 fn every_alerting_rule_can_fire() {
     let known = known();
-    let file: RuleFile = serde_saphyr::from_str(&read(RULES)).unwrap();
-    let rules: Vec<Rule> = file.groups.into_iter().flat_map(|g| g.rules).collect();
+    let rules = rules();
     assert!(rules.len() >= 8, "{} rules", rules.len());
     for rule in &rules {
         assert!(rule.alert.starts_with("Squelch"), "{}", rule.alert);
@@ -278,4 +375,38 @@ fn every_alerting_rule_can_fire() {
     for path in [RULES, "config/prometheus/demo-rules.yml"] {
         tools::must_pass("promtool", &["check", "rules", path], "");
     }
+}
+
+/// The rules of the file.
+fn rules() -> Vec<Rule> {
+    let file: RuleFile = serde_saphyr::from_str(&read(RULES)).unwrap();
+    file.groups.into_iter().flat_map(|group| group.rules).collect()
+}
+
+#[test]
+fn every_alerting_rule_has_a_runbook() {
+    let book = read(RUNBOOKS);
+    let sections: Vec<&str> = book.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let alerts: Vec<String> = rules().iter().map(|rule| rule.alert.clone()).collect();
+    assert_eq!(sections, alerts, "one section for each alert, in the order of the file");
+    for rule in rules() {
+        let url = format!("https://squelch.example/{RUNBOOKS}#{}", rule.alert.to_lowercase());
+        assert_eq!(rule.annotations["runbook_url"], url, "{}", rule.alert);
+    }
+    for (section, text) in book.split("\n## ").skip(1).filter_map(|part| part.split_once('\n')) {
+        for part in ["**What it means.**", "**Check.**", "**Do.**"] {
+            assert!(text.contains(part), "{section}: {part}");
+        }
+    }
+}
+
+/// One instance of several fails in these tests, and the alert names it alone.
+#[test]
+fn the_alerting_rules_pass_their_tests() {
+    let tests = read(TESTS_OF_RULES);
+    for rule in rules() {
+        let fires = tests.contains(&format!("      - alertname: {}\n", rule.alert));
+        assert!(fires, "{}: no test in which it fires", rule.alert);
+    }
+    tools::must_pass("promtool", &["test", "rules", TESTS_OF_RULES], "");
 }
