@@ -16,6 +16,7 @@ pub mod node;
 pub mod outside;
 pub mod receivers;
 pub mod settings;
+pub mod spans;
 pub mod templates;
 pub mod web;
 

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use source::{Source, sources};
 
 /// The rooms, top to bottom. A room imports only from rooms below it.
-const ROOMS: [&str; 17] = [
+const ROOMS: [&str; 18] = [
     "commands",
     "node",
     "web",
@@ -30,6 +30,7 @@ const ROOMS: [&str; 17] = [
     "templates",
     "causes",
     "policy",
+    "spans",
     "model",
     "outside",
 ];

@@ -6,6 +6,7 @@ mod masked;
 mod overlap;
 mod read;
 mod storage;
+mod tracing;
 mod validated;
 mod warnings;
 mod web;
@@ -40,6 +41,7 @@ pub use squelch_core::policy::{
     SelfCheckSettings, Severities, Span, Storm, TimeInterval, TimeRange, Windows,
 };
 pub use storage::Storage;
+pub use tracing::Tracing;
 pub use validated::{Config, GroupTimes};
 pub use warnings::{lost_digests, warnings, wrong_secrets};
 pub use web::{ClientAuth, TlsServerConfig, WebConfig, load_web, parse_web};
@@ -143,6 +145,7 @@ impl Default for Config {
             receiver_labels: BTreeMap::new(),
             templates: Library::built_in(),
             access: AccessRules::default(),
+            tracing: None,
             storage: Storage::default(),
             postgres: None,
             memory: None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use super::{AccessRules, Integration, Policy, Problem, Storage};
+use super::{AccessRules, Integration, Policy, Problem, Storage, Tracing};
 use crate::model::{Duration, LabelSet};
 use crate::settings::Secret;
 use crate::templates::Library;
@@ -34,6 +34,8 @@ pub struct Config {
     pub memory: Option<u64>,
     /// `sources` and `users`; stays at the edge.
     pub access: AccessRules,
+    /// Where traces go, if they go somewhere.
+    pub tracing: Option<Tracing>,
     /// The times of each route as an Alertmanager reads this file, in the order of the policy's routes.
     pub group_times: Vec<GroupTimes>,
 }

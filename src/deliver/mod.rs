@@ -24,12 +24,13 @@ mod retry_after;
 mod schedule;
 mod secret;
 mod tls;
+mod traces;
 mod transport;
 mod uri;
 mod wire;
 mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -48,13 +49,18 @@ pub(crate) use wire::chain;
 pub use crate::receivers::{Answer, AttemptError, FailureReason, Retry, Side, Verdict};
 
 use crate::causes;
-use crate::config::Integration;
+use crate::config::{Config, Integration};
 use crate::model::{Notification, Outcome, Rejection, Report, Timestamp};
+use crate::spans::Tracer;
+use traces::Exporter;
 use worker::{Command, Worker};
 
 /// Definitions that a reload removed are kept for what is still to be said through them (an open
 /// incident keeps its receiver); beyond this many the first in name order without a queue go.
 const RETIRED: usize = 256;
+
+/// The last spans may take so long at the end of the process.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// How delivery works where the configuration file has no say.
 #[derive(Clone)]
@@ -73,6 +79,8 @@ pub struct Options {
     /// When this process took over from one that may still have a request under way. Resolves wait until
     /// that request has ended, for a page that arrives after its resolve would stay open.
     pub took_over: Arc<dyn Fn() -> Option<std::time::Instant> + Send + Sync>,
+    /// Where spans come from.
+    pub tracer: Tracer,
     /// Attempts under way at once at one integration. Default 8.
     pub concurrency: usize,
     /// Waits between the attempts at one notification, and between the probes of a circuit.
@@ -93,6 +101,7 @@ impl Default for Options {
             console: Console::new(Arc::new(Stdout)),
             may_send: Arc::new(|| true),
             took_over: Arc::new(|| None),
+            tracer: Tracer::default(),
             concurrency: 8,
             backoff: Backoff::default(),
             circuit_after: 5,
@@ -128,6 +137,7 @@ pub enum DeliverError {
 pub struct Prepared {
     receivers: BTreeMap<SmolStr, Vec<Integration>>,
     transports: BTreeMap<(SmolStr, SmolStr), (Arc<Transport>, Integration)>,
+    exporter: Option<Arc<Exporter>>,
 }
 
 /// Delivers notifications.
@@ -137,6 +147,7 @@ pub struct Deliverer {
     reports: mpsc::UnboundedSender<Report>,
     workers: Mutex<Workers>,
     pacers: Mutex<Pacers>,
+    exporting: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
 /// Workers by receiver and integration.
@@ -161,8 +172,8 @@ impl Deliverer {
         options: Options,
     ) -> Result<Self, DeliverError> {
         let meter = Arc::new(Meter::new(&options.registry)?);
-        let (workers, pacers) = (Mutex::default(), Mutex::default());
-        let deliverer = Deliverer { options, meter, reports, workers, pacers };
+        let (workers, pacers, exporting) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let deliverer = Deliverer { options, meter, reports, workers, pacers, exporting };
         deliverer.reload(receivers)?;
         Ok(deliverer)
     }
@@ -207,14 +218,28 @@ impl Deliverer {
                 transports.insert(key, (Arc::new(transport), integration.clone()));
             }
         }
-        Ok(Prepared { receivers: receivers.clone(), transports })
+        Ok(Prepared { receivers: receivers.clone(), transports, exporter: None })
+    }
+
+    /// The same for a whole configuration.
+    pub fn prepare_all(&self, config: &Config) -> Result<Prepared, DeliverError> {
+        let exporter = config.tracing.as_ref().map(|tracing| Exporter::new(tracing, self.options.wall));
+        let exporter = exporter.transpose()?.map(Arc::new);
+        Ok(Prepared { exporter, ..self.prepare(&config.receivers)? })
     }
 
     /// Delivers by these receivers from now on. What is queued goes out by the new definition of its
     /// integration, or by the old one if there is none any more.
     pub fn adopt(&self, prepared: &Prepared) {
-        let Prepared { receivers, transports } = prepared;
+        let Prepared { receivers, transports, exporter } = prepared;
         self.meter.init(receivers);
+        let tracer = &self.options.tracer;
+        let exporting = exporter.clone().map(|exporter| exporter.start(tracer));
+        if exporting.is_none() {
+            tracer.stop();
+        }
+        // One that ran before sends what it has, and ends.
+        *self.exporting.lock().unwrap_or_else(PoisonError::into_inner) = exporting;
         let mut pacers = self.pacers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut before = std::mem::take(&mut *pacers);
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -262,6 +287,8 @@ impl Deliverer {
             reports: self.reports.clone(),
             may_send: self.options.may_send.clone(),
             took_over: self.options.took_over.clone(),
+            tracer: self.options.tracer.clone(),
+            arrived: HashMap::new(),
         };
         let (inbox, commands) = mpsc::unbounded_channel();
         Handle { inbox, task: tokio::spawn(worker.run(commands)), configured: true }
@@ -291,6 +318,11 @@ impl Deliverer {
                     left_over += 1;
                 }
             }
+        }
+        self.options.tracer.stop();
+        let exporting = self.exporting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(exporting) = exporting {
+            let _ = tokio::time::timeout(LAST_SPANS, exporting).await;
         }
         left_over
     }

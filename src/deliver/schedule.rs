@@ -159,6 +159,11 @@ impl Schedule {
         self.jobs.get(&id)
     }
 
+    /// How many attempts at that notification have begun.
+    pub(super) fn attempts(&self, id: NotificationId) -> u32 {
+        self.jobs.get(&id).map_or(0, |job| job.attempts)
+    }
+
     /// From now on only what was never tried leaves, and only while the receiver is up.
     pub(super) fn drain(&mut self) {
         self.draining = true;

@@ -1,6 +1,7 @@
 //! The task of one integration: asks the schedule what may leave, and tells it how it went.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,9 @@ use super::meter::Meter;
 use super::pace::Pacer;
 use super::schedule::{Next, Schedule};
 use super::transport::Transport;
-use crate::model::{Kind, Notification, NotificationId, Outcome, Report};
+use crate::model::{Kind, Notification, NotificationId, Outcome, Rejection, Report};
 use crate::receivers::AttemptError;
+use crate::spans::{Role, Span, Tracer};
 
 /// What a worker is told.
 pub(super) enum Command {
@@ -38,6 +40,19 @@ pub(super) struct Worker {
     pub reports: mpsc::UnboundedSender<Report>,
     pub may_send: Arc<dyn Fn() -> bool + Send + Sync>,
     pub took_over: Arc<dyn Fn() -> Option<std::time::Instant> + Send + Sync>,
+    pub tracer: Tracer,
+    /// The notifications that have not ended.
+    pub arrived: HashMap<NotificationId, Arrived>,
+}
+
+/// A notification on its way.
+pub(super) struct Arrived {
+    /// When it was handed over.
+    at: Instant,
+    /// Its delivery, from then on.
+    delivery: Span,
+    /// Its wait for the first attempt, until that begins.
+    queue: Option<Span>,
 }
 
 /// How often an attempt that may not begin asks again.
@@ -85,13 +100,31 @@ impl Worker {
 
     fn accept(&mut self, notification: Notification, possible_repeat: bool) {
         self.meter.queued(&notification);
-        let id = notification.id.0;
+        let id = notification.id;
+        let arrived = self.arrives(&notification);
         let from = (self.took_over)()
             .filter(|_| notification.kind == Kind::Resolve)
             .map(|at| Instant::from_std(at) + self.transport.timeout());
-        if !self.schedule.push(notification, possible_repeat, from) {
-            tracing::debug!(receiver = %self.receiver, integration = %self.name, id, "already on its way");
+        match self.schedule.push(notification, possible_repeat, from) {
+            true => drop(self.arrived.insert(id, arrived)),
+            false => tracing::debug!(
+                receiver = %self.receiver, integration = %self.name, id = id.0, "already on its way"
+            ),
         }
+    }
+
+    /// The delivery is a part of the request that told of its alerts last, and has links to the others.
+    fn arrives(&self, n: &Notification) -> Arrived {
+        let mut requests = self.tracer.told_of(&n.alerts).into_iter();
+        let mut delivery = self.tracer.part(requests.next(), "notification", Role::Internal);
+        delivery.link(requests);
+        delivery.set("squelch.receiver", self.receiver.as_str());
+        delivery.set("squelch.integration", self.name.as_str());
+        delivery.set("squelch.kind", n.kind.as_str());
+        delivery.set("squelch.dedup_key", n.dedup_key.as_str());
+        delivery.set("squelch.alerts", n.alerts.len());
+        let queue = self.tracer.part(delivery.context(), "queue", Role::Internal);
+        Arrived { at: Instant::now(), delivery, queue: Some(queue) }
     }
 
     fn start_what_may(
@@ -109,12 +142,24 @@ impl Worker {
             let (notification, repeat) = (job.notification.clone(), job.possible_repeat);
             let (transport, meter) = (self.transport.clone(), self.meter.clone());
             let may_send = self.may_send.clone();
+            let (tracer, attempt) = (self.tracer.clone(), self.schedule.attempts(id));
+            let arrived = self.arrived.get_mut(&id);
+            let delivery = arrived.and_then(|arrived| {
+                arrived.queue = None;
+                arrived.delivery.context()
+            });
             let handle = attempts.spawn(async move {
                 while !may_send() {
                     tokio::time::sleep(ASK_AGAIN).await;
                 }
                 let began = Instant::now();
+                let mut span = tracer.part(delivery, "attempt", Role::Client);
+                span.set("squelch.attempt", attempt);
                 let result = transport.attempt(&notification, repeat).await;
+                if let Err(error) = &result {
+                    span.fail(&error.to_string());
+                }
+                drop(span);
                 meter.attempt(transport.kind(), began.elapsed());
                 (id, result)
             });
@@ -135,20 +180,19 @@ impl Worker {
             }
         };
         let Some(notification) = self.schedule.job(id).map(|job| job.notification.clone()) else { return };
+        let attempts = self.schedule.attempts(id);
         if let Err(error) = &result {
             self.meter.failed(&self.receiver, self.transport.kind(), &self.name, error);
-            tracing::warn!(
-                receiver = %self.receiver, integration = %self.name, id = id.0,
-                kind = notification.kind.as_str(), retry = ?error.retry, %error, "attempt failed"
-            );
         }
-        let (was_open, failed) = (self.schedule.circuit_is_open(), result.is_err());
+        let was_open = self.schedule.circuit_is_open();
         let (message, result) = match result {
             Ok(message) => (message, Ok(())),
             Err(error) => (None, Err(error)),
         };
+        let error = result.as_ref().err().cloned();
         let report = self.schedule.settle(id, result, Instant::now());
         let report = report.map(|report| Report { message, ..report });
+        self.log(&notification, attempts, error, report.as_ref());
         let open = self.schedule.circuit_is_open();
         if open != was_open {
             self.meter.circuit(&self.receiver, &self.name, open);
@@ -156,24 +200,60 @@ impl Worker {
             tracing::warn!(receiver = %self.receiver, integration = %self.name, state, "circuit");
         }
         if let Some(report) = report {
-            if let Outcome::Rejected(rejection) = &report.outcome {
-                tracing::error!(
-                    receiver = %self.receiver, integration = %self.name, id = id.0,
-                    kind = notification.kind.as_str(), reason = %rejection.reason, detail = %rejection.detail,
-                    "refused for good; the notification is a dead letter"
-                );
-            }
-            if failed && report.outcome == Outcome::Accepted {
-                tracing::warn!(
-                    receiver = %self.receiver, integration = %self.name, id = id.0,
-                    kind = notification.kind.as_str(), attempts = report.attempts,
-                    "taken as accepted: the status says so, and the body says nothing that is known"
-                );
+            if let Some(Arrived { mut delivery, .. }) = self.arrived.remove(&id) {
+                delivery.set("squelch.attempts", attempts);
+                if let Outcome::Rejected(rejection) = &report.outcome {
+                    delivery.fail(&rejection.detail);
+                }
             }
             self.meter.ended(&notification, report.outcome == Outcome::Accepted);
             // The receiving end is gone only when the process is stopping.
             let _ = self.reports.send(report);
         }
+    }
+
+    /// Writes one line about the end of an attempt. A first failure needs somebody to know of it. Further
+    /// failures of the same notification are quieter.
+    fn log(&self, n: &Notification, attempts: u32, error: Option<AttemptError>, report: Option<&Report>) {
+        let duration = self.arrived.get(&n.id).map_or(Duration::ZERO, |arrived| arrived.at.elapsed());
+        macro_rules! line {
+            ($level:ident, { $($fields:tt)* }, $message:literal) => {
+                tracing::$level!(
+                    receiver = %self.receiver, integration = %self.name, kind = n.kind.as_str(),
+                    key = %n.dedup_key, id = n.id.0, attempts, duration = %Seconds(duration),
+                    alerts = n.alerts.len(), $($fields)* $message
+                )
+            };
+        }
+        match (report.map(|report| &report.outcome), error) {
+            (Some(Outcome::Accepted), None) => line!(info, {}, "notification accepted"),
+            (Some(Outcome::Accepted), Some(error)) => {
+                line!(warn, { %error, }, "notification taken as accepted: \
+                the status says so, and the body says nothing that is known")
+            }
+            (Some(Outcome::Rejected(Rejection { reason, detail, .. })), _) => line!(
+                error,
+                { %reason, %detail, },
+                "notification refused for good: it is a dead letter"
+            ),
+            (None, Some(error)) if attempts <= 1 => {
+                line!(warn, { retry = ?error.retry, %error, }, "attempt failed: Squelch tries again")
+            }
+            (None, Some(error)) => {
+                line!(debug, { retry = ?error.retry, %error, }, "attempt failed: Squelch tries again")
+            }
+            // An attempt that was accepted is an end.
+            (None, None) => {}
+        }
+    }
+}
+
+/// A duration in the log: seconds, to the millisecond.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}s", self.0.as_secs_f64())
     }
 }
 

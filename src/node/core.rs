@@ -11,7 +11,8 @@ use crate::config::Policy;
 use crate::decision_log::line_to_ignore;
 use crate::engine::{Alarm, Engine, Event, Why};
 use crate::journal::{Crowding, JournalError, JournalSource, Seq};
-use crate::model::{Duration, Notification, NotificationId, Report, Timestamp};
+use crate::model::{Batch, Duration, Notification, NotificationId, Report, Timestamp};
+use crate::spans::{Context, Role, Span, Tracer};
 use crate::web::Unavailable;
 
 use super::asks::{dead_letters, let_go, replay, silence, told};
@@ -248,7 +249,7 @@ impl Core {
     fn tick(&mut self, commands: Vec<Command>) -> Flow {
         let Store::Up { open, upkeep } = &mut self.store else { return Flow::Continue };
         let mut tick = Tick::default();
-        let (mut stop, mut policy_now) = (None, None);
+        let (mut stop, mut policy_now, mut traced) = (None, None, Vec::new());
         let mut failed = open.journal.may_decide().map_err(Failure::Storage);
         if failed.is_ok() && !self.quiesced {
             failed = due(open, upkeep, &self.clock, &mut tick);
@@ -274,11 +275,14 @@ impl Core {
             && let Some(command) = commands.next()
         {
             failed = match command {
-                Command::Observe(_, done) if self.quiesced => {
+                Command::Observe(_, _, done) if self.quiesced => {
                     let _ = done.send(Err(Unavailable(STOPPING.into())));
                     Ok(())
                 }
-                Command::Observe(batch, done) => {
+                Command::Observe(batch, trace, done) => {
+                    if trace.is_some() {
+                        traced.push(decides(open, &self.published.tracer, &batch, trace));
+                    }
                     match observe(open, &self.clock, &self.published, &mut tick, batch) {
                         Err(NotTaken::Short(reason)) => {
                             self.published.meter.shed();
@@ -349,6 +353,8 @@ impl Core {
         };
         match outcome {
             Ok(released) => {
+                // They end with the commit.
+                drop(traced);
                 if let Some(policy) = policy_now {
                     self.published.meter.adopted(&policy);
                     self.policy = policy;
@@ -358,6 +364,7 @@ impl Core {
             }
             Err((failure, left)) => {
                 let reason = failure.to_string();
+                traced.iter_mut().for_each(|span: &mut Span| span.fail(&reason));
                 match failure {
                     Failure::Storage(error) => self.go_down(&error, left.records, left.notifications),
                     Failure::Engine(broken) => self.break_down(&broken),
@@ -488,6 +495,17 @@ fn due(open: &mut Open, upkeep: &mut Upkeep, clock: &EngineClock, tick: &mut Tic
         upkeep.stuck = Some(deadline);
     }
     Ok(())
+}
+
+/// What is decided about a request, up to its commit. Notifications about its alerts are a part of it.
+fn decides(open: &Open, tracer: &Tracer, batch: &Batch, trace: Option<Context>) -> Span {
+    let mut span = tracer.part(trace, "decide", Role::Internal);
+    span.set("squelch.alerts", batch.observations.len());
+    if let Some(context) = span.context() {
+        let alerts = guarded(|| open.engine.query().alerts_of(batch));
+        tracer.carries(alerts.unwrap_or_default(), context);
+    }
+    span
 }
 
 struct CloseOnDrop(Queue);

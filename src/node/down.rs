@@ -225,13 +225,13 @@ impl Core {
         let mut stop = None;
         for command in commands {
             match command {
-                Command::Observe(batch, done) if accepts && !self.quiesced => {
+                Command::Observe(batch, _, done) if accepts && !self.quiesced => {
                     accepted.push((Accepted::Alerts(batch), done));
                 }
                 Command::Acknowledge(acknowledgement, done) if accepts && !self.quiesced => {
                     accepted.push((Accepted::Acknowledgement { acknowledgement }, done));
                 }
-                Command::Observe(batch, done) => {
+                Command::Observe(batch, _, done) => {
                     let _ = done.send(Err(unavailable()));
                     if let Some(meanwhile) = self.meanwhile.as_mut().filter(|_| !self.quiesced) {
                         meanwhile.observe(self.clock.now(), self.clock.ahead(), batch);

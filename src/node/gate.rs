@@ -18,6 +18,7 @@ use crate::ingest::{InvalidReason, NamedLabels};
 use crate::journal::{DeadLetters, LetterQuery, Ownership, Postgres};
 use crate::model::{Batch, Duration, NotificationId, SilenceRequest, Source, Timestamp};
 use crate::settings::Secret;
+use crate::spans::{Context, Tracer};
 use crate::web::{
     Access, Acknowledgement, Area, Bounded, BoxFuture, Callback, Gate, Labelling, Look, ReleaseError,
     ReplayError, Replicated, SearchError, SilenceFailure, Standing, Unavailable,
@@ -178,9 +179,13 @@ impl Gate for NodeGate {
         self.published.meter.denied(area.as_str());
     }
 
-    fn accept(&self, batch: Batch) -> BoxFuture<'_, Result<(), Unavailable>> {
+    fn tracer(&self) -> Tracer {
+        self.published.tracer.clone()
+    }
+
+    fn accept(&self, batch: Batch, trace: Option<Context>) -> BoxFuture<'_, Result<(), Unavailable>> {
         let queue = self.queue.clone();
-        Box::pin(async move { queue.ask(|done| Command::Observe(batch, done)).await? })
+        Box::pin(async move { queue.ask(|done| Command::Observe(batch, trace, done)).await? })
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -167,7 +167,7 @@ impl Reload {
         let load = move || -> Result<_, NodeError> {
             let config = crate::config::load(&file)?;
             let access = load_access(&config, web_file.as_deref())?;
-            let prepared = deliverer.prepare(&config.receivers)?;
+            let prepared = deliverer.prepare_all(&config)?;
             log_warnings(&config);
             Ok((config, access, prepared))
         };

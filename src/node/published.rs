@@ -5,6 +5,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use super::memory::Memory;
 use super::metrics::NodeMeter;
 use crate::engine::Stats;
+use crate::spans::Tracer;
 
 /// What other threads may read of the engine at any time.
 pub struct Published {
@@ -20,6 +21,8 @@ pub struct Published {
     pub memory: Memory,
     /// Metrics of the node.
     pub meter: NodeMeter,
+    /// Where spans come from.
+    pub tracer: Tracer,
 }
 
 impl Published {
@@ -32,6 +35,7 @@ impl Published {
             standby: ArcSwapOption::empty(),
             memory: Memory::default(),
             meter,
+            tracer: Tracer::default(),
         }
     }
 

@@ -10,13 +10,14 @@ use crate::config::Policy;
 use crate::engine::{Alarm, Release};
 use crate::journal::{DeadLetters, LetterQuery};
 use crate::model::{Batch, NotificationId, OrphanedIncident, Report, SilenceRequest};
+use crate::spans::Context;
 use crate::web::{Acknowledgement, Look, ReleaseError, ReplayError, SilenceFailure, Unavailable};
 
 /// What the engine's thread is asked to do. Each asker waits on the other end of its channel; one
 /// that has gone away changes nothing, for what was handed over is handled all the same.
 pub enum Command {
-    /// Observations of one request; answered when they are durable.
-    Observe(Batch, oneshot::Sender<Result<(), Unavailable>>),
+    /// Observations of one request, with its trace; answered when they are durable.
+    Observe(Batch, Option<Context>, oneshot::Sender<Result<(), Unavailable>>),
     /// A notification reached its end.
     Delivered(Report),
     /// Somebody saw that the files of the storage are not there any more.
@@ -192,7 +193,7 @@ fn always_fits(command: &Command) -> bool {
 /// About how many bytes the command holds: its texts, and what each of them costs beside.
 fn weight(command: &Command) -> usize {
     const EACH: usize = 128;
-    let Command::Observe(batch, _) = command else { return EACH };
+    let Command::Observe(batch, ..) = command else { return EACH };
     batch
         .observations
         .iter()
@@ -236,7 +237,7 @@ mod tests {
             observations: vec![observation],
             upstream: None,
         };
-        Command::Observe(batch, oneshot::channel().0)
+        Command::Observe(batch, None, oneshot::channel().0)
     }
 
     fn report(id: u64) -> Command {

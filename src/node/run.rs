@@ -19,6 +19,7 @@ use crate::deliver::{self, Deliverer};
 use crate::ingest::InvalidReason;
 use crate::journal::{Advertised, DataDir, Journal, Ownership, Postgres, SqliteDecisions};
 use crate::model::{Notification, Report};
+use crate::spans::Tracer;
 use crate::web::{self, Access, Gate};
 
 use super::clock::EngineClock;
@@ -111,7 +112,8 @@ impl Node {
         let registry = Registry::new();
         let reasons = InvalidReason::ALL.map(InvalidReason::as_str);
         let meter = NodeMeter::register(&registry, &reasons, &web::paths())?;
-        let published = Arc::new(Published::new(meter));
+        let tracer = Tracer::new(&registry)?;
+        let published = Arc::new(Published { tracer: tracer.clone(), ..Published::new(meter) });
         let budget = memory::fit(&mut config);
         let shares = memory::Shares::of(budget);
         published.budget(budget);
@@ -135,10 +137,11 @@ impl Node {
             external_url: options.external_url.as_str().into(),
             registry: registry.clone(),
             wall: super::clock::wall,
+            tracer,
             ..Default::default()
         };
         let deliverer = Arc::new(Deliverer::new(&BTreeMap::new(), reports, delivery)?);
-        let receivers = deliverer.prepare(&config.receivers)?;
+        let receivers = deliverer.prepare_all(&config)?;
         deliverer.adopt(&receivers);
         let clock = Arc::new(EngineClock::system());
         // Owned for as long as this process runs, also while the journal is not open.

@@ -28,6 +28,7 @@ use super::receive::{Sender, read, unusable};
 use crate::ingest::InvalidReason;
 use crate::ingest::events::{Action, Wrong, integration, object, opsgenie as genie, pagerduty as pager};
 use crate::model::{Batch, LabelSet, Source};
+use crate::spans::Context;
 
 /// The longest part of a path that an answer repeats, in characters.
 const SHOWN_CHARS: usize = 100;
@@ -52,6 +53,7 @@ pub(super) async fn pagerduty(
     Extension(Peer(peer)): Extension<Peer>,
     certificate: Option<Extension<Certificate>>,
     seat: Option<Extension<Arc<Seat>>>,
+    trace: Trace,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -60,7 +62,7 @@ pub(super) async fn pagerduty(
         let (event, share, integration) = of_pagerduty(&app, peer, &headers, shows, body).await?;
         let key = pager::dedup_key(&event).unwrap_or_else(made);
         let action = pager::read(&event, &integration, &key, app.gate.wall()).map_err(No::Wrong)?;
-        done(&app, (Source::Pagerduty, integration), action, share).await?;
+        done(&app, (Source::Pagerduty, integration), action, trace, share).await?;
         Ok(key)
     };
     match taken.await {
@@ -102,6 +104,7 @@ pub(super) async fn opsgenie(
     State(app): State<App>,
     Extension(Peer(peer)): Extension<Peer>,
     caller: Option<Extension<Caller>>,
+    trace: Trace,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -110,7 +113,7 @@ pub(super) async fn opsgenie(
         let integration = of_opsgenie(caller.as_deref(), &headers);
         let key = genie::alias(&alert).unwrap_or_else(made);
         let action = genie::read(&alert, &integration, &key, app.gate.wall()).map_err(No::Wrong)?;
-        done(&app, (Source::Opsgenie, integration), action, share).await
+        done(&app, (Source::Opsgenie, integration), action, trace, share).await
     };
     answer_of_opsgenie(&app, peer, taken.await)
 }
@@ -122,6 +125,7 @@ pub(super) async fn opsgenie_below(
     Extension(Peer(peer)): Extension<Peer>,
     Path((identifier, request)): Path<(String, String)>,
     caller: Option<Extension<Caller>>,
+    trace: Trace,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -135,7 +139,7 @@ pub(super) async fn opsgenie_below(
                 format!("there is no request {request:?}; Squelch takes close, acknowledge and notes");
             Problem::new(StatusCode::NOT_FOUND, detail)
         })?;
-        done(&app, (Source::Opsgenie, integration), action, share).await
+        done(&app, (Source::Opsgenie, integration), action, trace, share).await
     };
     answer_of_opsgenie(&app, peer, taken.await)
 }
@@ -148,7 +152,7 @@ async fn object_of(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(Value, Share), No> {
-    let from = Sender { source, peer, caller: None };
+    let from = Sender { source, peer, caller: None, trace: None };
     let arrived = app.read(headers, body).await;
     let Arrived { bytes, share } = arrived.map_err(|refused| app.refuse(&from, refused, &[]))?;
     if source == Source::Opsgenie && bytes.trim_ascii().is_empty() {
@@ -216,18 +220,22 @@ fn of_opsgenie(caller: Option<&Caller>, headers: &HeaderMap) -> SmolStr {
     }
 }
 
+/// The trace of a request, if it has one.
+type Trace = Option<Extension<Context>>;
+
 /// Does what an event asks for, and waits until that is durable.
 async fn done(
     app: &App,
     (source, integration): (Source, SmolStr),
     action: Action,
+    trace: Trace,
     share: Share,
 ) -> Result<(), No> {
     match action {
         Action::Observe(observation) => {
             // The members of a cluster send a trigger and its resolve from two addresses.
             let batch = Batch { source, peer: integration, observations: vec![*observation], upstream: None };
-            Ok(app.hand_over(batch, share).await?)
+            Ok(app.hand_over(batch, trace.map(|Extension(context)| context), share).await?)
         }
         Action::Acknowledge(labels, by) => Ok(acknowledged(app, source, labels, &by).await?),
         Action::Nothing => Ok(()),
@@ -244,7 +252,7 @@ async fn acknowledged(app: &App, source: Source, labels: LabelSet, by: &str) -> 
 fn note(app: &App, source: Source, peer: IpAddr, wrong: &[Wrong]) {
     let all: Vec<&str> = wrong.iter().map(|(_, error)| error.as_str()).collect();
     let refused = body::blamed(InvalidReason::BadEvent, StatusCode::BAD_REQUEST, all.join("; "));
-    app.refuse(&Sender { source, peer, caller: None }, refused, &[]);
+    app.refuse(&Sender { source, peer, caller: None, trace: None }, refused, &[]);
 }
 
 /// Says no as PagerDuty does.

@@ -22,6 +22,7 @@ use crate::journal::{DeadLetters, LetterQuery, Ownership};
 use crate::model::{
     Batch, Duration, LabelSet, NotificationId, SilenceError, SilenceRequest, Source, Timestamp,
 };
+use crate::spans::{Context, Tracer};
 use crate::templates::Library;
 
 /// A future behind a pointer, so that [`Gate`] can be a trait object.
@@ -54,11 +55,17 @@ pub trait Gate: Send + Sync + 'static {
     /// Counts a request that was refused because of who sent it.
     fn refused(&self, _area: Area) {}
 
-    /// Takes a batch; resolves when it is durable. It is polled to the end even if the client goes away.
+    /// Where spans come from.
+    fn tracer(&self) -> Tracer {
+        Tracer::default()
+    }
+
+    /// Takes a batch, with the trace of its request; resolves when it is durable. It is polled to the end
+    /// even if the client goes away.
     ///
     /// # Errors
     /// It could not be made durable: the sender must keep it and try again.
-    fn accept(&self, batch: Batch) -> BoxFuture<'_, Result<(), Unavailable>>;
+    fn accept(&self, batch: Batch, trace: Option<Context>) -> BoxFuture<'_, Result<(), Unavailable>>;
 
     /// Whether alerts can be taken, else why not.
     fn ready(&self) -> Result<(), String>;

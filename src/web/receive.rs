@@ -21,6 +21,7 @@ use super::problem::{Problem, json as json_response};
 use super::v2::refusal::Refusal;
 use crate::ingest::{IngestError, InvalidReason, NamedLabels, Parsed, Reject, api_v2, webhook};
 use crate::model::{Batch, Source, Timestamp};
+use crate::spans::{Context, Role};
 
 /// Bodies larger than this are parsed off the threads that serve connections.
 const PARSE_INLINE_BYTES: usize = 256 << 10;
@@ -30,10 +31,12 @@ pub(super) async fn webhook(
     State(app): State<App>,
     Extension(Peer(peer)): Extension<Peer>,
     caller: Option<Extension<Caller>>,
+    trace: Option<Extension<Context>>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let from = Sender { source: Source::Alertmanager, peer, caller: caller.map(|Extension(c)| c.name) };
+    let caller = caller.map(|Extension(c)| c.name);
+    let from = Sender { source: Source::Alertmanager, peer, caller, trace: trace.map(|Extension(c)| c) };
     let parse = |body: &[u8], peer: &str, at, named: &NamedLabels| webhook::parse(body, peer, at, named);
     match app.receive(from, &headers, body, parse).await {
         Ok(taken) => accepted(&taken),
@@ -58,10 +61,12 @@ pub(super) async fn api_v2(
     State(app): State<App>,
     Extension(Peer(peer)): Extension<Peer>,
     caller: Option<Extension<Caller>>,
+    trace: Option<Extension<Context>>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let from = Sender { source: Source::Prometheus, peer, caller: caller.map(|Extension(c)| c.name) };
+    let caller = caller.map(|Extension(c)| c.name);
+    let from = Sender { source: Source::Prometheus, peer, caller, trace: trace.map(|Extension(c)| c) };
     if let Some(problem) = not_json(&headers) {
         let refused = body::blamed(InvalidReason::UnsupportedType, problem.status, problem.detail);
         return Refusal::from(app.refuse(&from, refused, &[])).into_response();
@@ -86,6 +91,8 @@ pub(super) struct Sender {
     pub(super) peer: IpAddr,
     /// The name that its credentials have.
     pub(super) caller: Option<SmolStr>,
+    /// The trace of the request.
+    pub(super) trace: Option<Context>,
 }
 
 /// The part of a body that was taken, and the part that was not.
@@ -138,7 +145,7 @@ pub(in crate::web) fn not_json(headers: &HeaderMap) -> Option<Problem> {
 }
 
 impl App {
-    /// Takes the alerts of a request: reads it once, and waits until its alerts are durable.
+    /// Takes the alerts of a request, in a span.
     async fn receive<P>(
         &self,
         from: Sender,
@@ -146,6 +153,21 @@ impl App {
         body: Body,
         parse: P,
     ) -> Result<Taken, Problem>
+    where
+        P: FnOnce(&[u8], &str, Timestamp, &NamedLabels) -> Result<Parsed, IngestError> + Send + 'static,
+    {
+        let mut span = self.gate.tracer().part(from.trace, "ingest", Role::Internal);
+        span.set("squelch.source", from.source.as_str());
+        let taken = self.take(Sender { trace: span.context(), ..from }, headers, body, parse).await;
+        match &taken {
+            Ok(taken) => span.set("squelch.alerts", taken.alerts),
+            Err(problem) => span.fail(&problem.detail),
+        }
+        taken
+    }
+
+    /// Reads the alerts of a request once, and waits until they are durable.
+    async fn take<P>(&self, from: Sender, headers: &HeaderMap, body: Body, parse: P) -> Result<Taken, Problem>
     where
         P: FnOnce(&[u8], &str, Timestamp, &NamedLabels) -> Result<Parsed, IngestError> + Send + 'static,
     {
@@ -163,7 +185,7 @@ impl App {
         self.note(&from, &parsed, &bytes);
         let unlisted = parsed.rejected_total() - parsed.rejects.len() as u64;
         let taken = Taken { alerts: parsed.batch.observations.len(), rejects: parsed.rejects, unlisted };
-        self.hand_over(parsed.batch, share).await?;
+        self.hand_over(parsed.batch, from.trace, share).await?;
         Ok(taken)
     }
 
@@ -203,13 +225,18 @@ impl App {
 
     /// Hands the batch to the node and waits until it is durable. It is a task of its own: this one ends
     /// when the client goes away, and what arrived must not end with it.
-    pub(super) async fn hand_over(&self, batch: Batch, share: Share) -> Result<(), Problem> {
+    pub(super) async fn hand_over(
+        &self,
+        batch: Batch,
+        trace: Option<Context>,
+        share: Share,
+    ) -> Result<(), Problem> {
         if batch.observations.is_empty() {
             return Ok(());
         }
         let gate = Arc::clone(&self.gate);
         let task = tokio::spawn(async move {
-            let accepted = gate.accept(batch).await;
+            let accepted = gate.accept(batch, trace).await;
             drop(share);
             accepted
         });

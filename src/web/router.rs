@@ -69,17 +69,35 @@ struct Counted {
 }
 
 /// Tells the node of each answer: under the pattern that was matched, so that what clients make up
-/// makes no series.
+/// makes no series. A request whose path is served has a span, unless its sender is unknown.
 async fn count(
     State(Counted { gate, prefix }): State<Counted>,
     matched: Option<MatchedPath>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
+    let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+    let mut span = gate.tracer().arrives(traceparent);
+    if let Some(context) = span.context() {
+        request.extensions_mut().insert(context);
+    }
+    let method = request.method().clone();
     let response = next.run(request).await;
     let path = matched.as_ref().map_or("", |path| path.as_str().strip_prefix(&*prefix).unwrap_or_default());
     let path = if path.is_empty() && matched.is_some() { "/" } else { path };
-    gate.answered(path, response.status().as_u16());
+    let status = response.status();
+    gate.answered(path, status.as_u16());
+    if path.is_empty() || matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        span.forget();
+        return response;
+    }
+    span.name(|| format!("{method} {path}"));
+    span.set("http.request.method", method.as_str());
+    span.set("http.route", path);
+    span.set("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
+        span.fail(status.as_str());
+    }
     response
 }
 

@@ -58,7 +58,11 @@ impl Gate for Fake {
     fn bounded(&self, bound: Bounded) {
         self.bounded.lock().unwrap().push(bound);
     }
-    fn accept(&self, batch: Batch) -> BoxFuture<'_, Result<(), Unavailable>> {
+    fn accept(
+        &self,
+        batch: Batch,
+        _: Option<squelch::spans::Context>,
+    ) -> BoxFuture<'_, Result<(), Unavailable>> {
         self.peers.lock().unwrap().push(batch.peer.to_string());
         Box::pin(async { Ok(()) })
     }

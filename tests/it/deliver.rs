@@ -169,11 +169,11 @@ impl World {
     }
 }
 
-async fn pager() -> FakePager {
+pub async fn pager() -> FakePager {
     FakePager::bind("127.0.0.1:0".parse().unwrap()).await.unwrap()
 }
 
-fn fault(answer: u16, next: u32) -> Fault {
+pub fn fault(answer: u16, next: u32) -> Fault {
     Fault { answer: Some(answer), next, ..Fault::default() }
 }
 

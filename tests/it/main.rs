@@ -35,6 +35,7 @@ mod journal_postgres;
 mod journal_sqlite;
 mod metrics;
 mod node;
+mod observing;
 mod outgoing;
 mod postgres;
 mod reliability;

@@ -156,7 +156,7 @@ impl Bench {
     }
 
     fn observe(&mut self, batch: Batch) -> Result<(), Unavailable> {
-        self.ask(|done| Command::Observe(batch, done))
+        self.ask(|done| Command::Observe(batch, None, done))
     }
 
     fn report(&mut self, id: NotificationId, outcome: Outcome) {
@@ -290,7 +290,7 @@ fn what_waits_becomes_durable_in_one_commit() {
     let mut answers = Vec::new();
     for n in 0..100 {
         let (done, answer) = oneshot::channel();
-        bench.queue.push(Command::Observe(firing(&format!("A{n}")), done)).unwrap();
+        bench.queue.push(Command::Observe(firing(&format!("A{n}")), None, done)).unwrap();
         answers.push(answer);
     }
     bench.step();
@@ -305,9 +305,9 @@ fn a_full_queue_is_answered_at_once() {
     let bounds = Bounds { commands: 1, ..Bounds::default() };
     let bench = Bench::with(MemoryJournal::new(true), policy(), bounds, T0);
     let (done, _answer) = oneshot::channel();
-    bench.queue.push(Command::Observe(firing("A"), done)).unwrap();
+    bench.queue.push(Command::Observe(firing("A"), None, done)).unwrap();
     let (done, mut answer) = oneshot::channel();
-    bench.queue.push(Command::Observe(firing("A"), done)).unwrap_err();
+    bench.queue.push(Command::Observe(firing("A"), None, done)).unwrap_err();
     assert!(answer.try_recv().is_err(), "its asker does not wait");
 }
 
@@ -589,12 +589,12 @@ fn the_thread_ends_when_told_and_closes_the_queue() {
     let Bench { core, queue, .. } = Bench::new();
     let end = core.spawn().unwrap();
     let (done, answer) = oneshot::channel();
-    queue.push(Command::Observe(firing("A"), done)).unwrap();
+    queue.push(Command::Observe(firing("A"), None, done)).unwrap();
     assert_eq!(answer.blocking_recv(), Ok(Ok(())));
     let (done, stopped) = oneshot::channel();
     queue.push(Command::Stop(done)).unwrap();
     stopped.blocking_recv().unwrap();
     end.blocking_recv().unwrap();
     let (done, _answer) = oneshot::channel();
-    queue.push(Command::Observe(firing("A"), done)).unwrap_err();
+    queue.push(Command::Observe(firing("A"), None, done)).unwrap_err();
 }

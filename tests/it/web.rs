@@ -65,7 +65,11 @@ impl Gate for Fake {
     fn resolve_timeout(&self) -> Span {
         Span::from_mins(5)
     }
-    fn accept(&self, batch: Batch) -> BoxFuture<'_, Result<(), Unavailable>> {
+    fn accept(
+        &self,
+        batch: Batch,
+        _: Option<squelch::spans::Context>,
+    ) -> BoxFuture<'_, Result<(), Unavailable>> {
         let mut mood = self.mood.clone();
         Box::pin(async move {
             self.begun.send(()).unwrap();

@@ -186,7 +186,7 @@ impl World {
             return self.heard(from, Heard::Accepted);
         }
         let (done, answer) = oneshot::channel();
-        let pushed = process.queue.push(Command::Observe(batch.clone(), done));
+        let pushed = process.queue.push(Command::Observe(batch.clone(), None, done));
         if let Err(full) = pushed {
             self.note(format_args!("503: {full}"));
             if self.bug == Some(Bug::FullQueueAcks) {

@@ -232,7 +232,7 @@ impl World {
                 serde_json::json!({"version": "4", "externalURL": "http://stranger", "alerts": alerts});
             match webhook::parse(body.to_string().as_bytes(), "10.0.0.8", now, &Default::default()) {
                 Ok(parsed) => {
-                    let _ = process.queue.push(Command::Observe(parsed.batch, oneshot::channel().0));
+                    let _ = process.queue.push(Command::Observe(parsed.batch, None, oneshot::channel().0));
                 }
                 Err(e) => self.findings.push(format!("a good body was refused: {e}")),
             }

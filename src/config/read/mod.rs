@@ -10,6 +10,7 @@ mod receivers;
 mod routes;
 mod storage;
 mod templates;
+mod tracing;
 mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -142,6 +143,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
     let sources = top.list("sources").unwrap_or_default();
     let users = top.list("users").unwrap_or_default();
     let access = access::read(sources, users, base, top.problems);
+    let tracing = tracing::read(top.section("tracing"), base);
     not_in_force::check(&mut top, base);
     top.finish();
     let policy = Policy {
@@ -166,6 +168,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
         receiver_labels: receivers.labels,
         templates: problems.library(),
         access,
+        tracing,
         storage,
         postgres,
         memory,

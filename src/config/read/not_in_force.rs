@@ -1,5 +1,5 @@
-//! Sections of alertmanager.yml that Squelch checks as Alertmanager does and does not put in force: `tracing`
-//! and `event_recorder`. They change no notification, so each gets a warning.
+//! `event_recorder`, which Squelch checks as Alertmanager does and does not put in force. It changes no
+//! notification, so it gets a warning.
 
 use std::path::Path;
 
@@ -7,38 +7,13 @@ use crate::settings::SecretForm;
 use crate::settings::http;
 use crate::settings::section::{Section, shown};
 
-/// Checks both sections.
+/// Checks the section.
 pub(super) fn check(top: &mut Section<'_>, base: &Path) {
-    if let Some(keys) = top.section("tracing") {
-        let instead = "Squelch writes no traces. Its log and its decision log say what happened";
-        warn(&keys, "tracing", instead);
-        tracing(keys, base);
-    }
     if let Some(keys) = top.section("event_recorder") {
         let instead = "Squelch records every decision in its decision log. See `squelch explain`";
-        warn(&keys, "event_recorder", instead);
+        keys.problems.doubt(keys.line, format!("event_recorder is not in force. {instead}"));
         event_recorder(keys, base);
     }
-}
-
-fn warn(keys: &Section<'_>, name: &str, instead: &str) {
-    keys.problems.doubt(keys.line, format!("{name} is not in force. {instead}"));
-}
-
-fn tracing(mut keys: Section<'_>, base: &Path) {
-    one_of(&mut keys, "client_type", &["http", "grpc"]);
-    one_of(&mut keys, "compression", &["gzip"]);
-    if keys.text("endpoint").is_none_or(|text| text.text.is_empty()) {
-        keys.problems.add(keys.line, "tracing has no endpoint; write endpoint: HOST:PORT");
-    }
-    keys.parsed("sampling_fraction", "a number such as 0.1", |text| text.parse::<f64>().ok());
-    keys.boolean("insecure");
-    keys.duration("timeout");
-    if let Some(headers) = keys.section("headers") {
-        http::headers(&headers, base);
-    }
-    ignored(&mut keys, "tls_config");
-    keys.finish();
 }
 
 fn event_recorder(mut keys: Section<'_>, base: &Path) {
@@ -105,10 +80,11 @@ fn ignored(keys: &mut Section<'_>, key: &'static str) {
 }
 
 /// A text out of a list; the empty one means the default.
-fn one_of(keys: &mut Section<'_>, key: &'static str, all: &[&str]) {
-    let Some(text) = keys.text(key).filter(|text| !text.text.is_empty()) else { return };
+pub(super) fn one_of<'a>(keys: &mut Section<'a>, key: &'static str, all: &[&str]) -> Option<&'a str> {
+    let text = keys.text(key).filter(|text| !text.text.is_empty())?;
     if !all.contains(&text.text) {
         keys.problems
             .add(text.line, format!("{key} is {}; write one of {}", shown(text.text), all.join(", ")));
     }
+    Some(text.text)
 }

@@ -100,7 +100,7 @@ impl World {
             Err(e) => return self.findings.push(format!("a good body was refused: {e}")),
         };
         let (done, answer) = oneshot::channel();
-        if process.queue.push(Command::Observe(batch, done)).is_err() {
+        if process.queue.push(Command::Observe(batch, None, done)).is_err() {
             return self.say_later(stream);
         }
         let fires = if statement.truth.fires() { "fires" } else { "resolved" };

@@ -135,6 +135,18 @@ impl Query<'_> {
         })
     }
 
+    /// The alerts that the observations of a batch are about.
+    pub fn alerts_of(&self, batch: &Batch) -> Vec<AlertId> {
+        let alerts = &self.world.alerts;
+        let alert = |o: &Observation| {
+            let instance = batch.source.instance(&o.labels);
+            let of_key = batch.source.is_keyed().then(|| alerts.owner_of_key(instance)).flatten();
+            of_key
+                .map_or_else(|| alerts.owner_of(batch.source, instance, o, &self.world.policy), |(id, _)| id)
+        };
+        batch.observations.iter().map(alert).collect()
+    }
+
     /// The open incidents that list the alert that an event of `source` is about, by its key: their keys and
     /// receivers.
     pub fn incidents_of_event(&self, source: Source, labels: &LabelSet) -> Vec<(SmolStr, SmolStr)> {

@@ -1,0 +1,174 @@
+//! Sends spans to a collector: OTLP over HTTP, in JSON.
+//!
+//! Source: OpenTelemetry Protocol 1.x, "OTLP/HTTP" and "JSON Protobuf Encoding". JSON needs nothing that
+//! Squelch does not have already. A batch that the collector does not take is lost, and counted.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use hyper::Method;
+use serde_json::{Value as Json, json};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::{DeliverError, HttpClient};
+use crate::config::{Secret, Tracing};
+use crate::model::Timestamp;
+use crate::spans::{Ended, Fate, Role, Tracer, Value};
+
+/// A request has at most so many spans.
+const BATCH: usize = 512;
+/// Spans wait so long for others to go with them.
+const GATHER: Duration = Duration::from_secs(1);
+/// Squelch reads so much of an answer.
+const ANSWER_BYTES: usize = 4096;
+/// The wall clock was set if it is off by more.
+const DRIFT_NANOS: u128 = 100_000_000;
+
+/// What sends spans, ready to be started.
+pub(super) struct Exporter {
+    client: HttpClient,
+    config: Tracing,
+    wall: fn() -> Timestamp,
+}
+
+impl Exporter {
+    /// Reads the certificates now.
+    pub(super) fn new(config: &Tracing, wall: fn() -> Timestamp) -> Result<Self, DeliverError> {
+        let mut http = config.http.clone();
+        if config.gzip {
+            http.headers.push(("Content-Encoding".into(), vec![Secret::Inline("gzip".into())]));
+        }
+        let client = HttpClient::new(&http, config.timeout.to_std(), wall)?;
+        Ok(Exporter { client, config: config.clone(), wall })
+    }
+
+    /// Takes the spans of the tracer from now on, until the tracer stops or starts anew. To be called inside
+    /// a tokio runtime.
+    pub(super) fn start(self: Arc<Self>, tracer: &Tracer) -> tokio::task::JoinHandle<()> {
+        let spans = tracer.start(self.config.fraction);
+        tokio::spawn(self.run(spans, tracer.clone()))
+    }
+
+    async fn run(self: Arc<Self>, mut spans: mpsc::Receiver<Ended>, tracer: Tracer) {
+        let (mut clock, mut failing) = (Clock::new(self.wall), false);
+        while let Some(first) = spans.recv().await {
+            let (mut batch, until) = (vec![first], Instant::now() + GATHER);
+            while batch.len() < BATCH
+                && let Ok(Some(span)) = tokio::time::timeout_at(until, spans.recv()).await
+            {
+                batch.push(span);
+            }
+            let sent = self.send(&batch, &mut clock).await;
+            tracer.count(if sent.is_ok() { Fate::Sent } else { Fate::Failed }, batch.len());
+            match &sent {
+                Err(error) if !failing => {
+                    tracing::warn!(endpoint = %self.config.url, %error, "the collector of traces takes no spans");
+                }
+                Ok(()) if failing => {
+                    tracing::info!(endpoint = %self.config.url, "the collector of traces takes spans again");
+                }
+                _ => {}
+            }
+            failing = sent.is_err();
+        }
+    }
+
+    async fn send(&self, batch: &[Ended], clock: &mut Clock) -> Result<(), String> {
+        clock.check();
+        let mut body = request(batch, clock).to_string().into_bytes();
+        if self.config.gzip {
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+            gzip.write_all(&body).and_then(|()| gzip.try_finish()).map_err(|error| error.to_string())?;
+            body = gzip.finish().map_err(|error| error.to_string())?;
+        }
+        let answer = self.client.change(Method::POST, &self.config.url, body, ANSWER_BYTES).await;
+        match answer.map_err(|error| error.to_string())? {
+            answer if (200..300).contains(&answer.status) => Ok(()),
+            answer => Err(format!("status {}: {}", answer.status, answer.excerpt())),
+        }
+    }
+}
+
+/// Puts moments of this process into wall time.
+struct Clock {
+    wall: fn() -> Timestamp,
+    /// The same moment on both.
+    same: (u128, std::time::Instant),
+}
+
+impl Clock {
+    fn new(wall: fn() -> Timestamp) -> Clock {
+        Clock { wall, same: (nanos(wall()), std::time::Instant::now()) }
+    }
+
+    /// Follows a wall clock that was set.
+    fn check(&mut self) {
+        let now = std::time::Instant::now();
+        if self.at(now).abs_diff(nanos((self.wall)())) > DRIFT_NANOS {
+            self.same = (nanos((self.wall)()), now);
+        }
+    }
+
+    /// In nanoseconds since 1970.
+    fn at(&self, moment: std::time::Instant) -> u128 {
+        let (wall, same) = self.same;
+        match moment.checked_duration_since(same) {
+            Some(later) => wall + later.as_nanos(),
+            None => wall.saturating_sub((same - moment).as_nanos()),
+        }
+    }
+}
+
+fn nanos(wall: Timestamp) -> u128 {
+    u128::try_from(wall.as_millis()).unwrap_or(0) * 1_000_000
+}
+
+/// An `ExportTraceServiceRequest`. Whole numbers of 64 bits are texts in this encoding.
+fn request(spans: &[Ended], clock: &Clock) -> Json {
+    let of = |span: &Ended| {
+        let mut json = json!({
+            "traceId": format!("{:032x}", span.context.trace),
+            "spanId": format!("{:016x}", span.context.span),
+            "flags": 1,
+            "name": span.name,
+            "kind": match span.role { Role::Internal => 1, Role::Server => 2, Role::Client => 3 },
+            "startTimeUnixNano": clock.at(span.began).to_string(),
+            "endTimeUnixNano": clock.at(span.ended).to_string(),
+            "attributes": attributes(&span.attributes),
+        });
+        if let Some(parent) = span.parent {
+            json["parentSpanId"] = format!("{parent:016x}").into();
+        }
+        if !span.links.is_empty() {
+            let numbers =
+                span.links.iter().map(|link| (format!("{:032x}", link.trace), format!("{:016x}", link.span)));
+            json["links"] = numbers.map(|(trace, span)| json!({"traceId": trace, "spanId": span})).collect();
+        }
+        if let Some(error) = &span.error {
+            json["status"] = json!({"code": 2, "message": error});
+        }
+        json
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let resource = [("service.name", "squelch".into()), ("service.version", version.into())];
+    let resource = attributes(&resource);
+    json!({"resourceSpans": [{
+        "resource": {"attributes": resource},
+        "scopeSpans": [{
+            "scope": {"name": "squelch", "version": version},
+            "spans": spans.iter().map(of).collect::<Vec<_>>(),
+        }],
+    }]})
+}
+
+fn attributes(attributes: &[(&'static str, Value)]) -> Json {
+    let value = |value: &Value| match value {
+        Value::Text(text) => json!({"stringValue": text}),
+        Value::Whole(number) => json!({"intValue": number.to_string()}),
+    };
+    attributes.iter().map(|(key, of)| json!({"key": key, "value": value(of)})).collect()
+}
