@@ -3,6 +3,7 @@
 mod access;
 mod effective;
 mod masked;
+mod on_call;
 mod overlap;
 mod read;
 mod storage;
@@ -34,6 +35,7 @@ pub use crate::settings::{
 pub use access::{AccessRules, AlertSource, Credential, Role, User};
 pub use effective::profile as effective_profile;
 pub use masked::for_alertmanager;
+pub use on_call::OnCall;
 pub use read::database_url;
 pub use squelch_core::policy::{
     Alone, BUSY_PAGES, Busy, FailOpen, Flapping, GroupBy, Heartbeat, Hold, InhibitRule, IntegrationRef,
@@ -147,6 +149,7 @@ impl Default for Config {
             access: AccessRules::default(),
             tracing: None,
             storage: Storage::default(),
+            on_call: OnCall::default(),
             postgres: None,
             memory: None,
             masked: "".into(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use super::{AccessRules, Integration, Policy, Problem, Storage, Tracing};
+use super::{AccessRules, Integration, OnCall, Policy, Problem, Storage, Tracing};
 use crate::model::{Duration, LabelSet};
 use crate::settings::Secret;
 use crate::templates::Library;
@@ -27,6 +27,8 @@ pub struct Config {
     pub doubts: Vec<Problem>,
     /// How much of the past is kept.
     pub storage: Storage,
+    /// When the shifts of the people on call begin.
+    pub on_call: OnCall,
     /// Where the URL of the PostgreSQL is that holds the journal. None: the journal is a file.
     pub postgres: Option<Secret>,
     /// `limits.memory`: how much memory there is, in bytes, if that is less than the system says. It decides

@@ -13,12 +13,14 @@
 //! Times are milliseconds since 1970, UTC.
 
 mod advice;
+mod baseline;
 mod entry;
 mod explain;
 mod follow;
 mod incidents;
 mod meter;
 mod noise;
+mod on_call;
 mod query;
 mod review;
 mod schema;
@@ -27,6 +29,7 @@ mod tally;
 mod write;
 
 pub use advice::{Advice, advice};
+pub use baseline::Baseline;
 pub use entry::{Entry, OtherwiseEntry};
 pub use explain::{plain, timeline};
 pub use follow::{Follower, Following};
@@ -39,6 +42,7 @@ pub use noise::{
     AdviceEntry, BudgetEntry, ChangingLabelEntry, FateEntry, NameEntry, NoiseEntry, ObservedEntry,
     ReceiverNoiseEntry, StepEntry, changing_labels, line_to_ignore,
 };
+pub use on_call::{BUDGET, LONGEST, OnCallEntry, ReceiverLoadEntry, ShiftEntry, TOIL_LINE, WeekEntry};
 pub use query::{MAX_LIMIT, Page, Query};
 pub use review::{AroundEntry, NamedReview, Review};
 pub use search::Reader;

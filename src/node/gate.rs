@@ -16,7 +16,7 @@ use crate::deliver::{Deliverer, Health, Prepared};
 use crate::engine::{Release, Stats};
 use crate::ingest::{InvalidReason, NamedLabels};
 use crate::journal::{DeadLetters, LetterQuery, Ownership, Postgres};
-use crate::model::{Batch, Duration, NotificationId, SilenceRequest, Source, Timestamp};
+use crate::model::{Batch, Duration, Matcher, NotificationId, SilenceRequest, Source, Timestamp};
 use crate::settings::Secret;
 use crate::spans::{Context, Tracer};
 use crate::web::{
@@ -261,6 +261,24 @@ impl Gate for NodeGate {
         wanted: decision_log::WhichIncident,
     ) -> BoxFuture<'_, Result<decision_log::NamedIncident, SearchError>> {
         self.searching(move |decision_log| or_none(decision_log.incident(&wanted)))
+    }
+
+    fn baseline(
+        &self,
+        matchers: Vec<Matcher>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<decision_log::Baseline, SearchError>> {
+        let on_call = self.in_force.on_call.load_full();
+        self.searching(move |decision_log| decision_log.baseline(&matchers, &on_call.location, now))
+    }
+
+    fn on_call(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> BoxFuture<'_, Result<decision_log::OnCallEntry, SearchError>> {
+        let shifts = self.in_force.on_call.load_full();
+        self.searching(move |decision_log| or_none(decision_log.on_call(&shifts, since, until)))
     }
 
     fn review(

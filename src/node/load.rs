@@ -14,7 +14,7 @@ use super::published::Published;
 use super::queue::{Command, Queue};
 use super::recover::RecoverError;
 use crate::causes;
-use crate::config::{self, Config, Storage};
+use crate::config::{self, Config, OnCall, Storage};
 use crate::deliver::{self, Deliverer, Prepared};
 use crate::ingest::NamedLabels;
 use crate::journal::Postgres;
@@ -80,6 +80,8 @@ pub(super) struct InForce {
     pub(super) callbacks: ArcSwap<Vec<Callback>>,
     /// What API v2 says of receivers and routes.
     pub(super) labelling: ArcSwap<Labelling>,
+    /// When shifts begin.
+    pub(super) on_call: ArcSwap<OnCall>,
 }
 
 impl InForce {
@@ -88,6 +90,7 @@ impl InForce {
         InForce {
             callbacks: ArcSwap::from_pointee(Callback::all(&config.receivers)),
             labelling: ArcSwap::from_pointee(Labelling::new(config)),
+            on_call: ArcSwap::from_pointee(config.on_call.clone()),
             resolve_timeout: AtomicU64::new(policy.resolve_timeout.as_millis()),
             named_labels: ArcSwap::from_pointee(NamedLabels::of(policy)),
             access: ArcSwap::from_pointee(access),
@@ -104,6 +107,7 @@ impl InForce {
         self.access.store(fresh.access.load_full());
         self.callbacks.store(fresh.callbacks.load_full());
         self.labelling.store(fresh.labelling.load_full());
+        self.on_call.store(fresh.on_call.load_full());
     }
 }
 

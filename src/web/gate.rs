@@ -12,15 +12,15 @@ use super::acknowledged::Callback;
 use super::forward::Replicated;
 use crate::config::Config;
 use crate::decision_log::{
-    DecisionLogError, NamedIncident, NamedReview, Page, PastIncidentPage, PastIncidentQuery, Query, Tally,
-    WhichIncident,
+    Baseline, DecisionLogError, NamedIncident, NamedReview, OnCallEntry, Page, PastIncidentPage,
+    PastIncidentQuery, Query, Tally, WhichIncident,
 };
 use crate::deliver::Health;
 use crate::engine::{Acknowledge, Engine, IncidentRemark, Release, Stats};
 use crate::ingest::{InvalidReason, NamedLabels};
 use crate::journal::{DeadLetters, LetterQuery, Ownership};
 use crate::model::{
-    Batch, Duration, LabelSet, NotificationId, SilenceError, SilenceRequest, Source, Timestamp,
+    Batch, Duration, LabelSet, Matcher, NotificationId, SilenceError, SilenceRequest, Source, Timestamp,
 };
 use crate::spans::{Context, Tracer};
 use crate::templates::Library;
@@ -110,6 +110,21 @@ pub trait Gate: Send + Sync + 'static {
     /// Reads the review of one incident, and never waits for the engine.
     fn review(&self, _wanted: WhichIncident) -> BoxFuture<'_, Result<NamedReview, SearchError>> {
         Box::pin(async { Ok(NamedReview::None) })
+    }
+
+    /// Counts the load of the people on call, and never waits for the engine.
+    fn on_call(&self, since: Timestamp, until: Timestamp) -> BoxFuture<'_, Result<OnCallEntry, SearchError>> {
+        let none = OnCallEntry { since, until, ..OnCallEntry::default() };
+        Box::pin(async { Ok(none) })
+    }
+
+    /// Compares how often the alerts fire that match with earlier weeks, and never waits for the engine.
+    fn baseline(
+        &self,
+        _matchers: Vec<Matcher>,
+        _now: Timestamp,
+    ) -> BoxFuture<'_, Result<Baseline, SearchError>> {
+        Box::pin(async { Err(SearchError::Busy) })
     }
 
     /// Counts what the decision log has of the time from `from` to `to`; never waits for the engine.

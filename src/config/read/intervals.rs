@@ -118,7 +118,7 @@ fn times(keys: &mut Section<'_>) -> Vec<TimeRange> {
     times
 }
 
-fn minute(text: &str) -> Option<u16> {
+pub(super) fn minute(text: &str) -> Option<u16> {
     let (hours, minutes) = text.split_once(':')?;
     let digits = |t: &str| t.len() == 2 && t.bytes().all(|b| b.is_ascii_digit());
     if !digits(hours) || !digits(minutes) {
@@ -195,7 +195,7 @@ fn ordered(from: i16, to: i16) -> Option<Span> {
 }
 
 /// `Local` is resolved here, so that a replay on another machine decides the same.
-fn location(keys: &mut Section<'_>) -> Location {
+pub(super) fn location(keys: &mut Section<'_>) -> Location {
     let Some(name) = keys.text("location") else { return Location::default() };
     let read = match name.text {
         "Local" => {

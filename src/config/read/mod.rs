@@ -6,6 +6,7 @@ mod intervals;
 mod lines;
 mod noise;
 mod not_in_force;
+mod on_call;
 mod receivers;
 mod routes;
 mod storage;
@@ -140,6 +141,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
         }
     };
     let (storage, postgres) = storage::read(top.section("storage"), base);
+    let on_call = on_call::read(top.section("on_call"));
     let sources = top.list("sources").unwrap_or_default();
     let users = top.list("users").unwrap_or_default();
     let access = access::read(sources, users, base, top.problems);
@@ -170,6 +172,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
         access,
         tracing,
         storage,
+        on_call,
         postgres,
         memory,
         masked: "".into(),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Cause, Duration, IncidentRule, Matcher, Timestamp};
 
-pub(super) use read::named;
+pub(super) use read::{between, named};
 pub(super) use write::{add, prune};
 
 /// The shortest beginning of a `dedup_key` that names an incident.

@@ -105,6 +105,22 @@ fn page(conn: &Connection, query: &PastIncidentQuery) -> Result<PastIncidentPage
     Ok(PastIncidentPage { times: Times::of(&incidents), incidents, next })
 }
 
+/// Incidents that opened in a time or were still open then, the newest first.
+pub(in crate::decision_log) fn between(
+    conn: &Connection,
+    since: Timestamp,
+    until: Timestamp,
+    most: usize,
+) -> Result<Vec<PastIncident>, DecisionLogError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM history WHERE opened_at < ? AND ifnull(closed_at, ?) >= ? ORDER BY id DESC LIMIT ?"
+    );
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let mut read = conn.prepare_cached(&sql)?;
+    let rows = read.query_map([until.as_millis(), i64::MAX, since.as_millis(), most], past)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// Whether an incident has one of these alerts.
 fn has_one_of(
     conn: &Connection,

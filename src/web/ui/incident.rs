@@ -11,13 +11,14 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::page::{self, Frame};
-use super::{ROWS, history, look, now, offset, text, timeline};
+use super::{ROWS, history, look, now, offset, text, timeline, week};
 use crate::causes;
 use crate::decision_log::{
-    IncidentRuleEntry, PastIncident, PastIncidentDetail, PastIncidentQuery, WhichIncident,
+    Baseline, IncidentRuleEntry, PastIncident, PastIncidentDetail, PastIncidentQuery, WhichIncident,
 };
 use crate::engine::{KnownAlert, OpenIncident, Origin, Row, RowState};
 use crate::ingest::events::pagerduty::Change;
+use crate::model::{MatchOp, Matcher};
 use crate::web::app::App;
 use crate::web::problem::Problem;
 use crate::web::v1::history::{incident, reviewed};
@@ -27,6 +28,8 @@ use squelch_core::policy::Level;
 const SIMILAR: usize = 6;
 /// So many rules have buttons of their own.
 const RULES: usize = 5;
+/// So many rules have a baseline.
+const BASELINES: usize = 3;
 
 /// What is asked for in the address line.
 #[derive(Deserialize)]
@@ -59,6 +62,8 @@ struct Seen {
     similar: Vec<PastIncident>,
     /// Changes at the time of the incident.
     changes: Vec<Change>,
+    /// How often its rules fire, by their names.
+    baselines: Vec<(String, Baseline)>,
 }
 
 /// `GET /incident?key=…`
@@ -96,7 +101,8 @@ async fn seen(app: &App, asked: &IncidentPageParams) -> Result<Seen, Problem> {
     let changes = since.map(|since| app.changes.since(since)).unwrap_or_default();
     let changes = if open.is_some() { changes } else { Vec::new() };
     let similar = similar(app, past.as_deref()).await;
-    Ok(Seen { open, past, levels, similar, changes })
+    let baselines = baselines(app, past.as_deref()).await;
+    Ok(Seen { open, past, levels, similar, changes, baselines })
 }
 
 /// Earlier incidents whose title names the same rule.
@@ -114,6 +120,23 @@ async fn similar(app: &App, past: Option<&PastIncidentDetail>) -> Vec<PastIncide
     let mut found = app.gate.history(query).await.map(|page| page.incidents).unwrap_or_default();
     found.retain(|one| one.number != past.incident.number);
     found.truncate(SIMILAR);
+    found
+}
+
+/// How often the first rules of an incident fire in the scope of its group, as of its page.
+async fn baselines(app: &App, past: Option<&PastIncidentDetail>) -> Vec<(String, Baseline)> {
+    let mut found = Vec::new();
+    let Some(past) = past.filter(|past| past.origin != "internal") else { return found };
+    for rule in past.rules.iter().take(BASELINES) {
+        let scope = past.group_labels.iter().filter(|(label, _)| *label != "alertname");
+        let labels = scope.map(|(label, value)| (label.as_str(), value.as_str()));
+        let labels = labels.chain([("alertname", rule.name.as_str())]);
+        let matchers = labels.filter_map(|(label, value)| Matcher::new(label, MatchOp::Equal, value).ok());
+        // The page is of use without them.
+        if let Ok(baseline) = app.gate.baseline(matchers.collect(), past.incident.opened_at).await {
+            found.push((rule.name.clone(), baseline));
+        }
+    }
     found
 }
 
@@ -145,6 +168,7 @@ fn body(frame: &Frame, asked: &IncidentPageParams, seen: &Seen) -> Markup {
                 None => (past_alerts(frame, seen)),
             }
             (self::changes(frame, &seen.changes))
+            (baseline(seen))
             (similar_table(frame, seen))
             (details(asked, seen))
         }))
@@ -368,6 +392,23 @@ fn past_alerts(frame: &Frame, seen: &Seen) -> Markup {
                         td data-label="Last decision" { (text::moment(alert.last_at)) }
                     }
                 } }
+            }
+        }
+    }
+}
+
+/// How often the rules fire, in words and by hour of the week.
+fn baseline(seen: &Seen) -> Markup {
+    html! {
+        @if !seen.baselines.is_empty() {
+            h2 { "How often" }
+            @for (name, baseline) in &seen.baselines {
+                details.technical {
+                    summary { (text::alert_name(name)) ": " (baseline.text) }
+                    p.dim { "Firings by hour of the week since " (text::moment(baseline.since)) ", in the time zone "
+                        (baseline.location) ". Alerts that start within five minutes are one firing. No decision depends on it." }
+                    (week::draw(&baseline.hours, "firings"))
+                }
             }
         }
     }

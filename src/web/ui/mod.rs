@@ -13,12 +13,14 @@ mod incident;
 mod lanes;
 mod noise;
 mod now;
+mod on_call;
 mod page;
 mod routing;
 mod silence;
 mod standing;
 mod text;
 mod timeline;
+mod week;
 
 pub(crate) use assets::{ICON, STYLE};
 #[cfg(test)]
@@ -39,7 +41,7 @@ use crate::model::AlertId;
 const ROWS: usize = 50;
 
 /// The pages, what they load, and what they ask for.
-pub(super) fn routes() -> [(&'static str, MethodRouter<App>); 19] {
+pub(super) fn routes() -> [(&'static str, MethodRouter<App>); 20] {
     [
         ("/", get(now::show)),
         ("/incident", get(incident::show)),
@@ -48,6 +50,7 @@ pub(super) fn routes() -> [(&'static str, MethodRouter<App>); 19] {
         ("/incident/note", post(actions::note)),
         ("/incident/useful", post(actions::useful)),
         ("/history", get(history::show)),
+        ("/on-call", get(on_call::show)),
         ("/noise", get(noise::show)),
         ("/noise.csv", get(noise::csv)),
         ("/decisions", get(decisions::show)),

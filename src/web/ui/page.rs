@@ -15,14 +15,15 @@ use crate::web::problem::Problem;
 const HTMX: &str = r#"{"includeIndicatorStyles":false,"allowEval":false,"selfRequestsOnly":true,
 "historyCacheSize":0,"allowScriptTags":false,"timeout":10000}"#;
 
-/// The views, by their keys 1 to 6, and where they are below the root.
-const VIEWS: [(&str, &str); 6] = [
+/// The views, by their keys 1 to 7, and where they are below the root.
+const VIEWS: [(&str, &str); 7] = [
     ("Now", "./"),
     ("Noise", "noise"),
     ("Decisions", "decisions"),
     ("Flapping", "flapping"),
     ("Routing", "routing"),
     ("History", "history"),
+    ("On-call", "on-call"),
 ];
 
 /// One request for a page.
@@ -199,7 +200,7 @@ fn keys() -> Markup {
         ("/", "filter"),
         ("↓ ↑  or  j k", "next and previous row"),
         ("Enter", "open the row"),
-        ("1 … 6", "the views"),
+        ("1 … 7", "the views"),
         ("Esc", "leave the filter, close this"),
         ("?", "this list"),
     ];

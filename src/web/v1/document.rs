@@ -9,7 +9,8 @@ use utoipa::openapi::{OpenApi as OpenApiDocument, Server};
 
 use super::asked::asked;
 use super::{
-    alerts, cluster, dead_letters, decisions, history, incidents, noise, receivers, reply, silences, stats,
+    alerts, baseline, cluster, dead_letters, decisions, history, incidents, noise, on_call, receivers, reply,
+    silences, stats,
 };
 use crate::web::app::App;
 use crate::web::problem::{Details, Problem, json};
@@ -33,6 +34,8 @@ use crate::web::problem::{Details, Problem, json};
         history::useful,
         decisions::list,
         noise::count,
+        on_call::count,
+        baseline::read,
         cluster::read,
         stats::stats,
         receivers::list,

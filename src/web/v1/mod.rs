@@ -6,6 +6,7 @@
 
 mod alerts;
 mod asked;
+mod baseline;
 mod cluster;
 mod dead_letters;
 mod decisions;
@@ -13,6 +14,7 @@ mod document;
 pub(super) mod history;
 mod incidents;
 mod noise;
+mod on_call;
 mod receivers;
 mod silences;
 mod stats;
@@ -52,6 +54,8 @@ pub(super) fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/incidents/{key}/useful", post(history::useful)),
         ("/api/v1/decisions", get(decisions::list)),
         ("/api/v1/noise", get(noise::count)),
+        ("/api/v1/on-call", get(on_call::count)),
+        ("/api/v1/baseline", get(baseline::read)),
         ("/api/v1/cluster", get(cluster::read)),
         ("/api/v1/stats", get(stats::stats)),
         ("/api/v1/receivers", get(receivers::list)),

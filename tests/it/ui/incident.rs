@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::browser::{Browser, DESK, Look, STRUCTURE, TOO_WIDE};
+use super::browser::{Browser, CONTRAST, DESK, Look, STRUCTURE, TOO_WIDE};
 use super::hostile::body;
 use crate::e2e::squelch::Home;
 use crate::e2e::until;
@@ -61,6 +61,7 @@ async fn an_incident_is_acknowledged_noted_closed_and_reviewed() {
         "href=\"http://prometheus:9090/graph?g0.expr=up\"",
         "action=\"./incident/acknowledge\"",
         "accepted the page",
+        "Squelch knows the rule for 0 days only",
         "Was this page useful?",
         "<details class=\"technical\">",
     ] {
@@ -130,4 +131,30 @@ async fn an_incident_is_acknowledged_noted_closed_and_reviewed() {
     }
     let twin = squelch.get(&format!("/api/v1/incidents/{key}/review")).await.json();
     assert_eq!(twin["detail"]["alerts"].as_array().unwrap().len(), 2, "{twin:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_load_of_the_people_on_call_is_drawn() {
+    let home = Home::new(CONFIG);
+    let squelch = home.serve().await;
+    squelch.hook(&alerts("firing")).await;
+    until("the history has it", async || {
+        let load = squelch.get("/api/v1/on-call").await.json();
+        (load["receivers"][0]["incidents"] == 1).then_some(())
+    })
+    .await;
+    let page = squelch.get("/on-call?span=7d").await;
+    for text in
+        ["console</bdi>", "1 more than before", "Pages by shift. The line is the budget.", "time zone UTC"]
+    {
+        assert!(page.body.contains(text), "{text}: {}", page.body);
+    }
+    for width in [1280, 360] {
+        let Some(browser) = Browser::start(Look { dark: width == 360, width }).await else { return };
+        browser.open(&format!("http://{}/on-call", squelch.address)).await;
+        assert_eq!(browser.run(STRUCTURE).await, json!([]));
+        assert_eq!(browser.run(CONTRAST).await, json!([]));
+        assert_eq!(browser.run(TOO_WIDE).await, json!(0), "at {width}");
+        browser.close().await;
+    }
 }

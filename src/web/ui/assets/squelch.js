@@ -153,7 +153,7 @@
     else if (event.key === "?") one("#keys").showModal();
     else if (event.key === "ArrowDown" || event.key === "j") { event.preventDefault(); step(1); }
     else if (event.key === "ArrowUp" || event.key === "k") { event.preventDefault(); step(-1); }
-    else if (/^[1-6]$/.test(event.key) && views[event.key - 1]) views[event.key - 1].click();
+    else if (/^[1-7]$/.test(event.key) && views[event.key - 1]) views[event.key - 1].click();
   });
 
   document.addEventListener("click", (event) => {

@@ -1,0 +1,159 @@
+//! *On-call*: how often people were interrupted by shift, at night and on weekends, and how useful that was.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::page::Frame;
+use super::text;
+use crate::decision_log::{OnCallEntry, ReceiverLoadEntry};
+use crate::model::Duration;
+use crate::web::app::App;
+use crate::web::v1::unsearched;
+
+/// The times that can be looked at: a word for the address line, its name, and its days.
+const SPANS: [(&str, &str, u64); 3] = [("7d", "7 days", 7), ("28d", "28 days", 28), ("91d", "91 days", 91)];
+const WIDTH: u64 = 600;
+const HEIGHT: u64 = 110;
+/// The lowest scale of a chart, so that one page does not look like many.
+const LOWEST: u64 = 4;
+
+/// What is asked for in the address line.
+#[derive(Deserialize, Default)]
+pub(in crate::web) struct OnCallPageParams {
+    #[serde(default)]
+    span: String,
+}
+
+/// `GET /on-call`
+pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
+    let frame = Frame::new(&app, &uri, &headers).await;
+    let asked: OnCallPageParams = match super::asked(&uri) {
+        Ok(asked) => asked,
+        Err(problem) => return frame.problem(&problem),
+    };
+    let (word, _, days) = *SPANS.iter().find(|(word, ..)| *word == asked.span).unwrap_or(&SPANS[1]);
+    let now = frame.now();
+    match app.gate.on_call(now - Duration::from_hours(days * 24), now).await {
+        Ok(load) => frame.page("On-call", body(&frame, word, &load)),
+        Err(error) => frame.problem(&unsearched(error)),
+    }
+}
+
+fn body(frame: &Frame, span: &str, load: &OnCallEntry) -> Markup {
+    html! {
+        h1 { "On-call" }
+        p.lead {
+            "Pages that interrupted people, by shift. Google's SRE book allows " (load.budget) " incidents in a shift, and "
+            (load.toil_line_percent) " % of the time for operational work."
+        }
+        ul.states aria-label="Time" {
+            @for (word, name, _) in SPANS {
+                li { a href=(frame.to(&format!("on-call?span={word}"))) aria-current=[(word == span).then_some("true")]
+                    { (name) } }
+            }
+        }
+        p.dim { "Shifts, nights and weekends are in the time zone " (load.location) ". Change it with " code { "on_call" }
+            " in the configuration." }
+        @if let Some(since) = load.counted_since { p.dim { "There are more incidents than one look reads. It counts since "
+            (text::moment(since)) "." } }
+        @if load.receivers.is_empty() { p.empty { "No receiver was paged in this time." } }
+        @for receiver in &load.receivers { (card(load, receiver)) }
+    }
+}
+
+fn card(load: &OnCallEntry, receiver: &ReceiverLoadEntry) -> Markup {
+    let shifts = receiver.shifts.len() as u64;
+    let percent = |share: Option<u64>| match share {
+        Some(share) => format!("{share} %"),
+        None => "–".into(),
+    };
+    let change = receiver.incidents.cast_signed() - receiver.incidents_before.cast_signed();
+    let change = match change {
+        0 => "as many as before".to_owned(),
+        more if more > 0 => format!("{more} more than before"),
+        fewer => format!("{} fewer than before", -fewer),
+    };
+    let average =
+        format!("{}.{}", receiver.incidents / shifts.max(1), receiver.incidents * 10 / shifts.max(1) % 10);
+    html! {
+        section.card {
+            h2 { bdi { (text::tame(&receiver.receiver, 60)) } }
+            div.tiles {
+                (tile(&receiver.incidents.to_string(), &format!("pages, {change}"), false))
+                (tile(&average, &format!("pages in a shift, {} at most", receiver.most_in_a_shift), false))
+                (tile(&format!("{} %", receiver.budget_burned_percent),
+                    &format!("of the budget, {} of {shifts} shifts above it", receiver.shifts_over_budget),
+                    receiver.shifts_over_budget > 0))
+                (tile(&receiver.nights.to_string(), "pages at night, from 22 to 6", false))
+                (tile(&receiver.weekends.to_string(), "pages on weekends", false))
+                (tile(&percent(receiver.acknowledged_percent), "acknowledged", false))
+                (tile(&percent(receiver.useful_percent), &format!("useful, {} rated", receiver.rated), false))
+                (tile(&format!("{} %", receiver.toil_percent), "of the time an incident was open",
+                    receiver.toil_percent > load.toil_line_percent))
+            }
+            div.pair {
+                (by_shift(load, receiver))
+                (by_week(load, receiver))
+            }
+        }
+    }
+}
+
+fn tile(number: &str, what: &str, bad: bool) -> Markup {
+    html! { div.tile.bad[bad] { b { (number) } span { (what) } } }
+}
+
+fn by_shift(load: &OnCallEntry, receiver: &ReceiverLoadEntry) -> Markup {
+    let most = receiver.most_in_a_shift.max(LOWEST);
+    let bars = receiver.shifts.iter().map(|shift| {
+        let said = format!("{}: {} pages", shift.start, shift.incidents);
+        (shift.incidents, shift.incidents > load.budget, said)
+    });
+    let bars: Vec<_> = bars.collect();
+    let label = format!("Pages of {} shifts, with the budget of {}", bars.len(), load.budget);
+    html! {
+        figure { (chart(&bars, most, load.budget, &label)) figcaption { "Pages by shift. The line is the budget." } }
+    }
+}
+
+fn by_week(load: &OnCallEntry, receiver: &ReceiverLoadEntry) -> Markup {
+    let bars = receiver.weeks.iter().map(|week| {
+        let said = format!(
+            "week from {}: {} % with an open incident, {} pages",
+            week.start, week.toil_percent, week.incidents
+        );
+        (week.toil_percent, week.toil_percent > load.toil_line_percent, said)
+    });
+    let bars: Vec<_> = bars.collect();
+    let label = format!(
+        "Share of the time with an open incident in {} weeks, with the line at {} %",
+        bars.len(),
+        load.toil_line_percent
+    );
+    html! {
+        figure {
+            (chart(&bars, 100, load.toil_line_percent, &label))
+            figcaption { "Time with an open incident, by week. The line is at " (load.toil_line_percent) " %." }
+        }
+    }
+}
+
+/// Bars from 0 to `most`, with a line.
+fn chart(bars: &[(u64, bool, String)], most: u64, line: u64, label: &str) -> Markup {
+    let width = WIDTH / (bars.len() as u64).max(1);
+    let y = |value: u64| HEIGHT - value.min(most) * HEIGHT / most.max(1);
+    html! {
+        svg.bars viewBox=(format!("0 0 {WIDTH} {}", HEIGHT + 2)) role="img" aria-label=(label) {
+            line.rule x1="0" x2=(WIDTH) y1=(HEIGHT) y2=(HEIGHT) {}
+            @for (index, (value, above, said)) in bars.iter().enumerate() {
+                @let x = index as u64 * WIDTH / (bars.len() as u64).max(1);
+                rect class=(if *above { "fires" } else { "fill" }) x=(x) y=(y(*value))
+                    width=(width.saturating_sub(1).max(1)) height=(HEIGHT - y(*value)) { title { (said) } }
+            }
+            line.mark x1="0" x2=(WIDTH) y1=(y(line)) y2=(y(line)) {}
+        }
+    }
+}
