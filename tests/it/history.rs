@@ -178,3 +178,140 @@ fn an_incident_outlives_its_decisions_for_400_days() {
     assert_eq!(after(399), [5, 4, 3, 2, 1]);
     assert_eq!(after(402), [4, 2], "open incidents stay");
 }
+
+/// The configuration of the example: a pager and a chat.
+const EXAMPLE: &str = "
+route: {receiver: pager, group_by: [service], group_wait: 30s, group_interval: 5m}
+receivers:
+  - name: pager
+    pagerduty_configs: [{routing_key: 0123456789abcdef0123456789abcdef}]
+";
+
+/// One evening of a shop: a database fails, its checkout with it, and a disk flaps beside them.
+struct Evening {
+    engine: squelch::engine::Engine,
+    journal: SqliteJournal,
+    seq: u64,
+}
+
+impl Evening {
+    fn new(dir: &Path) -> Evening {
+        let config = squelch::config::parse(EXAMPLE, "squelch.yml", Path::new("")).unwrap();
+        let mut journal = SqliteJournal::open(dir).unwrap();
+        journal.recover().unwrap();
+        Evening { engine: squelch::engine::Engine::new(config.policy), journal, seq: 0 }
+    }
+
+    /// Handles an event at `now`. Each notification that follows is accepted two seconds later.
+    fn handle(&mut self, now: Timestamp, event: &squelch::engine::Event) {
+        use squelch::engine::{Effects, Event};
+        use squelch::model::{Outcome, Report};
+        let mut waiting = vec![(now, event.clone())];
+        while let Some((now, event)) = waiting.pop() {
+            let mut effects = Effects::default();
+            self.engine.handle(now, &event, &mut effects);
+            self.seq += 1;
+            let body = serde_json::to_vec(&event).unwrap();
+            let records = [Record { seq: self.seq, now, event: body }];
+            let Effects { decisions, history, notifications, .. } = &effects;
+            let commit = Commit { records: &records, decisions, history, notifications, ..Commit::default() };
+            self.journal.commit(&commit).unwrap();
+            waiting.extend(effects.notifications.into_iter().map(|notification| {
+                let report =
+                    Report { id: notification.id, outcome: Outcome::Accepted, attempts: 1, message: None };
+                (now + Duration::from_secs(2), Event::Delivered(report))
+            }));
+        }
+    }
+
+    /// Lets time pass until `until`.
+    fn pass(&mut self, until: Timestamp) {
+        while let Some((due, _)) = self.engine.next_deadline().filter(|(due, _)| *due <= until) {
+            self.handle(due, &squelch::engine::Event::Tick);
+        }
+    }
+
+    /// A peer says that an alert fires since `started`, or that it resolved `now`.
+    fn say(&mut self, now: Timestamp, alert: &[(&str, &str)], started: Timestamp, fires: bool) {
+        use squelch::model::{Batch, Observation, Source, Status};
+        self.pass(now);
+        let name = alert[0].1;
+        let annotations = LabelSet::from_pairs([
+            ("summary", format!("{name} of {}", alert[1].1).as_str()),
+            ("runbook_url", format!("https://runbooks.example/{name}").as_str()),
+        ]);
+        let observation = Observation {
+            status: if fires { Status::Firing } else { Status::Resolved },
+            labels: LabelSet::from_pairs(alert.iter().copied()),
+            annotations,
+            starts_at: started,
+            start_unknown: false,
+            ends_at: (!fires).then_some(now),
+            generator_url: format!("https://prometheus.example/graph?g0.expr={name}").into(),
+        };
+        let batch = Batch {
+            upstream: None,
+            source: Source::Alertmanager,
+            peer: "http://alertmanager.example".into(),
+            observations: vec![observation],
+        };
+        self.handle(now, &squelch::engine::Event::Observe(batch));
+    }
+}
+
+#[test]
+fn the_example_review_is_what_squelch_writes() {
+    use squelch::decision_log::NamedReview;
+    use squelch::engine::{Acknowledge, Event, IncidentRemark};
+
+    let dir = tempfile::tempdir().unwrap();
+    let mut evening = Evening::new(dir.path());
+    let at = |minute: u64, second: u64| at(20 * 60 + minute) + Duration::from_secs(second);
+    let database =
+        [("alertname", "PostgresDown"), ("service", "checkout"), ("severity", "critical"), ("host", "db-1")];
+    let errors =
+        [("alertname", "HighErrorRate"), ("service", "checkout"), ("severity", "critical"), ("zone", "a")];
+    let latency =
+        [("alertname", "HighLatency"), ("service", "checkout"), ("severity", "warning"), ("zone", "a")];
+    let disk =
+        [("alertname", "DiskSlow"), ("service", "search"), ("severity", "warning"), ("host", "search-3")];
+    for turn in 0..4 {
+        evening.say(at(4 * turn, 0), &disk, at(4 * turn, 0), true);
+        evening.say(at(4 * turn + 1, 0), &disk, at(4 * turn, 0), false);
+    }
+    evening.say(at(20, 15), &database, at(20, 0), true);
+    evening.say(at(20, 40), &errors, at(20, 30), true);
+    evening.say(at(27, 10), &latency, at(27, 0), true);
+    let query = squelch::engine::IncidentQuery { limit: 10, ..Default::default() };
+    let open = evening.engine.query().open_incidents(&query).found;
+    let is_it = |one: &&squelch::engine::OpenIncident| {
+        one.alerts.iter().any(|alert| alert.labels.value("alertname") == "PostgresDown")
+    };
+    let open = open.iter().find(is_it).unwrap();
+    let (incident, key) = (open.number, open.row.standing.incident.clone().unwrap());
+    let acknowledge =
+        Acknowledge { dedup_key: key.clone(), receivers: vec!["pager".into()], by: Some("ada".into()) };
+    evening.handle(at(28, 30), &Event::Acknowledge(acknowledge));
+    let note = Remark { by: "ada".into(), said: Said::Note("failed over to db-2".into()) };
+    evening.handle(at(41, 0), &Event::Remark(IncidentRemark { incident, key: key.clone(), remark: note }));
+    evening.say(at(44, 0), &database, at(20, 0), false);
+    evening.say(at(45, 20), &errors, at(20, 30), false);
+    evening.say(at(46, 0), &latency, at(27, 0), false);
+    evening.pass(at(90, 0));
+    let useful = Remark { by: "ada".into(), said: Said::Useful(true) };
+    evening.handle(at(95, 0), &Event::Remark(IncidentRemark { incident, key: key.clone(), remark: useful }));
+    let mut follower = Follower::open(dir.path(), Meter::new(&Registry::new()).unwrap()).unwrap();
+    while follower.step().unwrap() {}
+    let wanted = WhichIncident { key: key.to_string(), number: None, observed: None };
+    let NamedReview::One(review) = Reader::new(dir.path()).review(&wanted).unwrap() else {
+        panic!("no review")
+    };
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples/review.md");
+    let text = review.markdown();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &text).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(text, committed, "{} differs. UPDATE_GOLDEN=1 writes it anew", path.display());
+}
