@@ -293,6 +293,7 @@ fn the_example_review_is_what_squelch_writes() {
         Acknowledge { dedup_key: key.clone(), receivers: vec!["pager".into()], by: Some("ada".into()) };
     evening.handle(at(28, 30), &Event::Acknowledge(acknowledge));
     let note = Remark { by: "ada".into(), said: Said::Note("failed over to db-2".into()) };
+    evening.pass(at(41, 0));
     evening.handle(at(41, 0), &Event::Remark(IncidentRemark { incident, key: key.clone(), remark: note }));
     evening.say(at(44, 0), &database, at(20, 0), false);
     evening.say(at(45, 20), &errors, at(20, 30), false);

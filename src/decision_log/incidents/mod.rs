@@ -55,7 +55,7 @@ pub struct PastIncident {
     pub observed: bool,
     /// The title, as receivers show it.
     pub title: String,
-    /// The name of its severity level.
+    /// The name of the highest severity level that it had.
     pub severity: String,
     /// How many of its alerts fire.
     pub firing: u64,

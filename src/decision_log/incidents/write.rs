@@ -46,13 +46,14 @@ pub(in crate::decision_log) fn add(
         IncidentChange::Opened(_) | IncidentChange::Refused { .. } => {}
         IncidentChange::Issued(issued) => {
             tx.prepare_cached(
-                "UPDATE history SET title = ?, severity = ?, firing = ?, alerts = ? WHERE id = ?",
+                "UPDATE history SET title = iif(?1 > alerts, ?2, title), severity = ?3, firing = ?4, alerts = ?1
+                 WHERE id = ?5",
             )?
             .execute(params![
+                count(issued.alerts),
                 issued.title,
                 issued.severity.as_str(),
                 count(issued.firing),
-                count(issued.alerts),
                 id
             ])?;
         }

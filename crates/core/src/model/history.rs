@@ -86,7 +86,7 @@ pub struct IncidentIssued {
     pub cause: Cause,
     /// The title, as receivers show it behind the mark of its state.
     pub title: String,
-    /// The name of its severity level.
+    /// The name of the highest severity level that it had.
     pub severity: SmolStr,
     /// How many of its alerts fire.
     pub firing: usize,

@@ -87,7 +87,9 @@ impl Incident {
 
     fn issued(&mut self, world: &World) -> IncidentIssued {
         let levels = &world.policy.severities.levels;
-        let level = self.members.highest().map_or(self.level, usize::from).min(levels.len() - 1);
+        // The incident stays as severe as it was, also when its worst alert resolved.
+        let firing = self.members.highest().map_or(self.level, usize::from);
+        let level = firing.min(self.level).min(levels.len() - 1);
         let own = usize::from(self.internal.is_some());
         IncidentIssued {
             cause: (*self.cause).clone(),

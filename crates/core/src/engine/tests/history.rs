@@ -91,6 +91,24 @@ fn a_worse_incident_is_the_successor_of_the_first() {
 }
 
 #[test]
+fn an_incident_stays_as_severe_as_it_was() {
+    let mut world = World::new(policy(&[], Noise::default()));
+    let warning = labels(&[("alertname", "B"), ("severity", "warning")]);
+    world.say(Source::Alertmanager, "a", vec![firing(&critical(), START), firing(&warning, START)]);
+    world.advance(Duration::from_mins(1));
+    let now = world.now;
+    world.say(Source::Alertmanager, "a", vec![resolved(&critical(), START, now)]);
+    world.advance(Duration::from_mins(1));
+    let severity = |record: &IncidentRecord| match &record.change {
+        IncidentChange::Opened(opened) => Some(opened.issued.severity.to_string()),
+        IncidentChange::Issued(issued) => Some(issued.severity.to_string()),
+        _ => None,
+    };
+    let severities: Vec<String> = world.history.iter().filter_map(severity).collect();
+    assert_eq!(severities, ["critical", "critical"]);
+}
+
+#[test]
 fn a_refusal_and_the_rules_of_the_alerts_are_recorded() {
     let mut world = World::new(policy(&[], Noise::default()));
     world.answers = Answers::Reject;
