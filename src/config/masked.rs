@@ -123,8 +123,18 @@ fn plain_or_quoted(text: &str) -> String {
 }
 
 /// Keys at the top that only Squelch knows.
-const OWN_SECTIONS: [&str; 9] =
-    ["severities", "identity", "noise", "heartbeat", "self_check", "limits", "sources", "users", "storage"];
+const OWN_SECTIONS: [&str; 10] = [
+    "severities",
+    "identity",
+    "noise",
+    "heartbeat",
+    "self_check",
+    "limits",
+    "enrichment",
+    "sources",
+    "users",
+    "storage",
+];
 
 /// Keys further down that only Squelch knows, with the section at the top that they stand in.
 const OWN_KEYS: [(&str, &str); 12] = [

@@ -2,6 +2,7 @@
 
 mod access;
 mod effective;
+mod enrichment;
 mod masked;
 mod on_call;
 mod overlap;
@@ -34,6 +35,7 @@ pub use crate::settings::{
 };
 pub use access::{AccessRules, AlertSource, Credential, Role, User};
 pub use effective::profile as effective_profile;
+pub use enrichment::Enrichment;
 pub use masked::for_alertmanager;
 pub use on_call::OnCall;
 pub use read::database_url;
@@ -148,6 +150,7 @@ impl Default for Config {
             templates: Library::built_in(),
             access: AccessRules::default(),
             tracing: None,
+            enrichment: None,
             storage: Storage::default(),
             on_call: OnCall::default(),
             postgres: None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use super::{AccessRules, Integration, OnCall, Policy, Problem, Storage, Tracing};
+use super::{AccessRules, Enrichment, Integration, OnCall, Policy, Problem, Storage, Tracing};
 use crate::model::{Duration, LabelSet};
 use crate::settings::Secret;
 use crate::templates::Library;
@@ -36,6 +36,8 @@ pub struct Config {
     pub memory: Option<u64>,
     /// `sources` and `users`; stays at the edge.
     pub access: AccessRules,
+    /// Whom pages ask about their alerts, if anybody.
+    pub enrichment: Option<Enrichment>,
     /// Where traces go, if they go somewhere.
     pub tracing: Option<Tracing>,
     /// The times of each route as an Alertmanager reads this file, in the order of the policy's routes.

@@ -11,6 +11,7 @@ mod backoff;
 mod circuit;
 mod console;
 mod dial;
+mod enrich;
 mod http;
 mod jwt;
 mod mail;
@@ -34,6 +35,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use smol_str::SmolStr;
 use tokio::sync::{mpsc, oneshot};
 
@@ -52,6 +54,7 @@ use crate::causes;
 use crate::config::{Config, Integration};
 use crate::model::{Notification, Outcome, Rejection, Report, Timestamp};
 use crate::spans::Tracer;
+use enrich::{EnrichMeter, Enricher};
 use traces::Exporter;
 use worker::{Command, Worker};
 
@@ -138,6 +141,7 @@ pub struct Prepared {
     receivers: BTreeMap<SmolStr, Vec<Integration>>,
     transports: BTreeMap<(SmolStr, SmolStr), (Arc<Transport>, Integration)>,
     exporter: Option<Arc<Exporter>>,
+    enricher: Option<Enricher>,
 }
 
 /// Delivers notifications.
@@ -148,6 +152,8 @@ pub struct Deliverer {
     workers: Mutex<Workers>,
     pacers: Mutex<Pacers>,
     exporting: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    enrich_meter: EnrichMeter,
+    enricher: Arc<ArcSwapOption<Enricher>>,
 }
 
 /// Workers by receiver and integration.
@@ -173,7 +179,10 @@ impl Deliverer {
     ) -> Result<Self, DeliverError> {
         let meter = Arc::new(Meter::new(&options.registry)?);
         let (workers, pacers, exporting) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let deliverer = Deliverer { options, meter, reports, workers, pacers, exporting };
+        let enrich_meter = EnrichMeter::new(&options.registry)?;
+        let enricher = Arc::default();
+        let deliverer =
+            Deliverer { options, meter, reports, workers, pacers, exporting, enrich_meter, enricher };
         deliverer.reload(receivers)?;
         Ok(deliverer)
     }
@@ -218,20 +227,24 @@ impl Deliverer {
                 transports.insert(key, (Arc::new(transport), integration.clone()));
             }
         }
-        Ok(Prepared { receivers: receivers.clone(), transports, exporter: None })
+        Ok(Prepared { receivers: receivers.clone(), transports, exporter: None, enricher: None })
     }
 
     /// The same for a whole configuration.
     pub fn prepare_all(&self, config: &Config) -> Result<Prepared, DeliverError> {
         let exporter = config.tracing.as_ref().map(|tracing| Exporter::new(tracing, self.options.wall));
         let exporter = exporter.transpose()?.map(Arc::new);
-        Ok(Prepared { exporter, ..self.prepare(&config.receivers)? })
+        let enricher = config.enrichment.as_ref();
+        let enricher =
+            enricher.map(|config| Enricher::new(config, self.enrich_meter.clone(), self.options.wall));
+        Ok(Prepared { exporter, enricher: enricher.transpose()?, ..self.prepare(&config.receivers)? })
     }
 
     /// Delivers by these receivers from now on. What is queued goes out by the new definition of its
     /// integration, or by the old one if there is none any more.
     pub fn adopt(&self, prepared: &Prepared) {
-        let Prepared { receivers, transports, exporter } = prepared;
+        let Prepared { receivers, transports, exporter, enricher } = prepared;
+        self.enricher.store(enricher.clone().map(Arc::new));
         self.meter.init(receivers);
         let tracer = &self.options.tracer;
         let exporting = exporter.clone().map(|exporter| exporter.start(tracer));
@@ -288,6 +301,7 @@ impl Deliverer {
             may_send: self.options.may_send.clone(),
             took_over: self.options.took_over.clone(),
             tracer: self.options.tracer.clone(),
+            enricher: self.enricher.clone(),
             arrived: HashMap::new(),
         };
         let (inbox, commands) = mpsc::unbounded_channel();

@@ -16,6 +16,7 @@ use crate::config::{Integration, PemSource, Problem, SecretForm};
 use crate::model::{Notification, Timestamp};
 use crate::receivers::text::cut;
 use crate::receivers::{Answer, Attempt, AttemptError, Renderer, Request, Templates, View};
+use crate::templates::{NO_READINGS, Readings};
 
 /// The most requests of one attempt: a lookup, the change, and its confirmation fit.
 const MOST_REQUESTS: usize = 4;
@@ -76,6 +77,7 @@ impl Transport {
         &self,
         n: &Notification,
         possible_repeat: bool,
+        readings: &Readings,
     ) -> Result<Option<SmolStr>, AttemptError> {
         let until = Instant::now() + self.integration.timeout.to_std();
         let notifier = &*self.integration.notifier;
@@ -85,7 +87,7 @@ impl Transport {
             hide(&mut redactor, &value, form);
             values.push(value);
         }
-        let attempt = self.begin(n, possible_repeat, &values);
+        let attempt = self.begin(n, possible_repeat, readings, &values);
         let sent = self.exchange(&attempt, redactor, until).await;
         self.tell_errors(&attempt);
         sent.map_err(|error| AttemptError { detail: cut(error.detail, 1024), ..error })
@@ -147,7 +149,7 @@ impl Transport {
         possible_repeat: bool,
         secrets: &[Arc<str>],
     ) -> Result<Request, AttemptError> {
-        let attempt = self.begin(n, possible_repeat, secrets);
+        let attempt = self.begin(n, possible_repeat, &NO_READINGS, secrets);
         let request = self.integration.notifier.request(&attempt);
         self.tell_errors(&attempt);
         request
@@ -161,8 +163,14 @@ impl Transport {
         self.integration.notifier.judge(answer)
     }
 
-    fn begin<'a>(&'a self, n: &'a Notification, possible_repeat: bool, secrets: &[Arc<str>]) -> Attempt<'a> {
-        let view = View::new(n, &self.external_url, possible_repeat);
+    fn begin<'a>(
+        &'a self,
+        n: &'a Notification,
+        possible_repeat: bool,
+        readings: &'a Readings,
+        secrets: &[Arc<str>],
+    ) -> Attempt<'a> {
+        let view = View { readings, ..View::new(n, &self.external_url, possible_repeat) };
         let now = (self.wall)();
         let texts = Renderer::new(&self.templates, view.clone(), now);
         Attempt::new(&*self.integration.notifier, secrets, view, texts, now)

@@ -5,11 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use smol_str::SmolStr;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
+use super::enrich::Enricher;
 use super::meter::Meter;
 use super::pace::Pacer;
 use super::schedule::{Next, Schedule};
@@ -17,6 +19,7 @@ use super::transport::Transport;
 use crate::model::{Kind, Notification, NotificationId, Outcome, Rejection, Report};
 use crate::receivers::AttemptError;
 use crate::spans::{Role, Span, Tracer};
+use crate::templates::Readings;
 
 /// What a worker is told.
 pub(super) enum Command {
@@ -41,6 +44,7 @@ pub(super) struct Worker {
     pub may_send: Arc<dyn Fn() -> bool + Send + Sync>,
     pub took_over: Arc<dyn Fn() -> Option<std::time::Instant> + Send + Sync>,
     pub tracer: Tracer,
+    pub enricher: Arc<ArcSwapOption<Enricher>>,
     /// The notifications that have not ended.
     pub arrived: HashMap<NotificationId, Arrived>,
 }
@@ -53,6 +57,8 @@ pub(super) struct Arrived {
     delivery: Span,
     /// Its wait for the first attempt, until that begins.
     queue: Option<Span>,
+    /// What Prometheus said before the first attempt. Further attempts say the same.
+    readings: Arc<OnceCell<Readings>>,
 }
 
 /// How often an attempt that may not begin asks again.
@@ -124,7 +130,7 @@ impl Worker {
         delivery.set("squelch.dedup_key", n.dedup_key.as_str());
         delivery.set("squelch.alerts", n.alerts.len());
         let queue = self.tracer.part(delivery.context(), "queue", Role::Internal);
-        Arrived { at: Instant::now(), delivery, queue: Some(queue) }
+        Arrived { at: Instant::now(), delivery, queue: Some(queue), readings: Arc::default() }
     }
 
     fn start_what_may(
@@ -143,19 +149,30 @@ impl Worker {
             let (transport, meter) = (self.transport.clone(), self.meter.clone());
             let may_send = self.may_send.clone();
             let (tracer, attempt) = (self.tracer.clone(), self.schedule.attempts(id));
-            let arrived = self.arrived.get_mut(&id);
-            let delivery = arrived.and_then(|arrived| {
-                arrived.queue = None;
-                arrived.delivery.context()
-            });
+            let (delivery, readings) = match self.arrived.get_mut(&id) {
+                Some(arrived) => {
+                    arrived.queue = None;
+                    (arrived.delivery.context(), arrived.readings.clone())
+                }
+                None => (None, Arc::default()),
+            };
+            let enricher = self.enricher.load_full();
             let handle = attempts.spawn(async move {
                 while !may_send() {
                     tokio::time::sleep(ASK_AGAIN).await;
                 }
+                let readings = readings.get_or_init(|| async {
+                    let Some(enricher) = enricher else { return Readings::new() };
+                    let _span = tracer.part(delivery, "enrichment", Role::Client);
+                    // On a task of its own: a page leaves whatever happens there.
+                    let n = notification.clone();
+                    tokio::spawn(async move { enricher.readings(&n).await }).await.unwrap_or_default()
+                });
+                let readings = readings.await;
                 let began = Instant::now();
                 let mut span = tracer.part(delivery, "attempt", Role::Client);
                 span.set("squelch.attempt", attempt);
-                let result = transport.attempt(&notification, repeat).await;
+                let result = transport.attempt(&notification, repeat, readings).await;
                 if let Err(error) = &result {
                     span.fail(&error.to_string());
                 }

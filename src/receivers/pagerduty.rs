@@ -508,8 +508,8 @@ fn known_severity(text: &str, level: (u8, u8)) -> &'static str {
 fn details(view: &View<'_>, configured: &BTreeMap<String, Value>, most: usize) -> BTreeMap<String, Value> {
     let n = view.notification;
     let own = [
-        ("firing".to_owned(), alert_list(&view.firing, most, n.truncated)),
-        ("resolved".to_owned(), alert_list(&view.resolved, most, 0)),
+        ("firing".to_owned(), alert_list(&view.firing, view.readings, most, n.truncated)),
+        ("resolved".to_owned(), alert_list(&view.resolved, view.readings, most, 0)),
         ("num_firing".to_owned(), view.firing.len().to_string()),
         ("num_resolved".to_owned(), view.resolved.len().to_string()),
         ("why".to_owned(), clean_text(&causes::text(&n.cause))),

@@ -130,6 +130,7 @@ fn data_of(view: &View<'_>, library: &Library, now: Timestamp) -> Data {
         status: view.status(),
         external_url: view.external_url,
         possible_repeat: view.possible_repeat,
+        readings: view.readings,
     };
     Data::new(view.notification, facts, library, now)
 }

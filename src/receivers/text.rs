@@ -6,6 +6,7 @@ use super::View;
 use crate::causes;
 use crate::model::{AlertView, Kind, LabelSet, headline};
 pub use crate::templates::{Escape, clean_line, clean_text, http_url};
+use crate::templates::{Reading, Readings};
 
 /// Makes alert content plain text in HTML, with the entities of Go's `html` function.
 pub fn escape_html(text: &str) -> String {
@@ -100,11 +101,14 @@ pub fn subject(view: &View<'_>) -> String {
 
 /// Alerts as text, one block each: labels, annotations, source, as Alertmanager's
 /// `__text_alert_list`. At most `most` of them; then how many were left out.
-pub fn alert_list(alerts: &[&AlertView], most: usize, left_out: u64) -> String {
+pub fn alert_list(alerts: &[&AlertView], readings: &Readings, most: usize, left_out: u64) -> String {
     let mut text = String::new();
     for alert in alerts.iter().take(most) {
         pairs(&mut text, "Labels", &alert.labels);
         pairs(&mut text, "Annotations", &alert.annotations);
+        if let Some(Reading { value, graph }) = readings.get(&alert.id) {
+            let _ = writeln!(text, "Value: {value} {graph} (last hour)");
+        }
         if let Some(flaps) = alert.flaps {
             let _ = writeln!(text, "Flapping: {flaps} changes so far");
         }
@@ -162,7 +166,7 @@ pub fn story(view: &View<'_>, style: &Style) -> String {
     let lists = [("Firing:", &view.firing, view.notification.truncated), ("Resolved:", &view.resolved, 0)];
     for (title, alerts, left_out) in lists {
         if !alerts.is_empty() {
-            let list = (style.escape)(&alert_list(alerts, style.alerts, left_out));
+            let list = (style.escape)(&alert_list(alerts, view.readings, style.alerts, left_out));
             let _ = writeln!(text, "{}\n{list}", (style.heading)(title));
         }
     }

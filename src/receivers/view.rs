@@ -1,6 +1,7 @@
 //! A notification as its texts need it: firing and resolved apart, and what the alerts share.
 
 use crate::model::{AlertView, Kind, LabelSet, Notification, Status};
+use crate::templates::{NO_READINGS, Readings};
 
 /// What one attempt renders.
 #[derive(Clone)]
@@ -11,6 +12,8 @@ pub struct View<'a> {
     pub external_url: &'a str,
     /// It may have been said before: a keyless receiver is told so.
     pub possible_repeat: bool,
+    /// What the rules of the alerts measured.
+    pub readings: &'a Readings,
     /// The alerts that fire.
     pub firing: Vec<&'a AlertView>,
     /// The alerts that resolved.
@@ -29,6 +32,7 @@ impl<'a> View<'a> {
             notification,
             external_url,
             possible_repeat,
+            readings: &NO_READINGS,
             firing,
             resolved,
             common_labels: LabelSet::common(notification.alerts.iter().map(|a| &a.labels)),

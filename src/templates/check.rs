@@ -6,7 +6,7 @@ use super::library::{Library, Parsed, parse_text};
 use super::lint::{Found, Type};
 use super::place::Wrong;
 use super::render::{Compiled, Text, undefined};
-use super::{Data, Facts, as_it_is, nearest, old};
+use super::{Data, Facts, Reading, as_it_is, nearest, old};
 use crate::model::{
     AlertId, AlertView, Cause, Kind, LabelSet, Notification, NotificationId, Status, Timestamp,
 };
@@ -177,10 +177,14 @@ fn sample(
         message: None,
         cause: Cause::FirstPage,
     };
+    let reading = Reading { value: "0.5".into(), graph: "▁▄█".into() };
+    let readings = (firing && !labels.is_empty()).then(|| (notification.alerts[0].id, reading));
+    let readings = readings.into_iter().collect();
     let facts = Facts {
         status: status.as_str(),
         external_url: "https://squelch.example",
         possible_repeat: !labels.is_empty(),
+        readings: &readings,
     };
     Data::new(&notification, facts, library, NOW)
 }

@@ -2,6 +2,8 @@
 //!
 //! Source: Alertmanager `template/template.go` (`Data`, `Alert`).
 
+use std::collections::BTreeMap;
+
 use gotmpl::Value;
 
 use super::is_template;
@@ -12,7 +14,7 @@ use super::time::GoTime;
 use super::value::{Struct, list, record, set, text};
 use crate::causes;
 use crate::model::{
-    AlertView, Cause, Fingerprint, Kind, LabelSet, Notification, Status, Timestamp, headline,
+    AlertId, AlertView, Cause, Fingerprint, Kind, LabelSet, Notification, Status, Timestamp, headline,
 };
 
 /// What one attempt says beside its notification.
@@ -24,7 +26,24 @@ pub struct Facts<'a> {
     pub external_url: &'a str,
     /// The receiver may have had it before.
     pub possible_repeat: bool,
+    /// What the rules of the alerts measured.
+    pub readings: &'a Readings,
 }
+
+/// What the expression of an alert's rule gave for this alert when its page left.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Reading {
+    /// The value.
+    pub value: String,
+    /// The last hour, as a line of bars.
+    pub graph: String,
+}
+
+/// The readings of those alerts that have one.
+pub type Readings = BTreeMap<AlertId, Reading>;
+
+/// No reading.
+pub static NO_READINGS: Readings = BTreeMap::new();
 
 /// The data of one notification.
 #[derive(Clone, Debug)]
@@ -73,7 +92,7 @@ fn of_notification(n: &Notification, facts: Facts<'_>, route_labels: Value, reas
         [
             ("Receiver", text(quote_meta(&n.receiver))),
             ("Status", text(facts.status)),
-            ("Alerts", list(n.alerts.iter().map(|alert| of_alert(alert, n.at)))),
+            ("Alerts", list(n.alerts.iter().map(|alert| of_alert(alert, n.at, facts.readings)))),
             ("GroupLabels", of_set(&n.group_labels)),
             ("CommonLabels", common(|alert| &alert.labels)),
             ("CommonAnnotations", common(|alert| &alert.annotations)),
@@ -96,7 +115,8 @@ fn of_set(labels: &LabelSet) -> Value {
 }
 
 /// An alert that fires has no end: Go's zero time.
-fn of_alert(alert: &AlertView, at: Timestamp) -> Value {
+fn of_alert(alert: &AlertView, at: Timestamp, readings: &Readings) -> Value {
+    let reading = readings.get(&alert.id);
     let ends_at = match alert.status {
         Status::Firing => Timestamp::ZERO,
         Status::Resolved => alert.ends_at.unwrap_or(at),
@@ -112,6 +132,8 @@ fn of_alert(alert: &AlertView, at: Timestamp) -> Value {
             ("GeneratorURL", text(&alert.generator_url)),
             ("Fingerprint", text(Fingerprint::of(&alert.labels).to_string())),
             ("Flaps", Value::Int(alert.flaps.unwrap_or(0).into())),
+            ("Value", text(reading.map_or("", |reading| &reading.value))),
+            ("Graph", text(reading.map_or("", |reading| &reading.graph))),
         ],
     )
 }

@@ -22,8 +22,18 @@ pub(super) const DATA: &[&str] = &[
     "PossibleRepeat",
 ];
 /// The fields of an alert.
-pub(super) const ALERT: &[&str] =
-    &["Status", "Labels", "Annotations", "StartsAt", "EndsAt", "GeneratorURL", "Fingerprint", "Flaps"];
+pub(super) const ALERT: &[&str] = &[
+    "Status",
+    "Labels",
+    "Annotations",
+    "StartsAt",
+    "EndsAt",
+    "GeneratorURL",
+    "Fingerprint",
+    "Flaps",
+    "Value",
+    "Graph",
+];
 /// The fields of a pair.
 pub(super) const PAIR: &[&str] = &["Name", "Value"];
 /// The methods of a time.

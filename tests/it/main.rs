@@ -22,6 +22,7 @@ mod documentation;
 mod documents;
 mod e2e;
 mod email;
+mod enrichment;
 mod exposition;
 mod fuzz;
 mod golden;

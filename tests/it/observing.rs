@@ -127,6 +127,11 @@ impl Fake {
         let next = tokio::time::timeout(Duration::from_secs(20), self.requests.recv()).await;
         next.expect("a request within 20 s").unwrap()
     }
+
+    /// A request that has come already.
+    pub fn asked(&mut self) -> Option<Asked> {
+        self.requests.try_recv().ok()
+    }
 }
 
 /// One request, whole.

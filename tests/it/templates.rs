@@ -136,7 +136,12 @@ fn data(group: &Notification) -> Data {
 /// The data where the labels of the route may call the templates of this library.
 fn data_with(library: &Library, group: &Notification) -> Data {
     let view = View::new(group, "https://alerts.example", false);
-    let facts = Facts { status: view.status(), external_url: view.external_url, possible_repeat: false };
+    let facts = Facts {
+        status: view.status(),
+        external_url: view.external_url,
+        possible_repeat: false,
+        readings: view.readings,
+    };
     Data::new(group, facts, library, NOW)
 }
 

@@ -1,6 +1,7 @@
 //! The text of `squelch.yml` → a validated [`Config`], or everything that is wrong with it.
 
 mod access;
+mod enrichment;
 mod inhibition;
 mod intervals;
 mod lines;
@@ -145,6 +146,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
     let sources = top.list("sources").unwrap_or_default();
     let users = top.list("users").unwrap_or_default();
     let access = access::read(sources, users, base, top.problems);
+    let enrichment = enrichment::read(top.section("enrichment"), base);
     let tracing = tracing::read(top.section("tracing"), base);
     not_in_force::check(&mut top, base);
     top.finish();
@@ -171,6 +173,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
         templates: problems.library(),
         access,
         tracing,
+        enrichment,
         storage,
         on_call,
         postgres,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::refusal::Refusal;
 use crate::engine::{FiringAlert, RouteStanding};
 use crate::model::{AlertId, AlertView, Cause, Kind, LabelSet, Notification, NotificationId, Status};
-use crate::templates::{Data, Facts, is_template};
+use crate::templates::{Data, Facts, NO_READINGS, is_template};
 use crate::web::app::App;
 use crate::web::problem::Problem;
 
@@ -43,7 +43,12 @@ pub(super) async fn of_groups(
     // A template may take its whole time, and no thread that serves waits for it.
     let external_url = app.limits.external_url.clone();
     let rendered = tokio::task::spawn_blocking(move || {
-        let facts = Facts { status: "firing", external_url: &external_url, possible_repeat: false };
+        let facts = Facts {
+            status: "firing",
+            external_url: &external_url,
+            possible_repeat: false,
+            readings: &NO_READINGS,
+        };
         let of = |n: &Notification| Data::new(n, facts, &templates, now).route_labels();
         told.iter().map(|(i, n)| (*i, of(n))).collect::<Vec<_>>()
     });
