@@ -4,10 +4,10 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::asking::{filters, matchers, moment, say, say_json, senseless, table};
-use super::backtest::Output;
+use super::asking::{filters, matchers, senseless};
+use super::screen::{Screen, View};
 use super::server::{self, Server};
-use super::{Stopped, failed, wrote};
+use super::{Stopped, wrote};
 use crate::engine::{Event, Origin};
 use crate::history::{self, write_history};
 use crate::journal::SqlitePast;
@@ -17,6 +17,7 @@ use crate::web::{AlertEntry, AlertPage, StandingEntry};
 
 /// Options of `squelch alerts`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Only alerts that match, such as alertname=Down host=~"db.*"; the first may be a bare alertname.
     #[arg(value_name = "MATCHERS")]
@@ -36,7 +37,7 @@ pub struct Args {
     pub limit: usize,
     /// Write a history that `backtest --history` reads, in place of a list: of a server, the last
     /// occurrence of each alert that it remembers; of --storage.path, all that was said and is still there.
-    #[arg(long, conflicts_with_all = ["status", "receiver", "state", "limit", "output"])]
+    #[arg(long, conflicts_with_all = ["status", "receiver", "state", "limit", "output", "watch"])]
     pub export: bool,
     /// With --export: read the storage directory of a server; it may be running.
     #[arg(long = "storage.path", value_name = "DIR", requires = "export")]
@@ -47,10 +48,19 @@ pub struct Args {
     /// The server.
     #[command(flatten)]
     pub server: server::Args,
-    /// Output format.
-    #[arg(short, long, value_enum, default_value = "simple")]
-    pub output: Output,
+    /// How the list is shown.
+    #[command(flatten)]
+    pub view: View,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  List the alerts that fire and have this name and host:
+    squelch alerts DiskFull 'host=~db.*'
+  Watch the alerts that flap:
+    squelch alerts --state=flapping --watch
+  Write a history for `squelch backtest --history`:
+    squelch alerts --export --storage.path=data/ > history.jsonl";
 
 /// Which alerts are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -72,14 +82,9 @@ pub async fn run(args: Args) -> ExitCode {
     if args.export {
         return wrote(export(&args, wanted).await);
     }
-    let alerts = match ask(&args, args.status, args.limit).await {
-        Ok(alerts) => alerts,
-        Err(why) => return failed(&why),
-    };
-    match args.output {
-        Output::Json => say_json(&alerts),
-        Output::Simple => say(&simple(&alerts)),
-    }
+    args.view
+        .show(async || ask(&args, args.status, args.limit).await, |alerts, screen| simple(alerts, screen))
+        .await
 }
 
 async fn ask(args: &Args, status: Which, limit: usize) -> Result<Vec<AlertEntry>, String> {
@@ -96,7 +101,7 @@ async fn ask(args: &Args, status: Which, limit: usize) -> Result<Vec<AlertEntry>
 }
 
 /// A line for each receiver at which an alert stands, the newest alert first.
-fn simple(alerts: &[AlertEntry]) -> String {
+fn simple(alerts: &[AlertEntry], screen: &Screen) -> String {
     let mut alerts: Vec<&AlertEntry> = alerts.iter().collect();
     alerts.sort_by_key(|alert| (std::cmp::Reverse(alert.starts_at), alert.labels.to_string()));
     let mut rows = Vec::new();
@@ -105,7 +110,7 @@ fn simple(alerts: &[AlertEntry]) -> String {
         let row = |receiver: &str, state: &str, why: &str| {
             vec![
                 alert.labels.value("alertname").to_owned(),
-                moment(alert.starts_at),
+                screen.moment(alert.starts_at),
                 state.to_owned(),
                 receiver.to_owned(),
                 others.to_string(),
@@ -117,7 +122,7 @@ fn simple(alerts: &[AlertEntry]) -> String {
             all => rows.extend(all.iter().map(|s| row(&s.receiver, &state(s), &s.why))),
         }
     }
-    table(&["Alertname", "Starts At", "State", "Receiver", "Labels", "Why"], &rows)
+    screen.table(&["Alertname", "Starts At", "State", "Receiver", "Labels", "Why"], &rows)
 }
 
 /// Where an alert stands, and whether anybody is told.

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::{complain, failed, wrote};
-use crate::decision_log::plain;
 use crate::model::{Matcher, Timestamp, parse_matchers};
 
 /// Matchers as amtool takes them: one or several in a word; the first may be a bare alertname.
@@ -47,30 +46,6 @@ pub fn say_json(found: &impl serde::Serialize) -> ExitCode {
     }
 }
 
-/// A table: columns as wide as what they hold, the last one as it is. What others wrote cannot begin a
-/// line or steer a terminal.
-pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let head = head.iter().map(|cell| (*cell).to_owned()).collect();
-    let clean = |row: &Vec<String>| row.iter().map(|cell| plain(cell)).collect::<Vec<_>>();
-    let rows: Vec<Vec<String>> = std::iter::once(&head).chain(rows).map(clean).collect();
-    let mut widths = vec![0; rows[0].len()];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut text = String::new();
-    for row in &rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| {
-            let pad = width - cell.chars().count();
-            format!("{cell}{}", " ".repeat(pad))
-        });
-        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
-    }
-    text
-}
-
 /// To the second.
 pub fn moment(at: Timestamp) -> String {
     Timestamp::from_millis(at.as_millis().div_euclid(1000) * 1000).to_string()
@@ -88,12 +63,5 @@ mod tests {
         assert_eq!(texts, [r#"alertname="Down \"x\"""#, r#"host=~"a|b""#]);
         assert!(read(&["a", "b"]).is_err(), "only the first is a bare alertname");
         assert!(read(&[]).unwrap().is_empty());
-    }
-
-    #[test]
-    fn columns_are_as_wide_as_what_they_hold() {
-        let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
-        let text = table(&["A", "B"], &[row("é", "1"), row("long", "2\n\u{1b}")]);
-        assert_eq!(text, "A     B\né     1\nlong  2\u{fffd}\u{fffd}\n");
     }
 }

@@ -11,11 +11,19 @@ use crate::deliver;
 
 /// Validates configuration files.
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct CheckConfig {
     /// Files to check; `-` is standard input.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  Check a file before a reload:
+    squelch check-config squelch.yml
+  Check every file of a folder, as a step of CI:
+    squelch check-config config/*.yml";
 
 /// Checks `files` and writes the findings to `out` as `amtool check-config` does: success or failure of
 /// each, what is in it, and warnings, which do not fail it. The code is 0 if all are valid, 1 if one is

@@ -1,45 +1,51 @@
 //! `squelch cluster`: the replicas that share a PostgreSQL, and who decides.
 
+use std::cell::Cell;
 use std::process::ExitCode;
 
-use super::asking::{say, say_json, table};
-use super::backtest::Output;
 use super::failed;
+use super::screen::{Screen, View};
 use super::server::{self, Server};
 use crate::web::ClusterEntry;
 
 /// Options of `squelch cluster`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The server: any replica.
     #[command(flatten)]
     pub server: server::Args,
-    /// Output format.
-    #[arg(short, long, value_enum, default_value = "simple")]
-    pub output: Output,
+    /// How the list is shown.
+    #[command(flatten)]
+    pub view: View,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  Ask any replica which one decides:
+    squelch cluster --url=http://squelch-1:9096
+  Watch a standby take over:
+    squelch cluster --watch";
 
 /// A replica that PostgreSQL has not heard of for so many seconds has ended. It also has no lease any more.
 const GONE: f64 = 10.0;
 
 /// Prints: 0 if one replica owns the storage, 1 if none does or the server does not answer.
 pub async fn run(args: Args) -> ExitCode {
-    let found = async { Server::new(&args.server)?.get::<ClusterEntry>("/api/v1/cluster", &[]).await };
-    let cluster = match found.await {
-        Ok(cluster) => cluster,
-        Err(why) => return failed(&why),
+    let ownerless = Cell::new(false);
+    let ask = async || {
+        let cluster: ClusterEntry = Server::new(&args.server)?.get("/api/v1/cluster", &[]).await?;
+        ownerless.set(cluster.storage == "postgres" && !cluster.replicas.iter().any(|replica| replica.owner));
+        Ok(cluster)
     };
-    let said = match args.output {
-        Output::Json => say_json(&cluster),
-        Output::Simple => say(&simple(&cluster)),
-    };
-    if cluster.storage == "postgres" && !cluster.replicas.iter().any(|replica| replica.owner) {
+    let said = args.view.show(ask, simple).await;
+    if ownerless.get() {
         return failed("no replica owns the storage; the alerts wait in PostgreSQL until one takes over");
     }
     said
 }
 
-fn simple(cluster: &ClusterEntry) -> String {
+fn simple(cluster: &ClusterEntry, screen: &Screen) -> String {
     if cluster.storage != "postgres" {
         return "One process with a file of its own. Several replicas need storage.postgres.\n".into();
     }
@@ -52,8 +58,8 @@ fn simple(cluster: &ClusterEntry) -> String {
         let seen = format!("{:.0}s ago", replica.seen_seconds);
         vec![replica.name.clone(), role.to_owned(), seen, replica.url.clone()]
     };
-    let replicas =
-        table(&["Replica", "Role", "Seen", "URL"], &cluster.replicas.iter().map(row).collect::<Vec<_>>());
+    let rows: Vec<_> = cluster.replicas.iter().map(row).collect();
+    let replicas = screen.table(&["Replica", "Role", "Seen", "URL"], &rows);
     let inbox = &cluster.inbox;
     format!(
         "{replicas}\nEpoch {}, fenced owners {}. The inbox has {} rows of {} bytes, the oldest is {:.1}s old.\n",

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::asking::{matchers, say, say_json, senseless};
+use super::screen::Screen;
 use super::server::{self, Server};
 use super::{backtest::Output, failed};
 use crate::decision_log::{Page, Query, Reader, timeline};
@@ -12,6 +13,7 @@ use crate::node::clock::wall;
 
 /// Options of `squelch explain`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// What is asked for: a fingerprint (16 hex digits), a dedup_key (64), or matchers such as
     /// alertname=Down host=~"db.*"; the first may be a bare alertname, as for amtool.
@@ -36,6 +38,15 @@ pub struct Args {
     #[arg(short, long, value_enum, default_value = "simple")]
     pub output: Output,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  Say why an alert of a host did or did not page in the last two days:
+    squelch explain DiskFull host=db-1 --since=2d
+  Say what became of an incident:
+    squelch explain 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+  Read the files of a server that is down:
+    squelch explain DiskFull --storage.path=data/";
 
 /// What was asked for.
 #[derive(Debug)]
@@ -68,7 +79,9 @@ pub async fn run(args: Args) -> ExitCode {
         Output::Json => say_json(&page.decisions),
         Output::Simple => {
             let left_out = format!("Older decisions are left out; --limit is {}.\n", args.limit);
-            say(&(timeline(&page.decisions) + if page.next.is_some() { &left_out } else { "" }))
+            let screen = Screen::new(true);
+            say(&(timeline(&page.decisions, |at| screen.moment(at))
+                + if page.next.is_some() { &left_out } else { "" }))
         }
     };
     if page.decisions.is_empty() {

@@ -2,15 +2,15 @@
 
 use std::process::ExitCode;
 
-use super::asking::{filters, moment, say, say_json, senseless, table};
-use super::backtest::Output;
-use super::failed;
+use super::asking::{filters, senseless};
+use super::screen::{Screen, View};
 use super::server::{self, Server};
 use crate::engine::Origin;
 use crate::web::{IncidentEntry, IncidentPage};
 
 /// Options of `squelch incidents`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Only incidents with an alert that matches, such as alertname=Down; the first may be a bare
     /// alertname.
@@ -29,10 +29,19 @@ pub struct Args {
     /// The server.
     #[command(flatten)]
     pub server: server::Args,
-    /// Output format.
-    #[arg(short, long, value_enum, default_value = "simple")]
-    pub output: Output,
+    /// How the list is shown.
+    #[command(flatten)]
+    pub view: View,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  List the open incidents, and redraw the list every 2 s:
+    squelch incidents --watch
+  List the open incidents of an alert at a receiver, with whole keys and titles:
+    squelch incidents DiskFull --receiver=pager --wide
+  Write the keys of the open incidents:
+    squelch incidents -o json | jq -r '.[].dedupKey'";
 
 /// Lists: 0 then, 1 if nobody can be asked, 2 if the question makes no sense.
 pub async fn run(args: Args) -> ExitCode {
@@ -42,31 +51,27 @@ pub async fn run(args: Args) -> ExitCode {
     };
     parameters.extend(args.receiver.iter().map(|name| ("receiver", name.clone())));
     parameters.extend(args.state.iter().map(|state| ("state", state.clone())));
-    let found = async {
+    let ask = async || {
         let page = |page: IncidentPage| (page.incidents, page.next);
         Server::new(&args.server)?.list("/api/v1/incidents", &parameters, args.limit, page).await
     };
-    match (found.await, args.output) {
-        (Err(why), _) => failed(&why),
-        (Ok(incidents), Output::Json) => say_json(&incidents),
-        (Ok(incidents), Output::Simple) => say(&simple(&incidents)),
-    }
+    args.view.show(ask, |incidents: &Vec<IncidentEntry>, screen| simple(incidents, screen)).await
 }
 
-fn simple(incidents: &[IncidentEntry]) -> String {
+fn simple(incidents: &[IncidentEntry], screen: &Screen) -> String {
     let row = |incident: &IncidentEntry| {
         let next = incident
             .next
             .as_ref()
-            .map_or("-".to_owned(), |next| format!("{} {}", next.action, moment(next.at)));
+            .map_or("-".to_owned(), |next| format!("{} {}", next.action, screen.moment(next.at)));
         vec![
             state(incident),
             incident.severity.to_string(),
             incident.receiver.to_string(),
-            moment(incident.opened_at),
+            screen.moment(incident.opened_at),
             format!("{}/{}", incident.firing, incident.size),
             next,
-            incident.dedup_key.chars().take(12).collect(),
+            screen.key(&incident.dedup_key),
             incident.title.clone(),
         ]
     };
@@ -74,7 +79,7 @@ fn simple(incidents: &[IncidentEntry]) -> String {
     let (would, is): (Vec<_>, Vec<_>) = incidents.iter().partition(|incident| incident.would.is_some());
     let rows: Vec<_> = is.into_iter().chain(would).map(row).collect();
     let head = ["State", "Severity", "Receiver", "Opened At", "Firing", "Next", "Key", "Title"];
-    table(&head, &rows)
+    screen.table(&head, &rows)
 }
 
 /// Where it stands, and who decided that.

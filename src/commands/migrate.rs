@@ -10,7 +10,7 @@ use crate::config::{self, Config, GroupBy, KnownBy, Route};
 
 /// Checks an alertmanager.yml, and says what changes with Squelch and which two edits to make.
 #[derive(clap::Args, Debug)]
-#[command(after_help = EXAMPLE)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The configuration of your Alertmanager.
     #[arg(value_name = "ALERTMANAGER.YML")]
@@ -20,7 +20,10 @@ pub struct Args {
     pub address: String,
 }
 
-const EXAMPLE: &str = "Example:\n  squelch migrate /etc/prometheus/alertmanager.yml --address=squelch:9096";
+const EXAMPLES: &str = "\
+Examples:
+  Check the configuration of an Alertmanager, for a Squelch at squelch:9096:
+    squelch migrate /etc/prometheus/alertmanager.yml --address=squelch:9096";
 
 /// Writes the report to `out`. The code is 1 if the file does not load or `out` fails.
 pub fn run(args: &Args, out: &mut dyn Write) -> ExitCode {

@@ -4,6 +4,7 @@ pub mod alerts;
 mod asking;
 pub mod backtest;
 pub mod check_config;
+mod client_file;
 pub mod cluster;
 pub mod demo;
 pub mod explain;
@@ -12,6 +13,7 @@ pub mod incidents;
 pub mod log;
 pub mod migrate;
 pub mod report;
+mod screen;
 pub mod serve;
 mod server;
 pub mod silence;
@@ -23,12 +25,16 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
-use clap::Parser;
+use asking::senseless;
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser};
 
 /// The command line.
 #[derive(Debug, Parser)]
 #[command(name = "squelch", version = VERSION.as_str(), about, propagate_version = true)]
 struct Cli {
+    /// Whether the output has colours. `auto` colours a terminal, unless NO_COLOR is set.
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    color: ColorChoice,
     #[command(subcommand)]
     command: Command,
 }
@@ -37,7 +43,7 @@ struct Cli {
 enum Command {
     /// Stand between Alertmanager and the pager.
     Serve(serve::Args),
-    /// Say of configuration files whether they are valid, and what is in them.
+    /// Say whether configuration files are valid, and list their contents.
     CheckConfig(check_config::CheckConfig),
     /// Say what changes for a user of Alertmanager, and which two edits to make.
     Migrate(migrate::Args),
@@ -67,7 +73,11 @@ enum Command {
 
 /// Runs the command line: 0 well, 1 failed, 2 wrong usage.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match parsed() {
+        Ok(cli) => cli,
+        Err(why) => return senseless(&why),
+    };
+    screen::set_colour(cli.color);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("cannot start the runtime: {error}")),
@@ -96,6 +106,15 @@ pub fn main() -> ExitCode {
     // Dropped, it would wait for what hangs.
     runtime.shutdown_background();
     code
+}
+
+/// Reads the command line, and the client files for a command that asks a server. `serve` reads none of them.
+fn parsed() -> Result<Cli, String> {
+    let mut matches = Cli::command().get_matches();
+    if client_file::asks_a_server(&matches) {
+        matches = client_file::apply(Cli::command())?.get_matches();
+    }
+    Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
 }
 
 /// Reads an address to listen on. No names, since one may stand for several addresses, and no bare
@@ -164,13 +183,56 @@ static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("SQUELCH_R
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// The words of a line as a shell reads them, up to a pipe or a redirection.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+        for c in line.chars() {
+            match (c, quote) {
+                ('\'' | '"', None) => (quote, word) = (Some(c), Some(word.unwrap_or_default())),
+                (c, Some(open)) if c == open => quote = None,
+                (' ', None) => words.extend(word.take()),
+                (c, _) => word.get_or_insert_default().push(c),
+            }
+        }
+        assert!(quote.is_none(), "a quote is open: {line}");
+        words.extend(word);
+        words.into_iter().take_while(|word| !["|", ">", "&&"].contains(&word.as_str())).collect()
+    }
+
+    #[test]
+    fn each_command_has_examples_and_they_parse() {
+        fn check(command: &clap::Command, path: &str) {
+            for inner in command.get_subcommands() {
+                let name = format!("{path} {}", inner.get_name());
+                let help = inner.get_after_help().map(ToString::to_string).unwrap_or_default();
+                let examples: Vec<&str> = help
+                    .lines()
+                    .filter_map(|line| {
+                        line.strip_prefix("    ")?.split_once("squelch ").map(|(_, rest)| rest)
+                    })
+                    .collect();
+                assert!(
+                    help.contains("Examples:\n") && !examples.is_empty(),
+                    "{name} --help has no examples"
+                );
+                let lines: Vec<String> = examples.iter().map(|rest| format!("squelch {rest}")).collect();
+                assert!(lines.iter().any(|line| line.starts_with(&name)), "{name} has examples of others");
+                for line in lines {
+                    if let Err(error) = Cli::try_parse_from(words(&line)) {
+                        panic!("{line}: {error}");
+                    }
+                }
+                check(inner, &name);
+            }
+        }
+        check(&Cli::command(), "squelch");
     }
 
     #[test]

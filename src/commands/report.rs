@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::asking::{moment, say, say_json, senseless, table};
+use super::asking::{moment, say, say_json, senseless};
 use super::backtest::Output;
 use super::failed;
+use super::screen::Screen;
 use super::server::{self, Server};
 use crate::config;
 use crate::decision_log::{NoiseEntry, Reader, plain};
@@ -15,6 +16,7 @@ use crate::node::clock::wall;
 
 /// Options of `squelch report`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// How far to look back from --until.
     #[arg(long, default_value = "7d", value_name = "DURATION")]
@@ -38,6 +40,13 @@ pub struct Args {
     #[arg(short, long, value_enum, default_value = "simple")]
     pub output: Output,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  Report the last seven days of a server:
+    squelch report
+  Report October, from the files of a server that may be down, with the page budgets of its configuration:
+    squelch report --since=31d --until=2026-11-01T00:00:00Z --storage.path=data/ --config.file=squelch.yml";
 
 fn top() -> clap::builder::RangedI64ValueParser<u16> {
     clap::value_parser!(u16).range(1..=1000)
@@ -72,7 +81,7 @@ pub async fn run(args: Args) -> ExitCode {
     match (counted, args.output) {
         (Err(why), _) => failed(&why),
         (Ok(noise), Output::Json) => say_json(&noise),
-        (Ok(noise), Output::Simple) => say(&simple(&noise)),
+        (Ok(noise), Output::Simple) => say(&simple(&noise, &Screen::new(true))),
     }
 }
 
@@ -82,7 +91,7 @@ async fn ask(args: &Args, since: Timestamp, until: Timestamp) -> Result<NoiseEnt
     Server::new(&args.server)?.get("/api/v1/noise", &parameters).await
 }
 
-fn simple(noise: &NoiseEntry) -> String {
+fn simple(noise: &NoiseEntry, screen: &Screen) -> String {
     let mut text = format!("From {} to {}\n", moment(noise.since), moment(noise.until));
     if let Some(since) = noise.counted_since {
         text.push_str(&format!("There is more than one look reads: counted since {}\n", moment(since)));
@@ -108,7 +117,9 @@ fn simple(noise: &NoiseEntry) -> String {
         let word = fate.reason.as_ref().unwrap_or(&fate.disposition).replace('_', " ");
         vec![word, fate.count.to_string(), format!("{} %", share(fate.count, came))]
     };
-    text.push_str(&table(&["Became", "In", "Share"], &noise.fates.iter().map(fate).collect::<Vec<_>>()));
+    text.push_str(
+        &screen.table(&["Became", "In", "Share"], &noise.fates.iter().map(fate).collect::<Vec<_>>()),
+    );
 
     if let Some(observed) = &noise.observed {
         let fate = |fate: &crate::decision_log::FateEntry| {
@@ -117,7 +128,7 @@ fn simple(noise: &NoiseEntry) -> String {
         };
         text.push_str("\nWhat would have become of it (only observed)\n");
         let rows: Vec<_> = observed.fates.iter().map(fate).collect();
-        text.push_str(&table(&["Would have become", "In", "Share"], &rows));
+        text.push_str(&screen.table(&["Would have become", "In", "Share"], &rows));
     }
 
     text.push_str("\nWhat comes most\n");
@@ -127,7 +138,7 @@ fn simple(noise: &NoiseEntry) -> String {
         vec![came, pages, flaps, lasted, name.night_pages.to_string(), name.alertname.clone()]
     };
     let head = ["In", "Pages", "Flaps", "Lasted (median)", "Night pages (22-6 UTC)", "Alert"];
-    text.push_str(&table(&head, &noise.alerts.iter().map(name).collect::<Vec<_>>()));
+    text.push_str(&screen.table(&head, &noise.alerts.iter().map(name).collect::<Vec<_>>()));
 
     text.push_str("\nReceivers\n");
     let receiver = |receiver: &crate::decision_log::ReceiverNoiseEntry| {
@@ -141,7 +152,7 @@ fn simple(noise: &NoiseEntry) -> String {
         vec![receiver.receiver.clone(), receiver.came.to_string(), receiver.pages.to_string(), budget]
     };
     let rows: Vec<_> = noise.receivers.iter().map(receiver).collect();
-    text.push_str(&table(&["Receiver", "In", "Pages", "Budget"], &rows));
+    text.push_str(&screen.table(&["Receiver", "In", "Pages", "Budget"], &rows));
 
     if !noise.changing_labels.is_empty() {
         text.push_str(
@@ -152,7 +163,7 @@ fn simple(noise: &NoiseEntry) -> String {
             vec![plain(&one.alertname), plain(&one.label), one.changes.to_string(), plain(&one.yaml)]
         };
         let rows: Vec<_> = noise.changing_labels.iter().map(row).collect();
-        text.push_str(&table(&["Alert", "Label", "Changes in a row", "Line"], &rows));
+        text.push_str(&screen.table(&["Alert", "Label", "Changes in a row", "Line"], &rows));
     }
 
     if !noise.advice.is_empty() {

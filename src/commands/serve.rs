@@ -12,6 +12,7 @@ use super::log;
 
 /// Options of `squelch serve`, in Prometheus' style.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Configuration file; read again on SIGHUP and POST /-/reload.
     #[arg(long = "config.file", default_value = "squelch.yml", value_name = "FILE")]
@@ -41,6 +42,13 @@ pub struct Args {
     #[command(flatten)]
     pub log: log::Args,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  Serve on this machine only:
+    squelch serve --config.file=squelch.yml --storage.path=data/
+  Serve behind a proxy, with users, and with links in pages that lead to it:
+    squelch serve --web.listen-address=0.0.0.0:9096 --web.external-url=https://ops.example/squelch --web.config.file=web.yml";
 
 impl From<Args> for Options {
     fn from(args: Args) -> Options {

@@ -17,13 +17,13 @@ const ANSWER_BYTES: usize = 64 << 20;
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where the server is, and how to be let in. Credentials stand in a file, or in the URL as
-/// `http://user:password@host`, as for amtool.
+/// Where the server is, and the credentials for it. Credentials stand in a file, or in the URL as
+/// `http://user:password@host`, as for amtool. A client file holds defaults: `client_file.rs`.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct Args {
     /// Base URL of a running server, with its path prefix.
-    #[arg(long, default_value = "http://127.0.0.1:9096", value_name = "URL")]
+    #[arg(long, env = "SQUELCH_URL", default_value = "http://127.0.0.1:9096", value_name = "URL")]
     pub url: String,
     /// Options of the HTTP client, such as basic_auth or authorization, as amtool and promtool take them.
     #[arg(long = "http.config.file", value_name = "FILE")]

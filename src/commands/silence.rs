@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
-use super::asking::{filters, matchers, moment, say, say_json, senseless, table};
+use super::asking::{filters, matchers, say, say_json, senseless};
 use super::backtest::Output;
 use super::failed;
+use super::screen::{Screen, View};
 use super::server::{self, Server};
 use crate::model::{Duration, SilenceState, Timestamp};
 use crate::node::clock::wall;
@@ -14,6 +15,7 @@ use crate::web::{MatcherForm, SilenceEntry, SilenceForm, SilencePage};
 
 /// Options of `squelch silence`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(subcommand)]
     what: What,
@@ -31,7 +33,42 @@ enum What {
     Expire(Expire),
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  Silence an alert of a host for two hours, and end the silence early:
+    squelch silence add DiskFull host=db-1 -c 'disk swap' -d 2h
+    squelch silence expire 8a1c5b3e-0d4f-4a57-9c1e-2f60b7d3a915
+  List the silences in force:
+    squelch silence query";
+
+const ADD_EXAMPLES: &str = "\
+Examples:
+  Silence an alert of a host for two hours:
+    squelch silence add DiskFull host=db-1 -c 'disk swap' -d 2h
+  Silence a maintenance window that begins later:
+    squelch silence add 'cluster=eu' -c 'upgrade' --start=2027-01-09T22:00:00Z --end=2027-01-10T02:00:00Z";
+
+const QUERY_EXAMPLES: &str = "\
+Examples:
+  List the silences that end within an hour:
+    squelch silence query --within=1h
+  List the silences of a person that are over, by their ids only:
+    squelch silence query --expired --created-by=ada -q";
+
+const UPDATE_EXAMPLES: &str = "\
+Examples:
+  Let a silence last four hours from now on:
+    squelch silence update 8a1c5b3e-0d4f-4a57-9c1e-2f60b7d3a915 -d 4h -c 'the disk is late'";
+
+const EXPIRE_EXAMPLES: &str = "\
+Examples:
+  End a silence:
+    squelch silence expire 8a1c5b3e-0d4f-4a57-9c1e-2f60b7d3a915
+  End every silence of a person:
+    squelch silence query --created-by=ada -q | xargs squelch silence expire";
+
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = ADD_EXAMPLES)]
 struct Add {
     /// What is silenced: matchers such as alertname=Down host=~"db.*"; the first may be a bare alertname.
     #[arg(required = true, value_name = "MATCHERS")]
@@ -39,7 +76,7 @@ struct Add {
     /// Why.
     #[arg(short, long, required = true)]
     comment: String,
-    /// Who; whoever runs this, if it is not given. A server that knows who asks writes that.
+    /// Your name, by default the name of your account. A server with users writes the user instead.
     #[arg(short, long)]
     author: Option<String>,
     /// How long.
@@ -59,6 +96,7 @@ struct Add {
 }
 
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = QUERY_EXAMPLES)]
 struct Query {
     /// Only silences with such matchers, as if those were labels; the first may be a bare alertname.
     #[arg(value_name = "MATCHERS")]
@@ -77,12 +115,12 @@ struct Query {
     quiet: bool,
     #[command(flatten)]
     server: server::Args,
-    /// Output format.
-    #[arg(short, long, value_enum, default_value = "simple")]
-    output: Output,
+    #[command(flatten)]
+    view: View,
 }
 
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = UPDATE_EXAMPLES)]
 struct Update {
     /// Which ones.
     #[arg(required = true, value_name = "ID")]
@@ -101,6 +139,7 @@ struct Update {
 }
 
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXPIRE_EXAMPLES)]
 struct Expire {
     /// Which ones.
     #[arg(required = true, value_name = "ID")]
@@ -164,14 +203,22 @@ async fn query(args: Query) -> ExitCode {
         Ok(parameters) => parameters,
         Err(why) => return senseless(&why),
     };
-    let found = async {
+    let ask = async || {
         let page = |page: SilencePage| (page.silences, page.next);
-        Server::new(&args.server)?.list("/api/v1/silences", &parameters, usize::MAX, page).await
+        let found =
+            Server::new(&args.server)?.list("/api/v1/silences", &parameters, usize::MAX, page).await?;
+        Ok(chosen(&args, found))
     };
-    let mut silences: Vec<SilenceEntry> = match found.await {
-        Ok(silences) => silences,
-        Err(why) => return failed(&why),
-    };
+    let ids =
+        |silences: &Vec<SilenceEntry>| silences.iter().map(|silence| format!("{}\n", silence.id)).collect();
+    match args.quiet {
+        true => View { output: Output::Simple, ..args.view.clone() }.show(ask, |found, _| ids(found)).await,
+        false => args.view.show(ask, |found, screen| simple(found, screen)).await,
+    }
+}
+
+/// The silences that the options ask for, the first to end first.
+fn chosen(args: &Query, mut silences: Vec<SilenceEntry>) -> Vec<SilenceEntry> {
     let now = wall();
     silences.retain(|silence| {
         let within = |length| match args.expired {
@@ -183,28 +230,24 @@ async fn query(args: Query) -> ExitCode {
             && args.created_by.as_ref().is_none_or(|name| *name == silence.created_by)
     });
     silences.sort_by(|a, b| (a.ends_at, &a.id).cmp(&(b.ends_at, &b.id)));
-    match (args.quiet, args.output) {
-        (true, _) => say(&silences.iter().map(|silence| format!("{}\n", silence.id)).collect::<String>()),
-        (false, Output::Json) => say_json(&silences),
-        (false, Output::Simple) => say(&simple(&silences)),
-    }
+    silences
 }
 
-fn simple(silences: &[SilenceEntry]) -> String {
+fn simple(silences: &[SilenceEntry], screen: &Screen) -> String {
     let row = |silence: &SilenceEntry| {
         let matchers = silence.matchers.iter().map(|m| m.matcher().map_or_else(|e| e, |m| m.to_string()));
         vec![
             silence.id.clone(),
             matchers.collect::<Vec<_>>().join(" "),
-            moment(silence.starts_at),
-            moment(silence.ends_at),
+            screen.moment(silence.starts_at),
+            screen.moment(silence.ends_at),
             silence.status.state.as_str().to_owned(),
             silence.created_by.clone(),
             silence.comment.clone(),
         ]
     };
     let rows: Vec<_> = silences.iter().map(row).collect();
-    table(&["ID", "Matchers", "Starts At", "Ends At", "State", "Created By", "Comment"], &rows)
+    screen.table(&["ID", "Matchers", "Starts At", "Ends At", "State", "Created By", "Comment"], &rows)
 }
 
 async fn update(args: Update) -> ExitCode {

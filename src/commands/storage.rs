@@ -28,6 +28,7 @@ that no process starts on it by mistake.";
 
 /// Options of `squelch storage`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(subcommand)]
     what: What,

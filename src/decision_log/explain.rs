@@ -82,9 +82,9 @@ pub(super) fn sentence(entry: &Entry) -> String {
     text
 }
 
-/// A timeline of `entries`, which stand newest first as a search gives them: for each alert and receiver
-/// what became of it, oldest first. What a sender wrote cannot begin a line or steer a terminal.
-pub fn timeline(entries: &[Entry]) -> String {
+/// A timeline of `entries`, which stand newest first as a search gives them. Each alert and receiver has its
+/// decisions, oldest first. `moment` writes a time. Texts of a sender cannot begin a line or steer a terminal.
+pub fn timeline(entries: &[Entry], moment: impl Fn(Timestamp) -> String) -> String {
     type Whose<'a> = (&'a BTreeMap<String, String>, &'a str, &'a str);
     let mut stories: BTreeMap<Whose<'_>, Vec<&Entry>> = BTreeMap::new();
     for entry in entries.iter().rev() {
@@ -98,11 +98,11 @@ pub fn timeline(entries: &[Entry]) -> String {
         let mut started = None;
         for entry in story {
             if let Some(at) = entry.starts_at.filter(|at| started != Some(*at)) {
-                text.push_str(&format!("  {at}  fired\n"));
+                text.push_str(&format!("  {}  fired\n", moment(at)));
                 started = Some(at);
             }
             let at = entry.repeats_since.unwrap_or(entry.at);
-            text.push_str(&format!("  {at}  {}\n", plain(&sentence(entry))));
+            text.push_str(&format!("  {}  {}\n", moment(at), plain(&sentence(entry))));
         }
     }
     text

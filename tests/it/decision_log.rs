@@ -356,7 +356,7 @@ fn a_flapping_alert_is_explained_in_plain_sentences() {
         step(at(minute * 60), None, at(0));
     }
     store.index();
-    let told = squelch::decision_log::timeline(&store.found(&all()));
+    let told = squelch::decision_log::timeline(&store.found(&all()), |at| at.to_string());
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden/explain.txt");
     let expected = std::fs::read_to_string(&golden).unwrap_or_default();
     assert_eq!(told, expected, "{} differs:\n{told}", golden.display());

@@ -28,6 +28,7 @@ use storm::{SECONDS, Step, Without};
 
 /// Options of `squelch demo`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// How long the storm lasts; its times and the configuration's shrink and stretch with it.
     #[arg(long, default_value_t = SECONDS, value_parser = clap::value_parser!(u64).range(5..=3600))]
@@ -35,7 +36,17 @@ pub struct Args {
     /// The same within 12 seconds.
     #[arg(long, conflicts_with = "seconds")]
     pub fast: bool,
+    /// Stay up after the storm, until Ctrl-C, so that you can look at the pages.
+    #[arg(long)]
+    pub keep: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  Watch a storm for 12 seconds, then look at its incidents in a browser:
+    squelch demo --fast --keep
+  Watch the same storm within a minute:
+    squelch demo";
 
 /// Why the demo could not be shown.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +69,7 @@ enum DemoError {
 pub async fn run(args: Args) -> ExitCode {
     log::init(log::Args { level: log::Level::Warn, format: log::Format::Logfmt });
     let folder = std::env::temp_dir().join(format!("squelch-demo-{}", std::process::id()));
-    let shown = show(if args.fast { 12 } else { args.seconds }, &folder).await;
+    let shown = show(&args, &folder).await;
     let _ = std::fs::remove_dir_all(&folder);
     log::flush();
     match shown {
@@ -70,7 +81,8 @@ pub async fn run(args: Args) -> ExitCode {
 }
 
 /// Whether the planted incident was paged.
-async fn show(seconds: u64, folder: &Path) -> Result<bool, DemoError> {
+async fn show(args: &Args, folder: &Path) -> Result<bool, DemoError> {
+    let seconds = if args.fast { 12 } else { args.seconds };
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let pager = FakePager::bind(any).await.map_err(DemoError::Pager)?;
     let text = config(&pager.url("/v2/enqueue"), seconds);
@@ -99,11 +111,19 @@ async fn show(seconds: u64, folder: &Path) -> Result<bool, DemoError> {
         blown = storm => blown.map_err(DemoError::from),
         _ = tokio::signal::ctrl_c() => Err(DemoError::Interrupted),
     };
-    let stats = node.gate().stats();
+    let mut told = stormed.map(|()| report::text(&node.gate().stats(), &without, &pager.incidents(), began));
+    if args.keep
+        && let Ok(text) = &mut told
+    {
+        text.push_str(&format!("\nSquelch is still up: open http://{address}/, press Ctrl-C to stop.\n"));
+        text.push_str(&format!("The fake pager shows its pages at {}.\n", pager.url("/")));
+        io::stdout().write_all(std::mem::take(text).as_bytes())?;
+        // Without a handler, Ctrl-C ends the process too.
+        let _ = tokio::signal::ctrl_c().await;
+    }
     node.stop().await;
-    stormed?;
     let incidents = pager.incidents();
-    io::stdout().write_all(report::text(&stats, &without, &incidents, began).as_bytes())?;
+    io::stdout().write_all(told?.as_bytes())?;
     Ok(incidents.iter().any(|i| i.summary.contains(storm::PLANTED) && i.notified > 0))
 }
 
@@ -120,7 +140,7 @@ fn introduce(config: &str, seconds: u64, address: SocketAddr, pager: &FakePager)
         writeln!(out, "    {line}")?;
     }
     writeln!(out, "\npages    http://{address}/")?;
-    writeln!(out, "metrics  http://{address}/metrics\npager    {}\n", pager.url("/incidents"))
+    writeln!(out, "metrics  http://{address}/metrics\npager    {}\n", pager.url("/"))
 }
 
 /// Sends every step at its time, twice, and shows how it goes.

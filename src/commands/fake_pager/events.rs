@@ -43,7 +43,7 @@ pub fn enqueue(state: &mut State, body: &[u8], rate_limit: u32, now: Timestamp) 
     };
     match text("/event_action").as_str() {
         "resolve" => state.resolve(&scope, &key, now),
-        "acknowledge" => state.acknowledge(&scope, &key),
+        "acknowledge" => state.acknowledge(&scope, &key, now),
         _ => state.trigger(
             Trigger {
                 scope,

@@ -6,6 +6,7 @@
 
 mod events;
 mod fault;
+mod page;
 mod server;
 mod state;
 
@@ -19,6 +20,7 @@ pub use state::{Incident, Message, Requests, State};
 
 /// Options of `squelch fake-pager`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Address to listen on.
     #[arg(long = "web.listen-address", default_value = "127.0.0.1:9196", value_name = "ADDRESS",
@@ -30,21 +32,34 @@ pub struct Args {
     pub rate_limit: u32,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  Listen at http://127.0.0.1:9196/, and print each page:
+    squelch fake-pager
+  Refuse events above PagerDuty's own rate:
+    squelch fake-pager --pagerduty.rate-limit=120";
+
 /// Serves until the process is stopped. Fails if the address cannot be listened on.
 pub async fn run(args: Args) -> io::Result<()> {
     let pager = FakePager::bind(args.listen_address).await?;
     pager.limit_rate(args.rate_limit);
+    pager.tell(print);
     let at = pager.url("");
     let text = format!(
         "fake pager on {at}
   PagerDuty  url: {at}/v2/enqueue
   Slack      api_url: {at}/slack/any
   webhook    url: {at}/webhook/any
-  see        {at}/incidents  {at}/messages  {at}/requests
+  see        {at}/ in a browser, {at}/incidents  {at}/messages  {at}/requests as JSON
 "
     );
     // It serves whether its addresses are read or not.
     let _ = io::stdout().write_all(text.as_bytes());
     pager.serve_forever().await;
     Ok(())
+}
+
+/// Prints a line about an event. A closed output stops nothing.
+fn print(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
 }

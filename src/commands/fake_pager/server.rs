@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::events;
 use super::fault::{Fault, Script};
+use super::page;
 use super::state::{Incident, Message, Requests, State, Trigger};
 use crate::model::Timestamp;
 
@@ -83,6 +84,11 @@ impl FakePager {
     /// PagerDuty events that one routing key may send in 60 s; 0 = any number.
     pub fn limit_rate(&self, events: u32) {
         self.shared.rate_limit.store(events, Ordering::Relaxed);
+    }
+
+    /// Calls `tell` with a line about each event that opens, changes or closes an incident, and each message.
+    pub fn tell(&self, tell: fn(&str)) {
+        self.shared.state().tell = Some(tell);
     }
 
     /// Forgets incidents, messages, counts and scripts.
@@ -174,6 +180,7 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<
     };
     let now = crate::node::clock::wall();
     match (&parts.method, path.as_str()) {
+        (&Method::GET, "/") => Ok(page::answer(&shared.state(), now)),
         (&Method::GET, "/incidents") => Ok(json_answer(200, &json!(shared.state().incidents()))),
         (&Method::GET, "/messages") => Ok(json_answer(200, &json!(shared.state().messages()))),
         (&Method::GET, "/requests") => Ok(json_answer(200, &json!(shared.state().requests))),

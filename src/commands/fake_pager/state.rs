@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::decision_log::plain;
 use crate::model::Timestamp;
 
 /// Incidents kept; the oldest go first.
@@ -91,6 +92,8 @@ pub struct State {
     /// How many requests were answered how.
     pub requests: Requests,
     rates: BTreeMap<String, VecDeque<Timestamp>>,
+    /// Gets a line about each event.
+    pub tell: Option<fn(&str)>,
 }
 
 impl State {
@@ -113,6 +116,8 @@ impl State {
         if let Some(incident) = at.and_then(|at| self.incidents.get_mut(usize::try_from(at).ok()?)) {
             incident.triggers += 1;
             (incident.summary, incident.severity, incident.details) = (summary, severity, details);
+            let line = line(now, "update", incident);
+            self.say(&line);
             return;
         }
         if self.incidents.len() >= INCIDENTS {
@@ -123,7 +128,7 @@ impl State {
             self.requests.forgotten += 1;
         }
         self.open.insert(open_key, self.first + self.incidents.len() as u64);
-        self.incidents.push_back(Incident {
+        let incident = Incident {
             dedup_key: key,
             routing_key: shown,
             opened_at: now,
@@ -135,23 +140,39 @@ impl State {
             acknowledged: false,
             details,
             scope,
-        });
+        };
+        self.say(&line(now, "PAGE", &incident));
+        self.incidents.push_back(incident);
+    }
+
+    fn say(&self, line: &str) {
+        if let Some(tell) = self.tell {
+            tell(line);
+        }
     }
 
     /// Closes the open incident of that key, or drops the event.
     pub fn resolve(&mut self, scope: &str, key: &str, now: Timestamp) {
         let number = self.open.remove(&(scope.to_owned(), key.to_owned()));
         match number.and_then(|n| self.incidents.get_mut(usize::try_from(n - self.first).ok()?)) {
-            Some(incident) => incident.closed_at = Some(now),
+            Some(incident) => {
+                incident.closed_at = Some(now);
+                let line = line(now, "resolve", incident);
+                self.say(&line);
+            }
             None => self.requests.dropped += 1,
         }
     }
 
     /// Marks the open incident of that key, or drops the event.
-    pub fn acknowledge(&mut self, scope: &str, key: &str) {
+    pub fn acknowledge(&mut self, scope: &str, key: &str, now: Timestamp) {
         let number = self.open.get(&(scope.to_owned(), key.to_owned()));
         match number.and_then(|n| self.incidents.get_mut(usize::try_from(n - self.first).ok()?)) {
-            Some(incident) => incident.acknowledged = true,
+            Some(incident) => {
+                incident.acknowledged = true;
+                let line = line(now, "acknowledge", incident);
+                self.say(&line);
+            }
             None => self.requests.dropped += 1,
         }
     }
@@ -163,7 +184,9 @@ impl State {
         }
         let attached = body.pointer("/attachments/0/title").or_else(|| body.pointer("/attachments/0/text"));
         let title = body.get("text").or(attached).and_then(Value::as_str).unwrap_or_default();
-        self.messages.push_back(Message { at: now, title: cut(title.to_owned()), body });
+        let title = cut(title.to_owned());
+        self.say(&format!("{}  message      {}", clock(now), plain(&title)));
+        self.messages.push_back(Message { at: now, title, body });
     }
 
     /// Counts an answer; none for a connection that was reset.
@@ -192,8 +215,21 @@ impl State {
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        *self = State::default();
+        *self = State { tell: self.tell, ..State::default() };
     }
+}
+
+/// One event as a person reads it: the time, what the pager did, and the incident.
+fn line(now: Timestamp, what: &str, incident: &Incident) -> String {
+    let Incident { severity, summary, dedup_key, .. } = incident;
+    let key: String = dedup_key.chars().take(12).collect();
+    format!("{}  {what:<11}  {:<8}  {}  ({})", clock(now), plain(severity), plain(summary), plain(&key))
+}
+
+/// `14:03:10Z`
+pub fn clock(at: Timestamp) -> String {
+    let seconds = Timestamp::from_millis(at.as_millis().div_euclid(1000) * 1000).to_string();
+    seconds.get(11..).unwrap_or(&seconds).to_owned()
 }
 
 fn cut(text: String) -> String {
@@ -225,6 +261,28 @@ mod tests {
         let seen: Vec<_> = state.incidents().iter().map(|i| (i.triggers, i.closed_at.is_some())).collect();
         assert_eq!(seen, [(2, true), (1, false)]);
         assert_eq!(state.requests.dropped, 2);
+    }
+
+    #[test]
+    fn each_event_is_told_in_one_line() {
+        thread_local!(static TOLD: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) });
+        let tell: fn(&str) = |line| TOLD.with_borrow_mut(|told| told.push(line.to_owned()));
+        let (mut state, now) =
+            (State { tell: Some(tell), ..State::default() }, Timestamp::from_millis(83_001_000));
+        state.trigger(Trigger { summary: "down\n\u{1b}[2J".into(), ..trigger("a") }, now);
+        state.trigger(trigger("a"), now);
+        state.acknowledge("s", "a", now);
+        state.resolve("s", "a", now);
+        state.resolve("s", "a", now);
+        state.message(serde_json::json!({"text": "hello"}), now);
+        let expected = [
+            "23:03:21Z  PAGE         critical  down\u{fffd}\u{fffd}[2J  (a)",
+            "23:03:21Z  update       critical  sum  (a)",
+            "23:03:21Z  acknowledge  critical  sum  (a)",
+            "23:03:21Z  resolve      critical  sum  (a)",
+            "23:03:21Z  message      hello",
+        ];
+        assert_eq!(TOLD.take(), expected);
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::model::Duration;
 
 /// Runs behaviour tests of a configuration.
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Files of tests.
     #[arg(required = true, value_name = "FILE")]
@@ -37,6 +38,13 @@ pub struct Args {
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  Run the tests of a file:
+    squelch test tests.yml
+  Run the tests about flapping, and write the results for CI:
+    squelch test tests/*.yml --run=flap --junit=results.xml";
 
 /// How results are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]

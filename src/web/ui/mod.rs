@@ -25,7 +25,7 @@ mod week;
 pub(crate) use assets::{ICON, STYLE};
 #[cfg(test)]
 pub(super) use text::query as query_of;
-pub(crate) use text::tame;
+pub(crate) use text::{span, tame};
 
 use axum::extract::Query;
 use axum::http::Uri;

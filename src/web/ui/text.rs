@@ -101,7 +101,7 @@ fn is_safe(url: &str) -> bool {
 }
 
 /// `90061 s` as `1d 1h`: the two largest units, or less than a second as `now`.
-pub(super) fn span(length: Duration) -> String {
+pub(crate) fn span(length: Duration) -> String {
     let seconds = length.as_millis() / 1000;
     let units = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
     let Some(first) = units.iter().position(|(_, size)| seconds >= *size) else { return "0s".into() };

@@ -2,10 +2,12 @@
 
 use std::process::{Command, Output};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use squelch::model::Duration as Span;
 
+use super::child::Child;
 use super::sender::{Told, body, now};
 use super::squelch::{Home, PROGRAM, Squelch};
 use super::until;
@@ -61,6 +63,43 @@ async fn alerts_and_incidents_are_listed() {
     assert_eq!(says(&squelch, &["alerts", "Down"]).await.lines().count(), 2, "what fires");
     let over = says(&squelch, &["alerts", "--status=resolved", "-o=json"]).await;
     assert!(over.contains("\"host\": \"a\""), "{over}");
+    // Where the server is may stand in the environment or in a file, and a flag wins.
+    let folder = home.path(".config/squelch");
+    std::fs::create_dir_all(&folder).unwrap();
+    let client = |text: &str| std::fs::write(folder.join("config.yml"), text).unwrap();
+    let url = format!("http://{}", squelch.address);
+    let bare = async |args: &[&str], environment: &str| {
+        let mut command = Command::new(PROGRAM);
+        command.args(args).env("HOME", home.path("")).env("SQUELCH_URL", environment);
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    };
+    client("url: http://127.0.0.1:1\noutput: json\n");
+    let listed = bare(&["incidents"], &url).await;
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(listed.as_array().unwrap().len(), 2, "{listed:#}");
+    assert_eq!(
+        bare(&["incidents"], "").await.status.code(),
+        Some(1),
+        "nothing listens at the URL of the file"
+    );
+    client("urls: http://127.0.0.1:1\n");
+    let refused = bare(&["incidents"], &url).await;
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        refused.status.code() == Some(2) && why.contains("config.yml:1") && why.contains("urls"),
+        "{why}"
+    );
+    assert_eq!(bare(&["check-config", "-"], &url).await.status.code(), Some(1), "it reads no client file");
+    // A watch draws again, and Ctrl-C ends it.
+    let args = ["incidents", "--watch", "--color=always", &format!("--url={url}")];
+    let mut watch = Child::start("watch", PROGRAM, &args).unwrap();
+    watch.line(&["As of"]).await;
+    let drawn = async || (watch.said().matches("As of").count() >= 2).then_some(());
+    until("it draws again", drawn).await;
+    watch.signal(Signal::INT);
+    assert_eq!(watch.ended().await.code(), Some(0));
+    let said = watch.said();
+    assert!(said.contains("\u{1b}[31mpaged\u{1b}[0m") && said.contains(" ago)"), "{said}");
     for (args, code, says) in [
         (vec!["alerts", "a", "b"], 2, "b"),
         (vec!["alerts", "--state=open"], 1, "passing, paged"),

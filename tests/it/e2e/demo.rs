@@ -1,11 +1,24 @@
 //! `squelch demo`, as somebody sees it who tries Squelch for the first time.
 
+use std::net::SocketAddr;
+
+use rustix::process::Signal;
+
 use super::child::Child;
+use super::http;
 use super::squelch::PROGRAM;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_pages_what_matters_and_says_what_it_removed() {
-    let mut demo = Child::start("demo", PROGRAM, &["demo", "--fast"]).unwrap();
+async fn the_demo_pages_what_matters_and_stays_up_to_be_looked_at() {
+    let mut demo = Child::start("demo", PROGRAM, &["demo", "--fast", "--keep"]).unwrap();
+    let next = demo.line(&["open http://", "press Ctrl-C to stop"]).await;
+    let pager = demo.line(&["The fake pager shows its pages at"]).await;
+    for (line, part) in [(next, "<title>"), (pager, "PaymentsDown")] {
+        let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
+        let page = http::get(address.parse::<SocketAddr>().unwrap(), "/").await.unwrap();
+        assert!(page.status == 200 && page.body.contains(part), "{line}: {}", page.body);
+    }
+    demo.signal(Signal::INT);
     let status = demo.ended().await;
     let said = demo.said();
     assert_eq!(status.code(), Some(0), "{said}");

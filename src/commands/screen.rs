@@ -1,0 +1,295 @@
+//! How a command shows what it found: as wide as the terminal, in colour, once or again and again.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use clap::ColorChoice;
+use serde::Serialize;
+
+use super::asking::{say, say_json};
+use super::backtest::Output;
+use super::{failed, wrote};
+use crate::decision_log::plain;
+use crate::model::Timestamp;
+use crate::node::clock::wall;
+use crate::web::span;
+
+/// From one look to the next.
+const REDRAW: Duration = Duration::from_secs(2);
+/// As many digits of a key are shown, if `--wide` does not ask for all.
+const KEY_DIGITS: usize = 12;
+/// Columns of free text. Only these are cut to the width of the terminal.
+const FREE: [&str; 6] = ["Labels", "Why", "Title", "Matchers", "Comment", "URL"];
+/// No column is cut to fewer characters.
+const NARROWEST: usize = 12;
+
+/// When the output has colours, as `--color` says.
+static COLOUR: OnceLock<ColorChoice> = OnceLock::new();
+
+/// Options of a command that lists.
+#[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
+pub struct View {
+    /// Show whole keys, and whole texts beyond the width of the terminal.
+    #[arg(long)]
+    pub wide: bool,
+    /// Ask again and redraw every 2 s, until Ctrl-C.
+    #[arg(long)]
+    pub watch: bool,
+    /// Output format.
+    #[arg(short, long, value_enum, default_value = "simple")]
+    pub output: Output,
+}
+
+impl View {
+    /// Shows what `ask` finds, once or until Ctrl-C. The code is 1 if there is no answer. A watch shows why
+    /// there is none, and goes on.
+    pub async fn show<T: Serialize>(
+        &self,
+        ask: impl AsyncFn() -> Result<T, String>,
+        simple: impl Fn(&T, &Screen) -> String,
+    ) -> ExitCode {
+        if !self.watch {
+            return match (ask().await, self.output) {
+                (Err(why), _) => failed(&why),
+                (Ok(found), Output::Json) => say_json(&found),
+                (Ok(found), Output::Simple) => say(&simple(&found, &Screen::new(self.wide))),
+            };
+        }
+        let draws = async {
+            loop {
+                let found = ask().await;
+                let screen = Screen::new(self.wide);
+                let text = match (found, self.output) {
+                    (Err(why), _) => format!("squelch: {}\n", plain(&why)),
+                    (Ok(found), Output::Json) => match serde_json::to_string_pretty(&found) {
+                        Ok(text) => text + "\n",
+                        Err(error) => return Err(io::Error::other(error)),
+                    },
+                    (Ok(found), Output::Simple) => simple(&found, &screen),
+                };
+                draw(&text, &screen, &mut io::stdout().lock())?;
+                tokio::time::sleep(REDRAW).await;
+            }
+        };
+        tokio::select! {
+            ended = draws => wrote(ended),
+            _ = tokio::signal::ctrl_c() => ExitCode::SUCCESS,
+        }
+    }
+}
+
+/// Draws one look over the last one. A file or a pipe gets one look below the other.
+fn draw(text: &str, screen: &Screen, out: &mut impl Write) -> io::Result<()> {
+    if screen.width.is_some() {
+        write!(out, "\x1b[2J\x1b[H")?;
+    }
+    writeln!(out, "As of {}, every {} s. Ctrl-C ends.\n", clock(screen.now), REDRAW.as_secs())?;
+    out.write_all(text.as_bytes())?;
+    if screen.width.is_none() {
+        writeln!(out)?;
+    }
+    out.flush()
+}
+
+/// Remembers when the output has colours.
+pub fn set_colour(choice: ColorChoice) {
+    // The command line is read once.
+    let _ = COLOUR.set(choice);
+}
+
+/// Where a command writes, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Screen {
+    now: Timestamp,
+    colour: bool,
+    /// Columns of the terminal; `None` if the output is none.
+    width: Option<usize>,
+    wide: bool,
+}
+
+impl Screen {
+    /// Standard output, now.
+    pub fn new(wide: bool) -> Screen {
+        let stdout = io::stdout();
+        let terminal = stdout.is_terminal();
+        let size = terminal.then(|| rustix::termios::tcgetwinsize(&stdout));
+        let width = size.map(|size| size.map_or(80, |size| usize::from(size.ws_col).max(40)));
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let dumb = set("TERM").is_some_and(|term| term == "dumb");
+        let colour = match COLOUR.get().copied().unwrap_or(ColorChoice::Auto) {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => terminal && set("NO_COLOR").is_none() && !dumb,
+        };
+        Screen { now: wall(), colour, width, wide }
+    }
+
+    /// A time with its age: the hour of today, or the day and the hour, in UTC.
+    pub fn moment(&self, at: Timestamp) -> String {
+        match at > self.now {
+            true => format!("{} (in {})", self.time(at), span(at.since(self.now))),
+            false => format!("{} ({} ago)", self.time(at), span(self.now.since(at))),
+        }
+    }
+
+    fn time(&self, at: Timestamp) -> String {
+        let (day, today) = (at.to_string(), self.now.to_string());
+        if day.get(..10) == today.get(..10) { clock(at) } else { format!("{} {}", &day[..10], clock(at)) }
+    }
+
+    /// A dedup key: its first digits, which each command takes, or all of them with `--wide`.
+    pub fn key(&self, key: &str) -> String {
+        let digits = if self.wide { usize::MAX } else { KEY_DIGITS };
+        key.chars().take(digits).collect()
+    }
+
+    /// A table: columns as wide as the text in them. Texts of others cannot begin a line or steer a
+    /// terminal. Where a line would be longer than the terminal is wide, the longest free texts are cut.
+    pub fn table(&self, head: &[&str], rows: &[Vec<String>]) -> String {
+        let top = head.iter().map(|cell| (*cell).to_owned()).collect();
+        let clean = |row: &Vec<String>| row.iter().map(|cell| plain(cell)).collect::<Vec<_>>();
+        let rows: Vec<Vec<String>> = std::iter::once(&top).chain(rows).map(clean).collect();
+        let mut widths = vec![0; head.len()];
+        for row in &rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        if let Some(width) = self.width.filter(|_| !self.wide) {
+            narrow(head, &mut widths, width);
+        }
+        let mut text = String::new();
+        for (n, row) in rows.iter().enumerate() {
+            let cells = row.iter().zip(&widths).zip(head).map(|((cell, width), head)| {
+                let cell = cut(cell, *width);
+                let pad = " ".repeat(width - cell.chars().count());
+                let tint = if n == 0 { Some(BOLD) } else { tint(head, &cell) };
+                match tint.filter(|_| self.colour) {
+                    Some(tint) => format!("{tint}{cell}{RESET}{pad}"),
+                    None => cell + &pad,
+                }
+            });
+            text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// `14:03:10Z`
+fn clock(at: Timestamp) -> String {
+    let seconds = Timestamp::from_millis(at.as_millis().div_euclid(1000) * 1000).to_string();
+    seconds.get(11..).unwrap_or(&seconds).to_owned()
+}
+
+/// Takes characters from the widest column of free text until the line fits, or no such column is wide.
+fn narrow(head: &[&str], widths: &mut [usize], line: usize) {
+    let gaps = 2 * widths.len().saturating_sub(1);
+    let mut over = (widths.iter().sum::<usize>() + gaps).saturating_sub(line);
+    while over > 0 {
+        let free = widths.iter_mut().zip(head).filter(|(_, head)| FREE.contains(head));
+        let Some((widest, _)) = free.max_by_key(|(width, _)| **width).filter(|(w, _)| **w > NARROWEST) else {
+            return;
+        };
+        *widest -= 1;
+        over -= 1;
+    }
+}
+
+fn cut(text: &str, most: usize) -> String {
+    match text.chars().nth(most) {
+        Some(_) => text.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
+        None => text.to_owned(),
+    }
+}
+
+const RESET: &str = "\x1b[0m";
+const BOLD: &str = "\x1b[1m";
+const RED: &str = "\x1b[31m";
+const GREEN: &str = "\x1b[32m";
+const YELLOW: &str = "\x1b[33m";
+const DIM: &str = "\x1b[2m";
+
+/// The colour of a cell below `head`: red needs a person, yellow waits, green is in hand, dim tells nobody.
+fn tint(head: &str, cell: &str) -> Option<&'static str> {
+    let begins = |words: &[&str]| words.iter().any(|word| cell.starts_with(word));
+    match head {
+        "State" if cell.contains("acknowledged") => Some(GREEN),
+        "State" if begins(&["observed", "muted", "resolved", "closed", "expired"]) => Some(DIM),
+        "State" if begins(&["paged", "passing", "flapping", "firing"]) => Some(RED),
+        "State" if begins(&["held", "rate_limited", "withheld", "resolving", "pending"]) => Some(YELLOW),
+        "State" | "Role" if begins(&["active", "owner"]) => Some(GREEN),
+        "Severity" if begins(&["critical", "page", "emergency"]) => Some(RED),
+        "Severity" if begins(&["warning", "error"]) => Some(YELLOW),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn screen(width: Option<usize>, wide: bool, colour: bool) -> Screen {
+        Screen { now: Timestamp::parse("2026-11-28T14:15:20Z").unwrap(), colour, width, wide }
+    }
+
+    fn row(cells: &[&str]) -> Vec<String> {
+        cells.iter().map(|cell| (*cell).to_owned()).collect()
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_text() {
+        let screen = screen(None, false, false);
+        let text = screen.table(&["A", "B"], &[row(&["é", "1"]), row(&["long", "2\n\u{1b}"])]);
+        assert_eq!(text, "A     B\né     1\nlong  2\u{fffd}\u{fffd}\n");
+    }
+
+    #[test]
+    fn a_time_stands_beside_its_age() {
+        let screen = screen(None, false, false);
+        for (at, text) in [
+            ("2026-11-28T14:03:10.500Z", "14:03:10Z (12m 9s ago)"),
+            ("2026-11-27T14:03:10Z", "2026-11-27 14:03:10Z (1d ago)"),
+            ("2026-11-28T14:20:20Z", "14:20:20Z (in 5m)"),
+        ] {
+            assert_eq!(screen.moment(Timestamp::parse(at).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn free_text_is_cut_to_the_terminal_unless_wide() {
+        let rows = [row(&["0123456789ab0123456789ab", &"t".repeat(60)])];
+        let lines = |wide| screen(Some(50), wide, false).table(&["Key", "Title"], &rows);
+        let longest = |text: &str| text.lines().map(|line| line.chars().count()).max();
+        let (cut, whole) = (lines(false), lines(true));
+        assert_eq!(longest(&cut), Some(50), "{cut}");
+        assert!(cut.contains("0123456789ab0123456789ab  ttt") && cut.ends_with("t…\n"), "{cut}");
+        assert_eq!(longest(&whole), Some(86), "{whole}");
+        let key = "a".repeat(64);
+        assert_eq!(screen(None, false, false).key(&key).len(), KEY_DIGITS);
+        assert_eq!(screen(None, true, false).key(&key), key);
+    }
+
+    #[test]
+    fn colours_change_no_width() {
+        let rows = [row(&["paged", "critical"]), row(&["muted", "info"])];
+        let text = screen(None, false, true).table(&["State", "Severity"], &rows);
+        assert!(text.contains("\x1b[31mpaged\x1b[0m  \x1b[31mcritical\x1b[0m"), "{text:?}");
+        let bare = [RESET, BOLD, RED, DIM].iter().fold(text, |text, code| text.replace(code, ""));
+        assert_eq!(bare, screen(None, false, false).table(&["State", "Severity"], &rows));
+    }
+
+    #[test]
+    fn a_watch_clears_a_terminal_and_nothing_else() {
+        let drawn = |screen: Screen| {
+            let mut out = Vec::new();
+            draw("rows\n", &screen, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(drawn(screen(None, false, false)), "As of 14:15:20Z, every 2 s. Ctrl-C ends.\n\nrows\n\n");
+        assert!(drawn(screen(Some(80), false, false)).starts_with("\x1b[2J\x1b[HAs of"));
+    }
+}
