@@ -46,7 +46,7 @@ pub use on_call::{BUDGET, LONGEST, OnCallEntry, ReceiverLoadEntry, ShiftEntry, T
 pub use query::{MAX_LIMIT, Page, Query};
 pub use review::{AroundEntry, NamedReview, Review};
 pub use search::Reader;
-pub use tally::{Advised, Name, Observed, Tally, removed};
+pub use tally::{Advised, Name, Observed, Saved, Tally, removed};
 
 /// Why the decision log could not do its work.
 #[derive(Debug, thiserror::Error)]

@@ -22,6 +22,10 @@ const MOST_OCCURRENCES: usize = 500_000;
 const MOST_ADVICE: usize = 20;
 /// Changes that an advice looks at, the newest.
 const MOST_CHANGES: usize = 24;
+/// Sent pages that are compared with the decisions of profiles that observe, the newest.
+const MOST_COMPARED: usize = 200;
+/// Decisions about one occurrence that such a comparison reads.
+const MOST_DECISIONS: i64 = 500;
 
 /// Counts over a stretch of time. An observation counts once for each receiver that it went to.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +46,11 @@ pub struct Tally {
     pub observed: Observed,
     /// What came in and what went out, from one [`Tally::step`] to the next.
     pub over_time: Vec<(u64, u64)>,
+    /// Observations that interrupted nobody, by the reason or else the disposition, from one [`Tally::step`] to
+    /// the next.
+    pub quiet: BTreeMap<String, Vec<u64>>,
+    /// Pages by day of the week, Monday first, and hour, UTC.
+    pub by_week: [[u64; 24]; 7],
     /// By receiver: what came in, and when it was paged.
     pub receivers: BTreeMap<String, (u64, Vec<Timestamp>)>,
     /// By alertname.
@@ -59,6 +68,21 @@ pub struct Observed {
     pub pages: u64,
     /// Observations by what would have become of them, as in [`Tally::by_fate`].
     pub by_fate: BTreeMap<(String, String), u64>,
+    /// Pages that were sent and that Squelch would not have sent, the newest first, of the newest 200 pages.
+    pub saved: Vec<Saved>,
+}
+
+/// A page that was sent as the sender sent it, and that Squelch would not have sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Saved {
+    /// When it was sent.
+    pub at: Timestamp,
+    /// The labels of the alert that it was sent for.
+    pub labels: LabelSet,
+    /// The receiver.
+    pub receiver: String,
+    /// What Squelch would have done with the alert: the reason, or the disposition without one.
+    pub fate: String,
 }
 
 /// What the alerts of one name did.
@@ -114,6 +138,14 @@ struct Words {
     receivers: BTreeMap<i64, String>,
 }
 
+impl Words {
+    /// Whether decisions of this kind sent a page.
+    fn sends(&self, kind: i64) -> bool {
+        !self.observed.contains(&kind)
+            && self.kinds.get(&kind).is_some_and(|(disposition, _)| disposition == "page")
+    }
+}
+
 impl Reader {
     /// Counts what was decided from `from` on and before `to`.
     ///
@@ -143,6 +175,7 @@ fn tally(conn: &Connection, from: Timestamp, to: Timestamp) -> Result<Tally, Dec
     )?;
     let mut rows = statement.query([first, end, MOST_ROWS])?;
     let (mut read, mut occurrences, mut last) = (0, 0, 0);
+    let mut sent: Vec<Counted> = Vec::new();
     while let Some(row) = rows.next()? {
         let counted = Counted {
             at: row.get(0)?,
@@ -153,6 +186,9 @@ fn tally(conn: &Connection, from: Timestamp, to: Timestamp) -> Result<Tally, Dec
             starts_at: row.get(5)?,
         };
         (read, last) = (read + 1, counted.at);
+        if sent.len() < MOST_COMPARED && words.sends(counted.kind) {
+            sent.push(counted);
+        }
         tally.add(&words, &counted, alerts.entry(counted.alert).or_default(), &mut occurrences);
     }
     tally.cut_at = (read >= MOST_ROWS).then(|| Timestamp::from_millis(last));
@@ -168,6 +204,12 @@ fn tally(conn: &Connection, from: Timestamp, to: Timestamp) -> Result<Tally, Dec
             flapped.push((one.name.flaps, *id));
         }
     }
+    for page in sent.into_iter().filter(|_| tally.observed.came > 0) {
+        let Some(fate) = would_have_been(conn, &words, &page, first)? else { continue };
+        let receiver = words.receivers.get(&page.receiver).cloned().unwrap_or_default();
+        let at = Timestamp::from_millis(page.at);
+        tally.observed.saved.push(Saved { at, labels: read(page.alert)?, receiver, fate });
+    }
     flapped.sort_unstable_by_key(|(flaps, id)| (std::cmp::Reverse(*flaps), *id));
     for (flaps, id) in flapped.into_iter().take(MOST_ADVICE) {
         let Some(one) = alerts.get(&id) else { continue };
@@ -180,6 +222,36 @@ fn tally(conn: &Connection, from: Timestamp, to: Timestamp) -> Result<Tally, Dec
         paged.sort_unstable();
     }
     Ok(tally)
+}
+
+/// What a profile that observes would have done with the occurrence of a sent page. `None` if it would have
+/// paged too, or has not decided.
+fn would_have_been(
+    conn: &Connection,
+    words: &Words,
+    page: &Counted,
+    first: i64,
+) -> Result<Option<String>, rusqlite::Error> {
+    let mut statement = conn.prepare_cached(
+        "SELECT kind FROM decision
+         WHERE alert = ? AND receiver = ? AND starts_at IS ? AND id >= ? ORDER BY id LIMIT ?",
+    )?;
+    let asked = rusqlite::params![page.alert, page.receiver, page.starts_at, first, MOST_DECISIONS];
+    let kinds: Vec<i64> = statement.query_map(asked, |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let fates =
+        kinds.iter().filter(|kind| words.observed.contains(kind)).filter_map(|kind| words.kinds.get(kind));
+    let fates: Vec<&(String, String)> = fates.collect();
+    if fates.iter().any(|(disposition, _)| disposition == "page") {
+        return Ok(None);
+    }
+    // Repeats say least.
+    let telling = fates.iter().find(|(_, reason)| reason != "duplicate").or(fates.first());
+    Ok(telling.map(|fate| word(fate).to_owned()))
+}
+
+/// The reason of a fate, or the disposition without one.
+fn word((disposition, reason): &(String, String)) -> &str {
+    if reason.is_empty() { disposition } else { reason }
 }
 
 /// The names of a small table by their numbers.
@@ -207,10 +279,23 @@ impl Tally {
         self.pages += page;
         *self.by_fate.entry((disposition.clone(), reason.clone())).or_default() += row.count;
         let index = at.since(self.from).as_millis() / self.step().as_millis();
-        if let Some((came, pages)) = self.over_time.get_mut(index.min(BUCKETS - 1) as usize) {
+        let index = index.min(BUCKETS - 1) as usize;
+        if let Some((came, pages)) = self.over_time.get_mut(index) {
             *came += row.count;
             *pages += page;
         }
+        if page == 0 {
+            let fate = word(&words.kinds[&row.kind]);
+            let steps = match self.quiet.get_mut(fate) {
+                Some(known) => known,
+                None => self.quiet.entry(fate.to_owned()).or_insert_with(|| vec![0; BUCKETS as usize]),
+            };
+            steps[index] += row.count;
+        }
+        let hours = row.at.div_euclid(3_600_000);
+        // 1970 began on a Thursday.
+        let day = (hours.div_euclid(24) + 3).rem_euclid(7);
+        self.by_week[day as usize][hours.rem_euclid(24) as usize] += page;
         if let Some(receiver) = words.receivers.get(&row.receiver) {
             let (came, paged) = match self.receivers.get_mut(receiver) {
                 Some(known) => known,
@@ -223,8 +308,7 @@ impl Tally {
         name.came += row.count;
         name.pages += page;
         name.flaps += if reason == "flapping" { row.count } else { 0 };
-        let hour = row.at.div_euclid(3_600_000).rem_euclid(24);
-        name.night += if NIGHT.contains(&hour) { page } else { 0 };
+        name.night += if NIGHT.contains(&hours.rem_euclid(24)) { page } else { 0 };
         let Some(start) = row.starts_at else { return };
         if let Some(last) = alert.occurrences.get_mut(&start) {
             *last = row.at.max(*last);
@@ -337,6 +421,10 @@ mod tests {
         assert_eq!(disk.lasted(), Some(Duration::from_hours(11)));
         assert_eq!((tally.over_time[2], tally.over_time[24]), ((2, 2), (9, 0)));
         assert_eq!(tally.by_fate[&kind("suppressed", "flapping")], 9);
+        assert_eq!(tally.quiet.keys().collect::<Vec<_>>(), ["flapping"], "a page is not quiet");
+        assert_eq!((tally.quiet["flapping"][24], tally.quiet["flapping"].iter().sum::<u64>()), (9, 9));
+        assert_eq!(tally.by_week[2][1], 2, "the 25th is a Wednesday");
+        assert_eq!(tally.by_week.iter().flatten().sum::<u64>(), 2);
         for paged in tally.receivers.values_mut() {
             paged.1.sort_unstable();
         }

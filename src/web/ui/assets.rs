@@ -4,10 +4,11 @@ use std::io::Write as _;
 use std::sync::OnceLock;
 
 use axum::extract::Path;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use serde::Deserialize;
 
 use crate::model::{hex, sha256};
 
@@ -26,12 +27,10 @@ pub(crate) const ICON: &str = include_str!("assets/icon.svg");
 const JS: &str = "text/javascript; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 
-static ASSETS: [Asset; 6] = [
+static ASSETS: [Asset; 4] = [
     Asset { name: "squelch.css", kind: CSS, bytes: STYLE.as_bytes() },
     Asset { name: "squelch.js", kind: JS, bytes: include_bytes!("assets/squelch.js") },
     Asset { name: "htmx.min.js", kind: JS, bytes: include_bytes!("assets/htmx.min.js") },
-    Asset { name: "uPlot.iife.min.js", kind: JS, bytes: include_bytes!("assets/uPlot.iife.min.js") },
-    Asset { name: "uPlot.min.css", kind: CSS, bytes: include_bytes!("assets/uPlot.min.css") },
     Asset { name: "icon.svg", kind: "image/svg+xml", bytes: ICON.as_bytes() },
 ];
 
@@ -61,8 +60,32 @@ pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
+/// What is asked for in the address line of the icon.
+#[derive(Deserialize)]
+struct IconParams {
+    /// The count that it shows.
+    open: Option<u32>,
+}
+
+/// The icon with a count in its corner.
+fn badge(count: u32) -> String {
+    let count = if count > 99 { "99+".to_owned() } else { count.to_string() };
+    let size = [18, 15, 11][count.len().clamp(1, 3) - 1];
+    let badge = format!(
+        "<circle cx=\"21\" cy=\"11\" r=\"11\" fill=\"#c62828\"/><text x=\"21\" y=\"{}\" font-family=\"sans-serif\" \
+         font-weight=\"700\" font-size=\"{size}\" text-anchor=\"middle\" fill=\"#fff\">{count}</text></svg>",
+        11 + size * 36 / 100
+    );
+    ICON.trim_end().replace("</svg>", &badge)
+}
+
 /// `GET /assets/{file}`
-pub(in crate::web) async fn serve(Path(file): Path<String>, headers: HeaderMap) -> Response {
+pub(in crate::web) async fn serve(Path(file): Path<String>, uri: Uri, headers: HeaderMap) -> Response {
+    if let ("icon.svg", Ok(IconParams { open: Some(open) })) = (file.as_str(), super::asked(&uri)) {
+        let headers =
+            [(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "public, max-age=300")];
+        return (headers, badge(open)).into_response();
+    }
     let Some(index) = ASSETS.iter().position(|asset| asset.name == file) else {
         return StatusCode::NOT_FOUND.into_response();
     };
@@ -97,6 +120,12 @@ mod tests {
             bytes < 50_000,
             "{bytes} bytes of assets; with the page at most 100 kB are to be transferred"
         );
+    }
+
+    #[test]
+    fn the_icon_shows_a_count() {
+        assert!(badge(3).contains(">3</text></svg>") && badge(3).starts_with("<svg"));
+        assert!(badge(1000).contains(">99+</text>"));
     }
 
     #[test]

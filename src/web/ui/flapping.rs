@@ -18,6 +18,11 @@ use crate::web::app::App;
 const CARDS: usize = 20;
 /// Width of the drawings, in their own units.
 const WIDTH: u64 = 600;
+/// Height of the curve of a penalty, and the room above it.
+const HEIGHT: u64 = 150;
+const TOP: u64 = 18;
+/// Points between two changes.
+const STEPS: u64 = 6;
 
 /// What is asked for in the address line.
 #[derive(Deserialize, Default)]
@@ -46,8 +51,8 @@ fn body(frame: &Frame, page: usize, now: Timestamp, flappers: &[Flapper], all: u
     html! {
         h1 { "Flapping" }
         p.lead {
-            "Alerts that change back and forth. Each change adds 1 to a penalty that halves with time; from "
-            i { "suppress at" } " on resolves and re-fires are withheld, down to " i { "reuse at" } "."
+            "Alerts that change back and forth. Each change adds 1 to a penalty, which halves with time. At "
+            i { "suppress at" } " Squelch begins to withhold resolves and re-fires. It ends at " i { "reuse at" } "."
         }
         (page::live(&link(page), "5s", now, &format!("{flapping} flap"), html! {
             @if flappers.is_empty() { p.empty { "Nothing flaps." } }
@@ -104,7 +109,7 @@ fn facts(now: Timestamp, flapper: &Flapper) -> Markup {
             " · now " @if flapper.firing { "firing" } @else { "resolved" }
         }
         div.pair {
-            (penalty(flapper))
+            (penalty(now, flapper))
             (changes(now, flapper))
         }
         @if let Some(yaml) = advice.yaml(flapper.labels.value("alertname")) {
@@ -124,11 +129,10 @@ fn facts(now: Timestamp, flapper: &Flapper) -> Markup {
     }
 }
 
-/// The penalty on a scale with both thresholds.
-fn penalty(flapper: &Flapper) -> Markup {
-    let most = flapper.penalty.max(u64::from(flapper.suppress_at)).max(1) * 11 / 10;
-    let x = |value: u64| value.min(most) * WIDTH / most;
+/// The penalty over time, with both thresholds. A dashed line shows how it falls if the alert changes no more.
+fn penalty(now: Timestamp, flapper: &Flapper) -> Markup {
     let (suppress, reuse) = (u64::from(flapper.suppress_at), u64::from(flapper.reuse_at));
+    let Some(curve) = Curve::of(now, flapper) else { return html! {} };
     let said = format!(
         "penalty {}, suppress at {}, reuse at {}",
         tenths(flapper.penalty),
@@ -137,17 +141,78 @@ fn penalty(flapper: &Flapper) -> Markup {
     );
     html! {
         figure {
-            svg.bar viewBox=(format!("0 0 {WIDTH} 34")) role="img" aria-label=(said) {
-                rect.track x="0" y="10" width=(WIDTH) height="12" rx="3" {}
-                rect.fill x="0" y="10" width=(x(flapper.penalty)) height="12" rx="3" {}
-                line.mark x1=(x(suppress)) x2=(x(suppress)) y1="4" y2="28" {}
-                line.mark x1=(x(reuse)) x2=(x(reuse)) y1="4" y2="28" {}
+            svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(said) {
+                @for (at, name) in [(suppress, "suppress at "), (reuse, "reuse at ")] {
+                    line.limit x1="0" x2=(WIDTH) y1=(curve.y(at)) y2=(curve.y(at)) {}
+                    text x="4" y=(curve.y(at) - 5) { (name) (tenths(at)) }
+                }
+                polyline.curve points=(curve.points(&curve.past)) {}
+                polyline.curve.ahead points=(curve.points(&curve.ahead)) {}
+                line.limit x1=(curve.x(now)) x2=(curve.x(now)) y1="0" y2=(HEIGHT) { title { "now" } }
             }
             figcaption {
                 "Penalty " b { (tenths(flapper.penalty)) } " · suppress at " (tenths(suppress)) " · reuse at "
                 (tenths(reuse)) " · halves in " (flapper.half_life)
             }
         }
+    }
+}
+
+/// The penalty of an alert at the times of its newest changes and between them.
+struct Curve {
+    from: Timestamp,
+    to: Timestamp,
+    /// The largest penalty on the drawing, in thousandths.
+    most: u64,
+    past: Vec<(Timestamp, u64)>,
+    ahead: Vec<(Timestamp, u64)>,
+}
+
+impl Curve {
+    /// The curve of `flapper`, if a change of it is remembered.
+    fn of(now: Timestamp, flapper: &Flapper) -> Option<Curve> {
+        let from = *flapper.recent.first()?;
+        let decayed = |penalty: f64, length: Duration| {
+            penalty * (-(length.as_millis() as f64) / flapper.half_life.as_millis().max(1) as f64).exp2()
+        };
+        let falls = |curve: &mut Vec<(Timestamp, u64)>, penalty: f64, from: Timestamp, to: Timestamp| {
+            let length = to.since(from).as_millis();
+            curve.extend((0..=STEPS).map(|step| {
+                let passed = Duration::from_millis(length * step / STEPS);
+                (from + passed, decayed(penalty, passed) as u64)
+            }));
+        };
+        let (mut past, mut penalty) = (Vec::new(), 0.0);
+        let ends = flapper.recent.iter().skip(1).copied().chain([now]);
+        for (change, next) in flapper.recent.iter().zip(ends) {
+            past.push((*change, penalty as u64));
+            falls(&mut past, penalty + 1000.0, *change, next);
+            penalty = decayed(penalty + 1000.0, next.since(*change));
+        }
+        // A release, or changes that are not remembered, can put the penalty elsewhere.
+        past.pop();
+        past.push((now, flapper.penalty));
+        let calm =
+            flapper.until.unwrap_or(now).max(now + Duration::from_millis(now.since(from).as_millis() / 4));
+        let mut ahead = Vec::new();
+        falls(&mut ahead, flapper.penalty as f64, now, calm);
+        let peak = past.iter().map(|(_, penalty)| *penalty).max().unwrap_or(0);
+        let most = peak.max(flapper.suppress_at.into()).max(1000) * 11 / 10;
+        Some(Curve { from, to: calm, most, past, ahead })
+    }
+
+    fn x(&self, at: Timestamp) -> u64 {
+        let whole = self.to.since(self.from).as_millis().max(1);
+        at.since(self.from).as_millis().min(whole) * WIDTH / whole
+    }
+
+    fn y(&self, penalty: u64) -> u64 {
+        HEIGHT - penalty.min(self.most) * (HEIGHT - TOP) / self.most
+    }
+
+    fn points(&self, curve: &[(Timestamp, u64)]) -> String {
+        let points = curve.iter().map(|(at, penalty)| format!("{},{}", self.x(*at), self.y(*penalty)));
+        points.collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -174,5 +239,43 @@ fn changes(now: Timestamp, flapper: &Flapper) -> Markup {
             }
             figcaption { (said) ": where it is filled it fired" }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AlertId, LabelSet};
+
+    #[test]
+    fn the_curve_jumps_at_a_change_and_halves_in_a_half_life() {
+        let at = |minutes: i64| Timestamp::from_millis(minutes * 60_000);
+        let flapper = Flapper {
+            alert: AlertId(1),
+            labels: LabelSet::default(),
+            receiver: "pager".into(),
+            firing: true,
+            changes: 2,
+            recent: vec![at(0), at(30)],
+            penalty: 750,
+            suppress_at: 5000,
+            reuse_at: 1000,
+            half_life: Duration::from_mins(30),
+            since: None,
+            until: None,
+            dedup_key: None,
+        };
+        let curve = Curve::of(at(60), &flapper).unwrap();
+        assert_eq!((curve.past[0], curve.past[1]), ((at(0), 0), (at(0), 1000)));
+        assert!(
+            curve.past.contains(&(at(30), 500)) && curve.past.contains(&(at(30), 1500)),
+            "{:?}",
+            curve.past
+        );
+        assert_eq!(curve.past.last(), Some(&(at(60), 750)));
+        assert_eq!((curve.x(at(0)), curve.x(curve.to), curve.y(0)), (0, WIDTH, HEIGHT));
+        let shown = penalty(at(60), &flapper).into_string();
+        assert!(shown.contains("suppress at 5") && shown.contains("curve ahead"), "{shown}");
+        assert!(Curve::of(at(60), &Flapper { recent: Vec::new(), ..flapper }).is_none());
     }
 }

@@ -12,10 +12,13 @@ mod history;
 mod incident;
 mod lanes;
 mod noise;
+mod noise_figures;
 mod now;
 mod on_call;
 mod page;
+mod plot;
 mod routing;
+mod search;
 mod silence;
 mod standing;
 mod text;
@@ -23,6 +26,7 @@ mod timeline;
 mod week;
 
 pub(crate) use assets::{ICON, STYLE};
+pub(crate) use plot::{DAYS, busiest, heat, pages_text};
 #[cfg(test)]
 pub(super) use text::query as query_of;
 pub(crate) use text::{span, tame};

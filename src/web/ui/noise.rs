@@ -11,7 +11,7 @@ use serde::Deserialize;
 use smol_str::SmolStr;
 
 use super::page::{self, Frame};
-use super::text;
+use super::{noise_figures, plot, text};
 use crate::config::Limit;
 use crate::decision_log::{ChangingLabelEntry, Tally, removed};
 use crate::model::Duration;
@@ -21,14 +21,17 @@ use crate::web::problem::Problem;
 use crate::web::v1::unsearched;
 
 /// The stretches of time that can be looked at.
-const SPANS: [(&str, Duration); 4] = [
+const SPANS: [(&str, Duration); 5] = [
     ("1h", Duration::from_hours(1)),
     ("6h", Duration::from_hours(6)),
     ("24h", Duration::from_hours(24)),
     ("7d", Duration::from_hours(7 * 24)),
+    ("30d", Duration::from_hours(30 * 24)),
 ];
 /// Names in the table.
 const TOP: usize = 25;
+/// So many saved pages are listed without a click.
+const OPEN: usize = 20;
 /// Names in the download.
 const TOP_CSV: usize = 10_000;
 
@@ -42,7 +45,10 @@ pub(in crate::web) struct NoisePageParams {
 /// What one look saw.
 struct Seen {
     span: &'static str,
+    length: Duration,
     tally: Tally,
+    /// The period before, as long. A log that is too long to count twice has none.
+    before: Option<Tally>,
     budgets: BTreeMap<SmolStr, (u64, Limit)>,
     changing: Vec<ChangingLabelEntry>,
 }
@@ -87,9 +93,11 @@ async fn seen(app: &App, uri: &Uri) -> Result<Seen, Problem> {
     let asked: NoisePageParams = super::asked(uri)?;
     let (span, length) = SPANS.into_iter().find(|(name, _)| *name == asked.span).unwrap_or(SPANS[2]);
     let now = app.gate.now();
-    let tally = app.gate.noise(now - length, now).await.map_err(unsearched)?;
+    let start = now - length;
+    let (tally, before) = tokio::join!(app.gate.noise(start, now), app.gate.noise(start - length, start));
+    let (tally, before) = (tally.map_err(unsearched)?, before.ok().filter(|before| before.cut_at.is_none()));
     let changing = crate::decision_log::changing_labels(&app.gate.stats().changing_labels);
-    Ok(Seen { span, tally, budgets: budget::spent(app, now).await?, changing })
+    Ok(Seen { span, length, tally, before, budgets: budget::spent(app, now).await?, changing })
 }
 
 fn body(frame: &Frame, seen: &Seen) -> Markup {
@@ -135,9 +143,18 @@ fn counts(frame: &Frame, seen: &Seen) -> Markup {
                 (tally.observed.came) " observations, and " b { (share) " %" } " would have interrupted nobody."
             }
         }
-        h2 { "In and out over time" }
-        div #chart .chart role="img" aria-label=(format!("{} observations in, {} pages out", tally.came,
-            tally.pages)) data-series=(series(tally)) {}
+        @if tally.observed.came > 0 { (saved(frame, tally)) }
+        h2 { "What interrupted nobody, by cause, and the pages" }
+        (noise_figures::by_cause(tally, seen.before.as_ref()))
+        @let budgets: Vec<_> = seen.budgets.iter().filter(|(_, (_, limit))| limit.per <= seen.length).collect();
+        @if !budgets.is_empty() {
+            h2 { "Page budgets" }
+            @for (receiver, (_, limit)) in budgets {
+                (noise_figures::budget(receiver, limit, tally, seen.before.as_ref()))
+            }
+        }
+        h2 { "Pages by hour of the week, UTC" }
+        (noise_figures::week(tally))
         h2 { "What became of it" }
         @if tally.by_fate.is_empty() { p.empty { "Nothing came in." } } @else { (fates(&tally.by_fate, tally.came)) }
         @if !tally.observed.by_fate.is_empty() {
@@ -155,14 +172,32 @@ fn counts(frame: &Frame, seen: &Seen) -> Markup {
     }
 }
 
-/// Seconds since 1970 of each step, what came in and what went out, as uPlot reads it.
-fn series(tally: &Tally) -> serde_json::Value {
-    let step = tally.step().as_millis();
-    let start = |index: usize| tally.from.as_millis() / 1000 + (index as u64 * step / 1000) as i64;
-    let times: Vec<i64> = (0..tally.over_time.len()).map(start).collect();
-    let came: Vec<u64> = tally.over_time.iter().map(|(came, _)| *came).collect();
-    let pages: Vec<u64> = tally.over_time.iter().map(|(_, pages)| *pages).collect();
-    serde_json::json!([times, came, pages])
+/// The pages that were sent and that Squelch would have saved.
+fn saved(frame: &Frame, tally: &Tally) -> Markup {
+    let saved = &tally.observed.saved;
+    html! {
+        p.outcome { (plot::pages_text(tally.pages)) " sent, " (tally.observed.pages) " would have been." }
+        @if !saved.is_empty() {
+            details.saved #saved open[saved.len() <= OPEN] {
+                summary { (plot::pages_text(saved.len() as u64)) " that Squelch would have saved" }
+                table.rows {
+                    caption.unseen { "Pages that Squelch would have saved, the newest first" }
+                    thead { tr { th scope="col" { "Sent" } th scope="col" { "Alert" } th scope="col" { "Receiver" }
+                        th scope="col" { "Squelch would have decided" } } }
+                    tbody { @for one in saved {
+                        @let filter = text::matchers_of(&one.labels);
+                        tr data-row {
+                            td data-label="Sent" { (text::moment(one.at)) }
+                            td.what { a href=(frame.to(&format!("decisions{}", text::query(&[("q", &filter)])))) {
+                                (text::title(&one.labels)) } }
+                            td data-label="Receiver" { bdi { (text::tame(&one.receiver, 60)) } }
+                            td data-label="Would" { (one.fate.replace('_', " ")) }
+                        }
+                    } }
+                }
+            }
+        }
+    }
 }
 
 fn fates(by_fate: &BTreeMap<(String, String), u64>, came: u64) -> Markup {

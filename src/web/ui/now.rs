@@ -1,4 +1,4 @@
-//! *Now*: what is open, what waits and why, and what happens next.
+//! *Now*: what is open, what is withheld and why, and what happens next.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
@@ -7,16 +7,24 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::page::{self, Frame};
+use super::search::{Searched, searched};
 use super::text;
 use super::{ROWS, look, offset};
 use crate::causes;
-use crate::engine::{Board, BoardQuery, Origin, Row, RowState};
+use crate::engine::{Board, BoardOrder, BoardPart, BoardQuery, Origin, Row, RowState};
 use crate::model::{Silence, SilenceState};
 use crate::web::app::App;
 use crate::web::problem::Problem;
 
 /// Silences that are listed below; all of them stand on a page of their own.
 const FEW_SILENCES: usize = 8;
+/// Characters of a summary.
+const SUMMARY: usize = 300;
+
+/// The parts of the page: the word of the address line, the name, and the key that opens it.
+const TABS: [(&str, &str, &str); 2] = [("open", "Open", "o"), ("withheld", "Withheld", "w")];
+/// How rows can be grouped: the word of the address line, and its name.
+const GROUPS: [(&str, &str); 3] = [("", "by state"), ("severity", "by severity"), ("service", "by service")];
 
 /// What is asked for in the address line.
 #[derive(Deserialize, Default)]
@@ -26,8 +34,18 @@ pub(in crate::web) struct NowPageParams {
     #[serde(default)]
     receiver: String,
     #[serde(default)]
+    tab: String,
+    #[serde(default)]
     state: String,
+    #[serde(default)]
+    group: String,
     page: Option<usize>,
+}
+
+/// What one look saw.
+struct Seen {
+    board: Board,
+    silences: Vec<(Silence, SilenceState)>,
 }
 
 /// `GET /`
@@ -37,17 +55,23 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
     };
-    match board(&app, &asked).await {
-        Ok((board, silences)) => frame.page("Now", body(&frame, &asked, &board, &silences)),
+    let search = searched(&asked.q);
+    match board(&app, &asked, &search).await {
+        Ok(seen) => frame.page("Now", body(&frame, &asked, &search, &seen)),
         Err(problem) => frame.problem(&problem),
     }
 }
 
-type Seen = (Board, Vec<(Silence, SilenceState)>);
-
-async fn board(app: &App, asked: &NowPageParams) -> Result<Seen, Problem> {
+async fn board(app: &App, asked: &NowPageParams, search: &Searched) -> Result<Seen, Problem> {
     let query = BoardQuery {
-        matchers: crate::web::v1::matchers(std::slice::from_ref(&asked.q))?,
+        part: if asked.tab() == "open" { BoardPart::Incidents } else { BoardPart::Waiting },
+        order: match asked.group.as_str() {
+            "severity" => BoardOrder::Severity,
+            "service" => BoardOrder::Service,
+            _ => BoardOrder::State,
+        },
+        words: search.words.clone(),
+        matchers: search.matchers.clone(),
         receiver: (!asked.receiver.is_empty()).then(|| asked.receiver.as_str().into()),
         state: RowState::ALL.into_iter().find(|state| state.as_str() == asked.state),
         offset: offset(asked.page),
@@ -57,106 +81,175 @@ async fn board(app: &App, asked: &NowPageParams) -> Result<Seen, Problem> {
         let mut silences = engine.query().silences();
         silences.retain(|(_, state)| *state != SilenceState::Expired);
         silences.sort_by_key(|(silence, _)| silence.ends_at);
-        (engine.query().board(&query), silences)
+        Seen { board: engine.query().board(&query), silences }
     })
     .await
 }
 
 impl NowPageParams {
-    fn with(&self, state: &str, page: usize) -> String {
+    /// The part of the page that is shown.
+    fn tab(&self) -> &'static str {
+        TABS.iter().map(|(word, ..)| *word).find(|word| *word == self.tab).unwrap_or("open")
+    }
+
+    /// The query of this page with another tab, state or page of the list.
+    fn with(&self, tab: &str, state: &str, page: usize) -> String {
         let page = if page > 1 { page.to_string() } else { String::new() };
-        text::query(&[("q", &self.q), ("receiver", &self.receiver), ("state", state), ("page", &page)]).into()
+        let tab = if tab == "open" { "" } else { tab };
+        let (q, receiver, group) = (&self.q[..], &self.receiver[..], &self.group[..]);
+        let query = [
+            ("q", q),
+            ("receiver", receiver),
+            ("tab", tab),
+            ("state", state),
+            ("group", group),
+            ("page", &page),
+        ];
+        text::query(&query).into()
     }
 }
 
-fn body(frame: &Frame, asked: &NowPageParams, board: &Board, silences: &[(Silence, SilenceState)]) -> Markup {
-    let page = asked.page.unwrap_or(1).max(1);
-    let count = |state| board.states.get(&state).copied().unwrap_or(0);
-    let open = count(RowState::Passing) + count(RowState::Paged) + count(RowState::Flapping);
-    let held = count(RowState::Held) + count(RowState::RateLimited);
-    let summary = format!("{open} open, {held} held back");
-    let here = |query: String| frame.to(&format!("./{query}"));
+fn body(frame: &Frame, asked: &NowPageParams, search: &Searched, seen: &Seen) -> Markup {
+    let (page, board) = (asked.page.unwrap_or(1).max(1), &seen.board);
+    let summary = format!("{} open, {} withheld", board.incidents, board.waiting);
+    let here = |tab: &str, state: &str, page| frame.to(&format!("./{}", asked.with(tab, state, page)));
     html! {
         div.head {
             h1 { "Now" }
-            form.filter role="search" method="get" action=(frame.to("./")) {
-                label.unseen for="q" { "Filter by matchers" }
-                input #q name="q" type="search" value=(asked.q) placeholder="alertname=~\"Disk.*\", team=\"db\""
-                    autocomplete="off" autocapitalize="off" spellcheck="false" aria-keyshortcuts="/";
-                label.unseen for="receiver" { "Receiver" }
-                select #receiver name="receiver" {
-                    option value="" { "all receivers" }
-                    @for name in &board.receivers {
-                        option value=(name) selected[*name == asked.receiver] { (text::tame(name, 60)) }
-                    }
+            (filter(frame, asked, search, board))
+            button.notify type="button" data-notify hidden { "Notify me" }
+        }
+        @if let Some(wrong) = &search.wrong {
+            p.problem #q-error role="alert" { (text::tame(wrong, 300)) ". The list shows everything." }
+        }
+        (page::live(&here(asked.tab(), &asked.state, page), "3s", frame.now(), &summary, html! {
+            (tabs(asked, board, |tab| here(tab, "", 1)))
+            (states(asked, board, |state| here(asked.tab(), state, 1)))
+            @if board.rows.is_empty() { (nothing(asked, board, &here("withheld", "", 1))) }
+            @else { (table(frame, asked, &board.rows)) }
+            (page::pager(board.matching, page, |page| here(asked.tab(), &asked.state, page)))
+            (few_silences(frame, &seen.silences))
+        }))
+    }
+}
+
+fn filter(frame: &Frame, asked: &NowPageParams, search: &Searched, board: &Board) -> Markup {
+    let wrong = search.wrong.is_some();
+    html! {
+        form.filter role="search" method="get" action=(frame.to("./")) {
+            label.unseen for="q" { "Search by words or matchers" }
+            input #q name="q" type="search" value=(asked.q) placeholder="disk full, or team=\"db\""
+                autocomplete="off" autocapitalize="off" spellcheck="false" aria-keyshortcuts="/"
+                aria-invalid=[wrong.then_some("true")] aria-describedby=[wrong.then_some("q-error")];
+            label.unseen for="receiver" { "Receiver" }
+            select #receiver name="receiver" {
+                option value="" { "all receivers" }
+                @for name in &board.receivers {
+                    option value=(name) selected[*name == asked.receiver] { (text::tame(name, 60)) }
                 }
-                @if !asked.state.is_empty() { input type="hidden" name="state" value=(asked.state); }
-                button { "Filter" }
+            }
+            label.unseen for="group" { "Group" }
+            select #group name="group" {
+                @for (word, name) in GROUPS { option value=(word) selected[word == asked.group] { (name) } }
+            }
+            @if asked.tab() != "open" { input type="hidden" name="tab" value=(asked.tab()); }
+            @if !asked.state.is_empty() { input type="hidden" name="state" value=(asked.state); }
+            button { "Search" }
+        }
+    }
+}
+
+fn tabs(asked: &NowPageParams, board: &Board, link: impl Fn(&str) -> String) -> Markup {
+    html! {
+        nav.tabs aria-label="Parts of this page" {
+            @for (word, name, key) in TABS {
+                a #(format!("tab-{word}")) href=(link(word)) data-key=(key) aria-keyshortcuts=(key)
+                    aria-current=[(asked.tab() == word).then_some("true")] {
+                    (name) " " b { (if word == "open" { board.incidents } else { board.waiting }) }
+                }
             }
         }
-        (page::live(&here(asked.with(&asked.state, page)), "3s", frame.now(), &summary, html! {
+    }
+}
+
+fn states(asked: &NowPageParams, board: &Board, link: impl Fn(&str) -> String) -> Markup {
+    let count = |state| board.states.get(&state).copied().unwrap_or(0);
+    let shown = board.states.len() > 1 || !asked.state.is_empty();
+    html! {
+        @if shown {
             ul.states aria-label="By state" {
                 @let all: usize = board.states.values().sum();
-                li { a href=(here(asked.with("", 1)))
-                    aria-current=[asked.state.is_empty().then_some("true")] { b { (all) } " all" } }
+                li { a #state-all href=(link("")) aria-current=[asked.state.is_empty().then_some("true")] {
+                    b { (all) } " all" } }
                 @for state in RowState::ALL {
                     @let word = state.as_str();
                     @let (name, class) = text::state(state);
                     @if count(state) > 0 || asked.state == word {
-                        li { a class=(class) href=(here(asked.with(word, 1))) aria-current=[(asked.state
-                            == word).then_some("true")] {
+                        li { a #(format!("state-{word}")) class=(class) href=(link(word))
+                            aria-current=[(asked.state == word).then_some("true")] {
                             b { (count(state)) } " " (name)
                         } }
                     }
                 }
             }
-            @if board.rows.is_empty() { (nothing(asked)) } @else { (table(frame, &board.rows)) }
-            (page::pager(board.matching, page, |page| here(asked.with(&asked.state, page))))
-            (few_silences(frame, silences))
-        }))
-    }
-}
-
-fn nothing(asked: &NowPageParams) -> Markup {
-    let filtered = [&asked.q, &asked.receiver, &asked.state].iter().any(|text| !text.is_empty());
-    html! {
-        p.empty {
-            @if filtered { "Nothing that is open or waits matches." }
-            @else { "All quiet. Nothing is open, and nothing is held back." }
         }
     }
 }
 
-/// What the rows of one part of the table have in common.
-fn part(row: &Row) -> &'static str {
-    match (row.standing.origin, row.standing.state) {
-        (Origin::Internal, _) => "About Squelch itself",
-        (_, RowState::Observed) => "Only observed: Squelch would do this, and tells nobody",
-        _ => "Open, or waiting",
+fn nothing(asked: &NowPageParams, board: &Board, withheld: &str) -> Markup {
+    let filtered = [&asked.q, &asked.receiver, &asked.state].iter().any(|text| !text.is_empty());
+    let open = asked.tab() == "open";
+    html! {
+        p.empty {
+            @if filtered { "Nothing here matches." }
+            @else if !open { "Nothing is withheld." }
+            @else if board.waiting == 0 { "All quiet. Nothing is open, and nothing is withheld." }
+            @else {
+                "Nothing is open. " a href=(withheld) { (board.waiting) @if board.waiting == 1 { " alert is" }
+                    @else { " alerts are" } " withheld" } "."
+            }
+        }
     }
 }
 
-fn table(frame: &Frame, rows: &[Row]) -> Markup {
-    let parts: Vec<&[Row]> = rows.chunk_by(|a, b| part(a) == part(b)).collect();
-    let usual = matches!(&parts[..], [only] if only.iter().all(|row| part(row) == "Open, or waiting"));
+/// The heading that a row shares with the rows of its part of the table.
+fn part(asked: &NowPageParams, row: &Row) -> String {
+    match (row.standing.origin, row.standing.state, asked.group.as_str()) {
+        (Origin::Internal, ..) => "About Squelch itself".into(),
+        (_, RowState::Observed, _) => "Only observed: Squelch would do this, and tells nobody".into(),
+        (_, _, "severity") => text::tame(&row.severity, 60),
+        (_, _, "service") if row.service.is_empty() => "No service".into(),
+        (_, _, "service") => text::tame(&row.service, 120),
+        _ if asked.tab() == "open" => "Open".into(),
+        _ => "Withheld".into(),
+    }
+}
+
+fn table(frame: &Frame, asked: &NowPageParams, rows: &[Row]) -> Markup {
+    let parts: Vec<&[Row]> = rows.chunk_by(|a, b| part(asked, a) == part(asked, b)).collect();
+    let usual = parts.len() == 1 && rows.iter().all(is_usual) && asked.group.is_empty();
     html! {
         table.rows {
-            caption.unseen { "Open incidents, and alerts that wait, the most urgent first" }
+            caption.unseen { "Open incidents, or alerts that wait, the most urgent first" }
             thead { tr {
-                th scope="col" { "State" } th scope="col" { "What" } th scope="col" { "Receiver" }
+                th scope="col" { "State" } th scope="col" { "What" } th scope="col" { "Notified" }
                 th.n scope="col" { "Alerts" } th scope="col" { "Age" } th scope="col" { "Next" }
-                th scope="col" { span.unseen { "Actions" } }
+                th scope="col" { span.unseen { "Links and actions" } }
             } }
             @for rows in parts {
                 tbody {
-                    @if let Some(first) = rows.first().filter(|_| !usual) {
-                        tr.part { th scope="rowgroup" colspan="7" { (part(first)) } }
+                    @if let Some(heading) = rows.first().filter(|_| !usual).map(|row| part(asked, row)) {
+                        tr.part { th scope="rowgroup" colspan="7" { bdi { (heading) } } }
                     }
                     @for row in rows { (one(frame, row)) }
                 }
             }
         }
     }
+}
+
+fn is_usual(row: &Row) -> bool {
+    row.standing.origin != Origin::Internal && row.standing.state != RowState::Observed
 }
 
 /// Where a row stands, and who decided that.
@@ -169,6 +262,9 @@ pub(super) fn state(row: &Row) -> Markup {
         }
         @if row.refused { " " span.state.paged { "refused" } }
         @if let Some((by, _)) = &row.acknowledged { " " span.tag { "acknowledged by " bdi { (text::tame(by, 60)) } } }
+        @if row.silenced > 0 {
+            " " span.tag { @if row.silenced < row.firing { (row.silenced) " " } "silenced" }
+        }
         @if row.standing.origin == Origin::Sender { " " span.tag title="Observe mode: as the sender sends it" { "as sent" } }
         @if row.standing.origin == Origin::Internal { " " span.tag { "internal" } }
     }
@@ -196,16 +292,18 @@ fn one(frame: &Frame, row: &Row) -> Markup {
         None => frame.to(&format!("alert{}", text::query(&[("id", &row.alert.to_string())]))),
     };
     html! {
-        tr data-row {
+        @let pages = row.standing.incident.as_ref().filter(|_| row.standing.would.is_none());
+        tr data-row data-incident=[pages] data-opened=[pages.map(|_| row.since.as_millis())] {
             td data-label="State" { (state(row)) }
             td.what {
                 a id=(id) href=(link) { (heading(row)) }
+                @if !row.summary.is_empty() { p.summary { bdi { (text::tame(&row.summary, SUMMARY)) } } }
                 p.why {
                     span class="sev" { (text::tame(&row.severity, 40)) } " "
                     (text::cause(row.standing.cause.as_ref()))
                 }
             }
-            td data-label="Receiver" { bdi { (text::tame(&row.standing.receiver, 60)) } }
+            td data-label="Notified" { (notified(frame, row)) }
             td.n data-label="Alerts" { (row.firing) @if row.alerts > row.firing { span.dim { "/" (row.alerts) } } }
             td data-label="Age" { (text::ago(now, row.since)) }
             td data-label="Next" {
@@ -213,7 +311,27 @@ fn one(frame: &Frame, row: &Row) -> Markup {
                 @if let Some((at, what)) = row.standing.next {
                     (causes::next_step(what)) " " (text::until(now, at))
                 } @else { span.dim { "–" } } }
-            td.act { (actions(frame, row)) }
+            td.act {
+                (text::key_button(&row.runbook, "Runbook", "r"))
+                (text::key_button(&row.generator_url, "Graph", "g"))
+                (actions(frame, row))
+            }
+        }
+    }
+}
+
+/// Who accepted the page of a row first, and when.
+fn notified(frame: &Frame, row: &Row) -> Markup {
+    html! {
+        @match &row.notified {
+            Some((receiver, integration, at)) => {
+                bdi { (text::tame(receiver, 60)) } " " span.dim { bdi { (text::tame(integration, 60)) } } " "
+                (text::short(frame.now(), *at))
+            },
+            None => {
+                bdi { (text::tame(&row.standing.receiver, 60)) }
+                @if row.standing.state == RowState::Passing { " " span.dim { "not yet" } }
+            },
         }
     }
 }
@@ -245,7 +363,7 @@ pub(super) fn actions(frame: &Frame, row: &Row) -> Markup {
         }
         // No silence applies to what Squelch says about itself.
         @if row.standing.origin != Origin::Internal {
-            a.button href=(frame.to(&format!("silences{about}"))) { "Silence" }
+            a.button href=(frame.to(&format!("silences{about}"))) data-key="s" { "Silence" }
         }
     }
 }

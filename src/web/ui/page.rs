@@ -73,6 +73,23 @@ impl Frame {
         self.answer(problem.status, reason, body)
     }
 
+    /// What the title of the window begins with: a sign of trouble, or the count of open incidents.
+    fn mark(&self) -> String {
+        match (self.standing.is_bad(), self.standing.open()) {
+            (true, _) => "(!) ".into(),
+            (false, 0) => String::new(),
+            (false, open) => format!("({open}) "),
+        }
+    }
+
+    /// The icon of the window, with the count of open incidents.
+    fn icon(&self) -> String {
+        match self.standing.open() {
+            0 => self.to("assets/icon.svg"),
+            open => self.to(&format!("assets/icon.svg?open={open}")),
+        }
+    }
+
     /// A page under a status of its own.
     pub(super) fn answer(&self, status: StatusCode, title: &str, body: Markup) -> Response {
         let page = html! {
@@ -83,13 +100,9 @@ impl Frame {
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="color-scheme" content="light dark";
                     meta name="htmx-config" content=(HTMX);
-                    title { @if self.standing.is_bad() { "(!) " } (title) " · Squelch" }
-                    link rel="icon" type="image/svg+xml" href=(self.to("assets/icon.svg"));
+                    title { (self.mark()) (title) " · Squelch" }
+                    link rel="icon" type="image/svg+xml" href=(self.icon());
                     link rel="stylesheet" href=(self.to("assets/squelch.css"));
-                    @if title == "Noise" {
-                        link rel="stylesheet" href=(self.to("assets/uPlot.min.css"));
-                        script src=(self.to("assets/uPlot.iife.min.js")) defer {}
-                    }
                     script src=(self.to("assets/htmx.min.js")) defer {}
                     script src=(self.to("assets/squelch.js")) defer {}
                 }
@@ -103,6 +116,7 @@ impl Frame {
                             }
                         }
                         p.made #made { "as of " (text::moment(self.now)) }
+                        button.zone #zone type="button" data-key="u" aria-keyshortcuts="u" hidden { "UTC" }
                         button.keys type="button" data-keys aria-label="Keyboard shortcuts" { "?" }
                     }
                     p.trouble #lost role="alert" hidden {}
@@ -201,6 +215,9 @@ fn keys() -> Markup {
         ("↓ ↑  or  j k", "next and previous row"),
         ("Enter", "open the row"),
         ("1 … 7", "the views"),
+        ("o  w", "open incidents, withheld alerts"),
+        ("r  g  s", "runbook, graph and silence of the row"),
+        ("u", "times in UTC, or in your zone"),
         ("Esc", "leave the filter, close this"),
         ("?", "this list"),
     ];

@@ -28,6 +28,8 @@ pub(super) struct Standing {
     trouble: Option<String>,
     undelivered: Vec<Undelivered>,
     observing: Observing,
+    /// How many incidents are open.
+    open: usize,
 }
 
 /// An integration that does not take what it is sent.
@@ -53,18 +55,26 @@ impl Standing {
         let trouble = app.gate.ready().err();
         let health = app.gate.health();
         // While the storage is down, delivery still says what it knows.
-        let seen = look(app, |engine| (engine.query().refused(), engine.query().observing())).await;
-        let (refused, observing) = seen.unwrap_or_default();
+        let seen = look(app, |engine| {
+            let query = engine.query();
+            (query.refused(), query.observing(), query.open())
+        });
+        let (refused, observing, open) = seen.await.unwrap_or_default();
         let mut undelivered = undelivered(now, &health, refused);
         for one in undelivered.iter_mut().take(MOST).filter(|one| one.error.is_none()) {
             one.error = refusal(app, one).await;
         }
-        Standing { trouble, undelivered, observing }
+        Standing { trouble, undelivered, observing, open }
     }
 
     /// Whether somebody must do something.
     pub(super) fn is_bad(&self) -> bool {
         self.trouble.is_some() || !self.undelivered.is_empty()
+    }
+
+    /// How many incidents are open.
+    pub(super) fn open(&self) -> usize {
+        self.open
     }
 
     /// The top of the page. It has a key that changes when it says something else, so that a refresh need

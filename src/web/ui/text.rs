@@ -135,6 +135,25 @@ pub(super) fn moment(at: Timestamp) -> Markup {
     html! { time.at datetime=(at) title=(at) { (seconds) } }
 }
 
+/// A recent moment: the time of the day, and the day too if it was not within the last 12 hours.
+pub(super) fn short(now: Timestamp, at: Timestamp) -> Markup {
+    let seconds = Timestamp::from_millis(at.as_millis().div_euclid(1000) * 1000).to_string();
+    let is_recent = now.since(at) < Duration::from_hours(12);
+    let shown = if is_recent { seconds.get(11..).unwrap_or(&seconds) } else { &seconds };
+    html! { time.at.short datetime=(at) title=(at) { (shown) } }
+}
+
+/// A button that leads where the sender says, if a browser may follow it. A key opens that of the current row.
+pub(super) fn key_button(url: &str, text: &str, key: &str) -> Markup {
+    let safe = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
+    html! {
+        @if safe && url.len() < 4_000 {
+            a.button href=(url) rel="noreferrer noopener" target="_blank" data-key=(key) { (text) }
+            " "
+        }
+    }
+}
+
 /// Matchers that match these labels and no others.
 pub(super) fn matchers_of(labels: &LabelSet) -> String {
     let matchers = labels.iter().filter_map(|(n, v)| Matcher::new(n, MatchOp::Equal, v).ok());

@@ -252,6 +252,20 @@ async fn what_is_only_observed_is_told_apart_from_what_was_sent() {
     assert!(said.contains("Squelch passes on what the sender sent"), "{said}");
     let alerts = says(&squelch, &["alerts", "Down"]).await;
     assert!(alerts.contains("paged (as sent)") && alerts.contains("observed (would be paged)"), "{alerts}");
+    // The sender pages anew whenever it fires again. Squelch would not have.
+    for _ in 0..4 {
+        let slow = Told::fires("Slow", "host", "b");
+        squelch.hook(&body("http://am-0", &[slow.resolved()])).await;
+        squelch.hook(&body("http://am-0", &[Told::fires("Slow", "host", "b")])).await;
+    }
+    let saved = async || {
+        let page = squelch.get("/noise?span=1h").await.body;
+        page.contains("that Squelch would have saved").then_some(page)
+    };
+    let page = until("the page lists the pages that Squelch would have saved", saved).await;
+    let list = page.split("Pages that Squelch would have saved").nth(1).unwrap();
+    let list = list.split("</table>").next().unwrap();
+    assert!(page.contains(" would have been.") && list.contains("Slow") && !list.contains("Down"), "{list}");
 }
 
 /// A rule that writes its value into a label makes a new alert at each evaluation.

@@ -74,6 +74,9 @@ async fn every_view_works_under_the_traffic_of_the_demo() {
         .await;
 
     browser.open(&format!("{url}flapping")).await;
+    let curve = "const c = document.querySelector('polyline.curve'), t = c.closest('figure').textContent; \
+                 return c.points.length > 10 && t.includes('suppress at') && t.includes('reuse at');";
+    assert_eq!(browser.run(curve).await, json!(true), "the penalty is drawn with its thresholds");
     let yaml = "return document.querySelector('.advice pre')?.textContent;";
     let yaml = browser.wait("a rule is advised", yaml).await;
     assert!(yaml.as_str().unwrap().contains("keep_firing_for:"), "{yaml}");
@@ -86,7 +89,12 @@ async fn every_view_works_under_the_traffic_of_the_demo() {
     assert!(words.as_str().unwrap().contains("noise.default.flapping"), "{words}");
 
     browser.open(&format!("{url}noise?span=1h")).await;
-    browser.wait("the chart is drawn", "return !!document.querySelector('#chart canvas');").await;
+    browser
+        .wait("the chart is drawn", "return !!document.querySelector('.causes path.page').getAttribute('d');")
+        .await;
+    let drawn = "return [document.querySelectorAll('.causes path[class^=c]').length > 1, \
+                 document.querySelectorAll('.week rect').length, !!document.querySelector('.week rect.hot')];";
+    assert_eq!(browser.run(drawn).await, json!([true, 168, true]), "causes and hours of the week");
     let names = browser.run("return document.body.innerText;").await;
     assert!(names.as_str().unwrap().contains("QueueDepthHigh"), "{names}");
 
@@ -107,6 +115,11 @@ async fn every_view_works_under_the_traffic_of_the_demo() {
         let bytes = browser.run(size).await.as_u64().unwrap();
         assert!(bytes < 100_000, "/{view}: {bytes} bytes");
         browser.shoot(&format!("{name}-light.png")).await;
+    }
+    browser.client.set_window_size(768, 1024).await.unwrap();
+    for (_, view) in VIEWS {
+        browser.open(&format!("{url}{view}")).await;
+        assert_eq!(browser.run(TOO_WIDE).await, json!(0), "/{view} on a tablet");
     }
     browser.close().await;
 

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::history::{Against, Difference, Report, Side, Tally, length, swallowed, thousands};
-use crate::web::{ICON, STYLE, tame};
+use crate::web::{ICON, STYLE, pages_text as pages, tame};
 
 /// What the page adds to the styles of the other pages.
 const MORE: &str = include_str!("page.css");
@@ -57,11 +57,6 @@ fn series(report: &Report) -> Vec<Series<'_>> {
 
 fn file(side: &Side) -> String {
     tame(&side.file, CUT)
-}
-
-/// `1 page`, `1,200 pages`
-fn pages(count: u64) -> String {
-    format!("{} page{}", thousands(count), if count == 1 { "" } else { "s" })
 }
 
 fn page(report: &Report) -> Markup {

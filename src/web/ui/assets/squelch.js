@@ -31,31 +31,50 @@
     }
   }
 
-  const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+  const stored = (key) => { try { return localStorage.getItem(key) || ""; } catch (e) { return ""; } };
+  const store = (key, value) => { try { localStorage.setItem(key, value); } catch (e) { /* private window */ } };
+
+  // One zone for every time of the page: that of this browser, or UTC.
+  let format = {};
+  function zone() {
+    const timeZone = stored("squelch-zone") === "utc" ? "UTC" : undefined;
+    const time = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZone };
+    format = {
+      clock: new Intl.DateTimeFormat(undefined, { ...time, timeZoneName: "short" }),
+      time: new Intl.DateTimeFormat(undefined, time),
+      day: new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone }),
+    };
+    const button = one("#zone");
+    if (button) { button.hidden = false; button.setAttribute("aria-pressed", String(!!timeZone)); }
+  }
+
+  function moment(t) {
+    const at = new Date(t.getAttribute("datetime")), day = format.day.format(at);
+    const today = t.matches(".short") && day === format.day.format(new Date(Date.now() + ahead));
+    return (today ? "" : day + ", ") + format.time.format(at);
+  }
 
   function dress() {
     const live = one("#live"), status = one("#status");
     const now = Number((live || document.body).dataset.now);
     ahead = now - Date.now();
     if (live && status) set(status, live.dataset.summary);
-    const zone = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-    for (const t of all("time.at")) set(t, zone.format(new Date(t.getAttribute("datetime"))));
+    zone();
+    for (const t of all("time.at")) set(t, moment(t));
     const made = one("#made");
-    if (made) { made.classList.remove("paused"); made.textContent = "as of " + clock.format(new Date(now)); }
-    const author = known();
+    if (made) { made.classList.remove("paused"); made.textContent = "as of " + format.clock.format(new Date(now)); }
+    offer();
+    const author = stored("squelch-author");
     for (const input of all("input[data-author]")) if (!input.value) input.value = author;
     count();
-    chart();
   }
-
-  function known() { try { return localStorage.getItem("squelch-author") || ""; } catch (e) { return ""; } }
 
   document.addEventListener("submit", (event) => {
     // With this script the count follows what is written, so it need not be confirmed.
     const matchers = one("[data-counted]", event.target), counted = one("[name=counted]", event.target);
     if (matchers && counted) counted.value = matchers.value;
     const author = one("input[data-author]:not([type=hidden])", event.target);
-    if (author) try { localStorage.setItem("squelch-author", author.value); } catch (e) { /* private window */ }
+    if (author) store("squelch-author", author.value);
   });
 
   const LOST = "Connection lost";
@@ -67,7 +86,7 @@
     document.body.classList.add("lost");
     const bar = one("#lost");
     bar.hidden = false;
-    set(bar, "Connection lost since " + clock.format(new Date(lost.since + ahead)) + " (" + lost.why + "). " +
+    set(bar, "Connection lost since " + format.clock.format(new Date(lost.since + ahead)) + " (" + lost.why + "). " +
       "This page shows what was true then. It goes on by itself once the server answers.");
   }
 
@@ -77,10 +96,39 @@
     // What is read out is replaced only when it says something else.
     if (next && here && next.dataset.key !== here.dataset.key) here.replaceWith(document.importNode(next, true));
     document.title = page.title;
+    const icon = one("link[rel=icon]"), drawn = one("link[rel=icon]", page);
+    if (icon && drawn && icon.getAttribute("href") !== drawn.getAttribute("href")) icon.setAttribute("href", drawn.getAttribute("href"));
+    tell(page);
     if (!lost) return;
     lost = null;
     one("#lost").hidden = true;
     document.body.classList.remove("lost");
+  }
+
+  // Notifications of new incidents, for a person who asked for them, while this page is open.
+  const notifies = () => stored("squelch-notify") === "on" && window.Notification && Notification.permission === "granted";
+  let newest = null; // when the newest incident opened that was on the page
+  function tell(page) {
+    const rows = all("tr[data-opened]", page), opened = (row) => Number(row.dataset.opened);
+    if (newest !== null && notifies())
+      for (const row of rows.filter((row) => opened(row) > newest)) {
+        const summary = one(".summary", row) || one(".why", row);
+        const news = new Notification(one(".what a", row).textContent, { body: summary ? summary.textContent : "", tag: row.dataset.incident });
+        news.onclick = () => { window.focus(); };
+      }
+    newest = Math.max(newest || 0, ...rows.map(opened));
+  }
+
+  function offer() {
+    const button = one("[data-notify]");
+    if (!button) return;
+    button.hidden = !window.Notification || Notification.permission === "denied";
+    button.setAttribute("aria-pressed", String(!!notifies()));
+  }
+
+  function notify() {
+    if (notifies()) { store("squelch-notify", "off"); return offer(); }
+    Notification.requestPermission().then((answer) => { store("squelch-notify", answer === "granted" ? "on" : "off"); offer(); });
   }
 
   const ofLive = (event) => event.target.id === "live";
@@ -116,20 +164,35 @@
     if (place) { place.textContent = "It is not known how much these match: the server does not answer."; }
   }
 
-  let focused = null;
+  // A refresh keeps the focus, and what a person has opened or closed.
+  const FOCUS = "a[href], button, summary, [tabindex]";
+  let focused = null, folds = new Map();
   document.addEventListener("htmx:beforeSwap", () => {
-    const here = document.activeElement;
-    focused = here && here.closest("#live") ? { id: here.id, row: rows().indexOf(here) } : null;
+    const here = document.activeElement, live = here && here.closest("#live");
+    const row = live && here.closest("[data-row]"), named = row && one("[id]", row);
+    focused = live && { id: here.id, row: named && named.id, at: all(FOCUS, row || live).indexOf(here),
+      line: row ? all("[data-row]").indexOf(row) : -1 };
+    folds = new Map(all("#live details[id]").map((fold) => [fold.id, fold.open]));
   });
+
+  function again() {
+    const same = focused.id && document.getElementById(focused.id);
+    const named = focused.row && document.getElementById(focused.row);
+    const row = named ? named.closest("[data-row]") : all("[data-row]")[focused.line];
+    const list = all(FOCUS, focused.line < 0 ? one("#live") : row);
+    return same || (row || focused.line < 0 ? list[focused.at] || list[0] : null);
+  }
+
   document.addEventListener("htmx:afterSettle", (event) => {
     const error = one("#matchers-error"), matchers = one("[data-counted]");
     if (matchers && error) matchers.setAttribute("aria-invalid", "true");
     else if (matchers) matchers.removeAttribute("aria-invalid");
     if (!ofLive(event)) return;
     dress();
+    for (const [id, open] of folds) { const fold = document.getElementById(id); if (fold) fold.open = open; }
     if (!focused || (document.activeElement && document.activeElement !== document.body)) return;
-    const again = (focused.id && document.getElementById(focused.id)) || rows()[focused.row];
-    if (again) again.focus({ preventScroll: true });
+    const next = again();
+    if (next) next.focus({ preventScroll: true });
   });
 
   function rows() { return all("[data-row]").map((row) => one("a, button", row)).filter(Boolean); }
@@ -153,11 +216,19 @@
     else if (event.key === "?") one("#keys").showModal();
     else if (event.key === "ArrowDown" || event.key === "j") { event.preventDefault(); step(1); }
     else if (event.key === "ArrowUp" || event.key === "k") { event.preventDefault(); step(-1); }
+    else if (/^[a-z]$/.test(event.key) && keyed(event.key)) { event.preventDefault(); keyed(event.key).click(); }
     else if (/^[1-7]$/.test(event.key) && views[event.key - 1]) views[event.key - 1].click();
   });
 
+  function keyed(key) { // of the row that has the focus, else of the page
+    const row = document.activeElement && document.activeElement.closest("[data-row]");
+    return (row && one('[data-key="' + key + '"]', row)) || all('[data-key="' + key + '"]').find((e) => !e.closest("[data-row]"));
+  }
+
   document.addEventListener("click", (event) => {
     if (event.target.closest("[data-keys]")) one("#keys").showModal();
+    if (event.target.closest("[data-notify]")) notify();
+    if (event.target.closest("#zone")) { store("squelch-zone", stored("squelch-zone") === "utc" ? "" : "utc"); dress(); }
     const copy = event.target.closest("[data-copy]");
     if (!copy) return;
     const done = () => { copy.textContent = "Copied"; };
@@ -170,25 +241,6 @@
     if (text) getSelection().selectAllChildren(text);
   }
 
-  let plot = null;
-  function chart() {
-    const place = one("#chart");
-    if (!place || !window.uPlot || place.firstChild) return;
-    if (plot) plot.destroy();
-    const style = getComputedStyle(document.documentElement);
-    const colour = (name) => style.getPropertyValue(name).trim();
-    const data = JSON.parse(place.dataset.series);
-    const axis = { stroke: colour("--dim"), grid: { stroke: colour("--rule"), width: 1 }, ticks: { stroke: colour("--rule") } };
-    const bars = window.uPlot.paths.bars({ size: [0.9, 60] });
-    plot = new window.uPlot({
-      width: Math.max(280, place.clientWidth - 16), height: 220, cursor: { y: false },
-      scales: { y: { range: (u, low, high) => [0, Math.max(1, high)] } },
-      axes: [axis, axis],
-      series: [{}, { label: "in", fill: colour("--blue"), stroke: colour("--blue"), width: 0, paths: bars, points: { show: false } },
-        { label: "out", fill: colour("--red"), stroke: colour("--red"), width: 0, paths: bars, points: { show: false } }],
-    }, data, place);
-  }
-
-  document.addEventListener("DOMContentLoaded", dress);
+  document.addEventListener("DOMContentLoaded", () => { dress(); tell(document); });
   setInterval(count, 1000);
 })();

@@ -36,6 +36,9 @@ pub(crate) struct Channel {
     /// Of how many alerts it is told; of no fewer in the resolve than in the page.
     most_alerts: u32,
     notified: Notified,
+    /// When the receiver accepted the page.
+    #[serde(default)]
+    opened_at: Option<Timestamp>,
     /// Content last accepted.
     version: u64,
     in_flight: Option<InFlight>,
@@ -106,6 +109,7 @@ impl Channel {
             known_by: integration.known_by,
             most_alerts: integration.most_alerts,
             notified: Notified::Nothing,
+            opened_at: None,
             version: 0,
             in_flight: None,
             refused: 0,
@@ -226,6 +230,11 @@ impl Channel {
         self.notified == Notified::Closed && self.in_flight.is_none()
     }
 
+    /// When the receiver accepted the page.
+    pub(crate) fn opened_at(&self) -> Option<Timestamp> {
+        self.opened_at
+    }
+
     /// When a refused notification is tried anew.
     pub(crate) fn retry_at(&self) -> Option<Timestamp> {
         self.retry_at.filter(|_| self.in_flight.is_none())
@@ -298,6 +307,7 @@ impl Channel {
             (Outcome::Accepted, Kind::Resolve) => self.notified = Notified::Closed,
             (Outcome::Accepted, _) => {
                 self.notified = Notified::Open;
+                self.opened_at = self.opened_at.or(Some(now));
                 self.version = flight.version;
                 self.refused = 0;
             }

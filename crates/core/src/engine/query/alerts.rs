@@ -6,8 +6,9 @@ use smol_str::SmolStr;
 
 use crate::engine::alerts::Alert;
 use crate::engine::incidents::incident::{Incident, IncidentId};
-use crate::engine::query::board::{Origin, Row, RowState, Standing, open_state};
+use crate::engine::query::board::{Row, Standing, open_state};
 use crate::engine::query::flappers::Flapper;
+use crate::engine::query::row_state::{Origin, RowState};
 use crate::engine::query::{BYTES_OF_PAGE, Found, LOOKED_AT, Query};
 use crate::model::{AlertId, AlertView, Fingerprint, LabelSet, Matcher, Problem, Status, Timestamp};
 

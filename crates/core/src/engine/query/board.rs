@@ -6,7 +6,6 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::engine::destinations::DestinationId;
@@ -14,127 +13,45 @@ use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side};
 use crate::engine::pages::groups::{Firing, GroupKey, Wait};
 use crate::engine::query::Query;
+use crate::engine::query::row_state::{NextStep, Origin, RowState};
 use crate::engine::state::AlertState;
 use crate::engine::timers::Timer;
-use crate::model::{AlertId, Cause, Headline, Kind, LabelSet, Matcher, Timestamp};
+use crate::model::{AlertId, Cause, Headline, Kind, LabelSet, Matcher, Reason, Timestamp};
 
-/// What an open incident, or an alert that waits, is at now. In the order in which it matters to who looks.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = State)]
-pub enum RowState {
-    /// Its page is on its way, and no receiver has taken it yet.
-    Passing,
-    /// A receiver shows it.
-    Paged,
-    /// An alert in it flaps: resolves and re-fires are withheld.
-    Flapping,
-    /// Nothing fires in it any more; it closes soon.
-    Resolving,
-    /// It waits before its first page.
-    Held,
-    /// It waits for room at its receiver, or for the next merged page of a storm.
-    RateLimited,
-    /// It fires. The profile decided not to page now, because it is nothing unusual. A digest lists it.
-    Withheld,
-    /// A silence, a time interval or another alert mutes it.
-    Muted,
-    /// Its profile only observes, so Squelch notifies nobody. [`Standing::would`] says where it would stand.
-    Observed,
-    /// A worse incident took its place.
-    Superseded,
-    /// It is over, and a receiver does not know that yet.
-    Closing,
+/// Which kind of rows is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum BoardPart {
+    /// Incidents, and alerts that wait.
+    #[default]
+    All,
+    /// Incidents.
+    Incidents,
+    /// Alerts that are in no incident: they wait, or something mutes them.
+    Waiting,
 }
 
-/// What happens next to an incident, or to an alert that waits.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum NextStep {
-    /// It pages.
-    Pages,
-    /// The receivers get an update.
-    Updates,
-    /// The receivers get the page again.
-    Repeats,
-    /// The incident closes.
-    Closes,
-    /// Squelch tries a refused page again.
-    Retries,
-    /// Flapping ends then, if not before.
-    StopsFlapping,
-    /// Its mute ends. It pages, unless something else mutes it.
-    MayPage,
-}
-
-/// Who decided that there is an incident.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Origin {
-    /// Squelch decided about the alerts of a sender.
-    Squelch,
-    /// The sender decided. Its profile observes, and Squelch passes on what the sender sends.
-    Sender,
-    /// Squelch opened it about itself.
-    Internal,
-}
-
-impl Origin {
-    /// The word of the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Origin::Squelch => "squelch",
-            Origin::Sender => "sender",
-            Origin::Internal => "internal",
-        }
-    }
-}
-
-impl RowState {
-    /// Every state on the board and of an alert, in order.
-    pub const ALL: [RowState; 9] = [
-        RowState::Passing,
-        RowState::Paged,
-        RowState::Flapping,
-        RowState::Resolving,
-        RowState::Held,
-        RowState::RateLimited,
-        RowState::Withheld,
-        RowState::Muted,
-        RowState::Observed,
-    ];
-
-    /// Every state of an incident.
-    pub const OF_INCIDENTS: [RowState; 7] = [
-        RowState::Passing,
-        RowState::Paged,
-        RowState::Flapping,
-        RowState::Resolving,
-        RowState::Superseded,
-        RowState::Closing,
-        RowState::Observed,
-    ];
-
-    /// The word of the API and of address lines.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            RowState::Passing => "passing",
-            RowState::Paged => "paged",
-            RowState::Flapping => "flapping",
-            RowState::Resolving => "resolving",
-            RowState::Held => "held",
-            RowState::RateLimited => "rate_limited",
-            RowState::Withheld => "withheld",
-            RowState::Muted => "muted",
-            RowState::Observed => "observed",
-            RowState::Superseded => "superseded",
-            RowState::Closing => "closing",
-        }
-    }
+/// What orders the rows first. Internal incidents stand before all others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum BoardOrder {
+    /// The state.
+    #[default]
+    State,
+    /// The severity, the highest first.
+    Severity,
+    /// The service that the alerts are about: see [`Row::service`].
+    Service,
 }
 
 /// Which rows are wanted.
 #[derive(Clone, Debug, Default)]
 pub struct BoardQuery {
+    /// Which kind of rows.
+    pub part: BoardPart,
+    /// What orders them first.
+    pub order: BoardOrder,
+    /// Each must stand in a label of one alert of the row, or in the name of its receiver. The case of ASCII
+    /// letters does not matter.
+    pub words: Vec<String>,
     /// All must match the labels of one alert of the row.
     pub matchers: Vec<Matcher>,
     /// Only this receiver's.
@@ -154,7 +71,11 @@ pub struct Board {
     pub rows: Vec<Row>,
     /// How many match, shown or not.
     pub matching: usize,
-    /// Of all rows to which the matchers and the receiver apply: how many are in which state.
+    /// Of all incidents, how many the search and the receiver leave.
+    pub incidents: usize,
+    /// Of all alerts that wait, how many the search and the receiver leave.
+    pub waiting: usize,
+    /// Of all rows of the part that the search and the receiver leave: how many are in which state.
     pub states: BTreeMap<RowState, usize>,
     /// The receivers of the configuration.
     pub receivers: Vec<SmolStr>,
@@ -184,10 +105,18 @@ pub struct Standing {
 pub struct Row {
     /// Where it stands.
     pub standing: Standing,
-    /// The alert that waits. Of an incident: one of its alerts that fires.
+    /// The alert that waits. Of an incident: an alert of the highest severity that fires.
     pub alert: AlertId,
     /// The labels of that alert.
     pub labels: LabelSet,
+    /// Its annotation `summary`, or nothing.
+    pub summary: SmolStr,
+    /// Its annotation `runbook_url`, or nothing.
+    pub runbook: SmolStr,
+    /// Where its rule can be looked at, or nothing.
+    pub generator_url: SmolStr,
+    /// Its label `service`, else `job`, else nothing.
+    pub service: SmolStr,
     /// The title of an incident, as the pager shows it.
     pub headline: Option<Headline>,
     /// The name of its severity level.
@@ -198,6 +127,10 @@ pub struct Row {
     pub firing: usize,
     /// How many alerts it has.
     pub alerts: usize,
+    /// Of an incident: which receiver and integration accepted its page first, and when.
+    pub notified: Option<(SmolStr, SmolStr, Timestamp)>,
+    /// How many of its alerts fire and match a silence.
+    pub silenced: usize,
     /// Whether an integration refused its newest notification for good.
     pub refused: bool,
     /// Who took the incident on in the tool that paged them, and when.
@@ -215,8 +148,32 @@ enum RowSource {
 
 /// Why something waits, and what happens to it next.
 type Waiting = (Option<Cause>, Option<(Timestamp, NextStep)>);
-/// Internal incidents come first, and what would be comes last.
-type Key = (bool, RowState, RowState, usize, Reverse<Timestamp>, RowSource);
+
+/// The labels that name a service, the first that is there.
+const SERVICE: [&str; 2] = ["service", "job"];
+/// Alerts of one incident that are asked whether they are silenced.
+const ASKED: usize = 10_000;
+
+/// Orders the rows. Internal incidents come first, and what would be comes last.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    ours: bool,
+    observed: bool,
+    /// Rows without a service stand last.
+    service: Option<(bool, SmolStr)>,
+    level_first: usize,
+    state: RowState,
+    stands: RowState,
+    level: usize,
+    since: Reverse<Timestamp>,
+    source: RowSource,
+}
+
+impl Key {
+    fn is_incident(&self) -> bool {
+        matches!(self.source, RowSource::Incident(_))
+    }
+}
 
 impl Query<'_> {
     /// What is open and what waits: internal incidents first, then by state, the highest severity first, then
@@ -228,38 +185,66 @@ impl Query<'_> {
                 .as_ref()
                 .is_none_or(|receiver| self.world.destinations.get(destination).receiver == *receiver)
         };
-        let matches = |labels: &LabelSet| query.matchers.iter().all(|m| m.matches(labels));
+        let matches = |labels: &LabelSet, receiver: &str| {
+            query.matchers.iter().all(|m| m.matches(labels))
+                && query.words.iter().all(|word| says(labels, receiver, word))
+        };
+        let all = query.matchers.is_empty() && query.words.is_empty();
         let mut keys: Vec<Key> = Vec::new();
         for (id, incident) in self.pages.incidents.all.iter().filter(|(_, i)| wanted(i.group.0)) {
             let Some(stands) = open_state(incident) else { continue };
-            if query.matchers.is_empty() || self.has_alert(incident, &query.matchers) {
-                let state = if incident.side == Side::Observed { RowState::Observed } else { stands };
-                let (ours, paged_at) = (incident.internal.is_none(), Reverse(incident.paged_at));
-                keys.push((ours, state, stands, incident.level, paged_at, RowSource::Incident(*id)));
+            let receiver = &self.world.destinations.get(incident.group.0).receiver;
+            if !all && !self.any_alert(incident, |labels| matches(labels, receiver)) {
+                continue;
             }
+            let service = || match self.worst(incident).and_then(|alert| self.world.alerts.alert(alert)) {
+                Some(alert) => by_service(&alert.labels),
+                None => by_service(&incident.group.1),
+            };
+            keys.push(Key {
+                ours: incident.internal.is_none(),
+                observed: incident.side == Side::Observed,
+                service: (query.order == BoardOrder::Service).then(service),
+                level_first: if query.order == BoardOrder::Severity { incident.level } else { 0 },
+                state: if incident.side == Side::Observed { RowState::Observed } else { stands },
+                stands,
+                level: incident.level,
+                since: Reverse(incident.paged_at),
+                source: RowSource::Incident(*id),
+            });
         }
         for (alert, destination, state) in
             self.world.alerts.states().filter(|(_, destination, _)| wanted(*destination))
         {
             let Some(stands) = self.waiting_state(alert, state) else { continue };
-            let Some(one) = self.world.alerts.alert(alert).filter(|a| matches(&a.labels)) else { continue };
-            let state =
-                if self.world.destinations.get(destination).observes() { RowState::Observed } else { stands };
+            let settings = self.world.destinations.get(destination);
+            let of_alert = self.world.alerts.alert(alert);
+            let Some(one) = of_alert.filter(|a| matches(&a.labels, &settings.receiver)) else { continue };
             let level = self.world.policy.severities.level_of(&one.labels);
-            keys.push((
-                true,
-                state,
+            keys.push(Key {
+                ours: true,
+                observed: settings.observes(),
+                service: (query.order == BoardOrder::Service).then(|| by_service(&one.labels)),
+                level_first: if query.order == BoardOrder::Severity { level } else { 0 },
+                state: if settings.observes() { RowState::Observed } else { stands },
                 stands,
                 level,
-                Reverse(one.starts_at),
-                RowSource::AlertState(alert, destination),
-            ));
+                since: Reverse(one.starts_at),
+                source: RowSource::AlertState(alert, destination),
+            });
         }
+        let incidents = keys.iter().filter(|key| key.is_incident()).count();
+        let waiting = keys.len() - incidents;
+        keys.retain(|key| match query.part {
+            BoardPart::All => true,
+            BoardPart::Incidents => key.is_incident(),
+            BoardPart::Waiting => !key.is_incident(),
+        });
         let mut states = BTreeMap::new();
-        for (_, state, ..) in &keys {
-            *states.entry(*state).or_default() += 1;
+        for key in &keys {
+            *states.entry(key.state).or_default() += 1;
         }
-        keys.retain(|(_, state, ..)| query.state.is_none_or(|wanted| wanted == *state));
+        keys.retain(|key| query.state.is_none_or(|wanted| wanted == key.state));
         let matching = keys.len();
         let end = query.offset.saturating_add(query.limit).min(keys.len());
         if end < keys.len() {
@@ -269,13 +254,25 @@ impl Query<'_> {
         }
         keys.sort_unstable();
         let shown = keys.into_iter().skip(query.offset);
-        let rows = shown.filter_map(|(_, _, stands, _, _, source)| match source {
+        let rows = shown.filter_map(|key| match key.source {
             RowSource::Incident(id) => self.incident_row(id),
-            RowSource::AlertState(alert, destination) => self.waiting_row(alert, destination, stands),
+            RowSource::AlertState(alert, destination) => self.waiting_row(alert, destination, key.stands),
         });
         let rows = rows.collect();
         let receivers = self.world.policy.receivers.keys().cloned().collect();
-        Board { rows, matching, states, receivers }
+        Board { rows, matching, incidents, waiting, states, receivers }
+    }
+
+    /// How many incidents are open, without those of profiles that observe.
+    pub fn open(&self) -> usize {
+        let open = |i: &&Incident| i.side != Side::Observed && open_state(i).is_some();
+        self.pages.incidents.all.values().filter(open).count()
+    }
+
+    /// An alert of an incident that fires, of the highest severity. Without one that fires, any of its alerts.
+    fn worst(&self, incident: &Incident) -> Option<AlertId> {
+        let firing = incident.members.that_fire(true).min_by_key(|(_, member)| member.level);
+        firing.or(incident.members.iter().next()).map(|(alert, _)| *alert)
     }
 
     /// Where an alert waits that no incident tells of. `None` if it does not wait.
@@ -303,9 +300,8 @@ impl Query<'_> {
     pub(crate) fn incident_row(&self, id: IncidentId) -> Option<Row> {
         let incident = self.pages.incidents.all.get(&id)?;
         let stands = incident_state(incident);
-        let one = incident.members.that_fire(true).next().or(incident.members.iter().next());
         // An internal incident shows one alert that is none of a sender's.
-        let (alert, labels) = match one.map(|(alert, _)| *alert) {
+        let (alert, labels) = match self.worst(incident) {
             Some(alert) => {
                 (alert, self.world.alerts.alert(alert).map(|a| a.told().clone()).unwrap_or_default())
             }
@@ -343,9 +339,26 @@ impl Query<'_> {
             Side::Ours | Side::Observed => Origin::Squelch,
         };
         let levels = &self.world.policy.severities.levels;
+        let receiver = &self.world.destinations.get(incident.group.0).receiver;
+        let accepted = incident.channels.iter().filter_map(|channel| Some((channel.opened_at()?, channel)));
+        let notified = accepted.filter(|_| !observed).min_by_key(|(at, _)| *at).map(|(at, channel)| {
+            (channel.receiver.clone().unwrap_or_else(|| receiver.clone()), channel.integration.clone(), at)
+        });
+        let silenced = incident.members.that_fire(true).take(ASKED).filter(|(alert, _)| {
+            let state = self.world.alerts.state(**alert, incident.group.0);
+            state.is_some_and(|state| state.muted() == Some(Reason::Silenced))
+        });
+        let silenced = silenced.count();
+        let said = self.said(alert);
         Some(Row {
+            summary: said.summary,
+            runbook: said.runbook,
+            generator_url: said.generator_url,
+            service: service_of(&labels),
+            notified,
+            silenced,
             standing: Standing {
-                receiver: self.world.destinations.get(incident.group.0).receiver.clone(),
+                receiver: receiver.clone(),
                 state: if observed { RowState::Observed } else { stands },
                 would: observed.then_some(stands),
                 origin,
@@ -379,7 +392,15 @@ impl Query<'_> {
     ) -> Option<Row> {
         let alert = self.world.alerts.alert(id)?;
         let standing = self.waiting_standing(id, destination, state)?;
+        let said = self.said(id);
+        let muted = self.world.alerts.state(id, destination).and_then(|state| state.muted());
         Some(Row {
+            summary: said.summary,
+            runbook: said.runbook,
+            generator_url: said.generator_url,
+            service: service_of(&alert.labels),
+            notified: None,
+            silenced: usize::from(muted == Some(Reason::Silenced)),
             releasable: standing.would.is_none() && state != RowState::Muted,
             standing,
             alert: id,
@@ -392,6 +413,14 @@ impl Query<'_> {
             refused: false,
             acknowledged: None,
         })
+    }
+
+    /// What the senders say of an alert beside its labels.
+    fn said(&self, alert: AlertId) -> Said {
+        let Some(alert) = self.world.alerts.alert(alert) else { return Said::default() };
+        let (annotations, generator_url) = self.world.alerts.said(alert);
+        let of = |name: &str| SmolStr::from(annotations.value(name));
+        Said { summary: of("summary"), runbook: of("runbook_url"), generator_url }
     }
 
     /// Where an alert that waits stands.
@@ -481,4 +510,33 @@ pub(crate) fn incident_state(incident: &Incident) -> RowState {
 pub(crate) fn open_state(incident: &Incident) -> Option<RowState> {
     let state = incident_state(incident);
     (!matches!(state, RowState::Superseded | RowState::Closing)).then_some(state)
+}
+
+/// The words of a sender that a row shows.
+#[derive(Default)]
+struct Said {
+    summary: SmolStr,
+    runbook: SmolStr,
+    generator_url: SmolStr,
+}
+
+/// The service that an alert with these labels is about.
+fn service_of(labels: &LabelSet) -> SmolStr {
+    let named = SERVICE.iter().map(|name| labels.value(name)).find(|value| !value.is_empty());
+    named.unwrap_or_default().into()
+}
+
+/// Orders rows by their service.
+fn by_service(labels: &LabelSet) -> (bool, SmolStr) {
+    let service = service_of(labels);
+    (service.is_empty(), service)
+}
+
+/// Whether a word stands in a label or in the name of the receiver.
+fn says(labels: &LabelSet, receiver: &str, word: &str) -> bool {
+    let has = |text: &str| {
+        let mut places = text.as_bytes().windows(word.len().max(1));
+        places.any(|place| place.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    has(receiver) || labels.iter().any(|(_, value)| has(value))
 }

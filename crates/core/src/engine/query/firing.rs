@@ -6,7 +6,7 @@ use crate::engine::alerts::Alert;
 use crate::engine::destinations::DestinationId;
 use crate::engine::pages::groups::Wait;
 use crate::engine::query::Query;
-use crate::engine::query::board::RowState;
+use crate::engine::query::row_state::RowState;
 use crate::model::{AlertId, Cause, Fingerprint, LabelSet, Matcher, Timestamp};
 
 /// Alerts that one look passes.

@@ -8,7 +8,8 @@ use smol_str::SmolStr;
 
 use crate::engine::incidents::incident::{Incident, IncidentId, Side};
 use crate::engine::query::alerts::KnownAlert;
-use crate::engine::query::board::{Row, RowState, incident_state, open_state};
+use crate::engine::query::board::{Row, incident_state, open_state};
+use crate::engine::query::row_state::RowState;
 use crate::engine::query::undelivered::Refused;
 use crate::engine::query::{BYTES_OF_PAGE, Found, LOOKED_AT, Query};
 use crate::model::{Kind, Matcher};

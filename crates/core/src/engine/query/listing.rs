@@ -49,7 +49,11 @@ impl Query<'_> {
 
     /// Whether an alert of an incident matches.
     pub(crate) fn has_alert(&self, incident: &Incident, matchers: &[Matcher]) -> bool {
-        let matches = |labels: &LabelSet| matchers.iter().all(|m| m.matches(labels));
+        self.any_alert(incident, |labels| matchers.iter().all(|m| m.matches(labels)))
+    }
+
+    /// Whether an alert of an incident has labels that match.
+    pub(crate) fn any_alert(&self, incident: &Incident, matches: impl Fn(&LabelSet) -> bool) -> bool {
         let mut alerts = incident.members.keys().filter_map(|id| self.world.alerts.alert(*id));
         let own = || {
             incident

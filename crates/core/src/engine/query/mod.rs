@@ -8,6 +8,7 @@ pub(crate) mod flappers;
 pub(crate) mod incidents;
 pub(crate) mod listing;
 pub(crate) mod proposal;
+pub(crate) mod row_state;
 pub(crate) mod undelivered;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,0 +1,234 @@
+//! The figures of *Noise*: observations by cause with the pages as marks, page budgets, and hours of the week.
+
+use std::fmt::Write as _;
+
+use maud::{Markup, html};
+
+use super::{plot, text};
+use crate::config::Limit;
+use crate::decision_log::Tally;
+use crate::history::thousands;
+use crate::model::{Duration, Timestamp};
+
+/// Width of the drawings, in their own units.
+const WIDTH: u64 = 960;
+/// Their height. The marks of pages stand above the bars.
+const HEIGHT: u64 = 400;
+const MARKS: u64 = 30;
+/// Points of a curve.
+const POINTS: u64 = 96;
+/// Causes from the bottom of a bar to its top. Each has the colour of its place.
+const CAUSES: [&str; 14] = [
+    "duplicate",
+    "grouped",
+    "update",
+    "resolve",
+    "flapping",
+    "storm",
+    "rate_limited",
+    "usual",
+    "self_resolved",
+    "silenced",
+    "muted",
+    "inhibited",
+    "stale",
+    "never_paged",
+];
+
+/// Observations that interrupted nobody, by cause, and pages as marks. A dashed line is the period before.
+pub(super) fn by_cause(tally: &Tally, before: Option<&Tally>) -> Markup {
+    let quiet = totals(tally);
+    let earlier = before.map(totals).unwrap_or_default();
+    let most = quiet.iter().chain(&earlier).copied().max().unwrap_or(0).max(1);
+    let sum: u64 = quiet.iter().sum();
+    let said = format!(
+        "{} observations interrupted nobody, {} went out",
+        thousands(sum),
+        plot::pages_text(tally.pages)
+    );
+    let causes: Vec<(usize, &str)> =
+        CAUSES.into_iter().enumerate().filter(|(_, cause)| tally.quiet.contains_key(*cause)).collect();
+    html! {
+        figure.plot.causes {
+            figcaption { (said) @if let Some(before) = before {
+                ". Before that, in a period as long: " (thousands(totals(before).iter().sum())) " and "
+                (plot::pages_text(before.pages)) } "." }
+            (plot::over_time(tally.from, tally.to, most, &html! {
+                svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) preserveAspectRatio="none" role="img" aria-label=(said) {
+                    @for (place, path) in bars(tally, &causes, most) { path class=(format!("c{place}")) d=(path) {} }
+                    @if earlier.iter().any(|count| *count > 0) { polyline.before points=(line(&earlier, most)) {} }
+                    path.page d=(marks(tally)) {}
+                }
+            }))
+            ul.legend {
+                @for (place, cause) in &causes { li {
+                    svg.mark viewBox="0 0 24 8" aria-hidden="true" { rect class=(format!("c{place}")) width="24" height="8" {} }
+                    (cause.replace('_', " "))
+                } }
+                li { svg.mark viewBox="0 0 24 8" aria-hidden="true" { path.page d="M12,0v8" {} } "page" }
+                @if before.is_some() { li { svg.mark viewBox="0 0 24 8" aria-hidden="true" {
+                    line.before x1="0" y1="4" x2="24" y2="4" {} } "the period before, all causes" } }
+            }
+        }
+    }
+}
+
+/// Observations of each step that interrupted nobody.
+fn totals(tally: &Tally) -> Vec<u64> {
+    let mut totals = vec![0; tally.over_time.len()];
+    for steps in tally.quiet.values() {
+        totals.iter_mut().zip(steps).for_each(|(total, count)| *total += count);
+    }
+    totals
+}
+
+/// For each cause one path with all of its parts, above the parts of the causes before it.
+fn bars(tally: &Tally, causes: &[(usize, &str)], most: u64) -> Vec<(usize, String)> {
+    let steps = tally.over_time.len().max(1);
+    let width = WIDTH / steps as u64;
+    let mut below = vec![0; steps];
+    let path = |(place, cause): &(usize, &str)| {
+        let mut path = String::new();
+        for (step, count) in tally.quiet[*cause].iter().enumerate().filter(|(_, count)| **count > 0) {
+            let (low, high) = (height(below[step], most), height(below[step] + count, most));
+            below[step] += count;
+            // Writing to a string cannot fail.
+            let _ = write!(
+                path,
+                "M{},{}h{}v{}h-{}z",
+                step as u64 * width,
+                HEIGHT - high,
+                width - 1,
+                (high - low).max(1),
+                width - 1
+            );
+        }
+        (*place, path)
+    };
+    causes.iter().map(path).collect()
+}
+
+fn height(count: u64, most: u64) -> u64 {
+    (u128::from(count) * u128::from(HEIGHT - MARKS) / u128::from(most.max(1))) as u64
+}
+
+/// A curve through the middle of each step.
+fn line(counts: &[u64], most: u64) -> String {
+    let width = WIDTH / (counts.len().max(1) as u64);
+    let point = |(step, count): (usize, &u64)| {
+        format!("{},{}", step as u64 * width + width / 2, HEIGHT - height(*count, most))
+    };
+    counts.iter().enumerate().map(point).collect::<Vec<_>>().join(" ")
+}
+
+/// A mark for each page. Pages at one place of the drawing share one.
+fn marks(tally: &Tally) -> String {
+    let whole = tally.to.since(tally.from).as_millis().max(1);
+    let pages = tally.receivers.values().flat_map(|(_, pages)| pages);
+    let mut places: Vec<u64> =
+        pages.map(|at| at.since(tally.from).as_millis().min(whole) * WIDTH / whole).collect();
+    places.sort_unstable();
+    places.dedup();
+    places.iter().map(|x| format!("M{x},0v{}", MARKS - 6)).collect()
+}
+
+/// The pages of a receiver within the time of its budget, and the budget as a line.
+pub(super) fn budget(receiver: &str, limit: &Limit, tally: &Tally, before: Option<&Tally>) -> Markup {
+    let Limit { pages: budget, per } = *limit;
+    let budget = u64::from(budget);
+    let of =
+        |tally: &Tally| tally.receivers.get(receiver).map(|(_, pages)| pages.clone()).unwrap_or_default();
+    let mut pages = before.map(of).unwrap_or_default();
+    pages.extend(of(tally));
+    let counts = rolling(&pages, per, tally.from, tally.to);
+    let peak = counts.iter().copied().max().unwrap_or(0);
+    let most = peak.max(budget).max(1);
+    let y = |count: u64| 100 - count * 100 / most;
+    let points =
+        counts.iter().enumerate().map(|(n, count)| format!("{},{}", n as u64 * WIDTH / POINTS, y(*count)));
+    let said = format!("at most {} in {per} of a budget of {budget}", plot::pages_text(peak));
+    html! {
+        figure.plot.budget {
+            figcaption { bdi { (text::tame(receiver, 60)) } ": " (said) @if peak > budget { ". " span.state.paged { "over budget" } } }
+            (plot::over_time(tally.from, tally.to, most, &html! {
+                svg viewBox=(format!("0 -2 {WIDTH} 104")) preserveAspectRatio="none" role="img" aria-label=(said) {
+                    line.budget x1="0" x2=(WIDTH) y1=(y(budget)) y2=(y(budget)) { title { "budget " (budget) } }
+                    polyline.after points=(points.collect::<Vec<_>>().join(" ")) {}
+                }
+            }))
+        }
+    }
+}
+
+/// At [`POINTS`] + 1 times: how many of `pages`, oldest first, are not older than `per`.
+fn rolling(pages: &[Timestamp], per: Duration, from: Timestamp, to: Timestamp) -> Vec<u64> {
+    let whole = to.since(from).as_millis();
+    let count = |n: u64| {
+        let at = from + Duration::from_millis(whole * n / POINTS);
+        let until = |at: Timestamp| pages.partition_point(|page| *page <= at) as u64;
+        until(at) - until(at - per)
+    };
+    (0..=POINTS).map(count).collect()
+}
+
+/// Pages by hour of the week.
+pub(super) fn week(tally: &Tally) -> Markup {
+    let most = tally.by_week.iter().flatten().copied().max().unwrap_or(0);
+    let said = plot::busiest(&tally.by_week);
+    html! {
+        figure.plot.week { figcaption { (said) } (plot::heat(&tally.by_week, most, "hot", &said)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Disposition;
+
+    fn at(minutes: i64) -> Timestamp {
+        Timestamp::from_millis(minutes * 60_000)
+    }
+
+    fn tally() -> Tally {
+        Tally {
+            from: at(0),
+            to: at(48),
+            over_time: vec![(0, 0); 48],
+            quiet: [("duplicate".to_owned(), vec![3; 48]), ("flapping".to_owned(), vec![1; 48])].into(),
+            receivers: [("pager".to_owned(), (200, vec![at(12), at(12), at(24)]))].into(),
+            pages: 3,
+            ..Tally::default()
+        }
+    }
+
+    #[test]
+    fn causes_stand_on_each_other_and_pages_are_marks() {
+        let tally = tally();
+        let bars = bars(&tally, &[(0, "duplicate"), (4, "flapping")], 4);
+        let first = |path: &str| path.split('z').next().unwrap().to_owned();
+        let whole = HEIGHT - MARKS;
+        assert_eq!(first(&bars[0].1), format!("M0,{}h19v{}h-19", HEIGHT - whole * 3 / 4, whole * 3 / 4));
+        assert_eq!(first(&bars[1].1), format!("M0,{MARKS}h19v{}h-19", whole - whole * 3 / 4));
+        assert_eq!(marks(&tally), "M240,0v24M480,0v24");
+        let shown = by_cause(&tally, Some(&tally)).into_string();
+        assert!(shown.contains("192 observations interrupted nobody, 3 pages") && shown.contains("polyline"));
+    }
+
+    #[test]
+    fn every_disposition_but_a_page_has_a_colour() {
+        for disposition in Disposition::ALL.into_iter().filter(|one| *one != Disposition::Page) {
+            let word =
+                if disposition.reason().is_empty() { disposition.as_str() } else { disposition.reason() };
+            assert!(CAUSES.contains(&word), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_budget_counts_the_pages_of_its_time() {
+        let pages = [at(12), at(12), at(24)];
+        let counts = rolling(&pages, Duration::from_mins(12), at(0), at(48));
+        assert_eq!([23, 24, 47, 48, 71, 72].map(|n| counts[n]), [0, 2, 2, 1, 1, 0]);
+        let limit = Limit { pages: 1, per: Duration::from_mins(12) };
+        assert!(budget("pager", &limit, &tally(), None).into_string().contains("over budget"));
+    }
+}

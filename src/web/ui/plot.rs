@@ -1,0 +1,80 @@
+//! Figures that stretch with the page, drawn on the server. Their words stand beside them as HTML.
+
+use maud::{Markup, html};
+
+use crate::history::thousands;
+use crate::model::Timestamp;
+
+/// The names of the days, Monday first.
+pub(crate) const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+
+/// Pages by day of the week and hour of the day. `most` is the count of the strongest colour.
+pub(crate) fn heat(week: &[[u64; 24]; 7], most: u64, class: &str, said: &str) -> Markup {
+    html! {
+        div.axes {
+            div.y.each aria-hidden="true" { @for day in DAYS { span { (day) } } }
+            svg viewBox="0 0 240 70" preserveAspectRatio="none" role="img" aria-label=(said) {
+                @for (day, hours) in week.iter().enumerate() {
+                    @for (hour, pages) in hours.iter().enumerate() {
+                        rect class=(if *pages == 0 { "track" } else { class }) x=(hour * 10) y=(day * 10) width="9"
+                            height="9" fill-opacity=(shade(*pages, most)) {
+                            title { (DAYS[day]) (format!(" {hour:02}:00: ")) (pages_text(*pages)) }
+                        }
+                    }
+                }
+            }
+            div.x aria-hidden="true" { span { "00:00" } span { "06:00" } span { "12:00" } span { "18:00" } span { "24:00" } }
+        }
+    }
+}
+
+/// `1 page`, `1,200 pages`
+pub(crate) fn pages_text(count: u64) -> String {
+    format!("{} page{}", thousands(count), if count == 1 { "" } else { "s" })
+}
+
+/// The hour of the week with the most pages.
+pub(crate) fn busiest(week: &[[u64; 24]; 7]) -> String {
+    let all =
+        week.iter().zip(DAYS).flat_map(|(hours, day)| (0..24).map(move |hour| (hours[hour], day, hour)));
+    match all.max_by_key(|(pages, _, _)| *pages) {
+        Some((pages, day, hour)) if pages > 0 => {
+            format!("{} on {day} at {hour:02}:00, the busiest hour", pages_text(pages))
+        }
+        _ => "no pages".to_owned(),
+    }
+}
+
+/// How strong the colour is. A single page can be told from none.
+fn shade(pages: u64, most: u64) -> String {
+    match pages {
+        0 => "1".to_owned(),
+        pages => format!("0.{:03}", 200 + pages * 799 / most.max(1)),
+    }
+}
+
+/// The axes of a figure over time, around `drawing`: the scale at the left, the times below.
+pub(super) fn over_time(from: Timestamp, to: Timestamp, most: u64, drawing: &Markup) -> Markup {
+    let middle = from + crate::model::Duration::from_millis(to.since(from).as_millis() / 2);
+    html! {
+        div.axes {
+            div.y aria-hidden="true" { span { (thousands(most)) } @if most > 1 { span { (thousands(most / 2)) } } span { "0" } }
+            (drawing)
+            div.x aria-hidden="true" { @for at in [from, middle, to] { span { (super::text::moment(at)) } } }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_busiest_hour_is_named() {
+        let mut week = [[0; 24]; 7];
+        assert_eq!(busiest(&week), "no pages");
+        week[6][23] = 1200;
+        assert_eq!(busiest(&week), "1,200 pages on Sun at 23:00, the busiest hour");
+        assert_eq!([0, 1, 1200].map(|pages| shade(pages, 1200)), ["1", "0.200", "0.999"]);
+    }
+}
