@@ -7,7 +7,7 @@ use super::asking::{matchers, say, say_json, senseless};
 use super::screen::Screen;
 use super::server::{self, Server};
 use super::{backtest::Output, failed};
-use crate::decision_log::{Page, Query, Reader, timeline};
+use crate::decision_log::{NamedIncident, Page, Query, Reader, SHORTEST_KEY, WhichIncident, timeline};
 use crate::model::{Duration, Fingerprint, Matcher, Timestamp};
 use crate::node::clock::wall;
 
@@ -15,8 +15,8 @@ use crate::node::clock::wall;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// What is asked for: a fingerprint (16 hex digits), a dedup_key (64), or matchers such as
-    /// alertname=Down host=~"db.*"; the first may be a bare alertname, as for amtool.
+    /// A fingerprint (16 hex digits), the key of an incident (its first 6 to 64 hex digits), or matchers such
+    /// as alertname=Down host=~"db.*". The first matcher may be a bare alertname, as for amtool.
     #[arg(required = true, value_name = "FINGERPRINT|DEDUP_KEY|MATCHERS")]
     pub what: Vec<String>,
     /// How far to look back.
@@ -44,7 +44,7 @@ Examples:
   Say why an alert of a host did or did not page in the last two days:
     squelch explain DiskFull host=db-1 --since=2d
   Say what became of an incident:
-    squelch explain 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+    squelch explain 4be1ab29c16d
   Read the files of a server that is down:
     squelch explain DiskFull --storage.path=data/";
 
@@ -66,8 +66,8 @@ pub async fn run(args: Args) -> ExitCode {
     let page = match &args.storage {
         Some(dir) => {
             let (reader, query) = (Reader::new(dir), query(what, since, &args));
-            let found = tokio::task::spawn_blocking(move || reader.search(&query)).await;
-            found.map_err(|e| e.to_string()).and_then(|found| found.map_err(|e| e.to_string()))
+            let found = tokio::task::spawn_blocking(move || stored(&reader, query)).await;
+            found.map_err(|e| e.to_string()).flatten()
         }
         None => ask(what, since, &args).await,
     };
@@ -98,7 +98,7 @@ fn read(words: &[String]) -> Result<What, String> {
                 let number = u64::from_str_radix(word, 16).map_err(|e| e.to_string())?;
                 return Ok(What::Fingerprint(Fingerprint(number)));
             }
-            64 if is_hex => return Ok(What::Incident(word.to_ascii_lowercase())),
+            SHORTEST_KEY..=64 if is_hex => return Ok(What::Incident(word.to_ascii_lowercase())),
             _ => {}
         }
     }
@@ -121,6 +121,26 @@ fn query(what: What, since: Timestamp, args: &Args) -> Query {
         What::Incident(key) => Query { incident: Some(key), ..query },
         What::Matchers(matchers) => Query { matchers, ..query },
     }
+}
+
+/// What the files of a server say.
+fn stored(reader: &Reader, mut query: Query) -> Result<Page, String> {
+    if let Some(key) = query.incident.take_if(|key| key.len() < 64) {
+        let wanted = WhichIncident { key: key.clone(), number: None, observed: None };
+        query.incident = match reader.incident(&wanted).map_err(|e| e.to_string())? {
+            NamedIncident::One(found) => Some(found.incident.dedup_key),
+            NamedIncident::None => {
+                return Err(format!(
+                    "no incident has a key that begins with {key}. An alert of this name is \
+                                    alertname={key}"
+                ));
+            }
+            NamedIncident::Several(keys) => {
+                return Err(format!("several incidents have a key that begins so: {}", keys.join(", ")));
+            }
+        };
+    }
+    reader.search(&query).map_err(|e| e.to_string())
 }
 
 async fn ask(what: What, since: Timestamp, args: &Args) -> Result<Page, String> {
@@ -146,6 +166,8 @@ mod tests {
             Ok(What::Fingerprint(Fingerprint(0x22db_5782_a4fe_1682)))
         ));
         assert!(matches!(read(&[&"a".repeat(64)]), Ok(What::Incident(_))));
+        assert!(matches!(read(&["4BE1ab"]), Ok(What::Incident(key)) if key == "4be1ab"));
+        assert!(matches!(read(&["cafe5"]), Ok(What::Matchers(_))), "five digits are a name");
         let Ok(What::Matchers(all)) = read(&["Down", "host=~a|b"]) else { panic!("no matchers") };
         let texts: Vec<String> = all.iter().map(ToString::to_string).collect();
         assert_eq!(texts, [r#"alertname="Down""#, r#"host=~"a|b""#]);

@@ -5,8 +5,11 @@ use std::process::ExitCode;
 use super::asking::{filters, senseless};
 use super::screen::{Screen, View};
 use super::server::{self, Server};
+use crate::decision_log::{PastIncident, PastIncidentPage};
 use crate::engine::Origin;
-use crate::web::{IncidentEntry, IncidentPage};
+use crate::model::Duration;
+use crate::node::clock::wall;
+use crate::web::{IncidentEntry, IncidentPage, span};
 
 /// Options of `squelch incidents`.
 #[derive(Clone, Debug, clap::Args)]
@@ -23,6 +26,12 @@ pub struct Args {
     /// for what a profile only observes.
     #[arg(long, value_name = "STATE")]
     pub state: Option<String>,
+    /// List incidents that closed, with the times that they took.
+    #[arg(long, conflicts_with = "state")]
+    pub closed: bool,
+    /// With --closed: how far back they opened.
+    #[arg(long, value_name = "DURATION", default_value = "7d", requires = "closed")]
+    pub since: Duration,
     /// How many are listed at most: internal incidents, then the newest.
     #[arg(long, default_value_t = 1000, value_name = "N")]
     pub limit: usize,
@@ -40,6 +49,8 @@ Examples:
     squelch incidents --watch
   List the open incidents of an alert at a receiver, with whole keys and titles:
     squelch incidents DiskFull --receiver=pager --wide
+  List the incidents of the last month that closed:
+    squelch incidents --closed --since=30d
   Write the keys of the open incidents:
     squelch incidents -o json | jq -r '.[].dedupKey'";
 
@@ -50,12 +61,55 @@ pub async fn run(args: Args) -> ExitCode {
         Err(why) => return senseless(&why),
     };
     parameters.extend(args.receiver.iter().map(|name| ("receiver", name.clone())));
+    if args.closed {
+        return closed(&args, parameters).await;
+    }
     parameters.extend(args.state.iter().map(|state| ("state", state.clone())));
     let ask = async || {
         let page = |page: IncidentPage| (page.incidents, page.next);
         Server::new(&args.server)?.list("/api/v1/incidents", &parameters, args.limit, page).await
     };
     args.view.show(ask, |incidents: &Vec<IncidentEntry>, screen| simple(incidents, screen)).await
+}
+
+async fn closed(args: &Args, mut parameters: Vec<(&'static str, String)>) -> ExitCode {
+    parameters.push(("state", "closed".into()));
+    parameters.push(("since", (wall() - args.since).to_string()));
+    let ask = async || {
+        let page = |page: PastIncidentPage| (page.incidents, page.next);
+        Server::new(&args.server)?.list("/api/v1/incidents/history", &parameters, args.limit, page).await
+    };
+    args.view.show(ask, |incidents: &Vec<PastIncident>, screen| past(incidents, screen)).await
+}
+
+fn past(incidents: &[PastIncident], screen: &Screen) -> String {
+    let length = |time: Option<Duration>| time.map_or("-".to_owned(), span);
+    let row = |incident: &PastIncident| {
+        vec![
+            incident.severity.clone(),
+            incident.receiver.clone(),
+            screen.moment(incident.opened_at),
+            incident.closed_at.map_or("-".to_owned(), |at| screen.moment(at)),
+            length(incident.time_to_notify()),
+            length(incident.time_to_acknowledge()),
+            length(incident.time_to_resolve()),
+            screen.key(&incident.dedup_key),
+            incident.title.clone(),
+        ]
+    };
+    let rows: Vec<_> = incidents.iter().map(row).collect();
+    let head = [
+        "Severity",
+        "Receiver",
+        "Opened At",
+        "Closed At",
+        "Notify",
+        "Acknowledge",
+        "Resolve",
+        "Key",
+        "Title",
+    ];
+    screen.table(&head, &rows)
 }
 
 fn simple(incidents: &[IncidentEntry], screen: &Screen) -> String {

@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod demo;
 pub mod explain;
 pub mod fake_pager;
+pub mod incident;
 pub mod incidents;
 pub mod log;
 pub mod migrate;
@@ -55,8 +56,10 @@ enum Command {
     Explain(explain::Args),
     /// List the alerts that a server remembers, or export their history.
     Alerts(alerts::Args),
-    /// List what is open, where, why, and what happens next.
+    /// List the open incidents, their receivers, and what happens next, or list closed ones.
     Incidents(incidents::Args),
+    /// Show one incident with its timeline, or write its review.
+    Incident(incident::Args),
     /// Make, list, change and end silences.
     Silence(silence::Args),
     /// List the replicas that share a PostgreSQL, and say which one decides.
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
             Command::Explain(args) => explain::run(args).await,
             Command::Alerts(args) => alerts::run(args).await,
             Command::Incidents(args) => incidents::run(args).await,
+            Command::Incident(args) => incident::run(args).await,
             Command::Silence(args) => silence::run(args).await,
             Command::Cluster(args) => cluster::run(args).await,
             Command::Storage(args) => storage::run(args).await,

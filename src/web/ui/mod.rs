@@ -18,7 +18,6 @@ mod on_call;
 mod page;
 mod plot;
 mod routing;
-mod search;
 mod silence;
 mod standing;
 mod text;

@@ -6,15 +6,17 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::history::{self, Searched, searched};
 use super::page::{self, Frame};
-use super::search::{Searched, searched};
 use super::text;
 use super::{ROWS, look, offset};
 use crate::causes;
+use crate::decision_log::{PastIncidentPage, PastIncidentQuery};
 use crate::engine::{Board, BoardOrder, BoardPart, BoardQuery, Origin, Row, RowState};
-use crate::model::{Silence, SilenceState};
+use crate::model::{Duration, Silence, SilenceState, Timestamp};
 use crate::web::app::App;
 use crate::web::problem::Problem;
+use crate::web::v1::unsearched;
 
 /// Silences that are listed below; all of them stand on a page of their own.
 const FEW_SILENCES: usize = 8;
@@ -22,7 +24,10 @@ const FEW_SILENCES: usize = 8;
 const SUMMARY: usize = 300;
 
 /// The parts of the page: the word of the address line, the name, and the key that opens it.
-const TABS: [(&str, &str, &str); 2] = [("open", "Open", "o"), ("withheld", "Withheld", "w")];
+const TABS: [(&str, &str, &str); 3] =
+    [("open", "Open", "o"), ("withheld", "Withheld", "w"), ("closed", "Closed 24 h", "c")];
+/// How far back the last part looks.
+const CLOSED: Duration = Duration::from_hours(24);
 /// How rows can be grouped: the word of the address line, and its name.
 const GROUPS: [(&str, &str); 3] = [("", "by state"), ("severity", "by severity"), ("service", "by service")];
 
@@ -46,6 +51,8 @@ pub(in crate::web) struct NowPageParams {
 struct Seen {
     board: Board,
     silences: Vec<(Silence, SilenceState)>,
+    /// Incidents that closed lately, where they are asked for.
+    closed: Option<PastIncidentPage>,
 }
 
 /// `GET /`
@@ -56,15 +63,28 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
         Err(problem) => return frame.problem(&problem),
     };
     let search = searched(&asked.q);
-    match board(&app, &asked, &search).await {
+    match seen(&app, &asked, &search, frame.now()).await {
         Ok(seen) => frame.page("Now", body(&frame, &asked, &search, &seen)),
         Err(problem) => frame.problem(&problem),
     }
 }
 
-async fn board(app: &App, asked: &NowPageParams, search: &Searched) -> Result<Seen, Problem> {
+async fn seen(app: &App, asked: &NowPageParams, search: &Searched, now: Timestamp) -> Result<Seen, Problem> {
+    let closed = PastIncidentQuery {
+        words: search.words.clone(),
+        matchers: search.matchers.clone(),
+        receiver: Some(asked.receiver.clone()).filter(|receiver| !receiver.is_empty()),
+        open: Some(false),
+        closed_since: Some(now - CLOSED),
+        limit: ROWS,
+        ..PastIncidentQuery::default()
+    };
+    let closed = match asked.tab() {
+        "closed" => Some(app.gate.history(closed).await.map_err(unsearched)?),
+        _ => None,
+    };
     let query = BoardQuery {
-        part: if asked.tab() == "open" { BoardPart::Incidents } else { BoardPart::Waiting },
+        part: if asked.tab() == "withheld" { BoardPart::Waiting } else { BoardPart::Incidents },
         order: match asked.group.as_str() {
             "severity" => BoardOrder::Severity,
             "service" => BoardOrder::Service,
@@ -81,9 +101,10 @@ async fn board(app: &App, asked: &NowPageParams, search: &Searched) -> Result<Se
         let mut silences = engine.query().silences();
         silences.retain(|(_, state)| *state != SilenceState::Expired);
         silences.sort_by_key(|(silence, _)| silence.ends_at);
-        Seen { board: engine.query().board(&query), silences }
+        Seen { board: engine.query().board(&query), silences, closed: None }
     })
     .await
+    .map(|seen| Seen { closed, ..seen })
 }
 
 impl NowPageParams {
@@ -112,6 +133,8 @@ impl NowPageParams {
 fn body(frame: &Frame, asked: &NowPageParams, search: &Searched, seen: &Seen) -> Markup {
     let (page, board) = (asked.page.unwrap_or(1).max(1), &seen.board);
     let summary = format!("{} open, {} withheld", board.incidents, board.waiting);
+    // What is over changes seldom.
+    let every = if seen.closed.is_some() { "15s" } else { "3s" };
     let here = |tab: &str, state: &str, page| frame.to(&format!("./{}", asked.with(tab, state, page)));
     html! {
         div.head {
@@ -122,12 +145,14 @@ fn body(frame: &Frame, asked: &NowPageParams, search: &Searched, seen: &Seen) ->
         @if let Some(wrong) = &search.wrong {
             p.problem #q-error role="alert" { (text::tame(wrong, 300)) ". The list shows everything." }
         }
-        (page::live(&here(asked.tab(), &asked.state, page), "3s", frame.now(), &summary, html! {
+        (page::live(&here(asked.tab(), &asked.state, page), every, frame.now(), &summary, html! {
             (tabs(asked, board, |tab| here(tab, "", 1)))
+            @if let Some(closed) = &seen.closed { (past(frame, asked, closed)) } @else {
             (states(asked, board, |state| here(asked.tab(), state, 1)))
             @if board.rows.is_empty() { (nothing(asked, board, &here("withheld", "", 1))) }
             @else { (table(frame, asked, &board.rows)) }
             (page::pager(board.matching, page, |page| here(asked.tab(), &asked.state, page)))
+            }
             (few_silences(frame, &seen.silences))
         }))
     }
@@ -165,7 +190,9 @@ fn tabs(asked: &NowPageParams, board: &Board, link: impl Fn(&str) -> String) -> 
             @for (word, name, key) in TABS {
                 a #(format!("tab-{word}")) href=(link(word)) data-key=(key) aria-keyshortcuts=(key)
                     aria-current=[(asked.tab() == word).then_some("true")] {
-                    (name) " " b { (if word == "open" { board.incidents } else { board.waiting }) }
+                    (name)
+                    @if word == "open" { " " b { (board.incidents) } }
+                    @if word == "withheld" { " " b { (board.waiting) } }
                 }
             }
         }
@@ -193,6 +220,16 @@ fn states(asked: &NowPageParams, board: &Board, link: impl Fn(&str) -> String) -
                 }
             }
         }
+    }
+}
+
+/// The incidents that closed lately. The history has all of them.
+fn past(frame: &Frame, asked: &NowPageParams, closed: &PastIncidentPage) -> Markup {
+    let query = [("q", &asked.q[..]), ("receiver", &asked.receiver), ("state", "closed"), ("span", "7d")];
+    html! {
+        @if closed.incidents.is_empty() { p.empty { "No such incident closed in the last 24 hours." } }
+        @else { (history::table(frame, &closed.incidents)) }
+        p { a href=(frame.to(&format!("history{}", text::query(&query)))) { "Older incidents" } }
     }
 }
 

@@ -215,7 +215,7 @@ fn keys() -> Markup {
         ("↓ ↑  or  j k", "next and previous row"),
         ("Enter", "open the row"),
         ("1 … 7", "the views"),
-        ("o  w", "open incidents, withheld alerts"),
+        ("o  w  c", "open incidents, withheld alerts, closed incidents"),
         ("r  g  s", "runbook, graph and silence of the row"),
         ("u", "times in UTC, or in your zone"),
         ("Esc", "leave the filter, close this"),

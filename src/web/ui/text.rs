@@ -145,9 +145,8 @@ pub(super) fn short(now: Timestamp, at: Timestamp) -> Markup {
 
 /// A button that leads where the sender says, if a browser may follow it. A key opens that of the current row.
 pub(super) fn key_button(url: &str, text: &str, key: &str) -> Markup {
-    let safe = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
     html! {
-        @if safe && url.len() < 4_000 {
+        @if is_safe(url) {
             a.button href=(url) rel="noreferrer noopener" target="_blank" data-key=(key) { (text) }
             " "
         }

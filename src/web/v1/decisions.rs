@@ -25,7 +25,7 @@ pub(in crate::web) struct DecisionParams {
     pub(in crate::web) fingerprint: Option<String>,
     /// The alert's identity, 32 hex digits.
     pub(in crate::web) alert: Option<String>,
-    /// The `dedupKey` of an incident.
+    /// The `dedupKey` of an incident, or a beginning of at least 6 hex digits that no other incident has.
     pub(in crate::web) incident: Option<String>,
     /// Only at this receiver.
     pub(in crate::web) receiver: Option<String>,

@@ -63,6 +63,28 @@ async fn alerts_and_incidents_are_listed() {
     assert_eq!(says(&squelch, &["alerts", "Down"]).await.lines().count(), 2, "what fires");
     let over = says(&squelch, &["alerts", "--status=resolved", "-o=json"]).await;
     assert!(over.contains("\"host\": \"a\""), "{over}");
+    // The first digits of a key name an incident everywhere.
+    let listed = says(&squelch, &["incidents", "-o=json"]).await;
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let down =
+        listed.as_array().unwrap().iter().find(|i| i["title"].as_str().unwrap().contains("Down")).unwrap();
+    let key = &down["dedupKey"].as_str().unwrap()[..12];
+    let shown = async || {
+        let output = asks(&squelch, &["incident", "show", key]).await;
+        let said = String::from_utf8(output.stdout).unwrap();
+        said.contains("Notified").then_some(said)
+    };
+    let shown = until("the history has it", shown).await;
+    for part in ["Down (", "State         open", "Receiver      console", "Timeline", " ago)", key] {
+        assert!(shown.contains(part) && !shown.contains('\u{1b}'), "{part}: {shown}");
+    }
+    assert!(says(&squelch, &["explain", key]).await.contains("Down"), "the decisions of the incident");
+    let review = says(&squelch, &["incident", "export", key]).await;
+    assert!(review.starts_with("# ") && review.contains("Down"), "{review}");
+    let unknown = asks(&squelch, &["incident", "show", "0000000"]).await;
+    let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(unknown.status.code() == Some(1) && said.contains("no incident has this key"), "{said}");
+    assert_eq!(says(&squelch, &["incidents", "--closed"]).await.lines().count(), 1, "none is closed");
     // Where the server is may stand in the environment or in a file, and a flag wins.
     let folder = home.path(".config/squelch");
     std::fs::create_dir_all(&folder).unwrap();

@@ -1,23 +1,41 @@
 //! `squelch demo`, as somebody sees it who tries Squelch for the first time.
 
 use std::net::SocketAddr;
+use std::process::Command;
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use super::child::Child;
 use super::http;
 use super::squelch::PROGRAM;
+use super::until;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_pages_what_matters_and_stays_up_to_be_looked_at() {
     let mut demo = Child::start("demo", PROGRAM, &["demo", "--fast", "--keep"]).unwrap();
     let next = demo.line(&["open http://", "press Ctrl-C to stop"]).await;
     let pager = demo.line(&["The fake pager shows its pages at"]).await;
-    for (line, part) in [(next, "<title>"), (pager, "PaymentsDown")] {
+    for (line, part) in [(&next, "<title>"), (&pager, "PaymentsDown")] {
         let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
         let page = http::get(address.parse::<SocketAddr>().unwrap(), "/").await.unwrap();
         assert!(page.status == 200 && page.body.contains(part), "{line}: {}", page.body);
     }
+    let server =
+        next.split_once("open ").unwrap().1.split(',').next().unwrap().trim_end_matches('/').to_owned();
+    let closed = async || {
+        let args = ["incidents", "--closed", "-o=json", &format!("--url={server}")].map(str::to_owned);
+        let output =
+            tokio::task::spawn_blocking(move || Command::new(PROGRAM).args(args).output().unwrap()).await;
+        let listed: Value = serde_json::from_slice(&output.unwrap().stdout).ok()?;
+        listed
+            .as_array()?
+            .iter()
+            .any(|i| i["title"].as_str().unwrap().contains("PaymentsDown"))
+            .then_some(listed)
+    };
+    let closed = until("the history lists what closed", closed).await;
+    assert!(closed.as_array().unwrap().iter().all(|i| i["closedAt"].is_string()), "{closed:#}");
     demo.signal(Signal::INT);
     let status = demo.ended().await;
     let said = demo.said();

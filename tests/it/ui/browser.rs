@@ -1,5 +1,7 @@
 //! A headless Chromium with a profile of its own, led over WebDriver.
 
+use std::path::Path;
+
 use fantoccini::{Client, ClientBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -26,8 +28,20 @@ pub const DESK: Look = Look { dark: false, width: 1280 };
 impl Browser {
     /// Starts one, or `None` where there is none.
     pub async fn start(look: Look) -> Option<Browser> {
+        Browser::begin(look, true).await
+    }
+
+    /// Starts one that runs no script of a page.
+    pub async fn without_script(look: Look) -> Option<Browser> {
+        Browser::begin(look, false).await
+    }
+
+    async fn begin(look: Look, script: bool) -> Option<Browser> {
         let port = free_port();
-        let driver = Child::start("chromedriver", "chromedriver", &[&format!("--port={port}")])?;
+        let args = [&*format!("--port={port}")];
+        // A zone that is not UTC, so that the two can be told apart.
+        let zone = [("TZ", Path::new("Europe/Berlin"))];
+        let driver = Child::start_with("chromedriver", "chromedriver", &args, &zone)?;
         driver.line(&["started successfully"]).await;
         let profile = tempfile::tempdir().unwrap();
         let mut args: Vec<String> = [
@@ -48,6 +62,9 @@ impl Browser {
         // Blink's own numbers: 0 is dark, 1 is light.
         args.push(format!("--blink-settings=preferredColorScheme={}", u8::from(!look.dark)));
         let mut options = json!({ "args": args });
+        if !script {
+            options["prefs"] = json!({"profile.managed_default_content_settings.javascript": 2});
+        }
         if look.width < 500 {
             // A window has a least width; a phone's screen is told apart from it.
             options["mobileEmulation"] =

@@ -5,6 +5,7 @@ mod demo;
 mod hostile;
 mod incident;
 mod many;
+mod now;
 mod pages;
 mod silence;
 mod standing;

@@ -54,6 +54,12 @@ async fn the_pages_work_under_a_prefix() {
         let dressed =
             "return getComputedStyle(document.querySelector('.top')).display === 'flex' && !!window.htmx;";
         assert_eq!(browser.run(dressed).await, json!(true), "{start}");
+        browser.press("w").await;
+        let tab = "return location.pathname.startsWith('/a/b') && location.search === '?tab=withheld';";
+        browser.wait("the withheld alerts", tab).await;
+        let icon =
+            "return fetch(document.querySelector('link[rel=icon]').href + '?open=3').then((r) => r.text());";
+        assert!(browser.run(icon).await.as_str().unwrap().contains(">3</text>"), "the icon is there");
         browser.press("4").await;
         browser.wait("the fourth view", "return location.pathname === '/a/b/flapping';").await;
         browser.click(".brand").await;

@@ -93,20 +93,20 @@ async fn a_server_that_is_gone_does_not_look_like_a_quiet_one() {
     browser.open(&format!("http://{address}/")).await;
     browser.wait("it shows", "return document.querySelectorAll('tr[data-row]').length === 1;").await;
     let title = browser.run("return document.title;").await;
-    assert_eq!(title, json!("Now · Squelch"));
+    assert_eq!(title, json!("(1) Now · Squelch"));
     assert!(squelch.stop().await.success());
     let lost = "const b = document.querySelector('#lost'); return !b.hidden && b.innerText;";
     let said = browser.wait("the page says so", lost).await;
     assert!(said.as_str().unwrap().starts_with("Connection lost since "), "{said}");
     let title = browser.run("return document.title;").await;
-    assert_eq!(title, json!("Connection lost · Now · Squelch"));
+    assert_eq!(title, json!("Connection lost · (1) Now · Squelch"));
     assert_eq!(browser.run(CONTRAST).await, json!([]));
     browser.shoot("lost.png").await;
     browser.run("window.kept = true;").await;
     let _squelch = home.serve_on(address).await;
     browser.wait("it goes on by itself", "return document.querySelector('#lost').hidden;").await;
     let now = browser.run("return [document.title, window.kept === true];").await;
-    assert_eq!(now, json!(["Now · Squelch", true]));
+    assert_eq!(now, json!(["(1) Now · Squelch", true]));
     browser.close().await;
 }
 

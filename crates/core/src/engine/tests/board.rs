@@ -1,7 +1,7 @@
 //! The board: what is shown of the engine, and what a person lets go.
 
 use crate::engine::testing::{Answers, World, firing, flaps_at, labels, policy, resolved};
-use crate::engine::{BoardQuery, Event, NextStep, Release, RowState};
+use crate::engine::{BoardOrder, BoardPart, BoardQuery, Event, NextStep, Release, RowState};
 use crate::model::{Cause, Duration, Source, parse_matchers};
 use crate::policy::{Level, Noise};
 
@@ -33,6 +33,66 @@ fn an_alert_that_is_held_is_shown_and_a_person_lets_it_page() {
     assert!(!world.engine.query().can_release(release.alert, "pd"));
     world.handle(Event::Release(release));
     assert_eq!(world.sent.len(), 1, "what is not held is not let go");
+}
+
+#[test]
+fn rows_are_searched_by_words_and_ordered_by_severity_or_service() {
+    let mut policy = policy(&["alertname"], Noise::default());
+    let warning = policy.severities.levels.iter_mut().find(|l| l.name == "warning").unwrap();
+    *warning = Level { hold: Duration::from_mins(5), ..warning.clone() };
+    let mut world = World::new(policy);
+    let alerts = [
+        ("Net", "warning", "web"),
+        ("Disk", "critical", "db"),
+        ("Cpu", "critical", ""),
+        ("Io", "warning", "db"),
+    ];
+    for (name, severity, service) in alerts {
+        let of = labels(&[("alertname", name), ("severity", severity), ("service", service)]);
+        let mut observation = firing(&of, world.now);
+        observation.annotations = labels(&[("summary", "it is bad"), ("runbook_url", "https://wiki/x")]);
+        world.say(Source::Alertmanager, "a", vec![observation]);
+    }
+    let names = |query: BoardQuery| {
+        let board = world.engine.query().board(&query);
+        board.rows.iter().map(|row| row.labels.value("alertname").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(BoardQuery { part: BoardPart::Incidents, ..all() }), ["Cpu", "Disk"]);
+    assert_eq!(names(BoardQuery { part: BoardPart::Waiting, ..all() }).len(), 2);
+    assert_eq!(names(BoardQuery { order: BoardOrder::Service, ..all() }), ["Disk", "Io", "Net", "Cpu"]);
+    let by_severity = names(BoardQuery { order: BoardOrder::Severity, ..all() });
+    assert_eq!(by_severity[..2], ["Cpu", "Disk"]);
+    let words =
+        |words: &[&str]| BoardQuery { words: words.iter().map(|w| (*w).to_owned()).collect(), ..all() };
+    assert_eq!(names(words(&["dISk"])), ["Disk"]);
+    assert_eq!(names(words(&["db", "pd"])), ["Disk", "Io"], "each word in a label or the receiver");
+    assert!(names(words(&["db", "web"])).is_empty());
+    let board = world.engine.query().board(&BoardQuery { state: Some(RowState::Held), ..words(&["db"]) });
+    assert_eq!((board.matching, board.incidents, board.waiting), (1, 1, 1));
+    assert_eq!(world.engine.query().open(), 2);
+    let board = world.engine.query().board(&words(&["disk"]));
+    let row = &board.rows[0];
+    assert_eq!(
+        (row.summary.as_str(), row.runbook.as_str(), row.service.as_str()),
+        ("it is bad", "https://wiki/x", "db")
+    );
+}
+
+#[test]
+fn a_row_says_who_accepted_the_page_and_when() {
+    let mut world = World::new(policy(&["alertname"], Noise::default()));
+    world.answers = Answers::Hang;
+    let disk = labels(&[("alertname", "Disk"), ("severity", "critical")]);
+    world.say(Source::Alertmanager, "a", vec![firing(&disk, world.now)]);
+    let notified = |world: &World| world.engine.query().board(&all()).rows[0].notified.clone();
+    assert_eq!(notified(&world), None);
+    world.advance(Duration::from_secs(7));
+    world.answer(true);
+    let accepted = Some(("pd".into(), world.sent[0].integration.clone(), world.now));
+    assert_eq!(notified(&world), accepted);
+    world.advance(Duration::from_hours(5));
+    world.answer(true);
+    assert_eq!(notified(&world), accepted, "an update or a repeat is no first page");
 }
 
 #[test]
