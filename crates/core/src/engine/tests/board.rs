@@ -57,11 +57,11 @@ fn rows_are_searched_by_words_and_ordered_by_severity_or_service() {
         let board = world.engine.query().board(&query);
         board.rows.iter().map(|row| row.labels.value("alertname").to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(names(BoardQuery { part: BoardPart::Incidents, ..all() }), ["Cpu", "Disk"]);
+    assert_eq!(names(BoardQuery { part: BoardPart::Incidents, ..all() }), ["Disk", "Cpu"]);
     assert_eq!(names(BoardQuery { part: BoardPart::Waiting, ..all() }).len(), 2);
     assert_eq!(names(BoardQuery { order: BoardOrder::Service, ..all() }), ["Disk", "Io", "Net", "Cpu"]);
     let by_severity = names(BoardQuery { order: BoardOrder::Severity, ..all() });
-    assert_eq!(by_severity[..2], ["Cpu", "Disk"]);
+    assert_eq!(by_severity[..2], ["Disk", "Cpu"]);
     let words =
         |words: &[&str]| BoardQuery { words: words.iter().map(|w| (*w).to_owned()).collect(), ..all() };
     assert_eq!(names(words(&["dISk"])), ["Disk"]);
