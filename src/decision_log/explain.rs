@@ -83,7 +83,8 @@ pub(super) fn sentence(entry: &Entry) -> String {
 }
 
 /// A timeline of `entries`, which stand newest first as a search gives them. Each alert and receiver has its
-/// decisions, oldest first. `moment` writes a time. Texts of a sender cannot begin a line or steer a terminal.
+/// decisions, oldest first. `moment` writes a time. Texts of a sender cannot begin a line or steer a
+/// terminal.
 pub fn timeline(entries: &[Entry], moment: impl Fn(Timestamp) -> String) -> String {
     type Whose<'a> = (&'a BTreeMap<String, String>, &'a str, &'a str);
     let mut stories: BTreeMap<Whose<'_>, Vec<&Entry>> = BTreeMap::new();

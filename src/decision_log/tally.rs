@@ -46,8 +46,8 @@ pub struct Tally {
     pub observed: Observed,
     /// What came in and what went out, from one [`Tally::step`] to the next.
     pub over_time: Vec<(u64, u64)>,
-    /// Observations that interrupted nobody, by the reason or else the disposition, from one [`Tally::step`] to
-    /// the next.
+    /// Observations that interrupted nobody, by the reason or else the disposition, from one [`Tally::step`]
+    /// to the next.
     pub quiet: BTreeMap<String, Vec<u64>>,
     /// Pages by day of the week, Monday first, and hour, UTC.
     pub by_week: [[u64; 24]; 7],

@@ -265,7 +265,9 @@ mod tests {
 
     #[test]
     fn each_event_is_told_in_one_line() {
-        thread_local!(static TOLD: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) });
+        use std::cell::RefCell;
+
+        thread_local!(static TOLD: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) });
         let tell: fn(&str) = |line| TOLD.with_borrow_mut(|told| told.push(line.to_owned()));
         let (mut state, now) =
             (State { tell: Some(tell), ..State::default() }, Timestamp::from_millis(83_001_000));

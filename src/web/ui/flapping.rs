@@ -129,7 +129,8 @@ fn facts(now: Timestamp, flapper: &Flapper) -> Markup {
     }
 }
 
-/// The penalty over time, with both thresholds. A dashed line shows how it falls if the alert changes no more.
+/// The penalty over time, with both thresholds. A dashed line shows how it falls if the alert changes no
+/// more.
 fn penalty(now: Timestamp, flapper: &Flapper) -> Markup {
     let (suppress, reuse) = (u64::from(flapper.suppress_at), u64::from(flapper.reuse_at));
     let Some(curve) = Curve::of(now, flapper) else { return html! {} };

@@ -146,7 +146,8 @@ fn counts(frame: &Frame, seen: &Seen) -> Markup {
         @if tally.observed.came > 0 { (saved(frame, tally)) }
         h2 { "What interrupted nobody, by cause, and the pages" }
         (noise_figures::by_cause(tally, seen.before.as_ref()))
-        @let budgets: Vec<_> = seen.budgets.iter().filter(|(_, (_, limit))| limit.per <= seen.length).collect();
+        @let fits = |(_, (_, limit)): &(&SmolStr, &(u64, Limit))| limit.per <= seen.length;
+        @let budgets: Vec<_> = seen.budgets.iter().filter(fits).collect();
         @if !budgets.is_empty() {
             h2 { "Page budgets" }
             @for (receiver, (_, limit)) in budgets {

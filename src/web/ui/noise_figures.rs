@@ -1,4 +1,5 @@
-//! The figures of *Noise*: observations by cause with the pages as marks, page budgets, and hours of the week.
+//! The figures of *Noise*: observations by cause with the pages as marks, page budgets, and hours of the
+//! week.
 
 use std::fmt::Write as _;
 
@@ -55,8 +56,12 @@ pub(super) fn by_cause(tally: &Tally, before: Option<&Tally>) -> Markup {
                 (plot::pages_text(before.pages)) } "." }
             (plot::over_time(tally.from, tally.to, most, &html! {
                 svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) preserveAspectRatio="none" role="img" aria-label=(said) {
-                    @for (place, path) in bars(tally, &causes, most) { path class=(format!("c{place}")) d=(path) {} }
-                    @if earlier.iter().any(|count| *count > 0) { polyline.before points=(line(&earlier, most)) {} }
+                    @for (place, path) in bars(tally, &causes, most) {
+                        path class=(format!("c{place}")) d=(path) {}
+                    }
+                    @if earlier.iter().any(|count| *count > 0) {
+                        polyline.before points=(line(&earlier, most)) {}
+                    }
                     path.page d=(marks(tally)) {}
                 }
             }))
@@ -149,7 +154,10 @@ pub(super) fn budget(receiver: &str, limit: &Limit, tally: &Tally, before: Optio
     let said = format!("at most {} in {per} of a budget of {budget}", plot::pages_text(peak));
     html! {
         figure.plot.budget {
-            figcaption { bdi { (text::tame(receiver, 60)) } ": " (said) @if peak > budget { ". " span.state.paged { "over budget" } } }
+            figcaption {
+                bdi { (text::tame(receiver, 60)) } ": " (said)
+                @if peak > budget { ". " span.state.paged { "over budget" } }
+            }
             (plot::over_time(tally.from, tally.to, most, &html! {
                 svg viewBox=(format!("0 -2 {WIDTH} 104")) preserveAspectRatio="none" role="img" aria-label=(said) {
                     line.budget x1="0" x2=(WIDTH) y1=(y(budget)) y2=(y(budget)) { title { "budget " (budget) } }

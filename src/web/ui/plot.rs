@@ -58,7 +58,11 @@ pub(super) fn over_time(from: Timestamp, to: Timestamp, most: u64, drawing: &Mar
     let middle = from + crate::model::Duration::from_millis(to.since(from).as_millis() / 2);
     html! {
         div.axes {
-            div.y aria-hidden="true" { span { (thousands(most)) } @if most > 1 { span { (thousands(most / 2)) } } span { "0" } }
+            div.y aria-hidden="true" {
+                span { (thousands(most)) }
+                @if most > 1 { span { (thousands(most / 2)) } }
+                span { "0" }
+            }
             (drawing)
             div.x aria-hidden="true" { @for at in [from, middle, to] { span { (super::text::moment(at)) } } }
         }

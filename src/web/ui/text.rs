@@ -143,7 +143,8 @@ pub(super) fn short(now: Timestamp, at: Timestamp) -> Markup {
     html! { time.at.short datetime=(at) title=(at) { (shown) } }
 }
 
-/// A button that leads where the sender says, if a browser may follow it. A key opens that of the current row.
+/// A button that leads where the sender says, if a browser may follow it. A key opens that of the current
+/// row.
 pub(super) fn key_button(url: &str, text: &str, key: &str) -> Markup {
     html! {
         @if is_safe(url) {

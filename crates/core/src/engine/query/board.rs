@@ -269,7 +269,8 @@ impl Query<'_> {
         self.pages.incidents.all.values().filter(open).count()
     }
 
-    /// An alert of an incident that fires, of the highest severity. Without one that fires, any of its alerts.
+    /// An alert of an incident that fires, of the highest severity. Without one that fires, any of its
+    /// alerts.
     fn worst(&self, incident: &Incident) -> Option<AlertId> {
         let firing = incident.members.that_fire(true).min_by_key(|(_, member)| member.level);
         firing.or(incident.members.iter().next()).map(|(alert, _)| *alert)
