@@ -141,6 +141,11 @@ pub fn text(cause: &Cause) -> String {
         Cause::Fallback { receiver, cause } => {
             format!("fallback, because receiver {:?} was not reached: {}", receiver.as_str(), text(cause))
         }
+        Cause::Escalated { receiver, within, cause } => format!(
+            "escalated, because no person acknowledged it at receiver {:?} within {within}: {}",
+            receiver.as_str(),
+            text(cause)
+        ),
         Cause::WithoutStorage { cause } => {
             format!("sent without storage, which is unusable: {}", text(cause))
         }

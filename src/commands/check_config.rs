@@ -88,6 +88,11 @@ fn found(config: &Config, file: &Path, out: &mut dyn Write) -> io::Result<()> {
     let open =
         if sources + users == 0 { "; authentication is disabled, so listen on 127.0.0.1 only" } else { "" };
     writeln!(out, " - {} and {}{open}", plural(sources, "source"), plural(users, "user"))?;
+    for level in &policy.severities.levels {
+        writeln!(out, "Severity level {}", described(level))?;
+    }
+    let default = &policy.severities.levels[policy.severities.default].name;
+    writeln!(out, "Alerts with another severity or none count as {default}")?;
     for name in used {
         let keys = config::effective_profile(&policy.noise[name]).replace('\n', "\n     ");
         writeln!(out, "Noise profile {name}:\n     {keys}")?;
@@ -99,6 +104,29 @@ fn found(config: &Config, file: &Path, out: &mut dyn Write) -> io::Result<()> {
         }
     }
     writeln!(out)
+}
+
+/// A level of severity in one line.
+fn described(level: &config::Level) -> String {
+    let mut text = level.name.to_string();
+    if !level.aliases.is_empty() {
+        text.push_str(&format!(" ({})", level.aliases.join(", ")));
+    }
+    match (level.never_hold, level.hold.is_zero()) {
+        (true, _) => text.push_str(": nothing delays its first page"),
+        (false, true) => text.push_str(": its first page is not held"),
+        (false, false) => text.push_str(&format!(": its first page is held for {}", level.hold)),
+    }
+    if let Some(within) = level.respond_within {
+        text.push_str(&format!(", respond within {within}"));
+    }
+    if let Some(to) = &level.escalate_to {
+        text.push_str(&format!(", then escalate to {to}"));
+    }
+    if !level.description.is_empty() {
+        text.push_str(&format!("\n     {}", level.description.replace('\n', "\n     ")));
+    }
+    text
 }
 
 fn plural(count: usize, what: &str) -> String {

@@ -166,6 +166,17 @@ fn simple(noise: &NoiseEntry, screen: &Screen) -> String {
         text.push_str(&screen.table(&["Alert", "Label", "Changes in a row", "Line"], &rows));
     }
 
+    if !noise.unknown_severities.is_empty() {
+        text.push_str(
+            "\nSeverity values that no level names\n\
+             Correct the rules, or add the values to the aliases of a level.\n",
+        );
+        let row =
+            |one: &crate::decision_log::UnknownSeverityEntry| vec![plain(&one.value), one.alerts.to_string()];
+        let rows: Vec<_> = noise.unknown_severities.iter().map(row).collect();
+        text.push_str(&table(&["Value", "Alerts in 24 h"], &rows));
+    }
+
     if !noise.advice.is_empty() {
         text.push_str("\nWhat would calm what flaps\n");
     }

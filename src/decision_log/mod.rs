@@ -40,7 +40,7 @@ pub use incidents::{
 pub use meter::Meter;
 pub use noise::{
     AdviceEntry, BudgetEntry, ChangingLabelEntry, FateEntry, NameEntry, NoiseEntry, ObservedEntry,
-    ReceiverNoiseEntry, StepEntry, changing_labels, line_to_ignore,
+    ReceiverNoiseEntry, StepEntry, UnknownSeverityEntry, changing_labels, line_to_ignore, unknown_severities,
 };
 pub use on_call::{BUDGET, LONGEST, OnCallEntry, ReceiverLoadEntry, ShiftEntry, TOIL_LINE, WeekEntry};
 pub use query::{MAX_LIMIT, Page, Query};

@@ -48,6 +48,28 @@ pub struct NoiseEntry {
     /// Labels whose value changes at each evaluation of their rule. Only a running server knows them.
     #[serde(default)]
     pub changing_labels: Vec<ChangingLabelEntry>,
+    /// Values of the severity label that no level names, in the last 24 hours. Only a running server knows them.
+    #[serde(default)]
+    pub unknown_severities: Vec<UnknownSeverityEntry>,
+}
+
+/// A value of the severity label that no level names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = UnknownSeverity)]
+pub struct UnknownSeverityEntry {
+    /// The value, cut to 64 characters.
+    pub value: String,
+    /// How many alerts fired with it.
+    pub alerts: u64,
+}
+
+/// The unknown values of `found`, by value.
+pub fn unknown_severities(found: &BTreeMap<SmolStr, u64>) -> Vec<UnknownSeverityEntry> {
+    let entry = |(value, alerts): (&SmolStr, &u64)| UnknownSeverityEntry {
+        value: value.to_string(),
+        alerts: *alerts,
+    };
+    found.iter().map(entry).collect()
 }
 
 /// A label whose value changes at each evaluation of its rule. Each change ends one alert and starts another.
@@ -244,6 +266,7 @@ impl NoiseEntry {
             receivers: receivers.collect(),
             advice: advice.collect(),
             changing_labels: Vec::new(),
+            unknown_severities: Vec::new(),
         }
     }
 }

@@ -423,6 +423,16 @@ impl Core {
                     );
                 }
             }
+            for (value, alerts) in &stats.unknown_severities {
+                if !before.unknown_severities.contains_key(value) {
+                    let severities = &open.engine.policy().severities;
+                    tracing::warn!(
+                        label = %severities.label, %value, alerts, counts_as = %severities.levels[severities.default].name,
+                        "no severity level has this name or alias; correct the rule, or add the value to the \
+                         aliases of a level"
+                    );
+                }
+            }
             self.published.stats.store(Arc::new(stats));
         }
         for tell in released.waiters {

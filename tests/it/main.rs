@@ -42,6 +42,7 @@ mod postgres;
 mod reliability;
 mod scenario;
 mod serve;
+mod severities;
 mod silences;
 mod templates;
 mod timelines;

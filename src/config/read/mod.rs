@@ -2,6 +2,7 @@
 
 mod access;
 mod enrichment;
+mod escalation;
 mod inhibition;
 mod intervals;
 mod lines;
@@ -110,7 +111,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
     // Every templated key below may call them.
     templates::read(&mut top, base);
     let global = global(top.section("global"), base, top.problems);
-    let severities = noise::severities(top.section("severities"));
+    let (severities, escalations) = noise::severities(top.section("severities"));
     let ignore_labels = noise::ignore_labels(top.section("identity"));
     let profiles = noise::profiles(top.section("noise"), &severities);
     let problems = top.problems;
@@ -141,6 +142,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
             (Vec::new(), Vec::new())
         }
     };
+    escalation::check(&severities, &escalations, &routes, &receivers.deciding, problems);
     let (storage, postgres) = storage::read(top.section("storage"), base);
     let on_call = on_call::read(top.section("on_call"));
     let sources = top.list("sources").unwrap_or_default();

@@ -6,11 +6,13 @@ use smol_str::SmolStr;
 
 use crate::config::{Alone, Busy, Flapping, Hold, Level, Limit, Mode, Noise, Severities, Storm};
 use crate::model::Duration;
-use crate::settings::section::{Problems, Section, shown};
+use crate::settings::section::{Problems, Section, Text, nearest, shown};
 use crate::settings::yaml::Node;
 
 /// The most levels of severity: more could not be told apart by a person.
 const MAX_LEVELS: usize = 32;
+/// The longest description of a level, in characters: a page shows it.
+const MAX_DESCRIPTION: usize = 1_000;
 /// Largest penalty, in whole changes.
 const MAX_PENALTY: u32 = 1_000;
 /// Largest factor of growth.
@@ -195,10 +197,13 @@ fn set<T>(to: &mut T, value: Option<T>) {
     }
 }
 
-/// The levels of severity; the built-in ones if none are named.
-pub(super) fn severities(section: Option<Section<'_>>) -> Severities {
-    let mut severities = Severities::default();
-    let Some(mut section) = section else { return severities };
+/// The receiver that a level escalates to, by the position of the level.
+pub(super) type Escalations<'a> = Vec<(usize, Text<'a>)>;
+
+/// The levels of severity, the built-in ones if none are named, and the receivers that they escalate to.
+pub(super) fn severities(section: Option<Section<'_>>) -> (Severities, Escalations<'_>) {
+    let (mut severities, mut escalations) = (Severities::default(), Vec::new());
+    let Some(mut section) = section else { return (severities, escalations) };
     let label =
         section.parsed("label", "the name of a label", |text| (!text.is_empty()).then(|| text.into()));
     set(&mut severities.label, label);
@@ -211,13 +216,26 @@ pub(super) fn severities(section: Option<Section<'_>>) -> Severities {
             }
             _ => {}
         }
-        severities.levels = levels(nodes, section.problems);
+        severities.levels = levels(nodes, &mut escalations, section.problems);
+    }
+    if let Some(default) = section.text("default") {
+        let known = severities.levels.iter().position(|level| level.name == default.text);
+        if known.is_none() {
+            let names = severities.levels.iter().map(|level| level.name.as_str());
+            let hint = match nearest(default.text, names.clone()) {
+                Some(near) => format!("did you mean {near}?"),
+                None => format!("write one of {}", names.collect::<Vec<_>>().join(", ")),
+            };
+            let message = format!("default is {}, which is no level; {hint}", shown(default.text));
+            section.problems.add(default.line, message);
+        }
+        severities.default = known.unwrap_or(0);
     }
     section.finish();
-    severities
+    (severities, escalations)
 }
 
-fn levels(nodes: &[Node], problems: &Problems) -> Vec<Level> {
+fn levels<'a>(nodes: &'a [Node], escalations: &mut Escalations<'a>, problems: &'a Problems) -> Vec<Level> {
     // Values are compared without case when alerts are read, so here too.
     let mut taken: BTreeMap<String, u32> = BTreeMap::new();
     let mut claim = |line: u32, value: &str| {
@@ -245,6 +263,19 @@ fn levels(nodes: &[Node], problems: &Problems) -> Vec<Level> {
             problems.add(keys.line_of("hold"), message);
         }
         let respond_within = keys.positive("respond_within");
+        let escalate_to = keys.text("escalate_to");
+        if let Some(to) = escalate_to {
+            if respond_within.is_none() {
+                let message = "escalate_to needs respond_within; write respond_within: 15m or the like";
+                problems.add(to.line, message);
+            }
+            escalations.push((levels.len(), to));
+        }
+        let description = keys.text("description").map(|text| text.text).unwrap_or_default();
+        if description.chars().count() > MAX_DESCRIPTION {
+            let message = format!("description has more than {MAX_DESCRIPTION} characters; shorten it");
+            problems.add(keys.line_of("description"), message);
+        }
         keys.unsupported(&["digest"]);
         keys.finish();
         levels.push(Level {
@@ -253,6 +284,8 @@ fn levels(nodes: &[Node], problems: &Problems) -> Vec<Level> {
             never_hold,
             hold,
             respond_within,
+            escalate_to: escalate_to.map(|to| to.text.into()),
+            description: description.trim().into(),
         });
     }
     levels

@@ -198,7 +198,7 @@ fn receiver(keys: &mut Section<'_>, receivers: &BTreeMap<SmolStr, Receiver>) -> 
     Some(name.text.into())
 }
 
-fn unknown(name: &str, receivers: &BTreeMap<SmolStr, Receiver>) -> String {
+pub(super) fn unknown(name: &str, receivers: &BTreeMap<SmolStr, Receiver>) -> String {
     let hint = match nearest(name, receivers.keys().map(|n| n.as_str())) {
         Some(near) => format!("did you mean {near}?"),
         None => "define it under receivers".to_owned(),

@@ -61,6 +61,12 @@ pub(super) fn event(at: Timestamp, change: IncidentChange) -> EventEntry {
             (entry.lane, entry.event) = ("person".into(), "unacknowledged".into());
             entry.text = "The acknowledgement was taken back".into();
         }
+        IncidentChange::Escalated { to, within } => {
+            entry.event = "escalated".into();
+            entry.text = format!(
+                "Squelch escalated to {to}, because no person acknowledged the incident within {within}"
+            );
+        }
         IncidentChange::Remarked(remark) => {
             entry.lane = "person".into();
             let by = remark.by;

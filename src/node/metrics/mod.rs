@@ -255,6 +255,14 @@ fn bounds(out: &mut Exposition, stats: &Stats) {
         out.sample(&[("heartbeat", name)], last.map_or(0.0, Timestamp::as_secs_f64));
     }
     out.family(
+        "squelch_unknown_severity_alerts",
+        Type::Gauge,
+        "Alerts of the last 24 hours by a severity value that no level names, at most 100 values.",
+    );
+    for (value, alerts) in &stats.unknown_severities {
+        out.sample(&[("value", value)], *alerts);
+    }
+    out.family(
         "squelch_sender_clocks_wrong",
         Type::Gauge,
         "Senders whose clock differs from the clock of this machine by more than 30 s.",

@@ -13,7 +13,7 @@ use smol_str::SmolStr;
 use super::page::{self, Frame};
 use super::{noise_figures, plot, text};
 use crate::config::Limit;
-use crate::decision_log::{ChangingLabelEntry, Tally, removed};
+use crate::decision_log::{ChangingLabelEntry, Tally, UnknownSeverityEntry, removed};
 use crate::model::Duration;
 use crate::web::app::App;
 use crate::web::budget;
@@ -51,6 +51,7 @@ struct Seen {
     before: Option<Tally>,
     budgets: BTreeMap<SmolStr, (u64, Limit)>,
     changing: Vec<ChangingLabelEntry>,
+    unknown: Vec<UnknownSeverityEntry>,
 }
 
 /// `GET /noise`
@@ -96,8 +97,11 @@ async fn seen(app: &App, uri: &Uri) -> Result<Seen, Problem> {
     let start = now - length;
     let (tally, before) = tokio::join!(app.gate.noise(start, now), app.gate.noise(start - length, start));
     let (tally, before) = (tally.map_err(unsearched)?, before.ok().filter(|before| before.cut_at.is_none()));
-    let changing = crate::decision_log::changing_labels(&app.gate.stats().changing_labels);
-    Ok(Seen { span, length, tally, before, budgets: budget::spent(app, now).await?, changing })
+    let stats = app.gate.stats();
+    let changing = crate::decision_log::changing_labels(&stats.changing_labels);
+    let unknown = crate::decision_log::unknown_severities(&stats.unknown_severities);
+    let budgets = budget::spent(app, now).await?;
+    Ok(Seen { span, length, tally, before, budgets, changing, unknown })
 }
 
 fn body(frame: &Frame, seen: &Seen) -> Markup {
@@ -167,6 +171,11 @@ fn counts(frame: &Frame, seen: &Seen) -> Markup {
             p.lead { "Each change ends one alert and starts another one. Add the line under " code { "identity" }
                 " to make them one alert." }
             (changing(&seen.changing))
+        }
+        @if !seen.unknown.is_empty() {
+            h2 { "Severity values that no level names" }
+            p.lead { "Correct the rules, or add the values to the " code { "aliases" } " of a level." }
+            (unknown(&seen.unknown))
         }
         h2 { "What comes most" }
         (names(frame, tally))
@@ -238,6 +247,19 @@ fn changing(labels: &[ChangingLabelEntry]) -> Markup {
                 td data-label="Label" { bdi { (text::tame(&one.label, 100)) } }
                 td.n data-label="Changes in a row" { (one.changes) }
                 td data-label="Line" { code { (text::tame(&one.yaml, 200)) } }
+            } } }
+        }
+    }
+}
+
+fn unknown(values: &[UnknownSeverityEntry]) -> Markup {
+    html! {
+        table.rows {
+            caption.unseen { "Severity values that no level names" }
+            thead { tr { th scope="col" { "Value" } th.n scope="col" { "Alerts in 24 h" } } }
+            tbody { @for one in values { tr data-row {
+                td.what { bdi.name { (text::tame(&one.value, 100)) } }
+                td.n data-label="Alerts in 24 h" { (one.alerts) }
             } } }
         }
     }

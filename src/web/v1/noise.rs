@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use super::asked::{PageLimit, asked, time};
 use super::document::Refusal;
 use super::{reply, unsearched};
-use crate::decision_log::{NoiseEntry, changing_labels};
+use crate::decision_log::{NoiseEntry, changing_labels, unknown_severities};
 use crate::model::Duration;
 use crate::web::app::App;
 use crate::web::budget;
@@ -55,6 +55,8 @@ async fn counted(app: &App, uri: &Uri) -> Result<NoiseEntry, Problem> {
     }
     let budgets = budget::declared(app).await?;
     let tally = app.gate.noise(since, until).await.map_err(unsearched)?;
-    let changing_labels = changing_labels(&app.gate.stats().changing_labels);
-    Ok(NoiseEntry { changing_labels, ..NoiseEntry::new(&tally, &budgets, asked.limit.0) })
+    let stats = app.gate.stats();
+    let changing_labels = changing_labels(&stats.changing_labels);
+    let unknown_severities = unknown_severities(&stats.unknown_severities);
+    Ok(NoiseEntry { changing_labels, unknown_severities, ..NoiseEntry::new(&tally, &budgets, asked.limit.0) })
 }

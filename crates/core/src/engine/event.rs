@@ -148,6 +148,8 @@ pub enum Why {
     Digest,
     /// Self-check: somebody should have been told by now, or it is looked at again.
     Watch,
+    /// A person should have acknowledged an incident by now.
+    Respond,
     /// A heartbeat has been silent for long enough.
     Heartbeat,
     /// Something remembered may be forgotten.

@@ -121,7 +121,7 @@ impl Engine {
                 }
             }
             Event::Release(release) => self.pages.released(&mut self.world, release),
-            Event::Acknowledge(change) => self.pages.incidents.acknowledge(&self.world, change),
+            Event::Acknowledge(change) => self.pages.incidents.acknowledge(&mut self.world, change),
             Event::Remark(remark) => self.pages.incidents.remark(&self.world, remark),
             Event::Silence(change) => self.silence(change),
             Event::Policy(policy) => self.adopt((**policy).clone()),
@@ -194,6 +194,7 @@ impl Engine {
                     self.checks.unheard(&self.mutes, &mut self.world, &self.pages, alert);
                 }
                 Timer::Undelivered(id) => self.checks.undelivered(&mut self.world, &mut self.pages, id),
+                Timer::Respond(id) => self.pages.incidents.escalate(&mut self.world, id),
                 Timer::SelfCheck => self.checks.look(&self.mutes, &mut self.world, &mut self.pages),
                 Timer::Heartbeat => self.checks.heartbeat_due(&mut self.world, &mut self.pages),
                 Timer::ForgetState(destination, alert) => {

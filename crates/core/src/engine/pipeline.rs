@@ -94,6 +94,9 @@ impl Engine {
             heard.push((alert, change, observation, turn));
         }
         self.checks.watch_labels(&self.world, &heard);
+        for (_, _, observation, _) in heard.iter().filter(|(_, change, ..)| *change == Change::Fired) {
+            self.checks.severities.fired(&self.world, &observation.labels);
+        }
         self.remute();
         let mut observed = Vec::new();
         for (alert, change, observation, turn) in heard {

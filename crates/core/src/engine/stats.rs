@@ -40,6 +40,9 @@ pub struct Stats {
     /// change ends one alert and starts another one.
     #[serde(default, with = "crate::engine::pairs")]
     pub changing_labels: BTreeMap<(SmolStr, SmolStr), u64>,
+    /// Values of the severity label that no level names: with how many alerts each came.
+    #[serde(default)]
+    pub unknown_severities: BTreeMap<SmolStr, u64>,
     /// Observations beyond `limits.alerts`.
     #[serde(default)]
     pub overflow: u64,

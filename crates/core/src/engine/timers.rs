@@ -42,6 +42,8 @@ pub(crate) enum Timer {
     Unheard(AlertId),
     /// A page should have been taken by now.
     Undelivered(IncidentId),
+    /// A person should have acknowledged an incident by now.
+    Respond(IncidentId),
     /// What is wrong is looked at again.
     SelfCheck,
     /// A heartbeat has been silent for long enough.
@@ -73,6 +75,7 @@ impl Timer {
             Timer::Retry(..) => Why::Retry,
             Timer::Mute => Why::Mute,
             Timer::Digest(..) => Why::Digest,
+            Timer::Respond(..) => Why::Respond,
             Timer::Unheard(..) | Timer::Undelivered(..) | Timer::SelfCheck => Why::Watch,
             Timer::Heartbeat => Why::Heartbeat,
             Timer::ForgetState(..) | Timer::ForgetSeries(..) | Timer::ForgetGroup(..) => Why::Forget,

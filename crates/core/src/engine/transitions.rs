@@ -180,6 +180,7 @@ impl Engine {
     }
 
     pub(crate) fn adopt(&mut self, policy: Policy) {
+        let escalating = self.pages.incidents.escalating(&self.world);
         self.rename_receivers(&policy);
         self.world.destinations.update(&policy);
         self.world.accounting.update(&policy);
@@ -194,6 +195,7 @@ impl Engine {
         self.pages.retry_all(&mut self.world);
         self.checks.heartbeats_adopt(&mut self.world, &mut self.pages);
         self.pages.incidents.level_all(&self.world);
+        self.pages.incidents.respond_anew(&mut self.world, &escalating);
         self.readmit();
         for alert in
             self.world.alerts.iter().filter(|(_, a)| a.firing()).map(|(id, _)| *id).collect::<Vec<_>>()
@@ -280,8 +282,8 @@ impl Engine {
             self.world.timers.set(Timer::Digest(new.clone()), due);
         }
         for channel in self.pages.incidents.all.values_mut().flat_map(|incident| &mut incident.channels) {
-            if channel.receiver.as_ref() == Some(old) {
-                channel.receiver = Some(new.clone());
+            if let Some(second) = channel.second.as_mut().filter(|second| second.receiver == *old) {
+                second.receiver = new.clone();
             }
         }
     }

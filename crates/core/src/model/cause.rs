@@ -285,6 +285,18 @@ pub enum Cause {
         #[schema(no_recursion)]
         cause: Box<Cause>,
     },
+    /// No person acknowledged the incident in time, so a second receiver is notified.
+    Escalated {
+        /// The receiver that the incident is at.
+        #[schema(value_type = String)]
+        receiver: SmolStr,
+        /// `respond_within` of the severity level.
+        #[schema(value_type = String)]
+        within: Duration,
+        /// Why that one was to be notified.
+        #[schema(no_recursion)]
+        cause: Box<Cause>,
+    },
     /// The storage is unusable, and the notification leaves without it.
     WithoutStorage {
         /// Why it leaves.
@@ -421,6 +433,7 @@ impl Cause {
             | Cause::MovedElsewhere
             | Cause::Superseded { .. }
             | Cause::Fallback { .. }
+            | Cause::Escalated { .. }
             | Cause::WithoutStorage { .. }
             | Cause::PassedOn
             | Cause::SenderResolved

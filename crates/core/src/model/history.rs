@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{Cause, Kind, LabelSet, Timestamp};
+use super::{Cause, Duration, Kind, LabelSet, Timestamp};
 
 /// Something that happened to an incident. The journal keeps it beside the decisions.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -40,6 +40,13 @@ pub enum IncidentChange {
     Acknowledged {
         /// The name of the person.
         by: Option<SmolStr>,
+    },
+    /// No person acknowledged it in time, so another receiver is notified too.
+    Escalated {
+        /// The other receiver.
+        to: SmolStr,
+        /// `respond_within` of the severity level.
+        within: Duration,
     },
     /// A person wrote about it.
     Remarked(Remark),

@@ -69,8 +69,11 @@ pub struct Policy {
 pub struct Severities {
     /// The label that names the level. Default `severity`.
     pub label: SmolStr,
-    /// Highest first; never empty. A missing or unknown value is the highest.
+    /// Highest first; never empty.
     pub levels: Vec<Level>,
+    /// The position of the level of a missing or unknown value. Default 0, the highest.
+    #[serde(default)]
+    pub default: usize,
 }
 
 /// One level of severity.
@@ -84,10 +87,17 @@ pub struct Level {
     pub never_hold: bool,
     /// How long the first page waits, from `startsAt`, at most this long from receipt. Default 0s.
     pub hold: Duration,
-    /// Within what time from receipt somebody must have been told of an alert of this level; none: no
-    /// such promise. It holds nothing and releases nothing by itself: what is later is a fault to report.
+    /// Within what time from receipt somebody must have been told of an alert of this level, and from its page
+    /// a person must have acknowledged its incident; none: no such promise. It holds nothing and releases
+    /// nothing. An alert that nobody was told of in time is a fault to report.
     #[serde(default)]
     pub respond_within: Option<Duration>,
+    /// The receiver that is notified too of an incident that no person acknowledged within `respond_within`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalate_to: Option<SmolStr>,
+    /// The criteria of the level, for people.
+    #[serde(default, skip_serializing_if = "SmolStr::is_empty")]
+    pub description: SmolStr,
 }
 
 /// One node of the route tree.
@@ -248,16 +258,20 @@ impl Policy {
 }
 
 impl Severities {
-    /// The level that `labels` name: the highest for a missing or unknown value (in doubt, page).
+    /// The level that `labels` name: [`Self::default`] for a missing or unknown value.
     pub fn level(&self, labels: &LabelSet) -> &Level {
         &self.levels[self.level_of(labels)]
     }
 
     /// The position of [`Self::level`], 0 = the highest.
     pub fn level_of(&self, labels: &LabelSet) -> usize {
-        let value = labels.value(&self.label);
+        self.known(labels.value(&self.label)).unwrap_or(self.default)
+    }
+
+    /// The position of the level that has this name or alias.
+    pub fn known(&self, value: &str) -> Option<usize> {
         let named = |name: &SmolStr| name.eq_ignore_ascii_case(value);
-        self.levels.iter().position(|l| named(&l.name) || l.aliases.iter().any(named)).unwrap_or(0)
+        self.levels.iter().position(|l| named(&l.name) || l.aliases.iter().any(named))
     }
 }
 
@@ -290,6 +304,8 @@ impl Default for Severities {
             never_hold,
             hold: Duration::ZERO,
             respond_within: None,
+            escalate_to: None,
+            description: SmolStr::default(),
         };
         Severities {
             label: "severity".into(),
@@ -298,6 +314,7 @@ impl Default for Severities {
                 level("warning", &[], false),
                 level("info", &["none"], false),
             ],
+            default: 0,
         }
     }
 }

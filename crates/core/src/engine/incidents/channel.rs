@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use crate::engine::incidents::second::Second;
 use crate::model::{Duration, Kind, NotificationId, Outcome, Report, Timestamp};
 use crate::policy::{IntegrationRef, KnownBy};
 
@@ -60,18 +61,15 @@ pub(crate) struct Channel {
     /// When the end that a gone integration refused is given up.
     #[serde(default)]
     give_up_at: Option<Timestamp>,
-    /// The receiver, where it is a fallback and not the incident's own.
+    /// The receiver, where it is a second one and not the incident's own.
     #[serde(default)]
-    pub(crate) receiver: Option<SmolStr>,
+    pub(crate) second: Option<Second>,
     /// A hash of where the integration leads; see [`IntegrationRef::endpoint`].
     #[serde(default)]
     endpoint: u64,
     /// The integration is gone, and this one of this receiver leads to the same endpoint.
     #[serde(default)]
     pub(crate) closes_at: Option<(SmolStr, SmolStr)>,
-    /// Since when a fallback is told.
-    #[serde(default)]
-    pub(crate) since: Option<Timestamp>,
     /// The message that tells of the incident here, by the receiver's name for it.
     #[serde(default)]
     message: Option<SmolStr>,
@@ -119,17 +117,26 @@ impl Channel {
             owes: false,
             gone: false,
             give_up_at: None,
-            receiver: None,
+            second: None,
             endpoint: integration.endpoint,
             closes_at: None,
-            since: None,
             message: None,
         }
     }
 
-    /// A way to `receiver`, which is told in the place of another one from `now` on.
-    pub(crate) fn fallback(integration: &IntegrationRef, receiver: SmolStr, now: Timestamp) -> Self {
-        Channel { receiver: Some(receiver), since: Some(now), ..Channel::new(integration) }
+    /// A way to a second receiver.
+    pub(crate) fn second(integration: &IntegrationRef, second: Second) -> Self {
+        Channel { second: Some(second), ..Channel::new(integration) }
+    }
+
+    /// The receiver, if `home` is that of the incident.
+    pub(crate) fn receiver<'a>(&'a self, home: &'a SmolStr) -> &'a SmolStr {
+        self.second.as_ref().map_or(home, |second| &second.receiver)
+    }
+
+    /// Since when the page is to be told here, if the incident paged at `paged_at`.
+    pub(crate) fn since(&self, paged_at: Timestamp) -> Timestamp {
+        self.second.as_ref().map_or(paged_at, |second| second.since)
     }
 
     /// Whether the page has not been accepted here, and still should be.

@@ -58,10 +58,12 @@ impl Incidents {
             incident.channels = channels;
             self.all.insert(id, incident);
             self.watch_orphan(world, id);
+            self.watch_response(world, id);
             // What this one took over may be closed now.
             return supersedes.into_iter().for_each(|old| self.pump(world, old));
         }
         world.timers.clear(&Timer::Update(id));
+        world.timers.clear(&Timer::Respond(id));
         self.kin_went(id, &incident.group.1);
         // What took its place took the place of what it had replaced.
         if let (Some(old), Some(new)) = (supersedes, incident.superseded_by) {
@@ -141,9 +143,9 @@ impl Incidents {
             incident.borrowed.extend(self.one_that_fires(world, incident, channel));
         }
         let mut notification = self.render(world, (number, kind), (id, incident), channel);
-        if let Some(fallback) = &channel.receiver {
-            let receiver = std::mem::replace(&mut notification.receiver, fallback.clone());
-            notification.cause = Cause::Fallback { receiver, cause: Box::new(notification.cause) };
+        if let Some(second) = &channel.second {
+            let first = std::mem::replace(&mut notification.receiver, second.receiver.clone());
+            notification.cause = second.cause(first, notification.cause);
         }
         if let Some((receiver, integration)) = &channel.closes_at {
             (notification.receiver, notification.integration) = (receiver.clone(), integration.clone());

@@ -138,8 +138,7 @@ impl Incidents {
     ) {
         let Some(incident) = self.all.get(&id) else { return };
         let Some(channel) = incident.channels.get(index) else { return };
-        let receiver =
-            channel.receiver.as_ref().unwrap_or(&world.destinations.get(incident.group.0).receiver);
+        let receiver = channel.receiver(&world.destinations.get(incident.group.0).receiver);
         let of =
             IncidentDelivery { receiver: receiver.clone(), integration: channel.integration.clone(), kind };
         let change = match &report.outcome {

@@ -86,6 +86,9 @@ pub(crate) struct Incident {
     /// Who took it on in the tool that paged them, and when. It is not repeated then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) acknowledged: Option<(SmolStr, Timestamp)>,
+    /// From when on it escalates after `respond_within`, where that is not its page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) respond_from: Option<Timestamp>,
     /// It counts as closing: it is over, and not all that were told of it have taken its end.
     #[serde(default)]
     pub(crate) closing_counted: bool,
@@ -170,6 +173,7 @@ impl Incident {
             ends_alone: false,
             internal: None,
             acknowledged: None,
+            respond_from: None,
             closing_counted: false,
             recorded: Recorded::default(),
         }

@@ -2,13 +2,13 @@
 
 pub(crate) mod channel;
 pub(crate) mod delivery;
-pub(crate) mod fallback;
 pub(crate) mod history;
 pub(crate) mod incident;
 pub(crate) mod members;
 pub(crate) mod membership;
 pub(crate) mod orphans;
 pub(crate) mod render;
+pub(crate) mod second;
 pub(crate) mod truth;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,15 +113,26 @@ impl Incidents {
     }
 
     /// A person took the open incident of a key on at these receivers, or gave it back.
-    pub(crate) fn acknowledge(&mut self, world: &World, change: &Acknowledge) {
+    pub(crate) fn acknowledge(&mut self, world: &mut World, change: &Acknowledge) {
         let Incidents { all, history, .. } = self;
+        let mut changed = Vec::new();
         for (id, incident) in all.iter_mut().filter(|(_, incident)| incident.dedup_key == change.dedup_key) {
-            let receiver = &world.destinations.get(incident.group.0).receiver;
-            if incident.phase != Phase::Closed && change.receivers.contains(receiver) {
+            let home = &world.destinations.get(incident.group.0).receiver;
+            let mut receivers = incident.channels.iter().map(|channel| channel.receiver(home)).chain([home]);
+            let named = receivers.any(|receiver| change.receivers.contains(receiver));
+            if incident.phase != Phase::Closed && named {
+                if change.by.is_none() && incident.acknowledged.is_some() {
+                    // The next person gets the whole time.
+                    incident.respond_from = Some(world.now);
+                }
                 incident.acknowledged = change.by.clone().map(|by| (by, world.now));
                 let change = IncidentChange::Acknowledged { by: change.by.clone() };
                 history.push(incident.record(world.now, *id, change));
+                changed.push(*id);
             }
+        }
+        for id in changed {
+            self.watch_response(world, id);
         }
     }
 
@@ -214,14 +225,14 @@ impl Incidents {
         })
     }
 
-    /// A page left: whether it is taken is looked at when its receiver's patience is over.
-    pub(crate) fn watch_page(&self, world: &mut World, id: IncidentId) {
+    /// A page left for a receiver: whether it is taken is looked at when the patience of this one is over.
+    pub(crate) fn watch_page(&self, world: &mut World, id: IncidentId, receiver: &SmolStr) {
         let Some(incident) = self.all.get(&id) else { return };
-        let receiver = world.policy.receivers.get(&world.destinations.get(incident.group.0).receiver);
+        let receiver = world.policy.receivers.get(receiver);
         let fallback = receiver.filter(|r| r.fallback.is_some()).map(|r| r.fallback_after);
         let alarm = world.undelivered_after().filter(|_| incident.internal.is_none());
         if let Some(first) = fallback.into_iter().chain(alarm).min() {
-            world.timers.set(Timer::Undelivered(id), world.now + first);
+            world.timers.set_by(Timer::Undelivered(id), world.now + first);
         }
     }
 
@@ -231,7 +242,7 @@ impl Incidents {
             let home = &world.destinations.get(incident.group.0).receiver;
             let known: Vec<u64> = incident.channels.iter().map(Channel::endpoint).collect();
             for channel in &mut incident.channels {
-                let receiver = channel.receiver.as_ref().unwrap_or(home);
+                let receiver = channel.receiver(home);
                 let own = policy.receivers.get(receiver).map_or(&[][..], |r| &r.integrations);
                 // Its endpoint may have been corrected. Another integration's may not be taken for it.
                 let free = |i: &&IntegrationRef| i.endpoint == 0 || !known.contains(&i.endpoint);

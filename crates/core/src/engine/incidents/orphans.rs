@@ -57,7 +57,7 @@ pub(crate) fn orphans_of<'a>(
 ) -> impl Iterator<Item = OrphanedIncident> + 'a {
     let home = &world.destinations.get(incident.group.0).receiver;
     incident.channels.iter().filter(move |channel| which(channel)).map(move |channel| OrphanedIncident {
-        receiver: channel.receiver.as_ref().unwrap_or(home).clone(),
+        receiver: channel.receiver(home).clone(),
         integration: channel.integration.clone(),
         incident: incident.group_text.clone(),
         dedup_key: incident.dedup_key.clone(),

@@ -461,13 +461,12 @@ enum Heir {
 /// Where a channel of an incident leads.
 pub(crate) fn spot_of<'a>(world: &'a World, incident: &Incident, channel: &'a Channel) -> Spot<'a> {
     let home = &world.destinations.get(incident.group.0).receiver;
-    Spot { receiver: channel.receiver.as_ref().unwrap_or(home), integration: &channel.integration }
+    Spot { receiver: channel.receiver(home), integration: &channel.integration }
 }
 
 /// The channel of an incident that leads to a spot.
 fn channel_at<'a>(world: &World, incident: &'a Incident, at: Spot<'_>) -> Option<&'a Channel> {
     let home = &world.destinations.get(incident.group.0).receiver;
-    let leads =
-        |c: &&Channel| c.integration == *at.integration && c.receiver.as_ref().unwrap_or(home) == at.receiver;
+    let leads = |c: &&Channel| c.integration == *at.integration && c.receiver(home) == at.receiver;
     incident.channels.iter().filter(|c| !c.is_gone() || c.was_opened()).find(leads)
 }

@@ -67,7 +67,8 @@ impl Pages {
         let Some(incident) = self.incidents.all.get_mut(&id) else { return };
         incident.issue(world.now, cause.clone(), true);
         self.incidents.dispose_waiting(world, id, Some((Disposition::Page, Leader::First)), &cause);
-        self.incidents.watch_page(world, id);
+        let receiver = world.destinations.get(destination).receiver.clone();
+        self.incidents.watch_page(world, id, &receiver);
         self.incidents.pump(world, id);
     }
 
@@ -242,7 +243,7 @@ impl Pages {
         let all = self.take_page(world, &key);
         self.enter_all(world, new, &key, &all);
         self.internal_moved(old, new);
-        self.incidents.fallbacks_moved(world, old, new);
+        self.incidents.seconds_moved(world, old, new);
         self.page(world, new, cause);
         self.incidents.group_changed(&key.1);
         self.incidents.pump(world, old);

@@ -343,7 +343,7 @@ impl Query<'_> {
         let receiver = &self.world.destinations.get(incident.group.0).receiver;
         let accepted = incident.channels.iter().filter_map(|channel| Some((channel.opened_at()?, channel)));
         let notified = accepted.filter(|_| !observed).min_by_key(|(at, _)| *at).map(|(at, channel)| {
-            (channel.receiver.clone().unwrap_or_else(|| receiver.clone()), channel.integration.clone(), at)
+            (channel.receiver(receiver).clone(), channel.integration.clone(), at)
         });
         let silenced = incident.members.that_fire(true).take(ASKED).filter(|(alert, _)| {
             let state = self.world.alerts.state(**alert, incident.group.0);

@@ -255,6 +255,7 @@ impl<'a> Query<'a> {
         stats.sender_clocks =
             self.checks.clocks.wrong(self.world.now).map(|(name, ms)| (name.clone(), ms)).collect();
         stats.changing_labels = self.checks.changing_labels(self.world);
+        stats.unknown_severities = self.checks.severities.found(self.world);
         stats.bounds.insert(Bound::LabelSets, self.world.alerts.label_sets_forgotten());
         for (receiver, count) in self.orphans_by_receiver() {
             stats.receivers.entry(receiver).or_default().orphaned = count;

@@ -73,7 +73,7 @@ impl Query<'_> {
         let home = &self.world.destinations.get(incident.group.0).receiver;
         let refusing = incident.channels.iter().filter(|channel| channel.refuses());
         let one = refusing.map(|channel| Refused {
-            receiver: channel.receiver.as_ref().unwrap_or(home).clone(),
+            receiver: channel.receiver(home).clone(),
             integration: channel.integration.clone(),
             incidents: 1,
             pages: usize::from(!channel.was_opened()),

@@ -5,6 +5,7 @@ pub(crate) mod clocks;
 pub(crate) mod heartbeats;
 pub(crate) mod overflow;
 pub(crate) mod quarantine;
+pub(crate) mod severities;
 pub(crate) mod watch;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use crate::engine::self_check::clocks::Clocks;
 use crate::engine::self_check::heartbeats::Heartbeats;
 use crate::engine::self_check::overflow::Bounds;
 use crate::engine::self_check::quarantine::Quarantine;
+use crate::engine::self_check::severities::UnknownSeverities;
 use crate::engine::self_check::watch::{EVERY, Watch};
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
@@ -28,6 +30,7 @@ pub(crate) struct SelfCheck {
     pub(crate) watch: Watch,
     pub(crate) clocks: Clocks,
     pub(crate) churn: Churn,
+    pub(crate) severities: UnknownSeverities,
     pub(crate) heartbeats: Heartbeats,
     pub(crate) bounds: Bounds,
     pub(crate) quarantine: Quarantine,

@@ -72,11 +72,9 @@ impl SelfCheck {
         let Some(incident) = pages.incidents.all.get(&id) else { return };
         let own = incident.internal.is_some();
         let over = incident.phase == Phase::Closed || incident.superseded_by.is_some();
-        let waiting = incident.channels.iter().any(|c| c.is_waiting());
-        if over || !waiting {
-            return;
-        }
-        let alarm = world.undelivered_after().filter(|_| !own).map(|after| incident.paged_at + after);
+        let waiting = incident.channels.iter().filter(|c| c.is_waiting());
+        let Some(since) = waiting.map(|c| c.since(incident.paged_at)).min().filter(|_| !over) else { return };
+        let alarm = world.undelivered_after().filter(|_| !own).map(|after| since + after);
         let (due, alarm) = (alarm.is_some_and(|at| at <= world.now), alarm.filter(|at| *at > world.now));
         if due {
             self.watch.stuck.insert(id);
@@ -137,7 +135,15 @@ impl SelfCheck {
     fn say_stuck(&mut self, world: &mut World, pages: &mut Pages) {
         let mut receivers: BTreeMap<SmolStr, u64> = BTreeMap::new();
         for incident in self.watch.stuck.iter().filter_map(|id| pages.incidents.all.get(id)) {
-            *receivers.entry(world.destinations.get(incident.group.0).receiver.clone()).or_default() += 1;
+            let home = &world.destinations.get(incident.group.0).receiver;
+            // A fallback stands in for the receiver that was not reached, so that one is named.
+            let waiting = incident
+                .channels
+                .iter()
+                .filter(|c| c.is_waiting())
+                .min_by_key(|c| c.since(incident.paged_at));
+            let receiver = waiting.map_or(home, |channel| channel.receiver(home));
+            *receivers.entry(receiver.clone()).or_default() += 1;
         }
         let after = world.policy.self_check.undelivered_after;
         let found = !receivers.is_empty();

@@ -19,7 +19,7 @@ use crate::policy::{
 const ALERTS: usize = 6;
 
 #[derive(Debug, Clone)]
-enum Step {
+pub(super) enum Step {
     Fire { alerts: Vec<usize>, peer: u8, api_v2: bool, moved: i64 },
     Resolve { alerts: Vec<usize>, peer: u8 },
     Advance(u64),
@@ -30,9 +30,10 @@ enum Step {
     Snapshot,
     Silence { matchers: usize, delay: u64, length: u64 },
     Expire(usize),
+    Acknowledge(bool),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     let alerts = || prop::collection::vec(0..ALERTS, 1..4);
     prop_oneof![
         6 => (alerts(), 0u8..2, any::<bool>(), -30i64..30)
@@ -59,7 +60,7 @@ fn alert(i: usize) -> LabelSet {
     labels(&[("alertname", ["A", "B"][i / 3]), ("instance", &i.to_string()), ("severity", severity)])
 }
 
-fn policy_variant(variant: u8) -> Policy {
+pub(super) fn policy_variant(variant: u8) -> Policy {
     let mut policy = match variant {
         0 => policy(&["alertname"], Noise::default()),
         1 => policy(&["instance"], Noise { growth: 0, ..Noise::default() }),
@@ -123,7 +124,7 @@ fn policy_variant(variant: u8) -> Policy {
 
 /// Few alerts are known at once, the gate watches itself, one alert is a heartbeat, and the receiver has a
 /// fallback.
-fn trusted(variant: u8) -> Policy {
+pub(super) fn trusted(variant: u8) -> Policy {
     let mut policy = policy_variant(variant);
     policy.limits.alerts = if variant % 2 == 1 { 4 } else { 1_000_000 };
     policy.self_check.enabled = variant > 1;
@@ -191,7 +192,7 @@ fn run(steps: &[Step]) -> World {
 }
 
 /// The same, with the policies of `variant` at each reload.
-fn run_under(steps: &[Step], variants: fn(u8) -> Policy) -> World {
+pub(super) fn run_under(steps: &[Step], variants: fn(u8) -> Policy) -> World {
     let mut world = World::new(policy_variant(0));
     let mut started = [START; ALERTS];
     for step in steps {
@@ -251,6 +252,16 @@ fn run_under(steps: &[Step], variants: fn(u8) -> Policy) -> World {
                     let request = SilenceRequest::Expire(silence.id.clone());
                     let change = world.engine.query().plan_silence(world.now, &request).unwrap();
                     world.handle(Event::Silence(change));
+                }
+            }
+            Step::Acknowledge(taken) => {
+                if let Some(newest) = world.sent.iter().rev().find(|n| n.kind != Kind::Digest) {
+                    let change = crate::engine::Acknowledge {
+                        dedup_key: newest.dedup_key.clone(),
+                        receivers: vec![newest.receiver.clone()],
+                        by: taken.then(|| "ada".into()),
+                    };
+                    world.handle(Event::Acknowledge(change));
                 }
             }
             Step::Snapshot => {

@@ -5,6 +5,7 @@ mod board;
 mod churn;
 mod clocks;
 mod dry;
+mod escalation;
 mod firing;
 mod found;
 mod handover;

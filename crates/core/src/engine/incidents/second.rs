@@ -1,0 +1,177 @@
+//! Second receivers: who else is notified of an incident, of its page and of its end. A fallback is notified
+//! where a receiver refused a page, or has not taken it in time. An escalation goes to the receiver that the
+//! severity level names, where no person acknowledged the incident in time.
+//!
+//! A second receiver gets the key of the incident. The link, the history and an acknowledgement that comes back
+//! name the incident by this key, so it has one key everywhere. A tool keeps the keys of each service apart, so
+//! the page opens an incident there.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::engine::incidents::Incidents;
+use crate::engine::incidents::channel::Channel;
+use crate::engine::incidents::incident::{Incident, IncidentId, Side};
+use crate::engine::timers::Timer;
+use crate::engine::world::World;
+use crate::model::{Cause, Duration, IncidentChange, Timestamp};
+
+/// A receiver that is notified of an incident that is not its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Second {
+    pub(crate) receiver: SmolStr,
+    /// Since when it is notified.
+    pub(crate) since: Timestamp,
+    why: WhySecond,
+}
+
+/// Why a second receiver is notified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WhySecond {
+    /// Another receiver was not reached.
+    Fallback,
+    /// No person acknowledged the incident in this time.
+    Escalation { within: Duration },
+}
+
+impl Second {
+    /// Why a notification that leaves for `cause` goes to this receiver. `first` is the incident's own.
+    pub(crate) fn cause(&self, first: SmolStr, cause: Cause) -> Cause {
+        let cause = Box::new(cause);
+        match self.why {
+            WhySecond::Fallback => Cause::Fallback { receiver: first, cause },
+            WhySecond::Escalation { within } => Cause::Escalated { receiver: first, within, cause },
+        }
+    }
+}
+
+/// An escalation that is due.
+struct Escalation {
+    at: Timestamp,
+    within: Duration,
+    to: SmolStr,
+}
+
+impl Incident {
+    fn seconds(&self) -> impl Iterator<Item = &Second> {
+        self.channels.iter().filter_map(|channel| channel.second.as_ref())
+    }
+
+    /// The escalation of this incident that is to come, if any. An incident escalates once. A receiver that the
+    /// configuration does not have any more does not count.
+    fn escalation(&self, world: &World) -> Option<Escalation> {
+        let ours = self.side == Side::Ours && self.fires() && self.versions().0 > 0;
+        if !ours || self.acknowledged.is_some() {
+            return None;
+        }
+        let levels = &world.policy.severities.levels;
+        let level = self.members.highest().map_or(self.level, usize::from).min(levels.len() - 1);
+        let (to, within) = (levels[level].escalate_to.as_ref()?, levels[level].respond_within?);
+        let escalated = self.channels.iter().filter(|channel| !channel.is_gone()).any(|channel| {
+            let second = channel.second.as_ref();
+            second.is_some_and(|s| s.receiver == *to || matches!(s.why, WhySecond::Escalation { .. }))
+        });
+        let own = world.destinations.get(self.group.0).receiver == *to;
+        let reaches = world.policy.receivers.get(to).is_some_and(|r| !r.integrations.is_empty());
+        let at = self.respond_from.unwrap_or(self.paged_at) + within;
+        (!escalated && !own && reaches).then(|| Escalation { at, within, to: to.clone() })
+    }
+}
+
+impl Incidents {
+    /// Brings in the fallbacks of the receivers at which a page was refused or has waited for too long;
+    /// `refused`: one was refused just now. Each receiver is brought in once, so this ends.
+    pub(crate) fn fall_back(&mut self, world: &mut World, id: IncidentId, refused: bool) {
+        let now = world.now;
+        let Some(incident) = self.all.get(&id) else { return };
+        let home = &world.destinations.get(incident.group.0).receiver;
+        let mut found = Vec::new();
+        for channel in incident.channels.iter().filter(|c| c.is_waiting()) {
+            let Some(settings) = world.policy.receivers.get(channel.receiver(home)) else { continue };
+            let Some(fallback) = &settings.fallback else { continue };
+            let late = channel.since(incident.paged_at) + settings.fallback_after <= now;
+            if late || refused && channel.was_refused() {
+                found.push(Second { receiver: fallback.clone(), since: now, why: WhySecond::Fallback });
+            }
+        }
+        if self.bring_in(world, id, found) {
+            self.pump(world, id);
+        }
+    }
+
+    /// The time is over in which a person should have acknowledged an incident: its second receiver is notified
+    /// too. While all that fires in it is muted, no person is wanted, so its time begins anew.
+    pub(crate) fn escalate(&mut self, world: &mut World, id: IncidentId) {
+        let muted = self.is_muted(world, id);
+        let Some(incident) = self.all.get_mut(&id) else { return };
+        let due = incident.escalation(world).filter(|escalation| escalation.at <= world.now);
+        if muted && due.is_some() {
+            incident.respond_from = Some(world.now);
+        }
+        let Some(Escalation { within, to, .. }) = due.filter(|_| !muted) else {
+            return self.watch_response(world, id);
+        };
+        let change = IncidentChange::Escalated { to: to.clone(), within };
+        self.history.push(incident.record(world.now, id, change));
+        let why = WhySecond::Escalation { within };
+        let second = Second { receiver: to.clone(), since: world.now, why };
+        self.bring_in(world, id, vec![second]);
+        self.watch_page(world, id, &to);
+        self.pump(world, id);
+    }
+
+    /// Sets when an incident escalates, as it stands now.
+    pub(crate) fn watch_response(&self, world: &mut World, id: IncidentId) {
+        match self.all.get(&id).and_then(|incident| incident.escalation(world)) {
+            Some(escalation) => world.timers.set(Timer::Respond(id), escalation.at),
+            None => world.timers.clear(&Timer::Respond(id)),
+        }
+    }
+
+    /// The incidents that are to escalate.
+    pub(crate) fn escalating(&self, world: &World) -> BTreeSet<IncidentId> {
+        let due = |id: &IncidentId| world.timers.deadline(&Timer::Respond(*id)).is_some();
+        self.all.keys().copied().filter(due).collect()
+    }
+
+    /// The policy changed. An incident that was not to escalate `before`, and is now, gets the whole time.
+    pub(crate) fn respond_anew(&mut self, world: &mut World, before: &BTreeSet<IncidentId>) {
+        for id in self.all.keys().copied().collect::<Vec<_>>() {
+            let Some(incident) = self.all.get_mut(&id) else { continue };
+            if !before.contains(&id) && incident.escalation(world).is_some() {
+                incident.respond_from = Some(world.now);
+            }
+            self.watch_response(world, id);
+        }
+    }
+
+    /// The incident that took another one's place is told to the second receivers too that were told of the
+    /// former.
+    pub(crate) fn seconds_moved(&mut self, world: &World, old: IncidentId, new: IncidentId) {
+        let Some(incident) = self.all.get(&old) else { return };
+        let seconds = incident.seconds().map(|second| Second { since: world.now, ..second.clone() });
+        self.bring_in(world, new, seconds.collect());
+    }
+
+    /// Adds channels to receivers that are not notified of an incident yet. False if there is none.
+    fn bring_in(&mut self, world: &World, id: IncidentId, seconds: Vec<Second>) -> bool {
+        let Some(incident) = self.all.get_mut(&id) else { return false };
+        let home = &world.destinations.get(incident.group.0).receiver;
+        let known = incident.channels.iter().filter(|c| !c.is_gone()).map(|c| c.receiver(home).clone());
+        let mut known: BTreeSet<SmolStr> = known.chain([home.clone()]).collect();
+        let mut new = Vec::new();
+        for second in seconds {
+            if known.insert(second.receiver.clone()) {
+                let to = world.policy.receivers.get(&second.receiver);
+                let integrations = to.into_iter().flat_map(|receiver| &receiver.integrations);
+                new.extend(integrations.map(|i| Channel::second(i, second.clone())));
+            }
+        }
+        let any = !new.is_empty();
+        incident.channels.extend(new);
+        any
+    }
+}

@@ -1,0 +1,301 @@
+//! An incident that no person acknowledged in time is told to a second receiver, with its end.
+
+use proptest::prelude::*;
+
+use super::laws::{Step, policy_variant, run_under, step, trusted};
+use crate::engine::incidents::incident::Side;
+use crate::engine::testing::*;
+use crate::engine::{Acknowledge, Engine, Event};
+use crate::model::{
+    Cause, Duration, IncidentChange, Kind, Notification, Silence, SilenceRequest, Source, Timestamp,
+    parse_matchers,
+};
+use crate::policy::{IntegrationRef, KnownBy, Mode, Noise, Policy, Receiver};
+
+const WITHIN: Duration = Duration::from_mins(10);
+
+/// Critical incidents escalate to `lead`, warnings to nobody.
+fn escalating(noise: Noise) -> Policy {
+    let mut policy = policy(&["alertname"], noise);
+    let lead = IntegrationRef::new("pagerduty[1]", KnownBy::DedupKey);
+    policy.receivers.insert("lead".into(), Receiver::new(vec![lead]));
+    let level = &mut policy.severities.levels[0];
+    (level.respond_within, level.escalate_to) = (Some(WITHIN), Some("lead".into()));
+    policy
+}
+
+fn set(instance: &str, severity: &str) -> crate::model::LabelSet {
+    labels(&[("alertname", "A"), ("instance", instance), ("severity", severity)])
+}
+
+fn paged(policy: Policy, severity: &str) -> World {
+    let mut world = World::new(policy);
+    world.say(Source::Alertmanager, "a", vec![firing(&set("1", severity), START)]);
+    world
+}
+
+fn acknowledge(world: &mut World, receiver: &str, by: Option<&str>) {
+    let dedup_key = world.sent.last().unwrap().dedup_key.clone();
+    let receivers = vec![receiver.into()];
+    world.handle(Event::Acknowledge(Acknowledge { dedup_key, receivers, by: by.map(Into::into) }));
+}
+
+fn resolve(world: &mut World) {
+    let now = world.now;
+    world.say(Source::Alertmanager, "a", vec![resolved(&set("1", "critical"), START, now)]);
+    world.advance(Duration::from_hours(1));
+}
+
+/// What the second receiver was told, and when, in seconds from the start.
+fn told(world: &World) -> Vec<(Kind, u64)> {
+    at_lead(world).map(|n| (n.kind, n.at.since(START).as_millis() / 1000)).collect()
+}
+
+fn at_lead(world: &World) -> impl Iterator<Item = &Notification> {
+    world.sent.iter().filter(|n| n.receiver == "lead")
+}
+
+fn assert_replays(world: &World) {
+    let (replayed, trace) = replay(world.events_policy(), &world.events);
+    assert_eq!((&replayed, &trace), (&world.engine, &world.trace));
+    assert_eq!(Engine::restore(&world.engine.snapshot()).unwrap(), world.engine);
+}
+
+fn reload(world: &mut World, policy: Policy) {
+    world.handle(Event::Policy(Box::new(policy)));
+}
+
+#[test]
+fn an_unacknowledged_incident_goes_to_the_second_receiver_with_its_updates_and_its_end() {
+    let mut world = paged(escalating(Noise::default()), "critical");
+    world.advance(Duration::from_secs(599));
+    assert_eq!(told(&world), []);
+    // The deadline survives a restart.
+    world.engine = Engine::restore(&world.engine.snapshot()).unwrap();
+    world.advance(Duration::from_secs(1));
+    assert_eq!(told(&world), [(Kind::Page, 600)]);
+    let (first, second) = (&world.sent[0], &world.sent[1]);
+    assert_eq!((&first.dedup_key, &first.alerts), (&second.dedup_key, &second.alerts));
+    let cause = Box::new(Cause::FirstPage);
+    assert_eq!(second.cause, Cause::Escalated { receiver: "pd".into(), within: WITHIN, cause });
+    let escalated = IncidentChange::Escalated { to: "lead".into(), within: WITHIN };
+    assert_eq!(world.history.iter().filter(|record| record.change == escalated).count(), 1);
+    let now = world.now;
+    world.say(Source::Alertmanager, "a", vec![firing(&set("2", "critical"), now)]);
+    assert_eq!(at_lead(&world).last().map(|n| (n.kind, n.alerts.len())), Some((Kind::Update, 2)));
+    world.advance(Duration::from_hours(1));
+    assert_eq!(at_lead(&world).filter(|n| n.kind == Kind::Page).count(), 1, "it escalates once");
+    let now = world.now;
+    world.say(Source::Alertmanager, "a", vec![resolved(&set("2", "critical"), START, now)]);
+    resolve(&mut world);
+    assert_eq!(at_lead(&world).last().map(|n| n.kind), Some(Kind::Resolve));
+    assert!(world.pager.values().all(|shown| !shown.open));
+    assert_replays(&world);
+}
+
+#[test]
+fn an_acknowledgement_in_time_keeps_it_from_the_second_receiver() {
+    let mut world = paged(escalating(Noise::default()), "critical");
+    world.advance(Duration::from_mins(9));
+    acknowledge(&mut world, "pd", Some("ada"));
+    world.advance(Duration::from_hours(3));
+    assert_eq!(told(&world), []);
+    // Given back, the next person gets the whole time.
+    acknowledge(&mut world, "pd", None);
+    let from = world.now.since(START).as_millis() / 1000;
+    acknowledge(&mut world, "pd", None);
+    world.advance(Duration::from_mins(20));
+    assert_eq!(told(&world), [(Kind::Page, from + 600)]);
+    assert_replays(&world);
+}
+
+#[test]
+fn a_person_acknowledges_at_the_second_receiver() {
+    let mut world = paged(escalating(Noise::default()), "critical");
+    world.advance(WITHIN);
+    acknowledge(&mut world, "lead", Some("grace"));
+    world.advance(Duration::from_hours(5));
+    assert_eq!(world.sent.len(), 2, "it is not repeated: {:?}", world.sent);
+    resolve(&mut world);
+    assert!(world.pager.values().all(|shown| !shown.open));
+}
+
+#[test]
+fn levels_without_a_second_receiver_and_profiles_that_observe_do_not_escalate() {
+    for (severity, mode) in [("warning", Mode::Enforce), ("critical", Mode::Observe)] {
+        let mut world = paged(escalating(Noise { mode, ..Noise::default() }), severity);
+        world.advance(Duration::from_hours(1));
+        assert_eq!(told(&world), [], "{severity} {mode:?}");
+    }
+}
+
+#[test]
+fn an_alert_that_resolves_in_time_keeps_it_from_the_second_receiver() {
+    let mut world = paged(escalating(Noise::default()), "critical");
+    world.advance(Duration::from_mins(9));
+    resolve(&mut world);
+    assert_eq!(told(&world), []);
+    assert_replays(&world);
+}
+
+#[test]
+fn a_worse_page_has_its_own_time_and_goes_where_the_former_went() {
+    let mut world = paged(escalating(Noise::default()), "warning");
+    world.advance(Duration::from_mins(5));
+    let now = world.now;
+    world.say(Source::Alertmanager, "a", vec![firing(&set("2", "critical"), now)]);
+    assert_eq!(told(&world), [], "it got worse a moment ago");
+    world.advance(WITHIN);
+    assert_eq!(told(&world), [(Kind::Page, 900)]);
+    assert_replays(&world);
+}
+
+#[test]
+fn a_worse_page_goes_at_once_where_the_former_went() {
+    let mut policy = escalating(Noise::default());
+    policy.severities.levels[1].respond_within = Some(WITHIN);
+    policy.severities.levels[1].escalate_to = Some("lead".into());
+    let mut world = paged(policy, "warning");
+    world.advance(Duration::from_mins(12));
+    let now = world.now;
+    world.say(Source::Alertmanager, "a", vec![firing(&set("2", "critical"), now)]);
+    assert_eq!(told(&world), [(Kind::Page, 600), (Kind::Page, 720), (Kind::Resolve, 720)]);
+    let keys: Vec<_> = at_lead(&world).map(|n| &n.dedup_key).collect();
+    assert!(keys[0] != keys[1] && keys[0] == keys[2], "{keys:?}");
+    assert_replays(&world);
+}
+
+#[test]
+fn a_muted_incident_does_not_escalate_and_has_the_whole_time_afterwards() {
+    let mut world = paged(escalating(Noise::default()), "critical");
+    world.advance(Duration::from_mins(5));
+    let request = SilenceRequest::Set(Silence {
+        id: "".into(),
+        matchers: vec![parse_matchers("alertname=A").unwrap()],
+        starts_at: world.now,
+        ends_at: world.now + Duration::from_mins(12),
+        updated_at: START,
+        created_by: "me".into(),
+        comment: "".into(),
+    });
+    let change = world.engine.query().plan_silence(world.now, &request).unwrap();
+    world.handle(Event::Silence(change));
+    world.advance(Duration::from_mins(14));
+    assert_eq!(told(&world), [], "its time began anew after 10m");
+    world.advance(Duration::from_mins(1));
+    assert_eq!(told(&world), [(Kind::Page, 1200)]);
+    assert_replays(&world);
+}
+
+#[test]
+fn a_reload_changes_who_is_second() {
+    let with = |to: Option<&str>| {
+        let mut policy = escalating(Noise::default());
+        let boss = IntegrationRef::new("pagerduty[2]", KnownBy::DedupKey);
+        policy.receivers.insert("boss".into(), Receiver::new(vec![boss]));
+        policy.severities.levels[0].escalate_to = to.map(Into::into);
+        policy
+    };
+    let page_at = |world: &World, receiver: &str| -> Option<Timestamp> {
+        world.sent.iter().find(|n| n.receiver == receiver && n.kind == Kind::Page).map(|n| n.at)
+    };
+    // No second receiver any more.
+    let mut world = paged(with(Some("lead")), "critical");
+    reload(&mut world, with(None));
+    world.advance(Duration::from_hours(1));
+    assert_eq!(told(&world), []);
+    // One again: the incident gets the whole time.
+    reload(&mut world, with(Some("lead")));
+    let from = world.now;
+    world.advance(Duration::from_mins(5));
+    // Another one keeps the deadline.
+    reload(&mut world, with(Some("boss")));
+    world.advance(Duration::from_mins(5));
+    assert_eq!((page_at(&world, "lead"), page_at(&world, "boss")), (None, Some(from + WITHIN)));
+    // It escalated already, so a third receiver is not told.
+    reload(&mut world, with(Some("lead")));
+    world.advance(Duration::from_hours(1));
+    assert_eq!(page_at(&world, "lead"), None);
+    reload(&mut world, with(None));
+    resolve(&mut world);
+    assert!(world.pager.values().all(|shown| !shown.open), "its end is told to those that know it");
+    assert_replays(&world);
+}
+
+#[test]
+fn a_fallback_that_is_the_second_receiver_too_is_told_once() {
+    let mut policy = escalating(Noise::default());
+    policy.receivers.get_mut("pd").unwrap().fallback = Some("lead".into());
+    let mut world = World::new(policy);
+    world.unreachable = vec!["pagerduty[0]"];
+    world.say(Source::Alertmanager, "a", vec![firing(&set("1", "critical"), START)]);
+    world.advance(Duration::from_hours(1));
+    assert_eq!(told(&world), [(Kind::Page, 0)]);
+}
+
+#[test]
+fn the_fallback_of_the_second_receiver_stands_in_for_it() {
+    let mut policy = escalating(Noise::default());
+    let last = IntegrationRef::new("pagerduty[2]", KnownBy::DedupKey);
+    policy.receivers.insert("last".into(), Receiver::new(vec![last]));
+    policy.receivers.get_mut("lead").unwrap().fallback = Some("last".into());
+    let mut world = paged(policy, "critical");
+    world.advance(Duration::from_mins(9));
+    world.answers = Answers::Hang;
+    world.advance(Duration::from_mins(6));
+    let last: Vec<_> = world.sent.iter().filter(|n| n.receiver == "last").collect();
+    assert_eq!(last.iter().map(|n| n.at.since(START)).collect::<Vec<_>>(), [Duration::from_mins(15)]);
+    assert_replays(&world);
+}
+
+/// Policies under which critical incidents escalate, in one variant to the fallback.
+fn escalating_variant(variant: u8) -> Policy {
+    let mut policy = trusted(variant);
+    let third = IntegrationRef::new("pagerduty[3]", KnownBy::DedupKey);
+    policy.receivers.insert("third".into(), Receiver::new(vec![third]));
+    let level = &mut policy.severities.levels[0];
+    let (to, minutes) = [("third", 10), ("second", 10), ("third", 60)][usize::from(variant % 3)];
+    (level.respond_within, level.escalate_to) = (Some(Duration::from_mins(minutes)), Some(to.into()));
+    policy
+}
+
+/// Steps among which persons acknowledge incidents and give them back.
+fn step_or_acknowledge() -> impl Strategy<Value = Step> {
+    prop_oneof![10 => step(), 1 => any::<bool>().prop_map(Step::Acknowledge)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 3_000, ..ProptestConfig::default() })]
+
+    /// Once the receivers answer again, each incident that escalates and that no person took on in time is
+    /// shown at its second receiver. Once all is well, nothing is open there.
+    #[test]
+    fn what_nobody_acknowledges_is_shown_at_the_second_receiver_and_closes_there(
+        steps in prop::collection::vec(step_or_acknowledge(), 1..60),
+    ) {
+        let mut world = run_under(&steps, escalating_variant);
+        let (engine, trace) = replay(policy_variant(0), &world.events);
+        prop_assert_eq!(&trace, &world.trace);
+        prop_assert_eq!(engine.snapshot(), world.engine.snapshot());
+        world.answers = Answers::Accept;
+        world.answer(true);
+        world.handle(Event::Policy(Box::new(escalating_variant(0))));
+        world.advance(Duration::from_mins(3));
+        let now = world.now;
+        let pages = &world.engine.pages.incidents;
+        let open = pages.all.iter().filter(|(_, i)| i.fires() && i.side == Side::Ours && i.version > 0);
+        for (id, incident) in open.map(|(id, incident)| (*id, incident)) {
+            let late = incident.respond_from.unwrap_or(incident.paged_at) + Duration::from_mins(11) < now;
+            let highest = incident.members.highest().map_or(incident.level, usize::from) == 0;
+            let muted = pages.is_muted(&world.engine.world, id);
+            if late && highest && incident.acknowledged.is_none() && !muted {
+                let second = incident.channels.iter().filter(|channel| channel.second.is_some());
+                prop_assert!(second.clone().any(|channel| channel.was_opened()), "{:?}", incident);
+            }
+        }
+        world.advance(Duration::from_hours(40));
+        prop_assert_eq!(world.engine.query().stats().firing, 0);
+        let open: Vec<_> = world.pager.iter().filter(|((i, _), s)| s.open && i != "slack[0]").collect();
+        prop_assert!(open.is_empty(), "open still: {:?}", open);
+    }
+}
