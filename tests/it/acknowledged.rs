@@ -4,9 +4,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use crate::e2e::child::{Child, free_port};
 use crate::e2e::http::{self, Answer};
 use crate::e2e::sender::{Told, body};
-use crate::e2e::squelch::{Home, Squelch};
+use crate::e2e::squelch::{Home, PROGRAM, Squelch};
+use crate::e2e::until;
 
 const CONFIG: &str = "\
 route: {receiver: pd, group_by: [alertname]}
@@ -71,4 +73,88 @@ async fn an_acknowledgement_shows_until_it_is_taken_back_and_outlives_a_restart(
     assert_eq!(incident(&squelch).await["acknowledgedBy"], "ada@example.org");
     let broken = json!({"alert": 1});
     assert_eq!(send(&squelch, path, "Authorization: Bearer og-secret", &broken).await.status, 400);
+}
+
+/// The fake pager as a process of its own, which tells `squelch` of acknowledgements.
+struct Pager {
+    at: std::net::SocketAddr,
+    _child: Child,
+}
+
+impl Pager {
+    async fn start(squelch: std::net::SocketAddr) -> Pager {
+        let url = format!("--pagerduty.webhook-url=http://{squelch}/pagerduty/v3/webhook");
+        let args =
+            ["fake-pager", "--web.listen-address=127.0.0.1:0", &url, "--pagerduty.webhook-secret=pd-secret"];
+        let child = Child::start("fake-pager", PROGRAM, &args).unwrap();
+        let line = child.line(&["fake pager on http://"]).await;
+        let at = line.trim_start_matches("fake pager on http://").trim_end_matches('/').parse().unwrap();
+        Pager { at, _child: child }
+    }
+
+    async fn incidents(&self) -> Vec<Value> {
+        let all = http::get(self.at, "/incidents").await.unwrap().json();
+        all.as_array().unwrap().clone()
+    }
+
+    /// The incidents of a service, by whether they are closed.
+    async fn at_service(&self, ending: &str) -> Vec<bool> {
+        let all = self.incidents().await;
+        let here = all.iter().filter(|i| i["routing_key"].as_str().unwrap().ends_with(ending));
+        here.map(|incident| !incident["closed_at"].is_null()).collect()
+    }
+}
+
+fn service(ending: &str) -> String {
+    format!("{ending:0>32}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_incident_escalates_at_the_pager_and_a_person_acknowledges_it_there() {
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let pager = Pager::start(address).await;
+    let pages = |ending: &str| {
+        let (key, at) = (service(ending), pager.at);
+        format!("[{{routing_key: '{key}', url: 'http://{at}/v2/enqueue', webhook_secret: pd-secret}}]")
+    };
+    let home = Home::new(&format!(
+        "severities:
+  label: level
+  levels:
+    - {{name: critical, respond_within: 1s, escalate_to: lead}}
+    - {{name: warning, respond_within: 1h, escalate_to: lead}}
+noise: {{default: {{resolve_hold: 0s, merge_window: 0s}}}}
+route: {{receiver: pd, group_by: [alertname]}}
+receivers:
+  - {{name: pd, pagerduty_configs: {}}}
+  - {{name: lead, pagerduty_configs: {}}}
+",
+        pages("1111"),
+        pages("2222"),
+    ));
+    let squelch = home.serve_on(address).await;
+    let (down, slow) = (Told::fires("Down", "level", "critical"), Told::fires("Slow", "level", "warning"));
+    squelch.hook(&body("am", &[down.clone()])).await;
+    squelch.hook(&body("am", &[slow.clone()])).await;
+    until("the escalation", async || {
+        (pager.at_service("2222").await == [false] && pager.at_service("1111").await == [false; 2])
+            .then_some(())
+    })
+    .await;
+    // A person takes both incidents on at the pager.
+    for incident in pager.incidents().await {
+        let path = format!("/acknowledge?by=Ada&key={}", incident["dedup_key"].as_str().unwrap());
+        let answer = http::post(pager.at, &path, b"").await.unwrap();
+        assert_eq!((answer.status, &answer.json()["webhook"]), (200, &json!(200)), "{}", answer.body);
+    }
+    let open = squelch.get("/api/v1/incidents").await.json();
+    let by: Vec<_> = open["incidents"].as_array().unwrap().iter().map(|i| &i["acknowledgedBy"]).collect();
+    assert_eq!(by, ["Ada", "Ada"], "{open}");
+    squelch.hook(&body("am", &[down.resolved()])).await;
+    squelch.hook(&body("am", &[slow.resolved()])).await;
+    until("the end at both services", async || {
+        (pager.at_service("2222").await == [true] && pager.at_service("1111").await == [true; 2])
+            .then_some(())
+    })
+    .await;
 }

@@ -9,6 +9,7 @@ mod fault;
 mod page;
 mod server;
 mod state;
+mod webhook;
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ pub use events::{Answered, change, enqueue};
 pub use fault::Fault;
 pub use server::FakePager;
 pub use state::{Incident, Message, Requests, State};
+pub use webhook::Webhook;
 
 /// Options of `squelch fake-pager`.
 #[derive(Debug, clap::Args)]
@@ -30,6 +32,13 @@ pub struct Args {
     /// 0 = any number. PagerDuty's own limit is about 120.
     #[arg(long = "pagerduty.rate-limit", default_value_t = 0, value_name = "EVENTS")]
     pub rate_limit: u32,
+    /// Where the pager sends PagerDuty's webhook of version 3 when a person acknowledges an incident: an `http://`
+    /// URL, such as that of Squelch with the path `/pagerduty/v3/webhook`.
+    #[arg(long = "pagerduty.webhook-url", value_name = "URL", requires = "webhook_secret")]
+    pub webhook_url: Option<String>,
+    /// The secret that signs these webhooks: `webhook_secret` of `pagerduty_configs`.
+    #[arg(long = "pagerduty.webhook-secret", value_name = "SECRET", requires = "webhook_url")]
+    pub webhook_secret: Option<String>,
 }
 
 const EXAMPLES: &str = "\
@@ -44,6 +53,9 @@ pub async fn run(args: Args) -> io::Result<()> {
     let pager = FakePager::bind(args.listen_address).await?;
     pager.limit_rate(args.rate_limit);
     pager.tell(print);
+    if let (Some(url), Some(secret)) = (&args.webhook_url, &args.webhook_secret) {
+        pager.send_webhooks(Webhook::new(url, secret).map_err(io::Error::other)?);
+    }
     let at = pager.url("");
     let text = format!(
         "fake pager on {at}
@@ -51,6 +63,7 @@ pub async fn run(args: Args) -> io::Result<()> {
   Slack      api_url: {at}/slack/any
   webhook    url: {at}/webhook/any
   see        {at}/ in a browser, {at}/incidents  {at}/messages  {at}/requests as JSON
+  take on    POST {at}/acknowledge?key=DEDUP_KEY&by=NAME  (or /unacknowledge)
 "
     );
     // It serves whether its addresses are read or not.

@@ -1,5 +1,6 @@
 //! The pager's HTTP side, in one process with whoever asks.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,11 +13,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use url::form_urlencoded;
 
 use super::events;
 use super::fault::{Fault, Script};
 use super::page;
 use super::state::{Incident, Message, Requests, State, Trigger};
+use super::webhook::Webhook;
 use crate::model::Timestamp;
 
 const BODY_BYTES: usize = 4 << 20;
@@ -35,6 +38,7 @@ struct Shared {
     state: Mutex<State>,
     script: Mutex<Script>,
     rate_limit: AtomicU32,
+    webhook: Mutex<Option<Webhook>>,
     changed: watch::Sender<u64>,
 }
 
@@ -50,6 +54,7 @@ impl FakePager {
             state: Mutex::default(),
             script: Mutex::default(),
             rate_limit: AtomicU32::new(0),
+            webhook: Mutex::default(),
             changed: watch::Sender::new(0),
         });
         let task = tokio::spawn(accept(listener, shared.clone()));
@@ -89,6 +94,11 @@ impl FakePager {
     /// Calls `tell` with a line about each event that opens, changes or closes an incident, and each message.
     pub fn tell(&self, tell: fn(&str)) {
         self.shared.state().tell = Some(tell);
+    }
+
+    /// Says with these webhooks what persons do.
+    pub fn send_webhooks(&self, webhook: Webhook) {
+        *self.shared.webhook.lock().unwrap_or_else(PoisonError::into_inner) = Some(webhook);
     }
 
     /// Forgets incidents, messages, counts and scripts.
@@ -195,7 +205,32 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<
             }
             Err(error) => Ok(json_answer(400, &json!({"message": error.to_string()}))),
         },
+        (&Method::POST, "/acknowledge" | "/unacknowledge") => {
+            Ok(taken_on(shared, path == "/acknowledge", parts.uri.query().unwrap_or_default(), now).await)
+        }
         (method, path) => notified(shared, method, path, &body, now).await,
+    }
+}
+
+/// A person acknowledges the open incidents of a key, or gives them back.
+async fn taken_on(shared: &Shared, taken: bool, query: &str, now: Timestamp) -> Response<Full<Bytes>> {
+    let asked: BTreeMap<_, _> = form_urlencoded::parse(query.as_bytes()).collect();
+    let key = asked.get("key").map(|key| key.as_ref()).unwrap_or_default();
+    let by = asked.get("by").map_or("somebody", |by| by.as_ref());
+    if !shared.state().taken_on(key, taken) {
+        return json_answer(
+            404,
+            &json!({"message": "no incident is open under this key; write ?key=DEDUP_KEY"}),
+        );
+    }
+    shared.changed();
+    let webhook = shared.webhook.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let Some(webhook) = webhook else {
+        return json_answer(200, &json!({"message": "start with --pagerduty.webhook-url to tell Squelch"}));
+    };
+    match webhook.send(key, if taken { "acknowledged" } else { "unacknowledged" }, by, now).await {
+        Ok(status) => json_answer(200, &json!({"webhook": status})),
+        Err(message) => json_answer(502, &json!({"message": message})),
     }
 }
 

@@ -177,6 +177,12 @@ impl State {
         }
     }
 
+    /// A person takes on the incidents that are open under a key, or gives them back. False if there is none.
+    pub fn taken_on(&mut self, key: &str, taken: bool) -> bool {
+        let open = self.incidents.iter_mut().filter(|i| i.closed_at.is_none() && i.dedup_key == key);
+        open.map(|incident| incident.acknowledged = taken).count() > 0
+    }
+
     /// Keeps a Slack message.
     pub fn message(&mut self, body: Value, now: Timestamp) {
         if self.messages.len() >= MESSAGES {

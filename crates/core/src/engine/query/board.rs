@@ -342,9 +342,10 @@ impl Query<'_> {
         let levels = &self.world.policy.severities.levels;
         let receiver = &self.world.destinations.get(incident.group.0).receiver;
         let accepted = incident.channels.iter().filter_map(|channel| Some((channel.opened_at()?, channel)));
-        let notified = accepted.filter(|_| !observed).min_by_key(|(at, _)| *at).map(|(at, channel)| {
-            (channel.receiver(receiver).clone(), channel.integration.clone(), at)
-        });
+        let notified = accepted
+            .filter(|_| !observed)
+            .min_by_key(|(at, _)| *at)
+            .map(|(at, channel)| (channel.receiver(receiver).clone(), channel.integration.clone(), at));
         let silenced = incident.members.that_fire(true).take(ASKED).filter(|(alert, _)| {
             let state = self.world.alerts.state(**alert, incident.group.0);
             state.is_some_and(|state| state.muted() == Some(Reason::Silenced))
