@@ -134,8 +134,8 @@ receivers:
     ));
     let squelch = home.serve_on(address).await;
     let (down, slow) = (Told::fires("Down", "level", "critical"), Told::fires("Slow", "level", "warning"));
-    squelch.hook(&body("am", &[down.clone()])).await;
-    squelch.hook(&body("am", &[slow.clone()])).await;
+    squelch.hook(&body("am", std::slice::from_ref(&down))).await;
+    squelch.hook(&body("am", std::slice::from_ref(&slow))).await;
     until("the escalation", async || {
         (pager.at_service("2222").await == [false] && pager.at_service("1111").await == [false; 2])
             .then_some(())
