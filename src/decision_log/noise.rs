@@ -48,7 +48,8 @@ pub struct NoiseEntry {
     /// Labels whose value changes at each evaluation of their rule. Only a running server knows them.
     #[serde(default)]
     pub changing_labels: Vec<ChangingLabelEntry>,
-    /// Values of the severity label that no level names, in the last 24 hours. Only a running server knows them.
+    /// Values of the severity label that no level names, in the last 24 hours. Only a running server knows
+    /// them.
     #[serde(default)]
     pub unknown_severities: Vec<UnknownSeverityEntry>,
 }

@@ -426,8 +426,9 @@ impl Core {
             for (value, alerts) in &stats.unknown_severities {
                 if !before.unknown_severities.contains_key(value) {
                     let severities = &open.engine.policy().severities;
+                    let counts_as = &severities.levels[severities.default].name;
                     tracing::warn!(
-                        label = %severities.label, %value, alerts, counts_as = %severities.levels[severities.default].name,
+                        label = %severities.label, %value, alerts, %counts_as,
                         "no severity level has this name or alias; correct the rule, or add the value to the \
                          aliases of a level"
                     );

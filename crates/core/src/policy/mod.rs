@@ -87,8 +87,8 @@ pub struct Level {
     pub never_hold: bool,
     /// How long the first page waits, from `startsAt`, at most this long from receipt. Default 0s.
     pub hold: Duration,
-    /// Within what time from receipt somebody must have been told of an alert of this level, and from its page
-    /// a person must have acknowledged its incident; none: no such promise. It holds nothing and releases
+    /// Within what time from receipt somebody must have been told of an alert of this level, and from its
+    /// page a person must have acknowledged its incident; none: no such promise. It holds nothing and releases
     /// nothing. An alert that nobody was told of in time is a fault to report.
     #[serde(default)]
     pub respond_within: Option<Duration>,

@@ -56,9 +56,9 @@ impl Incidents {
         world.count_closing(&mut incident, closing);
         if !settled {
             incident.channels = channels;
+            incident.watch_response(world, id);
             self.all.insert(id, incident);
             self.watch_orphan(world, id);
-            self.watch_response(world, id);
             // What this one took over may be closed now.
             return supersedes.into_iter().for_each(|old| self.pump(world, old));
         }

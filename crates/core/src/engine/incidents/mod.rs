@@ -115,11 +115,10 @@ impl Incidents {
     /// A person took the open incident of a key on at these receivers, or gave it back.
     pub(crate) fn acknowledge(&mut self, world: &mut World, change: &Acknowledge) {
         let Incidents { all, history, .. } = self;
-        let mut changed = Vec::new();
         for (id, incident) in all.iter_mut().filter(|(_, incident)| incident.dedup_key == change.dedup_key) {
             let home = &world.destinations.get(incident.group.0).receiver;
-            let mut receivers = incident.channels.iter().map(|channel| channel.receiver(home)).chain([home]);
-            let named = receivers.any(|receiver| change.receivers.contains(receiver));
+            let seconds = incident.channels.iter().map(|channel| channel.receiver(home));
+            let named = std::iter::once(home).chain(seconds).any(|name| change.receivers.contains(name));
             if incident.phase != Phase::Closed && named {
                 if change.by.is_none() && incident.acknowledged.is_some() {
                     // The next person gets the whole time.
@@ -128,11 +127,8 @@ impl Incidents {
                 incident.acknowledged = change.by.clone().map(|by| (by, world.now));
                 let change = IncidentChange::Acknowledged { by: change.by.clone() };
                 history.push(incident.record(world.now, *id, change));
-                changed.push(*id);
+                incident.watch_response(world, *id);
             }
-        }
-        for id in changed {
-            self.watch_response(world, id);
         }
     }
 

@@ -2,9 +2,9 @@
 //! where a receiver refused a page, or has not taken it in time. An escalation goes to the receiver that the
 //! severity level names, where no person acknowledged the incident in time.
 //!
-//! A second receiver gets the key of the incident. The link, the history and an acknowledgement that comes back
-//! name the incident by this key, so it has one key everywhere. A tool keeps the keys of each service apart, so
-//! the page opens an incident there.
+//! A second receiver gets the key of the incident. The link, the history and an acknowledgement that comes
+//! back name the incident by this key, so it has one key everywhere. A tool keeps the keys of each service
+//! apart, so the page opens an incident there.
 
 use std::collections::BTreeSet;
 
@@ -60,8 +60,8 @@ impl Incident {
         self.channels.iter().filter_map(|channel| channel.second.as_ref())
     }
 
-    /// The escalation of this incident that is to come, if any. An incident escalates once. A receiver that the
-    /// configuration does not have any more does not count.
+    /// The escalation of this incident that is to come, if any. An incident escalates once. A receiver that
+    /// the configuration does not have any more does not count.
     fn escalation(&self, world: &World) -> Option<Escalation> {
         let ours = self.side == Side::Ours && self.fires() && self.versions().0 > 0;
         if !ours || self.acknowledged.is_some() {
@@ -78,6 +78,14 @@ impl Incident {
         let reaches = world.policy.receivers.get(to).is_some_and(|r| !r.integrations.is_empty());
         let at = self.respond_from.unwrap_or(self.paged_at) + within;
         (!escalated && !own && reaches).then(|| Escalation { at, within, to: to.clone() })
+    }
+
+    /// Sets when this incident escalates, as it stands now.
+    pub(crate) fn watch_response(&self, world: &mut World, id: IncidentId) {
+        match self.escalation(world) {
+            Some(escalation) => world.timers.set(Timer::Respond(id), escalation.at),
+            None => world.timers.clear(&Timer::Respond(id)),
+        }
     }
 }
 
@@ -102,8 +110,8 @@ impl Incidents {
         }
     }
 
-    /// The time is over in which a person should have acknowledged an incident: its second receiver is notified
-    /// too. While all that fires in it is muted, no person is wanted, so its time begins anew.
+    /// The time is over in which a person should have acknowledged an incident: its second receiver is
+    /// notified too. While all that fires in it is muted, no person is wanted, so its time begins anew.
     pub(crate) fn escalate(&mut self, world: &mut World, id: IncidentId) {
         let muted = self.is_muted(world, id);
         let Some(incident) = self.all.get_mut(&id) else { return };
@@ -112,7 +120,7 @@ impl Incidents {
             incident.respond_from = Some(world.now);
         }
         let Some(Escalation { within, to, .. }) = due.filter(|_| !muted) else {
-            return self.watch_response(world, id);
+            return incident.watch_response(world, id);
         };
         let change = IncidentChange::Escalated { to: to.clone(), within };
         self.history.push(incident.record(world.now, id, change));
@@ -121,14 +129,6 @@ impl Incidents {
         self.bring_in(world, id, vec![second]);
         self.watch_page(world, id, &to);
         self.pump(world, id);
-    }
-
-    /// Sets when an incident escalates, as it stands now.
-    pub(crate) fn watch_response(&self, world: &mut World, id: IncidentId) {
-        match self.all.get(&id).and_then(|incident| incident.escalation(world)) {
-            Some(escalation) => world.timers.set(Timer::Respond(id), escalation.at),
-            None => world.timers.clear(&Timer::Respond(id)),
-        }
     }
 
     /// The incidents that are to escalate.
@@ -144,7 +144,7 @@ impl Incidents {
             if !before.contains(&id) && incident.escalation(world).is_some() {
                 incident.respond_from = Some(world.now);
             }
-            self.watch_response(world, id);
+            incident.watch_response(world, id);
         }
     }
 

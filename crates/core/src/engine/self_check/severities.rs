@@ -1,5 +1,5 @@
-//! Values of the severity label that no level names. Their alerts get the default level, so somebody must hear
-//! of a value that is misspelt.
+//! Values of the severity label that no level names. Their alerts get the default level, so somebody must
+//! hear of a value that is misspelt.
 
 use std::collections::BTreeMap;
 
@@ -38,8 +38,8 @@ impl UnknownSeverities {
         *last = world.now;
     }
 
-    /// The values of the last 24 hours, each with the number of alerts. A value that the policy names by now is
-    /// none of them.
+    /// The values of the last 24 hours, each with the number of alerts. A value that the policy names by now
+    /// is none of them.
     pub(crate) fn found(&self, world: &World) -> BTreeMap<SmolStr, u64> {
         let recent = self.0.iter().filter(|(_, (_, last))| world.now <= *last + KEPT);
         let unknown = recent.filter(|(value, _)| world.policy.severities.known(value).is_none());
