@@ -174,7 +174,7 @@ fn simple(noise: &NoiseEntry, screen: &Screen) -> String {
         let row =
             |one: &crate::decision_log::UnknownSeverityEntry| vec![plain(&one.value), one.alerts.to_string()];
         let rows: Vec<_> = noise.unknown_severities.iter().map(row).collect();
-        text.push_str(&table(&["Value", "Alerts in 24 h"], &rows));
+        text.push_str(&screen.table(&["Value", "Alerts in 24 h"], &rows));
     }
 
     if !noise.advice.is_empty() {
