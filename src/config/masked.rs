@@ -123,7 +123,7 @@ fn plain_or_quoted(text: &str) -> String {
 }
 
 /// Keys at the top that only Squelch knows.
-const OWN_SECTIONS: [&str; 10] = [
+const OWN_SECTIONS: [&str; 11] = [
     "severities",
     "identity",
     "noise",
@@ -134,6 +134,7 @@ const OWN_SECTIONS: [&str; 10] = [
     "sources",
     "users",
     "storage",
+    "on_call",
 ];
 
 /// Keys further down that only Squelch knows, with the section at the top that they stand in.
@@ -198,6 +199,20 @@ pub fn for_alertmanager(masked: &str) -> String {
 mod tests {
     use super::*;
     use crate::settings::yaml;
+
+    #[test]
+    fn each_section_is_alertmanagers_or_ours() {
+        let theirs =
+            ["global", "route", "receivers", "inhibit_rules", "time_intervals", "templates", "tracing"];
+        let sections = include_str!("../../config/squelch.yml").lines();
+        let sections = sections.filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()));
+        let mut found = 0;
+        for name in sections.filter_map(|line| line.split_once(':')).map(|(name, _)| name) {
+            assert!(OWN_SECTIONS.contains(&name) || theirs.contains(&name), "{name}");
+            found += 1;
+        }
+        assert!(found > 10, "{found} sections");
+    }
 
     #[test]
     fn secrets_are_masked_and_the_rest_reads_as_it_was() {

@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::page::{self, Frame};
-use super::{ROWS, history, look, now, offset, text, timeline, week};
+use super::{ROWS, history, look, now, offset, plot, text, timeline};
 use crate::causes;
 use crate::decision_log::{
     Baseline, IncidentRuleEntry, PastIncident, PastIncidentDetail, PastIncidentQuery, WhichIncident,
@@ -403,15 +403,23 @@ fn baseline(seen: &Seen) -> Markup {
         @if !seen.baselines.is_empty() {
             h2 { "How often" }
             @for (name, baseline) in &seen.baselines {
+                @let most = baseline.hours.iter().copied().max().unwrap_or(0);
+                @let said = format!("Firings of {} by hour of the week", text::tame(name, 60));
                 details.technical {
                     summary { (text::alert_name(name)) ": " (baseline.text) }
                     p.dim { "Firings by hour of the week since " (text::moment(baseline.since)) ", in the time zone "
                         (baseline.location) ". Alerts that start within five minutes are one firing. No decision depends on it." }
-                    (week::draw(&baseline.hours, "firings"))
+                    figure.plot.week { (plot::heat(&by_day(&baseline.hours), most, "hot", (&said, "firing"))) }
                 }
             }
         }
     }
+}
+
+/// The hours of a week by its days.
+fn by_day(hours: &[u64]) -> [[u64; 24]; 7] {
+    let hour = |day: usize, hour: usize| hours.get(day * 24 + hour).copied().unwrap_or(0);
+    std::array::from_fn(|day| std::array::from_fn(|at| hour(day, at)))
 }
 
 fn similar_table(frame: &Frame, seen: &Seen) -> Markup {

@@ -22,7 +22,6 @@ mod silence;
 mod standing;
 mod text;
 mod timeline;
-mod week;
 
 pub(crate) use assets::{ICON, STYLE};
 pub(crate) use plot::{DAYS, busiest, heat, pages_text};

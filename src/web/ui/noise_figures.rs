@@ -184,7 +184,7 @@ pub(super) fn week(tally: &Tally) -> Markup {
     let most = tally.by_week.iter().flatten().copied().max().unwrap_or(0);
     let said = plot::busiest(&tally.by_week);
     html! {
-        figure.plot.week { figcaption { (said) } (plot::heat(&tally.by_week, most, "hot", &said)) }
+        figure.plot.week { figcaption { (said) } (plot::heat(&tally.by_week, most, "hot", (&said, "page"))) }
     }
 }
 

@@ -8,8 +8,8 @@ use crate::model::Timestamp;
 /// The names of the days, Monday first.
 pub(crate) const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
-/// Pages by day of the week and hour of the day. `most` is the count of the strongest colour.
-pub(crate) fn heat(week: &[[u64; 24]; 7], most: u64, class: &str, said: &str) -> Markup {
+/// A week by its hours. `most` is the count of the strongest colour, and `one` names what is counted.
+pub(crate) fn heat(week: &[[u64; 24]; 7], most: u64, class: &str, (said, one): (&str, &str)) -> Markup {
     html! {
         div.axes {
             div.y.each aria-hidden="true" { @for day in DAYS { span { (day) } } }
@@ -18,7 +18,7 @@ pub(crate) fn heat(week: &[[u64; 24]; 7], most: u64, class: &str, said: &str) ->
                     @for (hour, pages) in hours.iter().enumerate() {
                         rect class=(if *pages == 0 { "track" } else { class }) x=(hour * 10) y=(day * 10) width="9"
                             height="9" fill-opacity=(shade(*pages, most)) {
-                            title { (DAYS[day]) (format!(" {hour:02}:00: ")) (pages_text(*pages)) }
+                            title { (DAYS[day]) (format!(" {hour:02}:00: ")) (counted(*pages, one)) }
                         }
                     }
                 }
@@ -30,7 +30,11 @@ pub(crate) fn heat(week: &[[u64; 24]; 7], most: u64, class: &str, said: &str) ->
 
 /// `1 page`, `1,200 pages`
 pub(crate) fn pages_text(count: u64) -> String {
-    format!("{} page{}", thousands(count), if count == 1 { "" } else { "s" })
+    counted(count, "page")
+}
+
+fn counted(count: u64, one: &str) -> String {
+    format!("{} {one}{}", thousands(count), if count == 1 { "" } else { "s" })
 }
 
 /// The hour of the week with the most pages.

@@ -15,7 +15,7 @@ pub(super) fn figure(series: &[Series<'_>]) -> Markup {
                 @let said = format!("{}: {}", one.name, busiest(&one.tally.by_week));
                 figure.plot.week {
                     figcaption { bdi { (said) } }
-                    (heat(&one.tally.by_week, most, one.class, &said))
+                    (heat(&one.tally.by_week, most, one.class, (&said, "page")))
                 }
             }
         }
