@@ -250,6 +250,7 @@ fn facts(frame: &Frame, seen: &Seen) -> Markup {
 fn criteria(level: &Level) -> Markup {
     html! {
         @if let Some(within) = level.respond_within { " · respond within " (within) }
+        @if !level.description.is_empty() { " · " (text::sentence(&level.description)) }
     }
 }
 

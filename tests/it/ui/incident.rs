@@ -13,7 +13,7 @@ receivers: [{name: console, console_configs: [{}]}]
 severities:
   label: severity
   levels:
-    - {name: critical, never_hold: true, respond_within: 5m}
+    - {name: critical, never_hold: true, respond_within: 5m, description: Customers cannot buy}
     - {name: warning}
 noise:
   default: {resolve_hold: 0s}
@@ -57,6 +57,7 @@ async fn an_incident_is_acknowledged_noted_closed_and_reviewed() {
     for text in [
         "One request in ten fails",
         "respond within 5m",
+        "Customers cannot buy",
         "href=\"https://runbooks.example/errors\"",
         "href=\"http://prometheus:9090/graph?g0.expr=up\"",
         "action=\"./incident/acknowledge\"",
