@@ -87,9 +87,9 @@ pub struct Level {
     pub never_hold: bool,
     /// How long the first page waits, from `startsAt`, at most this long from receipt. Default 0s.
     pub hold: Duration,
-    /// Within what time from receipt somebody must have been told of an alert of this level, and from its
-    /// page a person must have acknowledged its incident; none: no such promise. It holds nothing and releases
-    /// nothing. An alert that nobody was told of in time is a fault to report.
+    /// The time from receipt within which a receiver must have accepted an alert of this level, and from its
+    /// page within which a person must have acknowledged its incident. Without it there is no such promise.
+    /// It holds nothing and releases nothing. Squelch reports an alert that no receiver accepted in time.
     #[serde(default)]
     pub respond_within: Option<Duration>,
     /// The receiver that is notified too of an incident that no person acknowledged within `respond_within`.

@@ -23,8 +23,8 @@ pub enum RowState {
     Withheld,
     /// A silence, a time interval or another alert mutes it.
     Muted,
-    /// Its profile only observes, so Squelch notifies nobody. [`crate::engine::Standing::would`] says where it
-    /// would stand.
+    /// Its profile only observes, so Squelch notifies nobody. [`crate::engine::Standing::would`] says where
+    /// it would stand.
     Observed,
     /// A worse incident took its place.
     Superseded,
