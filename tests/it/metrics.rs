@@ -99,8 +99,13 @@ fn every_combination_starts_at_zero() {
 #[test]
 fn no_counter_begins_with_anything_else() {
     for (name, family) in parse(fresh()) {
-        // One series for each heartbeat that is configured, or sender whose clock is wrong. Here is none.
-        let named = ["squelch_heartbeat_last_timestamp_seconds", "squelch_sender_clock_offset_seconds"];
+        // One series for each heartbeat that is configured, sender whose clock is wrong, or severity that is
+        // unknown. Here is none.
+        let named = [
+            "squelch_heartbeat_last_timestamp_seconds",
+            "squelch_sender_clock_offset_seconds",
+            "squelch_unknown_severity_alerts",
+        ];
         assert!(
             named.contains(&name.as_str()) || !family.samples.is_empty(),
             "{name} has no series before something happens"

@@ -60,6 +60,8 @@ async fn no_command_complains_of_a_reader_that_has_gone() {
         (vec!["report", &url], 0),
         (vec!["cluster", &url], 0),
         (vec!["storage", "help"], 0),
+        (vec!["incident", "help"], 0),
+        (vec!["incidents", &url, "--closed"], 0),
         (vec!["backtest", &config, &past], 0),
         (vec!["backtest", &config, &past, "-o=json"], 0),
         (vec!["backtest", &config, &past, "--notifications=-"], 0),
