@@ -198,7 +198,7 @@ impl MattermostConfig {
         let line = |key: &str| cut(clean_line(said(key).trim()), SHORT_CHARS);
         let own = |key: &str| match key {
             "title" | "fallback" => calls_nobody(&subject(view)),
-            "title_link" => view.external_url.to_owned(),
+            "title_link" => view.incident_url(),
             "color" => if view.is_firing() { "danger" } else { "good" }.to_owned(),
             "text" => story(view, &STYLE),
             _ => String::new(),

@@ -420,7 +420,7 @@ fn event(config: &PagerdutyConfig, key: &str, view: &View<'_>, texts: &Renderer<
     }
     if n.kind != Kind::Digest {
         event.client = Some(line(texts.text("client", || "Squelch".into()), SHORT_CHARS));
-        let client_url = texts.text("client_url", || view.external_url.to_owned());
+        let client_url = texts.text("client_url", || view.incident_url());
         event.client_url = http_url(&client_url).map(str::to_owned);
         event.images = images(config, texts);
     }
@@ -559,12 +559,8 @@ fn links(config: &PagerdutyConfig, view: &View<'_>, texts: &Renderer<'_>) -> Vec
         let part = |part: &str| texts.text(&format!("links[{i}].{part}"), String::new);
         add(&part("href"), line(part("text"), SHORT_CHARS));
     }
-    for alert in &view.notification.alerts {
-        add(alert.annotations.value("runbook_url"), "Runbook".into());
-    }
-    for alert in &view.notification.alerts {
-        let name = line(alert.labels.value("alertname").to_owned(), 100);
-        add(&alert.generator_url, format!("Source: {name}").trim_end_matches([':', ' ']).to_owned());
+    for (name, href) in view.links() {
+        add(&href, line(name, 100));
     }
     links
 }

@@ -202,7 +202,7 @@ impl PushoverConfig {
             false => (texts.required("title", || subject(view)), attempt.text(&self.texts, "message", own)),
         };
         let message = cut(clean_text(message.trim()), MESSAGE_CHARS);
-        let url = attempt.text(&self.texts, "url", || view.external_url.to_owned());
+        let url = attempt.text(&self.texts, "url", || view.incident_url());
         let mut pairs = vec![
             ("title", marked(&title, view, TITLE_CHARS)),
             // Pushover refuses a message without a text.

@@ -239,7 +239,7 @@ impl RocketchatConfig {
         };
         let attachment = Attachment {
             title: marked(&title, view, TITLE_CHARS),
-            title_link: linked(&texts.text("title_link", || view.external_url.to_owned())),
+            title_link: linked(&texts.text("title_link", || view.incident_url())),
             text: cut(text, TEXT_CHARS),
             image_url: link("image_url"),
             thumb_url: link("thumb_url"),

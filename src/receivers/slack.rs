@@ -24,7 +24,7 @@ use super::{
 use crate::settings::http::{secret, secret_url, url};
 use crate::settings::section::Section;
 use crate::settings::{Secret, SecretForm, SecretUrl, Url};
-use message::{Place, escape};
+use message::{Place, To, escape};
 
 /// `slack_configs`
 pub static TYPE: ReceiverType =
@@ -49,14 +49,17 @@ const TEXTS: [(&str, &str); 15] = [
 ];
 const POST: &str = "/chat.postMessage";
 const UPDATE: &str = "/chat.update";
-/// What `chat.update` answers where there is no message that it could change. Then a new one is posted.
-const NOT_TO_BE_CHANGED: [&str; 7] = [
+/// What Slack answers where there is no message that it could change or reply to. Then a new one is posted.
+const NOT_TO_BE_CHANGED: [&str; 10] = [
+    "cannot_reply_to_message",
     "cant_update_message",
     "channel_not_found",
     "edit_window_closed",
+    "invalid_thread_ts",
     "is_inactive",
     "message_not_found",
     "not_in_channel",
+    "thread_not_found",
     "update_failed",
 ];
 
@@ -266,10 +269,12 @@ impl Notifier for SlackConfig {
 
     fn request(&self, attempt: &Attempt<'_>) -> Result<Request, AttemptError> {
         let post = self.url(attempt)?;
-        match self.known(attempt, post) {
-            Some((update, place)) => self.send(attempt, update, message::write(self, attempt, Some(place))),
-            None => self.send(attempt, post.to_owned(), message::write(self, attempt, None)),
-        }
+        let (url, to) = match self.known(attempt, post) {
+            Some((update, place)) if self.update_message => (update, To::InPlace(place)),
+            Some((_, place)) => (post.to_owned(), To::Thread(place)),
+            None => (post.to_owned(), To::Channel),
+        };
+        self.send(attempt, url, message::write(self, attempt, to))
     }
 
     fn reads(&self, status: u16) -> bool {
@@ -285,7 +290,8 @@ impl Notifier for SlackConfig {
         }
     }
 
-    /// After a change comes a reply in the thread. A message that cannot be changed is posted anew.
+    /// After a change comes a reply in the thread. Where the message of the incident is gone, a new one is
+    /// posted.
     fn next(&self, attempt: &Attempt<'_>, answers: &[Answer]) -> Result<Option<Request>, AttemptError> {
         let Some(last) = answers.last() else { return Ok(None) };
         let (post, judged) = (self.url(attempt)?, self.judge(last));
@@ -293,11 +299,11 @@ impl Notifier for SlackConfig {
         let cannot =
             |answer: &Answer| answer::refusal(answer).is_some_and(|w| NOT_TO_BE_CHANGED.contains(&&*w));
         match (answers.len(), judged) {
-            (1, Ok(())) => {
+            (1, Ok(())) if self.update_message => {
                 self.send(attempt, post.to_owned(), message::reply(&attempt.view, place)).map(Some)
             }
             (1, Err(_)) if cannot(last) => {
-                self.send(attempt, post.to_owned(), message::write(self, attempt, None)).map(Some)
+                self.send(attempt, post.to_owned(), message::write(self, attempt, To::Channel)).map(Some)
             }
             // The message says it all. A thread that takes no reply loses nothing.
             (2, Err(error)) if error.retry == Retry::Never && !cannot(&answers[0]) => Ok(None),
@@ -306,7 +312,7 @@ impl Notifier for SlackConfig {
     }
 
     fn message(&self, attempt: &Attempt<'_>, answers: &[Answer]) -> Option<SmolStr> {
-        let post = self.url(attempt).ok().filter(|post| self.update_message && post.ends_with(POST))?;
+        let post = self.url(attempt).ok().filter(|post| post.ends_with(POST))?;
         let posted = match self.known(attempt, post) {
             None => answers.first(),
             // The second answer is about a reply, unless the message could not be changed.
@@ -328,7 +334,7 @@ impl SlackConfig {
 
     /// The message that the incident has already, and where it is changed.
     fn known<'a>(&self, attempt: &Attempt<'a>, post: &str) -> Option<(String, Place<'a>)> {
-        let base = post.strip_suffix(POST).filter(|_| self.update_message)?;
+        let base = post.strip_suffix(POST)?;
         let (channel, ts) = attempt.view.notification.message.as_deref()?.split_once(' ')?;
         Some((format!("{base}{UPDATE}"), Place { channel, ts }))
     }

@@ -1,7 +1,13 @@
 //! A notification as its texts need it: firing and resolved apart, and what the alerts share.
 
+use std::collections::BTreeSet;
+
+use super::text::http_url;
 use crate::model::{AlertView, Kind, LabelSet, Notification, Status};
-use crate::templates::{NO_READINGS, Readings};
+use crate::templates::{NO_READINGS, Readings, incident_url};
+
+/// So many rules of one incident have links.
+const LINKED_RULES: usize = 10;
 
 /// What one attempt renders.
 #[derive(Clone)]
@@ -48,6 +54,33 @@ impl<'a> View<'a> {
             Kind::Page | Kind::Update => true,
             Kind::Resolve | Kind::Digest => false,
         }
+    }
+
+    /// The page of the incident; may be empty.
+    pub fn incident_url(&self) -> String {
+        incident_url(self.external_url, self.notification)
+    }
+
+    /// Named links of the incident: its page, then the runbook and the graph of each rule, both once.
+    pub fn links(&self) -> Vec<(String, String)> {
+        let mut rules: Vec<&AlertView> = Vec::new();
+        let mut known = BTreeSet::new();
+        for alert in &self.notification.alerts {
+            if rules.len() < LINKED_RULES && known.insert(alert.labels.value("alertname")) {
+                rules.push(alert);
+            }
+        }
+        let named = |what: &str, alert: &AlertView| match known.len() {
+            1 => what.to_owned(),
+            _ => format!("{what}: {}", alert.labels.value("alertname")),
+        };
+        let page = if self.notification.kind == Kind::Digest { "Squelch" } else { "Incident" };
+        let incident = (page.to_owned(), self.incident_url());
+        let runbook =
+            |alert: &&AlertView| (named("Runbook", alert), alert.annotations.value("runbook_url").to_owned());
+        let graph = |alert: &&AlertView| (named("Graph", alert), alert.generator_url.to_string());
+        let all = std::iter::once(incident).chain(rules.iter().map(runbook)).chain(rules.iter().map(graph));
+        all.filter(|(_, url)| http_url(url).is_some()).collect()
     }
 
     /// `firing` or `resolved`.

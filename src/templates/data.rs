@@ -17,6 +17,10 @@ use crate::model::{
     AlertId, AlertView, Cause, Fingerprint, Kind, LabelSet, Notification, Status, Timestamp, headline,
 };
 
+/// So many digits of a key name an incident: every command and page takes them, and two incidents hardly
+/// share them.
+const SHORT_KEY: usize = 12;
+
 /// What one attempt says beside its notification.
 #[derive(Clone, Copy)]
 pub struct Facts<'a> {
@@ -83,6 +87,15 @@ impl Data {
     }
 }
 
+/// The page of the incident, below `--web.external-url`. A digest is about no incident, so it leads to the
+/// first page. Empty without `--web.external-url`.
+pub fn incident_url(external_url: &str, n: &Notification) -> String {
+    match external_url.is_empty() || n.kind == Kind::Digest {
+        true => external_url.to_owned(),
+        false => format!("{}/incident?key={}", external_url.trim_end_matches('/'), n.dedup_key),
+    }
+}
+
 fn of_notification(n: &Notification, facts: Facts<'_>, route_labels: Value, reason: &str) -> Value {
     let common = |labels: fn(&AlertView) -> &LabelSet| of_set(&LabelSet::common(n.alerts.iter().map(labels)));
     let labels: Vec<&LabelSet> = n.alerts.iter().map(|alert| &alert.labels).collect();
@@ -105,6 +118,8 @@ fn of_notification(n: &Notification, facts: Facts<'_>, route_labels: Value, reas
             ("Title", text(clean_line(&title))),
             ("Why", text(clean_line(&causes::text(&n.cause)))),
             ("DedupKey", text(&n.dedup_key)),
+            ("IncidentKey", text(n.dedup_key.get(..SHORT_KEY).unwrap_or(&n.dedup_key))),
+            ("IncidentURL", text(incident_url(facts.external_url, n))),
             ("PossibleRepeat", Value::Bool(facts.possible_repeat)),
         ],
     )

@@ -26,7 +26,7 @@ mod time;
 mod value;
 
 pub use check::{Checked, check, check_route_labels, fields_of, says_something_without_labels};
-pub use data::{Data, Facts, NO_READINGS, Reading, Readings, quote_meta, reason};
+pub use data::{Data, Facts, NO_READINGS, Reading, Readings, incident_url, quote_meta, reason};
 pub use library::{Library, Source};
 pub(crate) use names::nearest;
 pub use place::Wrong;

@@ -19,6 +19,8 @@ pub(super) const DATA: &[&str] = &[
     "Title",
     "Why",
     "DedupKey",
+    "IncidentKey",
+    "IncidentURL",
     "PossibleRepeat",
 ];
 /// The fields of an alert.

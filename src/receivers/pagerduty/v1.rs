@@ -58,7 +58,7 @@ pub(super) fn event(config: &PagerdutyConfig, key: &str, view: &View<'_>, texts:
     };
     if n.kind != Kind::Resolve {
         event.client = Some(line(texts.text("client", || "Squelch".into()), SHORT_CHARS));
-        let client_url = texts.text("client_url", || view.external_url.to_owned());
+        let client_url = texts.text("client_url", || view.incident_url());
         event.client_url = http_url(&client_url).map(str::to_owned);
         event.contexts.extend(links(config, view, texts).into_iter().map(Context::Link));
         event.contexts.extend(images(config, texts).into_iter().map(Context::Image));

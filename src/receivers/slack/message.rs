@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::SlackConfig;
 use crate::causes;
-use crate::model::Kind;
+use crate::model::{Cause, Kind};
 use crate::receivers::text::{REPEAT, Style, clean_line, cut, escape_as, http_url, story, subject};
 use crate::receivers::{Attempt, View};
 
@@ -29,6 +29,17 @@ pub(super) struct Place<'a> {
     pub(super) ts: &'a str,
 }
 
+/// Where a message goes.
+#[derive(Clone, Copy)]
+pub(super) enum To<'a> {
+    /// To the channel that the configuration names.
+    Channel,
+    /// Into the place of a message.
+    InPlace(Place<'a>),
+    /// Into the thread of a message.
+    Thread(Place<'a>),
+}
+
 /// The message, in the order of Alertmanager.
 #[derive(Serialize)]
 struct Message<'a> {
@@ -38,6 +49,8 @@ struct Message<'a> {
     ts: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     thread_ts: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    reply_broadcast: bool,
     #[serde(skip_serializing_if = "String::is_empty")]
     username: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -113,8 +126,8 @@ struct Confirm {
     dismiss_text: String,
 }
 
-/// The message as it stands now, new or in the place of an older one.
-pub(super) fn write(config: &SlackConfig, attempt: &Attempt<'_>, place: Option<Place<'_>>) -> Vec<u8> {
+/// The message as it stands now. A repeat in a thread shows in the channel too, so that people see it.
+pub(super) fn write(config: &SlackConfig, attempt: &Attempt<'_>, to: To<'_>) -> Vec<u8> {
     let (view, texts) = (&attempt.view, &attempt.texts);
     let said = |key: &str| texts.text(key, String::new);
     let line = |key: &str| cut(clean_line(said(key).trim()), SHORT_CHARS);
@@ -150,7 +163,7 @@ pub(super) fn write(config: &SlackConfig, attempt: &Attempt<'_>, place: Option<P
     };
     let attachment = Attachment {
         title: marked(clean_line(words(config, attempt, "title", || escape(&subject(view))).trim()), view),
-        title_link: linked(&texts.text("title_link", || view.external_url.to_owned())),
+        title_link: linked(&texts.text("title_link", || view.incident_url())),
         pretext: cut_escaped(said("pretext"), TEXT_CHARS),
         text: cut_escaped(words(config, attempt, "text", || story(view, &STYLE)), TEXT_CHARS),
         fallback: marked(words(config, attempt, "fallback", || escape(&subject(view))), view),
@@ -164,10 +177,21 @@ pub(super) fn write(config: &SlackConfig, attempt: &Attempt<'_>, place: Option<P
         mrkdwn_in,
         ts: view.notification.at.as_millis() / 1000,
     };
+    let (ts, thread_ts) = match to {
+        To::Channel => ("", ""),
+        To::InPlace(place) => (place.ts, ""),
+        To::Thread(place) => ("", place.ts),
+    };
+    let repeated = matches!(view.notification.cause, Cause::Repeated { .. });
     let message = Message {
-        channel: place.map_or(&channel, |place| place.channel),
-        ts: place.map_or("", |place| place.ts),
-        thread_ts: "",
+        // The template may name another channel by now. The incident stays where its page is.
+        channel: match to {
+            To::Channel => &channel,
+            To::InPlace(place) | To::Thread(place) => place.channel,
+        },
+        ts,
+        thread_ts,
+        reply_broadcast: repeated && !thread_ts.is_empty(),
         username: line("username"),
         icon_emoji: line("icon_emoji"),
         icon_url: link("icon_url"),
@@ -187,6 +211,7 @@ pub(super) fn reply(view: &View<'_>, place: Place<'_>) -> Vec<u8> {
         channel: place.channel,
         ts: "",
         thread_ts: place.ts,
+        reply_broadcast: false,
         username: String::new(),
         icon_emoji: String::new(),
         icon_url: String::new(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use squelch::model::{Kind, Notification, NotificationId, Outcome};
+use squelch::model::{Cause, Duration, Kind, Notification, NotificationId, Outcome};
 
 use super::{Said, Seen, Vendor, page, refused, resolve};
 use crate::deliver::World;
@@ -124,12 +124,30 @@ async fn a_message_that_cannot_be_changed_is_posted_anew() {
 }
 
 #[tokio::test]
-async fn without_update_message_each_notification_is_a_message() {
+async fn without_update_message_an_incident_is_one_thread() {
+    let vendor = Vendor::start(bot(false)).await;
+    let config = format!("{}, send_resolved: true}}]", BOT.replace(", update_message: true", ""));
+    let interval = Duration::from_hours(4);
+    let repeat = Notification { cause: Cause::Repeated { interval }, ..update(3) };
+    let end = Notification { id: NotificationId(4), ..resolve() };
+    let reports = vendor.take(&config, &[page(), update(2), repeat, end]).await;
+    let names: Vec<_> = reports.iter().map(|report| report.message.as_deref()).collect();
+    assert_eq!(names, [Some("C0A1 1503435956.000240"), None, None, None]);
+    let reply = row("postMessage", "", "1503435956.000240");
+    assert_eq!(told(&vendor), [row("postMessage", "", ""), reply.clone(), reply.clone(), reply]);
+    let shown: Vec<_> = vendor.seen().iter().map(|seen| seen.json()["reply_broadcast"] == true).collect();
+    assert_eq!(shown, [false, false, true, false], "people see a repeat");
+    assert_eq!(vendor.seen()[3].json()["channel"], "C0A1");
+}
+
+#[tokio::test]
+async fn an_incident_whose_page_is_gone_gets_a_new_message() {
     let vendor = Vendor::start(bot(false)).await;
     let config = format!("{}}}]", BOT.replace(", update_message: true", ""));
-    let reports = vendor.take(&config, &[page(), update(2)]).await;
-    assert!(reports.iter().all(|report| report.message.is_none()));
-    assert_eq!(told(&vendor), [row("postMessage", "", ""), row("postMessage", "", "")]);
+    let gone = Notification { message: Some("C0A1 1.1".into()), ..update(2) };
+    let reports = vendor.take(&config, &[gone]).await;
+    assert_eq!(reports[0].message.as_deref(), Some("C0A1 1503435956.000240"));
+    assert_eq!(told(&vendor), [row("postMessage", "", "1.1"), row("postMessage", "", "")]);
 }
 
 #[tokio::test]
