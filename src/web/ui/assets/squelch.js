@@ -183,7 +183,7 @@
     return same || (row || focused.line < 0 ? list[focused.at] || list[0] : null);
   }
 
-  document.addEventListener("htmx:afterSettle", (event) => {
+  document.addEventListener("htmx:afterSwap", (event) => {
     const error = one("#matchers-error"), matchers = one("[data-counted]");
     if (matchers && error) matchers.setAttribute("aria-invalid", "true");
     else if (matchers) matchers.removeAttribute("aria-invalid");
