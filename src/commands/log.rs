@@ -52,10 +52,10 @@ pub enum Level {
 #[group(skip)]
 pub struct Args {
     /// Only log messages with this severity or above.
-    #[arg(long = "log.level", value_enum, default_value = "info")]
+    #[arg(long = "log.level", env = "SQUELCH_LOG_LEVEL", value_enum, default_value = "info")]
     pub level: Level,
     /// Output format of log messages.
-    #[arg(long = "log.format", value_enum, default_value = "logfmt")]
+    #[arg(long = "log.format", env = "SQUELCH_LOG_FORMAT", value_enum, default_value = "logfmt")]
     pub format: Format,
 }
 

@@ -6,12 +6,14 @@ pub mod backtest;
 pub mod check_config;
 mod client_file;
 pub mod cluster;
+pub mod completion;
 pub mod demo;
 pub mod explain;
 pub mod fake_pager;
 pub mod incident;
 pub mod incidents;
 pub mod log;
+pub mod man;
 pub mod migrate;
 pub mod report;
 mod screen;
@@ -72,6 +74,10 @@ enum Command {
     Demo(demo::Args),
     /// A pager to practise on: PagerDuty, Slack and webhooks.
     FakePager(fake_pager::Args),
+    /// Print the completions of a shell.
+    Completion(completion::Args),
+    /// Write the manual pages.
+    Man(man::Args),
 }
 
 /// Runs the command line: 0 well, 1 failed, 2 wrong usage.
@@ -105,6 +111,8 @@ pub fn main() -> ExitCode {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => failed(&format!("cannot listen: {error}")),
             },
+            Command::Completion(args) => completion::run(&args, Cli::command(), &mut std::io::stdout()),
+            Command::Man(args) => man::run(&args, Cli::command()),
         }
     });
     // Dropped, it would wait for what hangs.
@@ -179,15 +187,33 @@ fn unwritten(error: io::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// `0.1.0 (revision abc)`; the revision is there if the build was told it in `SQUELCH_REVISION`.
-static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("SQUELCH_REVISION") {
-    Some(revision) => format!("{} (revision {revision})", env!("CARGO_PKG_VERSION")),
-    None => env!("CARGO_PKG_VERSION").to_owned(),
+/// `0.1.0 (revision 0123456789ab, 2026-11-28)`, with the parts that `build.rs` knows.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let known: Vec<String> = [("revision ", REVISION), ("", env!("SQUELCH_REVISION_DATE"))]
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name}{value}"))
+        .collect();
+    match known.is_empty() {
+        true => env!("CARGO_PKG_VERSION").to_owned(),
+        false => format!("{} ({})", env!("CARGO_PKG_VERSION"), known.join(", ")),
+    }
 });
+
+/// The revision of the source, or nothing if the build could not tell.
+pub(crate) const REVISION: &str = env!("SQUELCH_REVISION");
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `env!` in `build.rs` is wrong without an error if a variable is misspelt.
+    #[test]
+    fn the_version_names_what_the_build_knows() {
+        let version = VERSION.as_str();
+        assert!(version.starts_with(env!("CARGO_PKG_VERSION")), "{version}");
+        assert_eq!(version.contains("revision"), !REVISION.is_empty(), "{version}");
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -15,28 +15,37 @@ use super::log;
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Configuration file; read again on SIGHUP and POST /-/reload.
-    #[arg(long = "config.file", default_value = "squelch.yml", value_name = "FILE")]
+    #[arg(
+        long = "config.file",
+        env = "SQUELCH_CONFIG_FILE",
+        default_value = "squelch.yml",
+        value_name = "FILE"
+    )]
     pub config_file: PathBuf,
     /// Directory of the journal; created if it is not there.
-    #[arg(long = "storage.path", default_value = "data/", value_name = "DIR")]
+    #[arg(long = "storage.path", env = "SQUELCH_STORAGE_PATH", default_value = "data/", value_name = "DIR")]
     pub storage: PathBuf,
-    /// Address to listen on; may be given more than once.
-    #[arg(long = "web.listen-address", default_value = "127.0.0.1:9096", value_name = "ADDRESS",
-          value_parser = super::address)]
+    /// Address to listen on. You may give several, separated by commas.
+    #[arg(long = "web.listen-address", env = "SQUELCH_WEB_LISTEN_ADDRESS", default_value = "127.0.0.1:9096",
+          value_name = "ADDRESS", value_delimiter = ',', value_parser = super::address)]
     pub listen: Vec<SocketAddr>,
     /// TLS, headers and users of the HTTP surface, as Prometheus' exporter-toolkit has them; read
     /// again on reload.
-    #[arg(long = "web.config.file", value_name = "FILE")]
+    #[arg(long = "web.config.file", env = "SQUELCH_WEB_CONFIG_FILE", value_name = "FILE")]
     pub web_config: Option<PathBuf>,
     /// URL under which people reach this server; stands in notifications.
-    #[arg(long = "web.external-url", default_value = "", value_name = "URL", value_parser = external_url)]
+    #[arg(long = "web.external-url", env = "SQUELCH_WEB_EXTERNAL_URL", default_value = "", value_name = "URL", value_parser = external_url)]
     pub external_url: String,
     /// Path under which everything is served; by default the path of --web.external-url.
-    #[arg(long = "web.route-prefix", value_name = "PATH")]
+    #[arg(long = "web.route-prefix", env = "SQUELCH_WEB_ROUTE_PREFIX", value_name = "PATH")]
     pub route_prefix: Option<String>,
     /// Where the other replicas reach this one, for replicas that share a PostgreSQL. By default the address
     /// from which PostgreSQL sees this process, with the port of the first --web.listen-address.
-    #[arg(long = "cluster.advertise-address", value_name = "HOST[:PORT]")]
+    #[arg(
+        long = "cluster.advertise-address",
+        env = "SQUELCH_CLUSTER_ADVERTISE_ADDRESS",
+        value_name = "HOST[:PORT]"
+    )]
     pub advertise: Option<String>,
     /// The log.
     #[command(flatten)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use prometheus::Registry;
 use rustix::process::{Resource, getrlimit};
+use sd_notify::NotifyState;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -377,11 +378,14 @@ pub async fn serve(options: Options) -> Result<(), NodeError> {
     for address in node.addresses() {
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
     }
+    signals::tell(&[NotifyState::Ready]);
     let gate = node.gate();
     tokio::spawn(async move {
         while reloads.changed().await.is_ok() {
+            signals::tell(&[NotifyState::Reloading]);
             // Its outcome is in the log and in the metrics.
             let _ = gate.reload().await;
+            signals::tell(&[NotifyState::Ready]);
         }
     });
     tokio::select! {
@@ -389,6 +393,7 @@ pub async fn serve(options: Options) -> Result<(), NodeError> {
         signal = end.wait_for(Option::is_some) => {
             let signal = signal.ok().and_then(|signal| *signal);
             tracing::info!(signal, "shutting down");
+            signals::tell(&[NotifyState::Stopping]);
         }
         () = node.failed() => {
             let fenced = node.gate.fenced();

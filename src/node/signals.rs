@@ -1,9 +1,10 @@
-//! Signals, and the end of the process, on a thread that nothing else can hold up.
+//! Signals to and from the service manager, and the end of the process, on a thread that nothing else can hold up.
 
 use std::io;
 use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -78,6 +79,16 @@ async fn watch_signals(
         () = tokio::time::sleep(HARD_EXIT) => tracing::error!("the orderly end hangs: ending at once"),
     }
     end_now();
+}
+
+/// Tells systemd the state of the process, if systemd waits for that (`Type=notify`). Without systemd it does nothing.
+pub(super) fn tell(state: &'static [NotifyState<'static>]) {
+    // Nothing waits for it: the socket of a service manager that hangs takes no more messages.
+    tokio::task::spawn_blocking(|| {
+        if let Err(error) = sd_notify::notify(state) {
+            tracing::warn!(%error, "systemd cannot be told the state of the process");
+        }
+    });
 }
 
 /// Ends the process with status 1, whatever hangs.

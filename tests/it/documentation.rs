@@ -98,3 +98,31 @@ fn every_endpoint_is_in_the_reference() {
     }
     is_written("api.md", &page);
 }
+
+/// What a command prints for `--help`. The words are the commands that lead to it.
+fn help(words: &[String]) -> String {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_squelch"));
+    let printed = command.args(words).arg("--help").env_remove("COLUMNS").output().unwrap();
+    assert!(printed.status.success(), "{words:?}: {printed:?}");
+    let text = String::from_utf8(printed.stdout).unwrap();
+    text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+#[test]
+fn every_command_is_in_the_reference() {
+    let mut page = "# Commands\n\nThe program writes this page from `--help`.\n".to_owned();
+    let mut waiting = vec![Vec::new()];
+    while let Some(words) = waiting.pop() {
+        let help = help(&words);
+        let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+        let inner: Vec<&str> = listed
+            .take_while(|line| line.starts_with("  "))
+            .filter_map(|line| line.split_whitespace().next())
+            .filter(|name| *name != "help")
+            .collect();
+        waiting.extend(inner.iter().rev().map(|name| [&words[..], &[(*name).to_owned()]].concat()));
+        let name = [&["squelch".to_owned()], &words[..]].concat().join(" ");
+        let _ = write!(page, "\n## {name}\n\n```text\n{}\n```\n", help.trim_end());
+    }
+    is_written("cli.md", &page);
+}

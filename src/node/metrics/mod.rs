@@ -292,7 +292,7 @@ fn build_info(out: &mut Exposition) {
     out.sample(
         &[
             ("version", env!("CARGO_PKG_VERSION")),
-            ("revision", option_env!("SQUELCH_REVISION").unwrap_or("unknown")),
+            ("revision", Some(env!("SQUELCH_REVISION")).filter(|text| !text.is_empty()).unwrap_or("unknown")),
             ("rustversion", env!("SQUELCH_RUST_VERSION")),
         ],
         1,

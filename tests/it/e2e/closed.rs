@@ -67,6 +67,7 @@ async fn no_command_complains_of_a_reader_that_has_gone() {
         (vec!["backtest", &config, &past, "--notifications=-"], 0),
         (vec!["backtest", &config, &past, "--html=-"], 0),
         (vec!["demo", "--fast"], 0),
+        (vec!["completion", "bash"], 0),
         (vec!["help"], 0),
     ];
     let files = [file("squelch.yml"), file("test.yml")];
@@ -77,8 +78,8 @@ async fn no_command_complains_of_a_reader_that_has_gone() {
     runs.push((vec!["check-config".into(), files[0].clone()], 1));
     runs.push((vec!["test".into(), files[1].clone()], 1));
 
-    // `serve` logs, and `fake-pager` serves on.
-    for name in subcommands().iter().filter(|name| !["serve", "fake-pager"].contains(&name.as_str())) {
+    // `serve` logs, `fake-pager` serves on, and `man` writes files.
+    for name in subcommands().iter().filter(|name| !["serve", "fake-pager", "man"].contains(&name.as_str())) {
         assert!(runs.iter().any(|(args, _)| args[0] == *name), "{name} prints, and is not tried here");
     }
     let tried = tokio::task::spawn_blocking(move || {

@@ -19,6 +19,7 @@ mod forward;
 pub(crate) mod http;
 mod lifecycle;
 mod neighbours;
+mod packaged;
 pub(crate) mod scrape;
 pub(crate) mod sender;
 pub(crate) mod squelch;
