@@ -1,4 +1,5 @@
-//! Signals to and from the service manager, and the end of the process, on a thread that nothing else can hold up.
+//! Signals to the process, its state for systemd, and its end. A thread of its own sees to the signals, and
+//! nothing else can hold that thread up.
 
 use std::io;
 use std::time::Duration;
@@ -81,7 +82,8 @@ async fn watch_signals(
     end_now();
 }
 
-/// Tells systemd the state of the process, if systemd waits for that (`Type=notify`). Without systemd it does nothing.
+/// Tells systemd the state of the process, if systemd waits for that (`Type=notify`). Without systemd it does
+/// nothing.
 pub(super) fn tell(state: &'static [NotifyState<'static>]) {
     // Nothing waits for it: the socket of a service manager that hangs takes no more messages.
     tokio::task::spawn_blocking(|| {
