@@ -1,4 +1,4 @@
-//! What an upstream said: observations and the request that carried them.
+//! The input of the engine: observations, and the request that carried them.
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -25,11 +25,11 @@ impl Status {
     }
 }
 
-/// Which door an observation came through; the members of one HA pair are one source.
+/// The protocol through which an observation came. The members of one HA pair are one source.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// Alertmanager's webhook: changes and rare repeats; a resolve is always said.
+    /// Alertmanager's webhook. It sends changes and rare repeats, and it always sends a resolve.
     Alertmanager,
     /// Prometheus' own API v2 client: re-sent every minute, each time with an `endsAt` ahead.
     Prometheus,
@@ -64,7 +64,8 @@ impl Source {
         matches!(self, Source::Pagerduty | Source::Opsgenie)
     }
 
-    /// The identity of what a sender speaks of: the key where it has one, and the full label set elsewhere.
+    /// The identity of the thing that a sender speaks of: its key where the source has keys, else the full
+    /// label set.
     pub fn instance(self, labels: &LabelSet) -> AlertId {
         if !self.is_keyed() {
             return AlertId::of(labels, |_| false);
@@ -80,9 +81,9 @@ impl Source {
 pub struct Observation {
     /// Firing or resolved, as the sender said it (API v2: resolved when `ends_at` has passed).
     pub status: Status,
-    /// The full label set; never empty.
+    /// The full label set. It is never empty.
     pub labels: LabelSet,
-    /// Free text for people; may change from one observation to the next.
+    /// Free text for people. It may change from one observation to the next.
     #[serde(default, skip_serializing_if = "LabelSet::is_empty")]
     pub annotations: LabelSet,
     /// When this firing episode began, as the sender said it.
@@ -95,7 +96,7 @@ pub struct Observation {
     /// is heard. Firing from a webhook: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<Timestamp>,
-    /// Where the rule that fired can be looked at; may be empty.
+    /// The address of the rule that fired. It may be empty.
     #[serde(default, skip_serializing_if = "SmolStr::is_empty")]
     pub generator_url: SmolStr,
 }
@@ -109,20 +110,20 @@ fn is_false(flag: &bool) -> bool {
 pub struct Batch {
     /// The door.
     pub source: Source,
-    /// Which member of an HA pair spoke: its `externalURL`, or the sender's address. Two members
-    /// may disagree for a while; see the engine's rule for a re-fire.
+    /// The member of an HA pair that spoke: its `externalURL`, or the sender's address. Two members may
+    /// disagree for a while. The engine's rule for a re-fire decides then.
     pub peer: SmolStr,
-    /// What was said.
+    /// The observations of the request.
     pub observations: Vec<Observation>,
     /// The notification that said it, if it was one: Alertmanager's webhook groups, API v2 does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<Upstream>,
 }
 
-/// What an upstream's notification says beside its alerts.
+/// The facts that an upstream's notification states beside its alerts.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Upstream {
-    /// The sender's key of the group; never empty. Its SHA-256 is the sender's key at the pager.
+    /// The sender's key of the group. It is never empty. Its SHA-256 is the sender's key at the pager.
     pub group_key: SmolStr,
     /// The labels by which the sender grouped.
     #[serde(default, skip_serializing_if = "LabelSet::is_empty")]

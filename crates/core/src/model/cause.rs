@@ -21,7 +21,7 @@ pub enum Cause {
     /// The observation repeats that its alert has this status. A resolve may also be of one label set of an
     /// alert that fires with another.
     Repeat {
-        /// What it repeats.
+        /// The status that the observation repeats.
         #[schema(value_type = String)]
         status: Status,
     },
@@ -36,19 +36,19 @@ pub enum Cause {
     /// The notification of the sender says that nothing changed.
     SenderRepeats,
 
-    // Resolves of something that nobody was notified of.
-    /// The alert resolves, and nobody knew that it fired.
+    // Resolves of alerts that no receiver was notified of.
+    /// The alert resolves, and Squelch did not know it as firing.
     UnknownAlert,
-    /// The alert resolves, and nobody was paged for it.
+    /// The alert resolves, and no page was sent for it.
     NeverPaged,
     /// The alert resolves, and it is in no incident.
     NoIncident,
-    /// The alert resolved while it was muted, and nobody was paged for it.
+    /// The alert resolved while it was muted, and no page was sent for it.
     ResolvedWhileMuted,
     /// The alert resolved before its hold or the wait of its group was over.
     ResolvedWhileWaiting,
 
-    // What mutes.
+    // Causes that mute an alert.
     /// The receiver has no integration.
     NoIntegration,
     /// The alert is a heartbeat. Only its silence pages.
@@ -95,7 +95,7 @@ pub enum Cause {
         name: SmolStr,
     },
 
-    // What withholds.
+    // Causes that withhold an alert.
     /// The alert flaps. Penalties are in thousandths.
     Flapping {
         /// How often the alert changed since it flaps.
@@ -252,7 +252,7 @@ pub enum Cause {
     AlertsChanged,
     /// An alert fires again that opened too many pages alone. It updates its last incident.
     PagedAlone {
-        /// How many, each counted half after 12h; in thousandths.
+        /// The number of pages, each counted half after 12h, in thousandths.
         pages: u64,
     },
     /// An alert of the incident flaps.
@@ -303,11 +303,11 @@ pub enum Cause {
         #[schema(no_recursion)]
         cause: Box<Cause>,
     },
-    /// Squelch passes on what the sender sent.
+    /// Squelch forwards the sender's statement unchanged.
     PassedOn,
     /// The sender says that all alerts of its group resolved.
     SenderResolved,
-    /// A digest: what was held back at a receiver.
+    /// A digest: the alerts that Squelch held back at a receiver.
     Digest {
         /// The time that it covers.
         #[schema(value_type = String)]
@@ -384,8 +384,8 @@ pub struct NameCount {
 }
 
 impl Cause {
-    /// The reason by which an observation that is suppressed for this cause is counted. What a notification
-    /// tells of besides the observation that made it leave is `grouped`.
+    /// The reason by which an observation that is suppressed for this cause is counted. The further
+    /// observations that a notification reports are `grouped`.
     pub fn reason(&self) -> Reason {
         match self {
             Cause::UnchangedRepeats

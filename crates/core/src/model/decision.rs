@@ -1,11 +1,11 @@
-//! What became of an observation, and why.
+//! The disposition of an observation, and its causes.
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::{AlertId, Cause, LabelSet, Timestamp};
 
-/// What finally became of one observation at one (route, receiver).
+/// The final result of one observation at one (route, receiver).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Disposition {
@@ -29,7 +29,7 @@ pub enum Reason {
     Grouped,
     /// It was folded into the storm incident.
     Storm,
-    /// Its alert flaps; the incident stays open and says so.
+    /// Its alert flaps. The incident stays open and says so.
     Flapping,
     /// It was held, and ended before its hold did.
     SelfResolved,
@@ -45,12 +45,12 @@ pub enum Reason {
     Muted,
     /// Not heard of for too long.
     Stale,
-    /// The resolve of something that nobody was paged for.
+    /// The alert resolves, and no page was sent for it.
     NeverPaged,
 }
 
 impl Disposition {
-    /// Every disposition, with every reason; for zero-initialised metrics.
+    /// Every disposition, with every reason. Metrics start at zero for each of them.
     pub const ALL: [Disposition; 15] = {
         use Disposition::{Page, Resolve, Suppressed, Update};
         [
@@ -128,7 +128,7 @@ impl Reason {
     }
 }
 
-/// One line of the accounting: what became of `count` observations of one alert at one route.
+/// One line of the accounting: the disposition of `count` observations of one alert at one route.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Decision {
     /// When it was decided.
@@ -139,12 +139,13 @@ pub struct Decision {
     pub route: SmolStr,
     /// The receiver.
     pub receiver: SmolStr,
-    /// What became of them.
+    /// Their final result.
     pub disposition: Disposition,
-    /// Its profile only observes: this is what would have become of them, and nobody was told.
+    /// The profile only observes. The disposition is the one that would have followed, and Squelch notified
+    /// no receiver.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observed: bool,
-    /// How many observations; 1 except for unchanged repeats.
+    /// The number of observations. It is 1 except for unchanged repeats.
     pub count: u64,
     /// The incident's `dedup_key`, where there is one.
     #[serde(default, skip_serializing_if = "SmolStr::is_empty")]
@@ -154,23 +155,24 @@ pub struct Decision {
     /// When it would be released or looked at again, where a time is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Timestamp>,
-    /// What it rests on, for people who ask why.
+    /// The facts on which the decision rests, for people who ask for the reason.
     #[serde(default, skip_serializing_if = "Basis::is_empty")]
     pub basis: Basis,
 }
 
-/// What a decision rests on. Rows of before there was one read as empty.
+/// The facts on which a decision rests. Rows from versions that did not store one read as empty.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Basis {
     /// The setting that decided, as a path in the configuration: `noise.default.flapping`,
-    /// `inhibit_rules[0]`, `route {}/{severity="page"}`; or `silence <id>`.
+    /// `inhibit_rules[0]`, `route {}/{severity="page"}`. For a silence it is `silence <id>`.
     #[serde(skip_serializing_if = "SmolStr::is_empty")]
     pub setting: SmolStr,
-    /// The line of the configuration where that stands, from 1; 0 where it stands in no file.
+    /// The line of the configuration that has the setting, from 1. It is 0 if the setting stands in no
+    /// file.
     #[serde(skip_serializing_if = "is_zero")]
     pub line: u32,
-    /// The alert's labels; empty where the accounting was told of them within the last day.
+    /// The alert's labels. They are empty if the accounting got them within the last day.
     #[serde(skip_serializing_if = "LabelSet::is_empty")]
     pub labels: LabelSet,
     /// When the alert's occurrence started, as its sender said.
@@ -180,12 +182,12 @@ pub struct Basis {
     /// decision's own time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeats_since: Option<Timestamp>,
-    /// What would have become of it without the setting that decided.
+    /// The disposition that would have followed without the setting that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub otherwise: Option<Otherwise>,
 }
 
-/// What would have become of an observation without the setting that suppressed it.
+/// The disposition that an observation would have got without the setting that suppressed it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Otherwise {

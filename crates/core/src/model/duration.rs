@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A length of time in whole milliseconds, read and written as Prometheus writes it: `1h30m`.
 ///
-/// Units are `y w d h m s ms`, largest first, each at most once, integers only; a year is 365 days.
-/// Source of the rule: `ParseDuration` of prometheus/common `model/time.go`.
+/// Units are `y w d h m s ms`, largest first, each at most once, integers only. A year is 365 days. Source
+/// of the rule: `ParseDuration` of prometheus/common `model/time.go`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Duration(u64);
 
@@ -106,7 +106,7 @@ fn parse(text: &str) -> Option<Duration> {
     (total <= i64::MAX as u64 / 1_000_000).then_some(Duration(total))
 }
 
-/// The shortest form that parses back to the same length; weeks and years only where they are exact.
+/// The shortest form that parses back to the same length. Weeks and years appear only where they are exact.
 impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 == 0 {

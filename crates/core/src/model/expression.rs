@@ -6,7 +6,8 @@ use regex_automata::meta::Regex;
 use smol_str::SmolStr;
 
 /// A pattern of Go, anchored at both ends. Most patterns that people write only list texts, or texts with
-/// `.*` and `.+` between them. Those are kept as what they are, which takes no more than their own bytes.
+/// `.*` and `.+` between them. Such a pattern is kept as plain texts, which take no more than their own
+/// bytes.
 #[derive(Clone, Debug)]
 pub(super) enum Expression {
     /// Matches any one of these.
@@ -47,8 +48,8 @@ impl Expression {
         }
     }
 
-    /// About how many bytes it takes, with what searches keep: measured, an automaton's caches grow to about
-    /// twice its own size.
+    /// About how many bytes it takes, with the caches that searches keep. By measurement, an automaton's
+    /// caches grow to about twice its own size.
     pub(super) fn cost(&self) -> usize {
         match self {
             Expression::Plain(plain) => plain.cost(),
@@ -65,7 +66,7 @@ impl Expression {
     }
 }
 
-/// What the caches of the smallest automaton take.
+/// The size of the smallest automaton's caches, in bytes.
 const CACHES: usize = 4 << 10;
 
 impl Plain {
@@ -164,12 +165,12 @@ impl Gapped {
     }
 }
 
-/// What stands in the one group that `pattern` is.
+/// The content of the group, if `pattern` is one group.
 fn ungrouped(pattern: &str) -> Option<&str> {
     let anchored = || pattern.strip_prefix('^')?.strip_suffix('$').filter(|rest| rest.starts_with('('));
     let group = anchored().unwrap_or(pattern);
     let inner = group.strip_prefix("(?:").or_else(|| group.strip_prefix('('))?.strip_suffix(')')?;
-    // `(a)|(b)`, `(a\)` and `(?i)` are something else; only groups around all of it are looked into.
+    // `(a)|(b)`, `(a\)` and `(?i)` are not one group. Only a group around the whole pattern counts.
     let whole = !inner.ends_with('\\') && !inner.starts_with('?');
     let mut depth = 0_i32;
     let closes_early = inner.chars().any(|c| {

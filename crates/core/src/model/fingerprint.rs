@@ -42,8 +42,8 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// The identity of an alert, or of one full label set: the first 128 bits of SHA-256 over
-/// `name 0xFF value 0xFF` in the order of the names. 0xFF never occurs in UTF-8.
+/// The identity of an alert, or of one full label set. It is the first 128 bits of SHA-256 over `name 0xFF
+/// value 0xFF` in the order of the names. 0xFF never occurs in UTF-8.
 ///
 /// Packed to the alignment of a pointer: most keys of the engine have one beside something small.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,7 +79,7 @@ impl fmt::Debug for AlertId {
     }
 }
 
-/// Hexadecimal where people read; 16 bytes where they do not.
+/// Hexadecimal in formats for people, 16 bytes in binary formats.
 impl Serialize for AlertId {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         if s.is_human_readable() { s.collect_str(self) } else { s.serialize_bytes(&self.0.to_be_bytes()) }

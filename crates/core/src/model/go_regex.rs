@@ -1,9 +1,10 @@
 //! Go's regular expressions (RE2 syntax), rewritten into what the `regex` crate takes to mean the same.
 //!
-//! The two dialects agree on most patterns and differ silently on some: `\d`, `\w` and `\b` are ASCII in
-//! Go and Unicode in Rust, `\<` is a plain `<` in Go and a word boundary in Rust, `[a&&b]` is a set of
-//! characters in Go and an intersection in Rust. A pattern is therefore read with Go's grammar
-//! (`regexp/syntax`, flags `Perl`), and written anew, every literal escaped. What Go refuses is refused.
+//! The two dialects agree on most patterns and differ silently on some. `\d`, `\w` and `\b` are ASCII in Go
+//! and Unicode in Rust. `\<` is a plain `<` in Go and a word boundary in Rust. `[a&&b]` is a set of
+//! characters in Go and an intersection in Rust. This module therefore reads a pattern with Go's grammar
+//! (`regexp/syntax`, flags `Perl`), and writes it anew with every literal escaped. It refuses every pattern
+//! that Go refuses.
 
 mod class;
 
@@ -15,7 +16,7 @@ use super::expression::{Expression, Plain};
 
 /// Longest pattern, in bytes.
 const MAX_PATTERN: usize = 64 * 1024;
-/// Largest compiled form, in bytes: what a search needs beside it comes on top.
+/// Largest compiled form, in bytes. The caches of a search come on top.
 const MAX_COMPILED: usize = 2 * 1024 * 1024;
 /// The least that a search keeps of an automaton's states from one search to the next.
 const CACHE: usize = 16 * 1024;
@@ -23,7 +24,7 @@ const CACHE: usize = 16 * 1024;
 const MAX_REPEAT: u32 = 1000;
 
 /// Compiles a pattern of Go, anchored at both ends as Alertmanager does: `^(?:…)$`. `.` does not match a
-/// line feed. What it costs is taken from `allowance`, in bytes. The error is one sentence that says what is
+/// line feed. It takes its cost from `allowance`, in bytes. The error is one sentence that says what is
 /// wrong and where.
 pub(super) fn compile_anchored(pattern: &str, allowance: &mut usize) -> Result<Expression, String> {
     if pattern.len() > MAX_PATTERN {
@@ -58,8 +59,8 @@ fn automaton(pattern: &str, allowance: usize) -> Result<meta::Regex, String> {
         if e.size_limit().is_some() {
             return too_big(pattern, allowance);
         }
-        // The crate draws its syntax errors over several lines and quotes the rewritten pattern; the last
-        // line alone says what is wrong.
+        // The crate draws its syntax errors over several lines and quotes the rewritten pattern. Only the
+        // last line says what is wrong.
         let text = e.syntax_error().map_or_else(|| e.to_string(), ToString::to_string);
         let last = text.lines().last().unwrap_or_default();
         format!("pattern {pattern:?}: {}", last.trim_start_matches("error: "))
@@ -83,7 +84,7 @@ struct Translator<'a> {
     names: Vec<&'a str>,
     /// Whether groups capture. To a matcher captures are of no use.
     captures: bool,
-    /// What stands directly before: only an atom can be repeated, and a repetition only once.
+    /// The element directly before. Only an atom can be repeated, and a repetition only once.
     before: Before,
 }
 
@@ -297,7 +298,7 @@ impl<'a> Translator<'a> {
         let flags = &self.rest[..end];
         let (on, off) = flags.split_once('-').map_or((flags, None), |(on, off)| (on, Some(off)));
         let known = |flags: &str| flags.chars().all(|c| "imsU".contains(c));
-        // `(?-:…)` names no flag to clear; Go refuses it too.
+        // `(?-:…)` names no flag to clear. Go refuses it too.
         if !known(on) || off.is_some_and(|off| off.is_empty() || !known(off)) {
             return Err(self.wrong(&format!("invalid group flags {flags:?}; there are i, m, s and U")));
         }

@@ -8,7 +8,7 @@ use super::{LabelSet, partial_shares};
 /// So many alert names stand in a title at most.
 const NAMES: usize = 3;
 
-/// A title in two parts: the names of the alerts, and what else they have in common.
+/// A title in two parts: the names of the alerts, and the other labels that they share.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headline {
     /// The name that all alerts share, or up to three names and how many more there are.
@@ -34,7 +34,8 @@ pub fn headline(group: &LabelSet, alerts: &[&LabelSet], most: bool) -> Headline 
         "" => names(alerts),
         name => name.to_owned(),
     };
-    // Merged pages are titled by what most of their alerts have. Where not all do, it is said apart.
+    // The title of merged pages names the labels that most of their alerts have. A label that not all of
+    // them have goes into a separate part.
     let of_all = |(name, value): &(&str, &str)| {
         let having = alerts.iter().filter(|labels| labels.value(name) == *value).count();
         having == 0 || having == alerts.len()

@@ -15,11 +15,11 @@ pub struct IncidentRecord {
     pub incident: u64,
     /// The `dedup_key`, 64 hex digits.
     pub key: SmolStr,
-    /// What happened.
+    /// The change.
     pub change: IncidentChange,
 }
 
-/// What happened to an incident.
+/// A change of an incident.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IncidentChange {
@@ -128,16 +128,16 @@ pub struct IncidentDelivery {
     pub kind: Kind,
 }
 
-/// What a person says about an incident, open or closed.
+/// A person's remark about an incident, open or closed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Remark {
     /// The name of the person.
     pub by: SmolStr,
-    /// What the person says.
+    /// The content of the remark.
     pub said: Said,
 }
 
-/// What a person can say about an incident.
+/// The kinds of remark about an incident.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Said {

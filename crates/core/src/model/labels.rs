@@ -13,14 +13,14 @@ use smol_str::SmolStr;
 ///
 /// A missing label reads as the empty string everywhere, as in Prometheus and Alertmanager.
 ///
-/// One text in one allocation: how many pairs there are, and then of each pair the length of the name, the
-/// name, the length of the value, the value. There may be a million sets in memory, and of most labels the
-/// text is shorter than a pointer and a length would be. Lengths are written as `push_length` says.
+/// One text in one allocation: the number of pairs, and then each pair as length of name, name, length of
+/// value, value. There may be a million sets in memory. The text of most labels is shorter than a pointer
+/// and a length would be. `push_length` defines how lengths are written.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct LabelSet(Arc<str>);
 
 /// Bits of a length in one character. With a flag above them they stay below the surrogates, so that each
-/// is a valid character; below 128 it is one byte.
+/// is a valid character. A character below 128 is one byte.
 const LENGTH_BITS: u32 = 14;
 
 /// Appends `n`, the lower bits first, each character but the last with a flag.
@@ -32,7 +32,7 @@ pub(crate) fn push_length(text: &mut String, mut n: usize) {
     text.extend(char::from_u32(n as u32));
 }
 
-/// Takes a length off the front of `text`; 0 if there is none.
+/// Takes a length off the front of `text`. It is 0 if there is none.
 pub(crate) fn pop_length(text: &mut &str) -> usize {
     let (mut n, mut shift) = (0, 0);
     let mut chars = text.chars();
@@ -80,7 +80,7 @@ impl<'a> Iterator for Pairs<'a> {
 impl ExactSizeIterator for Pairs<'_> {}
 
 impl LabelSet {
-    /// Sorts the pairs; of pairs with the same name the last one wins.
+    /// Sorts the pairs. Of pairs with the same name the last one wins.
     pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         let mut pairs: Vec<(N, V)> = pairs.into_iter().collect();
         if !pairs.is_sorted_by(|(a, _), (b, _)| a.as_ref() < b.as_ref()) {
@@ -143,7 +143,8 @@ impl LabelSet {
         if kept.len() == self.len() { self.clone() } else { Self::from_sorted(kept.len(), kept.into_iter()) }
     }
 
-    /// The pairs that every one of `sets` has with the same value; empty for no sets.
+    /// The pairs that every one of `sets` has with the same value. The result is empty if there are no
+    /// sets.
     pub fn common<'a>(mut sets: impl Iterator<Item = &'a LabelSet>) -> LabelSet {
         let Some(first) = sets.next() else { return LabelSet::default() };
         let mut common: Vec<_> = first.pairs().collect();
@@ -189,7 +190,7 @@ impl fmt::Display for LabelSet {
     }
 }
 
-/// A value in double quotes, escaped as Go's `strconv.Quote` does for what labels hold.
+/// A value in double quotes. It is escaped as by Go's `strconv.Quote`, for the characters that labels hold.
 pub struct Quoted<'a>(pub &'a str);
 
 impl fmt::Display for Quoted<'_> {
@@ -220,7 +221,7 @@ impl fmt::Debug for LabelSet {
     }
 }
 
-/// An object where people read; the one text that it is where they do not.
+/// An object in formats for people, the one text in binary formats.
 impl Serialize for LabelSet {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         if !s.is_human_readable() {

@@ -10,7 +10,7 @@ use super::expression::Expression;
 use super::labels::Quoted;
 use super::{LabelSet, go_regex, matcher_syntax};
 
-/// What the expressions of one text may take when compiled, in bytes, where nobody says less.
+/// The bytes that the compiled expressions of one text may take, unless the caller sets a lower bound.
 const MOST_COMPILED: usize = 16 << 20;
 
 /// How a matcher compares.
@@ -26,13 +26,13 @@ pub enum MatchOp {
     NotRegex,
 }
 
-/// One comparison of one label; a missing label is the empty string.
+/// One comparison of one label. A missing label counts as the empty string.
 #[derive(Clone)]
 pub struct Matcher {
     name: SmolStr,
     op: MatchOp,
     value: SmolStr,
-    /// Of `=~` and `!~`; none while it is not compiled.
+    /// The expression of `=~` and `!~`. It is `None` until it is compiled.
     expression: Option<Expression>,
 }
 
@@ -42,7 +42,7 @@ pub struct Matcher {
 pub struct MatcherError(pub String);
 
 impl Matcher {
-    /// A matcher; compiles the pattern of `=~` and `!~` with the meaning that Go gives it.
+    /// Creates a matcher. It compiles the pattern of `=~` and `!~` with Go's meaning.
     pub fn new(
         name: impl Into<SmolStr>,
         op: MatchOp,
@@ -52,7 +52,7 @@ impl Matcher {
         Self::new_within(name, op, value, &mut allowance)
     }
 
-    /// The same; the memory that the compiled pattern takes comes off `allowance`, in bytes.
+    /// The same. It takes the memory of the compiled pattern off `allowance`, in bytes.
     ///
     /// # Errors
     /// The pattern is no pattern, or takes more than there is.
@@ -75,7 +75,7 @@ impl Matcher {
         Ok(Matcher { name, op, value, expression: None })
     }
 
-    /// Compiles the pattern, if there is one and it is not compiled; what it takes comes off `allowance`.
+    /// Compiles the pattern, if there is one and it is not compiled. It takes the memory off `allowance`.
     ///
     /// # Errors
     /// The pattern is no pattern, or takes more than there is. The matcher stays as it is.
@@ -126,7 +126,7 @@ impl Matcher {
         self.op
     }
 
-    /// What it compares with: a value, or a pattern of Go.
+    /// The right side of the comparison: a value, or a pattern of Go.
     pub fn value(&self) -> &str {
         &self.value
     }
@@ -160,17 +160,17 @@ impl Matcher {
     }
 }
 
-/// Parses `{a="1", b=~"x|y"}` or the same without braces; none at all is no error.
+/// Parses `{a="1", b=~"x|y"}` or the same without braces. An empty list is no error.
 ///
-/// Alertmanager has two grammars, the classic one and that for UTF-8 names, and reads with both: where
-/// they differ, or where only the classic one can read the text, the classic reading holds. Rule:
+/// Alertmanager has two grammars, the classic one and one for UTF-8 names, and reads with both. The classic
+/// reading holds where they differ, or where only the classic one can read the text. Rule:
 /// `matcher/compat/parse.go`, fallback mode.
 pub fn parse_matchers(text: &str) -> Result<Vec<Matcher>, MatcherError> {
     let mut allowance = MOST_COMPILED;
     parse_matchers_within(text, &mut allowance)
 }
 
-/// The same; the memory that the compiled patterns take comes off `allowance`, in bytes.
+/// The same. It takes the memory of the compiled patterns off `allowance`, in bytes.
 pub fn parse_matchers_within(text: &str, allowance: &mut usize) -> Result<Vec<Matcher>, MatcherError> {
     let mut all = parse_plain(text)?;
     all.iter_mut().try_for_each(|matcher| matcher.compile(allowance))?;
@@ -192,9 +192,9 @@ fn parse_plain(text: &str) -> Result<Vec<Matcher>, MatcherError> {
 /// The longest text of matchers that is read, in bytes.
 const MAX_TEXT: usize = 128 * 1024;
 
-/// `name="value"` as Alertmanager writes it into a route's key; parses back to an equal matcher. A name
-/// that could not stand bare is quoted, and then the value is escaped as Go would. Rule: `Matcher.String`
-/// of `pkg/labels/matcher.go`.
+/// `name="value"` as Alertmanager writes it into a route's key. It parses back to an equal matcher. A name
+/// that needs quotes is quoted, and then the value is escaped as Go would. Rule: `Matcher.String` of
+/// `pkg/labels/matcher.go`.
 impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let op = match self.op {
@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn reads_as_alertmanager_in_fallback_mode() {
         let table = [
-            // What both grammars read alike.
+            // Both grammars read these alike.
             (r#"foo="bar""#, r#"foo="bar""#),
             ("foo=bar", r#"foo="bar""#),
             (r#"{foo="bar"}"#, r#"foo="bar""#),
@@ -302,7 +302,7 @@ mod tests {
             // Both read it, and differ: classic holds.
             (r#"foo="\t""#, r#"foo="\\t""#),
             (r#"foo="\u00e9""#, r#"foo="\\u00e9""#),
-            // Nobody reads it.
+            // Neither grammar reads these.
             ("foo", "error"),
             ("=x", "error"),
             (r#"foo="bar"#, "error"),

@@ -10,10 +10,10 @@ pub(super) fn is_reserved(c: char) -> bool {
     c.is_whitespace() || "{}!=~,\\\"'`".contains(c)
 }
 
-/// The classic grammar; `None` if it cannot read the text. Rule: `pkg/labels/parse.go`.
+/// The classic grammar. It returns `None` if it cannot read the text. Rule: `pkg/labels/parse.go`.
 ///
-/// Braces are optional, each on its own. A value runs to the next comma that is not in quotes; within
-/// it `\"`, `\\` and `\n` are escapes, and any other backslash stands for itself.
+/// Braces are optional, each on its own. A value runs to the next comma that is not in quotes. In a value
+/// `\"`, `\\` and `\n` are escapes, and any other backslash stands for itself.
 pub(super) fn classic(text: &str) -> Option<Vec<Raw>> {
     let text = text.strip_prefix('{').unwrap_or(text);
     let text = text.strip_suffix('}').unwrap_or(text);
@@ -83,8 +83,8 @@ fn operator(text: &str) -> Option<(MatchOp, &str)> {
     OPERATORS.iter().find_map(|(symbol, op)| Some((*op, text.strip_prefix(symbol)?)))
 }
 
-/// The grammar for UTF-8 names; the error is what was found and what would be right. Rule:
-/// `matcher/parse/lexer.go` and `parse.go`.
+/// The grammar for UTF-8 names. The error names the text that it found and the text that would be right.
+/// Rule: `matcher/parse/lexer.go` and `parse.go`.
 pub(super) fn utf8(text: &str) -> Result<Vec<Raw>, String> {
     let mut lexer = Lexer { rest: text };
     let braces = lexer.eat('{');
@@ -162,7 +162,7 @@ impl Lexer<'_> {
     }
 }
 
-/// The value of a Go string literal whose opening quote is already read, and what follows it.
+/// The value of a Go string literal whose opening quote is already read, and the rest of the text.
 fn unquote(text: &str) -> Result<(String, &str), String> {
     let (mut bytes, mut rest) = (Vec::new(), text);
     loop {

@@ -1,4 +1,4 @@
-//! What leaves: notifications, and what became of them.
+//! The output of the engine: notifications, and the reports about them.
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -10,7 +10,7 @@ use super::{AlertId, Cause, LabelSet, Problem, Status, Timestamp};
 #[serde(transparent)]
 pub struct NotificationId(pub u64);
 
-/// What a notification does to a human.
+/// The effect of a notification on a person.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -51,12 +51,12 @@ pub struct Notification {
     pub receiver: SmolStr,
     /// The integration within the receiver, `pagerduty[0]`: kind and position.
     pub integration: SmolStr,
-    /// What it does.
+    /// Its effect on a person.
     pub kind: Kind,
     /// 64 hex digits, stable for the life of the incident, computed as Alertmanager computes it. Of a
     /// digest: the same for all digests of the receiver.
     pub dedup_key: SmolStr,
-    /// Alertmanager's group key, `<route key>:<group labels>`; of a digest, `digest:<receiver>`.
+    /// Alertmanager's group key, `<route key>:<group labels>`. For a digest it is `digest:<receiver>`.
     pub group_key: SmolStr,
     /// The n-th incident of the group, from 0.
     pub generation: u32,
@@ -65,16 +65,17 @@ pub struct Notification {
     /// The labels of its route. Their values are templates.
     #[serde(default, skip_serializing_if = "LabelSet::is_empty")]
     pub route_labels: LabelSet,
-    /// What texts name it by, where that is something else: of merged pages, what most of their alerts share.
+    /// The labels by which texts name it, if they differ from the group's. For merged pages, these are the
+    /// labels that most of their alerts share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<LabelSet>,
     /// Name of the highest severity level among the alerts (the configured name, not an alias).
     pub severity: SmolStr,
     /// That level's position, 0 = the highest, and the number of levels.
     pub level: (u8, u8),
-    /// The incident's alerts: firing ones first, then by label set. If not all are listed, those that came
-    /// in first are, in the page and in the resolve. Of a digest: what was held back, as it stands now, the
-    /// worst first; at most 100.
+    /// The incident's alerts: firing ones first, then by label set. If not all fit, the page and the
+    /// resolve both list those that came in first. For a digest, these are the alerts that are held back
+    /// now, the worst first, at most 100.
     pub alerts: Vec<AlertView>,
     /// Alerts of other incidents of its group, for consumers that know a problem by its group: if one fires,
     /// the group does.
@@ -109,7 +110,7 @@ impl Notification {
 pub struct AlertView {
     /// Identity.
     pub id: AlertId,
-    /// As the incident shows it; a flapping alert shows as firing.
+    /// The status that the incident shows. A flapping alert shows as firing.
     pub status: Status,
     /// The labels of its identity.
     pub labels: LabelSet,
@@ -124,7 +125,7 @@ pub struct AlertView {
     /// Where the rule can be looked at.
     #[serde(default, skip_serializing_if = "SmolStr::is_empty")]
     pub generator_url: SmolStr,
-    /// Of an alert that Squelch brings up itself: what it is about.
+    /// The problem that an internal alert is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Box<Problem>>,
     /// The alert flaps: how often it changed since it was found to.
@@ -132,7 +133,7 @@ pub struct AlertView {
     pub flaps: Option<u32>,
 }
 
-/// What finally became of a notification, as its worker saw it.
+/// The final result of a notification, as its worker saw it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// Which one.
@@ -161,7 +162,7 @@ pub enum Outcome {
 pub struct Rejection {
     /// Alertmanager's word: `clientError`, `authError`, …
     pub reason: SmolStr,
-    /// What the receiver said, cut to 1 KiB, secrets removed.
+    /// The receiver's answer, cut to 1 KiB, secrets removed.
     pub detail: String,
     /// An earlier attempt may have been accepted (it timed out, or the connection broke).
     pub ambiguous: bool,

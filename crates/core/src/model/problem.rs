@@ -1,15 +1,15 @@
-//! Problems: what Squelch opens an incident about itself for, as data.
+//! Problems for which Squelch opens an internal incident, as data.
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::{Duration, NameCount};
 
-/// What an internal incident is about. The same rules as for [`super::Cause`] hold for its fields.
+/// The subject of an internal incident. The same rules as for [`super::Cause`] hold for its fields.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Problem {
-    /// Alerts fire, and nobody was notified in time.
+    /// Alerts fire, and no receiver was notified in time.
     AlertsUnheard {
         /// How many.
         alerts: usize,
@@ -81,7 +81,7 @@ pub enum Problem {
     },
     /// The engine failed at an alert, so Squelch passes it on undecided.
     Quarantined {
-        /// The alert's annotation `summary`; empty if it has none.
+        /// The alert's annotation `summary`. It is empty if the alert has none.
         #[schema(value_type = String)]
         summary: SmolStr,
     },
@@ -112,7 +112,7 @@ pub enum Problem {
     },
     /// The storage was damaged.
     StorageDamaged {
-        /// What Squelch found.
+        /// The error that Squelch found.
         error: String,
     },
     /// The engine failed at an event, and Squelch read its state again.

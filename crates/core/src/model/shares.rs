@@ -1,4 +1,4 @@
-//! What some label sets have in common, where not all of them have the same.
+//! The labels that most of some label sets share, where not all of them have the same.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

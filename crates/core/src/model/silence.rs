@@ -1,4 +1,4 @@
-//! Silences: what a person told to be quiet, until when, and why.
+//! Silences: the alerts that a person silenced, until when, and why.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -6,10 +6,10 @@ use smol_str::SmolStr;
 
 use super::{LabelSet, Matcher, MatcherError, Timestamp};
 
-/// What a person told to be quiet.
+/// One silence: matchers, a time range, and the person who set it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Silence {
-    /// A UUID; empty for one that is asked for and not there yet.
+    /// A UUID. It is empty for a silence that a request asks for and that does not exist yet.
     pub id: SmolStr,
     /// Sets of matchers: it silences what all matchers of any one set match. Read from a store, they are
     /// not compiled.
@@ -17,7 +17,7 @@ pub struct Silence {
     pub matchers: Vec<Vec<Matcher>>,
     /// From when.
     pub starts_at: Timestamp,
-    /// Until when; that moment is not silenced any more.
+    /// The end. At that moment the silence no longer applies.
     pub ends_at: Timestamp,
     /// When it was made or changed last.
     pub updated_at: Timestamp,
@@ -27,7 +27,7 @@ pub struct Silence {
     pub comment: SmolStr,
 }
 
-/// Where a silence is in its life; Alertmanager's words.
+/// The state of a silence, in Alertmanager's words.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SilenceState {
@@ -39,7 +39,7 @@ pub enum SilenceState {
     Expired,
 }
 
-/// What a person asks for.
+/// A person's request about silences.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SilenceRequest {
     /// Make it, or, if it has an id, change the one of that id.
@@ -48,7 +48,7 @@ pub enum SilenceRequest {
     Expire(SmolStr),
 }
 
-/// What became of silences: the journalled form of a request that was granted.
+/// The result of a granted request about silences, in its journalled form.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SilenceChange {
@@ -114,8 +114,8 @@ impl Silence {
         size_of::<Silence>() + matchers + self.comment.len() + self.created_by.len() + self.id.len()
     }
 
-    /// Compiles its expressions; what it takes in all comes off `allowance`. What it takes at least comes off
-    /// in any case.
+    /// Compiles its expressions, and takes their memory off `allowance`. It takes the smallest cost off
+    /// `allowance` in any case.
     ///
     /// # Errors
     /// An expression is none, or takes more than there is. None of them is compiled then, and it silences
@@ -144,7 +144,7 @@ impl Silence {
         self.matchers.iter_mut().flatten().for_each(Matcher::release);
     }
 
-    /// Whether all its expressions are compiled; one that is not silences nothing.
+    /// Whether all its expressions are compiled. Otherwise it silences nothing.
     pub fn is_compiled(&self) -> bool {
         self.matchers.iter().flatten().all(Matcher::is_compiled)
     }

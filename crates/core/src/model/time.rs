@@ -58,7 +58,7 @@ impl Timestamp {
         self.as_millis() as f64 / 1000.0
     }
 
-    /// Parses RFC 3339 with any offset; finer than a millisecond is cut off.
+    /// Parses RFC 3339 with any offset. It cuts off anything finer than a millisecond.
     pub fn parse(text: &str) -> Result<Self, TimeError> {
         let parsed: jiff::Timestamp =
             text.parse().map_err(|_| TimeError { text: text.chars().take(64).collect() })?;
@@ -91,7 +91,7 @@ impl Timestamp {
         Ok(Self::from_millis(time.timestamp().as_millisecond()))
     }
 
-    /// How long after `earlier` this moment is; zero if it is not after it.
+    /// The time from `earlier` to this moment. It is zero if this moment is not later.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(self.0.get().saturating_sub(earlier.0.get()))
     }
@@ -113,7 +113,7 @@ impl std::ops::Sub<Duration> for Timestamp {
     }
 }
 
-/// RFC 3339 in UTC; milliseconds are written only when there are any.
+/// RFC 3339 in UTC. Milliseconds appear only if they are not zero.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_millisecond(self.as_millis()) {
@@ -130,7 +130,7 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// RFC 3339 where people read; milliseconds where they do not.
+/// RFC 3339 in formats for people, milliseconds in binary formats.
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         if s.is_human_readable() { s.collect_str(self) } else { s.serialize_i64(self.as_millis()) }

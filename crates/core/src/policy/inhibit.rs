@@ -5,18 +5,19 @@ use smol_str::SmolStr;
 
 use crate::model::{LabelSet, Matcher};
 
-/// While an alert fires that the source matchers match, alerts that the target matchers match, and
-/// that have the same values of all `equal` labels, are muted.
+/// Mutes alerts while another alert fires. The source matchers match the firing alert, and the target
+/// matchers match the muted ones. Both have the same values of all `equal` labels.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct InhibitRule {
-    /// What people call it; may be empty.
+    /// The name that people gave it. It may be empty.
     #[serde(default, skip_serializing_if = "SmolStr::is_empty")]
     pub name: SmolStr,
     /// All must match the alert that mutes.
     pub source_matchers: Vec<Matcher>,
     /// All must match the alert that is muted.
     pub target_matchers: Vec<Matcher>,
-    /// Labels in which the two agree, each once; missing at both is agreement.
+    /// Labels that must have equal values in both alerts, each listed once. A label that both lack counts
+    /// as equal.
     pub equal: Vec<SmolStr>,
 }
 

@@ -9,8 +9,8 @@ use smol_str::SmolStr;
 
 use crate::model::Timestamp;
 
-/// One entry of a named interval: fields are ANDed, what a field lists is ORed, an empty field is no
-/// condition. Rule: Alertmanager `timeinterval/timeinterval.go`, `ContainsTime`.
+/// One entry of a named interval. All fields must match. A field matches if one of its values does, and an
+/// empty field always matches. Rule: Alertmanager `timeinterval/timeinterval.go`, `ContainsTime`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TimeInterval {
@@ -18,7 +18,7 @@ pub struct TimeInterval {
     pub times: Vec<TimeRange>,
     /// Days of the week, 0 = Sunday.
     pub weekdays: Vec<Span>,
-    /// Days of the month: 1 to 31, or -1 (the last) to -31; cut to the month.
+    /// Days of the month: 1 to 31, or -1 (the last) to -31. They are cut to the length of the month.
     pub days_of_month: Vec<Span>,
     /// Months, 1 to 12.
     pub months: Vec<Span>,
@@ -33,7 +33,7 @@ pub struct TimeInterval {
 pub struct TimeRange {
     /// The first minute, counted from 00:00.
     pub start: u16,
-    /// The minute after the last one; 1440 = 24:00.
+    /// The minute after the last one. 1440 = 24:00.
     pub end: u16,
 }
 
@@ -46,8 +46,8 @@ pub struct Span {
     pub to: i16,
 }
 
-/// A place by the IANA name of its time zone, as the database that is compiled in has it: a file of
-/// the machine may change, and a replay must not.
+/// A place by the IANA name of its time zone. The time zone database is compiled in: a file of the machine
+/// may change, and a replay must not.
 #[derive(Clone)]
 pub struct Location {
     name: SmolStr,
@@ -111,7 +111,7 @@ impl Location {
         &self.name
     }
 
-    /// What the clock on the wall shows.
+    /// The local time of the place.
     pub fn civil(&self, at: Timestamp) -> DateTime {
         // A Timestamp is kept within what can be written, which jiff's range contains.
         let at = jiff::Timestamp::from_millisecond(at.as_millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);

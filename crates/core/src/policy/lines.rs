@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-/// Lines of the configuration, from 1. Routes carry their own. Empty for what was not read from a file.
+/// Lines of the configuration, from 1. Routes carry their own. Empty if the policy was not read from a
+/// file.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Lines {
-    /// Of the keys of each noise profile; the profile itself stands under the empty key.
+    /// The lines of each noise profile's keys. The profile itself stands under the empty key.
     pub noise: BTreeMap<SmolStr, BTreeMap<SmolStr, u32>>,
     /// Of the time intervals, by name.
     pub time_intervals: BTreeMap<SmolStr, u32>,

@@ -1,4 +1,4 @@
-//! The part of a configuration that decides: what the engine reads, and all that it reads.
+//! The deciding part of a configuration. The engine reads all of it, and nothing else.
 //!
 //! A policy holds no secret, so it can stand in the journal: a change of it is an event.
 
@@ -27,21 +27,21 @@ pub use trust::{FailOpen, Heartbeat, Limits, SelfCheckSettings};
 /// All that decides about alerts. Validated: route 0 exists, names resolve, indexes are in range.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Policy {
-    /// What the levels of severity mean.
+    /// The levels of severity.
     pub severities: Severities,
     /// Labels that do not make an alert another alert (names of replicas).
     pub ignore_labels: Vec<SmolStr>,
-    /// The route tree, depth first; 0 is the root. Children are named by index.
+    /// The route tree, depth first. 0 is the root. Children are named by index.
     pub routes: Vec<Route>,
     /// Receivers by name.
     pub receivers: BTreeMap<SmolStr, Receiver>,
-    /// Noise profiles by name; `default` is always there.
+    /// Noise profiles by name. `default` always exists.
     pub noise: BTreeMap<SmolStr, Noise>,
     /// API v2: how long an alert without `endsAt` fires after it was last said. Default 5m.
     pub resolve_timeout: Duration,
     /// After how long without a word an alert counts as stale. Default 12h.
     pub stale_after: Duration,
-    /// Time intervals by name; a moment is in one if it is in any of its entries.
+    /// Time intervals by name. A moment is in one if it is in any of its entries.
     #[serde(default)]
     pub time_intervals: BTreeMap<SmolStr, Vec<TimeInterval>>,
     /// Which firing alerts mute which others.
@@ -50,26 +50,26 @@ pub struct Policy {
     /// Where all this stands in the file.
     #[serde(default, skip_serializing_if = "Lines::is_empty")]
     pub lines: Lines,
-    /// What leaves while the storage is unusable.
+    /// Which pages leave while the storage is unusable.
     #[serde(default)]
     pub failopen: FailOpen,
     /// Alerts whose silence pages.
     #[serde(default)]
     pub heartbeats: Vec<Heartbeat>,
-    /// What Squelch says about itself.
+    /// The settings of the self-check.
     #[serde(default)]
     pub self_check: SelfCheckSettings,
-    /// Bounds of what is remembered.
+    /// Bounds of the engine's memory.
     #[serde(default)]
     pub limits: Limits,
 }
 
-/// What the levels of severity are called, and what they mean.
+/// The names of the levels of severity, and their meaning.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Severities {
     /// The label that names the level. Default `severity`.
     pub label: SmolStr,
-    /// Highest first; never empty.
+    /// Highest first. It is never empty.
     pub levels: Vec<Level>,
     /// The position of the level of a missing or unknown value. Default 0, the highest.
     #[serde(default)]
@@ -81,15 +81,16 @@ pub struct Severities {
 pub struct Level {
     /// Its name.
     pub name: SmolStr,
-    /// Other values of the label that mean the same; compared without case, like the name.
+    /// Other values of the label with the same meaning. Like the name, they are compared without case.
     pub aliases: Vec<SmolStr>,
     /// Nothing may hold the first page of a problem of this level.
     pub never_hold: bool,
     /// How long the first page waits, from `startsAt`, at most this long from receipt. Default 0s.
     pub hold: Duration,
-    /// The time from receipt within which a receiver must have accepted an alert of this level, and from its
-    /// page within which a person must have acknowledged its incident. Without it there is no such promise.
-    /// It holds nothing and releases nothing. Squelch reports an alert that no receiver accepted in time.
+    /// The time from receipt within which a receiver must accept an alert of this level. From the page, it
+    /// is also the time within which a person must acknowledge its incident. Without it there is no such
+    /// promise. It holds nothing and releases nothing. Squelch reports an alert that no receiver accepted
+    /// in time.
     #[serde(default)]
     pub respond_within: Option<Duration>,
     /// The receiver that is notified too of an incident that no person acknowledged within `respond_within`.
@@ -111,22 +112,23 @@ pub struct Route {
     pub continue_: bool,
     /// Children, in order.
     pub children: Vec<usize>,
-    /// Where its alerts go; inherited.
+    /// The receiver of its alerts. Inherited.
     pub receiver: SmolStr,
-    /// By which labels alerts become a group; inherited.
+    /// The labels by which alerts become a group. Inherited.
     pub group_by: GroupBy,
-    /// How long the first page of a group waits for more; levels marked `never_hold` do not. Default 0s.
+    /// How long the first page of a group waits for more alerts. Levels marked `never_hold` do not wait.
+    /// Default 0s.
     pub group_wait: Duration,
     /// Shortest time between two updates of one incident. Default 15s.
     pub group_interval: Duration,
     /// After how long the trigger of an open incident is repeated. Default 4h.
     pub repeat_interval: Duration,
-    /// Name of its noise profile; inherited.
+    /// Name of its noise profile. Inherited.
     pub noise: SmolStr,
-    /// When it notifies nobody; not inherited.
+    /// The times at which it notifies no receiver. Not inherited.
     #[serde(default)]
     pub windows: Windows,
-    /// Labels that notifications carry; the values are templates. Inherited, one by one.
+    /// Labels that notifications carry. The values are templates. Inherited, one by one.
     #[serde(default, skip_serializing_if = "LabelSet::is_empty")]
     pub labels: LabelSet,
     /// The line of the configuration where it stands, from 1.
@@ -150,7 +152,7 @@ pub struct Windows {
 pub enum GroupBy {
     /// `['...']`: by all labels.
     All,
-    /// By these, sorted; by none at all if empty.
+    /// These labels, sorted. An empty list puts all alerts into one group.
     Labels(Vec<SmolStr>),
 }
 
@@ -168,9 +170,10 @@ impl GroupBy {
 /// A receiver, as far as deciding goes.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Receiver {
-    /// Its integrations in order; none at all mutes what is routed here.
+    /// Its integrations in order. An empty list mutes all alerts that are routed here.
     pub integrations: Vec<IntegrationRef>,
-    /// The receiver that is told instead where this one cannot be reached; following these ends.
+    /// The receiver that Squelch notifies instead if it cannot reach this one. A chain of fallbacks always
+    /// ends.
     #[serde(default)]
     pub fallback: Option<SmolStr>,
     /// After how long a page that was not taken goes to the fallback too. Default 5m.
@@ -201,7 +204,7 @@ pub struct IntegrationRef {
     /// Whether it can show a digest, which interrupts nobody.
     #[serde(default = "takes_digests")]
     pub takes_digests: bool,
-    /// By what those that read its messages know a problem again.
+    /// How the readers of its messages recognise a problem.
     pub known_by: KnownBy,
     /// Of how many alerts of one incident it is told at most.
     pub most_alerts: u32,
@@ -214,7 +217,8 @@ fn takes_digests() -> bool {
     true
 }
 
-/// By what those that read the messages of an integration know a problem again. Follows from its type.
+/// How the readers of an integration's messages recognise a problem. It follows from the integration's
+/// type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KnownBy {
@@ -250,7 +254,8 @@ impl Policy {
         !integrations.is_empty() && !integrations.iter().any(|i| i.takes_digests)
     }
 
-    /// The page budget of each receiver that has one; of several routes that lead to it, that of the last.
+    /// The page budget of each receiver that has one. If several routes lead to a receiver, the last one
+    /// counts.
     pub fn budgets(&self) -> BTreeMap<SmolStr, Limit> {
         let of = |route: &Route| Some((route.receiver.clone(), self.noise.get(&route.noise)?.budget.clone()));
         self.routes.iter().filter_map(of).filter(|(_, budget)| budget.pages > 0).collect()
@@ -320,9 +325,9 @@ impl Default for Severities {
 }
 
 impl Policy {
-    /// The routes that `labels` take, in order: depth first, left to right; a node matches if all
-    /// its matchers do; after a child matched, its later siblings are tried only if it says
-    /// `continue`; the node itself if no child matched. Rule: Alertmanager `dispatch/route.go`.
+    /// The routes that `labels` take, in order: depth first, left to right. A node matches if all its
+    /// matchers do. After a child matched, its later siblings are tried only if it says `continue`. The
+    /// node itself counts if no child matched. Rule: Alertmanager `dispatch/route.go`.
     pub fn matching_routes(&self, labels: &LabelSet) -> Vec<usize> {
         let mut found = Vec::new();
         self.collect(0, labels, &mut found);
@@ -346,7 +351,7 @@ impl Policy {
         true
     }
 
-    /// What is left of `labels` without `ignore_labels`, if that is less.
+    /// `labels` without `ignore_labels`. It is `None` if there is nothing to remove.
     pub fn telling(&self, labels: &LabelSet) -> Option<LabelSet> {
         let ignored = |name: &str| self.ignore_labels.iter().any(|i| i == name);
         labels.iter().any(|(name, _)| ignored(name)).then(|| labels.filter(|name| !ignored(name)))

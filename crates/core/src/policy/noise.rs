@@ -24,7 +24,7 @@ pub const GROWTH_FROM: usize = 12;
 pub const BUSY_PAGES: usize = 24;
 /// The time within which the pages of a busy group were sent.
 pub const BUSY_WITHIN: Duration = Duration::from_hours(24);
-/// In what time a page that told of one alert alone counts half (see [`Alone`]).
+/// The time after which a page for one alert alone counts half (see [`Alone`]).
 pub const ALONE_HALF_LIFE: Duration = Duration::from_hours(12);
 /// The incident of an alert that opened too many pages alone stays open until it was quiet for so long.
 pub const ALONE_QUIET: Duration = Duration::from_hours(2);
@@ -44,12 +44,12 @@ pub struct Noise {
     pub resolve_hold: Duration,
     /// For how long after an incident's page alerts that start join it.
     pub merge_window: Duration,
-    /// After `merge_window`, an alert whose name the newest incident of its group includes still joins that
-    /// incident if the last alert of that name came less than this ago. 0 = off. A rollout is one incident,
-    /// and another name is another problem. It never applies to a level marked `never_hold`, nor later than
-    /// [`ROLLS_FOR`] after the page.
+    /// After `merge_window`, an alert may still join the newest incident of its group. The incident must
+    /// include its name, and the last alert of that name must be younger than this. 0 = off. A rollout is
+    /// one incident, and another name is another problem. It never applies to a level marked `never_hold`,
+    /// nor later than [`ROLLS_FOR`] after the page.
     pub rolling: Duration,
-    /// That many times the alerts is a new page, from [`GROWTH_FROM`] alerts on; 0 = off.
+    /// That many times the alerts cause a new page, from [`GROWTH_FROM`] alerts on. 0 = off.
     pub growth: u32,
     /// A higher severity than was paged is a new page.
     pub escalate: bool,
@@ -67,12 +67,13 @@ pub struct Noise {
     pub hold: Hold,
     /// More would-be pages than this at a receiver are one incident (ISA-18.2).
     pub storm: Storm,
-    /// More pages than this at a receiver wait and are merged; not those of levels marked `never_hold`.
+    /// Pages at a receiver above this limit wait and are merged. Those of levels marked `never_hold` do not
+    /// wait.
     pub limit: Limit,
     /// More pages than this at a receiver are reported as over budget.
     pub budget: Limit,
-    /// How often a receiver gets a digest of the alerts that were held back there, if there are any; 0 =
-    /// never.
+    /// The interval of the digests that list the alerts held back at a receiver. No digest is sent if there
+    /// are none. 0 = never.
     pub digest: Duration,
     /// Whether its decisions are in force.
     pub mode: Mode,
@@ -85,8 +86,9 @@ impl Noise {
         counts || !self.hold.time.is_zero() || self.alone.pages > 0
     }
 
-    /// How long an alert of a level that may wait, waits for its page, and how many firings a day are usual
-    /// (in thousandths, 0 = off). `new` = its series is new, `busy` = its group is.
+    /// How long an alert of a level that may wait stays held before its page. The number says how many
+    /// firings a day are usual, in thousandths, 0 = off. `new` = its series is new, `busy` = its group is
+    /// busy.
     pub fn patience(&self, new: bool, busy: bool) -> (Duration, u32) {
         match (new, busy) {
             (true, _) if self.usual_per_day > 0 => (Duration::ZERO, 0),
@@ -182,9 +184,9 @@ impl Noise {
 /// Flap damping: each change of an alert adds a penalty of 1, which decays.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Flapping {
-    /// In what time the penalty halves.
+    /// The time in which the penalty halves.
     pub half_life: Duration,
-    /// Penalty, in thousandths, at which an alert counts as flapping; 0 = off.
+    /// The penalty, in thousandths, from which an alert counts as flapping. 0 = off.
     pub suppress_at: u32,
     /// A flapping alert that fires for this long without a break is down, and paged anew. 0 = only when it
     /// stops flapping.
@@ -221,19 +223,20 @@ pub enum Mode {
     /// Yes.
     #[default]
     Enforce,
-    /// No: what upstream says goes on as it came, and what would have become of it is counted.
+    /// Observe mode: Squelch forwards the sender's statements unchanged, and counts the dispositions that
+    /// would have followed.
     Observe,
 }
 
 /// When a flood of would-be pages becomes one incident.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Storm {
-    /// It begins with more would-be pages than this within `window`; 0 = off.
+    /// It begins with more would-be pages than this within `window`. 0 = off.
     pub start: u32,
     /// It ends when fewer would-be pages than this lie within `window`. `None` = half of `start`, rounded up.
     #[serde(default)]
     pub end: Option<u32>,
-    /// In what time would-be pages are counted.
+    /// The time over which would-be pages are counted.
     pub window: Duration,
 }
 
@@ -254,18 +257,19 @@ impl Default for Storm {
 /// A number of pages in a time.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Limit {
-    /// How many; 0 = no limit.
+    /// The number of pages. 0 = no limit.
     pub pages: u32,
-    /// In what time.
+    /// The time to which the number applies.
     pub per: Duration,
 }
 
 /// How an alert that is not new waits in a group that was paged [`BUSY_PAGES`] times within [`BUSY_WITHIN`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Busy {
-    /// How long it waits; the profile's `wait` if that is longer.
+    /// How long it waits. The profile's `wait` applies if it is longer.
     pub wait: Duration,
-    /// In thousandths: how many firings a day are usual there; the profile's `usual_per_day` if that is more.
+    /// How many firings a day are usual there, in thousandths. The profile's `usual_per_day` applies if it
+    /// is more.
     pub usual_per_day: u32,
 }
 
@@ -282,7 +286,7 @@ impl Busy {
 /// alert ended before. It takes the place of flap damping at the levels to which it applies.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Alone {
-    /// How many pages are enough, each counted half after [`ALONE_HALF_LIFE`]; 0 = off.
+    /// How many pages are enough, each counted half after [`ALONE_HALF_LIFE`]. 0 = off.
     pub pages: u32,
     /// The severity levels to which it applies, by name. None = those that are not marked `never_hold`.
     pub levels: Vec<SmolStr>,
@@ -303,7 +307,7 @@ impl Alone {
 /// it recovers meanwhile. A fan-out of series ([`FAN_OUT`]) releases the hold.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Hold {
-    /// How long, `for` in the configuration; 0 = off.
+    /// The duration, `for` in the configuration. 0 = off.
     pub time: Duration,
     /// The severity levels that are held, by name. Only here may a `never_hold` level stand.
     pub levels: Vec<SmolStr>,

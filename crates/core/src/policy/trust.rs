@@ -1,4 +1,4 @@
-//! What keeps the gate honest: fail open, heartbeats, self-watch and bounds.
+//! Settings that watch Squelch itself: fail open, heartbeats, self-check and bounds.
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -6,12 +6,12 @@ use smol_str::SmolStr;
 use super::{Level, Policy};
 use crate::model::{Duration, LabelSet, Matcher};
 
-/// What leaves while the storage is unusable.
+/// Which pages leave while the storage is unusable.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct FailOpen {
-    /// How long the storage must have been unusable; 0 = nothing ever leaves without it. Default 60s.
+    /// How long the storage must have been unusable. 0 = no page ever leaves without it. Default 60s.
     pub after: Duration,
-    /// Names of the severity levels whose pages leave; empty = those marked `never_hold`.
+    /// Names of the severity levels whose pages leave. Empty = those marked `never_hold`.
     pub levels: Vec<SmolStr>,
 }
 
@@ -31,13 +31,13 @@ impl FailOpen {
 /// An alert that always fires, so that its silence says something.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Heartbeat {
-    /// What it is called in metrics and pages; unique. Default `heartbeat[0]` and so on.
+    /// Its name in metrics and pages. It is unique. Default `heartbeat[0]` and so on.
     pub name: SmolStr,
-    /// All must match; never empty.
+    /// Matchers that must all match. The list is never empty.
     pub matchers: Vec<Matcher>,
     /// How long it may be silent before a page says so. Default 10m.
     pub silent_after: Duration,
-    /// Who is paged; the receiver of `self_check` if none.
+    /// The receiver that is paged. `None` = the receiver of `self_check`.
     pub receiver: Option<SmolStr>,
 }
 
@@ -48,17 +48,17 @@ impl Heartbeat {
     }
 }
 
-/// What Squelch says about itself; never through the noise stages.
+/// The settings of the self-check. Internal incidents never pass the noise stages.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SelfCheckSettings {
     /// Whether it does. Default true.
     pub enabled: bool,
-    /// Who is told; the receiver of the root route if none.
+    /// The receiver of internal incidents. `None` = the receiver of the root route.
     pub receiver: Option<SmolStr>,
-    /// An alert of a level marked `never_hold` that nobody was told of for this long is an alarm; a
+    /// Squelch raises an alarm if it notified no receiver of an alert marked `never_hold` for this long. A
     /// level's own `respond_within` goes before it. 0 = only levels with `respond_within`. Default 30m.
     pub unheard_after: Duration,
-    /// A page that a receiver has not taken for this long is an alarm; 0 = never. Default 5m.
+    /// Squelch raises an alarm if a receiver has not accepted a page for this long. 0 = never. Default 5m.
     pub undelivered_after: Duration,
 }
 
@@ -73,10 +73,10 @@ impl Default for SelfCheckSettings {
     }
 }
 
-/// Bounds of what is remembered.
+/// Bounds of the engine's memory.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Limits {
-    /// Alerts known, firing or not; further ones are told together. Default 1,000,000.
+    /// The number of known alerts, firing or not. Squelch reports further ones together. Default 1,000,000.
     pub alerts: u64,
     /// Bytes that silences may take, their expressions compiled. A part of the memory that there is, and no
     /// key of the configuration. Default 16 MiB.
@@ -95,7 +95,7 @@ impl Default for Limits {
 }
 
 impl Policy {
-    /// The receiver of what Squelch says about itself, if it does.
+    /// The receiver of internal incidents, if the self-check is enabled.
     pub fn watcher(&self) -> Option<&SmolStr> {
         let root = || self.routes.first().map(|route| &route.receiver);
         self.self_check.receiver.as_ref().or_else(root).filter(|_| self.self_check.enabled)

@@ -1,4 +1,4 @@
-//! Patterns, and what they match in Go.
+//! Patterns, and the texts that they match in Go.
 
 use super::*;
 
