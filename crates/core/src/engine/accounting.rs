@@ -18,8 +18,8 @@ use crate::policy::Policy;
 #[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Accounting {
     stats: Stats,
-    /// Unchanged repeats that are counted and not written down yet. Their bound is that of the alerts; see
-    /// [`WRITE_REPEATS`].
+    /// Unchanged repeats that are counted and not written down yet. The bound of the alerts bounds them too
+    /// (see [`WRITE_REPEATS`]).
     #[serde(default, with = "crate::engine::pairs")]
     repeats: BTreeMap<(AlertId, DestinationId), RepeatCount>,
     /// When these were last looked through.
@@ -27,13 +27,13 @@ pub(crate) struct Accounting {
     swept: Timestamp,
     #[serde(skip)]
     decisions: Vec<Decision>,
-    /// Unchanged repeats as they are disposed, for whoever watches the event at hand.
+    /// Unchanged repeats at the moment of their disposition, for a caller that watches the current event.
     #[serde(skip)]
     disposed_repeats: Option<Vec<Decision>>,
 }
 
-/// Unchanged repeats of one alert at one destination. There may be as many of these as alerts: what can be
-/// told later is not kept.
+/// Unchanged repeats of one alert at one destination. There may be as many of these as alerts, so it keeps
+/// nothing that can be found later.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct RepeatCount {
     count: u64,
@@ -43,11 +43,11 @@ struct RepeatCount {
     incident: SmolStr,
 }
 
-/// Unchanged repeats are written down once in this time, and before anything else that is decided about
-/// their alert: a month of them would otherwise be most of the journal.
+/// Unchanged repeats are written down once in this time, and before any other decision about their alert.
+/// Otherwise a month of them would be most of the journal.
 const WRITE_REPEATS: Duration = Duration::from_hours(1);
 
-/// Labels are written down once in this time, so that what is kept of the journal names its alerts.
+/// Labels are written down once in this time, so that the kept part of the journal names its alerts.
 const NAME_AGAIN: Duration = Duration::from_hours(24);
 
 impl RepeatCount {
@@ -70,7 +70,7 @@ impl RepeatCount {
     }
 }
 
-/// What was decided about observations of one alert, before it is written down.
+/// A decision about observations of one alert, before it is written down.
 pub(crate) struct Verdict<'a> {
     pub(crate) alert: AlertId,
     pub(crate) known: Option<&'a mut Alert>,
@@ -86,7 +86,8 @@ pub(crate) struct Verdict<'a> {
 /// Whose decision it is, at a destination that only observes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whose {
-    /// The engine's: of a destination that observes it is what would have been, and nobody is told.
+    /// The engine's own decision. At a destination in observe mode it is the one that would have followed,
+    /// and no receiver is notified.
     Engine,
     /// The sender's, which is passed on.
     Sender,
@@ -136,7 +137,7 @@ impl Accounting {
         }
     }
 
-    /// How many repeats are gathered of what is not known.
+    /// The number of gathered repeats whose alert is not known.
     pub(crate) fn repeats_of_none(&self, alerts: &Alerts) -> u64 {
         self.repeats.keys().filter(|(alert, _)| alerts.alert(*alert).is_none()).count() as u64
     }

@@ -1,7 +1,7 @@
 //! Normalise: observations → the occurrences of alerts.
 //!
-//! An alert fires while any full label set of it fires (`occurrences.rs`). What the destinations know of it
-//! (`state.rs`) stands beside it: there may be a million, and each is looked up once.
+//! An alert fires while any full label set of it fires (`occurrences.rs`). Its states at the destinations
+//! (`state.rs`) stand beside it. There may be a million alerts, and the engine looks up each one once.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::policy::Policy;
 /// How long an alert that no longer fires is remembered, to tell a late copy from a new problem.
 pub(crate) const REMEMBER_RESOLVED: Duration = Duration::from_hours(24);
 
-/// An alert: what has an identity.
+/// An alert. It has an identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Alert {
     /// The full label set as last said: routes, silences and inhibition are about it.
@@ -50,7 +50,7 @@ pub(crate) struct Alert {
     occurrences: Occurrences,
 }
 
-/// What an observation, or the passing of time, did to an alert.
+/// The change that an observation, or the passing of time, made to an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     /// Nothing that anybody must know.
@@ -82,7 +82,7 @@ struct Known {
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Alerts {
     known: BTreeMap<AlertId, Box<Known>>,
-    /// What they say.
+    /// The texts of their annotations and addresses.
     forms: Forms,
     /// How many of them are alerts.
     count: u64,
@@ -103,8 +103,8 @@ impl Alert {
         self.ends_at.is_none()
     }
 
-    /// The labels under which everybody outside knows it: those of its identity, which stay as they are
-    /// whichever replica speaks, and whatever becomes of `ignore_labels` meanwhile.
+    /// The labels by which everybody outside knows the alert: those of its identity. They stay the same
+    /// whichever replica speaks, and however `ignore_labels` changes meanwhile.
     pub(crate) fn told(&self) -> &LabelSet {
         self.identity.as_ref().unwrap_or(&self.labels)
     }
@@ -126,7 +126,8 @@ impl Alert {
 }
 
 impl Alerts {
-    /// These alone, for a copy of the engine; of `id` with what the destinations know of it.
+    /// A copy of these two alerts alone, for a copy of the engine. It includes the states of `id` at the
+    /// destinations.
     pub(crate) fn only(&self, id: AlertId, other: Option<AlertId>) -> Alerts {
         let mut only = Alerts { ahead: self.ahead, ..Alerts::default() };
         for id in [Some(id), other].into_iter().flatten() {
@@ -176,7 +177,7 @@ impl Alerts {
         self.after(None)
     }
 
-    /// Those behind `id` in the order of their identity; all without.
+    /// The alerts behind `id` in the order of their identity. Without `id`, all alerts.
     pub(crate) fn after(&self, id: Option<AlertId>) -> impl Iterator<Item = (&AlertId, &Alert)> + Clone {
         let from = id.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         let known = self.known.range((from, std::ops::Bound::Unbounded));
@@ -216,17 +217,17 @@ impl Alerts {
         (self.moment(last).wall, self.moment(ends).wall)
     }
 
-    /// What a destination knows of an alert.
+    /// The state of an alert at a destination.
     pub(crate) fn state(&self, id: AlertId, destination: DestinationId) -> Option<&AlertState> {
         self.known.get(&id)?.states.get(&destination)
     }
 
-    /// What a destination knows of an alert, which it does from now on.
+    /// The state of an alert at a destination. It creates the state if there is none.
     pub(crate) fn state_mut(&mut self, id: AlertId, destination: DestinationId) -> &mut AlertState {
         self.known.entry(id).or_default().states.or_default(destination)
     }
 
-    /// What the destinations know of an alert.
+    /// The states of an alert at the destinations.
     pub(crate) fn states_of(&self, id: AlertId) -> impl Iterator<Item = (DestinationId, &AlertState)> {
         self.known
             .get(&id)
@@ -235,7 +236,7 @@ impl Alerts {
             .map(|(destination, t)| (*destination, t))
     }
 
-    /// What the destinations know of all alerts, by alert and destination.
+    /// The states of all alerts, by alert and destination.
     pub(crate) fn states(&self) -> impl Iterator<Item = (AlertId, DestinationId, &AlertState)> {
         self.known
             .iter()
@@ -267,8 +268,8 @@ impl Alerts {
         self.firing
     }
 
-    /// The alert that a full label set belongs to: the one that it belonged to before, if it is
-    /// known (so a change of `ignore_labels` does not split what fires), else its identity.
+    /// The alert to which a full label set belongs. This is its previous alert, if that is known, so that a
+    /// change of `ignore_labels` does not split a firing alert. Otherwise it is its identity.
     pub(crate) fn owner(&self, instance: AlertId, labels: &LabelSet, policy: &Policy) -> AlertId {
         match self.owners.get(&instance) {
             Some(owner) => *owner,
@@ -459,7 +460,7 @@ impl Alerts {
         self.moment(alert.received_at).engine(alert.starts_at).min(alert.received_at)
     }
 
-    /// What a resolve of API v2 really states: see [`Occurrences::judge`].
+    /// The true content of a resolve of API v2: see [`Occurrences::judge`].
     pub(crate) fn judge(
         &self,
         now: Timestamp,
@@ -538,8 +539,8 @@ impl Alerts {
         self.leave_out(id);
     }
 
-    /// Nothing was heard while the program was down: what a deadline was set for gets as long
-    /// again as a sender may take to speak.
+    /// Squelch received nothing while the program was down. Each deadline therefore gets as much time again
+    /// as a sender may take for its next statement.
     pub(crate) fn restarted(&mut self, now: Timestamp, policy: &Policy, timers: &mut Timers) {
         let ends = now + policy.resolve_timeout;
         let stale = now + Duration::from_millis(policy.stale_after.as_millis() / 3);
@@ -577,7 +578,7 @@ impl Alert {
         }
     }
 
-    /// Sees to it that it is looked at in time; a deadline that is too early then is moved when it comes.
+    /// Sets the timer of the alert. If the deadline turns out too early when it comes, it is moved.
     fn wind(&mut self, now: Timestamp, id: AlertId, policy: &Policy, timers: &mut Timers) {
         let next = if self.firing() || self.is_disputed() {
             self.forget_at = None;

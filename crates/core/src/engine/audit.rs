@@ -70,8 +70,8 @@ impl Engine {
         );
     }
 
-    /// What fires is where the next stage finds it, what waits or is told as firing has an alert that can
-    /// end it, and what is over will be forgotten.
+    /// Every firing alert is where the next stage finds it. Everything that waits or that a receiver knows
+    /// as firing has an alert that can end it. Everything that is over will be forgotten.
     fn audit_places(&self) {
         let over = |i: &Incident| i.phase == Phase::Closed || i.superseded_by.is_some();
         for (key, group) in &self.pages.groups {

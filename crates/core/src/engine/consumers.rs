@@ -1,8 +1,7 @@
-//! Those that read the messages of a webhook, each by what it knows a problem again.
+//! The readers of a webhook's messages, each with its own key for a problem.
 //!
-//! Keep and Robusta know it by the fingerprint, jiralert by the labels of the group, GoAlert by the summary
-//! that the alerts share, OnCall by the key of the group. PagerDuty's dedup key is
-//! [`crate::engine::testing`]'s pager.
+//! Keep and Robusta use the fingerprint, jiralert the labels of the group, GoAlert the summary that the
+//! alerts share, OnCall the key of the group. PagerDuty's dedup key is [`crate::engine::testing`]'s pager.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +10,7 @@ use crate::engine::incidents::incident::Side;
 use crate::model::{Fingerprint, Kind, LabelSet, Notification, Status};
 use crate::policy::Policy;
 
-/// What the consumers at one integration hold for true.
+/// The state that the consumers at one integration hold for true.
 #[derive(Default, Debug, Clone)]
 pub struct Consumers {
     /// Keep, Robusta: whether the alert of a fingerprint fires.
@@ -43,8 +42,8 @@ impl Consumers {
     }
 }
 
-/// No message says of an alert that fires that it has resolved, or of a group of which an alert fires in an
-/// open incident. What upstream says is passed on as it is.
+/// No message says that a firing alert resolved, or that a group resolved while an alert of it fires in an
+/// open incident. Forwarded statements of the sender are exempt.
 pub fn assert_true(engine: &Engine, replaced: Option<&Policy>, n: &Notification) {
     let mut notified = engine.pages.incidents.all.values().filter(|i| i.side != Side::Observed);
     let incident = notified.find(|i| i.dedup_key == n.dedup_key);

@@ -22,7 +22,7 @@ const DECAY: [u64; 1024] = {
     table
 };
 
-/// What one change of one full history adds to the penalty.
+/// The penalty, in thousandths, that one change of one full history adds.
 const CHANGE: u64 = 1000;
 
 /// So many changes of an alert are remembered, for people: how long it fires, and how long it does not.
@@ -40,12 +40,13 @@ pub(crate) struct Damping {
     flapping: Option<Timestamp>,
     /// When it changed last, since it was last calm: most alerts change once.
     newest: Option<Timestamp>,
-    /// When it changed before, oldest first; with the newest at most [`REMEMBERED`].
+    /// The times of its earlier changes, oldest first. With the newest there are at most [`REMEMBERED`].
     recent: Vec<Timestamp>,
 }
 
 impl Damping {
-    /// Counts `changes` changes at `now`; returns whether the alert began to flap with them, if it may.
+    /// Counts `changes` changes at `now`. It returns whether they made the alert begin to flap, if it may
+    /// flap.
     ///
     /// The penalty is capped so that it decays to `reuse_at` within `max_hold` (RFC 2439, 4.2).
     pub(crate) fn change(
@@ -93,7 +94,7 @@ impl Damping {
         self.changes
     }
 
-    /// When it changed since it was last calm, oldest first; the newest of them.
+    /// The times of its changes since it last stopped flapping, oldest first, with the newest.
     pub(crate) fn changed_at(&self) -> Vec<Timestamp> {
         self.recent.iter().copied().chain(self.newest).collect()
     }
@@ -149,8 +150,8 @@ pub(crate) fn decayed(penalty: u64, elapsed: Duration, half_life: Duration) -> u
     ((u128::from(penalty) * fraction) >> 63 >> halvings) as u64
 }
 
-/// The shortest time after which `penalty` has decayed to `goal`; found by bisection, since the
-/// integer decay is monotone but has no exact inverse.
+/// The shortest time after which `penalty` has decayed to `goal`. Bisection finds it, since the integer
+/// decay is monotone but has no exact inverse.
 pub(crate) fn time_to_reach(penalty: u64, goal: u64, half_life: Duration) -> Duration {
     let (mut low, mut high) = (0u64, half_life.as_millis().saturating_mul(64));
     while low < high {

@@ -9,13 +9,13 @@ use crate::engine::pages::internal::ROUTE;
 use crate::model::{Duration, LabelSet};
 use crate::policy::{GroupBy, IntegrationRef, Mode, Noise, Policy, Windows};
 
-/// Number of a destination; stable for the life of the journal.
+/// The number of a destination. It is stable for the life of the journal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct DestinationId(pub(crate) u32);
 
-/// One route and its receiver. A destination whose route is gone from the configuration keeps its settings,
-/// but for its receiver's integrations: what is open on it goes on to its end.
+/// One route and its receiver. A destination whose route left the configuration keeps its settings, except
+/// for its receiver's integrations. Its open incidents go on to their end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Destination {
     pub(crate) route: SmolStr,
@@ -35,10 +35,10 @@ pub(crate) struct Destination {
     /// The labels of its route.
     #[serde(default, skip_serializing_if = "LabelSet::is_empty")]
     pub(crate) labels: LabelSet,
-    /// The line of its route in the configuration; 0 where that is not known.
+    /// The line of its route in the configuration. It is 0 if the line is not known.
     #[serde(default)]
     pub(crate) line: u32,
-    /// The name of its noise profile, and the lines of what stands in it.
+    /// The name of its noise profile, and the lines of the profile's keys.
     #[serde(default)]
     pub(crate) profile: (SmolStr, BTreeMap<SmolStr, u32>),
     /// Whether the configuration still has it.
@@ -80,7 +80,8 @@ impl Destinations {
     pub(crate) fn update(&mut self, policy: &Policy) {
         for destination in &mut self.destinations {
             destination.current = false;
-            // What still waits on a destination that is gone goes to whom its receiver is today.
+            // Notifications that still wait at a destination without a route go to the receiver's current
+            // integrations.
             let integrations = policy.receivers.get(&destination.receiver);
             destination.integrations = integrations.map(|r| r.integrations.clone()).unwrap_or_default();
         }
@@ -159,7 +160,8 @@ impl Destinations {
         first.map_or(id, |index| DestinationId(index as u32))
     }
 
-    /// The destination of Squelch's own incidents at a receiver; none if that reaches nobody.
+    /// The destination of internal incidents at a receiver. It is `None` if the receiver has no
+    /// integrations.
     pub(crate) fn own(&mut self, receiver: &SmolStr, policy: &Policy) -> Option<DestinationId> {
         let settings = policy.receivers.get(receiver).filter(|r| !r.integrations.is_empty())?;
         if let Some(index) =

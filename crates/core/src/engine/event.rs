@@ -1,4 +1,4 @@
-//! What goes into the engine and what comes out.
+//! The events that go into the engine, and the effects that come out.
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -39,13 +39,13 @@ pub enum Event {
     /// Engine time is so many milliseconds ahead of wall time from now on: senders' times are compared with
     /// wall time.
     Clocks(i64),
-    /// The program started; nothing was heard while it was down.
+    /// The program started. Squelch received nothing while it was down.
     Started,
     /// Only time passed.
     Tick,
 }
 
-/// What a person lets go: an alert that waits for its page at a receiver, or flaps there.
+/// An alert that a person releases: it waits for its page at a receiver, or flaps there.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Release {
     /// The alert.
@@ -67,8 +67,8 @@ pub struct Acknowledge {
     pub by: Option<SmolStr>,
 }
 
-/// What a person says about an incident. The engine keeps no closed incidents, so it takes the number and the
-/// key as they are.
+/// A person's remark about an incident. The engine keeps no closed incidents, so it takes the number and
+/// the key as they are.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct IncidentRemark {
     /// The number of the incident.
@@ -88,17 +88,17 @@ pub struct Alarm {
     pub lasts: Duration,
 }
 
-/// What follows from an event. Nothing here may leave the process before the event is durable.
+/// The effects of an event. None of them may leave the process before the event is durable.
 #[derive(Default, Debug, PartialEq, Eq)]
 pub struct Effects {
     /// To be sent, in this order for each (receiver, integration, incident).
     pub notifications: Vec<Notification>,
     /// For the accounting: unchanged repeats are among them once in an hour, as one.
     pub decisions: Vec<Decision>,
-    /// What happened to incidents, in order.
+    /// The changes of incidents, in order.
     pub history: Vec<IncidentRecord>,
-    /// Unchanged repeats as they were disposed, if anybody watches; they are written down later, with
-    /// [`Self::decisions`].
+    /// Unchanged repeats at the moment of their disposition, if a caller watches. They are written down
+    /// later, with [`Self::decisions`].
     pub repeats: Option<Vec<Decision>>,
     /// Stored notifications to be sent again as they are.
     pub resend: Vec<NotificationId>,
@@ -112,8 +112,8 @@ impl Effects {
         Effects { repeats: Some(Vec::new()), ..Effects::default() }
     }
 
-    /// Takes out what was disposed, each observation once, when it was: for whoever watches decisions
-    /// rather than keeps them.
+    /// Takes the dispositions out, each observation once, at the moment of its disposition. It serves
+    /// callers that watch decisions and do not keep them.
     pub fn take_disposed(&mut self) -> Vec<Decision> {
         let mut disposed = std::mem::take(&mut self.decisions);
         disposed.retain(|decision| decision.basis.repeats_since.is_none());
@@ -126,7 +126,7 @@ impl Effects {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
-    /// What is known of an alert runs out.
+    /// Facts known of an alert expire.
     Alert,
     /// A hold ends.
     Hold,

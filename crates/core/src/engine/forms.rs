@@ -1,8 +1,8 @@
-//! What alerts say of themselves, with the words of their rules kept once.
+//! The texts of alerts. The text of each rule is kept once.
 //!
 //! A rule's annotations and its address are the same for each of its alerts but for a few words: numbers,
-//! addresses, names of machines. The text with these words cut out is its *form*, which thousands of alerts
-//! share; an alert keeps the number of the form and its own words.
+//! addresses, names of machines. The text with these words cut out is its *form*. Thousands of alerts share
+//! a form. An alert keeps the number of the form and its own words.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const END: char = '\u{2}';
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Wording {
     form: u32,
-    /// What was cut out, each with its length before it.
+    /// The words that were cut out, each with its length before it.
     own: Box<str>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Forms {
 }
 
 impl Forms {
-    /// Keeps what an alert says; to be given back to [`Self::release`].
+    /// Keeps an alert's text. The caller gives it back to [`Self::release`].
     pub(crate) fn keep(&mut self, annotations: &LabelSet, url: &str) -> Wording {
         let (text, own) = cut(annotations, url);
         if let Some(form) = self.numbers.get(text.as_str()) {
@@ -60,7 +60,7 @@ impl Forms {
         Wording { form, own: own.into() }
     }
 
-    /// Nobody says this any more.
+    /// No alert has this text any more.
     pub(crate) fn release(&mut self, wording: &Wording) {
         let Some((text, users)) = self.all.get_mut(wording.form as usize) else { return };
         *users = users.saturating_sub(1);
@@ -119,7 +119,7 @@ impl From<Forms> for Vec<(Arc<str>, u64)> {
     }
 }
 
-/// The form of what an alert says, and its own words.
+/// The form of an alert's text, and its own words.
 fn cut(annotations: &LabelSet, url: &str) -> (String, String) {
     let length = annotations.bytes() + url.len();
     let (mut form, mut own) = (String::with_capacity(length), String::with_capacity(length / 4));
@@ -131,8 +131,8 @@ fn cut(annotations: &LabelSet, url: &str) -> (String, String) {
     (form, own)
 }
 
-/// Cuts out the words with a digit in them; of a name that ends in a number, the number. What would be taken
-/// for a mark is cut out too.
+/// Cuts out the words that contain a digit. Of a name that ends in a number, it cuts only the number. It
+/// also cuts out text that would look like a mark.
 fn cut_text(text: &str, form: &mut String, own: &mut String) {
     let mut rest = text;
     while let Some(first) = rest.bytes().next() {

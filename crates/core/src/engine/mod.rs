@@ -1,11 +1,11 @@
 //! The deterministic core: `(now, event)` → dispositions and effects.
 //!
-//! Sans-IO: no async, threads, clock, randomness, globals, floats, logging or hash-order dependence
-//! in here. Time, configuration and outcomes of deliveries come in as events, so the same events
-//! give the same decisions, byte for byte, in the server, in a replay and after a crash.
+//! Sans-IO: no async, threads, clock, randomness, globals, floats, logging or hash-order dependence in
+//! here. Time, configuration and outcomes of deliveries come in as events. The same events therefore give
+//! the same decisions, byte for byte, in the server, in a replay and after a crash.
 //!
-//! **Every event must be durable before what follows from it leaves**: the caller journals the
-//! event with the time it gave, and only then releases the [`Effects`].
+//! **Every event must be durable before its effects leave.** The caller journals the event with the time it
+//! gave, and only then releases the [`Effects`].
 
 mod accounting;
 mod alerts;
@@ -91,9 +91,9 @@ impl Engine {
         engine
     }
 
-    /// Takes an event in at `now` and adds to `effects` what follows from it and from the time that
-    /// passed. `now` is milliseconds of the engine's own time; an earlier one than before counts as
-    /// the same.
+    /// Takes an event in at `now`. It adds to `effects` the effects of the event and of the time that
+    /// passed. `now` is milliseconds of the engine's own time. An earlier `now` than before counts as the
+    /// same.
     pub fn handle(&mut self, now: Timestamp, event: &Event, effects: &mut Effects) {
         self.world.now = self.world.now.max(now);
         self.world.accounting.watch(effects.repeats.is_some());
@@ -106,7 +106,8 @@ impl Engine {
             self.world.alerts.clocks(*ahead);
         }
         if let Event::Repeats(repeats) = event {
-            // Repeats are gathered before they are an event: what they extend has not passed.
+            // Repeats are gathered before they are an event. The deadlines that they extend have not
+            // passed.
             self.repeated(repeats);
         }
         self.mute_clock();
@@ -157,8 +158,8 @@ impl Engine {
         &self.world.policy
     }
 
-    /// What is due next. Whether an alert is muted is settled before anything is done about it, and
-    /// after all is heard that was due to be heard.
+    /// The next due timer. The engine first takes in all due evidence, then settles whether alerts are
+    /// muted, and then acts on them.
     fn next_timer(&mut self) -> Option<Timer> {
         let due = self.world.timers.pop_due(self.world.now);
         if due.as_ref().is_some_and(Timer::is_evidence) {

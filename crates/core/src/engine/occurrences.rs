@@ -1,4 +1,4 @@
-//! The occurrences of one alert: what each of its peers states, merged.
+//! The occurrences of one alert: the statements of its peers, merged.
 //!
 //! Squelch keeps one [`Statement`] for each peer and full label set. Only a peer itself changes its
 //! statement. The statements about one full label set make one [`Occurrence`] after another:
@@ -44,7 +44,7 @@ impl Moment {
         Timestamp::from_millis(wall.as_millis().saturating_add(self.ahead()))
     }
 
-    /// What wall time is when engine time is `engine`.
+    /// The wall time at the engine time `engine`.
     fn wall_at(self, engine: Timestamp) -> Timestamp {
         Timestamp::from_millis(engine.as_millis().saturating_sub(self.ahead()))
     }
@@ -74,9 +74,9 @@ pub(crate) type OccurrenceKey = (Source, AlertId);
 /// How long a peer that states an old firing must go on before it is believed.
 pub(crate) const REFIRE_WAIT: Duration = Duration::from_secs(60);
 
-/// An alert keeps at most this many full label sets. A new one then replaces the one that nobody has stated
-/// for the longest time, and a resolved one before one that fires. Values that `ignore_labels` leaves out
-/// make many label sets of one alert.
+/// An alert keeps at most this many full label sets. A new one then replaces the one whose last statement
+/// is the oldest, and a resolved one before one that fires. Values that `ignore_labels` leaves out make
+/// many label sets of one alert.
 pub(crate) const LABEL_SETS: usize = 1000;
 
 /// At most this many peers have a statement about one full label set. The one that spoke longest ago goes
@@ -194,7 +194,8 @@ impl Statement {
         !self.firing && self.ends_at.is_none_or(|ended| said.starts_at <= ended)
     }
 
-    /// Until when in engine time the statement covers the occurrence: what starts later is another one.
+    /// The engine time until which the statement covers the occurrence. A later start begins another
+    /// occurrence.
     fn covers_until(&self, at: Moment) -> Timestamp {
         self.expires_at.unwrap_or(self.last_seen).max(at.engine(self.starts_at))
     }
@@ -209,9 +210,9 @@ impl Statement {
         self.ends_at.is_some_and(|end| at.engine(end) <= self.last_seen)
     }
 
-    /// Whether `said`, whose end has passed, states a later end for what the peer stated before, whose end
-    /// had passed too. The end of what has resolved stays, and what starts anew starts later. The end of
-    /// what fires moves on with each repeat, and has passed only if the peer's clock is behind.
+    /// Whether `said`, whose end has passed, states a later end than the peer's previous statement, whose
+    /// end had passed too. The end of a resolved alert stays, and a new occurrence starts later. The end of
+    /// a firing alert moves on with each repeat. It has passed only if the peer's clock is behind.
     fn moves_on(&self, at: Moment, said: &Observation) -> bool {
         let later = said.ends_at > self.ends_at && lateness(at, said) > CLOCK_SLACK;
         let overlaps = !said.start_unknown && self.ends_at.is_some_and(|ended| said.starts_at <= ended);
@@ -526,10 +527,10 @@ impl Occurrences {
         OccurrenceChange::Resolved
     }
 
-    /// What `said`, a resolve because the end that it gives has passed, really states. An alert whose end
-    /// moved on fires. It takes two moves once the alert has fired, since the members of a pair may share an
-    /// address and state two ends. What a sender says of an alert for the first time fires too if its end is
-    /// as `late` as the others.
+    /// The true content of `said`, a resolve only because the end that it gives has passed. An alert whose
+    /// end moved on fires. Once the alert has fired, two moves are needed, since the members of a pair may
+    /// share an address and state two ends. A sender's first statement about an alert also counts as firing
+    /// if its end is as `late` as the others.
     pub(crate) fn judge(
         &self,
         at: Moment,

@@ -19,8 +19,8 @@ use crate::engine::world::World;
 use crate::model::{AlertId, Batch, Cause, Disposition, Duration, Observation, Reason, Status, Timestamp};
 
 impl Engine {
-    /// Normalise and route: what a request stated, one observation at a time. All of it is heard before
-    /// any of it is decided, so that what inhibits does so wherever it stands in the request.
+    /// Normalise and route the statements of a request, one observation at a time. All of them are taken in
+    /// before any is decided. An inhibitor therefore works wherever it stands in the request.
     pub(crate) fn observe(&mut self, batch: &Batch) {
         let mut heard: Vec<(AlertId, Change, &Observation, Ordering)> =
             Vec::with_capacity(batch.observations.len());
@@ -119,7 +119,7 @@ impl Engine {
         self.pages.forwards.forward(&mut self.world, &mut self.pages.incidents, batch, observed);
     }
 
-    /// Duplicate: what repeats the current state of an occurrence goes no further.
+    /// Duplicate: an observation that repeats the current state of an occurrence goes no further.
     pub(crate) fn duplicate(
         &mut self,
         alert: AlertId,
@@ -128,7 +128,8 @@ impl Engine {
         status: Status,
     ) {
         let state = self.world.alerts.state(alert, destination);
-        // What an incident is told of goes on to its end, whatever became of its receiver meanwhile.
+        // An incident gets its updates to its end, even if its receiver has lost its integrations
+        // meanwhile.
         let live = state.is_some_and(AlertState::is_live);
         if self.world.destinations.get(destination).integrations.is_empty() && !live {
             return self.pages.suppress(&mut self.world, alert, destination, 1, Cause::NoIntegration, None);
@@ -167,7 +168,7 @@ impl Engine {
         }
     }
 
-    /// Silence, mute window and inhibition; then flap damping, first half: an alert starts to fire.
+    /// Silence, mute window and inhibition, then the first half of flap damping: an alert starts to fire.
     /// `waiting` observations say so.
     pub(crate) fn fire(&mut self, alert: AlertId, destination: DestinationId, waiting: u64, changes: u32) {
         if let Some(cause) =
@@ -237,9 +238,9 @@ impl Engine {
         }
     }
 
-    /// An inhibition ended, and its target fires on. The two mostly end together, some seconds apart, so
-    /// the page of the target waits for one `group_interval`, whatever its severity: the outage was paged
-    /// already, by the alert that inhibited.
+    /// An inhibition ended, and its target still fires. The two mostly end together, some seconds apart.
+    /// The page of the target therefore waits for one `group_interval`, whatever its severity: the
+    /// inhibiting alert has paged the outage already.
     pub(crate) fn settles(&mut self, alert: AlertId, destination: DestinationId) {
         let until = self.world.now + self.world.destinations.get(destination).group_interval;
         // A longer hold of its severity goes on.

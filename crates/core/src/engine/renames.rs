@@ -1,7 +1,7 @@
 //! Receivers and integrations that a new configuration gives other names.
 //!
-//! An incident is open at a endpoint: a URL, with the credential that the request carries. It is closed
-//! through the integration that leads there, whatever the configuration calls it.
+//! An incident is open at an endpoint: a URL, with the credential that the request carries. The integration
+//! that leads there closes it, under whatever name the configuration has.
 
 use std::collections::BTreeMap;
 

@@ -22,9 +22,9 @@ pub struct Repeats {
     pub statements: Vec<Repeat>,
 }
 
-/// A statement about one full label set that was repeated. Most of what a journal holds are these, so each is
-/// written as a list: the alert, how often, and, where there is anything to say, `endsAt` in milliseconds of
-/// the epoch and the full label set.
+/// A repeated statement about one full label set. Most of a journal consists of these, so each is written
+/// as a list: the alert and the number of repeats. If there is more to record, `endsAt` in milliseconds of
+/// the epoch and the full label set follow.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(from = "RepeatList")]
 pub struct Repeat {
@@ -123,7 +123,7 @@ impl Query<'_> {
     /// that it takes. The caller gathers them for [`crate::engine::Event::Repeats`]. `None` if the batch
     /// must be observed.
     pub fn repeats(&self, batch: &Batch) -> Option<Repeats> {
-        // What an event under a key is about is known when it is observed.
+        // The alert of an event under a key is known only when the event is observed.
         if batch.source.is_keyed() || self.is_to_forward(batch) {
             return None;
         }

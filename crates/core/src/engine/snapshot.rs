@@ -1,17 +1,17 @@
 //! The engine's state as bytes: versioned, so that an older one is migrated and a newer refused.
 //!
-//! MessagePack with the names of the fields, so that fields may be added, compressed by zstd. What is text
-//! for people (times, identities, label sets) is written there as the numbers and bytes that it is.
+//! MessagePack with the names of the fields, so that fields may be added, compressed by zstd. Times,
+//! identities and label sets are text for people. In a snapshot they are plain numbers and bytes.
 
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
 
-/// Version of the format written here. 1 was JSON, 2 kept what the destinations know apart; both of no
-/// release.
+/// Version of the format written here. 1 was JSON. 2 kept the states at the destinations apart. No release
+/// had either.
 const VERSION: u32 = 3;
 
-/// zstd's fastest level: state is repetitive, and whoever waits for a page waits for this.
+/// zstd's fastest level. State is repetitive, and pages wait while a snapshot is written.
 const LEVEL: i32 = 1;
 
 #[derive(Serialize)]
@@ -20,7 +20,7 @@ struct Written<'a> {
     engine: &'a Engine,
 }
 
-/// What every version begins with.
+/// The common beginning of every version.
 #[derive(Deserialize)]
 struct Header {
     version: u32,

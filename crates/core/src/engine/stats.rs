@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 
 use crate::model::{Disposition, Duration, Kind, SilenceState, Source, Status, Timestamp};
 
-/// What the engine counted since the journal began, and how things stand.
+/// The engine's counters since the journal began, and its current gauges.
 ///
 /// Law: for each receiver, at every instant, `routed = Σ disposed + pending`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ pub struct Stats {
     pub received: BTreeMap<(Source, Status), u64>,
     /// By receiver. Every receiver of the policy has an entry from the start.
     pub receivers: BTreeMap<SmolStr, ReceiverStats>,
-    /// By receiver, what would have become of what was only observed. The law holds here too.
+    /// By receiver, the dispositions that would have followed in observe mode. The law holds here too.
     #[serde(default)]
     pub observed: BTreeMap<SmolStr, ReceiverStats>,
     /// Alerts known, firing or not.
@@ -30,7 +30,8 @@ pub struct Stats {
     /// Silences that silence nothing, because their expressions take more memory than there is for them.
     #[serde(default)]
     pub silences_without_room: u64,
-    /// When each heartbeat was last heard from the sender that is silent longest; nothing for never.
+    /// The time of each heartbeat's last sign from the sender that is silent longest. `None` if there was
+    /// none.
     #[serde(default)]
     pub heartbeats: BTreeMap<SmolStr, Option<Timestamp>>,
     /// Senders whose clock is wrong, and by how many milliseconds at least: above 0 if it is ahead.
@@ -51,7 +52,7 @@ pub struct Stats {
     pub bounds: BTreeMap<Bound, u64>,
 }
 
-/// What has a bound.
+/// The tables that have a bound.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bound {
@@ -69,7 +70,7 @@ pub enum Bound {
     Members,
     /// Senders of one heartbeat.
     Heartbeats,
-    /// Alerts told apart that nobody heard of in time.
+    /// Late alerts that are told apart.
     Unheard,
     /// Alerts put aside because the engine broke on them.
     Quarantine,
@@ -110,7 +111,7 @@ impl Bound {
 pub struct ReceiverStats {
     /// Observations routed here, once for each route.
     pub routed: u64,
-    /// What became of them.
+    /// Their dispositions.
     #[serde(with = "crate::engine::pairs")]
     pub disposed: BTreeMap<Disposition, u64>,
     /// Accepted, not yet disposed.

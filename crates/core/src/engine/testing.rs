@@ -59,7 +59,7 @@ pub fn flaps_at(suppress_at: u32) -> Noise {
     Noise { flapping, alone: Alone { pages: 0, ..alone }, ..Noise::default() }
 }
 
-/// What the pager shows under one key.
+/// The state that the pager shows under one key.
 #[derive(Default, Debug, Clone)]
 pub struct Shown {
     /// Whether an incident is open under the key.
@@ -95,7 +95,7 @@ pub struct World {
     pub pager: BTreeMap<(String, String), Shown>,
     /// Notifications that no receiver has answered yet.
     pub in_flight: Vec<Notification>,
-    /// What those hold for true that read an integration's messages.
+    /// The state that the readers of an integration's messages hold for true.
     pub consumers: BTreeMap<String, Consumers>,
     /// Whether each message is held to the truth when it is decided.
     pub checks_messages: bool,
@@ -107,7 +107,7 @@ pub struct World {
     pub history: Vec<crate::model::IncidentRecord>,
     /// Every event with its time, for replay.
     pub events: Vec<(Timestamp, Event)>,
-    /// What each event led to, as bytes.
+    /// The effects of each event, as bytes.
     pub trace: Vec<String>,
 }
 
@@ -135,10 +135,10 @@ impl World {
     pub fn handle(&mut self, event: Event) {
         let mut effects = Effects::watched();
         let before = self.engine.query().fills();
-        // What was due is decided before a new policy holds.
+        // Everything due is decided before a new policy holds.
         let replaced = matches!(event, Event::Policy(_)).then(|| self.engine.policy().clone());
         self.engine.handle(self.now, &event, &mut effects);
-        // A reload may leave more than it allows; then at least no more are added.
+        // A reload may leave more entries than it allows. Then at least no more are added.
         for (fill, before) in self.engine.query().fills().iter().zip(before) {
             assert!(fill.held <= fill.most.max(before.held), "no table holds more than it may: {fill:?}");
         }
@@ -280,7 +280,7 @@ pub fn resolved(labels: &LabelSet, starts_at: Timestamp, ends_at: Timestamp) -> 
     Observation { status: Status::Resolved, ends_at: Some(ends_at), ..firing(labels, starts_at) }
 }
 
-/// The engine that has handled `events` from the beginning, and what came of each.
+/// The engine that has handled `events` from the beginning, and the effects of each.
 pub fn replay(policy: Policy, events: &[(Timestamp, Event)]) -> (Engine, Vec<String>) {
     let (mut engine, mut trace) = (Engine::new(policy), Vec::new());
     for (now, event) in events {

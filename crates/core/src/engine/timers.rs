@@ -11,12 +11,13 @@ use crate::engine::incidents::incident::IncidentId;
 use crate::engine::pages::groups::GroupKey;
 use crate::model::{AlertId, Timestamp};
 
-/// What fires. A timer is set at most once; setting it again moves it.
+/// A timer. It is set at most once. Setting it again moves it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Timer {
-    /// What is known of an alert runs out: an `endsAt` passes, nothing was heard of it for long, a re-fire
-    /// told by the other member of a pair is believed, or it is forgotten. Stands in the alert.
+    /// A deadline of an alert: an `endsAt` passes, or no statement came for long. It is also the time when
+    /// a re-fire from the other member of a pair is believed, or the alert is forgotten. It stands in the
+    /// alert.
     Alert(AlertId),
     /// A hold before the first page ends.
     Hold(DestinationId, AlertId),
@@ -24,7 +25,7 @@ pub(crate) enum Timer {
     Reuse(DestinationId, AlertId),
     /// A flapping alert has fired for long enough without a break.
     Confirm(DestinationId, AlertId),
-    /// What waits for the next page of a group has waited long enough.
+    /// The alerts that wait for the next page of a group have waited long enough.
     GroupWait(GroupKey),
     /// An update may leave.
     Update(IncidentId),
@@ -44,11 +45,11 @@ pub(crate) enum Timer {
     Undelivered(IncidentId),
     /// A person should have acknowledged an incident by now.
     Respond(IncidentId),
-    /// What is wrong is looked at again.
+    /// The self-check looks at its problems again.
     SelfCheck,
     /// A heartbeat has been silent for long enough.
     Heartbeat,
-    /// What a route remembers of an alert is forgotten.
+    /// The state of an alert at a destination is forgotten.
     ForgetState(DestinationId, AlertId),
     /// The memory of a series is worth nothing any more.
     ForgetSeries(DestinationId, AlertId),
@@ -92,7 +93,7 @@ pub(crate) enum AlertDeadline {
     Unheard,
 }
 
-/// All timers. Bounded by what they belong to: a handful for each alert, group and incident.
+/// All timers. Alerts, groups and incidents bound their number: each has a handful.
 #[derive(Default, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<(Timestamp, Timer)>", into = "Vec<(Timestamp, Timer)>")]
 pub(crate) struct Timers {
@@ -162,7 +163,7 @@ impl Timers {
         }
     }
 
-    /// When `timer` fires, if it is set; not of those that stand in an alert.
+    /// The deadline of `timer`, if it is set. It does not find timers that stand in an alert.
     pub(crate) fn deadline(&self, timer: &Timer) -> Option<Timestamp> {
         self.at.get(timer).copied()
     }
@@ -192,7 +193,7 @@ impl Timers {
         }
     }
 
-    /// When the earliest deadline is, and where; of those at the same time, in the order of [`Timer`].
+    /// The earliest deadline, and its place. Deadlines at the same time come in the order of [`Timer`].
     fn first(&self) -> Option<(Timestamp, First)> {
         let place = |timer: &Timer| match *timer < Timer::Unheard(AlertId(0)) {
             true => First::Early,

@@ -1,5 +1,4 @@
-//! What happens to alerts later: a mute begins or ends, a statement expires, a delivery ends, a policy
-//! changes.
+//! Later changes of alerts: a mute begins or ends, a statement expires, a delivery ends, a policy changes.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +23,7 @@ pub(crate) fn endpoints(receiver: &Receiver) -> Option<Vec<u64>> {
     (!all.is_empty()).then_some(all)
 }
 
-/// How many refused notifications can be asked for again with what is true then.
+/// The number of refused notifications that can be asked for again with the state of that time.
 pub(crate) const REFUSED_REMEMBERED: usize = 10_000;
 
 impl Engine {
@@ -36,14 +35,14 @@ impl Engine {
         self.wind();
     }
 
-    /// Takes in what is known of an alert now, before anything is decided about it; `before` are the labels
-    /// with which it fired before, if it did.
+    /// Updates the muting stages with an alert's current labels, before anything is decided about it.
+    /// `before` are the labels with which it fired before, if it did.
     pub(crate) fn heard(&mut self, alert: AlertId, before: Option<&LabelSet>) {
         self.mutes.heard(alert, before, self.world.alerts.firing_labels(alert));
     }
 
-    /// Looks at the clock if it is time: silences and windows begin and end before anything else that
-    /// is due, so that nothing leaves in the moment in which it is muted.
+    /// Moves the clock of the mutes on. Silences and windows begin and end before anything else that is
+    /// due, so that nothing leaves at the moment at which it is muted.
     pub(crate) fn mute_clock(&mut self) {
         if self.world.timers.deadline(&Timer::Mute).is_none_or(|at| at > self.world.now) {
             return;
@@ -87,9 +86,9 @@ impl Engine {
         }
     }
 
-    /// A muted alert that the routes take elsewhere now goes there: on its old destination nobody would hear
-    /// of it, and upstream may not say it again for hours.
-    /// Returns whether the routes do.
+    /// Moves a muted alert to its new destination if the routes changed. On its old destination no receiver
+    /// would be notified, and upstream may not repeat it for hours. It returns whether the routes changed
+    /// for the alert.
     fn reroute(&mut self, alert: AlertId, destination: DestinationId) -> bool {
         let Some(known) = self.world.alerts.alert(alert).filter(|a| a.firing()) else { return false };
         let destinations = self.world.destinations.matching(&self.world.policy, &known.labels);
@@ -157,8 +156,8 @@ impl Engine {
         self.world.alerts.rewind(&mut self.world.timers);
     }
 
-    /// The routes changed: what fires and is not told of where it belongs now enters anew there.
-    /// Upstream may not say it again for hours.
+    /// The routes changed. A firing alert enters anew at a destination whose receiver does not know it.
+    /// Upstream may not repeat it for hours.
     pub(crate) fn readmit(&mut self) {
         let firing = self.world.alerts.iter().filter(|(_, alert)| alert.firing());
         let firing: Vec<_> = firing.map(|(id, alert)| (*id, alert.labels.clone())).collect();
@@ -224,7 +223,8 @@ impl Engine {
                         self.pages.incidents.refused.pop_first();
                     }
                 }
-                // It knows how the incident stands, whatever it refused before.
+                // The receiver now knows the state of the incident, even if it refused notifications
+                // before.
                 Outcome::Accepted => {
                     let earlier =
                         self.pages.incidents.refused.iter().filter(|(_, place)| **place == (id, index));

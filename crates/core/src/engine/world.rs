@@ -23,10 +23,10 @@ pub(crate) const MERGED: &str = "squelch_merged";
 /// An alert that a digest or an incident has still to name is remembered for as long again.
 pub(crate) const REMEMBER_ON: Duration = Duration::from_hours(1);
 
-/// A search for what may be forgotten that found nothing is not made again before.
+/// After a vain search for entries to forget, the next search comes no sooner than this.
 pub(crate) const SEARCH_AGAIN: Duration = Duration::from_secs(1);
 
-/// When a search for what may be forgotten found nothing, by the bound that was reached.
+/// The times of vain searches for entries to forget, by the bound that was reached.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Searched {
     #[serde(with = "crate::engine::pairs")]
@@ -58,11 +58,11 @@ pub(crate) fn earliest<T: Ord>(mut all: Vec<T>, most: usize) -> Vec<T> {
     all
 }
 
-/// When a bound is reached, one part in this many of what may be forgotten goes at once.
+/// When a bound is reached, one part in this many of the forgettable entries goes at once.
 pub(crate) const SHARE: usize = 100;
 
-/// What every part of the engine reads, and the timers and accounts that every part writes. It calls no
-/// other part.
+/// The state that every part of the engine reads, and the timers and accounts that every part writes. It
+/// calls no other part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct World {
     /// Engine time: the latest at which an event was handled.
@@ -89,7 +89,7 @@ impl World {
         }
     }
 
-    /// Whether an alert fires that is told of; a heartbeat is not, firing or not.
+    /// Whether an alert fires of which receivers are notified. A heartbeat never counts.
     pub(crate) fn really_fires(&self, alert: AlertId) -> bool {
         let known = self.alerts.alert(alert).filter(|a| a.firing());
         known.is_some_and(|a| self.policy.heartbeat_of(&a.labels).is_none())
@@ -101,8 +101,8 @@ impl World {
         self.alerts.alert(alert).map_or(UNKNOWN, |known| level(known).try_into().unwrap_or(UNKNOWN - 1))
     }
 
-    /// Until when the severity of an alert holds its first page; now at the earliest. None if the alert is
-    /// not known.
+    /// The time until which the severity of an alert holds its first page. It is never earlier than now.
+    /// `None` if the alert is not known.
     pub(crate) fn held_by_level(&self, alert: AlertId) -> Option<Timestamp> {
         let known = self.alerts.alert(alert)?;
         let level = self.policy.severities.level(&known.labels);
@@ -128,7 +128,7 @@ impl World {
         }
     }
 
-    /// The group of an alert; labels that do not make it another alert do not make another group.
+    /// The group of an alert. Labels that do not change an alert's identity do not change its group.
     pub(crate) fn group_key(&self, destination: DestinationId, labels: &LabelSet) -> crate::engine::GroupKey {
         let telling = self.policy.telling(labels);
         (
@@ -154,21 +154,20 @@ impl World {
         accounting.account(destinations.get(destination))
     }
 
-    /// By what name an alert may join an incident that rolls on; by none, if its level is never held.
+    /// The name by which an alert may join an incident that rolls on. `None` if its level is never held.
     pub(crate) fn rolls_by<'a>(&self, labels: &'a LabelSet) -> Option<&'a str> {
         let exempt = self.policy.severities.level(labels).never_hold;
         Some(labels.value("alertname")).filter(|_| !exempt)
     }
 
-    /// Counts observations that took a destination; they are pending until disposed.
+    /// Counts observations that took a destination. They are pending until disposed.
     pub(crate) fn routed(&mut self, destination: DestinationId, count: u64) {
         let account = self.gauges(destination);
         account.routed += count;
         account.pending += count;
     }
 
-    /// Whose flow a destination's pages are part of. What would have been sent takes no place from what is
-    /// sent.
+    /// The flow to which a destination's pages belong. Pages in observe mode take no place from real ones.
     pub(crate) fn flow_key(&self, destination: DestinationId) -> SmolStr {
         let destination = self.destinations.get(destination);
         match destination.observes() {
@@ -266,7 +265,7 @@ impl World {
         *count = if closing { *count + 1 } else { count.saturating_sub(1) };
     }
 
-    /// What is remembered of an alert at a destination goes once it tells nothing any more.
+    /// Forgets the state of an alert at a destination once it holds no information.
     pub(crate) fn remember(&mut self, alert: AlertId, destination: DestinationId) {
         let noise = &self.destinations.get(destination).noise;
         let Some(state) = self.alerts.state(alert, destination) else { return };
@@ -290,7 +289,8 @@ impl World {
         }
     }
 
-    /// The policy changed: what fires is watched as it says, from when it began.
+    /// The policy changed. The watch of a firing alert follows the new settings, from the time when it
+    /// began.
     pub(crate) fn watch_anew(&mut self, alert: AlertId) {
         self.alerts.watch(alert, None, &mut self.timers);
         self.watch_alert(alert);

@@ -7,8 +7,8 @@ use smol_str::SmolStr;
 use crate::model::{AlertId, LabelSet};
 use crate::policy::InhibitRule;
 
-/// The firing alerts that rules are about, by the values of the labels that must be equal: what a
-/// change costs does not grow with the number of sources.
+/// The firing alerts that rules match, by the values of the labels that must be equal. The cost of a change
+/// therefore does not grow with the number of sources.
 ///
 /// Follows from the rules and the firing alerts, so it is no part of a snapshot.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ struct Scope {
     targets: BTreeSet<AlertId>,
 }
 
-/// What mutes a target.
+/// The rule and the source that mute a target.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Inhibitor<'a> {
     /// The alert that fires.
@@ -94,7 +94,7 @@ impl Inhibition {
         }
     }
 
-    /// What mutes an alert with these labels, by the first rule that does.
+    /// The inhibitor of an alert with these labels, by the first rule that mutes it.
     pub(crate) fn inhibitor(&self, labels: &LabelSet) -> Option<Inhibitor<'_>> {
         let found = |(index, Rule { rule, scopes }): (usize, &'_ Rule)| {
             if scopes.is_empty() || !rule.is_target(labels) {

@@ -19,7 +19,7 @@ pub(crate) struct Intervals {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Now {
     inside: bool,
-    /// When that changes; never, if there is no such time.
+    /// The time of the next change. `None` if there is none.
     until: Option<Timestamp>,
 }
 
@@ -29,7 +29,7 @@ impl Intervals {
         self.named = named.iter().map(|(name, entries)| (name.clone(), Now::at(now, entries))).collect();
     }
 
-    /// Looks at the clock; returns the names that contain it and did not, or did and do not.
+    /// Moves the clock on. It returns the names of the intervals that began or ended.
     pub(crate) fn pass(
         &mut self,
         now: Timestamp,
@@ -82,12 +82,12 @@ fn contains(entries: &[TimeInterval], at: Timestamp) -> bool {
     entries.iter().any(|entry| entry.contains(at))
 }
 
-/// Entries that meet, as two halves of a night do, are one; after so many seams it is given up, and
-/// the time is one at which to look again.
+/// Entries that meet, as two halves of a night do, are one. After this many seams the search stops and
+/// gives a time at which to look again.
 const MOST_SEAMS: usize = 1000;
 
-/// The first moment after `after` at which the entries together contain the time and did not, or the
-/// other way round; none if that never comes.
+/// The first moment after `after` at which the entries together begin or cease to contain the time. `None`
+/// if that never comes.
 pub(crate) fn next_change(entries: &[TimeInterval], after: Timestamp) -> Option<Timestamp> {
     let inside = contains(entries, after);
     let mut at = after;
@@ -100,15 +100,16 @@ pub(crate) fn next_change(entries: &[TimeInterval], after: Timestamp) -> Option<
     Some(at)
 }
 
-/// Every combination of date fields that comes at all comes in so many days: 40 years hold each date
-/// on each weekday, 29 February among them, but around a year like 2100; and twice that hold those.
+/// Every possible combination of date fields occurs within so many days. 40 years hold each date on each
+/// weekday, 29 February among them. A span around a year like 2100 is the exception, and twice that time
+/// covers it.
 const MOST_DAYS: usize = 81 * 366;
 
 /// The first moment after `after` at which one entry begins or ends.
 ///
-/// Between two steps of the zone's offset the clock on the wall runs evenly, so an entry can begin or
-/// end only where that clock shows midnight or one of its times, or where it is set. Those moments are
-/// looked at in order: an hour that is left out has none of its own, one that comes twice has them twice.
+/// Between two steps of the zone's offset, local time runs evenly. An entry can therefore begin or end only
+/// at a local midnight, at one of its times, or where the offset steps. The search looks at those moments
+/// in order. An hour that is left out has no such moments, and an hour that comes twice has them twice.
 fn next_edge(entry: &TimeInterval, after: Timestamp) -> Option<Timestamp> {
     let inside = entry.contains(after);
     let mut date = entry.location.civil(after).date().yesterday().ok()?;

@@ -1,7 +1,8 @@
-//! Muting: what a silence, a mute window or a firing inhibitor keeps from notifying, and until when.
+//! Muting: the alerts that a silence, a mute window or a firing inhibitor keeps from notifying, and until
+//! when.
 //!
-//! It keeps back what starts to fire, never the resolve of an open incident. What still fires when
-//! the last cause ends enters anew, as an observation of the engine's own.
+//! It keeps back alerts that start to fire, never the resolve of an open incident. An alert that still
+//! fires when the last cause ends enters anew, as an observation of the engine's own.
 
 pub(crate) mod inhibition;
 pub(crate) mod intervals;
@@ -22,7 +23,7 @@ use crate::engine::mutes::silences::Silences;
 use crate::model::{AlertId, Basis, Cause, Fingerprint, LabelSet, Reason, Silence, SilenceState, Timestamp};
 use crate::policy::{Lines, Policy};
 
-/// The three stages that mute, and what they know of the alerts.
+/// The three stages that mute, and their indexes of the alerts.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mutes {
     pub(crate) silences: Silences,
@@ -32,12 +33,12 @@ pub(crate) struct Mutes {
     /// Where rules and intervals stand in the configuration.
     #[serde(skip)]
     lines: Lines,
-    /// Alerts for which something may have changed; empty between events.
+    /// Alerts whose muting may have changed. It is empty between events.
     #[serde(skip)]
     pub(crate) dirty: BTreeSet<AlertId>,
 }
 
-/// What mutes an alert at a destination.
+/// The cause that mutes an alert at a destination.
 pub(crate) struct Muting {
     pub(crate) cause: Cause,
     /// When it ends, where that is known.
@@ -54,7 +55,7 @@ impl Muting {
 }
 
 impl Mutes {
-    /// What follows from the policy and the firing alerts, made anew.
+    /// A copy whose indexes are built anew from the policy and the firing alerts.
     pub(crate) fn reindexed(&self, policy: &Policy, alerts: &Alerts) -> Self {
         let mut mutes = Mutes {
             silences: self.silences.clone(),
@@ -71,7 +72,7 @@ impl Mutes {
         mutes
     }
 
-    /// What concerns an alert with these labels, for a copy of the engine with `alerts`.
+    /// The part that concerns an alert with these labels, for a copy of the engine with `alerts`.
     pub(crate) fn only(&self, policy: &Policy, alerts: &Alerts, labels: &LabelSet) -> Self {
         let silences = self.silences.only(labels);
         Mutes { silences, intervals: self.intervals.clone(), ..Mutes::default() }.reindexed(policy, alerts)

@@ -1,4 +1,4 @@
-//! Silences: what a person told to be quiet. Rules: Alertmanager `silence/silence.go`.
+//! Silences. Rules: Alertmanager `silence/silence.go`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -26,10 +26,10 @@ pub(crate) const RETENTION: Duration = Duration::from_hours(120);
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Silences {
     known: BTreeMap<SmolStr, KnownSilence>,
-    /// How many were ever made; no id comes twice.
+    /// The number of silences ever made. No id comes twice.
     made: u64,
-    /// The silences that are not expired, by the firing alerts that they match; others are not in
-    /// here. Follows from `known` and the alerts, so it is no part of a snapshot.
+    /// The silences that are not expired, by the firing alerts that they match. Other alerts are not in
+    /// here. It follows from `known` and the alerts, so it is no part of a snapshot.
     #[serde(skip)]
     matched: BTreeMap<AlertId, BTreeSet<SmolStr>>,
     /// Those that are not expired and compiled. Follows from `known`.
@@ -38,7 +38,8 @@ pub(crate) struct Silences {
     /// Follows from the policy.
     #[serde(skip)]
     room: SilenceRoom,
-    /// What all take together, and how many that are not expired are not compiled. Follows from `known`.
+    /// The memory that all silences take together, and the number of unexpired ones that are not compiled.
+    /// It follows from `known`.
     #[serde(skip)]
     sums: Sums,
 }
@@ -72,7 +73,8 @@ impl Default for SilenceRoom {
 }
 
 impl SilenceRoom {
-    /// What silences that were granted may take: a version that compiles them larger must not lose any.
+    /// The memory that granted silences may take. It is larger, so that a version that compiles them larger
+    /// does not lose any.
     fn granted(&self) -> u64 {
         self.0 + self.0 / 4
     }
@@ -84,7 +86,7 @@ struct KnownSilence {
     silence: Silence,
     /// At the last look at the clock.
     state: SilenceState,
-    /// What it takes as it is compiled now.
+    /// The memory that it takes as it is compiled now.
     #[serde(skip)]
     cost: u64,
 }
@@ -105,10 +107,10 @@ impl KnownSilence {
 }
 
 impl Silences {
-    /// What granting `request` at `now` would change.
+    /// The changes that granting `request` at `now` would make.
     ///
-    /// One that exists is changed in place if what it silences stays the same; else it ends and another
-    /// one begins, so that a silence that was in force stays to be seen as it was.
+    /// A silence is changed in place if its matchers stay the same. Otherwise it ends and another one
+    /// begins, so that people still see the earlier silence as it was.
     pub(crate) fn plan(
         &self,
         now: Timestamp,
@@ -149,16 +151,16 @@ impl Silences {
         Ok(SilenceChange::Set { silence, replaces })
     }
 
-    /// Nothing here is random; what makes the id unlike all others is the count.
+    /// Nothing here is random. The count makes the id unlike all others.
     fn new_id(&self, silence: &Silence) -> SmolStr {
         let text = format!("{} {} {:?}", self.made, silence.updated_at, silence.matchers);
         let digits = hex(&sha256(text.as_bytes()));
         let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
-        // RFC 9562, version 8: made in a way of our own; variant 10.
+        // RFC 9562, version 8 (a custom layout) and variant 10.
         format_smolstr!("{}-{}-8{}-8{}-{}", part(0, 8), part(8, 12), part(12, 15), part(15, 18), part(18, 30))
     }
 
-    /// Takes a change over. `firing` are the alerts that fire; those that it is about go to `dirty`.
+    /// Applies a change. `firing` are the alerts that fire. Those that the change concerns go to `dirty`.
     pub(crate) fn apply<'a>(
         &mut self,
         now: Timestamp,
@@ -192,7 +194,8 @@ impl Silences {
             self.index.remove(&old.silence);
         }
         let mut entry = KnownSilence { silence: silence.clone(), state: silence.state(now), cost: 0 };
-        // Read from the journal it is not compiled; live it was, to be checked. The outcome is the same.
+        // A silence from the journal is not compiled. A live one was compiled for the check. The outcome is
+        // the same.
         let left = self.room.granted().saturating_sub(self.sums.taken);
         let mut left = usize::try_from(left).unwrap_or(usize::MAX);
         let fits = entry.is_live() && entry.silence.compile(&mut left).is_ok();
@@ -220,8 +223,8 @@ impl Silences {
         }
     }
 
-    /// Makes room by forgetting what is expired, the oldest first; then has those in force that have room, of
-    /// which there are more or fewer after a change. What is in force follows from what is known alone.
+    /// Makes room by forgetting expired silences, the oldest first. Then it chooses the silences in force
+    /// that have room, which a change may make more or fewer. The choice follows from `known` alone.
     fn settle<'a>(
         &mut self,
         firing: impl Iterator<Item = (AlertId, &'a LabelSet)> + Clone,
@@ -283,7 +286,7 @@ impl Silences {
         changed
     }
 
-    /// Everything that follows from what is known, anew: so many bytes may be taken.
+    /// Builds everything that follows from `known` anew, within `room` bytes.
     pub(crate) fn refit(&mut self, room: u64) {
         self.room = SilenceRoom(room);
         self.fit();
@@ -392,11 +395,11 @@ impl Silences {
         let about = self.index.about(labels).filter_map(|id| self.known.get_key_value(id));
         let about = about.filter(|(_, e)| e.silence.matches(labels));
         let known = about.map(|(id, entry)| (id.clone(), entry.clone())).collect();
-        // A copy is made to be read anew: what follows from the rest is left out.
+        // The copy is indexed anew, so it leaves out everything that follows from the rest.
         Silences { known, made: self.made, ..Silences::default() }
     }
 
-    /// The active silence about a firing alert; of several the one that ends last.
+    /// The active silence that matches a firing alert. Of several it is the one that ends last.
     pub(crate) fn silence_of(&self, alert: AlertId) -> Option<&Silence> {
         let all = self.matched.get(&alert)?.iter().filter_map(|id| self.known.get(id));
         let active = all.filter(|e| e.state == SilenceState::Active).map(|e| &e.silence);
@@ -409,7 +412,7 @@ impl Silences {
         all.filter(|id| self.known.get(*id).is_some_and(|e| e.state == SilenceState::Active))
     }
 
-    /// Those behind `id` in the order of their ids; all without.
+    /// The silences behind `id` in the order of their ids. Without `id`, all silences.
     pub(crate) fn after(&self, id: Option<&str>) -> impl Iterator<Item = (&Silence, SilenceState)> {
         let from = id.map_or(Bound::Unbounded, Bound::Excluded);
         self.known.range::<str, _>((from, Bound::Unbounded)).map(|(_, e)| (&e.silence, e.state))

@@ -1,9 +1,9 @@
-//! Scripts of what the peers of one alert state.
+//! Scripts of the statements that the peers of one alert make.
 
 use super::*;
 use crate::model::LabelSet;
 
-/// One alert at one door, and a script of what its peers state.
+/// One alert from one source, and a script of its peers' statements.
 struct Script {
     occurrences: Occurrences,
     key: OccurrenceKey,

@@ -15,8 +15,8 @@ use crate::engine::world::World;
 use crate::model::{AlertId, Basis, Cause, LabelSet, Timestamp};
 
 impl Pages {
-    /// An alert that fires is muted; `count` observations say that it does. If it waits for its first
-    /// page, that is called off. If a human knows of it, its incident goes on.
+    /// Mutes a firing alert. `count` observations say that it fires. It cancels the alert's wait for its
+    /// first page. If a receiver was notified of the alert, its incident goes on.
     pub(crate) fn mute(
         &mut self,
         world: &mut World,
@@ -84,8 +84,8 @@ impl Pages {
         }
     }
 
-    /// The severity of an alert rose while it fires, which `ignore_labels` may let it: what waits with it
-    /// waits no longer than the new level does, and its incident may be worse.
+    /// The severity of a firing alert rose, which `ignore_labels` may allow. Pages that wait with it wait
+    /// no longer than the new level allows, and its incident may be worse.
     pub(crate) fn rose(&mut self, world: &mut World, alert: AlertId) {
         for destination in world.taken_destinations(alert) {
             if world.state(alert, destination).muted().is_some() {
@@ -117,9 +117,9 @@ impl Pages {
         }
     }
 
-    /// The destinations that an observation takes: those that match, and those that the configuration no
-    /// longer has but on which the alert is still told of. A destination on which it is not told of is left
-    /// out while such an old one tells the same receiver.
+    /// The destinations that an observation takes: those that match, and those that left the configuration
+    /// while a receiver still knows the alert there. A new destination is left out while such an old one
+    /// notifies the same receiver.
     pub(crate) fn destinations_of(
         &self,
         world: &World,
@@ -164,9 +164,9 @@ impl Pages {
         destinations
     }
 
-    /// Until when the severity of an alert holds its first page at a destination; now at the earliest. An
-    /// alert that goes on in its own incident needs no page, so nothing holds it. None if the alert is not
-    /// known.
+    /// The time until which the severity of an alert holds its first page at a destination. It is never
+    /// earlier than now. An alert that goes on in its own incident needs no page, so nothing holds it.
+    /// `None` if the alert is not known.
     pub(crate) fn held_until(
         &self,
         world: &World,
@@ -278,7 +278,7 @@ impl Pages {
         self.retire(world, alert, destination, waiting, world.now);
     }
 
-    /// The alert no longer fires, and what is behind this stage is told so.
+    /// The alert no longer fires. It updates the stages behind this one.
     pub(crate) fn retire(
         &mut self,
         world: &mut World,

@@ -16,7 +16,7 @@ use crate::engine::world::World;
 use crate::model::{AlertId, Cause, Timestamp};
 use crate::policy::{ALONE_CONFIRM, ALONE_HALF_LIFE, ALONE_NEAR};
 
-/// What one page counts.
+/// The count of one page, in thousandths.
 const PAGE: u64 = 1_000;
 
 /// The pages that an alert opened alone at a destination.

@@ -1,9 +1,9 @@
-//! Digests: what was held back at a receiver is told there now and then, as one message that
+//! Digests: from time to time a receiver gets one message about the alerts that were held back there. It
 //! interrupts nobody.
 //!
-//! A period begins with the first thing held back and lasts for the `digest` of its profile; where
-//! nothing is held back there is no period, and no digest. A digest that a receiver refuses is a dead letter
-//! and an alarm. If nobody took it, the next digest tells the same again, within [`AGAIN`].
+//! A period begins with the first alert held back and lasts for the `digest` of its profile. Without an
+//! alert held back there is no period, and no digest. A digest that a receiver refuses is a dead letter and
+//! an alarm. If no integration accepted it, the next digest reports the same again, within [`AGAIN`].
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,17 +22,17 @@ use crate::model::{
     NotificationId, Outcome, Reason, Status, Timestamp,
 };
 
-/// A period tells apart at most this many alerts for each receiver; what is beyond is only counted.
+/// A period tells apart at most this many alerts for each receiver. It only counts further ones.
 const REMEMBERED: usize = 1_000;
 /// A digest lists at most this many alerts.
 const LISTED: usize = 100;
 /// For each reason a digest names at most this many alert names, cut to [`NAME_CHARS`].
 const NAMED: usize = 3;
 const NAME_CHARS: usize = 60;
-/// A period that nobody was told of is told of again after this long at most.
+/// A period whose digest no integration accepted is reported again after this long at most.
 const AGAIN: Duration = Duration::from_hours(1);
 
-/// What is held back at each receiver, and the digests that are on their way.
+/// The alerts held back at each receiver, and the digests that are on their way.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Digests {
     #[serde(with = "crate::engine::pairs")]
@@ -40,7 +40,7 @@ pub(crate) struct Digests {
     /// The digests whose end is not known yet.
     #[serde(with = "crate::engine::pairs")]
     on_way: BTreeMap<NotificationId, OnWay>,
-    /// The periods that these tell of and that nobody has been told of yet, by their first digest.
+    /// The periods of these digests that no integration has accepted yet, by their first digest.
     #[serde(with = "crate::engine::pairs")]
     unnotified: BTreeMap<NotificationId, Period>,
     /// Receivers and integrations that refused their last digest, with its number.
@@ -57,7 +57,7 @@ struct OnWay {
     first: NotificationId,
 }
 
-/// What was held back at one receiver since its last digest.
+/// The alerts held back at one receiver since its last digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Period {
     since: Timestamp,
@@ -86,8 +86,8 @@ impl Digests {
         rename_part(&mut self.refused, old, new);
     }
 
-    /// The period of `receiver`; if one begins, it lasts for `every`, and the time when it ends is
-    /// returned with it.
+    /// The period of `receiver`. If one begins, it lasts for `every`, and the call also returns the time of
+    /// its end.
     fn period(
         &mut self,
         now: Timestamp,
@@ -141,7 +141,7 @@ impl Period {
         *self.held.entry(alert).or_insert_with(new).counts.entry(reason).or_default() += count;
     }
 
-    /// Takes in what an earlier period held and nobody was told of.
+    /// Takes over the alerts of an earlier period whose digest no integration accepted.
     fn take_in(&mut self, earlier: Period) {
         self.since = self.since.min(earlier.since);
         for (alert, held) in earlier.held {
@@ -154,7 +154,7 @@ impl Period {
         }
     }
 
-    /// What was held back, the most first. Alerts of the names in `withheld` fire.
+    /// The alerts that were held back, by count, highest first. Alerts of the names in `withheld` fire.
     fn cause(&self, now: Timestamp, withheld: &BTreeMap<SmolStr, u64>) -> Cause {
         let mut reasons: BTreeMap<Reason, (u64, BTreeMap<SmolStr, u64>)> = BTreeMap::new();
         for held in self.held.values() {
@@ -198,9 +198,9 @@ fn cut(name: &str) -> SmolStr {
 }
 
 impl Pages {
-    /// The period of a receiver is over. Its digest goes to the integrations that want updates, or to
-    /// all if none does, of those that can show one. One at which the last digest is still on its way
-    /// is left out; while all are, the period goes on.
+    /// The period of a receiver is over. Its digest goes to the integrations that want updates, or to all
+    /// if none does. Only integrations that can show a digest count. An integration whose last digest is
+    /// still on its way is left out. While that holds for all of them, the period goes on.
     pub(crate) fn digest(&mut self, world: &mut World, receiver: &SmolStr) {
         let integrations = world.policy.receivers.get(receiver).map(|r| r.integrations.as_slice());
         let takes = || integrations.unwrap_or_default().iter().filter(|i| i.takes_digests);
@@ -231,7 +231,7 @@ impl Pages {
             self.incidents.outgoing.push(Notification { id, integration, ..notified.clone() });
         }
         self.digests.unnotified.insert(first, period);
-        // What fires on is told again, for as long as it is withheld.
+        // The next digest lists firing alerts again, for as long as they are withheld.
         if let Some(destination) = destination {
             self.digests.withheld_alerts(world, destination);
         }
@@ -265,8 +265,8 @@ impl Pages {
         }
     }
 
-    /// Takes a new policy over: what nobody is to hear of any more is dropped, and what is withheld
-    /// is told of from now on where it was not.
+    /// Adopts a new policy. It drops alerts that no digest may list any more, and adds withheld alerts
+    /// where digests are new.
     pub(crate) fn digests_adopt(&mut self, world: &mut World) {
         let receivers = world.destinations.current().filter(|l| !l.noise.digest.is_zero());
         let receivers: BTreeSet<SmolStr> = receivers.map(|l| l.receiver.clone()).collect();
@@ -344,7 +344,7 @@ impl Digests {
         }
     }
 
-    /// Nobody took the digest of a period: the next one tells of it too.
+    /// No integration accepted the digest of a period. The next one reports it too.
     fn digest_again(&mut self, world: &mut World, receiver: &SmolStr, earlier: Period) {
         let destinations =
             world.destinations.current().filter(|l| l.receiver == *receiver && !l.noise.digest.is_zero());
@@ -413,7 +413,7 @@ fn digest_of(
             Some((severities.level_of(&view.labels), view.status, Reverse(*count), view))
         })
         .collect();
-    // The worst first: what is severe, what fires, what came most often.
+    // The worst first: by severity, then firing ones, then by count.
     alerts.sort_by(|a, b| (a.0, a.1, a.2, &a.3.labels).cmp(&(b.0, b.1, b.2, &b.3.labels)));
     let level = alerts.first().map_or(lowest, |(level, ..)| *level);
     let key = format_smolstr!("digest:{receiver}");

@@ -12,8 +12,8 @@ use crate::model::{AlertId, Cause};
 use crate::policy::{FAN_OUT, FAN_OUT_WITHIN, LOOK_BACK};
 
 impl Pages {
-    /// An alert came into an incident by a destination. The incident of a merged page stands in the group
-    /// of the alert there too: what the group brings next joins it, as it would join a page of its own.
+    /// An alert came into an incident by a destination. The incident of a merged page then also stands in
+    /// the alert's group there. Later alerts of the group join it, as they would join a page of their own.
     pub(crate) fn stands_in(
         &mut self,
         world: &mut World,
@@ -42,7 +42,7 @@ impl Pages {
         self.forget_group_later(world, &key);
     }
 
-    /// What the next page of a group tells: alerts, the observations that wait with each, and whether it
+    /// The content of a group's next page: alerts, the observations that wait with each, and whether it
     /// recovered.
     pub(crate) fn take_page(&mut self, world: &mut World, key: &GroupKey) -> Vec<(AlertId, u64, bool)> {
         let since = world.now - LOOK_BACK;
@@ -71,8 +71,8 @@ impl Pages {
         }
     }
 
-    /// Puts an alert that waited in `from` into an incident, as firing, or as recovered if it is not in
-    /// it yet. What waits elsewhere on another destination of the alert goes on to wait there.
+    /// Puts an alert that waited in `from` into an incident, as firing, or as recovered if it is not in it
+    /// yet. An alert that waits elsewhere on another destination goes on to wait there.
     pub(crate) fn enter(
         &mut self,
         world: &mut World,
@@ -105,7 +105,7 @@ impl Pages {
         }
     }
 
-    /// What flaps in older incidents of a group, and fires, is part of its new page.
+    /// Firing alerts that flap in older incidents of a group become part of its new page.
     pub(crate) fn draw_in(&mut self, world: &mut World, id: IncidentId, key: &GroupKey) {
         let older = self.groups.get(key).map_or(Vec::new(), |group| group.open.clone());
         for old in older.into_iter().filter(|old| *old != id) {

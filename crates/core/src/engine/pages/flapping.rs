@@ -1,5 +1,5 @@
-//! Flapping, as the pipeline meets it: when it begins, what an alert's incident is told of it, and how it
-//! ends. The arithmetic is [`crate::engine::damping`]'s.
+//! Flapping in the pipeline: its begin, the updates to the alert's incident, and its end. The arithmetic is
+//! [`crate::engine::damping`]'s.
 
 use crate::engine::destinations::DestinationId;
 use crate::engine::pages::Pages;
@@ -11,10 +11,11 @@ use crate::model::{AlertId, Cause};
 use crate::policy::{FAN_OUT, FAN_OUT_WITHIN};
 
 impl Pages {
-    /// A flapping alert fires again, and its resolve was withheld. While a page of its group is recent, that
-    /// is told there as an update, unless it was gone for no longer than `resolve_hold`. Later it is held:
-    /// it is part of the next page of its group, and opens one only with others that flap, or if it lasts.
-    /// An alert that was gone for a moment opens none with others: it goes on in its own incident.
+    /// A flapping alert fires again, and its resolve was withheld. While a page of its group is recent,
+    /// that incident gets an update, unless the alert was gone for no longer than `resolve_hold`. Later the
+    /// alert is held. It is then part of the next page of its group, and opens one only with others that
+    /// flap, or if it lasts. An alert that was gone for a moment opens none with others: it goes on in its
+    /// own incident.
     pub(crate) fn refire(&mut self, world: &mut World, alert: AlertId, destination: DestinationId) {
         let Some(labels) = world.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
         let key = world.group_key(destination, &labels);
@@ -119,7 +120,7 @@ impl Pages {
         {
             self.incidents.touched.insert(id);
         }
-        // What is a heartbeat now is told of no more, firing or not.
+        // Notifications about an alert that is a heartbeat now end, firing or not.
         let known = world.alerts.alert(alert).filter(|a| a.firing());
         if known.is_none_or(|a| world.policy.heartbeat_of(&a.labels).is_some()) {
             let state = world.state(alert, destination);

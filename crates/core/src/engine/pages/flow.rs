@@ -1,6 +1,6 @@
 //! How many pages a receiver can take: the storm (ISA-18.2), the limit (GCRA) and the budget.
 //!
-//! Nothing is dropped here: what is over is merged into one page, or into the storm's incident.
+//! Squelch drops nothing here. It merges pages above a limit into one page, or into the storm's incident.
 
 use std::cell::Cell;
 use std::num::NonZeroU32;
@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Duration, Timestamp};
 use crate::policy::{Limit, Storm};
 
-/// So many would-be pages are remembered; a storm needs fewer.
+/// The number of remembered would-be pages. A storm needs fewer.
 const REMEMBERED: usize = 1000;
 
-/// What one receiver was about to be sent lately.
+/// The recent would-be pages of one receiver.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Flow {
     /// Would-be pages, oldest first.
@@ -61,7 +61,7 @@ impl Flow {
     pub(crate) fn limit(&mut self, now: Timestamp, limit: &Limit) -> Result<(), Timestamp> {
         let Some(quota) = quota(limit) else { return Ok(()) };
         let (clock, state) = (FakeRelativeClock::default(), Tat(Cell::new(self.tat)));
-        // Built at zero, so that what it stores counts from 1970 and can be kept.
+        // Built at zero, so that its stored state counts from 1970 and can be kept.
         let limiter: RateLimiter<NotKeyed, Tat, FakeRelativeClock, NoOpMiddleware<Nanos>> =
             RateLimiter::new(quota, state, clock.clone());
         clock.advance(now.since(Timestamp::from_millis(0)).to_std());
@@ -73,7 +73,7 @@ impl Flow {
         answer
     }
 
-    /// Counts a page that leaves; true if it is over the budget of `pages` within `per`.
+    /// Counts a page that leaves. It returns true if the page is over the budget of `pages` within `per`.
     pub(crate) fn over_budget(&mut self, now: Timestamp, budget: &Limit) -> bool {
         let oldest = now - budget.per;
         self.sent.retain(|at| *at > oldest);

@@ -2,8 +2,9 @@
 //! Beside that, the engine decides what it would have done, and that leaves nowhere.
 //!
 //! A mirrored incident is one notification group of the sender: it pages, changes, repeats and resolves
-//! when the sender says so. What came without a group (API v2) has that which Alertmanager would give it:
-//! `<route key>:<group labels>` of the route that it took. What began in one mode ends in it.
+//! when the sender says so. Statements without a group (API v2) get the group that Alertmanager would give
+//! them: `<route key>:<group labels>` of the route that they took. An incident ends in the mode in which it
+//! began.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +34,7 @@ pub(crate) struct Forwards {
     pub(crate) unsettled: BTreeSet<IncidentId>,
 }
 
-/// What is known of the sender's last word on an incident.
+/// The sender's latest statement about an incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Forward {
     pub(crate) incident: IncidentId,
@@ -79,7 +80,7 @@ struct Said<'a> {
 }
 
 impl Forwards {
-    /// Passes on what a request said: `observed` are its alerts, with the destinations that only observe.
+    /// Forwards the content of a request. `observed` are its alerts, with the destinations in observe mode.
     pub(crate) fn forward(
         &mut self,
         world: &mut World,
@@ -94,7 +95,7 @@ impl Forwards {
         let shown: Vec<_> = self.open.iter().filter(|(key, _)| of_it(key)).collect();
         let mut said: BTreeMap<(SmolStr, SmolStr), Said<'_>> = BTreeMap::new();
         for (alert, status, destinations) in observed {
-            // Without a group of the sender's, what the engine holds for true is what is told.
+            // Without a group of the sender's, the notification states the engine's own view.
             let truth = if world.fires(alert) { Status::Firing } else { Status::Resolved };
             let status = if batch.upstream.is_some() { status } else { truth };
             let mut entry =
@@ -123,7 +124,7 @@ impl Forwards {
                 };
                 entry(receiver, *destination, text, labels, Some(*destination));
             }
-            // Its destination may be another one by now: what is shown is brought to its end all the same.
+            // Its destination may have changed by now. The shown incident still comes to its end.
             let ends = batch.upstream.is_some() || status == Status::Resolved;
             for (key, forward) in shown.iter().filter(|_| ends) {
                 if destinations.iter().any(|l| world.destinations.get(*l).receiver == key.0) {
@@ -140,8 +141,8 @@ impl Forwards {
         }
     }
 
-    /// An alert fires at a destination that only observes, and no request says so: a reload brought it
-    /// there, or the other member of a pair is believed by now.
+    /// An alert fires at a destination in observe mode, and no request says so. A reload brought it there,
+    /// or the other member of a pair is believed by now.
     pub(crate) fn forward_alone(
         &mut self,
         world: &mut World,
@@ -240,7 +241,7 @@ impl Forwards {
         }
         incident.members.extend(members);
         let fires_on: BTreeSet<AlertId> = firing(incident).collect();
-        // What the sender left out may fire: in doubt it stays open.
+        // Alerts that the sender left out may fire. In doubt the incident stays open.
         let closes = fires_on.is_empty() && said.truncated == 0;
         if !closes && copy && said.whole && fired == fires_on {
             return settle_accounts(world, incidents, &said, None, &Cause::OtherPeerRepeats);
@@ -352,8 +353,8 @@ pub(crate) fn passed_on(
     accounting.dispose_as_sent(*now, count, verdict);
 }
 
-/// Disposes the observations of a notification: one as what was sent, if anything was, and the others
-/// for `cause`.
+/// Disposes the observations of a notification. If anything was sent, one observation counts as that. The
+/// others are suppressed for `cause`.
 fn settle_accounts(
     world: &mut World,
     incidents: &Incidents,

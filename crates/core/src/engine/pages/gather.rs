@@ -1,4 +1,5 @@
-//! The next page of a group: how long its alerts wait, which of them open no page, and what it lists.
+//! The next page of a group: how long its alerts wait, which of them open no page, and which alerts it
+//! lists.
 
 use std::sync::Arc;
 
@@ -76,7 +77,7 @@ impl Pages {
         group.pending.push(Pending { alert, count, fired_at: now, due, wait, firing, recovered: false });
         let fans_out = wait == Wait::Hold && group.fan_out(now - FAN_OUT_WITHIN) >= FAN_OUT;
         if fans_out {
-            // What was withheld is part of it after all.
+            // Withheld alerts that fired recently become part of it after all.
             let oldest = now - FAN_OUT_WITHIN;
             let part = |q: &mut WithheldAlert| q.fired_at >= oldest;
             for q in group.withheld.extract_if(.., part) {
@@ -113,8 +114,8 @@ impl Pages {
         self.prune_withheld(world, key);
     }
 
-    /// A new policy may shorten a hold or a wait, or mark a level `never_hold`: it applies to the alerts
-    /// that are held and that wait already. It lengthens none of these.
+    /// A new policy may shorten a hold or a wait, or mark a level `never_hold`. It then applies to alerts
+    /// that are held or wait already. It lengthens none of these.
     pub(crate) fn waits_adopt(&mut self, world: &mut World) {
         let held = world.alerts.states().filter(|(.., state)| state.held_until().is_some());
         let held: Vec<_> = held.map(|(alert, destination, _)| (alert, destination)).collect();
@@ -158,15 +159,16 @@ impl Pages {
         }
     }
 
-    /// The page of a group leaves, with all that waits, and with what was withheld if it fires
-    /// still or is recent; unless the receiver has had enough.
+    /// The page of a group leaves, with all alerts that wait. Withheld alerts are included if they still
+    /// fire or are recent. The limits of the receiver may keep it back.
     fn open(&mut self, world: &mut World, key: &GroupKey) {
         let assured = |group: &Group| group.pending.iter().any(|p| p.wait == Wait::Again);
         let assured = *key == world.merged_key(key.0) || self.groups.get(key).is_some_and(assured);
         let all = self.take_page(world, key);
         let knows = |alert: &AlertId| self.incidents.receiver_knows(world, *alert, key.0);
         if all.iter().all(|(alert, _, recovered)| *recovered && (!assured || knows(alert))) {
-            // All of it ended before its page left, and nobody is to hear of it, or its receiver has.
+            // All of its alerts ended before the page left. Either no receiver needs a page about them, or
+            // its receiver was notified.
             for (alert, count, _) in all {
                 self.never_paged(world, alert, key.0, count, 0);
             }
@@ -202,8 +204,8 @@ impl Pages {
         self.incidents.touched.insert(id);
     }
 
-    /// An alert that waits for a page, or is withheld, recovers; `resolved` observations say so.
-    /// False if it does neither.
+    /// An alert that waits for a page, or is withheld, recovers. `resolved` observations say so. It returns
+    /// false if the alert does neither.
     pub(crate) fn recover(
         &mut self,
         world: &mut World,
@@ -288,7 +290,7 @@ impl Pages {
     }
 }
 
-/// How a firing waits for its page, and until when; or why it opens none.
+/// How a firing waits for its page, and until when. Otherwise, the reason why it opens none.
 fn waits(
     now: Timestamp,
     level: &Level,

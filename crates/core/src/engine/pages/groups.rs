@@ -1,8 +1,8 @@
 //! Grouping: which open incident an alert that starts to fire belongs to, or none.
 //!
-//! A group's incidents are generations. What starts within `merge_window` of an incident's page
-//! joins it; the window counts from the page and does not slide, so one chronic alert never
-//! swallows tomorrow's outage.
+//! A group's incidents are generations. Alerts that start within `merge_window` of an incident's page join
+//! it. The window counts from the page and does not slide, so one chronic alert never swallows tomorrow's
+//! outage.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -17,32 +17,34 @@ use crate::policy::{BUSY_PAGES, BUSY_WITHIN, Noise};
 /// The alerts that one destination puts together.
 pub(crate) type GroupKey = (DestinationId, LabelSet);
 
-/// What is remembered of a group.
+/// The state of a group.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Group {
     /// The next incident's generation. Not reused while the group is remembered.
     pub(crate) next_generation: u32,
-    /// Incidents that are not over, oldest first; those of merged pages that tell of the group are among
-    /// them.
+    /// Incidents that are not over, oldest first. They include those of merged pages that list alerts of
+    /// the group.
     pub(crate) open: Vec<IncidentId>,
     /// A merged page told of it.
     #[serde(default)]
     pub(crate) merged: bool,
-    /// Incidents of which not all is said yet; while there are any, no generation is reused.
+    /// The number of incidents with notifications still to send. While there are any, no generation is
+    /// reused.
     pub(crate) unsettled: u32,
     /// An incident of it ended at a receiver that is told of no ends: its key may be open there still.
     pub(crate) left_open: bool,
-    /// What the next page tells, in the order in which it came.
+    /// The content of the next page, in the order of arrival.
     pub(crate) pending: Vec<Pending>,
-    /// What was not worth a page; the next page tells of it if it still matters then.
+    /// Alerts that were not worth a page. The next page lists them if they still matter then.
     pub(crate) withheld: Vec<WithheldAlert>,
     /// When each series fired last, for as long as it counts for a fan-out.
     #[serde(with = "crate::engine::pairs")]
     pub(crate) recent: BTreeMap<AlertId, Timestamp>,
-    /// When the pages of the group were sent, oldest first; those that tell whether it is busy.
+    /// The times of the group's pages that show whether it is busy, oldest first.
     #[serde(default)]
     pub(crate) pages: VecDeque<Timestamp>,
-    /// Flapping alerts that fired again and were held, and when; for as long as it counts for a fan-out.
+    /// Flapping alerts that fired again and were held, with the time, for as long as they count for a
+    /// fan-out.
     #[serde(default)]
     pub(crate) held: Vec<(AlertId, Timestamp)>,
 }
@@ -65,11 +67,11 @@ pub(crate) struct Pending {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Wait {
-    /// `group_wait`, or not at all: what recovers meanwhile is not told.
+    /// `group_wait`, or not at all. An alert that recovers meanwhile opens no page.
     Group,
     /// The profile's `wait`: a page that leaves then tells also of an alert that recovered meanwhile.
     Gather,
-    /// The same for an alert that fired before, where the profile counts firings or the group is busy: the
+    /// The same for an alert that fired before, where the profile counts firings or the group is busy. The
     /// count decides about the page, so it leaves even if the alert recovered.
     Again,
     /// The profile's `hold`: the alert is withheld if it recovers meanwhile.
@@ -117,8 +119,8 @@ pub(crate) enum Place {
     Next,
 }
 
-/// Finds the place of `alert`, whose last incident at this destination is `last`; by `name` it may join
-/// what rolls on.
+/// Finds the place of `alert`, whose last incident at this destination is `last`. By `name` it may join an
+/// incident that rolls on.
 pub(crate) fn place(
     now: Timestamp,
     alert: AlertId,
@@ -133,9 +135,9 @@ pub(crate) fn place(
     if let Some((id, _)) = own.filter(|(_, member)| member.firing) {
         return Place::Rejoin(id);
     }
-    // An alert that is gone for a moment goes on in its own incident. A fresh one of its group may be about
-    // something less severe. In a busy group there are always such alerts, and an outage may begin with them:
-    // there they wait as the profile says, unless their level never waits.
+    // An alert that is gone for a moment goes on in its own incident. A new incident of its group may be
+    // about something less severe. In a busy group there are always such alerts, and an outage may begin
+    // with them. There they wait as the profile says, unless their level never waits.
     let left_at = own.and_then(|(_, member)| member.resolved_at);
     let waits = name.is_some() && group.busy_since(now).is_some();
     let blips = !waits && left_at.is_some_and(|at| now <= at + noise.resolve_hold);
@@ -146,7 +148,7 @@ pub(crate) fn place(
     if let Some((id, _)) = newest.filter(|(_, incident)| incident.is_recent(now, noise)) {
         return Place::Join(id);
     }
-    // What comes back is no rollout, which goes from one alert to the next.
+    // An alert that comes back is no rollout. A rollout goes from one alert to the next.
     let rolls_on = |i: &Incident| {
         !i.members.contains_key(&alert) && name.is_some_and(|name| i.rolls_on(now, name, noise.rolling))
     };

@@ -9,7 +9,8 @@ pub(crate) fn stable(value: &str) -> Option<String> {
     pod(value).or_else(uuid).or_else(|| device(value)).or_else(|| hash(value)).or_else(|| number(value))
 }
 
-/// `frontend-579b9bff58-t2dbm`, what a ReplicaSet or a CronJob adds; `proxy-x7k2p`, what a DaemonSet does.
+/// `frontend-579b9bff58-t2dbm`: the suffix of a ReplicaSet or a CronJob. `proxy-x7k2p`: the suffix of a
+/// DaemonSet.
 fn pod(value: &str) -> Option<String> {
     let (head, suffix) = value.rsplit_once('-').filter(|(head, _)| !head.is_empty())?;
     match head.rsplit_once('-') {
@@ -47,7 +48,7 @@ fn hash(value: &str) -> Option<String> {
     (hex && mixed).then(|| format!("{}*", &value[..value.len() - id.len()]))
 }
 
-/// Numbers of nine digits and more: times, and whatever is counted without end.
+/// Numbers of nine digits and more: times, and counters without an end.
 fn number(value: &str) -> Option<String> {
     const LONG: usize = 9;
     let mut stable = String::with_capacity(value.len());
@@ -81,8 +82,8 @@ fn is_daemon_suffix(text: &str) -> bool {
         && any(u8::is_ascii_alphabetic)
 }
 
-/// Lower-case letters and digits; random names hold no vowels, so that they spell no words, but
-/// template hashes of old are hexadecimal.
+/// Lower-case letters and digits. Random names hold no vowels, so that they spell no words, but old
+/// template hashes are hexadecimal.
 fn is_random(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
         && !text.bytes().any(|b| matches!(b, b'i' | b'o' | b'u'))

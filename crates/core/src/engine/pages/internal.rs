@@ -1,7 +1,8 @@
-//! Incidents of Squelch's own: what it pages about itself, past every noise stage.
+//! Internal incidents: Squelch pages about itself, past every noise stage.
 //!
-//! Each stands on a destination of its own to its receiver, which no route leads to, and is named by the
-//! labels of the one alert that it shows. It is opened once, updated, repeated like any other, and closed.
+//! Each stands on a destination of its own to its receiver. No route leads there. The labels of the one
+//! alert that it shows name it. Squelch opens it once, updates it, repeats it like any other, and closes
+//! it.
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -12,7 +13,7 @@ use crate::engine::pages::groups::GroupKey;
 use crate::engine::world::World;
 use crate::model::{AlertId, AlertView, Cause, Duration, Kind, LabelSet, Problem, Status, Timestamp};
 
-/// The route key of these destinations; those of the configuration begin with a brace.
+/// The route key of these destinations. Route keys of the configuration begin with a brace.
 pub(crate) const ROUTE: &str = "squelch";
 
 /// Shortest time between two updates of one such incident.
@@ -52,9 +53,9 @@ impl Internal {
 }
 
 impl Pages {
-    /// Opens the incident of an alert that Squelch brings up itself, or says in it what has changed.
-    /// The alert has the highest severity, which names no group: a reload may call it otherwise.
-    /// Returns the incident's key; none if the receiver reaches nobody.
+    /// Opens the incident of an internal alert, or updates it if the alert changed. The alert has the
+    /// highest severity, which names no group, since a reload may rename it. It returns the incident's key,
+    /// or `None` if the receiver has no integrations.
     pub(crate) fn raise(
         &mut self,
         world: &mut World,
@@ -69,7 +70,7 @@ impl Pages {
         self.raise_as(world, receiver, labels, shown, problem)
     }
 
-    /// [`Self::raise`], for an alert that shows these labels, whatever they are.
+    /// [`Self::raise`], for an alert that shows exactly these labels.
     pub(crate) fn raise_as(
         &mut self,
         world: &mut World,

@@ -29,8 +29,8 @@ impl Pages {
         }
     }
 
-    /// Storm, then limit: a would-be page of `key`. True if it was merged and does not leave by
-    /// itself; `all` are its alerts with the observations that wait, and whether they recovered.
+    /// Storm, then limit: a would-be page of `key`. It returns true if the page was merged and does not
+    /// leave by itself. `all` are its alerts with the observations that wait, and whether they recovered.
     pub(crate) fn merge(&mut self, world: &mut World, key: &GroupKey, all: &[(AlertId, u64, bool)]) -> bool {
         let (now, noise) = (world.now, world.destinations.get(key.0).noise.clone());
         let urgent = all.iter().any(|(alert, _, recovered)| !recovered && world.never_holds(*alert));
@@ -60,8 +60,8 @@ impl Pages {
         }
     }
 
-    /// The newest merged incident that is open and of this storm: what is left of another one does not
-    /// swallow it.
+    /// The newest merged incident that is open and of this storm. The rest of an earlier storm does not
+    /// swallow the page.
     fn storm_incident(&self, world: &World, merged: &GroupKey, window: Duration) -> Option<IncidentId> {
         let began = self.flows.get(&world.flow_key(merged.0))?.storm_since? - window;
         let open = self.groups.get(merged)?.open.iter().rev();

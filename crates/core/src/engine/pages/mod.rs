@@ -38,7 +38,7 @@ use crate::model::{AlertId, Duration};
 /// Above so many alerts withheld in one group, those that resolved go.
 pub(crate) const WITHHELD: usize = 10_000;
 
-/// The groups, what they gather for their next page, and the incidents that they opened.
+/// The groups, the alerts that they gather for their next page, and the incidents that they opened.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pages {
     pub(crate) incidents: Incidents,
@@ -59,9 +59,9 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    /// The group is forgotten a day after its last incident, and its generations with it; a month
-    /// after, where a key of it may still be open at a receiver that is told of no ends: a page
-    /// under an open key would be silent.
+    /// The group is forgotten a day after its last incident, and its generations with it. It takes a month
+    /// if a key of the group may still be open at a receiver that gets no resolves. A page under an open
+    /// key would be silent.
     pub(crate) fn forget_group_later(&self, world: &mut World, key: &crate::engine::GroupKey) {
         let Some(group) = self.groups.get(key).filter(|g| g.is_idle()) else { return };
         let days = if group.left_open { 30 } else { 1 };

@@ -47,8 +47,8 @@ impl Pages {
         id
     }
 
-    /// Issues the first version of an incident: the observation that made it page is disposed as
-    /// the page, the others that it tells of as grouped.
+    /// Issues the first version of an incident. The observation that made it page is disposed as the page,
+    /// the others in it as grouped.
     pub(crate) fn page(&mut self, world: &mut World, id: IncidentId, cause: Cause) {
         let level = self.incidents.level(world, id).unwrap_or(0);
         let Some(incident) = self.incidents.all.get_mut(&id) else { return };
@@ -165,7 +165,8 @@ impl Pages {
         world.gauges(group.0).resolving -= 1;
         self.leave_group(world, id, &group);
         self.incidents.group_changed(&group.1);
-        // It is told when the event is through: what fires again in the same moment has not resolved.
+        // The resolve is issued at the end of the event. An alert that fires again in the same moment has
+        // not resolved.
         self.incidents.touched.insert(id);
     }
 
@@ -222,7 +223,7 @@ impl Pages {
         let (again, merges) = (incident.again, incident.merges.clone());
         let members = incident.members.move_out(world.now);
         for alert in members.keys() {
-            // What was merged at the receiver came by destinations of its own.
+            // Alerts that were merged at the receiver came by destinations of their own.
             for destination in world.taken_destinations(*alert) {
                 world.state(*alert, destination).follow(old, new);
             }
@@ -230,7 +231,7 @@ impl Pages {
         if let Some(incident) = self.incidents.all.get_mut(&new) {
             (incident.members, incident.again) = (members, again);
             incident.waiting = waiting;
-            // The observation that made it worse came last; it is the one that pages.
+            // The observation that made it worse came last. It is the one that pages.
             incident.waiting.reverse();
             incident.supersedes = Some(old);
             incident.merges = merges.clone();
@@ -239,7 +240,7 @@ impl Pages {
             self.groups.entry(key.clone()).or_default().open.push(new);
             self.forget_group_later(world, &key);
         }
-        // What waits is part of the next page of its group, and this is one.
+        // The alerts that wait are part of the next page of their group, and this is one.
         let all = self.take_page(world, &key);
         self.enter_all(world, new, &key, &all);
         self.internal_moved(old, new);
@@ -249,8 +250,9 @@ impl Pages {
         self.incidents.pump(world, old);
     }
 
-    /// An open incident of which all integrations are gone from the configuration goes on, as a page, at
-    /// those that its receiver has today: nobody there was told. False if there is no need, or nobody.
+    /// An open incident whose integrations all left the configuration goes on, as a page, at those that its
+    /// receiver has today. None of these was notified. It returns false if there is no need, or no
+    /// integration.
     pub(crate) fn move_on(&mut self, world: &mut World, id: IncidentId) -> bool {
         let Some(incident) = self.incidents.all.get(&id) else { return false };
         let nobody = world.destinations.get(incident.group.0).integrations.is_empty();

@@ -8,7 +8,7 @@ use crate::engine::world::World;
 use crate::model::Cause;
 
 impl Pages {
-    /// Lets it go. What is muted stays so: a silence is ended where it is listed.
+    /// Releases the alert. A muted alert stays muted: a person ends a silence where it is listed.
     pub(crate) fn released(&mut self, world: &mut World, release: &Release) {
         let Release { alert, receiver, by } = release;
         for destination in world.destinations_to(*alert, receiver).collect::<Vec<_>>() {

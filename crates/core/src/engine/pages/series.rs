@@ -10,16 +10,16 @@ use crate::engine::pages::identifiers::stable;
 use crate::model::{AlertId, Duration, LabelSet, Timestamp};
 use crate::policy::Noise;
 
-/// In what time the count of firings halves that says how often a series fires.
+/// The time in which the count of firings halves that says how often a series fires.
 const HALF_LIFE: Duration = Duration::from_hours(24);
-/// A series that fires once a day comes to this count, in thousandths: the mean life of a firing in it, a day
-/// divided by ln 2.
+/// The count, in thousandths, of a series that fires once a day. It is the mean life of a firing in the
+/// count, a day divided by ln 2.
 const ONCE_A_DAY: u64 = 1_443;
 /// A series is new up to so many firings a day, in thousandths: it fired once, 3.6 days ago, or never.
 pub(crate) const NEW: u64 = 56;
 /// How long a count is remembered after the last firing. A series that fires 5 times a day is new before.
 const MEMORY: Duration = Duration::from_hours(8 * 24);
-/// In what time the count of firings halves by which `hold` judges a series.
+/// The time in which the count of firings halves by which `hold` judges a series.
 const HELD_HALF_LIFE: Duration = Duration::from_hours(30 * 24);
 /// From this count on, in thousandths, `hold` applies: one firing in the last month.
 const HELD_FROM: u64 = 500;
@@ -37,7 +37,7 @@ pub(crate) struct Series {
     penalty: u64,
 }
 
-/// What a series did before it fired.
+/// The history of a series before it fired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Past {
     /// How often the series fires in a day, in thousandths.

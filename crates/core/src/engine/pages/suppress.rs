@@ -1,4 +1,4 @@
-//! What a decision rests on: the setting, its line, and what would have become of the alert without it.
+//! The basis of a decision: the setting, its line, and the disposition that would have followed without it.
 
 use smol_str::{SmolStr, format_smolstr};
 
@@ -17,7 +17,8 @@ impl Destination {
         Basis { setting: format_smolstr!("route {}", self.route), line: self.line, ..Basis::default() }
     }
 
-    /// A key of the noise profile; where the file leaves it to its default, the profile, or the route.
+    /// A key of the noise profile. If the file leaves the key to its default, it is the profile, or the
+    /// route.
     fn noise_basis(&self, key: &str) -> Basis {
         let (name, lines) = &self.profile;
         let line = lines.get(key).or_else(|| lines.get("")).copied().unwrap_or(self.line);
@@ -26,7 +27,7 @@ impl Destination {
 }
 
 impl Pages {
-    /// What suppressing an alert for `reason` rests on.
+    /// The basis for suppressing an alert for `reason`.
     pub(crate) fn basis(
         &self,
         world: &World,
@@ -52,8 +53,8 @@ impl Pages {
         Basis { otherwise: self.otherwise(world, alert, destination, reason), ..basis }
     }
 
-    /// What would have become of an alert without the setting that suppressed it; nothing where
-    /// somebody was told, or there was nothing to tell. A page that a limit or a storm would have
+    /// The disposition that an alert would have got without the setting that suppressed it. It is `None` if
+    /// a receiver was notified, or there was nothing to notify. A page that a limit or a storm would have
     /// merged counts as one that leaves.
     pub(crate) fn otherwise(
         &self,
@@ -162,7 +163,8 @@ impl Pages {
         let World { destinations, accounting, alerts, now, .. } = world;
         let destination = (destination, destinations.get(destination));
         if reason == Reason::Duplicate && destination.1.observes() && alerts.alert(alert).is_some() {
-            // The sender's own repeats are told one by one. What they would have been is told as one.
+            // The sender's own repeats are recorded one by one. The repeats that would have followed are
+            // recorded as one.
             let (of, why) = ((alert, destination.0), (reason, incident));
             return accounting.dispose_repeats(*now, count, of, why, (alerts, destinations));
         }
@@ -181,7 +183,7 @@ impl Pages {
     }
 }
 
-/// What the first page of an alert waited for.
+/// The basis for the wait of an alert's first page.
 fn hold_basis(world: &World, alert: AlertId, destination: &Destination) -> Basis {
     let level = world.alerts.alert(alert).map(|a| world.policy.severities.level(&a.labels));
     match level {

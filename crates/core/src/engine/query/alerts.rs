@@ -44,7 +44,7 @@ pub struct KnownAlert {
     pub annotations: LabelSet,
     /// The address of its rule, as a peer stated it last. It may be empty.
     pub generator_url: SmolStr,
-    /// Of an internal incident: what it is about.
+    /// The problem that an internal incident is about.
     pub problem: Option<Box<Problem>>,
     /// Whether it fires. In an incident: whether it fires as the incident says.
     pub firing: bool,

@@ -1,7 +1,8 @@
-//! How things stand, for the pages of the UI: what is open, what waits and why, a page at a time.
+//! The board for the pages of the UI: open incidents and waiting alerts with their causes, a page at a
+//! time.
 //!
-//! A look costs one pass over incidents and states, in which nothing is copied but a sort key; only the
-//! rows that are shown are made.
+//! A call costs one pass over incidents and states, in which only a sort key is copied. Rows are built only
+//! if they are shown.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -30,7 +31,7 @@ pub enum BoardPart {
     Waiting,
 }
 
-/// What orders the rows first. Internal incidents stand before all others.
+/// The first sort key of the rows. Internal incidents stand before all others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum BoardOrder {
     /// The state.
@@ -47,7 +48,7 @@ pub enum BoardOrder {
 pub struct BoardQuery {
     /// Which kind of rows.
     pub part: BoardPart,
-    /// What orders them first.
+    /// The first sort key of the rows.
     pub order: BoardOrder,
     /// Each must stand in a label of one alert of the row, or in the name of its receiver. The case of ASCII
     /// letters does not matter.
@@ -64,7 +65,7 @@ pub struct BoardQuery {
     pub limit: usize,
 }
 
-/// What is open and what waits.
+/// Open incidents and waiting alerts.
 #[derive(Clone, Debug, Default)]
 pub struct Board {
     /// The rows that were asked for.
@@ -96,7 +97,7 @@ pub struct Standing {
     pub incident: Option<SmolStr>,
     /// The cause of its state, where Squelch knows it.
     pub cause: Option<Cause>,
-    /// What happens next, and when, where Squelch knows a time.
+    /// The next step, and its time, where Squelch knows one.
     pub next: Option<(Timestamp, NextStep)>,
 }
 
@@ -139,14 +140,14 @@ pub struct Row {
     pub releasable: bool,
 }
 
-/// What a row is made of.
+/// The source of a row.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum RowSource {
     Incident(IncidentId),
     AlertState(AlertId, DestinationId),
 }
 
-/// Why something waits, and what happens to it next.
+/// The cause of a wait, and the next step.
 type Waiting = (Option<Cause>, Option<(Timestamp, NextStep)>);
 
 /// The labels that name a service, the first that is there.
@@ -154,7 +155,7 @@ const SERVICE: [&str; 2] = ["service", "job"];
 /// Alerts of one incident that are asked whether they are silenced.
 const ASKED: usize = 10_000;
 
-/// Orders the rows. Internal incidents come first, and what would be comes last.
+/// The sort key of a row. Internal incidents come first, and incidents of observe mode come last.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     ours: bool,
@@ -176,8 +177,8 @@ impl Key {
 }
 
 impl Query<'_> {
-    /// What is open and what waits: internal incidents first, then by state, the highest severity first, then
-    /// the newest.
+    /// Open incidents and waiting alerts: internal incidents first, then by state, the highest severity
+    /// first, then the newest.
     pub fn board(&self, query: &BoardQuery) -> Board {
         let wanted = |destination: DestinationId| {
             query
@@ -248,7 +249,7 @@ impl Query<'_> {
         let matching = keys.len();
         let end = query.offset.saturating_add(query.limit).min(keys.len());
         if end < keys.len() {
-            // What is not shown need not be in order.
+            // Rows that are not shown need not be in order.
             keys.select_nth_unstable(end);
             keys.truncate(end);
         }
@@ -291,7 +292,7 @@ impl Query<'_> {
         }
     }
 
-    /// How an alert waits for the next page of a group; nothing if it is withheld.
+    /// How an alert waits for the next page of a group. `None` if it is withheld.
     fn wait_of(&self, alert: AlertId, key: &GroupKey) -> Option<Wait> {
         let pending = &self.pages.groups.get(key)?.pending;
         pending.iter().find(|p| p.alert == alert && !p.recovered).map(|p| p.wait)
@@ -417,7 +418,7 @@ impl Query<'_> {
         })
     }
 
-    /// What the senders say of an alert beside its labels.
+    /// The texts that the senders give for an alert beside its labels.
     fn said(&self, alert: AlertId) -> Said {
         let Some(alert) = self.world.alerts.alert(alert) else { return Said::default() };
         let (annotations, generator_url) = self.world.alerts.said(alert);
@@ -447,7 +448,7 @@ impl Query<'_> {
         })
     }
 
-    /// Why an alert waits, or is muted, and what happens next.
+    /// The cause of an alert's wait or mute, and the next step.
     fn waiting(
         &self,
         alert: AlertId,

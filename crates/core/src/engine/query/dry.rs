@@ -1,8 +1,9 @@
-//! A dry run: what would become of an alert, decided by a copy of this engine that holds what concerns it.
+//! A dry run: the future of an alert, decided by a copy of this engine that holds everything relevant to
+//! the alert.
 //!
-//! The copy is a whole engine that handles a real event; nothing here decides. What is left out of it (other
-//! alerts, other groups) is what the alert does not meet. Every page is taken to be accepted at once, and
-//! an inhibitor that fires now to go on.
+//! The copy is a whole engine that handles a real event. Nothing here decides. The copy leaves out other
+//! alerts and other groups, which the alert does not meet. It assumes that receivers accept every page at
+//! once, and that an inhibitor that fires now goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +29,7 @@ const HORIZON: Duration = Duration::from_hours(24);
 /// The most deadlines that it steps through.
 const MOST_STEPS: usize = 200;
 
-/// What would become of an alert.
+/// The result of a dry run.
 #[derive(Clone, Debug)]
 pub struct DryRun {
     /// When it is taken to start: the time that was asked for, or now if that has passed.
@@ -37,7 +38,7 @@ pub struct DryRun {
     pub severity: SmolStr,
     /// The routes that it takes.
     pub routes: Vec<DryRoute>,
-    /// What follows, in order.
+    /// The steps that follow, in order.
     pub steps: Vec<DryStep>,
     /// Whether a receiver is paged within the horizon.
     pub pages: bool,
@@ -56,7 +57,7 @@ pub struct DryRoute {
     pub noise: SmolStr,
     /// The group that it falls into.
     pub group: LabelSet,
-    /// The penalty of its flapping there at that time, and at which it counts; in thousandths.
+    /// Its flap penalty there at that time, and the penalty from which it flaps, in thousandths.
     pub penalty: (u64, u32),
 }
 
@@ -80,14 +81,14 @@ pub enum DryStep {
         receiver: SmolStr,
         /// By which integration.
         integration: SmolStr,
-        /// What it does.
+        /// The effect of the notification.
         kind: Kind,
         /// Why.
         cause: Cause,
     },
 }
 
-/// What becomes of it in the end.
+/// The final result for the alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DryOutcome {
     /// It pages.
@@ -99,7 +100,7 @@ pub enum DryOutcome {
     },
     /// It pages nobody. It is disposed like this.
     Disposed {
-        /// As what.
+        /// The disposition.
         disposition: Disposition,
         /// Why.
         cause: Cause,
@@ -109,7 +110,7 @@ pub enum DryOutcome {
 }
 
 impl DryRun {
-    /// What becomes of it in the end.
+    /// The final result for the alert.
     pub fn outcome(&self) -> DryOutcome {
         let page = self.steps.iter().find_map(|step| match step {
             DryStep::Sent { at, receiver, kind: Kind::Page, .. } => {
@@ -129,7 +130,7 @@ impl DryRun {
 }
 
 impl Query<'_> {
-    /// What would become of an alert with these labels that starts to fire at `at`.
+    /// The future of an alert with these labels that starts to fire at `at`.
     pub fn dry_run(&self, labels: &LabelSet, at: Timestamp) -> DryRun {
         let at = at.max(self.world.now);
         let instance = AlertId::of(labels, |_| false);
@@ -184,7 +185,7 @@ impl Query<'_> {
         run
     }
 
-    /// When something is decided about `alert` that is not decided yet; nothing once all is.
+    /// The time of the next open decision about `alert`. `None` once all are made.
     fn dry_deadline(&self, alert: AlertId) -> Option<Timestamp> {
         let destinations = self.world.taken_destinations(alert);
         let waits = destinations.iter().any(|destination| {
@@ -203,7 +204,7 @@ impl Query<'_> {
         self.world.timers.next().map(|(at, _)| at)
     }
 
-    /// A copy of what concerns an alert.
+    /// A copy of everything that concerns an alert.
     fn about(&self, alert: AlertId, labels: &LabelSet) -> Engine {
         let inhibitor = self.mutes.inhibitor(labels);
         let alerts = self.world.alerts.only(alert, inhibitor);
@@ -284,7 +285,7 @@ impl Query<'_> {
 fn step(engine: &mut Engine, now: Timestamp, event: &Event, alert: AlertId, run: &mut DryRun) {
     let mut effects = Effects::default();
     engine.handle(now, event, &mut effects);
-    // Repeats that were counted before are told on the way; they are not this observation.
+    // The copy also reports repeats that were counted before. They are not this observation.
     let own = |d: &Decision| d.alert == alert && d.basis.repeats_since.is_none();
     run.steps.extend(effects.decisions.into_iter().filter(own).map(DryStep::Decided));
     for notification in effects.notifications {

@@ -1,4 +1,4 @@
-//! Alerts that fire, with all routes that they take: what Alertmanager's API v2 tells of them.
+//! Firing alerts with all routes that they take, for Alertmanager's API v2.
 
 use smol_str::SmolStr;
 

@@ -1,4 +1,4 @@
-//! What flaps, or is about to, with its numbers.
+//! Alerts that flap, or that are close to it, with their numbers.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -24,15 +24,15 @@ pub struct Flapper {
     pub firing: bool,
     /// How often it changed since it was last calm.
     pub changes: u32,
-    /// When, oldest first; the newest of them.
+    /// The times of its newest changes, oldest first.
     pub recent: Vec<Timestamp>,
     /// Its penalty now, in thousandths of a change.
     pub penalty: u64,
-    /// At which penalty it flaps; in thousandths.
+    /// The penalty from which it flaps, in thousandths.
     pub suppress_at: u32,
-    /// At which penalty it no longer does; in thousandths.
+    /// The penalty below which it stops flapping, in thousandths.
     pub reuse_at: u32,
-    /// In what time the penalty halves.
+    /// The time in which the penalty halves.
     pub half_life: Duration,
     /// Since when it flaps, if it does.
     pub since: Option<Timestamp>,
@@ -43,8 +43,8 @@ pub struct Flapper {
 }
 
 impl Query<'_> {
-    /// The alerts that flap, then those that changed most lately; how many there are in all.
-    /// `now` is the time at which somebody looks.
+    /// The alerts that flap, then those that changed most recently, and the number of all of them. `now` is
+    /// the time of the query.
     pub fn flappers(&self, now: Timestamp, offset: usize, limit: usize) -> (Vec<Flapper>, usize) {
         let mut keys: BTreeSet<(bool, Reverse<u64>, AlertId, DestinationId)> = BTreeSet::new();
         for (alert, destination, state) in self.world.alerts.states() {

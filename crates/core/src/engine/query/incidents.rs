@@ -16,7 +16,7 @@ use crate::model::{Kind, Matcher};
 
 /// Alerts of one incident in a list of incidents.
 const MEMBERS: usize = 100;
-/// Alerts of incidents on one page; then the page ends.
+/// The most alerts of incidents on one page. Then the page ends.
 const MEMBERS_OF_PAGE: usize = 10_000;
 
 /// Which incidents are wanted: all that is given must hold. Internal incidents that are open come first, then
@@ -126,7 +126,7 @@ impl Query<'_> {
             if !wanted || query.state.is_some_and(|wanted| wanted != state) {
                 continue;
             }
-            // What would be, and is over, leaves nothing to tell anybody.
+            // An observed incident that is over leaves nothing to show.
             if observed && open_state(incident).is_none() {
                 continue;
             }

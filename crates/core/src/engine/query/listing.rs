@@ -34,7 +34,7 @@ impl Query<'_> {
         let mut all: Vec<_> = incident.members.iter().filter_map(known).collect();
         let end = offset.saturating_add(limit).min(all.len());
         if end < all.len() {
-            // What is not shown need not be in order.
+            // Entries that are not shown need not be in order.
             all.select_nth_unstable_by(end, |a, b| a.0.cmp(&b.0));
             all.truncate(end);
         }

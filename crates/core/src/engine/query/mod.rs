@@ -1,4 +1,4 @@
-//! The read side: what the API, the pages and the dry run ask of the engine. Nothing here changes it.
+//! The read side: the API, the pages and the dry run query the engine here. Nothing here changes it.
 
 pub(crate) mod alerts;
 pub(crate) mod board;
@@ -48,7 +48,7 @@ pub struct Found<T, C> {
 /// How full a table is whose bound holds after each event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fill {
-    /// What it holds.
+    /// The name of the table.
     pub table: &'static str,
     /// How many.
     pub held: u64,
@@ -104,8 +104,8 @@ impl Query<'_> {
     }
 
     /// How full the tables are whose bounds hold after each event, if `limits.alerts` was not lowered.
-    /// Others lag behind: what is over in an incident, a group or a list of withheld alerts goes when the
-    /// next comes.
+    /// Others lag behind: an incident, a group or a list of withheld alerts drops its old entries when the
+    /// next entry comes.
     pub fn fills(&self) -> Vec<Fill> {
         let fill = |table, held, most| Fill { table, held, most };
         let limit = self.world.policy.limits.alerts;
@@ -197,8 +197,8 @@ impl Query<'_> {
 }
 
 impl<'a> Query<'a> {
-    /// What granting a request about silences would change: journalled as
-    /// [`crate::engine::Event::Silence`], it does so.
+    /// The changes that granting a request about silences would make. Journalled as
+    /// [`crate::engine::Event::Silence`], they take effect.
     ///
     /// # Errors It cannot be granted, and why.
     pub fn plan_silence(

@@ -31,8 +31,8 @@ pub struct Matching {
 }
 
 impl Query<'_> {
-    /// The incident of this `dedup_key`: what is, or with `observed` what would be. Where there is only the
-    /// other one, it is that.
+    /// The incident of this `dedup_key`: the real one, or with `observed` the one of observe mode. If only
+    /// the other one exists, it is that.
     pub(crate) fn incident_of(
         &self,
         dedup_key: &str,
@@ -60,9 +60,10 @@ impl Query<'_> {
         found
     }
 
-    /// Matchers that match the alerts of an incident and as little else as can be: the labels of its group,
-    /// the names of its alerts, of a merged incident all that its alerts share, and then each label that
-    /// leaves fewer others. None for an incident that no silence applies to.
+    /// Matchers that match the alerts of an incident and as few others as possible. They name the labels of
+    /// its group and the names of its alerts. For a merged incident they name all labels that its alerts
+    /// share. Then each label follows that leaves fewer other alerts. `None` for an incident that no
+    /// silence applies to.
     pub fn propose_silence(&self, dedup_key: &str) -> Option<Vec<Matcher>> {
         let (_, incident) =
             self.incident_of(dedup_key, false).filter(|(_, incident)| incident.internal.is_none())?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What an open incident, or an alert that waits, is at now. In the order in which it matters to who looks.
+/// The state of an open incident, or of an alert that waits. The order is that of importance to the reader.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = State)]
@@ -13,7 +13,7 @@ pub enum RowState {
     Paged,
     /// An alert in it flaps: resolves and re-fires are withheld.
     Flapping,
-    /// Nothing fires in it any more; it closes soon.
+    /// No alert fires in it any more. It closes soon.
     Resolving,
     /// It waits before its first page.
     Held,
@@ -32,7 +32,7 @@ pub enum RowState {
     Closing,
 }
 
-/// What happens next to an incident, or to an alert that waits.
+/// The next step of an incident, or of an alert that waits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NextStep {
     /// It pages.
@@ -57,7 +57,7 @@ pub enum NextStep {
 pub enum Origin {
     /// Squelch decided about the alerts of a sender.
     Squelch,
-    /// The sender decided. Its profile observes, and Squelch passes on what the sender sends.
+    /// The sender decides. The profile is in observe mode, and Squelch forwards the sender's statements.
     Sender,
     /// Squelch opened it about itself.
     Internal,

@@ -1,5 +1,5 @@
-//! What keeps a receiver from showing what is true, as far as the engine knows: refusals, and profiles that
-//! only observe.
+//! The reasons why a receiver does not show the true state, as far as the engine knows: refusals and
+//! observe mode.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::engine::query::Query;
 use crate::engine::query::board::open_state;
 use crate::model::{AlertId, Timestamp};
 
-/// What one integration refused for good, of incidents that are not over, or as a digest.
+/// The notifications that one integration refused for good: of incidents that are not over, or digests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The receiver.
@@ -38,7 +38,8 @@ pub struct Observing {
 }
 
 impl Query<'_> {
-    /// What was refused for good and is still to be said, by receiver and integration.
+    /// The notifications that were refused for good and still have to reach their receiver, by receiver and
+    /// integration.
     pub fn refused(&self) -> Vec<Refused> {
         let ids: BTreeSet<IncidentId> = self.pages.incidents.refused.values().map(|(id, _)| *id).collect();
         let incidents = ids.into_iter().filter_map(|id| self.pages.incidents.all.get(&id));

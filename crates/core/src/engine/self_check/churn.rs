@@ -27,7 +27,7 @@ const APART: Duration = Duration::from_hours(1);
 /// The finding is kept for this long after the last change.
 const KEPT: Duration = Duration::from_hours(24);
 
-/// What changed, by the labels that stay and the label that does not.
+/// The changed series, by the labels that stay and the label that changes.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Churn {
     #[serde(with = "crate::engine::pairs")]
@@ -89,7 +89,8 @@ fn differs<'a>(before: &LabelSet, after: &'a LabelSet, ignored: impl Fn(&str) ->
 }
 
 impl SelfCheck {
-    /// What a request ended and started: labels whose value alone made another alert of the same rule.
+    /// Watches the alerts that a request ended and started, for a label whose value alone made another
+    /// alert of the same rule.
     pub(crate) fn watch_labels(
         &mut self,
         world: &World,

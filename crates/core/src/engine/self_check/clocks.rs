@@ -1,4 +1,4 @@
-//! Senders whose clock is wrong: who they are, by how much, and what their alerts state all the same.
+//! Senders whose clock is wrong: their names, the error, and the content of their alerts all the same.
 //!
 //! Only what cannot come from a slow network counts. A sender is ahead if it states a start, or the end of
 //! something that has resolved, that has not come yet. A sender is behind if the end that it gives has passed
@@ -64,7 +64,7 @@ impl Clocks {
         self.senders.iter().filter(move |(_, wrong)| wrong.until > now).map(|(name, wrong)| (name, wrong.by))
     }
 
-    /// How late the ends are that a sender gives for what fires, if its clock is behind.
+    /// How late the `endsAt` times are that a sender states for firing alerts, if its clock is behind.
     fn late(&self, now: Timestamp, name: &str) -> Option<Duration> {
         let wrong = self.senders.get(short(name)).filter(|wrong| wrong.until > now && wrong.by < 0)?;
         Some(Duration::from_millis(wrong.by.unsigned_abs()))
@@ -89,8 +89,8 @@ fn ahead(at: Moment, said: &Observation) -> Option<i64> {
 }
 
 impl SelfCheck {
-    /// What a request states, once the clock of its sender is taken into account. Names the sender if that is
-    /// wrong.
+    /// The statements of a request, corrected for the clock of its sender. It names the sender if the clock
+    /// is wrong.
     pub(crate) fn by_clock<'a>(
         &mut self,
         world: &mut World,

@@ -1,8 +1,8 @@
 //! Heartbeats: alerts that always fire, whose silence pages.
 //!
-//! A heartbeat is told apart by the door that it came through and by its alert, so an HA pair of
-//! Alertmanagers, of which only one speaks at a time, is one. It counts from the start of the program at
-//! the earliest: nothing was heard before.
+//! A heartbeat is identified by its source and its alert. An HA pair of Alertmanagers, of which only one
+//! speaks at a time, is therefore one heartbeat. It counts from the start of the program at the earliest,
+//! since Squelch received nothing before.
 
 use std::collections::BTreeMap;
 
@@ -49,7 +49,7 @@ struct Beat {
 }
 
 impl Heartbeats {
-    /// When each was last heard of by the sender that is silent longest; nothing for never.
+    /// The time of the last heartbeat from the sender that is silent longest. `None` if there was none.
     pub(crate) fn last(&self) -> BTreeMap<SmolStr, Option<Timestamp>> {
         let last = |beats: &Beats| beats.senders.values().map(|b| b.last).min();
         self.by_name.iter().map(|(name, beats)| (name.clone(), last(beats))).collect()

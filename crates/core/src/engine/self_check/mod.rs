@@ -1,4 +1,4 @@
-//! The self-check: what a person must hear of Squelch itself and of its senders.
+//! The self-check: the problems of Squelch and of its senders that a person must know.
 
 pub(crate) mod churn;
 pub(crate) mod clocks;

@@ -1,5 +1,5 @@
-//! Bounds of what is remembered, and what happens when they bite: what is over is forgotten first, and
-//! alerts beyond the bound are told together, as one incident for each receiver that pages once.
+//! Bounds of the engine's memory. When a bound is reached, Squelch first forgets alerts that are over. It
+//! reports the alerts beyond the bound together, as one incident for each receiver, which pages once.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::model::{
 /// An overflow is over when nothing came beyond the bound for so long.
 const OVER_AFTER: Duration = Duration::from_mins(15);
 
-/// What came beyond the bound.
+/// The alerts beyond the bound.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Bounds {
     overflows: BTreeMap<SmolStr, Overflow>,

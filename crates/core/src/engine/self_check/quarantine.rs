@@ -5,8 +5,8 @@
 //! Squelch remembers [`QUARANTINED`] of them one by one. One incident at each receiver passes further ones
 //! through.
 //!
-//! This code reads nothing of what the engine remembers of the alert, since that may be what made it fail.
-//! The labels of an alert that events name by a key are the exception.
+//! This code reads nothing that the engine stores about the alert, since that may have made the engine
+//! fail. The labels of an alert that events name by a key are the exception.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

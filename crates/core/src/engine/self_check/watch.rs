@@ -19,20 +19,20 @@ use crate::model::{AlertId, Duration, LabelSet, NameCount, Problem, Timestamp};
 
 /// How often it looks again.
 pub(crate) const EVERY: Duration = Duration::from_mins(1);
-/// Alerts that nobody was told of are told apart up to this many.
+/// The number of late alerts that are told apart.
 const UNHEARD: usize = 10_000;
 
-/// What is wrong now.
+/// The current problems.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Watch {
-    /// Firing alerts that nobody was told of in time.
+    /// Firing alerts for which no receiver was notified in time.
     unheard: BTreeSet<AlertId>,
     /// Firing alerts that were muted when that was due: it counts anew.
     #[serde(default)]
     excused: BTreeSet<AlertId>,
     /// Incidents whose page a receiver has not taken in time.
     stuck: BTreeSet<IncidentId>,
-    /// What is raised, by what it is about.
+    /// The raised incidents, by their subject.
     #[serde(with = "crate::engine::pairs")]
     pub(crate) raised: BTreeMap<SmolStr, GroupKey>,
     /// When what was raised from outside is over, unless it is raised again.
@@ -49,7 +49,7 @@ impl SelfCheck {
         };
         let excused = is_excused(mutes, world, pages, alert);
         if excused || self.watch.excused.remove(&alert) {
-            // What mutes it may end, and then it must be told of in time.
+            // Its mute may end, and then a receiver must be notified of it in time.
             if excused {
                 self.watch.excused.insert(alert);
             }
@@ -175,8 +175,8 @@ fn counts(counts: BTreeMap<SmolStr, u64>) -> Vec<NameCount> {
     counts.into_iter().map(|(name, count)| NameCount { name, count }).collect()
 }
 
-/// Whether an alert is kept from everybody by a silence, by a time interval, or because it goes nowhere;
-/// or inhibited, if that counts.
+/// Whether a silence or a time interval mutes an alert everywhere, or no route leads it to a receiver.
+/// Inhibition counts too if the caller says so.
 fn is_kept_from_all(
     mutes: &Mutes,
     world: &World,
@@ -191,8 +191,8 @@ fn is_kept_from_all(
     })
 }
 
-/// Whether a person wants it so, or somebody was told of what explains it: it is muted wherever it
-/// goes, or it goes nowhere.
+/// Whether a person wants the alert muted, or a receiver was notified of the alert that explains it. It
+/// must be muted wherever it goes, or go to no receiver.
 fn is_excused(mutes: &Mutes, world: &World, pages: &Pages, alert: AlertId) -> bool {
     is_kept_from_all(mutes, world, alert, |inhibited| {
         let source = mutes.inhibitor(inhibited);

@@ -1,4 +1,4 @@
-//! The board: what is shown of the engine, and what a person lets go.
+//! The board: the rows that it shows, and the alerts that a person releases.
 
 use crate::engine::testing::{Answers, World, firing, flaps_at, labels, policy, resolved};
 use crate::engine::{BoardOrder, BoardPart, BoardQuery, Event, NextStep, Release, RowState};

@@ -44,12 +44,12 @@ impl Sender {
         shifted(self.world.now, -self.ahead)
     }
 
-    /// What its clock says.
+    /// The time that its clock shows.
     fn clock(&self) -> Timestamp {
         shifted(self.wall(), self.off)
     }
 
-    /// Sends an alert as API v2 reads it: what has an end that has passed is taken for resolved.
+    /// Sends an alert as API v2 reads it: an alert with a passed end counts as resolved.
     fn send(&mut self, labels: &LabelSet, start: Timestamp, end: Timestamp) {
         let status = if end <= self.wall() { Status::Resolved } else { Status::Firing };
         let said = Observation { status, ends_at: Some(end), ..firing(labels, start) };

@@ -1,4 +1,4 @@
-//! Dry runs: what they say is what happens.
+//! Dry runs: their result equals the later events.
 
 use crate::engine::testing::{World, firing, labels, policy};
 use crate::engine::{DryOutcome, DryStep, Event};
@@ -15,7 +15,7 @@ fn world() -> World {
     World::new(policy)
 }
 
-/// What the dry run says is what happens.
+/// The later events equal the result of the dry run.
 #[test]
 fn it_says_what_then_happens_and_changes_nothing() {
     let mut world = world();

@@ -14,7 +14,7 @@ use crate::policy::{IntegrationRef, KnownBy, Mode, Noise, Policy, Receiver};
 
 const WITHIN: Duration = Duration::from_mins(10);
 
-/// Critical incidents escalate to `lead`, warnings to nobody.
+/// Critical incidents escalate to `lead`. Warnings do not escalate.
 fn escalating(noise: Noise) -> Policy {
     let mut policy = policy(&["alertname"], noise);
     let lead = IntegrationRef::new("pagerduty[1]", KnownBy::DedupKey);
@@ -46,7 +46,7 @@ fn resolve(world: &mut World) {
     world.advance(Duration::from_hours(1));
 }
 
-/// What the second receiver was told, and when, in seconds from the start.
+/// The notifications of the second receiver, with their times in seconds from the start.
 fn told(world: &World) -> Vec<(Kind, u64)> {
     at_lead(world).map(|n| (n.kind, n.at.since(START).as_millis() / 1000)).collect()
 }

@@ -1,4 +1,4 @@
-//! What Alertmanager's API v2 tells of alerts that fire.
+//! Firing alerts for Alertmanager's API v2.
 
 use crate::engine::testing::{World, firing, flaps_at, labels, policy, resolved};
 use crate::engine::{Event, FiringAlert, RowState};

@@ -1,4 +1,4 @@
-//! What a review found: each of these lost a page, left an incident open, or grew without bound.
+//! Defects that a review found: each of these lost a page, left an incident open, or grew without bound.
 
 use crate::engine::testing::*;
 use crate::engine::{Bound, Event};

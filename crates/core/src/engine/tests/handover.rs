@@ -7,7 +7,7 @@ use crate::engine::testing::*;
 use crate::model::{Duration, Kind, LabelSet, Silence, SilenceRequest, Status, Timestamp, parse_matchers};
 use crate::policy::{InhibitRule, Noise, Policy, TimeInterval, TimeRange};
 
-/// What can hold the page of the alert.
+/// The causes that can hold the page of the alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Cause {
     /// A silence.
@@ -91,7 +91,8 @@ struct Overlap {
     target: LabelSet,
     /// Since when the target fires, if it does.
     since: Option<Timestamp>,
-    /// Since when it fires but for blips, which return to its incident; and when it resolved last.
+    /// The time since which it fires, except for blips, which return to its incident. `ended` is the time
+    /// of its last resolve.
     episode: Timestamp,
     ended: Option<Timestamp>,
     others: u64,
@@ -194,8 +195,8 @@ impl Overlap {
         }
     }
 
-    /// Everything that may hold the page ends, and the alert fires on for hours: a person was paged for this
-    /// firing, or shortly before it, and an open incident shows it.
+    /// Everything that may hold the page ends, and the alert fires on for hours. A person was paged for
+    /// this firing, or shortly before it, and an open incident shows it.
     fn ends_with_a_page(&mut self) {
         self.fire();
         let since = self.episode;
@@ -219,7 +220,7 @@ impl Overlap {
     }
 }
 
-/// What makes a cause begin, and what ends it; a cause that ends with time needs no step.
+/// The steps that begin and end a cause. A cause that ends with time needs no step.
 fn begins(cause: Cause) -> Vec<Step> {
     match cause {
         Cause::Silence | Cause::Inhibition => vec![Step::Begin(true, cause)],

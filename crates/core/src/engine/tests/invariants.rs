@@ -1,4 +1,4 @@
-//! What must hold of the messages of any scene, by what truly happened alone.
+//! Laws that the messages of any scene must obey, given only the true events.
 
 use proptest::prelude::*;
 
@@ -25,7 +25,7 @@ fn id(world: &World, alert: &Alert) -> AlertId {
     world.engine.policy().identity(&alert.labels)
 }
 
-/// What the pager shows `at` so many seconds after the start.
+/// The state of the pager `at` so many seconds after the start.
 fn shown(world: &World, at: u64) -> Board {
     let mut shown = Board::default();
     world.sent.iter().take_while(|n| seconds(n) <= at).for_each(|n| shown.read(n));
@@ -120,7 +120,7 @@ proptest! {
         }
     }
 
-    /// Alerts of one severity: a higher one is news. What flaps is confirmed by a page.
+    /// Alerts of one severity, since a higher one is a new problem. A page confirms an alert that flaps.
     #[test]
     fn no_page_names_only_alerts_without_news(scene in scenes(20)) {
         let world = played(&scene, 300);
@@ -144,8 +144,8 @@ proptest! {
         }
     }
 
-    /// An alert that starts wakes somebody, unless the page of its incident is recent, it was gone for a
-    /// moment, or it is more of the same. A storm or a limit may merge it, if it is not critical.
+    /// An alert that starts pages a person. The exceptions: the page of its incident is recent, it was gone
+    /// for a moment, or it is more of the same. A storm or a limit may merge it, if it is not critical.
     #[test]
     fn what_starts_wakes_somebody(scene in scenes(20)) {
         let world = played(&scene, 300);

@@ -52,7 +52,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What silences are about.
+/// The matchers of silences.
 const MATCHERS: [&str; 4] = ["alertname=A", "instance=~[0-3]", "severity=warning", "instance=5"];
 
 fn alert(i: usize) -> LabelSet {
@@ -67,14 +67,14 @@ pub(super) fn policy_variant(variant: u8) -> Policy {
         2 => policy(&["alertname", "instance"], Noise { resolve_hold: Duration::ZERO, ..Noise::default() }),
         // Two routes to one receiver, which wait and group differently, in a storm.
         3 => policy(&["alertname"], Noise { growth: 2, ..Noise::default() }),
-        // What was heard of an hour ago is stale; nothing is limited but by the storm.
+        // An alert last stated an hour ago is stale. Only the storm limits anything.
         4 => {
             let flapping = Flapping { confirm: Duration::from_mins(1), ..Flapping::default() };
             policy(&[], Noise { flapping, ..Noise::default() })
         }
         // The receiver has lost its integrations.
         5 => policy(&["instance"], Noise::default()),
-        // What variant 0 and 3 do, in the observed.
+        // Variants 0 and 3, in observe mode.
         6 => policy(&["alertname"], Noise { mode: Mode::Observe, ..Noise::default() }),
         _ => policy(&["alertname"], Noise { growth: 2, mode: Mode::Observe, ..Noise::default() }),
     };
@@ -158,8 +158,8 @@ fn two_routes(policy: &mut Policy) {
     policy.routes.push(route);
 }
 
-/// Gives the policy what mutes: critical alerts inhibit others of their name, and from the second
-/// variant on the alerts named A are muted for some minutes of each hour.
+/// Adds mutes to the policy. Critical alerts inhibit others of their name. From the second variant on, the
+/// alerts named A are muted for some minutes of each hour.
 fn mute(policy: &mut Policy, variant: u8) {
     let rule = |source: &str, target: &str, equal: &[&str]| InhibitRule {
         name: "r".into(),
@@ -186,7 +186,7 @@ fn mute(policy: &mut Policy, variant: u8) {
     policy.routes.push(child);
 }
 
-/// Runs `steps`; laws of the pager and of accounting are asserted on the way.
+/// Runs `steps`. It asserts laws of the pager and of accounting on the way.
 fn run(steps: &[Step]) -> World {
     run_under(steps, policy_variant)
 }
@@ -298,8 +298,8 @@ proptest! {
         prop_assert_eq!(engine.snapshot(), world.engine.snapshot());
     }
 
-    /// The same with small bounds, a heartbeat, self-watch and a fallback; and once all is well and
-    /// nothing fires, nothing is open anywhere.
+    /// The same with small bounds, a heartbeat, the self-check and a fallback. Once all is well and no
+    /// alert fires, no incident is open anywhere.
     #[test]
     fn laws_hold_under_bounds_and_with_what_the_gate_says_of_itself(
         steps in prop::collection::vec(step(), 1..60),
@@ -313,14 +313,13 @@ proptest! {
         world.handle(Event::Policy(Box::new(trusted(0))));
         world.advance(Duration::from_hours(40));
         prop_assert_eq!(world.engine.query().stats().firing, 0);
-        // People are told of what took the place of a problem, and of the end of that.
+        // Receivers are notified of the replacement of a problem, and of its end.
         let open: Vec<_> = world.pager.iter().filter(|((i, _), s)| s.open && i != "slack[0]").collect();
         prop_assert!(open.is_empty(), "open still: {:?}", open);
     }
 
-    /// Whatever happened, once the receivers answer again and everything has been quiet for long
-    /// enough, the pager shows the truth: what fires is in an open incident, and nothing else is
-    /// open.
+    /// The receivers answer again, and everything has been quiet for long enough. Then the pager shows the
+    /// truth: each firing alert is in an open incident, and no other incident is open.
     #[test]
     fn the_pager_converges_to_the_truth(steps in prop::collection::vec(step(), 1..60)) {
         let mut world = run(&steps);
@@ -330,7 +329,8 @@ proptest! {
             world.handle(Event::Policy(Box::new(policy_variant(0))));
         }
         world.advance(Duration::from_hours(6));
-        // A mute window may have ended a moment ago, and what paged then stays open until its window is over.
+        // A mute window may have ended a moment ago. An incident that paged then stays open until its
+        // window is over.
         for _ in 0..120 {
             let stats = &world.engine.query().stats().receivers["pd"];
             if stats.resolving + stats.held + stats.pending > 0 {
@@ -360,9 +360,8 @@ proptest! {
         prop_assert!(open || !unmuted);
     }
 
-    /// Whatever happened to the receivers meanwhile, a digest names every alert that was held back, at
-    /// or after the time when it was, and no two digests are on their way to one integration (asserted
-    /// in the world).
+    /// A digest names every alert that was held back, at or after that time, even if receivers failed
+    /// meanwhile. No two digests are on their way to one integration (asserted in the world).
     #[test]
     fn a_digest_names_what_was_held_back(steps in prop::collection::vec(step(), 1..60)) {
         // A receiver without integrations has nobody to tell.
@@ -447,7 +446,7 @@ proptest! {
     }
 }
 
-/// What those hold for true that read the webhook is true: of alerts, of groups, and of incidents.
+/// The readers of the webhook hold the truth about alerts, groups and incidents.
 fn consumers_hold_the_truth(world: &World) -> Result<(), TestCaseError> {
     let Some(consumers) = world.consumers.get("webhook[1]") else { return Ok(()) };
     let engine = &world.engine;
@@ -540,8 +539,8 @@ impl Oracle {
         let Some(incident) = self.incidents.iter_mut().find(firing) else { return };
         incident.firing.remove(&i);
         if incident.firing.is_empty() {
-            // What came back once may come back again: the incident stays open until shortly after its
-            // window.
+            // An alert that came back once may come back again. The incident stays open until shortly after
+            // its window.
             let window = Duration::from_millis(window.as_millis() / 15 * 16);
             let least = if incident.generation > 0 { incident.paged_at + window } else { now };
             incident.closes_at = Some(now.max(least));

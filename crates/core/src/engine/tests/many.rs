@@ -17,7 +17,7 @@ fn what_is_listed_is_what_fires_in_order_and_the_rest_is_counted() {
     let listed: Vec<_> = page.alerts.iter().map(|a| a.labels.clone()).collect();
     assert_eq!(listed, all[..1000], "the first by their labels");
 
-    // The first 900 recover: the same are listed as in the page, and what fires comes first.
+    // The first 900 recover. The list has the same alerts as the page, and firing ones come first.
     let end = world.now;
     world.say(Source::Alertmanager, "a", all[..900].iter().map(|l| resolved(l, START, end)).collect());
     world.advance(Duration::from_mins(1));

@@ -244,7 +244,8 @@ fn the_default_profile_pages_each_time_for_a_critical_alert() {
 
 #[test]
 fn calm_pages_a_slow_flapper_three_times_at_most() {
-    // On for 1 to 19 minutes, off for 1 to 60, a dozen times; forty of them, by a fixed generator.
+    // On for 1 to 19 minutes, off for 1 to 60, a dozen times. There are forty of them, by a fixed
+    // generator.
     let mut seed = 7u64;
     let mut draw = |low: u64, high: u64| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -1,5 +1,5 @@
-//! What people and programs read of incidents: which, in which order, under which title, and what silences
-//! them.
+//! The view of incidents for people and programs: which ones, in which order, under which title, and which
+//! matchers silence them.
 
 use std::collections::BTreeSet;
 
@@ -113,7 +113,7 @@ fn a_merged_incident_has_the_title_that_the_pager_shows() {
     assert!(board.rows.iter().any(|row| row.headline.as_ref() == Some(&shown)), "{board:?}");
 }
 
-/// What these matchers match: of the incident, and others.
+/// The number of alerts that these matchers match: of the incident, and others.
 fn matched(world: &World, matchers: &[Matcher], key: &str) -> (usize, usize, usize) {
     let found = world.engine.query().matching(matchers, key, None);
     assert_eq!(found.next, None);

@@ -1,4 +1,4 @@
-//! What must not change which pages leave, and what must add none.
+//! Changes of the input that must not change which pages leave, and changes that must add none.
 
 use std::collections::BTreeMap;
 
@@ -173,8 +173,8 @@ proptest! {
         adds_none(&scene, |noise| noise.rolling = Duration::ZERO)?;
     }
 
-    /// But for the page that tells that an alert which flapped is down for good: it fired for `confirm`
-    /// without a break, and people were told so far that it comes and goes.
+    /// One page is exempt. It says that an alert which flapped fires for good. The alert fired for
+    /// `confirm` without a break, and the receiver so far knew that it comes and goes.
     #[test]
     fn flap_damping_adds_no_page(scene in scenes(20)) {
         let world = play(scene.policy(), &scene.webhook(REPEAT), scene.end());

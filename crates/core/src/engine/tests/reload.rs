@@ -1,4 +1,4 @@
-//! A configuration that changes under open incidents: nobody is forgotten, and nothing stays open.
+//! A configuration that changes under open incidents: no alert is forgotten, and no incident stays open.
 
 use crate::engine::Event;
 use crate::engine::testing::*;

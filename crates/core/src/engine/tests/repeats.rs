@@ -1,4 +1,4 @@
-//! What the engine takes for a repeat, and what a repeat still does.
+//! Which observations the engine takes for repeats, and which effects a repeat still has.
 
 use crate::engine::Event;
 use crate::engine::testing::*;

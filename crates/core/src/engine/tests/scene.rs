@@ -1,4 +1,4 @@
-//! Random scenes for laws: what truly fires when, and what senders say of it.
+//! Random scenes for laws: the true events with their times, and the senders' statements about them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ pub(super) struct Alert {
     pub(super) fires: Vec<(u64, u64)>,
 }
 
-/// What truly happens, and how the gate is set.
+/// The true events, and the settings of the engine.
 #[derive(Clone, Debug)]
 pub(super) struct Scene {
     pub(super) alerts: Vec<Alert>,
@@ -102,18 +102,18 @@ impl Scene {
     }
 }
 
-/// By time; what one peer says at one time stands together.
+/// Sorted by time. The statements of one peer at one time stand together.
 pub(super) fn in_order(mut words: Vec<Word>) -> Vec<Word> {
     words.sort_by_key(|word| (word.at, word.source, word.peer));
     words
 }
 
-/// The requests, each with what it states.
+/// The requests, each with its statements.
 pub(super) fn requests(words: &[Word]) -> impl Iterator<Item = &[Word]> {
     words.chunk_by(|a, b| (a.at, a.source, a.peer) == (b.at, b.source, b.peer))
 }
 
-/// What came of it, `end` seconds after the start.
+/// The world `end` seconds after the start.
 pub(super) fn play(policy: Policy, words: &[Word], end: u64) -> World {
     let mut world = World::new(policy);
     for request in requests(words) {
@@ -151,7 +151,7 @@ pub(super) fn pages(world: &World) -> Pages {
     pages_as(world, ToString::to_string)
 }
 
-/// What the pager shows at each moment: of each open incident, which alerts it says fire.
+/// The state of the pager at each moment: the alerts that each open incident shows as firing.
 #[derive(Default)]
 pub(super) struct Board(BTreeMap<String, BTreeMap<AlertId, bool>>);
 

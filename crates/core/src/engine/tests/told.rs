@@ -1,4 +1,4 @@
-//! What receivers are told is true, by whatever they know a problem again.
+//! Notifications are true for receivers of every kind, however they recognise a problem.
 
 use crate::engine::consumers::Consumers;
 use crate::engine::event::Event;
@@ -294,7 +294,7 @@ fn an_alert_keeps_its_labels_when_ignore_labels_changes() {
     assert_eq!(notified.values().copied().collect::<Vec<_>>(), [false], "one alert, and it has resolved");
 }
 
-/// Lists are cut alike in the page and in the resolve; `most` are told.
+/// Lists are cut alike in the page and in the resolve. They list `most` alerts.
 fn cut(most: u32) -> World {
     let mut policy = three(Noise { growth: 0, ..Noise::default() });
     for integration in &mut policy.receivers.get_mut("pd").unwrap().integrations {

@@ -162,7 +162,7 @@ fn what_has_no_room_silences_nothing_until_there_is_room() {
     assert!(without(&bench).is_empty());
     let one = bench.silences.known[&ids[0]].cost;
 
-    // As after a start with less memory: what is read is not compiled.
+    // This is as after a start with less memory: silences from the snapshot are not compiled.
     let stored = serde_json::to_vec(&bench.silences).unwrap();
     let mut read: Silences = serde_json::from_slice(&stored).unwrap();
     assert!(read.known.values().all(|e| !e.silence.is_compiled()));
