@@ -1,4 +1,4 @@
-//! What every journal checks before it writes, and the text form of a batch of events.
+//! The checks that every journal makes before it writes, and the text form of a batch of events.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -10,7 +10,7 @@ use crate::model::{Decision, IncidentRecord, Timestamp};
 /// Where the log ends: its last event, and the time at which that was handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tail {
-    /// The last event's number; 0 if there was none.
+    /// The last event's number. It is 0 if there was none.
     pub seq: Seq,
     /// The engine's time.
     pub now: Timestamp,
@@ -20,7 +20,7 @@ impl Tail {
     /// Before the first event.
     pub const START: Tail = Tail { seq: 0, now: Timestamp::ZERO };
 
-    /// Checks that `commit` continues the log from here; gives the tail after it.
+    /// Checks that `commit` continues the log from here, and returns the tail after it.
     pub fn after(self, commit: &Commit<'_>) -> Result<Tail, JournalError> {
         let mut tail = self;
         for record in commit.records {
@@ -101,7 +101,7 @@ pub(super) fn encode(records: &[Record]) -> Result<String, JournalError> {
     use std::io::Write;
     let mut text = Vec::with_capacity(records.iter().map(|r| r.event.len() + 64).sum());
     for record in records {
-        // As a `Line` is written; writing to memory does not fail.
+        // In the form of a `Line`. Writing to memory does not fail.
         let _ = write!(text, "{{\"seq\":{},\"now\":\"{}\",\"event\":", record.seq, record.now);
         text.extend_from_slice(&record.event);
         text.extend_from_slice(b"}\n");
@@ -109,8 +109,8 @@ pub(super) fn encode(records: &[Record]) -> Result<String, JournalError> {
     String::from_utf8(text).map_err(|e| JournalError::Refused(e.to_string()))
 }
 
-/// The records of a batch's text; the reason if it is not what [`encode`] writes for events `first`
-/// to `last`.
+/// The records of a batch's text. The error says where it differs from the text that [`encode`] writes for
+/// events `first` to `last`.
 pub(super) fn decode(first: Seq, last: Seq, text: &str) -> Result<Vec<Record>, String> {
     let mut records = Vec::new();
     for (line, seq) in text.lines().zip(first..) {
@@ -126,8 +126,8 @@ pub(super) fn decode(first: Seq, last: Seq, text: &str) -> Result<Vec<Record>, S
     }
 }
 
-/// SHA-256 over the numbers of a row and its body: rows are verified one by one, so that damage costs
-/// no more than what it hit.
+/// SHA-256 over the numbers of a row and its body. Each row is verified alone, so that damage costs no more
+/// than the rows that it hit.
 pub(super) fn checksum(numbers: &[i64], body: &[u8]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for number in numbers {

@@ -1,7 +1,7 @@
 //! Copying a journal from one kind of storage to the other, row by row, with its numbers and times.
 //!
 //! Each row is verified against its checksum when it is read. The copy becomes visible at its end, after it
-//! was read back whole: a SQLite file takes its name then, and a PostgreSQL commits one transaction.
+//! was read back whole. A SQLite file takes its name then, and a PostgreSQL commits one transaction.
 
 use std::path::PathBuf;
 
@@ -108,7 +108,7 @@ impl Row {
     }
 }
 
-/// A journal that is read, and that nobody else may write meanwhile.
+/// A journal to read from. No other process may write to it meanwhile.
 pub(super) trait Store {
     /// How many rows a table has.
     fn count(&mut self, table: Table) -> Result<u64, JournalError>;
@@ -116,7 +116,7 @@ pub(super) trait Store {
     /// Some rows of a table after this key, in order, each verified.
     fn page(&mut self, table: Table, after: i64) -> Result<Vec<Row>, JournalError>;
 
-    /// What a start finds here: it verifies that no event is missing.
+    /// The content that a start would find. It verifies that no event is missing.
     fn load(&mut self) -> Result<Recovered, JournalError>;
 }
 
@@ -125,14 +125,14 @@ pub(super) trait Draft: Store {
     /// Adds rows of one table, in the order of their keys.
     fn add(&mut self, rows: Vec<Row>) -> Result<(), JournalError>;
 
-    /// Ends the writing. `head` is the last event. What is read from now on is what was written.
+    /// Ends the writing. `head` is the last event. From now on, reading returns the written content.
     fn seal(&mut self, head: i64) -> Result<(), JournalError>;
 
     /// Makes the journal visible.
     fn publish(self: Box<Self>) -> Result<(), JournalError>;
 }
 
-/// What was copied.
+/// The numbers of copied rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Copied {
     /// Snapshots of the engine.
@@ -172,7 +172,7 @@ impl Copied {
     }
 }
 
-/// What a copy is doing.
+/// The step that a copy has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// It copies rows.
@@ -184,8 +184,8 @@ pub enum Step {
 /// Copies the journal at `from` to `to`, which has none. `progress` hears of the rows done, and of all rows.
 ///
 /// # Errors
-/// Either place is in use or of another format, `to` has a journal, a row of `from` is damaged, or what was
-/// read back is not what was written. Nothing is at `to` then.
+/// Either place is in use or of another format, `to` has a journal, a row of `from` is damaged, or the copy
+/// reads back differently. Nothing is at `to` then.
 pub fn copy(
     from: &Place,
     to: &Place,

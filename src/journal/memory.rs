@@ -14,9 +14,9 @@ use crate::model::{Decision, Notification, NotificationId, Outcome, Report, Time
 
 /// A journal in memory, with the contract of the durable one.
 ///
-/// What was committed outlives the handle as long as a clone of it exists: a test lets its server
-/// "crash" by dropping it and goes on with [`MemoryJournal::reopen`]. A handle that was reopened is
-/// no longer the owner; its writes fail, as if its process had lost the lock.
+/// Committed data outlives the handle as long as a clone of it exists. A test lets its server "crash" by
+/// dropping it and goes on with [`MemoryJournal::reopen`]. After a reopen, the old handle is no longer the
+/// owner. Its writes fail, as if its process had lost the lock.
 #[derive(Debug, Clone)]
 pub struct MemoryJournal {
     store: Arc<Mutex<Store>>,
@@ -46,9 +46,9 @@ enum State {
 }
 
 impl MemoryJournal {
-    /// An empty journal. With `kept`, all of the contract holds. Without, events, decisions and
-    /// accepted notifications are checked and forgotten, so that a long backtest needs little memory:
-    /// there is nothing to recover but the outbox.
+    /// An empty journal. With `kept`, all of the contract holds. Without it, events, decisions and accepted
+    /// notifications are checked and forgotten, so that a long backtest needs little memory. Only the
+    /// outbox can then be recovered.
     pub fn new(kept: bool) -> Self {
         let store = Store {
             epoch: 0,
@@ -65,7 +65,7 @@ impl MemoryJournal {
         MemoryJournal { store: Arc::new(Mutex::new(store)), epoch: 0 }
     }
 
-    /// A new owner of what was committed; all handles from before lose their right to write.
+    /// A new owner of the committed data. All earlier handles lose their right to write.
     pub fn reopen(&self) -> Self {
         let mut store = self.lock();
         store.epoch += 1;

@@ -1,8 +1,8 @@
-//! The durable log: events in, and what was decided about them, in one transaction a tick.
+//! The durable log: events and the decisions about them, in one transaction a tick.
 //!
-//! [`Journal`] is the contract, and `tests/it/journal.rs` holds every implementation to it:
-//! [`SqliteJournal`] is what a server runs on (its page describes the file), [`PostgresJournal`] what several
-//! servers share, and [`MemoryJournal`] serves tests and `backtest`.
+//! [`Journal`] is the contract, and `tests/it/journal.rs` holds every implementation to it. A server runs
+//! on [`SqliteJournal`] (its page describes the file), and several servers share a [`PostgresJournal`].
+//! [`MemoryJournal`] serves tests and `backtest`.
 //!
 //! The time of a commit is the `now` of its last record: nothing here reads a clock.
 
@@ -30,13 +30,13 @@ pub const DEAD_LETTERS_KEPT: usize = 10_000;
 /// How many rows of a table one call of [`Journal::prune`] removes at most.
 pub const PRUNE_BATCH: usize = 1_000;
 
-/// Number of an event in the log; the first is 1.
+/// The number of an event in the log. The first is 1.
 pub type Seq = u64;
 
 /// One event as it is kept: opaque to the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Its number; one more than the record before it.
+    /// Its number, one more than the record before it.
     pub seq: Seq,
     /// The engine's time at which it was handled.
     pub now: Timestamp,
@@ -44,25 +44,25 @@ pub struct Record {
     pub event: Vec<u8>,
 }
 
-/// What one tick adds; all of it becomes durable, or none.
+/// The additions of one tick. All of them become durable, or none.
 #[derive(Debug, Default)]
 pub struct Commit<'a> {
     /// New events, in order, without a gap after what is there.
     pub records: &'a [Record],
     /// Decisions that followed.
     pub decisions: &'a [Decision],
-    /// What happened to incidents. It is kept as long as the decisions of the commit.
+    /// The changes of incidents. They are kept as long as the decisions of the commit.
     pub history: &'a [IncidentRecord],
     /// Notifications that followed: they enter the outbox. An id that was used before is refused.
     pub notifications: &'a [Notification],
     /// Notifications that reached their end: accepted ones leave the outbox, rejected ones become
     /// dead letters. A report about one that is not in the outbox changes nothing.
     pub reports: &'a [Report],
-    /// Dead letters that go back to the outbox as they are; an id that is no dead letter changes
-    /// nothing. Applied after `reports`.
+    /// Dead letters that go back to the outbox as they are. An id that is no dead letter changes nothing.
+    /// Applied after `reports`.
     pub resend: &'a [NotificationId],
-    /// Dead letters that are none any more, since their receiver has been told by a later
-    /// notification; an id that is no dead letter changes nothing. Applied after `reports`.
+    /// Dead letters that are settled, since a later notification reached their receiver. An id that is no
+    /// dead letter changes nothing. Applied after `reports`.
     pub made_good: &'a [NotificationId],
     /// The last row of the inbox that `records` include: it and those before it leave the inbox.
     pub taken: Option<u64>,
@@ -85,7 +85,7 @@ impl Commit<'_> {
 /// A notification that its receiver refused for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// What was to be said.
+    /// The notification.
     pub notification: Notification,
     /// How it ended.
     pub report: Report,
@@ -111,7 +111,7 @@ impl LetterQuery {
     }
 }
 
-/// What a look at the dead letters finds.
+/// The result of a query for dead letters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeadLetters {
     /// Those that were asked for.
@@ -120,7 +120,7 @@ pub struct DeadLetters {
     pub by_receiver: BTreeMap<SmolStr, u64>,
 }
 
-/// What a start finds.
+/// The content that a start finds.
 #[derive(Debug, Default)]
 pub struct Recovered {
     /// The newest snapshot of the engine that can be read, and the number of the last event in it.
@@ -129,14 +129,14 @@ pub struct Recovered {
     pub records: Vec<Record>,
     /// Undelivered notifications, oldest first.
     pub outbox: Vec<Notification>,
-    /// Damage was found: where the damaged files are now. What could be read and verified was
+    /// The place of the damaged files, if there is damage. Everything that could be read and verified was
     /// carried over.
     pub quarantined: Option<PathBuf>,
-    /// What a person must know about damage: one sentence each, for the log and the UI.
+    /// Facts about damage that a person must know: one sentence each, for the log and the UI.
     pub notes: Vec<String>,
-    /// After damage: undelivered notifications that were decided by events which are lost. They are
-    /// not in the outbox, since the engine may give their ids to others; they are named here once.
-    /// In doubt, page: send them, and report nothing about them.
+    /// After damage: undelivered notifications whose events are lost. They are not in the outbox, since the
+    /// engine may give their ids to others. Only this list names them. In doubt, page: send them, and
+    /// report nothing about them.
     pub orphans: Vec<Notification>,
     /// After damage: undelivered notifications that the engine knows of and that can no longer be
     /// read. Tell the engine that they were rejected, so that it decides anew.
@@ -151,21 +151,21 @@ pub enum JournalError {
     Unusable {
         /// Where.
         path: String,
-        /// What is wrong, and what would be right.
+        /// The problem, and the remedy.
         reason: String,
     },
     /// A write or read failed. The handle is poisoned: open the journal anew.
     #[error("storage failed: {0}")]
     Failed(String),
-    /// The files that are open are not those of the storage any more: they were removed, moved or replaced,
-    /// or something else is mounted there. What was written last is on no disk that anybody can name.
+    /// The open files are not those of the storage any more. They were removed, moved or replaced, or
+    /// something else is mounted there. The last writes are on no disk under a known name.
     #[error("the storage is gone: {0}")]
     Gone(String),
     /// Another process owns the journal, and this one waits until it may take over.
     #[error("standby: {0}")]
     Standby(String),
-    /// This process owned the journal, and another one has taken over. What this one decided and has not
-    /// written is worth nothing.
+    /// This process owned the journal, and another one has taken over. The unwritten decisions of this
+    /// process are void.
     #[error("fenced: {0}")]
     Fenced(String),
     /// The caller broke the contract. Nothing was written, and the handle is as it was.
@@ -183,7 +183,7 @@ pub enum JournalError {
     },
 }
 
-/// Whether the journal takes more room than it may, and what helps.
+/// Whether the journal takes more room than it may, and the remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Crowding {
     /// It does not.
@@ -194,11 +194,11 @@ pub enum Crowding {
     Trim,
 }
 
-/// A durable log with an outbox. One owner; used from one thread.
+/// A durable log with an outbox. It has one owner, which uses it from one thread.
 ///
-/// After [`JournalError::Failed`] from a writing method every later write fails at once: what is on
-/// disk is found out by opening anew, never by retrying (a failed fsync may have dropped the data).
-/// The failed write itself may turn out to be there or not, but never in part.
+/// After [`JournalError::Failed`] from a writing method every later write fails at once. Only opening anew
+/// shows the content of the disk, never a retry (a failed fsync may have dropped the data). The failed
+/// write itself may be there or not, but never in part.
 pub trait Journal: Send {
     /// Reads what is there. Called once, first: writing before it is refused.
     fn recover(&mut self) -> Result<Recovered, JournalError>;
@@ -206,12 +206,12 @@ pub trait Journal: Send {
     /// Makes `commit` durable: when this returns `Ok`, power may fail. An empty one writes nothing.
     ///
     /// # Errors
-    /// [`JournalError::Refused`] if the records do not follow what is there without a gap, if an event
-    /// is not JSON on one line, or if a notification's id was used before.
+    /// [`JournalError::Refused`] if the records leave a gap after the last event, if an event is not JSON
+    /// on one line, or if a notification's id was used before.
     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), JournalError>;
 
-    /// Stores a snapshot of the engine that includes every event up to `seq`; keeps this one and
-    /// the one before it, and drops the commits of events that both contain.
+    /// Stores a snapshot of the engine that includes every event up to `seq`. It keeps this one and the one
+    /// before it, and drops the commits of events that both contain.
     ///
     /// # Errors
     /// [`JournalError::Refused`] if `seq` is beyond the last event or before the newest snapshot.
@@ -223,10 +223,10 @@ pub trait Journal: Send {
     /// How many dead letters there are, by receiver.
     fn dead_letter_counts(&mut self) -> Result<BTreeMap<SmolStr, u64>, JournalError>;
 
-    /// Forgets decisions and accepted notifications older than `before`, and dead letters beyond the
-    /// newest [`DEAD_LETTERS_KEPT`]: at most [`PRUNE_BATCH`] rows of each, so that a commit never
-    /// waits long. True if there may be
-    /// more: call again between commits. What is undelivered stays.
+    /// Forgets decisions and accepted notifications older than `before`, and dead letters beyond the newest
+    /// [`DEAD_LETTERS_KEPT`]. It removes at most [`PRUNE_BATCH`] rows of each, so that a commit never waits
+    /// long. It returns true if there may be more: call again between commits. Undelivered notifications
+    /// stay.
     fn prune(&mut self, before: Timestamp) -> Result<bool, JournalError>;
 
     /// Whether it takes more room than it may. Asked after each tick, and cheap. While it does,
@@ -235,13 +235,13 @@ pub trait Journal: Send {
         Ok(Crowding::No)
     }
 
-    /// Forgets before its time, oldest first, what is needed neither to rebuild the engine nor to deliver:
-    /// a bounded part of it, so that a commit never waits long.
+    /// Forgets rows before their time, oldest first, that are needed neither to rebuild the engine nor to
+    /// deliver. It removes a bounded part, so that a commit never waits long.
     fn trim(&mut self) -> Result<(), JournalError> {
         Ok(())
     }
 
-    /// Why there is no room for what is new, if there is none: what may leave cannot leave yet.
+    /// The reason why there is no room for new data, if there is none: the removable data cannot go yet.
     fn full(&self) -> Option<&'static str> {
         None
     }
@@ -311,18 +311,18 @@ pub struct Handed {
     pub batches: Result<String, String>,
 }
 
-/// The decisions of one commit, and what happened to incidents.
+/// The decisions of one commit, and the changes of incidents.
 #[derive(Debug)]
 pub struct Decided {
-    /// The row's number; rises, and begins anew in a new file.
+    /// The row's number. It rises, and begins anew in a new file.
     pub row: i64,
     /// Its checksum.
     pub sha256: Vec<u8>,
     /// The commit's time, in milliseconds.
     pub at: i64,
-    /// What was decided, in order. Empty if the row does not verify.
+    /// The decisions, in order. Empty if the row does not verify.
     pub decisions: Vec<Decision>,
-    /// What happened to incidents, in order. Empty if the row does not verify.
+    /// The changes of incidents, in order. Empty if the row does not verify.
     pub history: Vec<IncidentRecord>,
 }
 
@@ -338,13 +338,13 @@ impl Decided {
     }
 }
 
-/// The decisions that a journal holds, for whoever indexes them; a server may be writing it. Reading takes no
-/// lock and changes nothing.
+/// The decisions that a journal holds, for an index of them. A server may be writing the journal. Reading
+/// takes no lock and changes nothing.
 pub trait Decisions: Send {
     /// Whether what is open is still the journal.
     fn is_current(&self) -> bool;
 
-    /// The number of the newest row; 0 if there is none.
+    /// The number of the newest row. It is 0 if there is none.
     fn newest(&self) -> Result<i64, JournalError>;
 
     /// The checksum of a row, if it is there.

@@ -22,7 +22,7 @@ use crate::settings::Secret;
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 /// The largest file with certificates.
 const MOST_CERTIFICATES: u64 = 1 << 20;
-/// What a URL looks like that is right.
+/// The right form of a URL.
 const RIGHT: &str = "write postgres://USER:PASSWORD@HOST:5432/DATABASE, with %XX for special characters";
 /// PostgreSQL before it has no function that gives a number at random to each process.
 const OLDEST: i32 = 130_000;
@@ -35,18 +35,18 @@ pub(super) struct Place {
     url: Secret,
 }
 
-/// What a URL says.
+/// The content of a URL.
 #[derive(Debug)]
 struct Target {
     config: Config,
-    /// `sslmode`; TLS with a check of the certificate, unless it is `disable`.
+    /// `sslmode`. TLS with a check of the certificate, unless it is `disable`.
     tls: Option<bool>,
     /// `sslrootcert`.
     roots: Option<String>,
 }
 
 impl Place {
-    /// The database whose URL this is; the file is read at each connection, so that a new password counts.
+    /// The database of this URL. The file is read at each connection, so that a new password counts.
     pub(super) fn new(url: Secret) -> Self {
         Place { url }
     }
@@ -101,7 +101,7 @@ impl Place {
         let connected = target.config.connect_raw(stream, NoTls).await;
         let (client, connection) = connected.map_err(|e| self.refused(host, port, &e))?;
         tokio::spawn(async move {
-            // Whoever uses the client hears of its end.
+            // Every user of the client learns of its end.
             let _ = connection.await;
         });
         self.examine(&client, host, port).await?;
@@ -212,7 +212,7 @@ impl Place {
     }
 }
 
-/// What a server says of itself.
+/// The server's description of itself.
 struct Promises<'a> {
     number: i32,
     version: &'a str,
@@ -257,7 +257,7 @@ fn shown(host: &Host, port: u16) -> String {
     }
 }
 
-/// Whether a host is this machine: nobody listens on the way.
+/// Whether a host is this machine, so that no one can listen on the way.
 fn is_local(name: &str) -> bool {
     name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -23,7 +23,7 @@ const HOLD: &str =
     "SELECT process <> '' AND lease_until > clock_timestamp(), name, head FROM squelch_owner FOR UPDATE";
 const HOLD_INBOX: &str = "SELECT one FROM squelch_inbox FOR UPDATE";
 
-/// A database that nobody else may use meanwhile.
+/// A database that no other process may use meanwhile.
 struct Held {
     // Before the runtime, whose end closes the connection.
     client: Client,
@@ -34,7 +34,7 @@ struct Held {
 }
 
 impl Held {
-    /// Takes hold of the tables; makes them first if `make`.
+    /// Takes hold of the tables. It creates them first if `make`.
     fn take(url: &Secret, make: bool) -> Result<Held, JournalError> {
         let (rt, place) = (runtime()?, Place::new(url.clone()));
         let (client, head) = run(&rt, OPEN_PATIENCE, async {

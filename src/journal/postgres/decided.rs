@@ -1,4 +1,4 @@
-//! The decisions in the database, for whoever indexes them.
+//! The decisions in the database, for an index of them.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! Who owns the journal: one row with an epoch, an owner and a lease.
 //!
 //! The lease says when another process may take over, by the clock of the database. It protects nothing by
-//! itself: the epoch does, which each transaction checks. A thread renews the lease every 3 s. The process
-//! counts its own deadline from before the renewal was sent, on a clock that nobody sets and that goes on
-//! while the machine is suspended. Beyond it, the process decides nothing and asks the database first.
+//! itself. The epoch does, which each transaction checks. A thread renews the lease every 3 s. The process
+//! counts its own deadline from before the renewal was sent. Its clock cannot be set, and goes on while the
+//! machine is suspended. Beyond the deadline, the process decides nothing and asks the database first.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -75,7 +75,7 @@ pub(super) struct Lease {
 
 #[derive(Default)]
 struct State {
-    /// What the database calls this process: a number at random.
+    /// The name of this process in the database: a random number.
     process: Option<String>,
     /// The address from which the database sees this process.
     seen: Option<String>,
@@ -95,7 +95,7 @@ struct State {
     renewing: Option<Thread>,
 }
 
-/// The time on a clock that nobody sets, and that goes on while the machine is suspended.
+/// The time on a clock that cannot be set, and that goes on while the machine is suspended.
 fn now() -> Duration {
     let t = clock_gettime(ClockId::Boottime);
     Duration::new(u64::try_from(t.tv_sec).unwrap_or(0), u32::try_from(t.tv_nsec).unwrap_or(0))
@@ -120,7 +120,7 @@ impl Lease {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the database calls this process.
+    /// The name of this process in the database.
     pub(super) fn process(&self) -> Option<String> {
         self.state().process.clone()
     }

@@ -1,4 +1,4 @@
-//! The durable journal on a PostgreSQL that several processes share; one of them owns it at a time.
+//! The durable journal on a PostgreSQL that several processes share. One of them owns it at a time.
 //!
 //! # The tables
 //! They stand in the first schema of the user's `search_path`. `squelch_version` has one row, the version of
@@ -141,7 +141,7 @@ impl Postgres {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The decisions in it, for whoever indexes them. It takes no ownership.
+    /// The decisions in it, for an index of them. It takes no ownership.
     ///
     /// # Errors
     /// The database cannot be used.
@@ -213,7 +213,7 @@ impl PostgresJournal {
         Ok(())
     }
 
-    /// Runs one call; a failure drops the connection, and poisons the handle.
+    /// Runs one call. A failure drops the connection, and poisons the handle.
     fn run<T>(
         &mut self,
         patience: Duration,
@@ -333,7 +333,7 @@ fn run<T>(
     rt.block_on(async { tokio::time::timeout(patience, work).await }).unwrap_or_else(|_| late())
 }
 
-/// What the server or the connection said.
+/// The error text of the server or the connection.
 fn said(error: &tokio_postgres::Error) -> String {
     use std::error::Error as _;
     match (error.as_db_error(), error.source()) {
@@ -347,7 +347,7 @@ fn failed(error: tokio_postgres::Error) -> JournalError {
     JournalError::Failed(said(&error))
 }
 
-/// PostgreSQL's integers are signed; no number here comes near the bound.
+/// PostgreSQL's integers are signed. No number here comes near the bound.
 fn int(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Reading: what a start finds, verified row by row, and the dead letters.
+//! Reading: the content that a start finds, verified row by row, and the dead letters.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use crate::journal::batch::{self, Tail, checksum};
 use crate::journal::{DeadLetter, JournalError, LetterQuery, Record, Recovered, Seq};
 use crate::model::{Notification, NotificationId, Report, Timestamp};
 
-/// What the database holds.
+/// The content of the database.
 pub(super) struct Loaded {
     /// Where the events end.
     pub tail: Tail,
-    /// What they are.
+    /// The recovered content.
     pub recovered: Recovered,
 }
 
@@ -47,7 +47,7 @@ pub(super) async fn load(place: &Place, client: &Client) -> Result<Loaded, Journ
     Ok(Loaded { tail, recovered: Recovered { snapshot, records, outbox, ..Recovered::default() } })
 }
 
-/// The events after `base`; what is wrong with them if they cannot be applied.
+/// The events after `base`. The inner error says why they cannot be applied.
 async fn records_after(client: &Client, base: Seq) -> Result<Result<Vec<Record>, String>, JournalError> {
     let sql = "SELECT first_seq, last_seq, sha256, body FROM squelch_input WHERE last_seq > $1
          ORDER BY first_seq";

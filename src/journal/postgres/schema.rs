@@ -7,8 +7,7 @@ use super::connect::Place;
 use super::{failed, said};
 use crate::journal::JournalError;
 
-/// The steps from one version to the next; step n leads to version n + 1. A step is never changed once
-/// released.
+/// The steps from one version to the next. Step n leads to version n + 1. A released step never changes.
 const STEPS: [&str; 1] = ["
 CREATE TABLE squelch_owner (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -76,7 +75,7 @@ CREATE TABLE squelch_snapshot (
 );
 "];
 
-/// Makes the tables that are not there, one process at a time; refuses those of a newer version.
+/// Creates the tables that are missing, one process at a time. It refuses those of a newer version.
 pub(super) async fn migrate(place: &Place, client: &Client) -> Result<(), JournalError> {
     match found(client).await? {
         Some(version) if version == STEPS.len() => Ok(()),
@@ -144,7 +143,7 @@ async fn create(place: &Place, client: &Client) -> Result<(), JournalError> {
     };
     let done = done.await;
     if done.is_err() {
-        // The connection is dropped after an error; this only says so at once.
+        // The connection is dropped after an error. This only ends the transaction at once.
         let _ = client.batch_execute("ROLLBACK").await;
     }
     done

@@ -87,7 +87,7 @@ impl Rows {
     }
 }
 
-/// PostgreSQL keeps no zero bytes in a text. These columns are for people; the body has the truth.
+/// PostgreSQL keeps no zero bytes in a text. These columns are for people. The body has the truth.
 pub(super) fn text(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

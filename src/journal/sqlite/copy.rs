@@ -72,7 +72,7 @@ fn count(conn: &Connection, table: Table) -> Result<u64, JournalError> {
     rows.map(read::number).map_err(failed)
 }
 
-/// The next rows; why one of them is not whole.
+/// The next rows. The inner error says why one of them is not whole.
 fn page(conn: &Connection, table: Table, after: i64) -> Result<Result<Vec<Row>, String>, JournalError> {
     let columns = match table {
         Table::Snapshots => "seq, at, sha256, body",

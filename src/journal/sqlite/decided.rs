@@ -1,4 +1,4 @@
-//! The decisions that a journal holds, for whoever indexes them; a server may be writing it.
+//! The decisions that a journal holds, for an index of them. A server may be writing it.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

@@ -5,8 +5,8 @@
 //! locks the directory (`flock`), and the file `lock`, which names its pid. `reserve` is deleted when the
 //! disk is full. Copy a store with `sqlite3 squelch.db ".backup FILE"`, or all files while nothing runs.
 //!
-//! `PRAGMA application_id` is 0x53514c43 ("SQLC"), `PRAGMA user_version` the version of the format: a
-//! newer one is refused and the file left as it is, an older one is migrated in one transaction.
+//! `PRAGMA application_id` is 0x53514c43 ("SQLC"), `PRAGMA user_version` the version of the format. A newer
+//! one is refused and the file left as it is. An older one is migrated in one transaction.
 //!
 //! | table | one row for | columns |
 //! | --- | --- | --- |
@@ -17,9 +17,9 @@
 //!
 //! A `body` that is longer than a page is a blob that zstd packed, and a shorter one is text.
 //!
-//! Times are milliseconds since 1970, UTC. `sha256` covers a row's numbers (those of its key and
-//! `seq`) and its body as it is stored. People may read all of it while the program runs, in short
-//! transactions: one that stays open keeps the WAL from being reused. Nobody else may write.
+//! Times are milliseconds since 1970, UTC. `sha256` covers a row's numbers (those of its key and `seq`) and
+//! its body as it is stored. You may read all of it while the program runs, in short transactions: one that
+//! stays open keeps the WAL from being reused. No other process may write.
 //!
 //! # How large it is
 //! `storage.max_size` bounds all files of the directory (`room.rs`). Beyond it a snapshot is taken early, and
@@ -27,11 +27,11 @@
 //!
 //! # How it fails
 //! A commit is one transaction under WAL with `synchronous=FULL`: one fsync. After a failed write the
-//! handle is poisoned, does not even checkpoint when it closes, and the next open finds out what is on
-//! disk. What was being written when power failed is dropped by SQLite: it was never acknowledged.
-//! Damage that open finds (`PRAGMA integrity_check`, a checksum, a gap between events, a WAL broken
-//! before its end) never keeps the program from starting: whatever verifies is copied into a new file,
-//! and the damaged files are kept as `squelch.db.corrupt-<n>`.
+//! handle is poisoned, does not even checkpoint when it closes, and the next open reads the content of the
+//! disk. SQLite drops a write that a power cut interrupted: it was never acknowledged. Damage that open
+//! finds (`PRAGMA integrity_check`, a checksum, a gap between events, a WAL broken before its end) never
+//! keeps the program from starting. All rows that verify are copied into a new file, and the damaged files
+//! are kept as `squelch.db.corrupt-<n>`.
 //!
 //! Each commit, and a thread each second, compares the open files with those that the names lead to. If they
 //! differ, the commit fails ([`JournalError::Gone`]). The open files still hold all that was acknowledged:
@@ -90,7 +90,7 @@ pub struct SqliteJournal {
 const TRIMS_AT_START: usize = 32;
 /// A snapshot is taken early when the events since the last have this share of the room.
 const EVENTS_SHARE: u64 = 4;
-/// Beyond the room by this share of it, what is new is refused while something that may leave cannot yet.
+/// Beyond the room by this share of it, new data is refused while removable data cannot go yet.
 const FULL_SHARE: u64 = 8;
 
 impl SqliteJournal {
@@ -99,7 +99,7 @@ impl SqliteJournal {
     ///
     /// # Errors
     /// [`JournalError::Unusable`] if the directory cannot be used, another process owns it, it holds
-    /// somebody else's database, or its filesystem cannot do WAL; [`JournalError::Newer`] if a newer
+    /// another program's database, or its filesystem cannot do WAL. [`JournalError::Newer`] if a newer
     /// version wrote it.
     pub fn open(dir: &Path) -> Result<Self, JournalError> {
         DataDir::claim(dir)?.open()
@@ -115,7 +115,7 @@ impl SqliteJournal {
         Ok(())
     }
 
-    /// Runs one write; a failure poisons the handle.
+    /// Runs one write. A failure poisons the handle.
     fn write<T>(
         &mut self,
         work: impl FnOnce(&mut Connection) -> Result<T, JournalError>,
@@ -133,7 +133,7 @@ impl SqliteJournal {
         self.poisoned = Some(reason);
     }
 
-    /// What was written is durable only if it is where the names lead to.
+    /// A write is durable only if the names still lead to the open files.
     fn still_there(&mut self) -> Result<(), JournalError> {
         let there = self.place.check();
         if let Err(gone) = &there {
@@ -279,7 +279,7 @@ impl Journal for SqliteJournal {
     }
 
     fn rescue(&mut self) -> Result<(), JournalError> {
-        // Whatever becomes of this handle, it must not touch by name what stands there now.
+        // This handle must never touch the new files under these names.
         self.poison("its files are gone".into());
         if self.place.is_saved() || self.place.check().is_ok() {
             return Ok(());
@@ -288,7 +288,7 @@ impl Journal for SqliteJournal {
         let broken = |e: &dyn std::fmt::Display| self.place.unusable(format!("not written anew: {e}"));
         self.place.clear_draft().map_err(|e| broken(&e))?;
         let draft = self.place.draft();
-        // The open files hold all that was acknowledged, whatever became of their names.
+        // The open files hold all acknowledged data, even if their names are gone.
         self.conn.execute("VACUUM INTO ?", [draft.to_string_lossy()]).map_err(|e| broken(&e))?;
         self.place.replace_by_draft().map_err(|e| broken(&e))?;
         tracing::error!(path = %self.place.db().display(), "the storage was gone, and is written anew");
@@ -300,7 +300,7 @@ fn failed(e: rusqlite::Error) -> JournalError {
     JournalError::Failed(e.to_string())
 }
 
-/// SQLite's integers are signed; no number here comes near the bound.
+/// SQLite's integers are signed. No number here comes near the bound.
 fn int(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }

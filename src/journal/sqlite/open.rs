@@ -1,5 +1,5 @@
-//! Opening: lock, version, verification, repair; in this order, so that nothing is written to a file
-//! that is not ours to write.
+//! Opening: lock, version, verification, repair, in this order. Squelch therefore never writes to a file of
+//! another program.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -91,7 +91,7 @@ fn load(path: &Path) -> Result<(Connection, Loaded), OpenError> {
     }
 }
 
-/// Whether all of it is whole, and what a start finds.
+/// Whether all of it is whole, and the content that a start finds.
 pub(super) fn verify(conn: &Connection) -> Result<Loaded, OpenError> {
     // More than quick_check: an index that misses a row would hide a page from the outbox.
     let verdict: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;

@@ -1,4 +1,4 @@
-//! The events that a journal still holds, for whoever studies the past; a server may be running.
+//! The events that a journal still holds, for a study of the past. A server may be running.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};

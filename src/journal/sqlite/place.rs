@@ -1,4 +1,4 @@
-//! The data directory: who owns it, whether it is still the one that was opened, the names in it, and how
+//! The data directory: its owner, whether it is still the one that was opened, the names in it, and how
 //! damaged files are put aside.
 
 use std::fs::{self, File};
@@ -14,14 +14,14 @@ use super::room::{self, Part, Room, Usage};
 use super::{SqliteJournal, open};
 use crate::journal::JournalError;
 
-/// What SQLite keeps beside a database, and the database itself.
+/// The files that SQLite keeps beside a database, and the database itself.
 const PARTS: [&str; 3] = ["", "-wal", "-shm"];
 
-/// How many sets of damaged files are kept; the oldest give way.
+/// How many sets of damaged files are kept. The oldest go first.
 const QUARANTINE_KEPT: usize = 5;
 
-/// Takes a lock, if it is free within a second: a child that its owner started holds a copy of it for
-/// as long as it takes to become another program.
+/// Takes a lock, if it is free within a second. A child that its owner started holds a copy of it until the
+/// child has become another program.
 fn lock_soon(lock: &File) -> rustix::io::Result<()> {
     for _ in 0..20 {
         match flock(lock, FlockOperation::NonBlockingLockExclusive) {
@@ -45,8 +45,8 @@ fn id_at(path: &Path) -> io::Result<Id> {
 
 /// The locks on one directory.
 ///
-/// The lock on the directory itself counts: it holds whatever becomes of the files in it, and by whatever
-/// path another process comes. The lock on the file `lock` names the owner, and holds where the file system
+/// The lock on the directory itself counts. It holds even if its files change, and against processes that
+/// come by another path. The lock on the file `lock` names the owner, and holds where the file system
 /// cannot lock a directory.
 #[derive(Debug)]
 struct Claim {
@@ -57,8 +57,8 @@ struct Claim {
 }
 
 impl Drop for Claim {
-    /// Gives the locks up by name: closing a file leaves its lock with a child that was forked at this very
-    /// moment and still holds a copy.
+    /// Gives the locks up by name. Closing a file would leave its lock with a child that was forked at this
+    /// very moment and still holds a copy.
     fn drop(&mut self) {
         let _ = flock(&self.lock, FlockOperation::Unlock);
         let _ = flock(&self.folder, FlockOperation::Unlock);
@@ -111,7 +111,7 @@ fn lock_file(dir: &Path) -> Result<(File, Id), JournalError> {
     Ok((lock, lock_id))
 }
 
-/// Why a directory that is locked cannot be used; `lock` names the owner, if it is there.
+/// Why a directory that is locked cannot be used. `lock` names the owner, if it is there.
 fn used_by(lock: &Path) -> String {
     let mut pid = String::new();
     let _ = File::open(lock).and_then(|file| file.take(20).read_to_string(&mut pid));
@@ -159,7 +159,8 @@ impl DataDir {
         open::open(self.clone())
     }
 
-    /// What the files take; takes note of it, and drops damaged files that have no room any more.
+    /// The bytes that the files take. It records them, and drops damaged files for which there is no room
+    /// any more.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -192,7 +193,7 @@ impl DataDir {
         done.or_else(|e| if e == Errno::OPNOTSUPP { Ok(()) } else { Err(e.into()) })
     }
 
-    /// Deletes the reserve if the disk is full: what removes old data has to write too.
+    /// Deletes the reserve if the disk is full, since the removal of old data has to write too.
     fn make_room(&self) {
         let reserve = self.dir.join(room::RESERVE);
         if room::free(&self.dir).is_ok_and(|free| free < self.room.reserve())
@@ -264,7 +265,7 @@ impl DataDir {
         *self.open.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Puts the draft, which holds all that the open files hold, in the place of whatever is there now.
+    /// Puts the draft, which holds all data of the open files, in the place of the current files.
     pub(super) fn replace_by_draft(&self) -> io::Result<()> {
         let db = self.db();
         let open = *self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -326,7 +327,7 @@ impl DataDir {
         self.dir.join("squelch.db")
     }
 
-    /// A new database while it is being filled; worth nothing.
+    /// A new database while it is being filled. It is worth nothing until then.
     pub fn draft(&self) -> PathBuf {
         self.dir.join("squelch.db.draft")
     }
@@ -352,14 +353,14 @@ impl DataDir {
         Ok(())
     }
 
-    /// Puts the draft, closed and without a WAL, in the place of the damaged files; gives where those
-    /// are now. A crash on the way is made good by `finish_repair` at the next start.
+    /// Puts the draft, closed and without a WAL, in the place of the damaged files, and returns the new
+    /// place of those. After a crash on the way, `finish_repair` completes it at the next start.
     pub fn install_draft(&self) -> io::Result<PathBuf> {
         self.ready_draft()?;
         self.finish_repair()?.ok_or_else(|| io::Error::other("the rebuilt file has vanished"))
     }
 
-    /// Whether there is a journal, or what is left of one.
+    /// Whether there is a journal, or the rest of one.
     pub(super) fn has_journal(&self) -> bool {
         let there = |path: PathBuf| fs::symlink_metadata(path).is_ok();
         // Who only reads a journal leaves an empty WAL.
@@ -460,7 +461,7 @@ impl DataDir {
 fn create(dir: &Path) -> Result<(), JournalError> {
     let unusable = |reason: String| JournalError::Unusable { path: dir.display().to_string(), reason };
     let new = !dir.exists();
-    // Alerts name hosts and customers: nobody else's business.
+    // Alerts name hosts and customers, so other users of the machine must not read them.
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o750)

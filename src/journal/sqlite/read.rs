@@ -1,4 +1,4 @@
-//! Reading: what a start finds, verified row by row, and the dead letters.
+//! Reading: the content that a start finds, verified row by row, and the dead letters.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use crate::journal::batch::{self, Tail, checksum};
 use crate::journal::{DeadLetter, LetterQuery, Record, Recovered, Seq};
 use crate::model::{Notification, NotificationId, Outcome, Rejection, Report, Timestamp};
 
-/// What the file holds, as far as it verifies.
+/// The content of the file, as far as it verifies.
 pub(super) struct Loaded {
     /// Where the events that can be applied end.
     pub tail: Tail,
-    /// What they are.
+    /// The recovered content.
     pub recovered: Recovered,
-    /// Everything that did not verify; empty if all is well.
+    /// Everything that did not verify. Empty if all is well.
     pub damage: Vec<String>,
     /// Bytes of the events that the newest snapshot does not contain, as they are stored.
     pub events: u64,

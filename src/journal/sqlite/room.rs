@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use rustix::fs::statvfs;
 
-/// Of what the file system has for this directory, an eighth stays free, and so much at most: what is
-/// written between two measurements must fit.
+/// An eighth of the file system's space for this directory stays free, and at most this much. The writes
+/// between two measurements must fit.
 const SPARE_MOST: u64 = 64 << 20;
 
 /// The file that is deleted to make room on a full disk.
@@ -24,7 +24,7 @@ const RESERVE_MOST: u64 = 4 << 20;
 /// A WAL is copied into its file when it has more bytes than this, on an ordinary disk.
 const WAL_MOST: u64 = 4 << 20;
 
-/// What leaves the data directory before its time because of `storage.max_size`; the first goes first.
+/// Data that leaves the data directory before its time because of `storage.max_size`. The first goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// Damaged files that were kept, the oldest set first.
@@ -52,12 +52,12 @@ impl Part {
     }
 }
 
-/// What the files of the data directory take, in bytes.
+/// The sizes of the files in the data directory, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// `squelch.db` with what SQLite keeps beside it.
+    /// `squelch.db` with the files that SQLite keeps beside it.
     pub journal: u64,
-    /// `decisions.db` with what SQLite keeps beside it.
+    /// `decisions.db` with the files that SQLite keeps beside it.
     pub decision_log: u64,
     /// Damaged files that are kept.
     pub damaged: u64,
@@ -72,7 +72,7 @@ impl Usage {
     }
 }
 
-/// What is known of the room of one data directory. Shared by the threads that write there.
+/// The measured room of one data directory. The threads that write there share it.
 #[derive(Debug)]
 pub(super) struct Room {
     max: AtomicU64,
@@ -84,7 +84,7 @@ pub(super) struct Room {
 }
 
 impl Default for Room {
-    /// Without a bound, and nobody indexes the decisions.
+    /// Without a bound, and without an index of the decisions.
     fn default() -> Self {
         let unbounded = || AtomicU64::new(u64::MAX);
         Room {
@@ -104,13 +104,13 @@ impl Room {
         self.max.store(max, Ordering::Relaxed);
     }
 
-    /// Takes note of what the files take, and of what the file system has free.
+    /// Records the sizes of the files, and the free space of the file system.
     pub fn measured(&self, usage: &Usage, free: u64) {
         let there = usage.total().saturating_add(free);
         let fits = there - (there / 8).min(SPARE_MOST);
         let limit = self.max.load(Ordering::Relaxed).min(fits);
         self.limit.store(limit, Ordering::Relaxed);
-        // What is written until somebody looks again must fit too.
+        // The writes until the next measurement must fit too.
         let aim = limit - limit / 16;
         let beside = usage.decision_log + usage.damaged + usage.reserve;
         self.journal.store(aim.saturating_sub(beside).max(aim / 4), Ordering::Relaxed);
@@ -118,17 +118,17 @@ impl Room {
         self.decision_log.store(left.clamp(aim / 8, aim / 2), Ordering::Relaxed);
     }
 
-    /// What all files may take, in bytes.
+    /// The bound of all files together, in bytes.
     pub fn limit(&self) -> u64 {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// What the journal's files may take, in bytes.
+    /// The bound of the journal's files, in bytes.
     pub fn journal(&self) -> u64 {
         self.journal.load(Ordering::Relaxed)
     }
 
-    /// What the decision log's files may take, in bytes.
+    /// The bound of the decision log's files, in bytes.
     pub fn decision_log(&self) -> u64 {
         self.decision_log.load(Ordering::Relaxed)
     }
@@ -178,7 +178,7 @@ pub(super) fn usage(dir: &Path) -> io::Result<Usage> {
             name if name.starts_with("squelch.db") => &mut usage.journal,
             name if name.starts_with("decisions.db") => &mut usage.decision_log,
             RESERVE => &mut usage.reserve,
-            // Somebody else's: they take from what the file system has, and are no business of ours.
+            // Files of other programs. They only use space of the file system, and do not count here.
             _ => continue,
         };
         match entry.metadata() {

@@ -1,4 +1,4 @@
-//! After damage: whatever verifies is copied into a new file, and the damaged ones are kept.
+//! After damage: all rows that verify are copied into a new file, and the damaged files are kept.
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params};
@@ -10,8 +10,8 @@ use crate::journal::batch::checksum;
 use crate::journal::{JournalError, Recovered, Seq};
 use crate::model::NotificationId;
 
-/// Replaces the damaged files of `place` by what can be saved of them. Of the result, only what it
-/// says about the damage is filled in.
+/// Replaces the damaged files of `place` by a file with all rows that can be saved. Of the result, only the
+/// fields about the damage are filled in.
 pub(super) fn rebuild(place: &DataDir, reason: &str) -> Result<Recovered, JournalError> {
     let broken =
         |e: &dyn std::fmt::Display| place.unusable(format!("damaged ({reason}), and not repaired: {e}"));
@@ -48,7 +48,7 @@ fn fill(draft: &mut Connection, damaged: &Connection, said: &mut Recovered) -> R
     tx.commit()
 }
 
-/// What is to be copied: the table, its key, its columns.
+/// A table to copy: its name, its key, its columns.
 type Table = (&'static str, &'static str, &'static str);
 
 const SNAPSHOTS: Table = ("snapshot", "seq", "seq, at, sha256, body");
@@ -61,8 +61,8 @@ const NOTIFICATIONS: Table = (
      ambiguous, sha256, body",
 );
 
-/// Reads a table from its beginning, and from its end too if a damaged page stands in between.
-/// `copy` says whether the row was whole; seeing one twice must do no harm.
+/// Reads a table from its beginning, and from its end too if a damaged page stands in between. `copy` says
+/// whether the row was whole. It may see a row twice without harm.
 fn copy_rows(
     damaged: &Connection,
     (table, key, columns): Table,
@@ -134,7 +134,8 @@ fn copy_decision(tx: &Connection, row: &Row<'_>) -> Result<bool, rusqlite::Error
     Ok(true)
 }
 
-/// The state's columns are under no checksum: what is neither accepted nor a whole dead letter is sent.
+/// The state's columns are under no checksum. A notification that is neither accepted nor a whole dead
+/// letter is sent.
 fn copy_notification(
     tx: &Connection,
     row: &Row<'_>,

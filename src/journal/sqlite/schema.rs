@@ -11,8 +11,8 @@ use crate::journal::JournalError;
 /// "SQLC": how the file says whose it is.
 const APPLICATION_ID: i64 = 0x5351_4c43;
 
-/// The steps from one version to the next; step n leads to version n + 1. A step is never changed
-/// once released. `notification.seq` is what tells, after damage, which ones the engine knows of.
+/// The steps from one version to the next. Step n leads to version n + 1. A released step never changes.
+/// After damage, `notification.seq` shows which notifications the engine knows.
 const STEPS: [&str; 1] = ["
 CREATE TABLE input (
     first_seq INTEGER PRIMARY KEY,
@@ -102,12 +102,12 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     open_with(path, &STEPS)
 }
 
-/// Whether [`open`] would take the file; writes nothing.
+/// Whether [`open`] would take the file. It writes nothing.
 pub(super) fn examine(path: &Path) -> Result<(), OpenError> {
     own(path, &STEPS, OWNER).map(drop)
 }
 
-/// Opens `path`, which may be another process's, to read its rows; writes nothing to it.
+/// Opens `path`, which may be another process's, to read its rows. It writes nothing to it.
 pub(super) fn open_reading(path: &Path) -> Result<Connection, OpenError> {
     let (conn, version, _) = own(path, &STEPS, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     match version == STEPS.len() {

@@ -1,4 +1,4 @@
-//! The directory: what happens when it is too small, and when it goes away.
+//! The directory when it is too small, and when it goes away.
 
 use std::fs;
 use std::path::Path;
@@ -83,7 +83,7 @@ fn open(data: &Arc<DataDir>) -> SqliteJournal {
     journal
 }
 
-/// Commits event `seq` with all that may follow from one; the notification is delivered if `delivered`.
+/// Commits event `seq` with all possible effects. The notification is delivered if `delivered`.
 fn tick(journal: &mut SqliteJournal, seq: Seq, bytes: usize, delivered: bool) -> Result<(), JournalError> {
     let (records, decisions) = ([record(seq, bytes)], [decision(seq, bytes)]);
     let (notifications, reports) = ([notification(seq)], [accepted(seq)]);
@@ -96,7 +96,7 @@ fn tick(journal: &mut SqliteJournal, seq: Seq, bytes: usize, delivered: bool) ->
     })
 }
 
-/// What the node does after each tick.
+/// The work of the node after each tick.
 fn tend(journal: &mut SqliteJournal, seq: Seq) {
     let crowding = journal.crowding().unwrap();
     if crowding == Crowding::Snapshot {
@@ -183,7 +183,7 @@ fn running(data: &Arc<DataDir>) -> SqliteJournal {
     journal
 }
 
-/// What was acknowledged is there after the files went by `lose`, and a second process is kept out.
+/// All acknowledged data is there after the files went by `lose`, and a second process is kept out.
 fn comes_back(lose: impl Fn(&Path)) {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("data");

@@ -1,11 +1,11 @@
 //! The write-ahead log: keeping it small, and noticing that it is broken before its end.
 //!
 //! The writer checkpoints by itself, right after a commit that leaves the WAL large. SQLite's own
-//! `wal_autocheckpoint` would do it at the same moment but drops the error, and a failed fsync must
-//! poison the handle. A second connection on its own thread was not worth it: under steady writing
-//! it never catches up, so that the writer has to help in any case to bound the file. What it would
-//! spare shows in the p99 only (18 ms beside 12 ms for a raw append at 32 events a commit, 32 beside
-//! 20 at 256, on a disk whose fsync takes 4 ms; `benches/journal.rs`), far below what a sender waits.
+//! `wal_autocheckpoint` would do it at the same moment but drops the error, and a failed fsync must poison
+//! the handle. A second connection on its own thread was not worth it. Under steady writing it never
+//! catches up, so that the writer has to help in any case to bound the file. The gain would show in the p99
+//! only (18 ms beside 12 ms for a raw append at 32 events a commit, 32 beside 20 at 256, on a disk whose
+//! fsync takes 4 ms, by `benches/journal.rs`). That is far below a sender's patience.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -21,11 +21,11 @@ pub(super) const PAGE: u64 = 4_096;
 /// A WAL with more pages than this is not being reused: 64 MiB.
 pub(super) const WARN_PAGES: i64 = 16_384;
 
-/// What SQLite keeps of a WAL's length when it starts it over, as `large`-fold: the space of a large commit
-/// is given back.
+/// The length of a WAL that SQLite keeps when it starts it over, as a multiple of `large`. The space of a
+/// large commit is given back.
 const KEEP: u64 = 2;
 
-/// Checkpoints if the WAL has more than `large` bytes; gives how many pages are still only in the WAL.
+/// Checkpoints if the WAL has more than `large` bytes. It returns how many pages are still only in the WAL.
 pub(super) fn checkpoint_if_large(conn: &Connection, large: u64) -> Result<i64, rusqlite::Error> {
     let (_, pages, copied) = run(conn, "NOOP")?;
     if pages <= int(large / PAGE) {
@@ -52,12 +52,12 @@ const FRAME_HEADER: usize = 24;
 
 /// Why the WAL at `path` cannot be trusted to hold all that was committed, if so.
 ///
-/// SQLite ends a WAL at the first frame whose checksum fails, which is right after a power cut: the
-/// last transaction was not synced, so nobody was told of it. But a transaction begins only after the
-/// one before it was synced: whole transactions behind a broken frame, each chained to the one before it,
-/// mean that durable ones are lost. What a torn write left behind a later torn one is not chained to it.
-/// Damage within the very last transaction cannot be told from a power cut.
-/// Format: <https://sqlite.org/fileformat2.html#the_write_ahead_log>
+/// SQLite ends a WAL at the first frame whose checksum fails. This is right after a power cut: the last
+/// transaction was not synced, so it was never acknowledged. But a transaction begins only after the one
+/// before it was synced. Whole transactions behind a broken frame, each chained to the one before it,
+/// therefore mean that durable ones are lost. Frames that a torn write left behind a later torn one are not
+/// chained to it. Damage within the very last transaction cannot be told from a power cut. Format:
+/// <https://sqlite.org/fileformat2.html#the_write_ahead_log>
 pub(super) fn broken(path: &Path) -> io::Result<Option<String>> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -99,13 +99,13 @@ pub(super) fn broken(path: &Path) -> io::Result<Option<String>> {
             behind += u32::from(commits);
             lost |= behind >= 2;
         }
-        // The sums are chained; behind a broken frame the chain goes on from what was stored.
+        // The sums are chained. Behind a broken frame the chain goes on from the stored sums.
         sum = stored;
     }
     Ok(lost.then(|| format!("the WAL is broken at frame {at} of {number}: commits after it are lost")))
 }
 
-/// Fills `buffer`; false at the end of the file, also if that is in the midst of it.
+/// Fills `buffer`. It returns false at the end of the file, even if the file ends within `buffer`.
 fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     match from.read_exact(buffer) {
         Ok(()) => Ok(true),

@@ -13,7 +13,7 @@ use crate::model::{Notification, Outcome, Report, Timestamp};
 /// How many free pages one round of pruning gives back to the filesystem: 4 MiB.
 const VACUUM_PAGES: u32 = 1_024;
 
-/// Writes `commit`; `tail` is where the log ends after it. Gives the bytes of its events as they are stored.
+/// Writes `commit`. `tail` is the end of the log after it. It returns the stored bytes of its events.
 pub(super) fn commit(conn: &mut Connection, commit: &Commit<'_>, tail: Tail) -> Result<u64, JournalError> {
     let input = Packed::new(batch::encode(commit.records)?);
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
@@ -105,8 +105,8 @@ fn end(tx: &Transaction<'_>, report: &Report, now: Timestamp) -> Result<usize, r
     ])
 }
 
-/// Writes a snapshot, and drops what it and the one before it make needless; of an `only` one, what it makes
-/// needless by itself. Gives how many commits of events left.
+/// Writes a snapshot, and drops the events that it and the one before it make needless. An `only` snapshot
+/// drops the events that it alone makes needless. It returns how many commits of events left.
 pub(super) fn snapshot(
     conn: &mut Connection,
     tail: Tail,
@@ -131,7 +131,7 @@ fn replace(
     let before: Option<i64> =
         tx.query_row("SELECT max(seq) FROM snapshot WHERE seq < ?", [seq], |row| row.get(0))?;
     let kept = if only { Some(seq) } else { before };
-    // What leaves goes first: the new row takes the pages that become free.
+    // Old rows go first: the new row takes the pages that become free.
     tx.execute("DELETE FROM snapshot WHERE seq < ?", [kept])?;
     // Commits do not overlap, so this stops at the first that is still needed.
     let gone = tx.execute("DELETE FROM input WHERE first_seq <= ?1 AND last_seq <= ?1", [kept])?;
@@ -181,9 +181,9 @@ fn vacuum(conn: &Connection, pages: u32) -> Result<(), rusqlite::Error> {
     Ok(())
 }
 
-/// Removes what may go before its time, oldest first, until `wanted` bytes are free in the file, and gives
-/// free pages back: a bounded part of it. Decisions up to row `indexed` may go. Gives how many rows of each
-/// part left.
+/// Removes removable rows before their time, oldest first, until `wanted` bytes are free in the file. It
+/// gives free pages back, a bounded part at a time. Decisions up to row `indexed` may go. It returns how
+/// many rows of each part left.
 pub(super) fn trim(
     conn: &mut Connection,
     wanted: u64,

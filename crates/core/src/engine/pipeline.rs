@@ -239,8 +239,8 @@ impl Engine {
     }
 
     /// An inhibition ended, and its target still fires. The two mostly end together, some seconds apart.
-    /// The page of the target therefore waits for one `group_interval`, whatever its severity: the
-    /// inhibiting alert has paged the outage already.
+    /// The page of the target therefore waits for one `group_interval` at any severity: the inhibiting
+    /// alert has paged the outage already.
     pub(crate) fn settles(&mut self, alert: AlertId, destination: DestinationId) {
         let until = self.world.now + self.world.destinations.get(destination).group_interval;
         // A longer hold of its severity goes on.
