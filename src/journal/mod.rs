@@ -206,8 +206,8 @@ pub trait Journal: Send {
     /// Makes `commit` durable: when this returns `Ok`, power may fail. An empty one writes nothing.
     ///
     /// # Errors
-    /// [`JournalError::Refused`] if the records leave a gap after the last event, if an event is not JSON
-    /// on one line, or if a notification's id was used before.
+    /// [`JournalError::Refused`] if the records leave a gap after the last event, or an event is not JSON
+    /// on one line. The same if a notification's id was used before.
     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), JournalError>;
 
     /// Stores a snapshot of the engine that includes every event up to `seq`. It keeps this one and the one

@@ -1,4 +1,4 @@
-//! What a tick does for those who ask: replays, silences, views.
+//! The part of a tick that serves callers: replays, silences, views.
 
 use smol_str::SmolStr;
 use tokio::sync::oneshot;
@@ -36,7 +36,7 @@ pub(super) fn replay(
     tick.apply(open, clock, &Event::Replay(id))
 }
 
-/// Grants a request about silences, or says why not; what is refused is no event.
+/// Grants a request about silences, or says why not. A refused request is no event.
 pub(super) fn silence(
     open: &mut Open,
     clock: &EngineClock,
@@ -94,7 +94,7 @@ pub(super) fn dead_letters(
     })
 }
 
-/// Answers with what `read` sees once the tick is durable.
+/// Answers with the result of `read` once the tick is durable.
 pub(super) fn told<T: Send + 'static>(
     done: oneshot::Sender<Result<T, Unavailable>>,
     read: impl FnOnce(&mut Open) -> T + Send + 'static,

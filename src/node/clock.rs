@@ -14,10 +14,10 @@ const APART: i64 = 1_000;
 /// One part in this many of elapsed time is the most that wall time may pull: 5 %.
 const SLEW_DIVISOR: i128 = 20;
 
-/// What the machine's two clocks say at one instant.
+/// The readings of the machine's two clocks at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// Nanoseconds of `CLOCK_BOOTTIME`: goes on while the machine is suspended, and nobody sets it.
+    /// Nanoseconds of `CLOCK_BOOTTIME`. It goes on while the machine is suspended, and it cannot be set.
     pub boot: i128,
     /// Nanoseconds of `CLOCK_REALTIME` since the Unix epoch: may jump either way.
     pub wall: i128,
@@ -34,7 +34,7 @@ impl Reading {
     }
 }
 
-/// What the machine's wall clock says; for log lines and metrics, never for a decision.
+/// The machine's wall clock, for log lines and metrics, never for a decision.
 pub fn wall() -> Timestamp {
     wall_of(Reading::take())
 }
@@ -43,14 +43,14 @@ fn wall_of(reading: Reading) -> Timestamp {
     Timestamp::from_millis(i64::try_from(reading.wall.div_euclid(NANOS_PER_MILLI)).unwrap_or(i64::MAX))
 }
 
-/// The arithmetic of engine time; reads no clock.
+/// The arithmetic of engine time. It reads no clock.
 ///
-/// A wall clock that jumps by an hour must neither end every alert nor fire every timer, so only
-/// elapsed time counts; the difference is made up at most at 5 % of it.
+/// A wall clock that jumps by an hour must neither end every alert nor fire every timer, so only elapsed
+/// time counts. Engine time makes up the difference at 5 % of elapsed time at most.
 #[derive(Clone, Debug)]
 pub struct Clock {
-    /// Engine time in nanoseconds since the Unix epoch; finer than a millisecond so that slewing
-    /// over many short steps loses nothing.
+    /// Engine time in nanoseconds since the Unix epoch. It is finer than a millisecond so that slewing over
+    /// many short steps loses nothing.
     engine: i128,
     boot: i128,
 }
@@ -61,8 +61,8 @@ impl Clock {
         Clock { engine: reading.wall.max(nanos(last)), boot: reading.boot }
     }
 
-    /// Engine time at `reading`. Never earlier than any answer before; readings that go back in
-    /// boot time count as the same instant.
+    /// Engine time at `reading`. It is never earlier than any earlier answer. Readings that go back in boot
+    /// time count as the same instant.
     pub fn at(&mut self, reading: Reading) -> Timestamp {
         let elapsed = (reading.boot - self.boot).max(0);
         self.boot = self.boot.max(reading.boot);
@@ -99,7 +99,7 @@ impl EngineClock {
         Self::driven_by(Reading::take)
     }
 
-    /// Engine time driven by `read`; for tests in virtual time.
+    /// Engine time driven by `read`, for tests in virtual time.
     pub fn driven_by(read: impl Fn() -> Reading + Send + Sync + 'static) -> EngineClock {
         let clock = Mutex::new(Clock::start(Timestamp::ZERO, read()));
         EngineClock { read: Box::new(read), clock }

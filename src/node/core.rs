@@ -27,9 +27,9 @@ use super::queue::{Command, Queue};
 use super::recover::RecoverError;
 use super::tick::{Open, Released, Tick};
 
-/// A snapshot is taken when so many bytes of events would have to be replayed, or, if that is more,
-/// [`SNAPSHOT_PER_ALERT`] for each alert known: what it costs to write is then as little of all as what it
-/// spares to read.
+/// A snapshot is taken when a replay would have to read this many bytes of events, or
+/// [`SNAPSHOT_PER_ALERT`] for each known alert if larger. The cost of writing a snapshot is then as small a
+/// share as the reading that it spares.
 pub const SNAPSHOT_BYTES: u64 = 16 << 20;
 /// See [`SNAPSHOT_BYTES`].
 pub const SNAPSHOT_PER_ALERT: u64 = 1 << 10;
@@ -55,7 +55,7 @@ const STOPPING: &str = "shutting down";
 
 /// Where durable notifications go.
 pub trait Outbox: Send {
-    /// Takes a notification; never blocks. `possible_repeat`: the receiver may have had it before.
+    /// Takes a notification. It never blocks. `possible_repeat`: the receiver may have had it before.
     fn send(&self, notification: Notification, possible_repeat: bool);
 }
 
@@ -80,17 +80,17 @@ pub struct Core {
     /// Handed to the outbox and not yet durably ended: after the journal was read again, these are
     /// on their way already. Bounded by the journal's outbox.
     pub(super) in_flight: BTreeSet<NotificationId>,
-    /// Ends that the journal could not take; applied once it can. Bounded by `in_flight`.
+    /// Ends that the journal could not take. They are applied once it can. Bounded by `in_flight`.
     pub(super) owed: Vec<Report>,
-    /// What a person must hear of, until the storage has taken it.
+    /// Alarms that a person must get, until the storage has taken them.
     pub(super) alarms: Vec<Alarm>,
-    /// What is open, and no longer where the storage belongs.
+    /// The open journal whose files are no longer where the storage belongs.
     pub(super) lost: Option<Lost>,
     /// The last event that is durable, as far as this process knows.
     pub(super) durable: Seq,
-    /// What goes on while the storage is unusable.
+    /// The engine that goes on while the storage is unusable.
     pub(super) meanwhile: Option<Meanwhile>,
-    /// What the engine broke on.
+    /// The inputs that made the engine fail.
     pub(super) suspects: Suspects,
     /// When the engine broke last, and how long nothing was taken then.
     pub(super) broke: Option<(Timestamp, Duration)>,
@@ -142,7 +142,7 @@ pub struct Parts {
     pub clock: Arc<EngineClock>,
     /// Where notifications go.
     pub outbox: Box<dyn Outbox>,
-    /// What others may read.
+    /// The state that other threads may read.
     pub published: Arc<Published>,
     /// The configuration of this start.
     pub policy: Policy,
@@ -152,7 +152,7 @@ impl Core {
     /// Opens the journal, brings the engine up, and sends what was left undelivered.
     ///
     /// # Errors
-    /// The journal cannot be used or understood; nothing was sent then.
+    /// The journal cannot be used or understood. Nothing was sent then.
     pub fn start(parts: Parts) -> Result<Core, RecoverError> {
         let Parts { source, queue, clock, outbox, published, policy } = parts;
         published.meter.adopted(&policy);
@@ -190,13 +190,13 @@ impl Core {
     pub fn spawn(mut self) -> std::io::Result<oneshot::Receiver<()>> {
         let (ended, end) = oneshot::channel();
         std::thread::Builder::new().name("engine".into()).spawn(move || {
-            // Whatever ends this thread, nobody may go on waiting for it.
+            // When this thread ends, no caller may go on waiting for it.
             let closed = CloseOnDrop(self.queue.clone());
             loop {
                 match guarded(|| self.step(self.patience())) {
                     Ok(Flow::Continue) => {}
                     Ok(Flow::Stopped) => break,
-                    // Whoever waited for this tick hears that it has ended, and asks again.
+                    // Callers that waited for this tick learn that it has ended, and ask again.
                     Err(reason) => self.break_down(&Broken { event: Box::new(Event::Tick), reason }),
                 }
             }
@@ -230,7 +230,7 @@ impl Core {
         due.map_or(PATIENCE_MAX, |at| at.since(now).min(PATIENCE_MAX))
     }
 
-    /// Handles what waits and what is due as one tick; waits at most `patience` for something.
+    /// Handles everything that waits and is due as one tick. It waits at most `patience` for something.
     pub fn step(&mut self, patience: Duration) -> Flow {
         let commands = self.queue.take(patience.to_std());
         // Alerts of the inbox were accepted before those that wait here. One sender may have sent both.
@@ -303,7 +303,7 @@ impl Core {
                 Command::Alarm(alarm) => tick.apply(open, &self.clock, &Event::Alarm(alarm)),
                 Command::Delivered(report) if report.id.0 >= FAIL_OPEN => Ok(()),
                 Command::Delivered(report) => {
-                    // Until this is durable it is owed; see `Core::owed`.
+                    // Until this is durable, the report is in `Core::owed`.
                     self.owed.push(report.clone());
                     tick.delivered(open, &self.clock, report)
                 }
@@ -443,7 +443,7 @@ impl Core {
         }
     }
 
-    /// Snapshots and prunes when it is time; always takes the last snapshot.
+    /// Snapshots and prunes when it is time. It always takes the last snapshot.
     fn upkeep(&mut self, last: bool) {
         let now = self.clock.now();
         let Store::Up { open, upkeep } = &mut self.store else { return };
@@ -501,14 +501,14 @@ fn due(open: &mut Open, upkeep: &mut Upkeep, clock: &EngineClock, tick: &mut Tic
     }
     tick.apply(open, clock, &Event::Tick)?;
     if passed(open) == Some(deadline) {
-        // Never seen to happen; a thread that spins would be worse than one late timer.
+        // This was never seen to happen. A thread that spins would be worse than one late timer.
         tracing::error!(at = %deadline.0, why = ?deadline.1, "a deadline stays after it has passed");
         upkeep.stuck = Some(deadline);
     }
     Ok(())
 }
 
-/// What is decided about a request, up to its commit. Notifications about its alerts are a part of it.
+/// The decision about a request, up to its commit. Notifications about its alerts are a part of it.
 fn decides(open: &Open, tracer: &Tracer, batch: &Batch, trace: Option<Context>) -> Span {
     let mut span = tracer.part(trace, "decide", Role::Internal);
     span.set("squelch.alerts", batch.observations.len());

@@ -1,4 +1,4 @@
-//! The storage is unusable: what is answered, what goes on, and the way back up.
+//! The storage is unusable: the answers meanwhile, the work that goes on, and the way back up.
 
 use std::collections::BTreeSet;
 
@@ -57,8 +57,8 @@ pub(super) struct Lost {
 }
 
 impl Core {
-    /// The storage failed. The engine, which is ahead of it by `records`, goes on in memory to say what
-    /// must leave without storage, if it may; `notifications` followed from these records.
+    /// The storage failed. The engine, which is ahead of it by `records`, goes on in memory. It sends the
+    /// pages that must leave without storage, if it may. `notifications` followed from these records.
     pub(super) fn go_down(
         &mut self,
         error: &JournalError,
@@ -86,7 +86,7 @@ impl Core {
         self.stay_down(error.to_string(), BACKOFF_MIN);
     }
 
-    /// Another process decides. What this one knows and has under way is worth nothing, so it ends.
+    /// Another process decides. The state and the work of this one are void, so it ends.
     pub(super) fn end_fenced(&mut self, error: &JournalError) {
         tracing::error!(%error, "this process decides nothing any more, and ends");
         self.published.meter.store_failed();
@@ -169,8 +169,8 @@ impl Core {
         Ok(())
     }
 
-    /// The engine broke, and is not to be trusted: what is durable is read anew, at once the first time and
-    /// later if it goes on.
+    /// The engine failed and is not trusted. It is read anew from durable data, at once the first time and
+    /// later if it fails again.
     pub(super) fn break_down(&mut self, broken: &Broken) {
         self.note(broken);
         self.suspects.add((*broken.event).clone());
@@ -195,7 +195,7 @@ impl Core {
         }
     }
 
-    /// A person hears of it once the storage has taken it; of each name once.
+    /// Keeps an alarm until the storage has taken it, one of each name.
     fn owe_alarm(&mut self, alarm: Alarm) {
         self.alarms.retain(|known| known.problem.alertname() != alarm.problem.alertname());
         self.alarms.push(alarm);
@@ -310,7 +310,7 @@ impl Core {
         }
     }
 
-    /// What the engine would have sent, as far as it must not wait for the storage.
+    /// Sends the engine's pages that must not wait for the storage.
     fn send_without_storage(&mut self) {
         let Some(meanwhile) = self.meanwhile.as_mut().filter(|_| !self.quiesced) else { return };
         meanwhile.pass_time(self.clock.now());
@@ -324,8 +324,9 @@ impl Core {
         }
     }
 
-    /// Opens the journal, rebuilds the engine, says that it started, applies the reports that are
-    /// owed, and sends what is not on its way yet. What the engine breaks on meanwhile is put aside.
+    /// Opens the journal, rebuilds the engine, and records that it started. Then it applies the owed
+    /// reports, and sends notifications that are not on their way yet. Inputs that make the engine fail
+    /// meanwhile are put aside.
     pub(super) fn bring_up(&mut self) -> Result<(), RecoverError> {
         loop {
             match self.read_anew() {
@@ -335,7 +336,8 @@ impl Core {
         }
     }
 
-    /// Takes what the engine broke on out of its way; false if it is none of what is handled at a start.
+    /// Takes an input that made the engine fail out of its way. It returns false if the input is none of
+    /// those handled at a start.
     fn give_way(&mut self, broken: &Broken) -> bool {
         let (owed, alarms) = (self.owed.len(), self.alarms.len());
         match &*broken.event {
@@ -441,8 +443,8 @@ impl Core {
         self.published.trouble.store(None);
         self.published.standby.store(None);
         if !self.quiesced {
-            // What was handed over before the journal failed is on its way; after a restart nobody
-            // knows, and a keyless receiver is told so.
+            // Notifications handed over before the journal failed are on their way. After a restart nothing
+            // shows that, and the message to a keyless receiver says so.
             for mut orphan in recovered.orphans {
                 orphan.id.0 |= ORPHAN;
                 self.outbox.send(orphan, true);
@@ -459,7 +461,8 @@ impl Core {
     }
 }
 
-/// What this process cannot close: only the one before it had the settings of these integrations.
+/// Incidents that this process cannot close. Only the process before it had the settings of these
+/// integrations.
 fn warn_of_orphans(engine: &Engine) {
     for orphan in engine.query().orphans() {
         tracing::error!(
@@ -485,7 +488,7 @@ fn lost(engine: &Engine, recovered: &Recovered) -> Vec<NotificationId> {
     engine.query().in_flight().filter(|id| !there.contains(id)).collect()
 }
 
-/// What the engine is told of a notification that the storage lost: it decides anew.
+/// The report to the engine about a notification that the storage lost. The engine decides anew.
 fn unreadable(id: NotificationId) -> Report {
     let detail = "the storage was damaged and the text is lost".to_owned();
     let rejection = Rejection { reason: "storageDamaged".into(), detail, ambiguous: true };

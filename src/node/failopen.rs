@@ -1,10 +1,10 @@
-//! Fail open: while the storage is unusable, the engine goes on in memory, and of what it decides the
-//! pages of the configured levels leave after `failopen_after`, under the keys that it would have given
-//! them. Everything else waits.
+//! Fail open: while the storage is unusable, the engine goes on in memory. After `failopen_after`, its
+//! pages of the configured levels leave, under the keys that it would have given them. Everything else
+//! waits.
 //!
-//! What it handled is kept with its times. Once there is storage again, these events are journalled and
-//! handled before anything else, by the engine that was read from it: the same events at the same times
-//! lead to the same incidents, so what was sent is neither paged under another key nor left open.
+//! It keeps the events that it handled with their times. Once there is storage again, the engine that was
+//! read from it journals and handles these events before anything else. The same events at the same times
+//! lead to the same incidents. A sent page is therefore neither repeated under another key nor left open.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +15,8 @@ use crate::model::{Batch, Cause, Kind, Notification, NotificationId, Status, Tim
 
 use super::poison::guarded;
 
-/// Added to the number of a notification that outlived its event, after damage to the storage: the
-/// engine may give the bare number to another one.
+/// Added to the number of a notification that outlived its event, after damage to the storage. The engine
+/// may give the bare number to another one.
 pub(super) const ORPHAN: u64 = 1 << 63;
 /// Added to the number of a notification that left without storage, which may be damaged too.
 pub(super) const FAIL_OPEN: u64 = 1 << 62;
@@ -28,7 +28,8 @@ const HELD_BYTES: usize = 64 << 20;
 pub(super) struct Meanwhile {
     engine: Engine,
     since: Timestamp,
-    /// Events that are durable nowhere; a number other than 0 is that of a commit whose end is unknown.
+    /// Events that are not durable anywhere. A number other than 0 is that of a commit whose end is
+    /// unknown.
     held: Vec<Record>,
     bytes: usize,
     /// Whether what it handles is kept: not of an engine that does not know what the storage knows.
@@ -63,8 +64,8 @@ impl Meanwhile {
         meanwhile
     }
 
-    /// There is no engine to go on with: one that has heard of nothing takes its place. It sends under the
-    /// keys of first generations, and what it handles is not kept, for its numbers are its own.
+    /// There is no engine to go on with, so an empty one takes its place. It sends under the keys of first
+    /// generations. Its events are not kept, for their numbers are its own.
     pub(super) fn afresh(now: Timestamp, policy: Policy) -> Option<Self> {
         let engine = guarded(|| {
             let mut engine = Engine::new(policy);
@@ -84,8 +85,8 @@ impl Meanwhile {
         self.keeps && self.sent.contains(&id)
     }
 
-    /// Takes in what a sender said, who was told to say it again. Repeats are left out; above half of
-    /// the bound, so is what holds no alert of a level that may page.
+    /// Takes in a sender's statements. The sender was asked to send them again. Repeats are left out. Above
+    /// half of the bound, it also leaves out requests without an alert of a level that may page.
     pub(super) fn observe(&mut self, now: Timestamp, ahead: i64, batch: Batch) {
         if ahead != self.engine.query().ahead_of_wall() {
             self.handle(now, &Event::Clocks(ahead));
@@ -128,8 +129,8 @@ impl Meanwhile {
         self.keep(effects.notifications);
     }
 
-    /// This engine broke, too. Senders were told to say again what it held; what it broke on is told as it
-    /// stands, if it can be.
+    /// This engine failed, too. Senders were asked to send its content again. It reports the failing input
+    /// undecided, if it can.
     fn broke(&mut self, now: Timestamp, event: &Event, reason: &str) {
         tracing::error!(reason, ?event, "the engine broke while it went on without storage");
         let Some(fresh) = Self::afresh(now, self.engine.policy().clone()) else { return };

@@ -1,4 +1,4 @@
-//! What the web sees of the node: a handle over channels.
+//! The web's view of the node: a handle over channels.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ use super::metrics;
 use super::published::Published;
 use super::queue::{Command, Queue};
 
-/// The node as the web sees it. Cheap to share; never blocks.
+/// The node for the web. It is cheap to share and never blocks.
 pub struct NodeGate {
     queue: Queue,
     clock: Arc<EngineClock>,
@@ -44,17 +44,17 @@ pub struct NodeGate {
     postgres: Option<Arc<Postgres>>,
 }
 
-/// So many searches of the decision log run at once; more wait for [`SEARCH_PATIENCE`].
+/// The number of searches of the decision log that run at once. More wait for [`SEARCH_PATIENCE`].
 const SEARCHES: usize = 4;
 const SEARCH_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// What a [`NodeGate`] is made of.
+/// The parts of a [`NodeGate`].
 pub struct GateParts {
     /// To the engine's thread.
     pub queue: Queue,
     /// Engine time.
     pub clock: Arc<EngineClock>,
-    /// What the engine's thread publishes.
+    /// The state that the engine's thread publishes.
     pub published: Arc<Published>,
     /// The metrics that are not the engine's.
     pub registry: Registry,
@@ -74,9 +74,9 @@ pub struct GateParts {
     pub database: Option<Secret>,
     /// The database, if the journal is in one.
     pub postgres: Option<Arc<Postgres>>,
-    /// What became of every alert.
+    /// The decision log.
     pub decision_log: decision_log::Reader,
-    /// How much of that is kept; follows the configuration.
+    /// How much of that is kept. It follows the configuration.
     pub keep: Arc<ArcSwap<Storage>>,
 }
 

@@ -1,4 +1,4 @@
-//! Input that cannot be read and keeps coming: what it would have said is lost, so a person must hear.
+//! Unreadable input that keeps coming. Its content is lost, so a person must know.
 
 use crate::engine::Alarm;
 use crate::model::{Duration, Problem, Timestamp};

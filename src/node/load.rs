@@ -46,7 +46,7 @@ pub enum NodeError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// Two metrics of one name.
@@ -55,9 +55,9 @@ pub enum NodeError {
     /// The system refuses a thread or a signal handler.
     #[error("the system refuses {what}: {source}")]
     System {
-        /// What was asked for.
+        /// The request that failed.
         what: &'static str,
-        /// What the system says.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// Another process has taken over the storage.
@@ -78,7 +78,7 @@ pub(super) struct InForce {
     pub(super) access: ArcSwap<Access>,
     /// The secrets with which acknowledgements are checked.
     pub(super) callbacks: ArcSwap<Vec<Callback>>,
-    /// What API v2 says of receivers and routes.
+    /// The description of receivers and routes for API v2.
     pub(super) labelling: ArcSwap<Labelling>,
     /// When shifts begin.
     pub(super) on_call: ArcSwap<OnCall>,
@@ -111,7 +111,7 @@ impl InForce {
     }
 }
 
-/// What a reload needs; one reload at a time.
+/// The state that a reload needs. One reload runs at a time.
 pub(super) struct Reload {
     pub(super) file: PathBuf,
     pub(super) web_file: Option<PathBuf>,
@@ -128,8 +128,8 @@ pub(super) struct Reload {
 }
 
 impl Reload {
-    /// Loads the file and puts it in force: deliverer first, since the engine may send to a new
-    /// receiver the moment it knows of it, and back again if the engine could not be told.
+    /// Loads the file and puts it in force. The deliverer comes first, since the engine may send to a new
+    /// receiver as soon as it knows it. If the engine could not be told, the deliverer goes back.
     pub(super) async fn run(
         &self,
         queue: &Queue,
@@ -207,7 +207,7 @@ fn file_of(secret: Option<&Secret>) -> Option<&Path> {
 /// An answer names so many of them.
 const ORPHANS_NAMED: usize = 20;
 
-/// What a person should know of incidents that are open where the configuration has no integration any more.
+/// The sentences for a person about open incidents whose integrations left the configuration.
 fn said_of(orphans: &[OrphanedIncident]) -> String {
     let mut said = String::new();
     for orphan in orphans.iter().take(ORPHANS_NAMED) {
@@ -239,7 +239,7 @@ pub(super) fn load_access(config: &config::Config, web_file: Option<&Path>) -> R
     Ok(Access::new(&config.access, &web)?)
 }
 
-/// What `check-config` warns of; not everybody asks it, and a secret that is missing costs a page.
+/// Logs the warnings of `check-config`. Not every operator runs it, and a missing secret costs a page.
 pub(super) fn log_warnings(config: &config::Config) {
     for warning in config::warnings(config) {
         tracing::warn!(line = warning.line, "configuration: {}", warning.message);

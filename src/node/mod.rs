@@ -1,9 +1,9 @@
-//! The running process: a thread that owns engine and journal, and what leads to it and away.
+//! The running process: a thread that owns engine and journal, and the ways in and out of it.
 //!
-//! [`Queue`] bounds what waits for the engine's thread. [`Core`] takes from it, handles everything
-//! that waits as one tick, makes the tick durable in one commit, and then, and only then, answers,
-//! sends and publishes. Group commit needs no timer: while one commit syncs, the next tick gathers.
-//! [`NodeGate`] is what the web sees of this, and [`Node`] builds, reloads and ends it all.
+//! The engine's thread takes commands from a bounded [`Queue`]. [`Core`] handles all of them as one tick,
+//! and makes the tick durable in one commit. Only then does it answer, send and publish. Group commit needs
+//! no timer: while one commit syncs, the next tick gathers. The web sees this through [`NodeGate`].
+//! [`Node`] builds, reloads and ends it all.
 
 mod asks;
 pub mod clock;

@@ -21,7 +21,7 @@ pub(super) enum Accepted {
     Alerts(Batch),
     /// An acknowledgement.
     Acknowledgement {
-        /// What a person did.
+        /// The person's action.
         acknowledgement: Acknowledgement,
     },
 }

@@ -1,11 +1,11 @@
-//! What the engine breaks on: a panic is caught where the engine is called, and costs one input and not the
-//! process.
+//! Input that makes the engine fail. The caller of the engine catches the panic, which costs one input and
+//! not the process.
 //!
-//! An engine that broke is half way through an event and is not trusted: it is read anew from what is
-//! durable. What it broke on is tried once more then, an alert at a time; an alert that breaks it again is
-//! put aside and told as it stands ([`Event::Quarantine`]); what even that breaks on is left out. Of a
-//! repeat, which names its alert and does not say what it is, the engine that was read anew knows how it
-//! stands. Each time a person is told so, past the engine's stages.
+//! An engine that failed is half way through an event and is not trusted. It is read anew from durable
+//! data. Then it tries the failing input once more, an alert at a time. An alert that fails again is put
+//! aside, and Squelch passes it through undecided ([`Event::Quarantine`]). An alert that makes even that
+//! fail is left out. A repeat only names its alert, so the engine that was read anew supplies the alert's
+//! state. Each time Squelch raises an alarm about it, past the engine's stages.
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -28,7 +28,8 @@ const EXCERPT: usize = 4096;
 /// How long the incident about it stays open: nothing here hears that somebody looked.
 const ALARM_LASTS: Duration = Duration::from_hours(24);
 
-/// Runs what may panic; what it said if it did. Whatever it was changing is not to be used any more.
+/// Runs work that may panic, and returns the panic's text if it did. The values that it changed must not be
+/// used any more.
 pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let said = |panic: Box<dyn Any + Send>| match panic.downcast::<String>() {
         Ok(said) => *said,
@@ -41,9 +42,9 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 #[derive(Debug, thiserror::Error)]
 #[error("the engine broke on {}: {reason}", causes::event(kind(event)))]
 pub struct Broken {
-    /// What it was to handle.
+    /// The event that it was to handle.
     pub event: Box<Event>,
-    /// What the panic said.
+    /// The text of the panic.
     pub reason: String,
 }
 
@@ -64,7 +65,7 @@ impl Broken {
         serde_json::to_string(&self.event).unwrap_or_default().chars().take(EXCERPT).collect()
     }
 
-    /// What a person is told.
+    /// The alarm for a person.
     pub(super) fn alarm(&self) -> Alarm {
         let (count, first) = match &*self.event {
             Event::Observe(batch) | Event::Quarantine(batch) => {
@@ -102,7 +103,8 @@ fn kind(event: &Event) -> &'static str {
     }
 }
 
-/// What the engine broke on, until it has been decided about or told. Bounded by what one tick takes.
+/// The inputs that made the engine fail, until they are decided or reported. The content of one tick bounds
+/// them.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
     /// Each of one alert.
@@ -116,14 +118,14 @@ pub(super) struct Suspects {
 /// Something of one alert that the engine broke on.
 #[derive(Debug)]
 enum Suspect {
-    /// What is to be tried.
+    /// An event to try.
     Event(Event),
     /// A repeat broke it: the alert, said to stand as the engine knows it, is to be put aside.
     Known { source: Source, alert: AlertId },
 }
 
 impl Suspect {
-    /// What an engine is to handle, where that follows from what it knows.
+    /// Asks the engine for the event where it follows from the engine's state.
     fn ask(&mut self, engine: &Engine) {
         let Suspect::Known { source, alert } = *self else { return };
         match guarded(|| engine.query().as_known(source, alert)).ok().flatten() {
@@ -161,7 +163,7 @@ impl Suspects {
         }));
     }
 
-    /// Takes in a stored event that was left out; false if it is known already.
+    /// Takes in a stored event that was left out. It returns false if the event is known already.
     pub(super) fn add_stored(&mut self, seq: Seq, event: Event) -> bool {
         let new = self.stored.insert(seq);
         if new {

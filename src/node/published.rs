@@ -1,4 +1,4 @@
-//! What other threads may read of the engine at any time.
+//! The state of the engine that other threads may read at any time.
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
@@ -7,7 +7,7 @@ use super::metrics::NodeMeter;
 use crate::engine::Stats;
 use crate::spans::Tracer;
 
-/// What other threads may read of the engine at any time.
+/// The state of the engine that other threads may read at any time.
 pub struct Published {
     /// The counters as of the last durable tick.
     pub stats: ArcSwap<Stats>,

@@ -13,10 +13,10 @@ use crate::model::{Batch, NotificationId, OrphanedIncident, Report, SilenceReque
 use crate::spans::Context;
 use crate::web::{Acknowledgement, Look, ReleaseError, ReplayError, SilenceFailure, Unavailable};
 
-/// What the engine's thread is asked to do. Each asker waits on the other end of its channel; one
-/// that has gone away changes nothing, for what was handed over is handled all the same.
+/// A command for the engine's thread. Each caller waits on the other end of its channel. A caller that has
+/// gone away changes nothing: the command is handled all the same.
 pub enum Command {
-    /// Observations of one request, with its trace; answered when they are durable.
+    /// Observations of one request, with its trace. Answered when they are durable.
     Observe(Batch, Option<Context>, oneshot::Sender<Result<(), Unavailable>>),
     /// A notification reached its end.
     Delivered(Report),
@@ -24,18 +24,18 @@ pub enum Command {
     CheckStorage,
     /// Something went wrong outside of the engine that a person must hear of.
     Alarm(Alarm),
-    /// A dead letter is to be sent again; answered when that is durable.
+    /// A dead letter to send again. Answered when that is durable.
     Replay(NotificationId, oneshot::Sender<Result<(), ReplayError>>),
-    /// A silence is to be made, changed or ended; answered with its id when that is durable.
+    /// A silence to create, change or end. Answered with its id when that is durable.
     Silence(SilenceRequest, oneshot::Sender<Result<SmolStr, SilenceFailure>>),
-    /// A person lets go what is held back; answered when that is durable.
+    /// A person releases an alert that is held back. Answered when that is durable.
     Release(Release, oneshot::Sender<Result<(), ReleaseError>>),
-    /// A person took an incident on, or gave it back; answered when that is durable.
+    /// A person acknowledged an incident, or took that back. Answered when that is durable.
     Acknowledge(Acknowledgement, oneshot::Sender<Result<(), Unavailable>>),
     /// A look at the engine as it stands once the tick is durable.
     Look(Look),
-    /// The configuration changed; answered when that is durable.
-    /// Answered with what is open where it has no integration any more.
+    /// The configuration changed. Answered when that is durable, with the open incidents whose integrations
+    /// left the configuration.
     Policy(Box<Policy>, oneshot::Sender<Result<Vec<OrphanedIncident>, Unavailable>>),
     /// Dead letters, newest first.
     DeadLetters(LetterQuery, oneshot::Sender<Result<DeadLetters, Unavailable>>),
@@ -67,8 +67,8 @@ pub enum PushError {
 pub struct Bounds {
     /// Commands that may wait. Default 4,096.
     pub commands: usize,
-    /// Bytes, estimated, that may wait; one batch larger than this still fits an empty queue.
-    /// Default 64 MiB.
+    /// The bytes, estimated, that may wait. One batch larger than this still fits an empty queue. Default
+    /// 64 MiB.
     pub weight: usize,
     /// Commands that one tick takes at most. Default 512.
     pub tick_commands: usize,
@@ -108,9 +108,9 @@ impl Queue {
         Queue { shared: Arc::new(shared) }
     }
 
-    /// Hands `command` over, or says at once that there is no room. Reports, alarms and the commands
-    /// of a shutdown always fit: there is one report at most for each notification in the outbox, and
-    /// losing one would leave an incident waiting for ever; alarms are a few a minute.
+    /// Hands `command` over, or says at once that there is no room. Reports, alarms and the commands of a
+    /// shutdown always fit. There is one report at most for each notification in the outbox, and losing one
+    /// would leave an incident waiting for ever. Alarms are a few a minute.
     pub fn push(&self, command: Command) -> Result<(), PushError> {
         let weight = weight(&command);
         let bounds = self.shared.bounds;
@@ -135,7 +135,8 @@ impl Queue {
         self.lock().commands.iter().filter(|(command, _)| !always_fits(command)).count()
     }
 
-    /// Takes what one tick may handle, in order; waits at most `patience` for the first command.
+    /// Takes the commands that one tick may handle, in order. It waits at most `patience` for the first
+    /// command.
     pub fn take(&self, patience: std::time::Duration) -> Vec<Command> {
         let bounds = self.shared.bounds;
         let mut waiting = self.lock();
@@ -157,7 +158,7 @@ impl Queue {
         taken
     }
 
-    /// Takes nothing more from now on, and drops what waits: whoever waits for it sees that.
+    /// Takes nothing more from now on, and drops the waiting commands. Their callers see that.
     pub fn close(&self) {
         let mut waiting = self.lock();
         waiting.closed = true;
@@ -190,7 +191,7 @@ fn always_fits(command: &Command) -> bool {
     }
 }
 
-/// About how many bytes the command holds: its texts, and what each of them costs beside.
+/// About how many bytes the command holds: its texts, and the overhead of each.
 fn weight(command: &Command) -> usize {
     const EACH: usize = 128;
     let Command::Observe(batch, ..) = command else { return EACH };

@@ -1,4 +1,4 @@
-//! From what is on disk back to the engine that wrote it.
+//! From the data on disk back to the engine that wrote it.
 
 use crate::config::Policy;
 use crate::engine::{Effects, Engine, Event};
@@ -9,7 +9,7 @@ use super::poison::{Broken, Failure, guarded};
 /// So many stored events may break the engine and be left out.
 const LEFT_OUT: usize = 16;
 
-/// Why the engine cannot be brought up from what is stored.
+/// The reason why the engine cannot be brought up from stored data.
 ///
 /// None of these is passed over: an engine that forgot its open incidents would never close them.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ pub enum RecoverError {
     Snapshot {
         /// The last event in the snapshot.
         seq: Seq,
-        /// What the engine said.
+        /// The error of the engine.
         reason: String,
     },
     /// A stored event is whole, and this program does not understand it.
@@ -30,7 +30,7 @@ pub enum RecoverError {
     Event {
         /// Its number.
         seq: Seq,
-        /// What was wrong with it.
+        /// The defect of the event.
         reason: String,
     },
     /// The engine broke on something that cannot be left out.
@@ -51,7 +51,7 @@ impl From<Failure> for RecoverError {
 pub struct Rebuilt {
     /// The engine.
     pub engine: Engine,
-    /// The number of the last durable event; 0 if there is none.
+    /// The number of the last durable event. It is 0 if there is none.
     pub last_seq: Seq,
     /// How many events were replayed.
     pub replayed: u64,
@@ -61,8 +61,8 @@ pub struct Rebuilt {
     pub left_out: Vec<(Seq, Broken)>,
 }
 
-/// Restores the snapshot and replays what came after it. Effects are discarded: what followed from
-/// these events is in the outbox and the decision log already, written in the same transactions.
+/// Restores the snapshot and replays the events after it. It discards effects: they are in the outbox and
+/// the decision log already, written in the same transactions.
 ///
 /// An event that breaks the engine is left out, and it begins anew: the program would end there at each
 /// start. An empty journal gives an engine under `policy`.
@@ -101,8 +101,8 @@ fn replay(recovered: &Recovered, policy: &Policy, left_out: &[(Seq, Broken)]) ->
         }
         let event: Event = serde_json::from_slice(&record.event)
             .map_err(|e| Stop::Unreadable(RecoverError::Event { seq: record.seq, reason: e.to_string() }))?;
-        // A journal begins with the policy of its first start: the engine must be born under the
-        // policy it was born under then, whatever the configuration says today.
+        // A journal begins with the policy of its first start. The engine must begin with that policy
+        // again, even if the configuration differs today.
         let born_under = match &event {
             Event::Policy(first) => first,
             _ => policy,

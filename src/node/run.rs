@@ -49,23 +49,23 @@ const SEND_BUFFER: u32 = 128 << 10;
 /// Connections that the system keeps until they are accepted.
 const BACKLOG: u32 = 1024;
 
-/// What a node is started with.
+/// The options with which a node starts.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// `squelch.yml`; read at the start and at each reload.
+    /// `squelch.yml`, read at the start and at each reload.
     pub config_file: PathBuf,
     /// Where the journal lives.
     pub storage: PathBuf,
-    /// Where to listen; port 0 takes a free one.
+    /// The addresses to listen on. Port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
-    /// Under which URL people reach this node; stands in notifications. May be empty.
+    /// The URL by which people reach this node. It stands in notifications. It may be empty.
     pub external_url: String,
-    /// Prefix of all HTTP paths; `/` or empty for none.
+    /// Prefix of all HTTP paths. `/` or empty for none.
     pub route_prefix: String,
     /// `--cluster.advertise-address`: where the other replicas reach this one. Default: the address from
     /// which PostgreSQL sees it.
     pub advertise: Option<String>,
-    /// `--web.config.file`: TLS and users of the HTTP surface; read at the start and at each reload.
+    /// `--web.config.file`: TLS and users of the HTTP surface, read at the start and at each reload.
     pub web_config_file: Option<PathBuf>,
 }
 
@@ -277,9 +277,9 @@ impl Node {
         let _ = (&mut self.engine).await;
     }
 
-    /// Ends in order: no more requests, then what was accepted is made durable, then deliveries under
-    /// way may end (5 s and 10 s at most), then a snapshot. What is not delivered by then is sent at
-    /// the next start.
+    /// Ends in order: it takes no more requests, and makes accepted ones durable. Then deliveries under way
+    /// may end (5 s and 10 s at most), and a snapshot follows. The next start sends undelivered
+    /// notifications.
     pub async fn stop(self) {
         self.gate.stopping();
         let _ = self.stop_web.send(true);
@@ -317,8 +317,8 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// How many connections there may be: some of the files that may be open are kept for the storage and for
-/// deliveries, or whoever opens connections and says nothing stops the pages.
+/// The number of connections allowed. Some of the process's open files are kept for the storage and for
+/// deliveries. Otherwise a client that opens idle connections would stop the pages.
 fn connections() -> usize {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let kept = (files / 4).clamp(KEPT_FILES_LEAST, KEPT_FILES_MOST);
@@ -351,8 +351,8 @@ fn warn_if_open(access: &Access, listen: &[SocketAddr]) {
     tracing::warn!(%address, "listening beyond this machine without asking who calls; anybody who gets there can {open}");
 }
 
-/// Brings reports of deliveries to the engine's thread until told to stop; what is there by then
-/// still goes.
+/// Brings reports of deliveries to the engine's thread until it is told to stop. Reports that exist by then
+/// still go.
 async fn forward(
     mut reports: mpsc::UnboundedReceiver<Report>,
     queue: Queue,

@@ -18,7 +18,7 @@ const LAST_LINES: Duration = Duration::from_millis(200);
 /// How long the exit handlers of the C library may take.
 const LAST_WORK: Duration = Duration::from_millis(500);
 
-/// What the process was told by signals.
+/// The signals that the process got.
 pub(super) struct Signals {
     /// The signal that ends the process, once it came.
     pub(super) end: watch::Receiver<Option<&'static str>>,
@@ -26,9 +26,9 @@ pub(super) struct Signals {
     pub(super) reloads: watch::Receiver<u64>,
 }
 
-/// Listens to signals from now on, on a thread of its own. After the first SIGTERM or SIGINT that thread ends
-/// the process if its orderly end hangs, as on a disk that never answers: the next start goes on from what is
-/// durable. A second one ends the process at once.
+/// Listens to signals from now on, on a thread of its own. After the first SIGTERM or SIGINT that thread
+/// ends the process if its orderly end hangs, as on a disk that never answers. The next start goes on from
+/// durable data. A second signal ends the process at once.
 ///
 /// # Errors
 /// The system refuses the thread or a handler.
@@ -93,7 +93,7 @@ pub(super) fn tell(state: &'static [NotifyState<'static>]) {
     });
 }
 
-/// Ends the process with status 1, whatever hangs.
+/// Ends the process with status 1, even if other threads hang.
 fn end_now() -> ! {
     LOG.flush(LAST_LINES);
     let kill = || {

@@ -1,8 +1,8 @@
 //! Watching the data directory: how large it is, and whether it is still there.
 //!
-//! A thread of its own looks each second, so that a disk which does not answer holds up nobody else. It
-//! measures what the files take, which bounds the journal and the decision log, and it sees that a file is
-//! gone also while nothing is written.
+//! A thread of its own looks each second, so that a disk which does not answer holds up no other work. It
+//! measures the sizes of the files, which bounds the journal and the decision log. It also sees that a file
+//! is gone while nothing is written.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ use super::queue::{Command, Queue};
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// What is shown of the data directory.
+/// The metrics of the data directory.
 #[derive(Clone)]
 pub(super) struct StorageMeter {
     size: IntGaugeVec,

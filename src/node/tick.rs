@@ -1,4 +1,4 @@
-//! One tick: what several events change, made durable together, and only then let out.
+//! One tick: the changes of several events, made durable together, and only then released.
 
 use std::collections::BTreeSet;
 
@@ -21,16 +21,16 @@ pub struct Open {
     pub journal: Box<dyn Journal>,
     /// The state after every event of the log, and after those of the tick under way.
     pub engine: Engine,
-    /// The number of the last event handled; durable outside a tick.
+    /// The number of the last event handled. It is durable outside a tick.
     pub seq: Seq,
     /// Repeats that are not yet an event.
     pub repeats: GatheredRepeats,
 }
 
-/// Told when the tick is durable, with the engine; or that it failed, and why.
+/// Called with the engine when the tick is durable, or with the reason why it failed.
 pub type Waiter = Box<dyn FnOnce(Result<&mut Open, &str>) + Send>;
 
-/// What has been handled and is not yet durable.
+/// Handled events that are not yet durable.
 #[derive(Default)]
 pub struct Tick {
     records: Vec<Record>,
@@ -40,19 +40,19 @@ pub struct Tick {
     taken: Option<u64>,
 }
 
-/// What is left of a tick that could not be made durable.
+/// The rest of a tick that could not be made durable.
 pub struct Abandoned {
     /// Whom to tell.
     pub waiters: Vec<Waiter>,
-    /// What it handled. It may turn out to be durable after all, as a whole.
+    /// The events that it handled. They may turn out to be durable after all, as a whole.
     pub records: Vec<Record>,
-    /// What followed from that, and has not left.
+    /// Their notifications, which have not left.
     pub notifications: Vec<Notification>,
 }
 
-/// What a durable tick lets out.
+/// The effects that a durable tick releases.
 pub struct Released {
-    /// To be sent; `true` = the receiver may have had it before.
+    /// Notifications to send. `true` = the receiver may have had it before.
     pub notifications: Vec<(Notification, bool)>,
     /// Notifications whose end is durable now.
     pub ended: BTreeSet<NotificationId>,
@@ -65,14 +65,14 @@ pub struct Released {
 }
 
 impl Tick {
-    /// Handles `event` at the clock's time. What was gathered of repeats is an event before it:
-    /// what was said earlier must count earlier, above all when `event` decides who is stale.
+    /// Handles `event` at the clock's time. Gathered repeats are an event before it. Earlier statements
+    /// must count earlier, above all when `event` decides who is stale.
     pub fn apply(&mut self, open: &mut Open, clock: &EngineClock, event: &Event) -> Result<(), Failure> {
         self.flush(open, clock)?;
         self.handle(open, clock, event)
     }
 
-    /// Makes an event of what was gathered of repeats.
+    /// Makes an event of the gathered repeats.
     pub fn flush(&mut self, open: &mut Open, clock: &EngineClock) -> Result<(), Failure> {
         for repeats in open.repeats.take() {
             self.handle(open, clock, &Event::Repeats(repeats))?;
@@ -96,8 +96,8 @@ impl Tick {
         self.taken = Some(row);
     }
 
-    /// Makes everything durable; on an error nothing of it may leave, and `open` must be thrown
-    /// away: the engine is ahead of the disk.
+    /// Makes everything durable. On an error nothing of it may leave, and the caller must drop `open`: the
+    /// engine is ahead of the disk.
     pub fn commit(self, open: &mut Open) -> Result<Released, (JournalError, Abandoned)> {
         let resent = match resent(open, &self.effects.resend) {
             Ok(resent) => resent,
@@ -120,7 +120,7 @@ impl Tick {
             return Err((e, Abandoned { waiters, records, notifications: effects.notifications }));
         }
         let ended: BTreeSet<NotificationId> = reports.iter().map(|r| r.id).collect();
-        // What was sent without storage, and has ended since, does not leave a second time.
+        // A notification that was sent without storage, and has ended since, does not leave a second time.
         let new = effects.notifications.into_iter().filter(|n| !ended.contains(&n.id)).map(|n| (n, false));
         Ok(Released {
             notifications: new.chain(resent).collect(),
@@ -131,7 +131,7 @@ impl Tick {
         })
     }
 
-    /// Gives up on what was handled: whoever waits is to be told.
+    /// Gives up the handled events. The caller must answer those who wait.
     pub fn abandon(self) -> Abandoned {
         let Tick { records, effects, waiters, .. } = self;
         Abandoned { waiters, records, notifications: effects.notifications }
@@ -187,8 +187,8 @@ impl Tick {
     }
 }
 
-/// The bodies of what is to be sent again, from the dead letters; each once. A keyless receiver
-/// may have had one whose end was ambiguous.
+/// The bodies of notifications to send again, from the dead letters, each once. A keyless receiver may have
+/// had one whose end was ambiguous.
 fn resent(open: &mut Open, ids: &[NotificationId]) -> Result<Vec<(Notification, bool)>, JournalError> {
     let mut wanted: BTreeSet<_> = ids.iter().copied().collect();
     if wanted.is_empty() {

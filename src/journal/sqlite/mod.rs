@@ -98,9 +98,9 @@ impl SqliteJournal {
     /// verifies, and repairs what it can.
     ///
     /// # Errors
-    /// [`JournalError::Unusable`] if the directory cannot be used, another process owns it, it holds
-    /// another program's database, or its filesystem cannot do WAL. [`JournalError::Newer`] if a newer
-    /// version wrote it.
+    /// [`JournalError::Unusable`] if the directory cannot be used, another process owns it, or it holds
+    /// another program's database. The same if its filesystem cannot do WAL. [`JournalError::Newer`] if a
+    /// newer version wrote it.
     pub fn open(dir: &Path) -> Result<Self, JournalError> {
         DataDir::claim(dir)?.open()
     }

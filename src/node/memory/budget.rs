@@ -1,13 +1,14 @@
-//! What the control groups allow and the machine has.
+//! The limits of the control groups and of the machine.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use smol_str::{SmolStr, format_smolstr};
 
-/// What the program needs beside its alerts: itself, what waits, bodies that are read.
+/// The memory that the program needs beside its alerts: itself, waiting requests, bodies that are read.
 const FIXED: u64 = 64 << 20;
-/// What an alert needs, measured as 1.6 KiB at a million (`docs/performance.md`), and some to spare.
+/// The memory that an alert needs, measured as 1.6 KiB at a million (`docs/performance.md`), with some to
+/// spare.
 const PER_ALERT: u64 = 2 << 10;
 /// The least that `limits.alerts` may be.
 const LEAST: u64 = 100;
@@ -54,7 +55,7 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// The shares of so many bytes; of a budget that nobody knows, the largest.
+    /// The shares of a budget in bytes. An unknown budget gives the largest shares.
     pub fn of(budget: Option<u64>) -> Shares {
         let budget = budget.unwrap_or(u64::MAX);
         let part = |of: u64, least: u64, most: u64| (budget / of).clamp(least << 20, most << 20);
@@ -69,8 +70,8 @@ impl Shares {
 }
 
 impl Budget {
-    /// The least of what the groups of this process allow, what the machine has, and `configured`; none if
-    /// nobody says anything.
+    /// The smallest of three: the limits of this process's groups, the machine's memory, and `configured`.
+    /// `None` if none of them is known.
     pub fn find(configured: Option<u64>) -> Option<Budget> {
         Self::find_below(Path::new("/"), configured)
     }
@@ -82,8 +83,8 @@ impl Budget {
         configured.into_iter().chain(machine(root)).chain(groups).min_by_key(|budget| budget.bytes)
     }
 
-    /// How many alerts fit: they may take what is left of three quarters of it. The last quarter is for what
-    /// an alert needs beyond the usual, and for copies, such as a snapshot.
+    /// The number of alerts that fit into the rest of three quarters of the budget. The last quarter is for
+    /// alerts that are larger than usual, and for copies, such as a snapshot.
     pub fn alerts(&self) -> u64 {
         ((self.bytes / 4 * 3).saturating_sub(FIXED) / PER_ALERT).max(LEAST)
     }
@@ -123,8 +124,8 @@ struct Mount {
     point: PathBuf,
 }
 
-/// Where the hierarchy is mounted, from `/proc/self/mountinfo` (see proc(5)): the fourth field is the part of
-/// it, the fifth the mount point, and behind a lone dash stand the kind and, third, the controllers.
+/// The mount point of the hierarchy, from `/proc/self/mountinfo` (see proc(5)). The fourth field is the
+/// part of it, the fifth the mount point. Behind a lone dash stand the kind and, third, the controllers.
 fn mounted(root: &Path, hierarchy: Hierarchy) -> Option<Mount> {
     let text = fs::read_to_string(root.join("proc/self/mountinfo")).ok()?;
     text.lines().find_map(|line| {

@@ -1,7 +1,7 @@
-//! How much memory there is, how much is used, and what is refused when it runs short.
+//! How much memory there is, how much is used, and which input Squelch refuses when it runs short.
 //!
-//! The budget is the least of what the control groups allow, the machine has, and `limits.memory`. From it
-//! follows how many alerts may be known at once; what else grows is met by [`watch::watch`].
+//! The budget is the smallest of the control groups' limits, the machine's memory, and `limits.memory`. It
+//! determines how many alerts may be known at once. [`watch::watch`] handles all other growth.
 
 mod budget;
 pub(super) mod watch;
@@ -15,13 +15,13 @@ use crate::config::Config;
 
 pub use budget::{Budget, Shares};
 
-/// What is resident is counted in these.
+/// The unit in which resident memory is counted.
 const MIB: u64 = 1 << 20;
 
-/// What is known of the memory, for any thread.
+/// The state of the memory, for any thread.
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// In bytes; 0: nobody knows.
+    /// In bytes. 0 means unknown.
     budget: AtomicU64,
     refusal: ArcSwapOption<String>,
 }

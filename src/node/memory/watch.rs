@@ -12,12 +12,12 @@ use crate::node::queue::{Command, Queue};
 
 /// How often it is looked at how much is resident.
 const EVERY: Wait = Wait::from_secs(1);
-/// How often the alarm is raised anew while it goes on; a shorter time than [`LASTS`].
+/// How often the alarm is raised anew while it goes on. It is a shorter time than [`LASTS`].
 const RAISE_EVERY: Duration = Duration::from_mins(1);
 const LASTS: Duration = Duration::from_mins(5);
 
-/// Looks each second at how much is resident, for as long as it is polled. While it is too much, whoever is
-/// called for that is told at once.
+/// Measures resident memory each second, for as long as it is polled. While it is too much, Squelch raises
+/// an alarm at once.
 pub(in crate::node) async fn watch(published: Arc<Published>, queue: Queue, now: impl Fn() -> Timestamp) {
     let mut every = tokio::time::interval(EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -43,7 +43,7 @@ pub(in crate::node) async fn watch(published: Arc<Published>, queue: Queue, now:
     }
 }
 
-/// What a person is told. The same each time, so that it is one incident that says one thing.
+/// The alarm. It is the same each time, so that it is one incident with one text.
 fn alarm(budget: Option<u64>, over: bool) -> Alarm {
     let problem = Problem::MemoryShort { budget: budget.unwrap_or_default() };
     let lasts = if over { Duration::ZERO } else { LASTS };

@@ -1,5 +1,5 @@
-//! The series of Alertmanager that its mixin and karma read, with what Squelch counted under its own names.
-//! [`super::NodeMeter`] counts those of which Squelch has no other.
+//! The series of Alertmanager that its mixin and karma read, from Squelch's own counters.
+//! [`super::NodeMeter`] counts those for which Squelch has no counter.
 
 use std::collections::BTreeMap;
 

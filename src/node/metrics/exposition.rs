@@ -18,7 +18,7 @@ pub(super) struct Exposition {
 }
 
 impl Exposition {
-    /// Opens the family `name`; the samples that follow are its.
+    /// Opens the family `name`. The samples that follow belong to it.
     pub(super) fn family(&mut self, name: &'static str, kind: Type, help: &str) {
         let kind = match kind {
             Type::Counter => "counter",
@@ -60,7 +60,7 @@ impl Exposition {
     }
 }
 
-/// Backslash and line feed escaped; quotes too, inside a label value.
+/// Backslash and line feed escaped, and quotes too, inside a label value.
 struct Escaped<'a> {
     text: &'a str,
     quote: bool,

@@ -1,4 +1,4 @@
-//! What the node itself counts: commits, reloads, refused input, requests.
+//! The node's own counters: commits, reloads, refused input, requests.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const API: &str = "v2";
 /// Stands for a label value that was not announced when the meter was registered.
 const OTHER: &str = "other";
 
-/// The node's own metrics. Cheap to clone; clones count into the same metrics.
+/// The node's own metrics. They are cheap to clone. Clones count into the same metrics.
 #[derive(Clone)]
 pub struct NodeMeter {
     commit: Histogram,
@@ -49,9 +49,9 @@ pub struct NodeMeter {
 impl NodeMeter {
     /// Registers the node's metrics in `registry`.
     ///
-    /// `invalid_reasons` are all values of `squelch_alerts_invalid_total{reason}`, and `handlers` all
-    /// values of `squelch_http_requests_total{handler}` (matched paths); anything else counts as
-    /// `other`, which bounds the labels.
+    /// `invalid_reasons` are all values of `squelch_alerts_invalid_total{reason}`. `handlers` are all
+    /// values of `squelch_http_requests_total{handler}` (matched paths). Anything else counts as `other`,
+    /// which bounds the labels.
     ///
     /// # Errors
     /// If one of the names is taken in `registry`, which is a mistake of the program.
@@ -205,7 +205,7 @@ impl NodeMeter {
         self.engine_failures.inc();
     }
 
-    /// Input was refused, and what it said is lost.
+    /// Input was refused, and its content is lost.
     pub fn lost_input(&self) {
         self.lost.with_label_values(&[API]).inc();
     }
@@ -268,7 +268,7 @@ impl NodeMeter {
         self.reload_success_timestamp.set(now.as_secs_f64());
     }
 
-    /// The configuration could not be loaded; the one before it stays in force.
+    /// The configuration could not be loaded. The one before it stays in force.
     pub fn reload_failed(&self) {
         self.reload_successful.set(0);
     }

@@ -1,7 +1,7 @@
-//! What `/metrics` answers: Prometheus' text format 0.0.4.
+//! The answer of `/metrics`: Prometheus' text format 0.0.4.
 //!
-//! The engine's counters are engine state and come as one [`Stats`], so the conservation law holds
-//! within each scrape. What happens outside of the engine is counted in a [`Registry`] and appended.
+//! The engine's counters are engine state and come as one [`Stats`], so the conservation law holds within
+//! each scrape. A [`Registry`] counts everything outside of the engine, and its metrics are appended.
 
 mod alertmanager;
 mod exposition;
@@ -23,8 +23,8 @@ pub use meter::NodeMeter;
 /// Value of the header `Content-Type` that goes with [`render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Renders everything that Squelch exports: the engine's state from `stats`, what `registry` gathers
-/// (the metrics of delivery, of the web and of the node), the process, and the build.
+/// Renders everything that Squelch exports: the engine's state from `stats`, the process, and the build.
+/// `registry` adds the metrics of delivery, of the web and of the node.
 ///
 /// Every combination of labels is there from the start, at 0, so that `rate()` sees the first
 /// increase. No family of `registry` may bear the name of one that is made here.
@@ -46,7 +46,7 @@ pub fn render(stats: &Stats, registry: &Registry) -> String {
     alertmanager::render(&mut out, stats, &gathered);
     let mut text = out.into_text();
     if let Err(error) = TextEncoder::new().encode_utf8(&gathered, &mut text) {
-        // Cannot happen to what a registry gathered; a scrape without it still says the rest.
+        // This cannot happen to the metrics of a registry. A scrape without them still has the rest.
         tracing::error!(%error, "metrics of the registry left out of a scrape");
     }
     text
@@ -149,7 +149,7 @@ fn over_budget(out: &mut Exposition, stats: &Stats) {
     );
 }
 
-/// `pagerduty[0]` and `pagerduty[1]` count as `pagerduty`; every kind that was not sent is 0.
+/// `pagerduty[0]` and `pagerduty[1]` count as `pagerduty`. Every kind that was not sent is 0.
 fn notifications_by_kind_word(r: &ReceiverStats) -> BTreeMap<(&str, Kind), u64> {
     let mut sums = BTreeMap::new();
     for ((name, kind), n) in &r.notifications {

@@ -10,7 +10,7 @@ use super::exposition::{Exposition, Type};
 /// Key of the clock tick's rate in the auxiliary vector, `AT_CLKTCK` of `linux/auxvec.h`.
 const AT_CLKTCK: usize = 17;
 
-/// Writes what can be found out; what cannot (no `/proc`) is left out, as client libraries do.
+/// Writes the available values. It leaves out the others (no `/proc`), as client libraries do.
 pub(super) fn render(out: &mut Exposition) {
     let mut gauge = |name, help, value: Option<f64>| {
         if let Some(value) = value {
@@ -87,7 +87,7 @@ mod tests {
         assert!(clock_ticks().is_some_and(|n| n >= 100));
         assert!(status_bytes("VmRSS:").is_some_and(|n| n > 1e5));
         assert!(open_fds().is_some_and(|n| n >= 3.0));
-        // Well after 2020, whatever the clock says.
+        // Well after 2020, even with a wrong clock.
         assert!(start_time().is_some_and(|t| t > 1.577e9));
     }
 }
