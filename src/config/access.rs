@@ -8,9 +8,9 @@ use super::Secret;
 /// `basic_auth_users` of the web-config file.
 #[derive(Clone, Debug, Default)]
 pub struct AccessRules {
-    /// `sources`: who may send alerts. Empty: whoever may administer.
+    /// `sources`: the senders of alerts. If it is empty, users with the role `admin` may send alerts.
     pub sources: Vec<AlertSource>,
-    /// `users`: people and programs, and what each may do.
+    /// `users`: people and programs, and their roles.
     pub users: Vec<User>,
 }
 
@@ -20,29 +20,29 @@ pub struct AccessRules {
 pub struct AlertSource {
     /// Unique among sources.
     pub name: SmolStr,
-    /// Any one of them is enough; never empty.
+    /// Any one of them is enough. The list is never empty.
     pub credentials: Vec<Credential>,
 }
 
 /// One who may look, silence or administer.
 #[derive(Clone, Debug)]
 pub struct User {
-    /// Unique among users; stands in the log and in `createdBy`.
+    /// The name. It is unique among users, and stands in the log and in `createdBy`.
     pub name: SmolStr,
-    /// What it may do.
+    /// The role.
     pub role: Role,
     /// Any one of them is enough. Empty: the user of that name in the web-config file.
     pub credentials: Vec<Credential>,
 }
 
-/// What shows who somebody is.
+/// The credentials that prove an identity.
 #[derive(Clone, Debug)]
 pub enum Credential {
     /// `authorization: {credentials | credentials_file}`: a bearer token.
     Bearer(Secret),
     /// `basic_auth: {username, password | password_file}`
     Basic {
-        /// User name; no secret.
+        /// User name. It is no secret.
         username: String,
         /// Password.
         password: Secret,
@@ -51,14 +51,14 @@ pub enum Credential {
     ClientSan(String),
 }
 
-/// What somebody may do; each includes the ones before it.
+/// Roles. Each includes the ones before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Role {
     /// Look: pages, API, metrics.
     Read,
     /// And make, change and expire silences.
     Silence,
-    /// And reload, replay, and whatever else changes something.
+    /// And reload, replay, and every other change.
     Admin,
 }
 

@@ -1,4 +1,4 @@
-//! What pages say beside their alerts.
+//! The enrichment of pages: facts beside their alerts.
 
 use crate::settings::HttpConfig;
 

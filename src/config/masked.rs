@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::settings::yaml::{Node, Value};
 
-/// What stands for a secret, as in Alertmanager.
+/// The text that stands for a secret, as in Alertmanager.
 const MASK: &str = "<secret>";
 /// The same where a URL has a user and a password.
 const MASK_IN_URL: &str = "%3Csecret%3E";
@@ -16,8 +16,8 @@ const SECRET: [&str; 7] = ["key", "token", "secret", "password", "credentials", 
 /// Keys below which every value is taken for a secret.
 const ALL_SECRET: [&str; 2] = ["http_headers", "authorization"];
 
-/// Writes a configuration that was read as YAML, its secrets masked: those whose keys say so, and the texts
-/// that `read` says were read as secrets.
+/// Writes a configuration that was read as YAML, with its secrets masked. These are the values of secret
+/// keys, and the texts that `read` reports as secrets.
 pub(super) fn masked(root: &Node, read: &dyn Fn(&str) -> bool) -> String {
     let mut text = String::new();
     write(&mut text, root, 0, &Place { secret: false, read });
@@ -97,7 +97,7 @@ fn scalar(node: &Node, place: &Place<'_>) -> String {
     }
 }
 
-/// What stands for a secret. That of a URL is a URL, which amtool of every version reads.
+/// The text that stands for a secret. For a URL it is a URL, which amtool of every version reads.
 fn mask(text: &str) -> String {
     let scheme = ["http://", "https://"].into_iter().find(|scheme| text.starts_with(scheme));
     format!("{}{MASK}", scheme.unwrap_or_default())

@@ -1,4 +1,4 @@
-//! `squelch.yml` → a validated [`Config`]; every error names file, line and what would be right.
+//! `squelch.yml` → a validated [`Config`]. Every error names the file, the line and the right value.
 
 mod access;
 mod effective;
@@ -56,8 +56,8 @@ pub const MAX_FILE: u64 = 10 * 1024 * 1024;
 /// Reads and validates a file. `_file` keys in it are relative to its folder.
 ///
 /// # Errors
-/// Everything that is wrong with the file, not only the first; also if it cannot be read, is no UTF-8
-/// or is larger than [`MAX_FILE`].
+/// All errors of the file, not only the first. It also fails if the file cannot be read, is not UTF-8 or is
+/// larger than [`MAX_FILE`].
 pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
     let name = path.display().to_string();
     let whole = |message: String| ConfigErrors::of_file(&name, message);
@@ -85,8 +85,7 @@ pub fn read_bounded(from: impl Read) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "is not UTF-8; save it as UTF-8".into())
 }
 
-/// Validates the text of a file. `file_name` is what errors call it; `_file` keys in it are relative to
-/// `base_dir`.
+/// Validates the text of a file. Errors call it `file_name`. `_file` keys in it are relative to `base_dir`.
 ///
 /// # Errors
 /// Everything that is wrong with it, not only the first.
@@ -94,7 +93,8 @@ pub fn parse(text: &str, file_name: &str, base_dir: &Path) -> Result<Config, Con
     read::read(text, base_dir).map_err(|problems| ConfigErrors::new(file_name, problems))
 }
 
-/// The keys of each section that stands in `text`, given or not, by what errors call the section.
+/// The keys of each section that stands in `text`, given or not, by the name that errors use for the
+/// section.
 ///
 /// # Errors
 /// It is no YAML.

@@ -10,8 +10,8 @@ const MOST_RULES: usize = 200;
 /// Rings of three rules are looked for up to so many of them.
 const MOST_RINGS: usize = 20_000;
 
-/// Rings of two or three rules, each of which mutes the alert that the next one takes for its source: then
-/// all of these alerts are muted, and nobody is paged.
+/// Rings of two or three rules, each of which mutes the source alert of the next one. All of these alerts
+/// are then muted, and no page leaves.
 pub(super) fn rings(policy: &Policy, found: &mut Vec<Problem>) {
     let rules = &policy.inhibit_rules;
     let count = rules.len().min(MOST_RULES);
@@ -179,7 +179,7 @@ mod tests {
             (rule(critical, warning, &[]), rule(warning, info, &[])),
             // The labels that must be equal cannot be.
             (rule(critical, warning, &["severity"]), rule(warning, critical, &["severity"])),
-            // What is the source and the target of one rule does not mute its like.
+            // An alert that is source and target of one rule does not mute alerts of its kind.
             (
                 rule("severity=~\".+\"", "severity=~\".+\"", &[]),
                 rule("severity=~\".+\"", "severity=~\".+\"", &[]),

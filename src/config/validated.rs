@@ -13,17 +13,17 @@ use crate::templates::Library;
 /// A validated configuration file.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What decides; goes to the engine and into the journal.
+    /// The policy. It goes to the engine and into the journal.
     pub policy: Policy,
-    /// Integrations of each receiver, in the order of [`Policy`]'s references; stays at the edge.
+    /// Integrations of each receiver, in the order of [`Policy`]'s references. They never go to the engine.
     pub receivers: BTreeMap<SmolStr, Vec<Integration>>,
     /// The `labels` of those receivers that have some. Alertmanager's API selects receivers by them.
     pub receiver_labels: BTreeMap<SmolStr, LabelSet>,
     /// The templates that every templated text may call.
     pub templates: Arc<Library>,
-    /// The file as YAML for people, its secrets masked; empty if it was made of no file.
+    /// The file as YAML for people, with its secrets masked. It is empty if there was no file.
     pub masked: Arc<str>,
-    /// What is allowed, and probably not meant, as far as the text of the file shows it.
+    /// Valid settings that are probably mistakes, as far as the text of the file shows it.
     pub doubts: Vec<Problem>,
     /// How much of the past is kept.
     pub storage: Storage,
@@ -31,10 +31,10 @@ pub struct Config {
     pub on_call: OnCall,
     /// Where the URL of the PostgreSQL is that holds the journal. None: the journal is a file.
     pub postgres: Option<Secret>,
-    /// `limits.memory`: how much memory there is, in bytes, if that is less than the system says. It decides
-    /// with the machine how many alerts [`Policy::limits`] lets be known; see `docs/reliability.md`.
+    /// `limits.memory`: the memory in bytes, if that is less than the system says. With the machine it
+    /// determines how many alerts [`Policy::limits`] lets be known. See `docs/reliability.md`.
     pub memory: Option<u64>,
-    /// `sources` and `users`; stays at the edge.
+    /// `sources` and `users`. They never go to the engine.
     pub access: AccessRules,
     /// Whom pages ask about their alerts, if anybody.
     pub enrichment: Option<Enrichment>,

@@ -1,11 +1,11 @@
-//! What is allowed, and probably not meant.
+//! Valid settings that are probably mistakes.
 
 use std::collections::BTreeSet;
 
 use super::{Config, Credential, Integration, Mode, Problem, Secret, overlap};
 use crate::model::Duration;
 
-/// What looks like a mistake in a valid configuration, in the order of its lines.
+/// Probable mistakes in a valid configuration, in the order of its lines.
 ///
 /// Reads the files of secrets, since one that is missing costs a page later.
 pub fn warnings(config: &Config) -> Vec<Problem> {
@@ -76,7 +76,7 @@ fn digests(config: &Config, found: &mut Vec<Problem>) {
     }
 }
 
-/// Why the integrations of a receiver show no digest, and what to write.
+/// Why the integrations of a receiver show no digest, and how to change that.
 fn shows_no_digest(config: &Config, receiver: &str) -> &'static str {
     let integrations = config.receivers.get(receiver).into_iter().flatten();
     let why = integrations.filter_map(|integration| integration.notifier.shows_no_digest()).next();
@@ -108,9 +108,9 @@ pub fn lost_digests(config: &Config) -> Vec<Problem> {
     found
 }
 
-/// What stands in secret files and cannot be right, in the order of the lines that name the files. It would
-/// be refused if it stood in the configuration, so `check-config` fails for it. A server starts all the same:
-/// the other receivers are well, and a file may be mended while it runs.
+/// Wrong values in secret files, in the order of the lines that name the files. The configuration could not
+/// contain such a value, so `check-config` fails for it. A server starts all the same. The other receivers
+/// work, and you may fix a file while it runs.
 pub fn wrong_secrets(config: &Config) -> Vec<Problem> {
     let mut found = Vec::new();
     for secret in secrets(config) {

@@ -21,7 +21,7 @@ const HEADERS: [&str; 5] = [
     "X-XSS-Protection",
     "Strict-Transport-Security",
 ];
-/// The TLS 1.2 suites that rustls has, in Go's names; those of TLS 1.3 are not for choosing, as in Go.
+/// The TLS 1.2 suites that rustls has, in Go's names. As in Go, you cannot choose those of TLS 1.3.
 const CIPHERS: [&str; 6] = [
     "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
@@ -35,7 +35,7 @@ const CURVES: [&str; 3] = ["X25519", "CurveP256", "CurveP384"];
 /// A dearer hash would keep a thread busy for seconds at each log-in.
 const COST_MOST: u32 = 16;
 
-/// What `--web.config.file` says; its default is plain HTTP without users.
+/// The content of `--web.config.file`. Its default is plain HTTP without users.
 #[derive(Clone, Debug, Default)]
 pub struct WebConfig {
     /// `tls_server_config`
@@ -46,7 +46,7 @@ pub struct WebConfig {
     pub users: BTreeMap<String, String>,
 }
 
-/// `tls_server_config`; paths are complete.
+/// `tls_server_config`. Paths are complete.
 #[derive(Clone, Debug)]
 pub struct TlsServerConfig {
     /// PEM, the server's own certificate first.
@@ -57,17 +57,17 @@ pub struct TlsServerConfig {
     pub client_auth: ClientAuth,
     /// PEM: who signs clients' certificates.
     pub client_ca_file: Option<PathBuf>,
-    /// DNS names and IP addresses of which a client's certificate must have one; empty = any.
+    /// DNS names and IP addresses of which a client's certificate must have one. Empty = any.
     pub client_allowed_sans: Vec<String>,
     /// `min_version: TLS13`
     pub only_tls13: bool,
     /// `max_version: TLS12`
     pub only_tls12: bool,
-    /// Go's names; empty = all that rustls has.
+    /// Go's names. Empty = all that rustls has.
     pub cipher_suites: Vec<String>,
     /// Default true.
     pub prefer_server_cipher_suites: bool,
-    /// Go's names; empty = all that rustls has.
+    /// Go's names. Empty = all that rustls has.
     pub curves: Vec<String>,
 }
 
@@ -93,7 +93,7 @@ pub fn load_web(path: &Path) -> Result<WebConfig, ConfigErrors> {
     parse_web(&text, &name, path.parent().unwrap_or(Path::new("")))
 }
 
-/// The same of a text; `base` is the folder to which its paths are relative.
+/// The same for a text. Its paths are relative to the folder `base`.
 ///
 /// # Errors
 /// Everything that is wrong with it, with lines.

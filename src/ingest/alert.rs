@@ -106,7 +106,7 @@ impl<'r> Intake<'r> {
         *self = Intake::new(self.source, self.rule, self.received_at, self.named);
     }
 
-    /// What was taken, as said by `peer`.
+    /// The accepted observations, as statements of `peer`.
     pub(super) fn finish(self, peer: &str) -> Parsed {
         Parsed {
             batch: Batch {
@@ -198,7 +198,7 @@ impl<'r> Intake<'r> {
     }
 }
 
-/// Feeds a JSON list to an [`Intake`]; answers what stood there instead if it is no list.
+/// Feeds a JSON list to an [`Intake`]. If it is no list, the answer names the value that it is.
 pub(super) struct List<'i, 'r>(pub(super) &'i mut Intake<'r>);
 
 impl<'de> DeserializeSeed<'de> for List<'_, '_> {

@@ -1,7 +1,7 @@
-//! `POST /api/v2/alerts`: what Prometheus, and anything else that speaks to an Alertmanager, sends.
+//! `POST /api/v2/alerts`: the requests of Prometheus, and of every other client of an Alertmanager.
 //!
-//! Rules of Alertmanager `api/v2/api.go` (`postAlertsHandler`): a missing `startsAt` is now, or `endsAt`
-//! if only that is given and has come; a missing `endsAt` is now + `resolve_timeout`; an alert whose `endsAt`
+//! Rules of Alertmanager `api/v2/api.go` (`postAlertsHandler`). A missing `startsAt` is now, or `endsAt` if
+//! only that is given and has come. A missing `endsAt` is now + `resolve_timeout`. An alert whose `endsAt`
 //! has come is resolved. Alertmanager refuses an alert that ends before it starts. Here the end counts and
 //! the start is taken as missing: an alert whose end has come does not fire, and any other does.
 

@@ -1,8 +1,8 @@
 //! JSON as Go's `encoding/json` reads it, since that is what Alertmanager reads with.
 //!
 //! Rules: Go `encoding/json` (`decode.go`, `fold.go`). The case of a key does not matter. Of two equal keys
-//! the last wins, `null` leaves a string or a time as it was, and objects under equal keys are read into
-//! one.
+//! the last wins, and objects under equal keys are read into one. `null` leaves a string or a time as it
+//! was.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use super::text::{Text, string, time};
 use crate::model::Timestamp;
 
-/// The body as text, without a byte order mark, and whether bytes that are not UTF-8 were replaced: one
+/// The body as text, without a byte order mark, and whether bytes that are not UTF-8 were replaced. One
 /// garbled annotation is no reason to lose a page. Go replaces byte by byte, and a label keeps its
 /// fingerprint only if Squelch does the same.
 pub(super) fn decoded(body: &[u8]) -> (Cow<'_, str>, bool) {
@@ -126,7 +126,7 @@ impl<'de, F: FnMut(&'de RawValue, &'de RawValue)> Visitor<'de> for Each<F> {
 /// A JSON value of a request, read as Go reads it.
 pub struct GoJson<'a>(Cow<'a, str>);
 
-/// The fields of an object; see [`GoJson::object`].
+/// The fields of an object (see [`GoJson::object`]).
 pub struct Fields<'a> {
     names: &'a [&'static str],
     values: Vec<Option<Box<RawValue>>>,
@@ -141,7 +141,7 @@ impl<'a> GoJson<'a> {
     /// The fields of an object of which these are the names.
     ///
     /// # Errors
-    /// It is no JSON, or not an object; what it is.
+    /// It is no JSON, or not an object. The error says which.
     pub fn object<'n>(&self, names: &'n [&'static str]) -> Result<Fields<'n>, String> {
         let mut json = serde_json::Deserializer::from_str(&self.0);
         let raw = <&RawValue>::deserialize(&mut json).map_err(|e| e.to_string())?;
@@ -166,7 +166,7 @@ impl Fields<'_> {
         Err(format!("{name} is {}; {right} would be right", Text::of(value).found()))
     }
 
-    /// A string; of a number or a boolean, its text. Nothing if it is not given.
+    /// A string. For a number or a boolean it is its text. `None` if the field is not given.
     ///
     /// # Errors
     /// It is something else.

@@ -1,6 +1,6 @@
-//! What can be wrong with input, as a closed set and as texts.
+//! The possible errors of input, as a closed set and as texts.
 
-/// Classes of invalid input; the values of `squelch_alerts_invalid_total{reason}`.
+/// Classes of invalid input. They are the values of `squelch_alerts_invalid_total{reason}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum InvalidReason {
     /// The body, or one alert, is not JSON.
@@ -16,21 +16,22 @@ pub enum InvalidReason {
     BadEvent,
     /// API v2: no label, or none with a value.
     NoLabels,
-    /// Mended: a label without a name, or whose value is not a string; `labels` that are no object; at the
-    /// webhook, an alert without labels.
+    /// Mended: a label without a name, or whose value is not a string, or `labels` that are no object. At
+    /// the webhook, an alert without labels.
     BadLabel,
-    /// Mended: more labels than [`bounds::LABELS`](super::bounds::LABELS); the rest was left out.
+    /// Mended: more labels than [`bounds::LABELS`](super::bounds::LABELS). The rest was left out.
     TooManyLabels,
     /// More alerts than [`bounds::ALERTS`](super::bounds::ALERTS).
     TooManyAlerts,
-    /// Mended: a time that is not RFC 3339, is missing where it must not be, or cannot be (years away, or an
-    /// end before the start) was taken as not given; the rest was taken.
+    /// Mended: a time that is not RFC 3339, is missing where it must not be, or is impossible. Years away,
+    /// or an end before the start, count as impossible. The time was taken as not given, and the rest was
+    /// taken.
     BadTime,
-    /// Mended: a status other than `firing` and `resolved` was taken as not given; the rest was taken.
+    /// Mended: a status other than `firing` and `resolved` was taken as not given. The rest was taken.
     BadStatus,
-    /// Mended: an annotation that is not text was dropped or written as text; the rest was taken.
+    /// Mended: an annotation that is not text was dropped or written as text. The rest was taken.
     BadAnnotation,
-    /// Mended: what was longer than its bound was cut.
+    /// Mended: a text longer than its bound was cut.
     Cut,
     /// Mended: bytes that are not UTF-8 were replaced by U+FFFD.
     InvalidUtf8,
@@ -40,7 +41,7 @@ pub enum InvalidReason {
     Incomplete,
     /// A content type or content encoding that is not taken.
     UnsupportedType,
-    /// Mended: what stood behind the JSON value was ignored.
+    /// Mended: text behind the JSON value was ignored.
     TrailingData,
     /// Alerts that came to a path, or by a method, where none are taken.
     WrongPath,
@@ -108,13 +109,13 @@ impl InvalidReason {
     }
 }
 
-/// Why a whole body was refused; sending the same again can never succeed.
+/// Why a whole body was refused. The same body can never succeed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IngestError {
     /// Not JSON, or cut off.
     #[error("the body is not valid JSON: {problem} at byte {offset} of {length}")]
     Malformed {
-        /// What the parser says.
+        /// The error of the parser.
         problem: String,
         /// Where it stopped, in bytes from the start.
         offset: usize,
@@ -127,13 +128,13 @@ pub enum IngestError {
          Leave `payload:` unset on this webhook_config, and send API v2 alerts to /api/v2/alerts"
     )]
     NotV4 {
-        /// What stood there.
+        /// The value that stood there.
         found: String,
     },
     /// JSON, but not an object, as an event is one.
     #[error("expected one JSON object; found {found}")]
     NotAnEvent {
-        /// What stood there.
+        /// The value that stood there.
         found: String,
     },
     /// JSON, but not a list of alerts.
@@ -142,7 +143,7 @@ pub enum IngestError {
          Alertmanager's webhook body goes to /alertmanager/webhook"
     )]
     NotAList {
-        /// What stood there.
+        /// The value that stood there.
         found: String,
     },
 }

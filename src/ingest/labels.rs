@@ -16,7 +16,7 @@ use super::text::{Text, excerpt, head, string_or_empty};
 use super::{InvalidReason, NamedLabels, bounds};
 use crate::model::{LabelSet, hex, sha256};
 
-/// What is wrong with an alert without labels.
+/// The error of an alert without labels.
 pub(super) const NONE: &str =
     "labels are missing or all empty; at least one label with a value would be right";
 
@@ -29,21 +29,21 @@ const NAMELESS: &str = "_";
 /// The label that says which labels were left out.
 const LEFT_OUT: &str = "squelch_labels_left_out";
 
-/// What an object of strings held, and what was mended in it.
+/// The content of an object of strings, and the mended errors in it.
 #[derive(Default)]
 pub(super) struct Pairs {
-    /// What is kept.
+    /// The kept pairs.
     pub(super) set: LabelSet,
-    /// Something was longer than its bound; of annotations, or there were more.
+    /// A text was longer than its bound, or there were too many annotations.
     pub(super) cut: bool,
-    /// Something was not a string; annotations only.
+    /// A value was not a string. Annotations only.
     pub(super) odd: bool,
-    /// What else was mended; labels only.
+    /// Other mended errors. Labels only.
     pub(super) mends: Vec<Fault>,
 }
 
-/// Reads `labels`. A name is any text, as in Alertmanager since 0.27; a label without a value is a label that
-/// is not there. There may be none in the end.
+/// Reads `labels`. A name is any text, as in Alertmanager since 0.27. A label without a value counts as
+/// missing. The result may be empty.
 pub(super) fn labels(json: &Objects<'_>, named: &NamedLabels) -> Pairs {
     let Some(pairs) = json.only().and_then(|raw| strings(raw, bounds::LABELS)) else {
         return odd_labels(json, named);
@@ -67,15 +67,15 @@ pub(super) fn labels(json: &Objects<'_>, named: &NamedLabels) -> Pairs {
 /// Names and values of an object, decoded.
 type Texts<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
-/// The pairs of an object, read in one pass; nothing if there are more than `most`, or anything in it is not
+/// The pairs of an object, read in one pass. `None` if there are more than `most`, or anything in it is not
 /// plainly a string.
 fn strings(raw: &RawValue, most: usize) -> Option<Texts<'_>> {
     let Strings(texts) = serde_json::from_str(raw.get()).ok()?;
     Some(texts).filter(|texts| texts.len() <= most)
 }
 
-/// What [`strings`] leaves: too many labels, values that are no strings, halves of surrogate pairs, several
-/// objects, none.
+/// The cases that [`strings`] leaves: too many labels, values that are no strings, halves of surrogate
+/// pairs, several objects, none.
 fn odd_labels(json: &Objects<'_>, named: &NamedLabels) -> Pairs {
     let (mut found, mut few) = (Pairs::default(), Few::new(named));
     for part in json.parts() {
@@ -126,7 +126,7 @@ struct Few<'a, 'n> {
     named: &'n NamedLabels,
     kept: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
     left_out: u64,
-    /// Of those left out, in whatever order they stood.
+    /// The digest of those left out, in any order.
     digest: u128,
 }
 
@@ -165,8 +165,8 @@ impl<'a, 'n> Few<'a, 'n> {
     }
 }
 
-/// Reads `annotations`. They are for people only, so nothing in them costs an alert: a number is written
-/// as text, what is no text at all is dropped.
+/// Reads `annotations`. They are for people only, so nothing in them costs an alert. A number is written as
+/// text, and a value that is no text at all is dropped.
 pub(super) fn annotations(json: &Objects<'_>) -> Pairs {
     if let Some(texts) = json.only().and_then(|raw| strings(raw, bounds::ANNOTATIONS)) {
         let mut cut = false;
@@ -202,7 +202,7 @@ pub(super) fn annotations(json: &Objects<'_>) -> Pairs {
     found
 }
 
-/// `text` within [`bounds::LABEL_BYTES`]; a cut one keeps a hash of the whole.
+/// `text` within [`bounds::LABEL_BYTES`]. A cut text keeps a hash of the whole.
 pub(super) fn identifying<'a>(text: Cow<'a, str>, cut: &mut bool) -> Cow<'a, str> {
     if text.len() <= bounds::LABEL_BYTES {
         return text;

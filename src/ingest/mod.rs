@@ -1,8 +1,8 @@
 //! Wire formats in: a request body → the observations that it states.
 //!
-//! Pure: bytes and the time of receipt in, a [`Parsed`] or an [`IngestError`] out. What is wrong with
-//! one alert costs that alert alone; what can be mended without changing which alert it is, is mended
-//! and counted, so that only what is no alert, or has no labels, is refused. The bounds are in [`bounds`].
+//! Pure: bytes and the time of receipt in, a [`Parsed`] or an [`IngestError`] out. An error in one alert
+//! costs that alert alone. An error that can be mended without a change of the alert's identity is mended
+//! and counted. Only input that is no alert, or has no labels, is refused. The bounds are in [`bounds`].
 
 mod alert;
 pub mod api_v2;
@@ -26,24 +26,24 @@ use serde_json::value::RawValue;
 
 use crate::model::{Batch, Duration, LabelSet, Timestamp};
 
-/// What a body stated: its valid part, and what was wrong with the rest.
+/// The content of a body: its valid part, and the errors of the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parsed {
     /// The valid observations.
     pub batch: Batch,
     /// One entry for each alert that could not be taken, at most [`bounds::REJECTS_LISTED`].
     pub rejects: Vec<Reject>,
-    /// How many alerts could not be taken, by class; complete, unlike `rejects`.
+    /// How many alerts could not be taken, by class. It is complete, unlike `rejects`.
     pub rejected: BTreeMap<InvalidReason, u64>,
-    /// What was mended in alerts that were taken, by class.
+    /// The number of mended errors in accepted alerts, by class.
     pub mended: BTreeMap<InvalidReason, u64>,
-    /// Of some of these classes, what was wrong with the first alert and what was taken instead; for logs.
+    /// For some of these classes, the error of the first alert and the value taken instead, for logs.
     pub first_mended: BTreeMap<InvalidReason, String>,
     /// Webhook: how many alerts `max_alerts` left out. Above 0, absence says nothing.
     pub truncated: u64,
-    /// Webhook: the sender's receiver, as it stands in its configuration; for logs.
+    /// Webhook: the sender's receiver, as it stands in its configuration, for logs.
     pub receiver: String,
-    /// Webhook: the sender's group key; for logs.
+    /// Webhook: the sender's group key, for logs.
     pub group_key: String,
 }
 
@@ -62,12 +62,12 @@ pub struct Reject {
     /// Class, for `squelch_alerts_invalid_total{reason}`.
     #[serde(skip)]
     pub reason: InvalidReason,
-    /// What was wrong, and what would be right.
+    /// The error, and the right value.
     pub error: String,
 }
 
-/// The label set that a JSON object of strings states, within [`bounds`], read as if it came in a
-/// request: so that a history is what was lived.
+/// The label set that a JSON object of strings states, within [`bounds`]. It is read as if it came in a
+/// request, so that a history equals live operation.
 ///
 /// # Errors
 /// There is no label.
@@ -76,7 +76,7 @@ pub fn label_set(json: &RawValue) -> Result<LabelSet, String> {
     if pairs.set.is_empty() { Err(labels::NONE.to_owned()) } else { Ok(pairs.set) }
 }
 
-/// The annotations that a JSON object states, within [`bounds`]; nothing in them is an error.
+/// The annotations that a JSON object states, within [`bounds`]. No content is an error.
 pub fn annotation_set(json: &RawValue) -> LabelSet {
     labels::annotations(&json.into()).set
 }

@@ -1,4 +1,4 @@
-//! The labels by which the configuration decides: what is left out of an alert is none of them.
+//! The labels by which the configuration decides. Squelch never leaves these out of an alert.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,8 @@ impl Default for NamedLabels {
 }
 
 impl NamedLabels {
-    /// All that `policy` names: what it groups, routes and inhibits by, what it ignores, the severity.
+    /// All labels that `policy` names: those by which it groups, routes and inhibits, those that it
+    /// ignores, and the severity.
     pub fn of(policy: &Policy) -> NamedLabels {
         let NamedLabels(mut names) = NamedLabels::default();
         names.insert(policy.severities.label.clone());

@@ -1,7 +1,7 @@
 //! One JSON value, looked at without deciding beforehand what it must be.
 //!
-//! Every value is first skipped as raw text, which serde_json does without recursion, so nesting costs
-//! no stack, and then read for what it turns out to be: a wrong type is an answer, not a failure.
+//! Every value is first skipped as raw text, which serde_json does without recursion, so nesting costs no
+//! stack. Then it is read by its actual type. A wrong type is an answer, not a failure.
 
 use std::borrow::Cow;
 
@@ -34,7 +34,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// What it is, for an error: `a list`, `the number 5`.
+    /// The kind of value, for an error: `a list`, `the number 5`.
     pub(super) fn found(&self) -> String {
         match self {
             Text::Null => "null".into(),
@@ -89,7 +89,7 @@ pub(super) fn head(text: &str, max: usize) -> &str {
     &text[..end]
 }
 
-/// What a whole body is, for an error, by its first byte.
+/// The kind of a whole body, for an error, by its first byte.
 pub(super) fn kind_of_body(body: &str) -> &'static str {
     match body.trim_start().as_bytes().first() {
         None => "an empty body",

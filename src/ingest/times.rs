@@ -1,24 +1,24 @@
 //! When an alert starts and ends, as far as its sender says so and that can be.
 //!
-//! A time that cannot be is no reason to lose a page: it is taken as not given, and the format's own rule
-//! says what stands in for it.
+//! An impossible time is no reason to lose a page. It is taken as not given, and the format's own rule
+//! supplies a value.
 
 use super::alert::RawAlert;
 use super::text::time;
 use super::{InvalidReason, bounds};
 use crate::model::{Status, Timestamp};
 
-/// One alert while it is read, and what was mended in it.
+/// One alert while it is read, with its mended errors.
 pub(super) struct Reading<'a> {
     /// Its fields.
     pub(super) raw: RawAlert<'a>,
     /// When it came.
     pub(super) received_at: Timestamp,
-    /// Classes, and for each what was wrong and what is taken instead.
+    /// Classes, each with the error and the value taken instead.
     pub(super) mends: Vec<(InvalidReason, String)>,
 }
 
-/// What a format makes of the times (and, in the webhook's case, of the status).
+/// The times of an alert in a format's reading (and, for the webhook, the status).
 pub(super) struct Episode {
     pub(super) status: Status,
     pub(super) starts_at: Timestamp,

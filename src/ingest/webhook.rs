@@ -16,8 +16,8 @@ use super::times::{Episode, Reading};
 use super::{IngestError, InvalidReason, NamedLabels, Parsed, bounds, labels};
 use crate::model::{LabelSet, Source, Status, Timestamp, Upstream};
 
-/// Reads a webhook body; `peer` names the sender where the body's `externalURL` does not. Of more labels than
-/// are kept, `named` stay.
+/// Reads a webhook body. `peer` names the sender where the body's `externalURL` does not. If there are more
+/// labels than are kept, `named` stay.
 ///
 /// # Errors
 /// The body is not JSON, or not an object with a list `alerts`.
@@ -116,7 +116,7 @@ fn unquoted(name: &str) -> String {
     out
 }
 
-/// What stands beside the alerts.
+/// The fields beside the alerts.
 #[derive(Default)]
 struct Envelope {
     receiver: String,
@@ -126,12 +126,12 @@ struct Envelope {
     truncated: u64,
     /// None: no field `alerts`. Some(Err): it is something else than a list.
     alerts: Option<Result<(), String>>,
-    /// The fields there are, for the error; at most 8.
+    /// The names of the fields, for the error, at most 8.
     fields: Vec<String>,
 }
 
 impl Envelope {
-    /// What was found in place of a version 4 body.
+    /// The content that was found in place of a version 4 body.
     fn not_v4(&self) -> Option<String> {
         match &self.alerts {
             Some(Ok(())) => None,
@@ -193,7 +193,7 @@ impl<'de> Visitor<'de> for Message<'_, '_> {
     }
 }
 
-/// The string, cut to what a label may hold.
+/// The string, cut to the length of a label.
 fn bounded(raw: Option<&RawValue>) -> String {
     head(&string_or_empty(raw), bounds::LABEL_BYTES).to_owned()
 }

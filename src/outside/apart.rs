@@ -8,9 +8,9 @@ use tokio::sync::Notify;
 
 /// Pieces of work that may be under way at once, of all keys of one [`UnderWay`].
 pub const MOST: usize = 1_000;
-/// A second piece of work for a key begins when the first has hung for this long, a third when the second has
-/// hung for twice as long, and so on. The first may hang on something that has been replaced since, such as
-/// a file system that was mounted anew.
+/// A second piece of work for a key begins when the first has hung for this long. A third begins when the
+/// second has hung for twice as long, and so on. The first may hang on something that has been replaced
+/// since, such as a file system that was mounted anew.
 const HANGS: Duration = Duration::from_secs(10);
 /// Enough for the system's resolver, whose plugins are the deepest callers here.
 const STACK: usize = 512 << 10;
@@ -46,7 +46,7 @@ impl<K, H> Default for UnderWay<K, H> {
 }
 
 impl<K: Ord + Clone, H: Clone + PartialEq> UnderWay<K, H> {
-    /// What a caller that asks for `key` at `now` does.
+    /// The action of a caller that asks for `key` at `now`.
     pub fn ask(&self, key: &K, now: Instant) -> Begin<H> {
         let pieces = self.by_key.get(key).map_or(&[][..], Vec::as_slice);
         let Some(newest) = pieces.last() else {

@@ -96,8 +96,7 @@ fn read_now(path: &Path, most: u64, patience: Duration) -> Result<Arc<[u8]>, Fil
     }
 }
 
-/// Whether there is something to read, or the end, within `patience`. A pipe that nobody has opened for
-/// writing yet has neither.
+/// Whether there is something to read, or the end, within `patience`. A pipe without a writer has neither.
 fn readable(file: &File, patience: Duration) -> std::io::Result<bool> {
     let patience = Timespec::try_from(patience).ok();
     match poll(&mut [PollFd::new(file, PollFlags::IN)], patience.as_ref()) {

@@ -58,7 +58,7 @@ fn matches(pattern: &[char], name: &[char]) -> Result<bool, FileError> {
     let malformed =
         || FileError::Read("it is malformed; write a path with * or ?, such as templates/*.tmpl".into());
     let (mut at, mut here) = (0, 0);
-    // Where the last * stands, and what it has matched so far.
+    // The place of the last *, and the length that it has matched so far.
     let mut star: Option<(usize, usize)> = None;
     loop {
         let step = match pattern.get(at) {

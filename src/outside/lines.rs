@@ -13,8 +13,8 @@ const LOG_BYTES: usize = 2 << 20;
 /// The log of this process.
 pub static LOG: LazyLock<Arc<Lines>> = LazyLock::new(|| Arc::new(Lines::new(LOG_BYTES)));
 
-/// Lines that wait for an output. Whoever adds a line waits for nothing. A line that finds no room, or that
-/// the output does not take, is dropped and counted.
+/// Lines that wait for an output. Adding a line never waits. A line that finds no room, or that the output
+/// does not take, is dropped and counted.
 #[derive(Debug)]
 pub struct Lines {
     most: usize,
@@ -37,7 +37,7 @@ struct State {
 /// Lines that are on their way out.
 #[derive(Debug)]
 pub struct Batch {
-    /// What is to be written.
+    /// The text to write.
     pub bytes: Vec<u8>,
     /// How many lines that is.
     pub lines: u64,

@@ -1,7 +1,7 @@
-//! Whatever outside this process may never answer: files, names, and outputs.
+//! Resources outside this process that may never answer: files, names, and outputs.
 //!
-//! Nothing here blocks its caller beyond a bound. A file is read, and a name is looked up, on a thread of its
-//! own ([`Apart`]), and the caller stops waiting when its time is over. A line for the log goes into a
+//! Nothing here blocks its caller beyond a bound. Squelch reads a file, or looks up a name, on a thread of
+//! its own ([`Apart`]). The caller stops waiting when its time is over. A line for the log goes into a
 //! bounded buffer ([`Lines`]) that another thread writes out.
 
 mod apart;

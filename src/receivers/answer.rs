@@ -1,4 +1,4 @@
-//! What a receiver answered.
+//! A receiver's answer.
 
 use std::fmt;
 use std::time::Duration;

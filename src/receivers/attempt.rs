@@ -1,4 +1,4 @@
-//! What one attempt came to: whose fault a failure is, and whether to try again.
+//! The result of one attempt: whose fault a failure is, and whether to try again.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::Answer;
 /// Whether a failed attempt may be repeated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Retry {
-    /// The receiver refused for good; the same request would be refused again.
+    /// The receiver refused for good. It would refuse the same request again.
     Never,
     /// Later, by the exponential schedule.
     Backoff,
@@ -93,7 +93,7 @@ pub struct AttemptError {
     pub reason: FailureReason,
     /// The receiver may have accepted it all the same: the answer was lost, not the request.
     pub ambiguous: bool,
-    /// What happened, without secrets.
+    /// The failure, without secrets.
     pub detail: String,
 }
 
@@ -137,7 +137,7 @@ impl AttemptError {
     }
 }
 
-/// The failure that an answer's status means; `None` for 2xx.
+/// The failure that an answer's status means. `None` for 2xx.
 ///
 /// 5xx, 408, 425 and 429 are retried. 3xx is final: following it would send the page, and the
 /// credentials, where the configuration does not say. A gateway's 502 and 504 may hide an accepted

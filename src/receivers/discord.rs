@@ -45,7 +45,7 @@ const RED: u32 = 0x99_2d_22;
 const GREEN: u32 = 0x2e_cc_71;
 const GREY: u32 = 0x95_a5_a6;
 
-/// A Discord incoming webhook. Templated keys are templates; `None` = the default text.
+/// A Discord incoming webhook. Templated keys are templates. `None` = the default text.
 #[derive(Clone, Debug)]
 pub struct DiscordConfig {
     /// `webhook_url` / `webhook_url_file`: secret.
@@ -129,7 +129,7 @@ struct Embed {
     color: u32,
 }
 
-/// What may call people: nothing.
+/// The mentions that may notify people: none.
 #[derive(Serialize)]
 struct AllowedMentions {
     parse: [&'static str; 0],

@@ -44,7 +44,7 @@ const STYLE: Style = Style {
     alerts: 50,
 };
 
-/// A mail by a mail server. Templated keys are templates; `None` = the default text.
+/// A mail by a mail server. Templated keys are templates. `None` = the default text.
 #[derive(Clone, Debug)]
 pub struct EmailConfig {
     /// `to`, templated: a list of addresses.
@@ -55,7 +55,7 @@ pub struct EmailConfig {
     pub smarthost: (String, u16),
     /// `hello`. Default `localhost`.
     pub hello: String,
-    /// `auth_username`; empty for no log-in.
+    /// `auth_username`, empty for no log-in.
     pub auth_username: String,
     /// `auth_password` or `auth_password_file`: for PLAIN and LOGIN.
     pub auth_password: Option<Secret>,
@@ -71,7 +71,7 @@ pub struct EmailConfig {
     pub tls: TlsConfig,
     /// `headers`, each value templated, under their canonical names.
     pub headers: Vec<(String, String)>,
-    /// `html`, templated; empty for no such part.
+    /// `html`, templated, empty for no such part.
     pub html: Option<String>,
     /// `text`, templated. Default: no such part.
     pub text: Option<String>,
@@ -79,7 +79,7 @@ pub struct EmailConfig {
     pub threading: Threading,
 }
 
-/// By what else than the incident mails make a thread.
+/// The key, beside the incident, by which mails make a thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Threading {
     /// By nothing.

@@ -39,7 +39,7 @@ pub struct IncidentioConfig {
     pub url: SecretUrl,
     /// `alert_source_token` / `alert_source_token_file`.
     pub token: Option<Secret>,
-    /// `max_alerts`; 0 = all.
+    /// `max_alerts`. 0 = all.
     pub max_alerts: u64,
 }
 
@@ -48,7 +48,7 @@ fn reader<'b>(global: &mut Section<'_>, base: &'b Path) -> Reader<'b> {
     Box::new(move |keys| Arc::new(read(keys, shared, base)))
 }
 
-/// Whether the `http_config` of a section has `authorization`; `None` if there is no `http_config`.
+/// Whether the `http_config` of a section has `authorization`. `None` if there is no `http_config`.
 fn has_authorization(keys: &mut Section<'_>) -> Option<bool> {
     match &keys.node("http_config")?.value {
         Value::Map(entries) => Some(entries.iter().any(|(key, _)| key.name == "authorization")),

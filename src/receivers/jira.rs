@@ -202,7 +202,7 @@ impl Notifier for JiraConfig {
         let found = parsed::<Found>(search, "the search")?.issues.into_iter().next();
         let firing = attempt.view.is_firing();
         let Some(issue) = found else {
-            // An issue that nobody opened, or that a person closed, is over.
+            // An issue that does not exist, or that a person closed, is over.
             let opens = firing && answers.len() == 1;
             let create = || {
                 let fields = self.issue(attempt, false);

@@ -49,7 +49,7 @@ pub(super) fn plain_key(
 }
 
 impl Vendor {
-    /// What `global` lends, and then `api_url`, and `api_key` or `api_key_file`, of an integration.
+    /// The keys of `global`, and then `api_url`, and `api_key` or `api_key_file`, of an integration.
     pub(super) fn reader<'b>(
         self,
         global: &mut Section<'_>,
@@ -71,7 +71,7 @@ impl Vendor {
     }
 }
 
-/// What tells one account of a vendor from another. A key in a file is known by the file's name, because its
+/// The text that distinguishes a vendor's accounts. A key in a file counts by the file's name, because its
 /// content may change.
 pub(super) fn known_as(secret: &Secret) -> String {
     match secret {
@@ -91,8 +91,8 @@ pub(super) fn secret_template(key: &str, secret: &Secret) -> Option<Templated> {
 }
 
 impl Attempt<'_> {
-    /// The text of a key of `own`; empty where the configuration leaves it empty. `fallback` takes the
-    /// place of a template that fails.
+    /// The text of a key of `own`. It is empty where the configuration leaves it empty. `fallback` takes
+    /// the place of a template that fails.
     pub(super) fn text(&self, own: &Texts, key: &str, fallback: impl FnOnce() -> String) -> String {
         if own.source(key).is_empty() { String::new() } else { self.texts.text(key, fallback) }
     }

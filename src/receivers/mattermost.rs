@@ -232,7 +232,7 @@ impl MattermostConfig {
         }
     }
 
-    /// An attachment whose keys stand at `place`. `own` has the texts that stand in for what is not given.
+    /// An attachment whose keys stand at `place`. `own` has the default texts.
     fn attachment(
         &self,
         attempt: &Attempt<'_>,
@@ -266,8 +266,8 @@ impl MattermostConfig {
         }
     }
 
-    /// The priority as Mattermost takes it: what it does not know is `standard`, and only the higher ones
-    /// ask for an acknowledgement or go on until there is one.
+    /// The priority as Mattermost takes it. An unknown value is `standard`. Only the higher ones ask for an
+    /// acknowledgement or go on until there is one.
     fn priority(&self, text: &str) -> Option<Priority> {
         if self.texts.source("priority.priority").is_empty() {
             return None;

@@ -1,9 +1,9 @@
-//! Receiver types: one file each, behind [`Notifier`]. A new type is a file, its `mod` line and its entry in
-//! [`TYPES`]; nothing else names it.
+//! Receiver types: one file each, behind [`Notifier`]. A new type is a file, its `mod` line and its entry
+//! in [`TYPES`]. Nothing else names it.
 //!
-//! A type says how it is configured, how a notification becomes a request, and what an answer means. It does
-//! no I/O: [`crate::deliver`] reads its secrets, sends, times out, retries, keeps its pace and hides its
-//! secrets, the same for all types.
+//! A type says how it is configured, how a notification becomes a request, and how to judge an answer. It
+//! does no I/O. [`crate::deliver`] reads its secrets, sends, times out, retries, keeps its pace and hides
+//! its secrets, the same for all types.
 
 pub mod alertmanager;
 mod answer;
@@ -104,11 +104,11 @@ pub(crate) type Reader<'b> = Box<dyn Fn(&mut Section<'_>) -> Arc<dyn Notifier> +
 pub struct Integration {
     /// `pagerduty[0]`: type and position among all integrations of that type in the receiver.
     pub name: SmolStr,
-    /// Its own keys, and what they make of a notification.
+    /// Its own keys, and its form of a notification.
     pub notifier: Arc<dyn Notifier>,
     /// One attempt may take this long.
     pub timeout: Duration,
-    /// `http_config`; unused where the notifier does not speak HTTP.
+    /// `http_config`. It is unused where the notifier does not speak HTTP.
     pub http: HttpConfig,
     /// The templates that its texts may call.
     pub templates: Arc<Library>,

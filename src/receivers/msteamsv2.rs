@@ -1,7 +1,7 @@
 //! `msteamsv2_configs`: an adaptive card, for a Microsoft Teams workflow.
 //!
-//! Teams takes messages of about 28 KB. A connector may answer 200 and say in the body that Teams refused the
-//! message; the status in that body then counts.
+//! Teams takes messages of about 28 KB. A connector may answer 200 and say in the body that Teams refused
+//! the message. The status in that body then counts.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub(super) const STYLE: Style = Style {
     alerts: 10,
 };
 
-/// A Microsoft Teams workflow. Templated keys are templates; `None` = the default text.
+/// A Microsoft Teams workflow. Templated keys are templates. `None` = the default text.
 #[derive(Clone, Debug)]
 pub struct MsTeamsV2Config {
     /// `webhook_url` / `webhook_url_file`: secret.
@@ -99,7 +99,7 @@ impl Notifier for MsTeamsV2Config {
     }
 }
 
-/// What an answer of Teams means.
+/// The meaning of an answer of Teams.
 pub(super) fn judge(answer: &Answer) -> Result<(), AttemptError> {
     failure_of(answer).or_else(|| relayed(answer)).map_or(Ok(()), Err)
 }

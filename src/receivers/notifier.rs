@@ -1,4 +1,4 @@
-//! The trait that every receiver type implements, and what it works with.
+//! The trait that every receiver type implements, and the types that it uses.
 
 use std::any::Any;
 use std::fmt;
@@ -26,7 +26,7 @@ pub trait Notifier: Any + fmt::Debug + Send + Sync {
     /// The name of its type: the value of the metric label `integration`.
     fn name(&self) -> &'static str;
 
-    /// By what the receiver knows that two messages are about one problem.
+    /// The key by which the receiver sees that two messages are about one problem.
     fn known_by(&self) -> KnownBy;
 
     /// The most alerts of one incident in a message.
@@ -34,7 +34,7 @@ pub trait Notifier: Any + fmt::Debug + Send + Sync {
         MOST_ALERTS
     }
 
-    /// Why it can show no digest, and what to write so that it can; `None` if it shows them.
+    /// Why it can show no digest, and the change that makes it show them. `None` if it shows them.
     fn shows_no_digest(&self) -> Option<&'static str> {
         None
     }
@@ -54,13 +54,13 @@ pub trait Notifier: Any + fmt::Debug + Send + Sync {
         crate::model::Duration::from_secs(10)
     }
 
-    /// How fast the vendor lets it send; `None` sets no limit.
+    /// The speed that the vendor allows. `None` sets no limit.
     fn pace(&self) -> Option<Pace> {
         None
     }
 
-    /// By what the vendor counts for [`Notifier::pace`]: integrations with the same account share a pace.
-    /// `None` is an account of its own.
+    /// The account that the vendor counts for [`Notifier::pace`]. Integrations with the same account share
+    /// a pace. `None` is an account of its own.
     fn account(&self) -> Option<String> {
         None
     }
@@ -75,7 +75,7 @@ pub trait Notifier: Any + fmt::Debug + Send + Sync {
         None
     }
 
-    /// What is allowed in the value of a secret file and probably not meant.
+    /// A valid value in a secret file that is probably a mistake.
     fn doubt(&self, secret: &Secret, value: &str) -> Option<String> {
         let _ = (secret, value);
         None
@@ -103,8 +103,8 @@ pub trait Notifier: Any + fmt::Debug + Send + Sync {
     /// There is nothing to send for this notification, or not now.
     fn request(&self, attempt: &Attempt<'_>) -> Result<Request, AttemptError>;
 
-    /// Whether the body of an answer with this status is of use: it decides, or it says why not. 204 and 205
-    /// have none by their definition.
+    /// Whether the body of an answer with this status is of use: it decides, or it says why not. Answers
+    /// with 204 and 205 have none by their definition.
     fn reads(&self, status: u16) -> bool {
         !(200..300).contains(&status)
     }
@@ -115,7 +115,7 @@ pub trait Notifier: Any + fmt::Debug + Send + Sync {
         false
     }
 
-    /// What an answer means. The status decides, unless a type knows better.
+    /// The meaning of an answer. The status decides, unless a type overrides it.
     ///
     /// # Errors
     /// The receiver did not take it, or its answer does not say so.
@@ -123,9 +123,9 @@ pub trait Notifier: Any + fmt::Debug + Send + Sync {
         failure_of(answer).map_or(Ok(()), Err)
     }
 
-    /// The request after these answers, of which there is at least one; `None` once the receiver has accepted
-    /// the notification. A type that needs several requests for one notification decides here by the answers
-    /// so far. An attempt that fails begins anew with [`Notifier::request`].
+    /// The request after these answers, of which there is at least one. `None` once the receiver has
+    /// accepted the notification. A type that needs several requests for one notification decides here by
+    /// the answers so far. An attempt that fails begins anew with [`Notifier::request`].
     ///
     /// # Errors
     /// As [`Notifier::judge`].
@@ -143,7 +143,7 @@ pub trait Notifier: Any + fmt::Debug + Send + Sync {
     }
 }
 
-/// What one attempt may use.
+/// The inputs of one attempt.
 pub struct Attempt<'a> {
     /// The notification as its texts need it.
     pub view: View<'a>,
@@ -179,7 +179,7 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// What is to be sent, and by which carrier. A carrier is common to all types that use it.
+/// The data to send, and its carrier. A carrier is common to all types that use it.
 #[derive(Debug)]
 pub enum Request {
     /// By HTTP.
@@ -236,7 +236,7 @@ pub struct MailAuth {
     pub password: Option<Arc<str>>,
     /// The secret for CRAM-MD5.
     pub secret: Option<Arc<str>>,
-    /// For whom the user acts; usually empty.
+    /// The person for whom the user acts. It is usually empty.
     pub identity: String,
 }
 

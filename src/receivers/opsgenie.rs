@@ -1,8 +1,8 @@
 //! `opsgenie_configs`: alerts of Opsgenie, or of Jira Service Management, which speaks the same API.
 //!
-//! Limits are those of Opsgenie's Alert API: message 130 characters, description 15,000, note 25,000, source
-//! 100, entity 512, 20 tags and 10 actions of 50, 50 responders, 8,000 characters of details. Opsgenie
-//! answers 202 before it works on a request, so no answer says that an alert is missing.
+//! Limits are those of Opsgenie's Alert API: message 130 characters, description 15,000, note 25,000,
+//! source 100, entity 512. It takes 20 tags and 10 actions of 50, 50 responders, and 8,000 characters of
+//! details. Opsgenie answers 202 before it works on a request, so no answer says that an alert is missing.
 
 use std::collections::BTreeMap;
 use std::path::Path;

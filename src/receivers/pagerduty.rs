@@ -47,17 +47,17 @@ const SUMMARY_CHARS: usize = 1024;
 const EVENT_BYTES: usize = 512_000;
 const SHORT_CHARS: usize = 255;
 const LINKS: usize = 20;
-/// What PagerDuty takes as a severity.
+/// The severities that PagerDuty accepts.
 const SEVERITIES: [&str; 4] = ["critical", "error", "warning", "info"];
 const ROUTING_KEY: &str = "routing_key";
 
-/// PagerDuty, Events API v2. Templated keys are Go templates; `None` = the default text.
+/// PagerDuty, Events API v2. Templated keys are Go templates. `None` = the default text.
 #[derive(Clone, Debug)]
 pub struct PagerdutyConfig {
     /// `routing_key` / `routing_key_file`: the integration key of 32 characters. The inline one is templated.
     pub routing_key: Secret,
-    /// `service_key` / `service_key_file`: then the Events API v1 takes the events, whatever the routing key.
-    /// The inline one is templated.
+    /// `service_key` / `service_key_file`: then the Events API v1 takes the events, with or without a
+    /// routing key. The inline one is templated.
     pub service_key: Option<Secret>,
     /// `url`. Default `https://events.pagerduty.com/v2/enqueue`.
     pub url: Url,
@@ -77,7 +77,7 @@ pub struct PagerdutyConfig {
     pub group: Option<String>,
     /// `class`, templated.
     pub class: Option<String>,
-    /// `details`, values templated; they come on top of the default ones.
+    /// `details`, values templated. They come on top of the default ones.
     pub details: Vec<(String, Field)>,
     /// The templates in `details`, by their paths.
     pub texts: Texts,
@@ -101,7 +101,7 @@ impl PagerdutyConfig {
         self
     }
 
-    /// Where change events go; `None` where no such place is known.
+    /// The address for change events. `None` if it is not known.
     pub fn change_url(&self) -> Option<String> {
         self.beside("v2/change/enqueue")
     }
@@ -118,7 +118,7 @@ impl PagerdutyConfig {
         is_path.then(|| format!("{base}/{place}{}{query}", &path[bare.len()..]))
     }
 
-    /// What is doubtful in a routing key: PagerDuty's own have 32 characters.
+    /// The reason why a routing key is doubtful: PagerDuty's own have 32 characters.
     fn key_doubt(&self, key: &str) -> Option<String> {
         let host = self.url.0.split("://").nth(1)?.split(['/', ':', '?']).next()?;
         let length = key.chars().count();
@@ -168,7 +168,7 @@ fn read(keys: &mut Section<'_>, default: &Url, base: &Path) -> PagerdutyConfig {
         links: lists::read_links(keys),
         service_key,
         webhook_secret: callback_secret(keys, base),
-        // A key that is missing is noted above; the rest is read all the same.
+        // A missing key is noted above. The rest is still read.
         routing_key: routing_key.unwrap_or_else(|| Secret::Inline("".into())),
     };
     if let Secret::Inline(key) = &config.routing_key
@@ -193,7 +193,7 @@ fn read(keys: &mut Section<'_>, default: &Url, base: &Path) -> PagerdutyConfig {
     config
 }
 
-/// What may go wrong with a routing key that is made anew for each notification.
+/// The possible errors of a routing key that is made anew for each notification.
 fn template_doubt(problems: &Problems, key: &str) -> Option<String> {
     // Labels of one group do not change while its incident is open.
     let fixed = ["GroupLabels", "Receiver"];
@@ -397,8 +397,8 @@ fn url_of(config: &PagerdutyConfig, kind: Kind) -> String {
     change.unwrap_or_else(|| config.url.0.trim().to_owned())
 }
 
-/// The event, at most 512,000 bytes: details lose alerts from the end until it fits, then give way to
-/// a note, and links with them.
+/// The event, at most 512,000 bytes. Details lose alerts from the end until it fits, then give way to a
+/// note, and links with them.
 fn event(config: &PagerdutyConfig, key: &str, view: &View<'_>, texts: &Renderer<'_>) -> Vec<u8> {
     let n = view.notification;
     let mut event = Event {
@@ -491,15 +491,15 @@ fn line(text: String, chars: usize) -> String {
     cut(clean_line(text.trim()), chars)
 }
 
-/// PagerDuty's four words over our levels: the highest is critical, the lowest info, those between
-/// are spread evenly; a half rounds down in severity, so that critical, warning, info stay themselves.
+/// PagerDuty's four words over our levels. The highest is critical, the lowest info, those between are
+/// spread evenly. A half rounds down in severity, so that critical, warning, info stay themselves.
 fn level_severity((level, levels): (u8, u8)) -> &'static str {
     let steps = usize::from(levels).saturating_sub(1).max(1);
     let at = (2 * 3 * usize::from(level) + steps) / (2 * steps);
     SEVERITIES[at.min(3)]
 }
 
-/// A template may say anything; what PagerDuty would refuse falls back to the level's word.
+/// A template may say anything. A value that PagerDuty would refuse falls back to the level's word.
 fn known_severity(text: &str, level: (u8, u8)) -> &'static str {
     let known = SEVERITIES.into_iter().find(|s| s.eq_ignore_ascii_case(text.trim()));
     known.unwrap_or_else(|| level_severity(level))
@@ -521,7 +521,7 @@ fn details(view: &View<'_>, configured: &BTreeMap<String, Value>, most: usize) -
     details
 }
 
-/// A text at the top stays a text. What stands below is of the type that YAML reads.
+/// A text at the top stays a text. Values below it have the type that YAML reads.
 fn configured_details(config: &PagerdutyConfig, texts: &Renderer<'_>) -> BTreeMap<String, Value> {
     let render = |(name, field): &(String, Field)| {
         let path = format!("details.{name}");
@@ -546,7 +546,7 @@ fn images(config: &PagerdutyConfig, texts: &Renderer<'_>) -> Vec<Image> {
     (0..config.images.len()).filter_map(one).collect()
 }
 
-/// The configured links, the runbooks, and the rules' own pages; each once, at most 20.
+/// The configured links, the runbooks, and the rules' own pages, each once, at most 20.
 fn links(config: &PagerdutyConfig, view: &View<'_>, texts: &Renderer<'_>) -> Vec<Link> {
     let (mut links, mut seen) = (Vec::new(), BTreeSet::new());
     let mut add = |href: &str, text: String| {

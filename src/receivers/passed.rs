@@ -1,5 +1,5 @@
-//! An event that another program sent to Squelch in the form of a pager, and that goes on to a pager by
-//! itself: its own texts go on in place of Squelch's default texts.
+//! An event that another program sent to Squelch in the form of a pager, and that Squelch forwards to a
+//! pager by itself. Its own texts go on in place of Squelch's default texts.
 
 use std::collections::BTreeMap;
 

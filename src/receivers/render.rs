@@ -119,7 +119,7 @@ impl<'a> Renderer<'a> {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What went wrong since the last call, one entry a key; the default text stands in each time.
+    /// The errors since the last call, one entry a key. The default text stood in each time.
     pub fn take_errors(&self) -> Vec<String> {
         std::mem::take(&mut *self.errors())
     }

@@ -197,7 +197,7 @@ impl Notifier for RocketchatConfig {
         let detail = format!("status {} with {:?}", answer.status, answer.excerpt());
         match said.success {
             Some(true) => Ok(()),
-            // The answer repeats the message, which may be longer than what is read of it.
+            // The answer repeats the message, which may be longer than the part that Squelch reads.
             None if answer.truncated || !self.reads(answer.status) => Ok(()),
             Some(false) => Err(AttemptError::refused(FailureReason::ClientError, detail)),
             None => {
@@ -310,7 +310,7 @@ struct Action {
     msg_in_chat_window: bool,
 }
 
-/// What Rocket.Chat says in a body.
+/// The content of a Rocket.Chat answer.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Said {

@@ -9,8 +9,8 @@ use sha2::Sha256;
 use crate::model::{Notification, Timestamp};
 use crate::settings::SigningKeys;
 
-/// The same for every attempt at one notification, also after a restart, and for no other one: the
-/// incident's key alone would make of its resolve a repeat of its page.
+/// The id is the same for every attempt at one notification, also after a restart, and for no other one.
+/// The incident's key alone would make its resolve a repeat of its page.
 pub(super) fn id_of(n: &Notification) -> String {
     let key: String = n.dedup_key.chars().filter(char::is_ascii_alphanumeric).take(32).collect();
     format!("msg_{key}_{}", n.id.0)

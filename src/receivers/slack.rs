@@ -49,7 +49,7 @@ const TEXTS: [(&str, &str); 15] = [
 ];
 const POST: &str = "/chat.postMessage";
 const UPDATE: &str = "/chat.update";
-/// What Slack answers where there is no message that it could change or reply to. Then a new one is posted.
+/// Slack's answers if there is no message to change or reply to. Then a new one is posted.
 const NOT_TO_BE_CHANGED: [&str; 10] = [
     "cannot_reply_to_message",
     "cant_update_message",
@@ -74,7 +74,7 @@ pub struct SlackConfig {
     pub actions: Vec<bool>,
     /// `link_names`
     pub link_names: bool,
-    /// `mrkdwn_in`; empty = Alertmanager's three.
+    /// `mrkdwn_in`. Empty = Alertmanager's three.
     pub mrkdwn_in: Vec<String>,
     /// `update_message`
     pub update_message: bool,
@@ -96,7 +96,7 @@ pub enum SlackAddress {
     },
 }
 
-/// What `global` lends.
+/// The defaults in `global`.
 struct Defaults {
     api_url: Option<SecretUrl>,
     app_url: Url,

@@ -66,7 +66,7 @@ pub struct SnsConfig {
 pub struct SigV4 {
     /// `region`, or `AWS_REGION`, or `AWS_DEFAULT_REGION`.
     pub region: Option<String>,
-    /// Who asks; `None` if nothing says so.
+    /// The identity that signs. `None` if the section gives none.
     pub identity: Option<Identity>,
     /// `role_arn`: the role to take on.
     pub role: Option<Role>,
@@ -115,7 +115,7 @@ pub struct Role {
     pub arn: String,
     /// `external_id`
     pub external_id: Option<String>,
-    /// Where STS answers; `None` = the endpoint of the region.
+    /// The address of STS. `None` = the endpoint of the region.
     pub sts_url: Option<Url>,
 }
 
@@ -347,7 +347,7 @@ struct Credentials<'a> {
     session_token: Option<&'a str>,
 }
 
-/// What STS answers for a role.
+/// The answer of STS for a role.
 fn credentials_in(body: &str) -> Option<Credentials<'_>> {
     Some(Credentials {
         access_key: element(body, "AccessKeyId")?,

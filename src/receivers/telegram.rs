@@ -52,7 +52,7 @@ pub struct TelegramConfig {
     pub bot_token: Secret,
     /// `chat_id` / `chat_id_file`.
     pub chat: Chat,
-    /// `message_thread_id`: the topic of a forum; 0 = none.
+    /// `message_thread_id`: the topic of a forum. 0 = none.
     pub message_thread_id: i64,
     /// `disable_notifications`: the message makes no sound.
     pub disable_notifications: bool,
@@ -297,7 +297,7 @@ struct Message {
     text: String,
 }
 
-/// What the answers so far ask to change.
+/// The changes for which the answers so far ask.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 struct Corrections {
     /// Telegram cannot parse the markup.

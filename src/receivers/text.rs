@@ -1,4 +1,4 @@
-//! Texts that stand in where a template fails, and what fits them into a message.
+//! Texts that stand in where a template fails, and functions that fit them into a message.
 
 use std::fmt::Write;
 
@@ -44,7 +44,7 @@ pub(super) fn escape_markdown(text: &str, special: &str) -> String {
     out
 }
 
-/// At most `max` characters; what is longer ends in `…`, Alertmanager's mark.
+/// At most `max` characters. A longer text ends in `…`, Alertmanager's mark.
 pub fn cut(text: String, max: usize) -> String {
     match text.char_indices().nth(max) {
         None => text,
@@ -52,8 +52,8 @@ pub fn cut(text: String, max: usize) -> String {
     }
 }
 
-/// Keeps alert content from calling people in a chat: `<!channel>`, `<@U123>`, `<#C123>`, `@here`, `@all`.
-/// Links and addresses stay, and what hides text is escaped.
+/// Keeps alert content from notifying people in a chat: `<!channel>`, `<@U123>`, `<#C123>`, `@here`,
+/// `@all`. Links and addresses stay, and text that would hide other text is escaped.
 pub fn calls_nobody(text: &str) -> String {
     const ALL: [&str; 4] = ["here", "channel", "everyone", "all"];
     let text = clean_text(text);
@@ -75,7 +75,7 @@ pub fn calls_nobody(text: &str) -> String {
     out
 }
 
-/// At most `max` bytes, for vendors that count these; what is longer ends in `…`.
+/// At most `max` bytes, for vendors that count these. A longer text ends in `…`.
 pub fn cut_bytes(text: String, max: usize) -> String {
     if text.len() <= max {
         return text;
@@ -99,8 +99,8 @@ pub fn subject(view: &View<'_>) -> String {
     clean_line(format!("{state} {title}").trim_end())
 }
 
-/// Alerts as text, one block each: labels, annotations, source, as Alertmanager's
-/// `__text_alert_list`. At most `most` of them; then how many were left out.
+/// Alerts as text, one block each: labels, annotations, source, as Alertmanager's `__text_alert_list`. It
+/// lists at most `most` of them, and then the number of those left out.
 pub fn alert_list(alerts: &[&AlertView], readings: &Readings, most: usize, left_out: u64) -> String {
     let mut text = String::new();
     for alert in alerts.iter().take(most) {
@@ -148,7 +148,7 @@ pub const PLAIN: Style = Style {
 pub fn story(view: &View<'_>, style: &Style) -> String {
     let mut text = String::new();
     if view.notification.kind == Kind::Digest {
-        // What it is about is in that one line; the alerts only illustrate it.
+        // Its subject is in that one line. The alerts only illustrate it.
         text.push_str(&(style.escape)(&clean_line(&causes::text(&view.notification.cause))));
         text.push('\n');
     }
@@ -173,8 +173,7 @@ pub fn story(view: &View<'_>, style: &Style) -> String {
     text.trim_end().to_owned()
 }
 
-/// What a message that may be a repeat says at the end of its title, where the receiver has no key to fold
-/// repeats by.
+/// The mark at the end of the title of a message that may be a repeat, where the receiver folds no repeats.
 pub const REPEAT: &str = " (possible repeat)";
 
 /// A title of at most `most` characters. It is cut before the mark of a possible repeat.
@@ -263,7 +262,7 @@ mod tests {
             "[FIRING:4] Latency, Errors, Disk eu-1 (service=db: 3 of 4 alerts, severity=critical: 3 of 4 alerts)"
         );
         assert_eq!(title(&page(&alerts[1..2], cluster)), "[FIRING:1] Errors eu-1 (db critical)");
-        // Merged pages are titled by what most have; that not all do is said.
+        // The title of merged pages names the labels that most have, and says that not all do.
         let merged = LabelSet::from_pairs([("cluster", "eu-1"), ("service", "db")]);
         assert!(
             title(&page(&alerts, merged))

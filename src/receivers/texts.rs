@@ -52,7 +52,7 @@ impl Texts {
         names
     }
 
-    /// Gives a key another template; an empty one takes the key away.
+    /// Gives a key another template. An empty one takes the key away.
     pub fn set(&mut self, key: impl Into<String>, source: impl Into<String>) {
         let (key, source) = (key.into(), source.into());
         self.0.retain(|(known, _)| *known != key);
@@ -61,7 +61,7 @@ impl Texts {
         }
     }
 
-    /// The template of a key; empty if it has none.
+    /// The template of a key. It is empty if the key has none.
     pub(super) fn source(&self, key: &str) -> &str {
         self.0.iter().find(|(known, _)| known == key).map_or("", |(_, source)| source)
     }

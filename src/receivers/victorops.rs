@@ -34,7 +34,7 @@ pub static TYPE: ReceiverType = ReceiverType {
 
 const MESSAGE_CHARS: usize = 20_480;
 const SHORT_CHARS: usize = 1_024;
-/// What opens or changes an incident.
+/// The types that open or change an incident.
 const TYPES: [&str; 3] = ["CRITICAL", "WARNING", "INFO"];
 /// Fields that Squelch sets itself.
 const RESERVED: [&str; 7] = [
@@ -184,7 +184,7 @@ impl VictoropsConfig {
         custom.chain(set.map(|(name, value)| (name.to_owned(), value))).collect()
     }
 
-    /// What fires never says that it recovered, whatever the template writes.
+    /// A firing incident never says that it recovered, even if the template does.
     fn message_type(&self, attempt: &Attempt<'_>) -> &'static str {
         match attempt.view.notification.kind {
             Kind::Resolve => "RECOVERY",

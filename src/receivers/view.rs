@@ -1,4 +1,5 @@
-//! A notification as its texts need it: firing and resolved apart, and what the alerts share.
+//! A notification in the form that its texts need: firing and resolved apart, and the labels that the
+//! alerts share.
 
 use std::collections::BTreeSet;
 
@@ -9,16 +10,16 @@ use crate::templates::{NO_READINGS, Readings, incident_url};
 /// So many rules of one incident have links.
 const LINKED_RULES: usize = 10;
 
-/// What one attempt renders.
+/// The values that one attempt renders.
 #[derive(Clone)]
 pub struct View<'a> {
-    /// What is to be told.
+    /// The notification.
     pub notification: &'a Notification,
-    /// `--web.external-url`; may be empty.
+    /// `--web.external-url`. It may be empty.
     pub external_url: &'a str,
     /// It may have been said before: a keyless receiver is told so.
     pub possible_repeat: bool,
-    /// What the rules of the alerts measured.
+    /// The readings of the alerts' rules.
     pub readings: &'a Readings,
     /// The alerts that fire.
     pub firing: Vec<&'a AlertView>,
@@ -46,9 +47,9 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether the incident fires. What closes an incident says resolved whatever its alerts do (a
-    /// stale or superseded one still lists firing alerts); what opens or repeats one says firing. A
-    /// digest is about no incident, and calls nobody, whatever it lists.
+    /// Whether the incident fires. A notification that closes an incident says resolved (a stale or
+    /// superseded one still lists firing alerts). One that opens or repeats an incident says firing. A
+    /// digest is about no incident, and notifies no person by name, with any alerts.
     pub fn is_firing(&self) -> bool {
         match self.notification.kind {
             Kind::Page | Kind::Update => true,
@@ -56,7 +57,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The page of the incident; may be empty.
+    /// The page of the incident. It may be empty.
     pub fn incident_url(&self) -> String {
         incident_url(self.external_url, self.notification)
     }

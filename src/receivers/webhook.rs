@@ -1,5 +1,5 @@
-//! `webhook_configs`: Alertmanager's webhook body, version 4, so that what reads Alertmanager's
-//! reads ours.
+//! `webhook_configs`: Alertmanager's webhook body, version 4, so that a reader of Alertmanager's body reads
+//! ours.
 //!
 //! Field order and escapes are those of Go's `encoding/json` over `template.Data`.
 
@@ -47,7 +47,7 @@ pub struct WebhookConfig {
     pub payload: Option<Field>,
     /// The templates in `payload`, by their paths.
     pub texts: Texts,
-    /// `max_alerts`; 0 = all.
+    /// `max_alerts`. 0 = all.
     pub max_alerts: u64,
     /// `signing_secret` / `signing_secret_file`: one Standard Webhooks secret, or several with blanks
     /// between them while they are being changed.
@@ -86,7 +86,7 @@ fn template_url(keys: &mut Section<'_>) -> Option<SecretUrl> {
     Some(SecretUrl(Secret::Inline(text.text.trim().into())))
 }
 
-/// What `max_alerts` means: 0 is all, as in Alertmanager.
+/// The meaning of `max_alerts`: 0 is all, as in Alertmanager.
 pub(super) fn most_alerts(max_alerts: u64) -> u32 {
     match max_alerts {
         0 => u32::MAX,
@@ -179,8 +179,8 @@ struct Alert<'a> {
 /// The status is that of the whole group, not of the alerts that are listed (Alertmanager's mistake, its
 /// issue 3396).
 ///
-/// What the alerts have in common is that of the incident's own: alerts of its group that are beside them
-/// show that the group fires, and change no summary under which a consumer knows the problem.
+/// The common labels are those of the incident's own alerts. Other alerts of its group show that the group
+/// fires. They change no summary by which a consumer knows the problem.
 pub(super) fn body(attempt: &Attempt<'_>, version: &'static str, most: usize) -> Vec<u8> {
     let (view, summary) = (&attempt.view, &mut None);
     let n = match view.notification.kind {
@@ -210,10 +210,9 @@ pub(super) fn body(attempt: &Attempt<'_>, version: &'static str, most: usize) ->
     body
 }
 
-/// A digest in the words of a format that knows only alerts that fire or resolved: one alert of our
-/// own, resolved, with what is to be said in its annotations. What is listed in `alerts` is taken for
-/// news by whoever reads it: one that fires would open an incident that nobody closes, one that
-/// resolved might close an incident that is open.
+/// A digest in a format that knows only alerts that fire or resolved. It is one internal alert, resolved,
+/// with the text in its annotations. Readers take each entry of `alerts` for a change. An entry that fires
+/// would open an incident that never closes, and one that resolved might close an incident that is open.
 fn digest(view: &View<'_>) -> Notification {
     let n = view.notification;
     let labels = LabelSet::from_pairs([
@@ -257,8 +256,8 @@ fn alert<'a>(alert: &'a AlertView, n: &Notification) -> Alert<'a> {
     }
 }
 
-/// Alertmanager's key for the first incident of a group; later ones are other incidents to whoever
-/// keys by it.
+/// Alertmanager's key for the first incident of a group. For readers with this key, later ones are other
+/// incidents.
 fn group_key(n: &Notification) -> String {
     match n.generation {
         0 => n.group_key.to_string(),

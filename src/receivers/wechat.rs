@@ -278,7 +278,7 @@ struct Content {
     content: String,
 }
 
-/// What WeCom says in a body.
+/// The content of a WeCom answer.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Said {
@@ -297,8 +297,8 @@ impl Said {
         matches!(self.errcode, Some(40014 | 42001 | 41001))
     }
 
-    /// What a 200 means. `gettoken` of some servers gives a token and no `errcode`. A code that is not known
-    /// is tried three times, because WeCom adds codes.
+    /// The meaning of a 200. `gettoken` of some servers gives a token and no `errcode`. An unknown code is
+    /// tried three times, because WeCom adds codes.
     fn check(&self, answer: &Answer) -> Result<(), AttemptError> {
         use FailureReason::{AuthError, ClientError, Other, RateLimited};
         let detail = || format!("status {} with {:?}", answer.status, answer.excerpt());

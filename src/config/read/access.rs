@@ -10,7 +10,7 @@ use crate::settings::http::secret;
 use crate::settings::section::{Problems, Section, Text, shown};
 use crate::settings::yaml::Node;
 
-/// The most of either; each request compares against all of them.
+/// The most entries of either. Each request compares against all of them.
 const MOST: usize = 1_000;
 
 pub(super) fn read(sources: &[Node], users: &[Node], base: &Path, problems: &Problems) -> AccessRules {

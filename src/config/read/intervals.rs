@@ -24,7 +24,7 @@ const MONTHS: [&str; 12] = [
     "december",
 ];
 
-/// All named intervals; a name may stand in one of the lists only.
+/// All named intervals. A name may stand in one of the lists only.
 pub(super) fn read<'a>(
     lists: impl Iterator<Item = &'a [Node]>,
     problems: &Problems,
@@ -51,8 +51,8 @@ pub(super) fn read<'a>(
     named
 }
 
-/// Entries are alternatives. Days in one and times in another hold on whole days and at those times of every
-/// day, where mostly the times of those days are meant.
+/// Warns of entries that are alternatives. Days in one entry and times in another hold on whole days and at
+/// those times of every day. Mostly the author means the times of those days.
 fn either_or(name: &str, intervals: &[TimeInterval], entries: &[Node], problems: &Problems) {
     let line = |at: usize| entries.get(at).map_or(0, |entry| entry.line);
     let has_days = |i: &TimeInterval| {
@@ -179,7 +179,7 @@ fn years(from: &str, to: &str) -> Option<Span> {
     ordered(number(from)?, number(to)?)
 }
 
-/// A range may begin in front and end at the back; one that begins at the back ends there.
+/// A range may begin in front and end at the back. One that begins at the back ends there.
 fn days_of_month(from: &str, to: &str) -> Option<Span> {
     let number = |text: &str| text.parse().ok().filter(|n: &i16| *n != 0 && (-31..=31).contains(n));
     let (from, to) = (number(from)?, number(to)?);

@@ -1,4 +1,4 @@
-//! The lines of what decides, from the tree of the file.
+//! The lines of the policy, from the tree of the file.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::config::Lines;
 use crate::settings::section::scalar;
 use crate::settings::yaml::{Key, Node, Value};
 
-/// The lines of `root`; what is not as it should be is reported by whoever reads it.
+/// The lines of `root`. The readers of each section report its errors.
 pub(super) fn read(root: &Node) -> Lines {
     let noise = entries(child(root, "noise")).iter().map(|(name, profile)| {
         let mut lines = keys(Some(profile));

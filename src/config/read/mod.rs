@@ -59,7 +59,7 @@ const OF_INTEGRATIONS: [&str; 24] = [
     "mattermost_webhook_url",
 ];
 
-/// Reads the whole text; `base` is the folder to which `_file` keys are relative.
+/// Reads the whole text. `_file` keys are relative to the folder `base`.
 pub(super) fn read(text: &str, base: &Path) -> Result<Config, Vec<Problem>> {
     let root = yaml::parse(text).map_err(|problem| vec![problem])?;
     let mut config = read_node(&root, base)?;
@@ -86,7 +86,7 @@ pub(crate) fn read_node(root: &Node, base: &Path) -> Result<Config, Vec<Problem>
     }
 }
 
-/// The keys of each section that stands in `text`, by what errors call the section.
+/// The keys of each section that stands in `text`, by the name that errors use for the section.
 pub(super) fn keys(text: &str) -> Result<BTreeMap<String, BTreeSet<&'static str>>, Problem> {
     let root = yaml::parse(text)?;
     let problems = Problems::default();

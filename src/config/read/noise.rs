@@ -1,4 +1,4 @@
-//! `noise`, `severities` and `identity`: what the engine decides by.
+//! `noise`, `severities` and `identity`: the settings by which the engine decides.
 
 use std::collections::BTreeMap;
 
@@ -124,7 +124,8 @@ fn read_storm(mut keys: Section<'_>, storm: &mut Storm) {
             let message = format!("end {end} is above start {}; write a lower end", storm.start);
             keys.problems.add(keys.line_of("end"), message);
         }
-        // What follows from start anyway is not kept, so that the shipped file equals the defaults.
+        // A value that follows from `start` anyway is not kept, so that the shipped file equals the
+        // defaults.
         storm.end = Some(end).filter(|end| *end != storm.start.div_ceil(2));
     }
     keys.finish();
@@ -136,14 +137,14 @@ fn read_limit(mut keys: Section<'_>, limit: &mut Limit) {
     keys.finish();
 }
 
-/// What [`count`] takes.
+/// The values that [`count`] accepts.
 const COUNT: &str = "0 (off) or a whole number up to 1000";
 
 fn count(text: &str) -> Option<u32> {
     text.parse().ok().filter(|n| *n <= 1_000)
 }
 
-/// What `usual_per_day` takes.
+/// The values that `usual_per_day` accepts.
 const PER_DAY: &str = "a number of firings a day such as 5 or 0.5, or 0 (off)";
 
 fn read_busy(mut keys: Section<'_>, busy: &mut Busy) {
@@ -291,8 +292,8 @@ fn levels<'a>(nodes: &'a [Node], escalations: &mut Escalations<'a>, problems: &'
     levels
 }
 
-/// `identity.ignore_labels`. By default only the label that the Prometheus operator sets on the alerts
-/// of each replica: a wider default (`replica`) would make two broken database replicas one alert.
+/// `identity.ignore_labels`. The default is only the label that the Prometheus operator sets on the alerts
+/// of each replica. A wider default (`replica`) would make two broken database replicas one alert.
 pub(super) fn ignore_labels(section: Option<Section<'_>>) -> Vec<SmolStr> {
     let listed = section.and_then(|mut section| {
         let listed = section.texts("ignore_labels");

@@ -79,7 +79,7 @@ fn ignored(keys: &mut Section<'_>, key: &'static str) {
     keys.section(key);
 }
 
-/// A text out of a list; the empty one means the default.
+/// A text out of a list. The empty one means the default.
 pub(super) fn one_of<'a>(keys: &mut Section<'a>, key: &'static str, all: &[&str]) -> Option<&'a str> {
     let text = keys.text(key).filter(|text| !text.text.is_empty())?;
     if !all.contains(&text.text) {

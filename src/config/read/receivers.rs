@@ -36,16 +36,16 @@ const OF_ALERTMANAGER: [&str; 18] = [
     "wechat_configs",
 ];
 
-/// What `global` lends to integrations that do not say it themselves.
+/// The defaults in `global` for integrations that do not set the key themselves.
 pub(super) struct Defaults<'b> {
     /// Each type with the reader of its integrations.
     pub(super) readers: Vec<(&'static ReceiverType, Reader<'b>)>,
     pub(super) http: HttpConfig,
-    /// The folder of the configuration file; `_file` keys are relative to it.
+    /// The folder of the configuration file. `_file` keys are relative to it.
     pub(super) base: &'b Path,
 }
 
-/// What the receivers are to those who decide, and to those who send.
+/// The receivers in two forms: for the engine, and for delivery.
 #[derive(Default)]
 pub(super) struct Receivers {
     pub(super) deciding: BTreeMap<SmolStr, Receiver>,

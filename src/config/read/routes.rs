@@ -10,7 +10,7 @@ use crate::settings::section::{Problems, Section, Text, nearest, shown};
 use crate::settings::template_check;
 use crate::templates::is_template;
 
-/// What routes may name.
+/// The names that routes may use.
 pub(super) struct Names<'n> {
     pub(super) receivers: BTreeSet<&'n str>,
     pub(super) profiles: BTreeSet<&'n str>,
@@ -25,15 +25,15 @@ pub(super) fn read(root: Section<'_>, names: &Names<'_>) -> (Vec<Route>, Vec<Gro
     (tree.routes, tree.times)
 }
 
-/// What is read so far.
+/// The routes read so far.
 struct Tree<'n> {
     names: &'n Names<'n>,
     routes: Vec<Route>,
     times: Vec<GroupTimes>,
 }
 
-/// Reads one node and what is below it. `route` comes with what the node inherits: receiver,
-/// `group_by`, the three times and the noise profile.
+/// Reads one node and the nodes below it. `route` comes with the inherited values: receiver, `group_by`,
+/// the three times and the noise profile.
 fn read_node(
     mut keys: Section<'_>,
     parent: Option<&str>,
@@ -156,7 +156,8 @@ fn labels(keys: &mut Section<'_>, inherited: &LabelSet) -> LabelSet {
     labels
 }
 
-/// When a route notifies nobody. The root always may: what no other route takes must not get lost.
+/// The times at which a route notifies no receiver. The root has none: alerts that no other route takes
+/// must not get lost.
 fn windows(keys: &mut Section<'_>, root: bool, names: &Names<'_>) -> Windows {
     let mut named = |key: &'static str| -> Vec<SmolStr> {
         let Some(texts) = keys.texts(key) else { return Vec::new() };
@@ -221,7 +222,7 @@ fn classic_name(name: &str, line: u32, problems: &Problems) {
     }
 }
 
-/// `{a="1",b=~"x"}`: what one route adds to its parent's key.
+/// `{a="1",b=~"x"}`: the part that one route adds to its parent's key.
 fn key_part(matchers: &[Matcher]) -> String {
     let parts: Vec<String> = matchers.iter().map(Matcher::to_string).collect();
     format!("{{{}}}", parts.join(","))

@@ -10,7 +10,7 @@ use crate::settings::{Secret, SecretFile, SecretForm};
 /// The least that makes sense: an empty decision log has 100 kB.
 const SMALLEST: u64 = 10 << 20;
 
-/// The keys of `storage`, and the file with the URL of a PostgreSQL; a path is relative to `base`.
+/// The keys of `storage`, and the file with the URL of a PostgreSQL. A path is relative to `base`.
 pub(super) fn read(section: Option<Section<'_>>, base: &Path) -> (Storage, Option<Secret>) {
     let mut storage = Storage::default();
     let Some(mut keys) = section else { return (storage, None) };
@@ -40,8 +40,8 @@ pub fn database_url(path: PathBuf, key: &str, line: u32) -> Secret {
     Secret::File(Arc::new(SecretFile { path, key: key.into(), line, form: SecretForm::Password }))
 }
 
-/// `500MB` in bytes; units are powers of 1024, as for Prometheus' `--storage.tsdb.retention.size`, and `MiB`
-/// means the same.
+/// `500MB` in bytes. Units are powers of 1024, as for Prometheus' `--storage.tsdb.retention.size`, and
+/// `MiB` means the same.
 pub(super) fn bytes(text: &str) -> Option<u64> {
     let prefixes = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
     let units = prefixes.into_iter().chain([("KB", 10), ("MB", 20), ("GB", 30), ("TB", 40), ("B", 0)]);

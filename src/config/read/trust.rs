@@ -13,7 +13,7 @@ use crate::settings::yaml::{Node, Value};
 
 /// The most heartbeats: each is a label value of a metric.
 const MAX_HEARTBEATS: usize = 100;
-/// The least memory that makes sense: the program itself takes some 20 MiB, and what waits as much as 64 MiB.
+/// The least useful memory. The program itself takes some 20 MiB, and waiting requests up to 64 MiB.
 const LEAST_MEMORY: u64 = 64 << 20;
 
 /// `failopen_after` and `failopen_levels` of `global`.
@@ -25,7 +25,7 @@ pub(super) fn failopen(keys: &mut Section<'_>) -> FailOpen {
     found
 }
 
-/// Levels that are named and not there are an error: what they name would not leave.
+/// A level that is named and does not exist is an error: its pages would not leave.
 pub(super) fn known_levels(found: &FailOpen, severities: &Severities, line: u32, problems: &Problems) {
     for name in found.levels.iter().filter(|n| !severities.levels.iter().any(|l| l.name == **n)) {
         let all = severities.levels.iter().map(|l| l.name.as_str());
@@ -90,10 +90,11 @@ const ORDINARY: [&str; 10] = [
     "HostOutOfMemory",
     "ServiceUnavailable",
 ];
-/// What names of heartbeats are made of.
+/// Parts of the names of heartbeats.
 const BEATS: [&str; 6] = ["watchdog", "heartbeat", "deadman", "deadmans", "always", "alive"];
 
-/// What shows that these matchers take alerts that are no heartbeat: of those only the silence would page.
+/// The sign that these matchers take ordinary alerts. Squelch would page only if such an alert falls
+/// silent.
 fn ordinary(matchers: &[Matcher], severities: &Severities) -> Option<String> {
     let named: Vec<&Matcher> = matchers.iter().filter(|m| m.name() == "alertname").collect();
     if named.is_empty() {

@@ -1,7 +1,7 @@
 //! Events of senders that page by PagerDuty's or Opsgenie's own API: one event a request.
 //!
-//! The labels of an event name its alert: the key by which the sender knows it, the integration that it came
-//! through, and some short texts. All else is an annotation.
+//! The labels of an event name its alert: the sender's key, the integration that it came through, and some
+//! short texts. All else is an annotation.
 
 pub mod opsgenie;
 pub mod pagerduty;
@@ -23,7 +23,7 @@ const NAMELESS: &str = "Event";
 /// The longest name of an alert, in bytes.
 const NAME_BYTES: usize = 200;
 
-/// What an event asks for.
+/// The action that an event asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// An alert fires, or ended.
@@ -34,7 +34,7 @@ pub enum Action {
     Nothing,
 }
 
-/// What is wrong with an event: the field, and a sentence about it.
+/// An error in an event: the field, and a sentence about it.
 pub type Wrong = (&'static str, String);
 
 /// The JSON object that a body is.

@@ -61,7 +61,7 @@ pub fn read(
     Ok(firing(labels.set(), annotations.set(), "", received_at))
 }
 
-/// What a request below the alert with the alias `key` asks for. `place` is the last part of its path.
+/// The action of a request below the alert with the alias `key`. `place` is the last part of its path.
 pub fn below(
     place: &str,
     body: &Value,

@@ -15,7 +15,7 @@ const SUMMARY_CHARS: usize = 1024;
 const SHORT_CHARS: usize = 128;
 /// Of a change so many links are kept.
 const LINKS_OF_CHANGE: usize = 4;
-/// What Grafana writes into a class that nobody chose.
+/// The class that Grafana writes if the user chose none.
 const UNNAMED: &str = "default";
 
 /// The key of the service that an event is for.
@@ -28,7 +28,7 @@ pub fn dedup_key(event: &Value) -> Option<String> {
     Some(text(event.get("dedup_key"))).filter(|key| !key.trim().is_empty())
 }
 
-/// What an event that came through `integration` asks for, of the alert with `key`.
+/// The action of an event that came through `integration`, for the alert with `key`.
 ///
 /// # Errors
 /// PagerDuty would refuse the event too.
@@ -100,9 +100,9 @@ pub fn read(
 pub struct Change {
     /// When it happened.
     pub at: Timestamp,
-    /// What changed.
+    /// The change.
     pub summary: String,
-    /// Where it changed; may be empty.
+    /// The place of the change. It may be empty.
     pub source: String,
     /// Texts and URLs that say more about it.
     pub links: Vec<(String, String)>,

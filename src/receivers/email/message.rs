@@ -24,8 +24,8 @@ pub(super) struct Thread {
 }
 
 impl Thread {
-    /// The first mail of an incident has an id that follows from the incident, so that it is the same mail
-    /// when it is sent again.
+    /// The id of an incident's first mail follows from the incident, so that a second copy is the same
+    /// mail.
     pub(super) fn new(view: &View<'_>, sender: &str, threading: Threading, now: Timestamp) -> Self {
         let n = view.notification;
         let domain = sender.rsplit_once('@').map_or("localhost", |(_, domain)| domain);

@@ -8,7 +8,7 @@ use super::super::passed::{self, Passed};
 use super::super::text::{clean_line, cut, http_url};
 use super::{Event, Image, LINKS, Link, PagerdutyConfig, SEVERITIES, SHORT_CHARS, SUMMARY_CHARS, line};
 
-/// Puts the sender's own texts in the place of the default ones. What the configuration says stays.
+/// Puts the sender's own texts in the place of the default ones. Configured texts stay.
 pub(super) fn pass(
     event: &mut Event<'_>,
     config: &PagerdutyConfig,

@@ -80,7 +80,7 @@ pub(super) fn event(config: &PagerdutyConfig, key: &str, view: &View<'_>, texts:
     }
 }
 
-/// What a refusal means: with this API, 403 asks to slow down.
+/// The meaning of a refusal: with this API, 403 asks to slow down.
 pub(super) fn refusal(answer: &Answer, error: AttemptError) -> AttemptError {
     if answer.status != 403 {
         return error;

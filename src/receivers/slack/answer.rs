@@ -1,4 +1,4 @@
-//! What Slack answers, and servers that are compatible with Slack.
+//! The answers of Slack, and of servers that are compatible with Slack.
 //!
 //! An incoming webhook answers `ok`. `chat.postMessage` answers 200 whatever became of the message: the
 //! body says `{"ok":true,…}` or `{"ok":false,"error":"word"}`. Compatible servers have success bodies
@@ -13,8 +13,8 @@ use smol_str::SmolStr;
 
 use crate::receivers::{Answer, AttemptError, FailureReason, Retry, Verdict};
 
-/// Errors that pass by themselves: of the documented ones those that speak of a limit, of a fault inside
-/// Slack, or of a migration under way. `rollup_error` is the incoming webhooks' own.
+/// Errors that pass by themselves. They are the documented ones about a limit, a fault inside Slack, or a
+/// migration under way. `rollup_error` is the incoming webhooks' own.
 const PASSING: [&str; 10] = [
     "fatal_error",
     "internal_error",
@@ -118,10 +118,9 @@ const FINAL: [&str; 58] = [
     "user_not_found",
 ];
 
-/// What a 2xx answer means. An error that is not known is tried three times and is then a refusal: a
-/// person hears of it, and the fallback is told. A body that is no answer of Slack's is asked for three
-/// times, and is then taken for success: the status says so, and each attempt may be a message in the
-/// channel.
+/// The meaning of a 2xx answer. An unknown error is tried three times and is then a refusal: Squelch raises
+/// an alarm, and notifies the fallback. A body that is no answer of Slack's is tried three times, and then
+/// counts as success. The status says so, and each attempt may be a message in the channel.
 pub(super) fn check(answer: &Answer) -> Result<(), AttemptError> {
     let said = Said::of(&answer.body);
     let detail = format!("status {} with {:?} instead of ok", answer.status, answer.excerpt());
@@ -165,7 +164,7 @@ pub(super) fn posted(answer: &Answer) -> Option<SmolStr> {
     (plain(&channel) && plain(&ts)).then(|| format!("{channel} {ts}").into())
 }
 
-/// What a body says that is known.
+/// The known content of a body.
 #[derive(Default, Debug)]
 struct Said {
     end: Option<End>,
@@ -177,7 +176,7 @@ struct Said {
 #[derive(PartialEq, Eq, Debug)]
 enum End {
     Success,
-    /// For this reason; empty if it gives none.
+    /// The reason, empty if it gives none.
     Failure(String),
 }
 

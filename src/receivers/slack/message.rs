@@ -240,7 +240,7 @@ fn footer(view: &View<'_>) -> String {
     }
 }
 
-/// A digest is neither good nor bad, whatever its alerts do.
+/// A digest is neither good nor bad, with any alerts.
 fn color(attempt: &Attempt<'_>) -> String {
     let view = &attempt.view;
     if view.notification.kind == Kind::Digest {
@@ -250,8 +250,8 @@ fn color(attempt: &Attempt<'_>) -> String {
     cut(clean_line(attempt.texts.text("color", own).trim()), SHORT_CHARS)
 }
 
-/// A title of at most [`TITLE_CHARS`] characters. Slack has no key to fold repeats by, so a message that may
-/// be a repeat says so at the end of its title, which is cut before the mark.
+/// A title of at most [`TITLE_CHARS`] characters. Slack has no key to fold repeats by, so a message that
+/// may be a repeat says so at the end of its title. The title is cut before the mark.
 fn marked(text: String, view: &View<'_>) -> String {
     if !view.possible_repeat {
         return cut_escaped(text, TITLE_CHARS);

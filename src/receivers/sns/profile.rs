@@ -13,7 +13,7 @@ const ELSEWHERE: [(&str, &str); 5] = [
     ("sso_start_url", "Squelch asks no single sign-on for credentials"),
 ];
 
-/// What a profile gives.
+/// The content of a profile.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Profile<'a> {
     pub(super) credentials: Credentials<'a>,

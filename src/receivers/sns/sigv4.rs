@@ -12,7 +12,7 @@ const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// The type of the body, which the signature covers.
 pub(super) const CONTENT_TYPE: &str = "application/x-www-form-urlencoded; charset=utf-8";
 
-/// What signs.
+/// The identity that signs.
 pub(super) struct Signer<'a> {
     pub(super) access_key: &'a str,
     pub(super) secret_key: &'a str,
