@@ -1,4 +1,4 @@
-//! `squelch alerts`: the alerts that a server remembers, and where they stand; or a history of them.
+//! `squelch alerts`: the alerts that a server remembers, with their states, or a history of them.
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,8 @@ use crate::web::{AlertEntry, AlertPage, StandingEntry};
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Only alerts that match, such as alertname=Down host=~"db.*"; the first may be a bare alertname.
+    /// Only alerts that match, such as alertname=Down host=~"db.*". The first matcher may be a bare
+    /// alertname.
     #[arg(value_name = "MATCHERS")]
     pub matchers: Vec<String>,
     /// Which alerts.
@@ -28,21 +29,21 @@ pub struct Args {
     /// Only alerts that went to this receiver.
     #[arg(short, long, value_name = "NAME")]
     pub receiver: Option<String>,
-    /// Only alerts at this: passing, paged, flapping, resolving, held, rate_limited, quiet, muted, or
-    /// observed for what a profile only observes.
+    /// Only alerts in this state: passing, paged, flapping, resolving, held, rate_limited, quiet, muted, or
+    /// observed for alerts whose profile only observes.
     #[arg(long, value_name = "STATE")]
     pub state: Option<String>,
     /// How many are listed at most.
     #[arg(long, default_value_t = 1000, value_name = "N")]
     pub limit: usize,
-    /// Write a history that `backtest --history` reads, in place of a list: of a server, the last
-    /// occurrence of each alert that it remembers; of --storage.path, all that was said and is still there.
+    /// Write a history that `backtest --history` reads, in place of a list. For a server it has the last
+    /// occurrence of each remembered alert. With --storage.path it has all statements that are still there.
     #[arg(long, conflicts_with_all = ["status", "receiver", "state", "limit", "output", "watch"])]
     pub export: bool,
-    /// With --export: read the storage directory of a server; it may be running.
+    /// With --export: read the storage directory of a server. The server may be running.
     #[arg(long = "storage.path", value_name = "DIR", requires = "export")]
     pub storage: Option<PathBuf>,
-    /// With --export: how far to look back; all without.
+    /// With --export: how far to look back. Without it, the whole history.
     #[arg(long, value_name = "DURATION", requires = "export")]
     pub since: Option<Duration>,
     /// The server.
@@ -151,7 +152,7 @@ async fn export(args: &Args, wanted: Vec<Matcher>) -> Result<(), Stopped> {
     Ok(out.flush()?)
 }
 
-/// What was said of these alerts last: a line when each began, and one when it ended.
+/// The latest statements about these alerts: a line for the begin of each, and one for its end.
 fn said(alerts: &[AlertEntry], from: Timestamp) -> Vec<(Timestamp, Vec<Observation>)> {
     let mut lines = Vec::new();
     for alert in alerts {
@@ -171,7 +172,7 @@ fn said(alerts: &[AlertEntry], from: Timestamp) -> Vec<(Timestamp, Vec<Observati
         }
     }
     lines.retain(|(at, _)| *at >= from);
-    // Of one time, in the order of the list: what begins before what ends.
+    // Of one time, in the order of the list: begins before ends.
     lines.sort_by_key(|(at, _)| *at);
     lines
 }

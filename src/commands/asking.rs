@@ -1,4 +1,4 @@
-//! What the commands that read have in common: how alerts are named, where they read, how they answer.
+//! The common part of the commands that read: how alerts are named, where they read, how they answer.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::{complain, failed, wrote};
 use crate::model::{Matcher, Timestamp, parse_matchers};
 
-/// Matchers as amtool takes them: one or several in a word; the first may be a bare alertname.
+/// Matchers as amtool takes them: one or several in a word. The first may be a bare alertname.
 ///
 /// # Errors
 /// A word says nothing, for the reason given.
@@ -33,12 +33,12 @@ pub fn senseless(why: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Ends a command with what it found.
+/// Ends a command with its result.
 pub fn say(text: &str) -> ExitCode {
     wrote(std::io::stdout().lock().write_all(text.as_bytes()))
 }
 
-/// Ends a command with what it found, as JSON.
+/// Ends a command with its result, as JSON.
 pub fn say_json(found: &impl serde::Serialize) -> ExitCode {
     match serde_json::to_string_pretty(found) {
         Ok(text) => say(&(text + "\n")),

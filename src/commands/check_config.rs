@@ -1,4 +1,4 @@
-//! `squelch check-config`: says of each file whether it is valid, and what is in it.
+//! `squelch check-config`: says of each file whether it is valid, and lists its content.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use crate::deliver;
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct CheckConfig {
-    /// Files to check; `-` is standard input.
+    /// Files to check. `-` is standard input.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
@@ -25,9 +25,9 @@ Examples:
   Check every file of a folder, as a step of CI:
     squelch check-config config/*.yml";
 
-/// Checks `files` and writes the findings to `out` as `amtool check-config` does: success or failure of
-/// each, what is in it, and warnings, which do not fail it. The code is 0 if all are valid, 1 if one is
-/// not or `out` cannot be written.
+/// Checks `files` and writes the findings to `out` as `amtool check-config` does. It writes success or
+/// failure of each file, its content, and warnings, which do not fail it. The code is 0 if all are valid, 1
+/// if one is not or `out` cannot be written.
 pub fn run(files: &[PathBuf], out: &mut dyn Write) -> ExitCode {
     match check(files, out) {
         Ok(true) => ExitCode::SUCCESS,
@@ -65,7 +65,7 @@ fn load(file: &Path) -> Result<Config, ConfigErrors> {
     config::parse(&text, "<stdin>", Path::new(""))
 }
 
-/// What the configuration names must be right too, where it is there.
+/// The files that the configuration names must be right too, if they exist.
 fn sound(config: Config, file: &Path) -> Result<Config, ConfigErrors> {
     let mut wrong = config::wrong_secrets(&config);
     wrong.extend(deliver::wrong_certificates(&config.receivers));

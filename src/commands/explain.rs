@@ -28,7 +28,7 @@ pub struct Args {
     /// How many decisions are read at most, the newest, from 1 to 1000.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub limit: u16,
-    /// Read the storage directory of a server instead of asking one; it may be running.
+    /// Read the storage directory of a server instead of asking one. The server may be running.
     #[arg(long = "storage.path", value_name = "DIR")]
     pub storage: Option<PathBuf>,
     /// The server.
@@ -48,7 +48,7 @@ Examples:
   Read the files of a server that is down:
     squelch explain DiskFull --storage.path=data/";
 
-/// What was asked for.
+/// The subject of the question.
 #[derive(Debug)]
 enum What {
     Fingerprint(Fingerprint),
@@ -56,7 +56,7 @@ enum What {
     Matchers(Vec<Matcher>),
 }
 
-/// Explains: 0 then, 1 if nothing is known or nobody can be asked, 2 if the question makes no sense.
+/// Explains. The code is 0 then, 1 if nothing is known or no server answers, 2 if the question is invalid.
 pub async fn run(args: Args) -> ExitCode {
     let what = match read(&args.what) {
         Ok(what) => what,
@@ -123,7 +123,7 @@ fn query(what: What, since: Timestamp, args: &Args) -> Query {
     }
 }
 
-/// What the files of a server say.
+/// The answer from the files of a server.
 fn stored(reader: &Reader, mut query: Query) -> Result<Page, String> {
     if let Some(key) = query.incident.take_if(|key| key.len() < 64) {
         let wanted = WhichIncident { key: key.clone(), number: None, observed: None };

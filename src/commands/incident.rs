@@ -54,7 +54,7 @@ struct Which {
     /// The key of the incident, or a beginning of at least 6 hex digits that no other incident has.
     #[arg(value_name = "KEY", value_parser = key)]
     key: String,
-    /// The number of an older incident with the same key; the newest by default.
+    /// The number of an older incident with the same key. By default the newest.
     #[arg(long, value_name = "N")]
     number: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! `squelch incidents`: what is open, where, why, and what happens next.
+//! `squelch incidents`: the open incidents, their receivers, their causes, and the next step.
 
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ use crate::web::{IncidentEntry, IncidentPage, span};
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Only incidents with an alert that matches, such as alertname=Down; the first may be a bare
+    /// Only incidents with an alert that matches, such as alertname=Down. The first matcher may be a bare
     /// alertname.
     #[arg(value_name = "MATCHERS")]
     pub matchers: Vec<String>,
@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(short, long, value_name = "NAME")]
     pub receiver: Option<String>,
     /// Only incidents in this state: passing, paged, flapping, resolving, superseded, closing, or observed
-    /// for what a profile only observes.
+    /// for incidents whose profile only observes.
     #[arg(long, value_name = "STATE")]
     pub state: Option<String>,
     /// List incidents that closed, with the times that they took.
@@ -129,7 +129,7 @@ fn simple(incidents: &[IncidentEntry], screen: &Screen) -> String {
             incident.title.clone(),
         ]
     };
-    // What is comes before what would be.
+    // Real incidents come before those of observe mode.
     let (would, is): (Vec<_>, Vec<_>) = incidents.iter().partition(|incident| incident.would.is_some());
     let rows: Vec<_> = is.into_iter().chain(would).map(row).collect();
     let head = ["State", "Severity", "Receiver", "Opened At", "Firing", "Next", "Key", "Title"];

@@ -33,16 +33,16 @@ pub enum Format {
     Json,
 }
 
-/// What is written at least.
+/// The lowest level that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Level {
     /// Everything.
     Debug,
-    /// What a person may want to know afterwards.
+    /// Events that a person may want to know afterwards.
     Info,
-    /// What may need somebody.
+    /// Problems that may need a person.
     Warn,
-    /// What needs somebody.
+    /// Problems that need a person.
     Error,
 }
 
@@ -74,7 +74,7 @@ pub fn init(args: Args) {
         Level::Warn => "warn",
         Level::Error => "error",
     };
-    // Libraries have their say from warnings on: what they debug is not about pages.
+    // Libraries log from warnings on. Their debug lines are not about pages.
     let others = if level == "error" { "error" } else { "warn" };
     let filter = EnvFilter::new(format!("{others},squelch={level}"));
     let log =
@@ -190,7 +190,7 @@ fn value(out: &mut impl fmt::Write, text: &str) -> fmt::Result {
             '\n' => out.write_str("\\n")?,
             '\r' => out.write_str("\\r")?,
             '\t' => out.write_str("\\t")?,
-            // Control characters of both sets, line separators, and what reorders a line.
+            // Control characters of both sets, line separators, and characters that reorder a line.
             c if c.is_control()
                 || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
             {

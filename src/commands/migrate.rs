@@ -66,7 +66,7 @@ fn receivers(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)
 }
 
-/// How an incident looks at an integration, by what it knows it by.
+/// How an incident looks at an integration, by the key that the integration uses.
 fn of_incident(known_by: KnownBy) -> &'static str {
     match known_by {
         KnownBy::DedupKey => "one incident per problem, which updates and resolves change in place",
@@ -87,7 +87,7 @@ fn groups(routes: &[Route], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)
 }
 
-/// What stands in the brackets of `group_by`.
+/// The content of the brackets of `group_by`.
 fn names(group_by: &GroupBy) -> String {
     match group_by {
         GroupBy::All => "'...'".into(),

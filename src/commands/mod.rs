@@ -50,7 +50,8 @@ enum Command {
     CheckConfig(check_config::CheckConfig),
     /// Say what changes for a user of Alertmanager, and which two edits to make.
     Migrate(migrate::Args),
-    /// Run behaviour tests of a configuration: what fires when, and who must hear of it.
+    /// Run behaviour tests of a configuration: the alerts that fire, and the notifications that must
+    /// follow.
     Test(test::Args),
     /// Say what a configuration would have made of the past.
     Backtest(backtest::Args),
@@ -58,7 +59,7 @@ enum Command {
     Explain(explain::Args),
     /// List the alerts that a server remembers, or export their history.
     Alerts(alerts::Args),
-    /// List the open incidents, their receivers, and what happens next, or list closed ones.
+    /// List the open incidents, their receivers and the next steps, or list closed ones.
     Incidents(incidents::Args),
     /// Show one incident with its timeline, or write its review.
     Incident(incident::Args),
@@ -68,7 +69,7 @@ enum Command {
     Cluster(cluster::Args),
     /// Move what a storage holds from a file to PostgreSQL, or back.
     Storage(storage::Args),
-    /// Say how much noise was removed, where it comes from, and what would calm it.
+    /// Show how much noise Squelch removed, where it comes from, and how to reduce it.
     Report(report::Args),
     /// Show within a minute what it does, on a storm made for it.
     Demo(demo::Args),
@@ -115,7 +116,7 @@ pub fn main() -> ExitCode {
             Command::Man(args) => man::run(&args, Cli::command()),
         }
     });
-    // Dropped, it would wait for what hangs.
+    // A drop would wait for tasks that hang.
     runtime.shutdown_background();
     code
 }
@@ -129,8 +130,9 @@ fn parsed() -> Result<Cli, String> {
     Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
 }
 
-/// Reads an address to listen on. No names, since one may stand for several addresses, and no bare
-/// `:9096`: that every interface is meant is to be said, because nothing here asks who calls.
+/// Reads an address to listen on. It takes no names, since one may stand for several addresses. It takes no
+/// bare `:9096` either: the user must say that every interface is meant, because nothing here asks for
+/// credentials.
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         let port = text.rsplit_once(':').map(|(_, port)| port).filter(|port| port.parse::<u16>().is_ok());

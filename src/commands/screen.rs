@@ -105,7 +105,7 @@ pub fn set_colour(choice: ColorChoice) {
 pub struct Screen {
     now: Timestamp,
     colour: bool,
-    /// Columns of the terminal; `None` if the output is none.
+    /// Columns of the terminal. `None` if the output is no terminal.
     width: Option<usize>,
     wide: bool,
 }

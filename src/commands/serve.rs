@@ -14,7 +14,7 @@ use super::log;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Configuration file; read again on SIGHUP and POST /-/reload.
+    /// Configuration file. It is read again on SIGHUP and POST /-/reload.
     #[arg(
         long = "config.file",
         env = "SQUELCH_CONFIG_FILE",
@@ -22,21 +22,21 @@ pub struct Args {
         value_name = "FILE"
     )]
     pub config_file: PathBuf,
-    /// Directory of the journal; created if it is not there.
+    /// Directory of the journal. It is created if it does not exist.
     #[arg(long = "storage.path", env = "SQUELCH_STORAGE_PATH", default_value = "data/", value_name = "DIR")]
     pub storage: PathBuf,
     /// Address to listen on. You may give several, separated by commas.
     #[arg(long = "web.listen-address", env = "SQUELCH_WEB_LISTEN_ADDRESS", default_value = "127.0.0.1:9096",
           value_name = "ADDRESS", value_delimiter = ',', value_parser = super::address)]
     pub listen: Vec<SocketAddr>,
-    /// TLS, headers and users of the HTTP surface, as Prometheus' exporter-toolkit has them; read
+    /// TLS, headers and users of the HTTP surface, as in Prometheus' exporter-toolkit. The file is read
     /// again on reload.
     #[arg(long = "web.config.file", env = "SQUELCH_WEB_CONFIG_FILE", value_name = "FILE")]
     pub web_config: Option<PathBuf>,
-    /// URL under which people reach this server; stands in notifications.
+    /// URL under which people reach this server. It stands in notifications.
     #[arg(long = "web.external-url", env = "SQUELCH_WEB_EXTERNAL_URL", default_value = "", value_name = "URL", value_parser = external_url)]
     pub external_url: String,
-    /// Path under which everything is served; by default the path of --web.external-url.
+    /// Path under which everything is served. By default the path of --web.external-url.
     #[arg(long = "web.route-prefix", env = "SQUELCH_WEB_ROUTE_PREFIX", value_name = "PATH")]
     pub route_prefix: Option<String>,
     /// Where the other replicas reach this one, for replicas that share a PostgreSQL. By default the address
@@ -113,7 +113,7 @@ fn external_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// The path of `http://host/path`; empty if there is none.
+/// The path of `http://host/path`. It is empty if there is none.
 fn path_of(url: &str) -> &str {
     let rest = url.split_once("://").map_or("", |(_, rest)| rest);
     rest.find('/').map_or("", |at| &rest[at..])

@@ -30,7 +30,7 @@ pub struct Args {
     pub http_config: Option<PathBuf>,
 }
 
-/// What a server answers is read with these.
+/// A server, and the client that reads its answers.
 pub struct Server {
     client: HttpClient,
     url: String,
@@ -50,7 +50,7 @@ impl Server {
         Ok(Server { client, url: args.url.trim_end_matches('/').to_owned() })
     }
 
-    /// What is at `path` with these parameters, as JSON.
+    /// The JSON at `path` with these parameters.
     ///
     /// # Errors
     /// There is no answer, or it says no, for the reason given.
@@ -67,8 +67,8 @@ impl Server {
         answered(self.client.get(&url, ANSWER_BYTES).await)
     }
 
-    /// What is on the pages of a list, up to `limit` entries; `open` takes a page apart into its entries
-    /// and the cursor of the next.
+    /// The entries on the pages of a list, up to `limit`. `open` takes a page apart into its entries and
+    /// the cursor of the next.
     ///
     /// # Errors
     /// There is no answer, or it says no, for the reason given.
@@ -94,7 +94,7 @@ impl Server {
         Ok(all)
     }
 
-    /// What the server says to a JSON body at `path`.
+    /// The server's answer to a JSON body at `path`.
     ///
     /// # Errors
     /// There is no answer, or it says no, for the reason given.
@@ -103,7 +103,7 @@ impl Server {
         answered(self.client.change(Method::POST, &self.at(path), body, ANSWER_BYTES).await)
     }
 
-    /// What the server says when what is at `path` is to go.
+    /// The server's answer to a DELETE at `path`.
     ///
     /// # Errors
     /// There is no answer, or it says no, for the reason given.

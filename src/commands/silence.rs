@@ -23,13 +23,13 @@ pub struct Args {
 
 #[derive(Clone, Debug, clap::Subcommand)]
 enum What {
-    /// Silence what matches, from now on; prints the id.
+    /// Silence matching alerts, from now on. Prints the id.
     Add(Add),
-    /// List silences; those in force or to come, the first to end first.
+    /// List silences. By default those in force or to come, the first to end first.
     Query(Query),
-    /// Change how long silences last, or why there are any; prints their ids.
+    /// Change the end of silences, or their comment. Prints their ids.
     Update(Update),
-    /// End silences. What they kept back and still fires pages then.
+    /// End silences. Alerts that they kept back and that still fire page then.
     Expire(Expire),
 }
 
@@ -70,7 +70,8 @@ Examples:
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = ADD_EXAMPLES)]
 struct Add {
-    /// What is silenced: matchers such as alertname=Down host=~"db.*"; the first may be a bare alertname.
+    /// The alerts to silence: matchers such as alertname=Down host=~"db.*". The first may be a bare
+    /// alertname.
     #[arg(required = true, value_name = "MATCHERS")]
     matchers: Vec<String>,
     /// Why.
@@ -82,7 +83,7 @@ struct Add {
     /// How long.
     #[arg(short, long, default_value = "1h", value_name = "DURATION")]
     duration: Duration,
-    /// From when, RFC 3339; now if it is not given.
+    /// The start, RFC 3339. By default now.
     #[arg(long, value_name = "TIME", value_parser = time)]
     start: Option<Timestamp>,
     /// Until when, RFC 3339, in place of --duration.
@@ -98,13 +99,13 @@ struct Add {
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = QUERY_EXAMPLES)]
 struct Query {
-    /// Only silences with such matchers, as if those were labels; the first may be a bare alertname.
+    /// Only silences with such matchers, as if those were labels. The first may be a bare alertname.
     #[arg(value_name = "MATCHERS")]
     matchers: Vec<String>,
     /// Those that are over, in place of those that are not.
     #[arg(long)]
     expired: bool,
-    /// Only those that end within this time; with --expired, that ended within it.
+    /// Only silences that end within this time. With --expired, those that ended within it.
     #[arg(long, value_name = "DURATION")]
     within: Option<Duration>,
     /// Only those of this author.
@@ -148,14 +149,14 @@ struct Expire {
     server: server::Args,
 }
 
-/// What the server says of a silence that it made, changed or ended.
+/// The server's answer about a silence that it made, changed or ended.
 #[derive(Serialize, Deserialize)]
 struct Changed {
     #[serde(rename = "silenceID")]
     silence_id: String,
 }
 
-/// Does it: 0 then, 1 if it was refused or nobody can be asked, 2 if it makes no sense.
+/// Runs it. The code is 0, 1 if the server refused or none answers, 2 if the request is invalid.
 pub async fn run(args: Args) -> ExitCode {
     match args.what {
         What::Add(args) => add(args).await,

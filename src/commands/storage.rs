@@ -1,4 +1,4 @@
-//! `squelch storage`: what a storage holds, moved to another one.
+//! `squelch storage`: moves the content of a storage to another one.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -99,7 +99,7 @@ fn copied(args: &CopyArgs) -> Result<String, String> {
     Ok(told(&done, &args.from, &args.to))
 }
 
-/// What a path of the command line names.
+/// The place that a path of the command line names.
 fn place(path: &Path, flag: &str) -> Result<Place, String> {
     let text = path.to_string_lossy();
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {

@@ -12,13 +12,13 @@ use crate::history::{HistoryError, Past, PrometheusHistory, Window, windows};
 use crate::model::Duration;
 use crate::node::clock::wall;
 
-/// The largest answer that is taken; a window whose answer is larger is asked for in halves.
+/// The largest answer that is taken. A window whose answer is larger is split into halves.
 const ANSWER_BYTES: usize = 64 << 20;
 
 /// How long one answer may take: servers give a query two minutes by default.
 const TIMEOUT: StdDuration = StdDuration::from_secs(150);
 
-/// A server, and what it is asked for.
+/// A server, and the question for it.
 pub(super) struct Question {
     pub(super) url: String,
     /// How the server lets us in.
@@ -70,7 +70,7 @@ pub(super) async fn ask(
     }
 }
 
-/// The answer for one window; none if it is too much for the server or for us.
+/// The answer for one window. `None` if it is too much for the server or for Squelch.
 async fn one(client: &HttpClient, url: &str, window: &Window) -> Result<Option<Vec<u8>>, String> {
     let url = format!("{}{}", url.trim_end_matches('/'), window.query());
     let answer =

@@ -1,4 +1,4 @@
-//! `squelch backtest`: what a configuration would have made of the past.
+//! `squelch backtest`: the past under another configuration.
 
 mod ask;
 mod page;
@@ -26,7 +26,7 @@ use progress::{Counted, Shown};
 #[command(group(clap::ArgGroup::new("past").required(true).args(["history", "prometheus", "storage"])))]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Configuration on trial; its receivers are told nothing. An alertmanager.yml is one too.
+    /// Configuration on trial. Its receivers get no notifications. An alertmanager.yml is one too.
     #[arg(long = "config.file", default_value = "squelch.yml", value_name = "FILE")]
     pub config_file: PathBuf,
     /// Try this noise profile on every route, in place of those that the file names.
@@ -35,10 +35,10 @@ pub struct Args {
     /// Another configuration to compare with: pages gained, lost and later as seen from it.
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
-    /// Alert history, JSON lines, plain or gzip; `-` is standard input.
+    /// Alert history, JSON lines, plain or gzip. `-` is standard input.
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,
-    /// Base URL of a Prometheus-compatible server; its ALERTS series are the history.
+    /// Base URL of a Prometheus-compatible server. Its ALERTS series are the history.
     #[arg(long, value_name = "URL")]
     pub prometheus: Option<String>,
     /// With --prometheus: options of the HTTP client, such as basic_auth or http_headers, as promtool takes
@@ -56,10 +56,11 @@ pub struct Args {
     /// With --prometheus: from one sample to the next.
     #[arg(long, default_value = "1m", value_name = "DURATION")]
     pub step: Duration,
-    /// Directory of a server's journal, which may be running; what it still holds is the history.
+    /// Directory of a server's journal, which may be running. The events that it still holds are the
+    /// history.
     #[arg(long = "storage.path", value_name = "DIR")]
     pub storage: Option<PathBuf>,
-    /// Write every notification to this file, a JSON object a line; `-` is standard output.
+    /// Write every notification to this file, a JSON object a line. `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub notifications: Option<PathBuf>,
     /// Write the report with figures to this file: one HTML page that needs no other file.
@@ -140,7 +141,7 @@ async fn replayed(args: Args, shown: Arc<Shown>) -> Result<Report, Stopped> {
     report.unwrap_or_else(|error| Err(error.to_string().into()))
 }
 
-/// A file as if it were in force: of one that observes, what it would do is the question.
+/// A file as if it were in force. A file in observe mode is tried in enforce mode.
 fn candidate(file: &Path, noise: Option<&str>) -> Result<Candidate, String> {
     let mut config = config::load(file).map_err(|errors| errors.to_string())?;
     let mut name = file.display().to_string();
@@ -164,7 +165,7 @@ fn question(url: &str, args: &Args) -> Result<Question, String> {
 
 type Events = Box<dyn Iterator<Item = Result<Past, HistoryError>>>;
 
-/// The history that was asked for; `answers` are those of a Prometheus.
+/// The requested history. `answers` are those of a Prometheus.
 fn past(
     args: &Args,
     mut answers: mpsc::Receiver<Result<Vec<Past>, HistoryError>>,

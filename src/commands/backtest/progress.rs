@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use crate::history::Progress;
 use crate::model;
 
-/// What is known of how far it is.
+/// The known progress.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     pub(super) progress: Progress,
-    /// Bytes or windows; `total` is 0 if nobody knows.
+    /// Bytes or windows. `total` is 0 if it is unknown.
     done: AtomicU64,
     total: AtomicU64,
 }

@@ -30,7 +30,7 @@ use storm::{SECONDS, Step, Without};
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// How long the storm lasts; its times and the configuration's shrink and stretch with it.
+    /// How long the storm lasts, in seconds. Its times and those of the configuration scale with it.
     #[arg(long, default_value_t = SECONDS, value_parser = clap::value_parser!(u64).range(5..=3600))]
     pub seconds: u64,
     /// The same within 12 seconds.
@@ -181,7 +181,7 @@ async fn blow(
     writeln!(out)
 }
 
-/// Tells `step` as both members of the pair do. What is refused is told again, as they would.
+/// Sends `step` as both members of the pair do. It sends a refused request again, as they would.
 async fn tell(
     client: &Client<HttpConnector, Full<Bytes>>,
     to: SocketAddr,
@@ -224,7 +224,7 @@ fn show_progress(node: &Node, pager: &FakePager, elapsed: Duration) -> io::Resul
     }
 }
 
-/// The configuration of the demo: what stands in it for hours shrinks to seconds of the storm.
+/// The configuration of the demo. Hours in a real configuration shrink to seconds of the storm.
 fn config(pager: &str, seconds: u64) -> String {
     let time = |of_storm: u64| crate::model::Duration::from_millis(of_storm * 1000 * seconds / SECONDS);
     format!(

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::model::{Status, Timestamp};
 
-/// The storm is written for this many seconds; others stretch or shrink it.
+/// The storm is written for this many seconds. Other lengths scale it.
 pub const SECONDS: u64 = 60;
 
 /// How many instances lose their database at once.
@@ -22,7 +22,7 @@ pub struct Step {
     pub at: u64,
     /// Which alert.
     pub alert: StormAlert,
-    /// Whether it fires from now on; the same again is a repeat.
+    /// Whether it fires from now on. The same value again is a repeat.
     pub firing: bool,
 }
 
@@ -109,8 +109,8 @@ fn group_key(alert: &StormAlert) -> String {
     format!("{{}}:{{alertname={:?}, instance={:?}}}", alert.name, alert.instance)
 }
 
-/// What would have been paged without Squelch: a pager opens an incident for each group that fires
-/// and folds what it is told of one that is open, from whichever member of the pair.
+/// The pages without Squelch. A pager opens an incident for each group that fires. It folds notifications
+/// of both members of the pair into an open one.
 #[derive(Default)]
 pub struct Without {
     open: BTreeSet<String>,

@@ -1,4 +1,4 @@
-//! PagerDuty's Events API v2 as it is documented: what it takes, refuses and answers.
+//! PagerDuty's Events API v2 by its documentation: the events that it takes and refuses, and its answers.
 
 use serde_json::{Value, json};
 
@@ -59,7 +59,7 @@ pub fn enqueue(state: &mut State, body: &[u8], rate_limit: u32, now: Timestamp) 
     (202, json!({"status": "success", "message": "Event processed", "dedup_key": key}))
 }
 
-/// `POST /v2/change/enqueue`: kept by nobody here, only counted.
+/// `POST /v2/change/enqueue`. It only counts the event and does not keep it.
 pub fn change(state: &mut State, body: &[u8]) -> Answered {
     let summary = serde_json::from_slice::<Value>(body)
         .ok()

@@ -1,18 +1,18 @@
-//! Faults by script: what the next requests meet instead of an answer.
+//! Faults by script, for the next requests.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde::Deserialize;
 
-/// Scripts kept at once; the oldest goes.
+/// The most scripts kept at once. The oldest goes first.
 const SCRIPTS: usize = 1000;
 
-/// What happens to the next requests; the body of `POST /script`.
+/// The fault of the next requests. It is the body of `POST /script`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fault {
-    /// How many requests; 0 counts as 1.
+    /// The number of requests. 0 counts as 1.
     pub next: u32,
     /// Answer this status. None: the ordinary answer.
     pub answer: Option<u16>,
@@ -26,7 +26,7 @@ pub struct Fault {
     pub hang_ms: u64,
     /// Break the connection off instead of answering.
     pub reset: bool,
-    /// What was sent takes effect all the same: the sender cannot know.
+    /// The request takes effect all the same: the sender cannot know.
     pub accepted: bool,
     /// Only requests whose path begins so.
     pub path: String,

@@ -1,8 +1,8 @@
 //! `squelch fake-pager`: a pager to practise on.
 //!
-//! It speaks PagerDuty's Events API v2, Slack's incoming webhooks and Alertmanager's webhook, and
-//! keeps what a human would have got: which incidents opened, merged and closed, and how often
-//! somebody was interrupted.
+//! It speaks PagerDuty's Events API v2, Slack's incoming webhooks and Alertmanager's webhook, and keeps a
+//! person's view. This is which incidents opened, merged and closed, and how often a page interrupted the
+//! person.
 
 mod events;
 mod fault;
@@ -28,12 +28,12 @@ pub struct Args {
     #[arg(long = "web.listen-address", default_value = "127.0.0.1:9196", value_name = "ADDRESS",
           value_parser = super::address)]
     pub listen_address: SocketAddr,
-    /// Events that one PagerDuty routing key may send in 60 seconds before it is answered 429;
-    /// 0 = any number. PagerDuty's own limit is about 120.
+    /// Events that one PagerDuty routing key may send in 60 seconds before the answer is 429. 0 = any
+    /// number. PagerDuty's own limit is about 120.
     #[arg(long = "pagerduty.rate-limit", default_value_t = 0, value_name = "EVENTS")]
     pub rate_limit: u32,
-    /// Where the pager sends PagerDuty's webhook of version 3 when a person acknowledges an incident: an `http://`
-    /// URL, such as that of Squelch with the path `/pagerduty/v3/webhook`.
+    /// Where the pager sends PagerDuty's webhook of version 3 when a person acknowledges an incident. It is
+    /// an `http://` URL, such as that of Squelch with the path `/pagerduty/v3/webhook`.
     #[arg(long = "pagerduty.webhook-url", value_name = "URL", requires = "webhook_secret")]
     pub webhook_url: Option<String>,
     /// The secret that signs these webhooks: `webhook_secret` of `pagerduty_configs`.

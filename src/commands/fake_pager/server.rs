@@ -1,4 +1,4 @@
-//! The pager's HTTP side, in one process with whoever asks.
+//! The pager's HTTP side, in one process with its callers.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -46,7 +46,7 @@ struct Shared {
 struct Reset;
 
 impl FakePager {
-    /// Listens on `addr`; port 0 takes a free one.
+    /// Listens on `addr`. Port 0 takes a free one.
     pub async fn bind(addr: SocketAddr) -> std::io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
@@ -81,12 +81,12 @@ impl FakePager {
         self.shared.state().requests.clone()
     }
 
-    /// Lets the next requests meet a fault; scripts are met in the order in which they came.
+    /// Lets the next requests meet a fault. Scripts apply in the order in which they came.
     pub fn script(&self, fault: Fault) {
         self.shared.script().push(fault);
     }
 
-    /// PagerDuty events that one routing key may send in 60 s; 0 = any number.
+    /// PagerDuty events that one routing key may send in 60 s. 0 = any number.
     pub fn limit_rate(&self, events: u32) {
         self.shared.rate_limit.store(events, Ordering::Relaxed);
     }
@@ -173,7 +173,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         let shared = shared.clone();
         async move { answer(&shared, request).await.map_err(|Reset| std::io::Error::other("reset by script")) }
     });
-    // An error here is the client's, or a script's reset; both end the connection and no more.
+    // An error here is the client's, or a script's reset. Both end the connection and no more.
     let _ = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(SILENCE)

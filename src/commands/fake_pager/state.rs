@@ -1,4 +1,4 @@
-//! What a human got: incidents, messages, and a count of requests.
+//! A person's view: incidents, messages, and a count of requests.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,12 +8,12 @@ use serde_json::Value;
 use crate::decision_log::plain;
 use crate::model::Timestamp;
 
-/// Incidents kept; the oldest go first.
+/// The most incidents kept. The oldest go first.
 pub const INCIDENTS: usize = 100_000;
 const MESSAGES: usize = 1000;
 /// Larger details are not kept.
 const DETAIL_BYTES: usize = 4096;
-/// Routing keys whose rate is watched; beyond it the count starts anew.
+/// Routing keys whose rate is watched. Beyond it the count starts anew.
 const KEYS: usize = 10_000;
 const TEXT_CHARS: usize = 4096;
 
@@ -38,7 +38,7 @@ pub struct Incident {
     pub notified: u64,
     /// Somebody has it in hand.
     pub acknowledged: bool,
-    /// `custom_details` of the last trigger, or the last webhook body; null if beyond 4 KiB.
+    /// `custom_details` of the last trigger, or the last webhook body. It is null if larger than 4 KiB.
     pub details: Value,
     #[serde(skip)]
     scope: String,
@@ -58,19 +58,19 @@ pub struct Message {
 /// How many requests were answered how.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Requests {
-    /// Notifications that arrived, whatever became of them.
+    /// Notifications that arrived, with any result.
     pub total: u64,
-    /// By status; `reset` for those that got no answer.
+    /// By status. `reset` counts those that got no answer.
     pub by_status: BTreeMap<String, u64>,
     /// Change events, which notify nobody.
     pub change_events: u64,
-    /// Resolves and acknowledgements of what was not open, dropped silently as PagerDuty does.
+    /// Resolves and acknowledgements of incidents that were not open, dropped silently as PagerDuty does.
     pub dropped: u64,
     /// Incidents forgotten because there were too many.
     pub forgotten: u64,
 }
 
-/// What one event does to an incident.
+/// The effect of one event on an incident.
 pub struct Trigger {
     pub scope: String,
     pub shown: String,
@@ -195,13 +195,13 @@ impl State {
         self.messages.push_back(Message { at: now, title, body });
     }
 
-    /// Counts an answer; none for a connection that was reset.
+    /// Counts an answer. `None` is a connection that was reset.
     pub fn answered(&mut self, status: Option<u16>) {
         let status = status.map_or("reset".to_owned(), |s| s.to_string());
         *self.requests.by_status.entry(status).or_default() += 1;
     }
 
-    /// Whether `key` has sent fewer than `limit` events in the last 60 s; counts this one if so.
+    /// Whether `key` has sent fewer than `limit` events in the last 60 s. It counts this one if so.
     pub fn within_rate(&mut self, key: &str, limit: u32, now: Timestamp) -> bool {
         let since = now - crate::model::Duration::from_secs(60);
         self.rates.retain(|_, times| times.back().is_some_and(|last| *last > since));
@@ -225,7 +225,7 @@ impl State {
     }
 }
 
-/// One event as a person reads it: the time, what the pager did, and the incident.
+/// One event as a person reads it: the time, the pager's action, and the incident.
 fn line(now: Timestamp, what: &str, incident: &Incident) -> String {
     let Incident { severity, summary, dedup_key, .. } = incident;
     let key: String = dedup_key.chars().take(12).collect();

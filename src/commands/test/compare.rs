@@ -1,4 +1,4 @@
-//! What was expected beside what was seen: pairs, and what is amiss with each.
+//! The expected beside the seen: pairs, and the differences in each.
 
 use std::collections::BTreeMap;
 
@@ -10,43 +10,43 @@ use super::run::Shown;
 use super::spec::{MAX_EXPECT, Test};
 use crate::model::{Duration, Kind, Status, Timestamp};
 
-/// Expectations and what was seen, side by side, by time.
+/// Expectations and observed decisions, side by side, by time.
 #[derive(Debug, Serialize)]
 pub struct Comparison {
     /// The pairs.
     pub rows: Vec<Row>,
     /// When the clock stopped.
     pub stopped: Duration,
-    /// What receivers did not accept, for those who wonder where it stayed.
+    /// Notifications that receivers did not accept, for readers who miss one.
     #[serde(rename = "notAccepted")]
     pub refused: Vec<Side>,
 }
 
-/// An expectation, what was seen in its place, or both.
+/// An expectation, the decision in its place, or both.
 #[derive(Debug, Serialize)]
 pub struct Row {
-    /// The line of the expectation; none if it is surplus.
+    /// The line of the expectation. `None` if it is surplus.
     pub line: Option<u32>,
-    /// What was expected; nothing if it is surplus.
+    /// The expected decision. `None` if it is surplus.
     pub expected: Option<Side>,
-    /// What was seen; nothing if it is missing.
+    /// The seen decision. `None` if it is missing.
     pub got: Option<Side>,
-    /// What is amiss: `missing`, `surplus`, `late by 3m`, …; nothing if they fit.
+    /// The difference: `missing`, `surplus`, `late by 3m`, …. `None` if they fit.
     pub mark: Option<String>,
 }
 
 /// One side of a row, in words.
 #[derive(Debug, Serialize)]
 pub struct Side {
-    /// How long after the start: `17m`, or from when to when, `17m–19m`; empty for a sum.
+    /// How long after the start: `17m`, or from when to when, `17m–19m`. It is empty for a sum.
     pub at: String,
     /// `page`, `update`, `resolve`, `digest` or `suppressed`.
     pub kind: String,
-    /// The receiver; empty for a sum over all.
+    /// The receiver. It is empty for a sum over all.
     pub receiver: String,
     /// Matchers, or label sets.
     pub alerts: Vec<String>,
-    /// What else is said of it.
+    /// Further facts about it.
     pub notes: Vec<String>,
     /// The `dedup_key` of its incident, of a thing that was seen.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,7 +60,7 @@ impl Comparison {
     }
 }
 
-/// Compares what a test showed with what it expects.
+/// Compares the result of a test with its expectations.
 pub fn compare(test: &Test, shown: &Shown) -> Comparison {
     let seen: Vec<&Seen> = shown.seen.iter().filter(|s| in_scope(test, &s.receiver)).collect();
     let pairs = Pairing::new(&test.expect, &seen).run();
@@ -111,8 +111,8 @@ fn in_scope(test: &Test, receiver: &SmolStr) -> bool {
     test.receivers.is_empty() || test.receivers.contains(receiver)
 }
 
-/// Whether a thing of this kind must be expected: what interrupts or closes always, what does not only
-/// where the test looks at its kind.
+/// Whether a decision of this kind must be expected. One that interrupts or closes always must. One that
+/// does not must be expected only where the test looks at its kind.
 fn told(test: &Test, seen: &Seen) -> bool {
     match seen.kind {
         What::Suppressed => false,
@@ -144,7 +144,7 @@ fn sum(tally: &Tally, seen: &[&Seen]) -> Row {
     Row { line: Some(tally.line), expected: Some(side(tally.count)), got: Some(side(got)), mark }
 }
 
-/// What is wrong with `seen` where `expected` is due, time apart; nothing if it fits.
+/// The difference between `seen` and the `expected` in its place, time apart. `None` if it fits.
 fn differs(expected: &Expectation, seen: &Seen) -> Option<&'static str> {
     let count = |status| seen.alerts.iter().filter(|(s, _)| *s == status).count() as u64;
     let wrong = [
@@ -177,8 +177,8 @@ fn same_kind(expected: &Expectation, seen: &Seen) -> bool {
     (&expected.receiver, expected.kind) == (&seen.receiver, seen.kind)
 }
 
-/// For each expectation that nothing fits, what comes nearest of what is free: something at its time that
-/// differs, then the same at another time, then something of another kind at its time.
+/// For each expectation that nothing fits, the nearest of the free decisions. This is one at its time that
+/// differs, then the same at another time, then one of another kind at its time.
 fn nearest(
     expect: &[Expectation],
     pairs: &[Option<usize>],
@@ -232,8 +232,8 @@ fn article(kind: What) -> String {
     format!("{article} {kind}")
 }
 
-/// Pairs expectations with what fits them, as many as can be: each at most once, and each name of an
-/// incident with one incident.
+/// Pairs as many expectations as possible with decisions that fit them. Each pairs at most once, and each
+/// name of an incident with one incident.
 struct Pairing<'a> {
     expect: &'a [Expectation],
     seen: &'a [&'a Seen],

@@ -1,4 +1,4 @@
-//! `expect` and `expect_suppressed`: what a test wants to see, and what was seen.
+//! `expect` and `expect_suppressed`: the decisions that a test expects, and those that it saw.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,11 +19,11 @@ pub struct Expectation {
     pub line: u32,
     /// When it may be seen first.
     pub at: Timestamp,
-    /// When it may be seen last; the same unless `within` says more.
+    /// The latest time. It is the same unless `within` says more.
     pub latest: Timestamp,
     /// Where.
     pub receiver: SmolStr,
-    /// What.
+    /// The kind.
     pub kind: What,
     /// At which integration of the receiver, if that matters.
     pub integration: Option<SmolStr>,
@@ -45,7 +45,7 @@ pub struct Expectation {
     pub count: Option<u64>,
 }
 
-/// What can be seen of a decision.
+/// The visible kinds of decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
     /// A notification that a receiver accepted.
@@ -68,7 +68,7 @@ pub struct Pattern {
 pub struct Tally {
     /// The line where it stands, from 1.
     pub line: u32,
-    /// At which receiver; at all of them together if none is named.
+    /// The receiver. `None` means all of them together.
     pub receiver: Option<SmolStr>,
     /// Why.
     pub reason: Reason,
@@ -83,15 +83,15 @@ pub struct Seen {
     pub at: Timestamp,
     /// Where.
     pub receiver: SmolStr,
-    /// The integrations that accepted it at that moment; none for what was suppressed.
+    /// The integrations that accepted it at that moment. Empty for a suppressed observation.
     pub integrations: Vec<SmolStr>,
-    /// What.
+    /// The kind.
     pub kind: What,
-    /// Its alerts; of a notification the first thousand.
+    /// Its alerts. Of a notification, the first thousand.
     pub alerts: Vec<(Status, LabelSet)>,
-    /// Name of its severity level; empty for what was suppressed.
+    /// Name of its severity level. Empty for a suppressed observation.
     pub severity: SmolStr,
-    /// The key of its incident; empty if there is none.
+    /// The key of its incident. Empty if there is none.
     pub key: SmolStr,
     /// The sentence that says why.
     pub why: SmolStr,

@@ -77,7 +77,7 @@ fn case(out: &mut String, file: &str, test: &TestOutcome) {
     );
 }
 
-/// Text for XML 1.0: what is markup is escaped, and what the format cannot hold at all is replaced.
+/// Text for XML 1.0: markup is escaped, and characters that the format cannot hold are replaced.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

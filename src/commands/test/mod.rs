@@ -1,7 +1,8 @@
 //! `squelch test`: behaviour tests of a configuration, under a clock that runs as fast as it can.
 //!
-//! In: files in YAML that say what fires when and who must hear of it (`docs/behaviour-tests.md`). They
-//! run on the engine itself; nothing is sent, no clock is read, and the same file says the same each time.
+//! In: YAML files that say which alerts fire when, and which notifications must follow
+//! (`docs/behaviour-tests.md`). They run on the engine itself. Nothing is sent, no clock is read, and the
+//! same file gives the same result each time.
 
 mod compare;
 mod expect;
@@ -28,7 +29,7 @@ pub struct Args {
     /// Files of tests.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Run only tests whose name matches this regular expression; can be given more than once.
+    /// Run only tests whose name matches this regular expression. You can give it more than once.
     #[arg(long, value_name = "REGEX")]
     pub run: Vec<Regex>,
     /// Write the results to this file too, as JUnit's XML.
@@ -56,15 +57,15 @@ pub enum Output {
     Json,
 }
 
-/// What came of one file.
+/// The result of one file.
 pub struct FileOutcome {
     /// The file, as it was named.
     pub file: String,
-    /// What came of its tests, or why there are none.
+    /// The results of its tests, or why there are none.
     pub tests: Result<Vec<TestOutcome>, ConfigErrors>,
 }
 
-/// What came of one test.
+/// The result of one test.
 pub struct TestOutcome {
     /// Its name.
     pub name: String,
@@ -72,7 +73,7 @@ pub struct TestOutcome {
     pub line: u32,
     /// How long it lasted, on its own clock.
     pub lasted: Duration,
-    /// What was expected beside what was seen, or why it did not end.
+    /// The comparison of expected and seen decisions, or why the test did not end.
     pub result: Result<compare::Comparison, run::Stopped>,
 }
 
@@ -90,8 +91,8 @@ impl TestOutcome {
     }
 }
 
-/// Runs the tests and writes what came of them to `out`. The code is 0 if all passed, 1 if one failed, a
-/// file is not valid or a result cannot be written, 2 if `--run` leaves no test.
+/// Runs the tests and writes their results to `out`. The code is 0 if all passed. It is 1 if one failed, a
+/// file is not valid or a result cannot be written, and 2 if `--run` leaves no test.
 pub fn run(args: &Args, out: &mut dyn Write) -> ExitCode {
     match all(args, out) {
         Ok(code) => ExitCode::from(code),

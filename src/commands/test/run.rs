@@ -15,14 +15,14 @@ use crate::model::{
     Report, SilenceChange, SilenceError, SilenceRequest, Source, Status, Timestamp,
 };
 
-/// What one test showed.
+/// The result of one test.
 #[derive(Debug, Default)]
 pub struct Shown {
-    /// What receivers accepted and what was suppressed, by time.
+    /// Notifications that receivers accepted, and suppressed observations, by time.
     pub seen: Vec<Seen>,
-    /// What receivers refused, by time.
+    /// Notifications that receivers refused, by time.
     pub refused: Vec<Seen>,
-    /// What had no answer when the clock stopped, by time.
+    /// Notifications that had no answer when the clock stopped, by time.
     pub unanswered: Vec<Seen>,
 }
 
@@ -105,7 +105,7 @@ fn run_within(policy: &Policy, test: &Test, most_steps: usize) -> Result<Shown, 
     Ok(scene.finish())
 }
 
-/// What the gate says of itself is no behaviour of the configuration.
+/// Internal incidents are no behaviour of the configuration.
 fn without_self_watch(policy: &Policy) -> Policy {
     let mut policy = policy.clone();
     policy.self_check.enabled = false;
@@ -134,7 +134,7 @@ struct Scene {
     answer: Answer,
     answers: BTreeMap<SmolStr, Answer>,
     hanging: Vec<Notification>,
-    /// What each sender said last, by label set.
+    /// The latest statement of each sender, by label set.
     told: BTreeMap<LabelSet, BTreeMap<(Source, SmolStr), Observation>>,
     labels: BTreeMap<AlertId, LabelSet>,
     shown: Shown,
@@ -183,7 +183,7 @@ impl Scene {
         self.down.as_ref().map(|down| down.until)
     }
 
-    /// Starts as the program does: from what it stored, then with the configuration of the file.
+    /// Starts as the program does: from stored data, then with the configuration of the file.
     fn start_if_due(&mut self) -> Result<(), Stopped> {
         let now = self.now;
         let Some(Down { snapshot, line, .. }) = self.down.take_if(|down| down.until <= now) else {
@@ -194,7 +194,7 @@ impl Scene {
         if *self.engine.policy() != self.policy {
             self.handle(Event::Policy(Box::new(self.policy.clone())));
         }
-        // What had no answer is sent again.
+        // Unanswered notifications are sent again.
         self.settle(None);
         Ok(())
     }
@@ -256,7 +256,7 @@ impl Scene {
         }
     }
 
-    /// A receiver, or every one, answers otherwise from now on; what hung is answered so.
+    /// A receiver, or every one, answers differently from now on. Hanging notifications get that answer.
     fn change(&mut self, receiver: Option<&SmolStr>, answer: Answer) {
         match receiver {
             Some(name) => {
@@ -270,7 +270,7 @@ impl Scene {
         self.settle(receiver);
     }
 
-    /// What hung at a receiver, or at every one, is answered as it answers now.
+    /// Hanging notifications at a receiver, or at every one, get its current answer.
     fn settle(&mut self, receiver: Option<&SmolStr>) {
         // A process that is down hears no answer. It sends again when it starts.
         if self.down.is_some() {
@@ -343,7 +343,7 @@ impl Scene {
         });
     }
 
-    /// What one sender says at one moment is one request. Nobody hears it while Squelch is down.
+    /// The statements of one sender at one moment are one request. Squelch misses it while it is down.
     fn say(&mut self, request: &[Statement]) {
         let observations: Vec<Observation> =
             request.iter().filter_map(|said| self.observation(said)).collect();

@@ -1,4 +1,4 @@
-//! `input`: what upstreams say, as series of characters or one statement at a time.
+//! `input`: the statements of upstreams, as series of characters or one at a time.
 
 use smol_str::SmolStr;
 
@@ -7,7 +7,7 @@ use crate::model::{Duration, LabelSet, Source, Status};
 use crate::settings::section::{Section, Text, shown};
 use crate::settings::yaml::Value;
 
-/// Reads `input`; statements come back by time, those of the same moment in the order of the file.
+/// Reads `input`. Statements come back by time, those of the same moment in the order of the file.
 pub(super) fn statements(keys: &mut Section<'_>, place: &Place<'_>, interval: Duration) -> Vec<Statement> {
     let mut all = Vec::new();
     let line = keys.line;
@@ -78,7 +78,7 @@ fn one(mut keys: Section<'_>, place: &Place<'_>, interval: Duration, all: &mut V
     }
 }
 
-/// The characters of a series: `F`, `R`, `_`, `.`, each perhaps repeated, `Fx10`; blanks may part them.
+/// The characters of a series: `F`, `R`, `_`, `.`, each perhaps repeated, `Fx10`. Blanks may part them.
 fn expand(series: Text<'_>, place: &Place<'_>, before: usize) -> Vec<Option<Said>> {
     let mut said = Vec::new();
     let mut rest = series.text.trim_start();

@@ -1,4 +1,4 @@
-//! What a file of behaviour tests says, read and validated.
+//! The content of a file of behaviour tests, read and validated.
 //!
 //! Reading goes on after a mistake, so that one run names them all.
 
@@ -18,36 +18,36 @@ use crate::settings::yaml::{self, Node};
 /// A file of tests, and the configuration that they are about.
 #[derive(Debug)]
 pub struct Suite {
-    /// What decides.
+    /// The policy.
     pub policy: Policy,
-    /// The tests, in the order of the file; at least one.
+    /// The tests, in the order of the file. There is at least one.
     pub tests: Vec<Test>,
 }
 
-/// One test: what is said when, how receivers answer, and what must come of it.
+/// One test: the statements with their times, the receivers' answers, and the expected decisions.
 #[derive(Debug)]
 pub struct Test {
-    /// Its name; unique in the file.
+    /// Its name. It is unique in the file.
     pub name: String,
     /// The line on which it begins, from 1.
     pub line: u32,
-    /// What the clock shows at offset 0.
+    /// The time that the clock shows at offset 0.
     pub start: Timestamp,
     /// When the clock stops.
     pub until: Timestamp,
-    /// What upstreams say, by time.
+    /// The statements of upstreams, by time.
     pub statements: Vec<Statement>,
-    /// What people do, by time.
+    /// The actions of people, by time.
     pub steps: Vec<Step>,
     /// How receivers answer from when on, by time. Until told otherwise they accept.
     pub answers: Vec<Answering>,
-    /// What must be seen.
+    /// The expected decisions.
     pub expect: Vec<Expectation>,
     /// How much must be suppressed.
     pub tallies: Vec<Tally>,
     /// Whether what is not expected fails the test.
     pub exhaustive: bool,
-    /// Only what arrives at these is looked at; at all of them if empty.
+    /// Only notifications at these receivers count. Empty = at all of them.
     pub receivers: BTreeSet<SmolStr>,
 }
 
@@ -60,24 +60,24 @@ pub struct Statement {
     pub source: Source,
     /// From which member of a pair.
     pub peer: SmolStr,
-    /// What it says.
+    /// Its content.
     pub said: Said,
     /// The full label set.
     pub labels: LabelSet,
     /// Free text for people.
     pub annotations: LabelSet,
-    /// Start of the occurrence, unless it follows from what was said before.
+    /// Start of the occurrence, unless it follows from earlier statements.
     pub starts_at: Option<Timestamp>,
     /// End of the occurrence, unless it follows from the time of the statement.
     pub ends_at: Option<Timestamp>,
 }
 
-/// What is said of an alert.
+/// The content of a statement about an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Said {
     /// That it fires or is resolved.
     Is(Status),
-    /// What this sender said of it last; nothing, if it said nothing yet.
+    /// The sender's previous statement about it, or none if there was none.
     Again,
 }
 
@@ -86,7 +86,7 @@ pub enum Said {
 pub struct Answering {
     /// From when on.
     pub at: Timestamp,
-    /// Which receiver; every one if none is named.
+    /// The receiver. `None` means every one.
     pub receiver: Option<SmolStr>,
     /// How.
     pub answer: Answer,
@@ -104,14 +104,15 @@ pub enum Answer {
     Hang,
 }
 
-/// The most statements of one test; beyond, the file is refused.
+/// The most statements of one test. Beyond it, the file is refused.
 pub const MAX_STATEMENTS: usize = 100_000;
 /// The longest that the clock of one test runs.
 pub const MAX_SPAN: Duration = Duration::from_hours(366 * 24);
-/// How long the clock runs on after the last thing that a test names: long enough for an alert that
-/// flapped under the default profile to be told of, shorter than the default `repeat_interval`.
+/// How long the clock runs on after the last time that a test names. It is long enough for the last
+/// notification about an alert that flapped under the default profile. It is shorter than the default
+/// `repeat_interval`.
 const AFTERWARDS: Duration = Duration::from_hours(3);
-/// The most that one test expects; the pairing recurses once for each.
+/// The most expectations of one test. The pairing recurses once for each.
 pub const MAX_EXPECT: usize = 1_000;
 /// promtool's start: the Unix epoch.
 const START: i64 = 0;
@@ -119,7 +120,7 @@ const START: i64 = 0;
 /// Reads and validates a file of tests, and the configuration that it names.
 ///
 /// # Errors
-/// Everything that is wrong with it, not only the first; also what is wrong with its configuration.
+/// All errors of the file, not only the first, and those of its configuration.
 pub fn load(path: &Path) -> Result<Suite, ConfigErrors> {
     let name = path.display().to_string();
     let whole = |message: String| ConfigErrors::of_file(&name, message);
@@ -128,8 +129,7 @@ pub fn load(path: &Path) -> Result<Suite, ConfigErrors> {
     parse(&text, &name, path.parent().unwrap_or(Path::new("")))
 }
 
-/// Validates the text of a file. `file_name` is what errors call it; `config_file` in it is relative to
-/// `base`.
+/// Validates the text of a file. Errors call it `file_name`. `config_file` in it is relative to `base`.
 ///
 /// # Errors
 /// As [`load`].
@@ -185,7 +185,7 @@ fn suite(mut top: Section<'_>, base: &Path) -> Option<Suite> {
     Some(Suite { policy: policy?, tests })
 }
 
-/// What holds for a test unless it says otherwise, and what its names may be.
+/// The defaults for a test, and the names that it may use.
 struct Defaults<'p> {
     interval: Duration,
     start: Timestamp,
@@ -292,7 +292,7 @@ fn answers(keys: &mut Section<'_>, place: &Place<'_>) -> Vec<Answering> {
     answers
 }
 
-/// Where in the file a test is being read, and what it may name.
+/// Where in the file a test is being read, and the names that it may use.
 pub(super) struct Place<'a> {
     pub(super) problems: &'a Problems,
     pub(super) start: Timestamp,

@@ -1,4 +1,4 @@
-//! `silences`, `reloads` and `restarts`: what people do to Squelch in the middle of a test.
+//! `silences`, `reloads` and `restarts`: the actions of people on Squelch in the middle of a test.
 
 use std::path::Path;
 
@@ -20,11 +20,11 @@ pub struct Step {
     pub at: Timestamp,
     /// The line where it stands, from 1.
     pub line: u32,
-    /// What.
+    /// The action.
     pub does: Does,
 }
 
-/// What a person does. At one moment, the variants happen in this order.
+/// A person's action. At one moment, the variants happen in this order.
 #[derive(Debug)]
 pub enum Does {
     /// Squelch ends and starts again.
@@ -36,7 +36,7 @@ pub enum Does {
     Reload(Box<Policy>),
     /// A silence begins.
     Silence {
-        /// What it silences.
+        /// The silence.
         wanted: Silence,
         /// The test's own name of it.
         name: Option<SmolStr>,
@@ -61,7 +61,7 @@ impl Does {
     }
 }
 
-/// What `wanted` asks of the engine if it is made at `now`.
+/// The request that `wanted` makes of the engine at `now`.
 pub(super) fn request(wanted: &Silence, now: Timestamp) -> SilenceRequest {
     let lasts = wanted.ends_at.since(wanted.starts_at);
     SilenceRequest::Set(Silence { starts_at: now, ends_at: now + lasts, ..wanted.clone() })
@@ -132,7 +132,7 @@ fn reload(mut keys: Section<'_>, place: &Place<'_>, base: &Path) -> Option<Step>
     Some(Step { at: at?, line, does: Does::Reload(Box::new(policy?.policy)) })
 }
 
-/// What is said of a `config_file` that is not valid.
+/// The error for a `config_file` that is not valid.
 pub(super) fn invalid(key: &str, errors: &ConfigErrors) -> String {
     format!("{key} is not valid:\n{errors}")
 }
@@ -207,7 +207,7 @@ fn refused(place: &Place<'_>, wanted: &Silence) -> Result<(), SilenceError> {
     engine.query().plan_silence(wanted.starts_at, &request(wanted, wanted.starts_at)).map(drop)
 }
 
-/// While nothing runs, nobody can make a silence or restart.
+/// While Squelch is down, a test cannot make a silence or restart it.
 fn check_downtime(all: &[Step], place: &Place<'_>) {
     let offset = |at: Timestamp| at.since(place.start);
     let mut down: Option<(Timestamp, Timestamp, u32)> = None;
@@ -229,7 +229,7 @@ fn check_downtime(all: &[Step], place: &Place<'_>) {
     }
 }
 
-/// A name stands for one silence, and what ends has begun and is not over.
+/// A name stands for one silence. A silence that a step ends has begun and is not over.
 fn check_names(all: &[Step], place: &Place<'_>) {
     let begun = || {
         all.iter().filter_map(|step| match &step.does {

@@ -17,7 +17,7 @@ pub(super) fn figure(report: &Report, series: &[Series<'_>]) -> Markup {
         pages.fold((Day::of(from), Day::of(to)), |(first, last), day| (first.min(*day), last.max(*day)));
     let days = last.0.saturating_sub(first.0) + 1;
     let size = days.div_euclid(BARS) + i64::from(days % BARS > 0);
-    // Bars of whole weeks show a trend; bars of three days show the weekend now and then.
+    // Bars of whole weeks show a trend. Bars of three days would show the weekend in some places.
     let size = if size > 1 { size.max(7) } else { 1 };
     let count = usize::try_from((days + size - 1) / size).unwrap_or(0);
     let start = |bar: usize| Day(first.0 + bar as i64 * size);
@@ -85,7 +85,7 @@ fn bars(tally: &Tally, first: Day, size: i64, count: usize) -> Vec<u64> {
     bars
 }
 
-/// Of 100; a page shows, however many there are elsewhere.
+/// Of 100. A bar with one page is visible beside any other.
 fn height(pages: u64, most: u64) -> u64 {
     match pages {
         0 => 0,

@@ -12,7 +12,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::history::{Against, Difference, Report, Side, Tally, length, swallowed, thousands};
 use crate::web::{ICON, STYLE, pages_text as pages, tame};
 
-/// What the page adds to the styles of the other pages.
+/// The styles that the page adds to those of the other pages.
 const MORE: &str = include_str!("page.css");
 
 /// The browser loads nothing, and runs nothing that an alert may say.
@@ -30,14 +30,14 @@ pub(super) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
     out.flush()
 }
 
-/// One line of a figure: what it is called, the class that draws it, and what it counts.
+/// One line of a figure: its name, the class that draws it, and its count.
 struct Series<'r> {
     name: String,
     class: &'static str,
     tally: &'r Tally,
 }
 
-/// What is compared: Alertmanager first, the configuration on trial last.
+/// The compared series: Alertmanager first, the configuration on trial last.
 fn series(report: &Report) -> Vec<Series<'_>> {
     let trial = &report.trial;
     let name = |side: &Side| match report.against {

@@ -62,7 +62,7 @@ fn signed(change: i64) -> String {
     format!("{sign}{}", thousands(change.unsigned_abs()))
 }
 
-/// Of 1000; a page shows, however many there are elsewhere.
+/// Of 1000. A bar with one page is visible beside any other.
 fn width(pages: u64, most: u64) -> u64 {
     match pages {
         0 => 0,
