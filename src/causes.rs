@@ -10,7 +10,7 @@ use crate::model::{
     Timestamp,
 };
 
-/// Why, as one sentence without its full stop. What senders and people wrote stands in it as it is.
+/// A cause as one sentence without its full stop. Texts of senders and people stand in it unchanged.
 pub fn text(cause: &Cause) -> String {
     match cause {
         Cause::UnchangedRepeats => "the sender repeats it unchanged".into(),
@@ -166,7 +166,7 @@ pub fn text(cause: &Cause) -> String {
     }
 }
 
-/// What an internal incident is about: the annotation `summary` of its alert.
+/// The subject of an internal incident: the annotation `summary` of its alert.
 pub fn problem(problem: &Problem) -> String {
     match problem {
         Problem::AlertsUnheard { alerts, names } => {
@@ -272,7 +272,7 @@ pub fn orphan(orphan: &OrphanedIncident) -> String {
     format!("{incident} at receiver {:?}, {integration}, key {dedup_key}", receiver.as_str())
 }
 
-/// What an event of this kind is, where the engine failed at one.
+/// The name of an event of this kind, for a failure of the engine.
 pub fn event(kind: &str) -> &'static str {
     match kind {
         "observe" => "alerts that a sender sent",
@@ -295,7 +295,7 @@ fn of_each(receivers: &[NameCount]) -> Vec<String> {
     receivers.iter().map(|of| format!("{} of {:?}", of.count, of.name.as_str())).collect()
 }
 
-/// What happens next, as a verb: `pages`.
+/// The next step, as a verb: `pages`.
 pub fn next_step(next: NextStep) -> &'static str {
     match next {
         NextStep::Pages => "pages",

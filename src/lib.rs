@@ -1,8 +1,8 @@
 //! Squelch: a noise gate for the pager.
 //!
-//! Alertmanager (or Prometheus itself) says what fires; Squelch decides what a human must see, and
-//! loses nothing in between. Data flows one way, from [`ingest`] through the [`journal`] and the
-//! [`engine`] to [`deliver`]; imports point down only. `ARCHITECTURE.md` draws the map.
+//! Alertmanager (or Prometheus itself) reports firing alerts. Squelch decides which ones a person must see,
+//! and loses nothing in between. Data flows one way, from [`ingest`] through the [`journal`] and the
+//! [`engine`] to [`deliver`]. Imports point down only. `ARCHITECTURE.md` draws the map.
 
 pub mod causes;
 pub mod commands;

@@ -3,9 +3,9 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// Networks never connected to, whatever is allowed: what answers there is the machine's own cloud, its
-/// neighbours on the wire, or nobody in particular. A name that an attacker has in hand must not make of
-/// us a client of the metadata service.
+/// Networks to which Squelch never connects, even if they are allowed. Their hosts are the machine's own
+/// cloud, its neighbours on the wire, or unassigned. A name under an attacker's control must not make
+/// Squelch a client of the metadata service.
 const NEVER: [&str; 8] = [
     "0.0.0.0/8",
     "169.254.0.0/16",
@@ -27,14 +27,14 @@ pub struct AddressPolicy {
     pub deny: Vec<Network>,
 }
 
-/// A network in CIDR notation; an address alone is a network of one.
+/// A network in CIDR notation. An address alone is a network of one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Network {
     address: IpAddr,
     bits: u8,
 }
 
-/// What is no network.
+/// The text is no network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a network; write one such as 10.0.0.0/8")]
 pub struct NotANetwork;

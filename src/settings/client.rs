@@ -1,4 +1,4 @@
-//! What an HTTP client needs of the configuration.
+//! The settings of an HTTP client.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -119,7 +119,7 @@ impl Grant {
     }
 }
 
-/// What a client signs, and by which key.
+/// The content that a client signs, and the key.
 #[derive(Clone, Debug)]
 pub struct JwtBearer {
     /// `client_certificate_key` or `client_certificate_key_file`: an RSA key in PEM.
@@ -239,7 +239,7 @@ impl fmt::Debug for Pem {
 }
 
 impl fmt::Display for Pem {
-    /// What a message calls it: `tls_config.ca_file /etc/ca.pem`.
+    /// Its name in messages: `tls_config.ca_file /etc/ca.pem`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.from {
             PemSource::Inline(_) => write!(f, "tls_config.{}", self.key),

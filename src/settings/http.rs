@@ -36,8 +36,8 @@ const RESERVED: [&str; 19] = [
     "x-amz-content-sha256",
 ];
 
-/// A secret: `key`, or the file that `file_key` names, relative to the configuration; not both. What it must
-/// look like is checked here if it stands inline, and each time that it is read from a file.
+/// A secret: `key`, or the file that `file_key` names, relative to the configuration, but not both. The
+/// form of an inline secret is checked here. That of a file is checked each time it is read.
 pub(crate) fn secret(
     keys: &mut Section<'_>,
     (key, file_key): (&'static str, &'static str),
@@ -104,7 +104,7 @@ pub(crate) fn url(keys: &mut Section<'_>, key: &'static str) -> Option<Url> {
     Some(Url(text.text.to_owned()))
 }
 
-/// `http_config`; `None` if there is none.
+/// `http_config`. `None` if there is none.
 pub(crate) fn http_config(keys: &mut Section<'_>, base: &Path) -> Option<HttpConfig> {
     Some(client(keys.section("http_config")?, base))
 }

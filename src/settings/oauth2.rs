@@ -26,8 +26,8 @@ const OF_JWT: [&str; 7] = [
     "audience",
     "claims",
 ];
-/// What a form with a signed token holds already. Alertmanager sends nothing if a parameter names one of
-/// them.
+/// The fields that a form with a signed token already has. Alertmanager sends nothing if a parameter names
+/// one of them.
 const OF_FORM: [&str; 2] = ["assertion", "scope"];
 
 /// The keys of an `oauth2`. Files are relative to `base`.

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration file, and where.
+//! The errors of a configuration file, with their lines.
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ const SHOWN: usize = 50;
 /// One problem.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Problem {
-    /// The line, from 1; 0 = the file as a whole.
+    /// The line, from 1. 0 = the file as a whole.
     pub line: u32,
-    /// What was found; what would be right.
+    /// The value that was found, and the right value.
     pub message: String,
 }
 
@@ -21,14 +21,14 @@ impl Problem {
     }
 }
 
-/// Everything that is wrong with one file, in the order of its lines; never empty.
+/// All errors of one file, in the order of its lines. It is never empty.
 ///
 /// Displays as one line `file:line: what was found; what would be right` a problem, at most 50 of them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConfigErrors {
     /// The file, as it was named.
     pub file: String,
-    /// What is wrong.
+    /// The errors.
     pub problems: Vec<Problem>,
 }
 

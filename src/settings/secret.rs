@@ -1,4 +1,4 @@
-//! Secrets: what each must look like, and the files that hold them.
+//! Secrets: the form of each, and the files that hold them.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 use super::{SigningKeys, is_template};
 use crate::outside::{self, FileError};
 
-/// What Alertmanager writes in place of a secret, and reads again.
+/// The text that Alertmanager writes in place of a secret, and reads again.
 const PLACEHOLDER: &str = "<secret>";
 
 /// The largest secret file, in bytes. A larger one holds something else.
@@ -17,7 +17,7 @@ const MOST_BYTES: u64 = 64 * 1024;
 
 /// A secret: given inline, or a file that is read each time it is needed.
 ///
-/// Has no `Serialize`; `Debug` and `Display` print `<secret>`.
+/// It has no `Serialize`. `Debug` and `Display` print `<secret>`.
 #[derive(Clone)]
 pub enum Secret {
     /// The value itself, which was checked when the configuration was read.
@@ -32,13 +32,13 @@ pub struct SecretFile {
     pub path: PathBuf,
     /// The key.
     pub key: SmolStr,
-    /// The line of the key, from 1; 0 where that is not known.
+    /// The line of the key, from 1. It is 0 if it is not known.
     pub line: u32,
-    /// What the file must hold.
+    /// The form of the file's content.
     pub form: SecretForm,
 }
 
-/// What a secret must look like.
+/// The form of a secret.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SecretForm {
     /// An integration key of PagerDuty, or of something that speaks like it.
@@ -92,7 +92,7 @@ impl Secret {
     /// [`outside::PATIENCE`].
     ///
     /// # Errors
-    /// The file cannot be read, or what it holds cannot be this secret.
+    /// The file cannot be read, or its content cannot be this secret.
     pub fn reveal(&self) -> Result<Arc<str>, SecretError> {
         match self {
             Secret::Inline(value) => Ok(value.clone()),
@@ -113,7 +113,7 @@ impl Secret {
 }
 
 impl SecretFile {
-    /// The secret in what was read.
+    /// The secret in the bytes of a file.
     fn secret(&self, read: Result<Arc<[u8]>, FileError>) -> Result<Arc<str>, SecretError> {
         let secret = read.map_err(SecretReason::from).and_then(|bytes| {
             let wrong = |reason: String| SecretReason::Wrong(reason);
@@ -132,8 +132,7 @@ impl SecretForm {
     /// Whether `text` can be such a secret.
     ///
     /// # Errors
-    /// What is wrong and what would be right, behind the name of the key or the file. It does not show the
-    /// text.
+    /// The error and the right form, behind the name of the key or the file. It does not show the text.
     pub fn check(self, text: &str) -> Result<(), String> {
         if text.is_empty() {
             return Err("is empty; write a value, or remove it".into());
@@ -203,7 +202,7 @@ impl SecretForm {
         }
     }
 
-    /// What is allowed in such a secret and hardly meant.
+    /// A valid form of such a secret that is probably a mistake.
     pub(crate) fn doubt(self, text: &str) -> Option<&'static str> {
         (self == SecretForm::Password && in_quotes(text))
             .then_some("stands in quotes, which then are a part of the password; remove them")

@@ -1,4 +1,4 @@
-//! One mapping of the file, read key by key; what is wrong is noted and reading goes on.
+//! One mapping of the file, read key by key. It notes each error and reads on.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,9 +83,9 @@ pub(crate) struct Text<'a> {
     pub(crate) text: &'a str,
 }
 
-/// One mapping. Each key that is asked for is thereby known; [`Section::finish`] reports the others.
+/// One mapping. Each key that the reader asks for is known. [`Section::finish`] reports the others.
 pub(crate) struct Section<'a> {
-    /// What it is called in messages, such as `route` or `receiver "ops"`.
+    /// Its name in messages, such as `route` or `receiver "ops"`.
     what: String,
     /// The line on which it begins.
     pub(crate) line: u32,
@@ -97,7 +97,7 @@ pub(crate) struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    /// The mapping at `node`; an empty node is an empty mapping, anything else is noted.
+    /// The mapping at `node`. An empty node is an empty mapping. Anything else is an error.
     pub(crate) fn new(node: &'a Node, what: impl Into<String>, problems: &'a Problems) -> Option<Self> {
         let what = what.into();
         let entries = match &node.value {
@@ -140,7 +140,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The value of a key; `None` if it is not there, or null.
+    /// The value of a key. `None` if the key is missing, or null.
     pub(crate) fn node(&mut self, key: &'static str) -> Option<&'a Node> {
         if !self.known.contains(&key) {
             self.known.push(key);
@@ -167,13 +167,13 @@ impl<'a> Section<'a> {
         text
     }
 
-    /// A list of texts; `None` if the key is not there.
+    /// A list of texts. `None` if the key is missing.
     pub(crate) fn texts(&mut self, key: &'static str) -> Option<Vec<Text<'a>>> {
         let items = self.list(key)?;
         Some(items.iter().filter_map(|item| self.scalar(item, key)).collect())
     }
 
-    /// A list; `None` if the key is not there.
+    /// A list. `None` if the key is missing.
     pub(crate) fn list(&mut self, key: &'static str) -> Option<&'a [Node]> {
         let node = self.node(key)?;
         match &node.value {
@@ -236,7 +236,7 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// A whole number; `right` says which ones are right. A text in quotes is none.
+    /// A whole number. `right` says which ones are right. A text in quotes is none.
     pub(crate) fn whole<T: TryFrom<i64>>(&mut self, key: &'static str, right: &str) -> Option<T> {
         self.plain(key, right, |text| T::try_from(yaml_integer(text)?).ok())
     }
@@ -257,7 +257,7 @@ impl<'a> Section<'a> {
         self.parsed(key, right, |text| if quoted { None } else { read(text) })
     }
 
-    /// The value as `read` understands it; `right` says what it should be.
+    /// The value as `read` understands it. `right` says how it should look.
     pub(crate) fn parsed<T>(
         &mut self,
         key: &'static str,
@@ -288,7 +288,7 @@ impl<'a> Section<'a> {
         self.removed = keys;
     }
 
-    /// Reports every key that nobody asked for.
+    /// Reports every key that no reader asked for.
     pub(crate) fn finish(self) {
         self.problems.keys.borrow_mut().entry(self.what.clone()).or_default().extend(&self.known);
         for (key, _) in self.entries {

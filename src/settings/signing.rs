@@ -5,14 +5,14 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// The most secrets at a time; each adds a signature to a header.
+/// The most secrets at a time. Each adds a signature to a header.
 const MOST: usize = 8;
 
 /// The keys with which a webhook is signed, the present one first.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SigningKeys(Vec<Vec<u8>>);
 
-/// Why a text is no signing secret; it does not show the text.
+/// Why a text is no signing secret. It does not show the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SigningSecretError {
     /// Not base64.
@@ -23,7 +23,7 @@ pub enum SigningSecretError {
     Length {
         /// Its position, from 1.
         position: usize,
-        /// What it decodes to.
+        /// The decoded length.
         bytes: usize,
     },
     /// None, or too many.
@@ -32,7 +32,7 @@ pub enum SigningSecretError {
 }
 
 impl SigningKeys {
-    /// Reads secrets with blanks or line breaks between them; `whsec_` before each is optional.
+    /// Reads secrets with blanks or line breaks between them. `whsec_` before each is optional.
     ///
     /// # Errors
     /// There is none or too many, or one is not base64 of 24 to 64 bytes.

@@ -1,4 +1,4 @@
-//! Templated keys: what is wrong with a template is told, and the default text stands in for it.
+//! Templated keys: errors of a template are reported, and the default text stands in for it.
 //!
 //! Alertmanager loads such a configuration and fails each notification that it concerns. Squelch loads it
 //! too.
@@ -11,7 +11,7 @@ use crate::templates;
 
 /// The longest template, in bytes.
 const MAX_TEMPLATE: usize = 64 * 1024;
-/// What happens to a label of a route that fails.
+/// The consequence for a label of a route whose template fails.
 const LEFT_OUT: &str = "the route goes without this label";
 
 /// A templated key of a section.
@@ -48,7 +48,7 @@ pub(crate) fn check_place(problems: &Problems, key: &str, text: Text<'_>) -> Opt
     checked(problems, key, text, None)
 }
 
-/// `otherwise`: what happens where the template fails.
+/// `otherwise`: the consequence where the template fails.
 fn checked(problems: &Problems, key: &str, text: Text<'_>, otherwise: Option<&str>) -> Option<String> {
     let bytes = text.text.len();
     if bytes > MAX_TEMPLATE {

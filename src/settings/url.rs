@@ -48,7 +48,7 @@ pub(crate) fn check_url(text: &str) -> Result<Option<String>, String> {
     Ok(uri.is_none().then(|| "names no host that exists".into()))
 }
 
-/// The URL with what Go's client would encode in its path and its query.
+/// The URL with its path and query encoded as Go's client does.
 pub(crate) fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.trim().chars() {

@@ -1,7 +1,7 @@
 //! YAML → a tree in which every key and value knows its line.
 //!
-//! Deriving the shape of the file from structs would stop at the first mistake; a tree lets the
-//! reader go on and report all of them.
+//! A parser derived from structs would stop at the first error. With a tree the reader goes on and reports
+//! all of them.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ pub(crate) struct Node {
     pub(crate) quoted: bool,
 }
 
-/// What stands at a node.
+/// The value of a node.
 #[derive(Debug)]
 pub(crate) enum Value {
     /// Nothing, `~` or `null`.
@@ -29,7 +29,7 @@ pub(crate) enum Value {
     Scalar(String),
     /// A list.
     List(Vec<Node>),
-    /// Keys and values in the order of the file; a key may stand there twice.
+    /// Keys and values in the order of the file. A key may stand there twice.
     Map(Vec<(Key, Node)>),
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct Key {
     pub(crate) name: String,
 }
 
-/// Reads the first document, as Alertmanager does. Nesting, nodes and what aliases unfold to are bounded.
+/// Reads the first document, as Alertmanager does. Nesting, nodes and the expansion of aliases are bounded.
 pub(crate) fn parse(text: &str) -> Result<Node, Problem> {
     let text = text.get(..second_document(text).map_or(text.len(), |(at, _)| at)).unwrap_or(text);
     let options = serde_saphyr::options! {
@@ -90,12 +90,12 @@ fn line_of(at: &Location) -> u32 {
     u32::try_from(at.line()).unwrap_or(u32::MAX).max(1)
 }
 
-/// As serde sees it; numbers and booleans are looked up in the text afterwards, so that a name such as
-/// `007` or `yes` stays what was written.
+/// As serde sees it. Numbers and booleans are looked up in the text afterwards, so that a name such as
+/// `007` or `yes` keeps its text.
 enum Raw {
     Null,
     Text(String),
-    /// What the parser took it for, should its place be unknown.
+    /// The parser's reading, in case the place is unknown.
     Typed(String),
     List(Vec<Spanned<Raw>>),
     Map(Vec<(Spanned<Raw>, Spanned<Raw>)>),
@@ -133,7 +133,7 @@ fn node(raw: Spanned<Raw>, text: &str) -> Node {
 /// How a text in quotes begins.
 const QUOTES: [char; 2] = ['"', '\''];
 
-/// What stands in the file at this place.
+/// The text of the file at this place.
 fn written(at: &Location, text: &str) -> Option<String> {
     let span = at.span();
     let start = usize::try_from(span.byte_offset()?).ok()?;

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A span within a trace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Context {
-    /// The trace; never 0.
+    /// The trace. It is never 0.
     pub trace: u128,
-    /// The span; never 0.
+    /// The span. It is never 0.
     pub span: u64,
 }
 
@@ -36,7 +36,7 @@ fn hex(text: &str, digits: usize) -> Option<u128> {
     right.then(|| u128::from_str_radix(text, 16).ok()).flatten()
 }
 
-/// A number that nobody can guess, and that does not come again.
+/// A number that cannot be guessed, and that does not come again.
 fn random() -> u64 {
     // The standard library draws the keys at random, and the hash of a counter does not repeat for long.
     static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);

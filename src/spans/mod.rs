@@ -40,7 +40,7 @@ struct Sink {
     fraction: f64,
 }
 
-/// What became of spans, as a label.
+/// The fate of spans, as a label.
 #[derive(Clone, Copy)]
 pub enum Fate {
     /// The collector took it.
@@ -79,8 +79,8 @@ impl Tracer {
         Ok(Tracer(Arc::new(Shared { spans: Some(spans), ..Shared::default() })))
     }
 
-    /// From now on, spans go to the receiver that this returns. `fraction` is the share of requests without a
-    /// parent that are traced. What went elsewhere before ends.
+    /// From now on, spans go to the receiver that this returns. `fraction` is the share of requests without
+    /// a parent that are traced. An earlier receiver gets no more spans.
     pub fn start(&self, fraction: f64) -> mpsc::Receiver<Ended> {
         let (out, spans) = mpsc::channel(QUEUE);
         self.0.sink.store(Some(Arc::new(Sink { out, fraction })));
@@ -115,7 +115,7 @@ impl Tracer {
         }
     }
 
-    /// A part of what the parent does. Without a parent, nothing is traced.
+    /// A part of the parent's work. Without a parent, nothing is traced.
     pub fn part(&self, parent: Option<Context>, name: &'static str, role: Role) -> Span {
         match (self.0.sink.load_full(), parent) {
             (Some(sink), Some(parent)) => self.span(&sink, parent.trace, Some(parent.span), name, role),
@@ -164,10 +164,10 @@ impl Tracer {
     }
 }
 
-/// What stands on the other side of a span.
+/// The other side of a span.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
-    /// Nobody.
+    /// None.
     Internal,
     /// A client, which Squelch answers.
     Server,
@@ -217,13 +217,13 @@ pub struct Ended {
     pub parent: Option<u64>,
     /// Its name.
     pub name: String,
-    /// What stands on the other side.
+    /// The other side.
     pub role: Role,
     /// When it began.
     pub began: Instant,
     /// When it ended.
     pub ended: Instant,
-    /// What is known of it.
+    /// Its attributes.
     pub attributes: Vec<(&'static str, Value)>,
     /// Spans of other traces that led to it.
     pub links: Vec<Context>,
@@ -241,7 +241,7 @@ struct Open {
 }
 
 impl Span {
-    /// Its trace and its number; none where nothing is traced.
+    /// Its trace and its number. `None` where nothing is traced.
     pub fn context(&self) -> Option<Context> {
         self.0.as_ref().map(|open| open.ended.context)
     }

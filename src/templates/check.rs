@@ -1,4 +1,4 @@
-//! What is wrong with a text of a configuration: names that are not there, and failures with a sample.
+//! The errors of a text in a configuration: unknown names, and failures with a sample.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::model::{
 /// The most labels of a sample.
 const LABELS: usize = 200;
 
-/// What the check of a text has found.
+/// The result of the check of a text.
 #[derive(Default, Debug)]
 pub struct Checked {
     /// It is no template at all, or asks for names that are not there. It fails for each notification that
@@ -45,7 +45,7 @@ pub fn check(library: &Library, source: &str) -> Checked {
     Checked { wrong, old: is_old(source) }
 }
 
-/// What fails of the labels of a route for a sample, by the label.
+/// The labels of a route that fail for a sample, with their errors.
 pub fn check_route_labels(library: &Library, labels: &LabelSet) -> Vec<(String, String)> {
     let named = labels.iter().filter_map(|(_, source)| parse_text(source).ok());
     let named: BTreeSet<String> = named.flat_map(|parsed| walk(library, &parsed).labels).collect();
@@ -67,7 +67,7 @@ pub fn says_something_without_labels(library: &Library, source: &str) -> bool {
     rendered.is_some_and(|rendered| rendered.is_ok_and(|text| !text.trim().is_empty()))
 }
 
-/// Walks a text and all templates that it calls, with what it gives them.
+/// Walks a text and all templates that it calls, with the values that it passes to them.
 fn walk(library: &Library, parsed: &Parsed) -> Found {
     let mut found = Found::default();
     let (mut seen, mut at) = (BTreeSet::new(), 0);

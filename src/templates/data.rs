@@ -21,20 +21,20 @@ use crate::model::{
 /// share them.
 const SHORT_KEY: usize = 12;
 
-/// What one attempt says beside its notification.
+/// The facts of one attempt beside its notification.
 #[derive(Clone, Copy)]
 pub struct Facts<'a> {
     /// `firing` or `resolved`.
     pub status: &'a str,
-    /// `--web.external-url`; may be empty.
+    /// `--web.external-url`. It may be empty.
     pub external_url: &'a str,
     /// The receiver may have had it before.
     pub possible_repeat: bool,
-    /// What the rules of the alerts measured.
+    /// The readings of the alerts' rules.
     pub readings: &'a Readings,
 }
 
-/// What the expression of an alert's rule gave for this alert when its page left.
+/// The value of an alert's rule for this alert when its page left.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Reading {
     /// The value.
@@ -53,7 +53,7 @@ pub static NO_READINGS: Readings = BTreeMap::new();
 #[derive(Clone, Debug)]
 pub struct Data {
     pub(super) value: Value,
-    /// What fails of the labels of the route, by the label.
+    /// The labels of the route that fail, with their errors.
     pub(super) wrong: Vec<(String, String)>,
 }
 
@@ -81,7 +81,7 @@ impl Data {
         }
     }
 
-    /// What is wrong with the labels of the route, which are left out.
+    /// The errors in the labels of the route, which are left out.
     pub fn errors(&self) -> impl Iterator<Item = String> {
         self.wrong.iter().map(|(label, why)| format!("labels.{label} of the route, which is left out: {why}"))
     }

@@ -99,7 +99,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     NAMED.into_iter().map(|(name, ..)| name).chain(BUILT_IN)
 }
 
-/// What an error says, without the renderer's own words before it.
+/// The text of an error, without the renderer's own words before it.
 pub(super) fn said(error: &TemplateError) -> String {
     match error {
         TemplateError::Exec(said) => said.clone(),
@@ -344,7 +344,7 @@ fn number(args: &[Value]) -> Answer {
     })
 }
 
-/// What an action writes.
+/// The output of an action.
 fn printed(args: &[Value], of_default: bool) -> Answer {
     let value = args.first().unwrap_or(&Value::Nil);
     let escape = scope::escape(of_default)?;

@@ -62,7 +62,7 @@ enum Part {
         minutes: bool,
         seconds: bool,
     },
-    /// So many digits behind a point or comma; without zeros at the end if not `fixed`.
+    /// The number of digits behind a point or comma. If not `fixed`, zeros at the end are left out.
     Fraction {
         mark: char,
         digits: usize,
@@ -328,7 +328,7 @@ impl Found {
         }
         let rest = &text[length..];
         let seconds = matches!(part, Part::Second { .. });
-        // A fraction may stand behind seconds, whatever the layout says.
+        // A fraction may stand behind seconds, with any layout.
         match rest
             .strip_prefix(['.', ','])
             .filter(|behind| seconds && behind.starts_with(|c: char| c.is_ascii_digit()))

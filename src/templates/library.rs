@@ -45,7 +45,7 @@ pub struct Library {
 }
 
 impl fmt::Debug for Library {
-    /// Each integration has the library, and nobody wants to read it there.
+    /// Each integration has the library, and it would only fill the output there.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} templates", self.templates.len())
     }
@@ -69,7 +69,7 @@ impl Template {
         rewrite::tree(&self.tree, &self.places(), self.of_default)
     }
 
-    /// What a walk finds in it.
+    /// Adds the findings of a walk in it.
     pub(super) fn lint(&self, dot: Type, found: &mut Found) {
         lint::walk(&self.tree, dot, &self.places(), found);
     }
@@ -90,7 +90,7 @@ impl Library {
     /// The default templates and those of these files. A later definition of a name replaces an earlier one.
     ///
     /// # Errors
-    /// What is wrong with the files.
+    /// The errors of the files.
     pub fn with_files(files: &[Source]) -> Result<Arc<Library>, Vec<Wrong>> {
         let mut library = Library::clone(&BUILT_IN);
         let mut wrong: Vec<Wrong> = files.iter().filter_map(|file| library.add(file, false).err()).collect();

@@ -11,7 +11,7 @@ use super::names;
 use super::place::{Places, Wrong};
 use super::{functions, nearest};
 
-/// What a value is.
+/// The type of a value.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Type {
     /// The notification.
@@ -40,12 +40,12 @@ pub(super) enum Type {
     Unknown,
 }
 
-/// What a walk has found.
+/// The findings of a walk.
 #[derive(Default)]
 pub(super) struct Found {
     /// Names that are not there.
     pub(super) wrong: Vec<Wrong>,
-    /// Templates that are called, what they are given, and where.
+    /// Templates that are called, with their argument and their place.
     pub(super) calls: Vec<(String, Type, String)>,
     /// Fields of the notification that are used.
     pub(super) fields: BTreeSet<String>,
@@ -216,7 +216,7 @@ fn undeclared(name: &str) -> String {
     format!("the variable {name} is not declared; write {{{{ {name} := … }}}} before it")
 }
 
-/// What a loop over a value goes through.
+/// The type of the items in a loop over a value.
 fn item(of: Type) -> Type {
     match of {
         Type::Alerts => Type::Alert,
@@ -227,7 +227,7 @@ fn item(of: Type) -> Type {
     }
 }
 
-/// What `.name` of a value is, or why there is none.
+/// The type of `.name` of a value, or why there is none.
 fn member(of: Type, name: &str) -> Result<Type, String> {
     let among = |what: &str, known: &[&str], result: Type| match known.contains(&name) {
         true => Ok(result),
@@ -293,7 +293,7 @@ fn member(of: Type, name: &str) -> Result<Type, String> {
     }
 }
 
-/// What a function returns.
+/// The type that a function returns.
 fn result(name: &str, given: &[Type]) -> Type {
     match name {
         "toUpper" | "toLower" | "title" | "trimSpace" | "join" | "safeHtml" | "safeUrl" | "urlUnescape"

@@ -45,7 +45,7 @@ fn member(value: &Value, name: &str, args: &[Value]) -> Answer {
     }
 }
 
-/// What an error calls a value.
+/// The name of a value's type in errors.
 pub(super) fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Nil => "missing value",

@@ -2,8 +2,8 @@
 //! configuration.
 //!
 //! The crate `gotmpl` parses and runs a template. It knows no methods of values, so `rewrite` turns them
-//! into calls of functions. A rendering is bounded in steps, in the bytes that its functions work on, in
-//! the turns of its loops, in the depth of its calls and in its output. It reads no clock.
+//! into calls of functions. A rendering is bounded in steps, in the bytes that its functions work on, and
+//! in the turns of its loops. The depth of its calls and its output are bounded too. It reads no clock.
 
 mod check;
 mod data;

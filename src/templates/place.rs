@@ -1,13 +1,13 @@
-//! Where something stands in the source of a template, and what is wrong there.
+//! A place in the source of a template, and its error.
 
 use std::fmt;
 
-/// What is wrong with a template.
+/// An error of a template.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Wrong {
     /// Where: `FILE:LINE:COLUMN`, or `line LINE, column COLUMN` of a text in the configuration.
     pub at: String,
-    /// What was found, and what would be right.
+    /// The text that was found, and the right text.
     pub what: String,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    /// The places of a source in this file; without a file, of a text in the configuration.
+    /// The places of a source in this file. Without a file, of a text in the configuration.
     pub(super) fn new(file: &'a str, source: &'a str) -> Self {
         Places { file, source }
     }

@@ -91,7 +91,7 @@ impl Compiled {
         matches!(self.keys.get(key), Some(Key::Empty))
     }
 
-    /// A text; `None` if there is none by this key.
+    /// A text. `None` if no text has this key.
     ///
     /// # Errors
     /// Why it cannot be rendered, and where.

@@ -1,8 +1,8 @@
 //! Rewrites a parsed template for the renderer, which knows no methods of values.
 //!
 //! `.A.B x` becomes `__call (__get . "A") "B" x`, and `.A.B` becomes `__get . "A" "B"`. Each action is
-//! preceded by `__at` with its place, by which errors are found and steps are counted. What an action
-//! writes goes through `__text`, or through `__safe` in a default template.
+//! preceded by `__at` with its place, which locates errors and counts steps. The output of an action goes
+//! through `__text`, or through `__safe` in a default template.
 
 use std::sync::Arc;
 
@@ -159,7 +159,7 @@ impl Rewrite<'_> {
     }
 }
 
-/// What a chain of fields begins with, and the fields.
+/// The beginning of a chain of fields, and the fields.
 fn chain(expr: &Expr) -> Option<(Expr, &[SmolStr])> {
     match expr {
         Expr::Field(pos, fields) => Some((Expr::Dot(*pos), fields)),

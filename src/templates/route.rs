@@ -42,7 +42,7 @@ impl Routes {
         Routes { values, ..Routes::default() }
     }
 
-    /// A label; empty if the route has none by this name.
+    /// A label. It is empty if the route has none by this name.
     pub(super) fn get(&mut self, name: &str) -> Result<Value, TemplateError> {
         if let Some(value) = self.values.get(name) {
             return Ok(value.clone());

@@ -1,4 +1,4 @@
-//! What one rendering may use, and what it has used so far.
+//! The budget of one rendering, and the part used so far.
 //!
 //! A rendering runs on one thread from its beginning to its end. The functions of templates get nothing but
 //! their arguments, so that they find the rendering under way by the thread.
@@ -113,7 +113,7 @@ pub(super) fn now() -> Result<Timestamp, TemplateError> {
     ask(|scope| Ok(scope.now))
 }
 
-/// What makes the values safe that a template writes.
+/// The function that makes the output of a template safe.
 pub(super) fn escape(of_default: bool) -> Result<Escape, TemplateError> {
     ask(|scope| Ok(if of_default { scope.escape } else { scope.mentions }))
 }

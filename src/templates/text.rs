@@ -1,4 +1,4 @@
-//! What makes the content of alerts safe to show.
+//! Functions that make the content of alerts safe to show.
 
 use std::fmt::Write;
 
@@ -33,12 +33,12 @@ fn clean(text: &str, keep: impl Fn(char) -> bool) -> String {
     out
 }
 
-/// Escapes control and direction-turning characters; line breaks and tabs stay.
+/// Escapes control and direction-turning characters. Line breaks and tabs stay.
 pub fn clean_text(text: &str) -> String {
     clean(text, |c| matches!(c, '\n' | '\t'))
 }
 
-/// The same for what must be one line: line breaks and tabs are escaped too.
+/// The same for a text of one line: line breaks and tabs are escaped too.
 pub fn clean_line(text: &str) -> String {
     clean(text, |_| false)
 }

@@ -41,7 +41,7 @@ impl Struct {
         }
     }
 
-    /// What an error calls it.
+    /// Its name in errors.
     pub(super) fn shown(self) -> &'static str {
         match self {
             Struct::Data => "the notification",

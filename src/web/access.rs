@@ -1,4 +1,4 @@
-//! Who somebody is, and what they may do.
+//! Authentication: the identity of a caller, and its role.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ struct Known {
     proofs: Vec<Proof>,
 }
 
-/// What shows that it is them.
+/// The proof of an identity.
 enum Proof {
     Bearer([u8; 32]),
     Basic([u8; 32]),
@@ -54,7 +54,7 @@ pub enum AccessError {
         what: &'static str,
         /// Whose.
         name: SmolStr,
-        /// What the system says.
+        /// The error of the system.
         source: SecretError,
     },
     /// A user who can never log in.
@@ -67,7 +67,7 @@ pub enum AccessError {
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The error.
         reason: String,
     },
     /// TLS cannot be set up at all.
@@ -75,14 +75,14 @@ pub enum AccessError {
     Tls(String),
 }
 
-/// What part of the surface a request is for.
+/// The part of the surface that a request is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Area {
     /// Anybody: `/-/healthy` and `/-/ready`.
     Open,
     /// Alerts in.
     Ingest,
-    /// Whoever has this role.
+    /// Users with this role.
     Of(Role),
 }
 
@@ -101,7 +101,7 @@ impl Area {
     }
 }
 
-/// What a request shows of its sender.
+/// The credentials in a request.
 pub(super) struct Shown<'a> {
     pub(super) headers: &'a HeaderMap,
     /// The certificate that was verified in the handshake.
@@ -119,26 +119,26 @@ pub(super) struct Caller {
     pub(super) role: Role,
 }
 
-/// Nobody can say who it is before others are checked.
+/// The caller cannot be known before other logins are checked.
 struct TooManyLogins;
 
 /// Whether a request may go on.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It may; nobody was asked.
+    /// It may enter. The area needs no credentials.
     Anyone,
     /// It may.
     Known(Caller),
-    /// Nobody knows who that is.
+    /// The credentials are unknown.
     Unknown,
     /// Known, and not allowed this.
     NotAllowed(Caller),
-    /// Too many logins wait to be checked; the same may succeed later.
+    /// Too many logins wait for their check. The same request may succeed later.
     Busy,
 }
 
 impl Access {
-    /// Nobody is asked, plain HTTP: as without any configuration.
+    /// No authentication, plain HTTP: as without any configuration.
     pub fn open() -> Self {
         Access {
             tls: None,
@@ -150,7 +150,7 @@ impl Access {
         }
     }
 
-    /// As both files say; reads the files of secrets, keys and certificates now.
+    /// As both files say. It reads the files of secrets, keys and certificates now.
     ///
     /// # Errors
     /// One of them cannot be read or used, or a user has no way to log in.
@@ -159,7 +159,7 @@ impl Access {
         let mut sources = Vec::new();
         for source in &rules.sources {
             let proofs = proofs("source", &source.name, &source.credentials)?;
-            // What a source may do beyond sending is decided by `users`: nothing.
+            // A source may only send alerts. `users` decides about everything else.
             sources.push(Known { name: source.name.clone(), role: Role::Read, proofs });
         }
         let mut users = Vec::new();
@@ -188,12 +188,12 @@ impl Access {
         })
     }
 
-    /// SHA-256 of the server's certificate, in hexadecimal digits; `None` = plain HTTP.
+    /// SHA-256 of the server's certificate, in hexadecimal digits. `None` = plain HTTP.
     pub fn certificate_pin(&self) -> Option<String> {
         self.tls.as_ref().map(|served| hex(&served.pin))
     }
 
-    /// What new connections are served with; `None` = plain HTTP.
+    /// The TLS configuration of new connections. `None` = plain HTTP.
     pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
         self.tls.as_ref().map(|served| Arc::clone(&served.config))
     }
@@ -220,8 +220,9 @@ impl Access {
 
     /// Whether the request may enter `area`.
     ///
-    /// Alerts come from a source; where there are none, from whoever may administer. Everything else is
-    /// for users: a source that was broken into cannot silence what would tell of it.
+    /// Alerts come from a source. Without sources, they come from users with the role `admin`. Everything
+    /// else is for users. An attacker who has the credentials of a source cannot silence the alerts about
+    /// it.
     pub(super) async fn judge(&self, area: Area, shown: &Shown<'_>) -> Verdict {
         let role = match area {
             Area::Open => return Verdict::Anyone,
@@ -273,7 +274,7 @@ impl Access {
         }
         let role = match self.users.iter().find(|user| user.proofs.is_empty() && user.name == name) {
             Some(user) => user.role,
-            // As everywhere that exporter-toolkit guards: whoever may enter may do everything.
+            // As everywhere that exporter-toolkit guards, a user with access may do everything.
             None if self.users.is_empty() => Role::Admin,
             None => Role::Read,
         };
@@ -308,7 +309,7 @@ impl Access {
 
 fn proofs(what: &'static str, name: &SmolStr, all: &[Credential]) -> Result<Vec<Proof>, AccessError> {
     let reveal = |secret: &crate::config::Secret| {
-        // What a file holds is checked as it is read. An empty secret would be known to anybody.
+        // The content of a file is checked as it is read. Everybody would know an empty secret.
         secret.reveal().map_err(|source| AccessError::Secret { what, name: name.clone(), source })
     };
     let mut proofs = Vec::new();
@@ -324,12 +325,12 @@ fn proofs(what: &'static str, name: &SmolStr, all: &[Credential]) -> Result<Vec<
     Ok(proofs)
 }
 
-/// Compared in place of the secret: of one length, whatever the secret's is.
+/// Compared in place of the secret. Digests have one length, so the secret's length does not show.
 fn digest(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// What `Authorization` holds behind this scheme; of `basic`, decoded. Several such headers are none.
+/// The text of `Authorization` behind this scheme, decoded for `basic`. Several such headers count as none.
 fn credentials(headers: &HeaderMap, scheme: &str) -> Option<Vec<u8>> {
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
     let (only, None) = (all.next()?.to_str().ok()?, all.next()) else { return None };

@@ -70,7 +70,7 @@ fn answer(taken: Result<(), Problem>) -> Response {
     }
 }
 
-/// What a message says about one incident.
+/// The message about one incident.
 struct Said {
     key: String,
     /// Who took it on. `None` = nobody has it.

@@ -1,4 +1,4 @@
-//! What every handler shares, and how it knows who calls.
+//! The state that every handler shares, and how a handler knows its caller.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
     }
 }
 
-/// What every handler shares.
+/// The state that every handler shares.
 #[derive(Clone)]
 pub(super) struct App {
     pub(super) gate: Arc<dyn Gate>,
@@ -94,7 +94,7 @@ impl App {
     }
 }
 
-/// `/a/b` for `a/b/` and the like; nothing for the root.
+/// `/a/b` for `a/b/` and the like. Empty for the root.
 fn normalised(prefix: &str) -> String {
     let inner = prefix.trim_matches('/');
     if inner.is_empty() { String::new() } else { format!("/{inner}") }

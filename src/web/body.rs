@@ -28,7 +28,7 @@ pub(super) struct Arrived {
     pub(super) share: Share,
 }
 
-/// A share of the memory for bodies; given back when dropped.
+/// A share of the memory for bodies. A drop gives it back.
 pub(super) struct Share {
     #[expect(dead_code, reason = "it is held, and no more")]
     permit: Option<OwnedSemaphorePermit>,
@@ -64,7 +64,7 @@ struct Incoming<'r> {
     permit: Option<OwnedSemaphorePermit>,
 }
 
-/// Why a body did not arrive; the class if the sender is to blame.
+/// Why a body did not arrive, with the class if the sender is to blame.
 pub(super) struct Refused {
     pub(super) reason: Option<InvalidReason>,
     pub(super) problem: Problem,

@@ -1,4 +1,4 @@
-//! The page budgets that receivers have, and what of them is spent.
+//! The page budgets of receivers, and the spent part of each.
 
 use std::collections::BTreeMap;
 

@@ -24,7 +24,7 @@ struct Idle {
     others: BTreeMap<u64, Arc<Notify>>,
 }
 
-/// One connection's place in the crowd; given up when dropped.
+/// One connection's place in the crowd. A drop gives it up.
 pub(super) struct Seat {
     crowd: Crowd,
     state: Mutex<State>,
@@ -33,7 +33,7 @@ pub(super) struct Seat {
 
 #[derive(Default)]
 struct State {
-    /// Its key among those that may end; none while it is served.
+    /// Its key among those that may end. `None` while it is served.
     turn: Option<u64>,
     /// The request is there as a whole.
     arrived: bool,
@@ -88,7 +88,7 @@ impl Seat {
         self.settle(&mut state);
     }
 
-    /// The request may be served. Once it is there as a whole too, nobody interrupts it.
+    /// The request may be served. Once it has arrived as a whole too, no other connection takes its place.
     pub(super) fn is_admitted(&self) {
         let mut state = self.state();
         state.admitted = true;
@@ -104,7 +104,7 @@ impl Seat {
         }
     }
 
-    /// Nobody knows yet who sent the request, and to find out takes time.
+    /// The sender of the request is not known yet, and the check takes time.
     pub(super) fn is_suspect(&self) {
         let Some(turn) = self.state().turn else { return };
         let mut idle = self.crowd.lock();
@@ -144,7 +144,7 @@ impl Drop for Seat {
     }
 }
 
-/// A body on its way. Until it is there as a whole its connection counts as idle: a client that sends a
+/// A body on its way. Until it has arrived as a whole its connection counts as idle. A client that sends a
 /// byte now and then costs no more than one that sends nothing.
 pub(super) struct Arriving {
     body: Incoming,

@@ -141,7 +141,7 @@ impl ServerCertVerifier for Pinned {
     }
 }
 
-/// Who calls, if another replica passes the request on: nobody that it knows, or somebody.
+/// The caller, if another replica passes the request on. The inner `None` is an unknown caller.
 pub(super) fn passed_on(app: &App, headers: &HeaderMap) -> Option<Option<Caller>> {
     let shown = headers.get(WORD)?;
     let replicated = app.gate.replicated()?;
@@ -161,7 +161,7 @@ pub(super) fn passed_on(app: &App, headers: &HeaderMap) -> Option<Option<Caller>
     })
 }
 
-/// Whether this replica serves a path itself, whoever owns the storage.
+/// Whether this replica serves a path itself, even if another one owns the storage.
 fn is_local(method: &Method, path: &str) -> bool {
     match path {
         "/metrics" | "/api/v1/cluster" | "/api/v1/openapi.json" => true,

@@ -1,4 +1,5 @@
-//! What stands before every handler: whose browser sent this, who it is, and what every answer carries.
+//! The guard before every handler: it checks the browser's origin and the caller, and adds the headers of
+//! every answer.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ const EVENTS: [&str; 2] = ["/pagerduty/v2/enqueue", "/pagerduty/v2/change/enqueu
 const CALLBACKS: [&str; 2] = ["/pagerduty/v3/webhook", "/opsgenie/webhook"];
 /// Parts of a path at which the people on call act: they silence, acknowledge and write notes.
 const RESPONSES: [&str; 4] = ["silence", "silences", "incident", "incidents"];
-/// What says nothing but whether it works.
+/// Paths that say only whether the server works.
 const OPEN: [&str; 2] = ["/-/healthy", "/-/ready"];
 /// Pages have no script, style or picture but our own, and stand in no frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -47,7 +48,7 @@ pub(super) struct OnLoopback(pub(super) bool);
 #[derive(Clone)]
 pub(super) struct Certificate(pub(super) Arc<CertificateDer<'static>>);
 
-/// Lets a request through to its handler, or answers in its place; then adds the headers.
+/// Lets a request through to its handler, or answers in its place. Then it adds the headers.
 pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let access = app.gate.access();
     let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
@@ -176,8 +177,8 @@ async fn admitted(
     }
 }
 
-/// What a request is for. A method that changes something needs an administrator unless it is known to
-/// need less: a path that is added later is closed until somebody opens it.
+/// The area of a request. A method that changes something needs an administrator unless the list below says
+/// less. A path that is added later is therefore closed until the list opens it.
 fn area(method: &Method, path: Option<&str>) -> Area {
     let path = path.unwrap_or_default();
     if changes(method) {
@@ -201,9 +202,9 @@ fn changes(method: &Method) -> bool {
 /// Why a request is one that a page of somebody else's made a browser send.
 ///
 /// Only browsers send `Origin` and `Sec-Fetch-Site`, so no sender of alerts is refused by mistake. On
-/// loopback the name by which we were called is looked at too: one that an attacker let point here makes
-/// his page of the same origin (DNS rebinding). Names without a dot are nobody's to register. Alerts, health
-/// and metrics may be asked for under any name, unless a browser asks.
+/// loopback the requested host name counts too. If an attacker lets a name point here, his page has the
+/// same origin (DNS rebinding). A name without a dot cannot be registered. Requests for alerts, health and
+/// metrics may use any name, unless a browser sends them.
 fn foreign(request: &Request, (area, path): (Area, Option<&str>), limits: &Limits) -> Option<Problem> {
     let external_url = &limits.external_url;
     let headers = request.headers();
@@ -283,8 +284,7 @@ fn unknown(area: Area) -> Response {
     response
 }
 
-/// Runs the handler; what changes something leaves a line in the log, whoever it was. What nothing serves
-/// changes nothing.
+/// Runs the handler. A change leaves a line in the log, for every caller. An unserved path changes nothing.
 async fn audited(
     app: &App,
     (area, matched): (Area, Option<&str>),

@@ -10,19 +10,19 @@ pub(super) const HEAD_BYTES: usize = 32 << 10;
 /// Bounds of the HTTP surface, and where it hangs.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Path under which everything is served, such as `/squelch`; empty for the root.
+    /// Path under which everything is served, such as `/squelch`. Empty for the root.
     pub route_prefix: String,
-    /// `--web.external-url`: by what name browsers may call this server. May be empty.
+    /// `--web.external-url`: the name by which browsers may call this server. It may be empty.
     pub external_url: String,
     /// Names of this machine by which browsers may call this server too.
     pub own_names: Vec<String>,
-    /// Connections open at a time, over all listeners; further ones wait in the kernel's queue. Default
+    /// Connections open at a time, over all listeners. Further ones wait in the kernel's queue. Default
     /// 2,000.
     pub connections: usize,
-    /// How long a connection may take to send a request's head. hyper counts the wait for the next
-    /// request in it, so this is the keep-alive idle time too: above the 15 s of the `group_interval`
-    /// that we recommend, so that a busy Alertmanager keeps its connection, and short enough that
-    /// silent clients do not hold the connections of others. Default 30 s.
+    /// The time within which a connection must send the head of a request. It includes the wait for the
+    /// next request, as hyper counts it: this is the keep-alive idle time too. It is above the 15 s of the
+    /// recommended `group_interval`, so that a busy Alertmanager keeps its connection. It is short enough
+    /// that silent clients do not hold the connections of others. Default 30 s.
     pub header_timeout: Duration,
     /// How long a body may take to arrive. Default 30 s.
     pub body_timeout: Duration,

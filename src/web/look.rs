@@ -6,7 +6,7 @@ use super::app::App;
 use super::problem::Problem;
 use crate::engine::Engine;
 
-/// What `read` sees of the engine. It runs on the engine's thread: its work must be bounded.
+/// The result of `read` on the engine. It runs on the engine's thread: its work must be bounded.
 pub(super) async fn look<T: Send + 'static>(
     app: &App,
     read: impl FnOnce(&Engine) -> T + Send + 'static,
@@ -23,8 +23,8 @@ pub(super) async fn look<T: Send + 'static>(
     }
 }
 
-/// What became of something that changes the node, in a task of its own: a client that goes away must not
-/// leave it open whether it was done.
+/// The result of a change to the node, which runs in a task of its own. A client that goes away must not
+/// leave it open whether the change was made.
 pub(super) async fn finished<T>(app: &App, task: tokio::task::JoinHandle<T>) -> Result<T, Problem> {
     match tokio::time::timeout(app.limits.answer_timeout, task).await {
         Ok(Ok(done)) => Ok(done),

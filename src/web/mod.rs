@@ -1,6 +1,6 @@
 //! The HTTP surface: alerts in, health, metrics and the JSON API.
 //!
-//! What lies behind it is a [`Gate`]; nothing here decides about an alert.
+//! A [`Gate`] lies behind it. Nothing here decides about an alert.
 
 mod access;
 mod acknowledged;

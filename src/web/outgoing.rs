@@ -1,4 +1,5 @@
-//! How much is served at once to those who look and change, and what their answers hold until they are read.
+//! Bounds for requests that read and change: how many run at once, and the memory that answers hold until
+//! they are read.
 //!
 //! Alerts that come in and the health endpoints pass all of this by.
 
@@ -26,7 +27,7 @@ const AT_ONCE: usize = 6;
 const WAITING: usize = 64;
 /// How long a request waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a ready answer waits for memory; it holds its turn meanwhile.
+/// How long a ready answer waits for memory. It holds its turn meanwhile.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a client may take for its whole answer.
 const READ_WITHIN: Duration = Duration::from_secs(60);
@@ -37,7 +38,7 @@ const UNIT: usize = 1 << 10;
 /// Bytes that go to a connection at a time.
 const PIECE: usize = 64 << 10;
 
-/// What is under way.
+/// The requests under way.
 #[derive(Clone)]
 pub(super) struct Outgoing {
     scrapes: Turns,
@@ -54,7 +55,7 @@ struct Turns {
     waiting: Arc<Semaphore>,
 }
 
-/// A request's turn; over when dropped.
+/// A request's turn. A drop ends it.
 pub(super) struct Turn(#[expect(dead_code, reason = "it is held, and no more")] OwnedSemaphorePermit);
 
 impl Turns {
@@ -104,7 +105,8 @@ impl Outgoing {
         )))
     }
 
-    /// The answer, with the memory that it holds until its client has read it or is gone; its turn ends here.
+    /// The answer, with the memory that it holds until its client has read it or is gone. Its turn ends
+    /// here.
     pub(super) async fn hold(
         &self,
         response: Response,

@@ -1,4 +1,4 @@
-//! `basic_auth_users`: bcrypt, off the threads that serve, with what was found out kept for a while.
+//! `basic_auth_users`: bcrypt, off the threads that serve, with a cache of the results.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,10 +22,10 @@ const WAITING_FROM_ONE: usize = 8;
 /// How long a password waits at most until it is tried.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Users with their hashes, and verdicts on what was tried.
+/// Users with their hashes, and verdicts on tried passwords.
 pub(super) struct Passwords {
     users: BTreeMap<String, Arc<str>>,
-    /// What an unknown user's password is tried against: as dear as the dearest real one.
+    /// The hash for an unknown user's password. It costs as much as the most expensive real one.
     decoy: Arc<str>,
     right: Cache<[u8; 32], ()>,
     /// Apart from those that are right: somebody who guesses must not make those forgotten.
@@ -34,7 +34,7 @@ pub(super) struct Passwords {
     waiting: Arc<Waiting>,
 }
 
-/// What became of a password.
+/// The result for a password.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Tried {
     Right,
@@ -47,7 +47,7 @@ pub(super) enum Tried {
 #[derive(Default)]
 struct Waiting(Mutex<BTreeMap<IpAddr, usize>>);
 
-/// A place among those that wait; given up when dropped.
+/// A place among those that wait. A drop gives it up.
 struct Place {
     waiting: Arc<Waiting>,
     from: IpAddr,
@@ -131,7 +131,7 @@ impl Passwords {
         waits();
         let Some(place) = self.waiting.enter(peer) else { return Tried::Busy };
         let slot = tokio::time::timeout(PATIENCE, Arc::clone(&self.slots).acquire_owned()).await;
-        // Nobody closes the semaphore; if somebody did, refusing is the safe side.
+        // Squelch never closes the semaphore. If it were closed, refusing would be the safe side.
         let Ok(Ok(slot)) = slot else { return Tried::Busy };
         let (hash, password) = (Arc::clone(hash), password.to_vec());
         let tried = tokio::task::spawn_blocking(move || {

@@ -7,9 +7,9 @@ use serde::Serialize;
 /// An answer that says no.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
-    /// 4xx only for what can never succeed: Alertmanager gives up on those, and on 429 too.
+    /// 4xx only for requests that can never succeed: Alertmanager gives up on those, and on 429 too.
     pub(super) status: StatusCode,
-    /// What is wrong, and what would be right.
+    /// The error, and the right value.
     pub(super) detail: String,
 }
 
@@ -17,13 +17,13 @@ pub(super) struct Problem {
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = Problem)]
 pub(super) struct Details<'a> {
-    /// Always `about:blank`: what the status says is all there is to the kind.
+    /// Always `about:blank`: the status alone names the kind.
     r#type: &'a str,
-    /// What the status is called.
+    /// The name of the status.
     title: &'a str,
     /// The HTTP status.
     status: u16,
-    /// What is wrong, and what would be right.
+    /// The error, and the right value.
     detail: &'a str,
 }
 
@@ -32,7 +32,7 @@ impl Problem {
         Problem { status, detail: detail.into() }
     }
 
-    /// 400: what was asked makes no sense.
+    /// 400: the request is invalid.
     pub(super) fn bad(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
@@ -55,7 +55,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// A JSON answer; a 503 says when to come back.
+/// A JSON answer. A 503 says when to come back.
 pub(super) fn json(status: StatusCode, content_type: &'static str, body: &impl Serialize) -> Response {
     let Ok(body) = serde_json::to_string(body) else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();

@@ -1,7 +1,7 @@
 //! Alerts in: `POST /alertmanager/webhook` and `POST /api/v2/alerts`.
 //!
-//! 2xx only when what was said is durable; 503 when it could not be made so; 4xx only for what can
-//! never succeed.
+//! 2xx only when the observations are durable. 503 when they could not be made so. 4xx only for input that
+//! can never succeed.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -44,8 +44,8 @@ pub(super) async fn webhook(
     }
 }
 
-/// What a webhook is told: how many of its alerts were taken, and what was wrong with the others. If there
-/// are any others it is a 400, since few senders read more than the status.
+/// The answer to a webhook: how many of its alerts were taken, and the errors of the others. If there are
+/// any others it is a 400, since few senders read more than the status.
 fn accepted(taken: &Taken) -> Response {
     let status = if taken.rejects.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     let mut answer = json!({ "accepted": taken.alerts, "rejected": taken.rejects });
@@ -56,7 +56,7 @@ fn accepted(taken: &Taken) -> Response {
 }
 
 /// `POST /api/v2/alerts`, answered as Alertmanager answers it: 200 without a body, or 400 with a JSON
-/// string when some of the alerts were not valid, the others having been taken.
+/// string when some alerts were not valid. The valid ones are taken.
 pub(super) async fn api_v2(
     State(app): State<App>,
     Extension(Peer(peer)): Extension<Peer>,
@@ -223,8 +223,8 @@ impl App {
         }
     }
 
-    /// Hands the batch to the node and waits until it is durable. It is a task of its own: this one ends
-    /// when the client goes away, and what arrived must not end with it.
+    /// Hands the batch to the node and waits until it is durable. It is a task of its own. The caller's
+    /// task ends when the client goes away, and the observations must not end with it.
     pub(super) async fn hand_over(
         &self,
         batch: Batch,

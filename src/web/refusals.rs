@@ -1,4 +1,4 @@
-//! A line in the log for what was refused, without letting a sender fill the log.
+//! A line in the log for each refusal, within a bound: no sender can fill the log.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::model::Source;
 
 /// How long one sender's refusals of one class stay unsaid after a line about them.
 const QUIET: Duration = Duration::from_secs(60);
-/// So many senders get a line about one class in that time; an attacker has many addresses.
+/// How many senders get a line about one class in that time. An attacker has many addresses.
 const SENDERS: u32 = 20;
 
-/// Remembers what was said lately; at most 10,000 senders and classes.
+/// Remembers recent lines, at most 10,000 senders and classes.
 #[derive(Clone)]
 pub(super) struct Refusals {
     said: Cache<(IpAddr, &'static str), ()>,
@@ -66,7 +66,7 @@ impl Refusals {
         }
     }
 
-    /// Logs a request to a path or with a method that is not served: a line a minute, whoever sent it.
+    /// Logs a request to a path or with a method that is not served: a line a minute, over all senders.
     pub(super) fn log_unserved(&self, peer: IpAddr, method: &Method, path: &str) {
         if self.is_among("unserved", 1) {
             let path = start_of(path.as_bytes());
@@ -85,7 +85,7 @@ impl Refusals {
         }
     }
 
-    /// Logs a login that nobody could check in time.
+    /// Logs a login that could not be checked in time.
     pub(super) fn log_busy(&self, peer: IpAddr) {
         if self.first(peer, "logins") {
             tracing::warn!(%peer, "too many logins wait to be checked: answered 503; not logged again for 60s");

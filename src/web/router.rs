@@ -17,7 +17,7 @@ use super::unserved::unserved;
 use super::v2::{self, refusal::Refusal};
 use super::{Gate, acknowledged, events, ops, receive, ui, v1};
 
-/// What is served, below the prefix: the one list of it.
+/// All served paths, below the prefix. There is no other list of them.
 fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
     let api = [
         ("/alertmanager/webhook", post(receive::webhook)),
@@ -60,7 +60,7 @@ pub(super) fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// What [`count`] needs.
+/// The inputs of [`count`].
 #[derive(Clone)]
 struct Counted {
     gate: Arc<dyn Gate>,
@@ -68,8 +68,8 @@ struct Counted {
     prefix: Arc<str>,
 }
 
-/// Tells the node of each answer: under the pattern that was matched, so that what clients make up
-/// makes no series. A request whose path is served has a span, unless its sender is unknown.
+/// Reports each answer to the node, under the pattern that was matched. Made-up paths therefore make no
+/// series. A request whose path is served has a span, unless its sender is unknown.
 async fn count(
     State(Counted { gate, prefix }): State<Counted>,
     matched: Option<MatchedPath>,
@@ -133,8 +133,8 @@ fn shown(uri: &Uri) -> String {
     uri.path().chars().take(200).collect()
 }
 
-/// The address with each run of slashes as one, and none at the end: people and programs that join a base
-/// and a path write them so. Nothing if it is so already.
+/// The address with each run of slashes as one, and none at the end. People and programs that join a base
+/// and a path write such addresses. `None` if it is so already.
 pub(super) fn tidied(uri: &Uri) -> Option<Uri> {
     let path = uri.path();
     if path.len() < 2 || !(path.contains("//") || path.ends_with('/')) {

@@ -43,7 +43,7 @@ pub struct Server {
     unread_timeout: Duration,
 }
 
-/// Serves `gate` on `listener` alone; see [`Server::serve`].
+/// Serves `gate` on `listener` alone. See [`Server::serve`].
 pub async fn serve(
     listener: TcpListener,
     gate: Arc<dyn Gate>,
@@ -67,7 +67,7 @@ impl Server {
         }
     }
 
-    /// Serves on `listener` until `shutdown` resolves; then takes no new connection, gives open requests
+    /// Serves on `listener` until `shutdown` resolves. Then it takes no new connection, gives open requests
     /// [`Limits::shutdown_timeout`] to end, and returns.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let graceful = GracefulShutdown::new();
@@ -133,7 +133,7 @@ impl Server {
                 self.gate.crowded();
             }
             let slot = Arc::clone(&self.slots).acquire_owned();
-            // Nobody closes the semaphore.
+            // Squelch never closes the semaphore.
             if let Ok(Ok(slot)) = tokio::time::timeout(LOOK_AGAIN, slot).await {
                 return slot;
             }
@@ -141,8 +141,8 @@ impl Server {
     }
 }
 
-/// How long to wait after a failed accept. One connection that broke is no reason to wait; anything else
-/// (no file descriptors, no memory) would fail again at once, and would spin.
+/// How long to wait after a failed accept. One broken connection is no reason to wait. Any other error (no
+/// file descriptors, no memory) would occur again at once, and the loop would spin.
 fn pause_after(error: &io::Error) -> Option<Duration> {
     match error.kind() {
         io::ErrorKind::ConnectionAborted
@@ -161,8 +161,8 @@ struct Ends {
 }
 
 impl Server {
-    /// A connection from its handshake on, if there is one: with the certificate that is in force now. What
-    /// is open already goes on with the one that it has.
+    /// A connection from its handshake on, if there is one, with the current certificate. Open connections
+    /// go on with the one that they have.
     async fn greet(&self, stream: TcpStream, peer: IpAddr, watcher: Watcher, seat: &Arc<Seat>) {
         let access = self.gate.access();
         let on_loopback = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());

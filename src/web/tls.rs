@@ -29,7 +29,7 @@ pub(super) fn pin(certificate: &CertificateDer<'_>) -> Pin {
     Sha256::digest(certificate).into()
 }
 
-/// How connections are served; reads the files now.
+/// The TLS configuration of connections. It reads the files now.
 pub(super) fn server_config(tls: &TlsServerConfig) -> Result<Served, AccessError> {
     let provider = Arc::new(provider(tls));
     let versions: &[&rustls::SupportedProtocolVersion] = match (tls.only_tls12, tls.only_tls13) {

@@ -14,7 +14,7 @@ pub(super) struct Impatient<S, F> {
     limit: Duration,
     /// Called when the client is given up.
     given_up: F,
-    /// Ends when the client has taken nothing for the limit; none while it takes all.
+    /// Ends when the client has taken nothing for the limit. `None` while the client takes all.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 

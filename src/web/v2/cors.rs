@@ -1,5 +1,5 @@
-//! Which pages of other sites may read API v2: all, as at Alertmanager. What changes something is refused to
-//! them in `guard.rs`, and they may read why.
+//! Which pages of other sites may read API v2: all, as at Alertmanager. `guard.rs` refuses them every
+//! change, and they may read the reason.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -11,8 +11,8 @@ const METHODS: [&str; 3] = ["GET", "POST", "HEAD"];
 /// Headers that it may send.
 const HEADERS: [&str; 4] = ["accept", "content-type", "origin", "x-requested-with"];
 
-/// `OPTIONS`: what a browser asks before it sends a request of a page of another site. `served` are the
-/// methods of the path.
+/// `OPTIONS`: the question of a browser before it sends a request of a page of another site. `served` are
+/// the methods of the path.
 pub(super) fn preflight(headers: &HeaderMap, served: &'static str) -> Response {
     let Some(method) = text(headers, &header::ACCESS_CONTROL_REQUEST_METHOD) else {
         let message = format!("method OPTIONS is not allowed, but [{served}] are");

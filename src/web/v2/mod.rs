@@ -23,7 +23,7 @@ pub use status::ALERTMANAGER_VERSION;
 /// Everything below it is API v2.
 pub(super) const ROOT: &str = "/api/v2";
 
-/// What is served.
+/// The served paths.
 pub(super) fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
     let all = [
         ("/api/v2/alerts", get(alerts::list).post(receive::api_v2), "POST,GET"),

@@ -1,5 +1,5 @@
-//! Silences as JSON, in Alertmanager's own form, and the requests about them: what API v1, API v2, the
-//! pages and the commands share.
+//! Silences as JSON, in Alertmanager's own form, and the requests about them. API v1, API v2, the pages and
+//! the commands share them.
 
 use std::sync::Arc;
 
@@ -18,8 +18,8 @@ use crate::web::look::finished;
 use crate::web::problem::Problem;
 use crate::web::receive::not_json;
 
-/// What the expressions of one silence may take when compiled, in bytes, before it is looked at how much all
-/// silences may take.
+/// The bytes that the compiled expressions of one silence may take. The bound of all silences together
+/// comes after it.
 pub(in crate::web) const MADE_COMPILED: usize = 8 << 20;
 
 /// A silence as clients post it.
@@ -27,7 +27,7 @@ pub(in crate::web) const MADE_COMPILED: usize = 8 << 20;
 #[schema(as = PostableSilence)]
 #[serde(rename_all = "camelCase")]
 pub struct SilenceForm {
-    /// The one to change; a new one without.
+    /// The one to change. Without it, a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// All must match.
@@ -38,7 +38,7 @@ pub struct SilenceForm {
     /// Until when.
     #[schema(value_type = String, format = DateTime)]
     pub ends_at: Timestamp,
-    /// Who makes it; where users are configured, whoever is logged in.
+    /// The creator. Where users are configured, it is the user who is logged in.
     pub created_by: String,
     /// Why.
     pub comment: String,
@@ -110,7 +110,7 @@ impl From<&Matcher> for MatcherForm {
 }
 
 impl MatcherForm {
-    /// What it says, if it says something.
+    /// Its text, if it has one.
     ///
     /// # Errors
     /// It does not, for the reason given.
@@ -119,7 +119,7 @@ impl MatcherForm {
         self.matcher_within(&mut allowance)
     }
 
-    /// The same; the memory that a compiled expression takes comes off `allowance`, in bytes.
+    /// The same. The memory of a compiled expression comes off `allowance`, in bytes.
     fn matcher_within(&self, allowance: &mut usize) -> Result<Matcher, String> {
         let op = match (self.is_equal, self.is_regex) {
             (true, false) => MatchOp::Equal,
@@ -269,7 +269,7 @@ fn form(bytes: &[u8]) -> Result<SilenceForm, Unposted> {
     })
 }
 
-/// Has a request granted; answers with the silence's id when that is durable.
+/// Has a request granted. It answers with the silence's id when that is durable.
 pub(in crate::web) async fn ask(app: &App, request: SilenceRequest) -> Result<SmolStr, Problem> {
     let gate = Arc::clone(&app.gate);
     let task = tokio::spawn(async move { gate.silence(request).await });
