@@ -1,5 +1,5 @@
-//! Looks a name up once, and lets through only addresses that the policy allows: what is connected to is
-//! what was checked, whatever the name says a moment later.
+//! Looks a name up once, and lets through only addresses that the policy allows. Squelch connects to the
+//! checked address, even if the name changes a moment later.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};

@@ -37,8 +37,8 @@ impl Circuit {
         self.open = None;
     }
 
-    /// A retryable failure at `now`. `wait` gives the pause after the n-th failure in a row, and
-    /// `fresh` the shortest pause, after which a notification that was never tried may probe.
+    /// A retryable failure at `now`. `wait` gives the pause after the n-th failure in a row. `fresh` is the
+    /// shortest pause, after which a notification that was never tried may probe.
     pub(super) fn failed(&mut self, now: Instant, fresh: Duration, wait: impl Fn(u32) -> Duration) {
         self.failures = self.failures.saturating_add(1);
         if self.failures < self.after {
@@ -49,8 +49,8 @@ impl Circuit {
         self.open = Some(Open { probes, probe_at: now + wait, fresh_probe_at: now + fresh.min(wait) });
     }
 
-    /// When the next probe may leave; `fresh` if what would leave was never tried: a new page does
-    /// not wait out the pause that others earned, for it may be them that the receiver cannot stomach.
+    /// When the next probe may leave. `fresh` means that it was never tried. A new page does not wait out
+    /// the pause of others, for the receiver may refuse only those.
     pub(super) fn probe_at(&self, fresh: bool) -> Option<Instant> {
         self.open.as_ref().map(|open| if fresh { open.fresh_probe_at } else { open.probe_at })
     }

@@ -11,9 +11,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::receivers::AttemptError;
 
-/// Where the console's lines go; tests capture them.
+/// The output of the console's lines. Tests capture them.
 pub trait ConsoleSink: Send + Sync {
-    /// Writes one line; `line` has no line break. May block.
+    /// Writes one line. `line` has no line break. It may block.
     fn write_line(&self, line: &str) -> io::Result<()>;
 }
 
@@ -76,7 +76,7 @@ impl Console {
     }
 }
 
-/// A sink that failed; a pipe may come back.
+/// A sink that failed. A pipe may come back.
 fn failed(error: &io::Error) -> AttemptError {
     AttemptError::ours(format!("standard output: {error}"))
 }

@@ -1,4 +1,4 @@
-//! One HTTP request: redirects within one host, a bounded answer, no secret in what is said about it.
+//! One HTTP request: redirects within one host, a bounded answer, no secret in its messages.
 
 use std::time::Duration;
 
@@ -279,9 +279,9 @@ fn authorize(headers: &mut HeaderMap, text: &str, redactor: &mut Redactor) -> Re
     Ok(())
 }
 
-/// Where an answer sends a request on to; `None` if it does not. The request goes nowhere but to the same
-/// host: to the same port, or from http to https. Everything else would send the page, and the credentials,
-/// where the configuration does not say. Only 307 and 308 keep the method and the body.
+/// The address to which an answer redirects a request. `None` if it does not. The request goes nowhere but
+/// to the same host: to the same port, or from http to https. Any other redirect would send the page, and
+/// the credentials, where the configuration does not say. Only 307 and 308 keep the method and the body.
 fn redirect(
     request: &Request<Full<Bytes>>,
     response: &Response<Incoming>,
@@ -321,7 +321,7 @@ fn take_excerpt(answer: &mut Answer, redactor: &Redactor) {
     answer.excerpt_of(&text);
 }
 
-/// What stands before the body.
+/// The part before the body.
 fn head(response: &Response<Incoming>) -> Answer {
     Answer::new(response.status().as_u16(), retry_after::of(response.headers()), Vec::new())
 }

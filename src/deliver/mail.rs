@@ -79,7 +79,7 @@ impl Mailer {
         self.settle(mail, ended?, settled, redactor)
     }
 
-    /// What the answers for all recipients mean together.
+    /// The common result of the answers for all recipients.
     fn settle(
         &self,
         mail: &Mail,

@@ -1,4 +1,4 @@
-//! What the workers export: failures, latency, queues, circuits. Every series starts at 0.
+//! The metrics of the workers: failures, latency, queues, circuits. Every series starts at 0.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +11,7 @@ use crate::config::Integration;
 use crate::model::{Notification, NotificationId, Timestamp};
 use crate::receivers::{AttemptError, FailureReason};
 
-/// Seconds; Alertmanager's 1, 5, 10, 15, 20, with finer steps below.
+/// Seconds. Alertmanager's 1, 5, 10, 15, 20, with finer steps below.
 const LATENCY_BUCKETS: [f64; 9] = [0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0, 15.0, 20.0];
 
 /// The metrics of delivery.
@@ -47,9 +47,9 @@ pub struct Health {
     pub oldest: Option<Timestamp>,
     /// Integrations whose circuit is open.
     pub open_circuits: Vec<SmolStr>,
-    /// How long ago it accepted something last; nothing since the program started, if it has not.
+    /// How long ago it last accepted something. `None` if it has not since the program started.
     pub accepted: Option<Duration>,
-    /// How an attempt failed last; nothing since the program started, if none has.
+    /// The newest failure of an attempt. `None` if there was none since the program started.
     pub failed: Option<Failure>,
     /// Integrations that accepted nothing since an attempt failed, and how the newest attempt failed.
     pub failing: Vec<Failing>,
@@ -75,7 +75,7 @@ pub struct Failure {
     pub integration: SmolStr,
     /// Its class.
     pub reason: FailureReason,
-    /// What happened, without secrets.
+    /// The failure, without secrets.
     pub detail: String,
 }
 
@@ -175,7 +175,7 @@ impl Meter {
         });
     }
 
-    /// How delivery goes, by receiver; one to which nothing was ever sent is left out.
+    /// The health of delivery, by receiver. A receiver that never got anything is left out.
     pub fn health(&self) -> BTreeMap<SmolStr, Health> {
         let receivers = self.receivers.lock().unwrap_or_else(PoisonError::into_inner);
         let failure = |at: &Instant, integration: &SmolStr, error: &AttemptError| Failure {

@@ -1,10 +1,9 @@
 //! The outbox's workers: each integration of each receiver has its own queue, pace and circuit.
 //!
-//! A notification that is handed over is tried until its receiver accepts it or refuses it for good;
-//! there is no third end. The engine lets at most one notification of an incident out at a time, so
-//! order among them is not this room's affair, and a queue is never longer than the incidents that
-//! are open, and a digest. Nothing here is durable: what the journal's outbox still holds is sent again
-//! at the next start, marked as a possible repeat.
+//! A notification is tried until its receiver accepts it or refuses it for good. There is no third end. The
+//! engine lets at most one notification of an incident out at a time, so this module keeps no order among
+//! them. A queue is never longer than the number of open incidents, and a digest. Nothing here is durable.
+//! The next start sends the rest of the journal's outbox again, marked as possible repeats.
 
 mod addresses;
 mod backoff;
@@ -58,8 +57,8 @@ use enrich::{EnrichMeter, Enricher};
 use traces::Exporter;
 use worker::{Command, Worker};
 
-/// Definitions that a reload removed are kept for what is still to be said through them (an open
-/// incident keeps its receiver); beyond this many the first in name order without a queue go.
+/// Definitions that a reload removed are kept for their remaining notifications (an open incident keeps its
+/// receiver). Beyond this many, the first in name order without a queue go.
 const RETIRED: usize = 256;
 
 /// The last spans may take so long at the end of the process.
@@ -72,12 +71,12 @@ pub struct Options {
     pub external_url: Arc<str>,
     /// Where the metrics are registered.
     pub registry: prometheus::Registry,
-    /// The wall clock, for the time in signatures; the epoch unless it is set.
+    /// The wall clock, for the time in signatures. The epoch unless it is set.
     pub wall: fn() -> Timestamp,
     /// Where `console_configs` write.
     pub console: Console,
-    /// Whether an attempt may begin now; asked again until it may. A storage that several processes share
-    /// lets only its owner send.
+    /// Whether an attempt may begin now. The worker asks again until it may. A storage that several
+    /// processes share lets only its owner send.
     pub may_send: Arc<dyn Fn() -> bool + Send + Sync>,
     /// When this process took over from one that may still have a request under way. Resolves wait until
     /// that request has ended, for a page that arrives after its resolve would stay open.
@@ -121,7 +120,7 @@ pub enum DeliverError {
     Pem {
         /// The key of the configuration, and the file.
         what: String,
-        /// What is wrong.
+        /// The error.
         reason: String,
     },
     /// A proxy cannot be used.
@@ -159,7 +158,7 @@ pub struct Deliverer {
 /// Workers by receiver and integration.
 type Workers = BTreeMap<(SmolStr, SmolStr), Handle>;
 
-/// Pacers by what the vendor counts by: the notifier's account, or the integration.
+/// Pacers by the account that the vendor counts: the notifier's account, or the integration.
 type Pacers = BTreeMap<String, Arc<Pacer>>;
 
 struct Handle {
@@ -187,8 +186,8 @@ impl Deliverer {
         Ok(deliverer)
     }
 
-    /// Takes a notification over and returns at once. `possible_repeat`: it may have been said before,
-    /// as after a crash; keyless receivers say so.
+    /// Takes a notification over and returns at once. `possible_repeat`: it may have been sent before, as
+    /// after a crash. Keyless receivers say so.
     ///
     /// Where neither the present nor an earlier configuration of this process has its integration, it
     /// becomes a dead letter.
@@ -209,8 +208,8 @@ impl Deliverer {
         }
     }
 
-    /// Delivers by a new configuration from now on; [`Deliverer::prepare`] and [`Deliverer::adopt`] in one.
-    /// On error nothing has changed.
+    /// Delivers by a new configuration from now on. It is [`Deliverer::prepare`] and [`Deliverer::adopt`]
+    /// in one. On error nothing has changed.
     pub fn reload(&self, receivers: &BTreeMap<SmolStr, Vec<Integration>>) -> Result<(), DeliverError> {
         self.adopt(&self.prepare(receivers)?);
         Ok(())
@@ -240,7 +239,7 @@ impl Deliverer {
         Ok(Prepared { exporter, enricher: enricher.transpose()?, ..self.prepare(&config.receivers)? })
     }
 
-    /// Delivers by these receivers from now on. What is queued goes out by the new definition of its
+    /// Delivers by these receivers from now on. Queued notifications go out by the new definition of their
     /// integration, or by the old one if there is none any more.
     pub fn adopt(&self, prepared: &Prepared) {
         let Prepared { receivers, transports, exporter, enricher } = prepared;
@@ -308,10 +307,9 @@ impl Deliverer {
         Handle { inbox, task: tokio::spawn(worker.run(commands)), configured: true }
     }
 
-    /// Lets what is being sent and what was never tried go out, for at most `timeout`; starts no
-    /// retries. How many notifications are left, an
-    /// integration that ran out of time counting as one: the journal's outbox has them. Afterwards this
-    /// deliverer sends nothing more.
+    /// Lets notifications that are under way or never tried go out, for at most `timeout`. It starts no
+    /// retries. It returns how many notifications are left, where an integration that ran out of time
+    /// counts as one. The journal's outbox has them. Afterwards this deliverer sends nothing more.
     pub async fn drain(&self, timeout: Duration) -> usize {
         let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
         let deadline = tokio::time::Instant::now() + timeout;
@@ -347,7 +345,7 @@ impl Deliverer {
     }
 }
 
-/// By what the vendor counts.
+/// The account that the vendor counts.
 fn account((receiver, name): &(SmolStr, SmolStr), integration: &Integration) -> String {
     integration.notifier.account().unwrap_or_else(|| format!("{receiver}/{name}"))
 }

@@ -41,7 +41,7 @@ pub(super) struct Tokens {
 struct Held {
     /// The value of `Authorization`, and when it ends.
     token: Option<(String, Option<Instant>)>,
-    /// The server takes the client's secret in the body; `None` while that is not known.
+    /// The server takes the client's secret in the body. `None` while that is not known.
     in_body: Option<bool>,
 }
 

@@ -37,7 +37,7 @@ pub struct Pacer {
 }
 
 impl Pacer {
-    /// Keeps a pace from `origin` on; without one every attempt may leave.
+    /// Keeps a pace from `origin` on. Without a pace every attempt may leave.
     pub fn new(pace: Option<Pace>, origin: Instant) -> Self {
         let quota =
             pace.and_then(|pace| Some(Quota::with_period(pace.every)?.allow_burst(count(pace.burst))));

@@ -1,8 +1,8 @@
 //! Certificates of servers that stand in `ca_file` themselves.
 //!
-//! A self-signed certificate of a server is its own authority. webpki refuses it as soon as it says
-//! that it is one (`CA:TRUE`, what `openssl req -x509` makes), and one that another authority signed.
-//! Go's verifier, and so Alertmanager, accepts both.
+//! A self-signed certificate of a server is its own authority. webpki refuses it if it says that it is an
+//! authority (`CA:TRUE`, as `openssl req -x509` makes it). It also refuses one that another authority
+//! signed. Go's verifier, and so Alertmanager, accepts both.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
-/// Verifies as webpki does, and accepts a certificate that is one of `pinned`, byte for byte, for the
+/// Verifies as webpki does. It also accepts a certificate that is one of `pinned`, byte for byte, for the
 /// names that it holds and while it is valid.
 #[derive(Debug)]
 pub(super) struct Pinned {

@@ -13,7 +13,7 @@ use crate::config::{Network, ProxyConfig, ProxySource, Secret};
 pub(super) struct Proxies {
     http: Option<Proxy>,
     https: Option<Proxy>,
-    /// The hosts that are reached without one; `None` if there is no such list.
+    /// The hosts that are reached without one. `None` if there is no such list.
     no_proxy: Option<String>,
     /// The headers of a request for a tunnel.
     connect: HeaderMap,
@@ -22,7 +22,7 @@ pub(super) struct Proxies {
 /// A proxy.
 #[derive(Clone)]
 pub(super) struct Proxy {
-    /// Its URL without a password; `None` if that leads nowhere.
+    /// Its URL without a password. `None` if it is not a valid proxy.
     uri: Option<Uri>,
     /// `user:password` as its URL has it.
     userinfo: Option<String>,
@@ -124,9 +124,9 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).or_else(|_| std::env::var(name.to_ascii_lowercase())).ok()
 }
 
-/// Whether the list `hosts` names this host, by the rules of Go's `httpproxy`: names with all names below
-/// them, names below one (`.example`), addresses, networks, each with a port if wanted, and `*`. This machine
-/// is always named.
+/// Whether the list `hosts` names this host, by the rules of Go's `httpproxy`. It may list names with all
+/// names below them, names below one (`.example`), addresses, networks, each with a port if wanted, and
+/// `*`. The local machine always counts as listed.
 fn bypasses(hosts: &str, host: &str, port: u16) -> bool {
     let address: Option<IpAddr> = host.parse().ok();
     if host == "localhost" || address.is_some_and(|address| address.is_loopback()) {

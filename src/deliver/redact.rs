@@ -1,4 +1,4 @@
-//! Takes secrets out of what is about to be logged or stored: receivers echo them.
+//! Takes secrets out of text for the log or the storage, since receivers echo them.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,5 @@
-//! What may leave next at one integration: order, pace, concurrency, retries and the circuit.
+//! The next notification that may leave at one integration: order, pace, concurrency, retries and the
+//! circuit.
 //!
 //! Knows no sockets and no clock: the worker tells it the time, so that tests need not wait.
 
@@ -33,7 +34,7 @@ pub struct Limits {
 /// One notification on its way.
 #[derive(Debug)]
 pub struct Job {
-    /// What is to be said.
+    /// The notification.
     pub notification: Arc<Notification>,
     /// It may have been said before: sent again after a crash, or an answer was lost.
     pub possible_repeat: bool,
@@ -45,7 +46,7 @@ pub struct Job {
     delayed_to: Option<Instant>,
 }
 
-/// Pages first, then updates, resolves and digests; the higher severity first; the older first.
+/// Pages first, then updates, resolves and digests. The higher severity first, then the older.
 type Rank = (u8, u8, NotificationId);
 
 fn rank(n: &Notification) -> Rank {
@@ -58,10 +59,10 @@ fn rank(n: &Notification) -> Rank {
     (kind, n.level.0, n.id)
 }
 
-/// What the worker is to do.
+/// The next action of the worker.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Next {
-    /// Start an attempt at this one; it counts as under way.
+    /// Start an attempt at this one. It counts as under way.
     Start(NotificationId),
     /// Nothing before this moment, unless something else happens.
     At(Instant),
@@ -114,7 +115,8 @@ impl Schedule {
         }
     }
 
-    /// Takes a notification in, to be sent from `from` on; `false` if one of its number is here already.
+    /// Takes a notification in, to be sent from `from` on. It returns `false` if one with its number is
+    /// here already.
     pub fn push(&mut self, notification: Notification, possible_repeat: bool, from: Option<Instant>) -> bool {
         let id = notification.id;
         if self.jobs.contains_key(&id) {
@@ -175,7 +177,7 @@ impl Schedule {
         self.draining && self.in_flight.is_empty() && (self.fresh.is_empty() || stuck)
     }
 
-    /// What to do at `now`. To be asked again after every start, arrival and end.
+    /// The action at `now`. The worker asks again after every start, arrival and end.
     pub fn next(&mut self, now: Instant) -> Next {
         while let Some(&(at, id)) = self.delayed.first().filter(|(at, _)| *at <= now) {
             self.delayed.remove(&(at, id));
@@ -225,8 +227,8 @@ impl Schedule {
         }
     }
 
-    /// Who probes an open circuit: the never tried first, then each in turn, so that one
-    /// notification that the receiver cannot stomach does not hold back the others.
+    /// The notification that probes an open circuit: one that was never tried first, then each in turn. One
+    /// notification that the receiver cannot process therefore does not hold back the others.
     fn probe(&self) -> Option<(NotificationId, bool)> {
         if self.draining {
             return None;
@@ -317,7 +319,7 @@ impl Schedule {
         None
     }
 
-    /// The receiver is up again: what waited for it need not wait longer.
+    /// The receiver is up again. Notifications that waited for it need not wait longer.
     fn release_all(&mut self) {
         for (_, id) in std::mem::take(&mut self.delayed) {
             if let Some(job) = self.jobs.get(&id) {

@@ -21,7 +21,7 @@ use crate::templates::{NO_READINGS, Readings};
 /// The most requests of one attempt: a lookup, the change, and its confirmation fit.
 const MOST_REQUESTS: usize = 4;
 
-/// What makes one attempt.
+/// The parts that make one attempt.
 pub struct Transport {
     receiver: SmolStr,
     integration: Integration,
@@ -155,7 +155,7 @@ impl Transport {
         request
     }
 
-    /// What an answer means.
+    /// The meaning of an answer.
     ///
     /// # Errors
     /// The receiver did not take it, or its answer does not say so.
@@ -205,8 +205,8 @@ fn hide(redactor: &mut Redactor, value: &str, form: SecretForm) {
     }
 }
 
-/// What is wrong with those certificates and keys of the receivers that are there. A file that is not there
-/// may be where the program runs.
+/// The errors of existing certificates and keys of the receivers. A file that does not exist here may exist
+/// where the program runs.
 pub fn wrong_certificates(
     receivers: &std::collections::BTreeMap<smol_str::SmolStr, Vec<Integration>>,
 ) -> Vec<Problem> {

@@ -6,7 +6,7 @@ use hyper::Uri;
 
 use crate::settings::url::encoded;
 
-/// Takes `user:password@` out of a URL; `None` if the text is no URL with a host.
+/// Takes `user:password@` out of a URL. `None` if the text is no URL with a host.
 pub(super) fn split_userinfo(url: &str) -> Option<(Uri, Option<String>)> {
     let uri: Uri = encoded(url).parse().ok()?;
     if uri.host().is_none_or(str::is_empty) || uri.scheme().is_none() {

@@ -25,7 +25,7 @@ use crate::receivers::{AttemptError, FailureReason};
 
 type Pool = Client<HttpsConnector<Dial>, Full<Bytes>>;
 
-/// What carries requests: TLS, proxies and the policy for addresses.
+/// The carrier of requests: TLS, proxies and the policy for addresses.
 pub(super) struct Wire {
     pool: Kept<Pool>,
     way: Way,

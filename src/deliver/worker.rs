@@ -21,15 +21,15 @@ use crate::receivers::AttemptError;
 use crate::spans::{Role, Span, Tracer};
 use crate::templates::Readings;
 
-/// What a worker is told.
+/// A command to a worker.
 pub(super) enum Command {
     /// Deliver this.
     Send(Box<Notification>, bool),
     /// From now on deliver like this, at this pace.
     Use(Arc<Transport>, Arc<Pacer>),
-    /// Finish; answer with the number of notifications left.
+    /// Finish, and answer with the number of notifications left.
     Drain(oneshot::Sender<usize>),
-    /// Nothing more will come: end with the last of what is here.
+    /// Nothing more will come: end after the last notification here.
     Retire,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Arrived {
     delivery: Span,
     /// Its wait for the first attempt, until that begins.
     queue: Option<Span>,
-    /// What Prometheus said before the first attempt. Further attempts say the same.
+    /// The readings of Prometheus before the first attempt. Further attempts use the same.
     readings: Arc<OnceCell<Readings>>,
 }
 
@@ -67,7 +67,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 type Done = (NotificationId, Result<Option<SmolStr>, AttemptError>);
 
 impl Worker {
-    /// Runs until drained, or until the deliverer is gone; attempts under way end with it.
+    /// Runs until drained, or until the deliverer is gone. Attempts under way end with it.
     pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
         let mut attempts: JoinSet<Done> = JoinSet::new();
         let mut under_way: HashMap<Id, NotificationId> = HashMap::new();

@@ -1,8 +1,8 @@
 //! Events in, as PagerDuty and Opsgenie take them: a pager URL can point here.
 //!
-//! The rules are those of `receive.rs`. An answer is 2xx only when the event is durable, and 503 when it
-//! could not be made so. 4xx is only for events that the pager would refuse too. The answers are in the
-//! form of the pager. No log shows a body, because the body of PagerDuty holds a secret.
+//! The rules are those of `receive.rs`. An answer is 2xx only when the event is durable, and 503 otherwise.
+//! 4xx is only for events that the pager would refuse too. The answers are in the form of the pager. No log
+//! shows a body, because the body of PagerDuty holds a secret.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;

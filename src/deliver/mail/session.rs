@@ -34,7 +34,7 @@ pub(super) struct Session {
     hello: ClientId,
 }
 
-/// What became of each recipient.
+/// The result for each recipient.
 #[derive(Default)]
 pub(super) struct Ended {
     pub(super) accepted: Vec<String>,
@@ -123,7 +123,7 @@ impl Session {
         Err(AttemptError { reason: FailureReason::AuthError, ..AttemptError::ours(detail) })
     }
 
-    /// What the server offers now.
+    /// The extensions that the server offers now.
     async fn features(&mut self) -> Result<Vec<String>, AttemptError> {
         let answer = self.smtp.command(Ehlo::new(self.hello.clone())).await.map_err(|e| failure(&e))?;
         Ok(answer.message().map(str::to_owned).collect())
@@ -204,7 +204,7 @@ fn login_failure(error: &Error) -> AttemptError {
     AttemptError { reason: FailureReason::AuthError, ..failure(error) }
 }
 
-/// What an error means: 4xx passes, 5xx is final, and anything else is the network.
+/// The meaning of an error: 4xx passes, 5xx is final, and anything else is the network.
 fn failure(error: &Error) -> AttemptError {
     let Some(status) = error.status().map(u16::from) else {
         return AttemptError::passing(FailureReason::Other, chain(error));

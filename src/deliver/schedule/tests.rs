@@ -232,7 +232,7 @@ fn an_answer_that_does_not_decide_is_asked_for_once_more_after_a_restart() {
     assert_eq!((report.outcome, report.attempts), (Outcome::Accepted, 2));
 }
 
-/// A storm at PagerDuty: what its key takes at once leaves at once, and the pages leave first.
+/// A storm at PagerDuty: as many notifications as its key allows leave at once, and the pages leave first.
 #[test]
 fn over_the_pace_pages_leave_before_updates_before_resolves() {
     let mut now = Instant::now();
