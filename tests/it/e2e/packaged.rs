@@ -1,5 +1,5 @@
-//! The parts that packages need: the protocol of systemd, settings from the environment, completions and manual
-//! pages.
+//! The parts that packages need: the protocol of systemd, settings from the environment, completions, and
+//! manual pages.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
