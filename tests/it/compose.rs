@@ -227,10 +227,14 @@ fn expects(squelch: &Service) {
     for line in ["USER 65534:65534", "EXPOSE 9096", "VOLUME /squelch", "ENTRYPOINT [\"/bin/squelch\"]"] {
         assert!(dockerfile.lines().any(|l| l == line), "{line}");
     }
-    for flag in ["--config.file=/etc/squelch/squelch.yml", "--storage.path=/squelch"] {
-        assert!(dockerfile.contains(flag) && squelch.command.iter().any(|arg| arg == flag), "{flag}");
+    for (variable, path) in
+        [("SQUELCH_CONFIG_FILE", "/etc/squelch/squelch.yml"), ("SQUELCH_STORAGE_PATH", "/squelch")]
+    {
+        assert!(dockerfile.lines().any(|l| l.contains(&format!("{variable}={path}"))), "{variable}");
+        let mounted = squelch.volumes.iter().any(|v| v.split(':').nth(1) == Some(path));
+        assert!(mounted && !squelch.environment.contains_key(variable), "{path} outlives the container");
     }
-    assert!(squelch.volumes.iter().any(|v| v.ends_with(":/squelch")), "the journal outlives the container");
+    assert!(dockerfile.contains("SQUELCH_WEB_LISTEN_ADDRESS=0.0.0.0:9096"), "other containers reach it");
 }
 
 /// The program itself is asked: every flag that compose and the image pass is one that it has.

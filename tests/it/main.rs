@@ -38,6 +38,7 @@ mod metrics;
 mod node;
 mod observing;
 mod outgoing;
+mod packages;
 mod postgres;
 mod reliability;
 mod scenario;
