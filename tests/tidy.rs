@@ -6,6 +6,8 @@
 
 #[path = "tidy/calls.rs"]
 mod calls;
+#[path = "tidy/prose.rs"]
+mod prose;
 #[path = "tidy/source.rs"]
 mod source;
 
@@ -86,6 +88,15 @@ const MOST_IN_CIRCLE: usize = 2;
 /// The sources of the program: the core and everything around it.
 fn product() -> Vec<Source> {
     sources("src").into_iter().chain(sources("crates/core/src")).collect()
+}
+
+/// The pages of `docs/reference` come from the program, and an example is the output of a test.
+#[test]
+fn sentences_are_short_and_have_subjects() {
+    prose::bites();
+    no_findings(prose::breaches(|path| {
+        !path.starts_with("docs/reference/") && !path.starts_with("docs/examples/")
+    }));
 }
 
 /// Fails with all findings at once: one run, one list to work through.
