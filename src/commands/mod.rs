@@ -207,6 +207,10 @@ pub(crate) const REVISION: &str = env!("SQUELCH_REVISION");
 
 #[cfg(test)]
 mod tests {
+    use std::path::{Path, PathBuf};
+
+    use clap::error::ErrorKind;
+
     use super::*;
 
     /// `env!` in `build.rs` is wrong without an error if a variable is misspelt.
@@ -265,6 +269,45 @@ mod tests {
             }
         }
         check(&Cli::command(), "squelch");
+    }
+
+    /// The commands in the fenced blocks of the documents, each with its file. A backslash ends a line of a
+    /// command that goes on.
+    fn documented() -> Vec<(PathBuf, String)> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let (mut waiting, mut found) = (vec![root.join("docs")], Vec::new());
+        let mut documents = vec![root.join("README.md"), root.join("CONTRIBUTING.md")];
+        while let Some(folder) = waiting.pop() {
+            for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                match path.extension() {
+                    Some(end) if end == "md" => documents.push(path),
+                    _ if path.is_dir() => waiting.push(path),
+                    _ => {}
+                }
+            }
+        }
+        for document in documents.into_iter().filter(|path| !path.ends_with("reference/cli.md")) {
+            let text = std::fs::read_to_string(&document).unwrap().replace("\\\n", " ");
+            for block in text.split("```").skip(1).step_by(2) {
+                let lines = block.lines().map(|line| line.trim().trim_start_matches("$ "));
+                let commands = lines.filter(|line| line.starts_with("squelch "));
+                found.extend(commands.map(|line| (document.clone(), line.to_owned())));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn each_command_in_the_documents_parses() {
+        let documented = documented();
+        assert!(documented.len() > 20, "{documented:?}");
+        for (document, line) in documented {
+            let line = line.split(" # ").next().unwrap();
+            if let Err(error) = Cli::command().try_get_matches_from(words(line)) {
+                let shown = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+                assert!(shown, "{}: {line}: {error}", document.display());
+            }
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The mechanical part of the rules for writing: short sentences, no semicolons, each clause with its subject, and
+//! The mechanical part of the rules for writing: short sentences, no semicolons, clauses with a subject, and
 //! the terms of the glossary.
 
 use std::path::Path;
@@ -28,7 +28,8 @@ fn regex(pattern: &str) -> Regex {
 /// A clause that begins with a bare relative or negative pronoun, so that the reader has to find its subject.
 static BARE: LazyLock<Regex> = LazyLock::new(|| {
     regex(
-        r"(?i)(?:^|[.,:;(]\s+|\b(?:and|or|but|of|for|with|that|from|to|by|in|on|as|than)\s+)(what|whatever|whoever|nobody)\b",
+        r"(?ix) (?: ^ | [.,:;(]\s+ | \b(?:and|or|but|of|for|with|that|from|to|by|in|on|as|than)\s+ )
+          (what|whatever|whoever|nobody)\b",
     )
 });
 /// Parts of a text that are no prose, each with a word in its place.

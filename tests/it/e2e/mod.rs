@@ -20,6 +20,7 @@ pub(crate) mod http;
 mod lifecycle;
 mod neighbours;
 mod packaged;
+mod quickstart;
 pub(crate) mod scrape;
 pub(crate) mod sender;
 pub(crate) mod squelch;
