@@ -227,8 +227,8 @@ impl Schedule {
         }
     }
 
-    /// The notification that probes an open circuit: one that was never tried first, then each in turn. One
-    /// notification that the receiver cannot process therefore does not hold back the others.
+    /// The notification that probes an open circuit. Those that were never tried come first, then each in
+    /// turn. One notification that the receiver cannot process therefore does not hold back the others.
     fn probe(&self) -> Option<(NotificationId, bool)> {
         if self.draining {
             return None;

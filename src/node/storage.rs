@@ -38,12 +38,12 @@ impl StorageMeter {
     pub(super) fn register(registry: &Registry) -> Result<StorageMeter, prometheus::Error> {
         let meter = StorageMeter {
             size: IntGaugeVec::new(
-                Opts::new("squelch_storage_size_bytes", "What the files below --storage.path take, by part."),
+                Opts::new("squelch_storage_size_bytes", "Size of the files below --storage.path, by part."),
                 &["part"],
             )?,
             limit: IntGauge::new(
                 "squelch_storage_limit_bytes",
-                "What these files may take together: storage.max_size, or less where the file system is small.",
+                "The bound of these files together: storage.max_size, or less where the file system is small.",
             )?,
             trimmed: IntCounterVec::new(
                 Opts::new(
@@ -58,7 +58,7 @@ impl StorageMeter {
             )?,
             epoch: IntGauge::new(
                 "squelch_storage_epoch",
-                "How often the ownership of the PostgreSQL was taken; 0 for a storage of one process.",
+                "How often a process took the ownership of the PostgreSQL. 0 for a storage of one process.",
             )?,
             fenced: IntGauge::new(
                 "squelch_storage_fenced",

@@ -1,4 +1,4 @@
-//! What the demo says at its end.
+//! The demo's summary at its end.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

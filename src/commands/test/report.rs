@@ -1,4 +1,4 @@
-//! What `squelch test` says, in promtool's manner: for people, and as JSON.
+//! The output of `squelch test`, in promtool's manner: for people, and as JSON.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::compare::{Comparison, Row, Side};
 use super::{FileOutcome, TestOutcome};
 
-/// How many columns the output takes at most; paths and names may be longer.
+/// The most columns of the output. Paths and names may be longer.
 const COLUMNS: usize = 100;
 const INDENT: usize = 6;
 /// Between the sides, and before the mark.
@@ -44,7 +44,7 @@ pub fn simple(outcome: &FileOutcome) -> String {
     out
 }
 
-/// How many tests failed, in one line; nothing if all is well.
+/// The number of failed tests, in one line. `None` if all passed.
 pub fn summary(outcomes: &[FileOutcome]) -> Option<String> {
     let refused = outcomes.iter().filter(|o| o.tests.is_err()).count();
     let tests = || outcomes.iter().filter_map(|o| o.tests.as_ref().ok()).flatten();
@@ -101,7 +101,7 @@ pub fn json(outcomes: &[FileOutcome]) -> Value {
 
 /// Expected and got, side by side, with a mark where they differ.
 pub fn table(comparison: &Comparison) -> String {
-    // What fits is context; where there is too much, it is what makes room.
+    // Rows that fit are context. If there are too many rows, they make room.
     let crowded = comparison.rows.len() > MOST_ROWS;
     let rows: Vec<&Row> = comparison.rows.iter().filter(|r| !crowded || r.mark.is_some()).collect();
     let (shown, hidden) = rows.split_at(rows.len().min(MOST_ROWS));
@@ -159,7 +159,7 @@ fn words(side: &Side) -> String {
     words.join(" ")
 }
 
-/// Breaks a text at blanks, and inside words that are longer than a line; further lines are set in by two.
+/// Breaks a text at blanks, and inside words that are longer than a line. Further lines are set in by two.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;

@@ -97,7 +97,7 @@ impl Lookup {
 
 impl EnrichMeter {
     pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let help = "Expressions that pages asked Prometheus about, by where the answer came from.";
+        let help = "Expressions that pages asked Prometheus about, by the source of the answer.";
         let lookups = IntCounterVec::new(Opts::new("squelch_enrichment_lookups_total", help), &["outcome"])?;
         let help = "Time that a request to Prometheus took.";
         let buckets = vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0];

@@ -24,7 +24,7 @@ fn build_info(out: &mut Exposition) {
     out.family(
         "alertmanager_build_info",
         Type::Gauge,
-        "Always 1; version is the Alertmanager whose API v2 Squelch serves, and revision says Squelch.",
+        "Always 1. version is the Alertmanager whose API v2 Squelch serves, and revision says Squelch.",
     );
     out.sample(
         &[
@@ -51,7 +51,7 @@ fn received(out: &mut Exposition, stats: &Stats) {
 }
 
 fn silences(out: &mut Exposition, stats: &Stats) {
-    out.family("alertmanager_silences", Type::Gauge, "Silences kept; expired ones are kept for five days.");
+    out.family("alertmanager_silences", Type::Gauge, "Silences kept. Expired ones are kept for five days.");
     for state in SilenceState::ALL {
         let n = stats.silences.get(&state).copied().unwrap_or(0);
         out.sample(&[("state", state.as_str())], n);
@@ -119,10 +119,10 @@ fn notifications(out: &mut Exposition, gathered: &[MetricFamily]) {
 /// Squelch stands alone, as an Alertmanager without a cluster does.
 fn cluster(out: &mut Exposition) {
     for (name, help, value) in [
-        ("alertmanager_cluster_enabled", "Whether there is a cluster; there is none.", 0),
+        ("alertmanager_cluster_enabled", "Whether there is a cluster. It is always 0.", 0),
         ("alertmanager_cluster_members", "Members of the cluster, this one among them.", 1),
         ("alertmanager_cluster_failed_peers", "Members that failed.", 0),
-        ("alertmanager_cluster_health_score", "Health of this member; 0 is healthy.", 0),
+        ("alertmanager_cluster_health_score", "Health of this member. 0 is healthy.", 0),
     ] {
         out.family(name, Type::Gauge, help);
         out.sample(&[], value);

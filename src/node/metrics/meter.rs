@@ -68,11 +68,11 @@ impl NodeMeter {
             commit: Histogram::with_opts(commit.buckets(COMMIT_BUCKETS.into()))?,
             store_failures: IntCounter::new(
                 "squelch_store_failures_total",
-                "Failures of the store; until it is recovered, input is answered 503.",
+                "Failures of the store. Until it is recovered, input is answered 503.",
             )?,
             engine_failures: IntCounter::new(
                 "squelch_engine_failures_total",
-                "Times that the engine broke on an input, which was put aside; each is a bug.",
+                "Times that the engine failed on an input, which was put aside. Each is a bug.",
             )?,
             lost: IntCounterVec::new(
                 Opts::new("alertmanager_alerts_invalid_total", "Alerts, or whole bodies, refused."),
@@ -112,7 +112,7 @@ impl NodeMeter {
             requests: IntCounterVec::new(
                 Opts::new(
                     "squelch_http_requests_total",
-                    "HTTP requests answered, by path and status; a path that is not served counts as other.",
+                    "HTTP requests answered, by path and status. A path that is not served counts as other.",
                 ),
                 &["handler", "code"],
             )?,
@@ -120,7 +120,7 @@ impl NodeMeter {
             denied: IntCounterVec::new(
                 Opts::new(
                     "squelch_http_requests_denied_total",
-                    "Requests refused because of who sent them, by what they were for; refused alerts are lost.",
+                    "Requests refused because of their sender, by their purpose. Refused alerts are lost.",
                 ),
                 &["area"],
             )?,
@@ -130,7 +130,7 @@ impl NodeMeter {
             )?,
             memory_budget: IntGauge::new(
                 "squelch_memory_budget_bytes",
-                "The least of what the control group allows, the machine has, and limits.memory; 0 if unknown.",
+                "The smallest of the control group's limit, the machine's memory, and limits.memory. 0 if unknown.",
             )?,
             memory_short: IntGauge::new(
                 "squelch_memory_short",

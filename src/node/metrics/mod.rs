@@ -83,7 +83,7 @@ fn dispositions(out: &mut Exposition, stats: &Stats) {
     out.family(
         "squelch_alerts_disposed_total",
         Type::Counter,
-        "Routed alerts by what finally became of them; reason says why one was suppressed.",
+        "Routed alerts by their disposition. reason says why one was suppressed.",
     );
     for (receiver, r) in &stats.receivers {
         for disposition in Disposition::ALL {
@@ -101,7 +101,7 @@ fn dispositions(out: &mut Exposition, stats: &Stats) {
     out.family(
         "squelch_observe_disposed_total",
         Type::Counter,
-        "What would have become of alerts routed with mode observe, had it been enforce.",
+        "The dispositions of alerts routed with mode observe, as if it were enforce.",
     );
     for receiver in stats.receivers.keys() {
         for disposition in Disposition::ALL {
@@ -130,7 +130,7 @@ fn notifications(out: &mut Exposition, stats: &Stats) {
     out.family(
         "squelch_notifications_total",
         Type::Counter,
-        "Notifications decided, by what they do: only kind=\"page\" interrupts a human.",
+        "Notifications decided, by kind. Only kind=\"page\" interrupts a person.",
     );
     for (receiver, r) in &stats.receivers {
         for ((integration, kind), n) in notifications_by_kind_word(r) {
@@ -144,7 +144,7 @@ fn over_budget(out: &mut Exposition, stats: &Stats) {
         out,
         stats,
         ("squelch_pages_over_budget_total", Type::Counter),
-        "Pages beyond the budget of the noise profile; they leave all the same.",
+        "Pages beyond the budget of the noise profile. They leave all the same.",
         |r| r.over_budget,
     );
 }
@@ -185,7 +185,7 @@ fn standing(out: &mut Exposition, stats: &Stats) {
     out.family(
         "squelch_incidents",
         Type::Gauge,
-        "Incidents open at the pager; resolving ones wait out resolve_hold, closing ones for the pager to take their end.",
+        "Incidents open at the pager. Resolving ones wait for resolve_hold, closing ones for the pager to accept their end.",
     );
     for (receiver, r) in &stats.receivers {
         out.sample(&[("receiver", receiver), ("state", "open")], r.open);
@@ -217,7 +217,7 @@ fn standing(out: &mut Exposition, stats: &Stats) {
     out.sample(&[], stats.alerts);
     out.family("squelch_alerts_firing", Type::Gauge, "Alerts that fire.");
     out.sample(&[], stats.firing);
-    out.family("squelch_silences", Type::Gauge, "Silences kept; expired ones are kept for five days.");
+    out.family("squelch_silences", Type::Gauge, "Silences kept. Expired ones are kept for five days.");
     for state in SilenceState::ALL {
         let n = stats.silences.get(&state).copied().unwrap_or(0);
         out.sample(&[("state", state.as_str())], n);
@@ -225,7 +225,7 @@ fn standing(out: &mut Exposition, stats: &Stats) {
     out.family(
         "squelch_silences_without_room",
         Type::Gauge,
-        "Silences that silence nothing, because their expressions take more memory than silences may.",
+        "Silences that silence no alert, because their expressions take more memory than silences may.",
     );
     out.sample(&[], stats.silences_without_room);
 }
@@ -234,13 +234,13 @@ fn bounds(out: &mut Exposition, stats: &Stats) {
     out.family(
         "squelch_alerts_overflow_total",
         Type::Counter,
-        "Alerts received beyond limits.alerts: told together, one incident for each receiver.",
+        "Alerts received beyond limits.alerts. Squelch reports them together, one incident for each receiver.",
     );
     out.sample(&[], stats.overflow);
     out.family(
         "squelch_bounds_exceeded_total",
         Type::Counter,
-        "What was forgotten early, or left out, because a bound of the memory was reached.",
+        "Entries that Squelch forgot early, or left out, because a bound of the memory was reached.",
     );
     for bound in Bound::ALL {
         let n = stats.bounds.get(&bound).copied().unwrap_or(0);
@@ -271,7 +271,7 @@ fn bounds(out: &mut Exposition, stats: &Stats) {
     out.family(
         "squelch_sender_clock_offset_seconds",
         Type::Gauge,
-        "By how much the clock of such a sender is wrong at least: above 0 if it is ahead, below 0 if behind.",
+        "The least error of such a sender's clock: above 0 if it is ahead, below 0 if behind.",
     );
     for (sender, by) in &stats.sender_clocks {
         out.sample(&[("sender", sender)], *by as f64 / 1000.0);
@@ -288,7 +288,7 @@ fn log(out: &mut Exposition) {
 }
 
 fn build_info(out: &mut Exposition) {
-    out.family("squelch_build_info", Type::Gauge, "Always 1; the labels say what was built, and with what.");
+    out.family("squelch_build_info", Type::Gauge, "Always 1. The labels describe the build.");
     out.sample(
         &[
             ("version", env!("CARGO_PKG_VERSION")),
