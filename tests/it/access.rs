@@ -123,7 +123,7 @@ impl Gate for Fake {
 
 const MINIMAL: &str = "route: {receiver: a}\nreceivers: [{name: a}]\n";
 
-/// What `squelch.yml` (behind a minimal one) and the web-config file say together.
+/// The access rules of a minimal `squelch.yml` with `ours`, and of the web-config file.
 fn access(ours: &str, web: &str, base: &std::path::Path) -> Access {
     let config =
         config::parse(&format!("{MINIMAL}{ours}"), "squelch.yml", base).unwrap_or_else(|e| panic!("{e}"));
@@ -282,7 +282,7 @@ async fn each_may_do_what_its_role_says_and_no_more() {
     }
 }
 
-/// Only a source can lose alerts at a wrong path. What strangers send alarms nobody.
+/// Only a source can lose alerts at a wrong path. Requests of strangers raise no alarm.
 #[tokio::test]
 async fn alerts_of_a_source_at_a_wrong_path_count_and_those_of_strangers_do_not() {
     let folder = tempfile::tempdir().unwrap();
@@ -369,7 +369,7 @@ async fn the_buttons_of_the_pages_ask_who_presses_them() {
     let (_, address) = start(access(RULES, &web_users(), folder.path())).await;
     let (scrape, bot) = (bearer("token-of-scrape"), bearer("token-of-bot"));
     let alice = basic("alice", "wonderland");
-    // Whoever may is told that this is no form.
+    // A caller with the right role learns that this is no form.
     for (path, codes) in [
         ("/act/silence", [401, 403, 415, 415]),
         ("/silences/expire", [401, 403, 415, 415]),
@@ -469,7 +469,7 @@ impl Pki {
     }
 }
 
-/// The answer's code over TLS; 0 if there was no connection.
+/// The answer's code over TLS. It is 0 if there was no connection.
 async fn secure(
     address: SocketAddr,
     client: rustls::ClientConfig,
@@ -499,7 +499,7 @@ async fn tls_with_client_certificates_tells_sources_apart() {
     assert_eq!(hook(pki.client(Some("other"))).await, 401);
     assert_eq!(hook(pki.client(None)).await, 401);
     assert_eq!(*fake.peers.lock().unwrap(), ["am-a@http://b"]);
-    // A certificate of the same name that nobody we trust has signed.
+    // A certificate of the same name that no trusted authority has signed.
     let strangers = Pki::new();
     strangers.issue("am", "am-a.example");
     std::fs::copy(pki.path("ca.pem"), strangers.path("ca.pem")).unwrap();

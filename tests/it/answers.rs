@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::deliver::{ROUTING_KEY, World, integration, notification, pagerduty, receivers, slack, webhook};
 
-/// What a server does after it wrote its answer.
+/// The action of a server after it wrote its answer.
 #[derive(Clone, Copy, PartialEq)]
 enum Then {
     Closes,
@@ -152,8 +152,8 @@ async fn a_slack_answer_that_is_longer_than_what_is_read_is_accepted() {
     assert_eq!(server.took().len(), 1);
 }
 
-/// Servers that are compatible with Slack and answer in words of their own are told three times at most,
-/// and the second and third message say what they are.
+/// Servers that are compatible with Slack may answer in words of their own. They get three attempts at
+/// most, and the second and third message carry a mark.
 #[tokio::test]
 async fn an_unknown_2xx_of_a_server_like_slack_is_accepted_after_three_marked_attempts() {
     let empty = http("200 OK", "");
@@ -190,7 +190,7 @@ async fn an_unknown_error_of_slack_is_a_dead_letter_after_three_attempts() {
     assert!(rejection.detail.contains("a_word_of_tomorrow"), "{}", rejection.detail);
 }
 
-/// Squelch judges the words of the server, and hides secrets in what it tells people.
+/// Squelch judges the words of the server, and hides secrets in its reports to people.
 #[tokio::test]
 async fn a_secret_in_the_answer_changes_no_judgement() {
     // The secrets of the URL and of the header are words of the answer.

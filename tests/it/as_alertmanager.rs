@@ -1,5 +1,5 @@
-//! How Alertmanager reads what senders write, and that Squelch reads it so. Where Alertmanager 0.25 is
-//! installed it is asked; else the answers that it gave are held against Squelch.
+//! Squelch reads senders' requests as Alertmanager does. Where Alertmanager 0.25 is installed, the test
+//! asks it. Otherwise the test compares Squelch with its recorded answers.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,8 +11,8 @@ use squelch::model::{Duration, Status, Timestamp};
 use crate::e2e::child::{Child, free_port};
 use crate::e2e::{http, until};
 
-/// A form of a time, what it means to Squelch, and whether it means the same to Alertmanager, which refuses
-/// it otherwise. Empty: it is not read as a time.
+/// A form of a time, its meaning to Squelch, and whether Alertmanager agrees or refuses it. Empty: it is
+/// not read as a time.
 const TIMES: [(&str, &str, bool); 44] = [
     ("2087-11-23T10:16:19Z", "2087-11-23T10:16:19Z", true),
     ("2087-11-23T10:16:19.1Z", "2087-11-23T10:16:19.1Z", true),
@@ -61,7 +61,7 @@ const TIMES: [(&str, &str, bool); 44] = [
     ("0000-00-00T00:00:00Z", "", false),
 ];
 
-/// Alerts as nobody should write them, with the name `NAME`, that Alertmanager takes.
+/// Badly written alerts, with the name `NAME`, that Alertmanager takes.
 const ALERTS: [&[u8]; 21] = [
     br#"[{"labels":{NAME,"a":"1","a":"2"}}]"#,
     br#"[{"labels":{NAME,"a":"1","a":null}}]"#,

@@ -1,7 +1,7 @@
-//! `squelch test`: what it says of good, failing and malformed files, and that the examples hold.
+//! `squelch test`: its output for good, failing and malformed files, and that the examples hold.
 //!
-//! `tests/data/behaviour/failing/*.out` and `malformed/*.err` hold what is said. `UPDATE_GOLDEN=1` writes
-//! them anew; read the difference before it is kept.
+//! `tests/data/behaviour/failing/*.out` and `malformed/*.err` hold the output. `UPDATE_GOLDEN=1` writes
+//! them anew. Read the difference before you keep it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -81,7 +81,7 @@ fn the_examples_behave_as_their_tests_say() {
     assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(0), said.as_str(), ""));
 }
 
-/// What the documentation shows is what the program does.
+/// The program does what the documentation shows.
 #[test]
 fn the_documented_examples_run() {
     let text = fs::read_to_string(repository("docs/behaviour-tests.md")).unwrap();
@@ -196,7 +196,7 @@ fn junit_is_well_formed_and_says_what_failed() {
     assert_eq!((failure.name.as_str(), failure.attribute("type")), ("failure", "unexpected"));
     assert_eq!(failure.attribute("message"), "early by 1m, missing, late by 2m30s");
     assert!(failure.text.contains("| late by 2m30s\n"), "{}", failure.text);
-    // Three minutes of input and three hours for what may come late, on the test's own clock.
+    // Three minutes of input and three hours for late notifications, on the test's own clock.
     assert_eq!(suite.children[0].attribute("time"), (3 * 60 + 2 * 60 + 3 * 3600).to_string());
     assert_eq!(refused.children[0].children[0].name, "error");
 
@@ -205,7 +205,7 @@ fn junit_is_well_formed_and_says_what_failed() {
     assert!(ran.err.contains("/no/such/folder/out.xml: "), "{}", ran.err);
 }
 
-/// As much of an XML reader as these documents need; what is not well-formed panics.
+/// An XML reader for these documents. It panics if one is not well-formed.
 mod xml {
     pub struct Element {
         pub name: String,

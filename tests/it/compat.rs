@@ -54,7 +54,8 @@ fn every_configuration_that_alertmanager_takes_loads() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// What cannot be in force, and would lose a page, is refused by name. A header of the file says so.
+/// A setting that cannot be in force, and would lose a page, is refused by name. A header of the file says
+/// so.
 #[test]
 fn what_would_lose_a_page_is_refused_although_alertmanager_takes_it() {
     let all = cases("valid");

@@ -1,4 +1,4 @@
-//! The configuration: what ships loads, and what is wrong is said well.
+//! The configuration: the shipped files load, and errors are reported well.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,7 +62,7 @@ fn examples_load() {
             continue;
         }
         let loaded = config::load(&path).unwrap_or_else(|e| panic!("{e}"));
-        // Their secrets are not there; nothing else may be amiss.
+        // Their secrets do not exist. There must be no other warning.
         for warning in config::warnings(&loaded) {
             assert!(warning.message.starts_with("secret file "), "{path:?}: {warning:?}");
         }
@@ -179,7 +179,7 @@ fn change_events_have_their_place_beside_v2_enqueue() {
     }
 }
 
-/// `tests/data/config/*.yml`, each with what is said about it beside it in `.err`.
+/// `tests/data/config/*.yml`, each with the expected errors beside it in `.err`.
 #[test]
 fn bad_files_are_refused_with_good_words() {
     let mut seen = 0;
@@ -254,7 +254,7 @@ noise: {quiet: {flapping: {suppress_at: 2.5}, growth: 0}}
     assert_eq!((quiet.flapping.suppress_at, quiet.growth), (2500, 0));
     let names: Vec<&str> = config.policy.noise.keys().map(|name| name.as_str()).collect();
     assert_eq!(names, ["balanced", "calm", "default", "quiet"]);
-    // What goes into the journal comes back the same.
+    // The policy comes back from the journal unchanged.
     let stored = serde_json::to_string(&config.policy).unwrap();
     assert_eq!(serde_json::from_str::<config::Policy>(&stored).unwrap(), config.policy);
 }
@@ -373,7 +373,7 @@ fn what_is_probably_not_meant_is_said() {
     assert!(said[3].starts_with("9: secret file /etc/squelch/none (url_file) cannot be opened"), "{said:#?}");
 }
 
-/// What is warned of in `MINIMAL` and `more`, which begins on line 3.
+/// The warnings about `MINIMAL` and `more`, which begins on line 3.
 fn warned(more: &str) -> Vec<String> {
     config::warnings(&parse(&format!("{MINIMAL}{more}")))
         .iter()

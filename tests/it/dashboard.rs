@@ -1,4 +1,4 @@
-//! The Grafana dashboard and the alerting rules ask only for what `/metrics` has.
+//! The Grafana dashboard and the alerting rules use only series that `/metrics` has.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -17,7 +17,7 @@ const RULES: &str = "config/prometheus/squelch-alerts.yml";
 const TESTS_OF_RULES: &str = "config/prometheus/squelch-alerts_test.yml";
 const RUNBOOKS: &str = "docs/runbooks.md";
 
-/// What can be asked for: family → type and labels.
+/// The series that exist: family → type and labels.
 type Known = BTreeMap<String, (String, BTreeSet<String>)>;
 
 fn known() -> Known {
@@ -38,7 +38,7 @@ fn without_variables(expr: &str) -> String {
     ["$job", "$instance", "$receiver"].iter().fold(expr, |e, var| e.replace(var, ".+"))
 }
 
-/// What is wrong with an expression; empty if nothing is.
+/// The errors of an expression. Empty if there are none.
 fn findings(expr: &str, known: &Known) -> Vec<String> {
     let expr = without_variables(expr);
     if expr.contains('$') {
@@ -60,7 +60,7 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// Looks at `expr` and all below it; returns the labels that its series may have. `rated`: a
+    /// Looks at `expr` and all below it, and returns the labels that its series may have. `rated`: a
     /// function that turns a counter into something readable stands directly above.
     fn walk(&mut self, expr: &Expr, rated: bool) -> BTreeSet<String> {
         match expr {
@@ -224,10 +224,10 @@ fn panels_have_ids_and_places_of_their_own() {
     }
 }
 
-/// The unit of what an expression says, or what is wrong with its scale.
+/// The unit of an expression's value, or the error in its scale.
 fn unit_of(expr: &Expr) -> Result<&'static str, String> {
     let of_metric = |name: &str| match name {
-        // A most beside what is used makes a flat line of what is used.
+        // A bound beside a used amount makes a flat line of the used amount.
         name if ["_max_", "_limit", "_budget_bytes"].iter().any(|most| name.contains(most)) => {
             Err(format!("{name} is a bound: divide by it"))
         }
@@ -267,7 +267,7 @@ fn may_be_empty(expr: &Expr) -> bool {
     filters || text.contains("histogram_quantile(") || (text.contains("/") && text.contains("increase("))
 }
 
-/// What is wrong with the panels as a whole.
+/// The errors of the panels as a whole.
 fn panel_findings(panels: &[Value]) -> Vec<String> {
     let (mut found, mut shown) = (Vec::new(), BTreeMap::new());
     for panel in panels.iter().filter(|panel| panel["type"] != "row") {

@@ -10,7 +10,7 @@ use squelch::model::{
 };
 
 const ALERTS: u64 = 20_000;
-/// One in ten observations is decided by itself; the others are unchanged repeats, counted by the hour.
+/// One in ten observations is decided by itself. The others are unchanged repeats, counted by the hour.
 const DECIDED: u64 = 1_000_000;
 const HOURS: u64 = 720;
 /// Alerts that fire all the month: 9 million repeats of them.

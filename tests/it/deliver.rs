@@ -370,8 +370,8 @@ async fn no_secret_in_errors_or_logs() {
         .with_max_level(tracing::Level::TRACE)
         .with_writer(move || writer.clone())
         .finish();
-    // Other tests reach the same log statements first, and what nobody wants then stays switched off:
-    // so somebody wants everything, always.
+    // Other tests reach the same log statements first, and a statement without a subscriber stays switched
+    // off. This subscriber therefore wants everything, always.
     let wants_all =
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(std::io::sink);
     let _ = tracing::subscriber::set_global_default(wants_all.finish());

@@ -99,7 +99,7 @@ fn every_endpoint_is_in_the_reference() {
     is_written("api.md", &page);
 }
 
-/// What a command prints for `--help`. The words are the commands that lead to it.
+/// The output of a command for `--help`. The words are the commands that lead to it.
 fn help(words: &[String]) -> String {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_squelch"));
     let printed = command.args(words).arg("--help").env_remove("COLUMNS").output().unwrap();

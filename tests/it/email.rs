@@ -58,7 +58,7 @@ fn page(id: u64) -> Notification {
 
 const PLAIN: &str = "to: ops@example.org\nrequire_tls: false\nhtml: ''\ntext: hello";
 
-/// Sends a page with these keys; the mail.
+/// Sends a page with these keys, and returns the mail.
 async fn sent(mail: &Mail, keys: &str, n: Notification) -> Received {
     let mut world = mail.world(keys);
     world.deliverer.send(n, false);
@@ -242,7 +242,7 @@ async fn the_mails_of_an_incident_are_one_thread() {
     assert!(root.starts_with("<alert-") && root == daily.header("In-Reply-To"), "{root}");
 }
 
-/// What a label must not do: end its header, add another, or end the mail.
+/// A label must not end its header, add another, or end the mail.
 #[tokio::test]
 async fn a_label_changes_nothing_but_its_own_text() {
     let mail = Mail::start(Manner::default()).await;

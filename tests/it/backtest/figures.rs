@@ -1,4 +1,4 @@
-//! What the report says first, what it counts, and how it names files.
+//! The first lines of the report, its counts, and how it names files.
 
 use serde_json::{Value, json};
 

@@ -53,7 +53,7 @@ fn line(at: &str, status: &str, instance: &str, started: &str) -> String {
     format!("{}\n", json!({"at": at, "alerts": [alert]}))
 }
 
-/// Two alerts of one cluster, a minute apart; an hour later one of them again.
+/// Two alerts of one cluster, a minute apart, and an hour later one of them again.
 fn history() -> String {
     let (one, two, three) = ("2026-01-01T08:00:00Z", "2026-01-01T08:01:00Z", "2026-01-01T09:00:00Z");
     [
@@ -226,6 +226,6 @@ fn writes_digests_with_what_was_held_back_though_it_recovered() {
     );
     assert_eq!(first["alerts"][0]["labels"]["instance"], "x");
     assert_eq!(first["alerts"][0]["startsAt"], one);
-    // What a digest names is no less news to whoever is paged of it.
+    // An alert in a digest is still new to a person who is paged about it.
     assert_eq!(sent[1]["kind"], "page");
 }

@@ -111,7 +111,7 @@ async fn a_browser_shows_it_in_both_themes_and_on_a_phone() {
         browser.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })").await;
         assert_eq!(browser.run(TOO_WIDE).await, json!(0), "{name}, all open");
         assert_eq!(browser.run(CONTRAST).await, json!([]), "{name}");
-        // It has no views and changes nothing; one style is in the page.
+        // It has no views and changes nothing. One style is in the page.
         let lacks = browser.run(STRUCTURE).await;
         let lacks: Vec<&str> = lacks.as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
         let free = ["nav[", "[aria-live", "inline style or script"];

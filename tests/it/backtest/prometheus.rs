@@ -1,4 +1,4 @@
-//! A Prometheus-compatible server as the history: what it is asked, and how it lets us in.
+//! A Prometheus-compatible server as the history: the requests to it, and the log-in.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -27,7 +27,7 @@ fn answer(stream: &mut TcpStream, status: &str, body: &str) {
     stream.write_all(text.as_bytes()).unwrap();
 }
 
-/// Answers each request by what it asks for: too much at first, then one alert in every window.
+/// Answers each request by its window: too much at first, then one alert in every window.
 fn prometheus(listener: &TcpListener, requests: usize) -> Vec<String> {
     let mut asked = Vec::new();
     for _ in 0..requests {

@@ -98,14 +98,14 @@ impl Vendor {
         config.unwrap_or_else(|e| panic!("{e}")).receivers["r"][0].clone()
     }
 
-    /// Delivers these to one integration, one after the other; the reports.
+    /// Delivers these to one integration, one after the other, and returns the reports.
     async fn take(&self, yaml: &str, all: &[Notification]) -> Vec<Report> {
         let integration = self.integration(yaml);
         let name = integration.name.clone();
         let mut world = World::new(&receivers([("r", integration)]));
         let mut reports: Vec<Report> = Vec::new();
         for one in all {
-            // As the engine does it: the message of an incident comes with what follows.
+            // As the engine does it: the message of an incident comes with its later notifications.
             let message = reports.iter().rev().find_map(|report| report.message.clone());
             let message = one.message.clone().or(message).filter(|_| one.kind != Kind::Page);
             let one =
@@ -122,7 +122,7 @@ impl Vendor {
         assert_eq!(reports[0].outcome, Outcome::Accepted, "{:#?}", self.seen());
     }
 
-    /// Delivers a page, which must be refused for good; the reason and the detail.
+    /// Delivers a page, which must be refused for good, and returns the reason and the detail.
     async fn refuses(&self, yaml: &str) -> (String, String) {
         match self.take(yaml, &[page()]).await.remove(0).outcome {
             Outcome::Rejected(rejection) => (rejection.reason.to_string(), rejection.detail),
@@ -159,7 +159,7 @@ fn resolve() -> Notification {
     notification(2, "r", "x", Kind::Resolve)
 }
 
-/// What is wrong with the only receiver of a configuration.
+/// The error of the only receiver of a configuration.
 fn refused(yaml: &str) -> String {
     let text = format!("route: {{receiver: r}}\nreceivers:\n- name: r\n  {yaml}\n");
     let config = config::parse(&text, "squelch.yml", Path::new("/etc/squelch"));

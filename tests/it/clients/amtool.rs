@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use super::{Pair, inhibited, plain};
 use crate::tools;
 
-/// One call: its arguments, and what it reads. `ID1` stands for the first id that was printed, and `<` for
-/// what the call before it printed.
+/// One call: its arguments, and its input. `ID1` stands for the first id that was printed, and `<` for the
+/// output of the call before it.
 type Step = (&'static [&'static str], &'static str);
 
 /// Alerts, and one that inhibits another one.
@@ -29,7 +29,7 @@ const ALERTS: &[Step] = &[
     (&["alert", "add", "Target"], ""),
 ];
 
-/// What people ask of them.
+/// The calls of a person.
 const SCRIPT: &[Step] = &[
     (&["alert", "query"], ""),
     (&["alert"], ""),
@@ -95,7 +95,7 @@ struct Side {
 }
 
 impl Side {
-    /// What a step prints, or nothing without amtool.
+    /// The output of a step, or nothing without amtool.
     async fn run(&mut self, (args, input): &Step) -> Option<String> {
         let url = format!("--alertmanager.url=http://{}", self.address);
         let named = |arg: &&str| {

@@ -25,7 +25,7 @@ const ALERTS: &str = r#"[
     {"labels":{"alertname":"Target","severity":"critical"}},
     {"labels":{"alertname":"Quiet","severity":"critical"}}]"#;
 
-/// What karma reads of a silence. Rule: karma `internal/mapper/v017`.
+/// The fields of a silence that karma reads. Rule: karma `internal/mapper/v017`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Silence {
@@ -46,7 +46,7 @@ struct Matcher {
     is_equal: bool,
 }
 
-/// What karma reads of a group.
+/// The fields of a group that karma reads.
 #[derive(Deserialize)]
 struct Group {
     labels: BTreeMap<String, String>,
@@ -59,7 +59,7 @@ struct Receiver {
     name: String,
 }
 
-/// What both read of an alert.
+/// The fields of an alert that both read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Alert {
@@ -84,7 +84,7 @@ struct Status {
     muted_by: Vec<String>,
 }
 
-/// What Grafana reads of the status. Rule: Grafana `pkg/services/ngalert/api/lotex_am.go`.
+/// The fields of the status that Grafana reads. Rule: Grafana `pkg/services/ngalert/api/lotex_am.go`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Standing {
@@ -118,7 +118,7 @@ async fn running() -> (Home, Squelch) {
     (home, squelch)
 }
 
-/// Makes a silence as both do; returns its id.
+/// Makes a silence as both do, and returns its id.
 async fn silence(squelch: &Squelch, name: &str) -> String {
     let ends = now() + squelch::model::Duration::from_hours(1);
     let matchers = json!([{"name": "alertname", "value": name, "isRegex": false, "isEqual": true}]);

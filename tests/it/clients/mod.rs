@@ -1,5 +1,5 @@
-//! Programs that know Alertmanager, at Squelch: what they ask for, and what they read of the answers. Where
-//! Alertmanager is installed, Squelch must answer as it does.
+//! Programs that know Alertmanager, at Squelch: their requests, and the fields of the answers that they
+//! read. Where Alertmanager is installed, Squelch must answer as it does.
 
 mod amtool;
 mod dashboards;
@@ -16,7 +16,7 @@ use crate::e2e::child::{Child, free_port};
 use crate::e2e::squelch::{Home, Squelch};
 use crate::e2e::{http, until};
 
-/// What both programs run with.
+/// The configuration of both programs.
 const CONFIG: &str = "\
 route:
   receiver: web

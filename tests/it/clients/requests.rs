@@ -21,7 +21,7 @@ const SILENCE: &str = r#"{"matchers":[{"name":"job","value":"a|c","isRegex":true
     {"name":"severity","value":"x","isRegex":false,"isEqual":false}],"startsAt":"2026-01-01T00:00:00Z",
     "endsAt":"2199-01-01T00:00:00.5Z","createdBy":"ada","comment":"why"}"#;
 
-/// What is asked for, with answers that must be the same.
+/// Requests with answers that must be the same.
 const SAME: [&str; 27] = [
     "/api/v2/alerts",
     "/api/v2/alerts/",
@@ -58,7 +58,7 @@ type Wrong = (&'static str, &'static str, &'static str, &'static str, Option<u16
 const JSON: &str = "Content-Type: application/json\r\n";
 const NOBODY: &str = "/api/v2/silence/11111111-2222-4333-8444-555555555555";
 
-/// What is refused. Both statuses, and both forms of the body, must be the same.
+/// Refused requests. Both statuses, and both forms of the body, must be the same.
 const WRONG: [Wrong; 23] = [
     ("GET", "/api/v2/alerts?filter=a", "", "", None),
     ("GET", "/api/v2/alerts?filter=", "", "", None),
@@ -112,7 +112,7 @@ async fn send(to: SocketAddr, method: &str, path: &str, headers: &str, body: &st
     http::send(to, &head, body.as_bytes()).await.unwrap()
 }
 
-/// What kind of body an answer has: none, a text, or an object with a code.
+/// The kind of an answer's body: none, a text, or an object with a code.
 fn form(answer: &Answer) -> String {
     match serde_json::from_str(answer.body.trim()) {
         Err(_) if answer.body.trim().is_empty() => "nothing".into(),
@@ -174,7 +174,7 @@ async fn squelch_answers_as_alertmanager_does() {
     drop(pair.home);
 }
 
-/// What a browser is told about pages of other sites.
+/// The answers to a browser about pages of other sites.
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_other_sites_may_read_and_are_told_why_they_may_not_write() {
     let Some(pair) = Pair::start().await else { return };

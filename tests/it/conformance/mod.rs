@@ -50,7 +50,7 @@ impl Case {
         Case { integrations, answer, theirs: [1, 1], ours: [1, 1] }
     }
 
-    /// Runs both programs; `None` where no Alertmanager is installed.
+    /// Runs both programs. `None` where no Alertmanager is installed.
     pub async fn run(self) -> Option<Requests> {
         let (theirs, ours) = tokio::join!(Run::start(&self, "alertmanager"), Run::start(&self, "squelch"));
         let (theirs, ours) = (theirs?, ours?);

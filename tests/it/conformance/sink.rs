@@ -104,7 +104,7 @@ impl Sink {
         self.came.lock().unwrap().len()
     }
 
-    /// What came, in the order of its arrival.
+    /// The requests, in the order of their arrival.
     pub fn requests(&self) -> Vec<Value> {
         self.came.lock().unwrap().clone()
     }
@@ -169,7 +169,7 @@ fn acceptor(issuer: &CertifiedIssuer<'static, KeyPair>, host: &str) -> TlsAccept
     TlsAcceptor::from(Arc::new(server))
 }
 
-/// The next request of a connection; `None` at its end.
+/// The next request of a connection. `None` at its end.
 async fn read(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Option<Request>> {
     let (mut raw, mut piece) = (Vec::new(), [0; 65536]);
     loop {

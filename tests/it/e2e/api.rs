@@ -10,7 +10,7 @@ use super::sender::{Told, body};
 use super::squelch::{Home, Squelch};
 use super::{pager, until};
 
-/// Something of everything: pages that are accepted and refused, a budget, what is held and muted.
+/// Something of everything: accepted and refused pages, a budget, held and muted alerts.
 fn config(pager: &FakePager) -> String {
     format!(
         "\
@@ -63,7 +63,7 @@ impl Described {
         Described(answer.json())
     }
 
-    /// Each path, method and what is said of it.
+    /// Each path and method with its description.
     fn operations(&self) -> Vec<(&str, &str, &Value)> {
         let mut all = Vec::new();
         for (path, item) in self.0["paths"].as_object().unwrap() {
@@ -100,7 +100,7 @@ impl Described {
     }
 }
 
-/// What is not described is not there: every object with properties is closed.
+/// The description must be complete, so every object with properties is closed.
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
@@ -187,7 +187,7 @@ async fn what_is_answered_is_as_described() {
         if method != "get" {
             continue;
         }
-        // What is listed as right is what is described.
+        // The names that the error lists are the described ones.
         let wrong = squelch.get(&format!("{}?nonsense=1", path.replace("{id}", "1"))).await;
         described.holds(path, method, &wrong);
         assert_eq!(wrong.status, 400, "{path}");
@@ -265,7 +265,7 @@ async fn what_is_answered_is_as_described() {
     }
     assert_eq!(left, BTreeSet::new(), "each is asked");
 
-    // And what is in it is true.
+    // And its content is true.
     let told = until("what ada said", async || {
         let told = history(&squelch).await;
         (told["acknowledgedBy"] == "ada" && told["useful"] == true).then_some(told)
@@ -341,7 +341,7 @@ async fn pages_miss_and_repeat_nothing_that_stays() {
             assert!(entries.len() <= 10, "{list}");
             seen.extend(entries.iter().map(|e| e[key].as_str().unwrap().to_owned()));
             pages += 1;
-            // What comes meanwhile is on some page or on none.
+            // An alert that comes meanwhile is on some page or on none.
             squelch.hook(&body("http://am-0", &told(100 * pages, 100 * pages + 2))).await;
             let Some(next) = page["next"].as_str() else { break };
             cursor = format!("&cursor={next}");

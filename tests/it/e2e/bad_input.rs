@@ -1,4 +1,4 @@
-//! What no sender should send: an answer, a count, a line in the log, and it lives on.
+//! Input that no sender should send: an answer, a count, a line in the log, and Squelch lives on.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::sender::{Told, body};
 use super::squelch::{Home, Squelch};
 use super::{about, pager, shown};
 
-/// The most memory that any of this may take, in MiB; bodies in flight may hold 256 MiB of it.
+/// The most memory that any of this may take, in MiB. Bodies in flight may hold 256 MiB of it.
 const CEILING_MIB: u64 = 300;
 
 const MIB: usize = 1 << 20;
@@ -174,7 +174,7 @@ async fn a_time_that_cannot_be_read_costs_no_page() {
         .child
         .line(&["level=WARN", "reason=bad_time ", "mended, and taken", "alert 0: startsAt is"])
         .await;
-    // Both came from one address; the door does not matter.
+    // Both came from one address. The endpoint does not matter.
     assert_eq!(squelch.child.said().matches("reason=bad_time ").count(), 1);
     assert_eq!(
         squelch.scrape().await.sum("squelch_notifications_total", &[("kind", "page")]),

@@ -9,7 +9,7 @@ use super::neighbours::{Alertmanager, World, alertmanager_pair, prometheus};
 use super::squelch::{Home, Squelch};
 use super::{about, opened_and_closed, pager, shown, until};
 
-/// The times of a noise profile, shrunk: what is minutes in life is seconds here.
+/// The times of a noise profile, shrunk: minutes in production are seconds here.
 fn config(pager: &FakePager) -> String {
     format!(
         "\

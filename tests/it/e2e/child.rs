@@ -63,7 +63,7 @@ impl Child {
         self.lines.borrow().join("\n")
     }
 
-    /// Waits for a line that holds all of `parts`; fails if the process ends without it.
+    /// Waits for a line that holds all of `parts`. It fails if the process ends without it.
     pub async fn line(&self, parts: &[&str]) -> String {
         let has = |line: &&String| parts.iter().all(|part| line.contains(part));
         let mut lines = self.lines.clone();
@@ -119,8 +119,8 @@ fn keep(output: impl Read + Send + 'static, said: Arc<watch::Sender<Vec<String>>
     });
 }
 
-/// A port that nothing listens on, over TCP and UDP. Below the range from which the kernel gives
-/// ports to clients, so that nobody takes it by chance before it is used.
+/// A port without a listener, over TCP and UDP. It is below the range from which the kernel gives ports to
+/// clients, so that no process takes it by chance before it is used.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     const PORTS: std::ops::Range<u16> = 10_240..32_000;

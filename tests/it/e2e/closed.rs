@@ -1,4 +1,4 @@
-//! A reader that goes, as `head` does: no command complains, whatever it prints.
+//! A reader that goes, as `head` does: no command complains, with any output.
 
 use std::process::{Command, Output, Stdio};
 
@@ -74,7 +74,7 @@ async fn no_command_complains_of_a_reader_that_has_gone() {
     let mut runs: Vec<(Vec<String>, i32)> =
         runs.into_iter().map(|(args, code)| (args.into_iter().map(str::to_owned).collect(), code)).collect();
     runs.push((vec!["migrate".into(), files[0].clone()], 0));
-    // Their status is what they found, and nobody has read it.
+    // Their status is their result, and the reader has gone.
     runs.push((vec!["check-config".into(), files[0].clone()], 1));
     runs.push((vec!["test".into(), files[1].clone()], 1));
 
@@ -93,7 +93,7 @@ async fn no_command_complains_of_a_reader_that_has_gone() {
     assert_eq!(squelch.stop().await.code(), Some(0));
 }
 
-/// An output that is full is another thing: what was found is lost.
+/// An output that is full is different: the result is lost.
 #[test]
 fn a_full_output_is_a_failure_that_is_named() {
     let home = Home::new(CONFIG);

@@ -24,7 +24,7 @@ async fn run(args: Vec<String>) -> Output {
     tokio::task::spawn_blocking(run).await.unwrap()
 }
 
-/// What a command says of a server; it must end well.
+/// The output of a command about a server. It must end well.
 async fn says(squelch: &Squelch, args: &[&str]) -> String {
     let output = asks(squelch, args).await;
     let said = String::from_utf8(output.stdout).unwrap();

@@ -42,7 +42,7 @@ noise: {{default: {{resolve_hold: 500ms, storm: {{start: 0}}, limit: {{pages: 0}
     )
 }
 
-/// What was sent, and what was answered.
+/// The sent alerts, and the answers.
 #[derive(Default)]
 struct Ledger {
     requests: AtomicU64,
@@ -50,7 +50,7 @@ struct Ledger {
     given_up: AtomicU64,
 }
 
-/// Numbers that differ from run to run; the first is printed, so that a run can be told from another.
+/// Numbers that differ from run to run. The first is printed, so that runs can be distinguished.
 struct Random(u64);
 
 impl Random {
@@ -133,8 +133,8 @@ async fn no_page_is_lost_or_doubled_over_many_kills() {
     assert_eq!(squelch.stop().await.code(), Some(0));
 }
 
-/// Lets the pager be slow, so that a kill meets deliveries under way, before and after they took
-/// effect; now and then it fails, and now and then its answer is lost.
+/// Lets the pager be slow, so that a kill meets deliveries under way, before and after they took effect.
+/// Sometimes it fails, and sometimes its answer is lost.
 fn unreliable(pager: &FakePager, kills: u32) {
     let slow = |next, accepted| Fault { next, hang_ms: 60, accepted, ..Fault::default() };
     // The pager keeps a thousand scripts.
@@ -146,7 +146,7 @@ fn unreliable(pager: &FakePager, kills: u32) {
     }
 }
 
-/// Scrapes, and finds no counter of the engine lower than before: what was once shown is durable.
+/// Scrapes, and finds no counter of the engine lower than before: a shown value is durable.
 async fn not_less(before: &BTreeMap<String, f64>, squelch: &Squelch) -> BTreeMap<String, f64> {
     let now = squelch.scrape().await.engine_counters();
     for (series, n) in before {
@@ -180,7 +180,7 @@ async fn storm(to: SocketAddr, ledger: Arc<Ledger>, stop: Arc<AtomicBool>, seed:
         tasks.spawn(async move {
             sleep(late).await;
             let told = other.borrow().clone();
-            // What ended before it was ever told is not told.
+            // An alert that ended before it was ever sent is not sent.
             if told.ends_at.is_none() {
                 member(PEERS[1], to, other, ledger, told).await;
             }
@@ -220,8 +220,8 @@ async fn member(
     }
 }
 
-/// Sends a body until it is taken, as Alertmanager's webhook does: 5xx and broken connections are
-/// tried again with growing pauses, anything else that is not 2xx is given up.
+/// Sends a body until it is taken, as Alertmanager's webhook does. It repeats after 5xx and broken
+/// connections with growing pauses. It gives up after any other answer that is not 2xx.
 async fn deliver(to: SocketAddr, body: &str, ledger: &Ledger) {
     let mut pause = Duration::from_millis(40);
     loop {

@@ -66,7 +66,7 @@ noise: {{default: {{resolve_hold: 1s}}}}
     assert_eq!(squelch.stop().await.code(), Some(0));
 }
 
-/// What Prometheus sends whose clock is 10 minutes behind: each end has passed when it comes.
+/// The requests of a Prometheus whose clock is 10 minutes behind: each end has passed when it comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prometheus_whose_clock_is_behind_pages_and_is_named() {
     let pager = pager().await;

@@ -24,7 +24,7 @@ self_check: {{enabled: false}}
     )
 }
 
-/// What Grafana's contact point for PagerDuty sends.
+/// The body from Grafana's contact point for PagerDuty.
 fn trigger(key: &str, severity: &str) -> Value {
     json!({
         "routing_key": "grafana0grafana0grafana0grafana0", "dedup_key": key, "event_action": "trigger",

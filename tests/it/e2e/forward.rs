@@ -11,7 +11,7 @@ use super::sender::{Told, body, now};
 use super::squelch::Home;
 use super::{about, http, opened_and_closed, pager, shown, until};
 
-/// A real Alertmanager that knows no alert yet, below `/am`; `None` where none is installed.
+/// A real Alertmanager that knows no alert yet, below `/am`. `None` where none is installed.
 async fn alertmanager(folder: &Path, name: &str, hook: &str) -> Option<(SocketAddr, Child)> {
     let config = format!(
         "route: {{receiver: a, group_by: [alertname], group_wait: 0s, group_interval: 1s}}\n\

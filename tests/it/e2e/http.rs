@@ -48,7 +48,7 @@ pub async fn send(to: SocketAddr, head: &str, body: &[u8]) -> io::Result<Answer>
     let exchange = async {
         let mut stream = TcpStream::connect(to).await?;
         stream.write_all(head.as_bytes()).await?;
-        // Who refuses a body early need not read it to its end; the answer tells.
+        // A server that refuses a body early need not read it to its end. The answer tells.
         let _ = stream.write_all(body).await;
         let mut raw = Vec::new();
         let read = stream.read_to_end(&mut raw).await;

@@ -1,4 +1,4 @@
-//! Starting, reloading and ending the process, and what it says when it cannot.
+//! Starting, reloading and ending the process, and its errors when it cannot.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ async fn a_receiver_that_hangs_does_not_keep_the_process_and_is_told_by_the_next
     until("the page is on its way", async || (pager.requests().total == 1).then_some(())).await;
     let began = Instant::now();
     assert_eq!(squelch.stop().await.code(), Some(0));
-    // 5 s for requests and 10 s for deliveries are the bounds; the rest is for a slow machine.
+    // 5 s for requests and 10 s for deliveries are the bounds. The rest is for a slow machine.
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     assert_eq!(pager.incidents().len(), 0);
     let squelch = home.serve().await;
@@ -189,7 +189,7 @@ async fn what_was_open_before_a_restart_is_closed_after_it() {
     assert_eq!(squelch.stop().await.code(), Some(0));
 }
 
-/// What `config` says, with the receiver under another name.
+/// The text of `config`, with the receiver under another name.
 fn renamed(pager: &FakePager, hook: &str) -> String {
     config(pager, hook).replace("receiver: pager", "receiver: other").replace("name: pager", "name: other")
 }

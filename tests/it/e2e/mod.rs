@@ -31,11 +31,10 @@ use std::time::Duration;
 use ::squelch::commands::fake_pager::{FakePager, Incident};
 use tokio::time::{Instant, sleep};
 
-/// How long anything may take before the test gives up on it; a machine that is busy with other
-/// things must not fail a test.
+/// How long anything may take before the test gives up on it. A busy machine must not fail a test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Asks `probe` until it has an answer; fails after [`PATIENCE`], saying what never happened.
+/// Asks `probe` until it has an answer. It fails after [`PATIENCE`], and names the missing event.
 pub(crate) async fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -47,13 +46,13 @@ pub(crate) async fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<
     }
 }
 
-/// Waits until the pager's incidents are as they should be; fails with what they are.
+/// Waits until the pager's incidents are as they should be. It fails with the actual ones.
 async fn shown(pager: &FakePager, what: &str, mut holds: impl FnMut(&[Incident]) -> bool) {
     let waited = tokio::time::timeout(PATIENCE, pager.wait_until(|pager| holds(&pager.incidents())));
     assert!(waited.await.is_ok(), "the pager never showed: {what}; but\n{}", listed(&pager.incidents()));
 }
 
-/// Incidents, a line each; of many, those that are still open.
+/// Incidents, a line each. Of many, those that are still open.
 fn listed(incidents: &[Incident]) -> String {
     let worth = |i: &&Incident| incidents.len() <= 50 || i.closed_at.is_none();
     let lines = incidents.iter().filter(worth).map(|i| {

@@ -60,8 +60,8 @@ impl Drop for World {
     }
 }
 
-/// Starts a Prometheus that looks at `world` every second and alerts `alertmanagers`; `None` where
-/// none is installed. Alerts are `Broken{alert=…, host=…}`, critical, without `for`.
+/// Starts a Prometheus that looks at `world` every second and alerts `alertmanagers`. `None` where none is
+/// installed. Alerts are `Broken{alert=…, host=…}`, critical, without `for`.
 pub async fn prometheus(
     folder: &Path,
     world: &World,
@@ -83,7 +83,7 @@ alerting:
         world.address,
         targets.join(", "),
     );
-    // A scrape that a busy machine loses marks series as gone; the range reaches over the gap.
+    // A scrape that a busy machine loses marks series as gone. The range reaches over the gap.
     let rules = "\
 groups:
   - name: world
@@ -113,8 +113,8 @@ pub struct Alertmanager {
     pub child: Child,
 }
 
-/// Starts a pair of Alertmanagers that tell `squelch`, and waits until they have found each other;
-/// `None` where none is installed.
+/// Starts a pair of Alertmanagers that notify `squelch`, and waits until they have found each other. `None`
+/// where none is installed.
 pub async fn alertmanager_pair(folder: &Path, squelch: SocketAddr) -> Option<[Alertmanager; 2]> {
     let config = format!(
         "\

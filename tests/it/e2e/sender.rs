@@ -6,11 +6,11 @@ use squelch::model::{Status, Timestamp};
 /// One alert as a member of a pair tells it.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// Its labels; `alertname` among them.
+    /// Its labels, with `alertname` among them.
     pub labels: Vec<(String, String)>,
     /// When it began.
     pub starts_at: Timestamp,
-    /// When it ended; none while it fires.
+    /// When it ended. `None` while it fires.
     pub ends_at: Option<Timestamp>,
 }
 

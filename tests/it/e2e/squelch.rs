@@ -58,7 +58,7 @@ impl Home {
         Child::start_with("squelch", PROGRAM, &args, more).unwrap()
     }
 
-    /// Starts it with so many files that may be open, softly and at most; `None` without `prlimit`.
+    /// Starts it with so many files that may be open, softly and at most. `None` without `prlimit`.
     pub fn launch_with_files(&self, soft: u64, hard: u64) -> Option<Child> {
         let files = format!("--nofile={soft}:{hard}");
         let args = self.args("127.0.0.1:0".parse().unwrap());
@@ -98,17 +98,17 @@ impl Home {
 }
 
 impl Squelch {
-    /// `GET path`; there must be an answer.
+    /// `GET path`. There must be an answer.
     pub async fn get(&self, path: &str) -> Answer {
         http::get(self.address, path).await.unwrap()
     }
 
-    /// `POST path`; there must be an answer.
+    /// `POST path`. There must be an answer.
     pub async fn post(&self, path: &str, body: impl AsRef<[u8]>) -> Answer {
         http::post(self.address, path, body.as_ref()).await.unwrap()
     }
 
-    /// A request with these headers; there must be an answer.
+    /// A request with these headers. There must be an answer.
     pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let (host, length) = (self.address, body.len());

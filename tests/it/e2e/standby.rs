@@ -27,7 +27,7 @@ noise: {{default: {{resolve_hold: 0s, storm: {{start: 0}}, limit: {{pages: 0}}}}
     )
 }
 
-/// What the others call a replica.
+/// The name of a replica for the others.
 fn name(squelch: &Squelch) -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("{host} (pid {})", squelch.child.pid())
@@ -240,7 +240,7 @@ async fn every_replica_accepts_alerts_and_answers_for_the_cluster() {
     };
     assert_eq!(roles().await, [1, 2, 0]);
 
-    // Nobody owns the storage, and alerts are accepted all the same.
+    // No replica owns the storage, and alerts are accepted all the same.
     let mut owner = owner;
     owner.child.kill();
     let away = second.get(asked).await;

@@ -18,7 +18,7 @@ pub struct Received {
     /// Headers and body, with the dots of the transfer taken out.
     pub text: String,
     pub secure: bool,
-    /// What the log-in said, `MECHANISM user password`.
+    /// The log-in, `MECHANISM user password`.
     pub login: Option<String>,
 }
 
@@ -88,9 +88,9 @@ pub struct Manner {
     pub tls: Option<TlsAcceptor>,
     /// TLS begins at once.
     pub implicit: bool,
-    /// What it offers, such as `PLAIN LOGIN`; empty for no log-in.
+    /// Its offer, such as `PLAIN LOGIN`. Empty for no log-in.
     pub auth: &'static str,
-    /// The largest mail, in bytes; 0 sets no limit.
+    /// The largest mail, in bytes. 0 sets no limit.
     pub size: usize,
 }
 
@@ -160,7 +160,7 @@ impl Smtp {
         Some(script.remove(at).1)
     }
 
-    /// Answers commands; whether TLS begins now.
+    /// Answers commands, and returns whether TLS begins now.
     async fn session(&self, stream: &mut dyn Both, greet: bool, secure: bool) -> bool {
         let mut stream = BufReader::new(stream);
         let (mut from, mut to, mut login) = (String::new(), Vec::new(), None);

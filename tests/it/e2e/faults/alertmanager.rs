@@ -1,4 +1,4 @@
-//! The same faults met by Alertmanager as Debian has it, for comparison; `tests/faults` runs these.
+//! The same faults with Debian's Alertmanager, for comparison. `tests/faults` runs these.
 //!
 //! They assert what `docs/reliability.md` says of it, and print the figures.
 
@@ -17,7 +17,7 @@ use crate::e2e::sender::{body, now};
 use crate::e2e::squelch::Home;
 use crate::e2e::{about, http, pager, shown, until};
 
-/// Alertmanager alone; `None` where none is installed.
+/// Alertmanager alone. `None` where none is installed.
 async fn alertmanager(folder: &Path, receivers: &str) -> Option<(SocketAddr, Child)> {
     let (address, child) = launch(folder, receivers)?;
     let ready = async || http::get(address, "/-/ready").await.ok().filter(|a| a.status == 200);
@@ -38,7 +38,7 @@ fn launch(folder: &Path, receivers: &str) -> Option<(SocketAddr, Child)> {
     Some((address, Child::start("alertmanager", "prometheus-alertmanager", &args)?))
 }
 
-/// A receiver for each hook, chosen by the label `to`; the first is the default.
+/// A receiver for each hook, chosen by the label `to`. The first is the default.
 fn theirs(pager: &FakePager, hooks: &[&str], group_wait: &str) -> String {
     let mut text = format!(
         "route:\n  receiver: {}\n  group_by: [alertname]\n  group_wait: {group_wait}\n  group_interval: 3s\n  routes:\n",

@@ -147,7 +147,7 @@ fn heavy(from: usize) -> Value {
     Value::Array(alerts.collect())
 }
 
-/// What the five do at once, within 512 MiB: no page of a known source is lost or late for good, the health
+/// All five attacks at once, within 512 MiB. No page of a known source is lost or late for good, the health
 /// endpoint answers, and the process lives.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes; tests/faults runs it"]

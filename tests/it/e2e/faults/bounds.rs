@@ -194,7 +194,7 @@ fn bomb(from: u64, n: u64) -> Value {
 async fn flood(alerts: u64, senders: u64) {
     const PER_BODY: u64 = 500;
     let pager = pager().await;
-    // What floods goes to a receiver of its own, where it becomes a storm incident.
+    // The flood goes to a receiver of its own, where it becomes a storm incident.
     let home = Home::new(&format!(
         "\
 route:

@@ -103,7 +103,7 @@ async fn a_wall_clock_an_hour_behind_stops_no_page() {
     jumps_by(-HOUR).await;
 }
 
-/// SIGSTOP for `pause` while a sender tries and gives up, as Alertmanager does; then SIGCONT.
+/// SIGSTOP for `pause` while a sender tries and gives up, as Alertmanager does, and then SIGCONT.
 async fn stopped_for(pause: Duration) {
     let pager = pager().await;
     let home = Home::new(&config(&pager));
@@ -126,7 +126,7 @@ async fn stopped_for(pause: Duration) {
     assert_eq!(squelch.stop().await.code(), Some(0));
 }
 
-/// The answer and the end of its time are met at once: what was taken is not said again.
+/// The answer and the end of its time come at once. An accepted notification is not sent again.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_came_while_it_was_stopped_counts() {
     let pager = pager().await;

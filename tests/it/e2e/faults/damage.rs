@@ -21,8 +21,8 @@ fn overwrite(path: &Path, at: impl Fn(u64) -> u64, length: usize) {
     file.write_all_at(&GARBAGE[..length], at(size)).unwrap();
 }
 
-/// A file with this damage: incidents that were open are told again by their sender, and whatever is
-/// told then reaches the pager, and is closed there.
+/// A file with this damage. The sender repeats the incidents that were open. Everything sent then reaches
+/// the pager, and is closed there.
 ///
 /// Without `killed` the process had ended in order, and left no WAL that would mend the file.
 async fn starts_and_tells_again(killed: bool, damage: impl Fn(&Path, &Path), said_as: &[&str]) {
@@ -35,7 +35,7 @@ async fn starts_and_tells_again(killed: bool, damage: impl Fn(&Path, &Path), sai
         squelch.hook(&body("http://am-0", few)).await;
     }
     shown(&pager, "the first pages", |i| i.len() == 50).await;
-    // A clean end moves all into the file; what comes after stands in the WAL.
+    // A clean end moves all into the file. Later writes stand in the WAL.
     assert_eq!(squelch.stop().await.code(), Some(0));
     let mut squelch = home.serve().await;
     for one in &many[50..] {
@@ -74,8 +74,8 @@ async fn starts_and_tells_again(killed: bool, damage: impl Fn(&Path, &Path), sai
     assert_eq!(squelch.stop().await.code(), Some(0));
 }
 
-/// All but what Squelch says of itself: that its storage was damaged, which stays open for a day, and that
-/// what was under way is lost.
+/// All but the internal incidents: the damage of the storage, which stays open for a day, and the loss of
+/// notifications under way.
 fn told(incidents: &[Incident]) -> Vec<Incident> {
     incidents.iter().filter(|i| !i.summary.contains("Squelch")).cloned().collect()
 }

@@ -1,4 +1,4 @@
-//! The data directory is removed under a running process, or it is smaller than what is said.
+//! The data directory is removed under a running process, or it is smaller than configured.
 
 use std::path::Path;
 

@@ -13,8 +13,8 @@ use crate::e2e::sender::body;
 use crate::e2e::squelch::{Home, PROGRAM};
 use crate::e2e::{about, opened_and_closed, pager, shown, until};
 
-/// While the storage is broken by `set`: 503, the page under way goes out, health is green; when it is
-/// mended: all is taken, nothing twice.
+/// While the storage is broken by `set`: 503, the page under way goes out, health is green. After the
+/// repair: all is taken, nothing twice.
 async fn refuses_until_it_is_mended(set: impl Fn(&Shim, bool)) {
     let pager = pager().await;
     let home = Home::new(&config(&pager));
@@ -157,7 +157,7 @@ async fn a_storage_of_another_user_is_named_and_ends_the_start() {
     }
     let pager = pager().await;
     let home = Home::new(&config(&pager));
-    // The folder may be entered by all; what is in the storage may be read by its owner alone.
+    // Everyone may enter the folder. Only the owner may read the storage.
     use std::os::unix::fs::PermissionsExt;
     let all = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
     all(home.path("squelch.yml").parent().unwrap(), 0o755).unwrap();

@@ -76,7 +76,7 @@ impl Drop for Server {
     }
 }
 
-/// A pipe into which nothing more fits, and its end that nobody reads.
+/// A full pipe, and its end without a reader.
 fn full_pipe() -> (PipeReader, Stdio) {
     let (reader, mut writer) = std::io::pipe().unwrap();
     fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
@@ -164,7 +164,7 @@ async fn a_server_whose_outputs_are_closed_serves() {
     server.stop().await;
 }
 
-/// The configuration cannot be loaded, and nobody reads why.
+/// The configuration cannot be loaded, and the error has no reader.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_fails_does_not_wait_for_its_log() {
     let home = Home::new("route: {reciever: a}\n");
@@ -349,7 +349,7 @@ async fn a_reload_that_reads_a_file_that_hangs_fails_and_stops_nothing() {
     shown(&pager, "the pages", |i| about(i, "Meanwhile").len() == 3).await;
 }
 
-/// A start that hangs, and a log that nobody reads.
+/// A start that hangs, and a log without a reader.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_sigterm_ends_a_start_that_hangs() {
     let home = Home::new("");

@@ -32,8 +32,8 @@ async fn limits(squelch: &Squelch) -> Value {
     until("the counters", look).await
 }
 
-/// Alerts that are larger than reckoned with fill the memory before `limits.alerts` bites: what is new is
-/// refused, a person is told so, and whatever is known goes on.
+/// Alerts that are larger than estimated fill the memory before `limits.alerts` applies. Squelch refuses
+/// new alerts and raises an alarm, and known alerts go on.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_new_is_refused_while_memory_is_short() {
     let pager = pager().await;
@@ -69,7 +69,7 @@ async fn what_is_new_is_refused_while_memory_is_short() {
     assert!(scrape.value("squelch_requests_shed_total") >= 1.0);
     assert!(limits(&squelch).await["refusing"].as_str().unwrap().contains("memory is short"));
 
-    // What is known may say the same, and may resolve: that is how it becomes less.
+    // A known alert may repeat its statement, and may resolve, which frees memory.
     squelch.hook(&heavy(&first)).await;
     squelch.hook(&heavy(&first.resolved())).await;
     let closed = |i: &[_]| {
@@ -108,7 +108,7 @@ async fn alerts_that_do_not_fit_are_told_together() {
     assert_eq!(scrape.value("squelch_alerts_overflow_total"), 50.0);
 }
 
-/// A control group below that of this process, of either version; gone with this value.
+/// A control group below that of this process, of either version. A drop removes it.
 pub(super) struct Group(PathBuf);
 
 impl Group {
@@ -142,7 +142,7 @@ impl Drop for Group {
     }
 }
 
-/// What the control group allows is what counts, without a word in the configuration.
+/// The limit of the control group counts, without a word in the configuration.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_control_group_bounds_the_alerts() {
     let Some(group) = Group::new(128 << 20) else {

@@ -1,6 +1,6 @@
-//! Faults, on the real program: of disk and clock, of receivers, of senders, of whoever signals it.
+//! Faults, on the real program: of disk and clock, of receivers, of senders, of signals.
 //!
-//! `docs/reliability.md` lists them all. What takes long is ignored here and run by `tests/faults`.
+//! `docs/reliability.md` lists them all. Slow tests are ignored here and run by `tests/faults`.
 
 mod alertmanager;
 mod attacks;

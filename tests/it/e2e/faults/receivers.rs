@@ -1,4 +1,4 @@
-//! Receivers that misbehave: what is done about each, and that no other waits for it.
+//! Receivers that misbehave: the reaction to each, and that no other waits for it.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::e2e::sender::{Told, body};
 use crate::e2e::squelch::{Home, Squelch};
 use crate::e2e::{about, child::free_port, pager, shown, until};
 
-/// `bad` is the integrations of one receiver, for the label `host="bad"`; all else goes to `pager`.
+/// `bad` is the integrations of one receiver, for the label `host="bad"`. All else goes to `pager`.
 fn config(bad: &str, good: &str) -> String {
     format!(
         "\
@@ -74,7 +74,7 @@ async fn told_in_order(rogue: &Rogue) {
     assert!(page.is_some() && page < end, "{taken:#?}");
 }
 
-/// What passes is tried again until the receiver is well.
+/// A failure that passes is tried again until the receiver is well.
 async fn is_tried_again(manner: Manner, reason: &str) {
     let (good, rogue) = (pager().await, Rogue::start(manner.clone()).await);
     let home =
@@ -168,7 +168,7 @@ async fn an_absurd_retry_after_delays_nobody_else() {
     assert_eq!(squelch.stop().await.code(), Some(0));
 }
 
-/// What is refused for good is a dead letter, which can be sent again.
+/// A notification refused for good is a dead letter, which can be sent again.
 async fn is_a_dead_letter(answer: &'static str, reason: &str) {
     let (good, rogue) = (pager().await, Rogue::start(Manner::Says(answer)).await);
     let home =
@@ -268,7 +268,7 @@ async fn an_answer_of_a_gigabyte_is_not_read() {
     assert_eq!(squelch.stop().await.code(), Some(0));
 }
 
-/// What cannot be reached is owed until a reload says where it is to go.
+/// A notification for an unreachable receiver is owed until a reload names a new place.
 async fn goes_where_a_reload_says(url: &str) {
     let (good, rogue) = (pager().await, Rogue::start(Manner::Good).await);
     let home = Home::new(&config(&webhook(url), &good.url("/webhook/good")));
@@ -313,7 +313,7 @@ async fn a_refused_page_is_tried_at_once_after_a_reload() {
     assert_eq!(squelch.stop().await.code(), Some(0));
 }
 
-/// After five failures in a row the circuit is open, and only probes go out; then it closes.
+/// After five failures in a row the circuit is open, and only probes go out. Then it closes.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_circuit_sends_single_probes_and_closes() {
     let (good, rogue) = (pager().await, Rogue::start(Manner::Says(head!("500", ""))).await);

@@ -27,9 +27,9 @@ pub enum Manner {
     HalfBody,
     /// 200 and a body of 1 GB.
     Gigabyte,
-    /// What is no HTTP at all.
+    /// Text that is no HTTP at all.
     Nonsense,
-    /// This text, whatever it says.
+    /// This text.
     Says(&'static str),
 }
 
@@ -49,7 +49,7 @@ impl Rogue {
         Self::start_with(manner, |stream| std::future::ready(Some(stream))).await
     }
 
-    /// [`Rogue::start`], with what a connection must go through first.
+    /// [`Rogue::start`], with a step that a connection must pass first.
     pub async fn start_with<S, W>(
         manner: Manner,
         wrap: impl Fn(TcpStream) -> W + Send + Sync + 'static,
@@ -140,7 +140,7 @@ async fn answer(
     stream.shutdown().await
 }
 
-/// Reads one request; its body.
+/// Reads one request, and returns its body.
 async fn request(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<String> {
     let (mut raw, mut piece) = (Vec::new(), [0; 4096]);
     loop {

@@ -1,4 +1,4 @@
-//! Faults of disk and clock that a test sets while the program runs; see `shim.c`.
+//! Faults of disk and clock that a test sets while the program runs. See `shim.c`.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -50,7 +50,7 @@ pub struct Shim {
 }
 
 impl Shim {
-    /// No fault yet; `None` where there is no C compiler.
+    /// No fault yet. `None` where there is no C compiler.
     pub fn new(home: &Home) -> Option<Shim> {
         let (_, library) = LIBRARY.as_ref()?;
         let control = home.path("faults");
@@ -95,7 +95,7 @@ impl Shim {
         self.set(Field::SyncDelay, millis);
     }
 
-    /// The wall clock is off by so many seconds; the boot-time clock is as ever.
+    /// The wall clock is off by so many seconds. The boot-time clock does not change.
     pub fn wall_is_off_by(&self, seconds: i64) {
         self.set(Field::WallOffset, seconds);
     }
@@ -105,12 +105,12 @@ impl Shim {
         self.get(Field::Met)
     }
 
-    /// Whether the program's wall clock can be set; only on x86-64.
+    /// Whether the program's wall clock can be set, on x86-64 only.
     pub fn has_the_clock(&self) -> bool {
         self.get(Field::ClockPatched) == 1
     }
 
-    /// How many lookups of names below `hangs` wait for an answer; none of them gets one.
+    /// How many lookups of names below `hangs` wait for an answer. None of them gets one.
     pub fn lookups(&self) -> i64 {
         self.get(Field::Lookups)
     }

@@ -15,7 +15,7 @@ use crate::e2e::sender::body;
 use crate::e2e::squelch::Home;
 use crate::e2e::until;
 
-/// What a certificate is wrong in.
+/// The flaw of a certificate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Flaw {
     None,
@@ -77,7 +77,8 @@ receivers:
     ));
 }
 
-/// Nothing of a notification may reach who cannot say who it is; once it can, the page comes.
+/// Nothing of a notification may reach a server without a valid identity. Once the server has one, the page
+/// comes.
 async fn is_told_nothing_until_it_is_right(flaw: Flaw) {
     let authority = authority();
     let tls = Arc::new(Mutex::new(acceptor(&authority, flaw)));
@@ -118,8 +119,8 @@ async fn a_certificate_that_nobody_signed_is_told_nothing() {
     is_told_nothing_until_it_is_right(Flaw::SelfSigned).await;
 }
 
-/// A certificate that stands in `ca_file` itself is trusted for its names, whoever signed it, while it
-/// is valid.
+/// A certificate that stands in `ca_file` itself is trusted for its names, with any signer, while it is
+/// valid.
 async fn is_trusted_as_its_own_authority(flaw: Flaw, is_ca: IsCa, signed: bool) -> Rogue {
     let (mut params, key) = wanted(flaw);
     params.is_ca = is_ca;

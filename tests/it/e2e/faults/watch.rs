@@ -1,4 +1,4 @@
-//! What Squelch says about itself: an upstream that falls silent, a page that nobody got, and what leaves
+//! Internal incidents: an upstream that falls silent, a page that no receiver got, and the pages that leave
 //! while the storage is unusable.
 
 use squelch::commands::fake_pager::{FakePager, Fault, Incident};
@@ -9,8 +9,8 @@ use crate::e2e::sender::{Told, body};
 use crate::e2e::squelch::Home;
 use crate::e2e::{about, opened_and_closed, pager, shown};
 
-/// Everything pages at once at `oncall`; `ops` is told what Squelch says about itself. `more` are further
-/// lines, `receiver` further keys of `oncall`.
+/// Everything pages at once at `oncall`. `ops` gets the internal incidents. `more` are further lines,
+/// `receiver` further keys of `oncall`.
 fn config(pager: &FakePager, receiver: &str, more: &str) -> String {
     format!(
         "\
@@ -77,7 +77,8 @@ async fn an_upstream_that_was_never_heard_pages() {
     assert_eq!(squelch.stop().await.code(), Some(0));
 }
 
-/// A configuration that holds everything back, critical alerts too: a person hears that nobody was told.
+/// A configuration that holds everything back, critical alerts too: Squelch raises an alarm that no
+/// receiver was notified.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_that_keeps_everything_back_is_an_alarm() {
     let pager = pager().await;
@@ -128,8 +129,8 @@ async fn a_dead_letter_is_an_alarm_and_its_page_goes_to_the_fallback() {
     assert_eq!(squelch.stop().await.code(), Some(0));
 }
 
-/// 503 first, then critical pages without storage; once there is storage again nothing pages twice, and what
-/// was sent is closed.
+/// 503 first, then critical pages without storage. Once there is storage again nothing pages twice, and the
+/// sent pages are closed.
 #[tokio::test(flavor = "multi_thread")]
 async fn critical_pages_leave_without_storage_and_are_closed_later() {
     let pager = pager().await;
