@@ -1,7 +1,7 @@
 //! The durable journal beside raw appends with `fdatasync`, in one run: only the ratios mean anything.
 //!
-//! `cargo bench --bench journal`. Takes about ten seconds. Each commit carries its events (1 KiB each),
-//! one decision an event; `SQUELCH_BENCH_DIR` chooses the disk.
+//! `cargo bench --bench journal`. It takes about ten seconds. Each commit carries its events (1 KiB each),
+//! one decision an event. `SQUELCH_BENCH_DIR` chooses the disk.
 #![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
 
 use std::io::Write;

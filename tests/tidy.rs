@@ -1,4 +1,4 @@
-//! Holds the sources to the shape of the house: what may be where, how long, and who imports whom.
+//! Holds the sources to their rules: the place of each thing, its length, and who imports whom.
 //!
 //! The compiler and clippy look after the rest. A finding names the file, the line and the rule.
 
@@ -78,7 +78,7 @@ const MOST_COLUMNS: usize = 110;
 
 const ENGINE: &str = "crates/core/src/engine";
 
-/// What may be implemented on the engine itself, which the parts do not see.
+/// The most lines of `impl Engine`. The parts of the engine do not see it.
 const MOST_OF_ENGINE: usize = 800;
 const MOST_FILES_OF_ENGINE: usize = 4;
 
@@ -156,7 +156,7 @@ fn the_engine_is_deterministic() {
     }));
 }
 
-/// Where the core may speak: errors of what a person wrote, and what serves tests only.
+/// The places in the core that may have sentences: errors about a person's text, and code for tests only.
 const SPEAKS: [&str; 7] = [
     "crates/core/src/model/go_regex",
     "crates/core/src/model/matcher.rs",
@@ -182,7 +182,7 @@ fn sentences(file: &Source) -> Vec<String> {
     let mut quotes = code.iter().enumerate().filter(|(_, c)| **c == '"').map(|(i, _)| i);
     while let (Some(start), Some(end)) = (quotes.next(), quotes.next()) {
         let literal: String = text[start + 1..end].iter().collect();
-        // What stands in braces is filled in.
+        // Text in braces is filled in.
         let said = literal.split('{').map(|part| part.split_once('}').map_or(part, |(_, rest)| rest));
         let said = said.collect::<String>();
         let words = said.split_whitespace().filter(|word| word.contains(char::is_alphabetic)).count();
@@ -216,8 +216,8 @@ fn world_readers(room: &str, files: &[Source]) -> Vec<String> {
     for file in files {
         for (line, path) in file.paths() {
             let named = |forbidden: &str| path == forbidden || path.starts_with(&format!("{forbidden}::"));
-            // The configuration is read from files, and secrets are; nothing else here is.
-            // A URL is a text; its parser opens nothing.
+            // The configuration is read from files, and secrets are. Nothing else here is. A URL is a text,
+            // and its parser opens nothing.
             let parser = path == "hyper::Uri";
             if (!parser && WORLD.iter().any(|p| named(p))) || (room != "config" && named(FS)) {
                 findings.push(format!("{}:{line}: {room} names {path}", file.path));
@@ -271,7 +271,7 @@ fn files_are_short() {
 fn lines_are_short() {
     let mut findings = Vec::new();
     for file in product().iter().chain(&sources("tests")) {
-        // What a string holds may be a wire format and cannot be broken.
+        // A string may be a wire format, which cannot be broken.
         for (i, line) in file.without_strings.lines().enumerate() {
             let columns = line.trim_end().chars().count();
             let table = line.trim_start().starts_with("//! |");

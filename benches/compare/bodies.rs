@@ -1,4 +1,4 @@
-//! What is sent: bodies as Alertmanager and Prometheus write them, ten alerts each.
+//! The bodies, as Alertmanager and Prometheus write them, ten alerts each.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -17,7 +17,7 @@ use crate::sink::Sink;
 /// Connections, each with one request under way.
 const CONNECTIONS: usize = 8;
 
-/// What came of a load.
+/// The result of a load.
 pub struct Sent {
     pub alerts: u64,
     pub refused: u64,
@@ -104,7 +104,7 @@ pub async fn send(process: &Process, api: Api, script: &[String]) -> Sent {
     sent
 }
 
-/// What came of pages among repeats.
+/// The result of pages among repeats.
 pub struct Paged {
     pub rate: f64,
     pub answered: Quantiles,

@@ -1,10 +1,10 @@
 //! Squelch beside Alertmanager and beside the physical limit, on the same bodies, in one run.
 //!
-//! `cargo bench --bench compare` prints one table for each workload; `-- --help` lists what can be
-//! chosen. The limit is a bare HTTP server that reads the same bodies with serde_json and forgets them;
-//! the peer is the `prometheus-alertmanager` on the path, left out if there is none. Costs are the CPU
-//! time of the served process (`/proc/PID/stat`), so that a busy machine disturbs ratios little. All
-//! traffic stays on 127.0.0.1, is bounded by what is to be sent, and ends with the run.
+//! `cargo bench --bench compare` prints one table for each workload. `-- --help` lists the choices. The
+//! limit is a bare HTTP server that reads the same bodies with serde_json and forgets them. The peer is the
+//! `prometheus-alertmanager` on the path, left out if there is none. Costs are the CPU time of the served
+//! process (`/proc/PID/stat`), so that a busy machine disturbs ratios little. All traffic stays on
+//! 127.0.0.1, has a bounded amount, and ends with the run.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark may panic")]
 
 mod bodies;
@@ -21,13 +21,13 @@ use load::Sent;
 use process::{Target, Usage};
 use table::Row;
 
-/// What is measured, unless the command line says otherwise.
+/// The workloads to measure, unless the command line says otherwise.
 struct Plan {
     /// Observations sent for each line.
     alerts: u64,
     /// Numbers of active alerts at which the cost of a repeat and the memory are taken.
     sizes: Vec<u64>,
-    /// Parts to run; all if empty.
+    /// Parts to run. All if empty.
     only: Vec<String>,
 }
 
@@ -122,7 +122,7 @@ fn row(target: Target, before: &Usage, after: &Usage, sent: &Sent, commits: Opti
     }
 }
 
-/// What one more repeat costs, and what one more alert weighs, at rising numbers of active alerts.
+/// The cost of one more repeat, and the size of one more alert, at rising numbers of active alerts.
 async fn sizes(plan: &Plan) {
     println!("\n## repeats at rising numbers of active alerts · API v2");
     println!("| active | who | µs of CPU an alert | RSS, MiB | bytes an active alert | idle RSS, MiB |");

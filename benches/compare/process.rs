@@ -1,4 +1,4 @@
-//! The served processes: how they are started, what they use, and how they end.
+//! The served processes: their start, their usage, and their end.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -38,7 +38,7 @@ impl Target {
 
 const ALERTMANAGER: &str = "prometheus-alertmanager";
 
-/// One that runs, with its files; killed when dropped.
+/// A process that runs, with its files. A drop kills it.
 pub struct Process {
     pub address: SocketAddr,
     target: Target,
@@ -46,7 +46,7 @@ pub struct Process {
     folder: TempDir,
 }
 
-/// What a process has used so far.
+/// The usage of a process so far.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Usage {
     pub cpu: Duration,
@@ -54,7 +54,7 @@ pub struct Usage {
     pub rss: u64,
 }
 
-/// What a restart cost until it was ready.
+/// The cost of a restart until it was ready.
 pub struct Restart {
     pub cpu: Duration,
     pub wall: Duration,

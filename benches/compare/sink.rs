@@ -1,4 +1,4 @@
-//! A receiver that remembers when it was told of what.
+//! A receiver that remembers each notification with its time.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

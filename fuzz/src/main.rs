@@ -1,4 +1,4 @@
-//! libFuzzer on one parser: `SQUELCH_FUZZ_TARGET` names it, and what it promises stands in `tests/it/fuzz/`.
+//! libFuzzer on one parser: `SQUELCH_FUZZ_TARGET` names it, and `tests/it/fuzz/` has its promises.
 //!
 //! With `SQUELCH_FUZZ_SEEDS` it writes the valid inputs and those that were found once into that folder
 //! before it begins.

@@ -1,10 +1,11 @@
-//! What parsing, deciding, committing and rendering cost, in instructions: times differ from run
-//! to run and from machine to machine, and these do not.
+//! The cost of parsing, deciding, committing and rendering, in instructions. Times differ from run to run
+//! and from machine to machine, and instructions do not.
 //!
-//! Each piece of work runs in a process of its own under `valgrind --tool=callgrind`, and is held against
-//! `counts.json` beside this file: more than [`SLACK`] per cent off, either way, fails. `UPDATE_COUNTS=1
-//! cargo test --test counts` writes what is found; read the difference. Without valgrind nothing is counted.
-//! The counts are those of the compiler named there: another one is told, and nothing fails.
+//! Each piece of work runs in a process of its own under `valgrind --tool=callgrind`. Its count is compared
+//! with `counts.json` beside this file. It fails if it is more than [`SLACK`] per cent off, either way.
+//! `UPDATE_COUNTS=1 cargo test --test counts` writes the counts. Read the difference. Without valgrind
+//! nothing is counted. The counts are those of the compiler named there. Another compiler is reported, and
+//! nothing fails.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that cannot go on fails")]
 
 mod work;
@@ -55,7 +56,7 @@ fn wanted(name: &str) -> bool {
     words.peek().is_none() || words.any(|word| name.contains(&word))
 }
 
-/// Counts each piece of work; how many of them cost what they should not.
+/// Counts each piece of work, and returns how many of them cost more or less than they should.
 fn check(names: &[&str]) -> usize {
     if !Command::new("valgrind").arg("--version").output().is_ok_and(|o| o.status.success()) {
         assert!(std::env::var_os("SQUELCH_TESTS_NEED_TOOLS").is_none(), "valgrind is missing");

@@ -1,4 +1,4 @@
-//! The work that is counted: what one request after another costs, each of [`ALERTS`] alerts.
+//! The work that is counted: the cost of one request after another, each of [`ALERTS`] alerts.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -14,7 +14,7 @@ use squelch::model::{Batch, Duration, Kind, Notification, Timestamp};
 /// Alerts in one request.
 pub const ALERTS: u64 = 10;
 
-/// Each work, and how many requests are counted. What is decided, committed or written is read first.
+/// Each work, and how many requests are counted. Their input is read first.
 pub const ALL: [(&str, u64); 10] = [
     ("parse_api_v2", 200),
     ("parse_webhook", 200),
@@ -113,7 +113,7 @@ fn read(round: u64, resolved: bool) -> Batch {
         .batch
 }
 
-/// An engine that has taken `rounds` requests; `each` sees what followed from each.
+/// An engine that has taken `rounds` requests. `each` sees the effects of each.
 fn decided(rounds: u64, mut each: impl FnMut(&mut Effects)) -> Engine {
     let mut engine = Engine::new(configuration().policy);
     for round in 0..rounds {
@@ -124,7 +124,7 @@ fn decided(rounds: u64, mut each: impl FnMut(&mut Effects)) -> Engine {
     engine
 }
 
-/// As the node does it: an event, and what was decided about it, in one transaction.
+/// As the node does it: an event, and the decisions about it, in one transaction.
 fn commit(rounds: u64) {
     let folder = tempfile::tempdir().unwrap();
     let mut journal = SqliteJournal::open(folder.path()).unwrap();

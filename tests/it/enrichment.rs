@@ -1,4 +1,4 @@
-//! What a page says of the value that its rule measured, with Prometheus well, slow, broken or gone.
+//! The value that a page gives for its rule, with Prometheus well, slow, broken or gone.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,7 +41,7 @@ impl World {
         World { deliverer, registry, reports }
     }
 
-    /// What arrives at the pager when this leaves.
+    /// The body that arrives at the pager when this leaves.
     async fn sent(&mut self, n: Notification, pager: &mut Fake) -> String {
         self.deliverer.send(n, false);
         let asked = pager.next().await;

@@ -47,7 +47,7 @@ impl Family {
     }
 }
 
-/// Parses a text strictly: what is not a comment is a sample, and stands below its `# TYPE`.
+/// Parses a text strictly. Each line that is not a comment is a sample, and stands below its `# TYPE`.
 pub fn parse(text: &str) -> BTreeMap<String, Family> {
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     let mut current = String::new();
@@ -82,7 +82,7 @@ fn parse_sample(line: &str) -> Sample {
     Sample { name: name.into(), labels, value: value.parse().expect("a number") }
 }
 
-/// The label value up to the closing quote, unescaped, and what follows the quote.
+/// The label value up to the closing quote, unescaped, and the text behind the quote.
 fn unquote(text: &str) -> (String, &str) {
     let (mut value, mut chars) = (String::new(), text.char_indices());
     while let Some((i, c)) = chars.next() {
@@ -114,7 +114,7 @@ receivers:
   - name: nobody
 ";
 
-/// What `/metrics` answers on a node that has just started, and was asked nothing yet.
+/// The answer of `/metrics` on a node that has just started, without any request yet.
 pub fn fresh() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         let folder = tempfile::tempdir().unwrap();
@@ -139,7 +139,7 @@ pub fn fresh() -> &'static str {
     &TEXT
 }
 
-/// What `/metrics` answers for `stats` alone.
+/// The answer of `/metrics` for `stats` alone.
 pub fn render(stats: &Stats) -> String {
     metrics::render(stats, &Registry::new())
 }

@@ -1,6 +1,6 @@
 //! Every parser on mangled input: seeds that are valid, seeds that once broke something
-//! (`tests/data/fuzz/TARGET/`), and mutations of both. The same cases in every run;
-//! `tests/fuzz --seconds N` tries new ones for as long as it is told.
+//! (`tests/data/fuzz/TARGET/`), and mutations of both. The cases are the same in every run. For new ones,
+//! run `tests/fuzz --seconds N`.
 
 mod targets;
 
@@ -13,9 +13,9 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Mutations of each target in an ordinary run.
 const CASES: u64 = 1_500;
-/// The largest input; what is larger teaches nothing new and takes long.
+/// The largest input. A larger one teaches nothing new and takes long.
 const MOST: usize = 16 << 10;
-/// What is spliced in: what parsers have special cases for.
+/// The texts that are spliced in: special cases of parsers.
 const WORDS: [&str; 40] = [
     "{",
     "}",
@@ -96,7 +96,7 @@ impl Dice {
     }
 }
 
-/// Seeds, found cases, then mutations until `enough` says so; how many inputs that were.
+/// Seeds, found cases, then mutations until `enough` says so. It returns the number of inputs.
 fn drive((name, check, seeds): Target, dice: u64, mut enough: impl FnMut(u64) -> bool) -> u64 {
     let mut all = seeds();
     assert!(!all.is_empty(), "{name} has no seeds");

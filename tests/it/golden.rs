@@ -1,4 +1,4 @@
-//! The wire formats, byte for byte. `UPDATE_GOLDEN=1` writes the files anew; read the difference.
+//! The wire formats, byte for byte. `UPDATE_GOLDEN=1` writes the files anew. Read the difference.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -32,7 +32,7 @@ fn assert_golden(name: &str, actual: &str) {
     assert_eq!(actual, expected, "{name} (UPDATE_GOLDEN=1 writes it anew)");
 }
 
-/// Sends one notification; the body and the request line that arrived.
+/// Sends one notification, and returns the body and the request line that arrived.
 async fn sent(
     kind: impl FnOnce(String) -> Arc<dyn Notifier>,
     n: Notification,
@@ -183,7 +183,8 @@ async fn webhook_bodies() {
     }
 }
 
-/// What Alertmanager 0.25 sent, measured; `notification_reason` came with 0.32, and `routeLabels` with 0.34.
+/// The recorded body of Alertmanager 0.25. `notification_reason` came with 0.32, and `routeLabels` with
+/// 0.34.
 #[tokio::test]
 async fn a_webhook_body_is_alertmanagers_own() {
     let labels = LabelSet::from_pairs([("alertname", "Raw"), ("instance", "b"), ("q", "a<b&\"c\"")]);

@@ -219,7 +219,7 @@ fn api_v2_follows_alertmanagers_rules_for_times() {
     assert!(v2(b"[]").unwrap().batch.observations.is_empty());
 }
 
-/// One alert as both doors read it, and what was mended in it.
+/// One alert as both endpoints read it, and the mended errors.
 fn both(alert: &Value) -> [(Parsed, &'static str); 2] {
     let hooked = hook_alerts(json!([alert]));
     [(hooked, "webhook"), (v2(json!([alert]).to_string().as_bytes()).unwrap(), "API v2")]
@@ -244,7 +244,7 @@ fn a_time_that_cannot_be_costs_no_alert() {
         for (parsed, door) in both(&alert) {
             let [one] = parsed.batch.observations.as_slice() else { panic!("{door}: {alert} is taken") };
             assert_eq!((one.status, one.starts_at), (status, start.unwrap_or(now())), "{door}: {alert}");
-            // When it ended is when it began, for want of a better; it says no more than that.
+            // Without a better value, its end is its start. It says no more than that.
             let unknown = start.is_none() || said.starts_with("startsAt") || said == "is before startsAt";
             assert_eq!(one.start_unknown, unknown, "{door}: {alert}");
             let until = (door == "API v2").then_some(in_time);
@@ -259,7 +259,7 @@ fn a_time_that_cannot_be_costs_no_alert() {
             assert!(parsed.rejects.is_empty());
         }
     }
-    // It has ended, and nobody knows when.
+    // It has ended, and the time is not known.
     let long_ago = json!({"labels": {"a": "b"}, "startsAt": start, "endsAt": "1970-01-01T00:00:01Z"});
     for (parsed, door) in both(&long_ago) {
         let one = &parsed.batch.observations[0];
@@ -349,7 +349,7 @@ fn refusals_are_listed_up_to_a_bound_and_counted_beyond() {
     assert_eq!(parsed.rejected_total(), 5_000);
 }
 
-/// An alert as any sender might write it, and what must be read from it.
+/// An alert as any sender might write it, and the expected reading.
 fn valid_alert() -> impl Strategy<Value = Value> {
     let text = "[ -~é😀\"\\\\\n]{1,12}";
     let labels = proptest::collection::btree_map(text, text, 1..6);

@@ -47,7 +47,7 @@ impl Store for Shared {
     }
 }
 
-/// A new database; `None` where there is no PostgreSQL.
+/// A new database. `None` where there is no PostgreSQL.
 pub(crate) fn postgres() -> Option<Shared> {
     let database = shared()?.database();
     Some(Shared { process: Postgres::new(database.url(), Advertised::default(), || {}), _database: database })
@@ -120,7 +120,7 @@ pub(crate) fn rejected(id: u64) -> Report {
     Report { id: NotificationId(id), outcome: Outcome::Rejected(rejection), attempts: 3, message: None }
 }
 
-/// Commits event `seq` with whatever else `more` adds.
+/// Commits event `seq` with the additions of `more`.
 pub(crate) fn tick<'a>(
     journal: &mut dyn Journal,
     seq: Seq,
@@ -330,7 +330,7 @@ fn pruning_forgets_only_what_is_over(store: &dyn Store) {
     tick(&mut *journal, 2, |c| c.reports = &early).unwrap();
     tick(&mut *journal, 3, |c| c.reports = &late).unwrap();
     while journal.prune(at(3)).unwrap() {}
-    // Number 1 is forgotten, so its id is free; that of 3 is not.
+    // Number 1 is forgotten, so its id is free. That of 3 is not.
     let (one, three) = ([notification(1, at(4))], [notification(3, at(4))]);
     assert!(is_refused(tick(&mut *journal, 4, |c| c.notifications = &three)));
     tick(&mut *journal, 4, |c| c.notifications = &one).unwrap();

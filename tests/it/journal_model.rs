@@ -12,7 +12,7 @@ use crate::journal::{
     sqlite,
 };
 
-/// What a caller may do, in any order.
+/// The actions of a caller, in any order.
 #[derive(Debug, Clone)]
 enum Step {
     Commit { events: u64, notifications: u64, reports: Vec<(u64, bool)>, resend: Vec<u64>, good: Vec<u64> },
@@ -35,7 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The contract in a few lines: what a reopened journal must tell.
+/// The contract in a few lines: the required content of a reopened journal.
 #[derive(Default)]
 struct Model {
     end: Seq,

@@ -1,4 +1,4 @@
-//! What only the journal on PostgreSQL has: an owner among several, and a server that may be wrong.
+//! Cases that only the journal on PostgreSQL has: an owner among several, and a server that may be wrong.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;
@@ -138,7 +138,8 @@ fn decisions_are_read_while_another_process_writes() {
     assert_eq!(decisions.checksum(99).unwrap(), None);
 }
 
-/// Each of these keeps the process from starting. It says what is wrong and what is right, and no password.
+/// Each of these keeps the process from starting. The error names the problem and the remedy, and no
+/// password.
 #[test]
 fn what_is_wrong_is_said_without_the_password() {
     let Some(server) = shared() else { return };
@@ -245,7 +246,7 @@ fn standbys_hand_alerts_over_in_order_and_a_commit_takes_them() {
     let rows: Vec<(u64, String)> = (1..=3).map(|n| (n, format!("[{n}]"))).collect();
     assert_eq!(waiting(&mut journal), rows);
     assert_eq!(waiting(&mut journal), rows, "a look takes nothing");
-    // What a fenced owner takes stays there for the next one.
+    // The next owner takes over the rows of a fenced owner.
     end_the_lease(server, &database);
     let mut next = second.open().unwrap();
     next.recover().unwrap();

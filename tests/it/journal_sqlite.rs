@@ -1,4 +1,4 @@
-//! What can befall a file: kills, torn writes, rot, full disks, other processes, other versions.
+//! Accidents of a file: kills, torn writes, rot, full disks, other processes, other versions.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
@@ -30,7 +30,7 @@ fn wal(dir: &Path) -> PathBuf {
     dir.join("squelch.db-wal")
 }
 
-/// What a power cut at this moment would leave, in a new directory.
+/// The files that a power cut at this moment would leave, in a new directory.
 fn cut_power(dir: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     fs::copy(db(dir), db(copy.path())).unwrap();
@@ -77,7 +77,7 @@ fn everything_committed_is_there_after_a_power_cut_at_any_commit() {
 
 const CHILD: &str = "SQUELCH_TEST_JOURNAL";
 
-/// Not a test by itself: what the next one starts and kills.
+/// Not a test by itself: the next one starts and kills it.
 #[test]
 #[ignore = "run by a_killed_process_loses_nothing_that_it_acknowledged"]
 fn child_that_commits_until_it_is_killed() {
@@ -199,8 +199,8 @@ fn closed_store() -> (tempfile::TempDir, Vec<u8>) {
     (dir, bytes)
 }
 
-/// What must hold of a store whatever was damaged: it starts, what it tells is a prefix, nothing is
-/// told wrongly, what is missing is said, and the log goes on.
+/// The laws of a store after any damage. It starts, and its content is a prefix. It states nothing wrong,
+/// reports the missing part, and the log goes on.
 fn starts_with_a_prefix(dir: &Path, what: &str) -> Recovered {
     let (mut journal, recovered) = recover(dir);
     let base = match &recovered.snapshot {
@@ -318,7 +318,7 @@ fn events_after_a_damaged_one_are_not_applied_and_their_pages_are_handed_over() 
         assert_eq!(recovered.records, [record(9)], "{sql}");
         assert_eq!(ids(&recovered), [2, 4, 6, 8], "{sql}");
         assert_eq!(recovered.orphans.iter().map(|n| n.id.0).collect::<Vec<_>>(), [10, 12], "{sql}");
-        // The engine counts on from what it knows.
+        // The engine counts on from its own state.
         let (mut journal, _) = recover(dir.path());
         let reused = [notification(10, at(11))];
         tick(&mut journal, 11, |c| c.notifications = &reused).unwrap();

@@ -40,7 +40,7 @@ fn promlint_finds_what_it_is_for() {
     }
 }
 
-/// Of a node that runs: `rate()` sees a first increase only of what was there before it.
+/// On a node that runs: `rate()` sees a first increase only of a series that existed before it.
 #[test]
 fn every_combination_starts_at_zero() {
     let families = parse(fresh());
@@ -95,7 +95,7 @@ fn every_combination_starts_at_zero() {
     is_zero("squelch_store_failures_total", &[]);
 }
 
-/// Whatever is added later: nothing that counts begins with another number, and no family is empty.
+/// Also for later additions: no counter begins with another number, and no family is empty.
 #[test]
 fn no_counter_begins_with_anything_else() {
     for (name, family) in parse(fresh()) {
@@ -120,7 +120,7 @@ fn no_counter_begins_with_anything_else() {
 }
 
 /// Every series that the rules and the dashboard of the Alertmanager mixin name, with the labels that they
-/// group by, and the one that karma reads.
+/// group by. The one that karma reads is included.
 #[test]
 fn the_mixin_finds_its_series() {
     let families = parse(fresh());
@@ -156,7 +156,7 @@ fn the_mixin_finds_its_series() {
     assert_eq!(value(ours), value(&format!("alertmanager_{theirs}")));
 }
 
-/// What Squelch counted stands under Alertmanager's names too.
+/// Squelch's counts stand under Alertmanager's names too.
 #[test]
 fn alertmanagers_series_say_what_squelch_counted() {
     let registry = Registry::new();

@@ -35,7 +35,7 @@ use tokio::sync::oneshot;
 
 const T0: i64 = 1_800_000_000_000;
 
-/// What happened, in the order in which it did.
+/// The events, in their order.
 #[derive(Clone, Debug, PartialEq)]
 enum Happened {
     Committed(usize),
@@ -128,7 +128,7 @@ impl Bench {
         Bench { core, queue, published, journal, broken, log, notifications, millis }
     }
 
-    /// The process dies here, and another one starts on what is on disk.
+    /// The process dies here, and another one starts on the data on disk.
     fn crash(self) -> Bench {
         self.crash_under(policy())
     }
@@ -396,8 +396,8 @@ fn repeats_count_before_what_changes_something() {
     assert!(at(|e| matches!(e, Event::Repeats(_))) < at(|e| matches!(e, Event::Observe(_))));
 }
 
-/// Repeats wait for up to 30 s; an `endsAt` that they extend may come sooner. They were said before it
-/// passed, so it did not.
+/// Repeats wait for up to 30 s. An `endsAt` that they extend may come sooner. They arrived before it
+/// passed, so it did not pass.
 #[test]
 fn repeats_that_wait_extend_an_end_that_is_due() {
     let mut bench = Bench::new();
@@ -524,7 +524,7 @@ fn a_dead_letter_is_sent_again_on_request() {
     assert_eq!(bench.crash().letters(), []);
 }
 
-/// A page that nobody got, sent once its incident is over, would open one that nothing closes.
+/// An undelivered page, sent once its incident is over, would open an incident that never closes.
 #[test]
 fn a_dead_letter_of_what_is_over_opens_nothing() {
     let mut bench = Bench::new();
@@ -541,7 +541,7 @@ fn a_dead_letter_of_what_is_over_opens_nothing() {
     assert_eq!(bench.sent(), []);
 }
 
-/// What is tried anew by itself leaves no dead letter behind once it is accepted.
+/// A notification that is tried again by itself leaves no dead letter behind once it is accepted.
 #[test]
 fn a_page_that_came_late_is_no_dead_letter() {
     let mut bench = Bench::new();

@@ -1,4 +1,4 @@
-//! Fail open: what leaves while the journal fails, and that the engine knows of it afterwards.
+//! Fail open: the pages that leave while the journal fails, and that the engine knows of them afterwards.
 
 use super::*;
 
@@ -50,7 +50,7 @@ fn a_critical_page_leaves_after_a_minute_without_storage_once_and_marked() {
     assert_eq!(told[0].kind, Kind::Page);
     // Said again, and answered 503 still: it is the same occurrence.
     assert!(bench.observe(firing("A")).is_err());
-    // What comes now does not wait, and what is not critical does.
+    // A later critical page does not wait, and one that is not critical does.
     assert!(bench.observe(firing("B")).is_err());
     assert!(bench.observe(warning("C")).is_err());
     bench.pass(60);

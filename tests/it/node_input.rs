@@ -1,11 +1,11 @@
-//! What comes in: what cannot be read, and what was said before.
+//! Incoming requests: unreadable input, and earlier statements.
 
 use squelch::model::{Cause, Problem};
 
 use super::*;
 use squelch::ingest::api_v2;
 
-/// Input that cannot be read and keeps coming: what it would have said is lost, so a person hears of it.
+/// Unreadable input that keeps coming: its content is lost, so Squelch raises an alarm.
 #[test]
 fn input_that_is_refused_for_five_minutes_pages() {
     let policy = Policy { self_check: SelfCheckSettings::default(), ..policy() };
@@ -57,8 +57,8 @@ fn the_same_statement_is_news_once_the_alert_resolved() {
     }
 }
 
-/// Memory is short: what is new is refused and said to be, and what is known goes on. Nobody is left without
-/// a word: the alarm leaves by itself.
+/// Memory is short. Squelch refuses new alerts and says so, and known alerts go on. The alarm leaves by
+/// itself.
 #[test]
 fn alerts_not_known_yet_are_refused_while_memory_is_short() {
     let policy = Policy { self_check: SelfCheckSettings::default(), ..policy() };

@@ -1,11 +1,13 @@
-//! What the engine breaks on costs one input: it is put aside and told, and everything else goes on.
+//! An input that makes the engine fail costs one input. It is put aside and reported, and everything else
+//! goes on.
 
 use squelch::engine::{Repeat, Repeats};
 use squelch::model::{AlertId, Cause, Disposition, Notification, Problem, Reason};
 
 use super::*;
 
-/// A route of its own for `Poison`, with a child that is not there: whatever finds its way breaks on it.
+/// A route of its own for `Poison`, with a child that does not exist. Every alert that takes the route
+/// makes the engine fail.
 fn no_way_for_poison() -> Policy {
     let mut policy = policy();
     let root = policy.routes[0].clone();
@@ -43,8 +45,8 @@ fn nonsense_about(name: &str) -> Bench {
     })
 }
 
-/// A bench whose engine counted the repeats of the alert `name`, which fires, as far as it can: the next one
-/// breaks it, and nothing else does.
+/// A bench whose engine has counted the repeats of the firing alert `name` to the limit. The next repeat
+/// makes it fail, and nothing else does.
 fn repeated_beyond_counting(name: &str) -> Bench {
     let mut bench = Bench::with(MemoryJournal::new(true), watched(policy()), Bounds::default(), T0);
     for _ in 0..2 {
@@ -138,7 +140,7 @@ fn an_alert_that_breaks_the_engine_is_told_as_it_stands_and_the_rest_goes_on() {
     assert_eq!(names(&told), [page("Later")]);
     bench.report(told[0].id, Outcome::Accepted);
 
-    // Nor after the process died; and its end closes what it opened.
+    // Nor after the process died. Its end closes the incident that it opened.
     let mut bench = bench.crash_under(watched(policy()));
     bench.observe(firing("Poison")).unwrap();
     assert_eq!(bench.told(), []);
@@ -149,7 +151,7 @@ fn an_alert_that_breaks_the_engine_is_told_as_it_stands_and_the_rest_goes_on() {
     assert_eq!(oncall.routed, oncall.disposed.values().sum::<u64>() + oncall.pending);
 }
 
-/// What repeats are gathered from was answered 200 long ago: nobody is there to say it again in other words.
+/// The sources of repeats were answered 200 long ago: no sender would send them again.
 #[test]
 fn an_alert_whose_repeats_break_the_engine_is_told_as_it_stands_and_the_rest_goes_on() {
     let mut bench = repeated_beyond_counting_beside_good("Poison");
@@ -223,8 +225,8 @@ fn an_engine_that_breaks_again_and_again_is_left_alone_for_a_while() {
     assert_eq!(names(&bench.told()), [(Kind::Page, "Good")]);
 }
 
-/// There is no engine at all: what is known has no way under this configuration. Critical pages leave all the
-/// same, and when it can be read again nothing is left open.
+/// There is no engine at all: known alerts have no route under this configuration. Critical pages leave all
+/// the same. When the engine can be read again, no incident stays open.
 #[test]
 fn an_engine_that_cannot_be_read_fails_open() {
     let mut bench = Bench::with(MemoryJournal::new(true), watched(policy()), Bounds::default(), T0);

@@ -1,4 +1,4 @@
-//! What a person sees of Squelch at work: its log and its traces.
+//! The view of an operator: Squelch's log and its traces.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;

@@ -1,4 +1,4 @@
-//! What leaves: signed, to allowed addresses only, and with nothing in it that a label could smuggle.
+//! Outgoing requests: signed, to allowed addresses only, and safe from text in labels.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +24,8 @@ use crate::deliver::{integration, notification, pagerduty_config, receivers, sla
 
 const NOW: &str = "2026-11-24T12:00:07.5Z";
 
-/// Sends one notification; head and body of each of `answers` requests that arrived, and the report's end.
+/// Sends one notification. It returns head and body of each of `answers` requests that arrived, and the
+/// report's end.
 async fn sent(
     kind: impl Fn(String) -> Arc<dyn Notifier>,
     n: Notification,
@@ -188,7 +189,7 @@ async fn a_receiver_type_may_need_two_requests_with_state_from_the_answer() {
     assert!(changed.starts_with("put /hook "), "{changed}");
     assert_eq!(header(changed, "content-type"), "application/x-www-form-urlencoded");
     assert_eq!(body, "ticket=T-17&token=sesame-open");
-    // An attempt that fails halfway begins anew, and what the second answer echoes is hidden too.
+    // An attempt that fails halfway begins anew. A secret that the second answer echoes is hidden too.
     let echo = "HTTP/1.1 400 No\r\nConnection: close\r\nContent-Length: 11\r\n\r\nsesame-open";
     let (arrived, outcome) =
         sent(tracker, notification(7, "a", "tracker[0]", Kind::Page), &[found, BUSY, found, echo]).await;
@@ -240,13 +241,13 @@ async fn connections_go_only_where_the_policy_allows_by_name_too() {
         let error = get(AddressPolicy::default(), url.into()).await.unwrap_err().detail;
         assert!(error.contains("no connection is allowed"), "{url}: {error}");
     }
-    // Nobody has knocked yet: this is the first connection that the server sees.
+    // There was no connection yet: this is the first one that the server sees.
     let answer = get(AddressPolicy::default(), format!("http://localhost:{port}/")).await.unwrap();
     assert_eq!(answer.status, 200);
     server.await.unwrap();
 }
 
-/// What an attacker would like to see arrive, and never does: text, and what must not be in it.
+/// Texts of an attacker that must never arrive: the text, and the parts that must not be in the message.
 const HOSTILE: [(&str, &[&str]); 9] = [
     ("<!channel> <!here> <!everyone>", &["<!channel", "<!here", "<!everyone"]),
     ("<@U012ABCDEF> <#C012ABCDEF>", &["<@U0", "<#C0"]),
@@ -303,7 +304,7 @@ async fn hostile_labels_reach_slack_and_pagerduty_as_text_that_does_nothing() {
         for (n, (_, body)) in arrived.iter().chain(&more).enumerate() {
             let mut found = Vec::new();
             texts(&serde_json::from_str(body).unwrap(), &mut found);
-            // A template of the user keeps links, and what is escaped already.
+            // A template of the user keeps links, and text that is already escaped.
             let kept = |bad: &str| n < of_user && (bad.starts_with("<https") || bad.starts_with('&'));
             let never = never.iter().filter(|bad| !kept(bad));
             for (bad, shown) in never.flat_map(|bad| found.iter().map(move |shown| (bad, shown))) {

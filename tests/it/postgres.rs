@@ -77,7 +77,7 @@ fn as_nobody_special(program: &Path) -> Command {
 }
 
 impl Server {
-    /// A new server; `None` where there is no PostgreSQL.
+    /// A new server. `None` where there is no PostgreSQL.
     pub fn start() -> Option<Server> {
         let bin = bin()?;
         let folder = tempfile::tempdir().unwrap();
@@ -147,7 +147,7 @@ impl Server {
         format!("postgres://{user}:{password}@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Runs SQL as the administrator, each in a transaction of its own; gives what it answers.
+    /// Runs SQL as the administrator, each in a transaction of its own, and returns the output.
     pub fn sql(&self, database: &str, sql: &[&str]) -> String {
         let mut psql = Command::new(self.bin.join("psql"));
         psql.args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "squelch", "-d", database]);
@@ -183,7 +183,7 @@ impl Drop for Server {
     }
 }
 
-/// The server that all tests share; `None` where there is no PostgreSQL. It ends with the process.
+/// The server that all tests share. `None` where there is no PostgreSQL. It ends with the process.
 pub fn shared() -> Option<&'static Server> {
     static SERVER: OnceLock<Option<Server>> = OnceLock::new();
     SERVER.get_or_init(Server::start).as_ref()

@@ -1,4 +1,4 @@
-//! `docs/reliability.md` names tests; they must be there.
+//! `docs/reliability.md` names tests. They must exist.
 
 use std::path::Path;
 

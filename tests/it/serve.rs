@@ -1,4 +1,4 @@
-//! The program as it is started: what it says on its way up, and when it cannot start.
+//! The program from its start: its output on the way up, and its errors when it cannot start.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

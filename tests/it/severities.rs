@@ -1,4 +1,4 @@
-//! `severities`: the default level, the receivers that levels escalate to, and what is wrong with them.
+//! `severities`: the default level, the receivers that levels escalate to, and their errors.
 
 use std::path::Path;
 

@@ -34,7 +34,7 @@ async fn start() -> Running {
 }
 
 impl Running {
-    /// What amtool says; `None` where there is no amtool.
+    /// The output of amtool. `None` where there is no amtool.
     async fn amtool(&self, args: &[&str]) -> Option<tools::Verdict> {
         let url = format!("--alertmanager.url=http://{}", self.address);
         let args: Vec<String> =

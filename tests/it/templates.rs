@@ -145,7 +145,7 @@ fn data_with(library: &Library, group: &Notification) -> Data {
     Data::new(group, facts, library, NOW)
 }
 
-/// What amtool renders of a text, with the data of a file.
+/// The output of amtool for a text, with the data of a file.
 fn by_amtool(text: &str, data: &Path) -> Option<Result<String, String>> {
     // Debian's amtool has no default templates in it.
     let defaults = ["--template.glob", "/usr/share/prometheus/alertmanager/default.tmpl"];

@@ -1,10 +1,10 @@
-//! Timelines as data: what arrives when, and under it what leaves and what was decided.
+//! Timelines as data: the input with its times, and under it the notifications and the decisions.
 //!
-//! `tests/data/timelines/*.txt`: a configuration, a line `---`, then steps `TIME VERB …`, where the verb
-//! is the peer that speaks, `silence ID until=TIME MATCHERS`, `expire ID`, `wait`, `boot` (the program
-//! was down until then), or what receivers do; the lines
-//! under a step, indented, are what follows from it and from the time before it. `UPDATE_GOLDEN=1`
-//! writes them anew; read the difference before it is kept.
+//! `tests/data/timelines/*.txt`: a configuration, a line `---`, then steps `TIME VERB …`. The verb is the
+//! peer that speaks, `silence ID until=TIME MATCHERS`, `expire ID`, `wait`, or `boot` (the program was down
+//! until then). It may also be an action of receivers. The indented lines under a step are the effects of
+//! it and of the time before it. `UPDATE_GOLDEN=1` writes them anew. Read the difference before you keep
+//! it.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -241,7 +241,7 @@ fn silence(text: &str, now: Timestamp) -> Silence {
     }
 }
 
-/// `A{i=1}`: the name and what else tells it apart.
+/// `A{i=1}`: the name and its other labels.
 fn short(labels: &LabelSet) -> String {
     let rest = labels.iter().filter(|(n, _)| !matches!(*n, "alertname" | "severity"));
     let rest: Vec<String> = rest.map(|(n, v)| format!("{n}={v}")).collect();
@@ -249,7 +249,7 @@ fn short(labels: &LabelSet) -> String {
     if rest.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", rest.join(",")) }
 }
 
-/// `firing A i=1 severity=critical since=30s until=5m`; `since` and `until` count from the start.
+/// `firing A i=1 severity=critical since=30s until=5m`. `since` and `until` count from the start.
 fn observation(text: &str, now: Timestamp) -> Observation {
     let mut words = text.split(' ');
     let status = words.next().unwrap();

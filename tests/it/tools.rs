@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-/// What a program said about what it was given.
+/// The output of a program about its input.
 pub struct Verdict {
     /// It left with status 0.
     pub passed: bool,
@@ -38,7 +38,7 @@ pub fn ask(program: &str, args: &[&str], input: &str) -> Option<Verdict> {
         }
     };
     let mut stdin = child.stdin.take().unwrap();
-    // A program that read enough may close its end early; its status tells.
+    // A program that read enough may close its end early. Its status tells.
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
     let output = child.wait_with_output().unwrap();
@@ -46,7 +46,7 @@ pub fn ask(program: &str, args: &[&str], input: &str) -> Option<Verdict> {
     Some(Verdict { passed: output.status.success(), said: String::from_utf8_lossy(&said).into_owned() })
 }
 
-/// [`ask`], and fails with what the program said unless it passed.
+/// [`ask`]. It fails with the program's output unless the program passed.
 pub fn must_pass(program: &str, args: &[&str], input: &str) {
     if let Some(verdict) = ask(program, args, input) {
         assert!(verdict.passed, "{program} {args:?}:\n{}", verdict.said);

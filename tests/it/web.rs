@@ -27,7 +27,7 @@ const AM_025: &str = include_str!("../data/ingest/alertmanager-0.25.json");
 const GRAFANA: &str = include_str!("../data/ingest/grafana.json");
 const API_V2: &str = include_str!("../data/ingest/api_v2.json");
 
-/// What the fake node does with a batch, and how it is.
+/// The reaction of the fake node to a batch, and its state.
 #[derive(Clone, Copy, PartialEq)]
 enum Mood {
     Well,
@@ -45,7 +45,7 @@ struct Fake {
     engine: squelch::engine::Engine,
     crowded: AtomicU64,
     bounded: Mutex<Vec<Bounded>>,
-    /// What `/metrics` answers is padded to so many bytes.
+    /// The answer of `/metrics` is padded to so many bytes.
     metrics: AtomicUsize,
 }
 
@@ -242,12 +242,12 @@ impl Running {
     }
 }
 
-/// What must happen, or else the test fails rather than hangs.
+/// An event that must happen. Otherwise the test fails, and does not hang.
 async fn soon<T>(event: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), event).await.expect("it never happened")
 }
 
-/// Reads until the server closes; a connection that stays open fails the test.
+/// Reads until the server closes. A connection that stays open fails the test.
 async fn answer(stream: &mut TcpStream) -> Answer {
     let mut raw = Vec::new();
     soon(async {
@@ -418,7 +418,7 @@ async fn wrong_paths_and_methods_say_which_is_right() {
 }
 
 /// Alerts at a path that takes none are lost, and their sender does not read the answer: they count as
-/// refused. What else comes to such a path does not.
+/// refused. Other requests to such a path do not.
 #[tokio::test]
 async fn alerts_at_a_wrong_path_count_as_refused() {
     const JSON: &str = "Content-Type: application/json\r\n";

@@ -1,7 +1,7 @@
 //! Bugs that a gate could have, planted at the seams of the simulator: a simulator that finds nothing
 //! proves nothing. None of them needs a switch in the product.
 
-/// What is wrong with the program under test.
+/// A defect of the program under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
     /// 200 as soon as a request is in the queue.
@@ -10,19 +10,19 @@ pub enum Bug {
     AckBeforeSync,
     /// A full queue drops the request and says 200.
     FullQueueAcks,
-    /// A delivery counts as accepted when it starts; if it fails, it is not tried again.
+    /// A delivery counts as accepted when it starts. If it fails, it is not tried again.
     AcceptedWhenSent,
     /// The next notification of an incident may leave while the one before is still being retried.
     ResolveOvertakes,
     /// A refusal confirms the page: it is not sent anew.
     RefusalConfirms,
-    /// What is sent again after a crash does not say so.
+    /// A notification that is sent again after a crash does not say so.
     RepeatUnmarked,
     /// Ends of deliveries are not stored: a crash forgets them.
     EndsLost,
     /// A restart begins the generations of each group at 0 again.
     GenerationsForgotten,
-    /// What is missing in a group's payload counts as resolved.
+    /// An alert that is missing in a group's payload counts as resolved.
     AbsenceResolves,
     /// An answer cache remembers a body before it is durable.
     CacheTooEarly,

@@ -1,4 +1,4 @@
-//! Many seeds on all cores, progress, and what is printed of one that fails.
+//! Many seeds on all cores, progress, and the report of one that fails.
 
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use crate::plan::Plan;
 use crate::run::{Outcome, run};
 
-/// Failures that are shrunk and printed; the others are only counted.
+/// Failures that are shrunk and printed. The others are only counted.
 const TOLD: usize = 5;
 
-/// Runs `seeds` seeds from `from` on; one text for each that failed.
+/// Runs `seeds` seeds from `from` on, and returns one text for each that failed.
 pub fn campaign(from: u64, seeds: u64) -> Vec<String> {
     let (next, done, steps) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let failures: Mutex<Vec<String>> = Mutex::default();
@@ -63,7 +63,7 @@ pub fn campaign(from: u64, seeds: u64) -> Vec<String> {
     failures.into_inner().unwrap_or_default()
 }
 
-/// What is to be known of a seed that fails.
+/// The report of a seed that fails.
 fn tell(seed: u64) -> String {
     let plan = Plan::of(seed);
     let small = shrink(&plan, |plan| attempt(plan).is_err());
@@ -83,7 +83,7 @@ fn tell(seed: u64) -> String {
     )
 }
 
-/// The first finding, if there is one; a panic is one.
+/// The first finding, if there is one. A panic is one.
 fn attempt(plan: &Plan) -> Result<Outcome, String> {
     let outcome = catch_unwind(AssertUnwindSafe(|| run(plan, None))).map_err(|_| "it panics".to_owned())?;
     match outcome.findings.first() {

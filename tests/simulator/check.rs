@@ -1,4 +1,4 @@
-//! What must be so when the world is calm: the pager shows the truth.
+//! The laws of a calm world: the pager shows the truth.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,12 @@ use crate::upstream::labels;
 use crate::world::World;
 
 impl World {
-    /// The gate's view of each alert: what all senders said last and had acknowledged.
+    /// The engine's view of each alert: the last acknowledged statements of all senders.
     pub fn check_words(&mut self) {
         let state = self.disk.state();
         let statuses = statuses(&state);
-        // An `endsAt` passes, and what nobody repeats is stale after an hour, or a third of one after a start
-        // for which more than that seems to have passed.
+        // An `endsAt` passes. An alert without repeats is stale after an hour. After a start that seems to
+        // follow a longer pause, it is stale after a third of one.
         let fresh = match (self.setup.direct, self.jumped) {
             (true, _) => 3 * MINUTE,
             (false, true) => 18 * MINUTE,
@@ -44,7 +44,7 @@ impl World {
         self.findings.append(&mut findings);
     }
 
-    /// What came beyond `limits.alerts` is told together with others, and not known.
+    /// Alerts beyond `limits.alerts` are reported together, and are not known.
     fn has_no_room(&self, status: &str) -> bool {
         self.setup.crowded && status == "unknown"
     }
@@ -77,8 +77,8 @@ impl World {
         self.findings.append(&mut findings);
     }
 
-    /// What fires has been firing, and all has been well, for more than an hour: the gate knows of it, and
-    /// each integration shows it.
+    /// Alerts have been firing, and all has been well, for more than an hour: the engine knows the alerts,
+    /// and each integration shows them.
     pub fn check_calm(&mut self) {
         self.check_words();
         let state = self.disk.state();
@@ -86,7 +86,7 @@ impl World {
         let mut findings = Vec::new();
         for i in (0..ALERTS).filter(|i| self.truth[*i].fires()) {
             let (id, status) = &statuses[i];
-            // What a sender cuts from its payloads nobody has heard of.
+            // Squelch knows nothing of alerts that a sender cuts from its payloads.
             if status != "firing" && self.setup.max_alerts > 0 || self.has_no_room(status) {
                 continue;
             }
@@ -140,7 +140,7 @@ impl World {
     }
 }
 
-/// Identity of each alert, and what the durable events say of it.
+/// The identity of each alert, and its state by the durable events.
 fn statuses(state: &State) -> Vec<(AlertId, String)> {
     let Some(engine) = state.engine() else { return vec![(AlertId(0), "unknown".into()); ALERTS] };
     let all = AlertQuery { limit: usize::MAX, ..AlertQuery::default() };

@@ -1,5 +1,6 @@
-//! A journal on a disk that fails and dies as the plan says, and the checks that need no pager: what was
-//! acknowledged is there, what leaves is durable, and a replay of the journal is the live engine.
+//! A journal on a disk that fails and dies as the plan says, and the checks that need no pager.
+//! Acknowledged data is there, effects that leave are durable, and a replay of the journal is the live
+//! engine.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,10 +23,10 @@ use crate::plan::{KNOWN, LANES, Write};
 use crate::replicas::is_of;
 use crate::rng::Rng;
 
-/// Batches that are compared with what was acknowledged.
+/// Batches that are compared with the acknowledged ones.
 const BATCHES: usize = 200;
 
-/// The disk of the gate's machine; it outlives the process.
+/// The disk of Squelch's machine. It outlives the process.
 #[derive(Clone)]
 pub struct Disk(Arc<Mutex<State>>);
 
@@ -33,7 +34,7 @@ pub struct State {
     store: Store,
     bug: Option<Bug>,
     rng: Rng,
-    /// What becomes of the next write.
+    /// The fate of the next write.
     pub next: Option<Write>,
     /// No write succeeds.
     pub full: bool,
@@ -41,7 +42,7 @@ pub struct State {
     pub died: bool,
     /// How often a failure was to be expected: the log may say so.
     pub excuses: u64,
-    /// A replay of what is durable.
+    /// A replay of the durable events.
     shadow: Option<Engine>,
     /// Alerts that nothing may hold, but for a moment after an inhibition.
     critical: BTreeSet<AlertId>,
@@ -194,7 +195,7 @@ struct Handle {
 }
 
 impl Handle {
-    /// Does a write, or what the plan says in its stead. `single`: it is one transaction, which can tear.
+    /// Does a write, or the plan's fault in its stead. `single`: it is one transaction, which can tear.
     fn write<T>(
         &mut self,
         single: bool,
@@ -316,7 +317,7 @@ impl State {
         self.findings.push(what.into());
     }
 
-    /// What the durable events say, if there are any.
+    /// The engine by the durable events, if there are any.
     pub fn engine(&self) -> Option<&Engine> {
         self.shadow.as_ref()
     }
@@ -372,7 +373,7 @@ impl State {
         engine.query().alert(engine.now(), id).is_some_and(|detail| !detail.alert.firing)
     }
 
-    /// The commit is on disk: replays it, and holds the live engine to what comes of that.
+    /// The commit is on disk. It replays the commit, and compares the live engine with the result.
     fn durable(&mut self, c: &Owned) {
         let mut effects = Effects::default();
         for record in &c.records {
@@ -441,7 +442,7 @@ impl State {
         self.accounts();
     }
 
-    /// Conservation, and counters that never fall, whatever crashed.
+    /// Conservation, and counters that never fall, after any crash.
     fn accounts(&mut self) {
         let Some(engine) = &self.shadow else { return };
         let stats = engine.query().stats();
@@ -463,12 +464,12 @@ impl State {
         self.within_bounds();
     }
 
-    /// No table holds more than it may; and what may be in the outbox is bounded by what is open: one for
-    /// each incident at each integration, and a digest.
+    /// No table holds more than it may. Open incidents bound the outbox: one notification for each incident
+    /// at each integration, and a digest.
     fn within_bounds(&mut self) {
         let Some(engine) = &self.shadow else { return };
         for fill in engine.query().fills() {
-            // The limit that was configured, whatever the engine was told.
+            // The configured limit, not the one in the engine.
             let most = if matches!(fill.table, "alerts" | "series") { KNOWN } else { fill.most };
             if fill.held > most {
                 self.findings.push(format!("{} {}, where {most} may be", fill.held, fill.table));
@@ -507,7 +508,7 @@ impl State {
         }
     }
 
-    /// What a start finds must be what was durable.
+    /// A start must find the durable data.
     fn recovered(&mut self, r: &Recovered) {
         let base = r.snapshot.as_ref().map_or(0, |(seq, _)| *seq);
         let last = r.records.last().map_or(base, |record| record.seq);
@@ -549,7 +550,7 @@ impl State {
     }
 }
 
-/// A journal that says yes: what [`Bug::AckBeforeSync`] asks in place of the disk.
+/// A journal that says yes. [`Bug::AckBeforeSync`] asks it in place of the disk.
 struct Nothing;
 
 impl Journal for Nothing {

@@ -1,5 +1,5 @@
 //! The files of the SQLite journal as a crash may leave them: the image of the last sync, and any part of
-//! what was written since.
+//! the later writes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,9 +18,9 @@ type Image = BTreeMap<&'static str, Vec<u8>>;
 /// A directory with a journal in it, replaced by another one at each crash.
 pub struct Files {
     dir: TempDir,
-    /// What the directory held before the write under way; all of it was synced.
+    /// The content of the directory before the write under way. All of it was synced.
     last: Image,
-    /// What the next start finds, if the process is dead.
+    /// The files that the next start finds, if the process is dead.
     crashed: Option<Image>,
 }
 
@@ -29,7 +29,7 @@ impl Files {
         Files { dir: directory(), last: Image::new(), crashed: None }
     }
 
-    /// Opens what is there; after a crash, in a new directory, since the dead process' handle lives on.
+    /// Opens the files. After a crash it uses a new directory, since the dead process' handle lives on.
     pub fn open(&mut self) -> Result<Box<dyn Journal>, JournalError> {
         if let Some(image) = self.crashed.take() {
             self.dir = directory();
@@ -80,7 +80,7 @@ impl Files {
 }
 
 fn directory() -> TempDir {
-    // Syncs cost nothing in memory; what they promise is played by the images.
+    // Syncs cost nothing in memory. The images play their promise.
     let memory = PathBuf::from("/dev/shm");
     let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     dir.unwrap_or_else(|e| panic!("no directory for a journal: {e}"))

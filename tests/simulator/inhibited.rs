@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use squelch::engine::{Engine, RowState};
 use squelch::model::{AlertId, Cause, Decision, Timestamp};
 
-/// The critical alerts that were inhibited, and when that ended; nothing while it lasts.
+/// The critical alerts that were inhibited, with the end of the inhibition. `None` while it lasts.
 #[derive(Default)]
 pub struct Inhibited(BTreeMap<AlertId, Option<Timestamp>>);
 

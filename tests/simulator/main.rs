@@ -1,5 +1,5 @@
-//! A deterministic simulator: the whole gate but for its sockets, among senders, receivers, a disk and
-//! clocks that fail as a seed says, and a checker of what is promised. `docs/simulator.md` describes it,
+//! A deterministic simulator: all of Squelch but for its sockets, among senders, receivers, a disk and
+//! clocks that fail as a seed says. A checker tests the promises. `docs/simulator.md` describes it,
 //! `tests/sim --seeds N` runs it.
 
 mod bugs;
@@ -55,7 +55,7 @@ fn seeds(text: &str) -> impl Iterator<Item = u64> + '_ {
     })
 }
 
-/// `SQUELCH_SIM_SEEDS` and `SQUELCH_SIM_FROM` ask for others; `tests/sim` sets them.
+/// `SQUELCH_SIM_SEEDS` and `SQUELCH_SIM_FROM` ask for others. `tests/sim` sets them.
 #[test]
 fn every_seed_keeps_the_promises() {
     let ask = |name: &str, default| std::env::var(name).map_or(default, |n| n.parse().unwrap_or(default));
@@ -108,7 +108,7 @@ fn every_planted_bug_is_found() {
     assert!(missed.is_empty(), "not found within {FIND_WITHIN} seeds: {missed:?}");
 }
 
-/// A failing seed is made small: of what it planned only that is left without which it passes.
+/// A failing seed is made small: every act without which it still fails is left out.
 #[test]
 fn a_failing_run_is_shrunk() {
     let fails = |plan: &Plan| !run::run(plan, Some(Bug::RepeatUnmarked)).findings.is_empty();
@@ -119,7 +119,7 @@ fn a_failing_run_is_shrunk() {
     assert!(small.acts.len() < plan.acts.len(), "{small:?}");
 }
 
-/// `SQUELCH_SIM_REPLICAS` and `SQUELCH_SIM_FROM` ask for others; `tests/sim --replicas` sets them.
+/// `SQUELCH_SIM_REPLICAS` and `SQUELCH_SIM_FROM` ask for others. `tests/sim --replicas` sets them.
 #[test]
 fn every_seed_with_replicas_keeps_the_promises() {
     let ask = |name: &str, default| std::env::var(name).map_or(default, |n| n.parse().unwrap_or(default));

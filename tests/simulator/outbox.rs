@@ -28,7 +28,7 @@ pub struct Attempt {
     pub push: u64,
     /// How often the receiver may take it after this: once, or three times where its body may not decide.
     pub most: u32,
-    /// What the gate is told at once, if it is a bug's.
+    /// The report that Squelch gets at once, for a bug.
     pub early: Option<Report>,
 }
 
@@ -81,7 +81,7 @@ impl Workers {
         }
     }
 
-    /// Starts what may leave at `now`; and when to ask again.
+    /// Starts the deliveries that may leave at `now`, and returns when to ask again.
     pub fn pump(&mut self, now: Millis) -> (Vec<Attempt>, Option<Millis>) {
         let (mut begun, mut wake) = (Vec::new(), None);
         for (lane, secret) in SECRETS.iter().enumerate() {
@@ -122,7 +122,7 @@ impl Workers {
         (begun, wake)
     }
 
-    /// An attempt ended; the report, if that was the end of its notification.
+    /// An attempt ended. It returns the report, if that was the end of its notification.
     pub fn settle(&mut self, lane: usize, id: NotificationId, reply: &Reply, now: Millis) -> Option<Report> {
         self.under_way.remove(&id);
         let result = match reply {

@@ -18,7 +18,7 @@ const READERS: usize = 6;
 /// The log of one process, and the one that reads it.
 pub struct Log {
     pub ear: LogEar,
-    /// Nobody reads it.
+    /// The output has no reader.
     pub unread: bool,
     under_way: Option<Batch>,
     out: u64,

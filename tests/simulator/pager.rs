@@ -1,4 +1,4 @@
-//! The receivers as they are: PagerDuty by the fake pager's own rules, Slack, a webhook; and what a human
+//! The receivers: PagerDuty by the fake pager's own rules, Slack, a webhook, and the states that a person
 //! must never see there.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use crate::plan::{LANES, Mode};
 /// PagerDuty's own limit for one key, in a minute.
 const RATE: u32 = 120;
 
-/// What became of a request.
+/// The result of a request.
 pub enum Reply {
     Answer(Answer),
     /// Nothing came back in time.
@@ -23,7 +23,7 @@ pub enum Reply {
     NoSecret,
 }
 
-/// What a receiver shows under one key.
+/// The state of a receiver under one key.
 #[derive(Default, Debug)]
 struct Shown {
     open: bool,
@@ -31,7 +31,7 @@ struct Shown {
     firing: BTreeSet<AlertId>,
     /// The newest notification that closed it.
     closed_by: Option<NotificationId>,
-    /// A request was taken and its answer lost: what the gate knows of it may differ.
+    /// A request was taken and its answer lost: Squelch's view of it may differ.
     unsure: bool,
     group: String,
 }
@@ -79,7 +79,7 @@ impl Pagers {
                 self.shown.entry((lane, n.dedup_key.to_string())).or_default().unsure = true;
                 Reply::Silence
             }
-            // The 200 of PagerDuty or of a webhook is the truth, whatever its body says.
+            // The 200 of PagerDuty or of a webhook is the truth, with any body.
             Mode::Lies if lane != 1 => status(500, None),
             Mode::Lies => Reply::Answer(answer(200, None, b"{\"error\": \"try later\"}".to_vec())),
             Mode::Well => self.takes(attempt, now, true),
@@ -142,8 +142,8 @@ impl Pagers {
         if n.kind == Kind::Digest {
             return;
         }
-        // People take the message of what got worse for one about the same problem, whose end is the end of
-        // both.
+        // People take the message about a worse problem for one about the same problem, whose end is the
+        // end of both.
         if lane == 1 && n.kind == Kind::Page && goes_on(&n.cause) {
             let same = |((l, _), s): &(&(usize, String), &mut Shown)| *l == lane && s.group == *n.group_key;
             for (_, shown) in self.shown.iter_mut().filter(same) {
@@ -224,7 +224,7 @@ fn answer(status: u16, retry_after: Option<u64>, body: Vec<u8>) -> Answer {
     Answer::new(status, retry_after.map(std::time::Duration::from_secs), body)
 }
 
-/// The same status with another body, or with one that does not come. What was refused stays as it is.
+/// The same status with another body, or with one that does not come. A refusal stays as it is.
 fn with_body(reply: Reply, body: &[u8], truncated: bool) -> Reply {
     match reply {
         Reply::Answer(given) if (200..300).contains(&given.status) => {

@@ -1,5 +1,5 @@
-//! What happens in a run: drawn from the seed before it starts, so that a failing run can be shrunk by
-//! leaving things out.
+//! The events of a run, drawn from the seed before it starts, so that a failing run can be shrunk by
+//! leaving events out.
 
 use crate::rng::Rng;
 
@@ -12,9 +12,9 @@ pub const MINUTE: Millis = 60 * SECOND;
 pub const ACTIVE: Millis = 35 * MINUTE;
 /// The longest that a fault lasts, and the longest that a process is down.
 pub const LONGEST: Millis = 8 * MINUTE;
-/// Everything is well from here on: what fires goes on firing.
+/// Everything is well from here on: firing alerts go on firing.
 pub const CALM: Millis = ACTIVE + LONGEST;
-/// What fires resolves here.
+/// Firing alerts resolve here.
 pub const RESOLVED: Millis = CALM + 75 * MINUTE;
 /// Nothing may be open here: `stale_after` and `max_hold` of the policies have passed.
 pub const END: Millis = RESOLVED + 100 * MINUTE;
@@ -59,7 +59,7 @@ pub enum Mode {
     Refuses,
     /// 200 with an error in the body.
     Lies,
-    /// Taken, and 200 with a body that nobody knows.
+    /// Taken, and 200 with an unknown body.
     Puzzles,
     /// Taken, and 200 with a body that never comes or never ends.
     NoBody,
@@ -79,7 +79,7 @@ const MODES: [Mode; 8] = [
     Mode::Lies,
 ];
 
-/// What becomes of the next write.
+/// The fate of the next write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Write {
     /// It fails and is not there.
@@ -90,7 +90,7 @@ pub enum Write {
     DiesBefore,
     /// The machine dies after it is durable and before the caller knows.
     DiesAfter,
-    /// The machine dies in it: what is on disk is any part of what was being written.
+    /// The machine dies during it: any part of the write is on disk.
     Torn,
 }
 
@@ -119,13 +119,13 @@ pub enum Act {
         mode: Mode,
         lasts: Millis,
     },
-    /// The Alertmanager restarts; without its notification log it forgets whom it told.
+    /// The Alertmanager restarts. Without its notification log it forgets its notifications.
     Alertmanager {
         member: usize,
         down: Millis,
         remembers: bool,
     },
-    /// A sender sees no target any more: what it knows of resolves in its eyes.
+    /// A sender sees no target any more: its alerts resolve in its eyes.
     Blind {
         peer: usize,
         lasts: Millis,
@@ -169,11 +169,11 @@ pub enum Act {
         lane: usize,
         lasts: Millis,
     },
-    /// Nobody reads the log.
+    /// The log has no reader.
     LogUnread(Millis),
 }
 
-/// What is the same for the whole run.
+/// The settings for the whole run.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
     pub seed: u64,
@@ -181,7 +181,7 @@ pub struct Setup {
     pub pair: bool,
     /// How many senders there are.
     pub peers: usize,
-    /// In what rhythm each replica of Prometheus speaks.
+    /// The rhythm in which each replica of Prometheus speaks.
     pub rhythms: [Millis; PEERS],
     /// By how many milliseconds the clock of each replica is off.
     pub skews: [i64; PEERS],
@@ -191,7 +191,7 @@ pub struct Setup {
     pub direct: bool,
     /// The journal is the SQLite file, whose crashes are made of images of it.
     pub sqlite: bool,
-    /// `max_alerts` of the Alertmanagers; 0 = all.
+    /// `max_alerts` of the Alertmanagers. 0 = all.
     pub max_alerts: usize,
     /// The queue holds only so many requests.
     pub queue: usize,
@@ -234,7 +234,7 @@ impl Plan {
             let at = rng.below(ACTIVE);
             acts.push((at, if fire { Act::Fire(alert) } else { Act::Resolve(alert) }));
             if setup.sqlite && rng.once_in(3) {
-                // What says so is most likely the next write.
+                // The record of that is most likely the next write.
                 acts.push((at, Act::Write(Write::Torn)));
             }
             if rng.once_in(12) {
@@ -316,7 +316,7 @@ fn peers(seed: u64, setup: &mut Setup, acts: &mut Vec<(Millis, Act)>) {
 fn overlaps(seed: u64, acts: &mut Vec<(Millis, Act)>) {
     let mut rng = Rng::new(!seed ^ 0x51ed);
     for _ in 0..rng.between(1, 4) {
-        // The source of the inhibition, its targets, and what the interval mutes.
+        // The source of the inhibition, its targets, and the alerts that the interval mutes.
         let alert = [0, 0, 3, 4, 6, 8][rng.index(6)];
         let (at, pause) = (rng.below(ACTIVE), rng.between(20, 90) * SECOND);
         for n in 0..rng.between(3, 10) {

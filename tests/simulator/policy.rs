@@ -39,15 +39,14 @@ pub fn inhibited(i: usize) -> bool {
     (3..6).contains(&i)
 }
 
-/// Configuration number `n`, with what mutes some alerts or without.
+/// Configuration number `n`, with or without mutes for some alerts.
 pub fn configuration(n: usize, overlaps: bool) -> &'static Config {
     static ALL: OnceLock<Vec<Config>> = OnceLock::new();
     let all = || (0..POLICIES * 2).map(|n| read(n / 2, n % 2 == 1)).collect();
     &ALL.get_or_init(all)[n * 2 + usize::from(overlaps)]
 }
 
-/// Without what leaves past the journal and what the gate says of itself: the checker has no rule for those
-/// yet.
+/// Without fail open and internal incidents: the checker has no rule for those yet.
 fn read(n: usize, overlaps: bool) -> Config {
     let [rules, route] = if overlaps { OVERLAPS } else { [""; 2] };
     let (noise, group_by, [key, slack, team]) = (NOISE[n], GROUP_BY[n], SECRETS);

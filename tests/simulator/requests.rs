@@ -1,4 +1,4 @@
-//! What upstreams send, and what they do with the answers.
+//! The requests of upstreams, and their reactions to the answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ const PEER_TIMEOUT: Millis = 15 * SECOND;
 
 /// A request that waits for its answer.
 struct Request {
-    /// Member and group; `None` for Prometheus.
+    /// Member and group. `None` for Prometheus.
     from: Option<(usize, usize)>,
     /// Which of the senders.
     speaker: usize,
@@ -40,12 +40,12 @@ pub struct Requests {
     number: u64,
     /// For a bug: bodies that are believed to be known.
     cached: BTreeSet<Vec<u8>>,
-    /// For another: what was said of each group.
+    /// For another bug: the alerts that each group listed.
     listed: BTreeMap<(usize, usize), BTreeSet<usize>>,
     /// Groups that have a flush waiting, so that none has two.
     flushes: BTreeSet<(usize, usize)>,
-    /// The last word of each member about each alert that was acknowledged, and when; `None` while it is
-    /// not known whether a later one was taken.
+    /// The last statement of each member about each alert that was acknowledged, and its time. `None` while
+    /// a later statement may have been taken.
     pub words: BTreeMap<(usize, usize), Option<(bool, Millis)>>,
     pub accepted: u64,
     pub refused: u64,
@@ -53,7 +53,7 @@ pub struct Requests {
     crowd: u64,
 }
 
-/// What an upstream learns of a request.
+/// The upstream's view of a request's end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Heard {
     Accepted,
@@ -205,7 +205,7 @@ impl World {
         self.poke();
     }
 
-    /// Brings the answers that are there to whoever waits.
+    /// Brings the existing answers to their callers.
     pub fn answer(&mut self) {
         let mut answered = Vec::new();
         for (number, request) in &mut self.requests.waiting {
@@ -248,7 +248,7 @@ impl World {
         }
     }
 
-    /// No answer will come; the sender learns that when it has waited.
+    /// No answer will come. The sender learns that when it has waited.
     fn lose(&mut self, from: Option<(usize, usize)>) {
         if let Some((member, group)) = from {
             self.at(self.now + TIMEOUT, Due::Send { member, group });
@@ -256,7 +256,7 @@ impl World {
     }
 
     fn heard(&mut self, from: Option<(usize, usize)>, heard: Heard) {
-        // Prometheus counts a failure and goes on; it says it again in a minute.
+        // Prometheus counts a failure and goes on. It sends the alerts again in a minute.
         let Some((member, group)) = from else { return };
         match heard {
             Heard::Accepted => {
@@ -291,7 +291,7 @@ fn stated(o: &Observation) -> Option<(usize, bool)> {
 }
 
 impl Requests {
-    /// What all who spoke of alert `i` said last, if they agree and spoke since `since`.
+    /// The last statement about alert `i`, if all its senders agree and spoke since `since`.
     pub fn word(&self, i: usize, since: Millis) -> Option<bool> {
         let mut words = self.words.iter().filter(|((_, alert), _)| *alert == i).map(|(_, word)| *word);
         let first = words.next()??;
@@ -299,7 +299,7 @@ impl Requests {
         (agreed && first.1 >= since).then_some(first.0)
     }
 
-    /// What [`Bug::AbsenceResolves`] makes of a payload.
+    /// The effect of [`Bug::AbsenceResolves`] on a payload.
     fn resolve_absent(&mut self, from: (usize, usize), listed: &[usize], batch: &mut Batch) {
         let Some(example) = batch.observations.first().cloned() else { return };
         let known = self.listed.entry(from).or_default();

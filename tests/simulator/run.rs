@@ -12,7 +12,7 @@ use crate::outside::LogEar;
 use crate::plan::Plan;
 use crate::world::World;
 
-/// What may be logged as an ERROR, and why.
+/// The texts that may be logged as an ERROR, with the reason.
 const ALLOWED: [(&str, &str); 2] = [
     ("storage failed: nothing is accepted until it is read again", "the disk was told to fail"),
     ("storage still fails", "the disk was told to be full, or to fail again"),
@@ -21,14 +21,14 @@ const ALLOWED: [(&str, &str); 2] = [
 /// How a run went.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// What was not as promised; empty if the run passed.
+    /// The broken promises. Empty if the run passed.
     pub findings: Vec<String>,
-    /// What happened, one line each.
+    /// The events, one line each.
     pub trace: Vec<String>,
     pub steps: u64,
-    /// Requests accepted, observations that repeat, and requests refused; incidents at PagerDuty, decisions,
-    /// failures of the disk, alerts beyond `limits.alerts`, what was forgotten early for others, lines of the
-    /// log dropped, and attempts whose secret could not be read.
+    /// Requests accepted, observations that repeat, and requests refused. Then incidents at PagerDuty,
+    /// decisions, failures of the disk, and alerts beyond `limits.alerts`. Then entries forgotten early for
+    /// others, lines of the log dropped, and attempts whose secret could not be read.
     pub seen: [u64; 10],
 }
 

@@ -1,4 +1,4 @@
-//! What the plan brings about: faults and their ends, changes of the world, and the operator.
+//! The acts of the plan: faults and their ends, changes of the world, and the operator.
 
 use squelch::config::Policy;
 use squelch::ingest::webhook;
@@ -129,7 +129,7 @@ impl World {
         }
     }
 
-    /// A fault is over; one of its kind that began later goes with it.
+    /// A fault is over. One of its kind that began later goes with it.
     pub fn over(&mut self, act: &Act) {
         match act {
             Act::DiskFull(_) => self.disk.state().full = false,
@@ -211,7 +211,7 @@ impl World {
         policy
     }
 
-    /// Nobody waits for the answers. Four alerts are the same each time, and fire for a moment.
+    /// No caller waits for the answers. Four alerts are the same each time, and fire for a moment.
     fn flood(&mut self, number: u64) {
         let Some(process) = &self.process else { return };
         let now = process.clock.wall();

@@ -1,6 +1,7 @@
-//! Alertmanagers and a Prometheus as the gate meets them. Alertmanager's rules are those of its
-//! `dispatch`, `notify` and `nflog`: a group is flushed each `group_interval`, retried after a 5xx within
-//! the flush and never after a 4xx, told again after `repeat_interval`, and forgotten with the process.
+//! Alertmanagers and a Prometheus as Squelch meets them. Alertmanager's rules are those of its `dispatch`,
+//! `notify` and `nflog`. A group is flushed each `group_interval`, and retried after a 5xx within the
+//! flush, but never after a 4xx. It is notified again after `repeat_interval`, and forgotten with the
+//! process.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,7 +44,7 @@ pub fn time(at: Millis) -> String {
     Timestamp::from_millis(EPOCH + i64::try_from(at).unwrap_or(0)).to_string()
 }
 
-/// What an Alertmanager told of a group.
+/// The notification of an Alertmanager about a group.
 #[derive(Clone, Debug, Default)]
 pub struct Told {
     firing: BTreeSet<usize>,
@@ -58,7 +59,7 @@ pub struct Flush {
     pub deadline: Millis,
     pub attempt: u32,
     told: Told,
-    /// What stands in the body, for a bug that reads too much into it.
+    /// The content of the body, for a bug that reads too much into it.
     pub listed: Vec<usize>,
 }
 
@@ -106,7 +107,7 @@ impl Alertmanager {
         }
     }
 
-    /// What it told of the group last.
+    /// The last notification about the group.
     pub fn told(&self, group: usize) -> Option<Told> {
         self.log.get(&group).cloned()
     }
@@ -118,7 +119,7 @@ impl Alertmanager {
         }
     }
 
-    /// Flushes `group`: what is to be sent, if anything is.
+    /// Flushes `group`, and returns the notification to send, if any.
     pub fn flush(
         &mut self,
         group: usize,
@@ -152,7 +153,7 @@ impl Alertmanager {
             return None;
         }
         let mut all: Vec<(usize, Truth)> = firing.into_iter().chain(resolved).collect();
-        // Sorted by instance, not by state, and cut: what is left out may fire.
+        // Sorted by instance, not by state, and cut: alerts that are left out may fire.
         all.sort_by_key(|(i, _)| *i);
         let most = if setup.max_alerts == 0 { all.len() } else { setup.max_alerts.min(all.len()) };
         let cut = all.len() - most;
@@ -181,7 +182,7 @@ impl Alertmanager {
         Some(self.sending.entry(group).or_insert(flush))
     }
 
-    /// The gate answered 200: it is told, and what has resolved is forgotten.
+    /// Squelch answered 200: it is notified, and resolved alerts are forgotten.
     pub fn delivered(&mut self, group: usize) {
         let Some(flush) = self.sending.remove(&group) else { return };
         self.alerts.retain(|i, t| !flush.told.resolved.contains(i) || t.fires());
@@ -202,7 +203,7 @@ fn alert(i: usize, t: &Truth) -> Value {
     })
 }
 
-/// What a stranger posts by API v2: the alerts of these numbers, which fire for so long.
+/// The body that a stranger posts by API v2: the alerts of these numbers, which fire for so long.
 pub fn crowd(numbers: std::ops::Range<u64>, now: Millis, lasts: Millis) -> Vec<u8> {
     let said = numbers.map(|n| {
         let severity = if n % 3 == 0 { "warning" } else { "info" };
@@ -230,7 +231,7 @@ pub struct Replica {
     pub blind: Option<Millis>,
 }
 
-/// What it posts at `now`; `None` if there is nothing to say.
+/// The body that it posts at `now`. `None` if there is none.
 pub fn api_v2(truth: &[Truth; ALERTS], now: Millis, replica: Replica) -> Option<Vec<u8>> {
     let time = |at: Millis| {
         Timestamp::from_millis(EPOCH + i64::try_from(at).unwrap_or(0) + replica.skew).to_string()

@@ -47,7 +47,7 @@ pub enum Due {
         group: usize,
     },
     Timeout(u64),
-    /// An attempt's answer arrives; the number is that of the process that asked.
+    /// An attempt's answer arrives. The number is that of the process that asked.
     Settle {
         lane: usize,
         id: NotificationId,
@@ -88,7 +88,7 @@ impl Outbox for Sending {
     }
 }
 
-/// What dies with a crash.
+/// The state that dies with a crash.
 pub struct Process {
     core: Core,
     pub queue: Queue,
@@ -376,7 +376,7 @@ impl World {
         self.note("the process is gone");
         drop(process);
         self.life += 1;
-        // What was on its way to a receiver arrives, or does not.
+        // Notifications on their way to a receiver arrive, or do not.
         for (lane, n) in std::mem::take(&mut self.workers.under_way).into_values() {
             self.pagers.unheard(lane, &n);
         }
@@ -386,7 +386,7 @@ impl World {
         self.hang_up();
     }
 
-    /// SIGTERM: what was accepted becomes durable, and a snapshot is taken.
+    /// SIGTERM: accepted input becomes durable, and a snapshot is taken.
     pub fn stop(&mut self, down: Millis) {
         let Some(process) = &self.process else { return };
         let (done, _) = oneshot::channel();
@@ -481,7 +481,7 @@ impl World {
         }
     }
 
-    /// The file of the lane's secret answers: what waits for it goes on.
+    /// The file of the lane's secret answers: attempts that wait for it go on.
     pub fn file_answers(&mut self, lane: usize) {
         self.files[lane] = false;
         self.readers.answered(lane);

@@ -8,7 +8,8 @@ pub struct Source {
     pub path: String,
     /// As it stands there.
     pub text: String,
-    /// Comments, the contents of strings and (below `src`) tests blanked out; same lines, same columns.
+    /// Comments, the contents of strings and (below `src`) tests blanked out. Lines and columns stay the
+    /// same.
     pub code: String,
     /// Like `code`, but only the tests.
     pub tests: String,
@@ -66,7 +67,7 @@ impl Source {
         source
     }
 
-    /// The folder below `src` that it stands in; `src/engine.rs` counts as `engine`.
+    /// The folder below `src` that it stands in. `src/engine.rs` counts as `engine`.
     pub fn room(&self) -> Option<&str> {
         let path = self.path.strip_prefix("crates/core/").unwrap_or(&self.path);
         let (room, _) = path.strip_prefix("src/")?.split_once('/')?;
@@ -146,8 +147,8 @@ enum Token {
     Text,
 }
 
-/// What begins at `at`, and how long it is. Raw strings, escapes, characters and lifetimes are told
-/// apart; nested block comments are not, since we write none.
+/// The token that begins at `at`, and its length. It distinguishes raw strings, escapes, characters and
+/// lifetimes. It does not know nested block comments, since the sources have none.
 fn token(chars: &[char], at: usize) -> (usize, Token) {
     let ahead = |i: usize| chars.get(at + i).copied().unwrap_or('\0');
     let until = |from: usize, end: &str| {

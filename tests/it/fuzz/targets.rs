@@ -1,5 +1,5 @@
-//! What each parser promises about any input, and inputs to begin with. The mutating test in `tests/it` and
-//! the fuzzer that is guided by coverage (`fuzz/`) hold the same.
+//! The promises of each parser about any input, and inputs to begin with. The mutating test in `tests/it`
+//! and the coverage-guided fuzzer (`fuzz/`) check the same.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use super::ROOT;
 /// No error about an input of at most 16 KiB is longer.
 const SAID: usize = 32 << 10;
 
-/// A parser: its name, what it promises about an input, and inputs that are valid.
+/// A parser: its name, its promise about an input, and inputs that are valid.
 pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
 
 /// Every parser.
@@ -83,7 +83,7 @@ fn parsed(
             assert!(parsed.rejected.keys().all(|reason| !reason.is_mended()), "what can be mended is taken");
             assert!(parsed.mended.keys().all(|reason| reason.is_mended()));
             assert_eq!(Some(&parsed), again().as_ref(), "the same bytes mean the same");
-            // What is accepted becomes an event, and must be readable when it comes out of the journal.
+            // Accepted input becomes an event, and must be readable when it comes out of the journal.
             an_event(&serde_json::to_vec(&Event::Observe(parsed.batch)).unwrap());
         }
         Err(error) => said(error, input),
@@ -187,7 +187,7 @@ fn an_event(input: &[u8]) {
     let stored = serde_json::to_vec(&event).unwrap();
     let back: Event = serde_json::from_slice(&stored).unwrap();
     assert_eq!(serde_json::to_vec(&back).unwrap(), stored, "an event that is stored again is the same");
-    // A mangled policy may refer to what is not there; the journal's digests keep those out.
+    // A mangled policy may refer to missing names. The journal's digests keep such policies out.
     if !matches!(event, Event::Policy(_)) {
         let mut engine = Engine::new(Config::default().policy);
         let mut effects = Default::default();

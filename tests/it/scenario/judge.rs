@@ -22,7 +22,7 @@ pub struct Judge {
     open: BTreeSet<String>,
 }
 
-/// What a scenario came to.
+/// The result of a scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// Incidents planted.
@@ -42,7 +42,7 @@ pub struct Verdict {
 }
 
 impl Judge {
-    /// A judge of what comes of `scenario`.
+    /// A judge of the result of `scenario`.
     pub fn new(scenario: &Scenario) -> Self {
         let truth = scenario.truth.clone();
         let of = truth.iter().enumerate().flat_map(|(i, t)| t.alerts.iter().map(move |a| (a.clone(), i)));
@@ -69,7 +69,8 @@ impl Judge {
         }
         self.pages += 1;
         self.open.insert(n.dedup_key.to_string());
-        // A page about what is known names what it adds; what it lists besides woke nobody for it.
+        // A page about known alerts is about the alerts that it adds. The other alerts of its list
+        // interrupted no person for it.
         let about = if telling.fresh.is_empty() { &telling.alerts } else { &telling.fresh };
         let hit: BTreeSet<usize> = about.iter().filter_map(|a| self.of.get(&a.labels)).copied().collect();
         for index in hit {

@@ -1,4 +1,4 @@
-//! Storms made to measure: seven shapes seen in production, with what a human should have heard.
+//! Generated storms: seven shapes seen in production, each with the pages that a person should get.
 //!
 //! Each planted incident stands in a cluster of its own choosing at a time of its own, so that one
 //! page each is possible. The same seed gives the same history, byte for byte.
@@ -68,9 +68,9 @@ pub struct Planted {
 /// A history, and the truth about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scenario {
-    /// What came, in order of time.
+    /// The events, in order of time.
     pub history: Vec<Past>,
-    /// What a human should have been paged for.
+    /// The pages that a person should get.
     pub truth: Vec<Planted>,
 }
 
@@ -95,7 +95,7 @@ const HALF_DAY_MS: i64 = 43_200_000;
 /// A scenario in the making.
 struct Plan {
     dice: Dice,
-    /// What is said, by time in milliseconds, in the order in which it was planned.
+    /// The statements, by time in milliseconds, in the order in which they were planned.
     said: BTreeMap<i64, Vec<Observation>>,
     truth: Vec<Planted>,
 }

@@ -5,7 +5,7 @@ use squelch::model::{LabelSet, Status};
 
 const MINUTE: i64 = 60_000;
 
-/// Plants one incident of `shape` at `start`, milliseconds since 1970, and what is round it.
+/// Plants one incident of `shape` at `start`, milliseconds since 1970, and the alerts around it.
 pub(super) fn plant(plan: &mut Plan, shape: Shape, round: u32, start: i64) {
     match shape {
         Shape::FanOut => fan_out(plan, round, start),
@@ -77,7 +77,7 @@ fn duplicate_burst(plan: &mut Plan, round: u32, start: i64) {
     plan.truth(vec![alert], (start, end), false);
 }
 
-/// The chronic alert fires before all else and is repeated as Alertmanager does; each round is another
+/// The chronic alert fires before all else and is repeated as Alertmanager does. Each round is another
 /// alert beside it.
 fn chronic(plan: &mut Plan, round: u32, start: i64) {
     let stuck = labels("KubeJobFailed", "batch", "nightly", "warning");
@@ -102,7 +102,7 @@ fn needle(plan: &mut Plan, round: u32, start: i64) {
     let mut flood = Vec::new();
     for i in 0..count {
         let alert = labels("PodCrashLooping", "prod", &format!("pod-{round}-{i}"), "warning");
-        // The first one comes at once; the others all along, so that the needle is among them.
+        // The first one comes at once. The others come all along, so that the needle is among them.
         let from = if i == 0 { start } else { start + plan.dice.within(1, length) };
         let to = from + plan.dice.minutes(5, 30);
         plan.alert(&alert, from, to);

@@ -1,4 +1,4 @@
-//! What the engine makes of generated scenarios.
+//! The engine on generated scenarios.
 
 use super::*;
 use squelch::config::{Config, GroupBy, KnownBy, Noise, Policy};
@@ -67,9 +67,9 @@ fn the_same_seed_gives_the_same_history() {
     }
 }
 
-/// Pages for each planted incident, in tenths, that a shape may cost. The aim is 1.2 for all. What the
-/// default profile costs beyond it may fall and must not rise: a flapper that is calm for up to an hour in
-/// between pages again each time, since nothing tells it from one that breaks anew.
+/// Pages for each planted incident, in tenths, that a shape may cost. The aim is 1.2 for all. The further
+/// cost of the default profile may fall and must not rise. A flapper that is calm for up to an hour in
+/// between pages again each time, since it looks like one that breaks anew.
 fn most_pages(shape: Shape) -> u64 {
     match shape {
         // One of 453 more than before: an alert that fires just after its flapping ended is a new problem.
@@ -84,7 +84,7 @@ fn most_pages(shape: Shape) -> u64 {
     }
 }
 
-/// What holds for every shape under the default profile and `group_by: [cluster]`.
+/// The laws for every shape under the default profile and `group_by: [cluster]`.
 #[test]
 fn the_default_profile_pages_every_planted_incident_at_once() {
     let mut failed = Vec::new();

@@ -66,7 +66,7 @@ impl Browser {
             options["prefs"] = json!({"profile.managed_default_content_settings.javascript": 2});
         }
         if look.width < 500 {
-            // A window has a least width; a phone's screen is told apart from it.
+            // A window has a least width, so a phone's screen is set apart from it.
             options["mobileEmulation"] =
                 json!({"deviceMetrics": {"width": look.width, "height": 740, "pixelRatio": 2.0}});
         }
@@ -81,7 +81,7 @@ impl Browser {
         self.client.goto(url).await.unwrap();
     }
 
-    /// What a script says.
+    /// The result of a script.
     pub async fn run(&self, script: &str) -> Value {
         self.client.execute(script, Vec::new()).await.unwrap()
     }
@@ -141,7 +141,7 @@ for (const e of document.querySelectorAll("body *")) {
 }
 return bad.slice(0, 10);"#;
 
-/// What a page lacks of landmarks, names and captions, or nothing.
+/// The landmarks, names and captions that a page lacks, or nothing.
 pub const STRUCTURE: &str = r#"
 const bad = [];
 const need = (selector, count) => { const n = document.querySelectorAll(selector).length;

@@ -1,4 +1,4 @@
-//! Whatever stands in labels and annotations is text.
+//! Labels and annotations are always shown as text.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! *Now*: what a row says, and what a refresh leaves alone.
+//! *Now*: the content of a row, and the state that a refresh leaves alone.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Actions, prefixes, headers, and what is wrong with a request.
+//! Actions, prefixes, headers, and errors in requests.
 
 use serde_json::json;
 

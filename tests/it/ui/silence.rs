@@ -1,4 +1,4 @@
-//! The form for a silence: what it proposes, and how much that matches.
+//! The form for a silence: the matchers that it proposes, and how many alerts they match.
 
 use serde_json::json;
 use squelch::commands::fake_pager::FakePager;

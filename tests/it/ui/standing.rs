@@ -1,5 +1,5 @@
-//! What a page says when it is not all right: a receiver that refuses, a server that is gone, a profile that
-//! only observes.
+//! The notices of a page about trouble: a receiver that refuses, a server that is gone, a profile that only
+//! observes.
 
 use serde_json::{Value, json};
 use squelch::commands::fake_pager::{FakePager, Fault};
@@ -65,7 +65,7 @@ async fn a_refused_page_is_told_on_every_page_until_it_is_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_cannot_be_reached_is_told_at_once() {
-    // Nobody listens there any more.
+    // There is no listener any more.
     let gone = pager().await.url("/webhook/x");
     let home = Home::new(&config(&gone, ""));
     let squelch = home.serve().await;
@@ -166,7 +166,7 @@ async fn what_is_only_observed_stands_apart_from_what_was_sent() {
         assert_eq!(browser.run(CONTRAST).await, json!([]), "/{path}");
     }
     browser.shoot("observe.png").await;
-    // What would be has the key of what is, and its own page.
+    // An incident of observe mode has the key of the real one, and its own page.
     browser.open(&format!("http://{}/", squelch.address)).await;
     browser.click("tr[data-row] .state.observed").await;
     let link = browser.run("return document.querySelector('tr:has(.state.observed) td.what a').href;").await;

@@ -18,7 +18,7 @@ use squelch::model::{Kind, Notification, NotificationId, Outcome, Report};
 use crate::conformance::sink::{Answered, Request, Sink};
 use crate::deliver::{Receivers, World, notification};
 
-/// A vendor: what it has in mind, and answers that a test gives in its place.
+/// A vendor: its state, and answers that a test gives in its place.
 pub struct Fake<S> {
     pub sink: Sink,
     state: Arc<Mutex<S>>,
@@ -37,7 +37,7 @@ impl<S: Default + Send + 'static> Fake<S> {
         Fake { sink: sink.await, state, next }
     }
 
-    /// What the vendor knows.
+    /// The vendor's state.
     pub fn state(&self) -> MutexGuard<'_, S> {
         self.state.lock().unwrap()
     }
@@ -55,7 +55,7 @@ pub fn receiver(integrations: &str) -> Receivers {
     parsed.unwrap_or_else(|error| panic!("{error}")).receivers
 }
 
-/// What is wrong with these integrations.
+/// The errors of these integrations.
 pub fn refused(integrations: &str) -> String {
     let text = format!("route: {{receiver: r}}\nreceivers:\n- name: r\n  {integrations}\n");
     let parsed = config::parse(&text, "squelch.yml", Path::new("/etc/squelch"));
@@ -68,7 +68,7 @@ pub fn of_incident(integration: &str, id: u64, kind: Kind) -> Notification {
     Notification { id: NotificationId(id), ..n }
 }
 
-/// Sends a page, an update and a resolve of one incident; all are taken.
+/// Sends a page, an update and a resolve of one incident. All are accepted.
 pub async fn lifecycle(world: &mut World, integration: &str) {
     for (id, kind) in [(1, Kind::Page), (2, Kind::Update), (3, Kind::Resolve)] {
         world.deliverer.send(of_incident(integration, id, kind), false);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The engine's own time stands still while nothing happens; here it is 15 minutes behind.
+/// The engine's own time stands still while nothing happens. Here it is 15 minutes behind.
 #[tokio::test]
 async fn ages_and_countdowns_go_on_while_the_engine_stands_still() {
     use squelch::engine::{Effects, Engine, Event};

@@ -1,4 +1,4 @@
-//! Bounds of what connections, bodies and answers cost.
+//! Bounds on the cost of connections, bodies and answers.
 
 use super::*;
 
@@ -63,7 +63,7 @@ async fn unfinished_bodies_keep_no_small_one_out() {
     assert!(running.bounded().contains(&Bounded::Bodies));
 }
 
-/// What a client does not read is held once it is counted, and what is not counted yet is not made.
+/// An unread answer is held once it is counted, and an answer is not built before it is counted.
 #[tokio::test]
 async fn answers_that_nobody_reads_are_bounded() {
     const MIB: usize = 1 << 20;

@@ -1,4 +1,4 @@
-//! What must be so in calm and at the end.
+//! The laws in calm and at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 

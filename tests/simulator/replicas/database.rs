@@ -36,7 +36,7 @@ pub struct Owner {
     pub until: Millis,
 }
 
-/// What the question for ownership came to.
+/// The answer to the question for ownership.
 pub enum Taken {
     /// The new epoch, and whether the owner before had not given it back.
     Owner(u64, bool),
@@ -55,9 +55,9 @@ pub struct State {
     pub owner: Owner,
     inbox: VecDeque<Row>,
     rows: u64,
-    /// For a bug: what leaves the inbox with the next commit that takes rows.
+    /// For a bug: the rows that leave the inbox with the next commit that takes rows.
     later: Option<u64>,
-    /// For a bug: what becomes durable a little later, and which process holds it until then.
+    /// For a bug: the data that becomes durable a little later, and the process that holds it until then.
     pub unsynced: Vec<(u64, String)>,
     /// A replay of the records.
     shadow: Option<Engine>,
@@ -140,7 +140,7 @@ impl State {
         }
     }
 
-    /// What a start finds.
+    /// The content that a start finds.
     pub fn recover(&mut self) -> Result<Recovered, JournalError> {
         let mut recovered = self.journal.recover()?;
         if self.bug == Some(Bug::NothingIsResent) {
@@ -222,7 +222,7 @@ impl State {
         self.rows
     }
 
-    /// Replays what a commit added, and holds the owner to what comes of that.
+    /// Replays the additions of a commit, and compares the owner with the result.
     fn durable(&mut self, commit: &Commit<'_>) {
         let mut effects = Effects::default();
         for record in commit.records {
@@ -277,7 +277,7 @@ impl State {
 
     /// A notification is about to leave.
     pub fn leaves(&mut self, id: NotificationId, epoch: u64) {
-        // What has ended at another owner meanwhile is held back by `may_send`.
+        // `may_send` holds back notifications that have ended at another owner meanwhile.
         if epoch == self.owner.epoch && !self.outbox.contains(&id) {
             self.findings.push(format!("notification {} leaves before it is durable", id.0));
         }

@@ -151,7 +151,7 @@ impl World {
         }
     }
 
-    /// A request arrives at the pager, whatever became of the process that sent it.
+    /// A request arrives at the pager, even if the process that sent it is gone.
     pub fn arrive(&mut self, attempt: &Attempt) {
         let answer = self.pager.takes(&attempt.notification, attempt.in_doubt);
         let Attempt { replica, life, notification, began, .. } = attempt;

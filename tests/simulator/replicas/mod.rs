@@ -1,6 +1,6 @@
-//! Several replicas that share one database: who decides, who sends, and what becomes of the alerts that a
-//! standby accepts. Each replica is a real `Core` with its queue, its clock and its schedule of deliveries.
-//! The database, the lease of a process, the network and the pager are models.
+//! Several replicas that share one database: the decider, the sender, and the alerts that a standby
+//! accepts. Each replica is a real `Core` with its queue, its clock and its schedule of deliveries. The
+//! database, the lease of a process, the network and the pager are models.
 
 mod check;
 mod database;
@@ -26,7 +26,7 @@ const TOLD: usize = 3;
 /// So many lines of the history are printed.
 const LAST: usize = 150;
 
-/// What is wrong with the replicas, or with what they share.
+/// A defect of the replicas, or of their shared parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
     /// A commit does not check the epoch.
@@ -69,9 +69,9 @@ impl Bug {
 /// How a run went.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// What was not as promised.
+    /// The broken promises.
     pub findings: Vec<String>,
-    /// What happened, one line each.
+    /// The events, one line each.
     pub trace: Vec<String>,
     pub steps: u64,
     /// Takeovers, owners that were fenced, rows of the inbox, commits that met a fault, attempts of an owner
@@ -126,7 +126,7 @@ pub fn campaign(from: u64, seeds: u64) -> Vec<String> {
     failures
 }
 
-/// What is to be known of a seed that fails.
+/// The report of a seed that fails.
 fn tell(seed: u64, outcome: &Outcome, last: usize) -> String {
     let findings = outcome.findings.join("\n  ");
     if last == 0 {

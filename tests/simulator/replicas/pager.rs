@@ -9,7 +9,7 @@ use super::plan::Mode;
 use crate::plan::{Millis, SECOND};
 use crate::rng::Rng;
 
-/// What comes back.
+/// The answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     Taken,
@@ -17,7 +17,7 @@ pub enum Answer {
     None,
 }
 
-/// What is shown under one key.
+/// The state under one key.
 #[derive(Default)]
 struct Shown {
     open: bool,
@@ -105,7 +105,7 @@ impl Pager {
         self.shown.values().any(|shown| shown.open && shown.firing.contains(&alert))
     }
 
-    /// What is open: keys and groups. What an owner in doubt opened again is left out.
+    /// The open incidents: keys and groups. Those that an owner in doubt opened again are left out.
     pub fn open(&self) -> Vec<(String, String)> {
         let open = self.shown.iter().filter(|(key, shown)| shown.open && !self.doubted.contains(*key));
         open.map(|(key, shown)| (key.chars().take(6).collect(), shown.group.clone())).collect()

@@ -1,4 +1,4 @@
-//! What happens in a run of several replicas, drawn from its seed before it starts.
+//! The events of a run of several replicas, drawn from its seed before it starts.
 
 use crate::plan::{MINUTE, Millis, SECOND};
 use crate::rng::Rng;
@@ -7,11 +7,11 @@ use crate::rng::Rng;
 pub const ACTIVE: Millis = 6 * MINUTE;
 /// The longest that a fault lasts.
 const LONGEST: Millis = 45 * SECOND;
-/// Everything is well from here on, and what fires goes on firing.
+/// Everything is well from here on, and firing alerts go on firing.
 pub const CALM: Millis = ACTIVE + LONGEST;
 /// The lease, 5 s, the longest wait between two attempts, and the longest wait of a sender.
 pub const PAGED: Millis = CALM + (10 + 5 + 95 + 20) * SECOND;
-/// What fires resolves here.
+/// Firing alerts resolve here.
 pub const RESOLVED: Millis = PAGED + MINUTE;
 /// `stale_after` has passed twice, and each end has been told.
 pub const END: Millis = RESOLVED + 26 * MINUTE;
@@ -37,7 +37,7 @@ pub enum Call {
     Other,
 }
 
-/// What becomes of a call to the database.
+/// The fate of a call to the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// The caller gets no answer. The database has done it, or not.
@@ -176,7 +176,7 @@ impl Plan {
         Plan { setup, acts }
     }
 
-    /// The owner is lost while it pages, and what it pages about is over soon.
+    /// The owner is lost while it pages, and the paged problem is over soon.
     fn takeover(rng: &mut Rng, acts: &mut Vec<(Millis, Act)>) {
         let (at, alert) = (rng.between(20 * SECOND, ACTIVE), 2 * rng.index(ALERTS / 2));
         let lost = at + rng.between(SECOND, 8 * SECOND);

@@ -1,4 +1,4 @@
-//! One process of a replica: what dies with it.
+//! One process of a replica: the state that dies with it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -60,7 +60,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// A process, and what its `Core` starts with.
+    /// A process, and the parts with which its `Core` starts.
     pub fn new(
         database: &Database,
         world: Weak<Mutex<World>>,
@@ -103,7 +103,7 @@ impl Process {
         (process, parts)
     }
 
-    /// What the engine's thread let out.
+    /// The notifications that the engine's thread released.
     pub fn let_out(&self) -> Vec<(Notification, bool)> {
         std::mem::take(&mut *self.tray.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -19,7 +19,7 @@ const FLUSH: Millis = 15 * SECOND;
 /// How often what still fires is said again.
 const REPEAT: Millis = 5 * MINUTE;
 
-/// What is said about an alert.
+/// A statement about an alert.
 #[derive(Clone, Debug)]
 pub struct Statement {
     pub number: u64,
@@ -34,10 +34,10 @@ pub struct Stream {
     pub alert: usize,
     /// The replica that it is told to. `None`: a load balancer picks one.
     pub target: Option<usize>,
-    /// What was acknowledged last, and when.
+    /// The last acknowledged statement, and its time.
     told: Option<(Truth, u64, Millis)>,
     sending: Option<Statement>,
-    /// What was tried last and perhaps not heard.
+    /// The last tried statement, which perhaps did not arrive.
     tried: Option<(Truth, u64)>,
     /// The statements that were acknowledged, in order.
     pub acknowledged: Vec<u64>,
@@ -63,7 +63,7 @@ impl World {
             .told
             .as_ref()
             .is_some_and(|(told, _, at)| same(told, &truth) && (!truth.fires() || now < at + REPEAT));
-        // What has resolved before anybody heard of it is not told.
+        // A sender does not report an alert that resolved before any report of it.
         if known || s.told.is_none() && s.tried.is_none() && !truth.fires() {
             return;
         }
@@ -132,7 +132,7 @@ impl World {
         }
     }
 
-    /// Passes on what a replica answered.
+    /// Passes on the answers of a replica.
     pub fn answers(&mut self, replica: usize) {
         let Some(process) = &mut self.replicas[replica].process else { return };
         let mut heard = Vec::new();

@@ -20,7 +20,7 @@ const MARGIN: Millis = 2 * SECOND;
 /// How long a call waits for its answer.
 const PATIENCE: Millis = 8 * SECOND;
 
-/// What a process knows of its ownership, as `lease.rs` keeps it.
+/// A process's view of its ownership, as `lease.rs` keeps it.
 #[derive(Debug, Default)]
 pub struct Lease {
     pub process: u64,
@@ -87,7 +87,7 @@ impl Link {
         dead || self.world.upgrade().is_none_or(|world| lock(&world).is_cut(self.replica))
     }
 
-    /// Makes one call, or what the plan says in its stead.
+    /// Makes one call, or the plan's fault in its stead.
     fn call<T>(
         &self,
         call: Call,
@@ -176,7 +176,8 @@ impl Link {
         lease.fence()
     }
 
-    /// One round of the thread that renews the lease; how long it waits then. `None`: it ends.
+    /// One round of the thread that renews the lease. It returns how long the thread waits then. `None`: it
+    /// ends.
     pub fn renew(&self, cut: bool) -> Option<Millis> {
         let mut state = self.database.state();
         let mut lease = self.lease();
@@ -198,7 +199,7 @@ impl Link {
     }
 }
 
-/// What a `Core` opens.
+/// The source that a `Core` opens.
 pub struct Source(pub Link);
 
 impl JournalSource for Source {

@@ -1,6 +1,6 @@
 //! One run of several replicas, in one thread, in the order of virtual time.
 //!
-//! A replica that waits for the database in the midst of a step lets the world go on: the scheduler runs
+//! A replica that waits for the database in the midst of a step lets the world go on. The scheduler runs
 //! again below that step, and others may take over meanwhile. Nothing is locked while a `Core` runs.
 
 use std::collections::BTreeMap;
@@ -53,14 +53,14 @@ pub enum Due {
         id: NotificationId,
         answer: Answer,
     },
-    /// SIGTERM came then; whether the engine's thread was told.
+    /// SIGTERM came then. The flag says whether the engine's thread knows.
     Ending {
         replica: usize,
         life: u64,
         since: Millis,
         told: bool,
     },
-    /// For a bug: what was claimed to be durable becomes so.
+    /// For a bug: data that was claimed to be durable becomes so.
     Synced,
     Calm,
     Paged,
@@ -111,7 +111,7 @@ pub struct World {
     pub findings: Vec<String>,
 }
 
-/// What the scheduler does next, with the world unlocked.
+/// The next action of the scheduler, with the world unlocked.
 enum Turn {
     Over,
     Again,
@@ -395,7 +395,7 @@ impl World {
         self.poke(replica, 3);
     }
 
-    /// What the plan says about this call.
+    /// The plan's fate for this call.
     pub fn fate(&mut self, replica: usize, call: Call) -> Option<Fate> {
         let met = |(who, of, _): &(Who, Call, Fate)| *of == call && self.number(*who) == Some(replica);
         let found = self.fates.iter().position(met)?;
@@ -468,7 +468,7 @@ impl World {
         let owner = self.database.state().owner;
         match self.number(Who::Owner) {
             Some(owner) if waiting > 0 => self.poke(owner, 100),
-            // Whoever is a standby looks each 250 ms.
+            // A standby looks each 250 ms.
             None if owner.process == 0 => (0..self.replicas.len()).for_each(|n| self.poke(n, 250)),
             _ => {}
         }
