@@ -23,7 +23,7 @@ pub fn text(cause: &Cause) -> String {
              {within}"
         ),
         Cause::OtherPeerRepeats => "the other peer of the pair sent the same notification".into(),
-        Cause::SenderRepeats => "the sender repeats what the receiver knows".into(),
+        Cause::SenderRepeats => "the sender repeats a statement that the receiver knows".into(),
 
         Cause::UnknownAlert => "the alert resolved, and Squelch did not know that it fired".into(),
         Cause::NeverPaged => "the alert resolved, and it never paged anybody here".into(),
@@ -149,7 +149,7 @@ pub fn text(cause: &Cause) -> String {
         Cause::WithoutStorage { cause } => {
             format!("sent without storage, which is unusable: {}", text(cause))
         }
-        Cause::PassedOn => "Squelch passes on what the sender sent".into(),
+        Cause::PassedOn => "Squelch forwards the sender's statement".into(),
         Cause::SenderResolved => "the sender says that all alerts of the group resolved".into(),
         Cause::Digest { period, held_back, withheld, unnamed } => {
             digest(period, held_back, withheld, *unnamed)
@@ -172,7 +172,10 @@ pub fn problem(problem: &Problem) -> String {
         Problem::AlertsUnheard { alerts, names } => {
             let others = if *alerts > names.len() { " and others" } else { "" };
             let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
-            format!("{alerts} alerts fire, and nobody was notified in time: {}{others}", names.join(", "))
+            format!(
+                "{alerts} alerts fire, and no receiver was notified in time: {}{others}",
+                names.join(", ")
+            )
         }
         Problem::PagesUndelivered { after, receivers } => {
             format!("receivers did not accept these pages within {after}: {}", of_each(receivers).join(", "))

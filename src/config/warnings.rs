@@ -66,7 +66,7 @@ fn digests(config: &Config, found: &mut Vec<Problem>) {
         let digest = digest.map_or(Duration::ZERO, |noise| noise.digest);
         if !digest.is_zero() && named.insert(&route.receiver) {
             let message = format!(
-                "receiver {:?} gets no digest of what is held back there: {}, or digest: 0s in a noise profile for \
+                "receiver {:?} gets no digest of alerts held back there: {}, or digest: 0s in a noise profile for \
                  this route",
                 route.receiver,
                 shows_no_digest(config, &route.receiver)

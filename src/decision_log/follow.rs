@@ -204,7 +204,7 @@ fn follow(
                 if failures >= GIVE_UP {
                     indexed(i64::MAX);
                 }
-                tracing::warn!(%error, "the decision log is not written; trying again in 10 s");
+                tracing::warn!(%error, "the decision log is not written: trying again in 10 s");
                 follower = None;
                 std::thread::park_timeout(AGAIN);
             }

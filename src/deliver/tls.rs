@@ -57,7 +57,7 @@ impl<T: Clone> Kept<T> {
         let mut current = self.locked();
         match renewed {
             Ok(renewed) => *current = renewed,
-            Err(error) => tracing::warn!(%error, "the certificate of before stays in use"),
+            Err(error) => tracing::warn!(%error, "the previous certificate stays in use"),
         }
         current.1.clone()
     }

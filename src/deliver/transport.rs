@@ -180,7 +180,7 @@ impl Transport {
         for error in attempt.texts.take_errors() {
             tracing::warn!(
                 receiver = %self.receiver, integration = %self.integration.name, %error,
-                "template failed; the default text was sent"
+                "a template failed, so the default text was sent"
             );
             self.meter.template_error(&self.receiver, self.kind());
         }

@@ -404,14 +404,14 @@ impl Core {
                 tracing::warn!(
                     count = stats.silences_without_room,
                     ids = ids.join(" "),
-                    "silences silence nothing: their expressions take more memory than there is for silences"
+                    "silences do not work: their expressions take more memory than there is for silences"
                 );
             }
             let named = |sender: &SmolStr| before.sender_clocks.contains_key(sender);
             for (sender, by) in stats.sender_clocks.iter().filter(|(sender, _)| !named(sender)) {
                 tracing::warn!(
                     %sender, offset_seconds = by / 1000,
-                    "the clock of a sender differs from the clock of this machine; check that both use NTP"
+                    "the clock of a sender differs from the clock of this machine: check that both use NTP"
                 );
             }
             for (rule, label) in stats.changing_labels.keys() {
@@ -502,7 +502,7 @@ fn due(open: &mut Open, upkeep: &mut Upkeep, clock: &EngineClock, tick: &mut Tic
     tick.apply(open, clock, &Event::Tick)?;
     if passed(open) == Some(deadline) {
         // This was never seen to happen. A thread that spins would be worse than one late timer.
-        tracing::error!(at = %deadline.0, why = ?deadline.1, "a deadline stays after it has passed");
+        tracing::error!(at = %deadline.0, why = ?deadline.1, "a deadline stays due after it has passed");
         upkeep.stuck = Some(deadline);
     }
     Ok(())

@@ -188,7 +188,7 @@ impl Core {
 
     /// Says that the engine broke.
     fn note(&mut self, broken: &Broken) {
-        tracing::error!(error = %broken, input = broken.excerpt(), "the engine broke; this is a bug");
+        tracing::error!(error = %broken, input = broken.excerpt(), "the engine broke, which is a bug");
         self.published.meter.engine_broke();
         if !matches!(*broken.event, Event::Alarm(_)) {
             self.owe_alarm(broken.alarm());
@@ -266,7 +266,7 @@ impl Core {
             && let Some(lost) = &mut self.lost
             && let Err(error) = lost.journal.rescue()
         {
-            tracing::error!(%error, "what was acknowledged ends with this process");
+            tracing::error!(%error, "the acknowledged state ends with this process");
         }
         let fenced = self.published.fenced.load().is_some();
         if stop.is_none() && !fenced && self.clock.now() >= retry_at {
@@ -306,7 +306,7 @@ impl Core {
         } else if self.owed.len() < self.in_flight.len() {
             self.owed.push(report);
         } else {
-            tracing::error!(?report, "a report too many was dropped");
+            tracing::error!(?report, "a surplus report was dropped");
         }
     }
 
@@ -359,7 +359,7 @@ impl Core {
             tracing::warn!("{note}");
         }
         if let Some(path) = &recovered.quarantined {
-            tracing::error!(path = %path.display(), "the storage was damaged; its files are kept here");
+            tracing::error!(path = %path.display(), "the storage was damaged: its files are kept here");
             let error: String = recovered.notes.join("; ").chars().take(1000).collect();
             self.owe_alarm(Alarm { problem: Problem::StorageDamaged { error }, lasts: DAMAGE_LASTS });
         }
@@ -424,7 +424,10 @@ impl Core {
             for (notification, possible_repeat) in &mut released.notifications {
                 *possible_repeat |= meanwhile.has_sent(notification.id);
             }
-            tracing::info!(events = meanwhile.held().len(), "what happened without storage is stored now");
+            tracing::info!(
+                events = meanwhile.held().len(),
+                "the events of the time without storage are stored now"
+            );
         }
         let inbox_waits = open.journal.inbox_every().is_some();
         let now = self.clock.now();

@@ -218,11 +218,11 @@ fn said_of(orphans: &[OrphanedIncident]) -> String {
              as this process runs"
         );
         let orphan = causes::orphan(orphan);
-        let _ = writeln!(said, "open at an integration that is not configured any more: {orphan}");
+        let _ = writeln!(said, "open at an integration that left the configuration: {orphan}");
     }
     let more = orphans.len().saturating_sub(ORPHANS_NAMED);
     if more > 0 {
-        tracing::warn!(more, "further incidents are open at integrations that are not configured any more");
+        tracing::warn!(more, "further incidents are open at integrations that left the configuration");
         let _ = writeln!(said, "and {more} more");
     }
     if !orphans.is_empty() {

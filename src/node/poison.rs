@@ -193,7 +193,7 @@ impl Suspects {
                 self.waiting[index] = Suspect::Known { source: *source, alert: statements[0].alert };
             }
             lost => {
-                tracing::error!(event = ?lost, "an alert that cannot even be told of is left out");
+                tracing::error!(event = ?lost, "an alert that cannot be reported at all is left out");
                 self.waiting.remove(index);
             }
         }

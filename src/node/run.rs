@@ -348,7 +348,7 @@ fn warn_if_open(access: &Access, listen: &[SocketAddr]) {
         }
         (false, _) => "send alerts, and read and silence everything: write sources and users",
     };
-    tracing::warn!(%address, "listening beyond this machine without asking who calls; anybody who gets there can {open}");
+    tracing::warn!(%address, "listening beyond this machine without authentication: every caller can {open}");
 }
 
 /// Brings reports of deliveries to the engine's thread until it is told to stop. Reports that exist by then

@@ -167,7 +167,7 @@ impl Notifier for JiraConfig {
     }
 
     fn shows_no_digest(&self) -> Option<&'static str> {
-        Some("a digest would be an issue that nobody closes; write a second receiver, such as a chat")
+        Some("a digest would be an issue that never closes; write a second receiver, such as a chat")
     }
 
     /// Jira Cloud documents no number and asks senders to go by `Retry-After`, which comes on top.

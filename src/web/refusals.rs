@@ -38,7 +38,7 @@ impl Refusals {
             let start = start_of(body);
             let done = if reason.is_mended() { "mended, and taken" } else { "refused" };
             let reason = reason.as_str();
-            tracing::warn!(%peer, reason, detail, body = %start, "{done}; not logged again for 60s");
+            tracing::warn!(%peer, reason, detail, body = %start, "{done} (not logged again for 60s)");
         }
     }
 
@@ -70,7 +70,7 @@ impl Refusals {
     pub(super) fn log_unserved(&self, peer: IpAddr, method: &Method, path: &str) {
         if self.is_among("unserved", 1) {
             let path = start_of(path.as_bytes());
-            tracing::warn!(%peer, %method, %path, "no such path or method; not logged again for 60s");
+            tracing::warn!(%peer, %method, %path, "no such path or method (not logged again for 60s)");
         }
     }
 
@@ -80,7 +80,7 @@ impl Refusals {
             let path = start_of(path.as_bytes());
             tracing::warn!(
                 %peer, area, %path,
-                "refused: wrong or no credentials; a sender of alerts does not try again; not logged again for 60s"
+                "refused: wrong or no credentials. A sender of alerts does not try again (not logged again for 60s)"
             );
         }
     }
@@ -88,14 +88,14 @@ impl Refusals {
     /// Logs a login that could not be checked in time.
     pub(super) fn log_busy(&self, peer: IpAddr) {
         if self.first(peer, "logins") {
-            tracing::warn!(%peer, "too many logins wait to be checked: answered 503; not logged again for 60s");
+            tracing::warn!(%peer, "too many logins wait for their check: answered 503 (not logged again for 60s)");
         }
     }
 
     /// Logs a request that a page of another site made a browser send.
     pub(super) fn log_foreign(&self, peer: IpAddr, detail: &str) {
         if self.first(peer, "foreign") {
-            tracing::warn!(%peer, detail, "refused a request from another site; not logged again for 60s");
+            tracing::warn!(%peer, detail, "refused a request from another site (not logged again for 60s)");
         }
     }
 

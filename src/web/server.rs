@@ -95,7 +95,7 @@ impl Server {
         if tokio::time::timeout(self.shutdown_timeout, graceful.shutdown()).await.is_err() {
             tracing::warn!(
                 connections = connections.len(),
-                "requests did not end in time; their connections are closed"
+                "requests did not end in time: their connections are closed"
             );
         }
         connections.shutdown().await;
@@ -114,7 +114,7 @@ impl Server {
                 }
                 Err(e) => {
                     if let Some(pause) = pause_after(&e) {
-                        tracing::warn!(error = %e, "cannot accept connections; trying again in {pause:?}");
+                        tracing::warn!(error = %e, "cannot accept connections: trying again in {pause:?}");
                         tokio::time::sleep(pause).await;
                     }
                 }
@@ -173,8 +173,8 @@ impl Server {
         let handshake = TlsAcceptor::from(tls).accept(stream);
         let stream = match tokio::time::timeout(self.header_timeout, handshake).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(e)) => return tracing::debug!(%peer, error = %e, "no TLS came about"),
-            Err(_) => return tracing::debug!(%peer, "no TLS came about in time"),
+            Ok(Err(e)) => return tracing::debug!(%peer, error = %e, "the TLS handshake failed"),
+            Err(_) => return tracing::debug!(%peer, "the TLS handshake did not end in time"),
         };
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         ends.certificate = shown.map(|certificate| Certificate(Arc::new(certificate.clone().into_owned())));

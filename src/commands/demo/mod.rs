@@ -198,8 +198,8 @@ async fn tell(
             let Ok(request) = request else { return };
             match client.request(request).await {
                 Ok(response) if response.status() == StatusCode::OK => break,
-                Ok(response) => tracing::warn!(status = %response.status(), "not taken"),
-                Err(error) => tracing::warn!(%error, "not heard"),
+                Ok(response) => tracing::warn!(status = %response.status(), "the server refused the request"),
+                Err(error) => tracing::warn!(%error, "the request failed"),
             }
             if let Some(pause) = pause {
                 tokio::time::sleep(pause).await;

@@ -99,7 +99,7 @@ fn ordinary(matchers: &[Matcher], severities: &Severities) -> Option<String> {
     let named: Vec<&Matcher> = matchers.iter().filter(|m| m.name() == "alertname").collect();
     if named.is_empty() {
         return Some(
-            "has no matcher for alertname: whatever else it matches pages nobody while it fires".into(),
+            "has no matcher for alertname: other alerts that it matches do not page while they fire".into(),
         );
     }
     let takes = |labels: LabelSet| named.iter().all(|m| m.matches(&labels));

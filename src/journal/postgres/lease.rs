@@ -241,7 +241,7 @@ impl Lease {
     }
 
     fn renew_for_ever(&self) {
-        let Ok(rt) = runtime() else { return tracing::error!("the system refuses what the lease needs") };
+        let Ok(rt) = runtime() else { return tracing::error!("the system refuses a resource for the lease") };
         let (mut client, mut wait) = (None::<Client>, RENEW);
         loop {
             std::thread::park_timeout(wait);
@@ -278,7 +278,7 @@ impl Lease {
                 Err(error) => {
                     let mut state = self.state();
                     if state.error.is_empty() {
-                        tracing::warn!(%error, "the lease on the database is not renewed; trying again");
+                        tracing::warn!(%error, "the lease on the database is not renewed: trying again");
                     }
                     (state.failed, state.error) = (began, error.to_string());
                 }

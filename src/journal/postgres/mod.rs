@@ -317,7 +317,7 @@ impl Journal for PostgresJournal {
 
 fn runtime() -> Result<Runtime, JournalError> {
     let runtime = Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|e| JournalError::Failed(format!("the system refuses what a connection needs: {e}")))
+    runtime.map_err(|e| JournalError::Failed(format!("the system refuses a resource for a connection: {e}")))
 }
 
 /// Runs `work` on this thread, for at most `patience`.

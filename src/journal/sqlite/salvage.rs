@@ -44,7 +44,7 @@ fn fill(draft: &mut Connection, damaged: &Connection, said: &mut Recovered) -> R
     let known = unreadable.into_iter().filter(|(_, seq)| *seq <= end).map(|(id, _)| id);
     said.unreadable.extend(known);
     said.notes.extend(loaded.damage);
-    said.notes.push(format!("what could be verified was carried over, up to event {end}"));
+    said.notes.push(format!("all data that could be verified was carried over, up to event {end}"));
     tx.commit()
 }
 

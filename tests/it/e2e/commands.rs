@@ -271,7 +271,7 @@ async fn what_is_only_observed_is_told_apart_from_what_was_sent() {
     );
     let said = says(&squelch, &["explain", "Down"]).await;
     assert!(said.contains("only observed: would have paged, and opened incident"), "{said}");
-    assert!(said.contains("Squelch passes on what the sender sent"), "{said}");
+    assert!(said.contains("Squelch forwards the sender's statement"), "{said}");
     let alerts = says(&squelch, &["alerts", "Down"]).await;
     assert!(alerts.contains("paged (as sent)") && alerts.contains("observed (would be paged)"), "{alerts}");
     // The sender pages anew whenever it fires again. Squelch would not have.

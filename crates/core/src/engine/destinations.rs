@@ -54,7 +54,7 @@ pub(crate) struct Destinations {
 }
 
 impl Destination {
-    /// Whether its profile has the observe mode: Squelch forwards what the sender sent.
+    /// Whether its profile has the observe mode: Squelch forwards the sender's statement.
     pub(crate) fn observes(&self) -> bool {
         self.noise.mode == Mode::Observe
     }
