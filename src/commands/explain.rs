@@ -78,7 +78,7 @@ pub async fn run(args: Args) -> ExitCode {
     let told = match args.output {
         Output::Json => say_json(&page.decisions),
         Output::Simple => {
-            let left_out = format!("Older decisions are left out; --limit is {}.\n", args.limit);
+            let left_out = format!("Older decisions are left out, because --limit is {}.\n", args.limit);
             let screen = Screen::new(true);
             say(&(timeline(&page.decisions, |at| screen.moment(at))
                 + if page.next.is_some() { &left_out } else { "" }))

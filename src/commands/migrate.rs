@@ -97,7 +97,7 @@ fn names(group_by: &GroupBy) -> String {
 
 fn differences(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     let policy = &config.policy;
-    writeln!(out, "What changes")?;
+    writeln!(out, "Changes")?;
     let all = policy.routes.iter();
     let longest = all.clone().map(|route| route.group_wait).max().unwrap_or_default();
     let interval = all.map(|route| route.group_interval).max().unwrap_or_default();

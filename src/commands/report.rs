@@ -112,13 +112,13 @@ fn simple(noise: &NoiseEntry, screen: &Screen) -> String {
         ));
     }
 
-    text.push_str("\nWhat became of it\n");
+    text.push_str("\nDispositions\n");
     let fate = |fate: &crate::decision_log::FateEntry| {
         let word = fate.reason.as_ref().unwrap_or(&fate.disposition).replace('_', " ");
         vec![word, fate.count.to_string(), format!("{} %", share(fate.count, came))]
     };
     text.push_str(
-        &screen.table(&["Became", "In", "Share"], &noise.fates.iter().map(fate).collect::<Vec<_>>()),
+        &screen.table(&["Disposition", "In", "Share"], &noise.fates.iter().map(fate).collect::<Vec<_>>()),
     );
 
     if let Some(observed) = &noise.observed {
@@ -126,12 +126,12 @@ fn simple(noise: &NoiseEntry, screen: &Screen) -> String {
             let word = fate.reason.as_ref().unwrap_or(&fate.disposition).replace('_', " ");
             vec![word, fate.count.to_string(), format!("{} %", share(fate.count, observed.came))]
         };
-        text.push_str("\nWhat would have become of it (only observed)\n");
+        text.push_str("\nDispositions of alerts that are only observed\n");
         let rows: Vec<_> = observed.fates.iter().map(fate).collect();
-        text.push_str(&screen.table(&["Would have become", "In", "Share"], &rows));
+        text.push_str(&screen.table(&["Disposition", "In", "Share"], &rows));
     }
 
-    text.push_str("\nWhat comes most\n");
+    text.push_str("\nMost frequent alerts\n");
     let name = |name: &crate::decision_log::NameEntry| {
         let lasted = name.median_seconds.map_or("-".to_owned(), |s| Duration::from_secs(s).to_string());
         let (came, pages, flaps) = (name.came.to_string(), name.pages.to_string(), name.flaps.to_string());

@@ -50,7 +50,7 @@ fn problem(policy: &Policy, ring: &[usize], alerts: &[LabelSet]) -> Problem {
     let alerts: Vec<String> = alerts.iter().map(ToString::to_string).collect();
     let message = format!(
         "this inhibit rule and the one on line {} mute each other's sources: while {} fire, each is muted, and \
-         nobody is paged; let no alert be the source of one and the target of the other, or add equal labels",
+         no page leaves. Let no alert be the source of one and the target of the other, or add equal labels",
         others.join(" and "),
         alerts.join(" and "),
     );

@@ -212,7 +212,7 @@ pub fn copy(
         && (there.snapshot, there.records, there.outbox) == (state.snapshot, state.records, state.outbox);
     if !same {
         return Err(JournalError::Failed(format!(
-            "what was read back is not what was written: {} rows with hash {} of {} rows with hash {}; nothing \
+            "the copy reads back differently: {} rows with hash {} of {} rows with hash {}; nothing \
              is left there",
             read.rows(),
             read.hash,

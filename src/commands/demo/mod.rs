@@ -134,8 +134,8 @@ fn introduce(config: &str, seconds: u64, address: SocketAddr, pager: &FakePager)
         "Squelch {} stands between a pager and a pair of Alertmanagers,",
         env!("CARGO_PKG_VERSION")
     )?;
-    writeln!(out, "which group by alertname and instance. {seconds} seconds of storm;")?;
-    writeln!(out, "what the configuration says of noise shrinks with it:\n")?;
+    writeln!(out, "which group by alertname and instance. The storm lasts {seconds} seconds,")?;
+    writeln!(out, "and the times of the noise profile shrink with it:\n")?;
     for line in config.lines().skip_while(|line| *line != "noise:") {
         writeln!(out, "    {line}")?;
     }

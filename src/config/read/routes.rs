@@ -46,7 +46,7 @@ fn read_node(
     match keys.text("receiver").filter(|name| !name.text.is_empty()) {
         Some(name) => route.receiver = defined(&keys, "receiver", name, &names.receivers),
         None if parent.is_none() => {
-            let message = "the root route has no receiver; name one, for what no other route takes";
+            let message = "the root route has no receiver; name one, for alerts that no other route takes";
             keys.problems.add(keys.line, message);
         }
         None => {}

@@ -229,8 +229,7 @@ async fn the_report_says_what_was_removed_and_what_would_calm_it() {
         (said.contains("Flaps") && said.contains("flapping") && said.contains("Gone")).then_some(said)
     };
     let said = until("the decision log has it", told).await;
-    for part in ["% interrupted nobody", "What became of it", "console", "of 2 in 12h, over budget", "page "]
-    {
+    for part in ["% interrupted nobody", "Dispositions\n", "console", "of 2 in 12h, over budget", "page "] {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert!(said.contains("- alert: \"Flaps\"\n") && said.contains("keep_firing_for:"), "{said}");

@@ -19,7 +19,7 @@ pub(super) fn figure(series: &[Series<'_>]) -> Markup {
         .filter(|level| first.tally.by_severity[*level].firings > 0)
         .collect();
     html! {
-        p.lead { "Higher is sooner. A line that ends below 100 % leaves out alerts that nobody hears of anew." }
+        p.lead { "Higher is sooner. A line that ends below 100 % leaves out alerts without a new notification." }
         (legend(series))
         div.weeks {
             @for level in &levels {

@@ -129,7 +129,7 @@ fn body(report: &Report) -> Markup {
         (week::figure(&series))
         h2 { "How soon a person hears of an alert" }
         (delays::figure(&series))
-        h2 { "What becomes of the alerts" }
+        h2 { "Outcome of the alerts" }
         (severities(&series))
         h2 { "Pages by rule" }
         (rules::figure(&series))
@@ -163,7 +163,7 @@ fn severities(series: &[Series<'_>]) -> Markup {
     html! {
         p.lead { "Each firing of an alert counts once for each receiver that it goes to." }
         table.rows {
-            caption.unseen { "What becomes of the alerts, by severity" }
+            caption.unseen { "Outcome of the alerts, by severity" }
             thead { tr {
                 th scope="col" { "Severity" } th scope="col" { "By" } th.n scope="col" { "Firings" }
                 th.n scope="col" { "Pages" } th.n scope="col" { "Told in a page" } th.n scope="col" { "Joined" }
