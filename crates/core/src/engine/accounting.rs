@@ -14,7 +14,7 @@ use crate::model::{
 };
 use crate::policy::Policy;
 
-/// Counts, and writes down what was decided in the event at hand.
+/// Counts, and writes down the decisions about the current event.
 #[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Accounting {
     stats: Stats,
@@ -124,7 +124,7 @@ impl Accounting {
         counters(&mut self.stats.receivers, name)
     }
 
-    /// An alert is about to be forgotten: of its repeats nothing more will be heard.
+    /// Squelch is about to forget an alert, and records the rest of its repeats.
     pub(crate) fn forget(
         &mut self,
         now: Timestamp,
@@ -142,7 +142,7 @@ impl Accounting {
         self.repeats.keys().filter(|(alert, _)| alerts.alert(*alert).is_none()).count() as u64
     }
 
-    /// Writes down what was gathered of repeats, if anything was.
+    /// Writes down the gathered repeats, if there are any.
     fn write_repeats(
         &mut self,
         now: Timestamp,
@@ -194,8 +194,8 @@ impl Accounting {
         self.decisions.push(decision);
     }
 
-    /// Disposes `count` pending observations that repeat what is known, as `reason` says: they are written
-    /// down later, as one.
+    /// Disposes `count` pending observations that are repeats, for `reason`. They are written down later,
+    /// as one.
     pub(crate) fn dispose_repeats(
         &mut self,
         now: Timestamp,
@@ -254,7 +254,7 @@ impl Accounting {
         self.stats.overflow += 1;
     }
 
-    /// Counts what a bound made go.
+    /// Counts the entries that a bound removed.
     pub(crate) fn bound(&mut self, bound: Bound, count: u64) {
         *self.stats.bounds.entry(bound).or_default() += count;
     }
@@ -271,7 +271,7 @@ impl Accounting {
             Duration::from_millis(receiver.page_delay_sum.as_millis().saturating_add(delay.as_millis()));
     }
 
-    /// Whether somebody watches the repeats of the event at hand.
+    /// Whether a caller watches the repeats of the current event.
     pub(crate) fn watch(&mut self, watched: bool) {
         self.disposed_repeats = watched.then(Vec::new);
     }
@@ -281,7 +281,7 @@ impl Accounting {
         self.disposed_repeats.take().unwrap_or_default()
     }
 
-    /// Takes out what was decided since the last call.
+    /// Takes out the decisions since the last call.
     pub(crate) fn take_decisions(&mut self) -> Vec<Decision> {
         std::mem::take(&mut self.decisions)
     }

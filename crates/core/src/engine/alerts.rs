@@ -34,16 +34,17 @@ pub(crate) struct Alert {
     pub(crate) starts_at: Timestamp,
     /// End of the last occurrence, as its senders say it. None while firing.
     pub(crate) ends_at: Option<Timestamp>,
-    /// When this program first heard of the occurrence, in engine time.
+    /// When this program first received a statement about the occurrence, in engine time.
     pub(crate) received_at: Timestamp,
     /// The number of the next notification when it began or ceased to fire. Notifications with a lower number
     /// left before that.
     turned: NotificationId,
-    /// When it is looked at next, if nothing is heard: no later than the first of its deadlines.
+    /// When the engine looks at it next, if there is no statement: no later than the first of its
+    /// deadlines.
     due: Option<Timestamp>,
     /// When it is forgotten, while nothing of it fires or may.
     forget_at: Option<Timestamp>,
-    /// When somebody should have been told of it.
+    /// The time by which a receiver should have been notified of it.
     unheard_at: Option<Timestamp>,
     /// When its labels were written down last, for the [`crate::engine::accounting::Accounting`].
     pub(crate) named: Option<Timestamp>,
@@ -53,20 +54,20 @@ pub(crate) struct Alert {
 /// The change that an observation, or the passing of time, made to an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Nothing that anybody must know.
+    /// No change.
     None,
     /// It did not fire, and does.
     Fired,
-    /// It did not fire, and does: a peer went on to state what another one had resolved.
+    /// It did not fire, and now does: a peer went on stating that it fires after another peer resolved it.
     Believed,
     /// It fired, was resolved unheard at the time given, and fires anew.
     Restarted {
-        /// When the former occurrence was last heard of.
+        /// The time of the former occurrence's last statement.
         last_seen: Timestamp,
     },
     /// It fired, and no longer does.
     Resolved,
-    /// The resolve of an alert that was never heard to fire.
+    /// The resolve of an alert that Squelch did not know as firing.
     UnknownResolved,
 }
 
@@ -119,7 +120,7 @@ impl Alert {
         self.identity = Some(identity).filter(|identity| *identity != self.labels);
     }
 
-    /// Whether one of its senders says something that is not believed yet.
+    /// Whether a sender makes a statement about it that is not believed yet.
     pub(crate) fn is_disputed(&self) -> bool {
         self.occurrences.is_disputed()
     }
@@ -251,7 +252,7 @@ impl Alerts {
         self.leave_out(id);
     }
 
-    /// Leaves out what nothing is known under.
+    /// Removes the entry of `id` if it is empty.
     fn leave_out(&mut self, id: AlertId) {
         if self.known.get(&id).is_some_and(|known| known.alert.is_none() && known.states.is_empty()) {
             self.known.remove(&id);
@@ -404,7 +405,7 @@ impl Alerts {
         self.alert_mut(id).map(|alert| alert.due.take());
     }
 
-    /// Sees to it that it is looked at in time.
+    /// Sets the timer of the alert.
     pub(crate) fn wind(&mut self, now: Timestamp, id: AlertId, policy: &Policy, timers: &mut Timers) {
         if let Some(alert) = self.alert_mut(id) {
             alert.wind(now, id, policy, timers);
@@ -423,7 +424,7 @@ impl Alerts {
         }
     }
 
-    /// By when somebody must have been told of it, if anybody must.
+    /// Sets the time by which a receiver must have been notified of it, if there is one.
     pub(crate) fn watch(&mut self, id: AlertId, by: Option<Timestamp>, timers: &mut Timers) {
         if let Some(alert) = self.alert_mut(id) {
             timers.stands(AlertDeadline::Unheard, id, alert.unheard_at, by);
@@ -436,7 +437,7 @@ impl Alerts {
         self.alert_mut(id).map(|alert| alert.unheard_at.take());
     }
 
-    /// Brings back what a snapshot of the timers leaves out.
+    /// Restores the timers that a snapshot leaves out.
     pub(crate) fn rewind(&self, timers: &mut Timers) {
         for (id, alert) in self.iter() {
             timers.stands(AlertDeadline::Alert, *id, None, alert.due);
@@ -444,7 +445,7 @@ impl Alerts {
         }
     }
 
-    /// Whether `observation` only repeats what is known.
+    /// Whether `observation` is only a repeat.
     pub(crate) fn is_repeat(
         &self,
         key: OccurrenceKey,
@@ -455,7 +456,7 @@ impl Alerts {
         self.alert(alert_id).is_some_and(|alert| alert.occurrences.is_repeat(&key, peer, observation))
     }
 
-    /// When the current occurrence began in engine time, and no later than it was heard of.
+    /// When the current occurrence began in engine time. It is no later than its first statement.
     pub(crate) fn began(&self, alert: &Alert) -> Timestamp {
         self.moment(alert.received_at).engine(alert.starts_at).min(alert.received_at)
     }
@@ -487,8 +488,8 @@ impl Alerts {
         self.alert_mut(alert_id)?.occurrences.repeated(at, &key, peer, ends_at)
     }
 
-    /// Full label sets of which nothing was heard in time fire no more: those with an end of their own, or,
-    /// if `stale`, the others.
+    /// Full label sets without a timely statement fire no more: those with an end of their own, or, if
+    /// `stale`, the others.
     pub(crate) fn expire(
         &mut self,
         now: Timestamp,
@@ -505,7 +506,7 @@ impl Alerts {
         change
     }
 
-    /// Believes what the other member of a pair did not take back within
+    /// Believes the statement of one member of a pair that it did not take back within
     /// [`crate::engine::occurrences::REFIRE_WAIT`].
     pub(crate) fn believe(
         &mut self,

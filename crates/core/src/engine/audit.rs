@@ -7,7 +7,7 @@ use crate::engine::incidents::incident::{Incident, Phase, Side};
 use crate::engine::timers::Timer;
 
 impl Engine {
-    /// Counts anew what the accounting keeps as running counters. Panics where they differ.
+    /// Recounts the running counters of the accounting. It panics where they differ.
     pub(crate) fn audit(&self) {
         let mut expected: BTreeMap<_, [u64; 6]> = BTreeMap::new();
         let account = |destination| {

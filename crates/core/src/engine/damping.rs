@@ -31,7 +31,7 @@ const REMEMBERED: usize = 24;
 /// How one alert flaps at one destination.
 #[derive(Default, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Damping {
-    /// In thousandths of a change, as it was at `at`.
+    /// In thousandths of a change, at the time `at`.
     penalty: u64,
     at: Timestamp,
     /// How often it changed since it was last calm.
@@ -120,8 +120,8 @@ impl Damping {
         Some(calm.min(since + settings.max_hold()))
     }
 
-    /// Ends flapping. After `max_hold` the penalty stays just short of `suppress_at`: the truth is
-    /// told, and the next change flaps again.
+    /// Ends flapping. After `max_hold` the penalty stays just short of `suppress_at`: the receiver gets the
+    /// true state, and the next change flaps again.
     pub(crate) fn release(&mut self, now: Timestamp, settings: &Flapping) {
         if self.flapping.take().is_some_and(|since| now >= since + settings.max_hold()) {
             self.penalty =

@@ -29,7 +29,7 @@ pub(crate) struct Destination {
     pub(crate) repeat_interval: Duration,
     pub(crate) noise: Noise,
     pub(crate) integrations: Vec<IntegrationRef>,
-    /// When it notifies nobody.
+    /// The times at which it notifies no receiver.
     #[serde(default)]
     pub(crate) windows: Windows,
     /// The labels of its route.
@@ -59,8 +59,8 @@ impl Destination {
         self.noise.mode == Mode::Observe
     }
 
-    /// Its part of the key of a group. The first of several siblings has Alertmanager's own key, which does
-    /// not tell them apart.
+    /// Its part of the key of a group. The first of several siblings has Alertmanager's own key, which is
+    /// the same for all siblings.
     pub(crate) fn key(&self) -> SmolStr {
         match self.sibling {
             0 => self.route.clone(),
@@ -149,8 +149,8 @@ impl Destinations {
         self.of_route.get(route).copied()
     }
 
-    /// The first destination to the same receiver, in the same mode: where what is merged at the receiver
-    /// stands.
+    /// The first destination to the same receiver, in the same mode. Pages that are merged at the receiver
+    /// stand there.
     pub(crate) fn first_of_receiver(&self, id: DestinationId) -> DestinationId {
         let destination = self.get(id);
         let same = |l: &Destination| {
@@ -196,7 +196,7 @@ impl Destinations {
         }
     }
 
-    /// Those that the configuration has now.
+    /// The destinations of the current configuration.
     pub(crate) fn current(&self) -> impl Iterator<Item = &Destination> {
         self.destinations.iter().filter(|destination| destination.current)
     }

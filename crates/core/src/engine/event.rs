@@ -10,29 +10,29 @@ use crate::model::{
 };
 use crate::policy::Policy;
 
-/// Something that happened. Journalled with the time at which it was handled.
+/// An event. It is journalled with the time at which it was handled.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// An upstream stated something that may change something.
+    /// An upstream made statements that may change the state.
     Observe(Batch),
-    /// The same, and the engine broke when it was to decide about it: it passes the stages by.
+    /// The same, after the engine failed to decide about it. It bypasses the stages.
     Quarantine(Batch),
-    /// A peer repeated what it stated before.
+    /// A peer repeated its earlier statements.
     Repeats(Repeats),
     /// A notification reached its end.
     Delivered(Report),
     /// A person asks for a dead letter to be sent again.
     Replay(NotificationId),
-    /// A person lets go what is held back.
+    /// A person releases an alert that is held back.
     Release(Release),
     /// A person took an incident on in the tool that paged them, or gave it back.
     Acknowledge(Acknowledge),
-    /// A person says something about an incident, which may be over.
+    /// A person's remark about an incident, which may be over.
     Remark(IncidentRemark),
     /// A person made, changed or ended a silence.
     Silence(SilenceChange),
-    /// Something went wrong outside of the engine that a person must hear of.
+    /// A problem outside of the engine that a person must know.
     Alarm(Alarm),
     /// The configuration, at start and whenever it changes.
     Policy(Box<Policy>),
@@ -52,7 +52,7 @@ pub struct Release {
     pub alert: AlertId,
     /// The receiver.
     pub receiver: SmolStr,
-    /// Who.
+    /// The person.
     pub by: SmolStr,
 }
 
@@ -63,7 +63,7 @@ pub struct Acknowledge {
     pub dedup_key: SmolStr,
     /// The receivers that page through this tool.
     pub receivers: Vec<SmolStr>,
-    /// Who took it on. `None` = nobody has it any more.
+    /// The person who acknowledged it. `None` = the acknowledgement was taken back.
     pub by: Option<SmolStr>,
 }
 
@@ -75,11 +75,11 @@ pub struct IncidentRemark {
     pub incident: u64,
     /// Its `dedup_key`.
     pub key: SmolStr,
-    /// Who says what.
+    /// The person and the remark.
     pub remark: Remark,
 }
 
-/// Something that went wrong, for the receiver of `self_check`.
+/// A problem, for the receiver of `self_check`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Alarm {
     /// The problem. There is one incident for each kind.
@@ -102,12 +102,12 @@ pub struct Effects {
     pub repeats: Option<Vec<Decision>>,
     /// Stored notifications to be sent again as they are.
     pub resend: Vec<NotificationId>,
-    /// Notifications that were refused, and whose receiver has been told since.
+    /// Refused notifications whose receiver has got a later one.
     pub made_good: Vec<NotificationId>,
 }
 
 impl Effects {
-    /// For one who watches what is decided, repeats too.
+    /// For a caller that watches all decisions, repeats too.
     pub fn watched() -> Effects {
         Effects { repeats: Some(Vec::new()), ..Effects::default() }
     }
@@ -140,18 +140,18 @@ pub enum Why {
     ResolveHold,
     /// An open incident is repeated.
     Repeat,
-    /// A page that was refused for good is tried anew.
+    /// Squelch tries a page again that was refused for good.
     Retry,
     /// A silence or a time interval begins or ends.
     Mute,
-    /// A receiver is told what was held back.
+    /// A receiver gets the digest of alerts held back.
     Digest,
-    /// Self-check: somebody should have been told by now, or it is looked at again.
+    /// Self-check: a receiver should have been notified by now, or the check is due again.
     Watch,
     /// A person should have acknowledged an incident by now.
     Respond,
     /// A heartbeat has been silent for long enough.
     Heartbeat,
-    /// Something remembered may be forgotten.
+    /// A remembered entry may be forgotten.
     Forget,
 }

@@ -23,7 +23,7 @@ pub(crate) struct Keyed<'b> {
 }
 
 impl Alerts {
-    /// Finds the alerts that the keys in `batch` stand for. A batch of a source without keys stays as it is.
+    /// Finds the alerts for the keys in `batch`. A batch of a source without keys stays unchanged.
     pub(crate) fn keyed<'b>(&self, batch: Cow<'b, Batch>, policy: &Policy) -> Keyed<'b> {
         if !batch.source.is_keyed() {
             return Keyed { batch, ended: Vec::new() };

@@ -79,7 +79,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine that has heard of nothing yet.
+    /// An engine without any events.
     pub fn new(policy: Policy) -> Self {
         let mut engine = Engine {
             world: World::new(policy.clone()),
@@ -148,7 +148,7 @@ impl Engine {
         self.world.timers.next()
     }
 
-    /// The engine's time: the latest at which it handled anything.
+    /// The engine's time: that of the latest event.
     pub fn now(&self) -> Timestamp {
         self.world.now
     }

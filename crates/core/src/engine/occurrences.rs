@@ -39,7 +39,7 @@ impl Moment {
         self.now.as_millis() - self.wall.as_millis()
     }
 
-    /// When engine time is what wall time is at `wall`.
+    /// The engine time at the wall time `wall`.
     pub(crate) fn engine(self, wall: Timestamp) -> Timestamp {
         Timestamp::from_millis(wall.as_millis().saturating_add(self.ahead()))
     }
@@ -68,7 +68,7 @@ impl PeerId {
     }
 }
 
-/// One full label set at one door.
+/// One full label set from one source.
 pub(crate) type OccurrenceKey = (Source, AlertId);
 
 /// How long a peer that states an old firing must go on before it is believed.
@@ -83,7 +83,7 @@ pub(crate) const LABEL_SETS: usize = 1000;
 /// first.
 const PEERS: usize = 16;
 
-/// The occurrences of one alert, by door and full label set.
+/// The occurrences of one alert, by source and full label set.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Occurrences(Few<OccurrenceKey, Occurrence>);
@@ -234,12 +234,12 @@ fn content(said: &Observation) -> u64 {
     hash64(&text)
 }
 
-/// When a word that something fires until `end` expires, in engine time.
+/// When a firing statement with the end `end` expires, in engine time.
 fn expiry(at: Moment, end: Timestamp) -> Timestamp {
     if end > at.wall { at.engine(end) } else { at.now + LATE_FIRES }
 }
 
-/// How long ago the end that is said has passed.
+/// How long ago the stated end has passed.
 pub(crate) fn lateness(at: Moment, said: &Observation) -> Duration {
     said.ends_at.map_or(Duration::ZERO, |end| at.wall.since(end))
 }
@@ -315,12 +315,12 @@ impl Occurrences {
         self.0.values().map(Occurrence::last_seen).max()
     }
 
-    /// When the last of those that fire expires, if no peer speaks before, in engine time.
+    /// When the last firing occurrence expires, if no peer makes a statement before, in engine time.
     pub(crate) fn expires_at(&self, policy: &Policy) -> Option<Timestamp> {
         self.0.values().filter_map(|o| o.expires_at(policy)).max()
     }
 
-    /// The earliest start of those that fire.
+    /// The earliest start of the firing ones.
     pub(crate) fn started_at(&self) -> Option<Timestamp> {
         self.0.values().filter(|o| o.firing).map(|o| o.starts_at).min()
     }
@@ -437,7 +437,8 @@ impl Occurrences {
         believed
     }
 
-    /// Squelch was down and heard nothing: no word expires before `ends`, and none is stale before `stale`.
+    /// Squelch was down and received nothing. No statement expires before `ends`, and none is stale before
+    /// `stale`.
     pub(crate) fn restarted(&mut self, ends: Timestamp, stale: Timestamp, policy: &Policy) {
         for statement in self.0.values_mut().flat_map(|o| o.peers.values_mut()).filter(|peer| peer.firing) {
             match &mut statement.expires_at {
@@ -447,8 +448,8 @@ impl Occurrences {
         }
     }
 
-    /// Makes room for a new full label set, if there are [`LABEL_SETS`]. Returns the one that is forgotten,
-    /// if no other door states it, and whether it fired.
+    /// Makes room for a new full label set, if there are [`LABEL_SETS`]. It returns the one that is
+    /// forgotten, if no other source states it, and whether it fired.
     pub(crate) fn make_room(&mut self, key: &OccurrenceKey) -> Option<(Option<AlertId>, bool)> {
         if self.0.len() < LABEL_SETS || self.0.contains_key(key) {
             return None;

@@ -193,7 +193,7 @@ impl Engine {
         }
     }
 
-    /// A resolve went unheard: the former occurrence ended when it was last heard of.
+    /// Squelch missed a resolve: the former occurrence ended at its last statement.
     fn restart(&mut self, alert: AlertId, destination: DestinationId, last_seen: Timestamp) {
         let state = self.world.state(alert, destination);
         if state.damping.flaps().is_none() && state.is_admitted() {
@@ -250,7 +250,7 @@ impl Engine {
         }
     }
 
-    /// The page that an alert owes since it stopped flapping while it was muted.
+    /// Sends the page that an alert still lacks, since it stopped flapping while it was muted.
     pub(crate) fn pay(&mut self, alert: AlertId, destination: DestinationId, after_inhibition: bool) {
         let wait = match after_inhibition {
             true => self.world.destinations.get(destination).group_interval,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
-/// Moves what stands under the name of a receiver to its new one.
+/// Moves the entries under a receiver's old name to its new one.
 pub(crate) fn rename_key<V>(map: &mut BTreeMap<SmolStr, V>, old: &SmolStr, new: &SmolStr) {
     if let Some(value) = map.remove(old) {
         map.insert(new.clone(), value);

@@ -14,7 +14,7 @@ use crate::model::{AlertId, Batch, Cause, Duration, LabelSet, Reason, Source, St
 /// Repeats of one peer since the last such event.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Repeats {
-    /// The door.
+    /// The source.
     pub source: Source,
     /// The peer.
     pub peer: PeerId,
@@ -38,7 +38,7 @@ pub struct Repeat {
     pub ends_at: Option<Timestamp>,
 }
 
-/// [`Repeat`] as it is written.
+/// [`Repeat`] in its written form.
 #[derive(Deserialize)]
 struct RepeatList(AlertId, u64, #[serde(default)] Option<i64>, #[serde(default)] Option<AlertId>);
 
@@ -113,15 +113,15 @@ impl GatheredRepeats {
     }
 }
 
-/// The cause for which unchanged repeats are suppressed: [`Reason::Muted`] where nobody is told of anything.
+/// The cause for which unchanged repeats are suppressed: [`Reason::Muted`] where no receiver is notified.
 pub(crate) fn cause_of_repeats(reason: Reason) -> Cause {
     if reason == Reason::Muted { Cause::NoIntegration } else { Cause::UnchangedRepeats }
 }
 
 impl Query<'_> {
-    /// The repeats in `batch`, if every observation of it only repeats what is known at every destination
-    /// that it takes. The caller gathers them for [`crate::engine::Event::Repeats`]. `None` if the batch
-    /// must be observed.
+    /// The repeats in `batch`, if every observation of it is only a repeat at every destination that it
+    /// takes. The caller gathers them for [`crate::engine::Event::Repeats`]. `None` if the batch must be
+    /// observed.
     pub fn repeats(&self, batch: &Batch) -> Option<Repeats> {
         // The alert of an event under a key is known only when the event is observed.
         if batch.source.is_keyed() || self.is_to_forward(batch) {

@@ -51,8 +51,8 @@ pub enum RestoreError {
 impl Engine {
     /// The whole state. Taken between events.
     pub fn snapshot(&self) -> Vec<u8> {
-        // Writing plain data into memory has no way to fail: no type's Serialize returns an error of its
-        // own, and a Vec takes all.
+        // Writing plain data into memory cannot fail: no type's Serialize returns an error of its own, and
+        // a Vec takes all.
         let written = || -> Option<Vec<u8>> {
             let mut packed = zstd::Encoder::new(Vec::new(), LEVEL).ok()?;
             let mut to = rmp_serde::Serializer::new(&mut packed).with_struct_map();

@@ -56,7 +56,7 @@ pub struct Stats {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bound {
-    /// Alerts known: those that resolved were forgotten early.
+    /// Known alerts: resolved ones were forgotten early.
     Alerts,
     /// Full label sets of one alert.
     LabelSets,
@@ -70,9 +70,9 @@ pub enum Bound {
     Members,
     /// Senders of one heartbeat.
     Heartbeats,
-    /// Late alerts that are told apart.
+    /// Late alerts that are listed one by one.
     Unheard,
-    /// Alerts put aside because the engine broke on them.
+    /// Alerts put aside because the engine failed on them.
     Quarantine,
 }
 
@@ -123,7 +123,7 @@ pub struct ReceiverStats {
     pub open: u64,
     /// Incidents whose alerts have all resolved and that wait out `resolve_hold`.
     pub resolving: u64,
-    /// Incidents that are over, and whose end not all have taken that were told of them.
+    /// Incidents that are over, and whose resolve not all of their receivers have accepted.
     #[serde(default)]
     pub closing: u64,
     /// Incidents that are open at an integration which the configuration does not have any more.

@@ -18,7 +18,7 @@ use crate::policy::{
 /// Where every timeline starts.
 pub const START: Timestamp = Timestamp::EPOCH;
 
-/// A policy with one route to `pd`, which has one integration that wants to hear everything.
+/// A policy with one route to `pd`, which has one integration that gets every notification.
 pub fn policy(group_by: &[&str], noise: Noise) -> Policy {
     let pager = IntegrationRef::new("pagerduty[0]", KnownBy::DedupKey);
     Policy {
@@ -89,7 +89,7 @@ pub struct World {
     pub now: Timestamp,
     /// How the receivers answer.
     pub answers: Answers,
-    /// Integrations that refuse whatever is sent.
+    /// Integrations that refuse every notification.
     pub unreachable: Vec<&'static str>,
     /// The state of the pager, by integration and dedup key.
     pub pager: BTreeMap<(String, String), Shown>,
@@ -112,7 +112,7 @@ pub struct World {
 }
 
 impl World {
-    /// A world at [`START`] with an engine that has heard of nothing.
+    /// A world at [`START`] with an engine without any events.
     pub fn new(policy: Policy) -> Self {
         World {
             engine: Engine::new(policy),

@@ -37,9 +37,9 @@ pub(crate) enum Timer {
     Retry(IncidentId),
     /// A silence or a time interval begins or ends.
     Mute,
-    /// A receiver is told what was held back there. Before the alerts that it names are forgotten.
+    /// The digest of a receiver is due. It comes before the alerts that it names are forgotten.
     Digest(SmolStr),
-    /// Somebody should have been told of an alert by now. Stands in the alert.
+    /// A receiver should have been notified of an alert by now. Stands in the alert.
     Unheard(AlertId),
     /// A page should have been taken by now.
     Undelivered(IncidentId),
@@ -58,7 +58,7 @@ pub(crate) enum Timer {
 }
 
 impl Timer {
-    /// Whether it tells that an alert fires or does not, rather than that something is to be done.
+    /// Whether the timer shows that an alert fires or does not. Other timers only start an action.
     pub(crate) fn is_evidence(&self) -> bool {
         matches!(self, Timer::Alert(..))
     }

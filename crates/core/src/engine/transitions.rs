@@ -109,7 +109,7 @@ impl Engine {
         true
     }
 
-    /// Looks anew at what may be muted now, or not any more. Returns whether there was anything.
+    /// Looks anew at alerts whose mute may have changed. It returns whether there were any.
     pub(crate) fn remute(&mut self) -> bool {
         let any = !self.mutes.dirty.is_empty();
         while let Some(alert) = self.mutes.dirty.pop_first() {
@@ -148,7 +148,7 @@ impl Engine {
         }
     }
 
-    /// Brings back what a snapshot leaves out.
+    /// Rebuilds the parts that a snapshot leaves out.
     pub(crate) fn reindex(&mut self) {
         self.mutes = self.mutes.reindexed(&self.world.policy, &self.world.alerts);
         self.pages.incidents.level_all(&self.world);
@@ -312,7 +312,7 @@ impl Engine {
         if change != Change::Resolved {
             return;
         }
-        // Time changes no labels: it fired with those that it has.
+        // Time changes no labels: it fired with its current ones.
         let before = self.world.alerts.alert(alert).map(|a| a.labels.clone());
         self.heard(alert, before.as_ref());
         self.pages.incidents.turned(&mut self.world, alert);

@@ -34,7 +34,7 @@ pub(crate) struct Searched {
 }
 
 impl Searched {
-    /// Whether a search may find something now.
+    /// Whether a search may find an entry now.
     fn may(&self, now: Timestamp, bound: Bound) -> bool {
         self.in_vain.get(&bound).is_none_or(|at| *at + SEARCH_AGAIN <= now)
     }
@@ -189,8 +189,8 @@ impl World {
         self.alerts.alert(alert).is_some_and(|a| self.policy.severities.level(&a.labels).never_hold)
     }
 
-    /// Whether one more alert may be known. Those that resolved first are forgotten for it, but none of
-    /// `heard`: the request at hand is about them, and has not been decided yet.
+    /// Whether one more alert may be known. Resolved alerts are forgotten for it, the oldest first, but
+    /// none of `heard`: the current request is about those, and is not decided yet.
     pub(crate) fn has_room(&mut self, heard: impl Iterator<Item = AlertId>) -> bool {
         if self.alerts.len() < self.policy.limits.alerts {
             return true;
@@ -277,7 +277,7 @@ impl World {
         self.timers.set(Timer::ForgetState(destination, alert), at);
     }
 
-    /// An alert begins to fire: somebody must hear of it in time.
+    /// An alert begins to fire: a receiver must be notified of it in time.
     pub(crate) fn watch_alert(&mut self, alert: AlertId) {
         let Some(known) = self.alerts.alert(alert).filter(|a| a.firing()) else { return };
         if self.policy.heartbeat_of(&known.labels).is_some() {
@@ -301,7 +301,7 @@ impl World {
         Some(after).filter(|after| self.policy.self_check.enabled && !after.is_zero())
     }
 
-    /// When it is looked again at what cannot be forgotten yet: all of an hour together.
+    /// The next time to look at entries that cannot be forgotten yet: those of an hour together.
     pub(crate) fn next_hour(&self) -> Timestamp {
         let hour = REMEMBER_ON.as_millis() as i64;
         let next = self.now.as_millis().div_euclid(hour).saturating_add(1);

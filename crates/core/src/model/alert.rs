@@ -92,8 +92,8 @@ pub struct Observation {
     /// alert fires already.
     #[serde(default, skip_serializing_if = "is_false")]
     pub start_unknown: bool,
-    /// Resolved: when it ended. Firing from API v2: until when it counts as firing if nothing more
-    /// is heard. Firing from a webhook: none.
+    /// Resolved: when it ended. Firing from API v2: until when it counts as firing without a further
+    /// statement. Firing from a webhook: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<Timestamp>,
     /// The address of the rule that fired. It may be empty.
@@ -108,7 +108,7 @@ fn is_false(flag: &bool) -> bool {
 /// The valid observations of one request, in the order in which they stood there.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Batch {
-    /// The door.
+    /// The source.
     pub source: Source,
     /// The member of an HA pair that spoke: its `externalURL`, or the sender's address. Two members may
     /// disagree for a while. The engine's rule for a re-fire decides then.

@@ -1,4 +1,4 @@
-//! Causes: why an observation was disposed as it was, why an alert waits, and why a notification leaves.
+//! Causes: the reason for a disposition, for a wait, or for a notification.
 //!
 //! A cause is data. `causes` in the program renders it as text for people.
 
@@ -15,7 +15,7 @@ use super::{Duration, Problem, Reason, Status, Timestamp};
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Cause {
-    // Observations that repeat what is known.
+    // Observations that are repeats.
     /// These observations are unchanged repeats.
     UnchangedRepeats,
     /// The observation repeats that its alert has this status. A resolve may also be of one label set of an
@@ -62,7 +62,7 @@ pub enum Cause {
         /// The id of the silence.
         #[schema(value_type = String)]
         id: SmolStr,
-        /// Who made it, at most 80 characters.
+        /// The person who made it, at most 80 characters.
         #[schema(value_type = String)]
         #[serde(rename = "createdBy")]
         created_by: SmolStr,
@@ -109,7 +109,7 @@ pub enum Cause {
         #[serde(rename = "reuseAt")]
         reuse_at: u32,
     },
-    /// The alert resolved and fired again before anybody was notified.
+    /// The alert resolved and fired again before any receiver was notified.
     ChangedBack,
     /// The series of the alert fires so often that its profile opens no page for it.
     Usual {
@@ -138,7 +138,7 @@ pub enum Cause {
         /// How many pages end it.
         end: u32,
     },
-    /// More alerts fire than Squelch may remember. It tells of these together.
+    /// More alerts fire than Squelch may remember. It reports these together.
     TooManyAlerts {
         /// `limits.alerts`.
         limit: u64,
@@ -152,8 +152,8 @@ pub enum Cause {
     /// The engine failed at the alert, so Squelch passes it on undecided.
     Quarantined,
 
-    // Observations that a notification tells of.
-    /// Another observation made the notification leave that tells of this one.
+    // Observations that a notification includes.
+    /// Another observation made the notification leave, and it includes this one.
     NotifiedWithOthers {
         /// Why that notification left.
         #[schema(no_recursion)]
@@ -244,7 +244,7 @@ pub enum Cause {
     IntegrationsReplaced,
     /// A person released the page.
     Released {
-        /// Who.
+        /// The person.
         #[schema(value_type = String)]
         by: SmolStr,
     },
@@ -321,12 +321,12 @@ pub enum Cause {
         /// many.
         unnamed: u64,
     },
-    /// An internal incident tells of this problem.
+    /// The problem of an internal incident.
     Problem {
         /// The problem.
         problem: Problem,
     },
-    /// The problem that the internal incident told of is over.
+    /// The problem of the internal incident is over.
     ProblemOver,
     /// Another receiver is notified of the problem from now on.
     WatcherChanged,

@@ -23,7 +23,7 @@ pub enum Disposition {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// It repeats what was already known.
+    /// It is a repeat.
     Duplicate,
     /// A notification of its incident carried it, or it changed nothing that a human must see.
     Grouped,
@@ -43,7 +43,7 @@ pub enum Reason {
     Silenced,
     /// A time interval, or a receiver that has no integration, mutes it.
     Muted,
-    /// Not heard of for too long.
+    /// Without a statement for too long.
     Stale,
     /// The alert resolves, and no page was sent for it.
     NeverPaged,
@@ -92,8 +92,8 @@ impl Disposition {
 }
 
 impl Reason {
-    /// Whether somebody is to hear of it in a digest: a page was held back that might have left. The
-    /// other reasons are no news to anybody, or the doing of a person.
+    /// Whether a digest lists it: a page was held back that might have left. The other reasons need no
+    /// digest, or are a person's wish.
     pub fn is_held_back(self) -> bool {
         match self {
             Reason::Storm | Reason::Flapping | Reason::SelfResolved | Reason::Usual | Reason::RateLimited => {
@@ -178,8 +178,8 @@ pub struct Basis {
     /// When the alert's occurrence started, as its sender said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub starts_at: Option<Timestamp>,
-    /// The observations are unchanged repeats, the first of them heard then and the last at the
-    /// decision's own time.
+    /// The observations are unchanged repeats. The first of them came then, and the last at the decision's
+    /// own time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeats_since: Option<Timestamp>,
     /// The disposition that would have followed without the setting that decided.

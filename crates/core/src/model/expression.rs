@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 pub(super) enum Expression {
     /// Matches any one of these.
     Plain(Arc<Plain>),
-    /// Matches what the automaton does.
+    /// Matches the texts that the automaton matches.
     Automaton(Arc<Regex>),
 }
 

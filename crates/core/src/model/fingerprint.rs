@@ -45,7 +45,7 @@ impl fmt::Debug for Fingerprint {
 /// The identity of an alert, or of one full label set. It is the first 128 bits of SHA-256 over `name 0xFF
 /// value 0xFF` in the order of the names. 0xFF never occurs in UTF-8.
 ///
-/// Packed to the alignment of a pointer: most keys of the engine have one beside something small.
+/// Packed to the alignment of a pointer: most keys of the engine have one beside a small field.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(Rust, packed(8))]
 pub struct AlertId(pub u128);

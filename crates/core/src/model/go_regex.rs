@@ -1,4 +1,5 @@
-//! Go's regular expressions (RE2 syntax), rewritten into what the `regex` crate takes to mean the same.
+//! Go's regular expressions (RE2 syntax), rewritten into patterns with the same meaning for the `regex`
+//! crate.
 //!
 //! The two dialects agree on most patterns and differ silently on some. `\d`, `\w` and `\b` are ASCII in Go
 //! and Unicode in Rust. `\<` is a plain `<` in Go and a word boundary in Rust. `[a&&b]` is a set of
@@ -364,7 +365,7 @@ impl Bounds {
     }
 }
 
-/// `n}`, `n,}` or `n,m}` at the start of `text`, and its length. Anything else after `{` is literal in Go.
+/// `n}`, `n,}` or `n,m}` at the start of `text`, and its length. Any other text after `{` is literal in Go.
 fn counted(text: &str) -> Option<(Bounds, usize)> {
     let (inside, _) = text.split_once('}')?;
     let number = |digits: &str| {

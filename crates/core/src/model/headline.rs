@@ -13,7 +13,7 @@ const NAMES: usize = 3;
 pub struct Headline {
     /// The name that all alerts share, or up to three names and how many more there are.
     pub names: String,
-    /// The values of the group's labels, then in brackets what else the alerts share.
+    /// The values of the group's labels, then in brackets the other labels that the alerts share.
     pub rest: String,
 }
 
@@ -25,9 +25,9 @@ impl fmt::Display for Headline {
 }
 
 /// `HighLatency eu-west (checkout critical)`: the name, the values of the group's labels, and in brackets
-/// what else the alerts share. As Alertmanager's `__subject`, with two differences. The name of an alert
-/// always comes first, also where the alerts do not share one. With `most`, the title also says what most
-/// alerts share and how many do: `(critical, service=db: 12 of 14 alerts)`.
+/// the other labels that the alerts share. As Alertmanager's `__subject`, with two differences. The name of
+/// an alert always comes first, also where the alerts do not share one. With `most`, the title also names
+/// the labels that most alerts share, and how many do: `(critical, service=db: 12 of 14 alerts)`.
 pub fn headline(group: &LabelSet, alerts: &[&LabelSet], most: bool) -> Headline {
     let common = LabelSet::common(alerts.iter().copied());
     let names = match common.value("alertname") {

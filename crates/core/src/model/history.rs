@@ -5,7 +5,7 @@ use smol_str::SmolStr;
 
 use super::{Cause, Duration, Kind, LabelSet, Timestamp};
 
-/// Something that happened to an incident. The journal keeps it beside the decisions.
+/// A change of an incident. The journal keeps it beside the decisions.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct IncidentRecord {
     /// When it happened.
@@ -72,10 +72,10 @@ pub struct IncidentOpened {
     pub generation: u32,
     /// The labels of its group.
     pub group_labels: LabelSet,
-    /// Whether its profile only observes, so that Squelch notified nobody.
+    /// Whether its profile only observes, so that Squelch notified no receiver.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observed: bool,
-    /// `squelch`, `sender` or `internal`: who decided that there is an incident.
+    /// The decider: `squelch`, `sender` or `internal`.
     pub origin: SmolStr,
     /// The start of its earliest alert.
     pub started_at: Timestamp,

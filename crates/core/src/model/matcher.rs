@@ -78,7 +78,7 @@ impl Matcher {
     /// Compiles the pattern, if there is one and it is not compiled. It takes the memory off `allowance`.
     ///
     /// # Errors
-    /// The pattern is no pattern, or takes more than there is. The matcher stays as it is.
+    /// The pattern is invalid, or takes more memory than there is. The matcher stays unchanged.
     pub fn compile(&mut self, allowance: &mut usize) -> Result<(), MatcherError> {
         if self.is_compiled() {
             let cost = self.cost();

@@ -16,11 +16,11 @@ pub struct NotificationId(pub u64);
 pub enum Kind {
     /// Opens an incident: interrupts.
     Page,
-    /// Changes or repeats an open incident: interrupts nobody.
+    /// Changes or repeats an open incident. It interrupts no person.
     Update,
     /// Closes an incident.
     Resolve,
-    /// Reports what was held back: interrupts nobody.
+    /// Reports the alerts held back. It interrupts no person.
     Digest,
 }
 
@@ -84,9 +84,9 @@ pub struct Notification {
     /// How many further alerts the bound left out.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub truncated: u64,
-    /// When the incident was first paged. Of a digest: since when it tells what was held back.
+    /// When the incident was first paged. For a digest, the start of its period.
     pub opened_at: Timestamp,
-    /// The message that already tells of the incident at the integration, by the receiver's name for it,
+    /// The message about the incident that the integration already shows, by the receiver's name for it,
     /// where the receiver can change a message. A later notification changes this message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<SmolStr>,

@@ -11,8 +11,8 @@ use super::{LabelSet, Matcher, MatcherError, Timestamp};
 pub struct Silence {
     /// A UUID. It is empty for a silence that a request asks for and that does not exist yet.
     pub id: SmolStr,
-    /// Sets of matchers: it silences what all matchers of any one set match. Read from a store, they are
-    /// not compiled.
+    /// Sets of matchers. It silences the alerts that all matchers of any one set match. Read from a store,
+    /// they are not compiled.
     #[serde(deserialize_with = "plain")]
     pub matchers: Vec<Vec<Matcher>>,
     /// From when.
@@ -21,7 +21,7 @@ pub struct Silence {
     pub ends_at: Timestamp,
     /// When it was made or changed last.
     pub updated_at: Timestamp,
-    /// Who made it.
+    /// The person who made it.
     pub created_by: SmolStr,
     /// Why.
     pub comment: SmolStr,
@@ -54,7 +54,7 @@ pub enum SilenceRequest {
 pub enum SilenceChange {
     /// It is made or changed.
     Set {
-        /// As it is now.
+        /// The current state.
         silence: Silence,
         /// The id of one that ends, this one standing for it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,7 +73,7 @@ pub enum SilenceError {
     /// There is none of that id.
     #[error("there is no silence {0:?}")]
     Unknown(SmolStr),
-    /// It says what cannot be.
+    /// It asks for an impossible value.
     #[error("invalid silence: {0}")]
     Invalid(&'static str),
     /// Its expressions would take more memory than all silences may.
@@ -155,7 +155,8 @@ impl Silence {
     }
 }
 
-/// Sets of matchers as they stand in a store. To compile them is for who knows how much memory there is.
+/// Sets of matchers in their stored form. The owner compiles them, since only it knows how much memory
+/// there is.
 fn plain<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Vec<Matcher>>, D::Error> {
     let sets = Vec::<Vec<std::borrow::Cow<'de, str>>>::deserialize(d)?;
     let read = |text: &std::borrow::Cow<'_, str>| Matcher::parse_plain(text).map_err(D::Error::custom);

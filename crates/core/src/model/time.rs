@@ -75,7 +75,7 @@ impl Timestamp {
             Err(error) => error,
         };
         let mut text = text.trim().to_owned();
-        // "For ever" as people write it lies a day beyond what the time library can hold.
+        // "For ever" as people write it lies a day beyond the range of the time library.
         if text.starts_with("9999-12-3") {
             return Ok(Self::MAX);
         }

@@ -113,7 +113,7 @@ impl Location {
 
     /// The local time of the place.
     pub fn civil(&self, at: Timestamp) -> DateTime {
-        // A Timestamp is kept within what can be written, which jiff's range contains.
+        // A Timestamp stays within the range of RFC 3339, which jiff's range contains.
         let at = jiff::Timestamp::from_millisecond(at.as_millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         self.zone.to_datetime(at)
     }

@@ -197,16 +197,16 @@ impl Receiver {
 pub struct IntegrationRef {
     /// `pagerduty[0]`: kind and position.
     pub name: SmolStr,
-    /// Whether it is told that an incident ended.
+    /// Whether it gets resolves.
     pub send_resolved: bool,
-    /// Whether it is told of changes to an open incident (repeats are always sent).
+    /// Whether it gets updates of an open incident (repeats are always sent).
     pub send_updates: bool,
-    /// Whether it can show a digest, which interrupts nobody.
+    /// Whether it can show a digest, which interrupts no person.
     #[serde(default = "takes_digests")]
     pub takes_digests: bool,
     /// How the readers of its messages recognise a problem.
     pub known_by: KnownBy,
-    /// Of how many alerts of one incident it is told at most.
+    /// The most alerts of one incident that its messages list.
     pub most_alerts: u32,
     /// A hash of where it leads: its type, URL and credential, or the file of the credential. 0 is unknown.
     #[serde(default)]
@@ -227,12 +227,12 @@ pub enum KnownBy {
     /// By the group key, the group's labels, the common summary or the fingerprints of the alerts, as
     /// those do that read Alertmanager's webhook. To them a group has resolved when all its alerts have.
     Group,
-    /// By nothing: people read a message as it stands.
+    /// By nothing: people read each message by itself.
     Nothing,
 }
 
 impl IntegrationRef {
-    /// An integration that is told of everything.
+    /// An integration that gets every notification.
     pub fn new(name: impl Into<SmolStr>, known_by: KnownBy) -> Self {
         let name = name.into();
         IntegrationRef {

@@ -1,7 +1,7 @@
 //! A noise profile: the numbers by which the engine holds, gathers or withholds pages.
 //!
-//! The structs are nested as the keys in the configuration are. Each default stands in one `Default`.
-//! A number that can be a third wrong without changing what is paged is a constant here and no key.
+//! The structs are nested as the keys in the configuration are. Each default stands in one `Default`. A
+//! number that can be a third wrong without a change of the pages is a constant here and no key.
 
 use std::collections::BTreeMap;
 
@@ -80,7 +80,7 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// Whether anything in it needs to know when or how often a series fired before.
+    /// Whether one of its settings needs the times or the number of a series' earlier firings.
     pub fn remembers_series(&self) -> bool {
         let counts = self.usual_per_day > 0 || self.busy != Busy::OFF;
         counts || !self.hold.time.is_zero() || self.alone.pages > 0
@@ -216,7 +216,7 @@ impl Default for Flapping {
     }
 }
 
-/// Whether what is decided is also done.
+/// Whether decisions have an effect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {

@@ -28,7 +28,7 @@ impl FailOpen {
     }
 }
 
-/// An alert that always fires, so that its silence says something.
+/// An alert that always fires, so that its absence is a sign.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// Its name in metrics and pages. It is unique. Default `heartbeat[0]` and so on.
@@ -106,7 +106,7 @@ impl Policy {
         self.heartbeats.iter().find(|h| h.matches(labels))
     }
 
-    /// How long an alert with these labels may fire without anybody being told, if there is a bound.
+    /// How long an alert with these labels may fire without a notification, if there is a bound.
     pub fn notified_within(&self, labels: &LabelSet) -> Option<Duration> {
         let level = self.severities.levels.get(self.severities.level_of(labels))?;
         let unheard = Some(self.self_check.unheard_after).filter(|d| level.never_hold && !d.is_zero());

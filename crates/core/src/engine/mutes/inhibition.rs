@@ -50,7 +50,7 @@ impl Inhibition {
         Inhibition { rules: rules.iter().map(rule).collect() }
     }
 
-    /// Takes in that an alert fires. Targets for which that may change something go to `dirty`.
+    /// Records that an alert fires. Targets that this may mute go to `dirty`.
     pub(crate) fn fires(&mut self, alert: AlertId, labels: &LabelSet, dirty: &mut BTreeSet<AlertId>) {
         for Rule { rule, scopes } in &mut self.rules {
             let (source, target) = (rule.is_source(labels), rule.is_target(labels));

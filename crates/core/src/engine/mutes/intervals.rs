@@ -1,4 +1,4 @@
-//! Mute windows: routes that notify nobody at some times. Rules: Alertmanager `timeinterval`.
+//! Mute windows: routes that notify no receiver at some times. Rules: Alertmanager `timeinterval`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ struct Now {
 }
 
 impl Intervals {
-    /// Takes over what the names mean, and looks at the clock.
+    /// Adopts the named intervals, and reads the clock.
     pub(crate) fn adopt(&mut self, now: Timestamp, named: &BTreeMap<SmolStr, Vec<TimeInterval>>) {
         self.named = named.iter().map(|(name, entries)| (name.clone(), Now::at(now, entries))).collect();
     }

@@ -32,7 +32,7 @@ pub(crate) struct Silences {
     /// here. It follows from `known` and the alerts, so it is no part of a snapshot.
     #[serde(skip)]
     matched: BTreeMap<AlertId, BTreeSet<SmolStr>>,
-    /// Those that are not expired and compiled. Follows from `known`.
+    /// The silences that are compiled and not expired. It follows from `known`.
     #[serde(skip)]
     index: SilenceIndex,
     /// Follows from the policy.
@@ -249,8 +249,8 @@ impl Silences {
         }
     }
 
-    /// Compiles what has room, those first that were changed longest ago, and gives up what has none.
-    /// Returns what that changed, and whether it has room now.
+    /// Compiles the silences that have room, the ones with the oldest change first, and drops the compiled
+    /// form of the others. It returns those whose state changed, and whether each has room now.
     fn fit(&mut self) -> Vec<(SmolStr, bool)> {
         let order = |e: &KnownSilence| (!e.is_live(), e.silence.updated_at, e.silence.id.clone());
         let mut all: Vec<&mut KnownSilence> = self.known.values_mut().collect();
@@ -295,7 +295,7 @@ impl Silences {
         in_force.for_each(|e| self.index.add(&e.silence));
     }
 
-    /// Those that are not expired and have no room: they silence nothing.
+    /// The unexpired silences without room. They silence no alert.
     pub(crate) fn without_room(&self) -> impl Iterator<Item = &Silence> {
         self.known.values().filter(|e| e.has_no_room()).map(|e| &e.silence)
     }
@@ -390,7 +390,7 @@ impl Silences {
         };
     }
 
-    /// Those that are about an alert with these labels, for a copy of the engine.
+    /// The silences that may match an alert with these labels, for a copy of the engine.
     pub(crate) fn only(&self, labels: &LabelSet) -> Silences {
         let about = self.index.about(labels).filter_map(|id| self.known.get_key_value(id));
         let about = about.filter(|(_, e)| e.silence.matches(labels));
@@ -430,7 +430,7 @@ impl Silences {
 }
 
 fn check(now: Timestamp, wanted: &Silence) -> Result<(), SilenceError> {
-    // Alertmanager counts a negative matcher as one that says something.
+    // To Alertmanager, a negative matcher alone is a valid silence.
     let says_nothing =
         |m: &Matcher| matches!(m.op(), MatchOp::Equal | MatchOp::Regex) && m.matches(&LabelSet::default());
     let matchers = || wanted.matchers.iter().flatten();

@@ -72,7 +72,7 @@ impl Occurrence {
                 Some(before) if before.firing => {
                     before.starts_at != said.starts_at && said.starts_at > ended_at
                 }
-                // An end that lay ahead counts as the time at which it was said.
+                // An end that lay ahead counts as the time of its statement.
                 Some(before) => before.ends_at.is_none_or(|ended| {
                     before.starts_at != said.starts_at && said.starts_at > ended.min(ended_at)
                 }),

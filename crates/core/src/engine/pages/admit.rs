@@ -49,7 +49,8 @@ impl Pages {
         self.suppress_by(world, alert, destination, count, (cause, release), basis);
     }
 
-    /// A muted alert resolves. Returns whether nobody was told of it, so that all is said.
+    /// A muted alert resolves. It returns whether no receiver was notified of it, so that nothing is left
+    /// to send.
     pub(crate) fn resolved_muted(
         &mut self,
         world: &mut World,
@@ -221,7 +222,7 @@ impl Pages {
         match groups::place(world.now, alert, state.incident(), group, &self.incidents.all, noise, name) {
             Place::Rejoin(id) | Place::Join(id) => {
                 self.incidents.join(world, id, alert, destination, count, flaps);
-                // It was gone for a moment, and its incident owes a page still.
+                // It was gone for a moment, and its incident still lacks a page.
                 if let Some(cause) = world.state(alert, destination).owed.take() {
                     self.fires_on(world, alert, destination, *cause);
                 }
@@ -270,7 +271,7 @@ impl Pages {
         if !state.is_admitted() {
             return self.suppress(world, alert, destination, waiting, Cause::NeverPaged, None);
         }
-        // Damping withholds the resolve of an alert that somebody was notified of, and of no other one.
+        // Damping withholds the resolve of an alert only if a receiver was notified of it.
         if state.damping.flaps().is_some() && state.notified_in().is_some() {
             state.waiting += waiting;
             return;

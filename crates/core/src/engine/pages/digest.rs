@@ -22,7 +22,7 @@ use crate::model::{
     NotificationId, Outcome, Reason, Status, Timestamp,
 };
 
-/// A period tells apart at most this many alerts for each receiver. It only counts further ones.
+/// A period lists at most this many alerts one by one for each receiver. It only counts further ones.
 const REMEMBERED: usize = 1_000;
 /// A digest lists at most this many alerts.
 const LISTED: usize = 100;
@@ -312,7 +312,7 @@ impl Pages {
 }
 
 impl Digests {
-    /// Notes what was held back, if somebody is to hear of it.
+    /// Records an alert held back, if a digest will list it.
     pub(crate) fn held_back(
         &mut self,
         world: &mut World,
@@ -333,7 +333,7 @@ impl Digests {
         }
     }
 
-    /// Something that fires is withheld: it is not disposed yet, and told of all the same.
+    /// Firing alerts are withheld. They are not disposed yet, and the digest still lists them.
     pub(crate) fn withheld_alerts(&mut self, world: &mut World, destination: DestinationId) {
         let settings = world.destinations.get(destination);
         if settings.noise.digest.is_zero() || settings.observes() {
@@ -388,7 +388,7 @@ fn as_it_stands(world: &World, id: AlertId, receiver: &SmolStr) -> Option<AlertV
     })
 }
 
-/// The digest of a period, but for its number and whom it goes to.
+/// The digest of a period, without its number and its integrations.
 fn digest_of(
     world: &World,
     receiver: &SmolStr,

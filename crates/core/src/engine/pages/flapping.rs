@@ -101,7 +101,7 @@ impl Pages {
         }
     }
 
-    /// Flapping is over: the truth is told.
+    /// Flapping is over: the receiver gets the true state.
     pub(crate) fn calmed(&mut self, world: &mut World, alert: AlertId, destination: DestinationId) {
         let (now, noise) = (world.now, world.destinations.get(destination).noise.clone());
         world.timers.clear(&Timer::Confirm(destination, alert));

@@ -1,5 +1,5 @@
-//! `mode: observe`: Squelch forwards to the receiver what the sender sent, under the sender's own keys.
-//! Beside that, the engine decides what it would have done, and that leaves nowhere.
+//! `mode: observe`: Squelch forwards the sender's statements to the receiver, under the sender's own keys.
+//! Beside that, the engine decides as in enforce mode, and none of those decisions leaves.
 //!
 //! A mirrored incident is one notification group of the sender: it pages, changes, repeats and resolves
 //! when the sender says so. Statements without a group (API v2) get the group that Alertmanager would give
@@ -27,10 +27,10 @@ const COPY_WITHIN: Duration = Duration::from_secs(60);
 /// The sender's incidents. Bounded by the alerts: each open one holds an alert that fires.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Forwards {
-    /// Those that are open, by receiver and the sender's group key.
+    /// The open ones, by receiver and the sender's group key.
     #[serde(with = "crate::engine::pairs")]
     pub(crate) open: BTreeMap<(SmolStr, SmolStr), Forward>,
-    /// Those of which not all is said yet.
+    /// Those with notifications still to send.
     pub(crate) unsettled: BTreeSet<IncidentId>,
 }
 

@@ -33,7 +33,7 @@ impl Pages {
         world.timers.set_if_unset(Timer::ForgetSeries(key.0, series), forget_at);
         let recent = &mut self.groups.entry(key.clone()).or_default().recent;
         recent.insert(series, now);
-        // Those that are too old do not count anyway.
+        // Those that are too old do not count.
         if recent.len().is_power_of_two() {
             recent.retain(|_, at| *at >= now - FAN_OUT_WITHIN);
         }
@@ -104,7 +104,7 @@ impl Pages {
         world.timers.set_by(Timer::GroupWait(key.clone()), if fans_out { now } else { due });
     }
 
-    /// An alert is nothing unusual: the next page of its group tells of it.
+    /// An alert is usual: the next page of its group lists it.
     fn withhold(&mut self, world: &mut World, key: &GroupKey, alert: WithheldAlert) {
         world.alerts.state_mut(alert.alert, key.0).withhold(key.clone());
         if let Some(group) = self.groups.get_mut(key) {
@@ -278,7 +278,7 @@ impl Pages {
         pending.count
     }
 
-    /// Forgets what was withheld, has resolved, and is too old for the next page.
+    /// Forgets withheld alerts that have resolved and are too old for the next page.
     fn prune_withheld(&mut self, world: &mut World, key: &GroupKey) {
         // A fan-out takes older alerts back than a page does.
         let oldest = world.now - FAN_OUT_WITHIN;

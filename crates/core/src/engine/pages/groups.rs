@@ -25,13 +25,13 @@ pub(crate) struct Group {
     /// Incidents that are not over, oldest first. They include those of merged pages that list alerts of
     /// the group.
     pub(crate) open: Vec<IncidentId>,
-    /// A merged page told of it.
+    /// A merged page included it.
     #[serde(default)]
     pub(crate) merged: bool,
     /// The number of incidents with notifications still to send. While there are any, no generation is
     /// reused.
     pub(crate) unsettled: u32,
-    /// An incident of it ended at a receiver that is told of no ends: its key may be open there still.
+    /// An incident of it ended at a receiver that gets no resolves: its key may still be open there.
     pub(crate) left_open: bool,
     /// The content of the next page, in the order of arrival.
     pub(crate) pending: Vec<Pending>,
@@ -59,7 +59,7 @@ pub(crate) struct Pending {
     pub(crate) due: Timestamp,
     pub(crate) wait: Wait,
     pub(crate) firing: Firing,
-    /// It recovered meanwhile, and is told all the same.
+    /// It recovered meanwhile, and the page lists it all the same.
     pub(crate) recovered: bool,
 }
 
@@ -196,8 +196,8 @@ impl Group {
         late.map(|(_, series)| series).collect::<std::collections::BTreeSet<_>>().len()
     }
 
-    /// Takes what waits, or is withheld, of an alert that ended meanwhile out of the next page: it fires
-    /// anew. Returns its observations, and when its page was due.
+    /// An alert ended meanwhile and fires anew. It takes the alert's waiting or withheld entry out of the
+    /// next page, and returns its observations, and when its page was due.
     pub(crate) fn take_ended(&mut self, alert: AlertId) -> (u64, Option<Timestamp>) {
         let pending = self.pending.extract_if(.., |p| p.alert == alert && p.recovered);
         let pending: Vec<(u64, Timestamp)> = pending.map(|p| (p.count, p.due)).collect();
@@ -206,7 +206,7 @@ impl Group {
         (count, pending.iter().map(|(_, due)| *due).min())
     }
 
-    /// Whether it has no incident that somebody must still hear of, and no page about to leave.
+    /// Whether it has no incident with a notification still to send, and no page about to leave.
     pub(crate) fn is_idle(&self) -> bool {
         self.unsettled == 0 && self.pending.is_empty() && self.withheld.iter().all(|q| q.resolved)
     }

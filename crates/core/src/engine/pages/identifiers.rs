@@ -1,9 +1,9 @@
-//! Identifiers in label values: a new container, device or request changes them, and the thing that breaks
+//! Identifiers in label values: a new container, device or request changes them, while the broken thing
 //! keeps its name.
 //!
 //! An address is no identifier: two machines are two series.
 
-/// `value` without what makes it different each time, if it has any such part.
+/// `value` without the part that differs each time, if it has any such part.
 pub(crate) fn stable(value: &str) -> Option<String> {
     let uuid = || is_uuid(value).then(|| "*".to_owned());
     pod(value).or_else(uuid).or_else(|| device(value)).or_else(|| hash(value)).or_else(|| number(value))

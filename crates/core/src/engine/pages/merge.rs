@@ -72,7 +72,7 @@ impl Pages {
         })
     }
 
-    /// Folds a would-be page into the storm's incident, which tells of it as an update.
+    /// Folds a would-be page into the storm's incident, which gets an update about it.
     fn fold(
         &mut self,
         world: &mut World,

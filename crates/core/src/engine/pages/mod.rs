@@ -1,4 +1,4 @@
-//! From an alert that no mute keeps back to the incident that tells of it: hold, group, gather, storm, limit.
+//! From an alert that no mute keeps back to its incident: hold, group, gather, storm, limit.
 
 pub(crate) mod admit;
 pub(crate) mod alone;
@@ -35,7 +35,7 @@ use crate::engine::timers::Timer;
 use crate::engine::world::{REMEMBER_ON, World, earliest};
 use crate::model::{AlertId, Duration};
 
-/// Above so many alerts withheld in one group, those that resolved go.
+/// With more alerts than this withheld in one group, resolved ones go.
 pub(crate) const WITHHELD: usize = 10_000;
 
 /// The groups, the alerts that they gather for their next page, and the incidents that they opened.
@@ -112,7 +112,7 @@ impl Pages {
         }
     }
 
-    /// Tries again at once every notification that was refused. A person may have mended the URL, the
+    /// Tries again at once every notification that was refused. A person may have corrected the URL, the
     /// key or the file that holds it, and the engine knows none of these.
     pub(crate) fn retry_all(&mut self, world: &mut World) {
         for (id, incident) in &mut self.incidents.all {
@@ -124,7 +124,7 @@ impl Pages {
         self.digests.retry_digests(world);
     }
 
-    /// The groups of the incidents of which all is said now look whether they are idle.
+    /// The groups whose incidents have nothing left to send check whether they are idle.
     pub(crate) fn forget_settled(&mut self, world: &mut World) {
         for Settled { id, group: key, side, left_open } in std::mem::take(&mut self.incidents.settled) {
             if side == Side::Forwarded {
@@ -165,8 +165,8 @@ impl Pages {
         }
     }
 
-    /// The incident with a recent page in which an alert of this group is told of: its `own`, else the
-    /// group's newest.
+    /// The incident with a recent page that includes an alert of this group: its `own`, else the group's
+    /// newest.
     pub(crate) fn recent_incident(
         &self,
         world: &World,

@@ -111,7 +111,7 @@ impl Pages {
             Some(cause) => cause,
             None => alone::news(world, incident, destination).unwrap_or(Cause::AlertsChanged),
         };
-        // An integration that is gone hears of this version if a reload brings it back.
+        // An integration that left the configuration gets this version if a reload brings it back.
         incident.issue(world.now, cause.clone(), false);
         match incident.takes_updates() {
             true => {
@@ -205,8 +205,8 @@ impl Pages {
         }
     }
 
-    /// It got worse: a new generation takes what fires over, under a new key, so that it
-    /// interrupts. The old incident is resolved once the new page is accepted.
+    /// It got worse: a new generation takes the firing alerts over, under a new key, so that it interrupts.
+    /// The old incident is resolved once the new page is accepted.
     pub(crate) fn supersede(&mut self, world: &mut World, old: IncidentId, cause: Cause) {
         let Some(incident) = self.incidents.all.get(&old) else { return };
         if incident.superseded_by.is_some() || incident.phase != Phase::Open {
@@ -273,8 +273,8 @@ impl Pages {
         true
     }
 
-    /// An alert fires still, for which its incident owes a page: it pages again, unless its page is recent.
-    /// Within `merge_window` a person is at it already.
+    /// An alert still fires, and its incident lacks a page for it. It pages again, unless its page is
+    /// recent. Within `merge_window` a person works on it already.
     pub(crate) fn fires_on(
         &mut self,
         world: &mut World,

@@ -147,7 +147,7 @@ impl Pages {
         }
     }
 
-    /// Suppresses what rests on `basis`.
+    /// Suppresses observations on the basis `basis`.
     pub(crate) fn suppress_by(
         &mut self,
         world: &mut World,

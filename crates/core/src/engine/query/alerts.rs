@@ -115,7 +115,7 @@ pub struct AlertDetail {
 }
 
 impl Query<'_> {
-    /// Whether an alert fires, as far as anybody said.
+    /// Whether an alert fires, by the statements of its senders.
     pub fn still_fires(&self, alert: &AlertView) -> bool {
         let own =
             self.pages.internal.values().filter_map(|id| self.pages.incidents.all.get(id)?.internal.as_ref());
@@ -139,7 +139,7 @@ impl Query<'_> {
         }
     }
 
-    /// An alert that Squelch remembers. `now` is the time at which somebody looks.
+    /// An alert that Squelch remembers. `now` is the time of the query.
     pub fn alert(&self, now: Timestamp, id: AlertId) -> Option<AlertDetail> {
         let alert = self.known_alert(id, self.world.alerts.alert(id)?);
         let decided = self.world.taken_destinations(id).into_iter().filter_map(|destination| {

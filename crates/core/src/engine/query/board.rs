@@ -27,7 +27,7 @@ pub enum BoardPart {
     All,
     /// Incidents.
     Incidents,
-    /// Alerts that are in no incident: they wait, or something mutes them.
+    /// Alerts that are in no incident: they wait, or a cause mutes them.
     Waiting,
 }
 
@@ -91,7 +91,7 @@ pub struct Standing {
     pub state: RowState,
     /// Of [`RowState::Observed`]: its state if the profile did not observe.
     pub would: Option<RowState>,
-    /// Who decided.
+    /// The decider.
     pub origin: Origin,
     /// The `dedup_key` of the incident. An alert that waits has none.
     pub incident: Option<SmolStr>,
@@ -134,7 +134,7 @@ pub struct Row {
     pub silenced: usize,
     /// Whether an integration refused its newest notification for good.
     pub refused: bool,
-    /// Who took the incident on in the tool that paged them, and when.
+    /// The person who acknowledged the incident in their pager, and when.
     pub acknowledged: Option<(SmolStr, Timestamp)>,
     /// Whether a person can release it now.
     pub releasable: bool,
@@ -277,7 +277,7 @@ impl Query<'_> {
         firing.or(incident.members.iter().next()).map(|(alert, _)| *alert)
     }
 
-    /// Where an alert waits that no incident tells of. `None` if it does not wait.
+    /// Where an alert waits that is in no incident. `None` if it does not wait.
     pub(crate) fn waiting_state(&self, alert: AlertId, state: &AlertState) -> Option<RowState> {
         if state.is_kept_by_mute() {
             return self.world.fires(alert).then_some(RowState::Muted);

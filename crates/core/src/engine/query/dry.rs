@@ -66,7 +66,7 @@ pub struct DryRoute {
 pub enum DryStep {
     /// The observation is disposed.
     Decided(Decision),
-    /// Nothing is decided yet: when the engine looks again at what waits.
+    /// Nothing is decided yet. The time is that of the engine's next look at waiting alerts.
     Waits {
         /// Since when.
         at: Timestamp,
@@ -77,7 +77,7 @@ pub enum DryStep {
     Sent {
         /// When.
         at: Timestamp,
-        /// To whom.
+        /// The receiver.
         receiver: SmolStr,
         /// By which integration.
         integration: SmolStr,
@@ -98,7 +98,7 @@ pub enum DryOutcome {
         /// So long after its start.
         after: Duration,
     },
-    /// It pages nobody. It is disposed like this.
+    /// It sends no page. This is its disposition.
     Disposed {
         /// The disposition.
         disposition: Disposition,
@@ -281,7 +281,7 @@ impl Query<'_> {
     }
 }
 
-/// Handles `event`, lets every receiver accept, and notes what concerns `alert`.
+/// Handles `event`, lets every receiver accept, and records the effects on `alert`.
 fn step(engine: &mut Engine, now: Timestamp, event: &Event, alert: AlertId, run: &mut DryRun) {
     let mut effects = Effects::default();
     engine.handle(now, event, &mut effects);

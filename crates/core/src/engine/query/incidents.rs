@@ -53,7 +53,7 @@ impl fmt::Display for IncidentCursor {
 }
 
 impl IncidentCursor {
-    /// Reads what [`fmt::Display`] writes.
+    /// Reads the output of [`fmt::Display`].
     pub fn parse(text: &str) -> Option<IncidentCursor> {
         let number = text.strip_prefix('i');
         let id = number.unwrap_or(text).parse().ok()?;
@@ -66,7 +66,7 @@ impl IncidentCursor {
 pub struct OpenIncident {
     /// Its number, as in the history.
     pub number: u64,
-    /// As it stands on the board.
+    /// Its row on the board.
     pub row: Row,
     /// Its group's key, as Alertmanager writes it.
     pub group_key: SmolStr,
@@ -81,8 +81,8 @@ pub struct OpenIncident {
 }
 
 impl Query<'_> {
-    /// An incident of which not all is said, with up to `limit` of its alerts after the first `offset`. With
-    /// `observed`, it is the incident that would have this key.
+    /// An incident with notifications still to send, with up to `limit` of its alerts after the first
+    /// `offset`. With `observed`, it is the incident that would have this key.
     pub fn incident(
         &self,
         dedup_key: &str,

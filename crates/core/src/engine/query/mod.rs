@@ -86,7 +86,8 @@ impl Query<'_> {
         counts
     }
 
-    /// An alert as it is known, as if `source` said so: for one whose repeats break the engine.
+    /// The current state of an alert, as a statement of `source`. It serves alerts whose repeats make the
+    /// engine fail.
     pub fn as_known(&self, source: Source, alert: AlertId) -> Option<Batch> {
         let known = self.world.alerts.alert(alert)?;
         let (annotations, generator_url) = self.world.alerts.said(known);
@@ -124,7 +125,7 @@ impl Query<'_> {
         ]
     }
 
-    /// Whether something in `batch` fires that is not known, so that one more alert would be remembered.
+    /// Whether an alert in `batch` fires that is not known, so that one more alert would be remembered.
     pub fn has_unknown(&self, batch: &Batch) -> bool {
         let firing = |o: &&Observation| o.status == Status::Firing;
         batch.observations.iter().filter(firing).any(|o| {
@@ -161,8 +162,7 @@ impl Query<'_> {
         open.collect()
     }
 
-    /// Whether anything of `alert` is held back at `receiver` that [`crate::engine::Event::Release`] would
-    /// let go.
+    /// Whether `receiver` holds an alert back that [`crate::engine::Event::Release`] would release.
     pub fn can_release(&self, alert: AlertId, receiver: &str) -> bool {
         self.world.destinations_to(alert, receiver).any(|destination| {
             let state = self.world.alerts.state(alert, destination);

@@ -1,4 +1,4 @@
-//! The words of a row: its state, its next step, and who decided.
+//! The words of a row: its state, its next step, and its decider.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,8 +23,8 @@ pub enum RowState {
     Withheld,
     /// A silence, a time interval or another alert mutes it.
     Muted,
-    /// Its profile only observes, so Squelch notifies nobody. [`crate::engine::Standing::would`] says where
-    /// it would stand.
+    /// Its profile only observes, so Squelch notifies no receiver. [`crate::engine::Standing::would`] has
+    /// the state that it would have.
     Observed,
     /// A worse incident took its place.
     Superseded,
@@ -47,11 +47,11 @@ pub enum NextStep {
     Retries,
     /// Flapping ends then, if not before.
     StopsFlapping,
-    /// Its mute ends. It pages, unless something else mutes it.
+    /// Its mute ends. It pages, unless another cause mutes it.
     MayPage,
 }
 
-/// Who decided that there is an incident.
+/// The decider of an incident.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {

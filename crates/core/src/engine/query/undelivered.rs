@@ -69,7 +69,7 @@ impl Query<'_> {
         all.into_values().collect()
     }
 
-    /// The integrations that refused what they were told last of one incident.
+    /// The integrations that refused the latest notification of one incident.
     pub(crate) fn refused_of(&self, incident: &Incident) -> Vec<Refused> {
         let home = &self.world.destinations.get(incident.group.0).receiver;
         let refusing = incident.channels.iter().filter(|channel| channel.refuses());

@@ -70,8 +70,8 @@ impl Churn {
     }
 }
 
-/// The one label that differs, if the two have the same names and no other value differs but of those that
-/// are ignored.
+/// The one label that differs, if the two have the same names and no other value differs, except for
+/// ignored ones.
 fn differs<'a>(before: &LabelSet, after: &'a LabelSet, ignored: impl Fn(&str) -> bool) -> Option<&'a str> {
     if before.iter().len() != after.iter().len() {
         return None;

@@ -1,9 +1,9 @@
-//! Senders whose clock is wrong: their names, the error, and the content of their alerts all the same.
+//! Senders whose clock is wrong: their names and the error. The content of their alerts still counts.
 //!
-//! Only what cannot come from a slow network counts. A sender is ahead if it states a start, or the end of
-//! something that has resolved, that has not come yet. A sender is behind if the end that it gives has passed
-//! each time and moves on each time: Prometheus moves the end of an alert that fires on with each repeat, and
-//! never that of one that has resolved.
+//! Only evidence that a slow network cannot cause counts. A sender is ahead if it states a start, or the
+//! end of a resolved alert, that has not come yet. A sender is behind if the end that it gives has passed
+//! each time and moves on each time. Prometheus moves the end of a firing alert on with each repeat, and
+//! never that of a resolved one.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ const LASTS: Duration = Duration::from_hours(1);
 /// So much of the name of a sender is kept.
 const NAME: usize = 200;
 
-/// So many senders are told of by name.
+/// The number of senders that an alarm names.
 const NAMED: usize = 5;
 
 /// Senders whose clock is wrong.
@@ -49,7 +49,7 @@ impl Clocks {
     fn note(&mut self, now: Timestamp, name: &str, by: i64) {
         let name = short(name);
         let before = self.senders.get(name).filter(|wrong| wrong.until > now).map_or(0, |wrong| wrong.by);
-        // The most that was shown is nearest to the truth, as long as it is on the same side.
+        // The largest error is nearest to the truth, as long as it is on the same side.
         let by = if before.signum() == by.signum() && before.abs() > by.abs() { before } else { by };
         if self.senders.len() >= SENDERS && !self.senders.contains_key(name) {
             let oldest =
@@ -59,7 +59,7 @@ impl Clocks {
         self.senders.insert(name.into(), Wrong { by, until: now + LASTS });
     }
 
-    /// Those that are wrong at `now`, and by how many milliseconds.
+    /// The senders whose clock is wrong at `now`, and by how many milliseconds.
     pub(crate) fn wrong(&self, now: Timestamp) -> impl Iterator<Item = (&SmolStr, i64)> {
         self.senders.iter().filter(move |(_, wrong)| wrong.until > now).map(|(name, wrong)| (name, wrong.by))
     }

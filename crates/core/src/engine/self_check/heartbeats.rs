@@ -18,12 +18,12 @@ use crate::engine::world::World;
 use crate::model::{AlertId, Cause, Duration, LabelSet, Problem, Source, Timestamp};
 use crate::policy::Heartbeat;
 
-/// So many senders of one heartbeat are told apart.
+/// The number of a heartbeat's senders that are kept apart.
 const SENDERS: usize = 100;
-/// A sender that was silent for this long is gone for good.
+/// After this silence, Squelch forgets a sender.
 const GONE: Duration = Duration::from_hours(24 * 7);
 
-/// When each heartbeat was heard.
+/// The times of each heartbeat.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Heartbeats {
     /// When the program started last.
@@ -37,7 +37,7 @@ struct Beats {
     since: Timestamp,
     #[serde(with = "crate::engine::pairs")]
     senders: BTreeMap<(Source, AlertId), Beat>,
-    /// The incident that says that it was never heard.
+    /// The incident about a heartbeat that never came.
     never: Option<GroupKey>,
 }
 
@@ -98,7 +98,7 @@ impl SelfCheck {
         release_heartbeats(world, pages);
     }
 
-    /// A heartbeat fires, as one who sends it says.
+    /// A heartbeat fires, by the statement of a sender.
     pub(crate) fn beat(
         &mut self,
         world: &mut World,
@@ -147,7 +147,7 @@ impl SelfCheck {
             let problem = Problem::HeartbeatNeverHeard { name: name.clone(), after: heartbeat.silent_after };
             let key = pages.raise(world, &receiver, &labels, problem);
             if let Some(beats) = self.heartbeats.by_name.get_mut(name) {
-                // A receiver that reaches nobody is not asked again until something changes.
+                // A receiver without integrations is not asked again until something changes.
                 beats.never = key.or(Some((crate::engine::destinations::DestinationId(0), labels)));
             }
         }
@@ -187,7 +187,7 @@ impl SelfCheck {
     }
 }
 
-/// An alert that is a heartbeat from now on is told of no more.
+/// An alert that is a heartbeat from now on gets no more notifications.
 fn release_heartbeats(world: &mut World, pages: &mut Pages) {
     if world.policy.heartbeats.is_empty() {
         return;

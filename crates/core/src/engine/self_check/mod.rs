@@ -54,7 +54,7 @@ impl SelfCheck {
         }
     }
 
-    /// Something went wrong outside of the engine.
+    /// Raises an alarm about a problem outside of the engine.
     pub(crate) fn alarm(&mut self, world: &mut World, pages: &mut Pages, alarm: &Alarm) {
         let what = alarm.problem.alertname();
         self.put(world, pages, alarm.problem.clone(), true);

@@ -42,7 +42,7 @@ impl Bounds {
 }
 
 impl SelfCheck {
-    /// An alert beyond the bound: it is told of with the others, and not remembered.
+    /// An alert beyond the bound. It is reported with the others, and not remembered.
     pub(crate) fn overflow(&mut self, world: &mut World, observation: &Observation, alert: AlertId) {
         world.accounting.overflow();
         let limit = world.policy.limits.alerts;
@@ -85,7 +85,7 @@ impl SelfCheck {
         }
     }
 
-    /// Whether anything came beyond the bound lately.
+    /// Whether an alert came beyond the bound recently.
     pub(crate) fn overflows(&self) -> bool {
         !self.bounds.overflows.is_empty()
     }
@@ -104,7 +104,8 @@ impl SelfCheck {
             let problem = Problem::TooManyAlerts { known: world.alerts.len(), limit, beyond: overflow.count };
             let labels = LabelSet::from_pairs([("alertname", problem.alertname()), ("receiver", &receiver)]);
             let key = pages.raise(world, &receiver, &labels, problem);
-            // A receiver that reaches nobody now may have been told before, and is to hear of the end.
+            // A receiver that has no integrations now may have been notified before, and must get the
+            // resolve.
             if let Some(overflow) = self.bounds.overflows.get_mut(&receiver).filter(|_| key.is_some()) {
                 overflow.key = key;
             }

@@ -46,14 +46,14 @@ struct Further {
     /// How often senders stated that one of them fires.
     count: u64,
     last_seen: Timestamp,
-    /// The incident that tells of them.
+    /// The incident about them.
     notified: Option<GroupKey>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Quarantined {
     last_seen: Timestamp,
-    /// The incidents that tell of it.
+    /// The incidents about it.
     notified: BTreeSet<GroupKey>,
 }
 
@@ -164,7 +164,8 @@ impl SelfCheck {
                 };
                 let labels =
                     LabelSet::from_pairs([("alertname", problem.alertname()), ("receiver", &receiver)]);
-                // A receiver that reaches nobody now may have been told before, and is to hear of the end.
+                // A receiver that has no integrations now may have been notified before, and must get the
+                // resolve.
                 if let Some(key) = pages.raise(world, &receiver, &labels, problem) {
                     further.notified = Some(key);
                 }
@@ -207,7 +208,7 @@ impl SelfCheck {
         }
     }
 
-    /// Closes what was not said again for `stale_after`.
+    /// Closes the quarantine of alerts that were not stated again for `stale_after`.
     pub(crate) fn quarantine_over(&mut self, world: &mut World, pages: &mut Pages) {
         let (now, patience) = (world.now, world.policy.stale_after);
         let mut over = BTreeSet::new();

@@ -1,5 +1,5 @@
-//! Values of the severity label that no level names. Their alerts get the default level, so somebody must
-//! hear of a value that is misspelt.
+//! Values of the severity label that no level names. Their alerts get the default level, so a person must
+//! learn of a misspelt value.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
-//! The problems of Squelch itself that a person must hear of, and when each is over.
+//! The problems of Squelch itself that a person must know, and when each is over.
 //!
-//! It looks once a minute while there is anything to look at, and not at all otherwise.
+//! It looks once a minute while there is a problem to watch, and not at all otherwise.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ use crate::model::{AlertId, Duration, LabelSet, NameCount, Problem, Timestamp};
 
 /// How often it looks again.
 pub(crate) const EVERY: Duration = Duration::from_mins(1);
-/// The number of late alerts that are told apart.
+/// The number of late alerts that are listed one by one.
 const UNHEARD: usize = 10_000;
 
 /// The current problems.
@@ -35,12 +35,12 @@ pub(crate) struct Watch {
     /// The raised incidents, by their subject.
     #[serde(with = "crate::engine::pairs")]
     pub(crate) raised: BTreeMap<SmolStr, GroupKey>,
-    /// When what was raised from outside is over, unless it is raised again.
+    /// When an outside problem is over, unless it is raised again.
     pub(crate) lapses: BTreeMap<SmolStr, Timestamp>,
 }
 
 impl SelfCheck {
-    /// The time is over within which somebody should have been told.
+    /// The time within which a receiver should have been notified is over.
     pub(crate) fn unheard(&mut self, mutes: &Mutes, world: &mut World, pages: &Pages, alert: AlertId) {
         let Some(within) = pages.incidents.silence_of(world, alert) else {
             self.watch.unheard.remove(&alert);
@@ -66,7 +66,8 @@ impl SelfCheck {
         world.timers.set_if_unset(Timer::SelfCheck, world.now);
     }
 
-    /// A page may not have been taken in time: its receiver's fallback is told too, and so is a person.
+    /// A receiver may not have accepted a page in time. Then Squelch notifies the receiver's fallback too,
+    /// and raises an alarm.
     pub(crate) fn undelivered(&mut self, world: &mut World, pages: &mut Pages, id: IncidentId) {
         self.watch.stuck.remove(&id);
         let Some(incident) = pages.incidents.all.get(&id) else { return };
@@ -85,7 +86,7 @@ impl SelfCheck {
         world.timers.set(Timer::Undelivered(id), alarm.map_or(again, |at| at.min(again)));
     }
 
-    /// Says what is wrong, and closes what no longer is.
+    /// Raises the current problems, and closes those that are over.
     pub(crate) fn look(&mut self, mutes: &Mutes, world: &mut World, pages: &mut Pages) {
         for id in self.watch.stuck.clone() {
             let Some(incident) = pages.incidents.all.get(&id) else {
@@ -157,7 +158,7 @@ impl SelfCheck {
         let mut receivers: BTreeMap<SmolStr, u64> = BTreeMap::new();
         for (id, index) in pages.incidents.refused.values().filter(|(id, _)| lives(id)) {
             let Some(incident) = pages.incidents.all.get(id) else { continue };
-            // Another alarm tells of these.
+            // Another alarm reports these.
             if incident.channels.get(*index).is_some_and(crate::engine::incidents::channel::Channel::is_gone)
             {
                 continue;
