@@ -66,15 +66,15 @@ Examples:
 /// Which alerts are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Which {
-    /// Those that fire.
+    /// Firing alerts.
     Firing,
-    /// Those that resolved and are still remembered.
+    /// Resolved alerts that are still remembered.
     Resolved,
     /// All.
     All,
 }
 
-/// Lists or exports: 0 then, 1 if nobody can be asked, 2 if the question makes no sense.
+/// Lists or exports. The code is 0 then, 1 if no server answers, 2 if the question is invalid.
 pub async fn run(args: Args) -> ExitCode {
     let wanted = match matchers(&args.matchers) {
         Ok(wanted) => wanted,
@@ -126,7 +126,7 @@ fn simple(alerts: &[AlertEntry], screen: &Screen) -> String {
     screen.table(&["Alertname", "Starts At", "State", "Receiver", "Labels", "Why"], &rows)
 }
 
-/// Where an alert stands, and whether anybody is told.
+/// The state of an alert, and whether a receiver is notified.
 fn state(standing: &StandingEntry) -> String {
     match (standing.would, standing.origin) {
         (Some(would), _) => format!("observed (would be {})", would.as_str()),

@@ -1,4 +1,4 @@
-//! Defaults of the commands that ask a server, from a file of the person who asks, as amtool has one.
+//! Defaults of the commands that ask a server, from a file of the user, as amtool has one.
 
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,7 @@ pub fn asks_a_server(matches: &ArgMatches) -> bool {
 /// environment variable come before a file, and the file of the person before that of the machine.
 ///
 /// # Errors
-/// A file is there and cannot be read, or something in it is wrong.
+/// A file exists and cannot be read, or has an error.
 pub fn apply(command: Command) -> Result<Command, String> {
     let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".config/squelch/config.yml"));
     let files = home.into_iter().chain([PathBuf::from("/etc/squelch/client.yml")]);

@@ -1,4 +1,4 @@
-//! `squelch cluster`: the replicas that share a PostgreSQL, and who decides.
+//! `squelch cluster`: the replicas that share a PostgreSQL, and the owner.
 
 use std::cell::Cell;
 use std::process::ExitCode;
@@ -27,7 +27,7 @@ Examples:
   Watch a standby take over:
     squelch cluster --watch";
 
-/// A replica that PostgreSQL has not heard of for so many seconds has ended. It also has no lease any more.
+/// A replica that sent PostgreSQL no report for this many seconds has ended. It also has no lease any more.
 const GONE: f64 = 10.0;
 
 /// Prints: 0 if one replica owns the storage, 1 if none does or the server does not answer.

@@ -54,7 +54,7 @@ Examples:
   Write the keys of the open incidents:
     squelch incidents -o json | jq -r '.[].dedupKey'";
 
-/// Lists: 0 then, 1 if nobody can be asked, 2 if the question makes no sense.
+/// Lists. The code is 0 then, 1 if no server answers, 2 if the question is invalid.
 pub async fn run(args: Args) -> ExitCode {
     let mut parameters = match filters(&args.matchers) {
         Ok(parameters) => parameters,
@@ -136,7 +136,7 @@ fn simple(incidents: &[IncidentEntry], screen: &Screen) -> String {
     screen.table(&head, &rows)
 }
 
-/// Where it stands, and who decided that.
+/// Its state, and the decider.
 fn state(incident: &IncidentEntry) -> String {
     let state = match &incident.would {
         Some(would) => format!("observed (would be {})", would.as_str()),

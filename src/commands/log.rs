@@ -83,11 +83,11 @@ pub fn init(args: Args) {
         Format::Logfmt => log.event_format(Logfmt).try_init(),
         Format::Json => log.json().flatten_event(true).with_current_span(false).try_init(),
     };
-    // Somebody logs already, as in a test: theirs stays.
+    // Another logger is set already, as in a test: it stays.
     drop(outcome);
 }
 
-/// Writes text for a person, as it is.
+/// Writes text for a person, unchanged.
 pub fn say(text: &str) {
     for line in text.lines() {
         LOG.push(format!("{line}\n").as_bytes());
@@ -176,7 +176,7 @@ impl Visit for Fields {
     }
 }
 
-/// Quotes what is not one plain word, and escapes what a terminal or a parser would act on.
+/// Quotes text that is not one plain word, and escapes characters that a terminal or a parser would act on.
 fn value(out: &mut impl fmt::Write, text: &str) -> fmt::Result {
     let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '=' | '\\');
     if !text.is_empty() && text.chars().all(plain) {

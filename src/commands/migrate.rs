@@ -1,4 +1,4 @@
-//! `squelch migrate`: says what changes for a user who moves from Alertmanager to Squelch.
+//! `squelch migrate`: lists the changes for a user who moves from Alertmanager to Squelch.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};

@@ -48,12 +48,12 @@ enum Command {
     Serve(serve::Args),
     /// Say whether configuration files are valid, and list their contents.
     CheckConfig(check_config::CheckConfig),
-    /// Say what changes for a user of Alertmanager, and which two edits to make.
+    /// List the changes for a user of Alertmanager, and the two edits to make.
     Migrate(migrate::Args),
     /// Run behaviour tests of a configuration: the alerts that fire, and the notifications that must
     /// follow.
     Test(test::Args),
-    /// Say what a configuration would have made of the past.
+    /// Replay the past under a configuration, and count its pages.
     Backtest(backtest::Args),
     /// Say of alerts why they did or did not page.
     Explain(explain::Args),
@@ -67,11 +67,11 @@ enum Command {
     Silence(silence::Args),
     /// List the replicas that share a PostgreSQL, and say which one decides.
     Cluster(cluster::Args),
-    /// Move what a storage holds from a file to PostgreSQL, or back.
+    /// Move the content of a storage from a file to PostgreSQL, or back.
     Storage(storage::Args),
     /// Show how much noise Squelch removed, where it comes from, and how to reduce it.
     Report(report::Args),
-    /// Show within a minute what it does, on a storm made for it.
+    /// Show Squelch at work within a minute, on a generated storm.
     Demo(demo::Args),
     /// A pager to practise on: PagerDuty, Slack and webhooks.
     FakePager(fake_pager::Args),
@@ -154,7 +154,7 @@ fn complain(why: &str) {
 /// Why a command ends before it has written all that it found.
 #[derive(Debug)]
 enum Stopped {
-    /// It cannot do what it is asked, for this reason.
+    /// It cannot do its work, for this reason.
     Failed(String),
     /// Its output cannot be written.
     Unwritten(io::Error),
@@ -172,7 +172,7 @@ impl From<io::Error> for Stopped {
     }
 }
 
-/// Ends a command that writes what it found. A reader that closes the pipe, as `head` does, has read enough,
+/// Ends a command that writes its result. A reader that closes the pipe, as `head` does, has read enough,
 /// so the command ends well and says nothing.
 fn wrote(written: Result<(), impl Into<Stopped>>) -> ExitCode {
     match written.map_err(Into::into) {
@@ -183,7 +183,7 @@ fn wrote(written: Result<(), impl Into<Stopped>>) -> ExitCode {
     }
 }
 
-/// Ends a command whose status tells what it found, and that could not write all of it: never with 0.
+/// Ends a command whose status is its result, and that could not write all of it: never with 0.
 fn unwritten(error: io::Error) -> ExitCode {
     wrote(Err::<(), _>(error));
     ExitCode::FAILURE

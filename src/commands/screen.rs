@@ -1,4 +1,4 @@
-//! How a command shows what it found: as wide as the terminal, in colour, once or again and again.
+//! How a command shows its result: as wide as the terminal, in colour, once or again and again.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -44,8 +44,8 @@ pub struct View {
 }
 
 impl View {
-    /// Shows what `ask` finds, once or until Ctrl-C. The code is 1 if there is no answer. A watch shows why
-    /// there is none, and goes on.
+    /// Shows the result of `ask`, once or until Ctrl-C. The code is 1 if there is no answer. A watch shows
+    /// the reason, and goes on.
     pub async fn show<T: Serialize>(
         &self,
         ask: impl AsyncFn() -> Result<T, String>,
@@ -213,7 +213,8 @@ const GREEN: &str = "\x1b[32m";
 const YELLOW: &str = "\x1b[33m";
 const DIM: &str = "\x1b[2m";
 
-/// The colour of a cell below `head`: red needs a person, yellow waits, green is in hand, dim tells nobody.
+/// The colour of a cell below `head`: red needs a person, yellow waits, green has a person, dim notifies no
+/// one.
 fn tint(head: &str, cell: &str) -> Option<&'static str> {
     let begins = |words: &[&str]| words.iter().any(|word| cell.starts_with(word));
     match head {

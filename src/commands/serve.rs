@@ -75,7 +75,7 @@ impl From<Args> for Options {
     }
 }
 
-/// Serves until told to end: 0 then, 1 if it cannot.
+/// Serves until a signal ends it. The code is 0 then, 1 if it cannot serve.
 pub async fn run(args: Args) -> ExitCode {
     log::init(args.log);
     raise_open_files();

@@ -136,7 +136,7 @@ struct Problem {
     detail: String,
 }
 
-/// A parameter's value as it stands in a URL.
+/// A parameter's value in its encoded form for a URL.
 pub(super) fn encoded(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {

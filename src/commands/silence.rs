@@ -102,7 +102,7 @@ struct Query {
     /// Only silences with such matchers, as if those were labels. The first may be a bare alertname.
     #[arg(value_name = "MATCHERS")]
     matchers: Vec<String>,
-    /// Those that are over, in place of those that are not.
+    /// Only expired silences, in place of those in force or to come.
     #[arg(long)]
     expired: bool,
     /// Only silences that end within this time. With --expired, those that ended within it.
@@ -297,7 +297,7 @@ fn one(id: &str) -> String {
     format!("/api/v1/silences/{}", server::encoded(id))
 }
 
-/// Who runs this, as far as the system says.
+/// The name of the user, as far as the system says.
 fn whoever() -> String {
     let name = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody".into())

@@ -91,7 +91,7 @@ fn copied(args: &CopyArgs) -> Result<String, String> {
                 Step::Copying => "copied",
                 Step::Verifying => "verified",
             };
-            // It goes on where nobody can read this.
+            // The copy goes on if this cannot be written.
             let _ = writeln!(io::stderr(), "{step} {done} of {all} rows");
         }
     });

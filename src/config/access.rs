@@ -1,4 +1,4 @@
-//! Who may send alerts and who may do what: `sources` and `users`.
+//! The senders of alerts, and the users with their roles: `sources` and `users`.
 
 use smol_str::SmolStr;
 
@@ -14,8 +14,7 @@ pub struct AccessRules {
     pub users: Vec<User>,
 }
 
-/// One sender of alerts. Its name stands before what it says of itself, so that no sender can pass
-/// for another.
+/// One sender of alerts. Its name stands before its own statements, so that no sender can pass for another.
 #[derive(Clone, Debug)]
 pub struct AlertSource {
     /// Unique among sources.
@@ -24,7 +23,7 @@ pub struct AlertSource {
     pub credentials: Vec<Credential>,
 }
 
-/// One who may look, silence or administer.
+/// A user who may look, silence or administer.
 #[derive(Clone, Debug)]
 pub struct User {
     /// The name. It is unique among users, and stands in the log and in `createdBy`.

@@ -10,7 +10,7 @@ const MASK: &str = "<secret>";
 const MASK_IN_URL: &str = "%3Csecret%3E";
 
 /// Parts of the names of keys whose values are secrets, unless the name ends in `_file`. Values that were
-/// read as secrets are masked whatever their key.
+/// read as secrets are masked under any key.
 const SECRET: [&str; 7] = ["key", "token", "secret", "password", "credentials", "bearer", "api_url"];
 
 /// Keys below which every value is taken for a secret.
@@ -27,7 +27,7 @@ pub(super) fn masked(root: &Node, read: &dyn Fn(&str) -> bool) -> String {
 /// Where a value stands.
 #[derive(Clone)]
 struct Place<'r> {
-    /// It is a secret whatever it is.
+    /// It is a secret in any case.
     secret: bool,
     read: &'r dyn Fn(&str) -> bool,
 }

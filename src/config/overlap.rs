@@ -99,8 +99,8 @@ fn ring(rules: &[&InhibitRule]) -> Option<Vec<LabelSet>> {
     (0..rules.len()).all(mutes).then_some(alerts)
 }
 
-/// A value of the label `name` that all of its matchers match, if one of those that they name does. An empty
-/// value is a label that is not there.
+/// A value of the label `name` that all of its matchers match, if one of the named values does. An empty
+/// value is a missing label.
 fn value(matchers: &[&Matcher], name: &str) -> Option<String> {
     let about: Vec<&&Matcher> = matchers.iter().filter(|m| m.name() == name).collect();
     let mut values: Vec<&str> = Vec::new();

@@ -36,9 +36,9 @@ pub struct Config {
     pub memory: Option<u64>,
     /// `sources` and `users`. They never go to the engine.
     pub access: AccessRules,
-    /// Whom pages ask about their alerts, if anybody.
+    /// The Prometheus that pages ask about their alerts, if any.
     pub enrichment: Option<Enrichment>,
-    /// Where traces go, if they go somewhere.
+    /// The collector of traces, if any.
     pub tracing: Option<Tracing>,
     /// The times of each route as an Alertmanager reads this file, in the order of the policy's routes.
     pub group_times: Vec<GroupTimes>,
@@ -69,7 +69,7 @@ impl Config {
     /// The same, with this noise profile on every route.
     ///
     /// # Errors
-    /// There is no such profile, in one sentence that lists those that there are.
+    /// There is no such profile. The error is one sentence that lists the existing ones.
     pub fn with_noise(mut self, name: &str) -> Result<Config, String> {
         if !self.policy.noise.contains_key(name) {
             let known: Vec<&str> = self.policy.noise.keys().map(SmolStr::as_str).collect();

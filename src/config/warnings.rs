@@ -83,8 +83,8 @@ fn shows_no_digest(config: &Config, receiver: &str) -> &'static str {
     why.unwrap_or("it has no integration; give it one")
 }
 
-/// Each `digest` that is written down for a receiver that cannot show one. `check-config` fails for it. A
-/// server starts all the same, and withholds no page for it.
+/// Each explicit `digest` for a receiver that cannot show one. `check-config` fails for it. A server starts
+/// all the same, and withholds no page for it.
 pub fn lost_digests(config: &Config) -> Vec<Problem> {
     let policy = &config.policy;
     let mut found = Vec::new();

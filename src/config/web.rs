@@ -1,7 +1,7 @@
 //! The web-config file of Prometheus' exporter-toolkit: TLS, headers, users.
 //!
-//! Rule: <https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md>. What
-//! rustls or this server cannot do is an error, never ignored.
+//! Rule: <https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md>. A setting
+//! that rustls or this server cannot obey is an error, never ignored.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -55,7 +55,7 @@ pub struct TlsServerConfig {
     pub key_file: PathBuf,
     /// Whether clients must show a certificate.
     pub client_auth: ClientAuth,
-    /// PEM: who signs clients' certificates.
+    /// PEM: the signers of clients' certificates.
     pub client_ca_file: Option<PathBuf>,
     /// DNS names and IP addresses of which a client's certificate must have one. Empty = any.
     pub client_allowed_sans: Vec<String>,
@@ -71,7 +71,7 @@ pub struct TlsServerConfig {
     pub curves: Vec<String>,
 }
 
-/// `client_auth_type`, as far as it makes anybody sure of anything.
+/// `client_auth_type`, in the forms that prove an identity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ClientAuth {
     /// `NoClientCert`

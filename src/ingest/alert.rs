@@ -87,12 +87,12 @@ impl<'r> Intake<'r> {
         }
     }
 
-    /// Notes that something was mended.
+    /// Notes a mended error.
     pub(super) fn mend(&mut self, reason: InvalidReason) {
         *self.mended.entry(reason).or_default() += 1;
     }
 
-    /// Notes what stands behind the value that was read. Alertmanager does not look there.
+    /// Notes text behind the value that was read. Alertmanager does not look there.
     pub(super) fn ends(&mut self, mut json: serde_json::Deserializer<serde_json::de::StrRead<'_>>) {
         if let Err(e) = json.end() {
             self.mend(InvalidReason::TrailingData);
@@ -101,7 +101,7 @@ impl<'r> Intake<'r> {
         }
     }
 
-    /// Forgets what was taken: a later list is the one that counts.
+    /// Forgets the alerts so far: a later list is the one that counts.
     pub(super) fn restart(&mut self) {
         *self = Intake::new(self.source, self.rule, self.received_at, self.named);
     }

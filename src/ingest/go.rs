@@ -1,4 +1,4 @@
-//! JSON as Go's `encoding/json` reads it, since that is what Alertmanager reads with.
+//! JSON as Go's `encoding/json` reads it, since Alertmanager reads with that package.
 //!
 //! Rules: Go `encoding/json` (`decode.go`, `fold.go`). The case of a key does not matter. Of two equal keys
 //! the last wins, and objects under equal keys are read into one. `null` leaves a string or a time as it
@@ -65,7 +65,7 @@ pub(super) struct Objects<'a> {
 }
 
 impl<'a> Objects<'a> {
-    /// One more. `null` takes back what stands there.
+    /// Adds one more value. `null` takes the earlier ones back.
     pub(super) fn add(&mut self, value: &'a RawValue) {
         if value.get() == "null" {
             *self = Objects::default();
@@ -169,7 +169,7 @@ impl Fields<'_> {
     /// A string. For a number or a boolean it is its text. `None` if the field is not given.
     ///
     /// # Errors
-    /// It is something else.
+    /// It is another type.
     pub fn text(&self, name: &str) -> Result<Option<String>, String> {
         let Some(value) = self.value(name) else { return Ok(None) };
         match Text::of(value) {
@@ -182,7 +182,7 @@ impl Fields<'_> {
     /// `true` or `false`. Nothing if it is not given.
     ///
     /// # Errors
-    /// It is something else.
+    /// It is another type.
     pub fn boolean(&self, name: &str) -> Result<Option<bool>, String> {
         let Some(value) = self.value(name) else { return Ok(None) };
         match value.get() {
@@ -195,7 +195,7 @@ impl Fields<'_> {
     /// A time, as alerts say it. Nothing if it is not given.
     ///
     /// # Errors
-    /// It is something else.
+    /// It is another type.
     pub fn time(&self, name: &str) -> Result<Option<Timestamp>, String> {
         time(name, self.value(name))
     }
@@ -203,7 +203,7 @@ impl Fields<'_> {
     /// The elements of a list. Nothing if it is not given.
     ///
     /// # Errors
-    /// It is something else.
+    /// It is another type.
     pub fn list(&self, name: &str) -> Result<Option<Vec<GoJson<'_>>>, String> {
         let Some(value) = self.value(name) else { return Ok(None) };
         match serde_json::from_str::<Vec<&RawValue>>(value.get()) {

@@ -74,7 +74,7 @@ impl InvalidReason {
         ]
     };
 
-    /// Whether the alert was taken all the same.
+    /// Whether the alert was accepted.
     pub fn is_mended(self) -> bool {
         use InvalidReason::*;
         matches!(

@@ -121,7 +121,8 @@ fn odd_labels(json: &Objects<'_>, named: &NamedLabels) -> Pairs {
     found
 }
 
-/// The labels of which no more than [`bounds::LABELS`] are kept: the first by name, and those that decide.
+/// The labels of an alert that has more than [`bounds::LABELS`]: the first by name, and those by which the
+/// configuration decides.
 struct Few<'a, 'n> {
     named: &'n NamedLabels,
     kept: BTreeMap<Cow<'a, str>, Cow<'a, str>>,

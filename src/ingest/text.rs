@@ -1,4 +1,4 @@
-//! One JSON value, looked at without deciding beforehand what it must be.
+//! One JSON value, read by its actual type.
 //!
 //! Every value is first skipped as raw text, which serde_json does without recursion, so nesting costs no
 //! stack. Then it is read by its actual type. A wrong type is an answer, not a failure.

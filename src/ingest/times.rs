@@ -28,12 +28,12 @@ pub(super) struct Episode {
 }
 
 impl Reading<'_> {
-    /// Notes that something was mended.
+    /// Notes a mended error.
     pub(super) fn mend(&mut self, reason: InvalidReason, what: String) {
         self.mends.push((reason, what));
     }
 
-    /// When it starts, if that is said and can be.
+    /// When it starts, if its sender gave a possible time.
     pub(super) fn starts_at(&mut self) -> Option<Timestamp> {
         let wrong = match time("startsAt", self.raw.starts_at) {
             Ok(Some(at)) if at > self.received_at + bounds::AHEAD => {
@@ -49,8 +49,8 @@ impl Reading<'_> {
         None
     }
 
-    /// When it starts and ends, as far as that is said and can be. Of two that contradict each other the end
-    /// counts: an alert that is said to have ended does not fire.
+    /// When it starts and ends, if its sender gave possible times. Of two that contradict each other the
+    /// end counts: an alert with a passed end does not fire.
     pub(super) fn times(&mut self) -> (Option<Timestamp>, Option<Timestamp>) {
         let (start, end) = (self.starts_at(), self.ends_at());
         let (Some(starts_at), Some(ends_at)) = (start, end) else { return (start, end) };
@@ -62,7 +62,7 @@ impl Reading<'_> {
         (None, end)
     }
 
-    /// When it ends, if that is said and can be.
+    /// When it ends, if its sender gave a possible time.
     fn ends_at(&mut self) -> Option<Timestamp> {
         let end = match time("endsAt", self.raw.ends_at) {
             Ok(end) => end?,

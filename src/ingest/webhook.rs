@@ -56,9 +56,9 @@ pub fn parse(
     Ok(parsed)
 }
 
-/// Status and times of one alert. The status is what the sender says, and the end of an alert that fires says
-/// nothing then. Where the status says nothing of use, an end that has passed makes it resolved. A resolve
-/// without an end that can be ended on receipt.
+/// Status and times of one alert. The sender's status counts, and the end of a firing alert then says
+/// nothing. Without a usable status, a passed end makes it resolved. A resolve without a possible end ended
+/// on receipt.
 fn episode(alert: &mut Reading<'_>) -> Episode {
     let received_at = alert.received_at;
     let said = match alert.raw.status.map(Text::of) {
@@ -124,7 +124,7 @@ struct Envelope {
     group_key: String,
     group_labels: LabelSet,
     truncated: u64,
-    /// None: no field `alerts`. Some(Err): it is something else than a list.
+    /// `None`: no field `alerts`. `Some(Err)`: it is not a list.
     alerts: Option<Result<(), String>>,
     /// The names of the fields, for the error, at most 8.
     fields: Vec<String>,

@@ -58,7 +58,7 @@ pub(super) enum Row {
 /// How a notification ended.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct End {
-    /// Whether it is a dead letter. Another one was accepted, or its receiver was told later.
+    /// Whether it is a dead letter. Another one was accepted, or its receiver got a later one.
     pub dead: bool,
     pub at: i64,
     /// Without the receiver's name for the message: the engine knows it, and a file has no room for it.
@@ -120,7 +120,7 @@ pub(super) trait Store {
     fn load(&mut self) -> Result<Recovered, JournalError>;
 }
 
-/// A journal that is being made, which nobody else sees.
+/// A journal that is being made. No other process sees it.
 pub(super) trait Draft: Store {
     /// Adds rows of one table, in the order of their keys.
     fn add(&mut self, rows: Vec<Row>) -> Result<(), JournalError>;
@@ -181,7 +181,8 @@ pub enum Step {
     Verifying,
 }
 
-/// Copies the journal at `from` to `to`, which has none. `progress` hears of the rows done, and of all rows.
+/// Copies the journal at `from` to `to`, which has none. `progress` gets the number of rows done, and of
+/// all rows.
 ///
 /// # Errors
 /// Either place is in use or of another format, `to` has a journal, a row of `from` is damaged, or the copy
@@ -229,7 +230,7 @@ fn count(store: &mut dyn Store) -> Result<u64, JournalError> {
     Table::ALL.into_iter().map(|table| store.count(table)).sum()
 }
 
-/// Reads all rows, and says what they are.
+/// Reads all rows, and counts them.
 fn each(
     store: &mut dyn Store,
     mut progress: impl FnMut(u64),

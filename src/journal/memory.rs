@@ -73,8 +73,8 @@ impl MemoryJournal {
         MemoryJournal { store: self.store.clone(), epoch: store.epoch }
     }
 
-    /// The next write fails and poisons the handle. `applied` says whether it is there after
-    /// [`MemoryJournal::reopen`] all the same, as after an fsync that failed late.
+    /// The next write fails and poisons the handle. `applied` says whether its data is there after
+    /// [`MemoryJournal::reopen`], as after an fsync that failed late.
     pub fn fail_next(&self, applied: bool) {
         self.lock().fail_next = Some(applied);
     }

@@ -33,7 +33,7 @@ pub const PRUNE_BATCH: usize = 1_000;
 /// The number of an event in the log. The first is 1.
 pub type Seq = u64;
 
-/// One event as it is kept: opaque to the journal.
+/// One stored event. The journal does not know its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Its number, one more than the record before it.
@@ -47,7 +47,7 @@ pub struct Record {
 /// The additions of one tick. All of them become durable, or none.
 #[derive(Debug, Default)]
 pub struct Commit<'a> {
-    /// New events, in order, without a gap after what is there.
+    /// New events, in order, without a gap after the last one.
     pub records: &'a [Record],
     /// Decisions that followed.
     pub decisions: &'a [Decision],
@@ -114,7 +114,7 @@ impl LetterQuery {
 /// The result of a query for dead letters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeadLetters {
-    /// Those that were asked for.
+    /// The requested ones.
     pub letters: Vec<DeadLetter>,
     /// How many there are in all, by receiver.
     pub by_receiver: BTreeMap<SmolStr, u64>,
@@ -168,7 +168,7 @@ pub enum JournalError {
     /// process are void.
     #[error("fenced: {0}")]
     Fenced(String),
-    /// The caller broke the contract. Nothing was written, and the handle is as it was.
+    /// The caller broke the contract. Nothing was written, and the handle is unchanged.
     #[error("storage refused: {0}")]
     Refused(String),
     /// Written by a newer version.
@@ -190,7 +190,7 @@ pub enum Crowding {
     No,
     /// Much of it are events that a new snapshot would make needless.
     Snapshot,
-    /// Something else has to go: [`Journal::trim`].
+    /// [`Journal::trim`] must remove other data.
     Trim,
 }
 
@@ -200,7 +200,7 @@ pub enum Crowding {
 /// shows the content of the disk, never a retry (a failed fsync may have dropped the data). The failed
 /// write itself may be there or not, but never in part.
 pub trait Journal: Send {
-    /// Reads what is there. Called once, first: writing before it is refused.
+    /// Reads the stored data. Called once, first: writing before it is refused.
     fn recover(&mut self) -> Result<Recovered, JournalError>;
 
     /// Makes `commit` durable: when this returns `Ok`, power may fail. An empty one writes nothing.
@@ -217,7 +217,7 @@ pub trait Journal: Send {
     /// [`JournalError::Refused`] if `seq` is beyond the last event or before the newest snapshot.
     fn snapshot(&mut self, seq: Seq, body: &[u8]) -> Result<(), JournalError>;
 
-    /// Dead letters, those that died last first.
+    /// Dead letters, the newest first.
     fn dead_letters(&mut self, wanted: &LetterQuery) -> Result<Vec<DeadLetter>, JournalError>;
 
     /// How many dead letters there are, by receiver.
@@ -246,7 +246,7 @@ pub trait Journal: Send {
         None
     }
 
-    /// Whether what is open is still the storage. See [`JournalError::Gone`].
+    /// Whether the open files are still the storage. See [`JournalError::Gone`].
     fn check(&self) -> Result<(), JournalError> {
         Ok(())
     }
@@ -341,7 +341,7 @@ impl Decided {
 /// The decisions that a journal holds, for an index of them. A server may be writing the journal. Reading
 /// takes no lock and changes nothing.
 pub trait Decisions: Send {
-    /// Whether what is open is still the journal.
+    /// Whether the open file is still the journal.
     fn is_current(&self) -> bool;
 
     /// The number of the newest row. It is 0 if there is none.

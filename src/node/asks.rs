@@ -12,7 +12,7 @@ use super::clock::EngineClock;
 use super::poison::{Failure, guarded};
 use super::tick::{DEAD_LETTERS, Open, Tick, Waiter};
 
-/// Has a dead letter sent again, if there is one: as it is, or anew if its incident goes on.
+/// Has a dead letter sent again, if there is one: unchanged, or anew if its incident goes on.
 pub(super) fn replay(
     open: &mut Open,
     clock: &EngineClock,
@@ -62,7 +62,7 @@ pub(super) fn silence(
     tick.apply(open, clock, &Event::Silence(change))
 }
 
-/// Lets go what is held back, if it is.
+/// Releases an alert that is held back, if it is.
 pub(super) fn let_go(
     open: &mut Open,
     clock: &EngineClock,

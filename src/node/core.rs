@@ -35,9 +35,9 @@ pub const SNAPSHOT_BYTES: u64 = 16 << 20;
 pub const SNAPSHOT_PER_ALERT: u64 = 1 << 10;
 /// A snapshot is taken after this time too, once an eighth of [`SNAPSHOT_PER_ALERT`] has gathered.
 pub const SNAPSHOT_EVERY: Duration = Duration::from_mins(5);
-/// In place of the bytes that would have to be replayed: a snapshot is due whatever there is.
+/// In place of the bytes that a replay would have to read: a snapshot is due in any case.
 pub(super) const SNAPSHOT_NOW: u64 = 1 << 62;
-/// How often what is too old leaves the journal.
+/// How often old rows leave the journal.
 pub const PRUNE_EVERY: Duration = Duration::from_hours(24);
 /// How old delivered notifications and decisions grow in the journal.
 pub const KEEP: Duration = Duration::from_hours(30 * 24);
@@ -92,7 +92,7 @@ pub struct Core {
     pub(super) meanwhile: Option<Meanwhile>,
     /// The inputs that made the engine fail.
     pub(super) suspects: Suspects,
-    /// When the engine broke last, and how long nothing was taken then.
+    /// When the engine last failed, and how long input was refused then.
     pub(super) broke: Option<(Timestamp, Duration)>,
     /// Whether the storage was read by this process.
     pub(super) born: bool,
@@ -104,7 +104,7 @@ pub(super) enum Store {
     Down(Down),
 }
 
-/// When what must be done now and then was done last.
+/// The times of the node's regular work.
 pub(super) struct Upkeep {
     /// Bytes of events since the last snapshot.
     pub(super) replay: u64,
@@ -149,7 +149,7 @@ pub struct Parts {
 }
 
 impl Core {
-    /// Opens the journal, brings the engine up, and sends what was left undelivered.
+    /// Opens the journal, brings the engine up, and sends undelivered notifications.
     ///
     /// # Errors
     /// The journal cannot be used or understood. Nothing was sent then.
@@ -207,7 +207,7 @@ impl Core {
         Ok(end)
     }
 
-    /// How long [`Core::step`] may wait for a command before something else is due.
+    /// How long [`Core::step`] may wait for a command before other work is due.
     pub fn patience(&self) -> Duration {
         let now = self.clock.now();
         let due = match &self.store {
@@ -230,7 +230,7 @@ impl Core {
         due.map_or(PATIENCE_MAX, |at| at.since(now).min(PATIENCE_MAX))
     }
 
-    /// Handles everything that waits and is due as one tick. It waits at most `patience` for something.
+    /// Handles everything that waits and is due as one tick. It waits at most `patience` for a command.
     pub fn step(&mut self, patience: Duration) -> Flow {
         let commands = self.queue.take(patience.to_std());
         // Alerts of the inbox were accepted before those that wait here. One sender may have sent both.
@@ -476,7 +476,7 @@ impl Core {
         if let Store::Up { open, .. } = &mut self.store {
             open.journal.release();
         }
-        // Gives the lock on the storage back before anybody is told that it is free.
+        // Gives the lock on the storage back before any caller learns that it is free.
         self.store = Store::Down(Down::new(STOPPING.into(), Timestamp::MAX));
         let _ = done.send(());
         Flow::Stopped

@@ -19,14 +19,14 @@ use super::recover::{RecoverError, rebuild};
 use super::tick::{Open, Tick};
 
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
-/// How long the incident about damaged storage stays open: nothing here hears that somebody looked.
+/// How long the incident about damaged storage stays open. Squelch cannot see whether a person looked.
 pub(super) const DAMAGE_LASTS: Duration = Duration::from_hours(24);
 /// How long nothing is taken after the files of the storage went, if they do not come back.
 const SETTLES: Duration = Duration::from_secs(30);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
-/// How often a standby asks whether it may take over. Half of it is what a takeover in order waits.
+/// How often a standby asks whether it may take over. An orderly takeover waits half of it.
 const STANDBY_EVERY: Duration = Duration::from_millis(250);
-/// An engine that breaks after so long without is read anew at once.
+/// An engine that fails after this time without a failure is read anew at once.
 const CALM: Duration = Duration::from_mins(1);
 
 /// Where the answer to a batch goes.
@@ -77,7 +77,7 @@ impl Core {
             if !self.policy.failopen.after.is_zero() {
                 self.meanwhile = Some(Meanwhile::new(now, engine, records, notifications));
             }
-            // Else the storage is let go of here: it is opened anew by the same program.
+            // Otherwise this process gives the storage up, and the same program opens it anew.
             if let Err(gone) = journal.check() {
                 self.lost = Some(Lost { journal, since: now });
                 self.tell_gone(now, &gone);
@@ -113,7 +113,7 @@ impl Core {
         self.store = Store::Down(Down { reason, retry_at, backoff, standby: true, accepts: true });
     }
 
-    /// Makes alerts durable for the owner, all of them at once, and answers those who sent them.
+    /// Makes alerts durable for the owner, all of them at once, and answers their senders.
     fn hand_over(&mut self, accepted: Vec<(Accepted, Answer)>) {
         if accepted.is_empty() {
             return;
@@ -142,7 +142,7 @@ impl Core {
         }
     }
 
-    /// A person hears of it without the storage if it may be so, and else once there is one again.
+    /// Raises an alarm without the storage if that is allowed, and otherwise once there is one again.
     fn tell_gone(&mut self, now: Timestamp, gone: &JournalError) {
         let problem = Problem::StorageGone { error: gone.to_string(), rescue_after: SETTLES };
         let alarm = Alarm { problem, lasts: DAMAGE_LASTS };
@@ -152,8 +152,8 @@ impl Core {
         }
     }
 
-    /// Brings what is only in open files to where the storage belongs. It is used once the place has been
-    /// left alone for a while: a volume that moves is often there again in seconds.
+    /// Copies data that is only in open files to the place of the storage. It waits until the place has
+    /// been left alone for a while: a volume that moves is often there again in seconds.
     fn rescue(&mut self, now: Timestamp) -> Result<(), RecoverError> {
         let Some(lost) = &mut self.lost else { return Ok(()) };
         lost.journal.rescue()?;
@@ -186,7 +186,7 @@ impl Core {
         }
     }
 
-    /// Says that the engine broke.
+    /// Logs that the engine failed.
     fn note(&mut self, broken: &Broken) {
         tracing::error!(error = %broken, input = broken.excerpt(), "the engine broke, which is a bug");
         self.published.meter.engine_broke();
@@ -201,7 +201,7 @@ impl Core {
         self.alarms.push(alarm);
     }
 
-    /// Pages go out all the same after a while.
+    /// Goes on with an empty engine, so that pages leave after a while.
     fn go_on_afresh(&mut self) {
         if self.meanwhile.is_none() && !self.policy.failopen.after.is_zero() {
             self.meanwhile = Meanwhile::afresh(self.clock.now(), self.policy.clone());
@@ -214,8 +214,8 @@ impl Core {
         self.store = Store::Down(Down { reason, retry_at, backoff, standby: false, accepts: false });
     }
 
-    /// Answers everybody that nothing can be accepted, sends what must leave all the same, keeps
-    /// reports, and tries the journal again when it is time.
+    /// Answers all callers that nothing can be accepted, sends the pages that must leave, keeps reports,
+    /// and tries the journal again when it is time.
     pub(super) fn refuse(&mut self, commands: Vec<Command>) -> Flow {
         let Store::Down(down) = &self.store else { return Flow::Continue };
         let (retry_at, backoff, reason) = (down.retry_at, down.backoff, down.reason.clone());
@@ -346,7 +346,7 @@ impl Core {
             event if self.suspects.broke(event) => return true,
             _ => {}
         }
-        // Else it was held in memory, and those who said it were told to say it again.
+        // Otherwise it was held in memory, and its senders were asked to send it again.
         (owed, alarms) != (self.owed.len(), self.alarms.len())
             || self.meanwhile.take_if(|m| !m.held().is_empty()).is_some()
     }
@@ -433,7 +433,7 @@ impl Core {
         let now = self.clock.now();
         let replay = recovered.records.iter().map(|record| record.event.len() as u64).sum();
         let upkeep = Upkeep {
-            // The next start is not to meet again what was left out of this one.
+            // The next start must not meet the left-out events of this one again.
             replay: if was_left_out { SNAPSHOT_NOW } else { replay },
             snapshot_at: now,
             pruned_at: now - PRUNE_EVERY,

@@ -32,7 +32,7 @@ pub(super) struct Meanwhile {
     /// unknown.
     held: Vec<Record>,
     bytes: usize,
-    /// Whether what it handles is kept: not of an engine that does not know what the storage knows.
+    /// Whether it keeps the events that it handles. An engine that lacks the storage's state keeps none.
     keeps: bool,
     /// Pages decided, and not sent yet.
     waiting: Vec<Notification>,
@@ -107,7 +107,7 @@ impl Meanwhile {
         self.handle(now, &Event::Observe(batch));
     }
 
-    /// Lets the engine do what is due.
+    /// Lets the engine handle due timers.
     pub(super) fn pass_time(&mut self, now: Timestamp) {
         let due = |engine: &Engine| engine.next_deadline().map(|(at, _)| at).filter(|at| *at <= now);
         let Some(deadline) = due(&self.engine).filter(|at| self.stuck != Some(*at)) else { return };
@@ -144,15 +144,15 @@ impl Meanwhile {
         self.waiting.extend(notifications.into_iter().filter(|n| n.kind == Kind::Page));
     }
 
-    /// When something is to be done here next.
+    /// The time of the next work here.
     pub(super) fn due(&self, now: Timestamp, settings: &FailOpen) -> Option<Timestamp> {
         let deadline = self.engine.next_deadline().map(|(at, _)| at).filter(|at| self.stuck != Some(*at));
         let open = (!self.waiting.is_empty()).then_some(self.since + settings.after);
         [deadline, open.filter(|at| *at > now)].into_iter().flatten().min()
     }
 
-    /// The pages that leave now: of the levels that may, about something that fires still. Numbered so
-    /// that nothing else can have their numbers.
+    /// The pages that leave now: of the allowed levels, about alerts that still fire. No other notification
+    /// can have their numbers.
     pub(super) fn take(&mut self, now: Timestamp, policy: &Policy) -> Vec<Notification> {
         if now < self.since + policy.failopen.after {
             return Vec::new();

@@ -64,7 +64,7 @@ pub struct GateParts {
     pub config_file: PathBuf,
     /// `--web.config.file`, if there is one.
     pub web_file: Option<PathBuf>,
-    /// Who may do what, from the start on.
+    /// The roles, from the start on.
     pub access: Access,
     /// Whose receivers a reload changes.
     pub deliverer: Arc<Deliverer>,
@@ -323,7 +323,7 @@ impl Gate for NodeGate {
     }
 
     fn look(&self, look: Look) {
-        // A look that is not taken drops its end of a channel, which tells who waits.
+        // A look that is not taken drops its end of a channel, which the caller sees.
         let _ = self.queue.push(Command::Look(look));
     }
 

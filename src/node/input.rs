@@ -5,10 +5,10 @@ use crate::model::{Duration, Problem, Timestamp};
 
 /// How often it is looked at.
 const EVERY: Duration = Duration::from_mins(1);
-/// So many looks that find something are an alarm, if there are so many minutes from the first to the last.
+/// This many looks with a finding raise an alarm, if this many minutes lie between the first and the last.
 const LOOKS: u32 = 3;
 const WITHIN: Duration = Duration::from_mins(4);
-/// So long a time without any ends it. Alertmanager sends what was refused again after `group_interval`,
+/// This time without a finding ends it. Alertmanager sends refused alerts again after `group_interval`,
 /// which is 5 minutes by default.
 const GAP: Duration = Duration::from_mins(10);
 
@@ -16,7 +16,7 @@ const GAP: Duration = Duration::from_mins(10);
 pub(super) struct InputWatch {
     looked_at: Timestamp,
     count: u64,
-    /// When the first and the last look found something, and how many did.
+    /// The times of the first and the last finding, and the number of findings.
     found: Option<(Timestamp, Timestamp, u32)>,
 }
 
@@ -32,7 +32,7 @@ impl InputWatch {
         if now < self.looked_at + EVERY {
             return None;
         }
-        // After a longer time nobody knows in which minute it was.
+        // After a longer time the minute is not known.
         let long = now > self.looked_at + EVERY + EVERY;
         let more = count > self.count && !long;
         (self.looked_at, self.count) = (now, count);

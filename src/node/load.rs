@@ -233,7 +233,7 @@ fn said_of(orphans: &[OrphanedIncident]) -> String {
     said
 }
 
-/// Who may do what, by `squelch.yml` and the web-config file.
+/// The roles and credentials, by `squelch.yml` and the web-config file.
 pub(super) fn load_access(config: &config::Config, web_file: Option<&Path>) -> Result<Access, NodeError> {
     let web = web_file.map(config::load_web).transpose()?.unwrap_or_default();
     Ok(Access::new(&config.access, &web)?)

@@ -30,7 +30,7 @@ pub(super) enum Accepted {
 pub(super) enum NotTaken {
     /// There is no room for alerts that are not known yet.
     Short(String),
-    /// The engine broke.
+    /// The engine failed.
     Failed(Failure),
 }
 

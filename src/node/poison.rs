@@ -19,13 +19,13 @@ use crate::model::{AlertId, Batch, Duration, Problem, Source};
 use super::clock::EngineClock;
 use super::tick::{Open, Tick};
 
-/// After so many alerts that broke it, the others of the same inputs are not tried any more.
+/// After this many failing alerts, the others of the same inputs are not tried any more.
 const TRIED: u32 = 8;
-/// After so many, they are left out: their senders were told to say them again.
+/// After this many, they are left out: their senders were asked to send them again.
 const TOLD: u32 = 32;
 /// How much of an input stands in the log.
 const EXCERPT: usize = 4096;
-/// How long the incident about it stays open: nothing here hears that somebody looked.
+/// How long the incident about it stays open. Squelch cannot see whether a person looked.
 const ALARM_LASTS: Duration = Duration::from_hours(24);
 
 /// Runs work that may panic, and returns the panic's text if it did. The values that it changed must not be
@@ -38,7 +38,7 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(said)
 }
 
-/// The engine broke on an event.
+/// The engine failed on an event.
 #[derive(Debug, thiserror::Error)]
 #[error("the engine broke on {}: {reason}", causes::event(kind(event)))]
 pub struct Broken {
@@ -54,7 +54,7 @@ pub enum Failure {
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] JournalError),
-    /// The engine broke.
+    /// The engine failed.
     #[error(transparent)]
     Engine(#[from] Broken),
 }
@@ -109,18 +109,18 @@ fn kind(event: &Event) -> &'static str {
 pub(super) struct Suspects {
     /// Each of one alert.
     waiting: Vec<Suspect>,
-    /// How many of them broke it.
+    /// How many of them made it fail.
     broke: u32,
     /// Stored events that were left out when the engine was read.
     stored: BTreeSet<Seq>,
 }
 
-/// Something of one alert that the engine broke on.
+/// A part of one alert's input that made the engine fail.
 #[derive(Debug)]
 enum Suspect {
     /// An event to try.
     Event(Event),
-    /// A repeat broke it: the alert, said to stand as the engine knows it, is to be put aside.
+    /// A repeat made it fail. The alert is put aside, with its state in the engine.
     Known { source: Source, alert: AlertId },
 }
 
@@ -142,7 +142,7 @@ impl Suspect {
 }
 
 impl Suspects {
-    /// Takes in an event that the engine broke on. Only what was said of alerts is kept.
+    /// Takes in an event that made the engine fail. It keeps only the statements about alerts.
     pub(super) fn add(&mut self, event: Event) {
         let (batch, aside) = match event {
             Event::Observe(batch) => (batch, false),
@@ -172,7 +172,7 @@ impl Suspects {
         new
     }
 
-    /// Tries them all, or those that are aside already tells.
+    /// Tries them all, or reports those that are put aside already.
     pub(super) fn apply(
         &mut self,
         tick: &mut Tick,
@@ -183,7 +183,7 @@ impl Suspects {
         self.waiting.iter().filter_map(Suspect::event).try_for_each(|event| tick.apply(open, clock, event))
     }
 
-    /// The engine broke on one of them again: it is put aside, or left out. False if it is none of them.
+    /// The engine failed on one of them again: it is put aside, or left out. False if it is none of them.
     pub(super) fn broke(&mut self, event: &Event) -> bool {
         let Some(index) = self.waiting.iter().position(|s| s.event() == Some(event)) else { return false };
         self.broke += 1;
@@ -201,7 +201,7 @@ impl Suspects {
             tracing::error!(alerts = self.waiting.len(), "alerts that came with it are left out");
             self.waiting.clear();
         } else if self.broke >= TRIED {
-            // Repeats will be said again.
+            // Senders will repeat their repeats.
             self.waiting.retain(|suspect| !matches!(suspect, Suspect::Event(Event::Repeats(_))));
             for suspect in &mut self.waiting {
                 if let Suspect::Event(Event::Observe(batch)) = suspect {

@@ -13,7 +13,7 @@ pub struct Published {
     pub stats: ArcSwap<Stats>,
     /// Why nothing can be accepted, if so.
     pub trouble: ArcSwapOption<String>,
-    /// That this process is a standby which accepts alerts for the owner, if so, and who the owner is.
+    /// The owner's name, if this process is a standby that accepts alerts for the owner.
     pub standby: ArcSwapOption<String>,
     /// That another process has taken over, if so: this one ends.
     pub fenced: ArcSwapOption<String>,
@@ -39,7 +39,7 @@ impl Published {
         }
     }
 
-    /// So much memory there is, in bytes, if anybody knows.
+    /// The memory budget in bytes, if it is known.
     pub(super) fn budget(&self, bytes: Option<u64>) {
         self.memory.allow(bytes);
         self.meter.memory_budget(bytes);

@@ -20,9 +20,9 @@ pub enum Command {
     Observe(Batch, Option<Context>, oneshot::Sender<Result<(), Unavailable>>),
     /// A notification reached its end.
     Delivered(Report),
-    /// Somebody saw that the files of the storage are not there any more.
+    /// The files of the storage may be gone.
     CheckStorage,
-    /// Something went wrong outside of the engine that a person must hear of.
+    /// A problem outside of the engine that a person must know.
     Alarm(Alarm),
     /// A dead letter to send again. Answered when that is durable.
     Replay(NotificationId, oneshot::Sender<Result<(), ReplayError>>),
@@ -32,7 +32,7 @@ pub enum Command {
     Release(Release, oneshot::Sender<Result<(), ReleaseError>>),
     /// A person acknowledged an incident, or took that back. Answered when that is durable.
     Acknowledge(Acknowledgement, oneshot::Sender<Result<(), Unavailable>>),
-    /// A look at the engine as it stands once the tick is durable.
+    /// A look at the engine once the tick is durable.
     Look(Look),
     /// The configuration changed. Answered when that is durable, with the open incidents whose integrations
     /// left the configuration.
@@ -49,7 +49,7 @@ pub enum Command {
 /// Why a command was not taken.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PushError {
-    /// There is no room: the asker is told at once to come back.
+    /// There is no room. The caller must come back later.
     #[error("{commands} requests of {weight} bytes wait for the disk already: try again")]
     Full {
         /// How many wait.
@@ -130,7 +130,7 @@ impl Queue {
         Ok(())
     }
 
-    /// How many commands wait that are told that there is no room, when there is none.
+    /// The number of waiting commands that get refused when there is no room.
     pub fn waiting(&self) -> usize {
         self.lock().commands.iter().filter(|(command, _)| !always_fits(command)).count()
     }

@@ -33,7 +33,7 @@ pub enum RecoverError {
         /// The defect of the event.
         reason: String,
     },
-    /// The engine broke on something that cannot be left out.
+    /// The engine failed on an event that cannot be left out.
     #[error(transparent)]
     Engine(#[from] Broken),
 }
@@ -57,15 +57,15 @@ pub struct Rebuilt {
     pub replayed: u64,
     /// There was nothing: the journal is new.
     pub fresh: bool,
-    /// Stored events that broke the engine and were left out.
+    /// Stored events that made the engine fail and were left out.
     pub left_out: Vec<(Seq, Broken)>,
 }
 
 /// Restores the snapshot and replays the events after it. It discards effects: they are in the outbox and
 /// the decision log already, written in the same transactions.
 ///
-/// An event that breaks the engine is left out, and it begins anew: the program would end there at each
-/// start. An empty journal gives an engine under `policy`.
+/// An event that makes the engine fail is left out, and the replay begins anew. Otherwise the program would
+/// end there at each start. An empty journal gives an engine under `policy`.
 pub fn rebuild(recovered: &Recovered, policy: &Policy) -> Result<Rebuilt, RecoverError> {
     let mut left_out: Vec<(Seq, Broken)> = Vec::new();
     loop {

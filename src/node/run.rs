@@ -198,7 +198,7 @@ impl Node {
             following.map_err(|source| NodeError::System { what: "the decision log's thread", source })?;
         let (kept, storage_meter) = (keep.clone(), StorageMeter::register(&registry)?);
         let max_size = move || kept.load().max_size;
-        // The owner of a file is who has its lock.
+        // The owner of a file is the process that has its lock.
         let alone = Ownership { owner: true, ..Ownership::default() };
         let shared = postgres.clone();
         let ownership = move || shared.as_ref().map_or_else(|| alone.clone(), |shared| shared.ownership());
@@ -337,7 +337,7 @@ fn own_names() -> Vec<String> {
     listed.chain([own, "localhost.localdomain".to_owned()]).collect()
 }
 
-/// Anybody who gets through to an open gate can page the people on call, or silence everything.
+/// Everybody who reaches an open port can page the people on call, or silence everything.
 fn warn_if_open(access: &Access, listen: &[SocketAddr]) {
     let beyond = listen.iter().find(|address| !address.ip().to_canonical().is_loopback());
     let Some(address) = beyond else { return };

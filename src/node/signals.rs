@@ -1,4 +1,4 @@
-//! Signals to the process, its state for systemd, and its end. A thread of its own sees to the signals, and
+//! Signals to the process, its state for systemd, and its end. A thread of its own handles the signals, and
 //! nothing else can hold that thread up.
 
 use std::io;
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::outside::LOG;
 
-/// The process is gone at the latest one second after this much time has passed since it was told to end.
+/// The process ends at the latest one second after this time since the first signal.
 const HARD_EXIT: Duration = Duration::from_secs(24);
 /// How long the last lines of the log may take.
 const LAST_LINES: Duration = Duration::from_millis(200);
@@ -37,7 +37,7 @@ pub(super) fn listen() -> io::Result<Signals> {
     let (reload, reloads) = watch::channel(0);
     let (ready, started) = std::sync::mpsc::channel();
     let run = move || {
-        // A runtime of its own: the one that serves may be what hangs.
+        // A runtime of its own: the one that serves may be the one that hangs.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         match runtime {
             Ok(runtime) => runtime.block_on(watch_signals(&end, &reload, &ready)),

@@ -149,8 +149,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Starts it, named `storage`. `max_size` is what the configuration says at that time, and `ownership`
-    /// says who owns the storage.
+    /// Starts it, named `storage`. `max_size` returns the configured size of that time, and `ownership` the
+    /// current owner of the storage.
     pub(super) fn start(
         data: Arc<DataDir>,
         meter: StorageMeter,

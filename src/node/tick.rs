@@ -12,7 +12,7 @@ use super::poison::{Broken, Failure, guarded};
 /// How many dead letters are looked through, or shown, at most.
 pub const DEAD_LETTERS: usize = 10_000;
 
-/// From so many milliseconds on, the log tells of engine time that differs from wall time.
+/// From this many milliseconds on, the log reports engine time that differs from wall time.
 const WORTH_A_LINE: i64 = 30_000;
 
 /// The engine and the journal that remembers it, in step with each other.
@@ -42,7 +42,7 @@ pub struct Tick {
 
 /// The rest of a tick that could not be made durable.
 pub struct Abandoned {
-    /// Whom to tell.
+    /// The callers to answer.
     pub waiters: Vec<Waiter>,
     /// The events that it handled. They may turn out to be durable after all, as a whole.
     pub records: Vec<Record>,
@@ -60,7 +60,7 @@ pub struct Released {
     pub events: u64,
     /// How many bytes they have.
     pub bytes: u64,
-    /// Whom to tell.
+    /// The callers to answer.
     pub waiters: Vec<Waiter>,
 }
 

@@ -1,8 +1,8 @@
 //! `alertmanager_configs`: the alerts themselves, for an Alertmanager (`POST /api/v2/alerts`).
 //!
-//! An Alertmanager ends an alert by itself at `endsAt`, and knows an alert by its labels. An alert that fires
-//! therefore ends in a year, and Squelch tells its end when it comes. Each Alertmanager is an integration of
-//! its own, so that each of a cluster gets every alert, as Prometheus sends it.
+//! An Alertmanager ends an alert by itself at `endsAt`, and knows an alert by its labels. An alert that
+//! fires therefore ends in a year, and Squelch sends its end when it comes. Each Alertmanager is an
+//! integration of its own, so that each of a cluster gets every alert, as Prometheus sends it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,7 +28,8 @@ pub static TYPE: ReceiverType = ReceiverType {
 /// Where Alertmanager takes alerts, below its URL.
 const PATH: &str = "/api/v2/alerts";
 
-/// So long an Alertmanager that hears nothing more lets an alert fire: longer than any `repeat_interval`.
+/// How long an Alertmanager lets an alert fire without a further request. It is longer than any
+/// `repeat_interval`.
 const FIRES_FOR: Duration = Duration::from_hours(365 * 24);
 
 /// An Alertmanager.

@@ -91,7 +91,7 @@ pub struct AttemptError {
     pub side: Side,
     /// Its class.
     pub reason: FailureReason,
-    /// The receiver may have accepted it all the same: the answer was lost, not the request.
+    /// The receiver may have accepted it: the answer was lost, not the request.
     pub ambiguous: bool,
     /// The failure, without secrets.
     pub detail: String,

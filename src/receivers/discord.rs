@@ -1,7 +1,7 @@
 //! `discord_configs`: a message with one embed, for an incoming webhook.
 //!
 //! Limits are those of Discord's documentation: content 2,000 characters, title 256, description 4,096,
-//! username 80. No label mentions anybody, because the message allows no mentions.
+//! username 80. No label can mention a person, because the message allows no mentions.
 
 use std::path::Path;
 use std::sync::Arc;

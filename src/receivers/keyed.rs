@@ -101,7 +101,7 @@ impl Attempt<'_> {
     /// request must hide it.
     ///
     /// # Errors
-    /// The template writes nothing, so there is nobody to tell.
+    /// The template writes nothing, so there is no address.
     pub(super) fn templated_secret(&self, key: &str, secret: &Secret) -> Result<String, AttemptError> {
         if secret_template(key, secret).is_none() {
             return self.secret(secret).map(str::to_owned);

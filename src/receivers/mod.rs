@@ -96,7 +96,7 @@ pub struct ReceiverType {
     pub(crate) reader: for<'b> fn(&mut Section<'_>, &'b Path) -> Reader<'b>,
 }
 
-/// Reads the keys of one integration. It notes everything that is wrong, and reads the rest all the same.
+/// Reads the keys of one integration. It notes every error, and reads the rest all the same.
 pub(crate) type Reader<'b> = Box<dyn Fn(&mut Section<'_>) -> Arc<dyn Notifier> + 'b>;
 
 /// One integration: where a notification goes and how it is written.

@@ -104,7 +104,7 @@ pub(super) fn judge(answer: &Answer) -> Result<(), AttemptError> {
     failure_of(answer).or_else(|| relayed(answer)).map_or(Ok(()), Err)
 }
 
-/// The failure that the body of a 2xx tells of: `Microsoft Teams endpoint returned HTTP error 429`.
+/// The failure that the body of a 2xx reports: `Microsoft Teams endpoint returned HTTP error 429`.
 fn relayed(answer: &Answer) -> Option<AttemptError> {
     let text = String::from_utf8_lossy(&answer.body);
     let (_, status) = text.split_once("returned HTTP error ")?;

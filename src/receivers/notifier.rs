@@ -49,7 +49,7 @@ pub trait Notifier: Any + fmt::Debug + Send + Sync {
         None
     }
 
-    /// How long one attempt may take, unless `timeout` says something else.
+    /// How long one attempt may take, unless `timeout` overrides it.
     fn timeout(&self) -> crate::model::Duration {
         crate::model::Duration::from_secs(10)
     }
@@ -81,7 +81,7 @@ pub trait Notifier: Any + fmt::Debug + Send + Sync {
         None
     }
 
-    /// The templated keys: those that are given, and those with a default template.
+    /// The templated keys: the given ones, and those with a default template.
     fn templates(&self) -> Vec<Templated> {
         Vec::new()
     }
@@ -109,8 +109,8 @@ pub trait Notifier: Any + fmt::Debug + Send + Sync {
         !(200..300).contains(&status)
     }
 
-    /// Whether it changes the message of an incident in place. Then it hears of changes, which disturb nobody
-    /// there, unless the configuration says otherwise.
+    /// Whether it changes the message of an incident in place. Then it gets updates, which disturb no
+    /// person there, unless the configuration says otherwise.
     fn edits(&self) -> bool {
         false
     }

@@ -375,7 +375,7 @@ impl OpsgenieConfig {
                 kind: text("type").to_lowercase(),
             };
             match one.kind.as_str() {
-                // A template may leave an entry empty, and then there is nobody to call.
+                // A template may leave an entry empty, and then there is no responder.
                 _ if one.id.is_empty() && one.name.is_empty() && one.username.is_empty() => {}
                 "teams" => {
                     let team = |name: &str| Responder {
@@ -393,7 +393,7 @@ impl OpsgenieConfig {
     }
 }
 
-/// The parts of a list with commas that say something.
+/// The parts of a list with commas that are not empty.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|word| !word.is_empty())
 }

@@ -499,7 +499,7 @@ fn level_severity((level, levels): (u8, u8)) -> &'static str {
     SEVERITIES[at.min(3)]
 }
 
-/// A template may say anything. A value that PagerDuty would refuse falls back to the level's word.
+/// A template may write any text. A value that PagerDuty would refuse falls back to the level's word.
 fn known_severity(text: &str, level: (u8, u8)) -> &'static str {
     let known = SEVERITIES.into_iter().find(|s| s.eq_ignore_ascii_case(text.trim()));
     known.unwrap_or_else(|| level_severity(level))

@@ -79,7 +79,7 @@ impl<'a> Renderer<'a> {
         }
     }
 
-    /// The same for a text that must say something. A template that renders to nothing counts as failed, and
+    /// The same for a text that must not be empty. A template that renders to nothing counts as failed, and
     /// `default` takes its place. A key that the configuration leaves empty stays empty.
     pub fn required(&self, key: &str, default: impl FnOnce() -> String) -> String {
         match self.render(key) {

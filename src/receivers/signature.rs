@@ -1,5 +1,5 @@
-//! Signs outgoing webhooks as Standard Webhooks 1.0 has it, so that a receiver knows who sent them and
-//! drops what comes twice.
+//! Signs outgoing webhooks by Standard Webhooks 1.0, so that a receiver knows their sender and drops
+//! duplicates.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -2,8 +2,8 @@
 //! Attachments carry the colour bar, as Alertmanager's do. `answer.rs` reads the answer, and `message.rs`
 //! writes the message.
 //!
-//! With `update_message` a bot posts one message for each incident. Later notifications change this message,
-//! and a reply in its thread says what changed.
+//! With `update_message` a bot posts one message for each incident. Later notifications change this
+//! message, and a reply in its thread describes the change.
 
 mod answer;
 mod message;
@@ -66,7 +66,7 @@ const NOT_TO_BE_CHANGED: [&str; 10] = [
 /// A channel of Slack.
 #[derive(Clone, Debug)]
 pub struct SlackConfig {
-    /// Where messages go, and as whom.
+    /// The channel of the messages, and their author.
     pub to: SlackAddress,
     /// `fields`: of each, whether it is short.
     pub fields: Vec<bool>,
@@ -281,7 +281,7 @@ impl Notifier for SlackConfig {
         !matches!(status, 204 | 205)
     }
 
-    /// Only the body of a 2xx says what became of the message.
+    /// Only the body of a 2xx shows whether Slack took the message.
     fn judge(&self, answer: &Answer) -> Result<(), AttemptError> {
         match failure_of(answer) {
             Some(error) => Err(error),

@@ -61,7 +61,7 @@ pub struct SnsConfig {
     pub sigv4: SigV4,
 }
 
-/// `sigv4`: who asks AWS.
+/// `sigv4`: the identity for AWS.
 #[derive(Clone, Debug)]
 pub struct SigV4 {
     /// `region`, or `AWS_REGION`, or `AWS_DEFAULT_REGION`.
@@ -197,7 +197,7 @@ fn read_sigv4(keys: &mut Section<'_>) -> SigV4 {
     SigV4 { region, identity, role, fips, service }
 }
 
-/// Who asks, where `sigv4` holds no keys. A profile that it names goes before the environment.
+/// The identity, where `sigv4` holds no keys. A profile that it names goes before the environment.
 fn identity(
     profile: Option<String>,
     line: u32,
@@ -511,7 +511,7 @@ impl SnsConfig {
 mod tests {
     use super::*;
 
-    /// Who asks, with these variables of the environment.
+    /// The identity, with these variables of the environment.
     fn found(profile: Option<&str>, environment: &[(&str, &str)]) -> String {
         let variable = |name: &str| {
             let found = environment.iter().find(|(known, _)| *known == name);

@@ -132,7 +132,7 @@ pub struct Style {
     pub heading: fn(&str) -> String,
     /// A link to a URL.
     pub link: fn(&str, &str) -> String,
-    /// More alerts than this are told by number.
+    /// Above this number, the text only counts alerts.
     pub alerts: usize,
 }
 

@@ -17,7 +17,7 @@ pub struct View<'a> {
     pub notification: &'a Notification,
     /// `--web.external-url`. It may be empty.
     pub external_url: &'a str,
-    /// It may have been said before: a keyless receiver is told so.
+    /// It may be a repeat. A keyless receiver gets a mark.
     pub possible_repeat: bool,
     /// The readings of the alerts' rules.
     pub readings: &'a Readings,

@@ -114,7 +114,7 @@ struct Message {
 }
 
 /// Makes alert content plain text to Webex: a backslash before each character of its Markdown, and no tag,
-/// because `<@all>` mentions everybody.
+/// because `<@all>` mentions all members.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in clean_text(text).chars() {

@@ -265,7 +265,7 @@ fn group_key(n: &Notification) -> String {
     }
 }
 
-/// `encoding/json` escapes what HTML and JavaScript would trip over.
+/// `encoding/json` escapes characters that HTML and JavaScript would misread.
 struct GoEscapes;
 
 impl serde_json::ser::Formatter for GoEscapes {

@@ -1,7 +1,7 @@
 //! `wechat_configs`: a message of an application of WeCom (`gettoken`, then `message/send`).
 //!
-//! WeCom answers 200 whatever became of a message, and says so in `errcode`. An access token holds for two
-//! hours, and WeCom asks senders to keep it. Squelch gets another one when WeCom says that it expired.
+//! WeCom answers 200 in any case, and gives the result in `errcode`. An access token holds for two hours,
+//! and WeCom asks senders to keep it. Squelch gets another one when WeCom says that it expired.
 
 use std::fmt;
 use std::path::Path;
@@ -66,7 +66,7 @@ pub struct WechatConfig {
     pub token: TokenStore,
 }
 
-/// An access token, and for whom and until when it holds.
+/// An access token, its account, and the end of its validity.
 #[derive(Clone, Default)]
 pub struct TokenStore(Arc<Mutex<Option<Token>>>);
 
@@ -180,7 +180,7 @@ impl Notifier for WechatConfig {
         true
     }
 
-    /// WeCom says in the body what became of a message.
+    /// The body says whether WeCom took the message.
     fn judge(&self, answer: &Answer) -> Result<(), AttemptError> {
         failure_of(answer).map_or_else(|| Said::of(answer).check(answer), Err)
     }
@@ -319,7 +319,8 @@ impl Said {
             40014 | 41001 | 42001 => AttemptError::passing(AuthError, detail()),
             // Too many calls, or too many at once, or too many messages to one person.
             45009 | 45033 | 45011 | 45047 => AttemptError::passing(RateLimited, detail()),
-            // Who asks: the secret, the company, the application, its rights, the address of the sender.
+            // The identity: the secret, the company, the application, its rights, the address of the
+            // sender.
             40001 | 40013 | 40056 | 40082 | 40091 | 41002 | 41004 | 48002 | 60011 | 60020 | 301002 => {
                 AttemptError::refused(AuthError, detail())
             }

@@ -128,9 +128,9 @@ pub struct JwtBearer {
     pub key_id: Option<String>,
     /// `signature_algorithm`: default RS256.
     pub algorithm: JwtAlgorithm,
-    /// `iss`: who signs. Default `client_id`.
+    /// `iss`: the signer. Default `client_id`.
     pub issuer: String,
-    /// `audience`: for whom the signature is. Default `token_url`.
+    /// `audience`: the party that the signature is for. Default `token_url`.
     pub audience: String,
     /// `claims`: more claims, which go before those of the same name.
     pub claims: Vec<(String, serde_json::Value)>,

@@ -74,7 +74,7 @@ fn client_credentials(keys: &mut Section<'_>, base: &Path) -> Grant {
             keys.problems.secret(text);
         }
     }
-    // This key belongs to the other grant too, where it needs what no Alertmanager has.
+    // This key belongs to the other grant too, where it needs a secret manager, which no Alertmanager has.
     keys.node("client_certificate_key_ref");
     keys.unsupported(&["client_secret_ref"]);
     Grant::Secret(secret(keys, ("client_secret", "client_secret_file"), SecretForm::Password, base))

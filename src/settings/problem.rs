@@ -26,7 +26,7 @@ impl Problem {
 /// Displays as one line `file:line: what was found; what would be right` a problem, at most 50 of them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConfigErrors {
-    /// The file, as it was named.
+    /// The file, as the command line names it.
     pub file: String,
     /// The errors.
     pub problems: Vec<Problem>,

@@ -90,10 +90,10 @@ fn as_go_reads_it(text: &str) -> Result<(String, Option<String>), String> {
     Ok((format!("http://{rest}"), nowhere.or_else(|| Some(doubt()))))
 }
 
-/// Said of a URL without a host.
+/// The error of a URL without a host.
 const NOWHERE: &str = "names no host, so nothing can be sent through it";
 
-/// The scheme before the first colon, if what stands there is one, and the rest.
+/// The scheme before the first colon, if there is one, and the rest.
 fn split_scheme(text: &str) -> Result<(Option<&str>, &str), String> {
     let end = text.find(|c: char| !c.is_ascii_alphanumeric() && !"+-.".contains(c));
     match end.map(|end| text.split_at(end)) {

@@ -12,7 +12,7 @@ use crate::outside::{self, FileError};
 /// The text that Alertmanager writes in place of a secret, and reads again.
 const PLACEHOLDER: &str = "<secret>";
 
-/// The largest secret file, in bytes. A larger one holds something else.
+/// The largest secret file, in bytes. A larger file is no secret.
 const MOST_BYTES: u64 = 64 * 1024;
 
 /// A secret: given inline, or a file that is read each time it is needed.
@@ -41,7 +41,7 @@ pub struct SecretFile {
 /// The form of a secret.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SecretForm {
-    /// An integration key of PagerDuty, or of something that speaks like it.
+    /// An integration key of PagerDuty, or of a compatible service.
     RoutingKey,
     /// An http or https URL.
     Url,
@@ -88,7 +88,7 @@ impl SecretError {
 }
 
 impl Secret {
-    /// The value, for the one who sends it. A file is read now, which blocks the thread for at most
+    /// The value, for delivery. A file is read now, which blocks the thread for at most
     /// [`outside::PATIENCE`].
     ///
     /// # Errors

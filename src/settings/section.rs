@@ -38,7 +38,7 @@ impl Problems {
         Arc::clone(self.library.get_or_init(Library::built_in))
     }
 
-    /// Notes what is allowed and probably not meant.
+    /// Notes a valid setting that is probably a mistake.
     pub(crate) fn doubt(&self, line: u32, message: impl Into<String>) {
         self.doubts.borrow_mut().push(Problem::new(line, message));
     }
@@ -48,7 +48,7 @@ impl Problems {
         self.secrets.borrow_mut().insert(text.text.as_ptr().addr());
     }
 
-    /// Tells of each text of the tree that was read whether it is a secret.
+    /// Returns a function that says of each text of the tree whether it was read as a secret.
     pub(crate) fn take_secrets(&self) -> impl Fn(&str) -> bool + use<> {
         let secrets = self.secrets.take();
         move |text| secrets.contains(&text.as_ptr().addr())
@@ -282,7 +282,7 @@ impl<'a> Section<'a> {
         self.unsupported.extend(keys);
     }
 
-    /// Keys that this section had before, each with advice to the person who wrote it. [`Section::finish`]
+    /// Removed keys of this section, each with advice to the person who wrote it. [`Section::finish`]
     /// refuses them.
     pub(crate) fn removed(&mut self, keys: &'static [(&'static str, &'static str)]) {
         self.removed = keys;

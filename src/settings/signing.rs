@@ -53,7 +53,7 @@ impl SigningKeys {
         Ok(SigningKeys(keys))
     }
 
-    /// The keys, for the one who signs.
+    /// The keys, for the signer.
     pub fn reveal(&self) -> impl Iterator<Item = &[u8]> {
         self.0.iter().map(Vec::as_slice)
     }

@@ -7,8 +7,8 @@ pub struct Url(pub String);
 /// Characters of a path or a query that Go's client encodes and takes.
 const ENCODED: &str = " \"<>\\^`{|}";
 
-/// Checks a URL by the rules of Go's `url.Parse`, with which Alertmanager reads them. Returns why nothing can
-/// be sent there, if Alertmanager takes the URL all the same: many files hold a placeholder.
+/// Checks a URL by the rules of Go's `url.Parse`, with which Alertmanager reads them. It returns a reason
+/// if Alertmanager takes the URL but nothing can be sent there: many files hold a placeholder.
 ///
 /// # Errors
 /// Why Alertmanager refuses it.

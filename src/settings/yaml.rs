@@ -25,7 +25,7 @@ pub(crate) struct Node {
 pub(crate) enum Value {
     /// Nothing, `~` or `null`.
     Null,
-    /// A text, number or boolean, as it is written in the file, without quotes.
+    /// A text, number or boolean, in the spelling of the file, without quotes.
     Scalar(String),
     /// A list.
     List(Vec<Node>),

@@ -55,12 +55,12 @@ pub fn check_route_labels(library: &Library, labels: &LabelSet) -> Vec<(String, 
     wrong
 }
 
-/// The fields of the notification that a text takes something from.
+/// The fields of the notification that a text uses.
 pub fn fields_of(library: &Library, source: &str) -> BTreeSet<String> {
     parse_text(source).map(|parsed| walk(library, &parsed).fields).unwrap_or_default()
 }
 
-/// Whether a text says anything about a notification whose alerts have no labels.
+/// Whether a text writes anything about a notification whose alerts have no labels.
 pub fn says_something_without_labels(library: &Library, source: &str) -> bool {
     let compiled = Compiled::new(library, vec![text(source)], as_it_is);
     let rendered = compiled.render("", &sample(library, true, None, None), NOW);

@@ -1,4 +1,4 @@
-//! The data that a template sees of a notification: Alertmanager's, and beside it what only Squelch knows.
+//! The data of a notification for templates: Alertmanager's, and beside it Squelch's own.
 //!
 //! Source: Alertmanager `template/template.go` (`Data`, `Alert`).
 
@@ -70,7 +70,7 @@ impl Data {
         Data { value: of_notification(n, facts, labels, reason(n)), wrong }
     }
 
-    /// The labels of the route, rendered. Those that fail are left out.
+    /// The labels of the route, rendered. Labels that fail are left out.
     pub fn route_labels(&self) -> LabelSet {
         match self.value.field("RouteLabels") {
             Some(Value::Map(labels)) => {

@@ -1,4 +1,5 @@
-//! The functions that templates call: Alertmanager's, three of Squelch, and those that the rewriting puts in.
+//! The functions that templates call: Alertmanager's, three of Squelch, and those that the rewriting
+//! inserts.
 
 use std::sync::Arc;
 
@@ -52,7 +53,7 @@ const NAMED: [(&str, usize, usize, Function); 29] = [
 /// A function that takes any number of arguments.
 const MANY: usize = usize::MAX;
 
-/// Those that only the rewriting names.
+/// The functions that only the rewriting names.
 const INNER: [(&str, Function); 9] = [
     ("__at", |args| match args {
         [Value::String(at)] => scope::begin(Arc::clone(at)).map(|()| Value::Nil),
@@ -181,7 +182,8 @@ fn url_unescape(args: &[Value]) -> Answer {
 
 fn replace_all(args: &[Value]) -> Answer {
     let (pattern, by, all) = (scope::pattern(string(args, 0)?)?, string(args, 1)?, string(args, 2)?);
-    // Each match writes the replacement, and may write what it matched as often as that names a group.
+    // Each match writes the replacement. It may write the matched text as often as the replacement names a
+    // group.
     let matches = pattern.find_iter(all).count();
     let groups = by.matches('$').count();
     spend(matches.saturating_mul(by.len()).saturating_add(all.len().saturating_mul(1 + groups)))?;

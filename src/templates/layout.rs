@@ -36,7 +36,7 @@ enum Part {
     MonthNumber {
         padded: bool,
     },
-    /// Padded with this, if with anything.
+    /// Padded with this character, if any.
     Day(Option<char>),
     YearDay(char),
     Year {

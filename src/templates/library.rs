@@ -51,7 +51,7 @@ impl fmt::Debug for Library {
     }
 }
 
-/// A template as it was parsed.
+/// A parsed template.
 #[derive(Debug)]
 pub(super) struct Template {
     source: Source,
@@ -146,7 +146,7 @@ impl Library {
         self.templates.insert(name, template);
     }
 
-    /// The templates that a text calls, and those that they call, with the text's own before the library's.
+    /// The templates that a text calls, and their own calls, with the text's own before the library's.
     pub(super) fn reached(&self, parsed: &Parsed) -> BTreeMap<String, Arc<Template>> {
         let mut reached: BTreeMap<String, Arc<Template>> = BTreeMap::new();
         let mut next = BTreeSet::new();

@@ -1,7 +1,7 @@
 //! Which names a template uses that are not there, in branches too that no sample takes.
 //!
-//! The walk follows what the dot is: the notification, an alert, a label set. Where it cannot know, it says
-//! nothing.
+//! The walk follows the type of the dot: the notification, an alert, a label set. Where it cannot know the
+//! type, it reports nothing.
 
 use std::collections::BTreeSet;
 
@@ -86,7 +86,7 @@ impl Walk<'_> {
         }
     }
 
-    /// A block. `inside` says what the dot and the last variable are in it.
+    /// A block. `inside` returns the types of the dot and of the last variable in it.
     fn branch(&mut self, branch: &BranchNode, dot: Type, inside: impl Fn(Type) -> (Type, Type)) {
         let outside = self.variables.len();
         let given = self.pipe(&branch.pipe, dot);

@@ -95,7 +95,7 @@ pub(super) fn of_struct(kind: Struct) -> &'static [&'static str] {
     }
 }
 
-/// Says that something has no such name, and which was probably meant.
+/// The error for an unknown name, with the name that was probably meant.
 pub(super) fn missing(of: &str, name: &str, known: &[&str]) -> String {
     let hint = match nearest(name, known.iter().copied()) {
         Some(near) => format!("did you mean .{near}?"),

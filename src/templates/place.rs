@@ -50,7 +50,7 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// Something wrong at a place.
+    /// An error at a place.
     pub(super) fn wrong(&self, offset: usize, what: impl Into<String>) -> Wrong {
         Wrong { at: self.shown(offset), what: what.into() }
     }

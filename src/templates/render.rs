@@ -196,7 +196,7 @@ fn of_html(trees: BTreeMap<String, ListNode>) -> Result<html::Template, Template
     trees.into_iter().try_fold(template, |template, (name, tree)| template.add_parse_tree(&name, tree))
 }
 
-/// Refuses what goes beyond the cap: half a text would mislead, the default one does not.
+/// Refuses text beyond the cap: half a text would mislead, and the default one does not.
 struct Capped {
     text: String,
     most: usize,

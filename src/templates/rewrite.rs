@@ -98,7 +98,7 @@ impl Rewrite<'_> {
         }
     }
 
-    /// A command, and before it what changes the value that is piped into it.
+    /// A command, and before it the calls that change the value that is piped into it.
     fn command(&self, one: &CommandNode, piped: bool) -> Vec<CommandNode> {
         let Some((first, rest)) = one.args.split_first() else { return vec![one.clone()] };
         let rest: Vec<Expr> = rest.iter().map(|arg| self.expr(arg)).collect();
@@ -179,7 +179,7 @@ pub(super) fn function(command: &CommandNode) -> Option<&str> {
     }
 }
 
-/// The place of a node that does something.
+/// The place of a node that acts.
 pub(super) fn acts(node: &Node) -> Option<Pos> {
     match node {
         Node::Action(action) => Some(action.pos),

@@ -26,7 +26,7 @@ pub(super) struct Routes {
     pub(super) values: BTreeMap<Arc<str>, Value>,
     /// Those without one yet.
     waiting: BTreeSet<String>,
-    /// Those that cannot have one.
+    /// The labels that cannot have one.
     failed: BTreeSet<String>,
     /// The label without a value yet that the rendering asked for.
     asked: Option<String>,
@@ -58,7 +58,7 @@ impl Routes {
     }
 }
 
-/// Renders the labels of a route with the data of a notification. Also returns what fails, by the label.
+/// Renders the labels of a route with the data of a notification. It also returns the errors, by the label.
 pub(super) fn rendered(
     library: &Library,
     labels: &LabelSet,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 /// How values (not the text round them) are made safe.
 pub type Escape = fn(&str) -> String;
 
-/// Leaves a value as it is.
+/// Leaves a value unchanged.
 pub fn as_it_is(text: &str) -> String {
     text.to_owned()
 }

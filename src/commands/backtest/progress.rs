@@ -1,4 +1,4 @@
-//! How far it is, told on standard error several times a second, where that is a terminal.
+//! The progress, written to standard error several times a second, if that is a terminal.
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::sync::Arc;
@@ -68,7 +68,7 @@ pub(super) fn clear() {
     }
 }
 
-/// A reader that counts what went through it.
+/// A reader that counts the bytes that it reads.
 pub(super) struct Counted<R> {
     inner: R,
     shown: Arc<Shown>,

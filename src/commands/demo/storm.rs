@@ -1,4 +1,4 @@
-//! The storm of the demo: the same one each time, told as a pair of Alertmanagers would.
+//! The storm of the demo: the same one each time, as a pair of Alertmanagers would report it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,7 +71,7 @@ pub fn steps() -> Vec<Step> {
     steps
 }
 
-/// Who tells it: both members of a pair say everything.
+/// The senders: both members of a pair send everything.
 pub const PEERS: [&str; 2] = ["http://alertmanager-0:9093", "http://alertmanager-1:9093"];
 
 /// Alertmanager's webhook body for one alert, from one member of the pair.
@@ -119,7 +119,7 @@ pub struct Without {
 }
 
 impl Without {
-    /// Counts what the pager would have made of `step`.
+    /// Counts the pages that `step` would have caused at the pager.
     pub fn tell(&mut self, step: &Step) {
         let key = group_key(&step.alert);
         if !step.firing {

@@ -38,7 +38,7 @@ pub struct Fault {
 pub enum RetryAfter {
     /// Seconds.
     Seconds(u64),
-    /// As it stands in the header.
+    /// The text of the header.
     Text(String),
 }
 

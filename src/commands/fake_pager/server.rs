@@ -96,7 +96,7 @@ impl FakePager {
         self.shared.state().tell = Some(tell);
     }
 
-    /// Says with these webhooks what persons do.
+    /// Sends these webhooks for the actions of persons.
     pub fn send_webhooks(&self, webhook: Webhook) {
         *self.shared.webhook.lock().unwrap_or_else(PoisonError::into_inner) = Some(webhook);
     }

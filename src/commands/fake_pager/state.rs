@@ -36,7 +36,7 @@ pub struct Incident {
     pub triggers: u64,
     /// How often it interrupted a human: once, when it opened.
     pub notified: u64,
-    /// Somebody has it in hand.
+    /// A person has acknowledged it.
     pub acknowledged: bool,
     /// `custom_details` of the last trigger, or the last webhook body. It is null if larger than 4 KiB.
     pub details: Value,
@@ -62,7 +62,7 @@ pub struct Requests {
     pub total: u64,
     /// By status. `reset` counts those that got no answer.
     pub by_status: BTreeMap<String, u64>,
-    /// Change events, which notify nobody.
+    /// Change events, which notify no person.
     pub change_events: u64,
     /// Resolves and acknowledgements of incidents that were not open, dropped silently as PagerDuty does.
     pub dropped: u64,
@@ -107,7 +107,7 @@ impl State {
         self.messages.iter().cloned().collect()
     }
 
-    /// Opens an incident, or folds into the open one of that key without a word to anybody.
+    /// Opens an incident, or silently folds into the open one of that key.
     pub fn trigger(&mut self, trigger: Trigger, now: Timestamp) {
         let Trigger { scope, shown, key, summary, severity, details } = trigger;
         let details = if details.to_string().len() > DETAIL_BYTES { Value::Null } else { details };

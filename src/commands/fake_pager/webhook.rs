@@ -33,8 +33,8 @@ impl Webhook {
         }
     }
 
-    /// Says what a person did with the incident of a key: `acknowledged` or `unacknowledged`. Returns the
-    /// status of the answer.
+    /// Reports a person's action on the incident of a key: `acknowledged` or `unacknowledged`. It returns
+    /// the status of the answer.
     pub async fn send(&self, key: &str, did: &str, by: &str, at: Timestamp) -> Result<u16, String> {
         let body = json!({"event": {
             "id": key, "event_type": format!("incident.{did}"), "resource_type": "incident", "occurred_at": at,

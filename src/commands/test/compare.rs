@@ -306,8 +306,8 @@ impl<'a> Pairing<'a> {
         self.search(index + 1, count)
     }
 
-    /// Pairs the two unless one is taken or their incidents conflict. Says whether this is what bound
-    /// the incident to its name.
+    /// Pairs the two unless one is taken or their incidents conflict. It returns whether this bound the
+    /// incident to its name.
     fn take(&mut self, index: usize, candidate: usize) -> Option<bool> {
         if self.taken[candidate] {
             return None;
@@ -374,7 +374,7 @@ impl Side {
         side
     }
 
-    /// `whole`: with everything that may help to see what is amiss.
+    /// `whole`: with all facts that may help to see the difference.
     fn seen(seen: &Seen, start: Timestamp, whole: bool) -> Self {
         let at: Duration = seen.at.since(start);
         let mut notes = Vec::new();

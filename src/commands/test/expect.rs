@@ -57,7 +57,7 @@ pub enum What {
 /// Matchers of one alert, and how they were written.
 #[derive(Debug, Clone)]
 pub struct Pattern {
-    /// As it stands in the file.
+    /// The text in the file.
     pub text: String,
     /// All must match.
     pub matchers: Vec<Matcher>,
@@ -76,7 +76,7 @@ pub struct Tally {
     pub count: u64,
 }
 
-/// Something that was seen.
+/// A decision that the test saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     /// When: a notification when it was accepted, or when it left if it was not.

@@ -59,7 +59,7 @@ pub enum Output {
 
 /// The result of one file.
 pub struct FileOutcome {
-    /// The file, as it was named.
+    /// The file, as the command line names it.
     pub file: String,
     /// The results of its tests, or why there are none.
     pub tests: Result<Vec<TestOutcome>, ConfigErrors>,

@@ -16,7 +16,7 @@ const GAP: &str = " | ";
 const MOST_ROWS: usize = 100;
 const MOST_ALERTS: usize = 3;
 
-/// One file, as promtool would tell of it.
+/// The result of one file, in promtool's words.
 pub fn simple(outcome: &FileOutcome) -> String {
     let mut out = format!("Unit Testing:  {}\n", outcome.file);
     match &outcome.tests {

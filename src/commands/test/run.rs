@@ -199,7 +199,7 @@ impl Scene {
         Ok(())
     }
 
-    /// A person does something.
+    /// Takes a person's action.
     fn step(&mut self, step: &Step) -> Result<(), Stopped> {
         let (now, line) = (self.now, step.line);
         match &step.does {
@@ -361,7 +361,7 @@ impl Scene {
 
     fn observation(&mut self, said: &Statement) -> Option<Observation> {
         let told = self.told.entry(said.labels.clone()).or_default();
-        // The members of a pair tell of the same occurrence.
+        // The members of a pair state the same occurrence.
         let firing = told.values().filter(|o| o.status == Status::Firing);
         let elsewhere = firing.map(|o| o.starts_at).min();
         let sender = (said.source, said.peer.clone());

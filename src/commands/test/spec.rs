@@ -39,13 +39,13 @@ pub struct Test {
     pub statements: Vec<Statement>,
     /// The actions of people, by time.
     pub steps: Vec<Step>,
-    /// How receivers answer from when on, by time. Until told otherwise they accept.
+    /// The answers of receivers, each with its start, by time. Before the first one they accept.
     pub answers: Vec<Answering>,
     /// The expected decisions.
     pub expect: Vec<Expectation>,
     /// How much must be suppressed.
     pub tallies: Vec<Tally>,
-    /// Whether what is not expected fails the test.
+    /// Whether a decision without an expectation fails the test.
     pub exhaustive: bool,
     /// Only notifications at these receivers count. Empty = at all of them.
     pub receivers: BTreeSet<SmolStr>,
@@ -56,7 +56,7 @@ pub struct Test {
 pub struct Statement {
     /// When the request arrives.
     pub at: Timestamp,
-    /// By which door.
+    /// The source of the statement.
     pub source: Source,
     /// From which member of a pair.
     pub peer: SmolStr,

@@ -1,4 +1,4 @@
-//! `sources` and `users`: who may send, and who may do what.
+//! `sources` and `users`: the senders, and the users with their roles.
 
 use std::collections::BTreeMap;
 use std::path::Path;

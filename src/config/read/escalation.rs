@@ -8,7 +8,7 @@ use crate::config::{KnownBy, Receiver, Route, Severities};
 use crate::model::{LabelSet, Matcher};
 use crate::settings::section::{Problems, shown};
 
-/// A level escalates to a receiver that reaches somebody and that no route notifies of the level already.
+/// A level escalates to a receiver that has integrations and that no route notifies of the level already.
 pub(super) fn check(
     severities: &Severities,
     escalations: &Escalations<'_>,

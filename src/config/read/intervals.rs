@@ -150,7 +150,7 @@ fn spans(
     spans
 }
 
-/// To Alertmanager an empty list is a condition that nothing meets, which nobody means.
+/// To Alertmanager an empty list is a condition that nothing meets, which is never the intent.
 fn not_empty(keys: &Section<'_>, key: &str, len: usize) {
     if len == 0 {
         let message = format!("{key} is empty, which is no condition; remove it");

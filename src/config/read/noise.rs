@@ -9,7 +9,7 @@ use crate::model::Duration;
 use crate::settings::section::{Problems, Section, Text, nearest, shown};
 use crate::settings::yaml::Node;
 
-/// The most levels of severity: more could not be told apart by a person.
+/// The most levels of severity. A person could not distinguish more.
 const MAX_LEVELS: usize = 32;
 /// The longest description of a level, in characters: a page shows it.
 const MAX_DESCRIPTION: usize = 1_000;
@@ -17,9 +17,9 @@ const MAX_DESCRIPTION: usize = 1_000;
 const MAX_PENALTY: u32 = 1_000;
 /// Largest factor of growth.
 const MAX_GROWTH: u32 = 1_000_000;
-/// The shortest time between two digests: a message that interrupts nobody must not flood either.
+/// The shortest time between two digests: a message that interrupts no person must not flood either.
 const DIGEST_MIN: Duration = Duration::from_mins(1);
-/// Keys that a profile had before, each with advice to the person who wrote it.
+/// Removed keys of a profile, each with advice to the person who wrote it.
 const REMOVED: [(&str, &str); 9] = [
     ("surprise", "write usual_per_day: 5, or noise: balanced on the route"),
     ("identifiers", "remove it, since Squelch always knows pods, UUIDs, devices, hashes and long numbers"),
@@ -57,7 +57,7 @@ pub(super) fn profiles(section: Option<Section<'_>>, severities: &Severities) ->
 fn profile(mut keys: Section<'_>, mut noise: Noise, severities: &Severities) -> Noise {
     if let Some(section) = keys.section("flapping") {
         read_flapping(section, &mut noise.flapping);
-        // Who asks for flap damping gets it at every level, unless `alone` below says otherwise.
+        // A profile that sets flap damping gets it at every level, unless `alone` below says otherwise.
         noise.alone.pages = 0;
     }
     set(&mut noise.resolve_hold, keys.duration("resolve_hold"));

@@ -130,7 +130,7 @@ fn integration(
         // Alertmanager takes 0s for no limit but its own, which is the default here.
         timeout = keys.go_duration("timeout").filter(|timeout| !timeout.is_zero());
         http = http_config(&mut keys, defaults.base).unwrap_or_else(|| defaults.http.clone());
-        // A wall round everything must not fall because one receiver has a password of its own.
+        // A receiver with a password of its own keeps the common address policy.
         if http.addresses.is_empty() {
             http.addresses = addresses;
         }

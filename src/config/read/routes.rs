@@ -99,7 +99,7 @@ fn read_node(
 
 /// A name, noted if it is defined nowhere.
 fn defined(keys: &Section<'_>, what: &str, name: Text<'_>, all: &BTreeSet<&str>) -> SmolStr {
-    // With no receivers at all that is said already, once.
+    // Without any receivers, an earlier error says so already.
     if !all.is_empty() && !all.contains(name.text) {
         let hint = match nearest(name.text, all.iter().copied()) {
             Some(near) => format!("did you mean {}?", shown(near)),

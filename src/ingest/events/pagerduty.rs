@@ -95,7 +95,7 @@ pub fn read(
     Ok(firing(labels.set(), annotations.set(), &url, received_at))
 }
 
-/// A change of some service, which pages nobody. Its texts are cut.
+/// A change of some service, which pages no person. Its texts are cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// When it happened.

@@ -56,8 +56,8 @@ impl Place {
         JournalError::Unusable { path: "the PostgreSQL of storage.postgres".into(), reason: reason.into() }
     }
 
-    /// Connects to the first server of the URL that may be written, and checks what it promises. The
-    /// connection lives on the runtime that this is called in.
+    /// Connects to the first server of the URL that may be written, and checks its guarantees. The
+    /// connection lives on the caller's runtime.
     pub(super) async fn connect(&self) -> Result<Client, JournalError> {
         let url = self.url.reveal().map_err(|e| self.unusable(e.to_string()))?;
         let target = Target::parse(&url).map_err(|reason| self.unusable(reason))?;
@@ -108,7 +108,7 @@ impl Place {
         Ok(client)
     }
 
-    /// TLS over a connection on which nothing was said yet.
+    /// TLS over a fresh connection.
     async fn encrypted(
         &self,
         target: &Target,
@@ -189,7 +189,7 @@ impl Place {
         self.unusable(format!("{name} refuses the connection: {said}; {right}"))
     }
 
-    /// A server that may lose what it acknowledged is refused: a 200 would be a lie.
+    /// Refuses a server that may lose acknowledged data: a 200 would be a lie.
     async fn examine(&self, client: &Client, host: &Host, port: u16) -> Result<(), JournalError> {
         let asked =
             "SELECT current_setting('server_version_num')::integer, current_setting('server_version'),
@@ -274,7 +274,8 @@ impl Target {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             match (key, value) {
                 ("sslmode", "disable") => tls = Some(false),
-                // Each of them checks the certificate and its name: TLS with anybody protects nothing.
+                // Each of them checks the certificate and its name: TLS without that check protects
+                // nothing.
                 ("sslmode", "require" | "verify-ca" | "verify-full") => tls = Some(true),
                 ("sslmode", _) => {
                     return Err("the URL has an unknown sslmode; write verify-full or disable".into());

@@ -316,7 +316,7 @@ impl Draft for CopyDraft {
         // A handle of an earlier owner can write nothing here.
         let sql = "UPDATE squelch_owner SET head = $1, epoch = epoch + 1";
         self.0.execute(sql, &[(&head, Type::INT8)])?;
-        // The next row of decisions comes after those that were copied.
+        // The next row of decisions comes after the copied ones.
         let sql = "SELECT setval(pg_get_serial_sequence('squelch_decision', 'id'), max(id))
              FROM squelch_decision HAVING max(id) > 0";
         self.0.execute(sql, &[])

@@ -1,4 +1,4 @@
-//! Who owns the journal: one row with an epoch, an owner and a lease.
+//! The ownership of the journal: one row with an epoch, an owner and a lease.
 //!
 //! The lease says when another process may take over, by the clock of the database. It protects nothing by
 //! itself. The epoch does, which each transaction checks. A thread renews the lease every 3 s. The process
@@ -45,7 +45,7 @@ const GIVEN_BACK: &str = "WITH gone AS (DELETE FROM squelch_replica WHERE proces
     UPDATE squelch_owner SET process = '', lease_until = clock_timestamp()
     WHERE epoch = $1 AND process = $2";
 
-/// Who owns the journal, as far as this process knows.
+/// The ownership of the journal, as far as this process knows.
 #[derive(Debug, Clone, Default)]
 pub struct Ownership {
     /// Whether this process does.
@@ -79,7 +79,7 @@ struct State {
     process: Option<String>,
     /// The address from which the database sees this process.
     seen: Option<String>,
-    /// When this process last told the others that it is there.
+    /// When this process last reported itself to the others.
     met: Duration,
     /// Whether this process has owned the journal.
     owned: bool,
@@ -89,7 +89,7 @@ struct State {
     failed: Duration,
     /// Why the newest renewal failed.
     error: String,
-    /// Who took over.
+    /// The process that took over.
     fenced: Option<String>,
     ownership: Ownership,
     renewing: Option<Thread>,
@@ -125,7 +125,7 @@ impl Lease {
         self.state().process.clone()
     }
 
-    /// Takes ownership if nobody has it, or if this process has it already. Gives the new epoch.
+    /// Takes ownership if no process has it, or if this process has it already. It returns the new epoch.
     pub(super) async fn take(&self, client: &Client) -> Result<i64, JournalError> {
         self.check()?;
         if self.process().is_none() {
@@ -143,7 +143,7 @@ impl Lease {
         let owner = client.query_typed_one(OWNER, &[]).await.map_err(failed)?;
         // A newer program may have changed the tables while this one waited.
         super::schema::fits(&self.place, owner.get(4))?;
-        // A look takes no lock. Only who may take over waits for one.
+        // A look takes no lock. Only a process that may take over waits for one.
         if owner.get::<_, bool>(3) || owned {
             let name = name();
             let taken = client
@@ -211,7 +211,7 @@ impl Lease {
         self.own.lock().unwrap_or_else(PoisonError::into_inner).url(seen.as_deref())
     }
 
-    /// Tells the other replicas that this one is there, and looks who else is.
+    /// Reports this replica to the others, and reads their reports.
     async fn meet(&self, client: &Client) -> Result<Arc<Cluster>, JournalError> {
         let (process, began) = (self.process().unwrap_or_default(), now());
         let cluster = Arc::new(replicas::meet(client, &process, &name(), &self.url()).await?);

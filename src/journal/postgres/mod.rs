@@ -161,7 +161,7 @@ impl Postgres {
         self.lease.may_send()
     }
 
-    /// Who owns it, as far as this process knows.
+    /// The ownership, as far as this process knows.
     pub fn ownership(&self) -> Ownership {
         self.lease.ownership()
     }

@@ -64,7 +64,7 @@ fn bracketed(host: &str) -> String {
 /// All replicas, and the alerts that wait for the owner.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cluster {
-    /// The replicas that the database heard of within the last minute, by name.
+    /// The replicas that reported to the database within the last minute, by name.
     pub replicas: Vec<Replica>,
     /// Rows in the inbox.
     pub waiting: u64,
@@ -87,7 +87,7 @@ pub struct Replica {
     pub seen_ms: u64,
 }
 
-/// Says that a process is there, and gives who else is.
+/// Reports this process, and returns the others.
 pub(super) async fn meet(
     client: &Client,
     process: &str,

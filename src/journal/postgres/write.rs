@@ -190,7 +190,7 @@ async fn execute(tx: &Transaction<'_>, sql: &str, values: &[Param<'_>]) -> Resul
     tx.execute_typed(sql, values).await.map_err(failed)
 }
 
-/// Writes a snapshot, and drops what it and the one before it make needless.
+/// Writes a snapshot, and drops the rows that it and the one before it make needless.
 pub(super) async fn snapshot(
     client: &mut Client,
     epoch: i64,

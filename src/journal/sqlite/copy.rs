@@ -15,7 +15,7 @@ use crate::journal::copy::{self, Draft, End, PAGE, Row, Store, Table, damaged};
 use crate::journal::{JournalError, Recovered};
 use crate::model::{Notification, NotificationId, Outcome, Rejection, Report};
 
-/// The journal in a directory, which nobody else may use meanwhile. Nothing of it changes.
+/// The journal in a directory. No other process may use it meanwhile. It does not change.
 pub(in crate::journal) struct CopySource {
     conn: Connection,
     place: Arc<DataDir>,

@@ -22,8 +22,8 @@
 //! stays open keeps the WAL from being reused. No other process may write.
 //!
 //! # How large it is
-//! `storage.max_size` bounds all files of the directory (`room.rs`). Beyond it a snapshot is taken early, and
-//! [`Journal::trim`] removes what is needed neither to rebuild the engine nor to deliver.
+//! `storage.max_size` bounds all files of the directory (`room.rs`). Beyond it a snapshot is taken early,
+//! and [`Journal::trim`] removes rows that are needed neither to rebuild the engine nor to deliver.
 //!
 //! # How it fails
 //! A commit is one transaction under WAL with `synchronous=FULL`: one fsync. After a failed write the
@@ -33,9 +33,9 @@
 //! keeps the program from starting. All rows that verify are copied into a new file, and the damaged files
 //! are kept as `squelch.db.corrupt-<n>`.
 //!
-//! Each commit, and a thread each second, compares the open files with those that the names lead to. If they
-//! differ, the commit fails ([`JournalError::Gone`]). The open files still hold all that was acknowledged:
-//! [`Journal::rescue`] copies them to where the storage belongs.
+//! Each commit, and a thread each second, compares the open files with those that the names lead to. If
+//! they differ, the commit fails ([`JournalError::Gone`]). The open files still hold all acknowledged data:
+//! [`Journal::rescue`] copies them to the place of the storage.
 
 mod copy;
 mod decided;
@@ -94,8 +94,8 @@ const EVENTS_SHARE: u64 = 4;
 const FULL_SHARE: u64 = 8;
 
 impl SqliteJournal {
-    /// Opens the journal in `dir`, which is created if it is missing. Takes its lock, migrates,
-    /// verifies, and repairs what it can.
+    /// Opens the journal in `dir`, which is created if it is missing. It takes its lock, migrates,
+    /// verifies, and repairs damage.
     ///
     /// # Errors
     /// [`JournalError::Unusable`] if the directory cannot be used, another process owns it, or it holds

@@ -84,7 +84,7 @@ fn load(path: &Path) -> Result<(Connection, Loaded), OpenError> {
     match verify(&conn) {
         Ok(loaded) => Ok((conn, loaded)),
         Err(e) => {
-            // The damaged files are evidence, and the WAL may hold what the file does not.
+            // The damaged files are evidence, and the WAL may hold data that the file lacks.
             schema::leave_wal_on_close(&conn);
             Err(e)
         }

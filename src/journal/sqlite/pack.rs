@@ -1,4 +1,4 @@
-//! How a text stands in its row: as it is, or packed by zstd where it is long.
+//! The stored form of a text: plain, or packed by zstd if it is long.
 //!
 //! A flood says the same words many times: packed, a commit of hundreds of alerts takes a tenth. A short
 //! body stays text, so that a person can read it with `sqlite3`: packing it would save no page.
@@ -14,7 +14,7 @@ const LONG: usize = 4_096;
 /// zstd's fastest level: the commit waits for it.
 const LEVEL: i32 = 1;
 
-/// A body as it is stored: text, or a blob that zstd packed.
+/// A stored body: text, or a blob that zstd packed.
 pub(super) enum Packed {
     Text(String),
     Zstd(Vec<u8>),

@@ -13,8 +13,8 @@ use crate::journal::{JournalError, Record, Seq};
 /// Commits read in one transaction: short ones, so that a running server can reuse its WAL.
 const COMMITS: i64 = 64;
 
-/// The events of the log in a directory, oldest first. Those that two snapshots contain are gone from
-/// it. Takes no lock and changes nothing.
+/// The events of the log in a directory, oldest first. Those that two snapshots contain are gone from it.
+/// It takes no lock and changes nothing.
 #[derive(Debug)]
 pub struct SqlitePast {
     conn: Connection,

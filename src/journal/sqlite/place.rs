@@ -82,7 +82,7 @@ impl Claim {
     }
 }
 
-/// Opens and locks the file `lock` in `dir`, and writes into it who holds it.
+/// Opens and locks the file `lock` in `dir`, and writes the owner's process id into it.
 fn lock_file(dir: &Path) -> Result<(File, Id), JournalError> {
     let path = dir.join("lock");
     let unusable = |reason: String| JournalError::Unusable { path: dir.display().to_string(), reason };
@@ -151,7 +151,7 @@ impl DataDir {
     /// Opens the journal. See [`SqliteJournal::open`].
     ///
     /// # Errors
-    /// The directory cannot be used any more, it holds somebody else's database or a newer one, or its
+    /// The directory cannot be used any more, it holds another program's database or a newer one, or its
     /// filesystem cannot do WAL.
     pub fn open(self: &Arc<Self>) -> Result<SqliteJournal, JournalError> {
         self.hold_on()?;
@@ -222,7 +222,7 @@ impl DataDir {
     }
 
     /// Decisions up to this row of the journal are in the decision log, and may leave the journal early.
-    /// Until this is said for the first time all of them may.
+    /// Before the first call all of them may.
     pub fn indexed(&self, row: i64) {
         self.room.index(row);
     }
@@ -236,8 +236,8 @@ impl DataDir {
         &self.room
     }
 
-    /// Sees to it that the directory to which the path leads now is owned: it may be another one than at
-    /// the start. The old one is given up only then.
+    /// Makes sure that this process owns the directory to which the path leads now: it may be another one
+    /// than at the start. It gives the old one up only then.
     pub(super) fn hold_on(&self) -> Result<(), JournalError> {
         let mut claim = self.locked();
         if id_at(&self.dir).ok() != Some(claim.folder_id) {
@@ -294,8 +294,8 @@ impl DataDir {
         saved.is_some() && id_at(&self.db()).ok() == saved
     }
 
-    /// Whether the files of the open journal are still those that the names lead to. A commit into others is
-    /// durable nowhere.
+    /// Whether the names still lead to the files of the open journal. A commit into other files is not
+    /// durable.
     ///
     /// # Errors
     /// [`JournalError::Gone`] says which one is not.
@@ -342,7 +342,7 @@ impl DataDir {
         JournalError::Unusable { path: self.db().display().to_string(), reason: reason.into() }
     }
 
-    /// Removes what an interrupted repair left of its draft.
+    /// Removes the rest of an interrupted repair's draft.
     pub fn clear_draft(&self) -> io::Result<()> {
         for part in PARTS {
             match fs::remove_file(with_suffix(&self.draft(), part)) {
@@ -363,7 +363,7 @@ impl DataDir {
     /// Whether there is a journal, or the rest of one.
     pub(super) fn has_journal(&self) -> bool {
         let there = |path: PathBuf| fs::symlink_metadata(path).is_ok();
-        // Who only reads a journal leaves an empty WAL.
+        // A process that only reads a journal leaves an empty WAL.
         there(self.rebuilt()) || there(self.db()) || self.wal_size() > 0
     }
 
@@ -401,7 +401,7 @@ impl DataDir {
         Ok(Some(aside))
     }
 
-    /// Keeps a copy of the files as they are, before SQLite drops what it does not trust.
+    /// Keeps a copy of the files, before SQLite drops the parts that it does not trust.
     pub fn copy_aside(&self) -> io::Result<PathBuf> {
         let aside = self.set_aside(|from, to| fs::copy(from, to).map(drop))?;
         sync_dir(&self.dir)?;

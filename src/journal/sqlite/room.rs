@@ -1,4 +1,4 @@
-//! How much the data directory takes on disk, how much it may take, and who may take it.
+//! The size of the data directory on disk, its bound, and the parts of that bound.
 //!
 //! `storage.max_size` bounds all files together: the journal, the decision log, damaged files that are
 //! kept, and the reserve. A file system with less room than that lowers the bound. The decision log may
@@ -166,7 +166,7 @@ impl Room {
     }
 }
 
-/// Adds up what the files in `dir` take.
+/// Adds up the sizes of the files in `dir`.
 pub(super) fn usage(dir: &Path) -> io::Result<Usage> {
     let mut usage = Usage::default();
     for entry in fs::read_dir(dir)? {
@@ -183,7 +183,7 @@ pub(super) fn usage(dir: &Path) -> io::Result<Usage> {
         };
         match entry.metadata() {
             Ok(meta) => *part += meta.len(),
-            // SQLite removes what it keeps beside a database when the last connection closes.
+            // SQLite removes its files beside a database when the last connection closes.
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(e),
         }

@@ -71,7 +71,7 @@ fn copy_rows(
 ) -> Result<(), rusqlite::Error> {
     let mut left_out = 0u64;
     for order in ["ASC", "DESC"] {
-        // Without indexes: these may be what is damaged.
+        // Without indexes: these may be the damaged part.
         let sql = format!("SELECT {columns} FROM {table} NOT INDEXED ORDER BY {key} {order}");
         let mut pass = || {
             let mut statement = damaged.prepare(&sql)?;
@@ -192,7 +192,7 @@ fn copy_notification(
     Ok(true)
 }
 
-/// Takes out what followed from events beyond `end`: the engine will number and decide anew.
+/// Removes the effects of events beyond `end`: the engine will number and decide anew.
 fn cut(tx: &Connection, end: Seq, said: &mut Recovered) -> Result<(), rusqlite::Error> {
     let end = int(end);
     let mut statement =

@@ -53,7 +53,7 @@ CREATE TABLE snapshot (
 );
 "];
 
-/// How the one who may write opens the file.
+/// The flags with which the owner opens the file.
 const OWNER: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_CREATE);
 
 /// Why a file could not be opened.
@@ -127,7 +127,7 @@ fn open_with(path: &Path, steps: &[&str]) -> Result<Connection, OpenError> {
     Ok(conn)
 }
 
-/// A connection that leaves all as it is, the version found, and whether the file is new.
+/// A connection that changes nothing, the version found, and whether the file is new.
 fn own(path: &Path, steps: &[&str], flags: OpenFlags) -> Result<(Connection, usize, bool), OpenError> {
     let conn = connect(path, flags)?;
     leave_wal_on_close(&conn);
@@ -147,7 +147,7 @@ fn own(path: &Path, steps: &[&str], flags: OpenFlags) -> Result<(Connection, usi
     Ok((conn, version, tables == 0))
 }
 
-/// Opens `path` to read what can be read.
+/// Opens `path` to read its undamaged parts.
 pub(super) fn open_damaged(path: &Path) -> Result<Connection, rusqlite::Error> {
     let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     leave_wal_on_close(&conn);
@@ -156,7 +156,7 @@ pub(super) fn open_damaged(path: &Path) -> Result<Connection, rusqlite::Error> {
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {
-    // One thread uses a connection at a time: Rust sees to it.
+    // One thread uses a connection at a time, which Rust guarantees.
     let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.busy_timeout(Duration::from_secs(5))?;
     conn.pragma_update(None, "trusted_schema", false)?;
@@ -164,7 +164,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, rusqlite::Error>
     Ok(conn)
 }
 
-/// Leaves the WAL as it is when the connection is closed.
+/// Leaves the WAL unchanged when the connection is closed.
 pub(super) fn leave_wal_on_close(conn: &Connection) {
     // It fails on a broken connection only, which does not checkpoint either.
     let _ = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);

@@ -20,7 +20,7 @@ const HUGE: u64 = 1 << 60;
 pub struct Budget {
     /// In bytes.
     pub bytes: u64,
-    /// Who says so: a file, or a key of the configuration.
+    /// The source of the number: a file, or a key of the configuration.
     pub from: SmolStr,
 }
 
@@ -40,7 +40,7 @@ const HIERARCHIES: [Hierarchy; 2] = [
     Hierarchy { kind: "cgroup", controller: Some("memory"), limit: "memory.limit_in_bytes" },
 ];
 
-/// How much of the budget what comes from outside may hold at once, in bytes: each a part of it, within
+/// The part of the budget that outside data may hold at once, in bytes. Each kind gets a share, within
 /// bounds. `docs/performance.md` has the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shares {
@@ -103,7 +103,7 @@ fn groups(root: &Path, hierarchy: Hierarchy) -> Vec<Budget> {
     let Some((mount, group)) = mounted(root, hierarchy).zip(own_group(root, hierarchy)) else {
         return Vec::new();
     };
-    // In a container the mount shows a part of the hierarchy, whose path may be told from above of it.
+    // In a container the mount shows a part of the hierarchy, whose path may count from above of it.
     let within = group.strip_prefix(&mount.part).ok().filter(|path| {
         let inside = path.components().all(|part| matches!(part, Component::Normal(_)));
         inside && below(root, &mount.point).join(path).exists()

@@ -42,10 +42,10 @@ impl Memory {
         self.refusal.load_full()
     }
 
-    /// Looks at what is resident. Something if the answer changed: the refusal, or that it is over.
+    /// Looks at resident memory. It returns `Some` if the answer changed: the refusal, or its end.
     ///
-    /// It begins above nine tenths of the budget, and ends below seven eighths: one that comes and goes each
-    /// second would help nobody.
+    /// It begins above nine tenths of the budget, and ends below seven eighths. A refusal that comes and
+    /// goes each second would not help.
     pub fn look(&self, resident: u64) -> Option<Option<Arc<String>>> {
         let refused = self.refusal.load().is_some();
         let (over, under) = match self.budget() {

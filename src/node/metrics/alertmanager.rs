@@ -10,7 +10,7 @@ use crate::engine::Stats;
 use crate::model::{SilenceState, Source, Status};
 use crate::web::ALERTMANAGER_VERSION;
 
-/// Adds the series. `gathered` is what the registry holds.
+/// Adds the series. `gathered` are the metrics of the registry.
 pub(super) fn render(out: &mut Exposition, stats: &Stats, gathered: &[MetricFamily]) {
     build_info(out);
     received(out, stats);

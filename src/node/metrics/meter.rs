@@ -200,7 +200,7 @@ impl NodeMeter {
         self.store_failures.inc();
     }
 
-    /// The engine broke.
+    /// The engine failed.
     pub fn engine_broke(&self) {
         self.engine_failures.inc();
     }
@@ -210,7 +210,7 @@ impl NodeMeter {
         self.lost.with_label_values(&[API]).inc();
     }
 
-    /// How often [`Self::lost_input`] was said.
+    /// The number of calls of [`Self::lost_input`].
     pub fn unread(&self) -> u64 {
         self.lost.with_label_values(&[API]).get()
     }
@@ -278,7 +278,7 @@ impl NodeMeter {
         self.invalid.with_label_values(&[known(&self.invalid_reasons, reason)]).inc_by(count);
     }
 
-    /// A request for `area` was refused because of who sent it.
+    /// A request for `area` was refused because of its sender.
     pub fn denied(&self, area: &str) {
         self.denied.with_label_values(&[area]).inc();
     }

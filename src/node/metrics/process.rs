@@ -53,8 +53,8 @@ fn start_time() -> Option<f64> {
     Some(boot + started_after_boot(&stat)? as f64 / clock_ticks()? as f64)
 }
 
-/// Field 22 of `/proc/self/stat`, in clock ticks. The second field, the name of the program, stands
-/// in parentheses and may hold anything, so the count begins behind the last parenthesis.
+/// Field 22 of `/proc/self/stat`, in clock ticks. The second field, the name of the program, stands in
+/// parentheses and may hold any text, so the count begins behind the last parenthesis.
 fn started_after_boot(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
     fields.split_whitespace().nth(22 - 3)?.parse().ok()

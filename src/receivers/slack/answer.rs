@@ -1,8 +1,7 @@
 //! The answers of Slack, and of servers that are compatible with Slack.
 //!
-//! An incoming webhook answers `ok`. `chat.postMessage` answers 200 whatever became of the message: the
-//! body says `{"ok":true,…}` or `{"ok":false,"error":"word"}`. Compatible servers have success bodies
-//! of their own.
+//! An incoming webhook answers `ok`. `chat.postMessage` answers 200 in any case: the body says
+//! `{"ok":true,…}` or `{"ok":false,"error":"word"}`. Compatible servers have success bodies of their own.
 
 use std::fmt;
 use std::time::Duration;
@@ -34,7 +33,7 @@ const HALF_DONE: [&str; 2] = ["fatal_error", "internal_error"];
 /// Errors that are about a limit.
 const LIMITS: [&str; 3] = ["message_limit_exceeded", "rate_limited", "ratelimited"];
 
-/// Final errors that are about who asks.
+/// Final errors about the caller's identity.
 const AUTH: [&str; 18] = [
     "access_denied",
     "accesslimited",
@@ -193,7 +192,7 @@ impl Said {
             return Said { end, ..Said::default() };
         }
         let mut fields = Fields::default();
-        // A body that was cut says what stands before the cut: `chat.postMessage` repeats the whole message.
+        // A cut body still has the fields before the cut: `chat.postMessage` repeats the whole message.
         let _ = (&mut serde_json::Deserializer::from_str(text)).deserialize_map(&mut fields);
         fields.said()
     }

@@ -1,4 +1,4 @@
-//! The message of Slack, and the reply that says what changed.
+//! The message of Slack, and the reply that describes the change.
 
 use serde::Serialize;
 
@@ -126,7 +126,7 @@ struct Confirm {
     dismiss_text: String,
 }
 
-/// The message as it stands now. A repeat in a thread shows in the channel too, so that people see it.
+/// The current message. A repeat in a thread shows in the channel too, so that people see it.
 pub(super) fn write(config: &SlackConfig, attempt: &Attempt<'_>, to: To<'_>) -> Vec<u8> {
     let (view, texts) = (&attempt.view, &attempt.texts);
     let said = |key: &str| texts.text(key, String::new);

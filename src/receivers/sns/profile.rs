@@ -20,7 +20,7 @@ pub(super) struct Profile<'a> {
     pub(super) region: Option<&'a str>,
 }
 
-/// The profile of this name. An error says what the file lacks, and shows none of its values.
+/// The profile of this name. An error names the missing part, and shows none of its values.
 pub(super) fn read<'a>(file: &'a str, name: &str) -> Result<Profile<'a>, String> {
     let keys = keys(file, name).ok_or_else(|| {
         format!("has no profile {name:?}; write the line [{name}] and the keys of the profile below it")
@@ -45,7 +45,7 @@ pub(super) fn read<'a>(file: &'a str, name: &str) -> Result<Profile<'a>, String>
     })
 }
 
-/// Names in small letters and values of one profile, without those that are empty.
+/// Names in small letters and values of one profile, without empty ones.
 fn keys<'a>(file: &'a str, name: &str) -> Option<Vec<(String, &'a str)>> {
     let mut found: Option<Vec<(String, &str)>> = None;
     let mut inside = false;

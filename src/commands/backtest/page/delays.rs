@@ -1,4 +1,4 @@
-//! The share of the firings that a person has heard of within a time, for each level of severity.
+//! The share of the firings of which a person was notified within a time, for each level of severity.
 
 use maud::{Markup, html};
 
