@@ -59,8 +59,8 @@ impl HttpClient {
 
     /// Sends a request of a receiver type. An answer of any status is `Ok`.
     ///
-    /// The status must come before `until`. The body has bounds of its own, and is read only where `reads`
-    /// says so of the status. `redactor` knows the secrets that the client does not see for itself.
+    /// The status must come before `until`. The body has bounds of its own, and is read only if `reads`
+    /// says so for the status. `redactor` knows the secrets that the client does not know itself.
     pub(super) async fn send(
         &self,
         sent: HttpRequest,
@@ -93,7 +93,7 @@ impl HttpClient {
         Ok(answer)
     }
 
-    /// Gets what is at `url`, at most `most` bytes of it. An answer of any status is `Ok`.
+    /// Gets the content of `url`, at most `most` bytes of it. An answer of any status is `Ok`.
     ///
     /// # Errors
     /// No answer came, for the reason given, which names no secret of the URL.
@@ -272,7 +272,7 @@ fn secret_header(name: &str, value: &str) -> Result<HeaderValue, AttemptError> {
     Ok(value)
 }
 
-/// Sets `Authorization`, and hides what it says.
+/// Sets `Authorization`, and hides its value.
 fn authorize(headers: &mut HeaderMap, text: &str, redactor: &mut Redactor) -> Result<(), AttemptError> {
     redactor.hide(text.split_once(' ').map_or("", |(_, value)| value));
     headers.insert(header::AUTHORIZATION, secret_header("authorization", text)?);

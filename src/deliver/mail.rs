@@ -71,7 +71,7 @@ impl Mailer {
             ))
         });
         let ended = ended.map_err(|error| AttemptError {
-            // The server may have taken what it had whole, though its answer is lost.
+            // The server may have taken the whole mail, though its answer is lost.
             ambiguous: error.ambiguous || (under_way.load(Ordering::Relaxed) && !answered(&error)),
             detail: redactor.redact(&error.detail).into_owned(),
             ..error

@@ -34,7 +34,7 @@ struct ReceiverState {
     open_circuits: BTreeSet<SmolStr>,
     accepted: Option<Instant>,
     failed: Option<(Instant, SmolStr, AttemptError)>,
-    /// By integration: the newest failure since it last accepted something, and when the first was.
+    /// By integration: the newest failure since it last accepted something, and the time of the first.
     failing: BTreeMap<SmolStr, (Instant, Instant, AttemptError)>,
 }
 

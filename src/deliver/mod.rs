@@ -250,7 +250,7 @@ impl Deliverer {
         if exporting.is_none() {
             tracer.stop();
         }
-        // One that ran before sends what it has, and ends.
+        // An earlier exporter sends its spans, and ends.
         *self.exporting.lock().unwrap_or_else(PoisonError::into_inner) = exporting;
         let mut pacers = self.pacers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut before = std::mem::take(&mut *pacers);
@@ -262,7 +262,7 @@ impl Deliverer {
             let account = account(key, integration);
             let pacer = pacers.entry(account.clone()).or_insert_with(|| {
                 let new = || Arc::new(Pacer::new(integration.notifier.pace(), tokio::time::Instant::now()));
-                // A reload gives nobody a new burst.
+                // A reload allows no new burst.
                 before.remove(&account).unwrap_or_else(new)
             });
             let taken = workers

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Shorter parts of a URL are not taken for tokens: hiding `v2` everywhere helps nobody.
+/// Shorter parts of a URL do not count as tokens: hiding `v2` everywhere would not help.
 const TOKEN_CHARS: usize = 8;
 
 /// The secrets of one request.

@@ -1,7 +1,7 @@
 //! The next notification that may leave at one integration: order, pace, concurrency, retries and the
 //! circuit.
 //!
-//! Knows no sockets and no clock: the worker tells it the time, so that tests need not wait.
+//! It knows no sockets and no clock: the worker passes the time in, so that tests need not wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -64,15 +64,15 @@ fn rank(n: &Notification) -> Rank {
 pub enum Next {
     /// Start an attempt at this one. It counts as under way.
     Start(NotificationId),
-    /// Nothing before this moment, unless something else happens.
+    /// No work before this moment, unless another event comes.
     At(Instant),
-    /// Nothing until something else happens.
+    /// No work until another event comes.
     Nothing,
 }
 
 /// The waiting and the sent notifications of one integration.
 ///
-/// Holds at most what the engine lets out: one notification for each open incident, and one digest.
+/// Holds at most the notifications that the engine releases: one for each open incident, and one digest.
 #[derive(Debug)]
 pub struct Schedule {
     limits: Limits,
@@ -166,7 +166,7 @@ impl Schedule {
         self.jobs.get(&id).map_or(0, |job| job.attempts)
     }
 
-    /// From now on only what was never tried leaves, and only while the receiver is up.
+    /// From now on only notifications that were never tried leave, and only while the receiver is up.
     pub(super) fn drain(&mut self) {
         self.draining = true;
     }

@@ -1,4 +1,4 @@
-//! TLS of a client: which servers it trusts, and who it says that it is.
+//! TLS of a client: the servers that it trusts, and its own identity.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::outside;
 /// The PEM texts of a [`TlsConfig`], in the order of [`TlsConfig::pems`].
 pub(super) type Texts = Vec<Arc<[u8]>>;
 
-/// Something that is made of certificates and keys, and made anew once they are renewed.
+/// A value that is made of certificates and keys, and made anew once they are renewed.
 pub(super) struct Kept<T> {
     tls: TlsConfig,
     current: Mutex<(Texts, T)>,

@@ -1,4 +1,5 @@
-//! The task of one integration: asks the schedule what may leave, and tells it how it went.
+//! The task of one integration. It asks the schedule which notifications may leave, and reports the
+//! results.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -119,7 +120,7 @@ impl Worker {
         }
     }
 
-    /// The delivery is a part of the request that told of its alerts last, and has links to the others.
+    /// The delivery is a part of the request that last stated its alerts, and has links to the others.
     fn arrives(&self, n: &Notification) -> Arrived {
         let mut requests = self.tracer.told_of(&n.alerts).into_iter();
         let mut delivery = self.tracer.part(requests.next(), "notification", Role::Internal);
@@ -164,7 +165,7 @@ impl Worker {
                 let readings = readings.get_or_init(|| async {
                     let Some(enricher) = enricher else { return Readings::new() };
                     let _span = tracer.part(delivery, "enrichment", Role::Client);
-                    // On a task of its own: a page leaves whatever happens there.
+                    // On a task of its own: a page leaves even if that task fails.
                     let n = notification.clone();
                     tokio::spawn(async move { enricher.readings(&n).await }).await.unwrap_or_default()
                 });
@@ -229,8 +230,8 @@ impl Worker {
         }
     }
 
-    /// Writes one line about the end of an attempt. A first failure needs somebody to know of it. Further
-    /// failures of the same notification are quieter.
+    /// Writes one line about the end of an attempt. A first failure needs a person's attention. Further
+    /// failures of the same notification have a lower level.
     fn log(&self, n: &Notification, attempts: u32, error: Option<AttemptError>, report: Option<&Report>) {
         let duration = self.arrived.get(&n.id).map_or(Duration::ZERO, |arrived| arrived.at.elapsed());
         macro_rules! line {

@@ -33,7 +33,7 @@ struct Piece<H> {
 pub enum Begin<H> {
     /// By waiting for the work that is under way since this moment.
     Join(Instant, H),
-    /// By starting work of its own.
+    /// By starting a new piece of work.
     Start,
     /// Not now: [`MOST`] pieces of work hang.
     Full,

@@ -56,7 +56,7 @@ pub async fn read_apart(path: &Path, most: u64, patience: Duration) -> Result<Ar
         loop {
             let of = path.to_owned();
             match READS.ask(&key, move || read_now(&of, most, patience)).await {
-                // The one who began to read had less time than this caller has.
+                // The caller that began to read had less time than this one has.
                 Ok(Err(FileError::Hangs(_))) => {}
                 outcome => return outcome.unwrap_or_else(|e| Err(broke(&e))),
             }

@@ -29,7 +29,7 @@ fn listed(pattern: &Path) -> Result<Vec<PathBuf>, FileError> {
             continue;
         };
         let pattern: Vec<char> = name.to_string_lossy().chars().collect();
-        // A pattern is malformed whatever it is held against.
+        // A pattern is malformed for any text.
         matches(&pattern, &[])?;
         if !pattern.iter().any(|c| matches!(c, '*' | '?' | '[' | '\\')) {
             found.iter_mut().for_each(|path| path.push(name));
@@ -90,7 +90,7 @@ fn matches(pattern: &[char], name: &[char]) -> Result<bool, FileError> {
                 (at, here) = (*place + 1, *from);
             }
             (None, _) => {
-                // The rest must be well-formed all the same.
+                // The rest must also be well-formed.
                 while let Some(c) = pattern.get(at) {
                     at += match c {
                         '[' => 1 + class(&pattern[at + 1..]).ok_or_else(malformed)?.0,

@@ -72,7 +72,7 @@ impl Lines {
         self.locked().waiting.len()
     }
 
-    /// Takes what waits, for the one that writes. [`Lines::wrote`] must follow.
+    /// Takes the waiting lines, for the writer. [`Lines::wrote`] must follow.
     pub fn take(&self) -> Option<Batch> {
         Self::take_from(&mut self.locked())
     }

@@ -1,4 +1,4 @@
-//! Which request told of an alert last.
+//! The request that last stated an alert.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,7 +8,7 @@ use crate::model::{AlertId, AlertView};
 /// So many alerts are remembered. The oldest go first.
 const ALERTS: usize = 16_384;
 
-/// The requests by the alerts that they told of.
+/// The requests by their alerts.
 #[derive(Default)]
 pub(super) struct Carried {
     by_alert: HashMap<AlertId, (u64, Context)>,

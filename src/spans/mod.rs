@@ -23,7 +23,7 @@ pub const QUEUE: usize = 2048;
 /// A span has at most so many links.
 const LINKS: usize = 32;
 
-/// Makes spans. Clones are one tracer. It makes none until it is told where they go.
+/// Makes spans. Clones are one tracer. It makes none before it has a receiver for them.
 #[derive(Clone, Default)]
 pub struct Tracer(Arc<Shared>);
 
@@ -146,12 +146,12 @@ impl Tracer {
         Span(Some(Box::new(Open { ended, sink: sink.clone(), tracer: self.clone() })))
     }
 
-    /// Remembers which request told of these alerts last, so that their notifications can name it.
+    /// Remembers the request that last stated these alerts, so that their notifications can name it.
     pub fn carries(&self, alerts: impl IntoIterator<Item = AlertId>, context: Context) {
         self.carried().carry(alerts, context);
     }
 
-    /// The requests that told of the alerts of a notification, the newest first.
+    /// The requests that stated the alerts of a notification, the newest first.
     pub fn told_of(&self, alerts: &[AlertView]) -> Vec<Context> {
         match self.0.sink.load().is_some() {
             true => self.carried().told_of(alerts, LINKS + 1),

@@ -19,7 +19,7 @@ use super::tls;
 use crate::config::{AccessRules, Credential, Role, SecretError, WebConfig};
 use crate::model::hex;
 
-/// Who may do what, with TLS and headers: everything that a reload exchanges at once. Secrets are kept as
+/// The roles of callers, with TLS and headers: a reload exchanges all of it at once. Secrets are kept as
 /// digests.
 pub struct Access {
     tls: Option<tls::Served>,
@@ -30,7 +30,7 @@ pub struct Access {
     users: Vec<Known>,
 }
 
-/// Somebody of whom the configuration knows.
+/// A sender or user that the configuration knows.
 struct Known {
     name: SmolStr,
     role: Role,
@@ -78,7 +78,7 @@ pub enum AccessError {
 /// The part of the surface that a request is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Area {
-    /// Anybody: `/-/healthy` and `/-/ready`.
+    /// Everybody: `/-/healthy` and `/-/ready`.
     Open,
     /// Alerts in.
     Ingest,
@@ -112,7 +112,7 @@ pub(super) struct Shown<'a> {
     pub(super) seat: Option<&'a Seat>,
 }
 
-/// Somebody who was recognised.
+/// A recognised caller.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Caller {
     pub(super) name: SmolStr,
@@ -208,12 +208,12 @@ impl Access {
         &self.headers
     }
 
-    /// Whether anybody who sends alerts is asked who they are.
+    /// Whether senders of alerts need credentials.
     pub fn guards_ingest(&self) -> bool {
         !self.sources.is_empty() || self.guards_people()
     }
 
-    /// Whether anybody who looks, silences or administers is asked who they are.
+    /// Whether people who look, silence or administer need credentials.
     pub fn guards_people(&self) -> bool {
         !self.users.is_empty() || !self.passwords.is_empty()
     }
@@ -261,7 +261,7 @@ impl Access {
         }) else {
             return Ok(None);
         };
-        // Until it is known who that is, the connection is the first to make room for others.
+        // Until the caller is known, the connection is the first to make room for others.
         let suspect = || {
             if let Some(seat) = shown.seat {
                 seat.is_suspect();
@@ -281,8 +281,8 @@ impl Access {
         Ok(Some(Caller { name: name.into(), role }))
     }
 
-    /// The one of `known` whom the request shows. All are compared, so that the time says nothing about
-    /// how near a guess came.
+    /// The entry of `known` whose credentials the request carries. All are compared, so that the time does
+    /// not show how near a guess came.
     fn find(&self, known: &[Known], shown: &Shown<'_>) -> Option<Caller> {
         // Opsgenie's clients show their token as a GenieKey.
         let bearer = credentials(shown.headers, "bearer").or_else(|| credentials(shown.headers, "geniekey"));

@@ -73,13 +73,13 @@ fn answer(taken: Result<(), Problem>) -> Response {
 /// The message about one incident.
 struct Said {
     key: String,
-    /// Who took it on. `None` = nobody has it.
+    /// The person who acknowledged it. `None` = no one has it.
     by: Option<String>,
 }
 
 /// Whether a message with these headers and this body shows this secret.
 type Genuine = dyn Fn(&HeaderMap, &[u8], &str) -> bool + Sync;
-/// Reads what a message says. `None` = nothing about an acknowledgement.
+/// Reads a message. `None` = it is not about an acknowledgement.
 type Read = dyn Fn(&[u8]) -> Result<Option<Said>, serde_json::Error> + Sync;
 
 /// Takes a message in, once it is known to come from where a receiver pages, and waits until it is durable.

@@ -18,11 +18,11 @@ use super::refusals::Refusals;
 use super::{Gate, Limits, v2};
 use crate::model::Timestamp;
 
-/// Who is at the other end of the connection. The port is left out: it changes with each connection.
+/// The address at the other end of the connection. The port is left out: it changes with each connection.
 #[derive(Clone, Copy)]
 pub(super) struct Peer(pub(super) IpAddr);
 
-/// The last part of a path that names something.
+/// The last part of a path that contains a name.
 pub(super) struct Named(pub(super) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Named {

@@ -131,7 +131,7 @@ impl Incoming<'_> {
             let permit = match wanted().try_acquire_many_owned(more) {
                 Ok(permit) => permit,
                 Err(_) => {
-                    // This one must not be among those that go.
+                    // This one must not be closed with the others.
                     self.leave();
                     // Most small bodies are there at once, so one that began earlier is late. Of large ones
                     // that is not so: the new one is refused, and its sender tries again.
@@ -257,7 +257,7 @@ async fn collect(
 /// Bytes that are inflated before others get a turn.
 const PIECE: u64 = 32 << 10;
 
-/// A gzip body as it was before, of at most `most` bytes. Both forms count for the memory that bodies hold.
+/// The content of a gzip body, at most `most` bytes. Both forms count for the memory that bodies hold.
 async fn inflated(
     packed: &[u8],
     most: usize,

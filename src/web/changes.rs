@@ -1,5 +1,5 @@
-//! The last change events that came in at the door of PagerDuty. They page nobody, and the page of an
-//! incident shows those of its time. A restart forgets them.
+//! The last change events from the PagerDuty endpoint. They page no person, and the page of an incident
+//! shows those of its time. A restart forgets them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -12,7 +12,7 @@ use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::sync::Notify;
 
 /// The connections that may end: those that wait for a request or for the rest of it, and those whose
-/// request nobody has admitted yet. Bounded by the connections.
+/// request is not admitted yet. Bounded by the connections.
 #[derive(Clone, Default)]
 pub(super) struct Crowd(Arc<Mutex<Idle>>);
 

@@ -74,7 +74,7 @@ pub(super) async fn pagerduty(
     }
 }
 
-/// `POST /pagerduty/v2/change/enqueue`: a change pages nobody. The page of an incident shows it.
+/// `POST /pagerduty/v2/change/enqueue`: a change pages no person. The page of an incident shows it.
 pub(super) async fn change(
     State(app): State<App>,
     Extension(Peer(peer)): Extension<Peer>,
@@ -176,8 +176,8 @@ async fn of_pagerduty(
     Ok((event, share, integration))
 }
 
-/// The name of the integration through which an event of PagerDuty came. Its headers or its routing key show
-/// who sent it.
+/// The name of the integration through which an event of PagerDuty came. Its headers or its routing key
+/// identify the sender.
 async fn known(
     app: &App,
     peer: IpAddr,
@@ -223,7 +223,7 @@ fn of_opsgenie(caller: Option<&Caller>, headers: &HeaderMap) -> SmolStr {
 /// The trace of a request, if it has one.
 type Trace = Option<Extension<Context>>;
 
-/// Does what an event asks for, and waits until that is durable.
+/// Carries out an event's action, and waits until that is durable.
 async fn done(
     app: &App,
     (source, integration): (Source, SmolStr),
@@ -248,7 +248,7 @@ async fn acknowledged(app: &App, source: Source, labels: LabelSet, by: &str) -> 
     app.gate.acknowledge(event).await.map_err(|e| Problem::unavailable(e.to_string()))
 }
 
-/// Counts and logs an event that lacks something.
+/// Counts and logs an event that lacks a field.
 fn note(app: &App, source: Source, peer: IpAddr, wrong: &[Wrong]) {
     let all: Vec<&str> = wrong.iter().map(|(_, error)| error.as_str()).collect();
     let refused = body::blamed(InvalidReason::BadEvent, StatusCode::BAD_REQUEST, all.join("; "));
@@ -295,7 +295,7 @@ fn answer_of_opsgenie(app: &App, peer: IpAddr, taken: Result<(), No>) -> Respons
 
 /// A key of 32 hexadecimal digits that no other event has.
 fn made() -> String {
-    // Each state has keys of its own, which the standard library draws at random.
+    // Each `RandomState` has keys of its own, which the standard library draws at random.
     let part = || RandomState::new().hash_one(0_u8);
     format!("{:016x}{:016x}", part(), part())
 }

@@ -1,8 +1,8 @@
 //! A standby passes requests on to the owner of the storage, which alone knows how everything stands.
 //!
-//! The standby checks who calls. It then shows the owner the word that only replicas know, and the name and
-//! role of the caller. A standby itself serves requests that accept alerts, tell of its own health, or change
-//! its own configuration.
+//! The standby checks the caller. It then shows the owner the word that only replicas know, and the name
+//! and role of the caller. A standby itself serves requests that accept alerts, report its own health, or
+//! change its own configuration.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ use crate::model::hex;
 
 /// The word that only replicas know.
 const WORD: HeaderName = HeaderName::from_static("squelch-replica");
-/// Who calls, as the standby knows it.
+/// The caller, as the standby knows it.
 const CALLER: HeaderName = HeaderName::from_static("squelch-caller");
 /// The role of the caller.
 const ROLE: HeaderName = HeaderName::from_static("squelch-caller-role");
@@ -56,7 +56,7 @@ pub struct Replicated {
     pub secret: Arc<str>,
     /// Where the owner answers, if that is another replica.
     pub owner: Option<Arc<str>>,
-    /// Who the owner is, in words, if that is another replica.
+    /// The owner, in words, if that is another replica.
     pub why: Arc<str>,
 }
 

@@ -28,9 +28,9 @@ const INGEST: [&str; 4] = [
     "/opsgenie/v2/alerts",
     "/opsgenie/v2/alerts/{identifier}/{request}",
 ];
-/// Where events come in whose body shows who sent them. The handler judges that.
+/// Paths for events whose body identifies the sender. The handler judges that.
 const EVENTS: [&str; 2] = ["/pagerduty/v2/enqueue", "/pagerduty/v2/change/enqueue"];
-/// Where tools tell of acknowledgements. Each message shows a secret of its own.
+/// Paths for tools that report acknowledgements. Each message carries a secret of its own.
 const CALLBACKS: [&str; 2] = ["/pagerduty/v3/webhook", "/opsgenie/webhook"];
 /// Parts of a path at which the people on call act: they silence, acknowledge and write notes.
 const RESPONSES: [&str; 4] = ["silence", "silences", "incident", "incidents"];
@@ -57,7 +57,7 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
     let seat = request.extensions().get::<Arc<Seat>>().cloned();
     let has_origin = app.is_v2(request.uri()).then(|| request.headers().contains_key(header::ORIGIN));
-    // Another replica has checked who calls.
+    // Another replica has checked the caller.
     let passed_on = passed_on(&app, request.headers());
     let foreign = match passed_on {
         Some(_) => None,
@@ -199,7 +199,7 @@ fn changes(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// Why a request is one that a page of somebody else's made a browser send.
+/// Why a browser seems to send the request for a page of another site.
 ///
 /// Only browsers send `Origin` and `Sec-Fetch-Site`, so no sender of alerts is refused by mistake. On
 /// loopback the requested host name counts too. If an attacker lets a name point here, his page has the

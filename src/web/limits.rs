@@ -1,10 +1,10 @@
-//! How much of anything a client may have.
+//! Limits on a client's share of each resource.
 
 use std::time::Duration;
 
 /// A body up to this many bytes is a small one: most requests of Alertmanager are.
 pub(super) const SMALL_BODY: usize = 64 << 10;
-/// The most bytes of a request's head. A head is read before anybody knows who sends it.
+/// The most bytes of a request's head. A head is read before its sender is known.
 pub(super) const HEAD_BYTES: usize = 32 << 10;
 
 /// Bounds of the HTTP surface, and where it hangs.

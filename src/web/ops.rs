@@ -1,4 +1,4 @@
-//! For those who run it: health, readiness, reload and metrics.
+//! For operators: health, readiness, reload and metrics.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
     }
 }
 
-/// `POST /-/reload`: in a task of its own, so that it is never left half done by a client that goes away.
+/// `POST /-/reload`: in a task of its own, so that a client that goes away never leaves it half done.
 pub(super) async fn reload(State(app): State<App>) -> Response {
     let gate = std::sync::Arc::clone(&app.gate);
     let task = tokio::spawn(async move { gate.reload().await });

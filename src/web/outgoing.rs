@@ -21,7 +21,7 @@ use super::crowd::Seat;
 use super::gate::{Bounded, Gate};
 use super::problem::Problem;
 
-/// Requests of each kind that are served at once. One holds what it reads and the answer made of it.
+/// Requests of each kind that are served at once. A request holds the data that it reads and its answer.
 const AT_ONCE: usize = 6;
 /// Requests of each kind that wait for that. More are refused at once.
 const WAITING: usize = 64;
@@ -48,7 +48,7 @@ pub(super) struct Outgoing {
     all: u32,
 }
 
-/// Requests of one kind: those that are served, and those that wait.
+/// Requests of one kind: those under way, and those that wait.
 #[derive(Clone)]
 struct Turns {
     served: Arc<Semaphore>,
@@ -142,7 +142,7 @@ impl Outgoing {
         });
         let body = Pieces(Bytes::from_owner(Unread { bytes, _share: share, late }));
         let mut response = Response::from_parts(parts, Body::new(body));
-        // hyper leaves out what it is not told.
+        // hyper leaves out headers that are not set.
         response.headers_mut().remove(header::CONTENT_LENGTH);
         response
     }

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 /// Verdicts kept of each kind.
 const KEPT: u64 = 1_000;
-/// Passwords tried at a time: somebody who guesses must not take every processor from the engine.
+/// Passwords tried at a time: an attacker who guesses must not take every processor from the engine.
 const AT_A_TIME: usize = 2;
 /// Passwords that are tried or wait for it. More would wait for longer than a sender of alerts does.
 const WAITING: usize = 32;
@@ -28,7 +28,7 @@ pub(super) struct Passwords {
     /// The hash for an unknown user's password. It costs as much as the most expensive real one.
     decoy: Arc<str>,
     right: Cache<[u8; 32], ()>,
-    /// Apart from those that are right: somebody who guesses must not make those forgotten.
+    /// Apart from the right ones: an attacker who guesses must not push those out.
     wrong: Cache<[u8; 32], ()>,
     slots: Arc<Semaphore>,
     waiting: Arc<Waiting>,
@@ -43,7 +43,7 @@ pub(super) enum Tried {
     Busy,
 }
 
-/// How many passwords wait, by who sent them.
+/// How many passwords wait, by the address of their sender.
 #[derive(Default)]
 struct Waiting(Mutex<BTreeMap<IpAddr, usize>>);
 

@@ -104,8 +104,8 @@ struct Taken {
     unlisted: u64,
 }
 
-/// Binds what was said to whose credentials came with it: a sender names itself, but within its own name.
-/// Members of a pair that share credentials stay two.
+/// Binds statements to the source whose credentials came with them: a sender names itself, but within its
+/// own name. Members of a pair that share credentials stay two.
 fn bound(mut parsed: Parsed, source: Option<&str>) -> Parsed {
     if let Some(source) = source {
         parsed.batch.peer = format!("{source}@{}", parsed.batch.peer).into();
@@ -198,7 +198,7 @@ impl App {
         refused.problem
     }
 
-    /// Counts and logs what was refused or mended in a body that was taken.
+    /// Counts and logs the refused and mended alerts of an accepted body.
     fn note(&self, from: &Sender, parsed: &Parsed, body: &Bytes) {
         for (&reason, &count) in parsed.rejected.iter().chain(&parsed.mended) {
             for _ in 0..count {

@@ -32,7 +32,7 @@ impl Refusals {
         }
     }
 
-    /// Logs that something of `peer` was refused or mended, with the start of its body.
+    /// Logs that input of `peer` was refused or mended, with the start of its body.
     pub(super) fn log(&self, peer: IpAddr, reason: InvalidReason, detail: &str, body: &[u8]) {
         if self.first(peer, reason.as_str()) {
             let start = start_of(body);
@@ -74,7 +74,7 @@ impl Refusals {
         }
     }
 
-    /// Logs a request of somebody who is not known, or not allowed.
+    /// Logs a request of a caller who is not known, or not allowed.
     pub(super) fn log_unknown(&self, peer: IpAddr, area: &'static str, path: &str) {
         if self.first(peer, area) {
             let path = start_of(path.as_bytes());

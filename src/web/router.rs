@@ -1,4 +1,4 @@
-//! Which path does what.
+//! The paths and their handlers.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ pub(super) fn router(app: App) -> Router {
 #[derive(Clone)]
 struct Counted {
     gate: Arc<dyn Gate>,
-    /// As it stands in the patterns.
+    /// The prefix in the form of the patterns.
     prefix: Arc<str>,
 }
 

@@ -153,7 +153,7 @@ fn pause_after(error: &io::Error) -> Option<Duration> {
     }
 }
 
-/// Who is at the ends of a connection.
+/// The two ends of a connection.
 struct Ends {
     peer: IpAddr,
     on_loopback: bool,
@@ -196,8 +196,7 @@ impl Server {
         let routes = TowerToHyperService::new(self.service.clone());
         let seated = Arc::clone(seat);
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-            // The links of a page are relative to the address that was asked for, as it stands. No API has
-            // links.
+            // The links of a page are relative to the requested address, unchanged. No API has links.
             let page = matches!(*request.method(), Method::GET | Method::HEAD);
             if (!page || request.uri().path().contains("/api/"))
                 && let Some(uri) = tidied(request.uri())

@@ -67,7 +67,7 @@ pub(super) fn server_config(tls: &TlsServerConfig) -> Result<Served, AccessError
     Ok(Served { config: Arc::new(config), pin })
 }
 
-/// ring's algorithms, less what the file does not name. The suites of TLS 1.3 stay, as in Go.
+/// ring's algorithms, without those that the file does not name. The suites of TLS 1.3 stay, as in Go.
 fn provider(tls: &TlsServerConfig) -> CryptoProvider {
     let mut provider = ring::default_provider();
     if !tls.cipher_suites.is_empty() {

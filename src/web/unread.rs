@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A stream to a client that must take something within a time whenever there is something to take.
+/// A stream to a client that must read within a time whenever there is data to read.
 pub(super) struct Impatient<S, F> {
     stream: S,
     limit: Duration,

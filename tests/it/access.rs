@@ -1,4 +1,4 @@
-//! Who may do what, over real sockets: tokens, passwords, certificates, roles, and reloads.
+//! The roles of callers, over real sockets: tokens, passwords, certificates, and reloads.
 
 mod forwarding;
 mod mistakes;
@@ -27,7 +27,7 @@ const ALERT: &str =
 const SILENCE: &str = r#"{"matchers":[{"name":"a","value":"b","isRegex":false}],"startsAt":"2026-11-23T00:00:00Z",
     "endsAt":"2026-11-24T00:00:00Z","createdBy":"somebody else","comment":"why"}"#;
 
-/// A node that takes everything, and remembers who said it.
+/// A node that takes everything, and remembers the senders.
 struct Fake {
     access: ArcSwap<Access>,
     peers: Mutex<Vec<String>>,
@@ -198,8 +198,7 @@ fn web_users() -> String {
     format!("basic_auth_users: {{alice: {}, carol: {}}}\n", hash("wonderland"), hash("carols"))
 }
 
-/// Passwords that take long to check hold up nobody who is known by a token, and not even each other for
-/// long.
+/// Passwords that take long to check hold up no caller with a token, and not even each other for long.
 #[tokio::test]
 async fn a_flood_of_wrong_passwords_keeps_no_source_out() {
     let folder = tempfile::tempdir().unwrap();

@@ -177,7 +177,7 @@ fn an_alert_fires_unless_its_end_has_passed() {
     }
 }
 
-/// As Alertmanager tells of the alert: labels, annotations, address of the rule, start and end where those
+/// Alertmanager's view of the alert: labels, annotations, address of the rule, start and end where those
 /// are in the body.
 type Shown =
     (BTreeMap<String, String>, BTreeMap<String, String>, String, Option<Timestamp>, Option<Timestamp>);
@@ -234,7 +234,7 @@ fn json_is_read_as_go_reads_it() {
     assert_eq!(read(20).3, Some(at("2026-11-23T01:00:00Z")));
 }
 
-/// The tables above are what the real program answers.
+/// The tables above equal the answers of the real program.
 #[tokio::test(flavor = "multi_thread")]
 async fn alertmanager_reads_them_so() {
     let folder = tempfile::tempdir().unwrap();

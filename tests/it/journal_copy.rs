@@ -66,7 +66,7 @@ fn storm(journal: &mut dyn Journal, from: u64, to: u64) {
     }
 }
 
-/// All that somebody finds who opens a journal.
+/// All data in an opened journal.
 #[derive(Debug, PartialEq)]
 struct Found {
     snapshot: Option<(u64, Vec<u8>)>,

@@ -44,7 +44,7 @@ enum Happened {
 
 type Log = Arc<Mutex<Vec<Happened>>>;
 
-/// A journal that writes into the log what became durable.
+/// A journal that writes durable data into the log.
 struct Logged(MemoryJournal, Log);
 
 impl Journal for Logged {

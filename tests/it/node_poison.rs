@@ -192,7 +192,7 @@ fn an_alert_whose_repeats_break_the_engine_is_told_as_it_stands_and_the_rest_goe
     assert_eq!(oncall.routed, oncall.disposed.values().sum::<u64>() + oncall.pending);
 }
 
-/// Not even the way of it can be found: a person hears of it, and nothing else is lost.
+/// Not even its route can be found. Squelch raises an alarm, and nothing else is lost.
 #[test]
 fn an_alert_that_cannot_even_be_told_is_left_out_and_a_person_hears_of_it() {
     let mut bench = Bench::with(MemoryJournal::new(true), no_way_for_poison(), Bounds::default(), T0);
@@ -255,7 +255,7 @@ fn an_engine_that_cannot_be_read_fails_open() {
     assert_eq!(names(&bench.told()), [(Kind::Resolve, "Good")]);
 }
 
-/// An event that breaks the engine each time that it is read would end the program at each start.
+/// An event that makes the engine fail each time that it is read would end the program at each start.
 #[test]
 fn a_stored_event_that_breaks_the_engine_does_not_keep_it_from_starting() {
     let mut bench = Bench::with(MemoryJournal::new(true), watched(policy()), Bounds::default(), T0);

@@ -38,7 +38,7 @@ pub enum Bug {
     StaleSnapshot,
     /// `limits.alerts` is not in force.
     LimitForgotten,
-    /// The queue takes whatever comes.
+    /// The queue has no bound.
     QueueWithoutBound,
     /// The body of every answer is waited for: a status whose body does not come counts as no answer.
     BodyDecides,
@@ -48,9 +48,9 @@ pub enum Bug {
     LogWithoutBound,
     /// Each attempt reads a secret file on a thread of its own.
     ReaderForEach,
-    /// A repeat is answered 200, and nothing hears it.
+    /// A repeat is answered 200, and gets lost.
     RepeatsUnheard,
-    /// A resolve counts only once its `endsAt` has passed by the gate's clock.
+    /// A resolve counts only once its `endsAt` has passed by Squelch's clock.
     SendersClockRules,
     /// A silence has no end.
     SilenceWithoutEnd,

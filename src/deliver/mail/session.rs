@@ -82,7 +82,7 @@ impl Session {
     ) -> Result<(), AttemptError> {
         let Some(auth) = &server.auth else {
             if server.require_tls && !server.implicit_tls {
-                // A server forgets what was said before TLS.
+                // A server forgets everything from before TLS.
                 self.features().await?;
             }
             return Ok(());

@@ -20,7 +20,7 @@ use crate::web::app::App;
 use crate::web::look::look;
 use crate::web::problem::{Problem, json};
 
-/// Which alerts are wanted, besides those that a filter names.
+/// The wanted alerts, besides those that a filter names.
 struct Wanted {
     active: bool,
     silenced: bool,

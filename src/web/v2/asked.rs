@@ -35,12 +35,12 @@ impl Asked {
         self.0.get(name)?.last().map(String::as_str).filter(|text| !text.is_empty())
     }
 
-    /// Whether something is to be included. All is, unless a parameter says no.
+    /// Whether to include alerts of this kind. All are included, unless a parameter says no.
     pub(super) fn includes(&self, name: &str) -> bool {
         self.text(name).is_none_or(|text| YES.contains(&text.to_ascii_lowercase().as_str()))
     }
 
-    /// The matchers of a parameter that may be repeated. `prefix` stands before what is wrong with them.
+    /// The matchers of a parameter that may be repeated. `prefix` stands before their errors.
     fn matchers_of(&self, name: &str, prefix: &str) -> Result<Arc<[Matcher]>, Refusal> {
         let Some(texts) = self.0.get(name) else { return Ok(Arc::default()) };
         let wrong = |detail: &str| Refusal::Text(StatusCode::BAD_REQUEST, format!("{prefix}{detail}"));

@@ -1,5 +1,5 @@
 //! Alertmanager's API v2, so that amtool, karma and Grafana need not know Squelch. Rule: Alertmanager
-//! `api/v2/openapi.yaml`. `docs/compatibility.md` lists what each client asks for.
+//! `api/v2/openapi.yaml`. `docs/compatibility.md` lists the requests of each client.
 
 mod alerts;
 mod asked;

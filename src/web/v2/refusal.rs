@@ -1,5 +1,5 @@
-//! How API v2 says no. Alertmanager has three forms: a text of its own, an object of the library that reads
-//! its requests, and a bare status.
+//! The refusals of API v2. Alertmanager has three forms: a text of its own, an object of the library that
+//! reads its requests, and a bare status.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};

@@ -80,7 +80,7 @@ pub struct SilenceEntry {
     /// Until when.
     #[schema(value_type = String, format = DateTime)]
     pub ends_at: Timestamp,
-    /// Who made it.
+    /// The creator.
     pub created_by: String,
     /// Why.
     pub comment: String,
@@ -163,7 +163,7 @@ pub(in crate::web) enum Unposted {
     /// It has no matcher.
     #[error("invalid silence: it has no matcher, and would silence everything")]
     NoMatcher,
-    /// It says what cannot be.
+    /// It asks for an impossible value.
     #[error("invalid silence: {0}")]
     Invalid(String),
 }
@@ -211,7 +211,7 @@ pub(in crate::web) async fn posted(
     let arrived = arrived.map_err(|refused| Unposted::Problem(refused.problem))?;
     let _turn = app.outgoing.change(&*app.gate).await.map_err(Unposted::Problem)?;
     let mut wanted = read(&arrived.bytes)?;
-    // A user who is known cannot sign for another.
+    // A user who is logged in cannot sign for another.
     if let Some(caller) = caller {
         wanted.created_by = caller.name;
     }

@@ -14,8 +14,8 @@ use crate::e2e::until;
 const HOOK: &str = "slack_configs: [{api_url: VENDOR/services/T0/B0/x";
 const BOT: &str = "slack_configs: [{app_url: VENDOR/api/chat.postMessage, app_token: xoxb-1, channel: '#alerts', update_message: true";
 
-/// Slack as a bot sees it. It keeps the messages of its one channel, and answers 200 whatever it thinks.
-/// Messages of `locked` cannot be changed.
+/// Slack for a bot. It keeps the messages of its one channel, and always answers 200. Messages of `locked`
+/// cannot be changed.
 fn bot(locked: bool) -> impl FnMut(&Seen) -> Said + Send {
     let mut messages: BTreeMap<String, Value> = BTreeMap::new();
     move |request| {

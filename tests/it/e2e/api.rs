@@ -74,7 +74,7 @@ impl Described {
         all
     }
 
-    /// Fails unless `answer` is what is said of this operation and status.
+    /// Fails unless `answer` matches the description of this operation and status.
     fn holds(&self, path: &str, method: &str, answer: &Answer) {
         let what = format!("{method} {path}: {} {}", answer.status, answer.body);
         let said = &self.0["paths"][path][method]["responses"][answer.status.to_string()];
@@ -116,7 +116,7 @@ fn close(schema: &mut Value) {
     }
 }
 
-/// Something of everything is there.
+/// The server has some of each kind.
 async fn filled(squelch: &Squelch) {
     let warning = |name: &str| {
         let mut told = Told::fires(name, "to", "any");

@@ -144,7 +144,7 @@ async fn prometheus_gets_its_own_kind_of_refusal() {
     }
 }
 
-/// At either door: the page goes out, the count moves, and the log says it once.
+/// At either endpoint: the page goes out, the count moves, and the log says it once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_time_that_cannot_be_read_costs_no_page() {
     let pager = pager().await;

@@ -89,7 +89,7 @@ async fn flap(world: &World) {
     }
 }
 
-/// How often a member of the pair told Squelch something.
+/// How often a member of the pair notified Squelch.
 async fn told(member: &Alertmanager) -> f64 {
     member.metric("alertmanager_notifications_total").await
 }

@@ -98,7 +98,7 @@ async fn no_page_is_lost_or_doubled_over_many_kills() {
     let squelch = home.serve_on(listen).await;
     sleep(Duration::from_secs(1)).await;
     stop.store(true, Ordering::Relaxed);
-    // Everybody is heard to the end: no request is refused for ever.
+    // All senders get through: no request is refused for ever.
     let outages = timeout(PATIENCE, storm).await.expect("the senders get through").unwrap();
     not_less(&counted, &squelch).await;
 
@@ -155,7 +155,7 @@ async fn not_less(before: &BTreeMap<String, f64>, squelch: &Squelch) -> BTreeMap
     now
 }
 
-/// Nothing in the log needs anybody.
+/// No line of the log needs a person.
 fn healthy(said: &str) {
     let bad = |line: &&str| ["level=ERROR", "panicked", "quarantine"].iter().any(|word| line.contains(word));
     let found: Vec<&str> = said.lines().filter(bad).collect();
@@ -166,8 +166,8 @@ fn name(outage: u64) -> String {
     format!("Outage-{outage:05}")
 }
 
-/// Begins outages until told to stop, and waits until both members of the pair have told of all of
-/// them, from beginning to end. How many there were.
+/// Begins outages until it is told to stop, and waits until both members of the pair have reported all of
+/// them, from beginning to end. It returns their number.
 async fn storm(to: SocketAddr, ledger: Arc<Ledger>, stop: Arc<AtomicBool>, seed: u64) -> u64 {
     let (mut tasks, mut random, mut outages) = (JoinSet::new(), Random(seed ^ 0x5eed), 0);
     while !stop.load(Ordering::Relaxed) {
@@ -199,7 +199,7 @@ async fn storm(to: SocketAddr, ledger: Arc<Ledger>, stop: Arc<AtomicBool>, seed:
     outages
 }
 
-/// One member of a pair tells of one outage: its beginning, repeats of it, its end.
+/// One member of a pair reports one outage: its beginning, repeats of it, its end.
 async fn member(
     peer: &'static str,
     to: SocketAddr,

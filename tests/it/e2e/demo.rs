@@ -1,4 +1,4 @@
-//! `squelch demo`, as somebody sees it who tries Squelch for the first time.
+//! `squelch demo`, as a new user sees it.
 
 use std::net::SocketAddr;
 use std::process::Command;

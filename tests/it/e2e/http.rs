@@ -1,4 +1,4 @@
-//! One request on a connection of its own.
+//! One request on its own connection.
 
 use std::io;
 use std::net::SocketAddr;

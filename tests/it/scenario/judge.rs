@@ -1,4 +1,4 @@
-//! Holds what was sent against what was planted.
+//! Compares the notifications with the planted incidents.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use squelch::history::Delays;
 use squelch::history::Telling;
 use squelch::model::{Duration, Kind, LabelSet, Timestamp};
 
-/// After its last alert a planted incident can still be told of for so long.
+/// How long after its last alert a page may still count for a planted incident.
 const GRACE: Duration = Duration::from_mins(30);
 
 /// Takes notifications in, in order, and judges them at the end.
@@ -27,11 +27,11 @@ pub struct Judge {
 pub struct Verdict {
     /// Incidents planted.
     pub planted: u64,
-    /// Of those, incidents that a page told of while they lasted.
+    /// The incidents that had a page while they lasted.
     pub paged: u64,
     /// All pages.
     pub pages: u64,
-    /// Pages that told of a planted incident, each counted for each incident that it told of.
+    /// Pages about planted incidents, each counted for each of its incidents.
     pub pages_of_planted: u64,
     /// From the start of a planted incident to its first page.
     pub delay: Delays,

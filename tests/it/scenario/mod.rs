@@ -17,7 +17,7 @@ use squelch::model::{Batch, LabelSet, Observation, Source, Status, Timestamp};
 /// The peer of all histories that are made here.
 const PEER: &str = "history";
 
-/// How alerts come when something breaks, or nothing does.
+/// The pattern in which alerts come when something breaks, or when nothing does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Shape {
     /// 5 to 30 alerts of one cause within two minutes, for 20 to 200 minutes.
@@ -59,7 +59,7 @@ pub struct Planted {
     pub start: Timestamp,
     /// When its last alert has resolved.
     pub end: Timestamp,
-    /// Its alerts: a page that tells of one of them tells of it.
+    /// Its alerts. A page that lists one of them counts for it.
     pub alerts: Vec<LabelSet>,
     /// Its first alert is critical and was never seen before: nothing may delay it.
     pub first_seen_critical: bool,

@@ -1,6 +1,6 @@
 //! The same faults with Debian's Alertmanager, for comparison. `tests/faults` runs these.
 //!
-//! They assert what `docs/reliability.md` says of it, and print the figures.
+//! They assert the statements of `docs/reliability.md` about it, and print the figures.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;

@@ -28,7 +28,7 @@ const ROUNDS: usize = 15;
 const SOURCE: &str = "Authorization: Bearer a-long-source-token-123456\r\n";
 const ADMIN: &str = "Authorization: Bearer a-long-admin-token-1234567\r\n";
 
-/// A request of somebody who is known.
+/// A request of a known caller.
 async fn ask(to: SocketAddr, who: &str, request: &str, body: &str) -> std::io::Result<http::Answer> {
     let head = format!(
         "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{who}Content-Type: application/json\r\n\

@@ -92,7 +92,7 @@ fn fifo(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
 }
 
-/// Everything that writes to the log, then what must go on.
+/// First everything that writes to the log, then the work that must go on.
 async fn goes_on(server: &Server, pager: &FakePager) {
     server.ready().await;
     server.is_healthy().await;

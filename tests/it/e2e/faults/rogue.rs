@@ -1,4 +1,4 @@
-//! A receiver that misbehaves in every way that a socket allows, until it is told to be good.
+//! A receiver that misbehaves in every way that a socket allows, until a test makes it good.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub enum Manner {
     Good,
     /// Takes the request and never answers.
     Hang,
-    /// Accepts and closes with a reset, before anything was read.
+    /// Accepts and closes with a reset, before reading.
     Reset,
     /// Reads the request and closes without an answer.
     Close,

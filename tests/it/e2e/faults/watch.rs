@@ -170,7 +170,7 @@ async fn critical_pages_leave_without_storage_and_are_closed_later() {
     assert_eq!(squelch.stop().await.code(), Some(0));
 }
 
-/// Requests that were captured and are said anew while a later occurrence fires end nothing and page nothing.
+/// Captured requests that are sent again while a later occurrence fires end nothing and page nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_request_that_is_said_anew_ends_and_pages_nothing() {
     let pager = pager().await;
@@ -200,7 +200,7 @@ async fn an_old_request_that_is_said_anew_ends_and_pages_nothing() {
     assert_eq!(squelch.stop().await.code(), Some(0));
 }
 
-/// A stored event that breaks the engine, as after an upgrade: the program starts, says so, and pages.
+/// A stored event that makes the engine fail, as after an upgrade: the program starts, says so, and pages.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stored_event_that_breaks_the_engine_is_put_aside_at_the_start() {
     let pager = pager().await;
