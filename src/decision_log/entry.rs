@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Cause, Timestamp};
 
-/// What became of observations of one alert at one route and receiver, and why.
+/// The disposition of observations of one alert at one route and receiver, with its reason.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Decision)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// Its number; rises with time.
+    /// Its number. It rises with time.
     pub id: u64,
     /// When it was decided.
     #[schema(value_type = String, format = DateTime)]
@@ -24,10 +24,11 @@ pub struct Entry {
     pub labels: BTreeMap<String, String>,
     /// `page`, `update`, `resolve` or `suppressed`.
     pub disposition: String,
-    /// Why it was suppressed; missing otherwise.
+    /// The reason of the suppression. Missing otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Its profile only observes: this is what would have become of it, and nobody was told.
+    /// The profile only observes. The disposition is the one that would have followed, and Squelch notified
+    /// no receiver.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observed: bool,
     /// How many observations.
@@ -61,10 +62,10 @@ pub struct Entry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub release: Option<Timestamp>,
-    /// What would release it, in one sentence; missing where nothing was held.
+    /// The condition that would release it, in one sentence. Missing if nothing was held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release_condition: Option<String>,
-    /// What would have become of it without the setting that decided.
+    /// The disposition that would have followed without the setting that decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otherwise: Option<OtherwiseEntry>,
     /// The same as one sentence.
@@ -72,7 +73,7 @@ pub struct Entry {
     pub counterfactual: Option<String>,
 }
 
-/// What would have become of it.
+/// The disposition that would have followed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Otherwise)]
 #[serde(rename_all = "camelCase", tag = "action")]

@@ -1,11 +1,11 @@
-//! Sentences about a decision: what would release it, and what would have been without it.
+//! Sentences about a decision: its release condition, and the disposition without it.
 
 use std::collections::BTreeMap;
 
 use super::{Entry, OtherwiseEntry};
 use crate::model::{Disposition, LabelSet, Reason, Timestamp};
 
-/// What would release what was suppressed; nothing where nothing was held.
+/// The release condition of a suppressed observation. `None` if nothing was held.
 pub(super) fn release_condition(disposition: Disposition, release: Option<Timestamp>) -> Option<String> {
     let Disposition::Suppressed(reason) = disposition else { return None };
     let what = match reason {
@@ -25,7 +25,7 @@ pub(super) fn release_condition(disposition: Disposition, release: Option<Timest
     })
 }
 
-/// What would have been without the setting that decided.
+/// The disposition that would have followed without the setting that decided.
 pub(super) fn counterfactual(otherwise: &OtherwiseEntry) -> String {
     match otherwise {
         OtherwiseEntry::Page { at } => format!("without this rule it would have paged at {at}"),
@@ -36,7 +36,7 @@ pub(super) fn counterfactual(otherwise: &OtherwiseEntry) -> String {
     }
 }
 
-/// What happened, as one plain sentence without its time.
+/// The decision as one plain sentence without its time.
 pub(super) fn sentence(entry: &Entry) -> String {
     let times = match entry.count {
         1 => String::new(),

@@ -14,7 +14,7 @@ use crate::model::Timestamp;
 
 /// Rows of the journal read and indexed at a time: short transactions on both sides.
 const ROWS: usize = 256;
-/// How often it looks for what is new.
+/// How often it looks for new rows.
 const LOOK: Duration = Duration::from_millis(250);
 /// How long it waits after a failure.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -22,7 +22,7 @@ const AGAIN: Duration = Duration::from_secs(10);
 const PRUNE_LOOKS: u32 = 240;
 /// After so many failures in a row nothing waits for the decision log any more: a minute.
 const GIVE_UP: u32 = 6;
-/// How long it may go on at the end; what is left is indexed at the next start.
+/// How long it may go on at the end. The next start indexes the rest.
 const FINISH: Duration = Duration::from_secs(2);
 
 /// Indexes what the journal in a directory holds, from where it was left.
@@ -44,7 +44,7 @@ impl Follower {
         Self::over(Box::new(SqliteDecisions::open(dir)?), dir, meter)
     }
 
-    /// Follows any journal; the decision log is in `dir`.
+    /// Follows any journal. The decision log is in `dir`.
     ///
     /// # Errors
     /// The journal cannot be read, or the decision log cannot be made.
@@ -56,8 +56,8 @@ impl Follower {
         Ok(follower)
     }
 
-    /// Sees to it that the journal is the one that was followed: its rows are numbered anew when it was
-    /// repaired, or when all of them had left. Then all that is newer than what was indexed is.
+    /// Checks that the journal is still the same one. Its rows are numbered anew after a repair, or when
+    /// all of them had left. Then everything newer than the indexed rows is indexed.
     fn check(&mut self) -> Result<(), DecisionLogError> {
         let there = self.journal.checksum(self.mark.row)?;
         let newest = self.journal.newest()?;
@@ -122,7 +122,7 @@ impl Follower {
     }
 }
 
-/// What opening a journal's decisions gives.
+/// The result of opening a journal's decisions.
 pub type Opened = Result<Box<dyn Decisions>, JournalError>;
 
 /// The thread that indexes.
@@ -133,11 +133,10 @@ pub struct Following {
 
 impl Following {
     /// Starts a thread, named `decision_log`, that indexes the journal which `open` opens into `dir` until
-    /// [`Following::stop`]:
-    /// it looks four times a second for what is new and for what is too much, and each minute for what is
-    /// too old. `now` gives the time, `keep` how much is kept, and `indexed` hears of the last row that is
-    /// in the decision log. While the decision log cannot be written for long, nothing waits for it:
-    /// `indexed` hears `i64::MAX`.
+    /// [`Following::stop`]. It looks four times a second for new rows and for excess size, and each minute
+    /// for rows that are too old. `now` gives the time, and `keep` how much is kept. `indexed` gets the
+    /// last row that is in the decision log. While the decision log cannot be written for long, nothing
+    /// waits for it: `indexed` gets `i64::MAX`.
     ///
     /// # Errors The system refuses a thread.
     pub fn start(
@@ -224,7 +223,7 @@ fn look(
     keep: impl Fn() -> Storage,
 ) -> Result<bool, DecisionLogError> {
     let keep = keep();
-    // First, so that a full disk has room for what is new.
+    // First, so that a full disk has room for new rows.
     let pruned = follower.writer.too_large(keep.max_size)? && follower.prune(now(), keep)?;
     let indexed = follower.step()?;
     match pruned || indexed {

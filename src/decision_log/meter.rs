@@ -3,7 +3,7 @@
 use prometheus::core::Collector;
 use prometheus::{IntCounter, IntGauge, Registry};
 
-/// What can be seen of the thread that writes the decision log.
+/// The metrics of the thread that writes the decision log.
 #[derive(Debug, Clone)]
 pub struct Meter {
     pub(super) behind: IntGauge,

@@ -65,7 +65,7 @@ pub struct ReceiverLoadEntry {
     pub most_in_a_shift: u64,
     /// Shifts with more incidents than the budget.
     pub shifts_over_budget: u64,
-    /// Incidents in percent of what the budget allows for all shifts.
+    /// Incidents in percent of the budget for all shifts.
     pub budget_burned_percent: u64,
     /// Acknowledged incidents in percent. Missing without incidents.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! What is asked of the decision log, and one page of the answer.
+//! A query of the decision log, and one page of the answer.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::model::{AlertId, Disposition, Fingerprint, Matcher, Timestamp};
 /// The most entries on one page.
 pub const MAX_LIMIT: usize = 1_000;
 
-/// What is searched for: all that is given must hold. Newest first.
+/// The conditions of a search. All that are given must hold. Newest first.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
     /// All must match the alert's labels.
@@ -21,7 +21,7 @@ pub struct Query {
     pub incident: Option<String>,
     /// The receiver's name.
     pub receiver: Option<String>,
-    /// Any of these; all if empty.
+    /// Any of these. All if empty.
     pub dispositions: Vec<Disposition>,
     /// Only what was only observed, or only what was done.
     pub observed: Option<bool>,
@@ -31,17 +31,17 @@ pub struct Query {
     pub until: Option<Timestamp>,
     /// Only what is older than this entry: see [`Page::next`].
     pub before: Option<u64>,
-    /// How many at most; kept between 1 and [`MAX_LIMIT`].
+    /// How many at most, kept between 1 and [`MAX_LIMIT`].
     pub limit: usize,
 }
 
-/// One page of what was found.
+/// One page of the results.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Decisions)]
 pub struct Page {
     /// Newest first.
     pub decisions: Vec<Entry>,
-    /// The cursor of the next page, to be given as `cursor`; missing on the last one.
+    /// The cursor of the next page, for `cursor`. Missing on the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }

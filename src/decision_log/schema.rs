@@ -79,7 +79,7 @@ CREATE TABLE history_event (
 CREATE INDEX history_event_of ON history_event (history);
 ";
 
-/// What is about to leave; only the one that writes sees these, and they stand in memory.
+/// The rows that are about to leave. Only the writer sees these, and they stand in memory.
 const SCRATCH: &str = "
 PRAGMA temp_store = MEMORY;
 CREATE TEMP TABLE gone (id INTEGER PRIMARY KEY, alert INTEGER NOT NULL, incident INTEGER);
@@ -94,7 +94,7 @@ pub(super) fn path(dir: &Path) -> PathBuf {
     dir.join("decisions.db")
 }
 
-/// The number that the filesystem gives the file; 0 if there is none.
+/// The number that the filesystem gives the file. It is 0 if there is none.
 pub(super) fn number(dir: &Path) -> u64 {
     std::fs::metadata(path(dir)).map_or(0, |m| m.ino())
 }
@@ -134,7 +134,7 @@ fn try_open(path: &Path) -> Result<Connection, DecisionLogError> {
     let _: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     conn.pragma_update_and_check(None, "wal_autocheckpoint", WAL_BYTES / 4_096, |_| Ok(()))?;
     conn.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES, |_| Ok(()))?;
-    // What a power cut takes from it is read from the journal again.
+    // Rows that a power cut takes from it are read from the journal again.
     conn.pragma_update(None, "synchronous", "OFF")?;
     if tables == 0 {
         conn.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT"))?;

@@ -17,7 +17,7 @@ const REMEMBERED: usize = 50_000;
 const PRUNE_ROWS: i64 = 5_000;
 const DAY: i64 = 86_400_000;
 
-/// Forgets the decisions in `gone`, and of what they name that which nothing else names.
+/// Forgets the decisions in `gone`, and the rows that only these name.
 const FORGET: &str = "
 DELETE FROM decision WHERE id IN (SELECT id FROM gone);
 DELETE FROM incident WHERE id IN (SELECT incident FROM gone)
@@ -54,7 +54,7 @@ pub(super) struct Mark {
     pub at: i64,
 }
 
-/// What one round of pruning did.
+/// The result of one round of pruning.
 pub(super) struct Removed {
     /// Decisions that left.
     pub rows: u64,
@@ -85,8 +85,8 @@ impl Writer {
         Ok(Mark { row: number, sha256: sha256.unwrap_or_default(), at })
     }
 
-    /// Adds decisions and what happened to incidents, each in order, and notes how far that is in the
-    /// journal: all of it, or nothing.
+    /// Adds decisions and changes of incidents, each in order, and notes their place in the journal. It
+    /// writes all of it, or nothing.
     pub fn add(
         &mut self,
         decisions: &[Decision],

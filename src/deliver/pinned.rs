@@ -1,8 +1,8 @@
 //! Certificates of servers that stand in `ca_file` themselves.
 //!
 //! A self-signed certificate of a server is its own authority. webpki refuses it if it says that it is an
-//! authority (`CA:TRUE`, as `openssl req -x509` makes it). It also refuses one that another authority
-//! signed. Go's verifier, and so Alertmanager, accepts both.
+//! authority (`CA:TRUE`, from `openssl req -x509`). It also refuses one that another authority signed. Go's
+//! verifier, and so Alertmanager, accepts both.
 
 use std::sync::Arc;
 

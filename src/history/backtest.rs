@@ -20,31 +20,32 @@ use crate::model::{Duration, Notification, Timestamp};
 /// Observations that go from thread to thread at a time, about.
 const CHUNK: u64 = 2048;
 
-/// Chunks that wait for a thread that is behind; memory is bounded by this.
+/// Chunks that wait for a thread that is behind. This bounds memory.
 const WAITING: usize = 8;
 
-/// How far a backtest is; read from another thread.
+/// The progress of a backtest, for another thread.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// Observations read.
     pub observations: AtomicU64,
-    /// The time of the newest event read, in milliseconds since 1970; 0 before the first.
+    /// The time of the newest event read, in milliseconds since 1970. It is 0 before the first.
     pub at: AtomicU64,
 }
 
 /// A configuration on trial.
 #[derive(Debug)]
 pub struct Candidate {
-    /// What people call it.
+    /// Its name for people.
     pub file: String,
-    /// What decides.
+    /// The policy.
     pub policy: Policy,
     /// The times of its routes in an Alertmanager.
     pub times: Vec<GroupTimes>,
 }
 
-/// Replays `past` under `trial`, and under `against` if it is there, as seen from which the report says what
-/// differs. `lines` is called with each notification of the trial, in order; it may be `|_| Ok(())`.
+/// Replays `past` under `trial`, and under `against` if it is given. The report then states the differences
+/// as seen from `against`. `lines` is called with each notification of the trial, in order. It may be `|_|
+/// Ok(())`.
 ///
 /// # Errors
 /// `past` cannot be read to its end, or `lines` failed.
@@ -104,7 +105,7 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Hands everything to everybody, until the end, an error, or nobody who listens.
+/// Hands everything to all threads, until the end, an error, or until none listens.
 fn read(
     past: impl Iterator<Item = Result<Past, HistoryError>>,
     senders: &[SyncSender<Chunk>],
@@ -139,7 +140,7 @@ fn read(
     Ok(span)
 }
 
-/// What came of one configuration.
+/// The result of one configuration.
 struct Outcome {
     replayed: Replayed,
     sent: Notifications,
@@ -149,7 +150,7 @@ struct Outcome {
     diary: Diary,
 }
 
-/// What would have been without Squelch.
+/// The pages without Squelch.
 struct Before {
     every_firing: Tally,
     grouped: Grouped,
@@ -158,7 +159,7 @@ struct Before {
     model: Alertmanager,
 }
 
-/// What both come to together.
+/// The sum of both.
 fn side(candidate: &Candidate, outcome: Outcome, before: Before) -> Side {
     let (mut sent, mut heard, mut grouped) = (outcome.sent, outcome.heard, before.grouped);
     let (model, severities) = (before.model, &candidate.policy.severities);

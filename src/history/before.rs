@@ -1,4 +1,4 @@
-//! What would have paged without Squelch, by two rules.
+//! The pages that would have left without Squelch, by two rules.
 //!
 //! *Every firing*: an alert that starts to fire pages, once for each route that it takes.
 //!
@@ -36,7 +36,7 @@ pub struct Alertmanager {
     policy: Policy,
     times: Vec<GroupTimes>,
     inhibition: Inhibition,
-    /// What fires, by its full label set.
+    /// The firing alerts, by full label set.
     known: HashMap<LabelSet, Known>,
     /// The same by route and identity: how many full label sets, and which firing.
     open: HashMap<(usize, AlertId), (usize, u32)>,
@@ -52,7 +52,7 @@ pub struct Alertmanager {
     count: u64,
 }
 
-/// What Alertmanager sends and nobody is paged by.
+/// The notifications of Alertmanager that page no person.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sent {
     pub(super) updates: u64,
@@ -69,7 +69,7 @@ struct Known {
     /// Its place in the order of arrival.
     number: u64,
     starts_at: Timestamp,
-    /// Each route that it takes, and its firing there; none beyond [`MOST`].
+    /// Each route that it takes, and its firing there. `None` beyond [`MOST`].
     routes: Vec<(usize, Option<u32>)>,
 }
 
@@ -89,7 +89,7 @@ struct Group {
     incident: Option<Incident>,
 }
 
-/// An alert that nobody was told of.
+/// An alert of which no receiver was notified.
 #[derive(Debug)]
 struct New {
     labels: LabelSet,
@@ -126,7 +126,7 @@ impl Alertmanager {
         }
     }
 
-    /// Takes in what was said at `at`, after all that was due before.
+    /// Takes in the statements of `at`, after everything that was due before.
     pub(super) fn observe(&mut self, at: Timestamp, batch: &Batch) {
         self.pass(at);
         for observation in &batch.observations {
@@ -235,7 +235,7 @@ impl Alertmanager {
         }
     }
 
-    /// The alert fires anew, and nobody said that it had resolved. To Alertmanager it is the same alert.
+    /// The alert fires anew without a resolve in between. To Alertmanager it is the same alert.
     fn restart(&mut self, at: Timestamp, observation: &Observation) {
         let labels = &observation.labels;
         let identity = self.policy.identity(labels);
@@ -314,7 +314,7 @@ impl Alertmanager {
         }
     }
 
-    /// Alertmanager looks at a group, and notifies of what is new.
+    /// Alertmanager looks at a group, and notifies of new alerts.
     fn look(&mut self, at: Timestamp, key: GroupKey) {
         let Some(mut group) = self.groups.remove(&key) else { return };
         let times = self.times[key.0];

@@ -1,4 +1,4 @@
-//! What one configuration pages and another does not, or later.
+//! The pages that one configuration sends, and that another does not send, or sends later.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,14 +10,15 @@ use super::outcomes::SAME_MS;
 use super::told::Telling;
 use crate::model::{AlertView, Kind, Timestamp};
 
-/// Differences that are named one by one; beyond that they are only counted.
+/// The differences that are named one by one. Further ones are only counted.
 const NAMED: usize = 20;
 
-/// Occurrences that are remembered of each configuration; what is told of beyond them is not compared.
+/// The occurrences that are remembered of each configuration. Notifications about further ones are not
+/// compared.
 const MOST: usize = 5_000_000;
 
-/// What differs between a configuration, *new*, and another, *old*. Pages correspond if they tell of
-/// an occurrence in common.
+/// The differences between a configuration, *new*, and another, *old*. Pages correspond if they have an
+/// occurrence in common.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub struct Comparison {
     /// Pages of new that old does not have.
@@ -55,7 +56,7 @@ pub struct Example {
     pub other: Option<Timestamp>,
 }
 
-/// What a configuration told, remembered for comparison.
+/// The notifications of a configuration, remembered for comparison.
 #[derive(Debug, Default)]
 pub(super) struct Diary {
     pages: Vec<Page>,
@@ -87,7 +88,7 @@ impl Diary {
             *first_paged = first_paged.or(paged);
         }
         if n.kind == Kind::Page && self.pages.len() < MOST {
-            // What is new in it made it; a page about what was told before is about all of it.
+            // Its new alerts made it. A page without a new alert is about all of its alerts.
             let about = if telling.fresh.is_empty() { &telling.alerts } else { &telling.fresh };
             let first = about.iter().min_by_key(|a| a.starts_at);
             let page = Page {
@@ -100,7 +101,7 @@ impl Diary {
     }
 }
 
-/// An occurrence, whatever either configuration takes as an alert's identity.
+/// An occurrence, independent of the alert identity of either configuration.
 fn occurrence(alert: &AlertView) -> u64 {
     let mut hash = DefaultHasher::new();
     (&alert.labels, alert.starts_at).hash(&mut hash);

@@ -1,4 +1,4 @@
-//! Squelch's own journal as a history: what was observed then, under the configuration of now.
+//! Squelch's own journal as a history: the observations of that time, under the configuration of now.
 
 use super::{HistoryError, Past};
 use crate::engine::Event;
@@ -6,9 +6,9 @@ use crate::model::Timestamp;
 
 /// The history in `records`: the time and the JSON of each event in the log, in order.
 ///
-/// What came from outside is kept: what upstreams said, and that the program was down. What followed
-/// from the configuration of then is left out, and follows anew. A repeat is told by the identity of
-/// its alert: under another `ignore_labels` it says nothing.
+/// Input from outside is kept: upstreams' statements, and the times when the program was down. The
+/// decisions of the earlier configuration are left out, and follow anew. A repeat is identified by its
+/// alert. Under another `ignore_labels` it says nothing.
 pub fn past<E: std::fmt::Display>(
     records: impl Iterator<Item = Result<(Timestamp, Vec<u8>), E>>,
 ) -> impl Iterator<Item = Result<Past, HistoryError>> {

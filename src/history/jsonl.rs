@@ -17,7 +17,7 @@ use crate::model::{Batch, LabelSet, Observation, Source, Status, Timestamp};
 /// The longest line that is read, in bytes.
 const LINE_BYTES: u64 = 64 << 20;
 
-/// What is remembered of label sets, in bytes of their text; then it begins anew.
+/// The memory for label sets, in bytes of their text. Beyond it, the table begins anew.
 const INTERNED_BYTES: usize = 64 << 20;
 
 /// Who speaks in a history: one member of a pair, since the format names none.
@@ -59,7 +59,7 @@ impl<R: BufRead> Jsonl<R> {
         }
     }
 
-    /// The next line that is not empty, without its end; none at the end.
+    /// The next line that is not empty, without its end. False at the end of the input.
     fn read_line(&mut self) -> Result<bool, HistoryError> {
         loop {
             self.line.clear();
@@ -110,7 +110,7 @@ impl<R: BufRead> Jsonl<R> {
                 annotations,
                 starts_at: alert.starts_at.0,
                 start_unknown: false,
-                // A webhook says no end of what fires.
+                // A webhook states no end of a firing alert.
                 ends_at: (alert.status == Status::Resolved).then(|| ended.unwrap_or(line.at.0)),
                 generator_url: Default::default(),
             });

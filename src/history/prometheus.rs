@@ -1,6 +1,6 @@
 //! The `ALERTS` series of a Prometheus-compatible server as a history.
 //!
-//! A series says at each step whether an alert fires, so an alert starts at the first step that has
+//! A series says at each step whether an alert fires. An alert therefore starts at the first step that has
 //! it and ends one step after the last: as precise as the step. Pure: the caller asks the server.
 
 use std::borrow::Cow;
@@ -20,17 +20,17 @@ const QUERY: &str = "/api/v1/query_range?query=ALERTS%7Balertstate%3D%22firing%2
 /// Steps asked for at a time, below the 11,000 points a series that Prometheus allows.
 const STEPS: u64 = 10_000;
 
-/// Time asked for at a time: what is answered is held in memory.
+/// The longest time of one question, since its answer is held in memory.
 const LONGEST: Duration = Duration::from_hours(24);
 
-/// A range of time that is asked for at once; both ends are in it.
+/// The time range of one question. Both ends are in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// The first step.
     pub start: Timestamp,
     /// The last step, a multiple of the step after `start`.
     pub end: Timestamp,
-    /// From one sample to the next; above 0.
+    /// The time from one sample to the next, above 0.
     pub step: Duration,
 }
 
@@ -58,7 +58,7 @@ impl Window {
         format!("{QUERY}&start={}&end={}&step={}", seconds(start), seconds(end), seconds(step))
     }
 
-    /// Its two halves, for a server that cannot answer all of it; none if it is a single step.
+    /// Its two halves, for a server that cannot answer all of it. `None` if it is a single step.
     pub fn halves(&self) -> Option<[Window; 2]> {
         let step = self.step.as_millis();
         let steps = self.end.since(self.start).as_millis() / step;
@@ -72,7 +72,7 @@ impl Window {
 pub struct PrometheusHistory {
     /// Labels of each alert that does not have them: `ALERTS` lacks Prometheus' external labels.
     external: BTreeMap<String, String>,
-    /// What fires: since when, and the last step that had it.
+    /// The firing alerts: their start, and the last step that had them.
     firing: BTreeMap<LabelSet, (Timestamp, Timestamp)>,
 }
 
@@ -82,7 +82,7 @@ impl PrometheusHistory {
         PrometheusHistory { external: external.into_iter().collect(), firing: BTreeMap::new() }
     }
 
-    /// The events of `window`, in order; `body` is the server's answer. Windows come in order.
+    /// The events of `window`, in order. `body` is the server's answer. Windows come in order.
     ///
     /// # Errors
     /// The answer is not a matrix, or is an error.
@@ -132,7 +132,7 @@ impl PrometheusHistory {
     }
 }
 
-/// Events by time; at the same time what ends comes before what starts.
+/// Events by time. At the same time, ends come before starts.
 #[derive(Default)]
 struct Events(BTreeMap<(Timestamp, bool), Vec<Observation>>);
 

@@ -47,7 +47,7 @@ pub fn render(out: &mut impl Write, report: &Report) -> fmt::Result {
     }
 }
 
-/// What a configuration comes to, in a sentence: pages, alerts of the highest level that people hear of
+/// The result of a configuration in a sentence: pages, alerts of the highest level that people learn of
 /// later, and alerts that join an incident.
 pub fn verdict(side: &Side) -> String {
     let (before, after) = (side.alertmanager.pages.pages, side.squelch.pages.pages);
@@ -86,7 +86,7 @@ pub fn swallowed(side: &Side) -> String {
     )
 }
 
-/// One configuration, and what the tables call its rows and columns.
+/// One configuration, and its names in the tables' rows and columns.
 struct Named<'r> {
     of: &'r Side,
     alertmanager: String,
@@ -301,12 +301,12 @@ fn table(out: &mut impl Write, left: usize, head: &[&str], rows: &[Vec<String>])
     Ok(())
 }
 
-/// Text from a history, fit for a terminal: what a terminal would act on is left out.
+/// Text from a history, safe for a terminal: control characters are left out.
 fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(120).collect()
 }
 
-/// A length of time, cut to what matters at its size.
+/// A length of time, cut to the digits that matter at its size.
 pub fn length(duration: Duration) -> String {
     let ms = duration.as_millis();
     let unit = match ms {

@@ -10,8 +10,8 @@ use crate::model::{Duration, Notification, Outcome, Report, Timestamp};
 /// How long after the last event time goes on, so that holds and windows end.
 pub const AFTER: Duration = Duration::from_hours(6);
 
-/// An engine that lives through a history. Every notification is taken as accepted at once: what
-/// is measured is what was decided, not how a receiver's evening was.
+/// An engine that runs through a history. Every notification counts as accepted at once, since a backtest
+/// measures decisions and not deliveries.
 pub struct Replay {
     engine: Engine,
     effects: Effects,
@@ -19,12 +19,12 @@ pub struct Replay {
     late: u64,
 }
 
-/// What a replay came to.
+/// The result of a replay.
 #[derive(Debug, Clone)]
 pub struct Replayed {
-    /// The times of the first and the last event; none if there was no event.
+    /// The times of the first and the last event. `None` if there was no event.
     pub span: Option<(Timestamp, Timestamp)>,
-    /// Events that stood after later ones; the engine took them at the time of those.
+    /// Events that stood after later ones. The engine took them at the time of those.
     pub late: u64,
     /// The engine's counters at the end.
     pub stats: Stats,
@@ -65,8 +65,8 @@ impl Replay {
         Replayed { span: self.span, late: self.late, stats: self.engine.query().stats() }
     }
 
-    /// Steps to every deadline up to `until`; ends earlier if after a step that decided something
-    /// `enough` says so.
+    /// Steps to every deadline up to `until`. It ends earlier if `enough` says so after a step that decided
+    /// something.
     fn pass(
         &mut self,
         until: Timestamp,

@@ -33,7 +33,7 @@ impl Visitor<'_> for AtVisitor {
     }
 }
 
-/// Reads `YYYY-MM-DDTHH:MM:SS[.fraction]Z`; anything else, valid or not, is for the general parser.
+/// Reads `YYYY-MM-DDTHH:MM:SS[.fraction]Z`. The general parser handles everything else, valid or not.
 fn in_utc(text: &[u8]) -> Option<Timestamp> {
     let (head, tail) = text.split_at_checked(19)?;
     let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
@@ -57,7 +57,7 @@ fn digits(text: &[u8]) -> Option<i64> {
     text.iter().try_fold(0, |n, c| c.is_ascii_digit().then(|| n * 10 + i64::from(c - b'0')))
 }
 
-/// The milliseconds of `Z` or `.25Z`; finer digits are cut off.
+/// The milliseconds of `Z` or `.25Z`. Finer digits are cut off.
 fn millis(tail: &[u8]) -> Option<i64> {
     let fraction = match tail {
         [b'Z'] => return Some(0),

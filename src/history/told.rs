@@ -1,4 +1,4 @@
-//! What each receiver was told of, so that of a notification can be said what is new in it.
+//! The alerts that each receiver knows. They show which alerts of a notification are new to it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 use crate::config::Policy;
 use crate::model::{AlertId, AlertView, Kind, Notification, Status, Timestamp};
 
-/// What receivers know: of each incident that is open there, the occurrences that it was told of.
+/// The knowledge of receivers: for each incident that is open there, the occurrences in its notifications.
 ///
 /// Of a receiver with several integrations the first one speaks for all: they tell the same people
 /// the same thing.
@@ -21,7 +21,7 @@ pub struct Told {
     alerts: HashMap<(SmolStr, AlertId), (Timestamp, SmolStr)>,
 }
 
-/// What is in a notification for somebody who has read all before it.
+/// The content of a notification for a reader of all earlier ones.
 #[derive(Debug)]
 pub struct Telling<'a> {
     /// The notification.
@@ -29,19 +29,19 @@ pub struct Telling<'a> {
     /// Page: all of it, also what recovered while it waited. Update: those that the incident was not told
     /// of yet. Digest: all that it lists, whether it fires still or not.
     pub alerts: Vec<&'a AlertView>,
-    /// Those of them that no open incident of this receiver told of; none in a digest.
+    /// Those of them that no open incident of this receiver included. A digest has none.
     pub fresh: Vec<&'a AlertView>,
 }
 
 impl Told {
-    /// Nobody was told anything yet.
+    /// No receiver knows anything yet.
     pub fn new(policy: &Policy) -> Self {
         let first = |r: &crate::config::Receiver| r.integrations.first().map(|i| i.name.clone());
         let voices = policy.receivers.iter().filter_map(|(name, r)| Some((name.clone(), first(r)?)));
         Told { voices: voices.collect(), open: HashMap::new(), alerts: HashMap::new() }
     }
 
-    /// Takes note of a notification; nothing if another integration speaks for its receiver.
+    /// Records a notification. `None` if another integration speaks for its receiver.
     pub fn take<'a>(&mut self, notification: &'a Notification) -> Option<Telling<'a>> {
         let n = notification;
         if self.voices.get(&n.receiver) != Some(&n.integration) {
@@ -75,7 +75,7 @@ impl Told {
         Some(telling)
     }
 
-    /// The incident is over: what stood in it, and not meanwhile in another, is forgotten.
+    /// The incident is over. Its alerts that are in no other incident are forgotten.
     fn close(&mut self, n: &Notification) {
         let incident = (n.receiver.clone(), n.dedup_key.clone());
         for alert in self.open.remove(&incident).unwrap_or_default() {

@@ -233,7 +233,7 @@ fn alerts(conn: &Connection, of: &PastIncident) -> Result<Vec<IncidentAlertEntry
 
 type Changes = Vec<(Timestamp, IncidentChange)>;
 
-/// What happened to an incident, and how much the list leaves out.
+/// The events of an incident, and how many the list leaves out.
 fn changes(conn: &Connection, id: i64) -> Result<(Changes, u64), DecisionLogError> {
     let all: i64 = conn
         .prepare_cached("SELECT count(*) FROM history_event WHERE history = ?")?

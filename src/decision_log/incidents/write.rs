@@ -1,4 +1,4 @@
-//! Writing: what happened to incidents becomes rows of `history` and `history_event`.
+//! Writing: the events of incidents become rows of `history` and `history_event`.
 
 use rusqlite::{OptionalExtension, Transaction, params};
 

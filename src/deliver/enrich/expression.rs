@@ -6,7 +6,7 @@ use url::Url;
 const LONGEST: usize = 4 << 10;
 
 /// The expression in a URL such as `http://prometheus/graph?g0.expr=up+%3D%3D+0`, without a comparison with
-/// a number at its end. What is compared also says how things stood before the alert fired.
+/// a number at its end. The compared value also exists for the time before the alert fired.
 pub(super) fn of(generator_url: &str) -> Option<String> {
     let url = Url::parse(generator_url).ok()?;
     let (_, expression) = url.query_pairs().find(|(key, _)| key == "g0.expr")?;
@@ -15,8 +15,8 @@ pub(super) fn of(generator_url: &str) -> Option<String> {
     fits.then(|| compared(expression).unwrap_or(expression).to_owned())
 }
 
-/// What an expression compares with a number at its end. Nothing where the comparison is not what binds
-/// least.
+/// The part of an expression that it compares with a number at its end. `None` if the comparison does not
+/// bind least.
 fn compared(expression: &str) -> Option<&str> {
     let (mut depth, mut quote, mut last) = (0_u32, None, None);
     let mut chars = expression.char_indices().peekable();

@@ -74,8 +74,8 @@ impl Answered {
         self.0.iter().map(|(of, reading)| 128 + labels(of) + reading.value.len() + reading.graph.len()).sum()
     }
 
-    /// What it says of the alert with these labels. An alert has all labels of its series, and those that its
-    /// rule adds. Two series that fit equally well say nothing.
+    /// The reading for the alert with these labels. An alert has all labels of its series, and those that
+    /// its rule adds. If two series fit equally well, there is no reading.
     pub(super) fn reading(&self, labels: &LabelSet) -> Option<Reading> {
         let fits = self.0.iter().filter(|(of, _)| of.iter().all(|(name, value)| labels.value(name) == value));
         let most = fits.clone().map(|(of, _)| of.len()).max()?;

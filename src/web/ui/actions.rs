@@ -75,8 +75,8 @@ pub(in crate::web) async fn release(
 
 /// `POST /act/silence`
 ///
-/// A form that cannot be granted comes back as it was filled in, with what is wrong. So does one whose
-/// matchers are not those of which it showed how much they match.
+/// A form that cannot be granted comes back as it was filled in, with the error. So does one whose matchers
+/// differ from those whose count it showed.
 pub(in crate::web) async fn silence(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
@@ -154,7 +154,7 @@ pub(in crate::web) async fn expire(
     answer(&frame, done.await)
 }
 
-/// What the forms of an incident have in common.
+/// The common fields of an incident's forms.
 #[derive(Deserialize)]
 struct IncidentForm {
     key: String,
@@ -171,7 +171,7 @@ struct IncidentForm {
     useful: Option<bool>,
 }
 
-/// What a form of an incident asks for.
+/// The action that a form of an incident asks for.
 #[derive(Clone, Copy)]
 enum Wish {
     Acknowledge,
@@ -215,8 +215,8 @@ pub(in crate::web) async fn useful(
     respond(app, (peer, caller), (uri, headers, body), Wish::Rate).await
 }
 
-/// Waits until the decision log has more of an incident than before, so that the next page shows it. What was
-/// asked for is durable already, so it does not wait for long.
+/// Waits until the decision log has more of an incident than before, so that the next page shows it. The
+/// action is durable already, so the wait is short.
 async fn indexed(app: &App, wanted: WhichIncident, before: &PastIncidentDetail) {
     let events = |detail: &PastIncidentDetail| detail.events.len() as u64 + detail.left_out;
     for _ in 0..LOOKS {
@@ -275,7 +275,7 @@ async fn respond(
     answer(&frame, done.await.map(Cow::Owned))
 }
 
-/// Reads a form; at most 64 kB of it.
+/// Reads a form, at most 64 kB of it.
 async fn form<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -> Result<T, Problem> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     if !kind.starts_with("application/x-www-form-urlencoded") {

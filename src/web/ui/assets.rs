@@ -44,7 +44,7 @@ fn packed() -> &'static [(Vec<u8>, String)] {
     })
 }
 
-/// `bytes` compressed; a vector takes all that is written to it.
+/// `bytes` compressed. Writing to a vector does not fail.
 pub(super) fn gzip(bytes: &[u8], level: Compression) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), level);
     let _ = encoder.write_all(bytes);
@@ -60,7 +60,7 @@ pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// What is asked for in the address line of the icon.
+/// The parameters of the icon's address.
 #[derive(Deserialize)]
 struct IconParams {
     /// The count that it shows.

@@ -14,7 +14,7 @@ use crate::web::app::App;
 use crate::web::problem::Problem;
 use crate::web::v1::{DecisionParams, PageLimit, search};
 
-/// What is asked for in the address line.
+/// The parameters of the address line.
 #[derive(Deserialize, Default)]
 pub(in crate::web) struct DecisionPageParams {
     #[serde(default)]
@@ -48,7 +48,7 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
     }
 }
 
-/// What became of one alert lately, newest first.
+/// The newest decisions about one alert, newest first.
 pub(super) async fn of_alert(app: &App, alert: AlertId) -> Result<Page, Problem> {
     search(app, Query { alert: Some(alert), limit: ROWS, ..Query::default() }).await
 }
@@ -113,7 +113,7 @@ fn body(frame: &Frame, asked: &DecisionPageParams, found: &Page) -> Markup {
             label { span { "Until" } input name="until" value=(asked.until) placeholder="now"; }
             button.primary { "Search" }
         }
-        // What is older than a moment does not change.
+        // Rows older than a moment do not change.
         @if asked.cursor.is_empty() && asked.until.trim().is_empty() {
             @let here = frame.to(&format!("decisions{}", asked.older("")));
             @let count = format!("{} decisions", found.decisions.len());

@@ -16,11 +16,11 @@ use crate::web::v1::{matchers, unsearched};
 
 /// The times at the top are of so many incidents at most.
 const TIMED: usize = 1_000;
-/// What the page can show: a word for the address line, its name, and how far it looks back.
+/// The time spans of the page: a word for the address line, its name, and how far it looks back in hours.
 const SPANS: [(&str, &str, u64); 4] =
     [("24h", "24 hours", 24), ("7d", "7 days", 168), ("30d", "30 days", 720), ("all", "all", 0)];
 
-/// What is asked for in the address line.
+/// The parameters of the address line.
 #[derive(Deserialize, Default)]
 pub(in crate::web) struct HistoryPageParams {
     #[serde(default)]
@@ -35,7 +35,7 @@ pub(in crate::web) struct HistoryPageParams {
     cursor: String,
 }
 
-/// What a person wrote into the search: words, or matchers.
+/// The text of the search: words, or matchers.
 pub(super) struct Searched {
     pub words: Vec<String>,
     pub matchers: Vec<Matcher>,

@@ -1,5 +1,5 @@
-//! One incident, open or closed: what it is about, where it stands, what happened, and what a person can do.
-//! Its address stays valid for as long as the decision log keeps the incident.
+//! One incident, open or closed: its subject, its state, its events, and the actions for a person. Its
+//! address stays valid for as long as the decision log keeps the incident.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -31,14 +31,14 @@ const RULES: usize = 5;
 /// So many rules have a baseline.
 const BASELINES: usize = 3;
 
-/// What is asked for in the address line.
+/// The parameters of the address line.
 #[derive(Deserialize)]
 pub(in crate::web) struct IncidentPageParams {
     /// The `dedup_key`, or a beginning of it.
     key: String,
     /// The number of an older incident with the same key.
     number: Option<u64>,
-    /// What would be, where the same key stands for what is.
+    /// The incident of observe mode, where a real one has the same key.
     #[serde(default)]
     observed: bool,
     page: Option<usize>,
@@ -262,7 +262,7 @@ fn severity(seen: &Seen) -> Cow<'_, str> {
     }
 }
 
-/// What the worst alert says.
+/// The summary of the worst alert.
 fn summary(seen: &Seen) -> Option<String> {
     let annotation = |rule: &IncidentRuleEntry| {
         let of = |name| rule.annotations.get(name).filter(|text| !text.is_empty());
@@ -318,7 +318,7 @@ fn pager(seen: &Seen) -> Option<(String, String)> {
     })
 }
 
-/// What a person can do.
+/// The actions for a person.
 fn act(frame: &Frame, seen: &Seen) -> Markup {
     let past = seen.past.as_ref().map(|past| &past.incident);
     html! {
@@ -513,7 +513,7 @@ pub(in crate::web) async fn review(State(app): State<App>, uri: Uri, headers: He
     }
 }
 
-/// What changed at the time of the incident.
+/// The changes at the time of the incident.
 fn changes(frame: &Frame, changes: &[Change]) -> Markup {
     let now = frame.now();
     html! {
@@ -531,7 +531,7 @@ fn changes(frame: &Frame, changes: &[Change]) -> Markup {
     }
 }
 
-/// Where something stands: state, why, and what happens next.
+/// The state of a row, its cause, and the next step.
 pub(super) fn stand(frame: &Frame, row: &Row) -> Markup {
     let now = frame.now();
     html! {
@@ -556,7 +556,7 @@ pub(super) fn stand(frame: &Frame, row: &Row) -> Markup {
     }
 }
 
-/// What an alert says about itself.
+/// The alert's own text.
 fn said(alert: &KnownAlert) -> Cow<'_, str> {
     match &alert.problem {
         Some(problem) => causes::problem(problem).into(),

@@ -1,4 +1,4 @@
-//! Swim-lanes: what became of alerts over time, one lane for each alert and receiver.
+//! Swim-lanes: the decisions about alerts over time, one lane for each alert and receiver.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ const WIDTH: u64 = 1200;
 const NAMES: u64 = 260;
 const HEIGHT: usize = 22;
 
-/// Draws `entries`, which stand newest first; the newest lane on top.
+/// Draws `entries`, which stand newest first, with the newest lane on top.
 pub(super) fn draw(entries: &[Entry]) -> Markup {
     let mut lanes: Vec<(&Entry, Vec<&Entry>)> = Vec::new();
     for entry in entries {
@@ -28,7 +28,7 @@ pub(super) fn draw(entries: &[Entry]) -> Markup {
     let times = lanes.iter().flat_map(|(_, lane)| lane.iter().map(|entry| entry.at));
     let starts = lanes.iter().flat_map(|(_, lane)| lane.iter().filter_map(|entry| entry.starts_at));
     let (Some(first), Some(last)) = (times.clone().min(), times.max()) else { return html! {} };
-    // What began long ago does not press the rest together.
+    // An early start does not press the rest together.
     let oldest = first - (last.since(first)).max(crate::model::Duration::from_mins(1));
     let first = starts.min().unwrap_or(first).max(oldest).min(first);
     let whole = last.since(first).as_millis().max(1);

@@ -1,4 +1,4 @@
-//! *Now*: what is open, what is withheld and why, and what happens next.
+//! *Now*: open incidents, withheld alerts with their causes, and the next steps.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
@@ -18,7 +18,7 @@ use crate::web::app::App;
 use crate::web::problem::Problem;
 use crate::web::v1::unsearched;
 
-/// Silences that are listed below; all of them stand on a page of their own.
+/// The number of silences listed below. All of them stand on a page of their own.
 const FEW_SILENCES: usize = 8;
 /// Characters of a summary.
 const SUMMARY: usize = 300;
@@ -31,7 +31,7 @@ const CLOSED: Duration = Duration::from_hours(24);
 /// How rows can be grouped: the word of the address line, and its name.
 const GROUPS: [(&str, &str); 3] = [("", "by state"), ("severity", "by severity"), ("service", "by service")];
 
-/// What is asked for in the address line.
+/// The parameters of the address line.
 #[derive(Deserialize, Default)]
 pub(in crate::web) struct NowPageParams {
     #[serde(default)]
@@ -47,7 +47,7 @@ pub(in crate::web) struct NowPageParams {
     page: Option<usize>,
 }
 
-/// What one look saw.
+/// The result of one look.
 struct Seen {
     board: Board,
     silences: Vec<(Silence, SilenceState)>,
@@ -133,7 +133,7 @@ impl NowPageParams {
 fn body(frame: &Frame, asked: &NowPageParams, search: &Searched, seen: &Seen) -> Markup {
     let (page, board) = (asked.page.unwrap_or(1).max(1), &seen.board);
     let summary = format!("{} open, {} withheld", board.incidents, board.waiting);
-    // What is over changes seldom.
+    // Closed incidents change seldom.
     let every = if seen.closed.is_some() { "15s" } else { "3s" };
     let here = |tab: &str, state: &str, page| frame.to(&format!("./{}", asked.with(tab, state, page)));
     html! {
@@ -373,7 +373,7 @@ fn notified(frame: &Frame, row: &Row) -> Markup {
     }
 }
 
-/// What a row is about: an incident in the words of its pages, an alert in its labels.
+/// The subject of a row: an incident in the words of its pages, an alert in its labels.
 pub(super) fn heading(row: &Row) -> Markup {
     match &row.headline {
         Some(headline) => {
@@ -383,7 +383,7 @@ pub(super) fn heading(row: &Row) -> Markup {
     }
 }
 
-/// What a person can do about a row.
+/// The actions of a person on a row.
 pub(super) fn actions(frame: &Frame, row: &Row) -> Markup {
     let about = match &row.standing.incident {
         Some(key) => text::query(&[("incident", key)]),
@@ -398,7 +398,7 @@ pub(super) fn actions(frame: &Frame, row: &Row) -> Markup {
                 button title="Page now, past every hold and limit" { "Release" }
             }
         }
-        // No silence applies to what Squelch says about itself.
+        // No silence applies to internal incidents.
         @if row.standing.origin != Origin::Internal {
             a.button href=(frame.to(&format!("silences{about}"))) data-key="s" { "Silence" }
         }

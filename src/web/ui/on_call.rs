@@ -20,7 +20,7 @@ const HEIGHT: u64 = 110;
 /// The lowest scale of a chart, so that one page does not look like many.
 const LOWEST: u64 = 4;
 
-/// What is asked for in the address line.
+/// The parameters of the address line.
 #[derive(Deserialize, Default)]
 pub(in crate::web) struct OnCallPageParams {
     #[serde(default)]

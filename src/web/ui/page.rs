@@ -11,7 +11,7 @@ use crate::model::Timestamp;
 use crate::web::app::App;
 use crate::web::problem::Problem;
 
-/// What htmx may do: no eval, no style of its own, and nothing but this server.
+/// The permissions of htmx: no eval, no style of its own, and only this server.
 const HTMX: &str = r#"{"includeIndicatorStyles":false,"allowEval":false,"selfRequestsOnly":true,
 "historyCacheSize":0,"allowScriptTags":false,"timeout":10000}"#;
 
@@ -73,7 +73,7 @@ impl Frame {
         self.answer(problem.status, reason, body)
     }
 
-    /// What the title of the window begins with: a sign of trouble, or the count of open incidents.
+    /// The beginning of the window's title: a sign of trouble, or the count of open incidents.
     fn mark(&self) -> String {
         match (self.standing.is_bad(), self.standing.open()) {
             (true, _) => "(!) ".into(),
@@ -163,7 +163,7 @@ fn dress(response: &mut Response) {
     }
 }
 
-/// The way from `path` to the root of what is served under `prefix`.
+/// The way from `path` to the root of the paths under `prefix`.
 fn root(path: &str, prefix: &str) -> String {
     let below = path.strip_prefix(prefix).unwrap_or(path);
     match below.matches('/').count() {
@@ -174,7 +174,7 @@ fn root(path: &str, prefix: &str) -> String {
     }
 }
 
-/// What an action says once it is done; the word stands in the address line.
+/// The message after an action. The word stands in the address line.
 const SAID: [(&str, &str); 8] = [
     ("released", "Released: what was held back leaves now."),
     ("silenced", "The silence is in force."),
@@ -186,7 +186,7 @@ const SAID: [(&str, &str); 8] = [
     ("rated", "Thank you. The report counts it."),
 ];
 
-/// The part of a page that is asked for again and again; `summary` is read out when it changes.
+/// The part of a page that the browser fetches again and again. `summary` is read out when it changes.
 pub(super) fn live(url: &str, every: &str, now: Timestamp, summary: &str, body: Markup) -> Markup {
     html! {
         div #live hx-get=(url) hx-trigger=(format!("every {every}")) hx-select="#live" hx-swap="outerHTML"

@@ -1,4 +1,4 @@
-//! *Routing and health*: where labels lead and what would become of them, how the receivers do, and the
+//! *Routing and health*: the routes of labels with a dry run, the health of receivers, and the
 //! configuration in force.
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ use crate::web::v1::ASKED_COMPILED;
 /// The most characters of the configuration that are shown.
 const MOST_CONFIG: usize = 40_000;
 
-/// What is asked for in the address line.
+/// The parameters of the address line.
 #[derive(Deserialize, Default)]
 pub(in crate::web) struct RoutingPageParams {
     #[serde(default)]
@@ -130,7 +130,7 @@ fn outcome(labels: &LabelSet, run: &DryRun) -> Markup {
     }
 }
 
-/// What becomes of it, in one sentence.
+/// The result of a dry run, in one sentence.
 fn summary(run: &DryRun) -> String {
     match run.outcome() {
         DryOutcome::Pages { receiver, after } if after.is_zero() => format!("It pages {receiver} at once."),

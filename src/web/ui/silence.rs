@@ -19,7 +19,7 @@ use crate::web::v1::ASKED_COMPILED;
 /// Looks at the alerts that one count takes at most.
 const LOOKS: usize = 20;
 
-/// What is asked for in the address line.
+/// The parameters of the address line.
 #[derive(Deserialize, Default)]
 pub(in crate::web) struct SilencePageParams {
     /// Matchers that a new silence begins with.
@@ -104,7 +104,7 @@ async fn page(app: &App, frame: &Frame, form: &Form, wrong: Option<&Wrong>, page
     frame.answer(status, "Silences", body)
 }
 
-/// What is asked for in the address line.
+/// The parameters of the address line.
 #[derive(Deserialize, Default)]
 pub(in crate::web) struct AskedMatching {
     #[serde(default)]
@@ -113,7 +113,7 @@ pub(in crate::web) struct AskedMatching {
     incident: String,
 }
 
-/// `GET /silences/matching`: what matchers match now, as the part of the form that says it.
+/// `GET /silences/matching`: the part of the form that shows the alerts that matchers match now.
 pub(in crate::web) async fn matching(State(app): State<App>, uri: Uri) -> Response {
     let counted = async {
         let asked: AskedMatching = super::asked(&uri)?;
@@ -126,13 +126,13 @@ pub(in crate::web) async fn matching(State(app): State<App>, uri: Uri) -> Respon
     }
 }
 
-/// What matchers match.
+/// The alerts that matchers match.
 enum Counted {
     /// No matcher is given.
     Nothing,
     /// They cannot be read.
     Wrong(String),
-    /// So many alerts; not all were looked at if there is a `next`.
+    /// The number of alerts. Not all were looked at if there is a `next`.
     Alerts(Matching),
 }
 

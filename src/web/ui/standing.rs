@@ -1,5 +1,5 @@
-//! What every page says at its top: that alerts are not accepted, that a receiver does not take what it is
-//! sent, and that profiles only observe.
+//! The notices at the top of every page: alerts are not accepted, a receiver does not accept notifications,
+//! or profiles only observe.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ const LETTERS: usize = 20;
 /// Receivers that are named at most.
 const MOST: usize = 5;
 
-/// What stands at the top of a page.
+/// The notices at the top of a page.
 #[derive(Default)]
 pub(super) struct Standing {
     /// Why alerts are not accepted.
@@ -45,7 +45,7 @@ struct Undelivered {
     since: Option<Timestamp>,
     /// Only a probe is sent.
     circuit_open: bool,
-    /// How the newest attempt failed: its class and what happened.
+    /// The newest failed attempt: its class and its error.
     error: Option<(SmolStr, String)>,
 }
 
@@ -84,7 +84,7 @@ impl Standing {
         html! { div #standing data-key=(&hex(&sha256(said.as_bytes()))[..16]) { (bars) } }
     }
 
-    /// What is said, but for what time alone changes.
+    /// The text, except for parts that time alone changes.
     fn said(&self) -> String {
         let undelivered = self.undelivered.iter().map(|one| {
             let refused = one.refused.as_ref().map(|r| (r.incidents, r.pages, r.again));
@@ -158,7 +158,7 @@ impl Undelivered {
         }
     }
 
-    /// What a person can do.
+    /// The remedy for a person.
     fn remedy(&self) -> &'static str {
         let reason = self.error.as_ref().map_or("", |(reason, _)| reason.as_str());
         match (&self.refused, reason) {
@@ -229,7 +229,7 @@ fn undelivered(
     all
 }
 
-/// The error of what an integration refused before this run of the program.
+/// The error with which an integration refused before this run of the program.
 async fn refusal(app: &App, one: &Undelivered) -> Option<(SmolStr, String)> {
     one.refused.as_ref()?;
     let wanted = LetterQuery { receiver: Some(one.receiver.clone()), ..LetterQuery::newest(LETTERS) };

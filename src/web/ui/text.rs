@@ -1,4 +1,4 @@
-//! Times, lengths of time and labels, as people read them; whatever they hold, it is text.
+//! Times, lengths of time and labels, as people read them. All content is shown as text.
 
 use maud::{Markup, html};
 use smol_str::SmolStr;
@@ -42,7 +42,7 @@ pub(super) fn tame_lines(text: &str, most: usize) -> String {
     }
 }
 
-/// Why, in one sentence; nothing where that is not known.
+/// The cause, in one sentence. Empty if it is not known.
 pub(super) fn cause(cause: Option<&Cause>) -> Markup {
     sentence(&cause.map(causes::text).unwrap_or_default())
 }
@@ -65,7 +65,7 @@ pub(super) fn title(labels: &LabelSet) -> Markup {
     }
 }
 
-/// What an alert is called.
+/// The name of an alert.
 pub(super) fn alert_name(name: &str) -> Markup {
     html! { bdi.name { (tame(name, CUT)) } }
 }
@@ -129,7 +129,7 @@ pub(super) fn until(now: Timestamp, at: Timestamp) -> Markup {
     }
 }
 
-/// A moment; a browser shows it in its own zone.
+/// A moment. A browser shows it in its own zone.
 pub(super) fn moment(at: Timestamp) -> Markup {
     let seconds = Timestamp::from_millis(at.as_millis().div_euclid(1000) * 1000);
     html! { time.at datetime=(at) title=(at) { (seconds) } }
@@ -160,7 +160,7 @@ pub(super) fn matchers_of(labels: &LabelSet) -> String {
     matchers.map(|m| m.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// What a state is called, and the class that colours it.
+/// The name of a state, and the class that colours it.
 pub(super) fn state(state: RowState) -> (&'static str, &'static str) {
     match state {
         RowState::Passing => ("passing through", "passing"),
@@ -177,7 +177,7 @@ pub(super) fn state(state: RowState) -> (&'static str, &'static str) {
     }
 }
 
-/// `key=value` pairs for the address line; empty values are left out.
+/// `key=value` pairs for the address line. Empty values are left out.
 pub(in crate::web) fn query(pairs: &[(&str, &str)]) -> SmolStr {
     let mut text = String::new();
     for (key, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {

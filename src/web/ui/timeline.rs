@@ -18,7 +18,7 @@ const BAR: u64 = 9;
 const LANES: [(&str, &str); 3] =
     [("decision", "Decisions"), ("delivery", "Deliveries"), ("person", "People")];
 
-/// The drawing. `now` ends the bars of what is still open.
+/// The drawing. The bars of open incidents end at `now`.
 pub(super) fn draw(now: Timestamp, detail: &PastIncidentDetail) -> Markup {
     let PastIncidentDetail { incident, alerts, events, .. } = detail;
     let end = incident.closed_at.unwrap_or(now);

@@ -17,12 +17,12 @@ use crate::web::app::App;
 use crate::web::look::look;
 use crate::web::problem::Problem;
 
-/// What is asked for: all that is given must hold.
+/// The conditions of the list. All that are given must hold.
 #[derive(Deserialize, IntoParams, Default)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 pub(super) struct AlertListParams {
-    /// Matchers on the alert's labels, as `alertname="Down",host=~"db.*"`; may be given more than once.
+    /// Matchers on the alert's labels, as `alertname="Down",host=~"db.*"`. You can give it more than once.
     filter: Vec<String>,
     /// Alertmanager's fingerprint, 16 hex digits.
     fingerprint: Option<String>,
@@ -30,8 +30,8 @@ pub(super) struct AlertListParams {
     status: Option<String>,
     /// Only alerts that went to this receiver.
     receiver: Option<String>,
-    /// Only alerts at this at a receiver: `passing`, `paged`, `flapping`, `resolving`, `held`,
-    /// `rate_limited`, `withheld` or `muted`, or `observed` for what a profile only observes.
+    /// Only alerts in this state at a receiver: `passing`, `paged`, `flapping`, `resolving`, `held`,
+    /// `rate_limited`, `withheld` or `muted`. `observed` selects alerts whose profile only observes.
     state: Option<String>,
     /// `next` of the page before.
     cursor: Option<String>,
@@ -61,11 +61,11 @@ pub struct AlertEntry {
     /// When the occurrence started, or the last one.
     #[schema(value_type = String, format = DateTime)]
     pub starts_at: Timestamp,
-    /// When it ended; missing while it fires.
+    /// When it ended. Missing while it fires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ends_at: Option<Timestamp>,
-    /// Where its rule can be looked at, as its sender said; empty if it said nothing.
+    /// The address of its rule, as its sender gave it. Empty if it gave none.
     #[serde(rename = "generatorURL")]
     #[schema(value_type = String)]
     pub generator_url: SmolStr,
@@ -81,13 +81,13 @@ pub struct StandingEntry {
     /// The receiver.
     #[schema(value_type = String)]
     pub receiver: SmolStr,
-    /// `passing`, `paged`, `flapping`, `resolving`, `held`, `rate_limited`, `withheld` or `muted`; `observed`
-    /// if its profile only observes, so that nobody is told.
+    /// `passing`, `paged`, `flapping`, `resolving`, `held`, `rate_limited`, `withheld` or `muted`.
+    /// `observed` if its profile only observes, so that no receiver is notified.
     pub state: RowState,
     /// Of `observed`: the state that it would be in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub would: Option<RowState>,
-    /// `squelch`, or `sender` where a profile observes and Squelch passes on what the sender sends.
+    /// `squelch`, or `sender` where a profile observes and Squelch forwards the sender's statements.
     #[schema(value_type = String)]
     pub origin: Origin,
     /// The `dedup_key` of the incident that it is in.
@@ -99,19 +99,19 @@ pub struct StandingEntry {
     /// Why, as data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
-    /// What happens next, where a time is known.
+    /// The next step, where a time is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<NextEntry>,
 }
 
-/// What happens next.
+/// The next step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = Next)]
 pub struct NextEntry {
     /// When, if nothing else happens before.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// What: `pages`, `updates`, `repeats`, `closes`, `tries again`, …
+    /// The action: `pages`, `updates`, `repeats`, `closes`, `tries again`, …
     pub action: String,
 }
 
@@ -162,7 +162,7 @@ pub struct AlertPage {
     pub now: Timestamp,
     /// The alerts.
     pub alerts: Vec<AlertEntry>,
-    /// The cursor of the page behind; missing on the last.
+    /// The cursor of the next page. Missing on the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }

@@ -1,5 +1,5 @@
-//! What the address line asks for: the same type reads it and describes it in the document, so that what
-//! is described is what is taken. What is not described is refused.
+//! The parameters of the address line. The same type reads and describes them, so the description matches
+//! the parser. A parameter that is not described is refused.
 
 use axum::extract::Query;
 use axum::http::Uri;
@@ -11,12 +11,12 @@ use crate::decision_log::MAX_LIMIT;
 use crate::model::{Matcher, Timestamp, parse_matchers_within};
 use crate::web::problem::Problem;
 
-/// What may be given more than once.
+/// The parameters that may be given more than once.
 const LISTS: [&str; 1] = ["filter"];
-/// The most characters of what was wrong that are said back.
+/// The most characters of a wrong value that the answer repeats.
 const SHOWN: usize = 64;
 
-/// What the expressions of one question may take when compiled, in bytes.
+/// The bytes that the compiled expressions of one question may take.
 pub(in crate::web) const ASKED_COMPILED: usize = 2 << 20;
 /// The most matchers of one question: each is held against each alert.
 const MOST_MATCHERS: usize = 100;
@@ -75,7 +75,7 @@ pub(in crate::web) fn matchers(filters: &[String]) -> Result<Vec<Matcher>, Probl
     }
 }
 
-/// What a parameter means, or what would be right.
+/// The meaning of a parameter, or the right values.
 pub(in crate::web) fn read<T>(
     name: &str,
     text: Option<&String>,

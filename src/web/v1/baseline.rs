@@ -13,7 +13,7 @@ use crate::decision_log::Baseline;
 use crate::web::app::App;
 use crate::web::problem::{Details, Problem};
 
-/// What is asked for.
+/// The parameters.
 #[derive(Deserialize, IntoParams, Default)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]

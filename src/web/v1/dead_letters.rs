@@ -1,4 +1,4 @@
-//! `/api/v1/dead-letters`: what receivers refused for good, and another try.
+//! `/api/v1/dead-letters`: notifications that receivers refused for good, and another try.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::web::problem::{Details, Problem, json};
 /// Letters that one request reads at most: each may hold a thousand alerts.
 const MOST: usize = 100;
 
-/// What is asked for: all that is given must hold.
+/// The conditions of the list. All that are given must hold.
 #[derive(Deserialize, IntoParams, Default)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
@@ -31,7 +31,7 @@ struct DeadLetterParams {
     receiver: Option<String>,
     /// `next` of the page before.
     cursor: Option<String>,
-    /// Entries on the page at most; a hundred are the most all the same.
+    /// The most entries on the page. A hundred are the most in any case.
     #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 100)]
     limit: PageLimit,
 }
@@ -43,7 +43,7 @@ struct DeadLetterParams {
 struct LetterPage {
     /// The letters.
     dead_letters: Vec<LetterEntry>,
-    /// The cursor of the page behind; missing on the last.
+    /// The cursor of the next page. Missing on the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
@@ -83,13 +83,13 @@ struct LetterEntry {
     attempts: u32,
     /// Why it was refused: `clientError`, `authError`, …
     reason: String,
-    /// What the receiver said, without secrets.
+    /// The receiver's answer, without secrets.
     detail: String,
     /// An earlier attempt may have been accepted.
     ambiguous: bool,
 }
 
-/// What was done.
+/// The result of the request.
 #[derive(Serialize, ToSchema)]
 struct Replayed {
     /// The number of the letter that is sent again.

@@ -14,12 +14,12 @@ use crate::model::{AlertId, Disposition, Fingerprint};
 use crate::web::app::App;
 use crate::web::problem::{Details, Problem};
 
-/// What is asked for: all that is given must hold.
+/// The conditions of the list. All that are given must hold.
 #[derive(Deserialize, IntoParams, Default)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 pub(in crate::web) struct DecisionParams {
-    /// Matchers on the alert's labels, as `alertname="Down",host=~"db.*"`; may be given more than once.
+    /// Matchers on the alert's labels, as `alertname="Down",host=~"db.*"`. You can give it more than once.
     pub(in crate::web) filter: Vec<String>,
     /// Alertmanager's fingerprint, 16 hex digits.
     pub(in crate::web) fingerprint: Option<String>,
@@ -29,11 +29,11 @@ pub(in crate::web) struct DecisionParams {
     pub(in crate::web) incident: Option<String>,
     /// Only at this receiver.
     pub(in crate::web) receiver: Option<String>,
-    /// `page`, `update`, `resolve` or `suppressed`; several with commas.
+    /// `page`, `update`, `resolve` or `suppressed`. Separate several with commas.
     pub(in crate::web) disposition: Option<String>,
-    /// Why it was suppressed, such as `flapping`; several with commas.
+    /// The reason of the suppression, such as `flapping`. Separate several with commas.
     pub(in crate::web) reason: Option<String>,
-    /// `true` for what was only observed, `false` for what was done; both without.
+    /// `true` for decisions in observe mode, `false` for real ones. Without it, both.
     pub(in crate::web) observed: Option<String>,
     /// Decided then or later, RFC 3339.
     pub(in crate::web) since: Option<String>,
@@ -46,7 +46,7 @@ pub(in crate::web) struct DecisionParams {
     pub(in crate::web) limit: PageLimit,
 }
 
-/// What became of every alert, and why; the newest first.
+/// The decisions about every alert with their reasons, the newest first.
 #[utoipa::path(
     get, path = "/api/v1/decisions", operation_id = "listDecisions", tag = "history", params(DecisionParams),
     responses(
@@ -62,7 +62,7 @@ pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
 }
 
 impl DecisionParams {
-    /// What is meant.
+    /// The query.
     pub(in crate::web) fn query(&self) -> Result<Query, Problem> {
         Ok(Query {
             matchers: matchers(&self.filter)?,

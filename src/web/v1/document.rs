@@ -49,14 +49,14 @@ use crate::web::problem::{Details, Problem, json};
 )]
 struct Api;
 
-/// What every path may answer instead.
+/// The other answers that every path may give.
 #[derive(utoipa::IntoResponses)]
 #[expect(dead_code, reason = "it is described, not made: `Problem` makes the answers")]
 pub(super) enum Refusal<'a> {
-    /// The question makes no sense; the detail says what would.
+    /// The question is invalid. The detail says how to correct it.
     #[response(status = 400, content_type = "application/problem+json")]
     Bad(Details<'a>),
-    /// Nobody knows who asks.
+    /// The credentials are unknown.
     #[response(status = 401, content_type = "application/problem+json")]
     Unknown(Details<'a>),
     /// Who asks may not do this, or a page of somebody else's asks.
@@ -65,7 +65,7 @@ pub(super) enum Refusal<'a> {
     /// There is nothing of that name.
     #[response(status = 404, content_type = "application/problem+json")]
     Missing(Details<'a>),
-    /// It cannot be answered now; the same may succeed later.
+    /// It cannot be answered now. The same may succeed later.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(Details<'a>),
 }
@@ -90,7 +90,7 @@ pub(super) async fn serve(State(app): State<App>, uri: Uri) -> Response {
     json(StatusCode::OK, "application/json", &document)
 }
 
-/// What API v1 is, without the server's prefix.
+/// The description of API v1, without the server's prefix.
 pub fn description() -> OpenApiDocument {
     Api::openapi()
 }

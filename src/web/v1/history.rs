@@ -1,5 +1,5 @@
-//! The history of incidents, and what people say about them: `GET /api/v1/incidents/history`,
-//! `GET /api/v1/incidents/{key}` and the requests below it.
+//! The history of incidents, and people's remarks about them: `GET /api/v1/incidents/history`, `GET
+//! /api/v1/incidents/{key}` and the requests below it.
 
 use axum::Extension;
 use axum::body::Body;
@@ -29,7 +29,7 @@ use crate::web::receive::not_json;
 /// The longest note, in bytes.
 const NOTE_BYTES: usize = 10_000;
 
-/// What is asked for: all that is given must hold.
+/// The conditions of the list. All that are given must hold.
 #[derive(Deserialize, IntoParams, Default)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
@@ -56,7 +56,7 @@ pub(in crate::web) struct HistoryParams {
 }
 
 impl HistoryParams {
-    /// What is meant.
+    /// The query.
     fn query(&self) -> Result<PastIncidentQuery, Problem> {
         let open = read("state", self.state.as_ref(), "open or closed", |text| match text {
             "open" => Some(true),
@@ -229,7 +229,7 @@ pub(super) struct UsefulForm {
     useful: bool,
 }
 
-/// What is answered once it is durable.
+/// The answer once it is durable.
 #[derive(Serialize, ToSchema)]
 #[schema(as = IncidentChanged)]
 #[serde(rename_all = "camelCase")]

@@ -1,4 +1,4 @@
-//! `GET /api/v1/incidents`: what is open, where, why, and what happens next.
+//! `GET /api/v1/incidents`: the open incidents, their receivers, their causes, and the next steps.
 
 use axum::extract::State;
 use axum::http::Uri;
@@ -18,17 +18,17 @@ use crate::web::app::App;
 use crate::web::look::look;
 use crate::web::problem::Problem;
 
-/// What is asked for: all that is given must hold.
+/// The conditions of the list. All that are given must hold.
 #[derive(Deserialize, IntoParams, Default)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 pub(super) struct IncidentListParams {
-    /// Matchers on the labels of one of its alerts; may be given more than once.
+    /// Matchers on the labels of one of its alerts. You can give it more than once.
     filter: Vec<String>,
     /// Only this receiver's.
     receiver: Option<String>,
-    /// `passing`, `paged`, `flapping`, `resolving`, `superseded`, `closing`, or `observed` for what a profile
-    /// only observes.
+    /// `passing`, `paged`, `flapping`, `resolving`, `superseded`, `closing`, or `observed` for incidents
+    /// whose profile only observes.
     state: Option<String>,
     /// Only the one of this `dedupKey`.
     key: Option<String>,
@@ -60,17 +60,17 @@ pub struct IncidentEntry {
     /// The name of its severity level.
     #[schema(value_type = String)]
     pub severity: SmolStr,
-    /// `passing`, `paged`, `flapping` or `resolving`; `superseded` if a worse one took its place, and
-    /// `closing` if it is over and its end not told yet. `observed` if its profile only observes, so that
-    /// nobody is told.
+    /// `passing`, `paged`, `flapping` or `resolving`. `superseded` if a worse one took its place, and
+    /// `closing` if it is over and its resolve not sent yet. `observed` if its profile only observes, so
+    /// that no receiver is notified.
     #[schema(value_type = String)]
     pub state: SmolStr,
     /// Of `observed`: the state that it would be in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub would: Option<RowState>,
-    /// Who decided: `squelch`; `sender` where a profile observes and Squelch passes on what the sender sends;
-    /// `internal` if Squelch opened it about itself.
+    /// The decider: `squelch`, or `sender` where a profile observes and Squelch forwards the sender's
+    /// statements. `internal` if Squelch opened it about itself.
     #[schema(value_type = String)]
     pub origin: Origin,
     /// Its title, as receivers show it behind the mark of its state.
@@ -83,7 +83,7 @@ pub struct IncidentEntry {
     /// Why, as data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
-    /// What happens next, where a time is known.
+    /// The next step, where a time is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<NextEntry>,
     /// The integrations that show it.
@@ -182,7 +182,7 @@ pub struct IncidentPage {
     pub now: Timestamp,
     /// The incidents.
     pub incidents: Vec<IncidentEntry>,
-    /// The cursor of the page behind; missing on the last.
+    /// The cursor of the next page. Missing on the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }

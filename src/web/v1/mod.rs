@@ -1,7 +1,7 @@
-//! `/api/v1`: what is known, as JSON. `GET /api/v1/openapi.json` describes it, from the same code.
+//! `/api/v1`: the state of Squelch as JSON. `GET /api/v1/openapi.json` describes it, from the same code.
 //!
-//! A list is `{"<what>": […], "next": "…"}`; `next` is the `cursor` of the page behind, and missing on the
-//! last. What comes, changes or goes meanwhile makes no page repeat or miss what stays. A page may be
+//! A list is `{"<what>": […], "next": "…"}`. `next` is the `cursor` of the next page, and missing on the
+//! last. Entries that come, change or go meanwhile make no page repeat or miss the others. A page may be
 //! shorter than its limit, if to fill it would keep the engine busy for long.
 
 mod alerts;
@@ -37,10 +37,10 @@ pub use document::description;
 pub use incidents::{IncidentEntry, IncidentPage};
 pub use silences::SilencePage;
 
-/// Looks at the engine that one request takes at most, so that what is rare is found on one page.
+/// The most looks at the engine for one request, so that rare entries are found on one page.
 const LOOKS: usize = 20;
 
-/// What is served.
+/// The served paths.
 pub(super) fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
     vec![
         ("/api/v1/openapi.json", get(document::serve)),
@@ -75,7 +75,7 @@ pub(super) async fn search(app: &App, mut query: Query) -> Result<Page, Problem>
     app.gate.decisions(query).await.map_err(unsearched)
 }
 
-/// What is said when the decision log was not searched.
+/// The answer if the decision log was not searched.
 pub(super) fn unsearched(error: SearchError) -> Problem {
     match error {
         SearchError::DecisionLog(DecisionLogError::TooLong(_)) => {

@@ -17,7 +17,7 @@ use crate::web::problem::{Details, Problem};
 /// How far back without `since`.
 const SPAN: Duration = Duration::from_hours(28 * 24);
 
-/// What is asked for.
+/// The parameters.
 #[derive(Deserialize, IntoParams, Default)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]

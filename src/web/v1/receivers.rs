@@ -21,7 +21,7 @@ use crate::web::app::App;
 use crate::web::look::look;
 use crate::web::problem::Problem;
 
-/// What is asked for.
+/// The parameters.
 #[derive(Deserialize, IntoParams, Default)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
@@ -39,7 +39,7 @@ struct ReceiverParams {
 struct ReceiverPage {
     /// The receivers of the configuration.
     receivers: Vec<ReceiverEntry>,
-    /// The cursor of the page behind; missing on the last.
+    /// The cursor of the next page. Missing on the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
@@ -86,7 +86,7 @@ struct FailureEntry {
     integration: String,
     /// Its class: `clientError`, `serverError`, `authError`, `rateLimited`, …
     reason: String,
-    /// What happened, without secrets.
+    /// The failure, without secrets.
     detail: String,
 }
 

@@ -18,12 +18,12 @@ use crate::web::look::look;
 use crate::web::problem::{Details, Problem};
 use crate::web::v2::silencing::{SilenceEntry, SilenceForm, ask, is_selected, posted};
 
-/// What is asked for: all that is given must hold.
+/// The conditions of the list. All that are given must hold.
 #[derive(Deserialize, IntoParams, Default)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 struct SilenceListParams {
-    /// Matchers on the silence's matchers, as if those were labels; may be given more than once.
+    /// Matchers on the silence's matchers, as if those were labels. You can give it more than once.
     filter: Vec<String>,
     /// `active`, `pending` or `expired`.
     state: Option<String>,
@@ -40,7 +40,7 @@ struct SilenceListParams {
 pub struct SilencePage {
     /// The silences.
     pub silences: Vec<SilenceEntry>,
-    /// The cursor of the page behind; missing on the last.
+    /// The cursor of the next page. Missing on the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
@@ -49,7 +49,7 @@ pub struct SilencePage {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = SilenceId)]
 pub(super) struct Changed {
-    /// Its id; another one than before, if what it silences changed.
+    /// Its id. It differs from the id before, if the silence's matchers changed.
     #[serde(rename = "silenceID")]
     silence_id: String,
 }
@@ -124,7 +124,7 @@ pub(super) async fn one(State(app): State<App>, Named(id): Named, uri: Uri) -> R
     reply(found.await)
 }
 
-/// Ends a silence; what it kept back and still fires pages then. One that is over may be ended again.
+/// Ends a silence. Alerts that it kept back and that still fire page then. You may end it again.
 #[utoipa::path(
     delete, path = "/api/v1/silences/{id}", operation_id = "expireSilence", tag = "silences",
     params(("id" = String, Path, description = "Its id.")),

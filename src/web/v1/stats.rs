@@ -1,4 +1,4 @@
-//! `GET /api/v1/stats`: what was counted since the journal began, and how things stand.
+//! `GET /api/v1/stats`: the counts since the journal began, and the current state.
 
 use std::collections::BTreeMap;
 
@@ -35,36 +35,37 @@ pub(super) struct StatsEntry {
     routed: u64,
     /// Pages that went out.
     pages: u64,
-    /// The share of what was routed that interrupted nobody, rounded down; missing if nothing was.
+    /// The share of routed observations that interrupted no person, rounded down. Missing if none were
+    /// routed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     removed_percent: Option<u64>,
-    /// What became of what was routed.
+    /// The dispositions of routed observations.
     fates: Vec<FateEntry>,
     /// Alerts that are remembered.
     alerts: u64,
     /// Alerts that fire.
     firing: u64,
-    /// Bounds of what is remembered.
+    /// Bounds of the engine's memory.
     limits: LimitsEntry,
     /// Silences that are kept, by state.
     silences: BTreeMap<String, u64>,
     /// By receiver.
     receivers: Vec<ReceiverStatsEntry>,
-    /// By receiver, what would have become of what a profile only observed.
+    /// By receiver, the dispositions that would have followed in observe mode.
     observed: Vec<ReceiverStatsEntry>,
 }
 
-/// Bounds of what is remembered, and whether memory is short.
+/// Bounds of the engine's memory, and whether memory is short.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = LimitsInForce)]
 #[serde(rename_all = "camelCase")]
 struct LimitsEntry {
     /// Alerts that may be known at once: `limits.alerts`, or as many as fit into memory if that is fewer.
     alerts: u64,
-    /// The memory budget in bytes; missing if nobody says how much there is.
+    /// The memory budget in bytes. Missing if it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     memory: Option<u64>,
-    /// Why alerts that are not known yet are answered 503; missing while they are taken.
+    /// Why alerts that are not known yet are answered 503. Missing while they are accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refusing: Option<String>,
 }
@@ -90,11 +91,12 @@ struct ReceiverStatsEntry {
     routed: u64,
     /// Those of which it is not decided yet.
     pending: u64,
-    /// What became of the others.
+    /// The dispositions of the others.
     fates: Vec<FateEntry>,
     /// Pages that went out.
     pages: u64,
-    /// The share of what was routed that interrupted nobody, rounded down; missing if nothing was.
+    /// The share of routed observations that interrupted no person, rounded down. Missing if none were
+    /// routed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     removed_percent: Option<u64>,
     /// Incidents that are open.
@@ -112,7 +114,7 @@ struct ReceiverStatsEntry {
     budget: Option<SpentEntry>,
 }
 
-/// A page budget, and what of it is spent.
+/// A page budget, and the spent part of it.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = SpentBudget)]
 struct SpentEntry {
@@ -192,7 +194,7 @@ fn receiver(
     }
 }
 
-/// What happened at least once.
+/// Dispositions that occurred at least once.
 fn fates(disposed: &BTreeMap<Disposition, u64>) -> Vec<FateEntry> {
     let fate = |(disposition, count): (&Disposition, &u64)| FateEntry {
         disposition: disposition.as_str().to_owned(),

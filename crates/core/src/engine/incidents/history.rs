@@ -1,5 +1,5 @@
-//! The history of incidents: what the journal keeps of each, so that a person can read it after the incident
-//! is over and forgotten here.
+//! The history of incidents: the journal's records of each, so that a person can read it after the engine
+//! has forgotten the incident.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! An incident: what a human is interrupted for. One generation of a group.
+//! An incident: one generation of a group. A person is interrupted for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use crate::engine::pages::internal::Internal;
 use crate::model::{AlertId, Cause, Duration, Timestamp, hex, sha256};
 use crate::policy::{GROWTH_FROM, Noise, ROLLS_FOR};
 
-/// Number of an incident; unique for the life of the journal.
+/// The number of an incident. It is unique for the life of the journal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct IncidentId(pub(crate) u64);
@@ -38,19 +38,19 @@ pub(crate) struct Incident {
     /// Until then at most, it stays open after its alert resolved, which opened too many pages alone.
     #[serde(default)]
     pub(crate) alone_until: Timestamp,
-    /// Highest severity level that the page told of; 0 is the highest of all.
+    /// Highest severity level that the page named. 0 is the highest of all.
     pub(crate) level: usize,
     /// Alerts that the human knows of: those in the page, or that joined while it settled.
     known_alerts: usize,
     pub(crate) phase: Phase,
     pub(crate) members: Members,
-    /// When the last alert of each name came in that was not in it yet and does not flap, for `rolling`; at
+    /// For `rolling`: when the last alert of each name came in that was not in it yet and does not flap. At
     /// most [`NAMES`].
     #[serde(default)]
     names: BTreeMap<SmolStr, Timestamp>,
     /// Observations that the next notification disposes of, in the order in which they came.
     pub(crate) waiting: Vec<(AlertId, u64)>,
-    /// Counts what was issued; a channel that was told less is behind.
+    /// The number of issued versions. A channel with a lower version is behind.
     pub(crate) version: u64,
     /// The version that goes to every integration, wanting updates or not.
     repeat: u64,
@@ -80,7 +80,7 @@ pub(crate) struct Incident {
     /// Its end waits for that of its group no longer: too many do.
     #[serde(default)]
     pub(crate) ends_alone: bool,
-    /// What it shows, if it is one of Squelch's own.
+    /// Its content, if it is an internal incident.
     #[serde(default)]
     pub(crate) internal: Option<Internal>,
     /// Who took it on in the tool that paged them, and when. It is not repeated then.
@@ -107,7 +107,7 @@ pub(crate) enum Side {
     /// The engine did, and its receiver is told.
     #[default]
     Ours,
-    /// The engine would have: nobody is told.
+    /// Observe mode: the engine would have sent it. No receiver is notified.
     Observed,
     /// Upstream did, and its receiver is told as upstream would have told it.
     Forwarded,
@@ -119,14 +119,14 @@ pub(crate) enum Side {
 pub(crate) enum Phase {
     /// Something in it fires.
     Open,
-    /// All has resolved; `resolve_hold` runs.
+    /// All alerts have resolved. `resolve_hold` runs.
     Resolving,
-    /// It is over; what is left is to say so.
+    /// It is over. Only its resolve remains to be sent.
     Closed,
 }
 
-/// `sha256_hex(group key)` for generation 0, as Alertmanager computes it, so that an incident that
-/// it opened is closed by us; `sha256_hex(group key + "#" + n)` for the n-th.
+/// `sha256_hex(group key)` for generation 0, as Alertmanager computes it, so that Squelch closes an
+/// incident that Alertmanager opened. It is `sha256_hex(group key + "#" + n)` for the n-th.
 pub(crate) fn dedup_key(group_text: &str, generation: u32) -> SmolStr {
     let text = match generation {
         0 => group_text.to_owned(),
@@ -218,7 +218,7 @@ impl Incident {
         self.phase != Phase::Closed && self.superseded_by.is_none() && self.reaches_somebody()
     }
 
-    /// Whether its page is recent: what starts now belongs to it.
+    /// Whether its page is recent, so that alerts that start now belong to it.
     pub(crate) fn is_recent(&self, now: Timestamp, noise: &Noise) -> bool {
         now <= self.paged_at + noise.merge_window
     }
@@ -233,7 +233,7 @@ impl Incident {
         self.channels.iter().any(Channel::takes_updates)
     }
 
-    /// Makes a new version of what is to be told; to everybody if `repeat`.
+    /// Issues a new version. It goes to every channel if `repeat`.
     pub(crate) fn issue(&mut self, now: Timestamp, cause: Cause, repeat: bool) {
         self.version += 1;
         if repeat {
@@ -250,8 +250,8 @@ impl Incident {
         self.known_alerts = self.members.firing();
     }
 
-    /// Whether it got worse than what the human was paged for, and how: `firing` of its alerts fire, one
-    /// of them at the level `higher` if that is above what was paged.
+    /// Whether it got worse than its page said, and how. `firing` of its alerts fire, one of them at the
+    /// level `higher` if that is above the paged level.
     pub(crate) fn worse(
         &mut self,
         now: Timestamp,

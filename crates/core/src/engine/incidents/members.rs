@@ -1,5 +1,5 @@
-//! The alerts of an incident, counted as they change: a storm's incident holds a million, and what each event
-//! asks of it must not cost a walk through all of them.
+//! The alerts of an incident, counted as they change. A storm's incident holds a million, so no event may
+//! walk through all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::{AlertId, Timestamp};
 
-/// The place of a level among the severities, 0 the highest; [`UNKNOWN`] of an alert that is not known.
+/// The place of a level among the severities, 0 the highest. It is [`UNKNOWN`] for an alert that is not
+/// known.
 pub(crate) type Level = u8;
 
 /// See [`Level`].
@@ -24,11 +25,11 @@ pub(crate) struct Member {
     /// When the occurrence started by which it came in.
     pub(crate) since: Timestamp,
     pub(crate) resolved_at: Option<Timestamp>,
-    /// What the newest issued version says of it; nothing if it is not in it.
+    /// The alert's state in the newest issued version. `None` if it is not in it.
     pub(crate) notified: Option<NotifiedAs>,
     pub(crate) flaps: Option<u32>,
-    /// Its place among those that notifications list; nothing if there were too many before it. It stays as
-    /// it is, so that the page and the resolve are cut alike.
+    /// Its place in the list of notifications. `None` if there were too many before it. It never changes,
+    /// so that the page and the resolve are cut alike.
     #[serde(default)]
     pub(crate) listed: Option<u32>,
     /// Its severity while it fires, else [`UNKNOWN`]. Follows from its labels and the policy, so is no part
@@ -37,13 +38,13 @@ pub(crate) struct Member {
     pub(crate) level: Level,
 }
 
-/// What was issued of an alert.
+/// The issued state of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum NotifiedAs {
     /// It fires, in the occurrence that started then.
     Firing(Timestamp),
-    /// It flaps; which occurrence it is in is no news.
+    /// It flaps. The number of its occurrence does not matter then.
     Flapping,
     /// It resolved.
     Resolved,
@@ -77,11 +78,11 @@ impl Member {
     }
 }
 
-/// The members of an incident by their identity, and what is asked of all of them.
+/// The members of an incident by their identity, and the counts over all of them.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Members {
     all: BTreeMap<AlertId, Member>,
-    /// How many fire at each level; no level of which none does.
+    /// The number of firing alerts at each level. It has no entry for a level without one.
     firing: BTreeMap<Level, usize>,
     flapping: usize,
     /// Those of which something else was issued than is true.
@@ -118,7 +119,7 @@ impl Members {
 
     /// Those that fire, or those that do not.
     pub(crate) fn that_fire(&self, firing: bool) -> impl Iterator<Item = (&AlertId, &Member)> {
-        // Where there are none, nobody need look at those that there are.
+        // If there are none, no caller need look at the members.
         let none = if firing { self.firing() == 0 } else { self.firing() == self.len() };
         let all = (!none).then(|| self.all.iter());
         all.into_iter().flatten().filter(move |(_, member)| member.firing == firing)
@@ -155,7 +156,7 @@ impl Members {
         self.listed.values().filter_map(|alert| Some((*alert, self.all.get(alert)?)))
     }
 
-    /// Puts `member` in, in the place of what was there.
+    /// Puts `member` in, in place of its earlier value.
     pub(crate) fn insert(&mut self, alert: AlertId, member: Member) {
         if self.change(&alert, |known| *known = Member { listed: known.listed, ..member.clone() }) {
             return;
@@ -209,8 +210,8 @@ impl Members {
         self.listed.retain(|_, alert| self.all.contains_key(alert));
     }
 
-    /// Gives back what goes on in another incident, as nobody was told of it there: what fires, and what
-    /// resolved and was told to fire. What was told here stays, as ended here; what was not, goes.
+    /// Returns the members that go on in another incident, as not notified there: firing ones, and resolved
+    /// ones that receivers know as firing. Members notified here stay, as ended here. The others go.
     pub(crate) fn move_out(&mut self, now: Timestamp) -> Members {
         let mut moved = Members::default();
         let goes_on = |member: &Member| member.firing || member.notified.is_some() && member.changed();

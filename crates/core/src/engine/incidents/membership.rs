@@ -28,7 +28,7 @@ impl Incidents {
         let level = world.level_of(alert);
         self.bound_members(world, id);
         let Some(incident) = self.all.get_mut(&id) else { return };
-        // A rollout goes from one alert to the next; one that comes and goes is none.
+        // A rollout goes from one alert to the next. An alert that comes and goes is none.
         let anew = flaps.is_none() && !incident.members.contains_key(&alert);
         if let Some(known) = world.alerts.alert(alert).filter(|_| anew) {
             incident.came(world.now, known.labels.value("alertname"));

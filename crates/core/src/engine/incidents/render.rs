@@ -92,8 +92,8 @@ impl Incidents {
     }
 }
 
-/// The labels that say what an incident is about: those of its group; of merged pages, the up to
-/// three label values that explain most of it, if they hold for more than half.
+/// The labels that name an incident: those of its group. For merged pages, these are the up to three label
+/// values that explain most of it, if they hold for more than half.
 pub(crate) fn title_of(world: &World, incident: &Incident) -> LabelSet {
     if incident.group != world.merged_key(incident.group.0) {
         return incident.group.1.clone();

@@ -90,7 +90,7 @@ impl Incident {
 }
 
 impl Incidents {
-    /// Brings in the fallbacks of the receivers at which a page was refused or has waited for too long;
+    /// Brings in the fallbacks of the receivers at which a page was refused or has waited for too long.
     /// `refused`: one was refused just now. Each receiver is brought in once, so this ends.
     pub(crate) fn fall_back(&mut self, world: &mut World, id: IncidentId, refused: bool) {
         let now = world.now;
