@@ -101,7 +101,7 @@ fn body(frame: &Frame, asked: &DecisionPageParams, found: &Page) -> Markup {
             label { span { "Labels match" } input #q name="q" type="search" value=(asked.q)
                 autocomplete="off" spellcheck="false" placeholder="alertname=~\"Disk.*\""
                 aria-keyshortcuts="/"; }
-            label { span { "What became of it" }
+            label { span { "Disposition" }
                 select name="what" {
                     option value="" { "anything" }
                     @for word in words { option value=(word) selected[asked.what == word] {

@@ -540,7 +540,7 @@ pub(super) fn stand(frame: &Frame, row: &Row) -> Markup {
                 p.mode { "Only observed: its profile has the observe mode, so Squelch tells nobody." }
             }
             @if row.standing.origin == Origin::Sender {
-                p.mode { "As sent: its profile has the observe mode, so Squelch passes on what the sender sends." }
+                p.mode { "As sent: its profile has the observe mode, so Squelch forwards the sender's statements." }
             }
             @if row.standing.origin == Origin::Internal { p.mode { "Internal: Squelch says this about itself." } }
             p {

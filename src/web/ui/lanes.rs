@@ -36,7 +36,7 @@ pub(super) fn draw(entries: &[Entry]) -> Markup {
     let height = lanes.len() * HEIGHT + 24;
     html! {
         figure.lanes tabindex="0" {
-            svg viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-label=(format!("{} alerts over time; the table has the same in words", lanes.len())) {
+            svg viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-label=(format!("{} alerts over time. The table has the same in words", lanes.len())) {
                 @for (row, (head, lane)) in lanes.iter().enumerate() {
                     @let y = row * HEIGHT + 15;
                     text x="0" y=(y + 4) { (name(head)) }
@@ -57,7 +57,7 @@ pub(super) fn draw(entries: &[Entry]) -> Markup {
             figcaption {
                 span.state.paged { "page" } " " span.state.held { "update" } " " span.state.resolving { "resolve" } " "
                 span.state { "suppressed" } @if entries.iter().any(|entry| entry.observed) { " " span.state.observed
-                    { "only observed" } } " · a bar: the occurrence, from its start to what was last heard of it"
+                    { "only observed" } } " · a bar: the occurrence, from its start to its last statement"
             }
         }
     }

@@ -68,7 +68,7 @@ impl Frame {
         let body = html! {
             h1 { (reason) }
             p.problem role="alert" { (super::text::tame(&problem.detail, 1_000)) }
-            p { a href=(self.to("./")) { "What is open now" } }
+            p { a href=(self.to("./")) { "Open incidents" } }
         };
         self.answer(problem.status, reason, body)
     }
@@ -176,7 +176,7 @@ fn root(path: &str, prefix: &str) -> String {
 
 /// The message after an action. The word stands in the address line.
 const SAID: [(&str, &str); 8] = [
-    ("released", "Released: what was held back leaves now."),
+    ("released", "Released: the alert leaves now."),
     ("silenced", "The silence is in force."),
     ("expired", "The silence is ended."),
     ("changed", "Done."),

@@ -50,7 +50,7 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
     let body = html! {
         h1 { "Routing and health" }
         section aria-labelledby="dry" {
-            h2 #dry { "What would become of an alert" }
+            h2 #dry { "Dry run of an alert" }
             form.silence method="get" action=(frame.to("routing")) {
                 label { span { "Labels" } input #q name="labels" type="search" value=(asked.labels)
                     autocomplete="off" spellcheck="false"
@@ -58,14 +58,14 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
                 label { span { "starting at" } input name="at" value=(asked.at) placeholder="now, or 2026-11-26T03:00:00Z" size="22"; }
                 button.primary { "Try" }
             }
-            p.why { "A copy of the engine decides; nothing is sent, and nothing changes. Receivers are taken to answer at once." }
+            p.why { "A copy of the engine decides. Squelch sends nothing and changes nothing. The copy assumes that receivers answer at once." }
             @if let Some((labels, run)) = &run { (outcome(labels, run)) }
         }
         section aria-labelledby="receivers" { h2 #receivers { "Receivers" }
             (receivers(frame.now(), &stats, &app.gate.health())) }
         section aria-labelledby="config" {
             h2 #config { "Configuration in force" }
-            p.why { "Secrets are masked; comments are left out." }
+            p.why { "Secrets are masked. Comments are left out." }
             pre.config tabindex="0" { code { (text::tame_lines(&config, MOST_CONFIG)) } }
         }
     };
@@ -149,7 +149,7 @@ fn one_step(start: Timestamp, step: &DryStep) -> Markup {
     let after = |at: Timestamp| html! { b { "+" (text::span(at.since(start))) } " " };
     match step {
         DryStep::Waits { at, until } => {
-            html! { (after(*at)) "waits; looked at again after " (text::span(until.since(*at))) }
+            html! { (after(*at)) "waits, and the engine looks again after " (text::span(until.since(*at))) }
         }
         DryStep::Sent { at, receiver, integration, kind, cause } => html! {
             (after(*at)) span class=(if *kind == Kind::Page { "state paged" } else { "state held" }) { (kind.as_str()) }

@@ -210,7 +210,7 @@ fn fields(frame: &Frame, form: &Form, wrong: Option<&Wrong>, counted: &Counted) 
             label { span { "for" } input name="for" required value=(form.length) size="6" pattern="[0-9a-z ]+"
                 aria-invalid=[bad("for")] title="such as 30m, 2h or 1d12h"; }
             label { span { "because" } input name="comment" required maxlength="500" value=(form.comment)
-                placeholder="what is being done about it"; }
+                placeholder="the reason, and the work under way"; }
             label { span { "by" } input name="by" required maxlength="100" value=(form.by)
                 autocomplete="username" data-author; }
             button.primary { "Silence" }

@@ -19,8 +19,8 @@ use crate::web::problem::{Details, Problem, json};
 #[openapi(
     info(
         title = "Squelch",
-        description = "What came in, what went out, and why. Lists page by `cursor` and `limit`; every error is \
-            problem details (RFC 9457). Where `users` are configured, each request says who it is.",
+        description = "The state, the decisions and the history of Squelch. Lists page by `cursor` and `limit`. \
+            Every error is problem details (RFC 9457). Where `users` are configured, each request needs credentials.",
     ),
     paths(
         serve,
