@@ -54,7 +54,7 @@ pub struct Entry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub starts_at: Option<Timestamp>,
-    /// Of unchanged repeats: when the first of them was heard.
+    /// For unchanged repeats: when the first of them came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub repeats_since: Option<Timestamp>,

@@ -109,7 +109,7 @@ pub fn timeline(entries: &[Entry], moment: impl Fn(Timestamp) -> String) -> Stri
     text
 }
 
-/// `text` without what a terminal would act on, or would begin a line.
+/// `text` without characters that a terminal would act on, or that would begin a line.
 pub fn plain(text: &str) -> String {
     let bad = |c: char| {
         c.is_control()

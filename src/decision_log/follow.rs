@@ -1,4 +1,4 @@
-//! Following the journal: a thread that reads what was decided after it is durable, and indexes it.
+//! Following the journal: a thread that reads decisions after they are durable, and indexes them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ const ROWS: usize = 256;
 const LOOK: Duration = Duration::from_millis(250);
 /// How long it waits after a failure.
 const AGAIN: Duration = Duration::from_secs(10);
-/// Looks between two at what is too old: a minute.
+/// The number of looks between two searches for old rows: a minute.
 const PRUNE_LOOKS: u32 = 240;
 /// After so many failures in a row nothing waits for the decision log any more: a minute.
 const GIVE_UP: u32 = 6;
 /// How long it may go on at the end. The next start indexes the rest.
 const FINISH: Duration = Duration::from_secs(2);
 
-/// Indexes what the journal in a directory holds, from where it was left.
+/// Indexes the journal in a directory, from the last indexed row on.
 pub struct Follower {
     writer: Writer,
     journal: Box<dyn Decisions>,
@@ -105,12 +105,12 @@ impl Follower {
         self.mark.row
     }
 
-    /// Whether both files are still those that the names lead to.
+    /// Whether the names still lead to both files.
     fn is_current(&self) -> bool {
         self.journal.is_current() && self.writer.is_current()
     }
 
-    /// Removes what is too old or too much. True if there may be more.
+    /// Removes old rows, and rows beyond the size. True if there may be more.
     ///
     /// # Errors
     /// The decision log failed.
@@ -154,7 +154,7 @@ impl Following {
         Ok(Following { stop, thread })
     }
 
-    /// Indexes what is left, for at most 2 s, and ends. Blocks.
+    /// Indexes the remaining rows, for at most 2 s, and ends. It blocks.
     pub fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
@@ -215,7 +215,7 @@ fn follow(
     }
 }
 
-/// One look: removes what is too much, and indexes what is new. True if there may be more of either.
+/// One look: removes surplus rows, and indexes new ones. True if there may be more of either.
 fn look(
     follower: &mut Follower,
     looks: u32,

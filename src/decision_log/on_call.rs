@@ -18,7 +18,7 @@ pub const TOIL_LINE: u64 = 50;
 const MOST: usize = 20_000;
 /// The report looks back so far at most.
 pub const LONGEST: Duration = Duration::from_hours(400 * 24);
-/// At these hours a page wakes somebody: from 22 to 6.
+/// At these hours a page wakes a person: from 22 to 6.
 const NIGHT: [i8; 8] = [22, 23, 0, 1, 2, 3, 4, 5];
 
 /// The load of the people on call over a time.
@@ -70,9 +70,9 @@ pub struct ReceiverLoadEntry {
     /// Acknowledged incidents in percent. Missing without incidents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged_percent: Option<u64>,
-    /// Incidents whose page somebody called useful or not.
+    /// Incidents whose page a person called useful or not.
     pub rated: u64,
-    /// Useful pages in percent of those that somebody rated. Missing if nobody rated one.
+    /// Useful pages in percent of the rated ones. Missing if none is rated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub useful_percent: Option<u64>,
     /// The share of the time in which at least one incident was open, in percent.

@@ -23,13 +23,13 @@ pub struct Query {
     pub receiver: Option<String>,
     /// Any of these. All if empty.
     pub dispositions: Vec<Disposition>,
-    /// Only what was only observed, or only what was done.
+    /// Only decisions in observe mode, or only real ones.
     pub observed: Option<bool>,
     /// Decided then or later.
     pub since: Option<Timestamp>,
     /// Decided before.
     pub until: Option<Timestamp>,
-    /// Only what is older than this entry: see [`Page::next`].
+    /// Only entries older than this one: see [`Page::next`].
     pub before: Option<u64>,
     /// How many at most, kept between 1 and [`MAX_LIMIT`].
     pub limit: usize,

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::DecisionLogError;
 
-/// The version of the tables. A file of another one is made anew: the journal has what it holds.
+/// The version of the tables. A file of another version is made anew from the journal.
 const VERSION: i64 = 3;
 
 const TABLES: &str = "

@@ -69,7 +69,7 @@ impl Writer {
         Ok(Writer { conn, dir: dir.into(), number, texts: HashMap::new(), alerts: HashMap::new() })
     }
 
-    /// Whether the file is still the decision log: somebody may have removed it.
+    /// Whether the file is still the decision log, since it may have been removed.
     pub fn is_current(&self) -> bool {
         schema::number(&self.dir) == self.number
     }
@@ -123,7 +123,7 @@ impl Writer {
         Ok(done?)
     }
 
-    /// Removes what is too old or too much, a bounded part of it.
+    /// Removes old rows, and rows beyond the size, a bounded part of them.
     pub fn prune(&mut self, now: Timestamp, keep: Storage) -> Result<Removed, DecisionLogError> {
         let before = (now - keep.retention).as_millis();
         let too_large = self.too_large(keep.max_size)?;
@@ -157,7 +157,7 @@ impl Writer {
         Ok(Removed { rows: gone as u64, more: gone > 0 && (full || self.too_large(keep.max_size)?) })
     }
 
-    /// Whether what the file holds takes more than `max` bytes.
+    /// Whether the content of the file takes more than `max` bytes.
     pub fn too_large(&self, max: u64) -> Result<bool, DecisionLogError> {
         let pragma = |name| self.conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let used = (pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?;
@@ -342,7 +342,7 @@ impl Rows<'_> {
     }
 }
 
-/// How what was only observed begins in the file: `observed page`.
+/// The beginning of dispositions in observe mode in the file: `observed page`.
 pub(super) const OBSERVED: &str = "observed ";
 
 /// How a disposition stands in the file: `page`, or `suppressed flapping`.

@@ -30,7 +30,8 @@ pub(super) struct Paged {
     pub(super) started: Timestamp,
 }
 
-/// The model of both rules. Deterministic. Holds what fires, and one `Firing` for each occurrence.
+/// The model of both rules. It is deterministic. It holds the firing alerts, and one `Firing` for each
+/// occurrence.
 #[derive(Debug)]
 pub struct Alertmanager {
     policy: Policy,
@@ -80,11 +81,11 @@ struct Group {
     looked: bool,
     /// How many alerts fire in it.
     firing: usize,
-    /// How many of them the open incident tells of.
+    /// How many of them the open incident includes.
     told: usize,
-    /// Those that it does not, in the order of arrival.
+    /// Those that it does not include, in the order of arrival.
     new: BTreeMap<u64, New>,
-    /// Those that it tells of, and that have resolved since Alertmanager last looked.
+    /// Those that it includes, and that have resolved since Alertmanager last looked.
     resolved: HashSet<LabelSet>,
     incident: Option<Incident>,
 }
@@ -104,8 +105,8 @@ struct Incident {
 }
 
 impl Alertmanager {
-    /// A model with the routes of `policy` and the times of each. Routes to receivers without an integration
-    /// page nobody.
+    /// A model with the routes of `policy` and the times of each. Routes to receivers without an
+    /// integration page no person.
     pub fn new(policy: &Policy, times: &[GroupTimes]) -> Self {
         let mut times = times.to_vec();
         times.resize(policy.routes.len(), GroupTimes::default());
@@ -225,7 +226,7 @@ impl Alertmanager {
         }
         group.firing += 1;
         if group.resolved.remove(labels) {
-            // Alertmanager compares what fires when it looks: nothing has changed.
+            // Alertmanager compares the firing alerts when it looks: nothing has changed.
             group.told += 1;
             self.tell(firing, Told::Open(at));
         } else {

@@ -49,9 +49,9 @@ pub struct Difference {
 pub struct Example {
     /// When it pages where it does.
     pub at: Timestamp,
-    /// The first alert that it tells of, as a label set.
+    /// The first alert that it includes, as a label set.
     pub alert: String,
-    /// When the other configuration tells of it, if it does.
+    /// When the other configuration notifies of it, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub other: Option<Timestamp>,
 }
@@ -60,7 +60,7 @@ pub struct Example {
 #[derive(Debug, Default)]
 pub(super) struct Diary {
     pages: Vec<Page>,
-    /// By occurrence: when it was first paged, and first told at all.
+    /// By occurrence: the times of its first page, and of its first notification.
     told: HashMap<u64, (Option<Timestamp>, Timestamp)>,
     truncated: bool,
 }
@@ -108,7 +108,7 @@ fn occurrence(alert: &AlertView) -> u64 {
     hash.finish()
 }
 
-/// Compares what `new` and `old` told of the same history.
+/// Compares the notifications of `new` and `old` on the same history.
 pub(super) fn compare(new: &Diary, old: &Diary) -> Comparison {
     let mut found = Comparison { truncated: new.truncated || old.truncated, ..Comparison::default() };
     for page in &old.pages {
@@ -129,7 +129,7 @@ pub(super) fn compare(new: &Diary, old: &Diary) -> Comparison {
     found
 }
 
-/// When `diary` first paged one of the occurrences of `page`, and first told of one.
+/// When `diary` first paged one of the occurrences of `page`, and first notified of one.
 fn told_by(diary: &Diary, page: &Page) -> (Option<Timestamp>, Option<Timestamp>) {
     let told = page.occurrences.iter().filter_map(|o| diary.told.get(o));
     told.fold((None, None), |(paged, first), (p, t)| {

@@ -24,7 +24,7 @@ struct ExportAlert<'a> {
     ends_at: Option<Timestamp>,
 }
 
-/// Writes what was said at one time as a line.
+/// Writes the statements of one time as a line.
 ///
 /// # Errors
 /// `out` failed.

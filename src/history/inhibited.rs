@@ -15,7 +15,7 @@ pub(super) struct Inhibition {
 #[derive(Debug, Default)]
 struct Sources {
     all: u32,
-    /// Those that the target side does not match. An alert that both sides match is muted by these alone.
+    /// Sources that the target side does not match. An alert that both sides match is muted by these alone.
     /// Rule: Alertmanager `inhibit/inhibit.go`.
     only_sources: u32,
 }

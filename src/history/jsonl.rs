@@ -20,7 +20,7 @@ const LINE_BYTES: u64 = 64 << 20;
 /// The memory for label sets, in bytes of their text. Beyond it, the table begins anew.
 const INTERNED_BYTES: usize = 64 << 20;
 
-/// Who speaks in a history: one member of a pair, since the format names none.
+/// The peer of a history: one member of a pair, since the format names none.
 pub(super) const PEER: &str = "history";
 
 /// `input` as text: unpacked, if it begins as gzip does.

@@ -24,8 +24,8 @@ struct NotificationAlert<'a> {
     starts_at: Timestamp,
 }
 
-/// Writes one notification as a line: `at`, `kind`, `receiver`, `incident` (the dedup key) and
-/// `alerts`: those that the kind says, see [`Telling::alerts`].
+/// Writes one notification as a line: `at`, `kind`, `receiver`, `incident` (the dedup key) and `alerts`.
+/// Its kind determines the alerts: see [`Telling::alerts`].
 ///
 /// # Errors
 /// `out` failed.

@@ -67,7 +67,7 @@ impl Window {
     }
 }
 
-/// Turns answers into events. Holds what fires, and one window.
+/// Turns answers into events. It holds the firing alerts, and one window.
 #[derive(Debug, Default)]
 pub struct PrometheusHistory {
     /// Labels of each alert that does not have them: `ALERTS` lacks Prometheus' external labels.
@@ -77,7 +77,7 @@ pub struct PrometheusHistory {
 }
 
 impl PrometheusHistory {
-    /// A history in which each alert also has the labels `external`, except those that it has by itself.
+    /// A history in which each alert also has the labels `external`, except those that it already has.
     pub fn new(external: impl IntoIterator<Item = (String, String)>) -> Self {
         PrometheusHistory { external: external.into_iter().collect(), firing: BTreeMap::new() }
     }

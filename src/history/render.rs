@@ -75,8 +75,8 @@ pub fn verdict(side: &Side) -> String {
     )
 }
 
-/// How many alerts Alertmanager's groups swallow, and how many Squelch does, in a sentence. People first
-/// hear of them when they no longer look at the incident.
+/// How many alerts Alertmanager's groups swallow, and how many Squelch does, in a sentence. People learn of
+/// them only after they stopped looking at the incident.
 pub fn swallowed(side: &Side) -> String {
     let (before, after) = (side.alertmanager.pages.swallowed(), side.squelch.pages.swallowed());
     format!(
@@ -169,7 +169,7 @@ fn change(side: &Side) -> String {
     format!("{} pages against every firing, {} against Alertmanager", less(firing), less(grouped))
 }
 
-/// How people first hear of the firings of each level.
+/// How people first learn of the firings of each level.
 fn severities(out: &mut impl Write, sides: &[Named<'_>]) -> fmt::Result {
     let row = |name: &str, figures: &SeverityFigures, later: String| {
         let f = figures;

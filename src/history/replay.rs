@@ -83,7 +83,7 @@ impl Replay {
         }
     }
 
-    /// Hands one event in and answers what it leads to. Whether it led to anything.
+    /// Handles one event and answers its notifications. It returns whether there was any effect.
     fn handle(&mut self, at: Timestamp, event: &Event, sink: &mut impl FnMut(&Notification)) -> bool {
         self.engine.handle(at, event, &mut self.effects);
         let mut decided = !self.effects.take_disposed().is_empty();

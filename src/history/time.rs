@@ -6,7 +6,7 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use crate::model::Timestamp;
 
-/// A moment as it stands in a history.
+/// A moment in the format of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct At(pub(super) Timestamp);
 

@@ -26,8 +26,8 @@ pub struct Told {
 pub struct Telling<'a> {
     /// The notification.
     pub notification: &'a Notification,
-    /// Page: all of it, also what recovered while it waited. Update: those that the incident was not told
-    /// of yet. Digest: all that it lists, whether it fires still or not.
+    /// Page: all of its alerts, also those that recovered while it waited. Update: those that the incident
+    /// did not include yet. Digest: all that it lists, firing or not.
     pub alerts: Vec<&'a AlertView>,
     /// Those of them that no open incident of this receiver included. A digest has none.
     pub fresh: Vec<&'a AlertView>,

@@ -33,7 +33,7 @@ fn compared(expression: &str) -> Option<&str> {
         let outside = depth == 0;
         match c {
             '"' | '\'' | '`' => quote = Some(c),
-            // A comment may hide anything.
+            // A comment may hide any text.
             '#' => return None,
             '(' | '[' | '{' => depth += 1,
             ')' | ']' | '}' => depth = depth.checked_sub(1)?,

@@ -1,5 +1,5 @@
 //! Actions of a person: release, silence, expire, acknowledge, note, rate. Each is durable before it is
-//! answered, and each leaves a line in the log that says who asked for it, and from where.
+//! answered, and each leaves a line in the log with its author and address.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::web::problem::Problem;
 use crate::web::v1::history;
 use crate::web::v2::silencing::{MADE_COMPILED, ask};
 
-/// How often, and how many times, an answer looks whether the decision log has what a person said.
+/// How often, and how many times, an answer checks whether the decision log has the person's remark.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
 const LOOKS: usize = 20;
 
@@ -228,7 +228,7 @@ async fn indexed(app: &App, wanted: WhichIncident, before: &PastIncidentDetail) 
     }
 }
 
-/// Does what a form of an incident asks for, and leads back to the page of the incident.
+/// Carries out the action of an incident's form, and leads back to the page of the incident.
 async fn respond(
     app: App,
     (peer, caller): (Peer, Option<Extension<Caller>>),

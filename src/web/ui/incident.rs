@@ -432,7 +432,7 @@ fn similar_table(frame: &Frame, seen: &Seen) -> Markup {
     }
 }
 
-/// Keys and numbers, for those who look for them.
+/// Keys and numbers, for readers who need them.
 fn details(asked: &IncidentPageParams, seen: &Seen) -> Markup {
     let open = seen.open.as_ref();
     let past = seen.past.as_deref();

@@ -289,7 +289,7 @@ fn is_usual(row: &Row) -> bool {
     row.standing.origin != Origin::Internal && row.standing.state != RowState::Observed
 }
 
-/// Where a row stands, and who decided that.
+/// The state of a row, and its decider.
 pub(super) fn state(row: &Row) -> Markup {
     let (state, class) = text::state(row.standing.would.unwrap_or(row.standing.state));
     html! {
@@ -357,7 +357,7 @@ fn one(frame: &Frame, row: &Row) -> Markup {
     }
 }
 
-/// Who accepted the page of a row first, and when.
+/// The integration that first accepted the page of a row, and when.
 fn notified(frame: &Frame, row: &Row) -> Markup {
     html! {
         @match &row.notified {

@@ -47,7 +47,7 @@ impl Frame {
         Frame { root, gzip: assets::takes_gzip(headers), said, now, standing: Standing::of(app, now).await }
     }
 
-    /// When the page is made: the time from which its ages and countdowns are told.
+    /// When the page is made. Its ages and countdowns count from this time.
     pub(super) fn now(&self) -> Timestamp {
         self.now
     }
@@ -62,7 +62,7 @@ impl Frame {
         self.answer(StatusCode::OK, title, body)
     }
 
-    /// A page that says what went wrong.
+    /// A page about an error.
     pub(super) fn problem(&self, problem: &Problem) -> Response {
         let reason = problem.status.canonical_reason().unwrap_or("It did not work");
         let body = html! {
@@ -90,7 +90,7 @@ impl Frame {
         }
     }
 
-    /// A page under a status of its own.
+    /// A page with this status.
     pub(super) fn answer(&self, status: StatusCode, title: &str, body: Markup) -> Response {
         let page = html! {
             (DOCTYPE)

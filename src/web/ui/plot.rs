@@ -49,7 +49,7 @@ pub(crate) fn busiest(week: &[[u64; 24]; 7]) -> String {
     }
 }
 
-/// How strong the colour is. A single page can be told from none.
+/// The strength of the colour. A single page differs visibly from none.
 fn shade(pages: u64, most: u64) -> String {
     match pages {
         0 => "1".to_owned(),

@@ -225,7 +225,7 @@ fn receivers(now: Timestamp, stats: &Stats, health: &BTreeMap<SmolStr, Health>) 
     }
 }
 
-/// When something was that is so long ago.
+/// The time that lies so long ago.
 fn before(now: Timestamp, ago: std::time::Duration) -> Timestamp {
     now - Duration::from_millis(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,4 +1,5 @@
-//! Silences: made, listed and ended. The form says what its matchers match before anything is silenced.
+//! Silences: made, listed and ended. The form shows the alerts that its matchers match before it silences
+//! anything.
 
 use std::cmp::Reverse;
 
@@ -31,7 +32,7 @@ pub(in crate::web) struct SilencePageParams {
     page: Option<usize>,
 }
 
-/// A form as it was filled in.
+/// The content of a form.
 #[derive(Deserialize, Default)]
 pub(super) struct Form {
     pub(super) matchers: String,
@@ -161,7 +162,7 @@ async fn counted(app: &App, matchers: &str, incident: &str) -> Result<Counted, P
     Ok(Counted::Alerts(all))
 }
 
-/// The part of the form that says what its matchers match.
+/// The part of the form that shows the alerts that its matchers match.
 fn said(matchers: &str, incident: &str, counted: &Counted) -> Markup {
     html! {
         div #matching .matching aria-live="polite" {

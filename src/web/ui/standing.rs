@@ -32,12 +32,12 @@ pub(super) struct Standing {
     open: usize,
 }
 
-/// An integration that does not take what it is sent.
+/// An integration that does not accept notifications.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Undelivered {
     receiver: SmolStr,
     integration: SmolStr,
-    /// Incidents whose page it refused for good, and those of which it refused anything.
+    /// Incidents whose page it refused for good, and incidents of which it refused anything.
     refused: Option<Refused>,
     /// Messages that wait for it.
     waiting: usize,
@@ -54,7 +54,7 @@ impl Standing {
     pub(super) async fn of(app: &App, now: Timestamp) -> Standing {
         let trouble = app.gate.ready().err();
         let health = app.gate.health();
-        // While the storage is down, delivery still says what it knows.
+        // While the storage is down, delivery still reports its state.
         let seen = look(app, |engine| {
             let query = engine.query();
             (query.refused(), query.observing(), query.open())
@@ -67,7 +67,7 @@ impl Standing {
         Standing { trouble, undelivered, observing, open }
     }
 
-    /// Whether somebody must do something.
+    /// Whether a person must act.
     pub(super) fn is_bad(&self) -> bool {
         self.trouble.is_some() || !self.undelivered.is_empty()
     }
@@ -77,8 +77,8 @@ impl Standing {
         self.open
     }
 
-    /// The top of the page. It has a key that changes when it says something else, so that a refresh need
-    /// not read it out again.
+    /// The top of the page. It has a key that changes with its text, so that a refresh need not read it out
+    /// again.
     pub(super) fn show(&self, now: Timestamp, routing: &str) -> Markup {
         let (bars, said) = (self.bars(now, routing), self.said());
         html! { div #standing data-key=(&hex(&sha256(said.as_bytes()))[..16]) { (bars) } }
@@ -179,7 +179,7 @@ impl Undelivered {
     }
 }
 
-/// The integrations that do not take what they are sent, the worst first.
+/// The integrations that do not accept notifications, the worst first.
 fn undelivered(
     now: Timestamp,
     health: &BTreeMap<SmolStr, Health>,
@@ -204,7 +204,7 @@ fn undelivered(
         for Failing { since, waiting, last } in &health.failing {
             let key = (receiver.clone(), last.integration.clone());
             let open = health.open_circuits.contains(&last.integration);
-            // An integration for which nothing waits any more keeps nothing from anybody.
+            // An integration without a waiting notification holds nothing back.
             if *waiting == 0 && !open && !all.contains_key(&key) {
                 continue;
             }

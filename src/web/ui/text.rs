@@ -14,8 +14,8 @@ const CUT_DETAIL: usize = 4_000;
 /// The most labels of one alert in a list.
 const MOST_LABELS: usize = 12;
 
-/// `text` of at most `most` characters, with everything that moves, hides or turns what stands beside it
-/// made visible.
+/// `text` of at most `most` characters. Characters that move, hide or turn the text beside them become
+/// visible.
 pub(crate) fn tame(text: &str, most: usize) -> String {
     let shown = |c: char| match c {
         '\n' | '\t' => ' ',

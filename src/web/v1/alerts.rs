@@ -69,7 +69,7 @@ pub struct AlertEntry {
     #[serde(rename = "generatorURL")]
     #[schema(value_type = String)]
     pub generator_url: SmolStr,
-    /// Where it is open, or waits, and at what it is there.
+    /// The receivers at which it is open, or waits, with its state there.
     pub receivers: Vec<StandingEntry>,
 }
 

@@ -43,7 +43,7 @@ pub struct ReplicaEntry {
     pub url: String,
     /// Whether it owns the storage.
     pub owner: bool,
-    /// How long ago it last told PostgreSQL that it is there. A replica does so every 3 s.
+    /// How long ago it last reported to PostgreSQL. A replica does so every 3 s.
     pub seen_seconds: f64,
 }
 

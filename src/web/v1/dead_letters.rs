@@ -36,7 +36,7 @@ struct DeadLetterParams {
     limit: PageLimit,
 }
 
-/// One page of dead letters, those that died last first.
+/// One page of dead letters, the newest first.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = DeadLetters)]
 #[serde(rename_all = "camelCase")]
@@ -61,7 +61,7 @@ struct LetterEntry {
     /// When it was refused for good.
     #[schema(value_type = String, format = DateTime)]
     died_at: Timestamp,
-    /// Who refused it.
+    /// The receiver that refused it.
     receiver: String,
     /// Which integration of it.
     integration: String,
@@ -77,7 +77,7 @@ struct LetterEntry {
     why: String,
     /// Why, as data.
     cause: Cause,
-    /// How many alerts it tells of.
+    /// The number of its alerts.
     alerts: u64,
     /// How many attempts were made.
     attempts: u32,

@@ -59,7 +59,7 @@ pub(super) enum Refusal<'a> {
     /// The credentials are unknown.
     #[response(status = 401, content_type = "application/problem+json")]
     Unknown(Details<'a>),
-    /// Who asks may not do this, or a page of somebody else's asks.
+    /// The caller may not do this, or a page of another site asks.
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(Details<'a>),
     /// There is nothing of that name.

@@ -200,7 +200,7 @@ fn several(keys: &[String]) -> Problem {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 #[derive(Default)]
 pub(super) struct AcknowledgeForm {
-    /// Who acknowledges it. Where users are configured, Squelch takes the name of the user.
+    /// The person who acknowledges it. Where users are configured, Squelch takes the name of the user.
     by: String,
     /// `false` takes the acknowledgement back.
     #[schema(default = true)]
@@ -211,7 +211,7 @@ pub(super) struct AcknowledgeForm {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct NoteForm {
-    /// Who writes it. Where users are configured, Squelch takes the name of the user.
+    /// The author. Where users are configured, Squelch takes the name of the user.
     #[serde(default)]
     by: String,
     /// The note, at most 10,000 bytes.
@@ -222,7 +222,7 @@ pub(super) struct NoteForm {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct UsefulForm {
-    /// Who says so. Where users are configured, Squelch takes the name of the user.
+    /// The person who rates it. Where users are configured, Squelch takes the name of the user.
     #[serde(default)]
     by: String,
     /// Whether the page was useful.
@@ -367,7 +367,7 @@ pub(in crate::web) async fn acknowledged(
     said(app, Acknowledgement::Incident(change)).await
 }
 
-/// Records what a person says about an incident, and waits until it is durable.
+/// Records a person's remark about an incident, and waits until it is durable.
 pub(in crate::web) async fn remarked(
     app: &App,
     incident: &PastIncident,
@@ -386,7 +386,7 @@ async fn said(app: &App, change: Acknowledgement) -> Result<(), Problem> {
     app.gate.acknowledge(change).await.map_err(|e| Problem::unavailable(e.to_string()))
 }
 
-/// A note as it is kept.
+/// A note in its stored form.
 pub(in crate::web) fn note_of(text: &str) -> Result<Said, Problem> {
     match text.trim() {
         "" => Err(Problem::bad("note is empty: the text of the note would be right")),
@@ -398,7 +398,8 @@ pub(in crate::web) fn note_of(text: &str) -> Result<Said, Problem> {
     }
 }
 
-/// Who did it: the user who is logged in, else the name that the request gives, else the address.
+/// The author of an action: the user who is logged in, else the name that the request gives, else the
+/// address.
 pub(in crate::web) fn author(said: &str, peer: Peer, caller: Option<Extension<Caller>>) -> SmolStr {
     if let Some(Extension(caller)) = caller {
         return caller.name;

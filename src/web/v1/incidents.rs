@@ -89,10 +89,10 @@ pub struct IncidentEntry {
     /// The integrations that show it.
     #[schema(value_type = Vec<String>)]
     pub delivered: Vec<SmolStr>,
-    /// The integrations that refused for good what they were told last.
+    /// The integrations that refused their latest notification for good.
     #[schema(value_type = Vec<String>)]
     pub refused: Vec<SmolStr>,
-    /// Who took it on in the tool that paged them. Squelch does not repeat it then.
+    /// The person who acknowledged it in their pager. Squelch does not repeat it then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub acknowledged_by: Option<SmolStr>,
@@ -104,7 +104,7 @@ pub struct IncidentEntry {
     pub firing: usize,
     /// How many alerts it has.
     pub size: usize,
-    /// The first hundred of them: those that fire first, then by severity, then by name.
+    /// The first hundred of them: firing ones first, then by severity, then by name.
     pub alerts: Vec<MemberEntry>,
 }
 
@@ -122,7 +122,7 @@ pub struct MemberEntry {
     /// The name of its severity level.
     #[schema(value_type = String)]
     pub severity: SmolStr,
-    /// Whether it fires, as the incident was told.
+    /// Whether it fires, by the incident's latest notification.
     pub firing: bool,
     /// How often it changed, while it flaps.
     #[serde(default, skip_serializing_if = "Option::is_none")]

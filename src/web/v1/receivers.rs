@@ -53,10 +53,10 @@ struct ReceiverEntry {
     receiver: String,
     /// Its integrations, such as `pagerduty[0]`.
     integrations: Vec<String>,
-    /// Who is told where it cannot be reached.
+    /// The receiver that is notified if this one cannot be reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fallback: Option<String>,
-    /// When it accepted something last.
+    /// When it last accepted a notification.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     last_success: Option<Timestamp>,

@@ -74,9 +74,9 @@ struct LimitsEntry {
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[schema(as = Received)]
 struct ReceivedEntry {
-    /// That said that something fires.
+    /// Observations of firing alerts.
     firing: u64,
-    /// That said that something resolved.
+    /// Observations of resolved alerts.
     resolved: u64,
 }
 

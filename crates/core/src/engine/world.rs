@@ -265,7 +265,7 @@ impl World {
         *count = if closing { *count + 1 } else { count.saturating_sub(1) };
     }
 
-    /// Forgets the state of an alert at a destination once it holds no information.
+    /// Sets when the state of an alert at a destination is forgotten: once it holds no information.
     pub(crate) fn remember(&mut self, alert: AlertId, destination: DestinationId) {
         let noise = &self.destinations.get(destination).noise;
         let Some(state) = self.alerts.state(alert, destination) else { return };

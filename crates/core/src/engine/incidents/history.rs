@@ -148,7 +148,7 @@ impl Incidents {
         self.history.push(incident.record(world.now, id, change));
     }
 
-    /// Records what a person says about an incident.
+    /// Records a person's remark about an incident.
     pub(crate) fn remark(&mut self, world: &World, said: &IncidentRemark) {
         self.history.push(IncidentRecord {
             at: world.now,

@@ -67,7 +67,8 @@ pub(crate) struct Incident {
     /// Alerts of other incidents of its group that its messages named as firing when its own no longer did.
     #[serde(default)]
     pub(crate) borrowed: BTreeSet<AlertId>,
-    /// How many of its alerts were left out since they were over and told of, for there were too many.
+    /// The number of its alerts that were left out because there were too many. They were over, and
+    /// notified as over.
     #[serde(default)]
     pub(crate) shed: u64,
     /// An alert resolved that its last message named as firing, since it fired elsewhere.
@@ -83,13 +84,13 @@ pub(crate) struct Incident {
     /// Its content, if it is an internal incident.
     #[serde(default)]
     pub(crate) internal: Option<Internal>,
-    /// Who took it on in the tool that paged them, and when. It is not repeated then.
+    /// The person who acknowledged it in their pager, and when. It is not repeated then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) acknowledged: Option<(SmolStr, Timestamp)>,
     /// From when on it escalates after `respond_within`, where that is not its page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) respond_from: Option<Timestamp>,
-    /// It counts as closing: it is over, and not all that were told of it have taken its end.
+    /// It counts as closing: it is over, and not all of its receivers have accepted its resolve.
     #[serde(default)]
     pub(crate) closing_counted: bool,
     /// How much of it the history has.
@@ -100,16 +101,16 @@ pub(crate) struct Incident {
 /// An incident remembers the names of so many kinds of alerts.
 const NAMES: usize = 1000;
 
-/// Who decided that there is an incident, and who is told of it.
+/// The decider of an incident, and the receivers that are notified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Side {
-    /// The engine did, and its receiver is told.
+    /// The engine decided, and the incident's receiver is notified.
     #[default]
     Ours,
     /// Observe mode: the engine would have sent it. No receiver is notified.
     Observed,
-    /// Upstream did, and its receiver is told as upstream would have told it.
+    /// Upstream decided, and its receiver is notified as upstream would do it.
     Forwarded,
 }
 
@@ -117,7 +118,7 @@ pub(crate) enum Side {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Phase {
-    /// Something in it fires.
+    /// An alert in it fires.
     Open,
     /// All alerts have resolved. `resolve_hold` runs.
     Resolving,
@@ -203,7 +204,7 @@ impl Incident {
         self.phase == Phase::Closed || self.superseded_by.is_some()
     }
 
-    /// Whether something in it fires.
+    /// Whether an alert in it fires.
     pub(crate) fn fires(&self) -> bool {
         !self.is_over() && (self.members.firing() > 0 || self.internal.is_some())
     }
@@ -223,12 +224,12 @@ impl Incident {
         now <= self.paged_at + noise.merge_window
     }
 
-    /// Whether any integration is left that hears of it.
+    /// Whether any of its integrations is left.
     pub(crate) fn reaches_somebody(&self) -> bool {
         self.channels.iter().any(|c| !c.is_gone())
     }
 
-    /// Whether any integration wants to hear of changes.
+    /// Whether any integration wants updates.
     pub(crate) fn takes_updates(&self) -> bool {
         self.channels.iter().any(Channel::takes_updates)
     }
@@ -244,7 +245,7 @@ impl Incident {
         self.members.note();
     }
 
-    /// Fixes what the page told: its level and the number of its alerts.
+    /// Fixes the content of the page: its level and the number of its alerts.
     pub(crate) fn paged(&mut self, level: usize) {
         self.level = level;
         self.known_alerts = self.members.firing();
@@ -272,7 +273,7 @@ impl Incident {
         (grows && firing >= bound).then_some(cause)
     }
 
-    /// Whether all integrations that hear of changes have heard of the newest.
+    /// Whether all integrations that want updates have got the newest.
     pub(crate) fn is_known_everywhere(&self) -> bool {
         self.channels.iter().all(|channel| channel.knows(self.version))
     }

@@ -72,7 +72,7 @@ impl Member {
         }
     }
 
-    /// Whether what was issued says otherwise.
+    /// Whether the issued state differs from the current one.
     fn changed(&self) -> bool {
         self.notified != Some(self.truth())
     }
@@ -85,11 +85,11 @@ pub(crate) struct Members {
     /// The number of firing alerts at each level. It has no entry for a level without one.
     firing: BTreeMap<Level, usize>,
     flapping: usize,
-    /// Those of which something else was issued than is true.
+    /// The members whose issued state differs from the current one.
     news: BTreeSet<AlertId>,
     /// How many resolved, and that was issued.
     over: usize,
-    /// Those that notifications list, at most [`LISTED`], in the order in which they came in.
+    /// The members that notifications list, at most [`LISTED`], in the order of arrival.
     listed: BTreeMap<u32, AlertId>,
 }
 
@@ -117,7 +117,7 @@ impl Members {
         self.all.keys()
     }
 
-    /// Those that fire, or those that do not.
+    /// The members that fire, or the members that do not.
     pub(crate) fn that_fire(&self, firing: bool) -> impl Iterator<Item = (&AlertId, &Member)> {
         // If there are none, no caller need look at the members.
         let none = if firing { self.firing() == 0 } else { self.firing() == self.len() };
@@ -135,23 +135,23 @@ impl Members {
         self.firing.keys().next().copied().filter(|level| *level != UNKNOWN)
     }
 
-    /// Those that flap.
+    /// The members that flap.
     pub(crate) fn flapping(&self) -> impl Iterator<Item = (&AlertId, &Member)> {
         let any = (self.flapping > 0).then(|| self.all.iter());
         any.into_iter().flatten().filter(|(_, member)| member.flaps.is_some())
     }
 
-    /// Those of which something new could be said.
+    /// The members whose issued state differs from the current one.
     pub(crate) fn news(&self) -> impl Iterator<Item = (&AlertId, &Member)> {
         self.news.iter().filter_map(|alert| self.all.get_key_value(alert))
     }
 
-    /// How many resolved and were told of.
+    /// The number of members that resolved and were notified as resolved.
     pub(crate) fn over(&self) -> usize {
         self.over
     }
 
-    /// Those that notifications list, in the order in which they came in.
+    /// The members that notifications list, in the order of arrival.
     pub(crate) fn listed(&self) -> impl Iterator<Item = (AlertId, &Member)> {
         self.listed.values().filter_map(|alert| Some((*alert, self.all.get(alert)?)))
     }
@@ -192,7 +192,7 @@ impl Members {
         *self = std::mem::take(&mut self.all).into_iter().collect();
     }
 
-    /// Takes what is true now as told.
+    /// Takes the current state as issued.
     pub(crate) fn note(&mut self) {
         for alert in std::mem::take(&mut self.news) {
             if let Some(member) = self.all.get_mut(&alert) {
@@ -202,7 +202,7 @@ impl Members {
         }
     }
 
-    /// Leaves out those that resolved and were told of.
+    /// Leaves out the members that resolved and were notified as resolved.
     pub(crate) fn leave_out_over(&mut self) {
         self.all.retain(|_, member| member.firing || member.changed());
         self.over = 0;

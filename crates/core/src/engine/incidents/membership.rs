@@ -10,7 +10,8 @@ use crate::engine::timers::Timer;
 use crate::engine::world::{SHARE, World};
 use crate::model::{AlertId, Cause};
 
-/// Above so many members of one incident, those that resolved and were told of go, once they are a hundredth.
+/// Above this number of members of one incident, those that are over and notified as over go, once they are
+/// a hundredth.
 pub(crate) const MEMBERS: usize = 10_000;
 
 impl Incidents {
@@ -45,7 +46,7 @@ impl Incidents {
         self.touched.insert(id);
     }
 
-    /// Leaves members out of an incident that are over and told of.
+    /// Leaves members out of an incident that are over and notified as over.
     pub(crate) fn bound_members(&mut self, world: &mut World, id: crate::engine::IncidentId) {
         let Some(incident) = self.all.get_mut(&id) else { return };
         let (all, over) = (incident.members.len(), incident.members.over());
@@ -53,7 +54,7 @@ impl Incidents {
         if all < MEMBERS || over == 0 || over < all / SHARE {
             return;
         }
-        // Those that were told that they fire are told that they do not, before they are forgotten here.
+        // Receivers that know members as firing get their resolve before the members are forgotten here.
         if all < 2 * MEMBERS && !incident.is_known_everywhere() {
             return;
         }
@@ -92,7 +93,7 @@ impl Incidents {
         }
     }
 
-    /// An incident is told that a flapping alert fires again, as an update.
+    /// Sends an update of an incident because a flapping alert fires again.
     pub(crate) fn tell_again(
         &mut self,
         world: &mut World,
@@ -144,7 +145,8 @@ impl Incidents {
         self.group_changed(&labels);
     }
 
-    /// The integrations of a mirrored incident are gone, and its receiver has others: they are told too.
+    /// The integrations of a mirrored incident left the configuration, and its receiver has others: those
+    /// are notified too.
     pub(crate) fn forward_moves_on(&mut self, world: &World, id: IncidentId) {
         let Some(incident) = self.all.get_mut(&id) else { return };
         for integration in &world.destinations.get(incident.group.0).integrations {

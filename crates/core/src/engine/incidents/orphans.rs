@@ -1,7 +1,8 @@
 //! Orphans: incidents that are open at an integration which the configuration does not have any more.
 //!
-//! Delivery keeps the settings of an integration that a reload removed, so the end of such an incident still
-//! goes there. After a restart these settings are gone, and a person is told what to close by hand.
+//! Delivery keeps the settings of an integration that a reload removed, so the end of such an incident
+//! still goes there. After a restart these settings are gone, and Squelch names the incidents that a person
+//! must close by hand.
 
 use crate::engine::incidents::Incidents;
 use crate::engine::incidents::channel::Channel;
@@ -18,7 +19,7 @@ const PATIENCE: Duration = Duration::from_mins(5);
 const NAMED: usize = 5;
 
 impl SelfCheck {
-    /// Tells a person of the incidents whose end could not be told where they are open.
+    /// Raises an alarm about the incidents whose resolve cannot reach their integration.
     pub(crate) fn say_orphans(&mut self, world: &mut World, pages: &mut Pages) {
         let late = |incident: &Incident| {
             incident.phase == Phase::Closed && incident.issued_at + PATIENCE <= world.now
@@ -38,7 +39,7 @@ impl SelfCheck {
 }
 
 impl Incidents {
-    /// Something may have changed about whether an incident is an orphan.
+    /// The change may make an incident an orphan, or end that.
     pub(crate) fn watch_orphan(&mut self, world: &mut World, id: IncidentId) {
         let is = |incident: &Incident| incident.channels.iter().any(Channel::is_orphan);
         if !self.all.get(&id).is_some_and(is) {

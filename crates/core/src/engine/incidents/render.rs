@@ -1,4 +1,4 @@
-//! Notifications: an incident as it stands, put into the words of the model.
+//! Notifications: the current state of an incident, in the types of the model.
 
 use std::cmp::Reverse;
 
@@ -15,7 +15,7 @@ use crate::policy::KnownBy;
 
 /// The title looks at so many alerts.
 const SAMPLE: usize = 10_000;
-/// A title names what so many alerts at most have in common.
+/// The most alerts of which a title names the common labels.
 const TITLED: usize = 1000;
 
 impl Incidents {

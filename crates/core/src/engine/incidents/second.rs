@@ -1,6 +1,6 @@
-//! Second receivers: who else is notified of an incident, of its page and of its end. A fallback is notified
-//! where a receiver refused a page, or has not taken it in time. An escalation goes to the receiver that the
-//! severity level names, where no person acknowledged the incident in time.
+//! Second receivers: they get an incident's page and its end. A fallback is notified where a receiver
+//! refused a page, or has not accepted it in time. An escalation goes to the receiver that the severity
+//! level names, where no person acknowledged the incident in time.
 //!
 //! A second receiver gets the key of the incident. The link, the history and an acknowledgement that comes
 //! back name the incident by this key, so it has one key everywhere. A tool keeps the keys of each service
@@ -80,7 +80,7 @@ impl Incident {
         (!escalated && !own && reaches).then(|| Escalation { at, within, to: to.clone() })
     }
 
-    /// Sets when this incident escalates, as it stands now.
+    /// Sets when this incident escalates, by its current state.
     pub(crate) fn watch_response(&self, world: &mut World, id: IncidentId) {
         match self.escalation(world) {
             Some(escalation) => world.timers.set(Timer::Respond(id), escalation.at),
@@ -148,8 +148,7 @@ impl Incidents {
         }
     }
 
-    /// The incident that took another one's place is told to the second receivers too that were told of the
-    /// former.
+    /// The second receivers of an incident also get the incident that took its place.
     pub(crate) fn seconds_moved(&mut self, world: &World, old: IncidentId, new: IncidentId) {
         let Some(incident) = self.all.get(&old) else { return };
         let seconds = incident.seconds().map(|second| Second { since: world.now, ..second.clone() });
