@@ -400,7 +400,7 @@ fn engine_parts() -> Vec<Source> {
     sources(ENGINE).into_iter().filter(|file| !file.is_test_file() && !helps(file)).collect()
 }
 
-/// Every rule above finds what it is for, in sources made for it.
+/// Every rule above finds its case, in sources made for it.
 #[test]
 fn the_rules_bite() {
     let file = |path: &str, text: &str| Source::new(path, text);

@@ -139,7 +139,7 @@ async fn sizes(plan: &Plan) {
             load::send(&process, Api::V2, &fill).await;
             tokio::time::sleep(Duration::from_secs(2)).await;
             let before = process.usage();
-            // The state that lasts for hours: each has been said before, and is said again.
+            // The state that lasts for hours: each alert is repeated.
             load::send(&process, Api::V2, &fill).await;
             let steady = process.usage();
             let again = bodies::repeats(Api::V2, size, plan.alerts.max(2 * size));
@@ -171,7 +171,7 @@ async fn latency() {
     println!("commits, p99 by the histogram's bound: {commits:?} s; pages never seen: {}", outcome.lost);
 }
 
-/// How fast what was said before a SIGKILL is there again.
+/// How fast the statements from before a SIGKILL are there again.
 async fn recovery(plan: &Plan) {
     let sink = sink::Sink::start().await;
     let mut process = process::start(Target::Squelch, sink.address).await;

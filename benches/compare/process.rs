@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::bodies::Api;
 use crate::limit;
 
-/// Who serves.
+/// The served program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Target {
     Squelch,

@@ -66,8 +66,8 @@ pub fn run(name: &str, rounds: u64) {
     }
 }
 
-/// Lets time pass over ten alerts for each of `bodies`, all of whose timers lie ahead: what does it cost that
-/// there are others?
+/// Lets time pass over ten alerts for each of `bodies`, all of whose timers lie ahead. It measures the cost
+/// of the other timers.
 fn ticks(bodies: u64, rounds: u64) {
     let mut engine = decided(bodies, |_| {});
     let started = engine.now();

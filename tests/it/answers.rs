@@ -180,7 +180,7 @@ async fn the_success_of_rocket_chat_and_a_204_are_accepted_at_once() {
     }
 }
 
-/// No new word is posted without end: after the third a person hears of it.
+/// An unknown error does not cause posts without end: after the third there is an alarm.
 #[tokio::test]
 async fn an_unknown_error_of_slack_is_a_dead_letter_after_three_attempts() {
     let answer = http("200 OK", "{\"ok\":false,\"error\":\"a_word_of_tomorrow\"}");

@@ -87,7 +87,7 @@ impl Check<'_> {
                 }
             }
             Expr::Binary(BinaryExpr { lhs, rhs, .. }) => {
-                // The law adds up raw counters of one scrape, which is what they are exact for.
+                // The law adds up raw counters of one scrape, for which they are exact.
                 let law = expr.to_string().contains("squelch_alerts_pending");
                 let labels = self.walk(lhs, rated || law);
                 &labels | &self.walk(rhs, rated || law)

@@ -1,5 +1,4 @@
-//! Reads Prometheus' text format, and asks a real node for the tests that need to know what metrics
-//! there are.
+//! Reads Prometheus' text format, and asks a real node for the tests that need its metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};

@@ -98,7 +98,7 @@ fn in_database(database: &Database) -> Found {
     found
 }
 
-/// The rows of each table, without what only one kind of storage has.
+/// The rows of each table, without the columns that only one kind of storage has.
 fn rows(server: &Server, database: &Database) -> String {
     let count = |table: &str| server.sql(&database.name, &[&format!("SELECT count(*) FROM squelch_{table}")]);
     ["snapshot", "input", "decision", "notification"].map(count).join(" ")

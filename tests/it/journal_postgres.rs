@@ -259,7 +259,7 @@ fn standbys_hand_alerts_over_in_order_and_a_commit_takes_them() {
     tick(&mut next, 2, |c| c.taken = Some(4)).unwrap();
     assert_eq!(server.sql(&database.name, &["SELECT bytes FROM squelch_inbox"]), "0");
 
-    // A row that somebody changed is named, and a full inbox says so.
+    // A changed row is named, and a full inbox says so.
     third.hand_over("[5]").unwrap();
     server.sql(&database.name, &["UPDATE squelch_handed SET body = '[6]'"]);
     let damaged = next.inbox().unwrap().remove(0).batches.unwrap_err();

@@ -77,7 +77,7 @@ fn what_was_sent_without_storage_is_neither_paged_again_nor_left_open() {
     let told = bench.told();
     assert_eq!(told.len(), 1);
     assert_eq!((told[0].kind, &told[0].dedup_key), (Kind::Resolve, &page.dedup_key));
-    // And all of it is what a replay makes of the journal.
+    // A replay of the journal gives all of it.
     let before = bench.alerts();
     assert_eq!(bench.crash().alerts(), before);
 }
@@ -94,7 +94,7 @@ fn an_end_that_is_not_known_is_a_possible_repeat_under_the_same_key() {
     assert_eq!(again[0].dedup_key, page.dedup_key);
     assert_ne!(again[0].id, page.id, "one does not stand in the other's way on the way out");
     assert!(bench.sent().iter().all(|(_, _, possible_repeat)| *possible_repeat));
-    // The late end of the first is nobody's.
+    // The late end of the first belongs to no notification.
     bench.report(page.id, Outcome::Accepted);
 }
 

@@ -72,7 +72,7 @@ fn row(batches: &[Batch]) -> Result<String, String> {
 
 #[test]
 fn the_inbox_comes_before_what_the_owner_hears_itself() {
-    // The same sender told standbys that A fires, and tells the new owner that A has resolved.
+    // The same sender told standbys that A fires, and then the new owner that A has resolved.
     let (mut bench, inbox) = bench(vec![row(&[firing("B")]), row(&[firing("C"), firing("A")])]);
     bench.advance(Duration::from_secs(20));
     bench.observe(batch("A", Status::Resolved)).unwrap();

@@ -101,7 +101,7 @@ fn alerts_not_known_yet_are_refused_while_memory_is_short() {
     assert_eq!(kinds, [Kind::Page, Kind::Resolve], "the new one pages, and the alarm is over");
 }
 
-/// An alarm that comes while the storage is unusable is told when it can be.
+/// An alarm that comes while the storage is unusable is raised once it can be.
 #[test]
 fn an_alarm_waits_for_the_storage() {
     let policy = Policy { self_check: SelfCheckSettings::default(), ..policy() };
@@ -123,7 +123,7 @@ fn an_alarm_waits_for_the_storage() {
     assert_eq!(told.iter().filter(about).count(), 1, "{told:?}");
 }
 
-/// An alert that ends before it starts has ended: it ends what is open and opens nothing.
+/// An alert that ends before it starts has ended: it ends an open incident and opens none.
 #[test]
 fn an_alert_whose_end_has_passed_ends_what_is_open_whatever_its_start() {
     let said = |start: i64, end: i64| {

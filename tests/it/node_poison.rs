@@ -62,7 +62,7 @@ fn repeated_beyond_counting(name: &str) -> Bench {
     })
 }
 
-/// The same, and an alert that is told of and breaks nothing.
+/// The same, and an alert that pages and causes no failure.
 fn repeated_beyond_counting_beside_good(name: &str) -> Bench {
     let mut bench = repeated_beyond_counting(name);
     bench.observe(firing("Good")).unwrap();
@@ -71,7 +71,7 @@ fn repeated_beyond_counting_beside_good(name: &str) -> Bench {
     bench
 }
 
-/// Stops, spoils what the last snapshot says of the engine, and starts again.
+/// Stops, spoils the engine's state in the last snapshot, and starts again.
 fn spoiled(mut bench: Bench, spoil: impl FnOnce(&mut rmpv::Value)) -> Bench {
     bench.ask(Command::Stop);
     let mut journal = bench.journal.lock().unwrap().reopen();
@@ -177,7 +177,7 @@ fn an_alert_whose_repeats_break_the_engine_is_told_as_it_stands_and_the_rest_goe
         bench.report(n.id, Outcome::Accepted);
     }
 
-    // It is said on and on, also after the process died, and breaks nothing any more.
+    // Its sender repeats it, also after the process died, and it causes no failure any more.
     let mut bench = bench.crash_under(watched(policy()));
     for _ in 0..4 {
         bench.observe(all.clone()).unwrap();

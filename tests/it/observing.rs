@@ -79,7 +79,7 @@ impl std::io::Write for Log {
     }
 }
 
-/// A server that answers every request as `answer` says, and keeps what it was sent.
+/// A server that answers every request as `answer` says, and keeps the requests.
 pub struct Fake {
     pub address: SocketAddr,
     requests: mpsc::UnboundedReceiver<Asked>,
@@ -292,7 +292,7 @@ async fn a_collector_that_fails_delays_no_page_and_costs_only_spans() {
     node.stop().await;
 }
 
-/// A notification is a part of the request that told of its alerts last, and names the others.
+/// A notification is a part of the request that last stated its alerts, and names the others.
 #[tokio::test]
 async fn a_notification_links_to_every_request_that_told_of_its_alerts() {
     let tracer = Tracer::default();

@@ -66,7 +66,7 @@ fn bin() -> Option<PathBuf> {
     found.pop()
 }
 
-/// A program that runs as somebody whom PostgreSQL serves: it refuses root.
+/// A program that runs as a user whom PostgreSQL serves: it refuses root.
 fn as_nobody_special(program: &Path) -> Command {
     if !rustix::process::getuid().is_root() {
         return Command::new(program);

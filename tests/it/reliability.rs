@@ -15,7 +15,7 @@ fn named(document: &str) -> Vec<&str> {
 }
 
 /// Whether `room::…::name` is a test: of the integration tests, of the engine's, of the simulator, a
-/// timeline, or one that stands beside what it tests.
+/// timeline, or one beside the tested code.
 fn exists(test: &str) -> bool {
     let (room, name) = test.rsplit_once("::").unwrap();
     if room == "timelines" {

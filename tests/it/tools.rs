@@ -1,4 +1,4 @@
-//! Programs of the neighbours (promtool, amtool, docker-compose) that judge what we ship.
+//! Programs of the neighbours (promtool, amtool, docker-compose) that judge the shipped files.
 
 use std::io::Write;
 use std::process::{Command, Stdio};

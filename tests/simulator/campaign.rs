@@ -19,7 +19,7 @@ pub fn campaign(from: u64, seeds: u64) -> Vec<String> {
     let began = Instant::now();
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let say = |text: &str| {
-        // The harness holds back what print! says until the end.
+        // The harness holds back the output of print! until the end.
         let _ = std::io::stderr().write_all(text.as_bytes());
     };
     std::thread::scope(|scope| {
@@ -92,7 +92,7 @@ fn attempt(plan: &Plan) -> Result<Outcome, String> {
     }
 }
 
-/// Leaves out what can be left out while `fails` says that it still fails.
+/// Leaves acts out while `fails` says that the rest still fails.
 pub fn shrink(plan: &Plan, fails: impl Fn(&Plan) -> bool) -> Plan {
     let mut small = plan.clone();
     let mut size = small.acts.len().max(1);

@@ -54,7 +54,7 @@ impl World {
         self.setup.overlaps && inhibited(i) && self.truth[0].fires()
     }
 
-    /// All has been well for ten minutes: a critical alert that the gate knows of is in an open incident.
+    /// All has been well for ten minutes: a critical alert that the engine knows is in an open incident.
     /// Only a refusal for good may take longer, since it is tried anew after five minutes and then hourly.
     pub fn check_soon(&mut self) {
         if self.refused {

@@ -38,7 +38,7 @@ pub struct State {
     pub next: Option<Write>,
     /// No write succeeds.
     pub full: bool,
-    /// The machine died in a write: nothing that its process did since was seen by anybody.
+    /// The machine died in a write: no one saw the later work of its process.
     pub died: bool,
     /// How often a failure was to be expected: the log may say so.
     pub excuses: u64,
@@ -161,7 +161,7 @@ impl Disk {
         self.state().next = Some(write);
     }
 
-    /// The process was killed: its files are what the kernel has of them.
+    /// The process was killed: its files are those that the kernel has.
     pub fn killed(&self) {
         let mut state = self.state();
         state.unsynced = None;
@@ -216,7 +216,7 @@ impl Handle {
                 && let Some(commit) = commit
                 && state.seq > 1
             {
-                // Claims success. `work` is what a crash forgets.
+                // Claims success. A crash forgets `work`.
                 let before = state.unsynced.replace(Owned::of(commit));
                 if let Some(before) = before {
                     self.inner.commit(&before.commit())?;
@@ -355,7 +355,7 @@ impl State {
             let said = self.said.get(&format!("{:?}", o.labels));
             let known = match o.status {
                 Status::Firing => said.is_some_and(|s| s.contains(&Status::Firing)),
-                // A resolve may repeat what the passing of its `endsAt` said already.
+                // A resolve may repeat the passing of its `endsAt`.
                 Status::Resolved => {
                     said.is_none_or(|s| s.contains(&Status::Resolved)) || self.is_resolved(&o.labels)
                 }
@@ -476,7 +476,7 @@ impl State {
             }
         }
         for (name, r) in engine.query().stats().receivers {
-            // One tells of those that have no room.
+            // One incident reports those that have no room.
             if r.open > KNOWN + 1 {
                 self.findings.push(format!(
                     "{} incidents are open at {name}, where {} may",

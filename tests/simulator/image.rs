@@ -57,8 +57,8 @@ impl Files {
             let sectors = new.chunks(SECTOR).enumerate().map(|(n, sector)| (n * SECTOR, sector));
             let changed: Vec<(usize, &[u8])> =
                 sectors.filter(|(at, sector)| old[*at..*at + sector.len()] != **sector).collect();
-            // All of a prefix, and of the rest nothing, or each sector or not: disks reorder what was not
-            // synced.
+            // All of a prefix, and of the rest nothing, or each sector or not: disks reorder unsynced
+            // writes.
             let (prefix, reorders) = (rng.index(changed.len() + 1), rng.once_in(2));
             for (n, (at, sector)) in changed.into_iter().enumerate() {
                 if n < prefix || (reorders && rng.once_in(2)) {

@@ -45,7 +45,8 @@ impl Log {
         Log { ear, unread: false, under_way: None, out: 0 }
     }
 
-    /// Writes what waits, unless nobody reads. A finding, if more waits than may.
+    /// Writes the waiting lines, unless there is no reader. It returns a finding, if more lines wait than
+    /// may.
     pub fn step(&mut self) -> Option<String> {
         let waiting = self.ear.lines.waiting();
         if waiting > LOG_BYTES {

@@ -42,8 +42,7 @@ pub struct Pagers {
     state: State,
     shown: BTreeMap<(usize, String), Shown>,
     taken: BTreeSet<(usize, NotificationId)>,
-    /// How often this process was told by a 2xx that a notification was taken, by the time it was
-    /// handed over.
+    /// How often this process got a 2xx for a notification, by the time it was handed over.
     confirmed: BTreeMap<(usize, NotificationId, u64), u32>,
     pub findings: Vec<String>,
 }
@@ -75,7 +74,7 @@ impl Pagers {
             Mode::Limits => status(429, None),
             Mode::Refuses => status(400, None),
             Mode::Hangs => {
-                // The gate cannot know whether it was taken.
+                // Squelch cannot know whether it was taken.
                 self.shown.entry((lane, n.dedup_key.to_string())).or_default().unsure = true;
                 Reply::Silence
             }
@@ -129,7 +128,7 @@ impl Pagers {
         Reply::Answer(answer(reply.0, None, body))
     }
 
-    /// Holds what a receiver took to the promises.
+    /// Compares the accepted notifications of a receiver with the promises.
     fn judge(&mut self, lane: usize, n: &Notification, flagged: bool, heard: bool) {
         let again = !self.taken.insert((lane, n.id));
         let key: String = n.dedup_key.chars().take(8).collect();
@@ -181,7 +180,7 @@ impl Pagers {
         shown.firing = n.alerts.iter().filter(|a| a.status == Status::Firing).map(|a| a.id).collect();
     }
 
-    /// The process died: of the requests that were on their way, this one was never heard of.
+    /// The process died. Of the requests that were on their way, this one was lost.
     pub fn unheard(&mut self, lane: usize, n: &Notification) {
         if let Some(shown) = self.shown.get_mut(&(lane, n.dedup_key.to_string())) {
             shown.unsure = true;
@@ -209,7 +208,7 @@ impl Pagers {
     }
 }
 
-/// Whether a page says that it is about a problem that was told before.
+/// Whether a page says that its problem was notified before.
 fn goes_on(cause: &Cause) -> bool {
     matches!(
         cause,

@@ -25,7 +25,7 @@ pub const ALERTS: usize = 9;
 pub const LANES: usize = 3;
 /// The most senders: Alertmanagers of one cluster, or replicas of Prometheus that speak themselves.
 pub const PEERS: usize = 3;
-/// In which rhythms replicas of Prometheus say what fires.
+/// The rhythms in which replicas of Prometheus send firing alerts.
 const RHYTHMS: [Millis; 6] = [SECOND, 10 * SECOND, 30 * SECOND, 59 * SECOND, MINUTE, 5 * MINUTE];
 /// How far the clock of a replica is off.
 const SKEW: i64 = 5 * 60_000;
@@ -130,7 +130,7 @@ pub enum Act {
         peer: usize,
         lasts: Millis,
     },
-    /// The members of the cluster do not hear each other.
+    /// The members of the cluster cannot reach each other.
     Partition(Millis),
     /// Requests get lost, or their answers do.
     Cut {
@@ -138,7 +138,7 @@ pub enum Act {
         answers: bool,
         lasts: Millis,
     },
-    /// The wall clock of the gate's machine is off by so much.
+    /// The wall clock of Squelch's machine is off by so much.
     Jump {
         by: i64,
         lasts: Millis,
@@ -185,9 +185,9 @@ pub struct Setup {
     pub rhythms: [Millis; PEERS],
     /// By how many milliseconds the clock of each replica is off.
     pub skews: [i64; PEERS],
-    /// An interval and an inhibition mute some alerts beside what else holds them.
+    /// An interval and an inhibition mute some alerts beside the other causes that hold them.
     pub overlaps: bool,
-    /// Prometheus itself speaks to the gate, by API v2.
+    /// Prometheus itself speaks to Squelch, by API v2.
     pub direct: bool,
     /// The journal is the SQLite file, whose crashes are made of images of it.
     pub sqlite: bool,
@@ -252,7 +252,7 @@ impl Plan {
             acts.push((at, trouble(kind, &mut rng, &setup)));
         }
         if seed % 4 == 3 {
-            // Of dice of its own: the other runs are what they were.
+            // Of dice of its own: the other runs stay the same.
             let mut rng = Rng::new(!seed);
             for n in 0..rng.between(1, 8) {
                 acts.push((rng.below(ACTIVE), Act::Flood(n)));

@@ -62,7 +62,7 @@ enum Heard {
 }
 
 impl World {
-    /// Prometheus evaluates its rules, and tells everybody.
+    /// Prometheus evaluates its rules, and notifies all Alertmanagers.
     pub fn evaluate(&mut self) {
         if self.setup.direct {
             (0..self.setup.peers).for_each(|peer| self.speak(peer));
@@ -84,7 +84,7 @@ impl World {
         }
     }
 
-    /// A replica of Prometheus says what it sees.
+    /// A replica of Prometheus sends its alerts.
     pub fn speak(&mut self, peer: usize) {
         let Setup { rhythms, skews, .. } = self.setup;
         let replica = Replica { rhythm: rhythms[peer], skew: skews[peer], blind: self.blind[peer] };
@@ -93,7 +93,7 @@ impl World {
         }
     }
 
-    /// A stranger says what nobody has heard of, once.
+    /// A stranger sends unknown alerts, once.
     pub fn crowd(&mut self, alerts: u64, lasts: Millis) {
         let from = self.requests.crowd;
         self.requests.crowd += alerts;
@@ -267,7 +267,7 @@ impl World {
                     let others = others.filter(|(other, am)| *other != member && am.up);
                     others.for_each(|(_, am)| am.hears_of(group, told.as_ref()));
                 }
-                // The next flush sees what came meanwhile.
+                // The next flush sees later alerts.
                 if self.requests.flushes.insert((member, group)) {
                     self.at(self.now + GROUP_INTERVAL, Due::Flush { member, group });
                 }

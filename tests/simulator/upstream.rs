@@ -67,7 +67,7 @@ pub struct Flush {
 pub struct Alertmanager {
     member: usize,
     pub up: bool,
-    /// Since when it hears nothing of Prometheus.
+    /// Since when it gets nothing from Prometheus.
     pub blind: Option<Millis>,
     alerts: BTreeMap<usize, Truth>,
     log: BTreeMap<usize, Told>,
@@ -112,7 +112,7 @@ impl Alertmanager {
         self.log.get(&group).cloned()
     }
 
-    /// Hears by gossip what another member told.
+    /// Learns by gossip which notification another member sent.
     pub fn hears_of(&mut self, group: usize, told: Option<&Told>) {
         if let Some(told) = told {
             self.log.insert(group, told.clone());

@@ -31,13 +31,13 @@ pub enum Due {
     Start,
     /// Prometheus tells the Alertmanagers how things are.
     Evaluate,
-    /// A replica of Prometheus tells the gate.
+    /// A replica of Prometheus sends to Squelch.
     Speak(usize),
     Flush {
         member: usize,
         group: usize,
     },
-    /// The other member of the pair has waited, and looks whether it was told.
+    /// The other member of the pair has waited, and checks whether the notification was sent.
     Waited {
         member: usize,
         group: usize,
@@ -78,7 +78,7 @@ impl std::fmt::Debug for Reply {
 
 type Tray = Arc<Mutex<Vec<(Notification, bool)>>>;
 
-/// Where the engine's thread puts what is to be sent: nothing that is not durable may come.
+/// The tray in which the engine's thread puts notifications to send. Each of them must be durable.
 struct Sending(Tray, Disk);
 
 impl Outbox for Sending {
@@ -139,7 +139,7 @@ pub struct World {
     numbers: u64,
     clocks: Arc<Clocks>,
     pub offset: i64,
-    /// The wall clock was an hour ahead once: a start then takes what it knows to be as old.
+    /// The wall clock was an hour ahead once: a start then takes its knowledge to be as old.
     pub jumped: bool,
     life: u64,
     attempts: Vec<Attempt>,

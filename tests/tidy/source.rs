@@ -1,4 +1,4 @@
-//! Sources as tidy reads them: with comments, strings and tests told apart from the rest.
+//! Sources as tidy reads them: comments, strings and tests are separate from the rest.
 
 use std::path::{Path, PathBuf};
 

@@ -36,7 +36,7 @@ async fn the_owner_knows_who_called_the_standby_and_shows_the_right_certificate(
         "the standby asks who calls"
     );
 
-    // A renewed certificate of which the database does not know yet, or somebody else in between.
+    // A renewed certificate that the database does not know yet, or an attacker in between.
     let other = Pki::new().access(USERS, "").certificate_pin().unwrap();
     let (stranger, address) = start(access(USERS, "", folder.path())).await;
     stands(&stranger, url(&other));

@@ -36,7 +36,7 @@ fn the_verdict_stands_first_and_names_what_grouping_swallows() {
     assert_eq!(figures("squelch", 0), [2, 2, 2, 0, 0, 0, 0, 0]);
     assert_eq!(figures("alertmanager", 1), [1, 0, 0, 1, 0, 0, 0, 0]);
     assert_eq!(figures("squelch", 1), [1, 0, 0, 1, 0, 0, 0, 0]);
-    // Alertmanager tells of y when it looks again, 5 minutes after its first page.
+    // Alertmanager notifies of y when it looks again, 5 minutes after its first page.
     assert_eq!(report["alertmanager"]["by_severity"][1]["delay"]["max_seconds"], 90.0);
     assert_eq!(report["squelch"]["by_severity"][0]["delay"]["max_seconds"], 0.0);
 

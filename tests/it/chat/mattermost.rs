@@ -52,7 +52,7 @@ async fn a_message_has_alertmanagers_fields() {
             "thumb_url": "http://b/", "footer": "o", "footer_icon": "http://oi/", "image_url": "http://m/",
         }],
         "props": {"card": "# r"},
-        // Only `urgent` goes on until somebody answers.
+        // Only `urgent` goes on until a person answers.
         "priority": {"priority": "important", "requested_ack": true},
     });
     assert_eq!(seen[1].json(), expected);

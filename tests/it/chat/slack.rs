@@ -241,6 +241,6 @@ fn what_alertmanager_refuses_is_refused() {
     let good = format!("slack_configs: [{{api_url: '{api}', update_message: true}}]");
     let text = format!("route: {{receiver: r}}\nreceivers:\n- name: r\n  {good}\n");
     let config = squelch::config::parse(&text, "squelch.yml", std::path::Path::new("/etc/squelch")).unwrap();
-    // A change of the message disturbs nobody.
+    // A change of the message disturbs no one.
     assert!(config.policy.receivers["r"].integrations[0].send_updates);
 }

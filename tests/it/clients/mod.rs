@@ -96,7 +96,7 @@ fn plain(text: &str, ids: &mut BTreeMap<String, usize>) -> String {
     IDS.replace_all(&text, numbered).into_owned()
 }
 
-/// An answer without what Alertmanager 0.25 does not know yet.
+/// An answer without the fields that Alertmanager 0.25 does not know yet.
 fn as_of_0_25(mut answer: Value) -> Value {
     let entries: &mut [Value] = match &mut answer {
         Value::Array(entries) => entries,

@@ -157,7 +157,7 @@ pushover_configs:
 ";
     let case = Case::new(integrations, |_| Answered::json(200, r#"{"status":1,"request":"r"}"#));
     let Some(mut requests) = case.run().await else { return };
-    // Alertmanager writes into the URL what Squelch writes into the body.
+    // Alertmanager writes into the URL the value that Squelch writes into the body.
     for request in requests.theirs.iter_mut().chain(&mut requests.ours).flatten() {
         if request["body"] == json!("") {
             request["body"] = request["query"].take();

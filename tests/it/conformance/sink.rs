@@ -1,5 +1,5 @@
-//! A server that takes any request, answers as a test says, and keeps what came. It is also a proxy: behind
-//! `CONNECT` it speaks TLS as the host that was asked for.
+//! A server that takes any request, answers as a test says, and keeps the requests. It is also a proxy:
+//! behind `CONNECT` it speaks TLS as the requested host.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

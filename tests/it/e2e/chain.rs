@@ -110,7 +110,7 @@ async fn outages(world: &World, pager: &FakePager, squelch: &Squelch) {
     until("27 alerts in one incident", all).await;
     shown(pager, "27 hosts", |i| about(i, "Fan").iter().any(|i| i.summary.contains("FIRING:27"))).await;
     world.set("Plain", 0..1, false);
-    // Some recover earlier: Alertmanager tells of the whole group, of most of it again.
+    // Some recover earlier: Alertmanager notifies of the whole group, of most of it again.
     world.set("Fan", 0..20, false);
     shown(pager, "seven hosts left", |i| about(i, "Fan").iter().any(|i| i.summary.contains("FIRING:7")))
         .await;

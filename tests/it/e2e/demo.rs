@@ -49,7 +49,7 @@ async fn the_demo_pages_what_matters_and_stays_up_to_be_looked_at() {
     assert_eq!(before, 43, "the storm is the same each time");
     assert!((1..=6).contains(&after), "{after} pages:\n{said}");
     assert_eq!(number("removed, in per cent"), (before - after) * 100 / before);
-    // Every step of the storm is told by both members of the pair.
+    // Both members of the pair send every step of the storm.
     let steps = 13 + 1 + 14 * 2 + 27 * 2 + 2;
     assert_eq!(number("alerts in, from both"), steps * 2);
     assert!(number("suppressed duplicate") >= steps, "{said}");

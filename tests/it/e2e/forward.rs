@@ -83,7 +83,7 @@ noise: {{default: {{resolve_hold: 0s, digest: 0s}}}}
         let none = async || firing(address).await.is_empty().then_some(());
         until("no alert fires there", none).await;
     }
-    // Their own receivers heard of the beginning and of the end.
+    // Their own receivers got the beginning and the end.
     shown(&pager, "both receivers see it end", |i| opened_and_closed(&about(i, "DiskFull")) == (2, 2)).await;
     assert_eq!(squelch.stop().await.code(), Some(0));
 }

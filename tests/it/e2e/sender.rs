@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use squelch::model::{Status, Timestamp};
 
-/// One alert as a member of a pair tells it.
+/// One alert as a member of a pair sends it.
 #[derive(Clone, Debug)]
 pub struct Told {
     /// Its labels, with `alertname` among them.

@@ -86,7 +86,7 @@ impl Home {
         Self::ready(self.launch(listen)).await
     }
 
-    /// Waits until what was launched listens and is ready.
+    /// Waits until the launched process listens and is ready.
     pub async fn ready(child: Child) -> Squelch {
         let line = child.line(&["msg=listening"]).await;
         let address = line.split(' ').find_map(|field| field.strip_prefix("address=")).unwrap();

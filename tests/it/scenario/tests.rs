@@ -91,7 +91,7 @@ fn the_default_profile_pages_every_planted_incident_at_once() {
     for shape in Shape::ALL {
         let verdict = judged(shape, &policy());
         let at_once = verdict.delay_critical.quantile(50).is_none_or(|d| d <= Duration::from_secs(1));
-        // Only what is chronic still fires at the end.
+        // Only a chronic alert still fires at the end.
         let closed = verdict.left_open == u64::from(shape == Shape::Chronic);
         let pages = verdict.pages_of_planted * 10 <= verdict.planted * most_pages(shape);
         if verdict.paged < verdict.planted || !at_once || !pages || !closed {
@@ -118,7 +118,7 @@ fn the_calm_profile_pages_every_planted_incident_once_and_a_flapper_three_times(
     assert!(failed.is_empty(), "{failed:#?}");
 }
 
-/// The judge finds what it is for: a needle that joins the flood as an update is not paged.
+/// The judge finds its case: a needle that joins the flood as an update is not paged.
 #[test]
 fn an_update_is_no_page() {
     let mut policy = policy();

@@ -39,7 +39,7 @@ impl Browser {
     async fn begin(look: Look, script: bool) -> Option<Browser> {
         let port = free_port();
         let args = [&*format!("--port={port}")];
-        // A zone that is not UTC, so that the two can be told apart.
+        // A zone that is not UTC, so that the two differ.
         let zone = [("TZ", Path::new("Europe/Berlin"))];
         let driver = Child::start_with("chromedriver", "chromedriver", &args, &zone)?;
         driver.line(&["started successfully"]).await;
@@ -86,7 +86,7 @@ impl Browser {
         self.client.execute(script, Vec::new()).await.unwrap()
     }
 
-    /// Waits until a script says something true, and returns what it says.
+    /// Waits until a script returns something true, and returns that.
     pub async fn wait(&self, what: &str, script: &str) -> Value {
         let truthy =
             |v: &Value| !matches!(v, Value::Null | Value::Bool(false)) && *v != json!(0) && *v != json!("");
@@ -109,7 +109,7 @@ impl Browser {
         self.client.find(fantoccini::Locator::Css(selector)).await.unwrap().click().await.unwrap();
     }
 
-    /// Keeps what is seen as a picture, where `SQUELCH_UI_SHOTS` names a folder.
+    /// Keeps the visible page as a picture, where `SQUELCH_UI_SHOTS` names a folder.
     pub async fn shoot(&self, name: &str) {
         if let Some(folder) = std::env::var_os("SQUELCH_UI_SHOTS") {
             let picture = self.client.screenshot().await.unwrap();
@@ -124,7 +124,8 @@ impl Browser {
     }
 }
 
-/// Text that is not told from its background, or nothing: WCAG 2's contrast, for every text on the page.
+/// Text that does not stand out from its background, or nothing: WCAG 2's contrast, for every text on the
+/// page.
 pub const CONTRAST: &str = r#"
 const lum = (c) => { const f = c.map((v) => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
   return 0.2126 * f[0] + 0.7152 * f[1] + 0.0722 * f[2]; };

@@ -48,7 +48,7 @@ async fn every_view_stays_small_with_ten_thousand_open_alerts() {
         let said = browser.run("return document.querySelector('h1').textContent;").await;
         let took = "const n = performance.getEntriesByType('navigation')[0];\
                     return n.loadEventEnd ? Math.round(n.loadEventEnd - n.startTime) : 'not loaded';";
-        // Time is told and not asserted: how much there is to draw is what a view can keep small.
+        // The time is printed and not asserted. A view can keep only the amount to draw small.
         println!("{path}: loaded in {} ms in a browser", browser.run(took).await);
         let drawn = browser.run("return document.querySelectorAll('*').length;").await.as_u64().unwrap();
         assert!(drawn < 2_500, "{path} ({said}): {drawn} elements");

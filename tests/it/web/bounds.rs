@@ -111,7 +111,7 @@ async fn a_client_that_takes_nothing_is_let_go() {
     assert!(rest.body.len() < 32 << 20, "it was closed before all of it was sent");
 }
 
-/// A head is read before anybody knows who sends it.
+/// A head is read before its sender is known.
 #[tokio::test]
 async fn a_long_head_is_refused() {
     let running = start(Limits::default()).await;
@@ -148,7 +148,7 @@ async fn connections_are_bounded_and_waiting_ones_are_served_in_turn() {
     assert_eq!(answer(&mut silent).await.status, 0, "the silent one was closed first");
 }
 
-/// Who sends a byte of a body now and then is as idle as who sends nothing.
+/// A client that sends a byte of a body now and then is as idle as one that sends nothing.
 #[tokio::test]
 async fn a_body_that_does_not_come_makes_room_too() {
     let running = start(Limits { connections: 2, ..Limits::default() }).await;
@@ -167,7 +167,7 @@ async fn the_longest_idle_connection_makes_room_and_a_busy_one_does_not() {
     let mut busy = running.open(post(AM_025).as_bytes()).await;
     running.begun.recv().await.unwrap();
     let mut silent = running.open(b"POST ").await;
-    // Well before the 30 s after which the silent one would have been let go.
+    // Well before the 30 s after which the silent one would be closed.
     let healthy = tokio::time::timeout(Duration::from_secs(20), running.get("/-/healthy")).await;
     assert_eq!(healthy.expect("there is room").status, 200);
     assert_eq!(answer(&mut silent).await.status, 0);

@@ -9,7 +9,7 @@ use super::senders::labels;
 use super::world::World;
 
 impl World {
-    /// All has been well for long enough: who fires and is critical is in an open incident.
+    /// All has been well for long enough: each critical firing alert is in an open incident.
     pub fn check_paged(&mut self) {
         let mut findings = Vec::new();
         {

@@ -12,7 +12,7 @@ use squelch::model::{Batch, NotificationId};
 use super::Bug;
 use crate::plan::{Millis, SECOND};
 
-/// Whether a commit has what followed from its events.
+/// Whether a commit has the effects of its events.
 pub fn is_of(commit: &Commit<'_>, effects: &Effects) -> bool {
     effects.notifications == commit.notifications
         && effects.decisions == commit.decisions
@@ -28,7 +28,7 @@ const ROWS: usize = 4;
 #[derive(Clone, Default)]
 pub struct Database(Arc<Mutex<State>>);
 
-/// The row of `squelch_owner`. Process 0 is nobody.
+/// The row of `squelch_owner`. Process 0 means no owner.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Owner {
     pub epoch: u64,

@@ -60,7 +60,7 @@ impl Worker {
 }
 
 impl World {
-    /// Takes over what the engine's thread of a replica let out.
+    /// Takes over the notifications that the engine's thread of a replica released.
     pub fn take_out(&mut self, replica: usize) {
         let Some(process) = &mut self.replicas[replica].process else { return };
         let took_over = process.link.lease().took_over.filter(|_| self.bug != Some(Bug::ResolvesDoNotWait));
@@ -91,7 +91,7 @@ impl World {
         self.pump(replica);
     }
 
-    /// Starts what may leave.
+    /// Starts the deliveries that may leave.
     fn pump(&mut self, replica: usize) {
         let now = self.now;
         if self.is_paused(replica) {
@@ -166,7 +166,7 @@ impl World {
         self.at(due, Due::Answered { replica: *replica, life: *life, id: notification.id, answer });
     }
 
-    /// A process hears of its request.
+    /// A process gets the answer to its request.
     pub fn answered(&mut self, (replica, life): (usize, u64), id: NotificationId, answer: Answer) {
         if self.is_paused(replica) {
             return self.at(self.replicas[replica].paused, Due::Answered { replica, life, id, answer });

@@ -43,7 +43,7 @@ pub enum Bug {
     HandOverBeforeDurable,
     /// An owner that was fenced goes on sending.
     FencedSends,
-    /// A new owner does not send again what is unconfirmed.
+    /// A new owner does not send unconfirmed notifications again.
     NothingIsResent,
     /// Resolves do not wait after a takeover.
     ResolvesDoNotWait,

@@ -1,4 +1,4 @@
-//! The pager: it has one incident for each key, and shows what a human must never see.
+//! The pager: it has one incident for each key, and shows the states that a person must never see.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -13,7 +13,7 @@ pub const CALM: Millis = ACTIVE + LONGEST;
 pub const PAGED: Millis = CALM + (10 + 5 + 95 + 20) * SECOND;
 /// Firing alerts resolve here.
 pub const RESOLVED: Millis = PAGED + MINUTE;
-/// `stale_after` has passed twice, and each end has been told.
+/// `stale_after` has passed twice, and each end has been sent.
 pub const END: Millis = RESOLVED + 26 * MINUTE;
 
 /// How many alerts there are. The even ones are critical.

@@ -24,7 +24,7 @@ const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 type Tray = Arc<Mutex<Vec<(Notification, bool)>>>;
 
-/// Where the engine's thread puts what is to be sent.
+/// The tray in which the engine's thread puts notifications to send.
 struct Sending(Tray, Link);
 
 impl Outbox for Sending {

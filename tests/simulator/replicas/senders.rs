@@ -16,7 +16,7 @@ use crate::upstream::{Truth, time};
 const TIMEOUT: Millis = 10 * SECOND;
 /// How long a flush says the same again.
 const FLUSH: Millis = 15 * SECOND;
-/// How often what still fires is said again.
+/// How often firing alerts are repeated.
 const REPEAT: Millis = 5 * MINUTE;
 
 /// A statement about an alert.
@@ -28,11 +28,11 @@ pub struct Statement {
     attempts: u32,
 }
 
-/// One alert, told to one address.
+/// One alert, sent to one address.
 #[derive(Debug, Default)]
 pub struct Stream {
     pub alert: usize,
-    /// The replica that it is told to. `None`: a load balancer picks one.
+    /// The replica that gets it. `None`: a load balancer picks one.
     pub target: Option<usize>,
     /// The last acknowledged statement, and its time.
     told: Option<(Truth, u64, Millis)>,

@@ -377,7 +377,7 @@ impl World {
         }
     }
 
-    /// The owner's engine must be what a replay of the records gives.
+    /// The owner's engine must equal a replay of the records.
     fn look(&mut self) {
         let Some(replica) = self.number(Who::Owner) else { return };
         let Some(process) = &self.replicas[replica].process else { return };

@@ -53,7 +53,7 @@ async fn guesses(to: SocketAddr) {
         };
         let all: String = (0..6)
             .map(|_| {
-                // `alice:` and a number, which base64 does not have to be told about: it is no password.
+                // `alice:` and a number in base64, without an encoder: it is no password.
                 let word = format!("YWxpY2U6{:08x}", fresh());
                 format!("GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {word}\r\n\r\n")
             })

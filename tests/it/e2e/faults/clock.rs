@@ -31,7 +31,7 @@ async fn jumps_by(seconds: i64) {
         println!("skipped: the clock of this machine's vDSO cannot be replaced");
         return;
     }
-    // As Prometheus sends it: it ends by itself unless it is said again within 4 minutes.
+    // As Prometheus sends it: it ends by itself unless it is repeated within 4 minutes.
     let ends = now() + Span::from_mins(4);
     let labels = json!({"alertname": "Direct", "severity": "critical"});
     let direct = json!([{"labels": labels, "startsAt": now(), "endsAt": ends}]);
@@ -47,7 +47,7 @@ async fn jumps_by(seconds: i64) {
     sleep(Duration::from_secs(2)).await;
     assert_eq!(opened_and_closed(&alerts(&pager.incidents())), (3, 0), "a jump ends nothing");
 
-    // Engine time after the restart is not before what is journalled, nor does it end what is open.
+    // Engine time after the restart is not before the journalled time, and ends no open incident.
     assert_eq!(squelch.stop().await.code(), Some(0));
     let squelch = shim.serve(&home).await;
     sleep(Duration::from_secs(1)).await;

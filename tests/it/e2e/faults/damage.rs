@@ -59,7 +59,7 @@ async fn starts_and_tells_again(killed: bool, damage: impl Fn(&Path, &Path), sai
     let new = alert("New");
     insist(&squelch, &body("http://am-0", std::slice::from_ref(&new))).await;
     shown(&pager, "a page of what is new", |i| about(i, "New").len() == 1).await;
-    // Alertmanager repeats what fires, and tells of its end.
+    // Alertmanager repeats firing alerts, and sends their end.
     insist(&squelch, &body("http://am-0", &many)).await;
     let over: Vec<Told> = many.iter().chain([&new]).map(Told::resolved).collect();
     insist(&squelch, &body("http://am-0", &over)).await;

@@ -89,7 +89,7 @@ async fn what_is_new_is_refused_while_memory_is_short() {
     assert_eq!(said.matches("memory suffices again").count(), 1);
 }
 
-/// As many alerts as fit, and no more: the others are told together.
+/// As many alerts as fit, and no more: the others are reported together.
 #[tokio::test(flavor = "multi_thread")]
 async fn alerts_that_do_not_fit_are_told_together() {
     let pager = pager().await;

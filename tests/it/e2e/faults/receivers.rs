@@ -64,7 +64,7 @@ async fn letters(squelch: &Squelch) -> Vec<Value> {
     squelch.get("/api/v1/dead-letters").await.json()["deadLetters"].as_array().unwrap().clone()
 }
 
-/// The page and its resolve, in this order, at what was a bad receiver.
+/// The page and its resolve, in this order, at the receiver that was bad.
 async fn told_in_order(rogue: &Rogue) {
     let took = async || (rogue.taken().len() >= 2).then_some(());
     until("the page and its end arrive", took).await;
@@ -294,7 +294,7 @@ async fn a_refused_connection_is_tried_again_and_follows_a_reload() {
     goes_where_a_reload_says(&format!("http://127.0.0.1:{}/", free_port())).await;
 }
 
-/// A person who mends a URL and reloads need not wait five minutes for the page.
+/// A person who corrects a URL and reloads need not wait five minutes for the page.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_page_is_tried_at_once_after_a_reload() {
     let (good, rogue) = (pager().await, Rogue::start(Manner::Says(head!("404", ""))).await);

@@ -1,4 +1,4 @@
-//! Receivers whose certificate is wrong: nothing is said to them, and the page is owed.
+//! Receivers whose certificate is wrong: they get nothing, and the page is owed.
 
 use std::sync::{Arc, Mutex};
 

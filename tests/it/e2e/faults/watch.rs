@@ -57,7 +57,7 @@ async fn an_upstream_that_falls_silent_pages_until_it_is_heard_again() {
     squelch.hook(&watchdog).await;
     shown(&pager, "that it is heard again", |i| opened_and_closed(i) == (1, 1)).await;
 
-    // A process that was down heard nothing either: silence counts from its start, and pages once.
+    // A process that was down missed heartbeats too: silence counts from its start, and pages once.
     squelch.child.kill();
     let squelch = home.serve().await;
     shown(&pager, "that it is silent still", |i| opened_and_closed(i) == (2, 1)).await;

@@ -1,4 +1,4 @@
-//! An incident that no person acknowledged in time is told to a second receiver, with its end.
+//! An incident that no person acknowledged in time goes to a second receiver, with its end.
 
 use proptest::prelude::*;
 
@@ -212,7 +212,7 @@ fn a_reload_changes_who_is_second() {
     reload(&mut world, with(Some("boss")));
     world.advance(Duration::from_mins(5));
     assert_eq!((page_at(&world, "lead"), page_at(&world, "boss")), (None, Some(from + WITHIN)));
-    // It escalated already, so a third receiver is not told.
+    // It escalated already, so a third receiver is not notified.
     reload(&mut world, with(Some("lead")));
     world.advance(Duration::from_hours(1));
     assert_eq!(page_at(&world, "lead"), None);

@@ -204,7 +204,7 @@ impl Overlap {
         self.inhibit(false);
         self.advance(Duration::from_hours(6));
         let shows = |n: &&crate::model::Notification| {
-            // A storm tells of a warning by an update of its own incident.
+            // A storm reports a warning by an update of its own incident.
             let notified = n.kind == Kind::Page || self.storm && n.kind == Kind::Update;
             notified && n.alerts.iter().any(|a| a.status == Status::Firing && a.labels == self.target)
         };

@@ -6,8 +6,8 @@ use super::scene::*;
 use crate::engine::testing::*;
 use crate::model::{AlertId, Cause, Duration, Kind, Notification, Status};
 
-/// Within so many seconds an alert is told: updates wait for `group_interval`, storms merge for a minute,
-/// twice where one follows the other.
+/// The time in seconds within which a receiver is notified of an alert. Updates wait for `group_interval`,
+/// storms merge for a minute, twice where one follows the other.
 fn bound(scene: &Scene, alert: &Alert) -> u64 {
     let limits = 2 * scene.noise.limit.per.as_millis() + scene.noise.storm.window.as_millis();
     2 * 60 + 2 * 15 + 5 + if is_minor(alert) { limits / 1_000 } else { 0 }
@@ -83,7 +83,7 @@ proptest! {
         prop_assert!(shown(&world, u64::MAX).is_empty());
     }
 
-    /// An alert that started again a moment ago may not be told yet.
+    /// The receiver may not be notified yet of an alert that started again a moment ago.
     #[test]
     fn no_firing_alert_is_listed_as_resolved(scene in scenes(20)) {
         let world = played(&scene, 300);

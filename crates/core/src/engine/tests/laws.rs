@@ -122,7 +122,7 @@ pub(super) fn policy_variant(variant: u8) -> Policy {
     policy
 }
 
-/// Few alerts are known at once, the gate watches itself, one alert is a heartbeat, and the receiver has a
+/// Few alerts are known at once, the self-check runs, one alert is a heartbeat, and the receiver has a
 /// fallback.
 pub(super) fn trusted(variant: u8) -> Policy {
     let mut policy = policy_variant(variant);
@@ -223,7 +223,8 @@ pub(super) fn run_under(steps: &[Step], variants: fn(u8) -> Policy) -> World {
                 world.webhook(&format!("am{peer}"), list);
             }
             Step::Advance(ms) => {
-                // Integrations that are gone for a day are given up, and so is what is open there.
+                // Integrations that left the configuration a day ago are given up, and so are the incidents
+                // that are open there.
                 let gone = world.engine.policy().receivers["pd"].integrations.is_empty();
                 world.advance(Duration::from_millis(if gone { ms % 600_000 } else { *ms }));
             }
@@ -364,7 +365,7 @@ proptest! {
     /// meanwhile. No two digests are on their way to one integration (asserted in the world).
     #[test]
     fn a_digest_names_what_was_held_back(steps in prop::collection::vec(step(), 1..60)) {
-        // A receiver without integrations has nobody to tell.
+        // A receiver without integrations notifies no one.
         prop_assume!(!steps.iter().any(|s| matches!(s, Step::Reload(5))));
         let mut world = run(&steps);
         world.answers = Answers::Accept;

@@ -1,4 +1,4 @@
-//! `mode: observe`: the pager shows what Alertmanager would have shown, and a change of mode loses nothing.
+//! `mode: observe`: the pager shows the same as with Alertmanager, and a change of mode loses nothing.
 
 use crate::engine::testing::*;
 use crate::engine::{AlertQuery, BoardQuery, Event, IncidentQuery, Origin, RowState};

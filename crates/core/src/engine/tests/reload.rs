@@ -422,7 +422,7 @@ fn a_digest_goes_to_the_integrations_that_can_show_one() {
     assert_eq!(notified(&policy), [""; 0]);
 }
 
-/// To those that read a webhook, a group is one problem, whichever of its incidents they were told of.
+/// For readers of a webhook, a group is one problem, with any of its incidents.
 #[test]
 fn a_webhook_that_a_reload_removed_hears_of_no_end_while_its_group_fires() {
     let policy = |webhook: bool| {

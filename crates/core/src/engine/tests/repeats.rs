@@ -72,7 +72,7 @@ fn an_old_resolve_brings_no_old_annotations_back() {
     replays(&world);
 }
 
-/// A heartbeat often goes to a receiver that notifies nobody.
+/// A heartbeat often goes to a receiver without integrations.
 #[test]
 fn each_repeat_of_a_heartbeat_counts_although_its_receiver_notifies_nobody() {
     let mut policy = policy(&["instance"], Noise::default());

@@ -60,7 +60,7 @@ impl Scene {
         other
     }
 
-    /// An Alertmanager says each change, and repeats what fires.
+    /// An Alertmanager sends each change, and repeats firing alerts.
     pub(super) fn webhook(&self, repeat: u64) -> Vec<Word> {
         let mut all = Vec::new();
         for Alert { labels, fires } in &self.alerts {
@@ -74,7 +74,7 @@ impl Scene {
         in_order(all)
     }
 
-    /// A Prometheus says each minute what fires, and for five minutes what has ended.
+    /// A Prometheus sends firing alerts each minute, and ended ones for five minutes.
     pub(super) fn api_v2(&self) -> Vec<Word> {
         let mut all = Vec::new();
         for Alert { labels, fires } in &self.alerts {

@@ -216,7 +216,7 @@ fn an_alert_that_fires_again_while_it_is_silenced_is_not_told_as_resolved() {
     say(&mut world, vec![said]);
     let said = ends(&world, &other);
     say(&mut world, vec![said]);
-    // World asserts of each message that it says of no alert that fires that it has resolved.
+    // World asserts that no message says that a firing alert resolved.
     let said = ends(&world, &silenced);
     say(&mut world, vec![said]);
     all_say(&world, false);
