@@ -1,6 +1,5 @@
 //! The documents: their examples load, and their links lead somewhere.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -179,44 +178,4 @@ fn the_configurations_in_the_documents_are_valid() {
         }
     }
     assert!(checked > 30, "only {checked} configurations were found");
-}
-
-/// The commands of this program in the fenced blocks of a document, without comments, pipes and redirections.
-fn commands(document: &str) -> Vec<Vec<&str>> {
-    let blocks = document.split("```").skip(1).step_by(2);
-    let lines = blocks.flat_map(str::lines).map(|line| line.trim().trim_start_matches("$ "));
-    let ours = lines.filter_map(|line| line.strip_prefix("squelch "));
-    let words = ours.map(|line| line.split_whitespace().take_while(|word| !["#", "|", ">"].contains(word)));
-    words.map(Iterator::collect).collect()
-}
-
-#[test]
-fn the_commands_in_the_documents_exist() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let documents = pages(&root.join("docs")).into_iter().chain([root.join("README.md")]);
-    let mut helps: BTreeMap<Vec<String>, String> = BTreeMap::new();
-    let mut checked = 0;
-    for document in documents {
-        let text = std::fs::read_to_string(&document).unwrap();
-        for command in commands(&text) {
-            let is_word = |word: &&&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
-            let depth = if ["incident", "silence", "storage"].contains(&command[0]) { 2 } else { 1 };
-            let named = command.iter().take(depth).take_while(is_word).filter(|word| !word.starts_with('-'));
-            let named: Vec<String> = named.map(|word| (*word).to_owned()).collect();
-            let help = helps.entry(named.clone()).or_insert_with(|| {
-                let mut args: Vec<&str> = named.iter().map(String::as_str).collect();
-                args.push("--help");
-                let ran = squelch(&args);
-                assert!(ran.status.success(), "{} has {command:?}", document.display());
-                String::from_utf8(ran.stdout).unwrap()
-            });
-            for flag in command.iter().filter(|word| word.starts_with('-') && word.len() > 1) {
-                let flag = flag.split('=').next().unwrap();
-                let known = help.split([' ', ',', '\n', '[', ']']).any(|word| word == flag);
-                assert!(known, "{} has {command:?}, and {flag} is no flag of it", document.display());
-            }
-            checked += 1;
-        }
-    }
-    assert!(checked > 50, "only {checked} commands were found");
 }
