@@ -51,9 +51,17 @@ fn unreachable_routes(config: &Config, found: &mut Vec<Problem>) {
 }
 
 fn unused_receivers(config: &Config, found: &mut Vec<Problem>) {
-    let used: BTreeSet<&str> = config.policy.routes.iter().map(|route| route.receiver.as_str()).collect();
+    let policy = &config.policy;
+    let mut used: BTreeSet<&str> = policy.routes.iter().map(|route| route.receiver.as_str()).collect();
+    used.extend(policy.receivers.values().filter_map(|receiver| receiver.fallback.as_deref()));
+    used.extend(policy.severities.levels.iter().filter_map(|level| level.escalate_to.as_deref()));
+    used.extend(policy.heartbeats.iter().filter_map(|heartbeat| heartbeat.receiver.as_deref()));
+    used.extend(policy.self_check.receiver.as_deref());
     for name in config.receivers.keys().filter(|name| !used.contains(name.as_str())) {
-        found.push(Problem::new(0, format!("receiver {name:?} is named by no route; it gets nothing")));
+        let message = format!(
+            "receiver {name:?} gets nothing: no route, fallback, escalate_to, heartbeat or self_check names it"
+        );
+        found.push(Problem::new(0, message));
     }
 }
 

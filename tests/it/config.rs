@@ -367,10 +367,18 @@ fn what_is_probably_not_meant_is_said() {
     let said: Vec<String> =
         config::warnings(&config).iter().map(|w| format!("{}: {}", w.line, w.message)).collect();
     assert_eq!(said.len(), 4, "{said:#?}");
-    assert!(said[0].starts_with(r#"0: receiver "b" is named by no route"#), "{said:#?}");
+    assert!(said[0].starts_with(r#"0: receiver "b" gets nothing: no route,"#), "{said:#?}");
     assert!(said[1].starts_with("6: stale_after 5h"), "{said:#?}");
     assert!(said[2].starts_with("8: no alert gets to this route: the one on line 6"), "{said:#?}");
     assert!(said[3].starts_with("9: secret file /etc/squelch/none (url_file) cannot be opened"), "{said:#?}");
+}
+
+#[test]
+fn a_receiver_that_anything_names_is_not_called_unused() {
+    let text = "route: {receiver: a}\nseverities: {levels: [{name: a, respond_within: 5m, escalate_to: c}]}\n\
+                self_check: {receiver: d}\nreceivers: [{name: a, fallback: b, console_configs: [{}]}, \
+                {name: b, console_configs: [{}]}, {name: c, console_configs: [{}]}, {name: d}]\n";
+    assert_eq!(config::warnings(&parse(text)).len(), 0);
 }
 
 /// The warnings about `MINIMAL` and `more`, which begins on line 3.

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::no_findings;
 use super::source::repository;
 
 /// A longer sentence is hard to read at first sight.
@@ -71,7 +72,7 @@ fn form(path: &str) -> Option<Form> {
 }
 
 /// The breaches in the files that git keeps and `chosen` takes.
-pub fn breaches(chosen: impl Fn(&str) -> bool) -> Vec<String> {
+fn breaches(chosen: impl Fn(&str) -> bool) -> Vec<String> {
     let mut paths = Vec::new();
     for folder in ["", "docs", "config", "packages", "src", "crates", "tests"] {
         collect(&repository().join(folder), folder.is_empty(), &mut paths);
@@ -201,8 +202,15 @@ fn paragraphs(form: Form, text: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// Each rule finds its breach, and only that.
-pub fn bites() {
+/// The pages of `docs/reference` come from the program, and an example is the output of a test.
+#[test]
+fn sentences_are_short_and_have_subjects() {
+    let written = |path: &str| path.starts_with("docs/reference/") || path.starts_with("docs/examples/");
+    no_findings(breaches(|path| !written(path) && !path.ends_with(".rs")));
+}
+
+#[test]
+fn each_rule_finds_its_breach_and_only_that() {
     let long = "One two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen \
                 seventeen eighteen nineteen twenty twenty-one twenty-two twenty-three twenty-four twenty-five";
     for (path, text, expected) in [
