@@ -21,7 +21,7 @@ pub(super) struct Checked {
 
 /// An address that may not be connected to.
 #[derive(Debug, thiserror::Error)]
-#[error("{host} is {address}, to which no connection is allowed; see allow_addresses and deny_addresses")]
+#[error("{host} is {address}, to which no connection is allowed. See allow_addresses and deny_addresses")]
 pub(super) struct Blocked {
     pub(super) host: String,
     pub(super) address: IpAddr,

@@ -66,7 +66,7 @@ impl Console {
         }
         match timeout_at(until, written).await {
             Ok(Ok(outcome)) => outcome.map_err(|error| failed(&error)),
-            Ok(Err(_)) => Err(AttemptError::ours("standard output: the sink panicked; this is a bug")),
+            Ok(Err(_)) => Err(AttemptError::ours("standard output: the sink panicked, which is a bug")),
             // The line may come out later.
             Err(_) => Err(AttemptError {
                 ambiguous: true,

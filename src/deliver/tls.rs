@@ -162,7 +162,7 @@ fn certificates(pem: &Pem, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
     let all = all.map_err(|error| wrong(pem, error))?;
     match all.is_empty() {
-        true => Err(wrong(pem, "holds no certificate; it should be PEM")),
+        true => Err(wrong(pem, "holds no certificate in PEM")),
         false => Ok(all),
     }
 }

@@ -110,7 +110,7 @@ impl Transport {
             }
         }
         Err(AttemptError::ours(format!(
-            "more than {MOST_REQUESTS} requests for one notification; this is a bug"
+            "more than {MOST_REQUESTS} requests for one notification, which is a bug"
         )))
     }
 

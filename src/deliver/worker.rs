@@ -193,7 +193,7 @@ impl Worker {
             }
             Err(error) => {
                 let Some(id) = under_way.remove(&error.id()) else { return };
-                let panicked = AttemptError::ours("the attempt panicked; this is a bug");
+                let panicked = AttemptError::ours("the attempt panicked, which is a bug");
                 (id, Err(AttemptError { ambiguous: true, ..panicked }))
             }
         };

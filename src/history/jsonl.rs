@@ -67,7 +67,7 @@ impl<R: BufRead> Jsonl<R> {
             let read = (&mut self.input).take(LINE_BYTES + 1).read_until(b'\n', &mut self.line)?;
             if read as u64 > LINE_BYTES {
                 let reason =
-                    format!("is longer than {LINE_BYTES} bytes; split it into several of the same time");
+                    format!("is longer than {LINE_BYTES} bytes. Split it into several of the same time");
                 return Err(HistoryError::Line { line: self.number, reason });
             }
             let mark: &[u8] = if self.number == 1 { b"\xef\xbb\xbf" } else { b"" };
@@ -233,7 +233,7 @@ mod tests {
         let said = read[1].as_ref().unwrap_err().to_string();
         assert_eq!(
             said,
-            "line 2: alert 0: labels are missing or all empty; at least one label with a value would be right"
+            "line 2: alert 0: labels are missing or all empty. At least one label with a value would be right"
         );
     }
 }

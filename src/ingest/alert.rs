@@ -142,7 +142,7 @@ impl<'r> Intake<'r> {
     fn read(&mut self, index: usize, raw: &RawValue) -> Result<Observation, Fault> {
         if self.observations.len() >= bounds::ALERTS {
             let error =
-                format!("more than {} alerts in one body; several bodies would be right", bounds::ALERTS);
+                format!("more than {} alerts in one body. Several bodies would be right", bounds::ALERTS);
             return Err((InvalidReason::TooManyAlerts, error));
         }
         match Text::of(raw) {

@@ -18,7 +18,7 @@ use crate::model::{LabelSet, hex, sha256};
 
 /// The error of an alert without labels.
 pub(super) const NONE: &str =
-    "labels are missing or all empty; at least one label with a value would be right";
+    "labels are missing or all empty. At least one label with a value would be right";
 
 /// The name of an alert without labels.
 pub(super) const UNLABELLED: &str = "AlertWithoutLabels";
@@ -83,7 +83,7 @@ fn odd_labels(json: &Objects<'_>, named: &NamedLabels) -> Pairs {
         let read = entries(part, |name, value| {
             let (mut name, value) = (string_or_empty(Some(name)), Text::of(value));
             if name.is_empty() && wrong.is_none() {
-                wrong = Some(format!("a label has an empty name; it is taken as {NAMELESS:?}"));
+                wrong = Some(format!("a label has an empty name, and is taken as {NAMELESS:?}"));
             }
             if name.is_empty() {
                 name = NAMELESS.into();
@@ -91,7 +91,7 @@ fn odd_labels(json: &Objects<'_>, named: &NamedLabels) -> Pairs {
             if let (None, Text::Scalar(_) | Text::Nested(..)) = (&wrong, &value) {
                 let (name, found) = (excerpt(&name), value.found());
                 wrong = Some(format!(
-                    "label {name:?} is {found}, where a string would be right; its text is taken"
+                    "label {name:?} is {found}, where a string would be right. Its text is taken"
                 ));
             }
             let value = match value {
@@ -104,14 +104,14 @@ fn odd_labels(json: &Objects<'_>, named: &NamedLabels) -> Pairs {
         if read.is_err() {
             let is = Text::of(part).found();
             wrong =
-                Some(format!("labels is {is}, where an object of strings would be right; it is left out"));
+                Some(format!("labels is {is}, where an object of strings would be right. It is left out"));
         }
         found.mends.extend(wrong.map(|wrong| (InvalidReason::BadLabel, wrong)));
     }
     if few.left_out > 0 {
         let (all, kept) = (few.left_out + few.kept.len() as u64, few.kept.len());
         let wrong = format!(
-            "{all} labels, where at most {} would be right; {kept} are kept, and {LEFT_OUT} tells the rest apart",
+            "{all} labels, where at most {} would be right. {kept} are kept, and {LEFT_OUT} tells the rest apart",
             bounds::LABELS
         );
         found.mends.push((InvalidReason::TooManyLabels, wrong));

@@ -74,7 +74,7 @@ impl Reading<'_> {
         if end >= self.received_at - bounds::AGO {
             return Some(end);
         }
-        let wrong = format!("endsAt {end} is more than {} ago; it counts as ended on receipt", bounds::AGO);
+        let wrong = format!("endsAt {end} is more than {} ago, and counts as ended on receipt", bounds::AGO);
         self.mend(InvalidReason::BadTime, wrong);
         Some(self.received_at)
     }

@@ -77,7 +77,7 @@ fn episode(alert: &mut Reading<'_>) -> Episode {
         Err(Some(other)) => {
             let found = other.found();
             let wrong = format!(
-                "status is {found}, where firing or resolved would be right; it counts as {}",
+                "status is {found}, where firing or resolved would be right. It counts as {}",
                 by_end.as_str()
             );
             alert.mend(InvalidReason::BadStatus, wrong);
@@ -92,7 +92,7 @@ fn episode(alert: &mut Reading<'_>) -> Episode {
     }
     let missing = [("startsAt", start.is_none()), ("endsAt", resolved && end.is_none())];
     if let Some((field, _)) = missing.into_iter().find(|(_, missing)| *missing && alert.mends.is_empty()) {
-        alert.mend(InvalidReason::BadTime, format!("{field} is missing; the time of receipt is taken"));
+        alert.mend(InvalidReason::BadTime, format!("{field} is missing, so the time of receipt is taken"));
     }
     let ends_at = resolved.then(|| end.unwrap_or(received_at));
     let starts_at = start.or(ends_at).unwrap_or(received_at);

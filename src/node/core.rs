@@ -419,7 +419,7 @@ impl Core {
                     tracing::warn!(
                         alertname = %rule, %label, add = line_to_ignore(label),
                         "the value of a label changes at each evaluation of the rule, so each change is a new \
-                         alert; add the line under `identity`"
+                         alert. Add the line under `identity`"
                     );
                 }
             }
@@ -429,7 +429,7 @@ impl Core {
                     let counts_as = &severities.levels[severities.default].name;
                     tracing::warn!(
                         label = %severities.label, %value, alerts, %counts_as,
-                        "no severity level has this name or alias; correct the rule, or add the value to the \
+                        "no severity level has this name or alias. Correct the rule, or add the value to the \
                          aliases of a level"
                     );
                 }

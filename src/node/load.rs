@@ -66,7 +66,7 @@ pub enum NodeError {
     )]
     Fenced(String),
     /// The engine's thread ended by itself.
-    #[error("the engine's thread ended unexpectedly; the journal has all that was accepted")]
+    #[error("the engine's thread ended unexpectedly. The journal has everything that it accepted")]
     EngineEnded,
 }
 
@@ -214,7 +214,7 @@ fn said_of(orphans: &[OrphanedIncident]) -> String {
         tracing::warn!(
             receiver = %orphan.receiver, integration = %orphan.integration, incident = %orphan.incident,
             key = %orphan.dedup_key,
-            "open at an integration that the configuration does not have any more; its end goes there as long \
+            "open at an integration that the configuration does not have any more, and its end goes there as long \
              as this process runs"
         );
         let orphan = causes::orphan(orphan);

@@ -163,7 +163,7 @@ impl Tick {
             if before.abs() < WORTH_A_LINE && ahead.abs() >= WORTH_A_LINE {
                 tracing::warn!(
                     ahead_seconds = ahead / 1000,
-                    "engine time differs from the wall clock, which was set or was wrong before; the times of \
+                    "engine time differs from the wall clock, which was set or was wrong before. The times of \
                      senders are compared with the wall clock"
                 );
             }

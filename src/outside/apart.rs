@@ -87,7 +87,7 @@ impl<K: Ord + Clone, H: Clone + PartialEq> UnderWay<K, H> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broke {
     /// The work panicked.
-    #[error("it broke off; this is a bug")]
+    #[error("it broke off, which is a bug")]
     Panicked,
     /// The system has no thread for it.
     #[error("the system has no thread for it")]

@@ -134,7 +134,7 @@ async fn receivers(
     }
     if let Some(error) = unreadable {
         tracing::warn!(%error, tool, "an acknowledgement could not be checked");
-        return Err(Problem::unavailable("a secret cannot be read now; try again"));
+        return Err(Problem::unavailable("a secret cannot be read now: try again"));
     }
     let detail = format!("no receiver has a webhook_secret in {tool}_configs that fits this request");
     Err(Problem::new(StatusCode::FORBIDDEN, detail))

@@ -165,7 +165,7 @@ impl Incoming<'_> {
         gate.bounded(Bounded::Bodies);
         let limit = self.pool.bytes;
         let detail =
-            format!("requests in flight hold {limit} bytes of bodies, which is the limit; try again");
+            format!("requests in flight hold {limit} bytes of bodies, which is the limit: try again");
         Err(Refused { reason: None, problem: Problem::unavailable(detail) })
     }
 
@@ -236,7 +236,7 @@ async fn collect(
             () = out.notified() => None,
         };
         let Some(frame) = frame else {
-            let detail = "the body was late, and its memory was needed for others; try again";
+            let detail = "the body was late, and its memory was needed for others: try again";
             return Err(unavailable(detail.to_owned()));
         };
         let Some(frame) = frame else { break };

@@ -199,7 +199,7 @@ async fn known(
         Verdict::Anyone if routing_key.is_empty() => return Ok("pagerduty".into()),
         Verdict::Anyone => return Ok(integration(routing_key)),
         Verdict::Known(Caller { name, .. }) => return Ok(name),
-        Verdict::Busy => Problem::unavailable("too many logins wait to be checked; try again"),
+        Verdict::Busy => Problem::unavailable("too many logins wait to be checked: try again"),
         Verdict::Unknown | Verdict::NotAllowed(_) => {
             app.gate.refused(Area::Ingest);
             app.refusals.log_unknown(peer, Area::Ingest.as_str(), "/pagerduty/v2");

@@ -298,7 +298,7 @@ pub struct Unavailable(pub String);
 #[derive(Debug, thiserror::Error)]
 pub enum SearchError {
     /// As many searches as may run at once are under way, and others wait.
-    #[error("too many searches at once; try again")]
+    #[error("too many searches at once: try again")]
     Busy,
     /// The decision log says no.
     #[error(transparent)]
@@ -323,7 +323,7 @@ pub enum ReplayError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReleaseError {
     /// The alert is not held back at that receiver, or no longer.
-    #[error("nothing of this alert is held back at that receiver any more; look again")]
+    #[error("nothing of this alert is held back at that receiver any more: look again")]
     NotHeld,
     /// The node cannot do it now.
     #[error(transparent)]

@@ -91,7 +91,7 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
                 Verdict::Busy => {
                     app.gate.bounded(Bounded::Logins);
                     app.refusals.log_busy(peer);
-                    let detail = "too many logins wait to be checked; try again";
+                    let detail = "too many logins wait to be checked: try again";
                     let mut response = Problem::unavailable(detail).into_response();
                     ends(&mut response);
                     response
@@ -220,7 +220,7 @@ fn foreign(request: &Request, (area, path): (Area, Option<&str>), limits: &Limit
     if loopback && !any_name && !is_ours(host, limits) {
         let host: String = host.chars().take(100).collect();
         return refused(format!(
-            "the name {host:?} is not known to be this server's; call it by its address, localhost or a name \
+            "the name {host:?} is not known to be this server's. Call it by its address, localhost or a name \
              of this machine in /etc/hosts, or start it with --web.external-url=http://{host}/"
         ));
     }
@@ -239,7 +239,7 @@ fn foreign(request: &Request, (area, path): (Area, Option<&str>), limits: &Limit
         return None;
     }
     refused(
-        "a page of another site may not change anything here; send it from this server's own pages".into(),
+        "a page of another site may not change anything here. Send it from this server's own pages".into(),
     )
 }
 
@@ -273,7 +273,7 @@ fn is_origin_of(origin: &str, url: &str) -> bool {
 fn unknown(area: Area) -> Response {
     let detail = match area {
         Area::Ingest => {
-            "no source of this server has these credentials; write those of its entry in sources into the \
+            "no source of this server has these credentials. Write those of its entry in sources into the \
              sender's http_config"
         }
         Area::Open | Area::Of(_) => "log in with a user name and password, or a bearer token",

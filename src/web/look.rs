@@ -18,8 +18,8 @@ pub(super) async fn look<T: Send + 'static>(
     match tokio::time::timeout(app.limits.answer_timeout, answer).await {
         Ok(Ok(Ok(seen))) => Ok(seen),
         Ok(Ok(Err(reason))) => Err(Problem::unavailable(reason)),
-        Ok(Err(_)) => Err(Problem::unavailable("the node takes no more requests at the moment; try again")),
-        Err(_) => Err(Problem::unavailable("no answer in time; try again")),
+        Ok(Err(_)) => Err(Problem::unavailable("the node takes no more requests at the moment: try again")),
+        Err(_) => Err(Problem::unavailable("no answer in time: try again")),
     }
 }
 
@@ -28,6 +28,6 @@ pub(super) async fn look<T: Send + 'static>(
 pub(super) async fn finished<T>(app: &App, task: tokio::task::JoinHandle<T>) -> Result<T, Problem> {
     match tokio::time::timeout(app.limits.answer_timeout, task).await {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(_)) | Err(_) => Err(Problem::unavailable("it is not confirmed; look again")),
+        Ok(Err(_)) | Err(_) => Err(Problem::unavailable("it is not confirmed: look again")),
     }
 }

@@ -36,7 +36,7 @@ pub(super) async fn reload(State(app): State<App>) -> Response {
     match tokio::time::timeout(app.limits.answer_timeout, task).await {
         Ok(Ok(Ok(said))) => said.into_response(),
         Ok(Ok(Err(why))) => {
-            let detail = format!("failed to reload; the old configuration stays in force: {why}");
+            let detail = format!("failed to reload: the old configuration stays in force: {why}");
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
         }
         Ok(Err(_)) => Problem::unavailable("the reload broke off").into_response(),

@@ -101,7 +101,7 @@ impl Outgoing {
         }
         gate.bounded(Bounded::Requests);
         Err(Problem::unavailable(format!(
-            "{AT_ONCE} such requests are being served and others wait, which is the limit; try again"
+            "{AT_ONCE} such requests are being served and others wait, which is the limit: try again"
         )))
     }
 
@@ -126,7 +126,7 @@ impl Outgoing {
         let wanted = Arc::clone(&self.bytes).acquire_many_owned(units);
         let Ok(Ok(share)) = tokio::time::timeout(ANSWER_PATIENCE, wanted).await else {
             gate.bounded(Bounded::Answers);
-            let detail = "answers that clients have not read yet hold all the memory for answers; try again, or \
+            let detail = "answers that clients have not read yet hold all the memory for answers: try again, or \
                           ask for less";
             return Problem::unavailable(detail).into_response();
         };

@@ -122,7 +122,7 @@ pub(super) async fn read<T: Send + 'static>(
         return Ok(work());
     }
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| Problem::unavailable("the body could not be read; try again"))
+    done.map_err(|_| Problem::unavailable("the body could not be read: try again"))
 }
 
 pub(super) fn unusable(error: &IngestError) -> Refused {
@@ -243,7 +243,7 @@ impl App {
         match tokio::time::timeout(self.limits.answer_timeout, task).await {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(unavailable))) => Err(Problem::unavailable(unavailable.to_string())),
-            Ok(Err(_)) => Err(Problem::unavailable("the alerts could not be taken; try again")),
+            Ok(Err(_)) => Err(Problem::unavailable("the alerts could not be taken: try again")),
             Err(_) => {
                 let within = self.limits.answer_timeout;
                 Err(Problem::unavailable(format!("the alerts were not durable within {within:?}; try again")))

@@ -94,7 +94,7 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, AccessError
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(file)?).collect();
     let certificates = certificates.map_err(|e| wrong(file, e.to_string()))?;
     if certificates.is_empty() {
-        return Err(wrong(file, "holds no certificate; it should be PEM".into()));
+        return Err(wrong(file, "holds no certificate in PEM".into()));
     }
     Ok(certificates)
 }

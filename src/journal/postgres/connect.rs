@@ -164,7 +164,7 @@ impl Place {
             added.map_err(|e| wrong(format!("sslrootcert {file} holds no certificates in PEM: {e}")))?;
         }
         if roots.is_empty() {
-            return Err(wrong(format!("sslrootcert {file} holds no certificate; it should be PEM")));
+            return Err(wrong(format!("sslrootcert {file} holds no certificate in PEM")));
         }
         Ok(builder.with_root_certificates(roots).with_no_client_auth())
     }
@@ -239,7 +239,7 @@ impl Promises<'_> {
         if self.read_only {
             return Err(format!(
                 "{name} may only be read: it is a standby of PostgreSQL, or the user has \
-                 default_transaction_read_only; name the primary in the URL"
+                 default_transaction_read_only, so name the primary in the URL"
             ));
         }
         Ok(())

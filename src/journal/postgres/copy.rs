@@ -53,7 +53,7 @@ impl Held {
             let owned = owner.get::<_, bool>(0).then(|| owner.get::<_, String>(1));
             if let Some(name) = owned.or(running) {
                 return Err(place.unusable(format!(
-                    "{name} uses it: stop every replica first; if none runs any more, try again in 10 s"
+                    "{name} uses it: stop every replica first. If none runs any more, try again in 10 s"
                 )));
             }
             Ok((client, owner.get(2)))

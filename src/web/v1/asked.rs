@@ -54,7 +54,7 @@ pub(in crate::web) fn asked<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem
             }
         } else if all.contains_key(&name) {
             let name: String = name.chars().take(SHOWN).collect();
-            return Err(Problem::bad(format!("{name} is given twice; once would be right")));
+            return Err(Problem::bad(format!("{name} is given twice. Once would be right")));
         } else {
             all.insert(name, value);
         }

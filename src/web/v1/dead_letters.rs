@@ -114,7 +114,7 @@ async fn page(app: &App, uri: &Uri) -> Result<LetterPage, Problem> {
     let limit = asked.limit.0.min(MOST);
     let wanted = LetterQuery { after, receiver: asked.receiver.map(Into::into), limit: limit + 1 };
     let found = tokio::time::timeout(app.limits.answer_timeout, app.gate.dead_letters(wanted)).await;
-    let found = found.map_err(|_| Problem::unavailable("no answer in time; try again"))?;
+    let found = found.map_err(|_| Problem::unavailable("no answer in time: try again"))?;
     let mut letters = found.map_err(|e| Problem::unavailable(e.to_string()))?.letters;
     let more = letters.len() > limit;
     letters.truncate(limit);

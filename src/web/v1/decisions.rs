@@ -105,7 +105,7 @@ impl DecisionParams {
             all.filter(|d| has(&dispositions, d.as_str()) && has(&reasons, d.reason())).collect();
         match asked.is_empty() {
             true => {
-                Err(Problem::bad("no decision has both that disposition and that reason; give one of them"))
+                Err(Problem::bad("no decision has both that disposition and that reason. Give one of them"))
             }
             false => Ok(asked),
         }

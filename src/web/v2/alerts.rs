@@ -132,7 +132,7 @@ async fn firing(app: &App, filter: Arc<[Matcher]>) -> Result<Vec<FiringAlert>, R
         bytes += found.iter().map(cost).sum::<usize>();
         let most = app.limits.unread_answers_bytes;
         if bytes > most {
-            let text = format!("the alerts take more than {most} bytes; name fewer of them with filter");
+            let text = format!("the alerts take more than {most} bytes. Name fewer of them with filter");
             return Err(Refusal::Text(StatusCode::INTERNAL_SERVER_ERROR, text));
         }
         all.extend(found);

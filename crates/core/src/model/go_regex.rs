@@ -71,7 +71,7 @@ fn automaton(pattern: &str, allowance: usize) -> Result<meta::Regex, String> {
 fn too_big(pattern: &str, allowance: usize) -> String {
     let start: String = pattern.chars().take(60).collect();
     format!(
-        "pattern {start:?} needs more memory when compiled than is left for it, {} KiB; make its repetitions \
+        "pattern {start:?} needs more memory when compiled than is left for it, {} KiB: make its repetitions \
          smaller, or write the values themselves, as in a|b|c",
         allowance / 1024
     )

@@ -79,18 +79,18 @@ pub enum SilenceError {
     /// Its expressions would take more memory than all silences may.
     #[error(
         "the silence takes {0} KiB, its expressions compiled, and all silences together may take {1} KiB \
-         (a part of limits.memory); make the repetitions of its expressions smaller, or write the values \
+         (a part of limits.memory). Make the repetitions of its expressions smaller, or write the values \
          themselves, as in a|b|c"
     )]
     TooCostly(u64, u64),
     /// The others take too much memory.
     #[error(
-        "the silence takes {0} KiB, its expressions compiled, and of the memory for silences {1} KiB are left; \
-         expire some, or write simpler expressions"
+        "the silence takes {0} KiB, its expressions compiled, and of the memory for silences {1} KiB are left. \
+         Expire some, or write simpler expressions"
     )]
     NoRoom(u64, u64),
     /// There is no room for more.
-    #[error("there are {0} silences that have not expired, and no more are kept; expire some")]
+    #[error("there are {0} silences that have not expired, and no more are kept. Expire some")]
     TooMany(usize),
 }
 
