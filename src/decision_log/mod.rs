@@ -1,16 +1,16 @@
-//! The decision log: what became of every alert and why, to be searched by people.
+//! The decision log: the disposition of every alert with its reason, for people to search.
 //!
-//! It is an index of what the journal says, in a file of its own, `decisions.db` beside `squelch.db`: written
-//! behind by a thread of its own ([`Follower`]), so that no page waits for it, and read over connections
-//! of their own ([`Reader`]), so that no reader waits for it, or it for them. It holds nothing that the
-//! journal did not hold: if it is lost or damaged it is made anew from what the journal still has.
+//! It is an index of the journal, in a file of its own, `decisions.db` beside `squelch.db`. A thread of its
+//! own writes it ([`Follower`]), so that no page waits for it. Readers use connections of their own
+//! ([`Reader`]), so that neither waits for the other. It holds nothing that the journal did not hold. If it
+//! is lost or damaged it is made anew from the rest of the journal.
 //!
 //! # The file
-//! Rows name each other by numbers. `decision` has one row for each decision, newest last, unchanged
-//! repeats of one occurrence being one row whose count grows; `alert`, `pair` and `alert_pair` are the
-//! alerts and by which labels they are found; `text` are causes and settings, by day, so that they
-//! leave with their day. `history` has one row for each incident, and `history_event` what happened to it.
-//! Times are milliseconds since 1970, UTC.
+//! Rows name each other by numbers. `decision` has one row for each decision, newest last. Unchanged
+//! repeats of one occurrence are one row whose count grows. `alert`, `pair` and `alert_pair` are the alerts
+//! and their labels for the search. `text` are causes and settings, by day, so that they leave with their
+//! day. `history` has one row for each incident, and `history_event` has its events. Times are milliseconds
+//! since 1970, UTC.
 
 mod advice;
 mod baseline;

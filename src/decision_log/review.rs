@@ -1,4 +1,4 @@
-//! The review of an incident: what happened, as a document for the people who learn from it.
+//! The review of an incident: its events, as a document for the people who learn from it.
 //!
 //! It is blameless: it names systems and times, and a person only where that person acknowledged the incident
 //! or wrote a note. The sections that only people can write are there, and empty.
@@ -12,9 +12,9 @@ use super::incidents::named;
 use super::{DecisionLogError, NamedIncident, PastIncidentDetail, Reader, WhichIncident, write::OBSERVED};
 use crate::model::{Duration, Timestamp};
 
-/// What else happened counts from so long before the start of the incident until so long after its end.
+/// Other events count from this long before the start of the incident until this long after its end.
 const AROUND: Duration = Duration::from_mins(30);
-/// So many rows of what else happened are listed.
+/// The number of rows of other events that are listed.
 const ROWS: i64 = 30;
 
 /// A review of one incident.
@@ -33,8 +33,8 @@ pub struct Review {
     /// From the start of its earliest alert to its end, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_to_resolve_ms: Option<u64>,
-    /// What Squelch decided about other alerts from 30 minutes before the start until 30 minutes after the
-    /// end: the most frequent first, at most 30 rows.
+    /// Squelch's decisions about other alerts from 30 minutes before the start until 30 minutes after the
+    /// end. The most frequent come first, at most 30 rows.
     pub around: Vec<AroundEntry>,
 }
 
@@ -57,7 +57,7 @@ pub struct AroundEntry {
     pub count: u64,
 }
 
-/// What a key of a review names.
+/// The review that a key names.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum NamedReview {
     /// Nothing.

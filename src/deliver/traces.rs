@@ -28,7 +28,7 @@ const ANSWER_BYTES: usize = 4096;
 /// The wall clock was set if it is off by more.
 const DRIFT_NANOS: u128 = 100_000_000;
 
-/// What sends spans, ready to be started.
+/// The exporter of spans, ready to be started.
 pub(super) struct Exporter {
     client: HttpClient,
     config: Tracing,

@@ -1,9 +1,9 @@
-//! Replaying the past: what a configuration would have made of the alerts that came.
+//! Replaying the past: the decisions of a configuration about past alerts.
 //!
-//! A history is an iterator of [`Past`]. Three readers give one: [`Jsonl`] the exchange format,
-//! [`PrometheusHistory`] the `ALERTS` series of a Prometheus-compatible server, [`journal`] the log
-//! of Squelch itself. [`Replay`] hands it to the same engine that serves; [`backtest`] does so in
-//! threads and writes a [`Report`].
+//! A history is an iterator of [`Past`]. Three readers give one. The exchange format is read by [`Jsonl`],
+//! and the `ALERTS` series of a Prometheus-compatible server by [`PrometheusHistory`]. The log of Squelch
+//! itself is read by [`journal`]. A [`Replay`] hands a history to the same engine that serves. The function
+//! [`backtest`] does so in threads and writes a [`Report`].
 
 mod backtest;
 mod before;
@@ -37,12 +37,12 @@ pub use told::{Telling, Told};
 use crate::engine::Event;
 use crate::model::Timestamp;
 
-/// Something that happened, and when.
+/// An event with its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Past {
     /// When it was handled.
     pub at: Timestamp,
-    /// What it was.
+    /// The event.
     pub event: Event,
 }
 
@@ -73,12 +73,12 @@ pub enum HistoryError {
     /// The reader failed.
     #[error("reading the history: {0}")]
     Io(#[from] std::io::Error),
-    /// A line is not what the format says.
+    /// A line is not in the format.
     #[error("line {line}: {reason}")]
     Line {
         /// The line, from 1.
         line: u64,
-        /// What is wrong, and what would be right.
+        /// The error, and the right value.
         reason: String,
     },
     /// The notifications cannot be written.

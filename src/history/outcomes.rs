@@ -1,4 +1,4 @@
-//! When a person first heard of each firing: of Alertmanager's groups, and of Squelch.
+//! When a person was first notified of each firing: by Alertmanager's groups, and by Squelch.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,15 +11,15 @@ use crate::model::{AlertId, Duration, Kind, Timestamp};
 /// Firings that are remembered of each configuration. Those beyond them are not judged.
 pub(super) const MOST: usize = 2_000_000;
 
-/// The first that a person hears of an alert may be the update of an incident that is this old. Beyond it the
+/// The first notification of an alert may be the update of an incident of at most this age. Beyond it the
 /// alert is swallowed: people do not look at an old incident again.
 pub const SWALLOWED_AFTER: Duration = Duration::from_mins(15);
 
-/// A person hears of an alert, or is paged, at the same time if it is no more than this much later, in
+/// Two times of a notification or a page count as the same if they differ by no more than this, in
 /// milliseconds.
 pub(super) const SAME_MS: u64 = 1000;
 
-/// One firing of an alert at one receiver, and when Alertmanager tells of it.
+/// One firing of an alert at one receiver, and when Alertmanager notifies of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Firing {
     /// See [`key`].
@@ -30,7 +30,7 @@ pub(super) struct Firing {
     pub(super) told: Told,
 }
 
-/// How a person first heard of a firing.
+/// How a person was first notified of a firing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
     /// Not at all.
@@ -48,7 +48,7 @@ pub(super) fn key(receiver: &str, alert: AlertId) -> u64 {
     hash.finish()
 }
 
-/// What the receivers heard of Squelch.
+/// The notifications that the receivers got from Squelch.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     /// By [`key`]: in order of their start, once [`Heard::sort`] is called.
@@ -59,7 +59,7 @@ pub(super) struct Heard {
     pub(super) truncated: bool,
 }
 
-/// One firing that a receiver heard of.
+/// One firing of which a receiver was notified.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     starts_at: Timestamp,
@@ -112,7 +112,7 @@ impl Heard {
         self.alerts.values_mut().for_each(|entries| entries.sort_by_key(|entry| entry.starts_at));
     }
 
-    /// How a person heard of `firing`; `asked` is when that is of interest.
+    /// How a person was notified of `firing`. `asked` is the time of interest.
     fn told(&self, firing: &Firing, asked: Timestamp) -> Told {
         let Some(entries) = self.alerts.get(&firing.key) else { return Told::Not };
         let later = entries.partition_point(|entry| entry.starts_at <= firing.starts_at);
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!((after[0].later, after[0].never), (1, 0));
         assert_eq!(after[0].delay.max(), Some(Duration::from_secs(1000)));
         assert_eq!(before[1].firings, 0);
-        // An incident that is closed tells of nothing.
+        // A closed incident notifies of nothing.
         heard.incidents.insert(7, (at(0), Some(at(100))));
         let (_, after) = judge(&severities, &firings, &mut heard);
         assert_eq!((after[0].open, after[0].never), (0, 1));

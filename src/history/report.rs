@@ -1,4 +1,4 @@
-//! What a backtest found, as numbers.
+//! The result of a backtest, as numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,39 +12,39 @@ use super::told::Telling;
 use super::{Replayed, outcomes};
 use crate::model::{Disposition, Duration, Kind, LabelSet, Timestamp};
 
-/// Alertnames that are counted one by one; what comes beyond them is counted under [`OTHERS`].
+/// Alertnames that are counted one by one. Further ones count under [`OTHERS`].
 const ALERTNAMES: usize = 10_000;
 
-/// The name of what is not counted by name.
+/// The name under which further alerts count.
 pub(super) const OTHERS: &str = "(others)";
 
 const HOUR: i64 = 3_600_000;
 
-/// The whole of it. Serialised as it stands by `backtest -o json`.
+/// The whole report. `backtest -o json` serialises it unchanged.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// What was read.
+    /// The events that were read.
     pub history: Span,
     /// The configuration on trial.
     #[serde(flatten)]
     pub trial: Side,
-    /// The other configuration, and what differs.
+    /// The other configuration, and the differences.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub against: Option<Against>,
 }
 
-/// What one configuration makes of the history.
+/// The result of one configuration on the history.
 #[derive(Debug, Serialize)]
 pub struct Side {
     /// The file, as people name it.
     pub file: String,
-    /// What it comes to, in a sentence.
+    /// The result, in a sentence.
     pub verdict: String,
     /// Pages if every firing paged.
     pub every_firing: Tally,
-    /// What an Alertmanager sends that reads the same file: see [`Alertmanager`](super::Alertmanager).
+    /// The notifications of an Alertmanager with the same file: see [`Alertmanager`](super::Alertmanager).
     pub alertmanager: Grouped,
-    /// What Squelch sends.
+    /// The notifications of Squelch.
     pub squelch: Notifications,
     /// There are more firings than can be judged: the figures by severity leave some out.
     pub truncated: bool,
@@ -53,31 +53,31 @@ pub struct Side {
 /// The other configuration.
 #[derive(Debug, Serialize)]
 pub struct Against {
-    /// What it makes of the history.
+    /// Its result on the history.
     #[serde(flatten)]
     pub side: Side,
-    /// What differs, as seen from it.
+    /// The differences, as seen from it.
     pub difference: Comparison,
 }
 
-/// What Alertmanager sends for its groups.
+/// The notifications of Alertmanager for its groups.
 #[derive(Debug, Default, Serialize)]
 pub struct Grouped {
-    /// What interrupts a human.
+    /// Notifications that interrupt a person.
     #[serde(flatten)]
     pub pages: Tally,
-    /// What changes an open incident.
+    /// Notifications that change an open incident.
     pub updates: u64,
-    /// What repeats one.
+    /// Notifications that repeat one.
     pub repeats: u64,
-    /// What closes one.
+    /// Notifications that close one.
     pub resolves: u64,
 }
 
-/// What was read.
+/// The events that were read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Span {
-    /// The first event; none if there was no event.
+    /// The first event. `None` if there was no event.
     pub from: Option<Timestamp>,
     /// The last event.
     pub to: Option<Timestamp>,
@@ -85,7 +85,7 @@ pub struct Span {
     pub events: u64,
     /// Observations in them.
     pub observations: u64,
-    /// Events that stood after later ones; taken at the time of those.
+    /// Events that stood after later ones. They were taken at the time of those.
     pub out_of_order: u64,
 }
 
@@ -94,7 +94,7 @@ pub struct Span {
 pub struct Tally {
     /// All.
     pub pages: u64,
-    /// From `startsAt` of each firing until a person first hears of it, by a page or an update.
+    /// From `startsAt` of each firing until the first page or update about it.
     pub delay: Delays,
     /// By alertname: that of the alert that made the page.
     pub by_alertname: BTreeMap<SmolStr, u64>,
@@ -112,7 +112,7 @@ pub struct Tally {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Day(pub i64);
 
-/// What becomes of the firings of one level of severity, each counted once for each receiver.
+/// The outcomes for the firings of one level of severity, each counted once for each receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SeverityFigures {
     /// The level.
@@ -121,21 +121,21 @@ pub struct SeverityFigures {
     pub firings: u64,
     /// Pages that an alert of this level makes.
     pub pages: u64,
-    /// A person first hears of them in a page.
+    /// A page is the first notification of them.
     pub paged: u64,
     /// In the update of an incident that is no older than [`SWALLOWED_AFTER`](super::SWALLOWED_AFTER).
     pub joined: u64,
     /// In the update of an older one.
     pub swallowed: u64,
-    /// They fire again while an open incident tells of their alert, so nobody hears of them anew.
+    /// They fire again while an open incident lists their alert, so there is no new notification.
     pub open: u64,
-    /// Nobody hears of them.
+    /// No receiver is notified of them.
     pub untold: u64,
-    /// Of Squelch: a person hears of them, and later than of Alertmanager.
+    /// For Squelch: a person is notified of them, but later than by Alertmanager.
     pub later: u64,
-    /// Of Squelch: nobody hears of them, and Alertmanager tells of them.
+    /// For Squelch: no receiver is notified of them, and Alertmanager notifies one.
     pub never: u64,
-    /// From `startsAt` until a person first hears of them.
+    /// From `startsAt` until the first notification of them.
     pub delay: Delays,
 }
 
@@ -143,21 +143,21 @@ pub struct SeverityFigures {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Delays(BTreeMap<u64, u64>);
 
-/// Everything that was sent, and what became of the rest.
+/// All notifications, and the dispositions of the other observations.
 #[derive(Debug, Serialize)]
 pub struct Notifications {
-    /// What interrupted a human.
+    /// Notifications that interrupted a person.
     #[serde(flatten)]
     pub pages: Tally,
-    /// What changed or repeated an open incident.
+    /// Notifications that changed or repeated an open incident.
     pub updates: u64,
-    /// What closed one.
+    /// Notifications that closed one.
     pub resolves: u64,
-    /// What reported on what was held back.
+    /// Notifications that reported alerts held back.
     pub digests: u64,
     /// Pages by receiver.
     pub by_receiver: BTreeMap<SmolStr, u64>,
-    /// Observations by what became of them: a disposition, or the reason of a suppression.
+    /// Observations by result: a disposition, or the reason of a suppression.
     pub disposed: BTreeMap<SmolStr, u64>,
     /// Observations still held or open when time ended.
     pub pending: u64,
@@ -181,7 +181,7 @@ impl SeverityFigures {
         }
     }
 
-    /// Whether there is anything to say of the level.
+    /// Whether there are any figures for the level.
     pub fn occurs(&self) -> bool {
         self.firings + self.pages > 0
     }
@@ -231,7 +231,7 @@ impl Tally {
         tallies.into_iter().flat_map(|tally| tally.by_alertname.keys()).map(|name| name.as_str()).collect()
     }
 
-    /// Alerts that a person first hears of in the update of an open incident.
+    /// Alerts whose first notification is the update of an open incident.
     pub fn joined(&self) -> u64 {
         self.by_severity.iter().map(|figures| figures.joined).sum::<u64>() + self.swallowed()
     }
@@ -241,7 +241,7 @@ impl Tally {
         self.by_severity.iter().map(|figures| figures.swallowed).sum()
     }
 
-    /// Takes over what became of the firings, and the pages of each level.
+    /// Takes over the outcomes of the firings, and the pages of each level.
     fn judge(&mut self, pages: Vec<u64>, mut figures: Vec<SeverityFigures>) {
         figures.iter_mut().zip(pages).for_each(|(figures, pages)| figures.pages = pages);
         self.delay = outcomes::all_delays(&figures);
@@ -273,7 +273,7 @@ impl Delays {
         *self.0.entry(kept).or_default() += 1;
     }
 
-    /// The delay that at least `percent` of them do not exceed; none if there are none.
+    /// The delay that at least `percent` of them do not exceed. `None` if there are none.
     pub fn quantile(&self, percent: u64) -> Option<Duration> {
         let total: u64 = self.0.values().sum();
         let rank = (total * percent).div_ceil(100).max(1);
@@ -337,7 +337,7 @@ impl Notifications {
         }
     }
 
-    /// Counts a notification; of a page, also returns the labels of the alert that made it.
+    /// Counts a notification. For a page, it also returns the labels of the alert that made it.
     pub(super) fn count<'a>(&mut self, telling: &Telling<'a>) -> Option<&'a LabelSet> {
         let n = telling.notification;
         let mut made = None;
@@ -355,7 +355,7 @@ impl Notifications {
         made
     }
 
-    /// Takes over the engine's counters and what became of the firings at the end.
+    /// Takes over the engine's counters and the outcomes of the firings at the end.
     pub(super) fn close(&mut self, replayed: &Replayed, pages: Vec<u64>, figures: Vec<SeverityFigures>) {
         self.pages.judge(pages, figures);
         for receiver in replayed.stats.receivers.values() {

@@ -1,4 +1,4 @@
-//! What the HTTP surface needs of the node.
+//! The functions of the node for the HTTP surface.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -46,13 +46,13 @@ pub trait Gate: Send + Sync + 'static {
         Arc::default()
     }
 
-    /// Who may do what, as of the last reload. Without a say of its own: anybody anything.
+    /// The roles of callers, as of the last reload. The default lets everybody do everything.
     fn access(&self) -> Arc<Access> {
         static OPEN: LazyLock<Arc<Access>> = LazyLock::new(|| Arc::new(Access::open()));
         Arc::clone(&OPEN)
     }
 
-    /// Counts a request that was refused because of who sent it.
+    /// Counts a request that was refused because of its sender.
     fn refused(&self, _area: Area) {}
 
     /// Where spans come from.
@@ -60,8 +60,8 @@ pub trait Gate: Send + Sync + 'static {
         Tracer::default()
     }
 
-    /// Takes a batch, with the trace of its request; resolves when it is durable. It is polled to the end
-    /// even if the client goes away.
+    /// Takes a batch, with the trace of its request. It resolves when the batch is durable. It is polled to
+    /// the end even if the client goes away.
     ///
     /// # Errors
     /// It could not be made durable: the sender must keep it and try again.
@@ -70,7 +70,7 @@ pub trait Gate: Send + Sync + 'static {
     /// Whether alerts can be taken, else why not.
     fn ready(&self) -> Result<(), String>;
 
-    /// That this replica accepts alerts for another one that owns the storage, and who that is.
+    /// The owner's name, if this replica accepts alerts for another one that owns the storage.
     fn standby(&self) -> Option<String> {
         None
     }
@@ -80,12 +80,12 @@ pub trait Gate: Send + Sync + 'static {
         None
     }
 
-    /// Who owns the storage, if several processes share it.
+    /// The owner of the storage, if several processes share it.
     fn ownership(&self) -> Option<Ownership> {
         None
     }
 
-    /// Reads the configuration anew; the old one stays in force if that fails, and the error says why.
+    /// Reads the configuration anew. The old one stays in force if that fails, and the error says why.
     fn reload(&self) -> BoxFuture<'_, Result<String, String>>;
 
     /// Takes over how many alerts that fire are active, and how many are suppressed, for the metrics.
@@ -94,7 +94,7 @@ pub trait Gate: Send + Sync + 'static {
     /// All metrics in Prometheus' text format 0.0.4.
     fn metrics(&self) -> String;
 
-    /// Searches the decision log; never waits for the engine.
+    /// Searches the decision log. It never waits for the engine.
     fn decisions(&self, query: Query) -> BoxFuture<'_, Result<Page, SearchError>>;
 
     /// Lists incidents, open or closed, and never waits for the engine.
@@ -127,19 +127,19 @@ pub trait Gate: Send + Sync + 'static {
         Box::pin(async { Err(SearchError::Busy) })
     }
 
-    /// Counts what the decision log has of the time from `from` to `to`; never waits for the engine.
+    /// Counts the decision log's rows from `from` to `to`. It never waits for the engine.
     fn noise(&self, from: Timestamp, to: Timestamp) -> BoxFuture<'_, Result<Tally, SearchError>>;
 
     /// Dead letters, newest first.
     fn dead_letters(&self, wanted: LetterQuery) -> BoxFuture<'_, Result<DeadLetters, Unavailable>>;
 
-    /// Sends a dead letter again; resolves when that is durable.
+    /// Sends a dead letter again. It resolves when that is durable.
     fn replay(&self, id: NotificationId) -> BoxFuture<'_, Result<(), ReplayError>>;
 
-    /// Lets go what is held back, so that it pages now; resolves when that is durable.
+    /// Releases an alert that is held back, so that it pages now. It resolves when that is durable.
     fn release(&self, release: Release) -> BoxFuture<'_, Result<(), ReleaseError>>;
 
-    /// A person took an incident on, or gave it back; resolves when that is durable.
+    /// A person acknowledged an incident, or took that back. It resolves when that is durable.
     fn acknowledge(&self, _change: Acknowledgement) -> BoxFuture<'_, Result<(), Unavailable>> {
         Box::pin(async { Err(Unavailable("this server takes no acknowledgements".into())) })
     }
@@ -149,8 +149,8 @@ pub trait Gate: Send + Sync + 'static {
         Arc::default()
     }
 
-    /// Has `look` called with the engine as it is durable, or with why it cannot be seen. It is called on
-    /// the engine's thread: it must be quick, and copy no more than it shows.
+    /// Has `look` called with the durable engine, or with the reason why there is none. It is called on the
+    /// engine's thread: it must be quick, and copy no more than it shows.
     fn look(&self, look: Look);
 
     /// The counters as of the last durable tick.
@@ -167,18 +167,18 @@ pub trait Gate: Send + Sync + 'static {
     /// The configuration in force as YAML, its secrets masked.
     fn configuration(&self) -> Arc<str>;
 
-    /// What API v2 says of receivers and routes.
+    /// The description of receivers and routes for API v2.
     fn labelling(&self) -> Arc<Labelling> {
         Arc::default()
     }
 
-    /// Makes, changes or ends a silence; resolves, with its id, when that is durable.
+    /// Makes, changes or ends a silence. It resolves, with its id, when that is durable.
     fn silence(&self, request: SilenceRequest) -> BoxFuture<'_, Result<SmolStr, SilenceFailure>>;
 
     /// Counts one alert, or one whole body, that was invalid or had to be mended.
     fn rejected(&self, source: Source, reason: InvalidReason);
 
-    /// Counts one answer with status `code`; `path` is one of [`super::paths`], or empty if the request
+    /// Counts one answer with status `code`. `path` is one of [`super::paths`], or empty if the request
     /// matched none of them.
     fn answered(&self, path: &str, code: u16);
 
@@ -189,7 +189,7 @@ pub trait Gate: Send + Sync + 'static {
     fn bounded(&self, _bound: Bounded) {}
 }
 
-/// What API v2 says of receivers and routes, beside what the engine knows.
+/// The description of receivers and routes for API v2, beside the engine's state.
 #[derive(Clone)]
 pub struct Labelling {
     receivers: BTreeMap<SmolStr, LabelSet>,
@@ -268,18 +268,18 @@ pub struct Standing {
     pub short: Option<String>,
 }
 
-/// A person answers an incident: acknowledges it, takes that back, or says something about it.
+/// A person acknowledges an incident, takes that back, or remarks on it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Acknowledgement {
     /// The incident of a key, at the receivers that page through a tool.
     Incident(Acknowledge),
     /// The open incidents that list the alert of an event.
     Event {
-        /// The door through which the event came.
+        /// The source of the event.
         source: Source,
         /// The labels of its alert.
         labels: LabelSet,
-        /// Who took it on.
+        /// The person who acknowledged it.
         by: SmolStr,
     },
     /// A note, or whether the page was useful.
@@ -289,7 +289,7 @@ pub enum Acknowledgement {
 /// A look at the engine.
 pub type Look = Box<dyn FnOnce(Result<&Engine, &str>) + Send>;
 
-/// The node cannot do it now; the same may succeed later.
+/// The node cannot do it now. The same may succeed later.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unavailable(pub String);
@@ -319,7 +319,7 @@ pub enum ReplayError {
     Unavailable(#[from] Unavailable),
 }
 
-/// Why nothing was let go.
+/// Why nothing was released.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReleaseError {
     /// The alert is not held back at that receiver, or no longer.
@@ -333,7 +333,7 @@ pub enum ReleaseError {
 /// Why a request about silences was not granted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SilenceFailure {
-    /// It never will be, as it is.
+    /// It can never succeed unchanged.
     #[error(transparent)]
     Refused(#[from] SilenceError),
     /// The node cannot do it now.

@@ -1,4 +1,4 @@
-//! The history of incidents: what happened to each, open or closed, and how long it took.
+//! The history of incidents: the events of each, open or closed, and how long it took.
 
 mod events;
 mod read;
@@ -33,7 +33,7 @@ pub struct PastIncidentQuery {
     pub until: Option<Timestamp>,
     /// Closed then or later, or still open.
     pub closed_since: Option<Timestamp>,
-    /// Only what is older than this: see [`PastIncidentPage::next`].
+    /// Only incidents older than this: see [`PastIncidentPage::next`].
     pub before: Option<u64>,
     /// How many at most. Kept between 1 and 1,000.
     pub limit: usize,
@@ -50,7 +50,7 @@ pub struct PastIncident {
     pub dedup_key: String,
     /// The receiver.
     pub receiver: String,
-    /// Whether its profile only observes, so that Squelch notified nobody.
+    /// Whether its profile only observes, so that Squelch notified no receiver.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observed: bool,
     /// The title, as receivers show it.
@@ -75,7 +75,7 @@ pub struct PastIncident {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub acknowledged_at: Option<Timestamp>,
-    /// Who acknowledged it.
+    /// The person who acknowledged it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged_by: Option<String>,
     /// When it closed.
@@ -197,7 +197,7 @@ impl From<&IncidentRule> for IncidentRuleEntry {
     }
 }
 
-/// Something that happened to an incident.
+/// A change of an incident.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = IncidentEvent)]
 #[serde(rename_all = "camelCase")]
@@ -205,14 +205,14 @@ pub struct EventEntry {
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// `decision`, `delivery` or `person`: what kind of event it is.
+    /// The kind of event: `decision`, `delivery` or `person`.
     pub lane: String,
     /// `opened`, `issued`, `accepted`, `refused`, `acknowledged`, `unacknowledged`, `note`, `useful`,
     /// `not_useful` or `closed`.
     pub event: String,
     /// The event as one sentence.
     pub text: String,
-    /// Who, where a person did it.
+    /// The person, for an action of a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// The text of a note.
@@ -260,7 +260,7 @@ pub struct PastIncidentDetail {
     pub group_labels: std::collections::BTreeMap<String, String>,
     /// The key of its route.
     pub route: String,
-    /// `squelch`, `sender` or `internal`: who decided that there is an incident.
+    /// The decider: `squelch`, `sender` or `internal`.
     pub origin: String,
     /// The number of the incident whose place it took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -269,7 +269,7 @@ pub struct PastIncidentDetail {
     pub rules: Vec<IncidentRuleEntry>,
     /// Its alerts, the earliest first, at most 100. Squelch keeps them as long as the decisions about them.
     pub alerts: Vec<IncidentAlertEntry>,
-    /// What happened, the oldest first. At most 2,000 events: the first half and the newest half of them.
+    /// The events, the oldest first. At most 2,000: the first half and the newest half of them.
     pub events: Vec<EventEntry>,
     /// How many events the list leaves out.
     pub left_out: u64,
@@ -287,7 +287,7 @@ pub struct WhichIncident {
     pub observed: Option<bool>,
 }
 
-/// What a key names.
+/// The incident that a key names.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum NamedIncident {
     /// Nothing.

@@ -1,6 +1,6 @@
 //! The pages: server-rendered, kept fresh by polling, and of use without any script.
 //!
-//! Nothing here decides. A page is one look at the engine or the decision log, bounded in rows; an action
+//! Nothing here decides. A page is one look at the engine or the decision log, bounded in rows. An action
 //! is a request to the node like any other, durable before it is answered.
 
 mod actions;
@@ -42,7 +42,7 @@ use crate::model::AlertId;
 /// Rows of one page of a list.
 const ROWS: usize = 50;
 
-/// The pages, what they load, and what they ask for.
+/// The pages, the files that they load, and their requests.
 pub(super) fn routes() -> [(&'static str, MethodRouter<App>); 20] {
     [
         ("/", get(now::show)),
@@ -79,7 +79,7 @@ fn alert_id(text: &str) -> Result<AlertId, Problem> {
     number.map(AlertId).ok_or_else(|| Problem::bad("an alert is named by 32 hex digits"))
 }
 
-/// What an address line asks for.
+/// The parameters of an address line.
 fn asked<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
     Query::try_from_uri(uri).map(|Query(asked)| asked).map_err(|e| Problem::bad(format!("the address: {e}")))
 }

@@ -1,4 +1,4 @@
-//! *Noise*: what came in, what went out, and which rules to mend first.
+//! *Noise*: the observations, the notifications, and which rules to fix first.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -35,14 +35,14 @@ const OPEN: usize = 20;
 /// Names in the download.
 const TOP_CSV: usize = 10_000;
 
-/// What is asked for in the address line.
+/// The parameters of the address line.
 #[derive(Deserialize, Default)]
 pub(in crate::web) struct NoisePageParams {
     #[serde(default)]
     span: String,
 }
 
-/// What one look saw.
+/// The result of one look.
 struct Seen {
     span: &'static str,
     length: Duration,
@@ -129,7 +129,7 @@ fn counts(frame: &Frame, seen: &Seen) -> Markup {
         }
         div.tiles {
             div.tile { b { @match tally.removed() { Some(share) => { (share) " %" }, None => "–" } } span
-                { "of what came in interrupted nobody" } }
+                { "of the observations interrupted nobody" } }
             div.tile { b { (tally.came) } span { "observations came in" } }
             div.tile { b { (tally.pages) } span { "pages went out" } }
             @for (receiver, (pages, budget)) in &seen.budgets {
@@ -148,7 +148,7 @@ fn counts(frame: &Frame, seen: &Seen) -> Markup {
             }
         }
         @if tally.observed.came > 0 { (saved(frame, tally)) }
-        h2 { "What interrupted nobody, by cause, and the pages" }
+        h2 { "Observations that interrupted nobody, by cause, and the pages" }
         (noise_figures::by_cause(tally, seen.before.as_ref()))
         @let fits = |(_, (_, limit)): &(&SmolStr, &(u64, Limit))| limit.per <= seen.length;
         @let budgets: Vec<_> = seen.budgets.iter().filter(fits).collect();
@@ -160,10 +160,10 @@ fn counts(frame: &Frame, seen: &Seen) -> Markup {
         }
         h2 { "Pages by hour of the week, UTC" }
         (noise_figures::week(tally))
-        h2 { "What became of it" }
+        h2 { "Dispositions" }
         @if tally.by_fate.is_empty() { p.empty { "Nothing came in." } } @else { (fates(&tally.by_fate, tally.came)) }
         @if !tally.observed.by_fate.is_empty() {
-            h2 { "What would have become of it (only observed)" }
+            h2 { "Dispositions of alerts that are only observed" }
             (fates(&tally.observed.by_fate, tally.observed.came))
         }
         @if !seen.changing.is_empty() {
@@ -177,7 +177,7 @@ fn counts(frame: &Frame, seen: &Seen) -> Markup {
             p.lead { "Correct the rules, or add the values to the " code { "aliases" } " of a level." }
             (unknown(&seen.unknown))
         }
-        h2 { "What comes most" }
+        h2 { "Most frequent alerts" }
         (names(frame, tally))
     }
 }
@@ -218,7 +218,7 @@ fn fates(by_fate: &BTreeMap<(String, String), u64>, came: u64) -> Markup {
     fates.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), name.clone()));
     html! {
         table.rows {
-            caption.unseen { "Observations by what became of them" }
+            caption.unseen { "Observations by disposition" }
             thead { tr { th scope="col" { "Became" } th.n scope="col" { "Observations" } th scope="col" { "Share" } } }
             tbody { @for (name, count) in fates {
                 @let share = count * 100 / came.max(1);

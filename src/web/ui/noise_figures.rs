@@ -36,7 +36,8 @@ const CAUSES: [&str; 14] = [
     "never_paged",
 ];
 
-/// Observations that interrupted nobody, by cause, and pages as marks. A dashed line is the period before.
+/// Observations that interrupted no person, by cause, and pages as marks. A dashed line is the period
+/// before.
 pub(super) fn by_cause(tally: &Tally, before: Option<&Tally>) -> Markup {
     let quiet = totals(tally);
     let earlier = before.map(totals).unwrap_or_default();
@@ -78,7 +79,7 @@ pub(super) fn by_cause(tally: &Tally, before: Option<&Tally>) -> Markup {
     }
 }
 
-/// Observations of each step that interrupted nobody.
+/// Observations of each step that interrupted no person.
 fn totals(tally: &Tally) -> Vec<u64> {
     let mut totals = vec![0; tally.over_time.len()];
     for steps in tally.quiet.values() {

@@ -1,4 +1,4 @@
-//! What each channel of an incident is behind with, and the notifications that bring it to the truth.
+//! Brings each channel of an incident to the truth: the notifications that it still lacks.
 
 use crate::engine::accounting::Verdict;
 use crate::engine::incidents::channel::Channel;
@@ -18,8 +18,8 @@ pub(crate) enum Leader {
 }
 
 impl Incidents {
-    /// Sends what each channel of an incident is behind with, and forgets the incident once all
-    /// is said.
+    /// Sends each channel of an incident the notification that it lacks, and forgets the incident once
+    /// nothing is left to send.
     pub(crate) fn pump(&mut self, world: &mut World, id: IncidentId) {
         let Some(mut incident) = self.all.remove(&id) else { return };
         self.history.extend(incident.news(world, id));
@@ -59,13 +59,13 @@ impl Incidents {
             incident.watch_response(world, id);
             self.all.insert(id, incident);
             self.watch_orphan(world, id);
-            // What this one took over may be closed now.
+            // The incident that this one took over may be closed now.
             return supersedes.into_iter().for_each(|old| self.pump(world, old));
         }
         world.timers.clear(&Timer::Update(id));
         world.timers.clear(&Timer::Respond(id));
         self.kin_went(id, &incident.group.1);
-        // What took its place took the place of what it had replaced.
+        // Its successor also succeeds the incident that it had replaced.
         if let (Some(old), Some(new)) = (supersedes, incident.superseded_by) {
             if let Some(incident) = self.all.get_mut(&old) {
                 incident.superseded_by = Some(new);
@@ -82,7 +82,7 @@ impl Incidents {
         }
     }
 
-    /// A person asks for a refused notification: tried anew with what is true now. False if its
+    /// A person asks for a refused notification: it is tried again with the current state. False if its
     /// incident is not known any more.
     pub(crate) fn retry_refused(&mut self, world: &mut World, id: NotificationId) -> bool {
         let Some(&(incident, index)) = self.refused.get(&id) else { return false };
@@ -93,7 +93,7 @@ impl Incidents {
         true
     }
 
-    /// Disposes all that waits in an incident: one observation, the leader, as what is sent; the
+    /// Disposes all observations that wait in an incident. The leader counts as the notification, and the
     /// others as grouped with it.
     pub(crate) fn dispose_waiting(
         &mut self,

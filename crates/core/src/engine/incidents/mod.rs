@@ -1,4 +1,4 @@
-//! The incidents, and what each receiver knows of them.
+//! The incidents, and the state of each at its receivers.
 
 pub(crate) mod channel;
 pub(crate) mod delivery;
@@ -29,13 +29,13 @@ use crate::model::{
 };
 use crate::policy::{IntegrationRef, Policy};
 
-/// An incident of which all is said: every receiver knows that it is over.
+/// An incident with nothing left to send: every receiver knows that it is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settled {
     pub(crate) id: IncidentId,
     pub(crate) group: GroupKey,
     pub(crate) side: Side,
-    /// Its key may be open still at a receiver that hears of no ends.
+    /// Its key may still be open at a receiver that gets no resolves.
     pub(crate) left_open: bool,
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct Incidents {
     /// Incidents that the event at hand touched. Empty between events, as are the next four.
     #[serde(skip)]
     pub(crate) touched: BTreeSet<IncidentId>,
-    /// Incidents of which all is said.
+    /// Incidents with nothing left to send.
     #[serde(skip)]
     pub(crate) settled: Vec<Settled>,
     /// Notifications that leave.
@@ -75,7 +75,7 @@ pub(crate) struct Incidents {
     /// Refused notifications that were made good.
     #[serde(skip)]
     pub(crate) made_good: Vec<NotificationId>,
-    /// What happened to incidents.
+    /// The changes of incidents.
     #[serde(skip)]
     pub(crate) history: Vec<IncidentRecord>,
 }
@@ -132,7 +132,7 @@ impl Incidents {
         }
     }
 
-    /// What is known of alerts or of severities was read anew: so are the levels of what is told.
+    /// The alerts or the severities were read anew. It also renews the levels of the incidents.
     pub(crate) fn level_all(&mut self, world: &World) {
         for mut incident in std::mem::take(&mut self.all) {
             incident.1.members.level(|alert| world.level_of(alert));
@@ -145,13 +145,14 @@ impl Incidents {
         state.is_live() || state.incident().is_some_and(alive)
     }
 
-    /// The `dedup_key` of the incident that an alert is in, or was in last; empty if it is not known.
+    /// The `dedup_key` of the current or last incident of an alert. It is empty if it is not known.
     pub(crate) fn incident_key(&self, world: &World, alert: AlertId, destination: DestinationId) -> SmolStr {
         let incident = world.alerts.state(alert, destination).and_then(|t| self.all.get(&t.incident()?));
         incident.map(|i| i.dedup_key.clone()).unwrap_or_default()
     }
 
-    /// The highest level among the alerts of an incident, those that recovered too; 0 is the highest of all.
+    /// The highest level among the alerts of an incident, including recovered ones. 0 is the highest of
+    /// all.
     pub(crate) fn level(&self, world: &World, id: IncidentId) -> Option<usize> {
         let alerts = self.all.get(&id)?.members.keys().filter_map(|alert| world.alerts.alert(*alert));
         alerts.map(|a| world.policy.severities.level_of(&a.labels)).min()
@@ -175,7 +176,7 @@ impl Incidents {
         if busy {
             return;
         }
-        // What its incident still has to say of it is said with its labels.
+        // The remaining notifications of its incident need its labels.
         match self.is_named(world, alert, destination) {
             true => world.timers.set(Timer::ForgetState(destination, alert), world.next_hour()),
             false => world.alerts.forget_state(alert, destination),
@@ -188,14 +189,15 @@ impl Incidents {
         incident.is_some_and(|i| i.members.contains_key(&alert))
     }
 
-    /// Within what time somebody must be told of an alert of which nobody was.
+    /// The time within which a receiver must be notified of a firing alert. `None` if one was, or if there
+    /// is no bound.
     pub(crate) fn silence_of(&self, world: &World, alert: AlertId) -> Option<Duration> {
         let known = world.alerts.alert(alert).filter(|a| a.firing())?;
         let within = world.policy.notified_within(&known.labels)?;
         (!self.was_notified(world, alert)).then_some(within)
     }
 
-    /// Whether somebody was told of an alert: by its incident, or by the one whose place that took.
+    /// Whether a receiver was notified of an alert: by its incident, or by the incident before it.
     pub(crate) fn was_notified(&self, world: &World, alert: AlertId) -> bool {
         let opened = |incident: &Incident| incident.channels.iter().any(Channel::was_opened);
         world.taken_destinations(alert).into_iter().any(|destination| {
@@ -206,7 +208,8 @@ impl Incidents {
         })
     }
 
-    /// Whether the receiver of a destination was told, or is about to be told, of the occurrence of an alert.
+    /// Whether the receiver of a destination was notified, or is about to be notified, of the occurrence of
+    /// an alert.
     pub(crate) fn receiver_knows(&self, world: &World, alert: AlertId, destination: DestinationId) -> bool {
         let receiver = &world.destinations.get(destination).receiver;
         let Some(known) = world.alerts.alert(alert) else { return false };

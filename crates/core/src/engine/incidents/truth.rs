@@ -1,9 +1,8 @@
-//! What is true at one integration, by whatever those that read its messages know a problem.
+//! The true state at one integration, by the key with which its readers recognise a problem.
 //!
-//! Alerts go from one incident to another, and several incidents of one group may be open. To those that
-//! know a problem by its `dedup_key`, each incident is a problem. To those that read Alertmanager's webhook,
-//! a group is one: it has resolved when all its alerts have. People know nothing again: they read each
-//! message.
+//! Alerts go from one incident to another, and several incidents of one group may be open. For readers that
+//! know a problem by its `dedup_key`, each incident is a problem. For readers of Alertmanager's webhook, a
+//! group is one: it has resolved when all its alerts have. People keep no keys: they read each message.
 
 use std::collections::BTreeMap;
 
@@ -18,10 +17,10 @@ use crate::engine::world::World;
 use crate::model::{AlertId, LabelSet, NotificationId};
 use crate::policy::KnownBy;
 
-/// Of so many incidents of one group the end may wait for that of the group. Beyond, the oldest ends by
-/// itself. Its resolve closes its own `groupKey`, by which some readers of a webhook know a problem. Those
-/// that know it by the labels of the group read that the group resolved. Once the resolve is accepted, the
-/// next message says that the group fires.
+/// The number of incidents of one group whose end may wait for that of the group. Beyond it, the oldest
+/// ends by itself. Its resolve closes its own `groupKey`, by which some readers of a webhook know a
+/// problem. Readers with the labels of the group as their key read that the group resolved. Once the
+/// resolve is accepted, the next message says that the group fires.
 const WAITING: usize = 100;
 
 /// An integration of a receiver.
@@ -42,10 +41,10 @@ enum Stand {
     Over,
 }
 
-/// How an alert stands that does not fire in the incident that tells of it.
+/// The state of an alert that does not fire in the incident that lists it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Elsewhere {
-    /// It fires in another incident, which is told at the same spot, or about to be.
+    /// It fires in another incident, which is notified at the same spot, or is about to be.
     Notified(IncidentId),
     /// It fires, and no incident there tells so: it is muted, or waits for its page.
     Unnotified,
@@ -54,9 +53,9 @@ enum Elsewhere {
 }
 
 impl Incidents {
-    /// The incidents of the group of this name that a spot stands for, the newest first: those that are told
-    /// there, and those of its receiver that somebody else is told of. An integration that a reload removed
-    /// or added does not know these, but their group is the one that it knows.
+    /// The incidents of the group of this name that a spot stands for, the newest first. These are the
+    /// incidents that notify there, and those of its receiver that notify another integration. An
+    /// integration that a reload removed or added does not know these, but it knows their group.
     fn group_at<'a>(
         &'a self,
         world: &World,
@@ -105,7 +104,7 @@ impl Incidents {
         }
     }
 
-    /// Brings back what a snapshot leaves out.
+    /// Rebuilds the parts that a snapshot leaves out.
     pub(crate) fn kin_anew(&mut self) {
         self.kin = BTreeMap::new();
         for (id, incident) in self.all.iter().filter(|(_, i)| i.side != Side::Observed) {
@@ -126,7 +125,7 @@ impl Incidents {
         world.alerts.turned(alert, NotificationId(self.next_notification));
     }
 
-    /// An alert ended, or left an incident: what could not be said while it fired may be said now.
+    /// An alert ended, or left an incident. Resolves that had to wait while it fired may leave now.
     pub(crate) fn ended(&mut self, world: &mut World, alert: AlertId) {
         for (id, said_to_fire) in self.unsaid.remove(&alert).unwrap_or_default() {
             if said_to_fire {
@@ -138,8 +137,8 @@ impl Incidents {
         }
     }
 
-    /// Those that know the group of an incident have heard something that is no longer true: an update of the
-    /// incident says so within `group_interval`.
+    /// Readers of an incident's group know a state that is no longer true. An update of the incident
+    /// corrects it within `group_interval`.
     pub(crate) fn owe_update(&mut self, world: &mut World, id: IncidentId) {
         let Some(incident) = self.all.get_mut(&id) else { return };
         incident.owes = true;
@@ -163,7 +162,7 @@ impl Incidents {
         }
     }
 
-    /// An update of an incident is due: what it could not say before is said with it.
+    /// An update of an incident is due. Changes that had to wait go with it.
     pub(crate) fn update_due(&mut self, id: IncidentId) {
         let Some(incident) = self.all.get_mut(&id) else { return };
         if std::mem::take(&mut incident.owes) {
@@ -178,7 +177,7 @@ impl Incidents {
             let other = state.incident().filter(|other| *other != id)?;
             let incident = self.all.get(&other).filter(|i| !i.is_over() && i.side == Side::Ours)?;
             let fires = incident.members.get(&alert).is_some_and(|member| member.firing);
-            // A page that was refused for good told it to nobody.
+            // A page that was refused for good reached no one.
             let tells = |channel: &Channel| channel.was_opened() || !channel.was_refused();
             (fires && channel_at(world, incident, at).is_some_and(tells)).then_some(other)
         });
@@ -189,8 +188,8 @@ impl Incidents {
         }
     }
 
-    /// What a message of an incident says of one of its alerts at a spot: whether it fires, or nothing. To
-    /// say nothing is right where it fires, and another message says so or nobody is to hear of it.
+    /// The state that a message of an incident gives one of its alerts at a spot, if any. No state is right
+    /// for a firing alert if another message names it, or no receiver may be notified of it.
     pub(crate) fn shown(
         &self,
         world: &World,
@@ -210,7 +209,7 @@ impl Incidents {
         }
     }
 
-    /// What a channel of an incident must be told.
+    /// The state that a channel of an incident must reach.
     pub(crate) fn wanted(
         &self,
         world: &World,
@@ -224,8 +223,8 @@ impl Incidents {
         if incident.side == Side::Forwarded {
             return wanted;
         }
-        // What would have been told ends as if each incident were a problem of its own.
-        // Where an integration is gone, what is open there stands for what took its place.
+        // In observe mode each incident ends as if it were a problem of its own. At a removed integration,
+        // an open incident stands for its successor.
         let alone = incident.side == Side::Observed || channel.is_gone() && !closed;
         let known_by = if alone { KnownBy::DedupKey } else { channel.known_by };
         match known_by {
@@ -240,7 +239,8 @@ impl Incidents {
                 Heir::Open => Wanted { closed: true, silent: true, ..wanted },
                 Heir::Gone => Wanted { closed: true, ..wanted },
             },
-            // The alert fires again and nobody may hear of it: its end is the end of the incident.
+            // The alert fires again and no receiver may be notified of it: its end is the end of the
+            // incident.
             KnownBy::Nothing if closed && self.fires_unnotified(world, id, incident, channel) => {
                 Wanted { closed: false, waits: true, ..wanted }
             }
@@ -251,7 +251,8 @@ impl Incidents {
                 Wanted { silent, ..wanted }
             }
             KnownBy::Group if !over => {
-                // What is about to end is told when it has ended, or when it fires again.
+                // An incident that is about to end gets its notification when it has ended, or when it
+                // fires again.
                 let lingers = incident.phase == Phase::Resolving && channel.was_opened();
                 Wanted {
                     waits: lingers && !self.shows_one_that_fires(world, id, incident, channel),
@@ -264,7 +265,7 @@ impl Incidents {
             KnownBy::Group => match self.stand(world, id, incident, channel) {
                 Stand::Over => Wanted { closed: true, ..wanted },
                 Stand::Lingers => Wanted { closed: false, waits: true, ..wanted },
-                // That its own alerts have resolved is told instead of its end.
+                // The channel is notified that its own alerts have resolved, in place of its end.
                 Stand::Fires if closed => Wanted { closed: false, repeat: version, ..wanted },
                 Stand::Fires => wanted,
             },
@@ -292,7 +293,7 @@ impl Incidents {
             || listed.any(|one| self.shown(world, (id, incident), one, channel).is_some())
     }
 
-    /// Whether a message of an incident shows one of its own alerts that fires.
+    /// Whether a message of an incident shows one of its own firing alerts.
     pub(crate) fn shows_one_that_fires(
         &self,
         world: &World,
@@ -392,7 +393,7 @@ impl Incidents {
             }
         }
         let (receiver, integration) = (at.receiver.clone(), at.integration.clone());
-        // It left before what fires went on elsewhere, and says that it fires.
+        // It left before the firing alerts went on elsewhere, and says that they fire.
         let stale = incident.superseded_by.is_some()
             && incident
                 .members
@@ -418,7 +419,7 @@ impl Incidents {
     /// Whether the incident that took the place of `incident` is open where `at` leads, or over.
     fn successor_is_open(&self, world: &World, incident: &Incident, at: &Channel) -> bool {
         let Some(mut successor) = incident.superseded_by else { return false };
-        // Where nobody is told of the successor, what is open stands for it until all is over.
+        // If no receiver is notified of the successor, the open incident stands for it until all is over.
         while at.is_gone() {
             match self.all.get(&successor) {
                 None => return true,
@@ -433,7 +434,7 @@ impl Incidents {
         channel.is_none_or(|c| c.was_opened() || c.settled())
     }
 
-    /// What became of the incidents that took the place of `incident`, one after the other.
+    /// The fate of the incidents that succeeded `incident`, one after the other.
     fn heir(&self, world: &World, incident: &Incident, at: &Channel) -> Heir {
         let at = spot_of(world, incident, at);
         let mut next = incident.superseded_by;
@@ -448,13 +449,13 @@ impl Incidents {
     }
 }
 
-/// What became of the incident that took another one's place.
+/// The fate of the incident that succeeded another one.
 enum Heir {
-    /// It is not told yet.
+    /// Its notification is not sent yet.
     Waits,
     /// It is open, and its end will be that of both.
     Open,
-    /// It is over, or was never told.
+    /// It is over, or was never notified.
     Gone,
 }
 
