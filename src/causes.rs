@@ -130,6 +130,7 @@ pub fn text(cause: &Cause) -> String {
         }
         Cause::IntegrationsReplaced => "the receiver has other integrations now".into(),
         Cause::Released { by } => format!("released by {by}"),
+        Cause::Acknowledged { by } => format!("acknowledged by {by}"),
         Cause::AlertsChanged => "the alerts of the incident changed".into(),
         Cause::AlertFlaps { changes } => format!(
             "an alert is flapping: it changed {changes} times, and the next update follows once it stops"

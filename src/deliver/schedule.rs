@@ -46,15 +46,17 @@ pub struct Job {
     delayed_to: Option<Instant>,
 }
 
-/// Pages first, then updates, resolves and digests. The higher severity first, then the older.
+/// Pages first, then acknowledgements, updates, resolves and digests. The higher severity first, then the
+/// older.
 type Rank = (u8, u8, NotificationId);
 
 fn rank(n: &Notification) -> Rank {
     let kind = match n.kind {
         Kind::Page => 0,
-        Kind::Update => 1,
-        Kind::Resolve => 2,
-        Kind::Digest => 3,
+        Kind::Acknowledge => 1,
+        Kind::Update => 2,
+        Kind::Resolve => 3,
+        Kind::Digest => 4,
     };
     (kind, n.level.0, n.id)
 }

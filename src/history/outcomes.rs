@@ -85,7 +85,7 @@ impl Heard {
                 }
             }
             Kind::Update => {}
-            Kind::Digest => return,
+            Kind::Digest | Kind::Acknowledge => return,
         }
         let opened = self.incidents.get(&incident).map_or(n.at, |(opened, _)| *opened);
         for alert in telling.alerts.iter().filter(|alert| alert.problem.is_none()) {

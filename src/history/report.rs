@@ -351,6 +351,7 @@ impl Notifications {
             Kind::Update => self.updates += 1,
             Kind::Resolve => self.resolves += 1,
             Kind::Digest => self.digests += 1,
+            Kind::Acknowledge => {}
         }
         made
     }

@@ -71,7 +71,7 @@ pub(super) fn acknowledge(
     };
     let listing = guarded(|| open.engine.query().incidents_of_event(source, &labels));
     for (dedup_key, receiver) in listing.unwrap_or_default() {
-        let change = Acknowledge { dedup_key, receivers: vec![receiver], by: Some(by.clone()) };
+        let change = Acknowledge { dedup_key, receivers: vec![receiver], by: Some(by.clone()), via: None };
         tick.apply(open, clock, &Event::Acknowledge(change))?;
     }
     Ok(())

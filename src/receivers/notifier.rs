@@ -39,6 +39,11 @@ pub trait Notifier: Any + fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether it is told that a person acknowledged an incident.
+    fn takes_acknowledgements(&self) -> bool {
+        false
+    }
+
     /// Whether it speaks HTTP, and so has `http_config` and `timeout`.
     fn speaks_http(&self) -> bool {
         true

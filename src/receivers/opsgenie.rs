@@ -23,7 +23,7 @@ use super::{
     Answer, Attempt, AttemptError, FailureReason, HttpMethod, HttpRequest, Notifier, Pace, Reader,
     ReceiverType, Request, Templated,
 };
-use crate::model::Kind;
+use crate::model::{Cause, Kind};
 use crate::settings::section::{Section, shown};
 use crate::settings::{Secret, SecretForm, Url, is_template};
 
@@ -41,6 +41,7 @@ const MESSAGE_CHARS: usize = 130;
 const DESCRIPTION_CHARS: usize = 15_000;
 const NOTE_CHARS: usize = 25_000;
 const SOURCE_CHARS: usize = 100;
+const USER_CHARS: usize = 100;
 const ENTITY_CHARS: usize = 512;
 const DETAILS_CHARS: usize = 8_000;
 const WORD_CHARS: usize = 50;
@@ -153,6 +154,10 @@ impl Notifier for OpsgenieConfig {
         Some("every alert of Opsgenie may call a person; write a second receiver, such as a chat")
     }
 
+    fn takes_acknowledgements(&self) -> bool {
+        true
+    }
+
     /// Opsgenie's limit depends on the plan and is at least some hundred a minute for an account.
     fn pace(&self) -> Option<Pace> {
         Some(Pace { every: Duration::from_secs(1), burst: 10 })
@@ -186,6 +191,11 @@ impl Notifier for OpsgenieConfig {
                 let source = self.source(attempt);
                 self.send(attempt, HttpMethod::Post, self.alert_url(attempt, "close"), &Close { source })
             }
+            Kind::Acknowledge => {
+                let acknowledge =
+                    Acknowledge { user: acknowledged_by(attempt), source: self.source(attempt) };
+                self.send(attempt, HttpMethod::Post, self.alert_url(attempt, "acknowledge"), &acknowledge)
+            }
             Kind::Digest => {
                 Err(AttemptError::refused(FailureReason::Other, "Opsgenie has no place for a digest"))
             }
@@ -196,7 +206,8 @@ impl Notifier for OpsgenieConfig {
     /// the alert of an alias comes again.
     fn next(&self, attempt: &Attempt<'_>, answers: &[Answer]) -> Result<Option<Request>, AttemptError> {
         answers.last().map_or(Ok(()), |answer| self.judge(answer))?;
-        if !self.update_alerts || attempt.view.notification.kind == Kind::Resolve {
+        let changes = matches!(attempt.view.notification.kind, Kind::Page | Kind::Update);
+        if !self.update_alerts || !changes {
             return Ok(None);
         }
         let put = |place, body: &BTreeMap<&str, String>| {
@@ -246,6 +257,13 @@ struct Responder {
 
 #[derive(Serialize)]
 struct Close {
+    source: String,
+}
+
+#[derive(Serialize)]
+struct Acknowledge {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    user: String,
     source: String,
 }
 
@@ -390,6 +408,14 @@ impl OpsgenieConfig {
         }
         all.truncate(RESPONDERS);
         all
+    }
+}
+
+/// The person who acknowledged the incident.
+fn acknowledged_by(attempt: &Attempt<'_>) -> String {
+    match &attempt.view.notification.cause {
+        Cause::Acknowledged { by } => cut(clean_line(by), USER_CHARS),
+        _ => String::new(),
     }
 }
 

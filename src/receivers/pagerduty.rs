@@ -232,6 +232,10 @@ impl Notifier for PagerdutyConfig {
         self.change_url().is_none().then_some(why)
     }
 
+    fn takes_acknowledgements(&self) -> bool {
+        true
+    }
+
     /// PagerDuty documents 120 a minute for each integration key.
     fn pace(&self) -> Option<Pace> {
         Some(Pace { every: Duration::from_millis(500), burst: 120 })
@@ -406,6 +410,7 @@ fn event(config: &PagerdutyConfig, key: &str, view: &View<'_>, texts: &Renderer<
         event_action: match n.kind {
             Kind::Page | Kind::Update => Some("trigger"),
             Kind::Resolve => Some("resolve"),
+            Kind::Acknowledge => Some("acknowledge"),
             Kind::Digest => None,
         },
         dedup_key: (n.kind != Kind::Digest).then_some(n.dedup_key.as_str()),
@@ -415,7 +420,7 @@ fn event(config: &PagerdutyConfig, key: &str, view: &View<'_>, texts: &Renderer<
         links: Vec::new(),
         images: Vec::new(),
     };
-    if n.kind == Kind::Resolve {
+    if matches!(n.kind, Kind::Resolve | Kind::Acknowledge) {
         return json(&event);
     }
     if n.kind != Kind::Digest {

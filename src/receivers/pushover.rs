@@ -228,7 +228,7 @@ impl PushoverConfig {
     fn priority(&self, attempt: &Attempt<'_>) -> &'static str {
         let own = match attempt.view.notification.kind {
             Kind::Digest => return "-1",
-            Kind::Page | Kind::Update => "2",
+            Kind::Page | Kind::Update | Kind::Acknowledge => "2",
             Kind::Resolve => "0",
         };
         let text = attempt.texts.required("priority", || own.to_owned());

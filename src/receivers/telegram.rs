@@ -264,7 +264,7 @@ impl TelegramConfig {
         let own = || mode.escape(&own_text(view));
         let mut text = match view.notification.kind {
             Kind::Digest => own(),
-            Kind::Page | Kind::Update | Kind::Resolve => attempt.texts.required("message", own),
+            _ => attempt.texts.required("message", own),
         };
         if view.possible_repeat {
             text = format!("{}\n{}", mode.escape(REPEAT.trim()), text.trim());

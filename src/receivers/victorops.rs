@@ -103,6 +103,10 @@ impl Notifier for VictoropsConfig {
         KnownBy::DedupKey
     }
 
+    fn takes_acknowledgements(&self) -> bool {
+        true
+    }
+
     /// Splunk documents no rate for this endpoint.
     fn pace(&self) -> Option<Pace> {
         Some(Pace { every: Duration::from_secs(1), burst: 10 })
@@ -189,6 +193,7 @@ impl VictoropsConfig {
         match attempt.view.notification.kind {
             Kind::Resolve => "RECOVERY",
             Kind::Digest => "INFO",
+            Kind::Acknowledge => "ACKNOWLEDGEMENT",
             Kind::Page | Kind::Update => {
                 let text = attempt.texts.required("message_type", String::new);
                 TYPES.into_iter().find(|known| *known == text.trim()).unwrap_or("CRITICAL")

@@ -52,7 +52,7 @@ impl<'a> View<'a> {
     /// digest is about no incident, and notifies no person by name, with any alerts.
     pub fn is_firing(&self) -> bool {
         match self.notification.kind {
-            Kind::Page | Kind::Update => true,
+            Kind::Page | Kind::Update | Kind::Acknowledge => true,
             Kind::Resolve | Kind::Digest => false,
         }
     }

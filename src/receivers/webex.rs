@@ -94,7 +94,7 @@ impl Notifier for WebexConfig {
         let own = || format!("{}\n\n{}", escape(&subject(view)), story(view, &STYLE));
         let text = match view.notification.kind {
             Kind::Digest => own(),
-            Kind::Page | Kind::Update | Kind::Resolve => texts.required("message", own),
+            _ => texts.required("message", own),
         };
         let message = Message {
             markdown: cut_bytes(repeated(text, view), MESSAGE_BYTES),

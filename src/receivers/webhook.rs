@@ -185,7 +185,7 @@ pub(super) fn body(attempt: &Attempt<'_>, version: &'static str, most: usize) ->
     let (view, summary) = (&attempt.view, &mut None);
     let n = match view.notification.kind {
         Kind::Digest => summary.insert(digest(view)),
-        Kind::Page | Kind::Update | Kind::Resolve => view.notification,
+        _ => view.notification,
     };
     let left_out = (n.alerts.len() + n.beside.len()).saturating_sub(most);
     let message = Message {

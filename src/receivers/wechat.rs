@@ -228,7 +228,7 @@ impl WechatConfig {
         let own = || format!("{}\n{}", calls_nobody(&subject(view)), story(view, &STYLE));
         let text = match view.notification.kind {
             Kind::Digest => own(),
-            Kind::Page | Kind::Update | Kind::Resolve => texts.required("message", own),
+            _ => texts.required("message", own),
         };
         let most = if self.markdown { MARKDOWN_BYTES } else { TEXT_BYTES };
         let content = cut_bytes(repeated(text, view), most);

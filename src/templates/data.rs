@@ -159,7 +159,7 @@ pub fn reason(n: &Notification) -> &'static str {
         Kind::Page => "first notification",
         Kind::Resolve => "all alerts resolved",
         Kind::Update if matches!(n.cause, Cause::Repeated { .. }) => "repeat interval elapsed",
-        Kind::Update | Kind::Digest => "unknown",
+        Kind::Update | Kind::Digest | Kind::Acknowledge => "unknown",
     }
 }
 

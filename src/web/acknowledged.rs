@@ -99,7 +99,7 @@ async fn taken(
         return Ok(());
     };
     let by = said.by.map(|by| Some(person(&by)).filter(|by| !by.is_empty()).unwrap_or(tool.into()));
-    let change = Acknowledge { dedup_key: said.key.into(), receivers, by };
+    let change = Acknowledge { dedup_key: said.key.into(), receivers, by, via: Some(tool.into()) };
     let change = Acknowledgement::Incident(change);
     app.gate.acknowledge(change).await.map_err(|e| Problem::unavailable(e.to_string()))
 }

@@ -158,3 +158,89 @@ receivers:
     })
     .await;
 }
+
+/// A PagerDuty service at the fake pager, whose webhook leads to Squelch.
+fn one_service(pager: &Pager) -> String {
+    format!(
+        "noise: {{default: {{resolve_hold: 0s, merge_window: 0s}}}}
+route: {{receiver: pd, group_by: [alertname]}}
+receivers:
+  - name: pd
+    pagerduty_configs: [{{routing_key: '{}', url: 'http://{}/v2/enqueue', webhook_secret: pd-secret}}]
+",
+        service("1111"),
+        pager.at
+    )
+}
+
+/// A person acknowledges the incident at Squelch, once its history has it.
+async fn acknowledge(squelch: &Squelch, by: &str) {
+    let key = incident(squelch).await["dedupKey"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/incidents/{key}/acknowledge");
+    until("Squelch takes the acknowledgement", async || {
+        let answer = squelch.post(&path, json!({"by": by}).to_string()).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+}
+
+impl Pager {
+    async fn is_acknowledged(&self) -> Option<()> {
+        let all = self.incidents().await;
+        (all.len() == 1 && all[0]["acknowledged"] == true).then_some(())
+    }
+
+    /// A person does this with the incident at the pager.
+    async fn person(&self, does: &str, by: &str) {
+        let key = self.incidents().await[0]["dedup_key"].as_str().unwrap().to_owned();
+        let answer = http::post(self.at, &format!("/{does}?by={by}&key={key}"), b"").await.unwrap();
+        assert_eq!((answer.status, &answer.json()["webhook"]), (200, &json!(200)), "{}", answer.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledgement_at_squelch_reaches_the_pager_and_neither_side_echoes() {
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let pager = Pager::start(address).await;
+    let home = Home::new(&one_service(&pager));
+    let squelch = home.serve_on(address).await;
+    let down = Told::fires("Down", "severity", "critical");
+    squelch.hook(&body("am", std::slice::from_ref(&down))).await;
+    until("the page", async || (pager.at_service("1111").await == [false]).then_some(())).await;
+    acknowledge(&squelch, "Grace").await;
+    until("the acknowledgement at the pager", async || pager.is_acknowledged().await).await;
+    // The pager says so in its turn, in the name of its API.
+    let webhooks = [("handler", "/pagerduty/v3/webhook"), ("code", "200")];
+    let heard =
+        async || (squelch.scrape().await.sum("squelch_http_requests_total", &webhooks) >= 1.0).then_some(());
+    until("the webhook of the pager", heard).await;
+    assert_eq!(incident(&squelch).await["acknowledgedBy"], "Grace");
+    // A person gives the incident back there, and takes it on.
+    pager.person("unacknowledge", "Ada").await;
+    assert_eq!(incident(&squelch).await["acknowledgedBy"], Value::Null);
+    pager.person("acknowledge", "Ada").await;
+    assert_eq!(incident(&squelch).await["acknowledgedBy"], "Ada");
+    squelch.hook(&body("am", &[down.resolved()])).await;
+    until("the end", async || (pager.at_service("1111").await == [true]).then_some(())).await;
+    let requests = http::get(pager.at, "/requests").await.unwrap().json();
+    assert_eq!(requests["total"], 3, "a page, an acknowledgement and a resolve: {requests}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledgement_reaches_the_pager_although_squelch_dies() {
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let pager = Pager::start(address).await;
+    let home = Home::new(&one_service(&pager));
+    let mut squelch = home.serve_on(address).await;
+    squelch.hook(&body("am", &[Told::fires("Down", "severity", "critical")])).await;
+    until("the page", async || (pager.at_service("1111").await == [false]).then_some(())).await;
+    let hangs = json!({"next": 1, "hang_ms": 600_000, "answer": 503, "path": "/v2/enqueue"});
+    assert_eq!(http::post(pager.at, "/script", hangs.to_string().as_bytes()).await.unwrap().status, 200);
+    acknowledge(&squelch, "Grace").await;
+    squelch.child.signal(rustix::process::Signal::KILL);
+    squelch.child.ended().await;
+    assert_eq!(pager.is_acknowledged().await, None);
+    let squelch = home.serve_on(address).await;
+    until("the acknowledgement at the pager", async || pager.is_acknowledged().await).await;
+    assert_eq!(incident(&squelch).await["acknowledgedBy"], "Grace");
+}

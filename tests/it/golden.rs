@@ -225,6 +225,7 @@ async fn pagerduty_events() {
     let cases = [
         ("pagerduty_trigger.json", incident("pagerduty[0]", Kind::Page, 0), "/v2/enqueue"),
         ("pagerduty_resolve.json", incident("pagerduty[0]", Kind::Resolve, 0), "/v2/enqueue"),
+        ("pagerduty_acknowledge.json", incident("pagerduty[0]", Kind::Acknowledge, 0), "/v2/enqueue"),
         ("pagerduty_digest.json", digest("pagerduty[0]"), "/v2/change/enqueue"),
     ];
     for (name, n, path) in cases {

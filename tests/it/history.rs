@@ -289,8 +289,12 @@ fn the_example_review_is_what_squelch_writes() {
     };
     let open = open.iter().find(is_it).unwrap();
     let (incident, key) = (open.number, open.row.standing.incident.clone().unwrap());
-    let acknowledge =
-        Acknowledge { dedup_key: key.clone(), receivers: vec!["pager".into()], by: Some("ada".into()) };
+    let acknowledge = Acknowledge {
+        dedup_key: key.clone(),
+        receivers: vec!["pager".into()],
+        by: Some("ada".into()),
+        via: None,
+    };
     evening.handle(at(28, 30), &Event::Acknowledge(acknowledge));
     let note = Remark { by: "ada".into(), said: Said::Note("failed over to db-2".into()) };
     evening.pass(at(41, 0));

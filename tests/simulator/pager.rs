@@ -163,13 +163,18 @@ impl Pagers {
         shown.group = n.group_key.to_string();
         let stale = shown.closed_by.is_some_and(|closed| n.id < closed);
         match n.kind {
+            Kind::Acknowledge if stale => found("comes after the resolve that followed it"),
+            Kind::Acknowledge if shown.pages == 0 && !shown.unsure => found("comes before its page"),
             Kind::Page | Kind::Update if stale => found("comes after the resolve that followed it"),
             Kind::Page if shown.open && !again && !shown.unsure => found("is silent: its key is open"),
             Kind::Update if shown.pages == 0 => found("comes before its page"),
             Kind::Update if !shown.open && !again && !shown.unsure => found("reopens what was closed"),
             Kind::Resolve if shown.pages == 0 && !shown.unsure => found("overtakes its page"),
             Kind::Resolve if !shown.open && !again && !shown.unsure => found("closes what is closed"),
-            Kind::Page | Kind::Update | Kind::Resolve | Kind::Digest => {}
+            Kind::Page | Kind::Update | Kind::Resolve | Kind::Digest | Kind::Acknowledge => {}
+        }
+        if n.kind == Kind::Acknowledge {
+            return;
         }
         shown.unsure |= !heard;
         shown.open = n.kind != Kind::Resolve;

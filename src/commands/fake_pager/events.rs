@@ -59,6 +59,13 @@ pub fn enqueue(state: &mut State, body: &[u8], rate_limit: u32, now: Timestamp) 
     (202, json!({"status": "success", "message": "Event processed", "dedup_key": key}))
 }
 
+/// The key that an event acknowledges.
+pub fn acknowledged(body: &[u8]) -> Option<String> {
+    let event: Value = serde_json::from_slice(body).ok()?;
+    (event.get("event_action")? == "acknowledge").then_some(())?;
+    event.get("dedup_key")?.as_str().map(str::to_owned)
+}
+
 /// `POST /v2/change/enqueue`. It only counts the event and does not keep it.
 pub fn change(state: &mut State, body: &[u8]) -> Answered {
     let summary = serde_json::from_slice::<Value>(body)

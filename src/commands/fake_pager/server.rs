@@ -252,6 +252,13 @@ async fn notified(
         true => (500, String::new()),
         false => act(shared, method, path, body, now),
     };
+    if status == 202
+        && let Some(key) = events::acknowledged(body)
+        && let Some(webhook) = shared.webhook.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    {
+        // As PagerDuty does, which answers the event first.
+        tokio::spawn(async move { webhook.send(&key, "acknowledged", "Events API", now).await });
+    }
     if fault.accepted {
         shared.changed();
         tokio::time::sleep(fault.hang()).await;

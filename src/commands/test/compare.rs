@@ -117,7 +117,9 @@ fn told(test: &Test, seen: &Seen) -> bool {
     match seen.kind {
         What::Suppressed => false,
         What::Sent(Kind::Page | Kind::Resolve) => true,
-        What::Sent(Kind::Update | Kind::Digest) => test.expect.iter().any(|e| e.kind == seen.kind),
+        What::Sent(Kind::Update | Kind::Digest | Kind::Acknowledge) => {
+            test.expect.iter().any(|e| e.kind == seen.kind)
+        }
     }
 }
 

@@ -149,6 +149,8 @@ fn expectation(
     }
     let kind = keys.parsed("kind", "page, update, resolve, digest or suppressed", |text| match text {
         "suppressed" => Some(What::Suppressed),
+        // No input of a test acknowledges.
+        "acknowledge" => None,
         text => Kind::ALL.into_iter().find(|k| k.as_str() == text).map(What::Sent),
     });
     let only = |problem: Option<u32>, key: &str, with: &str| {

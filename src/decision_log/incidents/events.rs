@@ -2,7 +2,7 @@
 
 use super::EventEntry;
 use crate::causes;
-use crate::model::{Cause, IncidentChange, IncidentDelivery, Said, Timestamp};
+use crate::model::{Cause, IncidentChange, IncidentDelivery, Kind, Said, Timestamp};
 
 /// An event as people and programs read it.
 pub(super) fn event(at: Timestamp, change: IncidentChange) -> EventEntry {
@@ -44,12 +44,12 @@ pub(super) fn event(at: Timestamp, change: IncidentChange) -> EventEntry {
         }
         IncidentChange::Accepted(of) => {
             (entry.lane, entry.event) = ("delivery".into(), "accepted".into());
-            entry.text = format!("{} accepted the {}", place(&of), of.kind.as_str());
+            entry.text = format!("{} accepted the {}", place(&of), what(of.kind));
             entry.integration = Some(place(&of));
         }
         IncidentChange::Refused { of, reason } => {
             (entry.lane, entry.event) = ("delivery".into(), "refused".into());
-            entry.text = format!("{} refused the {} ({reason})", place(&of), of.kind.as_str());
+            entry.text = format!("{} refused the {} ({reason})", place(&of), what(of.kind));
             entry.integration = Some(place(&of));
         }
         IncidentChange::Acknowledged { by: Some(by) } => {
@@ -95,6 +95,14 @@ pub(super) fn event(at: Timestamp, change: IncidentChange) -> EventEntry {
         }
     }
     entry
+}
+
+/// A notification of this kind in a sentence.
+fn what(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Acknowledge => "acknowledgement",
+        kind => kind.as_str(),
+    }
 }
 
 fn place(of: &IncidentDelivery) -> String {

@@ -48,7 +48,11 @@ pub(super) fn event(config: &PagerdutyConfig, key: &str, view: &View<'_>, texts:
     let configured = configured_details(config, texts);
     let mut event = Event {
         service_key: key,
-        event_type: if n.kind == Kind::Resolve { "resolve" } else { "trigger" },
+        event_type: match n.kind {
+            Kind::Page | Kind::Update | Kind::Digest => "trigger",
+            Kind::Resolve => "resolve",
+            Kind::Acknowledge => "acknowledge",
+        },
         incident_key: &n.dedup_key,
         description: summary(view, texts),
         client: None,
@@ -56,7 +60,7 @@ pub(super) fn event(config: &PagerdutyConfig, key: &str, view: &View<'_>, texts:
         details: details(view, &configured, n.alerts.len()),
         contexts: Vec::new(),
     };
-    if n.kind != Kind::Resolve {
+    if !matches!(n.kind, Kind::Resolve | Kind::Acknowledge) {
         event.client = Some(line(texts.text("client", || "Squelch".into()), SHORT_CHARS));
         let client_url = texts.text("client_url", || view.incident_url());
         event.client_url = http_url(&client_url).map(str::to_owned);

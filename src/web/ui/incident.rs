@@ -330,7 +330,7 @@ fn act(frame: &Frame, seen: &Seen) -> Markup {
                     @if past.acknowledged_by.is_some() {
                         input type="hidden" name="back" value="true";
                         button { "Take the acknowledgement back" }
-                    } @else { button.primary #acknowledge title="Squelch does not repeat the incident" { "Acknowledge" } }
+                    } @else { button.primary #acknowledge title="Squelch does not repeat the incident, and acknowledges it at the pager" { "Acknowledge" } }
                 }
             }
             @if let Some(open) = &seen.open { (now::actions(frame, &open.row)) }

@@ -363,6 +363,7 @@ pub(in crate::web) async fn acknowledged(
         dedup_key: incident.dedup_key.as_str().into(),
         receivers: vec![incident.receiver.as_str().into()],
         by,
+        via: None,
     };
     said(app, Acknowledgement::Incident(change)).await
 }

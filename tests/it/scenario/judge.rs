@@ -65,7 +65,7 @@ impl Judge {
                 self.open.remove(n.dedup_key.as_str());
                 return;
             }
-            Kind::Update | Kind::Digest => return,
+            Kind::Update | Kind::Digest | Kind::Acknowledge => return,
         }
         self.pages += 1;
         self.open.insert(n.dedup_key.to_string());

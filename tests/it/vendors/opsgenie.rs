@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use squelch::model::{Kind, Outcome};
+use squelch::model::{Cause, Kind, Notification, Outcome};
 
 use super::{Fake, lifecycle, of_incident, page, receiver, refused};
 use crate::conformance::sink::{Answered, Request};
@@ -88,6 +88,24 @@ async fn an_incident_is_one_alert_that_opens_and_closes() {
         ],
     });
     assert_eq!(alert.body, expected);
+}
+
+#[tokio::test]
+async fn an_alert_is_acknowledged_by_its_alias_and_in_the_name_of_the_person() {
+    let fake = Fake::start(answer).await;
+    let mut world = World::new(&receiver(&config(&fake, ", update_alerts: true")));
+    let cause = Cause::Acknowledged { by: format!("Ada\n{}", "é".repeat(100)).into() };
+    let acknowledge = of_incident("opsgenie[0]", 1, Kind::Acknowledge);
+    world.deliverer.send(Notification { cause, ..acknowledge }, false);
+    assert_eq!(world.report().await.outcome, Outcome::Accepted);
+    let requests = fake.sink.requests();
+    let [request] = &requests[..] else { panic!("{requests:?}") };
+    assert_eq!(
+        (&request["method"], &request["path"]),
+        (&json!("POST"), &json!("/v2/alerts/key-1/acknowledge"))
+    );
+    assert_eq!(request["query"]["identifierType"], "alias");
+    assert_eq!(request["body"], json!({"user": format!("Ada\\n{}…", "é".repeat(94)), "source": "here"}));
 }
 
 #[tokio::test]

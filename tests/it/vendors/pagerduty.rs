@@ -15,6 +15,8 @@ const KEY: &str = "0123456789abcdef0123456789abcdef";
 struct Pagerduty {
     /// The last trigger of each incident key, and whether the incident is open.
     incidents: BTreeMap<String, (Value, bool)>,
+    /// The last acknowledgement of each incident key.
+    acknowledged: BTreeMap<String, Value>,
 }
 
 fn answer(vendor: &mut Pagerduty, request: &Request) -> Answered {
@@ -35,6 +37,7 @@ fn answer(vendor: &mut Pagerduty, request: &Request) -> Answered {
             return invalid("Description is too long");
         }
         "trigger" => drop(vendor.incidents.insert(key.clone(), (body, true))),
+        "acknowledge" => drop(vendor.acknowledged.insert(key.clone(), body)),
         "resolve" => {
             if let Some(incident) = vendor.incidents.get_mut(&key) {
                 incident.1 = false;
@@ -72,6 +75,9 @@ async fn a_service_key_uses_the_events_api_v1() {
         assert_eq!(body["contexts"], contexts);
         assert!(open);
     }
+    world.deliverer.send(of_incident("pagerduty[0]", 4, Kind::Acknowledge), false);
+    assert_eq!(world.report().await.outcome, Outcome::Accepted);
+    assert_eq!(fake.state().acknowledged["key-1"].get("client"), None);
     lifecycle(&mut world, "pagerduty[0]").await;
     assert!(!fake.state().incidents["key-1"].1);
 }

@@ -25,7 +25,7 @@ fn answer(vendor: &mut Victorops, request: &Request) -> Answered {
     let open = match body["message_type"].as_str().unwrap() {
         "CRITICAL" | "WARNING" => true,
         "RECOVERY" => false,
-        "INFO" => open,
+        "INFO" | "ACKNOWLEDGEMENT" => open,
         other => return Answered::json(400, json!({"result": "failure", "message": other})),
     };
     vendor.entities.insert(entity.clone(), (body, open));
@@ -51,6 +51,9 @@ async fn an_incident_opens_and_recovers() {
         "state_message": "much", "monitoring_tool": "tool", "team": "x",
     });
     assert_eq!(fake.state().entities["key-1"], (expected, true), "what fires never recovers");
+    world.deliverer.send(of_incident("victorops[0]", 4, Kind::Acknowledge), false);
+    assert_eq!(world.report().await.outcome, Outcome::Accepted);
+    assert_eq!(fake.state().entities["key-1"].0["message_type"], "ACKNOWLEDGEMENT");
     lifecycle(&mut world, "victorops[0]").await;
     assert!(!fake.state().entities["key-1"].1);
 }

@@ -71,9 +71,11 @@ impl Pager {
         let after_its_end = shown.closed_by.is_some_and(|closed| n.id < closed);
         let known = shown.pages.contains(&n.id);
         let wrong = match n.kind {
-            Kind::Page | Kind::Update if after_its_end => "comes after the resolve that followed it",
+            Kind::Page | Kind::Update | Kind::Acknowledge if after_its_end => {
+                "comes after the resolve that followed it"
+            }
             Kind::Page if shown.open && !known && !shown.pages.is_empty() => "is silent: its key is open",
-            Kind::Update if shown.pages.is_empty() => "comes before its page",
+            Kind::Update | Kind::Acknowledge if shown.pages.is_empty() => "comes before its page",
             Kind::Resolve if shown.pages.is_empty() => "overtakes its page",
             _ => "",
         };
@@ -94,6 +96,7 @@ impl Pager {
             }
             // It opens nothing at PagerDuty, but an event under a key that is closed does.
             Kind::Update | Kind::Digest => shown.open = true,
+            Kind::Acknowledge => return,
         }
         if n.id >= shown.closed_by.unwrap_or(n.id) {
             shown.firing = n.alerts.iter().filter(|a| a.status == Status::Firing).map(|a| a.id).collect();

@@ -26,7 +26,7 @@ pub enum Event {
     Replay(NotificationId),
     /// A person releases an alert that is held back.
     Release(Release),
-    /// A person took an incident on in the tool that paged them, or gave it back.
+    /// A person took an incident on, here or in the tool that paged them, or gave it back.
     Acknowledge(Acknowledge),
     /// A person's remark about an incident, which may be over.
     Remark(IncidentRemark),
@@ -65,6 +65,9 @@ pub struct Acknowledge {
     pub receivers: Vec<SmolStr>,
     /// The person who acknowledged it. `None` = the acknowledgement was taken back.
     pub by: Option<SmolStr>,
+    /// The receiver type of the tool that says so, such as `pagerduty`. `None` = a person said so here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<SmolStr>,
 }
 
 /// A person's remark about an incident. The engine keeps no closed incidents, so it takes the number and

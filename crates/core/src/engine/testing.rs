@@ -68,6 +68,8 @@ pub struct Shown {
     pub interrupted: u32,
     /// The alerts that the last message said to fire.
     pub firing: Vec<AlertId>,
+    /// How often it was told of an acknowledgement.
+    pub acknowledged: u32,
 }
 
 /// How the receivers answer.
@@ -203,6 +205,11 @@ impl World {
                 shown.interrupted += 1;
             }
             Kind::Update => assert!(shown.open, "an update of {} before its page", n.dedup_key),
+            Kind::Acknowledge => {
+                assert!(shown.open, "an acknowledgement of {} that is not open", n.dedup_key);
+                shown.acknowledged += 1;
+                return;
+            }
             // It opens, changes and closes nothing.
             Kind::Digest => return,
         }

@@ -248,6 +248,12 @@ pub enum Cause {
         #[schema(value_type = String)]
         by: SmolStr,
     },
+    /// A person acknowledged the incident.
+    Acknowledged {
+        /// Who.
+        #[schema(value_type = String)]
+        by: SmolStr,
+    },
     /// The alerts of the incident changed.
     AlertsChanged,
     /// An alert fires again that opened too many pages alone. It updates its last incident.
@@ -426,6 +432,7 @@ impl Cause {
             | Cause::MoreAlerts { .. }
             | Cause::IntegrationsReplaced
             | Cause::Released { .. }
+            | Cause::Acknowledged { .. }
             | Cause::AlertsChanged
             | Cause::AlertFlaps { .. }
             | Cause::Repeated { .. }

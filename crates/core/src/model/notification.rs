@@ -22,11 +22,13 @@ pub enum Kind {
     Resolve,
     /// Reports the alerts held back. It interrupts no person.
     Digest,
+    /// Says that a person acknowledged an open incident, so that the pager calls nobody else.
+    Acknowledge,
 }
 
 impl Kind {
     /// Every kind, for zero-initialised metrics.
-    pub const ALL: [Kind; 4] = [Kind::Page, Kind::Update, Kind::Resolve, Kind::Digest];
+    pub const ALL: [Kind; 5] = [Kind::Page, Kind::Update, Kind::Resolve, Kind::Digest, Kind::Acknowledge];
 
     /// The value of the label `kind`.
     pub fn as_str(self) -> &'static str {
@@ -35,6 +37,7 @@ impl Kind {
             Kind::Update => "update",
             Kind::Resolve => "resolve",
             Kind::Digest => "digest",
+            Kind::Acknowledge => "acknowledge",
         }
     }
 }

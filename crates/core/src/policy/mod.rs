@@ -204,6 +204,9 @@ pub struct IntegrationRef {
     /// Whether it can show a digest, which interrupts no person.
     #[serde(default = "takes_digests")]
     pub takes_digests: bool,
+    /// Whether it is told that a person acknowledged an incident.
+    #[serde(default)]
+    pub takes_acknowledgements: bool,
     /// How the readers of its messages recognise a problem.
     pub known_by: KnownBy,
     /// The most alerts of one incident that its messages list.
@@ -240,6 +243,7 @@ impl IntegrationRef {
             send_resolved: true,
             send_updates: true,
             takes_digests: true,
+            takes_acknowledgements: false,
             known_by,
             most_alerts: 1_000,
             endpoint: 0,

@@ -25,6 +25,8 @@ pub(crate) struct Wanted {
     pub(crate) silent: bool,
     /// Nothing would be true that could be said now.
     pub(crate) waits: bool,
+    /// A person has acknowledged it.
+    pub(crate) acknowledged: bool,
 }
 
 /// One (incident, integration).
@@ -34,6 +36,12 @@ pub(crate) struct Channel {
     send_resolved: bool,
     send_updates: bool,
     pub(crate) known_by: KnownBy,
+    /// Whether it is told of acknowledgements.
+    #[serde(default)]
+    takes_acknowledgements: bool,
+    /// What its tool knows of the acknowledgement of the incident.
+    #[serde(default)]
+    acknowledged: Acknowledged,
     /// Of how many alerts it is told; of no fewer in the resolve than in the page.
     most_alerts: u32,
     notified: Notified,
@@ -83,6 +91,18 @@ enum Notified {
     Closed,
 }
 
+/// What a tool knows of the acknowledgement of an incident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Acknowledged {
+    #[default]
+    Nothing,
+    /// Squelch told it, or is about to.
+    Told,
+    /// A person acknowledged the incident there.
+    There,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct InFlight {
     id: NotificationId,
@@ -105,6 +125,8 @@ impl Channel {
             send_resolved: integration.send_resolved,
             send_updates: integration.send_updates,
             known_by: integration.known_by,
+            takes_acknowledgements: integration.takes_acknowledgements,
+            acknowledged: Acknowledged::Nothing,
             most_alerts: integration.most_alerts,
             notified: Notified::Nothing,
             opened_at: None,
@@ -237,6 +259,28 @@ impl Channel {
         self.notified == Notified::Closed && self.in_flight.is_none()
     }
 
+    /// Whether an acknowledgement is news to it.
+    pub(crate) fn lacks_acknowledgement(&self) -> bool {
+        self.takes_acknowledgements && self.acknowledged == Acknowledged::Nothing
+    }
+
+    /// Whether Squelch told it of the acknowledgement, so that the tool says so in its turn.
+    pub(crate) fn echoes(&self) -> bool {
+        self.acknowledged == Acknowledged::Told
+    }
+
+    /// A person acknowledged the incident; `there`: in the tool that the integration leads to.
+    pub(crate) fn acknowledge(&mut self, there: bool) {
+        if there && self.acknowledged == Acknowledged::Nothing {
+            self.acknowledged = Acknowledged::There;
+        }
+    }
+
+    /// The acknowledgement was taken back, so that the next one is news.
+    pub(crate) fn take_back(&mut self) {
+        self.acknowledged = Acknowledged::Nothing;
+    }
+
     /// When the receiver accepted the page.
     pub(crate) fn opened_at(&self) -> Option<Timestamp> {
         self.opened_at
@@ -282,7 +326,11 @@ impl Channel {
             }
             Notified::Open => {
                 let goal = if self.send_updates { wanted.version } else { wanted.repeat };
-                (self.version < goal || self.owes).then_some(Kind::Update)
+                let acknowledges = wanted.acknowledged && self.lacks_acknowledgement();
+                match self.version < goal || self.owes {
+                    true => Some(Kind::Update),
+                    false => acknowledges.then_some(Kind::Acknowledge),
+                }
             }
             Notified::Nothing | Notified::Closed => None,
         }
@@ -292,7 +340,10 @@ impl Channel {
     pub(crate) fn sent(&mut self, id: NotificationId, kind: Kind, version: u64) {
         self.in_flight = Some(InFlight { id, kind, version });
         self.retry_at = None;
-        self.owes = false;
+        match kind {
+            Kind::Acknowledge => self.acknowledged = Acknowledged::Told,
+            _ => self.owes = false,
+        }
     }
 
     /// Takes all that would be sent now as sent and accepted.
@@ -312,6 +363,7 @@ impl Channel {
         }
         match (&report.outcome, flight.kind) {
             (Outcome::Accepted, Kind::Resolve) => self.notified = Notified::Closed,
+            (Outcome::Accepted, Kind::Acknowledge) => self.refused = 0,
             (Outcome::Accepted, _) => {
                 self.notified = Notified::Open;
                 self.opened_at = self.opened_at.or(Some(now));
@@ -324,6 +376,9 @@ impl Channel {
                 self.retry_at = Some(now + Duration::from_millis(wait.min(RETRY_LONGEST.as_millis())));
                 self.refused_version = flight.version;
                 self.refused += 1;
+                if flight.kind == Kind::Acknowledge && self.acknowledged == Acknowledged::Told {
+                    self.acknowledged = Acknowledged::Nothing;
+                }
                 if self.gone && flight.kind == Kind::Resolve {
                     self.give_up_at = self.give_up_at.or(Some(now + GONE));
                 }
@@ -346,6 +401,7 @@ impl Channel {
             (self.integration, self.endpoint) = (known.name.clone(), known.endpoint);
             (self.send_resolved, self.send_updates) = (known.send_resolved, known.send_updates);
             self.known_by = known.known_by;
+            self.takes_acknowledgements = known.takes_acknowledgements;
             self.most_alerts = match self.is_open() {
                 true => self.most_alerts.max(known.most_alerts),
                 false => known.most_alerts,
@@ -365,8 +421,15 @@ mod tests {
     use crate::model::Rejection;
 
     const NOW: Timestamp = Timestamp::ZERO;
-    const OPEN: Wanted =
-        Wanted { version: 1, repeat: 1, over: false, closed: false, silent: false, waits: false };
+    const OPEN: Wanted = Wanted {
+        version: 1,
+        repeat: 1,
+        over: false,
+        closed: false,
+        silent: false,
+        waits: false,
+        acknowledged: false,
+    };
     const CLOSED: Wanted = Wanted { over: true, closed: true, ..OPEN };
 
     fn channel() -> Channel {
@@ -394,6 +457,31 @@ mod tests {
         assert_eq!(c.ended(NOW, &report(1, Outcome::Accepted)), None, "an old report changes nothing");
         c.ended(NOW, &report(2, Outcome::Accepted));
         assert!(c.settled());
+    }
+
+    #[test]
+    fn an_acknowledgement_follows_its_page_and_never_its_resolve() {
+        let mut c = Channel { takes_acknowledgements: true, ..channel() };
+        let taken = Wanted { acknowledged: true, ..OPEN };
+        assert_eq!(c.next(NOW, taken), Some(Kind::Page));
+        c.sent(NotificationId(1), Kind::Page, 1);
+        assert_eq!(c.next(NOW, taken), None, "the page is not accepted yet");
+        c.ended(NOW, &report(1, Outcome::Accepted));
+        assert_eq!(c.clone().next(NOW, Wanted { acknowledged: true, ..CLOSED }), Some(Kind::Resolve));
+        assert_eq!(c.next(NOW, taken), Some(Kind::Acknowledge));
+        c.sent(NotificationId(2), Kind::Acknowledge, 1);
+        c.ended(NOW, &report(2, refusal(false)));
+        assert_eq!(c.next(NOW, taken), None);
+        assert_eq!(c.clone().next(NOW, Wanted { version: 2, ..taken }), Some(Kind::Update));
+        assert_eq!(c.next(c.retry_at().unwrap(), taken), Some(Kind::Acknowledge));
+        c.sent(NotificationId(3), Kind::Acknowledge, 1);
+        c.ended(NOW, &report(3, Outcome::Accepted));
+        assert_eq!(c.next(NOW, taken), None, "it knows");
+        assert_eq!(
+            c.next(NOW, Wanted { version: 2, ..taken }),
+            Some(Kind::Update),
+            "it says nothing of this"
+        );
     }
 
     #[test]

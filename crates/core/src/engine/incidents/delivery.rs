@@ -147,6 +147,9 @@ impl Incidents {
             let first = std::mem::replace(&mut notification.receiver, second.receiver.clone());
             notification.cause = second.cause(first, notification.cause);
         }
+        if let Some((by, _)) = incident.acknowledged.clone().filter(|_| kind == Kind::Acknowledge) {
+            notification.cause = Cause::Acknowledged { by };
+        }
         if let Some((receiver, integration)) = &channel.closes_at {
             (notification.receiver, notification.integration) = (receiver.clone(), integration.clone());
         }

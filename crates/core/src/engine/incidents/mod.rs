@@ -112,14 +112,30 @@ impl Incidents {
         firing.all(|(alert, _)| muted(*alert))
     }
 
-    /// A person took the open incident of a key on at these receivers, or gave it back.
+    /// A person took the open incident of a key on at these receivers, or gave it back. The pagers that were
+    /// notified of it are told.
     pub(crate) fn acknowledge(&mut self, world: &mut World, change: &Acknowledge) {
         let Incidents { all, history, .. } = self;
+        let mut changed = Vec::new();
         for (id, incident) in all.iter_mut().filter(|(_, incident)| incident.dedup_key == change.dedup_key) {
             let home = &world.destinations.get(incident.group.0).receiver;
             let seconds = incident.channels.iter().map(|channel| channel.receiver(home));
             let named = std::iter::once(home).chain(seconds).any(|name| change.receivers.contains(name));
-            if incident.phase != Phase::Closed && named {
+            let there = |channel: &Channel| {
+                let tool = channel.integration.split('[').next();
+                tool == change.via.as_deref() && change.receivers.contains(channel.receiver(home))
+            };
+            // The tool repeats what Squelch told it.
+            let echo = change.by.is_some()
+                && incident.acknowledged.is_some()
+                && incident.channels.iter().any(|channel| there(channel) && channel.echoes());
+            if incident.phase != Phase::Closed && named && !echo {
+                for channel in &mut incident.channels {
+                    match change.by {
+                        Some(_) => channel.acknowledge(there(channel)),
+                        None => channel.take_back(),
+                    }
+                }
                 if change.by.is_none() && incident.acknowledged.is_some() {
                     // The next person gets the whole time.
                     incident.respond_from = Some(world.now);
@@ -128,8 +144,10 @@ impl Incidents {
                 let change = IncidentChange::Acknowledged { by: change.by.clone() };
                 history.push(incident.record(world.now, *id, change));
                 incident.watch_response(world, *id);
+                changed.push(*id);
             }
         }
+        changed.into_iter().for_each(|id| self.pump(world, id));
     }
 
     /// The alerts or the severities were read anew. It also renews the levels of the incidents.

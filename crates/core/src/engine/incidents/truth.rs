@@ -219,7 +219,15 @@ impl Incidents {
     ) -> Wanted {
         let (version, repeat) = incident.versions();
         let (over, closed) = (incident.is_over(), incident.phase == Phase::Closed);
-        let wanted = Wanted { version, repeat, over, closed, silent: false, waits: false };
+        let wanted = Wanted {
+            version,
+            repeat,
+            over,
+            closed,
+            silent: false,
+            waits: false,
+            acknowledged: incident.acknowledged.is_some(),
+        };
         if incident.side == Side::Forwarded {
             return wanted;
         }

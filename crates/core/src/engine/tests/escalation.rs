@@ -37,7 +37,7 @@ fn paged(policy: Policy, severity: &str) -> World {
 fn acknowledge(world: &mut World, receiver: &str, by: Option<&str>) {
     let dedup_key = world.sent.last().unwrap().dedup_key.clone();
     let receivers = vec![receiver.into()];
-    world.handle(Event::Acknowledge(Acknowledge { dedup_key, receivers, by: by.map(Into::into) }));
+    world.handle(Event::Acknowledge(Acknowledge { dedup_key, receivers, by: by.map(Into::into), via: None }));
 }
 
 fn resolve(world: &mut World) {
@@ -253,6 +253,8 @@ fn escalating_variant(variant: u8) -> Policy {
     let mut policy = trusted(variant);
     let third = IntegrationRef::new("pagerduty[3]", KnownBy::DedupKey);
     policy.receivers.insert("third".into(), Receiver::new(vec![third]));
+    let integrations = policy.receivers.values_mut().flat_map(|receiver| &mut receiver.integrations);
+    integrations.for_each(|i| i.takes_acknowledgements = variant != 1 && i.known_by == KnownBy::DedupKey);
     let level = &mut policy.severities.levels[0];
     let (to, minutes) = [("third", 10), ("second", 10), ("third", 60)][usize::from(variant % 3)];
     (level.respond_within, level.escalate_to) = (Some(Duration::from_mins(minutes)), Some(to.into()));
@@ -268,7 +270,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 3_000, ..ProptestConfig::default() })]
 
     /// Once the receivers answer again, each incident that escalates and that no person took on in time is
-    /// shown at its second receiver. Once all is well, nothing is open there.
+    /// shown at its second receiver. Each that a person took on is acknowledged at the pagers. Once all is
+    /// well, nothing is open there.
     #[test]
     fn what_nobody_acknowledges_is_shown_at_the_second_receiver_and_closes_there(
         steps in prop::collection::vec(step_or_acknowledge(), 1..60),
@@ -292,6 +295,9 @@ proptest! {
                 let second = incident.channels.iter().filter(|channel| channel.second.is_some());
                 prop_assert!(second.clone().any(|channel| channel.was_opened()), "{:?}", incident);
             }
+            let mut open = incident.channels.iter().filter(|c| c.was_opened() && !c.is_gone());
+            let unaware = open.any(|channel| channel.lacks_acknowledgement());
+            prop_assert!(incident.acknowledged.is_none() || !unaware, "{:?}", incident);
         }
         world.advance(Duration::from_hours(40));
         prop_assert_eq!(world.engine.query().stats().firing, 0);

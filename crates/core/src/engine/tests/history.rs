@@ -34,6 +34,7 @@ fn the_life_of_an_incident_is_recorded_in_order() {
         dedup_key: dedup_key.clone(),
         receivers: vec!["pd".into()],
         by,
+        via: None,
     }));
     world.advance(Duration::from_mins(1));
     let other = labels(&[("alertname", "B"), ("severity", "critical")]);

@@ -261,6 +261,7 @@ pub(super) fn run_under(steps: &[Step], variants: fn(u8) -> Policy) -> World {
                         dedup_key: newest.dedup_key.clone(),
                         receivers: vec![newest.receiver.clone()],
                         by: taken.then(|| "ada".into()),
+                        via: (newest.id.0 % 2 == 1).then(|| "pagerduty".into()),
                     };
                     world.handle(Event::Acknowledge(change));
                 }

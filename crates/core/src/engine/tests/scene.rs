@@ -158,7 +158,7 @@ pub(super) struct Board(BTreeMap<String, BTreeMap<AlertId, bool>>);
 impl Board {
     pub(super) fn read(&mut self, n: &Notification) {
         match n.kind {
-            Kind::Digest => {}
+            Kind::Digest | Kind::Acknowledge => {}
             Kind::Resolve => drop(self.0.remove(n.dedup_key.as_str())),
             Kind::Page | Kind::Update => {
                 let said = n.alerts.iter().map(|a| (a.id, a.status == Status::Firing));
